@@ -1,4 +1,4 @@
-"""Applications: credentials, permissions, blocked addresses."""
+"""Apps: credentials, permissions, blocked addresses."""
 
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def test_app_removed_is_not_found(appdb: AppDb) -> None:
     app, secret = appdb.apps.add("crm", now_us=AT)
     appdb.apps.remove("crm")
     assert appdb.apps.find_by_credentials(app.client_id, secret) is None
-    with pytest.raises(NotFound, match="there is no application 'crm'"):
+    with pytest.raises(NotFound, match="there is no app 'crm'"):
         appdb.apps.get("crm")
 
 
@@ -101,7 +101,7 @@ def test_blocked_addresses_over_the_limit_unblock_the_oldest(appdb: AppDb) -> No
 def test_app_invalid_settings_are_rejected(appdb: AppDb) -> None:
     """With one sentence; nothing is stored."""
     appdb.apps.add("crm", now_us=AT)
-    with pytest.raises(UsageError, match="there is already an application 'CRM'"):
+    with pytest.raises(UsageError, match="there is already an app 'CRM'"):
         appdb.apps.add("CRM", now_us=AT)
     with pytest.raises(UsageError, match="'office' is not an address"):
         appdb.apps.add("other", now_us=AT, networks=["office"])
@@ -115,7 +115,7 @@ def test_app_invalid_settings_are_rejected(appdb: AppDb) -> None:
 def test_app_over_the_limit_is_rejected(appdb: AppDb) -> None:
     for number in range(APPS_MAX):
         appdb.apps.add(f"app {number}", now_us=AT)
-    with pytest.raises(UsageError, match="already 200 applications"):
+    with pytest.raises(UsageError, match="already 200 apps"):
         appdb.apps.add("one more", now_us=AT)
 
 

@@ -23,18 +23,18 @@ def test_app_is_added_listed_and_removed(onhook: Command) -> None:
     _, renewed, _ = onhook("app", "renew", "crm", "--format", "json")
     assert json.loads(renewed)["client_id"] == credentials["client_id"]
     assert json.loads(renewed)["client_secret"] != credentials["client_secret"]
-    assert onhook("app", "remove", "crm")[1] == 'Application "crm" removed.\n'
+    assert onhook("app", "remove", "crm")[1] == 'App "crm" removed.\n'
     assert "crm" not in onhook("app", "list")[1]
 
 
 def test_app_invalid_option_is_one_sentence(onhook: Command) -> None:
     assert onhook("app", "add", "crm")[0] == 0
     for words, code, says in (
-        (("add", "crm"), 2, "there is already an application 'crm'"),
+        (("add", "crm"), 2, "there is already an app 'crm'"),
         (("add", "other", "--pbx", "unknown"), 1, "there is no PBX 'unknown'"),
         (("add", "other", "--time-forms", "minutes"), 2, "invalid time_forms: 'minutes'"),
         (("add", "other", "--address", "office"), 2, "'office' is not an address or network"),
-        (("remove", "other"), 1, "there is no application 'other'"),
+        (("remove", "other"), 1, "there is no app 'other'"),
         (("unblock", "192.0.2.7"), 1, "'192.0.2.7' is not blocked"),
     ):
         got, _, error = onhook("app", *words)
@@ -49,5 +49,5 @@ def test_app_unblock_one_address_or_all(onhook: Command) -> None:
     for address in ("192.0.2.7", "192.0.2.8", "2001:db8::/64"):
         appdb.apps.block(address, 4_000_000_000_000_000)
     appdb.close()
-    assert onhook("app", "unblock", "192.0.2.7")[1] == "1 addresses unblocked.\n"
-    assert onhook("app", "unblock")[1] == "2 addresses unblocked.\n"
+    assert onhook("app", "unblock", "192.0.2.7")[1] == "Unblocked addresses: 1.\n"
+    assert onhook("app", "unblock")[1] == "Unblocked addresses: 2.\n"

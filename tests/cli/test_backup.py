@@ -61,7 +61,7 @@ def test_restore_is_rejected_while_a_receiver_runs(server: Server, tmp_path: Pat
     config = Config(data=server.directory)
     with shared_intake_lock(config), shared_intake_lock(config):
         refused = server.execute("restore", str(copy), "--replace")
-        assert (refused.returncode, "a receiver is already running" in refused.stderr) == (2, True)
+        assert (refused.returncode, "an intake is already running" in refused.stderr) == (2, True)
     server.run_command("restore", str(copy), "--replace")
     with exclusive_intake_lock(config), pytest.raises(Unavailable, match="being restored"), shared_intake_lock(config):
         pass

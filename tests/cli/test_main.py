@@ -324,7 +324,7 @@ def test_serve_sign_in_link_is_printed_on_a_terminal_only(server: Server) -> Non
     server.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=screen, stderr=screen)
     wait_until(lambda: server.address("hub") is not None)
     seen = b""
-    while b"1 PBXs are registered" not in seen:
+    while b"Registered PBXs: 1" not in seen:
         seen += os.read(terminal, 4096)
     token = (server.directory / "admin.token").read_text().strip()
     assert f"/sign-in?token={token}".encode() in seen

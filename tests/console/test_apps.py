@@ -8,7 +8,7 @@ from tests.factories import PBX, SN
 
 
 async def test_apps_are_added_and_removed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The secret is shown once; PBXs may be named by name; an application is found by name or client id."""
+    """The secret is shown once; PBXs may be named by name; an app is found by name or client id."""
     given = {"name": "crm", "pbxs": [PBX], "networks": ["192.0.2.1"], "behaviour": {"time_format": "12"}}
     async with client.post("/api/v1/apps", json=given) as answer:
         assert answer.status == 201

@@ -1,4 +1,4 @@
-"""The PBX API in a running server: it listens from the first application on, with TLS, and sends the PBXs' events."""
+"""The PBX API in a running server: it listens from the first app on, with TLS, and sends the PBXs' events."""
 
 import http.client
 import json
@@ -15,7 +15,7 @@ from onhook.pbx_api.connection_limiter import listen
 from tests.runtime.harness import Server, call_id, wait_until, webhook_body
 
 
-class Application:
+class App:
     """A program outside, which pins the server's certificate."""
 
     def __init__(self, server: Server, credentials: dict[str, str]) -> None:
@@ -60,12 +60,12 @@ def test_pbx_api_opens_for_the_first_application(serving: Server) -> None:
     serving.post(webhook_body(1))
     credentials = json.loads(serving.run_command("app", "add", "crm", "--pbx", "Office", "--format", "json"))
     wait_until(lambda: serving.address("pbx_api") is not None)
-    application = Application(serving, credentials)
-    token = application.login()["access_token"]
-    wait_until(lambda: application.request(f"v1.0/cdr/list?access_token={token}")["total_number"] == 1)
-    (row,) = application.request(f"v1.0/cdr/list?access_token={token}")["data"]
+    app = App(serving, credentials)
+    token = app.login()["access_token"]
+    wait_until(lambda: app.request(f"v1.0/cdr/list?access_token={token}")["total_number"] == 1)
+    (row,) = app.request(f"v1.0/cdr/list?access_token={token}")["data"]
     assert row["call_id"] == call_id(1)
-    with application.listening(token) as socket:
+    with app.listening(token) as socket:
         serving.post(webhook_body(2))
         event = json.loads(socket.recv(timeout=10))
     assert json.loads(event["msg"])["call_id"] == call_id(2)
@@ -79,14 +79,14 @@ def test_pbx_api_renewed_secret_revokes_tokens_and_closes_sockets(serving: Serve
     """The new secret works."""
     credentials = json.loads(serving.run_command("app", "add", "crm", "--format", "json"))
     wait_until(lambda: serving.address("pbx_api") is not None)
-    application = Application(serving, credentials)
-    pair = application.login()
-    with application.listening(pair["access_token"]) as socket:
+    app = App(serving, credentials)
+    pair = app.login()
+    with app.listening(pair["access_token"]) as socket:
         renewed = json.loads(serving.run_command("app", "renew", "crm", "--format", "json"))
         assert json.loads(socket.recv(timeout=10))["errcode"] == 10004
-    assert application.login()["errcode"] == 10005
-    assert application.request(f"v1.0/cdr/list?access_token={pair['access_token']}")["errcode"] == 10004
-    assert Application(serving, renewed).login()["errcode"] == 0
+    assert app.login()["errcode"] == 10005
+    assert app.request(f"v1.0/cdr/list?access_token={pair['access_token']}")["errcode"] == 10004
+    assert App(serving, renewed).login()["errcode"] == 0
 
 
 @pytest.mark.slow
@@ -94,14 +94,14 @@ def test_pbx_api_unblocked_address_can_log_in(serving: Server) -> None:
     """`onhook app unblock` has effect at once."""
     credentials = json.loads(serving.run_command("app", "add", "crm", "--format", "json"))
     wait_until(lambda: serving.address("pbx_api") is not None)
-    guessing, application = (
-        Application(serving, credentials | {"client_secret": "x"}),
-        Application(serving, credentials),
+    guessing, app = (
+        App(serving, credentials | {"client_secret": "x"}),
+        App(serving, credentials),
     )
     assert [guessing.login()["errcode"] for _ in range(5)][-1] == 70004
-    assert application.login()["errcode"] == 70004
+    assert app.login()["errcode"] == 70004
     assert "1 addresses may come again" in serving.run_command("app", "unblock", "127.0.0.1")
-    assert application.login()["errcode"] == 0
+    assert app.login()["errcode"] == 0
 
 
 @pytest.mark.slow
@@ -109,19 +109,19 @@ def test_pbx_api_has_the_same_address_after_a_crash(serving: Server) -> None:
     """Tokens are gone, as after a PBX's reboot."""
     credentials = json.loads(serving.run_command("app", "add", "crm", "--format", "json"))
     wait_until(lambda: serving.address("pbx_api") is not None)
-    address, application = serving.address("pbx_api"), Application(serving, credentials)
-    token = application.login()["access_token"]
+    address, app = serving.address("pbx_api"), App(serving, credentials)
+    token = app.login()["access_token"]
     serving.kill("hub")
     wait_until(lambda: serving.address("pbx_api") is None)
     wait_until(lambda: serving.address("pbx_api") is not None)
     assert serving.address("pbx_api") == address
-    assert application.request(f"v1.0/cdr/list?access_token={token}")["errcode"] == 10004
-    assert application.login()["errcode"] == 0
+    assert app.request(f"v1.0/cdr/list?access_token={token}")["errcode"] == 10004
+    assert app.login()["errcode"] == 0
 
 
 @pytest.mark.slow
 def test_serve_prints_the_address_of_the_pbx_api(server: Server) -> None:
-    """Where an application has credentials already; `doctor` prints the fingerprint to pin."""
+    """Where an app has credentials already; `doctor` prints the fingerprint to pin."""
     server.run_command("app", "add", "crm")
     server.start("--pbx-api", "127.0.0.1:0")
     wait_until(lambda: "  PBX API  https://127.0.0.1:" in server.log_text())

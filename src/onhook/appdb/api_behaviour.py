@@ -1,4 +1,4 @@
-"""Behaviour of the PBX API that an application uses: what differs between PBXs, firmwares and settings."""
+"""Behaviour of the PBX API that an app uses: what differs between PBXs, firmwares and settings."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Applications that use the PBX API: credentials (the secret as a hash) and permissions.
+"""Apps that use the PBX API: credentials (the secret as a hash) and permissions.
 
 Addresses blocked after too many failed logins are stored here too, so that `onhook app unblock` has effect at once.
 """
@@ -22,7 +22,7 @@ from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime, to_microseconds
 
 APPS_MAX = 200
-"""Applications of one installation: each may have eight tokens and some hundred sockets."""
+"""Apps of one installation: each may have eight tokens and some hundred sockets."""
 
 PBXS_OF_APP_MAX = 1_000
 """As many as an installation has."""
@@ -40,13 +40,13 @@ CREDENTIAL_CHARACTERS_MAX = 200
 """A longer text is no secret of Onhook and is not hashed."""
 
 LAST_USED_STEP_MICROSECONDS = 60_000_000
-"""The last use is stored to the minute: an application that polls every second must not write every second."""
+"""The last use is stored to the minute: an app that polls every second must not write every second."""
 
 _COLUMNS = "name, client_id, secret_hash, pbxs, networks, behaviour, created_at, last_used_at"
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
-    """An application. `pbxs` are the serial numbers that it may see, empty means all; `networks` are its allowed
+    """An app. `pbxs` are the serial numbers that it may see, empty means all; `networks` are its allowed
     addresses, empty means any. `behaviour` is that of the PBX API it uses.
     """
 
@@ -59,7 +59,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     last_used_at: datetime | None = None
 
     def allows_address(self, address: str) -> bool:
-        """Return whether the application may send requests from this address."""
+        """Return whether the app may send requests from this address."""
         return not self.networks or any(_is_in(address, network) for network in self.networks)
 
 
@@ -71,36 +71,34 @@ class BlockedAddress(msgspec.Struct, frozen=True):
 
 
 class Apps:
-    """Repository of applications. Times passed in are microseconds since 1970, UTC."""
+    """Repository of apps. Times passed in are microseconds since 1970, UTC."""
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
 
     def all(self) -> list[App]:
-        """Return all applications, by name."""
+        """Return all apps, by name."""
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM apps ORDER BY name COLLATE NOCASE")
         return [_app(row) for row in rows]
 
     def get(self, name: str) -> App:
-        """Return the application with this name or else this client id. Raises `NotFound`."""
+        """Return the app with this name or else this client id. Raises `NotFound`."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM apps WHERE name = ?1 OR client_id = ?1 ORDER BY name = ?1 DESC", (name,)
         )
         if not rows:
-            raise NotFound(
-                _("there is no application {name}", name=repr(name[:80])), hint=_("`onhook app list` shows them")
-            )
+            raise NotFound(_("there is no app {name}", name=repr(name[:80])), hint=_("`onhook app list` shows them"))
         return _app(rows[0])
 
     def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
-        """Return the application with this client id and the hash of its secret, or None."""
+        """Return the app with this client id and the hash of its secret, or None."""
         if len(client_id) > CREDENTIAL_CHARACTERS_MAX:
             return None
         rows = self._database.rows(f"SELECT {_COLUMNS} FROM apps WHERE client_id = ?", (client_id,))
         return (_app(rows[0]), rows[0][2]) if rows else None
 
     def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
-        """Return the application with these credentials, or None."""
+        """Return the app with these credentials, or None."""
         match = self.find_by_client_id(client_id)
         if match is None or not verify_secret(client_secret, match[1]):
             return None
@@ -115,7 +113,7 @@ class Apps:
         networks: Sequence[str] = (),
         behaviour: ApiBehaviour | None = None,
     ) -> tuple[App, str]:
-        """Add an application. Return it and its secret, which is stored as a hash only.
+        """Add an app. Return it and its secret, which is stored as a hash only.
 
         Raises `UsageError`.
         """
@@ -125,7 +123,7 @@ class Apps:
                 _("more than {maximum} PBXs are named", maximum=PBXS_OF_APP_MAX), hint=_("name none, to allow all")
             )
         if len(self.all()) >= APPS_MAX:
-            raise UsageError(_("there are already {maximum} applications", maximum=APPS_MAX), hint=_("remove one"))
+            raise UsageError(_("there are already {maximum} apps", maximum=APPS_MAX), hint=_("remove one"))
         # In the form of a PBX's credentials: 32 letters and digits.
         client_id, client_secret = new_secret(), new_secret()
         effective_behaviour = behaviour or ApiBehaviour()
@@ -137,7 +135,7 @@ class Apps:
             )
         except sqlite3.IntegrityError:
             raise UsageError(
-                _("there is already an application {name}", name=repr(name)), hint=_("choose another name")
+                _("there is already an app {name}", name=repr(name)), hint=_("choose another name")
             ) from None
         return self.get(name), client_secret
 
@@ -153,7 +151,7 @@ class Apps:
         return app, client_secret
 
     def remove(self, name: str) -> App:
-        """Remove an application and the webhooks that it has set itself. Raises `NotFound`."""
+        """Remove an app and the webhooks that it has set itself. Raises `NotFound`."""
         app = self.get(name)
         with self._database.transaction():
             self._database.write("DELETE FROM destinations WHERE app = ?", (app.client_id,))

@@ -244,7 +244,7 @@ class AppDb:
             self._database.write("DELETE FROM secrets WHERE secret_id = ?", (secret_id,))
 
     def webhook_credentials(self) -> list[WebhookCredentials]:
-        """Return the credentials of every PBX for verifying events: for the receiver only, never for a listing."""
+        """Return the credentials of every PBX for verifying events: for the intake only, never for a listing."""
         secret_texts: dict[str, list[str]] = {}
         with self._database.transaction("BEGIN"):
             for sn, text in self._database.rows("SELECT sn, text FROM secrets ORDER BY secret_id DESC"):

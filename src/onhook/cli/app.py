@@ -1,4 +1,4 @@
-"""`onhook app`: applications of the PBX API; changes have effect at once."""
+"""`onhook app`: apps of the PBX API; changes have effect at once."""
 
 from typing import Annotated, Literal
 
@@ -14,9 +14,9 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
 
-app = typer.Typer(add_completion=False, help="Manage applications of the PBX API.", epilog="Example: onhook app list")
+app = typer.Typer(add_completion=False, help="Manage apps of the PBX API.", epilog="Example: onhook app list")
 
-AppName = Annotated[str, typer.Argument(metavar="NAME", help="Name or client id of the application")]
+AppName = Annotated[str, typer.Argument(metavar="NAME", help="Name or client id of the app")]
 FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="Output format")]
 
 
@@ -30,7 +30,7 @@ class AppCredentials(msgspec.Struct, frozen=True):
 
 @app.command("add", epilog="Example: onhook app add crm --pbx Office --format json")
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the application")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the app")],
     *,
     pbx: Annotated[
         list[str] | None,
@@ -69,7 +69,7 @@ def add(
     output_format: FormatOption = "text",
     data: DataOption = None,
 ) -> None:
-    """Add an application and print its credentials once; the secret is stored as a hash."""
+    """Add an app and print its credentials once; the secret is stored as a hash."""
     behaviour = parse_behaviour(
         date_format=date_format,
         time_format=time_format,
@@ -92,7 +92,7 @@ def add(
 
 @app.command("list", epilog="Example: onhook app list")
 def list_apps(data: DataOption = None) -> None:
-    """List the applications, without their secrets."""
+    """List the apps, without their secrets."""
     with open_appdb(data) as appdb:
         names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
         rows = [
@@ -111,7 +111,7 @@ def list_apps(data: DataOption = None) -> None:
 
 @app.command("renew", epilog="Example: onhook app renew crm --format json")
 def renew(name: AppName, *, output_format: FormatOption = "text", data: DataOption = None) -> None:
-    """Replace the secret of an application and print the new one once; the old secret and its tokens become invalid."""
+    """Replace the secret of an app and print the new one once; the old secret and its tokens become invalid."""
     with open_appdb(data) as appdb:
         renewed_app, client_secret = appdb.apps.renew_secret(name)
     _print_credentials(renewed_app, client_secret, output_format)
@@ -119,10 +119,10 @@ def renew(name: AppName, *, output_format: FormatOption = "text", data: DataOpti
 
 @app.command("remove", epilog="Example: onhook app remove crm")
 def remove(name: AppName, data: DataOption = None) -> None:
-    """Remove an application; its credentials, tokens and sockets become invalid."""
+    """Remove an app; its credentials, tokens and sockets become invalid."""
     with open_appdb(data) as appdb:
         removed_app = appdb.apps.remove(name)
-    print(f'Application "{removed_app.name}" removed.')
+    print(f'App "{removed_app.name}" removed.')
 
 
 @app.command("unblock", epilog="Example: onhook app unblock 192.0.2.7")
@@ -143,7 +143,7 @@ def unblock(
             _("{address} is not blocked", address=repr(address[:80])),
             hint=_("blocked addresses: {address_list}", address_list=address_list),
         )
-    print(f"{count} addresses unblocked.")
+    print(f"Unblocked addresses: {count}.")
 
 
 def _print_credentials(api_app: App, client_secret: str, output_format: str) -> None:

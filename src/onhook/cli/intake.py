@@ -1,4 +1,4 @@
-"""`onhook intake`: the webhook receiver alone, in the foreground."""
+"""`onhook intake`: the intake alone, in the foreground."""
 
 import os
 import sys
@@ -20,5 +20,5 @@ def intake(data: DataOption = None, intake: IntakeOption = None) -> None:
     config = load_config(data=data, intake=intake)
     config = msgspec.structs.replace(config, data=config.data.absolute())
     prepare_directory(config)
-    # Replaces this process: the receiver needs no command line.
+    # Replaces this process: the intake needs no command line.
     os.execv(sys.executable, build_command("onhook.runtime.intake_process", config, is_supervised=False))  # noqa: S606 - own program, no shell

@@ -18,7 +18,7 @@ def restore(
     replace: Annotated[bool, typer.Option("--replace", help="Replace existing data")] = False,
     data: DataOption = None,
 ) -> None:
-    """Restore a backup to the data directory, while no server and no receiver runs. The store is rebuilt later."""
+    """Restore a backup to the data directory, while no server and no intake runs. The store is rebuilt later."""
     config = load_config(data=data)
     manifest = restore_backup(config, directory, replace=replace)
     print(f"Restored {' and '.join(manifest.files)} of {manifest.made_at:%Y-%m-%d %H:%M} UTC to {config.data}.")

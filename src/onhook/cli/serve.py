@@ -22,9 +22,7 @@ app = typer.Typer(add_completion=False)
 _ADDRESS_METAVAR = "HOST:PORT"
 IntakeOption = Annotated[
     str | None,
-    typer.Option(
-        "--intake", metavar=_ADDRESS_METAVAR, help="Address of the webhook receiver", show_default="0.0.0.0:30012"
-    ),
+    typer.Option("--intake", metavar=_ADDRESS_METAVAR, help="Address of the intake", show_default="0.0.0.0:30012"),
 ]
 ConsoleOption = Annotated[
     str | None,
@@ -37,7 +35,7 @@ PbxApiOption = Annotated[
     typer.Option(
         "--pbx-api",
         metavar=_ADDRESS_METAVAR,
-        help="Address of the PBX API for applications",
+        help="Address of the PBX API for apps",
         show_default="127.0.0.1:8088",
     ),
 ]
@@ -91,7 +89,7 @@ def _print_addresses(config: Config, server: ServerInfo, token: str, *, demo: bo
         "Onhook is running.",
         "",
         f"  Console  {console or 'not started yet: see the log'}",
-        f"  Receiver http://{local_address(parse_address(intake, 'intake'))}/",
+        f"  Intake   http://{local_address(parse_address(intake, 'intake'))}/",
         *_pbx_api_lines(config, server),
         f"  Data     {config.data}  (the console's token is in {Path(config.admin_token_file).name})",
         "",
@@ -107,7 +105,7 @@ def _next_step(config: Config, port: str, *, demo: bool) -> str:
     with open_appdb(str(config.data)) as appdb:
         pbx_count = len(appdb.pbxs())
     if pbx_count:
-        return f"  {pbx_count} PBXs are registered. `onhook pbx list` lists them, `onhook doctor` checks them."
+        return f"  Registered PBXs: {pbx_count}. `onhook pbx list` lists them, `onhook doctor` checks them."
     return (
         "  Next: onhook pbx add Office --sn SERIAL --secret SECRET, and in the PBX, under Integrations > API >\n"
         f"  Webhook Event Push, event 30012 to http://THIS-MACHINE:{port}/ with the same secret."
@@ -115,7 +113,7 @@ def _next_step(config: Config, port: str, *, demo: bool) -> str:
 
 
 def _pbx_api_lines(config: Config, server: ServerInfo) -> list[str]:
-    """Return the address of the PBX API; nothing without applications."""
+    """Return the address of the PBX API; nothing without apps."""
     if server.pbx_api is None:
         return []
     scheme = "http" if config.pbx_api_plain else "https"

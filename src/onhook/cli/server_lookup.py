@@ -54,7 +54,7 @@ class DataClient(Protocol):
         ...
 
     async def rejections(self) -> list[Row]:
-        """Return the counters of requests to the receiver, the latest first."""
+        """Return the counters of requests to the intake, the latest first."""
         ...
 
     async def destinations(self) -> list[Row]:

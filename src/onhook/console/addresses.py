@@ -1,4 +1,4 @@
-"""Addresses of the receiver, as shown to a person."""
+"""Addresses of the intake, as shown to a person."""
 
 import socket
 from ipaddress import ip_address
@@ -21,7 +21,7 @@ class _RunningFile(msgspec.Struct, frozen=True):
 
 
 def intake_host(config: Config, request_host: str) -> tuple[str, bool]:
-    """Return the host of the receiver as a PBX may reach it, and whether that is a guess.
+    """Return the host of the intake as a PBX may reach it, and whether that is a guess.
 
     The configured address if there is one; else the name of this machine in the request; else the address by which this
     machine reaches others.
@@ -39,7 +39,7 @@ def intake_host(config: Config, request_host: str) -> tuple[str, bool]:
 
 
 def intake_port(config: Config) -> int:
-    """Return the port of the receiver. Where 0 is configured, the actual one; 0 while it is unknown."""
+    """Return the port of the intake. Where 0 is configured, the actual one; 0 while it is unknown."""
     if config.intake.port:
         return config.intake.port
     try:

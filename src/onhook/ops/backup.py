@@ -61,7 +61,7 @@ def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
     """Copy a backup's files to the data directory; the store is then rebuilt from the ledger when it is opened.
 
     Existing files are replaced only when all new ones are beside them, complete. Raises `UsageError` where a server or
-    a receiver runs or where files exist and `replace` is not set, `OnhookError` where the backup cannot be copied.
+    an intake runs or where files exist and `replace` is not set, `OnhookError` where the backup cannot be copied.
     """
     _check_source(config, source)
     manifest = _read_manifest(config, source)

@@ -18,7 +18,7 @@ from onhook.lib.messages import _
 LOCK_NAME = "serve.lock"
 
 INTAKE_LOCK_NAME = "intake.lock"
-"""Shared by receivers, one of which may run alone beside a server; a restore holds it exclusively."""
+"""Shared by intakes, one of which may run alone beside a server; a restore holds it exclusively."""
 
 LOCK_ATTEMPTS_MAX = 10
 LOCK_RETRY_SECONDS = 0.02
@@ -162,7 +162,7 @@ def _is_removed(path: Path, status: os.stat_result) -> bool:
 
 @contextmanager
 def shared_intake_lock(config: Config) -> Iterator[None]:
-    """Hold the lock of a receiver of this data directory, maybe beside others. Raises `Unavailable` during
+    """Hold the lock of an intake of this data directory, maybe beside others. Raises `Unavailable` during
     a restore.
     """
     with file_lock(config.data / INTAKE_LOCK_NAME, is_shared=True) as has_lock:
@@ -175,11 +175,11 @@ def shared_intake_lock(config: Config) -> Iterator[None]:
 
 @contextmanager
 def exclusive_intake_lock(config: Config) -> Iterator[None]:
-    """Lock receivers out of this data directory. Raises `UsageError` where one runs."""
+    """Lock intakes out of this data directory. Raises `UsageError` where one runs."""
     with file_lock(config.data / INTAKE_LOCK_NAME) as has_lock:
         if not has_lock:
             raise UsageError(
-                _("a receiver is already running on this data directory"),
+                _("an intake is already running on this data directory"),
                 location=str(config.data),
                 hint=_("stop it, or choose another directory with --data"),
             )

@@ -31,7 +31,7 @@ INITIAL_DELAY_SECONDS = 60.0
 """After a start other work is more urgent."""
 
 SLICE_RAW_EVENTS = 500
-"""Events deleted at once: the receiver waits for a batch, which takes some milliseconds."""
+"""Events deleted at once: the intake waits for a batch, which takes some milliseconds."""
 
 DAY_MICROSECONDS = 86_400 * 1_000_000
 

@@ -23,7 +23,7 @@ RECENT_RECORDS_MAX = 200
 """Among so many records the last pushed one is searched: all the others were fetched."""
 
 HINT = (
-    "check whether the PBX can reach the receiver, and whether its webhook is enabled; `onhook doctor` with "
+    "check whether the PBX can reach the intake, and whether its webhook is enabled; `onhook doctor` with "
     "its name helps"
 )
 

@@ -1,4 +1,4 @@
-"""Process of a simulated PBX that posts real signed webhooks to the receiver."""
+"""Process of a simulated PBX that posts real signed webhooks to the intake."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ from onhook.simulator.sender import simulate
 
 @asynccontextmanager
 async def open_demo(config: Config, clock: Clock, *, with_history: bool) -> AsyncIterator[RunningService]:
-    """Yield the running simulated PBX; with past calls first where asked. `config.intake` is the receiver's address."""
+    """Yield the running simulated PBX; with past calls first where asked. `config.intake` is the intake's address."""
     appdb = AppDb(config.appdb_file)
     try:
         sn, secret = get_demo_credentials(appdb)

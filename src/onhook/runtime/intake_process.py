@@ -1,4 +1,4 @@
-"""Process of the webhook receiver: verify, append, commit, answer. It imports nothing that only reading needs."""
+"""Process of the intake: verify, append, commit, answer. It imports nothing that only reading needs."""
 
 import logging
 import sys
@@ -20,7 +20,7 @@ from onhook.runtime.child import RunningService, run_child
 
 @asynccontextmanager
 async def open_intake(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
-    """Yield the listening receiver. Raises `OnhookError` where it cannot listen."""
+    """Yield the listening intake. Raises `OnhookError` where it cannot listen."""
     with shared_intake_lock(config):
         async with _open_unlocked_intake(config, clock) as service:
             yield service

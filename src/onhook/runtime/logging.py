@@ -1,6 +1,6 @@
 """Log of the processes: one line per event on stderr, for people on a terminal, as JSON elsewhere.
 
-The library `logging` with a formatter: the receiver must start fast and stay small, and a library for structured logs
+The library `logging` with a formatter: the intake must start fast and stay small, and a library for structured logs
 costs 100 ms and 10 MB.
 """
 

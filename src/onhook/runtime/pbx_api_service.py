@@ -1,4 +1,4 @@
-"""The PBX API in the hub: open while an application has credentials, else closed.
+"""The PBX API in the hub: open while an app has credentials, else closed.
 
 Invariant: an error of the PBX API never ends the hub: a port in use or an unreadable certificate is logged, and
 retried.
@@ -26,14 +26,14 @@ from onhook.pbx_api.server import PbxApiServer
 from onhook.runtime.child import ObservableAddress, Tasks
 
 POLL_SECONDS = 0.5
-"""How soon the PBX API opens for the first application. A check costs microseconds."""
+"""How soon the PBX API opens for the first app. A check costs microseconds."""
 
 RESTART_SECONDS = 10.0
 """Wait after a failure."""
 
 
 class PbxApiManager:
-    """Opens and closes the PBX API when applications are added and removed."""
+    """Opens and closes the PBX API when apps are added and removed."""
 
     def __init__(
         self, config: Config, appdb: AppDb, calls: CallSource, clock: Clock, webhooks: AppWebhookStore | None = None
@@ -56,7 +56,7 @@ class PbxApiManager:
             self._log_error(error)
 
     async def reconcile(self) -> None:
-        """Open or close it to match the applications. Raises `OnhookError`."""
+        """Open or close it to match the apps. Raises `OnhookError`."""
         is_wanted = bool(self._appdb.apps.all())
         if is_wanted and not self.listen_address.address:
             address, self._tasks = await self._exit_stack.enter_async_context(

@@ -1,7 +1,7 @@
 """Supervisor of `onhook serve`: starts the processes, restarts one that ends, stops them in reverse.
 
-Invariants: the receiver is the first to start and the last to stop; an error of another process does not affect it.
-Without a receiver nothing is served: when its first start fails for good, `serve` ends with the error.
+Invariants: the intake is the first to start and the last to stop; an error of another process does not affect it.
+Without an intake nothing is served: when its first start fails for good, `serve` ends with the error.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ READY_SECONDS_MAX = 60.0
 """Time for a process to be ready: opening a large store after a crash replays its log."""
 
 STOP_SECONDS_MAX = 15.0
-"""Time for a process to stop: the receiver gives its last commit and slow readers 10 seconds."""
+"""Time for a process to stop: the intake gives its last commit and slow readers 10 seconds."""
 
 RESTART_SECONDS_FIRST = 0.2
 RESTART_SECONDS_MAX = 10.0
 """The wait before a restart doubles up to this: soon enough when the cause is gone."""
 
 FIRST_START_ATTEMPTS_MAX = 4
-"""Attempts of the receiver's first start, within a second or two: enough for a short lock; after that a person, or the
+"""Attempts of the intake's first start, within a second or two: enough for a short lock; after that a person, or the
 parent process, should know.
 """
 

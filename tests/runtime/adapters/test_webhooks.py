@@ -1,4 +1,4 @@
-"""Webhooks that applications manage through the PBX API: real destinations, really sent."""
+"""Webhooks that apps manage through the PBX API: real destinations, really sent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 
 
 class Pbx:
-    """A PBX API over a real application database, and one application that is logged in."""
+    """A PBX API over a real application database, and one app that is logged in."""
 
     def __init__(self, appdb: AppDb, address: str, client_id: str, client_secret: str) -> None:
         self.appdb = appdb
@@ -80,7 +80,7 @@ def entry(url: str = URL, **changes: Any) -> dict[str, Any]:
 
 
 async def test_webhook_query_returns_the_settings(pbx: Pbx) -> None:
-    """As the original does: 0 is all events; the secret too, because it is the application's."""
+    """As the original does: 0 is all events; the secret too, because it is the app's."""
     assert await pbx.query() == {
         "enb_webhook_event_push": 1,
         "webhook_event_push_list": [],
@@ -142,7 +142,7 @@ async def test_webhook_update_switches_off_and_on(pbx: Pbx) -> None:
 
 
 async def test_webhook_of_a_limited_application_has_its_pbxs_only(tmp_path: Path) -> None:
-    """To the application they are one webhook."""
+    """To the app they are one webhook."""
     async with running_pbx(tmp_path, pbxs=("A", "B")) as pbx:
         await pbx.update(entry())
         assert [destination.filter.sn for destination in pbx.appdb.destinations.list_for_app(pbx.client_id)] == [
@@ -155,7 +155,7 @@ async def test_webhook_of_a_limited_application_has_its_pbxs_only(tmp_path: Path
 
 
 async def test_webhook_update_leaves_other_destinations_alone(pbx: Pbx) -> None:
-    """A person's destinations are neither listed nor removed; those of a removed application are."""
+    """A person's destinations are neither listed nor removed; those of a removed app are."""
     other, _ = pbx.appdb.apps.add("other", now_us=1)
     await pbx.update(entry())
     (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
@@ -229,20 +229,20 @@ async def test_webhook_test_is_signed_and_sent(tmp_path: Path, caplog: pytest.Lo
 
 
 async def test_webhook_events_are_sent(tmp_path: Path) -> None:
-    """Signed with the application's secret, as soon as a person allowed its private address."""
+    """Signed with the app's secret, as soon as a person allowed its private address."""
     async with (
-        WebhookReceiver().listen() as application,
+        WebhookReceiver().listen() as app,
         open_delivery_harness(tmp_path) as harness,
         running_pbx(tmp_path) as pbx,
     ):
         harness.start()
-        assert (await pbx.update(entry(application.url)))["errcode"] == 0
+        assert (await pbx.update(entry(app.url)))["errcode"] == 0
         (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
         pbx.appdb.destinations.change(destination.name, {"allow_private": True})
         call_ids = await harness.put_calls(*make_calls(3))
-        await wait_until(lambda: len(application.accepted) == 3)
-        assert sorted(application.accepted_call_ids()) == sorted(call_ids)
-        for body, headers in zip(application.bodies, application.headers, strict=True):
+        await wait_until(lambda: len(app.accepted) == 3)
+        assert sorted(app.accepted_call_ids()) == sorted(call_ids)
+        for body, headers in zip(app.bodies, app.headers, strict=True):
             assert is_signed_by([SECRET], body, headers[SIGNATURE_HEADER])
 
 

@@ -1,4 +1,4 @@
-"""`/api/v1/apps`: applications of the PBX API; a secret is returned once, when it is created."""
+"""`/api/v1/apps`: apps of the PBX API; a secret is returned once, when it is created."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from onhook.lib.messages import _
 ADDRESS_CHARACTERS_MAX = 64
 """An IPv6 network has 43 at most."""
 
-Name = Annotated[str, PathParameter(description="Name or client id of the application", max_length=NAME_CHARACTERS_MAX)]
+Name = Annotated[str, PathParameter(description="Name or client id of the app", max_length=NAME_CHARACTERS_MAX)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 PbxNames = Annotated[
     list[Annotated[str, msgspec.Meta(max_length=NAME_CHARACTERS_MAX)]], msgspec.Meta(max_length=PBXS_OF_APP_MAX)
@@ -29,7 +29,7 @@ Networks = Annotated[
 
 
 class NewApp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An application to add. `pbxs` are names or serial numbers, empty is all; `networks` its allowed addresses."""
+    """An app to add. `pbxs` are names or serial numbers, empty is all; `networks` its allowed addresses."""
 
     name: Label
     pbxs: PbxNames = []
@@ -38,14 +38,14 @@ class NewApp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class AppWithSecret(msgspec.Struct, frozen=True):
-    """An application with its secret, which is returned this once."""
+    """An app with its secret, which is returned this once."""
 
     app: App
     client_secret: str
 
 
 class AppList(msgspec.Struct, frozen=True):
-    """All applications, by name, without their secrets."""
+    """All apps, by name, without their secrets."""
 
     data: list[App]
     next: None = None
@@ -61,24 +61,24 @@ class BlockedAddressList(msgspec.Struct, frozen=True):
 @get(
     "/apps",
     opt=FOR_ADMINISTRATORS,
-    summary="List applications",
+    summary="List apps",
     tags=["apps"],
     responses=PROBLEMS,
 )
 async def list_apps(app_state: AppStateDep) -> AppList:
-    """List all applications, without their secrets."""
+    """List all apps, without their secrets."""
     return AppList(app_state.appdb.apps.all())
 
 
-@get("/apps/{name:str}", opt=FOR_ADMINISTRATORS, summary="Read an application", tags=["apps"], responses=PROBLEMS)
+@get("/apps/{name:str}", opt=FOR_ADMINISTRATORS, summary="Read an app", tags=["apps"], responses=PROBLEMS)
 async def read_app(app_state: AppStateDep, name: Name) -> App:
-    """Read an application by its name or client id."""
+    """Read an app by its name or client id."""
     return app_state.appdb.apps.get(name)
 
 
-@post("/apps", summary="Add an application", tags=["apps"], responses=PROBLEMS)
+@post("/apps", summary="Add an app", tags=["apps"], responses=PROBLEMS)
 async def add_app(app_state: AppStateDep, data: Annotated[NewApp, BodyKwarg()]) -> AppWithSecret:
-    """Add an application. The PBX API opens with the first one."""
+    """Add an app. The PBX API opens with the first one."""
     app, client_secret = app_state.appdb.apps.add(
         data.name,
         now_us=app_state.clock.microseconds(),
@@ -89,13 +89,13 @@ async def add_app(app_state: AppStateDep, data: Annotated[NewApp, BodyKwarg()]) 
     return AppWithSecret(app, client_secret)
 
 
-@delete("/apps/{name:str}", summary="Remove an application", tags=["apps"], responses=PROBLEMS)
+@delete("/apps/{name:str}", summary="Remove an app", tags=["apps"], responses=PROBLEMS)
 async def remove_app(app_state: AppStateDep, name: Name) -> None:
-    """Remove an application; its credentials, tokens and sockets become invalid."""
+    """Remove an app; its credentials, tokens and sockets become invalid."""
     app_state.appdb.apps.remove(name)
 
 
-@post("/apps/{name:str}/secret", summary="Renew the secret of an application", tags=["apps"], responses=PROBLEMS)
+@post("/apps/{name:str}/secret", summary="Renew the secret of an app", tags=["apps"], responses=PROBLEMS)
 async def renew_app_secret(app_state: AppStateDep, name: Name) -> AppWithSecret:
     """Replace the secret; the old one and the tokens made with it become invalid."""
     app, client_secret = app_state.appdb.apps.renew_secret(name)

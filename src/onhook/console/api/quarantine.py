@@ -1,4 +1,4 @@
-"""`/api/v1/quarantine`: events that could not be parsed; `/rejections`: counters of the receiver."""
+"""`/api/v1/quarantine`: events that could not be parsed; `/rejections`: counters of the intake."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated

@@ -212,7 +212,7 @@ async def remove_secret(app_state: AppStateDep, name: Name, secret_id: SecretId)
 
 @post("/pbxs/{name:str}/test", include_in_schema=False, status_code=200)
 async def send_test_event(app_state: AppStateDep, name: Name) -> Redirect:
-    """Send a signed test event to the receiver, as this PBX would."""
+    """Send a signed test event to the intake, as this PBX would."""
     pbx = app_state.appdb.pbx(name)
     try:
         result = await app_state.actions.send_test_event(pbx.sn)

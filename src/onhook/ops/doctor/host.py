@@ -281,12 +281,12 @@ def _check_pbx_api_port(config: Config) -> Iterator[Check]:
 
 def _check_pbx_api(process: ProcessInfo | None) -> Check:
     if process is None:
-        return Check("ERROR", _("applications exist, but the PBX API is not running"), _("see the log"))
+        return Check("ERROR", _("apps exist, but the PBX API is not running"), _("see the log"))
     return Check("OK", _("PBX API is listening on {address}", address=process.address))
 
 
 def _check_certificate(path: Path) -> Check:
-    """Return the fingerprint that applications pin."""
+    """Return the fingerprint that apps pin."""
     try:
         return Check(
             "OK",
@@ -301,7 +301,7 @@ def _check_certificate(path: Path) -> Check:
 
 
 def _has_apps(config: Config) -> bool:
-    """Return whether an application has credentials; a damaged database is reported by another check."""
+    """Return whether an app has credentials; a damaged database is reported by another check."""
     if not config.appdb_file.exists():
         return False
     try:

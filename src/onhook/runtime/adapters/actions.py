@@ -21,7 +21,7 @@ from onhook.simulator.office_plan import demo_plan
 from onhook.simulator.sender import simulate
 
 TEST_BODY = b'{"event":"test"}'
-"""The test event of a PBX (yeastar-p-series.md 4): counted by the receiver, never stored."""
+"""The test event of a PBX (yeastar-p-series.md 4): counted by the intake, never stored."""
 
 TEST_SECONDS_MAX = 5.0
 """On this machine: a longer response time means none."""
@@ -44,7 +44,7 @@ class ConsoleActionRunner:
         self._checked_sns: set[str] = set()
 
     async def send_test_event(self, sn: str) -> str:
-        """Post a test event to the receiver, signed with the PBX's secret; return the receiver's response."""
+        """Post a test event to the intake, signed with the PBX's secret; return the intake's response."""
         credentials = next((candidate for candidate in self._appdb.webhook_credentials() if candidate.sn == sn), None)
         if credentials is None:
             raise NotFound(_("there is no such PBX"), hint=_("`onhook pbx list` shows them"))
@@ -57,10 +57,10 @@ class ConsoleActionRunner:
                 session.post(url, data=TEST_BODY, headers=headers) as response,
             ):
                 response_text = (await response.text()).strip()
-                return f"the receiver answered {response.status}: {response_text[:200]}"
+                return f"the intake answered {response.status}: {response_text[:200]}"
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(
-                _("the receiver does not answer"), location=url, hint=_("start `onhook serve`, or see its log")
+                _("the intake does not answer"), location=url, hint=_("start `onhook serve`, or see its log")
             ) from error
 
     async def run_pbx_checks(self, sn: str) -> list[Check]:
@@ -109,7 +109,7 @@ class ConsoleActionRunner:
     def _intake_address(self) -> Address:
         port = intake_port(self._config)
         if not port:
-            raise Unavailable(_("the receiver is not running"), hint=_("start `onhook serve`"))
+            raise Unavailable(_("the intake is not running"), hint=_("start `onhook serve`"))
         return Address(self._config.intake.host, port)
 
 

@@ -1,4 +1,4 @@
-"""PBX registry of the receiver, read from the application database after each change."""
+"""PBX registry of the intake, read from the application database after each change."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,7 @@
-"""Webhooks that applications manage through the PBX API: destinations like any others, each of one application.
+"""Webhooks that apps manage through the PBX API: destinations like any others, each of one app.
 
-An application that sees some PBXs only has a destination for each of them, because a filter names one; to the
-application they are one webhook.
+An app that sees some PBXs only has a destination for each of them, because a filter names one; to the
+app they are one webhook.
 """
 
 import logging
@@ -21,10 +21,10 @@ from onhook.lib.clock import Clock
 from onhook.pbx_api.pushing import MAX_ATTEMPTS_LIMITS, AppWebhook, AppWebhookSettings
 
 NAME_SUFFIX_CHARACTERS_MAX = 14
-"""Of a destination's name, after that of its application."""
+"""Of a destination's name, after that of its app."""
 
 _DestinationKey = tuple[str, str]
-"""URL and serial number: they identify a destination of an application."""
+"""URL and serial number: they identify a destination of an app."""
 
 
 class DestinationWebhookStore:
