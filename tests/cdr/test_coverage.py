@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from onhook.cdr.coverage import (
     CALL_SECONDS_MAX,
+    GAP_MERGE_DISTANCE,
     INTERVALS_MAX,
     NEVER_COMPARED,
     SETTLE_SECONDS,
     CdrComparison,
     CoverageState,
     Interval,
+    add_disconnection,
     add_interval,
     complete_until,
     fill_gaps,
@@ -193,3 +195,25 @@ def test_complete_intervals_never_miss_a_call(seed: int) -> None:
                 assert not missing, f"at hour {now}: {claim} lacks {missing}"
                 claimed += 1
     assert claimed, "no interval was complete"
+
+
+def test_add_disconnection_is_a_gap_where_nothing_was_compared_since() -> None:
+    compared = Interval(MONDAY + HOUR, MONDAY + 2 * HOUR, "complete", "")
+    intervals = add_disconnection([compared], MONDAY, MONDAY + 3 * HOUR, "no connection")
+    assert [(interval.since, interval.until, interval.state) for interval in intervals] == [
+        (MONDAY, MONDAY + HOUR, "gap"),
+        (MONDAY + HOUR, MONDAY + 2 * HOUR, "complete"),
+        (MONDAY + 2 * HOUR, MONDAY + 3 * HOUR, "gap"),
+    ]
+
+
+def test_add_disconnection_soon_after_another_one_is_joined() -> None:
+    """With the same reason only, and not over a longer time."""
+    first = Interval(MONDAY, MONDAY + HOUR, "gap", "no connection")
+    since = first.until + GAP_MERGE_DISTANCE
+    assert len(add_disconnection([first], since, since + HOUR, "no connection")) == 2
+    soon = since - timedelta(seconds=1)
+    assert add_disconnection([first], soon, soon + HOUR, "no connection") == [
+        Interval(MONDAY, soon + HOUR, "gap", "no connection")
+    ]
+    assert len(add_disconnection([first], soon, soon + HOUR, "another reason")) == 2

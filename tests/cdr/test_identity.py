@@ -46,3 +46,18 @@ def test_escape_formula_is_safe_and_reversible(text: str) -> None:
 
 def test_fold_word_ignores_case_spaces_and_underscores() -> None:
     assert len({fold_word(text) for text in ("NO ANSWER", "no_answer", "NoAnswer", "NO  ANSWER ")}) == 1
+
+
+@pytest.mark.parametrize(
+    ("party", "number"),
+    [
+        ('"Bob" <sip:1002@pbx.example;user=phone>', "1002"),
+        ("sips:1002@pbx.example", "1002"),
+        ("tel:+15550100", "+15550100"),
+        ("sip:", "sip:"),
+        ("Team: Sales", "Team: Sales"),
+        ("1002>", "1002>"),
+    ],
+)
+def test_extract_number_of_an_address_is_its_user(party: str, number: str) -> None:
+    assert extract_number(party) == number

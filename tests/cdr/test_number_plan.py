@@ -2,7 +2,7 @@
 
 import pytest
 
-from onhook.cdr.number_plan import NumberPlan, parse_number_plan
+from onhook.cdr.number_plan import RANGES_MAX, NumberPlan, parse_number_plan
 from onhook.lib.errors import UsageError
 
 
@@ -43,3 +43,10 @@ def test_parse_number_plan_named_kind_replaces_only_its_ranges() -> None:
 def test_parse_number_plan_invalid_text_is_rejected(given: dict[str, str]) -> None:
     with pytest.raises(UsageError):
         parse_number_plan(given)
+
+
+def test_parse_number_plan_too_many_ranges_are_rejected() -> None:
+    most = ",".join(str(7_000 + number) for number in range(RANGES_MAX))
+    assert len(parse_number_plan({"queue": most}).queue) == RANGES_MAX
+    with pytest.raises(UsageError, match=f"queue has more than {RANGES_MAX} ranges: join adjacent ranges"):
+        parse_number_plan({"queue": f"{most},9999"})

@@ -1,13 +1,17 @@
 """Record filters."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.call_filter import CallFilter
 from onhook.cdr.record_filter import RecordFilter, parse_filter, parse_time
 from onhook.lib.errors import UsageError
-from tests.factories import record
+from tests.factories import PBX, QUEUE, SN, STARTED_AT, call, record
+
+SECOND = timedelta(seconds=1)
 
 NOW = datetime(2026, 10, 25, 11, 30, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -76,3 +80,66 @@ def test_matches_status_list_or_negation(words: str, status: str, is_match: bool
 def test_parse_filter_invalid_value_names_the_filter(parameters: dict[str, str], name: str) -> None:
     with pytest.raises(UsageError, match=name):
         parse_filter(parameters, BERLIN, NOW)
+
+
+@pytest.mark.parametrize(
+    ("record_filter", "is_match"),
+    [
+        (RecordFilter(), True),
+        (RecordFilter(since=STARTED_AT, until=STARTED_AT + SECOND), True),
+        (RecordFilter(since=STARTED_AT + SECOND), False),
+        (RecordFilter(until=STARTED_AT), False),
+        (RecordFilter(pbx=PBX), True),
+        (RecordFilter(pbx="another"), False),
+        (RecordFilter(sn=SN), True),
+        (RecordFilter(sn="another"), False),
+        (RecordFilter(call_id="another"), False),
+        (RecordFilter(status="busy"), False),
+        (RecordFilter(type="internal"), True),
+        (RecordFilter(type="!internal"), False),
+        (RecordFilter(min_talk_duration=14, max_talk_duration=14), True),
+        (RecordFilter(min_talk_duration=15), False),
+        (RecordFilter(max_talk_duration=13), False),
+        (RecordFilter(number="1001"), True),
+        (RecordFilter(number="Bob<1002>"), True),
+        (RecordFilter(number="100"), False),
+        (RecordFilter(call_from="1001"), True),
+        (RecordFilter(call_from="1002"), False),
+        (RecordFilter(call_to="1002"), True),
+        (RecordFilter(call_to="1001"), False),
+        (RecordFilter(trunk="trunk-in"), True),
+        (RecordFilter(trunk="trunk-out"), True),
+        (RecordFilter(trunk="trunk"), False),
+        (RecordFilter(did_number="5550000"), True),
+        (RecordFilter(did_number="555"), False),
+        (RecordFilter(scope=AccessScope(numbers=("1001",))), True),
+        (RecordFilter(scope=AccessScope(numbers=("9999",))), False),
+    ],
+)
+def test_record_filter_matches_each_condition(record_filter: RecordFilter, is_match: bool) -> None:
+    leg = record(src_trunk_name="trunk-in", dst_trunk_name="trunk-out", did_number="5550000")
+    assert record_filter.matches(leg) is is_match
+    assert record_filter.matches_call(call(leg)) is is_match
+
+
+def test_record_filter_unknown_talk_matches_no_limit() -> None:
+    leg = record(talk_duration=None)
+    assert RecordFilter().matches(leg)
+    assert not RecordFilter(max_talk_duration=100).matches(leg)
+
+
+def test_matches_call_conditions_may_hold_for_different_legs() -> None:
+    """But each for one whole leg; a record must match them all."""
+    queue = record(call_to=QUEUE, did_number="5550000")
+    agent = record(call_id=queue.call_id)
+    both = call(queue, agent)
+    record_filter = RecordFilter(call_to="1002", did_number="5550000")
+    assert record_filter.matches_call(both)
+    assert not record_filter.matches(queue)
+    assert not record_filter.matches(agent)
+
+
+def test_matches_call_applies_the_call_filter() -> None:
+    answered = call()
+    assert RecordFilter(call_filter=CallFilter(answered_by="1002")).matches_call(answered)
+    assert not RecordFilter(call_filter=CallFilter(answered_by="1001")).matches_call(answered)

@@ -11,13 +11,14 @@ from onhook.cdr.utc_offset import (
     call_epoch,
     determine_call_offset,
     format_offset,
+    get_zone,
     normalize_wall_clock,
     offset_between,
     offset_from_uid,
     parse_wall_clock,
     to_utc,
 )
-from onhook.lib.errors import ParseError
+from onhook.lib.errors import ParseError, UsageError
 
 # yeastar-p-series.md 2.3, documented or captured calls: call id, wall clock, hours from UTC.
 SAMPLES = [
@@ -153,3 +154,15 @@ def test_call_epoch_returns_second_in_call_id(call_id: str, epoch: int) -> None:
 def test_format_offset_round_trips_through_iso_8601(minutes: int) -> None:
     offset = timedelta(minutes=minutes)
     assert datetime.fromisoformat("2026-01-01T00:00:00" + format_offset(offset)).utcoffset() == offset
+
+
+def test_get_zone_unknown_name_is_rejected() -> None:
+    assert get_zone("Europe/Berlin").key == "Europe/Berlin"
+    for name in ("Berlin/Europe", "../etc/passwd", "", "a\0b"):
+        with pytest.raises(UsageError, match="there is no time zone"):
+            get_zone(name)
+
+
+@pytest.mark.parametrize("uid", ["20269999999999AB3D1", "2026042719043XAB3D1", "short"])
+def test_offset_from_uid_invalid_id_has_none(uid: str) -> None:
+    assert offset_from_uid(uid, 1_777_287_876) is None

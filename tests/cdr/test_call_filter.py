@@ -1,0 +1,128 @@
+"""Filters on whole calls."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from onhook.cdr.call_filter import CallFilter, parse_call_filter
+from onhook.lib.errors import UsageError
+from tests.factories import QUEUE, SN, STARTED_AT, call, record
+
+BERLIN = ZoneInfo("Europe/Berlin")
+SECOND = timedelta(seconds=1)
+CALL = msgspec.structs.replace(
+    call(record(src_trunk_name="trunk-in", did_number="5550000", call_duration=20, talk_duration=14)),
+    wait_duration=6,
+    ring_duration=5,
+)
+
+
+@pytest.mark.parametrize(
+    ("call_filter", "is_match"),
+    [
+        (CallFilter(), True),
+        (CallFilter(answered_by="Bob<1002>"), True),
+        (CallFilter(answered_by="1001"), False),
+        (CallFilter(caller="1001"), True),
+        (CallFilter(caller="1002"), False),
+        (CallFilter(dialled="1002"), True),
+        (CallFilter(dialled="1001"), False),
+        (CallFilter(by_trunk="trunk-in"), True),
+        (CallFilter(by_trunk="trunk-out"), False),
+        (CallFilter(by_did="5550000"), True),
+        (CallFilter(by_did="5550001"), False),
+        (CallFilter(min_wait_duration=6, max_wait_duration=6), True),
+        (CallFilter(min_wait_duration=7), False),
+        (CallFilter(max_wait_duration=5), False),
+        (CallFilter(min_ring_duration=5, max_ring_duration=5), True),
+        (CallFilter(min_ring_duration=6), False),
+        (CallFilter(weekday=1), True),
+        (CallFilter(weekday=2), False),
+        (CallFilter(hour_of_day=11), True),
+        (CallFilter(hour_of_day=13, zone="Europe/Berlin"), True),
+        (CallFilter(hour_of_day=11, zone="Europe/Berlin"), False),
+        (CallFilter(under_way_at=STARTED_AT), True),
+        (CallFilter(under_way_at=STARTED_AT - SECOND), False),
+        (CallFilter(under_way_at=STARTED_AT + 19 * SECOND), True),
+        (CallFilter(under_way_at=STARTED_AT + 20 * SECOND), False),
+        (CallFilter(numbers=("1002", "5550100")), True),
+        (CallFilter(numbers=("100",)), False),
+        (CallFilter(name="ALI"), True),
+        (CallFilter(name="Carol"), False),
+        (CallFilter(call_keys=((SN, CALL.call_id),)), True),
+        (CallFilter(call_keys=(("another", CALL.call_id),)), False),
+    ],
+)
+def test_call_filter_matches_each_condition(call_filter: CallFilter, is_match: bool) -> None:
+    assert call_filter.matches(CALL) is is_match
+
+
+def test_call_filter_outbound_trunk_counts_without_an_inbound_one() -> None:
+    outbound = call(record(dst_trunk_name="trunk-out"))
+    assert CallFilter(by_trunk="trunk-out").matches(outbound)
+
+
+def test_call_filter_unknown_values_match_no_limit() -> None:
+    unknown = msgspec.structs.replace(CALL, wait_duration=None, ended_at=None)
+    assert CallFilter().matches(unknown)
+    assert not CallFilter(max_wait_duration=100).matches(unknown)
+    assert not CallFilter(under_way_at=STARTED_AT).matches(unknown)
+
+
+def test_call_filter_number_and_name_must_match_the_same_leg() -> None:
+    queue = record(call_to=QUEUE)
+    agent = record(call_id=queue.call_id)
+    both = call(queue, agent)
+    assert CallFilter(numbers=("6400",), name="Queue").matches(both)
+    assert not CallFilter(numbers=("1002",), name="Queue").matches(both)
+
+
+def test_parse_call_filter_reads_texts_numbers_and_a_time() -> None:
+    parsed = parse_call_filter(
+        {
+            "caller": " 1001 ",
+            "weekday": "7",
+            "min_wait_duration": "0",
+            "by_did": " ",
+            "under_way_at": "2026-04-27T13:04",
+        },
+        BERLIN,
+    )
+    assert parsed == CallFilter(
+        caller="1001",
+        weekday=7,
+        min_wait_duration=0,
+        under_way_at=datetime(2026, 4, 27, 11, 4, tzinfo=UTC),
+        zone="Europe/Berlin",
+    )
+
+
+def test_parse_call_filter_keeps_the_offset_of_a_time() -> None:
+    parsed = parse_call_filter({"under_way_at": "2026-04-27T13:04+08:00"}, BERLIN)
+    assert parsed.under_way_at == datetime(2026, 4, 27, 5, 4, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("weekday", "0", "invalid weekday: '0': write a whole number from 1 to 7"),
+        ("weekday", "8", "invalid weekday: '8': write a whole number from 1 to 7"),
+        ("hour_of_day", "24", "invalid hour_of_day: '24': write a whole number from 0 to 23"),
+        ("hour_of_day", "-1", "invalid hour_of_day: '-1'"),
+        ("min_wait_duration", "1.5", "invalid min_wait_duration: '1.5'"),
+        ("min_wait_duration", "٣", "invalid min_wait_duration"),
+        ("max_ring_duration", "1000000000", "invalid max_ring_duration: '1000000000'"),
+        ("under_way_at", "noon", "under_way_at is not a time: 'noon'"),
+        ("under_way_at", "0001-01-01T00:00+14:00", "under_way_at is not a time"),
+    ],
+)
+def test_parse_call_filter_invalid_text_is_rejected(name: str, text: str, message: str) -> None:
+    with pytest.raises(UsageError) as error_info:
+        parse_call_filter({name: text}, BERLIN)
+    assert message in str(error_info.value)
+
+
+def test_parse_call_filter_largest_duration_is_accepted() -> None:
+    assert parse_call_filter({"max_wait_duration": "999999999"}, BERLIN).max_wait_duration == 999_999_999
