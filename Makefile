@@ -11,7 +11,7 @@ DEV := .venv/dev.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-pbx check fix bench lock clean .venv
+.PHONY: help run test test-all test-pbx mutate check fix bench lock clean .venv
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,14 +19,24 @@ help: ## list the verbs
 run: $(RUN) ## start Onhook with a simulated PBX that posts real webhooks
 	$(IN)/onhook serve --demo $(ARGS)
 
-test: $(DEV) ## the tests, without the slow ones; ARGS="-k queue" picks some
+test: $(DEV) ## the tests, without the slow ones; ARGS="-k queue" picks some, without coverage
+ifeq ($(strip $(ARGS)),)
+	$(IN)/python -m pytest -n 2 -m "not slow and not pbx" --cov --cov-report=
+	$(IN)/python -m tools.coverage_gates
+else
 	$(IN)/python -m pytest -n 2 -m "not slow and not pbx" $(ARGS)
+endif
 
 test-all: $(DEV) ## all tests: kill -9, full disk, long runs
 	$(IN)/python -m pytest -n 2 -m "not pbx" $(ARGS)
 
 test-pbx: $(DEV) ## tests against a real Asterisk with real telephones; takes root, debootstrap and sipp (Debian)
 	$(IN)/python -m pytest -m pbx tests/pbx/asterisk $(ARGS)
+
+mutate: $(DEV) ## mutation tests of the pure rules: an hour or two; the score is printed at the end
+	rm -rf mutants
+	$(IN)/mutmut run $(ARGS)
+	$(IN)/python -m tools.mutation_score
 
 check: $(DEV) ## format, lint, types and language, changing nothing
 	$(IN)/ruff format --check .
@@ -49,7 +59,7 @@ lock: $(DEV) ## pin the newest releases, with hashes, in requirements/*.txt
 	done
 
 clean: ## remove .venv, caches and test output; the data directory stays
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist src/onhook.egg-info test-output
+	rm -rf .venv .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist src/onhook.egg-info mutants test-output
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 .venv: $(DEV) ## make .venv with all that running and developing need
