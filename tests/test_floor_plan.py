@@ -53,9 +53,6 @@ FORBIDDEN: Final = {"receiver": {"store", "appdb"}}
 # `cdr` is pure: of `lib` it may use only these.
 CDR_MAY_IMPORT: Final = {"lib.errors", "lib.timestamps"}
 
-# Import that breaks the ranks until engines are handed to `ops`.
-TOLERATED: Final = {("onhook.ops.rebuild", "onhook.runtime.engines")}
-
 # Module: the packages that may import it. All others use the contract beside it.
 ENGINES: Final = {
     "onhook.ledger.sqlite": {"ledger", "ops", "runtime"},
@@ -198,8 +195,6 @@ def imports_follow_the_ranks(code: CodeBase) -> Iterator[str]:
 
 def may_import(file: File, module: str) -> bool:
     package, target = file.top_package, package_of(module)
-    if (file.module, module) in TOLERATED:
-        return True
     if RANK_OF.get(target, len(RANKS)) >= RANK_OF.get(package, -1):
         return False
     if target in FORBIDDEN.get(package, ()):

@@ -17,6 +17,7 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
 from onhook.ops.rebuild import rebuild
 from onhook.runtime.data_files import open_files
+from onhook.runtime.engines import ENGINES
 from onhook.store.contract import PAGE_MAX
 
 DIRECTORIES = Path(__file__).parent / "data_directories"
@@ -81,7 +82,7 @@ def test_upgrade_old_appdb_keeps_deliveries_of_each_state(old_directory: OldDire
 
 
 async def test_upgrade_rebuilt_store_has_the_same_records(old_directory: OldDirectory) -> None:
-    await rebuild(old_directory.config, lambda _position, _last: None)
+    await rebuild(old_directory.config, lambda _position, _last: None, ENGINES)
     expected = {(record["sn"], record["call_id"], record["record_id"]) for record in old_directory.expected_records()}
     async with open_files(old_directory.config) as files:
         records = set()

@@ -10,6 +10,7 @@ from onhook.config import Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.ops.rebuild import install_rebuilt_store, rebuild
+from onhook.runtime.engines import ENGINES
 from onhook.store.contract import QuarantineEntry, StoreBatch
 from onhook.store.duckdb import list_quarantined_seqs, open_store
 from tests.factories import STARTED_AT
@@ -48,7 +49,7 @@ def _replays(config: Config) -> list[tuple[int | None, int | None]]:
 
 async def test_rebuild_events_that_parse_now_are_pending(config: Config) -> None:
     """As ranges of neighbours; events that still cannot be parsed are not."""
-    assert await rebuild(config, lambda *_: None) == 4
+    assert await rebuild(config, lambda *_: None, ENGINES) == 4
     assert await list_quarantined_seqs(config.store_file) == [4]
     assert _replays(config) == [(0, 2)]
 
@@ -67,10 +68,10 @@ async def test_rebuild_crash_before_the_replacement_loses_nothing(
     with monkeypatch.context() as failing:
         failing.setattr(Path, "replace", crash)
         with pytest.raises(OSError, match="power"):
-            await rebuild(config, lambda *_: None)
+            await rebuild(config, lambda *_: None, ENGINES)
     assert _replays(config) == []
     appdb = AppDb(config.appdb_file)
-    await install_rebuilt_store(config, appdb, SystemClock())
+    await install_rebuilt_store(config, appdb, SystemClock(), ENGINES)
     appdb.destinations.release_replays()  # as a starting hub does
     appdb.close()
     assert _replays(config) == [(0, 2)]
@@ -79,6 +80,6 @@ async def test_rebuild_crash_before_the_replacement_loses_nothing(
 async def test_rebuild_damaged_store_is_replaced(config: Config) -> None:
     """Its quarantine is unknown then."""
     config.store_file.write_bytes(b"\xff" * 4096)
-    assert await rebuild(config, lambda *_: None) == 4
+    assert await rebuild(config, lambda *_: None, ENGINES) == 4
     assert await list_quarantined_seqs(config.store_file) == [4]
     assert _replays(config) == []

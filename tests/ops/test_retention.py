@@ -20,8 +20,8 @@ from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable
+from onhook.lib.file_lock import file_lock
 from onhook.ops import retention
-from onhook.ops.instance_lock import file_lock
 from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
 from onhook.ops.retention import DAY_MICROSECONDS, Retention, RetentionTotals
 from onhook.pbx.registry import dialects

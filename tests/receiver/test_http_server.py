@@ -1,7 +1,6 @@
 """The webhook server, over real sockets."""
 
 import asyncio
-import resource
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from onhook.config import Address
 from onhook.lib.errors import UsageError
+from onhook.lib.sockets import raise_open_files_limit
 from onhook.receiver import http_connection, http_server
 from tests.receiver.harness import (
     PAYLOADS,
@@ -261,9 +261,7 @@ async def test_server_sender_that_does_not_read_is_disconnected(
 
 async def test_server_two_thousand_unfinished_requests_are_answered(receiver: ReceiverHarness) -> None:
     """And so is a request beside them."""
-    http_server._raise_file_limit()
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    number = min(2_000, soft // 2 - 100)
+    number = min(2_000, raise_open_files_limit(5_000) // 2 - 100)
     requests = [make_request(make_raw_event(index)) for index in range(number)]
     streams = [await asyncio.open_connection("127.0.0.1", receiver.port) for _ in requests]
     for (_, writer), request in zip(streams, requests, strict=True):
@@ -333,7 +331,7 @@ async def test_server_stop_answers_accepted_requests(tmp_path: Path) -> None:
 async def test_server_port_in_use_raises_one_sentence(receiver: ReceiverHarness) -> None:
     second = http_server.WebhookServer(ingestor=receiver.ingestor, clock=receiver.server._clock)
     with pytest.raises(
-        UsageError, match=rf"the port is in use \(127\.0\.0\.1:{receiver.port}\): stop the other program"
+        UsageError, match=rf"cannot listen on 127\.0\.0\.1:{receiver.port}: the port is in use \(intake\)"
     ):
         await second.start(Address("127.0.0.1", receiver.port))
     with pytest.raises(UsageError, match="cannot listen"):

@@ -14,6 +14,7 @@ from onhook.lib.messages import _
 from onhook.ops.instance_lock import check_data_directory
 from onhook.ops.rebuild import RebuildProgressCallback
 from onhook.ops.rebuild import rebuild as rebuild_store
+from onhook.runtime.engines import ENGINES
 
 app = typer.Typer(add_completion=False)
 
@@ -31,15 +32,15 @@ def rebuild(data: DataOption = None) -> None:
             _("there is no ledger"), location=str(config.data), hint=_("name the data directory with --data")
         )
     with _progress() as on_progress:
-        position = asyncio.run(rebuild_store(config, on_progress))
-    print(f"The store contains all {position} events of the ledger.")
+        position = asyncio.run(rebuild_store(config, on_progress, ENGINES))
+    print(_("The store contains all {position} events of the ledger.", position=position))
 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[RebuildProgressCallback]:
     """Show a progress bar on a terminal; nothing in a pipe."""
     console = Console(stderr=True)
-    columns = (TextColumn("reports"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(_("events")), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reports", total=None)
+        task = progress.add_task("events", total=None)
         yield lambda completed, total: progress.update(task, completed=completed, total=total)

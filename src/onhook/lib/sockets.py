@@ -39,9 +39,13 @@ def _listen_error(error: OSError, host: str, port: int, option: str) -> UsageErr
     )
 
 
-def raise_open_files_limit(needed: int) -> None:
-    """Raise this process's soft limit of open files to `needed`, as far as its hard limit allows."""
+def raise_open_files_limit(needed: int) -> int:
+    """Raise this process's soft limit of open files to `needed`, as far as its hard limit allows; return the limit
+    or `needed`, whichever is lower.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
         new_soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (new_soft, hard))
+        soft = new_soft
+    return needed if soft == resource.RLIM_INFINITY else min(soft, needed)

@@ -1,10 +1,8 @@
 """One server per data directory: a lock, and `running.json` with its addresses."""
 
 import asyncio
-import fcntl
 import os
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,16 +11,13 @@ import msgspec
 
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
 from onhook.lib.errors import NotFound, Unavailable, UsageError
+from onhook.lib.file_lock import file_lock, is_locked
 from onhook.lib.messages import _
 
 LOCK_NAME = "serve.lock"
 
 INTAKE_LOCK_NAME = "intake.lock"
 """Shared by intakes, one of which may run alone beside a server; a restore holds it exclusively."""
-
-LOCK_ATTEMPTS_MAX = 10
-LOCK_RETRY_SECONDS = 0.02
-"""Together a fifth of a second: a status check holds the lock for microseconds, a person does not notice."""
 
 RENAMED_FILES = (("exchange.key", "pbx_api.key"), ("exchange.crt", "pbx_api.crt"))
 """Old and new names of the PBX API's own certificate: applications pin it, so it must survive an upgrade."""
@@ -186,38 +181,16 @@ def exclusive_intake_lock(config: Config) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def file_lock(path: Path, *, is_shared: bool = False) -> Iterator[bool]:
-    """Hold a file lock; yield False where another process has it. The operating system releases it when
-    the process ends.
-    """
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, SECRET_FILE_MODE)
-    try:
-        yield _try_lock(descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
-    finally:
-        os.close(descriptor)
-
-
 def is_server_running(config: Config) -> bool:
     """Return whether a server runs on this data directory."""
     try:
-        descriptor = os.open(config.data / LOCK_NAME, os.O_RDWR)
-    except FileNotFoundError:
-        return False
+        return is_locked(config.data / LOCK_NAME)
     except OSError as error:
         raise Unavailable(
             _("cannot read the data directory: {reason}", reason=error.strerror),
             location=str(config.data),
             hint=_("become its owner"),
         ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(descriptor)
 
 
 def read_server_info(config: Config) -> ServerInfo | None:
@@ -228,18 +201,6 @@ def read_server_info(config: Config) -> ServerInfo | None:
         return msgspec.json.decode(config.running_file.read_bytes(), type=ServerInfo)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
-
-
-def _try_lock(descriptor: int, operation: int) -> bool:
-    """Take the lock; retried a few times, because a status check holds it for a moment."""
-    for _attempt in range(LOCK_ATTEMPTS_MAX):
-        try:
-            fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(LOCK_RETRY_SECONDS)
-        else:
-            return True
-    return False
 
 
 def write_server_info(path: Path, server: ServerInfo) -> None:

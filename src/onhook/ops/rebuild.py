@@ -7,21 +7,23 @@ destinations are past their numbers.
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
+
+import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.config import Config
-from onhook.ledger.sqlite import SqliteLedger
+from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.lib.file_lock import file_lock
 from onhook.lib.messages import _
-from onhook.ops.instance_lock import file_lock, read_server_info
+from onhook.ops.instance_lock import read_server_info
 from onhook.pbx.registry import dialects
 from onhook.projector import Projector
-from onhook.runtime.engines import open_store_file, retry_while_locked
-from onhook.store.duckdb import list_quarantined_seqs
+from onhook.store.contract import Store
 
 LOCK_NAME = "rebuild.lock"
 
@@ -29,7 +31,15 @@ RebuildProgressCallback = Callable[[int, int], None]
 """Receives the number of the last raw event processed, and that of the last one."""
 
 
-async def rebuild(config: Config, on_progress: RebuildProgressCallback) -> int:
+class Engines(msgspec.Struct, frozen=True, kw_only=True):
+    """How files are opened: the ledger, the store, and the quarantine of a store that stays closed."""
+
+    open_ledger: Callable[[Path], Ledger]
+    open_store: Callable[[Path], Awaitable[Store]]
+    list_quarantined_seqs: Callable[[Path], Awaitable[Sequence[int]]]
+
+
+async def rebuild(config: Config, on_progress: RebuildProgressCallback, engines: Engines) -> int:
     """Rebuild the store; return the number of its raw events. A running hub changes to it within a second.
 
     Raises `OnhookError`; then the old store stays in use.
@@ -41,27 +51,27 @@ async def rebuild(config: Config, on_progress: RebuildProgressCallback) -> int:
                 location=str(config.data),
                 hint=_("wait until it is done"),
             )
-        position = await _build_new_store(config, on_progress)
+        position = await _build_new_store(config, on_progress, engines)
     server = read_server_info(config)
     if server is None:
-        await _install_offline(config)
+        await _install_offline(config, engines)
     else:
         os.kill(server.pid, signal.SIGUSR1)
     return position
 
 
-async def _build_new_store(config: Config, on_progress: RebuildProgressCallback) -> int:
+async def _build_new_store(config: Config, on_progress: RebuildProgressCallback, engines: Engines) -> int:
     partial_path = _partial_path(config)
     _delete_database(partial_path)
     try:
-        position = await _project_ledger(config, partial_path, on_progress)
+        position = await _project_ledger(config, partial_path, on_progress, engines)
         partial_path.replace(rebuilt_store_path(config))
     finally:
         _delete_database(partial_path)
     return position
 
 
-async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock) -> None:
+async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock, engines: Engines) -> None:
     """Replace the store by a rebuilt one, before the store is opened.
 
     Raises `Unavailable` where another process has one of them open.
@@ -70,8 +80,8 @@ async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock) -> N
     if not rebuilt_path.exists():
         return
     old_quarantine, new_quarantine = (
-        await _read_quarantined_seqs(config.store_file),
-        await _read_quarantined_seqs(rebuilt_path),
+        await _read_quarantined_seqs(config.store_file, engines),
+        await _read_quarantined_seqs(rebuilt_path, engines),
     )
     runs = group_consecutive(sorted(set(old_quarantine) - set(new_quarantine)))
     # After an error they stay held, and are not held twice. The next start releases them.
@@ -107,10 +117,10 @@ def delete_store(config: Config) -> None:
     _delete_database(config.store_file)
 
 
-async def _project_ledger(config: Config, path: Path, on_progress: RebuildProgressCallback) -> int:
+async def _project_ledger(config: Config, path: Path, on_progress: RebuildProgressCallback, engines: Engines) -> int:
     appdb = AppDb(config.appdb_file)
-    ledger = SqliteLedger(config.ledger_file)
-    store = await open_store_file(path)
+    ledger = engines.open_ledger(config.ledger_file)
+    store = await engines.open_store(path)
     try:
         last_seq = await ledger.last_seq()
         pbx_facts = AppDbPbxFacts(appdb)
@@ -129,18 +139,18 @@ async def _project_ledger(config: Config, path: Path, on_progress: RebuildProgre
     return position
 
 
-async def _install_offline(config: Config) -> None:
+async def _install_offline(config: Config, engines: Engines) -> None:
     appdb = AppDb(config.appdb_file)
     try:
-        await install_rebuilt_store(config, appdb, SystemClock())
+        await install_rebuilt_store(config, appdb, SystemClock(), engines)
     finally:
         appdb.close()
 
 
-async def _read_quarantined_seqs(path: Path) -> list[int]:
+async def _read_quarantined_seqs(path: Path, engines: Engines) -> Sequence[int]:
     """Return the quarantined events; none where there is no store, or a damaged one."""
     try:
-        return await retry_while_locked(lambda: list_quarantined_seqs(path))
+        return await engines.list_quarantined_seqs(path)
     except Unavailable:
         raise
     except OnhookError as error:

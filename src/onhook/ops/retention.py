@@ -19,8 +19,8 @@ from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
+from onhook.lib.file_lock import file_lock
 from onhook.lib.timestamps import to_datetime
-from onhook.ops.instance_lock import file_lock
 from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
 from onhook.projector import DeletionCheck, Projector
 

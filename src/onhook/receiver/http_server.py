@@ -5,16 +5,12 @@ middle of a request.
 """
 
 import asyncio
-import errno
-import resource
-import socket
 import time
 from contextlib import suppress
 from typing import Protocol
 
 from onhook.lib.clock import Clock
-from onhook.lib.errors import UsageError
-from onhook.lib.messages import _
+from onhook.lib.sockets import listening_socket, raise_open_files_limit
 from onhook.receiver.http_connection import HttpConnection
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.responses import Responses
@@ -77,24 +73,11 @@ class WebhookServer:
 
     async def start(self, address: ListenAddress) -> int:
         """Listen and return the port. Raises `UsageError` when the address cannot be used."""
-        self._connections_max = min(CONNECTIONS_MAX, _raise_file_limit() - FILES_RESERVED)
-        try:
-            self._server = await self._listen(address)
-        except OSError as error:
-            raise _listen_error(error, address) from error
+        self._connections_max = raise_open_files_limit(CONNECTIONS_MAX + FILES_RESERVED) - FILES_RESERVED
+        server_socket = listening_socket(address.host, address.port, backlog=BACKLOG, option="intake")
+        self._server = await self._loop.create_server(lambda: HttpConnection(self), sock=server_socket, backlog=BACKLOG)
         self._on_tick()
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def _listen(self, address: ListenAddress) -> asyncio.Server:
-        if address.host != "::":
-            return await self._loop.create_server(
-                lambda: HttpConnection(self), address.host, address.port, backlog=BACKLOG, reuse_address=True
-            )
-        # `::` includes IPv4, as in other servers; the event loop would listen on IPv6 alone.
-        dual_stack_socket = socket.create_server(
-            (address.host, address.port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
-        )
-        return await self._loop.create_server(lambda: HttpConnection(self), sock=dual_stack_socket, backlog=BACKLOG)
+        return int(server_socket.getsockname()[1])
 
     async def stop(self) -> None:
         """Accept no new connections, commit and answer what was accepted, close the others."""
@@ -177,26 +160,3 @@ class WebhookServer:
         now = self.time()
         for connection in [candidate for candidate in self._connections if candidate.deadline < now]:
             connection.on_deadline()
-
-
-def _raise_file_limit() -> int:
-    """Raise the limit of open files as far as needed; return the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = CONNECTIONS_MAX + FILES_RESERVED
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return needed if soft == resource.RLIM_INFINITY else soft
-
-
-def _listen_error(error: OSError, address: ListenAddress) -> UsageError:
-    location = f"{address.host}:{address.port}"
-    if error.errno == errno.EADDRINUSE:
-        return UsageError(
-            _("the port is in use"), location=location, hint=_("stop the other program, or choose another port")
-        )
-    return UsageError(
-        _("cannot listen: {reason}", reason=error.strerror or str(error)),
-        location=location,
-        hint=_("choose another address"),
-    )

@@ -16,7 +16,7 @@ from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
 from onhook.pbx.registry import dialects
 from onhook.projector import Projector
-from onhook.runtime.engines import open_store_file
+from onhook.runtime.engines import ENGINES, open_store_file
 from onhook.store.contract import Store
 
 
@@ -41,7 +41,7 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
     appdb = AppDb(config.appdb_file)
     ledger = SqliteLedger(config.ledger_file)
     try:
-        await install_rebuilt_store(config, appdb, SystemClock())
+        await install_rebuilt_store(config, appdb, SystemClock(), ENGINES)
         store = await open_store_file(config.store_file)
         try:
             pbx_facts = AppDbPbxFacts(appdb)

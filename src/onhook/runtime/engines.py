@@ -1,14 +1,16 @@
-"""Opening the store, readable for its owner alone."""
+"""The engines of ledger and store, readable for their owner alone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from onhook.config import SECRET_FILE_MODE
+from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import Unavailable
+from onhook.ops.rebuild import Engines
 from onhook.store.contract import Store
-from onhook.store.duckdb import open_store
+from onhook.store.duckdb import list_quarantined_seqs, open_store
 
 LOCKED_SECONDS_MAX = 5.0
 LOCKED_RETRY_SECONDS = 0.1
@@ -26,7 +28,7 @@ async def retry_while_locked(action: Callable[[], Awaitable[ResultT]]) -> Result
     """Run an action on the store, waiting while another process has it open. Raises `Unavailable` where that takes too
     long.
     """
-    for _ in range(round(LOCKED_SECONDS_MAX / LOCKED_RETRY_SECONDS)):
+    for _attempt in range(round(LOCKED_SECONDS_MAX / LOCKED_RETRY_SECONDS)):
         try:
             return await action()
         except Unavailable:
@@ -38,3 +40,10 @@ async def _open_private(path: Path) -> Store:
     store = await open_store(path)
     await asyncio.to_thread(path.chmod, SECRET_FILE_MODE)
     return store
+
+
+async def _list_quarantined_seqs(path: Path) -> Sequence[int]:
+    return await retry_while_locked(lambda: list_quarantined_seqs(path))
+
+
+ENGINES = Engines(open_ledger=SqliteLedger, open_store=open_store_file, list_quarantined_seqs=_list_quarantined_seqs)

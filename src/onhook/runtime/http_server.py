@@ -1,7 +1,6 @@
 """Web server of the hub: Granian inside the event loop, on a socket that Onhook opens."""
 
 import asyncio
-import errno
 import logging
 import socket
 from typing import Any, Self
@@ -11,8 +10,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from onhook.config import Address
-from onhook.lib.errors import UsageError
-from onhook.lib.messages import _
+from onhook.lib.sockets import listening_socket
 
 BACKLOG = 256
 """Connections that the kernel queues until they are accepted: of people and their programs, not of PBXs."""
@@ -74,32 +72,7 @@ class HttpServer:
         await asyncio.shield(self._task)
 
     def _listen(self) -> None:
-        server_socket = _create_server_socket(self._address)
+        server_socket = listening_socket(self._address.host, self._address.port, backlog=BACKLOG, option="console")
         self._address = Address(self._address.host, int(server_socket.getsockname()[1]))
         self._server = _OwnSocketServer(self._app, server_socket)
         self._task = asyncio.create_task(self._server.serve(), name="console server")
-
-
-def _create_server_socket(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        # `[::]` includes IPv4, as in other servers.
-        is_dual_stack = address.host == "::"
-        server_socket = socket.create_server(
-            (address.host, address.port), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual_stack
-        )
-    except OSError as error:
-        is_in_use = error.errno == errno.EADDRINUSE
-        raise UsageError(
-            _(
-                "cannot listen on {address}: {is_in_use}",
-                address=address,
-                is_in_use="the port is in use" if is_in_use else error.strerror or error,
-            ),
-            location="console",
-            hint=_("stop the other program, or choose another address with --console")
-            if is_in_use
-            else _("choose another address"),
-        ) from error
-    server_socket.setblocking(False)
-    return server_socket

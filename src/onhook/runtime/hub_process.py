@@ -38,7 +38,7 @@ from onhook.runtime.adapters.call_lookup import StoreCallSource
 from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.runtime.adapters.webhooks import DestinationWebhookStore
 from onhook.runtime.child import RunningService, run_child
-from onhook.runtime.engines import open_store_file
+from onhook.runtime.engines import ENGINES, open_store_file
 from onhook.runtime.http_server import HttpServer
 from onhook.runtime.pbx_api_service import PbxApiManager
 from onhook.runtime.services import Service, running
@@ -97,7 +97,7 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
     appdb, delivery_appdb, sync_appdb = (_open_appdb(stack, config) for _connection in range(3))
     ledger = SqliteLedger(config.ledger_file)
     stack.push_async_callback(ledger.close)
-    await install_rebuilt_store(config, appdb, clock)
+    await install_rebuilt_store(config, appdb, clock, ENGINES)
     # Replays of events that a crashed hub was about to parse late.
     appdb.destinations.release_replays()
     store = await open_store_file(config.store_file)

@@ -14,6 +14,7 @@ import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.config import Config, parse_address
+from onhook.lib.backoff import Backoff, delay_seconds
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
@@ -77,14 +78,12 @@ class SupervisedProcess:
 
     async def start_with_retry(self, config: Config) -> str:
         """Start the process; return its address. Raises `OnhookError` where it fails some times, or for good."""
-        delay_seconds = RESTART_SECONDS_FIRST
         status = await self._spawn(config)
-        for _attempt in range(FIRST_START_ATTEMPTS_MAX - 1):
+        for failures in range(1, FIRST_START_ATTEMPTS_MAX):
             if not status.error or status.is_permanent or self._stop_event.is_set():
                 break
             self._log_error(status)
-            await asyncio.sleep(delay_seconds)
-            delay_seconds *= 2
+            await asyncio.sleep(delay_seconds(failures, first=RESTART_SECONDS_FIRST, maximum=RESTART_SECONDS_MAX))
             status = await self._spawn(config)
         if status.error:
             raise _to_error(status)
@@ -122,7 +121,7 @@ class SupervisedProcess:
             await self._supervision_task
 
     async def _restart_on_exit(self, config: Config) -> None:
-        delay_seconds = RESTART_SECONDS_FIRST
+        backoff = Backoff(first=RESTART_SECONDS_FIRST, maximum=RESTART_SECONDS_MAX, steady_seconds=STEADY_SECONDS)
         while True:
             assert self._child is not None
             loop = asyncio.get_running_loop()
@@ -132,15 +131,11 @@ class SupervisedProcess:
             self._report_exit()
             if self._stop_event.is_set():
                 return
-            delay_seconds = (
-                RESTART_SECONDS_FIRST
-                if loop.time() - started_at > STEADY_SECONDS
-                else min(2 * delay_seconds, RESTART_SECONDS_MAX)
-            )
+            wait_seconds = backoff.after_run(loop.time() - started_at)
             if not self._wake_event.is_set():
                 message = f"{self.name} exited, restarting"
-                self._log.warning(message, extra={"exit_code": exit_code, "delay_seconds": delay_seconds})
-            await self._wait_or_wake(delay_seconds)
+                self._log.warning(message, extra={"exit_code": exit_code, "delay_seconds": wait_seconds})
+            await self._wait_or_wake(wait_seconds)
             if self._stop_event.is_set():
                 return
             self._log_error(await self._spawn(config))
