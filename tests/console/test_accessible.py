@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.console.conftest import ConsoleHarness
-from tests.console.test_pages import OUTPUT, some_calls, visiting
+from tests.console.test_pages import OUTPUT, open_visit, some_calls
 from tests.factories import QUEUE, SN, details
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe.min.js"
@@ -37,7 +37,7 @@ PAGES = {
 SERIOUS = {"serious", "critical"}
 
 
-async def furnish(harness: ConsoleHarness) -> None:
+async def add_sample_data(harness: ConsoleHarness) -> None:
     """Add calls of today, one with notes; an event that could not be parsed."""
     moments = some_calls()
     await harness.ingest_details(
@@ -58,10 +58,12 @@ async def furnish(harness: ConsoleHarness) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_pages_have_no_serious_axe_violation(harness: ConsoleHarness, chromium_path: str, scheme: str) -> None:
     """Every page with data, with its scripts run; a screenshot of each is kept."""
-    await furnish(harness)
+    await add_sample_data(harness)
     script = await asyncio.to_thread(AXE.read_text)
     results: dict[str, Any] = {}
-    async with visiting(harness, chromium_path, color_scheme=scheme, viewport={"width": 1280, "height": 900}) as visit:
+    async with open_visit(
+        harness, chromium_path, color_scheme=scheme, viewport={"width": 1280, "height": 900}
+    ) as visit:
         page = visit.page
         for name, path in PAGES.items():
             answer = await page.goto(harness.url + path)

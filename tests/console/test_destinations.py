@@ -41,7 +41,7 @@ async def _json(client: aiohttp.ClientSession, method: str, path: str, body: Any
         return await answer.json() if answer.status != 204 else None
 
 
-async def _trouble(harness: ConsoleHarness, seq: int, state: Any = "failed") -> int:
+async def _add_delivery(harness: ConsoleHarness, seq: int, state: Any = "failed") -> int:
     """Add a delivery in trouble; return its number."""
     destination = harness.appdb.destinations.get("CRM")
     tried = NewAttempt(
@@ -168,7 +168,7 @@ async def test_deliveries_are_listed_retried_and_discarded(
 ) -> None:
     """By state, with their attempts."""
     await _json(client, "POST", PATH, CRM, 201)
-    failed, retrying = await _trouble(harness, 1), await _trouble(harness, 2, "retrying")
+    failed, retrying = await _add_delivery(harness, 1), await _add_delivery(harness, 2, "retrying")
     path = "/api/v1/deliveries"
     failed_deliveries = (await _json(client, "GET", f"{path}?destination=CRM&state=failed"))["data"]
     assert [delivery["delivery_id"] for delivery in failed_deliveries] == [failed]
@@ -183,7 +183,7 @@ async def test_deliveries_are_listed_retried_and_discarded(
 async def test_metrics_have_each_destination(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Pending, failed, delivered, and attempts."""
     await _json(client, "POST", PATH, CRM, 201)
-    await _trouble(harness, 1)
+    await _add_delivery(harness, 1)
     async with client.get("/metrics") as answer:
         text = await answer.text()
     for line in (
@@ -222,7 +222,7 @@ async def test_destination_pages_add_test_pause_replay_retry_and_remove(
     async with browser.post(f"{path}/replay", data={"since": "2026-01-01"}) as answer:
         assert "0 records are sent again" in await answer.text()
     harness.appdb.destinations.change("CRM <b>", {"name": "CRM"})
-    number = await _trouble(harness, 1)
+    number = await _add_delivery(harness, 1)
     async with browser.get(f"/destinations/deliveries/{number}") as answer:
         page = await answer.text()
     assert "&lt;script&gt;no&lt;/script&gt;" in page
@@ -242,7 +242,7 @@ async def test_destination_issue_is_on_every_page(harness: ConsoleHarness, brows
                 page = await answer.text()
             assert ("1 failed notification for CRM" in page) is not is_well, path
             assert "hush" not in page
-        await _trouble(harness, 1)
+        await _add_delivery(harness, 1)
     async with browser.get("/issues") as answer:
         assert "<code>onhook destination retry CRM</code>" in await answer.text()
 
@@ -252,7 +252,7 @@ async def test_delivered_deliveries_are_cut_with_a_link_to_all(
 ) -> None:
     """The newest first."""
     harness.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com/"), None, after=0, now_us=1)
-    numbers = [await _trouble(harness, seq, "delivered") for seq in range(1, DELIVERED_SHOWN_MAX + 3)]
+    numbers = [await _add_delivery(harness, seq, "delivered") for seq in range(1, DELIVERED_SHOWN_MAX + 3)]
     for path, expected_numbers in (
         ("/destinations/1", numbers[:1:-1]),
         ("/destinations/1?show_all=true", numbers[::-1]),

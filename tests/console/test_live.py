@@ -45,7 +45,7 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(client: aiohttp.ClientSession, query: str = "", **headers: str) -> AsyncIterator[Listener]:
+async def open_listener(client: aiohttp.ClientSession, query: str = "", **headers: str) -> AsyncIterator[Listener]:
     """Yield a listener whose stream is open."""
     async with client.get(f"/api/v1/live{query}", headers=headers) as answer:
         assert answer.content_type == "text/event-stream"
@@ -57,7 +57,7 @@ async def listening(client: aiohttp.ClientSession, query: str = "", **headers: s
 async def test_live_new_records_are_sent(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """To all listeners the same, and no earlier ones."""
     await harness.ingest_details([details(call_from="1000")])
-    async with listening(client) as listener, listening(client) as other:
+    async with open_listener(client) as listener, open_listener(client) as other:
         await harness.ingest_details([details(call_from="1003")])
         assert [(await each.record())["call_from"] for each in (listener, other)] == ["1003", "1003"]
 
@@ -68,18 +68,18 @@ async def test_live_reconnect_continues_after_the_last_event(
 ) -> None:
     """Each record once."""
     await harness.ingest_details([details()])
-    async with listening(client) as listener:
+    async with open_listener(client) as listener:
         await harness.ingest_details([details(), details()])
         seqs = [(await listener.record())["seq"]]
     await harness.ingest_details([details() for _ in range(BATCH_RECORDS_MAX + 3)])
     headers = {"Last-Event-ID": str(seqs[-1])} if way == "header" else {}
-    async with listening(client, "" if headers else f"?after={seqs[-1]}", **headers) as listener:
+    async with open_listener(client, "" if headers else f"?after={seqs[-1]}", **headers) as listener:
         seqs += [(await listener.record())["seq"] for _ in range(BATCH_RECORDS_MAX + 4)]
     assert seqs == list(range(2, BATCH_RECORDS_MAX + 7))
 
 
 async def test_live_filters_apply(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    async with listening(client, "?number=1003") as listener:
+    async with open_listener(client, "?number=1003") as listener:
         await harness.ingest_details([details()])
         await harness.ingest_details([details(call_from="1003")])
         assert (await listener.record())["call_from"] == "1003"
@@ -93,7 +93,7 @@ async def test_live_invalid_last_event_id_is_rejected(client: aiohttp.ClientSess
 
 async def test_live_idle_stream_sends_comments(client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
-    async with listening(client) as listener:
+    async with open_listener(client) as listener:
         assert [await listener.block() for _ in range(2)] == [[":"], [":"]]
 
 
@@ -111,8 +111,8 @@ async def test_live_listeners_are_limited(
         assert "Retry-After" in refused.headers
         for answer in answers:
             answer.close()
-        await until_silent_listens(harness)
-    async with listening(client):
+        await wait_until_no_listeners(harness)
+    async with open_listener(client):
         pass
 
 
@@ -129,7 +129,7 @@ async def test_live_slow_reader_is_disconnected(harness: ConsoleHarness, monkeyp
     await loop.sock_sendall(stuck, ask.encode())
     got = await loop.sock_recv(stuck, 1000)
     assert got.startswith(b"HTTP/1.1 200")
-    await until_silent_listens(harness)
+    await wait_until_no_listeners(harness)
     async with asyncio.timeout(20):
         while piece := await loop.sock_recv(stuck, 1 << 20):
             got = piece
@@ -137,14 +137,14 @@ async def test_live_slow_reader_is_disconnected(harness: ConsoleHarness, monkeyp
     stuck.close()
 
 
-async def until_silent_listens(harness: ConsoleHarness) -> None:
+async def wait_until_no_listeners(harness: ConsoleHarness) -> None:
     async with harness.client() as client, asyncio.timeout(20):
         while "onhook_live_listeners 0.0" not in await (await client.get("/metrics")).text():  # noqa: ASYNC110 - requested over the network
             await asyncio.sleep(0.05)
 
 
 async def test_live_streams_end_at_shutdown(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    async with listening(client) as listener:
+    async with open_listener(client) as listener:
         harness.feed.close()
         assert await listener.answer.content.read() == b""
 

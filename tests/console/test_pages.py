@@ -42,18 +42,18 @@ class Visit:
 
     def __init__(self, page: Page, harness: ConsoleHarness) -> None:
         self.page = page
-        self.wrong: list[str] = []
-        page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(f"error: {error}"))
         page.on(
-            "console", lambda message: self.wrong.append(f"console: {message.text}") if message.type != "log" else None
+            "console", lambda message: self.errors.append(f"console: {message.text}") if message.type != "log" else None
         )
         page.on(
-            "request", lambda request: None if request.url.startswith(harness.url) else self.wrong.append(request.url)
+            "request", lambda request: None if request.url.startswith(harness.url) else self.errors.append(request.url)
         )
 
 
 @asynccontextmanager
-async def visiting(harness: ConsoleHarness, chromium: str, **context: object) -> AsyncIterator[Visit]:
+async def open_visit(harness: ConsoleHarness, chromium: str, **context: object) -> AsyncIterator[Visit]:
     """Yield a browser that signed in by the link; at the end there must be no error and no request to other hosts."""
     OUTPUT.mkdir(exist_ok=True)
     async with async_playwright() as playwright:
@@ -62,7 +62,7 @@ async def visiting(harness: ConsoleHarness, chromium: str, **context: object) ->
         visit = Visit(await window.new_page(), harness)
         await visit.page.goto(f"{harness.url}/sign-in?token={harness.admin_token}")
         yield visit
-        assert visit.wrong == []
+        assert visit.errors == []
         await browser.close()
 
 
@@ -75,7 +75,7 @@ def some_calls() -> list[datetime]:
 async def test_calls_page_new_call_appears_without_reload(harness: ConsoleHarness, chromium_path: str) -> None:
     """Its totals are updated, and the token is not in the URL."""
     moment = some_calls()[0]
-    async with visiting(harness, chromium_path) as visit:
+    async with open_visit(harness, chromium_path) as visit:
         page = visit.page
         assert page.url == f"{harness.url}/"
         await expect(page.get_by_text("No calls yet")).to_be_visible()
@@ -97,7 +97,7 @@ async def test_calls_page_keyboard_reaches_the_first_call(harness: ConsoleHarnes
     """By Tab and Enter; the focus survives a call that arrives."""
     moments = some_calls()
     await harness.ingest_details([details(moment) for moment in moments[1:]])
-    async with visiting(harness, chromium_path) as visit:
+    async with open_visit(harness, chromium_path) as visit:
         page = visit.page
         for _ in range(60):
             await page.keyboard.press("Tab")
@@ -120,7 +120,7 @@ async def test_call_page_shows_chart_fields_and_event(harness: ConsoleHarness, c
     await harness.ingest_details(
         [details(moment, call_id=call_id, call_to=party, agent_ring_time=None) for party in parties]
     )
-    async with visiting(harness, chromium_path) as visit:
+    async with open_visit(harness, chromium_path) as visit:
         page = visit.page
         await page.goto(f"{harness.url}/calls/{SN}/{call_id}")
         await expect(page.locator("svg.bar")).to_have_count(3)
@@ -150,7 +150,7 @@ async def test_pages_hostile_names_are_escaped(harness: ConsoleHarness, chromium
     await harness.ledger.add_counts(
         {CounterKey("unknown_pbx", evil[:60], evil[:60]): 1 for evil in HOSTILE}, harness.clock.microseconds()
     )
-    async with visiting(harness, chromium_path) as visit:
+    async with open_visit(harness, chromium_path) as visit:
         page = visit.page
         await expect(page.locator("tr.call")).to_have_count(2 * len(HOSTILE))
         await expect(page.locator("tr.call", has_text=HOSTILE[0]).first).to_be_visible()
@@ -201,7 +201,7 @@ async def test_pages_fit_the_window(
     moments = some_calls()
     await harness.ingest_details([details(moment, call_from=f"{HOSTILE[-1]}<{10**19}>") for moment in moments])
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
-    async with visiting(harness, chromium_path, **context) as visit:
+    async with open_visit(harness, chromium_path, **context) as visit:
         page = visit.page
         first_call = await page.locator("tr.call a").first.get_attribute("href")
         call = str(first_call)
@@ -216,7 +216,7 @@ async def test_pages_on_a_small_screen_show_the_called_number(harness: ConsoleHa
     """At 390 px the name or number of a queue or an IVR, and the reason of a rejected request."""
     await harness.ingest_details([details(some_calls()[n], call_to=party) for n, party in enumerate((QUEUE, IVR, BOB))])
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
-    async with visiting(harness, chromium_path, viewport={"width": 390, "height": 844}) as visit:
+    async with open_visit(harness, chromium_path, viewport={"width": 390, "height": 844}) as visit:
         page = visit.page
         await page.screenshot(path=OUTPUT / "callees-telephone.png")
         for number in ("6400", "6200", "1002"):
@@ -243,7 +243,7 @@ async def test_pages_on_a_small_screen_show_the_called_number(harness: ConsoleHa
 async def test_calls_page_mark_of_an_assumed_zone_is_readable(harness: ConsoleHarness, chromium_path: str) -> None:
     """`UTC?` in the column of times at 1280 px."""
     await harness.ingest_details([details(some_calls()[0], call_id="a.b", uid="")])
-    async with visiting(harness, chromium_path, viewport={"width": 1280, "height": 900}) as visit:
+    async with open_visit(harness, chromium_path, viewport={"width": 1280, "height": 900}) as visit:
         await visit.page.screenshot(path=OUTPUT / "assumed.png")
         mark = await visit.page.locator("abbr.assumed").bounding_box()
         cell = await visit.page.locator("td.time").bounding_box()
@@ -372,7 +372,7 @@ def test_test_calls_are_consistent() -> None:
 async def test_report_chart_and_table_lead_to_the_calls(harness: ConsoleHarness, chromium_path: str) -> None:
     """By keyboard from the menu to a report and by its table to the calls; a bar of the chart is a link."""
     await harness.ingest_details([details(moment) for moment in some_calls()])
-    async with visiting(harness, chromium_path) as visit:
+    async with open_visit(harness, chromium_path) as visit:
         page = visit.page
         await page.get_by_role("link", name="Reports").focus()
         await page.keyboard.press("Enter")
@@ -396,7 +396,7 @@ async def test_report_chart_and_table_lead_to_the_calls(harness: ConsoleHarness,
 async def test_export_shows_its_progress(harness: ConsoleHarness, chromium_path: str) -> None:
     """Each format is downloaded completely, and the page says so."""
     await harness.ingest_details([details(moment) for moment in some_calls()])
-    async with visiting(harness, chromium_path) as visit:
+    async with open_visit(harness, chromium_path) as visit:
         page = visit.page
         await page.goto(f"{harness.url}/calls")
         for name in ("CSV", "XLSX", "JSONL", "Parquet"):

@@ -13,7 +13,7 @@ OURS = {"Sec-Fetch-Site": "same-origin"}
 NEW_SN = "3699NEW"
 
 
-async def text_of(client: aiohttp.ClientSession, path: str) -> str:
+async def read_page(client: aiohttp.ClientSession, path: str) -> str:
     answer = await client.get(path)
     assert answer.status == 200, path
     return await answer.text()
@@ -27,14 +27,14 @@ async def test_pbx_page_new_pbx_is_guided_to_its_first_call(
     secret = re.search(r'class="secret" data-copy>(\w{32})<', text)
     assert secret
     assert ":30012/" in text
-    waiting = await text_of(client, f"/pbxs/{NEW_SN}?wait=yes")
+    waiting = await read_page(client, f"/pbxs/{NEW_SN}?wait=yes")
     assert 'http-equiv="refresh"' in waiting
     assert "Nothing received yet" in waiting
     await harness.ledger.add_counts({CounterKey("test_message", NEW_SN, "test"): 1}, harness.clock.microseconds())
-    arrived = await text_of(client, f"/pbxs/{NEW_SN}?wait=yes")
+    arrived = await read_page(client, f"/pbxs/{NEW_SN}?wait=yes")
     assert "The test event has arrived" in arrived
     assert 'http-equiv="refresh"' not in arrived
-    assert secret[1] not in arrived + await text_of(client, "/pbxs") + await text_of(client, f"/pbxs/{NEW_SN}")
+    assert secret[1] not in arrived + await read_page(client, "/pbxs") + await read_page(client, f"/pbxs/{NEW_SN}")
 
 
 async def test_pbx_page_secrets_are_added_and_removed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
@@ -45,7 +45,7 @@ async def test_pbx_page_secrets_are_added_and_removed(harness: ConsoleHarness, c
     assert "another secret" in text
     assert "Secret revoked" in await (await client.post(f"/pbxs/{SN}/secrets/1/remove")).text()
     assert [secret.label for secret in harness.appdb.secrets(SN)] == ["new"]
-    text = await text_of(client, f"/pbxs/{SN}")
+    text = await read_page(client, f"/pbxs/{SN}")
     assert SECRET not in text
     assert "another secret" not in text
 
@@ -68,9 +68,9 @@ async def test_pbx_page_changes_name_zone_and_number_plan(
 
 async def test_pbx_page_state_shows_what_happened(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Waiting, receiving, rejected; a wrong clock is marked; an unknown PBX can be added."""
-    assert ">waiting<" in await text_of(client, "/pbxs")
+    assert ">waiting<" in await read_page(client, "/pbxs")
     await harness.ingest_details([details(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1))])
-    text = await text_of(client, f"/pbxs/{SN}")
+    text = await read_page(client, f"/pbxs/{SN}")
     assert ">reporting<" in text
     assert "clock?" in text
     assert "Detected from its call ids: UTC+08:00" in text
@@ -78,7 +78,7 @@ async def test_pbx_page_state_shows_what_happened(harness: ConsoleHarness, clien
     await harness.ledger.add_counts(
         {CounterKey("invalid_signature", SN, ""): 3, CounterKey("unknown_pbx", NEW_SN, ""): 2}, later
     )
-    text = await text_of(client, "/pbxs")
+    text = await read_page(client, "/pbxs")
     assert ">rejected<" in text
     assert f'value="{NEW_SN}"' in text
 
@@ -88,8 +88,8 @@ async def test_pbx_page_registered_pbx_is_no_longer_unknown(
 ) -> None:
     """A PBX may be set up before it is added."""
     await harness.ledger.add_counts({CounterKey("unknown_pbx", SN, ""): 6}, harness.clock.microseconds())
-    assert "Unknown PBXs trying to connect" not in await text_of(client, "/pbxs")
-    assert "Requests from an unknown PBX" not in await text_of(client, "/")
+    assert "Unknown PBXs trying to connect" not in await read_page(client, "/pbxs")
+    assert "Requests from an unknown PBX" not in await read_page(client, "/")
 
 
 async def test_pbx_page_actions_that_are_impossible_are_explained(
@@ -102,7 +102,7 @@ async def test_pbx_page_actions_that_are_impossible_are_explained(
     assert (await client.post("/pbxs/simulated")).status == 400
     reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
-        assert "/secrets" not in await text_of(other, f"/pbxs/{SN}")
+        assert "/secrets" not in await read_page(other, f"/pbxs/{SN}")
         for path in ("/pbxs", "/pbxs/simulated", f"/pbxs/{SN}", f"/pbxs/{SN}/secrets", f"/pbxs/{SN}/remove"):
             assert (await other.post(path, data={"name": "x", "sn": "y"}, headers=OURS)).status == 403
 
@@ -117,5 +117,5 @@ async def test_pbx_page_runs_the_checks(harness: ConsoleHarness, client: aiohttp
     assert all(check["hint"] for check in checks)
     reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
-        assert "/checks" not in await text_of(other, f"/pbxs/{SN}")
+        assert "/checks" not in await read_page(other, f"/pbxs/{SN}")
         assert (await other.post(f"/pbxs/{SN}/checks")).status == 403

@@ -69,7 +69,7 @@ def some_calls(begin: datetime) -> list[CallDetails]:
     return made
 
 
-async def calls_behind(client: aiohttp.ClientSession, link: str) -> int:
+async def count_linked_calls(client: aiohttp.ClientSession, link: str) -> int:
     """Return how many calls the API lists for a link to the page of calls."""
     query = [(name, text) for name, text in parse_qsl(urlsplit(unescape(link)).query) if name != "columns"]
     answer = await client.get("/api/v1/calls", params=[*query, ("limit", "1000")])
@@ -88,7 +88,7 @@ async def test_report_every_figure_equals_the_length_of_its_list(
         assert "<table" in text, of
         links |= {link: int(number.replace("\u202f", "")) for link, number in TALLY.findall(text) if "/calls?" in link}
     assert len(links) > 100
-    assert {link: await calls_behind(client, link) for link in links} == links
+    assert {link: await count_linked_calls(client, link) for link in links} == links
 
 
 async def test_report_page_chart_and_file_are_equal(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
@@ -102,17 +102,17 @@ async def test_report_page_chart_and_file_are_equal(harness: ConsoleHarness, cli
         rows = list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
         table = text[text.index("<tbody>", text.index('class="plain figures')) :]
         assert len(rows) == table.count('<th scope="row">'), of
-        for values in pictured(text):
+        for values in chart_values(text):
             assert values in [[row[name] for row in rows][: len(values)] for name in rows[0]], of
         report = await (await client.get(f"/api/v1/reports?{query}")).json()
         assert [column["title"] for column in report["columns"]] == list(rows[0])
-        assert [[as_filed(cell["value"]) for cell in row] for row in report["data"]] == [
+        assert [[as_csv_text(cell["value"]) for cell in row] for row in report["data"]] == [
             [*row.values()] for row in rows
         ]
         assert all(link in unescape(text) for row in report["data"] for cell in row if (link := cell["href"])), of
 
 
-def as_filed(value: str | float | None) -> str:
+def as_csv_text(value: str | float | None) -> str:
     """Return a value of the API as the file has it."""
     if isinstance(value, str):
         return escape_formula(value)
@@ -127,10 +127,10 @@ async def test_report_links_keep_the_whole_search(harness: ConsoleHarness, clien
     report = await (await client.get(f"/api/v1/reports?{query.removesuffix('&tag=x')}")).json()
     links = {cell["href"]: cell["value"] for row in report["data"] for cell in row[1:2]}
     assert links
-    assert {link: await calls_behind(client, link) for link in links} == links
+    assert {link: await count_linked_calls(client, link) for link in links} == links
 
 
-def pictured(text: str) -> list[list[str]]:
+def chart_values(text: str) -> list[list[str]]:
     """Return the values of each series of the chart on a page, as the file writes them."""
     picture = re.search(r'data-chart="([^"]+)"', text)
     chart: dict[str, Any] = json.loads(unescape(picture[1])) if picture else {"series": [], "unit": ""}

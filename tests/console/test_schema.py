@@ -17,10 +17,10 @@ from tests.factories import QUEUE, SN, details
 EXAMPLES_MAX = 6
 """Examples per operation and mode: enough to find errors within half a minute in all."""
 
-SILENT = "/api/v1/live"
+ENDLESS_PATH = "/api/v1/live"
 """Does not end by itself; tests/console/test_live.py tests it."""
 
-WHAT_A_SCHEMA_CANNOT_SAY = [positive_data_acceptance, negative_data_rejection]
+EXCLUDED_CHECKS = [positive_data_acceptance, negative_data_rejection]
 """An existing date, a valid cursor, a text that is a number as well: rejected or accepted, but never a 5xx."""
 
 
@@ -33,12 +33,12 @@ async def test_api_responses_match_the_schema(
     monkeypatch.setattr(failures, "FAILURES_MAX", 1_000_000)
     await harness.ingest_details([details(), details(call_id="1777287876.9", call_to=QUEUE), details(status="BUSY")])
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
-    requested = await asyncio.to_thread(ask_everything, harness, mode)
+    requested = await asyncio.to_thread(request_all_operations, harness, mode)
     assert "POST /api/v1/pbxs" in requested
     assert len(requested) >= 17
 
 
-def ask_everything(harness: ConsoleHarness, mode: GenerationMode) -> set[str]:
+def request_all_operations(harness: ConsoleHarness, mode: GenerationMode) -> set[str]:
     """Request every operation of the schema with generated parameters; return those requested."""
     headers = {"Authorization": f"Bearer {harness.admin_token}"}
     schema = schemathesis.openapi.from_url(f"{harness.url}/schema/openapi.json", headers=headers)
@@ -47,13 +47,13 @@ def ask_everything(harness: ConsoleHarness, mode: GenerationMode) -> set[str]:
         assert isinstance(result, Ok), result
         operation = result.ok()
         can_be_wrong = list(operation.iter_parameters()) or operation.body
-        if operation.path != SILENT and (can_be_wrong or mode is GenerationMode.POSITIVE):
-            ask(operation, mode, headers)
+        if operation.path != ENDLESS_PATH and (can_be_wrong or mode is GenerationMode.POSITIVE):
+            request_operation(operation, mode, headers)
             requested.add(f"{operation.method.upper()} {operation.path}")
     return requested
 
 
-def ask(operation: Any, mode: GenerationMode, headers: dict[str, str]) -> None:
+def request_operation(operation: Any, mode: GenerationMode, headers: dict[str, str]) -> None:
     @settings(
         max_examples=EXAMPLES_MAX,
         deadline=None,
@@ -66,6 +66,6 @@ def ask(operation: Any, mode: GenerationMode, headers: dict[str, str]) -> None:
     def once(case: Any) -> None:
         # An invalid Content-Length is answered by the web server itself, before any route.
         case.headers.pop("content-length", None)
-        case.call_and_validate(headers=headers, excluded_checks=WHAT_A_SCHEMA_CANNOT_SAY)
+        case.call_and_validate(headers=headers, excluded_checks=EXCLUDED_CHECKS)
 
     once()

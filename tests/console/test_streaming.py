@@ -10,7 +10,7 @@ from onhook.console import streaming
 from onhook.console.streaming import ChunkedResponse
 
 
-async def sent_to(reader_seconds: float, pieces: int, piece: bytes) -> list[dict[str, Any]]:
+async def stream_to_reader(reader_seconds: float, pieces: int, piece: bytes) -> list[dict[str, Any]]:
     """Return what a reader received that needs so long for each part."""
     got: list[dict[str, Any]] = []
 
@@ -33,7 +33,7 @@ async def sent_to(reader_seconds: float, pieces: int, piece: bytes) -> list[dict
 async def test_streaming_trickling_reader_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each part in time, but too little in all: the place is free again, and the body has no proper end."""
     monkeypatch.setattr(streaming, "SLOW_READER_SECONDS", 0.3)
-    got = await sent_to(0.05, 1000, b"few bytes")
+    got = await stream_to_reader(0.05, 1000, b"few bytes")
     assert 1 <= len(got) <= 10
     assert all(event["more_body"] for event in got)
 
@@ -43,6 +43,6 @@ async def test_streaming_slow_reader_is_served(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(streaming, "SLOW_READER_SECONDS", 0.3)
     monkeypatch.setattr(streaming, "RATE_BYTES_MIN", 1000)
     monkeypatch.setattr(streaming, "SENT_BYTES_MAX", 100)
-    got = await sent_to(0.05, 1, b"x" * 2000)
+    got = await stream_to_reader(0.05, 1, b"x" * 2000)
     assert b"".join(event["body"] for event in got) == b"x" * 2000
     assert not got[-1]["more_body"]

@@ -8,8 +8,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.console.conftest import ConsoleHarness
-from tests.console.test_accessible import CALL_ID, PAGES, furnish
-from tests.console.test_pages import OUTPUT, visiting
+from tests.console.test_accessible import CALL_ID, PAGES, add_sample_data
+from tests.console.test_pages import OUTPUT, open_visit
 from tests.factories import SN, details
 
 A4 = {"width": 794, "height": 1123}
@@ -28,8 +28,8 @@ async def press(page: Page, role: str, name: str) -> None:
 
 async def test_walk_everything_works_without_scripts(harness: ConsoleHarness, chromium_path: str) -> None:
     """Search, choose columns, reports, notes, adding a PBX."""
-    await furnish(harness)
-    async with visiting(harness, chromium_path, java_script_enabled=False) as visit:
+    await add_sample_data(harness)
+    async with open_visit(harness, chromium_path, java_script_enabled=False) as visit:
         page = visit.page
         for name, path in PAGES.items():
             answer = await page.goto(harness.url + path)
@@ -63,8 +63,8 @@ async def test_walk_everything_works_without_scripts(harness: ConsoleHarness, ch
 
 async def test_walk_every_task_works_by_keyboard(harness: ConsoleHarness, chromium_path: str) -> None:
     """Each control can be focused and pressed."""
-    await furnish(harness)
-    async with visiting(harness, chromium_path) as visit:
+    await add_sample_data(harness)
+    async with open_visit(harness, chromium_path) as visit:
         page = visit.page
         await press(page, "link", "PBXs")
         await page.get_by_role("link", name="office").focus()
@@ -106,7 +106,7 @@ async def test_walk_recording_plays(harness: ConsoleHarness, chromium_path: str,
         written.writeframes(bytes(2 * 8_000 * 60))
     harness.appdb.recordings.put(SN, tmp_path)
     await harness.ingest_details([details(call_id=CALL_ID, recording="call.wav")])
-    async with visiting(harness, chromium_path) as visit:
+    async with open_visit(harness, chromium_path) as visit:
         page = visit.page
         await page.goto(f"{harness.url}/calls/{SN}/{CALL_ID}")
         player = page.locator("audio")
@@ -120,8 +120,8 @@ async def test_walk_recording_plays(harness: ConsoleHarness, chromium_path: str,
 @pytest.mark.parametrize("of", ["volume", "week", "extensions", "outcomes"])
 async def test_walk_report_prints_well(harness: ConsoleHarness, chromium_path: str, of: str) -> None:
     """On paper there is the report alone, as wide as the page; the file is kept."""
-    await furnish(harness)
-    async with visiting(harness, chromium_path, color_scheme="dark", viewport=A4) as visit:
+    await add_sample_data(harness)
+    async with open_visit(harness, chromium_path, color_scheme="dark", viewport=A4) as visit:
         page = visit.page
         await page.goto(f"{harness.url}/reports?report={of}")
         await page.emulate_media(media="print")

@@ -58,11 +58,9 @@ async def readyz(request: AnyRequest, app_state: AppStateDep) -> Response[Any]:
     problem = Problem(
         title=HTTPStatus.SERVICE_UNAVAILABLE.phrase,
         status=HTTPStatus.SERVICE_UNAVAILABLE,
-        detail=_(
-            ("the store is {count} events {direction} the ledger"),
-            count=abs(lag),
-            direction=_("behind") if lag > 0 else _("ahead of"),
-        ),
+        detail=_("the store is {count} events behind the ledger", count=lag)
+        if lag > 0
+        else _("the store is {count} events ahead of the ledger", count=-lag),
         hint=_("wait: it is catching up") if lag > 0 else AHEAD_HINT,
         lag=lag,
     )

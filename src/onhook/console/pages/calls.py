@@ -215,7 +215,7 @@ def _describe_search_text(text: str, search_filter: RecordFilter) -> str:
     if not text:
         return ""
     if search_filter.call_filter is not None and search_filter.call_filter.numbers:
-        return f"the number {' or '.join(search_filter.call_filter.numbers)}"
+        return _("the number {numbers}", numbers=" or ".join(search_filter.call_filter.numbers))
     if search_filter.call_filter is not None and search_filter.call_filter.name:
-        return f"{search_filter.call_filter.name!r} in a name or number"
-    return f"the call {search_filter.call_id}"
+        return _("{name} in a name or number", name=repr(search_filter.call_filter.name))
+    return _("the call {call_id}", call_id=search_filter.call_id)

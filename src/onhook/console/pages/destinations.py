@@ -21,7 +21,6 @@ from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, AnyRequest, Message, common_values, html_page
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AppState, AppStateDep
-from onhook.delivery.issues import count_phrase
 from onhook.delivery.status import replay
 from onhook.lib.errors import NotFound, OnhookError
 from onhook.lib.messages import _
@@ -126,11 +125,15 @@ async def run_action(
         if action == "replay":
             replay_filter = parse_destination_filter(app_state, {"since": data.since, "until": data.until}, reader_zone)
             count = await replay(app_state.appdb, app_state.store, destination.name, replay_filter, app_state.clock)
-            message = _("{records} sent again.", records=count_phrase(count, "record"))
+            message = _("1 record is sent again.") if count == 1 else _("{count} records are sent again.", count=count)
         elif action == "test":
             test_result = await app_state.delivery_actions.send_test(destination.name)
-            result = _("succeeded") if test_result.accepted else _("failed")
-            message = _("Test {result}: {detail}.", result=result, detail=test_result.detail)
+            detail = test_result.detail
+            message = (
+                _("Test succeeded: {detail}.", detail=detail)
+                if test_result.accepted
+                else _("Test failed: {detail}.", detail=detail)
+            )
         else:
             message = _apply_action(app_state, destination, action)
     except OnhookError as error:
@@ -162,7 +165,7 @@ async def run_delivery_action(
         app_state.appdb.deliveries.retry(delivery_id, now_us=app_state.clock.microseconds())
         return _redirect(
             f"/destinations/{destination_id}",
-            message=_(("Delivery {delivery_id} is being retried."), delivery_id=delivery_id),
+            message=_("Delivery {delivery_id} is being retried.", delivery_id=delivery_id),
         )
     app_state.appdb.deliveries.discard(delivery_id, now_us=app_state.clock.microseconds())
     return _redirect(
@@ -184,11 +187,17 @@ def _apply_action(app_state: AppState, destination: Destination, action: Destina
         return _("Destination resumed.")
     if action == "retry":
         count = deliveries.retry_all(destination.destination_id, now_us=app_state.clock.microseconds())
-        return _("{events} retried.", events=count_phrase(count, "notification"))
+        return (
+            _("1 notification is being retried.")
+            if count == 1
+            else _("{count} notifications are being retried.", count=count)
+        )
     if action == "discard":
-        return _(
-            "{events} discarded.",
-            events=count_phrase(deliveries.discard_failed(destination.destination_id), "failed notification"),
+        count = deliveries.discard_failed(destination.destination_id)
+        return (
+            _("1 failed notification discarded.")
+            if count == 1
+            else _("{count} failed notifications discarded.", count=count)
         )
     destinations.remove(destination.name)
     return _('Destination "{name}" deleted, with its pending notifications.', name=destination.name)
@@ -217,7 +226,7 @@ def _build_spec(data: AddDestinationForm, **overrides: object) -> DestinationSpe
     values: dict[str, object] = {
         "url": data.url.strip(), "notifies_of": data.notifies_of, "payload_format": data.payload_format
     }  # fmt: skip
-    return DestinationSpec(**values, **overrides, allow_private=bool(data.allow_private))  # type: ignore[arg-type] # checked when kept
+    return DestinationSpec(**values, **overrides, allow_private=bool(data.allow_private))  # type: ignore[arg-type] # checked when stored
 
 
 def _list_deliveries(

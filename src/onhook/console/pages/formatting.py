@@ -13,6 +13,7 @@ from onhook.cdr.call_details import fold_word
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import FILTER_NAMES, RecordFilter
+from onhook.lib.messages import _
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash for a missing value
 
@@ -106,9 +107,9 @@ def day(time: datetime, zone: ZoneInfo, now: datetime) -> str:
     """Return the day in the reader's zone: `Today`, `Yesterday`, else as `Mon 27 Apr 2026`."""
     local, today = time.astimezone(zone).date(), now.astimezone(zone).date()
     if local == today:
-        return "Today"
+        return _("Today")
     if local == today - timedelta(days=1):
-        return "Yesterday"
+        return _("Yesterday")
     return f"{local:%a} {local.day} {local:%b %Y}"
 
 
@@ -217,7 +218,8 @@ def list_filters(record_filter: RecordFilter) -> list[tuple[str, object]]:
 
 def outcome(status: str) -> str:
     """Return the text of a status; an unknown one as the PBX wrote it."""
-    return _OUTCOMES.get(fold_word(status), (status or UNKNOWN, ""))[0]
+    known_outcome = _OUTCOMES.get(fold_word(status))
+    return _(known_outcome[0]) if known_outcome else status or UNKNOWN
 
 
 def tone(status: str) -> str:

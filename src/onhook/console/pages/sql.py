@@ -38,7 +38,7 @@ EXAMPLES = (
         ),
     ),
     (
-        "Who talks longest",
+        "Longest talk by person",
         (
             "SELECT answered_by, sum(talk_duration) AS seconds, count(*) AS calls\n"
             "FROM all_calls WHERE answered_by <> ''\nGROUP BY ALL ORDER BY seconds DESC LIMIT 20"

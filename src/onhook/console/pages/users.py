@@ -172,4 +172,4 @@ def _render_users(request: AnyRequest, app_state: AppState, zone: ReaderZone, **
 
 def _token_name(app_state: AppState, text: str) -> str:
     token = app_state.appdb.find_token(text)
-    return f"token {token.name}" if token else _("a removed token")
+    return _("token {name}", name=token.name) if token else _("a removed token")

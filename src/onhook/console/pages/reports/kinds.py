@@ -21,7 +21,7 @@ class ReportKind(msgspec.Struct, frozen=True, kw_only=True):
     has_steps: bool = False
 
 
-_TIME, _CALLS, _PARTIES, _LINES = "Over time", "Outcomes", "Who", "Lines"
+_TIME, _CALLS, _PARTIES, _LINES = "Over time", "Outcomes", "Parties", "Lines"
 
 KINDS: Mapping[str, ReportKind] = MappingProxyType(
     {
