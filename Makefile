@@ -36,6 +36,7 @@ test-pbx: $(DEV) ## tests against a real Asterisk with real telephones; takes ro
 mutate: $(DEV) ## mutation tests of the pure rules: an hour or two; the score is printed at the end
 	rm -rf mutants
 	$(IN)/mutmut run $(ARGS)
+	$(IN)/mutmut export-cicd-stats
 	$(IN)/python -m tools.mutation_score
 
 check: $(DEV) ## format, lint, types and language, changing nothing

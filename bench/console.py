@@ -29,12 +29,11 @@ from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.record import Call
 from onhook.config import Address, Config
-from onhook.console.actions import ConsoleActions
+from onhook.console.actions import ConsoleActions, DeliveryActions
 from onhook.console.app import console_app
 from onhook.console.pages.reports.kinds import KINDS
-from onhook.console.queries.destinations import DeliveryActions
 from onhook.console.request_coalescing import MAX_AGE_SECONDS
-from onhook.delivery.destinations.registry import destination_kinds
+from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.runtime.adapters.actions import ConsoleActionRunner
@@ -174,7 +173,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
         position_notifier=feed,
         retry_parsing=nothing,
         delivery_actions=DeliveryActions(
-            send_test=partial(send_test_by_name, appdb, destination_kinds(config), clock), delivery_metrics=dict
+            send_test=partial(send_test_by_name, appdb, webhook_opener(config), clock), delivery_metrics=dict
         ),
         actions=ConsoleActions(
             send_test_event=acting.send_test_event,

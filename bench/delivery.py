@@ -26,7 +26,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
-from onhook.delivery.destinations.registry import destination_kinds
+from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import CONCURRENT_ATTEMPTS_MAX, DeliveryDeps
@@ -205,7 +205,7 @@ async def _served(directory: Path, store_name: str, name: str) -> AsyncIterator[
         deps=DeliveryDeps(
             record_reader=RecordReader(store, position_notifier), appdb=delivery_appdb, clock=SystemClock()
         ),
-        destination_kinds=destination_kinds(Config()),
+        open_destination=webhook_opener(Config()),
         on_error=print,
         on_issue=print,
     )

@@ -6,14 +6,13 @@ Each check is a function from the code base (all Python files) to messages that 
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.code_base import CodeBase, File, Import, current_code_base, package_of
 
 # A package imports packages of lower ranks only.
 RANKS: Final = (
@@ -74,104 +73,15 @@ CAPABILITIES: Final = {
     "duckdb": {"appdb", "ledger", "store"},
 }
 
+# Package: another one whose modules it may not import. Both use `console.queries`.
+SEPARATE: Final = {"onhook.console.pages": "onhook.console.api", "onhook.console.api": "onhook.console.pages"}
+
 DIALECTS_PACKAGE: Final = "pbx"  # its subpackages never import each other
 PACKAGE_DOCSTRING: Final = ("Job:", "May import:", "Must not:")
 FILE_LINES_MAX: Final = 500  # longer files are not read in one go
 FUNCTION_LINES_MAX: Final = 70  # one screen
 
-ROOT: Final = Path(__file__).parents[1]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-# The code base
-
-
-@dataclass(frozen=True)
-class Import:
-    """One imported module, and the line of the import."""
-
-    name: str
-    line: int
-
-
-@dataclass(frozen=True)
-class File:
-    """One Python file: `path` relative to `src`, or `tests/...`."""
-
-    path: str
-    text: str
-
-    @cached_property
-    def tree(self) -> ast.Module:
-        return ast.parse(self.text, self.path)
-
-    @cached_property
-    def nodes(self) -> tuple[ast.AST, ...]:
-        """All nodes of the tree, computed once for all checks: walking takes most of the time."""
-        return tuple(ast.walk(self.tree))
-
-    @cached_property
-    def module(self) -> str:
-        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-    @property
-    def is_package(self) -> bool:
-        return self.path.endswith("/__init__.py")
-
-    @property
-    def package(self) -> str:
-        return self.module if self.is_package else self.module.rpartition(".")[0]
-
-    @property
-    def top_package(self) -> str:
-        return package_of(self.module)
-
-    def error(self, line: int, message: str) -> str:
-        return f"{self.path}:{line}: {message}"
-
-
-class CodeBase:
-    """All files, and the names of Onhook's modules."""
-
-    def __init__(self, texts: Mapping[str, str]) -> None:
-        self.files = [File(path, text) for path, text in sorted(texts.items())]
-        self.sources = [file for file in self.files if file.path.startswith("onhook/")]
-        self.modules = {file.module for file in self.sources}
-
-    def imports(self, file: File) -> Iterator[Import]:
-        """Yield every import of `file`, at any level, with the full module name."""
-        for node in file.nodes:
-            if isinstance(node, ast.Import):
-                yield from (Import(alias.name, node.lineno) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                source = absolute(node, file.package)
-                for alias in node.names:
-                    name = f"{source}.{alias.name}"
-                    yield Import(name if name in self.modules else source, node.lineno)
-
-    def own_imports(self, file: File) -> Iterator[Import]:
-        return (imported for imported in self.imports(file) if imported.name.startswith("onhook."))
-
-
-def package_of(module: str) -> str:
-    """Return the top package: `cdr` for `onhook.cdr.record`, an empty text for `onhook` itself."""
-    return module.split(".")[1] if "." in module else ""
-
-
-def absolute(node: ast.ImportFrom, package: str) -> str:
-    """Return the module that `from ... import` names, with leading dots resolved."""
-    if not node.level:
-        return node.module or ""
-    above = package.split(".")[: len(package.split(".")) - node.level + 1]
-    return ".".join([*above, *([node.module] if node.module else [])])
-
-
-@cache
-def current_code_base() -> CodeBase:
-    """Read all files once; the checks change nothing."""
-    roots = {ROOT / "src" / "onhook": ROOT / "src", ROOT / "tests": ROOT}
-    paths = {path: base for folder, base in roots.items() for path in folder.rglob("*.py")}
-    return CodeBase({path.relative_to(base).as_posix(): path.read_text("utf-8") for path, base in paths.items()})
 
 
 # Checks
@@ -233,6 +143,14 @@ def dialect_of(module: str, code: CodeBase) -> str:
     folder = ".".join(parts[:3])
     is_folder = any(name.startswith(f"{folder}.") for name in code.modules)
     return folder if len(parts) > 2 and parts[1] == DIALECTS_PACKAGE and is_folder else ""
+
+
+def pages_and_api_are_separate(code: CodeBase) -> Iterator[str]:
+    for file in code.sources:
+        for package, other in SEPARATE.items():
+            for imported in code.own_imports(file):
+                if file.package.startswith(package) and f"{imported.name}.".startswith(f"{other}."):
+                    yield file.error(imported.line, f"`{package}` may not import `{other}`: use `console.queries`.")
 
 
 def imports_have_no_cycles(code: CodeBase) -> Iterator[str]:
@@ -374,6 +292,7 @@ CHECKS: Final[list[Check]] = [
     imports_follow_the_ranks,
     engines_are_imported_by_their_owners,
     dialects_are_independent,
+    pages_and_api_are_separate,
     imports_have_no_cycles,
     imports_are_at_the_top,
     packages_have_a_docstring,
@@ -418,6 +337,11 @@ BAD: Final[list[tuple[Check, dict[str, str], str]]] = [
         dialects_are_independent,
         {"onhook/pbx/asterisk/cdr.py": "", "onhook/pbx/yeastar/payload.py": "from onhook.pbx.asterisk.cdr import x"},
         "`onhook.pbx.yeastar` may not import its sibling `onhook.pbx.asterisk`",
+    ),
+    (
+        pages_and_api_are_separate,
+        {"onhook/console/pages/calls.py": "from onhook.console.api.calls import find_call"},
+        "`onhook.console.pages` may not import `onhook.console.api`",
     ),
     (
         imports_have_no_cycles,

@@ -8,10 +8,10 @@ from typing import Any, get_args
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.destination_spec import DestinationSpec, PayloadFormat, parse_standard_webhooks_key
+from onhook.appdb.destination_spec import DestinationSpec, PayloadFormat, decode_spec, parse_standard_webhooks_key
 from onhook.appdb.destinations import REPLAYS_MAX, SIGNING_SECRETS_MAX, Destinations
 from onhook.cdr.record_filter import RecordFilter
-from onhook.lib.errors import NotFound, UsageError
+from onhook.lib.errors import NotFound, OnhookError, UsageError
 from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS
 
 URL = "https://crm.example.com/calls"
@@ -259,3 +259,16 @@ def test_hold_replays_same_events_again_are_held_once(destinations: Destinations
     destinations.release_replays()
     number = destinations.get("crm").destination_id
     assert [(stream.cursor, stream.until) for stream in destinations.streams(number)[1:]] == [(2, 4)]
+
+
+@pytest.mark.parametrize(
+    ("stored_text", "reason"),
+    [
+        ('{"url":"http://127.0.0.1/","kind":"pigeon","version":1}', "Invalid enum value 'pigeon'"),
+        ('{"url":"http://127.0.0.1/","version":2}', "version 2, supported: 1"),
+    ],
+)
+def test_decode_spec_of_a_newer_onhook_is_one_clear_error(stored_text: str, reason: str) -> None:
+    with pytest.raises(OnhookError, match=reason) as error_info:
+        decode_spec(stored_text)
+    assert error_info.value.hint == "upgrade Onhook"

@@ -52,7 +52,7 @@ def test_destination_is_changed_paused_resumed_and_removed(onhook: Command, tmp_
         (("add", "X", "--url", "https://x/", "--timeout", "900"), "timeout_seconds"),
         (("change", "CRM"), "there is nothing to change"),
         (("discard", "CRM"), "no delivery is given"),
-        (("add", "X", "--url", "https://x/", "--kind", "pigeon"), "unknown kind of destination 'pigeon'"),
+        (("add", "X", "--url", "https://x/", "--kind", "pigeon"), "--kind cannot be 'pigeon'"),
         (("show", "ghost"), "'ghost': `onhook destination list`"),
     ],
 )

@@ -15,10 +15,9 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.call_details import CallDetails
 from onhook.config import Address, Config
-from onhook.console.actions import ConsoleActions
+from onhook.console.actions import ConsoleActions, DeliveryActions
 from onhook.console.app import console_app
-from onhook.console.queries.destinations import DeliveryActions
-from onhook.delivery.destinations.registry import destination_kinds
+from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.ledger.contract import LedgerEntry
@@ -113,7 +112,7 @@ async def open_console_harness(directory: Path, *, console_open: bool = False) -
         position_notifier=harness.feed,
         retry_parsing=QuarantineRetrier(projector, appdb, harness.clock).retry,
         delivery_actions=DeliveryActions(
-            send_test=partial(send_test_by_name, appdb, destination_kinds(config), harness.clock),
+            send_test=partial(send_test_by_name, appdb, webhook_opener(config), harness.clock),
             delivery_metrics=lambda: harness.delivery_metrics,
         ),
         actions=ConsoleActions(

@@ -208,7 +208,7 @@ async def test_destination_pages_add_test_pause_replay_retry_and_remove(
     harness: ConsoleHarness, browser: aiohttp.ClientSession, application: WebhookReceiver
 ) -> None:
     """Hostile texts stay texts."""
-    form = {"name": "CRM <b>", "url": application.url, "allow_private": "yes", "status": "busy"}
+    form = {"name": "CRM <b>", "url": application.url, "allow_private": "true", "status": "busy"}
     async with browser.post("/destinations", data=form) as answer:
         page = await answer.text()
     assert "added" in page

@@ -16,7 +16,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record import Call
 from onhook.config import Config
-from onhook.delivery.destinations.registry import destination_kinds
+from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
@@ -100,7 +100,7 @@ class DeliveryHarness:
                 appdb=AppDb(self.directory / "onhook.db"),
                 clock=SystemClock(),
             ),
-            destination_kinds=destination_kinds(Config()),
+            open_destination=webhook_opener(Config()),
             on_error=lambda name, error: self.errors.append((name, error)),
             on_issue=lambda issue, has_begun: self.issues.append((issue.kind, has_begun)),
         )

@@ -1,14 +1,8 @@
-"""Stopping workers, and opening destinations."""
+"""Stopping workers."""
 
 import asyncio
 
-import pytest
-
-from onhook.config import Config
-from onhook.delivery.destinations.registry import destination_kinds
-from onhook.delivery.dispatcher import open_destination, wait_or_cancel
-from onhook.lib.errors import UsageError
-from tests.delivery.factories import destination
+from onhook.delivery.dispatcher import wait_or_cancel
 
 
 async def test_wait_or_cancel_stops_tasks_concurrently() -> None:
@@ -23,10 +17,3 @@ async def test_wait_or_cancel_stops_tasks_concurrently() -> None:
 
 async def _wait(event: asyncio.Event) -> None:
     await event.wait()
-
-
-def test_open_destination_unknown_kind_is_one_clear_error() -> None:
-    """As after a downgrade; the error names the known kinds."""
-    with pytest.raises(UsageError, match=r"CRM has the unknown destination kind 'pigeon'") as error_info:
-        open_destination(destination_kinds(Config()), destination(kind="pigeon"), ())
-    assert "webhook" in str(error_info.value)

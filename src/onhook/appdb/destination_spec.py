@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,6 +12,7 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
 
+Kind = Literal["webhook"]
 Method = Literal["POST", "GET"]
 NotifiesOf = Literal["records", "calls", "alarms"]
 RetryPolicy = Literal["days", "original"]
@@ -51,27 +52,47 @@ RESERVED_HEADERS = frozenset(
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
 
-class DestinationSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent to a destination, where, and how.
+class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent to a destination, where, and how: its fields, declared here and nowhere else.
 
-    `notifies_of` is `records` (one notification per record), `calls` (one per call) or `alarms`. `filter` selects
-    records, or whole calls where it notifies of `calls`; alarms are selected by `sn` alone. `retry_policy` is `days`,
-    or `original` with `max_attempts`. `headers` are sent in addition. `allow_private` allows addresses of this machine
-    and of private networks.
+    The API's documents, the options of the command line and the form derive from them. `notifies_of` is `records` (one
+    notification per record), `calls` (one per call) or `alarms`. `retry_policy` is `days`, or `original` with
+    `max_attempts`. `headers` are sent in addition.
     """
 
-    url: str
-    notifies_of: NotifiesOf = "records"
-    kind: str = "webhook"
-    method: Method = "POST"
+    url: Annotated[str, msgspec.Meta(description="URL of its webhook", min_length=1, max_length=URL_CHARACTERS_MAX)]
+    kind: Annotated[Kind, msgspec.Meta(description="Kind of destination")] = "webhook"
+    notifies_of: Annotated[NotifiesOf, msgspec.Meta(description="Subject of its notifications")] = "records"
+    method: Annotated[Method, msgspec.Meta(description="HTTP method")] = "POST"
+    payload_format: Annotated[PayloadFormat, msgspec.Meta(description="Event format")] = "p-2026"
+    timeout_seconds: Annotated[
+        float,
+        msgspec.Meta(description="Time-out in seconds", ge=TIMEOUT_SECONDS_LIMITS[0], le=TIMEOUT_SECONDS_LIMITS[1]),
+    ] = 5.0
+    retry_policy: Annotated[
+        RetryPolicy, msgspec.Meta(description="Retry policy: ten attempts in three days, or that of a PBX")
+    ] = "days"
+    max_attempts: Annotated[
+        int,
+        msgspec.Meta(
+            description="Attempts of the policy original, 1 to 5", ge=MAX_ATTEMPTS_LIMITS[0], le=MAX_ATTEMPTS_LIMITS[1]
+        ),
+    ] = 3
+    headers: Annotated[
+        dict[str, str], msgspec.Meta(description="Custom header; repeatable", max_length=HEADERS_MAX)
+    ] = {}
+    with_standard_webhooks: Annotated[bool, msgspec.Meta(description="Also send the headers of Standard Webhooks")] = (
+        False
+    )
+    allow_private: Annotated[bool, msgspec.Meta(description="Allow private addresses")] = False
+
+
+class DestinationSpec(DestinationSettings, frozen=True, kw_only=True):
+    """The settings of a destination and its `filter`, which selects records, or whole calls where it notifies of
+    `calls`; alarms are selected by `sn` alone.
+    """
+
     filter: RecordFilter = RecordFilter()
-    payload_format: PayloadFormat = "p-2026"
-    timeout_seconds: float = 5.0
-    retry_policy: RetryPolicy = "days"
-    max_attempts: int = 3
-    headers: dict[str, str] = {}
-    with_standard_webhooks: bool = False
-    allow_private: bool = False
 
     def __repr__(self) -> str:
         return f"DestinationSpec({self.method} {mask_url(self.url)}, {len(self.headers)} headers)"
@@ -89,14 +110,10 @@ SPEC_FIELDS: tuple[str, ...] = DestinationSpec.__struct_fields__
 def validate_spec(spec: DestinationSpec) -> DestinationSpec:
     """Return the specification. Raises `UsageError` for an invalid one; never shows a password in a URL."""
     _check_url(spec.url)
-    _check_choice("payload_format", spec.payload_format, get_args(PayloadFormat))
-    _check_choice("method", spec.method, get_args(Method))
-    _check_choice("notifies_of", spec.notifies_of, get_args(NotifiesOf))
+    for field in msgspec.structs.fields(DestinationSettings):
+        _check_field(field, getattr(spec, field.name))
     if spec.notifies_of == "alarms" and spec.filter != RecordFilter(sn=spec.filter.sn):
         raise UsageError(_("alarms cannot be filtered by calls"), hint=_("filter by sn only, or not at all"))
-    _check_choice("retry_policy", spec.retry_policy, get_args(RetryPolicy))
-    _check_range("timeout_seconds", spec.timeout_seconds, TIMEOUT_SECONDS_LIMITS)
-    _check_range("max_attempts", spec.max_attempts, MAX_ATTEMPTS_LIMITS)
     _check_headers(spec.headers)
     return spec
 
@@ -108,18 +125,21 @@ def encode_spec(spec: DestinationSpec) -> str:
 
 def decode_spec(text: str) -> StoredSpec:
     """Return the specification in the column's JSON. Raises `OnhookError` for the version of another Onhook."""
-    stored = msgspec.json.decode(text, type=StoredSpec)
+    try:
+        stored = msgspec.json.decode(text, type=StoredSpec)
+    except msgspec.ValidationError as error:
+        raise _newer_spec_error(str(error)) from error
     if stored.version != SPEC_VERSION:
-        raise OnhookError(
-            _(
-                "a destination is stored in version {version}, supported: {spec_version}",
-                version=stored.version,
-                spec_version=SPEC_VERSION,
-            ),
-            location="onhook.db",
-            hint=_("upgrade Onhook"),
+        raise _newer_spec_error(
+            _("version {version}, supported: {supported}", version=stored.version, supported=SPEC_VERSION)
         )
     return stored
+
+
+def _newer_spec_error(reason: str) -> OnhookError:
+    return OnhookError(
+        _("a destination cannot be read: {reason}", reason=reason), location="onhook.db", hint=_("upgrade Onhook")
+    )
 
 
 def parse_standard_webhooks_key(text: str) -> bytes:
@@ -183,6 +203,26 @@ def _check_headers(headers: dict[str, str]) -> None:
             raise UsageError(
                 _("the value of the header {name} cannot be sent", name=name), hint=_("write printable ASCII")
             )
+
+
+def value_type(field: msgspec.structs.FieldInfo) -> Any:
+    """Return the type of a field without its description and limits."""
+    return get_args(field.type)[0]
+
+
+def field_meta(field: msgspec.structs.FieldInfo) -> msgspec.Meta:
+    """Return the description and the limits of a field."""
+    meta: msgspec.Meta = get_args(field.type)[1]
+    return meta
+
+
+def _check_field(field: msgspec.structs.FieldInfo, value: Any) -> None:
+    """Raise `UsageError` for a value that is not one of the field's choices, or outside its limits."""
+    meta = field_meta(field)
+    if get_origin(value_type(field)) is Literal:
+        _check_choice(field.name, value, get_args(value_type(field)))
+    elif meta.ge is not None and meta.le is not None:
+        _check_range(field.name, value, (meta.ge, meta.le))
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

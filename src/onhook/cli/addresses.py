@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cli.filter_hints import print_note
 from onhook.config import Config
-from onhook.delivery.destinations.registry import create_ssrf_guard
+from onhook.delivery.ssrf_guard import create_ssrf_guard
 
 
 def warn_about_private_address(config: Config, spec: DestinationSpec) -> None:
@@ -16,8 +16,8 @@ def warn_about_private_address(config: Config, spec: DestinationSpec) -> None:
         address = str(ip_address("127.0.0.1" if host == "localhost" else host))
     except ValueError:
         return
-    if create_ssrf_guard(config, allow_private=spec.allow_private).allows(address):
+    if create_ssrf_guard(config.private_networks, allow_private=spec.allow_private).allows(address):
         return
-    can_be_allowed = create_ssrf_guard(config, allow_private=True).allows(address)
+    can_be_allowed = create_ssrf_guard(config.private_networks, allow_private=True).allows(address)
     advice = "--allow-private allows it" if can_be_allowed else "only the setting private_networks allows it"
     print_note(f"nothing will be sent to {host}, which is not a public address: {advice}")

@@ -14,10 +14,10 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
 
-app = typer.Typer(add_completion=False, help="Manage apps of the PBX API.", epilog="Example: onhook app list")
+app = typer.Typer(add_completion=False, help=_("Manage apps of the PBX API."), epilog="Example: onhook app list")
 
-AppName = Annotated[str, typer.Argument(metavar="NAME", help="Name or client id of the app")]
-FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="Output format")]
+AppName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name or client id of the app"))]
+FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help=_("Output format"))]
 
 
 class AppCredentials(msgspec.Struct, frozen=True):
@@ -30,41 +30,43 @@ class AppCredentials(msgspec.Struct, frozen=True):
 
 @app.command("add", epilog="Example: onhook app add crm --pbx Office --format json")
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the app")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the app"))],
     *,
     pbx: Annotated[
         list[str] | None,
-        typer.Option("--pbx", metavar="NAME", help="PBX that it may see; repeatable", show_default="all"),
+        typer.Option("--pbx", metavar="NAME", help=_("PBX that it may see; repeatable"), show_default="all"),
     ] = None,
     address: Annotated[
         list[str] | None,
-        typer.Option("--address", metavar="NETWORK", help="Allowed client address; repeatable", show_default="any"),
+        typer.Option("--address", metavar="NETWORK", help=_("Allowed client address; repeatable"), show_default="any"),
     ] = None,
     date_format: Annotated[
         str | None,
-        typer.Option("--date-format", help="Date format of its PBX", show_default="YYYY/MM/DD"),
+        typer.Option("--date-format", help=_("Date format of its PBX"), show_default="YYYY/MM/DD"),
     ] = None,
     time_format: Annotated[
-        str | None, typer.Option("--time-format", help="Clock of its PBX: 24 or 12 hours", show_default="24")
+        str | None, typer.Option("--time-format", help=_("Clock of its PBX: 24 or 12 hours"), show_default="24")
     ] = None,
     time_forms: Annotated[
         str | None,
         typer.Option(
             "--time-forms",
-            help="Accepted forms of time: seconds, display, no-rows-for-seconds",
+            help=_("Accepted forms of time: seconds, display, no-rows-for-seconds"),
             show_default="seconds,display",
         ),
     ] = None,
-    versions: Annotated[str | None, typer.Option("--versions", help="API versions", show_default="v1.0,v2.0")] = None,
+    versions: Annotated[
+        str | None, typer.Option("--versions", help=_("API versions"), show_default="v1.0,v2.0")
+    ] = None,
     firmware: Annotated[
-        str | None, typer.Option("--firmware", help="Firmware that its PBX reports", show_default="37.23.0.123")
+        str | None, typer.Option("--firmware", help=_("Firmware that its PBX reports"), show_default="37.23.0.123")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Model that its PBX reports", show_default="P570")
+        str | None, typer.Option("--model", help=_("Model that its PBX reports"), show_default="P570")
     ] = None,
     payload_format: Annotated[
         str | None,
-        typer.Option("--payload-format", help="Event format on its sockets", show_default="p-2026"),
+        typer.Option("--payload-format", help=_("Event format on its sockets"), show_default="p-2026"),
     ] = None,
     output_format: FormatOption = "text",
     data: DataOption = None,
@@ -122,14 +124,14 @@ def remove(name: AppName, data: DataOption = None) -> None:
     """Remove an app; its credentials, tokens and sockets become invalid."""
     with open_appdb(data) as appdb:
         removed_app = appdb.apps.remove(name)
-    print(f'App "{removed_app.name}" removed.')
+    print(_('App "{removed_app_name}" removed.', removed_app_name=removed_app.name))
 
 
 @app.command("unblock", epilog="Example: onhook app unblock 192.0.2.7")
 def unblock(
     address: Annotated[
         str | None,
-        typer.Argument(metavar="ADDRESS", help="Blocked address", show_default="all"),
+        typer.Argument(metavar="ADDRESS", help=_("Blocked address"), show_default="all"),
     ] = None,
     data: DataOption = None,
 ) -> None:
@@ -143,11 +145,17 @@ def unblock(
             _("{address} is not blocked", address=repr(address[:80])),
             hint=_("blocked addresses: {address_list}", address_list=address_list),
         )
-    print(f"Unblocked addresses: {count}.")
+    print(_("Unblocked addresses: {count}.", count=count))
 
 
 def _print_credentials(api_app: App, client_secret: str, output_format: str) -> None:
     if output_format == "json":
         print(msgspec.json.encode(AppCredentials(api_app.name, api_app.client_id, client_secret)).decode())
         return
-    print(f"client_id      {api_app.client_id}\nclient_secret  {client_secret}")
+    print(
+        _(
+            "client_id      {client_id}\nclient_secret  {client_secret}",
+            client_id=api_app.client_id,
+            client_secret=client_secret,
+        )
+    )

@@ -8,9 +8,10 @@ from onhook.cli.formats import UNKNOWN, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
+from onhook.lib.messages import _
 from onhook.sync.asterisk_sync import find_open_gaps
 
-app = typer.Typer(add_completion=False, help="Show AMI connections.", epilog="Example: onhook asterisk list")
+app = typer.Typer(add_completion=False, help=_("Show AMI connections."), epilog="Example: onhook asterisk list")
 
 
 @app.callback()

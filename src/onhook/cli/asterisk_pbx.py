@@ -29,23 +29,26 @@ PEM_BYTES_MAX = 64 * 1024
 AsteriskOption = Annotated[
     str | None,
     typer.Option(
-        "--asterisk", metavar="HOST[:PORT]", help="Address of its manager interface (AMI)", show_default=False
+        "--asterisk", metavar="HOST[:PORT]", help=_("Address of its manager interface (AMI)"), show_default=False
     ),
 ]
 UserOption = Annotated[
-    str | None, typer.Option("--user", metavar="USER", help="User in its manager.conf", show_default=False)
+    str | None, typer.Option("--user", metavar="USER", help=_("User in its manager.conf"), show_default=False)
 ]
 TlsOption = Annotated[
-    str, typer.Option("--tls", metavar="off|on|FILE", help="TLS; FILE has the trusted certificates, as PEM")
+    str, typer.Option("--tls", metavar="off|on|FILE", help=_("TLS; FILE has the trusted certificates, as PEM"))
 ]
 TrunksOption = Annotated[
     str | None,
-    typer.Option("--trunks", metavar="NAMES", help="Its trunks; detected by default", show_default=False),
+    typer.Option("--trunks", metavar="NAMES", help=_("Its trunks; detected by default"), show_default=False),
 ]
 InboundOption = Annotated[
     str | None,
     typer.Option(
-        "--inbound-context", metavar="NAMES", help=("Contexts of its trunks; detected by default"), show_default=False
+        "--inbound-context",
+        metavar="NAMES",
+        help=(_("Contexts of its trunks; detected by default")),
+        show_default=False,
     ),
 ]
 CdrOption = Annotated[
@@ -53,20 +56,20 @@ CdrOption = Annotated[
     typer.Option(
         "--cdr",
         metavar="FILE|URL",
-        help="CDR source: a file on this machine, or postgresql:// or mysql://USER:PASSWORD@HOST/DATABASE/TABLE",
+        help=_("CDR source: a file on this machine, or postgresql:// or mysql://USER:PASSWORD@HOST/DATABASE/TABLE"),
         show_default=False,
     ),
 ]
 CdrTableOption = Annotated[
-    str | None, typer.Option("--cdr-table", metavar="NAME", help="Table of the CDR source", show_default="cdr")
+    str | None, typer.Option("--cdr-table", metavar="NAME", help=_("Table of the CDR source"), show_default="cdr")
 ]
 CdrColumnsOption = Annotated[
     str | None,
     typer.Option(
-        "--cdr-columns", metavar="NAMES", help=("Columns of a CSV file with a custom order"), show_default=False
+        "--cdr-columns", metavar="NAMES", help=(_("Columns of a CSV file with a custom order")), show_default=False
     ),
 ]
-PinsOption = Annotated[bool, typer.Option("--pins", help="Its account code is the PIN that was dialled")]
+PinsOption = Annotated[bool, typer.Option("--pins", help=_("Its account code is the PIN that was dialled"))]
 
 
 class NewAsterisk(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config
 from onhook.cli.pbx_secrets import PbxName
 from onhook.config import Config
-from onhook.console.api.coverage import parse_backfill_request
+from onhook.console.queries.coverage import parse_backfill_request
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.messages import _
@@ -52,16 +52,16 @@ FromOption = Annotated[
     typer.Option(
         "--from",
         metavar="FILE|URL",
-        help="CDR source of an Asterisk, if not that of --cdr; repeatable, the oldest file first",
+        help=_("CDR source of an Asterisk, if not that of --cdr; repeatable, the oldest file first"),
         show_default=False,
     ),
 ]
 ColumnsOption = Annotated[
     str | None,
-    typer.Option("--columns", metavar="NAMES", help="Columns of a CSV file with a custom order", show_default=False),
+    typer.Option("--columns", metavar="NAMES", help=_("Columns of a CSV file with a custom order"), show_default=False),
 ]
 TableOption = Annotated[
-    str | None, typer.Option("--table", metavar="NAME", help="Table of the CDR source", show_default="cdr")
+    str | None, typer.Option("--table", metavar="NAME", help=_("Table of the CDR source"), show_default="cdr")
 ]
 
 ShowProgress = Callable[[float, str], None]
@@ -72,10 +72,10 @@ ShowProgress = Callable[[float, str], None]
 def backfill(
     name: PbxName,
     since: Annotated[
-        str, typer.Option("--since", metavar="TIME", help="Calls that began at or after this time")
+        str, typer.Option("--since", metavar="TIME", help=_("Calls that began at or after this time"))
     ] = "7d",
     until: Annotated[
-        str, typer.Option("--until", metavar="TIME", help="Calls that began before this time", show_default="now")
+        str, typer.Option("--until", metavar="TIME", help=_("Calls that began before this time"), show_default="now")
     ] = "",
     *,
     locations: FromOption = None,
@@ -105,7 +105,9 @@ def backfill(
         gaps = find_open_gaps(appdb, pbx.sn, SystemClock().now()) if pbx.dialect == Asterisk.name else []
     _print_result(pbx, result)
     for gap in gaps[:GAPS_PRINTED_MAX]:
-        print(f"calls may still be missing from {format_gap(gap)}: {gap.reason}")
+        print(
+            _("calls may still be missing from {format_gap}: {reason}", format_gap=format_gap(gap), reason=gap.reason)
+        )
 
 
 def _run_requested_backfill(
@@ -193,8 +195,16 @@ def _print_result(pbx: Pbx, result: BackfillResult) -> None:
     if result.error:
         raise OnhookError(result.error)
     print(
-        f"{pbx.name} listed {result.rows} records: {result.new} new, {result.changed} changed, {result.same} already"
-        f" stored, {result.unreadable} that could not be parsed."
+        _(
+            "{pbx_name} listed {rows} records: {new} new, {changed} changed, {same} already stored,"
+            " {unreadable} that could not be parsed.",
+            pbx_name=pbx.name,
+            rows=result.rows,
+            new=result.new,
+            changed=result.changed,
+            same=result.same,
+            unreadable=result.unreadable,
+        )
     )
     if result.incomplete_reason:
         raise OnhookError(

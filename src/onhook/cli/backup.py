@@ -7,6 +7,7 @@ import typer
 
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.clock import SystemClock
+from onhook.lib.messages import _
 from onhook.ops.backup import create_backup
 
 app = typer.Typer(add_completion=False)
@@ -14,11 +15,11 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Example: onhook backup /mnt/backups/onhook-2026-04-27")
 def backup(
-    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Target: a new directory")],
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help=_("Target: a new directory"))],
     data: DataOption = None,
 ) -> None:
     """Copy the ledger and the application database, secrets included, to a directory. The store is rebuilt from the
     ledger.
     """
     manifest = create_backup(load_config(data=data), directory, SystemClock())
-    print(f"Backed up {' and '.join(manifest.files)} to {directory}.")
+    print(_("Backed up {files} to {directory}.", files=" and ".join(manifest.files), directory=directory))

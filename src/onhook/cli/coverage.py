@@ -21,15 +21,18 @@ from onhook.lib.messages import _
 app = typer.Typer(add_completion=False)
 
 SinceOption = Annotated[
-    str, typer.Option("--since", metavar="TIME", help="Calls that ended at or after this time, as for `onhook calls`")
+    str,
+    typer.Option("--since", metavar="TIME", help=_("Calls that ended at or after this time, as for `onhook calls`")),
 ]
-UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help="Calls that ended before this time")]
+UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help=_("Calls that ended before this time"))]
 
 
 @app.command(epilog="Example: onhook coverage --pbx Office --since 30d")
 def coverage(
     *,
-    pbx: Annotated[str | None, typer.Option("--pbx", metavar="NAME", help="Only this PBX", show_default="all")] = None,
+    pbx: Annotated[
+        str | None, typer.Option("--pbx", metavar="NAME", help=_("Only this PBX"), show_default="all")
+    ] = None,
     since: SinceOption = "7d",
     until: UntilOption = "now",
     output_format: TableOrJsonFormat = "table",

@@ -9,7 +9,7 @@ import typer
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.delivery_rows import DeliveryState
-from onhook.appdb.destination_spec import DestinationSpec, NotifiesOf
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
@@ -23,23 +23,22 @@ from onhook.cli.pbx_secrets import SecretFileOption, SecretOption, read_webhook_
 from onhook.cli.pending_progress import follow_pending
 from onhook.cli.server_lookup import Row, open_data_client
 from onhook.config import Config
-from onhook.delivery.destinations.registry import destination_kinds
+from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import send_test_by_name
-from onhook.delivery.issues import count_phrase
 from onhook.delivery.status import DestinationTestResult
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound, UsageError
-from onhook.lib.messages import _
+from onhook.lib.messages import _, _n
 from onhook.runtime.data_files import read_last_seq
 
 app = typer.Typer(
     add_completion=False,
-    help="Manage destinations that are notified when a call ends.",
+    help=_("Manage destinations that are notified when a call ends."),
     epilog="Example: onhook destination list",
 )
 secret_app = typer.Typer(
     add_completion=False,
-    help="Manage the signing secrets of a destination.",
+    help=_("Manage the signing secrets of a destination."),
     epilog="Example: onhook destination secret add CRM",
 )
 app.add_typer(secret_app, name="secret")
@@ -47,11 +46,11 @@ app.add_typer(secret_app, name="secret")
 DELIVERY_ID_MAX = 2**63 - 1
 """No file has a higher number."""
 
-DestinationName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the destination")]
+DestinationName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the destination"))]
 DeliveryNumber = Annotated[
-    int, typer.Argument(metavar="NUMBER", min=1, max=DELIVERY_ID_MAX, help="Number of the delivery")
+    int, typer.Argument(metavar="NUMBER", min=1, max=DELIVERY_ID_MAX, help=_("Number of the delivery"))
 ]
-TableOrJsonFormat = Annotated[Literal["table", "json"], typer.Option("--format", help="Output format")]
+TableOrJsonFormat = Annotated[Literal["table", "json"], typer.Option("--format", help=_("Output format"))]
 
 
 @app.command("add", epilog="Example: onhook destination add CRM --url https://crm.example.com/calls --since 7d")
@@ -60,11 +59,9 @@ TableOrJsonFormat = Annotated[Literal["table", "json"], typer.Option("--format",
 def add(
     filters: Mapping[str, str],
     spec_values: Mapping[str, Any],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the destination")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the destination"))],
     *,
-    url: Annotated[str, typer.Option("--url", metavar="URL", help="URL of its webhook")],
-    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="Kind of destination")] = "webhook",
-    notifies_of: Annotated[NotifiesOf, typer.Option("--notifies-of", help="Subject of its notifications")] = "records",
+    url: Annotated[str, typer.Option("--url", metavar="URL", help=_("URL of its webhook"))],
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
     zone: ZoneOption = None,
@@ -72,32 +69,18 @@ def add(
 ) -> None:
     """Add a destination. Calls are sent from now on, or from --since on."""
     config = load_config(data=data, zone=zone)
-    kinds = destination_kinds(config)
-    if kind not in kinds:
-        raise UsageError(
-            _("unknown kind of destination {kind}", kind=repr(kind[:80])),
-            location="--kind",
-            hint=_("use one of {kinds}", kinds=", ".join(kinds)),
-        )
     secret_value = read_webhook_secret(secret, secret_file)
     record_filter = _parse_filters(config, filters)
-    spec = DestinationSpec(url=url, kind=kind, notifies_of=notifies_of, filter=record_filter, **spec_values)
+    spec = DestinationSpec(url=url, filter=record_filter, **spec_values)
     with open_appdb(data, create=True) as appdb:
         after = None if "since" in filters else asyncio.run(read_last_seq(config))
         destination, signing_secret = appdb.destinations.add(
             name, spec, secret_value, after=after, now_us=SystemClock().microseconds()
         )
-    start_text = (
-        "alarms from now on"
-        if notifies_of == "alarms"
-        else "calls since the given time"
-        if after is None
-        else "calls from now on"
-    )
-    print(f'Destination "{destination.name}" added: {start_text} are sent.')
+    print(_describe_start(destination, is_since_given=after is None))
     warn_about_private_address(config, destination)
     if secret_value is None:
-        print(f"Signing secret, shown this once: {signing_secret}")
+        print(_("Signing secret, shown this once: {signing_secret}", signing_secret=signing_secret))
     if after is None:
         asyncio.run(follow_pending(config, destination.name))
 
@@ -143,11 +126,13 @@ def change(
     spec_values: Mapping[str, Any],
     name: DestinationName,
     *,
-    new_name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="New name", show_default=False)] = None,
-    url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="New URL of its webhook", show_default=False)
+    new_name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help=_("New name"), show_default=False)
     ] = None,
-    every_call: Annotated[bool, typer.Option("--every-call", help="Remove its filters")] = False,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help=_("New URL of its webhook"), show_default=False)
+    ] = None,
+    every_call: Annotated[bool, typer.Option("--every-call", help=_("Remove its filters"))] = False,
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
@@ -160,7 +145,7 @@ def change(
         raise UsageError(_("there is nothing to change"), hint=_("give another URL, filter or name"))
     with open_appdb(data) as appdb:
         destination = appdb.destinations.change(name, changes)
-    print(f'Destination "{destination.name}" changed.')
+    print(_('Destination "{destination_name}" changed.', destination_name=destination.name))
     warn_about_private_address(config, destination)
 
 
@@ -169,7 +154,10 @@ def pause(name: DestinationName, data: DataOption = None) -> None:
     """Pause a destination; pending notifications are kept."""
     with open_appdb(data) as appdb:
         print(
-            f'Destination "{appdb.destinations.set_state(name, "paused").name}" paused. Pending notifications are kept.'
+            _(
+                'Destination "{name}" paused. Pending notifications are kept.',
+                name=appdb.destinations.set_state(name, "paused").name,
+            )
         )
 
 
@@ -177,14 +165,19 @@ def pause(name: DestinationName, data: DataOption = None) -> None:
 def resume(name: DestinationName, data: DataOption = None) -> None:
     """Resume a destination after a pause, or after it was disabled."""
     with open_appdb(data) as appdb:
-        print(f'Destination "{appdb.destinations.set_state(name, "active").name}" resumed.')
+        print(
+            _(
+                'Destination "{name}" resumed.',
+                name=appdb.destinations.set_state(name, "active").name,
+            )
+        )
 
 
 @app.command("remove", epilog="Example: onhook destination remove CRM")
 def remove(name: DestinationName, data: DataOption = None) -> None:
     """Delete a destination and its pending notifications."""
     with open_appdb(data) as appdb:
-        print(f'Destination "{appdb.destinations.remove(name).name}" deleted.')
+        print(_('Destination "{name}" deleted.', name=appdb.destinations.remove(name).name))
 
 
 @app.command("test", epilog="Example: onhook destination test CRM")
@@ -193,9 +186,16 @@ def send_test(name: DestinationName, data: DataOption = None) -> None:
     config = load_config(data=data)
     with open_appdb(data) as appdb:
         result: DestinationTestResult = asyncio.run(
-            send_test_by_name(appdb, destination_kinds(config), SystemClock(), name)
+            send_test_by_name(appdb, webhook_opener(config), SystemClock(), name)
         )
-    print(f"{name} {replace_control_characters(result.detail)} after {result.duration_ms} ms.")
+    print(
+        _(
+            "{name} {detail} after {duration_ms} ms.",
+            name=name,
+            detail=replace_control_characters(result.detail),
+            duration_ms=result.duration_ms,
+        )
+    )
     if result.body:
         print(replace_control_characters(result.body))
     raise typer.Exit(not result.accepted)
@@ -208,7 +208,8 @@ def replay(
 ) -> None:
     """Send matching records again, beside new ones. --since is required."""
     config = load_config(data=data, zone=zone)
-    print(f"{count_phrase(asyncio.run(_replay(config, name, filters)), 'record')} sent again to {name}.")
+    count = asyncio.run(_replay(config, name, filters))
+    print(_n("1 record is sent again to {name}.", "{count:,} records are sent again to {name}.", count, name=name))
     asyncio.run(follow_pending(config, name))
 
 
@@ -217,7 +218,7 @@ def retry(
     name: DestinationName,
     *,
     delivery: Annotated[
-        int | None, typer.Option("--delivery", metavar="NUMBER", help="Only this delivery", show_default=False)
+        int | None, typer.Option("--delivery", metavar="NUMBER", help=_("Only this delivery"), show_default=False)
     ] = None,
     data: DataOption = None,
 ) -> None:
@@ -225,13 +226,11 @@ def retry(
     with open_appdb(data) as appdb:
         destination, now_us = appdb.destinations.get(name), SystemClock().microseconds()
         if delivery is None:
-            print(
-                count_phrase(appdb.deliveries.retry_all(destination.destination_id, now_us=now_us), "notification")
-                + " retried."
-            )
+            count = appdb.deliveries.retry_all(destination.destination_id, now_us=now_us)
+            print(_n("1 notification is retried.", "{count:,} notifications are retried.", count))
         else:
             appdb.deliveries.retry(_require_own_delivery(destination, appdb, delivery), now_us=now_us)
-            print(f"Delivery {delivery} retried.")
+            print(_("Delivery {delivery} retried.", delivery=delivery))
 
 
 @app.command("deliveries", epilog="Example: onhook destination deliveries CRM --state failed")
@@ -239,9 +238,9 @@ def deliveries(
     name: DestinationName,
     *,
     delivery_state: Annotated[
-        DeliveryState | None, typer.Option("--state", help="Only deliveries in this state", show_default="all")
+        DeliveryState | None, typer.Option("--state", help=_("Only deliveries in this state"), show_default="all")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Maximum number")] = LIMIT_DEFAULT,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help=_("Maximum number"))] = LIMIT_DEFAULT,
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
@@ -272,8 +271,12 @@ def delivery(number: DeliveryNumber, zone: ZoneOption = None, data: DataOption =
         stored_delivery, body = appdb.deliveries.get(number), appdb.deliveries.body(number)
         attempts = appdb.deliveries.attempts(number)
     print(
-        f"{stored_delivery.state}, call {replace_control_characters(stored_delivery.call_id)},"
-        f" raw event {stored_delivery.seq}"
+        _(
+            "{state}, call {call_id}, raw event {seq}",
+            state=stored_delivery.state,
+            call_id=replace_control_characters(stored_delivery.call_id),
+            seq=stored_delivery.seq,
+        )
     )
     rows = [
         [
@@ -293,9 +296,9 @@ def discard(
     name: DestinationName,
     *,
     delivery: Annotated[
-        int | None, typer.Option("--delivery", metavar="NUMBER", help="Only this delivery", show_default=False)
+        int | None, typer.Option("--delivery", metavar="NUMBER", help=_("Only this delivery"), show_default=False)
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="All failed deliveries")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help=_("All failed deliveries"))] = False,
     data: DataOption = None,
 ) -> None:
     """Discard one delivery, or all failed ones; the calls stay."""
@@ -304,15 +307,13 @@ def discard(
     with open_appdb(data) as appdb:
         destination = appdb.destinations.get(name)
         if delivery is None:
-            print(
-                count_phrase(appdb.deliveries.discard_failed(destination.destination_id), "failed notification")
-                + " discarded."
-            )
+            count = appdb.deliveries.discard_failed(destination.destination_id)
+            print(_n("1 failed notification is discarded.", "{count:,} failed notifications are discarded.", count))
         else:
             appdb.deliveries.discard(
                 _require_own_delivery(destination, appdb, delivery), now_us=SystemClock().microseconds()
             )
-            print(f"Delivery {delivery} discarded.")
+            print(_("Delivery {delivery} discarded.", delivery=delivery))
 
 
 @secret_app.command("add", epilog="Example: onhook destination secret add CRM --label 'from May on'")
@@ -321,7 +322,7 @@ def add_secret(
     *,
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
-    label: Annotated[str, typer.Option("--label", metavar="TEXT", help="Description of the secret")] = "webhook",
+    label: Annotated[str, typer.Option("--label", metavar="TEXT", help=_("Description of the secret"))] = "webhook",
     data: DataOption = None,
 ) -> None:
     """Add a signing secret: X-Signature uses the oldest, Standard Webhooks all of them."""
@@ -330,21 +331,29 @@ def add_secret(
         new_secret, signing_secret = appdb.destinations.add_secret(
             name, secret_value, now_us=SystemClock().microseconds(), label=label
         )
-    print(f"Secret {new_secret.secret_id} ({new_secret.label}) added.")
+    print(_("Secret {secret_id} ({label}) added.", secret_id=new_secret.secret_id, label=new_secret.label))
     if secret_value is None:
-        print(f"Shown this once: {signing_secret}")
+        print(_("Shown this once: {signing_secret}", signing_secret=signing_secret))
 
 
 @secret_app.command("remove", epilog="Example: onhook destination secret remove CRM 1")
 def remove_secret(
     name: DestinationName,
-    secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help="Number in `onhook destination show`")],
+    secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help=_("Number in `onhook destination show`"))],
     data: DataOption = None,
 ) -> None:
     """Remove a signing secret."""
     with open_appdb(data) as appdb:
         appdb.destinations.remove_secret(name, secret_id)
-    print(f"Secret {secret_id} removed.")
+    print(_("Secret {secret_id} removed.", secret_id=secret_id))
+
+
+def _describe_start(destination: Destination, *, is_since_given: bool) -> str:
+    if destination.notifies_of == "alarms":
+        return _('Destination "{name}" added: it is sent alarms from now on.', name=destination.name)
+    if is_since_given:
+        return _('Destination "{name}" added: it is sent calls since the given time.', name=destination.name)
+    return _('Destination "{name}" added: it is sent calls from now on.', name=destination.name)
 
 
 def _require_own_delivery(destination: Destination, appdb: AppDb, delivery: int) -> int:

@@ -1,78 +1,77 @@
-"""Options of a destination, shared by `add` and `change`."""
+"""Options of a destination, shared by `add` and `change`; derived from the fields of `DestinationSettings`."""
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
-from onhook.appdb.destination_spec import Method, PayloadFormat, RetryPolicy
+from onhook.appdb.destination_spec import DestinationSettings, field_meta, value_type
 from onhook.cli.options import optional_parameter, with_options
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
-_STANDARD_WEBHOOKS_HELP = "Also send the headers of Standard Webhooks"
-_ALLOW_PRIVATE_HELP = "Allow private addresses"
+_FLAG_OF: Mapping[str, str] = MappingProxyType({"timeout_seconds": "--timeout", "headers": "--header"})
+"""Of fields whose option is shorter than their name; that of `with_…` is without `with`."""
+
+_METAVAR_OF: Mapping[str, str] = MappingProxyType({"timeout_seconds": "SECONDS", "max_attempts": "N"})
+
+_ADD_ONLY = frozenset({"kind", "notifies_of"})
+"""Fields that a change does not have: the streams of the destination depend on them."""
+
+_OPTION_OF_ITS_OWN = frozenset({"url"})
 
 
-def _flag_option(flags: str, help_text: str) -> Any:
-    return Annotated[bool | None, typer.Option(flags, metavar="", help=help_text, show_default="no")]
+def with_destination_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options to a command, which receives the given ones, by field, in `spec_values`."""
+    return with_options(command, "spec_values", _options(frozenset()), _parse_options)
 
 
-_OPTIONS: Mapping[str, Any] = MappingProxyType(
-    {
-        "method": Annotated[Method | None, typer.Option("--method", help="HTTP method", show_default="POST")],
-        "payload_format": Annotated[
-            PayloadFormat | None,
-            typer.Option("--payload-format", help="Event format", show_default="p-2026"),
-        ],
-        "timeout_seconds": Annotated[
-            float | None, typer.Option("--timeout", metavar="SECONDS", help="Time-out in seconds", show_default="5")
-        ],
-        "retry_policy": Annotated[
-            RetryPolicy | None,
-            typer.Option(
-                "--retry-policy",
-                help=("Retry policy: ten attempts in three days, or that of a PBX"),
-                show_default="days",
-            ),
-        ],
-        "max_attempts": Annotated[
-            int | None,
-            typer.Option(
-                "--max-attempts", metavar="N", help="Attempts of the policy original, 1 to 5", show_default="3"
-            ),
-        ],
-        "headers": Annotated[
-            list[str] | None,
-            typer.Option("--header", metavar="NAME:VALUE", help="Custom header; repeatable", show_default=False),
-        ],
-        "with_standard_webhooks": _flag_option("--standard-webhooks", _STANDARD_WEBHOOKS_HELP),
-        "allow_private": _flag_option("--allow-private", _ALLOW_PRIVATE_HELP),
-    }
-)
+def with_destination_change_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options to a command that changes a destination: permissions can be revoked."""
+    options = [*_options(_ADD_ONLY), *(optional_parameter(*item) for item in _RESET_OPTIONS.items())]
+    return with_options(command, "spec_values", options, _parse_options)
+
+
+def _options(excluded: frozenset[str]) -> Sequence[inspect.Parameter]:
+    return [
+        optional_parameter(field.name, _option(field))
+        for field in msgspec.structs.fields(DestinationSettings)
+        if field.name not in excluded | _OPTION_OF_ITS_OWN
+    ]
+
+
+def _option(field: msgspec.structs.FieldInfo) -> Any:
+    """Return the annotation of the option for a field."""
+    flag = _FLAG_OF.get(field.name) or f"--{field.name.removeprefix('with_').replace('_', '-')}"
+    help_text = field_meta(field).description or ""
+    value = value_type(field)
+    if value is bool:
+        return _flag_option(flag, help_text)
+    if value == dict[str, str]:
+        return Annotated[list[str] | None, typer.Option(flag, metavar="NAME:VALUE", help=help_text, show_default=False)]
+    default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+    return Annotated[
+        value | None, typer.Option(flag, metavar=_METAVAR_OF.get(field.name), help=help_text, show_default=default)
+    ]
+
+
+def _flag_option(flag: str, help_text: str) -> Any:
+    return Annotated[bool | None, typer.Option(flag, metavar="", help=help_text, show_default="no")]
+
+
 _RESET_OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
-        "no_standard": _flag_option("--no-standard", "Do not send the headers of Standard Webhooks"),
-        "no_private": _flag_option("--no-private", "Do not allow private addresses"),
+        "no_standard": _flag_option("--no-standard", _("Do not send the headers of Standard Webhooks")),
+        "no_private": _flag_option("--no-private", _("Do not allow private addresses")),
     }
 )
 # Separate flags: as --x/--no-x they would need a column, and at 80 columns names would be cut.
 _RESET_FIELDS: Mapping[str, str] = MappingProxyType(
     {"no_standard": "with_standard_webhooks", "no_private": "allow_private"}
 )
-
-
-def with_destination_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options to a command, which receives the given ones, by field, in `spec_values`."""
-    options = [optional_parameter(*item) for item in _OPTIONS.items()]
-    return with_options(command, "spec_values", options, _parse_options)
-
-
-def with_destination_change_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options to a command that changes a destination: permissions can be revoked."""
-    options = [optional_parameter(*item) for item in (*_OPTIONS.items(), *_RESET_OPTIONS.items())]
-    return with_options(command, "spec_values", options, _parse_options)
 
 
 def _parse_options(values: dict[str, Any]) -> Mapping[str, Any]:

@@ -28,12 +28,12 @@ _STATUS_WIDTH = 8
 
 @app.command(epilog="Example: onhook doctor --data /var/lib/onhook")
 def doctor(
-    name: Annotated[str | None, typer.Argument(metavar="PBX", help="Check this PBX", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="PBX", help=_("Check this PBX"), show_default=False)] = None,
     *,
     webhook_url: Annotated[
         str,
         typer.Option(
-            "--webhook", metavar="URL", help=("URL of the webhook that should be set in the PBX"), show_default=False
+            "--webhook", metavar="URL", help=(_("URL of the webhook that should be set in the PBX")), show_default=False
         ),
     ] = "",
     data: DataOption = None,

@@ -24,7 +24,7 @@ app = typer.Typer(add_completion=False)
 @with_filters
 def export(
     filters: Mapping[str, str],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Target: FILE.csv, .jsonl, .parquet or .xlsx")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=_("Target: FILE.csv, .jsonl, .parquet or .xlsx"))],
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:

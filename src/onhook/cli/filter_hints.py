@@ -3,11 +3,12 @@
 import sys
 
 from onhook.cdr.record_filter import KNOWN_STATUSES, WordFilter
+from onhook.lib.messages import _
 
 
 def print_note(sentence: str) -> None:
     """Print a note on standard error."""
-    print(f"Note: {sentence}.", file=sys.stderr)
+    print(_("Note: {sentence}.", sentence=sentence), file=sys.stderr)
 
 
 def warn_about_unknown_status(status: str) -> None:

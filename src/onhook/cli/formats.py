@@ -16,6 +16,7 @@ from onhook.cdr.call_details import DETAIL_FIELDS
 from onhook.cdr.csv_injection import escape_formula
 from onhook.cli.options import Format
 from onhook.cli.server_lookup import Row
+from onhook.lib.messages import _
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash for a missing value
 
@@ -118,7 +119,7 @@ def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:
     with console.capture() as captured_output:
         console.print(table)
         if not rows and is_terminal:
-            console.print("No matches.", style="dim")
+            console.print(_("No matches."), style="dim")
     # Printed here: rich treats a closed pipe as a failure.
     print(captured_output.get(), end="")
 

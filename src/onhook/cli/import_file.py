@@ -35,15 +35,15 @@ ShowLineCount = Callable[[int], None]
 
 @app.command(epilog="Example: onhook import cdr-2026-04.csv --pbx Office --date-format DD/MM/YYYY")
 def import_file(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV file of the PBX's page or API")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=_("CSV file of the PBX's page or API"))],
     *,
-    pbx: Annotated[str, typer.Option("--pbx", metavar="NAME", help="Name or serial number of its PBX")],
+    pbx: Annotated[str, typer.Option("--pbx", metavar="NAME", help=_("Name or serial number of its PBX"))],
     date_format: Annotated[
         str,
         typer.Option(
             "--date-format",
             metavar="FORMAT",
-            help=("Date format of the PBX's display, such as DD/MM/YYYY"),
+            help=(_("Date format of the PBX's display, such as DD/MM/YYYY")),
             show_default=False,
         ),
     ] = "",
@@ -117,13 +117,18 @@ async def _find_call_ids(config: Config, sn: str, uids: Sequence[str]) -> Mappin
 
 def _print_totals(totals: ImportTotals) -> None:
     print(
-        f"{totals.lines} lines: {totals.new} new, {totals.existing} already stored,"
-        f" {totals.unreadable} that could not be parsed."
+        _(
+            "{lines} lines: {new} new, {existing} already stored, {unreadable} that could not be parsed.",
+            lines=totals.lines,
+            new=totals.new,
+            existing=totals.existing,
+            unreadable=totals.unreadable,
+        )
     )
     for example in totals.examples:
         print(f"  {example}")
     if totals.unreadable:
-        print("Those are in the quarantine: `onhook quarantine list` shows them.")
+        print(_("Those are in the quarantine: `onhook quarantine list` shows them."))
 
 
 @contextlib.contextmanager

@@ -89,7 +89,7 @@ class LazyCommandGroup(TyperGroup):
 
 app = typer.Typer(
     cls=LazyCommandGroup,
-    help="Self-hosted call history, reports and webhooks for Yeastar and Asterisk PBXs.",
+    help=_("Self-hosted call history, reports and webhooks for Yeastar and Asterisk PBXs."),
     epilog="Example: onhook serve --demo",
 )
 
@@ -104,7 +104,7 @@ def _print_version(is_requested: bool) -> None:
 def onhook(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help=_("Show the version and exit."))
     ] = False,
 ) -> None:
     """Options of all commands."""
@@ -179,7 +179,7 @@ def _print_error(sentence: str, exit_code: int, unexpected: BaseException | None
     if unexpected is not None and _shows_traces():
         traceback.print_exception(unexpected)
     printable = "".join(character if character.isprintable() else " " for character in sentence)
-    print(f"onhook: {printable}", file=sys.stderr)
+    print(_("onhook: {printable}", printable=printable), file=sys.stderr)
     return exit_code
 
 

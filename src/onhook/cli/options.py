@@ -16,14 +16,14 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.ops.instance_lock import check_is_directory
 
-DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help="Data directory", show_default=False)]
+DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help=_("Data directory"), show_default=False)]
 ZoneOption = Annotated[
     str | None,
-    typer.Option("--zone", metavar="ZONE", help="Time zone in which times are parsed and shown", show_default=False),
+    typer.Option("--zone", metavar="ZONE", help=_("Time zone in which times are parsed and shown"), show_default=False),
 ]
 Format = Literal["table", "json", "csv"]
-FormatOption = Annotated[Format, typer.Option("--format", help="Output format")]
-LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Maximum number, the latest first")]
+FormatOption = Annotated[Format, typer.Option("--format", help=_("Output format"))]
+LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help=_("Maximum number, the latest first"))]
 
 LIMIT_DEFAULT = 50
 """A screen or two."""
@@ -103,5 +103,7 @@ def _validate_filters(filters: dict[str, Any]) -> Mapping[str, Any]:
 def _filter_option(name: str) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     metavar = "TIME" if name in ("since", "until") else "SECONDS" if name.endswith("_duration") else "TEXT"
-    option = typer.Option(flag, metavar=metavar, help=FILTER_HELP[name], show_default=False, rich_help_panel="Filters")
+    option = typer.Option(
+        flag, metavar=metavar, help=FILTER_HELP[name], show_default=False, rich_help_panel=_("Filters")
+    )
     return optional_parameter(name, Annotated[str | None, option])

@@ -44,31 +44,33 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.pbx.registry import dialects
 
-app = typer.Typer(add_completion=False, help="Manage PBXs.", epilog="Example: onhook pbx list")
+app = typer.Typer(add_completion=False, help=_("Manage PBXs."), epilog="Example: onhook pbx list")
 app.add_typer(pbx_secrets.app, name="secret")
 app.command("trust", epilog="Example: onhook pbx trust Office")(pbx_apis.trust)
 
 DialectOption = Annotated[
-    str, typer.Option("--dialect", metavar="DIALECT", help="Dialect: yeastar, or newcdr for S-Series and Cloud")
+    str, typer.Option("--dialect", metavar="DIALECT", help=_("Dialect: yeastar, or newcdr for S-Series and Cloud"))
 ]
 FromOption = Annotated[
     list[str] | None,
     typer.Option(
         "--from",
         metavar="ADDRESS",
-        help=("Address or network that identifies a PBX that cannot sign"),
+        help=(_("Address or network that identifies a PBX that cannot sign")),
         show_default=False,
     ),
 ]
 PathOption = Annotated[
     str | None,
     typer.Option(
-        "--path", metavar="PATH", help="Secret path that identifies a PBX that cannot sign", show_default=False
+        "--path", metavar="PATH", help=_("Secret path that identifies a PBX that cannot sign"), show_default=False
     ),
 ]
 PbxZoneOption = Annotated[
     str | None,
-    typer.Option("--zone", metavar="ZONE", help="Time zone, for calls whose ids do not contain it", show_default=False),
+    typer.Option(
+        "--zone", metavar="ZONE", help=_("Time zone, for calls whose ids do not contain it"), show_default=False
+    ),
 ]
 
 
@@ -76,8 +78,8 @@ SILENCE_MINUTES_MAX = 7 * 24 * 60
 """A week: the clock of a PBX that was silent for longer cannot be checked."""
 
 
-def _ranges_option(kind: str, default: str) -> Any:
-    return typer.Option(f"--{kind}", metavar="RANGES", help="Its numbers, such as 6200-6299,7000", show_default=default)
+def _ranges_option(flag: str, help_text: str, default: str) -> Any:
+    return typer.Option(flag, metavar="RANGES", help=help_text, show_default=default)
 
 
 SilenceOption = Annotated[
@@ -85,7 +87,7 @@ SilenceOption = Annotated[
     typer.Option(
         "--silence",
         metavar="MINUTES",
-        help="Minutes of silence before an alarm: a number, never, or auto",
+        help=_("Minutes of silence before an alarm: a number, never, or auto"),
         show_default=False,
     ),
 ]
@@ -94,33 +96,36 @@ RecordingsOption = Annotated[
     typer.Option(
         "--recordings",
         metavar="DIR",
-        help=("Directory of its recordings on this machine; '' for none"),
+        help=(_("Directory of its recordings on this machine; '' for none")),
         show_default=False,
     ),
 ]
 KeepOption = Annotated[
     str | None,
     typer.Option(
-        "--keep", metavar="DAYS", help="Retention of its calls in days: a number, always, or auto", show_default=False
+        "--keep",
+        metavar="DAYS",
+        help=_("Retention of its calls in days: a number, always, or auto"),
+        show_default=False,
     ),
 ]
-IvrOption = Annotated[str | None, _ranges_option("ivr", "6200-6299")]
-QueueOption = Annotated[str | None, _ranges_option("queue", "6400-6499")]
-RingGroupOption = Annotated[str | None, _ranges_option("ring-group", "6300-6399")]
-ConferenceOption = Annotated[str | None, _ranges_option("conference", "6500-6599")]
+IvrOption = Annotated[str | None, _ranges_option("--ivr", _("Numbers of its IVRs"), "6200-6299")]
+QueueOption = Annotated[str | None, _ranges_option("--queue", _("Numbers of its queues"), "6400-6499")]
+RingGroupOption = Annotated[str | None, _ranges_option("--ring-group", _("Numbers of its ring groups"), "6300-6399")]
+ConferenceOption = Annotated[str | None, _ranges_option("--conference", _("Numbers of its conferences"), "6500-6599")]
 
 
 @app.command("add", epilog="Example: onhook pbx add Office --sn 3631A2124ABC --secret 0123456789abcdef0123456789abcdef")
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the PBX")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the PBX"))],
     *,
     sn: Annotated[
-        str | None, typer.Option("--sn", metavar="SN", help="Serial number of the PBX", show_default=False)
+        str | None, typer.Option("--sn", metavar="SN", help=_("Serial number of the PBX"), show_default=False)
     ] = None,
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
     unsigned: Annotated[
-        bool, typer.Option("--unsigned", help="It does not sign: any sender can send events as this PBX")
+        bool, typer.Option("--unsigned", help=_("It does not sign: any sender can send events as this PBX"))
     ] = False,
     dialect: DialectOption = DIALECT_DEFAULT,
     addresses: FromOption = None,
@@ -174,7 +179,7 @@ def add(
             credentials=credentials,
             now_us=SystemClock().microseconds(),
         )
-    print(f'PBX "{pbx.name}" ({pbx.sn}) added.')
+    print(_('PBX "{pbx_name}" ({sn}) added.', pbx_name=pbx.name, sn=pbx.sn))
 
 
 @app.command("list", epilog="Example: onhook pbx list")
@@ -202,17 +207,19 @@ def remove(name: PbxName, data: DataOption = None) -> None:
     """Remove a PBX: its events are rejected from now on; its calls stay."""
     with open_appdb(data) as appdb:
         pbx = appdb.remove_pbx(name)
-    print(f'PBX "{pbx.name}" ({pbx.sn}) removed. Its calls stay.')
+    print(_('PBX "{pbx_name}" ({sn}) removed. Its calls stay.', pbx_name=pbx.name, sn=pbx.sn))
 
 
 @app.command("change", epilog="Example: onhook pbx change Office --zone Europe/Berlin --queue 6400-6499,7000")
 def change(
     name: PbxName,
     *,
-    new_name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="New name", show_default=False)] = None,
+    new_name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help=_("New name"), show_default=False)
+    ] = None,
     zone: PbxZoneOption = None,
     signed: Annotated[
-        bool | None, typer.Option("--signed/--unsigned", help="Whether it must sign", show_default=False)
+        bool | None, typer.Option("--signed/--unsigned", help=_("Whether it must sign"), show_default=False)
     ] = None,
     addresses: FromOption = None,
     path: PathOption = None,
@@ -271,7 +278,7 @@ def change(
         pbx = appdb.change_pbx(name, changes)
     affects_stored_calls = ranges or new_name is not None or zone is not None
     rebuild_note = " Stored calls change with `onhook rebuild`." if affects_stored_calls else ""
-    print(f'PBX "{pbx.name}" ({pbx.sn}) changed.{rebuild_note}')
+    print(_('PBX "{pbx_name}" ({sn}) changed.{rebuild_note}', pbx_name=pbx.name, sn=pbx.sn, rebuild_note=rebuild_note))
 
 
 def _require_sn(sn: str | None) -> str:

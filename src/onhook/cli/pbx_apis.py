@@ -15,29 +15,29 @@ from onhook.sync.certificate_pinning import fetch_certificate, format_fingerprin
 
 ApiOption = Annotated[
     str | None,
-    typer.Option("--api", metavar="URL", help="Its web API, as https://HOST:8088", show_default=False),
+    typer.Option("--api", metavar="URL", help=_("Its web API, as https://HOST:8088"), show_default=False),
 ]
 ClientIdOption = Annotated[
     str | None,
-    typer.Option("--client-id", metavar="ID", help="Client id of its API", show_default=False),
+    typer.Option("--client-id", metavar="ID", help=_("Client id of its API"), show_default=False),
 ]
 ClientSecretOption = Annotated[
     str | None,
-    typer.Option("--client-secret", metavar="SECRET", help="Client secret of its API", show_default=False),
+    typer.Option("--client-secret", metavar="SECRET", help=_("Client secret of its API"), show_default=False),
 ]
 ClientSecretFileOption = Annotated[
     str | None,
     typer.Option(
         "--client-secret-file",
         metavar="FILE",
-        help="File with the client secret; - is standard input",
+        help=_("File with the client secret; - is standard input"),
         show_default=False,
     ),
 ]
 FingerprintOption = Annotated[
     str | None,
     typer.Option(
-        "--fingerprint", metavar="SHA256", help="Fingerprint of its certificate, which is pinned", show_default=False
+        "--fingerprint", metavar="SHA256", help=_("Fingerprint of its certificate, which is pinned"), show_default=False
     ),
 ]
 
@@ -93,7 +93,12 @@ def trust(name: PbxName, data: DataOption = None) -> None:
     )
     previous_text = "it replaces another one; " if credentials.fingerprint not in ("", certificate.fingerprint) else ""
     print(
-        f"{pbx.name} ({credentials.url}) has this certificate ({trust_text})."
-        f" {previous_text.capitalize()}It is pinned now."
+        _(
+            "{pbx_name} ({url}) has this certificate ({trust_text}). {previous_text}It is pinned now.",
+            pbx_name=pbx.name,
+            url=credentials.url,
+            trust_text=trust_text,
+            previous_text=previous_text.capitalize(),
+        )
     )
-    print("Compare it with that of the PBX under Security > Certificate.")
+    print(_("Compare it with that of the PBX under Security > Certificate."))

@@ -15,18 +15,20 @@ from onhook.lib.messages import _
 
 app = typer.Typer(
     add_completion=False,
-    help="Manage the webhook secrets of a PBX.",
+    help=_("Manage the webhook secrets of a PBX."),
     epilog="Example: onhook pbx secret add Office --secret 0123456789abcdef0123456789abcdef",
 )
 STDIN = "-"
 
-PbxName = Annotated[str, typer.Argument(metavar="NAME", help="Name or serial number of the PBX")]
+PbxName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name or serial number of the PBX"))]
 SecretOption = Annotated[
-    str | None, typer.Option("--secret", metavar="SECRET", help="Its webhook secret", show_default=False)
+    str | None, typer.Option("--secret", metavar="SECRET", help=_("Its webhook secret"), show_default=False)
 ]
 SecretFileOption = Annotated[
     str | None,
-    typer.Option("--secret-file", metavar="FILE", help="File with the secret; - is standard input", show_default=False),
+    typer.Option(
+        "--secret-file", metavar="FILE", help=_("File with the secret; - is standard input"), show_default=False
+    ),
 ]
 
 
@@ -36,7 +38,7 @@ def add_secret(
     *,
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
-    label: Annotated[str, typer.Option("--label", metavar="TEXT", help="Description of the secret")] = "webhook",
+    label: Annotated[str, typer.Option("--label", metavar="TEXT", help=_("Description of the secret"))] = "webhook",
     data: DataOption = None,
 ) -> None:
     """Add a secret beside the others, so that it can be changed without losing a call."""
@@ -45,19 +47,19 @@ def add_secret(
         raise UsageError(_("no secret is given"), hint=_("give it with --secret or --secret-file"))
     with open_appdb(data) as appdb:
         new_secret = appdb.add_secret(name, text, label=label, now_us=SystemClock().microseconds())
-    print(f"Secret {new_secret.secret_id} ({new_secret.label}) added.")
+    print(_("Secret {secret_id} ({label}) added.", secret_id=new_secret.secret_id, label=new_secret.label))
 
 
 @app.command("remove", epilog="Example: onhook pbx secret remove Office 1")
 def remove_secret(
     name: PbxName,
-    secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help="Number in `onhook pbx list`")],
+    secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help=_("Number in `onhook pbx list`"))],
     data: DataOption = None,
 ) -> None:
     """Remove a secret: events signed with it are rejected from now on."""
     with open_appdb(data) as appdb:
         appdb.remove_secret(name, secret_id)
-    print(f"Secret {secret_id} removed.")
+    print(_("Secret {secret_id} removed.", secret_id=secret_id))
 
 
 def read_webhook_secret(secret: str | None, file: str | None) -> str | None:

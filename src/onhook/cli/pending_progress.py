@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.errors import NotFound
+from onhook.lib.messages import _
 from onhook.ops.instance_lock import is_server_running
 
 POLL_SECONDS = 0.5
@@ -21,7 +22,7 @@ async def follow_pending(config: Config, name: str) -> None:
     if not console.is_terminal:
         return
     if not is_server_running(config):
-        console.print("They are sent when `onhook serve` runs.", style="dim")
+        console.print(_("They are sent when `onhook serve` runs."), style="dim")
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (

@@ -17,7 +17,7 @@ from onhook.lib.messages import _
 
 app = typer.Typer(
     add_completion=False,
-    help="Show and retry events that could not be parsed.",
+    help=_("Show and retry events that could not be parsed."),
     epilog="Example: onhook quarantine list",
 )
 
@@ -29,8 +29,8 @@ SEQ_MAX = 2**63 - 1
 
 HEADINGS = ("seq", "sn", "via", "received", "reason")
 
-RawEventSeq = Annotated[int, typer.Argument(metavar="SEQ", min=1, max=SEQ_MAX, help="Number of the event")]
-LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Maximum number, the earliest first")]
+RawEventSeq = Annotated[int, typer.Argument(metavar="SEQ", min=1, max=SEQ_MAX, help=_("Number of the event"))]
+LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help=_("Maximum number, the earliest first"))]
 
 
 @app.command("list", epilog="Example: onhook quarantine list --limit 10")
@@ -48,10 +48,10 @@ def show(seq: RawEventSeq, data: DataOption = None) -> None:
 @app.command("retry", epilog="Example: onhook quarantine retry --all")
 def retry(
     seqs: Annotated[
-        list[int] | None, typer.Argument(metavar="SEQ...", min=1, max=SEQ_MAX, help="Numbers of events")
+        list[int] | None, typer.Argument(metavar="SEQ...", min=1, max=SEQ_MAX, help=_("Numbers of events"))
     ] = None,
     *,
-    everything: Annotated[bool, typer.Option("--all", help="All quarantined events")] = False,
+    everything: Annotated[bool, typer.Option("--all", help=_("All quarantined events"))] = False,
     data: DataOption = None,
 ) -> None:
     """Parse events again, as after an upgrade. Fails when one still cannot be parsed."""

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from onhook.cli.options import DataOption, load_config
+from onhook.lib.messages import _
 from onhook.ops.backup import restore as restore_backup
 
 app = typer.Typer(add_completion=False)
@@ -13,12 +14,19 @@ app = typer.Typer(add_completion=False)
 
 @app.command(epilog="Example: onhook restore /mnt/backups/onhook-2026-04-27 --data /var/lib/onhook")
 def restore(
-    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Directory that `onhook backup` wrote")],
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help=_("Directory that `onhook backup` wrote"))],
     *,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace existing data")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help=_("Replace existing data"))] = False,
     data: DataOption = None,
 ) -> None:
     """Restore a backup to the data directory, while no server and no intake runs. The store is rebuilt later."""
     config = load_config(data=data)
     manifest = restore_backup(config, directory, replace=replace)
-    print(f"Restored {' and '.join(manifest.files)} of {manifest.made_at:%Y-%m-%d %H:%M} UTC to {config.data}.")
+    print(
+        _(
+            "Restored {files} of {made_at} UTC to {data}.",
+            files=" and ".join(manifest.files),
+            made_at=f"{manifest.made_at:%Y-%m-%d %H:%M}",
+            data=config.data,
+        )
+    )

@@ -12,6 +12,7 @@ from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config
 from onhook.config import Config, parse_address
 from onhook.lib.clock import SystemClock
+from onhook.lib.messages import _
 from onhook.ops.instance_lock import ServerInfo
 from onhook.runtime.logging import configure_logging
 from onhook.runtime.supervisor import supervise
@@ -22,12 +23,15 @@ app = typer.Typer(add_completion=False)
 _ADDRESS_METAVAR = "HOST:PORT"
 IntakeOption = Annotated[
     str | None,
-    typer.Option("--intake", metavar=_ADDRESS_METAVAR, help="Address of the intake", show_default="0.0.0.0:30012"),
+    typer.Option("--intake", metavar=_ADDRESS_METAVAR, help=_("Address of the intake"), show_default="0.0.0.0:30012"),
 ]
 ConsoleOption = Annotated[
     str | None,
     typer.Option(
-        "--console", metavar=_ADDRESS_METAVAR, help="Address of the console and its API", show_default="127.0.0.1:8030"
+        "--console",
+        metavar=_ADDRESS_METAVAR,
+        help=_("Address of the console and its API"),
+        show_default="127.0.0.1:8030",
     ),
 ]
 PbxApiOption = Annotated[
@@ -35,16 +39,16 @@ PbxApiOption = Annotated[
     typer.Option(
         "--pbx-api",
         metavar=_ADDRESS_METAVAR,
-        help="Address of the PBX API for apps",
+        help=_("Address of the PBX API for apps"),
         show_default="127.0.0.1:8088",
     ),
 ]
-DemoOption = Annotated[bool, typer.Option("--demo", help="Run a simulated PBX, with real signed webhooks")]
+DemoOption = Annotated[bool, typer.Option("--demo", help=_("Run a simulated PBX, with real signed webhooks"))]
 ConsoleOpenOption = Annotated[
-    bool, typer.Option("--console-open", help=("Console without sign-in, on the loopback only"))
+    bool, typer.Option("--console-open", help=(_("Console without sign-in, on the loopback only")))
 ]
 ServeZoneOption = Annotated[
-    str | None, typer.Option("--zone", metavar="ZONE", help="Time zone of the console", show_default="UTC")
+    str | None, typer.Option("--zone", metavar="ZONE", help=_("Time zone of the console"), show_default="UTC")
 ]
 
 

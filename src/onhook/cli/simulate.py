@@ -27,69 +27,71 @@ from onhook.simulator.sender import simulate as run_simulation
 app = typer.Typer(add_completion=False)
 
 ReceiverUrlOption = Annotated[
-    str, typer.Option("--to", metavar="URL", help="URL of the receiver", show_default="none, with --pbx-api")
+    str, typer.Option("--to", metavar="URL", help=_("URL of the receiver"), show_default="none, with --pbx-api")
 ]
-SnOption = Annotated[str, typer.Option("--sn", metavar="SN", help="Serial number of the simulated PBX")]
+SnOption = Annotated[str, typer.Option("--sn", metavar="SN", help=_("Serial number of the simulated PBX"))]
 SecretOption = Annotated[
-    str, typer.Option("--secret", metavar="SECRET", help="Its webhook secret", show_default="unsigned")
+    str, typer.Option("--secret", metavar="SECRET", help=_("Its webhook secret"), show_default="unsigned")
 ]
 RateOption = Annotated[
-    float | None, typer.Option("--rate", metavar="N", help="Events per second", show_default="as fast as possible")
+    float | None, typer.Option("--rate", metavar="N", help=_("Events per second"), show_default="as fast as possible")
 ]
 CountOption = Annotated[
-    int | None, typer.Option("--count", metavar="N", help="Number of events", show_default="unlimited")
+    int | None, typer.Option("--count", metavar="N", help=_("Number of events"), show_default="unlimited")
 ]
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Random seed: the same seed gives the same calls")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", metavar="N", help=_("Random seed: the same seed gives the same calls"))
+]
 PayloadFormatOption = Annotated[
-    str, typer.Option("--payload-format", help="Event format: p-2023, p-2025, p-2026, doc, object")
+    str, typer.Option("--payload-format", help=_("Event format: p-2023, p-2025, p-2026, doc, object"))
 ]
-OfficeZoneOption = Annotated[str, typer.Option("--zone", metavar="ZONE", help="Time zone of the office")]
+OfficeZoneOption = Annotated[str, typer.Option("--zone", metavar="ZONE", help=_("Time zone of the office"))]
 StartOption = Annotated[
-    str | None, typer.Option("--start", metavar="TIME", help="Simulate calls since this time", show_default="now")
+    str | None, typer.Option("--start", metavar="TIME", help=_("Simulate calls since this time"), show_default="now")
 ]
 CallsPerDayOption = Annotated[
-    int, typer.Option("--calls-per-day", metavar="N", min=1, help="Mean calls of a working day")
+    int, typer.Option("--calls-per-day", metavar="N", min=1, help=_("Mean calls of a working day"))
 ]
-ConnectionsOption = Annotated[int, typer.Option("--connections", metavar="N", help="Concurrent connections")]
+ConnectionsOption = Annotated[int, typer.Option("--connections", metavar="N", help=_("Concurrent connections"))]
 FaultsOption = Annotated[
-    str, typer.Option("--faults", metavar="FAULTS", help="Faults, such as late=0.1,duplicated=0.2,lost=0.01")
+    str, typer.Option("--faults", metavar="FAULTS", help=_("Faults, such as late=0.1,duplicated=0.2,lost=0.01"))
 ]
 DuplicatesOption = Annotated[
-    float | None, typer.Option("--duplicates", metavar="P", help="Share of duplicated events", show_default=False)
+    float | None, typer.Option("--duplicates", metavar="P", help=_("Share of duplicated events"), show_default=False)
 ]
 ReorderOption = Annotated[
-    int | None, typer.Option("--reorder", metavar="N", help="How many events may overtake one", show_default=False)
+    int | None, typer.Option("--reorder", metavar="N", help=_("How many events may overtake one"), show_default=False)
 ]
 MalformedOption = Annotated[
-    float | None, typer.Option("--malformed", metavar="P", help="Share of malformed events", show_default=False)
+    float | None, typer.Option("--malformed", metavar="P", help=_("Share of malformed events"), show_default=False)
 ]
 AckedOption = Annotated[
     Path | None,
-    typer.Option("--acked", metavar="FILE", help="File with a line per acknowledged record", show_default=False),
+    typer.Option("--acked", metavar="FILE", help=_("File with a line per acknowledged record"), show_default=False),
 ]
 TruthOption = Annotated[
-    Path | None, typer.Option("--truth", metavar="FILE", help="File with a line per record", show_default=False)
+    Path | None, typer.Option("--truth", metavar="FILE", help=_("File with a line per record"), show_default=False)
 ]
 PbxApiOption = Annotated[
     str | None,
-    typer.Option("--pbx-api", metavar="HOST:PORT", help="Address of its own API", show_default="nowhere"),
+    typer.Option("--pbx-api", metavar="HOST:PORT", help=_("Address of its own API"), show_default="nowhere"),
 ]
 ClientIdOption = Annotated[
-    str, typer.Option("--client-id", metavar="ID", help="Client id of its API", show_default=False)
+    str, typer.Option("--client-id", metavar="ID", help=_("Client id of its API"), show_default=False)
 ]
 ClientSecretOption = Annotated[
-    str, typer.Option("--client-secret", metavar="SECRET", help="Client secret of its API", show_default=False)
+    str, typer.Option("--client-secret", metavar="SECRET", help=_("Client secret of its API"), show_default=False)
 ]
-PlainOption = Annotated[bool, typer.Option("--pbx-api-plain", help="HTTP, without TLS")]
+PlainOption = Annotated[bool, typer.Option("--pbx-api-plain", help=_("HTTP, without TLS"))]
 CertificateOption = Annotated[
     Path | None,
     typer.Option(
-        "--certificate", metavar="FILE", help="Certificate of its API", show_default="generated beside --truth"
+        "--certificate", metavar="FILE", help=_("Certificate of its API"), show_default="generated beside --truth"
     ),
 ]
 KeyOption = Annotated[
     Path | None,
-    typer.Option("--key", metavar="FILE", help="Key of the certificate", show_default="generated beside --truth"),
+    typer.Option("--key", metavar="FILE", help=_("Key of the certificate"), show_default="generated beside --truth"),
 ]
 
 UNAUTHORIZED = "401"
@@ -177,7 +179,11 @@ async def _run(
     async with open_simulated_pbx(plan, api_config, clock) as simulated_pbx:
         scheme = "http" if api_config.is_plain else "https"
         print(
-            f"PBX API: {scheme}://{simulated_pbx.address}/openapi/v1.0/ until stopped by Ctrl-C.",
+            _(
+                "PBX API: {scheme}://{address}/openapi/v1.0/ until stopped by Ctrl-C.",
+                scheme=scheme,
+                address=simulated_pbx.address,
+            ),
             flush=True,
         )
         await run_simulation(plan, clock, on_progress, simulated_pbx.observer)
@@ -228,7 +234,13 @@ def _progress(latest: _LatestResult) -> Iterator[SimulationProgressCallback]:
         latest.result = result
         if console.is_terminal:
             console.print(
-                f"{result.records} generated, {result.acknowledged} acknowledged, {result.failed} failed", end="\r"
+                _(
+                    "{records} generated, {acknowledged} acknowledged, {failed} failed",
+                    records=result.records,
+                    acknowledged=result.acknowledged,
+                    failed=result.failed,
+                ),
+                end="\r",
             )
 
     yield on_progress
@@ -258,11 +270,31 @@ def _check_acknowledged(result: SimulationResult, plan: SimulationPlan) -> None:
 
 
 def _print_summary(result: SimulationResult, plan: SimulationPlan) -> None:
-    print(f"records    {result.records} generated, {result.lost} lost on purpose, {result.malformed} malformed")
+    print(
+        _(
+            "records    {records} generated, {lost} lost on purpose, {malformed} malformed",
+            records=result.records,
+            lost=result.lost,
+            malformed=result.malformed,
+        )
+    )
     if not plan.url:
         return
     responses = ", ".join(f"{count} x {status}" for status, count in sorted(result.responses.items())) or "none"
     per_second = result.acknowledged / result.duration_seconds if result.duration_seconds else 0
-    print(f"responses  {responses}")
-    print(f"outcome    {result.acknowledged} acknowledged, {result.failed} failed, {result.repeats} repeats")
-    print(f"time       {result.duration_seconds:.1f} s, {per_second:.0f} acknowledged per second")
+    print(_("responses  {responses}", responses=responses))
+    print(
+        _(
+            "outcome    {acknowledged} acknowledged, {failed} failed, {repeats} repeats",
+            acknowledged=result.acknowledged,
+            failed=result.failed,
+            repeats=result.repeats,
+        )
+    )
+    print(
+        _(
+            "time       {duration_seconds} s, {per_second} acknowledged per second",
+            duration_seconds=f"{result.duration_seconds:.1f}",
+            per_second=f"{per_second:.0f}",
+        )
+    )

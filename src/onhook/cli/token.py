@@ -13,25 +13,26 @@ from onhook.cli.formats import UNKNOWN, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
+from onhook.lib.messages import _
 
-app = typer.Typer(add_completion=False, help="Manage API tokens.", epilog="Example: onhook token list")
+app = typer.Typer(add_completion=False, help=_("Manage API tokens."), epilog="Example: onhook token list")
 
-TokenName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the token")]
+TokenName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the token"))]
 
 
 @app.command("add", epilog="Example: onhook token add wallboard --number 1001 --number 1002")
 def add(
     name: TokenName,
     role: Annotated[
-        Role, typer.Option("--role", help=("A reader reads; an administrator also changes settings"))
+        Role, typer.Option("--role", help=(_("A reader reads; an administrator also changes settings")))
     ] = "reader",
     pbx: Annotated[
         list[str] | None,
-        typer.Option("--pbx", metavar="NAME", help="Limit to calls of this PBX; repeatable"),
+        typer.Option("--pbx", metavar="NAME", help=_("Limit to calls of this PBX; repeatable")),
     ] = None,
     number: Annotated[
         list[str] | None,
-        typer.Option("--number", metavar="NUMBER", help="Limit to calls of this extension; repeatable"),
+        typer.Option("--number", metavar="NUMBER", help=_("Limit to calls of this extension; repeatable")),
     ] = None,
     data: DataOption = None,
 ) -> None:
@@ -64,7 +65,7 @@ def remove(name: TokenName, data: DataOption = None) -> None:
     """Revoke a token."""
     with open_appdb(data) as appdb:
         appdb.remove_token(name)
-    print(f'Token "{name}" revoked.')
+    print(_('Token "{name}" revoked.', name=name))
 
 
 def _describe_scope(scope: AccessScope | None, names: Mapping[str, str]) -> str:

@@ -1,9 +1,12 @@
 """Actions that the console receives from `runtime`: send a test event, run checks, start a simulated PBX."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
+
+from onhook.delivery.metrics import AttemptMetrics
+from onhook.delivery.status import DestinationTestResult
 
 
 class CheckResult(Protocol):
@@ -26,3 +29,10 @@ class ConsoleActions(msgspec.Struct, frozen=True, kw_only=True):
     send_test_event: Callable[[str], Awaitable[str]]
     run_pbx_checks: Callable[[str], Awaitable[Sequence[CheckResult]]]
     start_simulated_pbx: Callable[[], Awaitable[None]]
+
+
+class DeliveryActions(msgspec.Struct, frozen=True, kw_only=True):
+    """`send_test` sends a test to the destination with that name; `delivery_metrics` are by its number."""
+
+    send_test: Callable[[str], Awaitable[DestinationTestResult]]
+    delivery_metrics: Callable[[], Mapping[int, AttemptMetrics]]

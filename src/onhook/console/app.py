@@ -7,7 +7,7 @@ from litestar.exceptions import HTTPException
 from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.console import health, parameters, problem_documents
-from onhook.console.actions import ConsoleActions
+from onhook.console.actions import ConsoleActions, DeliveryActions
 from onhook.console.api import (
     apps,
     audit,
@@ -46,7 +46,6 @@ from onhook.console.pages import sql as sql_page
 from onhook.console.pages import users as user_pages
 from onhook.console.pages.api_page import openapi_config
 from onhook.console.pages.reports import page as report_routes
-from onhook.console.queries.destinations import DeliveryActions
 from onhook.console.request_coalescing import RequestCoalescer
 from onhook.console.semaphores import ConcurrencyLimiter
 from onhook.console.state import AppState, RetryParsing

@@ -12,12 +12,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from onhook.console.api.coverage import coverage_metrics
-from onhook.console.api.quarantine import NamedCounter, list_counters
 from onhook.console.auth.access import NEEDS_TOKEN, OPEN
-from onhook.console.problem_documents import PROBLEMS, RETRY_SECONDS, AnyRequest, Problem, problem_response
-from onhook.console.queries.metrics import destination_metrics
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.problem_documents import PROBLEMS, RETRY_SECONDS, Problem, problem_response
+from onhook.console.queries.metrics import coverage_metrics, destination_metrics
+from onhook.console.queries.quarantine import NamedCounter, list_counters
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.messages import _
 
 LAG_MAX = 10_000

@@ -12,9 +12,10 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import ClientException
 from litestar.handlers.base import BaseRouteHandler
-from litestar.params import QueryParameter, SkipValidation
+from litestar.params import PathParameter, QueryParameter, SkipValidation
 from litestar.routes import HTTPRoute
 
+from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, SECRET_CHARACTERS_MAX, SN_CHARACTERS_MAX
 from onhook.cdr.call_filter import CallFilter, parse_call_filter
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
@@ -26,6 +27,9 @@ from onhook.lib.messages import _
 from onhook.store.contract import PAGE_MAX
 
 PAGE_DEFAULT = 50
+
+SEQ_MAX = 2**63 - 1
+"""The highest number of a ledger."""
 
 CURSOR_CHARACTERS_MAX = 400
 """Cursors are far shorter."""
@@ -55,6 +59,22 @@ RecordFilterDep = NamedDependency[SkipValidation[RecordFilter]]
 SearchFilterDep = NamedDependency[SkipValidation[RecordFilter]]
 Limit = Annotated[int, QueryParameter(description="Rows on one page", ge=1, le=PAGE_MAX)]
 Cursor = Annotated[str, QueryParameter(description="`next` of the previous page", max_length=CURSOR_CHARACTERS_MAX)]
+Seq = Annotated[int, PathParameter(description="Number in the ledger", ge=1, le=SEQ_MAX)]
+AfterSeq = Annotated[str, QueryParameter(description="`next` of the previous page", pattern=r"^[0-9]{0,18}$")]
+Sn = Annotated[str, PathParameter(description="Serial number of the PBX", max_length=TEXT_CHARACTERS_MAX)]
+CallId = Annotated[str, PathParameter(description="The call's id", max_length=TEXT_CHARACTERS_MAX)]
+SnQuery = Annotated[str, QueryParameter(description="Serial number of the PBX", max_length=TEXT_CHARACTERS_MAX)]
+CallIdQuery = Annotated[str, QueryParameter(description="The call's id", max_length=TEXT_CHARACTERS_MAX)]
+PbxNameOrSn = Annotated[
+    str,
+    PathParameter(
+        description="Name or serial number of the PBX", max_length=max(NAME_CHARACTERS_MAX, SN_CHARACTERS_MAX)
+    ),
+]
+SecretId = Annotated[int, PathParameter(description="`secret_id` of the secret", ge=1, le=SEQ_MAX)]
+DeliveryId = Annotated[int, PathParameter(description="Number of the delivery", ge=1, le=SEQ_MAX)]
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+SecretText = Annotated[str, msgspec.Meta(min_length=1, max_length=SECRET_CHARACTERS_MAX)]
 
 
 def reader_zone(

@@ -8,20 +8,19 @@ from urllib.parse import quote
 
 import msgspec
 import structlog
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Redirect
 
 from onhook.console.pages.rendering import render
+from onhook.console.state import AnyRequest
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
 """`Retry-After` where a disk, a lock or a limit is the cause."""
-
-AnyRequest = Request[Any, Any, Any]
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

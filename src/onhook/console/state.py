@@ -1,20 +1,21 @@
 """Dependencies of the console's routes, and its state between requests."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import msgspec
+from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from onhook.appdb.appdb import AppDb
 from onhook.config import Config
-from onhook.console.actions import ConsoleActions
+from onhook.console.actions import ConsoleActions, DeliveryActions
 from onhook.console.auth.failures import FailedLogins
 from onhook.console.auth.sessions import SessionStore
 from onhook.console.export_jobs import ExportJobs
 from onhook.console.live.live_tail import LiveTail
 from onhook.console.metrics import ResponseCounters
-from onhook.console.queries.destinations import DeliveryActions
 from onhook.console.request_coalescing import RequestCoalescer
 from onhook.console.semaphores import ConcurrencyLimiter
 from onhook.ledger.contract import Ledger
@@ -50,6 +51,8 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     response_counters: ResponseCounters
     coalescer: RequestCoalescer
 
+
+AnyRequest = Request[Any, Any, Any]
 
 AppStateDep = NamedDependency[SkipValidation[AppState]]
 """The parameter of a route that receives the `AppState`."""

@@ -8,15 +8,13 @@ import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.destinations import Destination
-from onhook.delivery.destinations.contract import DestinationClient, DestinationConfig, DestinationKinds
+from onhook.delivery.destinations.contract import OpenDestination
 from onhook.delivery.issues import Issue, IssueTracker, find_all_issues
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.status import DestinationTestResult, send_test
 from onhook.delivery.worker import DeliveryDeps, DestinationWorker
 from onhook.lib.clock import Clock
-from onhook.lib.errors import OnhookError, UsageError
-from onhook.lib.messages import _
+from onhook.lib.errors import OnhookError
 
 POLL_SECONDS = 0.25
 """How often the settings are checked for changes; a check costs microseconds."""
@@ -46,12 +44,12 @@ class DeliveryDispatcher:
         self,
         *,
         deps: DeliveryDeps,
-        destination_kinds: DestinationKinds,
+        open_destination: OpenDestination,
         on_error: DeliveryErrorCallback,
         on_issue: IssueCallback,
     ) -> None:
         self._deps = deps
-        self._destination_kinds = destination_kinds
+        self._open_destination = open_destination
         self._on_error = on_error
         self._on_issue = on_issue
         self._issue_tracker = IssueTracker()
@@ -102,7 +100,7 @@ class DeliveryDispatcher:
             else:
                 metrics = self._metrics.setdefault(destination_id, AttemptMetrics())
                 self._supervisors[destination_id] = _WorkerSupervisor(
-                    destination_id, revision, metrics, self._deps, self._destination_kinds, self._on_error
+                    destination_id, revision, metrics, self._deps, self._open_destination, self._on_error
                 )
         # Last, so that settings that could not be read now are read again.
         self._appdb_version = version
@@ -168,14 +166,14 @@ class _WorkerSupervisor:
         revision: int,
         metrics: AttemptMetrics,
         deps: DeliveryDeps,
-        destination_kinds: DestinationKinds,
+        open_destination: OpenDestination,
         on_error: DeliveryErrorCallback,
     ) -> None:
         self.revision = revision
         self._destination_id = destination_id
         self._metrics = metrics
         self._deps = deps
-        self._destination_kinds = destination_kinds
+        self._open_destination = open_destination
         self._on_error = on_error
         self._stop_event = asyncio.Event()
         self._worker: DestinationWorker | None = None
@@ -220,7 +218,7 @@ class _WorkerSupervisor:
         if destination is None or self._stop_event.is_set():
             return
         self._worker = DestinationWorker(
-            destination, open_destination(self._destination_kinds, destination, secrets), self._deps, self._metrics
+            destination, self._open_destination(destination, secrets), self._deps, self._metrics
         )
         await self._worker.run(lambda: self._report_error(None))
 
@@ -230,39 +228,12 @@ class _WorkerSupervisor:
                 await self._stop_event.wait()
 
 
-def open_destination(
-    destination_kinds: DestinationKinds, destination: Destination, secrets: tuple[str, ...]
-) -> DestinationClient:
-    """Return the client of a destination. Raises `UsageError` for an unknown kind."""
-    open_client = destination_kinds.get(destination.kind)
-    if open_client is None:
-        raise UsageError(
-            _("{name} has the unknown destination kind {kind!r}", name=destination.name, kind=destination.kind[:80]),
-            hint=_(
-                "upgrade Onhook, or remove the destination; known kinds: {kinds}",
-                kinds=", ".join(sorted(destination_kinds)),
-            ),
-        )
-    return open_client(
-        DestinationConfig(
-            url=destination.url,
-            method=destination.method,
-            payload_format=destination.payload_format,
-            timeout_seconds=destination.timeout_seconds,
-            headers=destination.headers,
-            secrets=secrets,
-            with_standard_webhooks=destination.with_standard_webhooks,
-            allow_private=destination.allow_private,
-        )
-    )
-
-
 async def send_test_by_name(
-    appdb: AppDb, destination_kinds: DestinationKinds, clock: Clock, name: str
+    appdb: AppDb, open_destination: OpenDestination, clock: Clock, name: str
 ) -> DestinationTestResult:
     """Send a test to the destination with this name. Raises `NotFound`."""
     destination = appdb.destinations.get(name)
     return await send_test(
-        open_destination(destination_kinds, destination, appdb.destinations.secret_texts(destination.destination_id)),
+        open_destination(destination, appdb.destinations.secret_texts(destination.destination_id)),
         clock,
     )

@@ -12,7 +12,7 @@ import msgspec
 
 from onhook.appdb.delivery_rows import Backlog
 from onhook.appdb.destinations import Destination
-from onhook.lib.messages import _
+from onhook.lib.messages import _, _n
 
 IssueKind = Literal["disabled", "full", "failing", "failed"]
 
@@ -56,10 +56,8 @@ def find_issues(destination: Destination, backlog: Backlog, now: datetime) -> li
         hint = _("check the application; `onhook destination test {name}` shows its response", name=quoted_name)
         entries.append(("failing", detail, hint))
     if backlog.failed:
-        detail = (
-            _("1 failed notification for {name}", name=name)
-            if backlog.failed == 1
-            else _("{count:,} failed notifications for {name}", count=backlog.failed, name=name)
+        detail = _n(
+            "1 failed notification for {name}", "{count:,} failed notifications for {name}", backlog.failed, name=name
         )
         hint = _(
             "`onhook destination deliveries {name} --state failed` shows the errors,"
@@ -71,15 +69,6 @@ def find_issues(destination: Destination, backlog: Backlog, now: datetime) -> li
         Issue(destination_id=destination.destination_id, name=destination.name, kind=kind, detail=detail, hint=hint)
         for kind, detail, hint in entries
     ]
-
-
-def count_phrase(count: int, noun: str) -> str:
-    """Return a count as the beginning of a sentence.
-
-    >>> count_phrase(1, "notification"), count_phrase(1_200, "notification")
-    ('1 notification is', '1,200 notifications are')
-    """
-    return f"1 {noun} is" if count == 1 else f"{count:,} {noun}s are"
 
 
 def find_all_issues(destinations: Iterable[Destination], backlogs: Mapping[int, Backlog], now: datetime) -> list[Issue]:

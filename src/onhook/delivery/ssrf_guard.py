@@ -7,7 +7,7 @@ checked too.
 import errno
 import socket
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 import msgspec
@@ -82,3 +82,8 @@ def _unwrap_ipv4(address: AnyAddress) -> AnyAddress:
     if ipv4_address is None and address in _NAT64:
         ipv4_address = IPv4Address(int(address) & 0xFFFFFFFF)
     return ipv4_address or address
+
+
+def create_ssrf_guard(private_networks: str, *, allow_private: bool) -> SsrfGuard:
+    """Return the guard for a destination; `private_networks` are allowed for all, separated by commas."""
+    return SsrfGuard(allow_private, tuple(ip_network(text) for text in private_networks.split(",") if text))

@@ -1,17 +1,15 @@
-"""User-visible text: one function that every sentence goes through, so that a catalogue can translate it.
+"""User-visible text: functions that every sentence goes through, so that a catalogue can translate it.
 
 The language belongs to the task that serves a reader: `use_catalogue` sets it for one request. Without it, and in every
 background task, texts are in English, as written at their place of use.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from gettext import NullTranslations
 
-LookUp = Callable[[str], str]
-"""A catalogue's `gettext`: returns the template in its language, or the template itself where it has none."""
-
-_look_up: ContextVar[LookUp | None] = ContextVar("look_up", default=None)
+_catalogue: ContextVar[NullTranslations | None] = ContextVar("catalogue", default=None)
 
 
 def _(template: str, /, **values: object) -> str:
@@ -22,21 +20,28 @@ def _(template: str, /, **values: object) -> str:
     >>> _("PBX {name} added.", name="Office")
     'PBX Office added.'
     """
-    look_up = _look_up.get()
-    text = template if look_up is None else look_up(template)
+    catalogue = _catalogue.get()
+    text = template if catalogue is None else catalogue.gettext(template)
     return text.format(**values) if values else text
 
 
-@contextmanager
-def use_catalogue(look_up: LookUp) -> Iterator[None]:
-    """Translate with this catalogue inside the block, in this task and the tasks that it starts.
+def _n(singular: str, plural: str, number: int, /, **values: object) -> str:
+    """Return the text for this number in the language of the reader; `count` is the number unless it is given.
 
-    >>> with use_catalogue({"missed": "verpasst"}.get):
-    ...     _("missed")
-    'verpasst'
+    >>> _n("1 call was sent.", "{count} calls were sent.", 1), _n("1 call was sent.", "{count} calls were sent.", 2)
+    ('1 call was sent.', '2 calls were sent.')
     """
-    token = _look_up.set(look_up)
+    catalogue = _catalogue.get()
+    english = singular if number == 1 else plural
+    text = english if catalogue is None else catalogue.ngettext(singular, plural, number)
+    return text.format(**{"count": number, **values})
+
+
+@contextmanager
+def use_catalogue(catalogue: NullTranslations) -> Iterator[None]:
+    """Translate with this catalogue inside the block, in this task and the tasks that it starts."""
+    token = _catalogue.set(catalogue)
     try:
         yield
     finally:
-        _look_up.reset(token)
+        _catalogue.reset(token)

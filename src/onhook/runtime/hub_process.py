@@ -13,10 +13,9 @@ from litestar import Litestar
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.config import Address, Config
-from onhook.console.actions import ConsoleActions
+from onhook.console.actions import ConsoleActions, DeliveryActions
 from onhook.console.app import console_app
-from onhook.console.queries.destinations import DeliveryActions
-from onhook.delivery.destinations.registry import destination_kinds
+from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher, send_test_by_name
 from onhook.delivery.issues import Issue
 from onhook.delivery.record_reader import RecordReader
@@ -165,9 +164,9 @@ def _create_console(
 
 
 def _create_delivery_actions(resources: HubResources, dispatcher: DeliveryDispatcher) -> DeliveryActions:
-    kinds = destination_kinds(resources.config)
+    open_destination = webhook_opener(resources.config)
     return DeliveryActions(
-        send_test=partial(send_test_by_name, resources.appdb, kinds, resources.clock),
+        send_test=partial(send_test_by_name, resources.appdb, open_destination, resources.clock),
         delivery_metrics=lambda: dispatcher.metrics,
     )
 
@@ -179,7 +178,7 @@ def _create_dispatcher(resources: HubResources) -> DeliveryDispatcher:
             appdb=resources.delivery_appdb,
             clock=resources.clock,
         ),
-        destination_kinds=destination_kinds(resources.config),
+        open_destination=webhook_opener(resources.config),
         on_error=_log_delivery_error,
         on_issue=_log_issue,
     )
@@ -198,7 +197,7 @@ def _create_projector(resources: HubResources) -> Projector:
 def _create_pbx_api(resources: HubResources) -> PbxApiManager:
     config, appdb = resources.config, resources.appdb
     calls = StoreCallSource(resources.store, resources.position_notifier, appdb, config)
-    webhooks = DestinationWebhookStore(appdb, destination_kinds(config), resources.clock)
+    webhooks = DestinationWebhookStore(appdb, webhook_opener(config), resources.clock)
     return PbxApiManager(config, appdb, calls, resources.clock, webhooks)
 
 

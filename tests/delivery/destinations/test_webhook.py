@@ -4,19 +4,21 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook as Reference
 
-from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, DestinationConfig, Notification
+from onhook.appdb.destination_spec import DestinationSpec, PayloadFormat
+from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, Notification, OpenDestination
 from onhook.delivery.destinations.webhook import RESPONSE_BYTES_MAX, WebhookClient
 from onhook.delivery.ssrf_guard import SsrfGuard
 from onhook.pbx.yeastar.payload import Yeastar
-from tests.delivery.destinations.contract import DestinationContract, OpenDestinationFixture
+from tests.delivery.destinations.contract import DestinationContract
 from tests.delivery.harness import WebhookReceiver
 from tests.factories import record
 
@@ -25,15 +27,15 @@ SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWpBQkNE"
 
 
-def open_webhook(destination: DestinationConfig) -> DestinationClient:
-    return WebhookClient(destination, Yeastar(), SsrfGuard(destination.allow_private))
+def open_webhook(spec: DestinationSpec, secrets: Sequence[str] = ()) -> DestinationClient:
+    return WebhookClient(spec, secrets, Yeastar(), SsrfGuard(spec.allow_private))
 
 
 class TestWebhook(DestinationContract):
     """The contract suite for webhooks."""
 
     @pytest.fixture
-    def opened(self) -> OpenDestinationFixture:
+    def opened(self) -> OpenDestination:
         return open_webhook
 
 
@@ -43,9 +45,9 @@ async def receiver() -> AsyncIterator[WebhookReceiver]:
         yield listening
 
 
-async def _send(url: str, body: bytes = b"{}", **spec: object) -> DeliveryResult:
-    values = {"url": url, "allow_private": True, "secrets": (SECRET,), "timeout_seconds": 0.5} | spec
-    sink = open_webhook(DestinationConfig(**values))  # type: ignore[arg-type]
+async def _send(url: str, body: bytes = b"{}", secrets: Sequence[str] = (SECRET,), **settings: Any) -> DeliveryResult:
+    values: dict[str, Any] = {"url": url, "allow_private": True, "timeout_seconds": 0.5} | settings
+    sink = open_webhook(DestinationSpec(**values), secrets)
     try:
         return await sink.send(Notification("abc-1", body, time.time_ns() // 1000))
     finally:
@@ -84,9 +86,11 @@ async def test_webhook_get_carries_the_event_in_its_body(receiver: WebhookReceiv
 
 
 @pytest.mark.parametrize("profile", ["p-2023", "p-2025", "p-2026", "doc", "object"])
-async def test_webhook_every_payload_format_is_parsed_as_the_same_call(receiver: WebhookReceiver, profile: str) -> None:
+async def test_webhook_every_payload_format_is_parsed_as_the_same_call(
+    receiver: WebhookReceiver, profile: PayloadFormat
+) -> None:
     original = record()
-    sink = open_webhook(DestinationConfig(url=receiver.url, payload_format=profile))
+    sink = open_webhook(DestinationSpec(url=receiver.url, payload_format=profile))
     (read,) = Yeastar().parse(sink.format_payload(original))
     assert (read.call_id, read.call_to, read.talk_duration) == (
         original.call_id,

@@ -12,7 +12,7 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.config import Config
-from onhook.delivery.destinations.registry import destination_kinds
+from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.lib.clock import SystemClock
 from onhook.lib.signing import SIGNATURE_HEADER, is_signed_by
 from onhook.pbx_api.connection_limiter import listen
@@ -61,7 +61,7 @@ async def running_pbx(directory: Path, *, pbxs: tuple[str, ...] = (), private: s
     app, client_secret = appdb.apps.add("crm", now_us=clock.microseconds(), pbxs=pbxs)
     listening = listen("127.0.0.1", 0)
     pbx = Pbx(appdb, f"127.0.0.1:{listening.getsockname()[1]}", app.client_id, client_secret)
-    webhooks = DestinationWebhookStore(appdb, destination_kinds(Config(private_networks=private)), clock)
+    webhooks = DestinationWebhookStore(appdb, webhook_opener(Config(private_networks=private)), clock)
     pbx_api = PbxApiServer(calls=pbx.calls, apps=appdb.apps, clock=clock, webhooks=webhooks)
     async with pbx_api.serve(listening, None):
         await pbx.login()

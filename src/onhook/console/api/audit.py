@@ -7,9 +7,8 @@ from litestar import get
 from litestar.params import QueryParameter
 
 from onhook.appdb.audit import AuditEntry
-from onhook.console.api.records import SEQ_MAX
 from onhook.console.auth.access import FOR_ADMINISTRATORS
-from onhook.console.parameters import PAGE_DEFAULT, Limit
+from onhook.console.parameters import PAGE_DEFAULT, SEQ_MAX, Limit
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppStateDep
 

@@ -4,17 +4,15 @@ from typing import Annotated
 
 import msgspec
 from litestar import delete, get, post
-from litestar.params import PathParameter, QueryParameter
+from litestar.params import QueryParameter
 
-from onhook.appdb.delivery_rows import Attempt, Delivery, DeliveryState
+from onhook.appdb.delivery_rows import Delivery, DeliveryState
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
-from onhook.console.api.quarantine import AfterSeq
-from onhook.console.api.records import SEQ_MAX
-from onhook.console.parameters import PAGE_DEFAULT, Limit
+from onhook.console.parameters import PAGE_DEFAULT, AfterSeq, DeliveryId, Limit
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.queries.deliveries import DeliveryDetails, get_delivery_details
+from onhook.console.state import AppStateDep
 
-DeliveryId = Annotated[int, PathParameter(description="Number of the delivery", ge=1, le=SEQ_MAX)]
 DestinationName = Annotated[str, QueryParameter(description="Name of a destination", max_length=NAME_CHARACTERS_MAX)]
 DeliveryStateQuery = Annotated[
     DeliveryState | None, QueryParameter(name="state", description="Only deliveries in this state")
@@ -26,14 +24,6 @@ class DeliveryPage(msgspec.Struct, frozen=True):
 
     data: list[Delivery]
     next: str | None
-
-
-class DeliveryDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery, its attempts in order of time, and the event as it is sent."""
-
-    delivery: Delivery
-    attempts: list[Attempt]
-    notification: str
 
 
 @get("/deliveries", summary="List deliveries", tags=["destinations"], responses=PROBLEMS)
@@ -78,13 +68,3 @@ async def discard_delivery(app_state: AppStateDep, delivery_id: DeliveryId) -> N
 
 
 ROUTES = (list_deliveries, read_delivery, retry_delivery, discard_delivery)
-
-
-def get_delivery_details(app_state: AppState, delivery_id: int) -> DeliveryDetails:
-    """Return a delivery with its attempts. Raises `NotFound`."""
-    deliveries = app_state.appdb.deliveries
-    return DeliveryDetails(
-        delivery=deliveries.get(delivery_id),
-        attempts=deliveries.attempts(delivery_id),
-        notification=deliveries.body(delivery_id).decode(errors="replace"),
-    )

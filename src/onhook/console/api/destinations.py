@@ -1,80 +1,46 @@
 """`/api/v1/destinations`: destinations, their secrets, tests and replays."""
 
+from collections.abc import Collection
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import delete, get, patch, post
 from litestar.params import BodyKwarg, PathParameter
 
-from onhook.appdb.destination_spec import (
-    HEADERS_MAX,
-    MAX_ATTEMPTS_LIMITS,
-    TIMEOUT_SECONDS_LIMITS,
-    URL_CHARACTERS_MAX,
-    DestinationSpec,
-    Method,
-    NotifiesOf,
-    PayloadFormat,
-    RetryPolicy,
-)
 from onhook.appdb.destinations import Destination
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
-from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
-from onhook.console.api.pbxs import Label, SecretId, SecretList, SecretText
-from onhook.console.parameters import ReaderZone
+from onhook.console.api.pbxs import SecretList
+from onhook.console.parameters import Label, ReaderZone, SecretId, SecretText
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import AppState, AppStateDep
-from onhook.delivery.status import DestinationTestResult, DestinationView, mask_secrets, replay, view_destination
+from onhook.console.queries.destinations import (
+    FilterTexts,
+    NewDestination,
+    create_destination,
+    describe_destination,
+    parse_destination_filter,
+)
+from onhook.console.state import AppStateDep
+from onhook.delivery.status import DestinationTestResult, DestinationView, mask_secrets, replay
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
 Name = Annotated[str, PathParameter(description="Name of the destination", max_length=NAME_CHARACTERS_MAX)]
-Url = Annotated[str, msgspec.Meta(min_length=1, max_length=URL_CHARACTERS_MAX)]
-TimeoutSeconds = Annotated[float, msgspec.Meta(ge=TIMEOUT_SECONDS_LIMITS[0], le=TIMEOUT_SECONDS_LIMITS[1])]
-MaxAttempts = Annotated[int, msgspec.Meta(ge=MAX_ATTEMPTS_LIMITS[0], le=MAX_ATTEMPTS_LIMITS[1])]
-FilterTexts = Annotated[
-    dict[str, Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]],
-    msgspec.Meta(description=f"The filters, as in queries: {', '.join(FILTER_NAMES)}"),
-]
-Headers = Annotated[dict[str, str], msgspec.Meta(max_length=HEADERS_MAX)]
 
 
-class NewDestination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A destination to add. It begins now, or with the first call of `since` in `filter`. Without `secret` one is
-    generated.
-    """
-
-    name: Label
-    url: Url
-    secret: SecretText | None = None
-    notifies_of: NotifiesOf = "records"
-    method: Method = "POST"
-    filter: FilterTexts = {}
-    payload_format: PayloadFormat = "p-2026"
-    timeout_seconds: TimeoutSeconds = 5.0
-    retry_policy: RetryPolicy = "days"
-    max_attempts: MaxAttempts = 3
-    headers: Headers = {}
-    with_standard_webhooks: bool = False
-    allow_private: bool = False
+def _optional_members(name: str, struct: type[msgspec.Struct], excluded: Collection[str]) -> type[msgspec.Struct]:
+    """Return a struct with the members of another one, each of which may be left out."""
+    members = [
+        (field.name, field.type | msgspec.UnsetType, msgspec.UNSET)
+        for field in msgspec.structs.fields(struct)
+        if field.name not in excluded
+    ]
+    return msgspec.defstruct(
+        name, members, frozen=True, kw_only=True, forbid_unknown_fields=True, module=__name__,
+        namespace={"__doc__": "Members to change; the others stay. `filter` replaces all of its filters."},
+    )  # fmt: skip
 
 
-class DestinationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Members to change; the others stay. `filter` replaces all of its filters."""
-
-    name: Label | msgspec.UnsetType = msgspec.UNSET
-    url: Url | msgspec.UnsetType = msgspec.UNSET
-    method: Method | msgspec.UnsetType = msgspec.UNSET
-    notifies_of: NotifiesOf | msgspec.UnsetType = msgspec.UNSET
-    filter: FilterTexts | msgspec.UnsetType = msgspec.UNSET
-    payload_format: PayloadFormat | msgspec.UnsetType = msgspec.UNSET
-    timeout_seconds: TimeoutSeconds | msgspec.UnsetType = msgspec.UNSET
-    retry_policy: RetryPolicy | msgspec.UnsetType = msgspec.UNSET
-    max_attempts: MaxAttempts | msgspec.UnsetType = msgspec.UNSET
-    headers: Headers | msgspec.UnsetType = msgspec.UNSET
-    with_standard_webhooks: bool | msgspec.UnsetType = msgspec.UNSET
-    allow_private: bool | msgspec.UnsetType = msgspec.UNSET
+DestinationPatch: Any = _optional_members("DestinationPatch", NewDestination, {"kind", "secret"})
 
 
 class AddedDestination(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,17 +109,7 @@ async def add_destination(
     app_state: AppStateDep, data: Annotated[NewDestination, BodyKwarg()], reader_zone: ReaderZone
 ) -> AddedDestination:
     """Add a destination, from now on, or from the first call of `since`."""
-    values: dict[str, Any] = {name: getattr(data, name) for name in data.__struct_fields__}
-    name, secret = values.pop("name"), values.pop("secret")
-    destination_filter = parse_destination_filter(app_state, data.filter, reader_zone)
-    after_seq = None if destination_filter.since is not None else await app_state.ledger.last_seq()
-    destination, secret_text = app_state.appdb.destinations.add(
-        name,
-        DestinationSpec(**(values | {"filter": destination_filter})),
-        secret,
-        after=after_seq,
-        now_us=app_state.clock.microseconds(),
-    )
+    destination, secret_text = await create_destination(app_state, data, reader_zone)
     return AddedDestination(destination=mask_secrets(destination), secret=secret_text)
 
 
@@ -274,15 +230,3 @@ ROUTES = (
     add_signing_secret,
     remove_signing_secret,
 )
-
-
-async def describe_destination(app_state: AppState, destination: Destination) -> DestinationView:
-    """Return a destination with its status, secrets masked."""
-    return await view_destination(destination, app_state.appdb, app_state.store, app_state.clock.now())
-
-
-def parse_destination_filter(app_state: AppState, texts: dict[str, str], zone: ZoneInfo) -> RecordFilter:
-    """Return the filter described by texts; `7d` means seven days before now, and stays that time. Raises
-    `UsageError`.
-    """
-    return parse_filter(texts, zone, app_state.clock.now())

@@ -14,9 +14,8 @@ from litestar.params import HeaderParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
 from onhook.cdr.record_filter import RecordFilter
-from onhook.console.api.records import SEQ_MAX
 from onhook.console.auth.access import SCOPED
-from onhook.console.parameters import RecordFilterDep
+from onhook.console.parameters import SEQ_MAX, RecordFilterDep
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
 from onhook.console.streaming import ChunkedResponse

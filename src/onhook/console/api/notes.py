@@ -4,17 +4,16 @@ from typing import Annotated
 
 import msgspec
 from litestar import get, post
-from litestar.params import BodyKwarg, QueryParameter
+from litestar.params import BodyKwarg
 
 from onhook.appdb.notes import NOTE_CHARACTERS_MAX, TAG_CHARACTERS_MAX, TAGS_MAX, Note
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
-from onhook.console.api.calls import AnyRequest, find_call
 from onhook.console.auth.access import SCOPED, get_access_scope, get_principal
+from onhook.console.parameters import CallIdQuery, SnQuery
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.queries.calls import find_call
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 
-SnQuery = Annotated[str, QueryParameter(description="Serial number of the PBX", max_length=TEXT_CHARACTERS_MAX)]
-CallIdQuery = Annotated[str, QueryParameter(description="The call's id", max_length=TEXT_CHARACTERS_MAX)]
 IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_CHARACTERS_MAX)]
 TagText = Annotated[str, msgspec.Meta(min_length=1, max_length=TAG_CHARACTERS_MAX, pattern="^[^,]+$")]
 

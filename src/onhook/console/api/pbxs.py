@@ -4,12 +4,11 @@ from typing import Annotated, Literal
 
 import msgspec
 from litestar import delete, get, post
-from litestar.params import BodyKwarg, PathParameter
+from litestar.params import BodyKwarg
 
 from onhook.appdb.pbx_credentials import CREDENTIAL_CHARACTERS_MAX, URL_CHARACTERS_MAX, parse_pbx_credentials
 from onhook.appdb.pbxs import (
     NAME_CHARACTERS_MAX,
-    SECRET_CHARACTERS_MAX,
     SN_CHARACTERS_MAX,
     Pbx,
     Secret,
@@ -17,20 +16,11 @@ from onhook.appdb.pbxs import (
 )
 from onhook.appdb.source_match import PATH_CHARACTERS_MAX, UNSIGNED_DIALECTS, parse_source_match
 from onhook.cdr.number_plan import NumberPlan, parse_number_plan
+from onhook.console.parameters import Label, PbxNameOrSn, SecretId, SecretText
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
-
-Name = Annotated[
-    str,
-    PathParameter(
-        description="Name or serial number of the PBX", max_length=max(NAME_CHARACTERS_MAX, SN_CHARACTERS_MAX)
-    ),
-]
-SecretId = Annotated[int, PathParameter(description="`secret_id` of the secret", ge=1, le=2**63 - 1)]
-Label = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
-SecretText = Annotated[str, msgspec.Meta(min_length=1, max_length=SECRET_CHARACTERS_MAX)]
 
 
 class NewPbxCredentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,7 +107,7 @@ async def list_pbxs(app_state: AppStateDep) -> PbxList:
 
 
 @get("/pbxs/{name:str}", summary="Read a PBX", tags=["pbxs"], responses=PROBLEMS)
-async def read_pbx(app_state: AppStateDep, name: Name) -> Pbx:
+async def read_pbx(app_state: AppStateDep, name: PbxNameOrSn) -> Pbx:
     """Read a PBX by its name or serial number."""
     return app_state.appdb.pbx(name)
 
@@ -148,26 +138,26 @@ async def add_pbx(app_state: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) 
 
 
 @delete("/pbxs/{name:str}", summary="Remove a PBX", tags=["pbxs"], responses=PROBLEMS)
-async def remove_pbx(app_state: AppStateDep, name: Name) -> None:
+async def remove_pbx(app_state: AppStateDep, name: PbxNameOrSn) -> None:
     """Remove a PBX. Its calls stay; its events are rejected from now on."""
     app_state.appdb.remove_pbx(name)
 
 
 @post("/pbxs/{name:str}/checks", summary="Run the checks of a PBX", tags=["pbxs"], responses=PROBLEMS)
-async def run_pbx_checks(app_state: AppStateDep, name: Name) -> PbxCheckList:
+async def run_pbx_checks(app_state: AppStateDep, name: PbxNameOrSn) -> PbxCheckList:
     """Run the checks of `onhook doctor` for this PBX; it may take a minute."""
     checks = await app_state.actions.run_pbx_checks(app_state.appdb.pbx(name).sn)
     return PbxCheckList([PbxCheck(check.status, check.detail, check.hint) for check in checks])
 
 
 @get("/pbxs/{name:str}/secrets", summary="List the secrets of a PBX", tags=["pbxs"], responses=PROBLEMS)
-async def list_secrets(app_state: AppStateDep, name: Name) -> SecretList:
+async def list_secrets(app_state: AppStateDep, name: PbxNameOrSn) -> SecretList:
     """List the secrets of a PBX, the oldest first, without their texts."""
     return SecretList(app_state.appdb.secrets(name))
 
 
 @post("/pbxs/{name:str}/secrets", summary="Add a secret to a PBX", tags=["pbxs"], responses=PROBLEMS)
-async def add_secret(app_state: AppStateDep, name: Name, data: Annotated[NewSecret, BodyKwarg()]) -> AddedSecret:
+async def add_secret(app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[NewSecret, BodyKwarg()]) -> AddedSecret:
     """Add a secret beside the others: so a secret is changed without losing an event."""
     text = data.secret or new_secret()
     stored_secret = app_state.appdb.add_secret(name, text, now_us=app_state.clock.microseconds(), label=data.label)
@@ -177,6 +167,6 @@ async def add_secret(app_state: AppStateDep, name: Name, data: Annotated[NewSecr
 @delete(
     "/pbxs/{name:str}/secrets/{secret_id:int}", summary="Remove a secret from a PBX", tags=["pbxs"], responses=PROBLEMS
 )
-async def remove_secret(app_state: AppStateDep, name: Name, secret_id: SecretId) -> None:
+async def remove_secret(app_state: AppStateDep, name: PbxNameOrSn, secret_id: SecretId) -> None:
     """Remove a secret; the last one of a PBX that must sign cannot be removed."""
     app_state.appdb.remove_secret(name, secret_id)

@@ -5,9 +5,8 @@ name. The file is in the directory of the call's PBX, whatever the name is, and 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from pathlib import Path, PurePath
-from types import MappingProxyType
+from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Annotated
 
 from litestar import get
@@ -15,29 +14,17 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 from litestar.response.base import ASGIResponse
 
-from onhook.cdr.record import Call
-from onhook.console.api.calls import AnyRequest, find_call
-from onhook.console.api.notes import CallIdQuery, SnQuery
 from onhook.console.auth.access import SCOPED, get_access_scope
 from onhook.console.http_ranges import ByteRange, RangeNotSatisfiable, parse_byte_range
+from onhook.console.parameters import CallIdQuery, SnQuery
 from onhook.console.problem_documents import PROBLEMS
+from onhook.console.queries.calls import find_call
+from onhook.console.queries.recordings import AUDIO_TYPES, recording_path
 from onhook.console.semaphores import ConcurrencyLimiter
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.state import AnyRequest, AppStateDep
 from onhook.console.streaming import ChunkedResponse
 from onhook.lib.errors import NotFound, Unavailable
 from onhook.lib.messages import _
-
-AUDIO_TYPES: Mapping[str, str] = MappingProxyType(
-    {
-        ".wav": "audio/wav",
-        ".mp3": "audio/mpeg",
-        ".ogg": "audio/ogg",
-        ".opus": "audio/ogg",
-        ".m4a": "audio/mp4",
-        ".flac": "audio/flac",
-    }
-)
-"""Formats that PBXs write and browsers play; no others are served."""
 
 PLAYERS_MAX = 32
 """Concurrent players; each holds a file open."""
@@ -71,7 +58,7 @@ async def read_recording(
 ) -> ASGIResponse:
     """Read a recording as the PBX wrote it; `Range` is supported. 404 where it is not on this machine."""
     call = await find_call(app_state, sn, call_id, get_access_scope(request.scope))
-    path = await asyncio.to_thread(_recording_path, app_state, call, number)
+    path = await asyncio.to_thread(recording_path, app_state, call, number)
     if path is None:
         raise NotFound(_("this recording is not here"), hint=_("it may be on the PBX"))
     if app_state.playback_limiter.is_full:
@@ -84,33 +71,6 @@ async def read_recording(
     except RangeNotSatisfiable:
         return ASGIResponse(status_code=416, headers={"Content-Range": f"bytes */{size}"})
     return _audio_response(app_state.playback_limiter, path, byte_range, size)
-
-
-def local_recording_flags(app_state: AppState, call: Call) -> list[bool]:
-    """Return for each recording of a call whether it is here."""
-    directory = app_state.appdb.recordings.get(call.sn)
-    return [directory is not None and find_recording_file(directory, name) is not None for name in call.recordings]
-
-
-def find_recording_file(directory: Path, name: str) -> Path | None:
-    """Return the file with this name; None for a name that is not audio, and for a file elsewhere, by dots, an absolute
-    path or a link.
-    """
-    if PurePath(name).suffix.lower() not in AUDIO_TYPES:
-        return None
-    try:
-        root = directory.resolve()
-        path = (root / name).resolve()
-        return path if path.is_relative_to(root) and path.is_file() else None
-    except (OSError, ValueError):  # an invalid name: too long, or with a NUL
-        return None
-
-
-def _recording_path(app_state: AppState, call: Call, number: int) -> Path | None:
-    directory = app_state.appdb.recordings.get(call.sn)
-    if directory is None or number > len(call.recordings):
-        return None
-    return find_recording_file(directory, call.recordings[number - 1])
 
 
 def _audio_response(

@@ -8,11 +8,10 @@ from litestar.params import BodyKwarg, PathParameter
 
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.appdb.saved_searches import QUERY_CHARACTERS_MAX, SavedSearch
-from onhook.console.api.records import SEQ_MAX
 from onhook.console.auth.access import SCOPED, get_principal
-from onhook.console.pages.page import AnyRequest
+from onhook.console.parameters import SEQ_MAX
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import AppStateDep
+from onhook.console.state import AnyRequest, AppStateDep
 
 SavedSearchId = Annotated[int, PathParameter(description="`search_id` of a search", ge=1, le=SEQ_MAX)]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 from litestar import Response, get
 
-from onhook.console.pages.page import AnyRequest, render_page
+from onhook.console.pages.page import render_page
 from onhook.console.parameters import ReaderZone
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.messages import _
 
 LIBRARIES = ("litestar", "granian", "duckdb", "msgspec", "jinja2", "aiohttp", "phonenumbers", "tzdata")

@@ -2,10 +2,10 @@
 
 from litestar import Response, get
 
-from onhook.console.api.coverage import list_named_alarms
-from onhook.console.pages.page import AnyRequest, render_page
+from onhook.console.pages.page import render_page
 from onhook.console.parameters import ReaderZone
-from onhook.console.state import AppStateDep
+from onhook.console.queries.coverage import list_named_alarms
+from onhook.console.state import AnyRequest, AppStateDep
 
 
 @get("/alarms", include_in_schema=False)

@@ -17,15 +17,15 @@ from onhook.cdr.call_details import DETAIL_FIELDS
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
-from onhook.console.api.calls import CallId, Sn, find_call
-from onhook.console.api.recordings import local_recording_flags
-from onhook.console.api.records import RawEventDetails, raw_event_details
 from onhook.console.auth.access import SCOPED, get_access_scope, get_principal
 from onhook.console.pages.call_chart import draw_call_chart
 from onhook.console.pages.formatting import call_url
-from onhook.console.pages.page import FORM_BODY, AnyRequest, render_page
-from onhook.console.parameters import ReaderZone
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.pages.page import FORM_BODY, render_page
+from onhook.console.parameters import CallId, ReaderZone, Sn
+from onhook.console.queries.calls import find_call
+from onhook.console.queries.raw_events import RawEventDetails, describe_raw_event
+from onhook.console.queries.recordings import local_recording_flags
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.ledger.contract import RawEvent
 from onhook.lib.signing import is_signed_by
 
@@ -155,7 +155,7 @@ def _verify_signatures(app_state: AppState, sn: str, raw_events: Sequence[RawEve
             return "unsigned" if credentials is not None and credentials.is_unsigned else "missing"
         return "valid" if is_signed_by(secrets, raw_event.body, raw_event.signature) else "invalid"
 
-    return [VerifiedRawEvent(raw_event_details(raw_event), signature_state(raw_event)) for raw_event in raw_events]
+    return [VerifiedRawEvent(describe_raw_event(raw_event), signature_state(raw_event)) for raw_event in raw_events]
 
 
 async def _find_earlier(app_state: AppState, call: Call, seqs: Sequence[int]) -> list[VerifiedRawEvent]:

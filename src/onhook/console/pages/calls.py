@@ -18,10 +18,10 @@ from onhook.cdr.call_filter import CALL_FILTER_NAMES
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter, parse_time
 from onhook.console.auth.access import SCOPED
 from onhook.console.pages.formatting import url
-from onhook.console.pages.page import AnyRequest, render_page
+from onhook.console.pages.page import render_page
 from onhook.console.pages.totals import add_up
 from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, SearchFilterDep
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import LISTING_ROWS_MAX, CallListing, CallPage

@@ -13,15 +13,14 @@ from litestar import Response, get
 
 from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.addresses import intake_host, intake_port
-from onhook.console.api.coverage import NamedAlarm, list_named_alarms
-from onhook.console.api.quarantine import NamedCounter, list_counters
 from onhook.console.auth.access import SCOPED, get_access_scope, get_principal
 from onhook.console.pages.calls import COLUMNS_DEFAULT
-from onhook.console.pages.issues import load_quarantine
-from onhook.console.pages.page import AnyRequest, list_issues, render_page
+from onhook.console.pages.page import list_issues, render_page
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.queries.coverage import NamedAlarm, list_named_alarms
+from onhook.console.queries.quarantine import NamedCounter, list_counters, load_quarantine
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.delivery.issues import Issue
 from onhook.store.contract import DurationHistogram, QuarantineEntry
 

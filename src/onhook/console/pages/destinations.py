@@ -3,7 +3,9 @@
 Each button is a form of its own, so that everything works without a script.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from litestar import Response, get, post
@@ -12,18 +14,22 @@ from litestar.response import Redirect
 
 from onhook.appdb.deliveries import DELIVERED_ROWS_MAX
 from onhook.appdb.delivery_rows import Delivery
-from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.destination_spec import PayloadFormat
 from onhook.appdb.destinations import Destination
-from onhook.console.api.deliveries import DeliveryId, get_delivery_details
-from onhook.console.api.destinations import describe_destination, parse_destination_filter
-from onhook.console.api.records import SEQ_MAX
 from onhook.console.pages.formatting import url
-from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, AnyRequest, Message, common_values, html_page
-from onhook.console.parameters import ReaderZone
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, common_values, html_page
+from onhook.console.parameters import SEQ_MAX, DeliveryId, ReaderZone
+from onhook.console.queries.deliveries import get_delivery_details
+from onhook.console.queries.destinations import (
+    NewDestination,
+    create_destination,
+    describe_destination,
+    parse_destination_filter,
+)
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.delivery.status import replay
-from onhook.lib.errors import NotFound, OnhookError
-from onhook.lib.messages import _
+from onhook.lib.errors import NotFound, OnhookError, UsageError
+from onhook.lib.messages import _, _n
 
 ROWS_SHOWN_MAX = 100
 """Deliveries in one state on a page; the API has all."""
@@ -38,17 +44,16 @@ DestinationActionInPath = Annotated[DestinationAction, PathParameter()]
 DeliveryActionInPath = Annotated[Literal["retry", "discard"], PathParameter()]
 
 
-class AddDestinationForm(msgspec.Struct, frozen=True):
-    """Content of the form for a new destination."""
+FORM_FILTERS = ("since", "number", "status")
+"""Filters of the form; the command line has all."""
 
-    name: str = ""
-    url: str = ""
-    since: str = ""
-    number: str = ""
-    status: str = ""
-    notifies_of: str = "records"
-    payload_format: str = "p-2026"
-    allow_private: str = ""
+FORM_CHOICES: Mapping[str, Sequence[str]] = MappingProxyType(
+    {"notifies_of": ("records", "calls"), "payload_format": tuple(reversed(get_args(PayloadFormat)))}
+)
+
+FORM_EMPTY: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(("name", "url", *FORM_FILTERS, *FORM_CHOICES, "allow_private"), "")
+)
 
 
 class ActionForm(msgspec.Struct, frozen=True):
@@ -68,18 +73,11 @@ async def destinations_page(
 
 @post("/destinations", include_in_schema=False, status_code=200)
 async def add_destination(
-    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[AddDestinationForm, FORM_BODY]
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[dict[str, str], FORM_BODY]
 ) -> Response[str]:
     """Add a destination; its secret is shown this once."""
     try:
-        destination_filter = parse_destination_filter(
-            app_state, {"since": data.since, "number": data.number, "status": data.status}, reader_zone
-        )
-        after_seq = None if destination_filter.since is not None else await app_state.ledger.last_seq()
-        spec = _build_spec(data, filter=destination_filter)
-        destination, secret = app_state.appdb.destinations.add(
-            data.name, spec, None, after=after_seq, now_us=app_state.clock.microseconds()
-        )
+        destination, secret = await create_destination(app_state, _parse_form(data), reader_zone)
     except OnhookError as error:
         return await _render_destinations(request, app_state, reader_zone, error=str(error), form=data)
     return await _render_destinations(request, app_state, reader_zone, added_destination=destination, secret=secret)
@@ -125,7 +123,7 @@ async def run_action(
         if action == "replay":
             replay_filter = parse_destination_filter(app_state, {"since": data.since, "until": data.until}, reader_zone)
             count = await replay(app_state.appdb, app_state.store, destination.name, replay_filter, app_state.clock)
-            message = _("1 record is sent again.") if count == 1 else _("{count} records are sent again.", count=count)
+            message = _n("1 record is sent again.", "{count} records are sent again.", count)
         elif action == "test":
             test_result = await app_state.delivery_actions.send_test(destination.name)
             detail = test_result.detail
@@ -187,25 +185,17 @@ def _apply_action(app_state: AppState, destination: Destination, action: Destina
         return _("Destination resumed.")
     if action == "retry":
         count = deliveries.retry_all(destination.destination_id, now_us=app_state.clock.microseconds())
-        return (
-            _("1 notification is being retried.")
-            if count == 1
-            else _("{count} notifications are being retried.", count=count)
-        )
+        return _n("1 notification is being retried.", "{count} notifications are being retried.", count)
     if action == "discard":
         count = deliveries.discard_failed(destination.destination_id)
-        return (
-            _("1 failed notification discarded.")
-            if count == 1
-            else _("{count} failed notifications discarded.", count=count)
-        )
+        return _n("1 failed notification discarded.", "{count} failed notifications discarded.", count)
     destinations.remove(destination.name)
     return _('Destination "{name}" deleted, with its pending notifications.', name=destination.name)
 
 
 async def _render_destinations(
     request: AnyRequest, app_state: AppState, reader_zone: ReaderZone, *, message: str = "", error: str = "",
-    secret: str = "", form: AddDestinationForm | None = None, added_destination: Destination | None = None,
+    secret: str = "", form: Mapping[str, str] = FORM_EMPTY, added_destination: Destination | None = None,
 ) -> Response[str]:  # fmt: skip
     return html_page(
         "destinations.html",
@@ -215,18 +205,22 @@ async def _render_destinations(
         message=message,
         error=error,
         secret=secret,
-        form=form or AddDestinationForm(),
+        form={**FORM_EMPTY, **form},
+        choices=FORM_CHOICES,
         added_destination=added_destination,
         **common_values(app_state, request, reader_zone, app_state.clock.now()),
     )
 
 
-def _build_spec(data: AddDestinationForm, **overrides: object) -> DestinationSpec:
-    """Return the specification. Unknown words are rejected when it is stored."""
-    values: dict[str, object] = {
-        "url": data.url.strip(), "notifies_of": data.notifies_of, "payload_format": data.payload_format
-    }  # fmt: skip
-    return DestinationSpec(**values, **overrides, allow_private=bool(data.allow_private))  # type: ignore[arg-type] # checked when stored
+def _parse_form(form: Mapping[str, str]) -> NewDestination:
+    """Return the destination that a form describes. Raises `UsageError`."""
+    texts = {name: text.strip() for name, text in form.items() if text.strip()}
+    members = {name: text for name, text in texts.items() if name not in FORM_FILTERS}
+    filters = {name: text for name, text in texts.items() if name in FORM_FILTERS}
+    try:
+        return msgspec.convert(members | {"filter": filters}, NewDestination, strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(str(error), hint=_("correct the form")) from error
 
 
 def _list_deliveries(

@@ -1,18 +1,13 @@
 """Pages of issues, and of an event as its bytes are."""
 
-from collections.abc import Sequence
-
 from litestar import Response, get
 
-from onhook.console.api.coverage import list_named_alarms
-from onhook.console.api.quarantine import list_counters
-from onhook.console.api.records import Seq, raw_event_details
-from onhook.console.pages.page import AnyRequest, render_page
-from onhook.console.parameters import ReaderZone
-from onhook.console.state import AppState, AppStateDep
-from onhook.lib.errors import NotFound
-from onhook.lib.messages import _
-from onhook.store.contract import QuarantineEntry
+from onhook.console.pages.page import render_page
+from onhook.console.parameters import ReaderZone, Seq
+from onhook.console.queries.coverage import list_named_alarms
+from onhook.console.queries.quarantine import list_counters, load_quarantine
+from onhook.console.queries.raw_events import find_raw_event
+from onhook.console.state import AnyRequest, AppStateDep
 
 QUARANTINE_SHOWN_MAX = 200
 
@@ -41,22 +36,13 @@ async def raw_event_page(
     request: AnyRequest, app_state: AppStateDep, seq: Seq, reader_zone: ReaderZone
 ) -> Response[str]:
     """Return the page of an event, with its bytes."""
-    raw_events = await app_state.ledger.get([seq])
-    if not raw_events:
-        raise NotFound(_("the ledger has no event {seq}", seq=seq))
+    raw_event = await find_raw_event(app_state, seq)
     reasons = [entry.reason for entry in await app_state.store.quarantine(1, seq - 1) if entry.seq == seq]
     return render_page(
         request,
         app_state,
         reader_zone,
         "raw_event.html",
-        raw_event=raw_event_details(raw_events[0]),
+        raw_event=raw_event,
         reason="".join(reasons),
     )
-
-
-async def load_quarantine(app_state: AppState, limit: int) -> tuple[int, Sequence[QuarantineEntry]]:
-    """Return how many events could not be parsed, and the newest of them."""
-    newest = await app_state.store.quarantine(limit, newest_first=True)
-    # Counting reads everything, so it is left out where the list is complete.
-    return len(newest) if len(newest) < limit else (await app_state.store.counts())["quarantined"], newest

@@ -4,13 +4,13 @@ from datetime import datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from litestar import Request, Response
+from litestar import Response
 from litestar.enums import RequestEncodingType
 from litestar.params import BodyKwarg, QueryParameter
 
 from onhook.console.auth.access import get_principal
 from onhook.console.pages.rendering import render
-from onhook.console.state import AppState
+from onhook.console.state import AnyRequest, AppState
 from onhook.delivery.issues import Issue, find_all_issues
 
 _MENU_PAGES = {
@@ -25,7 +25,6 @@ _MENU_PAGES = {
 MESSAGE_CHARACTERS_MAX = 500
 """Result of an action, passed in the URL to the page that follows."""
 
-AnyRequest = Request[Any, Any, Any]
 Message = Annotated[str, QueryParameter(max_length=MESSAGE_CHARACTERS_MAX)]
 
 FORM_BODY = BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)

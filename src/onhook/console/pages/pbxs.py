@@ -18,15 +18,13 @@ from onhook.cdr.number_plan import NumberPlan, parse_number_plan
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.addresses import intake_host, intake_port
-from onhook.console.api.coverage import PbxCoverage, get_backfill, list_coverage, parse_backfill_request
-from onhook.console.api.pbxs import Name
-from onhook.console.api.quarantine import NamedCounter, list_counters
-from onhook.console.api.records import SEQ_MAX
 from onhook.console.pages.coverage_calendar import CalendarDay, build_calendar, calendar_start
 from onhook.console.pages.formatting import url
-from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, AnyRequest, Message, render_page
-from onhook.console.parameters import ReaderZone
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
+from onhook.console.parameters import SEQ_MAX, PbxNameOrSn, ReaderZone
+from onhook.console.queries.coverage import PbxCoverage, get_backfill, list_coverage, parse_backfill_request
+from onhook.console.queries.quarantine import NamedCounter, list_counters
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
 
@@ -157,7 +155,7 @@ async def start_simulated_pbx(app_state: AppStateDep) -> Redirect:
 async def pbx_page(  # noqa: PLR0917 - the parameters of the URL
     request: AnyRequest,
     app_state: AppStateDep,
-    name: Name,
+    name: PbxNameOrSn,
     reader_zone: ReaderZone,
     message: Message = "",
     error: Message = "",
@@ -169,7 +167,7 @@ async def pbx_page(  # noqa: PLR0917 - the parameters of the URL
 
 
 @post("/pbxs/{name:str}", include_in_schema=False, status_code=200)
-async def change_pbx(app_state: AppStateDep, name: Name, data: Annotated[ChangePbxForm, FORM_BODY]) -> Redirect:
+async def change_pbx(app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[ChangePbxForm, FORM_BODY]) -> Redirect:
     """Change name, zone and number plan; they apply to calls from now on."""
     try:
         ranges = {kind: text for kind in PLAN_KINDS if (text := getattr(data, kind).strip())}
@@ -187,7 +185,7 @@ async def change_pbx(app_state: AppStateDep, name: Name, data: Annotated[ChangeP
 async def add_secret(
     request: AnyRequest,
     app_state: AppStateDep,
-    name: Name,
+    name: PbxNameOrSn,
     reader_zone: ReaderZone,
     data: Annotated[AddSecretForm, FORM_BODY],
 ) -> Response[str]:
@@ -201,7 +199,7 @@ async def add_secret(
 
 
 @post("/pbxs/{name:str}/secrets/{secret_id:int}/remove", include_in_schema=False, status_code=200)
-async def remove_secret(app_state: AppStateDep, name: Name, secret_id: SecretId) -> Redirect:
+async def remove_secret(app_state: AppStateDep, name: PbxNameOrSn, secret_id: SecretId) -> Redirect:
     """Remove a secret; the last one stays."""
     try:
         app_state.appdb.remove_secret(name, secret_id)
@@ -211,7 +209,7 @@ async def remove_secret(app_state: AppStateDep, name: Name, secret_id: SecretId)
 
 
 @post("/pbxs/{name:str}/test", include_in_schema=False, status_code=200)
-async def send_test_event(app_state: AppStateDep, name: Name) -> Redirect:
+async def send_test_event(app_state: AppStateDep, name: PbxNameOrSn) -> Redirect:
     """Send a signed test event to the intake, as this PBX would."""
     pbx = app_state.appdb.pbx(name)
     try:
@@ -223,7 +221,7 @@ async def send_test_event(app_state: AppStateDep, name: Name) -> Redirect:
 
 @post("/pbxs/{name:str}/checks", include_in_schema=False, status_code=200)
 async def run_pbx_checks(
-    request: AnyRequest, app_state: AppStateDep, name: Name, reader_zone: ReaderZone
+    request: AnyRequest, app_state: AppStateDep, name: PbxNameOrSn, reader_zone: ReaderZone
 ) -> Response[str]:
     """Return the page with the checks of `onhook doctor` for this PBX."""
     pbx = app_state.appdb.pbx(name)
@@ -236,7 +234,7 @@ async def run_pbx_checks(
 
 @post("/pbxs/{name:str}/backfill", include_in_schema=False, status_code=200)
 async def request_backfill(
-    app_state: AppStateDep, name: Name, reader_zone: ReaderZone, data: Annotated[BackfillForm, FORM_BODY]
+    app_state: AppStateDep, name: PbxNameOrSn, reader_zone: ReaderZone, data: Annotated[BackfillForm, FORM_BODY]
 ) -> Redirect:
     """Request a back-fill, where the PBX has a source."""
     pbx = app_state.appdb.pbx(name)
@@ -250,7 +248,7 @@ async def request_backfill(
 
 
 @post("/pbxs/{name:str}/remove", include_in_schema=False, status_code=200)
-async def remove_pbx(app_state: AppStateDep, name: Name) -> Redirect:
+async def remove_pbx(app_state: AppStateDep, name: PbxNameOrSn) -> Redirect:
     """Remove a PBX; its calls stay."""
     app_state.appdb.remove_pbx(name)
     return Redirect("/pbxs", status_code=303)

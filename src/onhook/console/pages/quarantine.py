@@ -6,12 +6,11 @@ from litestar import Response, get, post
 from litestar.params import QueryParameter
 from litestar.response import Redirect
 
-from onhook.console.api.quarantine import find_quarantined
-from onhook.console.api.records import SEQ_MAX, Seq
 from onhook.console.pages.formatting import url
-from onhook.console.pages.page import MESSAGE_CHARACTERS_MAX, AnyRequest, Message, render_page
-from onhook.console.parameters import ReaderZone
-from onhook.console.state import AppStateDep
+from onhook.console.pages.page import MESSAGE_CHARACTERS_MAX, Message, render_page
+from onhook.console.parameters import SEQ_MAX, ReaderZone, Seq
+from onhook.console.queries.quarantine import find_quarantined
+from onhook.console.state import AnyRequest, AppStateDep
 from onhook.lib.messages import _
 
 QUARANTINE_ROWS_MAX = 100

@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from onhook.console.pages import formatting
 from onhook.console.pages.assets import asset_path
-from onhook.lib.messages import _
+from onhook.lib.messages import _, _n
 
 
 def render(template: str, **values: Any) -> str:
@@ -26,6 +26,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.globals["_"] = _
+    environment.globals.update({"_": _, "_n": _n})
     environment.globals.update({name: getattr(formatting, name) for name in formatting.FOR_TEMPLATES}, asset=asset_path)
     return environment

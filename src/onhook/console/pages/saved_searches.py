@@ -7,8 +7,8 @@ from litestar import post
 from litestar.response import Redirect
 
 from onhook.console.auth.access import get_principal
-from onhook.console.pages.page import FORM_BODY, AnyRequest
-from onhook.console.state import AppStateDep
+from onhook.console.pages.page import FORM_BODY
+from onhook.console.state import AnyRequest, AppStateDep
 
 
 class SaveSearchForm(msgspec.Struct, frozen=True):

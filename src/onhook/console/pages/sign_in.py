@@ -19,10 +19,10 @@ from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX
 from onhook.appdb.users import verify_password
 from onhook.console.auth.access import OPEN, check_token, client_address, cookie_name
 from onhook.console.auth.sessions import SESSION_SECONDS
-from onhook.console.pages.page import FORM_BODY, AnyRequest
+from onhook.console.pages.page import FORM_BODY
 from onhook.console.pages.rendering import render
 from onhook.console.problem_documents import Problem
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import NotAllowed, OnhookError, UsageError
 from onhook.lib.messages import _
 

@@ -12,10 +12,10 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 
 from onhook.cdr.csv_injection import escape_formula
-from onhook.console.pages.page import AnyRequest, render_page
+from onhook.console.pages.page import render_page
 from onhook.console.pages.reports.report import Chart, Series
 from onhook.console.parameters import ReaderZone
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import SQL_CHARACTERS_MAX, SqlResult

@@ -7,11 +7,10 @@ from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
 
 from onhook.appdb.scopes import parse_scope
-from onhook.console.api.records import SEQ_MAX
 from onhook.console.auth.access import FOR_ADMINISTRATORS
-from onhook.console.pages.page import FORM_BODY, AnyRequest, render_page
-from onhook.console.parameters import ReaderZone
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.pages.page import FORM_BODY, render_page
+from onhook.console.parameters import SEQ_MAX, ReaderZone
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime

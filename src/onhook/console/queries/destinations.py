@@ -1,15 +1,58 @@
-"""Actions and metrics of deliveries that the console receives from `runtime`."""
+"""Destinations with their status, and their filters."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.delivery.metrics import AttemptMetrics
-from onhook.delivery.status import DestinationTestResult
+from onhook.appdb.destination_spec import DestinationSettings, DestinationSpec
+from onhook.appdb.destinations import Destination
+from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
+from onhook.console.parameters import Label, SecretText
+from onhook.console.state import AppState
+from onhook.delivery.status import DestinationView, view_destination
+
+FilterTexts = Annotated[
+    dict[str, Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]],
+    msgspec.Meta(description=f"The filters, as in queries: {', '.join(FILTER_NAMES)}"),
+]
 
 
-class DeliveryActions(msgspec.Struct, frozen=True, kw_only=True):
-    """`send_test` sends a test to the destination with that name; `delivery_metrics` are by its number."""
+class NewDestination(DestinationSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A destination to add. It begins now, or with the first call of `since` in `filter`. Without `secret` one is
+    generated.
+    """
 
-    send_test: Callable[[str], Awaitable[DestinationTestResult]]
-    delivery_metrics: Callable[[], Mapping[int, AttemptMetrics]]
+    name: Label
+    secret: SecretText | None = None
+    filter: FilterTexts = msgspec.field(default_factory=dict)
+
+
+async def describe_destination(app_state: AppState, destination: Destination) -> DestinationView:
+    """Return a destination with its status, secrets masked."""
+    return await view_destination(destination, app_state.appdb, app_state.store, app_state.clock.now())
+
+
+def parse_destination_filter(app_state: AppState, texts: dict[str, str], zone: ZoneInfo) -> RecordFilter:
+    """Return the filter described by texts; `7d` means seven days before now, and stays that time. Raises
+    `UsageError`.
+    """
+    return parse_filter(texts, zone, app_state.clock.now())
+
+
+async def create_destination(
+    app_state: AppState, new_destination: NewDestination, zone: ZoneInfo
+) -> tuple[Destination, str]:
+    """Add a destination, from now on, or from the first call of `since`; return it and its secret. Raises
+    `UsageError`.
+    """
+    values = {name: getattr(new_destination, name) for name in DestinationSettings.__struct_fields__}
+    record_filter = parse_destination_filter(app_state, new_destination.filter, zone)
+    after_seq = None if record_filter.since is not None else await app_state.ledger.last_seq()
+    return app_state.appdb.destinations.add(
+        new_destination.name,
+        DestinationSpec(**values, filter=record_filter),
+        new_destination.secret,
+        after=after_seq,
+        now_us=app_state.clock.microseconds(),
+    )

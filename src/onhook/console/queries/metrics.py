@@ -1,8 +1,11 @@
-"""Metrics of destinations: pending notifications, their age, and attempts."""
+"""Metrics of destinations (pending notifications, their age, attempts), alarms, coverage and clocks."""
+
+from datetime import timedelta
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from onhook.appdb.destinations import Destination
+from onhook.console.queries.coverage import list_coverage, list_named_alarms
 from onhook.console.state import AppState
 from onhook.delivery.status import DestinationStatus, load_status
 
@@ -50,6 +53,27 @@ async def destination_metrics(app_state: AppState) -> list[Metric]:
         succeeded_counter.add_metric([destination.name], destination.attempts_succeeded)
         failed_counter.add_metric([destination.name], destination.attempts_failed)
     return [*gauges.values(), succeeded_counter, failed_counter, *_attempt_metrics(app_state)]
+
+
+def coverage_metrics(app_state: AppState) -> list[Metric]:
+    """Return the metrics of open alarms, coverage and clocks."""
+    alarm_gauge = GaugeMetricFamily("onhook_alarms", "Open alarms", labels=["pbx", "kind"])
+    for alarm in list_named_alarms(app_state):
+        if alarm.ended_at is None:
+            alarm_gauge.add_metric([alarm.pbx, alarm.kind], 1)
+    complete_gauge = GaugeMetricFamily(
+        "onhook_pbx_complete_until_seconds", "Until when calls are verified complete, Unix seconds", labels=["pbx"]
+    )
+    skew_gauge = GaugeMetricFamily(
+        "onhook_pbx_clock_skew_seconds", "The PBX's clock minus this server's", labels=["pbx"]
+    )
+    now = app_state.clock.now()
+    for coverage in list_coverage(app_state, now - timedelta(days=1), now):
+        if coverage.complete_until is not None:
+            complete_gauge.add_metric([coverage.pbx], coverage.complete_until.timestamp())
+        if coverage.pbx_status is not None and coverage.pbx_status.skew_seconds is not None:
+            skew_gauge.add_metric([coverage.pbx], coverage.pbx_status.skew_seconds)
+    return [alarm_gauge, complete_gauge, skew_gauge]
 
 
 async def _destination_statuses(app_state: AppState) -> list[tuple[Destination, DestinationStatus]]:

@@ -4,11 +4,12 @@
 for what the other side does, and stays within the destination's time-out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
 
 Outcome = Literal["accepted", "rejected", "unreachable", "throttled", "gone"]
@@ -16,22 +17,6 @@ Outcome = Literal["accepted", "rejected", "unreachable", "throttled", "gone"]
 `throttled`: the application asks to wait, which does not count against the event. `gone`: the application wants no
 further events.
 """
-
-
-class DestinationConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Address and settings of a destination. `secrets` sign, the oldest first; never shown."""
-
-    url: str
-    method: str = "POST"
-    payload_format: str = "p-2026"
-    timeout_seconds: float = 5.0
-    headers: Mapping[str, str] = {}
-    secrets: tuple[str, ...] = ()
-    with_standard_webhooks: bool = False
-    allow_private: bool = False
-
-    def __repr__(self) -> str:
-        return f"DestinationConfig({self.method} {self.url}, {len(self.secrets)} secrets)"
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -78,8 +63,5 @@ class DestinationClient(Protocol):
         ...
 
 
-OpenDestination = Callable[[DestinationConfig], DestinationClient]
-"""Opens a destination of one kind. Raises `UsageError` for an invalid one."""
-
-DestinationKinds = Mapping[str, OpenDestination]
-"""By the name of the kind."""
+OpenDestination = Callable[[DestinationSpec, Sequence[str]], DestinationClient]
+"""Opens a destination with the secrets that sign, the oldest first. Raises `UsageError` for an invalid one."""

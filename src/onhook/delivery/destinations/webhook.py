@@ -5,19 +5,23 @@ are read. The place of the event in a `GET` request is not documented: it is the
 """
 
 import email.utils
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 
 import aiohttp
 from yarl import URL
 
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
-from onhook.delivery.destinations.contract import DeliveryResult, DestinationConfig, Notification, Outcome
+from onhook.config import Config
+from onhook.delivery.destinations.contract import DeliveryResult, Notification, OpenDestination, Outcome
 from onhook.delivery.destinations.standard_webhooks import standard_headers
-from onhook.delivery.ssrf_guard import SsrfGuard
+from onhook.delivery.ssrf_guard import SsrfGuard, create_ssrf_guard
 from onhook.lib.messages import _
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.pbx.dialect import Dialect
+from onhook.pbx.yeastar.payload import Yeastar
 
 CONNECTIONS_MAX = 16
 """Connections to one destination: twice the concurrent attempts, so that a closing connection delays none."""
@@ -46,9 +50,10 @@ USER_AGENT = "Onhook"
 class WebhookClient:
     """See `contract.DestinationClient`."""
 
-    def __init__(self, config: DestinationConfig, dialect: Dialect, guard: SsrfGuard) -> None:
-        self._config = config
-        self._url = URL(config.url)
+    def __init__(self, spec: DestinationSpec, secrets: Sequence[str], dialect: Dialect, guard: SsrfGuard) -> None:
+        self._spec = spec
+        self._secrets = secrets
+        self._url = URL(spec.url)
         self._dialect = dialect
         # Not by threads: slow look-ups would delay all other names, and the stop of the process.
         self._resolver = aiohttp.AsyncResolver()
@@ -56,8 +61,8 @@ class WebhookClient:
             connector=aiohttp.TCPConnector(
                 limit=CONNECTIONS_MAX, socket_factory=guard.create_socket, resolver=self._resolver
             ),
-            timeout=aiohttp.ClientTimeout(total=config.timeout_seconds),
-            headers={"Content-Type": "application/json", "User-Agent": USER_AGENT, **config.headers},
+            timeout=aiohttp.ClientTimeout(total=spec.timeout_seconds),
+            headers={"Content-Type": "application/json", "User-Agent": USER_AGENT, **spec.headers},
             # Responses are only displayed: never decompressed, never stored as cookies.
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -66,7 +71,7 @@ class WebhookClient:
         )
 
     def format_payload(self, record: Record) -> bytes:
-        return self._dialect.format(record, record.sn, self._config.payload_format)
+        return self._dialect.format(record, record.sn, self._spec.payload_format)
 
     def format_test_payload(self) -> bytes:
         return TEST_BODY
@@ -74,7 +79,7 @@ class WebhookClient:
     async def send(self, notification: Notification) -> DeliveryResult:
         try:
             async with self._session.request(
-                self._config.method,
+                self._spec.method,
                 self._url,
                 data=notification.body,
                 headers=self._build_headers(notification),
@@ -85,7 +90,7 @@ class WebhookClient:
         except TimeoutError:
             return DeliveryResult(
                 outcome="unreachable",
-                detail=_("no response within {seconds:g} seconds", seconds=self._config.timeout_seconds),
+                detail=_("no response within {seconds:g} seconds", seconds=self._spec.timeout_seconds),
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # aiohttp raises ValueError for a name that cannot be encoded, or an invalid URL.
@@ -99,12 +104,22 @@ class WebhookClient:
         """Return the headers. The original has one signature: by the oldest secret, so that a receiver that does not
         have the new secret yet can verify it.
         """
-        headers = {SIGNATURE_HEADER: sign(self._config.secrets[0], notification.body)} if self._config.secrets else {}
-        if self._config.with_standard_webhooks:
+        headers = {SIGNATURE_HEADER: sign(self._secrets[0], notification.body)} if self._secrets else {}
+        if self._spec.with_standard_webhooks:
             headers |= standard_headers(
-                notification.notification_id, notification.attempted_at, notification.body, self._config.secrets
+                notification.notification_id, notification.attempted_at, notification.body, self._secrets
             )
         return headers
+
+
+def webhook_opener(config: Config) -> OpenDestination:
+    """Return the function that opens webhooks, with the private networks that the configuration allows."""
+
+    def open_webhook(spec: DestinationSpec, secrets: Sequence[str]) -> WebhookClient:
+        guard = create_ssrf_guard(config.private_networks, allow_private=spec.allow_private)
+        return WebhookClient(spec, secrets, Yeastar(), guard)
+
+    return open_webhook
 
 
 async def _read_body_start(response: aiohttp.ClientResponse) -> bytes:

@@ -7,15 +7,15 @@ app they are one webhook.
 import logging
 from collections.abc import Iterator, Mapping
 from itertools import count
-from typing import Any, Literal
+from typing import Any
 
 from onhook.appdb.api_clients import App
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.destination_spec import DestinationSpec, validate_spec
+from onhook.appdb.destination_spec import DestinationSpec, Method, validate_spec
 from onhook.appdb.destinations import Destination
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, validate_secret
 from onhook.cdr.record_filter import RecordFilter
-from onhook.delivery.destinations.contract import DestinationConfig, DestinationKinds
+from onhook.delivery.destinations.contract import OpenDestination
 from onhook.delivery.status import send_test
 from onhook.lib.clock import Clock
 from onhook.pbx_api.pushing import MAX_ATTEMPTS_LIMITS, AppWebhook, AppWebhookSettings
@@ -30,9 +30,9 @@ _DestinationKey = tuple[str, str]
 class DestinationWebhookStore:
     """See the contract, `pbx_api.pushing.AppWebhookStore`."""
 
-    def __init__(self, appdb: AppDb, destination_kinds: DestinationKinds, clock: Clock) -> None:
+    def __init__(self, appdb: AppDb, open_destination: OpenDestination, clock: Clock) -> None:
         self._appdb = appdb
-        self._destination_kinds = destination_kinds
+        self._open_destination = open_destination
         self._clock = clock
         self._log = logging.getLogger("pbx_api")
 
@@ -74,15 +74,15 @@ class DestinationWebhookStore:
     async def send_test(self, app: App, webhook: AppWebhook) -> bool:
         validate_spec(DestinationSpec(url=webhook.url))
         destinations = self._appdb.destinations.list_for_app(app.client_id)
-        destination_config = DestinationConfig(
+        spec = DestinationSpec(
             url=webhook.url,
-            method=webhook.request_method,
-            secrets=(validate_secret(webhook.secret),),
+            method=_method(webhook),
             allow_private=any(
                 destination.allow_private for destination in destinations if destination.url == webhook.url
             ),
         )
-        result = await send_test(self._destination_kinds["webhook"](destination_config), self._clock)
+        client = self._open_destination(spec, [validate_secret(webhook.secret)])
+        result = await send_test(client, self._clock)
         if not result.accepted:
             self._log.warning("test notification not accepted", extra={"app": app.name, "detail": result.detail})
         return result.accepted
@@ -130,16 +130,19 @@ def _build_spec(app: App, webhook_settings: AppWebhookSettings, webhook: AppWebh
     """Return the specification, for all PBXs or for one. Without a number of attempts Onhook's retry policy applies,
     which takes days.
     """
-    method: Literal["POST", "GET"] = "GET" if webhook.request_method == "GET" else "POST"
     return DestinationSpec(
         url=webhook.url,
-        method=method,
+        method=_method(webhook),
         filter=RecordFilter(sn=sn or None),
         payload_format=app.behaviour.payload_format,
         timeout_seconds=webhook_settings.timeout_seconds,
         retry_policy="days" if webhook_settings.max_attempts is None else "original",
         max_attempts=webhook_settings.max_attempts or MAX_ATTEMPTS_LIMITS[1],
     )
+
+
+def _method(webhook: AppWebhook) -> Method:
+    return "GET" if webhook.request_method == "GET" else "POST"
 
 
 def _destination_key(destination: Destination) -> _DestinationKey:

@@ -15,14 +15,14 @@ from onhook.cdr.call_filter import CALL_FILTER_NAMES
 from onhook.cdr.csv_injection import escape_formula
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter
 from onhook.console.auth.access import SCOPED
-from onhook.console.pages.page import AnyRequest, render_page
+from onhook.console.pages.page import render_page
 from onhook.console.pages.reports.kinds import KINDS, ReportKind
 from onhook.console.pages.reports.period import Period, choose_step, common_periods, get_period, previous_period
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery, query_parts
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import DurationHistogram

@@ -1,0 +1,93 @@
+"""Coverage and alarms of PBXs, and back-fills."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from onhook.appdb.alarms import Alarm
+from onhook.cdr.coverage import Interval, complete_until, fill_gaps
+from onhook.cdr.record_filter import parse_time
+from onhook.cdr.sync_types import BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
+from onhook.console.state import AppState
+from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
+
+
+class PbxCoverage(msgspec.Struct, frozen=True, kw_only=True):
+    """Coverage of one PBX: `intervals` cover the requested time, by when calls ended; `complete_until` is null where
+    nothing was compared yet; `has_backfill_source`: whether past calls can be fetched at all.
+    """
+
+    sn: str
+    pbx: str
+    has_backfill_source: bool
+    complete_until: datetime | None
+    pbx_status: PbxStatus | None
+    intervals: list[Interval]
+
+
+class NamedAlarm(Alarm, frozen=True, kw_only=True):
+    """An alarm with the name of its PBX."""
+
+    pbx: str
+
+
+class Backfill(msgspec.Struct, frozen=True, kw_only=True):
+    """The requested back-fill, the progress of the running one, and the result of the last one."""
+
+    request: BackfillRequest | None
+    progress: BackfillProgress | None
+    result: BackfillResult | None
+
+
+def list_coverage(app_state: AppState, since: datetime, until: datetime, name: str = "") -> list[PbxCoverage]:
+    """Return the coverage of all PBXs, or of one."""
+    appdb = app_state.appdb
+    backfill_sns = appdb.pbx_credentials.all().keys() | appdb.cdr_sources.all().keys()
+    coverages = []
+    for pbx in [appdb.pbx(name)] if name else appdb.pbxs():
+        intervals = appdb.sync_states.intervals(pbx.sn)
+        coverages.append(
+            PbxCoverage(
+                sn=pbx.sn,
+                pbx=pbx.name,
+                has_backfill_source=pbx.sn in backfill_sns,
+                complete_until=complete_until(intervals),
+                pbx_status=appdb.sync_states.pbx_status(pbx.sn),
+                intervals=fill_gaps(intervals, since, until),
+            )
+        )
+    return coverages
+
+
+def list_named_alarms(app_state: AppState) -> list[NamedAlarm]:
+    """Return all alarms, with the names of their PBXs."""
+    names = {pbx.sn: pbx.name for pbx in app_state.appdb.pbxs()}
+    return [
+        NamedAlarm(**msgspec.structs.asdict(alarm), pbx=names.get(alarm.sn, ""))
+        for alarm in app_state.appdb.alarms.all()
+    ]
+
+
+def get_backfill(app_state: AppState, sn: str) -> Backfill:
+    """Return the requested, the running and the last back-fill."""
+    sync_states = app_state.appdb.sync_states
+    return Backfill(
+        request=sync_states.backfill_request(sn),
+        progress=sync_states.backfill_progress(sn),
+        result=sync_states.backfill_result(sn),
+    )
+
+
+def parse_backfill_request(since: str, until: str, zone: ZoneInfo, now: datetime) -> BackfillRequest:
+    """Return the request described by texts. Raises `UsageError`."""
+    begin = parse_time(since, zone, now, name="since")
+    end = parse_time(until, zone, now, name="until") if until else None
+    if begin >= (end or now):
+        raise UsageError(_("since is not before until"), hint=_("exchange the two"))
+    return BackfillRequest(
+        since=round(begin.timestamp()),
+        until=None if end is None else round(end.timestamp()),
+        requested_at=round(now.timestamp()),
+    )

@@ -1,0 +1,65 @@
+"""Events that could not be parsed, and counters of the intake."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from onhook.console.state import AppState
+from onhook.lib.errors import NotFound
+from onhook.lib.messages import _
+from onhook.store.contract import QuarantineEntry
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
+    """Counter of a verdict; `pbx` is empty for an unknown serial number."""
+
+    kind: str
+    sn: str
+    pbx: str
+    label: str
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+    @property
+    def is_registered_now(self) -> bool:
+        """Return whether the PBX of a rejected request was registered since."""
+        return self.kind == "unknown_pbx" and bool(self.pbx)
+
+
+async def list_counters(app_state: AppState) -> list[NamedCounter]:
+    """Return the ledger's counters, with the names of registered PBXs."""
+    names = {pbx.sn: pbx.name for pbx in app_state.appdb.pbxs()}
+    return [
+        NamedCounter(
+            kind=counter.kind,
+            sn=counter.sn,
+            pbx=names.get(counter.sn, ""),
+            label=counter.label,
+            count=counter.count,
+            first_at=_EPOCH + timedelta(microseconds=counter.first_at),
+            last_at=_EPOCH + timedelta(microseconds=counter.last_at),
+        )
+        for counter in await app_state.ledger.counters()
+    ]
+
+
+async def find_quarantined(app_state: AppState, seq: int) -> QuarantineEntry:
+    """Return the entry with this number. Raises `NotFound`."""
+    for entry in await app_state.store.quarantine(1, seq - 1):
+        if entry.seq == seq:
+            return entry
+    raise NotFound(
+        _("event {seq} is not in the quarantine", seq=seq),
+        hint=_("list the quarantine: it may have been parsed meanwhile"),
+    )
+
+
+async def load_quarantine(app_state: AppState, limit: int) -> tuple[int, Sequence[QuarantineEntry]]:
+    """Return how many events could not be parsed, and the newest of them."""
+    newest = await app_state.store.quarantine(limit, newest_first=True)
+    # Counting reads everything, so it is left out where the list is complete.
+    return len(newest) if len(newest) < limit else (await app_state.store.counts())["quarantined"], newest

@@ -1,0 +1,98 @@
+"""The files of Onhook, parsed, with their imports; read by the tests of the structure."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, and the line of the import."""
+
+    name: str
+    line: int
+
+
+@dataclass(frozen=True)
+class File:
+    """One Python file: `path` relative to `src`, or `tests/...`."""
+
+    path: str
+    text: str
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text, self.path)
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All nodes of the tree, computed once for all checks: walking takes most of the time."""
+        return tuple(ast.walk(self.tree))
+
+    @cached_property
+    def module(self) -> str:
+        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+    @property
+    def is_package(self) -> bool:
+        return self.path.endswith("/__init__.py")
+
+    @property
+    def package(self) -> str:
+        return self.module if self.is_package else self.module.rpartition(".")[0]
+
+    @property
+    def top_package(self) -> str:
+        return package_of(self.module)
+
+    def error(self, line: int, message: str) -> str:
+        return f"{self.path}:{line}: {message}"
+
+
+class CodeBase:
+    """All files, and the names of Onhook's modules."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self.files = [File(path, text) for path, text in sorted(texts.items())]
+        self.sources = [file for file in self.files if file.path.startswith("onhook/")]
+        self.modules = {file.module for file in self.sources}
+
+    def imports(self, file: File) -> Iterator[Import]:
+        """Yield every import of `file`, at any level, with the full module name."""
+        for node in file.nodes:
+            if isinstance(node, ast.Import):
+                yield from (Import(alias.name, node.lineno) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                source = absolute(node, file.package)
+                for alias in node.names:
+                    name = f"{source}.{alias.name}"
+                    yield Import(name if name in self.modules else source, node.lineno)
+
+    def own_imports(self, file: File) -> Iterator[Import]:
+        return (imported for imported in self.imports(file) if imported.name.startswith("onhook."))
+
+
+def package_of(module: str) -> str:
+    """Return the top package: `cdr` for `onhook.cdr.record`, an empty text for `onhook` itself."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def absolute(node: ast.ImportFrom, package: str) -> str:
+    """Return the module that `from ... import` names, with leading dots resolved."""
+    if not node.level:
+        return node.module or ""
+    above = package.split(".")[: len(package.split(".")) - node.level + 1]
+    return ".".join([*above, *([node.module] if node.module else [])])
+
+
+@cache
+def current_code_base() -> CodeBase:
+    """Read all files once; the checks change nothing."""
+    roots = {ROOT / "src" / "onhook": ROOT / "src", ROOT / "tests": ROOT}
+    paths = {path: base for folder, base in roots.items() for path in folder.rglob("*.py")}
+    return CodeBase({path.relative_to(base).as_posix(): path.read_text("utf-8") for path, base in paths.items()})
