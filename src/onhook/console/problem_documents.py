@@ -3,7 +3,7 @@
 import re
 from http import HTTPStatus
 from traceback import format_exception
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import msgspec
@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Redirect
 
-from onhook.console.pages.rendering import render
+from onhook.console.pages.rendering import View, render
 from onhook.console.state import AnyRequest
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
@@ -77,6 +77,13 @@ _HTTP_ERROR_DETAILS = {
 """Messages of the framework that only repeat the title, and Onhook's texts."""
 
 
+class ProblemView(View, frozen=True, kw_only=True):
+    """Values of the page of a problem."""
+
+    template: ClassVar = "problem.html"
+    problem: Problem
+
+
 def handle_onhook_error(request: AnyRequest, error: OnhookError) -> Response[Any]:
     """Return the response for an `OnhookError`."""
     problem = Problem(
@@ -128,7 +135,7 @@ def problem_response(request: AnyRequest, problem: Problem, headers: dict[str, s
         return Response(problem, status_code=problem.status, headers=headers, media_type=PROBLEM_TYPE)
     if problem.status == 401 and request.method == "GET":
         return Redirect("/sign-in?next=" + quote(_path_and_query(request), safe=""), status_code=303)
-    page = render("problem.html", problem=problem)
+    page = render(ProblemView(problem=problem))
     return Response(page, status_code=problem.status, headers=headers, media_type="text/html")
 
 

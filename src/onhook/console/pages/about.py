@@ -1,13 +1,16 @@
 """`/about`: versions, file sizes, retention."""
 
 import platform
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 from litestar import Response, get
 
 from onhook.console.pages.page import render_page
+from onhook.console.pages.rendering import View
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.messages import _
@@ -25,6 +28,21 @@ class DataFile(msgspec.Struct, frozen=True):
     recovery: str
 
 
+class AboutView(View, frozen=True, kw_only=True):
+    """Values of the page: versions, files and retention."""
+
+    template: ClassVar = "about.html"
+    versions: Sequence[tuple[str, str]]
+    python: str
+    files: Sequence[DataFile]
+    counts: Mapping[str, int]
+    last_seq: int
+    lag: int
+    data: Path
+    keep_days: int
+    retention_overrides: Sequence[tuple[str, int]]
+
+
 @get("/about", include_in_schema=False)
 async def about_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
     """Return the page of versions, files and retention."""
@@ -35,18 +53,21 @@ async def about_page(request: AnyRequest, app_state: AppStateDep, reader_zone: R
         request,
         app_state,
         reader_zone,
-        "about.html",
-        versions=[(name, _library_version(name)) for name in ("onhook", *LIBRARIES)],
-        python=platform.python_version(),
-        files=_data_files(app_state),
-        counts=counts,
-        last_seq=last_seq,
-        lag=last_seq - counts["position"],
-        data=app_state.config.data.absolute(),
-        keep_days=app_state.config.keep_days,
-        retention_overrides=[
-            (pbx.name, retention_overrides[pbx.sn]) for pbx in app_state.appdb.pbxs() if pbx.sn in retention_overrides
-        ],
+        AboutView(
+            versions=[(name, _library_version(name)) for name in ("onhook", *LIBRARIES)],
+            python=platform.python_version(),
+            files=_data_files(app_state),
+            counts=counts,
+            last_seq=last_seq,
+            lag=last_seq - counts["position"],
+            data=app_state.config.data.absolute(),
+            keep_days=app_state.config.keep_days,
+            retention_overrides=[
+                (pbx.name, retention_overrides[pbx.sn])
+                for pbx in app_state.appdb.pbxs()
+                if pbx.sn in retention_overrides
+            ],
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """`/schema`: the API in OpenAPI 3.1, as JSON, as YAML, and as a plain page."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from litestar import Request
 from litestar.openapi import OpenAPIConfig
@@ -8,12 +9,20 @@ from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, Yaml
 from litestar.openapi.spec import Components, SecurityScheme
 
 from onhook.console.auth.access import get_principal
-from onhook.console.pages.rendering import render
+from onhook.console.pages.rendering import View, render
 
 API_VERSION = "1"
 
 METHODS = ("get", "post", "put", "patch", "delete")
 """In the order of the page."""
+
+
+class SchemaView(View, frozen=True, kw_only=True):
+    """Values of the page: the routes of the API by tag, each with its method and path."""
+
+    template: ClassVar = "api.html"
+    schema: Mapping[str, Any]
+    groups: Mapping[str, Sequence[tuple[str, str, Any]]]
 
 
 class SchemaPage(OpenAPIRenderPlugin):
@@ -24,13 +33,8 @@ class SchemaPage(OpenAPIRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         """Return the page for the schema."""
-        return render(
-            "api.html",
-            schema=openapi_schema,
-            groups=_group_by_tag(openapi_schema["paths"]),
-            principal=get_principal(request.scope),
-            menu_page=request.url.path,
-        ).encode()
+        view = SchemaView(schema=openapi_schema, groups=_group_by_tag(openapi_schema["paths"]))
+        return render(view, principal=get_principal(request.scope), menu_page=request.url.path).encode()
 
 
 def _group_by_tag(paths: dict[str, Any]) -> dict[str, list[tuple[str, str, Any]]]:

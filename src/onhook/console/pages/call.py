@@ -5,7 +5,7 @@ Its chart, its fields, its events with their signatures, earlier versions, deliv
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from litestar import get, post
@@ -13,14 +13,16 @@ from litestar.params import QueryParameter
 from litestar.response import Redirect, Response
 
 from onhook.appdb.delivery_rows import Attempt, Delivery
+from onhook.appdb.notes import Note
 from onhook.cdr.call_details import DETAIL_FIELDS
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
 from onhook.console.auth.access import SCOPED, get_access_scope, get_principal
-from onhook.console.pages.call_chart import draw_call_chart
+from onhook.console.pages.call_chart import CallChart, draw_call_chart
 from onhook.console.pages.formatting import call_url
 from onhook.console.pages.page import FORM_BODY, render_page
+from onhook.console.pages.rendering import View
 from onhook.console.parameters import CallId, ReaderZone, Sn
 from onhook.console.queries.calls import find_call
 from onhook.console.queries.raw_events import RawEventDetails, describe_raw_event
@@ -67,6 +69,22 @@ class NoteForm(msgspec.Struct, frozen=True):
     call_id: str = ""
     text: str = ""
     tags: str = ""
+
+
+class CallView(View, frozen=True, kw_only=True):
+    """Values of the page: one call; each recording with whether it is here."""
+
+    template: ClassVar = "call.html"
+    call: Call
+    axis: CallChart
+    fields: Sequence[str]
+    recordings: Sequence[tuple[str, bool]]
+    raw_events: Sequence[VerifiedRawEvent]
+    earlier: Sequence[VerifiedRawEvent]
+    has_earlier: bool
+    deliveries: Sequence[CallDelivery]
+    history: Sequence[Note]
+    known_tags: Sequence[str]
 
 
 @get("/calls/{sn:str}/{call_id:str}", opt=SCOPED, include_in_schema=False)
@@ -129,20 +147,21 @@ async def _render_call(
         request,
         app_state,
         zone,
-        "call.html",
-        call=call,
-        axis=draw_call_chart(call, pbx.number_plan if pbx else NumberPlan()),
-        fields=DETAIL_FIELDS,
-        recordings=list(
-            zip(call.recordings, await asyncio.to_thread(local_recording_flags, app_state, call), strict=True)
+        CallView(
+            call=call,
+            axis=draw_call_chart(call, pbx.number_plan if pbx else NumberPlan()),
+            fields=DETAIL_FIELDS,
+            recordings=list(
+                zip(call.recordings, await asyncio.to_thread(local_recording_flags, app_state, call), strict=True)
+            ),
+            raw_events=_verify_signatures(app_state, call.sn, await app_state.ledger.get(seqs[:RAW_EVENTS_MAX])),
+            earlier=await _find_earlier(app_state, call, seqs) if has_earlier else [],
+            has_earlier=has_earlier,
+            # Deliveries show destinations, not only this call.
+            deliveries=_call_deliveries(app_state, call) if scope is None else [],
+            history=app_state.appdb.notes.history(call.sn, call.call_id),
+            known_tags=app_state.appdb.notes.tags() if scope is None else [],
         ),
-        raw_events=_verify_signatures(app_state, call.sn, await app_state.ledger.get(seqs[:RAW_EVENTS_MAX])),
-        earlier=await _find_earlier(app_state, call, seqs) if has_earlier else [],
-        has_earlier=has_earlier,
-        # Deliveries show destinations, not only this call.
-        deliveries=_call_deliveries(app_state, call) if scope is None else [],
-        history=app_state.appdb.notes.history(call.sn, call.call_id),
-        known_tags=app_state.appdb.notes.tags() if scope is None else [],
     )
 
 

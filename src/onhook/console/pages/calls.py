@@ -4,22 +4,24 @@ Live while it shows the newest calls. The whole search is in the URL, so that it
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from litestar import Response, get
 from litestar.params import QueryParameter
 
 from onhook.appdb.pbxs import Pbx
+from onhook.appdb.saved_searches import SavedSearch
 from onhook.cdr.call_filter import CALL_FILTER_NAMES
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter, parse_time
 from onhook.console.auth.access import SCOPED
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import render_page
-from onhook.console.pages.totals import add_up
+from onhook.console.pages.rendering import View
+from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, SearchFilterDep
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
@@ -72,6 +74,36 @@ Columns = Annotated[str, QueryParameter(description="Columns, separated by comma
 Sort = Annotated[str, QueryParameter(description="Sort key, `-` in front reverses it", max_length=TEXT_CHARACTERS_MAX)]
 
 
+class CallsView(View, frozen=True, kw_only=True):
+    """Values of the page: matching calls, their totals, and the form of the search."""
+
+    template: ClassVar = "calls.html"
+    page: CallPage
+    totals: Totals
+    by_pbx: Sequence[Mapping[str, Any]]
+    is_today: bool
+    filter_texts: Mapping[str, str]
+    is_filtered: bool
+    has_more_filters: bool
+    more_filters: Sequence[str]
+    unlimited_url: str
+    search_meaning: str
+    limit_param: int | str
+    is_newest: bool
+    position: int
+    pbxs: Sequence[Pbx]
+    saved_searches: Sequence[SavedSearch]
+    current_path: str
+    columns: Sequence[str]
+    tags_by_call: Mapping[tuple[str, str], Sequence[str]]
+    known_tags: Sequence[str]
+    columns_param: str
+    all_columns: Mapping[str, str]
+    column_toggles: Mapping[str, str]
+    sort: str
+    sort_links: Mapping[str, str]
+
+
 @get("/calls", opt=SCOPED, include_in_schema=False)
 async def calls_page(  # noqa: PLR0917 - the parameters of the URL
     request: AnyRequest,
@@ -96,9 +128,8 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
     position = await app_state.store.position()
     call_page = await _load_page(app_state, position, search_filter, limit, cursor, sort)
     is_today = search_filter.since is None and search_filter.until is None and search_filter.call_filter is None
-    totals_filter = search_filter
-    if is_today:
-        totals_filter = msgspec.structs.replace(search_filter, since=parse_time("today", reader_zone, now))
+    today = parse_time("today", reader_zone, now)
+    totals_filter = msgspec.structs.replace(search_filter, since=today) if is_today else search_filter
     by_pbx = await app_state.coalescer.get(
         (position, "summary", totals_filter, reader_zone.key),
         lambda: app_state.store.summary(totals_filter, "pbx", reader_zone.key),
@@ -115,33 +146,34 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
         request,
         app_state,
         reader_zone,
-        "calls.html",
-        page=call_page,
-        totals=add_up(by_pbx),
-        by_pbx=by_pbx,
-        is_today=is_today,
-        filter_texts=filter_texts,
-        is_filtered=any(filter_texts.values()),
-        has_more_filters=any(value for name, value in filter_texts.items() if name not in FIRST_ROW_FILTERS),
-        more_filters=[name for name in ALL_FILTERS if name not in FORM_FILTERS],
-        unlimited_url=url("/calls", **{**current_query, "since": EARLIEST_DATE}) if is_name_search else "",
-        search_meaning=_describe_search_text(filter_texts["q"], search_filter),
-        limit_param=current_query["limit"],
-        is_newest=not cursor and not sort,
-        position=position,
-        pbxs=_visible_pbxs(app_state, search_filter),
-        saved_searches=app_state.appdb.saved_searches.all(),
-        current_path=url("/calls", **{**current_query, "sort": sort, "limit": ""}),
-        columns=selected_columns,
-        tags_by_call=app_state.appdb.notes.tags_by_call((call.sn, call.call_id) for call in call_page.data)
-        if "tags" in selected_columns
-        else {},
-        known_tags=await _load_tags(app_state) if search_filter.scope is None else [],
-        columns_param=columns,
-        all_columns=COLUMNS,
-        column_toggles={name: _toggle_column(selected_columns, name) for name in COLUMNS},
-        sort=sort,
-        sort_links={name: url("/calls", **{**current_query, "sort": _next_sort(sort, name)}) for name in SORTABLE},
+        CallsView(
+            page=call_page,
+            totals=add_up(by_pbx),
+            by_pbx=by_pbx,
+            is_today=is_today,
+            filter_texts=filter_texts,
+            is_filtered=any(filter_texts.values()),
+            has_more_filters=any(value for name, value in filter_texts.items() if name not in FIRST_ROW_FILTERS),
+            more_filters=[name for name in ALL_FILTERS if name not in FORM_FILTERS],
+            unlimited_url=url("/calls", **{**current_query, "since": EARLIEST_DATE}) if is_name_search else "",
+            search_meaning=_describe_search_text(filter_texts["q"], search_filter),
+            limit_param=current_query["limit"],
+            is_newest=not cursor and not sort,
+            position=position,
+            pbxs=_visible_pbxs(app_state, search_filter),
+            saved_searches=app_state.appdb.saved_searches.all(),
+            current_path=url("/calls", **{**current_query, "sort": sort, "limit": ""}),
+            columns=selected_columns,
+            tags_by_call=app_state.appdb.notes.tags_by_call((call.sn, call.call_id) for call in call_page.data)
+            if "tags" in selected_columns
+            else {},
+            known_tags=await _load_tags(app_state) if search_filter.scope is None else [],
+            columns_param=columns,
+            all_columns=COLUMNS,
+            column_toggles={name: _toggle_column(selected_columns, name) for name in COLUMNS},
+            sort=sort,
+            sort_links={name: url("/calls", **{**current_query, "sort": _next_sort(sort, name)}) for name in SORTABLE},
+        ),
     )
 
 

@@ -5,24 +5,26 @@ Complete without a script; the script only loads the page again when a call has 
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Response, get
 
+from onhook.appdb.pbxs import Pbx
 from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.addresses import intake_host, intake_port
 from onhook.console.auth.access import SCOPED, get_access_scope, get_principal
 from onhook.console.pages.calls import COLUMNS_DEFAULT
 from onhook.console.pages.page import list_issues, render_page
+from onhook.console.pages.rendering import View
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone
 from onhook.console.queries.coverage import NamedAlarm, list_named_alarms
 from onhook.console.queries.quarantine import NamedCounter, list_counters, load_quarantine
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.delivery.issues import Issue
-from onhook.store.contract import DurationHistogram, QuarantineEntry
+from onhook.store.contract import CallPage, DurationHistogram, QuarantineEntry
 
 CALLS_SHOWN_MAX = 25
 """A screen; the rest is on the page of calls."""
@@ -74,6 +76,29 @@ class DaySummary(msgspec.Struct, frozen=True):
         )
 
 
+class DashboardView(View, frozen=True, kw_only=True):
+    """Values of the page: today, compared with the same weekday before, the latest calls and issues."""
+
+    template: ClassVar = "dashboard.html"
+    page: CallPage
+    columns: Sequence[str]
+    totals: Totals
+    by_pbx: Sequence[Mapping[str, Any]]
+    answer_times: DurationHistogram
+    longest_wait: int | None
+    previous: Totals
+    previous_since: datetime
+    previous_until: datetime
+    is_today: bool
+    is_filtered: bool
+    position: int
+    issue_summary: IssueSummary
+    pbxs: Sequence[Pbx]
+    intake_port: int
+    intake_host: str
+    is_empty: bool
+
+
 @get("/", opt=SCOPED, include_in_schema=False)
 async def dashboard_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
     """Return the dashboard; without calls, the steps to the first one."""
@@ -99,24 +124,25 @@ async def dashboard_page(request: AnyRequest, app_state: AppStateDep, reader_zon
         request,
         app_state,
         reader_zone,
-        "dashboard.html",
-        page=call_page,
-        columns=COLUMNS_DEFAULT,
-        totals=day.totals,
-        by_pbx=day.by_pbx,
-        answer_times=day.answer_times,
-        longest_wait=day.longest_wait,
-        previous=earlier_day.totals,
-        previous_since=earlier_since,
-        previous_until=earlier_until.replace(second=0),
-        is_today=True,
-        is_filtered=False,
-        position=position,
-        issue_summary=await _load_issues(request, app_state, position),
-        pbxs=app_state.appdb.pbxs() if scope is None else [],
-        intake_port=intake_port(app_state.config) if is_empty else 0,
-        intake_host=intake_host(app_state.config, request.url.hostname or "")[0] if is_empty else "",
-        is_empty=is_empty,
+        DashboardView(
+            page=call_page,
+            columns=COLUMNS_DEFAULT,
+            totals=day.totals,
+            by_pbx=day.by_pbx,
+            answer_times=day.answer_times,
+            longest_wait=day.longest_wait,
+            previous=earlier_day.totals,
+            previous_since=earlier_since,
+            previous_until=earlier_until.replace(second=0),
+            is_today=True,
+            is_filtered=False,
+            position=position,
+            issue_summary=await _load_issues(request, app_state, position),
+            pbxs=app_state.appdb.pbxs() if scope is None else [],
+            intake_port=intake_port(app_state.config) if is_empty else 0,
+            intake_host=intake_host(app_state.config, request.url.hostname or "")[0] if is_empty else "",
+            is_empty=is_empty,
+        ),
     )
 
 

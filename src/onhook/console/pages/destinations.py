@@ -5,7 +5,7 @@ Each button is a form of its own, so that everything works without a script.
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 from litestar import Response, get, post
@@ -16,10 +16,12 @@ from onhook.appdb.deliveries import DELIVERED_ROWS_MAX
 from onhook.appdb.delivery_rows import Delivery
 from onhook.appdb.destination_spec import PayloadFormat
 from onhook.appdb.destinations import Destination
+from onhook.appdb.pbxs import Secret
 from onhook.console.pages.formatting import url
-from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, common_values, html_page
+from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
+from onhook.console.pages.rendering import View
 from onhook.console.parameters import SEQ_MAX, DeliveryId, ReaderZone
-from onhook.console.queries.deliveries import get_delivery_details
+from onhook.console.queries.deliveries import DeliveryDetails, get_delivery_details
 from onhook.console.queries.destinations import (
     NewDestination,
     create_destination,
@@ -27,7 +29,7 @@ from onhook.console.queries.destinations import (
     parse_destination_filter,
 )
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.delivery.status import replay
+from onhook.delivery.status import DestinationView, replay
 from onhook.lib.errors import NotFound, OnhookError, UsageError
 from onhook.lib.messages import _, _n
 
@@ -63,6 +65,40 @@ class ActionForm(msgspec.Struct, frozen=True):
     until: str = ""
 
 
+class DestinationsView(View, frozen=True, kw_only=True):
+    """Values of the page: all destinations, with the form to add one; the secret of a new one is shown once."""
+
+    template: ClassVar = "destinations.html"
+    destinations: Sequence[DestinationView]
+    message: str
+    error: str
+    secret: str
+    form: Mapping[str, str]
+    choices: Mapping[str, Sequence[str]]
+    added_destination: Destination | None
+
+
+class DestinationDetailsView(View, frozen=True, kw_only=True):
+    """Values of the page: one destination with its deliveries; `rows` are by state."""
+
+    template: ClassVar = "destination.html"
+    destination: DestinationView
+    secrets: Sequence[Secret]
+    rows: Mapping[str, Sequence[Delivery]]
+    delivered: Sequence[Delivery]
+    delivered_is_cut: bool
+    message: str
+    error: str
+
+
+class DeliveryView(View, frozen=True, kw_only=True):
+    """Values of the page: one delivery with its attempts."""
+
+    template: ClassVar = "delivery.html"
+    details: DeliveryDetails
+    destination: Destination
+
+
 @get("/destinations", include_in_schema=False)
 async def destinations_page(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, message: Message = ""
@@ -96,16 +132,19 @@ async def destination_page(  # noqa: PLR0917 - the parameters of the URL
     """Return the page of one destination: its status, retrying, failed and delivered notifications."""
     destination = _get_destination(app_state, destination_id)
     delivered = app_state.appdb.deliveries.newest(destination.destination_id, "delivered", DELIVERED_ROWS_MAX)
-    return html_page(
-        "destination.html",
-        destination=await describe_destination(app_state, destination),
-        secrets=app_state.appdb.destinations.secrets(destination.name),
-        rows={state: _list_deliveries(app_state, destination, state) for state in ("failed", "retrying")},
-        delivered=delivered if show_all else delivered[:DELIVERED_SHOWN_MAX],
-        delivered_is_cut=not show_all and len(delivered) > DELIVERED_SHOWN_MAX,
-        message=message,
-        error=error,
-        **common_values(app_state, request, reader_zone, app_state.clock.now()),
+    return render_page(
+        request,
+        app_state,
+        reader_zone,
+        DestinationDetailsView(
+            destination=await describe_destination(app_state, destination),
+            secrets=app_state.appdb.destinations.secrets(destination.name),
+            rows={state: _list_deliveries(app_state, destination, state) for state in ("failed", "retrying")},
+            delivered=delivered if show_all else delivered[:DELIVERED_SHOWN_MAX],
+            delivered_is_cut=not show_all and len(delivered) > DELIVERED_SHOWN_MAX,
+            message=message,
+            error=error,
+        ),
     )
 
 
@@ -145,11 +184,11 @@ async def delivery_page(
 ) -> Response[str]:
     """Return the page of one delivery: its attempts, and the event."""
     details = get_delivery_details(app_state, delivery_id)
-    return html_page(
-        "delivery.html",
-        details=details,
-        destination=_get_destination(app_state, details.delivery.destination_id),
-        **common_values(app_state, request, reader_zone, app_state.clock.now()),
+    return render_page(
+        request,
+        app_state,
+        reader_zone,
+        DeliveryView(details=details, destination=_get_destination(app_state, details.delivery.destination_id)),
     )
 
 
@@ -197,18 +236,21 @@ async def _render_destinations(
     request: AnyRequest, app_state: AppState, reader_zone: ReaderZone, *, message: str = "", error: str = "",
     secret: str = "", form: Mapping[str, str] = FORM_EMPTY, added_destination: Destination | None = None,
 ) -> Response[str]:  # fmt: skip
-    return html_page(
-        "destinations.html",
-        destinations=[
-            await describe_destination(app_state, destination) for destination in app_state.appdb.destinations.all()
-        ],
-        message=message,
-        error=error,
-        secret=secret,
-        form={**FORM_EMPTY, **form},
-        choices=FORM_CHOICES,
-        added_destination=added_destination,
-        **common_values(app_state, request, reader_zone, app_state.clock.now()),
+    return render_page(
+        request,
+        app_state,
+        reader_zone,
+        DestinationsView(
+            destinations=[
+                await describe_destination(app_state, destination) for destination in app_state.appdb.destinations.all()
+            ],
+            message=message,
+            error=error,
+            secret=secret,
+            form={**FORM_EMPTY, **form},
+            choices=FORM_CHOICES,
+            added_destination=added_destination,
+        ),
     )
 
 

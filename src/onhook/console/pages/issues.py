@@ -1,18 +1,41 @@
 """Pages of issues, and of an event as its bytes are."""
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 from litestar import Response, get
 
 from onhook.console.pages.page import render_page
+from onhook.console.pages.rendering import View
 from onhook.console.parameters import ReaderZone, Seq
-from onhook.console.queries.coverage import list_named_alarms
-from onhook.console.queries.quarantine import list_counters, load_quarantine
-from onhook.console.queries.raw_events import find_raw_event
+from onhook.console.queries.coverage import NamedAlarm, list_named_alarms
+from onhook.console.queries.quarantine import NamedCounter, list_counters, load_quarantine
+from onhook.console.queries.raw_events import RawEventDetails, find_raw_event
 from onhook.console.state import AnyRequest, AppStateDep
+from onhook.store.contract import QuarantineEntry
 
 QUARANTINE_SHOWN_MAX = 200
 
 STORED_KINDS = frozenset({"stored", "duplicate", "unparsable"})
 """Verdicts on stored events; all others are only counted."""
+
+
+class IssuesView(View, frozen=True, kw_only=True):
+    """Values of the page: what needs a person."""
+
+    template: ClassVar = "issues.html"
+    alarms: Sequence[NamedAlarm]
+    quarantined: Sequence[QuarantineEntry]
+    quarantined_total: int
+    rejections: Sequence[NamedCounter]
+
+
+class RawEventView(View, frozen=True, kw_only=True):
+    """Values of the page: one event with its bytes; `reason` says why it could not be parsed."""
+
+    template: ClassVar = "raw_event.html"
+    raw_event: RawEventDetails
+    reason: str
 
 
 @get("/issues", include_in_schema=False)
@@ -23,11 +46,12 @@ async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: 
         request,
         app_state,
         reader_zone,
-        "issues.html",
-        alarms=[alarm for alarm in list_named_alarms(app_state) if alarm.ended_at is None],
-        quarantined=newest,
-        quarantined_total=total,
-        rejections=[counter for counter in await list_counters(app_state) if counter.kind not in STORED_KINDS],
+        IssuesView(
+            alarms=[alarm for alarm in list_named_alarms(app_state) if alarm.ended_at is None],
+            quarantined=newest,
+            quarantined_total=total,
+            rejections=[counter for counter in await list_counters(app_state) if counter.kind not in STORED_KINDS],
+        ),
     )
 
 
@@ -38,11 +62,4 @@ async def raw_event_page(
     """Return the page of an event, with its bytes."""
     raw_event = await find_raw_event(app_state, seq)
     reasons = [entry.reason for entry in await app_state.store.quarantine(1, seq - 1) if entry.seq == seq]
-    return render_page(
-        request,
-        app_state,
-        reader_zone,
-        "raw_event.html",
-        raw_event=raw_event,
-        reason="".join(reasons),
-    )
+    return render_page(request, app_state, reader_zone, RawEventView(raw_event=raw_event, reason="".join(reasons)))

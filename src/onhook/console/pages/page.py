@@ -9,7 +9,7 @@ from litestar.enums import RequestEncodingType
 from litestar.params import BodyKwarg, QueryParameter
 
 from onhook.console.auth.access import get_principal
-from onhook.console.pages.rendering import render
+from onhook.console.pages.rendering import View, render
 from onhook.console.state import AnyRequest, AppState
 from onhook.delivery.issues import Issue, find_all_issues
 
@@ -31,14 +31,13 @@ FORM_BODY = BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)
 """The body of a form: `data: Annotated[TheForm, FORM_BODY]`."""
 
 
-def render_page(
-    request: AnyRequest, app_state: AppState, zone: ZoneInfo, template: str, /, **values: Any
-) -> Response[str]:
-    """Return the page of a template with these values, for the user of the request."""
-    return html_page(template, **common_values(app_state, request, zone, app_state.clock.now()), **values)
+def render_page(request: AnyRequest, app_state: AppState, zone: ZoneInfo, view: View) -> Response[str]:
+    """Return the page of a view, for the user of the request."""
+    page = render(view, **_common_values(app_state, request, zone, app_state.clock.now()))
+    return Response(page, media_type="text/html")
 
 
-def common_values(app_state: AppState, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
+def _common_values(app_state: AppState, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
     """Return the values of every page: the user, the time zone, the time."""
     principal = get_principal(request.scope)
     return {
@@ -66,8 +65,3 @@ def list_issues(app_state: AppState) -> list[Issue]:
     """Return the issues of destinations, for users who may see all of them."""
     appdb = app_state.appdb
     return find_all_issues(appdb.destinations.all(), appdb.deliveries.backlogs(), app_state.clock.now())
-
-
-def html_page(template: str, **values: Any) -> Response[str]:
-    """Return the page of a template with these values."""
-    return Response(render(template, **values), media_type="text/html")

@@ -3,9 +3,9 @@
 Each button is a form of its own, so that everything works without a script.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -13,16 +13,18 @@ from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
 from litestar.response import Redirect
 
-from onhook.appdb.pbxs import Pbx, new_secret
+from onhook.appdb.pbxs import Pbx, Secret, new_secret
 from onhook.cdr.number_plan import NumberPlan, parse_number_plan
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter, parse_time
+from onhook.console.actions import CheckResult
 from onhook.console.addresses import intake_host, intake_port
 from onhook.console.pages.coverage_calendar import CalendarDay, build_calendar, calendar_start
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
+from onhook.console.pages.rendering import View
 from onhook.console.parameters import SEQ_MAX, PbxNameOrSn, ReaderZone
-from onhook.console.queries.coverage import PbxCoverage, get_backfill, list_coverage, parse_backfill_request
+from onhook.console.queries.coverage import Backfill, PbxCoverage, get_backfill, list_coverage, parse_backfill_request
 from onhook.console.queries.quarantine import NamedCounter, list_counters
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import OnhookError, UsageError
@@ -112,6 +114,40 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
     def has_clock_skew(self) -> bool:
         """Return whether the delay is longer than any transmission."""
         return self.delay_seconds is not None and abs(self.delay_seconds) > CLOCK_SKEW_SECONDS_MAX
+
+
+class PbxsView(View, frozen=True, kw_only=True):
+    """Values of the page: all PBXs, with the form to add one."""
+
+    template: ClassVar = "pbxs.html"
+    pbxs: Sequence[PbxOverview]
+    today: Mapping[str, int]
+    unknown_pbxs: Sequence[NamedCounter]
+    error: str
+    form: AddPbxForm
+    has_calls: bool
+
+
+class PbxView(View, frozen=True, kw_only=True):
+    """Values of the page: one PBX; a new secret is shown once."""
+
+    template: ClassVar = "pbx.html"
+    overview: PbxOverview
+    pbx: Pbx
+    secrets: Sequence[Secret]
+    kinds: Sequence[str]
+    intake_port: int
+    host: str
+    is_guess: bool
+    calendar: tuple[PbxCoverage, Sequence[CalendarDay]]
+    backfill: Backfill
+    poll_seconds: int
+    message: str = ""
+    error: str = ""
+    secret: str = ""
+    is_new: bool = False
+    is_waiting: bool = False
+    checks: Sequence[CheckResult] = ()
 
 
 @get("/pbxs", include_in_schema=False)
@@ -302,46 +338,39 @@ async def _render_pbxs(
         request,
         app_state,
         zone,
-        "pbxs.html",
-        pbxs=[await load_pbx_overview(app_state, pbx, counters) for pbx in app_state.appdb.pbxs()],
-        today={row["pbx"]: row["calls"] for row in summary},
-        unknown_pbxs=unknown_pbxs,
-        error=error,
-        form=form or AddPbxForm(),
-        has_calls=bool(await app_state.ledger.last_seq()),
+        PbxsView(
+            pbxs=[await load_pbx_overview(app_state, pbx, counters) for pbx in app_state.appdb.pbxs()],
+            today={row["pbx"]: row["calls"] for row in summary},
+            unknown_pbxs=unknown_pbxs,
+            error=error,
+            form=form or AddPbxForm(),
+            has_calls=bool(await app_state.ledger.last_seq()),
+        ),
     )
 
 
 async def _render_pbx(
     request: AnyRequest, app_state: AppState, zone: ReaderZone, pbx: Pbx, **extra_values: Any
 ) -> Response[str]:
-    values = {
-        "message": "",
-        "error": "",
-        "secret": "",
-        "is_new": False,
-        "is_waiting": False,
-        "checks": (),
-        **extra_values,
-    }
     overview = await load_pbx_overview(app_state, pbx, await list_counters(app_state))
     host, is_guess = intake_host(app_state.config, request.url.hostname or "")
     return render_page(
         request,
         app_state,
         zone,
-        "pbx.html",
-        overview=overview,
-        pbx=pbx,
-        secrets=app_state.appdb.secrets(pbx.sn),
-        kinds=PLAN_KINDS,
-        intake_port=intake_port(app_state.config),
-        host=host,
-        is_guess=is_guess,
-        calendar=_load_calendar(app_state, pbx, zone),
-        backfill=get_backfill(app_state, pbx.sn),
-        poll_seconds=POLL_SECONDS,
-        **values,
+        PbxView(
+            overview=overview,
+            pbx=pbx,
+            secrets=app_state.appdb.secrets(pbx.sn),
+            kinds=PLAN_KINDS,
+            intake_port=intake_port(app_state.config),
+            host=host,
+            is_guess=is_guess,
+            calendar=_load_calendar(app_state, pbx, zone),
+            backfill=get_backfill(app_state, pbx.sn),
+            poll_seconds=POLL_SECONDS,
+            **extra_values,
+        ),
     )
 
 

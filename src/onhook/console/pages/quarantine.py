@@ -1,6 +1,7 @@
 """`/quarantine`: events that could not be parsed, and retrying them."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
 
 from litestar import Response, get, post
 from litestar.params import QueryParameter
@@ -8,15 +9,28 @@ from litestar.response import Redirect
 
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import MESSAGE_CHARACTERS_MAX, Message, render_page
+from onhook.console.pages.rendering import View
 from onhook.console.parameters import SEQ_MAX, ReaderZone, Seq
 from onhook.console.queries.quarantine import find_quarantined
 from onhook.console.state import AnyRequest, AppStateDep
 from onhook.lib.messages import _
+from onhook.store.contract import QuarantineEntry
 
 QUARANTINE_ROWS_MAX = 100
 """Events on one page."""
 
 AfterSeqQuery = Annotated[int, QueryParameter(ge=0, le=SEQ_MAX)]
+
+
+class QuarantineView(View, frozen=True, kw_only=True):
+    """Values of the page: quarantined events, and the number of the last one where more follow."""
+
+    template: ClassVar = "quarantine.html"
+    entries: Sequence[QuarantineEntry]
+    total: int
+    next: int | None
+    after: int
+    message: str
 
 
 @get("/quarantine", include_in_schema=False)
@@ -33,12 +47,13 @@ async def quarantine_page(
         request,
         app_state,
         reader_zone,
-        "quarantine.html",
-        entries=entries,
-        total=(await app_state.store.counts())["quarantined"] if entries else 0,
-        next=entries[-1].seq if len(entries) == QUARANTINE_ROWS_MAX else None,
-        after=after,
-        message=message,
+        QuarantineView(
+            entries=entries,
+            total=(await app_state.store.counts())["quarantined"] if entries else 0,
+            next=entries[-1].seq if len(entries) == QUARANTINE_ROWS_MAX else None,
+            after=after,
+            message=message,
+        ),
     )
 
 

@@ -1,8 +1,9 @@
 """Rendering of templates. All values are escaped: a caller's name is hostile input."""
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from onhook.console.pages import formatting
@@ -10,9 +11,16 @@ from onhook.console.pages.assets import asset_path
 from onhook.lib.messages import _, _n
 
 
-def render(template: str, **values: Any) -> str:
-    """Return the page of a template with these values."""
-    return _environment().get_template(template).render(values)
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """The values of one page, named as in its template."""
+
+    template: ClassVar[str]
+
+
+def render(view: View, **common_values: Any) -> str:
+    """Return the page of a view, with values that several pages have."""
+    values = {name: getattr(view, name) for name in view.__struct_fields__}
+    return _environment().get_template(view.template).render(common_values | values)
 
 
 @lru_cache(maxsize=1)

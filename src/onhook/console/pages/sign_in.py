@@ -5,7 +5,7 @@ often, and a few at a time, because each check costs memory and time on purpose.
 """
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from litestar import Response, get, post
@@ -20,8 +20,8 @@ from onhook.appdb.users import verify_password
 from onhook.console.auth.access import OPEN, check_token, client_address, cookie_name
 from onhook.console.auth.sessions import SESSION_SECONDS
 from onhook.console.pages.page import FORM_BODY
-from onhook.console.pages.rendering import render
-from onhook.console.problem_documents import Problem
+from onhook.console.pages.rendering import View, render
+from onhook.console.problem_documents import Problem, ProblemView
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import NotAllowed, OnhookError, UsageError
 from onhook.lib.messages import _
@@ -52,6 +52,23 @@ class AcceptInvitationForm(msgspec.Struct, frozen=True):
     """For the browser's password manager; the invitation identifies the user."""
     password: str = ""
     password_repeat: str = ""
+
+
+class SignInView(View, frozen=True, kw_only=True):
+    """Values of the sign-in page; `next` is the page after it."""
+
+    template: ClassVar = "sign_in.html"
+    next: str
+    error: str
+
+
+class InvitationView(View, frozen=True, kw_only=True):
+    """Values of the page on which an invited user chooses a password."""
+
+    template: ClassVar = "invitation.html"
+    name: str
+    invitation: str
+    error: str = ""
 
 
 @get("/sign-in", opt=OPEN, include_in_schema=False)
@@ -85,8 +102,8 @@ async def invitation_page(app_state: AppStateDep, invitation: TokenText = "") ->
     try:
         name = app_state.appdb.users.get_invited(invitation, now_us=app_state.clock.microseconds()).name
     except OnhookError as error:
-        return _html_response("problem.html", 401, problem=_problem(error))
-    return _html_response("invitation.html", name=name, invitation=invitation, error="")
+        return _html_response(ProblemView(problem=_problem(error)), 401)
+    return _html_response(InvitationView(name=name, invitation=invitation))
 
 
 @post("/invitation", opt=OPEN, include_in_schema=False, status_code=200)
@@ -100,15 +117,15 @@ async def accept_invitation(
     try:
         name = users.get_invited(data.invitation, now_us=now_us).name
     except OnhookError as error:
-        return _html_response("problem.html", 401, problem=_problem(error))
+        return _html_response(ProblemView(problem=_problem(error)), 401)
     if data.password != data.password_repeat:
         return _html_response(
-            "invitation.html", 400, name=name, invitation=data.invitation, error=_("The passwords differ.")
+            InvitationView(name=name, invitation=data.invitation, error=_("The passwords differ.")), 400
         )
     try:
         user = await asyncio.to_thread(users.accept_invitation, data.invitation, data.password, now_us=now_us)
     except UsageError as error:
-        return _html_response("invitation.html", 400, name=name, invitation=data.invitation, error=str(error))
+        return _html_response(InvitationView(name=name, invitation=data.invitation, error=str(error)), 400)
     record_sign_in(request, app_state, user.name, "invitation", 200)
     return _start_session(request, app_state, "/", user_name=user.name, password_version=user.password_version)
 
@@ -204,12 +221,11 @@ def _problem(error: OnhookError) -> Problem:
     return Problem(title="Unauthorized", status=401, detail=error.message, hint=error.hint)
 
 
-def _html_response(template: str, status: int = 200, **values: Any) -> Response[Any]:
-    return Response(render(template, **values), status_code=status, media_type="text/html")
+def _html_response(view: View, status: int = 200, headers: dict[str, str] | None = None) -> Response[Any]:
+    return Response(render(view), status_code=status, media_type="text/html", headers=headers)
 
 
 def _sign_in_page(
     next_path: str, error: str = "", status: int = 200, headers: dict[str, str] | None = None
 ) -> Response[Any]:
-    page = render("sign_in.html", next=_local_path(next_path), error=error)
-    return Response(page, status_code=status, media_type="text/html", headers=headers)
+    return _html_response(SignInView(next=_local_path(next_path), error=error), status, headers)

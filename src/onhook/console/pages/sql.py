@@ -6,13 +6,15 @@ It is read only, sees nothing else, and is cancelled after some seconds.
 import asyncio
 import csv
 import io
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
 
 from litestar import Response, get
 from litestar.params import QueryParameter
 
 from onhook.cdr.csv_injection import escape_formula
 from onhook.console.pages.page import render_page
+from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.report import Chart, Series
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
@@ -56,6 +58,18 @@ EXAMPLES = (
 Sql = Annotated[str, QueryParameter(description="One SELECT", max_length=SQL_CHARACTERS_MAX)]
 
 
+class SqlView(View, frozen=True, kw_only=True):
+    """Values of the page: a query, its result, and examples."""
+
+    template: ClassVar = "sql.html"
+    sql: str
+    result: SqlResult | None
+    chart: Chart | None
+    error: str
+    examples: Sequence[tuple[str, str]]
+    seconds_max: int
+
+
 @get("/sql", include_in_schema=False)
 async def sql_page(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, sql: Sql = ""
@@ -70,13 +84,14 @@ async def sql_page(
         request,
         app_state,
         reader_zone,
-        "sql.html",
-        sql=sql,
-        result=result,
-        chart=None if result is None else build_chart(result),
-        error=error_text,
-        examples=EXAMPLES,
-        seconds_max=round(QUERY_SECONDS_MAX),
+        SqlView(
+            sql=sql,
+            result=result,
+            chart=None if result is None else build_chart(result),
+            error=error_text,
+            examples=EXAMPLES,
+            seconds_max=round(QUERY_SECONDS_MAX),
+        ),
     )
 
 

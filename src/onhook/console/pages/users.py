@@ -1,14 +1,21 @@
 """`/users` and `/audit`: users, tokens, sessions, and the audit log, for administrators only."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
 
+from onhook.appdb.audit import AuditEntry
 from onhook.appdb.scopes import parse_scope
+from onhook.appdb.tokens import Token
+from onhook.appdb.users import User
 from onhook.console.auth.access import FOR_ADMINISTRATORS
+from onhook.console.auth.sessions import BrowserSession
 from onhook.console.pages.page import FORM_BODY, render_page
+from onhook.console.pages.rendering import View
 from onhook.console.parameters import SEQ_MAX, ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import OnhookError
@@ -35,6 +42,31 @@ class NameForm(msgspec.Struct, frozen=True):
     """Content of a form with a name only."""
 
     name: str = ""
+
+
+class UsersView(View, frozen=True, kw_only=True):
+    """Values of the page: users, tokens and sessions; a new invitation or token is shown once."""
+
+    template: ClassVar = "users.html"
+    users: Sequence[User]
+    tokens: Sequence[Token]
+    sessions: Sequence[tuple[BrowserSession, str, datetime, datetime]]
+    pbx_names: Mapping[str, str]
+    form: AccessForm = AccessForm()
+    error: str = ""
+    message: str = ""
+    invited_name: str = ""
+    invitation: str = ""
+    token_name: str = ""
+    token: str = ""
+
+
+class AuditView(View, frozen=True, kw_only=True):
+    """Values of the page: the audit log, the latest first."""
+
+    template: ClassVar = "audit.html"
+    entries: Sequence[AuditEntry]
+    next_before: int | None
 
 
 @get("/users", opt=FOR_ADMINISTRATORS, include_in_schema=False)
@@ -133,7 +165,7 @@ async def audit_page(
     """Return the page of the audit log, the latest first."""
     entries = app_state.appdb.audit.latest(AUDIT_ENTRIES_MAX, before)
     next_before = entries[-1].audit_id if len(entries) == AUDIT_ENTRIES_MAX else None
-    return render_page(request, app_state, reader_zone, "audit.html", entries=entries, next_before=next_before)
+    return render_page(request, app_state, reader_zone, AuditView(entries=entries, next_before=next_before))
 
 
 ROUTES = (*(users_page, add_user, renew_invitation, remove_user, add_token, remove_token, end_session, audit_page),)
@@ -143,7 +175,7 @@ def _invitation_url(request: AnyRequest, invitation: str) -> str:
     return f"{request.base_url}invitation?invitation={invitation}"
 
 
-def _render_users(request: AnyRequest, app_state: AppState, zone: ReaderZone, **extra_values: object) -> Response[str]:
+def _render_users(request: AnyRequest, app_state: AppState, zone: ReaderZone, **extra_values: Any) -> Response[str]:
     pbx_names = {pbx.sn: pbx.name for pbx in app_state.appdb.pbxs()}
     sessions = [
         (
@@ -154,18 +186,17 @@ def _render_users(request: AnyRequest, app_state: AppState, zone: ReaderZone, **
         )
         for session in app_state.sessions.all(app_state.clock.microseconds())
     ]
-    defaults = dict.fromkeys(("error", "message", "invited_name", "invitation", "token_name", "token"), "")
-    values = {**defaults, "form": AccessForm(), **extra_values}
     return render_page(
         request,
         app_state,
         zone,
-        "users.html",
-        users=app_state.appdb.users.all(),
-        tokens=app_state.appdb.tokens(),
-        sessions=sessions,
-        pbx_names=pbx_names,
-        **values,
+        UsersView(
+            users=app_state.appdb.users.all(),
+            tokens=app_state.appdb.tokens(),
+            sessions=sessions,
+            pbx_names=pbx_names,
+            **extra_values,
+        ),
     )
 
 

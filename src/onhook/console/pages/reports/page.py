@@ -4,18 +4,20 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Response, get
 from litestar.params import QueryParameter
 
+from onhook.appdb.pbxs import Pbx
 from onhook.cdr.call_filter import CALL_FILTER_NAMES
 from onhook.cdr.csv_injection import escape_formula
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter
 from onhook.console.auth.access import SCOPED
 from onhook.console.pages.page import render_page
+from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.kinds import KINDS, ReportKind
 from onhook.console.pages.reports.period import Period, choose_step, common_periods, get_period, previous_period
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery, query_parts
@@ -76,6 +78,28 @@ class CallReport(msgspec.Struct, frozen=True, kw_only=True):
     next: None = None
 
 
+class ReportsView(View, frozen=True, kw_only=True):
+    """Values of the page: a report, its period compared with the previous one, and links to the others."""
+
+    template: ClassVar = "reports.html"
+    report_name: str
+    kind: ReportKind
+    groups: Sequence[tuple[str, Sequence[tuple[str, ReportKind]]]]
+    report: Report
+    rows_shown: Sequence[Sequence[Cell]]
+    first_row: int
+    rows_max: int
+    heat_max: int
+    comparison: PeriodComparison
+    query: ReportQuery
+    texts: Mapping[str, str]
+    by: str
+    steps: Sequence[str]
+    periods: Mapping[str, tuple[str, str]]
+    period: Period
+    pbxs: Sequence[Pbx]
+
+
 @get("/reports", opt=SCOPED, include_in_schema=False)
 async def reports_page(  # noqa: PLR0917 - the parameters of the URL
     request: AnyRequest,
@@ -94,28 +118,29 @@ async def reports_page(  # noqa: PLR0917 - the parameters of the URL
         request,
         app_state,
         reader_zone,
-        "reports.html",
-        report_name=report_name,
-        kind=kind,
-        groups=_group_kinds(),
-        report=report,
-        rows_shown=report.rows[row : row + ROWS_MAX],
-        first_row=row,
-        rows_max=ROWS_MAX,
-        heat_max=_heat_max(report),
-        comparison=await _compare_periods(query, period),
-        query=query,
-        texts=_filter_texts(request),
-        by=by,
-        steps=STEPS,
-        periods=common_periods(reader_zone, app_state.clock.now()),
-        period=period,
-        # A user who may not see a PBX's calls may not see its name.
-        pbxs=[
-            pbx
-            for pbx in app_state.appdb.pbxs()
-            if query.search_filter.scope is None or query.search_filter.scope.allows_pbx(pbx.sn)
-        ],
+        ReportsView(
+            report_name=report_name,
+            kind=kind,
+            groups=_group_kinds(),
+            report=report,
+            rows_shown=report.rows[row : row + ROWS_MAX],
+            first_row=row,
+            rows_max=ROWS_MAX,
+            heat_max=_heat_max(report),
+            comparison=await _compare_periods(query, period),
+            query=query,
+            texts=_filter_texts(request),
+            by=by,
+            steps=STEPS,
+            periods=common_periods(reader_zone, app_state.clock.now()),
+            period=period,
+            # A user who may not see a PBX's calls may not see its name.
+            pbxs=[
+                pbx
+                for pbx in app_state.appdb.pbxs()
+                if query.search_filter.scope is None or query.search_filter.scope.allows_pbx(pbx.sn)
+            ],
+        ),
     )
 
 
