@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -190,17 +191,16 @@ async def test_projector_failed_put_is_retried_without_duplicates(
 
 
 async def test_projector_failure_is_reported_once_at_begin_and_end(
-    harness: ProjectorHarness, monkeypatch: pytest.MonkeyPatch
+    harness: ProjectorHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("onhook.projector.RETRY_SECONDS", 0)
-    errors: list[str] = []
+    caplog.set_level(logging.INFO, "projector")
     failing_store: Any = FailingStore(harness.store, ["before"] * 3)
     projector = Projector(
         ledger=harness.ledger,
         store=failing_store,
         dialects=DIALECTS,
         get_facts=lambda sn: PbxFacts(),
-        on_error=lambda error: errors.append(str(error)),
     )
     await harness.ledger.append([entry(event(0, "1001"))])
     position: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -208,7 +208,10 @@ async def test_projector_failure_is_reported_once_at_begin_and_end(
     assert await position == 1
     run_task.cancel()
     await asyncio.wait([run_task])
-    assert errors == ["the disk is full", "None"]
+    assert [(line.message, getattr(line, "error", "")) for line in caplog.records] == [
+        ("cannot write to the store: events wait in the ledger", "the disk is full"),
+        ("projection resumed", ""),
+    ]
     assert len(await harness.calls()) == 1
 
 

@@ -6,6 +6,7 @@ not delay the following ones.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ from onhook.cdr.record import Call, Record
 from onhook.ledger.contract import Ledger, RawEvent
 from onhook.lib.errors import NotFound, OnhookError, Unavailable
 from onhook.lib.messages import _
+from onhook.lib.transition_log import TransitionLog
 from onhook.pbx.dialect import Dialects
 from onhook.store.contract import CallKey, QuarantineEntry, Store, StoreBatch
 
@@ -60,10 +62,7 @@ class _ParsedRange(msgspec.Struct, frozen=True):
 
 
 class Projector:
-    """The only writer of the store.
-
-    `on_error` is called with the error when the projector stalls, and with None when it continues.
-    """
+    """The only writer of the store. When it stalls and when it continues is logged, each once."""
 
     def __init__(
         self,
@@ -72,7 +71,6 @@ class Projector:
         store: Store,
         dialects: Dialects,
         get_facts: FactsLookup,
-        on_error: Callable[[Unavailable | None], None] = lambda _error: None,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -80,8 +78,11 @@ class Projector:
         self._get_facts = get_facts
         self._lock = asyncio.Lock()
         self._read_ahead: asyncio.Task[_ParsedRange | None] | None = None
-        self._on_error = on_error
-        self._is_failing = False
+        self._stall_log = TransitionLog(
+            logging.getLogger("projector"),
+            begins="cannot write to the store: events wait in the ledger",
+            ends="projection resumed",
+        )
 
     async def run(self, on_position: Callable[[int], None]) -> None:
         """Follow the ledger until cancelled; call `on_position` with each new position.
@@ -102,20 +103,14 @@ class Projector:
         try:
             position = await self.step()
         except Unavailable as error:
-            self._report_error(error)
+            self._stall_log.begin(error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
             return
-        self._report_error(None)
+        self._stall_log.end()
         if position is None:
             await asyncio.sleep(POLL_SECONDS)
         else:
             on_position(position)
-
-    def _report_error(self, error: Unavailable | None) -> None:
-        """Call `on_error` when a failure begins and when it ends, not for each repetition."""
-        if (error is not None) is not self._is_failing:
-            self._is_failing = error is not None
-            self._on_error(error)
 
     async def catch_up(self, on_progress: Callable[[int], None] = lambda position: None) -> int:
         """Project all raw events that the ledger has now; return the store's position."""

@@ -2,23 +2,22 @@
 
 from onhook.appdb.appdb import AppDb
 from onhook.cdr.call_assembly import PbxFacts
+from onhook.lib.change_watcher import ChangeWatcher
 
 
 class AppDbPbxFacts:
     """Facts of each PBX by its serial number; defaults for an unregistered one."""
 
     def __init__(self, appdb: AppDb) -> None:
-        self._appdb = appdb
-        self._version: tuple[int, int] | None = None
-        self._facts: dict[str, PbxFacts] = {}
+        self._facts = ChangeWatcher(appdb.version, lambda: _read_facts(appdb))
 
     def __call__(self, sn: str) -> PbxFacts:
         """Return the current facts of this PBX. Raises `Unavailable` when the database cannot be read."""
-        version = self._appdb.version()
-        if version != self._version:
-            self._facts = {
-                pbx.sn: PbxFacts(name=pbx.name, dialect=pbx.dialect, zone=pbx.zone_info, number_plan=pbx.number_plan)
-                for pbx in self._appdb.pbxs()
-            }
-            self._version = version
-        return self._facts.get(sn) or PbxFacts()
+        return self._facts.current().get(sn) or PbxFacts()
+
+
+def _read_facts(appdb: AppDb) -> dict[str, PbxFacts]:
+    return {
+        pbx.sn: PbxFacts(name=pbx.name, dialect=pbx.dialect, zone=pbx.zone_info, number_plan=pbx.number_plan)
+        for pbx in appdb.pbxs()
+    }

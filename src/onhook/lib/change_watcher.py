@@ -20,6 +20,7 @@ class ChangeWatcher(Generic[Value]):
 
     def poll(self) -> Value | None:
         """Return the value if it may have changed since the last call, else None. Raises what reading raises."""
+        # Before the data: a change in between is then read again, never missed.
         version = self._version()
         if version == self._seen:
             return None

@@ -23,7 +23,6 @@ from onhook.delivery.worker import DeliveryDeps
 from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
-from onhook.lib.errors import OnhookError
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
 from onhook.ops.retention import Retention
@@ -190,7 +189,6 @@ def _create_projector(resources: HubResources) -> Projector:
         store=resources.store,
         dialects=dialects(),
         get_facts=AppDbPbxFacts(resources.appdb),
-        on_error=_log_projector_error,
     )
 
 
@@ -199,14 +197,6 @@ def _create_pbx_api(resources: HubResources) -> PbxApiManager:
     calls = StoreCallSource(resources.store, resources.position_notifier, appdb, config)
     webhooks = DestinationWebhookStore(appdb, webhook_opener(config), resources.clock)
     return PbxApiManager(config, appdb, calls, resources.clock, webhooks)
-
-
-def _log_projector_error(error: OnhookError | None) -> None:
-    log = logging.getLogger("projector")
-    if error is None:
-        log.info("projection resumed")
-    else:
-        log.error("cannot write to the store: raw events wait in the ledger", extra={"error": str(error)})
 
 
 def _log_delivery_error(name: str, error: Exception | None) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.config import Address, Config
+from onhook.lib.change_watcher import ChangeWatcher
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.pbx_api.applications import AppRegistry
@@ -41,6 +42,7 @@ class PbxApiManager:
         self._config = config
         self._webhooks = webhooks
         self._appdb = appdb
+        self._is_wanted = ChangeWatcher(appdb.version, lambda: bool(appdb.apps.all()))
         self._calls = calls
         self._clock = clock
         self._log = logging.getLogger("pbx_api")
@@ -57,7 +59,7 @@ class PbxApiManager:
 
     async def reconcile(self) -> None:
         """Open or close it to match the apps. Raises `OnhookError`."""
-        is_wanted = bool(self._appdb.apps.all())
+        is_wanted = self._is_wanted.current()
         if is_wanted and not self.listen_address.address:
             address, self._tasks = await self._exit_stack.enter_async_context(
                 open_pbx_api(self._config, self._calls, self._appdb.apps, self._clock, webhooks=self._webhooks)
@@ -71,16 +73,14 @@ class PbxApiManager:
 
     async def run(self) -> None:
         """Check after each change of the settings, until cancelled."""
-        version: tuple[int, int] | None = None
         while True:
             delay_seconds = POLL_SECONDS
             try:
-                if version != (version := self._appdb.version()):
-                    await self.reconcile()
+                await self.reconcile()
                 await self._restart_failed()
             except (OnhookError, OSError) as error:
                 self._log_error(error)
-                version, delay_seconds = None, RESTART_SECONDS
+                delay_seconds = RESTART_SECONDS
             await asyncio.sleep(delay_seconds)
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_network
 
 from onhook.appdb.appdb import AppDb
+from onhook.lib.change_watcher import ChangeWatcher
 from onhook.lib.errors import OnhookError
 from onhook.receiver.pbx_registry import RegisteredPbx
 
@@ -23,10 +24,9 @@ class AppDbPbxRegistry:
 
     def __init__(self, appdb: AppDb, *, on_error: Callable[[OnhookError], None]) -> None:
         """Read the database. Raises `Unavailable` when it cannot be read at all."""
-        self._appdb = appdb
         self._on_error = on_error
-        self._version = appdb.version()
-        self._pbx_by_sn = _load_pbxs(appdb)
+        self._watcher = ChangeWatcher(appdb.version, lambda: _load_pbxs(appdb))
+        self._pbx_by_sn = self._watcher.current()
         self._checked_at = time.monotonic()
 
     def find_by_sn(self, sn: str) -> RegisteredPbx | None:
@@ -51,10 +51,7 @@ class AppDbPbxRegistry:
     def _refresh(self, now: float) -> None:
         self._checked_at = now
         try:
-            # Read before the data: a change in between is then read again, never missed.
-            version = self._appdb.version()
-            if version != self._version:
-                self._pbx_by_sn, self._version = _load_pbxs(self._appdb), version
+            self._pbx_by_sn = self._watcher.current()
         except OnhookError as error:
             self._on_error(error)
 
