@@ -27,8 +27,8 @@ else
 	$(IN)/python -m pytest -n 2 -m "not slow and not pbx" $(ARGS)
 endif
 
-test-all: $(DEV) ## all tests: kill -9, full disk, long runs
-	$(IN)/python -m pytest -n 2 -m "not pbx" $(ARGS)
+test-all: $(DEV) ## all tests, with kill -9, full disk, long runs; ARGS="--part sync", ROUNDS=100, SEEDS=200
+	$(IN)/python -m tools.all_tests $(ARGS)
 
 test-pbx: $(DEV) ## tests against a real Asterisk with real telephones; takes root, debootstrap and sipp (Debian)
 	$(IN)/python -m pytest -m pbx tests/pbx/asterisk $(ARGS)

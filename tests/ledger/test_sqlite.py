@@ -17,6 +17,7 @@ from onhook.ledger import sqlite, sqlite_schema
 from onhook.ledger.contract import CounterKey, RawEvent
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import Unavailable, UsageError
+from tests import counts
 from tests.ledger.entries import NOW, SN, entries, entry
 
 
@@ -237,7 +238,7 @@ async def _fill_and_free(mount_point: Path) -> list[int]:
     return acknowledged
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.parametrize("rounds", [3, counts.rounds(50, seconds_each=5)])
 def test_append_killed_process_loses_no_acknowledged_event(tmp_path: Path, rounds: int) -> None:
     rng = random.Random(rounds)
     path = tmp_path / "ledger.db"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from onhook.ledger.sqlite import SqliteLedger
+from tests import counts
 from tests.receiver.harness import make_raw_event, make_request
 
 SENDERS = 8
@@ -47,7 +48,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
+@pytest.mark.parametrize("rounds", [3, counts.rounds(50, seconds_each=5)])
 def test_receiver_killed_under_load_has_every_acknowledged_event_once(tmp_path: Path, rounds: int) -> None:
     jitter = random.Random(rounds)
     port, is_over = free_port(), threading.Event()

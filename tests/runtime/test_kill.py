@@ -7,6 +7,7 @@ from typing import Self
 
 import pytest
 
+from tests import counts
 from tests.runtime.harness import Server, call_id, call_ids, wait_until, webhook_body
 
 SENDERS = 4
@@ -68,13 +69,7 @@ def survive(server: Server, rounds: int, seed: int) -> None:
     assert all(len(row["legs"]) == 1 for row in rows)
 
 
-def test_server_killed_three_times_has_every_acknowledged_event_once(server: Server) -> None:
-    """Kills of the receiver, the hub, or both."""
-    survive(server, rounds=3, seed=1)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_server_killed_fifty_times_has_every_acknowledged_event_once(server: Server) -> None:
-    """On one data directory."""
-    survive(server, rounds=50, seed=2)
+@pytest.mark.parametrize("rounds", [3, counts.rounds(50, seconds_each=15)])
+def test_server_killed_again_and_again_has_every_acknowledged_event_once(server: Server, rounds: int) -> None:
+    """Kills of the receiver, the hub, or both, on one data directory."""
+    survive(server, rounds=rounds, seed=rounds)

@@ -211,7 +211,7 @@ async def test_simulated_pbx_silent_socket_confirms_heartbeats() -> None:
         async with application.listening(token) as socket:
             await simulate(plan, ManualClock(), observer=made_up.observer)
             # A socket without that fault would have received all sixty by then.
-            assert await made_up.observer.calls.latest_sequence() == 60
+            assert await made_up.observer.latest_sequence() == 60
             await asyncio.sleep(2 * BATCH_SECONDS)
             await socket.send("heartbeat")
             messages = []

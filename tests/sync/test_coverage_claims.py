@@ -13,6 +13,7 @@ from aiohttp import web
 from onhook.lib.errors import OnhookError
 from onhook.pbx.yeastar.rows import RowContext, wrap_row
 from onhook.sync import pbx_session
+from tests import counts
 from tests.pbx.yeastar.lists import NOON, SN, row
 from tests.sync.harness import SyncHarness, open_sync_harness
 from tests.sync.pbx_responder import PbxResponder, json_response, open_pbx_responder
@@ -75,7 +76,7 @@ def to_datetime(seconds: float) -> datetime:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", counts.seeds(8))
 async def test_coverage_no_claim_is_false_at_any_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
