@@ -207,7 +207,9 @@ async def test_destination_reader_cannot_change_it(harness: ConsoleHarness) -> N
 async def test_destination_pages_add_test_pause_replay_retry_and_remove(
     harness: ConsoleHarness, browser: aiohttp.ClientSession, application: WebhookReceiver
 ) -> None:
-    """Hostile texts stay texts."""
+    """Hostile texts stay texts. The form proposes the defaults of the API."""
+    async with browser.get("/destinations") as answer:
+        assert "<option selected>p-2026</option>" in await answer.text()
     form = {"name": "CRM <b>", "url": application.url, "allow_private": "true", "status": "busy"}
     async with browser.post("/destinations", data=form) as answer:
         page = await answer.text()

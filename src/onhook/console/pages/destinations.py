@@ -14,7 +14,7 @@ from litestar.response import Redirect
 
 from onhook.appdb.deliveries import DELIVERED_ROWS_MAX
 from onhook.appdb.delivery_rows import Delivery
-from onhook.appdb.destination_spec import PayloadFormat
+from onhook.appdb.destination_spec import DestinationSettings, PayloadFormat
 from onhook.appdb.destinations import Destination
 from onhook.appdb.pbxs import Secret
 from onhook.console.pages.formatting import url
@@ -50,11 +50,12 @@ FORM_FILTERS = ("since", "number", "status")
 """Filters of the form; the command line has all."""
 
 FORM_CHOICES: Mapping[str, Sequence[str]] = MappingProxyType(
-    {"notifies_of": ("records", "calls"), "payload_format": tuple(reversed(get_args(PayloadFormat)))}
+    {"notifies_of": ("records", "calls"), "payload_format": get_args(PayloadFormat)}
 )
 
-FORM_EMPTY: Mapping[str, str] = MappingProxyType(
-    dict.fromkeys(("name", "url", *FORM_FILTERS, *FORM_CHOICES, "allow_private"), "")
+FORM_DEFAULTS: Mapping[str, str] = MappingProxyType(
+    dict.fromkeys(("name", "url", *FORM_FILTERS, "allow_private"), "")
+    | {field.name: field.default for field in msgspec.structs.fields(DestinationSettings) if field.name in FORM_CHOICES}
 )
 
 
@@ -234,7 +235,7 @@ def _apply_action(app_state: AppState, destination: Destination, action: Destina
 
 async def _render_destinations(
     request: AnyRequest, app_state: AppState, reader_zone: ReaderZone, *, message: str = "", error: str = "",
-    secret: str = "", form: Mapping[str, str] = FORM_EMPTY, added_destination: Destination | None = None,
+    secret: str = "", form: Mapping[str, str] = FORM_DEFAULTS, added_destination: Destination | None = None,
 ) -> Response[str]:  # fmt: skip
     return render_page(
         request,
@@ -247,7 +248,7 @@ async def _render_destinations(
             message=message,
             error=error,
             secret=secret,
-            form={**FORM_EMPTY, **form},
+            form={**FORM_DEFAULTS, **form},
             choices=FORM_CHOICES,
             added_destination=added_destination,
         ),
