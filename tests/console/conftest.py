@@ -54,7 +54,7 @@ class ConsoleHarness:
         self._keys = count(1)
 
     async def ingest_details(self, details: Iterable[CallDetails], sn: str = SN) -> None:
-        """Store events of a PBX; they are in the store and announced when this returns."""
+        """Store events of a PBX; when this returns, they are in the store and announced."""
         dialect = dialects()["yeastar"]
         await self.ingest_bodies([dialect.format(item, sn, "p-2026") for item in details], sn)
 
@@ -151,7 +151,7 @@ async def client(harness: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def module_harness(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ConsoleHarness]:
-    """Yield one running console for the tests of a module that leave nothing behind; they are marked `module_loop`."""
+    """Yield one running console for the tests of a module that leave no data behind; they are marked `module_loop`."""
     async with open_console_harness(tmp_path_factory.mktemp("data")) as opened_harness:
         yield opened_harness
 

@@ -38,7 +38,7 @@ SERIOUS = {"serious", "critical"}
 
 
 async def add_sample_data(harness: ConsoleHarness) -> None:
-    """Add calls of today, one with notes; an event that could not be parsed."""
+    """Add calls of today, one of them with notes, and an event that cannot be parsed."""
     moments = some_calls()
     await harness.ingest_details(
         [
@@ -57,7 +57,7 @@ async def add_sample_data(harness: ConsoleHarness) -> None:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_pages_have_no_serious_axe_violation(harness: ConsoleHarness, chromium_path: str, scheme: str) -> None:
-    """Every page with data, with its scripts run; a screenshot of each is kept."""
+    """Check every page with data and scripts; save a screenshot of each."""
     await add_sample_data(harness)
     script = await asyncio.to_thread(AXE.read_text)
     results: dict[str, Any] = {}
@@ -70,7 +70,7 @@ async def test_pages_have_no_serious_axe_violation(harness: ConsoleHarness, chro
             assert answer is not None
             assert answer.status == 200, path
             await page.screenshot(path=OUTPUT / f"{name}-{scheme}-whole.png", full_page=True)
-            # Through the debugger: the pages' own policy blocks foreign scripts.
+            # Through the debugger: the policy of the pages blocks foreign scripts.
             await page.evaluate(script)
             result = json.loads(await page.evaluate("axe.run().then((result) => JSON.stringify(result.violations))"))
             serious = [violation for violation in result if violation["impact"] in SERIOUS]

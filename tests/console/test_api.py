@@ -20,8 +20,8 @@ DERIVED = {
 }  # fmt: skip
 
 
-async def test_api_record_has_all_its_fields(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The 18 fields under their own names, the derived ones, and null for a missing number."""
+async def test_api_record_has_all_fields(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """A record has the 18 fields under their own names and the derived ones; a missing number is null."""
     await harness.ingest_details([details(call_duration=None, talk_duration=None)])
     answer = await client.get("/api/v1/records")
     (record,) = (await answer.json())["data"]
@@ -33,8 +33,7 @@ async def test_api_record_has_all_its_fields(harness: ConsoleHarness, client: ai
     assert msgspec.convert(record, Record).sn == SN
 
 
-async def test_api_call_has_its_legs_in_order(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Legs of one call are one call, found by its id."""
+async def test_api_call_has_legs_in_order(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     legs = [details(call_id="1777287876.1", call_to=party) for party in (QUEUE, IVR, BOB)]
     await harness.ingest_details(legs)
     (call,) = (await (await client.get("/api/v1/calls")).json())["data"]
@@ -43,10 +42,8 @@ async def test_api_call_has_its_legs_in_order(harness: ConsoleHarness, client: a
     assert await (await client.get(f"/api/v1/calls/{SN}/1777287876.1")).json() == call
 
 
-async def test_api_cursors_lead_through_all_records_once(
-    harness: ConsoleHarness, client: aiohttp.ClientSession
-) -> None:
-    """Also while calls arrive; the last page has null."""
+async def test_api_cursors_list_each_record_once(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Calls that arrive meanwhile do not shift the pages; `next` of the last page is null."""
     await harness.ingest_details([details() for _ in range(7)])
     seen: list[str] = []
     cursor: str | None = ""
@@ -80,7 +77,7 @@ async def test_api_cursors_lead_through_all_records_once(
 async def test_api_filters_select_records(
     module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, query: str, expected: int
 ) -> None:
-    """Times in the requested zone; an empty filter is not set."""
+    """Times are parsed in the requested zone; an empty filter is ignored."""
     unanswered: dict[str, Any] = {"status": "NO ANSWER", "talk_duration": 0}
     await module_harness.ingest_details(
         [
@@ -95,7 +92,7 @@ async def test_api_filters_select_records(
 
 
 async def test_api_summary_counts_each_call_once(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """By day in the reader's zone."""
+    """Calls are grouped by the day of the reader's zone."""
     await harness.ingest_details([details(), details(status="BUSY", call_duration=0, talk_duration=0)])
     answer = await client.get("/api/v1/summary?by=day&zone=Asia/Kathmandu")
     (row,) = (await answer.json())["data"]
@@ -104,8 +101,8 @@ async def test_api_summary_counts_each_call_once(harness: ConsoleHarness, client
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "xlsx"])
-async def test_api_exports_are_files(harness: ConsoleHarness, client: aiohttp.ClientSession, form: str) -> None:
-    """Each format is complete, has a file name, and begins as such a file does."""
+async def test_api_export_is_a_complete_file(harness: ConsoleHarness, client: aiohttp.ClientSession, form: str) -> None:
+    """Each format has a file name, begins as such a file does, and is complete."""
     await harness.ingest_details([details(call_from="=1+1<1001>")])
     answer = await client.get(f"/api/v1/export.{form}?zone=Europe/Berlin")
     body = await answer.read()
@@ -120,8 +117,8 @@ async def test_api_exports_are_files(harness: ConsoleHarness, client: aiohttp.Cl
         assert body.startswith({"parquet": b"PAR1", "xlsx": b"PK"}[form])
 
 
-async def test_api_event_is_shown_unchanged(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A record's `seq` leads to its bytes, also where they are not text."""
+async def test_api_event_has_unchanged_bytes(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The `seq` of a record leads to the bytes of its event, also where they are not text."""
     await harness.ingest_details([details()])
     (record,) = (await (await client.get("/api/v1/records")).json())["data"]
     report = await (await client.get(f"/api/v1/events/{record['seq']}")).json()
@@ -134,10 +131,9 @@ async def test_api_event_is_shown_unchanged(harness: ConsoleHarness, client: aio
     assert report["body_base64"]
 
 
-async def test_api_quarantine_is_listed_shown_and_retried(
+async def test_api_quarantine_is_listed_read_and_retried(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """With the reason and the bytes."""
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s","msg":"{}"}' % SN.encode(), b'{"type":30012}'])
     page = await (await client.get("/api/v1/quarantine?limit=1")).json()
     assert (len(page["data"]), page["next"]) == (1, str(page["data"][0]["seq"]))
@@ -152,8 +148,8 @@ async def test_api_quarantine_is_listed_shown_and_retried(
     assert (await client.post("/api/v1/quarantine/99/retry")).status == 404
 
 
-async def test_api_pbx_secret_is_shown_once(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A generated secret or a given one."""
+async def test_api_pbx_secret_is_returned_once(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """This applies to generated and to given secrets."""
     new = {"name": "branch", "sn": "3631B2124XXX", "zone": "Asia/Dubai", "number_plan": {"queue": "7000-7099"}}
     answer = await client.post("/api/v1/pbxs", json=new)
     assert answer.status == 201

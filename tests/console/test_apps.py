@@ -7,8 +7,8 @@ from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import PBX, SN
 
 
-async def test_apps_are_added_and_removed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The secret is shown once; PBXs may be named by name; an app is found by name or client id."""
+async def test_app_is_added_and_removed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The secret is returned once. PBXs can be given by name; an app is found by its name or client id."""
     given = {"name": "crm", "pbxs": [PBX], "networks": ["192.0.2.1"], "behaviour": {"time_format": "12"}}
     async with client.post("/api/v1/apps", json=given) as answer:
         assert answer.status == 201
@@ -42,10 +42,10 @@ async def test_apps_are_added_and_removed(harness: ConsoleHarness, client: aioht
         ({"name": "crm", "colour": "red"}, 400),
     ],
 )
-async def test_apps_invalid_one_is_rejected(
+async def test_app_invalid_is_rejected(
     module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, given: dict[str, object], status: int
 ) -> None:
-    """With a problem document, and nothing is stored."""
+    """The response is a problem document, and nothing is stored."""
     async with module_client.post("/api/v1/apps", json=given) as answer:
         assert answer.status == status
         assert answer.content_type == "application/problem+json"
@@ -74,8 +74,7 @@ async def test_blocked_addresses_are_listed_and_unblocked(
         ("DELETE", "/api/v1/blocked-addresses"),
     ],
 )
-async def test_apps_reader_is_rejected(harness: ConsoleHarness, method: str, path: str) -> None:
-    """403."""
+async def test_app_routes_reject_readers(harness: ConsoleHarness, method: str, path: str) -> None:
     token = harness.appdb.add_token("wallboard", "reader", now_us=harness.clock.microseconds())
     async with harness.client(token) as reader, reader.request(method, path) as answer:
         assert answer.status == 403

@@ -1,4 +1,4 @@
-"""The page of a call: its events, earlier versions, and notes."""
+"""The page of a call: its events, their earlier versions, and notes."""
 
 import aiohttp
 import msgspec
@@ -12,10 +12,8 @@ from tests.factories import SN, details
 OURS = {"Sec-Fetch-Site": "same-origin"}
 
 
-async def test_call_page_shows_the_verification_of_signatures(
-    harness: ConsoleHarness, client: aiohttp.ClientSession
-) -> None:
-    """By the current secrets: valid, invalid, missing."""
+async def test_call_page_shows_state_of_signatures(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Signatures are verified with the current secrets: valid, invalid or missing."""
     dialect = dialects()["yeastar"]
     for n, signature_state in enumerate(("valid", "invalid", "missing")):
         body = dialect.format(details(call_id=f"1777287876.{n}"), SN, "p-2026")
@@ -35,7 +33,7 @@ async def test_call_page_shows_the_verification_of_signatures(
 async def test_call_page_shows_earlier_versions_on_request(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """An event that a later one corrected does not count."""
+    """An event that was corrected by a later one is not part of the call."""
     first = details(call_id="1777287876.5", status="BUSY", talk_duration=0)
     await harness.ingest_details([first])
     await harness.ingest_details([msgspec.structs.replace(first, status="ANSWERED", talk_duration=14)])
@@ -46,8 +44,8 @@ async def test_call_page_shows_earlier_versions_on_request(
     assert "Report 2 " not in text[text.index('id="earlier"') :]
 
 
-async def test_call_page_notes_have_a_history(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """An administrator writes, everyone who sees the call reads; earlier versions stay; all texts are escaped."""
+async def test_call_page_note_has_history(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Administrators write notes, all users who see the call read them; earlier versions stay; texts are escaped."""
     await harness.ingest_details([details(call_id="1777287876.6")])
     for text in ("first <b>note</b>", "second"):
         data = {"sn": SN, "call_id": "1777287876.6", "text": text, "tags": "sales, <i>vip</i>"}
@@ -65,8 +63,7 @@ async def test_call_page_notes_have_a_history(harness: ConsoleHarness, client: a
     assert (await client.post("/call/note", data=missing)).status == 404
 
 
-async def test_saved_search_is_on_the_page_of_calls(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """For all users, with its address."""
+async def test_saved_search_is_linked_on_calls_page(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     await harness.ingest_details([details(status="BUSY", talk_duration=0)])
     path = "/calls?status=BUSY&zone=UTC"
     answer = await client.post("/saved-searches", data={"name": "busy ones", "path": path}, allow_redirects=False)

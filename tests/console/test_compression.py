@@ -14,8 +14,8 @@ FIRST_BYTES_MAX, AFTER_BYTES_MAX = 700_000, 60_000
 GZIP = {"Accept-Encoding": "gzip"}
 
 
-async def test_compression_pages_are_small_at_first_and_later(harness: ConsoleHarness) -> None:
-    """A page of calls and a report with all their files; static files are not requested again."""
+async def test_compression_page_size_is_bounded(harness: ConsoleHarness) -> None:
+    """Measure a page of calls and a report with all their files; static files are not requested again."""
     await harness.ingest_details(details(STARTED_AT + timedelta(minutes=number)) for number in range(60))
     async with harness.client(auto_decompress=False) as client:
         for path in ("/calls", "/reports?since=2026-04-01&until=2026-05-01&by=hour"):
@@ -47,8 +47,8 @@ async def test_static_file_of_another_version_is_not_served(harness: ConsoleHarn
         assert (await client.get("/static/style.css", headers={"If-None-Match": etag})).status == 304
 
 
-async def test_compression_live_and_posted_responses_are_not_compressed(harness: ConsoleHarness) -> None:
-    """Events are not held back; and the length of a response reveals nothing about a secret."""
+async def test_compression_skips_live_feed_and_posts(harness: ConsoleHarness) -> None:
+    """Events are not delayed, and the length of a response reveals nothing about a secret."""
     async with harness.client() as client:
         async with client.get("/api/v1/live", headers=GZIP) as answer:
             assert "Content-Encoding" not in answer.headers

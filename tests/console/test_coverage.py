@@ -1,4 +1,4 @@
-"""Coverage, alarms and back-fills: in the API, on the page, and for Prometheus."""
+"""Coverage, alarms and back-fills: in the API, on the pages, and in the metrics."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ from tests.factories import PBX, SN
 
 @pytest.fixture
 def known(harness: ConsoleHarness) -> ConsoleHarness:
-    """A PBX that was compared until an hour ago, with a wrong clock."""
+    """Return the harness with a PBX that was compared until an hour ago and has a wrong clock."""
     now = datetime.now(UTC).replace(microsecond=0)
     day = timedelta(days=1)
     stretch = Interval(now - 9 * day, now - day, "complete", "compared with the PBX")
@@ -23,8 +23,7 @@ def known(harness: ConsoleHarness) -> ConsoleHarness:
     return harness
 
 
-async def test_coverage_lists_complete_and_missing_time(known: ConsoleHarness) -> None:
-    """Of the requested time."""
+async def test_coverage_lists_complete_and_missing_times(known: ConsoleHarness) -> None:
     async with known.client() as client:
         answer = await (await client.get("/api/v1/coverage?since=3d")).json()
         (pbx_coverage,) = answer["data"]
@@ -40,7 +39,7 @@ async def test_coverage_lists_complete_and_missing_time(known: ConsoleHarness) -
 
 
 async def test_alarms_are_in_the_api_on_the_page_and_in_the_metrics(known: ConsoleHarness) -> None:
-    """Escaped on the page."""
+    """Texts are escaped on the page."""
     async with known.client() as client:
         (alarm,) = (await (await client.get("/api/v1/alarms")).json())["data"]
         assert (alarm["pbx"], alarm["kind"], alarm["ended_at"]) == (PBX, "clock", None)
@@ -53,8 +52,8 @@ async def test_alarms_are_in_the_api_on_the_page_and_in_the_metrics(known: Conso
         assert "onhook_pbx_complete_until_seconds{" in metrics
 
 
-async def test_backfill_is_requested(known: ConsoleHarness) -> None:
-    """Of a PBX with a source; its progress is listed."""
+async def test_backfill_request_is_stored(known: ConsoleHarness) -> None:
+    """Only a PBX with a source accepts a request; the API returns its progress."""
     async with known.client() as client:
         path = f"/api/v1/pbxs/{PBX}/backfill"
         assert (await client.post(path, json={"since": "2d"})).status == 404
@@ -67,8 +66,8 @@ async def test_backfill_is_requested(known: ConsoleHarness) -> None:
         assert (await client.post(path, json={"since": "2026-04-03", "until": "2026-04-02"})).status == 400
 
 
-async def test_pbx_with_api_or_source_match_is_added(harness: ConsoleHarness) -> None:
-    """By one request; its secrets are never returned."""
+async def test_pbx_with_credentials_or_addresses_is_added(harness: ConsoleHarness) -> None:
+    """One request is enough; no response contains the secrets."""
     api = {"url": "https://192.0.2.7:8088", "client_id": "us", "client_secret": "our-client-secret"}
     async with harness.client() as client:
         answer = await client.post("/api/v1/pbxs", json={"name": "Branch", "sn": "S-BRANCH", "credentials": api})

@@ -1,4 +1,4 @@
-"""Coverage calendar: the state of each hour, also on days of 23 and 25 hours."""
+"""Coverage calendar: the state of each hour, on days of 23, 24 and 25 hours."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -14,8 +14,8 @@ from tests.factories import SN
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-def test_coverage_calendar_each_hour_has_its_state() -> None:
-    """Complete, connected, a gap, partly, and unknown; the day of 25 hours has 25."""
+def test_coverage_calendar_hours_have_states() -> None:
+    """The states are complete, connected, gap, partly and unknown; a day of 25 hours has 25."""
     now = datetime(2026, 10, 25, 12, 30, tzinfo=UTC)
     begin = calendar_start(BERLIN, now)
     noon = datetime(2026, 10, 25, 8, 30, tzinfo=UTC)
@@ -49,7 +49,7 @@ async def test_coverage_calendar_page_shows_gaps(harness: ConsoleHarness, client
 
 
 async def test_alarms_page_lists_alarms(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Open ones are on the dashboard too; ended ones stay on the page of alarms."""
+    """Open alarms are on the dashboard too; ended ones are on the page of alarms only."""
     now_us = harness.clock.microseconds()
     harness.appdb.alarms.raise_alarm(SN, "silence", "<b>nothing came</b> for an hour", hint="look at it", now_us=now_us)
     for path in ("/", "/alarms", "/issues"):

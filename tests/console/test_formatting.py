@@ -1,4 +1,4 @@
-"""Formatting of values: unknown ones are a dash, and links lead where they say."""
+"""Formatting of values: unknown values are dashes, and links lead to their targets."""
 
 import doctest
 from datetime import UTC, datetime, timedelta
@@ -26,8 +26,8 @@ def test_formatting_doctests_hold() -> None:
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
-def test_call_link_leads_to_the_call(sn: str, call_id: str) -> None:
-    """Whatever characters the ids have."""
+def test_call_url_leads_to_call(sn: str, call_id: str) -> None:
+    """The ids may contain any characters."""
     parts = urlsplit(formatting.call_url(sn, call_id))
     if parts.path == "/call":
         query = parse_qs(parts.query, encoding="utf-8", errors="strict", keep_blank_values=True)
@@ -45,8 +45,8 @@ def test_call_link_leads_to_the_call(sn: str, call_id: str) -> None:
         (datetime(2026, 10, 23, 21, 59, tzinfo=UTC), "Fri 23 Oct 2026"),
     ],
 )
-def test_day_bounds_are_those_of_the_zone(moment: datetime, day: str) -> None:
-    """Also on the day of 25 hours."""
+def test_day_is_that_of_the_zone(moment: datetime, day: str) -> None:
+    """A day of 25 hours is one day."""
     assert formatting.day(moment, BERLIN, now=datetime(2026, 10, 25, 22, 30, tzinfo=UTC)) == day
 
 
@@ -54,14 +54,14 @@ def test_day_bounds_are_those_of_the_zone(moment: datetime, day: str) -> None:
     ("status", "text", "tone"),
     [("ANSWERD", "Answered", "good"), ("no_answer", "No answer", "bad"), ("TELEPORTED", "TELEPORTED", "plain")],
 )
-def test_status_is_shown_in_one_spelling(status: str, text: str, tone: str) -> None:
-    """Unknown ones as they are."""
+def test_outcome_has_one_spelling(status: str, text: str, tone: str) -> None:
+    """Unknown statuses are unchanged."""
     assert (formatting.outcome(status), formatting.tone(status)) == (text, tone)
     assert formatting.outcome("") == formatting.UNKNOWN
 
 
-def test_call_chart_bars_begin_and_end_with_their_legs() -> None:
-    """Talk of a person differs from that of a machine."""
+def test_call_chart_bars_match_legs() -> None:
+    """Talk with a person differs from talk with a machine."""
     answered: dict[str, Any] = {"call_id": "1777287876.5", "call_duration": 40, "talk_duration": 30}
     legs = (
         record(call_to=IVR, **(answered | {"call_duration": 10, "talk_duration": 10})),
@@ -81,15 +81,15 @@ def test_call_chart_bars_begin_and_end_with_their_legs() -> None:
     assert axis.ticks[-1].x == "100.000%"
 
 
-def test_call_chart_unknown_duration_is_a_point() -> None:
-    """And nothing is divided by zero."""
+def test_call_chart_unknown_duration_is_point() -> None:
+    """Nothing is divided by zero."""
     axis = draw_call_chart(call(record(call_duration=None, talk_duration=None)), NumberPlan())
     assert not axis.bars[0].has_duration
     assert axis.bars[0].ring_x == "0.000%"
 
 
 def test_totals_unknown_differs_from_zero() -> None:
-    """Sums of unknown values are unknown; calls missed for another reason are the rest."""
+    """A sum with an unknown value is unknown; `other` counts calls missed for another reason."""
     row: dict[str, Any] = dict.fromkeys(("voicemail", "busy", "no_answer", "abandoned", "failed"), 1)
     row |= {"calls": 9, "answered": 3, "missed": 6, "talk_duration": None, "wait_duration": 4}
     totals = add_up([row, row | {"wait_duration": None}])

@@ -10,7 +10,6 @@ from tests.factories import details
 
 
 async def test_readiness_up_to_date_is_200(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """With calls and without."""
     assert await (await client.get("/readyz")).json() == {"lag": 0}
     await harness.ingest_details([details()])
     assert await (await client.get("/readyz")).json() == {"lag": 0}
@@ -19,7 +18,7 @@ async def test_readiness_up_to_date_is_200(harness: ConsoleHarness, client: aioh
 async def test_readiness_far_behind_is_503(
     harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the same number as the 200 response."""
+    """The number is that of the 200 response."""
     monkeypatch.setattr(health, "LAG_MAX", 1)
     await harness.append_to_ledger([b"1", b"2"])
     answer = await client.get("/readyz")
@@ -31,7 +30,7 @@ async def test_readiness_far_behind_is_503(
 async def test_readiness_store_ahead_of_the_ledger_is_503(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """It belongs to another ledger: the response says what to do."""
+    """The store belongs to another ledger: the response says what to do."""
     await harness.store.put(StoreBatch(calls=[], quarantined=[], reparsed_seqs=[], position=7))
     answer = await client.get("/readyz")
     assert (answer.status, answer.content_type) == (503, "application/problem+json")
@@ -45,7 +44,7 @@ async def test_readiness_store_ahead_of_the_ledger_is_503(
 @module_loop
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/issues", "/schema", "/schema/openapi.json"])
 async def test_head_has_the_headers_of_get(module_client: aiohttp.ClientSession, path: str) -> None:
-    """For monitors that use HEAD."""
+    """Some monitors use HEAD."""
     whole, head = await module_client.get(path), await module_client.head(path)
     assert (head.status, head.content_type) == (200, whole.content_type)
     assert await head.read() == b""
@@ -53,7 +52,7 @@ async def test_head_has_the_headers_of_get(module_client: aiohttp.ClientSession,
 
 
 async def test_head_needs_a_token_like_get(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The API, where responses may be endless, allows GET only."""
+    """Responses of the API may be endless, so it allows GET only."""
     async with harness.client("") as anonymous:
         assert (await anonymous.head("/")).status == 401
     assert (await client.head("/api/v1/live")).status == 405

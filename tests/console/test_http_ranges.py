@@ -1,4 +1,4 @@
-"""The header `Range`, as players and others send it."""
+"""The header `Range`."""
 
 import pytest
 
@@ -23,12 +23,12 @@ from onhook.console.http_ranges import ByteRange, RangeNotSatisfiable, parse_byt
         ("bytes=" + "9" * 40 + "-", None),
     ],
 )
-def test_parse_range_one_range_is_read(header: str, meant: tuple[int, int] | None) -> None:
+def test_parse_byte_range_reads_one_range(header: str, meant: tuple[int, int] | None) -> None:
     """Anything else means the whole file (RFC 9110, 14.2)."""
     assert parse_byte_range(header, 1000) == (None if meant is None else ByteRange(*meant))
 
 
 @pytest.mark.parametrize(("header", "size"), [("bytes=1000-", 1000), ("bytes=-0", 1000), ("bytes=0-", 0)])
-def test_parse_range_past_the_end_is_rejected(header: str, size: int) -> None:
+def test_parse_byte_range_past_the_end_is_rejected(header: str, size: int) -> None:
     with pytest.raises(RangeNotSatisfiable):
         parse_byte_range(header, size)

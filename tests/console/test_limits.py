@@ -15,7 +15,7 @@ from tests.factories import ALICE, SN, STARTED_AT, details
 
 OTHER_SN = "3699OTHER"
 HIDDEN = "7777777"
-"""A number that no response to a limited reader may contain."""
+"""A number outside of the scope: no response to a limited reader may contain it."""
 
 SHOWN_ID, HIDDEN_ID, ELSEWHERE_ID = "1777287876.1", "1777287876.2", "1777287876.3"
 
@@ -25,7 +25,7 @@ LIMITED_ROUTES = {
     *("/api/v1/records", "/api/v1/calls", "/api/v1/calls/{sn:str}/{call_id:str}", "/api/v1/summary", "/api/v1/live"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }
-"""All routes that a limited reader may request. A new one needs a test below that nothing leaks by it."""
+"""All routes for limited readers. A new one needs a test below that it leaks nothing."""
 
 
 def handlers() -> Iterator[tuple[str, HTTPRouteHandler]]:
@@ -35,16 +35,16 @@ def handlers() -> Iterator[tuple[str, HTTPRouteHandler]]:
                 yield route.path, handler
 
 
-def test_limits_open_routes_are_those_listed_here() -> None:
-    """All others reject limited readers."""
+def test_limits_open_routes_are_listed() -> None:
+    """All other routes reject limited readers."""
     assert {path for path, handler in handlers() if handler.opt.get("scoped")} == LIMITED_ROUTES
     assert not any(handler.opt.get("scoped") and handler.http_methods != {"GET"} for _, handler in handlers())
 
 
 @pytest.fixture
 async def tokens(harness: ConsoleHarness) -> dict[str, str]:
-    """Return the tokens of readers limited by extension, by PBX, and to a PBX that does not exist; there
-    are three calls.
+    """Return the tokens of readers limited to an extension, to a PBX, and to a PBX that does not exist;
+    add three calls.
     """
     harness.appdb.add_pbx(name="branch", sn=OTHER_SN, secret="s" * 32, now_us=1)
     visible_details = {"call_from": ALICE, "call_to": "1002", "recording": "shown.wav"}
@@ -66,8 +66,7 @@ async def tokens(harness: ConsoleHarness) -> dict[str, str]:
     return {name: harness.appdb.add_token(name, "reader", now_us=now_us, scope=item) for name, item in limits.items()}
 
 
-async def test_limits_other_routes_are_rejected(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
-    """With 403."""
+async def test_limits_other_routes_are_403(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
     async with harness.client(tokens["extension"]) as reader:
         request_count = 0
         for path, handler in handlers():
@@ -83,8 +82,8 @@ async def test_limits_other_routes_are_rejected(harness: ConsoleHarness, tokens:
 
 
 @pytest.mark.parametrize("name", ["extension", "both", "nothing"])
-async def test_limits_nothing_leaks(harness: ConsoleHarness, tokens: dict[str, str], name: str) -> None:
-    """No list, count, report, export or page contains the number, or counts the calls, outside of the scope."""
+async def test_limits_responses_leak_nothing(harness: ConsoleHarness, tokens: dict[str, str], name: str) -> None:
+    """No list, report, export or page contains the number, and no count includes calls outside of the scope."""
     seen = 0 if name == "nothing" else 1
     async with harness.client(tokens[name]) as reader:
         for of in KINDS:
@@ -108,8 +107,8 @@ async def test_limits_nothing_leaks(harness: ConsoleHarness, tokens: dict[str, s
             assert HIDDEN.encode() not in await answer.read()
 
 
-async def test_limits_call_outside_of_the_scope_is_404(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
-    """Like an unknown call, by either address, in the API too; its event is rejected."""
+async def test_limits_call_outside_scope_is_404(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
+    """The response is that of an unknown call, by either URL and in the API; the event is rejected."""
     async with harness.client(tokens["extension"]) as reader:
         for sn, call_id, status in ((SN, SHOWN_ID, 200), (SN, HIDDEN_ID, 404), (OTHER_SN, ELSEWHERE_ID, 404)):
             for path in (f"/calls/{sn}/{call_id}", f"/call?sn={sn}&call_id={call_id}", f"/api/v1/calls/{sn}/{call_id}"):
@@ -122,7 +121,7 @@ async def test_limits_call_outside_of_the_scope_is_404(harness: ConsoleHarness, 
         assert (await reader.get("/events/2")).status == 403
 
 
-async def test_limits_live_feed_has_calls_of_the_scope_only(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
+async def test_limits_live_feed_has_only_calls_in_scope(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
     async with harness.client(tokens["extension"]) as reader:
         answer = await reader.get("/api/v1/live?after=0")
         await harness.ingest_details(
@@ -136,7 +135,7 @@ async def test_limits_live_feed_has_calls_of_the_scope_only(harness: ConsoleHarn
 
 
 async def test_limits_empty_scope_sees_nothing(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
-    """And no parameter widens a scope."""
+    """No parameter widens a scope."""
     async with harness.client(tokens["nothing"]) as reader:
         for query in ("", "?sn=" + SN, "?pbx=branch", "?status=!x", "?q=Hidden"):
             assert (await (await reader.get(f"/api/v1/calls{query}")).json())["data"] == []
@@ -150,8 +149,8 @@ async def body(reader: aiohttp.ClientSession, path: str) -> str:
     return await answer.text()
 
 
-async def test_limits_names_of_other_pbxs_do_not_leak(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
-    """Not in the list of PBXs, nor by a configured zone."""
+async def test_limits_names_of_other_pbxs_are_hidden(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
+    """Neither the list of PBXs nor a configured zone reveals another PBX."""
     for name, known in (("extension", True), ("both", False), ("nothing", False)):
         async with harness.client(tokens[name]) as reader:
             for path in ("/", "/calls", "/reports", f"/calls/{SN}/{SHOWN_ID}"):
@@ -159,8 +158,8 @@ async def test_limits_names_of_other_pbxs_do_not_leak(harness: ConsoleHarness, t
                 assert ("branch" in await answer.text()) <= known, (name, path)
 
 
-async def test_cross_site_request_changes_nothing_on_any_route(harness: ConsoleHarness) -> None:
-    """An administrator's cookie alone, an unknown client, a reader: none can change anything."""
+async def test_access_every_route_rejects_unauthorized_changes(harness: ConsoleHarness) -> None:
+    """The cookie of an administrator from another site, a client without a token, and a reader are rejected."""
     reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     jar = aiohttp.CookieJar(unsafe=True)
     request_count = 0

@@ -20,7 +20,7 @@ from tests.factories import details
 
 
 class Listener:
-    """One reader of the stream."""
+    """A reader of the stream."""
 
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         self.answer = answer
@@ -34,7 +34,7 @@ class Listener:
         return lines
 
     async def record(self) -> dict[str, Any]:
-        """Return the next record; comments are skipped. Its event is checked."""
+        """Return the next record, and check its event; comments are skipped."""
         while True:
             lines = await self.block()
             if lines and lines[0].startswith("id: "):
@@ -54,8 +54,8 @@ async def open_listener(client: aiohttp.ClientSession, query: str = "", **header
         yield listener
 
 
-async def test_live_new_records_are_sent(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """To all listeners the same, and no earlier ones."""
+async def test_live_sends_new_records(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """All listeners receive the same records, and no earlier ones."""
     await harness.ingest_details([details(call_from="1000")])
     async with open_listener(client) as listener, open_listener(client) as other:
         await harness.ingest_details([details(call_from="1003")])
@@ -63,10 +63,10 @@ async def test_live_new_records_are_sent(harness: ConsoleHarness, client: aiohtt
 
 
 @pytest.mark.parametrize("way", ["header", "parameter"])
-async def test_live_reconnect_continues_after_the_last_event(
+async def test_live_reconnect_continues_after_last_event(
     harness: ConsoleHarness, client: aiohttp.ClientSession, way: str
 ) -> None:
-    """Each record once."""
+    """Each record is sent once."""
     await harness.ingest_details([details()])
     async with open_listener(client) as listener:
         await harness.ingest_details([details(), details()])
@@ -100,7 +100,7 @@ async def test_live_idle_stream_sends_comments(client: aiohttp.ClientSession, mo
 async def test_live_listeners_are_limited(
     harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One too many is rejected; when one leaves, its place is free again."""
+    """A listener over the limit is rejected; when another one leaves, its place is free."""
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
     async with harness.client(connector=aiohttp.TCPConnector(limit=0)) as many:
         answers = [await many.get("/api/v1/live") for _ in range(live.LISTENERS_MAX)]
@@ -117,7 +117,7 @@ async def test_live_listeners_are_limited(
 
 
 async def test_live_slow_reader_is_disconnected(harness: ConsoleHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The response does not end as if it were complete."""
+    """The response does not end like a complete one."""
     monkeypatch.setattr(streaming, "SLOW_READER_SECONDS", 0.3)
     await harness.ingest_details([details(recording="r" * 9000) for _ in range(BATCH_RECORDS_MAX * 10)])
     stuck = socket.socket()

@@ -23,7 +23,9 @@ async def write(client: aiohttp.ClientSession, call_id: str, **given: object) ->
 
 @pytest.mark.usefixtures("two_calls")
 async def test_notes_history_is_listed(client: aiohttp.ClientSession) -> None:
-    """The latest first, with the author; an unchanged note is not stored again; an unknown call has no note."""
+    """The latest version is first, with its author; an unchanged note is not stored again; an unknown call
+    has no note.
+    """
     await write(client, FIRST, text="calls back", tags=["sales", "VIP"])
     await write(client, FIRST, text="calls back", tags=["sales", "VIP"])
     history = await write(client, FIRST, text="done", tags=["VIP"])
@@ -41,7 +43,7 @@ async def test_notes_history_is_listed(client: aiohttp.ClientSession) -> None:
 
 @pytest.mark.usefixtures("two_calls")
 async def test_calls_are_found_by_tag_and_note(client: aiohttp.ClientSession) -> None:
-    """By the current note; on the page, in the API, in files and in counts alike."""
+    """The current note counts, on the page, in the API, in files and in counts."""
     await write(client, FIRST, text="Calls back at 100 %", tags=["VIP"])
     await write(client, SECOND, text="calls back", tags=["VIP", "sales"])
     await write(client, SECOND, text="done", tags=["VIP"])
@@ -65,7 +67,7 @@ async def test_calls_are_found_by_tag_and_note(client: aiohttp.ClientSession) ->
 
 
 async def test_saved_searches_are_managed_by_the_api(client: aiohttp.ClientSession) -> None:
-    """Of the pages of calls and reports only."""
+    """Only pages of calls and reports can be saved."""
     given = {"name": "missed", "path": "/calls?status=%21ANSWERED"}
     saved_search = await (await client.post("/api/v1/saved-searches", json=given)).json()
     assert (saved_search["name"], saved_search["path"], saved_search["author"]) == (*given.values(), "admin")

@@ -29,7 +29,6 @@ MARKED = {
 
 
 async def test_page_menu_marks_the_current_page(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """One entry at most."""
     await harness.ingest_details([details(call_id=CALL_ID)])
     for path, marked in MARKED.items():
         text = await (await client.get(path)).text()
@@ -38,8 +37,8 @@ async def test_page_menu_marks_the_current_page(harness: ConsoleHarness, client:
         assert 'href="/users"' in menu
 
 
-async def test_api_page_lists_every_route(client: aiohttp.ClientSession) -> None:
-    """With its method and the members of its body."""
+async def test_api_page_lists_all_routes(client: aiohttp.ClientSession) -> None:
+    """Each has its method and the fields of its body."""
     schema = await (await client.get("/schema/openapi.json")).json()
     text = await (await client.get("/schema")).text()
     assert text.count('class="route"') == sum(len(methods) for methods in schema["paths"].values())
@@ -51,7 +50,7 @@ async def test_api_page_lists_every_route(client: aiohttp.ClientSession) -> None
 async def test_report_page_long_table_is_paged(
     harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its file has all rows."""
+    """The file has all rows."""
     monkeypatch.setattr(report_routes, "ROWS_MAX", 2)
     started_at = datetime(2026, 10, 25, 11, tzinfo=UTC)
     await harness.ingest_details([details(started_at, call_from=ALICE, call_to=f"100{n}") for n in range(1, 6)])

@@ -1,4 +1,4 @@
-"""Errors as problem documents (RFC 9457), which name what is wrong."""
+"""Errors as problem documents (RFC 9457)."""
 
 import doctest
 
@@ -39,7 +39,7 @@ MISTAKES = [
 
 @module_loop
 @pytest.mark.parametrize(("method", "path", "status", "names"), MISTAKES)
-async def test_problem_each_error_has_its_status_and_detail(
+async def test_problem_has_status_and_detail(
     module_harness: ConsoleHarness, method: str, path: str, status: int, names: str
 ) -> None:
     async with module_harness.client() as client:
@@ -65,10 +65,8 @@ async def test_problem_each_error_has_its_status_and_detail(
         ("/api/v1/quarantine/7", "event 7 is not in the quarantine"),
     ],
 )
-async def test_problem_detail_has_no_text_of_a_library(
-    module_harness: ConsoleHarness, path: str, sentence: str
-) -> None:
-    """Nor the name of a type."""
+async def test_problem_detail_has_no_library_text(module_harness: ConsoleHarness, path: str, sentence: str) -> None:
+    """It does not contain names of types either."""
     async with module_harness.client() as client:
         problem = await (await client.get(path)).json()
         assert problem["detail"] == sentence
@@ -91,7 +89,7 @@ async def test_problem_detail_has_no_text_of_a_library(
     ],
 )
 async def test_problem_invalid_pbx_is_rejected(module_harness: ConsoleHarness, body: bytes, names: str) -> None:
-    """With 400 and a reason; nothing is stored."""
+    """The status is 400, and nothing is stored."""
     async with module_harness.client() as client:
         answer = await client.post("/api/v1/pbxs", data=body, headers={"Content-Type": "application/json"})
         problem = await answer.json()
@@ -112,8 +110,8 @@ async def test_problem_large_body_is_rejected(client: aiohttp.ClientSession) -> 
     assert (answer.status, answer.content_type) == (413, "application/problem+json")
 
 
-async def test_problem_browser_gets_a_page(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Escaped HTML; a program gets JSON at the same address."""
+async def test_problem_browser_receives_page(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The page is escaped HTML; a program receives JSON at the same URL."""
     answer = await client.get("/calls?since=<b>soon", headers={"Accept": "text/html"})
     assert (answer.status, answer.content_type) == (400, "text/html")
     text = await answer.text()

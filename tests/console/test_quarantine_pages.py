@@ -1,4 +1,4 @@
-"""Retrying the quarantine on its page, and the page About."""
+"""Retrying events on the page Quarantine, and the page About."""
 
 import aiohttp
 
@@ -7,7 +7,7 @@ from tests.factories import SN, details
 
 
 async def test_quarantine_page_retries_events(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """One by one or the first of them; what still cannot be parsed shows why."""
+    """Events are retried one by one or by page; an event that still cannot be parsed shows the reason."""
     assert "All events were parsed" in await (await client.get("/quarantine")).text()
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(3)])
     text = await (await client.get("/quarantine")).text()
@@ -21,7 +21,7 @@ async def test_quarantine_page_retries_events(harness: ConsoleHarness, client: a
 async def test_about_page_shows_versions_files_and_retention(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """No secret and no token."""
+    """No secret and no token is on the page."""
     await harness.ingest_details([details()])
     text = await (await client.get("/about")).text()
     for word in ("ledger.db", "onhook.db", "calls.duckdb", "litestar", "KiB", "Apache ECharts"):

@@ -17,7 +17,7 @@ NAME = "20260427190445-1777287876.1-1001-1002-Internal.wav"
 
 @pytest.fixture
 async def recordings_directory(harness: ConsoleHarness, tmp_path: Path) -> Path:
-    """Yield the directory of the PBX, with the recording of a call in it; a secret file is beside it."""
+    """Return the directory of the PBX with the recording of a call; a secret file is beside it."""
     directory = tmp_path / "recordings"
     (directory / "2026").mkdir(parents=True)
     (directory / NAME).write_bytes(SOUND)
@@ -32,8 +32,8 @@ def requested_range(call_id: str = CALL_ID, number: int = 1) -> dict[str, str | 
 
 
 @pytest.mark.usefixtures("recordings_directory")
-async def test_recording_is_served_whole_and_in_ranges(client: aiohttp.ClientSession) -> None:
-    """With its type and length; 416 past the end."""
+async def test_recording_is_served_in_whole_and_in_ranges(client: aiohttp.ClientSession) -> None:
+    """The response has type and length; a range past the end is 416."""
     answer = await client.get("/api/v1/recording", params=requested_range())
     assert (answer.status, answer.content_type, answer.headers["Accept-Ranges"]) == (200, "audio/wav", "bytes")
     assert await answer.read() == SOUND
@@ -45,10 +45,10 @@ async def test_recording_is_served_whole_and_in_ranges(client: aiohttp.ClientSes
     assert (await client.get("/api/v1/recording", params=requested_range(number=2))).status == 404
 
 
-async def test_call_page_has_a_player_for_playable_recordings(
+async def test_call_page_has_player_for_local_recordings(
     harness: ConsoleHarness, client: aiohttp.ClientSession, recordings_directory: Path
 ) -> None:
-    """Else the name, and where it is."""
+    """Without the file the page shows its name and where it is."""
     page = f"/calls/{SN}/{CALL_ID}"
     assert "<audio" in await (await client.get(page)).text()
     (recordings_directory / NAME).unlink()
@@ -61,7 +61,7 @@ async def test_call_page_has_a_player_for_playable_recordings(
 
 @pytest.mark.usefixtures("recordings_directory")
 async def test_recording_needs_access_to_the_call(harness: ConsoleHarness) -> None:
-    """An unknown client and a reader limited to other calls are rejected."""
+    """A client without a token and a reader limited to other calls are rejected."""
     now_us = harness.clock.microseconds()
     for numbers, status in ((("1001",), 200), (("1009",), 404)):
         token = harness.appdb.add_token(numbers[0], "reader", now_us=now_us, scope=AccessScope(numbers=numbers))
@@ -90,8 +90,8 @@ async def test_recording_needs_access_to_the_call(harness: ConsoleHarness) -> No
         "pipe.wav",
     ],
 )
-def test_recording_path_outside_of_the_directory_is_rejected(tmp_path: Path, name: str) -> None:
-    """By dots, absolute paths, links, pipes or invalid names; and files that are not audio."""
+def test_recording_path_outside_directory_is_rejected(tmp_path: Path, name: str) -> None:
+    """This includes dots, absolute paths, links, pipes, invalid names, and files that are not audio."""
     directory = tmp_path / "recordings"
     (directory / "2026").mkdir(parents=True)
     (tmp_path / "secret.wav").write_bytes(b"secret")

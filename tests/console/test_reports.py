@@ -1,4 +1,4 @@
-"""Reports: every figure leads to exactly the calls that it counts; page, chart and file are equal."""
+"""Reports: each figure links to exactly the calls that it counts; page, chart and file are equal."""
 
 import csv
 import io
@@ -26,11 +26,11 @@ from tests.factories import BOB, IVR, QUEUE, details
 BERLIN = ZoneInfo("Europe/Berlin")
 TALLY = re.compile(r'<a(?: class="good")? href="([^"]+)">\s*([0-9\u202f]+)\s*</a>')
 AUTUMN = datetime(2026, 10, 24, 22, tzinfo=UTC)
-"""The first moment of the day of 25 hours in Berlin."""
+"""Begin of the day of 25 hours in Berlin."""
 
 
 def some_calls(begin: datetime) -> list[CallDetails]:
-    """Return a day and a night of an office: queue and agent, outbound, inbound that is missed and called back."""
+    """Return a day and a night of calls: queue and agent, outbound, missed inbound calls, one of them returned."""
     made = []
     for hour in range(30):
         started_at = begin + timedelta(hours=hour, minutes=7 * hour % 60)
@@ -77,10 +77,10 @@ async def count_linked_calls(client: aiohttp.ClientSession, link: str) -> int:
     return len((await answer.json())["data"])
 
 
-async def test_report_every_figure_equals_the_length_of_its_list(
+async def test_report_figures_equal_length_of_linked_list(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """On the page of each report, on days of 24 and 25 hours."""
+    """Check the page of each report, on days of 24 and 25 hours."""
     await harness.ingest_details(some_calls(AUTUMN))
     links: dict[str, int] = {}
     for of in KINDS:
@@ -92,7 +92,7 @@ async def test_report_every_figure_equals_the_length_of_its_list(
 
 
 async def test_report_page_chart_and_file_are_equal(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The file has the rows of the table; the chart's values are those of a column."""
+    """The file has the rows of the table; the values of the chart are those of a column."""
     await harness.ingest_details(some_calls(AUTUMN))
     for of in KINDS:
         query = f"report={of}&since=2026-10-25&until=2026-10-27"
@@ -113,14 +113,14 @@ async def test_report_page_chart_and_file_are_equal(harness: ConsoleHarness, cli
 
 
 def as_csv_text(value: str | float | None) -> str:
-    """Return a value of the API as the file has it."""
+    """Return a value of the API as the file writes it."""
     if isinstance(value, str):
         return escape_formula(value)
     return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-async def test_report_links_keep_the_whole_search(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Free text and tag too."""
+async def test_report_links_keep_all_filters(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Free text and tags are filters too."""
     await harness.ingest_details(some_calls(AUTUMN))
     query = "report=callers&since=2026-10-25&until=2026-10-27&q=Bob&tag=x"
     assert (await (await client.get(f"/api/v1/reports?{query}")).json())["data"] == []
@@ -140,10 +140,10 @@ def chart_values(text: str) -> list[list[str]]:
     ]
 
 
-async def test_report_days_of_23_and_25_hours_equal_a_plain_count(
+async def test_report_days_of_23_and_25_hours_equal_plain_count(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """By the hour and by the day, in the zone of the reader."""
+    """Count by hour and by day, in the zone of the reader."""
     spring = datetime(2026, 3, 28, 22, tzinfo=UTC)
     made = [details(begin + timedelta(minutes=37 * n)) for begin in (spring, AUTUMN) for n in range(60)]
     await harness.ingest_details(made)
@@ -161,8 +161,8 @@ async def test_report_days_of_23_and_25_hours_equal_a_plain_count(
         assert int(row["Calls"]) == len(here)
 
 
-async def test_report_another_zone_has_other_days(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The same calls, counted by the days of Kathmandu."""
+async def test_report_other_zone_has_other_days(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Count the same calls by the days of Kathmandu."""
     await harness.ingest_details([details(AUTUMN + timedelta(hours=hour)) for hour in range(48)])
     answer = await client.get("/reports.csv?since=2026-10-24&until=2026-10-28&by=day&zone=Asia/Kathmandu")
     rows = list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
@@ -171,7 +171,9 @@ async def test_report_another_zone_has_other_days(harness: ConsoleHarness, clien
 
 
 def test_report_period_is_compared_with_the_previous_one() -> None:
-    """A whole week with a whole week, also across a clock change; a week so far with the same part of the last."""
+    """A whole week is compared with a whole week, also across a clock change; a week in progress with the same part of
+    the last one.
+    """
 
     def berlin(day: int, hour: int = 0) -> datetime:
         return datetime(2026, 10, day, hour, tzinfo=BERLIN).astimezone(UTC)
@@ -181,7 +183,7 @@ def test_report_period_is_compared_with_the_previous_one() -> None:
     assert previous_period(Period(berlin(19), berlin(25, 15)), BERLIN) == Period(berlin(12), berlin(18, 15))
 
 
-def test_report_period_must_end_after_it_begins() -> None:
+def test_report_period_ends_before_begin_is_rejected() -> None:
     """Without a start it is the last seven days."""
     now = datetime(2026, 11, 24, 12, 0, 5, 7, tzinfo=UTC)
     assert get_period(RecordFilter(), BERLIN, now).since == datetime(2026, 11, 17, 23, tzinfo=UTC)
@@ -194,14 +196,14 @@ def test_report_period_must_end_after_it_begins() -> None:
     "query", ["report=nothing", "by=fortnight", "status=BUSY", "since=2020-01-01&by=hour", "since=now&until=yesterday"]
 )
 async def test_report_invalid_parameter_is_rejected(module_client: aiohttp.ClientSession, query: str) -> None:
-    """With 400 and one sentence."""
+    """The status is 400, and the detail is one sentence."""
     answer = await module_client.get(f"/reports?{query}")
     assert answer.status == 400
     assert (await answer.json())["detail"]
 
 
-async def test_report_empty_period_says_so(client: aiohttp.ClientSession) -> None:
-    """No chart and no empty table."""
+async def test_report_empty_period_has_no_table(client: aiohttp.ClientSession) -> None:
+    """There is no chart either."""
     text = await (await client.get("/reports?report=callers")).text()
     assert "No calls in this period" in text
     assert "data-chart" not in text

@@ -8,7 +8,7 @@ from onhook.console.request_coalescing import ENTRIES_MAX, RequestCoalescer
 
 
 class CountedQuery:
-    """Counts the queries; fails while `fails` is set."""
+    """Counts queries; fails while `fails` is set."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.count = 0
@@ -23,7 +23,7 @@ class CountedQuery:
 
 
 async def test_coalescer_equal_requests_share_one_query() -> None:
-    """At the same moment, and a moment later; another request has its own."""
+    """They may come at the same time or a moment later; another request has its own query."""
     answers, query = RequestCoalescer(), CountedQuery()
     assert await asyncio.gather(*(answers.get((7, "calls"), query.run) for _ in range(20))) == [1] * 20
     assert await answers.get((7, "calls"), query.run) == 1
@@ -31,7 +31,6 @@ async def test_coalescer_equal_requests_share_one_query() -> None:
 
 
 async def test_coalescer_result_expires() -> None:
-    """After a second."""
     answers, query = RequestCoalescer(), CountedQuery()
     assert [await answers.get("counters", query.run, max_age_seconds=0.0) for _ in range(2)] == [1, 2]
 
@@ -49,7 +48,7 @@ async def test_coalescer_error_is_not_cached() -> None:
     assert await staying == 2
 
 
-async def test_coalescer_results_are_limited_in_number() -> None:
+async def test_coalescer_results_are_bounded() -> None:
     answers = RequestCoalescer()
     for n in range(3 * ENTRIES_MAX):
         await answers.get(n, CountedQuery().run)

@@ -1,4 +1,4 @@
-"""The API keeps its OpenAPI document; schemathesis generates the requests."""
+"""The API conforms to its OpenAPI document; schemathesis generates the requests."""
 
 import asyncio
 from typing import Any
@@ -15,21 +15,21 @@ from tests.console.conftest import ConsoleHarness
 from tests.factories import QUEUE, SN, details
 
 EXAMPLES_MAX = 6
-"""Examples per operation and mode: enough to find errors within half a minute in all."""
+"""Examples per operation and mode: enough to find errors within half a minute in total."""
 
 ENDLESS_PATH = "/api/v1/live"
-"""Does not end by itself; tests/console/test_live.py tests it."""
+"""An endless stream; tests/console/test_live.py tests it."""
 
 EXCLUDED_CHECKS = [positive_data_acceptance, negative_data_rejection]
-"""An existing date, a valid cursor, a text that is a number as well: rejected or accepted, but never a 5xx."""
+"""An existing date, a valid cursor, a text that is a number as well: accepted or rejected, but never a 5xx."""
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 async def test_api_responses_match_the_schema(
     harness: ConsoleHarness, mode: GenerationMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every response is one that the schema describes, never a 5xx; without a token it is 401."""
-    # Each operation is also requested with wrong tokens, from one address; that limit has its own test.
+    """Each response is described by the schema and is never a 5xx; without a token it is 401."""
+    # Each operation is also requested with wrong tokens, from one address; this limit has its own test.
     monkeypatch.setattr(failures, "FAILURES_MAX", 1_000_000)
     await harness.ingest_details([details(), details(call_id="1777287876.9", call_to=QUEUE), details(status="BUSY")])
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
@@ -39,7 +39,7 @@ async def test_api_responses_match_the_schema(
 
 
 def request_all_operations(harness: ConsoleHarness, mode: GenerationMode) -> set[str]:
-    """Request every operation of the schema with generated parameters; return those requested."""
+    """Request every operation of the schema with generated parameters; return the requested ones."""
     headers = {"Authorization": f"Bearer {harness.admin_token}"}
     schema = schemathesis.openapi.from_url(f"{harness.url}/schema/openapi.json", headers=headers)
     requested = set()
@@ -64,7 +64,7 @@ def request_operation(operation: Any, mode: GenerationMode, headers: dict[str, s
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def once(case: Any) -> None:
-        # An invalid Content-Length is answered by the web server itself, before any route.
+        # The web server itself rejects an invalid Content-Length, before any route.
         case.headers.pop("content-length", None)
         case.call_and_validate(headers=headers, excluded_checks=EXCLUDED_CHECKS)
 

@@ -1,4 +1,4 @@
-"""Free text search: numbers in any notation, extensions, ids and names; columns and order."""
+"""Free text search, columns, and order."""
 
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -30,7 +30,7 @@ from tests.factories import STARTED_AT, details
 async def test_search_finds_numbers_names_and_ids(
     module_harness: ConsoleHarness, text: str, expected: set[str]
 ) -> None:
-    """In any notation of the number, by the user and by the PBX; parts of names in any case; ids."""
+    """Numbers are found in any notation, parts of names in any case, and ids."""
     sides = {
         "plus": "+4930901820",
         "zeros": "004930901820",
@@ -46,8 +46,8 @@ async def test_search_finds_numbers_names_and_ids(
     assert {call["recordings"][0] for call in answer["data"]} == expected
 
 
-def test_search_country_of_a_number_is_that_of_the_zone() -> None:
-    """For numbers without a country's prefix; some zones have no country."""
+def test_search_country_of_number_is_that_of_zone() -> None:
+    """This is for numbers without a country's prefix; some zones have no country."""
     assert (get_zone_region("Europe/Berlin"), get_zone_region("America/New_York"), get_zone_region("UTC")) == (
         "DE",
         "US",
@@ -59,7 +59,7 @@ def test_search_country_of_a_number_is_that_of_the_zone() -> None:
 async def test_calls_page_columns_and_order_are_in_the_url(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """The longest talk first, paged to the last call; an unknown column is rejected."""
+    """The longest talk is first, on all pages of the list; an unknown column is rejected."""
     for n in range(5):
         await harness.ingest_details(
             [details(STARTED_AT + timedelta(minutes=n), talk_duration=n * 3, call_duration=90, call_to=f"100{n}")]

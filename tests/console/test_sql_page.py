@@ -6,10 +6,8 @@ from tests.console.conftest import ConsoleHarness
 from tests.factories import details
 
 
-async def test_sql_page_result_is_a_table_a_chart_and_a_file(
-    harness: ConsoleHarness, client: aiohttp.ClientSession
-) -> None:
-    """A chart where the columns allow one; no cell of the file is a formula."""
+async def test_sql_page_result_has_table_chart_and_file(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """There is a chart where the columns allow one; no cell of the file is a formula."""
     await harness.ingest_details(
         [details(call_from="=1+1<1001>"), details(call_from="1003"), details(call_from="1003")]
     )
@@ -22,7 +20,7 @@ async def test_sql_page_result_is_a_table_a_chart_and_a_file(
 
 
 async def test_sql_page_error_is_shown(client: aiohttp.ClientSession) -> None:
-    """On the page with the query; as a problem document where a file was requested."""
+    """The error is on the page with the query; for a file it is a problem document."""
     text = await (await client.get("/sql", params={"sql": "DROP TABLE legs -- <b>"})).text()
     assert "only one SELECT is allowed" in text
     assert "DROP TABLE legs -- &lt;b&gt;" in text
@@ -30,7 +28,7 @@ async def test_sql_page_error_is_shown(client: aiohttp.ClientSession) -> None:
 
 
 async def test_sql_page_is_open_to_readers(harness: ConsoleHarness) -> None:
-    """Not to limited ones."""
+    """Limited readers are rejected."""
     reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         assert (await other.get("/sql", params={"sql": "SELECT 1"})).status == 200

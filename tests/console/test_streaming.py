@@ -1,4 +1,4 @@
-"""Streamed bodies: a reader that takes nothing or too little is disconnected; a slow one is not."""
+"""Streamed bodies: a stalled or trickling reader is disconnected, a slow one is served."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -11,7 +11,7 @@ from onhook.console.streaming import ChunkedResponse
 
 
 async def stream_to_reader(reader_seconds: float, pieces: int, piece: bytes) -> list[dict[str, Any]]:
-    """Return what a reader received that needs so long for each part."""
+    """Return the messages received by a reader that needs this long for each part."""
     got: list[dict[str, Any]] = []
 
     async def made() -> AsyncGenerator[bytes, None]:
@@ -31,7 +31,7 @@ async def stream_to_reader(reader_seconds: float, pieces: int, piece: bytes) -> 
 
 
 async def test_streaming_trickling_reader_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each part in time, but too little in all: the place is free again, and the body has no proper end."""
+    """Each part is in time, but the rate is too low: the place is free again, and the body has no proper end."""
     monkeypatch.setattr(streaming, "SLOW_READER_SECONDS", 0.3)
     got = await stream_to_reader(0.05, 1000, b"few bytes")
     assert 1 <= len(got) <= 10
@@ -39,7 +39,7 @@ async def test_streaming_trickling_reader_is_disconnected(monkeypatch: pytest.Mo
 
 
 async def test_streaming_slow_reader_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A piece that takes longer than the time-out is complete with a reader that keeps reading enough of it."""
+    """A piece that takes longer than the time-out is complete if the reader reads fast enough."""
     monkeypatch.setattr(streaming, "SLOW_READER_SECONDS", 0.3)
     monkeypatch.setattr(streaming, "RATE_BYTES_MIN", 1000)
     monkeypatch.setattr(streaming, "SENT_BYTES_MAX", 100)

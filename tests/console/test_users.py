@@ -16,7 +16,7 @@ OURS = {"Sec-Fetch-Site": "same-origin"}
 
 @pytest.fixture
 async def browser(harness: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
-    """Yield the browser of an administrator."""
+    """Yield the browser session of an administrator."""
     async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True), headers=OURS) as session:
         await session.get(f"/sign-in?token={harness.admin_token}")
         yield session
@@ -35,7 +35,7 @@ def anonymous(harness: ConsoleHarness) -> aiohttp.ClientSession:
 
 
 async def signed_in(harness: ConsoleHarness, invitation: str) -> aiohttp.ClientSession:
-    """Return the client of a user who accepted the invitation."""
+    """Return the client of a user who has accepted the invitation."""
     session = anonymous(harness)
     data = {"invitation": invitation, "username": "x", "password": PASSWORD, "password_repeat": PASSWORD}
     assert (await session.post("/invitation", data=data)).status == 200
@@ -43,7 +43,7 @@ async def signed_in(harness: ConsoleHarness, invitation: str) -> aiohttp.ClientS
 
 
 async def test_invitation_sets_a_password(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """Opening the link does not use it up; after that it is invalid."""
+    """Opening the link does not use the invitation up; choosing a password does."""
     invitation = await invite(browser, "Alice")
     async with anonymous(harness) as alice:
         for _ in range(2):
@@ -64,7 +64,7 @@ async def test_invitation_sets_a_password(harness: ConsoleHarness, browser: aioh
 
 
 async def test_sign_in_wrong_passwords_are_throttled(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """Past the limit even the right one has to wait: a password can be guessed, a token cannot."""
+    """Past the limit even the right password is rejected: a password can be guessed, a token cannot."""
     session = await signed_in(harness, await invite(browser, "Bob"))
     await session.close()
     async with anonymous(harness) as guesser:
@@ -76,7 +76,7 @@ async def test_sign_in_wrong_passwords_are_throttled(harness: ConsoleHarness, br
         assert int(answer.headers["Retry-After"]) > 0
 
 
-async def test_sign_in_wrong_name_and_wrong_password_are_equal(
+async def test_sign_in_unknown_name_equals_wrong_password(
     harness: ConsoleHarness, browser: aiohttp.ClientSession
 ) -> None:
     await (await signed_in(harness, await invite(browser, "Carol"))).close()
@@ -89,7 +89,7 @@ async def test_sign_in_wrong_name_and_wrong_password_are_equal(
 
 
 async def test_sessions_end_with_their_user(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """When the user is removed, when the password is changed, and when an administrator signs a browser out."""
+    """This includes removing the user, changing the password, and signing the browser out."""
     first = await signed_in(harness, await invite(browser, "Alice"))
     text = await (await browser.post("/users/invite", data={"name": "Alice"})).text()
     second = await signed_in(harness, re.findall(r"invitation=([\w-]+)", text)[0])
@@ -107,8 +107,8 @@ async def test_sessions_end_with_their_user(harness: ConsoleHarness, browser: ai
         await session.close()
 
 
-async def test_user_can_be_limited(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """By the form: PBXs by name, extensions; an administrator cannot be limited, and an unknown PBX is an error."""
+async def test_user_scope_is_set_by_form(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+    """PBXs are given by name. An administrator cannot be limited, and an unknown PBX is an error."""
     await invite(browser, "Dora", pbxs="office", numbers="1001, 1002")
     (dora,) = harness.appdb.users.all()
     assert dora.scope is not None
@@ -119,8 +119,8 @@ async def test_user_can_be_limited(harness: ConsoleHarness, browser: aiohttp.Cli
     assert [user.name for user in harness.appdb.users.all()] == ["Dora"]
 
 
-async def test_audit_log_has_every_change(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """Who, what, the status of the response; no secret, no password."""
+async def test_audit_log_contains_every_change(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+    """An entry has the user, the action and the status, but no secret and no password."""
     await invite(browser, "Alice")
     await browser.post("/users/tokens", data={"name": "wallboard"})
     reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
@@ -138,8 +138,8 @@ async def test_audit_log_has_every_change(harness: ConsoleHarness, browser: aioh
     assert harness.admin_token not in text
 
 
-async def test_users_are_added_by_the_api(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The path of an invitation leads to the page where a password is chosen; it is returned once."""
+async def test_user_is_added_by_api(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The path of the invitation leads to the page for choosing a password, and is returned once."""
     given = {"name": "Alice", "pbxs": [PBX], "numbers": ["1001"]}
     async with client.post("/api/v1/users", json=given) as answer:
         assert answer.status == 201
@@ -156,8 +156,8 @@ async def test_users_are_added_by_the_api(harness: ConsoleHarness, client: aioht
     assert [(await client.delete("/api/v1/users/Alice")).status for _ in range(2)] == [204, 404]
 
 
-async def test_tokens_are_added_by_the_api(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """A limited one sees its scope; its text is returned once; a removed one is invalid."""
+async def test_token_is_added_by_api(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """A limited token has its scope; the text is returned once; a removed token is invalid."""
     async with client.post("/api/v1/tokens", json={"name": "wallboard", "numbers": ["1001"]}) as answer:
         made = await answer.json()
     assert made["token"]["scope"] == {"sns": None, "numbers": ["1001"]}
@@ -182,7 +182,7 @@ async def test_tokens_are_added_by_the_api(harness: ConsoleHarness, client: aioh
         ({"name": "x", "colour": "red"}, 400),
     ],
 )
-async def test_user_or_token_invalid_one_is_rejected(
+async def test_user_or_token_invalid_is_rejected(
     module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, given: dict[str, object], status: int
 ) -> None:
     """Nothing is stored."""
@@ -195,7 +195,7 @@ async def test_user_or_token_invalid_one_is_rejected(
 
 
 async def test_audit_log_is_paged(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The latest first; a reader is rejected."""
+    """The latest entries are first; a reader is rejected."""
     for number in range(3):
         await client.post("/api/v1/tokens", json={"name": f"t{number}"})
     seen, cursor = [], ""

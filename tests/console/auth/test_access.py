@@ -1,4 +1,4 @@
-"""Access to the console: who may sign in, by which way, and the security headers of every response."""
+"""Access to the console: tokens, sessions, the sign-in link, and the security headers of every response."""
 
 from pathlib import Path
 from urllib.parse import quote
@@ -23,7 +23,7 @@ OPEN = ["/healthz", "/readyz", "/sign-in", "/static/style.css"]
 
 @pytest.mark.parametrize("path", CLOSED)
 async def test_access_without_valid_token_is_401(harness: ConsoleHarness, path: str) -> None:
-    """Without a token, with a wrong one, and with another scheme: the response says how to authenticate."""
+    """A missing token, a wrong one and another scheme are rejected; the response names the supported scheme."""
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic YTpi"}):
         async with harness.client("", headers=headers) as anonymous:
             answer = await anonymous.get(path)
@@ -35,7 +35,7 @@ async def test_access_without_valid_token_is_401(harness: ConsoleHarness, path: 
 @module_loop
 @pytest.mark.parametrize("path", OPEN)
 async def test_access_public_routes_need_no_token(module_harness: ConsoleHarness, path: str) -> None:
-    """Health, and what the sign-in page needs."""
+    """Health checks and the files of the sign-in page are public."""
     async with module_harness.client("") as anonymous:
         assert (await anonymous.get(path)).status == 200
 
@@ -53,7 +53,6 @@ async def test_access_every_response_has_security_headers(harness: ConsoleHarnes
 
 
 async def test_access_reader_cannot_change_anything(harness: ConsoleHarness) -> None:
-    """A reader's token reads, and is rejected with 403 where something would change."""
     token = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(token) as reader:
         assert (await reader.get("/api/v1/pbxs")).status == 200
@@ -61,8 +60,8 @@ async def test_access_reader_cannot_change_anything(harness: ConsoleHarness) -> 
     assert [pbx.name for pbx in harness.appdb.pbxs()] == ["office"]
 
 
-async def test_sign_in_link_sets_a_cookie_and_removes_the_token_from_the_url(harness: ConsoleHarness) -> None:
-    """Scripts cannot read the cookie."""
+async def test_sign_in_link_sets_cookie_and_removes_token_from_url(harness: ConsoleHarness) -> None:
+    """The cookie is not readable by scripts."""
     async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
         answer = await browser.get(f"/sign-in?token={harness.admin_token}", allow_redirects=False)
         assert (answer.status, answer.headers["Location"]) == (303, "/")
@@ -77,8 +76,7 @@ async def test_sign_in_link_sets_a_cookie_and_removes_the_token_from_the_url(har
 
 @module_loop
 @pytest.mark.parametrize("place", ["//evil.example", "https://evil.example/", "/\\evil.example", "/sign-in?token=x"])
-async def test_sign_in_redirects_to_own_pages_only(module_harness: ConsoleHarness, place: str) -> None:
-    """Whatever the URL asks for."""
+async def test_sign_in_foreign_next_redirects_to_own_page(module_harness: ConsoleHarness, place: str) -> None:
     async with module_harness.client("") as browser:
         answer = await browser.get(
             f"/sign-in?token={module_harness.admin_token}&next={quote(place)}", allow_redirects=False
@@ -86,7 +84,7 @@ async def test_sign_in_redirects_to_own_pages_only(module_harness: ConsoleHarnes
         assert answer.headers["Location"] == "/"
 
 
-async def test_sign_in_session_ends_with_its_token(harness: ConsoleHarness) -> None:
+async def test_sign_in_token_is_removed_ends_session(harness: ConsoleHarness) -> None:
     token = harness.appdb.add_token("visitor", "reader", now_us=harness.clock.microseconds())
     async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
         await browser.post("/sign-in", data={"token": token, "next": "/"}, allow_redirects=False)
@@ -112,14 +110,14 @@ async def test_sign_in_session_ends_with_its_token(harness: ConsoleHarness) -> N
 async def test_access_cross_site_request_changes_nothing(
     module_harness: ConsoleHarness, headers: dict[str, str], status: int
 ) -> None:
-    """A cookie alone is not enough: the browser must name one of Onhook's pages as origin."""
+    """A cookie alone is not enough: the browser must send an origin of the console."""
     async with module_harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
         await browser.get(f"/sign-in?token={module_harness.admin_token}", allow_redirects=False)
         assert (await browser.delete("/api/v1/pbxs/unknown", headers=headers)).status == status
 
 
 async def test_access_wrong_tokens_are_throttled(harness: ConsoleHarness) -> None:
-    """Past the limit an address has to wait; a right token works even then."""
+    """Past the limit an address has to wait; a valid token is accepted even then."""
     async with harness.client("wrong") as anonymous:
         statuses = [(await anonymous.get("/api/v1/pbxs")).status for _ in range(FAILURES_MAX + 1)]
         answer = await anonymous.get("/api/v1/pbxs")
@@ -145,7 +143,7 @@ async def test_access_wrong_tokens_are_throttled(harness: ConsoleHarness) -> Non
     ],
 )
 async def test_access_foreign_host_name_is_rejected(module_harness: ConsoleHarness, host: str, status: int) -> None:
-    """Another site could point it here (DNS rebinding); an IP address is always allowed."""
+    """Another site could point its name here (DNS rebinding); an IP address is always allowed."""
     async with module_harness.client() as client:
         answer = await client.get("/api/v1/pbxs", headers={"Host": host})
         assert answer.status == status
@@ -153,7 +151,7 @@ async def test_access_foreign_host_name_is_rejected(module_harness: ConsoleHarne
 
 
 async def test_access_open_console_is_read_only(tmp_path: Path) -> None:
-    """It shows everything without a token, and changes nothing without one."""
+    """Without a token everything can be read, and nothing can be changed."""
     async with open_console_harness(tmp_path, console_open=True) as harness, harness.client("") as anybody:
         assert (await anybody.get("/metrics")).status == 200
         assert (await anybody.get("/api/v1/records")).status == 200

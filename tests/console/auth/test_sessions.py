@@ -1,11 +1,11 @@
-"""Sessions and counts of wrong tokens: their lifetime and their limits."""
+"""Lifetime and limits of sessions and of counters of wrong tokens."""
 
 from onhook.console.auth.failures import ADDRESSES_MAX, FAILURES_MAX, WINDOW_MICROSECONDS, FailedLogins
 from onhook.console.auth.sessions import SESSION_SECONDS, SESSIONS_MAX, SessionStore
 
 
 def test_session_expires() -> None:
-    """After its time, and when it is ended; another id has no session."""
+    """A session ends after its lifetime or when it is ended; an unknown id has no session."""
     sessions = SessionStore()
     first, second = (sessions.start(0, token_text="token") for _ in range(2))
     assert first != second
@@ -18,8 +18,7 @@ def test_session_expires() -> None:
     assert sessions.find("\ud800", now_us=0) is None
 
 
-def test_session_is_ended_by_its_number() -> None:
-    """By an administrator; the others stay."""
+def test_session_end_by_number_ends_only_that_session() -> None:
     sessions = SessionStore()
     first, second = (sessions.start(0, user_name=name) for name in ("Alice", "Bob"))
     sessions.end_by_number(sessions.all(0)[1].number)
@@ -28,7 +27,7 @@ def test_session_is_ended_by_its_number() -> None:
     assert sessions.find(second, now_us=0) is not None
 
 
-def test_sessions_over_the_limit_end_the_oldest() -> None:
+def test_session_over_the_limit_ends_the_oldest() -> None:
     sessions = SessionStore()
     ids = [sessions.start(n, token_text="token") for n in range(SESSIONS_MAX + 1)]
     assert sessions.find(ids[0], now_us=0) is None
@@ -41,8 +40,8 @@ def test_session_repr_shows_no_token() -> None:
     assert "the-secret-token" not in repr(vars(sessions))
 
 
-def test_throttle_address_waits_for_the_rest_of_its_minute() -> None:
-    """Other addresses do not."""
+def test_throttle_address_waits_until_its_minute_ends() -> None:
+    """Other addresses do not wait."""
     failures = FailedLogins()
     for _ in range(FAILURES_MAX):
         failures.record_failure("10.0.0.1", now_us=0)
@@ -55,7 +54,7 @@ def test_throttle_address_waits_for_the_rest_of_its_minute() -> None:
     assert failures.seconds_to_wait("10.0.0.1", now_us=WINDOW_MICROSECONDS) == 0
 
 
-def test_throttle_addresses_are_limited_in_number() -> None:
+def test_throttle_addresses_are_bounded() -> None:
     failures = FailedLogins()
     for n in range(ADDRESSES_MAX + 500):
         failures.record_failure(f"10.0.{n // 256}.{n % 256}", now_us=n)
