@@ -16,6 +16,7 @@ TOTAL_MIN: Final = 90.0
 
 COMPLETE: Final = (
     "onhook/cdr/*",
+    "onhook/pbx/*",
     "onhook/delivery/retry_policy.py",
     "onhook/delivery/per_call_queue.py",
 )

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -149,10 +150,16 @@ def _clean_text(text: str) -> str:
 
 
 def _to_storable(value: Any) -> Any:
-    """Return an unknown member unchanged, or as its JSON text if it is too long or too deep for its readers."""
+    """Return an unknown member unchanged, or as its JSON text if it is too long or too deep for its readers.
+
+    Raises `ParseError` for a member nested so deep that it was just possible to decode it.
+    """
     if value is None or isinstance(value, str | bool | int):
         return _clean_text(value) if isinstance(value, str) else value
-    text = _UNSTORABLE.sub("\ufffd", json.dumps(value, ensure_ascii=False))
+    try:
+        text = _UNSTORABLE.sub("\ufffd", json.dumps(value, ensure_ascii=False))
+    except RecursionError:
+        raise parse_error(_("a member is nested too deeply")) from None
     if len(text) > TEXT_CHARACTERS_MAX or "\\u0000" in text or not _is_shallow(value, EXTRA_LEVELS_MAX):
         return _clean_text(text)
     return json.loads(text)
@@ -163,16 +170,22 @@ def _is_shallow(value: Any, levels: int) -> bool:
     return levels > 0 and all(_is_shallow(item, levels - 1) for item in items)
 
 
-def compute_key(sn: str, members: Mapping[str, Any]) -> bytes:
+def compute_key(sn: str, members: Mapping[str, Any], body: bytes) -> bytes:
     """Return a key that is equal for exact repeats. It covers the decoded details, because the order of members differs
     (yeastar-p-series.md 2.5).
     """
     epoch = min(call_epoch(str(members.get("call_id", "")).strip()), _KEY_EPOCH_MAX)
+    return epoch.to_bytes(4) + hashlib.sha256(_encode_canonical([sn, members]) or body).digest()[:12]
+
+
+def _encode_canonical(value: Any) -> bytes:
+    """Return JSON with sorted members; empty if the value is nested so deep that it was just possible to decode it."""
     try:
-        canonical = msgspec.json.encode([sn, members], order="deterministic")
+        return msgspec.json.encode(value, order="deterministic")
     except (UnicodeEncodeError, RecursionError):
-        canonical = json.dumps([sn, members], sort_keys=True).encode()
-    return epoch.to_bytes(4) + hashlib.sha256(canonical).digest()[:12]
+        with suppress(RecursionError):
+            return json.dumps(value, sort_keys=True).encode()
+        return b""
 
 
 def compute_body_key(body: bytes) -> bytes:

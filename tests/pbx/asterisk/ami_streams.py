@@ -25,3 +25,7 @@ def bodies(messages: list[AmiMessage]) -> list[bytes]:
     for message in messages:
         assert collector.add_event(message, now=1.0) == []
     return [collected_call.body for collected_call in collector.pop_completed(1.0 + GRACE_SECONDS)]
+
+
+def build_event(event: str, **lines: str) -> AmiMessage:
+    return AmiMessage((("Event", event), *lines.items()))

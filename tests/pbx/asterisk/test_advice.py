@@ -2,9 +2,17 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from onhook.pbx.asterisk.advice import AsteriskAdvice, AsteriskInspection, ConfigSections, build_advice, parse_sections
+from onhook.pbx.asterisk.advice import (
+    CLOCK_SKEW_SECONDS_MAX,
+    AsteriskAdvice,
+    AsteriskInspection,
+    ConfigSections,
+    build_advice,
+    parse_sections,
+)
 from onhook.pbx.asterisk.messages import parse_messages
 
 ETC = Path(__file__).parent / "etc"
@@ -106,3 +114,30 @@ def test_advice_covers_modules_clock_trunks_and_backends() -> None:
         "no trunk",
     ):
         assert word in text
+
+
+@pytest.mark.parametrize(
+    ("skew_seconds", "status", "word"),
+    [
+        (None, "WARNING", "does not report its time"),
+        (CLOCK_SKEW_SECONDS_MAX, "OK", "agrees"),
+        (-CLOCK_SKEW_SECONDS_MAX, "OK", "agrees"),
+        (90.0, "ERROR", "90 seconds ahead"),
+        (-90.0, "ERROR", "90 seconds behind"),
+    ],
+)
+def test_advice_for_clock_follows_skew(skew_seconds: float | None, status: str, word: str) -> None:
+    inspection = msgspec.structs.replace(inspect(), clock_skew_seconds=skew_seconds)
+    (advice,) = (advice for advice in build_advice(inspection) if word in advice.detail)
+    assert advice.status == status
+
+
+def test_advice_for_custom_date_format_of_cel_warns() -> None:
+    (advice,) = find_missing(inspect(cel_conf=(ETC / "cel.conf").read_text() + "\n[general]\ndateformat = %d.%m.%Y\n"))
+    assert (advice.status, "dateformat" in advice.detail) == ("WARNING", True)
+
+
+def test_advice_for_unreadable_trunks_is_error_of_search() -> None:
+    """Not the advice for a PBX without trunks."""
+    (advice,) = find_missing(msgspec.structs.replace(inspect(), trunks=(), trunks_error="cannot read the trunks"))
+    assert (advice.status, advice.detail) == ("WARNING", "cannot read the trunks")

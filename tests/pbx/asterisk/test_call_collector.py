@@ -176,3 +176,34 @@ def test_collector_body_contains_only_trunks_of_call() -> None:
 
 def test_collector_event_without_call_is_ignored() -> None:
     assert collect(AmiMessage((("Event", "FullyBooted"),))).flush() == []
+
+
+def test_collector_open_calls_over_limit_drop_oldest_without_cdr() -> None:
+    """The call is counted; a CDR that arrives later is returned all the same."""
+    starts = [
+        AmiMessage((("Event", "CEL"), ("EventName", "CHAN_START"), ("UniqueID", name), ("LinkedID", name)))
+        for name in (f"1777309476.{n}" for n in range(OPEN_CALLS_MAX + 1))
+    ]
+    collector = CallCollector(PARSE_OPTIONS)
+    assert [collected_call for start in starts for collected_call in collector.add_event(start, now=1.0)] == []
+    assert collector.dropped_count == 1
+    collector.add_event(cdr("1777309476.0"), now=2.0)
+    (call,) = parse_calls(collector.pop_completed(2.0 + QUIET_SECONDS))
+    assert not call.header.has_all_events
+
+
+def test_collector_cdr_without_offset_keeps_offset_of_earlier_cdr() -> None:
+    collector = CallCollector(PARSE_OPTIONS)
+    for number, offset_seconds in enumerate((None, 3600, None)):
+        collector.add_event(cdr("1777309476.0", number), now=1.0, offset_seconds=offset_seconds)
+    (call,) = parse_calls(collector.pop_completed(1.0 + QUIET_SECONDS))
+    assert call.header.offset_seconds == 3600
+
+
+def test_collector_cdr_of_leg_is_returned_after_limit_while_call_continues() -> None:
+    """So that a crash during a long call loses little."""
+    start = QUEUE[0]
+    collector = collect(start, cdr(start.get("LinkedID")))
+    assert collector.pop_completed(CDR_HOLD_SECONDS_MAX) == []
+    assert len(collector.pop_completed(1.0 + CDR_HOLD_SECONDS_MAX)) == 1
+    assert collector.oldest_cdr_at() is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from onhook.pbx.asterisk.call_collector import GRACE_SECONDS, AsteriskParserConfig
+from onhook.pbx.asterisk.call_collector import GRACE_SECONDS, MISSING_CDR_SECONDS, QUIET_SECONDS, AsteriskParserConfig
 from onhook.pbx.asterisk.connection import (
     LOGIN_SECONDS_MAX,
     PING_AFTER_SECONDS,
@@ -13,13 +13,17 @@ from onhook.pbx.asterisk.connection import (
 )
 from onhook.pbx.asterisk.messages import MESSAGE_BYTES_MAX, AmiMessage, parse_messages
 from onhook.pbx.asterisk.payload import Asterisk
-from onhook.pbx.asterisk.session import AmiCredentials
+from onhook.pbx.asterisk.session import PENDING_ACTIONS_MAX, AmiCredentials
+from onhook.pbx.asterisk.trunks import ENDPOINT_QUERIES_MAX
 from onhook.pbx.connection import ClockReading, ConnectionUpdate
 from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS, stream
 
 CALL = stream("inbound_direct")
 CALL_ENDED_AT = 1795516911.0
 """Approximate end of that call."""
+
+EVENT = b"Event: FullyBooted\r\n\r\n"
+"""An event of no call."""
 
 WELCOME = b"Asterisk Call Manager/11.0.0\r\n" + b"".join(
     f"Response: Success\r\nActionID: onhook-{step}\r\n\r\n".encode() for step in ("challenge", "login", "filter")
@@ -150,3 +154,118 @@ def test_connection_oversized_event_is_logged_and_skipped() -> None:
 @pytest.mark.parametrize("text", ["", "{", '{"trunks": 7}'])
 def test_decode_parser_config_of_unreadable_text_returns_empty_config(text: str) -> None:
     assert decode_parser_config(text) == AsteriskParserConfig()
+
+
+def test_connection_rejected_login_ends_as_refused() -> None:
+    connection = AsteriskProtocol(AmiCredentials("onhook", "secret"), PARSE_OPTIONS, detect_trunks=False)
+    rejection = b"Response: Error\r\nActionID: onhook-login\r\nMessage: Authentication failed\r\n\r\n"
+    login = WELCOME.partition(b"Response: Success\r\nActionID: onhook-login")[0]
+    assert connection.receive_data(login + rejection, clock_reading(0)) == ConnectionUpdate(
+        end_reason="Authentication failed", is_refused=True
+    )
+
+
+def test_connection_without_permission_to_filter_is_ready_and_logs_setting() -> None:
+    connection = AsteriskProtocol(AmiCredentials("onhook", "secret"), PARSE_OPTIONS, detect_trunks=False)
+    denied = b"Response: Error\r\nActionID: onhook-filter"
+    update = connection.receive_data(WELCOME.replace(denied.replace(b"Error", b"Success"), denied), clock_reading(0))
+    assert update.is_ready
+    assert "write = system" in update.log_messages[0]
+
+
+def test_connection_login_that_does_not_finish_is_given_up_while_data_arrives() -> None:
+    connection = AsteriskProtocol(AmiCredentials("onhook", "secret"), PARSE_OPTIONS, detect_trunks=False)
+    connection.receive_data(b"Asterisk Call Manager/11.0.0\r\n", clock_reading(0))
+    for seconds in range(1, int(LOGIN_SECONDS_MAX) + 1):
+        connection.receive_data(EVENT, clock_reading(seconds))
+        assert connection.on_tick(clock_reading(seconds)) == ConnectionUpdate()
+    assert "login did not finish" in connection.on_tick(clock_reading(LOGIN_SECONDS_MAX + 1)).end_reason
+
+
+def leave_pings_unanswered(connection: AsteriskProtocol, count: int) -> float:
+    """Let a server that sends events respond to none of this number of pings; return the time of the last event."""
+    seconds = 0.0
+    for _ in range(count):
+        seconds += PING_AFTER_SECONDS + 1
+        assert connection.on_tick(clock_reading(seconds)) == ConnectionUpdate()
+        connection.receive_data(EVENT, clock_reading(seconds))
+    return seconds
+
+
+def test_connection_with_unanswered_pings_ends_while_events_arrive() -> None:
+    """The calls received until then are not lost."""
+    connection = open_connection()
+    seconds = leave_pings_unanswered(connection, PENDING_ACTIONS_MAX)
+    connection.receive_data(CALL, clock_reading(seconds))
+    update = connection.on_tick(clock_reading(seconds + PING_AFTER_SECONDS + 1))
+    assert "actions have no response" in update.end_reason
+    assert len(connection.connection_lost()) == 1
+
+
+@pytest.mark.parametrize(("extra_pings", "has_ended"), [(0, False), (1, True)])
+def test_connection_with_unanswered_pings_ends_if_endpoint_queries_exceed_limit(
+    extra_pings: int, has_ended: bool
+) -> None:
+    connection = open_connection(detect_trunks=True)
+    registrations, endpoints = sent_actions(connection)[-2:]
+    seconds = leave_pings_unanswered(connection, PENDING_ACTIONS_MAX - ENDPOINT_QUERIES_MAX + extra_pings)
+    names = [f"EndpointList\r\nObjectName: trunk-{number}" for number in range(ENDPOINT_QUERIES_MAX)]
+    connection.receive_data(respond(endpoints, *names), clock_reading(seconds))
+    update = connection.receive_data(respond(registrations), clock_reading(seconds))
+    assert ("actions have no response" in update.end_reason) == has_ended
+
+
+def test_connection_other_response_during_trunk_search_is_ignored() -> None:
+    connection = open_connection(detect_trunks=True)
+    sent_actions(connection)
+    connection.on_tick(clock_reading(PING_AFTER_SECONDS + 1))
+    (ping,) = sent_actions(connection)
+    assert connection.receive_data(respond(ping), clock_reading(PING_AFTER_SECONDS + 2)) == ConnectionUpdate()
+
+
+def test_connection_repeated_search_with_same_trunks_reports_no_config() -> None:
+    connection = open_connection(detect_trunks=True)
+    detected_configs = []
+    for start in (0.0, TRUNK_SEARCH_SECONDS + 1):
+        connection.receive_data(EVENT, clock_reading(start))
+        connection.on_tick(clock_reading(start))
+        registrations, endpoints = sent_actions(connection)[-2:]
+        connection.receive_data(
+            respond(registrations, "OutboundRegistrationDetail\r\nEndpoint: trunk-a"), clock_reading(start)
+        )
+        connection.receive_data(respond(endpoints, "EndpointList\r\nObjectName: trunk-a"), clock_reading(start))
+        (query,) = sent_actions(connection)
+        details = "EndpointDetail\r\nObjectName: trunk-a\r\nContext: from-trunk"
+        detected_configs.append(connection.receive_data(respond(query, details), clock_reading(start)).detected_config)
+    assert [bool(detected_config) for detected_config in detected_configs] == [True, False]
+
+
+def test_connection_call_without_cdr_is_logged_once() -> None:
+    connection = open_connection()
+    event = "Event: CEL\r\nEventName: {}\r\nUniqueID: 1795516900.1\r\nLinkedID: 1795516900.1\r\n\r\n"
+    for name in ("CHAN_START", "LINKEDID_END"):
+        connection.receive_data(event.format(name).encode(), clock_reading(0))
+    log_messages = []
+    for seconds in (MISSING_CDR_SECONDS, MISSING_CDR_SECONDS + 1, MISSING_CDR_SECONDS + 2):
+        connection.receive_data(EVENT, clock_reading(seconds))
+        log_messages.append(connection.on_tick(clock_reading(seconds)).log_messages)
+    assert log_messages == [(), ("calls ended without a CDR: 1",), ()]
+
+
+@pytest.mark.parametrize(
+    ("end_time", "offset_line"),
+    [
+        ("2026-11-24 10:41:51", b"Offset: 0\r\n"),
+        ("2026-11-24 11:41:51", b"Offset: 3600\r\n"),
+        ("2026-11-24 10:34:21", b""),
+        ("unknown", b""),
+        ("", b""),
+    ],
+)
+def test_connection_offset_is_stored_if_end_time_shows_it(end_time: str, offset_line: bytes) -> None:
+    """A CDR that arrives long after the end of its leg, or without a readable end, shows no offset."""
+    connection = open_connection()
+    cdr = f"Event: Cdr\r\nLinkedID: 1795516900.1\r\nStartTime: 2026-11-24 10:41:40\r\nEndTime: {end_time}\r\n\r\n"
+    connection.receive_data(cdr.encode(), clock_reading(0))
+    (body,) = connection.on_tick(clock_reading(QUIET_SECONDS)).raw_events
+    assert body.partition(b"Event:")[0].partition(b"CEL: none\r\n")[2] == offset_line + b"\r\n"

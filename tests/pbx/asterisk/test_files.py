@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import random
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 
 from onhook.cdr.utc_offset import parse_wall_clock
 from onhook.lib.errors import UsageError
-from onhook.pbx.asterisk.files import CDR_GAP_MAX, collect_calls, normalize_row, parse_rows, starts_before
+from onhook.pbx.asterisk import files
+from onhook.pbx.asterisk.call import CDRS_MAX
+from onhook.pbx.asterisk.files import (
+    CDR_GAP_MAX,
+    COMPLETION_CHECK_ROWS,
+    collect_calls,
+    normalize_row,
+    parse_rows,
+    starts_before,
+)
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.cdr_archive import ArchivedCall, UnparsedLine
 from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS, bodies, events
@@ -192,4 +202,64 @@ def test_file_calls_far_apart_are_returned_early() -> None:
         lines += [json.dumps({**late, **dict.fromkeys(("start", "answer", "end"), f"{date} 10:00:00")})] * 40
     stream = iter(collect_calls(parse_rows(lines), PARSE_OPTIONS))
     assert isinstance(next(stream), ArchivedCall)
+    assert sum(isinstance(call, ArchivedCall) for call in stream) == 28 * 40 // CDRS_MAX + 1
     assert CDR_GAP_MAX.total_seconds() < 86_400
+
+
+def test_file_json_line_that_is_no_object_is_reported() -> None:
+    lines = [json.dumps(rows()[0]) + "\n", "[]\n"]
+    unparsed_line, call = collect_calls(parse_rows(lines), PARSE_OPTIONS)
+    assert isinstance(unparsed_line, UnparsedLine)
+    assert (unparsed_line.location, unparsed_line.reason) == ("line 2", "not a JSON object")
+    assert isinstance(call, ArchivedCall)
+
+
+@pytest.mark.parametrize("lines", [[], ["\n", " \n"], as_csv(ALL_COLUMNS, with_header=True)[:1]])
+def test_file_without_rows_has_no_calls(lines: list[str]) -> None:
+    """An empty file, and one that has only its header yet."""
+    assert read_calls(lines) == []
+
+
+def test_starts_before_with_unreadable_start_is_false() -> None:
+    begin = parse_wall_clock("2100-01-01 00:00:00")
+    assert starts_before(json.dumps(rows()[0]), (), begin)
+    assert not starts_before(json.dumps(rows()[0] | {"start": "yesterday"}), (), begin)
+    assert not starts_before("{}", (), begin)
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"),
+    [("12", 12), ("12.5", 12), ("", 0), ("soon", 0), ("9" * 25, 0), ("9" * 5000, 0)],
+)
+def test_file_cdr_without_end_uses_duration(duration: str, seconds: int) -> None:
+    """A duration that no call has counts as zero."""
+    (call,) = read_calls([json.dumps(rows()[0] | {"end": "", "duration": duration})])
+    assert call.began_at is not None
+    assert call.ended_at == call.began_at + timedelta(seconds=seconds)
+
+
+def test_file_with_too_many_pending_cdrs_returns_calls_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also calls that may not be complete: each CDR is in exactly one of them."""
+    monkeypatch.setattr(files, "PENDING_CDRS_MAX", COMPLETION_CHECK_ROWS - 1)
+    first, calls_count = rows()[0], COMPLETION_CHECK_ROWS + 500
+    lines = (json.dumps(first | {"linkedid": f"1795516844.{number}"}) for number in range(calls_count))
+    read_count = 0
+
+    def count_rows() -> Iterator[Mapping[str, str] | UnparsedLine]:
+        nonlocal read_count
+        for row in parse_rows(lines):
+            read_count += 1
+            yield row
+
+    stream = collect_calls(count_rows(), PARSE_OPTIONS)
+    next(stream)
+    assert read_count == COMPLETION_CHECK_ROWS
+    assert 1 + sum(1 for _call in stream) == calls_count
+
+
+def test_file_csv_line_with_oversized_cell_is_reported() -> None:
+    line = as_csv(ALL_COLUMNS)[0]
+    unparsed_line, call = collect_calls(parse_rows([line, f'"{"x" * 200_000}"\n']), PARSE_OPTIONS)
+    assert isinstance(unparsed_line, UnparsedLine)
+    assert (unparsed_line.location, unparsed_line.reason) == ("line 2", "not CSV")
+    assert isinstance(call, ArchivedCall)

@@ -71,3 +71,8 @@ def test_message_text_leaves_out_names_without_value() -> None:
     (message,) = parse_messages(b"Event: Cdr\r\nAccountCode: \r\nSource: 1001\r\n\r\n")
     assert message.text == "Event: Cdr\r\nSource: 1001\r\n\r\n"
     assert parse_messages(message.text.encode())[0].fields == {"event": "Cdr", "source": "1001"}
+
+
+def test_messages_without_names_are_skipped() -> None:
+    data = b"\r\n\r\nno name\r\n: no name\r\n\r\nEvent: Cdr\r\n\r\n"
+    assert read_messages([data]) == [AmiMessage((("Event", "Cdr"),))]

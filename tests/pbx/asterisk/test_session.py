@@ -169,3 +169,56 @@ def test_session_line_break_in_value_begins_no_new_line() -> None:
     session = ready_session()
     session.send_action("GetConfig", Filename="a.conf\r\nAction: Command")
     assert b"Filename: a.conf Action: Command\r\n" in session.data_to_send()
+
+
+def test_session_refused_ignores_events() -> None:
+    session = new_session()
+    session.receive_data(b"SSH-2.0-OpenSSH_9.9\r\n")
+    assert session.receive_data(CALL) == []
+    assert session.data_to_send() == b""
+
+
+def test_session_event_before_challenge_is_ignored() -> None:
+    session = new_session()
+    assert session.receive_data(GREETING + b"Event: Cdr\r\n\r\n") == []
+
+
+def test_session_login_response_out_of_order_is_ignored() -> None:
+    """The server cannot skip the challenge, in which the session proves the secret."""
+    session = new_session()
+    session.receive_data(GREETING)
+    session.data_to_send()
+    assert session.receive_data(LOGGED_IN + FILTERED) == []
+    assert (session.state, session.data_to_send()) == ("challenge", b"")
+    assert session.receive_data(CHALLENGE + LOGGED_IN + FILTERED) == [AmiReady("11.0.0", is_filtered=True)]
+
+
+def test_session_list_of_maximum_length_is_complete() -> None:
+    session = ready_session()
+    action_id = session.send_action("PJSIPShowEndpoints")
+    session.receive_data(f"Response: Success\r\nActionID: {action_id}\r\nEventList: start\r\n\r\n".encode())
+    session.receive_data(f"Event: EndpointList\r\nActionID: {action_id}\r\n\r\n".encode() * LIST_EVENTS_MAX)
+    (response,) = session.receive_data(
+        f"Event: ListComplete\r\nActionID: {action_id}\r\nEventList: Complete\r\n\r\n".encode()
+    )
+    assert isinstance(response, AmiResponse)
+    assert len(response.list_events) == LIST_EVENTS_MAX
+
+
+def test_session_list_end_without_start_is_unsuccessful_response() -> None:
+    session = ready_session()
+    action_id = session.send_action("PJSIPShowEndpoints")
+    (response,) = session.receive_data(
+        f"Event: ListComplete\r\nActionID: {action_id}\r\nEventList: cancelled\r\n\r\n".encode()
+    )
+    assert isinstance(response, AmiResponse)
+    assert (response.is_success, response.list_events) == (False, ())
+
+
+def test_session_greeting_in_parts_is_read() -> None:
+    session = new_session()
+    for part in (GREETING[:7], GREETING[7:-1]):
+        assert session.receive_data(part) == []
+        assert (session.state, session.data_to_send()) == ("banner", b"")
+    session.receive_data(GREETING[-1:] + CHALLENGE)
+    assert session.state == "login"

@@ -127,3 +127,29 @@ def test_newcdr_peek_of_any_bytes_does_not_fail(body: bytes) -> None:
 def change_sample(**members: Any) -> bytes:
     """Return the sample with some members changed."""
     return msgspec.json.encode(json.loads(CLOUD_V2) | members)
+
+
+def test_newcdr_trunk_in_two_spellings_counts_as_first_with_value() -> None:
+    trunks = {"desttrunkname": "", "dsttrcunkname": "SPS-1", "dstrunkname": "SPS-2"}
+    body = msgspec.json.encode(
+        {name: value for name, value in json.loads(CLOUD_V2).items() if name not in trunks} | trunks
+    )
+    assert NEWCDR.parse(body)[0].dst_trunk_name == "SPS-1"
+
+
+@pytest.mark.parametrize(
+    ("payload_format", "discriminator", "trunk_name", "sn"),
+    [
+        ("s-v1", "action", "desttrunkname", None),
+        ("cloud-v1", "action", "desttrunkname", "369451090405"),
+        ("v2", "event", "dsttrcunkname", "369451090405"),
+    ],
+)
+def test_newcdr_format_uses_names_of_generation(
+    payload_format: str, discriminator: str, trunk_name: str, sn: str | None
+) -> None:
+    """All values are text; unknown numbers are left out."""
+    details = msgspec.structs.replace(ANSWERED, dst_trunk_name="SPS-1", talk_duration=None)
+    members = json.loads(NEWCDR.format(details, "369451090405", payload_format))
+    assert (members[discriminator], members[trunk_name], members.get("sn")) == ("NewCdr", "SPS-1", sn)
+    assert (members["callduraction"], "talkduraction" in members) == ("19", False)

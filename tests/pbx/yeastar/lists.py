@@ -1,6 +1,6 @@
 """A simulated call list API that responds as a firmware does, and a reader of the whole list."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,6 +9,7 @@ import msgspec
 from onhook.pbx.client import (
     CallIdRequest,
     ListingPage,
+    ListingReply,
     ListingResult,
     ListingSteps,
     PbxRequest,
@@ -123,3 +124,15 @@ def run_listing(
             reply = None
         else:
             reply = ids if isinstance(step, CallIdRequest) else pbx.respond(step)
+
+
+def run_count(pbx: FakeCallListApi, counting: Generator[Any, ListingReply, int | None]) -> int | None:
+    """Return the result of `count_calls`."""
+    reply: PbxResponse | None = None
+    while True:
+        try:
+            request = counting.send(reply)
+        except StopIteration as end:
+            count: int | None = end.value
+            return count
+        reply = pbx.respond(request)

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from onhook.pbx.client import SystemFacts
-from onhook.pbx.yeastar.answers import parse_facts, parse_response
+from onhook.pbx.client import PbxWebhook, PbxWebhookConfig, SystemFacts
+from onhook.pbx.yeastar.answers import parse_facts, parse_response, parse_webhooks
 
 INFORMATION = {
     "errcode": 0,
@@ -83,3 +83,38 @@ def test_parse_response_maps_each_code_to_one_error_kind(body: bytes, error_kind
 def test_parse_response_from_proxy_is_temporary() -> None:
     assert parse_response(502, b"<html>").error_kind == "temporary"
     assert parse_response(400, b'{"errcode":10004,"errmsg":"TOKEN EXPIRED"}').error_kind == "token_expired"
+
+
+def parse_webhook_data(data: Any) -> PbxWebhookConfig:
+    return parse_webhooks(parse_response(200, msgspec.json.encode({"errcode": 0, "data": data})))
+
+
+@pytest.mark.parametrize(
+    ("event_ids", "sends_call_ends"),
+    [
+        (["0"], True),
+        ([0], True),
+        (["30011", "30012"], True),
+        ([30012], True),
+        (["30011"], False),
+        ([], False),
+        (7, False),
+    ],
+)
+def test_parse_webhooks_recognizes_webhook_that_sends_call_ends(event_ids: Any, sends_call_ends: bool) -> None:
+    """By the number of the event, or the number for all events, as text or not (yeastar-p-series.md 4.1)."""
+    entry = {"url": "https://onhook.example.org/", "secret": "S", "request_method": "post", "event_ids": event_ids}
+    config = parse_webhook_data({"enb_webhook_event_push": 1, "webhook_event_push_list": [entry, "no entry"]})
+    assert config == PbxWebhookConfig(
+        is_enabled=True,
+        entries=[
+            PbxWebhook(url="https://onhook.example.org/", secret="S", method="POST", sends_call_ends=sends_call_ends)
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], "none", {}, {"webhook_event_push_list": "none"}, {"enb_webhook_event_push": "0"}]
+)
+def test_parse_webhooks_of_other_response_returns_empty_config(data: Any) -> None:
+    assert parse_webhook_data(data) == PbxWebhookConfig(is_enabled=False, entries=[])

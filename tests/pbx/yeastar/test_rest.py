@@ -10,6 +10,7 @@ from onhook.cdr.number_plan import NumberPlan
 from onhook.pbx.yeastar.display import DisplayFormat
 from onhook.pbx.yeastar.rest import (
     CSV_COLUMNS,
+    format_call_detail,
     format_call_row,
     format_csv_row,
     format_leg_row,
@@ -91,3 +92,17 @@ def test_rest_local_time_uses_offset_of_record(text: str, minutes: int) -> None:
     leg = msgspec.structs.replace(record(), utc_offset=text)
     assert parse_utc_offset(text) == timedelta(minutes=minutes)
     assert local_time(leg) == leg.started_at.replace(tzinfo=None) + timedelta(minutes=minutes)
+
+
+def test_rest_call_detail_lists_legs_in_order() -> None:
+    """With the row of the call; a stage leaves out durations that are not known."""
+    first = record(call_id="1777287876.1", call_to=QUEUE, call_duration=None, talk_duration=None)
+    second = record(call_id="1777287876.1", time_start="2026-04-27 19:04:40")
+    assembled_call = call(first, second)
+    detail = format_call_detail(assembled_call, DISPLAY, NumberPlan())
+    assert detail["basic"] == format_call_row(assembled_call, DISPLAY, NumberPlan())
+    first_stage, second_stage = detail["timeline"]
+    assert (first_stage["leg"], first_stage["call_to"], second_stage["leg"]) == (1, QUEUE, 2)
+    assert not {"call_duration", "ring_duration", "talk_duration"} & first_stage.keys()
+    durations = (second_stage["call_duration"], second_stage["ring_duration"], second_stage["talk_duration"])
+    assert durations == (20, 6, 14)

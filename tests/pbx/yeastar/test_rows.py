@@ -10,8 +10,9 @@ import pytest
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.identity import record_key
 from onhook.lib.errors import ParseError
+from onhook.pbx.client import SystemFacts
 from onhook.pbx.yeastar.payload import Yeastar
-from onhook.pbx.yeastar.rows import ROW_LABEL, RowContext, parse_date_order, wrap_row
+from onhook.pbx.yeastar.rows import ROW_LABEL, RowContext, parse_date_order, parse_start_seconds, wrap_row
 from tests.factories import STARTED_AT
 
 SN = "3651XXXXXXXX"
@@ -130,7 +131,7 @@ V2_ROW = {
     "call_duration": 119,
     "handling_duration": 74,
 }
-V2_DETAIL = {
+V2_DETAIL: dict[str, Any] = {
     "basic": V2_ROW,
     "timeline": [
         {
@@ -225,3 +226,43 @@ def test_row_without_call_is_rejected(row: bytes) -> None:
 )
 def test_parse_date_order_ignores_separators(date_format: str, order: str) -> None:
     assert parse_date_order(date_format) == order
+
+
+def test_row_with_seconds_alone_is_rejected_if_ids_show_no_offset() -> None:
+    """The wall clock of the PBX cannot be derived, and is not guessed."""
+    with pytest.raises(ParseError, match="unknown time format"):
+        YEASTAR.parse(build_body(without(IVR, "time", "uid")))
+
+
+@pytest.mark.parametrize("uid", ["20261340213717AB3D1", "20260630253717AB3D1"])
+def test_row_uid_that_contains_no_date_proves_nothing(uid: str) -> None:
+    """The date format of the PBX decides."""
+    row = without(IVR, "timestamp") | {"time": "05/04/2026 09:37:17 PM", "uid": uid}
+    (leg,) = YEASTAR.parse(build_body(row, date_format="MM/DD/YYYY"))
+    assert leg.time_start == "2026-05-04 21:37:17"
+
+
+def test_row_v2_stage_that_is_no_object_is_skipped() -> None:
+    detail = V2_DETAIL | {"timeline": ["leg", *V2_DETAIL["timeline"], None]}
+    assert len(YEASTAR.parse(build_body(V2_ROW, call_id="1782844637.854", detail=detail))) == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "seconds"),
+    [
+        ({"timestamp": 1782844637, "time": "01/01/2020 00:00:00"}, 1782844637),
+        ({"timestamp": "1782844637"}, 1782844637),
+        ({"timestamp": True, "time": "30/06/2026 09:37:17 PM"}, 1782844637),
+        ({"time": "2026/06/30 21:37:17"}, 1782844637),
+        ({"time": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_parse_start_seconds_uses_seconds_then_displayed_time(row: dict[str, Any], seconds: int | None) -> None:
+    facts = SystemFacts(date_format="DD/MM/YYYY", time_format="12", offset_seconds=10800)
+    assert parse_start_seconds(row, facts) == seconds
+
+
+def test_parse_start_seconds_without_date_format_is_none() -> None:
+    """The order of day and month is not guessed."""
+    assert parse_start_seconds({"time": "05/04/2026 09:37:17 PM"}, SystemFacts()) is None

@@ -1,6 +1,7 @@
 """Token management: one login for all clients, few tokens, timely renewal."""
 
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,7 +10,9 @@ from onhook.pbx.client import ClientCredentials, PbxResponse, TokenStep
 from onhook.pbx.yeastar.answers import parse_response
 from onhook.pbx.yeastar.tokens import (
     LIVE_TOKENS_MAX,
+    REFRESH_SECONDS_DEFAULT,
     RENEW_BEFORE_SECONDS,
+    TOKEN_SECONDS_DEFAULT,
     TOO_MANY_TOKENS_RETRY_SECONDS,
     TokenState,
     begin_step,
@@ -168,6 +171,84 @@ def test_tokens_state_survives_encoding() -> None:
     assert msgspec.json.decode(msgspec.json.encode(tokens), type=TokenState) == tokens
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"access_token": None},
+        {"access_token": 7},
+        {"access_token": ""},
+        {"access_token": "t" * 513},
+        {"refresh_token": 7},
+    ],
+)
+def test_tokens_success_without_token_is_retried_and_counts_as_active(changes: dict[str, Any]) -> None:
+    """The PBX may have issued a token, so the logins end before it has issued more than two."""
+    response = parse_response(200, msgspec.json.encode({**token_response().members, **changes}))
+    tokens = run_step(TokenState(), response, NOON)
+    assert "contains no token" in tokens.error
+    assert count_live_tokens(tokens, NOON) == 1
+    retry = next_step(tokens, LOGIN, NOON)
+    assert retry.action == "wait"
+    tokens = run_step(tokens, response, retry.until)
+    assert next_step(tokens, LOGIN, NOON + 600).action == "wait"
+    assert count_live_tokens(tokens, NOON + 600) == LIVE_TOKENS_MAX
+
+
+@pytest.mark.parametrize("lifetime", [None, "1800", 1800.5, 0, -1, 10**9])
+def test_tokens_invalid_lifetime_is_replaced_by_default(lifetime: Any) -> None:
+    changes = dict.fromkeys(("access_token_expire_time", "refresh_token_expire_time"), lifetime)
+    response = parse_response(200, msgspec.json.encode({**token_response().members, **changes}))
+    token = run_step(TokenState(), response, NOON).current_token
+    assert token is not None
+    assert (token.expires_at, token.refresh_expires_at) == (
+        NOON + TOKEN_SECONDS_DEFAULT,
+        NOON + REFRESH_SECONDS_DEFAULT,
+    )
+
+
+@pytest.mark.parametrize("response", [NO_RESPONSE, error_response(-2)])
+def test_tokens_failed_revocation_keeps_token_and_is_retried(response: PbxResponse) -> None:
+    """The token may still be active: it counts until it expires."""
+    tokens = run_step(logged_in_state(), token_response(2), NOON + 1500)
+    revocation = replaced_token_revocation(tokens)
+    assert revocation is not None
+    tokens = finish_step(tokens, revocation, response, NOON + 1501, jitter=0.0)
+    assert count_live_tokens(tokens, NOON + 1501) == 2
+    assert replaced_token_revocation(tokens) == revocation
+    assert next_step(tokens, LOGIN, NOON + 1502).token == "token-2", "the current token is used meanwhile"
+
+
+def test_tokens_failed_revocation_at_stop_keeps_current_token_for_next_start() -> None:
+    tokens = logged_in_state()
+    (revocation,) = revocation_steps(tokens, NOON + 60)
+    tokens = finish_step(tokens, revocation, NO_RESPONSE, NOON + 60, jitter=0.0)
+    assert next_step(tokens, LOGIN, NOON + 61).token == "token-1"
+
+
+def test_tokens_revocation_precedes_login_if_two_are_active() -> None:
+    """The replaced token is revoked first; while the revocation fails, the client waits."""
+    tokens = run_step(logged_in_state(), token_response(2), NOON + 1500)
+    tokens = reject_token(tokens, "token-2", NOON + 1600, jitter=0.0)
+    tokens = run_step(tokens, NO_RESPONSE, NOON + 1600)
+    now = next_step(tokens, LOGIN, NOON + 1600).until
+    revocation = next_step(tokens, LOGIN, now)
+    assert (revocation.action, revocation.token) == ("revoke", "token-1")
+    failed = finish_step(tokens, revocation, NO_RESPONSE, now, jitter=0.0)
+    assert next_step(failed, LOGIN, now).action == "wait"
+    succeeded = finish_step(tokens, revocation, error_response(0), now, jitter=0.0)
+    assert next_step(succeeded, LOGIN, now).action == "refresh"
+
+
+def test_tokens_use_of_token_about_to_expire_ends_when_renewal_is_due() -> None:
+    """A renewal that failed is retried before the token expires."""
+    now = NOON + 1800 - RENEW_BEFORE_SECONDS
+    tokens = run_step(logged_in_state(), error_response(-2), now)
+    step = next_step(tokens, LOGIN, now)
+    assert (step.action, step.token) == ("use", "token-1")
+    assert now < step.until < NOON + 1800
+    assert next_step(tokens, LOGIN, step.until).action == "refresh"
+
+
 class SimulatedTokenApi:
     """The tokens of a PBX, with random failures."""
 
@@ -180,8 +261,10 @@ class SimulatedTokenApi:
     def respond(self, step: TokenStep, now: float) -> PbxResponse:
         assert step.request is not None
         if step.action == "revoke":
+            if self.random.random() < 0.2:
+                return NO_RESPONSE
             self.active_tokens.pop(step.token, None)
-            return error_response(0)
+            return NO_RESPONSE if self.random.random() < 0.1 else error_response(0)
         self.logins += step.action == "login"
         random_value = self.random.random()
         if random_value < 0.2:
@@ -198,7 +281,7 @@ class SimulatedTokenApi:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_tokens_never_more_than_two_are_active(seed: int) -> None:
-    """Over two days, with any response, lost responses, and kills before a response was saved."""
+    """Over two days, with any response, lost requests and responses, and kills before a response was saved."""
     random = Random(seed)
     pbx, tokens, now, uses = SimulatedTokenApi(random), TokenState(), NOON, 0
     while now < NOON + 2 * 86400:

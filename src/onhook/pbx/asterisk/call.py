@@ -183,7 +183,7 @@ def _parse_cdr(fields: Mapping[str, str]) -> Cdr:
     linked_id, start = get_linked_id(fields), fields.get("starttime", "")
     if not linked_id or not start:
         raise _parse_error(_("a CDR has no start") if linked_id else _("a CDR has neither linkedid nor uniqueid"))
-    duration = _parse_seconds(fields.get("duration", ""))
+    duration = parse_seconds(fields.get("duration", ""))
     start_time = parse_wall_clock(start)
     answer, end = fields.get("answertime", ""), fields.get("endtime", "")
     return Cdr(
@@ -201,7 +201,7 @@ def _parse_cdr(fields: Mapping[str, str]) -> Cdr:
         application=fields.get("lastapplication", ""),
         application_data=fields.get("lastdata", ""),
         duration=duration,
-        talk=_parse_seconds(fields.get("billableseconds", "")),
+        talk=parse_seconds(fields.get("billableseconds", "")),
         disposition=fields.get("disposition", "").upper(),
         account_code=fields.get("accountcode", ""),
         recording=_first_value(fields, _RECORDING_FIELD_NAMES) or _recording_file(fields.get("userfield", "")),
@@ -239,12 +239,12 @@ def _parse_queue_event(event: AmiMessage) -> QueueEvent:
         # Seconds for an agent who answered, milliseconds for one who did not.
         ring_seconds=None
         if not ring_time
-        else _parse_seconds(ring_time) // (1000 if event.get("Event") == "AgentRingNoAnswer" else 1),
-        hold_seconds=_parse_seconds(event.get("HoldTime")) if event.get("HoldTime") else None,
+        else parse_seconds(ring_time) // (1000 if event.get("Event") == "AgentRingNoAnswer" else 1),
+        hold_seconds=parse_seconds(event.get("HoldTime")) if event.get("HoldTime") else None,
     )
 
 
-def _parse_seconds(text: str) -> int:
+def parse_seconds(text: str) -> int:
     """Return whole seconds; 0 for an invalid value, because a CDR always has durations."""
     integer_part = text.partition(".")[0]
     return (

@@ -93,7 +93,8 @@ class CallCollector:
             call.cdrs.append(message)
             call.cdr_callee_channels.add(message.get("DestinationChannel"))
             call.first_cdr_at = call.first_cdr_at or now
-            call.offset_seconds = offset_seconds
+            # A CDR that arrived late does not show the offset; an earlier one may have done so.
+            call.offset_seconds = call.offset_seconds if offset_seconds is None else offset_seconds
         else:
             _add_channel_event(call, message)
         return list(self._enforce_limits(linked_id, call))

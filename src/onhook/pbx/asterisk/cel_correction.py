@@ -213,7 +213,7 @@ def _status(row: CallRow, talk: int | None, events: _CallEvents) -> str:
     cause = hangup_event.extra.get("hangupcause") if hangup_event is not None else None
     if cause == BUSY_CAUSE:
         return "BUSY"
-    if cause in FAILED_CAUSES:
+    if isinstance(cause, int) and cause in FAILED_CAUSES:
         return FAILED
     return NO_ANSWER if row.status == ANSWERED and hangup_event is not None else row.status
 

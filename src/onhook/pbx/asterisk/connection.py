@@ -60,20 +60,20 @@ class AsteriskProtocol:
         return _merge_updates(updates)
 
     def on_tick(self, now: ClockReading) -> ConnectionUpdate:
-        self._start_clock(now)
+        started_at = self._start_clock(now)
         is_ready = self._session.state == "ready"
         silent_seconds = now.monotonic_seconds - self._last_received_at
         if silent_seconds > (SILENCE_SECONDS_MAX if is_ready else LOGIN_SECONDS_MAX):
             return ConnectionUpdate(end_reason=_("no data received for {seconds:.0f} seconds", seconds=silent_seconds))
-        if (
-            is_ready
-            and silent_seconds > PING_AFTER_SECONDS
-            and now.monotonic_seconds - self._last_ping_at > PING_AFTER_SECONDS
-        ):
-            self._last_ping_at = now.monotonic_seconds
-            self._session.send_action("Ping")
-        if is_ready and self._detect_trunks and now.monotonic_seconds - self._search_started_at > TRUNK_SEARCH_SECONDS:
-            self._start_trunk_search(now)
+        if not is_ready and now.monotonic_seconds - started_at > LOGIN_SECONDS_MAX:
+            return ConnectionUpdate(
+                end_reason=_("the login did not finish within {seconds:.0f} seconds", seconds=LOGIN_SECONDS_MAX)
+            )
+        try:
+            if is_ready:
+                self._send_due_actions(now, silent_seconds)
+        except OverflowError as error:
+            return ConnectionUpdate(end_reason=str(error))
         return ConnectionUpdate(
             raw_events=_bodies(self._call_collector.pop_completed(now.monotonic_seconds)),
             log_messages=self._dropped_call_messages(),
@@ -88,9 +88,19 @@ class AsteriskProtocol:
     def pending_since(self) -> float | None:
         return self._call_collector.oldest_cdr_at()
 
-    def _start_clock(self, now: ClockReading) -> None:
+    def _start_clock(self, now: ClockReading) -> float:
+        """Return when the connection began, which is the first reading of the clock."""
         if self._started_at is None:
             self._started_at = self._last_received_at = now.monotonic_seconds
+        return self._started_at
+
+    def _send_due_actions(self, now: ClockReading, silent_seconds: float) -> None:
+        """Send a ping after a silence, and search for trunks at intervals. Raises `OverflowError`."""
+        if silent_seconds > PING_AFTER_SECONDS and now.monotonic_seconds - self._last_ping_at > PING_AFTER_SECONDS:
+            self._last_ping_at = now.monotonic_seconds
+            self._session.send_action("Ping")
+        if self._detect_trunks and now.monotonic_seconds - self._search_started_at > TRUNK_SEARCH_SECONDS:
+            self._start_trunk_search(now)
 
     def _handle_session_event(self, session_event: AmiSessionEvent, now: ClockReading) -> ConnectionUpdate:
         if isinstance(session_event, AmiEvent):
@@ -119,7 +129,10 @@ class AsteriskProtocol:
     def _handle_response(self, response: AmiResponse) -> ConnectionUpdate:
         if self._trunk_search is None or not self._trunk_search.owns_response(response):
             return ConnectionUpdate()
-        search_result = self._trunk_search.handle_response(response)
+        try:
+            search_result = self._trunk_search.handle_response(response)
+        except OverflowError as error:
+            return ConnectionUpdate(end_reason=str(error))
         if search_result is None:
             return ConnectionUpdate()
         self._trunk_search = None

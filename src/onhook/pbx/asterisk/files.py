@@ -17,7 +17,7 @@ import msgspec
 from onhook.cdr.utc_offset import call_epoch, parse_wall_clock
 from onhook.lib.errors import ParseError, UsageError
 from onhook.lib.messages import _
-from onhook.pbx.asterisk.call import CDRS_MAX, CallHeader, format_body, get_linked_id
+from onhook.pbx.asterisk.call import CDRS_MAX, CallHeader, format_body, get_linked_id, parse_seconds
 from onhook.pbx.asterisk.call_collector import AsteriskParserConfig
 from onhook.pbx.asterisk.channels import parse_channel
 from onhook.pbx.asterisk.messages import AmiMessage
@@ -289,8 +289,7 @@ def _end_time(cdr: AmiMessage) -> datetime:
     end = cdr.get("EndTime")
     if end:
         return parse_wall_clock(end)
-    seconds = cdr.get("Duration").partition(".")[0]
-    return parse_wall_clock(cdr.get("StartTime")) + timedelta(seconds=int(seconds) if seconds.isdecimal() else 0)
+    return parse_wall_clock(cdr.get("StartTime")) + timedelta(seconds=parse_seconds(cdr.get("Duration")))
 
 
 def _build_calls(cdrs: Sequence[AmiMessage], parser_config: AsteriskParserConfig) -> Iterator[ArchivedCall]:

@@ -118,6 +118,8 @@ class AmiSession:
         return action_id
 
     def _process_data(self, data: bytes) -> Iterator[AmiSessionEvent]:
+        if self.state == "refused":
+            return
         if self.state == "banner":
             data_after_banner = self._read_banner(data)
             if data_after_banner is None:
@@ -160,12 +162,12 @@ class AmiSession:
         messages = self._pending_responses[action_id]
         is_list_start = not is_event and message.get("EventList").lower() == "start"
         is_list_end = is_event and message.get("EventList").lower() in ("complete", "cancelled")
-        if len(messages) <= LIST_EVENTS_MAX:
+        if not messages or (len(messages) <= LIST_EVENTS_MAX and not is_list_end):
             messages.append(message)
         if is_list_start or (is_event and not is_list_end):
             return None
         del self._pending_responses[action_id]
-        return AmiResponse(action_id, messages[0], tuple(messages[1:-1] if is_list_end else messages[1:]))
+        return AmiResponse(action_id, messages[0], tuple(messages[1:]))
 
     def _advance_login(self, action_id: str, message: AmiMessage) -> AmiSessionEvent | None:
         """Handle the responses to the three actions of the login."""

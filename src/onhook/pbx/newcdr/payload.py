@@ -97,7 +97,7 @@ class NewCdr:
             return Envelope("unparsable" if is_like_json else "not_json", "", "unknown", compute_body_key(body))
         sn = text_or_empty(envelope.get("sn"))
         kind, label = _classify(envelope)
-        key = compute_key(sn, _parse_members(envelope)) if kind == "details" else compute_body_key(body)
+        key = compute_key(sn, _parse_members(envelope), body) if kind == "details" else compute_body_key(body)
         return Envelope(kind, sn, label, key)
 
     def parse(self, body: bytes) -> list[CallDetails]:

@@ -105,21 +105,16 @@ def _probe_form(source: ListingSource, window: TimeWindow) -> ProbeSteps:
         return "seconds"
     if response.error_kind not in (None, "invalid_parameter"):
         raise _listing_error(response)
-    newest_start = yield from _find_newest_start(source)
-    if newest_start is None:
+    newest_rows = (yield from _fetch_rows(_list_request(1, 1))).rows
+    if not newest_rows:
         return "walk" if response.error_kind else "seconds"  # The list contains no call.
+    newest_start = parse_start_seconds(_decode_row(newest_rows[0]), source.facts)
+    if newest_start is None:
+        return "walk"  # No query form can be tested.
     for form in ("seconds", "display"):
         if (yield from _form_finds_call(source, newest_start, form)):
             return form
     return "walk"
-
-
-def _find_newest_start(
-    source: ListingSource,
-) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, int | None]:
-    """Return the start of the newest call in the list; None if the list is empty."""
-    row_page = yield from _fetch_rows(_list_request(1, 1))
-    return parse_start_seconds(_decode_row(row_page.rows[0]), source.facts) if row_page.rows else None
 
 
 def _form_finds_call(
@@ -180,21 +175,28 @@ def _fetch_all_rows(
     """Return all rows of a window: read further pages if one second has too many, and read again if some
     are missing.
     """
-    rows = list(row_page.rows)
-    for _unused in range(ATTEMPTS_MAX):
-        while rows and len(rows) < row_page.total:
-            page_number = len(rows) // max(1, len(row_page.rows)) + 1
-            next_page = yield from _fetch_rows(
-                _search_request(source, part_window, form, len(row_page.rows), page_number)
-            )
-            rows += next_page.rows
-            if not next_page.rows or len(next_page.rows) < len(row_page.rows):
-                break
+    rows = yield from _add_further_pages(source, part_window, form, row_page)
+    for _unused in range(ATTEMPTS_MAX - 1):
         if len(rows) >= row_page.total:
-            return _RowPage(row_page.total, rows)
+            break
         row_page = yield from _fetch_rows(_search_request(source, part_window, form, source.rows_max))
-        rows = list(row_page.rows)
+        rows = yield from _add_further_pages(source, part_window, form, row_page)
     return _RowPage(row_page.total, rows)
+
+
+def _add_further_pages(
+    source: ListingSource, part_window: TimeWindow, form: QueryForm, first_page: _RowPage
+) -> Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, list[bytes]]:
+    """Return the rows of a page and of those that follow it, up to the number that the PBX counts."""
+    rows, page_size = list(first_page.rows), len(first_page.rows)
+    while rows and len(rows) < first_page.total:
+        next_page = yield from _fetch_rows(
+            _search_request(source, part_window, form, page_size, len(rows) // page_size + 1)
+        )
+        rows += next_page.rows
+        if len(next_page.rows) < page_size:
+            break
+    return rows
 
 
 def _next_span(span: int, total: int, rows_max: int) -> int:
@@ -240,11 +242,14 @@ def _list_by_pages(source: ListingSource, window: TimeWindow) -> ListingSteps:
     """Read from the newest call backwards to the start of the window; read again if rows were deleted meanwhile."""
     row_count = 0
     for _unused in range(ATTEMPTS_MAX):
-        row_count, first_total, last_total = 0, None, 0
+        row_count, first_total, last_total, page_size = 0, 0, 0, source.rows_max
         for page in range(1, WALK_PAGES_MAX + 1):
-            row_page = yield from _fetch_rows(_list_request(page, source.rows_max))
-            first_total = row_page.total if first_total is None else first_total
+            row_page = yield from _fetch_rows(_list_request(page, page_size))
             last_total = row_page.total
+            if page == 1:
+                first_total = row_page.total
+                if 0 < len(row_page.rows) < row_page.total:
+                    page_size = len(row_page.rows)  # The PBX may list fewer rows per page than requested.
             start_times = [parse_start_seconds(_decode_row(row), source.facts) for row in row_page.rows]
             rows_in_window = [
                 row
@@ -254,13 +259,15 @@ def _list_by_pages(source: ListingSource, window: TimeWindow) -> ListingSteps:
             row_count += len(rows_in_window)
             context = RowContext(sn=source.sn, date_format=source.facts.date_format)
             yield ListingPage(rows=[wrap_row(row, context) for row in rows_in_window], done_until=window.since)
-            if (
-                not row_page.rows
-                or _is_before_window(start_times, window.since)
-                or len(row_page.rows) < source.rows_max
-            ):
+            if len(row_page.rows) < page_size or _is_before_window(start_times, window.since):
                 break
-        if last_total >= (first_total or 0):
+        else:
+            return ListingResult(
+                row_count=row_count,
+                pbx_count=row_count,
+                incomplete_reason=_("the PBX's call list has more than {pages} pages", pages=WALK_PAGES_MAX),
+            )
+        if last_total >= first_total:
             return ListingResult(row_count=row_count, pbx_count=row_count)
     return ListingResult(
         row_count=row_count,

@@ -72,14 +72,14 @@ class Yeastar:
             return _peek_text(body)
         sn = text_or_empty(envelope.get("sn"))
         if body.startswith(ROW_PREFIX):
-            return Envelope("details", sn, ROW_LABEL, compute_key(sn, key_members(envelope)))
+            return Envelope("details", sn, ROW_LABEL, compute_key(sn, key_members(envelope), body))
         kind, label = _classify(envelope)
         if kind != "details":
             return Envelope(kind, sn, label, compute_body_key(body))
         members = _parse_members(envelope)
         if members is None:
             return Envelope("unparsable", sn, label, compute_body_key(body))
-        return Envelope("details", sn, label, compute_key(sn, members))
+        return Envelope("details", sn, label, compute_key(sn, members, body))
 
     def parse(self, body: bytes) -> list[CallDetails]:
         """Return the call details in a body. Raises `ParseError` with the reason."""
@@ -179,7 +179,7 @@ def _peek_text(body: bytes) -> Envelope:
     except ParseError:
         members = None
     if members is not None:
-        return Envelope("details", sn, str(EVENT_TYPE), compute_key(sn, members))
+        return Envelope("details", sn, str(EVENT_TYPE), compute_key(sn, members, body))
     is_like_json = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
     return Envelope("unparsable" if is_like_json else "not_json", sn, "unknown", compute_body_key(body))
 

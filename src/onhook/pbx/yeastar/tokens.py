@@ -120,16 +120,17 @@ def finish_step(tokens: TokenState, step: TokenStep, response: PbxResponse, now:
     """
     tokens = remove_expired_tokens(tokens, now)
     if step.action == "revoke":
-        return remove_token(tokens, step.token)
-    if response.error_kind != "invalid_response":
-        tokens = msgspec.structs.replace(tokens, unconfirmed_until=tokens.unconfirmed_until[:-1])
-    if response.error_kind is None:
-        new_token = _parse_token(response.members, now)
-        if new_token is not None:
-            return _accept_token(tokens, new_token)
+        return _finish_revocation(tokens, step, response, now, jitter)
+    new_token = _parse_token(response.members, now) if response.error_kind is None else None
+    if response.error_kind is None and new_token is None:
+        # The PBX may have issued one all the same.
         response = PbxResponse(
             errcode=0, error_kind="invalid_response", error_text=_("the login response contains no token")
         )
+    if response.error_kind != "invalid_response":
+        tokens = msgspec.structs.replace(tokens, unconfirmed_until=tokens.unconfirmed_until[:-1])
+    if new_token is not None:
+        return _accept_token(tokens, new_token)
     if response.error_kind == "needs_operator":
         return msgspec.structs.replace(
             tokens, halt_reason=_("the PBX blocks this address: {error}", error=response.error_text)
@@ -232,6 +233,15 @@ def _accept_token(tokens: TokenState, new_token: PbxToken) -> TokenState:
     return TokenState(
         current_token=new_token, replaced_tokens=replaced_tokens, unconfirmed_until=tokens.unconfirmed_until
     )
+
+
+def _finish_revocation(
+    tokens: TokenState, step: TokenStep, response: PbxResponse, now: float, jitter: float
+) -> TokenState:
+    """Remove a revoked token. A token that may still be active stays: it counts, and can be used or revoked later."""
+    if response.error_kind in ("temporary", "invalid_response"):
+        return _schedule_retry(tokens, now + backoff_seconds(tokens.failures, jitter), response.error_text)
+    return remove_token(tokens, step.token)
 
 
 def _remove_refresh_token(tokens: TokenState) -> TokenState:

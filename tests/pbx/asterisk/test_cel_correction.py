@@ -1,0 +1,76 @@
+"""Channel events correct the CDRs, as far as they contain the facts. tests/pbx/asterisk/test_payload.py tests whole
+calls.
+"""
+
+import pytest
+
+from onhook.cdr.call_details import CallDetails
+from onhook.pbx.asterisk.call import CallHeader, format_body
+from onhook.pbx.asterisk.messages import AmiMessage
+from onhook.pbx.asterisk.payload import Asterisk
+from tests.pbx.asterisk.ami_streams import build_event
+
+CALLER, CALLEE = "PJSIP/1001-00000001", "PJSIP/1002-00000002"
+
+
+def cdr(**lines: str) -> AmiMessage:
+    """Return the CDR of Alice's call to Bob, which was not answered."""
+    defaults = {
+        "Source": "1001",
+        "Destination": "1002",
+        "Channel": CALLER,
+        "DestinationChannel": CALLEE,
+        "LastApplication": "Dial",
+        "StartTime": "2026-04-27 19:04:36",
+        "EndTime": "2026-04-27 19:04:46",
+        "Duration": "10",
+        "BillableSeconds": "0",
+        "Disposition": "NO ANSWER",
+        "LinkedID": "1777309476.1",
+    }
+    return build_event("Cdr", **(defaults | lines))
+
+
+def cel(name: str, channel: str, **lines: str) -> AmiMessage:
+    return build_event("CEL", EventName=name, Channel=channel, EventTime="2026-04-27 19:04:36", **lines)
+
+
+def parse(*events: AmiMessage) -> CallDetails:
+    (details,) = Asterisk().parse(format_body(CallHeader(has_all_events=True), events))
+    return details
+
+
+@pytest.mark.parametrize(
+    ("extra", "status"),
+    [
+        ('{"hangupcause": 1}', "FAILED"),
+        ('{"hangupcause": 34}', "FAILED"),
+        ('{"hangupcause": 17}', "BUSY"),
+        ('{"hangupcause": 16}', "NO ANSWER"),
+        ('{"hangupcause": [1]}', "NO ANSWER"),
+        ('{"hangupcause": {"1": 1}}', "NO ANSWER"),
+        ("{}", "NO ANSWER"),
+    ],
+)
+def test_correction_status_follows_hangup_cause(extra: str, status: str) -> None:
+    """The CDR's own status is stored if it differs."""
+    details = parse(cdr(), cel("CHAN_START", CALLEE), cel("HANGUP", CALLEE, Extra=extra))
+    assert details.status == status
+    assert details.extra.get("cdr_status") == (None if status == "NO ANSWER" else "NO ANSWER")
+
+
+def test_correction_conference_without_complete_span_keeps_cdr() -> None:
+    """As when the events of the caller's leaving belong to another call."""
+    conference = {"LastApplication": "ConfBridge", "DestinationChannel": "", "Destination": "6500"}
+    details = parse(
+        cdr(**conference, Disposition="ANSWERED", AnswerTime="2026-04-27 19:04:36", BillableSeconds="10"),
+        cel("BRIDGE_ENTER", CALLER, Application="ConfBridge"),
+    )
+    assert (details.status, details.call_duration, details.talk_duration) == ("ANSWERED", 10, 10)
+
+
+def test_correction_queue_without_application_events_keeps_times_of_cdr() -> None:
+    queue = {"LastApplication": "Queue", "LastData": "support", "DestinationChannel": "", "Destination": "6400"}
+    details = parse(cdr(**queue), cel("CHAN_START", CALLER, Exten="6400"))
+    assert (details.call_to, details.time_start, details.call_duration) == ("6400", "2026-04-27 19:04:36", 10)
+    assert (details.status, details.agent_ring_time) == ("NO ANSWER", 0)
