@@ -1,8 +1,12 @@
 """The change watcher: reads again only when the version has changed."""
 
+import logging
+
 import pytest
 
 from onhook.lib.change_watcher import ChangeWatcher
+from onhook.lib.errors import Unavailable
+from onhook.lib.transition_log import TransitionLog
 
 
 class Source:
@@ -44,3 +48,15 @@ def test_poll_after_a_failed_read_reads_again() -> None:
         watcher.poll()
     source.error = None
     assert watcher.poll() == 0
+
+
+def test_poll_or_log_lasting_failure_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    source = Source()
+    watcher = ChangeWatcher(lambda: source.version, source.read)
+    failure_log = TransitionLog(logging.getLogger("appdb"), begins="cannot read", ends="can be read again")
+    source.error = Unavailable("the database is locked")
+    assert [watcher.poll_or_log(failure_log) for _ in range(2)] == [None, None]
+    source.error = None
+    assert [watcher.poll_or_log(failure_log) for _ in range(2)] == [0, None]
+    assert [record.message for record in caplog.records] == ["cannot read", "can be read again"]

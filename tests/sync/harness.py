@@ -13,13 +13,14 @@ from onhook.cdr.identity import RecordKey, record_key
 from onhook.cdr.record import Record
 from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 from onhook.ledger.sqlite import SqliteLedger
-from onhook.lib.errors import ParseError
-from onhook.pbx.client import ClientCredentials, TimeWindow
+from onhook.lib.errors import OnhookError, ParseError, Unavailable
+from onhook.pbx.client import ClientCredentials, SystemFacts, TimeWindow
 from onhook.pbx.yeastar.client import YeastarClient
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.sync.api_backfill import ApiBackfill
+from onhook.sync.contract import BackfillProgressCallback, BackfillTotals
 from onhook.sync.pbx_session import PbxEndpoint, PbxSession
 from onhook.sync.pbx_sync import PbxSync
 from onhook.sync.push_channel import PushReceiver
@@ -102,6 +103,42 @@ class MemorySyncState:
 
     async def count_records(self, since: datetime, until: datetime) -> int:
         return self.counts.get(since, 10**9)
+
+
+class MemoryBackfillSource:
+    """Source with results that a test sets. `error` is raised by the next back-fill; `counts` are those of days, in the
+    order in which they are counted, then the source is unreachable; `windows` are those that were read.
+    """
+
+    def __init__(self, counts: Sequence[int | None] = ()) -> None:
+        self.facts = SystemFacts()
+        self.totals = BackfillTotals()
+        self.error: OnhookError | None = None
+        self.windows: list[TimeWindow] = []
+        self._counts = list(counts)
+
+    async def get_facts(self) -> SystemFacts:
+        return self.facts
+
+    async def backfill(
+        self,
+        window: TimeWindow,
+        facts: SystemFacts,
+        *,
+        missed_window: TimeWindow,
+        on_progress: BackfillProgressCallback,
+    ) -> BackfillTotals:
+        self.windows.append(window)
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        on_progress(self.totals)
+        return self.totals
+
+    async def count_records(self, window: TimeWindow, facts: SystemFacts) -> int | None:
+        if not self._counts:
+            raise Unavailable("no connection")
+        return self._counts.pop(0)
 
 
 class LedgerCallLookup:

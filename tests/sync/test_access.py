@@ -19,7 +19,7 @@ from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.sync.access import create_cdr_sync, expand_rotated_files
 from onhook.sync.adapters import AppDbSyncState, EmptyCallLookup
-from onhook.sync.api_backfill import BackfillTotals
+from onhook.sync.contract import BackfillTotals
 from onhook.sync.pbx_sync import PbxSync
 from tests.pbx.asterisk.ami_streams import bodies, events
 from tests.pbx.asterisk.scenarios import SCENARIOS

@@ -119,7 +119,7 @@ async def test_backfill_calls_missed_by_the_push_channel_raise_an_alarm(tmp_path
     """They ended after the PBX was added; connected time is no longer trusted there."""
     async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
         receiver.pbx_sync.on_alive(NOON, NOON + 30)
-        receiver.pbx_sync._save_connected_interval()
+        receiver.pbx_sync._connected_time.save()
         responder.calls.rows = [row(NOON + 10, 1), row(NOON - HOUR, 2)]
         receiver.clock.offset_seconds += HOUR
         totals = await run_cycle(receiver)
@@ -262,7 +262,7 @@ async def test_backfill_connected_time_is_stored_as_connected(tmp_path: Path) ->
     async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
         receiver.pbx_sync.on_alive(NOON, NOON + 30)
         receiver.pbx_sync.on_alive(NOON, NOON + 60)
-        receiver.pbx_sync._save_connected_interval()
+        receiver.pbx_sync._connected_time.save()
         assert receiver.state.saved_intervals == [
             Interval(
                 datetime.fromtimestamp(NOON, UTC),

@@ -10,8 +10,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
 from onhook.appdb.cdr_sources import CdrSource
 from onhook.cdr.coverage import Interval, add_interval, invalidate_connected
+from onhook.sync.alarms import UNREACHABLE_SECONDS
 from onhook.sync.asterisk_sync import COVERAGE_SAVE_INTERVAL, GAP_AGE_MAX, GAP_FILL_GRACE, AsteriskConnectionState
-from onhook.sync.pbx_sync import UNREACHABLE_SECONDS
 
 SN = "pbx.example.org"
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

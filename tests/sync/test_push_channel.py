@@ -99,7 +99,7 @@ async def test_push_channel_unreachable_pbx_is_retried(tmp_path: Path) -> None:
 
         responder.override_response = respond_unavailable
         async with run_push_channel(receiver):
-            await wait_for(lambda: receiver.pbx_sync._failing_since is not None)
+            await wait_for(lambda: receiver.pbx_sync._connection_alarms.failing_since is not None)
             assert receiver.state.alarms == {}
             receiver.clock.offset_seconds += 600
             await wait_for(lambda: "unreachable" in receiver.state.alarms)

@@ -28,9 +28,8 @@ from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import TimeWindow
 from onhook.runtime.adapters.ingest import create_ingestor, open_ingestor
 from onhook.runtime.data_files import open_files
-from onhook.sync.api_backfill import BackfillTotals
 from onhook.sync.asterisk_sync import find_open_gaps, format_gap
-from onhook.sync.pbx_sync import SyncProgressCallback
+from onhook.sync.contract import BackfillTotals, SyncProgressCallback
 from onhook.sync.pbx_sync_manager import (
     CdrSourceSyncSpec,
     SyncDeps,

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from onhook.lib.errors import OnhookError
+from onhook.lib.transition_log import TransitionLog
+
 Version = tuple[int, int]
 """Version of the application database: changes with every write by any process. Reading it costs microseconds."""
 
@@ -26,6 +29,16 @@ class ChangeWatcher(Generic[Value]):
             return None
         value = self._read()
         self._seen, self._values = version, [value]
+        return value
+
+    def poll_or_log(self, failure_log: TransitionLog) -> Value | None:
+        """Return what `poll` returns, or None if it raises `OnhookError`; log the begin and the end of the failure."""
+        try:
+            value = self.poll()
+        except OnhookError as error:
+            failure_log.begin(error=str(error))
+            return None
+        failure_log.end()
         return value
 
     def current(self) -> Value:

@@ -13,7 +13,8 @@ from onhook.lib.messages import _
 from onhook.receiver.ingest import Ingestor
 from onhook.sync.access import create_cdr_sync
 from onhook.sync.adapters import EmptyCallLookup, ManualSyncState
-from onhook.sync.pbx_sync import SyncProgressCallback, build_backfill_result
+from onhook.sync.backfill_run import build_backfill_result
+from onhook.sync.contract import SyncProgressCallback
 
 SOURCES_MAX = 100
 """As many files as a rotation leaves."""

@@ -1,11 +1,8 @@
 """Adapters of the application database and the store for the sync of one PBX."""
 
-import asyncio
-import fcntl
 import hashlib
-import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,22 +12,19 @@ from onhook.cdr.coverage import Interval
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
-from onhook.config import SECRET_FILE_MODE
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
+from onhook.lib.file_lock import file_lock_turn
 from onhook.lib.messages import _
 from onhook.pbx.client import TimeWindow
 from onhook.store.contract import PAGE_MAX, Store
-
-LOCK_POLL_SECONDS = 0.05
-"""Polling interval of a lock that another process holds for as long as the PBX takes to answer."""
 
 UID_MARGIN = timedelta(days=1)
 """A call is searched by its `uid` in the requested window extended by this: the largest offset from UTC."""
 
 
 class AppDbSyncState:
-    """See the contract, `sync.pbx_sync.SyncState`. The store is needed only for comparing days."""
+    """See the contract, `sync.contract.SyncState`. The store is needed only for comparing days."""
 
     def __init__(self, *, appdb: AppDb, store: Store | None, clock: Clock, sn: str) -> None:
         self._appdb = appdb
@@ -102,16 +96,8 @@ class AppDbTokenStore:
         # A serial number may contain characters that are invalid in a file name.
         self._lock_path = data / f"api-{hashlib.sha256(sn.encode()).hexdigest()[:16]}.lock"
 
-    @asynccontextmanager
-    async def lock(self) -> AsyncIterator[None]:
-        """Wait until no other process has the lock; the operating system releases it when the process ends."""
-        descriptor = os.open(self._lock_path, os.O_CREAT | os.O_RDWR, SECRET_FILE_MODE)
-        try:
-            while not _try_lock(descriptor):  # noqa: ASYNC110 - another process cannot set an event here
-                await asyncio.sleep(LOCK_POLL_SECONDS)
-            yield
-        finally:
-            os.close(descriptor)
+    def lock(self) -> AbstractAsyncContextManager[None]:
+        return file_lock_turn(self._lock_path)
 
     def load_tokens(self) -> str:
         tokens = self._appdb.pbx_credentials.tokens(self._sn, self._credentials)
@@ -168,11 +154,3 @@ def _has_call_id(record: Record, uids: set[str]) -> bool:
     instead.
     """
     return record.uid in uids and record.call_id != record.uid
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

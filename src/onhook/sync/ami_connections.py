@@ -9,15 +9,19 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 import msgspec
 
+from onhook.lib.backoff import Backoff
+from onhook.lib.change_watcher import ChangeWatcher, Version
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
+from onhook.lib.task_reconciler import TaskReconciler
+from onhook.lib.transition_log import TransitionLog
 from onhook.pbx.connection import ClockReading, ConnectionProtocol, ConnectionUpdate
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -73,6 +77,10 @@ class ConnectionSpec(msgspec.Struct, frozen=True, kw_only=True):
 class ConnectionState(Protocol):
     """The PBXs to connect to, and the state of their connections. Times: microseconds, UTC."""
 
+    def version(self) -> Version:
+        """Return a value that changes when the PBXs may have changed. Raises `OnhookError`."""
+        ...
+
     def list_specs(self) -> Sequence[ConnectionSpec]:
         """Return every PBX to connect to. Raises `OnhookError`."""
         ...
@@ -102,58 +110,50 @@ class ConnectionManager:
         self._ingestor = ingestor
         self._clock = clock
         self._log = logging.getLogger("ami_connections")
-        self._connections: dict[str, tuple[Hashable, asyncio.Task[None]]] = {}
+        self._appdb_failures = TransitionLog(
+            self._log,
+            begins="cannot read the application database: keeping the current connections",
+            ends="the application database can be read again",
+        )
 
     async def run(self) -> None:
         """Keep a connection to every PBX until cancelled."""
+        watcher = ChangeWatcher(self._state.version, self._specs_by_sn)
+        connections = TaskReconciler[str, ConnectionSpec](
+            self._keep_connected, name="connection", compare_by=lambda spec: spec.config_hash
+        )
         try:
             while True:
-                await self._sync_connections()
+                specs = watcher.poll_or_log(self._appdb_failures)
+                if specs is not None:
+                    await connections.reconcile(specs)
                 await asyncio.sleep(POLL_SECONDS)
         finally:
-            await self._disconnect(list(self._connections))
+            await connections.close()
 
-    async def _sync_connections(self) -> None:
-        """Connect to new and changed PBXs, disconnect removed ones."""
-        try:
-            specs = {spec.pbx.sn: spec for spec in self._state.list_specs()}
-        except OnhookError as error:
-            self._log.error(
-                "cannot read the application database: keeping the current connections", extra={"error": str(error)}
-            )
-            return
-        removed_sns = [
-            sn
-            for sn, (config_hash, _unused) in self._connections.items()
-            if sn not in specs or specs[sn].config_hash != config_hash
-        ]
-        await self._disconnect(removed_sns)
-        for sn, spec in specs.items():
-            if sn not in self._connections:
-                task = asyncio.create_task(self._keep_connected(spec), name=f"connection {sn}")
-                self._connections[sn] = spec.config_hash, task
+    def _specs_by_sn(self) -> Mapping[str, ConnectionSpec]:
+        return {spec.pbx.sn: spec for spec in self._state.list_specs()}
 
-    async def _disconnect(self, sns: Sequence[str]) -> None:
-        tasks = [self._connections.pop(sn)[1] for sn in sns]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-
-    async def _keep_connected(self, spec: ConnectionSpec) -> None:
+    async def _keep_connected(self, sn: str, spec: ConnectionSpec) -> None:
         """Connect, receive, and connect again after a wait."""
-        delay_seconds, last_reason = RETRY_SECONDS_FIRST, ""
+        backoff = Backoff(
+            first=RETRY_SECONDS_FIRST,
+            maximum=RETRY_SECONDS_MAX,
+            steady_seconds=STEADY_SECONDS,
+            failures=1,  # A PBX that was never connected waits longer than one that was connected until now.
+        )
+        last_reason = ""
         while True:
             started_at = time.monotonic()
             reason, is_refused = await self._run_connection(spec)
-            is_steady = time.monotonic() - started_at > STEADY_SECONDS
-            delay_seconds = RETRY_SECONDS_FIRST if is_steady else min(2 * delay_seconds, RETRY_SECONDS_MAX)
-            if reason != last_reason or is_steady:
+            ran_seconds = time.monotonic() - started_at
+            if reason != last_reason or ran_seconds >= STEADY_SECONDS:
                 self._log.warning("PBX disconnected", extra={"pbx": spec.name, "detail": reason})
             last_reason = reason
             with suppress(OnhookError):
                 # If this write fails too, the next connection saves that there was a gap.
-                self._state.record_closed(spec.pbx.sn, reason, is_refused=is_refused)
+                self._state.record_closed(sn, reason, is_refused=is_refused)
+            delay_seconds = backoff.after_run(ran_seconds)
             await asyncio.sleep(REFUSED_RETRY_SECONDS if is_refused else delay_seconds)
 
     async def _run_connection(self, spec: ConnectionSpec) -> tuple[str, bool]:

@@ -5,7 +5,7 @@ one page. Progress is reported after each page, so that an interrupted back-fill
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -30,6 +30,7 @@ from onhook.pbx.client import (
 from onhook.pbx.dialect import Dialect
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.sync.contract import BackfillProgressCallback, BackfillTotals
 from onhook.sync.pbx_session import PbxSession
 
 BACKFILL = "backfill"
@@ -60,33 +61,8 @@ class CallLookup(Protocol):
         ...
 
 
-class BackfillTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of a back-fill so far. `missed` are calls that ended after a given time and that the push channel did not
-    deliver.
-
-    `reach_since` and `reach_until` (Unix seconds) are the range that was read, by the end of calls; None when
-    everything requested was read.
-    """
-
-    rows: int = 0
-    counted: int = 0
-    new: int = 0
-    changed: int = 0
-    same: int = 0
-    unreadable: int = 0
-    missed: int = 0
-    done_until: int = 0
-    incomplete_reason: str = ""
-    reach_since: int | None = None
-    reach_until: int | None = None
-
-
-BackfillProgressCallback = Callable[[BackfillTotals], None]
-"""Callback for the progress after each stored page."""
-
-
 class ApiBackfill:
-    """Back-fill of one PBX, without state between two runs."""
+    """Back-fill of one PBX, without state between two runs. See the contract, `sync.contract.BackfillSource`."""
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx, Asterisks
 from onhook.cdr.coverage import Interval, add_disconnection, add_interval
 from onhook.cdr.sync_types import AlarmKind
+from onhook.lib.change_watcher import Version
 from onhook.lib.clock import Clock
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
@@ -20,8 +21,8 @@ from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.asterisk.session import AmiCredentials
 from onhook.pbx.connection import ConnectionProtocol
 from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.sync.alarms import connection_alarm_kind
 from onhook.sync.ami_connections import ConnectionSpec
-from onhook.sync.pbx_sync import UNREACHABLE_SECONDS
 
 _CONNECTION_ALARM_KINDS: Sequence[AlarmKind] = ("unreachable", "credentials")
 
@@ -51,6 +52,9 @@ class AsteriskConnectionState:
         self._failing_since: dict[str, float] = {}
         self.save_detected_config: Callable[[str, str], None] = self._asterisks.set_detected_config
 
+    def version(self) -> Version:
+        return self._appdb.version()
+
     def record_opened(self, sn: str, now_us: int) -> None:
         previous_state = self._asterisks.get(sn)
         self._save_connected_interval(previous_state)
@@ -77,9 +81,9 @@ class AsteriskConnectionState:
         self._save_connected_interval(self._asterisks.get(sn))
         self._asterisks.set_disconnected(sn, reason)
         now = self._clock.microseconds()
-        since = self._failing_since.setdefault(sn, now / 1_000_000)
-        if is_refused or now / 1_000_000 - since >= UNREACHABLE_SECONDS:
-            kind: AlarmKind = "credentials" if is_refused else "unreachable"
+        failing_seconds = now / 1_000_000 - self._failing_since.setdefault(sn, now / 1_000_000)
+        kind = connection_alarm_kind("unreachable", failing_seconds, needs_operator=is_refused)
+        if kind is not None:
             self._appdb.alarms.raise_alarm(sn, kind, reason, hint=_("run `onhook doctor NAME`"), now_us=now)
 
     def _save_connected_interval(self, asterisk: AsteriskPbx) -> None:

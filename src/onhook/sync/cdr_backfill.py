@@ -1,9 +1,9 @@
 """Back-fill from a CDR source: calls of the PBX's own CDR file or table, passed to `receiver.ingest`.
 
-See the contract, `pbx_sync.BackfillSource`. Invariants: a call that was received live has the same event in the CDR
-source and is stored once. Lines that cannot be parsed are stored too, and reported. Coverage is claimed only as far as
-the source reaches: it must begin before a gap and have a call after it, because a file that is no longer written ends
-somewhere too.
+See the contract, `sync.contract.BackfillSource`. Invariants: a call that was received live has the same event in the
+CDR source and is stored once. Lines that cannot be parsed are stored too, and reported. Coverage is claimed only as far
+as the source reaches: it must begin before a gap and have a call after it, because a file that is no longer written
+ends somewhere too.
 """
 
 import asyncio
@@ -31,10 +31,9 @@ from onhook.sync.api_backfill import (
     INGEST_BATCH_SIZE,
     INGEST_RETRY_SECONDS,
     RETRYABLE_VERDICTS,
-    BackfillProgressCallback,
-    BackfillTotals,
     CallLookup,
 )
+from onhook.sync.contract import BackfillProgressCallback, BackfillTotals
 
 CDR_DELAY_SECONDS = 15
 """A call that ended less than this ago may have a CDR that is not written yet; the next run fetches it."""
@@ -45,7 +44,7 @@ CdrEntry = ArchivedCall | UnparsedLine
 
 
 class CdrSourceAccess:
-    """See the contract, `pbx_sync.PbxAccess`. Access to a CDR source never changes."""
+    """See the contract, `sync.contract.PbxAccess`. Access to a CDR source never changes."""
 
     alarm_kinds = ALARM_KINDS
     error_kind: AlarmKind = "source"

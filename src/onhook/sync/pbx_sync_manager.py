@@ -16,8 +16,10 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
+from onhook.lib.change_watcher import ChangeWatcher
 from onhook.lib.clock import Clock
-from onhook.lib.errors import OnhookError
+from onhook.lib.task_reconciler import TaskReconciler
+from onhook.lib.transition_log import TransitionLog
 from onhook.pbx.client import ClientCredentials
 from onhook.pbx.registry import dialects, pbx_clients
 from onhook.receiver.ingest import Ingestor
@@ -45,6 +47,10 @@ class CdrSourceSyncSpec(msgspec.Struct, frozen=True):
 
     sn: str
     source: CdrSource
+
+
+SyncSpec = ApiSyncSpec | CdrSourceSyncSpec
+"""The settings of one PBX's sync."""
 
 
 class SyncDeps(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,43 +141,37 @@ class PbxSyncManager:
 
     def __init__(self, deps: SyncDeps) -> None:
         self._deps = deps
-        self._last_version: tuple[int, int] | None = None
-        self._tasks: dict[str, tuple[ApiSyncSpec | CdrSourceSyncSpec, asyncio.Task[None]]] = {}
         self._pbx_syncs: dict[str, PbxSync] = {}
+        self._appdb_failures = TransitionLog(
+            logging.getLogger("appdb"),
+            begins="cannot read the application database: using the last known values",
+            ends="the application database can be read again",
+        )
 
     async def run(self) -> None:
         """Run all syncs until cancelled; then revoke their tokens."""
-        self._last_version = None
+        watcher = ChangeWatcher(self._deps.appdb.version, self._build_specs)
+        reconciler = TaskReconciler[str, SyncSpec](self._run_with_restart, name="pbx_sync")
         try:
             while True:
-                await self._reconcile_tasks()
+                specs = watcher.poll_or_log(self._appdb_failures)
+                if specs is not None:
+                    await reconciler.reconcile(specs)
+                    self._check_backfill_requests()
                 await asyncio.sleep(POLL_SECONDS)
         finally:
-            await self._cancel_tasks(list(self._tasks))
+            await reconciler.close()
+
+    def _check_backfill_requests(self) -> None:
+        for pbx_sync in self._pbx_syncs.values():
+            pbx_sync.check_backfill_request()
 
     def on_reconnected(self, sn: str) -> None:
         """Start a cycle for a PBX whose AMI connection is back: missed calls are read from its CDR source."""
         if sn in self._pbx_syncs:
             self._pbx_syncs[sn].on_connected()
 
-    async def _reconcile_tasks(self) -> None:
-        """Start, stop and restart syncs to match the settings."""
-        try:
-            version = self._deps.appdb.version()
-            if version == self._last_version:
-                return
-            specs, self._last_version = self._build_specs(), version
-        except OnhookError as error:
-            _log_appdb_error(error)
-            return
-        await self._cancel_tasks([sn for sn, (running_spec, _) in self._tasks.items() if specs.get(sn) != running_spec])
-        for pbx_sync in self._pbx_syncs.values():
-            pbx_sync.check_backfill_request()
-        for sn, spec in specs.items():
-            if sn not in self._tasks:
-                self._tasks[sn] = (spec, asyncio.create_task(self._run_with_restart(sn, spec), name=f"pbx_sync {sn}"))
-
-    def _build_specs(self) -> Mapping[str, ApiSyncSpec | CdrSourceSyncSpec]:
+    def _build_specs(self) -> Mapping[str, SyncSpec]:
         credentials_by_sn, clients = self._deps.appdb.pbx_credentials.all(), pbx_clients()
         pbxs = self._deps.appdb.pbxs() if credentials_by_sn else []
         api_specs = {
@@ -183,14 +183,7 @@ class PbxSyncManager:
             sn: CdrSourceSyncSpec(sn, source) for sn, source in self._deps.appdb.cdr_sources.all().items()
         }
 
-    async def _cancel_tasks(self, sns: list[str]) -> None:
-        tasks = [self._tasks.pop(sn)[1] for sn in sns]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-
-    async def _run_with_restart(self, sn: str, spec: ApiSyncSpec | CdrSourceSyncSpec) -> None:
+    async def _run_with_restart(self, sn: str, spec: SyncSpec) -> None:
         """Run a sync without end; restart it after an internal error, which affects this PBX only."""
         while True:
             try:
@@ -218,9 +211,3 @@ class PbxSyncManager:
             await pbx_sync.run()
         finally:
             self._pbx_syncs.pop(sn, None)
-
-
-def _log_appdb_error(error: OnhookError) -> None:
-    logging.getLogger("appdb").error(
-        "cannot read the application database: using the last known values", extra={"error": str(error)}
-    )

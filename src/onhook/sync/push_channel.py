@@ -8,10 +8,11 @@ is held until it can be, and nothing more is read meanwhile.
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import aiohttp
 
+from onhook.lib.backoff import Backoff
 from onhook.lib.errors import NotAllowed, OnhookError
 from onhook.lib.messages import _
 from onhook.pbx.client import PushChannel, TokenStep
@@ -78,7 +79,7 @@ class PushReceiver:
 
     async def run(self) -> None:
         """Receive until cancelled; then close the sockets."""
-        delay_seconds = RETRY_SECONDS_FIRST
+        backoff = Backoff(first=RETRY_SECONDS_FIRST, maximum=RETRY_SECONDS_MAX, steady_seconds=STEADY_SECONDS)
         while True:
             started_at = self._session.now()
             try:
@@ -86,14 +87,11 @@ class PushReceiver:
             except NotAllowed as error:
                 self._observer.on_failed(error)
                 await asyncio.sleep(HALTED_RETRY_SECONDS)
-                continue
             except OnhookError as error:
                 self._observer.on_failed(error)
-            delay_seconds = RETRY_SECONDS_FIRST if self._session.now() - started_at > STEADY_SECONDS else delay_seconds
-            await asyncio.sleep(delay_seconds * (0.5 + self._jitter() / 2))
-            delay_seconds = min(2 * delay_seconds, RETRY_SECONDS_MAX)
+                await asyncio.sleep(backoff.after_run(self._session.now() - started_at, self._jitter()))
 
-    async def _run_channel(self) -> None:
+    async def _run_channel(self) -> NoReturn:
         """Run one channel after the other, each opened before its predecessor is closed; raise the error of
         the last one.
         """

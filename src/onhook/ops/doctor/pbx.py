@@ -24,8 +24,8 @@ from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import PbxResponse, PbxWebhook, PbxWebhookConfig, SystemFacts
 from onhook.pbx.registry import pbx_clients
 from onhook.sync.certificate_pinning import fetch_certificate, format_fingerprint
+from onhook.sync.clock_check import CLOCK_SKEW_SECONDS_MAX
 from onhook.sync.pbx_session import PbxSession
-from onhook.sync.pbx_sync import CLOCK_SKEW_SECONDS_MAX
 from onhook.sync.pbx_sync_manager import build_api_sync_spec, create_pbx_session
 
 CONNECT_SECONDS_MAX = 5.0

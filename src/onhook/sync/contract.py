@@ -1,0 +1,141 @@
+"""Contracts of the sync of one PBX: access to it, the source of its past calls, its stored state.
+
+`SyncState` has one part for each module that uses it, so that a rule's shell declares what it reads and writes.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Literal, Protocol
+
+import msgspec
+
+from onhook.cdr.coverage import Interval
+from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
+from onhook.pbx.client import SystemFacts, TimeWindow
+
+
+class BackfillTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of a back-fill so far. `missed` are calls that ended after a given time and that the push channel did not
+    deliver.
+
+    `reach_since` and `reach_until` (Unix seconds) are the range that was read, by the end of calls; None when
+    everything requested was read.
+    """
+
+    rows: int = 0
+    counted: int = 0
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+    unreadable: int = 0
+    missed: int = 0
+    done_until: int = 0
+    incomplete_reason: str = ""
+    reach_since: int | None = None
+    reach_until: int | None = None
+
+
+BackfillProgressCallback = Callable[[BackfillTotals], None]
+"""Callback for the progress after each stored page."""
+
+SyncProgressCallback = Callable[[BackfillTotals, TimeWindow], None]
+"""Callback for the totals so far and their window."""
+
+
+class PbxAccess(Protocol):
+    """Access to a PBX: its API, or its CDR source."""
+
+    alarm_kinds: Sequence[AlarmKind]
+    """Alarms that begin when access fails, and end when it works; the first is the default."""
+
+    @property
+    def error_kind(self) -> AlarmKind | Literal[""]:
+        """Return the kind of the current problem, or an empty text."""
+        ...
+
+    def now(self) -> float:
+        """Return the Unix seconds."""
+        ...
+
+
+class BackfillSource(Protocol):
+    """Source that gaps are filled from: `ApiBackfill` or `CdrBackfill`."""
+
+    async def get_facts(self) -> SystemFacts:
+        """Return the PBX's system information. Raises `OnhookError`."""
+        ...
+
+    async def backfill(
+        self,
+        window: TimeWindow,
+        facts: SystemFacts,
+        *,
+        missed_window: TimeWindow,
+        on_progress: BackfillProgressCallback,
+    ) -> BackfillTotals:
+        """Store the calls that began in a window and are not stored yet. Raises `OnhookError`."""
+        ...
+
+    async def count_records(self, window: TimeWindow, facts: SystemFacts) -> int | None:
+        """Return how many records began in a window, or None if the source cannot count. Raises `OnhookError`."""
+        ...
+
+
+class CoverageStore(Protocol):
+    """Stored coverage of one PBX."""
+
+    def intervals(self) -> list[Interval]: ...
+
+    def save_intervals(self, intervals: Sequence[Interval]) -> None: ...
+
+
+class SyncAlarms(Protocol):
+    """Alarms of one PBX."""
+
+    def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
+        """Raise an alarm, or count another occurrence."""
+        ...
+
+    def end_alarm(self, kind: AlarmKind) -> None:
+        """End an alarm, if there is one."""
+        ...
+
+
+class ClockState(SyncAlarms, Protocol):
+    """Stored clock and time zone of one PBX."""
+
+    def pbx_status(self) -> PbxStatus | None: ...
+
+    def save_pbx_status(self, pbx_status: PbxStatus) -> None: ...
+
+    def expected_offset_seconds(self, time: datetime) -> int | None:
+        """Return the offset of the PBX's local time in its configured time zone, or None without one."""
+        ...
+
+
+class DayComparisonState(CoverageStore, SyncAlarms, Protocol):
+    """Stored records of one PBX, for comparing days."""
+
+    async def count_records(self, since: datetime, until: datetime) -> int:
+        """Return how many stored records began in that time."""
+        ...
+
+
+class BackfillState(ClockState, DayComparisonState, Protocol):
+    """Stored state that a back-fill reads and writes."""
+
+    def backfill_progress(self) -> BackfillProgress | None: ...
+
+    def save_backfill_progress(self, progress: BackfillProgress | None) -> None: ...
+
+
+class SyncState(BackfillState, Protocol):
+    """All stored state of one PBX, and its alarms."""
+
+    def backfill_request(self) -> BackfillRequest | None:
+        """Return the unfinished back-fill that a user requested, or None."""
+        ...
+
+    def finish_backfill_request(self, result: BackfillResult) -> None:
+        """Remove the request and store its result."""
+        ...

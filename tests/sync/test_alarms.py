@@ -1,0 +1,102 @@
+"""Alarms of a sync: raised at once when only an operator can help, otherwise when the problem lasts."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import pytest
+
+from onhook.cdr.sync_types import AlarmKind
+from onhook.lib.errors import NotAllowed, OnhookError, Unavailable
+from onhook.sync.alarms import UNREACHABLE_SECONDS, AlarmText, ConnectionAlarms, connection_alarm_kind, set_alarm
+from tests.sync.harness import MemorySyncState
+
+
+class ManualAccess:
+    """Access to a PBX whose problem and time a test sets."""
+
+    alarm_kinds: Sequence[AlarmKind] = ("unreachable", "credentials", "certificate")
+
+    def __init__(self) -> None:
+        self.error_kind: AlarmKind | Literal[""] = "unreachable"
+        self.time = 1000.0
+
+    def now(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def access() -> ManualAccess:
+    return ManualAccess()
+
+
+@pytest.fixture
+def state() -> MemorySyncState:
+    return MemorySyncState()
+
+
+@pytest.fixture
+def connection_alarms(access: ManualAccess, state: MemorySyncState) -> ConnectionAlarms:
+    return ConnectionAlarms(access=access, alarms=state)
+
+
+def test_set_alarm_with_and_without_text_raises_and_ends_it(state: MemorySyncState) -> None:
+    set_alarm(state, "clock", AlarmText("an hour ahead", "set it"))
+    assert state.alarms == {"clock": "an hour ahead"}
+    set_alarm(state, "clock", None)
+    assert state.alarms == {}
+
+
+@pytest.mark.parametrize(
+    ("problem", "seconds", "needs_operator", "kind"),
+    [
+        ("unreachable", UNREACHABLE_SECONDS - 1, False, None),
+        ("unreachable", UNREACHABLE_SECONDS, False, "unreachable"),
+        ("unreachable", 0.0, True, "credentials"),
+        ("source", UNREACHABLE_SECONDS, False, "source"),
+        ("certificate", 0.0, False, "certificate"),
+        ("certificate", 0.0, True, "certificate"),
+    ],
+)
+def test_connection_alarm_kind_problem_returns_its_alarm(
+    problem: AlarmKind, seconds: float, needs_operator: bool, kind: AlarmKind | None
+) -> None:
+    assert connection_alarm_kind(problem, seconds, needs_operator=needs_operator) == kind
+
+
+def test_connection_alarms_lasting_problem_is_raised_late_and_ended(
+    connection_alarms: ConnectionAlarms, access: ManualAccess, state: MemorySyncState
+) -> None:
+    connection_alarms.on_failed(Unavailable("no connection"))
+    assert state.alarms == {}
+    access.time += UNREACHABLE_SECONDS
+    connection_alarms.on_failed(Unavailable("no connection"))
+    assert "no connection" in state.alarms["unreachable"]
+    connection_alarms.on_succeeded()
+    assert state.alarms == {}
+
+
+def test_connection_alarms_success_starts_the_wait_again(
+    connection_alarms: ConnectionAlarms, access: ManualAccess, state: MemorySyncState
+) -> None:
+    connection_alarms.on_failed(Unavailable("no connection"))
+    connection_alarms.on_succeeded()
+    access.time += UNREACHABLE_SECONDS
+    connection_alarms.on_failed(Unavailable("no connection"))
+    assert state.alarms == {}
+
+
+def test_connection_alarms_rejected_login_is_raised_at_once(
+    connection_alarms: ConnectionAlarms, state: MemorySyncState
+) -> None:
+    connection_alarms.on_failed(NotAllowed("the client id is unknown"))
+    assert list(state.alarms) == ["credentials"]
+
+
+def test_connection_alarms_without_a_known_problem_use_the_first_kind(
+    connection_alarms: ConnectionAlarms, access: ManualAccess, state: MemorySyncState
+) -> None:
+    access.error_kind = ""
+    connection_alarms.on_failed(OnhookError("the list ended early"))
+    access.time += UNREACHABLE_SECONDS
+    connection_alarms.on_failed(OnhookError("the list ended early"))
+    assert list(state.alarms) == ["unreachable"]
