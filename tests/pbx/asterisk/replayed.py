@@ -25,7 +25,7 @@ class FakeAsterisk:
         self.is_silent = False
         self.greeting = b"Asterisk Call Manager/11.0.0\r\n"
         self.actions: list[AmiMessage] = []
-        self.login_count = 0
+        self.login_count = self.received_count = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._logged_in = asyncio.Event()
@@ -66,6 +66,7 @@ class FakeAsterisk:
         with suppress(ConnectionError, ssl.SSLError):
             while data := await reader.read(65_536):
                 for action in messages.receive_data(data):
+                    self.received_count += 1
                     if isinstance(action, AmiMessage) and not self.is_silent:
                         self._handle_action(action, writer)
                 await writer.drain()
