@@ -1,6 +1,6 @@
 """Figures of the PBX API: 1,000 WebSocket readers at 200 events per second, and readers that do not read beside them.
 
-`python -m bench.pbx_api` prints the table. The PBX API runs in a process of its own, over calls in memory; the readers
+`python -m bench.pbx_api` prints the table. The PBX API runs in a process of its own, over simulated calls; the readers
 are in this one. An event contains the time at which it was announced, by the clock that both processes share.
 """
 
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -27,9 +28,10 @@ from onhook.cdr.call_details import CallDetails
 from onhook.lib.clock import SystemClock
 from onhook.pbx_api.certificate import create_tls_context, ensure_certificate
 from onhook.pbx_api.connection_limiter import listen
-from onhook.pbx_api.memory import MemoryCalls
 from onhook.pbx_api.server import PbxApiServer
 from onhook.pbx_api.single_app import SingleApp
+from onhook.pbx_api.state import create_api_state
+from onhook.runtime.adapters.simulated_calls import open_simulated_calls
 
 SN = "3651XXXXXXXX"
 CLIENT_ID, CLIENT_SECRET = "bench", "0123456789abcdefghijABCDEFGHIJ01"
@@ -182,20 +184,22 @@ def _allow_files() -> None:
 async def _serve(directory: Path, *, is_plain: bool) -> None:
     """Listen, print the port, announce events when requested, print the cost when standard input ends."""
     clock = SystemClock()
-    calls = MemoryCalls(SN, ZoneInfo("UTC"), clock)
     app = App(name="bench", client_id=CLIENT_ID, created_at=datetime.now(UTC))
-    pbx_api = PbxApiServer(calls=calls, apps=SingleApp(app, CLIENT_SECRET), clock=clock)
     certificate, key = directory / "pbx_api.crt", directory / "pbx_api.key"
     ensure_certificate(certificate, key, "127.0.0.1", clock.now())
     listening = listen("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    async with pbx_api.serve(listening, None if is_plain else create_tls_context(certificate, key)):
+    tls = None if is_plain else create_tls_context(certificate, key)
+    async with AsyncExitStack() as stack:
+        calls, _task = await stack.enter_async_context(open_simulated_calls(SN, ZoneInfo("UTC"), clock))
+        pbx_api = PbxApiServer(create_api_state(calls=calls, apps=SingleApp(app, CLIENT_SECRET), clock=clock))
+        await stack.enter_async_context(pbx_api.serve(listening, tls))
         print(port, flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         at_rest, began, worked = _memory_kib("VmRSS"), time.monotonic(), time.process_time()
         for number in range(EVENTS_PER_SECOND * SECONDS):
             await asyncio.sleep(max(0.0, began + number / EVENTS_PER_SECOND - time.monotonic()))
-            calls.publish(_event(number))
+            calls.record_sent(_event(number), b"")
         await asyncio.sleep(1)
         usage = Usage(
             cpu_seconds=time.process_time() - worked,

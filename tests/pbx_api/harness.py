@@ -1,4 +1,4 @@
-"""A running PBX API over calls in memory, and a client that works like an app."""
+"""A running PBX API over simulated calls, and a client that works like an app."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,10 +13,10 @@ from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.appdb.api_clients import App
 from onhook.cdr.call_details import CallDetails
 from onhook.pbx_api.connection_limiter import listen
-from onhook.pbx_api.fault_injection import FaultPolicy
-from onhook.pbx_api.memory import MemoryCalls
 from onhook.pbx_api.server import PbxApiServer
 from onhook.pbx_api.single_app import SingleApp
+from onhook.pbx_api.state import create_api_state
+from onhook.runtime.adapters.simulated_calls import SimulatedCalls, open_simulated_calls
 
 SN = "3631A2124ABC"
 CLIENT_ID = "UEnH9Dmv6uBJEXsYcag1trNfQThYXXXX"
@@ -45,7 +45,7 @@ class ManualClock:
 class PbxApiHarness:
     """The PBX API, and an app outside of it."""
 
-    def __init__(self, calls: MemoryCalls, clock: ManualClock, pbx_api: PbxApiServer, address: str) -> None:
+    def __init__(self, calls: SimulatedCalls, clock: ManualClock, pbx_api: PbxApiServer, address: str) -> None:
         self.calls = calls
         self.clock = clock
         self.pbx_api = pbx_api
@@ -82,15 +82,14 @@ class PbxApiHarness:
     def add_records(self, details: Sequence[CallDetails]) -> None:
         """Add ended calls: they can be listed, and are sent to sockets."""
         for record_details in details:
-            self.calls.add(record_details)
-            self.calls.publish(record_details)
+            self.calls.record_made(record_details)
+            self.calls.record_sent(record_details, b"")
 
 
 @asynccontextmanager
 async def open_pbx_api_harness(
     *,
     behaviour: ApiBehaviour = ApiBehaviour(),  # noqa: B008 - frozen
-    fault_policy: FaultPolicy | None = None,
     networks: tuple[str, ...] = (),
     pbxs: tuple[str, ...] = (),
 ) -> AsyncIterator[PbxApiHarness]:
@@ -99,9 +98,9 @@ async def open_pbx_api_harness(
     app = App(
         name="crm", client_id=CLIENT_ID, pbxs=pbxs, networks=networks, behaviour=behaviour, created_at=clock.now()
     )
-    calls = MemoryCalls(SN, ATHENS, clock)
-    pbx_api = PbxApiServer(calls=calls, apps=SingleApp(app, CLIENT_SECRET), clock=clock, faults=fault_policy)
-    listener = listen("127.0.0.1", 0)
-    address = f"127.0.0.1:{listener.getsockname()[1]}"
-    async with pbx_api.serve(listener, None):
-        yield PbxApiHarness(calls, clock, pbx_api, address)
+    async with open_simulated_calls(SN, ATHENS, clock) as (calls, _task):
+        pbx_api = PbxApiServer(create_api_state(calls=calls, apps=SingleApp(app, CLIENT_SECRET), clock=clock))
+        listener = listen("127.0.0.1", 0)
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        async with pbx_api.serve(listener, None):
+            yield PbxApiHarness(calls, clock, pbx_api, address)

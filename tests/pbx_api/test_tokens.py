@@ -3,7 +3,7 @@
 import pytest
 
 from onhook.pbx_api.codes import ApiRequestError
-from onhook.pbx_api.tokens import REFRESHABLE_MAX, VALID_TOKENS_MAX, AppTokens
+from onhook.pbx_api.tokens import ACCESS_SECONDS, REFRESHABLE_MAX, VALID_TOKENS_MAX, AppTokens
 from tests.pbx_api.harness import ManualClock
 
 SEAL = b"seal"
@@ -12,12 +12,12 @@ SEAL = b"seal"
 def test_tokens_pairs_of_an_application_are_limited() -> None:
     """However often an app logs in, the oldest pairs are removed."""
     clock = ManualClock()
-    tokens = AppTokens(clock)
-    first = tokens.issue("crm", SEAL, access_seconds=1)
+    tokens = AppTokens(clock, access_seconds=1)
+    first = tokens.issue("crm", SEAL)
     pairs = [first]
     for _ in range(REFRESHABLE_MAX):
         clock.advance(seconds=1)
-        pairs.append(tokens.issue("crm", SEAL, access_seconds=1))
+        pairs.append(tokens.issue("crm", SEAL))
     assert tokens.find_refreshable_grant(first.refresh_token) is None
     assert sum(tokens.find_refreshable_grant(pair.refresh_token) is not None for pair in pairs) == REFRESHABLE_MAX
 
@@ -26,8 +26,8 @@ def test_tokens_rejected_refresh_keeps_the_refresh_token() -> None:
     """Eight others valid: 60002, and the same refresh token works when one of them is gone."""
     clock = ManualClock()
     tokens = AppTokens(clock)
-    pair = tokens.issue("crm", SEAL, access_seconds=1)
-    clock.advance(seconds=1)
+    pair = tokens.issue("crm", SEAL)
+    clock.advance(seconds=ACCESS_SECONDS)
     others = [tokens.issue("crm", SEAL) for _ in range(VALID_TOKENS_MAX)]
     with pytest.raises(ApiRequestError, match="MAX LIMITATION"):
         tokens.refresh(pair.refresh_token)

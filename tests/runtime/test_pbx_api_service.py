@@ -100,7 +100,7 @@ def test_pbx_api_unblocked_address_can_log_in(serving: Server) -> None:
     )
     assert [guessing.login()["errcode"] for _ in range(5)][-1] == 70004
     assert app.login()["errcode"] == 70004
-    assert "1 addresses may come again" in serving.run_command("app", "unblock", "127.0.0.1")
+    assert "Unblocked addresses: 1." in serving.run_command("app", "unblock", "127.0.0.1")
     assert app.login()["errcode"] == 0
 
 

@@ -3,12 +3,15 @@
 from collections import Counter
 from itertools import islice, pairwise
 from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.cdr.call_details import CallDetails
 from onhook.lib.errors import ParseError, UsageError
 from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS, Yeastar
@@ -175,3 +178,26 @@ def test_api_faults_display_format_changes_after_so_many_responses() -> None:
     formats = [face.response_fault().display for _ in range(2 * len(DISPLAY_FORMATS) + 1)]
     assert formats == [display for display in DISPLAY_FORMATS for _ in range(2)] + [DISPLAY_FORMATS[0]]
     assert all(current[0] != other[0] for current, other in pairwise([*DISPLAY_FORMATS, DISPLAY_FORMATS[0]]))
+
+
+@pytest.mark.parametrize(
+    ("fault", "time_forms", "expected"),
+    [
+        (ApiFault(), ("seconds", "display"), ("seconds", "display")),
+        (ApiFault(refused_forms=frozenset({"seconds"})), ("seconds", "display"), ("display",)),
+        (ApiFault(refused_forms=frozenset({"seconds"})), ("display", "no-rows-for-seconds"), ("display",)),
+        (ApiFault(refused_forms=frozenset({"seconds", "display"})), ("seconds", "display"), ()),
+        (ApiFault(matches_nothing=True), ("seconds", "display"), ("no-rows-for-seconds", "display")),
+        (ApiFault(matches_nothing=True), ("display",), ("display",)),
+        (ApiFault(matches_nothing=True, refused_forms=frozenset({"seconds"})), ("seconds", "display"), ("display",)),
+    ],
+)
+def test_api_fault_changes_the_accepted_forms_of_time(fault: ApiFault, time_forms: Any, expected: Any) -> None:
+    """And nothing else of the behaviour."""
+    behaviour = ApiBehaviour(time_forms=time_forms, firmware="37.1", versions=("v1.0",))
+    assert fault.apply_to(behaviour) == msgspec.structs.replace(behaviour, time_forms=expected)
+
+
+def test_api_fault_changes_the_display_format() -> None:
+    changed = ApiFault(display=("DD/MM/YYYY", "12")).apply_to(ApiBehaviour())
+    assert changed == ApiBehaviour(date_format="DD/MM/YYYY", time_format="12")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shlex
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -176,6 +177,8 @@ async def _run(
     if api_config is None:
         await run_simulation(plan, clock, on_progress)
         return
+    # As Ctrl-C, so that the temporary store is deleted.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     async with open_simulated_pbx(plan, api_config, clock) as simulated_pbx:
         scheme = "http" if api_config.is_plain else "https"
         print(

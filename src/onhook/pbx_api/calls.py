@@ -13,15 +13,11 @@ from onhook.store.contract import CallListing, CallListResult, RecordListing, Re
 
 
 class NewRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """New record for the sockets. `sequence` grows with each record.
-
-    A `body` is sent unchanged, whatever the payload format: a simulated PBX sends malformed events in this way.
-    """
+    """New record for the sockets. `sequence` grows with each record."""
 
     sequence: int
     sn: str
     details: CallDetails
-    body: bytes = b""
 
 
 class CallSource(Protocol):

@@ -49,7 +49,7 @@ ApiResponse = Mapping[str, Any]
 
 
 class ApiRequestError(UsageError):
-    """Request that is answered with one of the codes; `faults` are the invalid parameters with the reasons."""
+    """Request that is answered with one of the codes; each invalid parameter has a reason."""
 
     def __init__(self, code: int, invalid_parameters: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(MESSAGES[code], location=", ".join(name for name, _ in invalid_parameters))

@@ -6,16 +6,13 @@ reads.
 """
 
 import asyncio
-import errno
-import resource
 import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
-from onhook.lib.errors import UsageError
-from onhook.lib.messages import _
+from onhook.lib.sockets import listening_socket, raise_open_files_limit
 
 CONNECTIONS_MAX = 2_500
 """Sockets, and some hundred concurrent requests; each connection is one request."""
@@ -154,34 +151,9 @@ class _LimitedProtocol(asyncio.Protocol):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises `UsageError`."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        # `[::]` includes IPv4, as in other servers.
-        server_socket = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=host == "::")
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            reason = _("the port is in use")
-            hint = _("stop the other program, or choose another address with --pbx-api")
-        else:
-            reason = error.strerror or str(error)
-            hint = _("choose another address")
-        raise UsageError(
-            _("cannot listen on {host}:{port}: {reason}", host=host, port=port, reason=reason),
-            location="pbx_api",
-            hint=hint,
-        ) from error
-    server_socket.setblocking(False)
-    return server_socket
-
-
-def raise_file_limit() -> None:
-    """Raise the limit of open files to the number of connections, if the system allows it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = CONNECTIONS_MAX + OTHER_FILES_MAX
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        new_soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (new_soft, hard))
+    """Return a listening socket, after raising the limit of open files. Raises `UsageError`."""
+    raise_open_files_limit(CONNECTIONS_MAX + OTHER_FILES_MAX)
+    return listening_socket(host, port, backlog=BACKLOG, option="pbx-api")
 
 
 def _abort(transport: asyncio.BaseTransport) -> None:

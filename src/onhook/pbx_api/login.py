@@ -1,5 +1,7 @@
 """`get_token`, `refresh_token` and `del_token` (yeastar-p-series.md 6)."""
 
+import msgspec
+
 from onhook.appdb.api_clients import App
 from onhook.pbx_api.codes import (
     ACCESS_DENIED,
@@ -26,12 +28,11 @@ async def get_token(state: ApiState, request: ApiRequest) -> ApiResponse:
         _require_text(members.get("password"), "password"),
     )
     app = state.apps.find_by_credentials(username, password)
-    if app is None or state.faults.rejects_login():
+    if app is None:
         raise _count_failure(state, request)
     _check_address(app, request)
     state.login_failures.record_success(throttle_key(request.address))
-    secret_hash = _get_secret_hash(state, app)
-    return _token_response(state.tokens.issue(app.client_id, secret_hash, access_seconds=_access_seconds(state)))
+    return _token_response(state.tokens.issue(app.client_id, _get_secret_hash(state, app)))
 
 
 async def refresh_token(state: ApiState, request: ApiRequest) -> ApiResponse:
@@ -42,7 +43,7 @@ async def refresh_token(state: ApiState, request: ApiRequest) -> ApiResponse:
     if grant is None or match is None or match[1] != grant.secret_hash:
         raise ApiRequestError(TOKEN_EXPIRED)
     _check_address(match[0], request)
-    return _token_response(state.tokens.refresh(text, access_seconds=_access_seconds(state)))
+    return _token_response(state.tokens.refresh(text))
 
 
 async def del_token(state: ApiState, request: ApiRequest) -> ApiResponse:
@@ -65,16 +66,7 @@ def authenticate(state: ApiState, request: ApiRequest) -> ApiRequest:
         raise ApiRequestError(TOKEN_EXPIRED)
     _check_address(match[0], request)
     state.apps.record_use(match[0], state.clock.microseconds())
-    return ApiRequest(
-        version=request.version,
-        parameters=request.parameters,
-        body=request.body,
-        address=request.address,
-        received_at=request.received_at,
-        fault=request.fault,
-        app=match[0],
-        grant=grant,
-    )
+    return msgspec.structs.replace(request, app=match[0], grant=grant)
 
 
 def _count_failure(state: ApiState, request: ApiRequest) -> ApiRequestError:
@@ -99,11 +91,6 @@ def _unmap_ipv4(address: str) -> str:
 def _get_secret_hash(state: ApiState, app: App) -> bytes:
     match = state.apps.find_by_client_id(app.client_id)
     return b"" if match is None else match[1]
-
-
-def _access_seconds(state: ApiState) -> float:
-    seconds = state.faults.token_seconds()
-    return ACCESS_SECONDS if seconds is None else seconds
 
 
 def _require_text(value: object, name: str) -> str:

@@ -8,7 +8,6 @@ import msgspec
 from onhook.appdb.api_clients import App
 from onhook.pbx.yeastar.display import DisplayFormat
 from onhook.pbx_api.codes import PARAMETER_SYNTAX_ERROR, QUOTED_CHARACTERS_MAX, ApiRequestError, parameter_error
-from onhook.pbx_api.fault_injection import InjectedFault
 from onhook.pbx_api.tokens import TokenGrant
 from onhook.store.contract import LISTING_ROWS_MAX
 
@@ -36,16 +35,13 @@ class QueryWindow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One request. `address` is the client's, `at` the time of the request; `app` and `grant` belong to
-    its token, if any.
-    """
+    """One request. `address` is the client's; `app` and `grant` belong to its token, if any."""
 
     version: str
     parameters: Mapping[str, str]
     body: bytes
     address: str
     received_at: datetime
-    fault: InjectedFault
     app: App | None = None
     grant: TokenGrant | None = None
 
@@ -57,9 +53,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def display(self) -> DisplayFormat:
-        """Return the display format of times for this app and this response."""
-        if self.fault.display is not None:
-            return DisplayFormat(*self.fault.display)
+        """Return the display format of times for this app."""
         return DisplayFormat(self.owner.behaviour.date_format, self.owner.behaviour.time_format)
 
     def text(self, name: str) -> str | None:
@@ -132,8 +126,8 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         text = self.text(name)
         if text is None:
             return None, None
-        forms = self._accepted_time_forms()
-        if _is_seconds(text) and "seconds" in forms:
+        forms = self.owner.behaviour.time_forms
+        if _is_seconds(text) and ("seconds" in forms or "no-rows-for-seconds" in forms):
             return int(text), None
         local = self.display.parse(text) if "display" in forms else None
         if local is None:
@@ -141,16 +135,9 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
             raise parameter_error(name, f"the time format of the PBX is expected, got {quoted_text!r}")
         return None, int((local - datetime(1970, 1, 1)).total_seconds())  # noqa: DTZ001 - local times as they are
 
-    def _accepted_time_forms(self) -> frozenset[str]:
-        forms = set(self.owner.behaviour.time_forms)
-        if "no-rows-for-seconds" in forms:
-            forms.add("seconds")
-        return frozenset(forms - self.fault.refused_forms)
-
     def _matches_nothing(self, name: str) -> bool:
         text = self.text(name)
-        has_no_rows_for_seconds = self.fault.matches_nothing or "no-rows-for-seconds" in self.owner.behaviour.time_forms
-        return has_no_rows_for_seconds and text is not None and _is_seconds(text)
+        return text is not None and _is_seconds(text) and "no-rows-for-seconds" in self.owner.behaviour.time_forms
 
 
 def _is_seconds(text: str) -> bool:

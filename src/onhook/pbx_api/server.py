@@ -16,12 +16,9 @@ from urllib.parse import parse_qsl
 import msgspec
 from aiohttp import web
 
-from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx_api import downloads
 from onhook.pbx_api.applications import AppRegistry
-from onhook.pbx_api.calls import CallSource
 from onhook.pbx_api.codes import (
     FILE_SIZE_EXCEEDED,
     INTERFACE_NOT_EXISTED,
@@ -33,16 +30,12 @@ from onhook.pbx_api.codes import (
     parameter_error,
     response_with_code,
 )
-from onhook.pbx_api.connection_limiter import ConnectionLimiter, raise_file_limit
-from onhook.pbx_api.fault_injection import FaultPolicy, InjectedFault, NoFaults
+from onhook.pbx_api.connection_limiter import ConnectionLimiter
 from onhook.pbx_api.login import authenticate, check_not_blocked
-from onhook.pbx_api.logins import LoginFailures
-from onhook.pbx_api.pushing import AppWebhookStore
 from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.routes import SUBSCRIBE_PATH, find_route
-from onhook.pbx_api.sockets import Sockets
 from onhook.pbx_api.state import ApiState
-from onhook.pbx_api.tokens import AppTokens, TokenGrant
+from onhook.pbx_api.tokens import TokenGrant
 
 USER_AGENT = "OpenAPI"
 """The User-Agent that the PBX documents (yeastar-p-series.md 6)."""
@@ -79,28 +72,8 @@ CSV_HEADERS = {"Content-Type": "text/csv; charset=utf-8"}
 class PbxApiServer:
     """Answers requests; `serve` accepts them."""
 
-    def __init__(
-        self,
-        *,
-        calls: CallSource,
-        apps: AppRegistry,
-        clock: Clock,
-        faults: FaultPolicy | None = None,
-        webhooks: AppWebhookStore | None = None,
-    ) -> None:
-        tokens = AppTokens(clock)
-        self.state = ApiState(
-            calls=calls,
-            apps=apps,
-            clock=clock,
-            faults=faults or NoFaults(),
-            tokens=tokens,
-            login_failures=LoginFailures(),
-            sockets=Sockets(calls, clock, tokens, Yeastar()),
-            downloads=downloads.Downloads(),
-            webhooks=webhooks,
-            started_at=clock.microseconds(),
-        )
+    def __init__(self, state: ApiState) -> None:
+        self.state = state
         self._response_slots = asyncio.Semaphore(CONCURRENT_RESPONSES_MAX)
         self._unsent_bytes = 0
         self._log = logging.getLogger("pbx_api")
@@ -111,7 +84,6 @@ class PbxApiServer:
         self, server_socket: socket.socket, tls: ssl.SSLContext | None
     ) -> AsyncIterator[tuple[asyncio.Task[None], ...]]:
         """Accept requests; yield the tasks that run meanwhile. At the end all connections are closed."""
-        raise_file_limit()
         server = web.Server(
             self.handle,
             access_log=None,
@@ -143,19 +115,19 @@ class PbxApiServer:
             return await self._handle_subscribe(request)
         if request.path.startswith(downloads.PATH) and request.method == "GET":
             return await self._handle_download(request)
-        fault = self.state.faults.response_fault()
+        return await self._send(request, await self.compute_response(request, self.state))
+
+    async def compute_response(self, request: web.BaseRequest, state: ApiState) -> bytes:
+        """Return the encoded response to one request; an error has a response too."""
         try:
             # Read the body before taking a slot, so that a slow client delays no other.
             body = await _read_body(request)
             self._note_request_received(request)
             async with asyncio.timeout(HANDLER_SECONDS_MAX), self._response_slots:
-                response = await self._dispatch(request, body, fault)
+                response = await self._dispatch(request, body, state)
         except Exception as error:  # noqa: BLE001 - any error is answered
             response = self._error_response(request, error)
-        encoded = response if isinstance(response, bytes) else msgspec.json.encode(response)
-        if fault.delay_seconds:
-            await asyncio.sleep(fault.delay_seconds)
-        return await self._send(request, encoded[: len(encoded) // 2] if fault.is_garbage else encoded)
+        return response if isinstance(response, bytes) else msgspec.json.encode(response)
 
     def _error_response(self, request: web.BaseRequest, error: Exception) -> ApiResponse:
         """Return the response for an error. An internal error is logged, without details for the client."""
@@ -189,47 +161,41 @@ class PbxApiServer:
             self._unsent_bytes -= len(body)
         return response
 
-    async def _dispatch(self, request: web.BaseRequest, body: bytes, fault: InjectedFault) -> ApiResponse | bytes:
+    async def _dispatch(self, request: web.BaseRequest, body: bytes, state: ApiState) -> ApiResponse | bytes:
         """Return the response. The order of the checks is that of the original's errors. Raises `ApiRequestError`."""
         match = find_route(request.method, request.path)
         if match is None:
             raise ApiRequestError(INTERFACE_NOT_EXISTED)
         version, route = match
-        api_request = self._build_request(request, version, body, fault)
-        check_not_blocked(self.state, api_request.address)
+        api_request = self._build_request(request, version, body)
+        check_not_blocked(state, api_request.address)
         if not request.headers.get("User-Agent", "").startswith(USER_AGENT):
             raise parameter_error("User-Agent", f"{USER_AGENT} is expected")
         if route.needs_token:
-            api_request = authenticate(self.state, api_request)
+            api_request = authenticate(state, api_request)
             if version not in api_request.owner.behaviour.versions:
                 raise ApiRequestError(INTERFACE_NOT_EXISTED)
-        return await route.handler(self.state, api_request)
+        return await route.handler(state, api_request)
 
     async def _handle_subscribe(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve a socket; an invalid token is rejected before the handshake, with 10004."""
         if not web.WebSocketResponse().can_prepare(request):
             return web.Response(status=400, text="this is a WebSocket", headers={"Connection": "close"})
         try:
-            api_request = self._build_request(request, "v1.0", b"", InjectedFault())
-            check_not_blocked(self.state, api_request.address)
-            api_request = authenticate(self.state, api_request)
+            api_request = self._authenticate(request)
             self.state.sockets.check_capacity(api_request.owner.client_id)
         except OnhookError as error:
             return await self._send(request, msgspec.json.encode(self._error_response(request, error)))
         if self._connection_limiter is not None and request.transport is not None:
             self._connection_limiter.clear_timeout(request.transport)
         assert api_request.grant is not None
-        return await self.state.sockets.serve(
-            request, api_request.owner, api_request.grant, self.state.faults.silent_after()
-        )
+        return await self.state.sockets.serve(request, api_request.owner, api_request.grant)
 
     async def _handle_download(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return a prepared file. A browser may fetch it, so the User-Agent is not checked."""
         self._note_request_received(request)
         try:
-            api_request = self._build_request(request, "v1.0", b"", InjectedFault())
-            check_not_blocked(self.state, api_request.address)
-            app = authenticate(self.state, api_request).owner
+            app = self._authenticate(request).owner
             name = request.path.removeprefix(downloads.PATH)
             file = self.state.downloads.get(name, app.client_id, self.state.clock.microseconds())
             if file is None:
@@ -239,14 +205,19 @@ class PbxApiServer:
         disposition = f'attachment; filename="{file.name}"'
         return await self._send(request, file.content, CSV_HEADERS | {"Content-Disposition": disposition})
 
-    def _build_request(self, request: web.BaseRequest, version: str, body: bytes, fault: InjectedFault) -> ApiRequest:
+    def _authenticate(self, request: web.BaseRequest) -> ApiRequest:
+        """Return a request for a socket or a file, with the app of its token. Raises `ApiRequestError`."""
+        api_request = self._build_request(request, "v1.0", b"")
+        check_not_blocked(self.state, api_request.address)
+        return authenticate(self.state, api_request)
+
+    def _build_request(self, request: web.BaseRequest, version: str, body: bytes) -> ApiRequest:
         return ApiRequest(
             version=version,
             parameters=_parse_parameters(request),
             body=body,
             address=request.remote or "",
             received_at=self.state.clock.now(),
-            fault=fault,
         )
 
     def _note_request_received(self, request: web.BaseRequest) -> None:

@@ -88,17 +88,12 @@ class Listener:
         self.grant = grant
         self.last_message_at = now_us
         self.is_subscribed = False
-        self.silent_after: int | None = None
         self.is_closing = False
         self._socket = socket
         self._transport = transport
 
-    def send(self, frames: bytes, events: int) -> None:
+    def send(self, frames: bytes) -> None:
         """Write to the connection, or disconnect it when too many bytes are unread."""
-        if self.silent_after is not None:
-            self.silent_after -= events
-            if self.silent_after < 0:
-                return
         if self._transport.get_write_buffer_size() > WRITE_BUFFER_BYTES_MAX:
             self.is_closing = True
             self._transport.abort()
@@ -136,16 +131,13 @@ class Sockets:
         if len(self._listeners) >= SOCKETS_MAX or app_count >= SOCKETS_OF_APP_MAX:
             raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
 
-    async def serve(
-        self, request: web.BaseRequest, app: App, grant: TokenGrant, silent_after: int | None
-    ) -> web.WebSocketResponse:
+    async def serve(self, request: web.BaseRequest, app: App, grant: TokenGrant) -> web.WebSocketResponse:
         """Accept a socket and read it until it is closed."""
         socket = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX, timeout=CLOSE_SECONDS_MAX)
         await socket.prepare(request)
         if request.transport is None:
             return socket
-        listener = Listener(socket, request.transport, app, grant, self._clock.microseconds())
-        listener.silent_after = silent_after
+        listener = self.create_listener(socket, request.transport, app, grant)
         self._listeners.add(listener)
         try:
             async for message in socket:
@@ -156,6 +148,16 @@ class Sockets:
         finally:
             self._listeners.discard(listener)
         return socket
+
+    def create_listener(
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport, app: App, grant: TokenGrant
+    ) -> Listener:
+        """Return the listener of an accepted socket."""
+        return Listener(socket, transport, app, grant, self._clock.microseconds())
+
+    def format_event(self, new_record: NewRecord, payload_format: str) -> bytes:
+        """Return the event of a record."""
+        return self._dialect.format(new_record.details, new_record.sn, payload_format)
 
     def _reply(self, listener: Listener, text: str) -> str:
         """Return the response to a message. An invalid message does not count as a heartbeat."""
@@ -194,29 +196,25 @@ class Sockets:
             )
 
     async def _send(self, new_records: Sequence[NewRecord]) -> None:
-        frames: dict[_FrameKey, tuple[bytes, int]] = {}
+        frames: dict[_FrameKey, bytes] = {}
         for batch in _batches(list(self._listeners)):
             for listener in batch:
                 if not listener.is_subscribed or listener.is_closing:
                     continue
                 if listener.frame_key not in frames:
                     frames[listener.frame_key] = self._build_frames(new_records, listener.frame_key)
-                frame_bytes, events = frames[listener.frame_key]
-                if frame_bytes:
-                    listener.send(frame_bytes, events)
+                if frames[listener.frame_key]:
+                    listener.send(frames[listener.frame_key])
             await asyncio.sleep(0)
 
-    def _build_frames(self, new_records: Sequence[NewRecord], frame_key: _FrameKey) -> tuple[bytes, int]:
-        """Return the frames of all records that subscribers with this key may receive, concatenated, and their
-        number.
-        """
+    def _build_frames(self, new_records: Sequence[NewRecord], frame_key: _FrameKey) -> bytes:
+        """Return the frames of all records that subscribers with this key may receive, concatenated."""
         payload_format, sns = frame_key
-        bodies = [
-            new_record.body or self._dialect.format(new_record.details, new_record.sn, payload_format)
+        return b"".join(
+            text_frame(self.format_event(new_record, payload_format))
             for new_record in new_records
             if not sns or new_record.sn in sns
-        ]
-        return b"".join(map(text_frame, bodies)), len(bodies)
+        )
 
     # Silence and expired tokens
 

@@ -3,10 +3,10 @@
 import msgspec
 
 from onhook.lib.clock import Clock
+from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx_api.applications import AppRegistry
 from onhook.pbx_api.calls import CallSource
 from onhook.pbx_api.downloads import Downloads
-from onhook.pbx_api.fault_injection import FaultPolicy
 from onhook.pbx_api.logins import LoginFailures
 from onhook.pbx_api.pushing import AppWebhookStore
 from onhook.pbx_api.sockets import Sockets
@@ -19,7 +19,6 @@ class ApiState(msgspec.Struct, frozen=True, kw_only=True):
     calls: CallSource
     apps: AppRegistry
     clock: Clock
-    faults: FaultPolicy
     tokens: AppTokens
     login_failures: LoginFailures
     sockets: Sockets
@@ -28,3 +27,21 @@ class ApiState(msgspec.Struct, frozen=True, kw_only=True):
     """None: apps cannot manage webhooks here."""
     started_at: int
     """Microseconds: the time of the start, for `up_time`."""
+
+
+def create_api_state(
+    *, calls: CallSource, apps: AppRegistry, clock: Clock, webhooks: AppWebhookStore | None = None
+) -> ApiState:
+    """Return the state of a PBX API that starts now."""
+    tokens = AppTokens(clock)
+    return ApiState(
+        calls=calls,
+        apps=apps,
+        clock=clock,
+        tokens=tokens,
+        login_failures=LoginFailures(),
+        sockets=Sockets(calls, clock, tokens, Yeastar()),
+        downloads=Downloads(),
+        webhooks=webhooks,
+        started_at=clock.microseconds(),
+    )

@@ -55,22 +55,23 @@ class TokenPair(msgspec.Struct, frozen=True):
 
 
 class AppTokens:
-    """All valid pairs, by the hashes of their texts."""
+    """All valid pairs, by the hashes of their texts. An access token is valid for `access_seconds`."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, access_seconds: float = ACCESS_SECONDS) -> None:
         self._clock = clock
+        self._access_seconds = access_seconds
         self._by_access: dict[bytes, TokenGrant] = {}
         self._by_refresh: dict[bytes, TokenGrant] = {}
         self._by_client_id: dict[str, OrderedDict[bytes, TokenGrant]] = {}
 
-    def issue(self, client_id: str, secret_hash: bytes, *, access_seconds: float = ACCESS_SECONDS) -> TokenPair:
+    def issue(self, client_id: str, secret_hash: bytes) -> TokenPair:
         """Return a new pair. Raises `ApiRequestError` with 60002 when eight are valid already."""
         self._delete_expired(client_id)
         if self.count_valid(client_id) >= VALID_TOKENS_MAX:
             raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
-        return self._create_pair(client_id, secret_hash, access_seconds)
+        return self._create_pair(client_id, secret_hash)
 
-    def refresh(self, text: str, *, access_seconds: float = ACCESS_SECONDS) -> TokenPair:
+    def refresh(self, text: str) -> TokenPair:
         """Return a new pair for a refresh token, which becomes invalid. Raises `ApiRequestError` with 10004 or
         60002.
         """
@@ -83,7 +84,7 @@ class AppTokens:
         if self.count_valid(grant.client_id) >= VALID_TOKENS_MAX:
             self._revoke_grant(grant)
         self._by_refresh.pop(grant.refresh_hash, None)
-        return self._create_pair(grant.client_id, grant.secret_hash, access_seconds)
+        return self._create_pair(grant.client_id, grant.secret_hash)
 
     def revoke(self, text: str) -> None:
         """Revoke a pair by its access token."""
@@ -119,14 +120,14 @@ class AppTokens:
             if predicate(grant):
                 self._revoke_grant(grant)
 
-    def _create_pair(self, client_id: str, secret_hash: bytes, access_seconds: float) -> TokenPair:
+    def _create_pair(self, client_id: str, secret_hash: bytes) -> TokenPair:
         pair, now = TokenPair(_generate_token(), _generate_token()), self._clock.microseconds()
         grant = TokenGrant(
             client_id=client_id,
             secret_hash=secret_hash,
             access_hash=hash_secret(pair.access_token),
             refresh_hash=hash_secret(pair.refresh_token),
-            access_until=now + round(access_seconds * _MICROSECONDS),
+            access_until=now + round(self._access_seconds * _MICROSECONDS),
             refresh_until=now + REFRESH_SECONDS * _MICROSECONDS,
         )
         self._by_access[grant.access_hash] = self._by_refresh[grant.refresh_hash] = grant

@@ -17,13 +17,12 @@ from onhook.config import Address, Config
 from onhook.lib.change_watcher import ChangeWatcher
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.pbx_api.applications import AppRegistry
 from onhook.pbx_api.calls import CallSource
 from onhook.pbx_api.certificate import create_tls_context, ensure_certificate
 from onhook.pbx_api.connection_limiter import listen
-from onhook.pbx_api.fault_injection import FaultPolicy
 from onhook.pbx_api.pushing import AppWebhookStore
 from onhook.pbx_api.server import PbxApiServer
+from onhook.pbx_api.state import create_api_state
 from onhook.runtime.child import ObservableAddress, Tasks
 
 POLL_SECONDS = 0.5
@@ -61,8 +60,11 @@ class PbxApiManager:
         """Open or close it to match the apps. Raises `OnhookError`."""
         is_wanted = self._is_wanted.current()
         if is_wanted and not self.listen_address.address:
+            state = create_api_state(
+                calls=self._calls, apps=self._appdb.apps, clock=self._clock, webhooks=self._webhooks
+            )
             address, self._tasks = await self._exit_stack.enter_async_context(
-                open_pbx_api(self._config, self._calls, self._appdb.apps, self._clock, webhooks=self._webhooks)
+                open_pbx_api(self._config, PbxApiServer(state))
             )
             # The same port, should it be closed and opened again.
             self._config = msgspec.structs.replace(self._config, pbx_api=address)
@@ -104,20 +106,11 @@ class PbxApiManager:
 
 
 @asynccontextmanager
-async def open_pbx_api(
-    config: Config,
-    calls: CallSource,
-    app_registry: AppRegistry,
-    clock: Clock,
-    *,
-    fault_policy: FaultPolicy | None = None,
-    webhooks: AppWebhookStore | None = None,
-) -> AsyncIterator[tuple[Address, Tasks]]:
+async def open_pbx_api(config: Config, server: PbxApiServer) -> AsyncIterator[tuple[Address, Tasks]]:
     """Yield the address of the PBX API and its tasks. Raises `OnhookError`."""
-    tls = _create_tls_context(config, clock)
+    tls = _create_tls_context(config, server.state.clock)
     server_socket = listen(config.pbx_api.host, config.pbx_api.port)
     address = Address(config.pbx_api.host, int(server_socket.getsockname()[1]))
-    server = PbxApiServer(calls=calls, apps=app_registry, clock=clock, faults=fault_policy, webhooks=webhooks)
     async with server.serve(server_socket, tls) as tasks:
         yield address, tasks
 

@@ -1,4 +1,4 @@
-"""Web API of a simulated PBX: the PBX API over the simulator's own calls in memory.
+"""Web API of a simulated PBX: the PBX API over the simulator's own calls.
 
 In Python, with everything in one process:
 
@@ -15,16 +15,15 @@ import msgspec
 
 from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.appdb.api_clients import CREDENTIAL_CHARACTERS_MAX, App
-from onhook.cdr.call_details import CallDetails
 from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.pbx_api.certificate import ensure_certificate
-from onhook.pbx_api.fault_injection import InjectedFault
-from onhook.pbx_api.memory import MemoryCalls
 from onhook.pbx_api.single_app import SingleApp
+from onhook.runtime.adapters.faulty_pbx_api import FaultyPbxApiServer
+from onhook.runtime.adapters.simulated_calls import SimulatedCalls, open_simulated_calls
 from onhook.runtime.child import Tasks
 from onhook.runtime.pbx_api_service import open_pbx_api
 from onhook.simulator.fault_injection import ApiFaultInjector
@@ -58,48 +57,9 @@ class SimulatedApiConfig(msgspec.Struct, frozen=True, kw_only=True):
 class SimulatedPbx(msgspec.Struct, frozen=True):
     """A listening simulated PBX: the observer of the simulation, its address, and its tasks."""
 
-    observer: "MemoryCallsObserver"
+    observer: SimulatedCalls
     address: Address
     tasks: Tasks
-
-
-class MemoryCallsObserver:
-    """The simulator's calls for the PBX API; see the contract, `simulator.observer.SimulationObserver`."""
-
-    def __init__(self, calls: MemoryCalls) -> None:
-        self.calls = calls
-
-    def record_made(self, details: CallDetails) -> None:
-        self.calls.add(details)
-
-    def record_sent(self, details: CallDetails, body: bytes) -> None:
-        self.calls.publish(details, body)
-
-
-class SimulatedFaultPolicy:
-    """The simulator's faults for the PBX API; see the contract, `pbx_api.fault_injection.FaultPolicy`."""
-
-    def __init__(self, fault_injector: ApiFaultInjector) -> None:
-        self._fault_injector = fault_injector
-
-    def token_seconds(self) -> float | None:
-        return self._fault_injector.token_seconds()
-
-    def rejects_login(self) -> bool:
-        return self._fault_injector.rejects_login()
-
-    def response_fault(self) -> InjectedFault:
-        fault = self._fault_injector.response_fault()
-        return InjectedFault(
-            delay_seconds=fault.delay_seconds,
-            is_garbage=fault.is_garbage,
-            refused_forms=fault.refused_forms,
-            matches_nothing=fault.matches_nothing,
-            display=fault.display,
-        )
-
-    def silent_after(self) -> int | None:
-        return self._fault_injector.silent_after()
 
 
 class SkewedClock:
@@ -122,7 +82,6 @@ async def open_simulated_pbx(
 ) -> AsyncIterator[SimulatedPbx]:
     """Yield the PBX API over the calls of a simulation. Raises `OnhookError` where it cannot listen."""
     pbx_clock = SkewedClock(clock, plan.faults.wrong_clock)
-    calls = MemoryCalls(plan.sn, get_zone(plan.zone), pbx_clock)
     app = App(
         name="simulated",
         client_id=api_config.client_id,
@@ -138,7 +97,12 @@ async def open_simulated_pbx(
     )
     if not api_config.is_plain:
         ensure_certificate(api_config.certificate, api_config.key, api_config.address.host, clock.now())
-    app_registry = SingleApp(app, api_config.client_secret)
-    fault_policy = SimulatedFaultPolicy(ApiFaultInjector(plan.faults, plan.seed))
-    async with open_pbx_api(config, calls, app_registry, pbx_clock, fault_policy=fault_policy) as (address, tasks):
-        yield SimulatedPbx(MemoryCallsObserver(calls), address, tasks)
+    async with open_simulated_calls(plan.sn, get_zone(plan.zone), pbx_clock) as (calls, task):
+        server = FaultyPbxApiServer(
+            calls=calls,
+            apps=SingleApp(app, api_config.client_secret),
+            clock=pbx_clock,
+            fault_injector=ApiFaultInjector(plan.faults, plan.seed),
+        )
+        async with open_pbx_api(config, server) as (address, tasks):
+            yield SimulatedPbx(calls, address, (*tasks, task))

@@ -5,11 +5,13 @@ events apply to webhooks and sockets alike, and never to responses of the PBX's 
 """
 
 import heapq
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Final
 
 import msgspec
 
+from onhook.appdb.api_behaviour import ApiBehaviour, DateFormat, TimeForm, TimeFormat
 from onhook.cdr.call_details import CallDetails
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -34,7 +36,7 @@ SLOW_RESPONSE_SECONDS_MAX: Final = 600
 TOKEN_SECONDS_MAX: Final = 1_800
 CHANGING_DISPLAY_MAX: Final = 1_000_000
 
-DISPLAY_FORMATS: Final = (
+DISPLAY_FORMATS: Final[tuple[tuple[DateFormat, TimeFormat], ...]] = (
     *(("YYYY/MM/DD", "24"), ("DD/MM/YYYY", "12"), ("MM/DD/YYYY", "24")),
     *(("YYYY/MM/DD", "12"), ("DD/MM/YYYY", "24"), ("MM/DD/YYYY", "12")),
 )
@@ -78,11 +80,6 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
                     _("{name} cannot be {value}", name=name, value=getattr(self, name)),
                     hint=_("write a share from 0 to 1"),
                 )
-        if not 0 <= self.reordered <= REORDERED_MAX:
-            raise UsageError(
-                _("{name} cannot be {value}", name="reordered", value=self.reordered),
-                hint=_("write 0 to {maximum:,}", maximum=REORDERED_MAX),
-            )
         for name, maximum in _INTEGER_LIMITS.items():
             if not 0 <= getattr(self, name) <= maximum:
                 raise UsageError(
@@ -96,20 +93,9 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-_SHARE_NAMES: Final = (
-    *(
-        "late",
-        "duplicated",
-        "lost",
-        "malformed",
-        "silent_socket",
-        "failing_login",
-        "garbage_response",
-        "refused_seconds",
-    ),
-    *("refused_display", "zero_rows"),
-)
+_SHARE_NAMES: Final = tuple(field.name for field in msgspec.structs.fields(Faults) if field.type is float)
 _INTEGER_LIMITS: Final = {
+    "reordered": REORDERED_MAX,
     "slow_response": SLOW_RESPONSE_SECONDS_MAX,
     "expired_token": TOKEN_SECONDS_MAX,
     "changing_display": CHANGING_DISPLAY_MAX,
@@ -198,9 +184,23 @@ class ApiFault(msgspec.Struct, frozen=True):
 
     delay_seconds: float = 0
     is_garbage: bool = False
-    refused_forms: frozenset[str] = frozenset()
+    refused_forms: frozenset[TimeForm] = frozenset()
     matches_nothing: bool = False
-    display: tuple[str, str] | None = None
+    display: tuple[DateFormat, TimeFormat] | None = None
+
+    def apply_to(self, behaviour: ApiBehaviour) -> ApiBehaviour:
+        """Return the behaviour of the PBX in this response."""
+        date_format, time_format = self.display or (behaviour.date_format, behaviour.time_format)
+        return msgspec.structs.replace(
+            behaviour,
+            date_format=date_format,
+            time_format=time_format,
+            time_forms=self._accepted_forms(behaviour.time_forms),
+        )
+
+    def _accepted_forms(self, time_forms: Sequence[TimeForm]) -> tuple[TimeForm, ...]:
+        forms = [form for form in time_forms if form.removeprefix("no-rows-for-") not in self.refused_forms]
+        return tuple("no-rows-for-seconds" if self.matches_nothing and form == "seconds" else form for form in forms)
 
 
 class ApiFaultInjector:
@@ -228,7 +228,10 @@ class ApiFaultInjector:
         faults = self._faults
         change_index = self._response_count // faults.changing_display if faults.changing_display else None
         self._response_count += 1
-        refusal_shares = {"seconds": faults.refused_seconds, "display": faults.refused_display}
+        refusal_shares: Mapping[TimeForm, float] = {
+            "seconds": faults.refused_seconds,
+            "display": faults.refused_display,
+        }
         return ApiFault(
             delay_seconds=self._rng.uniform(0, faults.slow_response) if faults.slow_response else 0,
             is_garbage=self._draw(faults.garbage_response),

@@ -14,7 +14,7 @@ from onhook.runtime.adapters.call_lookup import StoreCallSource
 from onhook.store.contract import CallListing, RecordListing, Store, StoreBatch
 from onhook.store.duckdb import open_store
 from onhook.store.position_notifier import PositionNotifier
-from tests.factories import SN, call, record
+from tests.factories import BOB, SN, call, record
 
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -52,7 +52,7 @@ async def test_call_source_new_records_follow_a_number(harness: CallSourceHarnes
     await waiting
     assert await harness.calls.latest_sequence() == 1
     (news,) = await harness.calls.list_new_records(0, 10)
-    assert (news.sequence, news.sn, news.body) == (1, SN, b"")
+    assert (news.sequence, news.sn, news.details.call_to) == (1, SN, BOB)
     assert await harness.calls.list_new_records(1, 10) == []
 
 

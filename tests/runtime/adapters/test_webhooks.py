@@ -16,9 +16,10 @@ from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.lib.clock import SystemClock
 from onhook.lib.signing import SIGNATURE_HEADER, is_signed_by
 from onhook.pbx_api.connection_limiter import listen
-from onhook.pbx_api.memory import MemoryCalls
 from onhook.pbx_api.pushing import AppWebhook, AppWebhookSettings
 from onhook.pbx_api.server import PbxApiServer
+from onhook.pbx_api.state import create_api_state
+from onhook.runtime.adapters.simulated_calls import SimulatedCalls, open_simulated_calls
 from onhook.runtime.adapters.webhooks import DestinationWebhookStore
 from tests.delivery.harness import WebhookReceiver, make_calls, open_delivery_harness, wait_until
 from tests.factories import details
@@ -31,12 +32,12 @@ SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 class Pbx:
     """A PBX API over a real application database, and one app that is logged in."""
 
-    def __init__(self, appdb: AppDb, address: str, client_id: str, client_secret: str) -> None:
+    def __init__(self, appdb: AppDb, calls: SimulatedCalls, address: str, credentials: tuple[str, str]) -> None:
         self.appdb = appdb
-        self.calls = MemoryCalls(SN, ATHENS, SystemClock())
-        self.client_id = client_id
+        self.calls = calls
+        self.client_id = credentials[0]
         self._url = f"http://{address}/openapi/v1.0/"
-        self._credentials = {"username": client_id, "password": client_secret}
+        self._credentials = {"username": credentials[0], "password": credentials[1]}
         self._token = ""
 
     async def ask(self, method: str, path: str, body: Any = None, **parameters: str) -> Any:
@@ -60,12 +61,13 @@ async def running_pbx(directory: Path, *, pbxs: tuple[str, ...] = (), private: s
     appdb, clock = AppDb(directory / "onhook.db"), SystemClock()
     app, client_secret = appdb.apps.add("crm", now_us=clock.microseconds(), pbxs=pbxs)
     listening = listen("127.0.0.1", 0)
-    pbx = Pbx(appdb, f"127.0.0.1:{listening.getsockname()[1]}", app.client_id, client_secret)
     webhooks = DestinationWebhookStore(appdb, webhook_opener(Config(private_networks=private)), clock)
-    pbx_api = PbxApiServer(calls=pbx.calls, apps=appdb.apps, clock=clock, webhooks=webhooks)
-    async with pbx_api.serve(listening, None):
-        await pbx.login()
-        yield pbx
+    async with open_simulated_calls(SN, ATHENS, clock) as (calls, _task):
+        pbx = Pbx(appdb, calls, f"127.0.0.1:{listening.getsockname()[1]}", (app.client_id, client_secret))
+        state = create_api_state(calls=calls, apps=appdb.apps, clock=clock, webhooks=webhooks)
+        async with PbxApiServer(state).serve(listening, None):
+            await pbx.login()
+            yield pbx
     appdb.close()
 
 
@@ -106,7 +108,7 @@ async def test_webhook_query_returns_the_settings(pbx: Pbx) -> None:
 
 async def test_webhook_update_creates_destinations_of_the_application(pbx: Pbx) -> None:
     """From now on, with Onhook's retry policy unless attempts are set, and without private networks."""
-    pbx.calls.publish(details())
+    pbx.calls.record_sent(details(), b"")
     await pbx.update(entry())
     (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
     assert (destination.name, destination.url, destination.retry_policy, destination.allow_private) == (
