@@ -271,3 +271,10 @@ async def test_projector_configured_zone_is_used(tmp_path: Path) -> None:
         await harness.put_events(event(0, "1001", call_id="opaque"))
         (call,) = await harness.calls()
         assert (call.pbx, call.legs[0].utc_offset, call.legs[0].offset_from) == ("berlin", "+02:00", "configured")
+
+
+@pytest.mark.parametrize("time_start", ["2026-06-30 21:37+03", "2026-06-30 213717.5"])
+async def test_projector_event_with_zone_in_time_start_is_quarantined(tmp_path: Path, time_start: str) -> None:
+    async with open_harness(tmp_path) as harness:
+        await harness.put_events(event(0, "1001", time_start=time_start), event(1, "1002"))
+        assert (await harness.store.counts())["quarantined"] == 1

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
 from onhook.cdr.call_details import CallDetails
+from onhook.cdr.identity import record_id, record_key
 from onhook.cdr.record import Call
 
 RECEIVED_AT = datetime(2026, 6, 30, 19, 0, tzinfo=UTC)
@@ -78,6 +79,8 @@ def test_assemble_call_six_legs_in_any_order_gives_one_call(
     assert call.ended_at == datetime(2026, 6, 30, 18, 39, 38, tzinfo=UTC)
     assert [call_leg.call_to for call_leg in call.legs] == [six_leg.call_to for six_leg in six_legs()]
     assert {call_leg.utc_offset for call_leg in call.legs} == {"+03:00"}
+    assert (call.call_id, call.src_trunk_name) == (six_legs()[0].call_id, six_legs()[0].src_trunk_name)
+    assert {(call_leg.sn, call_leg.pbx) for call_leg in call.legs} == {("3651XXXXXXXX", "office")}
     assert call.recordings == ("20260630213820-1782844637.854-5550199-4005-Inbound.wav",)
 
 
@@ -123,6 +126,23 @@ JOURNEYS = {
         20,
         0,
     ),
+    "voicemail, then another attempt": (
+        [leg("1001", "VOICEMAIL", "0 20 5"), leg("1002", "NO ANSWER", "20 10 0")],
+        "VOICEMAIL",
+        "",
+        30,
+        15,
+        0,
+    ),
+    "agent rings shorter than the queue": (
+        [leg("6400", "NO ANSWER", "0 30 0"), leg("1001", "ANSWERED", "30 40 36")],
+        "ANSWERED",
+        "1001",
+        34,
+        4,
+        36,
+    ),
+    "no status, no talk": ([leg("1001", "", "0 20 0")], "", "", 20, 20, 0),
     "busy": ([leg("5550101", "BUSY", "0 0 0", type="Outbound")], "BUSY", "", 0, 0, 0),
     "ring group, answered by Bob": (
         [leg("6300", "ANSWERED", "0 40 30"), leg("1002", "ANSWERED", "0 40 30")],
@@ -159,6 +179,7 @@ def test_assemble_call_journey_gives_expected_totals(journey: str) -> None:
     legs, *expected = JOURNEYS[journey]
     call = assemble(*legs)
     assert [call.status, call.answered_by, call.wait_duration, call.ring_duration, call.talk_duration] == expected
+    assert {type(call.wait_duration), type(call.call_duration), type(call.talk_duration)} == {int}
 
 
 def test_assemble_call_missing_durations_stay_none() -> None:
@@ -170,6 +191,55 @@ def test_assemble_call_missing_durations_stay_none() -> None:
         call_id="a", time_start="2026-01-01 00:00:00", call_from="1", call_to="1001", status="answered"
     )
     assert (assemble(answered).answered_by, assemble(answered).talk_duration) == ("1001", None)
+
+
+def test_assemble_call_leg_keeps_its_report_and_has_its_id() -> None:
+    details = leg("1001", "ANSWERED", "0 40 30")
+    reported_leg = ReportedLeg(details=details, seq=7, via="websocket", received_at=RECEIVED_AT)
+    (record,) = assemble_call("3651XXXXXXXX", [reported_leg], PbxFacts()).legs
+    assert to_reported_leg(record) == reported_leg
+    assert record.record_id == record_id(record_key("3651XXXXXXXX", details))
+
+
+@pytest.mark.parametrize(
+    ("call_duration", "talk_duration", "answered_after"),
+    [(40, 30, 10), (40, 40, 0), (40, 0, None), (40, None, None), (None, 30, None)],
+)
+def test_assemble_call_leg_answer_time_is_end_minus_talk(
+    call_duration: int | None, talk_duration: int | None, answered_after: int | None
+) -> None:
+    details = leg("1001", "ANSWERED", "0 0 0", call_duration=call_duration, talk_duration=talk_duration)
+    (record,) = assemble(details).legs
+    expected = None if answered_after is None else record.started_at + timedelta(seconds=answered_after)
+    assert record.answered_at == expected
+
+
+@pytest.mark.parametrize(
+    ("alice", "bob", "expected"),
+    [
+        ({"talk_duration": None}, {"talk_duration": None}, None),
+        ({"talk_duration": None}, {}, 20),
+        ({"call_duration": None}, {}, 20),
+        ({"call_duration": None}, {"call_duration": None}, None),
+    ],
+)
+def test_assemble_call_two_persons_talk_is_the_known_part(
+    alice: dict[str, None], bob: dict[str, None], expected: int | None
+) -> None:
+    """A talk without a duration or an end is not counted; unknown is not zero."""
+    legs = [leg("1001", "ANSWERED", "0 40 30", **alice), leg("1002", "ANSWERED", "40 25 20", **bob)]
+    assert assemble(*legs).talk_duration == expected
+
+
+@pytest.mark.parametrize("call_id", ["1782792800.7", "opaque"])
+def test_assemble_call_legs_of_the_same_second_begin_with_the_one_that_forwards(call_id: str) -> None:
+    """Also if its number is greater, and whether the time comes from the id or is assumed."""
+    forwarding = ["6200", "6400", "6300", "6500", "1001", "+4930901820", "Play Prompt"]
+    for numbers in (forwarding, forwarding[1:3], forwarding[3:5]):
+        legs = [leg(number, "NO ANSWER", "0 40 0", call_id=call_id) for number in numbers]
+        call = assemble(*reversed(legs))
+        assert [call_leg.call_to for call_leg in call.legs] == numbers
+        assert call.call_to == numbers[0]
 
 
 def test_assemble_call_changed_report_replaces_and_repeat_does_not() -> None:
@@ -239,6 +309,91 @@ def test_assemble_call_agent_after_clock_change_stays_within_queue_leg() -> None
         assert (call.call_duration, call.talk_duration, call.wait_duration) == (300, 100, 200)
 
 
+def shifted_legs(call_begins: str, offset_hours: float, times: Sequence[str]) -> list[tuple[float, str]]:
+    """Return for each leg of a call how many seconds after the call it begins, and its offset.
+
+    `call_begins` is the PBX's wall clock; `times` are `start call_duration`, by the same clock, in seconds from there.
+    """
+    clock, offset = datetime.fromisoformat(call_begins), timedelta(hours=offset_hours)
+    begins = clock.replace(tzinfo=UTC) - offset
+    legs = [
+        CallDetails(
+            call_id=f"{int(begins.timestamp())}.7",
+            time_start=str(clock + timedelta(seconds=int(time.split()[0]))),
+            call_from="5550199",
+            call_to=str(1001 + number),
+            call_duration=int(time.split()[1]),
+            uid=f"{clock:%Y%m%d%H%M%S}0A1B2",
+        )
+        for number, time in enumerate(times)
+    ]
+    call = assemble(*legs)
+    by_number = sorted(call.legs, key=lambda call_leg: call_leg.call_to)
+    return [((call_leg.started_at - begins).total_seconds(), call_leg.utc_offset) for call_leg in by_number]
+
+
+HOUR, MINUTE = 3600, 60
+
+
+@pytest.mark.parametrize(
+    ("begins", "first_leg", "start", "expected_start"),
+    [
+        # The first leg lasts until the second one begins, or until a minute before: no clock change.
+        ("01:30:00", f"0 {HOUR}", HOUR, HOUR),
+        ("01:30:00", f"0 {HOUR}", HOUR + MINUTE, HOUR + MINUTE),
+        # A larger gap disappears if the clock was put forward.
+        ("01:30:00", f"0 {HOUR}", HOUR + MINUTE + 1, MINUTE + 1),
+        ("01:30:00", "0 0", HOUR, 0),
+        ("01:30:00", "0 10", HOUR + 10 + MINUTE, 10 + MINUTE),
+        # It would not disappear, or the second leg would begin before its call.
+        ("01:30:00", "0 10", HOUR + 11 + MINUTE, HOUR + 11 + MINUTE),
+        ("01:30:00", "0 10", 2 * HOUR, 2 * HOUR),
+        ("01:30:00", "0 10", HOUR - 1, HOUR - 1),
+        # Clocks are put forward at night: the hour after the change is 4 at most.
+        ("03:59:59", "0 10", HOUR, 0),
+        ("04:00:00", "0 10", HOUR, HOUR),
+        ("12:00:00", "0 10", HOUR, HOUR),
+        # A leg that begins more than a minute before its call began after the clock was put back.
+        ("02:59:50", "0 10", -MINUTE, -MINUTE),
+        ("02:59:50", "0 10", -MINUTE - 1, HOUR - MINUTE - 1),
+        ("02:59:50", "0 10", -HOUR - MINUTE, -MINUTE),
+        ("02:59:50", "0 10", -HOUR - MINUTE - 1, -HOUR - MINUTE - 1),
+    ],
+)
+def test_assemble_call_second_leg_is_shifted_only_at_a_clock_change(
+    begins: str, first_leg: str, start: int, expected_start: int
+) -> None:
+    """Starts are in seconds after the call's; the clocks of one PBX may differ by a minute."""
+    (_first, (second_start, utc_offset)) = shifted_legs(f"2026-10-25 {begins}", 2, [first_leg, f"{start} 10"])
+    assert second_start == expected_start
+    assert utc_offset == f"+0{2 + (start - expected_start) // HOUR}:00"
+
+
+@pytest.mark.parametrize(
+    ("start", "expected_start"),
+    [(10 - HOUR // 2, 10), (70 - HOUR // 2, 70), (71 - HOUR // 2, HOUR // 2 + 71)],
+)
+def test_assemble_call_on_lord_howe_island_is_shifted_by_half_an_hour_next_to_another_leg(
+    start: int, expected_start: int
+) -> None:
+    """The first leg ends after ten seconds; a minute later is next to it."""
+    legs = shifted_legs("2026-04-05 01:59:50", 11, ["0 10", f"{start} 10"])
+    assert legs[1][0] == expected_start
+
+
+def test_assemble_call_first_leg_a_minute_before_its_ids_stays_first() -> None:
+    """A leg a minute before the call is the first, not one from after a clock change: it keeps the line busy, so that
+    the later one follows it without a gap, on Lord Howe Island too.
+    """
+    legs = shifted_legs("2026-10-04 01:30:00", 10.5, [f"{-MINUTE} {HOUR // 2 + MINUTE}", f"{HOUR // 2 + 30} 10"])
+    assert legs == [(-MINUTE, "+10:30"), (HOUR // 2 + 30, "+10:30")]
+
+
+def test_assemble_call_later_leg_alone_is_not_shifted() -> None:
+    """Until the leg before it is reported, there is no gap that a clock change could explain."""
+    assert shifted_legs("2026-03-29 01:30:00", 1, [f"{HOUR} 10"]) == [(HOUR, "+01:00")]
+
+
 @given(
     st.lists(
         st.builds(
@@ -299,6 +454,7 @@ def test_assemble_call_distinct_legs_on_same_channels_stay_separate() -> None:
     morning = channel_leg("1002", "+0 4 4", ("PJSIP/1001-1", "PJSIP/1002-2"))
     noon = channel_leg("1002", "+4 4 4", ("PJSIP/1001-1", "PJSIP/1002-2"))
     assert len(assemble(morning, noon).legs) == 2
+    assert len(assemble(noon, morning).legs) == 2
     overlapping = channel_leg("1002", "+3 4 4", ("PJSIP/1001-1", "PJSIP/1002-2"))
     same_report = [
         ReportedLeg(details=details, seq=1, via="ami", received_at=RECEIVED_AT) for details in (morning, overlapping)
@@ -306,3 +462,18 @@ def test_assemble_call_distinct_legs_on_same_channels_stay_separate() -> None:
     assert len(assemble_call("3651XXXXXXXX", same_report, PbxFacts()).legs) == 2
     other_channel = channel_leg("1002", "+3 4 4", ("PJSIP/1001-1", "PJSIP/1002-9"))
     assert len(assemble(morning, other_channel).legs) == 2
+
+
+def test_assemble_call_single_leg_after_clock_put_back_is_not_before_its_call() -> None:
+    """The channel is created at 02:59:59 in Berlin; the clock is put back; the leg begins at 02:00:01."""
+    details = CallDetails(
+        call_id=f"{int(datetime(2026, 10, 25, 0, 59, 59, tzinfo=UTC).timestamp())}.7",
+        time_start="2026-10-25 02:00:01",
+        call_from="5550199",
+        call_to="1001",
+        call_duration=10,
+        uid="202610250259590A1B2",
+    )
+    reported_leg = ReportedLeg(details=details, seq=1, via="webhook", received_at=datetime(2026, 10, 25, 2, tzinfo=UTC))
+    (leg,) = assemble_call("3651XXXXXXXX", [reported_leg], PbxFacts()).legs
+    assert (leg.started_at, leg.utc_offset) == (datetime(2026, 10, 25, 1, 0, 1, tzinfo=UTC), "+01:00")

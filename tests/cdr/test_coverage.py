@@ -47,6 +47,15 @@ def test_interval_from_comparison_excludes_edges() -> None:
     assert interval.since == time_at(0) + timedelta(seconds=CALL_SECONDS_MAX)
     assert interval.until == time_at(30) - timedelta(seconds=SETTLE_SECONDS)
     assert interval.state == "complete"
+    assert interval.reason == "reconciled with the PBX at 2026-04-28 06:00 UTC"
+
+
+@pytest.mark.parametrize(("until", "expected"), [(28.0, 28.0), (30.0, 30 - 1 / 60), (40.0, 30 - 1 / 60)])
+def test_interval_from_comparison_ends_with_window_or_a_minute_before_reading(until: float, expected: float) -> None:
+    """The window may end in the past, or after reading began; the newest calls may not be listed yet."""
+    interval = interval_from_comparison(CdrComparison(since=time_at(0), started_at=time_at(30), until=time_at(until)))
+    assert interval is not None
+    assert interval.until == time_at(expected)
 
 
 def test_interval_from_comparison_incomplete_is_gap_with_reason() -> None:
@@ -60,6 +69,8 @@ def test_interval_from_comparison_incomplete_is_gap_with_reason() -> None:
 def test_interval_from_comparison_window_shorter_than_call_is_none() -> None:
     """All calls that ended in it may have begun before it."""
     assert interval_from_comparison(CdrComparison(since=time_at(10), started_at=time_at(30))) is None
+    longest_call = CdrComparison(since=time_at(0), started_at=time_at(30), until=time_at(24))
+    assert interval_from_comparison(longest_call) is None
 
 
 def test_add_interval_connected_does_not_replace_comparison() -> None:
@@ -75,18 +86,36 @@ def test_add_interval_connected_does_not_replace_comparison() -> None:
 
 def test_add_interval_gap_replaces_only_its_range() -> None:
     known = add_interval([interval_at(0, 9)], interval_at(3, 4, "gap", "the PBX counts more"))
-    assert [interval.state for interval in known] == ["complete", "gap", "complete"]
+    assert known == [interval_at(0, 3), interval_at(3, 4, "gap", "the PBX counts more"), interval_at(4, 9)]
+
+
+def test_add_interval_neighbours_of_one_state_are_joined_with_later_reason() -> None:
+    """Gaps only with the same reason, so that each reason stays visible."""
+    for state in ("complete", "connected"):
+        neighbours = add_interval([interval_at(0, 2, state, "first")], interval_at(2, 4, state, "second"))
+        assert neighbours == [interval_at(0, 4, state, "second")]
+    gaps = [interval_at(0, 2, "gap", "first"), interval_at(2, 4, "gap", "second")]
+    assert add_interval(gaps[:1], gaps[1]) == gaps
+    assert add_interval(gaps, interval_at(4, 6, "gap", "second")) == [gaps[0], interval_at(2, 6, "gap", "second")]
 
 
 def test_fill_gaps_unknown_time_is_a_gap() -> None:
-    seen = fill_gaps([interval_at(2, 4), interval_at(6, 8, "connected")], time_at(1), time_at(7))
-    assert [(interval.since, interval.state) for interval in seen] == [
-        (time_at(1), "gap"),
-        (time_at(2), "complete"),
-        (time_at(4), "gap"),
-        (time_at(6), "connected"),
+    known = [interval_at(2, 4), interval_at(6, 8, "connected", "alive")]
+    assert fill_gaps(known, time_at(1), time_at(7)) == [
+        interval_at(1, 2, "gap", NEVER_COMPARED),
+        interval_at(2, 4),
+        interval_at(4, 6, "gap", NEVER_COMPARED),
+        interval_at(6, 7, "connected", "alive"),
     ]
-    assert (seen[0].reason, seen[-1].until) == (NEVER_COMPARED, time_at(7))
+    assert fill_gaps(known, time_at(7), time_at(9)) == [
+        interval_at(7, 8, "connected", "alive"),
+        interval_at(8, 9, "gap", NEVER_COMPARED),
+    ]
+
+
+def test_fill_gaps_interval_that_ends_at_the_start_is_left_out() -> None:
+    known = [interval_at(2, 4), interval_at(5, 6)]
+    assert fill_gaps(known, time_at(4), time_at(5)) == [interval_at(4, 5, "gap", NEVER_COMPARED)]
 
 
 def test_query_start_is_one_call_before_first_gap() -> None:
@@ -98,10 +127,10 @@ def test_query_start_is_one_call_before_first_gap() -> None:
 
 
 def test_invalidate_range_creates_gap() -> None:
-    assert [interval.state for interval in invalidate_range([interval_at(0, 9)], time_at(5), time_at(6), "moved")] == [
-        "complete",
-        "gap",
-        "complete",
+    assert invalidate_range([interval_at(0, 9)], time_at(5), time_at(6), "moved") == [
+        interval_at(0, 5),
+        interval_at(5, 6, "gap", "moved"),
+        interval_at(6, 9),
     ]
     assert invalidate_range([interval_at(0, 9)], time_at(6), time_at(5), "moved") == [interval_at(0, 9)]
 
@@ -217,3 +246,16 @@ def test_add_disconnection_soon_after_another_one_is_joined() -> None:
         Interval(MONDAY, soon + HOUR, "gap", "no connection")
     ]
     assert len(add_disconnection([first], soon, soon + HOUR, "another reason")) == 2
+
+
+def test_add_disconnection_right_after_another_one_keeps_an_earlier_reason() -> None:
+    """It is joined with the gap that ends at its start, not with an older one across a failed comparison."""
+    times = [datetime(2026, 4, 27, tzinfo=UTC) + timedelta(seconds=seconds) for seconds in (0, 35, 45, 75, 135)]
+    first = Interval(times[0], times[1], "gap", "no connection")
+    failed = Interval(times[1], times[2], "gap", "the PBX counts 12 and listed 11")
+    second = Interval(times[2], times[3], "gap", "no connection")
+    assert add_disconnection([first, failed, second], times[3], times[4], "no connection") == [
+        first,
+        failed,
+        Interval(times[2], times[4], "gap", "no connection"),
+    ]

@@ -21,6 +21,8 @@ from onhook.cdr.identity import extract_name, extract_number, record_id, record_
         ("1002>", "", "1002>"),
         ("+49 30 1", "", "+49 30 1"),
         ("<1002>", "", "1002"),
+        ("B<1002>", "B", "1002"),
+        ("Bob<1002", "", "Bob<1002"),
     ],
 )
 def test_extract_number_and_name_of_party(party: str, name: str, number: str) -> None:
@@ -34,6 +36,11 @@ def test_record_key_ignores_name_of_party() -> None:
     named = CallDetails(call_id="1.1", time_start="2026-01-01 00:00:00", call_from="Alice<1001>", call_to="Bob<1002>")
     assert record_key("SN", bare) == record_key("SN", named)
     assert record_id(record_key("SN", bare)) != record_id(record_key("OTHER", bare))
+
+
+def test_record_id_is_md5_of_key_joined_by_unit_separators() -> None:
+    """Receivers and databases compute the same id: `printf 'SN\\x1f1.1\\x1f2026-01-01 00:00:00\\x1f1002' | md5sum`."""
+    assert record_id(("SN", "1.1", "2026-01-01 00:00:00", "1002")) == "9b96f87e94d922e53c3ae5fe671d00b1"
 
 
 @given(st.text(alphabet="=+-@'\t\r1a: ", max_size=8))

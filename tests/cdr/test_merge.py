@@ -57,6 +57,7 @@ def test_merge_row_with_same_content_keeps_event() -> None:
 def test_merge_event_after_row_replaces_row() -> None:
     (leg,) = assemble(reported(ROW, 1, "backfill"), reported(EVENT, 2, "websocket")).legs
     assert (leg.seq, leg.via, leg.agent_ring_time, leg.extra) == (2, "websocket", 7, {"is_display": 1})
+    assert (leg.call_from, leg.call_to, leg.status, leg.enb_call_note) == ("1001", "1002", EVENT.status, 4)
 
 
 def test_merge_row_with_changes_corrects_event() -> None:
@@ -65,6 +66,36 @@ def test_merge_row_with_changes_corrects_event() -> None:
     (leg,) = assemble(reported(EVENT, 1, "webhook"), reported(row, 2, "backfill")).legs
     assert (leg.seq, leg.via, leg.status, leg.call_duration) == (2, "backfill", "VOICEMAIL", 31)
     assert (leg.agent_ring_time, leg.enb_call_note, leg.call_from) == (7, 4, "1001")
+
+
+def test_merge_event_after_identical_row_takes_number_and_channel_of_event() -> None:
+    """The first event of a record counts as its report, even if a row contained everything already."""
+    (leg,) = assemble(reported(EVENT, 1, "import"), reported(EVENT, 2, "webhook")).legs
+    assert (leg.seq, leg.via) == (2, "webhook")
+
+
+def test_merge_row_after_identical_row_keeps_first_number_and_channel() -> None:
+    (leg,) = assemble(reported(ROW, 1, "import"), reported(ROW, 2, "backfill")).legs
+    assert (leg.seq, leg.via) == (1, "import")
+
+
+@pytest.mark.parametrize(
+    ("name", "old_value", "row_value", "expected"),
+    [
+        ("call_to", "1002", "Bob<1002>", "1002"),
+        ("did_number", "5550100", "Sales<5550100>", "5550100"),
+        ("type", "Inbound", "INBOUND", "Inbound"),
+        ("src_trunk_name", "Main<1>", "Backup<1>", "Backup<1>"),
+        ("did_name", "Sales<1>", "Support<1>", "Support<1>"),
+    ],
+)
+def test_merge_row_with_other_notation_keeps_parties_and_words_alone(
+    name: str, old_value: str, row_value: str, expected: str
+) -> None:
+    """Only parties are compared by number and only words without case: any other text that differs is a change."""
+    old = msgspec.structs.replace(EVENT, **{name: old_value})
+    row = msgspec.structs.replace(EVENT, **{name: row_value})
+    assert getattr(merge_details(old, "webhook", row, "backfill"), name) == expected
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

@@ -7,7 +7,13 @@ import pytest
 
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.call_filter import CallFilter
-from onhook.cdr.record_filter import RecordFilter, parse_filter, parse_time
+from onhook.cdr.record_filter import (
+    DURATION_DIGITS_MAX,
+    TEXT_CHARACTERS_MAX,
+    RecordFilter,
+    parse_filter,
+    parse_time,
+)
 from onhook.lib.errors import UsageError
 from tests.factories import PBX, QUEUE, SN, STARTED_AT, call, record
 
@@ -15,6 +21,13 @@ SECOND = timedelta(seconds=1)
 
 NOW = datetime(2026, 10, 25, 11, 30, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
+
+ALL_FILTERS = (
+    "since, until, pbx, sn, call_id, number, call_from, call_to, status, type, trunk, did_number, "
+    "min_talk_duration, max_talk_duration"
+)
+SECONDS_HINT = "write whole seconds, such as 30"
+TIME_HINT = "write 2026-04-27, 2026-04-27T19:04:36+08:00, today, yesterday or 12h"
 
 
 @pytest.mark.parametrize(
@@ -37,18 +50,49 @@ def test_parse_time_valid_text_returns_utc(text: str, expected: str) -> None:
     """Dates and times are in the reader's zone, also on the day on which summer time ends; an explicit
     offset counts.
     """
-    assert parse_time(text, BERLIN, NOW) == datetime.fromisoformat(expected)
+    parsed = parse_time(text, BERLIN, NOW)
+    assert parsed == datetime.fromisoformat(expected)
+    assert parsed.tzinfo is UTC
 
 
-@pytest.mark.parametrize("text", ["2026-02-30", "tomorrow", "12", "99999w", "-1d", ""])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("today", "2026-04-27T22:00:00+00:00"), ("yesterday", "2026-04-26T22:00:00+00:00")]
+)
+def test_parse_time_named_day_late_in_the_evening_is_a_day_of_the_zone(text: str, expected: str) -> None:
+    """In Berlin the next day has begun; and it begins on the second, whatever the time is now."""
+    late = datetime(2026, 4, 27, 23, 30, 15, 250_000, tzinfo=UTC)
+    assert parse_time(text, BERLIN, late) == datetime.fromisoformat(expected)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-02-30", "tomorrow", "12", "99999w", "-1d", "", "2026-04-27 19:04:36 08:00", "2026-04-27T19:04:3x"]
+)
 def test_parse_time_invalid_text_names_the_filter(text: str) -> None:
-    with pytest.raises(UsageError, match="since is not a time"):
+    with pytest.raises(UsageError) as error_info:
         parse_time(text, BERLIN, NOW, name="since")
+    assert str(error_info.value) == f"since is not a time: {text!r}: {TIME_HINT}"
+
+
+def test_parse_time_without_a_name_is_called_time() -> None:
+    with pytest.raises(UsageError, match=r"^time is not a time: 'soon'"):
+        parse_time("soon", BERLIN, NOW)
 
 
 def test_parse_filter_empty_text_is_ignored() -> None:
     read = parse_filter({"status": " no_answer ", "min_talk_duration": "30", "pbx": ""}, BERLIN, NOW)
     assert read == RecordFilter(status="no_answer", min_talk_duration=30)
+
+
+def test_parse_filter_date_is_a_day_of_the_zone() -> None:
+    read = parse_filter({"since": "2026-04-27", "until": "2026-04-28"}, BERLIN, NOW)
+    assert read.since == datetime(2026, 4, 26, 22, tzinfo=UTC)
+    assert read.until == datetime(2026, 4, 27, 22, tzinfo=UTC)
+
+
+def test_parse_filter_longest_text_and_duration_are_accepted() -> None:
+    text, duration = "x" * TEXT_CHARACTERS_MAX, "9" * DURATION_DIGITS_MAX
+    read = parse_filter({"trunk": text, "max_talk_duration": duration}, BERLIN, NOW)
+    assert (read.trunk, read.max_talk_duration) == (text, int(duration))
 
 
 @pytest.mark.parametrize(
@@ -68,18 +112,23 @@ def test_matches_status_list_or_negation(words: str, status: str, is_match: bool
 
 
 @pytest.mark.parametrize(
-    ("parameters", "name"),
+    ("parameters", "message"),
     [
-        ({"colour": "red"}, "colour"),
-        ({"min_talk_duration": "-1"}, "min_talk_duration"),
-        ({"max_talk_duration": "1.5"}, "max_talk_duration"),
-        ({"number": "1" * 201}, "number"),
-        ({"until": "soon"}, "until"),
+        ({"colour": "red"}, f"unknown filter 'colour': use one of {ALL_FILTERS}"),
+        ({"min_talk_duration": "-1"}, f"min_talk_duration is not a number of seconds: '-1': {SECONDS_HINT}"),
+        ({"max_talk_duration": "1.5"}, f"max_talk_duration is not a number of seconds: '1.5': {SECONDS_HINT}"),
+        (
+            {"max_talk_duration": "1000000000"},
+            f"max_talk_duration is not a number of seconds: '1000000000': {SECONDS_HINT}",
+        ),
+        ({"number": "1" * 201}, "number is longer than 200 characters: shorten it"),
+        ({"until": "soon"}, f"until is not a time: 'soon': {TIME_HINT}"),
     ],
 )
-def test_parse_filter_invalid_value_names_the_filter(parameters: dict[str, str], name: str) -> None:
-    with pytest.raises(UsageError, match=name):
+def test_parse_filter_invalid_value_is_rejected(parameters: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError) as error_info:
         parse_filter(parameters, BERLIN, NOW)
+    assert str(error_info.value) == message
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,11 @@ from onhook.cdr.utc_offset import (
 )
 from onhook.lib.errors import ParseError, UsageError
 
+YEAR_FIRST = "the year must come first, without a zone, because day and month would be ambiguous"
+YEAR_LIMITS = "the year must be from 1990 to 2100"
+HOUR_OF_12 = "an hour with AM or PM is 1 to 12"
+QUARANTINE_HINT = "check the event; it stays in the quarantine until a version can parse it"
+
 # yeastar-p-series.md 2.3, documented or captured calls: call id, wall clock, hours from UTC.
 SAMPLES = [
     ("1651057476.362", "2022-04-27 19:04:36", 8),
@@ -97,6 +102,32 @@ def test_determine_call_offset_several_legs_uses_earliest() -> None:
 
 
 @pytest.mark.parametrize(
+    ("first_clock", "hours"),
+    [("02:59:49", 2), ("02:59:50", 2), ("02:59:52", 2), ("02:59:53", 1)],
+)
+def test_determine_call_offset_clock_put_back_uses_leg_within_two_seconds_of_call(first_clock: str, hours: int) -> None:
+    """The call begins in Berlin at 02:59:50, its second leg after the clock was put back, at 02:00:10: the leg with the
+    earliest wall clock is not the first. Without a leg close to the second in `call_id`, the earliest is assumed.
+    """
+    epoch = int(datetime(2026, 10, 25, 0, 59, 50, tzinfo=UTC).timestamp())
+    starts = [parse_wall_clock(f"2026-10-25 {clock}") for clock in (first_clock, "02:00:10")]
+    assert determine_call_offset(starts, ["", ""], epoch, None) == (timedelta(hours=hours), "ids")
+
+
+@pytest.mark.parametrize(
+    ("clock", "offset"),
+    [
+        ("19:05:36", timedelta(hours=8)),
+        ("19:03:36", timedelta(hours=8)),
+        ("19:05:37", None),
+        ("19:03:35", None),
+    ],
+)
+def test_offset_between_clocks_a_minute_apart_are_accepted(clock: str, offset: timedelta | None) -> None:
+    assert offset_between(parse_wall_clock(f"2022-04-27 {clock}"), 1651057476) == offset
+
+
+@pytest.mark.parametrize(
     ("text", "canonical"),
     [
         ("2026-09-24 00:04:18", "2026-09-24 00:04:18"),
@@ -104,7 +135,12 @@ def test_determine_call_offset_several_legs_uses_earliest() -> None:
         ("2026-09-24 00:04:18.250", "2026-09-24 00:04:18"),
         ("2025/12/19 10:40:07", "2025-12-19 10:40:07"),
         ("2026/10/16 03:04:09 PM", "2026-10-16 15:04:09"),
+        ("2026/10/16 03:04:09 pm", "2026-10-16 15:04:09"),
+        ("2026/10/16 01:04:09 PM", "2026-10-16 13:04:09"),
         ("2026/10/16 12:04:09 am", "2026-10-16 00:04:09"),
+        ("2026/10/16 12:04:09 PM", "2026-10-16 12:04:09"),
+        ("1990-01-01 00:00:00", "1990-01-01 00:00:00"),
+        ("2100-12-31 23:59:59", "2100-12-31 23:59:59"),
         (" 2026-09-24 00:04:18 ", "2026-09-24 00:04:18"),
     ],
 )
@@ -113,21 +149,34 @@ def test_normalize_wall_clock_year_first_format_is_parsed(text: str, canonical: 
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "reason"),
     [
-        "2026-02-30 10:00:00",
-        "04/05/2026 10:00:00",
-        "2026-09-24T00:04:18Z",
-        "2026-09-24",
-        "2026/10/16 13:04:09 PM",
-        "0001-01-01 00:00:00",
-        "9999-12-31 23:59:59",
-        "yesterday",
+        ("2026-02-30 10:00:00", "day is out of range for month"),
+        ("04/05/2026 10:00:00", YEAR_FIRST),
+        ("2026-09-24T00:04:18Z", YEAR_FIRST),
+        ("2026-09-24 00:04:18Z", YEAR_FIRST),
+        ("2026-09-24_00:04:18", YEAR_FIRST),
+        ("2026-09-24", YEAR_FIRST),
+        ("2026/10/16 13:04:09 PM", HOUR_OF_12),
+        ("2026/10/16 00:04:09 AM", HOUR_OF_12),
+        ("0001-01-01 00:00:00", YEAR_LIMITS),
+        ("1989-12-31 23:59:59", YEAR_LIMITS),
+        ("2101-01-01 00:00:00", YEAR_LIMITS),
+        ("9999-12-31 23:59:59", YEAR_LIMITS),
+        ("yesterday", YEAR_FIRST),
     ],
 )
-def test_parse_wall_clock_invalid_or_ambiguous_date_is_rejected(text: str) -> None:
-    with pytest.raises(ParseError, match="time_start"):
+def test_parse_wall_clock_invalid_or_ambiguous_date_is_rejected(text: str, reason: str) -> None:
+    with pytest.raises(ParseError) as error_info:
         parse_wall_clock(text)
+    assert str(error_info.value) == f"time_start is not a valid date and time: {text!r} ({reason}): {QUARANTINE_HINT}"
+
+
+def test_parse_wall_clock_long_text_is_shortened_in_the_message() -> None:
+    """To 40 characters: an event may contain anything."""
+    with pytest.raises(ParseError) as error_info:
+        parse_wall_clock("x" * 41)
+    assert f"{'x' * 40!r}" in str(error_info.value)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +186,7 @@ def test_parse_wall_clock_invalid_or_ambiguous_date_is_rejected(text: str) -> No
         ("1702287660.000012", 1702287660),
         ("office-1651057476.362", 1651057476),
         ("head-office-1651057476.362", 1651057476),
+        ("head.office-1651057476.362", 1651057476),
         ("165105747.362", 0),
         ("16510574767.362", 0),
         ("1651057476", 0),
@@ -159,10 +209,35 @@ def test_format_offset_round_trips_through_iso_8601(minutes: int) -> None:
 def test_get_zone_unknown_name_is_rejected() -> None:
     assert get_zone("Europe/Berlin").key == "Europe/Berlin"
     for name in ("Berlin/Europe", "../etc/passwd", "", "a\0b"):
-        with pytest.raises(UsageError, match="there is no time zone"):
+        with pytest.raises(UsageError) as error_info:
             get_zone(name)
+        assert str(error_info.value) == f"there is no time zone {name!r} (zone): write one such as Europe/Berlin"
+    with pytest.raises(UsageError, match=r"\(--zone\)"):
+        get_zone("Berlin/Europe", "--zone")
 
 
-@pytest.mark.parametrize("uid", ["20269999999999AB3D1", "2026042719043XAB3D1", "short"])
+@pytest.mark.parametrize(
+    "uid",
+    [
+        "20269999999999AB3D1",
+        "2026042719043XAB3D1",
+        "short",
+        "20260427190436",
+        "20260427190436AB3D1A",
+    ],
+)
 def test_offset_from_uid_invalid_id_has_none(uid: str) -> None:
-    assert offset_from_uid(uid, 1_777_287_876) is None
+    """A text of another length is no `uid`, even if it begins with the wall clock of the call."""
+    epoch = 1_777_287_876
+    assert offset_from_uid("20260427190436AB3D1", epoch) == timedelta(hours=8)
+    assert offset_from_uid(uid, epoch) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-09-24 00:04+01", "2026-09-24 00+01:00", "2026-W17-1 10:00:00", "2026-09-24 000418.5"],
+)
+def test_parse_wall_clock_other_iso_format_of_19_characters_is_rejected(text: str) -> None:
+    """`datetime.fromisoformat` also reads zones, weeks and compact times; a wall clock has none of them."""
+    with pytest.raises(ParseError, match="the year must come first, without a zone"):
+        parse_wall_clock(text)

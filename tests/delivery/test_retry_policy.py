@@ -22,6 +22,12 @@ def test_retry_delay_grows_with_little_jitter(attempts: int, jitter: float) -> N
     assert attempts == 1 or wait > DAYS_DELAYS_SECONDS[attempts - 2]
 
 
+@pytest.mark.parametrize(("jitter", "expected"), [(0, 4.5), (0.5, 5), (1, 5.5)])
+def test_retry_delay_larger_jitter_waits_longer(jitter: float, expected: float) -> None:
+    """From a tenth less than the first wait, which is five seconds, to a tenth more."""
+    assert retry_delay_seconds("days", 0, 1, jitter) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("tries", range(1, 6))
 def test_retry_delay_original_has_max_attempts(tries: int) -> None:
     waits = [retry_delay_seconds("original", tries, attempts, 0.5) for attempts in range(1, tries + 1)]

@@ -26,7 +26,9 @@ def call_as_record(call: Call) -> Record:
         did_number=call.did_number,
         src_trunk_name=call.src_trunk_name,
         dst_trunk_name=call.dst_trunk_name,
-        agent_ring_time=max((leg.agent_ring_time or 0 for leg in call.legs), default=None),
+        agent_ring_time=max(
+            (leg.agent_ring_time for leg in call.legs if leg.agent_ring_time is not None), default=None
+        ),
         answered_at=answered_legs[0].answered_at if answered_legs else None,
         ended_at=call.ended_at,
         received_at=last_leg.received_at,

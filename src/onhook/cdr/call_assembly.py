@@ -171,7 +171,7 @@ def _build_legs(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts) 
     offset, offset_from = determine_call_offset(
         starts, [reported_leg.details.uid for reported_leg in reported_legs], epoch, facts.zone
     )
-    if len(reported_legs) == 1 or offset_from != "ids":
+    if offset_from != "ids":
         return [
             _build_record(sn, facts.name, reported_leg, local, (offset, offset_from))
             for reported_leg, local in zip(reported_legs, starts, strict=True)
@@ -214,7 +214,7 @@ def _leg_offset(
     if call_started_at - _HOUR - _TOLERANCE <= started_at < call_started_at - _TOLERANCE:
         return offset - _backward_shift(offset, started_at, earlier_legs)
     forward_shift = _HALF_AN_HOUR if offset == _LORD_HOWE_STANDARD else _HOUR
-    leaves_gap = started_at > busy_until + _TOLERANCE
+    leaves_gap = bool(earlier_legs) and started_at > busy_until + _TOLERANCE
     if (
         leaves_gap
         and local.hour <= _DST_CHANGE_HOUR_MAX

@@ -122,7 +122,7 @@ def add_disconnection(intervals: Sequence[Interval], since: datetime, until: dat
         for interval in intervals
         if interval.state == "gap" and interval.reason == reason and since - interval.until < GAP_MERGE_DISTANCE
     ]
-    since = max((interval.until for interval in nearby_gaps if interval.until < since), default=since)
+    since = max((interval.until for interval in nearby_gaps if interval.until <= since), default=since)
     result = list(intervals)
     for part in fill_gaps(intervals, since, until):
         if part.state != "complete":

@@ -57,8 +57,7 @@ def parse_wall_clock(text: str) -> datetime:
     Raises `ParseError` for anything else: in `04/05/2026` day and month are ambiguous.
     """
     try:
-        is_iso_format = len(text) == 19 and text[4] == "-" and text[10] == " "
-        local = datetime.fromisoformat(text) if is_iso_format else _parse_other_wall_clock(text)
+        local = datetime.fromisoformat(text) if _is_usual_format(text) else _parse_other_wall_clock(text)
         if not YEAR_MIN <= local.year <= YEAR_MAX:
             raise ValueError(_("the year must be from {first} to {last}", first=YEAR_MIN, last=YEAR_MAX))
         return local
@@ -67,6 +66,11 @@ def parse_wall_clock(text: str) -> datetime:
             _("time_start is not a valid date and time: {value!r} ({error})", value=text[:40], error=error),
             hint=_("check the event; it stays in the quarantine until a version can parse it"),
         ) from None
+
+
+def _is_usual_format(text: str) -> bool:
+    """Return whether the separators are those of `YYYY-MM-DD HH:MM:SS`: `fromisoformat` also reads zones and weeks."""
+    return len(text) == 19 and text[4] == text[7] == "-" and text[10] == " " and text[13] == text[16] == ":"
 
 
 def _parse_other_wall_clock(text: str) -> datetime:
