@@ -16,6 +16,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record import Call
 from onhook.config import Config
+from onhook.delivery.destinations.contract import DestinationClient, OpenDestination
 from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
@@ -90,6 +91,7 @@ class DeliveryHarness:
         self.position = 0
         self.errors: list[tuple[str, Exception | None]] = []
         self.issues: list[tuple[str, bool]] = []
+        self.open_destination: OpenDestination = webhook_opener(Config())
         self.dispatcher = self._create_dispatcher()
         self._dispatcher_task: asyncio.Task[None] | None = None
 
@@ -100,10 +102,13 @@ class DeliveryHarness:
                 appdb=AppDb(self.directory / "onhook.db"),
                 clock=SystemClock(),
             ),
-            open_destination=webhook_opener(Config()),
+            open_destination=self._open_destination,
             on_error=lambda name, error: self.errors.append((name, error)),
             on_issue=lambda issue, has_begun: self.issues.append((issue.kind, has_begun)),
         )
+
+    def _open_destination(self, spec: DestinationSpec, secrets: Sequence[str]) -> DestinationClient:
+        return self.open_destination(spec, secrets)
 
     def add_destination(self, name: str, url: str, after: int | None = 0, **spec_fields: Any) -> Destination:
         values: dict[str, Any] = {"url": url, "allow_private": True} | spec_fields

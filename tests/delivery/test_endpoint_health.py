@@ -8,8 +8,11 @@ from onhook.delivery.endpoint_health import (
     PROBE_SECONDS_FIRST,
     PROBE_SECONDS_MAX,
     EndpointHealth,
+    EndpointState,
+    find_disable_reason,
     initial_health,
 )
+from onhook.delivery.retry_policy import DISABLE_AFTER_SECONDS
 from tests.delivery.factories import NOW, SECOND, delivery_result
 
 PLACES = 8
@@ -70,3 +73,30 @@ def test_initial_health_continues_the_stored_state() -> None:
     assert initial_health(NOW, 0).attempts_allowed(PLACES, NOW) == 1
     assert initial_health(None, NOW + 5).attempts_allowed(PLACES, NOW) == 0
     assert initial_health(None, NOW + 5).attempts_allowed(PLACES, NOW + 5) == PLACES
+
+
+@pytest.mark.parametrize("outcome", ["accepted", "rejected"])
+def test_endpoint_state_first_response_of_an_endpoint_that_was_down_is_reported(outcome: Outcome) -> None:
+    endpoint = EndpointState(_down())
+    assert not endpoint.record_result(delivery_result("unreachable"), endpoint.health.next_attempt_at)
+    assert endpoint.record_result(delivery_result(outcome), endpoint.health.next_attempt_at)
+    assert not endpoint.record_result(delivery_result(outcome), NOW)
+    assert not endpoint.health.is_down
+
+
+def test_endpoint_state_gone_allows_no_further_attempts() -> None:
+    """Also where another attempt was accepted at the same time."""
+    endpoint = EndpointState(EndpointHealth())
+    assert endpoint.attempts_allowed(PLACES, NOW) == PLACES
+    endpoint.record_result(delivery_result("gone"), NOW)
+    endpoint.record_result(delivery_result("accepted"), NOW)
+    assert endpoint.attempts_allowed(PLACES, NOW) == 0
+    assert endpoint.disable_reason == "the endpoint was gone: it wants no further notifications"
+
+
+def test_find_disable_reason_accepted_nothing_for_days_disables() -> None:
+    health, limit = EndpointHealth(failing_since=NOW), NOW + DISABLE_AFTER_SECONDS * SECOND
+    assert find_disable_reason(health, delivery_result("rejected"), limit) == ""
+    reason = find_disable_reason(health, delivery_result("rejected"), limit + 1)
+    assert reason == "the endpoint accepted nothing for 5 days; last attempt: was rejected"
+    assert find_disable_reason(EndpointHealth(), delivery_result("accepted"), limit + 1) == ""

@@ -1,6 +1,6 @@
 """Stored deliveries of one destination."""
 
-from onhook.delivery.commit_batch import CommitBatch
+from onhook.delivery.commit_batch import CommitBatch, StreamProgress
 from onhook.delivery.endpoint_health import EndpointHealth
 from onhook.delivery.retry_queue import RetryQueue
 from tests.delivery.factories import BOB_CALL, NOW, new_attempt, pending_notification
@@ -13,7 +13,7 @@ async def test_retry_queue_loaded_rows_are_committed_before_others_are_loaded(ha
     rows, outcomes = RetryQueue(harness.appdb.deliveries, destination.destination_id), CommitBatch(destination)
     outcomes.add_failed(pending_notification(1), "retrying", NOW + 5, new_attempt())
     outcomes.add_failed(pending_notification(2, BOB_CALL), "retrying", NOW + 9, new_attempt())
-    harness.appdb.deliveries.commit(outcomes.build_commit({}, (), EndpointHealth(), NOW))
+    harness.appdb.deliveries.commit(outcomes.build_commit(StreamProgress({}, ()), EndpointHealth(), NOW))
     await rows.refresh()
     assert (len(rows), rows.due_at, rows.backlog.retrying) == (0, NOW + 5, 2)
     await rows.load_due(NOW + 4)
@@ -25,7 +25,7 @@ async def test_retry_queue_loaded_rows_are_committed_before_others_are_loaded(ha
     loaded, again = rows.pop(), CommitBatch(destination)
     assert (loaded.notification_id, loaded.attempts, loaded.ack_window) == ("e1", 1, None)
     again.add_accepted(loaded, new_attempt())
-    settlement = again.build_commit({}, (), EndpointHealth(), NOW)
+    settlement = again.build_commit(StreamProgress({}, ()), EndpointHealth(), NOW)
     harness.appdb.deliveries.commit(settlement)
     await rows.refresh(settlement.updates)
     assert (rows.due_at, rows.backlog.retrying) == (NOW + 9, 1)

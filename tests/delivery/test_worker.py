@@ -5,17 +5,21 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 from datetime import timedelta
 
 import msgspec
 import pytest
 from aiohttp import web
 
+from onhook.appdb.deliveries import Deliveries
+from onhook.appdb.delivery_rows import CallKey, DeliveryCommit
 from onhook.cdr.record_filter import RecordFilter
-from onhook.delivery import dispatcher, endpoint_health, retry_policy, worker
+from onhook.delivery import commit_batch, dispatcher, endpoint_health, retry_policy, worker_supervisor
 from onhook.lib.clock import SystemClock
+from onhook.lib.errors import Unavailable
 from onhook.store.contract import StoreBatch
-from tests.delivery.harness import SECRET, DeliveryHarness, WebhookReceiver, make_calls, wait_until
+from tests.delivery.harness import SECRET, WAIT_SECONDS_MAX, DeliveryHarness, WebhookReceiver, make_calls, wait_until
 from tests.factories import STARTED_AT, call, record
 
 
@@ -42,6 +46,18 @@ async def test_worker_sends_matching_calls_only(harness: DeliveryHarness, receiv
     wanted = await harness.put_calls(*make_calls(3, status="BUSY"), *make_calls(3))
     await wait_until(lambda: harness.cursor("crm") == 6)
     assert receiver.accepted_call_ids() == wanted[:3]
+
+
+async def test_worker_many_records_that_do_not_match_are_passed_without_waiting(
+    harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where they take several turns to read."""
+    monkeypatch.setattr("onhook.delivery.record_reader.BATCH_RECORDS", 2)
+    harness.add_destination("crm", receiver.url, filter=RecordFilter(status="BUSY"))
+    call_ids = await harness.put_calls(*make_calls(30), *make_calls(1, status="BUSY"))
+    harness.start()
+    await wait_until(lambda: harness.cursor("crm") == 31)
+    assert receiver.accepted_call_ids() == call_ids[30:]
 
 
 async def test_worker_destination_with_a_start_time_begins_there(
@@ -264,7 +280,7 @@ async def test_worker_failing_for_days_disables_the_destination(
     async def reply(_: web.Request, __: bytes) -> int:
         return 503
 
-    monkeypatch.setattr("onhook.delivery.worker.DISABLE_AFTER_SECONDS", 0.3)
+    monkeypatch.setattr(endpoint_health, "DISABLE_AFTER_SECONDS", 6)
     receiver.reply = reply
     harness.add_destination("crm", receiver.url)
     harness.start()
@@ -292,6 +308,50 @@ async def test_worker_changes_by_a_person_have_effect_at_once(
         harness.appdb.destinations.set_state("crm", "active")
         await wait_until(lambda: len(other.accepted) == 2)
     assert len(receiver.accepted) == 2
+
+
+async def test_worker_failed_commit_is_repeated_on_closing(
+    harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the next worker starts: no notification is sent again."""
+    monkeypatch.setattr(worker_supervisor, "RESTART_SECONDS_FIRST", 0.01)
+    commit, errors = Deliveries.commit, [Unavailable("the disk is full")]
+
+    def fail_once(deliveries: Deliveries, changes: DeliveryCommit) -> set[CallKey]:
+        if changes.attempts_succeeded and errors:
+            raise errors.pop()
+        return commit(deliveries, changes)
+
+    monkeypatch.setattr(Deliveries, "commit", fail_once)
+    harness.add_destination("crm", receiver.url)
+    harness.start()
+    await harness.put_calls(*make_calls(3))
+    await wait_until(lambda: len(harness.errors) == 2 and harness.cursor("crm") == 3)
+    assert [str(error) for _, error in harness.errors] == ["the disk is full", "None"]
+    assert (harness.appdb.destinations.get("crm").attempts_succeeded, len(receiver.payloads)) == (3, 3)
+
+
+async def test_worker_stopped_during_a_commit_counts_its_results_once(
+    harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that commits cannot be stopped; the commit is not repeated on closing."""
+    commit, is_committing, may_commit = Deliveries.commit, threading.Event(), threading.Event()
+
+    def commit_slowly(deliveries: Deliveries, changes: DeliveryCommit) -> set[CallKey]:
+        if changes.attempts_succeeded:
+            is_committing.set()
+            assert may_commit.wait(WAIT_SECONDS_MAX)
+        return commit(deliveries, changes)
+
+    monkeypatch.setattr(Deliveries, "commit", commit_slowly)
+    harness.add_destination("crm", receiver.url)
+    harness.start()
+    await harness.put_calls(*make_calls(3))
+    await wait_until(is_committing.is_set)
+    asyncio.get_running_loop().call_later(0.05, may_commit.set)
+    await harness.stop()
+    destination = harness.appdb.destinations.get("crm")
+    assert (destination.attempts_succeeded, harness.cursor("crm")) == (len(receiver.accepted), len(receiver.accepted))
 
 
 async def test_worker_replay_sends_matching_events_again(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
@@ -368,7 +428,7 @@ async def test_worker_event_parsed_late_is_sent(
     harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though the worker is past its number, and has read that number before."""
-    monkeypatch.setattr(worker, "IDLE_COMMIT_SECONDS", 0.1)
+    monkeypatch.setattr(commit_batch, "IDLE_COMMIT_SECONDS", 0.1)
     harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(3))

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from onhook.lib.transition_log import TransitionLog
+from onhook.lib.transition_log import TransitionLog, Transitions
 
 
 def test_transition_log_lasting_condition_logs_begin_and_end_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -27,3 +27,11 @@ def test_transition_log_condition_that_comes_back_is_logged_again(caplog: pytest
         log.begin()
         log.end()
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == ["locked", "locked"]
+
+
+def test_transitions_single_conditions_begin_and_end_once() -> None:
+    transitions = Transitions[str]()
+    assert [transitions.begin("crm", "locked"), transitions.begin("crm", "full")] == [True, False]
+    assert transitions.begin("erp", "locked")
+    assert [transitions.end("crm"), transitions.end("crm")] == [True, False]
+    assert transitions.update({}) == ([], ["locked"])

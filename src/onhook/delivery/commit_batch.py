@@ -1,12 +1,33 @@
-"""Results of attempts since the last commit, collected for the next one. Pure."""
+"""Results of attempts since the last commit: when they are committed, and what the commit contains. Pure.
+
+Invariants: a cursor and the results up to it are in one commit. A commit that failed is repeated unchanged before
+another one is built.
+"""
 
 from collections.abc import Mapping, Sequence
+from math import inf
+
+import msgspec
 
 from onhook.appdb.deliveries import DUE_AFTER_PREDECESSOR
 from onhook.appdb.delivery_rows import CallKey, DeliveryCommit, DeliveryState, DeliveryUpdate, NewAttempt, NewDelivery
 from onhook.appdb.destinations import Destination
 from onhook.delivery.endpoint_health import EndpointHealth
 from onhook.delivery.per_call_queue import PendingNotification
+
+COMMIT_SECONDS = 0.2
+COMMIT_RESULTS = 256
+"""Results are committed this soon, or at this many: a commit waits for the disk."""
+
+IDLE_COMMIT_SECONDS = 5.0
+"""A cursor that only passed calls that do not match may be committed later."""
+
+
+class StreamProgress(msgspec.Struct, frozen=True):
+    """The number up to which each stream is done, by stream, and the replays that are finished."""
+
+    cursors: Mapping[int, int]
+    finished_replays: Sequence[int]
 
 
 class CommitBatch:
@@ -69,15 +90,13 @@ class CommitBatch:
             new_delivery.call == call and new_delivery.state == "retrying" for new_delivery in self._new_deliveries
         )
 
-    def build_commit(
-        self, cursors: Mapping[int, int], finished_replays: Sequence[int], health: EndpointHealth, now_us: int
-    ) -> DeliveryCommit:
+    def build_commit(self, progress: StreamProgress, health: EndpointHealth, now_us: int) -> DeliveryCommit:
         """Return all results with the cursors that they allow, and the health of the endpoint."""
         return DeliveryCommit(
             destination_id=self._destination.destination_id,
             revision=self._destination.revision,
-            cursors=cursors,
-            finished_replays=finished_replays,
+            cursors=progress.cursors,
+            finished_replays=progress.finished_replays,
             new_deliveries=self._new_deliveries,
             updates=self._updates,
             attempts_succeeded=self._attempts_succeeded,
@@ -110,6 +129,64 @@ class CommitBatch:
                 busy_count=0 if is_counted else notification.busy_count,
             )
         )
+
+
+class CommittedState(msgspec.Struct, frozen=True):
+    """What the last commit contained, and when it succeeded, in seconds of the event loop."""
+
+    failing_since: int | None
+    cursors: Mapping[int, int] = {}
+    time: float = 0.0
+
+
+class CommitPlanner:
+    """Collects results in `batch`, and decides when they are committed."""
+
+    def __init__(self, destination: Destination, health: EndpointHealth) -> None:
+        self.batch = CommitBatch(destination)
+        self._destination = destination
+        self._unconfirmed: DeliveryCommit | None = None
+        self._committed = CommittedState(health.failing_since)
+
+    @property
+    def has_unconfirmed(self) -> bool:
+        """Return whether a commit was started, and has not succeeded."""
+        return self._unconfirmed is not None
+
+    def has_changes(self, progress: StreamProgress, health: EndpointHealth) -> bool:
+        """Return whether there is anything to commit."""
+        return (
+            self._has_results(health)
+            or bool(progress.finished_replays)
+            or any(self._committed.cursors.get(stream) != cursor for stream, cursor in progress.cursors.items())
+        )
+
+    def seconds_until_due(self, progress: StreamProgress, health: EndpointHealth, now: float) -> float:
+        """Return the wait before the next commit: 0 or less when it is due, infinite when there is nothing to commit.
+
+        A commit is due when enough results are collected, or the first one has waited long enough.
+        """
+        if not self.has_changes(progress, health):
+            return inf
+        if len(self.batch) >= COMMIT_RESULTS:
+            return 0.0
+        interval_seconds = COMMIT_SECONDS if self._has_results(health) else IDLE_COMMIT_SECONDS
+        return self._committed.time + interval_seconds - now
+
+    def start_commit(self, progress: StreamProgress, health: EndpointHealth, now_us: int) -> DeliveryCommit:
+        """Return the commit to make now: the last one again where it has not succeeded, else all results so far."""
+        if self._unconfirmed is None:
+            self._unconfirmed = self.batch.build_commit(progress, health, now_us)
+            self.batch = CommitBatch(self._destination)
+        return self._unconfirmed
+
+    def confirm(self, commit: DeliveryCommit, now: float) -> None:
+        """Store that this commit has succeeded."""
+        self._unconfirmed = None
+        self._committed = CommittedState(commit.failing_since, commit.cursors, now)
+
+    def _has_results(self, health: EndpointHealth) -> bool:
+        return len(self.batch) > 0 or health.failing_since != self._committed.failing_since
 
 
 def _new_delivery(

@@ -9,7 +9,9 @@ notification only. An endpoint without pending notifications is not failing. Tim
 import msgspec
 
 from onhook.delivery.destinations.contract import DeliveryResult
-from onhook.delivery.retry_policy import clamp_retry_after
+from onhook.delivery.retry_policy import DISABLE_AFTER_SECONDS, clamp_retry_after
+from onhook.lib.backoff import delay_seconds
+from onhook.lib.messages import _
 
 DOWN_AFTER_FAILURES = 10
 """In a row: more than a restart or a lost connection usually costs."""
@@ -44,37 +46,60 @@ class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
 
     def with_result(self, result: DeliveryResult, now_us: int) -> "EndpointHealth":
         """Return the health after one more attempt."""
-        # The result of an attempt beside a throttled one does not end the wait.
-        throttled_until = self.throttled_until if self.throttled_until > now_us else 0
         if result.outcome == "accepted":
-            return EndpointHealth(next_attempt_at=throttled_until, throttled_until=throttled_until)
+            return self._with_response(None, now_us)
         failing_since = now_us if self.failing_since is None else self.failing_since
         if result.outcome == "rejected":
-            return EndpointHealth(
-                failing_since=failing_since, next_attempt_at=throttled_until, throttled_until=throttled_until
-            )
+            return self._with_response(failing_since, now_us)
         if result.outcome == "throttled":
-            throttled_until = max(
-                throttled_until, now_us + round(clamp_retry_after(result.retry_after_seconds or 0) * _SECOND)
-            )
-            next_attempt_at = max(self.next_attempt_at, throttled_until)
-            return EndpointHealth(
-                failures=self.failures,
-                failing_since=failing_since,
-                next_attempt_at=next_attempt_at,
-                throttled_until=throttled_until,
-            )
-        if now_us < self.next_attempt_at:
-            # This attempt ran beside the one that began the pause, and adds no information.
-            return self
-        failures = self.failures + 1
-        return EndpointHealth(
-            failures=failures, failing_since=failing_since, next_attempt_at=now_us + _probe_seconds(failures) * _SECOND
-        )
+            return self._with_throttling(result.retry_after_seconds or 0, failing_since, now_us)
+        return self._with_failure(failing_since, now_us)
 
     def when_idle(self) -> "EndpointHealth":
         """Return the health without pending notifications: not failing."""
         return self if self.failing_since is None else msgspec.structs.replace(self, failing_since=None)
+
+    def _with_response(self, failing_since: int | None, now_us: int) -> "EndpointHealth":
+        # The result of an attempt beside a throttled one does not end the wait.
+        throttled_until = self.throttled_until if self.throttled_until > now_us else 0
+        return EndpointHealth(
+            failing_since=failing_since, next_attempt_at=throttled_until, throttled_until=throttled_until
+        )
+
+    def _with_throttling(self, retry_after_seconds: float, failing_since: int, now_us: int) -> "EndpointHealth":
+        throttled_until = max(self.throttled_until, now_us + round(clamp_retry_after(retry_after_seconds) * _SECOND))
+        return EndpointHealth(
+            failures=self.failures,
+            failing_since=failing_since,
+            next_attempt_at=max(self.next_attempt_at, throttled_until),
+            throttled_until=throttled_until,
+        )
+
+    def _with_failure(self, failing_since: int, now_us: int) -> "EndpointHealth":
+        if now_us < self.next_attempt_at:
+            # This attempt ran beside the one that began the pause, and adds no information.
+            return self
+        failures = self.failures + 1
+        next_attempt_at = now_us + round(_probe_seconds(failures) * _SECOND)
+        return EndpointHealth(failures=failures, failing_since=failing_since, next_attempt_at=next_attempt_at)
+
+
+class EndpointState(msgspec.Struct):
+    """Health of an endpoint as of the last result, and why the destination is to be disabled, or an empty text."""
+
+    health: EndpointHealth
+    disable_reason: str = ""
+
+    def attempts_allowed(self, maximum: int, now_us: int) -> int:
+        """Return how many attempts may run concurrently: none for a destination that is to be disabled."""
+        return 0 if self.disable_reason else self.health.attempts_allowed(maximum, now_us)
+
+    def record_result(self, result: DeliveryResult, now_us: int) -> bool:
+        """Add the result of an attempt. Return whether an endpoint that was down is reachable again."""
+        was_down = self.health.is_down
+        self.health = self.health.with_result(result, now_us)
+        self.disable_reason = find_disable_reason(self.health, result, now_us) or self.disable_reason
+        return was_down and not self.health.is_down
 
 
 def initial_health(failing_since: int | None, throttled_until: int) -> EndpointHealth:
@@ -87,6 +112,19 @@ def initial_health(failing_since: int | None, throttled_until: int) -> EndpointH
     )
 
 
-def _probe_seconds(failures: int) -> int:
-    extra_failures = failures - DOWN_AFTER_FAILURES
-    return 0 if extra_failures < 0 else min(PROBE_SECONDS_FIRST << min(extra_failures, 10), PROBE_SECONDS_MAX)
+def find_disable_reason(health: EndpointHealth, result: DeliveryResult, now_us: int) -> str:
+    """Return why the destination is to be disabled after this result, or an empty text. `health` includes the
+    result.
+    """
+    if result.outcome == "gone":
+        return _("the endpoint {result}: it wants no further notifications", result=result.detail)
+    if health.failing_since is None or now_us - health.failing_since <= DISABLE_AFTER_SECONDS * _SECOND:
+        return ""
+    days = DISABLE_AFTER_SECONDS // 86_400
+    return _("the endpoint accepted nothing for {days} days; last attempt: {result}", days=days, result=result.detail)
+
+
+def _probe_seconds(failures: int) -> float:
+    if failures < DOWN_AFTER_FAILURES:
+        return 0.0
+    return delay_seconds(failures - DOWN_AFTER_FAILURES + 1, first=PROBE_SECONDS_FIRST, maximum=PROBE_SECONDS_MAX)

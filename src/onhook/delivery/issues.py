@@ -16,6 +16,9 @@ from onhook.lib.messages import _, _n
 
 IssueKind = Literal["disabled", "full", "failing", "failed"]
 
+IssueKey = tuple[int, IssueKind]
+"""(`destination_id`, `kind`): identifies an issue while it lasts, also where its text changes."""
+
 FAILING_ISSUE_AFTER = timedelta(minutes=5)
 """A restarted or upgraded application is usually reachable again by then."""
 
@@ -28,6 +31,10 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     kind: IssueKind
     detail: str
     hint: str
+
+    @property
+    def key(self) -> IssueKey:
+        return self.destination_id, self.kind
 
 
 def find_issues(destination: Destination, backlog: Backlog, now: datetime) -> list[Issue]:
@@ -78,18 +85,3 @@ def find_all_issues(destinations: Iterable[Destination], backlogs: Mapping[int, 
         for destination in destinations
         for issue in find_issues(destination, backlogs.get(destination.destination_id, Backlog()), now)
     ]
-
-
-class IssueTracker:
-    """Reports each issue once when it begins and once when it is over."""
-
-    def __init__(self) -> None:
-        self._open_issues: dict[tuple[int, IssueKind], Issue] = {}
-
-    def update(self, issues: Iterable[Issue]) -> tuple[list[Issue], list[Issue]]:
-        """Return the new issues, and those that are over."""
-        current_issues = {(issue.destination_id, issue.kind): issue for issue in issues}
-        new_issues = [issue for key, issue in current_issues.items() if key not in self._open_issues]
-        resolved_issues = [issue for key, issue in self._open_issues.items() if key not in current_issues]
-        self._open_issues = current_issues
-        return new_issues, resolved_issues

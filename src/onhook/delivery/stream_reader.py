@@ -18,6 +18,8 @@ class StreamReader:
         self.ack_window = AckWindow(cursor)
         self.is_at_end = False
         """Whether the last read reached the end."""
+        self.stored_notification_ids: set[str] = set()
+        """Notifications after the cursor that were stored as deliveries before the start."""
         self._until = stream.until
         self._is_per_call = destination.notifies_of == "calls"
         self._filters: Sequence[RecordFilter] = (destination.filter, stream.filter)

@@ -34,7 +34,7 @@ class Transitions(Generic[Condition]):
     """Many conditions, each under a key: which have begun, and which have ended."""
 
     def __init__(self) -> None:
-        self._current: Mapping[Hashable, Condition] = {}
+        self._current: dict[Hashable, Condition] = {}
 
     def update(self, current: Mapping[Hashable, Condition]) -> tuple[list[Condition], list[Condition]]:
         """Return the conditions that have begun and those that have ended since the last call.
@@ -47,3 +47,20 @@ class Transitions(Generic[Condition]):
         ended = [condition for key, condition in self._current.items() if key not in current]
         self._current = dict(current)
         return begun, ended
+
+    def begin(self, key: Hashable, condition: Condition) -> bool:
+        """Add one condition. Return whether it has begun; False where it had begun before.
+
+        >>> transitions = Transitions[str]()
+        >>> transitions.begin(1, "full"), transitions.begin(1, "full"), transitions.end(1), transitions.end(1)
+        (True, False, True, False)
+        """
+        has_begun = key not in self._current
+        self._current[key] = condition
+        return has_begun
+
+    def end(self, key: Hashable) -> bool:
+        """Remove one condition. Return whether it has ended; False where it had not begun."""
+        has_ended = key in self._current
+        self._current.pop(key, None)
+        return has_ended

@@ -1,0 +1,153 @@
+"""Streams of a destination, read ahead of the attempts.
+
+Invariants: the live stream has priority over replays, and one replay is read at a time. Each stream has its own limit,
+so that a replay does not slow the live stream. A notification that is a stored delivery is not read again.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.destinations import Destination
+from onhook.cdr.record import Record
+from onhook.cdr.record_filter import RecordFilter
+from onhook.delivery.commit_batch import StreamProgress
+from onhook.delivery.delivery_rules import DeliveryRules
+from onhook.delivery.payloads import make_notification_id
+from onhook.delivery.per_call_queue import PendingNotification
+from onhook.delivery.record_reader import RecordReader
+from onhook.delivery.stream_reader import StreamReader
+from onhook.lib.clock import Clock
+
+READ_AHEAD_MAX = 512
+"""Notifications of one stream that are read and not done, before more are read: after a crash at most twice as many are
+repeated; some megabyte.
+"""
+
+BATCHES_PER_CYCLE = 4
+"""Batches of one stream that are read before other streams and the commit have their turn."""
+
+
+class DestinationStreams:
+    """Readers of all streams of one destination. Raises `Unavailable`."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        *,
+        appdb: AppDb,
+        record_reader: RecordReader,
+        clock: Clock,
+        format_payload: Callable[[Record], bytes],
+        rules: DeliveryRules,
+    ) -> None:
+        self.needs_reload = True
+        """Whether there may be streams that are not loaded."""
+        self._destination = destination
+        self._appdb = appdb
+        self._record_reader = record_reader
+        self._clock = clock
+        self._format_payload = format_payload
+        self._rules = rules
+        self._readers: list[StreamReader] = []
+
+    @property
+    def is_at_end(self) -> bool:
+        """Return whether everything was read."""
+        return all(reader.is_at_end for reader in self._readers)
+
+    @property
+    def progress(self) -> StreamProgress:
+        """Return up to which number each stream is done."""
+        return StreamProgress(
+            {reader.stream_id: reader.ack_window.acknowledged_to for reader in self._readers},
+            [reader.stream_id for reader in self._readers if reader.is_finished],
+        )
+
+    async def initialize(self) -> None:
+        """Load all streams at the start."""
+        await self.load()
+        for reader in self._readers:
+            if reader.is_live:
+                reader.stored_notification_ids = await asyncio.to_thread(
+                    self._appdb.deliveries.notification_ids_after,
+                    self._destination.destination_id,
+                    reader.ack_window.read_to,
+                )
+
+    async def load(self) -> None:
+        """Load streams that were added since the last time: requested replays."""
+        self.needs_reload = False
+        known_ids = {reader.stream_id for reader in self._readers}
+        for stream in await asyncio.to_thread(self._appdb.destinations.streams, self._destination.destination_id):
+            if stream.stream_id not in known_ids:
+                cursor = await self._initial_cursor() if stream.cursor is None else stream.cursor
+                self._readers.append(StreamReader(stream, cursor, self._destination))
+
+    def remove(self, finished_replays: Collection[int]) -> None:
+        """Remove replays whose end is committed."""
+        self._readers = [reader for reader in self._readers if reader.stream_id not in finished_replays]
+        # Not all replays are loaded at once.
+        self.needs_reload = self.needs_reload or bool(finished_replays)
+
+    async def read_ahead(self) -> bool:
+        """Read the next notifications of each stream within the limits. Return whether there are more to read at once:
+        meanwhile the results of the last ones are committed.
+        """
+        has_more = False
+        for reader in self._active_readers():
+            has_more |= await self._read_batches(reader)
+        return has_more
+
+    async def _initial_cursor(self) -> int:
+        """Return the number after which a destination with a start time begins."""
+        store = self._record_reader.store
+        position = await store.position()
+        # By the start time only: other conditions may match whole calls, and none of their legs.
+        extent = await store.extent(RecordFilter(since=self._destination.filter.since))
+        return position if extent.first_seq is None else extent.first_seq - 1
+
+    def _active_readers(self) -> list[StreamReader]:
+        """Return the live stream, then the first unfinished replay."""
+        replays = [reader for reader in self._readers if not reader.is_live and not reader.is_finished]
+        return [reader for reader in self._readers if reader.is_live] + replays[:1]
+
+    async def _read_batches(self, reader: StreamReader) -> bool:
+        """Read some batches of a stream. Return whether there are more."""
+        for _unused in range(BATCHES_PER_CYCLE):
+            if self._is_read(reader) or not self._can_read(reader):
+                return False
+            previous_read_to = reader.ack_window.read_to
+            await self._read_batch(reader)
+            if reader.is_at_end or reader.ack_window.read_to == previous_read_to:
+                return False
+        return True
+
+    def _is_read(self, reader: StreamReader) -> bool:
+        """Return whether a stream has no records after the last ones that were read."""
+        return reader.is_at_end and reader.ack_window.read_to >= self._record_reader.position_source.position
+
+    def _can_read(self, reader: StreamReader) -> bool:
+        return len(reader.ack_window) < READ_AHEAD_MAX and self._rules.has_capacity
+
+    async def _read_batch(self, reader: StreamReader) -> None:
+        batch = await reader.read(self._record_reader, self._clock.now())
+        for record in batch.records:
+            self._enqueue(record, reader)
+        reader.ack_window.read_to = batch.last_seq
+
+    def _enqueue(self, record: Record, reader: StreamReader) -> None:
+        notification_id = make_notification_id(record)
+        if notification_id in reader.stored_notification_ids:
+            return  # it failed before the last start, ahead of one that was in progress then
+        notification = PendingNotification(
+            notification_id=notification_id,
+            seq=record.seq,
+            call=(record.sn, record.call_id),
+            body=self._format_payload(record),
+            pending_since=self._clock.microseconds(),
+            ack_window=reader.ack_window,
+            is_live=reader.is_live,
+        )
+        reader.ack_window.begin(notification.seq)
+        self._rules.enqueue(notification)

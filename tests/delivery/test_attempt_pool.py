@@ -1,0 +1,206 @@
+"""Concurrent attempts."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.delivery_rows import NewAttempt
+from onhook.cdr.record import Record
+from onhook.delivery.attempt_pool import AttemptPool, AttemptSender
+from onhook.delivery.destinations.contract import DeliveryResult, Notification
+from onhook.delivery.endpoint_health import DOWN_AFTER_FAILURES, EndpointHealth, EndpointState
+from onhook.delivery.metrics import AttemptMetrics
+from onhook.delivery.notification_queues import NotificationQueues
+from onhook.delivery.per_call_queue import PendingNotification, PerCallQueue
+from onhook.delivery.retry_queue import RetryQueue
+from onhook.lib.clock import SystemClock
+from tests.delivery.factories import delivery_result, pending_notification
+
+ATTEMPTS_MAX = 3
+
+
+class ControlledClient:
+    """A destination whose attempts end when the test says so."""
+
+    def __init__(self) -> None:
+        self.attempts: dict[str, asyncio.Future[DeliveryResult]] = {}
+        self.tasks: set[asyncio.Task[Any] | None] = set()
+
+    async def send(self, notification: Notification) -> DeliveryResult:
+        self.tasks.add(asyncio.current_task())
+        attempt: asyncio.Future[DeliveryResult] = asyncio.get_running_loop().create_future()
+        self.attempts[notification.notification_id] = attempt
+        try:
+            return await attempt
+        finally:
+            del self.attempts[notification.notification_id]
+
+    async def end(self, notification_id: str, result: DeliveryResult | Exception) -> None:
+        if isinstance(result, DeliveryResult):
+            self.attempts[notification_id].set_result(result)
+        else:
+            self.attempts[notification_id].set_exception(result)
+        await run_tasks()
+
+    def format_payload(self, record: Record) -> bytes:
+        raise NotImplementedError
+
+    def format_test_payload(self) -> bytes:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+
+class PoolHarness:
+    """A pool with its queues; `results` are those that the callback received."""
+
+    def __init__(self, retries: RetryQueue) -> None:
+        self.client = ControlledClient()
+        self.endpoint = EndpointState(EndpointHealth())
+        self.queues = NotificationQueues(PerCallQueue(()), retries)
+        self.metrics = AttemptMetrics()
+        self.results: list[tuple[str, str]] = []
+        self.wakes = 0
+        self.pool = AttemptPool(
+            attempts_max=ATTEMPTS_MAX,
+            sender=AttemptSender(client=self.client, clock=SystemClock(), metrics=self.metrics),
+            queues=self.queues,
+            endpoint=self.endpoint,
+            on_result=self._on_result,
+            wake=self._on_wake,
+        )
+
+    async def start(self, count: int) -> list[str]:
+        """Start attempts with so many notifications of different calls; return the ids of those in progress."""
+        for seq in range(1, count + 1):
+            self.queues.calls.add(pending_notification(seq, ("SN", f"1.{seq}")))
+        self.pool.start_attempts()
+        await run_tasks()
+        return list(self.client.attempts)
+
+    def _on_result(self, notification: PendingNotification, result: DeliveryResult, attempt: NewAttempt) -> None:
+        self.endpoint.record_result(result, attempt.attempted_at)
+        self.results.append((notification.notification_id, result.outcome))
+
+    def _on_wake(self) -> None:
+        self.wakes += 1
+
+
+async def run_tasks() -> None:
+    """Let all other tasks run until they wait."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Iterator[PoolHarness]:
+    appdb = AppDb(tmp_path / "onhook.db")
+    yield PoolHarness(RetryQueue(appdb.deliveries, 1))
+    appdb.close()
+
+
+async def test_attempt_pool_many_notifications_starts_the_allowed_attempts(harness: PoolHarness) -> None:
+    assert await harness.start(9) == ["e1", "e2", "e3"]
+    assert not harness.pool.is_idle
+    harness.pool.start_attempts()
+    await run_tasks()
+    assert list(harness.client.attempts) == ["e1", "e2", "e3"]
+    await harness.pool.abort()
+
+
+async def test_attempt_pool_ended_attempt_continues_in_its_task(harness: PoolHarness) -> None:
+    """There is no task and, while many are ready, no wake-up per notification."""
+    await harness.start(9)
+    await harness.client.end("e2", delivery_result("accepted"))
+    assert list(harness.client.attempts) == ["e1", "e3", "e4"]
+    assert (harness.results, len(harness.client.tasks), harness.wakes) == ([("e2", "accepted")], ATTEMPTS_MAX, 0)
+    await harness.pool.abort()
+
+
+async def test_attempt_pool_few_ready_notifications_wakes_the_worker(harness: PoolHarness) -> None:
+    """So that it reads ahead before none is left."""
+    await harness.start(ATTEMPTS_MAX + 2)
+    await harness.client.end("e1", delivery_result("accepted"))
+    assert (harness.wakes, harness.queues.ready_count) == (1, 1)
+    await harness.pool.abort()
+
+
+async def test_attempt_pool_last_attempt_ended_is_idle(harness: PoolHarness) -> None:
+    await harness.start(1)
+    await harness.client.end("e1", delivery_result("accepted"))
+    assert (harness.pool.is_idle, harness.metrics.attempts["accepted"]) == (True, 1)
+    harness.pool.raise_error()
+
+
+async def test_attempt_pool_endpoint_that_is_down_gets_one_attempt(harness: PoolHarness) -> None:
+    harness.endpoint.health = EndpointHealth(failures=DOWN_AFTER_FAILURES)
+    assert await harness.start(9) == ["e1"]
+    await harness.pool.abort()
+
+
+async def test_attempt_pool_endpoint_that_went_down_ends_the_other_tasks(harness: PoolHarness) -> None:
+    harness.endpoint.health = EndpointHealth(failures=DOWN_AFTER_FAILURES - 1)
+    await harness.start(9)
+    for notification_id in ("e1", "e2", "e3"):
+        await harness.client.end(notification_id, delivery_result("unreachable"))
+    assert (harness.pool.is_idle, harness.queues.ready_count) == (True, 6)
+
+
+async def test_attempt_pool_disabled_destination_gets_no_further_attempt(harness: PoolHarness) -> None:
+    await harness.start(9)
+    for notification_id in ("e1", "e2", "e3"):
+        await harness.client.end(notification_id, delivery_result("gone"))
+    harness.pool.start_attempts()
+    assert (harness.pool.is_idle, harness.queues.ready_count) == (True, 6)
+
+
+async def test_attempt_pool_error_of_an_attempt_is_raised_to_the_worker(harness: PoolHarness) -> None:
+    await harness.start(2)
+    await harness.client.end("e1", ValueError("cannot sign"))
+    assert harness.wakes == 1
+    with pytest.raises(ValueError, match="cannot sign"):
+        harness.pool.raise_error()
+    await harness.pool.abort()
+
+
+async def test_attempt_pool_abort_gives_no_results(harness: PoolHarness) -> None:
+    """The notifications stay pending; it is no error."""
+    await harness.start(2)
+    await harness.pool.abort()
+    assert (harness.pool.is_idle, harness.results, harness.wakes) == (True, [], 0)
+    harness.pool.raise_error()
+
+
+@pytest.mark.parametrize(
+    ("result", "has_succeeded"),
+    [(None, False), (delivery_result("rejected"), True), (ValueError("cannot sign"), False)],
+)
+async def test_attempt_pool_has_succeeded_needs_a_result(
+    harness: PoolHarness, result: DeliveryResult | Exception | None, has_succeeded: bool
+) -> None:
+    """Or nothing to attempt."""
+    assert harness.pool.has_succeeded
+    await harness.start(2)
+    if result is not None:
+        await harness.client.end("e1", result)
+    assert harness.pool.has_succeeded is has_succeeded
+    await harness.pool.abort()
+    assert harness.pool.has_succeeded is not isinstance(result, Exception)
+
+
+async def test_attempt_sender_result_is_measured(harness: PoolHarness) -> None:
+    sender = AttemptSender(client=harness.client, clock=SystemClock(), metrics=harness.metrics)
+    sending = asyncio.create_task(sender.send(pending_notification(1)))
+    await run_tasks()
+    rejection = DeliveryResult(outcome="rejected", detail="answered 500", status=500, body=b"no")
+    await harness.client.end("e1", rejection)
+    result, attempt = await sending
+    assert result is rejection
+    assert (attempt.status, attempt.detail, attempt.body) == (500, "answered 500", b"no")
+    assert attempt.duration_ms < harness.metrics.total_seconds * 1_000 + 1
+    assert harness.metrics.attempts["rejected"] == 1
