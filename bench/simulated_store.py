@@ -40,7 +40,7 @@ FROM range($since, $until) AS numbers(n)
 """
 
 _LEGS = f"""
-INSERT INTO legs ({", ".join(LEGS)}, is_odd)
+INSERT INTO legs ({", ".join(LEGS)}, needs_escaping)
 SELECT epoch, pbx.sn, call_id, place, epoch, epoch + place * 7, 120, NULL,
   CASE type WHEN 'Inbound' THEN outside WHEN 'Internal' THEN (1000 + g // 500 % 500)::VARCHAR ELSE extension END
     AS from_number, NULL,
