@@ -110,7 +110,8 @@ async def _sustained(directory: Path, entries: list[LedgerEntry], stored: int) -
         await ledger.append(entries[begin : begin + APPEND_ROWS])
     await (await open_store(directory / "calls.duckdb")).close()
     if stored:
-        await asyncio.to_thread(fill, directory / "calls.duckdb", stored)
+        # The ledger has none of these records: the store is to read it from its beginning.
+        await asyncio.to_thread(fill, directory / "calls.duckdb", stored, position=0)
     store = await open_store(directory / "calls.duckdb")
     began = time.perf_counter()
     await _projector(ledger, store).catch_up()

@@ -76,8 +76,11 @@ FROM ({_CALLS}) ORDER BY n
 """
 
 
-def fill(path: Path, records: int) -> int:
-    """Put about so many records into an empty store that no process has open; return their number."""
+def fill(path: Path, records: int, *, position: int | None = None) -> int:
+    """Put about so many records into an empty store that no process has open; return their number.
+
+    The store then continues after `position`, by default after its last record.
+    """
     calls = max(1, int(records / LEGS_PER_CALL))
     with duckdb.connect(str(path), config={"memory_limit": "1GiB"}) as connection:
         for since in range(0, calls, CALLS_PER_STEP):
@@ -85,7 +88,6 @@ def fill(path: Path, records: int) -> int:
             connection.execute(_LEGS, values)
             connection.execute(_AS_CALLS, values)
         connection.execute(f"INSERT INTO weeks SELECT DISTINCT started_at // {WEEK_SECONDS}, false FROM calls")
-        # Behind its position no events are read.
-        connection.execute("UPDATE about SET position = (SELECT max(seq) FROM legs)")
+        connection.execute("UPDATE about SET position = coalesce(?, (SELECT max(seq) FROM legs))", [position])
         connection.execute("CHECKPOINT")
         return int(connection.execute("SELECT count(*) FROM legs").fetchall()[0][0])
