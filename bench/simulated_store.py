@@ -87,7 +87,7 @@ def fill(path: Path, records: int, *, position: int | None = None) -> int:
             values = {"since": since, "until": min(since + CALLS_PER_STEP, calls), "calls": calls}
             connection.execute(_LEGS, values)
             connection.execute(_AS_CALLS, values)
-        connection.execute(f"INSERT INTO weeks SELECT DISTINCT started_at // {WEEK_SECONDS}, false FROM calls")
-        connection.execute("UPDATE about SET position = coalesce(?, (SELECT max(seq) FROM legs))", [position])
+        connection.execute(f"INSERT INTO rollup_weeks SELECT DISTINCT started_at // {WEEK_SECONDS}, false FROM calls")
+        connection.execute("UPDATE metadata SET position = coalesce(?, (SELECT max(seq) FROM legs))", [position])
         connection.execute("CHECKPOINT")
         return int(connection.execute("SELECT count(*) FROM legs").fetchall()[0][0])
