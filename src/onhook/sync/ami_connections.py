@@ -9,7 +9,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -25,6 +25,8 @@ from onhook.lib.transition_log import TransitionLog
 from onhook.pbx.connection import ClockReading, ConnectionProtocol, ConnectionUpdate
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.receiver.verdict import Verdict
+from onhook.sync.ingest_retry import ingest_with_retry
 
 POLL_SECONDS = 1.0
 """Time until an added PBX is connected, and a removed one disconnected."""
@@ -49,12 +51,6 @@ STEADY_SECONDS = 60.0
 
 COVERAGE_SAVE_SECONDS = 5.0
 """Precision of the begin of a gap after a crash."""
-
-LEDGER_RETRY_SECONDS = 0.5
-"""Wait after a failed write to the ledger."""
-
-FINAL_VERDICTS = frozenset({"stored", "duplicate", "unparsable", "other_event", "test_message"})
-"""Verdicts after which an event is stored, or need not be."""
 
 TLS_ON, TLS_OFF = "on", "off"
 
@@ -259,16 +255,12 @@ class _Connection:
 
     async def _ingest_all(self, bodies: Sequence[bytes]) -> None:
         """Return when all bodies are stored, however long the ledger takes."""
-        remaining = list(bodies)
-        while remaining:
-            verdicts = await asyncio.gather(*(self._ingest(body) for body in remaining))
-            remaining = [body for body, is_final in zip(remaining, verdicts, strict=True) if not is_final]
-            if remaining:
-                await asyncio.sleep(LEDGER_RETRY_SECONDS)
-
-    async def _ingest(self, body: bytes) -> bool:
         peer = f"{self._spec.host}:{self._spec.port}"
-        return await self._ingestor.ingest(self._spec.pbx, body, self._protocol.via, peer) in FINAL_VERDICTS
+
+        def ingest(body: bytes) -> Awaitable[Verdict]:
+            return self._ingestor.ingest(self._spec.pbx, body, self._protocol.via, peer)
+
+        await ingest_with_retry(ingest, bodies)
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         if data := self._protocol.data_to_send():

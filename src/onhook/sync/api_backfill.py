@@ -5,7 +5,7 @@ one page. Progress is reported after each page, so that an interrupted back-fill
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -30,7 +30,9 @@ from onhook.pbx.client import (
 from onhook.pbx.dialect import Dialect
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.receiver.verdict import Verdict
 from onhook.sync.contract import BackfillProgressCallback, BackfillTotals
+from onhook.sync.ingest_retry import BACKFILL_ATTEMPTS_MAX, ingest_with_retry
 from onhook.sync.pbx_session import PbxSession
 
 BACKFILL = "backfill"
@@ -41,12 +43,6 @@ PAGE_ROWS_MAX = 10_000
 
 INGEST_BATCH_SIZE = 500
 """Rows ingested together: as many as one commit takes, and few enough to leave space for others."""
-
-INGEST_ATTEMPTS_MAX = 20
-INGEST_RETRY_SECONDS = 0.5
-"""A row that cannot be stored is retried for some ten seconds; then the back-fill ends and resumes later."""
-
-RETRYABLE_VERDICTS = ("unavailable", "too_many")
 
 
 class CallLookup(Protocol):
@@ -169,14 +165,11 @@ class ApiBackfill:
 
     async def _ingest_rows(self, rows: Sequence[bytes]) -> None:
         """Ingest rows in one commit; retry while the ledger cannot be written. Raises `Unavailable`."""
-        for _unused in range(INGEST_ATTEMPTS_MAX):
-            ingest = self._ingestor.ingest
-            verdicts = await asyncio.gather(*(ingest(self._sender, row, BACKFILL, self._session.host) for row in rows))
-            rows = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict in RETRYABLE_VERDICTS]
-            if not rows:
-                return
-            await asyncio.sleep(INGEST_RETRY_SECONDS)
-        raise Unavailable(_("cannot write to the ledger"), hint=_("the back-fill resumes when the ledger is writable"))
+
+        def ingest(row: bytes) -> Awaitable[Verdict]:
+            return self._ingestor.ingest(self._sender, row, BACKFILL, self._session.host)
+
+        await ingest_with_retry(ingest, rows, attempts_max=BACKFILL_ATTEMPTS_MAX)
 
 
 class _RowComparison(msgspec.Struct, frozen=True):

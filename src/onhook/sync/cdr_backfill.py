@@ -7,7 +7,7 @@ ends somewhere too.
 """
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 
@@ -17,8 +17,7 @@ from onhook.cdr.call_details import CallDetails
 from onhook.cdr.coverage import CALL_SECONDS_MAX, Interval
 from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.clock import Clock
-from onhook.lib.errors import ParseError, Unavailable
-from onhook.lib.messages import _
+from onhook.lib.errors import ParseError
 from onhook.pbx.cdr_archive import ArchivedCall, CdrArchive, UnparsedLine
 from onhook.pbx.client import SystemFacts, TimeWindow
 from onhook.pbx.dialect import Dialect
@@ -27,13 +26,11 @@ from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.verdict import Verdict
 from onhook.sync.api_backfill import (
     BACKFILL,
-    INGEST_ATTEMPTS_MAX,
     INGEST_BATCH_SIZE,
-    INGEST_RETRY_SECONDS,
-    RETRYABLE_VERDICTS,
     CallLookup,
 )
 from onhook.sync.contract import BackfillProgressCallback, BackfillTotals
+from onhook.sync.ingest_retry import BACKFILL_ATTEMPTS_MAX, ingest_with_retry
 
 CDR_DELAY_SECONDS = 15
 """A call that ended less than this ago may have a CDR that is not written yet; the next run fetches it."""
@@ -148,21 +145,15 @@ class CdrBackfill:
 
     async def _ingest(self, bodies: Sequence[bytes]) -> list[Verdict]:
         """Ingest bodies in batches; retry while the ledger cannot be written. Raises `Unavailable`."""
+
+        def ingest(body: bytes) -> Awaitable[Verdict]:
+            return self._ingestor.ingest(self._sender, body, BACKFILL)
+
         verdicts: list[Verdict] = []
         for start in range(0, len(bodies), INGEST_BATCH_SIZE):
-            verdicts += await self._ingest_batch(bodies[start : start + INGEST_BATCH_SIZE])
+            batch = bodies[start : start + INGEST_BATCH_SIZE]
+            verdicts += await ingest_with_retry(ingest, batch, attempts_max=BACKFILL_ATTEMPTS_MAX)
         return verdicts
-
-    async def _ingest_batch(self, bodies: Sequence[bytes]) -> list[Verdict]:
-        for _unused in range(INGEST_ATTEMPTS_MAX):
-            verdicts = list(
-                await asyncio.gather(*(self._ingestor.ingest(self._sender, body, BACKFILL) for body in bodies))
-            )
-            if not any(verdict in RETRYABLE_VERDICTS for verdict in verdicts):
-                return verdicts
-            # Stored bodies are duplicates the next time: the count is too low, never too high.
-            await asyncio.sleep(INGEST_RETRY_SECONDS)
-        raise Unavailable(_("cannot write to the ledger"), hint=_("the back-fill resumes when the ledger is writable"))
 
 
 def _parse(dialect: Dialect, body: bytes) -> Sequence[CallDetails]:

@@ -6,7 +6,7 @@ is held until it can be, and nothing more is read meanwhile.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn, Protocol
 
@@ -18,6 +18,8 @@ from onhook.lib.messages import _
 from onhook.pbx.client import PushChannel, TokenStep
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.receiver.verdict import Verdict
+from onhook.sync.ingest_retry import ingest_with_retry
 from onhook.sync.pbx_session import PbxSession
 
 WEBSOCKET = "websocket"
@@ -38,9 +40,6 @@ TAKE_OVER_SECONDS_MAX = 30.0
 
 HALTED_RETRY_SECONDS = 60.0
 """Interval of the checks of the settings when only an operator can help. Costs no request."""
-
-INGEST_RETRY_SECONDS = 0.5
-"""Wait before another attempt to store an event."""
 
 
 class ChannelObserver(Protocol):
@@ -136,9 +135,11 @@ class PushReceiver:
 
     async def ingest(self, event: bytes) -> None:
         """Ingest an event; wait until the ledger can be written."""
-        ingest = self._ingestor.ingest
-        while await ingest(self._sender, event, WEBSOCKET, self._session.host) in _RETRYABLE_VERDICTS:  # noqa: ASYNC110 - no event signals a writable disk
-            await asyncio.sleep(INGEST_RETRY_SECONDS)
+
+        def ingest(body: bytes) -> Awaitable[Verdict]:
+            return self._ingestor.ingest(self._sender, body, WEBSOCKET, self._session.host)
+
+        await ingest_with_retry(ingest, [event])
 
     def new_push(self) -> PushChannel:
         """Return the protocol for one socket."""
@@ -160,9 +161,6 @@ class PushReceiver:
             location=self._session.host,
             hint=_("Onhook reopens it automatically"),
         )
-
-
-_RETRYABLE_VERDICTS = ("unavailable", "too_many")
 
 
 class _PushSocket:
