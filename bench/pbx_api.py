@@ -85,7 +85,7 @@ def _rows(scheme: str, counted: int, delays: list[float], usage: Usage) -> list[
     return [
         Row(f"{what}: delivered", f"{share:.2%}", "", "100 %"),
         Row("their delay", f"p50 {median * 1000:.0f} ms, p99 {late * 1000:.0f} ms", "", "p99 500 ms"),
-        Row("CPU of the exchange for that", f"{usage.cpu_seconds / usage.wall_seconds:.0%} of a core", "", "100 %"),
+        Row("CPU of the PBX API for that", f"{usage.cpu_seconds / usage.wall_seconds:.0%} of a core", "", "100 %"),
         Row(
             "its memory, at most",
             f"{usage.peak_kib / 1024:.0f} MB, {usage.at_rest_kib / 1024:.0f} MB before",
