@@ -27,7 +27,7 @@ async def application() -> AsyncIterator[WebhookReceiver]:
 
 @pytest.fixture
 async def browser(harness: ConsoleHarness) -> AsyncIterator[aiohttp.ClientSession]:
-    """Yield the browser of a signed-in administrator."""
+    """Yield the browser session of an administrator."""
     jar = aiohttp.CookieJar(unsafe=True)
     async with harness.client("", cookie_jar=jar, headers=FORM) as session:
         async with session.post("/sign-in", data={"token": harness.admin_token}) as answer:
@@ -42,7 +42,7 @@ async def _json(client: aiohttp.ClientSession, method: str, path: str, body: Any
 
 
 async def _add_delivery(harness: ConsoleHarness, seq: int, state: Any = "failed") -> int:
-    """Add a delivery in trouble; return its number."""
+    """Add a delivery in this state; return its number."""
     destination = harness.appdb.destinations.get("CRM")
     tried = NewAttempt(
         attempted_at=1_777_000_000_000_000,
@@ -69,7 +69,7 @@ async def _add_delivery(harness: ConsoleHarness, seq: int, state: Any = "failed"
 async def test_destination_is_added_changed_paused_resumed_and_removed(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """Its secret is shown once; pending events are counted."""
+    """The secret is returned once; pending events are counted."""
     await harness.ingest_details([details(), details(call_id="1777287876.9", status="BUSY")])
     added = await _json(client, "POST", PATH, CRM | {"filter": {"status": "busy", "since": "2026-01-01"}}, 201)
     assert len(added["secret"]) == 32
@@ -113,14 +113,14 @@ async def test_destination_without_start_time_has_nothing_pending(
         (CRM | {"colour": "red"}, "colour"),
     ],
 )
-async def test_destination_invalid_one_is_rejected(module_client: aiohttp.ClientSession, body: Any, says: str) -> None:
-    """With a problem document and the reason."""
+async def test_destination_invalid_is_rejected(module_client: aiohttp.ClientSession, body: Any, says: str) -> None:
+    """The problem document has the reason."""
     problem = await _json(module_client, "POST", PATH, body, 400)
     assert says in str(problem)
 
 
-async def test_destination_header_values_are_not_shown(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Only that there are such headers."""
+async def test_destination_header_values_are_hidden(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Only the names of the headers are shown."""
     body = CRM | {"headers": {"Authorization": "Bearer geheim"}}
     answers = [await _json(client, "POST", PATH, body, 201), await _json(client, "GET", PATH)]
     answers.append(await _json(client, "PATCH", f"{PATH}/CRM", {"notifies_of": "calls"}))
@@ -129,10 +129,8 @@ async def test_destination_header_values_are_not_shown(harness: ConsoleHarness, 
     assert harness.appdb.destinations.get("CRM").headers == {"Authorization": "Bearer geheim"}
 
 
-async def test_destination_test_is_sent_and_its_result_returned(
-    client: aiohttp.ClientSession, application: WebhookReceiver
-) -> None:
-    """Signed, and accepted by receivers of the original; a failure is a result too."""
+async def test_destination_test_returns_result(client: aiohttp.ClientSession, application: WebhookReceiver) -> None:
+    """The test is signed and accepted by receivers of the original; a failure is a result too."""
     await _json(client, "POST", PATH, CRM | {"url": application.url}, 201)
     tried = await _json(client, "POST", f"{PATH}/CRM/test")
     assert (tried["accepted"], tried["status"], tried["body"]) == (True, 200, "so it is")
@@ -142,7 +140,7 @@ async def test_destination_test_is_sent_and_its_result_returned(
     assert (await _json(client, "POST", f"{PATH}/CRM/test"))["accepted"] is False
 
 
-async def test_replay_needs_a_start_time(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_replay_needs_start_time(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The response has the number of records."""
     await harness.ingest_details([details(), details(call_id="1777287876.9", status="BUSY")])
     await _json(client, "POST", PATH, CRM, 201)
@@ -152,8 +150,8 @@ async def test_replay_needs_a_start_time(harness: ConsoleHarness, client: aiohtt
     assert (await _json(client, "GET", f"{PATH}/CRM"))["replays"] == 1
 
 
-async def test_signing_secrets_are_shown_once(client: aiohttp.ClientSession) -> None:
-    """Old and new are used together."""
+async def test_signing_secrets_are_returned_once(client: aiohttp.ClientSession) -> None:
+    """Old and new secrets are used together."""
     await _json(client, "POST", PATH, CRM, 201)
     added = await _json(client, "POST", f"{PATH}/CRM/secrets", {"label": "new"}, 201)
     listed = (await _json(client, "GET", f"{PATH}/CRM/secrets"))["data"]
@@ -166,7 +164,7 @@ async def test_signing_secrets_are_shown_once(client: aiohttp.ClientSession) -> 
 async def test_deliveries_are_listed_retried_and_discarded(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """By state, with their attempts."""
+    """Deliveries are listed by state, with their attempts."""
     await _json(client, "POST", PATH, CRM, 201)
     failed, retrying = await _add_delivery(harness, 1), await _add_delivery(harness, 2, "retrying")
     path = "/api/v1/deliveries"
@@ -180,8 +178,7 @@ async def test_deliveries_are_listed_retried_and_discarded(
     assert await _json(client, "POST", f"{PATH}/CRM/retry") == {"notifications": 1}
 
 
-async def test_metrics_have_each_destination(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Pending, failed, delivered, and attempts."""
+async def test_metrics_have_series_of_each_destination(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     await _json(client, "POST", PATH, CRM, 201)
     await _add_delivery(harness, 1)
     async with client.get("/metrics") as answer:
@@ -196,8 +193,8 @@ async def test_metrics_have_each_destination(harness: ConsoleHarness, client: ai
         assert line in text
 
 
-async def test_destination_reader_cannot_change_it(harness: ConsoleHarness) -> None:
-    """Every user may see destinations; only an administrator changes them."""
+async def test_destination_reader_cannot_change(harness: ConsoleHarness) -> None:
+    """Every user can read destinations; only an administrator can change them."""
     reader = harness.appdb.add_token("wallboard", "reader", now_us=1)
     async with harness.client(reader) as client:
         await _json(client, "GET", PATH)
@@ -207,7 +204,7 @@ async def test_destination_reader_cannot_change_it(harness: ConsoleHarness) -> N
 async def test_destination_pages_add_test_pause_replay_retry_and_remove(
     harness: ConsoleHarness, browser: aiohttp.ClientSession, application: WebhookReceiver
 ) -> None:
-    """Hostile texts stay texts. The form proposes the defaults of the API."""
+    """Names and bodies are escaped. The form proposes the defaults of the API."""
     async with browser.get("/destinations") as answer:
         assert "<option selected>p-2026</option>" in await answer.text()
     form = {"name": "CRM <b>", "url": application.url, "allow_private": "true", "status": "busy"}
@@ -235,7 +232,7 @@ async def test_destination_pages_add_test_pause_replay_retry_and_remove(
 
 
 async def test_destination_issue_is_on_every_page(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
-    """With what to do on the page Issues; without issues there is nothing; no page shows a key of a URL."""
+    """The page Issues says what to do. No page shows a key that is part of a URL."""
     spec = DestinationSpec(url="https://crm.example.com/?key=hush")
     harness.appdb.destinations.add("CRM", spec, None, after=0, now_us=1)
     for is_well in (True, False):
@@ -249,10 +246,10 @@ async def test_destination_issue_is_on_every_page(harness: ConsoleHarness, brows
         assert "<code>onhook destination retry CRM</code>" in await answer.text()
 
 
-async def test_delivered_deliveries_are_cut_with_a_link_to_all(
+async def test_delivered_deliveries_are_cut_with_link_to_all(
     harness: ConsoleHarness, browser: aiohttp.ClientSession
 ) -> None:
-    """The newest first."""
+    """The newest ones are shown."""
     harness.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com/"), None, after=0, now_us=1)
     numbers = [await _add_delivery(harness, seq, "delivered") for seq in range(1, DELIVERED_SHOWN_MAX + 3)]
     for path, expected_numbers in (
@@ -267,7 +264,7 @@ async def test_delivered_deliveries_are_cut_with_a_link_to_all(
         assert ("show_all=true" in page) is (path == "/destinations/1")
 
 
-async def test_destination_form_keeps_its_values_after_an_error(
+async def test_destination_form_keeps_values_after_error(
     harness: ConsoleHarness, browser: aiohttp.ClientSession
 ) -> None:
     async with browser.post("/destinations", data={"name": "CRM", "url": "ftp://crm.example.com/"}) as answer:

@@ -38,7 +38,7 @@ HOSTILE = (
 
 
 class Visit:
-    """A browser window that is signed in, and the errors in it."""
+    """A signed-in browser window, and the errors in it."""
 
     def __init__(self, page: Page, harness: ConsoleHarness) -> None:
         self.page = page
@@ -54,7 +54,7 @@ class Visit:
 
 @asynccontextmanager
 async def open_visit(harness: ConsoleHarness, chromium: str, **context: object) -> AsyncIterator[Visit]:
-    """Yield a browser that signed in by the link; at the end there must be no error and no request to other hosts."""
+    """Yield a browser that signed in by the link; afterwards check for errors and for requests to other hosts."""
     OUTPUT.mkdir(exist_ok=True)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
@@ -73,7 +73,7 @@ def some_calls() -> list[datetime]:
 
 
 async def test_calls_page_new_call_appears_without_reload(harness: ConsoleHarness, chromium_path: str) -> None:
-    """Its totals are updated, and the token is not in the URL."""
+    """The totals are updated, and the token is not in the URL."""
     moment = some_calls()[0]
     async with open_visit(harness, chromium_path) as visit:
         page = visit.page
@@ -93,8 +93,8 @@ async def test_calls_page_new_call_appears_without_reload(harness: ConsoleHarnes
         assert await page.evaluate("window.wasHere")
 
 
-async def test_calls_page_keyboard_reaches_the_first_call(harness: ConsoleHarness, chromium_path: str) -> None:
-    """By Tab and Enter; the focus survives a call that arrives."""
+async def test_calls_page_keyboard_opens_first_call(harness: ConsoleHarness, chromium_path: str) -> None:
+    """Tab and Enter are enough; the focus stays when a call arrives."""
     moments = some_calls()
     await harness.ingest_details([details(moment) for moment in moments[1:]])
     async with open_visit(harness, chromium_path) as visit:
@@ -113,7 +113,7 @@ async def test_calls_page_keyboard_reaches_the_first_call(harness: ConsoleHarnes
 
 
 async def test_call_page_shows_chart_fields_and_event(harness: ConsoleHarness, chromium_path: str) -> None:
-    """A bar per leg, every field under its own name, and the event."""
+    """There is a bar per leg, every field under its own name, and the event."""
     moment = some_calls()[0]
     call_id = f"{int(moment.timestamp())}.77"
     parties = (IVR, QUEUE, BOB)
@@ -131,7 +131,6 @@ async def test_call_page_shows_chart_fields_and_event(harness: ConsoleHarness, c
 
 
 async def test_pages_hostile_names_are_escaped(harness: ConsoleHarness, chromium_path: str) -> None:
-    """In every field."""
     texts = [name for name in DETAIL_FIELDS if name not in {*NUMBER_FIELDS, "call_id", "time_start"}]
     moments = some_calls()
     await harness.ingest_details(
@@ -197,7 +196,7 @@ async def test_pages_hostile_names_are_escaped(harness: ConsoleHarness, chromium
 async def test_pages_fit_the_window(
     harness: ConsoleHarness, chromium_path: str, name: str, context: dict[str, object]
 ) -> None:
-    """With long names too; a screenshot of each is kept."""
+    """Long names fit too; a screenshot of each page is saved."""
     moments = some_calls()
     await harness.ingest_details([details(moment, call_from=f"{HOSTILE[-1]}<{10**19}>") for moment in moments])
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
@@ -212,8 +211,8 @@ async def test_pages_fit_the_window(
             assert width <= 0, (what, width)
 
 
-async def test_pages_on_a_small_screen_show_the_called_number(harness: ConsoleHarness, chromium_path: str) -> None:
-    """At 390 px the name or number of a queue or an IVR, and the reason of a rejected request."""
+async def test_pages_on_small_screen_show_the_called_number(harness: ConsoleHarness, chromium_path: str) -> None:
+    """At 390 px the name or number of a queue or IVR is readable, and the reason of a rejected request."""
     await harness.ingest_details([details(some_calls()[n], call_to=party) for n, party in enumerate((QUEUE, IVR, BOB))])
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
     async with open_visit(harness, chromium_path, viewport={"width": 390, "height": 844}) as visit:
@@ -240,8 +239,8 @@ async def test_pages_on_a_small_screen_show_the_called_number(harness: ConsoleHa
         assert row["height"] < 200
 
 
-async def test_calls_page_mark_of_an_assumed_zone_is_readable(harness: ConsoleHarness, chromium_path: str) -> None:
-    """`UTC?` in the column of times at 1280 px."""
+async def test_calls_page_mark_of_assumed_zone_is_readable(harness: ConsoleHarness, chromium_path: str) -> None:
+    """`UTC?` fits into the column of times at 1280 px."""
     await harness.ingest_details([details(some_calls()[0], call_id="a.b", uid="")])
     async with open_visit(harness, chromium_path, viewport={"width": 1280, "height": 900}) as visit:
         await visit.page.screenshot(path=OUTPUT / "assumed.png")
@@ -253,7 +252,7 @@ async def test_calls_page_mark_of_an_assumed_zone_is_readable(harness: ConsoleHa
 
 
 async def test_pages_work_without_scripts(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """With the calls, the totals, the filters, and the link to the next page."""
+    """Calls, totals, filters and the link to the next page are in the HTML."""
     await harness.ingest_details([details(moment) for moment in some_calls()])
     text = await (await client.get("/calls?number=1001&limit=5&since=7d&zone=Asia/Kathmandu")).text()
     assert text.count('class="call"') == 5
@@ -277,7 +276,7 @@ async def test_calls_page_assumed_zone_is_marked(harness: ConsoleHarness, client
 async def test_quarantine_page_shows_the_newest_events(
     harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The latest first; a list that is cut says so."""
+    """A list that is cut says so."""
     monkeypatch.setattr(issues, "QUARANTINE_SHOWN_MAX", 2)
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(7)])
     text = await (await client.get("/issues")).text()
@@ -287,10 +286,8 @@ async def test_quarantine_page_shows_the_newest_events(
     assert "7 events could not be parsed" in await (await client.get("/")).text()
 
 
-async def test_dashboard_missed_calls_link_to_their_list(
-    harness: ConsoleHarness, client: aiohttp.ClientSession
-) -> None:
-    """Also those missed for another reason."""
+async def test_dashboard_missed_calls_link_to_list(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """This includes calls missed for another reason."""
     moments = some_calls()
     statuses = ("ANSWERED", "BUSY", "NO ANSWER", "TELEPORTED")
     for moment, status in zip(moments, statuses, strict=False):
@@ -305,7 +302,7 @@ async def test_dashboard_missed_calls_link_to_their_list(
 async def test_dashboard_many_readers_share_one_query(
     harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And nothing is counted that is not shown."""
+    """Nothing is counted that is not shown."""
     await harness.ingest_details([details(some_calls()[0])])
     queries = []
 
@@ -326,7 +323,7 @@ async def test_dashboard_many_readers_share_one_query(
 
 
 async def test_pbx_page_shows_the_port_of_the_receiver(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The actual one where 0 was configured, or none; never port 0."""
+    """The page shows the actual port where 0 is configured, or none; never port 0."""
     config = msgspec.structs.replace(harness.config, intake=Address("127.0.0.1", 0))
     assert intake_port(harness.config) == 30012
     assert intake_port(config) == 0
@@ -348,14 +345,14 @@ async def test_pbx_page_shows_the_port_of_the_receiver(harness: ConsoleHarness, 
 def test_pbx_page_shows_the_host_of_the_receiver(
     harness: ConsoleHarness, intake: str, request_host: str, expected_host: tuple[str, bool]
 ) -> None:
-    """The configured one, else the host of the request; on the loopback it is marked as a guess."""
+    """The host is the configured one, else that of the request; on the loopback it is marked as a guess."""
     config = msgspec.structs.replace(harness.config, intake=Address(intake, 30012))
     assert intake_host(config, request_host) == expected_host
     assert intake_host(harness.config, "127.0.0.1")[1]
 
 
 async def test_api_page_is_readable(client: aiohttp.ClientSession) -> None:
-    """Names are code, and each export has its description."""
+    """Names are formatted as code, and each export has its own description."""
     text = await (await client.get("/schema")).text()
     assert "`" not in text
     jsonl = text[text.index("export.jsonl") : text.index("export.parquet")]
@@ -363,14 +360,14 @@ async def test_api_page_is_readable(client: aiohttp.ClientSession) -> None:
     assert "UTC" in jsonl
 
 
-def test_test_calls_are_consistent() -> None:
+def test_factories_make_consistent_calls() -> None:
     """The factories make what the rules would make: Alice talks to Bob."""
     made = call(record(call_from=ALICE))
     assert (made.status, made.answered_by, made.talk_duration) == ("ANSWERED", "1002", 14)
 
 
-async def test_report_chart_and_table_lead_to_the_calls(harness: ConsoleHarness, chromium_path: str) -> None:
-    """By keyboard from the menu to a report and by its table to the calls; a bar of the chart is a link."""
+async def test_report_chart_and_table_link_to_calls(harness: ConsoleHarness, chromium_path: str) -> None:
+    """The keyboard leads from the menu to a report and by its table to the calls; a bar of the chart is a link."""
     await harness.ingest_details([details(moment) for moment in some_calls()])
     async with open_visit(harness, chromium_path) as visit:
         page = visit.page
@@ -383,7 +380,7 @@ async def test_report_chart_and_table_lead_to_the_calls(harness: ConsoleHarness,
         await page.keyboard.press("Enter")
         await expect(page).to_have_url(re.compile("/calls\\?.*caller=1001"))
         await expect(page.locator("tr.call")).to_have_count(12)
-        # Nothing covers the form: a row is one link, and that link ends with its row.
+        # Nothing covers the form: each row is one link, and the link ends with its row.
         await page.get_by_role("button", name="Search").click(trial=True)
         await page.go_back()
         box = await page.locator("figure[data-rendered] canvas").bounding_box()
@@ -394,7 +391,7 @@ async def test_report_chart_and_table_lead_to_the_calls(harness: ConsoleHarness,
 
 @pytest.mark.slow
 async def test_export_shows_its_progress(harness: ConsoleHarness, chromium_path: str) -> None:
-    """Each format is downloaded completely, and the page says so."""
+    """Each format is downloaded completely, and the page shows the progress."""
     await harness.ingest_details([details(moment) for moment in some_calls()])
     async with open_visit(harness, chromium_path) as visit:
         page = visit.page

@@ -1,4 +1,4 @@
-"""Pages of PBXs: adding one up to the first call, secrets, and the state."""
+"""Pages of PBXs: adding a PBX up to its first call, secrets, and the state."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -19,10 +19,8 @@ async def read_page(client: aiohttp.ClientSession, path: str) -> str:
     return await answer.text()
 
 
-async def test_pbx_page_new_pbx_is_guided_to_its_first_call(
-    harness: ConsoleHarness, client: aiohttp.ClientSession
-) -> None:
-    """Name it, copy the settings with the secret, wait for the test; the secret is never shown again."""
+async def test_pbx_page_guides_new_pbx_to_first_call(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Add it, copy the settings with the secret, wait for the test event; the secret is never shown again."""
     text = await (await client.post("/pbxs", data={"name": "branch", "sn": NEW_SN})).text()
     secret = re.search(r'class="secret" data-copy>(\w{32})<', text)
     assert secret
@@ -38,7 +36,7 @@ async def test_pbx_page_new_pbx_is_guided_to_its_first_call(
 
 
 async def test_pbx_page_secrets_are_added_and_removed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The last one cannot be removed; no text of a secret is on the page."""
+    """The last secret cannot be removed; no text of a secret is on the page."""
     answer = await client.post(f"/pbxs/{SN}/secrets/1/remove")
     assert "no other secret" in await answer.text()
     text = await (await client.post(f"/pbxs/{SN}/secrets", data={"label": "new", "secret": "another secret"})).text()
@@ -66,8 +64,8 @@ async def test_pbx_page_changes_name_zone_and_number_plan(
     assert harness.appdb.pbxs() == []
 
 
-async def test_pbx_page_state_shows_what_happened(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """Waiting, receiving, rejected; a wrong clock is marked; an unknown PBX can be added."""
+async def test_pbx_page_state_follows_events(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The states are waiting, receiving and rejected; a wrong clock is marked; an unknown PBX can be added."""
     assert ">waiting<" in await read_page(client, "/pbxs")
     await harness.ingest_details([details(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1))])
     text = await read_page(client, f"/pbxs/{SN}")
@@ -83,19 +81,15 @@ async def test_pbx_page_state_shows_what_happened(harness: ConsoleHarness, clien
     assert f'value="{NEW_SN}"' in text
 
 
-async def test_pbx_page_registered_pbx_is_no_longer_unknown(
-    harness: ConsoleHarness, client: aiohttp.ClientSession
-) -> None:
-    """A PBX may be set up before it is added."""
+async def test_pbx_page_registered_pbx_is_not_unknown(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """A PBX may be configured before it is registered."""
     await harness.ledger.add_counts({CounterKey("unknown_pbx", SN, ""): 6}, harness.clock.microseconds())
     assert "Unknown PBXs trying to connect" not in await read_page(client, "/pbxs")
     assert "Requests from an unknown PBX" not in await read_page(client, "/")
 
 
-async def test_pbx_page_actions_that_are_impossible_are_explained(
-    harness: ConsoleHarness, client: aiohttp.ClientSession
-) -> None:
-    """A receiver that does not answer; simulated calls beside real ones; a reader."""
+async def test_pbx_page_impossible_action_is_explained(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Examples are a receiver that does not respond, simulated calls beside real ones, and a reader."""
     text = await (await client.post(f"/pbxs/{SN}/test")).text()
     assert "does not answer" in text
     await harness.ingest_details([details()])
@@ -107,8 +101,8 @@ async def test_pbx_page_actions_that_are_impossible_are_explained(
             assert (await other.post(path, data={"name": "x", "sn": "y"}, headers=OURS)).status == 403
 
 
-async def test_pbx_page_runs_the_checks(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """With what to do, on the page and in the API; not for a reader."""
+async def test_pbx_page_runs_checks(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The page and the API say what to do; a reader is rejected."""
     text = await (await client.post(f"/pbxs/{SN}/checks")).text()
     assert "Results" in text
     assert "is not set: no further checks" in text

@@ -1,4 +1,4 @@
-"""All pages in a browser: without scripts, by keyboard, on paper. Slow; the short walk is in test_pages.py."""
+"""All pages in a browser: without scripts, by keyboard, on paper. Slow; the short test is in test_pages.py."""
 
 import re
 import wave
@@ -13,21 +13,21 @@ from tests.console.test_pages import OUTPUT, open_visit
 from tests.factories import SN, details
 
 A4 = {"width": 794, "height": 1123}
-"""In the pixels of CSS, 96 to an inch."""
+"""In CSS pixels, 96 per inch."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 async def press(page: Page, role: str, name: str) -> None:
-    """Focus a control as the keyboard does, and press it."""
+    """Focus a control and press Enter."""
     control = page.get_by_role(role, name=name, exact=True).first  # type: ignore[arg-type] # a text that is a role
     await control.focus()
     assert await page.evaluate("document.activeElement !== document.body"), name
     await page.keyboard.press("Enter")
 
 
-async def test_walk_everything_works_without_scripts(harness: ConsoleHarness, chromium_path: str) -> None:
-    """Search, choose columns, reports, notes, adding a PBX."""
+async def test_walk_all_tasks_work_without_scripts(harness: ConsoleHarness, chromium_path: str) -> None:
+    """Search, choose columns, read reports, write notes, add a PBX."""
     await add_sample_data(harness)
     async with open_visit(harness, chromium_path, java_script_enabled=False) as visit:
         page = visit.page
@@ -61,7 +61,7 @@ async def test_walk_everything_works_without_scripts(harness: ConsoleHarness, ch
         await expect(page.get_by_text("Nothing received yet")).to_be_visible()
 
 
-async def test_walk_every_task_works_by_keyboard(harness: ConsoleHarness, chromium_path: str) -> None:
+async def test_walk_all_tasks_work_by_keyboard(harness: ConsoleHarness, chromium_path: str) -> None:
     """Each control can be focused and pressed."""
     await add_sample_data(harness)
     async with open_visit(harness, chromium_path) as visit:
@@ -100,7 +100,7 @@ async def test_walk_every_task_works_by_keyboard(harness: ConsoleHarness, chromi
 
 
 async def test_walk_recording_plays(harness: ConsoleHarness, chromium_path: str, tmp_path: Path) -> None:
-    """In the player of the call's page, by range requests, with nothing blocked by the page's policy."""
+    """The player of the page uses range requests; the policy of the page blocks nothing."""
     with wave.open(str(tmp_path / "call.wav"), "wb") as written:
         written.setparams((1, 2, 8_000, 0, "NONE", ""))
         written.writeframes(bytes(2 * 8_000 * 60))
@@ -110,7 +110,7 @@ async def test_walk_recording_plays(harness: ConsoleHarness, chromium_path: str,
         page = visit.page
         await page.goto(f"{harness.url}/calls/{SN}/{CALL_ID}")
         player = page.locator("audio")
-        # A jump to a part that is not loaded yet: the browser requests that range.
+        # Seek to a part that is not loaded yet: the browser requests that range.
         await player.evaluate("player => { player.muted = true; player.currentTime = 50; return player.play(); }")
         await player.evaluate("player => new Promise(played => player.addEventListener('timeupdate', played))")
         assert await player.evaluate("player => player.currentTime") >= 50
@@ -118,8 +118,8 @@ async def test_walk_recording_plays(harness: ConsoleHarness, chromium_path: str,
 
 
 @pytest.mark.parametrize("of", ["volume", "week", "extensions", "outcomes"])
-async def test_walk_report_prints_well(harness: ConsoleHarness, chromium_path: str, of: str) -> None:
-    """On paper there is the report alone, as wide as the page; the file is kept."""
+async def test_walk_report_prints_on_paper(harness: ConsoleHarness, chromium_path: str, of: str) -> None:
+    """Only the report is printed, as wide as the page; the file is saved."""
     await add_sample_data(harness)
     async with open_visit(harness, chromium_path, color_scheme="dark", viewport=A4) as visit:
         page = visit.page
