@@ -262,8 +262,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--data", type=Path, help="directory in which the store is kept for the next run")
-    given = parser.parse_args()
-    print(table(run(given.records, given.data)))
+    options = parser.parse_args()
+    print(table(run(options.records, options.data)))
 
 
 if __name__ == "__main__":

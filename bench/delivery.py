@@ -61,12 +61,12 @@ def run(records: int = RECORDS, pending: int = PENDING_FOR_DEAD) -> list[Row]:
     """Send so many records, then have a million pending for an unreachable application."""
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory, run_accepting_server() as url:
         for name, count in (("some.duckdb", records), ("many.duckdb", pending)):
-            asyncio.run(_made(Path(directory) / name))
+            asyncio.run(_create_calls(Path(directory) / name))
             fill(Path(directory) / name, count)
         return uvloop.run(_all(Path(directory), url))
 
 
-async def _made(path: Path) -> None:
+async def _create_calls(path: Path) -> None:
     """Create an empty store."""
     await (await open_store(path)).close()
 
@@ -241,8 +241,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=RECORDS)
     parser.add_argument("--pending", type=int, default=PENDING_FOR_DEAD)
-    given = parser.parse_args()
-    print(table(run(given.records, given.pending)))
+    options = parser.parse_args()
+    print(table(run(options.records, options.pending)))
 
 
 if __name__ == "__main__":

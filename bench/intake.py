@@ -64,12 +64,12 @@ def run(*, big: bool = False) -> list[Row]:
 def _beside_nginx(directory: Path, bodies: Path, yardstick: int, *, is_kept: bool) -> Row:
     ratios, rates = [], []
     for _ in range(ROUNDS):
-        there = wrk(yardstick, bodies, is_kept=is_kept, seconds=LOAD_SECONDS)
+        yardstick_result = wrk(yardstick, bodies, is_kept=is_kept, seconds=LOAD_SECONDS)
         with intake(directory / "load") as ours:
-            here = wrk(ours.port, bodies, is_kept=is_kept, seconds=LOAD_SECONDS)
+            own_result = wrk(ours.port, bodies, is_kept=is_kept, seconds=LOAD_SECONDS)
         shutil.rmtree(directory / "load")
-        rates.append(here)
-        ratios.append(here / there)
+        rates.append(own_result)
+        ratios.append(own_result / yardstick_result)
     return Row(
         f"intake, durable, {'kept connections' if is_kept else 'a connection per event'}, {CONNECTIONS} at once",
         f"{statistics.median(rates):,.0f} events/s",

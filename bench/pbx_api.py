@@ -81,9 +81,9 @@ def _measured(directory: Path, *, is_plain: bool) -> list[Row]:
 def _rows(scheme: str, counted: int, delays: list[float], usage: Usage) -> list[Row]:
     share = counted / (READERS * EVENTS_PER_SECOND * SECONDS)
     median, late = statistics.median(delays), statistics.quantiles(delays, n=100)[98]
-    what = f"{READERS:,} sockets ({scheme}) at {EVENTS_PER_SECOND} events/s"
+    subject = f"{READERS:,} sockets ({scheme}) at {EVENTS_PER_SECOND} events/s"
     return [
-        Row(f"{what}: delivered", f"{share:.2%}", "", "100 %"),
+        Row(f"{subject}: delivered", f"{share:.2%}", "", "100 %"),
         Row("their delay", f"p50 {median * 1000:.0f} ms, p99 {late * 1000:.0f} ms", "", "p99 500 ms"),
         Row("CPU of the PBX API for that", f"{usage.cpu_seconds / usage.wall_seconds:.0%} of a core", "", "100 %"),
         Row(

@@ -46,8 +46,8 @@ def run(records: int) -> list[Row]:
     """Fill a store with about so many records, measure, and remove it."""
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as directory:
         small, large = Path(directory) / "small.duckdb", Path(directory) / "large.duckdb"
-        asyncio.run(_made(small, SMALL_RECORDS))
-        filled = asyncio.run(_made(large, records))
+        asyncio.run(_measure(small, SMALL_RECORDS))
+        filled = asyncio.run(_measure(large, records))
         size = large.stat().st_size / filled
         return [
             Row("records in the store", f"{filled:,}"),
@@ -59,7 +59,7 @@ def run(records: int) -> list[Row]:
         ]
 
 
-async def _made(path: Path, records: int) -> int:
+async def _measure(path: Path, records: int) -> int:
     await (await open_store(path)).close()
     return fill(path, records)
 
@@ -75,12 +75,12 @@ def _reading(path: Path) -> list[Row]:
     everything = _bare(path, "day", "pbx = pbx", "")
     lists = [
         Row(
-            f"first page of {what}",
+            f"first page of {subject}",
             f"{took * 1000:.0f} ms",
             "",
-            "250 ms" if "rare" in what or "id" in what else "50 ms",
+            "250 ms" if "rare" in subject or "id" in subject else "50 ms",
         )
-        for what, took in filters.items()
+        for subject, took in filters.items()
     ]
     return [*lists, _beside("a month by hour and status", by_hour, month), _beside("all by day", by_day, everything)]
 
@@ -104,9 +104,9 @@ async def _filters(path: Path) -> dict[str, float]:
     }
     try:
         took: dict[str, float] = {}
-        for what, where in filters.items():
-            took[f"records {what}"] = await _median(lambda where=where: store.records(where, PAGE_ROWS))  # type: ignore[misc]
-            took[f"calls {what}"] = await _median(lambda where=where: store.calls(where, PAGE_ROWS))  # type: ignore[misc]
+        for subject, record_filter in filters.items():
+            took[f"records {subject}"] = await _median(partial(store.records, record_filter, PAGE_ROWS))
+            took[f"calls {subject}"] = await _median(partial(store.calls, record_filter, PAGE_ROWS))
         since, until = _MONTH
         took["month"] = await _median(
             lambda: store.summary(RecordFilter(since=since, until=until), "hour,status", ZONE)
@@ -131,20 +131,20 @@ async def _listed(path: Path, records: int) -> list[Row]:
     try:
         return [
             Row(
-                f"page of records by number: {what}",
+                f"page of records by number: {subject}",
                 f"{await _median(partial(store.list_records, item)) * 1000:.0f} ms",
             )
-            for what, item in listings.items()
+            for subject, item in listings.items()
         ]
     finally:
         await store.close()
 
 
-def _bare(path: Path, by: str, also: str, where: str) -> float:
+def _bare(path: Path, by: str, also: str, condition: str) -> float:
     """Return the time of the same measures in bare SQL, in UTC."""
     measures = ", ".join(MEASURES.values())
     question = (
-        f"SELECT date_trunc('{by}', make_timestamp(started_at * 1000000)), {also}, {measures} FROM calls {where}"
+        f"SELECT date_trunc('{by}', make_timestamp(started_at * 1000000)), {also}, {measures} FROM calls {condition}"
         " GROUP BY 1, 2 ORDER BY 1, 2"
     )
     with duckdb.connect(str(path), read_only=True) as connection:
@@ -156,9 +156,9 @@ def _bare(path: Path, by: str, also: str, where: str) -> float:
     return statistics.median(took)
 
 
-def _beside(what: str, ours: float, bare: float) -> Row:
+def _beside(subject: str, ours: float, bare: float) -> Row:
     figure = f"{ours * 1000:.0f} ms, bare {bare * 1000:.0f} ms"
-    return Row(what, figure, f"{ours / bare:.2f}", "1.5 x bare DuckDB")
+    return Row(subject, figure, f"{ours / bare:.2f}", "1.5 x bare DuckDB")
 
 
 async def _median(ask: Callable[[], Awaitable[object]]) -> float:

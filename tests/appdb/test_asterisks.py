@@ -43,7 +43,7 @@ def test_asterisk_empty_trunk_list_differs_from_detected_trunks(appdb: AppDb) ->
 
 
 @pytest.mark.parametrize(
-    ("reached", "secret", "says"),
+    ("reached", "secret", "expected_text"),
     [
         (AsteriskPbx(sn=SN, host="", port=5038, user="u"), "s", "the host"),
         (AsteriskPbx(sn=SN, host="a", port=0, user="u"), "s", "port 0"),
@@ -53,9 +53,11 @@ def test_asterisk_empty_trunk_list_differs_from_detected_trunks(appdb: AppDb) ->
         (AsteriskPbx(sn=SN, host="a", port=5038, user="u", trunks=("t",) * 201), "s", "more than 200"),
     ],
 )
-def test_asterisk_invalid_settings_are_rejected(appdb: AppDb, reached: AsteriskPbx, secret: str, says: str) -> None:
+def test_asterisk_invalid_settings_are_rejected(
+    appdb: AppDb, reached: AsteriskPbx, secret: str, expected_text: str
+) -> None:
     """With one sentence; nothing is stored."""
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=expected_text):
         appdb.asterisks.add(reached, secret)
     assert appdb.asterisks.all() == []
 

@@ -42,7 +42,7 @@ def test_cdr_source_path_becomes_absolute() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected_text"),
     [
         ("", "not a CDR source"),
         ("oracle://u:correct@host/db", "unknown kind"),
@@ -52,9 +52,9 @@ def test_cdr_source_path_becomes_absolute() -> None:
         ("mysql://u:correct@host/db?charset=latin1", "an unknown option"),
     ],
 )
-def test_cdr_source_invalid_is_rejected(text: str, says: str) -> None:
+def test_cdr_source_invalid_is_rejected(text: str, expected_text: str) -> None:
     """With a sentence that shows no password."""
-    with pytest.raises(UsageError, match=says) as error_info:
+    with pytest.raises(UsageError, match=expected_text) as error_info:
         parse_cdr_source(text)
     assert "correct" not in str(error_info.value)
 

@@ -200,8 +200,8 @@ def test_delivered_event_can_be_pending_again(appdb: AppDb) -> None:
 def test_discard_makes_the_next_event_of_the_call_due(appdb: AppDb) -> None:
     """So does a retry ahead of another event of the call."""
     deliveries = appdb.deliveries
-    held = [_trouble(n, ALICE_CALL, DUE_AFTER_PREDECESSOR) for n in (2, 3)]
-    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try()), *held])
+    held_deliveries = [_trouble(n, ALICE_CALL, DUE_AFTER_PREDECESSOR) for n in (2, 3)]
+    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try()), *held_deliveries])
     deliveries.discard(1, now_us=NOW)
     assert [delivery.seq for delivery in deliveries.list_due(1, NOW, 9)] == [2]
     _settle(deliveries, updates=[_retried(2, "failed", attempts_before=0)])

@@ -33,9 +33,9 @@ def _add(destinations: Destinations, name: str = "crm", **spec: Any) -> str:
 
 def test_destination_settings_are_stored(destinations: Destinations) -> None:
     """Without the secret; it begins after the given ledger number."""
-    where = RecordFilter(status="!ANSWERED", number="1001")
+    record_filter = RecordFilter(status="!ANSWERED", number="1001")
     changes: dict[str, Any] = {
-        "filter": where,
+        "filter": record_filter,
         "headers": {"X-Key": "k"},
         "retry_policy": "original",
         "max_attempts": 2,
@@ -49,7 +49,7 @@ def test_destination_settings_are_stored(destinations: Destinations) -> None:
         destination.headers,
         destination.max_attempts,
     ) == (
-        where,
+        record_filter,
         "doc",
         "calls",
         {"X-Key": "k"},
@@ -67,7 +67,7 @@ def test_destination_settings_are_stored(destinations: Destinations) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "says"),
+    ("spec", "expected_text"),
     [
         ({"url": "ftp://crm.example.com/"}, "not the URL of a webhook"),
         ({"url": "https://crm.example.com/ calls"}, "not the URL of a webhook"),
@@ -85,9 +85,9 @@ def test_destination_settings_are_stored(destinations: Destinations) -> None:
         ({"headers": {f"X-{n}": "a" for n in range(21)}}, "there are 21 headers"),
     ],
 )
-def test_destination_invalid_settings_are_rejected(destinations: Destinations, spec: Any, says: str) -> None:
+def test_destination_invalid_settings_are_rejected(destinations: Destinations, spec: Any, expected_text: str) -> None:
     """With one sentence, which never shows a password; nothing is stored."""
-    with pytest.raises(UsageError, match=says) as refused:
+    with pytest.raises(UsageError, match=expected_text) as refused:
         _add(destinations, **spec)
     assert "geheim" not in str(refused.value)
     assert destinations.all() == []
@@ -114,7 +114,7 @@ def test_destination_every_change_increases_the_revision(destinations: Destinati
     """So that the worker loads it again."""
     _add(destinations)
     number = destinations.get("crm").destination_id
-    seen = [destinations.revisions()[number][0]]
+    revisions = [destinations.revisions()[number][0]]
     added, _ = destinations.add_secret("crm", None, now_us=NOW)
     for act in (
         lambda: destinations.change("crm", {"url": URL + "2"}),
@@ -124,8 +124,8 @@ def test_destination_every_change_increases_the_revision(destinations: Destinati
         lambda: destinations.disable(destinations.get("crm"), "gone"),
     ):
         act()
-        seen.append(destinations.revisions()[number][0])
-    assert seen == sorted(set(seen))
+        revisions.append(destinations.revisions()[number][0])
+    assert revisions == sorted(set(revisions))
     assert (destinations.get("crm").state, destinations.get("crm").reason) == ("disabled", "gone")
 
 

@@ -77,9 +77,9 @@ def test_call_filter_unknown_values_match_no_limit() -> None:
 def test_call_filter_number_and_name_must_match_the_same_leg() -> None:
     queue = record(call_to=QUEUE)
     agent = record(call_id=queue.call_id)
-    both = call(queue, agent)
-    assert CallFilter(numbers=("6400",), name="Queue").matches(both)
-    assert not CallFilter(numbers=("1002",), name="Queue").matches(both)
+    two_leg_call = call(queue, agent)
+    assert CallFilter(numbers=("6400",), name="Queue").matches(two_leg_call)
+    assert not CallFilter(numbers=("1002",), name="Queue").matches(two_leg_call)
 
 
 def test_parse_call_filter_reads_texts_numbers_and_a_time() -> None:

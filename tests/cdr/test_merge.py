@@ -46,12 +46,12 @@ def assemble(*reports: ReportedLeg) -> Call:
 
 def test_merge_row_with_same_content_keeps_event() -> None:
     """The row adds names, has other notations and lacks fields; the record stays the event's."""
-    event_only, both = (
+    event_only, event_and_row = (
         assemble(reported(EVENT, 1, "webhook")),
         assemble(reported(EVENT, 1, "webhook"), reported(ROW, 2, "backfill")),
     )
-    assert both == event_only
-    assert (both.legs[0].seq, both.legs[0].via) == (1, "webhook")
+    assert event_and_row == event_only
+    assert (event_and_row.legs[0].seq, event_and_row.legs[0].via) == (1, "webhook")
 
 
 def test_merge_event_after_row_replaces_row() -> None:

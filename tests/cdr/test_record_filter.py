@@ -181,9 +181,9 @@ def test_matches_call_conditions_may_hold_for_different_legs() -> None:
     """But each for one whole leg; a record must match them all."""
     queue = record(call_to=QUEUE, did_number="5550000")
     agent = record(call_id=queue.call_id)
-    both = call(queue, agent)
+    two_leg_call = call(queue, agent)
     record_filter = RecordFilter(call_to="1002", did_number="5550000")
-    assert record_filter.matches_call(both)
+    assert record_filter.matches_call(two_leg_call)
     assert not record_filter.matches(queue)
     assert not record_filter.matches(agent)
 

@@ -75,7 +75,7 @@ def test_pbx_add_asterisk_options_are_stored(onhook: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "expected_text"),
     [
         (("--asterisk", "pbx.example.org", "--secret", SECRET), "no user is given"),
         (("--asterisk", "pbx.example.org", "--user", USER), "no secret is given"),
@@ -84,11 +84,13 @@ def test_pbx_add_asterisk_options_are_stored(onhook: Command) -> None:
         (("--secret", SECRET), "no serial number"),
     ],
 )
-def test_pbx_add_asterisk_invalid_option_is_one_sentence(onhook: Command, words: tuple[str, ...], says: str) -> None:
+def test_pbx_add_asterisk_invalid_option_is_one_sentence(
+    onhook: Command, words: tuple[str, ...], expected_text: str
+) -> None:
     """Without the secret; nothing is added."""
     code, _, error = onhook("pbx", "add", "Office", *words)
     assert code == 2
-    assert says in error
+    assert expected_text in error
     assert SECRET not in error
 
 
@@ -185,7 +187,7 @@ def test_backfill_from_the_cdr_source(onhook: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "expected_text"),
     [
         (("--from", "nowhere.csv"), "no such file"),
         (("--from", "plain.csv"), "newcdrcolumns"),
@@ -194,7 +196,7 @@ def test_backfill_from_the_cdr_source(onhook: Command) -> None:
     ],
 )
 def test_backfill_source_that_cannot_be_read_is_one_sentence(
-    onhook: Command, words: tuple[str, ...], says: str
+    onhook: Command, words: tuple[str, ...], expected_text: str
 ) -> None:
     """Nothing is stored."""
     assert onhook(*ADD)[0] == 0
@@ -203,4 +205,4 @@ def test_backfill_source_that_cannot_be_read_is_one_sentence(
         database.execute("CREATE TABLE cdr (calldate TEXT)")
     code, _, error = onhook("backfill", "Office", "--since", "2020-01-01", *words)
     assert code != 0
-    assert says in error
+    assert expected_text in error

@@ -101,11 +101,11 @@ def test_restore_backup_of_an_older_version_is_upgraded(tmp_path: Path, commit: 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     """Return a data directory with an application database and a ledger of one row."""
-    made = Config(data=tmp_path / "onhook-data")
-    made.data.mkdir()
-    AppDb(made.appdb_file).close()
-    _write(made, "first")
-    return made
+    data_config = Config(data=tmp_path / "onhook-data")
+    data_config.data.mkdir()
+    AppDb(data_config.appdb_file).close()
+    _write(data_config, "first")
+    return data_config
 
 
 def _write(config: Config, text: str) -> None:
@@ -130,9 +130,9 @@ def test_backup_into_the_data_directory_is_rejected(server: Server, tmp_path: Pa
     link = tmp_path / "link"
     link.symlink_to(server.directory)
     for target in (server.directory, server.directory / "copy", link, link / "copy", tmp_path / "x" / ".." / "data"):
-        done = server.execute("backup", str(target))
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert "choose another directory" in done.stderr
+        is_replaced = server.execute("backup", str(target))
+        assert (is_replaced.returncode, is_replaced.stderr.count("\n")) == (2, 1)
+        assert "choose another directory" in is_replaced.stderr
         assert server.post(webhook_body(2)) == 200
     assert not (server.directory / "copy").exists()
     server.stop()
@@ -190,7 +190,7 @@ def test_restore_failed_rename_is_undone(config: Config, tmp_path: Path, monkeyp
     """Whichever rename fails."""
     create_backup(config, tmp_path / "copy", SystemClock())
     _write(config, "second")
-    plain, done = Path.replace, False
+    plain, is_replaced = Path.replace, False
     for nth in range(1, 20):
         left = [nth]
 
@@ -204,12 +204,12 @@ def test_restore_failed_rename_is_undone(config: Config, tmp_path: Path, monkeyp
         monkeypatch.setattr(Path, "replace", replace)
         try:
             restore(config, tmp_path / "copy", replace=True)
-            done = True
+            is_replaced = True
         except OnhookError:
             assert _restored_calls(config) == ["first", "second"]
-        if done:
+        if is_replaced:
             break
-    assert done
+    assert is_replaced
     assert nth > 2
     assert _restored_calls(config) == ["first"]
 

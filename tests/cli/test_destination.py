@@ -15,8 +15,8 @@ def test_destination_generated_secret_is_shown_once(onhook: Command) -> None:
     """A given one is never shown."""
     code, out, _ = onhook(*ADD, "--status", "!answered", "--notifies-of", "calls")
     assert code == 0
-    made = out.rpartition(" ")[2].strip()
-    assert len(made) == 32
+    secret = out.rpartition(" ")[2].strip()
+    assert len(secret) == 32
     _, out, _ = onhook("destination", "add", "BI", "--url", "https://bi.example.com/", "--secret", "geheimgeheim")
     assert "geheim" not in out
     assert onhook(*ADD)[0] == 2
@@ -25,7 +25,7 @@ def test_destination_generated_secret_is_shown_once(onhook: Command) -> None:
 def test_destination_is_changed_paused_resumed_and_removed(onhook: Command, tmp_path: Path) -> None:
     """Each command prints its result."""
     onhook(*ADD, "--header", "X-Key: k", "--notifies-of", "records")
-    for words, says in (
+    for words, expected_text in (
         (("change", "CRM", "--timeout", "10", "--every-call"), 'Destination "CRM" changed'),
         (("pause", "CRM"), "paused"),
         (("resume", "CRM"), "resumed"),
@@ -35,7 +35,7 @@ def test_destination_is_changed_paused_resumed_and_removed(onhook: Command, tmp_
     ):
         code, out, error = onhook("destination", *words)
         assert (code, error) == (0, "")
-        assert says in out
+        assert expected_text in out
     appdb = AppDb(tmp_path / "onhook-data" / "onhook.db")
     destination = appdb.destinations.get("crm")
     appdb.close()
@@ -45,7 +45,7 @@ def test_destination_is_changed_paused_resumed_and_removed(onhook: Command, tmp_
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "expected_text"),
     [
         (("add", "X", "--url", "ftp://x/"), "not the URL of a webhook"),
         (("add", "X", "--url", "https://x/", "--header", "nothing"), "a header has no value"),
@@ -56,12 +56,14 @@ def test_destination_is_changed_paused_resumed_and_removed(onhook: Command, tmp_
         (("show", "ghost"), "'ghost': `onhook destination list`"),
     ],
 )
-def test_destination_invalid_option_is_one_sentence(onhook: Command, words: tuple[str, ...], says: str) -> None:
+def test_destination_invalid_option_is_one_sentence(
+    onhook: Command, words: tuple[str, ...], expected_text: str
+) -> None:
     """On standard error, with what to do."""
     onhook(*ADD)
     code, _, error = onhook("destination", *words)
     assert code in (1, 2)
-    assert says in error
+    assert expected_text in error
     assert error.count("\n") == 1
 
 

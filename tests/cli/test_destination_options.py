@@ -12,16 +12,16 @@ from onhook.cli.destination import app
 from onhook.cli.destination_options import with_destination_change_options, with_destination_options
 
 
-def _parse(*words: str, has: Callable[..., Any] = with_destination_options) -> Any:
-    made, handed = typer.Typer(), []
+def _parse(*words: str, decorator: Callable[..., Any] = with_destination_options) -> Any:
+    cli_app, passed_values = typer.Typer(), []
 
-    @made.command()
-    @has
+    @cli_app.command()
+    @decorator
     def say(spec_values: dict[str, Any]) -> None:
-        handed.append(spec_values)
+        passed_values.append(spec_values)
 
-    result = CliRunner().invoke(made, words)
-    return handed[0] if handed else result.exception
+    result = CliRunner().invoke(cli_app, words)
+    return passed_values[0] if passed_values else result.exception
 
 
 def test_destination_options_given_ones_are_passed_by_field() -> None:
@@ -54,11 +54,11 @@ def test_destination_options_header_needs_a_value() -> None:
 def test_destination_options_permissions_are_revoked_by_change_only() -> None:
     """A new destination has none yet."""
     words = ("--no-private", "--no-standard")
-    assert _parse(*words, has=with_destination_change_options) == {
+    assert _parse(*words, decorator=with_destination_change_options) == {
         "allow_private": False,
         "with_standard_webhooks": False,
     }
-    assert _parse("--allow-private", has=with_destination_change_options) == {"allow_private": True}
+    assert _parse("--allow-private", decorator=with_destination_change_options) == {"allow_private": True}
     assert isinstance(_parse(*words), SystemExit)
 
 

@@ -69,7 +69,7 @@ def test_commands_without_permission_print_one_sentence(
     (directory / "ledger.db").touch()
     path = (tmp_path / "above" / closed).resolve()
     path.chmod(0)
-    done = subprocess.run(
+    result = subprocess.run(
         [*_without_power(), str(ONHOOK), *words.split(), "--data", str(directory)],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"]},
@@ -80,14 +80,14 @@ def test_commands_without_permission_print_one_sentence(
     )
     path.chmod(0o700)
     if words == "doctor":
-        assert (done.returncode, done.stderr) == (1, "")
-        assert _lines(done.stdout, "ERROR")
+        assert (result.returncode, result.stderr) == (1, "")
+        assert _lines(result.stdout, "ERROR")
     elif (words, closed) == ("pbx list", "data/ledger.db"):
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (result.returncode, result.stderr) == (0, "")
     else:
-        assert done.returncode in (1, 2)
-        assert done.stderr.count("\n") == 1
-    assert "internal error" not in done.stderr
+        assert result.returncode in (1, 2)
+        assert result.stderr.count("\n") == 1
+    assert "internal error" not in result.stderr
     assert not (tmp_path / "copy").exists()
 
 

@@ -24,7 +24,7 @@ def test_warn_about_unknown_status_names_it(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize(
-    ("url", "allows", "networks", "says"),
+    ("url", "allows", "networks", "expected_text"),
     [
         ("https://crm.example.com/", False, "", ""),
         ("http://10.0.0.7/", False, "", "--allow-private allows it"),
@@ -36,10 +36,10 @@ def test_warn_about_unknown_status_names_it(capsys: pytest.CaptureFixture[str]) 
     ],
 )
 def test_warn_about_private_address_at_once(
-    url: str, allows: bool, networks: str, says: str, capsys: pytest.CaptureFixture[str]
+    url: str, allows: bool, networks: str, expected_text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With the option that allows it; a host name is only known when it is connected to."""
     warn_about_private_address(Config(private_networks=networks), DestinationSpec(url=url, allow_private=allows))
     error = capsys.readouterr().err
-    assert says in error
-    assert bool(error) is bool(says)
+    assert expected_text in error
+    assert bool(error) is bool(expected_text)

@@ -177,22 +177,22 @@ def test_serve_imports_no_store() -> None:
     script = (
         "import sys, onhook.cli.main, onhook.cli.serve; print(*{'duckdb', 'pyarrow', 'litestar'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
-    assert done.stdout.strip() == ""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert result.stdout.strip() == ""
 
 
 @pytest.mark.parametrize("words", ["token list", "pbx list", "records --format json", "records --format csv", "calls"])
 def test_main_closed_pipe_is_no_failure(server: Server, words: str) -> None:
     """`onhook records | true` ends silently."""
     (server.directory / "ledger.db").touch()
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", f"(sleep 0.2; {ONHOOK} {words} --data {server.directory}; echo $? >&2) | true"],
         capture_output=True,
         text=True,
         check=True,
         timeout=30,
     )
-    assert done.stderr.split() == ["0"]
+    assert result.stderr.split() == ["0"]
 
 
 def test_serve_ctrl_c_stops_the_server(server: Server) -> None:
@@ -275,17 +275,17 @@ STREAMS: list[tuple[str, int]] = [
 def test_main_output_that_cannot_be_written_is_one_sentence(server: Server, words: str, code: int) -> None:
     """A full disk, a closed stream, arguments that are not text."""
     (server.directory / "ledger.db").touch()
-    done = _shell(server, words)
-    assert done.returncode == code
-    assert done.stderr.count("\n") == (1 if code else 0)
-    assert "internal error" not in done.stderr
+    result = _shell(server, words)
+    assert result.returncode == code
+    assert result.stderr.count("\n") == (1 if code else 0)
+    assert "internal error" not in result.stderr
 
 
 def test_main_ascii_terminal_gets_replacements(server: Server) -> None:
     server.run_command("pbx", "add", "Zürich", "--sn", "3631A2124DEF", "--unsigned")
-    done = _shell(server, "pbx list", PYTHONIOENCODING="ascii")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "Z?rich" in done.stdout
+    result = _shell(server, "pbx list", PYTHONIOENCODING="ascii")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Z?rich" in result.stdout
 
 
 def test_main_hint_is_a_command(server: Server) -> None:
@@ -323,9 +323,9 @@ def test_serve_sign_in_link_is_printed_on_a_terminal_only(server: Server) -> Non
     ]
     server.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=screen, stderr=screen)
     wait_until(lambda: server.address("hub") is not None)
-    seen = b""
-    while b"Registered PBXs: 1" not in seen:
-        seen += os.read(terminal, 4096)
+    output = b""
+    while b"Registered PBXs: 1" not in output:
+        output += os.read(terminal, 4096)
     token = (server.directory / "admin.token").read_text().strip()
-    assert f"/sign-in?token={token}".encode() in seen
+    assert f"/sign-in?token={token}".encode() in output
     os.close(screen)

@@ -83,7 +83,7 @@ def test_pbx_with_api_needs_no_webhook_secret(onhook: Command) -> None:
 def test_pbx_api_must_be_complete_and_encrypted(onhook: Command) -> None:
     """One sentence says what is missing."""
     declared = ("pbx", "add", "Office", "--sn", "3631A2124ABC")
-    for words, what in (
+    for words, expected_text in (
         (API[:2], "client id"),
         (("--api", "http://192.0.2.7:8088", *API[2:]), "plain HTTP would expose the token"),
         (("--api", "https://user@192.0.2.7", *API[2:]), "not the address of an API"),
@@ -92,7 +92,7 @@ def test_pbx_api_must_be_complete_and_encrypted(onhook: Command) -> None:
     ):
         code, _, error = onhook(*declared, *words)
         assert code == 2
-        assert what in error
+        assert expected_text in error
         assert "our-client-secret" not in error
 
 

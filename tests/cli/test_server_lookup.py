@@ -22,9 +22,9 @@ QUESTIONS: list[tuple[str, ...]] = [
 def _simulated(server: Server) -> None:
     """Simulate some days of an office, with malformed events."""
     server.start()
-    to = f"http://{server.address('intake')}/"
+    url = f"http://{server.address('intake')}/"
     made_up = ("--start", "2026-04-01", "--count", "1200", "--malformed", "0.01", "--connections", "32")
-    server.run_command("simulate", "--to", to, "--sn", SN, "--secret", SECRET, *made_up)
+    server.run_command("simulate", "--to", url, "--sn", SN, "--secret", SECRET, *made_up)
     wait_until(lambda: "is 0 events behind" in server.run_command("doctor", exit_code=None))
 
 

@@ -21,24 +21,24 @@ FEW = ("--count", "2", "--start", "2026-04-01")
 def test_simulate_unknown_pbx_prints_what_to_do(server: Server) -> None:
     """After the figures, where every response is 401."""
     server.start()
-    to = f"http://{server.address('intake')}/"
-    done = server.execute("simulate", "--to", to, "--sn", "3699UNKNOWN", "--secret", SECRET, *FEW)
-    assert done.returncode == 1
-    assert "responses  6 x 401" in done.stdout
-    assert done.stderr.count("\n") == 1
-    assert "onhook pbx add NAME --sn 3699UNKNOWN" in done.stderr
-    assert SECRET not in done.stderr
+    url = f"http://{server.address('intake')}/"
+    result = server.execute("simulate", "--to", url, "--sn", "3699UNKNOWN", "--secret", SECRET, *FEW)
+    assert result.returncode == 1
+    assert "responses  6 x 401" in result.stdout
+    assert result.stderr.count("\n") == 1
+    assert "onhook pbx add NAME --sn 3699UNKNOWN" in result.stderr
+    assert SECRET not in result.stderr
 
 
 def test_simulate_without_a_receiver_is_one_sentence(server: Server) -> None:
     """After the figures."""
     with socket.create_server(("127.0.0.1", 0)) as used:
-        to = f"http://127.0.0.1:{used.getsockname()[1]}/"
-    done = server.execute("simulate", "--to", to, "--sn", "3631A2124ABC", *FEW)
-    assert done.returncode == 1
-    assert "responses  6 x no response" in done.stdout
-    assert done.stderr == (
-        f"onhook: no response from the receiver ({to}): start `onhook serve`, or give its address with --to\n"
+        url = f"http://127.0.0.1:{used.getsockname()[1]}/"
+    result = server.execute("simulate", "--to", url, "--sn", "3631A2124ABC", *FEW)
+    assert result.returncode == 1
+    assert "responses  6 x no response" in result.stdout
+    assert result.stderr == (
+        f"onhook: no response from the receiver ({url}): start `onhook serve`, or give its address with --to\n"
     )
 
 
@@ -84,7 +84,7 @@ def send_api_request(connection: http.client.HTTPConnection, path: str, body: An
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "expected_text"),
     [
         (["--pbx-api", "nowhere"], "'nowhere' is not an address"),
         (["--pbx-api", "127.0.0.1:0"], "a client id cannot have 0 characters"),
@@ -93,9 +93,9 @@ def send_api_request(connection: http.client.HTTPConnection, path: str, body: An
         ([], "the simulated calls have no receiver"),
     ],
 )
-def test_simulate_invalid_api_option_is_one_sentence(onhook: Command, words: list[str], says: str) -> None:
+def test_simulate_invalid_api_option_is_one_sentence(onhook: Command, words: list[str], expected_text: str) -> None:
     """With exit code 2."""
     code, _, error = onhook("simulate", "--sn", "3631A2124ABC", *FEW, *words)
     assert code == 2
-    assert says in error
+    assert expected_text in error
     assert error.count("\n") == 1

@@ -28,9 +28,9 @@ def _reach(monkeypatch: pytest.MonkeyPatch, problem: object) -> ApiDataClient:
     body = msgspec.json.encode(problem)
 
     def answer(*_: object) -> http.client.HTTPResponse:
-        made = http.client.HTTPResponse(_Socket(STATUS % (len(body), body)))  # type: ignore[arg-type] # all that it asks for
-        made.begin()
-        return made
+        response = http.client.HTTPResponse(_Socket(STATUS % (len(body), body)))  # type: ignore[arg-type] # all that it asks for
+        response.begin()
+        return response
 
     monkeypatch.setattr(ApiDataClient, "_send", answer)
     return ApiDataClient(Config(), "127.0.0.1:1", "token")

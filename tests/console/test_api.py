@@ -45,15 +45,15 @@ async def test_api_call_has_legs_in_order(harness: ConsoleHarness, client: aioht
 async def test_api_cursors_list_each_record_once(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Calls that arrive meanwhile do not shift the pages; `next` of the last page is null."""
     await harness.ingest_details([details() for _ in range(7)])
-    seen: list[str] = []
+    record_ids: list[str] = []
     cursor: str | None = ""
     while cursor is not None:
         page = await (await client.get("/api/v1/records", params={"limit": 3, "cursor": cursor})).json()
-        seen += [record["record_id"] for record in page["data"]]
+        record_ids += [record["record_id"] for record in page["data"]]
         cursor = page["next"]
-        if len(seen) == 3:
+        if len(record_ids) == 3:
             await harness.ingest_details([details()])
-    assert len(seen) == len(set(seen)) >= 7
+    assert len(record_ids) == len(set(record_ids)) >= 7
 
 
 @module_loop

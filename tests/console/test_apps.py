@@ -9,8 +9,8 @@ from tests.factories import PBX, SN
 
 async def test_app_is_added_and_removed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The secret is returned once. PBXs can be given by name; an app is found by its name or client id."""
-    given = {"name": "crm", "pbxs": [PBX], "networks": ["192.0.2.1"], "behaviour": {"time_format": "12"}}
-    async with client.post("/api/v1/apps", json=given) as answer:
+    new_app = {"name": "crm", "pbxs": [PBX], "networks": ["192.0.2.1"], "behaviour": {"time_format": "12"}}
+    async with client.post("/api/v1/apps", json=new_app) as answer:
         assert answer.status == 201
         added = await answer.json()
     app, secret = added["app"], added["client_secret"]
@@ -32,7 +32,7 @@ async def test_app_is_added_and_removed(harness: ConsoleHarness, client: aiohttp
 
 @module_loop
 @pytest.mark.parametrize(
-    ("given", "status"),
+    ("new_app", "status"),
     [
         ({"name": ""}, 400),
         ({"name": "crm", "pbxs": ["unknown"]}, 404),
@@ -43,10 +43,10 @@ async def test_app_is_added_and_removed(harness: ConsoleHarness, client: aiohttp
     ],
 )
 async def test_app_invalid_is_rejected(
-    module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, given: dict[str, object], status: int
+    module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, new_app: dict[str, object], status: int
 ) -> None:
     """The response is a problem document, and nothing is stored."""
-    async with module_client.post("/api/v1/apps", json=given) as answer:
+    async with module_client.post("/api/v1/apps", json=new_app) as answer:
         assert answer.status == status
         assert answer.content_type == "application/problem+json"
     assert module_harness.appdb.apps.all() == []

@@ -22,14 +22,14 @@ async def test_compression_page_size_is_bounded(harness: ConsoleHarness) -> None
             async with harness.client() as reader:
                 text = await (await reader.get(path)).text()
             files = set(re.findall(r'"(/static/[^"]+)"', text))
-            page = await _sent(client, path)
-            first = page + sum([await _sent(client, file, "immutable") for file in files])
+            page = await _response_bytes(client, path)
+            first = page + sum([await _response_bytes(client, file, "immutable") for file in files])
             assert files
             assert first < FIRST_BYTES_MAX
             assert page < min(AFTER_BYTES_MAX, len(text) / 4), path
 
 
-async def _sent(client: aiohttp.ClientSession, path: str, caching: str = "") -> int:
+async def _response_bytes(client: aiohttp.ClientSession, path: str, caching: str = "") -> int:
     async with client.get(path, headers=GZIP) as answer:
         assert answer.status == 200
         assert caching in answer.headers["Cache-Control"]

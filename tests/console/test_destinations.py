@@ -101,7 +101,7 @@ async def test_destination_without_start_time_has_nothing_pending(
 
 @module_loop
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "expected_text"),
     [
         ({"name": "CRM", "url": "ftp://x/"}, "URL of a webhook"),
         (CRM | {"payload_format": "p-1999"}, "p-1999"),
@@ -113,10 +113,12 @@ async def test_destination_without_start_time_has_nothing_pending(
         (CRM | {"colour": "red"}, "colour"),
     ],
 )
-async def test_destination_invalid_is_rejected(module_client: aiohttp.ClientSession, body: Any, says: str) -> None:
+async def test_destination_invalid_is_rejected(
+    module_client: aiohttp.ClientSession, body: Any, expected_text: str
+) -> None:
     """The problem document has the reason."""
     problem = await _json(module_client, "POST", PATH, body, 400)
-    assert says in str(problem)
+    assert expected_text in str(problem)
 
 
 async def test_destination_header_values_are_hidden(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
@@ -215,9 +217,13 @@ async def test_destination_pages_add_test_pause_replay_retry_and_remove(
     destination = harness.appdb.destinations.get("CRM <b>")
     assert harness.appdb.destinations.secret_texts(destination.destination_id)[0] in page
     path = f"/destinations/{destination.destination_id}"
-    for verb, says in (("test", "Test succeeded"), ("pause", "Destination paused"), ("resume", "Destination resumed")):
+    for verb, expected_text in (
+        ("test", "Test succeeded"),
+        ("pause", "Destination paused"),
+        ("resume", "Destination resumed"),
+    ):
         async with browser.post(f"{path}/{verb}") as answer:
-            assert says in await answer.text()
+            assert expected_text in await answer.text()
     async with browser.post(f"{path}/replay", data={"since": "2026-01-01"}) as answer:
         assert "0 records are sent again" in await answer.text()
     harness.appdb.destinations.change("CRM <b>", {"name": "CRM"})

@@ -84,23 +84,25 @@ async def test_limits_other_routes_are_403(harness: ConsoleHarness, tokens: dict
 @pytest.mark.parametrize("name", ["extension", "both", "nothing"])
 async def test_limits_responses_leak_nothing(harness: ConsoleHarness, tokens: dict[str, str], name: str) -> None:
     """No list, report, export or page contains the number, and no count includes calls outside of the scope."""
-    seen = 0 if name == "nothing" else 1
+    expected_count = 0 if name == "nothing" else 1
     async with harness.client(tokens[name]) as reader:
-        for of in KINDS:
+        for kind_name in KINDS:
             for form in ("/reports", "/reports.csv", "/api/v1/reports"):
-                text = await body(reader, f"{form}?report={of}&since=2026-04-01&until=2026-05-01")
-                assert HIDDEN not in text, of
+                text = await body(reader, f"{form}?report={kind_name}&since=2026-04-01&until=2026-05-01")
+                assert HIDDEN not in text, kind_name
         for path in ("/", "/calls", "/calls?sort=-talk_duration", f"/api/v1/calls?q={HIDDEN}", "/api/v1/records"):
             assert f"<{HIDDEN}>" not in await body(reader, path), path
-        assert len((await (await reader.get("/api/v1/calls")).json())["data"]) == seen
-        assert len((await (await reader.get("/api/v1/records")).json())["data"]) == seen
+        assert len((await (await reader.get("/api/v1/calls")).json())["data"]) == expected_count
+        assert len((await (await reader.get("/api/v1/records")).json())["data"]) == expected_count
         for by in ("pbx", "call_from", "did_number", "went_to", "hour"):
             rows = (await (await reader.get("/api/v1/summary", params={"by": by})).json())["data"]
-            assert sum(row["calls"] for row in rows) in {seen, 2 * seen} - ({2} if by != "went_to" else set()), by
+            assert sum(row["calls"] for row in rows) in {expected_count, 2 * expected_count} - (
+                {2} if by != "went_to" else set()
+            ), by
         for form in ("csv", "jsonl"):
             text = await body(reader, f"/api/v1/export.{form}")
             assert HIDDEN not in text
-            assert text.count("shown.wav") == seen
+            assert text.count("shown.wav") == expected_count
         for form in ("parquet", "xlsx"):
             answer = await reader.get(f"/api/v1/export.{form}")
             assert answer.status == 200

@@ -14,8 +14,8 @@ async def two_calls(harness: ConsoleHarness) -> None:
     await harness.ingest_details([details(STARTED_AT, call_id=FIRST), details(STARTED_AT, call_id=SECOND)])
 
 
-async def write(client: aiohttp.ClientSession, call_id: str, **given: object) -> list[dict[str, object]]:
-    answer = await client.post("/api/v1/notes", json={"sn": SN, "call_id": call_id, **given})
+async def write(client: aiohttp.ClientSession, call_id: str, **members: object) -> list[dict[str, object]]:
+    answer = await client.post("/api/v1/notes", json={"sn": SN, "call_id": call_id, **members})
     assert answer.status == 201
     calls: list[dict[str, object]] = (await answer.json())["data"]
     return calls
@@ -68,12 +68,12 @@ async def test_calls_are_found_by_tag_and_note(client: aiohttp.ClientSession) ->
 
 async def test_saved_searches_are_managed_by_the_api(client: aiohttp.ClientSession) -> None:
     """Only pages of calls and reports can be saved."""
-    given = {"name": "missed", "path": "/calls?status=%21ANSWERED"}
-    saved_search = await (await client.post("/api/v1/saved-searches", json=given)).json()
-    assert (saved_search["name"], saved_search["path"], saved_search["author"]) == (*given.values(), "admin")
+    members = {"name": "missed", "path": "/calls?status=%21ANSWERED"}
+    saved_search = await (await client.post("/api/v1/saved-searches", json=members)).json()
+    assert (saved_search["name"], saved_search["path"], saved_search["author"]) == (*members.values(), "admin")
     assert (await (await client.get("/api/v1/saved-searches")).json())["data"] == [saved_search]
     assert 'href="/calls?status=%21ANSWERED"' in await (await client.get("/calls")).text()
-    for wrong in (given, {"name": "x", "path": "//evil.example"}, {"name": "x", "path": "/users"}):
+    for wrong in (members, {"name": "x", "path": "//evil.example"}, {"name": "x", "path": "/users"}):
         assert (await client.post("/api/v1/saved-searches", json=wrong)).status == 400
     path = f"/api/v1/saved-searches/{saved_search['search_id']}"
     assert [(await client.delete(path)).status for _ in range(2)] == [204, 404]

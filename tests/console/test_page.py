@@ -55,12 +55,12 @@ async def test_report_page_long_table_is_paged(
     started_at = datetime(2026, 10, 25, 11, tzinfo=UTC)
     await harness.ingest_details([details(started_at, call_from=ALICE, call_to=f"100{n}") for n in range(1, 6)])
     query = "report=dialled&since=2026-10-25&until=2026-10-26"
-    seen, path, text = 0, f"/reports?{query}", ""
+    row_count, path, text = 0, f"/reports?{query}", ""
     while path:
         text = await (await client.get(path)).text()
-        seen += text.count('<th scope="row">')
+        row_count += text.count('<th scope="row">')
         after = re.search(r'href="([^"]+)">Next rows', text)
         path = after[1].replace("&amp;", "&") if after else ""
-    assert seen == 5
+    assert row_count == 5
     assert "Rows 5 to 5 of 5" in text
     assert (await (await client.get(f"/reports.csv?{query}")).text()).count("\r\n") == 6

@@ -204,11 +204,11 @@ async def test_pages_fit_the_window(
         page = visit.page
         first_call = await page.locator("tr.call a").first.get_attribute("href")
         call = str(first_call)
-        for path, what in (("/", "now"), ("/calls", "calls"), (call, "call"), *OTHER_PAGES):
+        for path, page_name in (("/", "now"), ("/calls", "calls"), (call, "call"), *OTHER_PAGES):
             await page.goto(harness.url + path)
-            await page.screenshot(path=OUTPUT / f"{what}-{name}.png")
+            await page.screenshot(path=OUTPUT / f"{page_name}-{name}.png")
             width = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert width <= 0, (what, width)
+            assert width <= 0, (page_name, width)
 
 
 async def test_pages_on_small_screen_show_the_called_number(harness: ConsoleHarness, chromium_path: str) -> None:
@@ -231,9 +231,9 @@ async def test_pages_on_small_screen_show_the_called_number(harness: ConsoleHarn
             assert name["width"] > 20
         await page.goto(f"{harness.url}/issues")
         await page.screenshot(path=OUTPUT / "issues-telephone.png")
-        why = await page.locator("td.long").first.bounding_box()
-        assert why
-        assert why["x"] + why["width"] <= 390
+        reason_box = await page.locator("td.long").first.bounding_box()
+        assert reason_box
+        assert reason_box["x"] + reason_box["width"] <= 390
         row = await page.locator(".stacked tbody tr").first.bounding_box()
         assert row
         assert row["height"] < 200
@@ -306,9 +306,9 @@ async def test_dashboard_many_readers_share_one_query(
     await harness.ingest_details([details(some_calls()[0])])
     queries = []
 
-    async def calls(self: DuckDbStore, *given: Any) -> CallPage:
+    async def calls(self: DuckDbStore, *arguments: Any) -> CallPage:
         queries.append("calls")
-        return await original(self, *given)
+        return await original(self, *arguments)
 
     async def counts(self: DuckDbStore) -> dict[str, int]:  # noqa: ARG001 - the signature of the replaced function
         queries.append("counts")
@@ -362,8 +362,8 @@ async def test_api_page_is_readable(client: aiohttp.ClientSession) -> None:
 
 def test_factories_make_consistent_calls() -> None:
     """The factories make what the rules would make: Alice talks to Bob."""
-    made = call(record(call_from=ALICE))
-    assert (made.status, made.answered_by, made.talk_duration) == ("ANSWERED", "1002", 14)
+    alice_call = call(record(call_from=ALICE))
+    assert (alice_call.status, alice_call.answered_by, alice_call.talk_duration) == ("ANSWERED", "1002", 14)
 
 
 async def test_report_chart_and_table_link_to_calls(harness: ConsoleHarness, chromium_path: str) -> None:

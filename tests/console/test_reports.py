@@ -31,7 +31,7 @@ AUTUMN = datetime(2026, 10, 24, 22, tzinfo=UTC)
 
 def some_calls(begin: datetime) -> list[CallDetails]:
     """Return a day and a night of calls: queue and agent, outbound, missed inbound calls, one of them returned."""
-    made = []
+    events = []
     for hour in range(30):
         started_at = begin + timedelta(hours=hour, minutes=7 * hour % 60)
         inbound: dict[str, Any] = {
@@ -43,30 +43,30 @@ def some_calls(begin: datetime) -> list[CallDetails]:
         call_id = f"{int(started_at.timestamp())}.{hour}"
         if hour % 3 == 0:
             legs = [(IVR, 5, 5), (QUEUE, 90 + hour, 70), (BOB, 90 + hour, 70)]
-            made += [
+            events += [
                 details(
                     started_at,
                     call_id=call_id,
                     call_from=outside,
-                    call_to=to,
+                    call_to=call_to,
                     call_duration=all_,
                     talk_duration=talk,
                     **inbound,
                 )
-                for to, all_, talk in legs
+                for call_to, all_, talk in legs
             ]
         elif hour % 3 == 1:
             status = ("NO ANSWER", "BUSY", "VOICEMAIL", "strange")[hour % 4]
-            made.append(
+            events.append(
                 details(
                     started_at, call_from=outside, status=status, talk_duration=0, call_duration=12 + hour, **inbound
                 )
             )
         else:
-            made.append(
+            events.append(
                 details(started_at, call_to=outside, type="Outbound", dst_trunk_name="trunk-0", call_duration=4_000)
             )
-    return made
+    return events
 
 
 async def count_linked_calls(client: aiohttp.ClientSession, link: str) -> int:
@@ -83,9 +83,9 @@ async def test_report_figures_equal_length_of_linked_list(
     """Check the page of each report, on days of 24 and 25 hours."""
     await harness.ingest_details(some_calls(AUTUMN))
     links: dict[str, int] = {}
-    for of in KINDS:
-        text = await (await client.get(f"/reports?report={of}&since=2026-10-25&until=2026-10-27")).text()
-        assert "<table" in text, of
+    for kind_name in KINDS:
+        text = await (await client.get(f"/reports?report={kind_name}&since=2026-10-25&until=2026-10-27")).text()
+        assert "<table" in text, kind_name
         links |= {link: int(number.replace("\u202f", "")) for link, number in TALLY.findall(text) if "/calls?" in link}
     assert len(links) > 100
     assert {link: await count_linked_calls(client, link) for link in links} == links
@@ -94,22 +94,24 @@ async def test_report_figures_equal_length_of_linked_list(
 async def test_report_page_chart_and_file_are_equal(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The file has the rows of the table; the values of the chart are those of a column."""
     await harness.ingest_details(some_calls(AUTUMN))
-    for of in KINDS:
-        query = f"report={of}&since=2026-10-25&until=2026-10-27"
+    for kind_name in KINDS:
+        query = f"report={kind_name}&since=2026-10-25&until=2026-10-27"
         text = await (await client.get(f"/reports?{query}")).text()
         answer = await client.get(f"/reports.csv?{query}")
-        assert answer.headers["Content-Disposition"] == f'attachment; filename="{of}-2026-10-25.csv"'
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="{kind_name}-2026-10-25.csv"'
         rows = list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
         table = text[text.index("<tbody>", text.index('class="plain figures')) :]
-        assert len(rows) == table.count('<th scope="row">'), of
+        assert len(rows) == table.count('<th scope="row">'), kind_name
         for values in chart_values(text):
-            assert values in [[row[name] for row in rows][: len(values)] for name in rows[0]], of
+            assert values in [[row[name] for row in rows][: len(values)] for name in rows[0]], kind_name
         report = await (await client.get(f"/api/v1/reports?{query}")).json()
         assert [column["title"] for column in report["columns"]] == list(rows[0])
         assert [[as_csv_text(cell["value"]) for cell in row] for row in report["data"]] == [
             [*row.values()] for row in rows
         ]
-        assert all(link in unescape(text) for row in report["data"] for cell in row if (link := cell["href"])), of
+        assert all(link in unescape(text) for row in report["data"] for cell in row if (link := cell["href"])), (
+            kind_name
+        )
 
 
 def as_csv_text(value: str | float | None) -> str:
@@ -145,20 +147,20 @@ async def test_report_days_of_23_and_25_hours_equal_plain_count(
 ) -> None:
     """Count by hour and by day, in the zone of the reader."""
     spring = datetime(2026, 3, 28, 22, tzinfo=UTC)
-    made = [details(begin + timedelta(minutes=37 * n)) for begin in (spring, AUTUMN) for n in range(60)]
-    await harness.ingest_details(made)
+    events = [details(begin + timedelta(minutes=37 * n)) for begin in (spring, AUTUMN) for n in range(60)]
+    await harness.ingest_details(events)
     moments = [begin + timedelta(minutes=37 * n) for begin in (spring, AUTUMN) for n in range(60)]
     for day, hours in (("2026-03-29", 23), ("2026-10-25", 25)):
-        here = [started_at for started_at in moments if str(started_at.astimezone(BERLIN).date()) == day]
+        times_of_day = [started_at for started_at in moments if str(started_at.astimezone(BERLIN).date()) == day]
         until = str(datetime.fromisoformat(day).date() + timedelta(days=1))
         answer = await client.get(f"/reports.csv?since={day}&until={until}&by=hour")
         rows = list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
         first = datetime.fromisoformat(day).replace(tzinfo=BERLIN).astimezone(UTC)
-        plain = Counter(int((started_at - first).total_seconds() // 3600) for started_at in here)
+        plain = Counter(int((started_at - first).total_seconds() // 3600) for started_at in times_of_day)
         assert [int(row["Calls"]) for row in rows] == [plain[hour] for hour in range(hours)]
         answer = await client.get(f"/reports.csv?since={day}&until={until}&by=day")
         (row,) = csv.DictReader(io.StringIO(await answer.text(), newline=""))
-        assert int(row["Calls"]) == len(here)
+        assert int(row["Calls"]) == len(times_of_day)
 
 
 async def test_report_other_zone_has_other_days(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:

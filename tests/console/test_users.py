@@ -140,8 +140,8 @@ async def test_audit_log_contains_every_change(harness: ConsoleHarness, browser:
 
 async def test_user_is_added_by_api(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The path of the invitation leads to the page for choosing a password, and is returned once."""
-    given = {"name": "Alice", "pbxs": [PBX], "numbers": ["1001"]}
-    async with client.post("/api/v1/users", json=given) as answer:
+    new_user = {"name": "Alice", "pbxs": [PBX], "numbers": ["1001"]}
+    async with client.post("/api/v1/users", json=new_user) as answer:
         assert answer.status == 201
         added = await answer.json()
     assert added["user"]["scope"] == {"sns": [SN], "numbers": ["1001"]}
@@ -159,21 +159,21 @@ async def test_user_is_added_by_api(harness: ConsoleHarness, client: aiohttp.Cli
 async def test_token_is_added_by_api(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A limited token has its scope; the text is returned once; a removed token is invalid."""
     async with client.post("/api/v1/tokens", json={"name": "wallboard", "numbers": ["1001"]}) as answer:
-        made = await answer.json()
-    assert made["token"]["scope"] == {"sns": None, "numbers": ["1001"]}
-    async with harness.client(made["text"]) as reader:
+        new_document = await answer.json()
+    assert new_document["token"]["scope"] == {"sns": None, "numbers": ["1001"]}
+    async with harness.client(new_document["text"]) as reader:
         assert (await reader.get("/api/v1/calls")).status == 200
         assert (await reader.get("/api/v1/tokens")).status == 403
         text = await (await client.get("/api/v1/tokens")).text()
         assert "wallboard" in text
-        assert made["text"] not in text
+        assert new_document["text"] not in text
         assert (await client.delete("/api/v1/tokens/wallboard")).status == 204
         assert (await reader.get("/api/v1/calls")).status == 401
 
 
 @module_loop
 @pytest.mark.parametrize(
-    ("given", "status"),
+    ("new_user", "status"),
     [
         ({"name": "x", "role": "administrator", "numbers": ["1001"]}, 400),
         ({"name": "x", "role": "king"}, 400),
@@ -183,11 +183,11 @@ async def test_token_is_added_by_api(harness: ConsoleHarness, client: aiohttp.Cl
     ],
 )
 async def test_user_or_token_invalid_is_rejected(
-    module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, given: dict[str, object], status: int
+    module_harness: ConsoleHarness, module_client: aiohttp.ClientSession, new_user: dict[str, object], status: int
 ) -> None:
     """Nothing is stored."""
     for path in ("/api/v1/users", "/api/v1/tokens"):
-        assert (await module_client.post(path, json=given)).status == status
+        assert (await module_client.post(path, json=new_user)).status == status
     assert (module_harness.appdb.users.all(), [token.name for token in module_harness.appdb.tokens()]) == (
         [],
         ["admin"],
@@ -198,13 +198,13 @@ async def test_audit_log_is_paged(harness: ConsoleHarness, client: aiohttp.Clien
     """The latest entries are first; a reader is rejected."""
     for number in range(3):
         await client.post("/api/v1/tokens", json={"name": f"t{number}"})
-    seen, cursor = [], ""
+    actions, cursor = [], ""
     while True:
         answer = await (await client.get("/api/v1/audit", params={"limit": 2, "cursor": cursor})).json()
-        seen += [entry["action"] for entry in answer["data"]]
+        actions += [entry["action"] for entry in answer["data"]]
         if not (cursor := answer["next"] or ""):
             break
-    assert seen == ["POST /api/v1/tokens"] * 3
+    assert actions == ["POST /api/v1/tokens"] * 3
     reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         for path in ("audit", "users", "tokens"):

@@ -117,17 +117,17 @@ async def test_walk_recording_plays(harness: ConsoleHarness, chromium_path: str,
         assert await player.evaluate("player => Math.round(player.duration)") == 60
 
 
-@pytest.mark.parametrize("of", ["volume", "week", "extensions", "outcomes"])
-async def test_walk_report_prints_on_paper(harness: ConsoleHarness, chromium_path: str, of: str) -> None:
+@pytest.mark.parametrize("report_name", ["volume", "week", "extensions", "outcomes"])
+async def test_walk_report_prints_on_paper(harness: ConsoleHarness, chromium_path: str, report_name: str) -> None:
     """Only the report is printed, as wide as the page; the file is saved."""
     await add_sample_data(harness)
     async with open_visit(harness, chromium_path, color_scheme="dark", viewport=A4) as visit:
         page = visit.page
-        await page.goto(f"{harness.url}/reports?report={of}")
+        await page.goto(f"{harness.url}/reports?report={report_name}")
         await page.emulate_media(media="print")
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wider than the paper"
         for hidden in ("nav", "form.search", ".bottom", ".files"):
             assert not await page.locator(hidden).first.is_visible(), hidden
         assert await page.locator("table.figures").is_visible()
-        pdf = await page.pdf(path=OUTPUT / f"report-{of}.pdf", format="A4")
+        pdf = await page.pdf(path=OUTPUT / f"report-{report_name}.pdf", format="A4")
         assert pdf.startswith(b"%PDF")

@@ -19,53 +19,58 @@ PLACES = 8
 
 
 def _down(time_us: int = NOW) -> EndpointHealth:
-    fares = EndpointHealth()
+    endpoint = EndpointHealth()
     for _ in range(DOWN_AFTER_FAILURES):
-        fares = fares.with_result(delivery_result("unreachable"), time_us)
-    return fares
+        endpoint = endpoint.with_result(delivery_result("unreachable"), time_us)
+    return endpoint
 
 
 def test_endpoint_health_unreachable_endpoint_is_tried_at_growing_intervals() -> None:
     """One attempt at a time, and once a minute in the end."""
-    fares, now_us, pauses = _down(), NOW, []
+    endpoint, now_us, pauses = _down(), NOW, []
     for _ in range(6):
-        assert fares.is_down
-        assert (fares.attempts_allowed(PLACES, now_us), fares.attempts_allowed(PLACES, fares.next_attempt_at)) == (0, 1)
-        pauses.append((fares.next_attempt_at - now_us) // SECOND)
-        now_us = fares.next_attempt_at
-        fares = fares.with_result(delivery_result("unreachable"), now_us)
+        assert endpoint.is_down
+        assert (
+            endpoint.attempts_allowed(PLACES, now_us),
+            endpoint.attempts_allowed(PLACES, endpoint.next_attempt_at),
+        ) == (0, 1)
+        pauses.append((endpoint.next_attempt_at - now_us) // SECOND)
+        now_us = endpoint.next_attempt_at
+        endpoint = endpoint.with_result(delivery_result("unreachable"), now_us)
     assert pauses == [PROBE_SECONDS_FIRST, 10, 20, 40, PROBE_SECONDS_MAX, PROBE_SECONDS_MAX]
 
 
 @pytest.mark.parametrize("verdict", ["accepted", "rejected"])
 def test_endpoint_health_any_response_means_reachable(verdict: Outcome) -> None:
     """One that rejects is failing, but not down."""
-    fares = _down()
-    fares = fares.with_result(delivery_result(verdict), fares.next_attempt_at)
-    assert (fares.is_down, fares.attempts_allowed(PLACES, NOW)) == (False, PLACES)
-    assert fares.failing_since == (None if verdict == "accepted" else NOW)
+    endpoint = _down()
+    endpoint = endpoint.with_result(delivery_result(verdict), endpoint.next_attempt_at)
+    assert (endpoint.is_down, endpoint.attempts_allowed(PLACES, NOW)) == (False, PLACES)
+    assert endpoint.failing_since == (None if verdict == "accepted" else NOW)
 
 
 def test_endpoint_health_concurrent_failures_count_once() -> None:
     """Eight that fail together are one failure, not eight."""
-    fares = _down()
-    assert fares.with_result(delivery_result("unreachable"), NOW + 1) is fares
+    endpoint = _down()
+    assert endpoint.with_result(delivery_result("unreachable"), NOW + 1) is endpoint
 
 
 def test_endpoint_health_throttled_endpoint_is_left_alone() -> None:
     """Concurrent results do not shorten the wait, and it is no failure in a row."""
-    fares = EndpointHealth().with_result(delivery_result("throttled", 30), NOW)
-    assert (fares.failures, fares.next_attempt_at) == (0, NOW + 30 * SECOND)
-    assert fares.with_result(delivery_result("throttled", 5), NOW).next_attempt_at == NOW + 30 * SECOND
-    assert fares.with_result(delivery_result("accepted"), NOW + SECOND).attempts_allowed(PLACES, NOW + 29 * SECOND) == 0
-    assert fares.with_result(delivery_result("accepted"), NOW + 31 * SECOND) == EndpointHealth()
+    endpoint = EndpointHealth().with_result(delivery_result("throttled", 30), NOW)
+    assert (endpoint.failures, endpoint.next_attempt_at) == (0, NOW + 30 * SECOND)
+    assert endpoint.with_result(delivery_result("throttled", 5), NOW).next_attempt_at == NOW + 30 * SECOND
+    assert (
+        endpoint.with_result(delivery_result("accepted"), NOW + SECOND).attempts_allowed(PLACES, NOW + 29 * SECOND) == 0
+    )
+    assert endpoint.with_result(delivery_result("accepted"), NOW + 31 * SECOND) == EndpointHealth()
 
 
 def test_endpoint_health_idle_endpoint_is_not_failing() -> None:
     """It is failing again with the next failure."""
-    fares = EndpointHealth().with_result(delivery_result("rejected"), NOW).when_idle()
-    assert fares.failing_since is None
-    assert fares.with_result(delivery_result("rejected"), NOW + 9).failing_since == NOW + 9
+    endpoint = EndpointHealth().with_result(delivery_result("rejected"), NOW).when_idle()
+    assert endpoint.failing_since is None
+    assert endpoint.with_result(delivery_result("rejected"), NOW + 9).failing_since == NOW + 9
 
 
 def test_initial_health_continues_the_stored_state() -> None:

@@ -30,19 +30,19 @@ def test_calls_as_records_call_belongs_to_its_last_event() -> None:
     """Once, in the batch with that event; in a replay with the last one up to its end."""
     first = record(seq=4)
     second = record(STARTED_AT + timedelta(seconds=20), call_id=first.call_id, seq=6, call_to="Carol<1003>")
-    both = call(first, second)
-    numbered = [leg.seq for leg in both.legs]
+    two_leg_call = call(first, second)
+    numbered = [leg.seq for leg in two_leg_call.legs]
     assert numbered == [4, 6]
-    assert calls_as_records(RecordBatch([first], 5, True), [both], [RecordFilter()], None) == []
+    assert calls_as_records(RecordBatch([first], 5, True), [two_leg_call], [RecordFilter()], None) == []
     assert [
         calls_as_record.seq
-        for calls_as_record in calls_as_records(RecordBatch([second], 6, True), [both], [RecordFilter()], None)
+        for calls_as_record in calls_as_records(RecordBatch([second], 6, True), [two_leg_call], [RecordFilter()], None)
     ] == [6]
     assert [
         calls_as_record.seq
-        for calls_as_record in calls_as_records(RecordBatch([first], 5, True), [both], [RecordFilter()], 5)
+        for calls_as_record in calls_as_records(RecordBatch([first], 5, True), [two_leg_call], [RecordFilter()], 5)
     ] == [4]
-    assert calls_as_records(RecordBatch([second], 6, True), [both], [RecordFilter(status="BUSY")], None) == []
+    assert calls_as_records(RecordBatch([second], 6, True), [two_leg_call], [RecordFilter(status="BUSY")], None) == []
 
 
 def test_notification_id_differs_for_a_corrected_event() -> None:

@@ -30,8 +30,8 @@ def test_ssrf_guard_private_addresses_must_be_allowed(address: str) -> None:
     """By the destination, or by a network in the configuration; an IPv4 address inside an IPv6 one counts."""
     assert not SsrfGuard(False).allows(address)
     assert SsrfGuard(True).allows(address)
-    every = (ip_network("0.0.0.0/0"), ip_network("::/0"))
-    assert SsrfGuard(False, every).allows(address)
+    all_networks = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+    assert SsrfGuard(False, all_networks).allows(address)
 
 
 @pytest.mark.parametrize("address", NEVER)
@@ -52,6 +52,6 @@ def test_ssrf_guard_socket_is_created_for_allowed_addresses_only() -> None:
     info = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", 80))
     with pytest.raises(PermissionError, match=r"127\.0\.0\.1 is a private address: --allow-private allows it"):
         SsrfGuard(False).create_socket(info)
-    made = SsrfGuard(True).create_socket(info)
-    assert made.getblocking() is False
-    made.close()
+    created_socket = SsrfGuard(True).create_socket(info)
+    assert created_socket.getblocking() is False
+    created_socket.close()

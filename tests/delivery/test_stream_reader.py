@@ -13,14 +13,14 @@ from tests.factories import STARTED_AT, call, record
 LATER = STARTED_AT + timedelta(hours=1)
 
 
-def _stream(until: int | None = None, where: RecordFilter | None = None) -> Stream:
-    return Stream(stream_id=7, filter=where or RecordFilter(), cursor=0, until=until)
+def _stream(until: int | None = None, record_filter: RecordFilter | None = None) -> Stream:
+    return Stream(stream_id=7, filter=record_filter or RecordFilter(), cursor=0, until=until)
 
 
 async def test_stream_reader_replay_ends_at_its_number(harness: DeliveryHarness) -> None:
     """It is finished when all of it is acknowledged, and has a filter of its own."""
     await harness.put_calls(*make_calls(1, status="BUSY"), *make_calls(3))
-    track = StreamReader(_stream(until=3, where=RecordFilter(status="ANSWERED")), 0, destination())
+    track = StreamReader(_stream(until=3, record_filter=RecordFilter(status="ANSWERED")), 0, destination())
     stretch = await track.read(RecordReader(harness.store, harness.position_notifier), LATER)
     assert ([record.seq for record in stretch.records], stretch.last_seq) == ([2, 3], 3)
     assert (track.is_live, track.is_at_end, track.is_finished) == (False, True, False)

@@ -20,13 +20,13 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 def test_certificate_is_generated_for_this_machine(files: tuple[Path, Path]) -> None:
     """For its name, the loopback, and the address that is listened on; for ten years; the key for its owner alone."""
     ensure_certificate(*files, "192.0.2.7", NOW)
-    made = x509.load_pem_x509_certificate(files[0].read_bytes())
-    names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    certificate = x509.load_pem_x509_certificate(files[0].read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert "localhost" in names.get_values_for_type(x509.DNSName)
     addresses = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
     assert {"127.0.0.1", "::1", "192.0.2.7"} <= addresses
-    assert made.not_valid_before_utc < NOW
-    assert made.not_valid_after_utc > NOW + timedelta(days=3_649)
+    assert certificate.not_valid_before_utc < NOW
+    assert certificate.not_valid_after_utc > NOW + timedelta(days=3_649)
     assert stat.S_IMODE(files[1].stat().st_mode) == 0o600
     assert len(read_fingerprint(files[0]).split(":")) == 32
 

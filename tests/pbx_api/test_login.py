@@ -26,7 +26,7 @@ async def test_get_token_response_is_as_documented(harness: PbxApiHarness) -> No
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "given", "code", "blamed"),
+    ("method", "path", "body", "code", "blamed"),
     [
         ("POST", "v1.0/get_token", {"json": GOOD | {"password": "wrong"}}, 10005, None),
         ("POST", "v1.0/get_token", {"json": GOOD | {"username": "unknown"}}, 10005, None),
@@ -54,10 +54,10 @@ async def test_get_token_response_is_as_documented(harness: PbxApiHarness) -> No
     ],
 )
 async def test_login_invalid_request_is_answered_with_its_code(  # noqa: PLR0917 - the columns of the table
-    harness: PbxApiHarness, method: str, path: str, given: dict[str, Any], code: int, blamed: str | None
+    harness: PbxApiHarness, method: str, path: str, body: dict[str, Any], code: int, blamed: str | None
 ) -> None:
     """HTTP 200 and the code of the table; a wrong parameter is named (yeastar-p-series.md 6.1)."""
-    answer = await harness.request(method, path, **given)
+    answer = await harness.request(method, path, **body)
     assert answer["errcode"] == code
     assert [parameter["field"] for parameter in answer.get("invalid_param_list", [])] == ([blamed] if blamed else [])
 

@@ -31,8 +31,8 @@ async def test_socket_subscriber_receives_each_ended_call(harness: PbxApiHarness
     async with harness.connect_socket(await harness.token()) as socket:
         assert await subscribed(socket, 30011, 30012) == SUCCESS
         harness.add_records(calls)
-        got = [str(await socket.recv()).encode() for _ in calls]
-    assert got == [Yeastar().format(call, SN, "p-2026") for call in calls]
+        events = [str(await socket.recv()).encode() for _ in calls]
+    assert events == [Yeastar().format(call, SN, "p-2026") for call in calls]
 
 
 async def test_socket_without_subscription_receives_nothing(harness: PbxApiHarness) -> None:

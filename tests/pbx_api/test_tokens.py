@@ -44,11 +44,11 @@ def test_tokens_limit_is_per_application() -> None:
 
 def test_tokens_revoke_where_revokes_matching_pairs_only() -> None:
     tokens = AppTokens(ManualClock())
-    gone, stays = tokens.issue("crm", b"old"), tokens.issue("crm", b"new")
+    first_token, second_token = tokens.issue("crm", b"old"), tokens.issue("crm", b"new")
     tokens.revoke_where(lambda grant: grant.secret_hash == b"old")
-    assert tokens.find_grant(gone.access_token) is None
-    assert tokens.find_refreshable_grant(gone.refresh_token) is None
-    assert tokens.find_grant(stays.access_token) is not None
+    assert tokens.find_grant(first_token.access_token) is None
+    assert tokens.find_refreshable_grant(first_token.refresh_token) is None
+    assert tokens.find_grant(second_token.access_token) is not None
 
 
 @pytest.mark.parametrize("text", ["", "x", "x" * 1_000, "é" * 32])

@@ -47,8 +47,8 @@ class MemoryPbxRegistry:
         return self._by_sn.get(sn)
 
     def find_by_source(self, path: str, peer: str) -> RegisteredPbx | None:
-        there = [value for value in self._by_sn.values() if value.matches_source(path, peer)]
-        return there[0] if len(there) == 1 else None
+        matches = [value for value in self._by_sn.values() if value.matches_source(path, peer)]
+        return matches[0] if len(matches) == 1 else None
 
     def list_all(self) -> Sequence[RegisteredPbx]:
         return list(self._by_sn.values())

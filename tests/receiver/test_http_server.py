@@ -89,24 +89,24 @@ ANSWERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("request_bytes", "status", "what", "event_count"), ANSWERS)
+@pytest.mark.parametrize(("request_bytes", "status", "verdict_text", "event_count"), ANSWERS)
 async def test_server_each_request_gets_its_documented_response(
-    receiver: ReceiverHarness, request_bytes: bytes, status: int, what: str, event_count: int
+    receiver: ReceiverHarness, request_bytes: bytes, status: int, verdict_text: str, event_count: int
 ) -> None:
     assert statuses(await receiver.send(request_bytes)) == [status]
     assert await receiver.count_raw_events() == event_count
-    assert await receiver.count_verdicts() == {what: 1}
+    assert await receiver.count_verdicts() == {verdict_text: 1}
 
 
-@pytest.mark.parametrize(("request_bytes", "status", "what", "event_count"), ANSWERS)
+@pytest.mark.parametrize(("request_bytes", "status", "verdict_text", "event_count"), ANSWERS)
 async def test_server_request_in_pieces_gets_the_same_response(
-    receiver: ReceiverHarness, request_bytes: bytes, status: int, what: str, event_count: int
+    receiver: ReceiverHarness, request_bytes: bytes, status: int, verdict_text: str, event_count: int
 ) -> None:
     cuts = [0, 1, 20, 61, 150, 211, len(request_bytes)]
     pieces = [request_bytes[start:end] for start, end in pairwise(cuts) if request_bytes[start:end]]
     assert statuses(await receiver.send(*pieces)) == [status]
     assert await receiver.count_raw_events() == event_count
-    assert await receiver.count_verdicts() == {what: 1}
+    assert await receiver.count_verdicts() == {verdict_text: 1}
 
 
 async def test_server_chunked_body_is_joined_before_verification(receiver: ReceiverHarness) -> None:
@@ -341,14 +341,14 @@ async def test_server_port_in_use_raises_one_sentence(receiver: ReceiverHarness)
 
 
 async def test_server_ipv6_any_address_accepts_ipv4(receiver: ReceiverHarness) -> None:
-    both = http_server.WebhookServer(ingestor=receiver.ingestor, clock=receiver.server._clock)
-    port = await both.start(Address("::", 0))
+    dual_stack_server = http_server.WebhookServer(ingestor=receiver.ingestor, clock=receiver.server._clock)
+    port = await dual_stack_server.start(Address("::", 0))
     for host in ("127.0.0.1", "::1"):
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(make_request(RAW_EVENT))
         assert statuses(await reader.read()) == [200], host
         writer.close()
-    await both.stop()
+    await dual_stack_server.stop()
 
 
 async def test_server_internal_error_ends_one_connection(

@@ -69,22 +69,22 @@ async def test_source_match_event_from_another_source_is_rejected(
 
 
 async def test_source_match_path_identifies_pbxs_behind_one_address(tmp_path: Path) -> None:
-    both = [placed("S-NORTH", network=HERE), placed("S-SOUTH", network=HERE, path=PATH)]
-    answers, (report,) = await posted(tmp_path, both[1:], WITHOUT_SN, f"{PATH}?a=b")
+    pbxs = [placed("S-NORTH", network=HERE), placed("S-SOUTH", network=HERE, path=PATH)]
+    answers, (report,) = await posted(tmp_path, pbxs[1:], WITHOUT_SN, f"{PATH}?a=b")
     assert (answers, report.sn) == ([200], "S-SOUTH")
 
 
 async def test_source_match_two_pbxs_at_one_address_are_rejected(tmp_path: Path) -> None:
     """Neither is guessed."""
-    both = [placed("S-NORTH", network=HERE), placed("S-SOUTH", network=HERE)]
-    assert await posted(tmp_path, both, WITHOUT_SN) == ([401], [])
+    pbxs = [placed("S-NORTH", network=HERE), placed("S-SOUTH", network=HERE)]
+    assert await posted(tmp_path, pbxs, WITHOUT_SN) == ([401], [])
 
 
 def test_source_match_compares_addresses_not_text() -> None:
     """IPv4 may come over a dual-stack socket; an invalid address matches no PBX."""
-    there = placed(CLOUD_SN, network="192.0.2.0/24")
-    assert there.matches_source("/", "192.0.2.9")
-    assert there.matches_source("/", "::ffff:192.0.2.9")
-    assert not there.matches_source("/", "192.0.3.9")
-    assert not there.matches_source("/", "")
+    cloud_pbx = placed(CLOUD_SN, network="192.0.2.0/24")
+    assert cloud_pbx.matches_source("/", "192.0.2.9")
+    assert cloud_pbx.matches_source("/", "::ffff:192.0.2.9")
+    assert not cloud_pbx.matches_source("/", "192.0.3.9")
+    assert not cloud_pbx.matches_source("/", "")
     assert not RegisteredPbx(sn="S", dialect="yeastar").matches_source("/", "192.0.2.9")

@@ -40,8 +40,8 @@ def chain(directory: Path) -> Iterator[tuple[Server, Server, TcpProxy]]:
 @contextmanager
 def simulated(a: Server, count: int, rate: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run a simulated PBX that reports to A until it has reported so many records."""
-    to = f"http://{a.address('intake')}/"
-    words = ["--to", to, "--sn", SN, "--secret", SECRET, "--count", str(count), "--rate", str(rate), "--start", "30d"]
+    url = f"http://{a.address('intake')}/"
+    words = ["--to", url, "--sn", SN, "--secret", SECRET, "--count", str(count), "--rate", str(rate), "--start", "30d"]
     with subprocess.Popen([str(ONHOOK), "simulate", *words], stdout=subprocess.DEVNULL, stderr=sys.stderr) as made_up:
         yield made_up
 
@@ -62,14 +62,14 @@ def disturb(a: Server, b: Server, link: TcpProxy, rounds: int, rng: random.Rando
     """Kill a process of either server, or disconnect the proxy for a moment, at random."""
     for _ in range(rounds):
         time.sleep(rng.uniform(0.1, 0.8))
-        what = rng.choice(["a hub", "a intake", "b hub", "b intake", "link"])
-        if what == "link":
+        victim = rng.choice(["a hub", "a intake", "b hub", "b intake", "link"])
+        if victim == "link":
             link.disconnect()
             time.sleep(rng.uniform(0.1, 1.0))
             link.reconnect()
         else:
-            server = a if what[0] == "a" else b
-            part = what.partition(" ")[2]
+            server = a if victim[0] == "a" else b
+            part = victim.partition(" ")[2]
             server.kill(part)
             wait_until(lambda server=server, part=part: server.process_info(part) is not None)  # type: ignore[misc]
 

@@ -26,7 +26,7 @@ def test_rebuild_second_one_is_rejected_or_waits(server: Server) -> None:
     """Two would write the same new file."""
     (server.directory / "ledger.db").touch()
 
-    async def both() -> list[int]:
+    async def find_both() -> list[int]:
         started = [
             await asyncio.create_subprocess_exec(
                 str(ONHOOK), "rebuild", "--data", str(server.directory), stderr=subprocess.DEVNULL
@@ -35,5 +35,5 @@ def test_rebuild_second_one_is_rejected_or_waits(server: Server) -> None:
         ]
         return [await process.wait() for process in started]
 
-    assert sorted(asyncio.run(both())) in ([0, 0], [0, 2])
+    assert sorted(asyncio.run(find_both())) in ([0, 0], [0, 2])
     assert server.calls() == []

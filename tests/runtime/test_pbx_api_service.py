@@ -34,8 +34,8 @@ class App:
             connection.close()
 
     def login(self) -> Any:
-        given = {"username": self._credentials["client_id"], "password": self._credentials["client_secret"]}
-        return self.request("v1.0/get_token", given)
+        login_body = {"username": self._credentials["client_id"], "password": self._credentials["client_secret"]}
+        return self.request("v1.0/get_token", login_body)
 
     @contextmanager
     def listening(self, token: str) -> Iterator[ClientConnection]:

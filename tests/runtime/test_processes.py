@@ -16,8 +16,8 @@ HEAVY = ("duckdb", "pyarrow", "litestar", "typer", "rich", "aiohttp", "structlog
 def test_receiver_and_supervisor_import_nothing_heavy(module: str) -> None:
     """No library that only reading needs."""
     script = f"import sys, {module}; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
-    assert done.stdout.split() == []
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert result.stdout.split() == []
 
 
 def test_processes_import_nothing_from_the_current_directory(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ class Application:
     async def text(self, path: str, body: Any = None, **parameters: str) -> str:
         url = f"http://{self._address}/openapi/{path}"
         method = "GET" if body is None else "POST"
-        given = {"headers": {"User-Agent": "OpenAPI"}, "params": parameters, "json": body}
-        async with aiohttp.request(method, url, **given) as answer:
+        parameters_of_request = {"headers": {"User-Agent": "OpenAPI"}, "params": parameters, "json": body}
+        async with aiohttp.request(method, url, **parameters_of_request) as answer:
             return await answer.text()
 
     async def ask(self, path: str, **parameters: str) -> dict[str, Any]:
@@ -50,8 +50,8 @@ class Application:
         return answer
 
     async def login(self) -> dict[str, Any]:
-        given = {"username": CLIENT_ID, "password": CLIENT_SECRET}
-        answer: dict[str, Any] = json.loads(await self.text("v1.0/get_token", given))
+        parameters_of_request = {"username": CLIENT_ID, "password": CLIENT_SECRET}
+        answer: dict[str, Any] = json.loads(await self.text("v1.0/get_token", parameters_of_request))
         return answer
 
     async def token(self) -> str:
@@ -89,8 +89,8 @@ async def test_simulated_pbx_api_knows_all_and_the_socket_has_the_faults(tmp_pat
         token = await application.token()
         async with application.listening(token) as socket:
             result = await simulate(plan, ManualClock(), observer=made_up.observer)
-            sent = result.records - result.lost + result.repeats
-            events = [str(await socket.recv()).encode() for _ in range(sent)]
+            sent_count = result.records - result.lost + result.repeats
+            events = [str(await socket.recv()).encode() for _ in range(sent_count)]
         rows = await everything(application, token)
     lines = [json.loads(line) for line in truth.read_text().splitlines()]
     assert (result.records, result.requests, len(lines), len(rows)) == (60, 0, 60, 60)
@@ -98,9 +98,9 @@ async def test_simulated_pbx_api_knows_all_and_the_socket_has_the_faults(tmp_pat
     assert result.repeats > 0
     ids = {line["record_id"][:16] for line in lines}
     assert {row["new_id"].replace("-", "").lower() for row in rows} == ids
-    got = Counter(record_id(record_key(SN, Yeastar().parse(event)[0])) for event in events)
-    assert got.keys() == {line["record_id"] for line in lines if "lost" not in line["faults"]}
-    assert got.total() == sent
+    counts = Counter(record_id(record_key(SN, Yeastar().parse(event)[0])) for event in events)
+    assert counts.keys() == {line["record_id"] for line in lines if "lost" not in line["faults"]}
+    assert counts.total() == sent_count
 
 
 async def test_simulated_pbx_webhook_and_socket_get_the_same_events() -> None:

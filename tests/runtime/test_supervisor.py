@@ -207,9 +207,9 @@ def test_serve_unreadable_database_ends_with_its_error(server: Server, name: str
     for path in server.directory.glob(f"{name}*"):
         path.unlink()
     (server.directory / name).mkdir()
-    done = server.execute("serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0")
-    assert (done.returncode, done.stdout) == (1, "")
-    last = done.stderr.splitlines()[-1]
+    result = server.execute("serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0")
+    assert (result.returncode, result.stdout) == (1, "")
+    last = result.stderr.splitlines()[-1]
     assert last.startswith("onhook: ")
     assert name in last
     assert not (server.directory / "running.json").exists()
@@ -218,9 +218,9 @@ def test_serve_unreadable_database_ends_with_its_error(server: Server, name: str
 def test_serve_foreign_ledger_ends_at_once(server: Server) -> None:
     """A retry cannot help: one sentence, exit code 2."""
     (server.directory / "ledger.db").write_bytes(b"this is no ledger" * 1_000)
-    done = server.execute("serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "ledger" in done.stderr
+    result = server.execute("serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0")
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert "ledger" in result.stderr
 
 
 def _is_answered(server: Server, number: int, address: str | None) -> bool:

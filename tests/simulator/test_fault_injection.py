@@ -106,7 +106,7 @@ def test_parse_faults_accepts_any_order_and_blanks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected_text"),
     [
         ("lat=0.1", f"there is no fault 'lat': use some of {', '.join(Faults.__struct_fields__)}"),
         ("late", "the fault late has no value '': write late= and a share from 0 to 1"),
@@ -124,11 +124,11 @@ def test_parse_faults_accepts_any_order_and_blanks() -> None:
         ("wrong_clock=99999999", "wrong_clock cannot be 99999999: write seconds, at most a year"),
     ],
 )
-def test_parse_faults_invalid_fault_is_one_sentence(text: str, says: str) -> None:
+def test_parse_faults_invalid_fault_is_one_sentence(text: str, expected_text: str) -> None:
     """An unknown name, a missing value or an impossible one: what is wrong and what to write instead."""
     with pytest.raises(UsageError) as caught:
         parse_faults(text)
-    assert str(caught.value) == says
+    assert str(caught.value) == expected_text
 
 
 def test_event_faults_details_are_unchanged() -> None:

@@ -13,7 +13,7 @@ URL, SN = "http://127.0.0.1:30012/", "3631A2124XXX"
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "expected_text"),
     [
         ({"url": "127.0.0.1:30012"}, "is not the URL of a webhook"),
         ({"url": "http://"}, "is not the URL of a webhook"),
@@ -30,9 +30,9 @@ URL, SN = "http://127.0.0.1:30012/", "3631A2124XXX"
         ({"timeout_seconds": 0.0}, "timeout_seconds cannot be"),
     ],
 )
-def test_plan_invalid_setting_is_rejected(wrong: dict[str, Any], says: str) -> None:
+def test_plan_invalid_setting_is_rejected(wrong: dict[str, Any], expected_text: str) -> None:
     """With one sentence that names what is wrong and what to write instead."""
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=expected_text):
         SimulationPlan(**{"url": URL, "sn": SN, **wrong})
 
 

@@ -165,14 +165,14 @@ async def test_sender_files_prove_what_was_made_and_acknowledged(tmp_path: Path)
             plan(receiver.url, count=300, max_attempts=1, faults=faults, truth_path=truth, acked_path=acked),
             FixedClock(),
         )
-    made = [msgspec.json.decode(line) for line in truth.read_bytes().splitlines()]
+    generated = [msgspec.json.decode(line) for line in truth.read_bytes().splitlines()]
     acked_ids = acked.read_text().splitlines()
-    assert len(made) == len({record["record_id"] for record in made}) == result.records == 300
+    assert len(generated) == len({record["record_id"] for record in generated}) == result.records == 300
     assert len(acked_ids) == len(set(acked_ids)) == result.acknowledged
     assert set(acked_ids) < {
-        record["record_id"] for record in made if not {"lost", "malformed"} & set(record["faults"])
+        record["record_id"] for record in generated if not {"lost", "malformed"} & set(record["faults"])
     }
-    assert result.lost == sum("lost" in record["faults"] for record in made) > 0
+    assert result.lost == sum("lost" in record["faults"] for record in generated) > 0
     assert result.records == result.lost + result.acknowledged + result.malformed + result.failed
     assert result.requests == len(receiver.bodies) == result.records - result.lost + result.repeats
     assert min(result.malformed, result.failed, result.repeats) > 0

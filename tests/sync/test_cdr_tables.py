@@ -57,17 +57,17 @@ def test_read_table_rows_without_an_id_are_included(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "name", "says"),
+    ("columns", "name", "expected_text"),
     [
         ("calldate TEXT, uniqueid TEXT", "calls", "'calls' cannot be read: no such table"),
         ("began TEXT, uniqueid TEXT", "cdr", "no column calldate / start"),
         ("calldate TEXT, number TEXT", "cdr", "no column uniqueid / linkedid"),
     ],
 )
-def test_read_table_rows_missing_column_is_named(tmp_path: Path, columns: str, name: str, says: str) -> None:
+def test_read_table_rows_missing_column_is_named(tmp_path: Path, columns: str, name: str, expected_text: str) -> None:
     with closing(sqlite3.connect(tmp_path / "master.db")) as database, database:
         database.execute(f"CREATE TABLE cdr ({columns})")
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=expected_text):
         list(read_table_rows(CdrTable(location=str(tmp_path / "master.db"), name=name), COLUMNS))
 
 

@@ -59,7 +59,7 @@ class HttpServer:
         if self._server is None or self._task is None:
             return
         self._server.stop()  # type: ignore[no-untyped-call] # as granian writes it
-        _done, unfinished_tasks = await asyncio.wait([self._task], timeout=STOP_SECONDS_MAX)
+        _finished_tasks, unfinished_tasks = await asyncio.wait([self._task], timeout=STOP_SECONDS_MAX)
         for unfinished_task in unfinished_tasks:
             logging.getLogger("console").warning("open responses were cancelled at shutdown")
             unfinished_task.cancel()

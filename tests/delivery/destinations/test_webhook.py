@@ -148,22 +148,22 @@ async def test_webhook_date_in_retry_after_is_parsed(receiver: WebhookReceiver) 
 
 async def test_webhook_endless_response_is_cut_off(receiver: WebhookReceiver) -> None:
     """After its first kibibyte, though the other side would send a gigabyte; a 200 is a success."""
-    sent = 0
+    byte_count = 0
 
     async def reply(request: web.Request, _: bytes) -> web.StreamResponse:
-        nonlocal sent
+        nonlocal byte_count
         response = web.StreamResponse()
         await response.prepare(request)
         with contextlib.suppress(ConnectionError):
             for _mebibyte in range(1024):
                 await response.write(bytes(1024 * 1024))
-                sent += 1
+                byte_count += 1
         return response
 
     receiver.reply = reply
     answer = await _send(receiver.url, timeout_seconds=5.0)
     assert (answer.outcome, len(answer.body)) == ("accepted", RESPONSE_BYTES_MAX)
-    assert sent < 100
+    assert byte_count < 100
 
 
 async def test_webhook_without_response_in_time_has_failed(receiver: WebhookReceiver) -> None:

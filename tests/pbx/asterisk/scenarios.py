@@ -75,9 +75,9 @@ def _seconds(text: str) -> int:
     return round(time.mktime(time.strptime(text, "%Y%m%d%H%M%S")))
 
 
-def _make_call(number: str, **how: object) -> Callable[[AsteriskLab], None]:
+def _make_call(number: str, **options: object) -> Callable[[AsteriskLab], None]:
     def run(lab: AsteriskLab) -> None:
-        lab.call(number, **how).wait(60)  # type: ignore[arg-type] # as `call` names them
+        lab.call(number, **options).wait(60)  # type: ignore[arg-type] # as `call` names them
 
     return run
 

@@ -36,7 +36,7 @@ def select_cdrs(messages: list[AmiMessage]) -> list[AmiMessage]:
     return [message for message in messages if message.get("Event") == "Cdr"]
 
 
-def without(messages: list[AmiMessage], *names: str) -> list[AmiMessage]:
+def remove_headers(messages: list[AmiMessage], *names: str) -> list[AmiMessage]:
     return [message for message in messages if message.get("EventName") not in names]
 
 
@@ -84,9 +84,9 @@ def test_collector_call_without_its_begin_is_not_complete() -> None:
 
 def test_collector_call_without_linkedid_end_is_returned() -> None:
     """The end of the last channel counts as the end, or else a long silence."""
-    (by_channels,) = parse_calls(collect(*without(QUEUE, "LINKEDID_END")).pop_completed(1.0 + QUIET_SECONDS))
+    (by_channels,) = parse_calls(collect(*remove_headers(QUEUE, "LINKEDID_END")).pop_completed(1.0 + QUIET_SECONDS))
     assert len(by_channels.cdrs) == 2
-    collector = collect(*without(QUEUE, "LINKEDID_END", "CHAN_END"))
+    collector = collect(*remove_headers(QUEUE, "LINKEDID_END", "CHAN_END"))
     assert collector.pop_completed(1.0 + CDR_HOLD_SECONDS_MAX / 2) == []
     (by_silence,) = parse_calls(collector.pop_completed(1.0 + CDR_HOLD_SECONDS_MAX))
     assert len(by_silence.cdrs) == 2

@@ -28,7 +28,7 @@ def build_body(row: dict[str, Any], *, date_format: str = "", call_id: str = "",
     return wrap_row(msgspec.json.encode(row), context, b"" if detail is None else msgspec.json.encode(detail))
 
 
-def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
+def remove_members(row: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in names}
 
 
@@ -56,13 +56,13 @@ def test_row_renamed_members_are_mapped_to_event_names() -> None:
     assert (leg.call_from, leg.call_to) == ("5550199", "Agent Name<4005>")
     assert leg.agent_ring_time is None, "the list has no ring time of the agent"
     assert leg.extra["new_id"] == SIX_LEGS[4]["new_id"]
-    (other,) = YEASTAR.parse(build_body(without(IVR, "record_file") | {"recording": "a.wav"}))
+    (other,) = YEASTAR.parse(build_body(remove_members(IVR, "record_file") | {"recording": "a.wav"}))
     assert other.recording == "a.wav"
 
 
 def test_row_missing_durations_are_none() -> None:
     """Not zero: 14.5 % of rows have no `talk_duration` (yeastar-p-series.md 2.9)."""
-    (leg,) = YEASTAR.parse(build_body(without(IVR, "duration", "talk_duration")))
+    (leg,) = YEASTAR.parse(build_body(remove_members(IVR, "duration", "talk_duration")))
     assert (leg.call_duration, leg.talk_duration) == (None, None)
 
 
@@ -78,20 +78,22 @@ def test_row_missing_durations_are_none() -> None:
 )
 def test_row_time_is_parsed_in_every_display_format(displayed: str, date_format: str) -> None:
     """By the date format of the PBX; a date with the year first is unambiguous."""
-    (leg,) = YEASTAR.parse(build_body(without(IVR, "timestamp", "uid") | {"time": displayed}, date_format=date_format))
+    (leg,) = YEASTAR.parse(
+        build_body(remove_members(IVR, "timestamp", "uid") | {"time": displayed}, date_format=date_format)
+    )
     assert leg.time_start == "2026-04-05 21:37:17"
 
 
 def test_row_date_order_is_proven_by_seconds_or_uid() -> None:
     """Even against the date format of the PBX, which may have changed since."""
     ambiguous = IVR | {"time": "05/04/2026 09:37:17 PM", "timestamp": 1775414237, "call_id": "1775414237.1"}
-    for row in (ambiguous, without(ambiguous, "timestamp") | {"uid": "20260405213717AB3D1"}):
+    for row in (ambiguous, remove_members(ambiguous, "timestamp") | {"uid": "20260405213717AB3D1"}):
         (leg,) = YEASTAR.parse(build_body(row, date_format="MM/DD/YYYY"))
         assert leg.time_start == "2026-04-05 21:37:17"
 
 
 def test_row_without_time_uses_seconds_and_offset_from_ids() -> None:
-    (leg,) = YEASTAR.parse(build_body(without(SIX_LEGS[2], "time")))
+    (leg,) = YEASTAR.parse(build_body(remove_members(SIX_LEGS[2], "time")))
     assert leg.time_start == "2026-06-30 21:37:35"
 
 
@@ -106,7 +108,7 @@ def test_row_without_time_uses_seconds_and_offset_from_ids() -> None:
 )
 def test_row_ambiguous_or_unknown_time_is_rejected(displayed: str, date_format: str, reason: str) -> None:
     """The reason is stored with the row in the quarantine."""
-    row = without(IVR, "timestamp", "uid") | {"time": displayed}
+    row = remove_members(IVR, "timestamp", "uid") | {"time": displayed}
     with pytest.raises(ParseError, match=reason):
         YEASTAR.parse(build_body(row, date_format=date_format))
 
@@ -115,7 +117,7 @@ def test_row_name_equal_to_number_is_written_once() -> None:
     """The list writes `number<number>`; name and number in separate members are joined."""
     (leg,) = YEASTAR.parse(build_body(IVR | {"call_from": "5550199<5550199>"}))
     assert leg.call_from == "5550199"
-    parts = without(IVR, "call_to") | {"call_to_name": "Bob", "call_to_number": "1002"}
+    parts = remove_members(IVR, "call_to") | {"call_to_name": "Bob", "call_to_number": "1002"}
     assert YEASTAR.parse(build_body(parts))[0].call_to == "Bob<1002>"
 
 
@@ -180,7 +182,7 @@ def test_row_v2_without_detail_is_parsed_to_one_leg() -> None:
 @pytest.mark.parametrize("withheld", [{"call_from": ""}, {"call_from": None}, {"Call From": " "}])
 def test_row_withheld_number_is_accepted(withheld: dict[str, Any]) -> None:
     """The list and its download leave the number blank; a row without such a column is rejected."""
-    row_without_caller = without(SIX_LEGS[4], "call_from", "call_from_number", "call_from_name")
+    row_without_caller = remove_members(SIX_LEGS[4], "call_from", "call_from_number", "call_from_name")
     (leg,) = YEASTAR.parse(build_body(row_without_caller | withheld))
     assert (leg.call_from, leg.call_duration) == ("", 85)
     with pytest.raises(ParseError, match="call_from"):
@@ -231,13 +233,13 @@ def test_parse_date_order_ignores_separators(date_format: str, order: str) -> No
 def test_row_with_seconds_alone_is_rejected_if_ids_show_no_offset() -> None:
     """The wall clock of the PBX cannot be derived, and is not guessed."""
     with pytest.raises(ParseError, match="unknown time format"):
-        YEASTAR.parse(build_body(without(IVR, "time", "uid")))
+        YEASTAR.parse(build_body(remove_members(IVR, "time", "uid")))
 
 
 @pytest.mark.parametrize("uid", ["20261340213717AB3D1", "20260630253717AB3D1"])
 def test_row_uid_that_contains_no_date_proves_nothing(uid: str) -> None:
     """The date format of the PBX decides."""
-    row = without(IVR, "timestamp") | {"time": "05/04/2026 09:37:17 PM", "uid": uid}
+    row = remove_members(IVR, "timestamp") | {"time": "05/04/2026 09:37:17 PM", "uid": uid}
     (leg,) = YEASTAR.parse(build_body(row, date_format="MM/DD/YYYY"))
     assert leg.time_start == "2026-05-04 21:37:17"
 

@@ -201,31 +201,31 @@ async def test_webhook_test_is_signed_and_sent(tmp_path: Path, caplog: pytest.Lo
     """SUCCESS where it is accepted, FAILURE where not, with the reason in the log; to a private network only where a
     person allows it, for all or for that webhook.
     """
-    got: list[tuple[str, bytes, str]] = []
+    requests: list[tuple[str, bytes, str]] = []
 
     async def take(request: aiohttp.web.BaseRequest) -> aiohttp.web.Response:
-        got.append((request.method, await request.read(), request.headers[SIGNATURE_HEADER]))
+        requests.append((request.method, await request.read(), request.headers[SIGNATURE_HEADER]))
         return aiohttp.web.Response(status=200 if request.path == "/good" else 500)
 
     server = aiohttp.web.Server(take, access_log=None)
     receiver = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     base = f"http://127.0.0.1:{receiver.sockets[0].getsockname()[1]}"
-    given = {"secret": SECRET, "request_method": "POST"}
+    webhook_members = {"secret": SECRET, "request_method": "POST"}
     async with running_pbx(tmp_path, private="127.0.0.0/8") as pbx:
-        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **given))["errcode"] == 0
-        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/bad", **given))["errcode"] == -1
+        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **webhook_members))["errcode"] == 0
+        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/bad", **webhook_members))["errcode"] == -1
         assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good"))["errcode"] == 40002
-    assert [method for method, _, _ in got] == ["POST", "POST"]
-    assert all(is_signed_by([SECRET], body, signature) for _, body, signature in got)
+    assert [method for method, _, _ in requests] == ["POST", "POST"]
+    assert all(is_signed_by([SECRET], body, signature) for _, body, signature in requests)
     (tmp_path / "guarded").mkdir()
     async with running_pbx(tmp_path / "guarded") as pbx:
-        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **given))["errcode"] == -1
-        assert len(got) == 2
+        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **webhook_members))["errcode"] == -1
+        assert len(requests) == 2
         assert "is a private address" in caplog.records[-1].__dict__["detail"]
         await pbx.update(entry(f"{base}/good"))
         (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
         pbx.appdb.destinations.change(destination.name, {"allow_private": True})
-        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **given))["errcode"] == 0
+        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **webhook_members))["errcode"] == 0
     receiver.close()
     await server.shutdown(1)
 
