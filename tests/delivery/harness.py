@@ -89,7 +89,7 @@ class DeliveryHarness:
         self.appdb = AppDb(directory / "onhook.db")
         self.position_notifier = PositionNotifier()
         self.position = 0
-        self.errors: list[tuple[str, Exception | None]] = []
+        self.errors: list[tuple[int, Exception | None]] = []
         self.issues: list[tuple[str, bool]] = []
         self.open_destination: OpenDestination = webhook_opener(Config())
         self.dispatcher = self._create_dispatcher()
@@ -103,7 +103,7 @@ class DeliveryHarness:
                 clock=SystemClock(),
             ),
             open_destination=self._open_destination,
-            on_error=lambda name, error: self.errors.append((name, error)),
+            on_error=lambda destination_id, error: self.errors.append((destination_id, error)),
             on_issue=lambda issue, has_begun: self.issues.append((issue.kind, has_begun)),
         )
 

@@ -1,5 +1,6 @@
 """Errors of workers."""
 
+import logging
 from collections.abc import Sequence
 
 import pytest
@@ -34,13 +35,14 @@ async def test_dispatcher_failure_followed_by_success_reports_both_once(
     harness.start()
     await harness.put_calls(*make_calls(3))
     await wait_until(lambda: len(harness.errors) == 2 and len(receiver.accepted) == 3)
-    assert harness.errors == [("destination 1", error), ("destination 1", None)]
+    assert harness.errors == [(1, error), (1, None)]
 
 
 async def test_dispatcher_application_database_unavailable_is_reported_once(
-    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The settings are read again when it is available, although they have not changed."""
+    caplog.set_level(logging.INFO, "delivery")
     monkeypatch.setattr(dispatcher, "POLL_SECONDS", 0.01)
     error, read_count = Unavailable("the database is locked"), 0
     revisions = Destinations.revisions
@@ -54,8 +56,11 @@ async def test_dispatcher_application_database_unavailable_is_reported_once(
 
     monkeypatch.setattr(Destinations, "revisions", fail_twice)
     harness.start()
-    await wait_until(lambda: len(harness.errors) == 2)
-    assert harness.errors == [("application database", error), ("application database", None)]
+    await wait_until(lambda: len(caplog.records) == 2)
+    assert [line.message for line in caplog.records] == [
+        "cannot read the application database: destinations are served with their last settings",
+        "application database can be read again",
+    ]
     assert read_count == 3
 
 
@@ -76,8 +81,26 @@ async def test_dispatcher_failure_followed_by_410_reports_no_success(
     harness.start()
     await wait_until(lambda: harness.appdb.destinations.get("crm").state == "disabled")
     await wait_until(lambda: harness.issues == [("disabled", True)])
-    assert harness.errors == [("destination 1", error)]
+    assert harness.errors == [(1, error)]
     receiver.reply = None
     harness.appdb.destinations.set_state("crm", "active")
     await wait_until(lambda: len(harness.errors) == 2 and len(receiver.accepted) == 3)
-    assert harness.errors == [("destination 1", error), ("destination 1", None)]
+    assert harness.errors == [(1, error), (1, None)]
+
+
+async def test_dispatcher_changed_destination_that_fails_again_is_reported_again(
+    harness: DeliveryHarness, receiver: WebhookReceiver
+) -> None:
+    """A person has changed it in the meantime and expects it to work."""
+    errors = [Unavailable("before the change"), Unavailable("after the change")]
+
+    def fail(spec: DestinationSpec, _secrets: Sequence[str]) -> DestinationClient:
+        raise errors[spec.method == "GET"]
+
+    harness.open_destination = fail
+    harness.add_destination("crm", receiver.url)
+    harness.start()
+    await wait_until(lambda: len(harness.errors) == 1)
+    harness.appdb.destinations.change("crm", {"method": "GET"})
+    await wait_until(lambda: len(harness.errors) == 2)
+    assert harness.errors == [(1, errors[0]), (1, errors[1])]

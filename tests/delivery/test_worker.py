@@ -331,10 +331,14 @@ async def test_worker_failed_commit_is_repeated_on_closing(
     assert (harness.appdb.destinations.get("crm").attempts_succeeded, len(receiver.payloads)) == (3, 3)
 
 
+@pytest.mark.parametrize("stop_seconds_max", [dispatcher.STOP_SECONDS_MAX, 0.02], ids=["in time", "overdue"])
 async def test_worker_stopped_during_a_commit_counts_its_results_once(
-    harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+    harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch, stop_seconds_max: float
 ) -> None:
-    """The thread that commits cannot be stopped; the commit is not repeated on closing."""
+    """The thread that commits cannot be stopped; the commit is not repeated on closing. An overdue worker is cancelled
+    a second time.
+    """
+    monkeypatch.setattr(dispatcher, "STOP_SECONDS_MAX", stop_seconds_max)
     commit, is_committing, may_commit = Deliveries.commit, threading.Event(), threading.Event()
 
     def commit_slowly(deliveries: Deliveries, changes: DeliveryCommit) -> set[CallKey]:
@@ -348,7 +352,7 @@ async def test_worker_stopped_during_a_commit_counts_its_results_once(
     harness.start()
     await harness.put_calls(*make_calls(3))
     await wait_until(is_committing.is_set)
-    asyncio.get_running_loop().call_later(0.05, may_commit.set)
+    asyncio.get_running_loop().call_later(0.2, may_commit.set)
     await harness.stop()
     destination = harness.appdb.destinations.get("crm")
     assert (destination.attempts_succeeded, harness.cursor("crm")) == (len(receiver.accepted), len(receiver.accepted))

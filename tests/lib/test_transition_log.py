@@ -31,7 +31,8 @@ def test_transition_log_condition_that_comes_back_is_logged_again(caplog: pytest
 
 def test_transitions_single_conditions_begin_and_end_once() -> None:
     transitions = Transitions[str]()
-    assert [transitions.begin("crm", "locked"), transitions.begin("crm", "full")] == [True, False]
+    conditions = ("locked", "locked", "full")
+    assert [transitions.begin("crm", condition) for condition in conditions] == [True, False, True]
     assert transitions.begin("erp", "locked")
     assert [transitions.end("crm"), transitions.end("crm")] == [True, False]
     assert transitions.update({}) == ([], ["locked"])

@@ -29,7 +29,7 @@ async def test_running_failing_service_is_restarted_and_affects_no_other(
         await asyncio.Event().wait()
 
     with caplog.at_level(logging.ERROR):
-        async with running(Service("steady", run_steadily)), running(Service("failing", fail_twice)):
+        async with running(Service("steady", run_steadily), Service("failing", fail_twice)):
             await asyncio.wait_for(has_recovered.wait(), 10)
     assert (starts.count("failing"), starts.count("steady")) == (3, 1)
     assert [(record.name, bool(record.exc_info)) for record in caplog.records] == [("failing", True)] * 2
@@ -62,3 +62,35 @@ async def test_running_awaits_the_end_of_the_service() -> None:
     async with running(Service("service", run)):
         await asyncio.sleep(0)
     assert has_ended
+
+
+async def test_running_services_are_cancelled_together() -> None:
+    """Each waits at its end until the other one is stopping too."""
+    stopping = [asyncio.Event(), asyncio.Event()]
+
+    async def run(number: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopping[number].set()
+            await stopping[1 - number].wait()
+
+    async with asyncio.timeout(10):
+        async with running(Service("first", lambda: run(0)), Service("second", lambda: run(1))):
+            await asyncio.sleep(0)
+
+
+async def test_running_service_cancelled_from_inside_is_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a shared task that was cancelled elsewhere."""
+    monkeypatch.setattr(services, "RESTART_SECONDS_FIRST", 0.01)
+    starts: asyncio.Queue[int] = asyncio.Queue()
+
+    async def wait_for_cancelled_future() -> None:
+        starts.put_nowait(1)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        await future
+
+    async with running(Service("service", wait_for_cancelled_future)):
+        for _start in range(2):
+            await asyncio.wait_for(starts.get(), 10)

@@ -4,6 +4,7 @@ Invariants: no worker can delay or fail another one; a change by an operator has
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 
@@ -20,21 +21,19 @@ from onhook.lib.change_watcher import ChangeWatcher
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.task_reconciler import TaskReconciler
-from onhook.lib.transition_log import Transitions
+from onhook.lib.transition_log import TransitionLog, Transitions
 
 POLL_SECONDS = 0.25
 """How often the settings are checked for changes; a check costs microseconds."""
 
 STOP_SECONDS_MAX = 4.0
-"""Time for all workers together to stop: aborting attempts and committing takes milliseconds, and the process is given
-15 seconds.
-"""
+"""Time for all workers together to stop: aborting attempts and committing takes milliseconds."""
 
 ISSUE_CHECK_SECONDS = 5.0
 """How often issues of destinations are checked; checking full ones costs milliseconds."""
 
-DeliveryErrorCallback = Callable[[str, Exception | None], None]
-"""Receives the name of what failed and the error, or None when the error is over; each once."""
+DeliveryErrorCallback = Callable[[int, Exception | None], None]
+"""Receives the number of a destination and its error, or None when the error is over; each once."""
 
 IssueCallback = Callable[[Issue, bool], None]
 """Receives an issue of a destination, and whether it has begun or is over; each once."""
@@ -62,7 +61,12 @@ class DeliveryDispatcher:
         self._open_destination = open_destination
         self._on_error = on_error
         self._on_issue = on_issue
-        self._errors = Transitions[Exception]()
+        self._failing_revisions = Transitions[int]()
+        self._failure_log = TransitionLog(
+            logging.getLogger("delivery"),
+            begins="cannot read the application database: destinations are served with their last settings",
+            ends="application database can be read again",
+        )
         self._issues = Transitions[Issue]()
         self._issues_checked_at = 0.0
         self._supervisors: dict[int, WorkerSupervisor] = {}
@@ -92,9 +96,9 @@ class DeliveryDispatcher:
                 self._announce_streams(settings.newest_stream_ids)
             await self._check_issues()
         except OnhookError as error:
-            self._report_error("application database", error)
+            self._failure_log.begin(error=str(error))
         else:
-            self._report_error("application database", None)
+            self._failure_log.end()
 
     def _read_settings(self) -> DispatcherSettings:
         """Read the settings. Raises `Unavailable`."""
@@ -110,14 +114,14 @@ class DeliveryDispatcher:
         for destination_id, supervisor in self._supervisors.items():
             supervisor.update_newest_stream(newest_stream_ids.get(destination_id, 0))
 
-    async def _supervise(self, destination_id: int, _revision: int) -> None:
+    async def _supervise(self, destination_id: int, revision: int) -> None:
         """Serve one destination in one revision."""
         supervisor = self._supervisors[destination_id] = WorkerSupervisor(
             destination_id,
             deps=self._deps,
             open_destination=self._open_destination,
             metrics=self._metrics.setdefault(destination_id, AttemptMetrics()),
-            report_error=partial(self._report_error, f"destination {destination_id}"),
+            report_error=partial(self._report_error, destination_id, revision),
         )
         try:
             await supervisor.run()
@@ -141,11 +145,11 @@ class DeliveryDispatcher:
         issues = find_all_issues(appdb.destinations.all(), appdb.deliveries.backlogs(), self._deps.clock.now())
         return {issue.key: issue for issue in issues}
 
-    def _report_error(self, name: str, error: Exception | None) -> None:
-        """Report an error, or that it is over; each once."""
-        has_changed = self._errors.end(name) if error is None else self._errors.begin(name, error)
-        if has_changed:
-            self._on_error(name, error)
+    def _report_error(self, destination_id: int, revision: int, error: Exception | None) -> None:
+        """Report an error of a destination as a person has set it, or that it is over; each once."""
+        failing = self._failing_revisions
+        if failing.end(destination_id) if error is None else failing.begin(destination_id, revision):
+            self._on_error(destination_id, error)
 
 
 async def send_test_by_name(

@@ -91,6 +91,7 @@ class DestinationWorker:
             on_result=self._handle_result,
             wake=self._wake.set,
         )
+        self._commit_future: asyncio.Future[set[CallKey]] | None = None
 
     async def run(self, on_served: Callable[[], None] = lambda: None) -> None:
         """Serve, and call `on_served` after each successful pass. Raises `Unavailable` where the application database
@@ -166,12 +167,17 @@ class DestinationWorker:
         """Store a commit. It is confirmed also where the worker is cancelled meanwhile: the thread cannot be stopped,
         and a commit that has succeeded must not be repeated.
         """
-        future = asyncio.get_running_loop().run_in_executor(None, self._deps.appdb.deliveries.commit, commit)
+        if self._commit_future is None:
+            loop = asyncio.get_running_loop()
+            self._commit_future = loop.run_in_executor(None, self._deps.appdb.deliveries.commit, commit)
+        future = self._commit_future
         try:
             return await asyncio.shield(future)
         finally:
             if not future.done():
+                # Where this wait is cancelled too, the next attempt waits for the same thread.
                 await asyncio.wait([future])
+            self._commit_future = None
             if future.exception() is None:
                 self._commits.confirm(commit, _loop_time())
 

@@ -49,13 +49,13 @@ class Transitions(Generic[Condition]):
         return begun, ended
 
     def begin(self, key: Hashable, condition: Condition) -> bool:
-        """Add one condition. Return whether it has begun; False where it had begun before.
+        """Add one condition. Return whether it has begun; False where an equal one had begun before.
 
         >>> transitions = Transitions[str]()
         >>> transitions.begin(1, "full"), transitions.begin(1, "full"), transitions.end(1), transitions.end(1)
         (True, False, True, False)
         """
-        has_begun = key not in self._current
+        has_begun = key not in self._current or self._current[key] != condition
         self._current[key] = condition
         return has_begun
 

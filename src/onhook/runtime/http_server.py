@@ -55,21 +55,34 @@ class HttpServer:
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        """Stop listening, and wait for open responses; abort them when the time is over."""
+        """Stop listening, unless `run` has done so."""
+        await self._stop()
+
+    async def run(self) -> None:
+        """Wait for the end of the server, which is an error; listen again when called after that. Stops the server when
+        cancelled.
+        """
+        if self._task is None or self._task.done():
+            self._listen()
+        assert self._task is not None
+        try:
+            await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
+
+    async def _stop(self) -> None:
+        """Wait for open responses; abort them when the time is over."""
         if self._server is None or self._task is None:
             return
         self._server.stop()  # type: ignore[no-untyped-call] # as granian writes it
+        self._server = None
         _finished_tasks, unfinished_tasks = await asyncio.wait([self._task], timeout=STOP_SECONDS_MAX)
         for unfinished_task in unfinished_tasks:
             logging.getLogger("console").warning("open responses were cancelled at shutdown")
             unfinished_task.cancel()
-
-    async def run(self) -> None:
-        """Wait for the end of the server, which is an error; listen again when called after that."""
-        if self._task is None or self._task.done():
-            self._listen()
-        assert self._task is not None
-        await asyncio.shield(self._task)
+        if unfinished_tasks:
+            await asyncio.wait(unfinished_tasks)
 
     def _listen(self) -> None:
         server_socket = listening_socket(self._address.host, self._address.port, backlog=BACKLOG, option="console")

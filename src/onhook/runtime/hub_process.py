@@ -68,15 +68,14 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
     async with AsyncExitStack() as stack:
         resources = await _open_resources(stack, config, clock)
         projector, dispatcher = _create_projector(resources), _create_dispatcher(resources)
-        console = await stack.enter_async_context(
-            HttpServer(_create_console(stack, resources, projector, dispatcher), config.console)
-        )
+        app = _create_console(stack, resources, projector, dispatcher)
+        console = await stack.enter_async_context(HttpServer(app, config.console))
         pbx_api = _create_pbx_api(resources)
         stack.push_async_callback(pbx_api.close)
         await pbx_api.start()
         ingestor = create_ingestor(appdb=resources.sync_appdb, ledger=resources.ledger, clock=clock)
         stack.push_async_callback(ingestor.close)
-        for service in (
+        services = (
             Service("console", console.run),
             Service("projector", partial(projector.run, resources.position_notifier.announce)),
             Service("rollups", partial(run_rollup_job, resources.store)),
@@ -84,8 +83,8 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
             *_create_sync_services(resources, ingestor),
             *_create_maintenance_services(resources, projector),
             Service("pbx_api", pbx_api.run),
-        ):
-            await stack.enter_async_context(running(service))
+        )
+        await stack.enter_async_context(running(*services))
         # First of all at a stop: waiting readers end.
         stack.callback(resources.position_notifier.close)
         yield RunningService(str(Address(config.console.host, console.port)), pbx_api=pbx_api.listen_address)
@@ -199,12 +198,12 @@ def _create_pbx_api(resources: HubResources) -> PbxApiManager:
     return PbxApiManager(config, appdb, calls, resources.clock, webhooks)
 
 
-def _log_delivery_error(name: str, error: Exception | None) -> None:
+def _log_delivery_error(destination_id: int, error: Exception | None) -> None:
     log = logging.getLogger("delivery")
     if error is None:
-        log.info("destination delivery resumed", extra={"destination": name})
+        log.info("delivery resumed", extra={"destination_id": destination_id})
     else:
-        log.error("destination delivery failed", extra={"destination": name, "error": str(error)})
+        log.error("delivery failed", extra={"destination_id": destination_id, "error": str(error)})
 
 
 def _log_issue(issue: Issue, has_begun: bool) -> None:

@@ -74,16 +74,23 @@ class PbxApiManager:
             await self.close()
 
     async def run(self) -> None:
-        """Check after each change of the settings, until cancelled."""
-        while True:
-            delay_seconds = POLL_SECONDS
-            try:
-                await self.reconcile()
-                await self._restart_failed()
-            except (OnhookError, OSError) as error:
-                self._log_error(error)
-                delay_seconds = RESTART_SECONDS
-            await asyncio.sleep(delay_seconds)
+        """Check after each change of the settings, until cancelled; then close it."""
+        try:
+            while True:
+                delay_seconds = await self._run_check()
+                await asyncio.sleep(delay_seconds)
+        finally:
+            await self.close()
+
+    async def _run_check(self) -> float:
+        """Open, close or restart the API; return the seconds until the next check."""
+        try:
+            await self.reconcile()
+            await self._restart_failed()
+        except (OnhookError, OSError) as error:
+            self._log_error(error)
+            return RESTART_SECONDS
+        return POLL_SECONDS
 
     async def close(self) -> None:
         """Close all connections."""

@@ -1,6 +1,7 @@
 """Services of a process: each runs in a task of its own, and is restarted with backoff when it fails.
 
-Invariant: an error in one service ends no other one.
+Invariants: an error in one service ends no other one. At a stop all are cancelled before the first one is awaited, so
+that the stop takes as long as the slowest one.
 """
 
 import asyncio
@@ -22,21 +23,22 @@ STEADY_SECONDS = 60.0
 
 
 class Service(msgspec.Struct, frozen=True):
-    """A named service. `run` returns when it is cancelled only, and can be called again after an error."""
+    """A named service. `run` is called again after it has ended or failed; it ends for good when it is cancelled."""
 
     name: str
     run: Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
-async def running(service: Service) -> AsyncIterator[None]:
-    """Run a service while the context is open; its end is awaited."""
-    task = asyncio.create_task(_run_with_restart(service), name=service.name)
+async def running(*services: Service) -> AsyncIterator[None]:
+    """Run services while the context is open: started in order, cancelled in reverse, awaited together."""
+    tasks = [asyncio.create_task(_run_with_restart(service), name=service.name) for service in services]
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        for task in reversed(tasks):
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 async def _run_with_restart(service: Service) -> None:
@@ -47,6 +49,16 @@ async def _run_with_restart(service: Service) -> None:
         try:
             await service.run()
             log.error("service ended unexpectedly, restarting")
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            log.exception("service was cancelled from inside, restarting")
         except Exception:
             log.exception("service failed, restarting")
         await asyncio.sleep(backoff.after_run(time.monotonic() - started_at))
+
+
+def _is_cancelled() -> bool:
+    """Return whether this task itself was cancelled, and not only something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,8 +1,7 @@
-"""Ingestor for events that Onhook fetches, or that a command imports."""
+"""The ingestor with its parts: of the intake, of the hub for events that it fetches, and of a command that imports."""
 
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from onhook.appdb.appdb import AppDb
 from onhook.config import Config
@@ -15,29 +14,31 @@ from onhook.receiver.ingest import Ingestor
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
 
 
-def create_ingestor(*, appdb: AppDb, ledger: Ledger, clock: Clock) -> Ingestor:
-    """Return the ingestor of a process that fetches events."""
-    registry = AppDbPbxRegistry(appdb, on_error=_log_appdb_error)
-    return Ingestor(ledger=ledger, registry=registry, dialects=dialects(), clock=clock)
+def create_ingestor(
+    *,
+    appdb: AppDb,
+    ledger: Ledger,
+    clock: Clock,
+    on_ledger_error: Callable[[OnhookError | None], None] = lambda _error: None,
+) -> Ingestor:
+    """Return an ingestor for the registered PBXs. `on_ledger_error` receives an error, or None when it is over."""
+    return Ingestor(
+        ledger=ledger,
+        registry=AppDbPbxRegistry(appdb),
+        dialects=dialects(),
+        clock=clock,
+        on_ledger_error=on_ledger_error,
+    )
 
 
 @asynccontextmanager
 async def open_ingestor(config: Config) -> AsyncIterator[Ingestor]:
     """Yield an ingestor for a command that imports events, also while a server runs."""
-    appdb = AppDb(config.appdb_file)
-    try:
+    async with AsyncExitStack() as stack:
+        appdb = AppDb(config.appdb_file)
+        stack.callback(appdb.close)
         ledger = SqliteLedger(config.ledger_file)
+        stack.push_async_callback(ledger.close)
         ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=SystemClock())
-        try:
-            yield ingestor
-        finally:
-            await ingestor.close()
-            await ledger.close()
-    finally:
-        appdb.close()
-
-
-def _log_appdb_error(error: OnhookError) -> None:
-    logging.getLogger("appdb").error(
-        "cannot read the application database: using the last known values", extra={"error": str(error)}
-    )
+        stack.push_async_callback(ingestor.close)
+        yield ingestor

@@ -1,12 +1,13 @@
 """PBX registry of the intake, read from the application database after each change."""
 
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from onhook.appdb.appdb import AppDb
 from onhook.lib.change_watcher import ChangeWatcher
-from onhook.lib.errors import OnhookError
+from onhook.lib.transition_log import TransitionLog
 from onhook.receiver.pbx_registry import RegisteredPbx
 
 CACHE_SECONDS = 0.001
@@ -22,9 +23,13 @@ class AppDbPbxRegistry:
     nothing done to `onhook.db` rejects calls.
     """
 
-    def __init__(self, appdb: AppDb, *, on_error: Callable[[OnhookError], None]) -> None:
+    def __init__(self, appdb: AppDb) -> None:
         """Read the database. Raises `Unavailable` when it cannot be read at all."""
-        self._on_error = on_error
+        self._failure_log = TransitionLog(
+            logging.getLogger("appdb"),
+            begins="cannot read the application database: using the last known PBXs",
+            ends="application database can be read again",
+        )
         self._watcher = ChangeWatcher(appdb.version, lambda: _load_pbxs(appdb))
         self._pbx_by_sn = self._watcher.current()
         self._checked_at = time.monotonic()
@@ -50,10 +55,9 @@ class AppDbPbxRegistry:
 
     def _refresh(self, now: float) -> None:
         self._checked_at = now
-        try:
-            self._pbx_by_sn = self._watcher.current()
-        except OnhookError as error:
-            self._on_error(error)
+        pbx_by_sn = self._watcher.poll_or_log(self._failure_log)
+        if pbx_by_sn is not None:
+            self._pbx_by_sn = pbx_by_sn
 
 
 def _load_pbxs(appdb: AppDb) -> Mapping[str, RegisteredPbx]:
