@@ -8,7 +8,6 @@ not delay the following ones.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -17,6 +16,7 @@ from onhook.cdr.record import Call, Record
 from onhook.ledger.contract import Ledger, RawEvent
 from onhook.lib.errors import NotFound, OnhookError, Unavailable
 from onhook.lib.messages import _
+from onhook.lib.timestamps import to_datetime
 from onhook.lib.transition_log import TransitionLog
 from onhook.pbx.dialect import Dialects
 from onhook.store.contract import CallKey, QuarantineEntry, Store, StoreBatch
@@ -29,8 +29,6 @@ POLL_SECONDS = 0.05
 
 RETRY_SECONDS = 1.0
 """The wait after the disk or the store was unavailable."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 DeletionCheck = Callable[[Sequence[Record]], bool]
 """Returns whether the call with these legs may be deleted."""
@@ -87,7 +85,8 @@ class Projector:
     async def run(self, on_position: Callable[[int], None]) -> None:
         """Follow the ledger until cancelled; call `on_position` with each new position.
 
-        Retries while the store or the disk is unavailable; raises any other error, because continuing would be wrong.
+        Retries while the store or the disk is unavailable; raises any other error: the service is started
+        again, from the stored position.
         """
         try:
             while True:
@@ -211,7 +210,7 @@ class Projector:
             except Exception as error:  # noqa: BLE001 - whatever a body does to its reader, the next one is read
                 parsed_events.quarantined.append(_to_quarantine_entry(raw_event, error))
                 continue
-            received_at = _EPOCH + timedelta(microseconds=raw_event.received_at)
+            received_at = to_datetime(raw_event.received_at)
             for leg_details in details:
                 reported_leg = ReportedLeg(
                     details=leg_details, seq=raw_event.seq, via=raw_event.via, received_at=received_at
@@ -260,6 +259,6 @@ def _to_quarantine_entry(raw_event: RawEvent, error: Exception) -> QuarantineEnt
         seq=raw_event.seq,
         sn=raw_event.sn,
         via=raw_event.via,
-        received_at=_EPOCH + timedelta(microseconds=raw_event.received_at),
+        received_at=to_datetime(raw_event.received_at),
         reason=reason,
     )

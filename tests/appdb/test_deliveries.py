@@ -26,7 +26,7 @@ def appdb(tmp_path: Path) -> Iterator[AppDb]:
 
 
 def _try(attempted_at: int = NOW) -> NewAttempt:
-    return NewAttempt(attempted_at=attempted_at, duration_ms=12, status=500, detail="answered 500", body=b"oh \xff")
+    return NewAttempt(attempted_at=attempted_at, duration_ms=12, status=500, detail="HTTP 500", body=b"oh \xff")
 
 
 def _trouble(seq: int, call: tuple[str, str], due_at: int = 0, attempt: NewAttempt | None = None) -> NewDelivery:
@@ -150,7 +150,7 @@ def test_attempts_are_limited(appdb: AppDb) -> None:
     attempts = deliveries.attempts(1)
     assert len(attempts) == ATTEMPT_ROWS_MAX
     assert attempts[-1].attempted_at > attempts[0].attempted_at
-    assert (attempts[0].status, attempts[0].detail, attempts[0].body) == (500, "answered 500", "oh \ufffd")
+    assert (attempts[0].status, attempts[0].detail, attempts[0].body) == (500, "HTTP 500", "oh \ufffd")
 
 
 def test_delivered_rows_are_kept_up_to_a_limit(appdb: AppDb) -> None:

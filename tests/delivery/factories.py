@@ -40,4 +40,4 @@ def delivery_result(outcome: Outcome, retry_after_seconds: float | None = None) 
 
 
 def new_attempt(attempted_at: int = NOW) -> NewAttempt:
-    return NewAttempt(attempted_at=attempted_at, duration_ms=7, status=500, detail="answered 500", body=b"")
+    return NewAttempt(attempted_at=attempted_at, duration_ms=7, status=500, detail="HTTP 500", body=b"")

@@ -98,7 +98,7 @@ async def test_worker_failed_event_delays_its_own_call_only(
     attempts = harness.appdb.deliveries.attempts(harness.rows("crm", "delivered")[0].delivery_id)
     assert [attempt.status for attempt in attempts] == [500, 500, 500, 200]
     assert attempts[0].body == "so it is"
-    assert attempts[0].detail == "answered 500 Internal Server Error"
+    assert attempts[0].detail == "HTTP 500 Internal Server Error"
 
 
 @pytest.mark.usefixtures("short_delays")

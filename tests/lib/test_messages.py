@@ -4,7 +4,7 @@ import asyncio
 from gettext import NullTranslations
 from typing import Final
 
-from onhook.lib.messages import _, _n, use_catalogue
+from onhook.lib.messages import _, _n, mark, use_catalogue
 
 
 class German(NullTranslations):
@@ -61,3 +61,10 @@ async def test_catalogue_of_one_task_does_not_reach_another() -> None:
 async def test_catalogue_reaches_threads_that_the_task_starts() -> None:
     with use_catalogue(German()):
         assert await asyncio.to_thread(_, "missed") == "verpasst"
+
+
+def test_mark_returns_the_text() -> None:
+    """A catalogue finds it where it is defined."""
+    assert mark("missed") == "missed"
+    with use_catalogue(German()):
+        assert _(mark("missed")) == "verpasst"

@@ -91,6 +91,8 @@ class MemorySyncState:
     def finish_backfill_request(self, result: BackfillResult) -> None:
         self.pending_request, self.backfill_result = None, result
 
+    pbx_argument = "Branch"
+
     def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
         assert hint
         self.alarms[kind] = detail

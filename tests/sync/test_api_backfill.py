@@ -268,7 +268,7 @@ async def test_backfill_connected_time_is_stored_as_connected(tmp_path: Path) ->
                 datetime.fromtimestamp(NOON, UTC),
                 datetime.fromtimestamp(NOON + 60, UTC),
                 "connected",
-                "the push channel was alive",
+                "the push channel was connected",
             )
         ]
         assert responder.request_names == []

@@ -89,9 +89,9 @@ def test_asterisk_sync_cut_is_a_gap_between_connected_times(harness: AsteriskHar
     harness.open(4 * MINUTE)
     harness.cover(15 * MINUTE)
     assert harness.list_states() == [
-        ("1-10", "connected", "the connection was alive"),
+        ("1-10", "connected", "the connection was open"),
         ("10-15", "gap", "not connected: the PBX closed the connection"),
-        ("15-30", "connected", "the connection was alive"),
+        ("15-30", "connected", "the connection was open"),
     ]
     assert harness.reconnected == [SN, SN]
 
@@ -105,7 +105,7 @@ def test_asterisk_sync_crash_of_the_hub_is_a_gap(harness: AsteriskHarness) -> No
     after_crash.clock.current_time = harness.clock.current_time
     after_crash.open(9 * MINUTE)
     assert after_crash.list_states() == [
-        ("1-11", "connected", "the connection was alive"),
+        ("1-11", "connected", "the connection was open"),
         ("11-20", "gap", "not connected: Onhook was not running"),
     ]
 
@@ -144,7 +144,7 @@ def test_asterisk_sync_connected_time_is_stored_now_and_then(harness: AsteriskHa
 
 
 def test_asterisk_sync_findings_of_a_backfill_stay(harness: AsteriskHarness) -> None:
-    """Where the connection was alive and lost calls, the time is not marked as connected again."""
+    """Where the connection was open and lost calls, the time is not marked as connected again."""
     harness.open()
     harness.cover(9 * MINUTE)
     harness.appdb.sync_states.save_intervals(SN, invalidate_connected(harness.intervals(), "it lost calls"))

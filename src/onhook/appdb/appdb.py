@@ -4,6 +4,7 @@ Several processes may have it open; each sees the writes of the others at once.
 """
 
 import hmac
+import shlex
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -193,7 +194,10 @@ class AppDb:
         if any(asterisk.sn == pbx.sn for asterisk in self.asterisks.all()):
             raise NotFound(
                 _("the CDR source of {pbx_name} is not set", pbx_name=pbx.name),
-                hint=_("onhook pbx change NAME --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE"),
+                hint=_(
+                    "onhook pbx change {pbx} --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
+                    pbx=shlex.quote(pbx.name),
+                ),
             )
         self.pbx_credentials.require(pbx.sn, pbx.name)
 

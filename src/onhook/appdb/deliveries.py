@@ -1,8 +1,9 @@
-"""Deliveries: events that were not delivered at once, a row each with its attempts, until the application accepts them.
+"""Deliveries: notifications that were not delivered at once, a row each with its attempts, until the endpoint accepts
+them.
 
 Invariants: results are stored in one transaction with the cursors, so a process that dies at any moment continues where
-it was, and repeats at most the events in progress. Of one call only the first pending event is tried; all behind it
-have `DUE_AFTER_PREDECESSOR`. An undelivered event has one row per destination.
+it was, and repeats at most the notifications in progress. Of one call only the first retrying notification is tried;
+all behind it have `DUE_AFTER_PREDECESSOR`. An undelivered notification has one row per destination.
 """
 
 import sqlite3
@@ -32,7 +33,7 @@ ATTEMPT_ROWS_MAX = 20
 """Attempts stored per row: the retry policy has ten, and a person may retry."""
 
 DUE_AFTER_PREDECESSOR = 2**62
-"""Due time of an event behind another one of its call: never, until the other one is done."""
+"""Due time of a notification behind another one of its call: never, until the other one is done."""
 
 _COLUMNS = "delivery_id, destination_id, state, notification_id, seq, sn, call_id, attempts, due_at, pending_since"
 
@@ -41,7 +42,7 @@ _SET_RETRY_NOW = "state = 'retrying', attempts = 0, busy_count = 0, due_at = ?"
 _WHERE_RETRYING_CALL = "destination_id = ? AND state = 'retrying' AND sn = ? AND call_id = ?"
 
 CALL_DELIVERIES_MAX = 200
-"""Rows of one call that are listed: some legs for some applications."""
+"""Rows of one call that are listed: some legs for some endpoints."""
 
 
 class Deliveries:
@@ -73,7 +74,7 @@ class Deliveries:
         ]
 
     def next_due_at(self, destination_id: int) -> int | None:
-        """Return the time when the next row is due; None without a pending row."""
+        """Return the time when the next row is due; None without a retrying row."""
         rows = self._database.rows(
             "SELECT min(due_at) FROM deliveries WHERE destination_id = ? AND state = 'retrying'", (destination_id,)
         )
@@ -81,14 +82,16 @@ class Deliveries:
         return due_at
 
     def notification_ids_after(self, destination_id: int, seq: int) -> set[str]:
-        """Return the events after a ledger number that are rows already, so that reading on does not add them again."""
+        """Return the notifications after a ledger number that are rows already, so that reading on does not add them
+        again.
+        """
         rows = self._database.rows(
             "SELECT notification_id FROM deliveries WHERE destination_id = ? AND seq > ?", (destination_id, seq)
         )
         return {notification_id for (notification_id,) in rows}
 
     def retrying_calls(self, destination_id: int) -> set[CallKey]:
-        """Return the calls with a pending event: their later events must wait."""
+        """Return the calls with a retrying notification: their later notifications must wait."""
         rows = self._database.rows(
             "SELECT DISTINCT sn, call_id FROM deliveries WHERE destination_id = ? AND state = 'retrying'",
             (destination_id,),
@@ -96,7 +99,7 @@ class Deliveries:
         return {(sn, call_id) for sn, call_id in rows}
 
     def backlog(self, destination_id: int) -> Backlog:
-        """Return the numbers of pending and failed rows."""
+        """Return the numbers of retrying and failed rows."""
         return self._backlogs("destination_id = ? AND", (destination_id,)).get(destination_id, Backlog())
 
     def backlogs(self) -> dict[int, Backlog]:
@@ -134,7 +137,7 @@ class Deliveries:
             return updated_calls - still_retrying
 
     def add(self, destination_id: int, new_delivery: NewDelivery) -> None:
-        """Add an event that is on no stream, within the caller's transaction."""
+        """Add a notification that is on no stream, within the caller's transaction."""
         self._insert(destination_id, new_delivery)
         self._schedule_call(destination_id, new_delivery.call, new_delivery.due_at)
         self._increment_revision(destination_id)
@@ -160,7 +163,7 @@ class Deliveries:
         return [_delivery(row) for row in rows]
 
     def list_for_call(self, sn: str, call_id: str) -> list[Delivery]:
-        """Return the rows of one call, in order of number: events that were not delivered at once."""
+        """Return the rows of one call, in order of number: notifications that were not delivered at once."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM deliveries WHERE call_id = ? AND sn = ? ORDER BY delivery_id LIMIT ?",
             (call_id, sn, CALL_DELIVERIES_MAX),
@@ -168,7 +171,7 @@ class Deliveries:
         return [_delivery(row) for row in rows]
 
     def has_undelivered(self, sn: str, call_id: str) -> bool:
-        """Return whether an event of a call is pending or failed."""
+        """Return whether a notification of a call is retrying or failed."""
         return bool(
             self._database.rows(
                 "SELECT 1 FROM deliveries WHERE call_id = ? AND sn = ? AND state <> 'delivered' LIMIT 1", (call_id, sn)
@@ -186,7 +189,7 @@ class Deliveries:
         return _delivery(rows[0])
 
     def body(self, delivery_id: int) -> bytes:
-        """Return the event's bytes. Raises `NotFound`."""
+        """Return the notification's bytes. Raises `NotFound`."""
         self.get(delivery_id)
         rows = self._database.rows("SELECT body FROM deliveries WHERE delivery_id = ?", (delivery_id,))
         return bytes(rows[0][0]) if rows else b""
@@ -211,7 +214,7 @@ class Deliveries:
 
     def retry(self, delivery_id: int, *, now_us: int) -> None:
         """Retry a row now, with all attempts of the retry policy. Raises `NotFound`, and `UsageError` for a delivered
-        one whose event is pending in another delivery.
+        one whose notification is retrying in another delivery.
         """
         delivery = self.get(delivery_id)
         try:
@@ -224,12 +227,12 @@ class Deliveries:
                 self._reset_retry_after(delivery.destination_id)
         except sqlite3.IntegrityError:
             raise UsageError(
-                _("the event of delivery {delivery_id} is already pending again", delivery_id=delivery_id),
+                _("the notification of delivery {delivery_id} is already retrying again", delivery_id=delivery_id),
                 hint=_("retry that delivery"),
             ) from None
 
     def discard(self, delivery_id: int, *, now_us: int) -> None:
-        """Discard a row; the events behind it become due. Raises `NotFound`."""
+        """Discard a row; the notifications behind it become due. Raises `NotFound`."""
         delivery = self.get(delivery_id)
         with self._database.transaction():
             self._database.write("DELETE FROM deliveries WHERE delivery_id = ?", (delivery_id,))
@@ -237,7 +240,7 @@ class Deliveries:
             self._increment_revision(delivery.destination_id)
 
     def retry_all(self, destination_id: int, *, now_us: int) -> int:
-        """Retry all pending and failed rows now; return their number."""
+        """Retry all retrying and failed rows now; return their number."""
         with self._database.transaction():
             count = self._database.write(
                 f"UPDATE deliveries SET {_SET_RETRY_NOW} WHERE destination_id = ? AND state <> 'delivered'",
@@ -284,7 +287,7 @@ class Deliveries:
         return pending_since
 
     def _reset_retry_after(self, destination_id: int) -> None:
-        """Forget the time that the application asked to wait: a person's retry is immediate."""
+        """Forget the time that the endpoint asked to wait: a person's retry is immediate."""
         self._database.write("UPDATE destinations SET retry_after = 0 WHERE destination_id = ?", (destination_id,))
         self._increment_revision(destination_id)
 
@@ -294,7 +297,7 @@ class Deliveries:
         )
 
     def _insert(self, destination_id: int, new_delivery: NewDelivery) -> None:
-        """Insert a row. A pending row of the same event stays; a failed one becomes pending again."""
+        """Insert a row. A retrying row of the same notification stays; a failed one becomes retrying again."""
         rows = self._database.rows(
             "INSERT INTO deliveries (destination_id, state, notification_id, seq, sn, call_id, body, attempts, due_at,"
             " pending_since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -349,7 +352,7 @@ class Deliveries:
         )
 
     def _schedule_call(self, destination_id: int, call: CallKey, now_us: int) -> bool:
-        """Make the first pending row of a call due and the others wait behind it. Return whether there is one."""
+        """Make the first retrying row of a call due and the others wait behind it. Return whether there is one."""
         values = (destination_id, *call)
         rows = self._database.rows(f"SELECT min(delivery_id) FROM deliveries WHERE {_WHERE_RETRYING_CALL}", values)
         (first,) = rows[0]

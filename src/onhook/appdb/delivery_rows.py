@@ -11,15 +11,15 @@ CallKey = tuple[str, str]
 """(`sn`, `call_id`)."""
 
 UNDELIVERED_MAX = 50_000
-"""Pending or failed rows of one destination. Measured: 56 MB where an application answers little, 120 MB where it
-answered a kibibyte once, 741 MB where it did so ten times. Beyond it no new event is tried; new events stay pending in
-the store.
+"""Retrying or failed rows of one destination. Measured: 56 MB where an endpoint answers little, 120 MB where it
+answered a kibibyte once, 741 MB where it did so ten times. Beyond it no new notification is tried; new notifications
+stay pending in the store.
 """
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One event pending for one destination. `due_at` is the time of the next attempt, None when a predecessor decides
-    it.
+    """One notification retrying for one destination. `due_at` is the time of the next attempt, None when a predecessor
+    decides it.
     """
 
     delivery_id: int
@@ -69,7 +69,7 @@ class NewAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A new row: an event that failed, with its `attempt`, or one that waits behind such a one, without."""
+    """A new row: a notification that failed, with its `attempt`, or one that waits behind such a one, without."""
 
     notification_id: str
     seq: int
@@ -85,7 +85,7 @@ class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """The new state of a row that was tried again.
 
     `attempts_before` is its number of attempts when it was loaded: a different number now means that a person has
-    retried it meanwhile. `busy_count` is how often in a row the application asked to wait.
+    retried it meanwhile. `busy_count` is how often in a row the endpoint asked to wait.
     """
 
     delivery_id: int
@@ -100,7 +100,7 @@ class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
 
 class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):
     """All results of some work for one destination in one `revision`. `finished_replays` are complete; `retry_after` is
-    the time until which the application asked to wait, 0 without such a request.
+    the time until which the endpoint asked to wait, 0 without such a request.
     """
 
     destination_id: int
@@ -114,7 +114,7 @@ class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):
     failing_since: int | None
     retry_after: int
     retry_all_now: bool
-    """Whether all pending rows are due now, because the application is reachable again."""
+    """Whether all retrying rows are due now, because the endpoint is reachable again."""
     now_us: int
 
 
@@ -127,5 +127,5 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_full(self) -> bool:
-        """Return whether no new event is tried because the limit is reached."""
+        """Return whether no new notification is tried because the limit is reached."""
         return self.retrying + self.failed >= UNDELIVERED_MAX

@@ -33,10 +33,10 @@ from onhook.lib.timestamps import to_datetime
 DestinationState = Literal["active", "paused", "disabled"]
 
 DESTINATIONS_MAX = 200
-"""Of one installation: each keeps connections and some hundred events in memory."""
+"""Of one installation: each keeps connections and some hundred notifications in memory."""
 
 SIGNING_SECRETS_MAX = 5
-"""Of one destination: an old one, a new one and a reserve; each signs every event."""
+"""Of one destination: an old one, a new one and a reserve; each signs every notification."""
 
 REPLAYS_MAX = 100
 """Unfinished replays of one destination."""
@@ -52,7 +52,7 @@ class Destination(DestinationSpec, frozen=True, kw_only=True):
     """A destination and its state.
 
     `state` is `disabled` when delivery was given up, and `reason` says why. `failing_since` is the time since which no
-    event was accepted; `retry_after` the time until which the application asked to wait. `attempts_succeeded` and
+    notification was accepted; `retry_after` the time until which the endpoint asked to wait. `attempts_succeeded` and
     `attempts_failed` count since the beginning. `app` is the client id of the application that manages the destination,
     or empty. `secrets` counts the signing secrets.
     """
@@ -188,8 +188,8 @@ class Destinations:
         return self.get(name)
 
     def disable(self, destination: Destination, reason: str) -> None:
-        """Disable a destination; pending events stay pending, and a person may resume it. Does nothing where a person
-        has changed it since: it may have another address.
+        """Disable a destination; pending notifications stay pending, and a person may resume it. Does nothing where a
+        person has changed it since: it may have another address.
         """
         self._database.write(
             "UPDATE destinations SET state = 'disabled', reason = ?, revision = revision + 1"
@@ -198,7 +198,7 @@ class Destinations:
         )
 
     def remove(self, name: str) -> Destination:
-        """Remove a destination and its pending events. Raises `NotFound`."""
+        """Remove a destination and its pending notifications. Raises `NotFound`."""
         old = self.get(name)
         self._database.write("DELETE FROM destinations WHERE destination_id = ?", (old.destination_id,))
         return old

@@ -5,6 +5,7 @@ The client secret and the tokens are secrets: they are only passed to the API cl
 
 import ipaddress
 import re
+import shlex
 from urllib.parse import urlsplit
 
 import msgspec
@@ -63,7 +64,10 @@ class PbxCredentialsRepository:
         if credentials is None:
             raise NotFound(
                 _("the API address of {name} is not set", name=name),
-                hint=_("onhook pbx change NAME --api https://HOST:PORT --client-id ID --client-secret SECRET"),
+                hint=_(
+                    "onhook pbx change {pbx} --api https://HOST:PORT --client-id ID --client-secret SECRET",
+                    pbx=shlex.quote(name),
+                ),
             )
         return credentials
 
@@ -127,7 +131,7 @@ def parse_fingerprint(text: str) -> str:
         raise UsageError(
             _("{text} is not the SHA-256 of a certificate", text=repr(text[:80])),
             location="fingerprint",
-            hint=_("`onhook pbx trust NAME` shows that of the PBX"),
+            hint=_("`onhook pbx trust` shows that of the PBX"),
         )
     return digits
 

@@ -7,6 +7,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cli.filter_hints import print_note
 from onhook.config import Config
 from onhook.delivery.ssrf_guard import create_ssrf_guard
+from onhook.lib.messages import _
 
 
 def warn_about_private_address(config: Config, spec: DestinationSpec) -> None:
@@ -19,5 +20,12 @@ def warn_about_private_address(config: Config, spec: DestinationSpec) -> None:
     if create_ssrf_guard(config.private_networks, allow_private=spec.allow_private).allows(address):
         return
     can_be_allowed = create_ssrf_guard(config.private_networks, allow_private=True).allows(address)
-    advice = "--allow-private allows it" if can_be_allowed else "only the setting private_networks allows it"
-    print_note(f"nothing will be sent to {host}, which is not a public address: {advice}")
+    print_note(
+        _("nothing will be sent to {host}, which is not a public address: --allow-private allows it", host=host)
+        if can_be_allowed
+        else _(
+            "nothing will be sent to {host}, which is not a public address: only the setting"
+            " private_networks allows it",
+            host=host,
+        )
+    )

@@ -123,9 +123,11 @@ def add_asterisk(new_asterisk: NewAsterisk, number_plan: NumberPlan, secret: str
         )
         appdb.asterisks.add(asterisk, secret)
         appdb.cdr_sources.put(pbx.sn, new_asterisk.source)
-    return (
-        f'PBX "{pbx.name}" ({pbx.sn}) added. It is connected while the server runs; check it with `onhook '
-        f"doctor {shlex.quote(pbx.name)}`."
+    return _(
+        'PBX "{name}" ({sn}) added. It is connected while the server runs; check it with `onhook doctor {argument}`.',
+        name=pbx.name,
+        sn=pbx.sn,
+        argument=shlex.quote(pbx.name),
     )
 
 

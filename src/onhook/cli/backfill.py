@@ -97,16 +97,14 @@ def backfill(
                     _progress_callback(request.until, show_progress),
                 )
                 result = asyncio.run(
-                    _backfill_by_hand(config, appdb, pbx, sources=sources, request=request, on_progress=on_progress)
+                    _run_manual_backfill(config, appdb, pbx, sources=sources, request=request, on_progress=on_progress)
                 )
             else:
                 result = _run_requested_backfill(config, appdb, pbx, request, show_progress)
         gaps = find_open_gaps(appdb, pbx.sn, SystemClock().now()) if pbx.dialect == Asterisk.name else []
     _print_result(pbx, result)
     for gap in gaps[:GAPS_PRINTED_MAX]:
-        print(
-            _("calls may still be missing from {format_gap}: {reason}", format_gap=format_gap(gap), reason=gap.reason)
-        )
+        print(_("calls may still be missing from {period}: {reason}", period=format_gap(gap), reason=gap.reason))
 
 
 def _run_requested_backfill(
@@ -119,7 +117,7 @@ def _run_requested_backfill(
     return asyncio.run(_run_offline(config, pbx, _progress_callback(request.until, show_progress)))
 
 
-async def _backfill_by_hand(
+async def _run_manual_backfill(
     config: Config,
     appdb: AppDb,
     pbx: Pbx,

@@ -188,14 +188,12 @@ def send_test(name: DestinationName, data: DataOption = None) -> None:
         result: DestinationTestResult = asyncio.run(
             send_test_by_name(appdb, webhook_opener(config), SystemClock(), name)
         )
-    print(
-        _(
-            "{name} {detail} after {duration_ms} ms.",
-            name=name,
-            detail=replace_control_characters(result.detail),
-            duration_ms=result.duration_ms,
-        )
+    text = (
+        _("Test succeeded after {duration_ms} ms: {detail}.")
+        if result.accepted
+        else _("Test failed after {duration_ms} ms: {detail}.")
     )
+    print(text.format(duration_ms=result.duration_ms, detail=replace_control_characters(result.detail)))
     if result.body:
         print(replace_control_characters(result.body))
     raise typer.Exit(not result.accepted)
@@ -350,10 +348,10 @@ def remove_secret(
 
 def _describe_start(destination: Destination, *, is_since_given: bool) -> str:
     if destination.notifies_of == "alarms":
-        return _('Destination "{name}" added: it is sent alarms from now on.', name=destination.name)
+        return _('Destination "{name}" added. It receives alarms from now on.', name=destination.name)
     if is_since_given:
-        return _('Destination "{name}" added: it is sent calls since the given time.', name=destination.name)
-    return _('Destination "{name}" added: it is sent calls from now on.', name=destination.name)
+        return _('Destination "{name}" added. It receives calls since the given time.', name=destination.name)
+    return _('Destination "{name}" added. It receives calls from now on.', name=destination.name)
 
 
 def _require_own_delivery(destination: Destination, appdb: AppDb, delivery: int) -> int:

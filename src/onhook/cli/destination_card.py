@@ -6,54 +6,63 @@ from zoneinfo import ZoneInfo
 from onhook.appdb.pbxs import Secret
 from onhook.cli.formats import UNKNOWN, format_local_time
 from onhook.cli.server_lookup import Row
-
-_FULL_NOTE = " (limit reached: no new notifications are attempted)"
+from onhook.lib.messages import _, _n
 
 
 def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) -> list[tuple[str, str]]:
     """Return settings and status as names and texts; times in the reader's zone."""
     return [
-        ("name", row["name"]),
+        (_("name"), row["name"]),
         (
-            "state",
+            _("state"),
             f"{row['state']}: {row['reason']}" if row["reason"] else row["state"],
         ),
-        ("notifies of", _describe_notifies_of(row)),
-        ("address", f"{row['method']} {row['url']}"),
-        ("private addresses", "allowed" if row["allow_private"] else "not allowed"),
-        ("payload format", row["payload_format"]),
-        ("custom headers", ", ".join(row["headers"]) or UNKNOWN),
-        ("retry policy", f"{_describe_retries(row)}, time-out {row['timeout_seconds']:g} s"),
-        ("secrets", _describe_secrets(row, secrets)),
-        ("managed by", row["app"] or UNKNOWN),
-        ("added", format_local_time(row["created_at"], zone)),
-        ("pending", f"{row['pending']}, {row['retrying']} of them retrying"),
-        ("oldest pending", _format_time(row["oldest_pending_at"], zone)),
-        ("failed", f"{row['failed']}{_FULL_NOTE if row['is_full'] else ''}"),
-        ("succeeded attempts", str(row["attempts_succeeded"])),
-        ("failed attempts", str(row["attempts_failed"])),
-        ("failing since", _format_time(row["failing_since"], zone)),
-        ("next attempt after", _format_time(row["retry_after"], zone)),
-        ("position", UNKNOWN if row["position"] is None else str(row["position"])),
-        ("replays queued", str(row["replays"])),
+        (_("notifies of"), _describe_notifies_of(row)),
+        (_("address"), f"{row['method']} {row['url']}"),
+        (_("private addresses"), _("allowed") if row["allow_private"] else _("not allowed")),
+        (_("payload format"), row["payload_format"]),
+        (_("custom headers"), ", ".join(row["headers"]) or UNKNOWN),
+        (
+            _("retry policy"),
+            _("{attempts}, time-out {seconds:g} s", attempts=_describe_retries(row), seconds=row["timeout_seconds"]),
+        ),
+        (_("secrets"), _describe_secrets(row, secrets)),
+        (_("managed by"), row["app"] or UNKNOWN),
+        (_("added"), format_local_time(row["created_at"], zone)),
+        (_("pending"), _("{pending}, {retrying} of them retrying", pending=row["pending"], retrying=row["retrying"])),
+        (_("oldest pending"), _format_time(row["oldest_pending_at"], zone)),
+        (_("failed"), _describe_failed(row)),
+        (_("succeeded attempts"), str(row["attempts_succeeded"])),
+        (_("failed attempts"), str(row["attempts_failed"])),
+        (_("failing since"), _format_time(row["failing_since"], zone)),
+        (_("next attempt after"), _format_time(row["retry_after"], zone)),
+        (_("position"), UNKNOWN if row["position"] is None else str(row["position"])),
+        (_("replays queued"), str(row["replays"])),
     ]
 
 
 def _describe_notifies_of(row: Row) -> str:
     filters = ", ".join(f"{name}={value}" for name, value in row["filter"].items() if value is not None)
-    return f"{row['notifies_of']}{', where ' if filters else ''}{filters}"
+    if not filters:
+        return str(row["notifies_of"])
+    return _("{subject}, where {filters}", subject=row["notifies_of"], filters=filters)
+
+
+def _describe_failed(row: Row) -> str:
+    if row["is_full"]:
+        return _("{count} (limit reached: no new notifications are attempted)", count=row["failed"])
+    return str(row["failed"])
 
 
 def _describe_retries(row: Row) -> str:
     if row["retry_policy"] == "days":
-        return "ten attempts within three days"
-    attempts_text = "once" if row["max_attempts"] == 1 else f"{row['max_attempts']} attempts"
-    return f"{attempts_text}, like a PBX"
+        return _("ten attempts within three days")
+    return _n("one attempt, like a PBX", "{count} attempts, like a PBX", row["max_attempts"])
 
 
 def _describe_secrets(row: Row, secrets: Sequence[Secret]) -> str:
     names = ", ".join(f"{secret.secret_id} {secret.label}" for secret in secrets)
-    return f"{names}, also as Standard Webhooks" if row["with_standard_webhooks"] else names
+    return _("{names}, also as Standard Webhooks", names=names) if row["with_standard_webhooks"] else names
 
 
 def _format_time(text: str | None, zone: ZoneInfo) -> str:

@@ -17,4 +17,10 @@ def warn_about_unknown_status(status: str) -> None:
     unknown_words = [word for word in WordFilter.parse(status).words if word not in known_words]
     if unknown_words:
         quoted_words = ", ".join(map(repr, unknown_words))
-        print_note(f"unknown status {quoted_words}; known statuses are {', '.join(KNOWN_STATUSES)}")
+        print_note(
+            _(
+                "unknown status {words}; known statuses are {known}",
+                words=quoted_words,
+                known=", ".join(KNOWN_STATUSES),
+            )
+        )

@@ -166,7 +166,9 @@ def _finish_output(code: int) -> int:
     except OSError as error:
         _drop_output()
         if code == 0 and not isinstance(error, BrokenPipeError):
-            code = _print_error(f"cannot write the output: {error.strerror}: free some space", UNEXPECTED_EXIT_CODE)
+            code = _print_error(
+                _("cannot write the output: {reason}: free some space", reason=error.strerror), UNEXPECTED_EXIT_CODE
+            )
     return code
 
 
@@ -179,7 +181,7 @@ def _print_error(sentence: str, exit_code: int, unexpected: BaseException | None
     if unexpected is not None and _shows_traces():
         traceback.print_exception(unexpected)
     printable = "".join(character if character.isprintable() else " " for character in sentence)
-    print(_("onhook: {printable}", printable=printable), file=sys.stderr)
+    print(f"onhook: {printable}", file=sys.stderr)
     return exit_code
 
 
@@ -190,7 +192,8 @@ def _usage_sentence(error: TyperException) -> str:
     path = context.command_path if context is not None else "onhook"
     # An argument stays as the help writes it.
     is_name = sentence.split(" ", 1)[0].isupper()
-    return f"{sentence if is_name else sentence[:1].lower() + sentence[1:]}: see `{path} --help`"
+    sentence = sentence if is_name else sentence[:1].lower() + sentence[1:]
+    return _("{sentence}: see `{command} --help`", sentence=sentence, command=path)
 
 
 def _value_sentence(error: TyperException) -> str:
@@ -202,8 +205,13 @@ def _value_sentence(error: TyperException) -> str:
     first_error = get_errors()[0]
     for pattern, replacement in _VALUE_ERROR_TEXTS:
         if match := re.search(pattern, first_error["msg"]):
-            name = str(error.param.get_error_hint()).strip("'") if error.param else "the value"
-            return f"{name} cannot be {str(first_error['input'])!r}: write {_join_choices(match.expand(replacement))}"
+            name = str(error.param.get_error_hint()).strip("'") if error.param else _("the value")
+            return _(
+                "{name} cannot be {value!r}: write {choices}",
+                name=name,
+                value=str(first_error["input"]),
+                choices=_join_choices(match.expand(replacement)),
+            )
     return ""
 
 
@@ -214,11 +222,19 @@ def _join_choices(choices: str) -> str:
 
 def _system_sentence(error: OSError) -> str:
     location = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, str | bytes) else ""
-    return f"operating system error: {error.strerror or error}{location}: check the permissions and the disk space"
+    return _(
+        "operating system error: {reason}{location}: check the permissions and the disk space",
+        reason=error.strerror or error,
+        location=location,
+    )
 
 
 def _unexpected_sentence(error: Exception) -> str:
-    return f"internal error ({type(error).__name__}: {error}): ONHOOK_TRACE=true shows the traceback"
+    return _(
+        "internal error ({kind}: {error}): ONHOOK_TRACE=true shows the traceback",
+        kind=type(error).__name__,
+        error=error,
+    )
 
 
 def _shows_traces() -> bool:

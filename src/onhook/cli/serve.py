@@ -90,12 +90,16 @@ def _print_addresses(config: Config, server: ServerInfo, token: str, *, demo: bo
     intake = server.intake.address if server.intake else str(config.intake)
     port = intake.rpartition(":")[2]
     lines = [
-        "Onhook is running.",
+        _("Onhook is running."),
         "",
-        f"  Console  {console or 'not started yet: see the log'}",
-        f"  Intake   http://{local_address(parse_address(intake, 'intake'))}/",
+        _("  Console  {address}", address=console or _("not started yet: see the log")),
+        _("  Intake   {address}", address=f"http://{local_address(parse_address(intake, 'intake'))}/"),
         *_pbx_api_lines(config, server),
-        f"  Data     {config.data}  (the console's token is in {Path(config.admin_token_file).name})",
+        _(
+            "  Data     {directory}  (the console's token is in {file})",
+            directory=config.data,
+            file=Path(config.admin_token_file).name,
+        ),
         "",
         _next_step(config, port, demo=demo),
         "",
@@ -105,14 +109,17 @@ def _print_addresses(config: Config, server: ServerInfo, token: str, *, demo: bo
 
 def _next_step(config: Config, port: str, *, demo: bool) -> str:
     if demo:
-        return "  A simulated PBX is running: open the console."
+        return _("  A simulated PBX is running: open the console.")
     with open_appdb(str(config.data)) as appdb:
         pbx_count = len(appdb.pbxs())
     if pbx_count:
-        return f"  Registered PBXs: {pbx_count}. `onhook pbx list` lists them, `onhook doctor` checks them."
-    return (
+        return _(
+            "  Registered PBXs: {count}. `onhook pbx list` lists them, `onhook doctor` checks them.", count=pbx_count
+        )
+    return _(
         "  Next: onhook pbx add Office --sn SERIAL --secret SECRET, and in the PBX, under Integrations > API >\n"
-        f"  Webhook Event Push, event 30012 to http://THIS-MACHINE:{port}/ with the same secret."
+        "  Webhook Event Push, event 30012 to http://THIS-MACHINE:{port}/ with the same secret.",
+        port=port,
     )
 
 
@@ -121,4 +128,5 @@ def _pbx_api_lines(config: Config, server: ServerInfo) -> list[str]:
     if server.pbx_api is None:
         return []
     scheme = "http" if config.pbx_api_plain else "https"
-    return [f"  PBX API  {scheme}://{local_address(parse_address(server.pbx_api.address, 'pbx_api'))}/openapi/v1.0/"]
+    address = local_address(parse_address(server.pbx_api.address, "pbx_api"))
+    return [_("  PBX API  {url}", url=f"{scheme}://{address}/openapi/v1.0/")]

@@ -265,8 +265,8 @@ def _check_acknowledged(result: SimulationResult, plan: SimulationPlan) -> None:
             location=plan.url,
             hint=(
                 _(
-                    "add the PBX with `onhook pbx add NAME --sn {shlex} --secret SECRET`, or compare the secrets",
-                    shlex=shlex.quote(plan.sn),
+                    "add the PBX with `onhook pbx add NAME --sn {sn} --secret SECRET`, or compare the secrets",
+                    sn=shlex.quote(plan.sn),
                 )
             ),
         )

@@ -15,9 +15,9 @@ def version() -> None:
     """Show the versions of Onhook and its components."""
     print(
         _(
-            "onhook {version_of} (Python {platform}, DuckDB {version_of_2})",
-            version_of=version_of("onhook"),
-            platform=platform.python_version(),
-            version_of_2=version_of("duckdb"),
+            "onhook {version} (Python {python_version}, DuckDB {duckdb_version})",
+            version=version_of("onhook"),
+            python_version=platform.python_version(),
+            duckdb_version=version_of("duckdb"),
         )
     )

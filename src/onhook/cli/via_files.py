@@ -3,7 +3,7 @@
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -15,10 +15,9 @@ from onhook.config import Config
 from onhook.delivery.status import replay, view_destination
 from onhook.ledger.contract import RawEvent
 from onhook.lib.clock import SystemClock
+from onhook.lib.timestamps import to_datetime
 from onhook.runtime.data_files import OpenDataFiles, open_files
 from onhook.store.contract import PAGE_MAX, ExportFormat
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @asynccontextmanager
@@ -136,4 +135,4 @@ def _raw_event_row(raw_event: RawEvent) -> Row:
 
 
 def _to_datetime(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
+    return to_datetime(microseconds)

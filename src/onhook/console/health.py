@@ -23,10 +23,6 @@ LAG_MAX = 10_000
 """A hub that is further behind is catching up: it does not show everything that is stored."""
 
 
-AHEAD_HINT = _("it contains events that the ledger does not have: run `onhook rebuild`")
-"""A store is ahead after its ledger or the store itself was replaced by an older file."""
-
-
 class Readiness(msgspec.Struct, frozen=True):
     """Whether the data is up to date; how many events the store has yet to process."""
 
@@ -60,7 +56,7 @@ async def readyz(request: AnyRequest, app_state: AppStateDep) -> Response[Any]:
         detail=_("the store is {count} events behind the ledger", count=lag)
         if lag > 0
         else _("the store is {count} events ahead of the ledger", count=-lag),
-        hint=_("wait: it is catching up") if lag > 0 else AHEAD_HINT,
+        hint=_("wait: it is catching up") if lag > 0 else _ahead_hint(),
         lag=lag,
     )
     return problem_response(request, problem, {"Retry-After": str(RETRY_SECONDS)})
@@ -79,6 +75,11 @@ async def metrics(app_state: AppStateDep) -> Response[bytes]:
     registry = CollectorRegistry()
     registry.register(_StaticCollector(await _collect_metrics(app_state)))
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+
+def _ahead_hint() -> str:
+    """A store is ahead after its ledger or the store itself was replaced by an older file."""
+    return _("it contains events that the ledger does not have: run `onhook rebuild`")
 
 
 class _StaticCollector(Collector):

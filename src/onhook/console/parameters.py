@@ -198,7 +198,7 @@ def reject_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], ha
             _reject_parameter(
                 name,
                 _("there is no parameter {name}", name=repr(name[:80])),
-                _("use one of {names}", names=", ".join(sorted(names)) or _("none")),
+                _("use one of {names}", names=", ".join(sorted(names))) if names else _("leave it out"),
             )
         if name in query_names[:position]:
             _reject_parameter(name, _("the parameter {name} is repeated", name=repr(name)), _("send it once"))

@@ -16,7 +16,7 @@ from litestar.response import Redirect
 from onhook.console.pages.rendering import View, render
 from onhook.console.state import AnyRequest
 from onhook.lib.errors import OnhookError
-from onhook.lib.messages import _
+from onhook.lib.messages import _, mark
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
@@ -58,21 +58,21 @@ PROBLEMS: dict[int, ResponseSpec] = {
 _VALIDATION_MESSAGES = tuple(
     (re.compile(pattern), message)
     for pattern, message in (
-        (r"Expected `int(?: \| null)?`, got `str`", "write a whole number"),
-        (r"Expected `int` >= (-?\d+)", r"write a whole number, at least \1"),
-        (r"Expected `int` <= (\d+)", r"write a whole number, at most \1"),
-        (r"Expected `str` of length <= (\d+)", r"write at most \1 characters"),
-        (r"Expected `str` matching regex '\^\[0-9\]\{0,(\d+)\}\$'", r"write digits only, at most \1"),
-        (r"Expected `str`, got `.*`", "write a text"),
-        (r"Object missing required field `(.*)`", r"`\1` is missing"),
-        (r"Object contains unknown field `(.*)`", r"there is no `\1`"),
+        (r"Expected `int(?: \| null)?`, got `str`", mark("write a whole number")),
+        (r"Expected `int` >= (-?\d+)", mark(r"write a whole number, at least \1")),
+        (r"Expected `int` <= (\d+)", mark(r"write a whole number, at most \1")),
+        (r"Expected `str` of length <= (\d+)", mark(r"write at most \1 characters")),
+        (r"Expected `str` matching regex '\^\[0-9\]\{0,(\d+)\}\$'", mark(r"write digits only, at most \1")),
+        (r"Expected `str`, got `.*`", mark("write a text")),
+        (r"Object missing required field `(.*)`", mark(r"`\1` is missing")),
+        (r"Object contains unknown field `(.*)`", mark(r"there is no `\1`")),
     )
 )
 """Messages of msgspec about an invalid value, and Onhook's texts."""
 
 _HTTP_ERROR_DETAILS = {
-    "Not Found": "there is nothing at this address",
-    "Method Not Allowed": "this address does not support the method",
+    "Not Found": mark("there is nothing at this address"),
+    "Method Not Allowed": mark("this address does not support the method"),
 }
 """Messages of the framework that only repeat the title, and Onhook's texts."""
 
@@ -107,7 +107,7 @@ def handle_http_error(request: AnyRequest, error: HTTPException) -> Response[Any
         title=HTTPStatus(error.status_code).phrase,
         status=error.status_code,
         detail="; ".join(f"{name}: {text}" for name, text in parameter_errors)
-        or _HTTP_ERROR_DETAILS.get(error.detail, error.detail),
+        or _(_HTTP_ERROR_DETAILS.get(error.detail, error.detail)),
         parameters=[name for name, _ in parameter_errors] or msgspec.UNSET,
     )
     return problem_response(request, problem, dict(error.headers or {}))
@@ -168,5 +168,5 @@ def _translate_validation_message(text: str) -> str:
     """
     for pattern, message in _VALIDATION_MESSAGES:
         if match := pattern.fullmatch(text):
-            return match.expand(message)
+            return match.expand(_(message))
     return text

@@ -51,13 +51,13 @@ class CommitBatch:
         )
 
     def add_accepted(self, notification: PendingNotification, attempt: NewAttempt) -> None:
-        """Add a notification that the application accepted."""
+        """Add a notification that the endpoint accepted."""
         self._attempts_succeeded += 1
         if notification.delivery_id is not None:
             self._add_update(notification.delivery_id, notification, "delivered", attempt.attempted_at, attempt)
 
     def count_failed_attempt(self) -> None:
-        """Count an attempt that does not count against its event."""
+        """Count an attempt that does not count against its notification."""
         self._attempts_failed += 1
 
     def add_failed(
@@ -71,7 +71,7 @@ class CommitBatch:
             self._add_update(notification.delivery_id, notification, state, due_at, attempt)
 
     def add_postponed(self, notification: PendingNotification, due_at: int, attempt: NewAttempt) -> None:
-        """Add a stored delivery that the application asked to send later."""
+        """Add a stored delivery that the endpoint asked to send later."""
         self._attempts_failed += 1
         assert notification.delivery_id is not None, "only a stored delivery is postponed"
         self._add_update(notification.delivery_id, notification, "retrying", due_at, attempt, is_counted=False)
@@ -81,11 +81,11 @@ class CommitBatch:
         self._new_deliveries.append(_new_delivery(notification, "retrying", DUE_AFTER_PREDECESSOR, None))
 
     def retry_all_now(self) -> None:
-        """Make all pending deliveries due now."""
+        """Make all retrying deliveries due now."""
         self._retry_all_now = True
 
     def has_retrying(self, call: CallKey) -> bool:
-        """Return whether an event of this call is about to be stored as pending."""
+        """Return whether a notification of this call is about to be stored as retrying."""
         return any(
             new_delivery.call == call and new_delivery.state == "retrying" for new_delivery in self._new_deliveries
         )

@@ -1,6 +1,6 @@
 """Rules of a notification: it is queued, delivered, queued again, or stored as a delivery. Pure.
 
-Invariants: a notification has ended when the application accepted it or when it is a stored delivery. Behind a stored
+Invariants: a notification has ended when the endpoint accepted it or when it is a stored delivery. Behind a stored
 delivery, later notifications of its call are stored too. An attempt that says nothing about the notification (the
 endpoint is down, or asks to wait) does not count against it.
 """
@@ -85,7 +85,7 @@ class DeliveryRules:
     def _postpone(
         self, notification: PendingNotification, result: DeliveryResult, attempt: NewAttempt, now_us: int
     ) -> None:
-        """Requeue the notification at the front; a stored delivery is retried when the application asked for it."""
+        """Requeue the notification at the front; a stored delivery is retried when the endpoint asked for it."""
         busy_count = notification.busy_count + (result.outcome == "throttled")
         notification = msgspec.structs.replace(notification, busy_count=busy_count)
         if notification.delivery_id is None:

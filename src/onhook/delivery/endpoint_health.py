@@ -117,7 +117,7 @@ def find_disable_reason(health: EndpointHealth, result: DeliveryResult, now_us: 
     result.
     """
     if result.outcome == "gone":
-        return _("the endpoint {result}: it wants no further notifications", result=result.detail)
+        return _("the endpoint requested no further notifications: {result}", result=result.detail)
     if health.failing_since is None or now_us - health.failing_since <= DISABLE_AFTER_SECONDS * _SECOND:
         return ""
     days = DISABLE_AFTER_SECONDS // 86_400

@@ -20,7 +20,7 @@ IssueKey = tuple[int, IssueKind]
 """(`destination_id`, `kind`): identifies an issue while it lasts, also where its text changes."""
 
 FAILING_ISSUE_AFTER = timedelta(minutes=5)
-"""A restarted or upgraded application is usually reachable again by then."""
+"""A restarted or upgraded endpoint is usually reachable again by then."""
 
 
 class Issue(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ def find_issues(destination: Destination, backlog: Backlog, now: datetime) -> li
     name, quoted_name = destination.name, shlex.quote(destination.name)
     if destination.state == "disabled":
         detail = _("{name} is disabled: {reason}", name=name, reason=destination.reason)
-        hint = _("fix the receiving application, then run `onhook destination resume {name}`", name=quoted_name)
+        hint = _("fix the endpoint, then run `onhook destination resume {name}`", name=quoted_name)
         entries.append(("disabled", detail, hint))
     if destination.state == "active" and backlog.is_full:
         detail = _(
@@ -60,7 +60,7 @@ def find_issues(destination: Destination, backlog: Backlog, now: datetime) -> li
     ):
         since = f"{destination.failing_since:%Y-%m-%d %H:%M}"
         detail = _("{name} has accepted nothing since {since} UTC", name=name, since=since)
-        hint = _("check the application; `onhook destination test {name}` shows its response", name=quoted_name)
+        hint = _("check the endpoint; `onhook destination test {name}` shows its response", name=quoted_name)
         entries.append(("failing", detail, hint))
     if backlog.failed:
         detail = _n(

@@ -19,7 +19,7 @@ class NotificationQueues(msgspec.Struct, frozen=True):
 
     @property
     def undelivered_count(self) -> int:
-        """Return how many deliveries are stored as pending or failed."""
+        """Return how many deliveries are stored as retrying or failed."""
         return self.retries.backlog.retrying + self.retries.backlog.failed
 
     def pop(self, *, is_down: bool) -> PendingNotification | None:

@@ -1,7 +1,7 @@
 """Order of notifications: those of one call one after the other, those of different calls concurrently. Pure.
 
 Invariant: of one call at most one notification is in progress, and those behind it keep their order. A notification
-whose call has a pending delivery is held back: it becomes a delivery behind that one.
+whose call has a retrying delivery is held back: it becomes a delivery behind that one.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ class PendingNotification(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     `delivery_id`.
 
     `pending_since` is in microseconds since 1970; `attempts` is the number of failed attempts before, `busy_count` how
-    often in a row the application asked to wait.
+    often in a row the endpoint asked to wait.
     """
 
     notification_id: str

@@ -18,16 +18,16 @@ JITTER = 0.1
 """Waits vary by up to this share, so that notifications that failed together are not retried together."""
 
 RETRY_AFTER_SECONDS_MAX = 24 * _HOUR
-"""Longest wait that an application can ask for."""
+"""Longest wait that an endpoint can ask for."""
 
 THROTTLE_SECONDS_MIN = 1.0
-"""Shortest wait that an application can ask for: without it, one that asks for none would be sent
+"""Shortest wait that an endpoint can ask for: without it, one that asks for none would be sent
 thousands of requests.
 """
 
 THROTTLES_MAX = 20
-"""Times in a row that an application may ask to wait for one event. After that it counts as a failed attempt, so that
-the event becomes a delivery and delays no others.
+"""Times in a row that an endpoint may ask to wait for one notification. After that it counts as a failed attempt, so
+that the notification becomes a delivery and delays no others.
 """
 
 DISABLE_AFTER_SECONDS = 5 * 24 * _HOUR
@@ -52,5 +52,5 @@ def retry_delay_seconds(retry_policy: RetryPolicy, max_attempts: int, attempts: 
 
 
 def clamp_retry_after(seconds: float) -> float:
-    """Return the wait for an application that asked for so many seconds."""
+    """Return the wait for an endpoint that asked for so many seconds."""
     return min(max(seconds, THROTTLE_SECONDS_MIN), RETRY_AFTER_SECONDS_MAX)

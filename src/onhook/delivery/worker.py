@@ -1,6 +1,6 @@
 """Worker of one destination: reads matching records, makes the attempts, commits the results.
 
-Invariants: a notification is done when the application accepted it or when it is a stored delivery; only then may a
+Invariants: a notification is done when the endpoint accepted it or when it is a stored delivery; only then may a
 cursor pass it. Of one call one notification is in progress at a time. A worker never waits for another one. However it
 ends, committed results stay, notifications in progress stay pending, and the connections are closed.
 """
@@ -32,7 +32,7 @@ from onhook.lib.errors import Unavailable
 from onhook.lib.timestamps import to_microseconds
 
 CONCURRENT_ATTEMPTS_MAX = 8
-"""Concurrent attempts: an application that takes 100 ms for each still receives 80 a second."""
+"""Concurrent attempts: an endpoint that takes 100 ms for each still receives 80 a second."""
 
 RECHECK_SECONDS = 1.0
 """Interval of checks of calls that may continue."""
@@ -211,7 +211,7 @@ class DestinationWorker:
         if self._queues.retries.due_at is not None:
             waits.append((self._queues.retries.due_at - now_us) / _SECOND)
         if self._pool.is_idle and self._queues.ready_count:
-            # Before the time that the application asked for there is no attempt; it may have passed since the last
+            # Before the time that the endpoint asked for there is no attempt; it may have passed since the last
             # check.
             waits.append((self._endpoint.health.next_attempt_at - now_us) / _SECOND)
         if self._destination.notifies_of == "calls":

@@ -25,6 +25,11 @@ def _(template: str, /, **values: object) -> str:
     return text.format(**values) if values else text
 
 
+def mark(template: str) -> str:
+    """Return the text unchanged: marks a text for the catalogue that `_` translates later, where it is shown."""
+    return template
+
+
 def _n(singular: str, plural: str, number: int, /, **values: object) -> str:
     """Return the text for this number in the language of the reader; `count` is the number unless it is given.
 

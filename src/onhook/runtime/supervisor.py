@@ -166,7 +166,10 @@ class SupervisedProcess:
                 status = await self._read_first_status(self._child)
         except TimeoutError:
             self._child.kill()
-            return StatusMessage(error=f"{self.name} was not ready after {READY_SECONDS_MAX:.0f} seconds", exit_code=1)
+            error = _(
+                "{process} was not ready after {seconds:.0f} seconds", process=self.name, seconds=READY_SECONDS_MAX
+            )
+            return StatusMessage(error=error, exit_code=1)
         if not status.error:
             self._report_status(self._child, status)
             self._status_task = asyncio.create_task(self._read_later_statuses(self._child))
@@ -190,9 +193,9 @@ class SupervisedProcess:
         assert child.stdout is not None
         line = await child.stdout.readline()
         if not line:
-            return StatusMessage(
-                error=f"{self.name} ended with code {await child.wait()} before it was ready", exit_code=1
-            )
+            code = await child.wait()
+            error = _("{process} ended with code {code} before it was ready", process=self.name, code=code)
+            return StatusMessage(error=error, exit_code=1)
         return msgspec.json.decode(line, type=StatusMessage)
 
     async def _terminate(self) -> None:

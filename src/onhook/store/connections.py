@@ -14,7 +14,7 @@ from typing import TypeVar
 import duckdb
 
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
-from onhook.lib.messages import _
+from onhook.lib.messages import _, mark
 from onhook.lib.migrations import load_migrations
 from onhook.store.queries.adhoc_sql import VIEWS
 from onhook.store.schema import SCHEMA_VERSION, creation_statements
@@ -42,7 +42,7 @@ rows again and again; a larger one makes a start after a crash longer than a sec
 INTERRUPT_SECONDS = 0.05
 """Interval of repeated interrupts: work that had not yet begun its next query ignores the first one."""
 
-REBUILD_HINT = "run `onhook rebuild`, which rebuilds the store from the ledger"
+REBUILD_HINT = mark("run `onhook rebuild`, which rebuilds the store from the ledger")
 
 HEADER_BYTES = 3 * 4_096
 """A complete file begins with three headers; content follows them."""

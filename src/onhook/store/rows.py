@@ -1,7 +1,7 @@
 """Conversion between records and calls, and rows of the store."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 from onhook.cdr import call_details
 from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call, Record
+from onhook.lib.timestamps import to_datetime
 from onhook.store import schema
 from onhook.store.contract import QuarantineEntry
 from onhook.store.schema import RECORD_COLUMNS, call_key
@@ -121,11 +122,6 @@ def epoch_microseconds(time: datetime) -> int:
     """Return the microseconds since 1970."""
     elapsed = time - _EPOCH
     return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
-
-
-def to_datetime(microseconds: int) -> datetime:
-    """Return the time this many microseconds after 1970."""
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _leg_row(key: float, leg_index: int, call_started_at: float, leg: Record) -> Row:

@@ -1,6 +1,7 @@
 """Adapters of the application database and the store for the sync of one PBX."""
 
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
@@ -58,6 +59,10 @@ class AppDbSyncState:
         request = self.backfill_request()
         if request is not None and request.requested_at == result.requested_at:
             self._appdb.sync_states.save_backfill_request(self._sn, None)
+
+    @property
+    def pbx_argument(self) -> str:
+        return shlex.quote(self._sn)
 
     def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
         self._appdb.alarms.raise_alarm(self._sn, kind, detail, hint=hint, now_us=self._clock.microseconds())

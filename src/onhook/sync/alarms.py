@@ -59,7 +59,7 @@ class ConnectionAlarms:
         needs_operator = isinstance(error, NotAllowed)
         kind = connection_alarm_kind(problem, now - self.failing_since, needs_operator=needs_operator)
         if kind is not None:
-            self._alarms.raise_alarm(kind, str(error), _("run `onhook doctor NAME`"))
+            self._alarms.raise_alarm(kind, str(error), _("run `onhook doctor {pbx}`", pbx=self._alarms.pbx_argument))
 
     def on_succeeded(self) -> None:
         """End the alarms: access works."""

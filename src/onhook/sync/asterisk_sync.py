@@ -3,6 +3,7 @@
 Connected times and gaps are stored in the coverage, as for any PBX; a condition that needs an operator is an alarm.
 """
 
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -84,7 +85,8 @@ class AsteriskConnectionState:
         failing_seconds = now / 1_000_000 - self._failing_since.setdefault(sn, now / 1_000_000)
         kind = connection_alarm_kind("unreachable", failing_seconds, needs_operator=is_refused)
         if kind is not None:
-            self._appdb.alarms.raise_alarm(sn, kind, reason, hint=_("run `onhook doctor NAME`"), now_us=now)
+            hint = _("run `onhook doctor {pbx}`", pbx=shlex.quote(sn))
+            self._appdb.alarms.raise_alarm(sn, kind, reason, hint=hint, now_us=now)
 
     def _save_connected_interval(self, asterisk: AsteriskPbx) -> None:
         """Store the connected time since the last call of this method; results of a back-fill are not overwritten."""
@@ -94,7 +96,7 @@ class AsteriskConnectionState:
         if since >= asterisk.covered_until:
             return
         self._coverage_saved_until[asterisk.sn] = asterisk.covered_until
-        connected_interval = Interval(since, asterisk.covered_until, "connected", "the connection was alive")
+        connected_interval = Interval(since, asterisk.covered_until, "connected", _("the connection was open"))
         intervals = self._appdb.sync_states.intervals(asterisk.sn)
         self._appdb.sync_states.save_intervals(asterisk.sn, add_interval(intervals, connected_interval))
 
@@ -109,9 +111,9 @@ class AsteriskConnectionState:
             return
         detail = _("calls may be missing from {gap}: {reason}", gap=format_gap(gaps[0]), reason=gaps[0].reason)
         hint = (
-            _("set its CDR source with `onhook pbx change NAME --cdr FILE`")
+            _("set its CDR source with `onhook pbx change {pbx} --cdr FILE`", pbx=shlex.quote(sn))
             if source is None
-            else _("run `onhook doctor NAME`")
+            else _("run `onhook doctor {pbx}`", pbx=shlex.quote(sn))
         )
         self._appdb.alarms.raise_alarm(sn, "gap", detail, hint=hint, now_us=self._clock.microseconds())
 

@@ -92,6 +92,11 @@ class CoverageStore(Protocol):
 class SyncAlarms(Protocol):
     """Alarms of one PBX."""
 
+    @property
+    def pbx_argument(self) -> str:
+        """Return the PBX as an argument of a command in a hint, quoted for a shell."""
+        ...
+
     def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
         """Raise an alarm, or count another occurrence."""
         ...

@@ -13,6 +13,7 @@ from onhook.cdr.coverage import (
     invalidate_connected,
 )
 from onhook.cdr.sync_types import BackfillProgress
+from onhook.lib.messages import _
 from onhook.sync.contract import BackfillTotals, CoverageStore
 
 CONNECTED_SAVE_SECONDS = 300.0
@@ -24,7 +25,7 @@ def claim_coverage(
 ) -> Sequence[Interval]:
     """Return the coverage after a back-fill: what it proves; and no connected time if the channel has missed calls."""
     if totals.missed:
-        intervals = invalidate_connected(intervals, "the push channel was connected but lost calls")
+        intervals = invalidate_connected(intervals, _("the push channel was connected but lost calls"))
     proven_interval = interval_from_comparison(build_comparison(progress, totals))
     return intervals if proven_interval is None else add_interval(intervals, proven_interval)
 
@@ -76,6 +77,6 @@ class ConnectedTime:
         if self._since >= self._until:
             return
         since, until = (datetime.fromtimestamp(seconds, UTC) for seconds in (self._since, self._until))
-        interval = Interval(since, until, "connected", "the push channel was alive")
+        interval = Interval(since, until, "connected", _("the push channel was connected"))
         self._coverage.save_intervals(add_interval(self._coverage.intervals(), interval))
         self._saved_at = self._now()

@@ -32,7 +32,7 @@ async def compare_days(
 
 def _report_gap(state: DayComparisonState, gap: Interval) -> None:
     state.save_intervals(add_interval(state.intervals(), gap))
-    state.raise_alarm("difference", gap.reason, _("run `onhook backfill NAME`"))
+    state.raise_alarm("difference", gap.reason, _("run `onhook backfill {pbx}`", pbx=state.pbx_argument))
 
 
 def whole_days(progress: BackfillProgress) -> list[datetime]:

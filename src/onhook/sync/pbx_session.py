@@ -140,7 +140,9 @@ class PbxSession:
                     raise NotAllowed(
                         step.reason,
                         location=self.host,
-                        hint=_("fix it in the PBX, then run `onhook pbx change NAME --client-id ID`"),
+                        hint=_(
+                            "correct it in the PBX, then set its client id again with `onhook pbx change --client-id`"
+                        ),
                     )
                 if step.action == "wait":
                     raise self._unavailable(

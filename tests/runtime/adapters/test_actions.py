@@ -25,7 +25,7 @@ async def test_send_test_event_is_accepted_with_the_right_secret(tmp_path: Path)
         acting = ConsoleActionRunner(
             Config(data=tmp_path, intake=Address("127.0.0.1", webhook_server.port)), appdb, SystemClock()
         )
-        assert await acting.send_test_event(SN) == "the intake answered 200: test message received"
+        assert await acting.send_test_event(SN) == "HTTP 200, test message received"
         assert "401" in await acting.send_test_event("WRONG")
         with pytest.raises(NotFound):
             await acting.send_test_event("unknown")

@@ -118,4 +118,4 @@ async def list_blocked_addresses(app_state: AppStateDep) -> BlockedAddressList:
 async def unblock_addresses(app_state: AppStateDep) -> None:
     """Unblock all addresses; 404 where none is blocked."""
     if not app_state.appdb.apps.unblock():
-        raise NotFound(_("no address is blocked"), hint=_("nothing"))
+        raise NotFound(_("no address is blocked"))

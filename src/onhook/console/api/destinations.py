@@ -199,7 +199,7 @@ async def list_signing_secrets(app_state: AppStateDep, name: Name) -> SecretList
 async def add_signing_secret(
     app_state: AppStateDep, name: Name, data: Annotated[NewSigningSecret, BodyKwarg()]
 ) -> AddedSigningSecret:
-    """Add a signing secret beside the others: so a secret is changed without a rejected event."""
+    """Add a signing secret beside the others: so a secret is changed without a rejected notification."""
     stored_secret, text = app_state.appdb.destinations.add_secret(
         name, data.secret, now_us=app_state.clock.microseconds(), label=data.label
     )

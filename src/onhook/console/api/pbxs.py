@@ -34,7 +34,7 @@ class NewPbxCredentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A PBX to add. Without `secret` one is generated, unless it `is_unsigned` or is identified by `addresses` or
-    `path`; `plan` has ranges: `6400-6499`.
+    `path`; `number_plan` has ranges: `6400-6499`.
     """
 
     name: Label

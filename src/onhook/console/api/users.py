@@ -38,7 +38,7 @@ class NewUserOrToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A user, who sees everything, or what `limits` names."""
+    """A user, who sees everything, or what `scope` names."""
 
     name: str
     role: Role

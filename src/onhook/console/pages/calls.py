@@ -25,22 +25,22 @@ from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, SearchFilterDep
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
-from onhook.lib.messages import _
+from onhook.lib.messages import _, mark
 from onhook.store.contract import LISTING_ROWS_MAX, CallListing, CallPage
 
 COLUMNS: Mapping[str, str] = MappingProxyType(
     {
-        "answered_by": "Answered by",
-        "wait": "Wait",
-        "talk": "Talk",
-        "duration": "Duration",
-        "tags": "Tags",
-        "type": "Type",
-        "trunk": "Trunk",
-        "did": "DID number",
-        "recording": "Recording",
-        "legs": "Legs",
-        "pbx": "PBX",
+        "answered_by": mark("Answered by"),
+        "wait": mark("Wait"),
+        "talk": mark("Talk"),
+        "duration": mark("Duration"),
+        "tags": mark("Tags"),
+        "type": mark("Type"),
+        "trunk": mark("Trunk"),
+        "did": mark("DID number"),
+        "recording": mark("Recording"),
+        "legs": mark("Legs"),
+        "pbx": mark("PBX"),
     }
 )
 """Columns besides time, parties and status."""

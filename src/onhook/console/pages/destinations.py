@@ -183,7 +183,7 @@ async def run_action(
 async def delivery_page(
     request: AnyRequest, app_state: AppStateDep, delivery_id: DeliveryId, reader_zone: ReaderZone
 ) -> Response[str]:
-    """Return the page of one delivery: its attempts, and the event."""
+    """Return the page of one delivery: its attempts, and the notification."""
     details = get_delivery_details(app_state, delivery_id)
     return render_page(
         request,

@@ -13,7 +13,7 @@ from onhook.cdr.call_details import fold_word
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import FILTER_NAMES, RecordFilter
-from onhook.lib.messages import _
+from onhook.lib.messages import _, mark
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash for a missing value
 
@@ -48,13 +48,13 @@ FOR_TEMPLATES = (
 """Functions that templates may call."""
 
 _OUTCOMES: Mapping[str, tuple[str, str]] = {
-    "ANSWERED": ("Answered", "good"),
-    "ANSWERD": ("Answered", "good"),
-    "NOANSWER": ("No answer", "bad"),
-    "BUSY": ("Busy", "bad"),
-    "VOICEMAIL": ("Voicemail", "soft"),
-    "ABANDONED": ("Abandoned", "bad"),
-    "FAILED": ("Failed", "bad"),
+    "ANSWERED": (mark("Answered"), "good"),
+    "ANSWERD": (mark("Answered"), "good"),
+    "NOANSWER": (mark("No answer"), "bad"),
+    "BUSY": (mark("Busy"), "bad"),
+    "VOICEMAIL": (mark("Voicemail"), "soft"),
+    "ABANDONED": (mark("Abandoned"), "bad"),
+    "FAILED": (mark("Failed"), "bad"),
 }
 """Folded status: its text, and the meaning of its colour."""
 

@@ -19,7 +19,7 @@ from onhook.console.pages.reports.report import Chart, Series
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
-from onhook.lib.messages import _
+from onhook.lib.messages import _, mark
 from onhook.store.contract import SQL_CHARACTERS_MAX, SqlResult
 
 QUERY_SECONDS_MAX = 10.0
@@ -33,21 +33,21 @@ BARS_MAX = 60
 
 EXAMPLES = (
     (
-        "Calls by day and outcome",
+        mark("Calls by day and outcome"),
         (
             "SELECT started_at::DATE AS day, status, count(*) AS calls\n"
             "FROM all_calls\nGROUP BY ALL ORDER BY day DESC, calls DESC"
         ),
     ),
     (
-        "Longest talk by person",
+        mark("Longest talk by person"),
         (
             "SELECT answered_by, sum(talk_duration) AS seconds, count(*) AS calls\n"
             "FROM all_calls WHERE answered_by <> ''\nGROUP BY ALL ORDER BY seconds DESC LIMIT 20"
         ),
     ),
     (
-        "The latest records",
+        mark("The latest records"),
         (
             "SELECT started_at, call_from, call_to, status, talk_duration\n"
             "FROM all_records ORDER BY started_at DESC LIMIT 50"

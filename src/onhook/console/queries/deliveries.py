@@ -7,7 +7,7 @@ from onhook.console.state import AppState
 
 
 class DeliveryDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery, its attempts in order of time, and the event as it is sent."""
+    """A delivery, its attempts in order of time, and the notification as it is sent."""
 
     delivery: Delivery
     attempts: list[Attempt]

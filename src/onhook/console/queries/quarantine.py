@@ -1,16 +1,15 @@
 """Events that could not be parsed, and counters of the intake."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
 from onhook.console.state import AppState
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
+from onhook.lib.timestamps import to_datetime
 from onhook.store.contract import QuarantineEntry
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +39,8 @@ async def list_counters(app_state: AppState) -> list[NamedCounter]:
             pbx=names.get(counter.sn, ""),
             label=counter.label,
             count=counter.count,
-            first_at=_EPOCH + timedelta(microseconds=counter.first_at),
-            last_at=_EPOCH + timedelta(microseconds=counter.last_at),
+            first_at=to_datetime(counter.first_at),
+            last_at=to_datetime(counter.last_at),
         )
         for counter in await app_state.ledger.counters()
     ]

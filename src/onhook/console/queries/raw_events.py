@@ -1,7 +1,7 @@
 """Events as they were received."""
 
 import base64
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -9,8 +9,7 @@ from onhook.console.state import AppState
 from onhook.ledger.contract import RawEvent
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from onhook.lib.timestamps import to_datetime
 
 
 class RawEventDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +41,7 @@ def describe_raw_event(raw_event: RawEvent) -> RawEventDetails:
         sn=raw_event.sn,
         dialect=raw_event.dialect,
         via=raw_event.via,
-        received_at=_EPOCH + timedelta(microseconds=raw_event.received_at),
+        received_at=to_datetime(raw_event.received_at),
         peer=raw_event.peer,
         is_signed=bool(raw_event.signature),
         text=_decode_utf8(raw_event.body),

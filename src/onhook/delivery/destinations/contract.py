@@ -13,14 +13,14 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
 
 Outcome = Literal["accepted", "rejected", "unreachable", "throttled", "gone"]
-"""`rejected`: answered, but not accepted; the event fails, and the application is reachable. `unreachable`: no answer.
-`throttled`: the application asks to wait, which does not count against the event. `gone`: the application wants no
-further events.
+"""`rejected`: answered, but not accepted; the notification fails, and the endpoint is reachable. `unreachable`: no
+answer. `throttled`: the endpoint asks to wait, which does not count against the notification. `gone`: the endpoint
+wants no further notifications.
 """
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """One event to send. `notification_id` is the same in all attempts; `attempted_at` is now, in
+    """One notification to send. `notification_id` is the same in all attempts; `attempted_at` is now, in
     microseconds since 1970.
     """
 

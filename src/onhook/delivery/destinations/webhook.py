@@ -27,13 +27,13 @@ CONNECTIONS_MAX = 16
 """Connections to one destination: twice the concurrent attempts, so that a closing connection delays none."""
 
 RESPONSE_BYTES_MAX = 1024
-"""Enough to show an application's error message."""
+"""Enough to show an endpoint's error message."""
 
 THROTTLE_SECONDS_DEFAULT = 30.0
 """After a 429 without `Retry-After`."""
 
 UNREACHABLE_STATUSES = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
-"""Statuses of a gateway whose application is unreachable."""
+"""Statuses of a gateway whose endpoint is unreachable."""
 
 HEADER_BYTES_MAX = 16 * 1024
 """Of one header of a response, and of its first line."""
@@ -137,8 +137,7 @@ async def _read_body_start(response: aiohttp.ClientResponse) -> bytes:
 def _build_result(response: aiohttp.ClientResponse, body: bytes, now_us: int) -> DeliveryResult:
     """Return the result that a status means."""
     status = response.status
-    answer = f"{status} {response.reason or ''}".rstrip()
-    detail = _("answered {answer}", answer=answer)[:DETAIL_CHARACTERS_MAX]
+    detail = f"HTTP {status} {response.reason or ''}".rstrip()[:DETAIL_CHARACTERS_MAX]
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return DeliveryResult(outcome="accepted", detail=detail, status=status, body=body)
     if status == HTTPStatus.GONE:

@@ -55,8 +55,8 @@ async def check_asterisk(appdb: AppDb, clock: Clock, pbx: Pbx) -> AsyncIterator[
             "WARNING",
             _("no CDR source is set: gaps cannot be filled"),
             _(
-                "onhook pbx change {shlex} --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
-                shlex=shlex.quote(pbx.name),
+                "onhook pbx change {pbx} --cdr FILE, or --cdr postgresql://USER:PASSWORD@HOST/DATABASE",
+                pbx=shlex.quote(pbx.name),
             ),
         )
     else:

@@ -59,9 +59,9 @@ def check_installation(config: Config, clock: Clock) -> Iterator[Check]:
     yield Check(
         "OK",
         _(
-            "onhook {version_of}, Python {platform}",
-            version_of=version_of("onhook"),
-            platform=platform.python_version(),
+            "onhook {version}, Python {python_version}",
+            version=version_of("onhook"),
+            python_version=platform.python_version(),
         ),
     )
     yield _check_clock(clock)
@@ -137,7 +137,9 @@ def _rejection_check(counter: Mapping[str, Any]) -> Check:
             count=count,
             last_at=last_at,
         )
-        return Check("WARNING", detail, _("to accept them: onhook pbx change NAME --from ADDRESS"))
+        return Check(
+            "WARNING", detail, _("to accept them: onhook pbx change {pbx} --from ADDRESS", pbx=shlex.quote(str(sn)))
+        )
     if counter["kind"] == "invalid_signature":
         detail = _(
             "requests for {sn} with an invalid signature: {count} (last: {last_at})",
@@ -175,7 +177,7 @@ def _check_permissions(config: Config) -> Iterator[Check]:
         yield Check(
             "WARNING",
             _("other users can read {path_name}", path_name=path.name),
-            _("chmod go= {shlex}", shlex=shlex.quote(str(path))),
+            f"chmod go= {shlex.quote(str(path))}",
         )
     if not exposed_paths:
         yield Check("OK", _("only its owner can read {data}", data=config.data))

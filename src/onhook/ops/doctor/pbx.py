@@ -68,8 +68,8 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
             _("the API address of {pbx_name} is not set: no further checks", pbx_name=target.pbx.name),
             (
                 _(
-                    "onhook pbx change {shlex} --api https://HOST:8088 --client-id ID --client-secret SECRET",
-                    shlex=shlex.quote(target.pbx.name),
+                    "onhook pbx change {pbx} --api https://HOST:8088 --client-id ID --client-secret SECRET",
+                    pbx=shlex.quote(target.pbx.name),
                 )
             ),
         )
@@ -219,7 +219,7 @@ def _check_facts(facts: SystemFacts, now: datetime, pbx: Pbx) -> Iterator[Check]
     if facts.sn and facts.sn != pbx.sn:
         yield Check(
             "ERROR",
-            (_("another PBX has this address: {sn}, not {sn_2}", sn=facts.sn, sn_2=pbx.sn)),
+            _("another PBX has this address: {sn}, not {expected_sn}", sn=facts.sn, expected_sn=pbx.sn),
             _("compare the address of the API"),
         )
     if facts.clock is None:
@@ -230,7 +230,7 @@ def _check_facts(facts: SystemFacts, now: datetime, pbx: Pbx) -> Iterator[Check]
     if abs(skew) > CLOCK_SKEW_SECONDS_MAX:
         yield Check(
             "ERROR",
-            (_("its clock is {clock_text}, {abs} seconds from this server's", clock_text=clock_text, abs=abs(skew))),
+            _("its clock is {clock}, {seconds} seconds from this server's", clock=clock_text, seconds=abs(skew)),
             _("set the clock, best by NTP"),
         )
     else:

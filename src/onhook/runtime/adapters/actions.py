@@ -57,7 +57,7 @@ class ConsoleActionRunner:
                 session.post(url, data=TEST_BODY, headers=headers) as response,
             ):
                 response_text = (await response.text()).strip()
-                return f"the intake answered {response.status}: {response_text[:200]}"
+                return _("HTTP {status}, {text}", status=response.status, text=response_text[:200])
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(
                 _("the intake does not answer"), location=url, hint=_("start `onhook serve`, or see its log")
@@ -122,7 +122,9 @@ async def _run_checks(config: Config, appdb: AppDb, clock: Clock, sn: str) -> As
         return
     try:
         for advice in await inspect_asterisk(appdb.asterisks.get(sn), appdb.asterisks.get_secret(sn), clock):
-            missing_lines = f"in {advice.file}: {', '.join(advice.lines)}" if advice.lines else ""
+            missing_lines = (
+                _("in {file}: {lines}", file=advice.file, lines=", ".join(advice.lines)) if advice.lines else ""
+            )
             yield Check(advice.status, advice.detail, missing_lines)
     except OnhookError as error:
         yield Check("ERROR", error.message, error.hint)

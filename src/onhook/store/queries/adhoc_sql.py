@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from onhook.lib.errors import UsageError
-from onhook.lib.messages import _
+from onhook.lib.messages import _, mark
 from onhook.store.contract import SQL_CHARACTERS_MAX, SQL_ROWS_MAX, SqlResult
 from onhook.store.schema import CALLS, RECORD_COLUMNS, column_expression
 
@@ -53,7 +53,7 @@ FORBIDDEN_FUNCTIONS = frozenset(
 _SOURCE_TYPES = frozenset({"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "CTE"})
 _SOURCE_KEYS = ("from_table", "left", "right", "source")
 
-_SELECT_HINT = "select from all_records or all_calls"
+_SELECT_HINT = mark("select from all_records or all_calls")
 
 
 def run_sql(connection: duckdb.DuckDBPyConnection, sql: str) -> SqlResult:

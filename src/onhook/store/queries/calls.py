@@ -13,11 +13,12 @@ from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.lib.timestamps import to_datetime
 from onhook.store.contract import PAGE_MAX, CallKey, CallPage, RecordExtent, RecordPage
 from onhook.store.queries.conditions import SqlCondition, call_condition, leg_condition
 from onhook.store.queries.cursors import Cursor, decode_cursor, encode_cursor
 from onhook.store.queries.locality import KEYS_TABLE, existing_keys, key_ranges
-from onhook.store.rows import Row, call_from_row, epoch_seconds, record_from_row, to_datetime
+from onhook.store.rows import Row, call_from_row, epoch_seconds, record_from_row
 from onhook.store.schema import CALLS, DERIVED, call_key, record_selection
 
 FIRST_RANGE_ROWS = 50_000

@@ -13,13 +13,14 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.lib.timestamps import to_datetime
 from onhook.store.contract import PEAK_STEPS, ConcurrencyPeak
 from onhook.store.queries.concurrency_sql import CONCURRENCY_QUERY, concurrency_source
 from onhook.store.queries.conditions import SqlCondition, call_condition
 from onhook.store.queries.time_buckets import boundaries
 from onhook.store.queries.weekly import QUARTER_HOUR_SECONDS, PeriodPart, split_period, weeks_between
 from onhook.store.rollups import list_rollup_weeks
-from onhook.store.rows import Row, epoch_seconds, to_datetime
+from onhook.store.rows import Row, epoch_seconds
 
 BUCKETS_MAX = 20_000
 """Two years by the hour: more does not fit a chart."""

@@ -7,11 +7,12 @@ import duckdb
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.lib.timestamps import to_datetime
 from onhook.store.contract import PAGE_MAX, CallKey, MissedCall, MissedCalls
 from onhook.store.queries.conditions import SqlCondition, call_condition
 from onhook.store.queries.locality import KEYS_TABLE, key_ranges
 from onhook.store.queries.measures import IS_ANSWERED
-from onhook.store.rows import Row, to_datetime
+from onhook.store.rows import Row
 from onhook.store.schema import NO_SUFFIX
 
 _MISSED_COLUMNS = "sn, pbx, call_id, started_at, status, wait_duration, did_number"

@@ -7,7 +7,7 @@ import msgspec
 from onhook.console.pages.formatting import call_url
 from onhook.console.pages.reports.recent import cut_to_recent
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery
-from onhook.lib.messages import _
+from onhook.lib.messages import _, mark
 from onhook.store.contract import NUMBER_SUFFIX_DIGITS, MissedCall
 
 LISTED_MAX = 500
@@ -29,11 +29,16 @@ def missed_calls(*, is_returned: bool) -> Callable[[ReportQuery], Awaitable[Repo
         )
         result = await query.store.missed_calls(missed_filter, LISTED_MAX, is_returned=is_returned)
         rows = [_row(query, missed_call, is_returned=is_returned) for missed_call in result.data]
-        returned_columns = [Column("Returned", "time"), Column("By", "text")] if is_returned else []
+        returned_columns = [Column(mark("Returned"), "time"), Column(mark("By"), "text")] if is_returned else []
         return Report(
             columns=[
-                *(Column("Missed", "time"), Column("From", "party"), Column("DID", "text"), Column("PBX", "text")),
-                *(Column("Outcome", "outcome"), Column("Waited", "seconds"), *returned_columns),
+                *(
+                    Column(mark("Missed"), "time"),
+                    Column(mark("From"), "party"),
+                    Column(mark("DID"), "text"),
+                    Column(mark("PBX"), "text"),
+                ),
+                *(Column(mark("Outcome"), "outcome"), Column(mark("Waited"), "seconds"), *returned_columns),
             ],
             rows=rows,
             note=_(

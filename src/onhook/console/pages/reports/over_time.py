@@ -19,7 +19,7 @@ from onhook.console.pages.reports.report import (
     share,
 )
 from onhook.lib.errors import UsageError
-from onhook.lib.messages import _
+from onhook.lib.messages import _, mark
 from onhook.store.queries.time_buckets import boundaries
 
 STEPS_MAX = 2_000
@@ -61,7 +61,7 @@ async def volume(query: ReportQuery) -> Report:
                 Cell(step.counts["talk_duration"], query.calls_url(**period, status="ANSWERED")),
             )
         )
-    titles = ("Calls", "Answered", "Missed", "No answer", "Busy", "Voicemail")
+    titles = (mark("Calls"), mark("Answered"), mark("Missed"), mark("No answer"), mark("Busy"), mark("Voicemail"))
     chart = Chart(
         shape="stack",
         labels=[step.label for step in steps],
@@ -71,7 +71,7 @@ async def volume(query: ReportQuery) -> Report:
         ],
         links=[query.calls_url(**_period_filters(step, query)) for step in steps],
     )
-    columns = [Column(query.by.capitalize(), "text"), *map(Column, titles), Column("Talk", "seconds")]
+    columns = [Column(query.by.capitalize(), "text"), *map(Column, titles), Column(mark("Talk"), "seconds")]
     return Report(columns=columns, rows=rows, chart=chart)
 
 
@@ -97,8 +97,13 @@ async def quality(query: ReportQuery) -> Report:
     )
     return Report(
         columns=[
-            *(Column(query.by.capitalize(), "text"), Column("Attempts"), Column("Answered"), Column("ASR", "share")),
-            Column("ACD", "seconds"),
+            *(
+                Column(query.by.capitalize(), "text"),
+                Column(mark("Attempts")),
+                Column(mark("Answered")),
+                Column(mark("ASR"), "share"),
+            ),
+            Column(mark("ACD"), "seconds"),
         ],
         rows=rows,
         chart=chart,
@@ -132,7 +137,7 @@ async def concurrent_calls(query: ReportQuery) -> Report:
         links=links,
     )
     return Report(
-        columns=[Column(by.capitalize(), "text"), Column(_("Peak")), Column(_("Time of peak"), "time")],
+        columns=[Column(by.capitalize(), "text"), Column(mark("Peak")), Column(mark("Time of peak"), "time")],
         rows=rows,
         chart=chart,
         note=_("A call counts from its start to its end, ringing included. For one trunk, set the filter above."),
@@ -150,7 +155,7 @@ async def busy_hours(query: ReportQuery) -> Report:
         )
         for day, name in enumerate(WEEKDAYS, 1)
     ]
-    columns = [Column("Weekday", "text"), *(Column(f"{hour:02}") for hour in range(24))]
+    columns = [Column(mark("Weekday"), "text"), *(Column(f"{hour:02}") for hour in range(24))]
     return Report(columns=columns, rows=rows, is_heat=True)
 
 

@@ -16,7 +16,7 @@ from onhook.console.pages.reports.report import (
     mean,
     share,
 )
-from onhook.lib.messages import _
+from onhook.lib.messages import _, mark
 
 BARS_MAX = 20
 """In a chart; the table has all."""
@@ -65,7 +65,7 @@ async def outcomes(query: ReportQuery) -> Report:
             )
         )
     return Report(
-        columns=[Column("Outcome", "text"), Column("Calls"), Column("Share", "share")],
+        columns=[Column(mark("Outcome"), "text"), Column(mark("Calls")), Column(mark("Share"), "share")],
         rows=rows,
         chart=_bar_chart(rows, "Calls"),
     )
@@ -109,7 +109,7 @@ async def trunks(query: ReportQuery) -> Report:
             peak_cell = Cell(peak.calls, query.calls_url(trunk=row["trunk"], under_way_at=peak_time, since=""))
         rows.append((*_count_cells(query, row, row["trunk"], {"by_trunk": row["trunk"]}), peak_cell))
     return Report(
-        columns=[Column("Trunk", "text"), *_COUNT_COLUMNS, Column(_("Peak"))],
+        columns=[Column(mark("Trunk"), "text"), *_COUNT_COLUMNS, Column(mark("Peak"))],
         rows=rows,
         chart=_bar_chart(rows, "Calls"),
         note=ASR_AND_ACD,
@@ -136,11 +136,14 @@ async def extensions(query: ReportQuery) -> Report:
         links=[row[0].href for row in top],
         is_sideways=True,
     )
-    counts = (_("Received"), _("Answered"), _("Outgoing"))
+    counts = (mark("Received"), mark("Answered"), mark("Outgoing"))
     return Report(
         columns=[
-            *(Column("Extension", "text"), Column("PBX", "text"), *map(Column, counts)),
-            *(Column(_("Talk time"), "seconds"), Column(_("Avg. talk"), "seconds")),
+            Column(mark("Extension"), "text"),
+            Column(mark("PBX"), "text"),
+            *map(Column, counts),
+            Column(mark("Talk time"), "seconds"),
+            Column(mark("Avg. talk"), "seconds"),
         ],
         rows=rows,
         chart=chart,
@@ -163,8 +166,9 @@ async def queues(query: ReportQuery) -> Report:
             rows.append((cells[0], Cell(row["pbx"]), *cells[1:], *waits))
     return Report(
         columns=[
-            *(Column("Queue", "text"), Column("PBX", "text"), *_COUNT_COLUMNS),
-            *(Column(_("Avg. wait"), "seconds"), Column("Longest wait", "seconds")),
+            *(Column(mark("Queue"), "text"), Column(mark("PBX"), "text"), *_COUNT_COLUMNS),
+            Column(mark("Avg. wait"), "seconds"),
+            Column(mark("Longest wait"), "seconds"),
         ],
         rows=rows,
         chart=_bar_chart([(row[0], *row[2:]) for row in rows], "Calls"),
@@ -185,8 +189,17 @@ async def agents(query: ReportQuery) -> Report:
     rows = LazyRows(sorted(queue_rows, key=_descending_calls), lambda row: _agent_cells(query, row))
     return Report(
         columns=[
-            *(Column("Agent", "text"), Column("Answered"), Column("Queue", "text"), Column("PBX", "text")),
-            *(Column("Talk", "seconds"), Column(_("Avg. talk"), "seconds"), Column(_("Avg. wait"), "seconds")),
+            *(
+                Column(mark("Agent"), "text"),
+                Column(mark("Answered")),
+                Column(mark("Queue"), "text"),
+                Column(mark("PBX"), "text"),
+            ),
+            *(
+                Column(mark("Talk"), "seconds"),
+                Column(mark("Avg. talk"), "seconds"),
+                Column(mark("Avg. wait"), "seconds"),
+            ),
         ],
         rows=rows,
         chart=_bar_chart(rows, "Answered"),
@@ -194,8 +207,12 @@ async def agents(query: ReportQuery) -> Report:
 
 
 _COUNT_COLUMNS = (
-    *(Column("Calls"), Column("Answered"), Column("Missed"), Column("ASR", "share")),
-    *(Column("Talk", "seconds"), Column("ACD", "seconds")),
+    Column(mark("Calls")),
+    Column(mark("Answered")),
+    Column(mark("Missed")),
+    Column(mark("ASR"), "share"),
+    Column(mark("Talk"), "seconds"),
+    Column(mark("ACD"), "seconds"),
 )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from onhook.console.pages.reports.report import Cell, Chart, Column, Report, ReportQuery, Series, share
-from onhook.lib.messages import _
+from onhook.lib.messages import _, mark
 
 WAIT_EDGES = (0, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
 TALK_EDGES = (0, 10, 30, 60, 120, 180, 300, 600, 900, 1_800, 3_600)
@@ -34,7 +34,7 @@ def duration_report(
             for label, count, link in zip(labels, histogram.counts, links, strict=True)
         ]
         return Report(
-            columns=[Column("Seconds", "text"), Column("Calls"), Column("Share", "share")],
+            columns=[Column(mark("Seconds"), "text"), Column(mark("Calls")), Column(mark("Share"), "share")],
             rows=rows,
             chart=Chart(shape="bar", labels=labels, series=[Series("Calls", list(histogram.counts))], links=links),
             note=_describe_durations(histogram.median, histogram.p90, histogram.longest, histogram.unknown),
