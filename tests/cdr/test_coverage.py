@@ -24,7 +24,6 @@ from onhook.cdr.coverage import (
     fill_gaps,
     interval_from_comparison,
     invalidate_connected,
-    invalidate_range,
     query_start,
 )
 
@@ -124,15 +123,6 @@ def test_query_start_is_one_call_before_first_gap() -> None:
     assert query_start(known, time_at(0), time_at(70)) == time_at(50) - day
     assert query_start(known, time_at(0), time_at(50)) == time_at(50) - timedelta(seconds=SETTLE_SECONDS) - day
     assert query_start([], time_at(0), time_at(70)) == time_at(0) - day
-
-
-def test_invalidate_range_creates_gap() -> None:
-    assert invalidate_range([interval_at(0, 9)], time_at(5), time_at(6), "moved") == [
-        interval_at(0, 5),
-        interval_at(5, 6, "gap", "moved"),
-        interval_at(6, 9),
-    ]
-    assert invalidate_range([interval_at(0, 9)], time_at(6), time_at(5), "moved") == [interval_at(0, 9)]
 
 
 def test_invalidate_connected_keeps_comparisons() -> None:

@@ -45,7 +45,7 @@ def test_destination_card_has_special_settings() -> None:
         headers={"X-Key": "hush"}, with_standard_webhooks=True,
     )  # fmt: skip
     assert card["state"] == "disabled: the application answered 410 Gone"
-    assert card["retry policy"].startswith("once, like a PBX")
+    assert card["retry policy"].startswith("one attempt, like a PBX")
     assert card["notifies of"] == "calls"
     assert card["custom headers"] == "X-Key"
     assert card["secrets"] == "3 from May on, also as Standard Webhooks"

@@ -96,7 +96,7 @@ def test_endpoint_state_gone_allows_no_further_attempts() -> None:
     endpoint.record_result(delivery_result("gone"), NOW)
     endpoint.record_result(delivery_result("accepted"), NOW)
     assert endpoint.attempts_allowed(PLACES, NOW) == 0
-    assert endpoint.disable_reason == "the endpoint was gone: it wants no further notifications"
+    assert endpoint.disable_reason == "the endpoint requested no further notifications: was gone"
 
 
 def test_find_disable_reason_accepted_nothing_for_days_disables() -> None:

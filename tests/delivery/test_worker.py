@@ -262,7 +262,7 @@ async def test_worker_410_disables_the_destination(
     harness.start()
     await harness.put_calls(*make_calls(3))
     await wait_until(lambda: harness.appdb.destinations.get("crm").state == "disabled")
-    assert "answered 410 Gone" in harness.appdb.destinations.get("crm").reason
+    assert "HTTP 410 Gone" in harness.appdb.destinations.get("crm").reason
     monkeypatch.setattr(dispatcher, "ISSUE_CHECK_SECONDS", 0.1)
     await wait_until(lambda: harness.issues == [("disabled", True)])
     receiver.reply = None

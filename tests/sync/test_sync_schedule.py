@@ -13,7 +13,7 @@ from onhook.sync.sync_schedule import (
     SYNC_DAYS,
     SyncSchedule,
     cycle_start,
-    pause_seconds,
+    longest_pause_seconds,
 )
 
 NOON = datetime(2026, 4, 27, 12, tzinfo=UTC)
@@ -66,7 +66,7 @@ def test_sync_schedule_jitter_shortens_the_pause_by_a_tenth(schedule: SyncSchedu
 
 def test_pause_seconds_after_days_of_failures_is_the_longest_wait() -> None:
     """A month of failures is more than the exponent of a float."""
-    assert pause_seconds(2000) == RETRY_SECONDS_MAX
+    assert longest_pause_seconds(2000) == RETRY_SECONDS_MAX
 
 
 def test_cycle_start_never_compared_is_a_month_ago() -> None:

@@ -184,7 +184,7 @@ class Deliveries:
         if not rows:
             raise NotFound(
                 _("there is no delivery {delivery_id}", delivery_id=delivery_id),
-                hint=(_("it may be delivered; `onhook destination deliveries` lists them")),
+                hint=_("it may be delivered; `onhook destination deliveries` lists them"),
             )
         return _delivery(rows[0])
 
@@ -227,7 +227,7 @@ class Deliveries:
                 self._reset_retry_after(delivery.destination_id)
         except sqlite3.IntegrityError:
             raise UsageError(
-                _("the notification of delivery {delivery_id} is already retrying again", delivery_id=delivery_id),
+                _("the notification of delivery {delivery_id} is already due for another attempt", delivery_id=delivery_id),
                 hint=_("retry that delivery"),
             ) from None
 

@@ -88,7 +88,7 @@ def validate_name(name: str) -> str:
     if not name or len(name) > NAME_CHARACTERS_MAX or not name.isprintable():
         raise UsageError(
             _("{name} is not a valid name", name=repr(name[:80])),
-            hint=(_("use 1 to {maximum} printable characters", maximum=NAME_CHARACTERS_MAX)),
+            hint=_("use 1 to {maximum} printable characters", maximum=NAME_CHARACTERS_MAX),
         )
     return name
 

@@ -107,11 +107,6 @@ def query_start(intervals: Sequence[Interval], since: datetime, until: datetime)
     return min(earliest, until - timedelta(seconds=SETTLE_SECONDS)) - timedelta(seconds=CALL_SECONDS_MAX)
 
 
-def invalidate_range(intervals: Sequence[Interval], since: datetime, until: datetime, reason: str) -> list[Interval]:
-    """Return the intervals with a gap in this range, because the PBX's clock changed."""
-    return add_interval(intervals, Interval(since, until, "gap", reason)) if since < until else list(intervals)
-
-
 def add_disconnection(intervals: Sequence[Interval], since: datetime, until: datetime, reason: str) -> list[Interval]:
     """Return the intervals with a gap where a PBX was disconnected, except where it was compared since.
 

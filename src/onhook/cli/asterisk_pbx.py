@@ -47,7 +47,7 @@ InboundOption = Annotated[
     typer.Option(
         "--inbound-context",
         metavar="NAMES",
-        help=(_("Contexts of its trunks; detected by default")),
+        help=_("Contexts of its trunks; detected by default"),
         show_default=False,
     ),
 ]
@@ -66,7 +66,7 @@ CdrTableOption = Annotated[
 CdrColumnsOption = Annotated[
     str | None,
     typer.Option(
-        "--cdr-columns", metavar="NAMES", help=(_("Columns of a CSV file with a custom order")), show_default=False
+        "--cdr-columns", metavar="NAMES", help=_("Columns of a CSV file with a custom order"), show_default=False
     ),
 ]
 PinsOption = Annotated[bool, typer.Option("--pins", help=_("Its account code is the PIN that was dialled"))]

@@ -33,7 +33,7 @@ def doctor(
     webhook_url: Annotated[
         str,
         typer.Option(
-            "--webhook", metavar="URL", help=(_("URL of the webhook that should be set in the PBX")), show_default=False
+            "--webhook", metavar="URL", help=_("URL of the webhook that should be set in the PBX"), show_default=False
         ),
     ] = "",
     data: DataOption = None,

@@ -43,7 +43,7 @@ def import_file(
         typer.Option(
             "--date-format",
             metavar="FORMAT",
-            help=(_("Date format of the PBX's display, such as DD/MM/YYYY")),
+            help=_("Date format of the PBX's display, such as DD/MM/YYYY"),
             show_default=False,
         ),
     ] = "",

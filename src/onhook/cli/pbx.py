@@ -56,7 +56,7 @@ FromOption = Annotated[
     typer.Option(
         "--from",
         metavar="ADDRESS",
-        help=(_("Address or network that identifies a PBX that cannot sign")),
+        help=_("Address or network that identifies a PBX that cannot sign"),
         show_default=False,
     ),
 ]
@@ -96,7 +96,7 @@ RecordingsOption = Annotated[
     typer.Option(
         "--recordings",
         metavar="DIR",
-        help=(_("Directory of its recordings on this machine; '' for none")),
+        help=_("Directory of its recordings on this machine; '' for none"),
         show_default=False,
     ),
 ]

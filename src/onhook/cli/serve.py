@@ -45,7 +45,7 @@ PbxApiOption = Annotated[
 ]
 DemoOption = Annotated[bool, typer.Option("--demo", help=_("Run a simulated PBX, with real signed webhooks"))]
 ConsoleOpenOption = Annotated[
-    bool, typer.Option("--console-open", help=(_("Console without sign-in, on the loopback only")))
+    bool, typer.Option("--console-open", help=_("Console without sign-in, on the loopback only"))
 ]
 ServeZoneOption = Annotated[
     str | None, typer.Option("--zone", metavar="ZONE", help=_("Time zone of the console"), show_default="UTC")

@@ -257,7 +257,7 @@ def _check_acknowledged(result: SimulationResult, plan: SimulationPlan) -> None:
         raise Unavailable(
             _("no response from the receiver"),
             location=plan.url,
-            hint=(_("start `onhook serve`, or give its address with --to")),
+            hint=_("start `onhook serve`, or give its address with --to"),
         )
     if set(result.responses) == {UNAUTHORIZED}:
         raise NotAllowed(

@@ -24,7 +24,7 @@ TokenName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the to
 def add(
     name: TokenName,
     role: Annotated[
-        Role, typer.Option("--role", help=(_("A reader reads; an administrator also changes settings")))
+        Role, typer.Option("--role", help=_("A reader reads; an administrator also changes settings"))
     ] = "reader",
     pbx: Annotated[
         list[str] | None,

@@ -6,7 +6,7 @@ checked too.
 
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -29,9 +29,6 @@ INTERNAL_IPV6_NETWORKS = tuple(map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48", 
 """Site-local addresses and forms of IPv4 that lead to private networks, which some Python versions take for public."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
-
-SocketFactory = Callable[[tuple[Any, ...]], socket.socket]
-"""Creates the socket for an address of `getaddrinfo`."""
 
 
 class SsrfGuard(msgspec.Struct, frozen=True):

@@ -71,7 +71,7 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
             )
         if not self.sn:
             raise UsageError(
-                _("a PBX needs a serial number"), hint=(_("use the one of a PBX that the receiver has registered"))
+                _("a PBX needs a serial number"), hint=_("use the one of a PBX that the receiver has registered")
             )
         if self.payload_format not in PAYLOAD_FORMATS:
             raise UsageError(

@@ -48,13 +48,13 @@ class SyncSchedule(msgspec.Struct, kw_only=True):
 
     def pause_seconds(self, jitter: float) -> float:
         """Return the wait until the next cycle; `jitter` between 0 and 1 shortens it by up to a tenth."""
-        return pause_seconds(self.failures) * (0.9 + 0.1 * jitter)
+        return longest_pause_seconds(self.failures) * (0.9 + 0.1 * jitter)
 
 
-def pause_seconds(failures: int) -> float:
+def longest_pause_seconds(failures: int) -> float:
     """Return the longest wait until the next cycle after this number of failures in a row.
 
-    >>> [pause_seconds(failures) for failures in (0, 1, 2, 9)]
+    >>> [longest_pause_seconds(failures) for failures in (0, 1, 2, 9)]
     [3600.0, 30.0, 60.0, 1800.0]
     """
     return delay_seconds(failures, first=RETRY_SECONDS_FIRST, maximum=RETRY_SECONDS_MAX) if failures else HOUR_SECONDS

@@ -9,8 +9,8 @@ from litestar.params import BodyKwarg, PathParameter
 
 from onhook.appdb.destinations import Destination
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
-from onhook.console.api.pbxs import SecretList
-from onhook.console.parameters import Label, ReaderZone, SecretId, SecretText
+from onhook.console.api.pbxs import AddedSecret, NewSecret, SecretList
+from onhook.console.parameters import ReaderZone, SecretId
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.queries.destinations import (
     FilterTexts,
@@ -67,21 +67,6 @@ class ReplayResult(msgspec.Struct, frozen=True):
     """The number of records that are sent again."""
 
     records: int
-
-
-class NewSigningSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A signing secret to add. Without `secret` one is generated."""
-
-    label: Label = "webhook"
-    secret: SecretText | None = None
-
-
-class AddedSigningSecret(msgspec.Struct, frozen=True):
-    """A secret with its text, which is returned this once."""
-
-    secret_id: int
-    label: str
-    secret: str
 
 
 class RetryAllResult(msgspec.Struct, frozen=True):
@@ -197,13 +182,13 @@ async def list_signing_secrets(app_state: AppStateDep, name: Name) -> SecretList
 
 @post("/destinations/{name:str}/secrets", summary="Add a signing secret", tags=["destinations"], responses=PROBLEMS)
 async def add_signing_secret(
-    app_state: AppStateDep, name: Name, data: Annotated[NewSigningSecret, BodyKwarg()]
-) -> AddedSigningSecret:
+    app_state: AppStateDep, name: Name, data: Annotated[NewSecret, BodyKwarg()]
+) -> AddedSecret:
     """Add a signing secret beside the others: so a secret is changed without a rejected notification."""
     stored_secret, text = app_state.appdb.destinations.add_secret(
         name, data.secret, now_us=app_state.clock.microseconds(), label=data.label
     )
-    return AddedSigningSecret(stored_secret.secret_id, stored_secret.label, text)
+    return AddedSecret(stored_secret.secret_id, stored_secret.label, text)
 
 
 @delete(

@@ -126,7 +126,7 @@ def _authenticate(connection: Connection, app_state: AppState) -> Principal:
     if session is not None and (principal := _session_principal(app_state, session)):
         return principal
     if app_state.config.console_open:
-        return Principal("anybody", "reader", "open_console")
+        return Principal("open console", "reader", "open_console")
     raise NotAllowed(_("no token was sent"), hint=_("send `Authorization: Bearer TOKEN`, or sign in at /sign-in"))
 
 

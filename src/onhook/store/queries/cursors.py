@@ -16,8 +16,6 @@ from onhook.lib.messages import _
 CURSOR_CHARACTERS_MAX = 200
 """Cursors of Onhook have some 70."""
 
-NAME_COLUMNS = {"records": "record_id", "calls": "call"}
-
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The last row of a page of records or calls."""
