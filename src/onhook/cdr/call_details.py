@@ -47,7 +47,7 @@ class CallDetails(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 DETAIL_FIELDS: tuple[str, ...] = tuple(f for f in CallDetails.__struct_fields__ if f != "extra")
-"""The 18 names, in the order of DESIGN.md 1."""
+"""The 18 names, in the order of the event (yeastar-p-series.md 2.1)."""
 
 NUMBER_FIELDS = frozenset({"call_duration", "talk_duration", "agent_ring_time", "enb_call_note"})
 """The fields with whole numbers; the others are texts."""
