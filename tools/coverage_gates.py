@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from coverage import Coverage
 
-TOTAL_MIN: Final = 90.0
+TOTAL_MIN: Final = 95.5
 """What it was when it was first measured; raise it when it grows."""
 
 COMPLETE: Final = (

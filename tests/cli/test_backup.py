@@ -38,6 +38,7 @@ def test_backup_of_a_running_server_can_be_restored(server: Server, tmp_path: Pa
     wait_until(lambda: call_ids(server.calls()) == [call_id(1), call_id(3)])
 
 
+@pytest.mark.slow
 def test_restore_replaces_nothing_without_replace(server: Server, tmp_path: Path) -> None:
     """Neither the data directory, nor an earlier backup, nor files of a running server."""
     server.start()
@@ -67,6 +68,7 @@ def test_restore_is_rejected_while_a_receiver_runs(server: Server, tmp_path: Pat
         pass
 
 
+@pytest.mark.slow
 def test_restore_damaged_backup_is_rejected(server: Server, tmp_path: Path) -> None:
     """Before anything is replaced."""
     server.start()

@@ -93,6 +93,7 @@ async def test_calls_page_new_call_appears_without_reload(harness: ConsoleHarnes
         assert await page.evaluate("window.wasHere")
 
 
+@pytest.mark.slow
 async def test_calls_page_keyboard_opens_first_call(harness: ConsoleHarness, chromium_path: str) -> None:
     """Tab and Enter are enough; the focus stays when a call arrives."""
     moments = some_calls()
@@ -130,6 +131,7 @@ async def test_call_page_shows_chart_fields_and_event(harness: ConsoleHarness, c
         await expect(page.locator("pre").last).to_contain_text("time_start")
 
 
+@pytest.mark.slow
 async def test_pages_hostile_names_are_escaped(harness: ConsoleHarness, chromium_path: str) -> None:
     texts = [name for name in DETAIL_FIELDS if name not in {*NUMBER_FIELDS, "call_id", "time_start"}]
     moments = some_calls()
@@ -211,6 +213,7 @@ async def test_pages_fit_the_window(
             assert width <= 0, (page_name, width)
 
 
+@pytest.mark.slow
 async def test_pages_on_small_screen_show_the_called_number(harness: ConsoleHarness, chromium_path: str) -> None:
     """At 390 px the name or number of a queue or IVR is readable, and the reason of a rejected request."""
     await harness.ingest_details([details(some_calls()[n], call_to=party) for n, party in enumerate((QUEUE, IVR, BOB))])
@@ -239,6 +242,7 @@ async def test_pages_on_small_screen_show_the_called_number(harness: ConsoleHarn
         assert row["height"] < 200
 
 
+@pytest.mark.slow
 async def test_calls_page_mark_of_assumed_zone_is_readable(harness: ConsoleHarness, chromium_path: str) -> None:
     """`UTC?` fits into the column of times at 1280 px."""
     await harness.ingest_details([details(some_calls()[0], call_id="a.b", uid="")])
@@ -366,6 +370,7 @@ def test_factories_make_consistent_calls() -> None:
     assert (alice_call.status, alice_call.answered_by, alice_call.talk_duration) == ("ANSWERED", "1002", 14)
 
 
+@pytest.mark.slow
 async def test_report_chart_and_table_link_to_calls(harness: ConsoleHarness, chromium_path: str) -> None:
     """The keyboard leads from the menu to a report and by its table to the calls; a bar of the chart is a link."""
     await harness.ingest_details([details(moment) for moment in some_calls()])

@@ -86,6 +86,7 @@ def test_serve_killed_supervisor_stops_all_processes(server: Server) -> None:
     assert call_ids(server.calls()) == [call_id(1)]
 
 
+@pytest.mark.slow
 def test_serve_second_server_gets_one_sentence(server: Server) -> None:
     """One data directory has one server."""
     server.start()
@@ -102,6 +103,7 @@ def test_serve_second_server_gets_one_sentence(server: Server) -> None:
     assert server.calls() == []
 
 
+@pytest.mark.slow
 def test_serve_port_in_use_gets_one_sentence(server: Server, tmp_path: Path) -> None:
     """Of the receiver and of the console."""
     server.start()
