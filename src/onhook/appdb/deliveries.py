@@ -227,7 +227,7 @@ class Deliveries:
                 self._reset_retry_after(delivery.destination_id)
         except sqlite3.IntegrityError:
             raise UsageError(
-                _("the notification of delivery {delivery_id} is already due for another attempt", delivery_id=delivery_id),
+                _("the notification of delivery {delivery_id} is already due", delivery_id=delivery_id),
                 hint=_("retry that delivery"),
             ) from None
 
