@@ -6,27 +6,17 @@ after the ledger has committed. Nothing here waits: the verdict is passed to a c
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from onhook.ledger.contract import AppendResult, Ledger, LedgerEntry
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.lib.signing import is_signed_by
 from onhook.pbx.dialect import Dialect, Dialects, Envelope
 from onhook.receiver.counters import EventCounters
 from onhook.receiver.group_commit import GroupCommitter
 from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
+from onhook.receiver.signature_check import SIGNATURE_CHARACTERS, verify_sender
 from onhook.receiver.verdict import Verdict
-
-SENDER_SEARCH_BYTES_MAX = 8 * 1024 * 1024
-"""Bytes to hash in search of the sender of a body that names none: some 10 ms, so that an unknown PBX cannot delay the
-others. A common event of 600 bytes is tried with 12,000 secrets, the largest body with 32.
-"""
-
-SIGNATURE_CHARACTERS = 44
-"""Length in Base64 of the 32 bytes of a SHA-256 (yeastar-p-series.md 4); a signature of another length is invalid and
-costs no hashing.
-"""
 
 WEBHOOK = "webhook"
 """The ledger's name of the webhook channel."""
@@ -68,7 +58,7 @@ class Ingestor:
         requested path.
         """
         dialect, envelope = self._peek(body)
-        sender = self._identify_sender(envelope, body, signature, path, peer)
+        sender = verify_sender(self._registry, envelope, body, signature, path=path, peer=peer)
         if isinstance(sender, RegisteredPbx):
             envelope = self._peek_as_sender(sender, dialect, envelope, body)
             self._append(sender, envelope, body, on_verdict, via=WEBHOOK, signature=signature, peer=peer)
@@ -115,32 +105,6 @@ class Ingestor:
     def _peek_as_sender(self, sender: RegisteredPbx, dialect: Dialect, envelope: Envelope, body: bytes) -> Envelope:
         """Return the envelope by the sender's own dialect, once the sender is known."""
         return envelope if dialect.name == sender.dialect else _peek(self._dialects[sender.dialect], body)
-
-    def _identify_sender(
-        self, envelope: Envelope, body: bytes, signature: str, path: str, peer: str
-    ) -> RegisteredPbx | Verdict:
-        """Return the verified sender, or the verdict that rejects the request."""
-        if not envelope.sn:
-            source_pbx = None if signature else self._registry.find_by_source(path, peer)
-            return source_pbx or self._find_signing_sender(envelope, body, signature)
-        sender = self._registry.find_by_sn(envelope.sn)
-        if sender is None:
-            return "unknown_pbx"
-        if sender.is_unsigned or is_signed_by(sender.secrets, body, signature):
-            return sender
-        if sender.is_identified_by_source:
-            return sender if sender.matches_source(path, peer) else "unexpected_source"
-        return "invalid_signature" if signature else "missing_signature"
-
-    def _find_signing_sender(self, envelope: Envelope, body: bytes, signature: str) -> RegisteredPbx | Verdict:
-        """Find the sender of a body that names none, by the secret that signs it (test messages and some events:
-        yeastar-p-series.md 1).
-        """
-        if len(signature.strip()) == SIGNATURE_CHARACTERS:
-            for sender in _limit_hashed_bytes(self._registry.list_all(), len(body)):
-                if is_signed_by(sender.secrets, body, signature):
-                    return sender
-        return "invalid_signature" if signature else "missing_signature"
 
     def _append(
         self,
@@ -193,13 +157,3 @@ def _verdict_for(append_result: AppendResult | None, envelope: Envelope) -> Verd
     if not append_result.is_new:
         return "duplicate"
     return "stored" if envelope.kind == "details" else "unparsable"
-
-
-def _limit_hashed_bytes(senders: Iterable[RegisteredPbx], body_bytes: int) -> Iterable[RegisteredPbx]:
-    """Return as many PBXs as their secrets may be tried on a body of this size."""
-    bytes_left = SENDER_SEARCH_BYTES_MAX
-    for sender in senders:
-        bytes_left -= len(sender.secrets) * body_bytes
-        if bytes_left < 0:
-            return
-        yield sender
