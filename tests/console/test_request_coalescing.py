@@ -2,9 +2,7 @@
 
 import asyncio
 
-import pytest
-
-from onhook.console.request_coalescing import ENTRIES_MAX, RequestCoalescer
+from onhook.console.request_coalescing import RequestCoalescer
 
 
 class CountedQuery:
@@ -33,23 +31,3 @@ async def test_coalescer_equal_requests_share_one_query() -> None:
 async def test_coalescer_result_expires() -> None:
     answers, query = RequestCoalescer(), CountedQuery()
     assert [await answers.get("counters", query.run, max_age_seconds=0.0) for _ in range(2)] == [1, 2]
-
-
-async def test_coalescer_error_is_not_cached() -> None:
-    """The next request queries again; a cancelled request does not cancel the others."""
-    answers, query = RequestCoalescer(), CountedQuery(fails=True)
-    with pytest.raises(ValueError, match="not now"):
-        await answers.get("calls", query.run)
-    query.fails = False
-    leaving = asyncio.create_task(answers.get("calls", query.run))
-    staying = asyncio.create_task(answers.get("calls", query.run))
-    await asyncio.sleep(0)
-    leaving.cancel()
-    assert await staying == 2
-
-
-async def test_coalescer_results_are_bounded() -> None:
-    answers = RequestCoalescer()
-    for n in range(3 * ENTRIES_MAX):
-        await answers.get(n, CountedQuery().run)
-    assert len(answers._entries) == ENTRIES_MAX

@@ -4,14 +4,14 @@ Invariants: a batch never ends within one event; `last_seq` is its last number, 
 records.
 """
 
-import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from onhook.cdr.record import Record
+from onhook.lib.shared_read import SharedReads
 from onhook.store.contract import Store
 
 BATCH_RECORDS = 512
@@ -53,19 +53,11 @@ class RecordReader:
     def __init__(self, store: Store, position_source: PositionSource) -> None:
         self.store = store
         self.position_source = position_source
-        self._read_tasks: OrderedDict[tuple[int, int], asyncio.Task[RecordBatch]] = OrderedDict()
+        self._reads = SharedReads(entries_max=CACHED_BATCHES_MAX)
 
     async def read_after(self, seq: int) -> RecordBatch:
         """Return the next batch after a number. Raises `Unavailable`."""
-        cache_key = (seq, self.position_source.position)
-        read_task = self._read_tasks.get(cache_key)
-        if read_task is None or (read_task.done() and (read_task.cancelled() or read_task.exception() is not None)):
-            read_task = asyncio.create_task(self.read_uncached(seq))
-            self._read_tasks[cache_key] = read_task
-            while len(self._read_tasks) > CACHED_BATCHES_MAX:
-                self._read_tasks.popitem(last=False)
-        # A worker that stops must not cancel the read for the others.
-        return await asyncio.shield(read_task)
+        return await self._reads.get((seq, self.position_source.position), partial(self.read_uncached, seq))
 
     async def read_uncached(self, seq: int) -> RecordBatch:
         """Return the next batch, read now: an event parsed late has a number that others have passed."""

@@ -1,11 +1,12 @@
 """The newest records as events, read once for all listeners at the same position."""
 
-import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
 from onhook.cdr.record import Record
+from onhook.lib.shared_read import SharedReads
 from onhook.store.contract import Store
 from onhook.store.position_notifier import PositionNotifier
 
@@ -19,20 +20,11 @@ class LiveTail:
     def __init__(self, store: Store, position_notifier: PositionNotifier) -> None:
         self._store = store
         self._position_notifier = position_notifier
-        self._read_key = (-1, -1)
-        self._read_task: asyncio.Task[Sequence[tuple[Record, bytes]]] | None = None
+        self._reads = SharedReads(entries_max=1)
 
     async def records_after(self, seq: int) -> Sequence[tuple[Record, bytes]]:
         """Return records after a number, each with its event; never a part of one number."""
-        read_key = (seq, self._position_notifier.position)
-        if (
-            self._read_task is None
-            or self._read_key != read_key
-            or (self._read_task.done() and self._read_task.exception())
-        ):
-            self._read_key, self._read_task = read_key, asyncio.create_task(self._read(seq))
-        # A listener that disconnects must not cancel the read for the others.
-        return await asyncio.shield(self._read_task)
+        return await self._reads.get((seq, self._position_notifier.position), partial(self._read, seq))
 
     async def _read(self, seq: int) -> Sequence[tuple[Record, bytes]]:
         records = await self._store.records_after(seq, BATCH_RECORDS_MAX)
