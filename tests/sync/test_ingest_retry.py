@@ -49,3 +49,11 @@ async def test_ingest_with_retry_gives_up_after_so_many_attempts() -> None:
 
 async def test_ingest_with_retry_nothing_to_ingest_returns_at_once() -> None:
     assert await ingest_with_retry(FailingIngest(), [], attempts_max=0) == []
+
+
+async def test_ingest_with_retry_many_bodies_are_ingested_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second batch begins after the first one is stored."""
+    monkeypatch.setattr(ingest_retry, "INGEST_BATCH_SIZE", 2)
+    ingest = FailingIngest(a=["too_many", "stored"], b=["stored"], c=["duplicate"])
+    assert await ingest_with_retry(ingest, [b"a", b"b", b"c"], attempts_max=2) == ["stored", "stored", "duplicate"]
+    assert ingest.bodies == [b"a", b"b", b"a", b"c"]

@@ -6,7 +6,6 @@ one page. Progress is reported after each page, so that an interrupted back-fill
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 
@@ -31,30 +30,12 @@ from onhook.pbx.dialect import Dialect
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.verdict import Verdict
-from onhook.sync.contract import BackfillProgressCallback, BackfillTotals
+from onhook.sync.contract import BACKFILL, BackfillProgressCallback, BackfillTotals, CallLookup
 from onhook.sync.ingest_retry import BACKFILL_ATTEMPTS_MAX, ingest_with_retry
 from onhook.sync.pbx_session import PbxSession
 
-BACKFILL = "backfill"
-"""The ledger's name of this channel."""
-
 PAGE_ROWS_MAX = 10_000
 """Rows per page: the maximum of a PBX."""
-
-INGEST_BATCH_SIZE = 500
-"""Rows ingested together: as many as one commit takes, and few enough to leave space for others."""
-
-
-class CallLookup(Protocol):
-    """Look-up of stored calls of a PBX."""
-
-    async def find_legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
-        """Return all records of the calls with these (`sn`, `call_id`)."""
-        ...
-
-    async def find_call_ids(self, sn: str, uids: Sequence[str], window: TimeWindow) -> Mapping[str, str]:
-        """Return the `call_id` of the stored calls with these `uid`s."""
-        ...
 
 
 class ApiBackfill:
@@ -150,8 +131,7 @@ class ApiBackfill:
             _compare_row(self._sender.sn, details, known_records, missed_window) for details in details_by_row
         ]
         changed_rows = [row for row, comparison in zip(page.rows, comparisons, strict=True) if comparison.has_changes]
-        for start in range(0, len(changed_rows), INGEST_BATCH_SIZE):
-            await self._ingest_rows(changed_rows[start : start + INGEST_BATCH_SIZE])
+        await self._ingest_rows(changed_rows)
         return msgspec.structs.replace(
             totals,
             rows=totals.rows + len(page.rows),
@@ -164,7 +144,7 @@ class ApiBackfill:
         )
 
     async def _ingest_rows(self, rows: Sequence[bytes]) -> None:
-        """Ingest rows in one commit; retry while the ledger cannot be written. Raises `Unavailable`."""
+        """Ingest rows; retry while the ledger cannot be written. Raises `Unavailable`."""
 
         def ingest(row: bytes) -> Awaitable[Verdict]:
             return self._ingestor.ingest(self._sender, row, BACKFILL, self._session.host)

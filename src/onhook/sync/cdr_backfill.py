@@ -24,13 +24,8 @@ from onhook.pbx.dialect import Dialect
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.verdict import Verdict
-from onhook.sync.api_backfill import (
-    BACKFILL,
-    INGEST_BATCH_SIZE,
-    CallLookup,
-)
-from onhook.sync.contract import BackfillProgressCallback, BackfillTotals
-from onhook.sync.ingest_retry import BACKFILL_ATTEMPTS_MAX, ingest_with_retry
+from onhook.sync.contract import BACKFILL, BackfillProgressCallback, BackfillTotals, CallLookup
+from onhook.sync.ingest_retry import BACKFILL_ATTEMPTS_MAX, INGEST_BATCH_SIZE, ingest_with_retry
 
 CDR_DELAY_SECONDS = 15
 """A call that ended less than this ago may have a CDR that is not written yet; the next run fetches it."""
@@ -144,16 +139,12 @@ class CdrBackfill:
         return {(self._sender.sn, leg.call_id) for details in details_by_call for leg in details}
 
     async def _ingest(self, bodies: Sequence[bytes]) -> list[Verdict]:
-        """Ingest bodies in batches; retry while the ledger cannot be written. Raises `Unavailable`."""
+        """Ingest bodies; retry while the ledger cannot be written. Raises `Unavailable`."""
 
         def ingest(body: bytes) -> Awaitable[Verdict]:
             return self._ingestor.ingest(self._sender, body, BACKFILL)
 
-        verdicts: list[Verdict] = []
-        for start in range(0, len(bodies), INGEST_BATCH_SIZE):
-            batch = bodies[start : start + INGEST_BATCH_SIZE]
-            verdicts += await ingest_with_retry(ingest, batch, attempts_max=BACKFILL_ATTEMPTS_MAX)
-        return verdicts
+        return await ingest_with_retry(ingest, bodies, attempts_max=BACKFILL_ATTEMPTS_MAX)
 
 
 def _parse(dialect: Dialect, body: bytes) -> Sequence[CallDetails]:

@@ -1,17 +1,21 @@
-"""Contracts of the sync of one PBX: access to it, the source of its past calls, its stored state.
+"""Contracts of the sync of one PBX: access to it, the source of its past calls, its stored calls and state.
 
 `SyncState` has one part for each module that uses it, so that a rule's shell declares what it reads and writes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
 import msgspec
 
 from onhook.cdr.coverage import Interval
+from onhook.cdr.record import Record
 from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 from onhook.pbx.client import SystemFacts, TimeWindow
+
+BACKFILL = "backfill"
+"""The ledger's name of the channel of a back-fill."""
 
 
 class BackfillTotals(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +82,18 @@ class BackfillSource(Protocol):
 
     async def count_records(self, window: TimeWindow, facts: SystemFacts) -> int | None:
         """Return how many records began in a window, or None if the source cannot count. Raises `OnhookError`."""
+        ...
+
+
+class CallLookup(Protocol):
+    """Look-up of stored calls of a PBX."""
+
+    async def find_legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
+        """Return all records of the calls with these (`sn`, `call_id`)."""
+        ...
+
+    async def find_call_ids(self, sn: str, uids: Sequence[str], window: TimeWindow) -> Mapping[str, str]:
+        """Return the `call_id` of the stored calls with these `uid`s."""
         ...
 
 

@@ -17,12 +17,10 @@ from onhook.lib.messages import _
 from onhook.pbx.client import PbxClient
 from onhook.pbx.dialect import Dialect
 from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.sync.ingest_retry import INGEST_BATCH_SIZE
 
 IMPORT = "import"
 """The ledger's name of this channel."""
-
-LINE_BATCH_SIZE = 500
-"""As many lines as one commit takes."""
 
 CELL_CHARACTERS_MAX = 64 * 1024
 """Characters of one cell; the longest of a row has some hundred."""
@@ -78,7 +76,7 @@ class FileImporter:
         """Import all lines of a file. Raises `UsageError` for a file that is not a call file of the PBX."""
         lines = read_rows(file, self._client)
         totals = ImportTotals()
-        while batch := list(islice(lines, LINE_BATCH_SIZE)):
+        while batch := list(islice(lines, INGEST_BATCH_SIZE)):
             bodies = await self._format_bodies(batch)
             totals = self._add_totals(totals, bodies, await ingest_all(bodies))
             on_progress(totals)

@@ -11,6 +11,9 @@ from onhook.receiver.verdict import Verdict
 BACKFILL_ATTEMPTS_MAX: Final = 20
 """A back-fill tries to store a row for some ten seconds; then it ends and resumes later."""
 
+INGEST_BATCH_SIZE: Final = 500
+"""Bodies ingested together: as many as one commit takes, and few enough to leave space in its queue for others."""
+
 RETRY_SECONDS = 0.5
 """Wait between two attempts: no event signals a writable disk."""
 
@@ -23,10 +26,17 @@ Ingest = Callable[[bytes], Awaitable[Verdict]]
 async def ingest_with_retry(
     ingest: Ingest, bodies: Sequence[bytes], *, attempts_max: int | None = None
 ) -> list[Verdict]:
-    """Ingest bodies in one commit and return their verdicts, in order; bodies that cannot be stored now are repeated.
+    """Ingest bodies in batches and return their verdicts, in order; bodies that cannot be stored now are repeated.
 
-    Without `attempts_max` it waits as long as the ledger takes. Raises `Unavailable` after so many attempts.
+    Without `attempts_max` it waits as long as the ledger takes. Raises `Unavailable` after so many attempts of a batch.
     """
+    verdicts: list[Verdict] = []
+    for start in range(0, len(bodies), INGEST_BATCH_SIZE):
+        verdicts += await _ingest_batch(ingest, bodies[start : start + INGEST_BATCH_SIZE], attempts_max)
+    return verdicts
+
+
+async def _ingest_batch(ingest: Ingest, bodies: Sequence[bytes], attempts_max: int | None) -> list[Verdict]:
     verdicts: dict[int, Verdict] = {}
     pending = list(range(len(bodies)))
     attempts = 0
