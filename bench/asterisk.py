@@ -20,7 +20,7 @@ from onhook.pbx.asterisk.files import collect_calls
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.asterisk.session import AmiCredentials, AmiEvent, AmiSession
 from onhook.pbx.client import TimeWindow
-from onhook.sync.access import read_cdr_rows
+from onhook.sync.cdr_sources import read_cdr_rows
 from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS, stream
 from tests.pbx.asterisk.lab import CHROOT, AsteriskLab, missing_requirement, open_asterisk_lab
 

@@ -33,10 +33,11 @@ PUBLIC_MODULES: Final = {
     "delivery": {"delivery.status", "delivery.metrics", "delivery.issues"},  # for console and ops
     "pbx_api": {"pbx_api.certificate"},  # for ops
     "sync": {  # for ops
-        "sync.access",
-        "sync.adapters",
         "sync.ami_connections",
+        "sync.appdb_state",
         "sync.backfill_run",
+        "sync.call_lookup",
+        "sync.cdr_sources",
         "sync.certificate_pinning",
         "sync.clock_check",
         "sync.contract",

@@ -11,9 +11,10 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.receiver.ingest import Ingestor
-from onhook.sync.access import create_cdr_sync
-from onhook.sync.adapters import EmptyCallLookup, ManualSyncState
+from onhook.sync.appdb_state import ManualSyncState
 from onhook.sync.backfill_run import build_backfill_result
+from onhook.sync.call_lookup import EmptyCallLookup
+from onhook.sync.cdr_sources import create_cdr_sync
 from onhook.sync.contract import SyncProgressCallback
 
 SOURCES_MAX = 100

@@ -25,8 +25,9 @@ from onhook.pbx.registry import dialects, pbx_clients
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.store.contract import Store
-from onhook.sync.access import create_cdr_sync, expand_rotated_files
-from onhook.sync.adapters import AppDbSyncState, AppDbTokenStore, StoreCallLookup
+from onhook.sync.cdr_sources import create_cdr_sync, expand_rotated_files
+from onhook.sync.appdb_state import AppDbSyncState, AppDbTokenStore
+from onhook.sync.call_lookup import StoreCallLookup
 from onhook.sync.api_backfill import ApiBackfill
 from onhook.sync.pbx_session import PbxEndpoint, PbxSession
 from onhook.sync.pbx_sync import PbxSync

@@ -30,8 +30,8 @@ from onhook.pbx.asterisk.session import AmiCredentials, AmiReady, AmiRefused, Am
 from onhook.pbx.asterisk.trunks import TrunkSearch, TrunkSearchResult
 from onhook.pbx.cdr_archive import ArchivedCall
 from onhook.pbx.client import TimeWindow
-from onhook.sync.access import create_cdr_archive, expand_rotated_files
 from onhook.sync.ami_connections import CONNECT_SECONDS_MAX, READ_BYTES, create_tls_context
+from onhook.sync.cdr_sources import create_cdr_archive, expand_rotated_files
 
 RESPONSE_SECONDS_MAX = 10.0
 """For all commands together; an Asterisk answers in milliseconds."""

@@ -17,8 +17,9 @@ from onhook.lib.errors import NotFound, OnhookError
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.runtime.adapters.ingest import create_ingestor
-from onhook.sync.access import create_cdr_sync, expand_rotated_files
-from onhook.sync.adapters import AppDbSyncState, EmptyCallLookup
+from onhook.sync.appdb_state import AppDbSyncState
+from onhook.sync.call_lookup import EmptyCallLookup
+from onhook.sync.cdr_sources import create_cdr_sync, expand_rotated_files
 from onhook.sync.contract import BackfillTotals
 from onhook.sync.pbx_sync import PbxSync
 from tests.pbx.asterisk.ami_streams import bodies, events

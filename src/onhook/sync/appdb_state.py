@@ -1,27 +1,22 @@
-"""Adapters of the application database and the store for the sync of one PBX."""
+"""What the sync of one PBX keeps in the application database: its state and its tokens."""
 
 import hashlib
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.cdr.coverage import Interval
-from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
 from onhook.lib.file_lock import file_lock_turn
 from onhook.lib.messages import _
-from onhook.pbx.client import TimeWindow
-from onhook.store.contract import PAGE_MAX, Store
-
-UID_MARGIN = timedelta(days=1)
-"""A call is searched by its `uid` in the requested window extended by this: the largest offset from UTC."""
+from onhook.store.contract import Store
 
 
 class AppDbSyncState:
@@ -116,46 +111,3 @@ class AppDbTokenStore:
 
     def save_tokens(self, text: str) -> None:
         self._appdb.pbx_credentials.save_tokens(self._sn, self._credentials, text)
-
-
-class StoreCallLookup:
-    """See the contract, `sync.api_backfill.CallLookup`."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def find_legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
-        return await self._store.legs(keys)
-
-    async def find_call_ids(self, sn: str, uids: Sequence[str], window: TimeWindow) -> Mapping[str, str]:
-        since, until = (datetime.fromtimestamp(seconds, UTC) for seconds in (window.since, window.until))
-        record_filter = RecordFilter(sn=sn, since=since - UID_MARGIN, until=until + UID_MARGIN)
-        requested_uids, call_id_by_uid, cursor = set(uids), dict[str, str](), None
-        while requested_uids - call_id_by_uid.keys():
-            page = await self._store.records(record_filter, PAGE_MAX, cursor)
-            call_id_by_uid |= {
-                record.uid: record.call_id for record in page.data if _has_call_id(record, requested_uids)
-            }
-            cursor = page.next
-            if cursor is None:
-                break
-        return call_id_by_uid
-
-
-class EmptyCallLookup:
-    """See the contract, `sync.api_backfill.CallLookup`. For processes that cannot open the store because a server has
-    it open; the ledger alone detects duplicates.
-    """
-
-    async def find_legs(self, keys: Sequence[tuple[str, str]]) -> Sequence[Record]:
-        return ()
-
-    async def find_call_ids(self, sn: str, uids: Sequence[str], window: TimeWindow) -> Mapping[str, str]:
-        return {}
-
-
-def _has_call_id(record: Record, uids: set[str]) -> bool:
-    """Return whether a record has a `call_id` of its own; a record that was itself fetched without one has its uid
-    instead.
-    """
-    return record.uid in uids and record.call_id != record.uid

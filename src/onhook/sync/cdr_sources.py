@@ -16,12 +16,12 @@ from onhook.pbx.client import TimeWindow
 from onhook.pbx.registry import dialects
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
-from onhook.sync.adapters import AppDbSyncState
-from onhook.sync.api_backfill import CallLookup
+from onhook.sync.appdb_state import AppDbSyncState
 from onhook.sync.asterisk_sync import build_parser_config
 from onhook.sync.cdr_backfill import CdrBackfill, CdrSourceAccess
 from onhook.sync.cdr_files import is_sqlite_file, list_rotated_files, read_lines
 from onhook.sync.cdr_tables import CdrTable, read_table_rows
+from onhook.sync.contract import CallLookup
 from onhook.sync.pbx_sync import PbxSync
 
 UTC_OFFSET_MAX = timedelta(days=1)
