@@ -90,6 +90,7 @@ class DeliveryHarness:
         self.position_notifier = PositionNotifier()
         self.position = 0
         self.errors: list[tuple[int, Exception | None]] = []
+        self.error_names: list[str] = []
         self.issues: list[tuple[str, bool]] = []
         self.open_destination: OpenDestination = webhook_opener(Config())
         self.dispatcher = self._create_dispatcher()
@@ -103,9 +104,13 @@ class DeliveryHarness:
                 clock=SystemClock(),
             ),
             open_destination=self._open_destination,
-            on_error=lambda destination_id, error: self.errors.append((destination_id, error)),
+            on_error=self._record_error,
             on_issue=lambda issue, has_begun: self.issues.append((issue.kind, has_begun)),
         )
+
+    def _record_error(self, destination_id: int, name: str, error: Exception | None) -> None:
+        self.errors.append((destination_id, error))
+        self.error_names.append(name)
 
     def _open_destination(self, spec: DestinationSpec, secrets: Sequence[str]) -> DestinationClient:
         return self.open_destination(spec, secrets)

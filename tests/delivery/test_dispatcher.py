@@ -1,11 +1,13 @@
 """Errors of workers."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from aiohttp import web
 
+from onhook.appdb.deliveries import Deliveries
+from onhook.appdb.delivery_rows import Backlog
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.destinations import Destinations, DestinationState
 from onhook.delivery import dispatcher, worker_supervisor
@@ -59,7 +61,7 @@ async def test_dispatcher_application_database_unavailable_is_reported_once(
     await wait_until(lambda: len(caplog.records) == 2)
     assert [line.message for line in caplog.records] == [
         "cannot read the application database: destinations are served with their last settings",
-        "application database can be read again",
+        "the application database can be read again",
     ]
     assert read_count == 3
 
@@ -104,3 +106,47 @@ async def test_dispatcher_changed_destination_that_fails_again_is_reported_again
     harness.appdb.destinations.change("crm", {"method": "GET"})
     await wait_until(lambda: len(harness.errors) == 2)
     assert harness.errors == [(1, errors[0]), (1, errors[1])]
+
+
+async def test_dispatcher_failure_with_another_error_is_reported_with_the_name(
+    harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same error again is not."""
+    monkeypatch.setattr(worker_supervisor, "RESTART_SECONDS_FIRST", 0.01)
+    errors = [Unavailable("no memory"), Unavailable("no memory"), UsageError("the secret is invalid")]
+    remaining_errors, open_destination = list(errors), harness.open_destination
+
+    def fail(spec: DestinationSpec, secrets: Sequence[str]) -> DestinationClient:
+        if remaining_errors:
+            raise remaining_errors.pop(0)
+        return open_destination(spec, secrets)
+
+    harness.open_destination = fail
+    harness.add_destination("crm", receiver.url)
+    harness.start()
+    await wait_until(lambda: len(harness.errors) == 3)
+    assert harness.errors == [(1, errors[0]), (1, errors[2]), (1, None)]
+    assert harness.error_names == ["crm"] * 3
+
+
+async def test_dispatcher_failed_issue_check_is_logged_once(
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Destinations are served meanwhile."""
+    caplog.set_level(logging.INFO, "delivery")
+    monkeypatch.setattr(dispatcher, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(dispatcher, "ISSUE_CHECK_SECONDS", 0.0)
+    remaining_errors, backlogs = [Unavailable("the database is locked")] * 2, Deliveries.backlogs
+
+    def fail_twice(deliveries: Deliveries) -> Mapping[int, Backlog]:
+        if remaining_errors:
+            raise remaining_errors.pop()
+        return backlogs(deliveries)
+
+    monkeypatch.setattr(Deliveries, "backlogs", fail_twice)
+    harness.start()
+    await wait_until(lambda: len(caplog.records) == 2)
+    assert [line.message for line in caplog.records] == [
+        "cannot check destinations for issues",
+        "destinations can be checked for issues again",
+    ]

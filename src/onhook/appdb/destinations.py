@@ -208,6 +208,10 @@ class Destinations:
         rows = self._database.rows("SELECT destination_id, revision, state FROM destinations")
         return {destination_id: (revision, state) for destination_id, revision, state in rows}
 
+    def names(self) -> dict[int, str]:
+        """Return the name of each destination, by its number."""
+        return dict(self._database.rows("SELECT destination_id, name FROM destinations"))
+
     def newest_stream_ids(self) -> dict[int, int]:
         """Return the number of each destination's newest stream that is not held: a new replay has another number."""
         rows = self._database.rows("SELECT destination_id, max(stream_id) FROM streams WHERE NOT is_held GROUP BY 1")

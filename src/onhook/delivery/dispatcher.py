@@ -17,7 +17,7 @@ from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.status import DestinationTestResult, send_test
 from onhook.delivery.worker import DeliveryDeps
 from onhook.delivery.worker_supervisor import WorkerSupervisor
-from onhook.lib.change_watcher import ChangeWatcher
+from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.task_reconciler import TaskReconciler
@@ -32,18 +32,19 @@ STOP_SECONDS_MAX = 4.0
 ISSUE_CHECK_SECONDS = 5.0
 """How often issues of destinations are checked; checking full ones costs milliseconds."""
 
-DeliveryErrorCallback = Callable[[int, Exception | None], None]
-"""Receives the number of a destination and its error, or None when the error is over; each once."""
+DeliveryErrorCallback = Callable[[int, str, Exception | None], None]
+"""Receives number and name of a destination and its error, or None when the error is over; each once."""
 
 IssueCallback = Callable[[Issue, bool], None]
 """Receives an issue of a destination, and whether it has begun or is over; each once."""
 
 
 class DispatcherSettings(msgspec.Struct, frozen=True):
-    """Revisions of the active destinations, and the newest stream of each destination, by destination."""
+    """Revisions of the active destinations; newest stream and name of each destination; all by its number."""
 
     revisions: Mapping[int, int]
     newest_stream_ids: Mapping[int, int]
+    names: Mapping[int, str]
 
 
 class DeliveryDispatcher:
@@ -61,11 +62,12 @@ class DeliveryDispatcher:
         self._open_destination = open_destination
         self._on_error = on_error
         self._on_issue = on_issue
-        self._failing_revisions = Transitions[int]()
-        self._failure_log = TransitionLog(
-            logging.getLogger("delivery"),
-            begins="cannot read the application database: destinations are served with their last settings",
-            ends="application database can be read again",
+        self._failures = Transitions[tuple[int, str]]()
+        self._names: Mapping[int, str] = {}
+        log = logging.getLogger("delivery")
+        self._failure_log = appdb_failure_log(log, consequence="destinations are served with their last settings")
+        self._issue_failure_log = TransitionLog(
+            log, begins="cannot check destinations for issues", ends="destinations can be checked for issues again"
         )
         self._issues = Transitions[Issue]()
         self._issues_checked_at = 0.0
@@ -89,16 +91,13 @@ class DeliveryDispatcher:
             await workers.close()
 
     async def _run_cycle(self, watcher: ChangeWatcher[DispatcherSettings], workers: TaskReconciler[int, int]) -> None:
-        try:
-            settings = await asyncio.to_thread(watcher.poll)
-            if settings is not None:
-                await workers.reconcile(settings.revisions)
-                self._announce_streams(settings.newest_stream_ids)
+        settings = await watcher.poll_in_thread(self._failure_log)
+        if settings is not None:
+            self._names = settings.names
+            await workers.reconcile(settings.revisions)
+            self._announce_streams(settings.newest_stream_ids)
+        if not self._failure_log.is_on:
             await self._check_issues()
-        except OnhookError as error:
-            self._failure_log.begin(error=str(error))
-        else:
-            self._failure_log.end()
 
     def _read_settings(self) -> DispatcherSettings:
         """Read the settings. Raises `Unavailable`."""
@@ -107,6 +106,7 @@ class DeliveryDispatcher:
         return DispatcherSettings(
             {destination_id: revision for destination_id, (revision, state) in revisions if state == "active"},
             destinations.newest_stream_ids(),
+            destinations.names(),
         )
 
     def _announce_streams(self, newest_stream_ids: Mapping[int, int]) -> None:
@@ -129,12 +129,17 @@ class DeliveryDispatcher:
             del self._supervisors[destination_id]
 
     async def _check_issues(self) -> None:
-        """Report issues of destinations that have changed. Raises `Unavailable`."""
+        """Report issues of destinations that have changed; log the begin and the end of a failure."""
         now = asyncio.get_running_loop().time()
         if now - self._issues_checked_at < ISSUE_CHECK_SECONDS:
             return
         self._issues_checked_at = now
-        new_issues, resolved_issues = self._issues.update(await asyncio.to_thread(self._read_issues))
+        try:
+            new_issues, resolved_issues = self._issues.update(await asyncio.to_thread(self._read_issues))
+        except OnhookError as error:
+            self._issue_failure_log.begin(error=str(error))
+            return
+        self._issue_failure_log.end()
         for issue in new_issues:
             self._on_issue(issue, True)
         for issue in resolved_issues:
@@ -146,10 +151,12 @@ class DeliveryDispatcher:
         return {issue.key: issue for issue in issues}
 
     def _report_error(self, destination_id: int, revision: int, error: Exception | None) -> None:
-        """Report an error of a destination as a person has set it, or that it is over; each once."""
-        failing = self._failing_revisions
-        if failing.end(destination_id) if error is None else failing.begin(destination_id, revision):
-            self._on_error(destination_id, error)
+        """Report an error of a destination, or that it is over, once; again when the error or the destination has
+        changed.
+        """
+        failures = self._failures
+        if failures.end(destination_id) if error is None else failures.begin(destination_id, (revision, str(error))):
+            self._on_error(destination_id, self._names.get(destination_id, ""), error)
 
 
 async def send_test_by_name(

@@ -1,5 +1,7 @@
 """Values derived from a versioned source, computed again only when the version has changed."""
 
+import asyncio
+import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -41,7 +43,26 @@ class ChangeWatcher(Generic[Value]):
         failure_log.end()
         return value
 
+    async def poll_in_thread(self, failure_log: TransitionLog) -> Value | None:
+        """Return what `poll_or_log` returns, without blocking the event loop."""
+        try:
+            value = await asyncio.to_thread(self.poll)
+        except OnhookError as error:
+            failure_log.begin(error=str(error))
+            return None
+        failure_log.end()
+        return value
+
     def current(self) -> Value:
         """Return the value as of now. Raises what reading raises."""
         self.poll()
         return self._values[0]
+
+
+def appdb_failure_log(log: logging.Logger, *, consequence: str) -> TransitionLog:
+    """Return the log of an application database that cannot be read; `consequence` says what is done meanwhile."""
+    return TransitionLog(
+        log,
+        begins=f"cannot read the application database: {consequence}",
+        ends="the application database can be read again",
+    )

@@ -17,6 +17,11 @@ class TransitionLog:
         self._level = level
         self._is_on = False
 
+    @property
+    def is_on(self) -> bool:
+        """Return whether the condition has begun and not ended."""
+        return self._is_on
+
     def begin(self, **extra: object) -> None:
         """Log the begin of the condition, unless it was logged already."""
         if not self._is_on:

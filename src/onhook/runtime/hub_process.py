@@ -198,12 +198,13 @@ def _create_pbx_api(resources: HubResources) -> PbxApiManager:
     return PbxApiManager(config, appdb, calls, resources.clock, webhooks)
 
 
-def _log_delivery_error(destination_id: int, error: Exception | None) -> None:
+def _log_delivery_error(destination_id: int, name: str, error: Exception | None) -> None:
     log = logging.getLogger("delivery")
+    extra: dict[str, object] = {"destination": name, "destination_id": destination_id}
     if error is None:
-        log.info("delivery resumed", extra={"destination_id": destination_id})
+        log.info("delivery resumed", extra=extra)
     else:
-        log.error("delivery failed", extra={"destination_id": destination_id, "error": str(error)})
+        log.error("delivery failed", extra={**extra, "error": str(error)})
 
 
 def _log_issue(issue: Issue, has_begun: bool) -> None:

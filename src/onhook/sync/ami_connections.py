@@ -16,12 +16,11 @@ from typing import Protocol
 import msgspec
 
 from onhook.lib.backoff import Backoff
-from onhook.lib.change_watcher import ChangeWatcher, Version
+from onhook.lib.change_watcher import ChangeWatcher, Version, appdb_failure_log
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
 from onhook.lib.task_reconciler import TaskReconciler
-from onhook.lib.transition_log import TransitionLog
 from onhook.pbx.connection import ClockReading, ConnectionProtocol, ConnectionUpdate
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -106,11 +105,7 @@ class ConnectionManager:
         self._ingestor = ingestor
         self._clock = clock
         self._log = logging.getLogger("ami_connections")
-        self._appdb_failures = TransitionLog(
-            self._log,
-            begins="cannot read the application database: keeping the current connections",
-            ends="the application database can be read again",
-        )
+        self._failure_log = appdb_failure_log(self._log, consequence="keeping the current connections")
 
     async def run(self) -> None:
         """Keep a connection to every PBX until cancelled."""
@@ -120,7 +115,7 @@ class ConnectionManager:
         )
         try:
             while True:
-                specs = watcher.poll_or_log(self._appdb_failures)
+                specs = await watcher.poll_in_thread(self._failure_log)
                 if specs is not None:
                     await connections.reconcile(specs)
                 await asyncio.sleep(POLL_SECONDS)

@@ -1,6 +1,8 @@
 """Manager of the syncs: runs each PBX in tasks of its own, and restarts it when its settings change.
 
-Invariants: no PBX delays or stops another one. A change of the settings takes effect within a second.
+Invariants: an error of one PBX affects no other one. A change of the settings takes effect within a second, or as soon
+as the syncs that it ends have stopped: closing a push channel and revoking the tokens of a PBX that does not respond
+takes some seconds. The syncs that continue are not delayed.
 """
 
 import asyncio
@@ -16,19 +18,18 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
-from onhook.lib.change_watcher import ChangeWatcher
+from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.clock import Clock
 from onhook.lib.task_reconciler import TaskReconciler
-from onhook.lib.transition_log import TransitionLog
 from onhook.pbx.client import ClientCredentials
 from onhook.pbx.registry import dialects, pbx_clients
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.store.contract import Store
-from onhook.sync.cdr_sources import create_cdr_sync, expand_rotated_files
+from onhook.sync.api_backfill import ApiBackfill
 from onhook.sync.appdb_state import AppDbSyncState, AppDbTokenStore
 from onhook.sync.call_lookup import StoreCallLookup
-from onhook.sync.api_backfill import ApiBackfill
+from onhook.sync.cdr_sources import create_cdr_sync, expand_rotated_files
 from onhook.sync.pbx_session import PbxEndpoint, PbxSession
 from onhook.sync.pbx_sync import PbxSync
 from onhook.sync.push_channel import PushReceiver
@@ -143,11 +144,7 @@ class PbxSyncManager:
     def __init__(self, deps: SyncDeps) -> None:
         self._deps = deps
         self._pbx_syncs: dict[str, PbxSync] = {}
-        self._appdb_failures = TransitionLog(
-            logging.getLogger("appdb"),
-            begins="cannot read the application database: using the last known values",
-            ends="the application database can be read again",
-        )
+        self._failure_log = appdb_failure_log(logging.getLogger("appdb"), consequence="using the last known values")
 
     async def run(self) -> None:
         """Run all syncs until cancelled; then revoke their tokens."""
@@ -155,7 +152,7 @@ class PbxSyncManager:
         reconciler = TaskReconciler[str, SyncSpec](self._run_with_restart, name="pbx_sync")
         try:
             while True:
-                specs = watcher.poll_or_log(self._appdb_failures)
+                specs = await watcher.poll_in_thread(self._failure_log)
                 if specs is not None:
                     await reconciler.reconcile(specs)
                     self._check_backfill_requests()

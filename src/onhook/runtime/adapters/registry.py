@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from onhook.appdb.appdb import AppDb
-from onhook.lib.change_watcher import ChangeWatcher
-from onhook.lib.transition_log import TransitionLog
+from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.receiver.pbx_registry import RegisteredPbx
 
 CACHE_SECONDS = 0.001
@@ -25,11 +24,7 @@ class AppDbPbxRegistry:
 
     def __init__(self, appdb: AppDb) -> None:
         """Read the database. Raises `Unavailable` when it cannot be read at all."""
-        self._failure_log = TransitionLog(
-            logging.getLogger("appdb"),
-            begins="cannot read the application database: using the last known PBXs",
-            ends="application database can be read again",
-        )
+        self._failure_log = appdb_failure_log(logging.getLogger("appdb"), consequence="using the last known PBXs")
         self._watcher = ChangeWatcher(appdb.version, lambda: _load_pbxs(appdb))
         self._pbx_by_sn = self._watcher.current()
         self._checked_at = time.monotonic()
