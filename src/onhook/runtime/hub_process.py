@@ -68,7 +68,10 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
     async with AsyncExitStack() as stack:
         resources = await _open_resources(stack, config, clock)
         projector, dispatcher = _create_projector(resources), _create_dispatcher(resources)
-        app = _create_console(stack, resources, projector, dispatcher)
+        # Closed after the web server, whose last requests may still use it.
+        action_runner = ConsoleActionRunner(config, resources.appdb, clock)
+        stack.push_async_callback(action_runner.close)
+        app = _create_console(resources, action_runner, projector, dispatcher)
         console = await stack.enter_async_context(HttpServer(app, config.console))
         pbx_api = _create_pbx_api(resources)
         stack.push_async_callback(pbx_api.close)
@@ -140,10 +143,8 @@ def _create_maintenance_services(resources: HubResources, projector: Projector) 
 
 
 def _create_console(
-    stack: AsyncExitStack, resources: HubResources, projector: Projector, dispatcher: DeliveryDispatcher
+    resources: HubResources, action_runner: ConsoleActionRunner, projector: Projector, dispatcher: DeliveryDispatcher
 ) -> Litestar:
-    runner = ConsoleActionRunner(resources.config, resources.appdb, resources.clock)
-    stack.push_async_callback(runner.close)
     return console_app(
         store=resources.store,
         ledger=resources.ledger,
@@ -154,9 +155,9 @@ def _create_console(
         retry_parsing=QuarantineRetrier(projector, resources.appdb, resources.clock).retry,
         delivery_actions=_create_delivery_actions(resources, dispatcher),
         actions=ConsoleActions(
-            send_test_event=runner.send_test_event,
-            run_pbx_checks=runner.run_pbx_checks,
-            start_simulated_pbx=runner.start_simulated_pbx,
+            send_test_event=action_runner.send_test_event,
+            run_pbx_checks=action_runner.run_pbx_checks,
+            start_simulated_pbx=action_runner.start_simulated_pbx,
         ),
     )
 
