@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -123,16 +124,16 @@ class SupervisedProcess:
     async def _restart_on_exit(self, config: Config) -> None:
         backoff = Backoff(first=RESTART_SECONDS_FIRST, maximum=RESTART_SECONDS_MAX, steady_seconds=STEADY_SECONDS)
         while True:
-            assert self._child is not None
             loop = asyncio.get_running_loop()
             started_at = loop.time()
-            exit_code = await self._child.wait()
+            # None for a process that could not be started: that error is logged already.
+            exit_code = None if self._child is None else await self._child.wait()
             config = _with_address(config, "pbx_api", self._pbx_api_address)
             self._report_exit()
             if self._stop_event.is_set():
                 return
             wait_seconds = backoff.after_run(loop.time() - started_at)
-            if not self._wake_event.is_set():
+            if exit_code is not None and not self._wake_event.is_set():
                 message = f"{self.name} exited, restarting"
                 self._log.warning(message, extra={"exit_code": exit_code, "delay_seconds": wait_seconds})
             await self._wait_or_wake(wait_seconds)
@@ -153,23 +154,21 @@ class SupervisedProcess:
         self._wake_event.clear()
 
     async def _spawn(self, config: Config) -> StatusMessage:
-        """Start the process and wait for its status line. Its standard input ends with this process."""
-        self._child = await asyncio.create_subprocess_exec(
-            *build_command(f"onhook.runtime.{self.name}_process", config, *self._arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            process_group=0,  # Ctrl-C is for the supervisor alone, which stops the others in order
-        )
-        self._arguments = ()
+        """Start the process and wait for its status line; an error is returned as a status, never raised. The standard
+        input of the process ends with this one.
+        """
+        self._child = None
         try:
-            async with asyncio.timeout(READY_SECONDS_MAX):
-                status = await self._read_first_status(self._child)
-        except TimeoutError:
-            self._child.kill()
-            error = _(
-                "{process} was not ready after {seconds:.0f} seconds", process=self.name, seconds=READY_SECONDS_MAX
+            self._child = await asyncio.create_subprocess_exec(
+                *build_command(f"onhook.runtime.{self.name}_process", config, *self._arguments),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                process_group=0,  # Ctrl-C is for the supervisor alone, which stops the others in order
             )
-            return StatusMessage(error=error, exit_code=1)
+        except OSError as error:
+            return _to_status(_("{process} could not be started: {error}", process=self.name, error=error))
+        self._arguments = ()
+        status = await self._read_first_status(self._child)
         if not status.error:
             self._report_status(self._child, status)
             self._status_task = asyncio.create_task(self._read_later_statuses(self._child))
@@ -177,9 +176,11 @@ class SupervisedProcess:
 
     async def _read_later_statuses(self, child: asyncio.subprocess.Process) -> None:
         """Read later status lines: the address of the PBX API."""
-        assert child.stdout is not None
-        while line := await child.stdout.readline():
-            self._report_status(child, msgspec.json.decode(line, type=StatusMessage))
+        while status := await self._read_status(child):
+            if status.error:
+                self._log_error(status)
+            else:
+                self._report_status(child, status)
 
     def _report_exit(self) -> None:
         if self._status_task is not None:
@@ -190,13 +191,31 @@ class SupervisedProcess:
         self._has_pbx_api = False
 
     async def _read_first_status(self, child: asyncio.subprocess.Process) -> StatusMessage:
-        assert child.stdout is not None
-        line = await child.stdout.readline()
-        if not line:
+        """Return the first status line, or why there is none; a process without a valid one is killed."""
+        try:
+            async with asyncio.timeout(READY_SECONDS_MAX):
+                status = await self._read_status(child)
+        except TimeoutError:
+            child.kill()
+            text = _(
+                "{process} was not ready after {seconds:.0f} seconds", process=self.name, seconds=READY_SECONDS_MAX
+            )
+            return _to_status(text)
+        if status is None:
             code = await child.wait()
-            error = _("{process} ended with code {code} before it was ready", process=self.name, code=code)
-            return StatusMessage(error=error, exit_code=1)
-        return msgspec.json.decode(line, type=StatusMessage)
+            return _to_status(_("{process} ended with code {code} before it was ready", process=self.name, code=code))
+        return status
+
+    async def _read_status(self, child: asyncio.subprocess.Process) -> StatusMessage | None:
+        """Return the next status line of a process, or None at its end; kill a process that prints another line."""
+        assert child.stdout is not None
+        try:
+            line = await child.stdout.readline()
+            return msgspec.json.decode(line, type=StatusMessage) if line else None
+        except (msgspec.DecodeError, ValueError) as error:  # ValueError: the line is too long, or is not UTF-8
+            with suppress(ProcessLookupError):
+                child.kill()
+            return _to_status(_("{process} printed an invalid status: {error}", process=self.name, error=error))
 
     async def _terminate(self) -> None:
         if self._child is None or self._child.returncode is not None:
@@ -213,6 +232,10 @@ class SupervisedProcess:
     def _log_error(self, status: StatusMessage) -> None:
         if status.error:
             self._log.error(status.error)
+
+
+def _to_status(error: str) -> StatusMessage:
+    return StatusMessage(error=error, exit_code=1)
 
 
 def _to_error(status: StatusMessage) -> OnhookError:

@@ -1,0 +1,66 @@
+"""One supervised process: an error of its start or of its status never ends the supervision."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from onhook.config import Config
+from onhook.ops.instance_lock import ProcessInfo
+from onhook.runtime import supervisor
+from onhook.runtime.supervisor import SupervisedProcess
+
+READY = (sys.executable, "-c", """print('{"address": "127.0.0.1:1"}', flush=True); input()""")
+INVALID_STATUS = (sys.executable, "-c", "print('a line of a library', flush=True); input()")
+INVALID_LATER_STATUS = (*READY[:2], READY[2].replace("; input()", "; print('another line', flush=True); input()"))
+
+
+async def restart_until_ready(monkeypatch: pytest.MonkeyPatch, commands: Sequence[Sequence[str]]) -> list[str]:
+    """Start a process with these commands, one after the other, until the last one is ready; return the addresses."""
+    monkeypatch.setattr(supervisor, "RESTART_SECONDS_FIRST", 0.01)
+    remaining_commands, has_started_last = list(commands), asyncio.Event()
+    addresses: list[str] = []
+
+    def build_command(*_arguments: object) -> Sequence[str]:
+        return remaining_commands.pop(0)
+
+    def on_change(_name: str, info: ProcessInfo | None) -> None:
+        if info is not None:
+            addresses.append(info.address)
+            if not remaining_commands:
+                has_started_last.set()
+
+    monkeypatch.setattr(supervisor, "build_command", build_command)
+    process = SupervisedProcess("hub", on_change)
+    await process.start(Config())
+    try:
+        async with asyncio.timeout(20):
+            await has_started_last.wait()
+    finally:
+        await process.stop()
+    return addresses
+
+
+@pytest.mark.parametrize(
+    ("failing_command", "error"),
+    [(("/nonexistent/python",), "hub could not be started"), (INVALID_STATUS, "hub printed an invalid status")],
+)
+async def test_supervised_process_that_cannot_be_started_is_retried(
+    failing_command: Sequence[str], error: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also when it is to be restarted."""
+    with caplog.at_level(logging.ERROR, "serve"):
+        addresses = await restart_until_ready(monkeypatch, [failing_command, failing_command, READY])
+    assert addresses == ["127.0.0.1:1"]
+    assert [error in record.message for record in caplog.records] == [True, True]
+
+
+async def test_supervised_process_with_an_invalid_later_status_is_restarted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR, "serve"):
+        addresses = await restart_until_ready(monkeypatch, [INVALID_LATER_STATUS, READY])
+    assert addresses == ["127.0.0.1:1"] * 2
+    assert ["hub printed an invalid status" in record.message for record in caplog.records] == [True]
