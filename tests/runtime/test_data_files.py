@@ -3,7 +3,14 @@
 import asyncio
 import json
 import subprocess
+from pathlib import Path
 
+import pytest
+
+from onhook.appdb.appdb import AppDb
+from onhook.config import Config
+from onhook.lib.errors import OnhookError
+from onhook.runtime.data_files import open_files
 from tests.runtime.harness import ONHOOK, Server, webhook_body
 
 
@@ -37,3 +44,21 @@ def test_rebuild_second_one_is_rejected_or_waits(server: Server) -> None:
 
     assert sorted(asyncio.run(find_both())) in ([0, 0], [0, 2])
     assert server.calls() == []
+
+
+async def test_open_files_ledger_that_cannot_be_opened_closes_the_application_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[AppDb] = []
+    close = AppDb.close
+
+    def close_and_record(appdb: AppDb) -> None:
+        closed.append(appdb)
+        close(appdb)
+
+    monkeypatch.setattr(AppDb, "close", close_and_record)
+    (tmp_path / "ledger.db").write_bytes(b"not a database" * 1000)
+    with pytest.raises(OnhookError):
+        async with open_files(Config(data=tmp_path)):
+            pass
+    assert len(closed) == 1

@@ -25,7 +25,7 @@ from onhook.runtime.logging import configure_logging
 STDIN, STDOUT = 0, 1
 
 Tasks = Sequence[asyncio.Task[None]]
-"""Tasks that run until the end: when one ends by itself, the process stops."""
+"""Tasks that run until the end: when one ends by itself, the process stops. The hub has none: its services restart."""
 
 
 class ObservableAddress:
@@ -151,11 +151,10 @@ def _stop_on_stdin_eof(loop: asyncio.AbstractEventLoop, stop_event: asyncio.Even
 
 def _report_addresses(service: RunningService) -> None:
     """Print the addresses, and again whenever that of the PBX API changes."""
-    status_fd = os.dup(STDOUT)
     if service.pbx_api is None:
         _send_status(StatusMessage(address=service.address))
-        os.close(status_fd)
         return
+    status_fd = os.dup(STDOUT)
     _send_status(StatusMessage(address=service.address, pbx_api=service.pbx_api.address))
     service.pbx_api.on_change(
         lambda pbx_api_address: _write_status(

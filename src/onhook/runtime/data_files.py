@@ -1,7 +1,7 @@
 """Data files opened by a command, when no server runs."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
@@ -38,22 +38,19 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
     if not create and not config.ledger_file.exists():
         raise no_data_error(config)
     rename_old_files(config)
-    appdb = AppDb(config.appdb_file)
-    ledger = SqliteLedger(config.ledger_file)
-    try:
+    async with AsyncExitStack() as stack:
+        appdb = AppDb(config.appdb_file)
+        stack.callback(appdb.close)
+        ledger = SqliteLedger(config.ledger_file)
+        stack.push_async_callback(ledger.close)
         await install_rebuilt_store(config, appdb, SystemClock(), ENGINES)
         store = await open_store_file(config.store_file)
-        try:
-            pbx_facts = AppDbPbxFacts(appdb)
-            projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=pbx_facts)
-            await projector.catch_up()
-            quarantine_retrier = QuarantineRetrier(projector, appdb, SystemClock())
-            yield OpenDataFiles(appdb=appdb, ledger=ledger, store=store, quarantine_retrier=quarantine_retrier)
-        finally:
-            await store.close()
-    finally:
-        await ledger.close()
-        appdb.close()
+        stack.push_async_callback(store.close)
+        pbx_facts = AppDbPbxFacts(appdb)
+        projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=pbx_facts)
+        await projector.catch_up()
+        quarantine_retrier = QuarantineRetrier(projector, appdb, SystemClock())
+        yield OpenDataFiles(appdb=appdb, ledger=ledger, store=store, quarantine_retrier=quarantine_retrier)
 
 
 async def read_last_seq(config: Config) -> int:
