@@ -56,10 +56,12 @@ def test_commit_batch_failed_event_becomes_a_row_and_so_do_those_behind_it() -> 
 def test_commit_batch_throttled_row_keeps_its_attempts() -> None:
     """It counts how often it was throttled."""
     outcomes = CommitBatch(destination())
-    outcomes.add_postponed(pending_notification(1, delivery_id=17, attempts=3, busy_count=2), NOW + 30, new_attempt())
+    outcomes.add_postponed(
+        pending_notification(1, delivery_id=17, attempts=3, throttle_count=2), NOW + 30, new_attempt()
+    )
     outcomes.count_failed_attempt()
     commit = outcomes.build_commit(StreamProgress({}, ()), EndpointHealth(), NOW)
-    assert [(row.state, row.attempts, row.busy_count, row.due_at) for row in commit.updates] == [
+    assert [(row.state, row.attempts, row.throttle_count, row.due_at) for row in commit.updates] == [
         ("retrying", 3, 2, NOW + 30)
     ]
     assert commit.attempts_failed == 2

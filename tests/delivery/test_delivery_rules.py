@@ -127,7 +127,7 @@ def test_delivery_rules_attempt_that_does_not_count_requeues_at_the_front(
     harness.end(outcome)
     requeued = harness.queues.calls.pop()
     assert requeued is not None
-    assert (requeued.seq, requeued.attempts, requeued.busy_count) == (first.seq, 0, outcome == "throttled")
+    assert (requeued.seq, requeued.attempts, requeued.throttle_count) == (first.seq, 0, outcome == "throttled")
     commit = harness.build_commit()
     assert (commit.attempts_failed, list(commit.new_deliveries), harness.window.acknowledged_to) == (1, [], 0)
 
@@ -144,7 +144,7 @@ def test_delivery_rules_throttled_delivery_is_retried_when_the_application_asked
     delivery = pending_notification(1, delivery_id=17, attempts=3)
     harness.rules.handle_result(delivery, delivery_result("throttled", 30), new_attempt())
     (update,) = harness.build_commit().updates
-    assert (update.state, update.attempts, update.busy_count) == ("retrying", 3, 1)
+    assert (update.state, update.attempts, update.throttle_count) == ("retrying", 3, 1)
     assert update.due_at == NOW + 30 * SECOND
 
 

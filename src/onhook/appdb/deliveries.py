@@ -37,6 +37,7 @@ DUE_AFTER_PREDECESSOR = 2**62
 
 _COLUMNS = "delivery_id, destination_id, state, notification_id, seq, sn, call_id, attempts, due_at, pending_since"
 
+# The column of `throttle_count` is `busy_count`.
 _SET_RETRY_NOW = "state = 'retrying', attempts = 0, busy_count = 0, due_at = ?"
 
 _WHERE_RETRYING_CALL = "destination_id = ? AND state = 'retrying' AND sn = ? AND call_id = ?"
@@ -68,9 +69,9 @@ class Deliveries:
                 call=(sn, call_id),
                 body=body,
                 attempts=attempts,
-                busy_count=busy_count,
+                throttle_count=throttle_count,
             )
-            for delivery_id, notification_id, seq, sn, call_id, body, attempts, busy_count in rows
+            for delivery_id, notification_id, seq, sn, call_id, body, attempts, throttle_count in rows
         ]
 
     def next_due_at(self, destination_id: int) -> int | None:
@@ -319,7 +320,7 @@ class Deliveries:
             "UPDATE deliveries SET state = ?1, due_at = ?2, attempts = ?3, busy_count = ?4 WHERE delivery_id = ?5"
             " AND (?1 = 'delivered' OR (state = 'retrying' AND attempts = ?6))",
             (
-                *(update.state, update.due_at, update.attempts, update.busy_count),
+                *(update.state, update.due_at, update.attempts, update.throttle_count),
                 *(update.delivery_id, update.attempts_before),
             ),
         )

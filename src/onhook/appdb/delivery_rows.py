@@ -55,7 +55,7 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
     call: CallKey
     body: bytes
     attempts: int
-    busy_count: int
+    throttle_count: int
 
 
 class NewAttempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +85,7 @@ class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """The new state of a row that was tried again.
 
     `attempts_before` is its number of attempts when it was loaded: a different number now means that a person has
-    retried it meanwhile. `busy_count` is how often in a row the endpoint asked to wait.
+    retried it meanwhile. `throttle_count` is how often in a row the endpoint asked to wait.
     """
 
     delivery_id: int
@@ -95,7 +95,7 @@ class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     attempts_before: int
     attempt: NewAttempt
-    busy_count: int = 0
+    throttle_count: int = 0
 
 
 class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):

@@ -126,7 +126,7 @@ class CommitBatch:
                 attempts=notification.attempts + is_counted,
                 attempts_before=notification.attempts,
                 attempt=attempt,
-                busy_count=0 if is_counted else notification.busy_count,
+                throttle_count=0 if is_counted else notification.throttle_count,
             )
         )
 

@@ -78,7 +78,7 @@ class DeliveryRules:
     def _is_attempt_counted(self, notification: PendingNotification, result: DeliveryResult) -> bool:
         """Return whether the attempt counts against this notification."""
         if result.outcome == "throttled":
-            return notification.busy_count + 1 >= THROTTLES_MAX
+            return notification.throttle_count + 1 >= THROTTLES_MAX
         is_down = self._endpoint.health.is_down and notification.delivery_id is None
         return result.outcome != "gone" and not is_down
 
@@ -86,8 +86,8 @@ class DeliveryRules:
         self, notification: PendingNotification, result: DeliveryResult, attempt: NewAttempt, now_us: int
     ) -> None:
         """Requeue the notification at the front; a stored delivery is retried when the endpoint asked for it."""
-        busy_count = notification.busy_count + (result.outcome == "throttled")
-        notification = msgspec.structs.replace(notification, busy_count=busy_count)
+        throttle_count = notification.throttle_count + (result.outcome == "throttled")
+        notification = msgspec.structs.replace(notification, throttle_count=throttle_count)
         if notification.delivery_id is None:
             self._commits.batch.count_failed_attempt()
             self._queues.calls.requeue(notification)

@@ -17,8 +17,8 @@ class PendingNotification(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One notification to send. `ack_window` is that of its stream, None for a stored delivery with the number
     `delivery_id`.
 
-    `pending_since` is in microseconds since 1970; `attempts` is the number of failed attempts before, `busy_count` how
-    often in a row the endpoint asked to wait.
+    `pending_since` is in microseconds since 1970; `attempts` is the number of failed attempts before, `throttle_count`
+    how often in a row the endpoint asked to wait.
     """
 
     notification_id: str
@@ -29,7 +29,7 @@ class PendingNotification(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ack_window: AckWindow | None = None
     delivery_id: int | None = None
     attempts: int = 0
-    busy_count: int = 0
+    throttle_count: int = 0
     is_live: bool = True
     """Whether it comes from the live stream; replays have lower priority."""
 

@@ -66,5 +66,5 @@ def _pending_notification(due_delivery: DueDelivery) -> PendingNotification:
         pending_since=0,
         delivery_id=due_delivery.delivery_id,
         attempts=due_delivery.attempts,
-        busy_count=due_delivery.busy_count,
+        throttle_count=due_delivery.throttle_count,
     )
