@@ -32,6 +32,10 @@ APPLICATION_NAME = "onhook"
 
 _START_COLUMNS = ("calldate", "start")
 """In this order: in a table with both, `calldate` is always set."""
+
+_ID_COLUMNS = ("uniqueid", "linkedid")
+_TIME_COLUMNS = (*_START_COLUMNS, "answer", "end")
+
 _ERRORS = (OSError, sqlite3.Error, pg8000.dbapi.Error, pymysql.Error, EOFError)
 
 
@@ -47,18 +51,32 @@ class CdrTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _SqlSyntax(msgspec.Struct, frozen=True, kw_only=True):
-    """Syntax of an engine for a name, a text, a time, and a placeholder."""
+    """Syntax of an engine for names, texts, times and placeholders."""
 
     quote: str = '"'
-    text_cast: str = "CAST({} AS text)"
-    time_cast: str = "{}"
+    text_type: str = "text"
+    time_type: str = ""
+    """Type of a point in time, or empty where times are texts."""
     placeholder: str = "%s"
+
+    @property
+    def time_placeholder(self) -> str:
+        return self.as_time(self.placeholder)
+
+    def quote_name(self, name: str) -> str:
+        return self.quote + name.replace(self.quote, 2 * self.quote) + self.quote
+
+    def as_text(self, expression: str) -> str:
+        return f"CAST({expression} AS {self.text_type})"
+
+    def as_time(self, expression: str) -> str:
+        return f"CAST({expression} AS {self.time_type})" if self.time_type else expression
 
 
 _SYNTAXES: Mapping[str, _SqlSyntax] = {
     "": _SqlSyntax(placeholder="?"),
-    "postgresql": _SqlSyntax(time_cast="CAST({} AS timestamp)"),
-    "mysql": _SqlSyntax(quote="`", text_cast="CAST({} AS char)"),
+    "postgresql": _SqlSyntax(time_type="timestamp"),
+    "mysql": _SqlSyntax(quote="`", text_type="char"),
 }
 _ENGINES = {"": "", "postgresql": "postgresql", "postgres": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
 
@@ -78,28 +96,82 @@ def read_table_rows(
         raise read_error(table.location, _describe_error(error)) from error
 
 
+class _CdrQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Columns of one table, and the SQL for its pages. Names come from the table itself; values are bound."""
+
+    syntax: _SqlSyntax
+    table_name: str
+    columns: Sequence[str]
+    start_column: str
+    id_column: str
+    sequence_columns: Sequence[str]
+
+    def build_page_query(
+        self, bounds: Sequence[tuple[str, str]], last_row_key: tuple[str, str] | None, rows_max: int
+    ) -> tuple[str, list[str]]:
+        """Return the SQL and the values for the rows in bounds of the start time (operator and time), from the row with
+        this start time and id on.
+        """
+        conditions = [f"{self._start} {operator} {self.syntax.time_placeholder}" for operator, _unused in bounds]
+        values = [value for _unused, value in bounds]
+        if last_row_key is not None:
+            start_time, row_id = last_row_key
+            is_same_start = (
+                f"{self._start} = {self.syntax.time_placeholder} AND {self._id} >= {self.syntax.placeholder}"
+            )
+            conditions.append(f"({self._start} > {self.syntax.time_placeholder} OR ({is_same_start}))")
+            values += [start_time, start_time, row_id]
+        where_clause = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        select_list = ", ".join(map(self._select_expression, self.columns))
+        table = self.syntax.quote_name(self.table_name)
+        sql = f"SELECT {select_list} FROM {table}{where_clause} ORDER BY {self._order_by} LIMIT {rows_max}"  # noqa: S608
+        return sql, values
+
+    @property
+    def _start(self) -> str:
+        return self.syntax.as_time(self.syntax.quote_name(self.start_column))
+
+    @property
+    def _id(self) -> str:
+        return f"COALESCE({self.syntax.as_text(self.syntax.quote_name(self.id_column))}, '')"
+
+    @property
+    def _order_by(self) -> str:
+        sequences = (self.syntax.as_text(self.syntax.quote_name(name)) for name in self.sequence_columns)
+        return ", ".join((self._start, self._id, *sequences))
+
+    def _select_expression(self, name: str) -> str:
+        """Return the expression for a column as text, with times in the same form whatever the type of the column; an
+        empty time is no time.
+        """
+        expression = self.syntax.quote_name(name)
+        if name == self.start_column:
+            expression = self._start
+        elif name.lower() in _TIME_COLUMNS:
+            expression = self.syntax.as_time(f"NULLIF({self.syntax.as_text(expression)}, '')")
+        return self.syntax.as_text(expression)
+
+
 class _TableReader:
     """One reading, over one connection."""
 
     def __init__(self, connection: Any, table: CdrTable, columns: frozenset[str], page_rows: int) -> None:
         self._connection = connection
-        self._syntax = _SYNTAXES[_engine(table.location)]
-        self._table = self._quote_name(table.name)
         self._page_rows = page_rows
-        names = self._column_names(table)
-        self._columns = [name for name in names if name.lower() in columns]
-        self._start_column = self._require_column(names, _START_COLUMNS, table)
-        self._id_column = self._require_column(names, ("uniqueid", "linkedid"), table)
-        order_columns = [
-            self._time_expression(self._start_column),
-            self._id_expression(),
-            *(self._text_expressions(names, "sequence")),
-        ]
-        self._order_by = ", ".join(order_columns)
+        syntax = _SYNTAXES[_engine(table.location)]
+        names = _read_column_names(connection, table, syntax)
+        self._query = _CdrQuery(
+            syntax=syntax,
+            table_name=table.name,
+            columns=[name for name in names if name.lower() in columns],
+            start_column=_require_column(names, _START_COLUMNS, table),
+            id_column=_require_column(names, _ID_COLUMNS, table),
+            sequence_columns=[name for name in names if name.lower() == "sequence"],
+        )
 
     def read(self, since: str, until: str) -> Iterator[Mapping[str, str]]:
         first_rows = self._fetch_page([], 1)
-        if first_rows and since and self._start_time(first_rows[0]) < since:
+        if first_rows and since and self._row_key(first_rows[0])[0] < since:
             yield first_rows[0]
         bounds = [(">=", since)] if since else []
         bounds += [("<", until)] if until else []
@@ -117,85 +189,42 @@ class _TableReader:
     def _fetch_page(
         self, bounds: Sequence[tuple[str, str]], rows_max: int, last_row: Mapping[str, str] | None = None
     ) -> list[Mapping[str, str]]:
-        start_expression, start_placeholder = self._time_expression(self._start_column), self._time_placeholder()
-        conditions, values = (
-            [f"{start_expression} {operator} {start_placeholder}" for operator, _unused in bounds],
-            [value for _unused, value in bounds],
-        )
-        if last_row is not None:
-            start_time, column = self._row_key(last_row)
-            is_same_start = (
-                f"{start_expression} = {start_placeholder} AND {self._id_expression()} >= {self._syntax.placeholder}"
-            )
-            conditions.append(f"({start_expression} > {start_placeholder} OR ({is_same_start}))")
-            values += [start_time, start_time, column]
-        where_clause = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        select_list = ", ".join(self._select_expression(column) for column in self._columns)
-        # Names come from the table itself; values are bound.
-        query = f"SELECT {select_list} FROM {self._table}{where_clause} ORDER BY {self._order_by} LIMIT {rows_max}"  # noqa: S608
-        names = [column.lower() for column in self._columns]
-        return [dict(zip(names, map(_to_text, row), strict=True)) for row in self._execute(query, values)]
-
-    def _execute(self, query: str, values: Sequence[str]) -> Sequence[Sequence[Any]]:
+        last_row_key = None if last_row is None else self._row_key(last_row)
+        sql, values = self._query.build_page_query(bounds, last_row_key, rows_max)
+        names = [column.lower() for column in self._query.columns]
         with closing(self._connection.cursor()) as cursor:
-            cursor.execute(query, tuple(values))
-            rows: Sequence[Sequence[Any]] = cursor.fetchall()
-            return rows
-
-    def _column_names(self, table: CdrTable) -> list[str]:
-        try:
-            with closing(self._connection.cursor()) as cursor:
-                cursor.execute(f"SELECT * FROM {self._table} LIMIT 0")  # noqa: S608 - a name, quoted
-                return [str(column[0]) for column in cursor.description]
-        except (sqlite3.OperationalError, pg8000.dbapi.DatabaseError, pymysql.err.ProgrammingError) as error:
-            raise UsageError(
-                _("the table {name!r} cannot be read: {error}", name=table.name, error=_describe_error(error)),
-                location=table.location,
-                hint=_("name the table with --table, or at the end of the address"),
-            ) from error
-
-    def _require_column(self, names: Sequence[str], candidates: Sequence[str], table: CdrTable) -> str:
-        column = next((name for candidate in candidates for name in names if name.lower() == candidate), None)
-        if column is None:
-            raise UsageError(
-                _("the table {name!r} has no column {columns}", name=table.name, columns=" / ".join(candidates)),
-                location=table.location,
-                hint=_("let the PBX write it, and add it to the table"),
-            )
-        return column
-
-    def _text_expressions(self, names: Sequence[str], column: str) -> list[str]:
-        return [self._syntax.text_cast.format(self._quote_name(name)) for name in names if name.lower() == column]
-
-    def _select_expression(self, name: str) -> str:
-        """Return the expression for a column as text, with times in the same form whatever the type of the column; an
-        empty time is no time.
-        """
-        quoted = self._quote_name(name)
-        if name == self._start_column:
-            quoted = self._time_expression(name)
-        elif name.lower() in (*_START_COLUMNS, "answer", "end"):
-            quoted = self._syntax.time_cast.format(f"NULLIF({self._syntax.text_cast.format(quoted)}, '')")
-        return self._syntax.text_cast.format(quoted)
-
-    def _time_expression(self, name: str) -> str:
-        return self._syntax.time_cast.format(self._quote_name(name))
-
-    def _time_placeholder(self) -> str:
-        return self._syntax.time_cast.format(self._syntax.placeholder)
-
-    def _id_expression(self) -> str:
-        return f"COALESCE({self._syntax.text_cast.format(self._quote_name(self._id_column))}, '')"
+            cursor.execute(sql, tuple(values))
+            return [dict(zip(names, map(_to_text, row), strict=True)) for row in cursor.fetchall()]
 
     def _row_key(self, row: Mapping[str, str]) -> tuple[str, str]:
-        return self._start_time(row), row[self._id_column.lower()]
+        """Return the start time and the id of a row: what a page is ordered by."""
+        return row[self._query.start_column.lower()], row[self._query.id_column.lower()]
 
-    def _start_time(self, row: Mapping[str, str]) -> str:
-        return row[self._start_column.lower()]
 
-    def _quote_name(self, name: str) -> str:
-        quote = self._syntax.quote
-        return quote + name.replace(quote, 2 * quote) + quote
+def _read_column_names(connection: Any, table: CdrTable, syntax: _SqlSyntax) -> list[str]:
+    """Return the names of a table's columns. Raises `UsageError`."""
+    try:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(f"SELECT * FROM {syntax.quote_name(table.name)} LIMIT 0")  # noqa: S608 - a name, quoted
+            return [str(column[0]) for column in cursor.description]
+    except (sqlite3.OperationalError, pg8000.dbapi.DatabaseError, pymysql.err.ProgrammingError) as error:
+        raise UsageError(
+            _("the table {name!r} cannot be read: {error}", name=table.name, error=_describe_error(error)),
+            location=table.location,
+            hint=_("name the table with --table, or at the end of the address"),
+        ) from error
+
+
+def _require_column(names: Sequence[str], candidates: Sequence[str], table: CdrTable) -> str:
+    """Return the name of the first candidate that the table has. Raises `UsageError`."""
+    column = next((name for candidate in candidates for name in names if name.lower() == candidate), None)
+    if column is None:
+        raise UsageError(
+            _("the table {name!r} has no column {columns}", name=table.name, columns=" / ".join(candidates)),
+            location=table.location,
+            hint=_("let the PBX write it, and add it to the table"),
+        )
+    return column
 
 
 def _connect(table: CdrTable) -> Any:
