@@ -5,8 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from onhook.delivery import endpoint_health, retry_policy
-from tests.delivery.harness import DeliveryHarness, WebhookReceiver, open_delivery_harness
+from onhook.delivery import dispatcher, endpoint_health, retry_policy
+from onhook.delivery.dispatcher import DeliveryDispatcher
+from onhook.delivery.worker import DestinationWorker
+from tests.delivery.harness import (
+    DeliveryHarness,
+    DispatcherCycles,
+    WebhookReceiver,
+    WorkerCycles,
+    open_delivery_harness,
+)
 
 
 @pytest.fixture
@@ -19,6 +27,31 @@ async def harness(tmp_path: Path) -> AsyncIterator[DeliveryHarness]:
 async def receiver() -> AsyncIterator[WebhookReceiver]:
     async with WebhookReceiver().listen() as receiver:
         yield receiver
+
+
+@pytest.fixture
+def worker_cycles(monkeypatch: pytest.MonkeyPatch) -> WorkerCycles:
+    cycles, wait_for_work = WorkerCycles(), DestinationWorker._wait_for_work
+
+    async def count_and_wait(worker: DestinationWorker) -> None:
+        cycles.end_cycle(worker)
+        await wait_for_work(worker)
+
+    monkeypatch.setattr(DestinationWorker, "_wait_for_work", count_and_wait)
+    return cycles
+
+
+@pytest.fixture
+def dispatcher_cycles(monkeypatch: pytest.MonkeyPatch) -> DispatcherCycles:
+    cycles, check_issues = DispatcherCycles(), DeliveryDispatcher._check_issues
+
+    async def check_and_count(delivery_dispatcher: DeliveryDispatcher) -> None:
+        await check_issues(delivery_dispatcher)
+        cycles.end_cycle()
+
+    monkeypatch.setattr(DeliveryDispatcher, "_check_issues", check_and_count)
+    monkeypatch.setattr(dispatcher, "POLL_SECONDS", 0.01)
+    return cycles
 
 
 @pytest.fixture

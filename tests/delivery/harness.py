@@ -20,7 +20,7 @@ from onhook.delivery.destinations.contract import DestinationClient, OpenDestina
 from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
-from onhook.delivery.worker import DeliveryDeps
+from onhook.delivery.worker import DeliveryDeps, DestinationWorker
 from onhook.lib.clock import SystemClock
 from onhook.store.contract import StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
@@ -78,6 +78,47 @@ class WebhookReceiver:
 
     def accepted_counts(self) -> Counter[str]:
         return Counter(self.accepted_call_ids())
+
+
+class WorkerCycles:
+    """Cycles that ended without an attempt in progress, in which the newest worker had nothing to send."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._worker: DestinationWorker | None = None
+
+    @property
+    def revision(self) -> int | None:
+        """Return the revision of the destination that the newest worker serves."""
+        return None if self._worker is None else self._worker._destination.revision
+
+    def end_cycle(self, worker: DestinationWorker) -> None:
+        self._worker = worker
+        self._count += worker._pool.is_idle
+
+    async def complete(self) -> None:
+        """Wake the worker until two more cycles have ended: one that was running, and one that began since."""
+        expected_count = self._count + 2
+        async with asyncio.timeout(WAIT_SECONDS_MAX):
+            while self._count < expected_count:
+                if self._worker is not None:
+                    self._worker._wake.set()
+                await asyncio.sleep(0.001)
+
+
+class DispatcherCycles:
+    """Checks of the settings by the dispatcher."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def end_cycle(self) -> None:
+        self._count += 1
+
+    async def complete(self) -> None:
+        """Return when two more cycles have ended: one that was running, and one that began since."""
+        expected_count = self._count + 2
+        await wait_until(lambda: self._count >= expected_count)
 
 
 class DeliveryHarness:

@@ -19,7 +19,16 @@ from onhook.delivery import commit_batch, dispatcher, endpoint_health, retry_pol
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable
 from onhook.store.contract import StoreBatch
-from tests.delivery.harness import SECRET, WAIT_SECONDS_MAX, DeliveryHarness, WebhookReceiver, make_calls, wait_until
+from tests.delivery.harness import (
+    SECRET,
+    WAIT_SECONDS_MAX,
+    DeliveryHarness,
+    DispatcherCycles,
+    WebhookReceiver,
+    WorkerCycles,
+    make_calls,
+    wait_until,
+)
 from tests.factories import STARTED_AT, call, record
 
 
@@ -149,65 +158,6 @@ async def test_worker_unreachable_endpoint_creates_no_rows(
     assert harness.appdb.destinations.get("crm").failing_since is None
 
 
-@pytest.mark.parametrize("header", ["1", "Fri, 01 Jan 2038 00:00:00 GMT"])
-async def test_worker_throttled_attempt_is_no_failure(
-    harness: DeliveryHarness, receiver: WebhookReceiver, header: str
-) -> None:
-    """After 429 there is no request before the time that was asked for, and no event has failed."""
-
-    async def reply(_: web.Request, __: bytes) -> web.Response:
-        return web.Response(status=429, headers={"Retry-After": header})
-
-    receiver.reply = reply
-    harness.add_destination("crm", receiver.url)
-    harness.start()
-    await harness.put_calls(*make_calls(1))
-    await wait_until(lambda: len(receiver.payloads) == 1)
-    await asyncio.sleep(0.5)
-    assert len(receiver.payloads) == 1
-    assert harness.rows("crm") == []
-    receiver.reply = None
-    if header == "1":
-        await wait_until(lambda: len(receiver.accepted) == 1)
-
-
-@pytest.mark.usefixtures("short_delays")
-async def test_worker_event_always_throttled_does_not_delay_others(
-    harness: DeliveryHarness, receiver: WebhookReceiver
-) -> None:
-    """After some times it counts as failed, and becomes a row."""
-
-    async def reply(_: web.Request, body: bytes) -> web.StreamResponse | int:
-        return web.Response(status=429, headers={"Retry-After": "0"}) if b"6400" in body else 200
-
-    receiver.reply = reply
-    harness.add_destination("crm", receiver.url, retry_policy="original", max_attempts=1)
-    harness.start()
-    await harness.put_calls(*make_calls(1, call_to="6400"), *make_calls(3))
-    await wait_until(lambda: len(receiver.accepted) == 3 and len(harness.rows("crm", "failed")) == 1)
-
-
-async def test_worker_retry_after_survives_a_restart(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    """There is no request before; a retry by an operator is immediate."""
-
-    async def reply(_: web.Request, __: bytes) -> web.Response:
-        return web.Response(status=429, headers={"Retry-After": "3600"})
-
-    receiver.reply = reply
-    harness.add_destination("crm", receiver.url)
-    harness.start()
-    await harness.put_calls(*make_calls(1))
-    await wait_until(lambda: harness.appdb.destinations.get("crm").retry_after is not None)
-    await harness.stop()
-    receiver.reply = None
-    harness.start()
-    harness.appdb.destinations.change("crm", {"headers": {"X-Key": "1"}})
-    await asyncio.sleep(0.6)
-    assert len(receiver.payloads) == 1
-    harness.appdb.deliveries.retry_all(1, now_us=SystemClock().microseconds())
-    await wait_until(lambda: len(receiver.accepted) == 1)
-
-
 @pytest.mark.usefixtures("short_delays")
 async def test_worker_idle_destination_is_not_failing(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
     """An event that failed long ago does not count towards the days after which a destination is disabled."""
@@ -291,7 +241,7 @@ async def test_worker_failing_for_days_disables_the_destination(
 
 
 async def test_worker_changes_by_a_person_have_effect_at_once(
-    harness: DeliveryHarness, receiver: WebhookReceiver
+    harness: DeliveryHarness, receiver: WebhookReceiver, dispatcher_cycles: DispatcherCycles
 ) -> None:
     """A pause, another URL, and resuming: nothing is lost and nothing is sent while it is paused."""
     async with WebhookReceiver().listen() as other:
@@ -300,9 +250,9 @@ async def test_worker_changes_by_a_person_have_effect_at_once(
         await harness.put_calls(*make_calls(2))
         await wait_until(lambda: harness.cursor("crm") == 2)
         harness.appdb.destinations.set_state("crm", "paused")
-        await asyncio.sleep(0.5)
+        await wait_until(lambda: not harness.dispatcher._supervisors)
         await harness.put_calls(*make_calls(2))
-        await asyncio.sleep(0.3)
+        await dispatcher_cycles.complete()
         assert len(receiver.accepted) == 2
         harness.appdb.destinations.change("crm", {"url": other.url})
         harness.appdb.destinations.set_state("crm", "active")
@@ -482,14 +432,14 @@ async def test_worker_alarms_are_sent(harness: DeliveryHarness, receiver: Webhoo
 
 
 async def test_worker_stops_when_no_more_records_are_announced(
-    harness: DeliveryHarness, receiver: WebhookReceiver
+    harness: DeliveryHarness, receiver: WebhookReceiver, worker_cycles: WorkerCycles
 ) -> None:
     harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(2))
     await wait_until(lambda: harness.cursor("crm") == 2)
     harness.position_notifier.close()
-    await asyncio.sleep(0.05)
+    await worker_cycles.complete()
     await harness.stop()
 
 

@@ -1,10 +1,11 @@
 """The change watcher: reads again only when the version has changed."""
 
 import logging
+import threading
 
 import pytest
 
-from onhook.lib.change_watcher import ChangeWatcher
+from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.errors import Unavailable
 from onhook.lib.transition_log import TransitionLog
 
@@ -60,3 +61,25 @@ def test_poll_or_log_lasting_failure_is_logged_once(caplog: pytest.LogCaptureFix
     source.error = None
     assert [watcher.poll_or_log(failure_log) for _ in range(2)] == [0, None]
     assert [record.message for record in caplog.records] == ["cannot read", "can be read again"]
+
+
+async def test_poll_in_thread_reads_in_another_thread_and_logs_a_failure_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The event loop is not blocked."""
+    caplog.set_level(logging.INFO)
+    source, threads = Source(), set[threading.Thread]()
+
+    def read() -> int:
+        threads.add(threading.current_thread())
+        return source.read()
+
+    watcher = ChangeWatcher(lambda: source.version, read)
+    failure_log = appdb_failure_log(logging.getLogger("appdb"), consequence="using the last known PBXs")
+    source.error = Unavailable("the database is locked")
+    assert [await watcher.poll_in_thread(failure_log) for _ in range(2)] == [None, None]
+    source.error = None
+    assert [await watcher.poll_in_thread(failure_log) for _ in range(2)] == [0, None]
+    assert threading.main_thread() not in threads
+    assert [record.message for record in caplog.records] == [
+        "cannot read the application database: using the last known PBXs",
+        "the application database can be read again",
+    ]

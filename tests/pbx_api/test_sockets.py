@@ -13,7 +13,7 @@ from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.lib.errors import Unavailable
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx_api import sockets
-from onhook.pbx_api.sockets import text_frame
+from onhook.pbx_api.sockets import Sockets, text_frame
 from tests.factories import details
 from tests.pbx_api.harness import SN, PbxApiHarness, open_pbx_api_harness
 
@@ -128,14 +128,21 @@ async def test_socket_payload_format_is_the_applications() -> None:
             assert str(await socket.recv()).encode() == Yeastar().format(leg_details, SN, "p-2023")
 
 
-async def test_socket_application_receives_nothing_of_other_pbxs() -> None:
+async def test_socket_application_receives_nothing_of_other_pbxs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither events nor rows."""
+    has_built_frames, build_frames = asyncio.Event(), Sockets._build_frames
+
+    def build_and_set(*arguments: Any) -> bytes:
+        has_built_frames.set()
+        return build_frames(*arguments)
+
+    monkeypatch.setattr(Sockets, "_build_frames", build_and_set)
     async with open_pbx_api_harness(pbxs=("3699OTHER000",)) as harness:
         token = await harness.token()
         async with harness.connect_socket(token) as socket:
             await subscribed(socket, 30012)
             harness.add_records([details()])
-            await asyncio.sleep(0.2)
+            await asyncio.wait_for(has_built_frames.wait(), 20)
             await socket.send("heartbeat")
             assert await socket.recv() == "heartbeat response"
         assert (await harness.get("v1.0/cdr/list", token))["total_number"] == 0

@@ -1,6 +1,7 @@
 """The webhook server, over real sockets."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -184,6 +185,25 @@ async def test_server_head_response_has_no_body(receiver: ReceiverHarness) -> No
     assert answer.endswith(b"Allow: POST\r\n\r\n")
 
 
+async def wait_for(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(RESPONSE_SECONDS_MAX):
+        while not condition():  # noqa: ASYNC110 - a server sets no event
+            await asyncio.sleep(0.001)
+
+
+async def wait_for_partial_requests(receiver: ReceiverHarness, count: int) -> None:
+    """Return when the server has received the first part of so many requests."""
+    connections = receiver.server._connections
+    await wait_for(lambda: sum(connection._has_partial_request for connection in connections) == count)
+
+
+async def wait_for_raw_events(receiver: ReceiverHarness, count: int) -> None:
+    """Return when so many events are stored."""
+    async with asyncio.timeout(RESPONSE_SECONDS_MAX):
+        while await receiver.count_raw_events() < count:  # noqa: ASYNC110 - a ledger sets no event
+            await asyncio.sleep(0.001)
+
+
 async def test_server_half_closed_connection_is_answered(receiver: ReceiverHarness) -> None:
     """Some senders shut down their side before they read."""
     reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
@@ -195,11 +215,14 @@ async def test_server_half_closed_connection_is_answered(receiver: ReceiverHarne
 
 async def test_server_sender_that_disconnects_affects_no_other(receiver: ReceiverHarness) -> None:
     """Reset in the middle of a request, and right after one: others are answered, and the complete one is stored."""
-    for request in (make_request(make_raw_event(1))[:300], make_request(make_raw_event(2))):
-        _, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
-        writer.write(request)
-        await asyncio.sleep(0.05)
-        writer.transport.abort()
+    _, unfinished = await asyncio.open_connection("127.0.0.1", receiver.port)
+    unfinished.write(make_request(make_raw_event(1))[:300])
+    await wait_for_partial_requests(receiver, 1)
+    unfinished.transport.abort()
+    _, finished = await asyncio.open_connection("127.0.0.1", receiver.port)
+    finished.write(make_request(make_raw_event(2)))
+    await wait_for_raw_events(receiver, 1)
+    finished.transport.abort()
     assert statuses(await receiver.send(make_request(make_raw_event(3)))) == [200]
     assert await receiver.count_raw_events() == 2
 
@@ -285,7 +308,7 @@ async def test_server_over_the_limit_closes_the_longest_idle_connection(receiver
     await first[0].readuntil(b"\r\n\r\n")
     second = await asyncio.open_connection("127.0.0.1", receiver.port)
     second[1].write(make_request(make_raw_event(2))[:-1])
-    await asyncio.sleep(0.05)
+    await wait_for_partial_requests(receiver, 1)
     assert statuses(await receiver.send(make_request(make_raw_event(3)))) == [200]
     second[1].write(make_request(make_raw_event(2))[-1:])
     assert statuses(await second[0].read()) == [200]
@@ -299,7 +322,7 @@ async def test_server_over_the_limit_without_idle_connection_answers_503(receive
     receiver.server._connections_max = 1
     reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
     writer.write(make_request(RAW_EVENT)[:-1])
-    await asyncio.sleep(0.05)
+    await wait_for_partial_requests(receiver, 1)
     answer = await receiver.send(b"")
     assert statuses(answer) == [503]
     assert b"Retry-After: " in answer
@@ -314,10 +337,11 @@ async def test_server_stop_answers_accepted_requests(tmp_path: Path) -> None:
     """
     async with open_receiver(tmp_path / "ledger.db") as receiver:
         streams = [await asyncio.open_connection("127.0.0.1", receiver.port) for _ in range(3)]
-        await asyncio.sleep(0.05)
         streams[0][1].write(make_request(make_raw_event(1), Connection="keep-alive"))
         streams[1][1].write(make_request(make_raw_event(2))[:-1])
-        await asyncio.sleep(0.05)
+        await wait_for_partial_requests(receiver, 1)
+        await wait_for_raw_events(receiver, 1)
+        await wait_for(lambda: len(receiver.server._connections) == 3)
         streams[0][1].write(make_request(make_raw_event(3), Connection="keep-alive"))
         await asyncio.sleep(0.0005)
         await receiver.server.stop()

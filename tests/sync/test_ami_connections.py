@@ -15,7 +15,9 @@ from onhook.ledger.contract import AppendResult, LedgerEntry, RawEvent
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable
+from onhook.pbx.asterisk.connection import AsteriskProtocol
 from onhook.pbx.asterisk.payload import Asterisk
+from onhook.pbx.connection import ClockReading, ConnectionUpdate
 from onhook.receiver.ingest import Ingestor
 from onhook.sync.ami_connections import ConnectionManager
 from onhook.sync.asterisk_sync import AsteriskConnectionState
@@ -77,6 +79,19 @@ async def wait_until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.fixture
+def received_data(monkeypatch: pytest.MonkeyPatch) -> bytearray:
+    """Return the data that all connections have received so far."""
+    received, receive_data = bytearray(), AsteriskProtocol.receive_data
+
+    def record_and_receive(protocol: AsteriskProtocol, data: bytes, now: ClockReading) -> ConnectionUpdate:
+        received.extend(data)
+        return receive_data(protocol, data, now)
+
+    monkeypatch.setattr(AsteriskProtocol, "receive_data", record_and_receive)
+    return received
+
+
 def new_certificate(directory: Path, name: str) -> Path:
     """Return a key and a self-signed certificate in one file."""
     path = directory / f"{name}.pem"
@@ -129,14 +144,16 @@ async def test_ami_call_received_is_stored(ami_harness: AmiHarness, asterisk: Fa
 
 
 @pytest.mark.slow
-async def test_ami_cut_connection_is_opened_again(ami_harness: AmiHarness, asterisk: FakeAsterisk) -> None:
+async def test_ami_cut_connection_is_opened_again(
+    ami_harness: AmiHarness, asterisk: FakeAsterisk, received_data: bytearray
+) -> None:
     """Received CDRs are stored though the call's end was not received; the time in between is a gap."""
     sn = ami_harness.add_asterisk(asterisk.port)
     await asterisk.wait_for_login()
     await asterisk.send(CALL)
     await ami_harness.wait_for_events(1)
     await asterisk.send(QUEUE)
-    await asyncio.sleep(0.2)
+    await wait_until(lambda: QUEUE in received_data)
     await asterisk.close_connections()
     raw_events = await ami_harness.wait_for_events(2)
     assert b"CEL: none" in raw_events[1].body
@@ -246,13 +263,15 @@ async def test_ami_tls_trusts_the_given_certificate(ami_harness: AmiHarness, tmp
         await asterisk.close()
 
 
-async def test_ami_stop_stores_received_events(tmp_path: Path, asterisk: FakeAsterisk) -> None:
+async def test_ami_stop_stores_received_events(
+    tmp_path: Path, asterisk: FakeAsterisk, received_data: bytearray
+) -> None:
     """Right after a CDR has arrived."""
     async with open_ami_harness(tmp_path) as ami_harness:
         ami_harness.add_asterisk(asterisk.port)
         await asterisk.wait_for_login()
         await asterisk.send(QUEUE)
-        await asyncio.sleep(0.3)
+        await wait_until(lambda: QUEUE in received_data)
     ledger = SqliteLedger(tmp_path / "ledger.db")
     assert len(await ledger.read(0, 10)) == 1
     await ledger.close()

@@ -42,6 +42,7 @@ SN = "3631A2124ABC"
 API_CONFIG = SimulatedApiConfig(
     address=Address("127.0.0.1", 0), client_id="us", client_secret="0123456789abcdef", is_plain=True
 )
+WAIT_SECONDS_MAX = 20.0
 SUMMER = datetime(2026, 6, 1, 6, tzinfo=UTC)
 AUTUMN = datetime(2026, 10, 23, 20, tzinfo=UTC)
 """Two days before the end of daylight saving time in Berlin."""
@@ -66,11 +67,31 @@ class OffsetClock:
 class SyncedPbx:
     """Synchronised PBX with files of its own."""
 
-    def __init__(self, appdb: AppDb, store: DuckDbStore, projector: Projector, sync_tasks: PbxSyncTasks) -> None:
+    def __init__(
+        self,
+        appdb: AppDb,
+        ledger: SqliteLedger,
+        *,
+        store: DuckDbStore,
+        projector: Projector,
+        sync_tasks: PbxSyncTasks,
+    ) -> None:
         self.appdb = appdb
+        self.ledger = ledger
         self.store = store
         self.projector = projector
         self.sync_tasks = sync_tasks
+
+    async def wait_for_push_channel(self) -> None:
+        """Return when the push channel is connected."""
+        async with asyncio.timeout(WAIT_SECONDS_MAX):
+            await self.sync_tasks.pbx_sync._wake.wait()
+
+    async def wait_for_raw_events(self, count: int) -> None:
+        """Return when so many events are stored."""
+        async with asyncio.timeout(WAIT_SECONDS_MAX):
+            while await self.ledger.last_seq() < count:  # noqa: ASYNC110 - a ledger sets no event
+                await asyncio.sleep(0.01)
 
     async def fill(self, since: datetime) -> None:
         """Back-fill until it succeeds: the PBX fails now and then, and stored pages stay."""
@@ -111,7 +132,7 @@ async def open_synced_pbx(folder: Path, address: str, clock: OffsetClock) -> Asy
     deps = SyncDeps(data=folder, appdb=appdb, store=store, clock=clock, ingestor=ingestor)
     try:
         async with open_pbx_sync(deps, build_api_sync_spec(pbx, api)) as sync_tasks:
-            yield SyncedPbx(appdb, store, projector, sync_tasks)
+            yield SyncedPbx(appdb, ledger, store=store, projector=projector, sync_tasks=sync_tasks)
     finally:
         await ingestor.close()
         await store.close()
@@ -175,9 +196,9 @@ async def test_backfill_store_equals_the_list_of_the_pbx(
         open_synced_pbx(tmp_path, str(simulated_pbx.address), clock) as harness,
     ):
         push = asyncio.create_task(harness.sync_tasks.push_receiver.run())
-        await asyncio.sleep(0.3)
+        await harness.wait_for_push_channel()
         await simulate(plan, clock, observer=simulated_pbx.observer)
-        await asyncio.sleep(0.3)
+        await harness.wait_for_raw_events(1)
         push.cancel()
         await asyncio.wait({push})
         await harness.fill(start - timedelta(days=1))
@@ -188,7 +209,7 @@ async def test_backfill_store_equals_the_list_of_the_pbx(
 
 
 async def test_backfill_and_push_channel_make_one_record(tmp_path: Path) -> None:
-    """Half of the calls are pushed, all are fetched, and fetched again."""
+    """Half of the calls are pushed, some of them are received, all are fetched, and fetched again."""
     file = tmp_path / "truth.jsonl"
     faults = parse_faults("lost=0.5,duplicated=0.2")
     plan = SimulationPlan(sn=SN, rate=None, count=80, start=SUMMER, faults=faults, truth_path=file)
@@ -198,9 +219,9 @@ async def test_backfill_and_push_channel_make_one_record(tmp_path: Path) -> None
         open_synced_pbx(tmp_path, str(simulated_pbx.address), clock) as harness,
     ):
         push = asyncio.create_task(harness.sync_tasks.push_receiver.run())
-        await asyncio.sleep(0.3)
+        await harness.wait_for_push_channel()
         await simulate(plan, clock, observer=simulated_pbx.observer)
-        await asyncio.sleep(0.2)
+        await harness.wait_for_raw_events(20)
         push.cancel()
         await asyncio.wait({push})
         pushed = await harness.records()

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from onhook.appdb.appdb import AppDb
@@ -15,9 +16,10 @@ from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.cdr.sync_types import BackfillRequest
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
+from onhook.lib.task_reconciler import TaskReconciler
 from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.store.duckdb import open_store
-from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps
+from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps, SyncSpec
 from tests.pbx.asterisk.test_files import rows as cdr_rows
 from tests.receiver.harness import make_raw_event
 from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder, open_pbx_responder, wait_for
@@ -35,6 +37,12 @@ class ManagerHarness:
     def add(self, name: str, sn: str, responder: PbxResponder) -> None:
         api = parse_pbx_credentials(f"http://127.0.0.1:{responder.port}", CLIENT_ID, CLIENT_SECRET)
         self.appdb.add_pbx(name=name, sn=sn, secret=None, credentials=api, now_us=SystemClock().microseconds())
+
+    def add_lab(self, folder: Path) -> None:
+        """Add an Asterisk with the serial number `lab` and the CDR source `custom.json` in a folder."""
+        self.appdb.add_pbx(name="Lab", sn="lab", secret="unknown-knows-this", dialect="asterisk", now_us=1)
+        self.appdb.asterisks.add(AsteriskPbx(sn="lab", host="127.0.0.1", port=1, user="onhook"), "correct horse")
+        self.appdb.cdr_sources.put("lab", parse_cdr_source(str(folder / "custom.json")))
 
     async def count_events(self, sn: str) -> int:
         return sum(event.sn == sn for event in await self.ledger.read(0, 1000))
@@ -103,15 +111,26 @@ async def test_sync_manager_settings_have_effect_at_once(tmp_path: Path) -> None
         await wait_for(lambda: not second.subscribed and not second.tokens)
 
 
-async def test_sync_manager_name_change_restarts_no_channel(tmp_path: Path) -> None:
-    """A change of the address does."""
+async def test_sync_manager_name_change_restarts_no_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of the address does. The new settings have been compared when a PBX added later is served."""
+    reconciled_specs: list[Mapping[str, SyncSpec]] = []
+    reconcile = TaskReconciler.reconcile
+
+    async def record_and_reconcile(reconciler: TaskReconciler[str, SyncSpec], specs: Mapping[str, SyncSpec]) -> None:
+        await reconcile(reconciler, specs)
+        reconciled_specs.append(specs)
+
+    monkeypatch.setattr(TaskReconciler, "reconcile", record_and_reconcile)
     async with open_pbx_responder() as responder, open_manager_harness(tmp_path) as harness:
         harness.add("Branch", BRANCH, responder)
         await wait_for(lambda: bool(responder.subscribed))
         harness.appdb.change_pbx("Branch", {"name": "Harbour"})
         harness.appdb.alarms.raise_alarm(BRANCH, "silence", "what", hint="todo", now_us=1)
-        await asyncio.sleep(1.2)
-        assert (responder.login_count, responder.request_names.count("subscribe")) == (1, 1)
+        harness.add_lab(tmp_path)
+        await wait_for(lambda: "lab" in reconciled_specs[-1])
+        # A sync that is stopped revokes its tokens before the others are served.
+        requests = [name for name in ("get_token", "subscribe", "del_token") if name in responder.request_names]
+        assert (requests, responder.login_count, len(responder.subscribed)) == (["get_token", "subscribe"], 1, 1)
 
 
 async def test_sync_manager_cdr_source_is_read_automatically(tmp_path: Path) -> None:
@@ -120,9 +139,7 @@ async def test_sync_manager_cdr_source_is_read_automatically(tmp_path: Path) -> 
     row = cdr_rows()[0] | {"linkedid": f"{started_at}.1", "uniqueid": f"{started_at}.1"}
     (tmp_path / "custom.json").write_text(json.dumps(row) + "\n")
     async with open_manager_harness(tmp_path) as harness:
-        harness.appdb.add_pbx(name="Lab", sn="lab", secret="unknown-knows-this", dialect="asterisk", now_us=1)
-        harness.appdb.asterisks.add(AsteriskPbx(sn="lab", host="127.0.0.1", port=1, user="onhook"), "correct horse")
-        harness.appdb.cdr_sources.put("lab", parse_cdr_source(str(tmp_path / "custom.json")))
+        harness.add_lab(tmp_path)
         await wait_for(lambda: harness.appdb.sync_states.pbx_status("lab") is not None)
         async with asyncio.timeout(5):
             while await harness.count_events("lab") < 1:  # noqa: ASYNC110 - a ledger sets no event

@@ -1,14 +1,17 @@
 """Push channel over a real socket: subscription, heartbeat, renewal without a gap, reconnect."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from onhook.lib.errors import OnhookError
 from onhook.sync import push_channel
+from onhook.sync.pbx_sync import PbxSync
 from tests.receiver.harness import RAW_EVENT, make_raw_event
-from tests.sync.harness import open_sync_harness, run_push_channel
+from tests.sync.harness import SyncHarness, open_sync_harness, run_push_channel
 from tests.sync.pbx_responder import json_response, open_pbx_responder, wait_for
 
 
@@ -79,15 +82,22 @@ async def test_push_channel_silent_socket_is_closed_and_not_claimed(tmp_path: Pa
         responder.is_silent = True
         receiver.clock.offset_seconds += 31
         await wait_for(lambda: receiver.session.now() > 0 and bool(responder.sockets))
-        for _ in range(4):
+        for number in range(1, 5):
             receiver.clock.offset_seconds += 16
-            await responder.push(make_raw_event(1))
-            await asyncio.sleep(0.05)
+            await responder.push(make_raw_event(number))
+            await wait_until_stored_or_closed(receiver, number, lambda: first not in responder.subscribed)
         await wait_for(lambda: first not in responder.subscribed)
         connected = [
             saved_interval for saved_interval in receiver.state.saved_intervals if saved_interval.state == "connected"
         ]
         assert all((interval.until - interval.since).total_seconds() < 31 for interval in connected)
+
+
+async def wait_until_stored_or_closed(receiver: SyncHarness, count: int, is_closed: Callable[[], bool]) -> None:
+    """Return when so many events are stored, or the socket is closed."""
+    async with asyncio.timeout(10):
+        while not is_closed() and await receiver.ledger.last_seq() < count:  # noqa: ASYNC110 - a ledger sets no event
+            await asyncio.sleep(0.01)
 
 
 async def test_push_channel_unreachable_pbx_is_retried(tmp_path: Path) -> None:
@@ -108,15 +118,27 @@ async def test_push_channel_unreachable_pbx_is_retried(tmp_path: Path) -> None:
             await wait_for(lambda: bool(responder.subscribed) and receiver.state.alarms == {})
 
 
-async def test_push_channel_rejected_credentials_raise_an_alarm_and_are_not_retried(tmp_path: Path) -> None:
+async def test_push_channel_rejected_credentials_raise_an_alarm_and_are_not_retried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """yeastar-p-series.md 12, 27: five failures block the address."""
+    monkeypatch.setattr(push_channel, "HALTED_RETRY_SECONDS", 0.01)
+    failures: list[OnhookError] = []
+    on_failed = PbxSync.on_failed
+
+    def record_failure(pbx_sync: PbxSync, error: OnhookError) -> None:
+        failures.append(error)
+        on_failed(pbx_sync, error)
+
+    monkeypatch.setattr(PbxSync, "on_failed", record_failure)
     async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
         responder.login_error_code = 70004
         async with run_push_channel(receiver):
             await wait_for(lambda: "credentials" in receiver.state.alarms)
             request_count = len(responder.request_names)
             receiver.clock.offset_seconds += 10**6
-            await asyncio.sleep(0.2)
+            failures.clear()
+            await wait_for(lambda: len(failures) >= 5)
     assert "70004" in receiver.state.alarms["credentials"]
     assert len(responder.request_names) == request_count
 
