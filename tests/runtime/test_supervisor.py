@@ -163,7 +163,7 @@ def test_serve_removed_data_directory_ends_the_server(server: Server) -> None:
     assert server.process.wait(30) == 1
     server.process = None
     last = server.log_text().rstrip().splitlines()[-1]
-    assert last.startswith("onhook: the data directory, or a file in it, was removed while the server ran")
+    assert last.startswith("onhook: the data directory, or a file in it, was removed while the server was running")
     server.directory.with_name("away").rename(server.directory)
     assert call_id(1) in call_ids(server.calls())
 
