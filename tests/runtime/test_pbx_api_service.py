@@ -136,5 +136,5 @@ def test_pbx_api_port_in_use_is_logged_and_affects_nothing_else(server: Server) 
     with listen("127.0.0.1", 0) as used:
         server.start("--pbx-api", f"127.0.0.1:{used.getsockname()[1]}")
         wait_until(lambda: "PBX API cannot start" in server.log_text())
-    assert server.post(webhook_body(1)) == 200
-    assert server.address("pbx_api") is None
+        assert server.post(webhook_body(1)) == 200
+        assert server.address("pbx_api") is None
