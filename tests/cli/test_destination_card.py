@@ -7,21 +7,19 @@ import msgspec
 from onhook.appdb.pbxs import Secret
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cli.destination_card import describe_destination
-from onhook.delivery.status import DestinationStatus, DestinationView
+from onhook.delivery.status import DestinationView
 from tests.delivery.factories import destination
 from tests.factories import STARTED_AT
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
-PENDING = DestinationStatus(
-    pending=7, retrying=2, failed=1, oldest_pending_at=STARTED_AT.replace(microsecond=123_456), replays=0,
-    position=None, is_full=False,
-)  # fmt: skip
 
 
 def _card(**changes: object) -> dict[str, str]:
     view = DestinationView(
-        **msgspec.structs.asdict(destination(**changes)), **msgspec.structs.asdict(PENDING), issues=()
-    )
+        **msgspec.structs.asdict(destination(**changes)),
+        pending=7, retrying=2, failed=1, oldest_pending_at=STARTED_AT.replace(microsecond=123_456), replays=0,
+        position=None, is_full=False, issues=(),
+    )  # fmt: skip
     secrets = [Secret(secret_id=3, label="from May on", created_at=STARTED_AT)]
     return dict(describe_destination(msgspec.json.decode(msgspec.json.encode(view)), secrets, SHANGHAI))
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from onhook.appdb.destinations import DestinationState
 from onhook.cdr.record_filter import RecordFilter
-from onhook.delivery.status import load_status, replay, view_destination
+from onhook.delivery.status import DisplayState, display_state, replay, view_destination
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from tests.delivery.harness import DeliveryHarness, make_calls
@@ -19,11 +20,27 @@ async def test_status_pending_counts_records_not_sent(harness: DeliveryHarness) 
     """Of matching calls, with the age of the oldest; replays are counted separately."""
     destination = harness.add_destination("crm", "http://127.0.0.1:1/", filter=RecordFilter(status="BUSY"))
     await harness.put_calls(*make_calls(2, status="BUSY"), *make_calls(3))
-    pending = await load_status(destination, harness.appdb, harness.store)
-    assert (pending.pending, pending.retrying, pending.replays, pending.position) == (2, 0, 0, 0)
-    assert pending.oldest_pending_at == STARTED_AT
+    view = await view_destination(destination, harness.appdb, harness.store, NOW)
+    assert (view.pending, view.retrying, view.replays, view.position) == (2, 0, 0, 0)
+    assert view.oldest_pending_at == STARTED_AT
     assert await replay(harness.appdb, harness.store, "crm", RecordFilter(since=STARTED_AT), SystemClock()) == 2
-    assert (await load_status(destination, harness.appdb, harness.store)).replays == 1
+    assert (await view_destination(destination, harness.appdb, harness.store, NOW)).replays == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "is_full", "is_failing", "expected_state"),
+    [
+        ("active", False, False, "active"),
+        ("active", False, True, "failing"),
+        ("active", True, True, "full"),
+        ("paused", True, True, "paused"),
+        ("disabled", True, True, "disabled"),
+    ],
+)
+def test_display_state_full_and_failing_are_shown_while_active(
+    state: DestinationState, is_full: bool, is_failing: bool, expected_state: DisplayState
+) -> None:
+    assert display_state(state, is_full=is_full, is_failing=is_failing) == expected_state
 
 
 async def test_replay_needs_a_start_time(harness: DeliveryHarness) -> None:

@@ -25,7 +25,7 @@ from onhook.cli.server_lookup import Row, open_data_client
 from onhook.config import Config
 from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import send_test_by_name
-from onhook.delivery.status import DestinationTestResult
+from onhook.delivery.status import DestinationTestResult, display_state
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _, _n
@@ -386,12 +386,10 @@ async def _replay(config: Config, name: str, filters: Mapping[str, str]) -> int:
 
 def _format_row(row: Row, config: Config) -> list[str]:
     oldest = row["oldest_pending_at"]
-    state = "failing" if row["state"] == "active" and row["failing_since"] else row["state"]
-    state = "full" if row["is_full"] else state
     counts = [str(row[name]) for name in ("pending", "failed", "attempts_succeeded", "attempts_failed")]
     return [
         row["name"],
-        state,
+        display_state(row["state"], is_full=row["is_full"], is_failing=row["failing_since"] is not None),
         *counts,
         format_local_time(oldest, get_zone(config.zone)) if oldest else UNKNOWN,
         row["url"],

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import mask_url
-from onhook.appdb.destinations import Destination
+from onhook.appdb.destinations import Destination, DestinationState, Stream
 from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.destinations.contract import DestinationClient, Notification
 from onhook.delivery.issues import Issue, find_issues
@@ -21,29 +22,18 @@ TEST_NOTIFICATION_ID = "test"
 """The notification id of a test."""
 
 
-class DestinationStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Pending notifications of a destination.
-
-    `pending` counts records that were not sent yet, and notifications that are retried; `retrying` are the latter,
-    `failed` ones are not included. `oldest_pending_at` is the time of the oldest of them. `replays` are unfinished
-    ones. `position` is the ledger number up to which everything is done, None before the start. `is_full`: so many are
-    retrying or failed that no new notification is tried before an operator has retried or discarded some.
-    """
-
-    pending: int
-    retrying: int
-    failed: int
-    oldest_pending_at: datetime | None
-    replays: int
-    position: int | None
-    is_full: bool
+DisplayState = Literal["disabled", "paused", "full", "failing", "active"]
+"""The state of a destination and the condition of an active one, as lists show it."""
 
 
 class DestinationView(Destination, frozen=True, kw_only=True):
     """A destination with its status and its issues, flat, as API and pages show it.
 
-    Values of `headers` and in the query of `url` are masked: they may be keys. The other members are those of
-    `DestinationStatus`.
+    Values of `headers` and in the query of `url` are masked: they may be keys. `pending` counts records that were not
+    sent yet, and notifications that are retried; `retrying` are the latter, `failed` ones are not included.
+    `oldest_pending_at` is the time of the oldest of them. `replays` are unfinished ones. `position` is the ledger
+    number up to which everything is done, None before the start. `is_full`: so many are retrying or failed that no new
+    notification is tried before an operator has retried or discarded some.
     """
 
     pending: int
@@ -54,6 +44,10 @@ class DestinationView(Destination, frozen=True, kw_only=True):
     position: int | None
     is_full: bool
     issues: Sequence[Issue]
+
+    @property
+    def display_state(self) -> DisplayState:
+        return display_state(self.state, is_full=self.is_full, is_failing=self.failing_since is not None)
 
 
 class DestinationTestResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,25 +60,38 @@ class DestinationTestResult(msgspec.Struct, frozen=True, kw_only=True):
     body: str
 
 
+def display_state(state: DestinationState, *, is_full: bool, is_failing: bool) -> DisplayState:
+    """Return the state to display: whether it is full or failing matters only while the destination is active."""
+    if state != "active":
+        return state
+    return "full" if is_full else "failing" if is_failing else "active"
+
+
 async def view_destination(destination: Destination, appdb: AppDb, store: Store, now: datetime) -> DestinationView:
-    """Return the destination with its status, secrets masked. Raises `Unavailable`."""
+    """Return the destination with its current status, secrets masked. Raises `Unavailable`."""
     backlog = appdb.deliveries.backlog(destination.destination_id)
-    status = await load_status(destination, appdb, store)
+    streams = appdb.destinations.streams(destination.destination_id)
+    unsent_count, pending_times = await _count_unsent(destination, streams, store)
+    if backlog.oldest_pending_at is not None:
+        pending_times.append(to_datetime(backlog.oldest_pending_at))
     return DestinationView(
         **msgspec.structs.asdict(mask_secrets(destination)),
-        **msgspec.structs.asdict(status),
+        pending=backlog.retrying + unsent_count,
+        retrying=backlog.retrying,
+        failed=backlog.failed,
+        oldest_pending_at=min(pending_times, default=None),
+        replays=sum(stream.until is not None for stream in streams),
+        position=streams[0].cursor if streams else None,
+        is_full=backlog.is_full,
         issues=find_issues(destination, backlog, now),
     )
 
 
-async def load_status(destination: Destination, appdb: AppDb, store: Store) -> DestinationStatus:
-    """Return the current status. Raises `Unavailable`."""
-    backlog = appdb.deliveries.backlog(destination.destination_id)
-    streams = appdb.destinations.streams(destination.destination_id)
-    pending, pending_times = (
-        backlog.retrying,
-        [] if backlog.oldest_pending_at is None else [to_datetime(backlog.oldest_pending_at)],
-    )
+async def _count_unsent(
+    destination: Destination, streams: Sequence[Stream], store: Store
+) -> tuple[int, list[datetime]]:
+    """Return the number of records after the cursors, and the time of the oldest one of the live stream."""
+    unsent_count, oldest_times = 0, []
     position = await store.position()
     for stream in streams:
         cursor = stream.cursor or 0
@@ -92,18 +99,10 @@ async def load_status(destination: Destination, appdb: AppDb, store: Store) -> D
             continue  # most destinations are at the end, where there is nothing to count
         is_live = stream.until is None
         extent = await store.extent(destination.filter if is_live else stream.filter, cursor, stream.until)
-        pending += extent.count
+        unsent_count += extent.count
         if is_live and extent.first_received_at is not None:
-            pending_times.append(extent.first_received_at)
-    return DestinationStatus(
-        pending=pending,
-        retrying=backlog.retrying,
-        failed=backlog.failed,
-        oldest_pending_at=min(pending_times, default=None),
-        replays=sum(stream.until is not None for stream in streams),
-        position=streams[0].cursor if streams else None,
-        is_full=backlog.is_full,
-    )
+            oldest_times.append(extent.first_received_at)
+    return unsent_count, oldest_times
 
 
 def mask_secrets(destination: Destination) -> Destination:

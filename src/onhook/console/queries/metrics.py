@@ -4,10 +4,10 @@ from datetime import timedelta
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from onhook.appdb.destinations import Destination
 from onhook.console.queries.coverage import list_coverage, list_named_alarms
+from onhook.console.queries.destinations import describe_destination
 from onhook.console.state import AppState
-from onhook.delivery.status import DestinationStatus, load_status
+from onhook.delivery.status import DestinationView
 
 _LABELS = ["destination"]
 
@@ -41,13 +41,13 @@ async def destination_metrics(app_state: AppState) -> list[Metric]:
         "onhook_destination_attempts_failed", "Failed attempts since the destination was added", labels=_LABELS
     )
     now = app_state.clock.now()
-    for destination, status in await app_state.coalescer.get(
-        "destination_statuses", lambda: _destination_statuses(app_state), STATUS_MAX_AGE_SECONDS
+    for destination in await app_state.coalescer.get(
+        "destinations", lambda: _describe_destinations(app_state), STATUS_MAX_AGE_SECONDS
     ):
-        oldest = status.oldest_pending_at
-        gauges["pending"].add_metric([destination.name], status.pending)
-        gauges["retrying"].add_metric([destination.name], status.retrying)
-        gauges["failed"].add_metric([destination.name], status.failed)
+        oldest = destination.oldest_pending_at
+        gauges["pending"].add_metric([destination.name], destination.pending)
+        gauges["retrying"].add_metric([destination.name], destination.retrying)
+        gauges["failed"].add_metric([destination.name], destination.failed)
         gauges["oldest"].add_metric([destination.name], (now - oldest).total_seconds() if oldest else 0)
         gauges["active"].add_metric([destination.name], destination.state == "active")
         succeeded_counter.add_metric([destination.name], destination.attempts_succeeded)
@@ -76,11 +76,8 @@ def coverage_metrics(app_state: AppState) -> list[Metric]:
     return [alarm_gauge, complete_gauge, skew_gauge]
 
 
-async def _destination_statuses(app_state: AppState) -> list[tuple[Destination, DestinationStatus]]:
-    destinations = app_state.appdb.destinations.all()
-    return [
-        (destination, await load_status(destination, app_state.appdb, app_state.store)) for destination in destinations
-    ]
+async def _describe_destinations(app_state: AppState) -> list[DestinationView]:
+    return [await describe_destination(app_state, destination) for destination in app_state.appdb.destinations.all()]
 
 
 def _attempt_metrics(app_state: AppState) -> list[Metric]:
