@@ -1,7 +1,9 @@
 """Destinations, their secrets, and the streams along which they are served."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args
 
@@ -108,6 +110,23 @@ def test_destination_names_are_unique(destinations: Destinations) -> None:
         destinations.change("billing", {"name": "crm"})
     with pytest.raises(NotFound, match="no destination 'ghost'"):
         destinations.get("ghost")
+
+
+def test_destination_name_with_slash_is_rejected(destinations: Destinations) -> None:
+    """The API has a destination under its name in the path."""
+    with pytest.raises(UsageError, match="use a name without /"):
+        _add(destinations, "crm/eu")
+    _add(destinations)
+    with pytest.raises(UsageError, match="use a name without /"):
+        destinations.change("crm", {"name": "crm/eu"})
+
+
+def test_destination_earlier_name_with_slash_can_be_changed(destinations: Destinations, tmp_path: Path) -> None:
+    _add(destinations)
+    with closing(sqlite3.connect(tmp_path / "onhook.db", isolation_level=None)) as database:
+        database.execute("UPDATE destinations SET name = 'crm/eu'")
+    assert destinations.change("crm/eu", {"timeout_seconds": 10.0}).name == "crm/eu"
+    assert destinations.change("crm/eu", {"name": "crm-eu"}).name == "crm-eu"
 
 
 def test_destination_every_change_increases_the_revision(destinations: Destinations) -> None:

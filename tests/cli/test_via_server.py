@@ -8,7 +8,7 @@ import pytest
 
 from onhook.cli.via_server import ApiDataClient
 from onhook.config import Config
-from onhook.lib.errors import Unavailable
+from onhook.lib.errors import Unavailable, UsageError
 
 STATUS = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n%s"
 
@@ -49,3 +49,9 @@ async def test_api_data_client_server_without_a_lag_is_an_error(monkeypatch: pyt
     assert refused.value.exit_code == 1
     with pytest.raises(Unavailable, match="Service Unavailable"):
         await _reach(monkeypatch, "closed for lunch").lag()
+
+
+async def test_api_data_client_destination_name_with_slash_must_be_changed() -> None:
+    client = ApiDataClient(Config(), "127.0.0.1:1", "token")
+    with pytest.raises(UsageError, match="`onhook destination change 'A/B C' --name NEW-NAME`"):
+        await client.destination("A/B C")

@@ -29,6 +29,7 @@ from onhook.appdb.pbxs import (
     Secret,
     WebhookCredentials,
     validate_name,
+    validate_path_name,
     validate_secret,
     validate_sn,
     validate_zone,
@@ -285,7 +286,7 @@ class AppDb:
         try:
             self._database.write(
                 _INSERT_TOKEN,
-                (validate_name(name), hash_secret(text), validate_role(role), now_us, encode_scope(scope)),
+                (validate_path_name(name), hash_secret(text), validate_role(role), now_us, encode_scope(scope)),
             )
         except sqlite3.IntegrityError:
             raise UsageError(

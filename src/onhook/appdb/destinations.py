@@ -23,7 +23,7 @@ from onhook.appdb.destination_spec import (
     parse_standard_webhooks_key,
     validate_spec,
 )
-from onhook.appdb.pbxs import Secret, new_secret, validate_name, validate_secret
+from onhook.appdb.pbxs import Secret, new_secret, validate_name, validate_path_name, validate_secret
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import NotFound, UsageError
@@ -130,7 +130,7 @@ class Destinations:
         It is served from after the ledger number `after`; None starts at the first record of its `since`. Raises
         `UsageError`.
         """
-        name, spec = validate_name(name), validate_spec(spec)
+        name, spec = validate_path_name(name), validate_spec(spec)
         text = _validate_signing_secret(new_signing_secret(spec) if secret is None else secret, spec)
         with self._database.transaction():
             if len(self._database.rows("SELECT 1 FROM destinations")) >= DESTINATIONS_MAX:
@@ -165,7 +165,7 @@ class Destinations:
         if spec.with_standard_webhooks:
             for text in self.secret_texts(old.destination_id):
                 parse_standard_webhooks_key(text)
-        new_name = validate_name(str(changes.get("name", old.name)))
+        new_name = validate_path_name(str(changes["name"])) if "name" in changes else old.name
         try:
             self._database.write(
                 "UPDATE destinations SET name = ?, spec = ?, revision = revision + 1,"

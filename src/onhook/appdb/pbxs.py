@@ -93,6 +93,16 @@ def validate_name(name: str) -> str:
     return name
 
 
+def validate_path_name(name: str) -> str:
+    """Return the name, trimmed, of something that the API has under its name: `/` separates the parts of a path. Raises
+    `UsageError`.
+    """
+    name = validate_name(name)
+    if "/" in name:
+        raise UsageError(_("{name} is not a valid name", name=repr(name)), hint=_("use a name without /"))
+    return name
+
+
 def validate_sn(sn: str) -> str:
     """Return the serial number, trimmed. Raises `UsageError`."""
     sn = sn.strip()

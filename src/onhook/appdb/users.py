@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from onhook.appdb.pbxs import validate_name
+from onhook.appdb.pbxs import validate_path_name
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.appdb.tokens import Role, generate_token, hash_secret, validate_role
 from onhook.cdr.access_scope import AccessScope
@@ -77,7 +77,7 @@ class Users:
 
     def add(self, name: str, role: str, scope: AccessScope | None, *, now_us: int) -> str:
         """Add a user; return the text of the invitation, which is stored as a hash only. Raises `UsageError`."""
-        name, role = validate_name(name), validate_role(role)
+        name, role = validate_path_name(name), validate_role(role)
         validate_scope(role, scope)
         with self._database.transaction():
             if len(self.all()) >= USERS_MAX:

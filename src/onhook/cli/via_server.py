@@ -1,6 +1,7 @@
 """Data access by the API of the running server, with the administrator's token."""
 
 import http.client
+import shlex
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -81,12 +82,12 @@ class ApiDataClient:
         return rows
 
     async def destination(self, name: str) -> Row:
-        row: Row = self._request_json("GET", f"destinations/{name}")
+        row: Row = self._request_json("GET", _destination_path(name))
         return row
 
     async def replay(self, name: str, filters: FilterValues) -> int:
         body = msgspec.json.encode({"filter": filters})
-        response = self._request_json("POST", f"destinations/{name}/replay", {"zone": self._zone}, body)
+        response = self._request_json("POST", f"{_destination_path(name)}/replay", {"zone": self._zone}, body)
         return int(response["records"])
 
     async def lag(self) -> int:
@@ -158,3 +159,15 @@ class ApiDataClient:
             location=f"http://{self._address}",
             hint=_("try again in a moment; see the log of `onhook serve`"),
         )
+
+
+def _destination_path(name: str) -> str:
+    """Return the path of a destination in the API. Raises `UsageError` for a name with `/`, which older versions
+    allowed.
+    """
+    if "/" in name:
+        raise UsageError(
+            _("the API has no path for the name {name}", name=repr(name[:80])),
+            hint=_("rename it: `onhook destination change {name} --name NEW-NAME`", name=shlex.quote(name)),
+        )
+    return f"destinations/{name}"

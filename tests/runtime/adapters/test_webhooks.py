@@ -57,9 +57,11 @@ class Pbx:
 
 
 @asynccontextmanager
-async def running_pbx(directory: Path, *, pbxs: tuple[str, ...] = (), private: str = "") -> AsyncIterator[Pbx]:
+async def running_pbx(
+    directory: Path, *, pbxs: tuple[str, ...] = (), private: str = "", app_name: str = "crm"
+) -> AsyncIterator[Pbx]:
     appdb, clock = AppDb(directory / "onhook.db"), SystemClock()
-    app, client_secret = appdb.apps.add("crm", now_us=clock.microseconds(), pbxs=pbxs)
+    app, client_secret = appdb.apps.add(app_name, now_us=clock.microseconds(), pbxs=pbxs)
     listening = listen("127.0.0.1", 0)
     webhooks = DestinationWebhookStore(appdb, webhook_opener(Config(private_networks=private)), clock)
     async with open_simulated_calls(SN, ATHENS, clock) as (calls, _task):
@@ -121,6 +123,12 @@ async def test_webhook_update_creates_destinations_of_the_application(pbx: Pbx) 
     await pbx.update(entry(), webhook_event_push_retry_count=2)
     (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
     assert (destination.retry_policy, destination.max_attempts) == ("original", 2)
+
+
+async def test_webhook_update_app_name_with_slash_gives_a_valid_destination_name(tmp_path: Path) -> None:
+    async with running_pbx(tmp_path, app_name="crm/eu") as pbx:
+        assert (await pbx.update(entry()))["errcode"] == 0
+        assert [destination.name for destination in pbx.appdb.destinations.all()] == ["crm-eu webhook 1"]
 
 
 async def test_webhook_update_unchanged_one_continues(pbx: Pbx) -> None:

@@ -150,5 +150,6 @@ def _destination_key(destination: Destination) -> _DestinationKey:
 
 
 def _candidate_names(app: App) -> Iterator[str]:
-    """Yield `crm webhook 1` and so on."""
-    return (f"{app.name[: NAME_CHARACTERS_MAX - NAME_SUFFIX_CHARACTERS_MAX]} webhook {number}" for number in count(1))
+    """Yield `crm webhook 1` and so on. The name of an app may contain `/`, that of a destination may not."""
+    prefix = app.name[: NAME_CHARACTERS_MAX - NAME_SUFFIX_CHARACTERS_MAX].replace("/", "-")
+    return (f"{prefix} webhook {number}" for number in count(1))
