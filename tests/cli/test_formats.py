@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from onhook.cdr.csv_injection import unescape_formula
-from onhook.cli.formats import CALL_COLUMNS, CALL_TABLE, RECORD_COLUMNS, RECORD_TABLE, format_duration, print_rows
+from onhook.cli.formats import CALL_COLUMNS, CALL_TABLE, RECORD_COLUMNS, RECORD_TABLE, print_rows
 from onhook.cli.server_lookup import Row
 from tests.factories import record
 
@@ -62,14 +62,3 @@ async def test_print_json_is_one_array(capsys: pytest.CaptureFixture[str]) -> No
     for rows in ([], [_hostile()], [_hostile(), _hostile()]):
         await print_rows(_rows(*rows), "json", ZoneInfo("UTC"), RECORD_COLUMNS, RECORD_TABLE)
         assert len(msgspec.json.decode(capsys.readouterr().out)) == len(rows)
-
-
-def test_format_duration_has_minutes_and_seconds() -> None:
-    """From an hour on with hours."""
-    assert [format_duration(seconds) for seconds in (0, 59, 74, 3600, 36_610)] == [
-        "0:00",
-        "0:59",
-        "1:14",
-        "1:00:00",
-        "10:10:10",
-    ]

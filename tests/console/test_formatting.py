@@ -14,6 +14,7 @@ from onhook.cdr.number_plan import NumberPlan
 from onhook.console.pages import formatting
 from onhook.console.pages.call_chart import draw_call_chart
 from onhook.console.pages.totals import add_up
+from onhook.lib.text import UNKNOWN
 from tests.factories import BOB, IVR, QUEUE, STARTED_AT, call, record
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -57,7 +58,7 @@ def test_day_is_that_of_the_zone(moment: datetime, day: str) -> None:
 def test_outcome_has_one_spelling(status: str, text: str, tone: str) -> None:
     """Unknown statuses are unchanged."""
     assert (formatting.outcome(status), formatting.tone(status)) == (text, tone)
-    assert formatting.outcome("") == formatting.UNKNOWN
+    assert formatting.outcome("") == UNKNOWN
 
 
 def test_call_chart_bars_match_legs() -> None:

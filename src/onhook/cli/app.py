@@ -7,12 +7,13 @@ import typer
 
 from onhook.appdb.api_behaviour import parse_behaviour
 from onhook.appdb.api_clients import App
-from onhook.cli.formats import UNKNOWN, print_table
+from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
+from onhook.lib.text import UNKNOWN
 
 app = typer.Typer(add_completion=False, help=_("Manage apps of the PBX API."), epilog="Example: onhook app list")
 

@@ -4,11 +4,12 @@ import typer
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
-from onhook.cli.formats import UNKNOWN, print_table
+from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
+from onhook.lib.text import UNKNOWN
 from onhook.sync.asterisk_sync import find_open_gaps
 
 app = typer.Typer(add_completion=False, help=_("Show AMI connections."), epilog="Example: onhook asterisk list")

@@ -16,7 +16,7 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.cli.addresses import warn_about_private_address
 from onhook.cli.destination_card import describe_destination
 from onhook.cli.destination_options import with_destination_change_options, with_destination_options
-from onhook.cli.formats import UNKNOWN, format_local_time, print_table, replace_control_characters
+from onhook.cli.formats import format_local_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config, with_filters
 from onhook.cli.pbx_secrets import SecretFileOption, SecretOption, read_webhook_secret
@@ -29,6 +29,7 @@ from onhook.delivery.status import DestinationTestResult, display_state
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _, _n
+from onhook.lib.text import UNKNOWN, replace_control_characters
 from onhook.runtime.data_files import read_last_seq
 
 app = typer.Typer(

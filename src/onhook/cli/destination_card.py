@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 from onhook.appdb.pbxs import Secret
-from onhook.cli.formats import UNKNOWN, format_local_time
+from onhook.cli.formats import format_local_time
 from onhook.cli.server_lookup import Row
 from onhook.lib.messages import _, _n
+from onhook.lib.text import UNKNOWN
 
 
 def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) -> list[tuple[str, str]]:

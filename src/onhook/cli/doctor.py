@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.text import Text
 
 from onhook.appdb.appdb import AppDb
-from onhook.cli.formats import replace_control_characters
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config
 from onhook.cli.server_lookup import open_data_client
@@ -17,6 +16,7 @@ from onhook.config import Config
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
+from onhook.lib.text import replace_control_characters
 from onhook.ops.doctor.host import Check, check_data, check_installation
 from onhook.ops.doctor.pbx import PbxCheckTarget, check_pbx, load_check_target
 

@@ -17,8 +17,7 @@ from onhook.cdr.csv_injection import escape_formula
 from onhook.cli.options import Format
 from onhook.cli.server_lookup import Row
 from onhook.lib.messages import _
-
-UNKNOWN = "–"  # noqa: RUF001 - a dash for a missing value
+from onhook.lib.text import UNKNOWN, format_duration, replace_control_characters
 
 PIPE_WIDTH_CHARACTERS = 1_000
 """In a pipe nothing is cut."""
@@ -124,25 +123,9 @@ def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:
     print(captured_output.get(), end="")
 
 
-def replace_control_characters(text: str) -> str:
-    """Return a text without control characters, which would move the cursor of a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
 def format_local_time(text: str, zone: ZoneInfo) -> str:
     """Return a time of the API in the reader's zone, to the second."""
     return datetime.fromisoformat(text).astimezone(zone).isoformat(sep=" ", timespec="seconds")
-
-
-def format_duration(seconds: int) -> str:
-    """Return a duration as `m:ss`, from an hour on as `h:mm:ss`.
-
-    >>> format_duration(74), format_duration(3661)
-    ('1:14', '1:01:01')
-    """
-    total_minutes, second = divmod(seconds, 60)
-    hour, minute = divmod(total_minutes, 60)
-    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
 
 
 def _format_cell(row: Row, name: str, zone: ZoneInfo) -> str:

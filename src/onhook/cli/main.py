@@ -21,6 +21,7 @@ from typer.exceptions import TyperException
 from onhook.config import read_config
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
+from onhook.lib.text import replace_control_characters
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -180,8 +181,7 @@ def _drop_output() -> None:
 def _print_error(sentence: str, exit_code: int, unexpected: BaseException | None = None) -> int:
     if unexpected is not None and _shows_traces():
         traceback.print_exception(unexpected)
-    printable = "".join(character if character.isprintable() else " " for character in sentence)
-    print(f"onhook: {printable}", file=sys.stderr)
+    print(f"onhook: {replace_control_characters(sentence)}", file=sys.stderr)
     return exit_code
 
 

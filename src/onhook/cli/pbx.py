@@ -27,7 +27,7 @@ from onhook.cli.asterisk_pbx import (
     change_source,
     parse_source_options,
 )
-from onhook.cli.formats import UNKNOWN, print_table
+from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.cli.pbx_apis import (
@@ -42,6 +42,7 @@ from onhook.cli.pbx_secrets import PbxName, SecretFileOption, SecretOption, read
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.lib.text import UNKNOWN
 from onhook.pbx.registry import dialects
 
 app = typer.Typer(add_completion=False, help=_("Manage PBXs."), epilog="Example: onhook pbx list")

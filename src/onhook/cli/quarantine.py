@@ -8,12 +8,13 @@ import msgspec
 import typer
 
 from onhook.cdr.utc_offset import get_zone
-from onhook.cli.formats import format_local_time, print_table, replace_control_characters
+from onhook.cli.formats import format_local_time, print_table
 from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.lib.text import replace_control_characters
 
 app = typer.Typer(
     add_completion=False,

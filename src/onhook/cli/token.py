@@ -9,11 +9,12 @@ import typer
 from onhook.appdb.scopes import parse_scope
 from onhook.appdb.tokens import Role
 from onhook.cdr.access_scope import AccessScope
-from onhook.cli.formats import UNKNOWN, print_table
+from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
+from onhook.lib.text import UNKNOWN
 
 app = typer.Typer(add_completion=False, help=_("Manage API tokens."), epilog="Example: onhook token list")
 

@@ -12,6 +12,7 @@ import msgspec
 
 from onhook.config import Config
 from onhook.lib.clock import Clock
+from onhook.lib.text import replace_control_characters
 
 TEXT_CHARACTERS_MAX = 4_000
 """Of one line: a traceback fits, the body of an event does not."""
@@ -60,10 +61,5 @@ class LogFormatter(logging.Formatter):
             return msgspec.json.encode(entry, enc_hook=str).decode()
         pairs = " ".join(f"{name}={value}" for name, value in values.items() if name != "trace")
         trace = f"\n{values['trace']}" if "trace" in values else ""
-        message = _replace_control_characters(f"{text} {pairs}".rstrip())
+        message = replace_control_characters(f"{text} {pairs}".rstrip())
         return f"{timestamp[11:19]} {record.levelname.lower():7} {self._process_name}: {message}{trace}"
-
-
-def _replace_control_characters(text: str) -> str:
-    """Replace control characters: an unknown sender's serial number must not move the cursor of a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)

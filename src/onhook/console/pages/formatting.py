@@ -14,8 +14,7 @@ from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import FILTER_NAMES, RecordFilter
 from onhook.lib.messages import _, mark
-
-UNKNOWN = "–"  # noqa: RUF001 - a dash for a missing value
+from onhook.lib.text import UNKNOWN, format_duration
 
 HEAT_STEPS = 5
 
@@ -68,11 +67,7 @@ def minutes(seconds: int | None) -> str:
     >>> minutes(74), minutes(3661), minutes(0), minutes(None)
     ('1:14', '1:01:01', '0:00', '–')
     """
-    if seconds is None:
-        return UNKNOWN
-    rest, second = divmod(seconds, 60)
-    hour, minute = divmod(rest, 60)
-    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+    return UNKNOWN if seconds is None else format_duration(seconds)
 
 
 def hours(seconds: int | None) -> str:
