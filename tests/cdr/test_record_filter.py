@@ -12,6 +12,7 @@ from onhook.cdr.record_filter import (
     TEXT_CHARACTERS_MAX,
     RecordFilter,
     parse_filter,
+    parse_period,
     parse_time,
 )
 from onhook.lib.errors import UsageError
@@ -71,6 +72,26 @@ def test_parse_time_invalid_text_names_the_filter(text: str) -> None:
     with pytest.raises(UsageError) as error_info:
         parse_time(text, BERLIN, NOW, name="since")
     assert str(error_info.value) == f"since is not a time: {text!r}: {TIME_HINT}"
+
+
+def test_parse_period_empty_until_is_now() -> None:
+    assert parse_period("1h", "", BERLIN, NOW) == (NOW - timedelta(hours=1), NOW)
+    assert parse_period("2h", "1h", BERLIN, NOW) == (NOW - timedelta(hours=2), NOW - timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "expected_text"),
+    [
+        ("1h", "1h", "since is not before until: exchange the two"),
+        ("now", "", "since is not before until: exchange the two"),
+        ("soon", "", f"since is not a time: 'soon': {TIME_HINT}"),
+        ("1h", "soon", f"until is not a time: 'soon': {TIME_HINT}"),
+    ],
+)
+def test_parse_period_invalid_is_rejected(since: str, until: str, expected_text: str) -> None:
+    with pytest.raises(UsageError) as error_info:
+        parse_period(since, until, BERLIN, NOW)
+    assert str(error_info.value) == expected_text
 
 
 def test_parse_time_without_a_name_is_called_time() -> None:

@@ -188,6 +188,15 @@ def parse_time(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time") 
         ) from None
 
 
+def parse_period(since: str, until: str, zone: ZoneInfo, now: datetime) -> tuple[datetime, datetime]:
+    """Parse the two times of a period; an empty `until` is now. Raises `UsageError`, also for an empty period."""
+    begin = parse_time(since, zone, now, name="since")
+    end = parse_time(until, zone, now, name="until") if until else now
+    if begin >= end:
+        raise UsageError(_("since is not before until"), hint=_("exchange the two"))
+    return begin, end
+
+
 def _parse_time(name: str, text: str, zone: ZoneInfo, now: datetime) -> datetime:
     return parse_time(text, zone, now, name=name)
 

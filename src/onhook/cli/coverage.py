@@ -8,15 +8,15 @@ import msgspec
 import typer
 
 from onhook.cdr.coverage import Interval, fill_gaps
-from onhook.cdr.record_filter import parse_time
+from onhook.cdr.record_filter import parse_period
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.destination import TableOrJsonFormat
-from onhook.cli.formats import UNKNOWN, print_table
+from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config
 from onhook.lib.clock import SystemClock
-from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.lib.text import UNKNOWN
 
 app = typer.Typer(add_completion=False)
 
@@ -41,16 +41,11 @@ def coverage(
 ) -> None:
     """Show which times are verified complete, which are connected, and the gaps, with reasons."""
     reader_zone = get_zone(load_config(data=data, zone=zone).zone)
-    now = SystemClock().now()
-    start, end = (
-        parse_time(text, reader_zone, now, name=name) for name, text in (("--since", since), ("--until", until))
-    )
-    if start >= end:
-        raise UsageError(_("--since is not before --until"), hint=_("exchange the two"))
+    begin, end = parse_period(since, until, reader_zone, SystemClock().now())
     with open_appdb(data) as appdb:
         pbxs = [appdb.pbx(pbx)] if pbx else appdb.pbxs()
         pbx_intervals = [
-            (listed_pbx, fill_gaps(appdb.sync_states.intervals(listed_pbx.sn), start, end)) for listed_pbx in pbxs
+            (listed_pbx, fill_gaps(appdb.sync_states.intervals(listed_pbx.sn), begin, end)) for listed_pbx in pbxs
         ]
     if output_format == "json":
         rows = [

@@ -1,13 +1,12 @@
 """`/api/v1/coverage`: verified complete times; `/alarms`: alarms of PBXs; back-fills."""
 
-from datetime import timedelta
 from typing import Annotated
 
 import msgspec
 from litestar import get, post
 from litestar.params import BodyKwarg, QueryParameter
 
-from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, parse_time
+from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, parse_period
 from onhook.console.parameters import PbxNameOrSn, ReaderZone
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.queries.coverage import (
@@ -20,11 +19,9 @@ from onhook.console.queries.coverage import (
     parse_backfill_request,
 )
 from onhook.console.state import AppStateDep
-from onhook.lib.errors import UsageError
-from onhook.lib.messages import _
 
-DAYS_DEFAULT = 7
-"""Default period of the coverage."""
+SINCE_DEFAULT = "7d"
+"""Default begin of the coverage."""
 
 TimeQuery = Annotated[str, QueryParameter(description="As `since` of the filters", max_length=TEXT_CHARACTERS_MAX)]
 PbxName = Annotated[str, QueryParameter(description="Name or serial number of one PBX", max_length=TEXT_CHARACTERS_MAX)]
@@ -60,10 +57,7 @@ async def read_coverage(
     `gap`.
     """
     now = app_state.clock.now()
-    begin = parse_time(since, reader_zone, now, name="since") if since else now - timedelta(days=DAYS_DEFAULT)
-    end = parse_time(until, reader_zone, now, name="until") if until else now
-    if begin >= end:
-        raise UsageError(_("since is not before until"), hint=_("exchange the two"))
+    begin, end = parse_period(since or SINCE_DEFAULT, until, reader_zone, now)
     return CoverageList(list_coverage(app_state, begin, end, pbx))
 
 

@@ -7,11 +7,9 @@ import msgspec
 
 from onhook.appdb.alarms import Alarm
 from onhook.cdr.coverage import Interval, complete_until, fill_gaps
-from onhook.cdr.record_filter import parse_time
+from onhook.cdr.record_filter import parse_period
 from onhook.cdr.sync_types import BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 from onhook.console.state import AppState
-from onhook.lib.errors import UsageError
-from onhook.lib.messages import _
 
 
 class PbxCoverage(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,12 +80,9 @@ def get_backfill(app_state: AppState, sn: str) -> Backfill:
 
 def parse_backfill_request(since: str, until: str, zone: ZoneInfo, now: datetime) -> BackfillRequest:
     """Return the request described by texts. Raises `UsageError`."""
-    begin = parse_time(since, zone, now, name="since")
-    end = parse_time(until, zone, now, name="until") if until else None
-    if begin >= (end or now):
-        raise UsageError(_("since is not before until"), hint=_("exchange the two"))
+    begin, end = parse_period(since, until, zone, now)
     return BackfillRequest(
         since=round(begin.timestamp()),
-        until=None if end is None else round(end.timestamp()),
+        until=round(end.timestamp()) if until else None,
         requested_at=round(now.timestamp()),
     )
