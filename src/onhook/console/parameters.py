@@ -15,7 +15,7 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import PathParameter, QueryParameter, SkipValidation
 from litestar.routes import HTTPRoute
 
-from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, SECRET_CHARACTERS_MAX, SN_CHARACTERS_MAX
+from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, PBXS_MAX, SECRET_CHARACTERS_MAX, SN_CHARACTERS_MAX
 from onhook.cdr.call_filter import CallFilter, parse_call_filter
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
@@ -73,7 +73,11 @@ PbxNameOrSn = Annotated[
 ]
 SecretId = Annotated[int, PathParameter(description="`secret_id` of the secret", ge=1, le=SEQ_MAX)]
 DeliveryId = Annotated[int, PathParameter(description="Number of the delivery", ge=1, le=SEQ_MAX)]
+DestinationName = Annotated[str, PathParameter(description="Name of the destination", max_length=NAME_CHARACTERS_MAX)]
+AppNameOrId = Annotated[str, PathParameter(description="Name or client id of the app", max_length=NAME_CHARACTERS_MAX)]
+UserOrTokenName = Annotated[str, PathParameter(description="Name of the user or token", max_length=NAME_CHARACTERS_MAX)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+PbxNames = Annotated[list[Label], msgspec.Meta(max_length=PBXS_MAX)]
 SecretText = Annotated[str, msgspec.Meta(min_length=1, max_length=SECRET_CHARACTERS_MAX)]
 
 

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import msgspec
 from litestar import delete, get, post
-from litestar.params import BodyKwarg, PathParameter
+from litestar.params import BodyKwarg
 
 from onhook.appdb.api_behaviour import ApiBehaviour, validate_behaviour
-from onhook.appdb.api_clients import NETWORKS_MAX, PBXS_OF_APP_MAX, App, BlockedAddress
-from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
+from onhook.appdb.api_clients import NETWORKS_MAX, App, BlockedAddress
 from onhook.console.auth.access import FOR_ADMINISTRATORS
+from onhook.console.parameters import AppNameOrId, Label, PbxNames
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppStateDep
 from onhook.lib.errors import NotFound
@@ -18,11 +18,6 @@ from onhook.lib.messages import _
 ADDRESS_CHARACTERS_MAX = 64
 """An IPv6 network has 43 at most."""
 
-Name = Annotated[str, PathParameter(description="Name or client id of the app", max_length=NAME_CHARACTERS_MAX)]
-Label = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
-PbxNames = Annotated[
-    list[Annotated[str, msgspec.Meta(max_length=NAME_CHARACTERS_MAX)]], msgspec.Meta(max_length=PBXS_OF_APP_MAX)
-]
 Networks = Annotated[
     list[Annotated[str, msgspec.Meta(max_length=ADDRESS_CHARACTERS_MAX)]], msgspec.Meta(max_length=NETWORKS_MAX)
 ]
@@ -71,7 +66,7 @@ async def list_apps(app_state: AppStateDep) -> AppList:
 
 
 @get("/apps/{name:str}", opt=FOR_ADMINISTRATORS, summary="Read an app", tags=["apps"], responses=PROBLEMS)
-async def read_app(app_state: AppStateDep, name: Name) -> App:
+async def read_app(app_state: AppStateDep, name: AppNameOrId) -> App:
     """Read an app by its name or client id."""
     return app_state.appdb.apps.get(name)
 
@@ -90,13 +85,13 @@ async def add_app(app_state: AppStateDep, data: Annotated[NewApp, BodyKwarg()]) 
 
 
 @delete("/apps/{name:str}", summary="Remove an app", tags=["apps"], responses=PROBLEMS)
-async def remove_app(app_state: AppStateDep, name: Name) -> None:
+async def remove_app(app_state: AppStateDep, name: AppNameOrId) -> None:
     """Remove an app; its credentials, tokens and sockets become invalid."""
     app_state.appdb.apps.remove(name)
 
 
 @post("/apps/{name:str}/secret", summary="Renew the secret of an app", tags=["apps"], responses=PROBLEMS)
-async def renew_app_secret(app_state: AppStateDep, name: Name) -> AppWithSecret:
+async def renew_app_secret(app_state: AppStateDep, name: AppNameOrId) -> AppWithSecret:
     """Replace the secret; the old one and the tokens made with it become invalid."""
     app, client_secret = app_state.appdb.apps.renew_secret(name)
     return AppWithSecret(app, client_secret)

@@ -5,12 +5,11 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import delete, get, patch, post
-from litestar.params import BodyKwarg, PathParameter
+from litestar.params import BodyKwarg
 
 from onhook.appdb.destinations import Destination
-from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.console.api.pbxs import AddedSecret, NewSecret, SecretList
-from onhook.console.parameters import ReaderZone, SecretId
+from onhook.console.parameters import DestinationName, ReaderZone, SecretId
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.queries.destinations import (
     FilterTexts,
@@ -23,8 +22,6 @@ from onhook.console.state import AppStateDep
 from onhook.delivery.status import DestinationTestResult, DestinationView, mask_secrets, replay
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
-
-Name = Annotated[str, PathParameter(description="Name of the destination", max_length=NAME_CHARACTERS_MAX)]
 
 
 def _optional_members(name: str, struct: type[msgspec.Struct], excluded: Collection[str]) -> type[msgspec.Struct]:
@@ -84,7 +81,7 @@ async def list_destinations(app_state: AppStateDep) -> DestinationList:
 
 
 @get("/destinations/{name:str}", summary="Read a destination", tags=["destinations"], responses=PROBLEMS)
-async def read_destination(app_state: AppStateDep, name: Name) -> DestinationView:
+async def read_destination(app_state: AppStateDep, name: DestinationName) -> DestinationView:
     """Read a destination by its name."""
     return await describe_destination(app_state, app_state.appdb.destinations.get(name))
 
@@ -100,7 +97,10 @@ async def add_destination(
 
 @patch("/destinations/{name:str}", summary="Change a destination", tags=["destinations"], responses=PROBLEMS)
 async def change_destination(
-    app_state: AppStateDep, name: Name, data: Annotated[DestinationPatch, BodyKwarg()], reader_zone: ReaderZone
+    app_state: AppStateDep,
+    name: DestinationName,
+    data: Annotated[DestinationPatch, BodyKwarg()],
+    reader_zone: ReaderZone,
 ) -> Destination:
     """Change a destination; delivery continues where it is."""
     values = {field: getattr(data, field) for field in data.__struct_fields__}
@@ -113,7 +113,7 @@ async def change_destination(
 
 
 @delete("/destinations/{name:str}", summary="Delete a destination", tags=["destinations"], responses=PROBLEMS)
-async def remove_destination(app_state: AppStateDep, name: Name) -> None:
+async def remove_destination(app_state: AppStateDep, name: DestinationName) -> None:
     """Delete a destination with its pending notifications."""
     app_state.appdb.destinations.remove(name)
 
@@ -122,7 +122,7 @@ async def remove_destination(app_state: AppStateDep, name: Name) -> None:
     "/destinations/{name:str}/pause", summary="Pause a destination", tags=["destinations"], responses=PROBLEMS,
     status_code=200,
 )  # fmt: skip
-async def pause_destination(app_state: AppStateDep, name: Name) -> Destination:
+async def pause_destination(app_state: AppStateDep, name: DestinationName) -> Destination:
     """Pause a destination. Pending notifications are sent when it is resumed."""
     return mask_secrets(app_state.appdb.destinations.set_state(name, "paused"))
 
@@ -134,7 +134,7 @@ async def pause_destination(app_state: AppStateDep, name: Name) -> Destination:
     responses=PROBLEMS,
     status_code=200,
 )
-async def resume_destination(app_state: AppStateDep, name: Name) -> Destination:
+async def resume_destination(app_state: AppStateDep, name: DestinationName) -> Destination:
     """Resume a destination after a pause, or after it was disabled."""
     return mask_secrets(app_state.appdb.destinations.set_state(name, "active"))
 
@@ -142,7 +142,7 @@ async def resume_destination(app_state: AppStateDep, name: Name) -> Destination:
 @post(
     "/destinations/{name:str}/test", summary="Send a test", tags=["destinations"], responses=PROBLEMS, status_code=200
 )
-async def send_test_notification(app_state: AppStateDep, name: Name) -> DestinationTestResult:
+async def send_test_notification(app_state: AppStateDep, name: DestinationName) -> DestinationTestResult:
     """Send the signed test message of the original now; the response has its result."""
     return await app_state.delivery_actions.send_test(name)
 
@@ -151,7 +151,7 @@ async def send_test_notification(app_state: AppStateDep, name: Name) -> Destinat
     "/destinations/{name:str}/retry", summary="Retry all deliveries", tags=["destinations"],
     responses=PROBLEMS, status_code=200,
 )  # fmt: skip
-async def retry_deliveries(app_state: AppStateDep, name: Name) -> RetryAllResult:
+async def retry_deliveries(app_state: AppStateDep, name: DestinationName) -> RetryAllResult:
     """Retry all retrying and failed deliveries now, each with all attempts of the retry policy."""
     destination = app_state.appdb.destinations.get(name)
     return RetryAllResult(
@@ -167,7 +167,7 @@ async def retry_deliveries(app_state: AppStateDep, name: Name) -> RetryAllResult
     status_code=200,
 )
 async def replay_records(
-    app_state: AppStateDep, name: Name, data: Annotated[ReplayRequest, BodyKwarg()], reader_zone: ReaderZone
+    app_state: AppStateDep, name: DestinationName, data: Annotated[ReplayRequest, BodyKwarg()], reader_zone: ReaderZone
 ) -> ReplayResult:
     """Send records again that match these filters and those of the destination; live events continue."""
     replay_filter = parse_destination_filter(app_state, data.filter, reader_zone)
@@ -175,14 +175,14 @@ async def replay_records(
 
 
 @get("/destinations/{name:str}/secrets", summary="List signing secrets", tags=["destinations"], responses=PROBLEMS)
-async def list_signing_secrets(app_state: AppStateDep, name: Name) -> SecretList:
+async def list_signing_secrets(app_state: AppStateDep, name: DestinationName) -> SecretList:
     """List the signing secrets, the oldest first, without their texts."""
     return SecretList(app_state.appdb.destinations.secrets(name))
 
 
 @post("/destinations/{name:str}/secrets", summary="Add a signing secret", tags=["destinations"], responses=PROBLEMS)
 async def add_signing_secret(
-    app_state: AppStateDep, name: Name, data: Annotated[NewSecret, BodyKwarg()]
+    app_state: AppStateDep, name: DestinationName, data: Annotated[NewSecret, BodyKwarg()]
 ) -> AddedSecret:
     """Add a signing secret beside the others: so a secret is changed without a rejected notification."""
     stored_secret, text = app_state.appdb.destinations.add_secret(
@@ -195,7 +195,7 @@ async def add_signing_secret(
     "/destinations/{name:str}/secrets/{secret_id:int}", summary="Remove a signing secret", tags=["destinations"],
     responses=PROBLEMS,
 )  # fmt: skip
-async def remove_signing_secret(app_state: AppStateDep, name: Name, secret_id: SecretId) -> None:
+async def remove_signing_secret(app_state: AppStateDep, name: DestinationName, secret_id: SecretId) -> None:
     """Remove a signing secret; the last one cannot be removed."""
     app_state.appdb.destinations.remove_secret(name, secret_id)
 

@@ -6,10 +6,9 @@ import msgspec
 from litestar import delete, get, post
 from litestar.params import BodyKwarg, PathParameter
 
-from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.appdb.saved_searches import QUERY_CHARACTERS_MAX, SavedSearch
 from onhook.console.auth.access import SCOPED, get_principal
-from onhook.console.parameters import SEQ_MAX
+from onhook.console.parameters import SEQ_MAX, Label
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AnyRequest, AppStateDep
 
@@ -19,7 +18,7 @@ SavedSearchId = Annotated[int, PathParameter(description="`search_id` of a searc
 class NewSavedSearch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A search to save: `path` is the URL of the page with its filters, such as `/calls?status=busy`."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+    name: Label
     path: Annotated[str, msgspec.Meta(min_length=1, max_length=QUERY_CHARACTERS_MAX)]
 
 

@@ -8,20 +8,17 @@ from typing import Annotated
 
 import msgspec
 from litestar import delete, get, post
-from litestar.params import BodyKwarg, PathParameter
+from litestar.params import BodyKwarg
 
-from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, PBXS_MAX
 from onhook.appdb.scopes import NUMBER_CHARACTERS_MAX, parse_scope
 from onhook.appdb.tokens import Role, Token
 from onhook.appdb.users import SCOPE_NUMBERS_MAX, User
 from onhook.cdr.access_scope import AccessScope
 from onhook.console.auth.access import FOR_ADMINISTRATORS
+from onhook.console.parameters import Label, PbxNames, UserOrTokenName
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
 
-Name = Annotated[str, PathParameter(description="Name of the user or token", max_length=NAME_CHARACTERS_MAX)]
-Label = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
-PbxNames = Annotated[list[Label], msgspec.Meta(max_length=PBXS_MAX)]
 Extensions = Annotated[
     list[Annotated[str, msgspec.Meta(min_length=1, max_length=NUMBER_CHARACTERS_MAX)]],
     msgspec.Meta(max_length=SCOPE_NUMBERS_MAX),
@@ -91,13 +88,13 @@ async def add_user(app_state: AppStateDep, data: Annotated[NewUserOrToken, BodyK
 
 
 @post("/users/{name:str}/invitation", summary="Renew an invitation", tags=["access"], responses=PROBLEMS)
-async def renew_invitation(app_state: AppStateDep, name: Name) -> InvitedUser:
+async def renew_invitation(app_state: AppStateDep, name: UserOrTokenName) -> InvitedUser:
     """Create another invitation, as for a forgotten password; earlier ones become invalid."""
     return _invited_user(app_state, name, app_state.appdb.users.invite(name, now_us=app_state.clock.microseconds()))
 
 
 @delete("/users/{name:str}", summary="Remove a user", tags=["access"], responses=PROBLEMS)
-async def remove_user(app_state: AppStateDep, name: Name) -> None:
+async def remove_user(app_state: AppStateDep, name: UserOrTokenName) -> None:
     """Remove a user; sessions end."""
     app_state.appdb.users.remove(name)
 
@@ -118,7 +115,7 @@ async def add_token(app_state: AppStateDep, data: Annotated[NewUserOrToken, Body
 
 
 @delete("/tokens/{name:str}", summary="Remove a token", tags=["access"], responses=PROBLEMS)
-async def remove_token(app_state: AppStateDep, name: Name) -> None:
+async def remove_token(app_state: AppStateDep, name: UserOrTokenName) -> None:
     """Remove a token; sessions that began with it end too."""
     app_state.appdb.remove_token(name)
 
