@@ -1,9 +1,8 @@
 """Data access by the files, while no server runs."""
 
-import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from functools import partial
 
 import msgspec
 
@@ -12,12 +11,13 @@ from onhook.cdr.record_filter import RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.server_lookup import DataClient, FilterValues, Row, not_quarantined_error
 from onhook.config import Config
+from onhook.console.queries.quarantine import find_quarantined, list_counters
+from onhook.console.queries.raw_events import find_raw_event
 from onhook.delivery.status import replay, view_destination
-from onhook.ledger.contract import RawEvent
 from onhook.lib.clock import SystemClock
-from onhook.lib.timestamps import to_datetime
+from onhook.lib.errors import NotFound
 from onhook.runtime.data_files import OpenDataFiles, open_files
-from onhook.store.contract import PAGE_MAX, ExportFormat
+from onhook.store.contract import PAGE_MAX, CallPage, ExportFormat, QuarantineEntry, RecordPage
 
 
 @asynccontextmanager
@@ -35,26 +35,14 @@ class FileDataClient:
         self._files = files
 
     async def records(self, filters: FilterValues, limit: int) -> AsyncIterator[Row]:
-        cursor, remaining = None, limit
-        while remaining > 0:
-            page = await self._files.store.records(self._parse_filter(filters), min(remaining, PAGE_MAX), cursor)
-            for record in page.data:
-                yield msgspec.to_builtins(record)
-            remaining -= len(page.data)
-            cursor = page.next
-            if cursor is None:
-                return
+        record_filter = self._parse_filter(filters)
+        async for row in _iter_pages(partial(self._files.store.records, record_filter), limit):
+            yield row
 
     async def calls(self, filters: FilterValues, limit: int) -> AsyncIterator[Row]:
-        cursor, remaining = None, limit
-        while remaining > 0:
-            page = await self._files.store.calls(self._parse_filter(filters), min(remaining, PAGE_MAX), cursor)
-            for call in page.data:
-                yield msgspec.to_builtins(call)
-            remaining -= len(page.data)
-            cursor = page.next
-            if cursor is None:
-                return
+        record_filter = self._parse_filter(filters)
+        async for row in _iter_pages(partial(self._files.store.calls, record_filter), limit):
+            yield row
 
     def export(self, filters: FilterValues, export_format: ExportFormat) -> AsyncIterator[bytes]:
         return self._files.store.export(self._parse_filter(filters), export_format, self._zone)
@@ -71,26 +59,17 @@ class FileDataClient:
             after = page[-1].seq
 
     async def quarantined_raw_event(self, seq: int) -> Row:
-        reason = await self._read_reason(seq)
-        (raw_event,) = await self._files.ledger.get([seq])
-        return {"reason": reason, "raw_event": _raw_event_row(raw_event)}
+        quarantined = await self._find_quarantined(seq)
+        raw_event = await find_raw_event(self._files.ledger, seq)
+        return {"reason": quarantined.reason, "raw_event": msgspec.to_builtins(raw_event)}
 
     async def retry(self, seq: int) -> Row:
-        await self._read_reason(seq)
+        await self._find_quarantined(seq)
         unparsed = await self._files.quarantine_retrier.retry([seq])
         return {"seq": seq, "is_parsed": not unparsed, "reason": unparsed[0].reason if unparsed else ""}
 
     async def rejections(self) -> list[Row]:
-        names = {pbx.sn: pbx.name for pbx in self._files.appdb.pbxs()}
-        return [
-            {
-                **msgspec.to_builtins(counter),
-                "pbx": names.get(counter.sn, ""),
-                "first_at": _to_datetime(counter.first_at).isoformat(),
-                "last_at": _to_datetime(counter.last_at).isoformat(),
-            }
-            for counter in await self._files.ledger.counters()
-        ]
+        return [msgspec.to_builtins(counter) for counter in await list_counters(self._files.ledger, self._files.appdb)]
 
     async def destinations(self) -> list[Row]:
         return [await self._destination_row(destination) for destination in self._files.appdb.destinations.all()]
@@ -114,25 +93,24 @@ class FileDataClient:
     def _parse_filter(self, filters: FilterValues) -> RecordFilter:
         return parse_filter(filters, get_zone(self._zone), SystemClock().now())
 
-    async def _read_reason(self, seq: int) -> str:
-        for entry in await self._files.store.quarantine(1, seq - 1):
-            if entry.seq == seq:
-                return entry.reason
-        raise not_quarantined_error(seq)
+    async def _find_quarantined(self, seq: int) -> QuarantineEntry:
+        try:
+            return await find_quarantined(self._files.store, seq)
+        except NotFound:
+            # The hint of the query is for readers of the page; here a command helps.
+            raise not_quarantined_error(seq) from None
 
 
-def _raw_event_row(raw_event: RawEvent) -> Row:
-    return {
-        "seq": raw_event.seq,
-        "sn": raw_event.sn,
-        "dialect": raw_event.dialect,
-        "via": raw_event.via,
-        "received_at": _to_datetime(raw_event.received_at).isoformat(),
-        "peer": raw_event.peer,
-        "is_signed": bool(raw_event.signature),
-        "body_base64": base64.b64encode(raw_event.body).decode(),
-    }
-
-
-def _to_datetime(microseconds: int) -> datetime:
-    return to_datetime(microseconds)
+async def _iter_pages(
+    load_page: Callable[[int, str | None], Awaitable[RecordPage | CallPage]], limit: int
+) -> AsyncIterator[Row]:
+    """Yield the rows of one page after the other. `load_page` receives the number of rows and a cursor."""
+    cursor, remaining = None, limit
+    while remaining > 0:
+        page = await load_page(min(remaining, PAGE_MAX), cursor)
+        for row in page.data:
+            yield msgspec.to_builtins(row)
+        remaining -= len(page.data)
+        cursor = page.next
+        if cursor is None:
+            return

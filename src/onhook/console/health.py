@@ -114,7 +114,7 @@ async def _collect_metrics(app_state: AppState) -> list[Metric]:
     return [
         *families,
         *other_families,
-        _receiver_metrics(await list_counters(app_state)),
+        _receiver_metrics(await list_counters(app_state.ledger, app_state.appdb)),
         _response_metrics(app_state.response_counters.counts_by_status()),
     ]
 

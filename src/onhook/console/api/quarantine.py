@@ -50,8 +50,8 @@ async def list_quarantine(app_state: AppStateDep, limit: Limit = PAGE_DEFAULT, c
 @get("/quarantine/{seq:int}", summary="Read a quarantined event", tags=["quarantine"], responses=PROBLEMS)
 async def read_quarantined(app_state: AppStateDep, seq: Seq) -> QuarantinedRawEvent:
     """Read a quarantined event with its bytes and the reason."""
-    quarantined = await find_quarantined(app_state, seq)
-    return QuarantinedRawEvent(quarantined.reason, await find_raw_event(app_state, seq))
+    quarantined = await find_quarantined(app_state.store, seq)
+    return QuarantinedRawEvent(quarantined.reason, await find_raw_event(app_state.ledger, seq))
 
 
 @post(
@@ -63,7 +63,7 @@ async def read_quarantined(app_state: AppStateDep, seq: Seq) -> QuarantinedRawEv
 )
 async def retry_quarantined(app_state: AppStateDep, seq: Seq) -> QuarantineRetryResult:
     """Parse a quarantined event again, as after an upgrade."""
-    await find_quarantined(app_state, seq)
+    await find_quarantined(app_state.store, seq)
     reasons = {entry.seq: entry.reason for entry in await app_state.retry_parsing([seq])}
     return QuarantineRetryResult(seq=seq, is_parsed=seq not in reasons, reason=reasons.get(seq, ""))
 
@@ -73,4 +73,4 @@ async def list_rejections(app_state: AppStateDep) -> NamedCounterList:
     """List how many events were stored or duplicates, and how many requests were rejected, by reason; at most 1,000,
     the latest first.
     """
-    return NamedCounterList(await list_counters(app_state))
+    return NamedCounterList(await list_counters(app_state.ledger, app_state.appdb))

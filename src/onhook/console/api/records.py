@@ -21,4 +21,4 @@ async def list_records(
 @get("/events/{seq:int}", summary="Read an event with its bytes", tags=["calls"], responses=PROBLEMS)
 async def read_raw_event(app_state: AppStateDep, seq: Seq) -> RawEventDetails:
     """Read an event. Every record has the number of its event in `seq`."""
-    return await find_raw_event(app_state, seq)
+    return await find_raw_event(app_state.ledger, seq)

@@ -169,9 +169,9 @@ async def _load_issues(request: AnyRequest, app_state: AppState, position: int) 
     if principal is None or principal.scope is not None:
         return IssueSummary()
     total, newest = await app_state.coalescer.get(
-        (position, "quarantine"), lambda: load_quarantine(app_state, ISSUES_SHOWN_MAX)
+        (position, "quarantine"), lambda: load_quarantine(app_state.store, ISSUES_SHOWN_MAX)
     )
-    counters = await app_state.coalescer.get("counters", lambda: list_counters(app_state))
+    counters = await app_state.coalescer.get("counters", lambda: list_counters(app_state.ledger, app_state.appdb))
     earliest_time = app_state.clock.now() - REJECTION_MAX_AGE
     rejections = [
         counter

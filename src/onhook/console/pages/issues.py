@@ -41,7 +41,8 @@ class RawEventView(View, frozen=True, kw_only=True):
 @get("/issues", include_in_schema=False)
 async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
     """Return the page of events that could not be parsed, rejected requests, alarms and failing destinations."""
-    total, newest = await load_quarantine(app_state, QUARANTINE_SHOWN_MAX)
+    total, newest = await load_quarantine(app_state.store, QUARANTINE_SHOWN_MAX)
+    counters = await list_counters(app_state.ledger, app_state.appdb)
     return render_page(
         request,
         app_state,
@@ -50,7 +51,7 @@ async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: 
             alarms=[alarm for alarm in list_named_alarms(app_state) if alarm.ended_at is None],
             quarantined=newest,
             quarantined_total=total,
-            rejections=[counter for counter in await list_counters(app_state) if counter.kind not in STORED_KINDS],
+            rejections=[counter for counter in counters if counter.kind not in STORED_KINDS],
         ),
     )
 
@@ -60,6 +61,6 @@ async def raw_event_page(
     request: AnyRequest, app_state: AppStateDep, seq: Seq, reader_zone: ReaderZone
 ) -> Response[str]:
     """Return the page of an event, with its bytes."""
-    raw_event = await find_raw_event(app_state, seq)
+    raw_event = await find_raw_event(app_state.ledger, seq)
     reasons = [entry.reason for entry in await app_state.store.quarantine(1, seq - 1) if entry.seq == seq]
     return render_page(request, app_state, reader_zone, RawEventView(raw_event=raw_event, reason="".join(reasons)))

@@ -326,7 +326,7 @@ def _latest_time(counters: Any) -> datetime | None:
 async def _render_pbxs(
     request: AnyRequest, app_state: AppState, zone: ReaderZone, *, error: str = "", form: AddPbxForm | None = None
 ) -> Response[str]:
-    counters = await list_counters(app_state)
+    counters = await list_counters(app_state.ledger, app_state.appdb)
     today = parse_time("today", zone, app_state.clock.now())
     summary = await app_state.store.summary(RecordFilter(since=today), "pbx", zone.key)
     unknown_pbxs = [
@@ -352,7 +352,7 @@ async def _render_pbxs(
 async def _render_pbx(
     request: AnyRequest, app_state: AppState, zone: ReaderZone, pbx: Pbx, **extra_values: Any
 ) -> Response[str]:
-    overview = await load_pbx_overview(app_state, pbx, await list_counters(app_state))
+    overview = await load_pbx_overview(app_state, pbx, await list_counters(app_state.ledger, app_state.appdb))
     host, is_guess = intake_host(app_state.config, request.url.hostname or "")
     return render_page(
         request,

@@ -60,7 +60,7 @@ async def quarantine_page(
 @post("/quarantine/{seq:int}/retry", include_in_schema=False, status_code=200)
 async def retry_quarantined(app_state: AppStateDep, seq: Seq) -> Redirect:
     """Retry one event, as after an upgrade."""
-    await find_quarantined(app_state, seq)
+    await find_quarantined(app_state.store, seq)
     still_quarantined = await app_state.retry_parsing([seq])
     message = (
         _("Event {seq} still cannot be parsed: {reason}", seq=seq, reason=still_quarantined[0].reason)

@@ -1,15 +1,16 @@
-"""Events that could not be parsed, and counters of the intake."""
+"""Events that could not be parsed, and counters of the intake; the command line uses them too."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
-from onhook.console.state import AppState
+from onhook.appdb.appdb import AppDb
+from onhook.ledger.contract import Ledger
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
-from onhook.store.contract import QuarantineEntry
+from onhook.store.contract import QuarantineEntry, Store
 
 
 class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +30,9 @@ class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind == "unknown_pbx" and bool(self.pbx)
 
 
-async def list_counters(app_state: AppState) -> list[NamedCounter]:
+async def list_counters(ledger: Ledger, appdb: AppDb) -> list[NamedCounter]:
     """Return the ledger's counters, with the names of registered PBXs."""
-    names = {pbx.sn: pbx.name for pbx in app_state.appdb.pbxs()}
+    names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
     return [
         NamedCounter(
             kind=counter.kind,
@@ -42,13 +43,13 @@ async def list_counters(app_state: AppState) -> list[NamedCounter]:
             first_at=to_datetime(counter.first_at),
             last_at=to_datetime(counter.last_at),
         )
-        for counter in await app_state.ledger.counters()
+        for counter in await ledger.counters()
     ]
 
 
-async def find_quarantined(app_state: AppState, seq: int) -> QuarantineEntry:
+async def find_quarantined(store: Store, seq: int) -> QuarantineEntry:
     """Return the entry with this number. Raises `NotFound`."""
-    for entry in await app_state.store.quarantine(1, seq - 1):
+    for entry in await store.quarantine(1, seq - 1):
         if entry.seq == seq:
             return entry
     raise NotFound(
@@ -57,8 +58,8 @@ async def find_quarantined(app_state: AppState, seq: int) -> QuarantineEntry:
     )
 
 
-async def load_quarantine(app_state: AppState, limit: int) -> tuple[int, Sequence[QuarantineEntry]]:
+async def load_quarantine(store: Store, limit: int) -> tuple[int, Sequence[QuarantineEntry]]:
     """Return how many events could not be parsed, and the newest of them."""
-    newest = await app_state.store.quarantine(limit, newest_first=True)
+    newest = await store.quarantine(limit, newest_first=True)
     # Counting reads everything, so it is left out where the list is complete.
-    return len(newest) if len(newest) < limit else (await app_state.store.counts())["quarantined"], newest
+    return len(newest) if len(newest) < limit else (await store.counts())["quarantined"], newest

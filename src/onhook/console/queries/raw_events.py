@@ -1,12 +1,11 @@
-"""Events as they were received."""
+"""Events as they were received; the command line uses them too."""
 
 import base64
 from datetime import datetime
 
 import msgspec
 
-from onhook.console.state import AppState
-from onhook.ledger.contract import RawEvent
+from onhook.ledger.contract import Ledger, RawEvent
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
@@ -26,9 +25,9 @@ class RawEventDetails(msgspec.Struct, frozen=True, kw_only=True):
     body_base64: str
 
 
-async def find_raw_event(app_state: AppState, seq: int) -> RawEventDetails:
+async def find_raw_event(ledger: Ledger, seq: int) -> RawEventDetails:
     """Return the event with this number. Raises `NotFound`."""
-    raw_events = await app_state.ledger.get([seq])
+    raw_events = await ledger.get([seq])
     if not raw_events:
         raise NotFound(_("the ledger has no event {seq}", seq=seq), hint=_("see `seq` of a record"))
     return describe_raw_event(raw_events[0])
