@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from onhook.cdr.access_scope import AccessScope
-from onhook.console.queries.recordings import find_recording_file
+from onhook.console.queries.calls import find_recording_file
 from tests.console.conftest import ConsoleHarness
 from tests.factories import SN, STARTED_AT, details
 

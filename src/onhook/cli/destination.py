@@ -13,9 +13,12 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
-from onhook.cli.addresses import warn_about_private_address
 from onhook.cli.destination_card import describe_destination
-from onhook.cli.destination_options import with_destination_change_options, with_destination_options
+from onhook.cli.destination_options import (
+    warn_about_private_address,
+    with_destination_change_options,
+    with_destination_options,
+)
 from onhook.cli.formats import format_local_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config, with_filters

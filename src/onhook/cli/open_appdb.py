@@ -1,4 +1,4 @@
-"""The application database, opened for a command."""
+"""The application database, opened for a command; apart from `options`, which commands without it import too."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

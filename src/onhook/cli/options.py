@@ -1,7 +1,8 @@
-"""Options that several commands share."""
+"""Options that several commands share, and notes about values that are valid and probably a mistake."""
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -9,8 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from onhook.cdr.record_filter import FILTER_NAMES
-from onhook.cli.filter_hints import warn_about_unknown_status
+from onhook.cdr.record_filter import FILTER_NAMES, KNOWN_STATUSES, WordFilter
 from onhook.config import Config, read_config
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -87,6 +87,26 @@ def with_options(
 def optional_parameter(name: str, annotation: Any) -> inspect.Parameter:
     """Return an optional option."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def print_note(sentence: str) -> None:
+    """Print a note on standard error."""
+    print(_("Note: {sentence}.", sentence=sentence), file=sys.stderr)
+
+
+def warn_about_unknown_status(status: str) -> None:
+    """Print a note about statuses that no PBX is known to have."""
+    known_words = {word for known_status in KNOWN_STATUSES for word in WordFilter.parse(known_status).words}
+    unknown_words = [word for word in WordFilter.parse(status).words if word not in known_words]
+    if unknown_words:
+        quoted_words = ", ".join(map(repr, unknown_words))
+        print_note(
+            _(
+                "unknown status {words}; known statuses are {known}",
+                words=quoted_words,
+                known=", ".join(KNOWN_STATUSES),
+            )
+        )
 
 
 def _validate_filters(filters: dict[str, Any]) -> Mapping[str, Any]:

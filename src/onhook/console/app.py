@@ -21,7 +21,6 @@ from onhook.console.api import (
     pbxs,
     quarantine,
     recordings,
-    records,
     saved_searches,
     summary,
     users,
@@ -31,11 +30,11 @@ from onhook.console.auth.failures import FailedLogins
 from onhook.console.auth.headers import add_response_headers
 from onhook.console.auth.sessions import SessionStore
 from onhook.console.compression import compression_config
+from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs
 from onhook.console.head_requests import HeadRequestLitestar
 from onhook.console.live.live_tail import LiveTail
-from onhook.console.metrics import ResponseCounters
-from onhook.console.pages import about, alarms, assets, dashboard, issues, sign_in
+from onhook.console.pages import about, assets, dashboard, issues, sign_in
 from onhook.console.pages import call as call_page
 from onhook.console.pages import calls as calls_page
 from onhook.console.pages import destinations as destination_pages
@@ -47,8 +46,7 @@ from onhook.console.pages import users as user_pages
 from onhook.console.pages.api_page import openapi_config
 from onhook.console.pages.reports import page as report_routes
 from onhook.console.request_coalescing import RequestCoalescer
-from onhook.console.semaphores import ConcurrencyLimiter
-from onhook.console.state import AppState, RetryParsing
+from onhook.console.state import AppState, ResponseCounters, RetryParsing
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
@@ -121,8 +119,8 @@ def _api_router() -> Router:
         path="/api/v1",
         security=NEEDS_TOKEN,
         route_handlers=[
-            records.list_records,
-            records.read_raw_event,
+            calls.list_records,
+            calls.read_raw_event,
             calls.list_calls,
             calls.read_call,
             summary.summarise,
@@ -176,7 +174,7 @@ def _page_router() -> Router:
             *saved_search_pages.ROUTES,
             export.read_progress,
             *quarantine_pages.ROUTES,
-            alarms.alarms_page,
+            issues.alarms_page,
             about.about_page,
             *sql_page.ROUTES,
             *pbx_pages.ROUTES,

@@ -13,11 +13,10 @@ from onhook.config import Config
 from onhook.console.actions import ConsoleActions, DeliveryActions
 from onhook.console.auth.failures import FailedLogins
 from onhook.console.auth.sessions import SessionStore
+from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs
 from onhook.console.live.live_tail import LiveTail
-from onhook.console.metrics import ResponseCounters
 from onhook.console.request_coalescing import RequestCoalescer
-from onhook.console.semaphores import ConcurrencyLimiter
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.store.contract import QuarantineEntry, Store
@@ -25,6 +24,21 @@ from onhook.store.position_notifier import PositionNotifier
 
 RetryParsing = Callable[[Sequence[int]], Awaitable[Sequence[QuarantineEntry]]]
 """Retries events of the quarantine; returns those that still cannot be parsed."""
+
+
+class ResponseCounters:
+    """Responses by status, for `/metrics`; bounded, because there are few statuses."""
+
+    def __init__(self) -> None:
+        self._counts_by_status: dict[int, int] = {}
+
+    def record_response(self, status: int) -> None:
+        """Count one response."""
+        self._counts_by_status[status] = self._counts_by_status.get(status, 0) + 1
+
+    def counts_by_status(self) -> dict[int, int]:
+        """Return the number of responses by status, since the start."""
+        return dict(sorted(self._counts_by_status.items()))
 
 
 class AppState(msgspec.Struct, frozen=True, kw_only=True):

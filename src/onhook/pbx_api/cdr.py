@@ -1,4 +1,4 @@
-"""`cdr/list`, `cdr/search` and `cdr/detail`: calls as rows (yeastar-p-series.md 7)."""
+"""`cdr/list`, `cdr/search`, `cdr/detail` and `cdr/download`: calls as rows (yeastar-p-series.md 7)."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from onhook.cdr.call_details import fold_word
 from onhook.cdr.record_filter import RecordFilter
 from onhook.pbx.yeastar.rest import format_call_detail, format_call_row, format_leg_row
 from onhook.pbx_api.codes import DATA_NOT_FOUND, ApiRequestError, ApiResponse, parameter_error, success_response
+from onhook.pbx_api.downloads import PATH, format_csv
 from onhook.pbx_api.request import ApiRequest, QueryWindow
 from onhook.pbx_api.state import ApiState
 from onhook.store.contract import CallListing, CallListResult, Listing, RecordListing, RecordListResult
@@ -48,6 +49,8 @@ CALL_STATUSES: Final = (*STATUSES, "ABANDONED")
 
 LIST_ITEMS_MAX: Final = 50
 """DIDs or queues in one request."""
+
+FILE_PREFIX: Final = "cdr"
 
 _UNSUPPORTED_PARAMETERS: Final = ("extension_group", "disposition_code_list", "call_note_remark")
 
@@ -102,6 +105,17 @@ def parse_record_search(request: ApiRequest) -> RecordListing | None:
         limit=limit,
     )
     return restrict_to_window(listing, window)
+
+
+async def download_rows(state: ApiState, request: ApiRequest) -> ApiResponse:
+    """Handle `cdr/download`: prepare the rows of a search as a file, which the app then fetches under its
+    `download_resource_url`, with a token of the same app.
+    """
+    listing = parse_record_search(request)
+    result = _NO_RECORDS if listing is None else await state.calls.list_records(listing)
+    content = await format_csv(result.data, request.display)
+    file = state.downloads.add(request.owner.client_id, FILE_PREFIX, content, state.clock.microseconds())
+    return success_response(file=file.name, download_resource_url=f"{PATH}{file.name}")
 
 
 async def list_calls(state: ApiState, request: ApiRequest) -> bytes:

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from onhook.pbx_api import cdr, files, login, recordings, system, webhooks
+from onhook.pbx_api import cdr, login, recordings, system, webhooks
 from onhook.pbx_api.codes import ApiResponse
 from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.state import ApiState
@@ -32,7 +32,7 @@ V1_ROUTES: Final[Mapping[str, Route]] = {
     "system/information": Route("GET", system.read_information),
     "cdr/list": Route("GET", cdr.list_rows),
     "cdr/search": Route("GET", cdr.search_rows),
-    "cdr/download": Route("GET", files.make_csv),
+    "cdr/download": Route("GET", cdr.download_rows),
     "recording/list": Route("GET", recordings.list_recordings),
     "recording/search": Route("GET", recordings.search_recordings),
     "recording/download": Route("GET", recordings.download_recording),
@@ -45,7 +45,7 @@ V2_ROUTES: Final[Mapping[str, Route]] = {
     "cdr/list": Route("GET", cdr.list_calls),
     "cdr/search": Route("GET", cdr.search_calls),
     "cdr/detail": Route("GET", cdr.read_detail),
-    "cdr/download": Route("GET", files.make_csv),
+    "cdr/download": Route("GET", cdr.download_rows),
 }
 
 ROUTES_BY_VERSION: Final[Mapping[str, Mapping[str, Route]]] = {"v1.0": V1_ROUTES, "v2.0": V2_ROUTES}

@@ -10,7 +10,7 @@ from onhook.appdb.delivery_rows import Delivery, DeliveryState
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.console.parameters import PAGE_DEFAULT, AfterSeq, DeliveryId, Limit
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.queries.deliveries import DeliveryDetails, get_delivery_details
+from onhook.console.queries.destinations import DeliveryDetails, get_delivery_details
 from onhook.console.state import AppStateDep
 
 DestinationName = Annotated[str, QueryParameter(description="Name of a destination", max_length=NAME_CHARACTERS_MAX)]

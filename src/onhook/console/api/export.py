@@ -13,10 +13,10 @@ from litestar.response.base import ASGIResponse
 
 from onhook.cdr.record_filter import RecordFilter
 from onhook.console.auth.access import SCOPED
+from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs, ExportProgress
 from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.semaphores import ConcurrencyLimiter
 from onhook.console.state import AppState, AppStateDep
 from onhook.console.streaming import ChunkedResponse
 from onhook.lib.errors import Unavailable

@@ -24,9 +24,8 @@ from onhook.console.pages.formatting import call_url
 from onhook.console.pages.page import FORM_BODY, render_page
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import CallId, ReaderZone, Sn
-from onhook.console.queries.calls import find_call
+from onhook.console.queries.calls import find_call, local_recording_flags
 from onhook.console.queries.raw_events import RawEventDetails, describe_raw_event
-from onhook.console.queries.recordings import local_recording_flags
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.ledger.contract import RawEvent
 from onhook.lib.signing import is_signed_by

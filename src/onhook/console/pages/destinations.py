@@ -21,11 +21,12 @@ from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import SEQ_MAX, DeliveryId, ReaderZone
-from onhook.console.queries.deliveries import DeliveryDetails, get_delivery_details
 from onhook.console.queries.destinations import (
+    DeliveryDetails,
     NewDestination,
     create_destination,
     describe_destination,
+    get_delivery_details,
     parse_destination_filter,
 )
 from onhook.console.state import AnyRequest, AppState, AppStateDep

@@ -1,4 +1,4 @@
-"""Pages of issues, and of an event as its bytes are."""
+"""Pages of issues, of alarms, and of an event as its bytes are."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -30,6 +30,13 @@ class IssuesView(View, frozen=True, kw_only=True):
     rejections: Sequence[NamedCounter]
 
 
+class AlarmsView(View, frozen=True, kw_only=True):
+    """Values of the page: open and ended alarms."""
+
+    template: ClassVar = "alarms.html"
+    alarms: Sequence[NamedAlarm]
+
+
 class RawEventView(View, frozen=True, kw_only=True):
     """Values of the page: one event with its bytes; `reason` says why it could not be parsed."""
 
@@ -54,6 +61,12 @@ async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: 
             rejections=[counter for counter in counters if counter.kind not in STORED_KINDS],
         ),
     )
+
+
+@get("/alarms", include_in_schema=False)
+async def alarms_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
+    """Return the page of open and ended alarms."""
+    return render_page(request, app_state, reader_zone, AlarmsView(alarms=list_named_alarms(app_state)))
 
 
 @get("/events/{seq:int}", include_in_schema=False)

@@ -1,10 +1,11 @@
-"""Destinations with their status, and their filters."""
+"""Destinations with their status and their filters; deliveries with their attempts."""
 
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from onhook.appdb.delivery_rows import Attempt, Delivery
 from onhook.appdb.destination_spec import DestinationSettings, DestinationSpec
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
@@ -26,6 +27,14 @@ class NewDestination(DestinationSettings, frozen=True, kw_only=True, forbid_unkn
     name: Label
     secret: SecretText | None = None
     filter: FilterTexts = msgspec.field(default_factory=dict)
+
+
+class DeliveryDetails(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery, its attempts in order of time, and the notification as it is sent."""
+
+    delivery: Delivery
+    attempts: list[Attempt]
+    notification: str
 
 
 async def describe_destination(app_state: AppState, destination: Destination) -> DestinationView:
@@ -55,4 +64,14 @@ async def create_destination(
         new_destination.secret,
         after=after_seq,
         now_us=app_state.clock.microseconds(),
+    )
+
+
+def get_delivery_details(app_state: AppState, delivery_id: int) -> DeliveryDetails:
+    """Return a delivery with its attempts. Raises `NotFound`."""
+    deliveries = app_state.appdb.deliveries
+    return DeliveryDetails(
+        delivery=deliveries.get(delivery_id),
+        attempts=deliveries.attempts(delivery_id),
+        notification=deliveries.body(delivery_id).decode(errors="replace"),
     )

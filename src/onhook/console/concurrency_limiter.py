@@ -1,4 +1,4 @@
-"""Limiters of long work: listening, exporting."""
+"""Limit of concurrent long work: listening, exporting."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
