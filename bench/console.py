@@ -193,18 +193,18 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
 
 
 async def _page(client: aiohttp.ClientSession, name: str, path: str) -> Row:
-    took = []
+    durations = []
     for run_number in range(RUNS):
         begun = time.perf_counter()
         answer = await client.get(path)
         await answer.read()
-        took.append((time.perf_counter() - begun) * 1_000)
+        durations.append((time.perf_counter() - begun) * 1_000)
         assert answer.status == 200, (path, await answer.text())
         if run_number < RUNS - 1 and not path.startswith("/reports"):
             await asyncio.sleep(MAX_AGE_SECONDS)
-    worst = max(took)
+    worst = max(durations)
     return Row(
-        name, f"{statistics.median(took):.0f} ms, worst of {RUNS} {worst:.0f} ms", "", f"{BOUND_MILLISECONDS} ms"
+        name, f"{statistics.median(durations):.0f} ms, worst of {RUNS} {worst:.0f} ms", "", f"{BOUND_MILLISECONDS} ms"
     )
 
 
@@ -241,17 +241,17 @@ async def _paints(url: str, token: dict[str, str]) -> list[Row]:
 
 
 async def _paint(browser: Browser, url: str, token: dict[str, str], name: str, path: str) -> Row:
-    took = []
+    durations = []
     for _ in range(PAINTS):
         context = await browser.new_context(extra_http_headers=token)
         page = await context.new_page()
         await page.goto(url + path)
-        took.append(await page.evaluate(FIRST_PAINT))
+        durations.append(await page.evaluate(FIRST_PAINT))
         await context.close()
         await asyncio.sleep(MAX_AGE_SECONDS)
     return Row(
         f"first paint of {name}",
-        f"{statistics.median(took):.0f} ms, worst of {PAINTS} {max(took):.0f} ms",
+        f"{statistics.median(durations):.0f} ms, worst of {PAINTS} {max(durations):.0f} ms",
         "",
         f"{PAINT_BOUND_MILLISECONDS} ms",
     )

@@ -182,7 +182,7 @@ async def _watch(served: Served, healthy: int, last: int) -> tuple[float, int]:
     while healthy not in figures:  # noqa: ASYNC110 - it is served a moment after it was added
         await asyncio.sleep(0.01)
     (pattern,) = (await store.calls(RecordFilter(), 1)).data
-    took = []
+    durations = []
     for _ in range(WATCHED_SECONDS * WATCHED_RATE):
         last += 1
         leg = msgspec.structs.replace(pattern.legs[0], call_id=f"1790000000.{last}", seq=last)
@@ -192,9 +192,9 @@ async def _watch(served: Served, healthy: int, last: int) -> tuple[float, int]:
         position_notifier.announce(last)
         while figures[healthy].attempts["accepted"] == before:  # noqa: ASYNC110 - a count sets no event
             await asyncio.sleep(0.0005)
-        took.append(time.perf_counter() - begun)
+        durations.append(time.perf_counter() - begun)
         await asyncio.sleep(1 / WATCHED_RATE)
-    return statistics.median(took), last
+    return statistics.median(durations), last
 
 
 @contextlib.asynccontextmanager

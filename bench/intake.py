@@ -92,12 +92,12 @@ def _delay(directory: Path) -> Row:
 
 
 def _start(directory: Path) -> Row:
-    took = []
+    durations = []
     for number in range(ROUNDS):
         with intake(directory / "start") as ours:
             _acknowledged(ours.port, number)
-            took.append(time.monotonic() - ours.begun_at)
-    return Row("intake, start to first acknowledgement", f"{statistics.median(took):.2f} s", "", "1.5 s")
+            durations.append(time.monotonic() - ours.begun_at)
+    return Row("intake, start to first acknowledgement", f"{statistics.median(durations):.2f} s", "", "1.5 s")
 
 
 def _memory(directory: Path) -> Row:

@@ -44,8 +44,8 @@ def run(records: int) -> list[Row]:
 async def _all(directory: Path, records: int) -> list[Row]:
     entries = list(islice(_entries(), records))
     rate = await _sustained(directory / "empty", entries, stored=0)
-    few = await _sustained(directory / "small", entries[:20_000], stored=100_000)
-    many = await _sustained(directory / "large", entries[:20_000], stored=records * 10)
+    small_seconds = await _sustained(directory / "small", entries[:20_000], stored=100_000)
+    large_seconds = await _sustained(directory / "large", entries[:20_000], stored=records * 10)
     lag = await _lag(directory / "lag", entries[: LAG_SECONDS * LAG_RATE])
     return [
         Row(
@@ -55,11 +55,11 @@ async def _all(directory: Path, records: int) -> list[Row]:
             "30,000 records/s",
             "" if rate >= RATE_TARGET else BOUND,
         ),
-        Row("projector, with 100,000 records in the store", f"{1e6 / few:.0f} ms per 1,000"),
+        Row("projector, with 100,000 records in the store", f"{1e6 / small_seconds:.0f} ms per 1,000"),
         Row(
             f"projector, with {records * 10:,} records in the store",
-            f"{1e6 / many:.0f} ms per 1,000",
-            f"{few / many:.2f}",
+            f"{1e6 / large_seconds:.0f} ms per 1,000",
+            f"{small_seconds / large_seconds:.2f}",
             "2 x the former",
         ),
         Row(f"lag at {LAG_RATE:,} events a second", f"{lag * 1000:.0f} ms, 95th percentile", "", "less than 1 s"),
@@ -115,10 +115,10 @@ async def _sustained(directory: Path, entries: list[LedgerEntry], stored: int) -
     store = await open_store(directory / "calls.duckdb")
     began = time.perf_counter()
     await _projector(ledger, store).catch_up()
-    took = time.perf_counter() - began
+    seconds = time.perf_counter() - began
     await store.close()
     await ledger.close()
-    return len(entries) / took
+    return len(entries) / seconds
 
 
 async def _lag(directory: Path, entries: list[LedgerEntry]) -> float:

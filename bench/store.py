@@ -53,7 +53,7 @@ def run(records: int) -> list[Row]:
             Row("records in the store", f"{filled:,}"),
             Row("size, records and calls together", f"{size:.0f} bytes per record", "", "120 bytes per record"),
             *_reading(large),
-            *asyncio.run(_listed(large, filled)),
+            *asyncio.run(_measure_listings(large, filled)),
             *_exporting(large, filled),
             *asyncio.run(_putting(small, large)),
         ]
@@ -71,18 +71,18 @@ def _reading(path: Path) -> list[Row]:
     filters = asyncio.run(_filters(path))
     by_hour, by_day = filters.pop("month"), filters.pop("all")
     since, until = (int(moment.timestamp()) for moment in _MONTH)
-    month = _bare(path, "hour", "status_folded", f"WHERE started_at >= {since} AND started_at < {until}")
-    everything = _bare(path, "day", "pbx = pbx", "")
+    month = _measure_bare_sql(path, "hour", "status_folded", f"WHERE started_at >= {since} AND started_at < {until}")
+    everything = _measure_bare_sql(path, "day", "pbx = pbx", "")
     lists = [
         Row(
             f"first page of {subject}",
-            f"{took * 1000:.0f} ms",
+            f"{seconds * 1000:.0f} ms",
             "",
             "250 ms" if "rare" in subject or "id" in subject else "50 ms",
         )
-        for subject, took in filters.items()
+        for subject, seconds in filters.items()
     ]
-    return [*lists, _beside("a month by hour and status", by_hour, month), _beside("all by day", by_day, everything)]
+    return [*lists, _compare("a month by hour and status", by_hour, month), _compare("all by day", by_day, everything)]
 
 
 async def _filters(path: Path) -> dict[str, float]:
@@ -103,21 +103,21 @@ async def _filters(path: Path) -> dict[str, float]:
         "by call id": RecordFilter(call_id=oldest_call.call_id),
     }
     try:
-        took: dict[str, float] = {}
+        seconds_by_query: dict[str, float] = {}
         for subject, record_filter in filters.items():
-            took[f"records {subject}"] = await _median(partial(store.records, record_filter, PAGE_ROWS))
-            took[f"calls {subject}"] = await _median(partial(store.calls, record_filter, PAGE_ROWS))
+            seconds_by_query[f"records {subject}"] = await _median(partial(store.records, record_filter, PAGE_ROWS))
+            seconds_by_query[f"calls {subject}"] = await _median(partial(store.calls, record_filter, PAGE_ROWS))
         since, until = _MONTH
-        took["month"] = await _median(
+        seconds_by_query["month"] = await _median(
             lambda: store.summary(RecordFilter(since=since, until=until), "hour,status", ZONE)
         )
-        took["all"] = await _median(lambda: store.summary(RecordFilter(), "day", ZONE))
-        return took
+        seconds_by_query["all"] = await _median(lambda: store.summary(RecordFilter(), "day", ZONE))
+        return seconds_by_query
     finally:
         await store.close()
 
 
-async def _listed(path: Path, records: int) -> list[Row]:
+async def _measure_listings(path: Path, records: int) -> list[Row]:
     """Return figures of pages by number, as applications request them from the PBX API."""
     day = int(_MONTH[0].timestamp())
     listings = {
@@ -140,34 +140,34 @@ async def _listed(path: Path, records: int) -> list[Row]:
         await store.close()
 
 
-def _bare(path: Path, by: str, also: str, condition: str) -> float:
+def _measure_bare_sql(path: Path, interval: str, grouping: str, condition: str) -> float:
     """Return the time of the same measures in bare SQL, in UTC."""
     measures = ", ".join(MEASURES.values())
-    question = (
-        f"SELECT date_trunc('{by}', make_timestamp(started_at * 1000000)), {also}, {measures} FROM calls {condition}"
-        " GROUP BY 1, 2 ORDER BY 1, 2"
+    query = (
+        f"SELECT date_trunc('{interval}', make_timestamp(started_at * 1000000)), {grouping}, {measures}"
+        f" FROM calls {condition} GROUP BY 1, 2 ORDER BY 1, 2"
     )
     with duckdb.connect(str(path), read_only=True) as connection:
-        took = []
+        durations = []
         for _ in range(RUNS):
             began = time.perf_counter()
-            connection.execute(question).fetchall()
-            took.append(time.perf_counter() - began)
-    return statistics.median(took)
+            connection.execute(query).fetchall()
+            durations.append(time.perf_counter() - began)
+    return statistics.median(durations)
 
 
-def _beside(subject: str, ours: float, bare: float) -> Row:
+def _compare(subject: str, ours: float, bare: float) -> Row:
     figure = f"{ours * 1000:.0f} ms, bare {bare * 1000:.0f} ms"
     return Row(subject, figure, f"{ours / bare:.2f}", "1.5 x bare DuckDB")
 
 
 async def _median(ask: Callable[[], Awaitable[object]]) -> float:
-    took = []
+    durations = []
     for _ in range(RUNS):
         began = time.perf_counter()
         await ask()
-        took.append(time.perf_counter() - began)
-    return statistics.median(took)
+        durations.append(time.perf_counter() - began)
+    return statistics.median(durations)
 
 
 # Exports and memory
@@ -204,9 +204,9 @@ async def _export(path: Path) -> _Export:
     began, worked = time.perf_counter(), time.process_time()
     async for _ in store.export(RecordFilter(), "csv", ZONE):
         pass
-    took, worked = time.perf_counter() - began, time.process_time() - worked
+    seconds, worked = time.perf_counter() - began, time.process_time() - worked
     await store.close()
-    return _Export(took, worked, at_rest, _memory_kib("VmHWM"))
+    return _Export(seconds, worked, at_rest, _memory_kib("VmHWM"))
 
 
 def _memory_kib(name: str) -> int:
@@ -219,10 +219,10 @@ def _memory_kib(name: str) -> int:
 
 
 async def _putting(small: Path, large: Path) -> list[Row]:
-    few, many = await _put(small), await _put(large)
+    small_ms, large_ms = await _put(small), await _put(large)
     return [
-        Row("put, with 100,000 records in the store", f"{few:.1f} ms per 1,000 records", "", "20 ms"),
-        Row("put, with all of them", f"{many:.1f} ms per 1,000 records", f"{many / few:.2f}", "2 x the former"),
+        Row("put, with 100,000 records in the store", f"{small_ms:.1f} ms per 1,000 records", "", "20 ms"),
+        Row("put, with all of them", f"{large_ms:.1f} ms per 1,000", f"{large_ms / small_ms:.2f}", "2 x the former"),
     ]
 
 

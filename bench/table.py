@@ -10,7 +10,7 @@ class Row(msgspec.Struct, frozen=True):
     figure that misses its target.
     """
 
-    what: str
+    subject: str
     figure: str
     ratio: str = ""
     target: str = ""

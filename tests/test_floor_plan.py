@@ -124,7 +124,7 @@ def engines_are_imported_by_their_owners(code: CodeBase) -> Iterator[str]:
             if file.top_package not in ENGINES.get(imported.name, {file.top_package}):
                 yield file.error(
                     imported.line,
-                    f"only {listed(ENGINES[imported.name])} may import `{imported.name}`: use the contract beside it.",
+                    f"only {quoted(ENGINES[imported.name])} may import `{imported.name}`: use the contract beside it.",
                 )
 
 
@@ -204,7 +204,7 @@ def package_docstrings_agree_with_the_ranks(code: CodeBase) -> Iterator[str]:
         named = set(re.findall(r"\w+", docstring_line(file, "May import:"))) & RANK_OF.keys()
         too_high = {name for name in named if name != package and RANK_OF[name] >= RANK_OF[package]}
         if too_high:
-            yield file.error(1, f"the docstring allows {listed(too_high)}, which the ranks forbid: correct it.")
+            yield file.error(1, f"the docstring allows {quoted(too_high)}, which the ranks forbid: correct it.")
 
 
 def docstring_line(file: File, word: str) -> str:
@@ -214,10 +214,10 @@ def docstring_line(file: File, word: str) -> str:
 
 def capabilities_are_restricted(code: CodeBase) -> Iterator[str]:
     for file in code.sources:
-        for used in names_used(file):
-            owners = CAPABILITIES.get(used.name, {file.top_package})
+        for usage in names_used(file):
+            owners = CAPABILITIES.get(usage.name, {file.top_package})
             if file.top_package not in owners:
-                yield file.error(used.line, f"`{used.name}` belongs to {listed(owners)}: pass its result in.")
+                yield file.error(usage.line, f"`{usage.name}` belongs to {quoted(owners)}: pass its result in.")
 
 
 def names_used(file: File) -> Iterator[Import]:
@@ -285,7 +285,7 @@ def functions(file: File) -> Iterator[Function]:
     return (node for node in file.nodes if isinstance(node, Function))
 
 
-def listed(names: set[str]) -> str:
+def quoted(names: set[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names)) or "nothing"
 
 

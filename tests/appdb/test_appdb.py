@@ -35,9 +35,9 @@ def test_pbx_added_is_found(appdb: AppDb, path: Path) -> None:
     """By name, in any case, and by serial number; also after the file was closed and opened again."""
     plan = parse_number_plan({"queue": "7000-7099"})
     _add(appdb, zone="Europe/Berlin", number_plan=plan)
-    again = AppDb(path)
-    pbx = again.pbx("office")
-    assert pbx == again.pbx(SN) == again.find_pbx_by_sn(SN)
+    reopened_appdb = AppDb(path)
+    pbx = reopened_appdb.pbx("office")
+    assert pbx == reopened_appdb.pbx(SN) == reopened_appdb.find_pbx_by_sn(SN)
     assert (pbx.name, pbx.zone, pbx.number_plan, pbx.secrets, pbx.is_unsigned) == (
         "Office",
         "Europe/Berlin",
@@ -45,7 +45,7 @@ def test_pbx_added_is_found(appdb: AppDb, path: Path) -> None:
         1,
         False,
     )
-    again.close()
+    reopened_appdb.close()
 
 
 WRONG: dict[str, dict[str, Any]] = {
@@ -141,12 +141,12 @@ def test_token_is_found_and_stored_as_a_hash(appdb: AppDb, path: Path) -> None:
 
 def test_token_last_use_is_stored_to_the_minute(appdb: AppDb) -> None:
     text = appdb.add_token("wallboard", "reader", now_us=1)
-    used: list[int | None] = []
+    use_times: list[int | None] = []
     for now_us in (60_000_001, 100_000_000, 130_000_000):
         appdb.find_token(text, now_us=now_us)
         last_used = appdb.tokens()[0].last_used_at
-        used.append(None if last_used is None else round(last_used.timestamp() * 1e6))
-    assert used == [60_000_001, 60_000_001, 130_000_000]
+        use_times.append(None if last_used is None else round(last_used.timestamp() * 1e6))
+    assert use_times == [60_000_001, 60_000_001, 130_000_000]
 
 
 def test_token_is_found_on_a_full_disk(appdb: AppDb) -> None:

@@ -85,12 +85,12 @@ def test_assemble_call_six_legs_in_any_order_gives_one_call(
 
 
 @given(st.permutations(six_legs()), st.integers(1, 5))
-def test_assemble_call_later_legs_equals_assembly_at_once(legs: Sequence[CallDetails], known: int) -> None:
-    earlier = assemble(*legs[:known])
+def test_assemble_call_later_legs_equals_assembly_at_once(legs: Sequence[CallDetails], early_count: int) -> None:
+    earlier = assemble(*legs[:early_count])
     reported_legs = [*map(to_reported_leg, earlier.legs)]
     reported_legs += [
         ReportedLeg(details=details, seq=seq, via="webhook", received_at=RECEIVED_AT)
-        for seq, details in enumerate(legs[known:], known + 1)
+        for seq, details in enumerate(legs[early_count:], early_count + 1)
     ]
     assert assemble_call("3651XXXXXXXX", reported_legs, PbxFacts(name="office")) == assemble(*legs)
 
@@ -441,12 +441,12 @@ def test_assemble_call_leg_reported_again_with_other_start_is_one() -> None:
     call = assemble(first, second, whole, agent)
     assert [(call_leg.call_to, call_leg.call_duration) for call_leg in call.legs] == [("6400", 11), ("4006", 6)]
     early = assemble(first, second)
-    again = [to_reported_leg(call_leg) for call_leg in early.legs]
-    later = [
+    early_legs = [to_reported_leg(call_leg) for call_leg in early.legs]
+    late_legs = [
         ReportedLeg(details=call_leg, seq=seq, via="backfill", received_at=RECEIVED_AT)
         for seq, call_leg in ((3, whole), (4, agent))
     ]
-    assert assemble_call("3651XXXXXXXX", [*again, *later], PbxFacts()).legs[0].call_duration == 11
+    assert assemble_call("3651XXXXXXXX", [*early_legs, *late_legs], PbxFacts()).legs[0].call_duration == 11
 
 
 def test_assemble_call_distinct_legs_on_same_channels_stay_separate() -> None:

@@ -74,18 +74,18 @@ def test_interval_from_comparison_window_shorter_than_call_is_none() -> None:
 
 def test_add_interval_connected_does_not_replace_comparison() -> None:
     """A comparison replaces `connected`, before or after it."""
-    known = add_interval(add_interval([], interval_at(2, 4)), interval_at(0, 6, "connected", "alive"))
-    assert known == [
+    intervals = add_interval(add_interval([], interval_at(2, 4)), interval_at(0, 6, "connected", "alive"))
+    assert intervals == [
         interval_at(0, 2, "connected", "alive"),
         interval_at(2, 4),
         interval_at(4, 6, "connected", "alive"),
     ]
-    assert add_interval(known, interval_at(0, 6)) == [interval_at(0, 6)]
+    assert add_interval(intervals, interval_at(0, 6)) == [interval_at(0, 6)]
 
 
 def test_add_interval_gap_replaces_only_its_range() -> None:
-    known = add_interval([interval_at(0, 9)], interval_at(3, 4, "gap", "the PBX counts more"))
-    assert known == [interval_at(0, 3), interval_at(3, 4, "gap", "the PBX counts more"), interval_at(4, 9)]
+    intervals = add_interval([interval_at(0, 9)], interval_at(3, 4, "gap", "the PBX counts more"))
+    assert intervals == [interval_at(0, 3), interval_at(3, 4, "gap", "the PBX counts more"), interval_at(4, 9)]
 
 
 def test_add_interval_neighbours_of_one_state_are_joined_with_later_reason() -> None:
@@ -99,45 +99,45 @@ def test_add_interval_neighbours_of_one_state_are_joined_with_later_reason() -> 
 
 
 def test_fill_gaps_unknown_time_is_a_gap() -> None:
-    known = [interval_at(2, 4), interval_at(6, 8, "connected", "alive")]
-    assert fill_gaps(known, time_at(1), time_at(7)) == [
+    intervals = [interval_at(2, 4), interval_at(6, 8, "connected", "alive")]
+    assert fill_gaps(intervals, time_at(1), time_at(7)) == [
         interval_at(1, 2, "gap", NEVER_COMPARED),
         interval_at(2, 4),
         interval_at(4, 6, "gap", NEVER_COMPARED),
         interval_at(6, 7, "connected", "alive"),
     ]
-    assert fill_gaps(known, time_at(7), time_at(9)) == [
+    assert fill_gaps(intervals, time_at(7), time_at(9)) == [
         interval_at(7, 8, "connected", "alive"),
         interval_at(8, 9, "gap", NEVER_COMPARED),
     ]
 
 
 def test_fill_gaps_interval_that_ends_at_the_start_is_left_out() -> None:
-    known = [interval_at(2, 4), interval_at(5, 6)]
-    assert fill_gaps(known, time_at(4), time_at(5)) == [interval_at(4, 5, "gap", NEVER_COMPARED)]
+    intervals = [interval_at(2, 4), interval_at(5, 6)]
+    assert fill_gaps(intervals, time_at(4), time_at(5)) == [interval_at(4, 5, "gap", NEVER_COMPARED)]
 
 
 def test_query_start_is_one_call_before_first_gap() -> None:
-    known = [interval_at(0, 50), interval_at(60, 70)]
+    intervals = [interval_at(0, 50), interval_at(60, 70)]
     day = timedelta(seconds=CALL_SECONDS_MAX)
-    assert query_start(known, time_at(0), time_at(70)) == time_at(50) - day
-    assert query_start(known, time_at(0), time_at(50)) == time_at(50) - timedelta(seconds=SETTLE_SECONDS) - day
+    assert query_start(intervals, time_at(0), time_at(70)) == time_at(50) - day
+    assert query_start(intervals, time_at(0), time_at(50)) == time_at(50) - timedelta(seconds=SETTLE_SECONDS) - day
     assert query_start([], time_at(0), time_at(70)) == time_at(0) - day
 
 
 def test_invalidate_connected_keeps_comparisons() -> None:
-    known = invalidate_connected([interval_at(0, 2), interval_at(2, 3, "connected")], "lossy")
-    assert known == [interval_at(0, 2), interval_at(2, 3, "gap", "lossy")]
-    assert complete_until(known) == time_at(2)
-    assert complete_until(known[1:]) is None
+    intervals = invalidate_connected([interval_at(0, 2), interval_at(2, 3, "connected")], "lossy")
+    assert intervals == [interval_at(0, 2), interval_at(2, 3, "gap", "lossy")]
+    assert complete_until(intervals) == time_at(2)
+    assert complete_until(intervals[1:]) is None
 
 
 def test_add_interval_over_limit_drops_oldest() -> None:
-    known: list[Interval] = []
+    intervals: list[Interval] = []
     for number in range(INTERVALS_MAX + 5):
-        known = add_interval(known, interval_at(2 * number, 2 * number + 1))
-    assert len(known) == INTERVALS_MAX
-    assert known[0].since == time_at(10)
+        intervals = add_interval(intervals, interval_at(2 * number, 2 * number + 1))
+    assert len(intervals) == INTERVALS_MAX
+    assert intervals[0].since == time_at(10)
 
 
 INTERVALS = st.builds(
@@ -151,17 +151,18 @@ INTERVALS = st.builds(
 @given(st.lists(INTERVALS, max_size=12))
 def test_add_interval_sequence_keeps_latest_state_per_time(additions: list[Interval]) -> None:
     """The result equals a look-up of the latest interval for each time, without overlaps."""
-    known: list[Interval] = []
+    intervals: list[Interval] = []
     for new in additions:
-        known = add_interval(known, new)
-    assert all(interval.until <= other.since for interval, other in pairwise(known))
+        intervals = add_interval(intervals, new)
+    assert all(interval.until <= other.since for interval, other in pairwise(intervals))
     for hour in range(31):
         time = time_at(hour + 0.5)
         state: CoverageState | None = None
         for new in additions:
             if new.since <= time < new.until and not (state == "complete" and new.state == "connected"):
                 state = new.state
-        assert next((interval.state for interval in known if interval.since <= time < interval.until), None) == state
+        states = [interval.state for interval in intervals if interval.since <= time < interval.until]
+        assert states == ([] if state is None else [state])
 
 
 class FinishedCall(msgspec.Struct, frozen=True):
@@ -186,27 +187,27 @@ def test_complete_intervals_never_miss_a_call(seed: int) -> None:
     hours = 24 * 6
     calls = simulate_calls(random, hours)
     received: set[FinishedCall] = set()
-    known: list[Interval] = []
+    intervals: list[Interval] = []
     claimed = 0
     for now in range(1, hours):
         is_up = random.random() < 0.7
         received |= {call for call in calls if now - 1 <= call.ended < now and is_up and random.random() > 0.3}
         if is_up:
-            known = add_interval(known, interval_at(now - 1, now, "connected", "alive"))
+            intervals = add_interval(intervals, interval_at(now - 1, now, "connected", "alive"))
         if random.random() < 0.3:
             since = (
-                query_start(known, time_at(max(0, now - 72)), time_at(now))
+                query_start(intervals, time_at(max(0, now - 72)), time_at(now))
                 if random.random() < 0.8
                 else time_at(now - 26)
             )
-            listed = [call for call in calls if time_at(call.began) >= since and call.ended <= now]
+            listed_calls = [call for call in calls if time_at(call.began) >= since and call.ended <= now]
             is_whole = random.random() < 0.7
-            received |= set(listed if is_whole else listed[: len(listed) // 2])
+            received |= set(listed_calls if is_whole else listed_calls[: len(listed_calls) // 2])
             interval = interval_from_comparison(
                 CdrComparison(since=since, started_at=time_at(now), incomplete_reason="" if is_whole else "aborted")
             )
-            known = known if interval is None else add_interval(known, interval)
-        for claim in known:
+            intervals = intervals if interval is None else add_interval(intervals, interval)
+        for claim in intervals:
             if claim.state == "complete":
                 missing = [
                     call for call in calls if claim.since <= time_at(call.ended) < claim.until and call not in received

@@ -16,10 +16,10 @@ def test_app_is_added_listed_and_removed(onhook: Command) -> None:
     assert (code, list(credentials)) == (0, ["name", "client_id", "client_secret"])
     code, text, _ = onhook("app", "add", "wallboard")
     assert [line.split()[0] for line in text.splitlines()] == ["client_id", "client_secret"]
-    _, listed, _ = onhook("app", "list")
-    assert credentials["client_id"] in listed
-    assert "192.0.2.0/24" in listed
-    assert credentials["client_secret"] not in listed
+    _, output, _ = onhook("app", "list")
+    assert credentials["client_id"] in output
+    assert "192.0.2.0/24" in output
+    assert credentials["client_secret"] not in output
     _, renewed, _ = onhook("app", "renew", "crm", "--format", "json")
     assert json.loads(renewed)["client_id"] == credentials["client_id"]
     assert json.loads(renewed)["client_secret"] != credentials["client_secret"]

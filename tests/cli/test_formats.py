@@ -27,7 +27,7 @@ def _hostile() -> Row:
 
 
 async def test_print_table_removes_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    """And takes nothing for markup."""
+    """No text is interpreted as markup."""
     await print_rows(_rows(_hostile()), "table", ZoneInfo("UTC"), RECORD_COLUMNS, RECORD_TABLE)
     out = capsys.readouterr().out
     assert out.count("\n") == 2

@@ -42,7 +42,7 @@ def office(onhook: Command) -> Command:
     return onhook
 
 
-def written(file: Path, names: Sequence[str], members: Sequence[str], *, delimiter: str = ",") -> Path:
+def write_csv(file: Path, names: Sequence[str], members: Sequence[str], *, delimiter: str = ",") -> Path:
     lines = [delimiter.join(names)]
     lines += [delimiter.join(str(row.get(member, "")) for member in members) for row in SIX_LEGS]
     file.write_text("\r\n".join(lines) + "\r\n", encoding="utf-8-sig")
@@ -56,7 +56,7 @@ def calls(onhook: Command) -> list[dict[str, Any]]:
 
 def test_import_file_of_the_web_page_is_one_call_of_six_legs(office: Command, tmp_path: Path) -> None:
     """Day and month are proven by the time in its ID; a second import finds nothing new."""
-    file = written(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
+    file = write_csv(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
     code, out, error = office("import", str(file), "--pbx", "Office")
     assert (code, error, "6 lines: 6 new, 0 already stored, 0 that" in out) == (0, "", True)
     (call,) = calls(office)
@@ -90,7 +90,7 @@ def test_import_line_joins_the_call_that_was_received_live(office: Command, tmp_
         uid="20260630213717AB3D1",
     )
     asyncio.run(_count_calls(tmp_path, Yeastar().format(event, SN, "p-2025")))
-    file = written(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
+    file = write_csv(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
     assert office("import", str(file), "--pbx", "Office")[0] == 0
     (call,) = calls(office)
     assert (call["call_id"], len(call["legs"])) == ("1782844637.854", 6)
@@ -101,7 +101,7 @@ def test_import_line_joins_the_call_that_was_received_live(office: Command, tmp_
 def test_import_file_of_the_api_has_its_own_column_names(office: Command, tmp_path: Path, delimiter: str) -> None:
     """Any separator; the call has its own id."""
     members = ["call_id", "uid", "time", "timestamp", "call_from", "call_to", "duration", "talk_duration"]
-    file = written(tmp_path / "cdr.csv", members, members, delimiter=delimiter)
+    file = write_csv(tmp_path / "cdr.csv", members, members, delimiter=delimiter)
     assert office("import", str(file), "--pbx", SN)[0] == 0
     (call,) = calls(office)
     assert (call["call_id"], len(call["legs"]), call["legs"][0]["offset_from"]) == ("1782844637.854", 6, "ids")
@@ -123,8 +123,8 @@ def test_import_line_that_cannot_be_parsed_is_counted_shown_and_stored(office: C
     assert "3 lines: 3 new, 0 already stored, 2 that could not be parsed" in out
     assert "line 2: could not parse the raw event: " in out
     assert len(office("quarantine", "list")[1].splitlines()) == 3
-    again = office("import", str(file), "--pbx", "Office", "--date-format", "DD/MM/YYYY")[1]
-    assert "3 already stored" in again
+    output = office("import", str(file), "--pbx", "Office", "--date-format", "DD/MM/YYYY")[1]
+    assert "3 already stored" in output
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b,c\n1,2,3\n", b"ID,Time,Call From\n", b"\xff\xfe", b"ID;Time\n"])

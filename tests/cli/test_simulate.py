@@ -32,8 +32,8 @@ def test_simulate_unknown_pbx_prints_what_to_do(server: Server) -> None:
 
 def test_simulate_without_a_receiver_is_one_sentence(server: Server) -> None:
     """After the figures."""
-    with socket.create_server(("127.0.0.1", 0)) as used:
-        url = f"http://127.0.0.1:{used.getsockname()[1]}/"
+    with socket.create_server(("127.0.0.1", 0)) as used_socket:
+        url = f"http://127.0.0.1:{used_socket.getsockname()[1]}/"
     result = server.execute("simulate", "--to", url, "--sn", "3631A2124ABC", *FEW)
     assert result.returncode == 1
     assert "responses  6 x no response" in result.stdout

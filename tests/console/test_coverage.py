@@ -12,7 +12,7 @@ from tests.factories import PBX, SN
 
 
 @pytest.fixture
-def known(harness: ConsoleHarness) -> ConsoleHarness:
+def compared(harness: ConsoleHarness) -> ConsoleHarness:
     """Return the harness with a PBX that was compared until an hour ago and has a wrong clock."""
     now = datetime.now(UTC).replace(microsecond=0)
     day = timedelta(days=1)
@@ -23,8 +23,8 @@ def known(harness: ConsoleHarness) -> ConsoleHarness:
     return harness
 
 
-async def test_coverage_lists_complete_and_missing_times(known: ConsoleHarness) -> None:
-    async with known.client() as client:
+async def test_coverage_lists_complete_and_missing_times(compared: ConsoleHarness) -> None:
+    async with compared.client() as client:
         answer = await (await client.get("/api/v1/coverage?since=3d")).json()
         (pbx_coverage,) = answer["data"]
         assert (
@@ -38,9 +38,9 @@ async def test_coverage_lists_complete_and_missing_times(known: ConsoleHarness) 
         assert (await client.get("/api/v1/coverage?since=today&until=yesterday")).status == 400
 
 
-async def test_alarms_are_in_the_api_on_the_page_and_in_the_metrics(known: ConsoleHarness) -> None:
+async def test_alarms_are_in_the_api_on_the_page_and_in_the_metrics(compared: ConsoleHarness) -> None:
     """Texts are escaped on the page."""
-    async with known.client() as client:
+    async with compared.client() as client:
         (alarm,) = (await (await client.get("/api/v1/alarms")).json())["data"]
         assert (alarm["pbx"], alarm["kind"], alarm["ended_at"]) == (PBX, "clock", None)
         page = await (await client.get("/issues", headers={"Accept": "text/html"})).text()
@@ -52,17 +52,17 @@ async def test_alarms_are_in_the_api_on_the_page_and_in_the_metrics(known: Conso
         assert "onhook_pbx_complete_until_seconds{" in metrics
 
 
-async def test_backfill_request_is_stored(known: ConsoleHarness) -> None:
+async def test_backfill_request_is_stored(compared: ConsoleHarness) -> None:
     """Only a PBX with a source accepts a request; the API returns its progress."""
-    async with known.client() as client:
+    async with compared.client() as client:
         path = f"/api/v1/pbxs/{PBX}/backfill"
         assert (await client.post(path, json={"since": "2d"})).status == 404
-        known.appdb.pbx_credentials.put(SN, parse_pbx_credentials("https://pbx.office.example:8088", "a", "b"))
+        compared.appdb.pbx_credentials.put(SN, parse_pbx_credentials("https://pbx.office.example:8088", "a", "b"))
         answer = await client.post(path, json={"since": "2026-04-01", "until": "2026-04-02"})
         assert answer.status == 201
         request = (await (await client.get(path)).json())["request"]
         assert request["until"] - request["since"] == 86_400
-        assert known.appdb.sync_states.backfill_request(SN) is not None
+        assert compared.appdb.sync_states.backfill_request(SN) is not None
         assert (await client.post(path, json={"since": "2026-04-03", "until": "2026-04-02"})).status == 400
 
 
@@ -77,7 +77,7 @@ async def test_pbx_with_credentials_or_addresses_is_added(harness: ConsoleHarnes
         assert (added["secret"], added["pbx"]["dialect"]) == (None, "newcdr")
         assert (await client.post("/api/v1/pbxs", json=old | {"name": "A", "sn": "A", "path": ""})).status == 400
         assert (await client.post("/api/v1/pbxs", json=old | {"dialect": "3cx"})).status == 400
-        listed = await (await client.get("/api/v1/pbxs")).text()
+        text = await (await client.get("/api/v1/pbxs")).text()
     assert harness.appdb.pbx_credentials.get("S-BRANCH") == parse_pbx_credentials(**api)
-    assert "3kFz0qLrB7xN9sVe" not in listed
-    assert "our-client-secret" not in listed
+    assert "3kFz0qLrB7xN9sVe" not in text
+    assert "our-client-secret" not in text

@@ -19,12 +19,12 @@ def test_coverage_calendar_hours_have_states() -> None:
     now = datetime(2026, 10, 25, 12, 30, tzinfo=UTC)
     begin = calendar_start(BERLIN, now)
     noon = datetime(2026, 10, 25, 8, 30, tzinfo=UTC)
-    known = [
+    intervals = [
         Interval(begin, noon, "complete", "compared"),
         Interval(noon, noon + timedelta(hours=2), "gap", "the line was cut"),
         Interval(noon + timedelta(hours=2), now, "connected", "alive"),
     ]
-    days = build_calendar(known, BERLIN, now)
+    days = build_calendar(intervals, BERLIN, now)
     assert len(days) == DAYS_SHOWN
     assert [len(day.hours) for day in days] == [25, *[24] * (DAYS_SHOWN - 1)]
     states = [hour.state for hour in days[0].hours]

@@ -156,10 +156,10 @@ async def test_signing_secrets_are_returned_once(client: aiohttp.ClientSession) 
     """Old and new secrets are used together."""
     await _json(client, "POST", PATH, CRM, 201)
     added = await _json(client, "POST", f"{PATH}/CRM/secrets", {"label": "new"}, 201)
-    listed = (await _json(client, "GET", f"{PATH}/CRM/secrets"))["data"]
-    assert [secret["label"] for secret in listed] == ["webhook", "new"]
-    assert added["secret"] not in str(listed)
-    await _json(client, "DELETE", f"{PATH}/CRM/secrets/{listed[0]['secret_id']}", status=204)
+    secrets = (await _json(client, "GET", f"{PATH}/CRM/secrets"))["data"]
+    assert [secret["label"] for secret in secrets] == ["webhook", "new"]
+    assert added["secret"] not in str(secrets)
+    await _json(client, "DELETE", f"{PATH}/CRM/secrets/{secrets[0]['secret_id']}", status=204)
     await _json(client, "DELETE", f"{PATH}/CRM/secrets/{added['secret_id']}", status=400)
 
 

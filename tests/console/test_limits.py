@@ -153,11 +153,11 @@ async def body(reader: aiohttp.ClientSession, path: str) -> str:
 
 async def test_limits_names_of_other_pbxs_are_hidden(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
     """Neither the list of PBXs nor a configured zone reveals another PBX."""
-    for name, known in (("extension", True), ("both", False), ("nothing", False)):
+    for name, may_see_name in (("extension", True), ("both", False), ("nothing", False)):
         async with harness.client(tokens[name]) as reader:
             for path in ("/", "/calls", "/reports", f"/calls/{SN}/{SHOWN_ID}"):
                 answer = await reader.get(path)
-                assert ("branch" in await answer.text()) <= known, (name, path)
+                assert ("branch" in await answer.text()) <= may_see_name, (name, path)
 
 
 async def test_access_every_route_rejects_unauthorized_changes(harness: ConsoleHarness) -> None:

@@ -102,8 +102,8 @@ async def test_live_listeners_are_limited(
 ) -> None:
     """A listener over the limit is rejected; when another one leaves, its place is free."""
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
-    async with harness.client(connector=aiohttp.TCPConnector(limit=0)) as many:
-        answers = [await many.get("/api/v1/live") for _ in range(live.LISTENERS_MAX)]
+    async with harness.client(connector=aiohttp.TCPConnector(limit=0)) as unlimited_client:
+        answers = [await unlimited_client.get("/api/v1/live") for _ in range(live.LISTENERS_MAX)]
         for answer in answers:
             await Listener(answer).block()
         refused = await client.get("/api/v1/live")

@@ -156,7 +156,7 @@ async def test_pages_hostile_names_are_escaped(harness: ConsoleHarness, chromium
         await expect(page.locator("tr.call")).to_have_count(2 * len(HOSTILE))
         await expect(page.locator("tr.call", has_text=HOSTILE[0]).first).to_be_visible()
         links = await page.locator("tr.call .time a").evaluate_all("links => links.map(link => link.href)")
-        others = (
+        other_paths = (
             "issues",
             "reports?report=callers",
             "reports?report=trunks",
@@ -177,7 +177,7 @@ async def test_pages_hostile_names_are_escaped(harness: ConsoleHarness, chromium
             f"pbxs/{SN}",
         )
         searched = f"{harness.url}/calls?q={HOSTILE[0]}"
-        for link in [*links, searched, *(f"{harness.url}/{other}" for other in others)]:
+        for link in [*links, searched, *(f"{harness.url}/{other}" for other in other_paths)]:
             answer = await page.goto(link)
             assert answer is not None
             assert answer.status == 200, link

@@ -136,10 +136,8 @@ def chart_values(text: str) -> list[list[str]]:
     """Return the values of each series of the chart on a page, as the file writes them."""
     picture = re.search(r'data-chart="([^"]+)"', text)
     chart: dict[str, Any] = json.loads(unescape(picture[1])) if picture else {"series": [], "unit": ""}
-    written = "{:.4f}" if chart["unit"] == "share" else "{}"
-    return [
-        ["" if value is None else written.format(value) for value in series["values"]] for series in chart["series"]
-    ]
+    form = "{:.4f}" if chart["unit"] == "share" else "{}"
+    return [["" if value is None else form.format(value) for value in series["values"]] for series in chart["series"]]
 
 
 async def test_report_days_of_23_and_25_hours_equal_plain_count(

@@ -56,10 +56,10 @@ async def test_invitation_sets_a_password(harness: ConsoleHarness, browser: aioh
         assert (await alice.post("/invitation", data=right)).url.path == "/"
         assert (await alice.get("/api/v1/calls")).status == 200
         assert (await alice.post("/invitation", data=right)).status == 401
-    async with anonymous(harness) as again:
-        answer = await again.post("/sign-in", data={"name": "alice", "password": PASSWORD, "next": "/calls"})
+    async with anonymous(harness) as new_session:
+        answer = await new_session.post("/sign-in", data={"name": "alice", "password": PASSWORD, "next": "/calls"})
         assert answer.url.path == "/calls"
-        assert (await again.get("/users")).status == 403
+        assert (await new_session.get("/users")).status == 403
     assert PASSWORD.encode() not in harness.config.appdb_file.read_bytes()
 
 
@@ -147,12 +147,12 @@ async def test_user_is_added_by_api(harness: ConsoleHarness, client: aiohttp.Cli
     assert added["user"]["scope"] == {"sns": [SN], "numbers": ["1001"]}
     async with anonymous(harness) as alice:
         assert "Welcome" in await (await alice.get(added["path"])).text()
-    again = await (await client.post("/api/v1/users/Alice/invitation")).json()
+    renewed_user = await (await client.post("/api/v1/users/Alice/invitation")).json()
     async with anonymous(harness) as alice:
-        assert [(await alice.get(path)).status for path in (added["path"], again["path"])] == [401, 200]
+        assert [(await alice.get(path)).status for path in (added["path"], renewed_user["path"])] == [401, 200]
     text = await (await client.get("/api/v1/users")).text()
     assert "Alice" in text
-    assert again["path"].partition("=")[2] not in text
+    assert renewed_user["path"].partition("=")[2] not in text
     assert [(await client.delete("/api/v1/users/Alice")).status for _ in range(2)] == [204, 404]
 
 

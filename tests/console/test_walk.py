@@ -101,9 +101,9 @@ async def test_walk_all_tasks_work_by_keyboard(harness: ConsoleHarness, chromium
 
 async def test_walk_recording_plays(harness: ConsoleHarness, chromium_path: str, tmp_path: Path) -> None:
     """The player of the page uses range requests; the policy of the page blocks nothing."""
-    with wave.open(str(tmp_path / "call.wav"), "wb") as written:
-        written.setparams((1, 2, 8_000, 0, "NONE", ""))
-        written.writeframes(bytes(2 * 8_000 * 60))
+    with wave.open(str(tmp_path / "call.wav"), "wb") as wave_file:
+        wave_file.setparams((1, 2, 8_000, 0, "NONE", ""))
+        wave_file.writeframes(bytes(2 * 8_000 * 60))
     harness.appdb.recordings.put(SN, tmp_path)
     await harness.ingest_details([details(call_id=CALL_ID, recording="call.wav")])
     async with open_visit(harness, chromium_path) as visit:

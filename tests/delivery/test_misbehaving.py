@@ -89,24 +89,30 @@ async def test_delivery_misbehaving_receiver_delays_no_other_and_gets_everything
     harness: DeliveryHarness, receiver: WebhookReceiver, behaviour: Behaviour
 ) -> None:
     """The other one has everything meanwhile; in the end this one has too: nothing lost, nothing failed."""
-    async with MisbehavingReceiver(behaviour).listen() as bad:
+    async with MisbehavingReceiver(behaviour).listen() as misbehaving:
         scheme = "https" if behaviour == "no TLS" else "http"
         harness.add_destination(
-            "bad", f"{scheme}://127.0.0.1:{bad.port}/calls", timeout_seconds=1.0 if behaviour == "hang" else 10.0
+            "bad",
+            f"{scheme}://127.0.0.1:{misbehaving.port}/calls",
+            timeout_seconds=1.0 if behaviour == "hang" else 10.0,
         )
         harness.add_destination("good", receiver.url)
         harness.start()
         call_ids = set(await harness.put_calls(*make_calls(CALLS)))
         await wait_until(lambda: len(receiver.accepted) == CALLS)
-        assert bad.accepted == set()
-        bad.accepts_requests.set()
+        assert misbehaving.accepted == set()
+        misbehaving.accepts_requests.set()
         if behaviour == "no TLS":
-            await wait_until(lambda: bad.failed_count == ATTEMPTS)
-            harness.appdb.destinations.change("bad", {"url": f"http://127.0.0.1:{bad.port}/calls"})
+            await wait_until(lambda: misbehaving.failed_count == ATTEMPTS)
+            harness.appdb.destinations.change("bad", {"url": f"http://127.0.0.1:{misbehaving.port}/calls"})
         await wait_until(
-            lambda: bad.accepted == call_ids and harness.cursor("bad") == CALLS and not harness.rows("bad", "retrying")
+            lambda: (
+                misbehaving.accepted == call_ids
+                and harness.cursor("bad") == CALLS
+                and not harness.rows("bad", "retrying")
+            )
         )
-        assert bad.failed_count == ATTEMPTS
-        assert bad.paths == {"/calls"}
+        assert misbehaving.failed_count == ATTEMPTS
+        assert misbehaving.paths == {"/calls"}
         assert harness.rows("bad", "failed") == []
         assert harness.appdb.destinations.get("good").attempts_failed == 0

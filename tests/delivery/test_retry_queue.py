@@ -22,10 +22,10 @@ async def test_retry_queue_loaded_rows_are_committed_before_others_are_loaded(ha
     assert (len(rows), rows.due_at) == (1, None)
     await rows.load_due(NOW + 9)
     assert len(rows) == 1
-    loaded, again = rows.pop(), CommitBatch(destination)
+    loaded, next_batch = rows.pop(), CommitBatch(destination)
     assert (loaded.notification_id, loaded.attempts, loaded.ack_window) == ("e1", 1, None)
-    again.add_accepted(loaded, new_attempt())
-    settlement = again.build_commit(StreamProgress({}, ()), EndpointHealth(), NOW)
+    next_batch.add_accepted(loaded, new_attempt())
+    settlement = next_batch.build_commit(StreamProgress({}, ()), EndpointHealth(), NOW)
     harness.appdb.deliveries.commit(settlement)
     await rows.refresh(settlement.updates)
     assert (rows.due_at, rows.backlog.retrying) == (NOW + 9, 1)

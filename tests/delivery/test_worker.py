@@ -99,11 +99,11 @@ async def test_worker_failed_event_delays_its_own_call_only(
     second = record(STARTED_AT + timedelta(seconds=1), call_id=first.call_id, call_to="4005")
     third = record(STARTED_AT + timedelta(seconds=2), call_id=first.call_id, call_to="4006")
     harness.start()
-    others = await harness.put_calls(call(first, second, third), *make_calls(20))
+    call_ids = await harness.put_calls(call(first, second, third), *make_calls(20))
     await wait_until(lambda: len(receiver.accepted) == 23 and not harness.rows("crm", "retrying"))
     of_call = [event["call_to"] for event in receiver.accepted if event["call_id"] == first.call_id]
     assert of_call == ["6400", "4005", "4006"]
-    assert set(receiver.accepted_call_ids()) == set(others)
+    assert set(receiver.accepted_call_ids()) == set(call_ids)
     attempts = harness.appdb.deliveries.attempts(harness.rows("crm", "delivered")[0].delivery_id)
     assert [attempt.status for attempt in attempts] == [500, 500, 500, 200]
     assert attempts[0].body == "so it is"

@@ -263,12 +263,12 @@ async def test_append_continuous_load_keeps_wal_bounded(tmp_path: Path, monkeypa
     path = tmp_path / "ledger.db"
     ledger = SqliteLedger(path)
     wal = path.with_name("ledger.db-wal")
-    written = largest = 0
+    entry_count = largest = 0
     for first in range(0, 10_000, 100):
-        written += len(await ledger.append(entries(first, first + 99)))
+        entry_count += len(await ledger.append(entries(first, first + 99)))
         largest = max(largest, wal.stat().st_size)
         await asyncio.sleep(0.002)
-    assert written == 10_000
+    assert entry_count == 10_000
     assert largest < path.stat().st_size / 2
     await ledger.close()
 

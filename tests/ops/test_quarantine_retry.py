@@ -17,10 +17,10 @@ class Projector:
     def __init__(self, appdb: AppDb) -> None:
         self.appdb = appdb
         self.fails = False
-        self.seen: list[int] = []
+        self.stream_counts: list[int] = []
 
     async def retry(self, seqs: list[int]) -> list[object]:
-        self.seen.append(len(self.appdb.destinations.streams(1)))
+        self.stream_counts.append(len(self.appdb.destinations.streams(1)))
         if self.fails:
             raise Unavailable("no disk")
         return []
@@ -36,7 +36,7 @@ async def test_retry_holds_replays_before_it_parses(tmp_path: Path) -> None:
     projector.fails = True
     with pytest.raises(Unavailable):
         await rereading.retry([7])
-    assert projector.seen == [1, 2]
+    assert projector.stream_counts == [1, 2]
     assert [stream.until for stream in appdb.destinations.streams(1)] == [None, 5]
     appdb.destinations.release_replays()
     assert [(stream.cursor, stream.until) for stream in appdb.destinations.streams(1)[1:]] == [(4, 5), (6, 7)]

@@ -95,10 +95,10 @@ async def server(tmp_path: Path) -> AsyncIterator[RetentionHarness]:
 
 async def kept_calls(server: RetentionHarness) -> Sequence[str]:
     """Return the ids of the stored calls: the same in a store that is rebuilt from the ledger."""
-    again = await open_store(server.directory / f"again-{server.keys}.duckdb")
-    await server.projector_into(again).catch_up()
-    call_lists = [(await store.calls(RecordFilter(), 1_000)).data for store in (server.store, again)]
-    await again.close()
+    rebuilt_store = await open_store(server.directory / f"again-{server.keys}.duckdb")
+    await server.projector_into(rebuilt_store).catch_up()
+    call_lists = [(await store.calls(RecordFilter(), 1_000)).data for store in (server.store, rebuilt_store)]
+    await rebuilt_store.close()
     assert call_lists[0] == call_lists[1]
     return sorted(call.call_id for call in call_lists[0])
 

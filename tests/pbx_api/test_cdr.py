@@ -281,9 +281,9 @@ async def test_recordings_are_listed_without_audio(harness: PbxApiHarness) -> No
     """A download has the documented error."""
     harness.add_records([*six_legs(), alice(1)])
     token = await harness.token()
-    listed = await harness.get("v1.0/recording/list", token, sort_by="time", order_by="desc")
-    assert listed["total_number"] == 2
-    row = listed["data"][0]
+    response = await harness.get("v1.0/recording/list", token, sort_by="time", order_by="desc")
+    assert response["total_number"] == 2
+    row = response["data"][0]
     assert row["file"] == "20260630213820-1782844637.854-5550199-4005-Inbound.wav"
     searched = await harness.get(
         "v1.0/recording/search", token, ids=row["id"], caller="5550199", start_time="1782844689"

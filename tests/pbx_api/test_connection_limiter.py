@@ -116,8 +116,8 @@ async def test_limiter_incomplete_handshake_is_disconnected(monkeypatch: pytest.
 
 def test_limiter_port_in_use_is_an_error() -> None:
     """With one sentence that says what to do."""
-    with listen("127.0.0.1", 0) as used, pytest.raises(UsageError, match="the port is in use"):
-        listen("127.0.0.1", used.getsockname()[1])
+    with listen("127.0.0.1", 0) as used_socket, pytest.raises(UsageError, match="the port is in use"):
+        listen("127.0.0.1", used_socket.getsockname()[1])
 
 
 async def test_limiter_serves_any_protocol() -> None:

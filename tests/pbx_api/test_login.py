@@ -98,8 +98,8 @@ async def test_del_token_revokes_the_pair(harness: PbxApiHarness) -> None:
     pair = await harness.login()
     assert (await harness.get("v1.0/del_token", pair["access_token"]))["errcode"] == 0
     assert (await harness.get("v1.0/cdr/list", pair["access_token"]))["errcode"] == 10004
-    again = await harness.request("POST", "v1.0/refresh_token", json={"refresh_token": pair["refresh_token"]})
-    assert again["errcode"] == 10004
+    second_response = await harness.request("POST", "v1.0/refresh_token", json={"refresh_token": pair["refresh_token"]})
+    assert second_response["errcode"] == 10004
 
 
 async def test_get_token_ninth_is_rejected_until_one_is_gone(harness: PbxApiHarness) -> None:

@@ -28,10 +28,10 @@ def test_tokens_rejected_refresh_keeps_the_refresh_token() -> None:
     tokens = AppTokens(clock)
     pair = tokens.issue("crm", SEAL)
     clock.advance(seconds=ACCESS_SECONDS)
-    others = [tokens.issue("crm", SEAL) for _ in range(VALID_TOKENS_MAX)]
+    other_pairs = [tokens.issue("crm", SEAL) for _ in range(VALID_TOKENS_MAX)]
     with pytest.raises(ApiRequestError, match="MAX LIMITATION"):
         tokens.refresh(pair.refresh_token)
-    tokens.revoke(others[0].access_token)
+    tokens.revoke(other_pairs[0].access_token)
     assert tokens.find_grant(tokens.refresh(pair.refresh_token).access_token) is not None
 
 

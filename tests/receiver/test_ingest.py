@@ -154,11 +154,11 @@ async def test_ingest_body_is_read_in_the_dialect_of_its_sender(tmp_path: Path) 
 
 
 async def test_ingest_secret_added_while_running_is_used_at_once(tmp_path: Path) -> None:
-    listed = MemoryPbxRegistry([])
+    registry = MemoryPbxRegistry([])
     ledger = SqliteLedger(tmp_path / "ledger.db")
-    accept = Ingestor(ledger=ledger, registry=listed, dialects={"yeastar": Yeastar()}, clock=SystemClock())
+    accept = Ingestor(ledger=ledger, registry=registry, dialects={"yeastar": Yeastar()}, clock=SystemClock())
     assert await judged(accept, RAW_EVENT) == ["unknown_pbx"]
-    listed._by_sn[SN] = REGISTERED_PBXS[0]
+    registry._by_sn[SN] = REGISTERED_PBXS[0]
     assert await judged(accept, RAW_EVENT) == ["stored"]
     await accept.close()
     await ledger.close()

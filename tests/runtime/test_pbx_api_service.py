@@ -133,8 +133,8 @@ def test_serve_prints_the_address_of_the_pbx_api(server: Server) -> None:
 def test_pbx_api_port_in_use_is_logged_and_affects_nothing_else(server: Server) -> None:
     """Calls are received and shown all the same."""
     server.run_command("app", "add", "crm")
-    with listen("127.0.0.1", 0) as used:
-        server.start("--pbx-api", f"127.0.0.1:{used.getsockname()[1]}")
+    with listen("127.0.0.1", 0) as used_socket:
+        server.start("--pbx-api", f"127.0.0.1:{used_socket.getsockname()[1]}")
         wait_until(lambda: "PBX API cannot start" in server.log_text())
         assert server.post(webhook_body(1)) == 200
         assert server.address("pbx_api") is None

@@ -133,8 +133,8 @@ def test_parse_faults_invalid_fault_is_one_sentence(text: str, expected_text: st
 
 def test_event_faults_details_are_unchanged() -> None:
     """Events are only moved, repeated and dropped."""
-    known: dict[int, CallDetails] = {id(leg): leg for leg in LEGS}
-    assert all(id(fault.details) in known for fault in inject_all(Faults(late=0.3, duplicated=0.3, reordered=9)))
+    legs_by_id: dict[int, CallDetails] = {id(leg): leg for leg in LEGS}
+    assert all(id(fault.details) in legs_by_id for fault in inject_all(Faults(late=0.3, duplicated=0.3, reordered=9)))
 
 
 ALL_OF_THE_FACE = Faults(

@@ -260,8 +260,8 @@ class StoreContract:
     async def test_search_finds_rare_call_far_back(self, store: Store) -> None:
         """One call is far in the past behind thousands of others, and one far in the future."""
         old, far = call(record(datetime(1999, 1, 1, tzinfo=UTC))), call(record(datetime(2090, 1, 1, tzinfo=UTC)))
-        many = [call(record(STARTED_AT + timedelta(minutes=i), call_from="3")) for i in range(2_000)]
-        await store.put(batch(old, far, *many))
+        other_calls = [call(record(STARTED_AT + timedelta(minutes=i), call_from="3")) for i in range(2_000)]
+        await store.put(batch(old, far, *other_calls))
         for number in ("1001", "1002"):
             assert (await store.records(RecordFilter(number=number, call_from="1001"), 5)).data == [
                 *far.legs,

@@ -175,13 +175,13 @@ async def test_ami_unreachable_pbx_is_retried(ami_harness: AmiHarness, asterisk:
     await asterisk.close()
     sn = ami_harness.add_asterisk(port)
     await wait_until(lambda: "no connection" in ami_harness.appdb.asterisks.get(sn).error)
-    again = await FakeAsterisk().listen(port)
+    restarted_asterisk = await FakeAsterisk().listen(port)
     try:
-        await again.wait_for_login()
-        await again.send(CALL)
+        await restarted_asterisk.wait_for_login()
+        await restarted_asterisk.send(CALL)
         assert len(await ami_harness.wait_for_events(1)) == 1
     finally:
-        await again.close()
+        await restarted_asterisk.close()
 
 
 @pytest.mark.slow

@@ -52,8 +52,8 @@ async def test_backfill_call_from_several_channels_is_one_record(tmp_path: Path)
         records = await receiver.call_lookup.records()
         assert sorted(record.call_id for record in records.values()) == sorted(call["call_id"] for call in rows)
         assert sorted(await receiver.list_channels()) == ["backfill"] * 4 + ["webhook", "websocket"]
-        again = await run_cycle(receiver, is_nightly=True)
-        assert (again.new, again.same) == (0, 6)
+        nightly_result = await run_cycle(receiver, is_nightly=True)
+        assert (nightly_result.new, nightly_result.same) == (0, 6)
         assert len(await receiver.list_channels()) == 6
 
 

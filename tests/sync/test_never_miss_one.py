@@ -143,15 +143,15 @@ async def open_synced_pbx(folder: Path, address: str, clock: OffsetClock) -> Asy
 def is_same(record: Record, truth: dict[str, Any]) -> bool:
     """Return whether a record equals the PBX's; fields that its list does not have are ignored."""
     for name in DETAIL_FIELDS:
-        value, true = getattr(record, name), truth[name]
+        value, true_value = getattr(record, name), truth[name]
         if name in _BEST_BY_EVENTS and record.via == "backfill":
             continue
         if name in NUMBER_FIELDS:
-            same = (value or 0) == (true or 0)  # the list leaves zeros out (yeastar-p-series.md 2.9)
+            same = (value or 0) == (true_value or 0)  # the list leaves zeros out (yeastar-p-series.md 2.9)
         elif name in ("call_from", "call_to"):
-            same = extract_number(value) == extract_number(true)
+            same = extract_number(value) == extract_number(true_value)
         else:
-            same = fold_word(value) == fold_word(true)
+            same = fold_word(value) == fold_word(true_value)
         if not same:
             return False
     return True

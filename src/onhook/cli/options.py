@@ -102,9 +102,9 @@ def warn_about_unknown_status(status: str) -> None:
         quoted_words = ", ".join(map(repr, unknown_words))
         print_note(
             _(
-                "unknown status {words}; known statuses are {known}",
+                "unknown status {words}; known statuses are {known_statuses}",
                 words=quoted_words,
-                known=", ".join(KNOWN_STATUSES),
+                known_statuses=", ".join(KNOWN_STATUSES),
             )
         )
 

@@ -20,17 +20,17 @@ class ChangeWatcher(Generic[Value]):
     def __init__(self, version: Callable[[], Version], read: Callable[[], Value]) -> None:
         self._version = version
         self._read = read
-        self._seen: Version | None = None
+        self._last_version: Version | None = None
         self._values: list[Value] = []
 
     def poll(self) -> Value | None:
         """Return the value if it may have changed since the last call, else None. Raises what reading raises."""
         # Before the data: a change in between is then read again, never missed.
         version = self._version()
-        if version == self._seen:
+        if version == self._last_version:
             return None
         value = self._read()
-        self._seen, self._values = version, [value]
+        self._last_version, self._values = version, [value]
         return value
 
     def poll_or_log(self, failure_log: TransitionLog) -> Value | None:

@@ -158,7 +158,7 @@ class AsteriskLab:
         caller: str = "1001",
         name: str = "Alice",
         talk_seconds: float = 2.0,
-        how: str = "calling",
+        behaviour: str = "calling",
         call_count: int = 1,
     ) -> "subprocess.Popen[bytes]":
         """Start calls from a telephone. A caller with more than four digits calls from outside, over the trunk."""
@@ -166,7 +166,7 @@ class AsteriskLab:
         options = ["-i", address, "-mi", address, "-s", number, "-key", "caller", caller, "-key", "name", name]
         options += ["-d", str(round(talk_seconds * 1000)), "-m", str(call_count), "-l", str(call_count), "-r", "15"]
         options += ["-timeout", str(CALLER_SECONDS_MAX), "-recv_timeout", str(CALLER_SECONDS_MAX * 1000)]
-        process = self._start_sipp(how, [*options, f"127.0.0.1:{self.ports['SIP_PORT']}"])
+        process = self._start_sipp(behaviour, [*options, f"127.0.0.1:{self.ports['SIP_PORT']}"])
         self._phones.append(process)
         return process
 

@@ -11,8 +11,8 @@ import msgspec
 from onhook.cdr.call_details import CallDetails
 from tests.pbx.asterisk.lab import AsteriskLab, wait_until
 
-COLUMNS = ("at", "from", "to", "lasts", "talk", "status", "type", "in", "out", "did", "ring", "more")
-SECONDS = ("at", "lasts", "talk", "ring")
+COLUMNS = ("at", "from", "to", "total", "talk", "status", "type", "in", "out", "did", "ring", "more")
+SECONDS = ("at", "total", "talk", "ring")
 IGNORED_EXTRA = (
     "channel",
     "dst_channel",
@@ -128,39 +128,39 @@ SCENARIOS: tuple[Scenario, ...] = (
         "internal_answered",
         _make_call("1002"),
         table("""
-        at | from        | to        | lasts | talk | status   | type     | in | out | did | ring | more
+        at | from        | to        | total | talk | status   | type     | in | out | did | ring | more
         0  | Alice<1001> | Bob<1002> | 3     | 2    | ANSWERED | Internal |    |     |     | 0    |
         """),
     ),
     Scenario(
         "internal_busy",
-        _make_call("1003", how="refused"),
+        _make_call("1003", behaviour="refused"),
         table("""
-        at | from        | to          | lasts | talk | status | type     | in | out | did | ring | more
+        at | from        | to          | total | talk | status | type     | in | out | did | ring | more
         0  | Alice<1001> | Carol<1003> | 0     | 0    | BUSY   | Internal |    |     |     | 0    |
         """),
     ),
     Scenario(
         "internal_not_answered",
-        _make_call("1004", how="refused"),
+        _make_call("1004", behaviour="refused"),
         table("""
-        at | from        | to         | lasts | talk | status    | type     | in | out | did | ring | more
+        at | from        | to         | total | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | Dave<1004> | 2     | 0    | NO ANSWER | Internal |    |     |     | 0    |
         """),
     ),
     Scenario(
         "internal_cancelled",
-        _make_call("1004", how="cancelling", talk_seconds=1),
+        _make_call("1004", behaviour="cancelling", talk_seconds=1),
         table("""
-        at | from        | to         | lasts | talk | status    | type     | in | out | did | ring | more
+        at | from        | to         | total | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | Dave<1004> | 1     | 0    | NO ANSWER | Internal |    |     |     | 0    |
         """),
     ),
     Scenario(
         "congestion",
-        _make_call("*9100", how="refused"),
+        _make_call("*9100", behaviour="refused"),
         table("""
-        at | from        | to    | lasts | talk | status | type     | in | out | did | ring | more
+        at | from        | to    | total | talk | status | type     | in | out | did | ring | more
         0  | Alice<1001> | *9100 | 0     | 0    | FAILED | Internal |    |     |     | 0    |
         """),
     ),
@@ -168,15 +168,15 @@ SCENARIOS: tuple[Scenario, ...] = (
         "inbound_direct",
         _make_call("5550006", **EXTERNAL_CALLER),
         table("""
-        at | from             | to          | lasts | talk | status   | type    | in      | out | did     | ring | more
+        at | from             | to          | total | talk | status   | type    | in      | out | did     | ring | more
         0  | Outside<5550199> | Frank<1006> | 3     | 2    | ANSWERED | Inbound | trunk-a |     | 5550006 | 0    |
         """),
     ),
     Scenario(
         "inbound_ivr_queue_two_agents",
-        _make_call("5550000", how="pressing", talk_seconds=6, **EXTERNAL_CALLER),
+        _make_call("5550000", behaviour="pressing", talk_seconds=6, **EXTERNAL_CALLER),
         table("""
-        at|from            |to              |lasts|talk|status   |type   |in     |out|did    |ring|more
+        at|from            |to              |total|talk|status   |type   |in     |out|did    |ring|more
         0 |Outside<5550199>|6200            |1    |1   |ANSWERED |Inbound|trunk-a|   |5550000|0   |
         1 |Outside<5550199>|team<6400>      |6    |2   |ANSWERED |Inbound|trunk-a|   |5550000|1   |hold_time=4 cdr_talk=3
         1 |Outside<5550199>|Agent Five<4005>|2    |0   |NO ANSWER|Inbound|trunk-a|   |5550000|0   |
@@ -187,15 +187,15 @@ SCENARIOS: tuple[Scenario, ...] = (
         "inbound_ivr_only",
         _make_call("5550000", talk_seconds=2, **EXTERNAL_CALLER),
         table("""
-        at | from             | to   | lasts | talk | status   | type    | in      | out | did     | ring | more
+        at | from             | to   | total | talk | status   | type    | in      | out | did     | ring | more
         0  | Outside<5550199> | 6200 | 2     | 2    | ANSWERED | Inbound | trunk-a |     | 5550000 | 0    |
         """),
     ),
     Scenario(
         "queue_abandoned",
-        _make_call("6401", how="cancelling", talk_seconds=3),
+        _make_call("6401", behaviour="cancelling", talk_seconds=3),
         table("""
-        at | from        | to               | lasts | talk | status    | type     | in | out | did | ring | more
+        at | from        | to               | total | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | empty-desk<6401> | 3     | 0    | NO ANSWER | Internal |    |     |     | 0    | abandoned=1
         0  | Alice<1001> | Agent Five<4005> | 3     | 0    | NO ANSWER | Internal |    |     |     | 0    |
         """),
@@ -204,7 +204,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "outbound",
         _make_call("95550123"),
         table("""
-        at | from        | to       | lasts | talk | status   | type     | in | out     | did | ring | more
+        at | from        | to       | total | talk | status   | type     | in | out     | did | ring | more
         0  | Alice<1001> | 95550123 | 3     | 2    | ANSWERED | Outbound |    | trunk-a |     | 0    |
         """),
     ),
@@ -212,7 +212,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "transfer_blind",
         _make_call("5550007", talk_seconds=6, **EXTERNAL_CALLER),
         table("""
-        at|from            |to         |lasts|talk|status  |type   |in     |out|did    |ring|more
+        at|from            |to         |total|talk|status  |type   |in     |out|did    |ring|more
         0 |Outside<5550199>|Grace<1007>|2    |2   |ANSWERED|Inbound|trunk-a|   |5550007|0   |transfer=blind transferred_to=1006
         2 |Outside<5550199>|Frank<1006>|3    |3   |ANSWERED|Inbound|trunk-a|   |5550007|0   |
         """),
@@ -221,7 +221,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "transfer_attended",
         _attended_transfer,
         table("""
-        at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
+        at|from            |to         |total|talk|status  |type    |in     |out|did    |ring|more
         0 |Outside<5550199>|Bob<1002>  |2    |1   |ANSWERED|Inbound |trunk-a|   |5550002|0   |
         3 |Bob<1002>       |Frank<1006>|4    |4   |ANSWERED|Internal|       |   |       |0   |
         7 |Outside<5550199>|Frank<1006>|6    |6   |ANSWERED|Inbound |trunk-a|   |5550002|0   |
@@ -231,7 +231,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "voicemail",
         _make_call("5550004", talk_seconds=2, **EXTERNAL_CALLER),
         table("""
-        at | from             | to         | lasts | talk | status    | type    | in      | out | did     | ring | more
+        at | from             | to         | total | talk | status    | type    | in      | out | did     | ring | more
         0  | Outside<5550199> | Dave<1004> | 4     | 2    | VOICEMAIL | Inbound | trunk-a |     | 5550004 | 0    |
         """),
     ),
@@ -239,7 +239,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "forward_out",
         _make_call("5550005", talk_seconds=3, **EXTERNAL_CALLER),
         table("""
-        at|from            |to        |lasts|talk|status   |type    |in     |out    |did    |ring|more
+        at|from            |to        |total|talk|status   |type    |in     |out    |did    |ring|more
         0 |Outside<5550199>|Erin<1005>|0    |0   |NO ANSWER|Inbound |trunk-a|       |5550005|0   |forwarded_to=95550199
         0 |Outside<5550199>|95550199  |4    |3   |ANSWERED |Outbound|trunk-a|trunk-a|5550005|0   |
         """),
@@ -248,7 +248,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "ring_group",
         _make_call("6300"),
         table("""
-        at | from        | to         | lasts | talk | status    | type     | in | out | did | ring | more
+        at | from        | to         | total | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | 6300       | 3     | 2    | ANSWERED  | Internal |    |     |     | 0    |
         0  | Alice<1001> | Bob<1002>  | 3     | 2    | ANSWERED  | Internal |    |     |     | 0    |
         0  | Alice<1001> | Dave<1004> | 1     | 0    | NO ANSWER | Internal |    |     |     | 0    |
@@ -258,7 +258,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "recorded",
         _make_call("1012"),
         table("""
-        at | from        | to        | lasts | talk | status   | type     | in | out | did | ring | more
+        at | from        | to        | total | talk | status   | type     | in | out | did | ring | more
         0  | Alice<1001> | Bob<1002> | 3     | 2    | ANSWERED | Internal |    |     |     | 0    |
         """),
     ),
@@ -266,7 +266,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "picked_up",
         _call_pickup,
         table("""
-        at | from        | to         | lasts | talk | status    | type     | in | out | did | ring | more
+        at | from        | to         | total | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | Dave<1004> | 1     | 0    | NO ANSWER | Internal |    |     |     | 0    | cdr_status=ANSWERED
         1  | Alice<1001> | 1006       | 2     | 2    | ANSWERED  | Internal |    |     |     | 0    | picked_up_for=1004
         """),
@@ -275,7 +275,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "transfer_referred",
         _make_call("5550008", talk_seconds=10, **EXTERNAL_CALLER),
         table("""
-        at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
+        at|from            |to         |total|talk|status  |type    |in     |out|did    |ring|more
         0 |Outside<5550199>|Heidi<1008>|6    |5   |ANSWERED|Inbound |trunk-a|   |5550008|0   |transfer=attended transferred_to=1006
         6 |Outside<5550199>|1006       |4    |4   |ANSWERED|Inbound |trunk-a|   |5550008|0   |
         3 |Heidi<1008>     |Frank<1006>|3    |2   |ANSWERED|Internal|       |   |       |0   |
@@ -286,7 +286,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "parked",
         _call_parking,
         table("""
-        at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
+        at|from            |to         |total|talk|status  |type    |in     |out|did    |ring|more
         0 |Outside<5550199>|Bob<1002>  |2    |1   |ANSWERED|Inbound |trunk-a|   |5550002|0   |
         5 |Frank<1006>     |701        |0    |0   |ANSWERED|Internal|       |   |       |0   |
         5 |Outside<5550199>|1006       |4    |4   |ANSWERED|Inbound |trunk-a|   |5550002|0   |
@@ -296,7 +296,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "conference",
         _conference_call,
         table("""
-        at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
+        at|from            |to         |total|talk|status  |type    |in     |out|did    |ring|more
         0 |Alice<1001>     |6500       |6    |5   |ANSWERED|Internal|       |   |       |0   |
         2 |Frank<1006>     |6500       |2    |1   |ANSWERED|Internal|       |   |       |0   |
         """),
@@ -306,7 +306,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "queue_ring_all",
         _make_call("6402", talk_seconds=4),
         table("""
-        at|from            |to         |lasts|talk|status  |type    |in     |out|did    |ring|more
+        at|from            |to         |total|talk|status  |type    |in     |out|did    |ring|more
         0 |Alice<1001>|everybody<6402> |5    |4   |ANSWERED |Internal|    |   |   |1   |hold_time=1
         0 |Alice<1001>|Agent Five<4005>|1    |0   |NO ANSWER|Internal|    |   |   |0   |
         0 |Alice<1001>|Agent Six<4006> |5    |4   |ANSWERED |Internal|    |   |   |1   |hold_time=1

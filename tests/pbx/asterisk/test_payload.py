@@ -82,7 +82,7 @@ def test_asterisk_call_active_at_connect_is_parsed_from_its_cdr() -> None:
     assert b"CEL: none" in body
     assert to_table_rows(parse_all([body])) == list(
         table("""
-        at | from        | to   | lasts | talk | status   | type     | in | out | did | ring | more
+        at | from        | to   | total | talk | status   | type     | in | out | did | ring | more
         0  | Alice<1001> | 1002 | 7     | 6    | ANSWERED | Internal |    |     |     | 0    |
         """)
     )

@@ -89,7 +89,7 @@ def _route(export_format: ExportFormat) -> HTTPRouteHandler:
     return handler
 
 
-ROUTES = tuple(_route(form) for form in MEDIA_TYPES)
+ROUTES = tuple(_route(export_format) for export_format in MEDIA_TYPES)
 """One route per format, because each has another content type."""
 
 

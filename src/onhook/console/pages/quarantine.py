@@ -77,7 +77,7 @@ async def retry_first_page(app_state: AppStateDep) -> Redirect:
     """Retry the first events, as many as a page shows."""
     seqs = [entry.seq for entry in await app_state.store.quarantine(QUARANTINE_ROWS_MAX)]
     still_quarantined = await app_state.retry_parsing(seqs) if seqs else []
-    message = _("{parsed} of {all} events were parsed.", parsed=len(seqs) - len(still_quarantined), all=len(seqs))
+    message = _("{parsed} of {total} events were parsed.", parsed=len(seqs) - len(still_quarantined), total=len(seqs))
     return Redirect(url("/quarantine", message=message), status_code=303)
 
 

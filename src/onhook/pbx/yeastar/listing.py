@@ -150,9 +150,9 @@ def _list_by_windows(source: ListingSource, window: TimeWindow, form: QueryForm)
         if len(row_page.rows) < row_page.total:
             problems.append(
                 _(
-                    "the PBX counts {total} calls and lists {listed} from {start}",
+                    "the PBX counts {total} calls and lists {listed_count} from {start}",
                     total=row_page.total,
-                    listed=len(row_page.rows),
+                    listed_count=len(row_page.rows),
                     start=_format_utc(part_window.since),
                 )
             )

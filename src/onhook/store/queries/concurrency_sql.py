@@ -3,10 +3,12 @@
 Each interval begins with a step of zero, so that calls of the interval before count in it too.
 """
 
-_CALL_SPANS = "SELECT {trunk} AS trunk, started_at AS begun, ended_at AS ended FROM calls WHERE {{test}} AND {known}"
-_ALL_SPANS = _CALL_SPANS.format(trunk="''", known="ended_at > started_at")
+_CALL_SPANS = (
+    "SELECT {trunk} AS trunk, started_at AS begun, ended_at AS ended FROM calls WHERE {{test}} AND {span_test}"
+)
+_ALL_SPANS = _CALL_SPANS.format(trunk="''", span_test="ended_at > started_at")
 _TRUNK_SPANS = " UNION ALL ".join(
-    _CALL_SPANS.format(trunk=name, known=f"ended_at > started_at AND {name} <> ''{unless}")
+    _CALL_SPANS.format(trunk=name, span_test=f"ended_at > started_at AND {name} <> ''{unless}")
     for name, unless in (("src_trunk_name", ""), ("dst_trunk_name", " AND dst_trunk_name <> src_trunk_name"))
 )
 

@@ -22,8 +22,8 @@ WITH missed AS (
     SELECT {_MISSED_COLUMNS}, from_suffix AS line FROM calls WHERE {{test}} AND NOT {IS_ANSWERED}
 ),
 spoken AS (
-    SELECT from_suffix AS line, started_at, sn, call_id FROM calls WHERE {{seen}} AND {IS_ANSWERED}
-    UNION ALL SELECT to_suffix, started_at, sn, call_id FROM calls WHERE {{seen}} AND {IS_ANSWERED}
+    SELECT from_suffix AS line, started_at, sn, call_id FROM calls WHERE {{returning_test}} AND {IS_ANSWERED}
+    UNION ALL SELECT to_suffix, started_at, sn, call_id FROM calls WHERE {{returning_test}} AND {IS_ANSWERED}
 ),
 judged AS MATERIALIZED (
     SELECT missed.*, spoken.sn AS by_sn, spoken.call_id AS by_call_id, spoken.started_at AS returned_at
@@ -54,7 +54,7 @@ def missed_calls(
     condition = call_condition(record_filter)
     kind = "by_sn IS NOT NULL" if is_returned else f"by_sn IS NULL AND line <> {NO_SUFFIX}"
     query = _MISSED_QUERY.format(
-        test=condition.sql, seen=_returning_condition(record_filter).sql, kind=kind, limit=limit
+        test=condition.sql, returning_test=_returning_condition(record_filter).sql, kind=kind, limit=limit
     )
     rows = connection.execute(query, condition.values).fetchall()
     # There is a row of counts even if no call is listed.
