@@ -92,7 +92,7 @@ def _rows(scheme: str, counted: int, delays: list[float], usage: Usage) -> list[
             "",
             "250 MB",
         ),
-        Row("readers that take nothing", f"{READERS + IDLERS - usage.sockets} of {IDLERS} cut off", "", "all"),
+        Row("readers that receive nothing", f"{READERS + IDLERS - usage.sockets} of {IDLERS} cut off", "", "all"),
     ]
 
 

@@ -70,11 +70,16 @@ PHRASES: Final[Mapping[str, str]] = {
     r"in vain": "rejected",
     r"surely complete": "verified complete",
     r"at the door": "at the receiver",
+    r"takes? nothing": "receives nothing, reads nothing",
+    r"ask(?:s|ed) to wait": "requests a delay",
     r"no more\b(?![^.]* than)": "no longer",
 }
 
 # Identifiers that say nothing: a name has a noun that carries the type.
-IDENTIFIERS: Final = frozenset({"asked", "told", "said", "found", "kept", "one", "at", "chance", "shown"})
+IDENTIFIERS: Final = frozenset(
+    {"asked", "told", "said", "found", "kept", "one", "at", "chance", "shown"}
+    | {"what", "who", "how", "again", "others", "many", "bad", "known", "seen", "listed", "written", "took"}
+)
 
 
 class Allowed(NamedTuple):

@@ -1,4 +1,4 @@
-"""A destination whose endpoint asks to wait."""
+"""A destination whose endpoint requests a delay."""
 
 import time
 

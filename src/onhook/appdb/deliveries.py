@@ -288,7 +288,7 @@ class Deliveries:
         return pending_since
 
     def _reset_retry_after(self, destination_id: int) -> None:
-        """Forget the time that the endpoint asked to wait: a person's retry is immediate."""
+        """Forget the time that the endpoint requested a delay: a person's retry is immediate."""
         self._database.write("UPDATE destinations SET retry_after = 0 WHERE destination_id = ?", (destination_id,))
         self._increment_revision(destination_id)
 

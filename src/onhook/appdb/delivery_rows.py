@@ -85,7 +85,7 @@ class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """The new state of a row that was tried again.
 
     `attempts_before` is its number of attempts when it was loaded: a different number now means that a person has
-    retried it meanwhile. `throttle_count` is how often in a row the endpoint asked to wait.
+    retried it meanwhile. `throttle_count` is how often in a row the endpoint requested a delay.
     """
 
     delivery_id: int
@@ -100,7 +100,7 @@ class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
 
 class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):
     """All results of some work for one destination in one `revision`. `finished_replays` are complete; `retry_after` is
-    the time until which the endpoint asked to wait, 0 without such a request.
+    the time until which the endpoint requested a delay, 0 without such a request.
     """
 
     destination_id: int

@@ -52,9 +52,9 @@ class Destination(DestinationSpec, frozen=True, kw_only=True):
     """A destination and its state.
 
     `state` is `disabled` when delivery was given up, and `reason` says why. `failing_since` is the time since which no
-    notification was accepted; `retry_after` the time until which the endpoint asked to wait. `attempts_succeeded` and
-    `attempts_failed` count since the beginning. `app` is the client id of the application that manages the destination,
-    or empty. `secrets` counts the signing secrets.
+    notification was accepted; `retry_after` the time until which the endpoint requested a delay. `attempts_succeeded`
+    and `attempts_failed` count since the beginning. `app` is the client id of the application that manages the
+    destination, or empty. `secrets` counts the signing secrets.
     """
 
     destination_id: int

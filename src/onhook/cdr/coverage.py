@@ -2,7 +2,7 @@
 
 An interval is about calls that *ended* in it: a call in progress is not reported yet, so the start of a call proves
 nothing. Invariants: `complete` is only what was compared with the PBX's own list, whole; `connected` means that the
-push channel was proven alive, and is no guarantee, because a channel can lose events while it is alive; everything else
+push channel was proven connected, and is no guarantee, because a connected channel can lose events; everything else
 is a gap with a reason. A later comparison replaces an earlier one; `connected` never replaces a comparison.
 """
 

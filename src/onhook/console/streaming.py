@@ -8,7 +8,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Send
 
 SLOW_READER_SECONDS = 30.0
-"""A reader that takes nothing for this long has disconnected, or holds a place that others need."""
+"""A reader that receives nothing for this long has disconnected, or holds a place that others need."""
 
 RATE_BYTES_MIN = 16 * 1024
 """Bytes per second; the slowest connections are faster. The time-out is used up by a slower reader sooner or later: one
@@ -16,7 +16,7 @@ that trickles would hold its place for hours.
 """
 
 SENT_BYTES_MAX = 128 * 1024
-"""Written at once; a chunk may be far larger, and a slow reader would seem to take nothing of it."""
+"""Written at once; a chunk may be far larger, and a slow reader would seem to receive none of it."""
 
 
 class ChunkedResponse(ASGIResponse):
@@ -40,7 +40,7 @@ class ChunkedResponse(ASGIResponse):
         self.chunks = chunks
 
     async def send_body(self, send: Send, receive: Receive) -> None:
-        """Write until the end, or until the reader disconnects or takes nothing any longer."""
+        """Write until the end, or until the reader disconnects or no longer receives anything."""
         write_task = asyncio.create_task(self._write(send))
         disconnect_task = asyncio.create_task(_wait_for_disconnect(receive))
         try:

@@ -1,8 +1,8 @@
 """Rules of a notification: it is queued, delivered, queued again, or stored as a delivery. Pure.
 
 Invariants: a notification has ended when the endpoint accepted it or when it is a stored delivery. Behind a stored
-delivery, later notifications of its call are stored too. An attempt that says nothing about the notification (the
-endpoint is down, or asks to wait) does not count against it.
+delivery, later notifications of its call are stored too. An attempt that fails for another reason than the
+notification (the endpoint is down, or requests a delay) does not count against it.
 """
 
 from collections.abc import Callable

@@ -103,8 +103,8 @@ class EndpointState(msgspec.Struct):
 
 
 def initial_health(failing_since: int | None, throttled_until: int) -> EndpointHealth:
-    """Return the health at the start: an endpoint that was failing begins with one attempt, and one that asked to wait
-    is left alone for the rest of that time.
+    """Return the health at the start: an endpoint that was failing begins with one attempt, and one that requested a
+    delay is left alone for the rest of that time.
     """
     failures = 0 if failing_since is None else DOWN_AFTER_FAILURES
     return EndpointHealth(

@@ -18,7 +18,7 @@ class PendingNotification(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     `delivery_id`.
 
     `pending_since` is in microseconds since 1970; `attempts` is the number of failed attempts before, `throttle_count`
-    how often in a row the endpoint asked to wait.
+    how often in a row the endpoint requested a delay.
     """
 
     notification_id: str

@@ -26,7 +26,7 @@ thousands of requests.
 """
 
 THROTTLES_MAX = 20
-"""Times in a row that an endpoint may ask to wait for one notification. After that it counts as a failed attempt, so
+"""Times in a row that an endpoint may request a delay of one notification. After that it counts as a failed attempt, so
 that the notification becomes a delivery and delays no others.
 """
 

@@ -1,7 +1,7 @@
 """Runs the worker of one destination, and another one after an error.
 
-Invariants: an error of a worker ends no other one. An error is over only after a successful pass: a destination that is
-disabled, paused or changed meanwhile has not recovered.
+Invariants: an error of a worker stops no other worker. An error is over only after a successful pass: a destination
+that is disabled, paused or changed meanwhile has not recovered.
 """
 
 import asyncio

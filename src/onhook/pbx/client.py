@@ -153,7 +153,7 @@ class PbxWebhookConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 class PushChannel(Protocol):
     """The state machine of one push channel. Input: received texts and the time. Output: texts to send, and whether the
-    channel is alive.
+    channel is connected.
     """
 
     deadline: float

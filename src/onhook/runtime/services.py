@@ -1,7 +1,7 @@
 """Services of a process: each runs in a task of its own, and is restarted with backoff when it fails.
 
-Invariants: an error in one service ends no other one. At a stop all are cancelled before the first one is awaited, so
-that the stop takes as long as the slowest one.
+Invariants: an error in one service stops no other service. At a stop all are cancelled before the first one is awaited,
+so that the stop takes as long as the slowest one.
 """
 
 import asyncio

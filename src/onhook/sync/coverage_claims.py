@@ -1,4 +1,6 @@
-"""Coverage that a sync may claim: after a back-fill only what was compared, of a push channel the time it was alive."""
+"""Coverage that a sync may claim: after a back-fill only what was compared, of a push channel the time in which it was
+connected.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -56,7 +58,7 @@ def has_open_gap(intervals: Sequence[Interval], totals: BackfillTotals) -> bool:
 
 
 class ConnectedTime:
-    """Time in which the push channel of one PBX was alive, stored every CONNECTED_SAVE_SECONDS."""
+    """Time in which the push channel of one PBX was connected, stored every CONNECTED_SAVE_SECONDS."""
 
     def __init__(self, coverage: CoverageStore, now: Callable[[], float]) -> None:
         self._coverage = coverage
@@ -65,7 +67,7 @@ class ConnectedTime:
         self._saved_at = 0.0
 
     def extend(self, since: float, until: float) -> None:
-        """Add that a channel was alive between these times (Unix seconds); another `since` is another channel."""
+        """Add that a channel was connected between these times (Unix seconds); another `since` is another channel."""
         if since != self._since:
             self.save()
         self._since, self._until = since, until

@@ -126,7 +126,7 @@ class PbxSync:
     # Called by the push channel
 
     def on_alive(self, since: float, until: float) -> None:
-        """Store that the channel was alive between these times."""
+        """Store that the channel was connected between these times."""
         self._connected_time.extend(since, until)
 
     def on_connected(self) -> None:

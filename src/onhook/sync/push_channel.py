@@ -46,7 +46,7 @@ class ChannelObserver(Protocol):
     """Observer of the channel's state."""
 
     def on_alive(self, since: float, until: float) -> None:
-        """Handle that the channel was alive between these times (Unix seconds)."""
+        """Handle that the channel was connected between these times (Unix seconds)."""
         ...
 
     def on_connected(self) -> None:
@@ -150,7 +150,7 @@ class PushReceiver:
         return self._session.now()
 
     def report_alive(self, push: PushChannel) -> None:
-        """Report the time in which a socket was alive."""
+        """Report the time in which a socket was connected."""
         if push.alive_since is not None and push.alive_until is not None:
             self._observer.on_alive(push.alive_since, push.alive_until)
 
@@ -179,7 +179,7 @@ class _PushSocket:
         return self._receiver.lost_error(self._push.error or _("the PBX does not answer"))
 
     async def close(self) -> None:
-        """Stop reading, close, and report the time in which it was alive."""
+        """Stop reading, close, and report the time in which it was connected."""
         self.task.cancel()
         await asyncio.wait({self.task})
         with suppress(aiohttp.ClientError, OSError, TimeoutError):

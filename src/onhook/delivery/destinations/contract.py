@@ -14,8 +14,8 @@ from onhook.cdr.record import Record
 
 Outcome = Literal["accepted", "rejected", "unreachable", "throttled", "gone"]
 """`rejected`: answered, but not accepted; the notification fails, and the endpoint is reachable. `unreachable`: no
-answer. `throttled`: the endpoint asks to wait, which does not count against the notification. `gone`: the endpoint
-wants no further notifications.
+answer. `throttled`: the endpoint requests a delay, which does not count against the notification. `gone`: the endpoint
+no longer accepts notifications.
 """
 
 

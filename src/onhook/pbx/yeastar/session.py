@@ -46,7 +46,7 @@ class YeastarPushChannel:
         return [msgspec.json.encode({"topic_list": list(TOPICS)}).decode()]
 
     def receive_text(self, text: str, now: float) -> bytes | None:
-        """Return an event unchanged; a response proves that the channel is alive."""
+        """Return an event unchanged; a response proves that the channel is connected."""
         if text.strip() == HEARTBEAT_RESPONSE:
             self._confirm_alive(now)
             return None
