@@ -35,7 +35,6 @@ FOR_TEMPLATES = (
     "local_second",
     "local_time",
     "minutes",
-    "from_epoch_seconds",
     "outcome",
     "split_party",
     "percent",

@@ -4,49 +4,43 @@ Each button is a form of its own, so that everything works without a script.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Response, get, post
-from litestar.params import PathParameter, QueryParameter
+from litestar.params import QueryParameter
 from litestar.response import Redirect
 
 from onhook.appdb.pbxs import Pbx, Secret, new_secret
 from onhook.cdr.number_plan import NumberPlan, parse_number_plan
-from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.actions import CheckResult
 from onhook.console.addresses import intake_host, intake_port
 from onhook.console.pages.coverage_calendar import CalendarDay, build_calendar, calendar_start
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
+from onhook.console.pages.pbx_overview import (
+    PbxOverview,
+    describe_backfill,
+    describe_coverage,
+    find_backfill_error,
+    load_pbx_overview,
+)
 from onhook.console.pages.rendering import View
-from onhook.console.parameters import SEQ_MAX, PbxNameOrSn, ReaderZone
+from onhook.console.parameters import PbxNameOrSn, ReaderZone, SecretId
 from onhook.console.queries.coverage import Backfill, PbxCoverage, get_backfill, list_coverage, parse_backfill_request
 from onhook.console.queries.quarantine import NamedCounter, list_counters
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
 
-STORED_KINDS = frozenset({"stored", "duplicate", "unparsable"})
-REJECTED_KINDS = frozenset({"invalid_signature", "missing_signature"})
-"""Verdicts on events of a PBX: stored, and not stored."""
-
-QUIET_PERIOD = timedelta(days=1)
-"""A PBX without events for this long is marked; a weekend may be the reason."""
-
 POLL_SECONDS = 3
 """Reload interval of the page that waits for a first event."""
-
-CLOCK_SKEW_SECONDS_MAX = 120
-"""An event arrives within seconds of a call's end: a longer delay means a wrong clock, or a lost connection."""
 
 PLAN_KINDS = ("ivr", "queue", "ring_group", "conference")
 
 WaitQuery = Annotated[str, QueryParameter(max_length=3)]
-SecretId = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
 
 
 class AddPbxForm(msgspec.Struct, frozen=True):
@@ -83,39 +77,6 @@ class AddSecretForm(msgspec.Struct, frozen=True):
     secret: str = ""
 
 
-class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
-    """State of a PBX: its events, and the clock skew that they show."""
-
-    pbx: Pbx
-    last_at: datetime | None
-    stored: int
-    duplicates: int
-    rejected: int
-    last_rejected_at: datetime | None
-    tested_at: datetime | None
-    latest_record: Record | None
-
-    def state(self, now: datetime) -> tuple[str, str]:
-        """Return the state in a word, and the meaning of its colour."""
-        if self.last_rejected_at and (self.last_at is None or self.last_rejected_at > self.last_at):
-            return "rejected", "bad"
-        if self.last_at is None:
-            return ("tested", "soft") if self.tested_at else ("waiting", "soft")
-        return ("reporting", "good") if now - self.last_at < QUIET_PERIOD else ("quiet", "soft")
-
-    @property
-    def delay_seconds(self) -> int | None:
-        """Return how long after its end the latest call was received; negative where the PBX's clock is ahead."""
-        if self.latest_record is None or self.latest_record.ended_at is None:
-            return None
-        return round((self.latest_record.received_at - self.latest_record.ended_at).total_seconds())
-
-    @property
-    def has_clock_skew(self) -> bool:
-        """Return whether the delay is longer than any transmission."""
-        return self.delay_seconds is not None and abs(self.delay_seconds) > CLOCK_SKEW_SECONDS_MAX
-
-
 class PbxsView(View, frozen=True, kw_only=True):
     """Values of the page: all PBXs, with the form to add one."""
 
@@ -129,7 +90,11 @@ class PbxsView(View, frozen=True, kw_only=True):
 
 
 class PbxView(View, frozen=True, kw_only=True):
-    """Values of the page: one PBX; a new secret is shown once."""
+    """Values of the page: one PBX; a new secret is shown once.
+
+    `coverage_text` has commands between backticks. Without a source to compare with, and without a live connection,
+    there is no calendar (`has_calendar`).
+    """
 
     template: ClassVar = "pbx.html"
     overview: PbxOverview
@@ -139,8 +104,13 @@ class PbxView(View, frozen=True, kw_only=True):
     intake_port: int
     host: str
     is_guess: bool
-    calendar: tuple[PbxCoverage, Sequence[CalendarDay]]
+    days: Sequence[CalendarDay]
+    coverage: PbxCoverage
+    coverage_text: str
+    has_calendar: bool
     backfill: Backfill
+    backfill_sentence: str
+    backfill_error: str
     poll_seconds: int
     message: str = ""
     error: str = ""
@@ -302,27 +272,6 @@ def _build_number_plan(app_state: AppState, name: str, ranges: Mapping[str, str]
     return msgspec.structs.replace(parse_number_plan(ranges), extension_digits_max=current_plan.extension_digits_max)
 
 
-async def load_pbx_overview(app_state: AppState, pbx: Pbx, counters: list[NamedCounter]) -> PbxOverview:
-    """Return the state of one PBX."""
-    pbx_counters = [counter for counter in counters if counter.sn == pbx.sn]
-    latest_page = await app_state.store.records(RecordFilter(sn=pbx.sn), 1)
-    return PbxOverview(
-        pbx=pbx,
-        last_at=_latest_time(counter for counter in pbx_counters if counter.kind in STORED_KINDS)
-        or (latest_page.data[0].received_at if latest_page.data else None),
-        stored=sum(counter.count for counter in pbx_counters if counter.kind == "stored"),
-        duplicates=sum(counter.count for counter in pbx_counters if counter.kind == "duplicate"),
-        rejected=sum(counter.count for counter in pbx_counters if counter.kind in REJECTED_KINDS),
-        last_rejected_at=_latest_time(counter for counter in pbx_counters if counter.kind in REJECTED_KINDS),
-        tested_at=_latest_time(counter for counter in pbx_counters if counter.kind == "test_message"),
-        latest_record=latest_page.data[0] if latest_page.data else None,
-    )
-
-
-def _latest_time(counters: Any) -> datetime | None:
-    return max((counter.last_at for counter in counters), default=None)
-
-
 async def _render_pbxs(
     request: AnyRequest, app_state: AppState, zone: ReaderZone, *, error: str = "", form: AddPbxForm | None = None
 ) -> Response[str]:
@@ -353,6 +302,8 @@ async def _render_pbx(
     request: AnyRequest, app_state: AppState, zone: ReaderZone, pbx: Pbx, **extra_values: Any
 ) -> Response[str]:
     overview = await load_pbx_overview(app_state, pbx, await list_counters(app_state.ledger, app_state.appdb))
+    coverage, days = _load_calendar(app_state, pbx, zone)
+    backfill = get_backfill(app_state, pbx.sn)
     host, is_guess = intake_host(app_state.config, request.url.hostname or "")
     return render_page(
         request,
@@ -366,8 +317,13 @@ async def _render_pbx(
             intake_port=intake_port(app_state.config),
             host=host,
             is_guess=is_guess,
-            calendar=_load_calendar(app_state, pbx, zone),
-            backfill=get_backfill(app_state, pbx.sn),
+            days=days,
+            coverage=coverage,
+            coverage_text=describe_coverage(pbx, coverage, zone),
+            has_calendar=coverage.has_backfill_source or bool(coverage.complete_until) or pbx.dialect == "asterisk",
+            backfill=backfill,
+            backfill_sentence=describe_backfill(backfill, zone),
+            backfill_error=find_backfill_error(backfill),
             poll_seconds=POLL_SECONDS,
             **extra_values,
         ),

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from onhook.lib.messages import _
+
 _SUMS = (
     "calls",
     "answered",
@@ -37,6 +39,18 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     def other(self) -> int:
         """Return how many calls were missed for an unknown reason."""
         return self.missed - self.voicemail - self.busy - self.no_answer - self.abandoned - self.failed
+
+    @property
+    def missed_by_outcome(self) -> list[tuple[str, str, int]]:
+        """Return the outcomes of missed calls that occurred: text, value of the filter `status`, count."""
+        outcomes = (
+            (_("no answer"), "NO ANSWER", self.no_answer),
+            (_("busy"), "BUSY", self.busy),
+            (_("abandoned"), "ABANDONED", self.abandoned),
+            (_("failed"), "FAILED", self.failed),
+            (_("voicemail"), "VOICEMAIL", self.voicemail),
+        )
+        return [outcome for outcome in outcomes if outcome[2]]
 
 
 def add_up(rows: Sequence[Mapping[str, Any]]) -> Totals:

@@ -29,6 +29,17 @@ class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the PBX of a rejected request was registered since."""
         return self.kind == "unknown_pbx" and bool(self.pbx)
 
+    @property
+    def title(self) -> str:
+        """Return what was rejected, in words."""
+        if self.kind == "unknown_pbx":
+            return _("Requests from an unknown PBX")
+        if self.kind == "missing_signature":
+            return _("Requests without a signature")
+        if self.kind == "unexpected_source":
+            return _("Requests from another address or path than the PBX's")
+        return _("Requests with an invalid signature")
+
 
 async def list_counters(ledger: Ledger, appdb: AppDb) -> list[NamedCounter]:
     """Return the ledger's counters, with the names of registered PBXs."""

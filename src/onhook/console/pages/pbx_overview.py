@@ -1,0 +1,166 @@
+"""State of one PBX: its events, its clock, its coverage and its back-fill, as figures and as sentences."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from onhook.appdb.pbxs import Pbx
+from onhook.cdr.record import Record
+from onhook.cdr.record_filter import RecordFilter
+from onhook.console.pages.formatting import count, from_epoch_seconds, local_minute
+from onhook.console.queries.coverage import Backfill, PbxCoverage
+from onhook.console.queries.quarantine import NamedCounter
+from onhook.console.state import AppState
+from onhook.lib.messages import _
+from onhook.lib.text import format_duration
+
+STORED_KINDS = frozenset({"stored", "duplicate", "unparsable"})
+REJECTED_KINDS = frozenset({"invalid_signature", "missing_signature"})
+"""Verdicts on events of a PBX: stored, and not stored."""
+
+QUIET_PERIOD = timedelta(days=1)
+"""A PBX without events for this long is marked; a weekend may be the reason."""
+
+CLOCK_SKEW_SECONDS_MAX = 120
+"""An event arrives within seconds of a call's end: a longer delay means a wrong clock, or a lost connection."""
+
+
+class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
+    """State of a PBX: its events, and the clock skew that they show."""
+
+    pbx: Pbx
+    last_at: datetime | None
+    stored: int
+    duplicates: int
+    rejected: int
+    last_rejected_at: datetime | None
+    tested_at: datetime | None
+    latest_record: Record | None
+
+    def state(self, now: datetime) -> tuple[str, str]:
+        """Return the state in a word, and the meaning of its colour."""
+        if self.last_rejected_at and (self.last_at is None or self.last_rejected_at > self.last_at):
+            return "rejected", "bad"
+        if self.last_at is None:
+            return ("tested", "soft") if self.tested_at else ("waiting", "soft")
+        return ("reporting", "good") if now - self.last_at < QUIET_PERIOD else ("quiet", "soft")
+
+    @property
+    def delay_seconds(self) -> int | None:
+        """Return how long after its end the latest call was received; negative where the PBX's clock is ahead."""
+        if self.latest_record is None or self.latest_record.ended_at is None:
+            return None
+        return round((self.latest_record.received_at - self.latest_record.ended_at).total_seconds())
+
+    @property
+    def has_clock_skew(self) -> bool:
+        """Return whether the delay is longer than any transmission."""
+        return self.delay_seconds is not None and abs(self.delay_seconds) > CLOCK_SKEW_SECONDS_MAX
+
+    @property
+    def is_offset_assumed(self) -> bool:
+        """Return whether neither the calls nor a setting give the offset from UTC."""
+        return self.latest_record is not None and self.latest_record.offset_from not in ("ids", "configured")
+
+    @property
+    def offset_sentence(self) -> str:
+        """Return the origin of the offset from UTC; empty without a call."""
+        if self.latest_record is None:
+            return ""
+        if self.latest_record.offset_from == "ids":
+            return _(
+                "Detected from its call ids: UTC{offset}, also during daylight saving time."
+                " Nothing needs to be configured.",
+                offset=self.latest_record.utc_offset,
+            )
+        if self.latest_record.offset_from == "configured":
+            return _("Its calls do not contain the time zone: the configured one is used, {zone}.", zone=self.pbx.zone)
+        return _("Its calls do not contain the time zone and none is configured: UTC is assumed.")
+
+    @property
+    def clock_sentence(self) -> str:
+        """Return how the PBX's clock compares with this server's at the latest call."""
+        seconds = self.delay_seconds
+        if seconds is None:
+            return _("The end of the latest call is unknown.")
+        if self.has_clock_skew:
+            delay = format_duration(abs(seconds))
+            if seconds < 0:
+                return _("By the PBX's clock the latest call ended {delay} after it was received.", delay=delay)
+            return _("By the PBX's clock the latest call ended {delay} before it was received.", delay=delay)
+        if seconds < 0:
+            return _("The latest call was received {seconds} s before its end by the PBX's clock.", seconds=-seconds)
+        return _("The latest call was received {seconds} s after its end by the PBX's clock.", seconds=seconds)
+
+
+async def load_pbx_overview(app_state: AppState, pbx: Pbx, counters: list[NamedCounter]) -> PbxOverview:
+    """Return the state of one PBX."""
+    pbx_counters = [counter for counter in counters if counter.sn == pbx.sn]
+    latest_page = await app_state.store.records(RecordFilter(sn=pbx.sn), 1)
+    return PbxOverview(
+        pbx=pbx,
+        last_at=_latest_time(counter for counter in pbx_counters if counter.kind in STORED_KINDS)
+        or (latest_page.data[0].received_at if latest_page.data else None),
+        stored=sum(counter.count for counter in pbx_counters if counter.kind == "stored"),
+        duplicates=sum(counter.count for counter in pbx_counters if counter.kind == "duplicate"),
+        rejected=sum(counter.count for counter in pbx_counters if counter.kind in REJECTED_KINDS),
+        last_rejected_at=_latest_time(counter for counter in pbx_counters if counter.kind in REJECTED_KINDS),
+        tested_at=_latest_time(counter for counter in pbx_counters if counter.kind == "test_message"),
+        latest_record=latest_page.data[0] if latest_page.data else None,
+    )
+
+
+def _latest_time(counters: Iterable[NamedCounter]) -> datetime | None:
+    return max((counter.last_at for counter in counters), default=None)
+
+
+def describe_coverage(pbx: Pbx, coverage: PbxCoverage, zone: ZoneInfo) -> str:
+    """Return until when calls are verified complete, or what is missing to verify them."""
+    if coverage.complete_until is not None:
+        return _("Verified complete until {time}.", time=local_minute(coverage.complete_until, zone))
+    sentence = _("Not yet compared with the PBX's own list.")
+    if coverage.has_backfill_source:
+        return sentence
+    if pbx.dialect == "asterisk":
+        advice = _(
+            "Missing calls cannot be detected without a CDR source: set it with `onhook pbx change {sn} --cdr SOURCE`.",
+            sn=pbx.sn,
+        )
+    else:
+        advice = _(
+            "Missing calls cannot be detected without the web API of the PBX:"
+            " set its address with `onhook pbx change {sn} --api URL`.",
+            sn=pbx.sn,
+        )
+    return f"{sentence} {advice}"
+
+
+def describe_backfill(backfill: Backfill, zone: ZoneInfo) -> str:
+    """Return the progress of the running back-fill, or the request, or the result of the last one, in a sentence."""
+    if backfill.progress is not None:
+        done_until, until = (
+            local_minute(from_epoch_seconds(seconds), zone)
+            for seconds in (backfill.progress.done_until, backfill.progress.until)
+        )
+        return _("Back-fill in progress: up to {done} of {until}.", done=done_until, until=until)
+    if backfill.request is not None:
+        return _("Back-fill requested; it starts in a moment.")
+    if backfill.result is None:
+        return ""
+    if backfill.result.error:
+        return _("The last back-fill failed:")
+    return _(
+        "The last back-fill read {rows} rows: {new} new, {changed} changed, {same} unchanged.",
+        rows=count(backfill.result.rows),
+        new=count(backfill.result.new),
+        changed=count(backfill.result.changed),
+        same=count(backfill.result.same),
+    )
+
+
+def find_backfill_error(backfill: Backfill) -> str:
+    """Return the error of the last back-fill, where it is the latest that is known."""
+    is_over = backfill.progress is None and backfill.request is None
+    return backfill.result.error if is_over and backfill.result is not None else ""
