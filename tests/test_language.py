@@ -25,6 +25,7 @@ Check = Callable[[str, str], Iterator[Violation]]
         (check_text, "owed_events = 3", "`owed`: write pending."),
         (check_text, "a made-up PBX", "write simulated."),
         (check_text, "it is sent no more", "write no longer."),
+        (check_text, "the endpoint asked to wait", "write requests a delay."),
         (check_identifiers, "told = 3", "the name `told` says nothing"),
         (check_identifiers, "def read(one: int) -> int: ...", "the name `one` says nothing"),
     ],
