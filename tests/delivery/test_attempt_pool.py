@@ -47,13 +47,13 @@ class ControlledClient:
         await run_tasks()
 
     def format_payload(self, record: Record) -> bytes:
-        raise NotImplementedError
+        raise AssertionError("a pool sends what was formatted before")
 
     def format_test_payload(self) -> bytes:
-        raise NotImplementedError
+        raise AssertionError("a pool sends no tests")
 
     async def close(self) -> None:
-        raise NotImplementedError
+        raise AssertionError("a pool does not own its client")
 
 
 class PoolHarness:
