@@ -11,13 +11,23 @@ from tests.ledger.entries import entries, entry
 
 
 async def append(path: Path, first: int, last: int) -> None:
-    """Append one by one; print the number of each acknowledged entry."""
+    """Append one by one, again and again as a PBX does; print the number of each acknowledged entry."""
     ledger = SqliteLedger(path)
     for number in range(first, last + 1):
-        await ledger.append([entry(number)])
+        while not await _is_appended(ledger, number):
+            pass
         sys.stdout.write(f"{number}\n")
         sys.stdout.flush()
     await ledger.close()
+
+
+async def _is_appended(ledger: SqliteLedger, number: int) -> bool:
+    try:
+        await ledger.append([entry(number)])
+    except Unavailable as error:
+        sys.stderr.write(f"{error}\n")
+        return False
+    return True
 
 
 async def fill(path: Path, file_bytes_max: int) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ SN = "3631A2124ABC"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 ONHOOK = Path(sys.executable).with_name("onhook")
 WAIT_SECONDS_MAX = 30.0
+READ_SECONDS_MAX = 300.0
+CALLS_MAX = 1_000_000
+FIRST_CALL_AT = datetime.fromisoformat("2026-04-27 19:04:36")
 
 
 class Server:
@@ -31,20 +35,20 @@ class Server:
         self.log = directory.parent / f"{directory.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def run_command(self, *arguments: str, exit_code: int | None = 0) -> str:
+    def run_command(self, *arguments: str, exit_code: int | None = 0, timeout_seconds: float = WAIT_SECONDS_MAX) -> str:
         """Run a command; return its output. `exit_code` is the expected one, None for any."""
-        completed = self.execute(*arguments)
+        completed = self.execute(*arguments, timeout_seconds=timeout_seconds)
         assert exit_code is None or completed.returncode == exit_code, completed.stderr
         return completed.stdout
 
-    def execute(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def execute(self, *arguments: str, timeout_seconds: float = WAIT_SECONDS_MAX) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(ONHOOK), *arguments],
             cwd=self.directory.parent,
             env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(self.directory)},
             capture_output=True,
             text=True,
-            timeout=WAIT_SECONDS_MAX,
+            timeout=timeout_seconds,
             check=False,
         )
 
@@ -102,7 +106,9 @@ class Server:
 
     def calls(self) -> list[dict[str, Any]]:
         """Return all calls, as a person sees them."""
-        rows: list[dict[str, Any]] = json.loads(self.run_command("calls", "--format", "json", "--limit", "100000"))
+        command = ("calls", "--format", "json", "--limit", str(CALLS_MAX))
+        rows: list[dict[str, Any]] = json.loads(self.run_command(*command, timeout_seconds=READ_SECONDS_MAX))
+        assert len(rows) < CALLS_MAX
         return rows
 
     def log_text(self) -> str:
@@ -122,10 +128,10 @@ def create_server(directory: Path) -> Iterator[Server]:
 
 
 def webhook_body(number: int, sn: str = SN) -> bytes:
-    """Return the event of a call from Alice to Bob, different for each number."""
+    """Return the event of a call from Alice to Bob: another call for each number, begun a second later."""
     details = CallDetails(
         call_id=f"1777{number:06}.{number}",
-        time_start="2026-04-27 19:04:36",
+        time_start=str(FIRST_CALL_AT + timedelta(seconds=number)),
         call_from="Alice<1001>",
         call_to="Bob<1002>",
         call_duration=30,
