@@ -9,7 +9,7 @@ import pytest
 def rounds(default: int, *, seconds_each: float) -> Any:
     """Return the number of rounds as a parameter of a slow test, with a time limit for so many."""
     number = int(os.environ.get("ROUNDS") or default)
-    return pytest.param(number, marks=[pytest.mark.slow, pytest.mark.timeout(120 + number * seconds_each)])
+    return pytest.param(number, marks=[pytest.mark.slow, pytest.mark.timeout(300 + number * seconds_each)])
 
 
 def seeds(default: int) -> range:

@@ -51,7 +51,6 @@ def _answers(server: Server, directory: Path) -> dict[str, Any]:
     return answers
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.slow
 def test_data_client_results_are_equal_with_and_without_a_server(server: Server, tmp_path: Path) -> None:
     """In every format; CSV equals the export, the latest first."""

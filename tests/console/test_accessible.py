@@ -54,7 +54,6 @@ async def add_sample_data(harness: ConsoleHarness) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_pages_have_no_serious_axe_violation(harness: ConsoleHarness, chromium_path: str, scheme: str) -> None:
     """Check every page with data and scripts; save a screenshot of each."""

@@ -15,7 +15,7 @@ from tests.factories import SN, details
 A4 = {"width": 794, "height": 1123}
 """In CSS pixels, 96 per inch."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 async def press(page: Page, role: str, name: str) -> None:
