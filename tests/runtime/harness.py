@@ -21,7 +21,7 @@ from onhook.pbx.yeastar.payload import Yeastar
 SN = "3631A2124ABC"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 ONHOOK = Path(sys.executable).with_name("onhook")
-WAIT_SECONDS_MAX = 30.0
+WAIT_SECONDS_MAX = 120.0
 READ_SECONDS_MAX = 300.0
 CALLS_MAX = 1_000_000
 FIRST_CALL_AT = datetime.fromisoformat("2026-04-27 19:04:36")
