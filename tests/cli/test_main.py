@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.runtime.harness import ONHOOK, SECRET, SN, WAIT_SECONDS_MAX, Server, wait_until
+from tests.runtime.harness import ONHOOK, SECRET, SN, START_SECONDS_MAX, Server, wait_until
 
 PBX = ("--sn", "3631A2124ABC", "--secret", "0123456789abcdef")
 
@@ -325,7 +325,7 @@ def test_serve_sign_in_link_is_printed_on_a_terminal_only(server: Server) -> Non
     server.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=screen, stderr=screen)
     output = b""
     while b"Registered PBXs: 1" not in output:
-        assert select.select([terminal], [], [], WAIT_SECONDS_MAX)[0], output
+        assert select.select([terminal], [], [], START_SECONDS_MAX)[0], output
         output += os.read(terminal, 4096)
     token = (server.directory / "admin.token").read_text().strip()
     assert f"/sign-in?token={token}".encode() in output

@@ -253,6 +253,7 @@ def test_append_killed_process_loses_no_acknowledged_event(tmp_path: Path, round
             int(line) for line in process.communicate()[0].splitlines(keepends=True) if line.endswith("\n")
         ]
     raw_events = asyncio.run(_read_all(path))
+    assert len(acknowledged) > rounds
     assert {entry(number).key for number in acknowledged} <= {raw_event.key for raw_event in raw_events}
     assert len({raw_event.key for raw_event in raw_events}) == len(raw_events)
     assert asyncio.run(_is_sound(path))

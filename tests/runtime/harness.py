@@ -17,11 +17,15 @@ from onhook.cdr.call_details import CallDetails
 from onhook.config import parse_address
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.pbx.yeastar.payload import Yeastar
+from onhook.runtime.supervisor import READY_SECONDS_MAX
 
 SN = "3631A2124ABC"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 ONHOOK = Path(sys.executable).with_name("onhook")
-WAIT_SECONDS_MAX = 120.0
+WAIT_SECONDS_MAX = 30.0
+START_SECONDS_MAX = 2 * READY_SECONDS_MAX
+"""The supervisor waits so long for each of the two processes."""
+
 READ_SECONDS_MAX = 300.0
 CALLS_MAX = 1_000_000
 FIRST_CALL_AT = datetime.fromisoformat("2026-04-27 19:04:36")
@@ -66,7 +70,9 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(lambda: self.address(ready_process) is not None and self.address("intake") is not None)
+        wait_until(
+            lambda: self.address(ready_process) is not None and self.address("intake") is not None, START_SECONDS_MAX
+        )
 
     def stop(self) -> int:
         """Stop the server by a signal; return its exit code."""

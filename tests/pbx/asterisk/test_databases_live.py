@@ -154,6 +154,7 @@ def test_gap_is_backfilled_from_postgresql(in_postgresql: DatabaseServer, tmp_pa
         office.lab.wait_until_idle()
         wait_until(lambda: len(set(office.cdr_calls())) == 6)
         recorded_call_ids = set(office.cdr_calls())
+        assert len(recorded_call_ids) == 6
         wait_until(lambda: recorded_call_ids <= office.notified_call_ids(), 240)
         wait_until(lambda: not _gaps(office.server.run_command("coverage", "--since", "1h", "--format", "json")), 240)
         assert "OK      CDRs of postgresql://" in office.server.run_command("doctor", "Office", exit_code=None)
