@@ -1,8 +1,11 @@
 """Which numbers are people and which are machines."""
 
+from typing import Any
+
 import pytest
 
 from onhook.cdr import number_plan
+from onhook.cdr.call_details import CallDetails
 from onhook.cdr.number_plan import RANGES_MAX, NumberPlan, parse_number_plan
 from onhook.lib.errors import UsageError
 
@@ -30,6 +33,21 @@ def _empty_kind_cache() -> None:
         ("Play Prompt", "feature"),
         ("06400", "extension"),
         ("64000", "extension"),
+        ("+49 30 901820", "external"),
+        ("(030)901-820", "external"),
+        ("030.901.820", "external"),
+        ("0049301234,,12", "external"),
+        ("20 1", "extension"),
+        ("alice", "extension"),
+        ("Müller, Jörg", "extension"),
+        ("sip:bob@office.example", "extension"),
+        ("101-acme", "extension"),
+        ("play_prompt", "feature"),
+        ("Play Prompt 2", "feature"),
+        ("*43", "feature"),
+        ("#1", "feature"),
+        ("", "feature"),
+        ("12345678", "external"),
     ],
 )
 def test_kind_of_default_plan_matches_vendor_ranges(party: str, kind: str) -> None:
@@ -65,10 +83,22 @@ def test_kind_of_number_at_edge_of_range_includes_both_ends(number: str, kind: s
     assert parse_number_plan({"queue": "7010-7020,7100,7200-7200"}).kind_of(number) == kind
 
 
+ALL_KINDS = "ivr, queue, ring_group, conference, voicemail, extension, extension_digits_max, features"
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ({"fax": "1"}, "unknown kind of number 'fax': use one of ivr, queue, ring_group, conference"),
+        ({"fax": "1"}, f"unknown kind of number 'fax': use one of {ALL_KINDS}"),
+        (
+            {"extension_digits_max": "0"},
+            "invalid number of digits of an extension: '0': use a number from 1 to 15",
+        ),
+        (
+            {"extension_digits_max": "many"},
+            "invalid number of digits of an extension: 'many': use a number from 1 to 15",
+        ),
+        ({"features": "Fax\x00"}, "invalid name of a feature: 'Fax\\x00': use at most 64 printable characters"),
         ({"queue": "x"}, "invalid range of queue: 'x': write it as 6400-6499 or 6400"),
         ({"ivr": "6200,20-10"}, "invalid range of ivr: '20-10': write it as 6400-6499 or 6400"),
         ({"queue": "1-100"}, "invalid range of queue: '1-100': write it as 6400-6499 or 6400"),
@@ -85,3 +115,44 @@ def test_parse_number_plan_too_many_ranges_are_rejected() -> None:
     assert len(parse_number_plan({"queue": most}).queue) == RANGES_MAX
     with pytest.raises(UsageError, match=f"queue has more than {RANGES_MAX} ranges: join adjacent ranges"):
         parse_number_plan({"queue": f"{most},9999"})
+
+
+def leg(call_to: str, **changes: Any) -> CallDetails:
+    return CallDetails(call_id="1.1", time_start="2026-11-28 04:00:00", call_from="1001", call_to=call_to, **changes)
+
+
+@pytest.mark.parametrize("number", ["112", "5551234", "1002", "6400", "alice", "*31#030901820"])
+def test_kind_of_leg_that_goes_out_by_a_trunk_is_external(number: str) -> None:
+    assert NumberPlan().kind_of_leg(leg(number, dst_trunk_name="Trunk1")) == "external"
+
+
+def test_kind_of_leg_as_the_pbx_reports_it_comes_before_the_plan() -> None:
+    assert NumberPlan().kind_of_leg(leg("1001", extra={"callee_kind": "queue"})) == "queue"
+    assert NumberPlan().kind_of_leg(leg("6400", extra={"callee_kind": "extension"})) == "extension"
+
+
+def test_kind_of_leg_with_an_unknown_report_follows_the_plan() -> None:
+    for value in ("robot", 1, None, ["queue"]):
+        assert NumberPlan().kind_of_leg(leg("6400", extra={"callee_kind": value})) == "queue"
+
+
+def test_kind_of_long_extension_is_set_by_digits_or_ranges() -> None:
+    longer = parse_number_plan({"extension_digits_max": "8"})
+    ranges = parse_number_plan({"extension": "12345000-12345999"})
+    assert (longer.kind_of("12345678"), longer.kind_of("123456789")) == ("extension", "external")
+    assert (ranges.kind_of("12345678"), ranges.kind_of("12346000")) == ("extension", "external")
+
+
+def test_parse_number_plan_features_replace_the_names() -> None:
+    plan = parse_number_plan({"features": "Zufriedenheitsumfrage, Ansage"})
+    assert [plan.kind_of(name) for name in ("ANSAGE", "zufriedenheitsumfrage", "Play Prompt")] == [
+        "feature",
+        "feature",
+        "extension",
+    ]
+    with pytest.raises(UsageError, match=f"more than {RANGES_MAX} names"):
+        parse_number_plan({"features": ",".join(f"feature {number}" for number in range(RANGES_MAX + 1))})
+
+
+def test_kind_of_voicemail_range_is_no_person() -> None:
+    assert parse_number_plan({"voicemail": "97"}).kind_of("97") == "voicemail"

@@ -378,4 +378,9 @@ def _token(name: str, role: Role, scope: str | None, created_at: int, last_used_
 
 
 def _encode_number_plan(number_plan: NumberPlan) -> str:
-    return msgspec.json.encode(number_plan).decode()
+    """Encode what differs from the defaults, so that a better default applies to PBXs that have none of their own."""
+    default = NumberPlan()
+    values = {name: getattr(number_plan, name) for name in NumberPlan.__struct_fields__}
+    return msgspec.json.encode(
+        {name: value for name, value in values.items() if value != getattr(default, name)}
+    ).decode()

@@ -30,9 +30,6 @@ VOICEMAIL = "VOICEMAIL"
 ABANDONED = "ABANDONED"
 """The caller hung up before a person answered: a machine answered last (yeastar-p-series.md 2.2, [tl])."""
 
-ANSWERED_SPELLINGS = frozenset({"ANSWERED", "ANSWERD"})
-"""Folded; the vendor's documentation has both spellings."""
-
 _EARLIEST_TIME = datetime.min.replace(tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 _HOUR = timedelta(hours=1)
@@ -57,7 +54,8 @@ _LEG_KIND_ORDER: Mapping[LegKind, int] = {
     "conference": 3,
     "extension": 4,
     "external": 5,
-    "feature": 6,
+    "voicemail": 6,
+    "feature": 7,
 }
 
 
@@ -83,10 +81,8 @@ def assemble_call(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts
     """Assemble a call from all reports of its legs. `reported_legs` is not empty and has one (`sn`, `call_id`)."""
     legs = _build_legs(sn, _latest_legs(sn, reported_legs), facts)
     if len(legs) > 1:
-        legs.sort(
-            key=lambda leg: (leg.started_at, _LEG_KIND_ORDER[facts.number_plan.kind_of(leg.call_to)], leg.record_id)
-        )
-    person_legs = [leg for leg in legs if is_answered(leg) and facts.number_plan.kind_of(leg.call_to) in PERSON_KINDS]
+        legs.sort(key=lambda leg: (leg.started_at, _LEG_KIND_ORDER[facts.number_plan.kind_of_leg(leg)], leg.record_id))
+    person_legs = [leg for leg in legs if is_answered(leg) and facts.number_plan.kind_of_leg(leg) in PERSON_KINDS]
     person_legs.sort(key=_answer_time)
     first_leg = legs[0]
     ended_at = max((leg.ended_at for leg in legs if leg.ended_at), default=None)
@@ -101,7 +97,7 @@ def assemble_call(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts
         call_from=first_leg.call_from,
         call_to=first_leg.call_to,
         answered_by=extract_number(person_legs[0].call_to) if person_legs else "",
-        wait_duration=_call_wait_duration(first_leg.started_at, person_legs, ended_at),
+        wait_duration=_call_wait_duration(first_leg.started_at, legs, person_legs, ended_at),
         ring_duration=_call_ring_duration(legs, person_legs),
         talk_duration=_call_talk_duration(legs, person_legs),
         call_duration=_seconds_between(first_leg.started_at, ended_at),
@@ -121,7 +117,7 @@ def to_reported_leg(record: Record) -> ReportedLeg:
 
 def is_answered(leg: CallDetails) -> bool:
     """Return whether a person or a machine answered."""
-    return fold_word(leg.status) in ANSWERED_SPELLINGS
+    return fold_word(leg.status) == ANSWERED
 
 
 def _latest_legs(sn: str, reported_legs: Sequence[ReportedLeg]) -> list[ReportedLeg]:
@@ -281,9 +277,13 @@ def _call_status(legs: Sequence[Record], is_answered_by_person: bool) -> str:
     return ABANDONED if any(leg.status for leg in legs) else ""
 
 
-def _call_wait_duration(started_at: datetime, person_legs: Sequence[Record], ended_at: datetime | None) -> int | None:
-    """Return the seconds from the start to a person's answer, or to the end."""
-    return _seconds_between(started_at, _answer_time(person_legs[0]) if person_legs else ended_at)
+def _call_wait_duration(
+    started_at: datetime, legs: Sequence[Record], person_legs: Sequence[Record], ended_at: datetime | None
+) -> int | None:
+    """Return the seconds from the start to a person's answer, to the begin of a message, or to the end."""
+    message_legs = [leg for leg in legs if fold_word(leg.status) == VOICEMAIL and leg.talk_duration and leg.ended_at]
+    answering_leg = next(iter(person_legs or message_legs), None)
+    return _seconds_between(started_at, _answer_time(answering_leg) if answering_leg else ended_at)
 
 
 def _call_ring_duration(legs: Sequence[Record], person_legs: Sequence[Record]) -> int | None:

@@ -16,6 +16,7 @@ DURATION_SECONDS_MAX = 366 * 86_400
 FOLD_CACHE_SIZE = 1_024
 """Nearly all calls share the same few words; folding each again would dominate the cost of comparing them."""
 
+_SPELLINGS = {"ANSWERD": "ANSWERED"}
 _IGNORED_CHARACTERS = re.compile(r"[\s_]+")
 
 
@@ -55,9 +56,13 @@ NUMBER_FIELDS = frozenset({"call_duration", "talk_duration", "agent_ring_time", 
 
 @lru_cache(maxsize=FOLD_CACHE_SIZE)
 def fold_word(text: str) -> str:
-    """Normalise `status` and `type` for comparison: case, spaces and underscores are ignored (yeastar-p-series.md 2.2).
+    """Normalise `status` and `type` for comparison: case, spaces and underscores are ignored, and the vendor's own
+    misspelling is read as what it means (yeastar-p-series.md 2.2).
 
     >>> fold_word("No_Answer") == fold_word("NO ANSWER") == fold_word("NOANSWER")
     True
+    >>> fold_word("Answerd")
+    'ANSWERED'
     """
-    return _IGNORED_CHARACTERS.sub("", text).upper()
+    folded = _IGNORED_CHARACTERS.sub("", text).upper()
+    return _SPELLINGS.get(folded, folded)

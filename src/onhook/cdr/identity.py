@@ -1,4 +1,5 @@
 """Identity of records (yeastar-p-series.md 2.5): a record is (`sn`, `call_id`, `time_start`, number of `call_to`).
+Several participants may enter one conference in one second: there the caller's channel belongs to the number.
 
 `uid` and `call_id` alone identify nothing: on current firmware all legs of a call share both.
 """
@@ -10,8 +11,13 @@ from onhook.cdr.call_details import CallDetails
 
 _SIP_ADDRESS = re.compile(r"(?:sips?|tel):([^@;:]+)(?:[@;:].*)?", re.IGNORECASE)
 
+CALLEE_KIND = "callee_kind"
+"""Member of `extra` with the kind of the called party, where the PBX itself reports it (`number_plan.LegKind`)."""
+
+PARTICIPANT_SEPARATOR = "\x1e"
+
 RecordKey = tuple[str, str, str, str]
-"""(`sn`, `call_id`, `time_start`, number of `call_to`)."""
+"""(`sn`, `call_id`, `time_start`, number of `call_to`, in a conference with the participant's channel)."""
 
 
 def extract_number(party: str) -> str:
@@ -45,7 +51,10 @@ def extract_name(party: str) -> str:
 
 def record_key(sn: str, details: CallDetails) -> RecordKey:
     """Return the key that identifies a record."""
-    return (sn, details.call_id, details.time_start, extract_number(details.call_to))
+    number = extract_number(details.call_to)
+    if details.extra and details.extra.get(CALLEE_KIND) == "conference" and details.extra.get("channel"):
+        number = f"{number}{PARTICIPANT_SEPARATOR}{details.extra['channel']}"
+    return (sn, details.call_id, details.time_start, number)
 
 
 def leg_channels(details: CallDetails) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """`onhook pbx`: PBXs and their secrets; changes have effect at once, also in a running server."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -114,6 +115,23 @@ IvrOption = Annotated[str | None, _ranges_option("--ivr", _("Numbers of its IVRs
 QueueOption = Annotated[str | None, _ranges_option("--queue", _("Numbers of its queues"), "6400-6499")]
 RingGroupOption = Annotated[str | None, _ranges_option("--ring-group", _("Numbers of its ring groups"), "6300-6399")]
 ConferenceOption = Annotated[str | None, _ranges_option("--conference", _("Numbers of its conferences"), "6500-6599")]
+VoicemailOption = Annotated[str | None, _ranges_option("--voicemail", _("Numbers of its voicemail"), "none")]
+ExtensionOption = Annotated[
+    str | None, _ranges_option("--extension", _("Numbers of extensions with more digits"), "none")
+]
+ExtensionDigitsOption = Annotated[
+    str | None,
+    typer.Option("--extension-digits", metavar="N", help=_("Digits of an extension at most"), show_default="7"),
+]
+FeaturesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        metavar="NAMES",
+        help=_("Names that it reports for what is no person, such as a survey"),
+        show_default="those of a P-Series",
+    ),
+]
 
 
 @app.command("add", epilog="Example: onhook pbx add Office --sn 3631A2124ABC --secret 0123456789abcdef0123456789abcdef")
@@ -141,6 +159,10 @@ def add(
     queue: QueueOption = None,
     ring_group: RingGroupOption = None,
     conference: ConferenceOption = None,
+    voicemail: VoicemailOption = None,
+    extension: ExtensionOption = None,
+    extension_digits: ExtensionDigitsOption = None,
+    features: FeaturesOption = None,
     asterisk: AsteriskOption = None,
     user: UserOption = None,
     tls: TlsOption = "off",
@@ -153,7 +175,8 @@ def add(
     data: DataOption = None,
 ) -> None:
     """Add a PBX: its events are accepted from now on. With --asterisk, Onhook connects to it."""
-    number_plan = parse_number_plan(_drop_missing(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference))
+    plan_texts = (ivr, queue, ring_group, conference, voicemail, extension, extension_digits, features)
+    number_plan = parse_number_plan(_name_plan_texts(plan_texts))
     source = parse_source_options(cdr, cdr_table, cdr_columns)
     if asterisk is not None:
         new_asterisk = NewAsterisk(name, sn, asterisk, user, tls, trunks, inbound, pins, zone, source)
@@ -236,13 +259,18 @@ def change(
     queue: QueueOption = None,
     ring_group: RingGroupOption = None,
     conference: ConferenceOption = None,
+    voicemail: VoicemailOption = None,
+    extension: ExtensionOption = None,
+    extension_digits: ExtensionDigitsOption = None,
+    features: FeaturesOption = None,
     cdr: CdrOption = None,
     cdr_table: CdrTableOption = None,
     cdr_columns: CdrColumnsOption = None,
     data: DataOption = None,
 ) -> None:
     """Change a PBX. A new time zone or number plan applies to stored calls after `onhook rebuild`."""
-    ranges = _drop_missing(ivr=ivr, queue=queue, ring_group=ring_group, conference=conference)
+    plan_texts = (ivr, queue, ring_group, conference, voicemail, extension, extension_digits, features)
+    ranges = _name_plan_texts(plan_texts)
     changes: dict[str, Any] = _drop_missing(name=new_name, zone=zone)
     if signed is not None:
         changes["is_unsigned"] = not signed
@@ -263,10 +291,7 @@ def change(
             )
         if source_match:
             _change_source_match(appdb, pbx, source_match)
-        credentials = credential_options.merge_into(appdb.pbx_credentials.get(pbx.sn))
-        if credentials is not None:
-            validate_has_api(pbx.dialect)
-            appdb.pbx_credentials.put(pbx.sn, credentials)
+        _change_credentials(appdb, pbx, credential_options)
         if recordings is not None:
             appdb.recordings.put(pbx.sn, parse_directory(recordings))
         if keep is not None:
@@ -327,8 +352,22 @@ def _change_source_match(appdb: AppDb, pbx: Pbx, new_match: SourceMatch) -> None
     appdb.source_matches.put(pbx.sn, source_match)
 
 
+def _change_credentials(appdb: AppDb, pbx: Pbx, options: CredentialOptions) -> None:
+    """Change the given parts of the API credentials."""
+    credentials = options.merge_into(appdb.pbx_credentials.get(pbx.sn))
+    if credentials is not None:
+        validate_has_api(pbx.dialect)
+        appdb.pbx_credentials.put(pbx.sn, credentials)
+
+
 def _drop_missing(**options: str | None) -> dict[str, str]:
     return {name: text for name, text in options.items() if text is not None}
+
+
+def _name_plan_texts(texts: Sequence[str | None]) -> dict[str, str]:
+    """Return the given texts of a number plan by their kinds; `texts` are in the order of the options."""
+    kinds = ("ivr", "queue", "ring_group", "conference", "voicemail", "extension", "extension_digits_max", "features")
+    return {kind: text for kind, text in zip(kinds, texts, strict=True) if text is not None}
 
 
 def _merge_number_plan(number_plan: NumberPlan, ranges: dict[str, str]) -> NumberPlan:

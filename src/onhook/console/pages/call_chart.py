@@ -56,7 +56,7 @@ def draw_call_chart(call: Call, number_plan: NumberPlan) -> CallChart:
     """Return the chart of a call; a leg of unknown duration is a mark at its start."""
     begin = call.started_at
     seconds = max(1, *(_end_seconds(leg, begin) for leg in call.legs))
-    bars = [_draw_bar(leg, begin, seconds, number_plan.kind_of(leg.call_to)) for leg in call.legs]
+    bars = [_draw_bar(leg, begin, seconds, number_plan.kind_of_leg(leg)) for leg in call.legs]
     return CallChart(seconds, bars, _draw_ticks(seconds))
 
 

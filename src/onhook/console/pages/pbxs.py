@@ -13,7 +13,7 @@ from litestar.params import QueryParameter
 from litestar.response import Redirect
 
 from onhook.appdb.pbxs import Pbx, Secret, new_secret
-from onhook.cdr.number_plan import NumberPlan, parse_number_plan
+from onhook.cdr.number_plan import RANGE_KINDS, parse_number_plan
 from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.actions import CheckResult
 from onhook.console.addresses import intake_host, intake_port
@@ -38,7 +38,7 @@ from onhook.lib.messages import _
 POLL_SECONDS = 3
 """Reload interval of the page that waits for a first event."""
 
-PLAN_KINDS = ("ivr", "queue", "ring_group", "conference")
+PLAN_KINDS = (*RANGE_KINDS, "extension_digits_max", "features")
 
 WaitQuery = Annotated[str, QueryParameter(max_length=3)]
 
@@ -61,6 +61,10 @@ class ChangePbxForm(msgspec.Struct, frozen=True):
     queue: str = ""
     ring_group: str = ""
     conference: str = ""
+    voicemail: str = ""
+    extension: str = ""
+    extension_digits_max: str = ""
+    features: str = ""
 
 
 class BackfillForm(msgspec.Struct, frozen=True):
@@ -174,12 +178,12 @@ async def pbx_page(  # noqa: PLR0917 - the parameters of the URL
 
 @post("/pbxs/{name:str}", include_in_schema=False, status_code=200)
 async def change_pbx(app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[ChangePbxForm, FORM_BODY]) -> Redirect:
-    """Change name, zone and number plan; they apply to calls from now on."""
+    """Change name, zone and number plan; they apply to calls from now on. An empty field has its default."""
     try:
         ranges = {kind: text for kind in PLAN_KINDS if (text := getattr(data, kind).strip())}
         changes: dict[str, Any] = {
             "name": data.name, "zone": data.zone.strip() or None,
-            "number_plan": _build_number_plan(app_state, name, ranges),
+            "number_plan": parse_number_plan(ranges),
         }  # fmt: skip
         pbx = app_state.appdb.change_pbx(name, changes)
     except OnhookError as error:
@@ -266,12 +270,6 @@ ROUTES = (
 )
 
 
-def _build_number_plan(app_state: AppState, name: str, ranges: Mapping[str, str]) -> NumberPlan:
-    """Return the number plan with these ranges; an empty kind has its default."""
-    current_plan = app_state.appdb.pbx(name).number_plan
-    return msgspec.structs.replace(parse_number_plan(ranges), extension_digits_max=current_plan.extension_digits_max)
-
-
 async def _render_pbxs(
     request: AnyRequest, app_state: AppState, zone: ReaderZone, *, error: str = "", form: AddPbxForm | None = None
 ) -> Response[str]:
@@ -313,7 +311,7 @@ async def _render_pbx(
             overview=overview,
             pbx=pbx,
             secrets=app_state.appdb.secrets(pbx.sn),
-            kinds=PLAN_KINDS,
+            kinds=RANGE_KINDS,
             intake_port=intake_port(app_state.config),
             host=host,
             is_guess=is_guess,
