@@ -32,6 +32,7 @@ async def test_open_files_old_directory_renames_the_certificate(old_config: Conf
     old_contents = file_contents(old_config)
     assert set(old_contents) == set(NAMES)
     mode = (old_config.data / "exchange.key").stat().st_mode
+    old_config.store_file.unlink()
     async with open_files(old_config):
         pass
     assert file_contents(old_config) == {NAMES[name]: content for name, content in old_contents.items()}

@@ -76,6 +76,8 @@ def _matches_listing(leg: Record, listing: Listing) -> bool:
     local_seconds = int(leg.started_at.timestamp()) + offset
     return (
         (not listing.sns or leg.sn in listing.sns)
+        and listing.from_part in extract_number(leg.call_from)
+        and listing.to_part in extract_number(leg.call_to)
         and (listing.local_since is None or local_seconds >= listing.local_since)
         and (listing.local_until is None or local_seconds < listing.local_until)
     )
@@ -95,9 +97,12 @@ def summary(office: Iterable[Call], record_filter: RecordFilter, by: Sequence[st
     for call in office:
         if not record_filter.matches_call(call):
             continue
-        for went_to in sorted({extract_number(leg.call_to) for leg in call.legs}) if "went_to" in by else [""]:
-            if "went_to" in by and not re.fullmatch("[0-9]{1,7}", went_to):
-                continue
+        inside = {
+            extract_number(leg.call_to)
+            for leg in call.legs
+            if not leg.dst_trunk_name and fold_word(leg.type) != "OUTBOUND" and _may_be_inside(leg.call_to)
+        }
+        for went_to in sorted(inside) if "went_to" in by else [""]:
             key = tuple(went_to if name == "went_to" else _group_key(call, name, zone) for name in by)
             groups.setdefault(key, []).append(call)
             group_values[key] = {name: went_to if name == "went_to" else _group_value(call, name, zone) for name in by}
@@ -158,7 +163,8 @@ def _party_value(call: Call, name: str) -> Any:
         case "call_from" | "call_to":
             return extract_number(getattr(call, name))
         case "made_by":
-            return number if re.fullmatch("[0-9]{1,7}", number := extract_number(call.call_from)) else ""
+            is_from_inside = not call.src_trunk_name and fold_word(call.type) != "INBOUND"
+            return extract_number(call.call_from) if is_from_inside and _may_be_inside(call.call_from) else ""
         case "trunk":
             return call.src_trunk_name or call.dst_trunk_name
     return getattr(call, name)
@@ -195,3 +201,7 @@ def _measures(group: Sequence[Call]) -> dict[str, Any]:
             (call.wait_duration for call in group if call.wait_duration is not None), default=None
         ),
     }
+
+
+def _may_be_inside(party: str) -> bool:
+    return re.fullmatch(r"(?s)[^+].{0,31}", extract_number(party)) is not None

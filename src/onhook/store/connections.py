@@ -13,9 +13,9 @@ from typing import TypeVar
 
 import duckdb
 
-from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _, mark
-from onhook.lib.migrations import load_migrations
+from onhook.store.contract import StoreUnusable
 from onhook.store.queries.adhoc_sql import VIEWS
 from onhook.store.schema import SCHEMA_VERSION, creation_statements
 
@@ -42,7 +42,7 @@ rows again and again; a larger one makes a start after a crash longer than a sec
 INTERRUPT_SECONDS = 0.05
 """Interval of repeated interrupts: work that had not yet begun its next query ignores the first one."""
 
-REBUILD_HINT = mark("run `onhook rebuild`, which rebuilds the store from the ledger")
+REBUILD_HINT = mark("`onhook serve` rebuilds it from the ledger by itself, and so does `onhook rebuild`")
 
 HEADER_BYTES = 3 * 4_096
 """A complete file begins with three headers; content follows them."""
@@ -235,20 +235,17 @@ def pipe_path(number: int) -> str:
 
 
 def _prepare_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Create the tables in a new file, upgrade an older one. Raises `OnhookError` for a version without
-    upgrade steps.
-    """
+    """Create the tables in a new file. Raises `StoreUnusable` for one of another version."""
     version = _read_schema_version(connection)
     if version == SCHEMA_VERSION:
         return
-    migrations = load_migrations("onhook.store")
-    if version is not None and not migrations[0].version - 1 <= version < SCHEMA_VERSION:
+    if version is not None:
         connection.close()
-        raise OnhookError(
+        raise StoreUnusable(
             _("the store was written by another version of Onhook"), location=str(path), hint=_(REBUILD_HINT)
         )
     connection.begin()
-    for statement in creation_statements() if version is None else _upgrade_statements(version):
+    for statement in creation_statements():
         connection.execute(statement)
     connection.commit()
 
@@ -260,13 +257,6 @@ def _read_schema_version(connection: duckdb.DuckDBPyConnection) -> int | None:
         return None
     versions = connection.execute(f"SELECT version FROM {'metadata' if 'metadata' in tables else 'about'}").fetchall()
     return int(versions[0][0]) if len(versions) == 1 else 0
-
-
-def _upgrade_statements(version: int) -> Iterator[str]:
-    for migration in load_migrations("onhook.store"):
-        if migration.version > version:
-            yield from migration.statements
-    yield f"UPDATE metadata SET version = {SCHEMA_VERSION}"
 
 
 @contextmanager
@@ -287,7 +277,7 @@ def _translate_open_errors(path: Path) -> Iterator[None]:
                 location=str(path),
                 hint=_("check the disk and the permissions"),
             ) from error
-        raise OnhookError(
+        raise StoreUnusable(
             _("the store is damaged or not a store: {error}", error=message), location=str(path), hint=_(REBUILD_HINT)
         ) from error
 

@@ -8,6 +8,7 @@ import msgspec
 
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
+from onhook.lib.errors import OnhookError
 
 CallKey = tuple[str, str]
 """(`sn`, `call_id`)."""
@@ -16,6 +17,10 @@ ExportFormat = Literal["csv", "jsonl", "parquet", "xlsx"]
 
 PAGE_MAX = 1_000
 """Maximum rows of a page: a page is for reading; a whole search is an export."""
+
+
+class StoreUnusable(OnhookError):
+    """The store's file is damaged, or of a version that cannot be upgraded: it must be rebuilt from the ledger."""
 
 
 class QuarantineEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,12 +88,14 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """A page by number: matching rows in an order, `limit` of them from `offset` on. Equal rows are in order of their
     start.
 
-    `sns` limits the PBXs; empty means all. `local_since` (included) and `local_until` are seconds since 1970 by the
-    wall clock of each record's own PBX.
+    `sns` limits the PBXs; empty means all. `from_part` and `to_part` are parts of the numbers. `local_since` (included)
+    and `local_until` are seconds since 1970 by the wall clock of each record's own PBX.
     """
 
     filter: RecordFilter = RecordFilter()
     sns: tuple[str, ...] = ()
+    from_part: str = ""
+    to_part: str = ""
     local_since: int | None = None
     local_until: int | None = None
     order_by: str = "started_at"
@@ -135,12 +142,13 @@ SUMMARY_DIMENSIONS = (
 )  # fmt: skip
 """Dimensions of a summary. Times are in the requested zone; several dimensions may be joined: `hour_of_day,status`.
 
-`went_to` are the internal numbers that legs of a call went to: an extension, a queue, an IVR. A call counts under each
-of them once, so the rows do not add up to all calls. `made_by` is the internal number that began a call, or empty.
+`went_to` are the numbers and names to which legs of a call went without a trunk: an extension, a queue, an IVR. A call
+counts under each of them once, so the rows do not add up to all calls. `made_by` is the caller of a call that did not
+come in by a trunk, or empty. The number plan says which of them are extensions.
 """
 
-INTERNAL_DIGITS_MAX = 7
-"""A number with at most this many digits is internal (`cdr/number_plan.py`)."""
+INTERNAL_CHARACTERS_MAX = 32
+"""No number or name of an extension is longer."""
 
 DURATION_FIELDS = ("talk_duration", "wait_duration", "ring_duration", "call_duration")
 """Durations that a histogram can show."""

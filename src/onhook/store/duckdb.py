@@ -36,8 +36,8 @@ from onhook.store.rows import quarantine_entry_from_row
 async def open_store(path: Path) -> "DuckDbStore":
     """Open the store; create a missing one.
 
-    Raises `Unavailable` if another process has it open, and `OnhookError` for a file that is damaged or of another
-    version: `onhook rebuild` rebuilds it.
+    Raises `Unavailable` if another process has it open, and `StoreUnusable` for a file that is damaged or of another
+    version.
     """
     return DuckDbStore(await asyncio.to_thread(DuckDbDatabase, path))
 

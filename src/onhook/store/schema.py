@@ -11,6 +11,7 @@ import re
 import zlib
 
 from onhook.cdr.call_details import DETAIL_FIELDS
+from onhook.cdr.identity import CALLEE_KIND
 from onhook.cdr.utc_offset import call_epoch
 from onhook.store.contract import NUMBER_SUFFIX_DIGITS
 
@@ -19,8 +20,8 @@ NO_SUFFIX = 1
 
 _NON_DIGITS = re.compile("[^0-9]")
 
-SCHEMA_VERSION = 4
-"""`store/migrations` upgrades older files; others are rebuilt by `onhook rebuild`."""
+SCHEMA_VERSION = 5
+"""A file of another version is rebuilt from the ledger."""
 
 LEGS = {
     "call_key": "BIGINT",  # see call_key()
@@ -174,12 +175,18 @@ def number_suffix(number: str) -> int:
 _TIME_START = "coalesce(time_start, CAST(make_timestamp((started_at + offset_minutes * 60) * 1000000) AS VARCHAR))"
 _OFFSET_PART = "lpad(CAST(abs(offset_minutes) {} 60 AS VARCHAR), 2, '0')"
 
+_PARTICIPANT = (
+    f"CASE WHEN extra LIKE '%\"{CALLEE_KIND}\":\"conference\"%' AND json_extract_string(extra, '$.channel') <> ''"
+    " THEN chr(30) || json_extract_string(extra, '$.channel') ELSE '' END"
+)
+"""What `cdr.identity.record_key` adds to the number of a conference."""
+
 DERIVED = {
     "time_start": _TIME_START,
     "call_from": "coalesce(call_from, from_number)",
     "call_to": "coalesce(call_to, to_number)",
     "extra": "coalesce(extra, '{}')",
-    "record_id": f"md5(concat_ws(chr(31), sn, call_id, {_TIME_START}, to_number))",
+    "record_id": f"md5(concat_ws(chr(31), sn, call_id, {_TIME_START}, to_number || {_PARTICIPANT}))",
     "answered_at": "CASE WHEN talk_duration > 0 THEN started_at + call_duration - talk_duration END",
     "ended_at": "started_at + call_duration",
     "ring_duration": "CASE WHEN talk_duration < call_duration THEN call_duration - talk_duration"

@@ -63,7 +63,7 @@ def find_call_by_uid(connection: duckdb.DuckDBPyConnection, uid: str, sns: Seque
 
 
 def _record_condition(listing: RecordListing) -> SqlCondition:
-    condition = _in_pbxs(leg_condition(listing.filter), listing.sns)
+    condition = _with_number_parts(_in_pbxs(leg_condition(listing.filter), listing.sns), listing)
     condition = _in_local_time(condition, listing, f"{_LOCAL_START} >= $local_since", f"{_LOCAL_START} < $local_until")
     if listing.pin_code is not None:
         condition = _and_where(condition, "pin_code = $pin_code", pin_code=listing.pin_code)
@@ -88,7 +88,7 @@ def _did_condition(condition: SqlCondition, listing: RecordListing) -> SqlCondit
 
 
 def _call_condition(listing: CallListing) -> SqlCondition:
-    condition = _in_pbxs(call_condition(listing.filter), listing.sns)
+    condition = _with_number_parts(_in_pbxs(call_condition(listing.filter), listing.sns), listing)
     first_leg_test = f"EXISTS (SELECT 1 FROM legs WHERE {LEG_OF_CALL} AND leg_index = 0 AND legs.{_LOCAL_START} {{}})"
     condition = _in_local_time(
         condition, listing, first_leg_test.format(">= $local_since"), first_leg_test.format("< $local_until")
@@ -107,6 +107,15 @@ def _in_local_time(condition: SqlCondition, listing: Listing, since_sql: str, un
     if listing.local_until is not None:
         utc_bound = f"started_at < {listing.local_until + OFFSET_SECONDS_MAX}"
         condition = _and_where(condition, f"{utc_bound} AND {until_sql}", local_until=listing.local_until)
+    return condition
+
+
+def _with_number_parts(condition: SqlCondition, listing: Listing) -> SqlCondition:
+    """Require parts of the caller's and of the called number; both tables have these columns."""
+    if listing.from_part:
+        condition = _and_where(condition, "contains(from_number, $from_part)", from_part=listing.from_part)
+    if listing.to_part:
+        condition = _and_where(condition, "contains(to_number, $to_part)", to_part=listing.to_part)
     return condition
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from onhook.cdr.call_assembly import ANSWERED_SPELLINGS
-from onhook.store.contract import INTERNAL_DIGITS_MAX
+from onhook.cdr.call_assembly import ANSWERED
+from onhook.store.contract import INTERNAL_CHARACTERS_MAX
 
 _MISSED_STATUSES = {
     "voicemail": "VOICEMAIL",
@@ -12,9 +12,7 @@ _MISSED_STATUSES = {
     "abandoned": "ABANDONED",
     "failed": "FAILED",
 }
-_SPELLINGS = ", ".join(f"'{spelling}'" for spelling in sorted(ANSWERED_SPELLINGS))
-
-IS_ANSWERED = f"status_folded IN ({_SPELLINGS})"
+IS_ANSWERED = f"status_folded = '{ANSWERED}'"
 """A call has a status of answered only if a person answered."""
 
 MEASURES = {
@@ -33,7 +31,14 @@ SUM_EXPRESSIONS = ", ".join(
 )
 """The measures of calls, and those of rows that already contain them."""
 
-IS_INTERNAL = f"(length({{number}}) <= {INTERNAL_DIGITS_MAX} AND regexp_full_match({{number}}, '[0-9]+'))"
+IS_INTERNAL = (
+    f"({{trunk}} = '' AND type_folded <> '{{opposite_type}}' AND {{number}} <> '' AND NOT starts_with({{number}}, '+')"
+    f" AND length({{number}}) <= {INTERNAL_CHARACTERS_MAX})"
+)
+"""Whether a number may be inside the office: what came in or goes out by a trunk is not."""
+
+MADE_BY_INTERNAL = IS_INTERNAL.format(number="from_number", trunk="src_trunk_name", opposite_type="INBOUND")
+WENT_TO_INTERNAL = IS_INTERNAL.format(number="to_number", trunk="dst_trunk_name", opposite_type="OUTBOUND")
 
 DIMENSION_COLUMNS = {
     "status": "status_folded",
@@ -44,7 +49,7 @@ DIMENSION_COLUMNS = {
     "call_to": "to_number",
     "did_number": "did_number",
     "trunk": "CASE WHEN src_trunk_name <> '' THEN src_trunk_name ELSE dst_trunk_name END",
-    "made_by": f"CASE WHEN {IS_INTERNAL.format(number='from_number')} THEN from_number ELSE '' END",
+    "made_by": f"CASE WHEN {MADE_BY_INTERNAL} THEN from_number ELSE '' END",
     "went_to": "went_to",
 }
 """Dimensions of calls besides times."""
@@ -59,6 +64,6 @@ def calls_source(dimensions: Sequence[str], leg_conditions: str = "") -> str:
     # Distinct by the call's numbers first, so that the legs of other calls need not be grouped.
     return (
         "(SELECT calls.*, visits.went_to FROM calls JOIN (SELECT DISTINCT call_key, sn, call_id, to_number AS went_to"
-        f" FROM legs WHERE {IS_INTERNAL.format(number='to_number')}{leg_conditions}) AS visits"
+        f" FROM legs WHERE {WENT_TO_INTERNAL}{leg_conditions}) AS visits"
         " USING (call_key, sn, call_id)) AS calls"
     )

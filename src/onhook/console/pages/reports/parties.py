@@ -119,10 +119,14 @@ async def trunks(query: ReportQuery) -> Report:
 async def extensions(query: ReportQuery) -> Report:
     """Return the received, answered and outgoing calls of each extension."""
     by_number: dict[tuple[str, str], dict[str, SummaryRow]] = {}
-    for by in ("went_to", "answered_by", "made_by"):
+    for by in ("went_to", "made_by"):
         for row in await query.store.summary(query.search_filter, f"pbx,{by}", query.zone.key):
             if row[by] and query.number_kind(row["pbx"], row[by]) == "extension":
                 by_number.setdefault((row["pbx"], row[by]), {})[by] = row
+    for row in await query.store.summary(query.search_filter, "pbx,went_to,answered_by", query.zone.key):
+        # The number that answered is one that the call went to inside: not a number outside that looks like it.
+        if row["went_to"] == row["answered_by"] and (row["pbx"], row["went_to"]) in by_number:
+            by_number[row["pbx"], row["went_to"]]["answered_by"] = row
     busiest = sorted(by_number, key=lambda key: (-_own_calls(by_number[key]), key[1], key[0]))
     rows = LazyRows(busiest, lambda key: _extension_cells(query, *key, by_number[key]))
     top = rows[:BARS_MAX]
