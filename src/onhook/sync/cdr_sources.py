@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.cdr_sources import CdrSource
 from onhook.cdr.coverage import Interval
@@ -65,7 +67,10 @@ def create_cdr_archive(sn: str, sources: Callable[[], Sequence[CdrSource]], appd
 
     def read_calls(window: TimeWindow) -> Iterator[ArchivedCall | UnparsedLine]:
         rows = (row for source in sources() for row in read_cdr_rows(source, window))
-        return collect_calls(rows, build_parser_config(appdb.asterisks.get(sn)))
+        parser_config = msgspec.structs.replace(
+            build_parser_config(appdb.asterisks.get(sn)), zone=appdb.pbx(sn).zone or ""
+        )
+        return collect_calls(rows, parser_config)
 
     return read_calls
 

@@ -20,6 +20,7 @@ IGNORED_EXTRA = (
     "last_application",
     "last_data",
     "ama_flags",
+    "callee_kind",
     "is_display",
     "realclidnum",
 )

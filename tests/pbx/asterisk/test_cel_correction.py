@@ -72,5 +72,25 @@ def test_correction_conference_without_complete_span_keeps_cdr() -> None:
 def test_correction_queue_without_application_events_keeps_times_of_cdr() -> None:
     queue = {"LastApplication": "Queue", "LastData": "support", "DestinationChannel": "", "Destination": "6400"}
     details = parse(cdr(**queue), cel("CHAN_START", CALLER, Exten="6400"))
-    assert (details.call_to, details.time_start, details.call_duration) == ("6400", "2026-04-27 19:04:36", 10)
+    assert details.call_to == "support<6400>"
+    assert (details.time_start, details.call_duration) == ("2026-04-27 19:04:36", 10)
     assert (details.status, details.agent_ring_time) == ("NO ANSWER", 0)
+
+
+@pytest.mark.parametrize(
+    ("source", "second", "has_abandoned"),
+    [(CALLER, 46, True), ("dialplan/builtin", 46, False), ("", 46, True), ("", 56, False), (CALLER, 56, False)],
+)
+def test_correction_abandoned_caller_hung_up_in_the_queue(source: str, second: int, has_abandoned: bool) -> None:
+    """Asterisk reports a caller whose wait timed out as abandoned too."""
+    queue = {"LastApplication": "Queue", "LastData": "support", "DestinationChannel": "", "Destination": "6400"}
+    hangup = build_event(
+        "CEL",
+        EventName="HANGUP",
+        Channel=CALLER,
+        EventTime=f"2026-04-27 19:04:{second}",
+        Extra=f'{{"hangupsource":"{source}"}}',
+    )
+    abandon = build_event("QueueCallerAbandon", Queue="support", Channel=CALLER)
+    details = parse(cdr(**queue), cel("CHAN_START", CALLER, Exten="6400"), hangup, abandon)
+    assert ("abandoned" in details.extra) == has_abandoned

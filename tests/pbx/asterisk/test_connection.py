@@ -14,7 +14,7 @@ from onhook.pbx.asterisk.connection import (
 from onhook.pbx.asterisk.messages import MESSAGE_BYTES_MAX, AmiMessage, parse_messages
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.asterisk.session import PENDING_ACTIONS_MAX, AmiCredentials
-from onhook.pbx.asterisk.trunks import ENDPOINT_QUERIES_MAX
+from onhook.pbx.asterisk.trunks import PENDING_QUERIES_MAX
 from onhook.pbx.connection import ClockReading, ConnectionUpdate
 from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS, stream
 
@@ -208,8 +208,8 @@ def test_connection_with_unanswered_pings_ends_if_endpoint_queries_exceed_limit(
 ) -> None:
     connection = open_connection(detect_trunks=True)
     registrations, endpoints = sent_actions(connection)[-2:]
-    seconds = leave_pings_unanswered(connection, PENDING_ACTIONS_MAX - ENDPOINT_QUERIES_MAX + extra_pings)
-    names = [f"EndpointList\r\nObjectName: trunk-{number}" for number in range(ENDPOINT_QUERIES_MAX)]
+    seconds = leave_pings_unanswered(connection, PENDING_ACTIONS_MAX - PENDING_QUERIES_MAX + extra_pings)
+    names = [f"EndpointList\r\nObjectName: trunk-{number}" for number in range(PENDING_QUERIES_MAX)]
     connection.receive_data(respond(endpoints, *names), clock_reading(seconds))
     update = connection.receive_data(respond(registrations), clock_reading(seconds))
     assert ("actions have no response" in update.end_reason) == has_ended

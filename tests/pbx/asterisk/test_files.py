@@ -15,6 +15,7 @@ from onhook.cdr.utc_offset import parse_wall_clock
 from onhook.lib.errors import UsageError
 from onhook.pbx.asterisk import files
 from onhook.pbx.asterisk.call import CDRS_MAX
+from onhook.pbx.asterisk.call_collector import AsteriskParserConfig
 from onhook.pbx.asterisk.files import (
     CDR_GAP_MAX,
     COMPLETION_CHECK_ROWS,
@@ -263,3 +264,50 @@ def test_file_csv_line_with_oversized_cell_is_reported() -> None:
     assert isinstance(unparsed_line, UnparsedLine)
     assert (unparsed_line.location, unparsed_line.reason) == ("line 2", "not CSV")
     assert isinstance(call, ArchivedCall)
+
+
+def named_row(**changes: str) -> dict[str, str]:
+    row = {column: value for column, value in rows()[0].items() if column in ("channel", "dstchannel", "linkedid")}
+    return row | {"start": "2026-04-27 19:04:36", "duration": "10", "disposition": "ANSWERED"} | changes
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_file_may_have_another_delimiter_and_a_byte_order_mark(delimiter: str, mark: str) -> None:
+    row = named_row()
+    lines = [mark + delimiter.join(row) + "\n", delimiter.join(row.values()) + "\n"]
+    (call,) = read_calls(lines)
+    assert ASTERISK.parse(call.body)[0].call_duration == 10
+
+
+def test_file_cell_may_have_line_breaks() -> None:
+    """In `userfield`, such as a note of an agent."""
+    row = named_row(userfield='"one\ntwo\nthree"')
+    lines = f"{','.join(row)}\n{','.join(row.values())}\n{','.join(row.values())}\n".splitlines(keepends=True)
+    (call,) = read_calls(lines)
+    assert ASTERISK.parse(call.body)[0].extra["userfield"] == "one two three"
+
+
+def test_file_quote_that_is_never_closed_swallows_no_other_line() -> None:
+    row = named_row()
+    lines = [",".join(row) + "\n", '"' + ",".join(row.values()) + "\n", *[",".join(row.values()) + "\n"] * 30]
+    entries = list(collect_calls(parse_rows(lines), PARSE_OPTIONS))
+    assert any(isinstance(entry, ArchivedCall) for entry in entries)
+    assert any(isinstance(entry, UnparsedLine) for entry in entries)
+
+
+@pytest.mark.parametrize(("zone", "local"), [("", "2026-04-27 17:04:36"), ("Europe/Berlin", "2026-04-27 19:04:36")])
+def test_file_start_may_be_in_seconds(zone: str, local: str) -> None:
+    """By the zone of the PBX, where it is known."""
+    row = named_row(start="1777309476", answer="0")
+    config = AsteriskParserConfig(zone=zone)
+    (call,) = collect_calls(parse_rows([json.dumps(row) + "\n"]), config)
+    assert isinstance(call, ArchivedCall)
+    assert ASTERISK.parse(call.body)[0].time_start == local
+
+
+def test_file_columns_of_the_operator_are_kept() -> None:
+    row = named_row(cost_center="sales", accountcode="4711", sequence="7")
+    (call,) = read_calls([json.dumps(row) + "\n"])
+    extra = ASTERISK.parse(call.body)[0].extra
+    assert (extra["cost_center"], extra["account_code"], "sequence" in extra) == ("sales", "4711", False)

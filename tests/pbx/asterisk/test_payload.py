@@ -196,13 +196,13 @@ def test_asterisk_caller_without_number_is_anonymous() -> None:
 
 
 def test_asterisk_account_code_is_pin_only_if_configured() -> None:
-    """Otherwise the account code may be a customer's number."""
+    """Otherwise it may be a customer's number, and is shown as what it is."""
     message = parse_message(cdr(AccountCode="4711").split(b"\r\n\r\n")[1])
     assert message is not None
     (with_pins,) = ASTERISK.parse(format_body(CallHeader(has_pins=True), [message]))
     (without_pins,) = ASTERISK.parse(cdr(AccountCode="4711"))
     assert (with_pins.pin_code, without_pins.pin_code) == ("4711", "")
-    assert "4711" not in str(without_pins)
+    assert (without_pins.extra["account_code"], "account_code" in with_pins.extra) == ("4711", False)
 
 
 def test_asterisk_password_of_application_is_removed() -> None:

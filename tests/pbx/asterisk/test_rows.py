@@ -52,3 +52,60 @@ def group_cdrs(number: str) -> tuple[AmiMessage, AmiMessage]:
         cdr(**dial, DestinationChannel="PJSIP/1002-00000002"),
         cdr(**dial, DestinationChannel="PJSIP/1003-00000003", Disposition="NO ANSWER"),
     )
+
+
+def test_row_caller_of_an_outgoing_call_is_the_extension_as_far_as_it_is_known() -> None:
+    """By the dialplan's record, by the telephone's channel; a telephone with a name keeps what it shows."""
+    outgoing = {"DestinationChannel": "PJSIP/trunk-a-00000002", "Source": "5550000", "CallerID": '"ACME" <5550000>'}
+    header = CallHeader(trunks=("trunk-a",))
+
+    def caller(**lines: str) -> tuple[str, str]:
+        (row,) = build_rows(parse_call(format_body(header, [cdr(**outgoing | lines)])))
+        return row.cdr.source, row.cdr.outbound_caller_id
+
+    assert caller(cnum="1001", cnam="Alice") == ("1001", "ACME <5550000>")
+    assert caller() == ("1001", "ACME <5550000>")
+    assert caller(Channel="PJSIP/alice-00000001") == ("5550000", "")
+    assert caller(Source="1001", CallerID="1001") == ("1001", "")
+    assert caller(Source="1001", CallerID='"ACME" <5550000>') == ("1001", "ACME <5550000>")
+
+
+def test_row_of_second_telephones_is_their_extensions() -> None:
+    """Those that a FreePBX marks, and no other number that ends in the same digits."""
+
+    def called(*endpoints: str) -> list[str]:
+        names = "&".join(f"PJSIP/{endpoint}" for endpoint in endpoints)
+        dial = {"Destination": "201", "LastApplication": "Dial", "LastData": f"{names},20"}
+        cdrs = [
+            cdr(**dial, DestinationChannel=f"PJSIP/{endpoint}-0000000{number}")
+            for number, endpoint in enumerate(endpoints, 2)
+        ]
+        return sorted(row.call_to for row in rows(*cdrs))
+
+    assert called("201", "91201", "201-web") == ["201"]
+    assert called("201", "1201") == ["1201", "201"]
+    assert called("201", "91201", "205") == ["201", "205"]
+
+
+def test_row_of_a_mailbox_belongs_to_the_extension_that_was_tried() -> None:
+    tried = cdr(
+        DestinationChannel="PJSIP/1002-00000002", Destination="1002", LastApplication="Dial", Disposition="NO ANSWER"
+    )
+    message = {"StartTime": "2026-04-27 19:04:46", "EndTime": "2026-04-27 19:04:56", "LastApplication": "VoiceMail"}
+    (row,) = rows(tried, cdr(**message, Destination="vmu1002", LastData="1002@default,u"))
+    assert (row.call_to, row.status, row.duration) == ("1002", "VOICEMAIL", 20)
+    other_rows = rows(tried, cdr(**message, Destination="vmb1003", LastData="1003@default,b"))
+    assert [(row.call_to, row.status) for row in other_rows] == [("1002", "NO ANSWER"), ("1003", "VOICEMAIL")]
+
+
+def test_row_of_a_line_channel_has_no_number_of_its_own() -> None:
+    """The line's number is no extension; the dialled one is."""
+    (row,) = rows(cdr(DestinationChannel="DAHDI/33-1", Destination="205", LastApplication="Dial"))
+    assert row.call_to == "205"
+
+
+def test_helper_channel_is_no_called_party() -> None:
+    assert (
+        rows(cdr(DestinationChannel="AudioSocket/a-00000002", Destination="205", LastApplication="Stasis"))[0].kind
+        == "machine"
+    )

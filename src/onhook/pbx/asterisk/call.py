@@ -15,6 +15,7 @@ contains everything needed to parse them again. A CDR from a file is written as 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 import msgspec
 
@@ -22,13 +23,26 @@ from onhook.cdr.call_details import DURATION_SECONDS_MAX
 from onhook.cdr.utc_offset import parse_wall_clock
 from onhook.lib.errors import ParseError
 from onhook.lib.messages import _
-from onhook.pbx.asterisk.channels import Channel, parse_channel
+from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, parse_channel
 from onhook.pbx.asterisk.messages import AmiMessage, parse_messages
 
 FIRST_LINE = b"Asterisk: 1\r\n"
 
-CDRS_MAX = 200
+CDRS_MAX = 1_000
 """Per body: a call with more is stored as several raw events."""
+
+CLOCK_CHANGE_SECONDS_MIN = 900
+"""A CDR whose end differs by more from start and duration was written by a clock that was changed during the call."""
+
+CUSTOM_COLUMNS_MAX = 20
+CUSTOM_COLUMN_CHARACTERS_MAX = 256
+
+_HALF_HOUR = timedelta(minutes=30)
+
+Origination = Literal["", "call", "attempt"]
+"""A call that the PBX began by itself (click-to-call, a dialer): one that its first party answered, or only an attempt
+to reach that party. Empty for a call that a telephone or trunk began.
+"""
 
 EVENTS_MAX = 1_000
 """Channel and queue events per body: beyond this they are dropped, and only the CDRs are used."""
@@ -39,6 +53,15 @@ CEL_EVENT = "CEL"
 # Usual names of the CDR field with the name of the recording.
 _RECORDING_FIELD_NAMES = ("recordingfile", "recording")
 _DID_FIELD_NAMES = ("did", "did_number", "didnumber")
+_KNOWN_FIELDS = frozenset(
+    {"event", "privilege", "linkedid", "uniqueid", "starttime", "answertime", "endtime", "duration", "billableseconds"}
+    | {"source", "callerid", "destination", "destinationcontext", "channel", "destinationchannel", "lastapplication"}
+    | {"lastdata", "disposition", "accountcode", "amaflags", "userfield", "cnum", "cnam", "sequence", "systemname"}
+    | {"file", "line", "func", "sequencenumber", "timestamp", "peeraccount"}
+    | {*_RECORDING_FIELD_NAMES, *_DID_FIELD_NAMES}
+)
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_TABLE_ID_CHARACTERS = 32
 _OFFSET = re.compile(r"-?[0-9]{1,5}")
 
 
@@ -70,7 +93,14 @@ class CallHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cdr(msgspec.Struct, frozen=True, kw_only=True):
-    """One CDR. Times are the PBX's wall clock; `dst_channel` is the empty channel if there was none."""
+    """One CDR. Times are the PBX's wall clock as it was at the start, also if the clock changed later; `dst_channel` is
+    the empty channel if there was none.
+
+    `dialplan_number` and `dialplan_name` are the caller's own as a FreePBX records them, `columns` the values of custom
+    columns. Of parties joined through a Local channel, `inner_destination` and `inner_data` are those behind it, and
+    `local_channel` is the half that the caller's side called. `clock_shift` is by how much the PBX's clock was put
+    forward (or back: negative) during the CDR.
+    """
 
     linked_id: str
     unique_id: str
@@ -92,6 +122,16 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True):
     recording: str = ""
     did: str = ""
     ama_flags: str = ""
+    userfield: str = ""
+    dialplan_number: str = ""
+    dialplan_name: str = ""
+    columns: Mapping[str, str] = {}
+    inner_destination: str = ""
+    inner_data: str = ""
+    local_channel: Channel = NO_CHANNEL
+    outbound_caller_id: str = ""
+    origination: Origination = ""
+    clock_shift: timedelta = timedelta()
 
 
 class Cel(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +163,7 @@ class QueueEvent(msgspec.Struct, frozen=True, kw_only=True):
 class AsteriskCall(msgspec.Struct, frozen=True, kw_only=True):
     """All parsed parts of a body."""
 
+    linked_id: str
     header: CallHeader
     cdrs: tuple[Cdr, ...]
     cels: tuple[Cel, ...] = ()
@@ -135,29 +176,45 @@ def format_body(header: CallHeader, events: Iterable[AmiMessage]) -> bytes:
 
 
 def parse_call(body: bytes) -> AsteriskCall:
-    """Parse a body. Raises `ParseError` if it has no CDR, or one without id or start."""
+    """Parse a body; `cdrs` is empty for a call for which the PBX wrote none. Raises `ParseError` if it has neither a
+    CDR nor all its channel events, or a CDR without id or start.
+    """
     messages = parse_messages(body)
     if not body.startswith(FIRST_LINE) or not messages:
         raise _parse_error(_("the body does not begin as a call from Asterisk"))
     header_message, events = messages[0], messages[1:]
     cdrs = tuple(_parse_cdr(event.fields) for event in events if event.get("Event") == CDR_EVENT)
-    if not cdrs:
-        raise _parse_error(_("the body has no CDR"))
     header = _parse_header(header_message)
+    if not cdrs and not header.has_all_events:
+        raise _parse_error(_("the body has no CDR"))
     cels = [_parse_cel(event.fields) for event in events if event.get("Event") == CEL_EVENT]
     if None in cels:
         # A custom date format: only the CDRs are used, whose format is fixed.
         header, cels = msgspec.structs.replace(header, has_all_events=False), []
+    if not cdrs and not cels:
+        raise _parse_error(_("the body has no CDR"))
     queue_events = tuple(
         _parse_queue_event(event) for event in events if event.get("Event") not in (CDR_EVENT, CEL_EVENT)
     )
-    return AsteriskCall(header=header, cdrs=cdrs, cels=tuple(cel for cel in cels if cel), queue_events=queue_events)
+    linked_id = canonical_id(next(get_linked_id(event.fields) for event in events))
+    return AsteriskCall(
+        linked_id=linked_id,
+        header=header,
+        cdrs=cdrs,
+        cels=tuple(cel for cel in cels if cel),
+        queue_events=queue_events,
+    )
 
 
 def cdr_ids(events: Sequence[AmiMessage]) -> list[tuple[str, ...]]:
-    """Return the sorted identities of the CDRs of a call; they do not depend on the channel."""
-    names = ("uniqueid", "channel", "destinationchannel", "starttime", "disposition")
-    cdrs = (event.fields for event in events if event.get("Event") == CDR_EVENT)
+    """Return the sorted identities of the CDRs of a call, or of its channel events where it has none; they do not
+    depend on the channel.
+    """
+    names: tuple[str, ...] = ("uniqueid", "channel", "destinationchannel", "starttime", "disposition")
+    cdrs = [event.fields for event in events if event.get("Event") == CDR_EVENT]
+    if not cdrs:
+        names = ("uniqueid", "channel", "eventname")
+        cdrs = [event.fields for event in events if event.get("Event") == CEL_EVENT]
     return sorted(tuple(cdr.get(name, "") for name in names) for cdr in cdrs)
 
 
@@ -166,6 +223,15 @@ def get_linked_id(fields: Mapping[str, str]) -> str:
     (yeastar-p-series.md 10.1).
     """
     return fields.get("linkedid", "") or fields.get("uniqueid", "")
+
+
+def canonical_id(linked_id: str) -> str:
+    """Return a call's id as a FreePBX's table holds it: a UUID is cut to 32 characters there.
+
+    >>> canonical_id("0e9b6a1c-1f7e-4f0e-9a53-7c2d1c1d2e3f"), canonical_id("1795766400.1")
+    ('0e9b6a1c-1f7e-4f0e-9a53-7c2d1c1d', '1795766400.1')
+    """
+    return linked_id[:_TABLE_ID_CHARACTERS] if _UUID.fullmatch(linked_id) else linked_id
 
 
 def _parse_header(message: AmiMessage) -> CallHeader:
@@ -185,13 +251,15 @@ def _parse_cdr(fields: Mapping[str, str]) -> Cdr:
         raise _parse_error(_("a CDR has no start") if linked_id else _("a CDR has neither linkedid nor uniqueid"))
     duration = parse_seconds(fields.get("duration", ""))
     start_time = parse_wall_clock(start)
-    answer, end = fields.get("answertime", ""), fields.get("endtime", "")
+    end_time = _end_time(start_time, fields.get("endtime", ""), duration)
+    talk = parse_seconds(fields.get("billableseconds", ""))
     return Cdr(
-        linked_id=linked_id,
+        linked_id=canonical_id(linked_id),
         unique_id=fields.get("uniqueid", ""),
         start=start_time,
-        answer=parse_wall_clock(answer) if answer else None,
-        end=parse_wall_clock(end) if end else start_time + timedelta(seconds=duration),
+        answer=_answer_time(start_time, fields.get("answertime", ""), end_time, talk),
+        end=end_time,
+        clock_shift=_clock_shift(start_time, fields.get("endtime", ""), duration),
         source=fields.get("source", ""),
         caller_id=fields.get("callerid", ""),
         destination=fields.get("destination", ""),
@@ -201,13 +269,52 @@ def _parse_cdr(fields: Mapping[str, str]) -> Cdr:
         application=fields.get("lastapplication", ""),
         application_data=fields.get("lastdata", ""),
         duration=duration,
-        talk=parse_seconds(fields.get("billableseconds", "")),
+        talk=min(talk, duration) if duration else talk,
         disposition=fields.get("disposition", "").upper(),
         account_code=fields.get("accountcode", ""),
         recording=_first_value(fields, _RECORDING_FIELD_NAMES) or _recording_file(fields.get("userfield", "")),
         did=_first_value(fields, _DID_FIELD_NAMES),
         ama_flags=fields.get("amaflags", ""),
+        userfield=fields.get("userfield", ""),
+        dialplan_number=fields.get("cnum", ""),
+        dialplan_name=fields.get("cnam", ""),
+        columns=_custom_columns(fields),
     )
+
+
+def _end_time(start: datetime, text: str, duration: int) -> datetime:
+    """Return the end by the clock of the start; start and duration decide where the clock was changed meanwhile."""
+    expected_end = start + timedelta(seconds=duration)
+    if not text:
+        return expected_end
+    end = parse_wall_clock(text)
+    was_clock_changed = duration > 0 and abs((end - expected_end).total_seconds()) > CLOCK_CHANGE_SECONDS_MIN
+    return expected_end if was_clock_changed or end < start else end
+
+
+def _clock_shift(start: datetime, text: str, duration: int) -> timedelta:
+    """Return by how much the clock was changed between start and end, in half-hours."""
+    if not text or not duration:
+        return timedelta()
+    excess = parse_wall_clock(text) - start - timedelta(seconds=duration)
+    half_hours = round(excess / _HALF_HOUR)
+    return half_hours * _HALF_HOUR if abs(half_hours) in (1, 2) else timedelta()
+
+
+def _answer_time(start: datetime, text: str, end: datetime, talk: int) -> datetime | None:
+    """Return the answer by the clock of the start; where a table has no such column, it follows from the talk time."""
+    expected_answer = end - timedelta(seconds=talk)
+    if not text:
+        return expected_answer if talk else None
+    answer = parse_wall_clock(text)
+    was_clock_changed = abs((answer - expected_answer).total_seconds()) > CLOCK_CHANGE_SECONDS_MIN
+    return expected_answer if talk and was_clock_changed and not start <= answer <= end else answer
+
+
+def _custom_columns(fields: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the values of columns that the PBX's operator has added, bounded."""
+    custom = {name: value[:CUSTOM_COLUMN_CHARACTERS_MAX] for name, value in fields.items() if name not in _KNOWN_FIELDS}
+    return dict(sorted(custom.items())[:CUSTOM_COLUMNS_MAX])
 
 
 def _parse_cel(fields: Mapping[str, str]) -> Cel | None:

@@ -26,8 +26,10 @@ arrived already.
 QUIET_SECONDS = 3.0
 """Without channel events: CDRs of one call with a larger gap are stored as two raw events."""
 
-MISSING_CDR_SECONDS = 900.0
-"""Wait for a missing CDR: Asterisk may send CDRs in batches (`batch` in cdr.conf), by default every 300 seconds."""
+MISSING_CDR_SECONDS = 330.0
+"""Wait for a missing CDR: Asterisk may send CDRs in batches (`batch` in cdr.conf), by default every 300 seconds. Then
+the call is stored with its channel events alone: `unanswered = no` in cdr.conf suppresses the CDRs of missed calls.
+"""
 
 CDR_HOLD_SECONDS_MAX = 4 * 3600.0
 """Limit for holding the CDR of a leg while the call continues: beyond this it is returned alone, which bounds the loss
@@ -46,13 +48,14 @@ class CollectedCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AsteriskParserConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about a PBX needed to parse its events: its trunks, the contexts that they call into, and whether the
-    account code is the dialled PIN.
+    """Facts about a PBX needed to parse its events: its trunks, the contexts that they call into, whether the account
+    code is the dialled PIN, and the zone of its wall clock, where known.
     """
 
     trunks: tuple[str, ...] = ()
     inbound_contexts: tuple[str, ...] = ()
     has_pins: bool = False
+    zone: str = ""
 
 
 class _OpenCall:
@@ -64,6 +67,7 @@ class _OpenCall:
         self.has_all_events = False
         self.has_ended = False
         self.has_cel = False
+        self.has_application = False
         self.open_channels: set[str] = set()
         self.callee_channels: set[str] = set()
         self.cdr_callee_channels: set[str] = set()
@@ -78,7 +82,7 @@ class CallCollector:
     def __init__(self, parser_config: AsteriskParserConfig) -> None:
         self.parser_config = parser_config
         self.dropped_count = 0
-        """Calls without a CDR: Asterisk is configured not to write one, or it was lost."""
+        """Calls without a CDR and without all their channel events."""
         self._open_calls: dict[str, _OpenCall] = {}
 
     def add_event(self, message: AmiMessage, now: float, offset_seconds: int | None = None) -> list[CollectedCall]:
@@ -104,8 +108,11 @@ class CallCollector:
         ready_calls = [(linked_id, call) for linked_id, call in self._open_calls.items() if _is_ready(call, now)]
         for linked_id, call in list(self._open_calls.items()):
             if call.has_ended and not call.cdrs and now - call.last_event_at > MISSING_CDR_SECONDS:
-                self.dropped_count += 1
-                del self._open_calls[linked_id]
+                if call.has_all_events and call.has_application:
+                    ready_calls.append((linked_id, call))
+                else:
+                    self.dropped_count += 1
+                    del self._open_calls[linked_id]
         return [
             self._pop_call(linked_id, call, has_all_events=call.has_all_events and call.has_ended)
             for linked_id, call in ready_calls
@@ -162,6 +169,8 @@ def _add_channel_event(call: _OpenCall, message: AmiMessage) -> None:
     call.has_cel = call.has_cel or bool(name)
     if name == "CHAN_START":
         call.open_channels.add(message.get("UniqueID"))
+    elif name == "APP_START":
+        call.has_application = True
     elif name == "CHAN_END":
         call.open_channels.discard(message.get("UniqueID"))
     if message.get("Application") in CALLEE_APPLICATIONS:

@@ -7,17 +7,20 @@ a CDR they decide, and the row's `extra` keeps the CDR's value as `cdr_…`.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import msgspec
 
 from onhook.pbx.asterisk.call import AsteriskCall, Cel, QueueEvent
-from onhook.pbx.asterisk.channels import Channel, is_dialled, parse_channel
+from onhook.pbx.asterisk.cdrs_from_events import BUSY_CAUSE, FAILED_CAUSES
+from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled, parse_channel
+from onhook.pbx.asterisk.clock_change import find_clock_change
 from onhook.pbx.asterisk.rows import (
     ANSWERED,
     CONFERENCE_APPLICATIONS,
     FAILED,
+    IVR_APPLICATIONS,
     NO_ANSWER,
     QUEUE_APPLICATION,
     VOICEMAIL,
@@ -29,20 +32,19 @@ from onhook.pbx.asterisk.rows import (
 TALK_TOLERANCE_SECONDS = 1
 """Events have whole seconds, a CDR truncates milliseconds: a difference of one second is no contradiction."""
 
-BUSY_CAUSE = 17
-FAILED_CAUSES = frozenset({1, 2, 3, 6, 20, 27, 28, 34, 38, 41, 42, 44, 47, 50, 57, 58, 63, 65, 69, 79, 88, 97, 111})
-"""Q.850 causes of a call that reached no party: no such number, no route, out of order, congestion, not understood."""
-
-IVR_APPLICATIONS = frozenset({"BackGround", "WaitExten", "Read", "Playback"})
-"""Applications that ask a caller to press a digit."""
-
 RECORDING_APPLICATION = "MixMonitor"
+
+CUT_SPAN = timedelta(seconds=1)
+"""Events and CDRs have whole seconds: what happened at the end of a row may seem to be one second later."""
+
+_CALLING_APPLICATIONS = frozenset({"Dial", "Queue", "AppDial", "AppQueue", "AppDial2"})
+"""Applications in which a caller's channel is answered by a party, not by the PBX itself."""
 
 
 def correct_rows(rows: Sequence[CallRow], call: AsteriskCall) -> list[CallRow]:
     """Return the corrected rows, and rows for the IVRs, which have no CDR."""
     events = _CallEvents(call)
-    corrected_rows = [_correct_row(row, events) for row in rows]
+    corrected_rows = [_correct_row(row, events) for row in map(events.clock.to_first_clock, rows)]
     corrected_rows = [
         _correct_group_row(row, corrected_rows, events) if row.kind in ("queue", "group") else row
         for row in corrected_rows
@@ -52,16 +54,17 @@ def correct_rows(rows: Sequence[CallRow], call: AsteriskCall) -> list[CallRow]:
         for row in _build_ivr_rows(corrected_rows, events)
         if row.call_to not in {corrected_row.call_to for corrected_row in corrected_rows}
     ]
-    return [_add_call_details(row, events) for row in corrected_rows]
+    return [events.clock.to_own_clock(_add_call_details(row, events)) for row in corrected_rows]
 
 
 class _CallEvents:
     """Index of the channel and queue events of a call."""
 
     def __init__(self, call: AsteriskCall) -> None:
-        self.call = call
+        self.clock = find_clock_change(call)
+        self.call = msgspec.structs.replace(call, cels=self.clock.continuous_events(call.cels))
         self.by_channel: dict[str, list[Cel]] = {}
-        for cel in call.cels:
+        for cel in self.call.cels:
             self.by_channel.setdefault(cel.channel.name, []).append(cel)
 
     def get_events(self, channel: Channel, *names: str) -> list[Cel]:
@@ -74,12 +77,14 @@ class _CallEvents:
     def get_events_by_name(self, *names: str) -> list[Cel]:
         return [cel for cel in self.call.cels if cel.name in names]
 
-    def get_queue_event(self, name: str, agent: Channel) -> QueueEvent | None:
+    def get_queue_event(self, name: str, row: CallRow) -> QueueEvent | None:
+        """Return the event of the agent of a row, who may have been called through a Local channel."""
+        agents = (row.callee, row.cdr.local_channel)
         return next(
             (
                 queue_event
                 for queue_event in self.call.queue_events
-                if queue_event.name == name and queue_event.agent == agent
+                if queue_event.name == name and queue_event.agent and queue_event.agent in agents
             ),
             None,
         )
@@ -111,7 +116,11 @@ def _correct_row(row: CallRow, events: _CallEvents) -> CallRow:
     row = _add_callee_name(row, events)
     if row.status == VOICEMAIL:
         return row
-    row = _start_at_ringing(row, events) if row.cdr.application == QUEUE_APPLICATION else row
+    row = (
+        _start_at_ringing(row, events)
+        if row.cdr.application == QUEUE_APPLICATION
+        else _start_after_machine(row, events)
+    )
     talk = _talk_seconds(row, events)
     status = _status(row, talk, events)
     differs_from_cdr = abs((talk or 0) - row.talk) > TALK_TOLERANCE_SECONDS
@@ -170,9 +179,22 @@ def _start_at_ringing(row: CallRow, events: _CallEvents) -> CallRow:
     )
 
 
+def _start_after_machine(row: CallRow, events: _CallEvents) -> CallRow:
+    """Begin the row of a party when its telephone began to ring, where a machine had answered the caller before."""
+    channel_start = events.get_first_event(row.callee, "CHAN_START")
+    answer = events.get_first_event(row.cdr.channel, "ANSWER")
+    if channel_start is None or answer is None or row.cdr.origination:
+        return row
+    start = channel_start.event_time
+    is_answered_before = answer.event_time < start and answer.application not in _CALLING_APPLICATIONS
+    if not is_answered_before or seconds_between(row.start, start) <= TALK_TOLERANCE_SECONDS or start > row.end:
+        return row
+    return msgspec.structs.replace(row, start=start, duration=seconds_between(start, row.end))
+
+
 def _add_ring_time(row: CallRow, events: _CallEvents) -> CallRow:
     """Set the agent's ring time from the queue event; an agent who did not answer has none."""
-    connect_event = events.get_queue_event("AgentConnect", row.callee)
+    connect_event = events.get_queue_event("AgentConnect", row)
     if connect_event is None:
         return msgspec.structs.replace(row, agent_ring_time=0 if row.status != ANSWERED else None)
     hold_time = {} if connect_event.hold_seconds is None else {"hold_time": connect_event.hold_seconds}
@@ -262,43 +284,69 @@ def _correct_queue_row(row: CallRow, events: _CallEvents) -> CallRow:
         for event in applications
         if event.application == QUEUE_APPLICATION and event.application_data == row.cdr.application_data
     ]
-    if not queue_applications:
-        return row
     name = row.cdr.application_data.partition(",")[0]
+    has_abandoned = _has_abandoned(name, row, events)
+    row = msgspec.structs.replace(row, name=name, extra={**row.extra, **({"abandoned": 1} if has_abandoned else {})})
+    if not queue_applications or queue_applications[0].name != "APP_START":
+        return row
     end = (
         max(queue_applications[-1].event_time, row.end)
         if queue_applications[-1].name == "APP_START"
         else queue_applications[-1].event_time
     )
-    has_abandoned = any(
-        event.name == "QueueCallerAbandon" and event.queue == name for event in events.call.queue_events
-    )
     return msgspec.structs.replace(
         row,
-        name=name,
         start=queue_applications[0].event_time,
         duration=seconds_between(queue_applications[0].event_time, end),
-        extra={**row.extra, **({"abandoned": 1} if has_abandoned else {})},
     )
+
+
+def _has_abandoned(queue: str, row: CallRow, events: _CallEvents) -> bool:
+    """Return whether the caller hung up while waiting: Asterisk also reports a caller as abandoned whose wait timed out
+    and who went on to something else.
+    """
+    if not any(event.name == "QueueCallerAbandon" and event.queue == queue for event in events.call.queue_events):
+        return False
+    hangup = events.get_first_event(row.cdr.channel, "HANGUP")
+    if hangup is not None and hangup.extra.get("hangupsource"):
+        is_by_caller = hangup.extra["hangupsource"] == row.cdr.channel.name
+        return is_by_caller and hangup.event_time <= row.end + CUT_SPAN
+    return hangup is None or hangup.event_time <= row.end + CUT_SPAN
 
 
 def _build_ivr_rows(rows: Sequence[CallRow], events: _CallEvents) -> Iterator[CallRow]:
-    """Yield a row for each number at which a caller was asked to press a digit."""
+    """Yield a row for each place of the dialplan at which a machine answered a caller: an IVR, an announcement."""
     for channel in {row.cdr.channel.name: row.cdr.channel for row in rows}.values():
         first_row = next(row for row in rows if row.cdr.channel == channel)
-        for ivr_number in _find_ivr_numbers(channel, events):
-            start, end = _ivr_span(ivr_number, channel, events)
+        for call_to, start, end in _machine_spans(channel, rows, events):
             yield CallRow(
                 cdr=first_row.cdr,
-                kind="machine",
-                callee=Channel(""),
-                call_to=ivr_number,
+                kind="ivr",
+                callee=NO_CHANNEL,
+                call_to=call_to,
                 start=start,
                 duration=seconds_between(start, end),
                 talk=seconds_between(start, end),
                 status=ANSWERED,
                 did=first_row.did,
             )
+
+
+def _machine_spans(
+    channel: Channel, rows: Sequence[CallRow], events: _CallEvents
+) -> Iterator[tuple[str, datetime, datetime]]:
+    """Yield name and span of each machine that answered a caller, in order: the number dialled, or the context."""
+    numbers = _find_ivr_numbers(channel, events)
+    for number in numbers:
+        yield (number, *_ivr_span(number, channel, events))
+    answer = events.get_first_event(channel, "ANSWER")
+    if numbers or answer is None or answer.application in _CALLING_APPLICATIONS:
+        return
+    next_starts = [row.start for row in rows if row.cdr.channel == channel and row.start >= answer.event_time]
+    has_party = any(row.callee or row.kind == "queue" for row in rows if row.cdr.channel == channel)
+    if has_party and next_starts and seconds_between(answer.event_time, min(next_starts)) > TALK_TOLERANCE_SECONDS:
+        name = answer.extension if is_dialled(answer.extension) else answer.context
+        yield name, answer.event_time, min(next_starts)
 
 
 def _find_ivr_numbers(channel: Channel, events: _CallEvents) -> list[str]:
@@ -346,7 +394,7 @@ def _find_recording(row: CallRow, events: _CallEvents) -> str:
 def _transfer_details(row: CallRow, events: _CallEvents) -> dict[str, str]:
     """For the row of the transferring party, return the target and the kind of transfer."""
     for cel in events.get_events_by_name("BLINDTRANSFER", "ATTENDEDTRANSFER"):
-        if row.callee and cel.channel == row.callee and row.start <= cel.event_time <= row.end:
+        if row.callee and cel.channel == row.callee and row.start <= cel.event_time <= row.end + CUT_SPAN:
             target = (
                 cel.extra.get("extension") or parse_channel(_extra_text(cel, "transfer_target_channel_name")).number
             )
@@ -368,7 +416,7 @@ def _forward_details(row: CallRow, events: _CallEvents) -> dict[str, str]:
         if (
             row.callee
             and row.status != ANSWERED
-            and row.start <= cel.event_time <= row.end
+            and row.start <= cel.event_time <= row.end + CUT_SPAN
             and _extra_text(cel, "forward")
         ):
             return {"forwarded_to": _extra_text(cel, "forward")}

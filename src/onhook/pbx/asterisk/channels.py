@@ -6,14 +6,26 @@ import re
 
 import msgspec
 
-_CHANNEL_NAME = re.compile(
-    r"(?P<technology>[A-Za-z0-9_]+)/(?P<endpoint>.*?)(?:-[0-9a-fA-F]{8,16})?(?:;(?P<half>[12]))?"
-)
+_CHANNEL_NAME = re.compile(r"(?P<technology>[A-Za-z0-9_]+)/(?P<name>.*?)(?:;(?P<half>[12]))?")
 _NUMBER = re.compile(r"\+?[0-9]{1,20}")
+_SEQUENCE = re.compile(r"-[0-9a-fA-F]{8,16}$")
+_IAX2_SEQUENCE = re.compile(r"-[0-9]{1,5}$")
+_DAHDI_SEQUENCE = re.compile(r"(?:/.*|-[0-9a-zA-Z]{1,8})$")
 LOCAL_TECHNOLOGY = "Local"
+LINE_TECHNOLOGIES = frozenset({"DAHDI", "Zap"})
+"""Their channels are named by the line (`DAHDI/33-1`, `DAHDI/i1/5550199-3c`), which is no extension."""
 
-SPECIAL_EXTENSIONS = frozenset({"", "s", "h", "i", "t", "T", "o", "a", "e"})
+HELPER_TECHNOLOGIES = frozenset(
+    {"Snoop", "UnicastRTP", "MulticastRTP", "AudioSocket", "WebSocket", "Recorder", "Announcer", "CBAnn", "CBRec"}
+    | {"Message", "Surrogate"}
+)
+"""Channels that belong to no telephone and no trunk: recorders, announcers, taps of another channel."""
+
+SPECIAL_EXTENSIONS = frozenset({"", "s", "h", "i", "t", "T", "o", "a", "e", "STARTMEETME", "hang", "failed"})
 """Extensions that cannot be dialled (`s` start, `h` hang-up, `i` invalid, `t` time-out, ...)."""
+
+_MAILBOX_EXTENSION = re.compile(r"vm[a-z]?([0-9]{1,20})")
+_MEMBER_EXTENSION = re.compile(r"(?:FMPR-|FMGL-|RG-[0-9]+-)(\+?[0-9*]{1,30})#?")
 
 
 class Channel(msgspec.Struct, frozen=True):
@@ -40,8 +52,18 @@ class Channel(msgspec.Struct, frozen=True):
     @property
     def number(self) -> str:
         """The number in the endpoint's name, or empty: `1002` of `PJSIP/1002`, `4005` of `Local/4005@agents`."""
-        name = self.endpoint.partition("@")[0] if self.technology == LOCAL_TECHNOLOGY else self.endpoint
+        if self.technology in LINE_TECHNOLOGIES:
+            return ""
+        name = dialled_number(self.endpoint.partition("@")[0]) if self.technology == LOCAL_TECHNOLOGY else self.endpoint
         return name if _NUMBER.fullmatch(name) else ""
+
+    @property
+    def is_helper(self) -> bool:
+        """Whether the channel belongs to no telephone and no trunk."""
+        return self.technology in HELPER_TECHNOLOGIES
+
+
+NO_CHANNEL = Channel("")
 
 
 def parse_channel(name: str) -> Channel:
@@ -49,13 +71,39 @@ def parse_channel(name: str) -> Channel:
 
     >>> parse_channel("PJSIP/1002-0000001a").number, parse_channel("Local/1006@internal-00000000;1").local_pair
     ('1002', 'Local/1006@internal-00000000')
+    >>> [parse_channel(name).endpoint for name in ("DAHDI/i1/5550199-3c", "DAHDI/33-1", "IAX2/voipms-4321")]
+    ['i1', '33', 'voipms']
     """
     match = _CHANNEL_NAME.fullmatch(name)
     if match is None:
         return Channel(name)
-    return Channel(name, match["technology"], match["endpoint"], match["half"] or "")
+    technology = match["technology"]
+    sequence = _SEQUENCE
+    if technology in LINE_TECHNOLOGIES:
+        sequence = _DAHDI_SEQUENCE
+    elif technology == "IAX2":
+        sequence = _IAX2_SEQUENCE
+    return Channel(name, technology, sequence.sub("", match["name"]), match["half"] or "")
 
 
 def is_dialled(extension: str) -> bool:
-    """Return whether a caller can have dialled this extension."""
-    return extension not in SPECIAL_EXTENSIONS
+    """Return whether a caller can have dialled this extension: a mailbox's extension (`vmu1001`) is reached only by
+    the dialplan.
+    """
+    return extension not in SPECIAL_EXTENSIONS and not _MAILBOX_EXTENSION.fullmatch(extension)
+
+
+def dialled_number(extension: str) -> str:
+    """Return the number in an extension that a FreePBX makes for a member of a ring group or of a follow-me list.
+
+    >>> dialled_number("RG-600-1002"), dialled_number("FMGL-5550123#"), dialled_number("1002")
+    ('1002', '5550123', '1002')
+    """
+    match = _MEMBER_EXTENSION.fullmatch(extension)
+    return match[1] if match else extension
+
+
+def mailbox_number(extension: str) -> str:
+    """Return `1001` of a FreePBX's voicemail extension `vmu1001`; empty for any other."""
+    match = _MAILBOX_EXTENSION.fullmatch(extension)
+    return match[1] if match else ""

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.utc_offset import call_epoch, parse_wall_clock
+from onhook.cdr.utc_offset import EPOCH_DIGITS, call_epoch, parse_wall_clock
 from onhook.lib.errors import ParseError, UsageError
 from onhook.lib.messages import _
 from onhook.pbx.asterisk.call import CDRS_MAX, CallHeader, format_body, get_linked_id, parse_seconds
@@ -56,6 +57,8 @@ _EVENT_NAMES: Mapping[str, str] = {
     "linkedid": "LinkedID",
     "recordingfile": "RecordingFile",
     "did": "DID",
+    "cnum": "cnum",
+    "cnam": "cnam",
 }
 COLUMNS = frozenset({*_EVENT_NAMES, "sequence"})
 """Columns that are read; others may be present."""
@@ -67,6 +70,14 @@ _NULL_YEARS = ("0000", "1969", "1970")
 _TIME_COLUMNS = frozenset({"start", "calldate", "answer", "end"})
 TIME_CHARACTERS = 19
 """Length of `2026-11-24 12:30:00`; a database may append fractions of a second."""
+
+_EPOCH = re.compile(r"[1-9][0-9]{9}(?:\.[0-9]+)?")
+"""A time as `cdr_csv` and custom back ends write it with an epoch format."""
+
+_BYTE_ORDER_MARK = "\ufeff"
+_DELIMITERS = ",;\t|"
+_QUOTED_LINES_MAX = 20
+"""Lines over which one quoted text may go."""
 
 _BASE_COLUMNS = (
     *("accountcode", "src", "dst", "dcontext", "clid", "channel", "dstchannel", "lastapp", "lastdata"),
@@ -88,10 +99,11 @@ def parse_rows(lines: Iterable[str], columns: Sequence[str] = ()) -> Iterator[Ma
     """Yield the rows of a text file by column name: JSON lines, or CSV with the given columns, with those in a header
     line, or with those of `cdr_csv`. Raises `UsageError` if the columns cannot be determined.
     """
-    numbered_lines = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+    numbered_lines = ((number, line) for number, line in enumerate(_join_quoted_lines(lines), 1) if line.strip())
     first_line = next(numbered_lines, None)
     if first_line is None:
         return
+    first_line = (first_line[0], first_line[1].removeprefix(_BYTE_ORDER_MARK))
     if first_line[1].lstrip().startswith("{"):
         yield from _skip_partial_line(
             (line, _parse_json_row(number, line)) for number, line in _prepend(first_line, numbered_lines)
@@ -119,7 +131,7 @@ def collect_calls(
         if isinstance(row, UnparsedLine):
             yield row
             continue
-        cdr = _build_cdr(row)
+        cdr = _build_cdr(row, parser_config.zone)
         if isinstance(cdr, UnparsedLine):
             yield cdr
             continue
@@ -209,10 +221,30 @@ def _parse_csv_row(line_number: int, line: str, columns: Sequence[str]) -> Mappi
 
 
 def _parse_cells(line: str) -> list[str] | None:
+    """Return the cells of a line, split at the delimiter that gives the most; None if it is no CSV."""
+    delimiters = sorted(_DELIMITERS, key=line.count, reverse=True)[:2]
+    physical_lines = line.splitlines(keepends=True)
     try:
-        return next(csv.reader([line]), [])
+        return max((next(csv.reader(physical_lines, delimiter=delimiter), []) for delimiter in delimiters), key=len)
     except csv.Error:
         return None
+
+
+def _join_quoted_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Join the lines over which a quoted text goes; where its end does not come, they stay as they are."""
+    held_lines: list[str] = []
+    for line in lines:
+        held_lines.append(line)
+        is_open = sum(held_line.count('"') for held_line in held_lines) % 2 and not held_lines[0].lstrip().startswith(
+            "{"
+        )
+        if not is_open:
+            yield "".join(held_lines)
+            held_lines = []
+        elif len(held_lines) == _QUOTED_LINES_MAX:
+            yield from held_lines
+            held_lines = []
+    yield from held_lines
 
 
 def _cdr_csv_columns(cells: Sequence[str]) -> tuple[str, ...]:
@@ -251,14 +283,14 @@ def _missing_columns_error(row: Mapping[str, str]) -> UsageError:
     )
 
 
-def _build_cdr(row: Mapping[str, str]) -> AmiMessage | UnparsedLine | None:
+def _build_cdr(row: Mapping[str, str], zone: str) -> AmiMessage | UnparsedLine | None:
     """Convert a row to the equivalent event; return None if a required column is missing."""
     if _missing_columns(row):
         return None
     lines = [("Event", "Cdr")]
     for name, value in row.items():
-        if name in _EVENT_NAMES and (text := _format_cell(name, value)):
-            lines.append((_EVENT_NAMES[name], text))
+        if text := _format_cell(name, value, zone):
+            lines.append((_EVENT_NAMES.get(name, name), text))
     cdr = AmiMessage(tuple(lines))
     start = cdr.get("StartTime")
     if not get_linked_id(cdr.fields):
@@ -275,13 +307,20 @@ def _format_row(row: Mapping[str, str]) -> str:
     return msgspec.json.encode(row).decode()
 
 
-def _format_cell(name: str, value: str) -> str:
+def _format_cell(name: str, value: str, zone: str) -> str:
     """Return the event value of a cell; empty if the cell has no value."""
     if name == "disposition":
         return _DISPOSITION_NAMES.get(value, value)
     if name in _TIME_COLUMNS:
-        return "" if value.startswith(_NULL_YEARS) else value[:TIME_CHARACTERS]
+        if _EPOCH.fullmatch(value):
+            return _wall_clock(int(value[:EPOCH_DIGITS]), zone)
+        return "" if value.startswith(_NULL_YEARS) or value == "0" else value[:TIME_CHARACTERS]
     return " ".join(value.split())
+
+
+def _wall_clock(epoch: int, zone: str) -> str:
+    """Return the PBX's wall clock at a second since 1970; in UTC where its zone is unknown."""
+    return str(datetime.fromtimestamp(epoch, ZoneInfo(zone) if zone else UTC).replace(tzinfo=None))
 
 
 def _end_time(cdr: AmiMessage) -> datetime:

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from onhook.cdr.call_details import CallDetails
-from onhook.cdr.identity import extract_name, extract_number
+import msgspec
+
+from onhook.cdr.call_details import DETAIL_FIELDS, CallDetails
+from onhook.cdr.identity import CALLEE_KIND, extract_name, extract_number
 from onhook.cdr.utc_offset import call_epoch, offset_between
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -20,9 +22,10 @@ from onhook.pbx.asterisk.call import (
     get_linked_id,
     parse_call,
 )
+from onhook.pbx.asterisk.cdrs_from_events import derive_cdrs
 from onhook.pbx.asterisk.cel_correction import correct_rows
 from onhook.pbx.asterisk.messages import AmiMessage, parse_messages
-from onhook.pbx.asterisk.rows import CallRow, build_rows, is_trunk
+from onhook.pbx.asterisk.rows import CallRow, build_rows, callee_kind, is_conference, is_trunk
 from onhook.pbx.dialect import Envelope
 
 LABEL = "call"
@@ -48,7 +51,7 @@ class Asterisk:
             return Envelope("not_json", "", LABEL, _compute_key(0, body))
         events = parse_messages(body)[1:]
         ids = cdr_ids(events)
-        linked_id = next((get_linked_id(event.fields) for event in events if event.get("Event") == "Cdr"), "")
+        linked_id = next((get_linked_id(event.fields) for event in events if event.get("Event") in ("Cdr", "CEL")), "")
         if not linked_id:
             return Envelope("unparsable", "", LABEL, _compute_key(0, body))
         return Envelope("details", "", LABEL, _compute_key(call_epoch(linked_id), repr((linked_id, ids)).encode()))
@@ -56,11 +59,13 @@ class Asterisk:
     def parse(self, body: bytes) -> list[CallDetails]:
         """Return the call details of each leg. Raises `ParseError` with the reason."""
         call = parse_call(body)
+        if not call.cdrs:
+            call = msgspec.structs.replace(call, cdrs=derive_cdrs(call.linked_id, call.cels))
         rows = build_rows(call)
         if call.header.has_all_events:
             rows = correct_rows(rows, call)
         uid = compute_uid(call)
-        row_by_key = {(row.start, row.call_to): row for row in sorted(rows, key=_row_priority)}
+        row_by_key = {_row_key(row): row for row in sorted(rows, key=_row_priority)}
         return [_build_details(row, call, uid) for row in sorted(row_by_key.values(), key=_row_sort_key)]
 
     def format(self, details: CallDetails, sn: str, payload_format: str) -> bytes:
@@ -89,9 +94,14 @@ def _start_time(call: AsteriskCall, epoch: int) -> datetime:
     return first_start if offset is None else (datetime.fromtimestamp(epoch, UTC) + offset).replace(tzinfo=None)
 
 
+def _row_key(row: CallRow) -> tuple[datetime, str, str]:
+    """Return what makes rows one record: start and called party; in a conference also the participant."""
+    return row.start, row.call_to, row.cdr.channel.name if is_conference(row) else ""
+
+
 def _row_sort_key(row: CallRow) -> tuple[datetime, int, str]:
     """Sort by start; within one second, rows that route the caller on come first."""
-    return row.start, ("machine", "queue", "group", "member", "party").index(row.kind), row.call_to
+    return row.start, ("ivr", "machine", "queue", "group", "member", "party").index(row.kind), row.call_to
 
 
 def _row_priority(row: CallRow) -> tuple[bool, int]:
@@ -114,18 +124,20 @@ def _build_details(row: CallRow, call: AsteriskCall, uid: str) -> CallDetails:
         dst_trunk_name=dst_trunk,
         pin_code=cdr.account_code if header.has_pins else "",
         status=row.status,
-        type=_direction(src_trunk, dst_trunk),
+        type=_direction(row, src_trunk, dst_trunk),
         recording=row.recording,
         did_number=row.did,
         agent_ring_time=row.agent_ring_time,
         uid=uid,
-        extra={name: value for name, value in _extra_members(row).items() if value != ""},
+        extra={name: value for name, value in _extra_members(row, header).items() if value not in ("", None)},
     )
 
 
-def _direction(src_trunk: str, dst_trunk: str) -> str:
-    """Return the direction; a call forwarded to a trunk is outbound (yeastar-p-series.md 10.1)."""
-    if dst_trunk:
+def _direction(row: CallRow, src_trunk: str, dst_trunk: str) -> str:
+    """Return the direction; a call forwarded to a trunk is outbound (yeastar-p-series.md 10.1), and so is the attempt
+    of a telephone to call a number that is longer than its own.
+    """
+    if dst_trunk or (row.cdr.origination == "attempt" and len(row.call_to) > len(row.cdr.channel.number)):
         return "Outbound"
     return "Inbound" if src_trunk else "Internal"
 
@@ -141,17 +153,23 @@ def _format_party(name: str, number: str) -> str:
     return f"{name}<{number}>" if name and number and name != number else number or name
 
 
-def _extra_members(row: CallRow) -> Mapping[str, Any]:
+def _extra_members(row: CallRow, header: CallHeader) -> Mapping[str, Any]:
     """Return Asterisk's values for which the event has no field, under Onhook's own names."""
     cdr = row.cdr
     application_data = "" if cdr.application in _SECRET_APPLICATIONS else cdr.application_data
     return {
+        **{name: value for name, value in cdr.columns.items() if name not in DETAIL_FIELDS},
         "channel": cdr.channel.name,
         "dst_channel": row.callee.name,
         "context": cdr.context,
         "last_application": cdr.application,
         "last_data": application_data[:TEXT_CHARACTERS_MAX],
         "ama_flags": cdr.ama_flags,
+        "account_code": "" if header.has_pins else cdr.account_code,
+        "userfield": cdr.userfield,
+        "outbound_caller_id": cdr.outbound_caller_id,
+        "originated": cdr.origination,
+        CALLEE_KIND: callee_kind(row, header),
         **row.extra,
     }
 

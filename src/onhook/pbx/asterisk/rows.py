@@ -13,14 +13,18 @@ call read from a file has the same rows; the order of the CDRs does not matter.
   `VoiceMail`, which makes the row a VOICEMAIL.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 
-from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, Cdr
-from onhook.pbx.asterisk.channels import Channel, is_dialled
+from onhook.cdr.identity import extract_name, extract_number
+from onhook.cdr.number_plan import LegKind
+from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, Cdr, Cel
+from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, dialled_number, is_dialled, mailbox_number
+from onhook.pbx.asterisk.origination import ORIGINATION_APPLICATION, resolve_origination
 
 ANSWERED, NO_ANSWER, FAILED, VOICEMAIL = "ANSWERED", "NO ANSWER", "FAILED", "VOICEMAIL"
 
@@ -31,12 +35,18 @@ QUEUE_APPLICATION, VOICEMAIL_APPLICATION = "Queue", "VoiceMail"
 CALLEE_APPLICATIONS = frozenset({"AppDial", "AppQueue"})
 """Applications of a called channel: its own CDR adds nothing to the caller's."""
 
-CONFERENCE_APPLICATIONS = frozenset({"ConfBridge", "MeetMe"})
+CONFERENCE_APPLICATIONS = frozenset({"ConfBridge", "MeetMe", "Konference", "Page"})
 """Applications in which a caller talks with several participants."""
+
+IVR_APPLICATIONS = frozenset({"BackGround", "Background", "WaitExten", "Read", "Playback"})
+"""Applications that play a text, or ask a caller to press a digit."""
+
+_DIAL_APPLICATIONS = frozenset({"", "Dial", ORIGINATION_APPLICATION})
+"""Applications that say nothing about who was called."""
 
 _STATUS_BY_DISPOSITION: Mapping[str, str] = {"CONGESTION": FAILED, "NOANSWER": NO_ANSWER}
 
-RowKind = Literal["party", "member", "queue", "group", "machine"]
+RowKind = Literal["party", "member", "queue", "group", "machine", "ivr"]
 
 
 class CallRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +77,11 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
 
 def build_rows(call: AsteriskCall) -> list[CallRow]:
     """Build the rows from the CDRs of a call, unordered."""
-    cdrs = sorted(_merge_conference_cdrs(_resolve_local_channels(_drop_callee_cdrs(call.cdrs))), key=_cdr_sort_key)
+    parties = resolve_origination(_drop_callee_cdrs(_drop_helper_cdrs(call.cdrs)), call.cels, call.header)
+    cdrs = sorted(
+        _merge_conference_cdrs(_identify_caller(cdr, call) for cdr in _resolve_local_channels(parties)),
+        key=_cdr_sort_key,
+    )
     rows: list[CallRow] = []
     for cdr in cdrs:
         previous_row = _find_previous_row(rows, cdr)
@@ -75,6 +89,7 @@ def build_rows(call: AsteriskCall) -> list[CallRow]:
             rows.append(_build_row(cdr, call.header))
         elif cdr.application == VOICEMAIL_APPLICATION and cdr.disposition == ANSWERED:
             rows[rows.index(previous_row)] = _with_voicemail(previous_row, cdr)
+    rows = list(_merge_devices(rows))
     return [*rows, *_build_group_rows(rows)]
 
 
@@ -96,6 +111,15 @@ def _cdr_sort_key(cdr: Cdr) -> tuple[datetime, bool, str, str, datetime]:
 # Selection of CDRs.
 
 
+def _drop_helper_cdrs(cdrs: Sequence[Cdr]) -> list[Cdr]:
+    """Drop the CDRs of helper channels, and a called channel that is one."""
+    return [
+        msgspec.structs.replace(cdr, dst_channel=NO_CHANNEL) if cdr.dst_channel.is_helper else cdr
+        for cdr in cdrs
+        if not cdr.channel.is_helper
+    ]
+
+
 def _drop_callee_cdrs(cdrs: Sequence[Cdr]) -> list[Cdr]:
     """Drop the CDRs written for called channels themselves, unless no other CDR is left."""
     return [cdr for cdr in cdrs if cdr.dst_channel or cdr.application not in CALLEE_APPLICATIONS] or list(cdrs)
@@ -105,7 +129,7 @@ def _merge_conference_cdrs(cdrs: Iterable[Cdr]) -> Iterator[Cdr]:
     """Merge the CDRs of a conference into one for each caller, without a callee: Asterisk writes one for each pair."""
     merged_cdrs: dict[tuple[str, str], Cdr] = {}
     for cdr in cdrs:
-        if cdr.application not in CONFERENCE_APPLICATIONS:
+        if cdr.application not in CONFERENCE_APPLICATIONS or (cdr.origination and cdr.dst_channel):
             yield cdr
             continue
         key = (cdr.channel.name, cdr.destination)
@@ -119,7 +143,7 @@ def _merge_cdrs(first_cdr: Cdr, second_cdr: Cdr) -> Cdr:
     answer = min((cdr.answer for cdr in (first_cdr, second_cdr) if cdr.answer is not None), default=None)
     return msgspec.structs.replace(
         first_cdr,
-        dst_channel=Channel(""),
+        dst_channel=NO_CHANNEL,
         start=start,
         answer=answer,
         end=end,
@@ -170,13 +194,16 @@ def _follow_local_channel(cdr: Cdr, inner_cdrs: Mapping[str, Sequence[Cdr]], dep
 
 def _join_through_local(cdr: Cdr, inner_cdr: Cdr) -> Cdr:
     """Join the caller of one CDR with the callee of another behind a Local channel."""
-    is_queue = cdr.application == QUEUE_APPLICATION
+    is_member = _rings_members(cdr)
     return msgspec.structs.replace(
         cdr,
         dst_channel=inner_cdr.dst_channel,
-        destination=cdr.destination if is_queue else inner_cdr.destination,
-        application=cdr.application if is_queue else inner_cdr.application,
-        application_data=cdr.application_data if is_queue else inner_cdr.application_data,
+        destination=cdr.destination if is_member else inner_cdr.destination,
+        application=cdr.application if is_member else inner_cdr.application,
+        application_data=cdr.application_data if is_member else inner_cdr.application_data,
+        inner_destination=inner_cdr.inner_destination or inner_cdr.destination,
+        inner_data=inner_cdr.inner_data or inner_cdr.application_data,
+        local_channel=cdr.local_channel or cdr.dst_channel,
         start=max(cdr.start, inner_cdr.start),
         answer=inner_cdr.answer,
         end=min(cdr.end, inner_cdr.end),
@@ -190,7 +217,7 @@ def _join_through_local(cdr: Cdr, inner_cdr: Cdr) -> Cdr:
 
 
 def _build_row(cdr: Cdr, header: CallHeader) -> CallRow:
-    is_member = bool(cdr.dst_channel) and (cdr.application == QUEUE_APPLICATION or _rings_multiple(cdr))
+    is_member = bool(cdr.dst_channel) and _rings_members(cdr)
     status = _status(cdr)
     return CallRow(
         cdr=cdr,
@@ -209,7 +236,9 @@ def _build_row(cdr: Cdr, header: CallHeader) -> CallRow:
 
 
 def _machine_kind(cdr: Cdr) -> RowKind:
-    return "queue" if cdr.application == QUEUE_APPLICATION else "machine"
+    if cdr.application == QUEUE_APPLICATION:
+        return "queue"
+    return "ivr" if cdr.application in IVR_APPLICATIONS else "machine"
 
 
 def _status(cdr: Cdr) -> str:
@@ -223,14 +252,42 @@ def _status(cdr: Cdr) -> str:
 
 def _called_party(cdr: Cdr, header: CallHeader) -> str:
     """Return the called number or name."""
-    dialled = cdr.destination if is_dialled(cdr.destination) else ""
+    destination = dialled_number(cdr.inner_destination or cdr.destination)
+    dialled = destination if is_dialled(destination) else ""
     if is_trunk(cdr.dst_channel, header):
-        return dialled or _parse_dialled_number(cdr.application_data) or cdr.dst_channel.endpoint
+        application_data = cdr.inner_data or cdr.application_data
+        return dialled or _parse_dialled_number(application_data) or cdr.dst_channel.endpoint
     if cdr.dst_channel:
         return cdr.dst_channel.number or dialled or cdr.dst_channel.endpoint or cdr.dst_channel.name
+    first_argument = cdr.application_data.partition(",")[0]
     if cdr.application == VOICEMAIL_APPLICATION:
-        return dialled or cdr.application_data.partition("@")[0]
+        return dialled or mailbox_number(cdr.destination) or first_argument.partition("@")[0]
+    if cdr.application in CONFERENCE_APPLICATIONS:
+        return dialled or first_argument or cdr.application
+    if cdr.application in IVR_APPLICATIONS:
+        return dialled or cdr.context or cdr.application
     return dialled or cdr.application or cdr.destination
+
+
+def is_conference(row: CallRow) -> bool:
+    """Return whether a row is the part of one participant in a conference."""
+    return row.cdr.application in CONFERENCE_APPLICATIONS and not row.callee
+
+
+def callee_kind(row: CallRow, header: CallHeader) -> LegKind | None:
+    """Return what the CDR says about who was called; None where it says nothing."""
+    if row.callee:
+        return None if row.callee.is_local or is_trunk(row.callee, header) else "extension"
+    if row.kind in _KIND_OF_ROW:
+        return _KIND_OF_ROW[row.kind]
+    if is_conference(row):
+        return "conference"
+    if row.cdr.application == VOICEMAIL_APPLICATION:
+        return "voicemail"
+    return None if row.cdr.application in _DIAL_APPLICATIONS else "feature"
+
+
+_KIND_OF_ROW: Mapping[RowKind, LegKind] = {"queue": "queue", "group": "ring_group", "ivr": "ivr"}
 
 
 def _parse_dialled_number(dial_string: str) -> str:
@@ -245,8 +302,47 @@ def _did(cdr: Cdr, header: CallHeader) -> str:
     return cdr.destination if cdr.context in header.inbound_contexts and is_dialled(cdr.destination) else ""
 
 
-def _rings_multiple(cdr: Cdr) -> bool:
-    return cdr.application == "Dial" and "&" in cdr.application_data.partition(",")[0]
+def _rings_members(cdr: Cdr) -> bool:
+    """Return whether the called channel is a member of a queue, or one of several that ring together."""
+    is_group = cdr.application == "Dial" and "&" in cdr.application_data.partition(",")[0]
+    return cdr.application == QUEUE_APPLICATION or is_group
+
+
+# The caller.
+
+
+def _identify_caller(cdr: Cdr, call: AsteriskCall) -> Cdr:
+    """Return the CDR with the caller's own number and name where another one was set for display: for a telephone that
+    calls out by a trunk, or that the PBX has called first.
+    """
+    goes_out = is_trunk(cdr.dst_channel, call.header) and not is_trunk(cdr.channel, call.header)
+    if not goes_out and not cdr.origination:
+        return cdr
+    name, number = _own_identity(cdr, call.cels)
+    shown_number = extract_number(cdr.caller_id) or cdr.source
+    if not number or number == cdr.source == shown_number:
+        return cdr
+    return msgspec.structs.replace(
+        cdr,
+        source=number,
+        caller_id=f'"{name}" <{number}>' if name else number,
+        outbound_caller_id=cdr.caller_id.replace('"', "") or cdr.source,
+    )
+
+
+def _own_identity(cdr: Cdr, cels: Sequence[Cel]) -> tuple[str, str]:
+    """Return name and number of a telephone: as the dialplan recorded them, as they were when its channel began, or by
+    the channel's name.
+    """
+    if cdr.dialplan_number:
+        return cdr.dialplan_name, cdr.dialplan_number
+    endpoint_number = cdr.channel.number
+    starts = (cel for cel in cels if cel.name == "CHAN_START" and cel.channel == cdr.channel and cel.caller_number)
+    start = next(starts, None)
+    if start is not None and (not endpoint_number or endpoint_number.endswith(start.caller_number)):
+        return start.caller_name, start.caller_number
+    shown_name = extract_name(cdr.caller_id.replace('"', "")) if cdr.source == endpoint_number else ""
+    return shown_name, endpoint_number
 
 
 # Groups of rows.
@@ -257,8 +353,12 @@ def _find_previous_row(rows: Sequence[CallRow], cdr: Cdr) -> CallRow | None:
     if cdr.dst_channel:
         return None
     row = next((row for row in reversed(rows) if row.cdr.channel == cdr.channel and row.kind == "party"), None)
-    is_same_party = row is not None and (cdr.destination == row.cdr.destination or not is_dialled(cdr.destination))
-    return row if is_same_party else None
+    if row is None or cdr.application in IVR_APPLICATIONS:
+        return None
+    mailbox = mailbox_number(cdr.destination)
+    if mailbox:
+        return row if mailbox == row.call_to else None
+    return row if cdr.destination == row.cdr.destination or not is_dialled(cdr.destination) else None
 
 
 def _with_voicemail(row: CallRow, cdr: Cdr) -> CallRow:
@@ -275,9 +375,45 @@ def _build_group_rows(rows: Sequence[CallRow]) -> Iterator[CallRow]:
         if row.kind == "member" and is_dialled(row.cdr.destination):
             groups.setdefault((row.cdr.channel.name, row.cdr.application_data, row.cdr.destination), []).append(row)
     for (_, _, number), members in groups.items():
-        # An extension with two telephones, or a DID that rings several: the member rows are sufficient.
+        # A DID that rings several telephones: the member rows are sufficient.
         if number not in {member.call_to for member in members} and number != members[0].did:
             yield build_group_row(number, members)
+
+
+def _merge_devices(rows: Sequence[CallRow]) -> Iterator[CallRow]:
+    """Yield the rows, one for all devices of an extension: of telephones that ring together, one has the number
+    that was dialled.
+    """
+    devices: dict[tuple[str, str, str], list[CallRow]] = {}
+    for row in rows:
+        if row.kind == "member" and row.cdr.application != QUEUE_APPLICATION:
+            devices.setdefault((row.cdr.channel.name, row.cdr.application_data, row.cdr.destination), []).append(row)
+        else:
+            yield row
+    for (_, _, number), members in devices.items():
+        own_devices = [row for row in members if not row.cdr.local_channel and _is_device_of(row.callee, number)]
+        if number in {row.call_to for row in own_devices} and len(own_devices) > 1:
+            best_row = max(own_devices, key=lambda row: (row.status == ANSWERED, row.talk, row.duration))
+            start = min(row.start for row in own_devices)
+            yield msgspec.structs.replace(
+                best_row,
+                call_to=number,
+                start=start,
+                duration=seconds_between(start, best_row.start) + best_row.duration,
+            )
+            yield from (row for row in members if row not in own_devices)
+        else:
+            yield from members
+
+
+def _is_device_of(channel: Channel, number: str) -> bool:
+    """Return whether a telephone's name is the number, or the number as a FreePBX marks a second device: `91201`,
+    `201-web`.
+    """
+    name = channel.endpoint
+    return (
+        name == number or re.fullmatch(rf"9[0-9]{{0,1}}{re.escape(number)}|{re.escape(number)}[-_].*", name) is not None
+    )
 
 
 def build_group_row(number: str, members: Iterable[CallRow]) -> CallRow:
@@ -289,10 +425,10 @@ def build_group_row(number: str, members: Iterable[CallRow]) -> CallRow:
     return CallRow(
         cdr=first_member.cdr,
         kind="queue" if is_queue else "group",
-        callee=Channel(""),
+        callee=NO_CHANNEL,
         call_to=number,
         start=first_member.start,
-        duration=max(last_member.duration, seconds_between(first_member.start, last_member.end)),
+        duration=seconds_between(first_member.start, last_member.start) + last_member.duration,
         talk=max((row.talk for row in answered_members), default=0),
         status=ANSWERED if answered_members else NO_ANSWER,
         did=first_member.did,

@@ -10,8 +10,11 @@ from onhook.lib.messages import _
 from onhook.pbx.asterisk.channels import Channel
 from onhook.pbx.asterisk.session import AmiResponse, AmiSession
 
-ENDPOINT_QUERIES_MAX = 50
-"""Endpoints queried one by one: those whose name is no number. No office has more trunks."""
+ENDPOINT_QUERIES_MAX = 2_000
+"""Endpoints queried one by one: those whose name is no number."""
+
+PENDING_QUERIES_MAX = 50
+"""Queries sent before the responses to earlier ones have arrived: the PBX has other work to do."""
 
 
 class TrunkSearchResult(msgspec.Struct, frozen=True):
@@ -31,6 +34,7 @@ class TrunkSearch:
         self._candidates: dict[str, bool] = {}
         self._trunk_contexts: dict[str, str] = {}
         self._has_endpoint_list = False
+        self._unqueried_names: list[str] = []
         # Asterisk responds to actions in the order in which they were sent.
         self._pending_action_ids = {
             session.send_action("PJSIPShowRegistrationsOutbound"),
@@ -59,12 +63,12 @@ class TrunkSearch:
                     list_event.get("ObjectName"), has_outbound_auth=bool(list_event.get("OutboundAuths"))
                 )
         self._classify_endpoint(response)
+        if not self._pending_action_ids and not self._has_endpoint_list:
+            self._has_endpoint_list = True
+            self._unqueried_names = list(self._candidates)[:ENDPOINT_QUERIES_MAX]
+        self._query_candidates()
         if self._pending_action_ids:
             return None
-        if not self._has_endpoint_list:
-            self._has_endpoint_list = True
-            self._query_candidates()
-            return None if self._pending_action_ids else TrunkSearchResult()
         return TrunkSearchResult(
             tuple(sorted(self._trunk_contexts)),
             tuple(sorted({context for context in self._trunk_contexts.values() if context})),
@@ -76,7 +80,8 @@ class TrunkSearch:
             self._candidates[name] = has_outbound_auth
 
     def _query_candidates(self) -> None:
-        for name in list(self._candidates)[:ENDPOINT_QUERIES_MAX]:
+        while self._unqueried_names and len(self._pending_action_ids) < PENDING_QUERIES_MAX:
+            name = self._unqueried_names.pop(0)
             self._pending_action_ids.add(self._session.send_action("PJSIPShowEndpoint", Endpoint=name))
 
     def _classify_endpoint(self, response: AmiResponse) -> None:

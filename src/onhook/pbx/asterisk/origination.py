@@ -1,0 +1,148 @@
+"""Calls that the PBX begins by itself: click-to-call, call files, dialers (yeastar-p-series.md 10.1).
+
+Asterisk calls a first party, and connects it to an extension or an application when it answers. Its CDRs show the first
+party as the caller, inside or outside the office, and the number that was set for display as its number; through a
+Local channel they show two halves of one call. Invariants: the caller is the telephone inside the office, whether it or
+the customer was called first; a first party that does not answer is an attempt of that telephone, not a call from the
+customer.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from onhook.cdr.identity import extract_number
+from onhook.pbx.asterisk.call import CallHeader, Cdr, Cel
+from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
+
+ORIGINATION_APPLICATION = "AppDial2"
+"""Application of the channel of a first party while it rings."""
+
+_ANSWERED = "ANSWERED"
+
+
+def resolve_origination(cdrs: Sequence[Cdr], cels: Sequence[Cel], header: CallHeader) -> list[Cdr]:
+    """Return the CDRs with the telephone as the caller; those of a call that a telephone or trunk began, unchanged."""
+    first_channels = {cdr.channel.name for cdr in cdrs if cdr.application == ORIGINATION_APPLICATION}
+    first_channels |= {cel.channel.name for cel in cels if cel.application == ORIGINATION_APPLICATION}
+    entered_pairs = {cdr.dst_channel.local_pair for cdr in cdrs}
+    pairs = dict.fromkeys(
+        cdr.channel.local_pair for cdr in cdrs if cdr.channel.is_local and cdr.channel.local_pair not in entered_pairs
+    )
+    resolved_cdrs = [cdr for cdr in cdrs if not cdr.channel.is_local or cdr.channel.local_pair not in pairs]
+    resolved_cdrs = [
+        _resolve_direct(cdr, header) if cdr.channel.name in first_channels else cdr for cdr in resolved_cdrs
+    ]
+    for pair in pairs:
+        resolved_cdrs += _resolve_pair([cdr for cdr in cdrs if cdr.channel.local_pair == pair], header)
+    return resolved_cdrs
+
+
+def _resolve_direct(cdr: Cdr, header: CallHeader) -> Cdr:
+    """Resolve a CDR whose caller is a first party without a Local channel."""
+    if cdr.application == ORIGINATION_APPLICATION and not cdr.dst_channel:
+        return _attempt(cdr, cdr.channel, cdr.source)
+    if not _is_outside(cdr.channel, header):
+        return msgspec.structs.replace(cdr, origination="call")
+    return _swap(cdr, _customer_number(cdr, cdr.source), header)
+
+
+def _resolve_pair(cdrs: Sequence[Cdr], header: CallHeader) -> Iterator[Cdr]:
+    """Resolve the halves of a Local channel that the PBX called: the second half reached the first party, the first
+    half the other one. A Local channel without any party, such as one that only runs a program, is no call.
+    """
+    if not any(cdr.dst_channel for cdr in cdrs):
+        return
+    first_cdr = max(
+        (cdr for cdr in cdrs if cdr.channel.half == "2"),
+        key=lambda cdr: (cdr.disposition == _ANSWERED, cdr.talk),
+        default=None,
+    )
+    other_cdrs = [cdr for cdr in cdrs if cdr.channel.half == "1" and cdr.application != ORIGINATION_APPLICATION]
+    if first_cdr is None:
+        yield from other_cdrs
+        return
+    if not other_cdrs or (first_cdr.dst_channel and first_cdr.disposition != _ANSWERED):
+        yield _unanswered_or_alone(first_cdr, header)
+        return
+    for cdr in other_cdrs:
+        yield _join_halves(first_cdr, cdr, header)
+
+
+def _unanswered_or_alone(first_cdr: Cdr, header: CallHeader) -> Cdr:
+    """Return an attempt to reach the first party, or the first party alone where no second half was reported."""
+    if not first_cdr.dst_channel or first_cdr.disposition == _ANSWERED:
+        return msgspec.structs.replace(first_cdr, origination="call")
+    if _is_outside(first_cdr.dst_channel, header):
+        return msgspec.structs.replace(first_cdr, origination="call")
+    return _attempt(first_cdr, first_cdr.dst_channel, first_cdr.source)
+
+
+def _join_halves(first_cdr: Cdr, cdr: Cdr, header: CallHeader) -> Cdr:
+    """Return the CDR of one half with the channel that the other half reached as its caller."""
+    start, end = min(first_cdr.start, cdr.start), max(first_cdr.end, cdr.end)
+    whole_cdr = msgspec.structs.replace(
+        cdr,
+        start=start,
+        end=end,
+        duration=max(cdr.duration, first_cdr.duration),
+        caller_id=first_cdr.caller_id,
+        origination="call",
+    )
+    if not first_cdr.dst_channel:
+        # The first party is a machine, such as a conference, into which the other one is called.
+        machine_cdr = msgspec.structs.replace(
+            whole_cdr,
+            channel=cdr.dst_channel,
+            dst_channel=NO_CHANNEL,
+            destination=first_cdr.destination,
+            application=first_cdr.application,
+            application_data=first_cdr.application_data,
+        )
+        return _swap(machine_cdr, cdr.destination, header) if _is_outside(cdr.dst_channel, header) else machine_cdr
+    whole_cdr = msgspec.structs.replace(whole_cdr, channel=first_cdr.dst_channel)
+    if not _is_outside(first_cdr.dst_channel, header):
+        return whole_cdr
+    return _swap(whole_cdr, _customer_number(first_cdr, first_cdr.destination), header)
+
+
+def _swap(cdr: Cdr, customer_number: str, header: CallHeader) -> Cdr:
+    """Return the CDR with a customer, who was called first, as the called party; unchanged between two customers."""
+    if _is_outside(cdr.dst_channel, header):
+        return msgspec.structs.replace(cdr, origination="call")
+    caller = cdr.dst_channel or Channel("", "", cdr.application_data.partition(",")[0])
+    return msgspec.structs.replace(
+        cdr,
+        channel=caller,
+        dst_channel=cdr.channel,
+        source=cdr.dst_channel.number or (cdr.destination if is_dialled(cdr.destination) else caller.endpoint),
+        caller_id="",
+        destination=customer_number,
+        application_data="",
+        origination="call",
+    )
+
+
+def _attempt(cdr: Cdr, telephone: Channel, shown_number: str) -> Cdr:
+    """Return the attempt of a telephone to call the number that was set for display."""
+    own_number = telephone.number
+    return msgspec.structs.replace(
+        cdr,
+        channel=telephone,
+        dst_channel=NO_CHANNEL,
+        destination=shown_number if shown_number != own_number else own_number,
+        application=ORIGINATION_APPLICATION,
+        origination="attempt",
+    )
+
+
+def _customer_number(cdr: Cdr, number: str) -> str:
+    """Return the number at which a customer was called, as far as the PBX shows it: dialled, or set for display."""
+    if number and is_dialled(number) and number != cdr.dst_channel.number:
+        return number
+    shown_number = extract_number(cdr.caller_id)
+    return shown_number if shown_number != cdr.dst_channel.number else ""
+
+
+def _is_outside(channel: Channel, header: CallHeader) -> bool:
+    return bool(channel) and channel.endpoint in header.trunks

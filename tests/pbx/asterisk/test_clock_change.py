@@ -1,0 +1,75 @@
+"""The PBX's clock is changed during a call: durations stay, and each row begins by the clock at its own start."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from onhook.cdr.call_details import CallDetails
+from onhook.pbx.asterisk.call import CallHeader, format_body
+from onhook.pbx.asterisk.messages import AmiMessage
+from onhook.pbx.asterisk.payload import Asterisk
+from tests.pbx.asterisk.test_origination import cdr, cel
+
+CALLER, FIRST, SECOND = "PJSIP/trunk-a-00000001", "PJSIP/1001-00000002", "PJSIP/1002-00000003"
+BEGIN = datetime(2026, 10, 25, 2, 59, 30)  # noqa: DTZ001 - a wall clock
+
+
+class Night:
+    """A call of a minute: the first telephone talks 20 seconds and transfers the caller to the second one."""
+
+    def __init__(self, change: timedelta, changed_after: int) -> None:
+        self.change = change
+        self.changed_after = changed_after
+
+    def clock(self, second: int) -> str:
+        """Return the wall clock this long after the begin of the call."""
+        local = BEGIN + timedelta(seconds=second)
+        return str(local if second < self.changed_after else local + self.change)
+
+    def cdr(self, dst_channel: str, begin: int, end: int) -> AmiMessage:
+        return cdr(
+            CALLER,
+            dst_channel,
+            Source="5550199",
+            CallerID="5550199",
+            Destination=dst_channel[6:10],
+            StartTime=self.clock(begin),
+            AnswerTime=self.clock(begin + 2),
+            EndTime=self.clock(end),
+            Duration=str(end - begin),
+            BillableSeconds=str(end - begin - 2),
+        )
+
+    def events(self) -> list[AmiMessage]:
+        times = [
+            (0, "CHAN_START", CALLER),
+            (0, "CHAN_START", FIRST),
+            (2, "ANSWER", FIRST),
+            (2, "BRIDGE_ENTER", FIRST),
+            (22, "BRIDGE_EXIT", FIRST),
+            (22, "HANGUP", FIRST),
+            (22, "CHAN_START", SECOND),
+            (24, "BRIDGE_ENTER", SECOND),
+            (60, "BRIDGE_EXIT", SECOND),
+            (60, "HANGUP", SECOND),
+            (60, "HANGUP", CALLER),
+        ]
+        return [cel(name, channel, EventTime=self.clock(second)) for second, name, channel in times]
+
+    def parse(self, *, has_all_events: bool) -> list[CallDetails]:
+        header = CallHeader(trunks=("trunk-a",), has_all_events=has_all_events)
+        cdrs = [self.cdr(FIRST, 0, 22), self.cdr(SECOND, 22, 60)]
+        return Asterisk().parse(format_body(header, [*cdrs, *(self.events() if has_all_events else [])]))
+
+
+@pytest.mark.parametrize("has_all_events", [True, False])
+@pytest.mark.parametrize("changed_after", [10, 22, 40, 1_000])
+@pytest.mark.parametrize("minutes", [-60, -30, 60, 30])
+def test_clock_change_moves_no_duration(minutes: int, changed_after: int, has_all_events: bool) -> None:
+    night = Night(timedelta(minutes=minutes), changed_after)
+    rows = {row.call_to: row for row in night.parse(has_all_events=has_all_events)}
+    assert {call_to: (row.status, row.call_duration, row.talk_duration) for call_to, row in rows.items()} == {
+        "1001": ("ANSWERED", 22, 20),
+        "1002": ("ANSWERED", 38, 36),
+    }
+    assert (rows["1001"].time_start, rows["1002"].time_start) == (night.clock(0), night.clock(22))
