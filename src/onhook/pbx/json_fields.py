@@ -39,6 +39,8 @@ SN_CHARACTERS_MAX = 64
 """Serial numbers have 12 to 16 (yeastar-p-series.md 1)."""
 
 _KEY_EPOCH_MAX = 2**32 - 1
+DURATION_FIELDS = frozenset({"call_duration", "talk_duration", "agent_ring_time"})
+_CLOCK_DURATION = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,2}):([0-5][0-9])")
 _WHOLE_NUMBER = re.compile(r"\+?([0-9]{1,12})(?:\.0+)?")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -90,6 +92,8 @@ def build_details(members: Mapping[str, Any]) -> CallDetails:
     for name, value in members.items():
         if name in NUMBER_FIELDS:
             field_value = _parse_number(value)
+            if field_value is None and name in DURATION_FIELDS and isinstance(value, str):
+                field_value = _parse_clock_duration(value)
         elif name in _DETAIL_FIELD_NAMES:
             field_value = _clean_text(value) if isinstance(value, str) else _number_as_text(value)
         else:
@@ -137,6 +141,20 @@ def _parse_number(value: Any) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= DURATION_SECONDS_MAX:
         return value
     return None
+
+
+def _parse_clock_duration(text: str) -> int | None:
+    """Return the seconds of a duration as displays and spreadsheets write it; None for any other text.
+
+    >>> _parse_clock_duration("0:00:37"), _parse_clock_duration("02:05"), _parse_clock_duration("37 s")
+    (37, 125, None)
+    """
+    match = _CLOCK_DURATION.fullmatch(text.strip())
+    if match is None:
+        return None
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    duration = hours * 3600 + minutes * 60 + seconds
+    return duration if duration <= DURATION_SECONDS_MAX else None
 
 
 def _number_as_text(value: Any) -> str | None:

@@ -158,7 +158,7 @@ def test_yeastar_format_then_parse_returns_same_details(payload_format: str, det
 def test_yeastar_fast_path_equals_full_parser(details: CallDetails, payload_format: str) -> None:
     """With blanks, quotes, backslashes and tabs anywhere."""
     body = YEASTAR.format(details, "3651XXXXXXXX", payload_format)
-    assert YEASTAR.parse(body) == [parse_details(body)]
+    assert YEASTAR.parse(body) == parse_details(body)
 
 
 def test_yeastar_format_with_unknown_payload_format_names_known_ones() -> None:

@@ -268,3 +268,69 @@ def test_parse_start_seconds_uses_seconds_then_displayed_time(row: dict[str, Any
 def test_parse_start_seconds_without_date_format_is_none() -> None:
     """The order of day and month is not guessed."""
     assert parse_start_seconds({"time": "05/04/2026 09:37:17 PM"}, SystemFacts()) is None
+
+
+PAGE_ROW = {
+    "ID": "20260630213717AB3D1",
+    "Time": "2026/06/30 21:37:17",
+    "Call From": "5550199",
+    "Call To": "1002",
+    "Call Duration(s)": "0:00:37",
+    "Status": "ANSWERED",
+}
+
+
+@pytest.mark.parametrize("uid", ["2026063021371710000", "2.02611E+18", "2,02611e18"])
+def test_row_of_a_file_with_a_rounded_id_is_rejected(uid: str) -> None:
+    with pytest.raises(ParseError, match="a spreadsheet rounded the ids: download the file again"):
+        YEASTAR.parse(build_body(PAGE_ROW | {"ID": uid}))
+
+
+def test_row_of_the_api_is_not_mistaken_for_a_rounded_one() -> None:
+    """It has a call id besides."""
+    (leg,) = YEASTAR.parse(build_body(PAGE_ROW | {"uid": "2026063021371710000", "call_id": "1782844637.854"}))
+    assert leg.call_id == "1782844637.854"
+
+
+@pytest.mark.parametrize(("duration", "seconds"), [("0:00:37", 37), ("01:00:05", 3_605), ("02:05", 125), ("37", 37)])
+def test_row_duration_may_be_a_clock(duration: str, seconds: int) -> None:
+    (leg,) = YEASTAR.parse(build_body(PAGE_ROW | {"Call Duration(s)": duration}))
+    assert leg.call_duration == seconds
+
+
+@pytest.mark.parametrize("duration", ["9999:59:59", "soon", "1:75"])
+def test_row_impossible_duration_is_kept_beside(duration: str) -> None:
+    (leg,) = YEASTAR.parse(build_body(PAGE_ROW | {"Call Duration(s)": duration}))
+    assert (leg.call_duration, leg.extra["call_duration"]) == (None, duration)
+
+
+@pytest.mark.parametrize("time", ["2026/06/30 21:37", "30/06/2026 21:37", "06/30/2026 21:37"])
+def test_row_time_without_seconds_has_those_of_the_id(time: str) -> None:
+    (leg,) = YEASTAR.parse(build_body(PAGE_ROW | {"Time": time}))
+    assert leg.time_start == "2026-06-30 21:37:17"
+
+
+@pytest.mark.parametrize("changes", [{"Time": "2026/06/30 21:38"}, {"Time": "2026/06/30 21:37", "ID": "7"}])
+def test_row_time_without_seconds_that_no_id_has_is_rejected(changes: dict[str, str]) -> None:
+    with pytest.raises(ParseError, match="has no seconds"):
+        YEASTAR.parse(build_body(PAGE_ROW | changes))
+
+
+def test_row_of_onhooks_own_export_is_the_same_record() -> None:
+    """With formulas that were escaped; what follows from the others is left out."""
+    row = {
+        "call_id": "1782844637.854",
+        "time_start": "2026-06-30 21:37:17",
+        "call_from": "'=1+1",
+        "call_to": "1002",
+        "call_duration": "37",
+        "seq": "7",
+        "record_id": "x",
+        "started_at": "2026-06-30T18:37:17+00:00",
+        "ring_duration": "3",
+        "extra": '{"is_display":1}',
+    }
+    (leg,) = YEASTAR.parse(build_body(row))
+    assert (leg.call_from, leg.call_duration, leg.extra) == ("=1+1", 37, {"is_display": 1})
+    (leg,) = YEASTAR.parse(build_body(row | {"extra": "none", "enb_call_note": 1}))
+    assert (leg.extra, leg.enb_call_note) == ({}, 1)

@@ -5,7 +5,7 @@ Invariant: every form ever observed from a PBX is parsed, and the vendor's print
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,13 +23,11 @@ from onhook.pbx.json_fields import (
     parse_error,
     text_or_empty,
 )
+from onhook.pbx.yeastar.envelopes import GZIP_MAGIC, decode_envelopes, member_lists, unpack
 from onhook.pbx.yeastar.fast_path import parse_fast
 from onhook.pbx.yeastar.rows import ROW_LABEL, ROW_PREFIX, infer_time_start, key_members, parse_row
 
 EVENT_TYPE = 30012
-MSG_LAYERS_MAX = 3
-"""Of JSON text inside JSON text: one belongs to the event, and each program in between may add one."""
-
 _SN = re.compile(rb'"sn"\s*:\s*"([!-~]{1,64}?)"')
 _PRINTED_EXAMPLE_START = re.compile(r'"msg"\s*:\s*"\s*\{')
 _EVENT_TYPE = re.compile(r"\s*[0-9]{1,9}\s*")
@@ -67,25 +65,28 @@ class Yeastar:
 
     def peek(self, body: bytes) -> Envelope:
         """Classify a body, whatever the bytes; see `Envelope`."""
-        envelope = decode_json(body)
-        if not isinstance(envelope, dict):
+        body = unpack(body)
+        envelopes = decode_envelopes(body)
+        if not envelopes:
             return _peek_text(body)
-        sn = text_or_empty(envelope.get("sn"))
+        sn = next((sn for envelope in envelopes if (sn := text_or_empty(envelope.get("sn")))), "")
         if body.startswith(ROW_PREFIX):
-            return Envelope("details", sn, ROW_LABEL, compute_key(sn, key_members(envelope), body))
-        kind, label = _classify(envelope)
+            return Envelope("details", sn, ROW_LABEL, compute_key(sn, key_members(envelopes[0]), body))
+        classes = [_classify(envelope) for envelope in envelopes]
+        kind, label = next((kind_and_label for kind_and_label in classes if kind_and_label[0] == "details"), classes[0])
         if kind != "details":
             return Envelope(kind, sn, label, compute_body_key(body))
-        members = _parse_members(envelope)
-        if members is None:
+        members = list(_details_members(envelopes))
+        if not members:
             return Envelope("unparsable", sn, label, compute_body_key(body))
-        return Envelope("details", sn, label, compute_key(sn, members, body))
+        return Envelope("details", sn, label, _compute_key(sn, members, body))
 
     def parse(self, body: bytes) -> list[CallDetails]:
         """Return the call details in a body. Raises `ParseError` with the reason."""
         if body.startswith(ROW_PREFIX):
             return _parse_row_body(body)
-        return [parse_fast(body) or parse_details(body)]
+        details = parse_fast(body)
+        return [details] if details else parse_details(unpack(body))
 
     def format(self, details: CallDetails, sn: str, payload_format: str) -> bytes:
         """Return the event with these details as a PBX of that generation writes it; unknown numbers are left out.
@@ -111,16 +112,34 @@ def _parse_row_body(body: bytes) -> list[CallDetails]:
     return parse_row(envelope)
 
 
-def parse_details(body: bytes) -> CallDetails:
+def parse_details(body: bytes) -> list[CallDetails]:
     """Return the call details in a body of any known form. Raises `ParseError` with the reason."""
-    envelope = decode_json(body)
-    if not isinstance(envelope, dict):
-        envelope = _decode_printed_example(body)
-    members = _parse_members(envelope)
-    if members is None:
+    envelopes = decode_envelopes(body) or [_decode_printed_example(body)]
+    if len({sn for envelope in envelopes if (sn := text_or_empty(envelope.get("sn")))}) > 1:
+        raise parse_error(_("the body has events of several PBXs"))
+    all_members = list(_details_members(envelopes))
+    if not all_members:
         raise parse_error(_("`msg` is not a readable JSON object, and the body has no `call_id`"))
+    return [_build_details(members) for members in all_members]
+
+
+def _build_details(members: Mapping[str, Any]) -> CallDetails:
     members = normalize_case(members)
     return build_details({**members, "time_start": infer_time_start(members)} if "time_start" in members else members)
+
+
+def _details_members(envelopes: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the members of each call; other events among them are left out."""
+    for envelope in envelopes:
+        if _classify(envelope)[0] in ("details", "unparsable"):
+            yield from member_lists(envelope)
+
+
+def _compute_key(sn: str, members: Sequence[Mapping[str, Any]], body: bytes) -> bytes:
+    """Return the key of the calls of a body; of one call the same as if it had come alone."""
+    if len(members) == 1:
+        return compute_key(sn, members[0], body)
+    return compute_key(sn, {"call_id": members[0].get("call_id", ""), "events": members}, body)
 
 
 def _classify(envelope: Mapping[str, Any]) -> tuple[EnvelopeKind, str]:
@@ -133,24 +152,6 @@ def _classify(envelope: Mapping[str, Any]) -> tuple[EnvelopeKind, str]:
     if "call_id" in envelope or "msg" in envelope:
         return "details", str(EVENT_TYPE)
     return ("test_message", "test") if envelope.get("event") == "test" else ("unparsable", "unknown")
-
-
-def _parse_members(envelope: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the members of the details: `msg` as text or as an object, or the flat body itself; None if
-    there are none.
-    """
-    msg = envelope.get("msg")
-    if msg is None and "call_id" in envelope:
-        return {name: value for name, value in envelope.items() if name != "sn" and not _is_event_type(name, value)}
-    for _unused in range(MSG_LAYERS_MAX):
-        if isinstance(msg, str):
-            msg = decode_json(msg.strip().encode("utf-8", "surrogatepass"))
-    return msg if isinstance(msg, dict) else None
-
-
-def _is_event_type(name: str, value: Any) -> bool:
-    """Return whether `type` of a flat body is the event's number; otherwise it is the call's direction."""
-    return name == "type" and str(value).strip() == str(EVENT_TYPE)
 
 
 def _decode_printed_example(body: bytes) -> Mapping[str, Any]:
@@ -175,12 +176,13 @@ def _peek_text(body: bytes) -> Envelope:
     match = _SN.search(body)
     sn = match[1].decode() if match else ""
     try:
-        members = _parse_members(_decode_printed_example(body))
+        members = member_lists(_decode_printed_example(body))
     except ParseError:
-        members = None
-    if members is not None:
-        return Envelope("details", sn, str(EVENT_TYPE), compute_key(sn, members, body))
-    is_like_json = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+        members = ()
+    if members:
+        return Envelope("details", sn, str(EVENT_TYPE), _compute_key(sn, members, body))
+    is_compressed = body.startswith(GZIP_MAGIC)
+    is_like_json = is_compressed or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
     return Envelope("unparsable" if is_like_json else "not_json", sn, "unknown", compute_body_key(body))
 
 

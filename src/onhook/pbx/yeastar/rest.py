@@ -32,7 +32,9 @@ _DIALLED_NUMBER = re.compile(r"[+*#]?[0-9][0-9*#]*")
 
 
 def format_leg_row(record: Record, display: DisplayFormat) -> ApiRow:
-    """Format the row of `cdr/list` and `cdr/search` in v1.0, in the order of a captured row."""
+    """Format the row of `cdr/list` and `cdr/search` in v1.0, in the order of a captured row; DID and recording under
+    both of the names that programs read (yeastar-p-series.md 7.3).
+    """
     row: dict[str, Any] = {
         "uid": record.uid,
         "call_id": record.call_id,
@@ -41,6 +43,7 @@ def format_leg_row(record: Record, display: DisplayFormat) -> ApiRow:
         "disposition": record.status,
         "call_type": record.type,
         "did_number": record.did_number or None,
+        "did": record.did_number or None,
         "did_name": record.did_name or None,
         "call_from": record.call_from,
         "call_from_number": extract_number(record.call_from),
@@ -57,6 +60,7 @@ def format_leg_row(record: Record, display: DisplayFormat) -> ApiRow:
         **_format_callee(record.call_to),
         "ring_duration": record.ring_duration or None,
         "record_file": record.recording or None,
+        "recording": record.recording or None,
     }
     # The event has no field for a note, so a note is never known: null, as the PBX writes it.
     return {name: value for name, value in row.items() if value is not None} | {"call_note": None}
@@ -65,7 +69,7 @@ def format_leg_row(record: Record, display: DisplayFormat) -> ApiRow:
 def format_call_row(call: Call, display: DisplayFormat, number_plan: NumberPlan) -> ApiRow:
     """Format the row of `cdr/list` and `cdr/search` in v2.0."""
     first = call.legs[0]
-    queues = [leg for leg in call.legs if number_plan.kind_of(leg.call_to) == "queue"]
+    queues = [leg for leg in call.legs if number_plan.kind_of_leg(leg) == "queue"]
     row: dict[str, Any] = {
         "id": row_id(first),
         "uid": first.uid,

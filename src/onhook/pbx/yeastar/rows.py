@@ -17,7 +17,8 @@ from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX, call_epoch, offset_between
 from onhook.lib.errors import ParseError
 from onhook.lib.messages import _
 from onhook.pbx.client import SystemFacts
-from onhook.pbx.json_fields import PARTY_FIELDS, build_details, parse_error
+from onhook.pbx.json_fields import PARTY_FIELDS, build_details, decode_json, parse_error
+from onhook.pbx.yeastar.headings import list_name
 
 ROW_PREFIX = b'{"type":"row",'
 """Start of a wrapped row; no PBX sends such an event."""
@@ -29,7 +30,9 @@ CALL_SECONDS_MAX = 86_400
 
 DATE_ORDERS = ("dmy", "mdy")
 _NUMERIC_DATE = re.compile(r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-]([0-9]{4}) +([0-9:]{5,8}(?: ?[AaPp][Mm])?)")
+_ESCAPED_FORMULA = re.compile(r"^'(?='*[=+\-@\t\r])")
 _UID = re.compile(r"[0-9]{14}[0-9A-F]{5}")
+_WITHOUT_SECONDS = re.compile(r"[0-9]{1,4}[/.-][0-9]{1,2}[/.-][0-9]{1,4} +[0-9]{1,2}:[0-9]{2}")
 _DATE_LETTERS = re.compile(r"[^dmy]+")
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared without a zone
 
@@ -46,36 +49,8 @@ FIELD_NAMES: Mapping[str, str] = {
     "handling_duration": "talk_duration",
 }
 
-# Heading in the download of the PBX's web page, lower case without blanks, to name in the list.
-HEADING_NAMES: Mapping[str, str] = {
-    "callfrom": "call_from",
-    "callto": "call_to",
-    "callduration": "duration",
-    "callduration(s)": "duration",
-    "ringduration": "ring_duration",
-    "ringduration(s)": "ring_duration",
-    "talkduration": "talk_duration",
-    "talkduration(s)": "talk_duration",
-    "status": "disposition",
-    "laststatus": "disposition",
-    "sourcetrunk": "src_trunk",
-    "destinationtrunk": "dst_trunk",
-    "communicationtype": "call_type",
-    "did": "did_number",
-    "did/ddi": "did_number",
-    "didname": "did_name",
-    "pincode": "pin_code",
-    "recordingfile": "record_file",
-    "outboundcallerid": "dod_number",
-    "calleripaddress": "src_addr",
-    "callid": "call_id",
-    "time": "time",
-    "reason": "reason",
-    "id": "id",
-}
-
 REQUIRED_HEADINGS = (
-    ("time", "timestamp"),
+    ("time", "timestamp", "time_start"),
     ("call_from", "call_from_number"),
     ("call_to", "call_to_number"),
     ("call_id", "uid", "id"),
@@ -86,6 +61,15 @@ REQUIRED_HEADINGS = (
 _COMBINED_MEMBERS = frozenset({
     "time", "timestamp", "call_from_number", "call_from_name", "call_to_number", "call_to_name",
 })  # fmt: skip
+
+OWN_COLUMNS = frozenset({
+    "sn", "pbx", "record_id", "started_at", "answered_at", "ended_at", "utc_offset", "offset_from", "via",
+    "received_at", "seq",
+})  # fmt: skip
+"""Columns of Onhook's own export that follow from the others (`docs/api.md`)."""
+
+_ROUNDED_ID = re.compile(r"[0-9]{15}0{4}|[0-9][.,]?[0-9]*[eE]\+?[0-9]{1,2}")
+"""An id as a spreadsheet leaves it: rounded to 15 digits, or in scientific notation."""
 
 
 class RowContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,10 +109,17 @@ def parse_row(envelope: Mapping[str, Any]) -> list[CallDetails]:
     if not isinstance(row, dict):
         raise parse_error(_("the row is not a JSON object"))
     row = normalize_names(row)
+    if "call_id" not in row and detail is None and _has_rounded_id(row):
+        raise parse_error(_("a spreadsheet rounded the ids: download the file again"))
     row.setdefault("call_id", envelope.get("call_id") or row.get("uid"))
     date_order = parse_date_order(str(envelope.get("date_format", "")))
     legs = list(_parse_stages(row, detail)) or [row]
     return [build_details(_event_members(leg, date_order)) for leg in legs]
+
+
+def _has_rounded_id(row: Mapping[str, Any]) -> bool:
+    """Return whether a spreadsheet has changed the only id of a row."""
+    return any(_ROUNDED_ID.fullmatch(str(row.get(name, ""))) for name in ("id", "uid"))
 
 
 def infer_time_start(members: Mapping[str, Any]) -> Any:
@@ -174,6 +165,8 @@ def normalize_names(row: Mapping[str, Any]) -> dict[str, Any]:
     a withheld number.
     """
     list_members = {_list_name(name): value for name, value in row.items()}
+    if "time_start" in list_members and "seq" in list_members:
+        list_members = _own_export_members(list_members)
     members = {name: value for name, value in list_members.items() if value is not None and value != ""}
     members.update((side, "") for side in PARTY_FIELDS & list_members.keys() - members.keys())
     if "uid" not in members and _UID.fullmatch(str(members.get("id", ""))):
@@ -182,7 +175,20 @@ def normalize_names(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _list_name(name: str) -> str:
-    return name if name in FIELD_NAMES or "_" in name else HEADING_NAMES.get(re.sub(r"\s", "", name).lower(), name)
+    return name if name in FIELD_NAMES or "_" in name else list_name(name)
+
+
+def _own_export_members(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of Onhook's own export with the event's members alone; `extra` has the others."""
+    members = {name: _without_escape(value) for name, value in row.items() if name not in OWN_COLUMNS}
+    members.pop("ring_duration", None)
+    extra = decode_json(str(members.pop("extra", "")).encode())
+    return {**(extra if isinstance(extra, dict) else {}), **members}
+
+
+def _without_escape(value: Any) -> Any:
+    """Return a cell without the apostrophe that keeps a spreadsheet from running it as a formula."""
+    return _ESCAPED_FORMULA.sub("", value) if isinstance(value, str) else value
 
 
 def _parse_stages(row: Mapping[str, Any], detail: object) -> Iterator[dict[str, Any]]:
@@ -220,8 +226,10 @@ def _format_party(row: Mapping[str, Any], side: str) -> str:
 
 def _parse_time_start(row: Mapping[str, Any], date_order: str) -> str:
     """Return the start of a leg by the PBX's wall clock, in the event's format. Raises `ParseError`."""
-    time_text = str(row.get("time", ""))[:TIME_CHARACTERS_MAX].strip()
+    time_text = str(row.get("time") or row.get("time_start", ""))[:TIME_CHARACTERS_MAX].strip()
     seconds = _parse_seconds(row.get("timestamp"))
+    if _WITHOUT_SECONDS.fullmatch(time_text):
+        return _parse_start_without_seconds(row, time_text)
     candidates = dict(_parse_candidates(time_text))
     matching_times = {local for local in candidates.values() if _matches_evidence(local, row, seconds)}
     if len(matching_times) == 1:
@@ -235,6 +243,16 @@ def _parse_time_start(row: Mapping[str, Any], date_order: str) -> str:
     if date_order in candidates:
         return str(candidates[date_order])
     raise parse_error(_describe_time_error(time_text, date_order, is_parsable=bool(candidates)))
+
+
+def _parse_start_without_seconds(row: Mapping[str, Any], time_text: str) -> str:
+    """Return the start that the id proves, of a time that a spreadsheet has cut. Raises `ParseError`."""
+    uid = str(row.get("uid", ""))
+    uid_time = datetime.fromisoformat(f"{uid[:8]}T{uid[8:14]}") if _UID.fullmatch(uid) else None
+    minutes = {local.replace(second=0) for _order, local in _parse_candidates(f"{time_text}:00")}
+    if uid_time is not None and uid_time.replace(second=0) in minutes:
+        return str(uid_time)
+    raise parse_error(_("the time {value!r} has no seconds, and the id does not give them", value=time_text))
 
 
 def _describe_time_error(time_text: str, date_order: str, *, is_parsable: bool) -> str:
