@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, TextIO
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -17,18 +18,26 @@ from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
-from onhook.lib.errors import Unavailable, UsageError
+from onhook.lib.errors import ParseError, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.pbx.registry import dialects, pbx_clients
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.runtime.adapters.ingest import open_ingestor
-from onhook.sync.file_import import IMPORT, FileImporter, ImportTotals
+from onhook.sync.file_import import IMPORT, FileImporter, ImportTotals, detect_encoding
 
 app = typer.Typer(add_completion=False)
 
 UID_RECORDS_MAX = 100_000
 """Records that are searched for the ids of the calls of some lines: those of a few days."""
+
+
+class ImportOptions(msgspec.Struct, frozen=True):
+    """How a file is read: the date format of the PBX's display, or empty, and names of columns by their headings."""
+
+    date_format: str
+    columns: Mapping[str, str]
+
 
 ShowLineCount = Callable[[int], None]
 
@@ -47,6 +56,19 @@ def import_file(
             show_default=False,
         ),
     ] = "",
+    encoding: Annotated[
+        str,
+        typer.Option("--encoding", metavar="NAME", help=_("Its encoding; detected by default"), show_default=False),
+    ] = "",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--columns",
+            metavar="HEADING=NAME",
+            help=_("What a column contains, such as `Hora=time`; repeatable"),
+            show_default=False,
+        ),
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Import a call file that was downloaded from a PBX; calls that are stored already are detected."""
@@ -59,17 +81,36 @@ def import_file(
                 hint=_("only those of a P-Series can"),
             )
         try:
-            with file.open(encoding="utf-8-sig", newline="") as lines, _progress(file) as show_line_count:
-                totals = asyncio.run(_import(config, registered_pbx, lines, date_format, show_line_count))
+            options = ImportOptions(date_format, _parse_columns(columns or []))
+            with (
+                file.open(encoding=encoding or detect_encoding(file), newline="") as lines,
+                _progress(file) as show_line_count,
+            ):
+                totals = asyncio.run(_import(config, registered_pbx, lines, options, show_line_count))
+        except LookupError:
+            raise UsageError(_("unknown encoding {name!r}", name=encoding), location="--encoding") from None
         except OSError as error:
             raise UsageError(
                 _("cannot read the file: {reason}", reason=error.strerror or error), location=str(file)
             ) from error
     _print_totals(totals)
+    if totals.lines and totals.unreadable == totals.lines:
+        raise ParseError(_("no line could be parsed"), location=str(file), hint=totals.examples[0])
+
+
+def _parse_columns(texts: Sequence[str]) -> Mapping[str, str]:
+    """Parse `HEADING=NAME`. Raises `UsageError`."""
+    pairs = [text.rpartition("=") for text in texts]
+    for (heading, _separator, name), text in zip(pairs, texts, strict=True):
+        if not heading or not name:
+            raise UsageError(
+                _("invalid column {value!r}", value=text), location="--columns", hint=_("write it as HEADING=NAME")
+            )
+    return {heading.strip(): name.strip() for heading, _separator, name in pairs}
 
 
 async def _import(
-    config: Config, pbx: Pbx, file: TextIO, date_format: str, show_line_count: ShowLineCount
+    config: Config, pbx: Pbx, file: TextIO, options: ImportOptions, show_line_count: ShowLineCount
 ) -> ImportTotals:
     sender = RegisteredPbx(sn=pbx.sn, dialect=pbx.dialect)
 
@@ -81,7 +122,8 @@ async def _import(
         dialect=dialects()[pbx.dialect],
         sender=sender,
         find_call_ids=find_call_ids,
-        date_format=date_format,
+        date_format=options.date_format,
+        columns=options.columns,
     )
     async with open_ingestor(config) as ingestor:
         return await importer.import_file(
