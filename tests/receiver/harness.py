@@ -53,6 +53,9 @@ class MemoryPbxRegistry:
     def list_all(self) -> Sequence[RegisteredPbx]:
         return list(self._by_sn.values())
 
+    def is_empty(self) -> bool:
+        return not self._by_sn
+
 
 class ReceiverHarness:
     """A receiver that listens on `port`; `troubles` lists the ledger errors that it reported."""

@@ -182,7 +182,7 @@ async def test_server_healthz_returns_200_while_the_ledger_can_be_written(receiv
 async def test_server_head_response_has_no_body(receiver: ReceiverHarness) -> None:
     """A connection that stays open stays in step."""
     answer = await receiver.send(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n")
-    assert answer.endswith(b"Allow: POST\r\n\r\n")
+    assert answer.endswith(b"Allow: POST, GET\r\n\r\n")
 
 
 async def wait_for(condition: Callable[[], bool]) -> None:

@@ -208,3 +208,19 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def has_raw_events(path: Path) -> bool:
+    """Return whether a ledger has events, only reading it. Raises `Unavailable` where it cannot be read."""
+    if not path.exists():
+        return False
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
+        try:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            table = "raw_events" if "raw_events" in tables else "reports"
+            return table in tables and connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise Unavailable(_("cannot read the ledger: {error}", error=error), location=str(path)) from error

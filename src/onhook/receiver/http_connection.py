@@ -179,7 +179,7 @@ class HttpConnection(asyncio.Protocol):
         pending_response = _PendingResponse(is_head=request.method == b"HEAD")
         self._pending_responses.append(pending_response)
         ingestor = self._server.ingestor
-        if request.method == b"POST":
+        if request.method == b"POST" or (request.method == b"GET" and request.body):
             signature = request.signature.decode("latin-1")
             path = request.path.decode("latin-1")
             ingestor.submit_request(

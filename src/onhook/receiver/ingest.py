@@ -28,7 +28,9 @@ VerdictCallback = Callable[[Verdict], None]
 class Ingestor:
     """Checks and stores events. Created once per process, inside its event loop.
 
-    `on_ledger_error` receives the error when the ledger begins to fail, and None when it works again.
+    `has_events` says whether the ledger has events: where no PBX is registered nevertheless, the settings were lost,
+    and every request is answered 503, so that PBXs try again. `on_ledger_error` receives the error when the ledger
+    begins to fail, and None when it works again.
     """
 
     def __init__(
@@ -38,18 +40,20 @@ class Ingestor:
         registry: PbxRegistry,
         dialects: Dialects,
         clock: Clock,
+        has_events: bool = False,
         on_ledger_error: Callable[[OnhookError | None], None] = lambda _: None,
     ) -> None:
         self._registry = registry
         self._dialects = dialects
         self._clock = clock
+        self._has_events = has_events
         self._committer = GroupCommitter(ledger=ledger, on_ledger_error=on_ledger_error)
         self._counters = EventCounters(ledger=ledger, clock=clock, on_ledger_result=self._committer.report_result)
 
     @property
     def is_working(self) -> bool:
-        """Return whether the last write to the ledger succeeded."""
-        return self._committer.is_working
+        """Return whether the last write to the ledger succeeded, and the settings are there."""
+        return self._committer.is_working and not self._has_lost_settings()
 
     def submit_request(
         self, body: bytes, signature: str, peer: str, on_verdict: VerdictCallback, *, path: str = "/"
@@ -57,6 +61,10 @@ class Ingestor:
         """Check a webhook request: `signature` is the header or empty, `peer` the address of the sender, `path` the
         requested path.
         """
+        if self._has_lost_settings():
+            self.count_verdict("settings_lost")
+            on_verdict("settings_lost")
+            return
         dialect, envelope = self._peek(body)
         sender = verify_sender(self._registry, envelope, body, signature, path=path, peer=peer)
         if isinstance(sender, RegisteredPbx):
@@ -90,6 +98,9 @@ class Ingestor:
         """Commit and answer what was accepted, and flush the counters. The ledger stays open."""
         await self._committer.drain()
         await self._counters.close()
+
+    def _has_lost_settings(self) -> bool:
+        return self._has_events and self._registry.is_empty()
 
     def _peek(self, body: bytes) -> tuple[Dialect, Envelope]:
         """Return the envelope of the first dialect that recognises the body, else of the last dialect."""
@@ -135,6 +146,7 @@ class Ingestor:
 
         def on_committed(append_result: AppendResult | None) -> None:
             verdict = _verdict_for(append_result, envelope)
+            self._has_events = self._has_events or append_result is not None
             self._counters.add(verdict, sender.sn, envelope.label)
             on_verdict(verdict)
 

@@ -58,3 +58,7 @@ class PbxRegistry(Protocol):
     def list_all(self) -> Sequence[RegisteredPbx]:
         """Return all PBXs, for events that do not name their sender."""
         ...
+
+    def is_empty(self) -> bool:
+        """Return whether no PBX is registered."""
+        ...

@@ -16,7 +16,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _EXTRA_HEADERS = {
     401: "WWW-Authenticate: X-Signature\r\n",
-    405: "Allow: POST\r\n",
+    405: "Allow: POST, GET\r\n",
     503: f"Retry-After: {RETRY_AFTER_SECONDS}\r\n",
 }
 

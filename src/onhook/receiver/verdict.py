@@ -26,6 +26,7 @@ Verdict = Literal[
     "wrong_method",
     "too_many",
     "unavailable",
+    "settings_lost",
 ]
 
 
@@ -58,8 +59,9 @@ RESPONSES_BY_VERDICT: Mapping[Verdict, ResponseContent] = {
     "header_too_large": ResponseContent(431, "the header is too large"),
     "bad_request": ResponseContent(400, "this is not HTTP"),
     "too_slow": ResponseContent(408, "the request took too long to arrive"),
-    "wrong_method": ResponseContent(405, "use POST"),
+    "wrong_method": ResponseContent(405, "use POST, or GET with the event as its body"),
     # Temporary errors: the PBX retries.
     "too_many": ResponseContent(503, "too many connections or events, try again"),
     "unavailable": ResponseContent(503, "the ledger cannot be written now, try again"),
+    "settings_lost": ResponseContent(503, "temporarily unavailable, try again"),
 }

@@ -31,7 +31,15 @@ async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[R
         stack.callback(appdb.close)
         ledger = SqliteLedger(config.ledger_file)
         stack.push_async_callback(ledger.close)
-        ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=clock, on_ledger_error=_log_ledger_error)
+        has_events = await ledger.last_seq() > 0
+        if has_events and not appdb.pbxs():
+            logging.getLogger("intake").error(
+                "the settings are lost: the ledger has events and no PBX is registered; answering 503 to every request",
+                extra={"hint": "restore onhook.db with `onhook restore`, or add the PBXs again"},
+            )
+        ingestor = create_ingestor(
+            appdb=appdb, ledger=ledger, clock=clock, has_events=has_events, on_ledger_error=_log_ledger_error
+        )
         server = WebhookServer(ingestor=ingestor, clock=clock)
         port = await server.start(config.intake)
         stack.push_async_callback(ingestor.close)

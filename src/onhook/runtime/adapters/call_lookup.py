@@ -53,6 +53,9 @@ class StoreCallSource:
         pbx = self._appdb.find_pbx_by_sn(sn)
         return NumberPlan() if pbx is None else pbx.number_plan
 
+    def sns(self) -> Sequence[str]:
+        return [pbx.sn for pbx in self._appdb.pbxs()]
+
     async def utc_offset(self, time: datetime, sns: Sequence[str]) -> timedelta:
         """Return the offset of the configured zone; else that of the latest call; else that of the display zone."""
         for pbx in self._appdb.pbxs():

@@ -19,14 +19,16 @@ def create_ingestor(
     appdb: AppDb,
     ledger: Ledger,
     clock: Clock,
+    has_events: bool = False,
     on_ledger_error: Callable[[OnhookError | None], None] = lambda _error: None,
 ) -> Ingestor:
-    """Return an ingestor for the registered PBXs. `on_ledger_error` receives an error, or None when it is over."""
+    """Return an ingestor for the registered PBXs; see `Ingestor`."""
     return Ingestor(
         ledger=ledger,
         registry=AppDbPbxRegistry(appdb),
         dialects=dialects(),
         clock=clock,
+        has_events=has_events,
         on_ledger_error=on_ledger_error,
     )
 

@@ -48,6 +48,12 @@ class AppDbPbxRegistry:
         self._refresh(time.monotonic())
         return tuple(self._pbx_by_sn.values())
 
+    def is_empty(self) -> bool:
+        """Return whether no PBX is registered."""
+        if not self._pbx_by_sn:
+            self._refresh(time.monotonic())
+        return not self._pbx_by_sn
+
     def _refresh(self, now: float) -> None:
         self._checked_at = now
         pbx_by_sn = self._watcher.poll_or_log(self._failure_log)

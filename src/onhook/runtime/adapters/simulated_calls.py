@@ -129,6 +129,9 @@ class SimulatedCalls:
     def number_plan(self, sn: str) -> NumberPlan:
         return self._facts.number_plan
 
+    def sns(self) -> Sequence[str]:
+        return [self._sn]
+
     async def utc_offset(self, time: datetime, sns: Sequence[str]) -> timedelta:
         return time.astimezone(self._zone).utcoffset() or timedelta()
 
