@@ -1,11 +1,13 @@
 """Processes of the server, running and killed."""
 
 import contextlib
+import json
 import os
 import signal
 import sqlite3
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from onhook.simulator.office_plan import DEMO_HISTORY_CALLS
@@ -215,6 +217,31 @@ def test_serve_unreadable_database_ends_with_its_error(server: Server, name: str
     assert last.startswith("onhook: ")
     assert name in last
     assert not (server.directory / "running.json").exists()
+
+
+@pytest.mark.parametrize("content", [b"this is no store" * 10_000, None])
+def test_serve_store_that_cannot_be_used_is_rebuilt(server: Server, content: bytes | None) -> None:
+    """A damaged one, and one of another version: events are received meanwhile, and the calls are there again."""
+    server.start()
+    assert server.post(webhook_body(1)) == 200
+    wait_until(lambda: call_ids(server.calls()) == [call_id(1)])
+    server.stop()
+    store = server.directory / "calls.duckdb"
+    if content is None:
+        with duckdb.connect(str(store)) as connection:
+            connection.execute("UPDATE metadata SET version = version - 1")
+    else:
+        store.write_bytes(content)
+    server.start()
+    assert server.post(webhook_body(2)) == 200
+    wait_until(lambda: _listed_ids(server) == [call_id(1), call_id(2)])
+    assert "rebuilt the store" in server.log_text()
+
+
+def _listed_ids(server: Server) -> list[str]:
+    """Return the ids of the calls; none while the console answers 503."""
+    result = server.execute("calls", "--format", "json")
+    return [] if result.returncode else call_ids(json.loads(result.stdout))
 
 
 def test_serve_foreign_ledger_ends_at_once(server: Server) -> None:

@@ -22,7 +22,7 @@ HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 
 # Responses contain calls and people: no proxy and no shared browser may store them. A route may override it.
-_NO_STORE = (b"cache-control", b"no-store")
+NO_STORE = (b"cache-control", b"no-store")
 
 
 async def add_response_headers(message: Message, scope: Scope) -> None:
@@ -31,7 +31,7 @@ async def add_response_headers(message: Message, scope: Scope) -> None:
         return
     headers: list[tuple[bytes, bytes]] = [*message.get("headers", []), *HEADERS]
     if not any(name.lower() == b"cache-control" for name, _ in headers):
-        headers.append(_NO_STORE)
+        headers.append(NO_STORE)
     message["headers"] = headers
     app: Litestar[Any] = scope["litestar_app"]  # type: ignore[type-arg]
     app_state: AppState = app.state.app_state

@@ -1,0 +1,69 @@
+"""The hub while its store must be rebuilt: it rebuilds, shows how far it is, and is restarted with the new store.
+
+Invariants: the intake is not touched; the old file is replaced when the new one is complete; a rebuild that fails is
+tried again.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from onhook.config import Address, Config
+from onhook.console.rebuild_page import RebuildProgress, rebuild_app
+from onhook.lib.errors import OnhookError
+from onhook.ops.rebuild import RebuildProgressCallback, rebuild
+from onhook.runtime.child import RunningService
+from onhook.runtime.engines import ENGINES
+from onhook.runtime.http_server import HttpServer
+from onhook.runtime.services import Service, running
+
+LOG_INTERVAL_SECONDS = 5.0
+RETRY_SECONDS = 30.0
+
+
+@asynccontextmanager
+async def open_rebuild_mode(config: Config, reason: OnhookError) -> AsyncIterator[RunningService]:
+    """Rebuild the store while the context is open; `reason` says why it cannot be used."""
+    progress = RebuildProgress(reason.message)
+    async with (
+        HttpServer(rebuild_app(progress), config.console) as console,
+        running(Service("console", console.run), Service("rebuild", lambda: _rebuild(config, progress))),
+    ):
+        yield RunningService(str(Address(config.console.host, console.port)))
+
+
+async def _rebuild(config: Config, progress: RebuildProgress) -> None:
+    """Rebuild, then stop this process, so that it starts with the new store."""
+    log = logging.getLogger("rebuild")
+    log.warning("rebuilding the store", extra={"reason": progress.reason})
+    logged_at = time.monotonic()
+
+    def on_progress(position: int, last_seq: int) -> None:
+        nonlocal logged_at
+        progress.position, progress.last_seq = position, last_seq
+        if time.monotonic() - logged_at >= LOG_INTERVAL_SECONDS:
+            logged_at = time.monotonic()
+            log.info("rebuilding the store", extra={"position": position, "last_seq": last_seq})
+
+    while True:
+        if await _try_rebuild(config, on_progress):
+            break
+        await asyncio.sleep(RETRY_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.Event().wait()
+
+
+async def _try_rebuild(config: Config, on_progress: RebuildProgressCallback) -> bool:
+    """Rebuild the store; return whether it succeeded."""
+    log = logging.getLogger("rebuild")
+    try:
+        position = await rebuild(config, on_progress, ENGINES)
+    except OnhookError as error:
+        log.error("cannot rebuild the store", extra={"error": str(error), "retry_seconds": RETRY_SECONDS})
+        return False
+    log.info("rebuilt the store", extra={"events": position})
+    return True
