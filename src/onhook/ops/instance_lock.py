@@ -45,10 +45,14 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prepare_directory(config: Config) -> None:
-    """Create the data directory, for its owner alone. Raises `UsageError` where it cannot be used."""
+    """Create the data directory, for its owner alone; also one that exists. Raises `UsageError` where it cannot be
+    used.
+    """
     check_data_directory(config)
     try:
         config.data.mkdir(mode=DATA_DIRECTORY_MODE, parents=True, exist_ok=True)
+        if config.data.stat().st_uid == os.geteuid():
+            config.data.chmod(DATA_DIRECTORY_MODE)
     except OSError as error:
         raise _unusable_error(config, error.strerror or str(error)) from error
     rename_old_files(config)

@@ -23,6 +23,7 @@ from onhook.delivery.worker import DeliveryDeps
 from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
+from onhook.ops.call_time_monitor import CallTimeMonitor
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
 from onhook.ops.retention import Retention
@@ -39,8 +40,9 @@ from onhook.runtime.child import RunningService, run_child
 from onhook.runtime.engines import ENGINES, open_store_file
 from onhook.runtime.http_server import HttpServer
 from onhook.runtime.pbx_api_service import PbxApiManager
+from onhook.runtime.rebuild_mode import open_rebuild_mode
 from onhook.runtime.services import Service, running
-from onhook.store.contract import Store
+from onhook.store.contract import Store, StoreUnusable
 from onhook.store.position_notifier import PositionNotifier
 from onhook.sync.ami_connections import ConnectionManager
 from onhook.sync.asterisk_sync import AsteriskConnectionState
@@ -64,9 +66,15 @@ class HubResources(msgspec.Struct, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
-    """Run the hub while the context is open: services start in order, and stop in reverse. Raises `OnhookError`."""
+    """Run the hub while the context is open: services start in order, and stop in reverse. A store that cannot be used
+    is rebuilt first. Raises `OnhookError`.
+    """
     async with AsyncExitStack() as stack:
-        resources = await _open_resources(stack, config, clock)
+        try:
+            resources = await _open_resources(stack, config, clock)
+        except StoreUnusable as error:
+            yield await stack.enter_async_context(open_rebuild_mode(config, error))
+            return
         projector, dispatcher = _create_projector(resources), _create_dispatcher(resources)
         # Closed after the web server, whose last requests may still use it.
         action_runner = ConsoleActionRunner(config, resources.appdb, clock)
@@ -133,13 +141,18 @@ def _create_sync_services(resources: HubResources, ingestor: Ingestor) -> tuple[
 
 
 def _create_maintenance_services(resources: HubResources, projector: Projector) -> tuple[Service, ...]:
-    """Return the services that watch for silent PBXs and delete expired calls."""
+    """Return the services that watch for silent PBXs and wrong clocks, and delete expired calls."""
     appdb, clock = resources.sync_appdb, resources.clock
     silence_monitor = SilenceMonitor(appdb=appdb, store=resources.store, clock=clock)
     retention = Retention(
         config=resources.config, appdb=appdb, ledger=resources.ledger, projector=projector, clock=clock
     )
-    return (Service("silence", silence_monitor.run), Service("retention", retention.run))
+    call_time_monitor = CallTimeMonitor(appdb=appdb, store=resources.store, clock=clock)
+    return (
+        Service("silence", silence_monitor.run),
+        Service("call_times", call_time_monitor.run),
+        Service("retention", retention.run),
+    )
 
 
 def _create_console(

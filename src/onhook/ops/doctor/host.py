@@ -17,6 +17,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.sqlite import check_integrity
 from onhook.config import Address, Config
 from onhook.delivery.issues import find_all_issues
+from onhook.ledger.sqlite_schema import has_raw_events
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
@@ -31,6 +32,9 @@ from onhook.pbx_api.certificate import read_fingerprint
 
 FREE_BYTES_MIN = 1024**3
 """A million events and their calls: at a thousand a day, that is years; at a hundred a second, some hours."""
+
+FREE_SHARE_MIN = 0.1
+"""Below this share a warning."""
 
 CLOCK_YEARS = (2024, 2100)
 """A clock outside of these was never set."""
@@ -80,6 +84,7 @@ def check_installation(config: Config, clock: Clock) -> Iterator[Check]:
         return
     yield from _check_permissions(config)
     yield _check_disk(config.data)
+    yield from _check_ledger(config)
     yield from _check_appdb(config, clock)
     yield from _check_processes(config)
 
@@ -189,19 +194,29 @@ def _secret_files(config: Config) -> tuple[Path, ...]:
 
 
 def _check_disk(path: Path) -> Check:
-    free_bytes = shutil.disk_usage(path).free
+    total_bytes, _used_bytes, free_bytes = shutil.disk_usage(path)
     if free_bytes < FREE_BYTES_MIN:
         return Check(
             "ERROR",
             _("{free_bytes} MiB of disk space are free", free_bytes=f"{free_bytes / 1024**2:.0f}"),
             (_("free disk space, or events will be rejected")),
         )
+    if free_bytes < total_bytes * FREE_SHARE_MIN:
+        return Check(
+            "WARNING",
+            _("{percent} % of the disk is used", percent=100 - free_bytes * 100 // total_bytes),
+            _("free disk space, or set `keep_days`: a full disk rejects events"),
+        )
     return Check("OK", _("{free_bytes} GiB of disk space are free", free_bytes=f"{free_bytes / 1024**3:.0f}"))
 
 
 def _check_appdb(config: Config, clock: Clock) -> Iterator[Check]:
     if not config.appdb_file.exists():
-        yield Check("WARNING", _("there are no settings yet"), _("`onhook pbx add` adds a PBX"))
+        yield (
+            _lost_settings_check()
+            if _has_events(config)
+            else Check("WARNING", _("there are no settings yet"), _("`onhook pbx add` adds a PBX"))
+        )
         return
     damage = check_integrity(config.appdb_file)
     if damage:
@@ -215,7 +230,8 @@ def _check_appdb(config: Config, clock: Clock) -> Iterator[Check]:
         yield Check("ERROR", str(error))
         return
     try:
-        yield _check_pbxs(appdb)
+        yield _check_pbxs(appdb, has_events=_has_events(config))
+        yield from _check_alarms(appdb)
         yield from _check_destinations(appdb, clock)
     finally:
         appdb.close()
@@ -234,9 +250,44 @@ def _check_destinations(appdb: AppDb, clock: Clock) -> Iterator[Check]:
             yield Check("OK", _("{count} destinations are working", count=len(destinations)))
 
 
-def _check_pbxs(appdb: AppDb) -> Check:
+def _check_alarms(appdb: AppDb) -> Iterator[Check]:
+    """Yield the open alarms of all PBXs."""
+    names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
+    for alarm in appdb.alarms.open_alarms():
+        yield Check("WARNING", f"{names.get(alarm.sn, alarm.sn)}: {alarm.detail}", alarm.hint)
+
+
+def _has_events(config: Config) -> bool:
+    """Return whether the ledger has events; a ledger that cannot be read is reported by another check."""
+    try:
+        return has_raw_events(config.ledger_file)
+    except OnhookError:
+        return False
+
+
+def _lost_settings_check() -> Check:
+    return Check(
+        "ERROR",
+        _("the settings are lost: the ledger has events, and no PBX is registered; the intake answers 503"),
+        _("`onhook restore` restores a backup; or add the PBXs again with `onhook pbx add`"),
+    )
+
+
+def _check_ledger(config: Config) -> Iterator[Check]:
+    """Yield whether the ledger's file is damaged."""
+    if config.ledger_file.is_file() and (damage := check_integrity(config.ledger_file)):
+        yield Check(
+            "ERROR",
+            _("ledger.db is damaged: {damage}", damage=damage),
+            _("keep a copy of all files, then restore a backup with `onhook restore`"),
+        )
+
+
+def _check_pbxs(appdb: AppDb, *, has_events: bool) -> Check:
     pbxs = appdb.pbxs()
     unsigned_names = [pbx.name for pbx in pbxs if pbx.is_unsigned]
+    if not pbxs and has_events:
+        return _lost_settings_check()
     if not pbxs:
         return Check("WARNING", _("no PBX is registered"), _("onhook pbx add NAME --sn SN --secret SECRET"))
     if unsigned_names:

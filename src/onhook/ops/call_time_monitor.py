@@ -1,0 +1,103 @@
+"""Monitor of PBXs whose clock is wrong, by their calls: a call is reported when it ends, so its end is about now.
+
+Invariants: only channels that report calls as they end count; back-fill and files bring old calls. One call decides
+nothing: three in a row are an alarm, and one that is right ends it.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from datetime import timedelta
+
+from onhook.appdb.appdb import AppDb
+from onhook.cdr.merge import ROW_CHANNELS
+from onhook.cdr.record import Record
+from onhook.lib.clock import Clock
+from onhook.lib.errors import OnhookError
+from onhook.lib.messages import _
+from onhook.store.contract import Store
+
+CHECK_SECONDS = 10.0
+"""How often new records are looked at."""
+
+DIFFERENCE_MAX = timedelta(hours=1)
+"""A webhook is retried for some seconds, an agent's notes may delay an event by minutes."""
+
+CALLS_IN_A_ROW = 3
+RECORDS_MAX = 1_000
+"""Read at once, and looked back at the start."""
+
+
+class CallTimeMonitor:
+    """Created once per process. It raises and ends alarms of the kind `clock`."""
+
+    def __init__(self, *, appdb: AppDb, store: Store, clock: Clock) -> None:
+        self._appdb = appdb
+        self._store = store
+        self._clock = clock
+        self._position: int | None = None
+        self._differences: dict[str, deque[timedelta]] = {}
+        self._last_call_ids: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Check until cancelled."""
+        while True:
+            try:
+                await self.check()
+            except OnhookError as error:
+                logging.getLogger("call_times").error("check of call times failed", extra={"error": str(error)})
+            await asyncio.sleep(CHECK_SECONDS)
+
+    async def check(self) -> None:
+        """Look at the records that came since the last check."""
+        if self._position is None:
+            self._position = max(0, await self._store.position() - RECORDS_MAX)
+        while records := await self._store.records_after(self._position, RECORDS_MAX):
+            changed_sns = {record.sn for record in records if self._add(record)}
+            for sn in sorted(changed_sns):
+                await asyncio.to_thread(self._set_alarm, sn)
+            self._position = records[-1].seq
+
+    def _add(self, record: Record) -> bool:
+        """Add a record that was reported live; return whether it is another call than the last one."""
+        if record.via in ROW_CHANNELS or record.call_id == self._last_call_ids.get(record.sn):
+            return False
+        self._last_call_ids[record.sn] = record.call_id
+        differences = self._differences.setdefault(record.sn, deque(maxlen=CALLS_IN_A_ROW))
+        differences.append((record.ended_at or record.started_at) - record.received_at)
+        return True
+
+    def _set_alarm(self, sn: str) -> None:
+        """Raise or end the alarm of one PBX."""
+        differences = self._differences[sn]
+        now_us = self._clock.microseconds()
+        if abs(differences[-1]) <= DIFFERENCE_MAX:
+            self._appdb.alarms.end(sn, "clock", now_us=now_us)
+        elif len(differences) == CALLS_IN_A_ROW and all(abs(item) > DIFFERENCE_MAX for item in differences):
+            self._appdb.alarms.raise_alarm(
+                sn, "clock", describe_difference(differences[-1]), hint=_hint(), now_us=now_us
+            )
+
+
+def describe_difference(difference: timedelta) -> str:
+    """Return what is wrong, with the difference in whole seconds.
+
+    >>> describe_difference(timedelta(days=-2, hours=-1))
+    "the PBX's last 3 calls ended 2 days, 1:00:00 before they were received"
+    """
+    whole = timedelta(seconds=abs(round(difference.total_seconds())))
+    if difference < timedelta():
+        return _(
+            "the PBX's last {count} calls ended {difference} before they were received",
+            count=CALLS_IN_A_ROW,
+            difference=whole,
+        )
+    return _(
+        "the PBX's last {count} calls ended {difference} after they were received",
+        count=CALLS_IN_A_ROW,
+        difference=whole,
+    )
+
+
+def _hint() -> str:
+    return _("set the time and the time zone of the PBX, preferably by NTP; its calls are stored with the wrong times")

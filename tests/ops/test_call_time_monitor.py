@@ -1,0 +1,101 @@
+"""Alarms of PBXs whose clock is wrong, by the times of their calls."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from onhook.appdb.appdb import AppDb
+from onhook.lib.clock import SystemClock
+from onhook.ops.call_time_monitor import CallTimeMonitor
+from onhook.store.contract import StoreBatch
+from onhook.store.duckdb import DuckDbStore, open_store
+from tests.factories import SN, call, record
+
+NOW = datetime(2026, 11, 28, 4, tzinfo=UTC)
+
+
+class Office:
+    """A PBX, its calls, and the monitor."""
+
+    def __init__(self, store: DuckDbStore, appdb: AppDb) -> None:
+        self._store = store
+        self._seq = 0
+        self.appdb = appdb
+        self.monitor = CallTimeMonitor(appdb=appdb, store=store, clock=SystemClock())
+
+    async def add_call(self, wrong_by: timedelta, via: str = "webhook", legs: int = 1) -> None:
+        """Store a call that ended this long from when it was received."""
+        self._seq += 1
+        started_at = NOW + wrong_by
+        records = [
+            record(
+                started_at,
+                call_id=f"{int(started_at.timestamp()) + self._seq}.1",
+                call_to=str(1001 + leg),
+                received_at=NOW,
+                via=via,
+                seq=self._seq,
+            )
+            for leg in range(legs)
+        ]
+        batch = StoreBatch(calls=[call(*records)], quarantined=[], reparsed_seqs=[], position=self._seq)
+        await self._store.put(batch)
+
+    async def alarms(self) -> list[str]:
+        await self.monitor.check()
+        return [alarm.detail for alarm in self.appdb.alarms.open_alarms()]
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    store, appdb = await open_store(tmp_path / "calls.duckdb"), AppDb(tmp_path / "onhook.db")
+    appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
+    yield Office(store, appdb)
+    appdb.close()
+    await store.close()
+
+
+YEARS = timedelta(days=-9_827)
+
+
+@pytest.mark.parametrize("wrong_by", [YEARS, timedelta(days=600), timedelta(hours=-2), timedelta(hours=2)])
+async def test_three_calls_in_a_row_at_a_wrong_time_are_an_alarm(office: Office, wrong_by: timedelta) -> None:
+    """One and two are not; a call that is right ends it."""
+    for expected in (0, 0, 1, 1):
+        await office.add_call(wrong_by)
+        assert len(await office.alarms()) == expected
+    await office.add_call(timedelta())
+    assert await office.alarms() == []
+
+
+async def test_alarm_says_by_how_much(office: Office) -> None:
+    for _ in range(3):
+        await office.add_call(timedelta(hours=-25))
+    (detail,) = await office.alarms()
+    assert "ended 1 day, 0:59:" in detail or "ended 1 day, 1:00:" in detail
+
+
+async def test_legs_of_one_call_count_once(office: Office) -> None:
+    await office.add_call(YEARS, legs=5)
+    assert await office.alarms() == []
+
+
+@pytest.mark.parametrize("via", ["backfill", "import"])
+async def test_fetched_calls_do_not_count(office: Office, via: str) -> None:
+    for _ in range(5):
+        await office.add_call(YEARS, via=via)
+    assert await office.alarms() == []
+
+
+async def test_calls_at_the_right_time_between_wrong_ones_are_no_alarm(office: Office) -> None:
+    for wrong_by in (YEARS, YEARS, timedelta(), YEARS, YEARS):
+        await office.add_call(wrong_by)
+        assert await office.alarms() == []
+
+
+async def test_monitor_that_starts_late_looks_back(office: Office) -> None:
+    for _ in range(3):
+        await office.add_call(YEARS)
+    assert len(await office.alarms()) == 1
