@@ -59,6 +59,12 @@ def alice(n: int, **changes: Any) -> CallDetails:
     return CallDetails(**(values | changes))
 
 
+def with_both_names(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with DID and recording under the second name that programs read too."""
+    second_names = {"did_number": "did", "record_file": "recording"}
+    return row | {second_names[name]: value for name, value in row.items() if name in second_names}
+
+
 async def test_cdr_search_six_legs_are_the_rows_of_the_captured_response() -> None:
     """Member by member, in the display format of that PBX; only `new_id` is Onhook's own."""
     behaviour = ApiBehaviour(date_format="DD/MM/YYYY", time_format="12", time_forms=("seconds",))
@@ -67,7 +73,7 @@ async def test_cdr_search_six_legs_are_the_rows_of_the_captured_response() -> No
         answer = await harness.get("v1.0/cdr/search", await harness.token(), start_time="1782844637")
     assert {**answer, "data": [without_id(row) for row in answer["data"]]} == {
         **SIX_LEGS,
-        "data": [without_id(row) for row in SIX_LEGS["data"]],
+        "data": [with_both_names(without_id(row)) for row in SIX_LEGS["data"]],
     }
     assert len({row["new_id"] for row in answer["data"]}) == 6
 
@@ -292,3 +298,27 @@ async def test_recordings_are_listed_without_audio(harness: PbxApiHarness) -> No
     assert (await harness.get("v1.0/recording/search", token, callee="1001"))["total_number"] == 0
     for parameters in ({"id": row["id"]}, {"file": row["file"]}):
         assert (await harness.get("v1.0/recording/download", token, **parameters))["errcode"] == 60001
+
+
+@pytest.mark.parametrize(
+    ("parameters", "count"),
+    [
+        ({"call_from": "5550199"}, 1),
+        ({"call_from": "1001"}, 0),
+        ({"call_to": "6200"}, 1),
+        ({"call_from": "5550", "enable_fuzzy_search": "1"}, 1),
+        ({"call_from": "5550", "enable_fuzzy_search": "0"}, 0),
+        ({"call_to": "620", "enable_fuzzy_search": "true"}, 1),
+    ],
+)
+async def test_call_search_by_number(harness: PbxApiHarness, parameters: dict[str, str], count: int) -> None:
+    """A filter that is not applied would return all calls."""
+    harness.add_records(six_legs())
+    answer = await harness.get("v2.0/cdr/search", await harness.token(), **parameters)
+    assert (answer["errcode"], answer["total_number"]) == (0, count)
+
+
+@pytest.mark.parametrize("name", ["routing_duration", "segments", "disconnected_by", "call_type"])
+async def test_call_search_by_what_is_unknown_is_rejected(harness: PbxApiHarness, name: str) -> None:
+    answer = await harness.get("v2.0/cdr/search", await harness.token(), **{name: "1"})
+    assert (answer["errcode"], answer["invalid_param_list"][0]["field"]) == (40002, name)

@@ -51,6 +51,10 @@ class CallSource(Protocol):
         """Return which numbers of the PBX are IVRs, queues and the like."""
         ...
 
+    def sns(self) -> Sequence[str]:
+        """Return the serial numbers of all PBXs."""
+        ...
+
     async def utc_offset(self, time: datetime, sns: Sequence[str]) -> timedelta:
         """Return the offset from UTC of the local time of these PBXs (empty means all): that of the first with a known
         offset.

@@ -52,6 +52,14 @@ LIST_ITEMS_MAX: Final = 50
 
 FILE_PREFIX: Final = "cdr"
 
+_UNSUPPORTED_CALL_PARAMETERS: Final = (
+    *("routing_duration", "call_duration", "handling_duration", "segments", "disconnected_by", "call_type"),
+    *("extension_group", "disposition_code_list", "call_note_remark", "did", "trunk", "extension_list"),
+)
+"""Filters of v2.0 that would be ignored otherwise: a client would take all calls for those that match."""
+
+_FUZZY_CHOICES: Final = {"0": "", "1": "fuzzy", "false": "", "true": "fuzzy"}
+
 _UNSUPPORTED_PARAMETERS: Final = ("extension_group", "disposition_code_list", "call_note_remark")
 
 ListingT = TypeVar("ListingT", bound=Listing)
@@ -89,13 +97,8 @@ def parse_record_search(request: ApiRequest) -> RecordListing | None:
     request.reject_unsupported(*_UNSUPPORTED_PARAMETERS)
     window = request.window("start_time", "end_time")
     offset, limit = request.page()
-    record_filter = RecordFilter(
-        call_from=request.text("call_from"),
-        call_to=request.text("call_to"),
-        status=_status(request, "status", STATUSES),
-    )
     listing = RecordListing(
-        filter=record_filter,
+        filter=RecordFilter(status=_status(request, "status", STATUSES)),
         sns=request.owner.pbxs,
         pin_code=request.text("pin_code"),
         dids=_dids(request),
@@ -104,7 +107,7 @@ def parse_record_search(request: ApiRequest) -> RecordListing | None:
         offset=offset,
         limit=limit,
     )
-    return restrict_to_window(listing, window)
+    return restrict_to_window(_with_parties(listing, request), window)
 
 
 async def download_rows(state: ApiState, request: ApiRequest) -> ApiResponse:
@@ -124,9 +127,14 @@ async def list_calls(state: ApiState, request: ApiRequest) -> bytes:
 
 
 async def search_calls(state: ApiState, request: ApiRequest) -> bytes:
-    """Handle `cdr/search` of v2.0: return the calls that match."""
+    """Handle `cdr/search` of v2.0: return the calls that match. Raises `ApiRequestError` for a filter that would be
+    ignored.
+    """
+    request.reject_unsupported(*_UNSUPPORTED_CALL_PARAMETERS)
     record_filter = RecordFilter(status=_status(request, "last_status", CALL_STATUSES))
-    listing = restrict_to_window(_call_listing(request, record_filter), request.window("time_begin", "time_end"))
+    listing = restrict_to_window(
+        _with_parties(_call_listing(request, record_filter), request), request.window("time_begin", "time_end")
+    )
     return await encode_call_rows(
         state, request, _NO_CALLS if listing is None else await state.calls.list_calls(listing)
     )
@@ -181,6 +189,15 @@ def restrict_to_window(listing: ListingT, window: QueryWindow) -> ListingT | Non
     record_filter = msgspec.structs.replace(listing.filter, since=_utc(window.since), until=_utc(window.until))
     changes: dict[str, Any] = {"local_since": window.local_since, "local_until": window.local_until}
     return msgspec.structs.replace(listing, filter=record_filter, **changes)
+
+
+def _with_parties(listing: ListingT, request: ApiRequest) -> ListingT:
+    """Return the listing with the filters on caller and callee: whole numbers, or parts of them."""
+    call_from, call_to = request.text("call_from"), request.text("call_to")
+    if request.choice("enable_fuzzy_search", _FUZZY_CHOICES, ""):
+        return msgspec.structs.replace(listing, from_part=call_from or "", to_part=call_to or "")
+    record_filter = msgspec.structs.replace(listing.filter, call_from=call_from, call_to=call_to)
+    return msgspec.structs.replace(listing, filter=record_filter)
 
 
 def _call_listing(request: ApiRequest, record_filter: RecordFilter) -> CallListing:

@@ -1,5 +1,6 @@
 """Paths and their handlers; any other path is answered 10001."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -49,6 +50,18 @@ V2_ROUTES: Final[Mapping[str, Route]] = {
 }
 
 ROUTES_BY_VERSION: Final[Mapping[str, Mapping[str, Route]]] = {"v1.0": V1_ROUTES, "v2.0": V2_ROUTES}
+
+
+_SLASHES: Final = re.compile("/{2,}")
+
+
+def normalize_path(path: str) -> str:
+    """Return a path without doubled slashes and a slash at its end, which clients produce when they join addresses.
+
+    >>> normalize_path("//openapi/v1.0//cdr/list/")
+    '/openapi/v1.0/cdr/list'
+    """
+    return _SLASHES.sub("/", path).rstrip("/") or "/"
 
 
 def find_route(method: str, path: str) -> tuple[str, Route] | None:

@@ -33,12 +33,10 @@ from onhook.pbx_api.codes import (
 from onhook.pbx_api.connection_limiter import ConnectionLimiter
 from onhook.pbx_api.login import authenticate, check_not_blocked
 from onhook.pbx_api.request import ApiRequest
-from onhook.pbx_api.routes import SUBSCRIBE_PATH, find_route
+from onhook.pbx_api.responses import SocketResponse, StreamResponse, TextResponse
+from onhook.pbx_api.routes import SUBSCRIBE_PATH, find_route, normalize_path
 from onhook.pbx_api.state import ApiState
 from onhook.pbx_api.tokens import TokenGrant
-
-USER_AGENT = "OpenAPI"
-"""The User-Agent that the PBX documents (yeastar-p-series.md 6)."""
 
 BODY_BYTES_MAX = 32 * 1024
 """Largest body: a list of five webhooks with long URLs has some 15 KiB."""
@@ -111,7 +109,7 @@ class PbxApiServer:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        if request.path == SUBSCRIBE_PATH and request.method == "GET":
+        if normalize_path(request.path) == SUBSCRIBE_PATH and request.method == "GET":
             return await self._handle_subscribe(request)
         if request.path.startswith(downloads.PATH) and request.method == "GET":
             return await self._handle_download(request)
@@ -148,7 +146,7 @@ class PbxApiServer:
         """Send the response as fast as the client reads; the total of unread bytes of all clients is limited."""
         if self._unsent_bytes + len(body) > UNSENT_BYTES_MAX:
             body, headers = msgspec.json.encode(response_with_code(OVERLOAD_TASK_RUNNING)), JSON_HEADERS
-        response = web.StreamResponse(headers={**headers, "Content-Length": str(len(body))})
+        response = StreamResponse(headers={**headers, "Content-Length": str(len(body))})
         # The original closes the connection after every response.
         response.force_close()
         self._unsent_bytes += len(body)
@@ -163,14 +161,14 @@ class PbxApiServer:
 
     async def _dispatch(self, request: web.BaseRequest, body: bytes, state: ApiState) -> ApiResponse | bytes:
         """Return the response. The order of the checks is that of the original's errors. Raises `ApiRequestError`."""
-        match = find_route(request.method, request.path)
+        match = find_route(request.method, normalize_path(request.path))
         if match is None:
             raise ApiRequestError(INTERFACE_NOT_EXISTED)
         version, route = match
         api_request = self._build_request(request, version, body)
         check_not_blocked(state, api_request.address)
-        if not request.headers.get("User-Agent", "").startswith(USER_AGENT):
-            raise parameter_error("User-Agent", f"{USER_AGENT} is expected")
+        if not request.headers.get("User-Agent", "").strip():
+            raise parameter_error("User-Agent", "is required; any value will do")
         if route.needs_token:
             api_request = authenticate(state, api_request)
             if version not in api_request.owner.behaviour.versions:
@@ -179,8 +177,8 @@ class PbxApiServer:
 
     async def _handle_subscribe(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve a socket; an invalid token is rejected before the handshake, with 10004."""
-        if not web.WebSocketResponse().can_prepare(request):
-            return web.Response(status=400, text="this is a WebSocket", headers={"Connection": "close"})
+        if not SocketResponse().can_prepare(request):
+            return TextResponse(status=400, text="this is a WebSocket", headers={"Connection": "close"})
         try:
             api_request = self._authenticate(request)
             self.state.sockets.check_capacity(api_request.owner.client_id)

@@ -27,6 +27,7 @@ from onhook.pbx_api.codes import (
     ApiRequestError,
     response_with_code,
 )
+from onhook.pbx_api.responses import SocketResponse
 from onhook.pbx_api.tokens import AppTokens, TokenGrant
 
 CALL_END = 30012
@@ -133,7 +134,7 @@ class Sockets:
 
     async def serve(self, request: web.BaseRequest, app: App, grant: TokenGrant) -> web.WebSocketResponse:
         """Accept a socket and read it until it is closed."""
-        socket = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX, timeout=CLOSE_SECONDS_MAX)
+        socket = SocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX, timeout=CLOSE_SECONDS_MAX)
         await socket.prepare(request)
         if request.transport is None:
             return socket

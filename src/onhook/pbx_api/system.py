@@ -18,12 +18,13 @@ async def read_information(state: ApiState, request: ApiRequest) -> ApiResponse:
     """Return model, firmware and the displayed time; its difference to `timestamp` is the offset from UTC."""
     behaviour, display = request.owner.behaviour, request.display
     now = request.received_at.replace(microsecond=0)
+    sns = request.owner.pbxs or state.calls.sns()
     offset = await state.calls.utc_offset(now, request.owner.pbxs)
     return success_response(
         data={
             "device_name": request.owner.name,
             "model_name": behaviour.model,
-            "sn": request.owner.pbxs[0] if len(request.owner.pbxs) == 1 else "",
+            "sn": sns[0] if len(sns) == 1 else "",
             "hardware_version": HARDWARE,
             "firmware_version": behaviour.firmware,
             "system_time": display.format(now.replace(tzinfo=None) + offset),
