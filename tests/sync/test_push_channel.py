@@ -68,6 +68,23 @@ async def test_push_channel_lost_socket_is_reopened(tmp_path: Path) -> None:
     assert responder.login_count == 1
 
 
+async def test_push_channel_of_a_restarted_pbx_is_back_with_a_new_token(tmp_path: Path) -> None:
+    """It has forgotten the old one, and refuses the handshake without a reason; the gap is filled at once."""
+    async with (
+        open_pbx_responder() as responder,
+        open_sync_harness(tmp_path, responder) as receiver,
+        run_push_channel(receiver),
+    ):
+        await wait_for(lambda: bool(responder.subscribed))
+        receiver.pbx_sync._wake.clear()
+        responder.tokens.clear()
+        started_at = receiver.session.now()
+        await responder.close_sockets()
+        await wait_for(lambda: bool(responder.subscribed) and receiver.pbx_sync._wake.is_set())
+        assert receiver.session.now() - started_at < 10
+    assert responder.login_count == 2
+
+
 async def test_push_channel_silent_socket_is_closed_and_not_claimed(tmp_path: Path) -> None:
     """yeastar-p-series.md 12, 14: otherwise hours of events are lost; the connected time ends with the last confirmed
     heartbeat.

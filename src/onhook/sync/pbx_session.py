@@ -52,6 +52,10 @@ ConnectionErrorKind = Literal["", "unreachable", "credentials", "certificate"]
 ALARM_KINDS: Sequence[AlarmKind] = ("unreachable", "credentials", "certificate")
 
 
+class TokenRejected(Unavailable):
+    """The PBX does not accept a token that should be valid: it has forgotten it. Another one can be had at once."""
+
+
 class PbxEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Address and credentials of a PBX's API; `fingerprint` in hexadecimal digits, or empty."""
 
@@ -163,11 +167,7 @@ class PbxSession:
                 step = await self.token()
                 answer = await self._send_once(request, step.token)
                 if answer.error_kind == "token_expired":
-                    self._token_store.save_tokens(
-                        self.client.reject_token(
-                            self._token_store.load_tokens(), step.token, self.now(), self._jitter()
-                        )
-                    )
+                    self._forget_token(step.token)
                 elif answer.error_kind not in ("temporary", "invalid_response"):
                     break
                 elif attempt < ATTEMPTS_MAX:
@@ -175,7 +175,9 @@ class PbxSession:
             return answer
 
     async def open_push(self, token: str) -> aiohttp.ClientWebSocketResponse:
-        """Return the open socket of the push channel. Raises `Unavailable`."""
+        """Return the open socket of the push channel. Raises `TokenRejected` if the PBX no longer knows the token, else
+        `Unavailable`.
+        """
         assert self._session is not None
         try:
             async with asyncio.timeout(CONNECT_SECONDS_MAX):
@@ -186,10 +188,27 @@ class PbxSession:
                     autoping=True,
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            # The PBX refuses a handshake with a token that it has forgotten, as after a restart, without a reason.
+            if isinstance(error, aiohttp.WSServerHandshakeError) and await self._is_rejected(token):
+                raise TokenRejected(_("the PBX no longer knows the token"), location=self.host) from error
             self.error_kind = _classify_error(error)
             raise self._unavailable(
                 _("the push channel cannot be opened: {error}", error=_describe_error(error))
             ) from error
+
+    async def _is_rejected(self, token: str) -> bool:
+        """Ask the PBX whether it accepts a token; forget one that it does not."""
+        async with self._request_lock:
+            answer = await self._send_once(self.client.facts_request(), token)
+            if answer.error_kind != "token_expired":
+                return False
+            self._forget_token(token)
+            return True
+
+    def _forget_token(self, token: str) -> None:
+        """Store that the PBX rejected a token, so that the next one is requested at once."""
+        tokens = self.client.reject_token(self._token_store.load_tokens(), token, self.now(), self._jitter())
+        self._token_store.save_tokens(tokens)
 
     async def revoke_replaced_token(self) -> None:
         """Revoke the token that was replaced."""

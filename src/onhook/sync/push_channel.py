@@ -20,7 +20,7 @@ from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.verdict import Verdict
 from onhook.sync.ingest_retry import ingest_with_retry
-from onhook.sync.pbx_session import PbxSession
+from onhook.sync.pbx_session import PbxSession, TokenRejected
 
 WEBSOCKET = "websocket"
 """The ledger's name of this channel."""
@@ -79,10 +79,17 @@ class PushReceiver:
     async def run(self) -> None:
         """Receive until cancelled; then close the sockets."""
         backoff = Backoff(first=RETRY_SECONDS_FIRST, maximum=RETRY_SECONDS_MAX, steady_seconds=STEADY_SECONDS)
+        was_rejected = False
         while True:
             started_at = self._session.now()
             try:
                 await self._run_channel()
+            except TokenRejected as error:
+                self._observer.on_failed(error)
+                # At once with a new token; a PBX that rejects that one too is not asked without a wait.
+                if was_rejected:
+                    await asyncio.sleep(backoff.after_run(self._session.now() - started_at, self._jitter()))
+                was_rejected = not was_rejected
             except NotAllowed as error:
                 self._observer.on_failed(error)
                 await asyncio.sleep(HALTED_RETRY_SECONDS)
