@@ -129,6 +129,8 @@ def validate_secret(text: str) -> str:
                 maximum=SECRET_CHARACTERS_MAX,
             ),
         )
+    if text.isspace():
+        raise UsageError(_("a secret cannot consist of blanks"), hint=_("copy it again from the PBX"))
     if not text.isprintable():
         raise UsageError(_("a secret cannot have control characters"), hint=_("copy it again from the PBX"))
     return text

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, cast, get_args
@@ -12,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from onhook.cli.options import DataOption, ZoneOption, load_config, with_filters
 from onhook.cli.server_lookup import open_data_client
-from onhook.config import Config
+from onhook.config import SECRET_FILE_MODE, Config
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import ExportFormat
@@ -28,7 +29,9 @@ def export(
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
-    """Write all matching records to a file, the earliest first. The file appears when it is complete."""
+    """Write all matching records to a file, the earliest first. The file appears when it is complete, readable for its
+    owner alone.
+    """
     export_format = _parse_export_format(file)
     asyncio.run(_export(load_config(data=data, zone=zone), filters, export_format, file))
 
@@ -50,7 +53,8 @@ async def _export(config: Config, filters: Mapping[str, str], export_format: Exp
     partial_path = file.with_name(file.name + ".part")
     try:
         async with await open_data_client(config) as client:
-            with partial_path.open("wb") as output, _progress(file.name) as (progress, task):
+            descriptor = os.open(partial_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SECRET_FILE_MODE)
+            with os.fdopen(descriptor, "wb") as output, _progress(file.name) as (progress, task):
                 async for chunk in client.export(filters, export_format):
                     output.write(chunk)
                     progress.advance(task, len(chunk))

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from onhook.cdr.record_filter import parse_time
 from onhook.cdr.utc_offset import get_zone
+from onhook.cli.pbx_secrets import SecretFileOption, read_secret_option
 from onhook.config import parse_address
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotAllowed, Unavailable, UsageError
@@ -32,7 +33,7 @@ ReceiverUrlOption = Annotated[
 ]
 SnOption = Annotated[str, typer.Option("--sn", metavar="SN", help=_("Serial number of the simulated PBX"))]
 SecretOption = Annotated[
-    str, typer.Option("--secret", metavar="SECRET", help=_("Its webhook secret"), show_default="unsigned")
+    str | None, typer.Option("--secret", metavar="SECRET", help=_("Its webhook secret"), show_default="unsigned")
 ]
 RateOption = Annotated[
     float | None, typer.Option("--rate", metavar="N", help=_("Events per second"), show_default="as fast as possible")
@@ -106,7 +107,8 @@ def simulate(
     *,
     receiver_url: ReceiverUrlOption = "",
     sn: SnOption,
-    secret: SecretOption = "",
+    secret: SecretOption = None,
+    secret_file: SecretFileOption = None,
     rate: RateOption = None,
     count: CountOption = None,
     seed: SeedOption = 1,
@@ -137,7 +139,7 @@ def simulate(
     plan = SimulationPlan(
         url=receiver_url,
         sn=sn,
-        secret=secret,
+        secret=read_secret_option(secret, secret_file) or "",
         payload_format=payload_format,
         seed=seed,
         zone=zone,
