@@ -60,15 +60,18 @@ class MemoryPbxRegistry:
 class ReceiverHarness:
     """A receiver that listens on `port`; `troubles` lists the ledger errors that it reported."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, pbxs: Sequence[RegisteredPbx] = REGISTERED_PBXS, *, has_events: bool = False
+    ) -> None:
         self.ledger_errors: list[OnhookError | None] = []
         self.ledger = SqliteLedger(path)
         clock = SystemClock()
         self.ingestor = Ingestor(
             ledger=self.ledger,
-            registry=MemoryPbxRegistry(REGISTERED_PBXS),
+            registry=MemoryPbxRegistry(pbxs),
             dialects=DIALECTS,
             clock=clock,
+            has_events=has_events,
             on_ledger_error=self.ledger_errors.append,
         )
         self.server = WebhookServer(ingestor=self.ingestor, clock=clock)
@@ -91,8 +94,10 @@ class ReceiverHarness:
 
 
 @asynccontextmanager
-async def open_receiver(path: Path) -> AsyncIterator[ReceiverHarness]:
-    receiver = ReceiverHarness(path)
+async def open_receiver(
+    path: Path, pbxs: Sequence[RegisteredPbx] = REGISTERED_PBXS, *, has_events: bool = False
+) -> AsyncIterator[ReceiverHarness]:
+    receiver = ReceiverHarness(path, pbxs, has_events=has_events)
     receiver.port = await receiver.server.start(Address("127.0.0.1", 0))
     try:
         yield receiver

@@ -74,7 +74,15 @@ ANSWERS = [
     pytest.param(make_request(b"<xml/>", "wrong"), 400, "not_an_event", 0, id="no JSON"),
     pytest.param(make_request(LARGE), 413, "too_large", 0, id="300 KiB"),
     pytest.param(make_request(LARGE)[:200], 413, "too_large", 0, id="300 KiB, by its Content-Length"),
-    pytest.param(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 405, "wrong_method", 0, id="GET"),
+    pytest.param(make_request(RAW_EVENT).replace(b"POST", b"GET", 1), 200, "stored", 1, id="GET with a signed body"),
+    pytest.param(
+        make_request(RAW_EVENT, "wrong").replace(b"POST", b"GET", 1),
+        401,
+        "invalid_signature",
+        0,
+        id="GET, wrong signature",
+    ),
+    pytest.param(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", 405, "wrong_method", 0, id="GET without a body"),
     pytest.param(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n", 405, "wrong_method", 0, id="HEAD"),
     pytest.param(b"CONNECT a:1 HTTP/1.1\r\n\r\n", 405, "wrong_method", 0, id="CONNECT"),
     pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "bad_request", 0, id="TLS"),
@@ -410,3 +418,21 @@ async def is_closed(reader: asyncio.StreamReader) -> bool:
     with suppress(ConnectionError):
         await asyncio.wait_for(reader.read(), RESPONSE_SECONDS_MAX)
     return True
+
+
+async def test_server_whose_settings_were_lost_answers_503_to_every_request(tmp_path: Path) -> None:
+    """So that PBXs try again; nothing says which serial numbers were registered."""
+    async with open_receiver(tmp_path / "ledger.db", pbxs=(), has_events=True) as receiver:
+        requests = [(RAW_EVENT, None), (RAW_EVENT, "wrong"), (make_raw_event(1, "UNKNOWN"), None), (b"x", None)]
+        answers = [await receiver.send(make_request(body, secret)) for body, secret in requests]
+        assert [status for answer in answers for status in statuses(answer)] == [503] * 4
+        assert all(b"Retry-After" in answer for answer in answers)
+        health = await receiver.send(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert statuses(health) == [503]
+        assert await receiver.count_verdicts() == {"settings_lost": 4}
+
+
+async def test_server_without_pbx_and_events_answers_as_before(tmp_path: Path) -> None:
+    """A new installation has lost nothing."""
+    async with open_receiver(tmp_path / "ledger.db", pbxs=()) as receiver:
+        assert statuses(await receiver.send(make_request(RAW_EVENT))) == [401]

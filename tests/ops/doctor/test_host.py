@@ -7,6 +7,8 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Address, Config
+from onhook.ledger.contract import LedgerEntry
+from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.ops.doctor.host import check_data, check_installation
 
@@ -47,3 +49,45 @@ def test_check_destinations_disabled_one_is_an_error(tmp_path: Path) -> None:
     assert wrong.detail == "CRM is disabled: the application answered 410 Gone"
     assert "onhook destination resume CRM" in wrong.hint
     assert "hush" not in str(checks)
+
+
+def new_config(folder: Path) -> Config:
+    anywhere = Address("127.0.0.1", 0)
+    return Config(data=folder, intake=anywhere, console=anywhere, pbx_api=anywhere)
+
+
+def errors(config: Config) -> list[str]:
+    return [finding.detail for finding in check_installation(config, SystemClock()) if finding.status == "ERROR"]
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+async def test_check_installation_lost_settings_are_an_error(tmp_path: Path, has_file: bool) -> None:
+    """The ledger has events, and no PBX is registered."""
+    config = new_config(tmp_path)
+    ledger = SqliteLedger(config.ledger_file)
+    if has_file:
+        AppDb(config.appdb_file).close()
+    assert errors(config) == []
+    entry = LedgerEntry(
+        sn="A", dialect="yeastar", via="webhook", received_at=1, key=bytes(16), body=b"{}", signature="", peer=""
+    )
+    await ledger.append([entry])
+    await ledger.close()
+    (error,) = errors(config)
+    assert "the settings are lost" in error
+
+
+def test_check_installation_damaged_ledger_is_an_error(tmp_path: Path) -> None:
+    config = new_config(tmp_path)
+    config.ledger_file.write_bytes(b"SQLite format 3\x00" + b"x" * 10_000)
+    assert any("ledger.db is damaged" in error for error in errors(config))
+
+
+def test_check_installation_names_open_alarms(tmp_path: Path) -> None:
+    config = new_config(tmp_path)
+    appdb = AppDb(config.appdb_file)
+    appdb.add_pbx(name="Office", sn="A1", secret="first-secret", now_us=1)
+    appdb.alarms.raise_alarm("A1", "clock", "the clock is wrong", hint="set it", now_us=1)
+    appdb.close()
+    warnings = [finding for finding in check_installation(config, SystemClock()) if finding.status == "WARNING"]
+    assert ("Office: the clock is wrong", "set it") in [(finding.detail, finding.hint) for finding in warnings]
