@@ -45,9 +45,12 @@ class _ParsedEvents(msgspec.Struct, frozen=True):
 
 
 class DeletionResult(msgspec.Struct, frozen=True):
-    """Calls that were deleted from the store, and the raw events that belong to no remaining call."""
+    """Calls that the store has no longer, how many of them it had before, and the raw events that belong to no
+    remaining call.
+    """
 
     calls: Sequence[CallKey]
+    call_count: int
     seqs: Sequence[int]
 
 
@@ -168,7 +171,7 @@ class Projector:
             seqs = [raw_event.seq for raw_event in raw_events if raw_event.seq not in remaining_seqs]
             # All numbers: a raw event that is readable now may be in the quarantine from before an upgrade.
             await self._store.delete(deleted_keys, seqs)
-            return DeletionResult(deleted_keys, seqs)
+            return DeletionResult(deleted_keys, len(calls.keys() - remaining_keys), seqs)
 
     async def _take_range(self, position: int) -> _ParsedRange | None:
         """Return the range that was read ahead if it begins here; else read it now."""

@@ -40,7 +40,7 @@ async def test_append_any_bytes_are_read_back_unchanged(ledger: Ledger) -> None:
 
 
 async def test_delete_removes_named_events_but_never_the_last(ledger: Ledger) -> None:
-    """A number is never reused, and a repeat of a deleted event is new."""
+    """A number is never reused, and a repeat of a deleted event is recognised."""
     appended = await ledger.append(entries(1, 4))
     first, second, third, last = (result.seq for result in appended)
     await ledger.delete([])
@@ -48,9 +48,26 @@ async def test_delete_removes_named_events_but_never_the_last(ledger: Ledger) ->
     assert [raw_event.seq for raw_event in await ledger.read(0, 10)] == [second, last]
     assert await ledger.get([first, second]) == await ledger.read(0, 1)
     assert await ledger.last_seq() == last
-    (repeat,) = await ledger.append([entry(1)])
-    assert repeat.is_new
-    assert repeat.seq > last
+    (next_result,) = await ledger.append([entry(5)])
+    assert next_result.seq > last
+
+
+async def test_append_repeats_of_deleted_events_are_not_stored(ledger: Ledger) -> None:
+    """Of the same PBX; among new entries and repeats, each has its own result. The last event was not deleted."""
+    first, second, last = (result.seq for result in await ledger.append(entries(1, 3)))
+    await ledger.delete([first, last])
+    batch = [entry(1), entry(4), entry(1, sn="other"), entry(2), entry(3), entry(1)]
+    results = await ledger.append(batch)
+    assert [result.outcome for result in results] == ["deleted", "new", "new", "duplicate", "duplicate", "deleted"]
+    assert [result.seq for result in results] == [0, last + 1, last + 2, second, last, 0]
+    assert [raw_event.seq for raw_event in await ledger.read(0, 10)] == [second, last, last + 1, last + 2]
+
+
+async def test_append_many_repeats_of_deleted_events_are_recognised(ledger: Ledger) -> None:
+    seqs = [result.seq for result in await ledger.append(entries(1, 400))]
+    await ledger.delete(seqs)
+    results = await ledger.append(entries(1, 401))
+    assert [result.outcome for result in results] == ["deleted"] * 399 + ["duplicate", "new"]
 
 
 async def test_append_batch_numbers_follow_order_of_entries(ledger: Ledger) -> None:
@@ -58,7 +75,7 @@ async def test_append_batch_numbers_follow_order_of_entries(ledger: Ledger) -> N
     appended = await ledger.append(batch)
     seqs = [result.seq for result in appended]
     assert seqs == sorted(set(seqs))
-    assert all(result.is_new for result in appended)
+    assert all(result.outcome == "new" for result in appended)
     assert [raw_event.body for raw_event in await ledger.read(0, 1_000)] == [original.body for original in batch]
     assert await ledger.last_seq() == seqs[-1]
 
@@ -69,13 +86,17 @@ async def test_append_repeat_returns_number_of_first(ledger: Ledger) -> None:
     second = await ledger.append([entry(3), entry(2), entry(3), entry(4), entry(1)])
     first_seq, second_seq = first[0].seq, first[1].seq
     third_seq, fourth_seq = second[0].seq, second[3].seq
-    assert first == [AppendResult(first_seq, True), AppendResult(second_seq, True), AppendResult(first_seq, False)]
+    assert first == [
+        AppendResult(first_seq, "new"),
+        AppendResult(second_seq, "new"),
+        AppendResult(first_seq, "duplicate"),
+    ]
     assert second == [
-        AppendResult(third_seq, True),
-        AppendResult(second_seq, False),
-        AppendResult(third_seq, False),
-        AppendResult(fourth_seq, True),
-        AppendResult(first_seq, False),
+        AppendResult(third_seq, "new"),
+        AppendResult(second_seq, "duplicate"),
+        AppendResult(third_seq, "duplicate"),
+        AppendResult(fourth_seq, "new"),
+        AppendResult(first_seq, "duplicate"),
     ]
     assert [raw_event.key for raw_event in await ledger.read(0, 10)] == [entry(number).key for number in (1, 2, 3, 4)]
 
@@ -88,7 +109,7 @@ async def test_append_repeat_leaves_first_unchanged(ledger: Ledger) -> None:
 
 async def test_append_same_key_of_other_pbx_is_new(ledger: Ledger) -> None:
     appended = await ledger.append([entry(1), entry(1, sn="3651XXXXXXXX")])
-    assert [result.is_new for result in appended] == [True, True]
+    assert [result.outcome for result in appended] == ["new", "new"]
 
 
 async def test_read_pages_return_everything_once_in_order(ledger: Ledger) -> None:
@@ -122,7 +143,7 @@ async def test_get_returns_existing_numbers_once_in_order(ledger: Ledger) -> Non
 async def test_append_concurrent_tasks_store_every_entry_once(ledger: Ledger) -> None:
     results = await asyncio.gather(*(ledger.append(entries(n * 10, n * 10 + 14)) for n in range(50)))
     assert len({result.seq for appended in results for result in appended}) == 505
-    assert sum(result.is_new for appended in results for result in appended) == 505
+    assert sum(result.outcome == "new" for appended in results for result in appended) == 505
     assert len(await ledger.read(0, 1_000)) == 505
 
 

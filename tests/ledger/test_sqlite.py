@@ -138,7 +138,7 @@ async def test_append_during_long_write_does_not_block_event_loop(tmp_path: Path
         await asyncio.sleep(0.01)
     assert not append_task.done()
     other.execute("COMMIT")
-    assert (await append_task)[0].is_new
+    assert (await append_task)[0].outcome == "new"
     other.close()
     await ledger.close()
 
@@ -152,7 +152,7 @@ async def test_append_locked_too_long_is_unavailable(tmp_path: Path, monkeypatch
     with pytest.raises(Unavailable, match="locked"):
         await ledger.append([entry(1)])
     other.execute("ROLLBACK")
-    assert (await ledger.append([entry(1)]))[0].is_new
+    assert (await ledger.append([entry(1)]))[0].outcome == "new"
     other.close()
     await ledger.close()
 

@@ -15,7 +15,7 @@ from onhook.pbx.dialect import Envelope
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
-from onhook.receiver.verdict import Verdict
+from onhook.receiver.verdict import RESPONSES_BY_VERDICT, Verdict
 from tests.receiver.harness import (
     RAW_EVENT,
     REGISTERED_PBXS,
@@ -84,6 +84,15 @@ async def test_ingest_repeats_are_stored_once(receiver: ReceiverHarness) -> None
     assert await judged(receiver.ingestor, turned, secret=REGISTERED_PBXS[0].secrets[1]) == ["duplicate"]
     assert len(await reports(receiver)) == 1
     assert await receiver.count_verdicts() == {"stored": 1, "duplicate": 3}
+
+
+async def test_ingest_event_that_was_deleted_is_counted_but_not_stored(receiver: ReceiverHarness) -> None:
+    await judged(receiver.ingestor, RAW_EVENT, make_raw_event(1))
+    await receiver.ledger.delete([1])
+    assert await judged(receiver.ingestor, RAW_EVENT) == ["deleted"]
+    assert RESPONSES_BY_VERDICT["deleted"].status == 200
+    assert [event.seq for event in await reports(receiver)] == [2]
+    assert await receiver.count_verdicts() == {"stored": 2, "deleted": 1}
 
 
 async def test_ingest_dialect_that_raises_loses_no_event(receiver: ReceiverHarness) -> None:

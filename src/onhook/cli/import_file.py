@@ -19,7 +19,7 @@ from onhook.cli.options import DataOption, load_config
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.errors import ParseError, Unavailable, UsageError
-from onhook.lib.messages import _
+from onhook.lib.messages import _, _n
 from onhook.pbx.registry import dialects, pbx_clients
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -167,6 +167,15 @@ def _print_totals(totals: ImportTotals) -> None:
             unreadable=totals.unreadable,
         )
     )
+    if totals.deleted:
+        print(
+            _n(
+                "{deleted} was deleted before and is not stored again.",
+                "{deleted} were deleted before and are not stored again.",
+                totals.deleted,
+                deleted=totals.deleted,
+            )
+        )
     for example in totals.examples:
         print(f"  {example}")
     if totals.unreadable:

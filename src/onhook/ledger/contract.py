@@ -3,7 +3,7 @@ call data is derived from the ledger.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -31,11 +31,17 @@ class RawEvent(LedgerEntry, frozen=True, kw_only=True):
     seq: int
 
 
+AppendOutcome = Literal["new", "duplicate", "deleted"]
+"""`duplicate` is an exact repeat of a raw event, `deleted` one of a raw event that was deleted: it is not stored."""
+
+
 class AppendResult(msgspec.Struct, frozen=True):
-    """Number of an appended entry, and whether the entry is new: an exact repeat has the number of the first one."""
+    """What became of an entry, and its number: a repeat has the number of the first one, or 0 where that was
+    deleted.
+    """
 
     seq: int
-    is_new: bool
+    outcome: AppendOutcome
 
 
 class CounterKey(msgspec.Struct, frozen=True):
@@ -77,8 +83,8 @@ class Ledger(Protocol):
         ...
 
     async def delete(self, seqs: Sequence[int]) -> None:
-        """Delete these raw events, whose retention period is over; the last raw event always stays. A later repeat of a
-        deleted raw event counts as new. Raises `Unavailable` when they cannot be deleted now.
+        """Delete these raw events, whose retention period is over; the last raw event always stays. An exact repeat of
+        a deleted raw event is recognised for ever. Raises `Unavailable` when they cannot be deleted now.
         """
         ...
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from onhook.ledger import deleted_events
 from onhook.ledger.contract import AppendResult, Counter, CounterKey, LedgerEntry, RawEvent
 from onhook.ledger.sqlite_schema import ConnectionUse, FileIdentity, connect, prepare_file, translate_error
 
@@ -203,6 +204,15 @@ def _in_transaction(connection: sqlite3.Connection, work: Callable[..., T], *arg
 
 
 def _insert_all(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
+    deleted_indexes = deleted_events.find(connection, entries)
+    if not deleted_indexes:
+        return _insert_in_steps(connection, entries)
+    remaining = [entry for index, entry in enumerate(entries) if index not in deleted_indexes]
+    results = iter(_insert_in_steps(connection, remaining))
+    return [AppendResult(0, "deleted") if index in deleted_indexes else next(results) for index in range(len(entries))]
+
+
+def _insert_in_steps(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
     results: list[AppendResult] = []
     while len(results) < len(entries):
         remaining = len(entries) - len(results)
@@ -218,7 +228,7 @@ def _insert(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> l
         # Within one statement, and under the write lock, numbers have no gaps unless a row was left out.
         last_seq = cursor.lastrowid
         assert last_seq is not None
-        return [AppendResult(seq, True) for seq in range(last_seq - len(entries) + 1, last_seq + 1)]
+        return [AppendResult(seq, "new") for seq in range(last_seq - len(entries) + 1, last_seq + 1)]
     return _resolve_existing(connection, entries, cursor.rowcount)
 
 
@@ -238,7 +248,7 @@ def _resolve_existing(
     new_seqs = set(sorted(set(seqs))[-new_count:]) if new_count else set()
     results = []
     for seq in seqs:
-        results.append(AppendResult(seq, seq in new_seqs))
+        results.append(AppendResult(seq, "new" if seq in new_seqs else "duplicate"))
         new_seqs.discard(seq)
     return results
 
@@ -277,6 +287,7 @@ def _delete_raw_events(connection: sqlite3.Connection, seqs: Sequence[int]) -> N
 
 
 def _delete_rows(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+    deleted_events.add(connection, seqs)
     # The last raw event always stays: the store's position is compared with its number.
     connection.executemany(
         "DELETE FROM raw_events WHERE seq = ? AND seq < (SELECT max(seq) FROM raw_events)", [(seq,) for seq in seqs]

@@ -2,27 +2,29 @@
 
 Invariants: off by default. A call is deleted when its newest event has expired, and nothing of it is pending for a
 destination; an event is deleted when none of its calls stays. So `onhook rebuild` gives the same calls before and
-after. The ledger deletes last: an interrupted cycle is completed by the next one, which finds by the events what else
-to delete.
+after. The ledger deletes last, and keeps a fingerprint: an interrupted cycle is completed by the next one, which finds
+by the events what else to delete, and a deleted event that is received again is not kept.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.retention_overrides import FOR_EVER
+from onhook.cdr.merge import ROW_CHANNELS
 from onhook.cdr.record import Record
 from onhook.config import Config
-from onhook.ledger.contract import Ledger
+from onhook.ledger.contract import Ledger, RawEvent
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.file_lock import file_lock
 from onhook.lib.timestamps import to_datetime
 from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
-from onhook.projector import DeletionCheck, Projector
+from onhook.projector import Projector
+from onhook.store.contract import Store
 
 CYCLE_SECONDS = 6 * 3600.0
 """Retention is in days, so hours of delay do not matter; a cycle reads all expired events."""
@@ -46,11 +48,13 @@ class RetentionTotals(msgspec.Struct, frozen=True):
 class Retention:
     """Created once per process."""
 
-    def __init__(self, *, config: Config, appdb: AppDb, ledger: Ledger, projector: Projector, clock: Clock) -> None:
-        self._days = config.keep_days
+    def __init__(
+        self, *, config: Config, appdb: AppDb, ledger: Ledger, store: Store, projector: Projector, clock: Clock
+    ) -> None:
         self._config = config
         self._appdb = appdb
         self._ledger = ledger
+        self._store = store
         self._projector = projector
         self._clock = clock
 
@@ -69,64 +73,31 @@ class Retention:
         """Delete everything that has expired, with an entry in the audit log. Not while the store is being rebuilt or a
         rebuilt one is not in use yet: it would bring deleted calls back, without events.
         """
-        overrides = self._appdb.retention_overrides.all()
-        limits = [days for days in (self._days, *overrides.values()) if days != FOR_EVER]
-        if not limits:
+        limits = self._read_limits()
+        if limits.shortest_days is None:
             return RetentionTotals()
         with file_lock(self._config.data / LOCK_NAME) as has_lock:
             if not has_lock or rebuilt_store_path(self._config).exists():
                 return RetentionTotals()
-            totals = RetentionTotals()
+            cycle = _Cycle(self._appdb, self._ledger, self._store, self._projector, limits)
             try:
-                async for slice_totals in self._delete_slices(overrides, min(limits)):
-                    totals = RetentionTotals(
-                        totals.raw_events + slice_totals.raw_events, totals.calls + slice_totals.calls
-                    )
+                await cycle.run()
             finally:
                 # Also for an interrupted cycle: deleted is deleted.
-                self._write_audit_entry(totals)
-            return totals
+                self._write_audit_entry(cycle.totals)
+            return cycle.totals
 
-    async def _delete_slices(self, overrides: Mapping[str, int], shortest_days: int) -> AsyncIterator[RetentionTotals]:
-        """Delete a batch at a time, up to the first event that is younger than the shortest retention."""
-        now_us = self._clock.microseconds()
-        after = 0
-        # The last event stays: the next one is numbered after it, and the store's position is compared with it.
-        end = min(await self._ledger.last_seq() - 1, self._min_destination_cursor())
-        while after < end:
-            raw_events = [
-                raw_event for raw_event in await self._ledger.read(after, SLICE_RAW_EVENTS) if raw_event.seq <= end
-            ]
-            if not raw_events or raw_events[0].received_at >= _cutoff_us(now_us, shortest_days):
-                break
-            after = raw_events[-1].seq
-            expired = [
-                raw_event
-                for raw_event in raw_events
-                if raw_event.received_at < _cutoff_us(now_us, overrides.get(raw_event.sn, self._days))
-            ]
-            deleted = await self._projector.delete_calls(expired, self._build_deletion_check(now_us, overrides, end))
-            self._appdb.notes.delete_for_calls(deleted.calls)
-            await self._ledger.delete(deleted.seqs)
-            yield RetentionTotals(len(deleted.seqs), len(deleted.calls))
-
-    def _min_destination_cursor(self) -> int:
-        """Return the number up to which no destination has pending events."""
-        min_cursor = self._appdb.destinations.min_cursor()
-        return 2**63 - 1 if min_cursor is None else min_cursor
-
-    def _build_deletion_check(self, now_us: int, overrides: Mapping[str, int], end: int) -> DeletionCheck:
-        def may_delete(legs: Sequence[Record]) -> bool:
-            sn, call_id = legs[0].sn, legs[0].call_id
-            cutoff = to_datetime(_cutoff_us(now_us, overrides.get(sn, self._days)))
-            if any(leg.received_at >= cutoff or leg.seq > end for leg in legs):
-                return False
-            return not self._appdb.deliveries.has_undelivered(sn, call_id)
-
-        return may_delete
+    def _read_limits(self) -> "_Limits":
+        wrong_clock_sns = {alarm.sn for alarm in self._appdb.alarms.open_alarms() if alarm.kind == "clock"}
+        return _Limits(
+            now_us=self._clock.microseconds(),
+            days=self._config.keep_days,
+            overrides=self._appdb.retention_overrides.all(),
+            wrong_clock_sns=frozenset(wrong_clock_sns),
+        )
 
     def _write_audit_entry(self, totals: RetentionTotals) -> None:
-        if totals.raw_events:
+        if totals != RetentionTotals():
             self._appdb.audit.add(
                 now_us=self._clock.microseconds(),
                 actor="onhook",
@@ -135,6 +106,101 @@ class Retention:
                 action=f"deleted expired calls: {totals.calls}, raw events: {totals.raw_events}",
                 status=200,
             )
+
+
+class _Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What has expired at one moment: by the time when it was received; and a row of the PBX's list, which may be old
+    when it is received, by the time of its call too, unless the PBX's clock is known to be wrong.
+    """
+
+    now_us: int
+    days: int
+    overrides: Mapping[str, int]
+    wrong_clock_sns: frozenset[str]
+
+    @property
+    def shortest_days(self) -> int | None:
+        """Return the shortest retention; None where nothing is ever deleted."""
+        return min((days for days in (self.days, *self.overrides.values()) if days != FOR_EVER), default=None)
+
+    @property
+    def shortest_cutoff_us(self) -> int:
+        """Return the time before which something may have expired."""
+        return _cutoff_us(self.now_us, FOR_EVER if self.shortest_days is None else self.shortest_days)
+
+    def cutoff_us(self, sn: str) -> int:
+        """Return the time before which events of a PBX have expired."""
+        return _cutoff_us(self.now_us, self.overrides.get(sn, self.days))
+
+    def is_expired(self, record: Record) -> bool:
+        """Return whether a leg has expired."""
+        cutoff = to_datetime(self.cutoff_us(record.sn))
+        return record.received_at < cutoff or (
+            record.via in ROW_CHANNELS
+            and record.sn not in self.wrong_clock_sns
+            and (record.ended_at or record.started_at) < cutoff
+        )
+
+
+class _Cycle:
+    """One cycle, and what it has deleted so far."""
+
+    def __init__(self, appdb: AppDb, ledger: Ledger, store: Store, projector: Projector, limits: _Limits) -> None:
+        self.totals = RetentionTotals()
+        self._appdb = appdb
+        self._ledger = ledger
+        self._store = store
+        self._projector = projector
+        self._limits = limits
+
+    async def run(self) -> None:
+        """Delete a batch at a time, up to the position of every destination."""
+        # The last event stays: the next one is numbered after it, and the store's position is compared with it.
+        end = min(await self._ledger.last_seq() - 1, self._min_destination_cursor())
+        # Rows first: earlier events of their calls are then found expired, and deleted in the same cycle.
+        await self._delete_old_rows(end)
+        await self._delete_received(end)
+
+    async def _delete_old_rows(self, end: int) -> None:
+        """Delete the calls that were old when they were received: filled gaps and imported files."""
+        before = to_datetime(self._limits.shortest_cutoff_us)
+        channels, after = sorted(ROW_CHANNELS), 0
+        while records := await self._store.records_by_channel(channels, before, after, SLICE_RAW_EVENTS):
+            after = records[-1].seq
+            expired_keys = {(record.sn, record.call_id) for record in records if self._limits.is_expired(record)}
+            seqs = {leg.seq for leg in await self._store.legs(sorted(expired_keys)) if leg.seq <= end}
+            await self._delete(await self._ledger.get(sorted(seqs)), end)
+
+    async def _delete_received(self, end: int) -> None:
+        """Delete in the order of events, up to the first that is younger than the shortest retention."""
+        after = 0
+        while after < end:
+            raw_events = [
+                raw_event for raw_event in await self._ledger.read(after, SLICE_RAW_EVENTS) if raw_event.seq <= end
+            ]
+            if not raw_events or raw_events[0].received_at >= self._limits.shortest_cutoff_us:
+                break
+            after = raw_events[-1].seq
+            await self._delete(
+                [event for event in raw_events if event.received_at < self._limits.cutoff_us(event.sn)], end
+            )
+
+    async def _delete(self, raw_events: Sequence[RawEvent], end: int) -> None:
+        def may_delete(legs: Sequence[Record]) -> bool:
+            if any(leg.seq > end or not self._limits.is_expired(leg) for leg in legs):
+                return False
+            return not self._appdb.deliveries.has_undelivered(legs[0].sn, legs[0].call_id)
+
+        deleted = await self._projector.delete_calls(raw_events, may_delete)
+        self.totals = RetentionTotals(self.totals.raw_events, self.totals.calls + deleted.call_count)
+        self._appdb.notes.delete_for_calls(deleted.calls)
+        await self._ledger.delete(deleted.seqs)
+        self.totals = RetentionTotals(self.totals.raw_events + len(deleted.seqs), self.totals.calls)
+
+    def _min_destination_cursor(self) -> int:
+        """Return the number up to which no destination has pending events."""
+        min_cursor = self._appdb.destinations.min_cursor()
+        return 2**63 - 1 if min_cursor is None else min_cursor
 
 
 def _cutoff_us(now_us: int, days: int) -> int:

@@ -166,6 +166,6 @@ def _peek(dialect: Dialect, body: bytes) -> Envelope:
 def _verdict_for(append_result: AppendResult | None, envelope: Envelope) -> Verdict:
     if append_result is None:
         return "unavailable"
-    if not append_result.is_new:
-        return "duplicate"
+    if append_result.outcome != "new":
+        return append_result.outcome
     return "stored" if envelope.kind == "details" else "unparsable"

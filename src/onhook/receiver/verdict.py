@@ -11,6 +11,7 @@ import msgspec
 Verdict = Literal[
     "stored",
     "duplicate",
+    "deleted",
     "unparsable",
     "other_event",
     "test_message",
@@ -41,9 +42,10 @@ class ResponseContent(msgspec.Struct, frozen=True):
 _UNAUTHORIZED = ResponseContent(401, "not signed by a registered PBX")
 
 RESPONSES_BY_VERDICT: Mapping[Verdict, ResponseContent] = {
-    # Signed by a registered PBX, and on disk.
+    # Signed by a registered PBX, and on disk, or deleted from there.
     "stored": ResponseContent(200, "stored"),
     "duplicate": ResponseContent(200, "already stored"),
+    "deleted": ResponseContent(200, "not stored: this event was deleted before"),
     "unparsable": ResponseContent(200, "stored, but it could not be parsed"),
     # Signed by a registered PBX, but not a call event: counted by event type.
     "other_event": ResponseContent(200, "not stored: not a call end event"),

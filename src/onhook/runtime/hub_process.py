@@ -145,7 +145,12 @@ def _create_maintenance_services(resources: HubResources, projector: Projector) 
     appdb, clock = resources.sync_appdb, resources.clock
     silence_monitor = SilenceMonitor(appdb=appdb, store=resources.store, clock=clock)
     retention = Retention(
-        config=resources.config, appdb=appdb, ledger=resources.ledger, projector=projector, clock=clock
+        config=resources.config,
+        appdb=appdb,
+        ledger=resources.ledger,
+        store=resources.store,
+        projector=projector,
+        clock=clock,
     )
     call_time_monitor = CallTimeMonitor(appdb=appdb, store=resources.store, clock=clock)
     return (

@@ -301,6 +301,14 @@ class Store(Protocol):
         """
         ...
 
+    async def records_by_channel(
+        self, channels: Sequence[str], before: datetime, after_seq: int, limit: int
+    ) -> list[Record]:
+        """Return records of calls that began before a time and were last reported by one of these channels (`via`), of
+        raw events after a number, in that order. Records of one raw event stay together; none are the end.
+        """
+        ...
+
     async def extent(
         self, record_filter: RecordFilter, after_seq: int = 0, until_seq: int | None = None
     ) -> RecordExtent:

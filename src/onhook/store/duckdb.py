@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,13 @@ class DuckDbStore:
 
     async def records_after(self, after_seq: int, limit: int) -> list[Record]:
         return await self._database.read(lambda connection: pages.records_after(connection, after_seq, limit))
+
+    async def records_by_channel(
+        self, channels: Sequence[str], before: datetime, after_seq: int, limit: int
+    ) -> list[Record]:
+        return await self._database.read(
+            lambda connection: pages.records_by_channel(connection, channels, before, after_seq, limit)
+        )
 
     async def summary(
         self, record_filter: RecordFilter, by: str, zone: str, top: int | None = None

@@ -130,8 +130,11 @@ class ApiBackfill:
         comparisons = [
             _compare_row(self._sender.sn, details, known_records, missed_window) for details in details_by_row
         ]
-        changed_rows = [row for row, comparison in zip(page.rows, comparisons, strict=True) if comparison.has_changes]
-        await self._ingest_rows(changed_rows)
+        changed_indexes = [index for index, comparison in enumerate(comparisons) if comparison.has_changes]
+        verdicts = await self._ingest_rows([page.rows[index] for index in changed_indexes])
+        for index, verdict in zip(changed_indexes, verdicts, strict=True):
+            if verdict == "deleted":
+                comparisons[index] = _RowComparison(same=len(details_by_row[index] or ()))
         return msgspec.structs.replace(
             totals,
             rows=totals.rows + len(page.rows),
@@ -143,13 +146,13 @@ class ApiBackfill:
             done_until=page.done_until,
         )
 
-    async def _ingest_rows(self, rows: Sequence[bytes]) -> None:
+    async def _ingest_rows(self, rows: Sequence[bytes]) -> list[Verdict]:
         """Ingest rows; retry while the ledger cannot be written. Raises `Unavailable`."""
 
         def ingest(row: bytes) -> Awaitable[Verdict]:
             return self._ingestor.ingest(self._sender, row, BACKFILL, self._session.host)
 
-        await ingest_with_retry(ingest, rows, attempts_max=BACKFILL_ATTEMPTS_MAX)
+        return await ingest_with_retry(ingest, rows, attempts_max=BACKFILL_ATTEMPTS_MAX)
 
 
 class _RowComparison(msgspec.Struct, frozen=True):

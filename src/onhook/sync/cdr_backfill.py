@@ -119,7 +119,7 @@ class CdrBackfill:
         verdicts = await self._ingest([entry.body for entry in calls])
         new = changed = same = missed = 0
         for call, details, verdict in zip(calls, details_by_call, verdicts, strict=True):
-            if verdict == "duplicate":
+            if verdict in ("duplicate", "deleted"):
                 same += len(details)
             elif self._keys([details]) & known_calls:
                 changed += len(details)

@@ -53,11 +53,14 @@ IngestAll = Callable[[Sequence[bytes]], Awaitable[Sequence[str]]]
 
 
 class ImportTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of an import so far. `examples` are lines that cannot be parsed, each with its number and the error."""
+    """Result of an import so far. `deleted` are lines that retention has deleted: they are not stored again. `examples`
+    are lines that cannot be parsed, each with its number and the error.
+    """
 
     lines: int = 0
     new: int = 0
     existing: int = 0
+    deleted: int = 0
     unreadable: int = 0
     rejected: int = 0
     examples: tuple[str, ...] = ()
@@ -116,9 +119,10 @@ class FileImporter:
                 verdict == "stored" and not reason for verdict, (_number, reason) in zip(verdicts, reasons, strict=True)
             ),
             existing=totals.existing + verdicts.count("duplicate"),
+            deleted=totals.deleted + verdicts.count("deleted"),
             unreadable=totals.unreadable + len(parse_errors),
             rejected=totals.rejected
-            + sum(verdict not in ("stored", "duplicate", "unparsable") for verdict in verdicts),
+            + sum(verdict not in ("stored", "duplicate", "deleted", "unparsable") for verdict in verdicts),
             examples=(*totals.examples, *parse_errors)[:EXAMPLES_MAX],
         )
 

@@ -5,6 +5,7 @@ enough. Only the row ids are selected first; then the few rows of the page are r
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Literal
 
 import duckdb
@@ -144,6 +145,19 @@ def records_after(connection: duckdb.DuckDBPyConnection, after_seq: int, limit: 
             " ORDER BY seq, sn, call_id, leg_index",
             {"seq": after_seq, "until": until_seq, "limit": limit},
         ).fetchall()
+    return [record_from_row(row) for row in rows]
+
+
+def records_by_channel(
+    connection: duckdb.DuckDBPyConnection, channels: Sequence[str], before: datetime, after_seq: int, limit: int
+) -> list[Record]:
+    """See `Store.records_by_channel`."""
+    condition = "list_contains($channels, via) AND started_at < $before AND seq > $after_seq"
+    rows = connection.execute(
+        f"SELECT {record_selection()} FROM legs WHERE {condition} AND seq <= (SELECT max(seq) FROM (SELECT seq"
+        f" FROM legs WHERE {condition} ORDER BY seq LIMIT $limit)) ORDER BY seq, sn, call_id, leg_index",
+        {"channels": list(channels), "before": epoch_seconds(before), "after_seq": after_seq, "limit": limit},
+    ).fetchall()
     return [record_from_row(row) for row in rows]
 
 

@@ -1,0 +1,53 @@
+"""Fingerprints of deleted raw events: a captured old body that is posted again is no new call.
+
+A fingerprint is a keyed hash of 16 bytes: it says nothing about the event, and two events never share one by chance.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from onhook.ledger.contract import LedgerEntry
+
+FINGERPRINT_BYTES = 16
+
+_LOOKUP_SIZE = 100
+"""Fingerprints in one statement."""
+
+
+def find(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> set[int]:
+    """Return the indexes of the entries that repeat a deleted raw event."""
+    if not connection.execute("SELECT EXISTS (SELECT 1 FROM deleted_events)").fetchone()[0]:
+        return set()
+    key = _read_key(connection)
+    fingerprints = [_compute_fingerprint(key, entry.sn, entry.key) for entry in entries]
+    deleted: set[bytes] = set()
+    for start in range(0, len(fingerprints), _LOOKUP_SIZE):
+        chunk = fingerprints[start : start + _LOOKUP_SIZE]
+        rows = connection.execute(
+            f"SELECT fingerprint FROM deleted_events WHERE fingerprint IN ({', '.join('?' * len(chunk))})", chunk
+        )
+        deleted.update(fingerprint for (fingerprint,) in rows)
+    return {index for index, fingerprint in enumerate(fingerprints) if fingerprint in deleted}
+
+
+def add(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+    """Add the fingerprints of raw events that are about to be deleted: all of these but the last one of the ledger."""
+    key = _read_key(connection)
+    for seq in seqs:
+        rows = connection.execute(
+            "SELECT sn, key FROM raw_events WHERE seq = ? AND seq < (SELECT max(seq) FROM raw_events)", (seq,)
+        ).fetchall()
+        connection.executemany(
+            "INSERT INTO deleted_events VALUES (?) ON CONFLICT DO NOTHING",
+            [(_compute_fingerprint(key, sn, event_key),) for sn, event_key in rows],
+        )
+
+
+def _read_key(connection: sqlite3.Connection) -> bytes:
+    (key,) = connection.execute("SELECT key FROM fingerprint_key").fetchone()
+    return bytes(key)
+
+
+def _compute_fingerprint(key: bytes, sn: str, event_key: bytes) -> bytes:
+    return blake2b(event_key + sn.encode(), key=key, digest_size=FINGERPRINT_BYTES).digest()
