@@ -231,6 +231,28 @@ async def test_projector_store_ahead_of_ledger_is_unavailable(tmp_path: Path) ->
             await harness.put_events(event(7, "1002"))
 
 
+async def test_projector_store_of_another_ledger_is_unavailable(tmp_path: Path) -> None:
+    """Also where that ledger has as many events: the event at the store's position is another one."""
+    async with open_harness(tmp_path) as harness:
+        await harness.put_events(*(event(number, "1001") for number in range(3)))
+    remove_ledger(tmp_path)
+    async with open_harness(tmp_path) as harness:
+        await harness.ledger.append([entry(event(number, "1002")) for number in range(3, 9)])
+        with pytest.raises(Unavailable, match=r"event 3 differs.*onhook rebuild"):
+            await harness.projector.catch_up()
+        assert len(await harness.calls()) == 3
+
+
+async def test_projector_event_at_the_position_was_deleted_goes_on(tmp_path: Path) -> None:
+    async with open_harness(tmp_path) as harness:
+        await harness.put_events(*(event(number, "1001") for number in range(3)))
+        await harness.ledger.append([entry(event(4, "1001"))])
+        await harness.ledger.delete([1, 2, 3])
+    async with open_harness(tmp_path) as harness:
+        await harness.projector.catch_up()
+        assert len(await harness.calls()) == 4
+
+
 LEGS = [
     event(number, call_to, time_start=f"2026-06-30 21:{37 + number}:{17 + second}")
     for number in range(3)

@@ -59,6 +59,7 @@ class _ParsedRange(msgspec.Struct, frozen=True):
 
     after_seq: int
     last_seq: int
+    last_key: bytes
     parsed_events: _ParsedEvents
 
 
@@ -79,6 +80,7 @@ class Projector:
         self._get_facts = get_facts
         self._lock = asyncio.Lock()
         self._read_ahead: asyncio.Task[_ParsedRange | None] | None = None
+        self._is_ledger_checked = False
         self._stall_log = TransitionLog(
             logging.getLogger("projector"),
             begins="cannot write to the store: events wait in the ledger",
@@ -129,8 +131,13 @@ class Projector:
             parsed_range = await self._take_range(await self._store.position())
             if parsed_range is None:
                 return None
+            if not self._is_ledger_checked:
+                await check_ledger(self._ledger, self._store)
+                self._is_ledger_checked = True
             self._read_ahead = asyncio.create_task(self._read_range(parsed_range.last_seq))
-            await self._store_calls(parsed_range.parsed_events, parsed_range.last_seq, reparsed_seqs=())
+            await self._store_calls(
+                parsed_range.parsed_events, parsed_range.last_seq, (), position_key=parsed_range.last_key
+            )
             return parsed_range.last_seq
 
     async def retry(self, seqs: Sequence[int]) -> list[QuarantineEntry]:
@@ -186,24 +193,10 @@ class Projector:
     async def _read_range(self, after_seq: int) -> _ParsedRange | None:
         raw_events = await self._ledger.read(after_seq, BATCH_RAW_EVENTS_MAX)
         if not raw_events:
-            await self._check_end(after_seq)
+            await check_ledger(self._ledger, self._store)
             return None
-        return _ParsedRange(after_seq, raw_events[-1].seq, await asyncio.to_thread(self._parse, raw_events))
-
-    async def _check_end(self, position: int) -> None:
-        """Raise `Unavailable` if the store's position is past the ledger's end: the store would skip the next
-        raw events.
-        """
-        last_seq = await self._ledger.last_seq()
-        if last_seq < position:
-            raise Unavailable(
-                _(
-                    "the store ({position}) is ahead of the ledger ({last_seq}), as after an older ledger was restored",
-                    position=position,
-                    last_seq=last_seq,
-                ),
-                hint=_("keep a copy of calls.duckdb if it has calls that the ledger lacks, then run `onhook rebuild`"),
-            )
+        parsed_events = await asyncio.to_thread(self._parse, raw_events)
+        return _ParsedRange(after_seq, raw_events[-1].seq, raw_events[-1].key, parsed_events)
 
     def _parse(self, raw_events: Iterable[RawEvent]) -> _ParsedEvents:
         parsed_events = _ParsedEvents({}, [])
@@ -221,15 +214,44 @@ class Projector:
                 parsed_events.reported_legs.setdefault((raw_event.sn, leg_details.call_id), []).append(reported_leg)
         return parsed_events
 
-    async def _store_calls(self, parsed_events: _ParsedEvents, position: int, reparsed_seqs: Sequence[int]) -> None:
+    async def _store_calls(
+        self, parsed_events: _ParsedEvents, position: int, reparsed_seqs: Sequence[int], *, position_key: bytes = b""
+    ) -> None:
         """Assemble the calls from their new and their stored legs, and store them."""
         stored_legs = await self._store.legs(list(parsed_events.reported_legs))
         facts = {sn: self._get_facts(sn) for sn in {sn for sn, _call_id in parsed_events.reported_legs}}
         calls = await asyncio.to_thread(_assemble_calls, parsed_events, stored_legs, facts)
         await self._store.put(
             StoreBatch(
-                calls=calls, quarantined=parsed_events.quarantined, reparsed_seqs=reparsed_seqs, position=position
+                calls=calls,
+                quarantined=parsed_events.quarantined,
+                reparsed_seqs=reparsed_seqs,
+                position=position,
+                position_key=position_key,
             )
+        )
+
+
+async def check_ledger(ledger: Ledger, store: Store) -> None:
+    """Check that the store was made from this ledger: it would skip the next raw events of another one. Raises
+    `Unavailable` if its position is past the ledger's end, or the raw event there is another one.
+    """
+    # In this order: the ledger only grows, so that the store is never found ahead of it by chance.
+    position, position_key = await store.position(), await store.position_key()
+    last_seq = await ledger.last_seq()
+    hint = _("keep a copy of calls.duckdb if it has calls that the ledger lacks, then run `onhook rebuild`")
+    if last_seq < position:
+        raise Unavailable(
+            _(
+                "the store ({position}) is ahead of the ledger ({last_seq}), as after an older ledger was restored",
+                position=position,
+                last_seq=last_seq,
+            ),
+            hint=hint,
+        )
+    if position_key and any(raw_event.key != position_key for raw_event in await ledger.get([position])):
+        raise Unavailable(
+            _("the store was made from another ledger: event {position} differs", position=position), hint=hint
         )
 
 

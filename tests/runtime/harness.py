@@ -61,6 +61,13 @@ class Server:
 
     def start(self, *arguments: str, ready_process: str = "hub") -> None:
         """Start the server and wait until a process is ready."""
+        self.launch(*arguments)
+        wait_until(
+            lambda: self.address(ready_process) is not None and self.address("intake") is not None, START_SECONDS_MAX
+        )
+
+    def launch(self, *arguments: str) -> None:
+        """Start the server without waiting for it."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [str(ONHOOK), "serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0", *arguments],
@@ -70,9 +77,6 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(
-            lambda: self.address(ready_process) is not None and self.address("intake") is not None, START_SECONDS_MAX
-        )
 
     def stop(self) -> int:
         """Stop the server by a signal; return its exit code."""

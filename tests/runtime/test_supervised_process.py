@@ -14,10 +14,13 @@ from onhook.runtime.supervisor import SupervisedProcess
 
 READY = (sys.executable, "-c", """print('{"address": "127.0.0.1:1"}', flush=True); input()""")
 INVALID_STATUS = (sys.executable, "-c", "print('a line of a library', flush=True); input()")
+CRASH = (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
 INVALID_LATER_STATUS = (*READY[:2], READY[2].replace("; input()", "; print('another line', flush=True); input()"))
 
 
-async def restart_until_ready(monkeypatch: pytest.MonkeyPatch, commands: Sequence[Sequence[str]]) -> list[str]:
+async def restart_until_ready(
+    monkeypatch: pytest.MonkeyPatch, commands: Sequence[Sequence[str]], name: str = "hub"
+) -> list[str]:
     """Start a process with these commands, one after the other, until the last one is ready; return the addresses."""
     monkeypatch.setattr(supervisor, "RESTART_SECONDS_FIRST", 0.01)
     remaining_commands, has_started_last = list(commands), asyncio.Event()
@@ -33,7 +36,7 @@ async def restart_until_ready(monkeypatch: pytest.MonkeyPatch, commands: Sequenc
                 has_started_last.set()
 
     monkeypatch.setattr(supervisor, "build_command", build_command)
-    process = SupervisedProcess("hub", on_change)
+    process = SupervisedProcess(name, on_change)
     await process.start(Config())
     try:
         async with asyncio.timeout(20):
@@ -45,7 +48,11 @@ async def restart_until_ready(monkeypatch: pytest.MonkeyPatch, commands: Sequenc
 
 @pytest.mark.parametrize(
     ("failing_command", "error"),
-    [(("/nonexistent/python",), "hub could not be started"), (INVALID_STATUS, "hub printed an invalid status")],
+    [
+        (("/nonexistent/python",), "hub could not be started"),
+        (INVALID_STATUS, "hub printed an invalid status"),
+        (CRASH, "hub was ended by SIGSEGV before it was ready"),
+    ],
 )
 async def test_supervised_process_that_cannot_be_started_is_retried(
     failing_command: Sequence[str], error: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -64,3 +71,25 @@ async def test_supervised_process_with_an_invalid_later_status_is_restarted(
         addresses = await restart_until_ready(monkeypatch, [INVALID_LATER_STATUS, READY])
     assert addresses == ["127.0.0.1:1"] * 2
     assert ["hub printed an invalid status" in record.message for record in caplog.records] == [True]
+
+
+async def test_supervised_process_that_crashed_is_logged_with_the_signal(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    crash_later = (*READY[:2], READY[2].replace("input()", CRASH[2]))
+    with caplog.at_level(logging.WARNING, "serve"):
+        await restart_until_ready(monkeypatch, [crash_later, READY])
+    assert [getattr(record, "signal", "") for record in caplog.records] == ["SIGSEGV"]
+
+
+async def test_supervised_process_intake_is_restarted_within_a_second_however_often_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+
+    async def wait_or_wake(_process: SupervisedProcess, seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(SupervisedProcess, "_wait_or_wake", wait_or_wake)
+    await restart_until_ready(monkeypatch, [INVALID_STATUS] * 9 + [READY], name="intake")
+    assert 0.5 <= max(waits) <= 1.0

@@ -16,6 +16,7 @@ from onhook.console.queries.raw_events import find_raw_event
 from onhook.delivery.status import replay, view_destination
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound
+from onhook.projector import check_ledger
 from onhook.runtime.data_files import OpenDataFiles, open_files
 from onhook.store.contract import PAGE_MAX, CallPage, ExportFormat, QuarantineEntry, RecordPage
 
@@ -88,7 +89,10 @@ class FileDataClient:
         return row
 
     async def lag(self) -> int:
-        return await self._files.ledger.last_seq() - await self._files.store.position()
+        lag = await self._files.ledger.last_seq() - await self._files.store.position()
+        if lag >= 0:
+            await check_ledger(self._files.ledger, self._files.store)
+        return lag
 
     def _parse_filter(self, filters: FilterValues) -> RecordFilter:
         return parse_filter(filters, get_zone(self._zone), SystemClock().now())

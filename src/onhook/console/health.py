@@ -18,6 +18,7 @@ from onhook.console.queries.metrics import coverage_metrics, destination_metrics
 from onhook.console.queries.quarantine import NamedCounter, list_counters
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.messages import _
+from onhook.projector import check_ledger
 
 LAG_MAX = 10_000
 """A hub that is further behind is catching up: it does not show everything that is stored."""
@@ -48,6 +49,8 @@ async def readyz(request: AnyRequest, app_state: AppStateDep) -> Response[Any]:
     # reported.
     position = await app_state.store.position()
     lag = await app_state.ledger.last_seq() - position
+    if lag >= 0:
+        await check_ledger(app_state.ledger, app_state.store)
     if 0 <= lag <= LAG_MAX:
         return Response(Readiness(lag))
     problem = Problem(

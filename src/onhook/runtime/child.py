@@ -5,6 +5,7 @@ address or its error on standard output; again when the address changes; and not
 """
 
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -87,6 +88,8 @@ def build_command(module: str, config: Config, *arguments: str, is_supervised: b
 
 def run_child(process_name: str, open_service: ServiceFactory) -> int:
     """Open a part of the server, run until stopped, close it; return the exit code."""
+    # The stacks of all threads, where an extension module crashes.
+    faulthandler.enable()
     child_arguments = msgspec.json.decode(sys.argv[1], type=ChildArguments)
     clock = SystemClock()
     # Logs that the engines write beside their files are for the owner alone too.

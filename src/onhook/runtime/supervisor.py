@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -39,6 +39,9 @@ STOP_SECONDS_MAX = 15.0
 RESTART_SECONDS_FIRST = 0.2
 RESTART_SECONDS_MAX = 10.0
 """The wait before a restart doubles up to this: soon enough when the cause is gone."""
+
+RESTART_SECONDS_MAX_BY_PROCESS: Mapping[str, float] = {"intake": 1.0}
+"""PBXs give up after some seconds: the intake never waits long."""
 
 FIRST_START_ATTEMPTS_MAX = 4
 """Attempts of the intake's first start, within a second or two: enough for a short lock; after that a person, or the
@@ -122,7 +125,8 @@ class SupervisedProcess:
             await self._supervision_task
 
     async def _restart_on_exit(self, config: Config) -> None:
-        backoff = Backoff(first=RESTART_SECONDS_FIRST, maximum=RESTART_SECONDS_MAX, steady_seconds=STEADY_SECONDS)
+        maximum = RESTART_SECONDS_MAX_BY_PROCESS.get(self.name, RESTART_SECONDS_MAX)
+        backoff = Backoff(first=RESTART_SECONDS_FIRST, maximum=maximum, steady_seconds=STEADY_SECONDS)
         while True:
             loop = asyncio.get_running_loop()
             started_at = loop.time()
@@ -135,7 +139,8 @@ class SupervisedProcess:
             wait_seconds = backoff.after_run(loop.time() - started_at)
             if exit_code is not None and not self._wake_event.is_set():
                 message = f"{self.name} exited, restarting"
-                self._log.warning(message, extra={"exit_code": exit_code, "delay_seconds": wait_seconds})
+                exit_fields = {"exit_code": exit_code} if exit_code >= 0 else {"signal": _signal_name(-exit_code)}
+                self._log.warning(message, extra={**exit_fields, "delay_seconds": wait_seconds})
             await self._wait_or_wake(wait_seconds)
             if self._stop_event.is_set():
                 return
@@ -203,6 +208,11 @@ class SupervisedProcess:
             return _to_status(text)
         if status is None:
             code = await child.wait()
+            if code < 0:
+                name = _signal_name(-code)
+                return _to_status(
+                    _("{process} was ended by {signal} before it was ready", process=self.name, signal=name)
+                )
             return _to_status(_("{process} ended with code {code} before it was ready", process=self.name, code=code))
         return status
 
@@ -232,6 +242,11 @@ class SupervisedProcess:
     def _log_error(self, status: StatusMessage) -> None:
         if status.error:
             self._log.error(status.error)
+
+
+def _signal_name(number: int) -> str:
+    """Return the name of a signal, such as `SIGSEGV`; its number where it has none."""
+    return signal.Signals(number).name if number in list(signal.Signals) else str(number)
 
 
 def _to_status(error: str) -> StatusMessage:

@@ -37,13 +37,15 @@ class StoreBatch(msgspec.Struct, frozen=True, kw_only=True):
     """Calls that the projector assembled from a range of raw events.
 
     Each call is complete, with old and new legs; it replaces the stored call with its (`sn`, `call_id`).
-    `reparsed_seqs` are numbers to remove from the quarantine. `position` is the last number of the range.
+    `reparsed_seqs` are numbers to remove from the quarantine. `position` is the last number of the range,
+    `position_key` the key of that raw event.
     """
 
     calls: Sequence[Call]
     quarantined: Sequence[QuarantineEntry]
     reparsed_seqs: Sequence[int]
     position: int
+    position_key: bytes = b""
 
 
 class RecordPage(msgspec.Struct, frozen=True):
@@ -237,6 +239,10 @@ class Store(Protocol):
 
     async def position(self) -> int:
         """Return the number of the last projected raw event; 0 when empty."""
+        ...
+
+    async def position_key(self) -> bytes:
+        """Return the key of that raw event, by which its ledger is recognised; empty where it is not known."""
         ...
 
     async def put(self, batch: StoreBatch) -> None:

@@ -63,6 +63,12 @@ class DuckDbStore:
         )
         return int(rows[0][0])
 
+    async def position_key(self) -> bytes:
+        rows = await self._database.read(
+            lambda connection: connection.execute("SELECT position_key FROM metadata").fetchall()
+        )
+        return bytes(rows[0][0])
+
     async def put(self, batch: StoreBatch) -> None:
         await self._database.write(lambda connection: writer.put(connection, batch))
 

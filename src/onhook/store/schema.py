@@ -131,7 +131,7 @@ ROLLUP_TABLES = {
 TABLES = {
     **ROLLUP_TABLES,
     "rollup_weeks": {"week": "BIGINT", "is_rolled_up": "BOOLEAN"},
-    "metadata": {"version": "BIGINT", "position": "BIGINT"},
+    "metadata": {"version": "BIGINT", "position": "BIGINT", "position_key": "BLOB"},
     "legs": {**LEGS, **LEGS_DERIVED},
     "calls": CALLS,
     "quarantine": {
@@ -150,7 +150,7 @@ def creation_statements() -> list[str]:
         f"CREATE TABLE {table} ({', '.join(f'{name} {column_type}' for name, column_type in columns.items())})"
         for table, columns in TABLES.items()
     ]
-    return [*tables, f"INSERT INTO metadata VALUES ({SCHEMA_VERSION}, 0)"]
+    return [*tables, f"INSERT INTO metadata VALUES ({SCHEMA_VERSION}, 0, '')"]
 
 
 def call_key(call_id: str) -> int:

@@ -23,7 +23,9 @@ def put(connection: duckdb.DuckDBPyConnection, batch: StoreBatch) -> None:
     invalidate_weeks(connection, [*removed_spans, *((row[_STARTED_AT], row[_ENDED_AT]) for row in rows)])
     _delete_quarantine_rows(connection, sorted({*batch.reparsed_seqs, *(entry.seq for entry in batch.quarantined)}))
     _append_rows(connection, "quarantine", quarantine_rows(batch.quarantined))
-    connection.execute("UPDATE metadata SET position = greatest(position, $1)", [batch.position])
+    connection.execute(
+        "UPDATE metadata SET position = $1, position_key = $2 WHERE position < $1", [batch.position, batch.position_key]
+    )
 
 
 def delete(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey], quarantined_seqs: Sequence[int]) -> None:
