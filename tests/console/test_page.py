@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 
 from onhook.console.pages.reports import page as report_routes
+from onhook.console.pages.reports.page import KINDS
 from tests.console.conftest import ConsoleHarness
 from tests.factories import ALICE, SN, details
 
@@ -64,3 +65,21 @@ async def test_report_page_long_table_is_paged(
     assert row_count == 5
     assert "Rows 5 to 5 of 5" in text
     assert (await (await client.get(f"/reports.csv?{query}")).text()).count("\r\n") == 6
+
+
+async def test_page_control_characters_of_a_caller_reach_no_page(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """An escape sequence moves the cursor of whoever reads the page in a terminal; an override turns the text."""
+    hostile = "Eve\x1b[2J\x07\x9b31m\u202etxt.exe\x00<5550199>"
+    started_at = datetime(2026, 10, 25, 11, tzinfo=UTC)
+    texts = dict.fromkeys(("call_from", "call_to", "src_trunk_name", "did_name", "recording", "status"), hostile)
+    legs = [details(started_at, call_id=CALL_ID, type="Inbound", **texts), details(started_at, call_from=hostile)]
+    await harness.ingest_details(legs)
+    harness.appdb.notes.write(SN, CALL_ID, hostile.replace("\x00", ""), "", author="Alice", now_us=1)
+    period = "since=2026-10-25&until=2026-10-26"
+    paths = [*MARKED, f"/calls?{period}", *(f"/reports?report={name}&{period}" for name in KINDS)]
+    for path in paths:
+        text = await (await client.get(path)).text()
+        assert re.findall("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e]", text) == [], path
+        assert "Eve" in text or path != f"/calls?{period}"

@@ -1,14 +1,19 @@
-"""Rendering of templates. All values are escaped: a caller's name is hostile input."""
+"""Rendering of templates. All values are escaped and have no control characters: a caller's name is hostile input."""
 
+import re
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from onhook.console.pages import formatting
 from onhook.console.pages.assets import asset_path
 from onhook.lib.messages import _, _n
+
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""All but tab and line breaks; and those that turn the direction of the text behind them."""
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +28,14 @@ def render(view: View, **common_values: Any) -> str:
     return _environment().get_template(view.template).render(common_values | values)
 
 
+def _blank_control_characters(value: object) -> object:
+    """Return an output value with blanks for control characters."""
+    if not isinstance(value, str) or _CONTROL_CHARACTERS.search(value) is None:
+        return value
+    text = _CONTROL_CHARACTERS.sub(" ", value)
+    return Markup(text) if isinstance(value, Markup) else text  # noqa: S704 - it was safe before
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     """Return the environment, created once: templates are compiled at their first use and never change."""
@@ -33,6 +46,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=_blank_control_characters,
     )
     environment.globals.update({"_": _, "_n": _n})
     environment.globals.update({name: getattr(formatting, name) for name in formatting.FOR_TEMPLATES}, asset=asset_path)
