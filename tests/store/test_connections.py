@@ -133,7 +133,12 @@ async def test_open_damaged_store_suggests_rebuild(tmp_path: Path) -> None:
     async with open_and_close(path) as store:
         await store.put(StoreBatch(calls=[call() for _ in range(500)], quarantined=[], reparsed_seqs=[], position=3))
     whole = path.read_bytes()
-    for damaged in (whole[:20_000], bytes(8_192) + whole[8_192:]):
+    # Cut off; without its first header; with blocks whose checksum is wrong.
+    for damaged in (
+        whole[:20_000],
+        bytes(8_192) + whole[8_192:],
+        whole[:8_192] + bytes(len(whole) - 8_192),
+    ):
         path.write_bytes(damaged)
         with pytest.raises(OnhookError, match="onhook rebuild"):
             await open_store(path)

@@ -265,7 +265,7 @@ def _translate_open_errors(path: Path) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         message = _first_line(error)
-        if "lock" in message:
+        if "set lock" in message:
             raise Unavailable(
                 _("another process has the store open"),
                 location=str(path),
