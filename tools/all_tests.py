@@ -15,6 +15,7 @@ PARTS: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
         "delivery": ("-n", "2", "-m", "slow", "tests/delivery"),
         "sync": ("-n", "2", "-m", "slow", "tests/sync"),
         "server": ("-m", "slow", "tests/runtime", "tests/cli"),
+        "faults": ("-n", "2", "-m", "slow", "tests/faults"),
         "browser": ("-m", "slow", "tests/console"),
     }
 )

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from onhook.console.pages.reports import page as report_routes
-from onhook.console.pages.reports.page import KINDS
+from onhook.console.pages.reports.kinds import KINDS
 from tests.console.conftest import ConsoleHarness
 from tests.factories import ALICE, SN, details
 

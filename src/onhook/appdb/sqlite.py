@@ -62,13 +62,15 @@ class SqliteDatabase:
     def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
         """Run a transaction; with a plain `BEGIN`, all reads see one moment."""
         with self._lock, _translate_errors():
-            self._connection.execute(begin)
             try:
+                self._connection.execute(begin)
                 yield
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # After a full disk SQLite may have rolled back already.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def version(self) -> tuple[int, int]:
         """Return a value that changes with every write, also of other processes; costs about 3 microseconds."""

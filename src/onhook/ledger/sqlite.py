@@ -191,8 +191,8 @@ def _append(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> l
 
 
 def _in_transaction(connection: sqlite3.Connection, work: Callable[..., T], *args: object) -> T:
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         result = work(connection, *args)
         connection.execute("COMMIT")
     except BaseException:

@@ -66,14 +66,21 @@ def prepare_file(path: Path) -> None:
 
 
 def connect(path: Path, use: ConnectionUse) -> sqlite3.Connection:
-    """Open a connection for use by one thread at a time. A commit returns after the fsync."""
-    connection = _connect(path, _BUSY_SECONDS_BY_USE[use])
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA fullfsync = ON")  # on macOS a plain fsync stops at the drive's cache
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")  # no commit waits for a checkpoint
-    connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT_BYTES}")
-    connection.execute(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")
+    """Open a connection for use by one thread at a time. A commit returns after the fsync. Raises `OnhookError`."""
+    try:
+        connection = _connect(path, _BUSY_SECONDS_BY_USE[use])
+    except sqlite3.Error as error:
+        raise translate_error(error, path) from error
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")  # on macOS a plain fsync stops at the drive's cache
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # no commit waits for a checkpoint
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT_BYTES}")
+        connection.execute(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")
+    except sqlite3.Error as error:
+        connection.close()
+        raise translate_error(error, path) from error
     return connection
 
 

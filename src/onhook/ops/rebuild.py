@@ -7,7 +7,8 @@ destinations are past their numbers.
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -65,7 +66,7 @@ async def _build_new_store(config: Config, on_progress: RebuildProgressCallback,
     _delete_database(partial_path)
     try:
         position = await _project_ledger(config, partial_path, on_progress, engines)
-        partial_path.replace(rebuilt_store_path(config))
+        _replace(partial_path, rebuilt_store_path(config))
     finally:
         _delete_database(partial_path)
     return position
@@ -87,7 +88,7 @@ async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock, engi
     # After an error they stay held, and are not held twice. The next start releases them.
     appdb.destinations.hold_replays(runs, now_us=clock.microseconds())
     _delete_database(config.store_file)
-    rebuilt_path.replace(config.store_file)
+    _replace(rebuilt_path, config.store_file)
     appdb.destinations.release_replays([last_seq for _, last_seq in runs])
 
 
@@ -118,20 +119,19 @@ def delete_store(config: Config) -> None:
 
 
 async def _project_ledger(config: Config, path: Path, on_progress: RebuildProgressCallback, engines: Engines) -> int:
-    appdb = AppDb(config.appdb_file)
-    ledger = engines.open_ledger(config.ledger_file)
-    store = await engines.open_store(path)
-    try:
+    async with AsyncExitStack() as stack:
+        appdb = AppDb(config.appdb_file)
+        stack.callback(appdb.close)
+        ledger = engines.open_ledger(config.ledger_file)
+        stack.push_async_callback(ledger.close)
+        store = await engines.open_store(path)
+        stack.push_async_callback(store.close)
         last_seq = await ledger.last_seq()
         pbx_facts = AppDbPbxFacts(appdb)
         projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=pbx_facts)
         position = await projector.catch_up(lambda position: on_progress(position, max(position, last_seq)))
         while await store.roll_up():
             pass
-    finally:
-        await store.close()
-        await ledger.close()
-        appdb.close()
     if _wal_path(path).exists():
         raise Unavailable(
             _("the new store could not be completed"), location=str(path), hint=_("free disk space and try again")
@@ -171,6 +171,24 @@ def _wal_path(path: Path) -> Path:
     return path.with_name(path.name + ".wal")
 
 
+def _replace(path: Path, target: Path) -> None:
+    with _translate_errors(target):
+        path.replace(target)
+
+
 def _delete_database(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    _wal_path(path).unlink(missing_ok=True)
+    with _translate_errors(path):
+        path.unlink(missing_ok=True)
+        _wal_path(path).unlink(missing_ok=True)
+
+
+@contextmanager
+def _translate_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            _("cannot replace the store: {error}", error=error.strerror),
+            location=str(path),
+            hint=_("check the disk and the permissions"),
+        ) from error

@@ -8,6 +8,7 @@ from typing import TypeVar
 from onhook.config import SECRET_FILE_MODE
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import Unavailable
+from onhook.lib.messages import _
 from onhook.ops.rebuild import Engines
 from onhook.store.contract import Store
 from onhook.store.duckdb import list_quarantined_seqs, open_store
@@ -38,7 +39,15 @@ async def retry_while_locked(action: Callable[[], Awaitable[ResultT]]) -> Result
 
 async def _open_private(path: Path) -> Store:
     store = await open_store(path)
-    await asyncio.to_thread(path.chmod, SECRET_FILE_MODE)
+    try:
+        await asyncio.to_thread(path.chmod, SECRET_FILE_MODE)
+    except OSError as error:
+        await store.close()
+        raise Unavailable(
+            _("cannot restrict the store to its owner: {error}", error=error.strerror),
+            location=str(path),
+            hint=_("check the permissions of the data directory"),
+        ) from error
     return store
 
 

@@ -200,11 +200,16 @@ def _open_connection(path: Path) -> duckdb.DuckDBPyConnection:
                 "autoload_known_extensions": False,
             },
         )
-        threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
-        connection.execute(f"SET threads = {min(THREADS_MAX, threads)}")
-        connection.execute("SET TimeZone = 'UTC'")
-        _prepare_schema(connection, path)
-        _restrict_access(connection)
+        try:
+            threads = connection.execute("SELECT current_setting('threads')").fetchall()[0][0]
+            connection.execute(f"SET threads = {min(THREADS_MAX, threads)}")
+            connection.execute("SET TimeZone = 'UTC'")
+            _prepare_schema(connection, path)
+            _restrict_access(connection)
+        except BaseException:
+            # Else the file stays locked, and the next connection would share what is wrong with this one.
+            connection.close()
+            raise
         return connection
 
 
@@ -240,7 +245,6 @@ def _prepare_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     if version == SCHEMA_VERSION:
         return
     if version is not None:
-        connection.close()
         raise StoreUnusable(
             _("the store was written by another version of Onhook"), location=str(path), hint=_(REBUILD_HINT)
         )
