@@ -70,7 +70,7 @@ async def test_report_page_long_table_is_paged(
 async def test_page_control_characters_of_a_caller_reach_no_page(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    """An escape sequence moves the cursor of whoever reads the page in a terminal; an override turns the text."""
+    """An escape sequence moves the cursor of a terminal that shows the page; an override turns the text."""
     hostile = "Eve\x1b[2J\x07\x9b31m\u202etxt.exe\x00<5550199>"
     started_at = datetime(2026, 10, 25, 11, tzinfo=UTC)
     texts = dict.fromkeys(("call_from", "call_to", "src_trunk_name", "did_name", "recording", "status"), hostile)

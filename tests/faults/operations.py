@@ -1,4 +1,4 @@
-"""One operation of the disk or of an engine fails: the first, the second, … until a scenario needs no more.
+"""One operation of the disk or of an engine fails: the first, the second, … until a scenario has fewer operations.
 
 Counted are `os.fsync`, `os.replace`, `os.rename`, `os.unlink`, each statement of an SQLite connection, and each
 statement, begin and commit of a DuckDB connection. `os.write` is not among them: all files are written by the engines,
@@ -39,7 +39,7 @@ class FailingOperation:
         result = operation(*arguments, **options)
         if is_failing:
             if isinstance(result, sqlite3.Cursor):
-                result.close()  # else the error, which somebody may keep, would keep a transaction open
+                result.close()  # else the error, which the caller may keep, keeps a transaction open
             raise error
         return result
 

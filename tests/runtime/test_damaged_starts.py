@@ -18,7 +18,7 @@ START_SECONDS_MAX = 20.0
 RUN_SECONDS = 0.5
 
 CRASH_WORDS = ("SIGSEGV", "SIGABRT", "SIGBUS", "Fatal Python error", "Traceback", "never retrieved")
-"""Words in the log of a process that died of a damaged file, or of a task whose error nobody read."""
+"""Words in the log of a process that died of a damaged file, or of a task whose error was not read."""
 
 
 def truncate(path: Path, rng: random.Random) -> None:
