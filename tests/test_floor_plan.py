@@ -30,7 +30,13 @@ RANK_OF: Final = {package: rank for rank, packages in enumerate(RANKS) for packa
 # Packages whose modules are private unless listed here; `runtime` and `cli` assemble everything and may import all.
 PUBLIC_MODULES: Final = {
     "receiver": {"receiver.ingest", "receiver.pbx_registry", "receiver.verdict"},  # for sync and ops
-    "delivery": {"delivery.status", "delivery.metrics", "delivery.issues"},  # for console and ops
+    "delivery": {  # for console, ops and sync
+        "delivery.address_check",
+        "delivery.issues",
+        "delivery.metrics",
+        "delivery.ssrf_guard",
+        "delivery.status",
+    },
     "pbx_api": {"pbx_api.certificate"},  # for ops
     "sync": {  # for ops
         "sync.ami_connections",

@@ -67,6 +67,28 @@ def test_destination_invalid_option_is_one_sentence(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("url", ["http://169.254.169.254/x", "http://0177.0.0.1/", "http://localhost:8000/"])
+@pytest.mark.parametrize("words", [("add", "X"), ("change", "CRM")])
+def test_destination_private_address_is_refused(onhook: Command, words: tuple[str, ...], url: str) -> None:
+    onhook(*ADD)
+    code, _, error = onhook("destination", *words, "--url", url)
+    assert code == 2
+    assert "not a public address" in error
+    assert "http://" not in onhook("destination", "list")[1]
+
+
+def test_destination_name_without_address_is_a_note(onhook: Command) -> None:
+    code, _, error = onhook("destination", "add", "X", "--url", "https://crm.invalid/")
+    assert (code, error[:38]) == (0, "Note: crm.invalid has no address now: ")
+
+
+def test_destination_revoked_permission_is_a_note(onhook: Command) -> None:
+    onhook("destination", "add", "X", "--url", "http://127.0.0.1:9/", "--allow-private")
+    code, _, error = onhook("destination", "change", "X", "--no-private")
+    assert code == 0
+    assert "Note: 127.0.0.1 is not a public address" in error
+
+
 def test_destination_delivery_of_another_destination_is_not_found(onhook: Command, tmp_path: Path) -> None:
     """And stays."""
     onhook(*ADD)

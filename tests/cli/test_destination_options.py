@@ -7,14 +7,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from onhook.appdb.destination_spec import SPEC_FIELDS, DestinationSpec
+from onhook.appdb.destination_spec import SPEC_FIELDS
 from onhook.cli.destination import app
 from onhook.cli.destination_options import (
-    warn_about_private_address,
     with_destination_change_options,
     with_destination_options,
 )
-from onhook.config import Config
 
 
 def _parse(*words: str, decorator: Callable[..., Any] = with_destination_options) -> Any:
@@ -73,25 +71,3 @@ def test_destination_options_help_fits_80_columns(monkeypatch: pytest.MonkeyPatc
         help_text = CliRunner().invoke(app, [command, "--help"]).output
         assert "--standard-webhooks" in help_text
         assert "…" not in help_text
-
-
-@pytest.mark.parametrize(
-    ("url", "allows", "networks", "expected_text"),
-    [
-        ("https://crm.example.com/", False, "", ""),
-        ("http://10.0.0.7/", False, "", "--allow-private allows it"),
-        ("http://localhost:8000/", False, "", "--allow-private allows it"),
-        ("http://[::1]/", False, "", "--allow-private allows it"),
-        ("http://10.0.0.7/", True, "", ""),
-        ("http://10.0.0.7/", False, "10.0.0.0/8", ""),
-        ("http://169.254.169.254/", True, "", "only the setting private_networks allows it"),
-    ],
-)
-def test_warn_about_private_address_at_once(
-    url: str, allows: bool, networks: str, expected_text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With the option that allows it; a host name is only known when it is connected to."""
-    warn_about_private_address(Config(private_networks=networks), DestinationSpec(url=url, allow_private=allows))
-    error = capsys.readouterr().err
-    assert expected_text in error
-    assert bool(error) is bool(expected_text)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Command
 
 CERTIFICATES = Path(__file__).parents[1] / "certificates"
@@ -172,3 +174,18 @@ def test_pbx_retention_is_days_or_a_word(onhook: Command) -> None:
     onhook("pbx", "add", "Office", "--sn", "3631A2124XXX", "--secret", "0123456789abcdef")
     for days, code in (("90", 0), ("always", 0), ("auto", 0), ("0", 2), ("soon", 2), ("999999", 2)):
         assert onhook("pbx", "change", "Office", "--keep", days)[0] == code, days
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("add", "Office", "--sn", "SN1", "--unsigned", "--api", "https://169.254.169.254", *API[2:]),
+        ("add", "Office", "--asterisk", "169.254.169.254", "--user", "onhook", "--secret", "geheimgeheim"),
+        ("add", "Office", "--asterisk", "192.0.2.1", "--user", "onhook", "--secret", "geheimgeheim", "--cdr",
+         "mysql://onhook:pw@169.254.169.254/asterisk"),
+    ],
+)  # fmt: skip
+def test_pbx_address_of_a_metadata_service_is_refused(onhook: Command, words: tuple[str, ...]) -> None:
+    code, _, error = onhook("pbx", *words)
+    assert code == 2
+    assert "169.254.169.254 is not a public address" in error

@@ -195,6 +195,41 @@ async def test_metrics_have_series_of_each_destination(harness: ConsoleHarness, 
         assert line in text
 
 
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254/x", "http://2130706433/", "http://localhost./", "http://127.1/"]
+)
+async def test_destination_private_address_is_a_problem(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, browser: aiohttp.ClientSession, url: str
+) -> None:
+    """In the API and in the form; nothing is stored."""
+    problem = await _json(client, "POST", PATH, {"name": "CRM", "url": url}, 400)
+    assert "not a public address" in problem["detail"]
+    assert problem["hint"]
+    async with browser.post("/destinations", data={"name": "CRM", "url": url}) as answer:
+        page = await answer.text()
+    assert '<p class="error" role="alert">' in page
+    assert "not a public address" in page
+    assert harness.appdb.destinations.all() == []
+
+
+async def test_destination_change_to_private_address_is_a_problem(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    harness.appdb.destinations.add("CRM", DestinationSpec(url="https://93.184.216.34/"), None, after=0, now_us=1)
+    await _json(client, "PATCH", f"{PATH}/CRM", {"url": "http://10.0.0.7/"}, 400)
+    changed = await _json(client, "PATCH", f"{PATH}/CRM", {"url": "http://10.0.0.7/", "allow_private": True})
+    assert (changed["url"], changed["warnings"]) == ("http://10.0.0.7/", [])
+
+
+async def test_destination_name_without_address_is_a_warning(
+    client: aiohttp.ClientSession, browser: aiohttp.ClientSession
+) -> None:
+    added = await _json(client, "POST", PATH, {"name": "CRM", "url": "https://crm.invalid/"}, 201)
+    assert "crm.invalid has no address now" in added["warnings"][0]
+    async with browser.post("/destinations", data={"name": "BI", "url": "https://bi.invalid/"}) as answer:
+        assert "bi.invalid has no address now" in await answer.text()
+
+
 async def test_destination_reader_cannot_change(harness: ConsoleHarness) -> None:
     """Every user can read destinations; only an administrator can change them."""
     reader = harness.appdb.add_token("wallboard", "reader", now_us=1)

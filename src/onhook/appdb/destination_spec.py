@@ -10,6 +10,7 @@ import msgspec
 
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import OnhookError, UsageError
+from onhook.lib.hosts import UrlHost, parse_url_host
 from onhook.lib.messages import _
 
 Kind = Literal["webhook"]
@@ -179,15 +180,21 @@ def mask_url(url: str) -> str:
 def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
-        is_webhook = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_webhook = parts.scheme in ("http", "https") and parts.port != 0
         has_password = "@" in parts.netloc
-    except ValueError:  # an open bracket, or a port that is not a number
-        is_webhook = has_password = False
+        host: UrlHost | None = parse_url_host(url)
+    except ValueError:  # an open bracket, a port that is not a number, a host that is neither a name nor an address
+        is_webhook, has_password, host = False, False, None
     if has_password:
         raise UsageError(_("a URL must not contain a password"), hint=_("send it in a header: Authorization"))
-    if not is_webhook or len(url) > URL_CHARACTERS_MAX or not url.isprintable() or " " in url:
+    if host is None or not is_webhook or len(url) > URL_CHARACTERS_MAX or not url.isprintable() or " " in url:
         raise UsageError(
             _("this is not the URL of a webhook"), hint=_("write one such as https://crm.example.com/calls")
+        )
+    if not host.is_canonical:
+        raise UsageError(
+            _("{host} is another notation of {address}", host=host.text, address=host.address),
+            hint=_("write {address}", address=host.address),
         )
 
 

@@ -15,7 +15,8 @@ from onhook.appdb.pbxs import Pbx
 from onhook.appdb.tokens import generate_token
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cli.open_appdb import open_appdb
-from onhook.config import parse_address
+from onhook.cli.pbx_apis import check_url_host
+from onhook.config import Address, parse_address
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -87,11 +88,22 @@ class NewAsterisk(msgspec.Struct, frozen=True):
     source: CdrSource | None
 
 
-def parse_source_options(cdr: str | None, table: str | None, columns: str | None) -> CdrSource | None:
-    """Return the CDR source of the options; None without them. Raises `UsageError`."""
+def parse_source_options(cdr: str | None, table: str | None, columns: str | None, data: str | None) -> CdrSource | None:
+    """Return the CDR source of the options; None without them. Raises `UsageError`, also for an address that may not be
+    connected to.
+    """
     if cdr is None and (table or columns):
         raise UsageError(_("--cdr-table and --cdr-columns need a CDR source"), hint=_("set it with --cdr"))
-    return None if cdr is None else parse_cdr_source(cdr, table=table, columns=columns)
+    source = None if cdr is None else parse_cdr_source(cdr, table=table, columns=columns)
+    if source is not None:
+        check_source_host(source, data)
+    return source
+
+
+def check_source_host(source: CdrSource, data: str | None) -> None:
+    """Check the host of a CDR table; a file has none. Raises `UsageError` for one that may not be connected to."""
+    if "://" in source.location:
+        check_url_host(source.location, "--cdr", data)
 
 
 def change_source(appdb: AppDb, pbx: Pbx, source: CdrSource) -> None:
@@ -111,6 +123,7 @@ def add_asterisk(new_asterisk: NewAsterisk, number_plan: NumberPlan, secret: str
             _("no secret is given"), hint=_("give that of the manager's user, with --secret or --secret-file")
         )
     validate_asterisk(asterisk, secret)
+    check_url_host(f"//{Address(asterisk.host, asterisk.port)}", "--asterisk", data)
     with open_appdb(data, create=True) as appdb:
         pbx = appdb.add_pbx(
             name=new_asterisk.name,

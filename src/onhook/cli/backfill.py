@@ -14,6 +14,7 @@ from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.sync_types import BackfillRequest, BackfillResult
 from onhook.cdr.utc_offset import get_zone
+from onhook.cli.asterisk_pbx import check_source_host
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config
 from onhook.cli.pbx_secrets import PbxName
@@ -92,10 +93,10 @@ def backfill(
         request = parse_backfill_request(since, until, get_zone(config.zone), SystemClock().now())
         with _progress(pbx.name) as show_progress:
             if locations:
-                sources, on_progress = (
-                    parse_cdr_sources(locations, columns, table),
-                    _progress_callback(request.until, show_progress),
-                )
+                sources = parse_cdr_sources(locations, columns, table)
+                for source in sources:
+                    check_source_host(source, data)
+                on_progress = _progress_callback(request.until, show_progress)
                 result = asyncio.run(
                     _run_manual_backfill(config, appdb, pbx, sources=sources, request=request, on_progress=on_progress)
                 )

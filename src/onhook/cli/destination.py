@@ -1,7 +1,7 @@
 """`onhook destination`: destinations of call notifications; changes have effect at once, also in a running server."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,18 +14,15 @@ from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.destination_card import describe_destination
-from onhook.cli.destination_options import (
-    warn_about_private_address,
-    with_destination_change_options,
-    with_destination_options,
-)
+from onhook.cli.destination_options import with_destination_change_options, with_destination_options
 from onhook.cli.formats import format_local_time, print_table
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config, with_filters
+from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config, print_note, with_filters
 from onhook.cli.pbx_secrets import SecretFileOption, SecretOption, read_webhook_secret
 from onhook.cli.pending_progress import follow_pending
 from onhook.cli.server_lookup import Row, open_data_client
 from onhook.config import Config
+from onhook.delivery.address_check import check_change, check_destination
 from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.delivery.status import DestinationTestResult, display_state
@@ -76,13 +73,14 @@ def add(
     secret_value = read_webhook_secret(secret, secret_file)
     record_filter = _parse_filters(config, filters)
     spec = DestinationSpec(url=url, filter=record_filter, **spec_values)
+    warnings = asyncio.run(check_destination(config, spec))
     with open_appdb(data, create=True) as appdb:
         after = None if "since" in filters else asyncio.run(read_last_seq(config))
         destination, signing_secret = appdb.destinations.add(
             name, spec, secret_value, after=after, now_us=SystemClock().microseconds()
         )
     print(_describe_start(destination, is_since_given=after is None))
-    warn_about_private_address(config, destination)
+    _print_notes(warnings)
     if secret_value is None:
         print(_("Signing secret, shown this once: {signing_secret}", signing_secret=signing_secret))
     if after is None:
@@ -148,9 +146,10 @@ def change(
     if not changes:
         raise UsageError(_("there is nothing to change"), hint=_("give another URL, filter or name"))
     with open_appdb(data) as appdb:
+        warnings = asyncio.run(check_change(config, appdb.destinations.get(name), changes))
         destination = appdb.destinations.change(name, changes)
     print(_('Destination "{destination_name}" changed.', destination_name=destination.name))
-    warn_about_private_address(config, destination)
+    _print_notes(warnings)
 
 
 @app.command("pause", epilog="Example: onhook destination pause CRM")
@@ -348,6 +347,11 @@ def remove_secret(
     with open_appdb(data) as appdb:
         appdb.destinations.remove_secret(name, secret_id)
     print(_("Secret {secret_id} removed.", secret_id=secret_id))
+
+
+def _print_notes(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        print_note(warning)
 
 
 def _describe_start(destination: Destination, *, is_since_given: bool) -> str:

@@ -1,22 +1,15 @@
-"""Options of a destination, shared by `add` and `change`; derived from the fields of `DestinationSettings`.
-
-An address that is not allowed is reported at the time it is set.
-"""
+"""Options of a destination, shared by `add` and `change`; derived from the fields of `DestinationSettings`."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 import typer
 
-from onhook.appdb.destination_spec import DestinationSettings, DestinationSpec, field_meta, value_type
-from onhook.cli.options import optional_parameter, print_note, with_options
-from onhook.config import Config
-from onhook.delivery.ssrf_guard import create_ssrf_guard
+from onhook.appdb.destination_spec import DestinationSettings, field_meta, value_type
+from onhook.cli.options import optional_parameter, with_options
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -40,27 +33,6 @@ def with_destination_change_options(command: Callable[..., None]) -> Callable[..
     """Add the options to a command that changes a destination: permissions can be revoked."""
     options = [*_options(_ADD_ONLY), *(optional_parameter(*item) for item in _RESET_OPTIONS.items())]
     return with_options(command, "spec_values", options, _parse_options)
-
-
-def warn_about_private_address(config: Config, spec: DestinationSpec) -> None:
-    """Print a note when an address is not allowed; that of a host name is only known when it is connected to."""
-    host = urlsplit(spec.url).hostname or ""
-    try:
-        address = str(ip_address("127.0.0.1" if host == "localhost" else host))
-    except ValueError:
-        return
-    if create_ssrf_guard(config.private_networks, allow_private=spec.allow_private).allows(address):
-        return
-    can_be_allowed = create_ssrf_guard(config.private_networks, allow_private=True).allows(address)
-    print_note(
-        _("nothing will be sent to {host}, which is not a public address: --allow-private allows it", host=host)
-        if can_be_allowed
-        else _(
-            "nothing will be sent to {host}, which is not a public address: only the setting"
-            " private_networks allows it",
-            host=host,
-        )
-    )
 
 
 def _options(excluded: frozenset[str]) -> Sequence[inspect.Parameter]:

@@ -177,7 +177,7 @@ def add(
     """Add a PBX: its events are accepted from now on. With --asterisk, Onhook connects to it."""
     plan_texts = (ivr, queue, ring_group, conference, voicemail, extension, extension_digits, features)
     number_plan = parse_number_plan(_name_plan_texts(plan_texts))
-    source = parse_source_options(cdr, cdr_table, cdr_columns)
+    source = parse_source_options(cdr, cdr_table, cdr_columns, data)
     if asterisk is not None:
         new_asterisk = NewAsterisk(name, sn, asterisk, user, tls, trunks, inbound, pins, zone, source)
         print(add_asterisk(new_asterisk, number_plan, read_secret_option(secret, secret_file), data))
@@ -188,7 +188,9 @@ def add(
     if unsigned and secret_value is not None:
         raise UsageError(_("a PBX is unsigned or has a secret"), hint=_("leave one of the two out"))
     _check_dialect(dialect)
-    credentials = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint).merge_into(None)
+    credentials = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint).merge_into(
+        None, data
+    )
     source_match = parse_source_match(addresses or (), path)
     with open_appdb(data, create=True) as appdb:
         pbx = appdb.add_pbx(
@@ -276,7 +278,7 @@ def change(
         changes["is_unsigned"] = not signed
     source_match = parse_source_match(addresses or (), path)
     credential_options = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint)
-    source = parse_source_options(cdr, cdr_table, cdr_columns)
+    source = parse_source_options(cdr, cdr_table, cdr_columns, data)
     has_other_changes = source_match or silence or keep or source or recordings is not None
     if not (changes or ranges or has_other_changes) and not any(msgspec.structs.astuple(credential_options)):
         raise UsageError(
@@ -291,7 +293,7 @@ def change(
             )
         if source_match:
             _change_source_match(appdb, pbx, source_match)
-        _change_credentials(appdb, pbx, credential_options)
+        _change_credentials(appdb, pbx, credential_options, data)
         if recordings is not None:
             appdb.recordings.put(pbx.sn, parse_directory(recordings))
         if keep is not None:
@@ -352,9 +354,9 @@ def _change_source_match(appdb: AppDb, pbx: Pbx, new_match: SourceMatch) -> None
     appdb.source_matches.put(pbx.sn, source_match)
 
 
-def _change_credentials(appdb: AppDb, pbx: Pbx, options: CredentialOptions) -> None:
+def _change_credentials(appdb: AppDb, pbx: Pbx, options: CredentialOptions, data: str | None) -> None:
     """Change the given parts of the API credentials."""
-    credentials = options.merge_into(appdb.pbx_credentials.get(pbx.sn))
+    credentials = options.merge_into(appdb.pbx_credentials.get(pbx.sn), data)
     if credentials is not None:
         validate_has_api(pbx.dialect)
         appdb.pbx_credentials.put(pbx.sn, credentials)

@@ -1,14 +1,17 @@
 """Options of a PBX's web API, and `onhook pbx trust`."""
 
+import asyncio
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
 
 from onhook.appdb.pbx_credentials import CREDENTIAL_CHARACTERS_MAX, PbxCredentials, parse_pbx_credentials
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption
+from onhook.cli.options import DataOption, load_config, print_note
 from onhook.cli.pbx_secrets import PbxName, read_secret_file
+from onhook.delivery.address_check import check_pbx_host
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.sync.certificate_pinning import fetch_certificate, format_fingerprint
@@ -54,8 +57,10 @@ class CredentialOptions(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return "CredentialOptions()"
 
-    def merge_into(self, previous: PbxCredentials | None) -> PbxCredentials | None:
-        """Return the credentials: given values replace stored ones; None without any. Raises `UsageError`."""
+    def merge_into(self, previous: PbxCredentials | None, data: str | None) -> PbxCredentials | None:
+        """Return the credentials: given values replace stored ones; None without any. Raises `UsageError`, also for an
+        address that may not be connected to.
+        """
         secret = self._read_secret()
         if not any((self.url, self.client_id, secret, self.fingerprint)):
             return None
@@ -68,7 +73,10 @@ class CredentialOptions(msgspec.Struct, frozen=True):
                 ("fingerprint", self.fingerprint),
             )
         )
-        return parse_pbx_credentials(url, client_id, client_secret, fingerprint)
+        credentials = parse_pbx_credentials(url, client_id, client_secret, fingerprint)
+        if self.url:
+            check_url_host(credentials.url, "--api", data)
+        return credentials
 
     def _read_secret(self) -> str | None:
         if self.client_secret_file is None:
@@ -76,6 +84,16 @@ class CredentialOptions(msgspec.Struct, frozen=True):
         if self.client_secret is not None:
             raise UsageError(_("the client secret is given twice"), hint=_("leave one of the two out"))
         return read_secret_file(self.client_secret_file, CREDENTIAL_CHARACTERS_MAX)
+
+
+def check_url_host(url: str, option: str, data: str | None) -> None:
+    """Print a note when the host of a PBX or of its CDR table has no address now. Raises `UsageError` for an address
+    that may not be connected to.
+    """
+    host = urlsplit(url).hostname or ""
+    warning = asyncio.run(check_pbx_host(load_config(data=data), host, location=option))
+    if warning:
+        print_note(warning)
 
 
 def trust(name: PbxName, data: DataOption = None) -> None:

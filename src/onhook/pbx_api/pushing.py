@@ -39,8 +39,10 @@ class AppWebhookStore(Protocol):
         """Return the webhooks of an app."""
         ...
 
-    def change(self, app: App, webhook_settings: AppWebhookSettings, *, after: int, now_us: int) -> None:
-        """Replace the webhooks; new ones begin after a number of the ledger. Raises `UsageError`."""
+    async def change(self, app: App, webhook_settings: AppWebhookSettings, *, after: int, now_us: int) -> None:
+        """Replace the webhooks; new ones begin after a number of the ledger. Raises `UsageError`, also for an address
+        that may not be connected to.
+        """
         ...
 
     async def send_test(self, app: App, webhook: AppWebhook) -> bool:

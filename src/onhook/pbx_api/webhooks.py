@@ -79,7 +79,7 @@ async def update_webhooks(state: ApiState, request: ApiRequest) -> ApiResponse:
     )
     if len(webhook_settings.webhooks) > WEBHOOKS_MAX:
         raise parameter_error("webhook_event_push_list", f"at most {WEBHOOKS_MAX}")
-    webhook_store.change(
+    await webhook_store.change(
         request.owner, webhook_settings, after=await state.calls.latest_sequence(), now_us=state.clock.microseconds()
     )
     return response_with_code(0)

@@ -213,7 +213,7 @@ def _create_projector(resources: HubResources) -> Projector:
 def _create_pbx_api(resources: HubResources) -> PbxApiManager:
     config, appdb = resources.config, resources.appdb
     calls = StoreCallSource(resources.store, resources.position_notifier, appdb, config)
-    webhooks = DestinationWebhookStore(appdb, webhook_opener(config), resources.clock)
+    webhooks = DestinationWebhookStore(config, appdb, webhook_opener(config), resources.clock)
     return PbxApiManager(config, appdb, calls, resources.clock, webhooks)
 
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Config
 from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.lib.clock import SystemClock
@@ -63,7 +64,8 @@ async def running_pbx(
     appdb, clock = AppDb(directory / "onhook.db"), SystemClock()
     app, client_secret = appdb.apps.add(app_name, now_us=clock.microseconds(), pbxs=pbxs)
     listening = listen("127.0.0.1", 0)
-    webhooks = DestinationWebhookStore(appdb, webhook_opener(Config(private_networks=private)), clock)
+    config = Config(private_networks=private)
+    webhooks = DestinationWebhookStore(config, appdb, webhook_opener(config), clock)
     async with open_simulated_calls(SN, ATHENS, clock) as (calls, _task):
         pbx = Pbx(appdb, calls, f"127.0.0.1:{listening.getsockname()[1]}", (app.client_id, client_secret))
         state = create_api_state(calls=calls, apps=appdb.apps, clock=clock, webhooks=webhooks)
@@ -205,9 +207,32 @@ async def test_webhook_update_with_an_error_changes_nothing(pbx: Pbx, body: Any,
     ]
 
 
-async def test_webhook_test_is_signed_and_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """SUCCESS where it is accepted, FAILURE where not, with the reason in the log; to a private network only where a
-    person allows it, for all or for that webhook.
+@pytest.mark.parametrize("url", ["http://10.0.0.7/", "http://2130706433/", "http://localhost./", "http://0x7f.1/"])
+async def test_webhook_update_private_address_is_a_parameter_error(pbx: Pbx, url: str) -> None:
+    """It would never be sent."""
+    await pbx.update(entry())
+    answer = await pbx.update(entry(), entry(url))
+    assert (answer["errcode"], answer["invalid_param_list"][0]["field"]) == (40002, "url")
+    assert "not a public address" in answer["invalid_param_list"][0]["valid_msg"]
+    assert [entry["url"] for entry in (await pbx.query())["webhook_event_push_list"]] == [URL]
+
+
+async def test_webhook_update_name_without_address_is_accepted_with_a_warning(
+    pbx: Pbx, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await pbx.update(entry("https://crm.invalid/calls")))["errcode"] == 0
+    assert "crm.invalid has no address now" in caplog.records[-1].__dict__["detail"]
+
+
+async def _add_allowed_webhook(pbx: Pbx, url: str) -> None:
+    """Add a webhook of the app, and the permission of a person for its private address."""
+    spec = DestinationSpec(url=url, allow_private=True)
+    pbx.appdb.destinations.add("allowed", spec, SECRET, after=0, now_us=1, app=pbx.client_id)
+
+
+async def test_webhook_test_is_signed_and_sent(tmp_path: Path) -> None:
+    """SUCCESS where it is accepted, FAILURE where not; to a private network only where a person allows it, for all or
+    for that webhook.
     """
     requests: list[tuple[str, bytes, str]] = []
 
@@ -227,28 +252,25 @@ async def test_webhook_test_is_signed_and_sent(tmp_path: Path, caplog: pytest.Lo
     assert all(is_signed_by([SECRET], body, signature) for _, body, signature in requests)
     (tmp_path / "guarded").mkdir()
     async with running_pbx(tmp_path / "guarded") as pbx:
-        assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **webhook_members))["errcode"] == -1
+        answer = await pbx.ask("GET", "webhook/test", url=f"{base}/good", **webhook_members)
+        assert (answer["errcode"], answer["invalid_param_list"][0]["field"]) == (40002, "url")
         assert len(requests) == 2
-        assert "is a private address" in caplog.records[-1].__dict__["detail"]
-        await pbx.update(entry(f"{base}/good"))
-        (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
-        pbx.appdb.destinations.change(destination.name, {"allow_private": True})
+        await _add_allowed_webhook(pbx, f"{base}/good")
         assert (await pbx.ask("GET", "webhook/test", url=f"{base}/good", **webhook_members))["errcode"] == 0
     receiver.close()
     await server.shutdown(1)
 
 
 async def test_webhook_events_are_sent(tmp_path: Path) -> None:
-    """Signed with the app's secret, as soon as a person allowed its private address."""
+    """Signed with the app's secret, to a private address that a person allowed."""
     async with (
         WebhookReceiver().listen() as app,
         open_delivery_harness(tmp_path) as harness,
         running_pbx(tmp_path) as pbx,
     ):
         harness.start()
+        await _add_allowed_webhook(pbx, app.url)
         assert (await pbx.update(entry(app.url)))["errcode"] == 0
-        (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
-        pbx.appdb.destinations.change(destination.name, {"allow_private": True})
         call_ids = await harness.put_calls(*make_calls(3))
         await wait_until(lambda: len(app.accepted) == 3)
         assert sorted(app.accepted_call_ids()) == sorted(call_ids)

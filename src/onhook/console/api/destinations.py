@@ -12,6 +12,7 @@ from onhook.console.api.pbxs import AddedSecret, NewSecret, SecretList
 from onhook.console.parameters import DestinationName, ReaderZone, SecretId
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.queries.destinations import (
+    AddedDestination,
     FilterTexts,
     NewDestination,
     create_destination,
@@ -19,6 +20,7 @@ from onhook.console.queries.destinations import (
     parse_destination_filter,
 )
 from onhook.console.state import AppStateDep
+from onhook.delivery.address_check import check_change
 from onhook.delivery.status import DestinationTestResult, DestinationView, mask_secrets, replay
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -40,11 +42,10 @@ def _optional_members(name: str, struct: type[msgspec.Struct], excluded: Collect
 DestinationPatch: Any = _optional_members("DestinationPatch", NewDestination, {"kind", "secret"})
 
 
-class AddedDestination(msgspec.Struct, frozen=True, kw_only=True):
-    """The destination, and its signing secret, which is returned this once."""
+class ChangedDestination(Destination, frozen=True, kw_only=True):
+    """The destination after the change. `warnings` are about its address."""
 
-    destination: Destination
-    secret: str
+    warnings: list[str]
 
 
 class DestinationList(msgspec.Struct, frozen=True):
@@ -91,8 +92,7 @@ async def add_destination(
     app_state: AppStateDep, data: Annotated[NewDestination, BodyKwarg()], reader_zone: ReaderZone
 ) -> AddedDestination:
     """Add a destination, from now on, or from the first call of `since`."""
-    destination, secret_text = await create_destination(app_state, data, reader_zone)
-    return AddedDestination(destination=mask_secrets(destination), secret=secret_text)
+    return await create_destination(app_state, data, reader_zone)
 
 
 @patch("/destinations/{name:str}", summary="Change a destination", tags=["destinations"], responses=PROBLEMS)
@@ -101,7 +101,7 @@ async def change_destination(
     name: DestinationName,
     data: Annotated[DestinationPatch, BodyKwarg()],
     reader_zone: ReaderZone,
-) -> Destination:
+) -> ChangedDestination:
     """Change a destination; delivery continues where it is."""
     values = {field: getattr(data, field) for field in data.__struct_fields__}
     changes = {field: value for field, value in values.items() if value is not msgspec.UNSET}
@@ -109,7 +109,10 @@ async def change_destination(
         changes["filter"] = parse_destination_filter(app_state, changes["filter"], reader_zone)
     if not changes:
         raise UsageError(_("there is nothing to change"), hint=_("give another URL, filter or name"))
-    return mask_secrets(app_state.appdb.destinations.change(name, changes))
+    destinations = app_state.appdb.destinations
+    warnings = await check_change(app_state.config, destinations.get(name), changes)
+    changed = mask_secrets(destinations.change(name, changes))
+    return ChangedDestination(**msgspec.structs.asdict(changed), warnings=warnings)
 
 
 @delete("/destinations/{name:str}", summary="Delete a destination", tags=["destinations"], responses=PROBLEMS)

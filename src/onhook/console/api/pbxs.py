@@ -1,6 +1,7 @@
 """`/api/v1/pbxs`: PBXs and their secrets; a secret is returned once, when it is added."""
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from litestar import delete, get, post
@@ -19,6 +20,7 @@ from onhook.cdr.number_plan import NumberPlan, parse_number_plan
 from onhook.console.parameters import Label, PbxNameOrSn, SecretId, SecretText
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppStateDep
+from onhook.delivery.address_check import check_pbx_host
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -50,10 +52,13 @@ class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class AddedPbx(msgspec.Struct, frozen=True):
-    """The PBX, and its webhook secret, which is returned this once; null where it need not sign."""
+    """The PBX, and its webhook secret, which is returned this once; null where it need not sign. `warnings` are about
+    the address of its API.
+    """
 
     pbx: Pbx
     secret: str | None
+    warnings: list[str]
 
 
 class NewSecret(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,6 +125,14 @@ async def add_pbx(app_state: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) 
     source_match = parse_source_match(data.addresses, data.path)
     needs_secret = not data.is_unsigned and data.dialect not in UNSIGNED_DIALECTS
     secret = data.secret or (new_secret() if needs_secret else None)
+    credentials = (
+        None if data.credentials is None else parse_pbx_credentials(**msgspec.structs.asdict(data.credentials))
+    )
+    warning = (
+        await check_pbx_host(app_state.config, urlsplit(credentials.url).hostname or "", location="url")
+        if credentials
+        else ""
+    )
     pbx = app_state.appdb.add_pbx(
         name=data.name,
         sn=data.sn,
@@ -130,11 +143,9 @@ async def add_pbx(app_state: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) 
         number_plan=parse_number_plan(data.number_plan) if data.number_plan else NumberPlan(),
         dialect=data.dialect,
         source_match=source_match,
-        credentials=None
-        if data.credentials is None
-        else parse_pbx_credentials(**msgspec.structs.asdict(data.credentials)),
+        credentials=credentials,
     )
-    return AddedPbx(pbx, secret)
+    return AddedPbx(pbx, secret, [warning] if warning else [])
 
 
 @delete("/pbxs/{name:str}", summary="Remove a PBX", tags=["pbxs"], responses=PROBLEMS)

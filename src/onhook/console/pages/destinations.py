@@ -22,6 +22,7 @@ from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import SEQ_MAX, DeliveryId, ReaderZone
 from onhook.console.queries.destinations import (
+    AddedDestination,
     DeliveryDetails,
     NewDestination,
     create_destination,
@@ -74,10 +75,9 @@ class DestinationsView(View, frozen=True, kw_only=True):
     destinations: Sequence[DestinationView]
     message: str
     error: str
-    secret: str
     form: Mapping[str, str]
     choices: Mapping[str, Sequence[str]]
-    added_destination: Destination | None
+    added: AddedDestination | None
 
 
 class DestinationDetailsView(View, frozen=True, kw_only=True):
@@ -115,10 +115,10 @@ async def add_destination(
 ) -> Response[str]:
     """Add a destination; its secret is shown this once."""
     try:
-        destination, secret = await create_destination(app_state, _parse_form(data), reader_zone)
+        added = await create_destination(app_state, _parse_form(data), reader_zone)
     except OnhookError as error:
         return await _render_destinations(request, app_state, reader_zone, error=str(error), form=data)
-    return await _render_destinations(request, app_state, reader_zone, added_destination=destination, secret=secret)
+    return await _render_destinations(request, app_state, reader_zone, added=added)
 
 
 @get("/destinations/{destination_id:int}", include_in_schema=False)
@@ -236,7 +236,7 @@ def _apply_action(app_state: AppState, destination: Destination, action: Destina
 
 async def _render_destinations(
     request: AnyRequest, app_state: AppState, reader_zone: ReaderZone, *, message: str = "", error: str = "",
-    secret: str = "", form: Mapping[str, str] = FORM_DEFAULTS, added_destination: Destination | None = None,
+    form: Mapping[str, str] = FORM_DEFAULTS, added: AddedDestination | None = None,
 ) -> Response[str]:  # fmt: skip
     return render_page(
         request,
@@ -248,10 +248,9 @@ async def _render_destinations(
             ],
             message=message,
             error=error,
-            secret=secret,
             form={**FORM_DEFAULTS, **form},
             choices=FORM_CHOICES,
-            added_destination=added_destination,
+            added=added,
         ),
     )
 

@@ -11,7 +11,8 @@ from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
 from onhook.console.parameters import Label, SecretText
 from onhook.console.state import AppState
-from onhook.delivery.status import DestinationView, view_destination
+from onhook.delivery.address_check import check_destination
+from onhook.delivery.status import DestinationView, mask_secrets, view_destination
 
 FilterTexts = Annotated[
     dict[str, Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]],
@@ -49,22 +50,27 @@ def parse_destination_filter(app_state: AppState, texts: dict[str, str], zone: Z
     return parse_filter(texts, zone, app_state.clock.now())
 
 
-async def create_destination(
-    app_state: AppState, new_destination: NewDestination, zone: ZoneInfo
-) -> tuple[Destination, str]:
-    """Add a destination, from now on, or from the first call of `since`; return it and its secret. Raises
-    `UsageError`.
+class AddedDestination(msgspec.Struct, frozen=True, kw_only=True):
+    """The destination, and its signing secret, which is returned this once. `warnings` are about its address."""
+
+    destination: Destination
+    secret: str
+    warnings: list[str]
+
+
+async def create_destination(app_state: AppState, new_destination: NewDestination, zone: ZoneInfo) -> AddedDestination:
+    """Add a destination, from now on, or from the first call of `since`; return it, secrets masked but for its own.
+    Raises `UsageError`.
     """
     values = {name: getattr(new_destination, name) for name in DestinationSettings.__struct_fields__}
     record_filter = parse_destination_filter(app_state, new_destination.filter, zone)
+    spec = DestinationSpec(**values, filter=record_filter)
+    warnings = await check_destination(app_state.config, spec)
     after_seq = None if record_filter.since is not None else await app_state.ledger.last_seq()
-    return app_state.appdb.destinations.add(
-        new_destination.name,
-        DestinationSpec(**values, filter=record_filter),
-        new_destination.secret,
-        after=after_seq,
-        now_us=app_state.clock.microseconds(),
+    destination, secret = app_state.appdb.destinations.add(
+        new_destination.name, spec, new_destination.secret, after=after_seq, now_us=app_state.clock.microseconds()
     )
+    return AddedDestination(destination=mask_secrets(destination), secret=secret, warnings=warnings)
 
 
 def get_delivery_details(app_state: AppState, delivery_id: int) -> DeliveryDetails:

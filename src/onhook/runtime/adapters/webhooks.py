@@ -9,12 +9,16 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
+import msgspec
+
 from onhook.appdb.api_clients import App
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec, Method, validate_spec
 from onhook.appdb.destinations import Destination
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, validate_secret
 from onhook.cdr.record_filter import RecordFilter
+from onhook.config import Config
+from onhook.delivery.address_check import check_destination
 from onhook.delivery.destinations.contract import OpenDestination
 from onhook.delivery.status import send_test
 from onhook.lib.clock import Clock
@@ -30,7 +34,8 @@ _DestinationKey = tuple[str, str]
 class DestinationWebhookStore:
     """See the contract, `pbx_api.pushing.AppWebhookStore`."""
 
-    def __init__(self, appdb: AppDb, open_destination: OpenDestination, clock: Clock) -> None:
+    def __init__(self, config: Config, appdb: AppDb, open_destination: OpenDestination, clock: Clock) -> None:
+        self._config = config
         self._appdb = appdb
         self._open_destination = open_destination
         self._clock = clock
@@ -48,14 +53,14 @@ class DestinationWebhookStore:
             max_attempts=destinations[0].max_attempts if destinations[0].retry_policy == "original" else None,
         )
 
-    def change(self, app: App, webhook_settings: AppWebhookSettings, *, after: int, now_us: int) -> None:
+    async def change(self, app: App, webhook_settings: AppWebhookSettings, *, after: int, now_us: int) -> None:
         webhooks_by_key = {
             (webhook.url, sn): webhook for webhook in webhook_settings.webhooks for sn in app.pbxs or ("",)
         }
         # Before the first is changed, so that an error changes nothing.
         for webhook in webhook_settings.webhooks:
             validate_secret(webhook.secret)
-            validate_spec(_build_spec(app, webhook_settings, webhook, ""))
+            await self._check_spec(app, _build_spec(app, webhook_settings, webhook, ""))
         destinations_by_key = {
             _destination_key(destination): destination
             for destination in self._appdb.destinations.list_for_app(app.client_id)
@@ -72,20 +77,26 @@ class DestinationWebhookStore:
             self._appdb.destinations.set_state(name, "active" if webhook_settings.is_enabled else "paused")
 
     async def send_test(self, app: App, webhook: AppWebhook) -> bool:
-        validate_spec(DestinationSpec(url=webhook.url))
-        destinations = self._appdb.destinations.list_for_app(app.client_id)
-        spec = DestinationSpec(
-            url=webhook.url,
-            method=_method(webhook),
-            allow_private=any(
-                destination.allow_private for destination in destinations if destination.url == webhook.url
-            ),
-        )
+        spec = await self._check_spec(app, DestinationSpec(url=webhook.url, method=_method(webhook)))
         client = self._open_destination(spec, [validate_secret(webhook.secret)])
         result = await send_test(client, self._clock)
         if not result.accepted:
             self._log.warning("test notification not accepted", extra={"app": app.name, "detail": result.detail})
         return result.accepted
+
+    async def _check_spec(self, app: App, spec: DestinationSpec) -> DestinationSpec:
+        """Return the specification with the permission that a person has given this webhook; log warnings about its
+        address. Raises `UsageError`.
+        """
+        is_allowed = any(
+            destination.allow_private
+            for destination in self._appdb.destinations.list_for_app(app.client_id)
+            if destination.url == spec.url
+        )
+        checked_spec = msgspec.structs.replace(spec, allow_private=is_allowed)
+        for warning in await check_destination(self._config, checked_spec):
+            self._log.warning("webhook of an app has no address", extra={"app": app.name, "detail": warning})
+        return validate_spec(checked_spec)
 
     def _to_app_webhook(self, destination: Destination) -> AppWebhook:
         (secret, *_) = self._appdb.destinations.secret_texts(destination.destination_id)

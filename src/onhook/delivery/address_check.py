@@ -1,0 +1,63 @@
+"""Check of the addresses that Onhook connects to, when they are set: by command line, API, page, or an app.
+
+Invariant: private addresses of destinations must be allowed. Those of PBXs and of their CDR tables need no permission:
+they are in private networks as a rule, and only administrators set them. Link-local addresses and metadata services are
+no PBX either.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from onhook.appdb.destination_spec import SPEC_FIELDS, DestinationSpec
+from onhook.config import Config
+from onhook.delivery.ssrf_guard import check_address, create_ssrf_guard
+from onhook.lib.errors import UsageError
+from onhook.lib.hosts import parse_host, parse_url_host
+from onhook.lib.messages import _
+
+ADDRESS_FIELDS = frozenset({"url", "allow_private"})
+"""Fields that decide whether a destination may be connected to."""
+
+
+async def check_destination(config: Config, spec: DestinationSpec) -> list[str]:
+    """Return warnings about the addresses of a destination. Raises `UsageError` where one is not allowed now."""
+    try:
+        host = parse_url_host(spec.url)
+    except ValueError:
+        return []  # rejected as a URL when it is stored
+    guard = create_ssrf_guard(config.private_networks, allow_private=spec.allow_private)
+    warning = await check_address(host, guard, location="url")
+    return [warning] if warning else []
+
+
+async def check_change(config: Config, old: DestinationSpec, changes: Mapping[str, Any]) -> list[str]:
+    """Return warnings about a change of a destination. Raises `UsageError` for a new address that is not allowed now; a
+    permission can always be revoked, which is a warning where nothing can be sent afterwards.
+    """
+    changed_fields = {name: value for name, value in changes.items() if name in SPEC_FIELDS}
+    address_changes = {name: value for name, value in changed_fields.items() if name in ADDRESS_FIELDS}
+    if not address_changes:
+        return []
+    try:
+        return await check_destination(config, msgspec.structs.replace(old, **changed_fields))
+    except UsageError as error:
+        if address_changes == {"allow_private": False}:
+            return [str(error)]
+        raise
+
+
+async def check_pbx_host(config: Config, host: str, *, location: str) -> str:
+    """Return a warning about the host of a PBX or of its CDR table, or an empty text.
+
+    Raises `UsageError` for an address that is no PBX's.
+    """
+    try:
+        parsed_host = parse_host(host)
+    except ValueError:
+        raise UsageError(
+            _("{host} is not a host", host=repr(host[:80])), location=location, hint=_("write a name or an address")
+        ) from None
+    guard = create_ssrf_guard(config.private_networks, allow_private=True)
+    return await check_address(parsed_host, guard, location=location)

@@ -1,0 +1,58 @@
+"""Hosts of URLs, in every notation of an address that a resolver or a client takes for one. Pure."""
+
+import re
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import msgspec
+from yarl import URL
+
+AnyAddress = IPv4Address | IPv6Address
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}\.?")
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+
+NAME_CHARACTERS_MAX = 254
+"""Of a name with the dot of the root at its end (RFC 1035, 2.3.4)."""
+
+
+class UrlHost(msgspec.Struct, frozen=True):
+    """Host of a URL as a client connects to it: `text` in lower case and in ASCII, without brackets and zone; `address`
+    is None for a name.
+    """
+
+    text: str
+    address: AnyAddress | None
+
+    @property
+    def is_canonical(self) -> bool:
+        """Return whether it is a name, or an address in its usual notation; clients do not agree about others."""
+        return self.address is None or self.text in (str(self.address), self.address.exploded)
+
+
+def parse_url_host(url: str) -> UrlHost:
+    """Return the host of a URL. Raises `ValueError` for a host that is neither a name nor an address.
+
+    >>> parse_url_host("http://0x7f.1/").address, parse_url_host("http://Pbx.example.:80/").text
+    (IPv4Address('127.0.0.1'), 'pbx.example')
+    """
+    return parse_host(URL(url).raw_host or "")
+
+
+def parse_host(host: str) -> UrlHost:
+    """Return a host that stands alone, without brackets, like `parse_url_host`."""
+    if ":" in host:
+        text = host.partition("%")[0]
+        return UrlHost(text, IPv6Address(text))
+    text = host.lower()
+    if len(text) > NAME_CHARACTERS_MAX or not _NAME.fullmatch(text):
+        raise ValueError(host)
+    text = text.removesuffix(".")
+    if not _NUMBER.fullmatch(text.rpartition(".")[2]):
+        return UrlHost(text, None)
+    try:
+        # The rules of every resolver: decimal, octal, hexadecimal, one to four parts.
+        return UrlHost(text, ip_address(socket.inet_aton(text)))
+    except OSError:
+        raise ValueError(host) from None
