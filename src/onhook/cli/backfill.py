@@ -93,9 +93,7 @@ def backfill(
         request = parse_backfill_request(since, until, get_zone(config.zone), SystemClock().now())
         with _progress(pbx.name) as show_progress:
             if locations:
-                sources = parse_cdr_sources(locations, columns, table)
-                for source in sources:
-                    check_source_host(source, data)
+                sources = _parse_sources(locations, columns, table, data)
                 on_progress = _progress_callback(request.until, show_progress)
                 result = asyncio.run(
                     _run_manual_backfill(config, appdb, pbx, sources=sources, request=request, on_progress=on_progress)
@@ -106,6 +104,16 @@ def backfill(
     _print_result(pbx, result)
     for gap in gaps[:GAPS_PRINTED_MAX]:
         print(_("calls may still be missing from {period}: {reason}", period=format_gap(gap), reason=gap.reason))
+
+
+def _parse_sources(
+    locations: Sequence[str], columns: str | None, table: str | None, data: str | None
+) -> Sequence[CdrSource]:
+    """Return the sources, their hosts checked. Raises `UsageError`."""
+    sources = parse_cdr_sources(locations, columns, table)
+    for source in sources:
+        check_source_host(source, data)
+    return sources
 
 
 def _run_requested_backfill(

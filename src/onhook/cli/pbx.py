@@ -188,10 +188,8 @@ def add(
     if unsigned and secret_value is not None:
         raise UsageError(_("a PBX is unsigned or has a secret"), hint=_("leave one of the two out"))
     _check_dialect(dialect)
-    credentials = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint).merge_into(
-        None, data
-    )
-    source_match = parse_source_match(addresses or (), path)
+    api_options = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint)
+    credentials, source_match = api_options.merge_into(None, data), parse_source_match(addresses or (), path)
     with open_appdb(data, create=True) as appdb:
         pbx = appdb.add_pbx(
             name=name,
