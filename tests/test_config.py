@@ -5,8 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from onhook.config import Address, Config, is_loopback, parse_address, read_config
+from onhook.config import (
+    Address,
+    Config,
+    child_environment,
+    is_loopback,
+    parse_address,
+    read_config,
+    secret_environment,
+)
 from onhook.lib.errors import UsageError
+from onhook.runtime.child import build_command
 
 ADDRESSES = {
     "127.0.0.1:8030": Address("127.0.0.1", 8030),
@@ -171,3 +180,33 @@ def test_read_config_keep_days_is_whole_number(tmp_path: Path) -> None:
     for invalid in ("-1", "1.5", "soon", "999999", ""):
         with pytest.raises(UsageError, match="number of days"):
             read_config({}, tmp_path, {"ONHOOK_KEEP_DAYS": invalid})
+
+
+@pytest.mark.parametrize(
+    ("text", "proxy"),
+    [
+        ("http://proxy.example:3128", "http://proxy.example:3128"),
+        ("http://onhook:pw@[2001:db8::1]:8080/", "http://onhook:pw@[2001:db8::1]:8080"),
+        ("none", ""),
+        ("", ""),
+    ],
+)
+def test_config_proxy_is_a_url(tmp_path: Path, text: str, proxy: str) -> None:
+    assert read_config({}, tmp_path, {"ONHOOK_PROXY": text}).proxy == proxy
+
+
+@pytest.mark.parametrize("text", ["proxy.example:3128", "socks5://a:1", "http://me:geheim@proxy", "http://a:1/x"])
+def test_config_invalid_proxy_is_an_error_without_its_password(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="not the URL of a proxy") as error:
+        read_config({}, tmp_path, {"ONHOOK_PROXY": text})
+    assert "geheim" not in str(error.value)
+
+
+def test_config_child_process_receives_the_proxy_in_its_environment(tmp_path: Path) -> None:
+    """Its arguments are visible to everyone on this machine."""
+    config = Config(proxy="http://onhook:geheim@proxy.example:3128")
+    assert "geheim" not in repr(config)
+    assert "geheim" not in " ".join(build_command("onhook.runtime.hub_process", config))
+    environment = child_environment(config, {"PATH": "/bin", "ONHOOK_PROXY": "http://other:1"})
+    assert environment == {"PATH": "/bin", "ONHOOK_PROXY": config.proxy}
+    assert read_config({}, tmp_path, secret_environment(environment)).proxy == config.proxy

@@ -16,16 +16,20 @@ import msgspec
 
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
+from onhook.lib.hosts import NO_PROXY, parse_proxy
 from onhook.lib.messages import _
 
 CONFIG_FILE_NAME = "onhook.toml"
 ENVIRONMENT_PREFIX = "ONHOOK_"
+SECRET_SETTINGS = frozenset({"proxy"})
+"""Settings that may contain a secret."""
+
 PORT_MAX = 65_535
 DATA_DIRECTORY_MODE = 0o700
 SECRET_FILE_MODE = 0o600
 
 FILE_BYTES_MAX = 64 * 1024
-"""Size of `onhook.toml`: thirteen settings and their comments fit many times over."""
+"""Size of `onhook.toml`: fourteen settings and their comments fit many times over."""
 
 DAYS_DIGITS_MAX = 5
 """Of `keep_days`: some 270 years."""
@@ -74,8 +78,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Additional host names of the console, as behind a proxy; separated by commas."""
     private_networks: str = ""
     """Private networks that destinations may send to, as `10.0.0.0/8`; separated by commas."""
+    proxy: str = ""
+    """HTTP proxy of destinations, `http://USER:PASSWORD@HOST:PORT`; empty: none."""
     trace: bool = False
     """Show a traceback with each unexpected error."""
+
+    def __repr__(self) -> str:
+        return f"Config({self.data})"
 
     @property
     def ledger_file(self) -> Path:
@@ -142,6 +151,22 @@ def read_config(flags: Mapping[str, str | None], directory: Path, environ: Mappi
     return config
 
 
+def child_environment(config: Config, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a child process: that of this one, and the settings that may contain a secret, which
+    everyone could read in its arguments.
+    """
+    environ = os.environ if environ is None else environ
+    secret_values = {f"{ENVIRONMENT_PREFIX}{name.upper()}": getattr(config, name) for name in SECRET_SETTINGS}
+    return {**environ, **secret_values}
+
+
+def secret_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the settings that a child process receives in its environment."""
+    environ = os.environ if environ is None else environ
+    names = {f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in SECRET_SETTINGS}
+    return {name: value for name, value in environ.items() if name in names}
+
+
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach that host."""
     try:
@@ -199,6 +224,12 @@ def parse_networks(value: Any, location: str) -> str:
                 _("{value} is not a network", value=_quote(text)), location=location, hint=_("write 10.0.0.0/8")
             ) from error
     return ",".join(networks)
+
+
+def parse_proxy_setting(value: Any, location: str) -> str:
+    """Parse the URL of a proxy; empty means none. Raises `UsageError`, never showing its password."""
+    text = _parse_text(value, location)
+    return parse_proxy(text, location) if text and text != NO_PROXY else ""
 
 
 def parse_flag(value: Any, location: str) -> bool:
@@ -349,5 +380,6 @@ _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
     "console_open": parse_flag,
     "console_names": parse_names,
     "private_networks": parse_networks,
+    "proxy": parse_proxy_setting,
     "trace": parse_flag,
 }

@@ -10,7 +10,13 @@ from typing import Any, get_args
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.destination_spec import DestinationSpec, PayloadFormat, decode_spec, parse_standard_webhooks_key
+from onhook.appdb.destination_spec import (
+    DestinationSpec,
+    PayloadFormat,
+    decode_spec,
+    format_standard_webhooks_secret,
+    parse_standard_webhooks_key,
+)
 from onhook.appdb.destinations import REPLAYS_MAX, SIGNING_SECRETS_MAX, Destinations
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import NotFound, OnhookError, UsageError
@@ -173,17 +179,32 @@ def test_signing_secrets_old_and_new_are_used_together(destinations: Destination
         destinations.add_secret("crm", None, now_us=NOW)
 
 
-def test_signing_secret_of_standard_webhooks_has_its_own_form(destinations: Destinations) -> None:
-    """A generated one has it, and no other is accepted, neither at first nor later."""
-    with pytest.raises(UsageError, match="not a secret for Standard Webhooks"):
-        _add(destinations, with_standard_webhooks=True)
-    with pytest.raises(UsageError, match="not a secret for Standard Webhooks"):
-        destinations.add("std", DestinationSpec(url=URL, with_standard_webhooks=True), "short", after=0, now_us=NOW)
+def test_signing_secret_of_standard_webhooks_is_generated_in_its_own_form(destinations: Destinations) -> None:
     _, text = destinations.add("std", DestinationSpec(url=URL, with_standard_webhooks=True), None, after=0, now_us=NOW)
+    assert text.startswith("whsec_")
     assert len(parse_standard_webhooks_key(text)) == 24
-    _add(destinations)
-    with pytest.raises(UsageError, match="not a secret for Standard Webhooks"):
+
+
+def test_signing_secret_that_is_usual_can_be_used_for_standard_webhooks(destinations: Destinations) -> None:
+    """Its key is the same: `X-Signature` stays as it was."""
+    destinations.add("crm", DestinationSpec(url=URL), "s" * 32, after=0, now_us=NOW)
+    destination = destinations.change("crm", {"with_standard_webhooks": True})
+    assert destinations.secret_texts(destination.destination_id) == ("s" * 32,)
+    assert parse_standard_webhooks_key(format_standard_webhooks_secret("s" * 32)) == b"s" * 32
+
+
+@pytest.mark.parametrize("secret", ["too short for it", "l" * 65, "whsec_no Base64 at all"])
+def test_signing_secret_that_is_no_key_of_standard_webhooks_has_advice(destinations: Destinations, secret: str) -> None:
+    """The advice helps: with the generated secret alone, the change succeeds."""
+    with pytest.raises(UsageError, match="cannot be used for Standard Webhooks"):
+        destinations.add("std", DestinationSpec(url=URL, with_standard_webhooks=True), secret, after=0, now_us=NOW)
+    destinations.add("crm", DestinationSpec(url=URL), secret, after=0, now_us=NOW)
+    with pytest.raises(UsageError, match="`onhook destination secret add` generates one"):
         destinations.change("crm", {"with_standard_webhooks": True})
+    first_secret = destinations.secrets("crm")[0]
+    destinations.add_secret("crm", None, now_us=NOW)
+    destinations.remove_secret("crm", first_secret.secret_id)
+    assert destinations.change("crm", {"with_standard_webhooks": True}).with_standard_webhooks
 
 
 def test_replays_are_ordered_and_limited(destinations: Destinations) -> None:

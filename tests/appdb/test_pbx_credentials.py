@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.pbx_credentials import PbxCredentials, parse_fingerprint, parse_pbx_credentials
+from onhook.appdb.pbx_credentials import PbxCredentials, parse_pbx_credentials
 from onhook.lib.errors import NotFound, UsageError
 
 SN = "3631A2124ABC"
@@ -65,13 +65,6 @@ def test_pbx_credentials_address_is_stored_with_its_port(url: str, stored_url: s
 def test_pbx_credentials_invalid_address_is_rejected(url: str) -> None:
     with pytest.raises(UsageError):
         parse_pbx_credentials(url, "a", "b")
-
-
-def test_parse_fingerprint_accepts_any_notation() -> None:
-    """Those of browsers, PBXs and openssl."""
-    assert parse_fingerprint("AB:" * 31 + "CD") == parse_fingerprint("ab" * 31 + "cd")
-    with pytest.raises(UsageError, match="not the SHA-256"):
-        parse_fingerprint("ab" * 20)
 
 
 def test_pbx_credentials_repr_shows_no_secret() -> None:

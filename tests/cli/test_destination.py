@@ -6,9 +6,20 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.delivery_rows import DeliveryCommit, NewDelivery
+from onhook.appdb.destination_spec import format_standard_webhooks_secret
+from onhook.appdb.destinations import Destination
 from tests.cli.conftest import Command
+from tests.server_certificates import create_server_certificate
 
 ADD = ("destination", "add", "CRM", "--url", "https://crm.example.com/calls")
+
+
+def _destinations(directory: Path) -> list[Destination]:
+    appdb = AppDb(directory / "onhook-data" / "onhook.db")
+    try:
+        return appdb.destinations.all()
+    finally:
+        appdb.close()
 
 
 def test_destination_generated_secret_is_shown_once(onhook: Command) -> None:
@@ -69,12 +80,14 @@ def test_destination_invalid_option_is_one_sentence(
 
 @pytest.mark.parametrize("url", ["http://169.254.169.254/x", "http://0177.0.0.1/", "http://localhost:8000/"])
 @pytest.mark.parametrize("words", [("add", "X"), ("change", "CRM")])
-def test_destination_private_address_is_refused(onhook: Command, words: tuple[str, ...], url: str) -> None:
+def test_destination_private_address_is_refused(
+    onhook: Command, tmp_path: Path, words: tuple[str, ...], url: str
+) -> None:
     onhook(*ADD)
     code, _, error = onhook("destination", *words, "--url", url)
     assert code == 2
     assert "not a public address" in error
-    assert "http://" not in onhook("destination", "list")[1]
+    assert [destination.url for destination in _destinations(tmp_path)] == [ADD[-1]]
 
 
 def test_destination_name_without_address_is_a_note(onhook: Command) -> None:
@@ -120,3 +133,46 @@ def test_destination_delivery_of_another_destination_is_not_found(onhook: Comman
     assert "`onhook destination deliveries BI --state failed`" in onhook("destination", "list")[1]
     assert '"type":30012' in onhook("destination", "delivery", "1")[1]
     assert onhook("destination", "discard", "BI", "--failed")[1] == "1 failed notification is discarded.\n"
+
+
+def test_destination_change_standard_webhooks_shows_the_secret_in_its_form_once(onhook: Command) -> None:
+    secret = onhook(*ADD)[1].rpartition(" ")[2].strip()
+    code, out, _ = onhook("destination", "change", "CRM", "--standard-webhooks")
+    assert code == 0
+    assert format_standard_webhooks_secret(secret) in out
+    assert "whsec_" not in onhook("destination", "change", "CRM", "--standard-webhooks")[1]
+
+
+def test_destination_certificates_are_read_from_a_file_and_removed_by_an_empty_one(
+    onhook: Command, tmp_path: Path
+) -> None:
+    pem = create_server_certificate(tmp_path, "crm.example.com").authority_pem
+    (tmp_path / "ca.pem").write_text(pem)
+    assert onhook(*ADD, "--ca-file", "ca.pem")[0] == 0
+    assert _destinations(tmp_path)[0].ca_certificates == pem
+    assert onhook("destination", "change", "CRM", "--ca-file", "", "--fingerprint", "AB:" * 31 + "AB")[0] == 0
+    (destination,) = _destinations(tmp_path)
+    assert (destination.ca_certificates, destination.fingerprint) == ("", "ab" * 32)
+
+
+@pytest.mark.parametrize("text", ["", "no certificate"])
+def test_destination_file_without_certificates_is_refused(onhook: Command, tmp_path: Path, text: str) -> None:
+    (tmp_path / "ca.pem").write_text(text)
+    for file, message in (("ca.pem", "no certificates in PEM"), ("missing.pem", "cannot read certificates")):
+        code, _, error = onhook(*ADD, "--ca-file", file)
+        assert (code, message in error) == (2, True)
+
+
+def test_destination_proxy_is_stored_and_never_shown_with_its_password(onhook: Command, tmp_path: Path) -> None:
+    code, out, error = onhook(*ADD, "--proxy", "http://onhook:geheim@127.0.0.1:3128")
+    assert (code, "geheim" in out + error) == (0, False)
+    assert _destinations(tmp_path)[0].proxy == "http://onhook:geheim@127.0.0.1:3128"
+    code, out, error = onhook("destination", "change", "CRM", "--proxy", "http://onhook:geheim@x y:3128")
+    assert (code, "geheim" in out + error) == (2, False)
+
+
+def test_destination_test_sample_is_sent(onhook: Command) -> None:
+    """To an address without a listener: the result is the command's."""
+    onhook("destination", "add", "X", "--url", "http://127.0.0.1:9/", "--allow-private")
+    code, out, _ = onhook("destination", "test", "X", "--sample")
+    assert (code, out.startswith("Test failed after ")) == (1, True)

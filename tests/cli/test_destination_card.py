@@ -1,5 +1,6 @@
 """Description of one destination."""
 
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -7,6 +8,7 @@ import msgspec
 from onhook.appdb.pbxs import Secret
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cli.destination_card import describe_destination
+from onhook.delivery.certificates import TrustedCertificate
 from onhook.delivery.status import DestinationView
 from tests.delivery.factories import destination
 from tests.factories import STARTED_AT
@@ -14,11 +16,12 @@ from tests.factories import STARTED_AT
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
-def _card(**changes: object) -> dict[str, str]:
+def _card(certificates: Sequence[TrustedCertificate] = (), **changes: object) -> dict[str, str]:
     view = DestinationView(
         **msgspec.structs.asdict(destination(**changes)),
         pending=7, retrying=2, failed=1, oldest_pending_at=STARTED_AT.replace(microsecond=123_456), replays=0,
         position=None, is_full=False, issues=(),
+        certificates=certificates,
     )  # fmt: skip
     secrets = [Secret(secret_id=3, label="from May on", created_at=STARTED_AT)]
     return dict(describe_destination(msgspec.json.decode(msgspec.json.encode(view)), secrets, SHANGHAI))
@@ -47,3 +50,15 @@ def test_destination_card_has_special_settings() -> None:
     assert card["notifies of"] == "calls"
     assert card["custom headers"] == "X-Key"
     assert card["secrets"] == "3 from May on, also as Standard Webhooks"
+
+
+def test_destination_card_names_the_trusted_certificates() -> None:
+    certificate = TrustedCertificate(subject="CN=Office CA", expires_at=STARTED_AT, fingerprint="ab" * 32)
+    assert _card([certificate], ca_certificates="…")["certificate"] == "signed by CN=Office CA, until 2026-04-27"
+    assert _card(fingerprint="ab" * 32)["certificate"] == f"pinned: {'AB:' * 31}AB"
+    assert _card()["certificate"] == "signed by an authority that the system trusts"
+
+
+def test_destination_card_has_proxy_and_redirects() -> None:
+    card = _card(proxy="http://onhook:…@proxy:3128", accept_redirects=True)
+    assert (card["proxy"], card["redirects"]) == ("http://onhook:…@proxy:3128", "count as accepted")

@@ -56,9 +56,10 @@ def test_destination_options_header_needs_a_value() -> None:
 
 def test_destination_options_permissions_are_revoked_by_change_only() -> None:
     """A new destination has none yet."""
-    words = ("--no-private", "--no-standard")
+    words = ("--no-private", "--no-standard", "--no-redirects")
     assert _parse(*words, decorator=with_destination_change_options) == {
         "allow_private": False,
+        "accept_redirects": False,
         "with_standard_webhooks": False,
     }
     assert _parse("--allow-private", decorator=with_destination_change_options) == {"allow_private": True}

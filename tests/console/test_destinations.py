@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from onhook.appdb.delivery_rows import DeliveryCommit, NewAttempt, NewDelivery
-from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.destination_spec import DestinationSpec, format_standard_webhooks_secret
 from onhook.console.pages.destinations import DELIVERED_SHOWN_MAX
 from tests.console.conftest import ConsoleHarness, module_loop
 from tests.delivery.harness import WebhookReceiver
 from tests.factories import SN, details
+from tests.server_certificates import create_server_certificate
 
 PATH = "/api/v1/destinations"
 CRM = {"name": "CRM", "url": "http://127.0.0.1:9/calls", "allow_private": True}
@@ -228,6 +230,60 @@ async def test_destination_name_without_address_is_a_warning(
     assert "crm.invalid has no address now" in added["warnings"][0]
     async with browser.post("/destinations", data={"name": "BI", "url": "https://bi.invalid/"}) as answer:
         assert "bi.invalid has no address now" in await answer.text()
+
+
+async def test_destination_test_can_be_a_sample(
+    client: aiohttp.ClientSession, browser: aiohttp.ClientSession, application: WebhookReceiver
+) -> None:
+    """In the API and by the button; the usual test stays."""
+    await _json(client, "POST", PATH, CRM | {"url": application.url, "payload_format": "flat"}, 201)
+    assert (await _json(client, "POST", f"{PATH}/CRM/test?sample=true"))["accepted"]
+    async with browser.post("/destinations/1/sample") as answer:
+        assert "Test succeeded" in await answer.text()
+    await _json(client, "POST", f"{PATH}/CRM/test")
+    assert [payload.get("event_type", payload.get("event")) for payload in application.payloads] == [
+        30012,
+        30012,
+        "test",
+    ]
+
+
+async def test_destination_test_that_failed_is_an_error_on_its_page(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
+    spec = DestinationSpec(url="http://127.0.0.1:9/", allow_private=True)
+    harness.appdb.destinations.add("CRM", spec, None, after=0, now_us=1)
+    async with browser.post("/destinations/1/test") as answer:
+        page = await answer.text()
+    assert re.search(r'<p class="error" role="alert">Test failed: ', page)
+
+
+async def test_destination_change_returns_secrets_of_standard_webhooks_once(client: aiohttp.ClientSession) -> None:
+    secret = (await _json(client, "POST", PATH, CRM, 201))["secret"]
+    changed = await _json(client, "PATCH", f"{PATH}/CRM", {"with_standard_webhooks": True})
+    assert changed["standard_webhooks_secrets"] == [format_standard_webhooks_secret(secret)]
+    changed = await _json(client, "PATCH", f"{PATH}/CRM", {"with_standard_webhooks": True})
+    assert changed["standard_webhooks_secrets"] == []
+
+
+async def test_destination_form_has_certificates_redirects_and_proxy(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """The page shows them without the password."""
+    form = {
+        "name": "CRM", "url": "https://127.0.0.1:9/", "allow_private": "true", "accept_redirects": "true",
+        "ca_certificates": create_server_certificate(tmp_path, "localhost").authority_pem,
+        "proxy": "http://onhook:geheim@127.0.0.1:3128",
+    }  # fmt: skip
+    async with browser.post("/destinations", data=form) as answer:
+        assert "geheim" not in await answer.text()
+    destination = harness.appdb.destinations.get("CRM")
+    assert (destination.accept_redirects, destination.proxy) == (True, form["proxy"])
+    async with browser.get("/destinations/1") as answer:
+        page = await answer.text()
+    for text in ("count as accepted", "CN=Test Authority, expires 20", "http://onhook:…@127.0.0.1:3128"):
+        assert text in page
+    assert "geheim" not in page
 
 
 async def test_destination_reader_cannot_change(harness: ConsoleHarness) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -46,14 +47,15 @@ class WebhookReceiver:
         self.url = ""
 
     @asynccontextmanager
-    async def listen(self) -> AsyncIterator["WebhookReceiver"]:
+    async def listen(self, tls: ssl.SSLContext | None = None) -> AsyncIterator["WebhookReceiver"]:
+        """Listen on a port of 127.0.0.1, over TLS under the name `localhost`."""
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self._receive)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/calls"
+        self.url = f"{'https://localhost' if tls else 'http://127.0.0.1'}:{runner.addresses[0][1]}/calls"
         try:
             yield self
         finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,9 @@ class ControlledClient:
 
     def format_test_payload(self) -> bytes:
         raise AssertionError("a pool sends no tests")
+
+    def format_sample_payload(self, now: datetime) -> bytes:
+        raise NotImplementedError
 
     async def close(self) -> None:
         raise AssertionError("a pool does not own its client")

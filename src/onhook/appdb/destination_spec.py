@@ -9,16 +9,20 @@ from urllib.parse import urlsplit
 import msgspec
 
 from onhook.cdr.record_filter import RecordFilter
+from onhook.lib.certificates import normalize_certificates, parse_fingerprint
 from onhook.lib.errors import OnhookError, UsageError
-from onhook.lib.hosts import UrlHost, parse_url_host
+from onhook.lib.hosts import NO_PROXY, PROXY_CHARACTERS_MAX, UrlHost, parse_proxy, parse_url_host
 from onhook.lib.messages import _
 
 Kind = Literal["webhook"]
 Method = Literal["POST", "GET"]
-NotifiesOf = Literal["records", "calls", "alarms"]
+NotifiesOf = Literal["records", "calls", "alarms", "issues"]
 RetryPolicy = Literal["days", "original"]
-PayloadFormat = Literal["p-2023", "p-2025", "p-2026", "doc", "object"]
+PayloadFormat = Literal["p-2023", "p-2025", "p-2026", "doc", "object", "flat"]
 """PBX generations whose event format can be written (yeastar-p-series.md 3.2)."""
+
+OPERATIONAL = frozenset({"alarms", "issues"})
+"""Subjects that are not calls: their notifications are on no stream, and cannot be replayed or filtered by calls."""
 
 URL_CHARACTERS_MAX = 2_000
 """Longer URLs are cut off by some programs; a PBX stores fewer characters."""
@@ -38,6 +42,9 @@ HEADERS_MAX = 20
 HEADER_CHARACTERS_MAX = 1_000
 """Long enough for a signed token."""
 
+PEM_CHARACTERS_MAX = 65_536
+"""Some ten certificate authorities."""
+
 WHSEC_PREFIX = "whsec_"
 """Prefix of a secret of Standard Webhooks; Base64 follows."""
 
@@ -46,7 +53,7 @@ KEY_BYTES_LIMITS = (24, 64)
 
 RESERVED_HEADERS = frozenset(
     {"content-length", "content-type", "host", "transfer-encoding", "connection", "x-signature", "user-agent"}
-    | {"webhook-id", "webhook-timestamp", "webhook-signature"}
+    | {"webhook-id", "webhook-timestamp", "webhook-signature", "x-onhook-test"}
 )
 """Headers that describe the content and its signature: they cannot be set by hand."""
 
@@ -57,8 +64,8 @@ class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is sent to a destination, where, and how: its fields, declared here and nowhere else.
 
     The API's documents, the options of the command line and the form derive from them. `notifies_of` is `records` (one
-    notification per record), `calls` (one per call) or `alarms`. `retry_policy` is `days`, or `original` with
-    `max_attempts`. `headers` are sent in addition.
+    notification per record), `calls` (one per call), `alarms` of PBXs, or all `issues`. `retry_policy` is `days`, or
+    `original` with `max_attempts`. `headers` are sent in addition. An empty `proxy` is that of the configuration.
     """
 
     url: Annotated[str, msgspec.Meta(description="URL of its webhook", min_length=1, max_length=URL_CHARACTERS_MAX)]
@@ -86,11 +93,31 @@ class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
         False
     )
     allow_private: Annotated[bool, msgspec.Meta(description="Allow private addresses")] = False
+    accept_redirects: Annotated[bool, msgspec.Meta(description="A redirect counts as accepted; it is not followed")] = (
+        False
+    )
+    ca_certificates: Annotated[
+        str,
+        msgspec.Meta(
+            description="Certificates (PEM) that the receiver's must be signed by, instead of the system's",
+            max_length=PEM_CHARACTERS_MAX,
+        ),
+    ] = ""
+    fingerprint: Annotated[
+        str, msgspec.Meta(description="SHA-256 of the receiver's certificate, which is pinned", max_length=100)
+    ] = ""
+    proxy: Annotated[
+        str,
+        msgspec.Meta(
+            description="HTTP proxy, with user and password if it needs them; none: no proxy",
+            max_length=PROXY_CHARACTERS_MAX,
+        ),
+    ] = ""
 
 
 class DestinationSpec(DestinationSettings, frozen=True, kw_only=True):
     """The settings of a destination and its `filter`, which selects records, or whole calls where it notifies of
-    `calls`; alarms are selected by `sn` alone.
+    `calls`; alarms and issues are selected by `sn` alone.
     """
 
     filter: RecordFilter = RecordFilter()
@@ -109,14 +136,36 @@ SPEC_FIELDS: tuple[str, ...] = DestinationSpec.__struct_fields__
 
 
 def validate_spec(spec: DestinationSpec) -> DestinationSpec:
-    """Return the specification. Raises `UsageError` for an invalid one; never shows a password in a URL."""
+    """Return the specification, certificates and fingerprint in their usual form. Raises `UsageError` for an invalid
+    one; never shows a password.
+    """
+    spec = _with_parsed_trust(spec)
     _check_url(spec.url)
     for field in msgspec.structs.fields(DestinationSettings):
         _check_field(field, getattr(spec, field.name))
-    if spec.notifies_of == "alarms" and spec.filter != RecordFilter(sn=spec.filter.sn):
-        raise UsageError(_("alarms cannot be filtered by calls"), hint=_("filter by sn only, or not at all"))
+    if spec.notifies_of in OPERATIONAL and spec.filter != RecordFilter(sn=spec.filter.sn):
+        raise UsageError(
+            _("{subject} cannot be filtered by calls", subject=spec.notifies_of),
+            hint=_("filter by sn only, or not at all"),
+        )
     _check_headers(spec.headers)
     return spec
+
+
+def _with_parsed_trust(spec: DestinationSpec) -> DestinationSpec:
+    """Return the specification with its certificates, fingerprint and proxy parsed. Raises `UsageError`."""
+    if (spec.ca_certificates or spec.fingerprint) and not spec.url.lower().startswith("https:"):
+        raise UsageError(_("there is no certificate without TLS"), location="url", hint=_("use https://"))
+    if spec.ca_certificates and spec.fingerprint:
+        raise UsageError(
+            _("a pinned certificate needs no certificate authority"), hint=_("give certificates or a fingerprint")
+        )
+    return msgspec.structs.replace(
+        spec,
+        ca_certificates=normalize_certificates(spec.ca_certificates) if spec.ca_certificates else "",
+        fingerprint=parse_fingerprint(spec.fingerprint) if spec.fingerprint else "",
+        proxy=spec.proxy if spec.proxy in ("", NO_PROXY) else parse_proxy(spec.proxy, "proxy"),
+    )
 
 
 def encode_spec(spec: DestinationSpec) -> str:
@@ -144,23 +193,38 @@ def _newer_spec_error(reason: str) -> OnhookError:
 
 
 def parse_standard_webhooks_key(text: str) -> bytes:
-    """Return the key in a secret of Standard Webhooks: `whsec_` and Base64 of 24 to 64 bytes. Raises `UsageError`."""
+    """Return the key of a secret for Standard Webhooks: the Base64 after `whsec_`, or the bytes of a usual secret.
+
+    A key has 24 to 64 bytes. Raises `UsageError`.
+    """
     minimum, maximum = KEY_BYTES_LIMITS
     try:
-        key = base64.b64decode(text.removeprefix(WHSEC_PREFIX), validate=True)
+        is_prefixed = text.startswith(WHSEC_PREFIX)
+        key = base64.b64decode(text.removeprefix(WHSEC_PREFIX), validate=True) if is_prefixed else text.encode()
     except (binascii.Error, ValueError):
         key = b""
-    if not text.startswith(WHSEC_PREFIX) or not minimum <= len(key) <= maximum:
+    if not minimum <= len(key) <= maximum:
         raise UsageError(
-            _("this is not a secret for Standard Webhooks"),
+            _("a secret of this destination cannot be used for Standard Webhooks"),
             hint=_(
-                "write {whsec_prefix} and {minimum} to {maximum} bytes in Base64, or leave it out to generate one",
+                "add one of {minimum} to {maximum} characters, or {whsec_prefix} and as many bytes in Base64:"
+                " `onhook destination secret add` generates one; then remove the old one",
                 whsec_prefix=WHSEC_PREFIX,
                 minimum=minimum,
                 maximum=maximum,
             ),
         )
     return key
+
+
+def format_standard_webhooks_secret(text: str) -> str:
+    """Return a secret as receivers by Standard Webhooks need it: `whsec_` and Base64 of the same key. Raises
+    `UsageError`.
+
+    >>> format_standard_webhooks_secret("0123456789abcdefghijABCDEFGHIJ01")
+    'whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWpBQkNERUZHSElKMDE='
+    """
+    return WHSEC_PREFIX + base64.b64encode(parse_standard_webhooks_key(text)).decode()
 
 
 def mask_url(url: str) -> str:

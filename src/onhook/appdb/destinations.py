@@ -15,6 +15,7 @@ import msgspec
 
 from onhook.appdb.destination_spec import (
     KEY_BYTES_LIMITS,
+    OPERATIONAL,
     SPEC_FIELDS,
     WHSEC_PREFIX,
     DestinationSpec,
@@ -146,7 +147,7 @@ class Destinations:
             except sqlite3.IntegrityError:
                 raise _duplicate_name_error(name) from None
             destination = self.get(name)
-            if spec.notifies_of != "alarms":
+            if spec.notifies_of not in OPERATIONAL:
                 self._insert_stream(destination.destination_id, RecordFilter(), after, None, now_us)
             self._insert_secret(destination.destination_id, text, _LABEL_DEFAULT, now_us)
         return self.get(name), text
@@ -155,7 +156,7 @@ class Destinations:
         """Change the `name` or the specification; delivery continues where it is. Raises `NotFound`, `UsageError`."""
         old = self.get(name)
         new_notifies_of = changes.get("notifies_of", old.notifies_of)
-        if "alarms" in (new_notifies_of, old.notifies_of) and new_notifies_of != old.notifies_of:
+        if OPERATIONAL & {new_notifies_of, old.notifies_of} and new_notifies_of != old.notifies_of:
             raise UsageError(
                 _("{old_name} notifies of {notifies_of}", old_name=old.name, notifies_of=old.notifies_of),
                 hint=_("add another destination for {new_notifies_of}", new_notifies_of=new_notifies_of),
@@ -313,7 +314,7 @@ class Destinations:
     def replay(self, name: str, record_filter: RecordFilter, *, after: int, until: int, now_us: int) -> Destination:
         """Send records again that match, after one number up to another. Raises `NotFound`, `UsageError`."""
         destination = self.get(name)
-        if destination.notifies_of == "alarms":
+        if destination.notifies_of in OPERATIONAL:
             raise UsageError(
                 _(
                     "{destination_name} notifies of {notifies_of}, which cannot be replayed",

@@ -4,13 +4,13 @@ The client secret and the tokens are secrets: they are only passed to the API cl
 """
 
 import ipaddress
-import re
 import shlex
 from urllib.parse import urlsplit
 
 import msgspec
 
 from onhook.appdb.sqlite import SqliteDatabase
+from onhook.lib.certificates import parse_fingerprint
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
 
@@ -19,9 +19,6 @@ URL_CHARACTERS_MAX = 253 + 16
 
 CREDENTIAL_CHARACTERS_MAX = 256
 """Of client id and secret; a PBX generates 32."""
-
-_HEX = re.compile(r"[0-9a-f]{64}")
-_SEPARATORS = re.compile(r"[:\s-]")
 
 
 class PbxCredentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,18 +119,6 @@ def parse_pbx_credentials(url: str, client_id: str, client_secret: str, fingerpr
         client_secret=client_secret,
         fingerprint=parse_fingerprint(fingerprint) if fingerprint else "",
     )
-
-
-def parse_fingerprint(text: str) -> str:
-    """Return 64 hexadecimal digits, written with or without colons. Raises `UsageError`."""
-    digits = _SEPARATORS.sub("", text).lower()
-    if not _HEX.fullmatch(digits):
-        raise UsageError(
-            _("{text} is not the SHA-256 of a certificate", text=repr(text[:80])),
-            location="fingerprint",
-            hint=_("`onhook pbx trust` shows that of the PBX"),
-        )
-    return digits
 
 
 def _parse_url(url: str) -> str:

@@ -9,12 +9,14 @@ import typer
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.delivery_rows import DeliveryState
-from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
+from onhook.cli import destination_secrets
 from onhook.cli.destination_card import describe_destination
 from onhook.cli.destination_options import with_destination_change_options, with_destination_options
+from onhook.cli.destination_secrets import DestinationName, print_standard_webhooks_secrets
 from onhook.cli.formats import format_local_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config, print_note, with_filters
@@ -37,17 +39,11 @@ app = typer.Typer(
     help=_("Manage destinations that are notified when a call ends."),
     epilog="Example: onhook destination list",
 )
-secret_app = typer.Typer(
-    add_completion=False,
-    help=_("Manage the signing secrets of a destination."),
-    epilog="Example: onhook destination secret add CRM",
-)
-app.add_typer(secret_app, name="secret")
+app.add_typer(destination_secrets.app, name="secret")
 
 DELIVERY_ID_MAX = 2**63 - 1
 """No file has a higher number."""
 
-DestinationName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the destination"))]
 DeliveryNumber = Annotated[
     int, typer.Argument(metavar="NUMBER", min=1, max=DELIVERY_ID_MAX, help=_("Number of the delivery"))
 ]
@@ -83,6 +79,8 @@ def add(
     _print_notes(warnings)
     if secret_value is None:
         print(_("Signing secret, shown this once: {signing_secret}", signing_secret=signing_secret))
+    elif destination.with_standard_webhooks:
+        print_standard_webhooks_secrets([signing_secret])
     if after is None:
         asyncio.run(follow_pending(config, destination.name))
 
@@ -146,10 +144,14 @@ def change(
     if not changes:
         raise UsageError(_("there is nothing to change"), hint=_("give another URL, filter or name"))
     with open_appdb(data) as appdb:
-        warnings = asyncio.run(check_change(config, appdb.destinations.get(name), changes))
+        old = appdb.destinations.get(name)
+        warnings = asyncio.run(check_change(config, old, changes))
         destination = appdb.destinations.change(name, changes)
+        secrets = appdb.destinations.secret_texts(destination.destination_id)
     print(_('Destination "{destination_name}" changed.', destination_name=destination.name))
     _print_notes(warnings)
+    if destination.with_standard_webhooks and not old.with_standard_webhooks:
+        print_standard_webhooks_secrets(secrets)
 
 
 @app.command("pause", epilog="Example: onhook destination pause CRM")
@@ -184,12 +186,17 @@ def remove(name: DestinationName, data: DataOption = None) -> None:
 
 
 @app.command("test", epilog="Example: onhook destination test CRM")
-def send_test(name: DestinationName, data: DataOption = None) -> None:
+def send_test(
+    name: DestinationName,
+    *,
+    sample: Annotated[bool, typer.Option("--sample", help=_("Send a sample event"))] = False,
+    data: DataOption = None,
+) -> None:
     """Send a signed test now, and show the response. Fails when the test was not accepted."""
     config = load_config(data=data)
     with open_appdb(data) as appdb:
         result: DestinationTestResult = asyncio.run(
-            send_test_by_name(appdb, webhook_opener(config), SystemClock(), name)
+            send_test_by_name(appdb, webhook_opener(config), SystemClock(), name, is_sample=sample)
         )
     text = (
         _("Test succeeded after {duration_ms} ms: {detail}.")
@@ -197,6 +204,8 @@ def send_test(name: DestinationName, data: DataOption = None) -> None:
         else _("Test failed after {duration_ms} ms: {detail}.")
     )
     print(text.format(duration_ms=result.duration_ms, detail=replace_control_characters(result.detail)))
+    if result.hint:
+        print_note(result.hint)
     if result.body:
         print(replace_control_characters(result.body))
     raise typer.Exit(not result.accepted)
@@ -317,46 +326,18 @@ def discard(
             print(_("Delivery {delivery} discarded.", delivery=delivery))
 
 
-@secret_app.command("add", epilog="Example: onhook destination secret add CRM --label 'from May on'")
-def add_secret(
-    name: DestinationName,
-    *,
-    secret: SecretOption = None,
-    secret_file: SecretFileOption = None,
-    label: Annotated[str, typer.Option("--label", metavar="TEXT", help=_("Description of the secret"))] = "webhook",
-    data: DataOption = None,
-) -> None:
-    """Add a signing secret: X-Signature uses the oldest, Standard Webhooks all of them."""
-    secret_value = read_webhook_secret(secret, secret_file)
-    with open_appdb(data) as appdb:
-        new_secret, signing_secret = appdb.destinations.add_secret(
-            name, secret_value, now_us=SystemClock().microseconds(), label=label
-        )
-    print(_("Secret {secret_id} ({label}) added.", secret_id=new_secret.secret_id, label=new_secret.label))
-    if secret_value is None:
-        print(_("Shown this once: {signing_secret}", signing_secret=signing_secret))
-
-
-@secret_app.command("remove", epilog="Example: onhook destination secret remove CRM 1")
-def remove_secret(
-    name: DestinationName,
-    secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help=_("Number in `onhook destination show`"))],
-    data: DataOption = None,
-) -> None:
-    """Remove a signing secret."""
-    with open_appdb(data) as appdb:
-        appdb.destinations.remove_secret(name, secret_id)
-    print(_("Secret {secret_id} removed.", secret_id=secret_id))
-
-
 def _print_notes(warnings: Iterable[str]) -> None:
     for warning in warnings:
         print_note(warning)
 
 
 def _describe_start(destination: Destination, *, is_since_given: bool) -> str:
-    if destination.notifies_of == "alarms":
-        return _('Destination "{name}" added. It receives alarms from now on.', name=destination.name)
+    if destination.notifies_of in OPERATIONAL:
+        return _(
+            'Destination "{name}" added. It receives {subject} from now on.',
+            name=destination.name,
+            subject=destination.notifies_of,
+        )
     if is_since_given:
         return _('Destination "{name}" added. It receives calls since the given time.', name=destination.name)
     return _('Destination "{name}" added. It receives calls from now on.', name=destination.name)

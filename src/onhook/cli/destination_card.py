@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from onhook.appdb.pbxs import Secret
 from onhook.cli.formats import format_local_time
 from onhook.cli.server_lookup import Row
+from onhook.lib.certificates import format_fingerprint
 from onhook.lib.messages import _, _n
 from onhook.lib.text import UNKNOWN
 
@@ -22,6 +23,9 @@ def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) ->
         (_("address"), f"{row['method']} {row['url']}"),
         (_("private addresses"), _("allowed") if row["allow_private"] else _("not allowed")),
         (_("payload format"), row["payload_format"]),
+        (_("redirects"), _("count as accepted") if row["accept_redirects"] else _("fail")),
+        (_("certificate"), _describe_certificates(row)),
+        (_("proxy"), row["proxy"] or UNKNOWN),
         (_("custom headers"), ", ".join(row["headers"]) or UNKNOWN),
         (
             _("retry policy"),
@@ -47,6 +51,15 @@ def _describe_notifies_of(row: Row) -> str:
     if not filters:
         return str(row["notifies_of"])
     return _("{subject}, where {filters}", subject=row["notifies_of"], filters=filters)
+
+
+def _describe_certificates(row: Row) -> str:
+    if row["fingerprint"]:
+        return _("pinned: {fingerprint}", fingerprint=format_fingerprint(row["fingerprint"]))
+    return "; ".join(
+        _("signed by {subject}, until {date}", subject=certificate["subject"], date=certificate["expires_at"][:10])
+        for certificate in row["certificates"]
+    ) or _("signed by an authority that the system trusts")
 
 
 def _describe_failed(row: Row) -> str:

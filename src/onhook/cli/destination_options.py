@@ -2,21 +2,33 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from onhook.appdb.destination_spec import DestinationSettings, field_meta, value_type
+from onhook.appdb.destination_spec import PEM_CHARACTERS_MAX, DestinationSettings, field_meta, value_type
 from onhook.cli.options import optional_parameter, with_options
+from onhook.lib.certificates import normalize_certificates
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
-_FLAG_OF: Mapping[str, str] = MappingProxyType({"timeout_seconds": "--timeout", "headers": "--header"})
+_FLAG_OF: Mapping[str, str] = MappingProxyType(
+    {"timeout_seconds": "--timeout", "headers": "--header", "ca_certificates": "--ca-file"}
+)
 """Of fields whose option is shorter than their name; that of `with_…` is without `with`."""
 
-_METAVAR_OF: Mapping[str, str] = MappingProxyType({"timeout_seconds": "SECONDS", "max_attempts": "N"})
+_METAVAR_OF: Mapping[str, str] = MappingProxyType(
+    {
+        "timeout_seconds": "SECONDS",
+        "max_attempts": "N",
+        "ca_certificates": "FILE",
+        "fingerprint": "SHA256",
+        "proxy": "URL",
+    }
+)
 
 _ADD_ONLY = frozenset({"kind", "notifies_of"})
 """Fields that a change does not have: the streams of the destination depend on them."""
@@ -52,6 +64,9 @@ def _option(field: msgspec.structs.FieldInfo) -> Any:
         return _flag_option(flag, help_text)
     if value == dict[str, str]:
         return Annotated[list[str] | None, typer.Option(flag, metavar="NAME:VALUE", help=help_text, show_default=False)]
+    if value is str:
+        option = typer.Option(flag, metavar=_METAVAR_OF[field.name], help=help_text, show_default=False)
+        return Annotated[str | None, option]
     default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
     return Annotated[
         value | None, typer.Option(flag, metavar=_METAVAR_OF.get(field.name), help=help_text, show_default=default)
@@ -66,19 +81,35 @@ _RESET_OPTIONS: Mapping[str, Any] = MappingProxyType(
     {
         "no_standard": _flag_option("--no-standard", _("Do not send the headers of Standard Webhooks")),
         "no_private": _flag_option("--no-private", _("Do not allow private addresses")),
+        "no_redirects": _flag_option("--no-redirects", _("A redirect is a failed attempt")),
     }
 )
 # Separate flags: as --x/--no-x they would need a column, and at 80 columns names would be cut.
 _RESET_FIELDS: Mapping[str, str] = MappingProxyType(
-    {"no_standard": "with_standard_webhooks", "no_private": "allow_private"}
+    {"no_standard": "with_standard_webhooks", "no_private": "allow_private", "no_redirects": "accept_redirects"}
 )
 
 
 def _parse_options(values: dict[str, Any]) -> Mapping[str, Any]:
     """Return the given values. Typer passes an empty list without headers. A revoked permission has precedence."""
     fields = {name: value for name, value in values.items() if name not in _RESET_FIELDS and name != "headers"}
+    if fields.get("ca_certificates"):
+        fields["ca_certificates"] = _read_certificates(fields["ca_certificates"])
     headers = {"headers": dict(map(_parse_header, header_texts))} if (header_texts := values.get("headers")) else {}
     return fields | headers | {field: False for name, field in _RESET_FIELDS.items() if values.get(name)}
+
+
+def _read_certificates(path: str) -> str:
+    """Return the content of a file with certificates. Raises `UsageError`."""
+    try:
+        with Path(path).open(encoding="ascii", errors="replace") as file:
+            return normalize_certificates(file.read(PEM_CHARACTERS_MAX))
+    except OSError as error:
+        raise UsageError(
+            _("cannot read certificates: {error}", error=error.strerror or error),
+            location="--ca-file",
+            hint=_("name a file with certificates in PEM"),
+        ) from error
 
 
 def _parse_header(text: str) -> tuple[str, str]:

@@ -12,9 +12,10 @@ from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config, print_note
 from onhook.cli.pbx_secrets import PbxName, read_secret_file
 from onhook.delivery.address_check import check_pbx_host
+from onhook.lib.certificates import format_fingerprint
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
-from onhook.sync.certificate_pinning import fetch_certificate, format_fingerprint
+from onhook.sync.certificate_pinning import fetch_certificate
 
 ApiOption = Annotated[
     str | None,

@@ -31,8 +31,14 @@ class ConsoleActions(msgspec.Struct, frozen=True, kw_only=True):
     start_simulated_pbx: Callable[[], Awaitable[None]]
 
 
-class DeliveryActions(msgspec.Struct, frozen=True, kw_only=True):
-    """`send_test` sends a test to the destination with that name; `delivery_metrics` are by its number."""
+class SendTest(Protocol):
+    """Sends a test to the destination with that name, or a sample event. Raises `NotFound`."""
 
-    send_test: Callable[[str], Awaitable[DestinationTestResult]]
+    async def __call__(self, name: str, *, is_sample: bool = False) -> DestinationTestResult: ...
+
+
+class DeliveryActions(msgspec.Struct, frozen=True, kw_only=True):
+    """`send_test` sends a test to a destination; `delivery_metrics` are by its number."""
+
+    send_test: SendTest
     delivery_metrics: Callable[[], Mapping[int, AttemptMetrics]]

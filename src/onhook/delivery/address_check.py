@@ -1,8 +1,8 @@
 """Check of the addresses that Onhook connects to, when they are set: by command line, API, page, or an app.
 
-Invariant: private addresses of destinations must be allowed. Those of PBXs and of their CDR tables need no permission:
-they are in private networks as a rule, and only administrators set them. Link-local addresses and metadata services are
-no PBX either.
+Invariant: private addresses of destinations must be allowed. Those of proxies, of PBXs and of their CDR tables need no
+permission: they are in private networks as a rule, and only administrators set them. Link-local addresses and metadata
+services are none of these.
 """
 
 from collections.abc import Mapping
@@ -17,19 +17,21 @@ from onhook.lib.errors import UsageError
 from onhook.lib.hosts import parse_host, parse_url_host
 from onhook.lib.messages import _
 
-ADDRESS_FIELDS = frozenset({"url", "allow_private"})
+ADDRESS_FIELDS = frozenset({"url", "allow_private", "proxy"})
 """Fields that decide whether a destination may be connected to."""
 
 
 async def check_destination(config: Config, spec: DestinationSpec) -> list[str]:
     """Return warnings about the addresses of a destination. Raises `UsageError` where one is not allowed now."""
-    try:
-        host = parse_url_host(spec.url)
-    except ValueError:
-        return []  # rejected as a URL when it is stored
-    guard = create_ssrf_guard(config.private_networks, allow_private=spec.allow_private)
-    warning = await check_address(host, guard, location="url")
-    return [warning] if warning else []
+    warnings = []
+    for url, allow_private, location in ((spec.url, spec.allow_private, "url"), (spec.proxy, True, "proxy")):
+        try:
+            host = parse_url_host(url)
+        except ValueError:
+            continue  # no proxy, or rejected as a URL when it is stored
+        guard = create_ssrf_guard(config.private_networks, allow_private=allow_private)
+        warnings.append(await check_address(host, guard, location=location))
+    return [warning for warning in warnings if warning]
 
 
 async def check_change(config: Config, old: DestinationSpec, changes: Mapping[str, Any]) -> list[str]:

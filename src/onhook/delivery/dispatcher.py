@@ -160,11 +160,9 @@ class DeliveryDispatcher:
 
 
 async def send_test_by_name(
-    appdb: AppDb, open_destination: OpenDestination, clock: Clock, name: str
+    appdb: AppDb, open_destination: OpenDestination, clock: Clock, name: str, *, is_sample: bool = False
 ) -> DestinationTestResult:
-    """Send a test to the destination with this name. Raises `NotFound`."""
+    """Send a test to the destination with this name, or a sample event. Raises `NotFound`."""
     destination = appdb.destinations.get(name)
-    return await send_test(
-        open_destination(destination, appdb.destinations.secret_texts(destination.destination_id)),
-        clock,
-    )
+    client = open_destination(destination, appdb.destinations.secret_texts(destination.destination_id))
+    return await send_test(client, clock, is_sample=is_sample)

@@ -68,16 +68,21 @@ class SsrfGuard(msgspec.Struct, frozen=True):
             return False
         return address.is_global or self.allow_private
 
+    def require_allowed(self, address: AnyAddress) -> None:
+        """Raise `PermissionError` for an address that may not be connected to."""
+        if self.allows_address(address):
+            return
+        message = (
+            _("{host} is a private address: --allow-private allows it", host=address)
+            if msgspec.structs.replace(self, allow_private=True).allows_address(address)
+            else _("{host} is a private address: the setting private_networks allows it", host=address)
+        )
+        raise PermissionError(errno.EACCES, message)
+
     def create_socket(self, info: tuple[Any, ...]) -> socket.socket:
         """Return a socket for an allowed address. Raises `PermissionError` for another."""
         family, kind, protocol, _canonical_name, (host, *_rest) = info
-        if not self.allows(host):
-            message = (
-                _("{host} is a private address: --allow-private allows it", host=host)
-                if msgspec.structs.replace(self, allow_private=True).allows(host)
-                else _("{host} is a private address: the setting private_networks allows it", host=host)
-            )
-            raise PermissionError(errno.EACCES, message)
+        self.require_allowed(ip_address(host.partition("%")[0]))
         new_socket = socket.socket(family, kind, protocol)
         new_socket.setblocking(False)
         return new_socket

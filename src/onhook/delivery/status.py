@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from secrets import token_hex
 from typing import Literal
 
 import msgspec
@@ -10,17 +11,20 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import mask_url
 from onhook.appdb.destinations import Destination, DestinationState, Stream
 from onhook.cdr.record_filter import RecordFilter
+from onhook.delivery.certificates import TrustedCertificate, parse_certificates
 from onhook.delivery.destinations.contract import DestinationClient, Notification
 from onhook.delivery.issues import Issue, find_issues
 from onhook.lib.clock import Clock
 from onhook.lib.errors import UsageError
+from onhook.lib.hosts import mask_proxy
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 from onhook.store.contract import Store
 
-TEST_NOTIFICATION_ID = "test"
-"""The notification id of a test."""
+TEST_ID_PREFIX = "test-"
+"""Of the notification id of a test; random digits follow, so that a receiver takes no test for a repeat."""
 
+TEST_ID_BYTES = 8
 
 DisplayState = Literal["disabled", "paused", "full", "failing", "active"]
 """The state of a destination and the condition of an active one, as lists show it."""
@@ -33,7 +37,8 @@ class DestinationView(Destination, frozen=True, kw_only=True):
     sent yet, and notifications that are retried; `retrying` are the latter, `failed` ones are not included.
     `oldest_pending_at` is the time of the oldest of them. `replays` are unfinished ones. `position` is the ledger
     number up to which everything is done, None before the start. `is_full`: so many are retrying or failed that no new
-    notification is tried before an operator has retried or discarded some.
+    notification is tried before an operator has retried or discarded some. `certificates` are those in
+    `ca_certificates`.
     """
 
     pending: int
@@ -44,6 +49,7 @@ class DestinationView(Destination, frozen=True, kw_only=True):
     position: int | None
     is_full: bool
     issues: Sequence[Issue]
+    certificates: Sequence[TrustedCertificate]
 
     @property
     def display_state(self) -> DisplayState:
@@ -51,11 +57,12 @@ class DestinationView(Destination, frozen=True, kw_only=True):
 
 
 class DestinationTestResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of a test. `status` is None without a response."""
+    """Result of a test. `status` is None without a response. `hint` says what to do about a redirect, or is empty."""
 
     accepted: bool
     status: int | None
     detail: str
+    hint: str
     duration_ms: int
     body: str
 
@@ -84,6 +91,7 @@ async def view_destination(destination: Destination, appdb: AppDb, store: Store,
         position=streams[0].cursor if streams else None,
         is_full=backlog.is_full,
         issues=find_issues(destination, backlog, now),
+        certificates=parse_certificates(destination.ca_certificates),
     )
 
 
@@ -106,9 +114,15 @@ async def _count_unsent(
 
 
 def mask_secrets(destination: Destination) -> Destination:
-    """Return the destination without the values of its headers and those in its URL's query, which may be keys."""
+    """Return the destination for display: without the values of its headers and those in its URL's query, which may be
+    keys, without the password of its proxy, and without the text of its certificates.
+    """
     return msgspec.structs.replace(
-        destination, headers=dict.fromkeys(destination.headers, "…"), url=mask_url(destination.url)
+        destination,
+        headers=dict.fromkeys(destination.headers, "…"),
+        url=mask_url(destination.url),
+        proxy=mask_proxy(destination.proxy),
+        ca_certificates="…" if destination.ca_certificates else "",
     )
 
 
@@ -142,17 +156,33 @@ def _combine_filters(destination_filter: RecordFilter, replay_filter: RecordFilt
     )
 
 
-async def send_test(client: DestinationClient, clock: Clock) -> DestinationTestResult:
-    """Send a test to a destination and close it; any response or error is a result."""
+async def send_test(client: DestinationClient, clock: Clock, *, is_sample: bool = False) -> DestinationTestResult:
+    """Send a test to a destination and close it: the test message of the original, or a sample event. Any response or
+    error is a result.
+    """
     started_at = clock.microseconds()
+    body = client.format_sample_payload(clock.now()) if is_sample else client.format_test_payload()
+    notification_id = TEST_ID_PREFIX + token_hex(TEST_ID_BYTES)
     try:
-        result = await client.send(Notification(TEST_NOTIFICATION_ID, client.format_test_payload(), started_at))
+        result = await client.send(Notification(notification_id, body, started_at, is_test=True))
     finally:
         await client.close()
+    is_accepted = result.outcome == "accepted"
     return DestinationTestResult(
-        accepted=result.outcome == "accepted",
+        accepted=is_accepted,
         status=result.status,
         detail=result.detail,
+        hint=_redirect_hint(result.redirect_host, is_accepted=is_accepted) if result.redirect_host else "",
         duration_ms=(clock.microseconds() - started_at) // 1000,
         body=result.body.decode(errors="replace"),
+    )
+
+
+def _redirect_hint(host: str, *, is_accepted: bool) -> str:
+    if is_accepted:
+        return _("the receiver redirects to {host}, which is not followed: check that it has the test", host=host)
+    return _(
+        "redirects are never followed: set the URL at {host}, or let a redirect count as accepted (--accept-redirects)"
+        " if the receiver has processed the test, as Google Apps Script does",
+        host=host,
     )

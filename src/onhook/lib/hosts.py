@@ -1,4 +1,4 @@
-"""Hosts of URLs, in every notation of an address that a resolver or a client takes for one. Pure."""
+"""Hosts of URLs, in every notation of an address that a resolver or a client takes for one; URLs of proxies. Pure."""
 
 import re
 import socket
@@ -7,11 +7,20 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import msgspec
 from yarl import URL
 
+from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
+
 AnyAddress = IPv4Address | IPv6Address
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}\.?")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+
+NO_PROXY = "none"
+"""Instead of the URL of a proxy: connect without one."""
+
+PROXY_CHARACTERS_MAX = 500
+"""A host name of full length, a user and a password."""
 
 NAME_CHARACTERS_MAX = 254
 """Of a name with the dot of the root at its end (RFC 1035, 2.3.4)."""
@@ -56,3 +65,31 @@ def parse_host(host: str) -> UrlHost:
         return UrlHost(text, ip_address(socket.inet_aton(text)))
     except OSError:
         raise ValueError(host) from None
+
+
+def parse_proxy(text: str, location: str) -> str:
+    """Return the URL of an HTTP proxy, `http://USER:PASSWORD@HOST:PORT`. Raises `UsageError` without the text."""
+    try:
+        url = URL(text)
+        is_proxy = url.scheme == "http" and url.explicit_port not in (None, 0) and url.raw_path in ("", "/")
+        is_proxy = is_proxy and not url.raw_query_string and parse_url_host(text).is_canonical
+    except ValueError:
+        is_proxy = False
+    if not is_proxy or len(text) > PROXY_CHARACTERS_MAX or not text.isprintable() or " " in text:
+        raise UsageError(
+            _("this is not the URL of a proxy"),
+            location=location,
+            hint=_("write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"),
+        )
+    return text.removesuffix("/")
+
+
+def mask_proxy(text: str) -> str:
+    """Return the URL of a proxy for display, without its password.
+
+    >>> mask_proxy("http://onhook:pw@proxy.example:3128"), mask_proxy("none")
+    ('http://onhook:…@proxy.example:3128', 'none')
+    """
+    credentials, at_sign, address = text.rpartition("@")
+    user, colon, _password = credentials.rpartition(":")
+    return f"{user}:…@{address}" if at_sign and "://" in user and colon else text

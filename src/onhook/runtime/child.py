@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from onhook.config import Config, read_config
+from onhook.config import SECRET_SETTINGS, Config, read_config, secret_environment
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
@@ -76,12 +76,15 @@ ServiceFactory = Callable[[Config, Clock], AbstractAsyncContextManager[RunningSe
 
 
 def build_command(module: str, config: Config, *arguments: str, is_supervised: bool = True) -> list[str]:
-    """Return the command line that starts a module with this configuration. It contains no secret.
+    """Return the command line that starts a module with this configuration. It contains no secret; `child_environment`
+    has them.
 
     `arguments` are for the module itself, in `sys.argv` after the configuration. The current directory is not on the
     import path (`-P`): an `http.py` there would replace Python's own.
     """
-    config_values = {name: str(getattr(config, name)) for name in Config.__struct_fields__}
+    config_values = {
+        name: str(getattr(config, name)) for name in Config.__struct_fields__ if name not in SECRET_SETTINGS
+    }
     child_arguments = ChildArguments(config_values=config_values, is_supervised=is_supervised)
     return [sys.executable, "-P", "-m", module, msgspec.json.encode(child_arguments).decode(), *arguments]
 
@@ -95,7 +98,7 @@ def run_child(process_name: str, open_service: ServiceFactory) -> int:
     # Logs that the engines write beside their files are for the owner alone too.
     os.umask(0o077)
     try:
-        config = read_config(child_arguments.config_values, directory=Path.cwd(), environ={})
+        config = read_config(child_arguments.config_values, directory=Path.cwd(), environ=secret_environment())
         configure_logging(config, clock, process_name)
         uvloop.run(_run_until_stopped(open_service, config, clock, is_supervised=child_arguments.is_supervised))
     except OnhookError as error:

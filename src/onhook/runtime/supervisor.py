@@ -14,7 +14,7 @@ from contextlib import suppress
 import msgspec
 
 from onhook.appdb.appdb import AppDb
-from onhook.config import Config, parse_address
+from onhook.config import Config, child_environment, parse_address
 from onhook.lib.backoff import Backoff, delay_seconds
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, UsageError
@@ -168,6 +168,7 @@ class SupervisedProcess:
                 *build_command(f"onhook.runtime.{self.name}_process", config, *self._arguments),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                env=child_environment(config),
                 process_group=0,  # Ctrl-C is for the supervisor alone, which stops the others in order
             )
         except OSError as error:

@@ -35,15 +35,6 @@ def fetch_certificate(url: str) -> PeerCertificate:
     )
 
 
-def format_fingerprint(fingerprint: str) -> str:
-    """Return a fingerprint as browsers show it.
-
-    >>> format_fingerprint("0aff")
-    '0A:FF'
-    """
-    return ":".join(fingerprint[offset : offset + 2] for offset in range(0, len(fingerprint), 2)).upper()
-
-
 def _download_certificate(address: tuple[str, int]) -> bytes:
     context = ssl.create_default_context()
     context.check_hostname = False

@@ -7,6 +7,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Reference
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from onhook.appdb.destination_spec import format_standard_webhooks_secret
 from onhook.delivery.destinations.standard_webhooks import standard_headers
 
 BODY = b'{"type":30012,"sn":"3631A2124XXX","msg":"{}"}'
@@ -44,3 +45,10 @@ def test_standard_headers_equal_the_example_of_the_specification() -> None:
     signatures = headers["webhook-signature"].split(" ")
     assert [signature[:3] for signature in signatures] == ["v1,", "v1,"]
     assert [len(base64.b64decode(signature[3:])) for signature in signatures] == [32, 32]
+
+
+def test_standard_headers_usual_secret_is_verified_by_the_reference() -> None:
+    """With the secret in the form that the operator is shown."""
+    secret = "0123456789abcdefghijABCDEFGHIJ01"
+    headers = standard_headers("abc-1", _now(), BODY, [secret])
+    assert Reference(format_standard_webhooks_secret(secret)).verify(BODY, headers)["type"] == 30012

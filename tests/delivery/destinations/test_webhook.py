@@ -7,15 +7,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook as Reference
 
 from onhook.appdb.destination_spec import DestinationSpec, PayloadFormat
+from onhook.cdr.call_details import DETAIL_FIELDS
 from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, Notification, OpenDestination
-from onhook.delivery.destinations.webhook import RESPONSE_BYTES_MAX, WebhookClient
+from onhook.delivery.destinations.webhook import WebhookClient
+from onhook.delivery.destinations.webhook_response import RESPONSE_BYTES_MAX
 from onhook.delivery.ssrf_guard import SsrfGuard
 from onhook.pbx.yeastar.payload import Yeastar
 from tests.delivery.destinations.contract import DestinationContract
@@ -85,7 +87,7 @@ async def test_webhook_get_carries_the_event_in_its_body(receiver: WebhookReceiv
     assert receiver.headers[0]["X-Key"] == "k"
 
 
-@pytest.mark.parametrize("profile", ["p-2023", "p-2025", "p-2026", "doc", "object"])
+@pytest.mark.parametrize("profile", get_args(PayloadFormat))
 async def test_webhook_every_payload_format_is_parsed_as_the_same_call(
     receiver: WebhookReceiver, profile: PayloadFormat
 ) -> None:
@@ -266,3 +268,44 @@ async def test_webhook_unknown_host_name_is_retried() -> None:
     """A name may exist again later."""
     answer = await _send("http://unknown.invalid/")
     assert (answer.outcome, answer.status) == ("unreachable", None)
+
+
+def test_webhook_flat_payload_has_the_18_fields_alone() -> None:
+    payload = json.loads(Yeastar().format(record(extra={"is_display": 1}), "SN1", "flat"))
+    assert (payload.pop("sn"), payload.pop("event_type")) == ("SN1", 30012)
+    assert set(payload) <= set(DETAIL_FIELDS)
+    assert (payload["type"], payload["call_from"]) == (record().type, record().call_from)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_webhook_redirect_counts_as_accepted_where_the_destination_says_so(
+    receiver: WebhookReceiver, status: int
+) -> None:
+    """It is not followed; the result names its host alone, because the rest of the URL may be a key."""
+
+    async def reply(_: web.Request, __: bytes) -> web.Response:
+        return web.Response(status=status, headers={"Location": "https://echo.example/macros?key=hush"})
+
+    receiver.reply = reply
+    refused, accepted = await _send(receiver.url), await _send(receiver.url, accept_redirects=True)
+    assert (refused.outcome, accepted.outcome) == ("rejected", "accepted")
+    assert (accepted.redirect_host, "a redirect to echo.example" in accepted.detail) == ("echo.example", True)
+    assert "hush" not in f"{refused} {accepted}"
+    assert len(receiver.payloads) == 2
+
+
+async def test_webhook_redirect_without_a_host_is_to_the_same_one(receiver: WebhookReceiver) -> None:
+    async def reply(_: web.Request, __: bytes) -> web.Response:
+        return web.Response(status=302, headers={"Location": "/login"})
+
+    receiver.reply = reply
+    assert (await _send(receiver.url)).redirect_host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("status", [300, 304, 400, 500])
+async def test_webhook_other_status_is_no_redirect(receiver: WebhookReceiver, status: int) -> None:
+    async def reply(_: web.Request, __: bytes) -> web.Response:
+        return web.Response(status=status)
+
+    receiver.reply = reply
+    assert (await _send(receiver.url, accept_redirects=True)).outcome == "rejected"

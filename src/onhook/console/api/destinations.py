@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import delete, get, patch, post
-from litestar.params import BodyKwarg
+from litestar.params import BodyKwarg, QueryParameter
 
+from onhook.appdb.destination_spec import format_standard_webhooks_secret
 from onhook.appdb.destinations import Destination
 from onhook.console.api.pbxs import AddedSecret, NewSecret, SecretList
 from onhook.console.parameters import DestinationName, ReaderZone, SecretId
@@ -24,6 +25,8 @@ from onhook.delivery.address_check import check_change
 from onhook.delivery.status import DestinationTestResult, DestinationView, mask_secrets, replay
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+
+SampleQuery = Annotated[bool, QueryParameter(description="Send a sample event instead of the test message")]
 
 
 def _optional_members(name: str, struct: type[msgspec.Struct], excluded: Collection[str]) -> type[msgspec.Struct]:
@@ -43,9 +46,12 @@ DestinationPatch: Any = _optional_members("DestinationPatch", NewDestination, {"
 
 
 class ChangedDestination(Destination, frozen=True, kw_only=True):
-    """The destination after the change. `warnings` are about its address."""
+    """The destination after the change. `warnings` are about its address. `standard_webhooks_secrets` are its secrets
+    in the form of Standard Webhooks, where the change added these; returned this once.
+    """
 
     warnings: list[str]
+    standard_webhooks_secrets: list[str]
 
 
 class DestinationList(msgspec.Struct, frozen=True):
@@ -110,9 +116,14 @@ async def change_destination(
     if not changes:
         raise UsageError(_("there is nothing to change"), hint=_("give another URL, filter or name"))
     destinations = app_state.appdb.destinations
-    warnings = await check_change(app_state.config, destinations.get(name), changes)
+    old = destinations.get(name)
+    warnings = await check_change(app_state.config, old, changes)
     changed = mask_secrets(destinations.change(name, changes))
-    return ChangedDestination(**msgspec.structs.asdict(changed), warnings=warnings)
+    is_new = changed.with_standard_webhooks and not old.with_standard_webhooks
+    secrets = map(format_standard_webhooks_secret, destinations.secret_texts(old.destination_id) if is_new else ())
+    return ChangedDestination(
+        **msgspec.structs.asdict(changed), warnings=warnings, standard_webhooks_secrets=list(secrets)
+    )
 
 
 @delete("/destinations/{name:str}", summary="Delete a destination", tags=["destinations"], responses=PROBLEMS)
@@ -145,9 +156,11 @@ async def resume_destination(app_state: AppStateDep, name: DestinationName) -> D
 @post(
     "/destinations/{name:str}/test", summary="Send a test", tags=["destinations"], responses=PROBLEMS, status_code=200
 )
-async def send_test_notification(app_state: AppStateDep, name: DestinationName) -> DestinationTestResult:
-    """Send the signed test message of the original now; the response has its result."""
-    return await app_state.delivery_actions.send_test(name)
+async def send_test_notification(
+    app_state: AppStateDep, name: DestinationName, sample: SampleQuery = False
+) -> DestinationTestResult:
+    """Send the signed test message of the original now, or a sample event; the response has its result."""
+    return await app_state.delivery_actions.send_test(name, is_sample=sample)
 
 
 @post(

@@ -14,7 +14,7 @@ from litestar.response import Redirect
 
 from onhook.appdb.deliveries import DELIVERED_ROWS_MAX
 from onhook.appdb.delivery_rows import Delivery
-from onhook.appdb.destination_spec import DestinationSettings, PayloadFormat
+from onhook.appdb.destination_spec import DestinationSettings, NotifiesOf, PayloadFormat
 from onhook.appdb.destinations import Destination
 from onhook.appdb.pbxs import Secret
 from onhook.console.pages.formatting import url
@@ -31,7 +31,7 @@ from onhook.console.queries.destinations import (
     parse_destination_filter,
 )
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.delivery.status import DestinationView, replay
+from onhook.delivery.status import DestinationTestResult, DestinationView, replay
 from onhook.lib.errors import NotFound, OnhookError, UsageError
 from onhook.lib.messages import _, _n
 
@@ -43,7 +43,7 @@ DELIVERED_SHOWN_MAX = 10
 
 DestinationId = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
 ShowAllQuery = Annotated[bool, QueryParameter(description="Show all delivered ones")]
-DestinationAction = Literal["pause", "resume", "test", "retry", "replay", "discard", "remove"]
+DestinationAction = Literal["pause", "resume", "test", "sample", "retry", "replay", "discard", "remove"]
 DestinationActionInPath = Annotated[DestinationAction, PathParameter()]
 DeliveryActionInPath = Annotated[Literal["retry", "discard"], PathParameter()]
 
@@ -51,12 +51,16 @@ DeliveryActionInPath = Annotated[Literal["retry", "discard"], PathParameter()]
 FORM_FILTERS = ("since", "number", "status")
 """Filters of the form; the command line has all."""
 
+FORM_FLAGS = ("allow_private", "accept_redirects", "with_standard_webhooks")
+FORM_TEXTS = ("ca_certificates", "fingerprint", "proxy")
+"""Other fields of the form."""
+
 FORM_CHOICES: Mapping[str, Sequence[str]] = MappingProxyType(
-    {"notifies_of": ("records", "calls"), "payload_format": get_args(PayloadFormat)}
+    {"notifies_of": get_args(NotifiesOf), "payload_format": get_args(PayloadFormat)}
 )
 
 FORM_DEFAULTS: Mapping[str, str] = MappingProxyType(
-    dict.fromkeys(("name", "url", *FORM_FILTERS, "allow_private"), "")
+    dict.fromkeys(("name", "url", *FORM_FILTERS, *FORM_FLAGS, *FORM_TEXTS), "")
     | {field.name: field.default for field in msgspec.structs.fields(DestinationSettings) if field.name in FORM_CHOICES}
 )
 
@@ -165,14 +169,12 @@ async def run_action(
             replay_filter = parse_destination_filter(app_state, {"since": data.since, "until": data.until}, reader_zone)
             count = await replay(app_state.appdb, app_state.store, destination.name, replay_filter, app_state.clock)
             message = _n("1 record is sent again.", "{count} records are sent again.", count)
-        elif action == "test":
-            test_result = await app_state.delivery_actions.send_test(destination.name)
-            detail = test_result.detail
-            message = (
-                _("Test succeeded: {detail}.", detail=detail)
-                if test_result.accepted
-                else _("Test failed: {detail}.", detail=detail)
-            )
+        elif action in ("test", "sample"):
+            is_sample = action == "sample"
+            result = await app_state.delivery_actions.send_test(destination.name, is_sample=is_sample)
+            if not result.accepted:
+                return _redirect(f"/destinations/{destination_id}", error=_describe_test(result))
+            message = _describe_test(result)
         else:
             message = _apply_action(app_state, destination, action)
     except OnhookError as error:
@@ -213,6 +215,15 @@ async def run_delivery_action(
 
 
 ROUTES = (destinations_page, add_destination, destination_page, run_action, delivery_page, run_delivery_action)
+
+
+def _describe_test(result: DestinationTestResult) -> str:
+    text = (
+        _("Test succeeded: {detail}.", detail=result.detail)
+        if result.accepted
+        else _("Test failed: {detail}.", detail=result.detail)
+    )
+    return f"{text} {result.hint[:1].upper()}{result.hint[1:]}." if result.hint else text
 
 
 def _apply_action(app_state: AppState, destination: Destination, action: DestinationAction) -> str:

@@ -5,6 +5,7 @@ for what the other side does, and stays within the destination's time-out.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Literal, Protocol
 
 import msgspec
@@ -27,13 +28,15 @@ class Notification(msgspec.Struct, frozen=True):
     notification_id: str
     body: bytes
     attempted_at: int
+    is_test: bool = False
 
 
 class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
     """Result of an attempt.
 
     `detail` describes it in words. `status` is None without a response. `body` is the beginning of the response, for
-    display. `retry_after_seconds` is the wait that the other side asked for, or None.
+    display. `retry_after_seconds` is the wait that the other side asked for, or None. `redirect_host` is the host that
+    the response redirects to, or empty.
     """
 
     outcome: Outcome
@@ -41,6 +44,7 @@ class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None = None
     body: bytes = b""
     retry_after_seconds: float | None = None
+    redirect_host: str = ""
 
 
 class DestinationClient(Protocol):
@@ -52,6 +56,10 @@ class DestinationClient(Protocol):
 
     def format_test_payload(self) -> bytes:
         """Return the body of a test, which is not a call."""
+        ...
+
+    def format_sample_payload(self, now: datetime) -> bytes:
+        """Return the body of a test that looks like what the destination notifies of: a call, an alarm, an issue."""
         ...
 
     async def send(self, notification: Notification) -> DeliveryResult:

@@ -1,23 +1,29 @@
 """Webhook, as the PBX itself sends it (yeastar-p-series.md 4): the event as the body, `X-Signature` over it.
 
-Invariants: any 2xx is success and nothing else is; redirects are not followed; only the first kibibytes of a response
-are read. The place of the event in a `GET` request is not documented: it is the body there too, and signed alike.
+Invariants: redirects are not followed. Behind a proxy the guard holds too: the name is looked up here, and the proxy is
+asked for the address that was checked. The place of the event in a `GET` request is not documented: it is the body
+there too, and signed alike.
 """
 
-import email.utils
+import asyncio
+import ssl
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from http import HTTPStatus
+from datetime import datetime
 
 import aiohttp
+import msgspec
 from yarl import URL
 
-from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec
 from onhook.cdr.record import Record
 from onhook.config import Config
-from onhook.delivery.destinations.contract import DeliveryResult, Notification, OpenDestination, Outcome
+from onhook.delivery.destinations.contract import DeliveryResult, Notification, OpenDestination
 from onhook.delivery.destinations.standard_webhooks import standard_headers
-from onhook.delivery.ssrf_guard import SsrfGuard, create_ssrf_guard
+from onhook.delivery.destinations.webhook_response import describe_error, read_result
+from onhook.delivery.samples import sample_operational_event, sample_record
+from onhook.delivery.ssrf_guard import SsrfGuard, create_ssrf_guard, resolve_host
+from onhook.lib.certificates import create_trust
+from onhook.lib.hosts import NO_PROXY, parse_url_host
 from onhook.lib.messages import _
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.pbx.dialect import Dialect
@@ -26,23 +32,14 @@ from onhook.pbx.yeastar.payload import Yeastar
 CONNECTIONS_MAX = 16
 """Connections to one destination: twice the concurrent attempts, so that a closing connection delays none."""
 
-RESPONSE_BYTES_MAX = 1024
-"""Enough to show an endpoint's error message."""
-
-THROTTLE_SECONDS_DEFAULT = 30.0
-"""After a 429 without `Retry-After`."""
-
-UNREACHABLE_STATUSES = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
-"""Statuses of a gateway whose endpoint is unreachable."""
-
 HEADER_BYTES_MAX = 16 * 1024
 """Of one header of a response, and of its first line."""
 
-DETAIL_CHARACTERS_MAX = 300
-"""Of the text shown to an operator."""
-
 TEST_BODY = b'{"event":"test"}'
 """The test message of the original (yeastar-p-series.md 4)."""
+
+TEST_HEADER = "X-Onhook-Test"
+"""Marks a test, also one with a sample event."""
 
 USER_AGENT = "Onhook"
 
@@ -50,8 +47,12 @@ USER_AGENT = "Onhook"
 class WebhookClient:
     """See `contract.DestinationClient`."""
 
-    def __init__(self, spec: DestinationSpec, secrets: Sequence[str], dialect: Dialect, guard: SsrfGuard) -> None:
+    def __init__(
+        self, spec: DestinationSpec, secrets: Sequence[str], dialect: Dialect, guard: SsrfGuard, proxy: str = ""
+    ) -> None:
         self._spec = spec
+        self._guard = guard
+        self._proxy = URL(proxy) if proxy else None
         self._secrets = secrets
         self._url = URL(spec.url)
         self._dialect = dialect
@@ -59,9 +60,12 @@ class WebhookClient:
         self._resolver = aiohttp.AsyncResolver()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=CONNECTIONS_MAX, socket_factory=guard.create_socket, resolver=self._resolver
+                limit=CONNECTIONS_MAX,
+                # A proxy is the operator's, and in a private network as a rule.
+                socket_factory=(msgspec.structs.replace(guard, allow_private=True) if proxy else guard).create_socket,
+                resolver=self._resolver,
+                ssl=_build_trust(spec),
             ),
-            timeout=aiohttp.ClientTimeout(total=spec.timeout_seconds),
             headers={"Content-Type": "application/json", "User-Agent": USER_AGENT, **spec.headers},
             # Responses are only displayed: never decompressed, never stored as cookies.
             auto_decompress=False,
@@ -76,17 +80,30 @@ class WebhookClient:
     def format_test_payload(self) -> bytes:
         return TEST_BODY
 
+    def format_sample_payload(self, now: datetime) -> bytes:
+        if self._spec.notifies_of in OPERATIONAL:
+            return sample_operational_event(self._spec.notifies_of, now)
+        return self.format_payload(sample_record(now))
+
     async def send(self, notification: Notification) -> DeliveryResult:
+        time = asyncio.get_running_loop().time
+        deadline = time() + self._spec.timeout_seconds
         try:
+            async with asyncio.timeout_at(deadline):
+                target = _Target(self._url) if self._proxy is None else await self._resolve_target()
             async with self._session.request(
                 self._spec.method,
-                self._url,
+                target.url,
                 data=notification.body,
-                headers=self._build_headers(notification),
+                headers=self._build_headers(notification) | target.headers,
+                server_hostname=target.server_hostname,
+                proxy=self._proxy,
+                timeout=aiohttp.ClientTimeout(total=deadline - time()),
                 allow_redirects=False,
             ) as response:
-                body = await _read_body_start(response)
-                return _build_result(response, body, notification.attempted_at)
+                return await read_result(
+                    response, notification.attempted_at, accept_redirects=self._spec.accept_redirects
+                )
         except TimeoutError:
             return DeliveryResult(
                 outcome="unreachable",
@@ -94,7 +111,7 @@ class WebhookClient:
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # aiohttp raises ValueError for a name that cannot be encoded, or an invalid URL.
-            return DeliveryResult(outcome="unreachable", detail=_describe_error(error))
+            return DeliveryResult(outcome="unreachable", detail=describe_error(error))
 
     async def close(self) -> None:
         await self._session.close()
@@ -105,11 +122,46 @@ class WebhookClient:
         have the new secret yet can verify it.
         """
         headers = {SIGNATURE_HEADER: sign(self._secrets[0], notification.body)} if self._secrets else {}
+        if notification.is_test:
+            headers[TEST_HEADER] = "true"
         if self._spec.with_standard_webhooks:
             headers |= standard_headers(
                 notification.notification_id, notification.attempted_at, notification.body, self._secrets
             )
         return headers
+
+    async def _resolve_target(self) -> "_Target":
+        """Return the address to ask the proxy for. Raises `OSError` for a name without an address, `PermissionError`
+        for an address that is not allowed.
+        """
+        host = parse_url_host(str(self._url))
+        addresses, reason = ([host.address], "") if host.address else await resolve_host(host, self._resolver)
+        if not addresses:
+            raise OSError(_("{host} has no address: {reason}", host=host.text, reason=reason))
+        for candidate in addresses:
+            self._guard.require_allowed(candidate)
+        # A proxy without IPv6 is more frequent than a receiver without IPv4.
+        address = min(addresses, key=lambda candidate: candidate.version)
+        return _Target(
+            self._url.with_host(str(address)),
+            headers={"Host": self._url.host_port_subcomponent or host.text},
+            server_hostname=host.text,
+        )
+
+
+class _Target(msgspec.Struct, frozen=True):
+    """What to request: the URL, with the address instead of the name behind a proxy, which `headers` then contain."""
+
+    url: URL
+    headers: dict[str, str] = {}
+    server_hostname: str | None = None
+
+
+def _build_trust(spec: DestinationSpec) -> aiohttp.Fingerprint | ssl.SSLContext | bool:
+    """Return the certificates that are trusted: a pinned one, those of the destination, or the system's."""
+    if spec.fingerprint:
+        return aiohttp.Fingerprint(bytes.fromhex(spec.fingerprint))
+    return create_trust(spec.ca_certificates) if spec.ca_certificates else True
 
 
 def webhook_opener(config: Config) -> OpenDestination:
@@ -117,69 +169,7 @@ def webhook_opener(config: Config) -> OpenDestination:
 
     def open_webhook(spec: DestinationSpec, secrets: Sequence[str]) -> WebhookClient:
         guard = create_ssrf_guard(config.private_networks, allow_private=spec.allow_private)
-        return WebhookClient(spec, secrets, Yeastar(), guard)
+        proxy = spec.proxy or config.proxy
+        return WebhookClient(spec, secrets, Yeastar(), guard, "" if proxy == NO_PROXY else proxy)
 
     return open_webhook
-
-
-async def _read_body_start(response: aiohttp.ClientResponse) -> bytes:
-    """Return the first bytes of a response; a longer one is cut off and its connection closed."""
-    try:
-        body = await response.content.read(RESPONSE_BYTES_MAX)
-    except (aiohttp.ClientError, TimeoutError):
-        # The status has arrived and decides the result; the body is for display.
-        body = b""
-    if not response.content.at_eof():
-        response.close()
-    return body
-
-
-def _build_result(response: aiohttp.ClientResponse, body: bytes, now_us: int) -> DeliveryResult:
-    """Return the result that a status means."""
-    status = response.status
-    detail = f"HTTP {status} {response.reason or ''}".rstrip()[:DETAIL_CHARACTERS_MAX]
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return DeliveryResult(outcome="accepted", detail=detail, status=status, body=body)
-    if status == HTTPStatus.GONE:
-        return DeliveryResult(outcome="gone", detail=detail, status=status, body=body)
-    retry_after_seconds = _parse_retry_after(response.headers.get("Retry-After", ""), now_us)
-    if status == HTTPStatus.TOO_MANY_REQUESTS and retry_after_seconds is None:
-        retry_after_seconds = THROTTLE_SECONDS_DEFAULT
-    outcome: Outcome = (
-        "throttled"
-        if retry_after_seconds is not None
-        else "unreachable"
-        if status in UNREACHABLE_STATUSES
-        else "rejected"
-    )
-    return DeliveryResult(
-        outcome=outcome, detail=detail, status=status, body=body, retry_after_seconds=retry_after_seconds
-    )
-
-
-def _parse_retry_after(text: str, now_us: int) -> float | None:
-    """Return the seconds of a `Retry-After` (RFC 9110, 10.2.3: seconds, or a date); None for anything else."""
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        retry_at = email.utils.parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    retry_at_utc = retry_at if retry_at.tzinfo else retry_at.replace(tzinfo=UTC)
-    return max(0.0, (retry_at_utc - datetime.fromtimestamp(now_us / 1_000_000, UTC)).total_seconds())
-
-
-def _describe_error(error: Exception) -> str:
-    """Return the error in one line, without the URL, which may contain a key."""
-    detail = str(error) or type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, PermissionError):
-        detail = _("not connected: {reason}", reason=error.os_error.strerror)
-    elif isinstance(error, aiohttp.ClientConnectorError):
-        reason = error.os_error.strerror or error.os_error
-        detail = _("cannot connect to {host}:{port}: {reason}", host=error.host, port=error.port, reason=reason)
-    elif isinstance(error, aiohttp.ClientResponseError):
-        detail = _("the response is not HTTP: {error}", error=error.message)
-    elif isinstance(error, aiohttp.InvalidURL):
-        detail = _("invalid URL: {reason}", reason=error.description or _("check the receiver's documentation"))
-    return " ".join(detail.split())[:DETAIL_CHARACTERS_MAX]

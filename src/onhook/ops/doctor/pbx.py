@@ -15,6 +15,7 @@ from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.coverage import complete_until
 from onhook.config import Config
+from onhook.lib.certificates import format_fingerprint
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError
 from onhook.lib.messages import _
@@ -23,7 +24,7 @@ from onhook.ops.doctor.host import Check
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import PbxResponse, PbxWebhook, PbxWebhookConfig, SystemFacts
 from onhook.pbx.registry import pbx_clients
-from onhook.sync.certificate_pinning import fetch_certificate, format_fingerprint
+from onhook.sync.certificate_pinning import fetch_certificate
 from onhook.sync.clock_check import CLOCK_SKEW_SECONDS_MAX
 from onhook.sync.pbx_session import PbxSession
 from onhook.sync.pbx_sync_manager import build_api_sync_spec, create_pbx_session

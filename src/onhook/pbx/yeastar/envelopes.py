@@ -127,8 +127,10 @@ def _encode(text: str) -> bytes:
 
 
 def _is_event_type(name: str, value: Any) -> bool:
-    """Return whether `type` of a flat body is the event's number; otherwise it is the call's direction."""
-    return name == "type" and str(value).strip() == EVENT_TYPE_TEXT
+    """Return whether a member of a flat body is the event's number: `event_type`, or `type`, which is the call's
+    direction otherwise.
+    """
+    return name in ("event_type", "type") and str(value).strip() == EVENT_TYPE_TEXT
 
 
 EVENT_TYPE_TEXT = "30012"

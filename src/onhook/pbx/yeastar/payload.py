@@ -34,13 +34,16 @@ _EVENT_TYPE = re.compile(r"\s*[0-9]{1,9}\s*")
 
 
 class YeastarFormatSpec(msgspec.Struct, frozen=True):
-    """How one generation writes the event (yeastar-p-series.md 3.2). `omitted_members` are members it does not have."""
+    """How one generation writes the event (yeastar-p-series.md 3.2). `omitted_members` are members it does not have. A
+    flat event has the 18 fields alone, beside `sn` and `event_type`.
+    """
 
     omitted_members: frozenset[str] = frozenset()
     added_members: Mapping[str, Any] = {}
     blank: str = ""
     sn_first: bool = False
     msg_is_object: bool = False
+    is_flat: bool = False
 
 
 _NEWEST_MEMBERS = {"is_display": 1, "realclidnum": ""}
@@ -52,6 +55,7 @@ PAYLOAD_FORMATS: Mapping[str, YeastarFormatSpec] = {
     "p-2026": YeastarFormatSpec(added_members=_NEWEST_MEMBERS, sn_first=True),
     "doc": YeastarFormatSpec(omitted_members=frozenset(_NEWEST_MEMBERS), blank=" "),
     "object": YeastarFormatSpec(msg_is_object=True),
+    "flat": YeastarFormatSpec(is_flat=True),
 }
 
 # The four that the vendor's example prints as one blank (yeastar-p-series.md 2.9).
@@ -100,6 +104,9 @@ class Yeastar:
                 hint=_("use one of {choices}", choices=", ".join(PAYLOAD_FORMATS)),
             )
         members = _format_members(details, spec)
+        if spec.is_flat:
+            fields = {name: members[name] for name in DETAIL_FIELDS if name in members}
+            return msgspec.json.encode({"sn": sn, "event_type": EVENT_TYPE, **fields})
         envelope: dict[str, Any] = {"sn": sn, "type": EVENT_TYPE} if spec.sn_first else {"type": EVENT_TYPE, "sn": sn}
         envelope["msg"] = members if spec.msg_is_object else msgspec.json.encode(members).decode()
         return msgspec.json.encode(envelope)

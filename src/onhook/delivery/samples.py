@@ -1,0 +1,59 @@
+"""Sample events for tests: a call, an alarm or an issue that never was, in the form of real ones."""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from onhook.appdb.destination_spec import NotifiesOf
+from onhook.cdr.record import Record
+
+SAMPLE_SN = "SAMPLE"
+"""Serial number of the PBX of a sample: no PBX has it."""
+
+RING, TALK = timedelta(seconds=6), timedelta(seconds=42)
+
+
+def sample_record(now: datetime) -> Record:
+    """Return an inbound call that an extension answered and that ended now."""
+    started_at = now.replace(microsecond=0) - RING - TALK
+    call_id = f"{int(started_at.timestamp())}.1"
+    return Record(
+        call_id=call_id,
+        time_start=f"{started_at:%Y-%m-%d %H:%M:%S}",
+        call_from="Sample Caller<15550100>",
+        call_to="Sample Agent<1001>",
+        call_duration=int((RING + TALK).total_seconds()),
+        talk_duration=int(TALK.total_seconds()),
+        src_trunk_name="sample-trunk",
+        status="ANSWERED",
+        type="Inbound",
+        did_number="15550199",
+        did_name="Sample DID",
+        agent_ring_time=0,
+        uid=f"{started_at:%Y%m%d%H%M%S}00000",
+        enb_call_note=0,
+        sn=SAMPLE_SN,
+        pbx="Sample",
+        record_id=f"sample-{call_id}",
+        started_at=started_at,
+        answered_at=started_at + RING,
+        ended_at=started_at + RING + TALK,
+        ring_duration=int(RING.total_seconds()),
+        utc_offset="+00:00",
+        offset_from="ids",
+        via="sample",
+        received_at=now,
+        seq=0,
+    )
+
+
+def sample_operational_event(notifies_of: NotifiesOf, now: datetime) -> bytes:
+    """Return the body of an alarm or an issue that began now, with the number 0."""
+    text = {"detail": "This is a sample.", "hint": "Nothing is to be done."}
+    times = {"began_at": now, "ended_at": None}
+    if notifies_of == "alarms":
+        alarm = {"alarm_id": 0, "sn": SAMPLE_SN, "kind": "silence", **text, **times}
+        alarm |= {"last_seen_at": now, "occurrences": 1}
+        return msgspec.json.encode({"type": "alarm", "sn": SAMPLE_SN, "alarm": alarm})
+    issue = {"issue_id": 0, "kind": "sample", "sn": "", "subject": "Sample", **text, **times}
+    return msgspec.json.encode({"type": "issue", "issue": issue})
