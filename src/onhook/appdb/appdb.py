@@ -19,6 +19,7 @@ from onhook.appdb.audit import Audit
 from onhook.appdb.cdr_sources import CdrSources
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.destinations import Destinations
+from onhook.appdb.issues import Issues
 from onhook.appdb.notes import Notes
 from onhook.appdb.pbx_credentials import PbxCredentials, PbxCredentialsRepository
 from onhook.appdb.pbxs import (
@@ -83,6 +84,7 @@ class AppDb:
         self.recordings = Recordings(self._database)
         self.retention_overrides = RetentionOverrides(self._database)
         self.alarms = Alarms(self._database, self.destinations, self.deliveries)
+        self.issues = Issues(self._database, self.destinations, self.deliveries)
         self.asterisks = Asterisks(self._database)
         self.cdr_sources = CdrSources(self._database)
         self.apps = Apps(self._database)

@@ -24,6 +24,7 @@ from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
 from onhook.ops.call_time_monitor import CallTimeMonitor
+from onhook.ops.issue_monitor import IssueMonitor
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
 from onhook.ops.retention import Retention
@@ -141,7 +142,7 @@ def _create_sync_services(resources: HubResources, ingestor: Ingestor) -> tuple[
 
 
 def _create_maintenance_services(resources: HubResources, projector: Projector) -> tuple[Service, ...]:
-    """Return the services that watch for silent PBXs and wrong clocks, and delete expired calls."""
+    """Return the services that watch for silent PBXs, wrong clocks and issues, and delete expired calls."""
     appdb, clock = resources.sync_appdb, resources.clock
     silence_monitor = SilenceMonitor(appdb=appdb, store=resources.store, clock=clock)
     retention = Retention(
@@ -153,9 +154,13 @@ def _create_maintenance_services(resources: HubResources, projector: Projector) 
         clock=clock,
     )
     call_time_monitor = CallTimeMonitor(appdb=appdb, store=resources.store, clock=clock)
+    issue_monitor = IssueMonitor(
+        config=resources.config, appdb=appdb, store=resources.store, ledger=resources.ledger, clock=clock
+    )
     return (
         Service("silence", silence_monitor.run),
         Service("call_times", call_time_monitor.run),
+        Service("issues", issue_monitor.run),
         Service("retention", retention.run),
     )
 

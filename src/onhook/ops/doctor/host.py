@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -46,6 +46,8 @@ _GROUP_OR_OTHERS_MODE = stat.S_IRWXG | stat.S_IRWXO
 _REJECTION_KINDS = ("unknown_pbx", "invalid_signature", "missing_signature", "unexpected_source")
 
 CheckStatus = Literal["OK", "WARNING", "ERROR"]
+STATUSES: Sequence[CheckStatus] = get_args(CheckStatus)
+"""From the best to the worst."""
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -89,26 +91,26 @@ def check_installation(config: Config, clock: Clock) -> Iterator[Check]:
     yield from _check_processes(config)
 
 
+def check_resources(config: Config, clock: Clock) -> Mapping[str, Check]:
+    """Return the checks that may turn at any time, by name, the worst of each kind."""
+    checks = {"clock": _check_clock(clock), "disk": _check_disk(config.data)}
+    return checks | {"permissions": _worst(_check_permissions(config))}
+
+
+def check_files(config: Config) -> Mapping[str, Check]:
+    """Return whether the files are damaged, by name; reads all of them."""
+    checks = {"ledger": _check_ledger(config), "appdb": _check_appdb_file(config)}
+    return {name: _worst(file_checks) for name, file_checks in checks.items()}
+
+
+def check_backlog(lag: int, *, has_quarantined: bool) -> Mapping[str, Check]:
+    """Return the checks of the store's backlog and of the quarantine, by name."""
+    return {"backlog": _check_lag(lag), "quarantine": _check_quarantine(has_quarantined=has_quarantined)}
+
+
 def check_data(lag: int, has_quarantined: bool, counters: Iterable[Mapping[str, Any]]) -> Iterator[Check]:
     """Yield the checks of backlog, quarantine and rejected requests."""
-    if lag < 0:
-        yield Check(
-            "ERROR",
-            _("the store is {value} events ahead of its ledger", value=-lag),
-            _("copy calls.duckdb to a safe place, then run `onhook rebuild`"),
-        )
-    elif lag > LAG_MAX:
-        yield Check(
-            "WARNING",
-            _("the store has {lag} events to process", lag=lag),
-            (_("wait; if the number does not fall, see the log")),
-        )
-    else:
-        yield Check("OK", _("the store is {lag} events behind the ledger", lag=lag))
-    if has_quarantined:
-        yield Check("WARNING", _("some events could not be parsed"), _("`onhook quarantine list` shows why"))
-    else:
-        yield Check("OK", _("all events were parsed"))
+    yield from check_backlog(lag, has_quarantined=has_quarantined).values()
     rejections = [
         counter for counter in counters if counter["kind"] in _REJECTION_KINDS and not _is_registered_now(counter)
     ]
@@ -116,6 +118,33 @@ def check_data(lag: int, has_quarantined: bool, counters: Iterable[Mapping[str, 
         yield _rejection_check(counter)
     if not rejections:
         yield Check("OK", _("no rejected requests"))
+
+
+def _worst(checks: Iterable[Check]) -> Check:
+    """Return the first check of the worst status; `OK` without any."""
+    return max(checks, key=lambda check: STATUSES.index(check.status), default=Check("OK", ""))
+
+
+def _check_lag(lag: int) -> Check:
+    if lag < 0:
+        return Check(
+            "ERROR",
+            _("the store is {value} events ahead of its ledger", value=-lag),
+            _("copy calls.duckdb to a safe place, then run `onhook rebuild`"),
+        )
+    if lag > LAG_MAX:
+        return Check(
+            "WARNING",
+            _("the store has {lag} events to process", lag=lag),
+            (_("wait; if the number does not fall, see the log")),
+        )
+    return Check("OK", _("the store is {lag} events behind the ledger", lag=lag))
+
+
+def _check_quarantine(*, has_quarantined: bool) -> Check:
+    if has_quarantined:
+        return Check("WARNING", _("some events could not be parsed"), _("`onhook quarantine list` shows why"))
+    return Check("OK", _("all events were parsed"))
 
 
 def _is_registered_now(counter: Mapping[str, Any]) -> bool:
@@ -218,11 +247,9 @@ def _check_appdb(config: Config, clock: Clock) -> Iterator[Check]:
             else Check("WARNING", _("there are no settings yet"), _("`onhook pbx add` adds a PBX"))
         )
         return
-    damage = check_integrity(config.appdb_file)
-    if damage:
-        yield Check(
-            "ERROR", _("onhook.db is damaged: {damage}", damage=damage), _("`onhook restore` restores a backup")
-        )
+    damage_checks = list(_check_appdb_file(config))
+    if damage_checks:
+        yield from damage_checks
         return
     try:
         appdb = AppDb(config.appdb_file)
@@ -235,6 +262,14 @@ def _check_appdb(config: Config, clock: Clock) -> Iterator[Check]:
         yield from _check_destinations(appdb, clock)
     finally:
         appdb.close()
+
+
+def _check_appdb_file(config: Config) -> Iterator[Check]:
+    """Yield whether the file of the application database is damaged."""
+    if config.appdb_file.is_file() and (damage := check_integrity(config.appdb_file)):
+        yield Check(
+            "ERROR", _("onhook.db is damaged: {damage}", damage=damage), _("`onhook restore` restores a backup")
+        )
 
 
 def _check_destinations(appdb: AppDb, clock: Clock) -> Iterator[Check]:

@@ -1,0 +1,151 @@
+"""Issues from begin to end, and the notifications of them. Each is notified once when it begins and once when it ends.
+
+Invariants: an open issue is stored before its notification is sent, so a restart repeats none. A destination is never
+notified of its own issues.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from onhook.appdb.deliveries import Deliveries
+from onhook.appdb.delivery_rows import NewDelivery
+from onhook.appdb.destinations import Destination, Destinations
+from onhook.appdb.sqlite import SqliteDatabase
+from onhook.lib.timestamps import to_datetime
+
+ENDED_ISSUES_MAX = 1_000
+"""Ended issues that are stored; older ones are deleted."""
+
+TEXT_CHARACTERS_MAX = 500
+"""A sentence for a person; parts may come from a PBX or an endpoint."""
+
+EVENT_TYPE = "issue"
+"""Replaces the vendor's event number in Onhook's own events."""
+
+_COLUMNS = "issue_id, issue_key, kind, sn, subject, detail, hint, destination_id, began_at, ended_at"
+
+
+class OperationalIssue(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition that needs a person, as it is now.
+
+    `issue_key` identifies it while it lasts, also where its text changes. `kind` is the part before the first colon and
+    what is wrong, such as `destination_failing`, `alarm_silence` or `check_disk`. `sn` is the PBX that it is about, or
+    empty; `destination_id` the destination, or None.
+    """
+
+    issue_key: str
+    kind: str
+    subject: str
+    detail: str
+    hint: str
+    sn: str = ""
+    destination_id: int | None = None
+
+
+class StoredIssue(msgspec.Struct, frozen=True, kw_only=True):
+    """An issue as its notification has it; `ended_at` is None while it is open."""
+
+    issue_id: int
+    kind: str
+    sn: str
+    subject: str
+    detail: str
+    hint: str
+    began_at: datetime
+    ended_at: datetime | None
+
+
+class Issues:
+    """Repository of issues. Times passed in are microseconds since 1970, UTC."""
+
+    def __init__(self, database: SqliteDatabase, destinations: Destinations, deliveries: Deliveries) -> None:
+        self._database = database
+        self._destinations = destinations
+        self._deliveries = deliveries
+
+    def open_keys(self) -> set[str]:
+        """Return the keys of the open issues."""
+        return {key for (key,) in self._database.rows("SELECT issue_key FROM issues WHERE ended_at IS NULL")}
+
+    def all(self, limit: int = ENDED_ISSUES_MAX) -> list[StoredIssue]:
+        """Return the issues, open ones first, then the latest."""
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM issues ORDER BY ended_at IS NOT NULL, issue_id DESC LIMIT ?", (limit,)
+        )
+        return [_stored_issue(row) for row in rows]
+
+    def begin(self, issue: OperationalIssue, *, now_us: int) -> bool:
+        """Store an issue and notify of it. Return False where it is open already."""
+        values = (issue.issue_key, issue.kind, issue.sn, issue.subject, *_cut(issue), issue.destination_id, now_us)
+        with self._database.transaction():
+            is_new = self._database.write(
+                "INSERT INTO issues (issue_key, kind, sn, subject, detail, hint, destination_id, began_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                values,
+            )
+            if is_new:
+                self._delete_oldest()
+                self._notify(issue.issue_key, now_us)
+        return bool(is_new)
+
+    def end(self, issue_key: str, *, now_us: int) -> bool:
+        """End an issue and notify of it. Return False where it is not open."""
+        with self._database.transaction():
+            ended_count = self._database.write(
+                "UPDATE issues SET ended_at = ? WHERE issue_key = ? AND ended_at IS NULL", (now_us, issue_key)
+            )
+            if ended_count:
+                self._notify(issue_key, now_us)
+        return bool(ended_count)
+
+    def _notify(self, issue_key: str, now_us: int) -> None:
+        """Add the latest issue with this key to the deliveries of destinations that notify of issues, except to the
+        destination that it is about, and to those with too many deliveries.
+        """
+        (row,) = self._database.rows(
+            f"SELECT {_COLUMNS} FROM issues WHERE issue_key = ? ORDER BY issue_id DESC LIMIT 1", (issue_key,)
+        )
+        issue, own_destination_id = _stored_issue(row), row[7]
+        state = "began" if issue.ended_at is None else "ended"
+        new_delivery = NewDelivery(
+            notification_id=f"issue-{issue.issue_id}-{state}",
+            seq=0,
+            call=(issue.sn, f"issue {issue.issue_id}"),
+            body=msgspec.json.encode({"type": EVENT_TYPE, "issue": issue}),
+            due_at=now_us,
+            pending_since=now_us,
+        )
+        for destination in self._destinations.all():
+            if destination.destination_id != own_destination_id and self._is_notified(destination, issue):
+                self._deliveries.add(destination.destination_id, new_delivery)
+
+    def _is_notified(self, destination: Destination, issue: StoredIssue) -> bool:
+        is_matching = destination.notifies_of == "issues" and destination.filter.sn in (None, issue.sn)
+        return is_matching and not self._deliveries.backlog(destination.destination_id).is_full
+
+    def _delete_oldest(self) -> None:
+        self._database.write(
+            "DELETE FROM issues WHERE issue_id IN (SELECT issue_id FROM issues WHERE ended_at IS NOT NULL"
+            " ORDER BY issue_id DESC LIMIT -1 OFFSET ?)",
+            (ENDED_ISSUES_MAX,),
+        )
+
+
+def _cut(issue: OperationalIssue) -> tuple[str, str]:
+    return issue.detail[:TEXT_CHARACTERS_MAX], issue.hint[:TEXT_CHARACTERS_MAX]
+
+
+def _stored_issue(row: tuple[Any, ...]) -> StoredIssue:
+    issue_id, _key, kind, sn, subject, detail, hint, _destination_id, began_at, ended_at = row
+    return StoredIssue(
+        issue_id=issue_id,
+        kind=kind,
+        sn=sn,
+        subject=subject,
+        detail=detail,
+        hint=hint,
+        began_at=to_datetime(began_at),
+        ended_at=None if ended_at is None else to_datetime(ended_at),
+    )

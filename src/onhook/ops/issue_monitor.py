@@ -1,0 +1,154 @@
+"""Monitor of issues: destinations, alarms of PBXs, and checks of this installation; destinations are notified of each.
+
+Invariants: an issue is notified once when it begins and once when it has ended, also over a restart. One that comes and
+goes within minutes is one issue. In one round few issues begin or end; the others follow in the next rounds.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.issues import OperationalIssue
+from onhook.config import Config
+from onhook.delivery.issues import find_all_issues
+from onhook.ledger.contract import Ledger
+from onhook.lib.clock import Clock
+from onhook.lib.errors import OnhookError
+from onhook.lib.transition_log import TransitionLog
+from onhook.ops.doctor.host import Check, check_backlog, check_files, check_resources
+from onhook.store.contract import Store
+
+ROUND_SECONDS = 15.0
+"""How often destinations, alarms and the disk are looked at; it takes milliseconds."""
+
+FILE_CHECK_SECONDS = 86_400.0
+"""How often the files are checked for damage: that reads all of them."""
+
+BEGIN_SECONDS = 300.0
+"""A check that is not `OK` for this long is an issue: a backlog after an import is not. Destinations and alarms have
+waits of their own.
+"""
+
+END_SECONDS = 120.0
+"""An issue that is gone for this long has ended."""
+
+CHECK_PREFIX = "check:"
+"""Of the keys of checks."""
+
+TRANSITIONS_MAX = 50
+"""Issues that begin or end in one round: each is a notification for every destination of issues."""
+
+
+class IssueMonitor:
+    """Created once per process. It stores issues, from which `delivery` sends the notifications."""
+
+    def __init__(self, *, config: Config, appdb: AppDb, store: Store, ledger: Ledger, clock: Clock) -> None:
+        self._config = config
+        self._appdb = appdb
+        self._store = store
+        self._ledger = ledger
+        self._clock = clock
+        self._present_since: dict[str, float] = {}
+        self._absent_since: dict[str, float] = {}
+        self._file_checks: Mapping[str, Check] = {}
+        self._files_checked_at = float("-inf")
+
+    async def run(self) -> None:
+        """Check until cancelled."""
+        failure_log = TransitionLog(
+            logging.getLogger("issues"), begins="issues cannot be checked", ends="issues can be checked again"
+        )
+        while True:
+            try:
+                await self.check_all()
+                failure_log.end()
+            except OnhookError as error:
+                failure_log.begin(error=str(error))
+            await asyncio.sleep(ROUND_SECONDS)
+
+    async def check_all(self) -> None:
+        """Begin and end issues as they are now. Raises `Unavailable`, where a file cannot be used now."""
+        checks = {**await asyncio.to_thread(self._check_host), **await self._check_backlog()}
+        await asyncio.to_thread(self._update, checks)
+
+    async def _check_backlog(self) -> Mapping[str, Check]:
+        try:
+            lag = await self._ledger.last_seq() - await self._store.position()
+            return check_backlog(lag, has_quarantined=bool(await self._store.quarantine(1)))
+        except OnhookError as error:
+            if not error.permanent:
+                raise
+            return {"backlog": Check("ERROR", error.message, error.hint)}
+
+    def _check_host(self) -> Mapping[str, Check]:
+        """Return the checks of this installation by name; those of files are repeated rarely."""
+        now = self._now()
+        if now - self._files_checked_at >= FILE_CHECK_SECONDS:
+            self._file_checks, self._files_checked_at = check_files(self._config), now
+        return {**check_resources(self._config, self._clock), **self._file_checks}
+
+    def _update(self, checks: Mapping[str, Check]) -> None:
+        issues = {issue.issue_key: issue for issue in (*self._find_issues(), *_check_issues(checks))}
+        open_keys = self._appdb.issues.open_keys()
+        now_us = self._clock.microseconds()
+        for key in islice(self._begun_keys(issues.keys() - open_keys), TRANSITIONS_MAX):
+            self._appdb.issues.begin(issues[key], now_us=now_us)
+        for key in islice(self._ended_keys(open_keys, issues.keys()), TRANSITIONS_MAX):
+            self._appdb.issues.end(key, now_us=now_us)
+
+    def _begun_keys(self, new_keys: Iterable[str]) -> list[str]:
+        """Return the issues that have begun; a check is one only after a while."""
+        now = self._now()
+        self._present_since = {key: self._present_since.get(key, now) for key in new_keys}
+        return sorted(
+            key
+            for key, since in self._present_since.items()
+            if not key.startswith(CHECK_PREFIX) or now - since >= BEGIN_SECONDS
+        )
+
+    def _ended_keys(self, open_keys: Iterable[str], current_keys: Iterable[str]) -> list[str]:
+        """Return the open issues that are gone for long enough."""
+        now, absent_keys = self._now(), set(open_keys) - set(current_keys)
+        self._absent_since = {key: self._absent_since.get(key, now) for key in absent_keys}
+        return sorted(key for key, since in self._absent_since.items() if now - since >= END_SECONDS)
+
+    def _find_issues(self) -> Iterable[OperationalIssue]:
+        """Yield the issues of destinations and the open alarms."""
+        appdb = self._appdb
+        for issue in find_all_issues(appdb.destinations.all(), appdb.deliveries.backlogs(), self._clock.now()):
+            yield OperationalIssue(
+                issue_key=f"destination:{issue.destination_id}:{issue.kind}",
+                kind=f"destination_{issue.kind}",
+                subject=issue.name,
+                detail=issue.detail,
+                hint=issue.hint,
+                destination_id=issue.destination_id,
+            )
+        names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
+        for alarm in appdb.alarms.open_alarms():
+            yield OperationalIssue(
+                issue_key=f"alarm:{alarm.alarm_id}",
+                kind=f"alarm_{alarm.kind}",
+                sn=alarm.sn,
+                subject=names.get(alarm.sn, alarm.sn),
+                detail=alarm.detail,
+                hint=alarm.hint,
+            )
+
+    def _now(self) -> float:
+        return self._clock.microseconds() / 1_000_000
+
+
+def _check_issues(checks: Mapping[str, Check]) -> Iterable[OperationalIssue]:
+    """Yield the checks that are not `OK`."""
+    for name, check in checks.items():
+        if check.status != "OK":
+            yield OperationalIssue(
+                issue_key=f"{CHECK_PREFIX}{name}",
+                kind=f"check_{name}",
+                subject=name,
+                detail=check.detail,
+                hint=check.hint,
+            )

@@ -1,0 +1,264 @@
+"""Issues of destinations, PBXs and this installation, and the notifications of them."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.delivery_rows import UNDELIVERED_MAX
+from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.destinations import Destination
+from onhook.cdr.record_filter import RecordFilter
+from onhook.config import Config
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import UsageError
+from onhook.lib.signing import SIGNATURE_HEADER, is_signed_by
+from onhook.ops import issue_monitor
+from onhook.ops.issue_monitor import BEGIN_SECONDS, END_SECONDS, IssueMonitor
+from onhook.store.contract import QuarantineEntry, StoreBatch
+from onhook.store.duckdb import DuckDbStore, open_store
+from tests.delivery.harness import SECRET, WebhookReceiver, make_calls, open_delivery_harness, wait_until
+from tests.factories import SN
+
+NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
+URL = "https://pager.example.com/"
+
+
+class Installation:
+    """An installation with a destination of issues, `pager`, and one of calls, `CRM`; its clock is the test's."""
+
+    def __init__(self, directory: Path, store: DuckDbStore, ledger: SqliteLedger) -> None:
+        self.config = Config(data=directory)
+        self.appdb = AppDb(self.config.appdb_file)
+        self.store = store
+        self.ledger = ledger
+        self.time = NOW
+        self.appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
+        self.pager = self.add("pager", notifies_of="issues")
+        self.crm = self.add("CRM")
+        self.monitor = self.restarted_monitor()
+
+    def now(self) -> datetime:
+        return self.time
+
+    def microseconds(self) -> int:
+        return round(self.time.timestamp() * 1_000_000)
+
+    def restarted_monitor(self) -> IssueMonitor:
+        return IssueMonitor(config=self.config, appdb=self.appdb, store=self.store, ledger=self.ledger, clock=self)
+
+    def add(self, name: str, **settings: Any) -> Destination:
+        return self.appdb.destinations.add(name, DestinationSpec(url=URL, **settings), None, after=0, now_us=1)[0]
+
+    async def check(self, *, after: float = 0.0) -> None:
+        self.time += timedelta(seconds=after)
+        await self.monitor.check_all()
+
+    async def check_until_ended(self) -> None:
+        await self.check()
+        await self.check(after=END_SECONDS)
+
+    def notifications(self, destination: Destination | None = None) -> list[tuple[str, bool]]:
+        """Return kind and whether it has ended of each notification for a destination, in order."""
+        destination_id = (destination or self.pager).destination_id
+        rows = self.appdb.deliveries.page(destination_id, None, 1_000)
+        issues = [json.loads(self.appdb.deliveries.body(row.delivery_id))["issue"] for row in rows]
+        return [(issue["kind"], issue["ended_at"] is not None) for issue in issues]
+
+
+@pytest.fixture
+async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
+    store, ledger = await open_store(tmp_path / "calls.duckdb"), SqliteLedger(tmp_path / "ledger.db")
+    installation = Installation(tmp_path, store, ledger)
+    await asyncio.to_thread(_restrict_access, tmp_path)
+    yield installation
+    await store.close()
+    await ledger.close()
+    installation.appdb.close()
+
+
+def _restrict_access(directory: Path) -> None:
+    directory.chmod(0o700)
+    for file in directory.iterdir():
+        file.chmod(0o600)
+
+
+async def test_issue_monitor_healthy_installation_has_no_issues(installation: Installation) -> None:
+    await installation.check()
+    await installation.check(after=BEGIN_SECONDS)
+    assert (installation.appdb.issues.all(), installation.notifications()) == ([], [])
+
+
+async def test_issue_monitor_disabled_destination_is_notified_with_begin_and_end(installation: Installation) -> None:
+    installation.appdb.destinations.disable(installation.crm, "the endpoint answered 410")
+    await installation.check()
+    (issue,) = installation.appdb.issues.all()
+    assert (issue.kind, issue.subject, issue.ended_at) == ("destination_disabled", "CRM", None)
+    assert "410" in issue.detail
+    installation.appdb.destinations.set_state("CRM", "active")
+    await installation.check_until_ended()
+    assert installation.notifications() == [("destination_disabled", False), ("destination_disabled", True)]
+
+
+async def test_issue_monitor_lasting_issue_is_notified_once_also_over_a_restart(installation: Installation) -> None:
+    installation.appdb.destinations.disable(installation.crm, "gone")
+    for _unused in range(3):
+        await installation.check(after=3_600)
+        installation.monitor = installation.restarted_monitor()
+    assert installation.notifications() == [("destination_disabled", False)]
+
+
+async def test_issue_monitor_issue_that_comes_and_goes_is_one(installation: Installation) -> None:
+    for _unused in range(3):
+        destination = installation.appdb.destinations.get("CRM")
+        installation.appdb.destinations.disable(destination, "gone")
+        await installation.check(after=END_SECONDS / 2)
+        installation.appdb.destinations.set_state("CRM", "active")
+        await installation.check(after=END_SECONDS / 2)
+    assert installation.notifications() == [("destination_disabled", False)]
+
+
+async def test_issue_monitor_destination_is_not_notified_of_its_own_issues(installation: Installation) -> None:
+    other_pager = installation.add("other pager", notifies_of="issues")
+    installation.appdb.destinations.disable(installation.pager, "gone")
+    await installation.check()
+    assert installation.notifications() == []
+    assert installation.notifications(other_pager) == [("destination_disabled", False)]
+
+
+async def test_issue_monitor_alarm_is_notified_with_begin_and_end(installation: Installation) -> None:
+    """With serial number and name of the PBX."""
+    installation.appdb.alarms.raise_alarm(SN, "gap", "calls are missing", hint="back-fill", now_us=1)
+    await installation.check()
+    (issue,) = installation.appdb.issues.all()
+    assert (issue.kind, issue.sn, issue.subject, issue.detail) == ("alarm_gap", SN, "Office", "calls are missing")
+    installation.appdb.alarms.end(SN, "gap", now_us=2)
+    await installation.check_until_ended()
+    assert installation.notifications() == [("alarm_gap", False), ("alarm_gap", True)]
+
+
+async def test_issue_monitor_filter_selects_the_issues_of_one_pbx(installation: Installation) -> None:
+    office = installation.add("office pager", notifies_of="issues", filter=RecordFilter(sn=SN))
+    branch = installation.add("branch pager", notifies_of="issues", filter=RecordFilter(sn="B1"))
+    installation.appdb.alarms.raise_alarm(SN, "silence", "no calls", hint="", now_us=1)
+    installation.appdb.destinations.disable(installation.crm, "gone")
+    await installation.check()
+    assert installation.notifications(office) == [("alarm_silence", False)]
+    assert installation.notifications(branch) == []
+
+
+async def test_issue_monitor_check_that_turned_bad_is_notified_after_a_while(installation: Installation) -> None:
+    installation.config.data.chmod(0o755)
+    await installation.check()
+    assert installation.notifications() == []
+    await installation.check(after=BEGIN_SECONDS)
+    installation.config.data.chmod(0o700)
+    await installation.check_until_ended()
+    assert installation.notifications() == [("check_permissions", False), ("check_permissions", True)]
+
+
+async def test_issue_monitor_quarantine_is_an_issue(installation: Installation) -> None:
+    entry = QuarantineEntry(seq=1, sn=SN, received_at=NOW, reason="no JSON", via="webhook")
+    await installation.store.put(StoreBatch(calls=(), quarantined=[entry], reparsed_seqs=(), position=0))
+    await installation.check()
+    await installation.check(after=BEGIN_SECONDS)
+    assert installation.notifications() == [("check_quarantine", False)]
+
+
+async def test_issue_monitor_damaged_file_is_an_issue(installation: Installation) -> None:
+    """So is the ledger that cannot be read then."""
+    file = installation.config.ledger_file
+    await asyncio.to_thread(os.truncate, file, 8_192)
+    await installation.check()
+    await installation.check(after=BEGIN_SECONDS)
+    assert installation.notifications() == [("check_backlog", False), ("check_ledger", False)]
+
+
+async def test_issue_monitor_many_issues_are_spread_over_rounds(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(issue_monitor, "TRANSITIONS_MAX", 2)
+    for number in range(5):
+        installation.appdb.destinations.disable(installation.add(f"BI {number}"), "gone")
+    counts = []
+    for _unused in range(3):
+        await installation.check(after=15)
+        counts.append(len(installation.notifications()))
+    assert counts == [2, 4, 5]
+
+
+async def test_issue_monitor_destination_with_too_many_deliveries_gets_no_more(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert UNDELIVERED_MAX > 2
+    monkeypatch.setattr("onhook.appdb.delivery_rows.UNDELIVERED_MAX", 2)
+    for number in range(4):
+        installation.appdb.destinations.disable(installation.add(f"BI {number}"), "gone")
+    await installation.check()
+    assert len(installation.notifications()) == 2
+    assert len([issue for issue in installation.appdb.issues.all() if issue.subject.startswith("BI")]) == 4
+
+
+def test_destination_of_issues_cannot_be_filtered_by_calls_nor_replayed(installation: Installation) -> None:
+    with pytest.raises(UsageError, match="issues cannot be filtered by calls"):
+        installation.add("x", notifies_of="issues", filter=RecordFilter(status="BUSY"))
+    with pytest.raises(UsageError, match="notifies of issues, which cannot be replayed"):
+        installation.appdb.destinations.replay("pager", RecordFilter(), after=0, until=1, now_us=1)
+
+
+async def test_issue_monitor_destination_that_is_gone_reaches_the_receiver_of_issues(tmp_path: Path) -> None:
+    """Signed, with begin and end, in this order; the destination itself is sent nothing of it."""
+    async with WebhookReceiver().listen() as crm, WebhookReceiver().listen() as pager:
+        crm.reply = _answer_gone
+        async with open_delivery_harness(tmp_path) as harness:
+            ledger, clock = SqliteLedger(tmp_path / "ledger.db"), MovedClock()
+            monitor = IssueMonitor(
+                config=Config(data=tmp_path), appdb=harness.appdb, store=harness.store, ledger=ledger, clock=clock
+            )
+            harness.add_destination("pager", pager.url, notifies_of="issues")
+            harness.add_destination("crm", crm.url)
+            harness.start()
+            await harness.put_calls(*make_calls(1))
+            await wait_until(lambda: harness.appdb.destinations.get("crm").state == "disabled")
+            await monitor.check_all()
+            await wait_until(lambda: len(pager.accepted) == 1)
+            harness.appdb.destinations.remove("crm")
+            await monitor.check_all()
+            clock.offset_seconds = END_SECONDS
+            await monitor.check_all()
+            await wait_until(lambda: len(pager.accepted) == 2)
+            await ledger.close()
+    issues = [payload["issue"] for payload in pager.payloads if payload["issue"]["subject"] == "crm"]
+    assert [(issue["kind"], issue["ended_at"] is None) for issue in issues] == [
+        ("destination_disabled", True),
+        ("destination_disabled", False),
+    ]
+    assert all(
+        is_signed_by([SECRET], body, headers[SIGNATURE_HEADER])
+        for body, headers in zip(pager.bodies, pager.headers, strict=True)
+    )
+    assert len(crm.payloads) == 1
+
+
+class MovedClock(SystemClock):
+    """The time of this machine, moved by a test."""
+
+    offset_seconds = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.offset_seconds)
+
+    def microseconds(self) -> int:
+        return super().microseconds() + round(self.offset_seconds * 1_000_000)
+
+
+async def _answer_gone(_request: web.Request, _body: bytes) -> int:
+    return 410
