@@ -1,9 +1,12 @@
 """Collect events by call until the call is complete and can be stored.
 
-With channel events (CEL) a call ends at LINKEDID_END, and its CDRs follow shortly after; without CEL it ends when no
-CDR has arrived for a while. Invariants: every received CDR is returned exactly once, whatever else happens; a call is
-marked complete only if it was received from its first channel to its end over one connection; memory is bounded. `now`
-is a monotonic clock in seconds.
+With channel events (CEL) a call ends at LINKEDID_END, and its CDRs follow shortly after. Without CEL it goes on while
+one of its channels (`Newchannel` to `Hangup`) or its queue (`QueueCallerJoin` to `AgentComplete`) does, and ends when
+no CDR has arrived for a while after that: so it is stored, and destinations are notified, once.
+
+Invariants: every received CDR is returned exactly once, whatever else happens; a call is marked complete only if it was
+received from its first channel to its end over one connection; memory is bounded. `now` is a monotonic clock, in
+seconds.
 """
 
 from collections.abc import Iterator
@@ -40,6 +43,16 @@ OPEN_CALLS_MAX = 20_000
 """Concurrent calls; more than any Asterisk carries. Beyond this the oldest call is returned as it is."""
 
 
+CHANNEL_EVENTS = frozenset({"Newchannel", "Hangup"})
+"""Begin and end of a channel, also where no CEL is configured."""
+
+QUEUE_BEGINS = frozenset({"QueueCallerJoin", "AgentConnect"})
+QUEUE_ENDS = frozenset({"QueueCallerAbandon", "AgentComplete"})
+"""A caller waits or talks from one to the other; `QueueCallerLeave` ends the wait, and `AgentConnect` follows at once
+where an agent answered.
+"""
+
+
 class CollectedCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call to store: its id and its body."""
 
@@ -69,6 +82,7 @@ class _OpenCall:
         self.has_cel = False
         self.has_application = False
         self.open_channels: set[str] = set()
+        self.queue_callers: set[str] = set()
         self.callee_channels: set[str] = set()
         self.cdr_callee_channels: set[str] = set()
         self.last_event_at = 0.0
@@ -84,10 +98,14 @@ class CallCollector:
         self.dropped_count = 0
         """Calls without a CDR and without all their channel events."""
         self._open_calls: dict[str, _OpenCall] = {}
+        self._call_of_channel: dict[str, str] = {}
+        """Linked id of the call in which each open channel began: it may have joined another call since."""
 
     def add_event(self, message: AmiMessage, now: float, offset_seconds: int | None = None) -> list[CollectedCall]:
         """Add one event; return the calls that were removed to stay within the limits."""
         fields = message.fields
+        if fields["event"] in CHANNEL_EVENTS:
+            return self._add_channel(message, now)
         linked_id = get_linked_id(fields)
         if not linked_id:
             return []
@@ -101,18 +119,34 @@ class CallCollector:
             call.offset_seconds = call.offset_seconds if offset_seconds is None else offset_seconds
         else:
             _add_channel_event(call, message)
+            _add_queue_event(call, message)
         return list(self._enforce_limits(linked_id, call))
+
+    def _add_channel(self, message: AmiMessage, now: float) -> list[CollectedCall]:
+        """Begin or end a channel; the end of one that is not known begins no call."""
+        channel, linked_id = message.get("Uniqueid"), get_linked_id(message.fields)
+        if message.get("Event") == "Newchannel" and channel:
+            call = self._open_calls.setdefault(linked_id, _OpenCall())
+            call.last_event_at = now
+            call.open_channels.add(channel)
+            self._call_of_channel[channel] = linked_id
+            return list(self._enforce_limits(linked_id, call))
+        begun_call = self._open_calls.get(self._call_of_channel.pop(channel, ""))
+        if begun_call is not None:
+            begun_call.last_event_at = now
+            begun_call.open_channels.discard(channel)
+            begun_call.queue_callers.discard(channel)
+        return []
 
     def pop_completed(self, now: float) -> list[CollectedCall]:
         """Return the ended calls that have all their CDRs, as far as can be determined."""
         ready_calls = [(linked_id, call) for linked_id, call in self._open_calls.items() if _is_ready(call, now)]
         for linked_id, call in list(self._open_calls.items()):
-            if call.has_ended and not call.cdrs and now - call.last_event_at > MISSING_CDR_SECONDS:
+            if _lacks_cdrs(call, now):
                 if call.has_all_events and call.has_application:
                     ready_calls.append((linked_id, call))
                 else:
-                    self.dropped_count += 1
-                    del self._open_calls[linked_id]
+                    self._drop_call(linked_id)
         return [
             self._pop_call(linked_id, call, has_all_events=call.has_all_events and call.has_ended)
             for linked_id, call in ready_calls
@@ -128,6 +162,7 @@ class CallCollector:
             if call.cdrs
         ]
         self._open_calls.clear()
+        self._call_of_channel.clear()
         return collected_calls
 
     def oldest_cdr_at(self) -> float | None:
@@ -144,11 +179,19 @@ class CallCollector:
             if self._open_calls[oldest_id].cdrs:
                 yield self._pop_call(oldest_id, self._open_calls[oldest_id], has_all_events=False)
             else:
-                self.dropped_count += 1
-                del self._open_calls[oldest_id]
+                self._drop_call(oldest_id)
+
+    def _drop_call(self, linked_id: str) -> None:
+        self.dropped_count += 1
+        self._forget_channels(self._open_calls.pop(linked_id))
+
+    def _forget_channels(self, call: _OpenCall) -> None:
+        for channel in call.open_channels:
+            self._call_of_channel.pop(channel, None)
 
     def _pop_call(self, linked_id: str, call: _OpenCall, *, has_all_events: bool) -> CollectedCall:
         del self._open_calls[linked_id]
+        self._forget_channels(call)
         events = [*call.cdrs, *(call.events if has_all_events else ())]
         channels = {parse_channel(event.get(name)) for event in events for name in ("Channel", "DestinationChannel")}
         endpoints = {channel.endpoint for channel in channels}
@@ -183,6 +226,20 @@ def _add_channel_event(call: _OpenCall, message: AmiMessage) -> None:
         call.events.clear()
 
 
+def _add_queue_event(call: _OpenCall, message: AmiMessage) -> None:
+    name, caller = message.get("Event"), message.get("Uniqueid")
+    if name in QUEUE_BEGINS:
+        call.queue_callers.add(caller)
+    elif name in QUEUE_ENDS or name == "QueueCallerLeave":
+        call.queue_callers.discard(caller)
+
+
+def _lacks_cdrs(call: _OpenCall, now: float) -> bool:
+    """Return whether a call has ended and its CDRs are overdue."""
+    has_ended = call.has_ended or not (call.has_cel or call.open_channels or call.queue_callers)
+    return has_ended and not call.cdrs and now - call.last_event_at > MISSING_CDR_SECONDS
+
+
 def _is_ready(call: _OpenCall, now: float) -> bool:
     if not call.cdrs:
         return False
@@ -192,4 +249,4 @@ def _is_ready(call: _OpenCall, now: float) -> bool:
     is_quiet = now - call.last_event_at >= QUIET_SECONDS
     is_held_too_long = call.first_cdr_at is not None and now - call.first_cdr_at >= CDR_HOLD_SECONDS_MAX
     # A PBX that does not send LINKEDID_END may still send channel events.
-    return is_held_too_long or (is_quiet and not call.open_channels)
+    return is_held_too_long or (is_quiet and not call.open_channels and not call.queue_callers)

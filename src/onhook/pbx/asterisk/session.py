@@ -26,11 +26,13 @@ PENDING_ACTIONS_MAX = 100
 LIST_EVENTS_MAX = 10_000
 """Events per response: no PBX has more endpoints."""
 
-EVENT_FILTER = "^Event: (Cdr|CEL|QueueCaller|Agent)"
-"""Events to receive: a busy Asterisk sends a hundred times as many (AMI action `Filter`, a regular expression)."""
+EVENT_FILTER = "^Event: (Cdr|CEL|QueueCaller|Agent|Newchannel|Hangup[^A-Z])"
+"""Events to receive, without `HangupRequest` and the like: a busy Asterisk sends a hundred times as many (AMI action
+`Filter`, a regular expression).
+"""
 
 EVENT_CLASSES = "cdr,call,agent"
-"""CDRs, CEL (which Asterisk counts as `call`), and queue events."""
+"""CDRs, CEL and channels (which Asterisk counts as `call`), and queue events."""
 
 AmiSessionState = Literal["banner", "challenge", "login", "filter", "ready", "refused"]
 
