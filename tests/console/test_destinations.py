@@ -10,6 +10,7 @@ import pytest
 
 from onhook.appdb.delivery_rows import DeliveryCommit, NewAttempt, NewDelivery
 from onhook.appdb.destination_spec import DestinationSpec, format_standard_webhooks_secret
+from onhook.appdb.issues import OperationalIssue
 from onhook.console.pages.destinations import DELIVERED_SHOWN_MAX
 from tests.console.conftest import ConsoleHarness, module_loop
 from tests.delivery.harness import WebhookReceiver
@@ -341,6 +342,20 @@ async def test_destination_issue_is_on_every_page(harness: ConsoleHarness, brows
         await _add_delivery(harness, 1)
     async with browser.get("/issues") as answer:
         assert "<code>onhook destination retry CRM</code>" in await answer.text()
+
+
+async def test_delivery_of_an_issue_has_no_link_to_a_call(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
+    spec = DestinationSpec(url="https://pager.example.com/", notifies_of="issues")
+    harness.appdb.destinations.add("pager", spec, None, after=0, now_us=1)
+    issue = OperationalIssue(issue_key="check:disk", kind="check_disk", subject="disk", detail="full", hint="free it")
+    harness.appdb.issues.begin(issue, now_us=1)
+    for path in ("/destinations/1", "/destinations/deliveries/1"):
+        async with browser.get(path) as answer:
+            page = await answer.text()
+        assert "issue 1" in page
+        assert not re.search(r'href="/(calls|events)/[^"?]', page)
 
 
 async def test_delivered_deliveries_are_cut_with_link_to_all(
