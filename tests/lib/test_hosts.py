@@ -2,7 +2,8 @@
 
 import pytest
 
-from onhook.lib.hosts import parse_host, parse_url_host
+from onhook.lib.errors import UsageError
+from onhook.lib.hosts import mask_proxy, parse_host, parse_proxy, parse_url_host
 
 LOOPBACK = (
     "http://127.0.0.1/", "http://2130706433/", "http://0177.0.0.1/", "http://0x7f.0.0.1/", "http://0X7F000001/",
@@ -66,3 +67,34 @@ def test_parse_url_host_other_text_is_an_error(url: str) -> None:
 )
 def test_parse_host_other_notation_is_not_canonical(host: str, is_canonical: bool) -> None:
     assert parse_host(host).is_canonical is is_canonical
+
+
+@pytest.mark.parametrize("text", ["http://proxy:3128", "http://me:p%40w@10.0.0.1:8080", "http://[::1]:1"])
+def test_parse_proxy_url_is_kept(text: str) -> None:
+    assert parse_proxy(text, "proxy") == parse_proxy(f"{text}/", "proxy") == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["proxy:3128", "https://proxy:3128", "http://proxy", "http://proxy:0", "http://proxy:1/x", "http://proxy:1?a=b",
+     "http://me:geheim@127.1:3128", "http://me:…@proxy:3128", "http://a b:1", "http://:1", f"http://{'a' * 500}:1"],
+)  # fmt: skip
+def test_parse_proxy_other_text_is_an_error_without_it(text: str) -> None:
+    """Also a URL whose password was masked for display."""
+    with pytest.raises(UsageError, match="not the URL of a proxy") as error:
+        parse_proxy(text, "proxy")
+    assert "geheim" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked_text"),
+    [
+        ("http://me:geh:e@im@proxy:3128", "http://me:…@proxy:3128"),
+        ("http://me@proxy:3128", "http://me@proxy:3128"),
+        ("http://proxy:3128", "http://proxy:3128"),
+        ("none", "none"),
+        ("", ""),
+    ],
+)
+def test_mask_proxy_hides_the_password(text: str, masked_text: str) -> None:
+    assert mask_proxy(text) == masked_text

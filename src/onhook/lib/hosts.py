@@ -75,7 +75,8 @@ def parse_proxy(text: str, location: str) -> str:
         is_proxy = is_proxy and not url.raw_query_string and parse_url_host(text).is_canonical
     except ValueError:
         is_proxy = False
-    if not is_proxy or len(text) > PROXY_CHARACTERS_MAX or not text.isprintable() or " " in text:
+    # Not ASCII: among others a password that was masked for display.
+    if not is_proxy or len(text) > PROXY_CHARACTERS_MAX or not text.isascii() or not text.isprintable() or " " in text:
         raise UsageError(
             _("this is not the URL of a proxy"),
             location=location,
@@ -90,6 +91,7 @@ def mask_proxy(text: str) -> str:
     >>> mask_proxy("http://onhook:pw@proxy.example:3128"), mask_proxy("none")
     ('http://onhook:…@proxy.example:3128', 'none')
     """
-    credentials, at_sign, address = text.rpartition("@")
-    user, colon, _password = credentials.rpartition(":")
-    return f"{user}:…@{address}" if at_sign and "://" in user and colon else text
+    scheme, separator, rest = text.partition("://")
+    credentials, at_sign, address = rest.rpartition("@")
+    user, colon, _password = credentials.partition(":")
+    return f"{scheme}{separator}{user}:…{at_sign}{address}" if colon else text
