@@ -41,6 +41,7 @@ from onhook.runtime.http_server import HttpServer
 from onhook.store.contract import QuarantineEntry, Store, StoreBatch
 from onhook.store.duckdb import open_store
 from onhook.store.position_notifier import PositionNotifier
+from onhook.store.sql.runner import SqlProcessRunner
 
 RUNS = 7
 """Of each page, each queried anew: results shared within a second are not measured."""
@@ -166,6 +167,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
 
     app = console_app(
         store=store,
+        sql_runner=SqlProcessRunner(config.store_file, config.sql_directory, clock),
         ledger=ledger,
         appdb=appdb,
         clock=clock,

@@ -95,6 +95,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return self.data / "calls.duckdb"
 
     @property
+    def sql_directory(self) -> Path:
+        """Directory of the copy of the store that SQL queries read; it exists only while some do."""
+        return self.data / "sql"
+
+    @property
     def appdb_file(self) -> Path:
         return self.data / "onhook.db"
 

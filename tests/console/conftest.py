@@ -30,6 +30,7 @@ from onhook.runtime.adapters.actions import ConsoleActionRunner
 from onhook.runtime.http_server import HttpServer
 from onhook.store.duckdb import DuckDbStore, open_store
 from onhook.store.position_notifier import PositionNotifier
+from onhook.store.sql.runner import SqlProcessRunner
 from tests.factories import PBX, SN
 
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
@@ -103,8 +104,10 @@ async def open_console_harness(directory: Path, *, console_open: bool = False) -
     harness = ConsoleHarness(config, ledger, appdb, store, projector)
     appdb.add_pbx(name=PBX, sn=SN, secret=SECRET, now_us=harness.clock.microseconds())
     action_runner = ConsoleActionRunner(config, appdb, harness.clock)
+    sql_runner = SqlProcessRunner(config.store_file, config.sql_directory, harness.clock)
     app = console_app(
         store=store,
+        sql_runner=sql_runner,
         ledger=ledger,
         appdb=appdb,
         clock=harness.clock,
@@ -130,6 +133,7 @@ async def open_console_harness(directory: Path, *, console_open: bool = False) -
                 harness.feed.close()
     finally:
         await action_runner.close()
+        await sql_runner.close()
         await store.close()
         await ledger.close()
         appdb.close()

@@ -27,7 +27,7 @@ PAGES = {
     "destinations": "/destinations",
     "users": "/users",
     "audit": "/audit",
-    "sql": "/sql?sql=SELECT+status,count(*)+FROM+all_calls+GROUP+BY+ALL",
+    "sql": "/sql?sql=SELECT+status,count(*)+FROM+calls+GROUP+BY+ALL",
     "quarantine": "/quarantine",
     "issues": "/issues",
     "alarms": "/alarms",

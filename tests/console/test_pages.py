@@ -173,7 +173,7 @@ async def test_pages_hostile_names_are_escaped(harness: ConsoleHarness, chromium
             "reports?report=dids",
             "reports?report=extensions",
             "reports?report=agents",
-            "sql?sql=SELECT+*+FROM+all_records",
+            "sql?sql=SELECT+*+FROM+records",
             f"pbxs/{SN}",
         )
         searched = f"{harness.url}/calls?q={HOSTILE[0]}"

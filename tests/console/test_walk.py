@@ -82,7 +82,7 @@ async def test_walk_all_tasks_work_by_keyboard(harness: ConsoleHarness, chromium
         await expect(page.get_by_role("heading", name="Send this link to")).to_be_visible()
         await press(page, "link", "SQL")
         await page.get_by_label("Query").focus()
-        await page.keyboard.type("SELECT count(*) FROM all_calls")
+        await page.keyboard.type("SELECT count(*) FROM calls")
         await page.keyboard.press("Tab")
         await page.keyboard.press("Enter")
         await expect(page.get_by_text("1 row")).to_be_visible()

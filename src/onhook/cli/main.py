@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "calls": "calls",
         "records": "records",
         "export": "export",
+        "sql": "sql",
         "destination": "destination",
         "backfill": "backfill",
         "import": "import_file",

@@ -45,6 +45,12 @@ class DataClient(Protocol):
         """Yield quarantined events, in order of number."""
         ...
 
+    async def sql(self, query: str) -> Row:
+        """Run one SELECT; return `columns`, `data` with a list of cells per row, `is_truncated`, and `data_at` and
+        `age_seconds` of the copy that it read.
+        """
+        ...
+
     async def quarantined_raw_event(self, seq: int) -> Row:
         """Return why a raw event could not be parsed, in `reason`, and the `raw_event`."""
         ...

@@ -48,6 +48,13 @@ class FileDataClient:
     def export(self, filters: FilterValues, export_format: ExportFormat) -> AsyncIterator[bytes]:
         return self._files.store.export(self._parse_filter(filters), export_format, self._zone)
 
+    async def sql(self, query: str) -> Row:
+        result = await self._files.sql_runner.run(query)
+        age_seconds = round((SystemClock().now() - result.data_at).total_seconds())
+        values = {"columns": result.columns, "data": result.rows, "is_truncated": result.is_truncated}
+        row: Row = msgspec.to_builtins({**values, "data_at": result.data_at, "age_seconds": age_seconds})
+        return row
+
     async def quarantine(self, limit: int) -> AsyncIterator[Row]:
         after, remaining = 0, limit
         while remaining > 0:

@@ -63,6 +63,10 @@ class ApiDataClient:
         except (http.client.HTTPException, OSError) as error:
             raise self._connection_error(error) from error
 
+    async def sql(self, query: str) -> Row:
+        row: Row = self._request_json("GET", "sql", {"sql": query})
+        return row
+
     async def quarantine(self, limit: int) -> AsyncIterator[Row]:
         async for row in self._iter_pages("quarantine", {}, limit):
             yield row

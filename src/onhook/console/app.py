@@ -22,6 +22,7 @@ from onhook.console.api import (
     quarantine,
     recordings,
     saved_searches,
+    sql,
     summary,
     users,
 )
@@ -50,7 +51,7 @@ from onhook.console.state import AppState, ResponseCounters, RetryParsing
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.store.contract import Store
+from onhook.store.contract import SqlRunner, Store
 from onhook.store.position_notifier import PositionNotifier
 
 BODY_BYTES_MAX = 64 * 1024
@@ -60,6 +61,7 @@ BODY_BYTES_MAX = 64 * 1024
 def console_app(
     *,
     store: Store,
+    sql_runner: SqlRunner,
     ledger: Ledger,
     appdb: AppDb,
     clock: Clock,
@@ -74,6 +76,7 @@ def console_app(
     """
     app_state = AppState(
         store=store,
+        sql_runner=sql_runner,
         ledger=ledger,
         appdb=appdb,
         clock=clock,
@@ -88,7 +91,6 @@ def console_app(
         playback_limiter=ConcurrencyLimiter(recordings.PLAYERS_MAX),
         export_jobs=ExportJobs(),
         password_limiter=ConcurrencyLimiter(sign_in.PASSWORD_CHECKS_MAX),
-        sql_limiter=ConcurrencyLimiter(sql_page.QUERIES_MAX),
         sessions=SessionStore(),
         failed_logins=FailedLogins(),
         response_counters=ResponseCounters(),
@@ -124,6 +126,8 @@ def _api_router() -> Router:
             calls.list_calls,
             calls.read_call,
             summary.summarise,
+            sql.query_sql,
+            sql.list_tables,
             *export.ROUTES,
             live.listen,
             recordings.read_recording,

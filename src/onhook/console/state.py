@@ -19,7 +19,7 @@ from onhook.console.live.live_tail import LiveTail
 from onhook.console.request_coalescing import RequestCoalescer
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
-from onhook.store.contract import QuarantineEntry, Store
+from onhook.store.contract import QuarantineEntry, SqlRunner, Store
 from onhook.store.position_notifier import PositionNotifier
 
 RetryParsing = Callable[[Sequence[int]], Awaitable[Sequence[QuarantineEntry]]]
@@ -45,6 +45,7 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a route may use."""
 
     store: Store
+    sql_runner: SqlRunner
     ledger: Ledger
     appdb: AppDb
     clock: Clock
@@ -55,7 +56,6 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     playback_limiter: ConcurrencyLimiter
     export_jobs: ExportJobs
     password_limiter: ConcurrencyLimiter
-    sql_limiter: ConcurrencyLimiter
     live_tail: LiveTail
     retry_parsing: RetryParsing
     delivery_actions: DeliveryActions

@@ -42,7 +42,7 @@ class ChunkedResponse(ASGIResponse):
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Write until the end, or until the reader disconnects or no longer receives anything."""
         write_task = asyncio.create_task(self._write(send))
-        disconnect_task = asyncio.create_task(_wait_for_disconnect(receive))
+        disconnect_task = asyncio.create_task(wait_for_disconnect(receive))
         try:
             await asyncio.wait({write_task, disconnect_task}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -86,6 +86,7 @@ class _SlowReaderTimeout:
         self._remaining_seconds = min(SLOW_READER_SECONDS, remaining_seconds)
 
 
-async def _wait_for_disconnect(receive: Receive) -> None:
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Return when the client of the request has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -16,8 +16,8 @@ from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
 from onhook.pbx.registry import dialects
 from onhook.projector import Projector
-from onhook.runtime.engines import ENGINES, open_store_file
-from onhook.store.contract import Store
+from onhook.runtime.engines import ENGINES, open_sql_runner, open_store_file
+from onhook.store.contract import SqlRunner, Store
 
 
 class OpenDataFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +26,7 @@ class OpenDataFiles(msgspec.Struct, frozen=True, kw_only=True):
     appdb: AppDb
     ledger: Ledger
     store: Store
+    sql_runner: SqlRunner
     quarantine_retrier: QuarantineRetrier
 
 
@@ -46,11 +47,14 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
         await install_rebuilt_store(config, appdb, SystemClock(), ENGINES)
         store = await open_store_file(config.store_file)
         stack.push_async_callback(store.close)
+        sql_runner = await stack.enter_async_context(open_sql_runner(config, SystemClock()))
         pbx_facts = AppDbPbxFacts(appdb)
         projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=pbx_facts)
         await projector.catch_up()
         quarantine_retrier = QuarantineRetrier(projector, appdb, SystemClock())
-        yield OpenDataFiles(appdb=appdb, ledger=ledger, store=store, quarantine_retrier=quarantine_retrier)
+        yield OpenDataFiles(
+            appdb=appdb, ledger=ledger, store=store, sql_runner=sql_runner, quarantine_retrier=quarantine_retrier
+        )
 
 
 async def read_last_seq(config: Config) -> int:

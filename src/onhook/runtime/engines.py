@@ -1,17 +1,20 @@
 """The engines of ledger and store, readable for their owner alone."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from onhook.config import SECRET_FILE_MODE
+from onhook.config import SECRET_FILE_MODE, Config
 from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
 from onhook.ops.rebuild import Engines
-from onhook.store.contract import Store
+from onhook.store.contract import SqlRunner, Store
 from onhook.store.duckdb import list_quarantined_seqs, open_store
+from onhook.store.sql.runner import SqlProcessRunner
 
 LOCKED_SECONDS_MAX = 5.0
 LOCKED_RETRY_SECONDS = 0.1
@@ -23,6 +26,17 @@ ResultT = TypeVar("ResultT")
 async def open_store_file(path: Path) -> Store:
     """Open the store; create it if it does not exist. It contains callers' numbers. Raises `OnhookError`."""
     return await retry_while_locked(lambda: _open_private(path))
+
+
+@asynccontextmanager
+async def open_sql_runner(config: Config, clock: Clock) -> AsyncIterator[SqlRunner]:
+    """Run SQL of users on copies of the store while the context is open; no copy is left afterwards."""
+    runner = SqlProcessRunner(config.store_file, config.sql_directory, clock)
+    await runner.open()
+    try:
+        yield runner
+    finally:
+        await runner.close()
 
 
 async def retry_while_locked(action: Callable[[], Awaitable[ResultT]]) -> ResultT:

@@ -38,12 +38,12 @@ from onhook.runtime.adapters.call_lookup import StoreCallSource
 from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.runtime.adapters.webhooks import DestinationWebhookStore
 from onhook.runtime.child import RunningService, run_child
-from onhook.runtime.engines import ENGINES, open_store_file
+from onhook.runtime.engines import ENGINES, open_sql_runner, open_store_file
 from onhook.runtime.http_server import HttpServer
 from onhook.runtime.pbx_api_service import PbxApiManager
 from onhook.runtime.rebuild_mode import open_rebuild_mode
 from onhook.runtime.services import Service, running
-from onhook.store.contract import Store, StoreUnusable
+from onhook.store.contract import SqlRunner, Store, StoreUnusable
 from onhook.store.position_notifier import PositionNotifier
 from onhook.sync.ami_connections import ConnectionManager
 from onhook.sync.asterisk_sync import AsteriskConnectionState
@@ -62,6 +62,7 @@ class HubResources(msgspec.Struct, frozen=True, kw_only=True):
     sync_appdb: AppDb
     ledger: Ledger
     store: Store
+    sql_runner: SqlRunner
     position_notifier: PositionNotifier
 
 
@@ -119,6 +120,7 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         sync_appdb=sync_appdb,
         ledger=ledger,
         store=store,
+        sql_runner=await stack.enter_async_context(open_sql_runner(config, clock)),
         position_notifier=PositionNotifier(),
     )
 
@@ -170,6 +172,7 @@ def _create_console(
 ) -> Litestar:
     return console_app(
         store=resources.store,
+        sql_runner=resources.sql_runner,
         ledger=resources.ledger,
         appdb=resources.appdb,
         clock=resources.clock,

@@ -4,19 +4,21 @@ Invariant: the event loop never waits for the disk; all work runs in threads, ea
 """
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 
-from onhook.lib.errors import Unavailable, UsageError
+from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _, mark
 from onhook.store.contract import StoreUnusable
-from onhook.store.queries.adhoc_sql import VIEWS
 from onhook.store.schema import SCHEMA_VERSION, creation_statements
 
 READERS_MAX = 4
@@ -41,6 +43,12 @@ rows again and again; a larger one makes a start after a crash longer than a sec
 
 INTERRUPT_SECONDS = 0.05
 """Interval of repeated interrupts: work that had not yet begun its next query ignores the first one."""
+
+INTERRUPT_SECONDS_MAX = 5.0
+"""Time for interrupted work to end. Work that does not heed an interrupt is left alone; it keeps its thread."""
+
+CLOSE_SECONDS_MAX = 8.0
+"""Time at a stop for a running commit and for interrupted readers; the process then ends without them."""
 
 REBUILD_HINT = mark("`onhook serve` rebuilds it from the ledger by itself, and so does `onhook rebuild`")
 
@@ -71,23 +79,18 @@ class DuckDbDatabase:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._commit_lock = threading.Lock()
         self._is_broken = False
+        self._is_closing = False
+        # Work in threads, with the connection that interrupts it: none for a write, which a stop waits for.
+        self._running: dict[Future[Any], duckdb.DuckDBPyConnection | None] = {}
 
-    async def read(self, work: Work[ResultT], *, can_write: bool = True) -> ResultT:
-        """Run the work with one consistent snapshot of the store; cancelling the caller stops it.
-
-        Onhook's own queries write nothing; SQL of users must not be able to (`can_write=False`).
-        """
+    async def read(self, work: Work[ResultT]) -> ResultT:
+        """Run the work with one consistent snapshot of the store; cancelling the caller stops it."""
         cursor = self._connection.cursor()
-        run = self._run_in_snapshot if can_write else self._run_read_only
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, run, work, cursor)
-        except asyncio.CancelledError:
-            cursor.interrupt()
-            raise
+        return await self._run_interruptible(self._readers, partial(self._run_in_snapshot, work, cursor), cursor)
 
     async def write(self, work: Work[ResultT]) -> ResultT:
         """Run the work in one transaction, durable on return. Raises `Unavailable`."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._run_transaction, work)
+        return await asyncio.wrap_future(self._submit(self._writer, partial(self._run_transaction, work), None))
 
     async def open_snapshots(self, count: int) -> list[duckdb.DuckDBPyConnection]:
         """Return connections that all see the same state of the store until they are closed; for work in
@@ -97,20 +100,35 @@ class DuckDbDatabase:
 
     async def run_in_thread(self, work: Callable[[], ResultT], snapshot: duckdb.DuckDBPyConnection) -> ResultT:
         """Run the work on a snapshot in an exporter's thread. A cancelled caller waits until the work has ended."""
-        future = asyncio.get_running_loop().run_in_executor(self._exporters, self._run, work)
+        return await self._run_interruptible(self._exporters, partial(self._run, work), snapshot)
+
+    async def close(self) -> None:
+        """Interrupt readers, wait for them and for a running commit, and close the file."""
+        self._is_closing = True
+        await asyncio.to_thread(self._close)
+
+    async def _run_interruptible(
+        self, executor: ThreadPoolExecutor, run: Callable[[], ResultT], cursor: duckdb.DuckDBPyConnection
+    ) -> ResultT:
+        """Run the work in a thread; interrupt it when the caller is cancelled, and wait for its end for a while."""
+        thread_future = self._submit(executor, run, cursor)
+        future = asyncio.wrap_future(thread_future)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            while not future.done():
-                snapshot.interrupt()
-                with suppress(asyncio.CancelledError):  # a second cancellation changes nothing
-                    await asyncio.wait([future], timeout=INTERRUPT_SECONDS)
-            future.exception()  # mark the exception as retrieved: the caller was cancelled
+            if not thread_future.cancel():
+                await _interrupt_until_done(future, cursor)
             raise
 
-    async def close(self) -> None:
-        """Wait for running work, and close the file."""
-        await asyncio.to_thread(self._close)
+    def _submit(
+        self, executor: ThreadPoolExecutor, run: Callable[[], ResultT], cursor: duckdb.DuckDBPyConnection | None
+    ) -> Future[ResultT]:
+        if self._is_closing:
+            raise Unavailable(_("the store is being closed"), location=str(self._path), hint=_("try again in a moment"))
+        thread_future = executor.submit(run)
+        self._running[thread_future] = cursor
+        thread_future.add_done_callback(self._running.pop)
+        return thread_future
 
     def _open_snapshots(self, count: int) -> list[duckdb.DuckDBPyConnection]:
         with self._commit_lock, translate_errors(self._path):
@@ -123,11 +141,6 @@ class DuckDbDatabase:
     def _run_in_snapshot(self, work: Work[ResultT], cursor: duckdb.DuckDBPyConnection) -> ResultT:
         with translate_errors(self._path), cursor:
             return work(_begin_snapshot(cursor))
-
-    def _run_read_only(self, work: Work[ResultT], cursor: duckdb.DuckDBPyConnection) -> ResultT:
-        with translate_errors(self._path), cursor:
-            cursor.execute("BEGIN TRANSACTION READ ONLY")
-            return work(cursor)
 
     def _run_transaction(self, work: Work[ResultT]) -> ResultT:
         if self._is_broken:
@@ -147,10 +160,33 @@ class DuckDbDatabase:
             return result
 
     def _close(self) -> None:
-        self._writer.shutdown()
-        self._readers.shutdown(cancel_futures=True)
-        self._exporters.shutdown(cancel_futures=True)
-        self._connection.close()
+        for executor in (self._writer, self._readers, self._exporters):
+            executor.shutdown(wait=False, cancel_futures=executor is not self._writer)
+        deadline = time.monotonic() + CLOSE_SECONDS_MAX
+        while self._running and time.monotonic() < deadline:
+            for cursor in tuple(self._running.values()):
+                _interrupt(cursor)
+            wait(tuple(self._running), timeout=INTERRUPT_SECONDS)
+        if self._running:
+            logging.getLogger("store").warning("queries did not end in time; the store is closed without them")
+        else:
+            self._connection.close()
+
+
+async def _interrupt_until_done(future: "asyncio.Future[ResultT]", cursor: duckdb.DuckDBPyConnection) -> None:
+    deadline = asyncio.get_running_loop().time() + INTERRUPT_SECONDS_MAX
+    while not future.done() and asyncio.get_running_loop().time() < deadline:
+        _interrupt(cursor)
+        with suppress(asyncio.CancelledError):  # a second cancellation changes nothing
+            await asyncio.wait([future], timeout=INTERRUPT_SECONDS)
+    if future.done() and not future.cancelled():
+        future.exception()  # mark the exception as retrieved: the caller was cancelled
+
+
+def _interrupt(cursor: duckdb.DuckDBPyConnection | None) -> None:
+    if cursor is not None:
+        with suppress(duckdb.ConnectionException):  # the work has ended, and closed it
+            cursor.interrupt()
 
 
 @contextmanager
@@ -161,10 +197,11 @@ def translate_errors(path: Path) -> Iterator[None]:
     except duckdb.InterruptException as error:
         raise Unavailable(_("the query was cancelled"), location=str(path), hint=_("try again")) from error
     except duckdb.OutOfMemoryException as error:
-        raise UsageError(
-            _("the query needs more than {memory} of memory", memory=MEMORY_MAX),
+        # All readers and the writer share the memory: the one that meets the limit is not its cause.
+        raise Unavailable(
+            _("the store has no memory left of its {memory}", memory=MEMORY_MAX),
             location=str(path),
-            hint=_("narrow the query"),
+            hint=_("try again in a moment; query a shorter time if it happens again"),
         ) from error
     except (duckdb.OperationalError, duckdb.FatalException) as error:
         raise Unavailable(
@@ -223,11 +260,7 @@ def _remove_incomplete_file(path: Path) -> None:
 
 
 def _restrict_access(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the views for users' SQL; then allow no file but the database and the pipes of exports, for good: no query
-    can change that.
-    """
-    for name, selection in VIEWS.items():
-        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {selection}")
+    """Allow no file but the database and the pipes of exports, for good: no query can change that."""
     paths = ", ".join(f"'{pipe_path(number)}'" for number in PIPE_DESCRIPTORS)
     connection.execute(f"SET allowed_paths = [{paths}]")
     connection.execute("SET enable_external_access = false")

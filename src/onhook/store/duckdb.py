@@ -25,12 +25,11 @@ from onhook.store.contract import (
     RecordListing,
     RecordListResult,
     RecordPage,
-    SqlResult,
     StoreBatch,
 )
 from onhook.store.export import export as exports
-from onhook.store.queries import adhoc_sql, concurrency, histograms, listings, missed_calls, summaries
 from onhook.store.queries import calls as pages
+from onhook.store.queries import concurrency, histograms, listings, missed_calls, summaries
 from onhook.store.rows import quarantine_entry_from_row
 
 
@@ -142,9 +141,6 @@ class DuckDbStore:
         return await self._database.read(
             lambda connection: missed_calls.missed_calls(connection, record_filter, limit, is_returned=is_returned)
         )
-
-    async def query_sql(self, sql: str) -> SqlResult:
-        return await self._database.read(lambda connection: adhoc_sql.run_sql(connection, sql), can_write=False)
 
     async def export(self, record_filter: RecordFilter, export_format: ExportFormat, zone: str) -> AsyncIterator[bytes]:
         async with aclosing(exports.export(self._database, record_filter, export_format, zone)) as chunks:

@@ -1,0 +1,67 @@
+"""`onhook sql`: a SELECT over all calls and records, run in a process of its own."""
+
+import asyncio
+import csv
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+import typer
+
+from onhook.cdr.csv_injection import escape_formula
+from onhook.cli.formats import print_table
+from onhook.cli.options import DataOption, Format, FormatOption, load_config
+from onhook.cli.server_lookup import open_data_client
+from onhook.config import Config
+from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
+from onhook.lib.text import UNKNOWN
+from onhook.store.contract import SqlCell
+from onhook.store.sql.views import SQL_TABLES
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: onhook sql 'SELECT status, count(*) AS calls FROM calls GROUP BY ALL'")
+def sql(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help=_("One SELECT over `calls` and `records`"))] = "",
+    *,
+    columns: Annotated[bool, typer.Option("--columns", help=_("List the columns that there are"))] = False,
+    output_format: FormatOption = "table",
+    data: DataOption = None,
+) -> None:
+    """Run one SELECT in the SQL of DuckDB on a recent copy of the store. Times are in UTC."""
+    if columns:
+        _print_columns()
+        return
+    if not query:
+        raise UsageError(_("there is no query"), hint=_("`onhook sql --columns` lists what it may select"))
+    asyncio.run(_print_result(load_config(data=data), query, output_format))
+
+
+async def _print_result(config: Config, query: str, output_format: Format) -> None:
+    async with await open_data_client(config) as client:
+        answer = await client.sql(query)
+    columns, rows = answer["columns"], answer["data"]
+    if output_format == "json":
+        print(msgspec.json.encode(answer).decode())
+    elif output_format == "csv":
+        _print_csv(columns, rows)
+    else:
+        print_table([[UNKNOWN if cell is None else str(cell) for cell in row] for row in rows], columns)
+    note = _("data of {time}, {seconds} seconds old", time=answer["data_at"], seconds=answer["age_seconds"])
+    more = _("; there are more rows") if answer["is_truncated"] else ""
+    print(f"{note}{more}", file=sys.stderr)
+
+
+def _print_csv(columns: Sequence[str], rows: Sequence[Sequence[SqlCell]]) -> None:
+    """Print CSV by RFC 4180: lines end with CR LF, also on a terminal."""
+    writer = csv.writer(sys.stdout, lineterminator="\r\n")
+    writer.writerow([escape_formula(name) for name in columns])
+    writer.writerows(["" if cell is None else escape_formula(str(cell)) for cell in row] for row in rows)
+
+
+def _print_columns() -> None:
+    rows = [(table.name, column.name, _(column.description)) for table in SQL_TABLES for column in table.columns]
+    print_table(rows, ("table", "column", "content"))

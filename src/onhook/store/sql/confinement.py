@@ -1,0 +1,60 @@
+"""Limits of a query process, set by the process itself before it reads anything of a user.
+
+Invariants: the kernel enforces each of them, whatever the engine does; none can be lifted again. A process without a
+parent ends at once.
+"""
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+from pathlib import Path
+
+import msgspec
+
+OOM_SCORE = 1_000
+"""When the machine runs out of memory, the kernel ends query processes first."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+class ProcessLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits: of the address space in bytes, of processor time and of time in seconds, of a written file in bytes.
+
+    `niceness` is how far the priority is below that of the server.
+    """
+
+    memory_bytes: int
+    cpu_seconds: int
+    wall_seconds: int
+    file_bytes: int
+    niceness: int
+
+
+def confine_process(limits: ProcessLimits) -> None:
+    """Set the limits of this process. The system's signals end it at the limits of time."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(limits.wall_seconds)
+    os.nice(limits.niceness)
+    with contextlib.suppress(OSError):  # a system without /proc decides by itself
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
+    for limit, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_AS, limits.memory_bytes),
+        (resource.RLIMIT_CPU, limits.cpu_seconds),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+    ):
+        _lower_limit(limit, value)
+
+
+def forbid_new_files() -> None:
+    """Allow no further file, socket or pipe: the process keeps those that are open."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+
+
+def _lower_limit(limit: int, value: int) -> None:
+    _soft, hard = resource.getrlimit(limit)
+    lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(limit, (lowered, lowered))

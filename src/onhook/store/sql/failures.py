@@ -1,0 +1,68 @@
+"""Errors of query processes as errors for a reader."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.lib.messages import _
+from onhook.store.contract import QUERY_SECONDS_MAX
+from onhook.store.sql.child_processes import ProcessEnded
+from onhook.store.sql.wire import QueryFailure
+
+_TIME_SIGNALS = (signal.SIGALRM, signal.SIGXCPU)
+_SIZE_SIGNALS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGKILL)
+
+
+def to_error(failure: QueryFailure, *, location: str) -> OnhookError:
+    """Return the error of a failure that a process reported."""
+    error_type = UsageError if failure.kind == "usage" else Unavailable
+    return error_type(_(failure.message, **failure.values), location=location, hint=_(failure.hint))
+
+
+def too_slow_error() -> UsageError:
+    """Return the error of a query that reached its time limit."""
+    return UsageError(
+        _("the query took longer than {seconds} seconds and was ended", seconds=QUERY_SECONDS_MAX),
+        location="sql",
+        hint=_("query a shorter time, or fewer columns"),
+    )
+
+
+def ended_error(ended: ProcessEnded) -> OnhookError:
+    """Return the error of a query whose process ended without a reply."""
+    if -ended.exit_code in _TIME_SIGNALS:
+        return too_slow_error()
+    if -ended.exit_code in _SIZE_SIGNALS:
+        return UsageError(
+            _("the query needs too much memory or is nested too deeply, and was ended"),
+            location="sql",
+            hint=_("query a shorter time, or write a simpler query"),
+        )
+    return Unavailable(
+        _("the query could not be run ({reason})", reason=ended.reason),
+        location="sql",
+        hint=_("see the log of the hub"),
+    )
+
+
+@contextmanager
+def translate_copy_errors(source: Path) -> Iterator[None]:
+    """Translate the errors of the process that copies the store into `Unavailable`."""
+    try:
+        yield
+    except ProcessEnded as ended:
+        raise _copy_error(source, f"{ended.reason} {ended.error_text.strip().splitlines()[-1:]}") from ended
+    except TimeoutError as error:
+        raise _copy_error(source, _("the disk is too slow")) from error
+    except OSError as error:
+        raise _copy_error(source, error.strerror or str(error)) from error
+
+
+def _copy_error(source: Path, reason: str) -> Unavailable:
+    return Unavailable(
+        _("the store cannot be copied for queries: {reason}", reason=reason),
+        location=str(source),
+        hint=_("try again in a minute; check the disk"),
+    )

@@ -1,0 +1,144 @@
+"""The process of a query: what it cannot do, whatever the engine is made to do."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from onhook.store.duckdb import DuckDbStore
+from onhook.store.sql.copy_process import make_copy
+from onhook.store.sql.query_process import MEMORY_BYTES_MAX
+from onhook.store.sql.wire import CopyRequest
+from tests.store.sql.attacks import READING_FILES, REVEALING_THE_ENGINE, SECRET, WRITING
+
+UNVALIDATED = """
+import json, os, sys
+from onhook.store.sql import query_process
+from onhook.store.sql.confinement import ProcessLimits, confine_process
+
+path, queries = json.loads(sys.stdin.read())
+limits = {"cpu_seconds": 60, "wall_seconds": 60, "file_bytes": 0, "niceness": 15}
+confine_process(ProcessLimits(memory_bytes=query_process.MEMORY_BYTES_MAX, **limits))
+results = []
+with query_process.open_copy(path) as connection:
+    for query in queries:
+        try:
+            results.append([query, str(connection.execute(query).fetchall())])
+        except Exception as error:
+            results.append([query, None])
+print(json.dumps(results))
+"""
+
+CONFINED = """
+import os, socket, subprocess, sys, tempfile
+from onhook.store.sql import query_process
+from onhook.store.sql.confinement import ProcessLimits, confine_process
+
+limits = {"cpu_seconds": 60, "wall_seconds": 60, "file_bytes": 0, "niceness": 15}
+confine_process(ProcessLimits(memory_bytes=query_process.MEMORY_BYTES_MAX, **limits))
+connection = query_process.open_copy(sys.argv[1])
+for name, action in {
+    "open": lambda: open("/etc/passwd"),
+    "socket": lambda: socket.socket(),
+    "pipe": lambda: os.pipe(),
+    "memory": lambda: bytearray(query_process.MEMORY_BYTES_MAX),
+}.items():
+    try:
+        action()
+        print(name)
+    except (OSError, MemoryError):
+        pass
+assert os.nice(0) >= 15
+"""
+
+
+@pytest.fixture
+def copy(store: DuckDbStore, tmp_path: Path) -> Path:  # noqa: ARG001 - its file
+    """Return a copy of the open store."""
+    path = tmp_path / "copy" / "1.duckdb"
+    path.parent.mkdir()
+    make_copy(CopyRequest(source=str(tmp_path / "calls.duckdb"), target=str(path), reserve_bytes=0))
+    return path
+
+
+def run_script(script: str, *arguments: str, content: str = "") -> str:
+    completed = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        input=content,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert completed.returncode == 0, completed.stderr[-500:]
+    return completed.stdout
+
+
+def test_query_process_engine_gives_nothing_to_queries_that_are_not_validated(copy: Path, tmp_path: Path) -> None:
+    """The content of a file, other tables, and changes are out of reach without the validation too."""
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    queries = [
+        attack.replace("{directory}", str(tmp_path)).replace("{descriptor}", "3")
+        for attack in (*WRITING, *READING_FILES, *REVEALING_THE_ENGINE, "FROM quarantine", "FROM metadata")
+        if "pg_sleep" not in attack
+    ]
+    results: list[tuple[str, str | None]] = json.loads(
+        run_script(UNVALIDATED, content=json.dumps([str(copy), queries]))
+    )
+    assert len(results) == len(queries)
+    answered = {query for query, answer in results if answer is not None}
+    assert not any(SECRET in answer for _query, answer in results if answer is not None)
+    touching = {query for query in queries if str(tmp_path) in query or "/" in query or "httpfs" in query}
+    touching |= {*WRITING, "FROM quarantine", "FROM metadata"} - {"BEGIN", "COMMIT", "CHECKPOINT", "VACUUM"}
+    assert answered & touching == set()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_query_process_can_open_nothing_after_its_copy(copy: Path) -> None:
+    assert run_script(CONFINED, str(copy)).split() == []
+
+
+def test_query_process_without_its_parent_ends(copy: Path) -> None:
+    """The parent is killed, and has no time to end anything."""
+    request = json.dumps({"path": str(copy), "sql": "SELECT count(*) FROM range(10000000000) a, range(1000) b"})
+    parent_script = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-m", "onhook.store.sql.query_process"], stdin=subprocess.PIPE)
+child.stdin.write(sys.argv[1].encode()); child.stdin.close()
+print(child.pid, flush=True)
+child.wait()
+"""
+    with subprocess.Popen([sys.executable, "-c", parent_script, request], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        status = Path(f"/proc/{int(parent.stdout.readline())}/status")
+        wait_for(lambda: "\tR" in read(status) and int(memory_kib(status)) > 40_000)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    wait_for(lambda: not read(status) or "State:\tZ" in read(status))
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def memory_kib(status: Path) -> str:
+    return next((line.split()[1] for line in read(status).splitlines() if line.startswith("VmRSS")), "0")
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_query_process_memory_of_two_is_below_one_gigabyte() -> None:
+    assert 2 * MEMORY_BYTES_MAX < 10**9
