@@ -18,6 +18,13 @@ CRASH = (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.S
 INVALID_LATER_STATUS = (*READY[:2], READY[2].replace("; input()", "; print('another line', flush=True); input()"))
 
 
+FAILING_LATER = (
+    *READY[:2],
+    READY[2].replace("; input()", """; print('{"error": "the disk is gone", "exit_code": 1}', flush=True); exit(1)"""),
+)
+KILLED = (*READY[:2], READY[2].replace("input()", "import os; os.kill(os.getpid(), 9)"))
+
+
 async def restart_until_ready(
     monkeypatch: pytest.MonkeyPatch, commands: Sequence[Sequence[str]], name: str = "hub"
 ) -> list[str]:
@@ -73,15 +80,6 @@ async def test_supervised_process_with_an_invalid_later_status_is_restarted(
     assert ["hub printed an invalid status" in record.message for record in caplog.records] == [True]
 
 
-async def test_supervised_process_that_crashed_is_logged_with_the_signal(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    crash_later = (*READY[:2], READY[2].replace("input()", CRASH[2]))
-    with caplog.at_level(logging.WARNING, "serve"):
-        await restart_until_ready(monkeypatch, [crash_later, READY])
-    assert [getattr(record, "signal", "") for record in caplog.records] == ["SIGSEGV"]
-
-
 async def test_supervised_process_intake_is_restarted_within_a_second_however_often_it_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -93,3 +91,19 @@ async def test_supervised_process_intake_is_restarted_within_a_second_however_of
     monkeypatch.setattr(SupervisedProcess, "_wait_or_wake", wait_or_wake)
     await restart_until_ready(monkeypatch, [INVALID_STATUS] * 9 + [READY], name="intake")
     assert 0.5 <= max(waits) <= 1.0
+
+
+async def test_supervised_process_error_that_ends_it_later_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "serve"):
+        await restart_until_ready(monkeypatch, [FAILING_LATER, READY])
+    assert [record.message for record in caplog.records] == ["the disk is gone", "hub exited, restarting"]
+
+
+async def test_supervised_process_killed_by_a_signal_is_logged_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "serve"):
+        await restart_until_ready(monkeypatch, [KILLED, READY])
+    assert [vars(record).get("signal") for record in caplog.records] == ["SIGKILL"]

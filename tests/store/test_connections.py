@@ -2,10 +2,12 @@
 it is invalid.
 """
 
+import asyncio
 import random
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,8 +18,10 @@ import pytest
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import OnhookError, Unavailable
-from onhook.store.contract import Store, StoreBatch
-from onhook.store.duckdb import open_store
+from onhook.store import connections
+from onhook.store.connections import READERS_MAX
+from onhook.store.contract import StoreBatch
+from onhook.store.duckdb import DuckDbStore, open_store
 from tests.factories import call
 
 CALLS_PER_BATCH = 20
@@ -43,7 +47,7 @@ asyncio.run(write(Path(sys.argv[1])))
 
 
 @asynccontextmanager
-async def open_and_close(path: Path) -> AsyncIterator[Store]:
+async def open_and_close(path: Path) -> AsyncIterator[DuckDbStore]:
     store = await open_store(path)
     try:
         yield store
@@ -161,7 +165,7 @@ async def test_open_missing_directory_is_unavailable(tmp_path: Path) -> None:
         await open_store(tmp_path / "nowhere" / "calls.duckdb")
 
 
-async def put_until_refused(store: Store, calls: list[Call]) -> int:
+async def put_until_refused(store: DuckDbStore, calls: list[Call]) -> int:
     for position in range(1_000):
         try:
             await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=position + 1))
@@ -185,3 +189,70 @@ async def test_put_on_full_disk_is_rejected_until_space_is_free(tmp_path: Path) 
         assert (await store.counts())["calls"] == len(calls)
     async with open_and_close(path) as store:
         assert await store.position() == position + 1
+
+
+ENDLESS = "SELECT count(*) FROM range(10000000000) a, range(1000) b WHERE a.range * b.range % 7 = 3"
+
+
+def run_endless(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(ENDLESS).fetchall()
+
+
+async def test_read_without_memory_is_unavailable_for_now(tmp_path: Path) -> None:
+    """All readers share the memory, so that another attempt may have it; the projector writes on."""
+    async with open_and_close(tmp_path / "calls.duckdb") as store:
+        with pytest.raises(Unavailable, match="no memory left"):
+            await store._database.read(
+                lambda connection: connection.execute("SELECT len(list(range)) FROM range(30000000)").fetchall()
+            )
+        await store.put(StoreBatch(calls=[call()], quarantined=[], reparsed_seqs=[], position=3))
+        assert (await store.counts())["calls"] == 1
+
+
+async def test_read_of_cancelled_callers_leaves_no_reader_busy(tmp_path: Path) -> None:
+    """Also of those that wait for a thread."""
+    async with open_and_close(tmp_path / "calls.duckdb") as store:
+        readers = [asyncio.create_task(store._database.read(run_endless)) for _ in range(READERS_MAX * 2)]
+        await asyncio.sleep(0.2)
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+        assert not store._database._running
+        assert await store.position() == 0
+
+
+async def test_close_interrupts_readers(tmp_path: Path) -> None:
+    store = await open_store(tmp_path / "calls.duckdb")
+    reader = asyncio.create_task(store._database.read(run_endless))
+    await asyncio.sleep(0.2)
+    await store.close()
+    with pytest.raises(Unavailable, match="cancelled"):
+        await reader
+    with pytest.raises(Unavailable, match="is being closed"):
+        await store.position()
+
+
+async def test_close_with_a_reader_that_does_not_heed_interrupts_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connections, "CLOSE_SECONDS_MAX", 0.2)
+    store = await open_store(tmp_path / "calls.duckdb")
+    is_done = threading.Event()
+    reader = asyncio.create_task(store._database.read(lambda _connection: is_done.wait(60)))
+    await asyncio.sleep(0.1)
+    await store.close()
+    assert "queries did not end in time" in caplog.text
+    is_done.set()
+    await reader
+
+
+async def test_close_waits_for_a_running_write(tmp_path: Path) -> None:
+    path = tmp_path / "calls.duckdb"
+    store = await open_store(path)
+    batch = StoreBatch(calls=[call() for _ in range(500)], quarantined=[], reparsed_seqs=[], position=3)
+    writing = asyncio.create_task(store.put(batch))
+    await asyncio.sleep(0)
+    await store.close()
+    await writing
+    async with open_and_close(path) as reopened:
+        assert await reopened.position() == 3

@@ -1,7 +1,8 @@
 """One process of the server: how it starts, reports that it is ready, and stops.
 
 Invariants: it stops on a signal, and by itself when its parent has ended: then its standard input ends. It prints its
-address or its error on standard output; again when the address changes; and nothing else.
+address on standard output, again when the address changes, and the error that ends it, whenever that is; and nothing
+else.
 """
 
 import asyncio
@@ -94,37 +95,50 @@ def run_child(process_name: str, open_service: ServiceFactory) -> int:
     # The stacks of all threads, where an extension module crashes.
     faulthandler.enable()
     child_arguments = msgspec.json.decode(sys.argv[1], type=ChildArguments)
+    # A crash of a library is a trace on standard error.
+    faulthandler.enable()
+    status_fd = _take_stdout() if child_arguments.is_supervised else None
     clock = SystemClock()
     # Logs that the engines write beside their files are for the owner alone too.
     os.umask(0o077)
     try:
         config = read_config(child_arguments.config_values, directory=Path.cwd(), environ=secret_environment())
         configure_logging(config, clock, process_name)
-        uvloop.run(_run_until_stopped(open_service, config, clock, is_supervised=child_arguments.is_supervised))
+        uvloop.run(_run_until_stopped(open_service, config, clock, status_fd))
     except OnhookError as error:
         return _report_failure(
-            child_arguments, StatusMessage(error=str(error), exit_code=error.exit_code, is_permanent=error.permanent)
+            status_fd, StatusMessage(error=str(error), exit_code=error.exit_code, is_permanent=error.permanent)
         )
     except Exception as error:
         logging.getLogger(process_name).exception("stopped by an unexpected error")
         return _report_failure(
-            child_arguments, StatusMessage(error=f"{process_name} failed: {type(error).__name__}: {error}", exit_code=1)
+            status_fd, StatusMessage(error=f"{process_name} failed: {type(error).__name__}: {error}", exit_code=1)
         )
     return 0
 
 
-async def _run_until_stopped(
-    open_service: ServiceFactory, config: Config, clock: Clock, *, is_supervised: bool
-) -> None:
+def _take_stdout() -> int:
+    """Return a descriptor of standard output for status lines, and drop what libraries print: it must not be read for a
+    status line, nor fill the pipe and block.
+    """
+    status_fd = os.dup(STDOUT)
+    devnull_fd = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull_fd, STDOUT)
+    os.close(devnull_fd)
+    return status_fd
+
+
+async def _run_until_stopped(open_service: ServiceFactory, config: Config, clock: Clock, status_fd: int | None) -> None:
+    """Run until stopped; `status_fd` is None for a process without a supervisor."""
     stop_event = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop_event.set)
-    if is_supervised:
+    if status_fd is not None:
         _stop_on_stdin_eof(loop, stop_event)
     async with open_service(config, clock) as service:
-        if is_supervised:
-            _report_addresses(service)
+        if status_fd is not None:
+            _report_addresses(service, status_fd)
         else:
             logging.getLogger("onhook").info("listening", extra={"address": service.address})
         await _wait_for_stop_or_failure(stop_event, service.tasks)
@@ -155,26 +169,16 @@ def _stop_on_stdin_eof(loop: asyncio.AbstractEventLoop, stop_event: asyncio.Even
     loop.add_reader(STDIN, on_readable)
 
 
-def _report_addresses(service: RunningService) -> None:
+def _report_addresses(service: RunningService, status_fd: int) -> None:
     """Print the addresses, and again whenever that of the PBX API changes."""
-    if service.pbx_api is None:
-        _send_status(StatusMessage(address=service.address))
-        return
-    status_fd = os.dup(STDOUT)
-    _send_status(StatusMessage(address=service.address, pbx_api=service.pbx_api.address))
-    service.pbx_api.on_change(
-        lambda pbx_api_address: _write_status(
-            status_fd, StatusMessage(address=service.address, pbx_api=pbx_api_address)
+    pbx_api_address = "" if service.pbx_api is None else service.pbx_api.address
+    _write_status(status_fd, StatusMessage(address=service.address, pbx_api=pbx_api_address))
+    if service.pbx_api is not None:
+        service.pbx_api.on_change(
+            lambda changed_address: _write_status(
+                status_fd, StatusMessage(address=service.address, pbx_api=changed_address)
+            )
         )
-    )
-
-
-def _send_status(status: StatusMessage) -> None:
-    _write_status(STDOUT, status)
-    # Output of a library must not be read for a status line, nor fill the pipe and block.
-    devnull_fd = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull_fd, STDOUT)
-    os.close(devnull_fd)
 
 
 def _write_status(descriptor: int, status: StatusMessage) -> None:
@@ -183,9 +187,9 @@ def _write_status(descriptor: int, status: StatusMessage) -> None:
         os.write(descriptor, msgspec.json.encode(status) + b"\n")
 
 
-def _report_failure(child_arguments: ChildArguments, status: StatusMessage) -> int:
-    if child_arguments.is_supervised:
-        _send_status(status)
+def _report_failure(status_fd: int | None, status: StatusMessage) -> int:
+    if status_fd is not None:
+        _write_status(status_fd, status)
     else:
         sys.stderr.write(f"onhook: {status.error}\n")
     return status.exit_code

@@ -48,6 +48,9 @@ FIRST_START_ATTEMPTS_MAX = 4
 parent process, should know.
 """
 
+LAST_STATUS_SECONDS_MAX = 2.0
+"""Time to read the last status line of a process that has ended: it says why."""
+
 STEADY_SECONDS = 30.0
 """After a run of this length the next wait is the first again."""
 
@@ -133,14 +136,14 @@ class SupervisedProcess:
             # None for a process that could not be started: that error is logged already.
             exit_code = None if self._child is None else await self._child.wait()
             config = _with_address(config, "pbx_api", self._pbx_api_address)
+            await self._read_last_status()
             self._report_exit()
             if self._stop_event.is_set():
                 return
             wait_seconds = backoff.after_run(loop.time() - started_at)
             if exit_code is not None and not self._wake_event.is_set():
                 message = f"{self.name} exited, restarting"
-                exit_fields = {"exit_code": exit_code} if exit_code >= 0 else {"signal": _signal_name(-exit_code)}
-                self._log.warning(message, extra={**exit_fields, "delay_seconds": wait_seconds})
+                self._log.warning(message, extra={**_exit_reason(exit_code), "delay_seconds": wait_seconds})
             await self._wait_or_wake(wait_seconds)
             if self._stop_event.is_set():
                 return
@@ -188,9 +191,13 @@ class SupervisedProcess:
             else:
                 self._report_status(child, status)
 
-    def _report_exit(self) -> None:
+    async def _read_last_status(self) -> None:
+        """Log the error that a process printed before it ended."""
         if self._status_task is not None:
+            await asyncio.wait([self._status_task], timeout=LAST_STATUS_SECONDS_MAX)
             self._status_task.cancel()
+
+    def _report_exit(self) -> None:
         self._on_change(self.name, None)
         if self._has_pbx_api:
             self._on_change("pbx_api", None)
@@ -248,6 +255,17 @@ class SupervisedProcess:
 def _signal_name(number: int) -> str:
     """Return the name of a signal, such as `SIGSEGV`; its number where it has none."""
     return signal.Signals(number).name if number in list(signal.Signals) else str(number)
+
+
+def _exit_reason(exit_code: int) -> dict[str, object]:
+    """Return the exit code for the log, and the name of the signal that ended the process.
+
+    >>> _exit_reason(1), _exit_reason(-11)
+    ({'exit_code': 1}, {'exit_code': -11, 'signal': 'SIGSEGV'})
+    """
+    if exit_code >= 0:
+        return {"exit_code": exit_code}
+    return {"exit_code": exit_code, "signal": _signal_name(-exit_code)}
 
 
 def _to_status(error: str) -> StatusMessage:

@@ -85,6 +85,7 @@ class DuckDbDatabase:
 
     async def read(self, work: Work[ResultT]) -> ResultT:
         """Run the work with one consistent snapshot of the store; cancelling the caller stops it."""
+        self._check_open()
         cursor = self._connection.cursor()
         return await self._run_interruptible(self._readers, partial(self._run_in_snapshot, work, cursor), cursor)
 
@@ -96,7 +97,7 @@ class DuckDbDatabase:
         """Return connections that all see the same state of the store until they are closed; for work in
         several threads.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._exporters, self._open_snapshots, count)
+        return await asyncio.wrap_future(self._submit(self._exporters, partial(self._open_snapshots, count), None))
 
     async def run_in_thread(self, work: Callable[[], ResultT], snapshot: duckdb.DuckDBPyConnection) -> ResultT:
         """Run the work on a snapshot in an exporter's thread. A cancelled caller waits until the work has ended."""
@@ -123,12 +124,15 @@ class DuckDbDatabase:
     def _submit(
         self, executor: ThreadPoolExecutor, run: Callable[[], ResultT], cursor: duckdb.DuckDBPyConnection | None
     ) -> Future[ResultT]:
-        if self._is_closing:
-            raise Unavailable(_("the store is being closed"), location=str(self._path), hint=_("try again in a moment"))
+        self._check_open()
         thread_future = executor.submit(run)
         self._running[thread_future] = cursor
         thread_future.add_done_callback(self._running.pop)
         return thread_future
+
+    def _check_open(self) -> None:
+        if self._is_closing:
+            raise Unavailable(_("the store is being closed"), location=str(self._path), hint=_("try again in a moment"))
 
     def _open_snapshots(self, count: int) -> list[duckdb.DuckDBPyConnection]:
         with self._commit_lock, translate_errors(self._path):
