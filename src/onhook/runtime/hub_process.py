@@ -98,8 +98,9 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
             Service("pbx_api", pbx_api.run),
         )
         await stack.enter_async_context(running(*services))
-        # First of all at a stop: waiting readers end.
+        # First of all at a stop: waiting readers end, and queries of users.
         stack.callback(resources.position_notifier.close)
+        stack.push_async_callback(resources.sql_runner.close)
         yield RunningService(str(Address(config.console.host, console.port)), pbx_api=pbx_api.listen_address)
 
 

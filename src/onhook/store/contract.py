@@ -268,6 +268,10 @@ class SqlRunner(Protocol):
         """
         ...
 
+    async def close(self) -> None:
+        """End all queries, refuse others, and remove the copy."""
+        ...
+
 
 class Store(Protocol):
     """The contract of a store: one writer, the projector, and many readers. A reader always sees whole batches.

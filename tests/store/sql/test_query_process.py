@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
+import msgspec
 import pytest
 
+from onhook.store.contract import SQL_ROWS_MAX, SqlCell
 from onhook.store.duckdb import DuckDbStore
 from onhook.store.sql.copy_process import make_copy
-from onhook.store.sql.query_process import MEMORY_BYTES_MAX
-from onhook.store.sql.wire import CopyRequest
+from onhook.store.sql.query_process import MEMORY_BYTES_MAX, RESULT_BYTES_MAX, run_query
+from onhook.store.sql.wire import CopyRequest, QueryError, SqlReply
 from tests.store.sql.attacks import READING_FILES, REVEALING_THE_ENGINE, SECRET, WRITING
 
 UNVALIDATED = """
@@ -120,6 +123,49 @@ child.wait()
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     wait_for(lambda: not read(status) or "State:\tZ" in read(status))
+
+
+@pytest.mark.parametrize(
+    ("sql", "cells"),
+    [
+        ("SELECT 1.5, true, NULL", [1.5, True, None]),
+        ("SELECT 'nan'::DOUBLE, '-inf'::DOUBLE", ["nan", "-inf"]),
+        ("SELECT 12345678901234567890123", ["12345678901234567890123"]),
+        ("SELECT TIMESTAMP '2026-04-27 11:04:36', DATE '2026-04-27'", ["2026-04-27 11:04:36", "2026-04-27"]),
+        ("SELECT TIME '01:02:03', INTERVAL 90 MINUTE", ["01:02:03", "1:30:00"]),
+        ("SELECT TIMESTAMPTZ '2026-04-27 11:04:36+02', 1", ["2026-04-27 09:04:36+00", 1]),
+        ("SELECT [1, 2], {'a': 1}, MAP {'a': 1}", ["[1, 2]", "{'a': 1}", "{'a': 1}"]),
+        ("SELECT 2.25::DECIMAL(4, 2)", [2.25]),
+    ],
+)
+def test_run_query_value_is_one_that_json_has(sql: str, cells: list[SqlCell]) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        assert decode_rows(run_query(connection, sql)) == [cells]
+
+
+def test_run_query_result_is_limited() -> None:
+    with duckdb.connect() as connection:
+        long = run_query(connection, "SELECT range FROM range(20000)")
+        large = run_query(connection, "SELECT repeat('x', 9000) FROM range(2000)")
+        assert (len(long.rows), long.is_truncated) == (SQL_ROWS_MAX, True)
+        assert large.is_truncated
+        assert sum(len(str(row[0])) for row in decode_rows(large)) <= RESULT_BYTES_MAX
+        with pytest.raises(QueryError) as caught:
+            run_query(connection, "SELECT " + ", ".join("1" for _ in range(501)))
+    assert caught.value.failure.values == {"count": 501, "limit": 500}
+
+
+def test_run_query_error_of_the_engine_is_one_line() -> None:
+    with duckdb.connect() as connection, pytest.raises(QueryError) as caught:
+        run_query(connection, "SELECT nothing")
+    assert str(caught.value.failure.values["error"]).startswith("Binder Error")
+    assert "\n" not in str(caught.value.failure.values["error"])
+
+
+def decode_rows(reply: SqlReply) -> list[list[SqlCell]]:
+    rows: list[list[SqlCell]] = [msgspec.json.decode(msgspec.json.encode(row)) for row in reply.rows]
+    return rows
 
 
 def read(path: Path) -> str:

@@ -138,6 +138,8 @@ async def test_run_sql_close_ends_queries_and_removes_the_copy(
     await runner.close()
     with pytest.raises(asyncio.CancelledError):
         await task
+    with pytest.raises(Unavailable, match="the server is stopping"):
+        await runner.run("SELECT 1")
     assert query_pids() == []
     assert not (tmp_path / "sql").exists()
     assert (await store.counts())["calls"] == 2

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.store.sql.query_process import validate_sql
+from onhook.store.sql.query_process import run_query, validate_sql
 from onhook.store.sql.wire import QueryError
 from tests.store.sql.attacks import ATTACKS
 
@@ -48,7 +48,7 @@ def test_validate_sql_safe_select_is_allowed(connection: duckdb.DuckDBPyConnecti
 @pytest.mark.parametrize("sql", ATTACKS)
 def test_validate_sql_attack_is_refused(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     with pytest.raises(QueryError) as caught:
-        validate_sql(connection, sql)
+        run_query(connection, sql)
     assert caught.value.failure.kind == "usage"
 
 
@@ -85,7 +85,7 @@ def test_validate_sql_allowed_query_reads_the_views_alone(connection: duckdb.Duc
     """The oracle is the engine: it says which tables of its own a query reads."""
     try:
         validate_sql(connection, sql)
-    except QueryError:
+    except (QueryError, duckdb.Error):
         return
     try:
         table_names = connection.get_table_names(sql, qualified=True)

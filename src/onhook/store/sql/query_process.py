@@ -87,13 +87,18 @@ def too_large_failure() -> QueryFailure:
 def run_request(request: SqlRequest) -> SqlReply:
     """Run the query on the copy. Raises `QueryError`, and the engine's errors of memory."""
     with open_copy(request.path) as connection:
-        try:
-            validate_sql(connection, request.sql)
-            return _read_result(connection.sql(request.sql))
-        except duckdb.OutOfMemoryException:
-            raise
-        except duckdb.Error as error:
-            raise _sql_error(error) from error
+        return run_query(connection, request.sql)
+
+
+def run_query(connection: duckdb.DuckDBPyConnection, sql: str) -> SqlReply:
+    """Run the query. Raises `QueryError`, and the engine's errors of memory."""
+    try:
+        validate_sql(connection, sql)
+        return _read_result(connection.sql(sql))
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        raise _sql_error(error) from error
 
 
 def _load_types(connection: duckdb.DuckDBPyConnection) -> None:
@@ -126,13 +131,8 @@ def engine_config(memory_limit: str) -> dict[str, Any]:
 
 
 def validate_sql(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Check that the text is one safe SELECT. Raises `QueryError`."""
-    try:
-        statements = connection.extract_statements(sql)
-    except duckdb.OutOfMemoryException:
-        raise
-    except duckdb.Error as error:
-        raise _sql_error(error) from error
+    """Check that the text is one safe SELECT. Raises `QueryError`, and the engine's errors."""
+    statements = connection.extract_statements(sql)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise QueryError(QueryFailure(message=ONLY_SELECT_MESSAGE, hint=SELECT_HINT))
     check_syntax_tree(json.loads(connection.execute("SELECT json_serialize_sql($1)", [sql]).fetchall()[0][0]))

@@ -42,6 +42,7 @@ class SqlProcessRunner:
         self._slots = asyncio.Semaphore(QUERIES_MAX)
         self._waiting = 0
         self._tasks: set[asyncio.Task[SqlResult]] = set()
+        self._is_closed = False
 
     async def open(self) -> None:
         """Remove what a crash left."""
@@ -50,6 +51,8 @@ class SqlProcessRunner:
     async def run(self, sql: str) -> SqlResult:
         """See `store.contract.SqlRunner`."""
         _check_length(sql)
+        if self._is_closed:
+            raise Unavailable(_("the server is stopping"), location="sql", hint=_("try again in a moment"))
         # A task of its own: `close` ends it, whatever the caller waits for.
         task = asyncio.create_task(self._run(sql))
         self._tasks.add(task)
@@ -62,7 +65,8 @@ class SqlProcessRunner:
             raise
 
     async def close(self) -> None:
-        """End all queries, and remove the copy."""
+        """See `store.contract.SqlRunner`."""
+        self._is_closed = True
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
