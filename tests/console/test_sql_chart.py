@@ -30,7 +30,20 @@ def test_build_chart_two_names_and_a_number_is_stacked_in_the_order_of_days() ->
     )
     assert chart is not None
     assert (chart.shape, chart.labels) == ("stack", ["2026-04-27", "2026-04-28"])
-    assert [(series.name, series.values) for series in chart.series] == [("ANSWERED", [3, 5]), ("BUSY", [1, None])]
+    assert [(series.name, series.values) for series in chart.series] == [("ANSWERED", [3, 5]), ("BUSY", [1, 0])]
+
+
+def test_build_chart_many_parts_has_the_largest_and_the_others_together() -> None:
+    rows = [("monday", f"status {number}", number) for number in range(1, 8)]
+    chart = build_chart(result(("day", "status", "calls"), *rows, ("sunday", "status 1", 9)))
+    assert chart is not None
+    assert [(series.name, series.values) for series in chart.series] == [
+        ("status 1", [1, 9]),
+        ("status 7", [7, 0]),
+        ("status 6", [6, 0]),
+        ("status 5", [5, 0]),
+        ("other", [2 + 3 + 4, 0]),
+    ]
 
 
 def test_build_chart_many_days_has_the_latest() -> None:
@@ -49,7 +62,6 @@ def test_build_chart_many_days_has_the_latest() -> None:
         result(("call_from", "call_to"), ("1001", "1002"), ("1003", "1004")),
         result(("started_at", "call_from", "call_to", "talk"), ("a", "b", "c", 1), ("d", "e", "f", 2)),
         result(("status", "calls"), ("BUSY", 1), ("BUSY", 2)),
-        result(("a", "b", "calls"), *((str(number), str(number), 1) for number in range(9))),
         result(("status", "calls", "type"), ("BUSY", 1, "x"), ("FAILED", 2, "y")),
         result(("status", "is_long"), ("BUSY", True), ("FAILED", False)),
     ],

@@ -121,9 +121,11 @@ async def test_run_sql_too_slow_query_is_ended_by_the_kernel(runner: SqlProcessR
             await runner.run(sql)
 
 
-async def test_run_sql_cancelled_query_has_no_process(runner: SqlProcessRunner) -> None:
+async def test_run_sql_query_has_the_lowest_priority_and_none_when_cancelled(runner: SqlProcessRunner) -> None:
     task = asyncio.create_task(runner.run(ENDLESS))
     await wait_for_query_process()
+    await asyncio.sleep(0.1)
+    assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in query_pids()] == [19]
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

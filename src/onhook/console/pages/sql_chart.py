@@ -1,16 +1,17 @@
 """The chart of an SQL result: bars where the first column has names and another one counts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from onhook.console.pages.reports.report import Chart, Series
+from onhook.lib.messages import _
 from onhook.store.contract import SqlCell, SqlResult
 
 BARS_MAX = 60
 """Bars of a chart; more cannot be distinguished."""
 
-TONES: Sequence[Literal["plain", "good", "bad", "soft", "accent"]] = ("accent", "soft", "bad", "good", "plain")
-"""Colours of a stacked chart; a result with more parts has none."""
+TONES: Sequence[Literal["plain", "good", "bad", "soft", "accent"]] = ("accent", "plain", "soft", "bad", "good")
+"""Colours of a stacked chart: the last parts of more are one."""
 
 
 def build_chart(result: SqlResult) -> Chart | None:
@@ -35,16 +36,27 @@ def _bars(result: SqlResult) -> Chart | None:
 
 
 def _stacked_bars(result: SqlResult) -> Chart | None:
-    values = {(str(row[0]), str(row[1])): _to_number(row[2]) for row in result.rows}
-    parts = list(dict.fromkeys(part for _label, part in values))
-    if len(values) != len(result.rows) or len(parts) > len(TONES):
+    values = {(str(row[0]), str(row[1])): _to_number(row[2]) or 0 for row in result.rows}
+    if len(values) != len(result.rows):
         return None
     labels = _in_order(list(dict.fromkeys(label for label, _part in values)))[:BARS_MAX]
     series = [
-        Series(part, [values.get((label, part)) for label in labels], tone)
-        for part, tone in zip(parts, TONES, strict=False)
+        Series(name, [sum(values.get((label, part), 0) for part in parts) for label in labels], tone)
+        for (name, parts), tone in zip(_group_parts(values).items(), TONES, strict=False)
     ]
     return Chart(shape="stack", labels=labels, series=series)
+
+
+def _group_parts(values: Mapping[tuple[str, str], int | float]) -> dict[str, list[str]]:
+    """Return the parts of a stacked chart by their name, the largest first; the smallest of many are one together."""
+    totals: dict[str, int | float] = {}
+    for (_label, part), value in values.items():
+        totals[part] = totals.get(part, 0) + value
+    parts = sorted(totals, key=lambda part: -totals[part])
+    if len(parts) <= len(TONES):
+        return {part: [part] for part in parts}
+    shown_parts = parts[: len(TONES) - 1]
+    return {**{part: [part] for part in shown_parts}, _("other"): parts[len(shown_parts) :]}
 
 
 def _in_order(labels: list[str]) -> list[str]:

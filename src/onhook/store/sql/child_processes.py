@@ -1,8 +1,10 @@
 """Query processes as the hub sees them: started, asked once, and ended whatever happens."""
 
 import asyncio
+import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
@@ -38,8 +40,8 @@ class ProcessEnded(Exception):
         return signal.Signals(-self.exit_code).name if self.exit_code < 0 else f"exit code {self.exit_code}"
 
 
-async def ask_process(module: str, request: msgspec.Struct, *, seconds_max: float) -> SqlReply:
-    """Start a process, send the request, return its reply. Cancelling the caller kills it.
+async def ask_process(module: str, request: msgspec.Struct, *, seconds_max: float, niceness: int) -> SqlReply:
+    """Start a process with a lower priority, send the request, return its reply. Cancelling the caller kills it.
 
     Raises `ProcessEnded` where it ends without a reply, `TimeoutError`, and `OSError` where it cannot be started.
     """
@@ -52,6 +54,8 @@ async def ask_process(module: str, request: msgspec.Struct, *, seconds_max: floa
         env=_ENVIRONMENT,
     )
     try:
+        with suppress(ProcessLookupError):  # it has ended already
+            os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
         async with asyncio.timeout(seconds_max):
             return await _exchange(process, msgspec.json.encode(request))
     finally:

@@ -6,7 +6,6 @@ parent ends at once.
 
 import contextlib
 import ctypes
-import os
 import resource
 import signal
 from pathlib import Path
@@ -20,16 +19,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ProcessLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits: of the address space in bytes, of processor time and of time in seconds, of a written file in bytes.
-
-    `niceness` is how far the priority is below that of the server.
-    """
+    """Limits: of the address space in bytes, of processor time and of time in seconds, of a written file in bytes."""
 
     memory_bytes: int
     cpu_seconds: int
     wall_seconds: int
     file_bytes: int
-    niceness: int
 
 
 def confine_process(limits: ProcessLimits) -> None:
@@ -37,7 +32,6 @@ def confine_process(limits: ProcessLimits) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(limits.wall_seconds)
-    os.nice(limits.niceness)
     with contextlib.suppress(OSError):  # a system without /proc decides by itself
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     for limit, value in (

@@ -31,9 +31,6 @@ ENGINE_MEMORY = "256MiB"
 
 CPU_SECONDS_MAX = 120
 WALL_SECONDS_MAX = 300
-NICENESS = 5
-"""Queries wait for the copy; it needs little processor time."""
-
 FILE_BYTES_MAX = 2**40
 """The space on the disk is checked while the copy is written."""
 
@@ -59,7 +56,6 @@ def main() -> int:
         cpu_seconds=CPU_SECONDS_MAX,
         wall_seconds=WALL_SECONDS_MAX,
         file_bytes=FILE_BYTES_MAX,
-        niceness=NICENESS,
     )
     return answer(limits, lambda content: make_copy(msgspec.json.decode(content, type=CopyRequest)))
 

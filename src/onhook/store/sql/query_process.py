@@ -29,9 +29,6 @@ ENGINE_MEMORY = "224MiB"
 CPU_SECONDS_MAX = 11
 """Processor time, the start included."""
 
-NICENESS = 15
-"""A busy query takes the processor time that the rest of the server leaves."""
-
 CELL_CHARACTERS_MAX = 10_000
 """Characters of one cell: a text concatenated from all rows would only be load."""
 
@@ -57,7 +54,6 @@ def main() -> int:
         cpu_seconds=CPU_SECONDS_MAX,
         wall_seconds=QUERY_SECONDS_MAX,
         file_bytes=0,
-        niceness=NICENESS,
     )
     return answer(limits, lambda content: run_request(msgspec.json.decode(content, type=SqlRequest)))
 

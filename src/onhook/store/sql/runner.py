@@ -34,6 +34,10 @@ START_SECONDS_MAX = 10.0
 """Time for the start of a process on a busy machine, in addition to that of the query."""
 
 
+NICENESS = 19
+"""A query takes the processor time that the rest of the server leaves."""
+
+
 class SqlProcessRunner:
     """See `store.contract.SqlRunner`. `directory` is for the copy, and for nothing else."""
 
@@ -102,7 +106,8 @@ class SqlProcessRunner:
 
 async def _ask(request: SqlRequest) -> SqlReply:
     try:
-        return await ask_process(QUERY_MODULE, request, seconds_max=QUERY_SECONDS_MAX + START_SECONDS_MAX)
+        seconds_max = QUERY_SECONDS_MAX + START_SECONDS_MAX
+        return await ask_process(QUERY_MODULE, request, seconds_max=seconds_max, niceness=NICENESS)
     except TimeoutError:
         raise too_slow_error() from None
     except OSError as error:

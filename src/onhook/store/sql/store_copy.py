@@ -25,6 +25,9 @@ COPY_MODULE = "onhook.store.sql.copy_process"
 COPY_SECONDS_MAX = 310.0
 """Time for the process, which ends by itself a little earlier: ten million records take some seconds."""
 
+NICENESS = 5
+"""Of the process: queries wait for it, and it needs little processor time."""
+
 AGE_SECONDS_MIN = 5.0
 """A copy is shared for this long at least: several queries of one page."""
 
@@ -128,7 +131,7 @@ class StoreCopy:
         with translate_copy_errors(self._source):
             await asyncio.to_thread(self._directory.mkdir, DIRECTORY_MODE, parents=True, exist_ok=True)
             request = CopyRequest(source=str(self._source), target=str(path), reserve_bytes=RESERVE_BYTES)
-            reply = await ask_process(COPY_MODULE, request, seconds_max=COPY_SECONDS_MAX)
+            reply = await ask_process(COPY_MODULE, request, seconds_max=COPY_SECONDS_MAX, niceness=NICENESS)
             if reply.failure is not None:
                 raise to_error(reply.failure, location=str(self._source))
             size = (await asyncio.to_thread(path.stat)).st_size
