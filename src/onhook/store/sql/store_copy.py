@@ -136,7 +136,7 @@ class StoreCopy:
                 raise to_error(reply.failure, location=str(self._source))
             size = (await asyncio.to_thread(path.stat)).st_size
         made_in_seconds = loop.time() - started_at
-        logging.getLogger("sql").info(
+        logging.getLogger("sql").debug(
             "copied the store for queries", extra={"bytes": size, "seconds": round(made_in_seconds, 2)}
         )
         # Those who waited for it read it, however long it took.
