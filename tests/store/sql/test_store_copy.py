@@ -18,7 +18,8 @@ from onhook.store.sql.wire import CopyRequest, QueryError
 from tests.factories import call
 
 CALLS_PER_BATCH = 50
-COPIES = 12
+COPIES = 10
+BATCHES_TO_CHECKPOINT = 25
 
 
 @pytest.fixture
@@ -39,36 +40,33 @@ async def test_make_copy_of_a_store_under_writes_and_checkpoints_has_whole_batch
     """Each batch adds as many calls; checkpoints come while a copy is made."""
     monkeypatch.setattr("onhook.store.connections.CHECKPOINT_THRESHOLD", "256KiB")
     monkeypatch.setattr("onhook.store.sql.copy_process._share_blocks", lambda _source, _target: False)
-    monkeypatch.setattr("onhook.store.sql.copy_process.CHUNK_BYTES", 16_384)
+    monkeypatch.setattr("onhook.store.sql.copy_process.CHUNK_BYTES", 32_768)
     source = tmp_path / "calls.duckdb"
     store = await open_store(source)
-    is_done = False
-
-    async def write() -> None:
-        while not is_done:
-            position = await store.position() + 1
-            calls = [call() for _ in range(CALLS_PER_BATCH)]
-            await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=position))
-
-    writing = asyncio.create_task(write())
     positions: list[tuple[int, tuple[int, int]]] = []
-    changed_meanwhile = 0
     try:
-        while len(positions) < COPIES or not changed_meanwhile:
-            target = tmp_path / f"copy-{len(positions)}.duckdb"
+        for number in range(COPIES):
+            target = tmp_path / f"copy-{number}.duckdb"
             position_before = await store.position()
-            if await asyncio.to_thread(copy_files, source, target, 0):
+            copying = asyncio.create_task(asyncio.to_thread(copy_files, source, target, 0))
+            # Every other copy meets checkpoints, and is refused if one ended meanwhile.
+            await put_batches(store, BATCHES_TO_CHECKPOINT if number % 2 else 2)
+            if await copying:
                 positions.append((position_before, await asyncio.to_thread(read_position_and_calls, target)))
-            else:
-                changed_meanwhile += 1
     finally:
-        is_done = True
-        await writing
         await store.close()
+    assert len(positions) >= COPIES // 4
     for position_before, (position, calls) in positions:
         assert position >= position_before
         assert calls == position * CALLS_PER_BATCH
     assert positions[-1][1][0] > positions[0][1][0]
+
+
+async def put_batches(store: DuckDbStore, count: int) -> None:
+    for _ in range(count):
+        position = await store.position() + 1
+        calls = [call() for _ in range(CALLS_PER_BATCH)]
+        await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=position))
 
 
 def read_position_and_calls(path: Path) -> tuple[int, int]:
