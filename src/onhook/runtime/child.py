@@ -95,8 +95,6 @@ def run_child(process_name: str, open_service: ServiceFactory) -> int:
     # The stacks of all threads, where an extension module crashes.
     faulthandler.enable()
     child_arguments = msgspec.json.decode(sys.argv[1], type=ChildArguments)
-    # A crash of a library is a trace on standard error.
-    faulthandler.enable()
     status_fd = _take_stdout() if child_arguments.is_supervised else None
     clock = SystemClock()
     # Logs that the engines write beside their files are for the owner alone too.
