@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from onhook.appdb.api_behaviour import ApiBehaviour, parse_behaviour, validate_behaviour
-from onhook.appdb.api_clients import APPS_MAX, BLOCKED_MAX, BLOCKED_MICROSECONDS, NETWORKS_MAX
+from onhook.appdb.api_clients import APPS_MAX, BLOCKED_MAX, BLOCKED_MICROSECONDS, BLOCKED_OF_ADDRESS_MAX, NETWORKS_MAX
 from onhook.appdb.appdb import AppDb
 from onhook.lib.errors import NotFound, UsageError
 
@@ -77,25 +77,35 @@ def test_app_last_use_is_stored_to_the_minute(appdb: AppDb) -> None:
 
 def test_blocked_address_is_unblocked_after_an_hour_or_by_hand(appdb: AppDb) -> None:
     for address in ("192.0.2.7", "192.0.2.8"):
-        appdb.apps.block(address, AT)
+        appdb.apps.block(address, "crm", AT)
     assert [blocked_address.address for blocked_address in appdb.apps.blocked_addresses(AT)] == [
         "192.0.2.7",
         "192.0.2.8",
     ]
-    assert appdb.apps.is_blocked("192.0.2.7", AT + BLOCKED_MICROSECONDS - 1)
-    assert not appdb.apps.is_blocked("192.0.2.7", AT + BLOCKED_MICROSECONDS)
+    assert appdb.apps.is_blocked("192.0.2.7", "crm", AT + BLOCKED_MICROSECONDS - 1)
+    assert not appdb.apps.is_blocked("192.0.2.7", "crm", AT + BLOCKED_MICROSECONDS)
+    assert not appdb.apps.is_blocked("192.0.2.7", "erp", AT)
     assert appdb.apps.unblock("192.0.2.7") == 1
     assert appdb.apps.unblock("192.0.2.7") == 0
-    assert not appdb.apps.is_blocked("192.0.2.7", AT)
+    assert not appdb.apps.is_blocked("192.0.2.7", "crm", AT)
     assert appdb.apps.unblock() == 1
+
+
+def test_blocked_address_with_many_client_ids_is_blocked_for_all(appdb: AppDb) -> None:
+    """An outsider who invents client ids causes no further writes."""
+    for number in range(BLOCKED_OF_ADDRESS_MAX):
+        assert not appdb.apps.is_blocked("192.0.2.7", "crm", AT)
+        appdb.apps.block("192.0.2.7", f"invented {number}", AT)
+    assert appdb.apps.is_blocked("192.0.2.7", "crm", AT)
+    assert not appdb.apps.is_blocked("192.0.2.8", "crm", AT)
 
 
 def test_blocked_addresses_over_the_limit_unblock_the_oldest(appdb: AppDb) -> None:
     for number in range(BLOCKED_MAX + 2):
-        appdb.apps.block(f"192.0.2.{number}", AT + number)
+        appdb.apps.block(f"192.0.2.{number}", "crm", AT + number)
     blocked = appdb.apps.blocked_addresses(AT + BLOCKED_MAX)
     assert len(blocked) == BLOCKED_MAX
-    assert not appdb.apps.is_blocked("192.0.2.0", AT)
+    assert not appdb.apps.is_blocked("192.0.2.0", "crm", AT)
 
 
 def test_app_invalid_settings_are_rejected(appdb: AppDb) -> None:

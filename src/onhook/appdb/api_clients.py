@@ -1,6 +1,7 @@
 """Apps that use the PBX API: credentials (the secret as a hash) and permissions.
 
-Addresses blocked after too many failed logins are stored here too, so that `onhook app unblock` has effect at once.
+Failed logins that are blocked, by address and client id, are stored here too, so that `onhook app unblock` has effect
+at once. A block rejects wrong credentials only.
 """
 
 import hmac
@@ -31,7 +32,12 @@ NETWORKS_MAX = 50
 """An office or two, and a data centre."""
 
 BLOCKED_MAX = 1_000
-"""Blocked addresses; beyond that the one blocked for longest is unblocked."""
+"""Blocked logins; beyond that the one blocked for longest is unblocked."""
+
+BLOCKED_OF_ADDRESS_MAX = 5
+"""Client ids of one address; after that every client id is blocked there, so that an outsider who invents client ids
+causes no further writes.
+"""
 
 BLOCKED_MICROSECONDS = 3_600_000_000
 """An hour: a person who mistyped a secret has noticed, and guessing is limited to 120 tries a day."""
@@ -42,12 +48,13 @@ CREDENTIAL_CHARACTERS_MAX = 200
 LAST_USED_STEP_MICROSECONDS = 60_000_000
 """The last use is stored to the minute: an app that polls every second must not write every second."""
 
-_COLUMNS = "name, client_id, secret_hash, pbxs, networks, behaviour, created_at, last_used_at"
+_COLUMNS = "name, client_id, secret_hash, pbxs, networks, behaviour, created_at, last_used_at, allow_control"
 
 
 class App(msgspec.Struct, frozen=True, kw_only=True):
     """An app. `pbxs` are the serial numbers that it may see, empty means all; `networks` are its allowed
-    addresses, empty means any. `behaviour` is that of the PBX API it uses.
+    addresses, empty means any. `behaviour` is that of the PBX API it uses. `allow_control`: it may place and end calls
+    through its PBX.
     """
 
     name: str
@@ -55,6 +62,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     pbxs: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     behaviour: ApiBehaviour = ApiBehaviour()
+    allow_control: bool = False
     created_at: datetime
     last_used_at: datetime | None = None
 
@@ -64,9 +72,10 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BlockedAddress(msgspec.Struct, frozen=True):
-    """An address that is blocked from logging in for a while."""
+    """An address whose wrong credentials for a client id are rejected without counting, for a while."""
 
     address: str
+    client_id: str
     until: datetime
 
 
@@ -112,16 +121,14 @@ class Apps:
         pbxs: Sequence[str] = (),
         networks: Sequence[str] = (),
         behaviour: ApiBehaviour | None = None,
+        allow_control: bool = False,
     ) -> tuple[App, str]:
         """Add an app. Return it and its secret, which is stored as a hash only.
 
         Raises `UsageError`.
         """
         name, parsed_networks = validate_name(name), parse_networks(networks)
-        if len(pbxs) > PBXS_OF_APP_MAX:
-            raise UsageError(
-                _("more than {maximum} PBXs are named", maximum=PBXS_OF_APP_MAX), hint=_("name none, to allow all")
-            )
+        _validate_permissions(pbxs, allow_control=allow_control)
         if len(self.all()) >= APPS_MAX:
             raise UsageError(_("there are already {maximum} apps", maximum=APPS_MAX), hint=_("remove one"))
         # In the form of a PBX's credentials: 32 letters and digits.
@@ -130,14 +137,45 @@ class Apps:
         values = (_json(tuple(dict.fromkeys(pbxs))), _json(parsed_networks), _json(effective_behaviour), now_us)
         try:
             self._database.write(
-                f"INSERT INTO apps ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-                (name, client_id, hash_secret(client_secret), *values),
+                f"INSERT INTO apps ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?)",
+                (name, client_id, hash_secret(client_secret), *values, int(allow_control)),
             )
         except sqlite3.IntegrityError:
             raise UsageError(
                 _("there is already an app {name}", name=repr(name)), hint=_("choose another name")
             ) from None
         return self.get(name), client_secret
+
+    def change(
+        self,
+        name: str,
+        *,
+        pbxs: Sequence[str] | None = None,
+        networks: Sequence[str] | None = None,
+        allow_control: bool | None = None,
+    ) -> App:
+        """Change the permissions of an app that are not None; its open sockets have the new ones within a second.
+
+        Raises `NotFound`, `UsageError`.
+        """
+        app = self.get(name)
+        changed_app = msgspec.structs.replace(
+            app,
+            pbxs=app.pbxs if pbxs is None else tuple(dict.fromkeys(pbxs)),
+            networks=app.networks if networks is None else parse_networks(networks),
+            allow_control=app.allow_control if allow_control is None else allow_control,
+        )
+        _validate_permissions(changed_app.pbxs, allow_control=changed_app.allow_control)
+        self._database.write(
+            "UPDATE apps SET pbxs = ?, networks = ?, allow_control = ? WHERE client_id = ?",
+            (
+                _json(changed_app.pbxs),
+                _json(changed_app.networks),
+                int(changed_app.allow_control),
+                changed_app.client_id,
+            ),
+        )
+        return changed_app
 
     def renew_secret(self, name: str) -> tuple[App, str]:
         """Replace the secret and return the new one; the old one and all tokens made with it become invalid.
@@ -167,33 +205,34 @@ class Apps:
     # Blocked addresses
 
     def blocked_addresses(self, now_us: int) -> list[BlockedAddress]:
-        """Return the addresses that are blocked now, sorted."""
+        """Return the addresses that are blocked now, with the client id of each, sorted."""
         rows = self._database.rows(
-            "SELECT address, until FROM blocked_addresses WHERE until > ? ORDER BY address", (now_us,)
+            "SELECT address, client_id, until FROM blocked_addresses WHERE until > ? ORDER BY address, client_id",
+            (now_us,),
         )
-        return [BlockedAddress(address, to_datetime(until)) for address, until in rows]
+        return [BlockedAddress(address, client_id, to_datetime(until)) for address, client_id, until in rows]
 
-    def is_blocked(self, address: str, now_us: int) -> bool:
-        """Return whether the address is blocked now."""
-        return bool(
-            self._database.rows("SELECT 1 FROM blocked_addresses WHERE address = ? AND until > ?", (address, now_us))
+    def is_blocked(self, address: str, client_id: str, now_us: int) -> bool:
+        """Return whether wrong credentials for this client id are blocked at this address now."""
+        rows = self._database.rows(
+            "SELECT client_id FROM blocked_addresses WHERE address = ? AND until > ?", (address, now_us)
         )
+        return len(rows) >= BLOCKED_OF_ADDRESS_MAX or (client_id[:CREDENTIAL_CHARACTERS_MAX],) in rows
 
-    def block(self, address: str, now_us: int) -> None:
-        """Block an address for an hour."""
+    def block(self, address: str, client_id: str, now_us: int) -> None:
+        """Block wrong credentials for a client id at an address for an hour."""
+        values = (address, client_id[:CREDENTIAL_CHARACTERS_MAX], now_us + BLOCKED_MICROSECONDS)
         with self._database.transaction():
             self._database.write("DELETE FROM blocked_addresses WHERE until <= ?", (now_us,))
+            self._database.write("INSERT OR REPLACE INTO blocked_addresses VALUES (?, ?, ?)", values)
             self._database.write(
-                "INSERT OR REPLACE INTO blocked_addresses VALUES (?, ?)", (address, now_us + BLOCKED_MICROSECONDS)
-            )
-            self._database.write(
-                "DELETE FROM blocked_addresses WHERE address NOT IN"
-                " (SELECT address FROM blocked_addresses ORDER BY until DESC LIMIT ?)",
+                "DELETE FROM blocked_addresses WHERE rowid NOT IN"
+                " (SELECT rowid FROM blocked_addresses ORDER BY until DESC LIMIT ?)",
                 (BLOCKED_MAX,),
             )
 
     def unblock(self, address: str | None = None) -> int:
-        """Unblock an address, or all; return how many were blocked."""
+        """Unblock all client ids of an address, or everything; return how many were blocked."""
         return self._database.write("DELETE FROM blocked_addresses WHERE address = coalesce(?, address)", (address,))
 
     def version(self) -> tuple[int, int]:
@@ -204,6 +243,17 @@ class Apps:
 def verify_secret(text: str, secret_hash: bytes) -> bool:
     """Return whether the text has this hash; compared in constant time."""
     return len(text) <= CREDENTIAL_CHARACTERS_MAX and hmac.compare_digest(hash_secret(text), secret_hash)
+
+
+def _validate_permissions(pbxs: Sequence[str], *, allow_control: bool) -> None:
+    if len(pbxs) > PBXS_OF_APP_MAX:
+        raise UsageError(
+            _("more than {maximum} PBXs are named", maximum=PBXS_OF_APP_MAX), hint=_("name none, to allow all")
+        )
+    if allow_control and len(set(pbxs)) != 1:
+        raise UsageError(
+            _("only an app of one PBX can control calls"), location="allow_control", hint=_("name its PBX")
+        )
 
 
 def parse_networks(networks: Sequence[str]) -> tuple[str, ...]:
@@ -234,13 +284,14 @@ def _is_in(address: str, network: str) -> bool:
 
 
 def _app(row: tuple[Any, ...]) -> App:
-    name, client_id, _, pbxs, networks, behaviour, created_at, last_used_at = row
+    name, client_id, _, pbxs, networks, behaviour, created_at, last_used_at, allow_control = row
     return App(
         name=name,
         client_id=client_id,
         pbxs=msgspec.json.decode(pbxs, type=tuple[str, ...]),
         networks=msgspec.json.decode(networks, type=tuple[str, ...]),
         behaviour=msgspec.json.decode(behaviour, type=ApiBehaviour),
+        allow_control=bool(allow_control),
         created_at=to_datetime(created_at),
         last_used_at=None if last_used_at is None else to_datetime(last_used_at),
     )
