@@ -1,5 +1,6 @@
 """Simulated records and calls: by default Alice 1001 calls Bob 1002."""
 
+import ipaddress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -55,3 +56,11 @@ def call(*legs: Record) -> Call:
     """Return the call of these records; by default an answered call from Alice to Bob."""
     legs = legs or (record(),)
     return assemble_call(legs[0].sn, [to_reported_leg(leg) for leg in legs], PbxFacts(name=legs[0].pbx))
+
+
+def proxy_header(client: str, proxy: str, *, extension: bytes = b"") -> bytes:
+    """Return the header of a TCP connection in PROXY protocol, version 2."""
+    addresses = [ipaddress.ip_address(text) for text in (client, proxy)]
+    family = b"\x11" if addresses[0].version == 4 else b"\x21"
+    body = b"".join(address.packed for address in addresses) + (51000).to_bytes(2) + (8088).to_bytes(2) + extension
+    return b"\r\n\r\n\x00\r\nQUIT\n\x21" + family + len(body).to_bytes(2) + body

@@ -29,7 +29,7 @@ DATA_DIRECTORY_MODE = 0o700
 SECRET_FILE_MODE = 0o600
 
 FILE_BYTES_MAX = 64 * 1024
-"""Size of `onhook.toml`: fourteen settings and their comments fit many times over."""
+"""Size of `onhook.toml`: all settings and their comments fit many times over."""
 
 DAYS_DIGITS_MAX = 5
 """Of `keep_days`: some 270 years."""
@@ -42,6 +42,7 @@ HOST_CHARACTERS_MAX = 253
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE | re.ASCII)
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9_.-]{1,253}|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 
@@ -76,6 +77,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Pages without sign-in; only allowed while the console listens on the loopback."""
     console_names: str = ""
     """Additional host names of the console, as behind a proxy; separated by commas."""
+    trusted_proxies: str = ""
+    """Networks of proxies whose headers name the client, as `10.0.0.0/8`; separated by commas. For all listeners."""
+    cors_origins: str = ""
+    """Origins of web pages that may use the console's API with a token; separated by commas."""
     private_networks: str = ""
     """Private networks that destinations may send to, as `10.0.0.0/8`; separated by commas."""
     proxy: str = ""
@@ -85,6 +90,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Config({self.data})"
+
+    @property
+    def trusted_proxy_networks(self) -> list[str]:
+        """Return the networks of trusted proxies."""
+        return [network for network in self.trusted_proxies.split(",") if network]
 
     @property
     def ledger_file(self) -> Path:
@@ -237,6 +247,19 @@ def parse_proxy_setting(value: Any, location: str) -> str:
     return parse_proxy(text, location) if text and text != NO_PROXY else ""
 
 
+def parse_origins(value: Any, location: str) -> str:
+    """Parse origins of web pages separated by commas, as `https://crm.example.com`. Raises `UsageError`."""
+    origins = [origin.strip().lower() for origin in _parse_text(value, location).split(",") if origin.strip()]
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise UsageError(
+                _("{value} is not an origin", value=_quote(origin)),
+                location=location,
+                hint=_("write https://crm.example.com, without a path"),
+            )
+    return ",".join(dict.fromkeys(origins))
+
+
 def parse_flag(value: Any, location: str) -> bool:
     """Parse `true`, `yes`, `on`, `1` and their opposites. Raises `UsageError`."""
     words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -384,6 +407,8 @@ _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
     "keep_days": parse_days,
     "console_open": parse_flag,
     "console_names": parse_names,
+    "trusted_proxies": parse_networks,
+    "cors_origins": parse_origins,
     "private_networks": parse_networks,
     "proxy": parse_proxy_setting,
     "trace": parse_flag,

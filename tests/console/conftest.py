@@ -23,6 +23,7 @@ from onhook.delivery.metrics import AttemptMetrics
 from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
+from onhook.lib.proxies import TrustedProxies
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.pbx.registry import dialects
 from onhook.projector import Projector
@@ -89,7 +90,9 @@ class ConsoleHarness:
 
 
 @asynccontextmanager
-async def open_console_harness(directory: Path, *, console_open: bool = False) -> AsyncIterator[ConsoleHarness]:
+async def open_console_harness(
+    directory: Path, *, console_open: bool = False, trusted_proxies: str = "", cors_origins: str = ""
+) -> AsyncIterator[ConsoleHarness]:
     """Yield a listening console with all its parts."""
     config = Config(
         data=directory,
@@ -97,6 +100,8 @@ async def open_console_harness(directory: Path, *, console_open: bool = False) -
         zone="Europe/Berlin",
         console_open=console_open,
         console_names="calls.example.com",
+        trusted_proxies=trusted_proxies,
+        cors_origins=cors_origins,
     )
     appdb, ledger = AppDb(config.appdb_file), SqliteLedger(config.ledger_file)
     store = await open_store(config.store_file)
@@ -125,7 +130,7 @@ async def open_console_harness(directory: Path, *, console_open: bool = False) -
         ),
     )
     try:
-        async with HttpServer(app, config.console) as server:
+        async with HttpServer(app, config.console, TrustedProxies(config.trusted_proxy_networks)) as server:
             harness.url = f"http://127.0.0.1:{server.port}"
             try:
                 yield harness

@@ -13,6 +13,7 @@ from onhook.config import Address
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError
+from onhook.lib.proxies import TrustedProxies
 from onhook.lib.signing import sign
 from onhook.pbx.dialect import Dialect
 from onhook.pbx.yeastar.payload import Yeastar
@@ -61,7 +62,12 @@ class ReceiverHarness:
     """A receiver that listens on `port`; `troubles` lists the ledger errors that it reported."""
 
     def __init__(
-        self, path: Path, pbxs: Sequence[RegisteredPbx] = REGISTERED_PBXS, *, has_events: bool = False
+        self,
+        path: Path,
+        pbxs: Sequence[RegisteredPbx] = REGISTERED_PBXS,
+        *,
+        has_events: bool = False,
+        trusted_proxies: Sequence[str] = (),
     ) -> None:
         self.ledger_errors: list[OnhookError | None] = []
         self.ledger = SqliteLedger(path)
@@ -74,7 +80,9 @@ class ReceiverHarness:
             has_events=has_events,
             on_ledger_error=self.ledger_errors.append,
         )
-        self.server = WebhookServer(ingestor=self.ingestor, clock=clock)
+        self.server = WebhookServer(
+            ingestor=self.ingestor, clock=clock, trusted_proxies=TrustedProxies(trusted_proxies)
+        )
         self.port = 0
 
     async def send(self, *parts: bytes) -> bytes:
@@ -95,9 +103,13 @@ class ReceiverHarness:
 
 @asynccontextmanager
 async def open_receiver(
-    path: Path, pbxs: Sequence[RegisteredPbx] = REGISTERED_PBXS, *, has_events: bool = False
+    path: Path,
+    pbxs: Sequence[RegisteredPbx] = REGISTERED_PBXS,
+    *,
+    has_events: bool = False,
+    trusted_proxies: Sequence[str] = (),
 ) -> AsyncIterator[ReceiverHarness]:
-    receiver = ReceiverHarness(path, pbxs, has_events=has_events)
+    receiver = ReceiverHarness(path, pbxs, has_events=has_events, trusted_proxies=trusted_proxies)
     receiver.port = await receiver.server.start(Address("127.0.0.1", 0))
     try:
         yield receiver

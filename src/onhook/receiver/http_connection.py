@@ -9,6 +9,8 @@ from collections import deque
 from functools import partial
 from typing import Final, Protocol, cast
 
+from onhook.lib.proxies import TrustedProxies
+from onhook.lib.proxy_protocol import InvalidProxyHeader, parse_proxy_header
 from onhook.receiver.http_parser import HttpRequest, RequestParser
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.responses import CONTINUE, Responses, strip_body
@@ -43,6 +45,7 @@ class ConnectionServer(Protocol):
 
     ingestor: Ingestor
     responses: Responses
+    trusted_proxies: TrustedProxies
 
     def time(self) -> float:
         """Return the seconds of a monotonic clock."""
@@ -88,6 +91,8 @@ class HttpConnection(asyncio.Protocol):
         self._request_parser = RequestParser()
         self._transport: asyncio.Transport | None = None
         self._peer: str | None = None
+        self._preamble: bytes | None = None
+        """Bytes in which the header of a trusted proxy may begin, until it is complete or absent."""
         self._pending_responses: deque[_PendingResponse] = deque()
         self._has_partial_request = False
         self._unprocessed_chunks = 0
@@ -104,6 +109,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._set_deadline(REQUEST_SECONDS_MAX)
+        if self._server.trusted_proxies and self._server.trusted_proxies.trusts(self._peer_address()):
+            self._preamble = b""
         if not self._server.register(self):
             self._reject("too_many", lingers=False)
 
@@ -140,7 +147,9 @@ class HttpConnection(asyncio.Protocol):
         if self._is_lingering:
             self._discard(len(chunk))
         elif not self._is_closing:
-            for request in self._request_parser.feed(chunk):
+            if self._preamble is not None:
+                chunk = self._read_proxy_header(chunk)
+            for request in self._request_parser.feed(chunk) if chunk else ():
                 self._handle_request(request)
             self._handle_partial_request()
         if self._transport is None:
@@ -183,7 +192,11 @@ class HttpConnection(asyncio.Protocol):
             signature = request.signature.decode("latin-1")
             path = request.path.decode("latin-1")
             ingestor.submit_request(
-                request.body, signature, self._peer_address(), partial(self._send_verdict, pending_response), path=path
+                request.body,
+                signature,
+                self._client_address(request),
+                partial(self._send_verdict, pending_response),
+                path=path,
             )
         elif request.method == b"GET" and request.path.partition(b"?")[0] == HEALTH_PATH:
             self._send_response(
@@ -218,8 +231,32 @@ class HttpConnection(asyncio.Protocol):
         self._pending_responses.append(pending_response)
         self._send_verdict(pending_response, verdict)
 
+    def _read_proxy_header(self, chunk: bytes) -> bytes:
+        """Return what follows the header of a trusted proxy in the PROXY protocol, nothing while it is incomplete."""
+        data, self._preamble = (self._preamble or b"") + chunk, None
+        try:
+            header = parse_proxy_header(data)
+        except InvalidProxyHeader:
+            return data  # the parser rejects it
+        if header is None:
+            self._preamble = data
+            return b""
+        self._peer = header.address or self._peer
+        return data[header.size :]
+
+    def _client_address(self, request: HttpRequest) -> str:
+        """Return the address of the sender; behind a trusted proxy the one that it names."""
+        peer = self._peer_address()
+        if not (request.forwarded or request.x_forwarded_for):
+            return peer
+        return self._server.trusted_proxies.client_address(
+            peer,
+            forwarded=[value.decode("latin-1") for value in request.forwarded],
+            x_forwarded_for=[value.decode("latin-1") for value in request.x_forwarded_for],
+        )
+
     def _peer_address(self) -> str:
-        """Return the peer's address; headers of proxies are not trusted."""
+        """Return the address of the peer, or the one that the PROXY protocol names."""
         if self._peer is None and self._transport is not None:
             address = self._transport.get_extra_info("peername")
             self._peer = str(address[0]) if address else ""

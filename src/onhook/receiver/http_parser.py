@@ -28,17 +28,23 @@ _LENGTH: Final = b"content-length"
 _LENGTH_DIGITS_MAX: Final = 10
 _EXPECT: Final = b"expect"
 _CONTINUE: Final = b"100-continue"
-_RELEVANT_HEADERS: Final = frozenset({_SIGNATURE, _LENGTH, _EXPECT, b"transfer-encoding"})
+_FORWARDED: Final = b"forwarded"
+_X_FORWARDED_FOR: Final = b"x-forwarded-for"
+_RELEVANT_HEADERS: Final = frozenset({_SIGNATURE, _LENGTH, _EXPECT, b"transfer-encoding", _FORWARDED, _X_FORWARDED_FOR})
 
 
 class HttpRequest(msgspec.Struct, frozen=True, gc=False):
-    """One complete request. `is_last`: the sender asks to close the connection after the response."""
+    """One complete request. `is_last`: the sender asks to close the connection after the response. `forwarded` and
+    `x_forwarded_for` are the values of the headers of proxies.
+    """
 
     method: bytes
     path: bytes
     signature: bytes
     body: bytes
     is_last: bool
+    forwarded: tuple[bytes, ...] = ()
+    x_forwarded_for: tuple[bytes, ...] = ()
 
 
 class RequestParser:
@@ -95,6 +101,10 @@ class RequestParser:
             self._is_too_large = len(value) > _LENGTH_DIGITS_MAX or int(value) > BODY_BYTES_MAX
         elif name == _EXPECT:
             self.expects_continue = value.lower() == _CONTINUE
+        elif name == _FORWARDED:
+            self._forwarded += (value,)
+        elif name == _X_FORWARDED_FOR:
+            self._x_forwarded_for += (value,)
 
     def on_headers_complete(self) -> None:
         self._is_in_body = True
@@ -121,7 +131,17 @@ class RequestParser:
             return
         is_last = self._parser.should_upgrade() or not self._parser.should_keep_alive()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._requests.append(HttpRequest(self._parser.get_method(), self._path, self._signature, body, is_last))
+        self._requests.append(
+            HttpRequest(
+                self._parser.get_method(),
+                self._path,
+                self._signature,
+                body,
+                is_last,
+                self._forwarded,
+                self._x_forwarded_for,
+            )
+        )
         self._is_finished = is_last
 
     def _parse(self, chunk: bytes) -> None:
@@ -153,6 +173,8 @@ class RequestParser:
         self._is_in_body = False
         self._is_too_large = False
         self._path = self._signature = b""
+        self._forwarded: tuple[bytes, ...] = ()
+        self._x_forwarded_for: tuple[bytes, ...] = ()
         self._headers: list[tuple[bytes, bytes]] = []
         self._header_bytes = self._header_count = 0
         self._body: list[bytes] = []

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from onhook.lib.clock import Clock
+from onhook.lib.proxies import TrustedProxies
 from onhook.lib.sockets import listening_socket, raise_open_files_limit
 from onhook.receiver.http_connection import HttpConnection
 from onhook.receiver.ingest import Ingestor
@@ -54,7 +55,8 @@ class ListenAddress(Protocol):
 class WebhookServer:
     """Accepts connections and submits their requests to the ingestor. Must be used inside a running event loop."""
 
-    def __init__(self, *, ingestor: Ingestor, clock: Clock) -> None:
+    def __init__(self, *, ingestor: Ingestor, clock: Clock, trusted_proxies: TrustedProxies | None = None) -> None:
+        self.trusted_proxies = trusted_proxies or TrustedProxies()
         self.ingestor = ingestor
         self.responses = Responses(clock.now())
         self.time = time.monotonic

@@ -10,7 +10,10 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from onhook.config import Address
+from onhook.lib.proxies import TrustedProxies
 from onhook.lib.sockets import listening_socket
+from onhook.runtime.client_addresses import ClientAddresses
+from onhook.runtime.proxy_relay import LOOPBACK, ProxyRelay
 
 BACKLOG = 256
 """Connections that the kernel queues until they are accepted: of people and their programs, not of PBXs."""
@@ -38,9 +41,15 @@ class _OwnSocketServer(Server):
 class HttpServer:
     """A web server for an ASGI application; a context manager. `port` is known inside the context."""
 
-    def __init__(self, app: Any, address: Address) -> None:
-        self._app = app
+    def __init__(self, app: Any, address: Address, trusted_proxies: TrustedProxies | None = None) -> None:
         self._address = address
+        self._backend_port = 0
+        self._relay: ProxyRelay | None = None
+        self._relay_task: asyncio.Task[None] | None = None
+        if trusted_proxies:
+            self._relay = ProxyRelay(trusted_proxies, lambda: self._backend_port)
+            app = ClientAddresses(app, trusted_proxies, self._relay.client_address)
+        self._app = app
         self._server: _OwnSocketServer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -73,6 +82,10 @@ class HttpServer:
 
     async def _stop(self) -> None:
         """Wait for open responses; abort them when the time is over."""
+        if self._relay_task is not None:
+            self._relay_task.cancel()
+            await asyncio.wait([self._relay_task])
+            self._relay_task = None
         if self._server is None or self._task is None:
             return
         self._server.stop()  # type: ignore[no-untyped-call] # as granian writes it
@@ -87,5 +100,14 @@ class HttpServer:
     def _listen(self) -> None:
         server_socket = listening_socket(self._address.host, self._address.port, backlog=BACKLOG, option="console")
         self._address = Address(self._address.host, int(server_socket.getsockname()[1]))
+        if self._relay is not None:
+            self._start_relay(self._relay, server_socket)
+            server_socket = listening_socket(LOOPBACK, 0, backlog=BACKLOG, option="console")
+            self._backend_port = int(server_socket.getsockname()[1])
         self._server = _OwnSocketServer(self._app, server_socket)
         self._task = asyncio.create_task(self._server.serve(), name="console server")
+
+    def _start_relay(self, relay: ProxyRelay, server_socket: socket.socket) -> None:
+        if self._relay_task is not None:
+            self._relay_task.cancel()
+        self._relay_task = asyncio.create_task(relay.run(server_socket), name="console relay")

@@ -23,6 +23,7 @@ from onhook.delivery.worker import DeliveryDeps
 from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
+from onhook.lib.proxies import TrustedProxies
 from onhook.ops.call_time_monitor import CallTimeMonitor
 from onhook.ops.issue_monitor import IssueMonitor
 from onhook.ops.quarantine_retry import QuarantineRetrier
@@ -82,7 +83,8 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
         action_runner = ConsoleActionRunner(config, resources.appdb, clock)
         stack.push_async_callback(action_runner.close)
         app = _create_console(resources, action_runner, projector, dispatcher)
-        console = await stack.enter_async_context(HttpServer(app, config.console))
+        trusted_proxies = TrustedProxies(config.trusted_proxy_networks)
+        console = await stack.enter_async_context(HttpServer(app, config.console, trusted_proxies))
         pbx_api = _create_pbx_api(resources)
         stack.push_async_callback(pbx_api.close)
         await pbx_api.start()

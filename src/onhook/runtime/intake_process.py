@@ -10,6 +10,7 @@ from onhook.config import Address, Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
+from onhook.lib.proxies import TrustedProxies
 from onhook.ops.instance_lock import shared_intake_lock
 from onhook.receiver.http_server import WebhookServer
 from onhook.runtime.adapters.ingest import create_ingestor
@@ -40,7 +41,9 @@ async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[R
         ingestor = create_ingestor(
             appdb=appdb, ledger=ledger, clock=clock, has_events=has_events, on_ledger_error=_log_ledger_error
         )
-        server = WebhookServer(ingestor=ingestor, clock=clock)
+        server = WebhookServer(
+            ingestor=ingestor, clock=clock, trusted_proxies=TrustedProxies(config.trusted_proxy_networks)
+        )
         port = await server.start(config.intake)
         stack.push_async_callback(ingestor.close)
         stack.push_async_callback(server.stop)

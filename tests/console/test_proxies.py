@@ -1,0 +1,54 @@
+"""The console behind a proxy: the audit log has the address of the client that a trusted proxy names."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.console.conftest import ConsoleHarness, open_console_harness
+from tests.factories import proxy_header
+
+CLIENT, PROXY = "192.0.2.7", "127.0.0.1"
+
+
+async def audited_address(harness: ConsoleHarness, *, preamble: bytes = b"", header: str = "") -> str:
+    """Return the address that the audit log has for a request over a connection that begins with a preamble."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(harness.url.rpartition(":")[2]))
+    head = f"DELETE /api/v1/blocked-addresses HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}"
+    writer.write(preamble + f"{head}Authorization: Bearer {harness.admin_token}\r\n\r\n".encode())
+    response = await reader.read()
+    writer.close()
+    if not response.startswith(b"HTTP/1.1 404"):
+        return ""
+    return harness.appdb.audit.latest(1)[0].address
+
+
+@pytest.mark.parametrize(
+    ("preamble", "header"),
+    [
+        (b"", f"X-Forwarded-For: {CLIENT}\r\n"),
+        (b"", f"Forwarded: for={CLIENT}\r\n"),
+        (proxy_header(CLIENT, PROXY), ""),
+    ],
+    ids=["X-Forwarded-For", "Forwarded", "PROXY"],
+)
+async def test_proxy_names_the_client_if_it_is_trusted(tmp_path: Path, preamble: bytes, header: str) -> None:
+    """One that is not trusted names none: the request has its own address, or is no HTTP."""
+    for name in ("trusted", "untrusted"):
+        (tmp_path / name).mkdir()
+    async with open_console_harness(tmp_path / "trusted", trusted_proxies="127.0.0.0/8") as harness:
+        assert await audited_address(harness, preamble=preamble, header=header) == CLIENT
+        assert await audited_address(harness) == PROXY
+    async with open_console_harness(tmp_path / "untrusted") as harness:
+        assert await audited_address(harness, preamble=preamble, header=header) == ("" if preamble else PROXY)
+
+
+async def test_relay_passes_on_long_responses_and_a_disconnected_client(tmp_path: Path) -> None:
+    """A page of some hundred kilobytes arrives whole; a listener that disconnects frees its place."""
+    async with open_console_harness(tmp_path, trusted_proxies="127.0.0.0/8") as harness, harness.client() as client:
+        async with client.get("/schema/openapi.json") as answer:
+            assert "paths" in await answer.json()
+        async with client.get("/api/v1/live") as answer:
+            assert (await answer.content.readline()).startswith(b"retry")
+        async with client.get("/api/v1/records") as answer:
+            assert answer.status == 200
