@@ -47,7 +47,7 @@ def test_app_unblock_one_address_or_all(onhook: Command) -> None:
     onhook("app", "add", "crm")
     appdb = AppDb(Path("onhook-data/onhook.db"))
     for address in ("192.0.2.7", "192.0.2.8", "2001:db8::/64"):
-        appdb.apps.block(address, 4_000_000_000_000_000)
+        appdb.apps.block(address, "crm", 4_000_000_000_000_000)
     appdb.close()
     assert onhook("app", "unblock", "192.0.2.7")[1] == "Unblocked addresses: 1.\n"
     assert onhook("app", "unblock")[1] == "Unblocked addresses: 2.\n"

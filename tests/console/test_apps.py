@@ -55,7 +55,7 @@ async def test_app_invalid_is_rejected(
 async def test_blocked_addresses_are_listed_and_unblocked(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    harness.appdb.apps.block("192.0.2.7", harness.clock.microseconds())
+    harness.appdb.apps.block("192.0.2.7", "crm", harness.clock.microseconds())
     async with client.get("/api/v1/blocked-addresses") as answer:
         assert [entry["address"] for entry in (await answer.json())["data"]] == ["192.0.2.7"]
     for status in (204, 404):

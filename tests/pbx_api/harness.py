@@ -12,6 +12,8 @@ import websockets
 from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.appdb.api_clients import App
 from onhook.cdr.call_details import CallDetails
+from onhook.lib.proxies import TrustedProxies
+from onhook.pbx_api.applications import AppRegistry
 from onhook.pbx_api.connection_limiter import listen
 from onhook.pbx_api.server import PbxApiServer
 from onhook.pbx_api.single_app import SingleApp
@@ -92,6 +94,8 @@ async def open_pbx_api_harness(
     behaviour: ApiBehaviour = ApiBehaviour(),  # noqa: B008 - frozen
     networks: tuple[str, ...] = (),
     pbxs: tuple[str, ...] = (),
+    trusted_proxies: tuple[str, ...] = (),
+    apps: AppRegistry | None = None,
 ) -> AsyncIterator[PbxApiHarness]:
     """Yield a PBX API on a free port, without TLS."""
     clock = ManualClock()
@@ -99,7 +103,14 @@ async def open_pbx_api_harness(
         name="crm", client_id=CLIENT_ID, pbxs=pbxs, networks=networks, behaviour=behaviour, created_at=clock.now()
     )
     async with open_simulated_calls(SN, ATHENS, clock) as (calls, _task):
-        pbx_api = PbxApiServer(create_api_state(calls=calls, apps=SingleApp(app, CLIENT_SECRET), clock=clock))
+        pbx_api = PbxApiServer(
+            create_api_state(
+                calls=calls,
+                apps=apps or SingleApp(app, CLIENT_SECRET),
+                clock=clock,
+                trusted_proxies=TrustedProxies(trusted_proxies),
+            )
+        )
         listener = listen("127.0.0.1", 0)
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         async with pbx_api.serve(listener, None):

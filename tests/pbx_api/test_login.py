@@ -125,15 +125,29 @@ async def test_refresh_token_works_at_the_limit(harness: PbxApiHarness) -> None:
         pair = renewed
 
 
-async def test_login_five_failures_block_the_address(harness: PbxApiHarness) -> None:
-    """70004 for all requests from there, with the right secret too, for an hour."""
-    token = await harness.token()
-    codes = [(await harness.login(password="wrong"))["errcode"] for _ in range(5)]
-    assert codes == [10005, 10005, 10005, 10005, 70004]
-    assert (await harness.login())["errcode"] == 70004
-    assert (await harness.get("v1.0/cdr/list", token))["errcode"] == 70004
+async def test_login_five_failures_block_wrong_credentials(harness: PbxApiHarness) -> None:
+    """70004 for a wrong secret, for an hour."""
+    codes = [(await harness.login(password="wrong"))["errcode"] for _ in range(6)]
+    assert codes == [10005, 10005, 10005, 10005, 70004, 70004]
     harness.clock.advance(minutes=61)
+    assert (await harness.login(password="wrong"))["errcode"] == 10005
+
+
+@pytest.mark.parametrize("username", [CLIENT_ID, "nonsense"])
+async def test_login_failures_never_block_valid_tokens_and_credentials(harness: PbxApiHarness, username: str) -> None:
+    """Of the same address, and even of the same client id."""
+    token = await harness.token()
+    for _ in range(6):
+        await harness.login(username, "nonsense")
+    assert (await harness.get("v1.0/cdr/list", token))["errcode"] == 0
     assert (await harness.login())["errcode"] == 0
+
+
+async def test_login_failures_are_counted_by_client_id(harness: PbxApiHarness) -> None:
+    """Failures with another client id at the same address do not count."""
+    for number in range(20):
+        assert (await harness.login(f"unknown {number}", "wrong"))["errcode"] == 10005
+    assert (await harness.login(password="wrong"))["errcode"] == 10005
 
 
 async def test_login_success_resets_the_failures(harness: PbxApiHarness) -> None:

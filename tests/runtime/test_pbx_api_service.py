@@ -90,8 +90,8 @@ def test_pbx_api_renewed_secret_revokes_tokens_and_closes_sockets(serving: Serve
 
 
 @pytest.mark.slow
-def test_pbx_api_unblocked_address_can_log_in(serving: Server) -> None:
-    """`onhook app unblock` has effect at once."""
+def test_pbx_api_unblocked_address_has_new_tries(serving: Server) -> None:
+    """`onhook app unblock` has effect at once; the right secret is never blocked."""
     credentials = json.loads(serving.run_command("app", "add", "crm", "--format", "json"))
     wait_until(lambda: serving.address("pbx_api") is not None)
     guessing, app = (
@@ -99,9 +99,10 @@ def test_pbx_api_unblocked_address_can_log_in(serving: Server) -> None:
         App(serving, credentials),
     )
     assert [guessing.login()["errcode"] for _ in range(5)][-1] == 70004
-    assert app.login()["errcode"] == 70004
-    assert "Unblocked addresses: 1." in serving.run_command("app", "unblock", "127.0.0.1")
+    assert guessing.login()["errcode"] == 70004
     assert app.login()["errcode"] == 0
+    assert "Unblocked addresses: 1." in serving.run_command("app", "unblock", "127.0.0.1")
+    assert guessing.login()["errcode"] == 10005
 
 
 @pytest.mark.slow

@@ -136,7 +136,7 @@ def unblock(
     ] = None,
     data: DataOption = None,
 ) -> None:
-    """Unblock an address after five failed logins, before the block of an hour ends."""
+    """Unblock failed logins of an address before the block of an hour ends; valid credentials are never blocked."""
     with open_appdb(data) as appdb:
         blocked_addresses = appdb.apps.blocked_addresses(SystemClock().microseconds())
         count = appdb.apps.unblock(address)

@@ -8,6 +8,11 @@ from typing import Protocol
 from onhook.appdb.api_clients import App
 
 
+def is_address_allowed(app: App, address: str) -> bool:
+    """Return whether an app may send requests from an address, which may be IPv4 in the form of IPv6."""
+    return app.allows_address(address.removeprefix("::ffff:") if "." in address else address)
+
+
 class AppRegistry(Protocol):
     """Registry of apps, used for every request: changes take effect at once."""
 
@@ -23,12 +28,12 @@ class AppRegistry(Protocol):
         """Store the time of the last use."""
         ...
 
-    def is_blocked(self, address: str, now_us: int) -> bool:
-        """Return whether the address is blocked now."""
+    def is_blocked(self, address: str, client_id: str, now_us: int) -> bool:
+        """Return whether wrong credentials for this client id are blocked at this address now."""
         ...
 
-    def block(self, address: str, now_us: int) -> None:
-        """Block an address for a while."""
+    def block(self, address: str, client_id: str, now_us: int) -> None:
+        """Block wrong credentials for a client id at an address for a while."""
         ...
 
     def version(self) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Limits of connections: their number, the time of a request, and TLS.
 
 Invariant: an unknown client occupies one connection for some seconds and nothing else. A connection counts from its
-beginning, the handshake included. Every connection except a socket has a time limit, however slowly the client sends or
-reads.
+beginning, the handshake included; behind a trusted proxy it counts for the client that the PROXY protocol names. Every
+connection except a socket has a time limit, however slowly the client sends or reads.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
+from onhook.lib.proxies import TrustedProxies
+from onhook.lib.proxy_protocol import InvalidProxyHeader, read_proxy_header
 from onhook.lib.sockets import listening_socket, raise_open_files_limit
 
 CONNECTIONS_MAX = 2_500
@@ -47,9 +49,16 @@ ProtocolFactory = Callable[[], asyncio.Protocol]
 class ConnectionLimiter:
     """Accepts connections for protocols that a factory creates."""
 
-    def __init__(self, protocol_factory: ProtocolFactory, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        protocol_factory: ProtocolFactory,
+        tls: ssl.SSLContext | None,
+        trusted_proxies: TrustedProxies = TrustedProxies(),  # noqa: B008 - never changed
+    ) -> None:
         self._protocol_factory = protocol_factory
         self._tls = tls
+        self._trusted_proxies = trusted_proxies
+        self._client_addresses: dict[asyncio.BaseTransport, str] = {}
         self._timeouts: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
         self._count_by_address: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,6 +90,20 @@ class ConnectionLimiter:
         if timer is not None:
             timer.cancel()
 
+    def client_address(self, transport: asyncio.BaseTransport | None) -> str:
+        """Return the address of the client of a connection: the peer, or the one that a trusted proxy names."""
+        return "" if transport is None else self._client_addresses.get(transport, "")
+
+    def connection_opened(self, transport: asyncio.BaseTransport, client_address: str) -> None:
+        """Store the client of a connection, and start the time limit of its request."""
+        self._client_addresses[transport] = client_address
+        self.set_timeout(transport, REQUEST_SECONDS_MAX)
+
+    def connection_closed(self, transport: asyncio.BaseTransport) -> None:
+        """Forget a connection."""
+        self._client_addresses.pop(transport, None)
+        self.clear_timeout(transport)
+
     def set_timeout(self, transport: asyncio.BaseTransport, seconds: float) -> None:
         """Abort a connection after this time."""
         self.clear_timeout(transport)
@@ -88,47 +111,64 @@ class ConnectionLimiter:
 
     def _accept(self, connection: socket.socket, address: str) -> None:
         """Accept a connection, or abort it when there are too many."""
-        if self.count >= CONNECTIONS_MAX or self._count_by_address[address] >= CONNECTIONS_OF_ADDRESS_MAX:
+        if self.count >= CONNECTIONS_MAX or self._is_full(address):
             connection.close()
             return
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.count += 1
-        self._count_by_address[address] += 1
         task = asyncio.create_task(self._serve_connection(connection, address))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _serve_connection(self, connection: socket.socket, address: str) -> None:
         """Serve a connection through TLS to its protocol, and count it until it is closed."""
-        protocol = _LimitedProtocol(self, self._protocol_factory())
+        client_address = address
+        try:
+            if self._trusted_proxies.trusts(address):
+                client_address = await read_proxy_header(connection, HANDSHAKE_SECONDS_MAX) or address
+            if self._is_full(client_address):
+                connection.close()
+            else:
+                await self._serve_client(connection, client_address)
+        except (OSError, TimeoutError, InvalidProxyHeader):
+            # No TLS, or not in time. Errors that an unknown client causes on its own connection are not logged.
+            connection.close()
+        finally:
+            self.count -= 1
+
+    async def _serve_client(self, connection: socket.socket, client_address: str) -> None:
+        protocol = _LimitedProtocol(self, self._protocol_factory(), client_address)
         seconds = None if self._tls is None else HANDSHAKE_SECONDS_MAX
+        self._count_by_address[client_address] += 1
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: protocol, connection, ssl=self._tls, ssl_handshake_timeout=seconds
             )
             await protocol.closed.wait()
-        except (OSError, TimeoutError):
-            # No TLS, or not in time. Errors that an unknown client causes on its own connection are not logged.
-            connection.close()
         finally:
-            self.count -= 1
-            self._count_by_address[address] -= 1
-            if not self._count_by_address[address]:
-                del self._count_by_address[address]
+            self._count_by_address[client_address] -= 1
+            if not self._count_by_address[client_address]:
+                del self._count_by_address[client_address]
+
+    def _is_full(self, address: str) -> bool:
+        """Return whether an address has too many connections. A trusted proxy has those of all its clients."""
+        is_over = self._count_by_address.get(address, 0) >= CONNECTIONS_OF_ADDRESS_MAX
+        return is_over and not self._trusted_proxies.trusts(address)
 
 
 class _LimitedProtocol(asyncio.Protocol):
     """Forwards everything to the protocol of the connection, and reports its end."""
 
-    def __init__(self, limiter: ConnectionLimiter, inner: asyncio.Protocol) -> None:
+    def __init__(self, limiter: ConnectionLimiter, inner: asyncio.Protocol, client_address: str) -> None:
         self._limiter = limiter
         self._inner = inner
+        self._client_address = client_address
         self._transport: asyncio.BaseTransport | None = None
         self.closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._limiter.set_timeout(transport, REQUEST_SECONDS_MAX)
+        self._limiter.connection_opened(transport, self._client_address)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -146,7 +186,7 @@ class _LimitedProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed.set()
         if self._transport is not None:
-            self._limiter.clear_timeout(self._transport)
+            self._limiter.connection_closed(self._transport)
             self._inner.connection_lost(exc)
 
 

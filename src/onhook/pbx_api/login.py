@@ -3,6 +3,8 @@
 import msgspec
 
 from onhook.appdb.api_clients import App
+from onhook.lib.proxies import owner_network
+from onhook.pbx_api.applications import is_address_allowed
 from onhook.pbx_api.codes import (
     ACCESS_DENIED,
     ACCOUNT_IP_BLOCKED,
@@ -14,7 +16,6 @@ from onhook.pbx_api.codes import (
     response_with_code,
     success_response,
 )
-from onhook.pbx_api.logins import throttle_key
 from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.state import ApiState
 from onhook.pbx_api.tokens import ACCESS_SECONDS, REFRESH_SECONDS, TokenPair
@@ -29,9 +30,9 @@ async def get_token(state: ApiState, request: ApiRequest) -> ApiResponse:
     )
     app = state.apps.find_by_credentials(username, password)
     if app is None:
-        raise _count_failure(state, request)
+        raise _count_failure(state, request, username)
     _check_address(app, request)
-    state.login_failures.record_success(throttle_key(request.address))
+    state.login_failures.record_success((owner_network(request.address), username))
     return _token_response(state.tokens.issue(app.client_id, _get_secret_hash(state, app)))
 
 
@@ -52,12 +53,6 @@ async def del_token(state: ApiState, request: ApiRequest) -> ApiResponse:
     return response_with_code(0)
 
 
-def check_not_blocked(state: ApiState, address: str) -> None:
-    """Raise `ApiRequestError` with 70004 for a blocked address."""
-    if state.apps.is_blocked(throttle_key(address), state.clock.microseconds()):
-        raise ApiRequestError(ACCOUNT_IP_BLOCKED)
-
-
 def authenticate(state: ApiState, request: ApiRequest) -> ApiRequest:
     """Return the request with the app of its token. Raises `ApiRequestError` with 10004 or 70087."""
     grant = state.tokens.find_grant(request.parameters.get("access_token", ""))
@@ -69,23 +64,23 @@ def authenticate(state: ApiState, request: ApiRequest) -> ApiRequest:
     return msgspec.structs.replace(request, app=match[0], grant=grant)
 
 
-def _count_failure(state: ApiState, request: ApiRequest) -> ApiRequestError:
-    """Count a failed login; the fifth in a row blocks the address."""
-    key, now_us = throttle_key(request.address), state.clock.microseconds()
-    if state.login_failures.record_failure(key, now_us):
-        state.apps.block(key, now_us)
+def _count_failure(state: ApiState, request: ApiRequest, client_id: str) -> ApiRequestError:
+    """Count a failed login by address and client id; the fifth in a row blocks further wrong credentials there.
+
+    Valid credentials are never blocked: they cannot be guessed, and many apps may share the address of a proxy.
+    """
+    address, now_us = owner_network(request.address), state.clock.microseconds()
+    if state.apps.is_blocked(address, client_id, now_us):
+        return ApiRequestError(ACCOUNT_IP_BLOCKED)
+    if state.login_failures.record_failure((address, client_id), now_us):
+        state.apps.block(address, client_id, now_us)
         return ApiRequestError(ACCOUNT_IP_BLOCKED)
     return ApiRequestError(ACCESS_DENIED)
 
 
 def _check_address(app: App, request: ApiRequest) -> None:
-    if not app.allows_address(_unmap_ipv4(request.address)):
+    if not is_address_allowed(app, request.address):
         raise ApiRequestError(IP_FORBIDDEN)
-
-
-def _unmap_ipv4(address: str) -> str:
-    """Return an IPv4 address instead of its IPv6 form."""
-    return address.removeprefix("::ffff:") if "." in address else address
 
 
 def _get_secret_hash(state: ApiState, app: App) -> bytes:

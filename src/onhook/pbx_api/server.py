@@ -31,7 +31,7 @@ from onhook.pbx_api.codes import (
     response_with_code,
 )
 from onhook.pbx_api.connection_limiter import ConnectionLimiter
-from onhook.pbx_api.login import authenticate, check_not_blocked
+from onhook.pbx_api.login import authenticate
 from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.responses import SocketResponse, StreamResponse, TextResponse
 from onhook.pbx_api.routes import SUBSCRIBE_PATH, find_route, normalize_path
@@ -59,8 +59,10 @@ CHUNK_BYTES = 64 * 1024
 HANDLER_SECONDS_MAX = 30.0
 """Time to compute a response, including the wait for a slot; after that the response is `OVERLOAD_TASK_RUNNING`."""
 
-TOKEN_CHECK_SECONDS = 1.0
-"""Time until the sockets of a removed app are closed."""
+TOKEN_CHECK_SECONDS = 0.3
+"""Interval of the checks for removed and changed apps: a second later their sockets are closed, with the checks of the
+sockets themselves.
+"""
 
 STOP_SECONDS_MAX = 5.0
 JSON_HEADERS = {"Content-Type": "application/json"}
@@ -90,7 +92,7 @@ class PbxApiServer:
             max_field_size=LINE_BYTES_MAX,
             read_bufsize=BODY_BYTES_MAX,
         )
-        self._connection_limiter = ConnectionLimiter(server, tls)
+        self._connection_limiter = ConnectionLimiter(server, tls, self.state.trusted_proxies)
         sockets = self.state.sockets
         tasks = (
             asyncio.create_task(self._connection_limiter.accept_connections(server_socket), name="pbx_api accept"),
@@ -141,9 +143,16 @@ class PbxApiServer:
         return response_with_code(INTERNAL_SERVER_ERROR)
 
     async def _send(
-        self, request: web.BaseRequest, body: bytes, headers: Mapping[str, str] = JSON_HEADERS
+        self,
+        request: web.BaseRequest,
+        body: bytes,
+        headers: Mapping[str, str] = JSON_HEADERS,
+        *,
+        grant: TokenGrant | None = None,
     ) -> web.StreamResponse:
-        """Send the response as fast as the client reads; the total of unread bytes of all clients is limited."""
+        """Send the response as fast as the client reads; the total of unread bytes of all clients is limited. A file
+        ends early when its token is revoked.
+        """
         if self._unsent_bytes + len(body) > UNSENT_BYTES_MAX:
             body, headers = msgspec.json.encode(response_with_code(OVERLOAD_TASK_RUNNING)), JSON_HEADERS
         response = StreamResponse(headers={**headers, "Content-Length": str(len(body))})
@@ -153,6 +162,9 @@ class PbxApiServer:
         try:
             await response.prepare(request)
             for offset in range(0, len(body), CHUNK_BYTES):
+                if grant is not None and not self.state.tokens.is_valid(grant) and request.transport is not None:
+                    request.transport.abort()
+                    return response
                 await response.write(body[offset : offset + CHUNK_BYTES])
             await response.write_eof()
         finally:
@@ -166,7 +178,6 @@ class PbxApiServer:
             raise ApiRequestError(INTERFACE_NOT_EXISTED)
         version, route = match
         api_request = self._build_request(request, version, body)
-        check_not_blocked(state, api_request.address)
         if not request.headers.get("User-Agent", "").strip():
             raise parameter_error("User-Agent", "is required; any value will do")
         if route.needs_token:
@@ -187,35 +198,44 @@ class PbxApiServer:
         if self._connection_limiter is not None and request.transport is not None:
             self._connection_limiter.clear_timeout(request.transport)
         assert api_request.grant is not None
-        return await self.state.sockets.serve(request, api_request.owner, api_request.grant)
+        return await self.state.sockets.serve(request, api_request)
 
     async def _handle_download(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return a prepared file. A browser may fetch it, so the User-Agent is not checked."""
         self._note_request_received(request)
         try:
-            app = self._authenticate(request).owner
+            api_request = self._authenticate(request)
             name = request.path.removeprefix(downloads.PATH)
-            file = self.state.downloads.get(name, app.client_id, self.state.clock.microseconds())
+            file = self.state.downloads.get(name, api_request.owner.client_id, self.state.clock.microseconds())
             if file is None:
                 raise ApiRequestError(INTERFACE_NOT_EXISTED)
         except OnhookError as error:
             return await self._send(request, msgspec.json.encode(self._error_response(request, error)))
         disposition = f'attachment; filename="{file.name}"'
-        return await self._send(request, file.content, CSV_HEADERS | {"Content-Disposition": disposition})
+        headers = CSV_HEADERS | {"Content-Disposition": disposition}
+        return await self._send(request, file.content, headers, grant=api_request.grant)
 
     def _authenticate(self, request: web.BaseRequest) -> ApiRequest:
         """Return a request for a socket or a file, with the app of its token. Raises `ApiRequestError`."""
-        api_request = self._build_request(request, "v1.0", b"")
-        check_not_blocked(self.state, api_request.address)
-        return authenticate(self.state, api_request)
+        return authenticate(self.state, self._build_request(request, "v1.0", b""))
 
     def _build_request(self, request: web.BaseRequest, version: str, body: bytes) -> ApiRequest:
         return ApiRequest(
             version=version,
             parameters=_parse_parameters(request),
             body=body,
-            address=request.remote or "",
+            address=self._client_address(request),
             received_at=self.state.clock.now(),
+        )
+
+    def _client_address(self, request: web.BaseRequest) -> str:
+        """Return the address of the client; behind a trusted proxy the one that it names."""
+        limiter = self._connection_limiter
+        peer = (limiter.client_address(request.transport) if limiter is not None else "") or request.remote or ""
+        return self.state.trusted_proxies.client_address(
+            peer,
+            forwarded=request.headers.getall("Forwarded", []),
+            x_forwarded_for=request.headers.getall("X-Forwarded-For", []),
         )
 
     def _note_request_received(self, request: web.BaseRequest) -> None:
@@ -229,6 +249,7 @@ class PbxApiServer:
             try:
                 if version != (version := self.state.apps.version()):
                     self.state.tokens.revoke_where(lambda grant: not _is_grant_valid(self.state.apps, grant))
+                    self.state.sockets.apply_apps(self.state.apps)
             except OnhookError as error:
                 self._log.error("cannot read apps", extra={"error": str(error)})
                 version = None

@@ -17,6 +17,7 @@ from onhook.appdb.api_clients import App
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
 from onhook.pbx.dialect import Dialect
+from onhook.pbx_api.applications import AppRegistry, is_address_allowed
 from onhook.pbx_api.calls import CallSource, NewRecord
 from onhook.pbx_api.codes import (
     MAX_LIMITATION_EXCEEDED,
@@ -27,15 +28,16 @@ from onhook.pbx_api.codes import (
     ApiRequestError,
     response_with_code,
 )
+from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.responses import SocketResponse
-from onhook.pbx_api.tokens import AppTokens, TokenGrant
+from onhook.pbx_api.tokens import AppTokens
 
 CALL_END = 30012
 """The only event that is sent. Other topics are accepted and have no events."""
 
 HEARTBEAT, HEARTBEAT_ANSWER = "heartbeat", "heartbeat response"
 SILENCE_SECONDS_MAX = 60
-SWEEP_SECONDS = 0.5
+SWEEP_SECONDS = 0.3
 """Interval of the checks of silence and tokens."""
 
 SOCKETS_MAX = 2_000
@@ -82,16 +84,22 @@ class Listener:
     """One open socket."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, transport: asyncio.Transport, app: App, grant: TokenGrant, now_us: int
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport, request: ApiRequest, now_us: int
     ) -> None:
-        self.client_id = app.client_id
-        self.frame_key: _FrameKey = (app.behaviour.payload_format, app.pbxs)
-        self.grant = grant
+        assert request.grant is not None
+        self.client_id = request.owner.client_id
+        self.address = request.address
+        self.grant = request.grant
+        self.set_app(request.owner)
         self.last_message_at = now_us
         self.is_subscribed = False
         self.is_closing = False
         self._socket = socket
         self._transport = transport
+
+    def set_app(self, app: App) -> None:
+        """Set the permissions and the format of the app: those of new events."""
+        self.frame_key: _FrameKey = (app.behaviour.payload_format, app.pbxs)
 
     def send(self, frames: bytes) -> None:
         """Write to the connection, or disconnect it when too many bytes are unread."""
@@ -132,13 +140,13 @@ class Sockets:
         if len(self._listeners) >= SOCKETS_MAX or app_count >= SOCKETS_OF_APP_MAX:
             raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
 
-    async def serve(self, request: web.BaseRequest, app: App, grant: TokenGrant) -> web.WebSocketResponse:
+    async def serve(self, request: web.BaseRequest, api_request: ApiRequest) -> web.WebSocketResponse:
         """Accept a socket and read it until it is closed."""
         socket = SocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX, timeout=CLOSE_SECONDS_MAX)
         await socket.prepare(request)
         if request.transport is None:
             return socket
-        listener = self.create_listener(socket, request.transport, app, grant)
+        listener = self.create_listener(socket, request.transport, api_request)
         self._listeners.add(listener)
         try:
             async for message in socket:
@@ -151,10 +159,10 @@ class Sockets:
         return socket
 
     def create_listener(
-        self, socket: web.WebSocketResponse, transport: asyncio.Transport, app: App, grant: TokenGrant
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport, request: ApiRequest
     ) -> Listener:
         """Return the listener of an accepted socket."""
-        return Listener(socket, transport, app, grant, self._clock.microseconds())
+        return Listener(socket, transport, request, self._clock.microseconds())
 
     def format_event(self, new_record: NewRecord, payload_format: str) -> bytes:
         """Return the event of a record."""
@@ -227,11 +235,25 @@ class Sockets:
                 if listener.is_closing:
                     continue
                 if not self._tokens.is_valid(listener.grant):
-                    final_frame = text_frame(msgspec.json.encode(response_with_code(TOKEN_EXPIRED)))
-                    self._close(listener, WSCloseCode.POLICY_VIOLATION, final_frame)
+                    self._close(listener, WSCloseCode.POLICY_VIOLATION, _EXPIRED_FRAME)
                 elif now - listener.last_message_at > SILENCE_SECONDS_MAX * _MICROSECONDS:
                     self._close(listener, WSCloseCode.OK)
             await asyncio.sleep(SWEEP_SECONDS)
+
+    def apply_apps(self, apps: AppRegistry) -> None:
+        """Apply changed permissions to the open sockets; close those whose app may not have them any longer. Raises
+        `OnhookError`.
+        """
+        app_by_client_id = {client_id: apps.find_by_client_id(client_id) for client_id in self._client_ids()}
+        for listener in [listener for listener in self._listeners if not listener.is_closing]:
+            match = app_by_client_id[listener.client_id]
+            if match is None or not is_address_allowed(match[0], listener.address):
+                self._close(listener, WSCloseCode.POLICY_VIOLATION, _EXPIRED_FRAME)
+            else:
+                listener.set_app(match[0])
+
+    def _client_ids(self) -> set[str]:
+        return {listener.client_id for listener in self._listeners}
 
     async def close(self) -> None:
         """Close all sockets."""
@@ -267,6 +289,9 @@ def text_frame(payload: bytes) -> bytes:
     if length < 1 << 16:
         return b"\x81\x7e" + length.to_bytes(2, "big") + payload
     return b"\x81\x7f" + length.to_bytes(8, "big") + payload
+
+
+_EXPIRED_FRAME = text_frame(msgspec.json.encode(response_with_code(TOKEN_EXPIRED)))
 
 
 def _batches(listeners: Sequence[Listener]) -> Iterator[Sequence[Listener]]:

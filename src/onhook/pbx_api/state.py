@@ -3,6 +3,7 @@
 import msgspec
 
 from onhook.lib.clock import Clock
+from onhook.lib.proxies import TrustedProxies
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx_api.applications import AppRegistry
 from onhook.pbx_api.calls import CallSource
@@ -25,12 +26,19 @@ class ApiState(msgspec.Struct, frozen=True, kw_only=True):
     downloads: Downloads
     webhooks: AppWebhookStore | None
     """None: apps cannot manage webhooks here."""
+    trusted_proxies: TrustedProxies
+    """Proxies whose headers name the client."""
     started_at: int
     """Microseconds: the time of the start, for `up_time`."""
 
 
 def create_api_state(
-    *, calls: CallSource, apps: AppRegistry, clock: Clock, webhooks: AppWebhookStore | None = None
+    *,
+    calls: CallSource,
+    apps: AppRegistry,
+    clock: Clock,
+    webhooks: AppWebhookStore | None = None,
+    trusted_proxies: TrustedProxies | None = None,
 ) -> ApiState:
     """Return the state of a PBX API that starts now."""
     tokens = AppTokens(clock)
@@ -43,5 +51,6 @@ def create_api_state(
         sockets=Sockets(calls, clock, tokens, Yeastar()),
         downloads=Downloads(),
         webhooks=webhooks,
+        trusted_proxies=trusted_proxies or TrustedProxies(),
         started_at=clock.microseconds(),
     )

@@ -17,6 +17,7 @@ from onhook.config import Address, Config
 from onhook.lib.change_watcher import ChangeWatcher
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
+from onhook.lib.proxies import TrustedProxies
 from onhook.pbx_api.calls import CallSource
 from onhook.pbx_api.certificate import create_tls_context, ensure_certificate
 from onhook.pbx_api.connection_limiter import listen
@@ -61,7 +62,11 @@ class PbxApiManager:
         is_wanted = self._is_wanted.current()
         if is_wanted and not self.listen_address.address:
             state = create_api_state(
-                calls=self._calls, apps=self._appdb.apps, clock=self._clock, webhooks=self._webhooks
+                calls=self._calls,
+                apps=self._appdb.apps,
+                clock=self._clock,
+                webhooks=self._webhooks,
+                trusted_proxies=TrustedProxies(self._config.trusted_proxy_networks),
             )
             address, self._tasks = await self._exit_stack.enter_async_context(
                 open_pbx_api(self._config, PbxApiServer(state))

@@ -47,7 +47,7 @@ class AppList(msgspec.Struct, frozen=True):
 
 
 class BlockedAddressList(msgspec.Struct, frozen=True):
-    """The addresses that are blocked after five failed logins, and until when."""
+    """The addresses whose wrong credentials are rejected after five failed logins, for which client id, until when."""
 
     data: list[BlockedAddress]
     next: None = None

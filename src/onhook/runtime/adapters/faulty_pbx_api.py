@@ -14,10 +14,11 @@ from onhook.lib.clock import Clock
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx_api.applications import AppRegistry
 from onhook.pbx_api.calls import CallSource, NewRecord
+from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.server import PbxApiServer
 from onhook.pbx_api.sockets import Listener, Sockets
 from onhook.pbx_api.state import ApiState, create_api_state
-from onhook.pbx_api.tokens import ACCESS_SECONDS, AppTokens, TokenGrant
+from onhook.pbx_api.tokens import ACCESS_SECONDS, AppTokens
 from onhook.runtime.adapters.simulated_calls import MalformedRecord
 from onhook.simulator.fault_injection import ApiFault, ApiFaultInjector
 
@@ -65,11 +66,11 @@ class FaultyAppRegistry:
     def record_use(self, app: App, now_us: int) -> None:
         self._apps.record_use(app, now_us)
 
-    def is_blocked(self, address: str, now_us: int) -> bool:
-        return self._apps.is_blocked(address, now_us)
+    def is_blocked(self, address: str, client_id: str, now_us: int) -> bool:
+        return self._apps.is_blocked(address, client_id, now_us)
 
-    def block(self, address: str, now_us: int) -> None:
-        self._apps.block(address, now_us)
+    def block(self, address: str, client_id: str, now_us: int) -> None:
+        self._apps.block(address, client_id, now_us)
 
     def version(self) -> tuple[int, int]:
         return self._apps.version()
@@ -78,16 +79,15 @@ class FaultyAppRegistry:
 class SilentListener(Listener):
     """Socket that stays open and sends no further events after some."""
 
-    def __init__(  # noqa: PLR0917 - those of every listener
+    def __init__(
         self,
         socket: web.WebSocketResponse,
         transport: asyncio.Transport,
-        app: App,
-        grant: TokenGrant,
+        request: ApiRequest,
         now_us: int,
         silent_after: int,
     ) -> None:
-        super().__init__(socket, transport, app, grant, now_us)
+        super().__init__(socket, transport, request, now_us)
         self._events_left = silent_after
 
     def send(self, frames: bytes) -> None:
@@ -104,12 +104,12 @@ class FaultySockets(Sockets):
         self._fault_injector = fault_injector
 
     def create_listener(
-        self, socket: web.WebSocketResponse, transport: asyncio.Transport, app: App, grant: TokenGrant
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport, request: ApiRequest
     ) -> Listener:
         silent_after = self._fault_injector.silent_after()
         if silent_after is None:
-            return super().create_listener(socket, transport, app, grant)
-        return SilentListener(socket, transport, app, grant, self._clock.microseconds(), silent_after)
+            return super().create_listener(socket, transport, request)
+        return SilentListener(socket, transport, request, self._clock.microseconds(), silent_after)
 
     def format_event(self, new_record: NewRecord, payload_format: str) -> bytes:
         if isinstance(new_record, MalformedRecord):
