@@ -61,6 +61,7 @@ async def open_visit(harness: ConsoleHarness, chromium: str, **context: object) 
         window: BrowserContext = await browser.new_context(**context)  # type: ignore[arg-type] # handed through as it is
         visit = Visit(await window.new_page(), harness)
         await visit.page.goto(f"{harness.url}/sign-in?token={harness.admin_token}")
+        await visit.page.get_by_role("button", name="Sign in").click()
         yield visit
         assert visit.errors == []
         await browser.close()

@@ -27,7 +27,7 @@ from onhook.console.api import (
     users,
 )
 from onhook.console.auth.access import NEEDS_TOKEN, authorize
-from onhook.console.auth.failures import FailedLogins
+from onhook.console.auth.failures import FailedLogins, PasswordTries
 from onhook.console.auth.headers import add_response_headers
 from onhook.console.auth.sessions import SessionStore
 from onhook.console.compression import compression_config
@@ -90,7 +90,7 @@ def console_app(
         export_limiter=ConcurrencyLimiter(export.EXPORTS_MAX),
         playback_limiter=ConcurrencyLimiter(recordings.PLAYERS_MAX),
         export_jobs=ExportJobs(),
-        password_limiter=ConcurrencyLimiter(sign_in.PASSWORD_CHECKS_MAX),
+        password_tries=PasswordTries(clock),
         sessions=SessionStore(),
         failed_logins=FailedLogins(),
         response_counters=ResponseCounters(),

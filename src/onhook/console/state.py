@@ -11,7 +11,7 @@ from litestar.params import SkipValidation
 from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.console.actions import ConsoleActions, DeliveryActions
-from onhook.console.auth.failures import FailedLogins
+from onhook.console.auth.failures import FailedLogins, PasswordTries
 from onhook.console.auth.sessions import SessionStore
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs
@@ -55,7 +55,7 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     export_limiter: ConcurrencyLimiter
     playback_limiter: ConcurrencyLimiter
     export_jobs: ExportJobs
-    password_limiter: ConcurrencyLimiter
+    password_tries: PasswordTries
     live_tail: LiveTail
     retry_parsing: RetryParsing
     delivery_actions: DeliveryActions

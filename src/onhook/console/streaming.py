@@ -1,11 +1,16 @@
-"""Streamed responses: written as fast as they are read, and aborted when the reader is too slow."""
+"""Streamed responses: written as fast as they are read, and aborted when the reader is too slow or has no access any
+longer.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
 from litestar.response.base import ASGIResponse
-from litestar.types import Receive, Send
+from litestar.types import Receive, Scope, Send
+
+from onhook.console.auth.access import is_still_authorized
+from onhook.lib.errors import OnhookError
 
 SLOW_READER_SECONDS = 30.0
 """A reader that receives nothing for this long has disconnected, or holds a place that others need."""
@@ -19,10 +24,14 @@ SENT_BYTES_MAX = 128 * 1024
 """Written at once; a chunk may be far larger, and a slow reader would seem to receive none of it."""
 
 
+ACCESS_SECONDS = 0.4
+"""Interval of the checks of access: a removed token, user or session has no open stream a second later."""
+
+
 class ChunkedResponse(ASGIResponse):
     """A streamed body. The generator is always closed, also when the reader disconnects."""
 
-    __slots__ = ("chunks", "first_chunk")
+    __slots__ = ("chunks", "first_chunk", "request_scope")
 
     _should_set_content_length = False
 
@@ -38,21 +47,44 @@ class ChunkedResponse(ASGIResponse):
         super().__init__(media_type=media_type, headers=headers, status_code=status_code)
         self.first_chunk = first_chunk
         self.chunks = chunks
+        self.request_scope: Scope | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response; meanwhile the access of the request is checked."""
+        self.request_scope = scope
+        await super().__call__(scope, receive, send)
 
     async def send_body(self, send: Send, receive: Receive) -> None:
-        """Write until the end, or until the reader disconnects or no longer receives anything."""
+        """Write until the end, or until the reader disconnects, no longer receives anything or has no access."""
         write_task = asyncio.create_task(self._write(send))
-        disconnect_task = asyncio.create_task(wait_for_disconnect(receive))
+        tasks = (
+            write_task,
+            asyncio.create_task(wait_for_disconnect(receive)),
+            asyncio.create_task(self._wait_for_revocation()),
+        )
         try:
-            await asyncio.wait({write_task, disconnect_task}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (write_task, disconnect_task):
+            for task in tasks:
                 task.cancel()
             # An error of writing is raised below; a cancelled task has none.
-            await asyncio.gather(write_task, disconnect_task, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self.chunks.aclose()
         if not write_task.cancelled():
             write_task.result()
+
+    async def _wait_for_revocation(self) -> None:
+        """Return when the request would be rejected now. An error while checking counts as a rejection: the reader
+        sends the request again, and is checked anew.
+        """
+        assert self.request_scope is not None
+        try:
+            while True:
+                if not is_still_authorized(self.request_scope):
+                    return
+                await asyncio.sleep(ACCESS_SECONDS)
+        except OnhookError:
+            return
 
     async def _write(self, send: Send) -> None:
         slow_reader_timeout = _SlowReaderTimeout()

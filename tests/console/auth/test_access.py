@@ -1,7 +1,6 @@
 """Access to the console: tokens, sessions, the sign-in link, and the security headers of every response."""
 
 from pathlib import Path
-from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -48,7 +47,7 @@ async def test_access_every_response_has_security_headers(harness: ConsoleHarnes
             assert "unsafe" not in headers["Content-Security-Policy"]
             assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
             assert headers["X-Content-Type-Options"] == "nosniff"
-            assert headers["Referrer-Policy"] == "no-referrer"
+            assert headers["Referrer-Policy"] == "same-origin"
             assert headers["Cache-Control"] in ("no-store", "no-cache")
 
 
@@ -60,10 +59,23 @@ async def test_access_reader_cannot_change_anything(harness: ConsoleHarness) -> 
     assert [pbx.name for pbx in harness.appdb.pbxs()] == ["office"]
 
 
-async def test_sign_in_link_sets_cookie_and_removes_token_from_url(harness: ConsoleHarness) -> None:
+async def test_sign_in_link_shows_a_button(harness: ConsoleHarness) -> None:
+    """A link alone does not sign in: another site could open it; a wrong token gets the form."""
+    async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+        answer = await browser.get(f"/sign-in?token={harness.admin_token}&next=/calls")
+        text = await answer.text()
+        assert answer.status == 200
+        assert "Set-Cookie" not in answer.headers
+        assert f'name="token" value="{harness.admin_token}"' in text
+        assert 'name="next" value="/calls"' in text
+        assert (await browser.get("/sign-in?token=wrong")).status == 401
+        assert (await browser.get("/api/v1/records")).status == 401
+
+
+async def test_sign_in_sets_cookie_and_removes_token_from_url(harness: ConsoleHarness) -> None:
     """The cookie is not readable by scripts."""
     async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
-        answer = await browser.get(f"/sign-in?token={harness.admin_token}", allow_redirects=False)
+        answer = await browser.post("/sign-in", data={"token": harness.admin_token}, allow_redirects=False)
         assert (answer.status, answer.headers["Location"]) == (303, "/")
         cookie = answer.headers["Set-Cookie"].lower()
         assert "httponly" in cookie
@@ -78,9 +90,8 @@ async def test_sign_in_link_sets_cookie_and_removes_token_from_url(harness: Cons
 @pytest.mark.parametrize("place", ["//evil.example", "https://evil.example/", "/\\evil.example", "/sign-in?token=x"])
 async def test_sign_in_foreign_next_redirects_to_own_page(module_harness: ConsoleHarness, place: str) -> None:
     async with module_harness.client("") as browser:
-        answer = await browser.get(
-            f"/sign-in?token={module_harness.admin_token}&next={quote(place)}", allow_redirects=False
-        )
+        data = {"token": module_harness.admin_token, "next": place}
+        answer = await browser.post("/sign-in", data=data, allow_redirects=False)
         assert answer.headers["Location"] == "/"
 
 
@@ -112,8 +123,36 @@ async def test_access_cross_site_request_changes_nothing(
 ) -> None:
     """A cookie alone is not enough: the browser must send an origin of the console."""
     async with module_harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
-        await browser.get(f"/sign-in?token={module_harness.admin_token}", allow_redirects=False)
+        await browser.post("/sign-in", data={"token": module_harness.admin_token}, allow_redirects=False)
         assert (await browser.delete("/api/v1/pbxs/unknown", headers=headers)).status == status
+
+
+@module_loop
+@pytest.mark.parametrize("path", ["/sign-in", "/invitation", "/sign-out"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "http://evil.example"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+async def test_sign_in_cross_site_form_is_rejected(
+    module_harness: ConsoleHarness, path: str, headers: dict[str, str]
+) -> None:
+    """It would sign a person in as another user."""
+    async with module_harness.client("", headers=headers) as browser:
+        answer = await browser.post(path, data={"token": module_harness.admin_token}, allow_redirects=False)
+        assert answer.status == 403
+        assert "Set-Cookie" not in answer.headers
+
+
+@module_loop
+async def test_sign_in_form_of_the_same_origin_is_accepted(module_harness: ConsoleHarness) -> None:
+    async with module_harness.client("", headers={"Origin": module_harness.url}) as browser:
+        data = {"token": module_harness.admin_token}
+        assert (await browser.post("/sign-in", data=data, allow_redirects=False)).status == 303
 
 
 async def test_access_wrong_tokens_are_throttled(harness: ConsoleHarness) -> None:

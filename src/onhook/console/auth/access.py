@@ -71,6 +71,15 @@ def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
         raise PermissionDeniedException(_("a reader cannot change anything: use an administrator's token"))
 
 
+def is_still_authorized(scope: Scope) -> bool:
+    """Return whether the credential of a running request is still valid, with the same role and scope."""
+    principal = get_principal(scope)
+    if principal is None:
+        return True
+    connection = ASGIConnection[Any, Any, Any, Any](scope)
+    return _current_principal(connection, connection.app.state.app_state) == principal
+
+
 def get_principal(scope: Scope) -> Principal | None:
     """Return the user of a request; None for a public route without credentials."""
     return cast("Principal | None", scope["state"].get(_PRINCIPAL))
@@ -113,21 +122,46 @@ def is_same_origin(connection: Connection) -> bool:
     return bool(origin.netloc) and origin.netloc == connection.headers.get("host", "")
 
 
+def is_cross_site(connection: Connection) -> bool:
+    """Return whether a browser says that a page of another site sent the request. A program says neither."""
+    is_from_browser = "sec-fetch-site" in connection.headers or "origin" in connection.headers
+    return is_from_browser and not is_same_origin(connection)
+
+
+def _current_principal(connection: Connection, app_state: AppState) -> Principal | None:
+    """Return the user of a request that was accepted before, or None; counts no failure and stores no use."""
+    kind, _separator, text = connection.headers.get("authorization", "").partition(" ")
+    if kind:
+        token = app_state.appdb.find_token(text.strip())
+        return None if token is None else _token_principal(token)
+    return _cookie_principal(connection, app_state)
+
+
 def _authenticate(connection: Connection, app_state: AppState) -> Principal:
     kind, _separator, text = connection.headers.get("authorization", "").partition(" ")
     if kind:
         if kind.lower() != "bearer":
             raise NotAllowed(_("only bearer tokens are supported"), hint=_("send `Authorization: Bearer TOKEN`"))
         token = check_token(connection, app_state, text.strip())
-        return Principal(token.name, token.role, "token", token.scope)
+        return _token_principal(token)
+    principal = _cookie_principal(connection, app_state)
+    if principal is not None:
+        return principal
+    raise NotAllowed(_("no token was sent"), hint=_("send `Authorization: Bearer TOKEN`, or sign in at /sign-in"))
+
+
+def _token_principal(token: Token) -> Principal:
+    return Principal(token.name, token.role, "token", token.scope)
+
+
+def _cookie_principal(connection: Connection, app_state: AppState) -> Principal | None:
+    """Return the user of the session cookie; without one that of a console that is open to all, or None."""
     session = app_state.sessions.find(
         connection.cookies.get(cookie_name(app_state), ""), app_state.clock.microseconds()
     )
     if session is not None and (principal := _session_principal(app_state, session)):
         return principal
-    if app_state.config.console_open:
-        return Principal("open console", "reader", "open_console")
-    raise NotAllowed(_("no token was sent"), hint=_("send `Authorization: Bearer TOKEN`, or sign in at /sign-in"))
+    return Principal("open console", "reader", "open_console") if app_state.config.console_open else None
 
 
 def _session_principal(app_state: AppState, session: BrowserSession) -> Principal | None:

@@ -1,7 +1,8 @@
 """`/sign-in`, `/invitation` and `/sign-out`: a token or a password is exchanged for a cookie.
 
-Invariants: no token stays in a URL. A password is checked only while neither its name nor its address has failed too
-often, and a few at a time, because each check costs memory and time on purpose.
+Invariants: no token stays in a URL. A link does not sign in by itself: it shows a button, and another site's page can
+send none of these forms. Passwords are checked a few at a time, because each check costs memory and time on purpose;
+see `auth.failures` for the waits after wrong ones.
 """
 
 import asyncio
@@ -10,26 +11,26 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
-from litestar.exceptions import TooManyRequestsException
+from litestar.exceptions import PermissionDeniedException, TooManyRequestsException
 from litestar.params import QueryParameter
 from litestar.response import Redirect
 
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
-from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX
+from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX, Token
 from onhook.appdb.users import verify_password
-from onhook.console.auth.access import OPEN, check_token, client_address, cookie_name
+from onhook.console.auth.access import OPEN, check_token, client_address, cookie_name, is_cross_site
 from onhook.console.auth.sessions import SESSION_SECONDS
 from onhook.console.pages.page import FORM_BODY
 from onhook.console.pages.rendering import View, render
 from onhook.console.problem_documents import Problem, ProblemView
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.lib.errors import NotAllowed, OnhookError, UsageError
+from onhook.lib.errors import NotAllowed, OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
 
 NEXT_CHARACTERS_MAX = 2_000
 
-PASSWORD_CHECKS_MAX = 4
-"""Concurrent password checks: each takes 32 MiB and a tenth of a second."""
+RETRY_SECONDS = "5"
+"""`Retry-After` when too many people are signing in."""
 
 Next = Annotated[str, QueryParameter(max_length=NEXT_CHARACTERS_MAX)]
 TokenText = Annotated[str, QueryParameter(max_length=TOKEN_CHARACTERS_MAX)]
@@ -62,6 +63,15 @@ class SignInView(View, frozen=True, kw_only=True):
     error: str
 
 
+class SignInLinkView(View, frozen=True, kw_only=True):
+    """Values of the page that a sign-in link opens: the token, its name, and the page after it."""
+
+    template: ClassVar = "sign_in_link.html"
+    token: str
+    name: str
+    next: str
+
+
 class InvitationView(View, frozen=True, kw_only=True):
     """Values of the page on which an invited user chooses a password."""
 
@@ -78,10 +88,13 @@ async def sign_in_by_link(
     token: TokenText = "",
     next: Next = "/",  # noqa: A002 - the name in the URL
 ) -> Response[Any]:
-    """Sign in by the link that the start prints; without a token, return the form."""
+    """Return the page of the link that the start prints: a button that signs in. Without a token, return the form."""
     if not token:
         return _sign_in_page(next)
-    return _sign_in_with_token(request, app_state, token, next)
+    valid_token = _find_token(request, app_state, token, next)
+    if isinstance(valid_token, Response):
+        return valid_token
+    return _html_response(SignInLinkView(token=token, name=valid_token.name, next=_local_path(next)))
 
 
 @post("/sign-in", opt=OPEN, include_in_schema=False, status_code=200)
@@ -91,6 +104,7 @@ async def sign_in_by_form(
     data: Annotated[SignInForm, FORM_BODY],
 ) -> Response[Any]:
     """Sign in by name and password, or by a token in the form."""
+    _reject_cross_site(request)
     if data.name.strip():
         return await _sign_in_with_password(request, app_state, data)
     return _sign_in_with_token(request, app_state, data.token.strip(), data.next)
@@ -113,6 +127,7 @@ async def accept_invitation(
     data: Annotated[AcceptInvitationForm, FORM_BODY],
 ) -> Response[Any]:
     """Set the password, and sign in."""
+    _reject_cross_site(request)
     users, now_us = app_state.appdb.users, app_state.clock.microseconds()
     try:
         name = users.get_invited(data.invitation, now_us=now_us).name
@@ -135,44 +150,54 @@ async def sign_out(request: AnyRequest, app_state: AppStateDep) -> Response[Any]
     """End the session. Browsers send its cookie from Onhook's own pages only (SameSite=Strict), so no other site can
     end it.
     """
+    _reject_cross_site(request)
     app_state.sessions.end(request.cookies.get(cookie_name(app_state), ""))
     response = Redirect("/sign-in", status_code=303)
     response.set_cookie(_cookie(request, app_state, "", seconds=0))
     return response
 
 
-def _sign_in_with_token(request: AnyRequest, app_state: AppState, token: str, next_path: str) -> Response[Any]:
+def _reject_cross_site(request: AnyRequest) -> None:
+    """Raise 403 for a form that another site's page sent: it would sign a person in as another user."""
+    if is_cross_site(request):
+        raise PermissionDeniedException(_("sign in from a page of this console"))
+
+
+def _find_token(request: AnyRequest, app_state: AppState, token: str, next_path: str) -> Token | Response[Any]:
+    """Return the token with this text, or the page with the error."""
     try:
-        valid_token = check_token(request, app_state, token)
+        return check_token(request, app_state, token)
     except NotAllowed:
         return _sign_in_page(next_path, _("This token is not valid."), status=401)
     except TooManyRequestsException as error:
         return _sign_in_page(next_path, _("Too many wrong tokens: wait a minute."), status=429, headers=error.headers)
+
+
+def _sign_in_with_token(request: AnyRequest, app_state: AppState, token: str, next_path: str) -> Response[Any]:
+    valid_token = _find_token(request, app_state, token, next_path)
+    if isinstance(valid_token, Response):
+        return valid_token
     record_sign_in(request, app_state, valid_token.name, "token", 200)
     return _start_session(request, app_state, next_path, token_text=token)
 
 
 async def _sign_in_with_password(request: AnyRequest, app_state: AppState, data: SignInForm) -> Response[Any]:
-    now_us, name, address = (
-        app_state.clock.microseconds(),
-        data.name.strip()[:NAME_CHARACTERS_MAX],
-        client_address(request),
-    )
-    throttle_keys = (address, f"name {name.lower()}")
-    wait = max(app_state.failed_logins.seconds_to_wait(throttle_key, now_us) for throttle_key in throttle_keys)
-    if wait or app_state.password_limiter.is_full:
-        headers = {"Retry-After": str(wait or 1)}
-        return _sign_in_page(data.next, _("Too many tries: wait a minute."), status=429, headers=headers)
-    password_hash = app_state.appdb.users.get_password_hash(name)
-    with app_state.password_limiter.acquire():
-        is_correct = await asyncio.to_thread(verify_password, data.password, password_hash)
-    user = app_state.appdb.users.find(name) if is_correct else None
+    name, users = data.name.strip()[:NAME_CHARACTERS_MAX], app_state.appdb.users
+    try:
+        async with app_state.password_tries.turn(name, client_address(request)) as tries:
+            is_correct = await asyncio.to_thread(verify_password, data.password, users.get_password_hash(name))
+            user = users.find(name) if is_correct else None
+            now_us = app_state.clock.microseconds()
+            if user is None:
+                tries.record_failure(now_us)
+            else:
+                tries.record_success()
+    except Unavailable as error:
+        return _sign_in_page(data.next, str(error), status=429, headers={"Retry-After": RETRY_SECONDS})
     if user is None:
-        for throttle_key in throttle_keys:
-            app_state.failed_logins.record_failure(throttle_key, now_us)
         record_sign_in(request, app_state, name, "password", 401)
         return _sign_in_page(data.next, _("Wrong name or password."), status=401)
-    app_state.appdb.users.record_sign_in(user.name, now_us=now_us)
+    users.record_sign_in(user.name, now_us=now_us)
     record_sign_in(request, app_state, user.name, "password", 200)
     return _start_session(request, app_state, data.next, user_name=user.name, password_version=user.password_version)
 
