@@ -4,11 +4,25 @@ Only the command line sets them: a page that could name a directory could read a
 """
 
 import os
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from types import MappingProxyType
 
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+
+AUDIO_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        ".wav": "audio/wav",
+        ".mp3": "audio/mpeg",
+        ".ogg": "audio/ogg",
+        ".opus": "audio/ogg",
+        ".m4a": "audio/mp4",
+        ".flac": "audio/flac",
+    }
+)
+"""Formats that PBXs write and browsers play; no others are served."""
 
 
 class Recordings:
@@ -43,3 +57,17 @@ def parse_directory(text: str) -> Path | None:
             _("there is no readable directory {text}", text=repr(text[:80])), hint=_("name the one with the recordings")
         )
     return path
+
+
+def find_recording_file(directory: Path, name: str) -> Path | None:
+    """Return the file with this name; None for a name that is not audio, and for a file elsewhere, by dots, an absolute
+    path or a link.
+    """
+    if PurePath(name).suffix.lower() not in AUDIO_TYPES:
+        return None
+    try:
+        root = directory.resolve()
+        path = (root / name).resolve()
+        return path if path.is_relative_to(root) and path.is_file() else None
+    except (OSError, ValueError):  # an invalid name: too long, or with a NUL
+        return None
