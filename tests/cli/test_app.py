@@ -27,6 +27,20 @@ def test_app_is_added_listed_and_removed(onhook: Command) -> None:
     assert "crm" not in onhook("app", "list")[1]
 
 
+def test_app_is_changed(onhook: Command) -> None:
+    """What is not named stays; `all` and `any` remove a limit."""
+    assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", "--unsigned")[0] == 0
+    assert onhook("app", "add", "crm", "--pbx", "office", "--address", "192.0.2.7", "--allow-control")[0] == 0
+    assert onhook("app", "change", "crm", "--address", "any")[1] == 'App "crm" changed.\n'
+    appdb = AppDb(Path("onhook-data/onhook.db"))
+    app = appdb.apps.get("crm")
+    assert (app.pbxs, app.networks, app.allow_control) == (("3631A2124ABC",), (), True)
+    assert onhook("app", "change", "crm", "--pbx", "all", "--no-control")[0] == 0
+    app = appdb.apps.get("crm")
+    assert (app.pbxs, app.allow_control) == ((), False)
+    appdb.close()
+
+
 def test_app_invalid_option_is_one_sentence(onhook: Command) -> None:
     assert onhook("app", "add", "crm")[0] == 0
     for words, code, expected_text in (
@@ -34,6 +48,7 @@ def test_app_invalid_option_is_one_sentence(onhook: Command) -> None:
         (("add", "other", "--pbx", "unknown"), 1, "there is no PBX 'unknown'"),
         (("add", "other", "--time-forms", "minutes"), 2, "invalid time_forms: 'minutes'"),
         (("add", "other", "--address", "office"), 2, "'office' is not an address or network"),
+        (("add", "other", "--allow-control"), 2, "only an app of one PBX can control calls"),
         (("remove", "other"), 1, "there is no app 'other'"),
         (("unblock", "192.0.2.7"), 1, "'192.0.2.7' is not blocked"),
     ):

@@ -30,6 +30,22 @@ async def test_app_is_added_and_removed(harness: ConsoleHarness, client: aiohttp
     assert harness.appdb.apps.all() == []
 
 
+async def test_app_permissions_are_changed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """What is left out stays; control needs one PBX."""
+    harness.appdb.apps.add("crm", now_us=1, networks=["192.0.2.1"])
+    async with client.patch("/api/v1/apps/crm", json={"allow_control": True}) as answer:
+        assert answer.status == 400
+    async with client.patch("/api/v1/apps/crm", json={"pbxs": [PBX], "allow_control": True}) as answer:
+        app = await answer.json()
+    assert (app["pbxs"], app["networks"], app["allow_control"]) == ([SN], ["192.0.2.1/32"], True)
+    async with client.patch("/api/v1/apps/crm", json={"pbxs": []}) as answer:
+        assert answer.status == 400
+    async with client.patch("/api/v1/apps/crm", json={"allow_control": False, "networks": []}) as answer:
+        assert ((await answer.json())["networks"], answer.status) == ([], 200)
+    async with client.patch("/api/v1/apps/unknown", json={}) as answer:
+        assert answer.status == 404
+
+
 @module_loop
 @pytest.mark.parametrize(
     ("new_app", "status"),
@@ -40,6 +56,7 @@ async def test_app_is_added_and_removed(harness: ConsoleHarness, client: aiohttp
         ({"name": "crm", "behaviour": {"time_forms": []}}, 400),
         ({"name": "crm", "behaviour": {"date_format": "YY"}}, 400),
         ({"name": "crm", "colour": "red"}, 400),
+        ({"name": "crm", "allow_control": True}, 400),
     ],
 )
 async def test_app_invalid_is_rejected(
@@ -70,6 +87,7 @@ async def test_blocked_addresses_are_listed_and_unblocked(
         ("GET", "/api/v1/apps/crm"),
         ("GET", "/api/v1/blocked-addresses"),
         ("POST", "/api/v1/apps/crm/secret"),
+        ("PATCH", "/api/v1/apps/crm"),
         ("DELETE", "/api/v1/apps/crm"),
         ("DELETE", "/api/v1/blocked-addresses"),
     ],

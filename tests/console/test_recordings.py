@@ -5,8 +5,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from onhook.appdb.recordings import find_recording_file
 from onhook.cdr.access_scope import AccessScope
-from onhook.console.queries.calls import find_recording_file
 from tests.console.conftest import ConsoleHarness
 from tests.factories import SN, STARTED_AT, details
 

@@ -15,6 +15,7 @@ from onhook.cdr.call_details import CallDetails
 from onhook.lib.proxies import TrustedProxies
 from onhook.pbx_api.applications import AppRegistry
 from onhook.pbx_api.connection_limiter import listen
+from onhook.pbx_api.pass_through import PbxGateway
 from onhook.pbx_api.server import PbxApiServer
 from onhook.pbx_api.single_app import SingleApp
 from onhook.pbx_api.state import create_api_state
@@ -96,11 +97,19 @@ async def open_pbx_api_harness(
     pbxs: tuple[str, ...] = (),
     trusted_proxies: tuple[str, ...] = (),
     apps: AppRegistry | None = None,
+    gateway: PbxGateway | None = None,
+    allow_control: bool = False,
 ) -> AsyncIterator[PbxApiHarness]:
     """Yield a PBX API on a free port, without TLS."""
     clock = ManualClock()
     app = App(
-        name="crm", client_id=CLIENT_ID, pbxs=pbxs, networks=networks, behaviour=behaviour, created_at=clock.now()
+        name="crm",
+        client_id=CLIENT_ID,
+        pbxs=pbxs,
+        networks=networks,
+        behaviour=behaviour,
+        allow_control=allow_control,
+        created_at=clock.now(),
     )
     async with open_simulated_calls(SN, ATHENS, clock) as (calls, _task):
         pbx_api = PbxApiServer(
@@ -109,6 +118,7 @@ async def open_pbx_api_harness(
                 apps=apps or SingleApp(app, CLIENT_SECRET),
                 clock=clock,
                 trusted_proxies=TrustedProxies(trusted_proxies),
+                gateway=gateway,
             )
         )
         listener = listen("127.0.0.1", 0)

@@ -160,7 +160,7 @@ async def test_cdr_list_is_sorted_as_requested(harness: PbxApiHarness, sort_by: 
         ("v2.0/cdr/search", {"last_status": "GONE"}, "last_status"),
         ("v2.0/cdr/list", {"queue_list": ",".join(["6400"] * 60)}, "queue_list"),
         ("v2.0/cdr/detail", {}, "uid"),
-        ("v1.0/recording/search", {"ids": "1"}, "ids"),
+        ("v1.0/recording/search", {"ids": "x"}, "ids"),
         ("v1.0/recording/download", {}, "id"),
     ],
 )
@@ -290,13 +290,16 @@ async def test_recordings_are_listed_without_audio(harness: PbxApiHarness) -> No
     response = await harness.get("v1.0/recording/list", token, sort_by="time", order_by="desc")
     assert response["total_number"] == 2
     row = response["data"][0]
+    assert isinstance(row["id"], int)
+    assert 0 < row["id"] < 2**53
     assert row["file"] == "20260630213820-1782844637.854-5550199-4005-Inbound.wav"
     searched = await harness.get(
-        "v1.0/recording/search", token, ids=row["id"], caller="5550199", start_time="1782844689"
+        "v1.0/recording/search", token, ids=str(row["id"]), caller="5550199", start_time="1782844689"
     )
     assert searched["data"] == [row]
     assert (await harness.get("v1.0/recording/search", token, callee="1001"))["total_number"] == 0
-    for parameters in ({"id": row["id"]}, {"file": row["file"]}):
+    assert (await harness.get("v1.0/recording/query", token, ids=str(row["id"])))["data"] == [row]
+    for parameters in ({"id": str(row["id"])}, {"file": row["file"]}):
         assert (await harness.get("v1.0/recording/download", token, **parameters))["errcode"] == 60001
 
 

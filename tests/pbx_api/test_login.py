@@ -46,7 +46,7 @@ async def test_get_token_response_is_as_documented(harness: PbxApiHarness) -> No
         ("GET", "v1.0/cdr/list", {"params": {"access_token": "x" * 32}}, 10004, None),
         ("GET", "v1.0/cdr/list", {"params": {"access_token": "x" * 1_000}}, 10004, None),
         ("GET", "v1.0/cdr/list", {"params": [("a", "b")] * 60}, 40001, None),
-        ("GET", "v1.0/extension/list", {}, 10001, None),
+        ("GET", "v1.0/extension/create", {}, 10001, None),
         ("GET", "v1.0/webhook", {}, 10001, None),
         ("GET", "v3.0/cdr/list", {}, 10001, None),
         ("GET", "../api/anything", {}, 10001, None),

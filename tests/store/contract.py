@@ -371,6 +371,21 @@ class StoreContract:
             with pytest.raises(UsageError):
                 await store.list_records(invalid_listing)
 
+    async def test_list_parties_returns_inside_numbers_with_their_latest_names(self, store: Store) -> None:
+        """Outside are those with a name, reached by a trunk; a kind that the PBX reports is kept."""
+        queue = record(call_to="500", extra={"callee_kind": "queue"})
+        inbound = record(call_from="Jane<555>", src_trunk_name="t1", call_to="Bobby<1002>")
+        later = msgspec.structs.replace(inbound, started_at=inbound.started_at + timedelta(minutes=1))
+        outbound = record(call_to="556", dst_trunk_name="t2")
+        await store.put(batch(call(record()), call(queue), call(later), call(outbound)))
+        inside = {(party.number, party.name, party.kind) for party in await store.list_parties((), is_external=False)}
+        assert inside == {("1001", "Alice", ""), ("1002", "Bobby", ""), ("500", "", "queue")}
+        (outside,) = await store.list_parties((SN,), is_external=True)
+        assert (outside.number, outside.name) == ("555", "Jane")
+        assert [trunk.name for trunk in await store.list_trunks(())] == ["t1", "t2"]
+        assert not await store.list_parties(("3699OTHER",), is_external=False)
+        assert not await store.list_trunks(("3699OTHER",))
+
     async def test_find_call_by_uid_returns_latest_call_in_scope(self, store: Store) -> None:
         legs = [
             record(call_id="1777287876.1", uid="20260427190436AB3D1", call_to=call_to) for call_to in ("6400", "1002")

@@ -177,6 +177,7 @@ def _listings(draw: st.DrawFn) -> tuple[RecordListing, CallListing]:
             pin_code=draw(st.none() | _TEXTS),
             has_recording=draw(st.booleans()),
             dids=draw(dids),
+            recordings=draw(st.sampled_from(((), ("a.wav",), ("a.wav", "b.wav")))),
         ),
         CallListing(
             **shared,

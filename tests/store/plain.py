@@ -49,7 +49,9 @@ def list_records(office: Iterable[Call], listing: RecordListing) -> list[Record]
     if listing.has_recording:
         matches = [leg for leg in matches if leg.recording]
     if listing.ids:
-        matches = [leg for leg in matches if leg.record_id[:16] in listing.ids]
+        matches = [leg for leg in matches if leg.record_id[:13] in listing.ids]
+    if listing.recordings:
+        matches = [leg for leg in matches if leg.recording in listing.recordings]
     if listing.dids:
         matches = [
             leg

@@ -69,6 +69,9 @@ def add(
         str | None,
         typer.Option("--payload-format", help=_("Event format on its sockets"), show_default="p-2026"),
     ] = None,
+    allow_control: Annotated[
+        bool, typer.Option("--allow-control", help=_("Let it place and end calls through its one PBX"))
+    ] = False,
     output_format: FormatOption = "text",
     data: DataOption = None,
 ) -> None:
@@ -89,8 +92,38 @@ def add(
             pbxs=[appdb.pbx(pbx_name).sn for pbx_name in pbx or ()],
             networks=address or (),
             behaviour=behaviour,
+            allow_control=allow_control,
         )
     _print_credentials(new_app, client_secret, output_format)
+
+
+@app.command("change", epilog="Example: onhook app change crm --pbx Office --allow-control")
+def change(
+    name: AppName,
+    *,
+    pbx: Annotated[
+        list[str] | None,
+        typer.Option("--pbx", metavar="NAME", help=_("PBX that it may see; repeatable; `all` is every PBX")),
+    ] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option("--address", metavar="NETWORK", help=_("Allowed client address; repeatable; `any` is every one")),
+    ] = None,
+    allow_control: Annotated[
+        bool | None,
+        typer.Option("--allow-control/--no-control", help=_("Let it place and end calls through its one PBX")),
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Change what an app may do; its open sockets follow within a second."""
+    with open_appdb(data) as appdb:
+        changed_app = appdb.apps.change(
+            name,
+            pbxs=None if pbx is None else [appdb.pbx(pbx_name).sn for pbx_name in pbx if pbx_name != "all"],
+            networks=None if address is None else [network for network in address if network != "any"],
+            allow_control=allow_control,
+        )
+    print(_('App "{name}" changed.', name=changed_app.name))
 
 
 @app.command("list", epilog="Example: onhook app list")
@@ -104,12 +137,13 @@ def list_apps(data: DataOption = None) -> None:
                 api_app.client_id,
                 ", ".join(names.get(sn, sn) for sn in api_app.pbxs) or "all",
                 ", ".join(api_app.networks) or "any",
+                _("yes") if api_app.allow_control else _("no"),
                 f"{api_app.created_at:%Y-%m-%d}",
                 UNKNOWN if api_app.last_used_at is None else f"{api_app.last_used_at:%Y-%m-%d %H:%M} UTC",
             ]
             for api_app in appdb.apps.all()
         ]
-    print_table(rows, ("name", "client id", "pbxs", "addresses", "added", "last used"))
+    print_table(rows, ("name", "client id", "pbxs", "addresses", "control", "added", "last used"))
 
 
 @app.command("renew", epilog="Example: onhook app renew crm --format json")

@@ -139,6 +139,7 @@ def _api_router() -> Router:
             apps.list_apps,
             apps.read_app,
             apps.add_app,
+            apps.change_app,
             apps.remove_app,
             apps.renew_app_secret,
             apps.list_blocked_addresses,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -9,7 +10,16 @@ import msgspec
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call
-from onhook.store.contract import CallListing, CallListResult, RecordListing, RecordListResult
+from onhook.cdr.record_filter import RecordFilter
+from onhook.store.contract import (
+    CallListing,
+    CallListResult,
+    MissedCalls,
+    RecordListing,
+    RecordListResult,
+    SeenParty,
+    SeenTrunk,
+)
 
 
 class NewRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +45,18 @@ class CallSource(Protocol):
         """Return one call of these PBXs, or of all when none is named; None when it does not exist."""
         ...
 
+    async def list_parties(self, sns: Sequence[str], *, is_external: bool) -> Sequence[SeenParty]:
+        """Return the numbers in the calls of these PBXs, or of all; some seconds old at most."""
+        ...
+
+    async def list_trunks(self, sns: Sequence[str]) -> Sequence[SeenTrunk]:
+        """Return the trunks in the calls of these PBXs, or of all; some seconds old at most."""
+        ...
+
+    async def missed_calls(self, record_filter: RecordFilter, limit: int) -> MissedCalls:
+        """Return the missed calls that no later call has returned."""
+        ...
+
     async def latest_sequence(self) -> int:
         """Return the number of the latest record."""
         ...
@@ -49,6 +71,10 @@ class CallSource(Protocol):
 
     def number_plan(self, sn: str) -> NumberPlan:
         """Return which numbers of the PBX are IVRs, queues and the like."""
+        ...
+
+    def recording_file(self, sn: str, name: str) -> Path | None:
+        """Return the file of a recording on this machine, or None. Reads the disk."""
         ...
 
     def sns(self) -> Sequence[str]:

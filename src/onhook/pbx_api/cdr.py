@@ -11,6 +11,7 @@ from onhook.cdr.call_details import fold_word
 from onhook.cdr.record_filter import RecordFilter
 from onhook.pbx.yeastar.rest import format_call_detail, format_call_row, format_leg_row
 from onhook.pbx_api.codes import DATA_NOT_FOUND, ApiRequestError, ApiResponse, parameter_error, success_response
+from onhook.pbx_api.directory import KINDS, resolve_numbers
 from onhook.pbx_api.downloads import PATH, format_csv
 from onhook.pbx_api.request import ApiRequest, QueryWindow
 from onhook.pbx_api.state import ApiState
@@ -123,7 +124,8 @@ async def download_rows(state: ApiState, request: ApiRequest) -> ApiResponse:
 
 async def list_calls(state: ApiState, request: ApiRequest) -> bytes:
     """Handle `cdr/list` of v2.0: return one row per call."""
-    return await encode_call_rows(state, request, await state.calls.list_calls(_call_listing(request, RecordFilter())))
+    listing = await _with_queues(state, request, _call_listing(request, RecordFilter()))
+    return await encode_call_rows(state, request, await state.calls.list_calls(listing))
 
 
 async def search_calls(state: ApiState, request: ApiRequest) -> bytes:
@@ -132,9 +134,8 @@ async def search_calls(state: ApiState, request: ApiRequest) -> bytes:
     """
     request.reject_unsupported(*_UNSUPPORTED_CALL_PARAMETERS)
     record_filter = RecordFilter(status=_status(request, "last_status", CALL_STATUSES))
-    listing = restrict_to_window(
-        _with_parties(_call_listing(request, record_filter), request), request.window("time_begin", "time_end")
-    )
+    call_listing = await _with_queues(state, request, _call_listing(request, record_filter))
+    listing = restrict_to_window(_with_parties(call_listing, request), request.window("time_begin", "time_end"))
     return await encode_call_rows(
         state, request, _NO_CALLS if listing is None else await state.calls.list_calls(listing)
     )
@@ -200,12 +201,17 @@ def _with_parties(listing: ListingT, request: ApiRequest) -> ListingT:
     return msgspec.structs.replace(listing, filter=record_filter)
 
 
+async def _with_queues(state: ApiState, request: ApiRequest, listing: CallListing) -> CallListing:
+    """Return the listing with the queues of the request, named by id or number."""
+    numbers = await resolve_numbers(state, request, KINDS["queue"], _list_items(request, "queue_list"))
+    return msgspec.structs.replace(listing, queues=tuple(numbers))
+
+
 def _call_listing(request: ApiRequest, record_filter: RecordFilter) -> CallListing:
     offset, limit = request.page()
     return CallListing(
         filter=record_filter,
         sns=request.owner.pbxs,
-        queues=_list_items(request, "queue_list"),
         order_by=request.choice("sort_by", CALL_LIST_ORDERS, "started_at"),
         is_descending=request.is_descending(),
         offset=offset,

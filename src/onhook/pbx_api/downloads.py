@@ -1,7 +1,8 @@
-"""Files prepared for `cdr/download` (yeastar-p-series.md 7.6).
+"""Files prepared for `cdr/download` and `recording/download` (yeastar-p-series.md 7.6).
 
 Invariants: only the app that requested a file can fetch it, under its `download_resource_url`, within 30 minutes. A
-file is in memory, limited in size, and removed when it expires or when too many newer ones exist.
+CSV file is in memory, limited in size; a recording stays where it is, on this machine or on the PBX. Each is removed
+when it expires or when too many newer ones exist.
 """
 
 import asyncio
@@ -9,7 +10,9 @@ import csv
 import io
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -17,24 +20,29 @@ from onhook.cdr.csv_injection import escape_formula
 from onhook.cdr.record import Record
 from onhook.pbx.yeastar.display import DisplayFormat
 from onhook.pbx.yeastar.rest import CSV_COLUMNS, format_csv_row
+from onhook.pbx_api.pass_through import RemoteFile
 
 PATH = "/api/download/"
 EXPIRY_MICROSECONDS = 1_800 * 1_000_000
 FILES_MAX = 16
-"""Number of files; at their longest they have some 30 MB together."""
+"""Number of CSV files; at their longest they have some 30 MB together."""
+
+RECORDINGS_MAX = 2_000
+"""Number of prepared recordings: an app that archives a day requests them one after the other."""
 
 ROWS_MAX = 10_000
 """Rows of one file: as many as a page. For more, request several ranges of time."""
 
 NAME_BYTES = 16
+CHUNK_BYTES = 64 * 1024
 
 
 class DownloadFile(msgspec.Struct, frozen=True, kw_only=True):
-    """File that an app may fetch until a time (microseconds)."""
+    """File that an app may fetch until a time (microseconds): its bytes, its path here, or its place on a PBX."""
 
     name: str
     client_id: str
-    content: bytes
+    content: bytes | Path | RemoteFile
     until: int
 
 
@@ -43,22 +51,50 @@ class Downloads:
 
     def __init__(self) -> None:
         self._files: OrderedDict[str, DownloadFile] = OrderedDict()
+        self._recordings: OrderedDict[str, DownloadFile] = OrderedDict()
 
     def add(self, client_id: str, prefix: str, content: bytes, now_us: int) -> DownloadFile:
-        """Add a file under a name that cannot be guessed."""
-        name = f"{prefix}-{secrets.token_hex(NAME_BYTES)}.csv"
-        file = DownloadFile(name=name, client_id=client_id, content=content, until=now_us + EXPIRY_MICROSECONDS)
-        self._files[name] = file
-        while len(self._files) > FILES_MAX:
-            self._files.popitem(last=False)
-        return file
+        """Add a CSV file under a name that cannot be guessed."""
+        return _add(self._files, FILES_MAX, f"{prefix}-{secrets.token_hex(NAME_BYTES)}.csv", client_id, content, now_us)
+
+    def add_recording(self, client_id: str, suffix: str, content: Path | RemoteFile, now_us: int) -> DownloadFile:
+        """Add a recording under a name that cannot be guessed; `suffix` is its file type, such as `.wav`."""
+        name = f"recording-{secrets.token_hex(NAME_BYTES)}{suffix}"
+        return _add(self._recordings, RECORDINGS_MAX, name, client_id, content, now_us)
 
     def get(self, name: str, client_id: str, now_us: int) -> DownloadFile | None:
         """Return the file of that name if it belongs to this app and has not expired, else None."""
-        for expired_name in [candidate.name for candidate in self._files.values() if candidate.until <= now_us]:
-            del self._files[expired_name]
-        file = self._files.get(name)
+        for files in (self._files, self._recordings):
+            for expired_name in [candidate.name for candidate in files.values() if candidate.until <= now_us]:
+                del files[expired_name]
+        file = self._files.get(name) or self._recordings.get(name)
         return file if file is not None and file.client_id == client_id else None
+
+
+def _add(  # noqa: PLR0917 - the members of a file
+    files: OrderedDict[str, DownloadFile],
+    files_max: int,
+    name: str,
+    client_id: str,
+    content: bytes | Path | RemoteFile,
+    now_us: int,
+) -> DownloadFile:
+    files[name] = DownloadFile(name=name, client_id=client_id, content=content, until=now_us + EXPIRY_MICROSECONDS)
+    while len(files) > files_max:
+        files.popitem(last=False)
+    return files[name]
+
+
+@asynccontextmanager
+async def open_local_file(path: Path) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Open a file of this machine; its chunks are read inside, in threads. Raises `OSError`."""
+    with await asyncio.to_thread(path.open, "rb") as file:
+
+        async def chunks() -> AsyncIterator[bytes]:
+            while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                yield chunk
+
+        yield chunks()
 
 
 async def format_csv(records: Sequence[Record], display: DisplayFormat) -> bytes:

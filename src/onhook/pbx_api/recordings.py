@@ -1,21 +1,26 @@
-"""`recording/list|search|download`: names of recordings; the audio is on the PBX only."""
+"""`recording/list|search|query|download`: recordings of the calls; the audio is here, or on the PBX."""
 
 import asyncio
 from collections.abc import Mapping
 from typing import Final
 
+from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.pbx.yeastar.rest import format_recording_row
 from onhook.pbx_api.cdr import encode, restrict_to_window
 from onhook.pbx_api.codes import DATA_NOT_FOUND, ApiRequestError, ApiResponse, parameter_error, success_response
+from onhook.pbx_api.downloads import PATH
 from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.state import ApiState
-from onhook.store.contract import RecordListing, RecordListResult
+from onhook.store.contract import ID_DIGITS, RecordListing, RecordListResult
 
 ORDERS: Final[Mapping[str, str]] = {"id": "seq", "time": "started_at"}
 IDS_MAX: Final = 100
-ID_CHARACTERS: Final = 17
-"""Eight and eight hexadecimal digits with a dash between."""
+ID_CHARACTERS_MAX: Final = 16
+"""Decimal digits of 52 bits."""
+
+AUDIO_SUFFIXES: Final = (".wav", ".mp3", ".ogg", ".opus", ".m4a", ".flac", ".gsm")
+"""File types of recordings; any other is served as `.wav`, the PBX's own."""
 
 
 async def list_recordings(state: ApiState, request: ApiRequest) -> bytes:
@@ -32,11 +37,39 @@ async def search_recordings(state: ApiState, request: ApiRequest) -> bytes:
     )
 
 
-async def download_recording(_state: ApiState, request: ApiRequest) -> ApiResponse:
-    """Reject every download with 60001: only the names of recordings are known. Raises `ApiRequestError`."""
-    if request.text("id") is None and request.text("file") is None:
+async def download_recording(state: ApiState, request: ApiRequest) -> ApiResponse:
+    """Prepare a recording by its `id` or by its name `file`, which the app then fetches under its
+    `download_resource_url`. Raises `ApiRequestError` with 60001 where the audio is neither here nor on the PBX.
+    """
+    record = await _find_record(state, request)
+    name = record.recording if record is not None else request.text("file")
+    if not name:
+        raise ApiRequestError(DATA_NOT_FOUND)
+    path = None if record is None else await asyncio.to_thread(state.calls.recording_file, record.sn, name)
+    content = path or await state.pass_through.find_recording(request, name)
+    if content is None:
+        raise ApiRequestError(DATA_NOT_FOUND)
+    suffix = next((suffix for suffix in AUDIO_SUFFIXES if name.lower().endswith(suffix)), AUDIO_SUFFIXES[0])
+    file = state.downloads.add_recording(request.owner.client_id, suffix, content, state.clock.microseconds())
+    return success_response(file=name, download_resource_url=f"{PATH}{file.name}")
+
+
+async def _find_record(state: ApiState, request: ApiRequest) -> Record | None:
+    """Return the record with the requested recording, the latest, of the PBXs of the app. Raises `ApiRequestError`."""
+    name = request.text("file")
+    ids = _parse_ids(request.text("id") or "", "id")
+    if not ids and name is None:
         raise parameter_error("id", "id or file is required")
-    raise ApiRequestError(DATA_NOT_FOUND)
+    listing = RecordListing(
+        sns=request.owner.pbxs,
+        has_recording=True,
+        ids=ids,
+        recordings=() if name is None else (name,),
+        is_descending=True,
+        limit=1,
+    )
+    records = (await state.calls.list_records(listing)).data
+    return records[0] if records else None
 
 
 def _listing(request: ApiRequest, record_filter: RecordFilter) -> RecordListing:
@@ -54,13 +87,19 @@ def _listing(request: ApiRequest, record_filter: RecordFilter) -> RecordListing:
 
 
 def _ids(request: ApiRequest) -> tuple[str, ...]:
-    """Return the first digits of the requested `record_id`s. The list is longer than other parameters, so it is parsed
+    """Return the requested ids, separated by commas. The list is longer than other parameters, so it is parsed
     separately.
     """
-    texts = [text.strip() for text in request.parameters.get("ids", "").split(",") if text.strip()]
-    if len(texts) > IDS_MAX or any(len(text) != ID_CHARACTERS for text in texts):
-        raise parameter_error("ids", f"at most {IDS_MAX} ids as `recording/list` gives them")
-    return tuple(text.replace("-", "").lower() for text in texts)
+    return _parse_ids(request.parameters.get("ids", ""), "ids")
+
+
+def _parse_ids(text: str, name: str) -> tuple[str, ...]:
+    """Return the first digits of the `record_id`s with these numbers. Raises `ApiRequestError`."""
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    is_valid = all(item.isascii() and item.isdigit() and len(item) <= ID_CHARACTERS_MAX for item in items)
+    if len(items) > IDS_MAX or not is_valid:
+        raise parameter_error(name, f"at most {IDS_MAX} whole numbers as `recording/list` gives them")
+    return tuple(f"{int(item):0{ID_DIGITS}x}" for item in items)
 
 
 async def _encode_recordings(request: ApiRequest, result: RecordListResult) -> bytes:

@@ -10,7 +10,8 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -20,6 +21,7 @@ from onhook.lib.errors import OnhookError
 from onhook.pbx_api import downloads
 from onhook.pbx_api.applications import AppRegistry
 from onhook.pbx_api.codes import (
+    API_UNAVAILABLE,
     FILE_SIZE_EXCEEDED,
     INTERFACE_NOT_EXISTED,
     INTERNAL_SERVER_ERROR,
@@ -31,7 +33,9 @@ from onhook.pbx_api.codes import (
     response_with_code,
 )
 from onhook.pbx_api.connection_limiter import ConnectionLimiter
+from onhook.pbx_api.downloads import open_local_file
 from onhook.pbx_api.login import authenticate
+from onhook.pbx_api.pass_through import RemoteFile
 from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.responses import SocketResponse, StreamResponse, TextResponse
 from onhook.pbx_api.routes import SUBSCRIBE_PATH, find_route, normalize_path
@@ -64,8 +68,15 @@ TOKEN_CHECK_SECONDS = 0.3
 sockets themselves.
 """
 
+RECORDINGS_MAX = 8
+"""Recordings sent at a time; each holds a file, or a connection to a PBX."""
+
+RECORDING_SECONDS_MAX = 900.0
+"""Time to read a recording: an hour of audio has some 60 MB."""
+
 STOP_SECONDS_MAX = 5.0
 JSON_HEADERS = {"Content-Type": "application/json"}
+AUDIO_HEADERS = {"Content-Type": "application/octet-stream"}
 CSV_HEADERS = {"Content-Type": "text/csv; charset=utf-8"}
 
 
@@ -76,6 +87,7 @@ class PbxApiServer:
         self.state = state
         self._response_slots = asyncio.Semaphore(CONCURRENT_RESPONSES_MAX)
         self._unsent_bytes = 0
+        self._recordings = 0
         self._log = logging.getLogger("pbx_api")
         self._connection_limiter: ConnectionLimiter | None = None
 
@@ -211,9 +223,46 @@ class PbxApiServer:
                 raise ApiRequestError(INTERFACE_NOT_EXISTED)
         except OnhookError as error:
             return await self._send(request, msgspec.json.encode(self._error_response(request, error)))
-        disposition = f'attachment; filename="{file.name}"'
-        headers = CSV_HEADERS | {"Content-Disposition": disposition}
-        return await self._send(request, file.content, headers, grant=api_request.grant)
+        assert api_request.grant is not None
+        headers = {"Content-Disposition": f'attachment; filename="{file.name}"'}
+        if isinstance(file.content, bytes):
+            return await self._send(request, file.content, CSV_HEADERS | headers, grant=api_request.grant)
+        return await self._send_recording(request, file.content, AUDIO_HEADERS | headers, api_request.grant)
+
+    async def _send_recording(
+        self, request: web.BaseRequest, file: Path | RemoteFile, headers: Mapping[str, str], grant: TokenGrant
+    ) -> web.StreamResponse:
+        """Send a recording as fast as the client reads; it ends early when its token is revoked."""
+        if self._recordings >= RECORDINGS_MAX:
+            return await self._send(request, msgspec.json.encode(response_with_code(OVERLOAD_TASK_RUNNING)))
+        if self._connection_limiter is not None and request.transport is not None:
+            self._connection_limiter.set_timeout(request.transport, RECORDING_SECONDS_MAX)
+        response = StreamResponse(headers=headers)
+        response.force_close()
+        self._recordings += 1
+        try:
+            async with self._open_recording(file) as chunks:
+                await response.prepare(request)
+                async for chunk in chunks:
+                    if not self.state.tokens.is_valid(grant):
+                        break
+                    await response.write(chunk)
+                else:
+                    await response.write_eof()
+                    return response
+        except (OnhookError, OSError) as error:
+            self._log.warning("recording cannot be read", extra={"error": str(error)})
+            if not response.prepared:
+                return await self._send(request, msgspec.json.encode(response_with_code(API_UNAVAILABLE)))
+        finally:
+            self._recordings -= 1
+        # A part must not be taken for the whole: the connection ends without the end of the body.
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+
+    def _open_recording(self, file: Path | RemoteFile) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        return self.state.pass_through.open_file(file) if isinstance(file, RemoteFile) else open_local_file(file)
 
     def _authenticate(self, request: web.BaseRequest) -> ApiRequest:
         """Return a request for a socket or a file, with the app of its token. Raises `ApiRequestError`."""

@@ -9,6 +9,7 @@ from onhook.pbx_api.applications import AppRegistry
 from onhook.pbx_api.calls import CallSource
 from onhook.pbx_api.downloads import Downloads
 from onhook.pbx_api.logins import LoginFailures
+from onhook.pbx_api.pass_through import PassThrough, PbxGateway
 from onhook.pbx_api.pushing import AppWebhookStore
 from onhook.pbx_api.sockets import Sockets
 from onhook.pbx_api.tokens import AppTokens
@@ -26,6 +27,7 @@ class ApiState(msgspec.Struct, frozen=True, kw_only=True):
     downloads: Downloads
     webhooks: AppWebhookStore | None
     """None: apps cannot manage webhooks here."""
+    pass_through: PassThrough
     trusted_proxies: TrustedProxies
     """Proxies whose headers name the client."""
     started_at: int
@@ -38,6 +40,7 @@ def create_api_state(
     apps: AppRegistry,
     clock: Clock,
     webhooks: AppWebhookStore | None = None,
+    gateway: PbxGateway | None = None,
     trusted_proxies: TrustedProxies | None = None,
 ) -> ApiState:
     """Return the state of a PBX API that starts now."""
@@ -51,6 +54,7 @@ def create_api_state(
         sockets=Sockets(calls, clock, tokens, Yeastar()),
         downloads=Downloads(),
         webhooks=webhooks,
+        pass_through=PassThrough(gateway),
         trusted_proxies=trusted_proxies or TrustedProxies(),
         started_at=clock.microseconds(),
     )

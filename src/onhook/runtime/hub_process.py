@@ -37,6 +37,7 @@ from onhook.receiver.ingest import Ingestor
 from onhook.runtime.adapters.actions import ConsoleActionRunner
 from onhook.runtime.adapters.call_lookup import StoreCallSource
 from onhook.runtime.adapters.ingest import create_ingestor
+from onhook.runtime.adapters.pbx_gateway import SyncPbxGateway
 from onhook.runtime.adapters.webhooks import DestinationWebhookStore
 from onhook.runtime.child import RunningService, run_child
 from onhook.runtime.engines import ENGINES, open_sql_runner, open_store_file
@@ -85,17 +86,18 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
         app = _create_console(resources, action_runner, projector, dispatcher)
         trusted_proxies = TrustedProxies(config.trusted_proxy_networks)
         console = await stack.enter_async_context(HttpServer(app, config.console, trusted_proxies))
-        pbx_api = _create_pbx_api(resources)
-        stack.push_async_callback(pbx_api.close)
-        await pbx_api.start()
         ingestor = create_ingestor(appdb=resources.sync_appdb, ledger=resources.ledger, clock=clock)
         stack.push_async_callback(ingestor.close)
+        sync_manager = _create_sync_manager(resources, ingestor)
+        pbx_api = _create_pbx_api(resources, sync_manager)
+        stack.push_async_callback(pbx_api.close)
+        await pbx_api.start()
         services = (
             Service("console", console.run),
             Service("projector", partial(projector.run, resources.position_notifier.announce)),
             Service("rollups", partial(run_rollup_job, resources.store)),
             Service("dispatcher", dispatcher.run),
-            *_create_sync_services(resources, ingestor),
+            *_create_sync_services(resources, ingestor, sync_manager),
             *_create_maintenance_services(resources, projector),
             Service("pbx_api", pbx_api.run),
         )
@@ -134,12 +136,23 @@ def _open_appdb(stack: AsyncExitStack, config: Config) -> AppDb:
     return appdb
 
 
-def _create_sync_services(resources: HubResources, ingestor: Ingestor) -> tuple[Service, ...]:
+def _create_sync_manager(resources: HubResources, ingestor: Ingestor) -> PbxSyncManager:
+    return PbxSyncManager(
+        SyncDeps(
+            data=resources.config.data,
+            appdb=resources.sync_appdb,
+            store=resources.store,
+            clock=resources.clock,
+            ingestor=ingestor,
+        )
+    )
+
+
+def _create_sync_services(
+    resources: HubResources, ingestor: Ingestor, sync_manager: PbxSyncManager
+) -> tuple[Service, ...]:
     """Return the services that receive from PBXs over connections that Onhook opens."""
     appdb, clock = resources.sync_appdb, resources.clock
-    sync_manager = PbxSyncManager(
-        SyncDeps(data=resources.config.data, appdb=appdb, store=resources.store, clock=clock, ingestor=ingestor)
-    )
     appdb.asterisks.reset_connections()
     connection_state = AsteriskConnectionState(appdb, clock, sync_manager.on_reconnected)
     connection_manager = ConnectionManager(state=connection_state, ingestor=ingestor, clock=clock)
@@ -221,11 +234,12 @@ def _create_projector(resources: HubResources) -> Projector:
     )
 
 
-def _create_pbx_api(resources: HubResources) -> PbxApiManager:
+def _create_pbx_api(resources: HubResources, sync_manager: PbxSyncManager) -> PbxApiManager:
     config, appdb = resources.config, resources.appdb
     calls = StoreCallSource(resources.store, resources.position_notifier, appdb, config)
     webhooks = DestinationWebhookStore(config, appdb, webhook_opener(config), resources.clock)
-    return PbxApiManager(config, appdb, calls, resources.clock, webhooks)
+    gateway = SyncPbxGateway(sync_manager.find_session, appdb, resources.clock)
+    return PbxApiManager(config, appdb, calls, resources.clock, webhooks=webhooks, gateway=gateway)
 
 
 def _log_delivery_error(destination_id: int, name: str, error: Exception | None) -> None:

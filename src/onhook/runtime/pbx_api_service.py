@@ -21,6 +21,7 @@ from onhook.lib.proxies import TrustedProxies
 from onhook.pbx_api.calls import CallSource
 from onhook.pbx_api.certificate import create_tls_context, ensure_certificate
 from onhook.pbx_api.connection_limiter import listen
+from onhook.pbx_api.pass_through import PbxGateway
 from onhook.pbx_api.pushing import AppWebhookStore
 from onhook.pbx_api.server import PbxApiServer
 from onhook.pbx_api.state import create_api_state
@@ -37,10 +38,18 @@ class PbxApiManager:
     """Opens and closes the PBX API when apps are added and removed."""
 
     def __init__(
-        self, config: Config, appdb: AppDb, calls: CallSource, clock: Clock, webhooks: AppWebhookStore | None = None
+        self,
+        config: Config,
+        appdb: AppDb,
+        calls: CallSource,
+        clock: Clock,
+        *,
+        webhooks: AppWebhookStore | None = None,
+        gateway: PbxGateway | None = None,
     ) -> None:
         self._config = config
         self._webhooks = webhooks
+        self._gateway = gateway
         self._appdb = appdb
         self._is_wanted = ChangeWatcher(appdb.version, lambda: bool(appdb.apps.all()))
         self._calls = calls
@@ -66,6 +75,7 @@ class PbxApiManager:
                 apps=self._appdb.apps,
                 clock=self._clock,
                 webhooks=self._webhooks,
+                gateway=self._gateway,
                 trusted_proxies=TrustedProxies(self._config.trusted_proxy_networks),
             )
             address, self._tasks = await self._exit_stack.enter_async_context(

@@ -108,13 +108,41 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 class RecordListing(Listing, frozen=True, kw_only=True):
     """A page of records; `dids` are pairs of a DID's number or name and its trunk, or an empty text for any trunk;
-    `ids` are the first 16 digits of `record_id`.
+    `ids` are the first ID_DIGITS digits of `record_id`, `recordings` are names of recordings.
     """
 
     pin_code: str | None = None
     dids: tuple[tuple[str, str], ...] = ()
     has_recording: bool = False
     ids: tuple[str, ...] = ()
+    recordings: tuple[str, ...] = ()
+
+
+ID_DIGITS = 13
+"""Hexadecimal digits of a record's `record_id` that make its number in the web API of a PBX: 52 bits, because programs
+in JavaScript read larger numbers wrong. Among ten million records the chance of two equal ones is one in ninety.
+"""
+
+PARTIES_MAX = 10_000
+"""Numbers in one list: as many as a page of the web API of a PBX has."""
+
+
+class SeenParty(msgspec.Struct, frozen=True, kw_only=True):
+    """A number in calls of a PBX, with its latest name or an empty text. `kind` is what the PBX reported it to be, or
+    an empty text.
+    """
+
+    sn: str
+    number: str
+    name: str
+    kind: str = ""
+
+
+class SeenTrunk(msgspec.Struct, frozen=True, kw_only=True):
+    """A trunk in calls of a PBX."""
+
+    sn: str
+    name: str
 
 
 class CallListing(Listing, frozen=True, kw_only=True):
@@ -332,6 +360,16 @@ class Store(Protocol):
 
     async def list_calls(self, listing: CallListing) -> CallListResult:
         """Return a page of calls by number, and the total; as `list_records`."""
+        ...
+
+    async def list_parties(self, sns: Sequence[str], *, is_external: bool) -> list[SeenParty]:
+        """Return the numbers in the calls of these PBXs (empty means all), at most PARTIES_MAX, the latest ones: those
+        inside, or those outside (reached by a trunk) that have a name.
+        """
+        ...
+
+    async def list_trunks(self, sns: Sequence[str]) -> list[SeenTrunk]:
+        """Return the trunks in the calls of these PBXs (empty means all), by name."""
         ...
 
     async def find_call_by_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:

@@ -25,11 +25,13 @@ from onhook.store.contract import (
     RecordListing,
     RecordListResult,
     RecordPage,
+    SeenParty,
+    SeenTrunk,
     StoreBatch,
 )
 from onhook.store.export import export as exports
 from onhook.store.queries import calls as pages
-from onhook.store.queries import concurrency, histograms, listings, missed_calls, summaries
+from onhook.store.queries import concurrency, histograms, listings, missed_calls, parties, summaries
 from onhook.store.rows import quarantine_entry_from_row
 
 
@@ -94,6 +96,14 @@ class DuckDbStore:
 
     async def list_calls(self, listing: CallListing) -> CallListResult:
         return await self._database.read(lambda connection: listings.list_calls(connection, listing))
+
+    async def list_parties(self, sns: Sequence[str], *, is_external: bool) -> list[SeenParty]:
+        return await self._database.read(
+            lambda connection: parties.list_parties(connection, sns, is_external=is_external)
+        )
+
+    async def list_trunks(self, sns: Sequence[str]) -> list[SeenTrunk]:
+        return await self._database.read(lambda connection: parties.list_trunks(connection, sns))
 
     async def find_call_by_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
         return await self._database.read(lambda connection: listings.find_call_by_uid(connection, uid, sns))

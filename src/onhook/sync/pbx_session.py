@@ -7,8 +7,8 @@ or by its fingerprint alone if one is pinned. No error contains a token, a secre
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -32,8 +32,24 @@ RESPONSE_SECONDS_MAX = 60.0
 PUSH_BYTES_MAX = 1024 * 1024
 """Bytes of one frame; an event has some 600."""
 
-CONNECTIONS_MAX = 4
-"""Concurrent connections to one PBX: two push channels while one replaces the other, and one request at a time."""
+CONNECTIONS_MAX = 6
+"""Concurrent connections to one PBX: two push channels while one replaces the other, one request of the sync, one of an
+app, and two files.
+"""
+
+FORWARD_SECONDS_MAX = 15.0
+"""Time for a request of an app; the app waits for it."""
+
+FILES_MAX = 2
+"""Files read at a time."""
+
+FILE_SECONDS_MAX = 900.0
+"""Time to read a file: as slowly as the app reads it."""
+
+FILE_BYTES_MAX = 1024 * 1024 * 1024
+"""A recording of sixteen hours."""
+
+FILE_CHUNK_BYTES = 64 * 1024
 
 TOKEN_STEPS_MAX = 6
 """Requests for one token: revoke, refresh, log in, and one in reserve; more would be a loop."""
@@ -104,6 +120,8 @@ class PbxSession:
         self._jitter = jitter
         self._token_lock = asyncio.Lock()
         self._request_lock = asyncio.Lock()
+        self._forward_lock = asyncio.Lock()
+        self._file_slots = asyncio.Semaphore(FILES_MAX)
         self._session: aiohttp.ClientSession | None = None
         self._last_tokens = ""
         """Copy of the stored tokens, which are deleted when an operator removes the PBX or changes its API settings."""
@@ -173,6 +191,51 @@ class PbxSession:
                 elif attempt < ATTEMPTS_MAX:
                     await asyncio.sleep(RETRY_SECONDS * attempt * (0.5 + self._jitter()))
             return answer
+
+    async def forward(self, request: PbxRequest) -> PbxResponse:
+        """Send a request of an app with the token of the session; return the PBX's response, which may be an error.
+
+        Sent again only after the PBX rejected the token: then it was not executed. Raises like `token`, and
+        `Unavailable` without a response.
+        """
+        try:
+            async with asyncio.timeout(FORWARD_SECONDS_MAX), self._forward_lock:
+                answer = await self._forward_once(request)
+                if answer.error_kind == "token_expired":
+                    answer = await self._forward_once(request)
+        except TimeoutError:
+            raise self._unavailable(_("no response in time")) from None
+        if not answer.members:
+            raise self._unavailable(answer.error_text)
+        return answer
+
+    async def _forward_once(self, request: PbxRequest) -> PbxResponse:
+        step = await self.token()
+        answer = await self._send_once(request, step.token)
+        if answer.error_kind == "token_expired":
+            self._forget_token(step.token)
+        return answer
+
+    @asynccontextmanager
+    async def open_file(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a file under a path of the PBX; its chunks are read inside. Raises like `token`, and `Unavailable` when
+        the PBX does not have it.
+        """
+        assert self._session is not None
+        async with self._file_slots:
+            step = await self.token()
+            try:
+                async with self._session.get(
+                    self._endpoint.url + path,
+                    params={"access_token": step.token},
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=FILE_SECONDS_MAX, sock_connect=CONNECT_SECONDS_MAX),
+                ) as response:
+                    if response.status != 200 or response.content_type == "application/json":
+                        raise self._unavailable(_("it does not have the file"))
+                    yield _limited_chunks(response)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise self._unavailable(_describe_error(error)) from error
 
     async def open_push(self, token: str) -> aiohttp.ClientWebSocketResponse:
         """Return the open socket of the push channel. Raises `TokenRejected` if the PBX no longer knows the token, else
@@ -290,6 +353,15 @@ async def _read_body(response: aiohttp.ClientResponse) -> bytes:
         if len(body) > RESPONSE_BYTES_MAX:
             raise _ResponseTooLarge
     return bytes(body)
+
+
+async def _limited_chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in response.content.iter_chunked(FILE_CHUNK_BYTES):
+        size += len(chunk)
+        if size > FILE_BYTES_MAX:
+            raise Unavailable(_("the file of the PBX is too large"))
+        yield chunk
 
 
 def _tls_trust(fingerprint: str) -> aiohttp.Fingerprint | ssl.SSLContext:

@@ -144,6 +144,7 @@ class PbxSyncManager:
     def __init__(self, deps: SyncDeps) -> None:
         self._deps = deps
         self._pbx_syncs: dict[str, PbxSync] = {}
+        self._sessions: dict[str, PbxSession] = {}
         self._failure_log = appdb_failure_log(logging.getLogger("appdb"), consequence="using the last known values")
 
     async def run(self) -> None:
@@ -163,6 +164,10 @@ class PbxSyncManager:
     def _check_backfill_requests(self) -> None:
         for pbx_sync in self._pbx_syncs.values():
             pbx_sync.check_backfill_request()
+
+    def find_session(self, sn: str) -> PbxSession | None:
+        """Return the session with the web API of a PBX that is synchronised now, or None."""
+        return self._sessions.get(sn)
 
     def on_reconnected(self, sn: str) -> None:
         """Start a cycle for a PBX whose AMI connection is back: missed calls are read from its CDR source."""
@@ -196,11 +201,13 @@ class PbxSyncManager:
     async def _run_api_sync(self, spec: ApiSyncSpec) -> None:
         """Run push channel and cycles of a PBX with an API; when one fails, both end."""
         async with open_pbx_sync(self._deps, spec) as sync_tasks:
+            self._sessions[spec[0]] = sync_tasks.session
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(sync_tasks.push_receiver.run())
                     group.create_task(self._run_pbx_sync(spec[0], sync_tasks.pbx_sync))
             finally:
+                self._sessions.pop(spec[0], None)
                 await sync_tasks.session.revoke_tokens()
 
     async def _run_pbx_sync(self, sn: str, pbx_sync: PbxSync) -> None:

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import msgspec
-from litestar import delete, get, post
+from litestar import delete, get, patch, post
 from litestar.params import BodyKwarg
 
 from onhook.appdb.api_behaviour import ApiBehaviour, validate_behaviour
@@ -24,12 +24,23 @@ Networks = Annotated[
 
 
 class NewApp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An app to add. `pbxs` are names or serial numbers, empty is all; `networks` its allowed addresses."""
+    """An app to add. `pbxs` are names or serial numbers, empty is all; `networks` its allowed addresses;
+    `allow_control`: it may place and end calls through its one PBX.
+    """
 
     name: Label
     pbxs: PbxNames = []
     networks: Networks = []
     behaviour: ApiBehaviour = ApiBehaviour()
+    allow_control: bool = False
+
+
+class AppChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The permissions to change; those that are left out stay."""
+
+    pbxs: PbxNames | None = None
+    networks: Networks | None = None
+    allow_control: bool | None = None
 
 
 class AppWithSecret(msgspec.Struct, frozen=True):
@@ -80,8 +91,16 @@ async def add_app(app_state: AppStateDep, data: Annotated[NewApp, BodyKwarg()]) 
         pbxs=[app_state.appdb.pbx(pbx_name).sn for pbx_name in data.pbxs],
         networks=data.networks,
         behaviour=validate_behaviour(data.behaviour),
+        allow_control=data.allow_control,
     )
     return AppWithSecret(app, client_secret)
+
+
+@patch("/apps/{name:str}", summary="Change an app", tags=["apps"], responses=PROBLEMS)
+async def change_app(app_state: AppStateDep, name: AppNameOrId, data: Annotated[AppChange, BodyKwarg()]) -> App:
+    """Change what an app may do; its open sockets follow within a second."""
+    pbxs = None if data.pbxs is None else [app_state.appdb.pbx(pbx_name).sn for pbx_name in data.pbxs]
+    return app_state.appdb.apps.change(name, pbxs=pbxs, networks=data.networks, allow_control=data.allow_control)
 
 
 @delete("/apps/{name:str}", summary="Remove an app", tags=["apps"], responses=PROBLEMS)

@@ -14,12 +14,13 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 from litestar.response.base import ASGIResponse
 
+from onhook.appdb.recordings import AUDIO_TYPES
 from onhook.console.auth.access import SCOPED, get_access_scope
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.http_ranges import ByteRange, RangeNotSatisfiable, parse_byte_range
 from onhook.console.parameters import CallIdQuery, SnQuery
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.queries.calls import AUDIO_TYPES, find_call, recording_path
+from onhook.console.queries.calls import find_call, recording_path
 from onhook.console.state import AnyRequest, AppStateDep
 from onhook.console.streaming import ChunkedResponse
 from onhook.lib.errors import NotFound, Unavailable

@@ -4,27 +4,14 @@ Invariants: no text of a request becomes a path: the call has the file name of i
 directory of the call's PBX, whatever the name is, and is audio.
 """
 
-from collections.abc import Mapping
-from pathlib import Path, PurePath
-from types import MappingProxyType
+from pathlib import Path
 
+from onhook.appdb.recordings import find_recording_file
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.record import Call
 from onhook.console.state import AppState
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
-
-AUDIO_TYPES: Mapping[str, str] = MappingProxyType(
-    {
-        ".wav": "audio/wav",
-        ".mp3": "audio/mpeg",
-        ".ogg": "audio/ogg",
-        ".opus": "audio/ogg",
-        ".m4a": "audio/mp4",
-        ".flac": "audio/flac",
-    }
-)
-"""Formats that PBXs write and browsers play; no others are served."""
 
 
 async def find_call(app_state: AppState, sn: str, call_id: str, scope: AccessScope | None) -> Call:
@@ -50,17 +37,3 @@ def recording_path(app_state: AppState, call: Call, number: int) -> Path | None:
     if directory is None or number > len(call.recordings):
         return None
     return find_recording_file(directory, call.recordings[number - 1])
-
-
-def find_recording_file(directory: Path, name: str) -> Path | None:
-    """Return the file with this name; None for a name that is not audio, and for a file elsewhere, by dots, an absolute
-    path or a link.
-    """
-    if PurePath(name).suffix.lower() not in AUDIO_TYPES:
-        return None
-    try:
-        root = directory.resolve()
-        path = (root / name).resolve()
-        return path if path.is_relative_to(root) and path.is_file() else None
-    except (OSError, ValueError):  # an invalid name: too long, or with a NUL
-        return None

@@ -22,6 +22,9 @@ ApiRow = Mapping[str, Any]
 OFFSET_CACHE_MAX = 128
 """The limits in `cdr/utc_offset.py` allow 113 quarters of an hour."""
 
+ROW_NUMBER_DIGITS = 13
+"""Hexadecimal digits of a record's id in its number; programs in JavaScript read whole numbers up to 53 bits."""
+
 CSV_COLUMNS = (
     *("id", "time", "call_from", "call_to", "duration", "ring_duration", "talk_duration", "disposition", "call_type"),
     *("src_trunk", "dst_trunk", "did_number", "did_name", "pin_code", "record_file", "uid", "call_id", "call_note_id"),
@@ -102,7 +105,7 @@ def format_recording_row(record: Record, display: DisplayFormat) -> ApiRow:
     here.
     """
     return {
-        "id": row_id(record),
+        "id": row_number(record),
         "time": display.format(local_time(record)),
         "uid": record.uid,
         "call_from": record.call_from,
@@ -126,6 +129,13 @@ def format_csv_row(record: Record, display: DisplayFormat) -> list[str]:
 def row_id(record: Record) -> str:
     """Return the id of a row: twice eight hexadecimal digits, the same for every query (yeastar-p-series.md 2.4)."""
     return f"{record.record_id[:8]}-{record.record_id[8:16]}".upper()
+
+
+def row_number(record: Record) -> int:
+    """Return the id of a recording: a whole number of 52 bits, the same for every query and after a rebuild, because it
+    follows from the record's id.
+    """
+    return int(record.record_id[:ROW_NUMBER_DIGITS], 16)
 
 
 def local_time(record: Record) -> datetime:

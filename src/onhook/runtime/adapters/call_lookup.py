@@ -3,16 +3,35 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.recordings import find_recording_file
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call
+from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.utc_offset import get_zone
 from onhook.config import Config
+from onhook.lib.shared_read import SharedReads
 from onhook.pbx.yeastar.rest import parse_utc_offset
 from onhook.pbx_api.calls import NewRecord
-from onhook.store.contract import CallListing, CallListResult, RecordListing, RecordListResult, Store
+from onhook.store.contract import (
+    CallListing,
+    CallListResult,
+    MissedCalls,
+    RecordListing,
+    RecordListResult,
+    SeenParty,
+    SeenTrunk,
+    Store,
+)
 from onhook.store.position_notifier import PositionNotifier
+
+LIST_SECONDS = 30.0
+"""Age of a list of numbers: an app that polls it reads all calls no more often."""
+
+LISTS_MAX = 30
+"""Lists in memory: those of ten apps. Each has some 2 MB at most."""
 
 WAIT_SECONDS = 3_600.0
 """Time-out of one wait, which is then repeated."""
@@ -26,6 +45,7 @@ class StoreCallSource:
         self._position_notifier = position_notifier
         self._appdb = appdb
         self._zone = get_zone(config.zone)
+        self._shared_reads = SharedReads(entries_max=LISTS_MAX)
 
     async def list_records(self, listing: RecordListing) -> RecordListResult:
         return await self._store.list_records(listing)
@@ -35,6 +55,21 @@ class StoreCallSource:
 
     async def find_call_by_uid(self, uid: str, sns: Sequence[str] = ()) -> Call | None:
         return await self._store.find_call_by_uid(uid, sns)
+
+    async def list_parties(self, sns: Sequence[str], *, is_external: bool) -> Sequence[SeenParty]:
+        return await self._shared_reads.get(
+            ("parties", tuple(sns), is_external),
+            lambda: self._store.list_parties(sns, is_external=is_external),
+            max_age_seconds=LIST_SECONDS,
+        )
+
+    async def list_trunks(self, sns: Sequence[str]) -> Sequence[SeenTrunk]:
+        return await self._shared_reads.get(
+            ("trunks", tuple(sns)), lambda: self._store.list_trunks(sns), max_age_seconds=LIST_SECONDS
+        )
+
+    async def missed_calls(self, record_filter: RecordFilter, limit: int) -> MissedCalls:
+        return await self._store.missed_calls(record_filter, limit)
 
     async def latest_sequence(self) -> int:
         return self._position_notifier.position or await self._store.position()
@@ -52,6 +87,10 @@ class StoreCallSource:
     def number_plan(self, sn: str) -> NumberPlan:
         pbx = self._appdb.find_pbx_by_sn(sn)
         return NumberPlan() if pbx is None else pbx.number_plan
+
+    def recording_file(self, sn: str, name: str) -> Path | None:
+        directory = self._appdb.recordings.get(sn)
+        return None if directory is None else find_recording_file(directory, name)
 
     def sns(self) -> Sequence[str]:
         return [pbx.sn for pbx in self._appdb.pbxs()]

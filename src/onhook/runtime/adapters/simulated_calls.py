@@ -19,11 +19,22 @@ from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_re
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call, Record
+from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
 from onhook.pbx_api.calls import NewRecord
 from onhook.runtime.engines import open_store_file
-from onhook.store.contract import CallListing, CallListResult, RecordListing, RecordListResult, Store, StoreBatch
+from onhook.store.contract import (
+    CallListing,
+    CallListResult,
+    MissedCalls,
+    RecordListing,
+    RecordListResult,
+    SeenParty,
+    SeenTrunk,
+    Store,
+    StoreBatch,
+)
 from onhook.store.position_notifier import PositionNotifier
 
 CALLS_MAX = 50_000
@@ -115,6 +126,18 @@ class SimulatedCalls:
         await self._wait_until_stored()
         return await self._store.find_call_by_uid(uid, sns)
 
+    async def list_parties(self, sns: Sequence[str], *, is_external: bool) -> Sequence[SeenParty]:
+        await self._wait_until_stored()
+        return await self._store.list_parties(sns, is_external=is_external)
+
+    async def list_trunks(self, sns: Sequence[str]) -> Sequence[SeenTrunk]:
+        await self._wait_until_stored()
+        return await self._store.list_trunks(sns)
+
+    async def missed_calls(self, record_filter: RecordFilter, limit: int) -> MissedCalls:
+        await self._wait_until_stored()
+        return await self._store.missed_calls(record_filter, limit)
+
     async def latest_sequence(self) -> int:
         return self._new_record_position.position
 
@@ -128,6 +151,10 @@ class SimulatedCalls:
 
     def number_plan(self, sn: str) -> NumberPlan:
         return self._facts.number_plan
+
+    def recording_file(self, sn: str, name: str) -> Path | None:
+        """Return None: a simulated call has no audio."""
+        return None
 
     def sns(self) -> Sequence[str]:
         return [self._sn]

@@ -12,6 +12,7 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import (
     CALL_ORDERS,
+    ID_DIGITS,
     LISTING_ROWS_MAX,
     RECORD_ORDERS,
     CallListing,
@@ -71,8 +72,11 @@ def _record_condition(listing: RecordListing) -> SqlCondition:
         condition = condition.and_where("recording <> ''")
     if listing.ids:
         condition = _and_where(
-            condition, f"left({DERIVED['record_id']}, 16) IN (SELECT unnest($ids))", ids=list(listing.ids)
+            condition, f"left({DERIVED['record_id']}, {ID_DIGITS}) IN (SELECT unnest($ids))", ids=list(listing.ids)
         )
+    if listing.recordings:
+        names = list(listing.recordings)
+        condition = _and_where(condition, "recording IN (SELECT unnest($recordings))", recordings=names)
     if listing.dids:
         condition = _did_condition(condition, listing)
     return condition
