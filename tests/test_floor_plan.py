@@ -40,6 +40,7 @@ PUBLIC_MODULES: Final = {
     "pbx_api": {"pbx_api.certificate"},  # for ops
     "sync": {  # for ops
         "sync.ami_connections",
+        "sync.api_backfill",
         "sync.appdb_state",
         "sync.backfill_run",
         "sync.call_lookup",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from onhook.sync import pbx_session
 from tests.cli.conftest import Command
 from tests.pbx.yeastar.lists import SN
 from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder, json_response, pbx_responder_in_thread
@@ -91,6 +92,34 @@ def test_trouble_24_doctor_handles_a_firmware_without_webhooks_in_its_api(onhook
         assert "has no webhooks in its API" in onhook("doctor", "Branch")[1]
         webhooks(face, is_on=0)
         assert "no webhook is set" in onhook("doctor", "Branch")[1]
+
+
+@pytest.mark.parametrize(
+    ("errcode", "line", "advice"),
+    [
+        (10001, "does not report its system information", "onhook pbx change Branch --zone ZONE"),
+        (10005, "may not read the PBX's system information", "give the client the permission"),
+        (-2, "fails to report its system information (-2 FAILURE)", "calls are back-filled without it"),
+    ],
+)
+def test_doctor_pbx_without_system_information_is_no_error(
+    onhook: Command, monkeypatch: pytest.MonkeyPatch, errcode: int, line: str, advice: str
+) -> None:
+    """The advice fits the case; back-fills work."""
+    monkeypatch.setattr(pbx_session, "RETRY_SECONDS", 0.001)
+    with pbx_responder_in_thread() as face:
+
+        async def missing(request: web.Request) -> web.StreamResponse | None:
+            is_asked = request.path.endswith("system/information")
+            return json_response(errcode=errcode, errmsg="FAILURE") if is_asked else None
+
+        face.override_response = missing
+        declared(onhook, face.port)
+        code, out, _ = onhook("doctor", "Branch")
+        assert code == 0
+        assert line in out
+        assert advice in " ".join(out.split())
+        assert "the firmware is older" not in out
 
 
 def test_doctor_pbx_that_cannot_be_reached_shows_what_to_do(onhook: Command) -> None:

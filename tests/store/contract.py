@@ -374,8 +374,8 @@ class StoreContract:
     async def test_list_parties_returns_inside_numbers_with_their_latest_names(self, store: Store) -> None:
         """Outside are those with a name, reached by a trunk; a kind that the PBX reports is kept."""
         queue = record(call_to="500", extra={"callee_kind": "queue"})
-        inbound = record(call_from="Jane<555>", src_trunk_name="t1", call_to="Bobby<1002>")
-        later = msgspec.structs.replace(inbound, started_at=inbound.started_at + timedelta(minutes=1))
+        later_start = STARTED_AT + timedelta(minutes=1)
+        later = record(later_start, call_from="Jane<555>", src_trunk_name="t1", call_to="Bobby<1002>")
         outbound = record(call_to="556", dst_trunk_name="t2")
         await store.put(batch(call(record()), call(queue), call(later), call(outbound)))
         inside = {(party.number, party.name, party.kind) for party in await store.list_parties((), is_external=False)}

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import re
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,37 @@ async def test_backfill_calls_missed_by_the_push_channel_raise_an_alarm(tmp_path
         receiver.clock.offset_seconds += HOUR
         await run_cycle(receiver)
         assert "missed" not in receiver.state.alarms
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: json_response(errcode=10001, errmsg="INTERFACE NOT EXISTED"),
+        lambda: json_response(errcode=10005, errmsg="ACCESS DENIED"),
+        lambda: json_response(errcode=-2, errmsg="INTERNAL SERVER ERROR"),
+        lambda: json_response(errcode=-1, errmsg="FAILURE"),
+        lambda: web.Response(status=404, text="<html>not found</html>", content_type="text/html"),
+        lambda: web.Response(text="<html>sign in</html>", content_type="text/html"),
+    ],
+    ids=["unknown", "denied", "error", "failure", "404", "page"],
+)
+async def test_backfill_without_system_information_stores_all_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[[], web.Response]
+) -> None:
+    """The query is in Unix seconds; the offset from UTC follows from the ids."""
+    monkeypatch.setattr(pbx_session, "RETRY_SECONDS", 0.001)
+
+    async def without_information(request: web.Request) -> web.Response | None:
+        return answer() if request.path.endswith("system/information") else None
+
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
+        responder.override_response = without_information
+        add_calls(responder, 5)
+        assert (await run_cycle(receiver)).new == 5
+        records = await receiver.call_lookup.records()
+        assert {record.utc_offset for record in records.values()} == {"+03:00"}
+        assert {record.offset_from for record in records.values()} == {"ids"}
+        assert not receiver.state.alarms
 
 
 @pytest.mark.parametrize(("skew", "word"), [(7300, "ahead of"), (-7300, "behind")])

@@ -59,9 +59,12 @@ class ApiBackfill:
         self._rows_max = rows_max
 
     async def get_facts(self) -> SystemFacts:
-        """Return the PBX's system information; empty if its firmware has none. Raises `OnhookError`."""
+        """Return the PBX's system information; empty if the PBX answers without it. Raises `OnhookError`.
+
+        A back-fill needs none: it asks by Unix seconds, and the ids of calls contain the offset from UTC.
+        """
         answer = await self._session.send_request(self._session.client.facts_request())
-        if answer.error_kind in ("unsupported", "invalid_parameter", "invalid_request"):
+        if is_without_facts(answer):
             return SystemFacts()
         if answer.error_kind is not None:
             raise Unavailable(
@@ -153,6 +156,16 @@ class ApiBackfill:
             return self._ingestor.ingest(self._sender, row, BACKFILL, self._session.host)
 
         return await ingest_with_retry(ingest, rows, attempts_max=BACKFILL_ATTEMPTS_MAX)
+
+
+def is_without_facts(answer: PbxResponse) -> bool:
+    """Return whether the PBX answered the request for its system information, and gave none: its firmware has none, the
+    client may not read it, or it fails each time. A token that expired, and a connection that failed, is another case.
+    """
+    if answer.error_kind in ("unsupported", "invalid_parameter", "invalid_request", "invalid_credentials"):
+        return True
+    has_answered = bool(answer.members) or answer.errcode == 0
+    return answer.error_kind in ("temporary", "invalid_response") and has_answered
 
 
 class _RowComparison(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from onhook.ops.doctor.host import Check
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import PbxResponse, PbxWebhook, PbxWebhookConfig, SystemFacts
 from onhook.pbx.registry import pbx_clients
+from onhook.sync.api_backfill import is_without_facts
 from onhook.sync.certificate_pinning import fetch_certificate
 from onhook.sync.clock_check import CLOCK_SKEW_SECONDS_MAX
 from onhook.sync.pbx_session import PbxSession
@@ -185,10 +186,10 @@ async def _check_api(
 
 async def _check_api_details(session: PbxSession, clock: Clock, target: PbxCheckTarget) -> AsyncIterator[Check]:
     response = await session.send_request(session.client.facts_request())
-    if response.error_kind is not None:
-        yield _api_error_check(
-            "its system information", response, ("the firmware is older, or the client lacks the permission")
-        )
+    if is_without_facts(response):
+        yield _missing_facts_check(response, target.pbx)
+    elif response.error_kind is not None:
+        yield _api_error_check("its system information", response, "try again in some minutes")
     else:
         for check in _check_facts(session.client.parse_facts(response), clock.now(), target.pbx):
             yield check
@@ -201,6 +202,28 @@ async def _check_api_details(session: PbxSession, clock: Clock, target: PbxCheck
     else:
         for check in _check_webhooks(session.client.parse_webhooks(response), target):
             yield check
+
+
+def _missing_facts_check(response: PbxResponse, pbx: Pbx) -> Check:
+    """Return the check of a PBX that does not report its clock and its display formats; a back-fill works without."""
+    if response.error_kind == "invalid_credentials":
+        return Check(
+            "WARNING",
+            _("the client may not read the PBX's system information: its clock is not checked"),
+            _("give the client the permission in the PBX; calls are back-filled without it"),
+        )
+    if response.error_kind == "unsupported":
+        detail = _("this firmware does not report its system information: its clock is not checked")
+    else:
+        detail = _("the PBX fails to report its system information ({error})", error=response.error_text)
+    if pbx.zone_info is not None:
+        return Check("OK", detail)
+    hint = _(
+        "calls are back-filled without it, and their ids contain the time zone; for calls without such ids run"
+        " `onhook pbx change {pbx} --zone ZONE`",
+        pbx=shlex.quote(pbx.name),
+    )
+    return Check("WARNING", detail, hint)
 
 
 def _api_error_check(subject: str, response: PbxResponse, hint: str) -> Check:

@@ -45,6 +45,10 @@ ERROR_KINDS: Mapping[int, ApiErrorKind] = {
 """Codes that are not listed are errors of the request."""
 
 
+MISSING_STATUSES = (404, 405, 410, 501)
+"""HTTP statuses of an endpoint that the firmware does not have."""
+
+
 def parse_response(status: int, body: bytes) -> PbxResponse:
     """Parse a response. The status is 200 even for errors (yeastar-p-series.md 6); another one comes from a proxy in
     between.
@@ -54,6 +58,8 @@ def parse_response(status: int, body: bytes) -> PbxResponse:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         members = None
     if members is None or not isinstance(members.get("errcode"), int):
+        if status in MISSING_STATUSES:
+            return PbxResponse(errcode=-status, error_kind="unsupported", error_text=f"HTTP status {status}")
         if status != 200:
             return PbxResponse(errcode=-status, error_kind="temporary", error_text=f"HTTP status {status}")
         return PbxResponse(
