@@ -67,7 +67,8 @@ _PBX_COLUMNS = (
     "name, sn, dialect, zone, is_unsigned, number_plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn)"
 )
 _LABEL_DEFAULT = "webhook"
-_INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, scope) VALUES (?, ?, ?, ?, ?)"  # noqa: S105 - SQL
+_COLUMNS_OF_TOKEN = "name, role, scope, created_at, last_used_at, export_filter"  # noqa: S105
+_INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, scope, export_filter) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S105
 
 
 class AppDb:
@@ -273,11 +274,23 @@ class AppDb:
 
     def tokens(self) -> list[Token]:
         """Return all tokens, by name, without their texts."""
-        rows = self._database.rows("SELECT name, role, scope, created_at, last_used_at FROM tokens ORDER BY name")
+        rows = self._database.rows(f"SELECT {_COLUMNS_OF_TOKEN} FROM tokens ORDER BY name")
         return [_token(*row) for row in rows]
 
-    def add_token(self, name: str, role: str, *, now_us: int, scope: AccessScope | None = None) -> str:
-        """Add a token and return its text, which is stored as a hash only. Raises `UsageError`."""
+    def add_token(
+        self,
+        name: str,
+        role: str,
+        *,
+        now_us: int,
+        scope: AccessScope | None = None,
+        export_filter: str | None = None,
+    ) -> str:
+        """Add a token and return its text, which is stored as a hash only; with a filter, even an empty one, it is a
+        share token, and a reader's. `export_filter` is validated already. Raises `UsageError`.
+        """
+        if export_filter is not None and role != "reader":
+            raise UsageError(_("a share token is a reader's"), hint=_("leave the role out"))
         text = generate_token()
         validate_scope(validate_role(role), scope)
         if len(self.tokens()) >= TOKENS_MAX:
@@ -288,7 +301,14 @@ class AppDb:
         try:
             self._database.write(
                 _INSERT_TOKEN,
-                (validate_path_name(name), hash_secret(text), validate_role(role), now_us, encode_scope(scope)),
+                (
+                    validate_path_name(name),
+                    hash_secret(text),
+                    validate_role(role),
+                    now_us,
+                    encode_scope(scope),
+                    export_filter,
+                ),
             )
         except sqlite3.IntegrityError:
             raise UsageError(
@@ -304,23 +324,30 @@ class AppDb:
             )
 
     def find_token(self, text: str, *, now_us: int | None = None) -> Token | None:
-        """Return the token with this text, or None. With `now_us` its last use is stored.
+        """Return the token with this text, or None; no share token. With `now_us` its last use is stored.
 
         The look-up is by hash, so that its duration reveals the hash at most, from which no text follows.
         """
+        token = self._find_token(text, now_us)
+        return token if token is not None and token.export_filter is None else None
+
+    def find_share_token(self, text: str, *, now_us: int | None = None) -> Token | None:
+        """Return the share token with this text, or None; otherwise as `find_token`."""
+        token = self._find_token(text, now_us)
+        return token if token is not None and token.export_filter is not None else None
+
+    def _find_token(self, text: str, now_us: int | None) -> Token | None:
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
         token_hash = hash_secret(text)
-        rows = self._database.rows(
-            "SELECT hash, name, role, scope, created_at, last_used_at FROM tokens WHERE hash = ?", (token_hash,)
-        )
+        rows = self._database.rows(f"SELECT hash, {_COLUMNS_OF_TOKEN} FROM tokens WHERE hash = ?", (token_hash,))
         if not rows or not hmac.compare_digest(rows[0][0], token_hash):
             return None
-        _unused, name, role, scope, created_at, last_used_at = rows[0]
-        if now_us is not None and now_us - (last_used_at or 0) >= LAST_USED_STEP_MICROSECONDS:
+        last_used_at = rows[0][5] or 0
+        if now_us is not None and now_us - last_used_at >= LAST_USED_STEP_MICROSECONDS:
             with suppress(Unavailable):  # on a full disk authentication still works
                 self._database.write("UPDATE tokens SET last_used_at = ? WHERE hash = ?", (now_us, token_hash))
-        return _token(name, role, scope, created_at, last_used_at)
+        return _token(*rows[0][1:])
 
     def ensure_admin_token(self, path: Path, *, now_us: int) -> str:
         """Return the text of the administrator's token, and write it to the file.
@@ -335,7 +362,7 @@ class AppDb:
         with self._database.transaction():
             self._database.write("DELETE FROM tokens WHERE name = ?", (ADMIN_NAME,))
             role: Role = "administrator"
-            self._database.write(_INSERT_TOKEN, (ADMIN_NAME, hash_secret(text), role, now_us, None))
+            self._database.write(_INSERT_TOKEN, (ADMIN_NAME, hash_secret(text), role, now_us, None, None))
             write_token_file(path, text)
         return text
 
@@ -372,10 +399,16 @@ def _pbx(  # noqa: PLR0917 - the columns of the table, in their order
     )
 
 
-def _token(name: str, role: Role, scope: str | None, created_at: int, last_used_at: int | None) -> Token:
-    last_use = None if last_used_at is None else to_datetime(last_used_at)
+def _token(  # noqa: PLR0917 - the columns of the table, in their order
+    name: str, role: Role, scope: str | None, created_at: int, last_used_at: int | None, export_filter: str | None
+) -> Token:
     return Token(
-        name=name, role=role, scope=decode_scope(scope), created_at=to_datetime(created_at), last_used_at=last_use
+        name=name,
+        role=role,
+        scope=decode_scope(scope),
+        export_filter=export_filter,
+        created_at=to_datetime(created_at),
+        last_used_at=None if last_used_at is None else to_datetime(last_used_at),
     )
 
 

@@ -25,6 +25,9 @@ TOKEN_BYTES = 32
 TOKEN_CHARACTERS_MAX = 200
 """A longer text is no token of Onhook and is not hashed."""
 
+EXPORT_FILTER_CHARACTERS_MAX = 2_000
+"""A saved search is no longer."""
+
 TOKENS_MAX = 1_000
 """More are not handed out by hand."""
 
@@ -32,11 +35,14 @@ TOKEN_FILE_MODE = 0o600
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """A token in a listing: without its text, which is not stored."""
+    """A token in a listing: without its text, which is not stored. With an `export_filter`, the query of a search, it
+    is a share token: for exports alone, in their URL, and for the calls of that search.
+    """
 
     name: str
     role: Role
     scope: AccessScope | None = None
+    export_filter: str | None = None
     created_at: datetime
     last_used_at: datetime | None = None
 
