@@ -5,7 +5,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, Literal, cast, get_args
 
 import typer
 from rich.console import Console
@@ -26,6 +26,10 @@ app = typer.Typer(add_completion=False)
 def export(
     filters: Mapping[str, str],
     file: Annotated[Path, typer.Argument(metavar="FILE", help=_("Target: FILE.csv, .jsonl, .parquet or .xlsx"))],
+    excel: Annotated[
+        Literal["comma", "semicolon"] | None,
+        typer.Option("--excel", help=_("CSV for Excel, with the separator of its locale; numbers stay texts")),
+    ] = None,
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
@@ -33,7 +37,9 @@ def export(
     owner alone.
     """
     export_format = _parse_export_format(file)
-    asyncio.run(_export(load_config(data=data, zone=zone), filters, export_format, file))
+    if excel is not None and export_format != "csv":
+        raise UsageError(_("only CSV has a form for Excel"), location="--excel", hint=_("name a file FILE.csv"))
+    asyncio.run(_export(load_config(data=data, zone=zone), filters, export_format, file, excel or ""))
 
 
 def _parse_export_format(file: Path) -> ExportFormat:
@@ -49,13 +55,15 @@ def _parse_export_format(file: Path) -> ExportFormat:
     return cast(ExportFormat, export_format)
 
 
-async def _export(config: Config, filters: Mapping[str, str], export_format: ExportFormat, file: Path) -> None:
+async def _export(
+    config: Config, filters: Mapping[str, str], export_format: ExportFormat, file: Path, excel: str
+) -> None:
     partial_path = file.with_name(file.name + ".part")
     try:
         async with await open_data_client(config) as client:
             descriptor = os.open(partial_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SECRET_FILE_MODE)
             with os.fdopen(descriptor, "wb") as output, _progress(file.name) as (progress, task):
-                async for chunk in client.export(filters, export_format):
+                async for chunk in client.export(filters, export_format, excel):
                     output.write(chunk)
                     progress.advance(task, len(chunk))
         partial_path.replace(file)

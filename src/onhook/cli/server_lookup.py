@@ -37,8 +37,8 @@ class DataClient(Protocol):
         """Yield matching calls with their legs, the latest first."""
         ...
 
-    def export(self, filters: FilterValues, export_format: ExportFormat) -> AsyncIterator[bytes]:
-        """Yield all matching records as one file, in chunks."""
+    def export(self, filters: FilterValues, export_format: ExportFormat, excel: str = "") -> AsyncIterator[bytes]:
+        """Yield all matching records as one file, in chunks; `excel` is the separator of a CSV file for Excel."""
         ...
 
     def quarantine(self, limit: int) -> AsyncIterator[Row]:

@@ -12,11 +12,16 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
+from onhook.console.auth.share_tokens import parse_export_filter
 from onhook.lib.clock import SystemClock
+from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
 
 app = typer.Typer(add_completion=False, help=_("Manage API tokens."), epilog="Example: onhook token list")
+
+DEFAULT_ZONE = "UTC"
+"""Zone in which the times of a search are checked; they are read in that of the server."""
 
 TokenName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the token"))]
 
@@ -24,6 +29,7 @@ TokenName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the to
 @app.command("add", epilog="Example: onhook token add wallboard --number 1001 --number 1002")
 def add(
     name: TokenName,
+    *,
     role: Annotated[
         Role, typer.Option("--role", help=_("A reader reads; an administrator also changes settings"))
     ] = "reader",
@@ -35,12 +41,23 @@ def add(
         list[str] | None,
         typer.Option("--number", metavar="NUMBER", help=_("Limit to calls of this extension; repeatable")),
     ] = None,
+    share: Annotated[
+        bool, typer.Option("--share", help=_("For exports alone, in their URL: /api/v1/export.csv?token=…"))
+    ] = False,
+    search: Annotated[
+        str | None,
+        typer.Option("--search", metavar="QUERY", help=_("Limit a share token to a search: status=missed&since=30d")),
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Create a token and print it once; it is stored as a hash."""
+    if search is not None and not share:
+        raise UsageError(_("only a share token is limited to a search"), location="--search", hint=_("add --share"))
+    clock = SystemClock()
+    export_filter = parse_export_filter(search or "", zone=DEFAULT_ZONE, clock=clock) if share else None
     with open_appdb(data, create=True) as appdb:
         scope = parse_scope(appdb, pbx or [], number or [])
-        print(appdb.add_token(name, role, now_us=SystemClock().microseconds(), scope=scope))
+        print(appdb.add_token(name, role, now_us=clock.microseconds(), scope=scope, export_filter=export_filter))
 
 
 @app.command("list", epilog="Example: onhook token list")
@@ -53,12 +70,13 @@ def list_tokens(data: DataOption = None) -> None:
                 token.name,
                 token.role,
                 _describe_scope(token.scope, names),
+                _describe_use(token.export_filter),
                 _format_time(token.created_at),
                 _format_time(token.last_used_at),
             ]
             for token in appdb.tokens()
         ]
-    print_table(rows, ("name", "role", "scope", "added", "last used"))
+    print_table(rows, ("name", "role", "scope", "for", "added", "last used"))
 
 
 @app.command("remove", epilog="Example: onhook token remove wallboard")
@@ -76,6 +94,12 @@ def _describe_scope(scope: AccessScope | None, names: Mapping[str, str]) -> str:
     pbxs = ", ".join(names.get(sn, sn) for sn in scope.sns or ())
     numbers = ", ".join(scope.numbers or ())
     return "; ".join(text for text in (pbxs, numbers) if text) or "nothing"
+
+
+def _describe_use(export_filter: str | None) -> str:
+    if export_filter is None:
+        return _("everything")
+    return _("exports: {search}", search=export_filter) if export_filter else _("exports")
 
 
 def _format_time(time: datetime | None) -> str:

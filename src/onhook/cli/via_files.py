@@ -19,6 +19,7 @@ from onhook.lib.errors import NotFound
 from onhook.projector import check_ledger
 from onhook.runtime.data_files import OpenDataFiles, open_files
 from onhook.store.contract import PAGE_MAX, CallPage, ExportFormat, QuarantineEntry, RecordPage
+from onhook.store.export.excel_csv import convert_for_excel, parse_excel_option
 
 
 @asynccontextmanager
@@ -45,8 +46,10 @@ class FileDataClient:
         async for row in _iter_pages(partial(self._files.store.calls, record_filter), limit):
             yield row
 
-    def export(self, filters: FilterValues, export_format: ExportFormat) -> AsyncIterator[bytes]:
-        return self._files.store.export(self._parse_filter(filters), export_format, self._zone)
+    def export(self, filters: FilterValues, export_format: ExportFormat, excel: str = "") -> AsyncIterator[bytes]:
+        separator = parse_excel_option(excel)
+        chunks = self._files.store.export(self._parse_filter(filters), export_format, self._zone)
+        return chunks if separator is None else convert_for_excel(chunks, separator)
 
     async def sql(self, query: str) -> Row:
         result = await self._files.sql_runner.run(query)

@@ -55,8 +55,9 @@ class ApiDataClient:
         async for row in self._iter_pages("calls", {**filters, "zone": self._zone}, limit):
             yield row
 
-    async def export(self, filters: FilterValues, export_format: ExportFormat) -> AsyncIterator[bytes]:
-        response = self._request("GET", f"export.{export_format}", {**filters, "zone": self._zone})
+    async def export(self, filters: FilterValues, export_format: ExportFormat, excel: str = "") -> AsyncIterator[bytes]:
+        form = {"excel": excel} if excel else {}
+        response = self._request("GET", f"export.{export_format}", {**filters, **form, "zone": self._zone})
         try:
             while chunk := response.read(CHUNK_BYTES):
                 yield chunk

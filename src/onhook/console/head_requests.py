@@ -1,4 +1,4 @@
-"""HEAD, answered like GET without a body, for monitors."""
+"""Requests that no route answers: HEAD, answered like GET without a body, for monitors; and preflights."""
 
 from typing import cast
 
@@ -6,12 +6,14 @@ from litestar import Litestar
 from litestar.enums import HttpMethod, ScopeType
 from litestar.types import HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
 
+from onhook.console.auth.cors import answer_preflight, cors_headers, is_preflight
+
 API_PREFIX = "/api/"
 """Responses there may be endless or take minutes."""
 
 
 class HeadRequestLitestar(Litestar):
-    """An application whose GET routes outside the API answer HEAD too."""
+    """An application whose GET routes outside the API answer HEAD too, and that answers preflights of web pages."""
 
     async def __call__(
         self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
@@ -19,6 +21,10 @@ class HeadRequestLitestar(Litestar):
         """See ASGI."""
         if scope["type"] == ScopeType.HTTP:
             http_scope = cast("HTTPScope", scope)
+            headers = cors_headers(http_scope, self.state.app_state.config.cors_origins)
+            if len(headers) > 1 and is_preflight(http_scope):
+                await answer_preflight(headers, cast("Send", send))
+                return
             if http_scope["method"] == HttpMethod.HEAD and not http_scope["path"].startswith(API_PREFIX):
                 # Below this the request is a GET: its access rules apply.
                 http_scope["method"] = HttpMethod.GET

@@ -256,7 +256,7 @@ class PbxApiServer:
                 return await self._send(request, msgspec.json.encode(response_with_code(API_UNAVAILABLE)))
         finally:
             self._recordings -= 1
-        # A part must not be taken for the whole: the connection ends without the end of the body.
+        # A part must not pass for the whole: the connection ends without the end of the body.
         if request.transport is not None:
             request.transport.abort()
         return response

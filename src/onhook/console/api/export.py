@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 from zoneinfo import ZoneInfo
 
 from litestar import get
@@ -11,17 +11,19 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
+from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX
 from onhook.cdr.record_filter import RecordFilter
-from onhook.console.auth.access import SCOPED
+from onhook.console.auth.access import SCOPED, SHARED
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs, ExportProgress
 from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
 from onhook.console.streaming import ChunkedResponse
-from onhook.lib.errors import Unavailable
+from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import ExportFormat
+from onhook.store.export.excel_csv import convert_for_excel, parse_excel_option
 
 EXPORTS_MAX = 4
 """Concurrent exports: each holds a cursor of the store and some memory while it is read."""
@@ -46,18 +48,43 @@ Ticket = Annotated[str, QueryParameter(description="A random word by which a pag
 TicketInPath = Annotated[str, PathParameter(max_length=64)]
 
 
-async def export(
-    app_state: AppState, search_filter: RecordFilter, zone: ZoneInfo, export_format: ExportFormat, ticket: str = ""
+Excel = Annotated[
+    str,
+    QueryParameter(
+        description="For Excel, with its separator: `comma` or `semicolon`; numbers stay texts",
+        max_length=20,
+    ),
+]
+ShareTokenText = Annotated[
+    str,
+    QueryParameter(
+        description="A share token, for programs that can send no header; other tokens are not accepted here",
+        max_length=TOKEN_CHARACTERS_MAX,
+    ),
+]
+
+
+async def export(  # noqa: PLR0917 - the parts of a file
+    app_state: AppState,
+    search_filter: RecordFilter,
+    zone: ZoneInfo,
+    export_format: ExportFormat,
+    ticket: str = "",
+    excel: str = "",
 ) -> ASGIResponse:
-    """Return the response with the file. Raises `Unavailable` while too many are running."""
+    """Return the response with the file. Raises `Unavailable` while too many are running, and `UsageError`."""
+    separator = parse_excel_option(excel)
     if app_state.export_limiter.is_full:
         raise Unavailable(
             _("{limit} exports are already running", limit=EXPORTS_MAX), hint=_("try again when one is done")
         )
+    file_chunks = app_state.store.export(search_filter, export_format, zone.key)
+    if separator is not None:
+        file_chunks = convert_for_excel(file_chunks, separator)
     chunks = _track_progress(
         app_state.export_jobs,
         ticket,
-        _limit_concurrency(app_state.export_limiter, app_state.store.export(search_filter, export_format, zone.key)),
+        _limit_concurrency(app_state.export_limiter, file_chunks),
     )
     # The first chunk is read before the response begins: an error is still a problem document.
     first_chunk = await anext(chunks, b"")
@@ -71,25 +98,54 @@ async def export(
 
 
 def _route(export_format: ExportFormat) -> HTTPRouteHandler:
-    spec = ResponseSpec(bytes, description="The file", media_type=MEDIA_TYPES[export_format], generate_examples=False)
-
-    @get(
-        f"/export.{export_format}",
-        opt=SCOPED,
-        summary=f"Export records as {export_format.upper()}",
-        description=f"The earliest first. {FORMAT_NOTES[export_format]}",
-        tags=["calls"],
-        responses={**PROBLEMS, 200: spec},
-    )
+    @get(f"/export.{export_format}", **_route_options(export_format))
     async def handler(
-        app_state: AppStateDep, search_filter: SearchFilterDep, reader_zone: ReaderZone, ticket: Ticket = ""
+        app_state: AppStateDep,
+        search_filter: SearchFilterDep,
+        reader_zone: ReaderZone,
+        ticket: Ticket = "",
+        token: ShareTokenText = "",
     ) -> ASGIResponse:
+        _reject_other_token(token)
         return await export(app_state, search_filter, reader_zone, export_format, ticket)
 
     return handler
 
 
-ROUTES = tuple(_route(export_format) for export_format in MEDIA_TYPES)
+def _csv_route() -> HTTPRouteHandler:
+    @get("/export.csv", **_route_options("csv"))
+    async def handler(  # noqa: PLR0917 - one for each parameter
+        app_state: AppStateDep,
+        search_filter: SearchFilterDep,
+        reader_zone: ReaderZone,
+        ticket: Ticket = "",
+        token: ShareTokenText = "",
+        excel: Excel = "",
+    ) -> ASGIResponse:
+        _reject_other_token(token)
+        return await export(app_state, search_filter, reader_zone, "csv", ticket, excel)
+
+    return handler
+
+
+def _route_options(export_format: ExportFormat) -> dict[str, Any]:
+    spec = ResponseSpec(bytes, description="The file", media_type=MEDIA_TYPES[export_format], generate_examples=False)
+    return {
+        "opt": SHARED,
+        "summary": f"Export records as {export_format.upper()}",
+        "description": f"The earliest first. {FORMAT_NOTES[export_format]}",
+        "tags": ["calls"],
+        "responses": {**PROBLEMS, 200: spec},
+    }
+
+
+def _reject_other_token(token: str) -> None:
+    """Raise `UsageError` for a token in the URL that did not serve as one: a share token is not passed on to here."""
+    if token:
+        raise UsageError(_("this token is not for URLs"), location="token", hint=_("send it in the header"))
+
+
+ROUTES = tuple(_csv_route() if export_format == "csv" else _route(export_format) for export_format in MEDIA_TYPES)
 """One route per format, because each has another content type."""
 
 

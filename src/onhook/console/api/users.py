@@ -11,10 +11,11 @@ from litestar import delete, get, post
 from litestar.params import BodyKwarg
 
 from onhook.appdb.scopes import NUMBER_CHARACTERS_MAX, parse_scope
-from onhook.appdb.tokens import Role, Token
+from onhook.appdb.tokens import EXPORT_FILTER_CHARACTERS_MAX, Role, Token
 from onhook.appdb.users import SCOPE_NUMBERS_MAX, User
 from onhook.cdr.access_scope import AccessScope
 from onhook.console.auth.access import FOR_ADMINISTRATORS
+from onhook.console.auth.share_tokens import parse_export_filter
 from onhook.console.parameters import Label, PbxNames, UserOrTokenName
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
@@ -32,6 +33,14 @@ class NewUserOrToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     role: Role = "reader"
     pbxs: PbxNames = []
     numbers: Extensions = []
+
+
+class NewToken(NewUserOrToken, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token to add. With an `export_filter`, the query of a search or an empty text, it is a share token: for exports
+    alone, in their URL.
+    """
+
+    export_filter: Annotated[str, msgspec.Meta(max_length=EXPORT_FILTER_CHARACTERS_MAX)] | None = None
 
 
 class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,10 +115,17 @@ async def list_tokens(app_state: AppStateDep) -> TokenList:
 
 
 @post("/tokens", summary="Add a token", tags=["access"], responses=PROBLEMS)
-async def add_token(app_state: AppStateDep, data: Annotated[NewUserOrToken, BodyKwarg()]) -> AddedToken:
+async def add_token(app_state: AppStateDep, data: Annotated[NewToken, BodyKwarg()]) -> AddedToken:
     """Add a token for a program; its text is returned this once."""
     scope = parse_scope(app_state.appdb, data.pbxs, data.numbers)
-    text = app_state.appdb.add_token(data.name, data.role, now_us=app_state.clock.microseconds(), scope=scope)
+    export_filter = (
+        None
+        if data.export_filter is None
+        else parse_export_filter(data.export_filter, zone=app_state.config.zone, clock=app_state.clock)
+    )
+    text = app_state.appdb.add_token(
+        data.name, data.role, now_us=app_state.clock.microseconds(), scope=scope, export_filter=export_filter
+    )
     token = next(candidate for candidate in app_state.appdb.tokens() if candidate.name == data.name.strip())
     return AddedToken(token, text)
 

@@ -19,6 +19,7 @@ from litestar.types import Scope
 from onhook.appdb.tokens import Role, Token
 from onhook.cdr.access_scope import AccessScope
 from onhook.console.auth.sessions import BrowserSession
+from onhook.console.auth.share_tokens import restrict_query, share_token_text
 from onhook.console.state import AppState
 from onhook.lib.errors import NotAllowed
 from onhook.lib.messages import _
@@ -29,6 +30,9 @@ OPEN = {"open": True}
 SCOPED = {"scoped": True}
 """Mark of a route for limited readers: everything that it shows goes through `get_access_scope` or a filter."""
 
+SHARED = {"scoped": True, "shared": True}
+"""Mark of an export: a share token in the URL is enough, and limits it to the calls of its search."""
+
 FOR_ADMINISTRATORS = {"administrator": True}
 """Mark of a route that a reader's token may not read."""
 
@@ -38,6 +42,7 @@ NEEDS_TOKEN: list[dict[str, list[str]]] = [{"token": []}]
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _PRINCIPAL = "onhook_principal"
+_SHARE_TOKEN = "onhook_share_token"  # noqa: S105 - the name of a member
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -47,7 +52,7 @@ class Principal(msgspec.Struct, frozen=True):
 
     name: str
     role: Role
-    credential: Literal["token", "cookie", "open_console"]
+    credential: Literal["token", "cookie", "open_console", "share"]
     scope: AccessScope | None = None
 
 
@@ -57,7 +62,7 @@ def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     _check_host(connection, app_state)
     if handler.opt.get("open"):
         return
-    principal = _authenticate(connection, app_state)
+    principal = _authenticate_share(connection, app_state, handler) or _authenticate(connection, app_state)
     connection.scope["state"][_PRINCIPAL] = principal
     if principal.scope is not None and not handler.opt.get("scoped"):
         raise PermissionDeniedException(_("you do not have access to this page"))
@@ -98,10 +103,11 @@ def cookie_name(app_state: AppState) -> str:
     return f"onhook_session_{app_state.config.console.port}"
 
 
-def check_token(connection: Connection, app_state: AppState, text: str) -> Token:
+def check_token(connection: Connection, app_state: AppState, text: str, *, is_share: bool = False) -> Token:
     """Return the token with this text. Raises `NotAllowed`, or 429 for an address with too many wrong ones."""
     now_us = app_state.clock.microseconds()
-    token = app_state.appdb.find_token(text, now_us=now_us)
+    find = app_state.appdb.find_share_token if is_share else app_state.appdb.find_token
+    token = find(text, now_us=now_us)
     if token is not None:
         return token
     address = client_address(connection)
@@ -130,11 +136,28 @@ def is_cross_site(connection: Connection) -> bool:
 
 def _current_principal(connection: Connection, app_state: AppState) -> Principal | None:
     """Return the user of a request that was accepted before, or None; counts no failure and stores no use."""
+    share_text = connection.scope["state"].get(_SHARE_TOKEN)
+    if share_text is not None:
+        share_token = app_state.appdb.find_share_token(cast("str", share_text))
+        return None if share_token is None else Principal(share_token.name, "reader", "share", share_token.scope)
     kind, _separator, text = connection.headers.get("authorization", "").partition(" ")
     if kind:
         token = app_state.appdb.find_token(text.strip())
         return None if token is None else _token_principal(token)
     return _cookie_principal(connection, app_state)
+
+
+def _authenticate_share(connection: Connection, app_state: AppState, handler: BaseRouteHandler) -> Principal | None:
+    """Return the user of an export whose URL has a share token, or None for any other request; the query of the request
+    becomes that of the token's search, restricted further by what the request adds. Raises `NotAllowed`, 403, 429.
+    """
+    text = share_token_text(connection.scope)
+    if text is None or not handler.opt.get("shared"):
+        return None
+    token = check_token(connection, app_state, text, is_share=True)
+    connection.scope["query_string"] = restrict_query(connection.scope["query_string"], token.export_filter or "")
+    connection.scope["state"][_SHARE_TOKEN] = text
+    return Principal(token.name, "reader", "share", token.scope)
 
 
 def _authenticate(connection: Connection, app_state: AppState) -> Principal:

@@ -6,6 +6,7 @@ from litestar import Litestar
 from litestar.types import Message, Scope
 
 from onhook.console.auth.access import SAFE_METHODS, get_principal
+from onhook.console.auth.cors import cors_headers
 from onhook.console.state import AppState
 
 CONTENT_SECURITY_POLICY = (
@@ -30,12 +31,15 @@ async def add_response_headers(message: Message, scope: Scope) -> None:
     """Add missing headers before a response begins, and count it."""
     if message["type"] != "http.response.start":
         return
-    headers: list[tuple[bytes, bytes]] = [*message.get("headers", []), *HEADERS]
+    app: Litestar[Any] = scope["litestar_app"]  # type: ignore[type-arg]
+    app_state: AppState = app.state.app_state
+    cross_origin_headers = cors_headers(scope, app_state.config.cors_origins)
+    replaced_names = {name for name, _ in cross_origin_headers}
+    own_headers = (header for header in HEADERS if header[0] not in replaced_names)
+    headers: list[tuple[bytes, bytes]] = [*message.get("headers", []), *cross_origin_headers, *own_headers]
     if not any(name.lower() == b"cache-control" for name, _ in headers):
         headers.append(NO_STORE)
     message["headers"] = headers
-    app: Litestar[Any] = scope["litestar_app"]  # type: ignore[type-arg]
-    app_state: AppState = app.state.app_state
     app_state.response_counters.record_response(message["status"])
     _record_audit_entry(app_state, scope, message["status"])
 

@@ -14,6 +14,7 @@ from onhook.appdb.tokens import Token
 from onhook.appdb.users import User
 from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.auth.sessions import BrowserSession
+from onhook.console.auth.share_tokens import parse_export_filter
 from onhook.console.pages.page import FORM_BODY, render_page
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import SEQ_MAX, ReaderZone
@@ -36,6 +37,8 @@ class AccessForm(msgspec.Struct, frozen=True):
     role: str = "reader"
     pbxs: str = ""
     numbers: str = ""
+    is_share: bool = False
+    export_filter: str = ""
 
 
 class NameForm(msgspec.Struct, frozen=True):
@@ -131,6 +134,9 @@ async def add_token(
             data.role,
             now_us=app_state.clock.microseconds(),
             scope=parse_scope(app_state.appdb, [data.pbxs], [data.numbers]),
+            export_filter=parse_export_filter(data.export_filter, zone=reader_zone.key, clock=app_state.clock)
+            if data.is_share
+            else None,
         )
     except OnhookError as error:
         return _render_users(request, app_state, reader_zone, error=str(error), form=data)

@@ -1,6 +1,6 @@
 """Rows of extensions, queues, trunks and contacts as the P-Series web API writes them.
 
-Invariants: the members have the API's names. What no call tells is left out, or empty where programs expect a member;
+Invariants: the members have the API's names. What no call shows is left out, or empty where programs expect a member;
 none is invented.
 """
 
@@ -28,7 +28,7 @@ def format_extension(row_id: int, number: str, name: str) -> DirectoryRow:
 
 
 def format_queue(row_id: int, number: str, name: str) -> DirectoryRow:
-    """Format the row of `queue/list`; no call tells who is an agent."""
+    """Format the row of `queue/list`; no call shows who is an agent."""
     return {
         "id": row_id,
         "number": number,

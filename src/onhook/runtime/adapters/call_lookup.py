@@ -28,7 +28,7 @@ from onhook.store.contract import (
 from onhook.store.position_notifier import PositionNotifier
 
 LIST_SECONDS = 30.0
-"""Age of a list of numbers: an app that polls it reads all calls no more often."""
+"""Age of a list of numbers: an app that polls it reads all calls this often at most."""
 
 LISTS_MAX = 30
 """Lists in memory: those of ten apps. Each has some 2 MB at most."""
