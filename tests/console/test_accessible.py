@@ -26,6 +26,7 @@ PAGES = {
     "pbx": f"/pbxs/{SN}?wait=yes",
     "destinations": "/destinations",
     "users": "/users",
+    "apps": "/apps",
     "audit": "/audit",
     "sql": "/sql?sql=SELECT+status,count(*)+FROM+calls+GROUP+BY+ALL",
     "quarantine": "/quarantine",

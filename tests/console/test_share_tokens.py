@@ -82,6 +82,17 @@ async def test_share_token_is_added_by_the_api(harness: ConsoleHarness, client: 
             assert answer.status == 400
 
 
+async def test_share_token_is_created_on_the_page(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """A wrong filter is an error on the page."""
+    form = {"name": "sheet", "role": "reader", "is_share": "true", "export_filter": "status=BUSY"}
+    async with client.post("/users/tokens", data=form) as answer:
+        text = (await answer.text()).partition("<code>")[2].partition("<")[0]
+    assert (await exported(harness, f"token={text}"))[0] == 200
+    async with client.post("/users/tokens", data=form | {"name": "other", "export_filter": "colour=red"}) as answer:
+        assert "is no filter of exports" in await answer.text()
+    assert [token.name for token in harness.appdb.tokens()] == ["admin", "sheet"]
+
+
 async def test_export_for_excel_keeps_leading_zeros(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """With a mark, the requested separator, and numbers that are texts as formulas of a text."""
     await harness.ingest_details([details(call_from="0049301234", call_to="+15550100", call_id="1777287876.10")])

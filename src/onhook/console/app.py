@@ -36,6 +36,7 @@ from onhook.console.export_jobs import ExportJobs
 from onhook.console.head_requests import HeadRequestLitestar
 from onhook.console.live.live_tail import LiveTail
 from onhook.console.pages import about, assets, dashboard, issues, sign_in
+from onhook.console.pages import apps as app_pages
 from onhook.console.pages import call as call_page
 from onhook.console.pages import calls as calls_page
 from onhook.console.pages import destinations as destination_pages
@@ -194,6 +195,7 @@ def _page_router() -> Router:
             sign_in.invitation_page,
             sign_in.accept_invitation,
             *user_pages.ROUTES,
+            *app_pages.ROUTES,
             assets.read_asset,
         ],
     )
