@@ -96,3 +96,44 @@ async def test_app_routes_reject_readers(harness: ConsoleHarness, method: str, p
     token = harness.appdb.add_token("wallboard", "reader", now_us=harness.clock.microseconds())
     async with harness.client(token) as reader, reader.request(method, path) as answer:
         assert answer.status == 403
+
+
+async def test_apps_page_adds_changes_renews_and_removes(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """The secret is shown when it is made; an error keeps what was entered."""
+
+    async def post(path: str, **fields: str) -> str:
+        async with client.post(path, data=fields) as answer:
+            assert answer.status == 200
+            return await answer.text()
+
+    def secret_in(text: str) -> str:
+        return text.partition("client_secret  ")[2].partition("<")[0]
+
+    text = await post("/apps", name="crm", pbxs=PBX, networks="192.0.2.7", allow_control="true")
+    app = harness.appdb.apps.get("crm")
+    assert (app.pbxs, app.networks, app.allow_control) == ((SN,), ("192.0.2.7/32",), True)
+    assert harness.appdb.apps.find_by_credentials(app.client_id, secret_in(text)) is not None
+    async with client.get("/apps") as answer:
+        assert secret_in(text) not in await answer.text()
+    text = await post("/apps", name="other", pbxs="unknown")
+    assert "there is no PBX" in text
+    assert 'value="other"' in text
+    assert "only an app of one PBX" in await post("/apps/change", name="crm", pbxs="", allow_control="true")
+    assert "changed" in await post("/apps/change", name="crm", pbxs="", networks="", allow_control="false")
+    app = harness.appdb.apps.get("crm")
+    assert (app.pbxs, app.networks, app.allow_control) == ((), (), False)
+    renewed = secret_in(await post("/apps/renew", name="crm"))
+    assert harness.appdb.apps.find_by_credentials(app.client_id, renewed) is not None
+    assert "removed" in await post("/apps/remove", name="crm")
+    assert harness.appdb.apps.all() == []
+    assert "there is no app" in await post("/apps/remove", name="crm")
+
+
+async def test_apps_page_shows_failed_logins(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    harness.appdb.apps.block("192.0.2.7", "some-client", harness.clock.microseconds())
+    async with client.get("/apps") as answer:
+        text = await answer.text()
+    assert "192.0.2.7" in text
+    assert "some-client" in text
