@@ -2,9 +2,14 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
+from onhook.config import Address
+from onhook.lib.proxies import TrustedProxies
+from onhook.runtime.http_server import HttpServer
 from tests.console.conftest import ConsoleHarness, open_console_harness
 from tests.factories import proxy_header
 
@@ -41,6 +46,34 @@ async def test_proxy_names_the_client_if_it_is_trusted(tmp_path: Path, preamble:
         assert await audited_address(harness) == PROXY
     async with open_console_harness(tmp_path / "untrusted") as harness:
         assert await audited_address(harness, preamble=preamble, header=header) == ("" if preamble else PROXY)
+
+
+async def forwarded_client(port: int) -> str:
+    """Return the client that the server sees, as soon as it listens."""
+    async with asyncio.timeout(10), aiohttp.ClientSession(headers={"X-Forwarded-For": CLIENT}) as client:
+        while True:
+            try:
+                async with client.get(f"http://127.0.0.1:{port}/") as answer:
+                    return await answer.text()
+            except aiohttp.ClientConnectorError:
+                await asyncio.sleep(0.01)
+
+
+async def test_relay_listens_again_when_the_server_is_restarted() -> None:
+    """On the same port."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while scope["type"] == "lifespan":
+            await send({"type": f"{(await receive())['type']}.complete"})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": scope["client"][0].encode()})
+
+    async with HttpServer(app, Address("127.0.0.1", 0), TrustedProxies(["127.0.0.0/8"])) as server:
+        for _ in range(2):
+            running = asyncio.create_task(server.run())
+            assert await forwarded_client(server.port) == CLIENT
+            running.cancel()
+            await asyncio.wait([running])
 
 
 async def test_relay_passes_on_long_responses_and_a_disconnected_client(tmp_path: Path) -> None:

@@ -92,6 +92,17 @@ async def test_list_that_the_pbx_does_not_have_is_answered_from_the_calls(tmp_pa
         assert [row["number"] for row in answer["data"]] == ["1001", "1002"]
 
 
+async def test_call_search_by_the_id_of_a_queue_of_the_pbx(tmp_path: Path) -> None:
+    """Programs send the ids that the PBX lists."""
+    async with open_scene(tmp_path) as scene:
+        scene.harness.add_records([details(call_to="Queue Team<6400>"), details()])
+        scene.answers["queue/list"] = {"errcode": 0, "queue_list": [{"id": 3, "number": "6400", "name": "Team"}]}
+        token = await scene.harness.token()
+        for queue in ("3", "6400"):
+            answer = await scene.harness.get("v2.0/cdr/search", token, queue_list=queue)
+            assert (answer["errcode"], answer["total_number"]) == (0, 1)
+
+
 @pytest.mark.parametrize("pbxs", [(), (SN, "3699OTHER")])
 async def test_list_of_an_app_of_several_pbxs_is_not_passed_on(tmp_path: Path, pbxs: tuple[str, ...]) -> None:
     async with open_scene(tmp_path, pbxs=pbxs, allow_control=True) as scene:

@@ -16,6 +16,7 @@ from onhook.pbx_api.calls import CallSource
 from onhook.pbx_api.codes import DATA_NOT_FOUND, ApiRequestError, ApiResponse, parameter_error, success_response
 from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.state import ApiState
+from onhook.store.contract import LISTING_ROWS_MAX
 
 IDS_MAX: Final = 200
 """Ids in one request."""
@@ -113,12 +114,29 @@ async def get_entry(state: ApiState, request: ApiRequest, kind: DirectoryKind) -
 
 
 async def resolve_numbers(state: ApiState, request: ApiRequest, kind: DirectoryKind, items: Sequence[str]) -> list[str]:
-    """Return the numbers of ids or numbers, as filters name them; an unknown one stands for itself."""
+    """Return the numbers of ids or numbers, as filters name them; an unknown one stands for itself. Where the PBX lists
+    these rows, the ids are its own. Raises `ApiRequestError`.
+    """
     if not items:
         return []
     entries = await read_entries(state.calls, request.owner.pbxs, kind)
     number_by_id = {str(entry.entry_id): entry.number for entry in entries}
+    if any(item not in number_by_id.values() for item in items):
+        number_by_id |= await _read_pbx_ids(state, request, kind)
     return [number_by_id.get(item, item) for item in items]
+
+
+async def _read_pbx_ids(state: ApiState, request: ApiRequest, kind: DirectoryKind) -> dict[str, str]:
+    """Return the numbers by the ids that the app's PBX gives them; empty where it lists none."""
+    path = next(f"{name}/list" for name, candidate in KINDS.items() if candidate is kind)
+    # These lists exist in v1.0 alone.
+    list_request = msgspec.structs.replace(request, version="v1.0")
+    query = {"page": "1", "page_size": str(LISTING_ROWS_MAX)}
+    members = await state.pass_through.read(list_request, path, query)
+    rows = None if members is None else members.get(kind.member)
+    if not isinstance(rows, list):
+        return {}
+    return {str(row.get("id")): str(row.get("number")) for row in rows if isinstance(row, dict) and "number" in row}
 
 
 async def read_entries(calls: CallSource, sns: Sequence[str], kind: DirectoryKind) -> list[Entry]:

@@ -107,13 +107,13 @@ class PassThrough:
         pbxs = request.owner.pbxs
         return self._gateway is not None and len(pbxs) == 1 and self._gateway.has_api(pbxs[0])
 
-    async def read(self, request: ApiRequest, path: str) -> ApiResponse | None:
+    async def read(self, request: ApiRequest, path: str, query: Mapping[str, str] | None = None) -> ApiResponse | None:
         """Return the response of the PBX to a request that reads, or None if it is to be answered from the calls.
-        Raises `ApiRequestError`.
+        The query is that of the request unless it is given. Raises `ApiRequestError`.
         """
         if path not in READ_PATHS or not self.is_available(request):
             return None
-        members = await self._forward(request, "GET", path, dict(request.parameters), b"")
+        members = await self._forward(request, "GET", path, dict(request.parameters if query is None else query), b"")
         # Older firmware has no such list, or the client of Onhook in the PBX may not read it.
         return None if _errcode(members) in (INTERFACE_NOT_EXISTED, ACCESS_DENIED) else members
 

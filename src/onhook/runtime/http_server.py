@@ -72,6 +72,7 @@ class HttpServer:
         cancelled.
         """
         if self._task is None or self._task.done():
+            await self._stop_relay()
             self._listen()
         assert self._task is not None
         try:
@@ -82,10 +83,7 @@ class HttpServer:
 
     async def _stop(self) -> None:
         """Wait for open responses; abort them when the time is over."""
-        if self._relay_task is not None:
-            self._relay_task.cancel()
-            await asyncio.wait([self._relay_task])
-            self._relay_task = None
+        await self._stop_relay()
         if self._server is None or self._task is None:
             return
         self._server.stop()  # type: ignore[no-untyped-call] # as granian writes it
@@ -108,6 +106,11 @@ class HttpServer:
         self._task = asyncio.create_task(self._server.serve(), name="console server")
 
     def _start_relay(self, relay: ProxyRelay, server_socket: socket.socket) -> None:
+        self._relay_task = asyncio.create_task(relay.run(server_socket), name="console relay")
+
+    async def _stop_relay(self) -> None:
+        """Close the socket of the relay, so that its port can be used again, and all its connections."""
         if self._relay_task is not None:
             self._relay_task.cancel()
-        self._relay_task = asyncio.create_task(relay.run(server_socket), name="console relay")
+            await asyncio.wait([self._relay_task])
+            self._relay_task = None
