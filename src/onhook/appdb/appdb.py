@@ -67,8 +67,11 @@ _PBX_COLUMNS = (
     "name, sn, dialect, zone, is_unsigned, number_plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn)"
 )
 _LABEL_DEFAULT = "webhook"
-_COLUMNS_OF_TOKEN = "name, role, scope, created_at, last_used_at, export_filter"  # noqa: S105
-_INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, scope, export_filter) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S105
+_COLUMNS_OF_SHOWN_TOKEN = (
+    "name, role, scope, created_at, last_used_at,"
+    " (SELECT export_filter FROM share_tokens s WHERE s.name = tokens.name) AS export_filter"  # noqa: S105 - SQL
+)
+_INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, scope) VALUES (?, ?, ?, ?, ?)"  # noqa: S105
 
 
 class AppDb:
@@ -274,7 +277,7 @@ class AppDb:
 
     def tokens(self) -> list[Token]:
         """Return all tokens, by name, without their texts."""
-        rows = self._database.rows(f"SELECT {_COLUMNS_OF_TOKEN} FROM tokens ORDER BY name")
+        rows = self._database.rows(f"SELECT {_COLUMNS_OF_SHOWN_TOKEN} FROM tokens ORDER BY name")
         return [_token(*row) for row in rows]
 
     def add_token(
@@ -299,17 +302,15 @@ class AppDb:
                 hint=_("remove those that are no longer in use"),
             )
         try:
-            self._database.write(
-                _INSERT_TOKEN,
-                (
-                    validate_path_name(name),
-                    hash_secret(text),
-                    validate_role(role),
-                    now_us,
-                    encode_scope(scope),
-                    export_filter,
-                ),
-            )
+            with self._database.transaction():
+                self._database.write(
+                    _INSERT_TOKEN,
+                    (validate_path_name(name), hash_secret(text), validate_role(role), now_us, encode_scope(scope)),
+                )
+                if export_filter is not None:
+                    self._database.write(
+                        "INSERT INTO share_tokens VALUES (?, ?)", (validate_path_name(name), export_filter)
+                    )
         except sqlite3.IntegrityError:
             raise UsageError(
                 _("there is already a token {name}", name=repr(name)), hint=_("remove it first, or choose another name")
@@ -340,7 +341,7 @@ class AppDb:
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
         token_hash = hash_secret(text)
-        rows = self._database.rows(f"SELECT hash, {_COLUMNS_OF_TOKEN} FROM tokens WHERE hash = ?", (token_hash,))
+        rows = self._database.rows(f"SELECT hash, {_COLUMNS_OF_SHOWN_TOKEN} FROM tokens WHERE hash = ?", (token_hash,))
         if not rows or not hmac.compare_digest(rows[0][0], token_hash):
             return None
         last_used_at = rows[0][5] or 0
@@ -362,7 +363,7 @@ class AppDb:
         with self._database.transaction():
             self._database.write("DELETE FROM tokens WHERE name = ?", (ADMIN_NAME,))
             role: Role = "administrator"
-            self._database.write(_INSERT_TOKEN, (ADMIN_NAME, hash_secret(text), role, now_us, None, None))
+            self._database.write(_INSERT_TOKEN, (ADMIN_NAME, hash_secret(text), role, now_us, None))
             write_token_file(path, text)
         return text
 
