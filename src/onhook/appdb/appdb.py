@@ -67,9 +67,9 @@ _PBX_COLUMNS = (
     "name, sn, dialect, zone, is_unsigned, number_plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn)"
 )
 _LABEL_DEFAULT = "webhook"
-_COLUMNS_OF_SHOWN_TOKEN = (
+_ACCESS_COLUMNS = (
     "name, role, scope, created_at, last_used_at,"
-    " (SELECT export_filter FROM share_tokens s WHERE s.name = tokens.name) AS export_filter"  # noqa: S105 - SQL
+    " (SELECT export_filter FROM share_tokens s WHERE s.name = tokens.name) AS export_filter"
 )
 _INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, scope) VALUES (?, ?, ?, ?, ?)"  # noqa: S105
 
@@ -277,7 +277,7 @@ class AppDb:
 
     def tokens(self) -> list[Token]:
         """Return all tokens, by name, without their texts."""
-        rows = self._database.rows(f"SELECT {_COLUMNS_OF_SHOWN_TOKEN} FROM tokens ORDER BY name")
+        rows = self._database.rows(f"SELECT {_ACCESS_COLUMNS} FROM tokens ORDER BY name")
         return [_token(*row) for row in rows]
 
     def add_token(
@@ -341,7 +341,7 @@ class AppDb:
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
         token_hash = hash_secret(text)
-        rows = self._database.rows(f"SELECT hash, {_COLUMNS_OF_SHOWN_TOKEN} FROM tokens WHERE hash = ?", (token_hash,))
+        rows = self._database.rows(f"SELECT hash, {_ACCESS_COLUMNS} FROM tokens WHERE hash = ?", (token_hash,))
         if not rows or not hmac.compare_digest(rows[0][0], token_hash):
             return None
         last_used_at = rows[0][5] or 0
