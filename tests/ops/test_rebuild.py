@@ -9,6 +9,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
+from onhook.lib.errors import Unavailable
 from onhook.ops.rebuild import install_rebuilt_store, rebuild
 from onhook.runtime.engines import ENGINES
 from onhook.store.contract import QuarantineEntry, StoreBatch
@@ -67,7 +68,7 @@ async def test_rebuild_crash_before_the_replacement_loses_nothing(
 
     with monkeypatch.context() as failing:
         failing.setattr(Path, "replace", crash)
-        with pytest.raises(OSError, match="power"):
+        with pytest.raises(Unavailable, match="power"):
             await rebuild(config, lambda *_: None, ENGINES)
     assert _replays(config) == []
     appdb = AppDb(config.appdb_file)

@@ -188,7 +188,7 @@ def _translate_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Unavailable(
-            _("cannot replace the store: {error}", error=error.strerror),
+            _("cannot replace the store: {error}", error=error.strerror or error),
             location=str(path),
             hint=_("check the disk and the permissions"),
         ) from error
