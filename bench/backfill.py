@@ -72,7 +72,7 @@ async def _filled(directory: Path, port: int, records: int) -> float:
     appdb, ledger = AppDb(directory / "onhook.db"), SqliteLedger(directory / "ledger.db")
     store, clock = await open_store(directory / "calls.duckdb"), SystemClock()
     api = parse_pbx_credentials(f"http://127.0.0.1:{port}", "us", "our-client-secret")
-    pbx = appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=api, now_us=clock.microseconds())
+    pbx = await appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=api, now_us=clock.microseconds())
     ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
     deps = SyncDeps(data=directory, appdb=appdb, store=store, clock=clock, ingestor=ingestor)
     since = datetime.fromtimestamp(BEGUN, UTC) - timedelta(seconds=1)
@@ -92,7 +92,7 @@ async def _filled(directory: Path, port: int, records: int) -> float:
         await ingestor.close()
         await store.close()
         await ledger.close()
-        appdb.close()
+        await appdb.close()
 
 
 @contextlib.contextmanager

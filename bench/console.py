@@ -159,7 +159,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
     clock, feed = StandingClock(), PositionNotifier()
     appdb, ledger = AppDb(config.appdb_file), SqliteLedger(config.ledger_file)
     for name, sn in (("PBX-A", "3691"), ("PBX-B", "3692"), ("PBX-C", "3693")):
-        appdb.add_pbx(name=name, sn=sn, secret="s" * 32, now_us=1)
+        await appdb.add_pbx(name=name, sn=sn, secret="s" * 32, now_us=1)
     acting = ConsoleActionRunner(config, appdb, clock)
 
     async def nothing(_seqs: object) -> list[QuarantineEntry]:
@@ -185,13 +185,13 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
     )
     try:
         async with HttpServer(app, config.console) as served:
-            token = appdb.add_token("bench", "administrator", now_us=1)
+            token = await appdb.add_token("bench", "administrator", now_us=1)
             yield f"http://127.0.0.1:{served.port}", {"Authorization": f"Bearer {token}"}
             feed.close()
     finally:
         await store.close()
         await ledger.close()
-        appdb.close()
+        await appdb.close()
 
 
 async def _page(client: aiohttp.ClientSession, name: str, path: str) -> Row:

@@ -111,8 +111,8 @@ async def _ours(directory: Path, url: str, round_number: int) -> float:
     async with _served(directory, "some.duckdb", f"appdb-{round_number}.db") as (store, appdb, _, _):
         total = (await store.counts())["records"]
         began = time.perf_counter()
-        number = _add_destination(appdb, "healthy", url, after=-1)  # the simulated store begins with 0
-        while _delivered(appdb, number) < total:  # noqa: ASYNC110 - the figure is in a file
+        number = await _add_destination(appdb, "healthy", url, after=-1)  # the simulated store begins with 0
+        while await _delivered(appdb, number) < total:  # noqa: ASYNC110 - the figure is in a file
             await asyncio.sleep(0.02)
         return total / (time.perf_counter() - began)
 
@@ -123,17 +123,17 @@ async def _beside_the_dead(directory: Path, url: str) -> list[Row]:
     """
     async with _served(directory, "many.duckdb", "dead.db") as served:
         last = (await served.store.extent(RecordFilter())).last_seq or 0
-        healthy = _add_destination(served.appdb, "healthy", url, after=last)
+        healthy = await _add_destination(served.appdb, "healthy", url, after=last)
         await _watch(served, healthy, last)  # until everything is warm
         alone, last = await _watch(served, healthy, last + WATCHED_SECONDS * WATCHED_RATE)
         before = _memory_bytes()
-        _add_destination(served.appdb, "dead", UNREACHABLE, after=0)
+        await _add_destination(served.appdb, "dead", UNREACHABLE, after=0)
         await asyncio.sleep(2)
         beside, last = await _watch(served, healthy, last)
         grown = _memory_bytes() - before
-        served.appdb.destinations.remove("dead")
+        await served.appdb.destinations.remove("dead")
         async with _hanging() as url_of_hanging:
-            _add_destination(served.appdb, "hanging", url_of_hanging, after=0)
+            await _add_destination(served.appdb, "hanging", url_of_hanging, after=0)
             await asyncio.sleep(2)
             beside_hanging, last = await _watch(served, healthy, last)
         pending = (await served.store.extent(RecordFilter())).count
@@ -216,17 +216,17 @@ async def _served(directory: Path, store_name: str, name: str) -> AsyncIterator[
         dispatcher_task.cancel()
         await asyncio.wait([dispatcher_task])
         await store.close()
-        appdb.close()
-        delivery_appdb.close()
+        await appdb.close()
+        await delivery_appdb.close()
 
 
-def _add_destination(appdb: AppDb, name: str, url: str, *, after: int) -> int:
+async def _add_destination(appdb: AppDb, name: str, url: str, *, after: int) -> int:
     spec = DestinationSpec(url=url, allow_private=True)
-    return appdb.destinations.add(name, spec, SECRET, after=after, now_us=1)[0].destination_id
+    return (await appdb.destinations.add(name, spec, SECRET, after=after, now_us=1))[0].destination_id
 
 
-def _delivered(appdb: AppDb, number: int) -> int:
-    destination = appdb.destinations.find_by_id(number)
+async def _delivered(appdb: AppDb, number: int) -> int:
+    destination = await appdb.destinations.find_by_id(number)
     return 0 if destination is None else destination.attempts_succeeded
 
 

@@ -154,16 +154,19 @@ def intake(directory: Path) -> Iterator[Intake]:
     """Run a receiver with this data directory; it is created, with three PBXs, if it does not exist."""
     if not directory.exists():
         directory.mkdir(parents=True)
-        appdb = AppDb(directory / "onhook.db")
-        for sn in (SN, "3631A2124XXX", "365XXXXXXXXXXUUG"):
-            appdb.add_pbx(name=sn, sn=sn, secret=SECRET, now_us=0)
-        appdb.close()
+        asyncio.run(_add_pbxs(directory / "onhook.db"))
     receiver = Intake(directory)
     try:
         yield receiver
     finally:
         receiver.running.terminate()
         receiver.running.communicate()
+
+
+async def _add_pbxs(path: Path) -> None:
+    async with AppDb(path) as appdb:
+        for sn in (SN, "3631A2124XXX", "365XXXXXXXXXXUUG"):
+            await appdb.add_pbx(name=sn, sn=sn, secret=SECRET, now_us=0)
 
 
 class _Sender(asyncio.Protocol):

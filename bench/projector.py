@@ -8,7 +8,7 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -150,13 +150,16 @@ async def _lag(directory: Path, entries: list[LedgerEntry]) -> float:
 
 
 def _projector(ledger: SqliteLedger, store: Store) -> Projector:
-    facts = PbxFacts(name="office")
     return Projector(
         ledger=ledger,
         store=store,
         dialects={YEASTAR.name: YEASTAR},
-        get_facts=lambda sn: facts,
+        get_facts=_read_facts,
     )
+
+
+async def _read_facts() -> Mapping[str, PbxFacts]:
+    return {SN: PbxFacts(name="office")}
 
 
 def main() -> None:

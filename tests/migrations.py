@@ -12,14 +12,16 @@ RowsByStep = Mapping[int, Mapping[str, Sequence[Row]]]
 """Rows by table, under the migration after which they are inserted."""
 
 
-def create_old_file(path: Path, package: str, version: int, application_id: int, rows: RowsByStep) -> None:
+def create_old_file(
+    path: Path, package: str, version: int, application_id: int, rows: RowsByStep, *, engine: str = ""
+) -> None:
     """Create a file of an earlier schema version, with the rows of each step up to it."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("BEGIN")
     connection.execute(f"PRAGMA application_id = {application_id}")
-    for migration in load_migrations(package)[:version]:
+    for migration in load_migrations(package, engine)[:version]:
         for statement in migration.statements:
             connection.execute(statement)
         for table, table_rows in rows.get(migration.version, {}).items():

@@ -64,6 +64,10 @@ CDR_MAY_IMPORT: Final = {"lib.errors", "lib.timestamps"}
 
 # Module: the packages that may import it. All others use the contract beside it.
 ENGINES: Final = {
+    "onhook.appdb.sqlite": {"appdb"},
+    "onhook.appdb.sqlite_session": {"appdb"},
+    "onhook.appdb.sqlite_audit": {"appdb"},
+    "onhook.appdb.sqlite_file": {"appdb", "ops"},  # copies and checks of files
     "onhook.ledger.sqlite": {"ledger", "ops", "runtime"},
     "onhook.store.duckdb": {"store", "ops", "runtime"},
 }
@@ -87,6 +91,7 @@ CAPABILITIES: Final = {
 SEPARATE: Final = {"onhook.console.pages": "onhook.console.api", "onhook.console.api": "onhook.console.pages"}
 
 DIALECTS_PACKAGE: Final = "pbx"  # its subpackages never import each other
+THREAD_CALLS: Final = {"to_thread", "run_in_executor"}
 PACKAGE_DOCSTRING: Final = ("Job:", "May import:", "Must not:")
 FILE_LINES_MAX: Final = 500  # longer files are not read in one go
 FUNCTION_LINES_MAX: Final = 70  # one screen
@@ -227,6 +232,23 @@ def capabilities_are_restricted(code: CodeBase) -> Iterator[str]:
                 yield file.error(usage.line, f"`{usage.name}` belongs to {quoted(owners)}: pass its result in.")
 
 
+def application_database_is_awaited(code: CodeBase) -> Iterator[str]:
+    """Outside `appdb`, `onhook.db` is neither opened nor called from a thread: its repositories are awaited."""
+    for file in code.sources:
+        if file.top_package == "appdb":
+            continue
+        used_names = {usage.name for usage in names_used(file)}
+        for node in file.nodes:
+            if isinstance(node, ast.Attribute) and node.attr == "appdb_file" and "sqlite3" in used_names:
+                yield file.error(node.lineno, "`onhook.db` is opened by `appdb` alone: use `AppDb`.")
+            if (
+                isinstance(node, ast.Call)
+                and dotted(node.func).rpartition(".")[2] in THREAD_CALLS
+                and any("appdb" in dotted(argument) for argument in node.args)
+            ):
+                yield file.error(node.lineno, "the application database has threads of its own: await it.")
+
+
 def names_used(file: File) -> Iterator[Import]:
     """Yield the full dotted names that a file imports, and of every `a.b.c` whose `a` is imported."""
     names: dict[str, str] = {}
@@ -308,6 +330,7 @@ CHECKS: Final[list[Check]] = [
     packages_have_a_docstring,
     package_docstrings_agree_with_the_ranks,
     capabilities_are_restricted,
+    application_database_is_awaited,
     files_and_functions_are_small,
     only_cli_prints,
     modules_have_a_docstring,
@@ -357,6 +380,21 @@ BAD: Final[list[tuple[Check, dict[str, str], str]]] = [
         imports_have_no_cycles,
         {"onhook/cdr/a.py": "import onhook.cdr.b", "onhook/cdr/b.py": "from onhook.cdr import a"},
         "imports form a cycle, onhook.cdr.",
+    ),
+    (
+        application_database_is_awaited,
+        {"onhook/sync/a.py": "import asyncio\nasync def f(self):\n    await asyncio.to_thread(self.appdb.pbxs)"},
+        "onhook/sync/a.py:3: the application database has threads of its own",
+    ),
+    (
+        application_database_is_awaited,
+        {"onhook/sync/a.py": "import sqlite3\ndef f(config):\n    sqlite3.connect(config.appdb_file)"},
+        "onhook/sync/a.py:3: `onhook.db` is opened by `appdb` alone",
+    ),
+    (
+        engines_are_imported_by_their_owners,
+        {"onhook/runtime/a.py": "from onhook.appdb.sqlite import SqliteDatabase"},
+        "may import `onhook.appdb.sqlite`",
     ),
     (imports_are_at_the_top, {CDR: "async def f():\n    import os"}, f"{CDR}:2: `f` contains an import"),
     (packages_have_a_docstring, {CDR: ""}, "onhook/cdr/__init__.py:1: is missing"),

@@ -4,8 +4,9 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -55,6 +56,10 @@ def entry(body: bytes) -> LedgerEntry:
     )
 
 
+async def read_facts(facts: PbxFacts) -> Mapping[str, PbxFacts]:
+    return {SN: facts}
+
+
 class ProjectorHarness:
     """A ledger, a store and a projector between them."""
 
@@ -67,7 +72,7 @@ class ProjectorHarness:
         self.ledger = ledger
         self.store = store
         self.projector = Projector(
-            ledger=ledger, store=store, dialects=dialects, get_facts=lambda sn: PbxFacts(name="office")
+            ledger=ledger, store=store, dialects=dialects, get_facts=partial(read_facts, PbxFacts(name="office"))
         )
 
     async def put_events(self, *bodies: bytes) -> None:
@@ -179,7 +184,7 @@ async def test_projector_failed_put_is_retried_without_duplicates(
 ) -> None:
     failing_store: Any = FailingStore(harness.store, failures)
     projector = Projector(
-        ledger=harness.ledger, store=failing_store, dialects=DIALECTS, get_facts=lambda sn: PbxFacts()
+        ledger=harness.ledger, store=failing_store, dialects=DIALECTS, get_facts=partial(read_facts, PbxFacts())
     )
     for number in range(len(failures)):
         await harness.ledger.append([entry(event(number, "1001"))])
@@ -200,7 +205,7 @@ async def test_projector_failure_is_reported_once_at_begin_and_end(
         ledger=harness.ledger,
         store=failing_store,
         dialects=DIALECTS,
-        get_facts=lambda sn: PbxFacts(),
+        get_facts=partial(read_facts, PbxFacts()),
     )
     await harness.ledger.append([entry(event(0, "1001"))])
     position: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -288,7 +293,7 @@ async def test_projector_configured_zone_is_used(tmp_path: Path) -> None:
     async with open_harness(tmp_path) as harness:
         facts = PbxFacts(name="berlin", zone=ZoneInfo("Europe/Berlin"))
         harness.projector = Projector(
-            ledger=harness.ledger, store=harness.store, dialects=DIALECTS, get_facts=lambda sn: facts
+            ledger=harness.ledger, store=harness.store, dialects=DIALECTS, get_facts=partial(read_facts, facts)
         )
         await harness.put_events(event(0, "1001", call_id="opaque"))
         (call,) = await harness.calls()

@@ -52,27 +52,28 @@ def names(rows: list[dict[str, Any]]) -> list[str]:
     return sorted(row["name"] for row in rows)
 
 
-def test_upgrade_old_appdb_keeps_destinations_and_users(old_directory: OldDirectory) -> None:
+async def test_upgrade_old_appdb_keeps_destinations_and_users(old_directory: OldDirectory) -> None:
     settings = AppDb(old_directory.config.appdb_file)
     try:
         destinations = [item["subscription"] for item in old_directory.expected("subscriptions")]
-        assert [(destination.name, destination.state) for destination in settings.destinations.all()] == sorted(
+        assert [(destination.name, destination.state) for destination in await settings.destinations.all()] == sorted(
             ((item["name"], item["state"]) for item in destinations), key=lambda pair: pair[0].lower()
         )
-        assert names([{"name": user.name} for user in settings.users.all()]) == names(
+        assert names([{"name": user.name} for user in await settings.users.all()]) == names(
             old_directory.expected("settings_people")
         )
-        assert sorted(pbx.sn for pbx in settings.pbxs()) == sorted(
+        assert sorted(pbx.sn for pbx in await settings.pbxs()) == sorted(
             pbx_row["sn"] for pbx_row in old_directory.expected("pbxs")
         )
     finally:
-        settings.close()
+        await settings.close()
 
 
-def test_upgrade_old_appdb_keeps_deliveries_of_each_state(old_directory: OldDirectory) -> None:
+async def test_upgrade_old_appdb_keeps_deliveries_of_each_state(old_directory: OldDirectory) -> None:
     rows = old_directory.expected("onhook_db_rows")
     expected = sorted(STATES[row["state"]] for row in rows.get("deliveries", ()))
-    AppDb(old_directory.config.appdb_file).close()
+    async with AppDb(old_directory.config.appdb_file):
+        pass
     database = sqlite3.connect(old_directory.config.appdb_file)
     try:
         states = [state for (state,) in database.execute("SELECT state FROM deliveries ORDER BY state")]

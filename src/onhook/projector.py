@@ -7,7 +7,7 @@ not delay the following ones.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -30,11 +30,11 @@ POLL_SECONDS = 0.05
 RETRY_SECONDS = 1.0
 """The wait after the disk or the store was unavailable."""
 
-DeletionCheck = Callable[[Sequence[Record]], bool]
-"""Returns whether the call with these legs may be deleted."""
+RemainingCalls = Callable[[Mapping[CallKey, Sequence[Record]]], Awaitable[Collection[CallKey]]]
+"""Returns which of the calls with these legs must not be deleted."""
 
-FactsLookup = Callable[[str], PbxFacts]
-"""Returns the facts of the PBX with a serial number; the defaults for an unregistered PBX."""
+FactsLookup = Callable[[], Awaitable[Mapping[str, PbxFacts]]]
+"""Returns the current facts of each registered PBX, by its serial number."""
 
 
 class _ParsedEvents(msgspec.Struct, frozen=True):
@@ -158,8 +158,8 @@ class Projector:
             await self._store_calls(parsed_events, await self._store.position(), reparsed_seqs)
             return parsed_events.quarantined
 
-    async def delete_calls(self, raw_events: Sequence[RawEvent], may_delete: DeletionCheck) -> DeletionResult:
-        """Delete from the store the calls of these raw events that may be deleted, and their quarantine entries.
+    async def delete_calls(self, raw_events: Sequence[RawEvent], find_remaining: RemainingCalls) -> DeletionResult:
+        """Delete from the store the calls of these raw events, except remaining ones, and their quarantine entries.
 
         The caller deletes the raw events afterwards. Raw events after the store's position are left alone.
         """
@@ -170,7 +170,7 @@ class Projector:
             calls: dict[CallKey, list[Record]] = {}
             for leg in await self._store.legs(list(parsed_events.reported_legs)):
                 calls.setdefault((leg.sn, leg.call_id), []).append(leg)
-            remaining_keys = {key for key, legs in calls.items() if not may_delete(legs)}
+            remaining_keys = set(await find_remaining(calls))
             remaining_seqs = {
                 reported_leg.seq for key in remaining_keys for reported_leg in parsed_events.reported_legs[key]
             }
@@ -219,7 +219,7 @@ class Projector:
     ) -> None:
         """Assemble the calls from their new and their stored legs, and store them."""
         stored_legs = await self._store.legs(list(parsed_events.reported_legs))
-        facts = {sn: self._get_facts(sn) for sn in {sn for sn, _call_id in parsed_events.reported_legs}}
+        facts = await self._get_facts()
         calls = await asyncio.to_thread(_assemble_calls, parsed_events, stored_legs, facts)
         await self._store.put(
             StoreBatch(
@@ -249,7 +249,9 @@ async def check_ledger(ledger: Ledger, store: Store) -> None:
             ),
             hint=hint,
         )
-    if position_key and any(raw_event.key != position_key for raw_event in await ledger.get([position])):
+    # While calls are stored, the key may be that of the next position.
+    is_settled = bool(position_key) and await store.position() == position
+    if is_settled and any(raw_event.key != position_key for raw_event in await ledger.get([position])):
         raise Unavailable(
             _("the store was made from another ledger: event {position} differs", position=position), hint=hint
         )
@@ -261,7 +263,7 @@ def _assemble_calls(
     for record in stored_legs:
         parsed_events.reported_legs[record.sn, record.call_id].append(to_reported_leg(record))
     return [
-        assemble_call(sn, reported_legs, facts[sn])
+        assemble_call(sn, reported_legs, facts.get(sn) or PbxFacts())
         for (sn, _call_id), reported_legs in parsed_events.reported_legs.items()
     ]
 

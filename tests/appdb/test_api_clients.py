@@ -17,23 +17,23 @@ def appdb(tmp_path: Path) -> AppDb:
     return AppDb(tmp_path / "onhook.db")
 
 
-def test_app_credentials_are_shown_once(appdb: AppDb, tmp_path: Path) -> None:
+async def test_app_credentials_are_shown_once(appdb: AppDb, tmp_path: Path) -> None:
     """32 letters and digits each; the secret is stored as a hash, and no listing shows it."""
-    app, secret = appdb.apps.add("crm", now_us=AT)
+    app, secret = await appdb.apps.add("crm", now_us=AT)
     assert len(app.client_id) == len(secret) == 32
     assert (app.client_id + secret).isalnum()
-    assert appdb.apps.find_by_credentials(app.client_id, secret) == app
-    assert appdb.apps.find_by_credentials(app.client_id, "wrong") is None
-    assert appdb.apps.find_by_credentials("unknown", secret) is None
-    assert secret not in repr(appdb.apps.all())
-    appdb.close()
+    assert await appdb.apps.find_by_credentials(app.client_id, secret) == app
+    assert await appdb.apps.find_by_credentials(app.client_id, "wrong") is None
+    assert await appdb.apps.find_by_credentials("unknown", secret) is None
+    assert secret not in repr(await appdb.apps.all())
+    await appdb.close()
     assert secret.encode() not in (tmp_path / "onhook.db").read_bytes()
 
 
-def test_app_settings_are_stored(appdb: AppDb) -> None:
+async def test_app_settings_are_stored(appdb: AppDb) -> None:
     """PBXs, networks in canonical form, and the behaviour; found by name, in any case, and by client id."""
     behaviour = parse_behaviour(date_format="dd/mm/yyyy", time_format="12", time_forms="display, no-rows-for-seconds")
-    app, _ = appdb.apps.add(
+    app, _ = await appdb.apps.add(
         "CRM", now_us=AT, pbxs=["A", "B", "A"], networks=["192.0.2.7", "10.1.2.3/8"], behaviour=behaviour
     )
     assert app.pbxs == ("A", "B")
@@ -41,92 +41,92 @@ def test_app_settings_are_stored(appdb: AppDb) -> None:
     assert app.behaviour == ApiBehaviour(
         date_format="DD/MM/YYYY", time_format="12", time_forms=("display", "no-rows-for-seconds")
     )
-    assert appdb.apps.get("crm") == appdb.apps.get(app.client_id) == app
+    assert await appdb.apps.get("crm") == await appdb.apps.get(app.client_id) == app
     assert [app.allows_address(address) for address in ("10.9.9.9", "192.0.2.8", "::1", "x")] == [True] + [False] * 3
 
 
-def test_app_renewed_secret_replaces_the_old_one(appdb: AppDb) -> None:
+async def test_app_renewed_secret_replaces_the_old_one(appdb: AppDb) -> None:
     """The client id stays."""
-    app, old = appdb.apps.add("crm", now_us=AT)
-    renewed, new = appdb.apps.renew_secret("crm")
+    app, old = await appdb.apps.add("crm", now_us=AT)
+    renewed, new = await appdb.apps.renew_secret("crm")
     assert renewed.client_id == app.client_id
-    assert appdb.apps.find_by_credentials(app.client_id, old) is None
-    assert appdb.apps.find_by_credentials(app.client_id, new) is not None
+    assert await appdb.apps.find_by_credentials(app.client_id, old) is None
+    assert await appdb.apps.find_by_credentials(app.client_id, new) is not None
 
 
-def test_app_removed_is_not_found(appdb: AppDb) -> None:
+async def test_app_removed_is_not_found(appdb: AppDb) -> None:
     """By its name, its client id and its credentials."""
-    app, secret = appdb.apps.add("crm", now_us=AT)
-    appdb.apps.remove("crm")
-    assert appdb.apps.find_by_credentials(app.client_id, secret) is None
+    app, secret = await appdb.apps.add("crm", now_us=AT)
+    await appdb.apps.remove("crm")
+    assert await appdb.apps.find_by_credentials(app.client_id, secret) is None
     with pytest.raises(NotFound, match="there is no app 'crm'"):
-        appdb.apps.get("crm")
+        await appdb.apps.get("crm")
 
 
-def test_app_last_use_is_stored_to_the_minute(appdb: AppDb) -> None:
-    app, _ = appdb.apps.add("crm", now_us=AT)
-    appdb.apps.record_use(app, AT)
-    version = appdb.version()
-    appdb.apps.record_use(appdb.apps.get("crm"), AT + 59_000_000)
-    assert appdb.version() == version
-    appdb.apps.record_use(appdb.apps.get("crm"), AT + 61_000_000)
-    last_used = appdb.apps.get("crm").last_used_at
+async def test_app_last_use_is_stored_to_the_minute(appdb: AppDb) -> None:
+    app, _ = await appdb.apps.add("crm", now_us=AT)
+    await appdb.apps.record_use(app, AT)
+    version = await appdb.version()
+    await appdb.apps.record_use(await appdb.apps.get("crm"), AT + 59_000_000)
+    assert await appdb.version() == version
+    await appdb.apps.record_use(await appdb.apps.get("crm"), AT + 61_000_000)
+    last_used = (await appdb.apps.get("crm")).last_used_at
     assert last_used is not None
     assert round(last_used.timestamp() * 1_000_000) == AT + 61_000_000
 
 
-def test_blocked_address_is_unblocked_after_an_hour_or_by_hand(appdb: AppDb) -> None:
+async def test_blocked_address_is_unblocked_after_an_hour_or_by_hand(appdb: AppDb) -> None:
     for address in ("192.0.2.7", "192.0.2.8"):
-        appdb.apps.block(address, "crm", AT)
-    assert [blocked_address.address for blocked_address in appdb.apps.blocked_addresses(AT)] == [
+        await appdb.apps.block(address, "crm", AT)
+    assert [blocked_address.address for blocked_address in await appdb.apps.blocked_addresses(AT)] == [
         "192.0.2.7",
         "192.0.2.8",
     ]
-    assert appdb.apps.is_blocked("192.0.2.7", "crm", AT + BLOCKED_MICROSECONDS - 1)
-    assert not appdb.apps.is_blocked("192.0.2.7", "crm", AT + BLOCKED_MICROSECONDS)
-    assert not appdb.apps.is_blocked("192.0.2.7", "erp", AT)
-    assert appdb.apps.unblock("192.0.2.7") == 1
-    assert appdb.apps.unblock("192.0.2.7") == 0
-    assert not appdb.apps.is_blocked("192.0.2.7", "crm", AT)
-    assert appdb.apps.unblock() == 1
+    assert await appdb.apps.is_blocked("192.0.2.7", "crm", AT + BLOCKED_MICROSECONDS - 1)
+    assert not await appdb.apps.is_blocked("192.0.2.7", "crm", AT + BLOCKED_MICROSECONDS)
+    assert not await appdb.apps.is_blocked("192.0.2.7", "erp", AT)
+    assert await appdb.apps.unblock("192.0.2.7") == 1
+    assert await appdb.apps.unblock("192.0.2.7") == 0
+    assert not await appdb.apps.is_blocked("192.0.2.7", "crm", AT)
+    assert await appdb.apps.unblock() == 1
 
 
-def test_blocked_address_with_many_client_ids_is_blocked_for_all(appdb: AppDb) -> None:
+async def test_blocked_address_with_many_client_ids_is_blocked_for_all(appdb: AppDb) -> None:
     """An outsider who invents client ids causes no further writes."""
     for number in range(BLOCKED_OF_ADDRESS_MAX):
-        assert not appdb.apps.is_blocked("192.0.2.7", "crm", AT)
-        appdb.apps.block("192.0.2.7", f"invented {number}", AT)
-    assert appdb.apps.is_blocked("192.0.2.7", "crm", AT)
-    assert not appdb.apps.is_blocked("192.0.2.8", "crm", AT)
+        assert not await appdb.apps.is_blocked("192.0.2.7", "crm", AT)
+        await appdb.apps.block("192.0.2.7", f"invented {number}", AT)
+    assert await appdb.apps.is_blocked("192.0.2.7", "crm", AT)
+    assert not await appdb.apps.is_blocked("192.0.2.8", "crm", AT)
 
 
-def test_blocked_addresses_over_the_limit_unblock_the_oldest(appdb: AppDb) -> None:
+async def test_blocked_addresses_over_the_limit_unblock_the_oldest(appdb: AppDb) -> None:
     for number in range(BLOCKED_MAX + 2):
-        appdb.apps.block(f"192.0.2.{number}", "crm", AT + number)
-    blocked = appdb.apps.blocked_addresses(AT + BLOCKED_MAX)
+        await appdb.apps.block(f"192.0.2.{number}", "crm", AT + number)
+    blocked = await appdb.apps.blocked_addresses(AT + BLOCKED_MAX)
     assert len(blocked) == BLOCKED_MAX
-    assert not appdb.apps.is_blocked("192.0.2.0", "crm", AT)
+    assert not await appdb.apps.is_blocked("192.0.2.0", "crm", AT)
 
 
-def test_app_invalid_settings_are_rejected(appdb: AppDb) -> None:
+async def test_app_invalid_settings_are_rejected(appdb: AppDb) -> None:
     """With one sentence; nothing is stored."""
-    appdb.apps.add("crm", now_us=AT)
+    await appdb.apps.add("crm", now_us=AT)
     with pytest.raises(UsageError, match="there is already an app 'CRM'"):
-        appdb.apps.add("CRM", now_us=AT)
+        await appdb.apps.add("CRM", now_us=AT)
     with pytest.raises(UsageError, match="'office' is not an address"):
-        appdb.apps.add("other", now_us=AT, networks=["office"])
+        await appdb.apps.add("other", now_us=AT, networks=["office"])
     with pytest.raises(UsageError, match="more than 50 addresses"):
-        appdb.apps.add("other", now_us=AT, networks=["::1"] * (NETWORKS_MAX + 1))
+        await appdb.apps.add("other", now_us=AT, networks=["::1"] * (NETWORKS_MAX + 1))
     with pytest.raises(UsageError, match="is not a valid name"):
-        appdb.apps.add("\n", now_us=AT)
-    assert len(appdb.apps.all()) == 1
+        await appdb.apps.add("\n", now_us=AT)
+    assert len(await appdb.apps.all()) == 1
 
 
-def test_app_over_the_limit_is_rejected(appdb: AppDb) -> None:
+async def test_app_over_the_limit_is_rejected(appdb: AppDb) -> None:
     for number in range(APPS_MAX):
-        appdb.apps.add(f"app {number}", now_us=AT)
+        await appdb.apps.add(f"app {number}", now_us=AT)
     with pytest.raises(UsageError, match="already 200 apps"):
-        appdb.apps.add("one more", now_us=AT)
+        await appdb.apps.add("one more", now_us=AT)
 
 
 @pytest.mark.parametrize(

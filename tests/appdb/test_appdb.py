@@ -1,7 +1,7 @@
 """PBXs, secrets and tokens, in a real file."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +21,22 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def appdb(path: Path) -> Iterator[AppDb]:
-    opened = AppDb(path)
-    yield opened
-    opened.close()
+async def appdb(path: Path) -> AsyncIterator[AppDb]:
+    async with AppDb(path) as opened:
+        yield opened
 
 
-def _add(appdb: AppDb, **changes: Any) -> None:
-    appdb.add_pbx(**{"name": "Office", "sn": SN, "secret": "first-secret", "now_us": 1, **changes})
+async def _add(appdb: AppDb, **changes: Any) -> None:
+    await appdb.add_pbx(**{"name": "Office", "sn": SN, "secret": "first-secret", "now_us": 1, **changes})
 
 
-def test_pbx_added_is_found(appdb: AppDb, path: Path) -> None:
+async def test_pbx_added_is_found(appdb: AppDb, path: Path) -> None:
     """By name, in any case, and by serial number; also after the file was closed and opened again."""
     plan = parse_number_plan({"queue": "7000-7099"})
-    _add(appdb, zone="Europe/Berlin", number_plan=plan)
+    await _add(appdb, zone="Europe/Berlin", number_plan=plan)
     reopened_appdb = AppDb(path)
-    pbx = reopened_appdb.pbx("office")
-    assert pbx == reopened_appdb.pbx(SN) == reopened_appdb.find_pbx_by_sn(SN)
+    pbx = await reopened_appdb.pbx("office")
+    assert pbx == await reopened_appdb.pbx(SN) == await reopened_appdb.find_pbx_by_sn(SN)
     assert (pbx.name, pbx.zone, pbx.number_plan, pbx.secrets, pbx.is_unsigned) == (
         "Office",
         "Europe/Berlin",
@@ -45,7 +44,7 @@ def test_pbx_added_is_found(appdb: AppDb, path: Path) -> None:
         1,
         False,
     )
-    reopened_appdb.close()
+    await reopened_appdb.close()
 
 
 WRONG: dict[str, dict[str, Any]] = {
@@ -67,113 +66,119 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG.keys())
-def test_pbx_invalid_settings_are_rejected(appdb: AppDb, changes: dict[str, Any]) -> None:
+async def test_pbx_invalid_settings_are_rejected(appdb: AppDb, changes: dict[str, Any]) -> None:
     """A usage error that never shows the secret; nothing is stored."""
     if "same" in str(changes) or changes.get("name") in ("OFFICE", "Other"):
-        _add(appdb)
-    before = appdb.pbxs()
+        await _add(appdb)
+    before = await appdb.pbxs()
     with pytest.raises(UsageError) as refused:
-        _add(appdb, **changes)
-    assert appdb.pbxs() == before
+        await _add(appdb, **changes)
+    assert await appdb.pbxs() == before
     assert not changes.get("secret") or changes["secret"] not in str(refused.value)
 
 
-def test_secret_old_and_new_are_valid_together(appdb: AppDb) -> None:
+async def test_secret_old_and_new_are_valid_together(appdb: AppDb) -> None:
     """The last one of a PBX that must sign cannot be removed; texts are in no listing."""
-    _add(appdb)
-    second = appdb.add_secret("Office", "second-secret", now_us=2, label="rotated")
-    assert [webhook_credential.secrets for webhook_credential in appdb.webhook_credentials()] == [
+    await _add(appdb)
+    second = await appdb.add_secret("Office", "second-secret", now_us=2, label="rotated")
+    assert [webhook_credential.secrets for webhook_credential in await appdb.webhook_credentials()] == [
         ("second-secret", "first-secret")
     ]
-    appdb.remove_secret("Office", appdb.secrets("Office")[0].secret_id)
-    assert [webhook_credential.secrets for webhook_credential in appdb.webhook_credentials()] == [("second-secret",)]
+    await appdb.remove_secret("Office", (await appdb.secrets("Office"))[0].secret_id)
+    assert [webhook_credential.secrets for webhook_credential in await appdb.webhook_credentials()] == [
+        ("second-secret",)
+    ]
     with pytest.raises(UsageError, match="no other secret"):
-        appdb.remove_secret("Office", second.secret_id)
-    listings = f"{appdb.pbxs()}{appdb.secrets('Office')}{appdb.webhook_credentials()}"
+        await appdb.remove_secret("Office", second.secret_id)
+    listings = str([await appdb.pbxs(), await appdb.secrets("Office"), await appdb.webhook_credentials()])
     assert "rotated" in listings
     assert "second-secret" not in listings
 
 
-def test_secrets_are_unique_and_limited(appdb: AppDb) -> None:
+async def test_secrets_are_unique_and_limited(appdb: AppDb) -> None:
     """Each costs a try per event."""
-    _add(appdb, secret="secret-0")
+    await _add(appdb, secret="secret-0")
     for number in range(1, SECRETS_MAX):
-        appdb.add_secret("Office", f"secret-{number}", now_us=2)
+        await appdb.add_secret("Office", f"secret-{number}", now_us=2)
     for text in ("secret-0", "one more secret"):
         with pytest.raises(UsageError):
-            appdb.add_secret("Office", text, now_us=3)
+            await appdb.add_secret("Office", text, now_us=3)
 
 
-def test_pbx_change_changes_named_values_only(appdb: AppDb) -> None:
+async def test_pbx_change_changes_named_values_only(appdb: AppDb) -> None:
     """A name, a zone, a number plan; the secrets stay."""
-    _add(appdb, zone="Europe/Berlin")
-    changed = appdb.change_pbx("Office", {"name": "Head office", "zone": None})
+    await _add(appdb, zone="Europe/Berlin")
+    changed = await appdb.change_pbx("Office", {"name": "Head office", "zone": None})
     assert (changed.name, changed.zone, changed.secrets, changed.sn) == ("Head office", None, 1, SN)
-    _add(appdb, name="Branch", sn="other")
+    await _add(appdb, name="Branch", sn="other")
     with pytest.raises(UsageError):
-        appdb.change_pbx("Branch", {"name": "head OFFICE"})
+        await appdb.change_pbx("Branch", {"name": "head OFFICE"})
 
 
-def test_pbx_removed_is_removed_with_its_secrets(appdb: AppDb) -> None:
+async def test_pbx_removed_is_removed_with_its_secrets(appdb: AppDb) -> None:
     """An unknown one is not found."""
-    _add(appdb)
-    appdb.remove_pbx("Office")
-    assert appdb.webhook_credentials() == []
+    await _add(appdb)
+    await appdb.remove_pbx("Office")
+    assert await appdb.webhook_credentials() == []
     with pytest.raises(NotFound):
-        appdb.remove_pbx("Office")
-    _add(appdb, secret="another-secret")
-    assert [webhook_credential.secrets for webhook_credential in appdb.webhook_credentials()] == [("another-secret",)]
+        await appdb.remove_pbx("Office")
+    await _add(appdb, secret="another-secret")
+    assert [webhook_credential.secrets for webhook_credential in await appdb.webhook_credentials()] == [
+        ("another-secret",)
+    ]
 
 
-def test_token_is_found_and_stored_as_a_hash(appdb: AppDb, path: Path) -> None:
+async def test_token_is_found_and_stored_as_a_hash(appdb: AppDb, path: Path) -> None:
     """The text is nowhere in the file; a wrong, an empty and a removed token are not found."""
-    text = appdb.add_token("wallboard", "reader", now_us=1)
-    token = appdb.find_token(text)
+    text = await appdb.add_token("wallboard", "reader", now_us=1)
+    token = await appdb.find_token(text)
     assert token is not None
     assert (token.name, token.role) == ("wallboard", "reader")
     stored = path.read_bytes() + path.with_name("onhook.db-wal").read_bytes()
     assert b"wallboard" in stored
     assert text.encode() not in stored
-    assert [appdb.find_token(wrong) for wrong in ("", text[:-1], text + "x", "x" * 10_000, "\ud800")] == [None] * 5
-    appdb.remove_token("wallboard")
-    assert appdb.find_token(text) is None
+    assert [await appdb.find_token(wrong) for wrong in ("", text[:-1], text + "x", "x" * 10_000, "\ud800")] == [
+        None
+    ] * 5
+    await appdb.remove_token("wallboard")
+    assert await appdb.find_token(text) is None
 
 
-def test_token_last_use_is_stored_to_the_minute(appdb: AppDb) -> None:
-    text = appdb.add_token("wallboard", "reader", now_us=1)
+async def test_token_last_use_is_stored_to_the_minute(appdb: AppDb) -> None:
+    text = await appdb.add_token("wallboard", "reader", now_us=1)
     use_times: list[int | None] = []
     for now_us in (60_000_001, 100_000_000, 130_000_000):
-        appdb.find_token(text, now_us=now_us)
-        last_used = appdb.tokens()[0].last_used_at
+        await appdb.find_token(text, now_us=now_us)
+        last_used = (await appdb.tokens())[0].last_used_at
         use_times.append(None if last_used is None else round(last_used.timestamp() * 1e6))
     assert use_times == [60_000_001, 60_000_001, 130_000_000]
 
 
-def test_token_is_found_on_a_full_disk(appdb: AppDb) -> None:
+async def test_token_is_found_on_a_full_disk(appdb: AppDb) -> None:
     """Although the last use cannot be stored."""
-    text = appdb.add_token("wallboard", "reader", now_us=1)
-    appdb._database._connection.execute("PRAGMA query_only = ON")
+    text = await appdb.add_token("wallboard", "reader", now_us=1)
+    await appdb._database.write("PRAGMA query_only = ON")
     with pytest.raises(OnhookError):
-        appdb.remove_token("wallboard")
-    assert appdb.find_token(text, now_us=60_000_001) is not None
+        await appdb.remove_token("wallboard")
+    assert await appdb.find_token(text, now_us=60_000_001) is not None
 
 
-def test_admin_token_file_is_always_valid(appdb: AppDb, tmp_path: Path) -> None:
+async def test_admin_token_file_is_always_valid(appdb: AppDb, tmp_path: Path) -> None:
     """Written once, unchanged while it is valid, and written again when it is missing or wrong."""
     file = tmp_path / "admin.token"
-    first = appdb.ensure_admin_token(file, now_us=1)
-    assert file.read_text().strip() == first == appdb.ensure_admin_token(file, now_us=2)
+    first = await appdb.ensure_admin_token(file, now_us=1)
+    assert file.read_text().strip() == first == await appdb.ensure_admin_token(file, now_us=2)
     assert file.stat().st_mode & 0o777 == 0o600
     file.unlink()
-    second = appdb.ensure_admin_token(file, now_us=3)
-    assert appdb.find_token(first) is None
+    second = await appdb.ensure_admin_token(file, now_us=3)
+    assert await appdb.find_token(first) is None
     file.write_text("something else")
-    third = appdb.ensure_admin_token(file, now_us=4)
+    third = await appdb.ensure_admin_token(file, now_us=4)
     assert len({first, second, third}) == 3
-    assert [(token.name, token.role) for token in appdb.tokens()] == [("admin", "administrator")]
+    assert [(token.name, token.role) for token in await appdb.tokens()] == [("admin", "administrator")]
 
 
-REFUSED: dict[str, Callable[[AppDb], object]] = {
+REFUSED: dict[str, Callable[[AppDb], Awaitable[object]]] = {
     "an unknown role": lambda appdb: appdb.add_token("x", "king", now_us=1),
     "a name in use": lambda appdb: appdb.add_token("admin", "reader", now_us=1),
     "removing an unknown one": lambda appdb: appdb.remove_token("unknown"),
@@ -181,23 +186,23 @@ REFUSED: dict[str, Callable[[AppDb], object]] = {
 
 
 @pytest.mark.parametrize("act", REFUSED.values(), ids=REFUSED.keys())
-def test_token_invalid_settings_are_rejected(appdb: AppDb, act: Callable[[AppDb], object]) -> None:
-    appdb.add_token("admin", "administrator", now_us=1)
+async def test_token_invalid_settings_are_rejected(appdb: AppDb, act: Callable[[AppDb], Awaitable[object]]) -> None:
+    await appdb.add_token("admin", "administrator", now_us=1)
     with pytest.raises(OnhookError):
-        act(appdb)
+        await act(appdb)
 
 
-def test_appdb_of_a_newer_version_is_left_alone(appdb: AppDb, path: Path) -> None:
-    appdb.close()
+async def test_appdb_of_a_newer_version_is_left_alone(appdb: AppDb, path: Path) -> None:
+    await appdb.close()
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(OnhookError, match="newer Onhook"):
-        AppDb(path)
+        await AppDb(path).open()
 
 
-def test_appdb_that_is_not_a_database_is_reported(path: Path) -> None:
+async def test_appdb_that_is_not_a_database_is_reported(path: Path) -> None:
     """With what to do."""
     path.write_bytes(b"this is no database at all" * 400)
     with pytest.raises(OnhookError, match="onhook restore"):
-        AppDb(path)
+        await AppDb(path).open()

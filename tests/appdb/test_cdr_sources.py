@@ -1,6 +1,6 @@
 """CDR sources: parsing and storage."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +15,11 @@ URL = "postgresql://asterisk:correct%2Fhorse@db.example.org/asteriskcdrdb/calls"
 
 
 @pytest.fixture
-def appdb(tmp_path: Path) -> Iterator[AppDb]:
+async def appdb(tmp_path: Path) -> AsyncIterator[AppDb]:
     opened_appdb = AppDb(tmp_path / "onhook.db")
-    opened_appdb.add_pbx(name="Office", sn=SN, secret="not-a-known-secret", dialect="asterisk", now_us=1)
+    await opened_appdb.add_pbx(name="Office", sn=SN, secret="not-a-known-secret", dialect="asterisk", now_us=1)
     yield opened_appdb
-    opened_appdb.close()
+    await opened_appdb.close()
 
 
 def test_cdr_source_address_is_parsed() -> None:
@@ -59,14 +59,14 @@ def test_cdr_source_invalid_is_rejected(text: str, expected_text: str) -> None:
     assert "correct" not in str(error_info.value)
 
 
-def test_cdr_source_is_stored_changed_and_removed(appdb: AppDb) -> None:
+async def test_cdr_source_is_stored_changed_and_removed(appdb: AppDb) -> None:
     """And removed with its PBX."""
-    appdb.cdr_sources.put(SN, parse_cdr_source(URL))
-    assert appdb.cdr_sources.get(SN) == parse_cdr_source(URL)
-    appdb.cdr_sources.put(SN, parse_cdr_source("/var/log/asterisk/cdr-csv/Master.csv"))
-    assert appdb.cdr_sources.all() == {SN: CdrSource(location="/var/log/asterisk/cdr-csv/Master.csv")}
-    appdb.cdr_sources.put(SN, None)
-    assert appdb.cdr_sources.get(SN) is None
-    appdb.cdr_sources.put(SN, parse_cdr_source(URL))
-    appdb.remove_pbx("Office")
-    assert appdb.cdr_sources.all() == {}
+    await appdb.cdr_sources.put(SN, parse_cdr_source(URL))
+    assert await appdb.cdr_sources.get(SN) == parse_cdr_source(URL)
+    await appdb.cdr_sources.put(SN, parse_cdr_source("/var/log/asterisk/cdr-csv/Master.csv"))
+    assert await appdb.cdr_sources.all() == {SN: CdrSource(location="/var/log/asterisk/cdr-csv/Master.csv")}
+    await appdb.cdr_sources.put(SN, None)
+    assert await appdb.cdr_sources.get(SN) is None
+    await appdb.cdr_sources.put(SN, parse_cdr_source(URL))
+    await appdb.remove_pbx("Office")
+    assert await appdb.cdr_sources.all() == {}

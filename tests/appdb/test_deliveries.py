@@ -1,6 +1,6 @@
 """Deliveries: what is due, what is committed, what is kept."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ ALICE_CALL, BOB_CALL = ("SN", "1.1"), ("SN", "1.2")
 
 
 @pytest.fixture
-def appdb(tmp_path: Path) -> Iterator[AppDb]:
+async def appdb(tmp_path: Path) -> AsyncIterator[AppDb]:
     opened = AppDb(tmp_path / "onhook.db")
-    opened.destinations.add("crm", DestinationSpec(url="http://a.example/"), None, after=0, now_us=NOW)
+    await opened.destinations.add("crm", DestinationSpec(url="http://a.example/"), None, after=0, now_us=NOW)
     yield opened
-    opened.close()
+    await opened.close()
 
 
 def _try(attempted_at: int = NOW) -> NewAttempt:
@@ -41,13 +41,13 @@ def _trouble(seq: int, call: tuple[str, str], due_at: int = 0, attempt: NewAttem
     )
 
 
-def _settle(deliveries: Deliveries, **changes: Any) -> set[tuple[str, str]]:
+async def _settle(deliveries: Deliveries, **changes: Any) -> set[tuple[str, str]]:
     values: dict[str, Any] = {
         "destination_id": 1, "revision": 1, "cursors": {}, "finished_replays": (), "new_deliveries": (), "updates": (),
         "attempts_succeeded": 0, "attempts_failed": 0, "failing_since": None, "retry_after": 0,
         "retry_all_now": False, "now_us": NOW,
     }  # fmt: skip
-    return deliveries.commit(DeliveryCommit(**(values | changes)))
+    return await deliveries.commit(DeliveryCommit(**(values | changes)))
 
 
 def _retried(
@@ -64,10 +64,10 @@ def _retried(
     )
 
 
-def test_list_due_returns_the_first_of_each_call(appdb: AppDb) -> None:
+async def test_list_due_returns_the_first_of_each_call(appdb: AppDb) -> None:
     """The second one of a call is due when the first is delivered or has failed."""
     deliveries = appdb.deliveries
-    _settle(
+    await _settle(
         deliveries,
         new_deliveries=[
             _trouble(1, ALICE_CALL, NOW + 5, _try()),
@@ -75,21 +75,21 @@ def test_list_due_returns_the_first_of_each_call(appdb: AppDb) -> None:
             _trouble(3, BOB_CALL, NOW + 1, _try()),
         ],
     )
-    assert [delivery.seq for delivery in deliveries.list_due(1, NOW, 9)] == []
-    assert deliveries.next_due_at(1) == NOW + 1
-    assert [delivery.seq for delivery in deliveries.list_due(1, NOW + 5, 9)] == [3, 1]
-    assert _settle(deliveries, updates=[_retried(1, "failed"), _retried(3, call=BOB_CALL)]) == {BOB_CALL}
-    (due,) = deliveries.list_due(1, NOW, 9)
+    assert [delivery.seq for delivery in await deliveries.list_due(1, NOW, 9)] == []
+    assert await deliveries.next_due_at(1) == NOW + 1
+    assert [delivery.seq for delivery in await deliveries.list_due(1, NOW + 5, 9)] == [3, 1]
+    assert await _settle(deliveries, updates=[_retried(1, "failed"), _retried(3, call=BOB_CALL)]) == {BOB_CALL}
+    (due,) = await deliveries.list_due(1, NOW, 9)
     assert (due.seq, due.body, due.attempts, due.call) == (2, b"{2}", 0, ALICE_CALL)
-    assert deliveries.retrying_calls(1) == {ALICE_CALL}
-    assert deliveries.backlog(1) == Backlog(retrying=1, failed=1, oldest_pending_at=NOW)
+    assert await deliveries.retrying_calls(1) == {ALICE_CALL}
+    assert await deliveries.backlog(1) == Backlog(retrying=1, failed=1, oldest_pending_at=NOW)
 
 
-def test_commit_moves_cursors_and_counts(appdb: AppDb) -> None:
+async def test_commit_moves_cursors_and_counts(appdb: AppDb) -> None:
     """A replay that has ended is removed, the live stream never is."""
-    appdb.destinations.replay("crm", RecordFilter(), after=0, until=5, now_us=NOW)
-    live, replay = appdb.destinations.streams(1)
-    _settle(
+    await appdb.destinations.replay("crm", RecordFilter(), after=0, until=5, now_us=NOW)
+    live, replay = await appdb.destinations.streams(1)
+    await _settle(
         appdb.deliveries,
         cursors={live.stream_id: 42},
         finished_replays=[live.stream_id, replay.stream_id],
@@ -97,45 +97,46 @@ def test_commit_moves_cursors_and_counts(appdb: AppDb) -> None:
         attempts_failed=2,
         failing_since=NOW,
     )
-    (left,) = appdb.destinations.streams(1)
-    destination = appdb.destinations.get("crm")
+    (left,) = await appdb.destinations.streams(1)
+    destination = await appdb.destinations.get("crm")
     assert (left.cursor, destination.attempts_succeeded, destination.attempts_failed) == (42, 40, 2)
     assert destination.failing_since is not None
     assert destination.revision == 1
 
 
-def test_commit_reachable_application_makes_pending_rows_due(appdb: AppDb) -> None:
-    _settle(appdb.deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 3_600_000_000, _try())])
-    _settle(appdb.deliveries, retry_all_now=True)
-    assert [delivery.seq for delivery in appdb.deliveries.list_due(1, NOW, 9)] == [1]
+async def test_commit_reachable_application_makes_pending_rows_due(appdb: AppDb) -> None:
+    await _settle(appdb.deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 3_600_000_000, _try())])
+    await _settle(appdb.deliveries, retry_all_now=True)
+    assert [delivery.seq for delivery in await appdb.deliveries.list_due(1, NOW, 9)] == [1]
 
 
-def test_retry_and_discard_by_a_person(appdb: AppDb) -> None:
+async def test_retry_and_discard_by_a_person(appdb: AppDb) -> None:
     """One, or all; each changes the revision, and an unknown one is not found."""
     deliveries = appdb.deliveries
-    _settle(deliveries, new_deliveries=[_trouble(n, ("SN", str(n)), NOW + 9, _try()) for n in range(1, 5)])
-    _settle(deliveries, updates=[_retried(n, "failed") for n in range(1, 4)])
-    before = appdb.destinations.revisions()[1]
-    deliveries.retry(1, now_us=NOW)
+    await _settle(deliveries, new_deliveries=[_trouble(n, ("SN", str(n)), NOW + 9, _try()) for n in range(1, 5)])
+    await _settle(deliveries, updates=[_retried(n, "failed") for n in range(1, 4)])
+    before = (await appdb.destinations.revisions())[1]
+    await deliveries.retry(1, now_us=NOW)
     assert [
-        (delivery.delivery_id, delivery.state, delivery.attempts) for delivery in deliveries.page(1, "retrying", 9)
+        (delivery.delivery_id, delivery.state, delivery.attempts)
+        for delivery in await deliveries.page(1, "retrying", 9)
     ] == [
         (1, "retrying", 0),
         (4, "retrying", 1),
     ]
-    deliveries.discard(2, now_us=NOW)
-    assert deliveries.discard_failed(1) == 1
-    assert deliveries.retry_all(1, now_us=NOW) == 2
-    assert appdb.destinations.revisions()[1] > before
+    await deliveries.discard(2, now_us=NOW)
+    assert await deliveries.discard_failed(1) == 1
+    assert await deliveries.retry_all(1, now_us=NOW) == 2
+    assert (await appdb.destinations.revisions())[1] > before
     for act in (deliveries.get, lambda number: deliveries.discard(number, now_us=NOW), deliveries.body):
         with pytest.raises(NotFound, match="no delivery 2"):
-            act(2)
+            await act(2)
 
 
-def test_attempts_are_limited(appdb: AppDb) -> None:
+async def test_attempts_are_limited(appdb: AppDb) -> None:
     """The newest are kept, whatever bytes an application answered."""
     deliveries = appdb.deliveries
-    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try(NOW))])
+    await _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try(NOW))])
     for n in range(ATTEMPT_ROWS_MAX + 5):
         retried = DeliveryUpdate(
             delivery_id=1,
@@ -146,105 +147,111 @@ def test_attempts_are_limited(appdb: AppDb) -> None:
             attempts_before=n + 1,
             attempt=_try(NOW + n + 1),
         )
-        _settle(deliveries, updates=[retried])
-    attempts = deliveries.attempts(1)
+        await _settle(deliveries, updates=[retried])
+    attempts = await deliveries.attempts(1)
     assert len(attempts) == ATTEMPT_ROWS_MAX
     assert attempts[-1].attempted_at > attempts[0].attempted_at
     assert (attempts[0].status, attempts[0].detail, attempts[0].body) == (500, "HTTP 500", "oh \ufffd")
 
 
-def test_delivered_rows_are_kept_up_to_a_limit(appdb: AppDb) -> None:
+async def test_delivered_rows_are_kept_up_to_a_limit(appdb: AppDb) -> None:
     """The newest of them; they are neither pending nor failed."""
     count = DELIVERED_ROWS_MAX + 3
-    _settle(appdb.deliveries, new_deliveries=[_trouble(n, ("SN", str(n)), NOW, _try()) for n in range(1, count + 1)])
-    _settle(appdb.deliveries, updates=[_retried(n) for n in range(1, count + 1)])
-    delivered_rows = appdb.deliveries.page(1, "delivered", 1_000)
+    await _settle(
+        appdb.deliveries, new_deliveries=[_trouble(n, ("SN", str(n)), NOW, _try()) for n in range(1, count + 1)]
+    )
+    await _settle(appdb.deliveries, updates=[_retried(n) for n in range(1, count + 1)])
+    delivered_rows = await appdb.deliveries.page(1, "delivered", 1_000)
     assert [delivered_rows[0].delivery_id, len(delivered_rows)] == [4, DELIVERED_ROWS_MAX]
-    assert [delivery.delivery_id for delivery in appdb.deliveries.newest(1, "delivered", 2)] == [count, count - 1]
-    assert appdb.deliveries.backlog(1) == Backlog()
+    assert [delivery.delivery_id for delivery in await appdb.deliveries.newest(1, "delivered", 2)] == [count, count - 1]
+    assert await appdb.deliveries.backlog(1) == Backlog()
 
 
-def test_commit_of_a_discarded_row_is_no_error(appdb: AppDb) -> None:
+async def test_commit_of_a_discarded_row_is_no_error(appdb: AppDb) -> None:
     """A person may be faster than an attempt in progress."""
-    _settle(appdb.deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
-    appdb.deliveries.discard(1, now_us=NOW)
-    _settle(appdb.deliveries, updates=[_retried(1)])
-    assert appdb.deliveries.page(1, None, 9) == []
+    await _settle(appdb.deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
+    await appdb.deliveries.discard(1, now_us=NOW)
+    await _settle(appdb.deliveries, updates=[_retried(1)])
+    assert await appdb.deliveries.page(1, None, 9) == []
 
 
-def test_insert_same_event_again_keeps_one_row(appdb: AppDb) -> None:
+async def test_insert_same_event_again_keeps_one_row(appdb: AppDb) -> None:
     """An event read again after a crash is no second row; a failed one becomes pending again."""
     deliveries = appdb.deliveries
-    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
-    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 9, _try())])
-    assert [(delivery.delivery_id, delivery.state) for delivery in deliveries.page(1, None, 9)] == [(1, "retrying")]
-    _settle(deliveries, updates=[_retried(1, "failed")])
-    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 9, _try())])
-    assert [(delivery.delivery_id, delivery.state) for delivery in deliveries.page(1, None, 9)] == [(1, "retrying")]
-    assert len(deliveries.attempts(1)) == 3
-    assert deliveries.notification_ids_after(1, 0) == {"e1"}
-    assert deliveries.notification_ids_after(1, 1) == set()
+    await _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
+    await _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 9, _try())])
+    assert [(delivery.delivery_id, delivery.state) for delivery in await deliveries.page(1, None, 9)] == [
+        (1, "retrying")
+    ]
+    await _settle(deliveries, updates=[_retried(1, "failed")])
+    await _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW + 9, _try())])
+    assert [(delivery.delivery_id, delivery.state) for delivery in await deliveries.page(1, None, 9)] == [
+        (1, "retrying")
+    ]
+    assert len(await deliveries.attempts(1)) == 3
+    assert await deliveries.notification_ids_after(1, 0) == {"e1"}
+    assert await deliveries.notification_ids_after(1, 1) == set()
 
 
-def test_delivered_event_can_be_pending_again(appdb: AppDb) -> None:
+async def test_delivered_event_can_be_pending_again(appdb: AppDb) -> None:
     """By a replay; then it cannot be retried beside that."""
     deliveries = appdb.deliveries
-    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
-    _settle(deliveries, updates=[_retried(1)])
-    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
-    assert [delivery.state for delivery in deliveries.page(1, None, 9)] == ["delivered", "retrying"]
+    await _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
+    await _settle(deliveries, updates=[_retried(1)])
+    await _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
+    assert [delivery.state for delivery in await deliveries.page(1, None, 9)] == ["delivered", "retrying"]
     with pytest.raises(UsageError, match="already due"):
-        deliveries.retry(1, now_us=NOW)
+        await deliveries.retry(1, now_us=NOW)
 
 
-def test_discard_makes_the_next_event_of_the_call_due(appdb: AppDb) -> None:
+async def test_discard_makes_the_next_event_of_the_call_due(appdb: AppDb) -> None:
     """So does a retry ahead of another event of the call."""
     deliveries = appdb.deliveries
     held_deliveries = [_trouble(n, ALICE_CALL, DUE_AFTER_PREDECESSOR) for n in (2, 3)]
-    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try()), *held_deliveries])
-    deliveries.discard(1, now_us=NOW)
-    assert [delivery.seq for delivery in deliveries.list_due(1, NOW, 9)] == [2]
-    _settle(deliveries, updates=[_retried(2, "failed", attempts_before=0)])
-    assert [delivery.seq for delivery in deliveries.list_due(1, NOW, 9)] == [3]
-    deliveries.retry(2, now_us=NOW)
-    assert [delivery.seq for delivery in deliveries.list_due(1, NOW, 9)] == [2]
-    deliveries.retry_all(1, now_us=NOW + 1)
-    assert [delivery.seq for delivery in deliveries.list_due(1, NOW + 1, 9)] == [2]
+    await _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try()), *held_deliveries])
+    await deliveries.discard(1, now_us=NOW)
+    assert [delivery.seq for delivery in await deliveries.list_due(1, NOW, 9)] == [2]
+    await _settle(deliveries, updates=[_retried(2, "failed", attempts_before=0)])
+    assert [delivery.seq for delivery in await deliveries.list_due(1, NOW, 9)] == [3]
+    await deliveries.retry(2, now_us=NOW)
+    assert [delivery.seq for delivery in await deliveries.list_due(1, NOW, 9)] == [2]
+    await deliveries.retry_all(1, now_us=NOW + 1)
+    assert [delivery.seq for delivery in await deliveries.list_due(1, NOW + 1, 9)] == [2]
 
 
-def test_commit_failure_does_not_undo_a_retry_by_a_person(appdb: AppDb) -> None:
+async def test_commit_failure_does_not_undo_a_retry_by_a_person(appdb: AppDb) -> None:
     """An attempt in progress fails nothing that a person has retried; a success counts."""
     deliveries = appdb.deliveries
-    _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
-    deliveries.retry(1, now_us=NOW)
-    _settle(deliveries, updates=[_retried(1, "failed")])
-    assert [(delivery.state, delivery.attempts) for delivery in deliveries.page(1, None, 9)] == [("retrying", 0)]
-    assert len(deliveries.attempts(1)) == 2
-    _settle(deliveries, updates=[_retried(1)])
-    assert [delivery.state for delivery in deliveries.page(1, None, 9)] == ["delivered"]
+    await _settle(deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
+    await deliveries.retry(1, now_us=NOW)
+    await _settle(deliveries, updates=[_retried(1, "failed")])
+    assert [(delivery.state, delivery.attempts) for delivery in await deliveries.page(1, None, 9)] == [("retrying", 0)]
+    assert len(await deliveries.attempts(1)) == 2
+    await _settle(deliveries, updates=[_retried(1)])
+    assert [delivery.state for delivery in await deliveries.page(1, None, 9)] == ["delivered"]
 
 
-def test_commit_of_an_older_revision_leaves_the_health_alone(appdb: AppDb) -> None:
+async def test_commit_of_an_older_revision_leaves_the_health_alone(appdb: AppDb) -> None:
     """A worker that ends after a person's resume neither sets failing nor a time to wait; its counters count."""
     subscriptions = appdb.destinations
-    _settle(appdb.deliveries, failing_since=NOW, retry_after=NOW + 5, attempts_failed=1)
-    destination = subscriptions.get("crm")
+    await _settle(appdb.deliveries, failing_since=NOW, retry_after=NOW + 5, attempts_failed=1)
+    destination = await subscriptions.get("crm")
     assert (destination.failing_since is None, destination.retry_after is None) == (False, False)
-    subscriptions.set_state("crm", "active")
-    _settle(appdb.deliveries, failing_since=NOW, retry_after=NOW + 5, attempts_failed=1)
-    destination = subscriptions.get("crm")
+    await subscriptions.set_state("crm", "active")
+    await _settle(appdb.deliveries, failing_since=NOW, retry_after=NOW + 5, attempts_failed=1)
+    destination = await subscriptions.get("crm")
     assert (destination.failing_since, destination.retry_after, destination.attempts_failed) == (None, None, 2)
 
 
-def test_retry_after_survives_a_change_but_not_another_address(appdb: AppDb) -> None:
+async def test_retry_after_survives_a_change_but_not_another_address(appdb: AppDb) -> None:
     """Until a person retries now."""
-    _settle(appdb.deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
+    await _settle(appdb.deliveries, new_deliveries=[_trouble(1, ALICE_CALL, NOW, _try())])
     for act, is_kept in (
         (lambda: appdb.destinations.change("crm", {"headers": {"X-Key": "1"}}), True),
         (lambda: appdb.destinations.change("crm", {"url": "http://b.example/"}), False),
         (lambda: appdb.deliveries.retry(1, now_us=NOW), False),
         (lambda: appdb.deliveries.retry_all(1, now_us=NOW), False),
     ):
-        _settle(appdb.deliveries, retry_after=NOW + 5, revision=appdb.destinations.get("crm").revision)
-        act()
-        assert (appdb.destinations.get("crm").retry_after is not None) is is_kept
+        await _settle(appdb.deliveries, retry_after=NOW + 5, revision=(await appdb.destinations.get("crm")).revision)
+        await act()
+        assert ((await appdb.destinations.get("crm")).retry_after is not None) is is_kept

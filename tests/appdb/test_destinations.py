@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args
@@ -28,18 +28,18 @@ NOW = 1_777_000_000_000_000
 
 
 @pytest.fixture
-def destinations(tmp_path: Path) -> Iterator[Destinations]:
+async def destinations(tmp_path: Path) -> AsyncIterator[Destinations]:
     appdb = AppDb(tmp_path / "onhook.db")
     yield appdb.destinations
-    appdb.close()
+    await appdb.close()
 
 
-def _add(destinations: Destinations, name: str = "crm", **spec: Any) -> str:
-    _, text = destinations.add(name, DestinationSpec(**({"url": URL} | spec)), SECRET, after=7, now_us=NOW)
+async def _add(destinations: Destinations, name: str = "crm", **spec: Any) -> str:
+    _, text = await destinations.add(name, DestinationSpec(**({"url": URL} | spec)), SECRET, after=7, now_us=NOW)
     return text
 
 
-def test_destination_settings_are_stored(destinations: Destinations) -> None:
+async def test_destination_settings_are_stored(destinations: Destinations) -> None:
     """Without the secret; it begins after the given ledger number."""
     record_filter = RecordFilter(status="!ANSWERED", number="1001")
     changes: dict[str, Any] = {
@@ -48,8 +48,8 @@ def test_destination_settings_are_stored(destinations: Destinations) -> None:
         "retry_policy": "original",
         "max_attempts": 2,
     }
-    _add(destinations, payload_format="doc", notifies_of="calls", **changes)
-    destination = destinations.get("CRM")
+    await _add(destinations, payload_format="doc", notifies_of="calls", **changes)
+    destination = await destinations.get("CRM")
     assert (
         destination.filter,
         destination.payload_format,
@@ -70,8 +70,10 @@ def test_destination_settings_are_stored(destinations: Destinations) -> None:
         None,
     )
     assert SECRET not in repr(destination)
-    assert [(stream.cursor, stream.until) for stream in destinations.streams(destination.destination_id)] == [(7, None)]
-    assert destinations.secret_texts(destination.destination_id) == (SECRET,)
+    assert [(stream.cursor, stream.until) for stream in await destinations.streams(destination.destination_id)] == [
+        (7, None)
+    ]
+    assert await destinations.secret_texts(destination.destination_id) == (SECRET,)
 
 
 @pytest.mark.parametrize(
@@ -93,12 +95,14 @@ def test_destination_settings_are_stored(destinations: Destinations) -> None:
         ({"headers": {f"X-{n}": "a" for n in range(21)}}, "there are 21 headers"),
     ],
 )
-def test_destination_invalid_settings_are_rejected(destinations: Destinations, spec: Any, expected_text: str) -> None:
+async def test_destination_invalid_settings_are_rejected(
+    destinations: Destinations, spec: Any, expected_text: str
+) -> None:
     """With one sentence, which never shows a password; nothing is stored."""
     with pytest.raises(UsageError, match=expected_text) as refused:
-        _add(destinations, **spec)
+        await _add(destinations, **spec)
     assert "geheim" not in str(refused.value)
-    assert destinations.all() == []
+    assert await destinations.all() == []
 
 
 def test_payload_formats_are_those_that_the_dialect_writes() -> None:
@@ -106,199 +110,211 @@ def test_payload_formats_are_those_that_the_dialect_writes() -> None:
     assert set(get_args(PayloadFormat)) == set(PAYLOAD_FORMATS)
 
 
-def test_destination_names_are_unique(destinations: Destinations) -> None:
+async def test_destination_names_are_unique(destinations: Destinations) -> None:
     """Also after a rename, and in any case; an unknown one is not found."""
-    _add(destinations)
-    _add(destinations, "billing")
+    await _add(destinations)
+    await _add(destinations, "billing")
     with pytest.raises(UsageError, match="already a destination named 'CRM'"):
-        _add(destinations, "CRM")
+        await _add(destinations, "CRM")
     with pytest.raises(UsageError, match="already a destination named 'crm'"):
-        destinations.change("billing", {"name": "crm"})
+        await destinations.change("billing", {"name": "crm"})
     with pytest.raises(NotFound, match="no destination 'ghost'"):
-        destinations.get("ghost")
+        await destinations.get("ghost")
 
 
-def test_destination_name_with_slash_is_rejected(destinations: Destinations) -> None:
+async def test_destination_name_with_slash_is_rejected(destinations: Destinations) -> None:
     """The API has a destination under its name in the path."""
     with pytest.raises(UsageError, match="use a name without /"):
-        _add(destinations, "crm/eu")
-    _add(destinations)
+        await _add(destinations, "crm/eu")
+    await _add(destinations)
     with pytest.raises(UsageError, match="use a name without /"):
-        destinations.change("crm", {"name": "crm/eu"})
+        await destinations.change("crm", {"name": "crm/eu"})
 
 
-def test_destination_earlier_name_with_slash_can_be_changed(destinations: Destinations, tmp_path: Path) -> None:
-    _add(destinations)
+async def test_destination_earlier_name_with_slash_can_be_changed(destinations: Destinations, tmp_path: Path) -> None:
+    await _add(destinations)
     with closing(sqlite3.connect(tmp_path / "onhook.db", isolation_level=None)) as database:
         database.execute("UPDATE destinations SET name = 'crm/eu'")
-    assert destinations.change("crm/eu", {"timeout_seconds": 10.0}).name == "crm/eu"
-    assert destinations.change("crm/eu", {"name": "crm-eu"}).name == "crm-eu"
+    assert (await destinations.change("crm/eu", {"timeout_seconds": 10.0})).name == "crm/eu"
+    assert (await destinations.change("crm/eu", {"name": "crm-eu"})).name == "crm-eu"
 
 
-def test_destination_every_change_increases_the_revision(destinations: Destinations) -> None:
+async def test_destination_every_change_increases_the_revision(destinations: Destinations) -> None:
     """So that the worker loads it again."""
-    _add(destinations)
-    number = destinations.get("crm").destination_id
-    revisions = [destinations.revisions()[number][0]]
-    added, _ = destinations.add_secret("crm", None, now_us=NOW)
+    await _add(destinations)
+    number = (await destinations.get("crm")).destination_id
+    revisions = [(await destinations.revisions())[number][0]]
+    added, _ = await destinations.add_secret("crm", None, now_us=NOW)
+
+    async def disable() -> None:
+        await destinations.disable(await destinations.get("crm"), "gone")
+
     for act in (
         lambda: destinations.change("crm", {"url": URL + "2"}),
         lambda: destinations.set_state("crm", "paused"),
         lambda: destinations.set_state("crm", "active"),
         lambda: destinations.remove_secret("crm", added.secret_id),
-        lambda: destinations.disable(destinations.get("crm"), "gone"),
+        disable,
     ):
-        act()
-        revisions.append(destinations.revisions()[number][0])
+        await act()
+        revisions.append((await destinations.revisions())[number][0])
     assert revisions == sorted(set(revisions))
-    assert (destinations.get("crm").state, destinations.get("crm").reason) == ("disabled", "gone")
+    assert ((await destinations.get("crm")).state, (await destinations.get("crm")).reason) == ("disabled", "gone")
 
 
-def test_destination_resumed_has_no_reason_and_is_not_failing(destinations: Destinations) -> None:
-    _add(destinations)
-    destinations.disable(destinations.get("crm"), "410")
-    destination = destinations.set_state("crm", "active")
+async def test_destination_resumed_has_no_reason_and_is_not_failing(destinations: Destinations) -> None:
+    await _add(destinations)
+    await destinations.disable(await destinations.get("crm"), "410")
+    destination = await destinations.set_state("crm", "active")
     assert (destination.state, destination.reason, destination.failing_since) == ("active", "", None)
 
 
-def test_signing_secrets_old_and_new_are_used_together(destinations: Destinations) -> None:
+async def test_signing_secrets_old_and_new_are_used_together(destinations: Destinations) -> None:
     """The last one cannot be removed, and their number is limited."""
-    _add(destinations)
-    number = destinations.get("crm").destination_id
-    added, text = destinations.add_secret("crm", None, now_us=NOW, label="new")
-    assert destinations.secret_texts(number) == (SECRET, text)
+    await _add(destinations)
+    number = (await destinations.get("crm")).destination_id
+    added, text = await destinations.add_secret("crm", None, now_us=NOW, label="new")
+    assert await destinations.secret_texts(number) == (SECRET, text)
     assert (len(text), text.isalnum()) == (32, True)
     with pytest.raises(UsageError, match="already has this secret"):
-        destinations.add_secret("crm", text, now_us=NOW)
-    destinations.remove_secret("crm", destinations.secrets("crm")[0].secret_id)
+        await destinations.add_secret("crm", text, now_us=NOW)
+    await destinations.remove_secret("crm", (await destinations.secrets("crm"))[0].secret_id)
     with pytest.raises(UsageError, match="no other secret"):
-        destinations.remove_secret("crm", added.secret_id)
+        await destinations.remove_secret("crm", added.secret_id)
     for _ in range(SIGNING_SECRETS_MAX - 1):
-        destinations.add_secret("crm", None, now_us=NOW)
+        await destinations.add_secret("crm", None, now_us=NOW)
     with pytest.raises(UsageError, match="already has"):
-        destinations.add_secret("crm", None, now_us=NOW)
+        await destinations.add_secret("crm", None, now_us=NOW)
 
 
-def test_signing_secret_of_standard_webhooks_is_generated_in_its_own_form(destinations: Destinations) -> None:
-    _, text = destinations.add("std", DestinationSpec(url=URL, with_standard_webhooks=True), None, after=0, now_us=NOW)
+async def test_signing_secret_of_standard_webhooks_is_generated_in_its_own_form(destinations: Destinations) -> None:
+    _, text = await destinations.add(
+        "std", DestinationSpec(url=URL, with_standard_webhooks=True), None, after=0, now_us=NOW
+    )
     assert text.startswith("whsec_")
     assert len(parse_standard_webhooks_key(text)) == 24
 
 
-def test_signing_secret_that_is_usual_can_be_used_for_standard_webhooks(destinations: Destinations) -> None:
+async def test_signing_secret_that_is_usual_can_be_used_for_standard_webhooks(destinations: Destinations) -> None:
     """Its key is the same: `X-Signature` stays as it was."""
-    destinations.add("crm", DestinationSpec(url=URL), "s" * 32, after=0, now_us=NOW)
-    destination = destinations.change("crm", {"with_standard_webhooks": True})
-    assert destinations.secret_texts(destination.destination_id) == ("s" * 32,)
+    await destinations.add("crm", DestinationSpec(url=URL), "s" * 32, after=0, now_us=NOW)
+    destination = await destinations.change("crm", {"with_standard_webhooks": True})
+    assert await destinations.secret_texts(destination.destination_id) == ("s" * 32,)
     assert parse_standard_webhooks_key(format_standard_webhooks_secret("s" * 32)) == b"s" * 32
 
 
 @pytest.mark.parametrize("secret", ["too short for it", "l" * 65, "whsec_no Base64 at all"])
-def test_signing_secret_that_is_no_key_of_standard_webhooks_has_advice(destinations: Destinations, secret: str) -> None:
+async def test_signing_secret_that_is_no_key_of_standard_webhooks_has_advice(
+    destinations: Destinations, secret: str
+) -> None:
     """The advice helps: with the generated secret alone, the change succeeds."""
     with pytest.raises(UsageError, match="cannot be used for Standard Webhooks"):
-        destinations.add("std", DestinationSpec(url=URL, with_standard_webhooks=True), secret, after=0, now_us=NOW)
-    destinations.add("crm", DestinationSpec(url=URL), secret, after=0, now_us=NOW)
+        await destinations.add(
+            "std", DestinationSpec(url=URL, with_standard_webhooks=True), secret, after=0, now_us=NOW
+        )
+    await destinations.add("crm", DestinationSpec(url=URL), secret, after=0, now_us=NOW)
     with pytest.raises(UsageError, match="`onhook destination secret add` generates one"):
-        destinations.change("crm", {"with_standard_webhooks": True})
-    first_secret = destinations.secrets("crm")[0]
-    destinations.add_secret("crm", None, now_us=NOW)
-    destinations.remove_secret("crm", first_secret.secret_id)
-    assert destinations.change("crm", {"with_standard_webhooks": True}).with_standard_webhooks
+        await destinations.change("crm", {"with_standard_webhooks": True})
+    first_secret = (await destinations.secrets("crm"))[0]
+    await destinations.add_secret("crm", None, now_us=NOW)
+    await destinations.remove_secret("crm", first_secret.secret_id)
+    assert (await destinations.change("crm", {"with_standard_webhooks": True})).with_standard_webhooks
 
 
-def test_replays_are_ordered_and_limited(destinations: Destinations) -> None:
+async def test_replays_are_ordered_and_limited(destinations: Destinations) -> None:
     """After the live stream, in order of request."""
-    _add(destinations)
+    await _add(destinations)
     for number in range(REPLAYS_MAX):
-        destinations.replay("crm", RecordFilter(number=str(number)), after=number, until=number + 5, now_us=NOW)
+        await destinations.replay("crm", RecordFilter(number=str(number)), after=number, until=number + 5, now_us=NOW)
     with pytest.raises(UsageError, match="unfinished replays"):
-        destinations.replay("crm", RecordFilter(), after=0, until=1, now_us=NOW)
-    streams = destinations.streams(destinations.get("crm").destination_id)
+        await destinations.replay("crm", RecordFilter(), after=0, until=1, now_us=NOW)
+    streams = await destinations.streams((await destinations.get("crm")).destination_id)
     assert [stream.until for stream in streams] == [None, *(n + 5 for n in range(REPLAYS_MAX))]
     assert streams[3].filter == RecordFilter(number="2")
 
 
-def test_hold_replays_events_parsed_late_go_to_all_destinations(destinations: Destinations) -> None:
+async def test_hold_replays_events_parsed_late_go_to_all_destinations(destinations: Destinations) -> None:
     """Held until they are parsed, each by itself; deleted where they cannot be; no worker restarts."""
-    _add(destinations)
-    number = destinations.get("crm").destination_id
-    before = destinations.revisions(), destinations.newest_stream_ids()
-    destinations.hold_replays([(5, 5), (6, 6), (9, 9)], now_us=NOW)
-    assert len(destinations.streams(number)) == 1
-    destinations.release_replays([5])
-    destinations.discard_held_replays([6])
-    assert [(s.cursor, s.until) for s in destinations.streams(number)] == [(7, None), (4, 5)]
-    destinations.release_replays()
-    assert [s.until for s in destinations.streams(number)] == [None, 5, 9]
-    assert destinations.revisions() == before[0]
-    assert destinations.newest_stream_ids()[number] > before[1][number]
+    await _add(destinations)
+    number = (await destinations.get("crm")).destination_id
+    before = await destinations.revisions(), await destinations.newest_stream_ids()
+    await destinations.hold_replays([(5, 5), (6, 6), (9, 9)], now_us=NOW)
+    assert len(await destinations.streams(number)) == 1
+    await destinations.release_replays([5])
+    await destinations.discard_held_replays([6])
+    assert [(s.cursor, s.until) for s in await destinations.streams(number)] == [(7, None), (4, 5)]
+    await destinations.release_replays()
+    assert [s.until for s in await destinations.streams(number)] == [None, 5, 9]
+    assert await destinations.revisions() == before[0]
+    assert (await destinations.newest_stream_ids())[number] > before[1][number]
 
 
-def test_destination_removed_with_its_secrets_and_streams(destinations: Destinations) -> None:
-    _add(destinations)
-    number = destinations.get("crm").destination_id
-    destinations.remove("crm")
-    assert destinations.secret_texts(number) == ()
-    assert destinations.streams(number) == []
-    assert destinations.find_by_id(number) is None
+async def test_destination_removed_with_its_secrets_and_streams(destinations: Destinations) -> None:
+    await _add(destinations)
+    number = (await destinations.get("crm")).destination_id
+    await destinations.remove("crm")
+    assert await destinations.secret_texts(number) == ()
+    assert await destinations.streams(number) == []
+    assert await destinations.find_by_id(number) is None
 
 
-def test_alarms_are_sent_when_they_begin_and_end(tmp_path: Path) -> None:
+async def test_alarms_are_sent_when_they_begin_and_end(tmp_path: Path) -> None:
     """Once each, to destinations of alarms with a matching PBX; never to those of calls."""
     appdb = AppDb(tmp_path / "onhook.db")
     for sn in ("PBX1", "PBX2"):
-        appdb.add_pbx(name=sn, sn=sn, secret=SECRET, now_us=NOW)
-    _add(appdb.destinations)
-    _add(appdb.destinations, "pager", notifies_of="alarms")
-    _add(appdb.destinations, "of two", notifies_of="alarms", filter=RecordFilter(sn="PBX2"))
+        await appdb.add_pbx(name=sn, sn=sn, secret=SECRET, now_us=NOW)
+    await _add(appdb.destinations)
+    await _add(appdb.destinations, "pager", notifies_of="alarms")
+    await _add(appdb.destinations, "of two", notifies_of="alarms", filter=RecordFilter(sn="PBX2"))
     for _ in range(3):
-        appdb.alarms.raise_alarm("PBX1", "silence", "nothing came", hint="look", now_us=NOW)
-    assert appdb.alarms.end("PBX1", "silence", now_us=NOW + 1)
-    assert not appdb.alarms.end("PBX1", "silence", now_us=NOW + 2)
-    number = appdb.destinations.get("pager").destination_id
-    bodies = [appdb.deliveries.body(row.delivery_id) for row in appdb.deliveries.page(number, "retrying", 9)]
+        await appdb.alarms.raise_alarm("PBX1", "silence", "nothing came", hint="look", now_us=NOW)
+    assert await appdb.alarms.end("PBX1", "silence", now_us=NOW + 1)
+    assert not await appdb.alarms.end("PBX1", "silence", now_us=NOW + 2)
+    number = (await appdb.destinations.get("pager")).destination_id
+    bodies = [
+        await appdb.deliveries.body(row.delivery_id) for row in await appdb.deliveries.page(number, "retrying", 9)
+    ]
     events = [json.loads(body) for body in bodies]
     assert [(event["type"], event["sn"], event["alarm"]["kind"]) for event in events] == [
         ("alarm", "PBX1", "silence")
     ] * 2
     assert [event["alarm"]["ended_at"] is None for event in events] == [True, False]
     for name in ("crm", "of two"):
-        other = appdb.destinations.get(name).destination_id
-        assert appdb.deliveries.page(other, None, 9) == []
+        other = (await appdb.destinations.get(name)).destination_id
+        assert await appdb.deliveries.page(other, None, 9) == []
     with pytest.raises(UsageError, match="cannot be replayed"):
-        appdb.destinations.replay("pager", RecordFilter(), after=0, until=1, now_us=NOW)
+        await appdb.destinations.replay("pager", RecordFilter(), after=0, until=1, now_us=NOW)
     with pytest.raises(UsageError, match="by sn only"):
-        _add(appdb.destinations, "odd", notifies_of="alarms", filter=RecordFilter(status="BUSY"))
+        await _add(appdb.destinations, "odd", notifies_of="alarms", filter=RecordFilter(status="BUSY"))
     with pytest.raises(UsageError, match="notifies of alarms"):
-        appdb.destinations.change("pager", {"notifies_of": "calls"})
-    appdb.close()
+        await appdb.destinations.change("pager", {"notifies_of": "calls"})
+    await appdb.close()
 
 
-def test_disable_does_nothing_after_a_change(destinations: Destinations) -> None:
+async def test_disable_does_nothing_after_a_change(destinations: Destinations) -> None:
     """410 from the old address says nothing about the new one."""
-    _add(destinations)
-    served = destinations.get("crm")
-    destinations.change("crm", {"url": URL + "2"})
-    destinations.disable(served, "410")
-    assert destinations.get("crm").state == "active"
+    await _add(destinations)
+    served = await destinations.get("crm")
+    await destinations.change("crm", {"url": URL + "2"})
+    await destinations.disable(served, "410")
+    assert (await destinations.get("crm")).state == "active"
 
 
-def test_destination_repr_shows_no_key(destinations: Destinations) -> None:
+async def test_destination_repr_shows_no_key(destinations: Destinations) -> None:
     """Neither the value of a header nor one in the address."""
     spec = DestinationSpec(url=URL + "?key=hush1", headers={"Authorization": "hush2"})
-    destination, secret = destinations.add("keys", spec, None, after=0, now_us=NOW)
+    destination, secret = await destinations.add("keys", spec, None, after=0, now_us=NOW)
     for text in (repr(spec), repr(destination), f"{destination}"):
         assert not {word for word in ("hush1", "hush2", secret) if word in text}
 
 
-def test_hold_replays_same_events_again_are_held_once(destinations: Destinations) -> None:
-    _add(destinations)
+async def test_hold_replays_same_events_again_are_held_once(destinations: Destinations) -> None:
+    await _add(destinations)
     for _ in range(2):
-        destinations.hold_replays([(3, 4)], now_us=NOW)
-    destinations.release_replays()
-    number = destinations.get("crm").destination_id
-    assert [(stream.cursor, stream.until) for stream in destinations.streams(number)[1:]] == [(2, 4)]
+        await destinations.hold_replays([(3, 4)], now_us=NOW)
+    await destinations.release_replays()
+    number = (await destinations.get("crm")).destination_id
+    assert [(stream.cursor, stream.until) for stream in (await destinations.streams(number))[1:]] == [(2, 4)]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """`onhook.db` of each earlier schema version, with rows in every table, and the upgraded rows."""
 
+import asyncio
 import json
 import sqlite3
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 
 from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.sqlite import APPLICATION_ID, SqliteDatabase
+from onhook.appdb.sqlite_file import APPLICATION_ID
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.coverage import Interval
 from onhook.cdr.record_filter import RecordFilter
@@ -26,7 +26,7 @@ from onhook.pbx.asterisk.connection import decode_parser_config
 from onhook.pbx.yeastar.tokens import PbxToken, TokenState
 from tests.migrations import RowsByStep, assert_sound, create_old_file, insert_row, read_rows, read_schema
 
-NEWEST_VERSION = load_migrations("onhook.appdb")[-1].version
+NEWEST_VERSION = load_migrations("onhook.appdb", "sqlite")[-1].version
 SN, ASTERISK_SN = "3631A2124ABC", "ASTERISK"
 T = 1_795_848_000_000_000
 """Microseconds since 1970."""
@@ -204,18 +204,24 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def appdb(path: Path) -> Iterator[AppDb]:
+async def appdb(path: Path) -> AsyncIterator[AppDb]:
     """Yield the file of version 12, upgraded."""
-    create_old_file(path, "onhook.appdb", 12, APPLICATION_ID, ROWS)
-    appdb = AppDb(path)
-    yield appdb
-    appdb.close()
+    create_old_file(path, "onhook.appdb", 12, APPLICATION_ID, ROWS, engine="sqlite")
+    async with AppDb(path) as appdb:
+        yield appdb
+
+
+async def test_migrate_older_version_every_row_can_be_read(appdb: AppDb) -> None:
+    """JSON columns have got a version."""
+    assert await appdb.list_unreadable() == []
+    assert [pbx.name for pbx in await appdb.pbxs()]
 
 
 @pytest.mark.parametrize("version", range(NEWEST_VERSION))
-def test_migrate_older_version_keeps_every_row_and_is_sound(path: Path, tmp_path: Path, version: int) -> None:
-    create_old_file(path, "onhook.appdb", version, APPLICATION_ID, ROWS)
-    AppDb(path).close()
+async def test_migrate_older_version_keeps_every_row_and_is_sound(path: Path, tmp_path: Path, version: int) -> None:
+    create_old_file(path, "onhook.appdb", version, APPLICATION_ID, ROWS, engine="sqlite")
+    async with AppDb(path):
+        pass
     assert_sound(path, NEWEST_VERSION)
     expected: dict[str, int] = {}
     for step in range(1, version + 1):
@@ -225,41 +231,44 @@ def test_migrate_older_version_keeps_every_row_and_is_sound(path: Path, tmp_path
     expected.pop("asterisk_gaps", None)
     actual = {table: len(rows) for table, rows in read_rows(path).items() if rows and table != "sqlite_sequence"}
     assert actual == expected
-    SqliteDatabase(tmp_path / "new.db").close()
+    async with AppDb(tmp_path / "new.db"):
+        pass
     assert read_schema(path) == read_schema(tmp_path / "new.db")
 
 
-def test_migrate_newer_version_is_refused_and_left_alone(path: Path) -> None:
-    create_old_file(path, "onhook.appdb", NEWEST_VERSION, APPLICATION_ID, {})
+async def test_migrate_newer_version_is_refused_and_left_alone(path: Path) -> None:
+    create_old_file(path, "onhook.appdb", NEWEST_VERSION, APPLICATION_ID, {}, engine="sqlite")
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA user_version = {NEWEST_VERSION + 1}")
     connection.close()
     before = path.read_bytes()
     with pytest.raises(OnhookError, match="newer Onhook"):
-        AppDb(path)
+        await AppDb(path).open()
     assert path.read_bytes() == before
 
 
-def test_migrate_opened_several_times_at_once_is_applied_once(path: Path) -> None:
-    create_old_file(path, "onhook.appdb", 12, APPLICATION_ID, ROWS)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: AppDb(path).close(), range(8)))
+async def test_migrate_opened_several_times_at_once_is_applied_once(path: Path) -> None:
+    create_old_file(path, "onhook.appdb", 12, APPLICATION_ID, ROWS, engine="sqlite")
+    appdbs = [AppDb(path) for _ in range(8)]
+    await asyncio.gather(*(appdb.open() for appdb in appdbs))
+    for appdb in appdbs:
+        await appdb.close()
     assert_sound(path, NEWEST_VERSION)
 
 
-def test_migrate_step_that_fails_leaves_the_older_version(path: Path) -> None:
-    create_old_file(path, "onhook.appdb", 12, APPLICATION_ID, ROWS)
+async def test_migrate_step_that_fails_leaves_the_older_version(path: Path) -> None:
+    create_old_file(path, "onhook.appdb", 12, APPLICATION_ID, ROWS, engine="sqlite")
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE cdr_sources (sn TEXT)")
     connection.close()
     with pytest.raises(OnhookError, match="cdr_sources"):
-        AppDb(path)
+        await AppDb(path).open()
     assert_sound(path, 12)
     assert len(read_rows(path)["subscriptions"]) == 3
 
 
-def test_migrate_text_that_is_not_json_stays_as_it_is(path: Path) -> None:
-    create_old_file(path, "onhook.appdb", 12, APPLICATION_ID, ROWS)
+async def test_migrate_text_that_is_not_json_stays_as_it_is(path: Path) -> None:
+    create_old_file(path, "onhook.appdb", 12, APPLICATION_ID, ROWS, engine="sqlite")
     connection = sqlite3.connect(path)
     connection.execute("UPDATE receiving SET stretches = '[', contact = '{', progress = 'x', wish = '}', outcome = '{'")
     connection.execute("UPDATE subscriptions SET wishes = '{'")
@@ -267,14 +276,15 @@ def test_migrate_text_that_is_not_json_stays_as_it_is(path: Path) -> None:
     connection.execute("UPDATE apps SET manner = ''")
     connection.commit()
     connection.close()
-    AppDb(path).close()
+    async with AppDb(path):
+        pass
     rows = read_rows(path)
     assert [row["intervals"] for row in rows["sync_state"]] == ["[", "["]
     assert [row["spec"] for row in rows["destinations"]] == ["{"] * 3
 
 
-def test_plain_names_destinations_have_their_specification(appdb: AppDb) -> None:
-    crm, minimal, pager = appdb.destinations.all()
+async def test_plain_names_destinations_have_their_specification(appdb: AppDb) -> None:
+    crm, minimal, pager = await appdb.destinations.all()
     assert (crm.notifies_of, crm.kind, crm.method, crm.payload_format) == ("calls", "webhook", "GET", "p-2023")
     assert (crm.retry_policy, crm.max_attempts, crm.timeout_seconds) == ("original", 5, 7.5)
     assert (crm.url, crm.headers) == ("https://crm.example.com/a?b=c", {"X-Key": "about"})
@@ -286,12 +296,12 @@ def test_plain_names_destinations_have_their_specification(appdb: AppDb) -> None
         *("records", "webhook", "p-2026", "days", "client"),
     )
     assert (minimal.max_attempts, minimal.allow_private, minimal.filter) == (3, False, RecordFilter())
-    streams = appdb.destinations.streams(crm.destination_id)
+    streams = await appdb.destinations.streams(crm.destination_id)
     assert [(stream.filter, stream.cursor, stream.until) for stream in streams] == [
         (RecordFilter(status="BUSY"), 5, None),
         (RecordFilter(), 1, 4),
     ]
-    assert appdb.destinations.secret_texts(crm.destination_id) == ("signing-secret",)
+    assert await appdb.destinations.secret_texts(crm.destination_id) == ("signing-secret",)
 
 
 @pytest.mark.usefixtures("appdb")
@@ -303,13 +313,13 @@ def test_plain_names_stored_specification_has_no_old_member(path: Path) -> None:
     assert [row["filter"].count("aspects") for row in read_rows(path)["streams"]] == [0, 0, 0]
 
 
-def test_plain_names_deliveries_have_their_states_and_attempts(appdb: AppDb) -> None:
-    page = appdb.deliveries.page(1, None, 10)
+async def test_plain_names_deliveries_have_their_states_and_attempts(appdb: AppDb) -> None:
+    page = await appdb.deliveries.page(1, None, 10)
     assert [(row.state, row.notification_id) for row in page] == [
         ("retrying", "a"), ("failed", "b"), ("delivered", "c"), ("delivered", "c"),
     ]  # fmt: skip
     assert (page[0].pending_since, page[0].due_at, page[0].attempts) == (to_datetime(T), to_datetime(T + 5), 2)
-    attempts = appdb.deliveries.attempts(1)
+    attempts = await appdb.deliveries.attempts(1)
     assert [
         (attempt.attempted_at, attempt.duration_ms, attempt.status, attempt.detail, attempt.body)
         for attempt in attempts
@@ -317,41 +327,43 @@ def test_plain_names_deliveries_have_their_states_and_attempts(appdb: AppDb) -> 
         (to_datetime(T), 12, 500, "500", "no"),
         (to_datetime(T + 1), 9, None, "refused", ""),
     ]
-    backlog = appdb.deliveries.backlog(1)
+    backlog = await appdb.deliveries.backlog(1)
     assert (backlog.retrying, backlog.failed, backlog.oldest_pending_at) == (1, 1, T)
 
 
-def test_plain_names_sync_state_is_read_as_it_was(appdb: AppDb) -> None:
+async def test_plain_names_sync_state_is_read_as_it_was(appdb: AppDb) -> None:
     sync_states = appdb.sync_states
     day = [datetime(2026, 5, number, tzinfo=UTC) for number in range(1, 6)]
-    assert sync_states.intervals(SN) == [
+    assert await sync_states.intervals(SN) == [
         Interval(day[1], day[2], "complete", "compared"),
         Interval(day[0], datetime(2026, 5, 1, 12, 0, 0, 500_000, UTC), "connected", 'it was "heard"; all of it'),
         Interval(day[3], day[4], "gap", ""),
     ]
-    assert sync_states.pbx_status(SN) == PbxStatus(
+    assert await sync_states.pbx_status(SN) == PbxStatus(
         checked_at=17, firmware="37.23", skew_seconds=-1, offset_seconds=3600
     )
     progress = BackfillProgress(since=1, until=9, done_until=4, started_at=5, requested_since=2, requested_until=8)
-    assert sync_states.backfill_progress(SN) == progress
-    assert sync_states.backfill_request(SN) == BackfillRequest(since=3, until=None, requested_at=6)
-    assert sync_states.backfill_result(SN) == BackfillResult(
+    assert await sync_states.backfill_progress(SN) == progress
+    assert await sync_states.backfill_request(SN) == BackfillRequest(since=3, until=None, requested_at=6)
+    assert await sync_states.backfill_result(SN) == BackfillResult(
         requested_at=6, rows=9, new=1, changed=2, same=3, unreadable=4, incomplete_reason="cut", error="e"
     )
-    assert sync_states.silence_minutes(SN) == 30
-    assert sync_states.intervals(ASTERISK_SN) == []
-    assert sync_states.pbx_status(ASTERISK_SN) is None
-    open_progress = sync_states.backfill_progress(ASTERISK_SN)
+    assert await sync_states.silence_minutes(SN) == 30
+    assert await sync_states.intervals(ASTERISK_SN) == []
+    assert await sync_states.pbx_status(ASTERISK_SN) is None
+    open_progress = await sync_states.backfill_progress(ASTERISK_SN)
     assert open_progress is not None
     assert (open_progress.requested_since, open_progress.requested_until) == (2, None)
 
 
-def test_plain_names_pbxs_keep_tokens_credentials_and_detected_config(appdb: AppDb) -> None:
-    office = appdb.pbx("Office")
+async def test_plain_names_pbxs_keep_tokens_credentials_and_detected_config(appdb: AppDb) -> None:
+    office = await appdb.pbx("Office")
     assert (office.number_plan.extension_digits_max, office.number_plan.ivr, office.secrets) == (4, ("6200",), 1)
-    credentials = appdb.pbx_credentials.require(SN, "Office")
+    credentials = await appdb.pbx_credentials.require(SN, "Office")
     token = PbxToken('"until":', 1795848000.25, 1795849800.5, "r1", 1795934400.0)
-    assert msgspec.json.decode(appdb.pbx_credentials.tokens(SN, credentials) or "", type=TokenState) == TokenState(
+    assert msgspec.json.decode(
+        await appdb.pbx_credentials.tokens(SN, credentials) or "", type=TokenState
+    ) == TokenState(
         current_token=token,
         replaced_tokens=(token,),
         unconfirmed_until=(1795848001.5,),
@@ -361,59 +373,59 @@ def test_plain_names_pbxs_keep_tokens_credentials_and_detected_config(appdb: App
         halt_reason="the PBX refuses our address",
         error="10005 ACCESS DENIED",
     )
-    asterisk = appdb.asterisks.get(ASTERISK_SN)
+    asterisk = await appdb.asterisks.get(ASTERISK_SN)
     assert decode_parser_config(asterisk.detected_config) == AsteriskParserConfig(
         trunks=("a",), inbound_contexts=("from-a",), has_pins=True
     )
     assert (asterisk.error, asterisk.inbound, asterisk.is_connected) == ('no "inbound": route', ("from-trunk",), True)
-    match = appdb.source_matches.get(ASTERISK_SN)
+    match = await appdb.source_matches.get(ASTERISK_SN)
     assert (match.addresses, match.path) == (("192.0.2.7", "192.0.2.8"), "/secret-of-the-lab")
-    source = appdb.cdr_sources.get(ASTERISK_SN)
+    source = await appdb.cdr_sources.get(ASTERISK_SN)
     assert source is not None
     assert (source.location, source.table, source.columns) == ("mysql://u@h:3306/cdr", "cdr", ("a", "b"))
-    assert appdb.retention_overrides.all() == {SN: 90}
-    assert appdb.recordings.get(SN) == Path("/recordings")
+    assert await appdb.retention_overrides.all() == {SN: 90}
+    assert await appdb.recordings.get(SN) == Path("/recordings")
 
 
-def test_plain_names_alarms_are_open_or_over_as_before(appdb: AppDb) -> None:
+async def test_plain_names_alarms_are_open_or_over_as_before(appdb: AppDb) -> None:
     alarms = [
         (alarm.detail, alarm.hint, alarm.last_seen_at, alarm.ended_at, alarm.occurrences)
-        for alarm in appdb.alarms.all()
+        for alarm in await appdb.alarms.all()
     ]
     assert alarms == [
         ("no call", "look", to_datetime(T + 2), None, 4),
         ("no call", "look", to_datetime(T + 1), to_datetime(T + 2), 1),
     ]
-    appdb.alarms.raise_alarm(SN, "silence", "no call", hint="look", now_us=T + 5)
-    assert [alarm.occurrences for alarm in appdb.alarms.open_alarms()] == [5]
+    await appdb.alarms.raise_alarm(SN, "silence", "no call", hint="look", now_us=T + 5)
+    assert [alarm.occurrences for alarm in await appdb.alarms.open_alarms()] == [5]
 
 
-def test_plain_names_users_tokens_and_apps_keep_their_rights(appdb: AppDb) -> None:
-    alice, bob = appdb.users.all()
+async def test_plain_names_users_tokens_and_apps_keep_their_rights(appdb: AppDb) -> None:
+    alice, bob = await appdb.users.all()
     assert (alice.scope, alice.password_version, alice.last_seen_at) == (
         *(AccessScope((SN,), ("1001",)), T + 3, to_datetime(T + 4)),
     )
     assert (bob.scope, bob.has_password, bob.last_seen_at) == (None, False, None)
-    assert [(token.name, token.scope, token.last_used_at) for token in appdb.tokens()] == [
+    assert [(token.name, token.scope, token.last_used_at) for token in await appdb.tokens()] == [
         ("limited", AccessScope(None, ()), None),
         ("unused", None, None),
         ("wall", None, to_datetime(T + 1)),
     ]
-    plain, wallboard = appdb.apps.all()
+    plain, wallboard = await appdb.apps.all()
     assert wallboard.behaviour == ApiBehaviour(model="P560", payload_format="doc")
     assert (wallboard.pbxs, wallboard.networks, wallboard.last_used_at) == (
         *((SN,), ("192.0.2.0/24",), to_datetime(T + 1)),
     )
     assert plain.behaviour == ApiBehaviour()
-    assert [blocked_address.address for blocked_address in appdb.apps.blocked_addresses(T)] == ["192.0.2.9"]
+    assert [blocked_address.address for blocked_address in await appdb.apps.blocked_addresses(T)] == ["192.0.2.9"]
 
 
-def test_plain_names_audit_log_and_notes_keep_their_authors(appdb: AppDb) -> None:
-    (entry,) = appdb.audit.latest(10)
+async def test_plain_names_audit_log_and_notes_keep_their_authors(appdb: AppDb) -> None:
+    (entry,) = await appdb.audit.latest(10)
     assert (entry.actor, entry.credential, entry.address, entry.action, entry.status, entry.created_at) == (
         *("admin", "token", "127.0.0.1", "POST /people", 201, to_datetime(T)),
     )
-    notes = appdb.notes.history(SN, "1.1")
+    notes = await appdb.notes.history(SN, "1.1")
     assert [(note.text, note.tags, note.author, note.created_at) for note in notes] == [
         ("", ("vip", "sales"), "Bob", to_datetime(T + 1)),
         ("first", (), "Alice", to_datetime(T)),
@@ -441,14 +453,14 @@ SEARCH_PATHS = {
 
 
 @pytest.mark.parametrize(("old_path", "new_path"), SEARCH_PATHS.items())
-def test_plain_names_saved_search_leads_to_the_same_page(path: Path, old_path: str, new_path: str) -> None:
-    create_old_file(path, "onhook.appdb", 12, APPLICATION_ID, {})
+async def test_plain_names_saved_search_leads_to_the_same_page(path: Path, old_path: str, new_path: str) -> None:
+    create_old_file(path, "onhook.appdb", 12, APPLICATION_ID, {}, engine="sqlite")
     connection = sqlite3.connect(path)
     insert_row(connection, "searches", {"name": "mine", "path": old_path, "who": "admin"})
     connection.commit()
     connection.close()
     appdb = AppDb(path)
     assert [
-        (saved_search.name, saved_search.path, saved_search.author) for saved_search in appdb.saved_searches.all()
+        (saved_search.name, saved_search.path, saved_search.author) for saved_search in await appdb.saved_searches.all()
     ] == [("mine", new_path, "admin")]
-    appdb.close()
+    await appdb.close()

@@ -1,6 +1,6 @@
 """Credentials of PBX APIs."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,37 +14,37 @@ API = parse_pbx_credentials("https://pbx.office.example:8088", "our-client", "ou
 
 
 @pytest.fixture
-def appdb(tmp_path: Path) -> Iterator[AppDb]:
+async def appdb(tmp_path: Path) -> AsyncIterator[AppDb]:
     appdb = AppDb(tmp_path / "onhook.db")
-    appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=API, now_us=1)
+    await appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=API, now_us=1)
     yield appdb
-    appdb.close()
+    await appdb.close()
 
 
-def test_pbx_credentials_are_stored_pinned_and_removed_with_the_pbx(appdb: AppDb) -> None:
-    assert appdb.pbx_credentials.require(SN, "Office") == API
-    appdb.pbx_credentials.pin(SN, "AB:" * 31 + "CD")
-    assert appdb.pbx_credentials.all()[SN].fingerprint == "ab" * 31 + "cd"
-    appdb.remove_pbx("Office")
-    assert appdb.pbx_credentials.all() == {}
+async def test_pbx_credentials_are_stored_pinned_and_removed_with_the_pbx(appdb: AppDb) -> None:
+    assert await appdb.pbx_credentials.require(SN, "Office") == API
+    await appdb.pbx_credentials.pin(SN, "AB:" * 31 + "CD")
+    assert (await appdb.pbx_credentials.all())[SN].fingerprint == "ab" * 31 + "cd"
+    await appdb.remove_pbx("Office")
+    assert await appdb.pbx_credentials.all() == {}
     with pytest.raises(NotFound, match="--client-id"):
-        appdb.pbx_credentials.require(SN, "Office")
+        await appdb.pbx_credentials.require(SN, "Office")
 
 
-def test_pbx_tokens_are_kept_until_the_credentials_change(appdb: AppDb) -> None:
+async def test_pbx_tokens_are_kept_until_the_credentials_change(appdb: AppDb) -> None:
     """A change by a person is tried at once."""
-    appdb.pbx_credentials.save_tokens(SN, API, '{"halt_reason":"","current":1}')
-    appdb.pbx_credentials.put(SN, API)
-    assert appdb.pbx_credentials.tokens(SN, API) == '{"halt_reason":"","current":1}', "nothing is different"
-    appdb.pbx_credentials.save_tokens(SN, API, '{"halt_reason":"blocked"}')
-    appdb.pbx_credentials.put(SN, API)
-    assert appdb.pbx_credentials.tokens(SN, API) == "", "a person has acted"
+    await appdb.pbx_credentials.save_tokens(SN, API, '{"halt_reason":"","current":1}')
+    await appdb.pbx_credentials.put(SN, API)
+    assert await appdb.pbx_credentials.tokens(SN, API) == '{"halt_reason":"","current":1}', "nothing is different"
+    await appdb.pbx_credentials.save_tokens(SN, API, '{"halt_reason":"blocked"}')
+    await appdb.pbx_credentials.put(SN, API)
+    assert await appdb.pbx_credentials.tokens(SN, API) == "", "a person has acted"
     other = parse_pbx_credentials("https://pbx.office.example:8089", "our-client", "our-client-secret")
-    appdb.pbx_credentials.save_tokens(SN, API, '{"halt_reason":"","current":1}')
-    appdb.pbx_credentials.put(SN, other)
-    appdb.pbx_credentials.save_tokens(SN, API, '{"halt_reason":"","current":2}')
-    assert appdb.pbx_credentials.tokens(SN, API) is None
-    assert appdb.pbx_credentials.tokens(SN, other) == ""
+    await appdb.pbx_credentials.save_tokens(SN, API, '{"halt_reason":"","current":1}')
+    await appdb.pbx_credentials.put(SN, other)
+    await appdb.pbx_credentials.save_tokens(SN, API, '{"halt_reason":"","current":2}')
+    assert await appdb.pbx_credentials.tokens(SN, API) is None
+    assert await appdb.pbx_credentials.tokens(SN, other) == ""
 
 
 @pytest.mark.parametrize(

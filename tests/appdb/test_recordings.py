@@ -1,7 +1,6 @@
 """Recording directories."""
 
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,22 +11,22 @@ from onhook.lib.errors import UsageError
 
 
 @pytest.fixture
-def appdb(tmp_path: Path) -> Iterator[AppDb]:
-    with closing(AppDb(tmp_path / "onhook.db")) as opened:
+async def appdb(tmp_path: Path) -> AsyncIterator[AppDb]:
+    async with AppDb(tmp_path / "onhook.db") as opened:
         yield opened
 
 
-def test_recordings_directory_is_stored_and_removed(appdb: AppDb, tmp_path: Path) -> None:
+async def test_recordings_directory_is_stored_and_removed(appdb: AppDb, tmp_path: Path) -> None:
     """One per PBX; removed with its PBX."""
-    appdb.add_pbx(name="office", sn="SN1", secret="0123456789", now_us=1)
-    appdb.recordings.put("SN1", tmp_path)
-    assert appdb.recordings.get("SN1") == tmp_path
-    assert appdb.recordings.get("SN2") is None
-    appdb.recordings.put("SN1", None)
-    assert appdb.recordings.get("SN1") is None
-    appdb.recordings.put("SN1", tmp_path)
-    appdb.remove_pbx("office")
-    assert appdb.recordings.get("SN1") is None
+    await appdb.add_pbx(name="office", sn="SN1", secret="0123456789", now_us=1)
+    await appdb.recordings.put("SN1", tmp_path)
+    assert await appdb.recordings.get("SN1") == tmp_path
+    assert await appdb.recordings.get("SN2") is None
+    await appdb.recordings.put("SN1", None)
+    assert await appdb.recordings.get("SN1") is None
+    await appdb.recordings.put("SN1", tmp_path)
+    await appdb.remove_pbx("office")
+    assert await appdb.recordings.get("SN1") is None
 
 
 def test_parse_directory_accepts_existing_directories_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

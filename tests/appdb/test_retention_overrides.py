@@ -1,6 +1,5 @@
 """Retention per PBX."""
 
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,17 +9,17 @@ from onhook.appdb.retention_overrides import DAYS_MAX, parse_retention_days
 from onhook.lib.errors import UsageError
 
 
-def test_retention_override_is_stored_and_removed(tmp_path: Path) -> None:
+async def test_retention_override_is_stored_and_removed(tmp_path: Path) -> None:
     """Also `always`; removed with its PBX."""
-    with closing(AppDb(tmp_path / "onhook.db")) as appdb:
+    async with AppDb(tmp_path / "onhook.db") as appdb:
         for name in ("office", "branch"):
-            appdb.add_pbx(name=name, sn=name, secret="0123456789", now_us=1)
-            appdb.retention_overrides.put(name, 90)
-        appdb.retention_overrides.put("office", 0)
-        assert appdb.retention_overrides.all() == {"office": 0, "branch": 90}
-        appdb.retention_overrides.put("office", None)
-        appdb.remove_pbx("branch")
-        assert appdb.retention_overrides.all() == {}
+            await appdb.add_pbx(name=name, sn=name, secret="0123456789", now_us=1)
+            await appdb.retention_overrides.put(name, 90)
+        await appdb.retention_overrides.put("office", 0)
+        assert await appdb.retention_overrides.all() == {"office": 0, "branch": 90}
+        await appdb.retention_overrides.put("office", None)
+        await appdb.remove_pbx("branch")
+        assert await appdb.retention_overrides.all() == {}
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "soon", str(DAYS_MAX + 1), "9" * 5_000, "000090000", "٣"])

@@ -1,6 +1,6 @@
 """Sources of PBXs that cannot sign."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,47 +14,49 @@ PATH = "/3kFz0qLrB7xN9sVe"
 
 
 @pytest.fixture
-def appdb(tmp_path: Path) -> Iterator[AppDb]:
+async def appdb(tmp_path: Path) -> AsyncIterator[AppDb]:
     appdb = AppDb(tmp_path / "onhook.db")
     yield appdb
-    appdb.close()
+    await appdb.close()
 
 
-def add(appdb: AppDb, place: SourceMatch, *, secret: str | None = None) -> None:
-    appdb.add_pbx(name="Old office", sn="369451090405", secret=secret, dialect="newcdr", source_match=place, now_us=1)
+async def add(appdb: AppDb, place: SourceMatch, *, secret: str | None = None) -> None:
+    await appdb.add_pbx(
+        name="Old office", sn="369451090405", secret=secret, dialect="newcdr", source_match=place, now_us=1
+    )
 
 
-def test_source_match_is_stored_changed_and_removed_with_the_pbx(appdb: AppDb) -> None:
+async def test_source_match_is_stored_changed_and_removed_with_the_pbx(appdb: AppDb) -> None:
     """The receiver reads it with the credentials."""
-    add(appdb, parse_source_match(["192.0.2.7", "198.51.100.0/24"], PATH))
-    (credentials,) = appdb.webhook_credentials()
-    assert credentials.source_match == appdb.source_matches.get("369451090405")
+    await add(appdb, parse_source_match(["192.0.2.7", "198.51.100.0/24"], PATH))
+    (credentials,) = await appdb.webhook_credentials()
+    assert credentials.source_match == await appdb.source_matches.get("369451090405")
     assert credentials.source_match == SourceMatch(("192.0.2.7", "198.51.100.0/24"), PATH)
-    appdb.source_matches.put("369451090405", SourceMatch(("192.0.2.8",)))
-    assert appdb.source_matches.all() == {"369451090405": SourceMatch(("192.0.2.8",))}
-    appdb.source_matches.put("369451090405", SourceMatch())
-    assert not appdb.source_matches.get("369451090405")
-    appdb.source_matches.put("369451090405", SourceMatch(("192.0.2.8",)))
-    appdb.remove_pbx("Old office")
-    assert appdb.source_matches.all() == {}
+    await appdb.source_matches.put("369451090405", SourceMatch(("192.0.2.8",)))
+    assert await appdb.source_matches.all() == {"369451090405": SourceMatch(("192.0.2.8",))}
+    await appdb.source_matches.put("369451090405", SourceMatch())
+    assert not await appdb.source_matches.get("369451090405")
+    await appdb.source_matches.put("369451090405", SourceMatch(("192.0.2.8",)))
+    await appdb.remove_pbx("Old office")
+    assert await appdb.source_matches.all() == {}
 
 
-def test_source_match_is_required_for_an_unsigned_dialect(appdb: AppDb) -> None:
+async def test_source_match_is_required_for_an_unsigned_dialect(appdb: AppDb) -> None:
     """Without one any sender could report; a secret would have no effect."""
     with pytest.raises(UsageError, match="its source must identify it"):
-        add(appdb, SourceMatch())
+        await add(appdb, SourceMatch())
     with pytest.raises(UsageError, match="a newcdr PBX cannot sign"):
-        add(appdb, SourceMatch(("192.0.2.7",)), secret="a-secret-of-its-own")
+        await add(appdb, SourceMatch(("192.0.2.7",)), secret="a-secret-of-its-own")
     with pytest.raises(UsageError, match="signs its events"):
-        appdb.add_pbx(
+        await appdb.add_pbx(
             name="Office", sn="3631A2124ABC", secret="first-secret", source_match=SourceMatch((), PATH), now_us=1
         )
 
 
-def test_dialect_without_api_rejects_api_credentials(appdb: AppDb) -> None:
+async def test_dialect_without_api_rejects_api_credentials(appdb: AppDb) -> None:
     api = parse_pbx_credentials("https://192.0.2.7:8088", "us", "our-client-secret")
     with pytest.raises(UsageError, match="is not supported"):
-        appdb.add_pbx(name="Old", sn="1", secret=None, dialect="newcdr", credentials=api, now_us=1)
+        await appdb.add_pbx(name="Old", sn="1", secret=None, dialect="newcdr", credentials=api, now_us=1)
 
 
 @pytest.mark.parametrize(

@@ -5,28 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.sqlite import APPLICATION_ID, SqliteDatabase, check_integrity, copy_database
+from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.sqlite_file import APPLICATION_ID, check_integrity, copy_database
 from onhook.lib.errors import Unavailable, UsageError
-
-
-def test_transaction_error_rolls_back(tmp_path: Path) -> None:
-    database = SqliteDatabase(tmp_path / "onhook.db")
-    with pytest.raises(ZeroDivisionError):
-        _write_and_fail(database)
-    assert database.rows("SELECT * FROM tokens") == []
-    database.close()
-
-
-def test_version_changes_with_every_writer(tmp_path: Path) -> None:
-    """In this process and in others, and at no other time."""
-    ours, theirs = SqliteDatabase(tmp_path / "onhook.db"), SqliteDatabase(tmp_path / "onhook.db")
-    versions = [ours.version(), ours.version()]
-    theirs.write("INSERT INTO tokens VALUES ('a', x'00', 'reader', 1, NULL, NULL)")
-    versions += [ours.version(), ours.version()]
-    ours.write("DELETE FROM tokens")
-    versions += [ours.version(), ours.version()]
-    assert [version == other for version, other in zip(versions[::2], versions[1::2], strict=True)] == [True] * 3
-    assert len(set(versions)) == 3
 
 
 def test_copy_database_is_consistent_while_others_write(tmp_path: Path) -> None:
@@ -49,9 +30,9 @@ def test_copy_database_is_consistent_while_others_write(tmp_path: Path) -> None:
     assert not target.with_name("b.db-wal").exists()
 
 
-def test_check_integrity_detects_damage(tmp_path: Path) -> None:
+async def test_check_integrity_detects_damage(tmp_path: Path) -> None:
     path = tmp_path / "onhook.db"
-    SqliteDatabase(path).close()
+    await open_and_close(path)
     assert check_integrity(path) == ""
     path.write_bytes(b"\xff" * path.stat().st_size)
     assert "not a database" in check_integrity(path)
@@ -66,7 +47,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("statement", FOREIGN.values(), ids=FOREIGN.keys())
-def test_open_database_of_another_program_is_left_alone(tmp_path: Path, statement: str) -> None:
+async def test_open_database_of_another_program_is_left_alone(tmp_path: Path, statement: str) -> None:
     """Not a byte of it changes."""
     path = tmp_path / "onhook.db"
     connection = sqlite3.connect(path)
@@ -75,19 +56,19 @@ def test_open_database_of_another_program_is_left_alone(tmp_path: Path, statemen
     connection.close()
     before = path.read_bytes()
     with pytest.raises(UsageError, match="database of another program"):
-        SqliteDatabase(path)
+        await SqliteDatabase(path).open()
     assert path.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["onhook.db"]
 
 
-def test_open_new_file_is_identified(tmp_path: Path) -> None:
+async def test_open_new_file_is_identified(tmp_path: Path) -> None:
     """An empty file becomes Onhook's, and is opened again."""
     path = tmp_path / "onhook.db"
     path.touch()
-    SqliteDatabase(path).close()
+    await open_and_close(path)
     database = SqliteDatabase(path)
-    assert database.rows("PRAGMA application_id") == [(APPLICATION_ID,)]
-    database.close()
+    assert await database.rows("PRAGMA application_id") == [(APPLICATION_ID,)]
+    await database.close()
 
 
 def test_copy_database_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -99,7 +80,7 @@ def test_copy_database_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def _write_and_fail(database: SqliteDatabase) -> None:
-    with database.transaction():
-        database.write("INSERT INTO tokens VALUES ('a', x'00', 'reader', 1, NULL, NULL)")
-        _ = 1 / 0
+async def open_and_close(path: Path) -> None:
+    database = SqliteDatabase(path)
+    await database.open()
+    await database.close()

@@ -1,5 +1,6 @@
 """`onhook app`."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -33,12 +34,12 @@ def test_app_is_changed(onhook: Command) -> None:
     assert onhook("app", "add", "crm", "--pbx", "office", "--address", "192.0.2.7", "--allow-control")[0] == 0
     assert onhook("app", "change", "crm", "--address", "any")[1] == 'App "crm" changed.\n'
     appdb = AppDb(Path("onhook-data/onhook.db"))
-    app = appdb.apps.get("crm")
+    app = asyncio.run(appdb.apps.get("crm"))
     assert (app.pbxs, app.networks, app.allow_control) == (("3631A2124ABC",), (), True)
     assert onhook("app", "change", "crm", "--pbx", "all", "--no-control")[0] == 0
-    app = appdb.apps.get("crm")
+    app = asyncio.run(appdb.apps.get("crm"))
     assert (app.pbxs, app.allow_control) == ((), False)
-    appdb.close()
+    asyncio.run(appdb.close())
 
 
 def test_app_invalid_option_is_one_sentence(onhook: Command) -> None:
@@ -62,7 +63,7 @@ def test_app_unblock_one_address_or_all(onhook: Command) -> None:
     onhook("app", "add", "crm")
     appdb = AppDb(Path("onhook-data/onhook.db"))
     for address in ("192.0.2.7", "192.0.2.8", "2001:db8::/64"):
-        appdb.apps.block(address, "crm", 4_000_000_000_000_000)
-    appdb.close()
+        asyncio.run(appdb.apps.block(address, "crm", 4_000_000_000_000_000))
+    asyncio.run(appdb.close())
     assert onhook("app", "unblock", "192.0.2.7")[1] == "Unblocked addresses: 1.\n"
     assert onhook("app", "unblock")[1] == "Unblocked addresses: 2.\n"

@@ -57,10 +57,10 @@ def test_pbx_add_asterisk_needs_no_serial_number(onhook: Command) -> None:
         assert "Office" in out
         assert SECRET not in out
     appdb = open_appdb()
-    assert not appdb.pbx("Office").is_unsigned
-    assert SECRET not in appdb.webhook_credentials()[0].secrets
-    assert appdb.asterisks.get("pbx.example.org").port == 5038
-    appdb.close()
+    assert not asyncio.run(appdb.pbx("Office")).is_unsigned
+    assert SECRET not in asyncio.run(appdb.webhook_credentials())[0].secrets
+    assert asyncio.run(appdb.asterisks.get("pbx.example.org")).port == 5038
+    asyncio.run(appdb.close())
 
 
 def test_pbx_add_asterisk_options_are_stored(onhook: Command) -> None:
@@ -68,10 +68,10 @@ def test_pbx_add_asterisk_options_are_stored(onhook: Command) -> None:
     words = ("--trunks", "trunk-a, trunk-b", "--inbound-context", "from-trunk", "--pins", "--sn", "A1", "--tls", "on")
     assert onhook(*ADD, *words)[0] == 0
     appdb = open_appdb()
-    reached = appdb.asterisks.get("A1")
+    reached = asyncio.run(appdb.asterisks.get("A1"))
     assert (reached.port, reached.tls, reached.trunks) == (5039, "on", ("trunk-a", "trunk-b"))
     assert (reached.inbound, reached.has_pins) == (("from-trunk",), True)
-    appdb.close()
+    asyncio.run(appdb.close())
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_pbx_change_cdr_source(onhook: Command) -> None:
         assert "s3cret-of-the-database" not in "".join(map(str, onhook(*words)))
     assert "mysql://freepbx@db.example.org:3306" in onhook("asterisk", "list")[1]
     appdb = open_appdb()
-    assert appdb.cdr_sources.all()["pbx.example.org"].table == "calls"
-    appdb.close()
+    assert asyncio.run(appdb.cdr_sources.all())["pbx.example.org"].table == "calls"
+    asyncio.run(appdb.close())
     assert onhook("pbx", "change", "Office", "--cdr", "none")[0] == 0
     assert "the CDR source of Office is not set" in onhook("backfill", "Office")[2]
     assert onhook("pbx", "add", "Other", "--sn", "3631A2124ABC", "--secret", "first-secret")[0] == 0
@@ -159,8 +159,12 @@ def test_backfill_from_files_by_hand(onhook: Command) -> None:
     assert onhook(*ADD)[0] == 0
     appdb = open_appdb()
     since, until = datetime.fromtimestamp(FIRST - 60, UTC), datetime.fromtimestamp(LAST + 3600, UTC)
-    appdb.sync_states.save_intervals("pbx.example.org", [Interval(since, until, "gap", "not connected: no connection")])
-    appdb.close()
+    asyncio.run(
+        appdb.sync_states.save_intervals(
+            "pbx.example.org", [Interval(since, until, "gap", "not connected: no connection")]
+        )
+    )
+    asyncio.run(appdb.close())
     lines = as_csv(list(COLUMNS))
     Path("old.csv").write_text("".join(lines[:9]))
     Path("new.csv").write_text("".join(lines[9:]))
@@ -179,8 +183,8 @@ def test_backfill_from_the_cdr_source(onhook: Command) -> None:
     code, out, _ = onhook("backfill", "Office", "--since", "2020-01-01")
     assert (code, " 0 changed, 0 already stored" in out) == (0, True)
     appdb = open_appdb()
-    outcome = appdb.sync_states.backfill_result("pbx.example.org")
-    appdb.close()
+    outcome = asyncio.run(appdb.sync_states.backfill_result("pbx.example.org"))
+    asyncio.run(appdb.close())
     assert outcome is not None
     assert outcome.new == outcome.rows > CALLS
     assert "complete" in onhook("coverage", "--since", "2020-01-01")[1]

@@ -66,7 +66,7 @@ def test_backfill_invalid_option_is_rejected(onhook: Command) -> None:
 
 
 @pytest.mark.slow
-def test_backfill_with_a_running_server(server: Server, tmp_path: Path) -> None:
+async def test_backfill_with_a_running_server(server: Server, tmp_path: Path) -> None:
     """A PBX added while it runs is connected at once; the server runs the back-fill."""
     with pbx_responder_in_thread() as face:
         face.calls.rows = calls_of_today(3)
@@ -81,6 +81,6 @@ def test_backfill_with_a_running_server(server: Server, tmp_path: Path) -> None:
         wait_until(lambda: face.tokens == set())
     appdb = AppDb(tmp_path / "data" / "onhook.db")
     try:
-        assert appdb.sync_states.intervals(SN)[0].state == "complete"
+        assert (await appdb.sync_states.intervals(SN))[0].state == "complete"
     finally:
-        appdb.close()
+        await appdb.close()

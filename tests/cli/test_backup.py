@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.sqlite import copy_database
+from onhook.appdb.sqlite_file import copy_database
 from onhook.config import Config
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
@@ -101,11 +101,12 @@ def test_restore_backup_of_an_older_version_is_upgraded(tmp_path: Path, commit: 
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Config:
+async def config(tmp_path: Path) -> Config:
     """Return a data directory with an application database and a ledger of one row."""
     data_config = Config(data=tmp_path / "onhook-data")
     data_config.data.mkdir()
-    AppDb(data_config.appdb_file).close()
+    async with AppDb(data_config.appdb_file):
+        pass
     _write(data_config, "first")
     return data_config
 

@@ -1,5 +1,6 @@
 """`onhook destination`."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,11 @@ ADD = ("destination", "add", "CRM", "--url", "https://crm.example.com/calls")
 
 
 def _destinations(directory: Path) -> list[Destination]:
-    appdb = AppDb(directory / "onhook-data" / "onhook.db")
-    try:
-        return appdb.destinations.all()
-    finally:
-        appdb.close()
+    async def read() -> list[Destination]:
+        async with AppDb(directory / "onhook-data" / "onhook.db") as appdb:
+            return await appdb.destinations.all()
+
+    return asyncio.run(read())
 
 
 def test_destination_generated_secret_is_shown_once(onhook: Command) -> None:
@@ -48,8 +49,8 @@ def test_destination_is_changed_paused_resumed_and_removed(onhook: Command, tmp_
         assert (code, error) == (0, "")
         assert expected_text in out
     appdb = AppDb(tmp_path / "onhook-data" / "onhook.db")
-    destination = appdb.destinations.get("crm")
-    appdb.close()
+    destination = asyncio.run(appdb.destinations.get("crm"))
+    asyncio.run(appdb.close())
     assert (destination.timeout_seconds, destination.headers, destination.secrets) == (10.0, {"X-Key": "k"}, 1)
     assert onhook("destination", "remove", "CRM")[0] == 0
     assert onhook("destination", "pause", "CRM")[0] == 1
@@ -107,7 +108,7 @@ def test_destination_delivery_of_another_destination_is_not_found(onhook: Comman
     onhook(*ADD)
     onhook("destination", "add", "BI", "--url", "https://bi.example.com/")
     appdb = AppDb(tmp_path / "onhook-data" / "onhook.db")
-    number = appdb.destinations.get("BI").destination_id
+    number = asyncio.run(appdb.destinations.get("BI")).destination_id
     trouble = NewDelivery(
         notification_id="e",
         seq=1,
@@ -117,13 +118,13 @@ def test_destination_delivery_of_another_destination_is_not_found(onhook: Comman
         pending_since=1,
         state="failed",
     )
-    appdb.deliveries.commit(
+    asyncio.run(appdb.deliveries.commit(
         DeliveryCommit(
             destination_id=number, revision=1, cursors={}, finished_replays=(), new_deliveries=[trouble], updates=(),
             attempts_succeeded=0, attempts_failed=0, failing_since=None, retry_after=0, retry_all_now=False, now_us=1,
         )
-    )  # fmt: skip
-    appdb.close()
+    ))  # fmt: skip
+    asyncio.run(appdb.close())
     for verb in ("discard", "retry"):
         code, _, error = onhook("destination", verb, "CRM", "--delivery", "1")
         assert code == 1

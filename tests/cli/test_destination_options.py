@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from onhook.appdb.destination_spec import SPEC_FIELDS
+from onhook.cli.commands import CommandGroup
 from onhook.cli.destination import app
 from onhook.cli.destination_options import (
     with_destination_change_options,
@@ -16,11 +16,11 @@ from onhook.cli.destination_options import (
 
 
 def _parse(*words: str, decorator: Callable[..., Any] = with_destination_options) -> Any:
-    cli_app, passed_values = typer.Typer(), []
+    cli_app, passed_values = CommandGroup(), []
 
     @cli_app.command()
     @decorator
-    def say(spec_values: dict[str, Any]) -> None:
+    async def say(spec_values: dict[str, Any]) -> None:
         passed_values.append(spec_values)
 
     result = CliRunner().invoke(cli_app, words)

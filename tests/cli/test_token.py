@@ -1,7 +1,12 @@
 """`onhook token`."""
 
+import asyncio
+import getpass
 import http.client
+from pathlib import Path
 
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.audit import AuditEntry
 from onhook.config import parse_address
 from tests.cli.conftest import Command
 from tests.runtime.harness import Server
@@ -18,6 +23,20 @@ def test_token_is_shown_once(onhook: Command) -> None:
     assert onhook("token", "add", "wallboard")[0] == 2
     assert onhook("token", "remove", "wallboard")[0] == 0
     assert "wallboard" not in onhook("token", "list")[1]
+
+
+def test_token_is_in_the_audit_log(onhook: Command, tmp_path: Path) -> None:
+    """Also one that the command line adds."""
+
+    async def read_entries() -> list[AuditEntry]:
+        async with AppDb(tmp_path / "onhook-data" / "onhook.db") as appdb:
+            return await appdb.audit.latest(1)
+
+    text = onhook("token", "add", "wallboard")[1].strip()
+    (entry,) = asyncio.run(read_entries())
+    assert (entry.way, entry.action, entry.actor) == ("cli", "add token wallboard", getpass.getuser())
+    assert entry.after["tokens"][0]["role"] == "reader"
+    assert text not in str(entry)
 
 
 def test_token_can_be_limited(onhook: Command) -> None:

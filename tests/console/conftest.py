@@ -50,7 +50,7 @@ class ConsoleHarness:
         self.projector = projector
         self.clock = SystemClock()
         self.feed = PositionNotifier()
-        self.admin_token = appdb.ensure_admin_token(config.admin_token_file, now_us=self.clock.microseconds())
+        self.admin_token = ""
         self.url = ""
         self.delivery_metrics: dict[int, AttemptMetrics] = {}
         self._keys = count(1)
@@ -107,7 +107,8 @@ async def open_console_harness(
     store = await open_store(config.store_file)
     projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=AppDbPbxFacts(appdb))
     harness = ConsoleHarness(config, ledger, appdb, store, projector)
-    appdb.add_pbx(name=PBX, sn=SN, secret=SECRET, now_us=harness.clock.microseconds())
+    harness.admin_token = await appdb.ensure_admin_token(config.admin_token_file, now_us=harness.clock.microseconds())
+    await appdb.add_pbx(name=PBX, sn=SN, secret=SECRET, now_us=harness.clock.microseconds())
     action_runner = ConsoleActionRunner(config, appdb, harness.clock)
     sql_runner = SqlProcessRunner(config.store_file, config.sql_directory, harness.clock)
     app = console_app(
@@ -141,7 +142,7 @@ async def open_console_harness(
         await sql_runner.close()
         await store.close()
         await ledger.close()
-        appdb.close()
+        await appdb.close()
 
 
 @pytest.fixture

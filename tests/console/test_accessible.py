@@ -51,7 +51,9 @@ async def add_sample_data(harness: ConsoleHarness) -> None:
         [details(moments[0] - timedelta(seconds=7), call_id=CALL_ID, status="NO ANSWER", talk_duration=0)]
     )
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
-    harness.appdb.notes.write(SN, CALL_ID, "calls back", "sales", author="Alice", now_us=harness.clock.microseconds())
+    await harness.appdb.notes.write(
+        SN, CALL_ID, "calls back", "sales", author="Alice", now_us=harness.clock.microseconds()
+    )
 
 
 @pytest.mark.slow

@@ -165,4 +165,4 @@ async def test_api_pbx_secret_is_returned_once(harness: ConsoleHarness, client: 
     assert (await client.delete(f"/api/v1/pbxs/branch/secrets/{second['secret_id']}")).status == 204
     assert (await client.delete("/api/v1/pbxs/branch")).status == 204
     assert (await client.get("/api/v1/pbxs/branch")).status == 404
-    assert [pbx.name for pbx in harness.appdb.pbxs()] == ["office"]
+    assert [pbx.name for pbx in await harness.appdb.pbxs()] == ["office"]

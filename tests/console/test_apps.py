@@ -15,7 +15,7 @@ async def test_app_is_added_and_removed(harness: ConsoleHarness, client: aiohttp
         added = await answer.json()
     app, secret = added["app"], added["client_secret"]
     assert (app["pbxs"], app["networks"], app["behaviour"]["time_format"]) == ([SN], ["192.0.2.1/32"], "12")
-    assert harness.appdb.apps.find_by_credentials(app["client_id"], secret) is not None
+    assert await harness.appdb.apps.find_by_credentials(app["client_id"], secret) is not None
     for name in ("crm", app["client_id"]):
         async with client.get(f"/api/v1/apps/{name}") as answer:
             assert await answer.json() == app
@@ -23,16 +23,16 @@ async def test_app_is_added_and_removed(harness: ConsoleHarness, client: aiohttp
         assert secret not in await answer.text()
     async with client.post("/api/v1/apps/crm/secret") as answer:
         renewed = (await answer.json())["client_secret"]
-    assert harness.appdb.apps.find_by_credentials(app["client_id"], secret) is None
-    assert harness.appdb.apps.find_by_credentials(app["client_id"], renewed) is not None
+    assert await harness.appdb.apps.find_by_credentials(app["client_id"], secret) is None
+    assert await harness.appdb.apps.find_by_credentials(app["client_id"], renewed) is not None
     async with client.delete("/api/v1/apps/crm") as answer:
         assert answer.status == 204
-    assert harness.appdb.apps.all() == []
+    assert await harness.appdb.apps.all() == []
 
 
 async def test_app_permissions_are_changed(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """What is left out stays; control needs one PBX."""
-    harness.appdb.apps.add("crm", now_us=1, networks=["192.0.2.1"])
+    await harness.appdb.apps.add("crm", now_us=1, networks=["192.0.2.1"])
     async with client.patch("/api/v1/apps/crm", json={"allow_control": True}) as answer:
         assert answer.status == 400
     async with client.patch("/api/v1/apps/crm", json={"pbxs": [PBX], "allow_control": True}) as answer:
@@ -66,13 +66,13 @@ async def test_app_invalid_is_rejected(
     async with module_client.post("/api/v1/apps", json=new_app) as answer:
         assert answer.status == status
         assert answer.content_type == "application/problem+json"
-    assert module_harness.appdb.apps.all() == []
+    assert await module_harness.appdb.apps.all() == []
 
 
 async def test_blocked_addresses_are_listed_and_unblocked(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    harness.appdb.apps.block("192.0.2.7", "crm", harness.clock.microseconds())
+    await harness.appdb.apps.block("192.0.2.7", "crm", harness.clock.microseconds())
     async with client.get("/api/v1/blocked-addresses") as answer:
         assert [entry["address"] for entry in (await answer.json())["data"]] == ["192.0.2.7"]
     for status in (204, 404):
@@ -93,7 +93,7 @@ async def test_blocked_addresses_are_listed_and_unblocked(
     ],
 )
 async def test_app_routes_reject_readers(harness: ConsoleHarness, method: str, path: str) -> None:
-    token = harness.appdb.add_token("wallboard", "reader", now_us=harness.clock.microseconds())
+    token = await harness.appdb.add_token("wallboard", "reader", now_us=harness.clock.microseconds())
     async with harness.client(token) as reader, reader.request(method, path) as answer:
         assert answer.status == 403
 
@@ -112,9 +112,9 @@ async def test_apps_page_adds_changes_renews_and_removes(
         return text.partition("client_secret  ")[2].partition("<")[0]
 
     text = await post("/apps", name="crm", pbxs=PBX, networks="192.0.2.7", allow_control="true")
-    app = harness.appdb.apps.get("crm")
+    app = await harness.appdb.apps.get("crm")
     assert (app.pbxs, app.networks, app.allow_control) == ((SN,), ("192.0.2.7/32",), True)
-    assert harness.appdb.apps.find_by_credentials(app.client_id, secret_in(text)) is not None
+    assert await harness.appdb.apps.find_by_credentials(app.client_id, secret_in(text)) is not None
     async with client.get("/apps") as answer:
         assert secret_in(text) not in await answer.text()
     text = await post("/apps", name="other", pbxs="unknown")
@@ -122,17 +122,17 @@ async def test_apps_page_adds_changes_renews_and_removes(
     assert 'value="other"' in text
     assert "only an app of one PBX" in await post("/apps/change", name="crm", pbxs="", allow_control="true")
     assert "changed" in await post("/apps/change", name="crm", pbxs="", networks="", allow_control="false")
-    app = harness.appdb.apps.get("crm")
+    app = await harness.appdb.apps.get("crm")
     assert (app.pbxs, app.networks, app.allow_control) == ((), (), False)
     renewed = secret_in(await post("/apps/renew", name="crm"))
-    assert harness.appdb.apps.find_by_credentials(app.client_id, renewed) is not None
+    assert await harness.appdb.apps.find_by_credentials(app.client_id, renewed) is not None
     assert "removed" in await post("/apps/remove", name="crm")
-    assert harness.appdb.apps.all() == []
+    assert await harness.appdb.apps.all() == []
     assert "there is no app" in await post("/apps/remove", name="crm")
 
 
 async def test_apps_page_shows_failed_logins(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    harness.appdb.apps.block("192.0.2.7", "some-client", harness.clock.microseconds())
+    await harness.appdb.apps.block("192.0.2.7", "some-client", harness.clock.microseconds())
     async with client.get("/apps") as answer:
         text = await answer.text()
     assert "192.0.2.7" in text

@@ -51,7 +51,7 @@ async def test_call_page_note_has_history(harness: ConsoleHarness, client: aioht
         data = {"sn": SN, "call_id": "1777287876.6", "text": text, "tags": "sales, <i>vip</i>"}
         answer = await client.post("/call/note", data=data, allow_redirects=False)
         assert (answer.status, answer.headers["Location"]) == (303, f"/calls/{SN}/1777287876.6#notes")
-    reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         text = await (await other.get(f"/calls/{SN}/1777287876.6")).text()
         assert text.index("second") < text.index("first &lt;b&gt;note")

@@ -12,14 +12,14 @@ from tests.factories import PBX, SN
 
 
 @pytest.fixture
-def compared(harness: ConsoleHarness) -> ConsoleHarness:
+async def compared(harness: ConsoleHarness) -> ConsoleHarness:
     """Return the harness with a PBX that was compared until an hour ago and has a wrong clock."""
     now = datetime.now(UTC).replace(microsecond=0)
     day = timedelta(days=1)
     stretch = Interval(now - 9 * day, now - day, "complete", "compared with the PBX")
-    harness.appdb.sync_states.save_intervals(SN, [stretch])
-    harness.appdb.sync_states.save_pbx_status(SN, PbxStatus(checked_at=1, skew_seconds=-90))
-    harness.appdb.alarms.raise_alarm(SN, "clock", "the clock is <wrong>", hint="set it with `ntp`", now_us=1)
+    await harness.appdb.sync_states.save_intervals(SN, [stretch])
+    await harness.appdb.sync_states.save_pbx_status(SN, PbxStatus(checked_at=1, skew_seconds=-90))
+    await harness.appdb.alarms.raise_alarm(SN, "clock", "the clock is <wrong>", hint="set it with `ntp`", now_us=1)
     return harness
 
 
@@ -57,12 +57,12 @@ async def test_backfill_request_is_stored(compared: ConsoleHarness) -> None:
     async with compared.client() as client:
         path = f"/api/v1/pbxs/{PBX}/backfill"
         assert (await client.post(path, json={"since": "2d"})).status == 404
-        compared.appdb.pbx_credentials.put(SN, parse_pbx_credentials("https://pbx.office.example:8088", "a", "b"))
+        await compared.appdb.pbx_credentials.put(SN, parse_pbx_credentials("https://pbx.office.example:8088", "a", "b"))
         answer = await client.post(path, json={"since": "2026-04-01", "until": "2026-04-02"})
         assert answer.status == 201
         request = (await (await client.get(path)).json())["request"]
         assert request["until"] - request["since"] == 86_400
-        assert compared.appdb.sync_states.backfill_request(SN) is not None
+        assert await compared.appdb.sync_states.backfill_request(SN) is not None
         assert (await client.post(path, json={"since": "2026-04-03", "until": "2026-04-02"})).status == 400
 
 
@@ -78,6 +78,6 @@ async def test_pbx_with_credentials_or_addresses_is_added(harness: ConsoleHarnes
         assert (await client.post("/api/v1/pbxs", json=old | {"name": "A", "sn": "A", "path": ""})).status == 400
         assert (await client.post("/api/v1/pbxs", json=old | {"dialect": "3cx"})).status == 400
         text = await (await client.get("/api/v1/pbxs")).text()
-    assert harness.appdb.pbx_credentials.get("S-BRANCH") == parse_pbx_credentials(**api)
+    assert await harness.appdb.pbx_credentials.get("S-BRANCH") == parse_pbx_credentials(**api)
     assert "3kFz0qLrB7xN9sVe" not in text
     assert "our-client-secret" not in text

@@ -40,7 +40,7 @@ async def test_coverage_calendar_page_shows_gaps(harness: ConsoleHarness, client
     assert "calendar" not in text
     assert "/backfill" not in text
     assert 'role="alert"' in await (await client.post(f"/pbxs/{SN}/backfill", data={"since": "1d"})).text()
-    harness.appdb.pbx_credentials.put(
+    await harness.appdb.pbx_credentials.put(
         SN, parse_pbx_credentials("https://192.0.2.1:8088", client_id="x", client_secret="y")
     )
     text = await (await client.get(f"/pbxs/{SN}")).text()
@@ -51,6 +51,8 @@ async def test_coverage_calendar_page_shows_gaps(harness: ConsoleHarness, client
 async def test_alarms_page_lists_alarms(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Open alarms are on the dashboard too; ended ones are on the page of alarms only."""
     now_us = harness.clock.microseconds()
-    harness.appdb.alarms.raise_alarm(SN, "silence", "<b>nothing came</b> for an hour", hint="look at it", now_us=now_us)
+    await harness.appdb.alarms.raise_alarm(
+        SN, "silence", "<b>nothing came</b> for an hour", hint="look at it", now_us=now_us
+    )
     for path in ("/", "/alarms", "/issues"):
         assert "&lt;b&gt;nothing came" in await (await client.get(path)).text(), path

@@ -46,7 +46,7 @@ async def _json(client: aiohttp.ClientSession, method: str, path: str, body: Any
 
 async def _add_delivery(harness: ConsoleHarness, seq: int, state: Any = "failed") -> int:
     """Add a delivery in this state; return its number."""
-    destination = harness.appdb.destinations.get("CRM")
+    destination = await harness.appdb.destinations.get("CRM")
     tried = NewAttempt(
         attempted_at=1_777_000_000_000_000,
         duration_ms=7,
@@ -58,7 +58,7 @@ async def _add_delivery(harness: ConsoleHarness, seq: int, state: Any = "failed"
         notification_id=f"e{seq}", seq=seq, call=(SN, f"1777287876.{seq}"), body=b'{"type":30012}',
         due_at=tried.attempted_at, pending_since=tried.attempted_at, state=state, attempt=tried,
     )  # fmt: skip
-    harness.appdb.deliveries.commit(
+    await harness.appdb.deliveries.commit(
         DeliveryCommit(
             destination_id=destination.destination_id, revision=1, cursors={}, finished_replays=(),
             new_deliveries=[trouble],
@@ -66,7 +66,7 @@ async def _add_delivery(harness: ConsoleHarness, seq: int, state: Any = "failed"
             now_us=tried.attempted_at,
         )
     )  # fmt: skip
-    return harness.appdb.deliveries.page(destination.destination_id, None, 99)[-1].delivery_id
+    return (await harness.appdb.deliveries.page(destination.destination_id, None, 99))[-1].delivery_id
 
 
 async def test_destination_is_added_changed_paused_resumed_and_removed(
@@ -131,7 +131,7 @@ async def test_destination_header_values_are_hidden(harness: ConsoleHarness, cli
     answers.append(await _json(client, "PATCH", f"{PATH}/CRM", {"notifies_of": "calls"}))
     assert "geheim" not in str(answers)
     assert "Authorization" in str(answers)
-    assert harness.appdb.destinations.get("CRM").headers == {"Authorization": "Bearer geheim"}
+    assert (await harness.appdb.destinations.get("CRM")).headers == {"Authorization": "Bearer geheim"}
 
 
 async def test_destination_test_returns_result(client: aiohttp.ClientSession, application: WebhookReceiver) -> None:
@@ -212,13 +212,13 @@ async def test_destination_private_address_is_a_problem(
         page = await answer.text()
     assert '<p class="error" role="alert">' in page
     assert "not a public address" in page
-    assert harness.appdb.destinations.all() == []
+    assert await harness.appdb.destinations.all() == []
 
 
 async def test_destination_change_to_private_address_is_a_problem(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
-    harness.appdb.destinations.add("CRM", DestinationSpec(url="https://93.184.216.34/"), None, after=0, now_us=1)
+    await harness.appdb.destinations.add("CRM", DestinationSpec(url="https://93.184.216.34/"), None, after=0, now_us=1)
     await _json(client, "PATCH", f"{PATH}/CRM", {"url": "http://10.0.0.7/"}, 400)
     changed = await _json(client, "PATCH", f"{PATH}/CRM", {"url": "http://10.0.0.7/", "allow_private": True})
     assert (changed["url"], changed["warnings"]) == ("http://10.0.0.7/", [])
@@ -253,7 +253,7 @@ async def test_destination_test_that_failed_is_an_error_on_its_page(
     harness: ConsoleHarness, browser: aiohttp.ClientSession
 ) -> None:
     spec = DestinationSpec(url="http://127.0.0.1:9/", allow_private=True)
-    harness.appdb.destinations.add("CRM", spec, None, after=0, now_us=1)
+    await harness.appdb.destinations.add("CRM", spec, None, after=0, now_us=1)
     async with browser.post("/destinations/1/test") as answer:
         page = await answer.text()
     assert re.search(r'<p class="error" role="alert">Test failed: ', page)
@@ -278,7 +278,7 @@ async def test_destination_form_has_certificates_redirects_and_proxy(
     }  # fmt: skip
     async with browser.post("/destinations", data=form) as answer:
         assert "geheim" not in await answer.text()
-    destination = harness.appdb.destinations.get("CRM")
+    destination = await harness.appdb.destinations.get("CRM")
     assert (destination.accept_redirects, destination.proxy) == (True, form["proxy"])
     async with browser.get("/destinations/1") as answer:
         page = await answer.text()
@@ -289,7 +289,7 @@ async def test_destination_form_has_certificates_redirects_and_proxy(
 
 async def test_destination_reader_cannot_change(harness: ConsoleHarness) -> None:
     """Every user can read destinations; only an administrator can change them."""
-    reader = harness.appdb.add_token("wallboard", "reader", now_us=1)
+    reader = await harness.appdb.add_token("wallboard", "reader", now_us=1)
     async with harness.client(reader) as client:
         await _json(client, "GET", PATH)
         await _json(client, "POST", PATH, CRM, 403)
@@ -306,8 +306,8 @@ async def test_destination_pages_add_test_pause_replay_retry_and_remove(
         page = await answer.text()
     assert "added" in page
     assert "CRM &lt;b&gt;" in page
-    destination = harness.appdb.destinations.get("CRM <b>")
-    assert harness.appdb.destinations.secret_texts(destination.destination_id)[0] in page
+    destination = await harness.appdb.destinations.get("CRM <b>")
+    assert (await harness.appdb.destinations.secret_texts(destination.destination_id))[0] in page
     path = f"/destinations/{destination.destination_id}"
     for verb, expected_text in (
         ("test", "Test succeeded"),
@@ -318,7 +318,7 @@ async def test_destination_pages_add_test_pause_replay_retry_and_remove(
             assert expected_text in await answer.text()
     async with browser.post(f"{path}/replay", data={"since": "2026-01-01"}) as answer:
         assert "0 records are sent again" in await answer.text()
-    harness.appdb.destinations.change("CRM <b>", {"name": "CRM"})
+    await harness.appdb.destinations.change("CRM <b>", {"name": "CRM"})
     number = await _add_delivery(harness, 1)
     async with browser.get(f"/destinations/deliveries/{number}") as answer:
         page = await answer.text()
@@ -332,7 +332,7 @@ async def test_destination_pages_add_test_pause_replay_retry_and_remove(
 async def test_destination_issue_is_on_every_page(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """The page Issues says what to do. No page shows a key that is part of a URL."""
     spec = DestinationSpec(url="https://crm.example.com/?key=hush")
-    harness.appdb.destinations.add("CRM", spec, None, after=0, now_us=1)
+    await harness.appdb.destinations.add("CRM", spec, None, after=0, now_us=1)
     for is_well in (True, False):
         for path in ("/", "/calls", "/issues", "/destinations", "/destinations/1"):
             async with browser.get(path) as answer:
@@ -348,9 +348,9 @@ async def test_delivery_of_an_issue_has_no_link_to_a_call(
     harness: ConsoleHarness, browser: aiohttp.ClientSession
 ) -> None:
     spec = DestinationSpec(url="https://pager.example.com/", notifies_of="issues")
-    harness.appdb.destinations.add("pager", spec, None, after=0, now_us=1)
+    await harness.appdb.destinations.add("pager", spec, None, after=0, now_us=1)
     issue = OperationalIssue(issue_key="check:disk", kind="check_disk", subject="disk", detail="full", hint="free it")
-    harness.appdb.issues.begin(issue, now_us=1)
+    await harness.appdb.issues.begin(issue, now_us=1)
     for path in ("/destinations/1", "/destinations/deliveries/1"):
         async with browser.get(path) as answer:
             page = await answer.text()
@@ -362,7 +362,9 @@ async def test_delivered_deliveries_are_cut_with_link_to_all(
     harness: ConsoleHarness, browser: aiohttp.ClientSession
 ) -> None:
     """The newest ones are shown."""
-    harness.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com/"), None, after=0, now_us=1)
+    await harness.appdb.destinations.add(
+        "CRM", DestinationSpec(url="https://crm.example.com/"), None, after=0, now_us=1
+    )
     numbers = [await _add_delivery(harness, seq, "delivered") for seq in range(1, DELIVERED_SHOWN_MAX + 3)]
     for path, expected_numbers in (
         ("/destinations/1", numbers[:1:-1]),
@@ -383,13 +385,13 @@ async def test_destination_form_keeps_values_after_error(
         page = await answer.text()
     assert "this is not the URL of a webhook" in page
     assert 'value="ftp://crm.example.com/"' in page
-    assert harness.appdb.destinations.all() == []
+    assert await harness.appdb.destinations.all() == []
 
 
 async def test_destination_form_of_another_site_is_rejected(
     harness: ConsoleHarness, browser: aiohttp.ClientSession
 ) -> None:
-    harness.appdb.destinations.add("CRM", DestinationSpec(url="http://a.example/"), None, after=0, now_us=1)
+    await harness.appdb.destinations.add("CRM", DestinationSpec(url="http://a.example/"), None, after=0, now_us=1)
     async with browser.post("/destinations/1/remove", headers={"Sec-Fetch-Site": "cross-site"}) as answer:
         assert answer.status == 403
-    assert len(harness.appdb.destinations.all()) == 1
+    assert len(await harness.appdb.destinations.all()) == 1

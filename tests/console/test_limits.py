@@ -46,7 +46,7 @@ async def tokens(harness: ConsoleHarness) -> dict[str, str]:
     """Return the tokens of readers limited to an extension, to a PBX, and to a PBX that does not exist;
     add three calls.
     """
-    harness.appdb.add_pbx(name="branch", sn=OTHER_SN, secret="s" * 32, now_us=1)
+    await harness.appdb.add_pbx(name="branch", sn=OTHER_SN, secret="s" * 32, now_us=1)
     visible_details = {"call_from": ALICE, "call_to": "1002", "recording": "shown.wav"}
     await harness.ingest_details([details(STARTED_AT, call_id=SHOWN_ID, **visible_details)])
     hidden = {"call_from": f"Hidden<{HIDDEN}>", "call_to": "1003", "recording": f"{HIDDEN}.wav", "type": "Inbound"}
@@ -63,7 +63,9 @@ async def tokens(harness: ConsoleHarness) -> dict[str, str]:
         "nothing": AccessScope(sns=()),
     }
     now_us = harness.clock.microseconds()
-    return {name: harness.appdb.add_token(name, "reader", now_us=now_us, scope=item) for name, item in limits.items()}
+    return {
+        name: await harness.appdb.add_token(name, "reader", now_us=now_us, scope=item) for name, item in limits.items()
+    }
 
 
 async def test_limits_other_routes_are_403(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
@@ -162,7 +164,7 @@ async def test_limits_names_of_other_pbxs_are_hidden(harness: ConsoleHarness, to
 
 async def test_access_every_route_rejects_unauthorized_changes(harness: ConsoleHarness) -> None:
     """The cookie of an administrator from another site, a client without a token, and a reader are rejected."""
-    reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     jar = aiohttp.CookieJar(unsafe=True)
     request_count = 0
     async with (
@@ -183,4 +185,4 @@ async def test_access_every_route_rejects_unauthorized_changes(harness: ConsoleH
                     assert statuses == [403, 401, 403], (method, path)
                     request_count += 1
     assert request_count > 40
-    assert [pbx.sn for pbx in harness.appdb.pbxs()] == [SN]
+    assert [pbx.sn for pbx in await harness.appdb.pbxs()] == [SN]

@@ -76,7 +76,7 @@ async def test_page_control_characters_of_a_caller_reach_no_page(
     texts = dict.fromkeys(("call_from", "call_to", "src_trunk_name", "did_name", "recording", "status"), hostile)
     legs = [details(started_at, call_id=CALL_ID, type="Inbound", **texts), details(started_at, call_from=hostile)]
     await harness.ingest_details(legs)
-    harness.appdb.notes.write(SN, CALL_ID, hostile.replace("\x00", ""), "", author="Alice", now_us=1)
+    await harness.appdb.notes.write(SN, CALL_ID, hostile.replace("\x00", ""), "", author="Alice", now_us=1)
     period = "since=2026-10-25&until=2026-10-26"
     paths = [*MARKED, f"/calls?{period}", *(f"/reports?report={name}&{period}" for name in KINDS)]
     for path in paths:

@@ -146,9 +146,13 @@ async def test_pages_hostile_names_are_escaped(harness: ConsoleHarness, chromium
         ]
     )
     await harness.ingest_bodies([f'{{"type":30012,"sn":"{SN}","msg":"<script>{{"}}'.encode()])
-    harness.appdb.notes.write(SN, f"{HOSTILE[0][:40]}/../x", HOSTILE[0], "<b>x</b>", author=HOSTILE[1][:60], now_us=1)
-    harness.appdb.alarms.raise_alarm(SN, "silence", HOSTILE[0], hint=HOSTILE[1], now_us=harness.clock.microseconds())
-    harness.appdb.saved_searches.add(HOSTILE[0][:60], "/calls?q=x", author=HOSTILE[1])
+    await harness.appdb.notes.write(
+        SN, f"{HOSTILE[0][:40]}/../x", HOSTILE[0], "<b>x</b>", author=HOSTILE[1][:60], now_us=1
+    )
+    await harness.appdb.alarms.raise_alarm(
+        SN, "silence", HOSTILE[0], hint=HOSTILE[1], now_us=harness.clock.microseconds()
+    )
+    await harness.appdb.saved_searches.add(HOSTILE[0][:60], "/calls?q=x", author=HOSTILE[1])
     await harness.ledger.add_counts(
         {CounterKey("unknown_pbx", evil[:60], evil[:60]): 1 for evil in HOSTILE}, harness.clock.microseconds()
     )

@@ -42,7 +42,7 @@ async def test_pbx_page_secrets_are_added_and_removed(harness: ConsoleHarness, c
     text = await (await client.post(f"/pbxs/{SN}/secrets", data={"label": "new", "secret": "another secret"})).text()
     assert "another secret" in text
     assert "Secret revoked" in await (await client.post(f"/pbxs/{SN}/secrets/1/remove")).text()
-    assert [secret.label for secret in harness.appdb.secrets(SN)] == ["new"]
+    assert [secret.label for secret in await harness.appdb.secrets(SN)] == ["new"]
     text = await read_page(client, f"/pbxs/{SN}")
     assert SECRET not in text
     assert "another secret" not in text
@@ -54,14 +54,14 @@ async def test_pbx_page_changes_name_zone_and_number_plan(
     """An invalid value is an error and changes nothing."""
     changes = {"name": "head office", "zone": "Asia/Kathmandu", "queue": "7000-7099", "ivr": "6200-6299"}
     assert "Settings saved." in await (await client.post(f"/pbxs/{SN}", data=changes)).text()
-    changed = harness.appdb.pbx(SN)
+    changed = await harness.appdb.pbx(SN)
     assert (changed.name, changed.zone, changed.number_plan.queue) == ("head office", "Asia/Kathmandu", ("7000-7099",))
     for wrong in ({"zone": "Mars/Base"}, {"queue": "x"}, {"name": ""}):
         text = await (await client.post(f"/pbxs/{SN}", data={"name": "head office", **wrong})).text()
         assert 'role="alert"' in text
-    assert harness.appdb.pbx(SN) == changed
+    assert await harness.appdb.pbx(SN) == changed
     await client.post(f"/pbxs/{SN}/remove")
-    assert harness.appdb.pbxs() == []
+    assert await harness.appdb.pbxs() == []
 
 
 async def test_pbx_page_state_follows_events(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
@@ -94,7 +94,7 @@ async def test_pbx_page_impossible_action_is_explained(harness: ConsoleHarness, 
     assert "does not answer" in text
     await harness.ingest_details([details()])
     assert (await client.post("/pbxs/simulated")).status == 400
-    reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         assert "/secrets" not in await read_page(other, f"/pbxs/{SN}")
         for path in ("/pbxs", "/pbxs/simulated", f"/pbxs/{SN}", f"/pbxs/{SN}/secrets", f"/pbxs/{SN}/remove"):
@@ -109,7 +109,7 @@ async def test_pbx_page_runs_checks(harness: ConsoleHarness, client: aiohttp.Cli
     checks = (await (await client.post(f"/api/v1/pbxs/{SN}/checks")).json())["data"]
     assert {"WARNING"} == {check["status"] for check in checks}
     assert all(check["hint"] for check in checks)
-    reader = harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         assert "/checks" not in await read_page(other, f"/pbxs/{SN}")
         assert (await other.post(f"/pbxs/{SN}/checks")).status == 403

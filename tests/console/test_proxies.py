@@ -18,14 +18,15 @@ CLIENT, PROXY = "192.0.2.7", "127.0.0.1"
 
 async def audited_address(harness: ConsoleHarness, *, preamble: bytes = b"", header: str = "") -> str:
     """Return the address that the audit log has for a request over a connection that begins with a preamble."""
+    await harness.appdb.apps.block("192.0.2.9", "crm", harness.clock.microseconds())
     reader, writer = await asyncio.open_connection("127.0.0.1", int(harness.url.rpartition(":")[2]))
     head = f"DELETE /api/v1/blocked-addresses HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}"
     writer.write(preamble + f"{head}Authorization: Bearer {harness.admin_token}\r\n\r\n".encode())
     response = await reader.read()
     writer.close()
-    if not response.startswith(b"HTTP/1.1 404"):
+    if not response.startswith(b"HTTP/1.1 204"):
         return ""
-    return harness.appdb.audit.latest(1)[0].address
+    return (await harness.appdb.audit.latest(1))[0].address
 
 
 @pytest.mark.parametrize(

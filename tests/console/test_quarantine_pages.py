@@ -28,7 +28,7 @@ async def test_about_page_shows_versions_files_and_retention(
         assert word in text
     assert harness.admin_token not in text
     assert "Nothing is deleted automatically" in text
-    harness.appdb.retention_overrides.put(SN, 90)
+    await harness.appdb.retention_overrides.put(SN, 90)
     text = await (await client.get("/about")).text()
     assert "Nothing is deleted automatically" not in text
     assert "after 90 days" in text

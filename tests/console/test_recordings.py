@@ -22,7 +22,7 @@ async def recordings_directory(harness: ConsoleHarness, tmp_path: Path) -> Path:
     (directory / "2026").mkdir(parents=True)
     (directory / NAME).write_bytes(SOUND)
     (tmp_path / "secret.wav").write_bytes(b"secret")
-    harness.appdb.recordings.put(SN, directory)
+    await harness.appdb.recordings.put(SN, directory)
     await harness.ingest_details([details(STARTED_AT, call_id=CALL_ID, recording=NAME)])
     return directory
 
@@ -55,7 +55,7 @@ async def test_call_page_has_player_for_local_recordings(
     text = await (await client.get(page)).text()
     assert "<audio" not in text
     assert "stored on the PBX" in text
-    harness.appdb.recordings.put(SN, None)
+    await harness.appdb.recordings.put(SN, None)
     assert (await client.get("/api/v1/recording", params=requested_range())).status == 404
 
 
@@ -64,7 +64,7 @@ async def test_recording_needs_access_to_the_call(harness: ConsoleHarness) -> No
     """A client without a token and a reader limited to other calls are rejected."""
     now_us = harness.clock.microseconds()
     for numbers, status in ((("1001",), 200), (("1009",), 404)):
-        token = harness.appdb.add_token(numbers[0], "reader", now_us=now_us, scope=AccessScope(numbers=numbers))
+        token = await harness.appdb.add_token(numbers[0], "reader", now_us=now_us, scope=AccessScope(numbers=numbers))
         async with harness.client(token) as reader, reader.get("/api/v1/recording", params=requested_range()) as answer:
             assert answer.status == status
     async with harness.client("") as anonymous:

@@ -34,19 +34,19 @@ async def open_feed(client: aiohttp.ClientSession) -> aiohttp.ClientResponse:
 @pytest.mark.parametrize("change", ["removed", "limited"])
 async def test_live_feed_of_a_revoked_token_ends_within_a_second(harness: ConsoleHarness, change: str) -> None:
     """A token that is made again with a scope is another one."""
-    token = harness.appdb.add_token("wall", "reader", now_us=1)
+    token = await harness.appdb.add_token("wall", "reader", now_us=1)
     async with harness.client(token) as client:
         answer = await open_feed(client)
-        harness.appdb.remove_token("wall")
+        await harness.appdb.remove_token("wall")
         if change == "limited":
-            harness.appdb.add_token("wall", "reader", now_us=1, scope=AccessScope(sns=()))
+            await harness.appdb.add_token("wall", "reader", now_us=1, scope=AccessScope(sns=()))
         async with asyncio.timeout(SECONDS_MAX):
             await read_to_end(answer)
 
 
 async def test_live_feed_of_a_valid_token_stays_open(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     answer = await open_feed(client)
-    harness.appdb.add_token("other", "reader", now_us=1)
+    await harness.appdb.add_token("other", "reader", now_us=1)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1.5):
             await read_to_end(answer)
@@ -56,13 +56,13 @@ async def test_live_feed_of_a_valid_token_stays_open(harness: ConsoleHarness, cl
 async def test_live_feed_of_an_ended_session_ends_within_a_second(
     harness: ConsoleHarness, client: aiohttp.ClientSession, change: str
 ) -> None:
-    invitation = harness.appdb.users.add("Alice", "reader", None, now_us=harness.clock.microseconds())
+    invitation = await harness.appdb.users.add("Alice", "reader", None, now_us=harness.clock.microseconds())
     async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as alice:
         data = {"invitation": invitation, "password": "three short words", "password_repeat": "three short words"}
         assert (await alice.post("/invitation", data=data)).status == 200
         answer = await open_feed(alice)
         if change == "user removed":
-            harness.appdb.users.remove("Alice")
+            await harness.appdb.users.remove("Alice")
         else:
             numbers = re.findall(r"/users/sessions/(\d+)/end", await (await client.get("/users")).text())
             assert (await client.post(f"/users/sessions/{numbers[0]}/end")).status == 200
@@ -73,12 +73,12 @@ async def test_live_feed_of_an_ended_session_ends_within_a_second(
 async def test_export_of_a_revoked_token_is_cut_off_within_a_second(harness: ConsoleHarness) -> None:
     """Its reader is slow: what follows is never sent."""
     await harness.ingest_details([details(call_from=f"{'x' * 4_000}<{n}>") for n in range(5_000)])
-    token = harness.appdb.add_token("copier", "reader", now_us=1)
+    token = await harness.appdb.add_token("copier", "reader", now_us=1)
     async with harness.client(token, read_bufsize=1024) as client:
         answer = await client.get("/api/v1/export.jsonl")
         first = await answer.content.read(1024)
         assert first
-        harness.appdb.remove_token("copier")
+        await harness.appdb.remove_token("copier")
         await asyncio.sleep(SECONDS_MAX)
         with pytest.raises(aiohttp.ClientError):
             await answer.read()

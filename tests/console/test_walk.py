@@ -104,7 +104,7 @@ async def test_walk_recording_plays(harness: ConsoleHarness, chromium_path: str,
     with wave.open(str(tmp_path / "call.wav"), "wb") as wave_file:
         wave_file.setparams((1, 2, 8_000, 0, "NONE", ""))
         wave_file.writeframes(bytes(2 * 8_000 * 60))
-    harness.appdb.recordings.put(SN, tmp_path)
+    await harness.appdb.recordings.put(SN, tmp_path)
     await harness.ingest_details([details(call_id=CALL_ID, recording="call.wav")])
     async with open_visit(harness, chromium_path) as visit:
         page = visit.page

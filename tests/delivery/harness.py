@@ -27,6 +27,7 @@ from onhook.store.contract import StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
 from onhook.store.position_notifier import PositionNotifier
 from tests.factories import call, record
+from tests.waiting import wait_until
 
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 WAIT_SECONDS_MAX = 20.0
@@ -158,9 +159,11 @@ class DeliveryHarness:
     def _open_destination(self, spec: DestinationSpec, secrets: Sequence[str]) -> DestinationClient:
         return self.open_destination(spec, secrets)
 
-    def add_destination(self, name: str, url: str, after: int | None = 0, **spec_fields: Any) -> Destination:
+    async def add_destination(self, name: str, url: str, after: int | None = 0, **spec_fields: Any) -> Destination:
         values: dict[str, Any] = {"url": url, "allow_private": True} | spec_fields
-        destination, _ = self.appdb.destinations.add(name, DestinationSpec(**values), SECRET, after=after, now_us=1)
+        destination, _ = await self.appdb.destinations.add(
+            name, DestinationSpec(**values), SECRET, after=after, now_us=1
+        )
         return destination
 
     async def put_calls(self, *calls: Call) -> list[str]:
@@ -189,13 +192,13 @@ class DeliveryHarness:
             self._dispatcher_task = None
             self.dispatcher = self._create_dispatcher()
 
-    def cursor(self, name: str) -> int | None:
-        destination = self.appdb.destinations.get(name)
-        return self.appdb.destinations.streams(destination.destination_id)[0].cursor
+    async def cursor(self, name: str) -> int | None:
+        destination = await self.appdb.destinations.get(name)
+        return (await self.appdb.destinations.streams(destination.destination_id))[0].cursor
 
-    def rows(self, name: str, state: Any = None) -> list[Any]:
-        destination = self.appdb.destinations.get(name)
-        return self.appdb.deliveries.page(destination.destination_id, state, 10_000)
+    async def rows(self, name: str, state: Any = None) -> list[Any]:
+        destination = await self.appdb.destinations.get(name)
+        return await self.appdb.deliveries.page(destination.destination_id, state, 10_000)
 
 
 @asynccontextmanager
@@ -207,15 +210,8 @@ async def open_delivery_harness(directory: Path) -> AsyncIterator[DeliveryHarnes
     finally:
         await harness.stop()
         await store.close()
-        harness.appdb.close()
+        await harness.appdb.close()
 
 
 def make_calls(count: int, **changes: Any) -> Sequence[Call]:
     return [call(record(**changes)) for _ in range(count)]
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds; fail when it takes too long."""
-    async with asyncio.timeout(WAIT_SECONDS_MAX):
-        while not condition():  # noqa: ASYNC110 - the condition is about files and other tasks, which set no event
-            await asyncio.sleep(0.01)

@@ -1,7 +1,7 @@
 """Concurrent attempts."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -102,10 +102,10 @@ async def run_tasks() -> None:
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Iterator[PoolHarness]:
+async def harness(tmp_path: Path) -> AsyncIterator[PoolHarness]:
     appdb = AppDb(tmp_path / "onhook.db")
     yield PoolHarness(RetryQueue(appdb.deliveries, 1))
-    appdb.close()
+    await appdb.close()
 
 
 async def test_attempt_pool_many_notifications_starts_the_allowed_attempts(harness: PoolHarness) -> None:

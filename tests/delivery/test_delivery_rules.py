@@ -1,6 +1,6 @@
 """Rules that decide what becomes of a notification."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,10 +77,10 @@ class RulesHarness:
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Iterator[RulesHarness]:
+async def harness(tmp_path: Path) -> AsyncIterator[RulesHarness]:
     appdb = AppDb(tmp_path / "onhook.db")
     yield RulesHarness(RetryQueue(appdb.deliveries, 1))
-    appdb.close()
+    await appdb.close()
 
 
 def test_delivery_rules_accepted_notification_releases_the_next_of_its_call(harness: RulesHarness) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery import destination_streams
 from onhook.delivery.commit_batch import CommitBatch, CommitPlanner, StreamProgress
@@ -20,12 +21,16 @@ from tests.delivery.harness import DeliveryHarness, make_calls
 from tests.factories import STARTED_AT, call, record
 
 
+async def create_streams(harness: DeliveryHarness, **spec_fields: Any) -> "StreamsHarness":
+    return StreamsHarness(harness, await harness.add_destination("crm", "http://127.0.0.1:1/", **spec_fields))
+
+
 class StreamsHarness:
     """The streams of the destination `crm`, with the queue that they fill."""
 
-    def __init__(self, harness: DeliveryHarness, **spec_fields: Any) -> None:
+    def __init__(self, harness: DeliveryHarness, destination: Destination) -> None:
         self.harness = harness
-        self.destination = harness.add_destination("crm", "http://127.0.0.1:1/", **spec_fields)
+        self.destination = destination
         retries = RetryQueue(harness.appdb.deliveries, self.destination.destination_id)
         self.queues = NotificationQueues(PerCallQueue(()), retries)
         self.endpoint = EndpointState(EndpointHealth())
@@ -49,8 +54,8 @@ class StreamsHarness:
             rules=rules,
         )
 
-    def replay(self, after: int, until: int) -> None:
-        self.harness.appdb.destinations.replay("crm", RecordFilter(), after=after, until=until, now_us=1)
+    async def replay(self, after: int, until: int) -> None:
+        await self.harness.appdb.destinations.replay("crm", RecordFilter(), after=after, until=until, now_us=1)
 
     def accept_all(self) -> list[int]:
         """Accept all notifications in the queue; return their numbers."""
@@ -67,7 +72,7 @@ class StreamsHarness:
 
 
 async def test_destination_streams_read_ahead_reads_to_the_end(harness: DeliveryHarness) -> None:
-    crm = StreamsHarness(harness)
+    crm = await create_streams(harness)
     await harness.put_calls(*make_calls(5))
     await crm.streams.initialize()
     assert not crm.streams.is_at_end
@@ -84,9 +89,9 @@ async def test_destination_streams_read_ahead_stops_at_the_limit(
     """Each stream has its own; what was accepted makes space."""
     monkeypatch.setattr("onhook.delivery.record_reader.BATCH_RECORDS", 2)
     monkeypatch.setattr(destination_streams, "READ_AHEAD_MAX", 3)
-    crm = StreamsHarness(harness, after=10)
+    crm = await create_streams(harness, after=10)
     await harness.put_calls(*make_calls(20))
-    crm.replay(after=0, until=10)
+    await crm.replay(after=0, until=10)
     await crm.streams.initialize()
     assert not await crm.streams.read_ahead()
     assert crm.queues.ready_count == 8
@@ -99,7 +104,7 @@ async def test_destination_streams_many_records_are_read_in_turns(
     """So that results are committed meanwhile."""
     monkeypatch.setattr("onhook.delivery.record_reader.BATCH_RECORDS", 2)
     monkeypatch.setattr(destination_streams, "BATCHES_PER_CYCLE", 3)
-    crm = StreamsHarness(harness)
+    crm = await create_streams(harness)
     await harness.put_calls(*make_calls(9))
     await crm.streams.initialize()
     assert await crm.streams.read_ahead()
@@ -109,7 +114,7 @@ async def test_destination_streams_many_records_are_read_in_turns(
 
 
 async def test_destination_streams_endpoint_that_is_down_is_not_read_ahead(harness: DeliveryHarness) -> None:
-    crm = StreamsHarness(harness)
+    crm = await create_streams(harness)
     crm.endpoint.health = EndpointHealth(failures=99)
     await harness.put_calls(*make_calls(2))
     await crm.streams.initialize()
@@ -121,12 +126,12 @@ async def test_destination_streams_endpoint_that_is_down_is_not_read_ahead(harne
 
 async def test_destination_streams_stored_delivery_is_not_read_again(harness: DeliveryHarness) -> None:
     """It failed before the last start, ahead of one that was in progress then."""
-    crm = StreamsHarness(harness)
+    crm = await create_streams(harness)
     stored = record()
     await harness.put_calls(*make_calls(1), call(stored))
     batch = CommitBatch(crm.destination)
     batch.add_failed(pending_notification(2, notification_id=f"{stored.record_id}-2"), "failed", 1, new_attempt())
-    harness.appdb.deliveries.commit(batch.build_commit(StreamProgress({}, ()), EndpointHealth(), 1))
+    await harness.appdb.deliveries.commit(batch.build_commit(StreamProgress({}, ()), EndpointHealth(), 1))
     await crm.streams.initialize()
     await crm.streams.read_ahead()
     assert crm.accept_all() == [1]
@@ -134,10 +139,10 @@ async def test_destination_streams_stored_delivery_is_not_read_again(harness: De
 
 async def test_destination_streams_replays_are_read_one_after_the_other(harness: DeliveryHarness) -> None:
     """A finished one is removed once that is committed."""
-    crm = StreamsHarness(harness, after=4)
+    crm = await create_streams(harness, after=4)
     await harness.put_calls(*make_calls(4))
     for until in (2, 4):
-        crm.replay(after=until - 2, until=until)
+        await crm.replay(after=until - 2, until=until)
     await crm.streams.initialize()
     await crm.streams.read_ahead()
     assert crm.accept_all() == [1, 2]
@@ -150,11 +155,11 @@ async def test_destination_streams_replays_are_read_one_after_the_other(harness:
 
 
 async def test_destination_streams_load_adds_new_replays_only(harness: DeliveryHarness) -> None:
-    crm = StreamsHarness(harness)
+    crm = await create_streams(harness)
     await harness.put_calls(*make_calls(2))
     await crm.streams.initialize()
     await crm.streams.read_ahead()
-    crm.replay(after=0, until=2)
+    await crm.replay(after=0, until=2)
     await crm.streams.load()
     assert (crm.streams.needs_reload, len(crm.streams.progress.cursors)) == (False, 2)
     await crm.streams.read_ahead()
@@ -165,7 +170,7 @@ async def test_destination_streams_start_time_begins_before_its_first_record(har
     """Without such a record it begins at the end."""
     since = RecordFilter(since=STARTED_AT.replace(year=2027))
     await harness.put_calls(*make_calls(3))
-    crm = StreamsHarness(harness, after=None, filter=since)
+    crm = await create_streams(harness, after=None, filter=since)
     await crm.streams.initialize()
     assert list(crm.streams.progress.cursors.values()) == [3]
     await harness.put_calls(*make_calls(1), call(record(STARTED_AT.replace(year=2027))))

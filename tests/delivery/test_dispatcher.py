@@ -13,7 +13,8 @@ from onhook.appdb.destinations import Destinations, DestinationState
 from onhook.delivery import dispatcher, worker_supervisor
 from onhook.delivery.destinations.contract import DestinationClient
 from onhook.lib.errors import Unavailable, UsageError
-from tests.delivery.harness import DeliveryHarness, WebhookReceiver, make_calls, wait_until
+from tests.delivery.harness import DeliveryHarness, WebhookReceiver, make_calls
+from tests.waiting import polls, wait_until
 
 
 def fail_first_open(harness: DeliveryHarness) -> UsageError:
@@ -33,7 +34,7 @@ async def test_dispatcher_failure_followed_by_success_reports_both_once(
 ) -> None:
     monkeypatch.setattr(worker_supervisor, "RESTART_SECONDS_FIRST", 0.05)
     error = fail_first_open(harness)
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(3))
     await wait_until(lambda: len(harness.errors) == 2 and len(receiver.accepted) == 3)
@@ -49,12 +50,12 @@ async def test_dispatcher_application_database_unavailable_is_reported_once(
     error, read_count = Unavailable("the database is locked"), 0
     revisions = Destinations.revisions
 
-    def fail_twice(destinations: Destinations) -> dict[int, tuple[int, DestinationState]]:
+    async def fail_twice(destinations: Destinations) -> dict[int, tuple[int, DestinationState]]:
         nonlocal read_count
         read_count += 1
         if read_count < 3:
             raise error
-        return revisions(destinations)
+        return await revisions(destinations)
 
     monkeypatch.setattr(Destinations, "revisions", fail_twice)
     harness.start()
@@ -78,14 +79,14 @@ async def test_dispatcher_failure_followed_by_410_reports_no_success(
     monkeypatch.setattr(dispatcher, "ISSUE_CHECK_SECONDS", 0.1)
     receiver.reply = reply
     error = fail_first_open(harness)
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     await harness.put_calls(*make_calls(3))
     harness.start()
-    await wait_until(lambda: harness.appdb.destinations.get("crm").state == "disabled")
+    await wait_until((await harness.appdb.destinations.get("crm")).state == "disabled" async for _ in polls())
     await wait_until(lambda: harness.issues == [("disabled", True)])
     assert harness.errors == [(1, error)]
     receiver.reply = None
-    harness.appdb.destinations.set_state("crm", "active")
+    await harness.appdb.destinations.set_state("crm", "active")
     await wait_until(lambda: len(harness.errors) == 2 and len(receiver.accepted) == 3)
     assert harness.errors == [(1, error), (1, None)]
 
@@ -100,10 +101,10 @@ async def test_dispatcher_changed_destination_that_fails_again_is_reported_again
         raise errors[spec.method == "GET"]
 
     harness.open_destination = fail
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     await wait_until(lambda: len(harness.errors) == 1)
-    harness.appdb.destinations.change("crm", {"method": "GET"})
+    await harness.appdb.destinations.change("crm", {"method": "GET"})
     await wait_until(lambda: len(harness.errors) == 2)
     assert harness.errors == [(1, errors[0]), (1, errors[1])]
 
@@ -122,7 +123,7 @@ async def test_dispatcher_failure_with_another_error_is_reported_with_the_name(
         return open_destination(spec, secrets)
 
     harness.open_destination = fail
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     await wait_until(lambda: len(harness.errors) == 3)
     assert harness.errors == [(1, errors[0]), (1, errors[2]), (1, None)]
@@ -138,10 +139,10 @@ async def test_dispatcher_failed_issue_check_is_logged_once(
     monkeypatch.setattr(dispatcher, "ISSUE_CHECK_SECONDS", 0.0)
     remaining_errors, backlogs = [Unavailable("the database is locked")] * 2, Deliveries.backlogs
 
-    def fail_twice(deliveries: Deliveries) -> Mapping[int, Backlog]:
+    async def fail_twice(deliveries: Deliveries) -> Mapping[int, Backlog]:
         if remaining_errors:
             raise remaining_errors.pop()
-        return backlogs(deliveries)
+        return await backlogs(deliveries)
 
     monkeypatch.setattr(Deliveries, "backlogs", fail_twice)
     harness.start()

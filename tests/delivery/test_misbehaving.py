@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 import pytest
 
-from tests.delivery.harness import DeliveryHarness, WebhookReceiver, make_calls, wait_until
+from tests.delivery.harness import DeliveryHarness, WebhookReceiver, make_calls
+from tests.waiting import polls, wait_until
 
 Behaviour = Literal["hang", "close", "half a status", "half a body", "500", "429", "redirect", "endless", "no TLS"]
 
@@ -91,12 +92,12 @@ async def test_delivery_misbehaving_receiver_delays_no_other_and_gets_everything
     """The other one has everything meanwhile; in the end this one has too: nothing lost, nothing failed."""
     async with MisbehavingReceiver(behaviour).listen() as misbehaving:
         scheme = "https" if behaviour == "no TLS" else "http"
-        harness.add_destination(
+        await harness.add_destination(
             "bad",
             f"{scheme}://127.0.0.1:{misbehaving.port}/calls",
             timeout_seconds=1.0 if behaviour == "hang" else 10.0,
         )
-        harness.add_destination("good", receiver.url)
+        await harness.add_destination("good", receiver.url)
         harness.start()
         call_ids = set(await harness.put_calls(*make_calls(CALLS)))
         await wait_until(lambda: len(receiver.accepted) == CALLS)
@@ -104,15 +105,16 @@ async def test_delivery_misbehaving_receiver_delays_no_other_and_gets_everything
         misbehaving.accepts_requests.set()
         if behaviour == "no TLS":
             await wait_until(lambda: misbehaving.failed_count == ATTEMPTS)
-            harness.appdb.destinations.change("bad", {"url": f"http://127.0.0.1:{misbehaving.port}/calls"})
+            await harness.appdb.destinations.change("bad", {"url": f"http://127.0.0.1:{misbehaving.port}/calls"})
         await wait_until(
-            lambda: (
+            (
                 misbehaving.accepted == call_ids
-                and harness.cursor("bad") == CALLS
-                and not harness.rows("bad", "retrying")
+                and await harness.cursor("bad") == CALLS
+                and not await harness.rows("bad", "retrying")
             )
+            async for _ in polls()
         )
         assert misbehaving.failed_count == ATTEMPTS
         assert misbehaving.paths == {"/calls"}
-        assert harness.rows("bad", "failed") == []
-        assert harness.appdb.destinations.get("good").attempts_failed == 0
+        assert await harness.rows("bad", "failed") == []
+        assert (await harness.appdb.destinations.get("good")).attempts_failed == 0

@@ -15,10 +15,10 @@ from tests.delivery.harness import DeliveryHarness
 async def test_notification_queues_pop_prefers_retries_unless_the_endpoint_is_down(
     harness: DeliveryHarness, is_down: bool, ids: list[str]
 ) -> None:
-    destination = harness.add_destination("crm", "http://127.0.0.1:1/")
+    destination = await harness.add_destination("crm", "http://127.0.0.1:1/")
     batch = CommitBatch(destination)
     batch.add_failed(pending_notification(1), "retrying", NOW, new_attempt())
-    harness.appdb.deliveries.commit(batch.build_commit(StreamProgress({}, ()), EndpointHealth(), NOW))
+    await harness.appdb.deliveries.commit(batch.build_commit(StreamProgress({}, ()), EndpointHealth(), NOW))
     queues = NotificationQueues(PerCallQueue(()), RetryQueue(harness.appdb.deliveries, destination.destination_id))
     assert (queues.ready_count, queues.pop(is_down=is_down)) == (0, None)
     await queues.retries.refresh()

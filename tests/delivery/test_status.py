@@ -26,7 +26,7 @@ NOW = datetime(2026, 4, 27, 12, tzinfo=UTC)
 
 async def test_status_pending_counts_records_not_sent(harness: DeliveryHarness) -> None:
     """Of matching calls, with the age of the oldest; replays are counted separately."""
-    destination = harness.add_destination("crm", "http://127.0.0.1:1/", filter=RecordFilter(status="BUSY"))
+    destination = await harness.add_destination("crm", "http://127.0.0.1:1/", filter=RecordFilter(status="BUSY"))
     await harness.put_calls(*make_calls(2, status="BUSY"), *make_calls(3))
     view = await view_destination(destination, harness.appdb, harness.store, NOW)
     assert (view.pending, view.retrying, view.replays, view.position) == (2, 0, 0, 0)
@@ -52,14 +52,14 @@ def test_display_state_full_and_failing_are_shown_while_active(
 
 
 async def test_replay_needs_a_start_time(harness: DeliveryHarness) -> None:
-    harness.add_destination("crm", "http://127.0.0.1:1/")
+    await harness.add_destination("crm", "http://127.0.0.1:1/")
     with pytest.raises(UsageError, match="needs a start time"):
         await replay(harness.appdb, harness.store, "crm", RecordFilter(), SystemClock())
 
 
 async def test_view_destination_shows_no_key(harness: DeliveryHarness) -> None:
     """Neither the values of headers, nor those in the query of its URL, nor the password of its proxy."""
-    destination = harness.add_destination(
+    destination = await harness.add_destination(
         "crm", "http://127.0.0.1:1/?key=hush", headers={"X-Key": "hush"}, proxy="http://me:hush@127.0.0.1:3128"
     )
     view = await view_destination(destination, harness.appdb, harness.store, NOW)
@@ -71,7 +71,7 @@ async def test_view_destination_shows_no_key(harness: DeliveryHarness) -> None:
 async def test_view_destination_names_its_certificates(harness: DeliveryHarness, tmp_path: Path) -> None:
     """By subject and expiry, instead of their text."""
     pem = create_server_certificate(tmp_path, "localhost").authority_pem
-    destination = harness.add_destination("crm", "https://127.0.0.1:1/", ca_certificates=pem)
+    destination = await harness.add_destination("crm", "https://127.0.0.1:1/", ca_certificates=pem)
     view = await view_destination(destination, harness.appdb, harness.store, NOW)
     (certificate,) = view.certificates
     assert (certificate.subject, certificate.expires_at > NOW) == ("CN=Test Authority", True)
@@ -79,7 +79,7 @@ async def test_view_destination_names_its_certificates(harness: DeliveryHarness,
 
 
 async def test_send_test_has_an_id_of_its_own_each_time(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    destination = harness.add_destination("crm", receiver.url, with_standard_webhooks=True)
+    destination = await harness.add_destination("crm", receiver.url, with_standard_webhooks=True)
     for _unused in range(2):
         client = harness.open_destination(destination, (SECRET,))
         assert (await send_test(client, SystemClock())).accepted
@@ -95,7 +95,7 @@ async def test_send_test_sample_is_a_call_in_the_format_of_the_destination(
     harness: DeliveryHarness, receiver: WebhookReceiver, payload_format: PayloadFormat
 ) -> None:
     """Signed and marked as a test."""
-    destination = harness.add_destination("crm", receiver.url, payload_format=payload_format)
+    destination = await harness.add_destination("crm", receiver.url, payload_format=payload_format)
     client = harness.open_destination(destination, (SECRET,))
     assert (await send_test(client, SystemClock(), is_sample=True)).accepted
     (details,) = Yeastar().parse(receiver.bodies[0])
@@ -108,13 +108,13 @@ async def test_send_test_sample_is_a_call_in_the_format_of_the_destination(
 async def test_send_test_sample_of_an_operational_destination_is_of_its_kind(
     harness: DeliveryHarness, receiver: WebhookReceiver, notifies_of: NotifiesOf, member: str
 ) -> None:
-    destination = harness.add_destination("pager", receiver.url, notifies_of=notifies_of)
+    destination = await harness.add_destination("pager", receiver.url, notifies_of=notifies_of)
     await send_test(harness.open_destination(destination, (SECRET,)), SystemClock(), is_sample=True)
     assert (receiver.payloads[0]["type"], receiver.payloads[0][member]["ended_at"]) == (member, None)
 
 
 async def test_notification_that_is_no_test_is_not_marked(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
-    client = harness.open_destination(harness.add_destination("crm", receiver.url), (SECRET,))
+    client = harness.open_destination(await harness.add_destination("crm", receiver.url), (SECRET,))
     await client.send(Notification("abc-1", b"{}", 1))
     await client.close()
     assert "X-Onhook-Test" not in receiver.headers[0]
@@ -128,7 +128,7 @@ async def test_send_test_redirect_has_advice(
         return web.Response(status=302, headers={"Location": "https://echo.example/?key=hush"})
 
     receiver.reply = reply
-    destination = harness.add_destination("crm", receiver.url, accept_redirects=accept_redirects)
+    destination = await harness.add_destination("crm", receiver.url, accept_redirects=accept_redirects)
     result = await send_test(harness.open_destination(destination, (SECRET,)), SystemClock())
     assert result.accepted is accept_redirects
     assert "echo.example" in result.hint

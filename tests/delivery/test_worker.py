@@ -5,7 +5,6 @@ import base64
 import hashlib
 import hmac
 import json
-import threading
 from datetime import timedelta
 
 import msgspec
@@ -21,39 +20,38 @@ from onhook.lib.errors import Unavailable
 from onhook.store.contract import StoreBatch
 from tests.delivery.harness import (
     SECRET,
-    WAIT_SECONDS_MAX,
     DeliveryHarness,
     DispatcherCycles,
     WebhookReceiver,
     WorkerCycles,
     make_calls,
-    wait_until,
 )
 from tests.factories import STARTED_AT, call, record
+from tests.waiting import polls, wait_until
 
 
 async def test_worker_sends_every_ended_call(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
     """Each leg as one signed event with the PBX's own serial number, and the cursor follows."""
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     call_ids = await harness.put_calls(*make_calls(40))
-    await wait_until(lambda: len(receiver.accepted) == 40 and harness.cursor("crm") == 40)
+    await wait_until(len(receiver.accepted) == 40 and await harness.cursor("crm") == 40 async for _ in polls())
     assert sorted(receiver.accepted_call_ids()) == sorted(call_ids)
     body, headers = receiver.bodies[0], receiver.headers[0]
     expected = base64.b64encode(hmac.digest(SECRET.encode(), body, hashlib.sha256)).decode()
     assert headers["X-Signature"] == expected
     assert headers["Content-Type"] == "application/json"
     assert json.loads(body)["type"] == 30012
-    destination = harness.appdb.destinations.get("crm")
-    assert (destination.attempts_succeeded, destination.attempts_failed, harness.rows("crm")) == (40, 0, [])
+    destination = await harness.appdb.destinations.get("crm")
+    assert (destination.attempts_succeeded, destination.attempts_failed, await harness.rows("crm")) == (40, 0, [])
 
 
 async def test_worker_sends_matching_calls_only(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
     """The cursor passes the others too."""
-    harness.add_destination("crm", receiver.url, filter=RecordFilter(status="BUSY"))
+    await harness.add_destination("crm", receiver.url, filter=RecordFilter(status="BUSY"))
     harness.start()
     wanted = await harness.put_calls(*make_calls(3, status="BUSY"), *make_calls(3))
-    await wait_until(lambda: harness.cursor("crm") == 6)
+    await wait_until(await harness.cursor("crm") == 6 async for _ in polls())
     assert receiver.accepted_call_ids() == wanted[:3]
 
 
@@ -62,10 +60,10 @@ async def test_worker_many_records_that_do_not_match_are_passed_without_waiting(
 ) -> None:
     """Also where they take several turns to read."""
     monkeypatch.setattr("onhook.delivery.record_reader.BATCH_RECORDS", 2)
-    harness.add_destination("crm", receiver.url, filter=RecordFilter(status="BUSY"))
+    await harness.add_destination("crm", receiver.url, filter=RecordFilter(status="BUSY"))
     call_ids = await harness.put_calls(*make_calls(30), *make_calls(1, status="BUSY"))
     harness.start()
-    await wait_until(lambda: harness.cursor("crm") == 31)
+    await wait_until(await harness.cursor("crm") == 31 async for _ in polls())
     assert receiver.accepted_call_ids() == call_ids[30:]
 
 
@@ -74,9 +72,11 @@ async def test_worker_destination_with_a_start_time_begins_there(
 ) -> None:
     """With the first record of its `since`; one without begins after the given number."""
     call_ids = await harness.put_calls(*make_calls(5), call(record(STARTED_AT.replace(year=2027))))
-    harness.add_destination("past", receiver.url, after=None, filter=RecordFilter(since=STARTED_AT.replace(year=2027)))
+    await harness.add_destination(
+        "past", receiver.url, after=None, filter=RecordFilter(since=STARTED_AT.replace(year=2027))
+    )
     harness.start()
-    await wait_until(lambda: harness.cursor("past") == 6)
+    await wait_until(await harness.cursor("past") == 6 async for _ in polls())
     assert receiver.accepted_call_ids() == call_ids[5:]
 
 
@@ -94,17 +94,17 @@ async def test_worker_failed_event_delays_its_own_call_only(
         return 200
 
     receiver.reply = reply
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     first = record(call_to="6400")
     second = record(STARTED_AT + timedelta(seconds=1), call_id=first.call_id, call_to="4005")
     third = record(STARTED_AT + timedelta(seconds=2), call_id=first.call_id, call_to="4006")
     harness.start()
     call_ids = await harness.put_calls(call(first, second, third), *make_calls(20))
-    await wait_until(lambda: len(receiver.accepted) == 23 and not harness.rows("crm", "retrying"))
+    await wait_until(len(receiver.accepted) == 23 and not await harness.rows("crm", "retrying") async for _ in polls())
     of_call = [event["call_to"] for event in receiver.accepted if event["call_id"] == first.call_id]
     assert of_call == ["6400", "4005", "4006"]
     assert set(receiver.accepted_call_ids()) == set(call_ids)
-    attempts = harness.appdb.deliveries.attempts(harness.rows("crm", "delivered")[0].delivery_id)
+    attempts = await harness.appdb.deliveries.attempts((await harness.rows("crm", "delivered"))[0].delivery_id)
     assert [attempt.status for attempt in attempts] == [500, 500, 500, 200]
     assert attempts[0].body == "so it is"
     assert attempts[0].detail == "HTTP 500 Internal Server Error"
@@ -119,16 +119,18 @@ async def test_worker_event_fails_after_all_attempts(harness: DeliveryHarness, r
         return 500 if b"6400" in body and not is_mended else 200
 
     receiver.reply = reply
-    harness.add_destination("crm", receiver.url, retry_policy="original", max_attempts=2)
+    await harness.add_destination("crm", receiver.url, retry_policy="original", max_attempts=2)
     first = record(call_to="6400")
     harness.start()
     await harness.put_calls(call(first, record(call_id=first.call_id, call_to="4005")))
-    await wait_until(lambda: len(receiver.accepted) == 1 and len(harness.rows("crm", "failed")) == 1)
+    await wait_until(
+        len(receiver.accepted) == 1 and len(await harness.rows("crm", "failed")) == 1 async for _ in polls()
+    )
     assert receiver.accepted[0]["call_to"] == "4005"
-    (failed,) = harness.rows("crm", "failed")
-    assert len(harness.appdb.deliveries.attempts(failed.delivery_id)) == 2
+    (failed,) = await harness.rows("crm", "failed")
+    assert len(await harness.appdb.deliveries.attempts(failed.delivery_id)) == 2
     is_mended = True
-    harness.appdb.deliveries.retry(failed.delivery_id, now_us=SystemClock().microseconds())
+    await harness.appdb.deliveries.retry(failed.delivery_id, now_us=SystemClock().microseconds())
     await wait_until(lambda: len(receiver.accepted) == 2)
 
 
@@ -144,18 +146,20 @@ async def test_worker_unreachable_endpoint_creates_no_rows(
         return 200 if is_up else 503
 
     receiver.reply = reply
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     call_ids = await harness.put_calls(*make_calls(900))
     await wait_until(lambda: len(receiver.payloads) > endpoint_health.DOWN_AFTER_FAILURES + 15)
-    assert 0 < len(harness.rows("crm")) < endpoint_health.DOWN_AFTER_FAILURES + 8
-    assert (harness.cursor("crm") or 0) < 100
-    assert harness.appdb.destinations.get("crm").failing_since is not None
+    assert 0 < len(await harness.rows("crm")) < endpoint_health.DOWN_AFTER_FAILURES + 8
+    assert (await harness.cursor("crm") or 0) < 100
+    assert (await harness.appdb.destinations.get("crm")).failing_since is not None
     is_up = True
-    await wait_until(lambda: len(set(receiver.accepted_call_ids())) == 900 and harness.cursor("crm") == 900)
-    await wait_until(lambda: not harness.rows("crm", "retrying"))
+    await wait_until(
+        len(set(receiver.accepted_call_ids())) == 900 and await harness.cursor("crm") == 900 async for _ in polls()
+    )
+    await wait_until(not await harness.rows("crm", "retrying") async for _ in polls())
     assert set(receiver.accepted_call_ids()) == set(call_ids)
-    assert harness.appdb.destinations.get("crm").failing_since is None
+    assert (await harness.appdb.destinations.get("crm")).failing_since is None
 
 
 @pytest.mark.usefixtures("short_delays")
@@ -166,11 +170,11 @@ async def test_worker_idle_destination_is_not_failing(harness: DeliveryHarness, 
         return 500
 
     receiver.reply = reply
-    harness.add_destination("crm", receiver.url, retry_policy="original", max_attempts=1)
+    await harness.add_destination("crm", receiver.url, retry_policy="original", max_attempts=1)
     harness.start()
     await harness.put_calls(*make_calls(1))
-    await wait_until(lambda: len(harness.rows("crm", "failed")) == 1)
-    await wait_until(lambda: harness.appdb.destinations.get("crm").failing_since is None)
+    await wait_until(len(await harness.rows("crm", "failed")) == 1 async for _ in polls())
+    await wait_until((await harness.appdb.destinations.get("crm")).failing_since is None async for _ in polls())
 
 
 @pytest.mark.usefixtures("short_delays")
@@ -186,16 +190,16 @@ async def test_worker_failed_event_ahead_of_a_slow_one_is_one_row_after_a_restar
         return 500 if b"6400" in body else 200
 
     receiver.reply = reply
-    harness.add_destination("crm", receiver.url, retry_policy="original", max_attempts=1, timeout_seconds=60.0)
+    await harness.add_destination("crm", receiver.url, retry_policy="original", max_attempts=1, timeout_seconds=60.0)
     harness.start()
     await harness.put_calls(call(record(call_to="6200")), call(record(call_to="6400")))
-    await wait_until(lambda: len(harness.rows("crm", "failed")) == 1)
+    await wait_until(len(await harness.rows("crm", "failed")) == 1 async for _ in polls())
     await harness.stop()
-    assert harness.cursor("crm") == 0
+    assert await harness.cursor("crm") == 0
     is_slow = False
     harness.start()
-    await wait_until(lambda: harness.cursor("crm") == 2)
-    assert len(harness.rows("crm")) == 1
+    await wait_until(await harness.cursor("crm") == 2 async for _ in polls())
+    assert len(await harness.rows("crm")) == 1
     assert [payload["call_to"] for payload in receiver.payloads].count("6400") == 1
 
 
@@ -208,15 +212,15 @@ async def test_worker_410_disables_the_destination(
         return 410
 
     receiver.reply = reply
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(3))
-    await wait_until(lambda: harness.appdb.destinations.get("crm").state == "disabled")
-    assert "HTTP 410 Gone" in harness.appdb.destinations.get("crm").reason
+    await wait_until((await harness.appdb.destinations.get("crm")).state == "disabled" async for _ in polls())
+    assert "HTTP 410 Gone" in (await harness.appdb.destinations.get("crm")).reason
     monkeypatch.setattr(dispatcher, "ISSUE_CHECK_SECONDS", 0.1)
     await wait_until(lambda: harness.issues == [("disabled", True)])
     receiver.reply = None
-    harness.appdb.destinations.set_state("crm", "active")
+    await harness.appdb.destinations.set_state("crm", "active")
     await wait_until(lambda: len(receiver.accepted) == 3)
     await wait_until(lambda: harness.issues == [("disabled", True), ("disabled", False)])
 
@@ -232,12 +236,12 @@ async def test_worker_failing_for_days_disables_the_destination(
 
     monkeypatch.setattr(endpoint_health, "DISABLE_AFTER_SECONDS", 6)
     receiver.reply = reply
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(40))
-    await wait_until(lambda: harness.appdb.destinations.get("crm").state == "disabled")
-    assert "accepted nothing for" in harness.appdb.destinations.get("crm").reason
-    assert (harness.cursor("crm") or 0) < 40
+    await wait_until((await harness.appdb.destinations.get("crm")).state == "disabled" async for _ in polls())
+    assert "accepted nothing for" in (await harness.appdb.destinations.get("crm")).reason
+    assert (await harness.cursor("crm") or 0) < 40
 
 
 async def test_worker_changes_by_a_person_have_effect_at_once(
@@ -245,17 +249,17 @@ async def test_worker_changes_by_a_person_have_effect_at_once(
 ) -> None:
     """A pause, another URL, and resuming: nothing is lost and nothing is sent while it is paused."""
     async with WebhookReceiver().listen() as other:
-        harness.add_destination("crm", receiver.url)
+        await harness.add_destination("crm", receiver.url)
         harness.start()
         await harness.put_calls(*make_calls(2))
-        await wait_until(lambda: harness.cursor("crm") == 2)
-        harness.appdb.destinations.set_state("crm", "paused")
+        await wait_until(await harness.cursor("crm") == 2 async for _ in polls())
+        await harness.appdb.destinations.set_state("crm", "paused")
         await wait_until(lambda: not harness.dispatcher._supervisors)
         await harness.put_calls(*make_calls(2))
         await dispatcher_cycles.complete()
         assert len(receiver.accepted) == 2
-        harness.appdb.destinations.change("crm", {"url": other.url})
-        harness.appdb.destinations.set_state("crm", "active")
+        await harness.appdb.destinations.change("crm", {"url": other.url})
+        await harness.appdb.destinations.set_state("crm", "active")
         await wait_until(lambda: len(other.accepted) == 2)
     assert len(receiver.accepted) == 2
 
@@ -267,58 +271,59 @@ async def test_worker_failed_commit_is_repeated_on_closing(
     monkeypatch.setattr(worker_supervisor, "RESTART_SECONDS_FIRST", 0.01)
     commit, errors = Deliveries.commit, [Unavailable("the disk is full")]
 
-    def fail_once(deliveries: Deliveries, changes: DeliveryCommit) -> set[CallKey]:
+    async def fail_once(deliveries: Deliveries, changes: DeliveryCommit) -> set[CallKey]:
         if changes.attempts_succeeded and errors:
             raise errors.pop()
-        return commit(deliveries, changes)
+        return await commit(deliveries, changes)
 
     monkeypatch.setattr(Deliveries, "commit", fail_once)
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(3))
-    await wait_until(lambda: len(harness.errors) == 2 and harness.cursor("crm") == 3)
+    await wait_until(len(harness.errors) == 2 and await harness.cursor("crm") == 3 async for _ in polls())
     assert [str(error) for _, error in harness.errors] == ["the disk is full", "None"]
-    assert (harness.appdb.destinations.get("crm").attempts_succeeded, len(receiver.payloads)) == (3, 3)
+    assert ((await harness.appdb.destinations.get("crm")).attempts_succeeded, len(receiver.payloads)) == (3, 3)
 
 
 @pytest.mark.parametrize("stop_seconds_max", [dispatcher.STOP_SECONDS_MAX, 0.02], ids=["in time", "overdue"])
 async def test_worker_stopped_during_a_commit_counts_its_results_once(
     harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch, stop_seconds_max: float
 ) -> None:
-    """The thread that commits cannot be stopped; the commit is not repeated on closing. An overdue worker is cancelled
-    a second time.
-    """
+    """The commit is completed and not repeated on closing. An overdue worker is cancelled a second time."""
     monkeypatch.setattr(dispatcher, "STOP_SECONDS_MAX", stop_seconds_max)
-    commit, is_committing, may_commit = Deliveries.commit, threading.Event(), threading.Event()
+    commit, is_committing, may_commit = Deliveries.commit, asyncio.Event(), asyncio.Event()
 
-    def commit_slowly(deliveries: Deliveries, changes: DeliveryCommit) -> set[CallKey]:
+    async def commit_slowly(deliveries: Deliveries, changes: DeliveryCommit) -> set[CallKey]:
         if changes.attempts_succeeded:
             is_committing.set()
-            assert may_commit.wait(WAIT_SECONDS_MAX)
-        return commit(deliveries, changes)
+            await may_commit.wait()
+        return await commit(deliveries, changes)
 
     monkeypatch.setattr(Deliveries, "commit", commit_slowly)
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(3))
     await wait_until(is_committing.is_set)
     asyncio.get_running_loop().call_later(0.2, may_commit.set)
     await harness.stop()
-    destination = harness.appdb.destinations.get("crm")
-    assert (destination.attempts_succeeded, harness.cursor("crm")) == (len(receiver.accepted), len(receiver.accepted))
+    destination = await harness.appdb.destinations.get("crm")
+    assert (destination.attempts_succeeded, await harness.cursor("crm")) == (
+        len(receiver.accepted),
+        len(receiver.accepted),
+    )
 
 
 async def test_worker_replay_sends_matching_events_again(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
     """And no others; the same event has the same id, and the live stream continues."""
-    harness.add_destination("crm", receiver.url, with_standard_webhooks=False)
+    await harness.add_destination("crm", receiver.url, with_standard_webhooks=False)
     harness.start()
     call_ids = await harness.put_calls(*make_calls(4), *make_calls(2, status="BUSY"))
-    await wait_until(lambda: harness.cursor("crm") == 6)
-    harness.appdb.destinations.replay("crm", RecordFilter(status="BUSY"), after=1, until=6, now_us=1)
+    await wait_until(await harness.cursor("crm") == 6 async for _ in polls())
+    await harness.appdb.destinations.replay("crm", RecordFilter(status="BUSY"), after=1, until=6, now_us=1)
     live = await harness.put_calls(*make_calls(1))
     await wait_until(lambda: len(receiver.accepted) == 9)
-    number = harness.appdb.destinations.get("crm").destination_id
-    await wait_until(lambda: len(harness.appdb.destinations.streams(number)) == 1)
+    number = (await harness.appdb.destinations.get("crm")).destination_id
+    await wait_until(len(await harness.appdb.destinations.streams(number)) == 1 async for _ in polls())
     assert receiver.accepted_counts() == {
         call_id: 2 if call_id in call_ids[4:] else 1 for call_id in (*call_ids, *live)
     }
@@ -328,7 +333,7 @@ async def test_worker_call_is_sent_as_one_event(harness: DeliveryHarness, receiv
     """When all of its legs have arrived: the answering person, and talk counted once."""
     queue = record(call_to="Queue Team<6400>", call_duration=85, talk_duration=74, type="Inbound")
     agent = record(call_id=queue.call_id, call_to="Bob<1002>", call_duration=85, talk_duration=74, type="Inbound")
-    harness.add_destination("crm", receiver.url, notifies_of="calls")
+    await harness.add_destination("crm", receiver.url, notifies_of="calls")
     harness.start()
     await harness.put_calls(call(queue, agent), *make_calls(2))
     await wait_until(lambda: len(receiver.accepted) == 3)
@@ -346,7 +351,7 @@ async def test_worker_restart_loses_nothing(harness: DeliveryHarness, receiver: 
         return 200 if is_up else 503
 
     receiver.reply = reply
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     for _ in range(3):
         harness.start()
         await harness.put_calls(*make_calls(30))
@@ -354,8 +359,11 @@ async def test_worker_restart_loses_nothing(harness: DeliveryHarness, receiver: 
         await harness.stop()
     is_up = True
     harness.start()
-    await wait_until(lambda: len(set(receiver.accepted_call_ids())) == 90 and not harness.rows("crm", "retrying"))
-    await wait_until(lambda: harness.cursor("crm") == 90)
+    await wait_until(
+        len(set(receiver.accepted_call_ids())) == 90 and not await harness.rows("crm", "retrying")
+        async for _ in polls()
+    )
+    await wait_until(await harness.cursor("crm") == 90 async for _ in polls())
 
 
 @pytest.mark.usefixtures("short_delays")
@@ -368,7 +376,7 @@ async def test_worker_endpoint_that_rejects_much_receives_the_rest(
         return 400 if b"6400" in body else 200
 
     receiver.reply = reply
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(60, call_to="6400"), *make_calls(5))
     await wait_until(lambda: len(receiver.accepted) == 5)
@@ -383,32 +391,32 @@ async def test_worker_event_parsed_late_is_sent(
 ) -> None:
     """Though the worker is past its number, and has read that number before."""
     monkeypatch.setattr(commit_batch, "IDLE_COMMIT_SECONDS", 0.1)
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(3))
     harness.position += 1
     late = harness.position
     await harness.put_calls(*make_calls(3))
-    await wait_until(lambda: harness.cursor("crm") == 7)
+    await wait_until(await harness.cursor("crm") == 7 async for _ in polls())
     destinations = harness.appdb.destinations
     for is_there in (False, True):
-        destinations.hold_replays([(late, late)], now_us=1)
+        await destinations.hold_replays([(late, late)], now_us=1)
         if is_there:
             leg = record(seq=late)
             event_call = msgspec.structs.replace(call(leg), legs=(leg,))
             await harness.store.put(
                 StoreBatch(calls=[event_call], quarantined=(), reparsed_seqs=[late], position=harness.position)
             )
-        destinations.release_replays([late])
-        await wait_until(lambda: len(destinations.streams(1)) == 1)
+        await destinations.release_replays([late])
+        await wait_until(len(await destinations.streams(1)) == 1 async for _ in polls())
     await wait_until(lambda: len(receiver.accepted) == 7)
 
 
 async def test_worker_live_events_go_before_a_replay(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
     await harness.put_calls(*make_calls(1_500))
-    harness.add_destination("crm", receiver.url, after=1_500)
+    await harness.add_destination("crm", receiver.url, after=1_500)
     harness.start()
-    harness.appdb.destinations.replay("crm", RecordFilter(), after=0, until=1_500, now_us=1)
+    await harness.appdb.destinations.replay("crm", RecordFilter(), after=0, until=1_500, now_us=1)
     await wait_until(lambda: len(receiver.accepted) > 20)
     (news,) = await harness.put_calls(*make_calls(1))
     await wait_until(lambda: news in receiver.accepted_call_ids())
@@ -418,14 +426,14 @@ async def test_worker_live_events_go_before_a_replay(harness: DeliveryHarness, r
 
 async def test_worker_alarms_are_sent(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
     """As events of their own kind, in order, without calls."""
-    harness.appdb.add_pbx(name="office", sn="PBX1", secret=SECRET, now_us=1)
-    harness.add_destination("pager", receiver.url, notifies_of="alarms")
+    await harness.appdb.add_pbx(name="office", sn="PBX1", secret=SECRET, now_us=1)
+    await harness.add_destination("pager", receiver.url, notifies_of="alarms")
     harness.start()
     await harness.put_calls(*make_calls(2))
-    harness.appdb.alarms.raise_alarm(
+    await harness.appdb.alarms.raise_alarm(
         "PBX1", "silence", "nothing came", hint="look", now_us=SystemClock().microseconds()
     )
-    harness.appdb.alarms.end("PBX1", "silence", now_us=SystemClock().microseconds())
+    await harness.appdb.alarms.end("PBX1", "silence", now_us=SystemClock().microseconds())
     await wait_until(lambda: len(receiver.accepted) == 2)
     assert [event["alarm"]["ended_at"] is None for event in receiver.accepted] == [True, False]
     assert receiver.accepted[0]["type"] == "alarm"
@@ -434,10 +442,10 @@ async def test_worker_alarms_are_sent(harness: DeliveryHarness, receiver: Webhoo
 async def test_worker_stops_when_no_more_records_are_announced(
     harness: DeliveryHarness, receiver: WebhookReceiver, worker_cycles: WorkerCycles
 ) -> None:
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(2))
-    await wait_until(lambda: harness.cursor("crm") == 2)
+    await wait_until(await harness.cursor("crm") == 2 async for _ in polls())
     harness.position_notifier.close()
     await worker_cycles.complete()
     await harness.stop()

@@ -16,7 +16,8 @@ from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
 from onhook.delivery.worker_supervisor import WorkerSupervisor
 from onhook.lib.clock import SystemClock
-from tests.delivery.harness import DeliveryHarness, WebhookReceiver, make_calls, wait_until
+from tests.delivery.harness import DeliveryHarness, WebhookReceiver, make_calls
+from tests.waiting import wait_until
 
 
 class FailingOpener:
@@ -67,7 +68,7 @@ async def test_worker_supervisor_failing_attempts_report_no_success_in_between(
 ) -> None:
     monkeypatch.setattr(worker_supervisor, "RESTART_SECONDS_FIRST", 0.01)
     reports: list[Exception | None] = []
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     await harness.put_calls(*make_calls(2))
     async with supervised(harness, FailingOpener(3), reports):
         await wait_until(lambda: len(receiver.accepted) == 2 and None in reports)
@@ -78,7 +79,7 @@ async def test_worker_supervisor_idle_worker_reports_success(
     harness: DeliveryHarness, receiver: WebhookReceiver
 ) -> None:
     reports: list[Exception | None] = []
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     async with supervised(harness, FailingOpener(0), reports):
         await wait_until(lambda: len(reports) > 0)
     assert set(reports) == {None}

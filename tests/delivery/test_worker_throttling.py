@@ -6,7 +6,8 @@ import pytest
 from aiohttp import web
 
 from onhook.lib.clock import SystemClock
-from tests.delivery.harness import DeliveryHarness, WebhookReceiver, WorkerCycles, make_calls, wait_until
+from tests.delivery.harness import DeliveryHarness, WebhookReceiver, WorkerCycles, make_calls
+from tests.waiting import polls, wait_until
 
 
 @pytest.mark.parametrize("header", ["3600", "Fri, 01 Jan 2038 00:00:00 GMT"])
@@ -19,7 +20,7 @@ async def test_worker_throttled_attempt_is_no_failure(
         return web.Response(status=429, headers={"Retry-After": header})
 
     receiver.reply = reply
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(1))
     await wait_until(lambda: len(receiver.payloads) == 1)
@@ -27,7 +28,7 @@ async def test_worker_throttled_attempt_is_no_failure(
     await harness.put_calls(*make_calls(1))
     await worker_cycles.complete()
     assert len(receiver.payloads) == 1
-    assert harness.rows("crm") == []
+    assert await harness.rows("crm") == []
 
 
 async def test_worker_throttled_notification_is_sent_after_the_time_asked_for(
@@ -40,7 +41,7 @@ async def test_worker_throttled_notification_is_sent_after_the_time_asked_for(
         return web.Response(status=429, headers={"Retry-After": "1"}) if len(request_times) == 1 else 200
 
     receiver.reply = reply
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(1))
     await wait_until(lambda: len(receiver.accepted) == 1)
@@ -58,10 +59,12 @@ async def test_worker_event_always_throttled_does_not_delay_others(
         return web.Response(status=429, headers={"Retry-After": "0"}) if b"6400" in body else 200
 
     receiver.reply = reply
-    harness.add_destination("crm", receiver.url, retry_policy="original", max_attempts=1)
+    await harness.add_destination("crm", receiver.url, retry_policy="original", max_attempts=1)
     harness.start()
     await harness.put_calls(*make_calls(1, call_to="6400"), *make_calls(3))
-    await wait_until(lambda: len(receiver.accepted) == 3 and len(harness.rows("crm", "failed")) == 1)
+    await wait_until(
+        len(receiver.accepted) == 3 and len(await harness.rows("crm", "failed")) == 1 async for _ in polls()
+    )
 
 
 async def test_worker_retry_after_survives_a_restart(
@@ -73,16 +76,16 @@ async def test_worker_retry_after_survives_a_restart(
         return web.Response(status=429, headers={"Retry-After": "3600"})
 
     receiver.reply = reply
-    harness.add_destination("crm", receiver.url)
+    await harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(1))
-    await wait_until(lambda: harness.appdb.destinations.get("crm").retry_after is not None)
+    await wait_until((await harness.appdb.destinations.get("crm")).retry_after is not None async for _ in polls())
     await harness.stop()
     receiver.reply = None
     harness.start()
-    revision = harness.appdb.destinations.change("crm", {"headers": {"X-Key": "1"}}).revision
+    revision = (await harness.appdb.destinations.change("crm", {"headers": {"X-Key": "1"}})).revision
     await wait_until(lambda: worker_cycles.revision == revision)
     await worker_cycles.complete()
     assert len(receiver.payloads) == 1
-    harness.appdb.deliveries.retry_all(1, now_us=SystemClock().microseconds())
+    await harness.appdb.deliveries.retry_all(1, now_us=SystemClock().microseconds())
     await wait_until(lambda: len(receiver.accepted) == 1)

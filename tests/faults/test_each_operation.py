@@ -7,7 +7,7 @@ the operation is not done, once so that it is done and its success is not known.
 import itertools
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +103,13 @@ async def open_ledger(directory: Path) -> AsyncIterator[SqliteLedger]:
 
 @asynccontextmanager
 async def open_projector(directory: Path) -> AsyncIterator[tuple[Projector, Store, SqliteLedger, AppDb]]:
-    with closing(AppDb(directory / "onhook.db")) as appdb:
-        async with open_ledger(directory) as ledger:
-            store = await open_store(directory / "calls.duckdb")
-            try:
-                facts = AppDbPbxFacts(appdb)
-                yield Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=facts), store, ledger, appdb
-            finally:
-                await store.close()
+    async with AppDb(directory / "onhook.db") as appdb, open_ledger(directory) as ledger:
+        store = await open_store(directory / "calls.duckdb")
+        try:
+            facts = AppDbPbxFacts(appdb)
+            yield Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=facts), store, ledger, appdb
+        finally:
+            await store.close()
 
 
 async def read_calls(store: Store) -> Sequence[Call]:
@@ -206,9 +205,9 @@ async def test_retention_each_operation_fails(directory: Path, step: int, *, is_
     old = [entry(number, age_days=100) for number in range(6)]
     await append_all(directory, [*old, *ENTRIES[6:]])
     async with open_projector(directory) as (projector, _store, _ledger, appdb):
-        appdb.add_pbx(name="office", sn=SN, secret="0123456789", now_us=1)
+        await appdb.add_pbx(name="office", sn=SN, secret="0123456789", now_us=1)
         await projector.catch_up()
-        appdb.notes.write(SN, f"{int(STARTED_AT.timestamp())}.0", "calls back", "", author="Alice", now_us=1)
+        await appdb.notes.write(SN, f"{int(STARTED_AT.timestamp())}.0", "calls back", "", author="Alice", now_us=1)
 
     async def run_cycle(copy: Path) -> None:
         async with open_projector(copy) as (projector, store, ledger, appdb):
@@ -230,8 +229,8 @@ async def test_retention_each_operation_fails(directory: Path, step: int, *, is_
         assert await _calls_of(copy) == expected
         async with open_ledger(copy) as ledger:
             assert [result.outcome for result in await ledger.append(old)] == ["deleted"] * len(old)
-        with closing(AppDb(copy / "onhook.db")) as appdb:
-            assert appdb.notes.history(SN, f"{int(STARTED_AT.timestamp())}.0") == []
+        async with AppDb(copy / "onhook.db") as appdb:
+            assert await appdb.notes.history(SN, f"{int(STARTED_AT.timestamp())}.0") == []
 
     await fail_each(directory, run_cycle, check, step, is_late=is_late)
 
@@ -250,9 +249,8 @@ async def test_upgrade_each_operation_fails(tmp_path: Path, commit: str, step: i
     OldDirectory(commit, tmp_path)
 
     async def upgrade(copy: Path) -> None:
-        with closing(AppDb(copy / "onhook.db")):
-            async with open_ledger(copy):
-                pass
+        async with AppDb(copy / "onhook.db"), open_ledger(copy):
+            pass
 
     expected = tmp_path / "expected"
     shutil.copytree(tmp_path / "onhook-data", expected)
@@ -266,10 +264,14 @@ async def test_upgrade_each_operation_fails(tmp_path: Path, commit: str, step: i
 
 
 async def _read_rows(directory: Path) -> Any:
-    with closing(AppDb(directory / "onhook.db")) as appdb:
-        async with open_ledger(directory) as ledger:
-            raw_events = await ledger.read(0, 10_000)
-        return raw_events, appdb.pbxs(), appdb.destinations.all(), appdb.users.all(), appdb.audit.latest(1_000)
+    async with AppDb(directory / "onhook.db") as appdb, open_ledger(directory) as ledger:
+        return (
+            await ledger.read(0, 10_000),
+            await appdb.pbxs(),
+            await appdb.destinations.all(),
+            await appdb.users.all(),
+            await appdb.audit.latest(1_000),
+        )
 
 
 def _files(directory: Path, pattern: str) -> list[Path]:

@@ -1,7 +1,6 @@
 """The change watcher: reads again only when the version has changed."""
 
 import logging
-import threading
 
 import pytest
 
@@ -14,72 +13,65 @@ class Source:
     """A value with a version that counts how often it is read."""
 
     def __init__(self) -> None:
-        self.version = (0, 0)
+        self.version = 0
         self.reads = 0
         self.error: Exception | None = None
 
-    def read(self) -> int:
+    async def get_version(self) -> int:
+        return self.version
+
+    async def read(self) -> int:
         self.reads += 1
         if self.error is not None:
             raise self.error
-        return self.version[1]
+        return self.version
 
 
-def test_poll_unchanged_version_reads_once() -> None:
+async def test_poll_unchanged_version_reads_once() -> None:
     source = Source()
-    watcher = ChangeWatcher(lambda: source.version, source.read)
-    assert [watcher.poll(), watcher.poll()] == [0, None]
+    watcher = ChangeWatcher(source.get_version, source.read)
+    assert [await watcher.poll(), await watcher.poll()] == [0, None]
     assert source.reads == 1
 
 
-def test_current_changed_version_returns_the_new_value() -> None:
+async def test_current_changed_version_returns_the_new_value() -> None:
     source = Source()
-    watcher = ChangeWatcher(lambda: source.version, source.read)
-    assert watcher.current() == 0
-    source.version = (0, 7)
-    assert [watcher.current(), watcher.current()] == [7, 7]
+    watcher = ChangeWatcher(source.get_version, source.read)
+    assert await watcher.current() == 0
+    source.version = 7
+    assert [await watcher.current(), await watcher.current()] == [7, 7]
     assert source.reads == 2
 
 
-def test_poll_after_a_failed_read_reads_again() -> None:
+async def test_poll_after_a_failed_read_reads_again() -> None:
     source = Source()
-    watcher = ChangeWatcher(lambda: source.version, source.read)
+    watcher = ChangeWatcher(source.get_version, source.read)
     source.error = OSError("locked")
     with pytest.raises(OSError, match="locked"):
-        watcher.poll()
+        await watcher.poll()
     source.error = None
-    assert watcher.poll() == 0
+    assert await watcher.poll() == 0
 
 
-def test_poll_or_log_lasting_failure_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_poll_or_log_lasting_failure_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     source = Source()
-    watcher = ChangeWatcher(lambda: source.version, source.read)
+    watcher = ChangeWatcher(source.get_version, source.read)
     failure_log = TransitionLog(logging.getLogger("appdb"), begins="cannot read", ends="can be read again")
     source.error = Unavailable("the database is locked")
-    assert [watcher.poll_or_log(failure_log) for _ in range(2)] == [None, None]
+    assert [await watcher.poll_or_log(failure_log) for _ in range(2)] == [None, None]
     source.error = None
-    assert [watcher.poll_or_log(failure_log) for _ in range(2)] == [0, None]
+    assert [await watcher.poll_or_log(failure_log) for _ in range(2)] == [0, None]
     assert [record.message for record in caplog.records] == ["cannot read", "can be read again"]
 
 
-async def test_poll_in_thread_reads_in_another_thread_and_logs_a_failure_once(caplog: pytest.LogCaptureFixture) -> None:
-    """The event loop is not blocked."""
-    caplog.set_level(logging.INFO)
-    source, threads = Source(), set[threading.Thread]()
-
-    def read() -> int:
-        threads.add(threading.current_thread())
-        return source.read()
-
-    watcher = ChangeWatcher(lambda: source.version, read)
-    failure_log = appdb_failure_log(logging.getLogger("appdb"), consequence="using the last known PBXs")
+async def test_poll_or_log_of_the_application_database_says_what_is_done_meanwhile(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source = Source()
+    watcher = ChangeWatcher(source.get_version, source.read)
     source.error = Unavailable("the database is locked")
-    assert [await watcher.poll_in_thread(failure_log) for _ in range(2)] == [None, None]
-    source.error = None
-    assert [await watcher.poll_in_thread(failure_log) for _ in range(2)] == [0, None]
-    assert threading.main_thread() not in threads
+    await watcher.poll_or_log(appdb_failure_log(logging.getLogger("appdb"), consequence="using the last known PBXs"))
     assert [record.message for record in caplog.records] == [
-        "cannot read the application database: using the last known PBXs",
-        "the application database can be read again",
+        "cannot read the application database: using the last known PBXs"
     ]

@@ -27,8 +27,8 @@ def test_split_statements_without_last_semicolon_is_refused() -> None:
         list(split_statements("SELECT 1; SELECT 2"))
 
 
-@pytest.mark.parametrize(("package", "first"), [("onhook.appdb", 1), ("onhook.ledger", 1)])
-def test_load_migrations_of_a_package_are_numbered_without_gaps(package: str, first: int) -> None:
-    migrations = load_migrations(package)
+@pytest.mark.parametrize(("package", "engine", "first"), [("onhook.appdb", "sqlite", 1), ("onhook.ledger", "", 1)])
+def test_load_migrations_of_a_package_are_numbered_without_gaps(package: str, engine: str, first: int) -> None:
+    migrations = load_migrations(package, engine)
     assert [migration.version for migration in migrations] == list(range(first, first + len(migrations)))
     assert all(migration.name and migration.statements for migration in migrations)

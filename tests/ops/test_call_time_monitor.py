@@ -45,15 +45,15 @@ class Office:
 
     async def alarms(self) -> list[str]:
         await self.monitor.check()
-        return [alarm.detail for alarm in self.appdb.alarms.open_alarms()]
+        return [alarm.detail for alarm in await self.appdb.alarms.open_alarms()]
 
 
 @pytest.fixture
 async def office(tmp_path: Path) -> AsyncIterator[Office]:
     store, appdb = await open_store(tmp_path / "calls.duckdb"), AppDb(tmp_path / "onhook.db")
-    appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
+    await appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
     yield Office(store, appdb)
-    appdb.close()
+    await appdb.close()
     await store.close()
 
 

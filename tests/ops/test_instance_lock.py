@@ -44,8 +44,8 @@ def test_prepare_directory_old_directory_renames_the_certificate(old_config: Con
     assert set(file_contents(old_config)) == set(NAMES.values())
 
 
-def test_check_installation_old_directory_renames_the_certificate(old_config: Config) -> None:
-    assert [check.status for check in check_installation(old_config, SystemClock())]
+async def test_check_installation_old_directory_renames_the_certificate(old_config: Config) -> None:
+    assert [check.status async for check in check_installation(old_config, SystemClock())]
     assert set(file_contents(old_config)) == set(NAMES.values())
 
 

@@ -25,8 +25,9 @@ from onhook.ops import issue_monitor
 from onhook.ops.issue_monitor import BEGIN_SECONDS, END_SECONDS, IssueMonitor
 from onhook.store.contract import QuarantineEntry, StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
-from tests.delivery.harness import SECRET, WebhookReceiver, make_calls, open_delivery_harness, wait_until
+from tests.delivery.harness import SECRET, WebhookReceiver, make_calls, open_delivery_harness
 from tests.factories import SN
+from tests.waiting import polls, wait_until
 
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 URL = "https://pager.example.com/"
@@ -41,10 +42,12 @@ class Installation:
         self.store = store
         self.ledger = ledger
         self.time = NOW
-        self.appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
-        self.pager = self.add("pager", notifies_of="issues")
-        self.crm = self.add("CRM")
         self.monitor = self.restarted_monitor()
+
+    async def prepare(self) -> None:
+        await self.appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
+        self.pager = await self.add("pager", notifies_of="issues")
+        self.crm = await self.add("CRM")
 
     def now(self) -> datetime:
         return self.time
@@ -55,8 +58,10 @@ class Installation:
     def restarted_monitor(self) -> IssueMonitor:
         return IssueMonitor(config=self.config, appdb=self.appdb, store=self.store, ledger=self.ledger, clock=self)
 
-    def add(self, name: str, **settings: Any) -> Destination:
-        return self.appdb.destinations.add(name, DestinationSpec(url=URL, **settings), None, after=0, now_us=1)[0]
+    async def add(self, name: str, **settings: Any) -> Destination:
+        return (await self.appdb.destinations.add(name, DestinationSpec(url=URL, **settings), None, after=0, now_us=1))[
+            0
+        ]
 
     async def check(self, *, after: float = 0.0) -> None:
         self.time += timedelta(seconds=after)
@@ -66,11 +71,11 @@ class Installation:
         await self.check()
         await self.check(after=END_SECONDS)
 
-    def notifications(self, destination: Destination | None = None) -> list[tuple[str, bool]]:
+    async def notifications(self, destination: Destination | None = None) -> list[tuple[str, bool]]:
         """Return kind and whether it has ended of each notification for a destination, in order."""
         destination_id = (destination or self.pager).destination_id
-        rows = self.appdb.deliveries.page(destination_id, None, 1_000)
-        issues = [json.loads(self.appdb.deliveries.body(row.delivery_id))["issue"] for row in rows]
+        rows = await self.appdb.deliveries.page(destination_id, None, 1_000)
+        issues = [json.loads(await self.appdb.deliveries.body(row.delivery_id))["issue"] for row in rows]
         return [(issue["kind"], issue["ended_at"] is not None) for issue in issues]
 
 
@@ -78,11 +83,12 @@ class Installation:
 async def installation(tmp_path: Path) -> AsyncIterator[Installation]:
     store, ledger = await open_store(tmp_path / "calls.duckdb"), SqliteLedger(tmp_path / "ledger.db")
     installation = Installation(tmp_path, store, ledger)
+    await installation.prepare()
     await asyncio.to_thread(_restrict_access, tmp_path)
     yield installation
     await store.close()
     await ledger.close()
-    installation.appdb.close()
+    await installation.appdb.close()
 
 
 def _restrict_access(directory: Path) -> None:
@@ -94,75 +100,75 @@ def _restrict_access(directory: Path) -> None:
 async def test_issue_monitor_healthy_installation_has_no_issues(installation: Installation) -> None:
     await installation.check()
     await installation.check(after=BEGIN_SECONDS)
-    assert (installation.appdb.issues.all(), installation.notifications()) == ([], [])
+    assert (await installation.appdb.issues.all(), await installation.notifications()) == ([], [])
 
 
 async def test_issue_monitor_disabled_destination_is_notified_with_begin_and_end(installation: Installation) -> None:
-    installation.appdb.destinations.disable(installation.crm, "the endpoint answered 410")
+    await installation.appdb.destinations.disable(installation.crm, "the endpoint answered 410")
     await installation.check()
-    (issue,) = installation.appdb.issues.all()
+    (issue,) = await installation.appdb.issues.all()
     assert (issue.kind, issue.subject, issue.ended_at) == ("destination_disabled", "CRM", None)
     assert "410" in issue.detail
-    installation.appdb.destinations.set_state("CRM", "active")
+    await installation.appdb.destinations.set_state("CRM", "active")
     await installation.check_until_ended()
-    assert installation.notifications() == [("destination_disabled", False), ("destination_disabled", True)]
+    assert await installation.notifications() == [("destination_disabled", False), ("destination_disabled", True)]
 
 
 async def test_issue_monitor_lasting_issue_is_notified_once_also_over_a_restart(installation: Installation) -> None:
-    installation.appdb.destinations.disable(installation.crm, "gone")
+    await installation.appdb.destinations.disable(installation.crm, "gone")
     for _unused in range(3):
         await installation.check(after=3_600)
         installation.monitor = installation.restarted_monitor()
-    assert installation.notifications() == [("destination_disabled", False)]
+    assert await installation.notifications() == [("destination_disabled", False)]
 
 
 async def test_issue_monitor_issue_that_comes_and_goes_is_one(installation: Installation) -> None:
     for _unused in range(3):
-        destination = installation.appdb.destinations.get("CRM")
-        installation.appdb.destinations.disable(destination, "gone")
+        destination = await installation.appdb.destinations.get("CRM")
+        await installation.appdb.destinations.disable(destination, "gone")
         await installation.check(after=END_SECONDS / 2)
-        installation.appdb.destinations.set_state("CRM", "active")
+        await installation.appdb.destinations.set_state("CRM", "active")
         await installation.check(after=END_SECONDS / 2)
-    assert installation.notifications() == [("destination_disabled", False)]
+    assert await installation.notifications() == [("destination_disabled", False)]
 
 
 async def test_issue_monitor_destination_is_not_notified_of_its_own_issues(installation: Installation) -> None:
-    other_pager = installation.add("other pager", notifies_of="issues")
-    installation.appdb.destinations.disable(installation.pager, "gone")
+    other_pager = await installation.add("other pager", notifies_of="issues")
+    await installation.appdb.destinations.disable(installation.pager, "gone")
     await installation.check()
-    assert installation.notifications() == []
-    assert installation.notifications(other_pager) == [("destination_disabled", False)]
+    assert await installation.notifications() == []
+    assert await installation.notifications(other_pager) == [("destination_disabled", False)]
 
 
 async def test_issue_monitor_alarm_is_notified_with_begin_and_end(installation: Installation) -> None:
     """With serial number and name of the PBX."""
-    installation.appdb.alarms.raise_alarm(SN, "gap", "calls are missing", hint="back-fill", now_us=1)
+    await installation.appdb.alarms.raise_alarm(SN, "gap", "calls are missing", hint="back-fill", now_us=1)
     await installation.check()
-    (issue,) = installation.appdb.issues.all()
+    (issue,) = await installation.appdb.issues.all()
     assert (issue.kind, issue.sn, issue.subject, issue.detail) == ("alarm_gap", SN, "Office", "calls are missing")
-    installation.appdb.alarms.end(SN, "gap", now_us=2)
+    await installation.appdb.alarms.end(SN, "gap", now_us=2)
     await installation.check_until_ended()
-    assert installation.notifications() == [("alarm_gap", False), ("alarm_gap", True)]
+    assert await installation.notifications() == [("alarm_gap", False), ("alarm_gap", True)]
 
 
 async def test_issue_monitor_filter_selects_the_issues_of_one_pbx(installation: Installation) -> None:
-    office = installation.add("office pager", notifies_of="issues", filter=RecordFilter(sn=SN))
-    branch = installation.add("branch pager", notifies_of="issues", filter=RecordFilter(sn="B1"))
-    installation.appdb.alarms.raise_alarm(SN, "silence", "no calls", hint="", now_us=1)
-    installation.appdb.destinations.disable(installation.crm, "gone")
+    office = await installation.add("office pager", notifies_of="issues", filter=RecordFilter(sn=SN))
+    branch = await installation.add("branch pager", notifies_of="issues", filter=RecordFilter(sn="B1"))
+    await installation.appdb.alarms.raise_alarm(SN, "silence", "no calls", hint="", now_us=1)
+    await installation.appdb.destinations.disable(installation.crm, "gone")
     await installation.check()
-    assert installation.notifications(office) == [("alarm_silence", False)]
-    assert installation.notifications(branch) == []
+    assert await installation.notifications(office) == [("alarm_silence", False)]
+    assert await installation.notifications(branch) == []
 
 
 async def test_issue_monitor_check_that_turned_bad_is_notified_after_a_while(installation: Installation) -> None:
     installation.config.data.chmod(0o755)
     await installation.check()
-    assert installation.notifications() == []
+    assert await installation.notifications() == []
     await installation.check(after=BEGIN_SECONDS)
     installation.config.data.chmod(0o700)
     await installation.check_until_ended()
-    assert installation.notifications() == [("check_permissions", False), ("check_permissions", True)]
+    assert await installation.notifications() == [("check_permissions", False), ("check_permissions", True)]
 
 
 async def test_issue_monitor_quarantine_is_an_issue(installation: Installation) -> None:
@@ -170,7 +176,7 @@ async def test_issue_monitor_quarantine_is_an_issue(installation: Installation) 
     await installation.store.put(StoreBatch(calls=(), quarantined=[entry], reparsed_seqs=(), position=0))
     await installation.check()
     await installation.check(after=BEGIN_SECONDS)
-    assert installation.notifications() == [("check_quarantine", False)]
+    assert await installation.notifications() == [("check_quarantine", False)]
 
 
 async def test_issue_monitor_damaged_file_is_an_issue(installation: Installation) -> None:
@@ -179,7 +185,7 @@ async def test_issue_monitor_damaged_file_is_an_issue(installation: Installation
     await asyncio.to_thread(os.truncate, file, 8_192)
     await installation.check()
     await installation.check(after=BEGIN_SECONDS)
-    assert installation.notifications() == [("check_backlog", False), ("check_ledger", False)]
+    assert await installation.notifications() == [("check_backlog", False), ("check_ledger", False)]
 
 
 async def test_issue_monitor_many_issues_are_spread_over_rounds(
@@ -187,11 +193,11 @@ async def test_issue_monitor_many_issues_are_spread_over_rounds(
 ) -> None:
     monkeypatch.setattr(issue_monitor, "TRANSITIONS_MAX", 2)
     for number in range(5):
-        installation.appdb.destinations.disable(installation.add(f"BI {number}"), "gone")
+        await installation.appdb.destinations.disable(await installation.add(f"BI {number}"), "gone")
     counts = []
     for _unused in range(3):
         await installation.check(after=15)
-        counts.append(len(installation.notifications()))
+        counts.append(len(await installation.notifications()))
     assert counts == [2, 4, 5]
 
 
@@ -201,17 +207,17 @@ async def test_issue_monitor_destination_with_too_many_deliveries_gets_no_more(
     assert UNDELIVERED_MAX > 2
     monkeypatch.setattr("onhook.appdb.delivery_rows.UNDELIVERED_MAX", 2)
     for number in range(4):
-        installation.appdb.destinations.disable(installation.add(f"BI {number}"), "gone")
+        await installation.appdb.destinations.disable(await installation.add(f"BI {number}"), "gone")
     await installation.check()
-    assert len(installation.notifications()) == 2
-    assert len([issue for issue in installation.appdb.issues.all() if issue.subject.startswith("BI")]) == 4
+    assert len(await installation.notifications()) == 2
+    assert len([issue for issue in await installation.appdb.issues.all() if issue.subject.startswith("BI")]) == 4
 
 
-def test_destination_of_issues_cannot_be_filtered_by_calls_nor_replayed(installation: Installation) -> None:
+async def test_destination_of_issues_cannot_be_filtered_by_calls_nor_replayed(installation: Installation) -> None:
     with pytest.raises(UsageError, match="issues cannot be filtered by calls"):
-        installation.add("x", notifies_of="issues", filter=RecordFilter(status="BUSY"))
+        await installation.add("x", notifies_of="issues", filter=RecordFilter(status="BUSY"))
     with pytest.raises(UsageError, match="notifies of issues, which cannot be replayed"):
-        installation.appdb.destinations.replay("pager", RecordFilter(), after=0, until=1, now_us=1)
+        await installation.appdb.destinations.replay("pager", RecordFilter(), after=0, until=1, now_us=1)
 
 
 async def test_issue_monitor_destination_that_is_gone_reaches_the_receiver_of_issues(tmp_path: Path) -> None:
@@ -223,14 +229,14 @@ async def test_issue_monitor_destination_that_is_gone_reaches_the_receiver_of_is
             monitor = IssueMonitor(
                 config=Config(data=tmp_path), appdb=harness.appdb, store=harness.store, ledger=ledger, clock=clock
             )
-            harness.add_destination("pager", pager.url, notifies_of="issues")
-            harness.add_destination("crm", crm.url)
+            await harness.add_destination("pager", pager.url, notifies_of="issues")
+            await harness.add_destination("crm", crm.url)
             harness.start()
             await harness.put_calls(*make_calls(1))
-            await wait_until(lambda: harness.appdb.destinations.get("crm").state == "disabled")
+            await wait_until((await harness.appdb.destinations.get("crm")).state == "disabled" async for _ in polls())
             await monitor.check_all()
             await wait_until(lambda: len(pager.accepted) == 1)
-            harness.appdb.destinations.remove("crm")
+            await harness.appdb.destinations.remove("crm")
             await monitor.check_all()
             clock.offset_seconds = END_SECONDS
             await monitor.check_all()

@@ -20,7 +20,7 @@ class Projector:
         self.stream_counts: list[int] = []
 
     async def retry(self, seqs: list[int]) -> list[object]:
-        self.stream_counts.append(len(self.appdb.destinations.streams(1)))
+        self.stream_counts.append(len(await self.appdb.destinations.streams(1)))
         if self.fails:
             raise Unavailable("no disk")
         return []
@@ -29,7 +29,7 @@ class Projector:
 async def test_retry_holds_replays_before_it_parses(tmp_path: Path) -> None:
     """They are not sent before; after an error they stay held, because records may still be stored."""
     appdb = AppDb(tmp_path / "onhook.db")
-    appdb.destinations.add("crm", DestinationSpec(url="http://a.example/"), None, after=9, now_us=1)
+    await appdb.destinations.add("crm", DestinationSpec(url="http://a.example/"), None, after=9, now_us=1)
     projector = Projector(appdb)
     rereading = QuarantineRetrier(projector, appdb, SystemClock())  # type: ignore[arg-type] # it has the one method
     await rereading.retry([5])
@@ -37,7 +37,7 @@ async def test_retry_holds_replays_before_it_parses(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         await rereading.retry([7])
     assert projector.stream_counts == [1, 2]
-    assert [stream.until for stream in appdb.destinations.streams(1)] == [None, 5]
-    appdb.destinations.release_replays()
-    assert [(stream.cursor, stream.until) for stream in appdb.destinations.streams(1)[1:]] == [(4, 5), (6, 7)]
-    appdb.close()
+    assert [stream.until for stream in await appdb.destinations.streams(1)] == [None, 5]
+    await appdb.destinations.release_replays()
+    assert [(stream.cursor, stream.until) for stream in (await appdb.destinations.streams(1))[1:]] == [(4, 5), (6, 7)]
+    await appdb.close()

@@ -35,24 +35,24 @@ async def config(tmp_path: Path) -> Config:
     await store.put(StoreBatch(calls=[], quarantined=unread, reparsed_seqs=(), position=4))
     await store.close()
     appdb = AppDb(config.appdb_file)
-    appdb.destinations.add("crm", DestinationSpec(url="http://a.example/"), None, after=4, now_us=1)
-    appdb.close()
+    await appdb.destinations.add("crm", DestinationSpec(url="http://a.example/"), None, after=4, now_us=1)
+    await appdb.close()
     return config
 
 
-def _replays(config: Config) -> list[tuple[int | None, int | None]]:
+async def _replays(config: Config) -> list[tuple[int | None, int | None]]:
     appdb = AppDb(config.appdb_file)
     try:
-        return [(stream.cursor, stream.until) for stream in appdb.destinations.streams(1)[1:]]
+        return [(stream.cursor, stream.until) for stream in (await appdb.destinations.streams(1))[1:]]
     finally:
-        appdb.close()
+        await appdb.close()
 
 
 async def test_rebuild_events_that_parse_now_are_pending(config: Config) -> None:
     """As ranges of neighbours; events that still cannot be parsed are not."""
     assert await rebuild(config, lambda *_: None, ENGINES) == 4
     assert await list_quarantined_seqs(config.store_file) == [4]
-    assert _replays(config) == [(0, 2)]
+    assert await _replays(config) == [(0, 2)]
 
 
 async def test_rebuild_crash_before_the_replacement_loses_nothing(
@@ -70,12 +70,12 @@ async def test_rebuild_crash_before_the_replacement_loses_nothing(
         failing.setattr(Path, "replace", crash)
         with pytest.raises(Unavailable, match="power"):
             await rebuild(config, lambda *_: None, ENGINES)
-    assert _replays(config) == []
+    assert await _replays(config) == []
     appdb = AppDb(config.appdb_file)
     await install_rebuilt_store(config, appdb, SystemClock(), ENGINES)
-    appdb.destinations.release_replays()  # as a starting hub does
-    appdb.close()
-    assert _replays(config) == [(0, 2)]
+    await appdb.destinations.release_replays()  # as a starting hub does
+    await appdb.close()
+    assert await _replays(config) == [(0, 2)]
 
 
 async def test_rebuild_damaged_store_is_replaced(config: Config) -> None:
@@ -83,4 +83,4 @@ async def test_rebuild_damaged_store_is_replaced(config: Config) -> None:
     config.store_file.write_bytes(b"\xff" * 4096)
     assert await rebuild(config, lambda *_: None, ENGINES) == 4
     assert await list_quarantined_seqs(config.store_file) == [4]
-    assert _replays(config) == []
+    assert await _replays(config) == []

@@ -3,7 +3,6 @@ than configured.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -103,9 +102,9 @@ def call_id(number: int) -> str:
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[RetentionHarness]:
     ledger, store = SqliteLedger(tmp_path / "ledger.db"), await open_store(tmp_path / "calls.duckdb")
-    with closing(AppDb(tmp_path / "onhook.db")) as appdb:
+    async with AppDb(tmp_path / "onhook.db") as appdb:
         for name, sn in (("office", SN), ("branch", OTHER_SN)):
-            appdb.add_pbx(name=name, sn=sn, secret="0123456789", now_us=1)
+            await appdb.add_pbx(name=name, sn=sn, secret="0123456789", now_us=1)
         yield RetentionHarness(tmp_path, ledger, appdb, store)
     await store.close()
     await ledger.close()
@@ -126,7 +125,7 @@ async def test_retention_is_off_by_default(server: RetentionHarness) -> None:
     await server.report(2, 0)
     assert await server.forget() == RetentionTotals()
     assert await server.seqs() == [1, 2]
-    assert server.appdb.audit.latest(10) == []
+    assert "retention" not in [entry.credential for entry in await server.appdb.audit.latest(10)]
 
 
 async def test_retention_deletes_whole_calls(server: RetentionHarness) -> None:
@@ -139,14 +138,14 @@ async def test_retention_deletes_whole_calls(server: RetentionHarness) -> None:
     await server.keep(b'{"type":30012,"sn":"%s"}' % SN.encode(), 100)
     await server.report(2, 89)
     await server.report(3, 0)
-    server.appdb.notes.write(SN, call_id(1), "calls back", "", author="Alice", now_us=1)
-    server.appdb.notes.write(SN, call_id(2), "stays", "", author="Alice", now_us=1)
+    await server.appdb.notes.write(SN, call_id(1), "calls back", "", author="Alice", now_us=1)
+    await server.appdb.notes.write(SN, call_id(2), "stays", "", author="Alice", now_us=1)
     assert await server.forget(90) == RetentionTotals(raw_events=4, calls=1)
     assert await server.seqs() == [5, 6]
     assert await kept_calls(server) == [call_id(2), call_id(3)]
-    assert server.appdb.notes.history(SN, call_id(1)) == []
-    assert server.appdb.notes.history(SN, call_id(2)) != []
-    (line,) = server.appdb.audit.latest(10)
+    assert await server.appdb.notes.history(SN, call_id(1)) == []
+    assert await server.appdb.notes.history(SN, call_id(2)) != []
+    line, *_ = await server.appdb.audit.latest(10)
     assert (line.actor, line.action) == ("onhook", "deleted expired calls: 1, raw events: 4")
     assert await server.forget(90) == RetentionTotals()
 
@@ -166,12 +165,12 @@ async def test_retention_pbx_override_applies(server: RetentionHarness) -> None:
     """Shorter or longer than that of the installation, or for ever."""
     for number, (age, sn) in enumerate(((100, SN), (100, OTHER_SN), (40, SN), (40, OTHER_SN), (0, SN))):
         await server.report(number, age, sn=sn)
-    server.appdb.retention_overrides.put(SN, 30)
+    await server.appdb.retention_overrides.put(SN, 30)
     assert await server.forget(0) == RetentionTotals(raw_events=2, calls=2)
     assert await server.seqs() == [2, 4, 5]
-    server.appdb.retention_overrides.put(OTHER_SN, 0)
+    await server.appdb.retention_overrides.put(OTHER_SN, 0)
     assert await server.forget(30) == RetentionTotals()
-    server.appdb.retention_overrides.put(OTHER_SN, None)
+    await server.appdb.retention_overrides.put(OTHER_SN, None)
     assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
     assert await server.seqs() == [4, 5]
 
@@ -180,15 +179,15 @@ async def test_retention_pending_calls_stay(server: RetentionHarness) -> None:
     """Records that a destination has yet to read, paused or not; and a retried delivery, until it is accepted."""
     for number in range(4):
         await server.report(number, 100)
-    destination, _ = server.appdb.destinations.add(
+    destination, _ = await server.appdb.destinations.add(
         "CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, now_us=1
     )
     waiting = NewDelivery(notification_id="x", seq=1, call=(SN, call_id(0)), body=b"{}", due_at=1, pending_since=1)
-    server.appdb.deliveries.add(destination.destination_id, waiting)
-    server.appdb.destinations.set_state("CRM", "paused")
+    await server.appdb.deliveries.add(destination.destination_id, waiting)
+    await server.appdb.destinations.set_state("CRM", "paused")
     assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
     assert await server.seqs() == [1, 3, 4]
-    server.appdb.destinations.remove("CRM")
+    await server.appdb.destinations.remove("CRM")
     assert await server.forget(90) == RetentionTotals(raw_events=2, calls=2)
 
 
@@ -196,7 +195,7 @@ async def test_retention_call_pending_in_part_stays_whole(server: RetentionHarne
     """One of its legs is yet to be read by a destination."""
     for call, call_to in ((1, QUEUE), (2, BOB), (1, BOB), (3, BOB)):
         await server.report(call, 100, call_to=call_to)
-    server.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, now_us=1)
+    await server.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com"), None, after=2, now_us=1)
     assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
     assert await server.seqs() == [1, 3, 4]
     assert await kept_calls(server) == [call_id(1), call_id(3)]
@@ -206,18 +205,18 @@ async def test_retention_call_with_many_deliveries_stays(server: RetentionHarnes
     """However many of its events were delivered before."""
     await server.report(1, 100)
     await server.report(2, 0)
-    destination, _ = server.appdb.destinations.add(
+    destination, _ = await server.appdb.destinations.add(
         "CRM", DestinationSpec(url="https://crm.example.com"), None, after=9, now_us=1
     )
     for n in range(CALL_DELIVERIES_MAX + 1):
         waiting = NewDelivery(
             notification_id=f"{n}", seq=1, call=(SN, call_id(1)), body=b"{}", due_at=1, pending_since=1
         )
-        server.appdb.deliveries.add(destination.destination_id, waiting)
-    rows = server.appdb._database.rows("SELECT max(delivery_id) FROM deliveries")
-    server.appdb._database.write("UPDATE deliveries SET state = 'delivered' WHERE delivery_id < ?", rows[0])
+        await server.appdb.deliveries.add(destination.destination_id, waiting)
+    rows = await server.appdb._database.rows("SELECT max(delivery_id) FROM deliveries")
+    await server.appdb._database.write("UPDATE deliveries SET state = 'delivered' WHERE delivery_id < ?", rows[0])
     assert await server.forget(90) == RetentionTotals()
-    server.appdb._database.write("UPDATE deliveries SET state = 'delivered'")
+    await server.appdb._database.write("UPDATE deliveries SET state = 'delivered'")
     assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
 
 
@@ -258,7 +257,7 @@ async def test_retention_interrupted_cycle_is_completed_by_the_next(
     """Where the notes cannot be deleted now, the events stay: by them the next cycle finds the notes."""
     await server.report(1, 100)
     await server.report(2, 0)
-    server.appdb.notes.write(SN, call_id(1), "calls back", "", author="Alice", now_us=1)
+    await server.appdb.notes.write(SN, call_id(1), "calls back", "", author="Alice", now_us=1)
 
     def fail(_calls: Sequence[tuple[str, str]]) -> None:
         raise Unavailable("the disk is full", hint="free disk space")
@@ -269,7 +268,7 @@ async def test_retention_interrupted_cycle_is_completed_by_the_next(
             await server.forget(90)
     assert await server.seqs() == [1, 2]
     assert await server.forget(90) == RetentionTotals(raw_events=1)
-    assert server.appdb.notes.history(SN, call_id(1)) == []
+    assert await server.appdb.notes.history(SN, call_id(1)) == []
 
 
 async def test_retention_interrupted_cycle_is_in_the_audit_log(
@@ -291,7 +290,7 @@ async def test_retention_interrupted_cycle_is_in_the_audit_log(
     monkeypatch.setattr(server.ledger, "delete", fail_at_the_second)
     with pytest.raises(Unavailable):
         await server.forget(90)
-    (noted, *_) = server.appdb.audit.latest(5)
+    (noted, *_) = await server.appdb.audit.latest(5)
     assert noted.action == "deleted expired calls: 2, raw events: 1"
 
 
@@ -312,7 +311,7 @@ async def test_retention_old_rows_of_a_pbx_with_a_wrong_clock_stay(server: Reten
     await server.report(2, 0, via="backfill", sn=OTHER_SN)
     await server.report(3, 91, via="backfill")
     await server.report(4, 0, call_age=0)
-    server.appdb.alarms.raise_alarm(SN, "clock", "its calls ended a year ago", hint="set its clock", now_us=1)
+    await server.appdb.alarms.raise_alarm(SN, "clock", "its calls ended a year ago", hint="set its clock", now_us=1)
     assert await server.forget(90) == RetentionTotals(raw_events=2, calls=2)
     assert await kept_calls(server) == [call_id(1), call_id(4)]
 
@@ -333,7 +332,7 @@ async def test_retention_old_rows_pending_for_a_destination_stay(server: Retenti
     await server.report(1, 0, via="backfill")
     await server.report(2, 0, via="backfill")
     await server.report(3, 0)
-    server.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com"), None, after=1, now_us=1)
+    await server.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com"), None, after=1, now_us=1)
     assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
     assert await kept_calls(server) == [call_id(2), call_id(3)]
 
@@ -358,7 +357,7 @@ async def test_retention_call_with_events_in_several_batches_counts_once(
         await server.report(1, 100, status=status)
     await server.report(2, 0)
     assert await server.forget(90) == RetentionTotals(raw_events=5, calls=1)
-    (noted, *_) = server.appdb.audit.latest(5)
+    (noted, *_) = await server.appdb.audit.latest(5)
     assert noted.action == "deleted expired calls: 1, raw events: 5"
 
 

@@ -48,18 +48,18 @@ async def test_silence_monitor_silent_hour_at_noon_is_an_alarm_and_ends_by_itsel
 ) -> None:
     """Without settings; a person may set minutes, or switch it off."""
     appdb, clock = AppDb(tmp_path / "onhook.db"), Stopped(MONDAY + timedelta(minutes=20))
-    appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
+    await appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
     watch = SilenceMonitor(appdb=appdb, store=store, clock=clock)
     await watch.check_all()
-    assert appdb.alarms.open_alarms() == []
+    assert await appdb.alarms.open_alarms() == []
     clock.current_time = MONDAY + timedelta(hours=2)
     await watch.check_all()
-    (alarm,) = appdb.alarms.open_alarms()
+    (alarm,) = await appdb.alarms.open_alarms()
     assert (alarm.kind, "since 2026-04-27 08:55" in alarm.detail) == ("silence", True)
-    appdb.sync_states.save_silence_minutes(SN, 0)
+    await appdb.sync_states.save_silence_minutes(SN, 0)
     await watch.check_all()
-    assert appdb.alarms.open_alarms() == []
-    appdb.sync_states.save_silence_minutes(SN, 30)
+    assert await appdb.alarms.open_alarms() == []
+    await appdb.sync_states.save_silence_minutes(SN, 30)
     await watch.check_all()
-    assert len(appdb.alarms.open_alarms()) == 1
-    appdb.close()
+    assert len(await appdb.alarms.open_alarms()) == 1
+    await appdb.close()

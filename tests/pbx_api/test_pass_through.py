@@ -49,8 +49,8 @@ class Scene:
             return web.Response(body=AUDIO, content_type="audio/wav")
         return json_response(**self.answers.get(name, {"errcode": 10001, "errmsg": "INTERFACE NOT EXISTED"}))
 
-    def audited(self) -> list[tuple[str, str, int]]:
-        return [(entry.actor, entry.action, entry.status) for entry in self.appdb.audit.latest(10)]
+    async def audited(self) -> list[tuple[str, str, int]]:
+        return [(entry.actor, entry.action, entry.status) for entry in await self.appdb.audit.latest(10)]
 
 
 @asynccontextmanager
@@ -72,7 +72,7 @@ async def open_scene(path: Path, *, pbxs: tuple[str, ...] = (SN,), allow_control
                 scene = Scene(harness, responder, appdb)
                 responder.override_response = scene.respond
                 yield scene
-    appdb.close()
+    await appdb.close()
 
 
 async def test_list_is_answered_by_the_pbx_without_secrets(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ async def test_call_control_needs_a_permission(tmp_path: Path) -> None:
         )
         assert answer["errcode"] == 70084
         assert scene.requests == []
-        assert scene.audited() == [("crm", "call/dial", 70084)]
+        assert await scene.audited() == [("crm", "call/dial", 70084)]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ async def test_call_control_of_an_allowed_app_is_passed_on_and_audited(tmp_path:
         target = f"v1.0/{path}?access_token={await scene.harness.token()}&a=b"
         assert (await scene.harness.request(method, target, data=body))["call_id"] == "1777287876.1"
         assert scene.requests == [(method, f"/openapi/v1.0/{path}", {"a": "b"}, body.decode())]
-        assert scene.audited() == [("crm", path, 0)]
+        assert await scene.audited() == [("crm", path, 0)]
 
 
 async def test_call_control_is_sent_once_when_the_pbx_fails(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ async def test_recording_is_fetched_from_the_pbx(tmp_path: Path) -> None:
             ("GET", "/openapi/v1.0/recording/download", {"file": RECORDING}, ""),
             ("GET", "/api/download/abc.wav", {}, ""),
         ]
-        assert scene.audited() == [("crm", "recording/download", 0)] * 2
+        assert await scene.audited() == [("crm", "recording/download", 0)] * 2
 
 
 @pytest.mark.parametrize("url", ["http://evil.example/x", "//evil.example/x", "/api/download/../../etc", ""])

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import websockets
 
+from onhook.appdb.api_clients import Apps
 from onhook.appdb.appdb import AppDb
 from tests.factories import details
 from tests.pbx_api.harness import SN, PbxApiHarness, open_pbx_api_harness
@@ -20,14 +21,14 @@ SECONDS_MAX = 1.0
 async def open_subscription(path: Path) -> AsyncIterator[tuple[PbxApiHarness, AppDb, websockets.ClientConnection]]:
     """Yield an app's open socket, subscribed to call ends, and the database of its app."""
     appdb = AppDb(path / "onhook.db")
-    app, client_secret = appdb.apps.add("crm", now_us=1, pbxs=[SN])
+    app, client_secret = await appdb.apps.add("crm", now_us=1, pbxs=[SN])
     async with open_pbx_api_harness(apps=appdb.apps) as harness:
         token = (await harness.login(app.client_id, client_secret))["access_token"]
         async with harness.connect_socket(token) as socket:
             await socket.send('{"topic_list":[30012]}')
             assert json.loads(await socket.recv())["errcode"] == 0
             yield harness, appdb, socket
-    appdb.close()
+    await appdb.close()
 
 
 @pytest.mark.parametrize(
@@ -40,10 +41,10 @@ async def open_subscription(path: Path) -> AsyncIterator[tuple[PbxApiHarness, Ap
     ids=["removed", "renewed", "another network"],
 )
 async def test_socket_of_an_app_without_access_is_closed_within_a_second(
-    tmp_path: Path, change: Callable[[object], object]
+    tmp_path: Path, change: Callable[[Apps], Awaitable[object]]
 ) -> None:
     async with open_subscription(tmp_path) as (_harness, appdb, socket):
-        change(appdb.apps)
+        await change(appdb.apps)
         async with asyncio.timeout(SECONDS_MAX):
             assert json.loads(await socket.recv())["errcode"] == 10004
             await socket.wait_closed()
@@ -51,7 +52,7 @@ async def test_socket_of_an_app_without_access_is_closed_within_a_second(
 
 async def test_socket_of_an_app_with_another_pbx_receives_nothing_further(tmp_path: Path) -> None:
     async with open_subscription(tmp_path) as (harness, appdb, socket):
-        appdb.apps.change("crm", pbxs=["3699OTHER"])
+        await appdb.apps.change("crm", pbxs=["3699OTHER"])
         await asyncio.sleep(SECONDS_MAX)
         harness.add_records([details()])
         with pytest.raises(TimeoutError):

@@ -57,6 +57,9 @@ class MemoryPbxRegistry:
     def is_empty(self) -> bool:
         return not self._by_sn
 
+    async def refresh(self) -> None:
+        """Do nothing: the list is always current."""
+
 
 class ReceiverHarness:
     """A receiver that listens on `port`; `troubles` lists the ledger errors that it reported."""

@@ -13,7 +13,7 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.signing import sign
 from onhook.pbx.dialect import Envelope
 from onhook.pbx.yeastar.payload import Yeastar
-from onhook.receiver.ingest import Ingestor
+from onhook.receiver.ingest import RECHECKS_MAX, Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.verdict import RESPONSES_BY_VERDICT, Verdict
 from tests.receiver.harness import (
@@ -231,3 +231,45 @@ async def test_ingest_full_disk_is_answered_503_until_there_is_space(receiver: R
     assert len(await reports(receiver)) == 1
     assert [trouble is None for trouble in receiver.ledger_errors] == [False, True]
     assert await receiver.count_verdicts() == {"unavailable": 1, "unparsable": 1}
+
+
+class LaggingPbxRegistry(MemoryPbxRegistry):
+    """A registry that knows the PBXs only after a refresh."""
+
+    def __init__(self, pbxs: Sequence[RegisteredPbx]) -> None:
+        super().__init__([])
+        self._current_pbxs = pbxs
+        self.refresh_count = 0
+
+    async def refresh(self) -> None:
+        self.refresh_count += 1
+        await asyncio.sleep(0)
+        MemoryPbxRegistry.__init__(self, self._current_pbxs)
+
+
+def create_lagging_ingestor(receiver: ReceiverHarness, registry: LaggingPbxRegistry) -> Ingestor:
+    return Ingestor(
+        ledger=receiver.ledger, registry=registry, dialects={"yeastar": Yeastar()}, clock=SystemClock(), has_events=True
+    )
+
+
+async def test_ingest_pbx_that_was_just_added_is_accepted(receiver: ReceiverHarness) -> None:
+    ingestor = create_lagging_ingestor(receiver, LaggingPbxRegistry(REGISTERED_PBXS))
+    assert await judged(ingestor, RAW_EVENT) == ["stored"]
+
+
+async def test_ingest_request_is_rejected_after_the_registry_was_read_again(receiver: ReceiverHarness) -> None:
+    registry = LaggingPbxRegistry(REGISTERED_PBXS)
+    ingestor = create_lagging_ingestor(receiver, registry)
+    assert await judged(ingestor, RAW_EVENT, secret="unknown") == ["invalid_signature"]
+    assert registry.refresh_count == 1
+
+
+async def test_ingest_many_rejected_requests_wait_for_the_registry_in_part(receiver: ReceiverHarness) -> None:
+    """The others are rejected at once, so that their bodies do not fill the memory."""
+    registry = LaggingPbxRegistry(REGISTERED_PBXS)
+    ingestor = create_lagging_ingestor(receiver, registry)
+    bodies = [make_raw_event(number) for number in range(RECHECKS_MAX + 5)]
+    verdicts = await judged(ingestor, *bodies, secret="unknown")
+    assert verdicts[RECHECKS_MAX:] == ["settings_lost"] * 5
+    assert registry.refresh_count == RECHECKS_MAX

@@ -52,9 +52,9 @@ async def test_open_files_ledger_that_cannot_be_opened_closes_the_application_da
     closed: list[AppDb] = []
     close = AppDb.close
 
-    def close_and_record(appdb: AppDb) -> None:
+    async def close_and_record(appdb: AppDb) -> None:
         closed.append(appdb)
-        close(appdb)
+        await close(appdb)
 
     monkeypatch.setattr(AppDb, "close", close_and_record)
     (tmp_path / "ledger.db").write_bytes(b"not a database" * 1000)

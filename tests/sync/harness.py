@@ -20,7 +20,7 @@ from onhook.pbx.yeastar.payload import Yeastar
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.sync.api_backfill import ApiBackfill
-from onhook.sync.contract import BackfillProgressCallback, BackfillTotals
+from onhook.sync.contract import BackfillProgressCallback, BackfillTotals, IntervalChange
 from onhook.sync.pbx_session import PbxEndpoint, PbxSession
 from onhook.sync.pbx_sync import PbxSync
 from onhook.sync.push_channel import PushReceiver
@@ -61,46 +61,49 @@ class MemorySyncState:
     async def lock(self) -> AsyncIterator[None]:
         yield
 
-    def load_tokens(self) -> str:
+    async def load_tokens(self) -> str:
         return self.token_text
 
-    def save_tokens(self, text: str) -> None:
+    async def save_tokens(self, text: str) -> None:
         self.token_text = text
 
-    def intervals(self) -> list[Interval]:
+    async def intervals(self) -> list[Interval]:
         return self.saved_intervals
 
-    def save_intervals(self, intervals: Sequence[Interval]) -> None:
+    async def save_intervals(self, intervals: Sequence[Interval]) -> None:
         self.saved_intervals = list(intervals)
 
-    def pbx_status(self) -> PbxStatus | None:
+    async def change_intervals(self, change: IntervalChange) -> None:
+        self.saved_intervals = list(change(self.saved_intervals))
+
+    async def pbx_status(self) -> PbxStatus | None:
         return self.saved_pbx_status
 
-    def save_pbx_status(self, pbx_status: PbxStatus) -> None:
+    async def save_pbx_status(self, pbx_status: PbxStatus) -> None:
         self.saved_pbx_status = pbx_status
 
-    def backfill_progress(self) -> BackfillProgress | None:
+    async def backfill_progress(self) -> BackfillProgress | None:
         return self.saved_progress
 
-    def save_backfill_progress(self, progress: BackfillProgress | None) -> None:
+    async def save_backfill_progress(self, progress: BackfillProgress | None) -> None:
         self.saved_progress = progress
 
-    def backfill_request(self) -> BackfillRequest | None:
+    async def backfill_request(self) -> BackfillRequest | None:
         return self.pending_request
 
-    def finish_backfill_request(self, result: BackfillResult) -> None:
+    async def finish_backfill_request(self, result: BackfillResult) -> None:
         self.pending_request, self.backfill_result = None, result
 
     pbx_argument = "Branch"
 
-    def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
+    async def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
         assert hint
         self.alarms[kind] = detail
 
-    def end_alarm(self, kind: AlarmKind) -> None:
+    async def end_alarm(self, kind: AlarmKind) -> None:
         self.alarms.pop(kind, None)
 
-    def expected_offset_seconds(self, time: datetime) -> int | None:
+    async def expected_offset_seconds(self, time: datetime) -> int | None:
         return self.offset
 
     async def count_records(self, since: datetime, until: datetime) -> int:
@@ -134,7 +137,7 @@ class MemoryBackfillSource:
         error, self.error = self.error, None
         if error is not None:
             raise error
-        on_progress(self.totals)
+        await on_progress(self.totals)
         return self.totals
 
     async def count_records(self, window: TimeWindow, facts: SystemFacts) -> int | None:

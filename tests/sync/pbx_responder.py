@@ -150,10 +150,3 @@ def pbx_responder_in_thread() -> Iterator[PbxResponder]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
-
-
-async def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Return when the condition holds. Fail when it does not in time."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - the condition may be about files and other tasks, which set no event
-            await asyncio.sleep(0.01)

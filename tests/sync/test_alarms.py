@@ -39,10 +39,10 @@ def connection_alarms(access: ManualAccess, state: MemorySyncState) -> Connectio
     return ConnectionAlarms(access=access, alarms=state)
 
 
-def test_set_alarm_with_and_without_text_raises_and_ends_it(state: MemorySyncState) -> None:
-    set_alarm(state, "clock", AlarmText("an hour ahead", "set it"))
+async def test_set_alarm_with_and_without_text_raises_and_ends_it(state: MemorySyncState) -> None:
+    await set_alarm(state, "clock", AlarmText("an hour ahead", "set it"))
     assert state.alarms == {"clock": "an hour ahead"}
-    set_alarm(state, "clock", None)
+    await set_alarm(state, "clock", None)
     assert state.alarms == {}
 
 
@@ -63,40 +63,40 @@ def test_connection_alarm_kind_problem_returns_its_alarm(
     assert connection_alarm_kind(problem, seconds, needs_operator=needs_operator) == kind
 
 
-def test_connection_alarms_lasting_problem_is_raised_late_and_ended(
+async def test_connection_alarms_lasting_problem_is_raised_late_and_ended(
     connection_alarms: ConnectionAlarms, access: ManualAccess, state: MemorySyncState
 ) -> None:
-    connection_alarms.on_failed(Unavailable("no connection"))
+    await connection_alarms.on_failed(Unavailable("no connection"))
     assert state.alarms == {}
     access.time += UNREACHABLE_SECONDS
-    connection_alarms.on_failed(Unavailable("no connection"))
+    await connection_alarms.on_failed(Unavailable("no connection"))
     assert "no connection" in state.alarms["unreachable"]
-    connection_alarms.on_succeeded()
+    await connection_alarms.on_succeeded()
     assert state.alarms == {}
 
 
-def test_connection_alarms_success_starts_the_wait_again(
+async def test_connection_alarms_success_starts_the_wait_again(
     connection_alarms: ConnectionAlarms, access: ManualAccess, state: MemorySyncState
 ) -> None:
-    connection_alarms.on_failed(Unavailable("no connection"))
-    connection_alarms.on_succeeded()
+    await connection_alarms.on_failed(Unavailable("no connection"))
+    await connection_alarms.on_succeeded()
     access.time += UNREACHABLE_SECONDS
-    connection_alarms.on_failed(Unavailable("no connection"))
+    await connection_alarms.on_failed(Unavailable("no connection"))
     assert state.alarms == {}
 
 
-def test_connection_alarms_rejected_login_is_raised_at_once(
+async def test_connection_alarms_rejected_login_is_raised_at_once(
     connection_alarms: ConnectionAlarms, state: MemorySyncState
 ) -> None:
-    connection_alarms.on_failed(NotAllowed("the client id is unknown"))
+    await connection_alarms.on_failed(NotAllowed("the client id is unknown"))
     assert list(state.alarms) == ["credentials"]
 
 
-def test_connection_alarms_without_a_known_problem_use_the_first_kind(
+async def test_connection_alarms_without_a_known_problem_use_the_first_kind(
     connection_alarms: ConnectionAlarms, access: ManualAccess, state: MemorySyncState
 ) -> None:
     access.error_kind = ""
-    connection_alarms.on_failed(OnhookError("the list ended early"))
+    await connection_alarms.on_failed(OnhookError("the list ended early"))
     access.time += UNREACHABLE_SECONDS
-    connection_alarms.on_failed(OnhookError("the list ended early"))
+    await connection_alarms.on_failed(OnhookError("the list ended early"))
     assert list(state.alarms) == ["unreachable"]

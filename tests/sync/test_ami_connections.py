@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from onhook.sync.asterisk_sync import AsteriskConnectionState
 from tests.pbx.asterisk.ami_streams import stream
 from tests.pbx.asterisk.replayed import SECRET, USER, FakeAsterisk, open_fake_asterisk
 from tests.receiver.harness import MemoryPbxRegistry
+from tests.waiting import polls, wait_until
 
 CALL, QUEUE = stream("internal_answered"), stream("inbound_ivr_queue_two_agents")
 RECEIVED_SECONDS_MAX = 20.0
@@ -42,6 +43,10 @@ class StoppableLedger(SqliteLedger):
         return await super().append(entries)
 
 
+async def ignore_reconnected(sn: str) -> None:
+    """Do nothing when a PBX is connected again."""
+
+
 class AmiHarness:
     """Settings, a ledger, and the connections, as in the hub."""
 
@@ -53,16 +58,16 @@ class AmiHarness:
             ledger=self.ledger, registry=MemoryPbxRegistry([]), dialects={"asterisk": Asterisk()}, clock=clock
         )
         self.connection_manager = ConnectionManager(
-            state=AsteriskConnectionState(self.appdb, clock), ingestor=ingestor, clock=clock
+            state=AsteriskConnectionState(self.appdb, clock, ignore_reconnected), ingestor=ingestor, clock=clock
         )
         self.ingestor = ingestor
 
-    def add_asterisk(self, port: int, name: str = "Office", tls: str = "off") -> str:
+    async def add_asterisk(self, port: int, name: str = "Office", tls: str = "off") -> str:
         """Add an Asterisk on the loopback; return its serial number."""
         sn = f"{name}.example.org"
-        self.appdb.add_pbx(name=name, sn=sn, secret="unknown-knows-this", dialect="asterisk", now_us=1)
+        await self.appdb.add_pbx(name=name, sn=sn, secret="unknown-knows-this", dialect="asterisk", now_us=1)
         asterisk_pbx = AsteriskPbx(sn=sn, host="127.0.0.1", port=port, user=USER, tls=tls)
-        self.appdb.asterisks.add(asterisk_pbx, SECRET)
+        await self.appdb.asterisks.add(asterisk_pbx, SECRET)
         return sn
 
     async def wait_for_events(self, count: int) -> list[RawEvent]:
@@ -71,12 +76,6 @@ class AmiHarness:
             while len(raw_events := await self.ledger.read(0, 1000)) < count:  # noqa: ASYNC110 - a ledger sets no event
                 await asyncio.sleep(0.05)
         return raw_events
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(RECEIVED_SECONDS_MAX):
-        while not condition():  # noqa: ASYNC110 - a database sets no event
-            await asyncio.sleep(0.05)
 
 
 @pytest.fixture
@@ -112,7 +111,7 @@ async def open_ami_harness(directory: Path) -> AsyncIterator[AmiHarness]:
         await asyncio.wait([manager_task])
         await ami_harness.ingestor.close()
         await ami_harness.ledger.close()
-        ami_harness.appdb.close()
+        await ami_harness.appdb.close()
 
 
 @pytest.fixture
@@ -129,15 +128,15 @@ async def ami_harness(tmp_path: Path) -> AsyncIterator[AmiHarness]:
 
 async def test_ami_call_received_is_stored(ami_harness: AmiHarness, asterisk: FakeAsterisk) -> None:
     """Completely, with the trunks that were detected; the PBX is shown as connected."""
-    sn = ami_harness.add_asterisk(asterisk.port)
+    sn = await ami_harness.add_asterisk(asterisk.port)
     await asterisk.wait_for_login()
-    await wait_until(lambda: bool(ami_harness.appdb.asterisks.get(sn).detected_config))
+    await wait_until(bool((await ami_harness.appdb.asterisks.get(sn)).detected_config) async for _ in polls())
     await asterisk.send(QUEUE)
     (raw_event,) = await ami_harness.wait_for_events(1)
     assert (raw_event.sn, raw_event.dialect, raw_event.via) == (sn, "asterisk", "ami")
     rows = Asterisk().parse(raw_event.body)
     assert {(row.type, row.src_trunk_name, row.did_number) for row in rows} == {("Inbound", "trunk-a", "5550000")}
-    asterisk_pbx = ami_harness.appdb.asterisks.get(sn)
+    asterisk_pbx = await ami_harness.appdb.asterisks.get(sn)
     assert asterisk_pbx.is_connected
     assert asterisk_pbx.error == ""
     assert SECRET not in repr(asterisk.actions)
@@ -148,7 +147,7 @@ async def test_ami_cut_connection_is_opened_again(
     ami_harness: AmiHarness, asterisk: FakeAsterisk, received_data: bytearray
 ) -> None:
     """Received CDRs are stored though the call's end was not received; the time in between is a gap."""
-    sn = ami_harness.add_asterisk(asterisk.port)
+    sn = await ami_harness.add_asterisk(asterisk.port)
     await asterisk.wait_for_login()
     await asterisk.send(CALL)
     await ami_harness.wait_for_events(1)
@@ -158,13 +157,16 @@ async def test_ami_cut_connection_is_opened_again(
     raw_events = await ami_harness.wait_for_events(2)
     assert b"CEL: none" in raw_events[1].body
     await asterisk.wait_for_login()
-    await wait_until(lambda: "gap" in [interval.state for interval in ami_harness.appdb.sync_states.intervals(sn)])
+    await wait_until(
+        "gap" in [interval.state for interval in await ami_harness.appdb.sync_states.intervals(sn)]
+        async for _ in polls()
+    )
     await asterisk.send(CALL)
     await asterisk.send(stream("ring_group"))
     raw_events = await ami_harness.wait_for_events(3)
     # The CDR received twice is stored once.
     assert len(raw_events) == 3
-    (gap,) = (interval for interval in ami_harness.appdb.sync_states.intervals(sn) if interval.state == "gap")
+    (gap,) = (interval for interval in await ami_harness.appdb.sync_states.intervals(sn) if interval.state == "gap")
     assert gap.reason == "not connected: the PBX closed the connection"
 
 
@@ -173,8 +175,8 @@ async def test_ami_unreachable_pbx_is_retried(ami_harness: AmiHarness, asterisk:
     """Until it is back; the status shows the reason."""
     port = asterisk.port
     await asterisk.close()
-    sn = ami_harness.add_asterisk(port)
-    await wait_until(lambda: "no connection" in ami_harness.appdb.asterisks.get(sn).error)
+    sn = await ami_harness.add_asterisk(port)
+    await wait_until("no connection" in (await ami_harness.appdb.asterisks.get(sn)).error async for _ in polls())
     restarted_asterisk = await FakeAsterisk().listen(port)
     try:
         await restarted_asterisk.wait_for_login()
@@ -191,33 +193,36 @@ async def test_ami_failing_pbx_does_not_affect_another(ami_harness: AmiHarness, 
         rejecting.rejects_login = True
         unknown.greeting = b"220 mail.example.org ESMTP\r\n"
         sns = [
-            ami_harness.add_asterisk(asterisk.port, f"P{asterisk.port}") for asterisk in (rejecting, unknown, invalid)
+            await ami_harness.add_asterisk(asterisk.port, f"P{asterisk.port}")
+            for asterisk in (rejecting, unknown, invalid)
         ]
-        ami_harness.add_asterisk(asterisk.port)
+        await ami_harness.add_asterisk(asterisk.port)
         await invalid.wait_for_login()
         await invalid.send(bytes(range(256)) * 800 + b"\r\n\r\nEvent: Cdr\r\n\r\nEvent: CEL\r\nEventTime: x\r\n\r\n")
         await asterisk.wait_for_login()
         await asterisk.send(CALL)
         (raw_event,) = await ami_harness.wait_for_events(1)
         assert raw_event.sn == "Office.example.org"
-        await wait_until(lambda: "Authentication failed" in ami_harness.appdb.asterisks.get(sns[0]).error)
-        await wait_until(lambda: "not Asterisk" in ami_harness.appdb.asterisks.get(sns[1]).error)
-        assert ami_harness.appdb.asterisks.get(sns[2]).is_connected
+        await wait_until(
+            "Authentication failed" in (await ami_harness.appdb.asterisks.get(sns[0])).error async for _ in polls()
+        )
+        await wait_until("not Asterisk" in (await ami_harness.appdb.asterisks.get(sns[1])).error async for _ in polls())
+        assert (await ami_harness.appdb.asterisks.get(sns[2])).is_connected
 
 
 @pytest.mark.slow
 async def test_ami_stopped_ledger_loses_nothing(ami_harness: AmiHarness, asterisk: FakeAsterisk) -> None:
     """Received events wait until they are stored, and are not claimed before."""
-    sn = ami_harness.add_asterisk(asterisk.port)
+    sn = await ami_harness.add_asterisk(asterisk.port)
     await asterisk.wait_for_login()
     ami_harness.ledger.is_stopped = True
     await asterisk.send(CALL)
     await wait_until(lambda: ami_harness.ledger.refused_count > 1)
-    before = ami_harness.appdb.asterisks.get(sn).covered_until
+    before = (await ami_harness.appdb.asterisks.get(sn)).covered_until
     assert await ami_harness.ledger.read(0, 10) == []
     ami_harness.ledger.is_stopped = False
     (raw_event,) = await ami_harness.wait_for_events(1)
-    after = ami_harness.appdb.asterisks.get(sn).covered_until
+    after = (await ami_harness.appdb.asterisks.get(sn)).covered_until
     assert before is not None
     assert after is not None
     assert before.timestamp() * 1_000_000 < raw_event.received_at
@@ -226,20 +231,20 @@ async def test_ami_stopped_ledger_loses_nothing(ami_harness: AmiHarness, asteris
 @pytest.mark.slow
 async def test_ami_settings_have_effect_without_a_restart(ami_harness: AmiHarness, asterisk: FakeAsterisk) -> None:
     """A removed PBX is disconnected, an added one connected."""
-    sn = ami_harness.add_asterisk(asterisk.port)
+    sn = await ami_harness.add_asterisk(asterisk.port)
     await asterisk.wait_for_login()
-    ami_harness.appdb.remove_pbx(sn)
+    await ami_harness.appdb.remove_pbx(sn)
     await wait_until(lambda: not asterisk._writers)
-    ami_harness.add_asterisk(asterisk.port)
+    await ami_harness.add_asterisk(asterisk.port)
     await wait_until(lambda: asterisk.login_count == 2)
 
 
 async def test_ami_silent_pbx_is_not_connected(ami_harness: AmiHarness, asterisk: FakeAsterisk) -> None:
     """It accepts the connection and answers nothing."""
     asterisk.is_silent = True
-    sn = ami_harness.add_asterisk(asterisk.port)
+    sn = await ami_harness.add_asterisk(asterisk.port)
     await wait_until(lambda: asterisk.received_count > 0)
-    assert not ami_harness.appdb.asterisks.get(sn).is_connected
+    assert not (await ami_harness.appdb.asterisks.get(sn)).is_connected
 
 
 @pytest.mark.slow
@@ -251,13 +256,15 @@ async def test_ami_tls_trusts_the_given_certificate(ami_harness: AmiHarness, tmp
     context.load_cert_chain(own)
     asterisk = await FakeAsterisk().listen(tls=context)
     try:
-        sn = ami_harness.add_asterisk(asterisk.port, tls=(own if is_trusted else other).read_text())
+        sn = await ami_harness.add_asterisk(asterisk.port, tls=(own if is_trusted else other).read_text())
         if is_trusted:
             await asterisk.wait_for_login()
             await asterisk.send(CALL)
             assert len(await ami_harness.wait_for_events(1)) == 1
         else:
-            await wait_until(lambda: "certificate" in ami_harness.appdb.asterisks.get(sn).error.lower())
+            await wait_until(
+                "certificate" in (await ami_harness.appdb.asterisks.get(sn)).error.lower() async for _ in polls()
+            )
             assert asterisk.actions == []
     finally:
         await asterisk.close()
@@ -268,7 +275,7 @@ async def test_ami_stop_stores_received_events(
 ) -> None:
     """Right after a CDR has arrived."""
     async with open_ami_harness(tmp_path) as ami_harness:
-        ami_harness.add_asterisk(asterisk.port)
+        await ami_harness.add_asterisk(asterisk.port)
         await asterisk.wait_for_login()
         await asterisk.send(QUEUE)
         await wait_until(lambda: QUEUE in received_data)
@@ -277,13 +284,13 @@ async def test_ami_stop_stores_received_events(
     await ledger.close()
 
 
-def test_ami_connection_spec_shows_no_secret(tmp_path: Path) -> None:
+async def test_ami_connection_spec_shows_no_secret(tmp_path: Path) -> None:
     """Settings are compared by a hash."""
     appdb = AppDb(tmp_path / "onhook.db")
-    appdb.add_pbx(name="Office", sn="a", secret="unknown-knows-this", dialect="asterisk", now_us=1)
-    appdb.asterisks.add(AsteriskPbx(sn="a", host="127.0.0.1", port=5038, user=USER), SECRET)
-    (line,) = AsteriskConnectionState(appdb, SystemClock()).list_specs()
+    await appdb.add_pbx(name="Office", sn="a", secret="unknown-knows-this", dialect="asterisk", now_us=1)
+    await appdb.asterisks.add(AsteriskPbx(sn="a", host="127.0.0.1", port=5038, user=USER), SECRET)
+    (line,) = await AsteriskConnectionState(appdb, SystemClock(), ignore_reconnected).list_specs()
     assert SECRET not in repr(line)
     with pytest.raises(OnhookError):
-        appdb.asterisks.get("b")
-    appdb.close()
+        await appdb.asterisks.get("b")
+    await appdb.close()

@@ -20,7 +20,8 @@ from onhook.pbx.yeastar.rows import RowContext, wrap_row
 from onhook.sync import pbx_session
 from tests.pbx.yeastar.lists import NOON, OFFSET, SN, row
 from tests.sync.harness import SyncHarness, open_sync_harness, run_push_channel
-from tests.sync.pbx_responder import CERTIFICATES, PbxResponder, json_response, open_pbx_responder, wait_for
+from tests.sync.pbx_responder import CERTIFICATES, PbxResponder, json_response, open_pbx_responder
+from tests.waiting import wait_until
 
 HOUR = 3600
 DAY = timedelta(days=1)
@@ -120,8 +121,8 @@ async def test_backfill_different_count_is_a_gap(tmp_path: Path) -> None:
 async def test_backfill_calls_missed_by_the_push_channel_raise_an_alarm(tmp_path: Path) -> None:
     """They ended after the PBX was added; connected time is no longer trusted there."""
     async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
-        receiver.pbx_sync.on_alive(NOON, NOON + 30)
-        receiver.pbx_sync._connected_time.save()
+        await receiver.pbx_sync.on_alive(NOON, NOON + 30)
+        await receiver.pbx_sync._connected_time.save()
         responder.calls.rows = [row(NOON + 10, 1), row(NOON - HOUR, 2)]
         receiver.clock.offset_seconds += HOUR
         totals = await run_cycle(receiver)
@@ -206,7 +207,7 @@ async def test_backfill_killed_continues_where_it_was(tmp_path: Path) -> None:
                 since, compares_days=False, on_progress=lambda totals, _: totals_seen.append(totals.new)
             )
         )
-        await wait_for(lambda: bool(totals_seen) and totals_seen[-1] >= 50)
+        await wait_until(lambda: bool(totals_seen) and totals_seen[-1] >= 50)
         fill.cancel()
         await asyncio.wait({fill})
         progress = receiver.state.saved_progress
@@ -285,18 +286,18 @@ async def test_trouble_28_backfill_pins_a_self_signed_certificate(tmp_path: Path
                 run_push_channel(receiver),
             ):
                 if fingerprint == pinned_fingerprint:
-                    await wait_for(lambda: bool(responder.subscribed))
+                    await wait_until(lambda: bool(responder.subscribed))
                     continue
-                await wait_for(lambda memory=receiver.state: "certificate" in memory.alarms)  # type: ignore[misc] # its own
+                await wait_until(lambda memory=receiver.state: "certificate" in memory.alarms)  # type: ignore[misc] # its own
                 assert not responder.request_names, "nothing was sent"
 
 
 async def test_backfill_connected_time_is_stored_as_connected(tmp_path: Path) -> None:
     """From the subscription to the last confirmed heartbeat."""
     async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
-        receiver.pbx_sync.on_alive(NOON, NOON + 30)
-        receiver.pbx_sync.on_alive(NOON, NOON + 60)
-        receiver.pbx_sync._connected_time.save()
+        await receiver.pbx_sync.on_alive(NOON, NOON + 30)
+        await receiver.pbx_sync.on_alive(NOON, NOON + 60)
+        await receiver.pbx_sync._connected_time.save()
         assert receiver.state.saved_intervals == [
             Interval(
                 datetime.fromtimestamp(NOON, UTC),

@@ -69,7 +69,11 @@ async def test_backfill_runner_page_saves_how_far_it_came(
     harness: RunnerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved_progress: list[BackfillProgress | None] = []
-    monkeypatch.setattr(harness.state, "save_backfill_progress", saved_progress.append)
+
+    async def record_progress(progress: BackfillProgress | None) -> None:
+        saved_progress.append(progress)
+
+    monkeypatch.setattr(harness.state, "save_backfill_progress", record_progress)
     harness.source.totals = BackfillTotals(done_until=NOON - HOUR)
     await harness.run()
     assert [progress and progress.done_until for progress in saved_progress] == [NOON - 3 * DAY, NOON - HOUR, None]

@@ -40,16 +40,18 @@ class CdrSyncHarness:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "Master.csv"
         self.appdb = AppDb(folder / "onhook.db")
-        self.appdb.add_pbx(name="Office", sn=SN, secret="not-a-known-secret", dialect="asterisk", now_us=1)
-        self.appdb.asterisks.add(
-            AsteriskPbx(sn=SN, host="a", port=1, user="u", trunks=("trunk-a",), inbound=("from-trunk",)), "s"
-        )
         self.ledger = SqliteLedger(folder / "ledger.db")
         self.clock = ManualClock()
         self.clock.current_time = LAST + 10 * MINUTE
         self.ingestor: Ingestor = create_ingestor(appdb=self.appdb, ledger=self.ledger, clock=self.clock)
         self.source = CdrSource(location=str(self.path))
         self.sync_state = AppDbSyncState(appdb=self.appdb, store=None, clock=self.clock, sn=SN)
+
+    async def add_asterisk(self) -> None:
+        await self.appdb.add_pbx(name="Office", sn=SN, secret="not-a-known-secret", dialect="asterisk", now_us=1)
+        await self.appdb.asterisks.add(
+            AsteriskPbx(sn=SN, host="a", port=1, user="u", trunks=("trunk-a",), inbound=("from-trunk",)), "s"
+        )
 
     def pbx_sync(self) -> PbxSync:
         return create_cdr_sync(
@@ -67,19 +69,19 @@ class CdrSyncHarness:
     async def fill(self, until: datetime | None = None) -> BackfillTotals:
         return await self.pbx_sync().backfill(FIRST - 2 * DAY, until, compares_days=False)
 
-    def not_connected(self, since: datetime, until: datetime) -> None:
-        self.sync_state.save_intervals(add_disconnection(self.sync_state.intervals(), since, until, GAP_REASON))
+    async def not_connected(self, since: datetime, until: datetime) -> None:
+        await self.sync_state.change_intervals(lambda intervals: add_disconnection(intervals, since, until, GAP_REASON))
 
-    def connected(self, since: datetime, until: datetime) -> None:
-        self.sync_state.save_intervals(
-            add_interval(self.sync_state.intervals(), Interval(since, until, "connected", "alive"))
+    async def connected(self, since: datetime, until: datetime) -> None:
+        await self.sync_state.change_intervals(
+            lambda intervals: add_interval(intervals, Interval(since, until, "connected", "alive"))
         )
 
-    def gaps(self) -> list[Interval]:
-        return [interval for interval in self.sync_state.intervals() if interval.state == "gap"]
+    async def gaps(self) -> list[Interval]:
+        return [interval for interval in await self.sync_state.intervals() if interval.state == "gap"]
 
-    def alarms(self) -> set[str]:
-        return {open_alarm.kind for open_alarm in self.appdb.alarms.open_alarms()}
+    async def alarms(self) -> set[str]:
+        return {open_alarm.kind for open_alarm in await self.appdb.alarms.open_alarms()}
 
     def write(self, lines: Sequence[str]) -> None:
         self.path.write_text("".join(lines))
@@ -101,21 +103,22 @@ def lines() -> list[str]:
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[CdrSyncHarness]:
     harness = CdrSyncHarness(tmp_path)
+    await harness.add_asterisk()
     yield harness
     await harness.ingestor.close()
     await harness.ledger.close()
-    harness.appdb.close()
+    await harness.appdb.close()
 
 
 async def test_cdr_sync_gap_is_filled_from_the_file(harness: CdrSyncHarness) -> None:
     """Every call of it is stored, the gap is complete, and there is no alarm: they were known to be missing."""
     harness.write(lines())
-    harness.not_connected(FIRST - MINUTE, LAST - SECOND)
+    await harness.not_connected(FIRST - MINUTE, LAST - SECOND)
     totals = await harness.fill()
     assert (totals.new, totals.missed, totals.unreadable) == (totals.rows, 0, 0)
     assert len(await harness.ledger.read(0, 1000)) == CALLS
-    assert harness.gaps() == []
-    assert harness.alarms() == set()
+    assert await harness.gaps() == []
+    assert await harness.alarms() == set()
 
 
 async def test_cdr_sync_call_received_live_is_a_duplicate(harness: CdrSyncHarness) -> None:
@@ -131,18 +134,18 @@ async def test_cdr_sync_gap_stays_until_the_file_has_a_later_call(harness: CdrSy
     """A file that is no longer written ends somewhere too."""
     harness.write(lines())
     end = LAST + 5 * MINUTE
-    harness.not_connected(FIRST - MINUTE, end)
+    await harness.not_connected(FIRST - MINUTE, end)
     totals = await harness.fill()
     assert totals.new
-    (left,) = harness.gaps()
+    (left,) = await harness.gaps()
     assert (left.since >= LAST, left.until, left.reason) == (True, end, GAP_REASON)
 
 
 async def test_cdr_sync_gap_before_the_file_stays(harness: CdrSyncHarness) -> None:
     harness.write(as_csv(list(COLUMNS)))
-    harness.not_connected(FIRST - 30 * MINUTE, LAST - SECOND)
+    await harness.not_connected(FIRST - 30 * MINUTE, LAST - SECOND)
     await harness.fill()
-    (left,) = harness.gaps()
+    (left,) = await harness.gaps()
     assert (left.since, left.until) == (FIRST - 30 * MINUTE, FIRST)
 
 
@@ -151,19 +154,19 @@ async def test_cdr_sync_rotated_file_is_read_completely(harness: CdrSyncHarness)
     whole = lines()
     harness.path.with_name("Master.csv.1").write_text("".join(whole[:11]))
     harness.write(whole[11:])
-    harness.not_connected(FIRST - MINUTE, LAST - SECOND)
+    await harness.not_connected(FIRST - MINUTE, LAST - SECOND)
     await harness.ingest_live_calls()
     totals = await harness.fill()
-    assert (totals.new, harness.gaps()) == (0, [])
+    assert (totals.new, await harness.gaps()) == (0, [])
 
 
 async def test_cdr_sync_call_missed_while_connected_raises_an_alarm(harness: CdrSyncHarness) -> None:
     """The rest of that connected time is a gap until it is compared."""
     harness.write(lines())
-    harness.connected(FIRST - MINUTE, LAST + MINUTE)
+    await harness.connected(FIRST - MINUTE, LAST + MINUTE)
     totals = await harness.fill()
     assert totals.missed == totals.new == totals.rows
-    assert harness.alarms() == {"missed"}
+    assert await harness.alarms() == {"missed"}
 
 
 async def test_cdr_sync_line_that_cannot_be_parsed_is_stored_and_reported(harness: CdrSyncHarness) -> None:
@@ -171,7 +174,7 @@ async def test_cdr_sync_line_that_cannot_be_parsed_is_stored_and_reported(harnes
     harness.write([*lines()[:6], "torn,line\n", *lines()[6:]])
     totals = await harness.fill()
     assert totals.unreadable == 1
-    assert harness.alarms() == {"unreadable"}
+    assert await harness.alarms() == {"unreadable"}
     assert b"torn,line\n" in [event.body for event in await harness.ledger.read(0, 1000)]
 
 
@@ -212,10 +215,10 @@ async def test_cdr_sync_missing_source_raises_its_alarm(harness: CdrSyncHarness)
     with pytest.raises(NotFound):
         await harness.fill()
     pbx_sync = harness.pbx_sync()
-    pbx_sync.on_failed(OnhookError("no such file"))
+    await pbx_sync.on_failed(OnhookError("no such file"))
     harness.clock.current_time += 10 * MINUTE
-    pbx_sync.on_failed(OnhookError("no such file"))
-    assert harness.alarms() == {"source"}
+    await pbx_sync.on_failed(OnhookError("no such file"))
+    assert await harness.alarms() == {"source"}
     harness.write(lines())
-    pbx_sync.on_connected()
-    assert harness.alarms() == set()
+    await pbx_sync.on_connected()
+    assert await harness.alarms() == set()

@@ -68,20 +68,20 @@ def test_build_pbx_status_without_facts_is_unknown() -> None:
     assert build_pbx_status(SystemFacts(), NOW) == PbxStatus(checked_at=NOW)
 
 
-def test_check_clock_wrong_clock_is_stored_and_raised() -> None:
+async def test_check_clock_wrong_clock_is_stored_and_raised() -> None:
     state = MemorySyncState()
     facts = SystemFacts(firmware="37.1", clock=NOW + 90, offset_seconds=HOUR)
-    status = check_clock(state, facts, NOW)
+    status = await check_clock(state, facts, NOW)
     assert status == PbxStatus(checked_at=NOW, firmware="37.1", skew_seconds=90, offset_seconds=HOUR)
-    assert state.pbx_status() == status
+    assert await state.pbx_status() == status
     assert list(state.alarms) == ["clock"]
 
 
-def test_check_clock_unknown_clock_changes_no_alarm() -> None:
+async def test_check_clock_unknown_clock_changes_no_alarm() -> None:
     state = MemorySyncState()
-    state.raise_alarm("clock", "an hour ahead", "set it")
-    state.raise_alarm("zone", "moved", "set it")
-    check_clock(state, SystemFacts(), NOW)
+    await state.raise_alarm("clock", "an hour ahead", "set it")
+    await state.raise_alarm("zone", "moved", "set it")
+    await check_clock(state, SystemFacts(), NOW)
     assert set(state.alarms) == {"clock", "zone"}
-    check_clock(state, SystemFacts(clock=NOW, offset_seconds=0), NOW)
+    await check_clock(state, SystemFacts(clock=NOW, offset_seconds=0), NOW)
     assert state.alarms == {}

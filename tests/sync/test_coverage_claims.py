@@ -177,28 +177,28 @@ class ConnectedHarness:
         return list_claims(self.state.saved_intervals)
 
 
-def test_connected_time_is_stored_at_intervals() -> None:
+async def test_connected_time_is_stored_at_intervals() -> None:
     """Each write costs an fsync."""
     harness = ConnectedHarness()
-    harness.connected_time.extend(NOON, NOON + 30)
-    harness.connected_time.extend(NOON, NOON + 60)
+    await harness.connected_time.extend(NOON, NOON + 30)
+    await harness.connected_time.extend(NOON, NOON + 60)
     assert harness.claims() == [(0, 30, "connected")]
     harness.current_time += CONNECTED_SAVE_SECONDS
-    harness.connected_time.extend(NOON, NOON + 300)
+    await harness.connected_time.extend(NOON, NOON + 300)
     assert harness.claims() == [(0, 300, "connected")]
 
 
-def test_connected_time_of_a_lost_channel_is_stored_before_the_next() -> None:
+async def test_connected_time_of_a_lost_channel_is_stored_before_the_next() -> None:
     harness = ConnectedHarness()
-    harness.connected_time.extend(NOON, NOON)
-    harness.connected_time.extend(NOON, NOON + 60)
-    harness.connected_time.extend(NOON + 100, NOON + 100)
+    await harness.connected_time.extend(NOON, NOON)
+    await harness.connected_time.extend(NOON, NOON + 60)
+    await harness.connected_time.extend(NOON + 100, NOON + 100)
     assert harness.claims() == [(0, 60, "connected")]
 
 
-def test_connected_time_save_without_a_channel_stores_nothing() -> None:
+async def test_connected_time_save_without_a_channel_stores_nothing() -> None:
     harness = ConnectedHarness()
-    harness.connected_time.save()
+    await harness.connected_time.save()
     assert harness.claims() == []
 
 

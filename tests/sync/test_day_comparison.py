@@ -78,7 +78,7 @@ async def test_compare_days_difference_is_a_gap_and_an_alarm(state: MemorySyncSt
 
 
 async def test_compare_days_equal_counts_end_the_alarm(state: MemorySyncState) -> None:
-    state.raise_alarm("difference", "some", "do something")
+    await state.raise_alarm("difference", "some", "do something")
     await compare_days(DAYS, SystemFacts(), source=MemoryBackfillSource([10, None]), state=state)
     assert state.alarms == {}
 

@@ -100,8 +100,8 @@ class SyncedPbx:
                 await self.sync_tasks.pbx_sync.backfill(since, compares_days=False)
             except OnhookError:
                 await asyncio.sleep(0.5)
-                self.appdb.pbx_credentials.put(
-                    SN, self.appdb.pbx_credentials.require(SN, "Office")
+                await self.appdb.pbx_credentials.put(
+                    SN, await self.appdb.pbx_credentials.require(SN, "Office")
                 )  # An operator sees the error and tries again.
                 continue
             return
@@ -125,7 +125,7 @@ async def open_synced_pbx(folder: Path, address: str, clock: OffsetClock) -> Asy
     appdb, ledger = AppDb(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
     store = await open_store(folder / "calls.duckdb")
     api = parse_pbx_credentials(f"http://{address}", API_CONFIG.client_id, API_CONFIG.client_secret)
-    pbx = appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=api, now_us=1)
+    pbx = await appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=api, now_us=1)
     facts = AppDbPbxFacts(appdb)
     projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=facts)
     ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
@@ -137,7 +137,7 @@ async def open_synced_pbx(folder: Path, address: str, clock: OffsetClock) -> Asy
         await ingestor.close()
         await store.close()
         await ledger.close()
-        appdb.close()
+        await appdb.close()
 
 
 def is_same(record: Record, truth: dict[str, Any]) -> bool:

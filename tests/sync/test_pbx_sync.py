@@ -15,7 +15,7 @@ from onhook.sync.contract import BackfillTotals
 from onhook.sync.pbx_sync import PbxSync
 from tests.pbx.yeastar.lists import NOON
 from tests.sync.harness import MemoryBackfillSource, MemorySyncState
-from tests.sync.pbx_responder import wait_for
+from tests.waiting import wait_until
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -61,7 +61,7 @@ class LoopHarness:
         self.state.pending_request = REQUEST
 
     async def wait_for_backfills(self, count: int) -> None:
-        await wait_for(lambda: len(self.source.windows) >= count)
+        await wait_until(lambda: len(self.source.windows) >= count)
 
 
 @pytest.fixture
@@ -70,16 +70,16 @@ async def harness() -> LoopHarness:
 
 
 async def test_pbx_sync_first_cycle_reads_a_month_and_compares_days(harness: LoopHarness) -> None:
-    harness.state.raise_alarm("difference", "an older one", "todo")
+    await harness.state.raise_alarm("difference", "an older one", "todo")
     async with harness.run():
-        await wait_for(lambda: not harness.state.alarms)
+        await wait_until(lambda: not harness.state.alarms)
     (window,) = harness.source.windows
     assert window.since == NOON - 32 * DAY
 
 
 async def test_pbx_sync_reconnect_starts_an_hourly_cycle(harness: LoopHarness) -> None:
     async with harness.run():
-        harness.pbx_sync.on_connected()
+        await harness.pbx_sync.on_connected()
         await harness.wait_for_backfills(2)
     assert NOON - 2 * DAY < harness.source.windows[1].since < NOON - DAY
 
@@ -87,28 +87,28 @@ async def test_pbx_sync_reconnect_starts_an_hourly_cycle(harness: LoopHarness) -
 async def test_pbx_sync_rejected_login_raises_an_alarm_until_a_cycle_succeeds(harness: LoopHarness) -> None:
     harness.source.error = NotAllowed("the client id is unknown")
     async with harness.run():
-        await wait_for(lambda: "credentials" in harness.state.alarms)
+        await wait_until(lambda: "credentials" in harness.state.alarms)
         harness.pbx_sync._wake.set()
-        await wait_for(lambda: not harness.state.alarms)
+        await wait_until(lambda: not harness.state.alarms)
     assert [window.since for window in harness.source.windows[:2]] == [NOON - 32 * DAY] * 2, "the whole cycle again"
 
 
 async def test_pbx_sync_stop_stores_the_connected_time(harness: LoopHarness) -> None:
     async with harness.run():
-        harness.pbx_sync.on_alive(NOON, NOON + 30)
-        harness.pbx_sync.on_alive(NOON, NOON + 60)
+        await harness.pbx_sync.on_alive(NOON, NOON + 30)
+        await harness.pbx_sync.on_alive(NOON, NOON + 60)
     connected = [interval for interval in harness.state.saved_intervals if interval.state == "connected"]
     assert [interval.until.timestamp() for interval in connected] == [NOON + 60]
 
 
 async def test_pbx_sync_requested_backfill_starts_soon(harness: LoopHarness) -> None:
     async with harness.run():
-        harness.pbx_sync.check_backfill_request()
+        await harness.pbx_sync.check_backfill_request()
         assert not harness.pbx_sync._wake.is_set()
         harness.request_backfill()
         harness.source.totals = BackfillTotals(rows=3, new=2, same=1)
-        harness.pbx_sync.check_backfill_request()
-        await wait_for(lambda: harness.state.backfill_result is not None)
+        await harness.pbx_sync.check_backfill_request()
+        await wait_until(lambda: harness.state.backfill_result is not None)
     result = harness.state.backfill_result
     assert result is not None
     assert (result.requested_at, result.rows, result.new, result.same, result.error) == (7, 3, 2, 1, "")

@@ -22,7 +22,8 @@ from onhook.store.duckdb import open_store
 from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps, SyncSpec
 from tests.pbx.asterisk.test_files import rows as cdr_rows
 from tests.receiver.harness import make_raw_event
-from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder, open_pbx_responder, wait_for
+from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder, open_pbx_responder
+from tests.waiting import polls, wait_until
 
 OFFICE, BRANCH = "3631A2124ABC", "3651XXXXXXXX"
 
@@ -34,15 +35,15 @@ class ManagerHarness:
         self.appdb = appdb
         self.ledger = ledger
 
-    def add(self, name: str, sn: str, responder: PbxResponder) -> None:
+    async def add(self, name: str, sn: str, responder: PbxResponder) -> None:
         api = parse_pbx_credentials(f"http://127.0.0.1:{responder.port}", CLIENT_ID, CLIENT_SECRET)
-        self.appdb.add_pbx(name=name, sn=sn, secret=None, credentials=api, now_us=SystemClock().microseconds())
+        await self.appdb.add_pbx(name=name, sn=sn, secret=None, credentials=api, now_us=SystemClock().microseconds())
 
-    def add_lab(self, folder: Path) -> None:
+    async def add_lab(self, folder: Path) -> None:
         """Add an Asterisk with the serial number `lab` and the CDR source `custom.json` in a folder."""
-        self.appdb.add_pbx(name="Lab", sn="lab", secret="unknown-knows-this", dialect="asterisk", now_us=1)
-        self.appdb.asterisks.add(AsteriskPbx(sn="lab", host="127.0.0.1", port=1, user="onhook"), "correct horse")
-        self.appdb.cdr_sources.put("lab", parse_cdr_source(str(folder / "custom.json")))
+        await self.appdb.add_pbx(name="Lab", sn="lab", secret="unknown-knows-this", dialect="asterisk", now_us=1)
+        await self.appdb.asterisks.add(AsteriskPbx(sn="lab", host="127.0.0.1", port=1, user="onhook"), "correct horse")
+        await self.appdb.cdr_sources.put("lab", parse_cdr_source(str(folder / "custom.json")))
 
     async def count_events(self, sn: str) -> int:
         return sum(event.sn == sn for event in await self.ledger.read(0, 1000))
@@ -63,7 +64,7 @@ async def open_manager_harness(folder: Path) -> AsyncIterator[ManagerHarness]:
         await ingestor.close()
         await store.close()
         await ledger.close()
-        appdb.close()
+        await appdb.close()
 
 
 async def respond_with_invalid_data(_: web.Request) -> web.StreamResponse | None:
@@ -84,10 +85,10 @@ async def test_sync_manager_failing_pbx_does_not_affect_another(tmp_path: Path) 
         open_manager_harness(tmp_path) as harness,
     ):
         invalid_pbx.override_response, slow_pbx.override_response = respond_with_invalid_data, respond_slowly
-        harness.add("Invalid", "S-INVALID", invalid_pbx)
-        harness.add("Slow", "S-SLOW", slow_pbx)
-        harness.add("Branch", BRANCH, responder)
-        await wait_for(
+        await harness.add("Invalid", "S-INVALID", invalid_pbx)
+        await harness.add("Slow", "S-SLOW", slow_pbx)
+        await harness.add("Branch", BRANCH, responder)
+        await wait_until(
             lambda: bool(responder.subscribed) and bool(invalid_pbx.request_names) and bool(slow_pbx.request_names)
         )
         for number in range(50):
@@ -101,14 +102,14 @@ async def test_sync_manager_failing_pbx_does_not_affect_another(tmp_path: Path) 
 async def test_sync_manager_settings_have_effect_at_once(tmp_path: Path) -> None:
     """A removed PBX is left, its token revoked; a changed address is used."""
     async with open_pbx_responder() as first, open_pbx_responder() as second, open_manager_harness(tmp_path) as harness:
-        harness.add("Branch", BRANCH, first)
-        await wait_for(lambda: bool(first.subscribed))
-        harness.appdb.pbx_credentials.put(
+        await harness.add("Branch", BRANCH, first)
+        await wait_until(lambda: bool(first.subscribed))
+        await harness.appdb.pbx_credentials.put(
             BRANCH, parse_pbx_credentials(f"http://127.0.0.1:{second.port}", CLIENT_ID, CLIENT_SECRET)
         )
-        await wait_for(lambda: bool(second.subscribed) and not first.subscribed and not first.tokens)
-        harness.appdb.remove_pbx("Branch")
-        await wait_for(lambda: not second.subscribed and not second.tokens)
+        await wait_until(lambda: bool(second.subscribed) and not first.subscribed and not first.tokens)
+        await harness.appdb.remove_pbx("Branch")
+        await wait_until(lambda: not second.subscribed and not second.tokens)
 
 
 async def test_sync_manager_name_change_restarts_no_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,12 +123,12 @@ async def test_sync_manager_name_change_restarts_no_channel(tmp_path: Path, monk
 
     monkeypatch.setattr(TaskReconciler, "reconcile", record_and_reconcile)
     async with open_pbx_responder() as responder, open_manager_harness(tmp_path) as harness:
-        harness.add("Branch", BRANCH, responder)
-        await wait_for(lambda: bool(responder.subscribed))
-        harness.appdb.change_pbx("Branch", {"name": "Harbour"})
-        harness.appdb.alarms.raise_alarm(BRANCH, "silence", "what", hint="todo", now_us=1)
-        harness.add_lab(tmp_path)
-        await wait_for(lambda: "lab" in reconciled_specs[-1])
+        await harness.add("Branch", BRANCH, responder)
+        await wait_until(lambda: bool(responder.subscribed))
+        await harness.appdb.change_pbx("Branch", {"name": "Harbour"})
+        await harness.appdb.alarms.raise_alarm(BRANCH, "silence", "what", hint="todo", now_us=1)
+        await harness.add_lab(tmp_path)
+        await wait_until(lambda: "lab" in reconciled_specs[-1])
         # A sync that is stopped revokes its tokens before the others are served.
         requests = [name for name in ("get_token", "subscribe", "del_token") if name in responder.request_names]
         assert (requests, responder.login_count, len(responder.subscribed)) == (["get_token", "subscribe"], 1, 1)
@@ -139,16 +140,16 @@ async def test_sync_manager_cdr_source_is_read_automatically(tmp_path: Path) -> 
     row = cdr_rows()[0] | {"linkedid": f"{started_at}.1", "uniqueid": f"{started_at}.1"}
     (tmp_path / "custom.json").write_text(json.dumps(row) + "\n")
     async with open_manager_harness(tmp_path) as harness:
-        harness.add_lab(tmp_path)
-        await wait_for(lambda: harness.appdb.sync_states.pbx_status("lab") is not None)
+        await harness.add_lab(tmp_path)
+        await wait_until(await harness.appdb.sync_states.pbx_status("lab") is not None async for _ in polls())
         async with asyncio.timeout(5):
             while await harness.count_events("lab") < 1:  # noqa: ASYNC110 - a ledger sets no event
                 await asyncio.sleep(0.01)
-        harness.appdb.sync_states.save_backfill_request(
+        await harness.appdb.sync_states.save_backfill_request(
             "lab", BackfillRequest(since=started_at - 7200, until=None, requested_at=7)
         )
-        await wait_for(lambda: harness.appdb.sync_states.backfill_result("lab") is not None)
-        result = harness.appdb.sync_states.backfill_result("lab")
+        await wait_until(await harness.appdb.sync_states.backfill_result("lab") is not None async for _ in polls())
+        result = await harness.appdb.sync_states.backfill_result("lab")
         assert result is not None
         assert (result.rows, result.new, result.same, result.error) == (1, 0, 1, "")
         assert await harness.count_events("lab") == 1

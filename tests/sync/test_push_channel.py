@@ -12,7 +12,8 @@ from onhook.sync import push_channel
 from onhook.sync.pbx_sync import PbxSync
 from tests.receiver.harness import RAW_EVENT, make_raw_event
 from tests.sync.harness import SyncHarness, open_sync_harness, run_push_channel
-from tests.sync.pbx_responder import json_response, open_pbx_responder, wait_for
+from tests.sync.pbx_responder import json_response, open_pbx_responder
+from tests.waiting import wait_until
 
 
 async def test_push_channel_event_is_stored_unchanged(tmp_path: Path) -> None:
@@ -22,9 +23,9 @@ async def test_push_channel_event_is_stored_unchanged(tmp_path: Path) -> None:
         open_sync_harness(tmp_path, responder) as receiver,
         run_push_channel(receiver),
     ):
-        await wait_for(lambda: bool(responder.subscribed))
+        await wait_until(lambda: bool(responder.subscribed))
         await responder.push(RAW_EVENT)
-        await wait_for(lambda: receiver.ingestor.is_working and bool(responder.subscribed))
+        await wait_until(lambda: receiver.ingestor.is_working and bool(responder.subscribed))
         await responder.push(RAW_EVENT)
         await responder.push(make_raw_event(2))
         await receiver.wait_for_raw_events(2)
@@ -43,13 +44,13 @@ async def test_push_channel_new_socket_is_open_before_the_old_one_is_closed(
     async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
         responder.token_seconds = 8 * 60 + 1  # so that it is renewed after a second
         async with run_push_channel(receiver):
-            await wait_for(lambda: bool(responder.subscribed))
+            await wait_until(lambda: bool(responder.subscribed))
             number = 0
             while responder.issued_token_count < 4:
                 number += 1
                 assert await responder.push(make_raw_event(number)) >= 1, "at every moment a socket receives it"
                 await asyncio.sleep(0.02)
-            await wait_for(lambda: len(responder.tokens) == 1)
+            await wait_until(lambda: len(responder.tokens) == 1)
             await receiver.wait_for_raw_events(number)
     assert (responder.token_count_max, responder.login_count) == (2, 1)
 
@@ -61,10 +62,10 @@ async def test_push_channel_lost_socket_is_reopened(tmp_path: Path) -> None:
         open_sync_harness(tmp_path, responder) as receiver,
         run_push_channel(receiver),
     ):
-        await wait_for(lambda: bool(responder.subscribed))
+        await wait_until(lambda: bool(responder.subscribed))
         receiver.pbx_sync._wake.clear()
         await responder.close_sockets()
-        await wait_for(lambda: bool(responder.subscribed) and receiver.pbx_sync._wake.is_set())
+        await wait_until(lambda: bool(responder.subscribed) and receiver.pbx_sync._wake.is_set())
     assert responder.login_count == 1
 
 
@@ -75,12 +76,12 @@ async def test_push_channel_of_a_restarted_pbx_is_back_with_a_new_token(tmp_path
         open_sync_harness(tmp_path, responder) as receiver,
         run_push_channel(receiver),
     ):
-        await wait_for(lambda: bool(responder.subscribed))
+        await wait_until(lambda: bool(responder.subscribed))
         receiver.pbx_sync._wake.clear()
         responder.tokens.clear()
         started_at = receiver.session.now()
         await responder.close_sockets()
-        await wait_for(lambda: bool(responder.subscribed) and receiver.pbx_sync._wake.is_set())
+        await wait_until(lambda: bool(responder.subscribed) and receiver.pbx_sync._wake.is_set())
         assert receiver.session.now() - started_at < 10
     assert responder.login_count == 2
 
@@ -94,16 +95,16 @@ async def test_push_channel_silent_socket_is_closed_and_not_claimed(tmp_path: Pa
         open_sync_harness(tmp_path, responder) as receiver,
         run_push_channel(receiver),
     ):
-        await wait_for(lambda: bool(responder.subscribed))
+        await wait_until(lambda: bool(responder.subscribed))
         first = next(iter(responder.subscribed))
         responder.is_silent = True
         receiver.clock.offset_seconds += 31
-        await wait_for(lambda: receiver.session.now() > 0 and bool(responder.sockets))
+        await wait_until(lambda: receiver.session.now() > 0 and bool(responder.sockets))
         for number in range(1, 5):
             receiver.clock.offset_seconds += 16
             await responder.push(make_raw_event(number))
             await wait_until_stored_or_closed(receiver, number, lambda: first not in responder.subscribed)
-        await wait_for(lambda: first not in responder.subscribed)
+        await wait_until(lambda: first not in responder.subscribed)
         connected = [
             saved_interval for saved_interval in receiver.state.saved_intervals if saved_interval.state == "connected"
         ]
@@ -126,13 +127,13 @@ async def test_push_channel_unreachable_pbx_is_retried(tmp_path: Path) -> None:
 
         responder.override_response = respond_unavailable
         async with run_push_channel(receiver):
-            await wait_for(lambda: receiver.pbx_sync._connection_alarms.failing_since is not None)
+            await wait_until(lambda: receiver.pbx_sync._connection_alarms.failing_since is not None)
             assert receiver.state.alarms == {}
             receiver.clock.offset_seconds += 600
-            await wait_for(lambda: "unreachable" in receiver.state.alarms)
+            await wait_until(lambda: "unreachable" in receiver.state.alarms)
             responder.override_response = None
             receiver.clock.offset_seconds += 600
-            await wait_for(lambda: bool(responder.subscribed) and receiver.state.alarms == {})
+            await wait_until(lambda: bool(responder.subscribed) and receiver.state.alarms == {})
 
 
 async def test_push_channel_rejected_credentials_raise_an_alarm_and_are_not_retried(
@@ -143,19 +144,19 @@ async def test_push_channel_rejected_credentials_raise_an_alarm_and_are_not_retr
     failures: list[OnhookError] = []
     on_failed = PbxSync.on_failed
 
-    def record_failure(pbx_sync: PbxSync, error: OnhookError) -> None:
+    async def record_failure(pbx_sync: PbxSync, error: OnhookError) -> None:
         failures.append(error)
-        on_failed(pbx_sync, error)
+        await on_failed(pbx_sync, error)
 
     monkeypatch.setattr(PbxSync, "on_failed", record_failure)
     async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
         responder.login_error_code = 70004
         async with run_push_channel(receiver):
-            await wait_for(lambda: "credentials" in receiver.state.alarms)
+            await wait_until(lambda: "credentials" in receiver.state.alarms)
             request_count = len(responder.request_names)
             receiver.clock.offset_seconds += 10**6
             failures.clear()
-            await wait_for(lambda: len(failures) >= 5)
+            await wait_until(lambda: len(failures) >= 5)
     assert "70004" in receiver.state.alarms["credentials"]
     assert len(responder.request_names) == request_count
 
@@ -167,7 +168,7 @@ async def test_push_channel_invalid_data_is_stored(tmp_path: Path) -> None:
         open_sync_harness(tmp_path, responder) as receiver,
         run_push_channel(receiver),
     ):
-        await wait_for(lambda: bool(responder.subscribed))
+        await wait_until(lambda: bool(responder.subscribed))
         await responder.push(b'{"type":30012,"sn":"3651XXXXXXXX","msg":"{broken"}')
         await responder.push(b'{"type":30011,"sn":"3651XXXXXXXX","msg":"{}"}')
         await responder.push(RAW_EVENT)
@@ -180,7 +181,7 @@ async def test_push_channel_stop_revokes_the_token(tmp_path: Path) -> None:
     """So that the next start has all of them."""
     async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
         async with run_push_channel(receiver):
-            await wait_for(lambda: bool(responder.subscribed))
+            await wait_until(lambda: bool(responder.subscribed))
         await receiver.session.revoke_tokens()
         assert responder.tokens == set()
 

@@ -6,7 +6,6 @@ at once. A block rejects wrong credentials only.
 
 import hmac
 import ipaddress
-import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -15,9 +14,11 @@ from typing import Any
 import msgspec
 
 from onhook.appdb.api_behaviour import ApiBehaviour
+from onhook.appdb.audited_tables import Change
+from onhook.appdb.contract import ConstraintViolation, Database, Version, transactional
 from onhook.appdb.pbxs import new_secret, validate_name
-from onhook.appdb.sqlite import SqliteDatabase
-from onhook.appdb.tokens import hash_secret
+from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable, read_row, read_rows
+from onhook.appdb.tokens import LAST_USED_SECONDS, LAST_USED_STEP_MICROSECONDS, hash_secret
 from onhook.lib.errors import NotFound, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime, to_microseconds
@@ -44,9 +45,6 @@ BLOCKED_MICROSECONDS = 3_600_000_000
 
 CREDENTIAL_CHARACTERS_MAX = 200
 """A longer text is no secret of Onhook and is not hashed."""
-
-LAST_USED_STEP_MICROSECONDS = 60_000_000
-"""The last use is stored to the minute: an app that polls every second must not write every second."""
 
 _COLUMNS = "name, client_id, secret_hash, pbxs, networks, behaviour, created_at, last_used_at, allow_control"
 
@@ -82,38 +80,39 @@ class BlockedAddress(msgspec.Struct, frozen=True):
 class Apps:
     """Repository of apps. Times passed in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
-    def all(self) -> list[App]:
+    async def all(self) -> list[App]:
         """Return all apps, by name."""
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM apps ORDER BY name COLLATE NOCASE")
-        return [_app(row) for row in rows]
+        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM apps ORDER BY name COLLATE NOCASE")
+        return read_rows(rows, _app)
 
-    def get(self, name: str) -> App:
+    async def get(self, name: str) -> App:
         """Return the app with this name or else this client id. Raises `NotFound`."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             f"SELECT {_COLUMNS} FROM apps WHERE name = ?1 OR client_id = ?1 ORDER BY name = ?1 DESC", (name,)
         )
         if not rows:
-            raise NotFound(_("there is no app {name}", name=repr(name[:80])), hint=_("`onhook app list` shows them"))
-        return _app(rows[0])
+            raise _not_found_error(name)
+        return read_row(rows[0], _app)
 
-    def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
+    async def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
         """Return the app with this client id and the hash of its secret, or None."""
         if len(client_id) > CREDENTIAL_CHARACTERS_MAX:
             return None
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM apps WHERE client_id = ?", (client_id,))
-        return (_app(rows[0]), rows[0][2]) if rows else None
+        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM apps WHERE client_id = ?", (client_id,))
+        return (read_row(rows[0], _app), rows[0][2]) if rows else None
 
-    def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
+    async def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
         """Return the app with these credentials, or None."""
-        match = self.find_by_client_id(client_id)
+        match = await self.find_by_client_id(client_id)
         if match is None or not verify_secret(client_secret, match[1]):
             return None
         return match[0]
 
-    def add(
+    @transactional
+    async def add(
         self,
         name: str,
         *,
@@ -129,24 +128,35 @@ class Apps:
         """
         name, parsed_networks = validate_name(name), parse_networks(networks)
         _validate_permissions(pbxs, allow_control=allow_control)
-        if len(self.all()) >= APPS_MAX:
+        if len(await self.all()) >= APPS_MAX:
             raise UsageError(_("there are already {maximum} apps", maximum=APPS_MAX), hint=_("remove one"))
         # In the form of a PBX's credentials: 32 letters and digits.
         client_id, client_secret = new_secret(), new_secret()
         effective_behaviour = behaviour or ApiBehaviour()
-        values = (_json(tuple(dict.fromkeys(pbxs))), _json(parsed_networks), _json(effective_behaviour), now_us)
+        values = (
+            encode_column(tuple(dict.fromkeys(pbxs))),
+            encode_column(parsed_networks),
+            encode_column(effective_behaviour),
+            now_us,
+        )
         try:
-            self._database.write(
+            await self._database.write(
                 f"INSERT INTO apps ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?)",
                 (name, client_id, hash_secret(client_secret), *values, int(allow_control)),
             )
-        except sqlite3.IntegrityError:
+        except ConstraintViolation:
             raise UsageError(
                 _("there is already an app {name}", name=repr(name)), hint=_("choose another name")
             ) from None
-        return self.get(name), client_secret
+        return await self.get(name), client_secret
 
-    def change(
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the rows that cannot be read."""
+        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM apps ORDER BY name")
+        return list_unreadable("apps", rows, _app)
+
+    @transactional
+    async def change(
         self,
         name: str,
         *,
@@ -158,7 +168,7 @@ class Apps:
 
         Raises `NotFound`, `UsageError`.
         """
-        app = self.get(name)
+        app = await self.get(name)
         changed_app = msgspec.structs.replace(
             app,
             pbxs=app.pbxs if pbxs is None else tuple(dict.fromkeys(pbxs)),
@@ -166,78 +176,98 @@ class Apps:
             allow_control=app.allow_control if allow_control is None else allow_control,
         )
         _validate_permissions(changed_app.pbxs, allow_control=changed_app.allow_control)
-        self._database.write(
+        await self._database.write(
             "UPDATE apps SET pbxs = ?, networks = ?, allow_control = ? WHERE client_id = ?",
             (
-                _json(changed_app.pbxs),
-                _json(changed_app.networks),
+                encode_column(changed_app.pbxs),
+                encode_column(changed_app.networks),
                 int(changed_app.allow_control),
                 changed_app.client_id,
             ),
         )
         return changed_app
 
-    def renew_secret(self, name: str) -> tuple[App, str]:
+    @transactional
+    async def renew_secret(self, name: str) -> tuple[App, str]:
         """Replace the secret and return the new one; the old one and all tokens made with it become invalid.
 
         Raises `NotFound`.
         """
-        app, client_secret = self.get(name), new_secret()
-        self._database.write(
+        app, client_secret = await self.get(name), new_secret()
+        await self._database.write(
             "UPDATE apps SET secret_hash = ? WHERE client_id = ?", (hash_secret(client_secret), app.client_id)
         )
         return app, client_secret
 
-    def remove(self, name: str) -> App:
-        """Remove an app and the webhooks that it has set itself. Raises `NotFound`."""
-        app = self.get(name)
-        with self._database.transaction():
-            self._database.write("DELETE FROM destinations WHERE app = ?", (app.client_id,))
-            self._database.write("DELETE FROM apps WHERE client_id = ?", (app.client_id,))
-        return app
+    async def remove(self, name: str) -> str:
+        """Remove an app, also one that cannot be read, and the webhooks that it has set itself. Return its client id.
+        Raises `NotFound`.
+        """
+        async with self._database.transaction():
+            rows = await self._database.rows(
+                "SELECT client_id FROM apps WHERE name = ?1 OR client_id = ?1 ORDER BY name = ?1 DESC", (name,)
+            )
+            if not rows:
+                raise _not_found_error(name)
+            await self._database.write("DELETE FROM destinations WHERE app = ?", rows[0])
+            await self._database.write("DELETE FROM apps WHERE client_id = ?", rows[0])
+        return str(rows[0][0])
 
-    def record_use(self, app: App, now_us: int) -> None:
+    async def record_use(self, app: App, now_us: int) -> None:
         """Store the time of the last use, to the minute."""
         if app.last_used_at is None or now_us - to_microseconds(app.last_used_at) >= LAST_USED_STEP_MICROSECONDS:
-            with suppress(Unavailable):  # on a full disk authentication still works
-                self._database.write("UPDATE apps SET last_used_at = ? WHERE client_id = ?", (now_us, app.client_id))
+            with suppress(Unavailable):  # with a lock or a full disk authentication still works
+                await self._database.write(
+                    "UPDATE apps SET last_used_at = ? WHERE client_id = ?",
+                    (now_us, app.client_id),
+                    seconds=LAST_USED_SECONDS,
+                )
 
     # Blocked addresses
 
-    def blocked_addresses(self, now_us: int) -> list[BlockedAddress]:
+    async def blocked_addresses(self, now_us: int) -> list[BlockedAddress]:
         """Return the addresses that are blocked now, with the client id of each, sorted."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT address, client_id, until FROM blocked_addresses WHERE until > ? ORDER BY address, client_id",
             (now_us,),
         )
         return [BlockedAddress(address, client_id, to_datetime(until)) for address, client_id, until in rows]
 
-    def is_blocked(self, address: str, client_id: str, now_us: int) -> bool:
+    async def is_blocked(self, address: str, client_id: str, now_us: int) -> bool:
         """Return whether wrong credentials for this client id are blocked at this address now."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT client_id FROM blocked_addresses WHERE address = ? AND until > ?", (address, now_us)
         )
         return len(rows) >= BLOCKED_OF_ADDRESS_MAX or (client_id[:CREDENTIAL_CHARACTERS_MAX],) in rows
 
-    def block(self, address: str, client_id: str, now_us: int) -> None:
+    async def block(self, address: str, client_id: str, now_us: int) -> None:
         """Block wrong credentials for a client id at an address for an hour."""
         values = (address, client_id[:CREDENTIAL_CHARACTERS_MAX], now_us + BLOCKED_MICROSECONDS)
-        with self._database.transaction():
-            self._database.write("DELETE FROM blocked_addresses WHERE until <= ?", (now_us,))
-            self._database.write("INSERT OR REPLACE INTO blocked_addresses VALUES (?, ?, ?)", values)
-            self._database.write(
+        async with self._database.transaction():
+            await self._database.write("DELETE FROM blocked_addresses WHERE until <= ?", (now_us,))
+            await self._database.write("INSERT OR REPLACE INTO blocked_addresses VALUES (?, ?, ?)", values)
+            await self._database.write(
                 "DELETE FROM blocked_addresses WHERE rowid NOT IN"
                 " (SELECT rowid FROM blocked_addresses ORDER BY until DESC LIMIT ?)",
                 (BLOCKED_MAX,),
             )
 
-    def unblock(self, address: str | None = None) -> int:
+    async def unblock(self, address: str | None = None) -> int:
         """Unblock all client ids of an address, or everything; return how many were blocked."""
-        return self._database.write("DELETE FROM blocked_addresses WHERE address = coalesce(?, address)", (address,))
+        async with self._database.transaction():
+            count = await self._database.write(
+                "DELETE FROM blocked_addresses WHERE address = coalesce(?, address)", (address,)
+            )
+            if count:
+                name = address or "all"
+                self._database.note_change(
+                    Change(table="blocked_addresses", name=name, before={"blocked": count}, after=None)
+                )
+        return count
 
-    def version(self) -> tuple[int, int]:
-        """Return a value that changes with every write by any process; costs about 3 microseconds."""
-        return self._database.version()
+    async def version(self) -> Version:
+        """Return a value that changes with every write by any process."""
+        return await self._database.version()
 
 
 def verify_secret(text: str, secret_hash: bytes) -> bool:
@@ -283,19 +313,19 @@ def _is_in(address: str, network: str) -> bool:
         return False
 
 
+def _not_found_error(name: str) -> NotFound:
+    return NotFound(_("there is no app {name}", name=repr(name[:80])), hint=_("`onhook app list` shows them"))
+
+
 def _app(row: tuple[Any, ...]) -> App:
     name, client_id, _, pbxs, networks, behaviour, created_at, last_used_at, allow_control = row
     return App(
         name=name,
         client_id=client_id,
-        pbxs=msgspec.json.decode(pbxs, type=tuple[str, ...]),
-        networks=msgspec.json.decode(networks, type=tuple[str, ...]),
-        behaviour=msgspec.json.decode(behaviour, type=ApiBehaviour),
+        pbxs=decode_column(pbxs, tuple[str, ...]),
+        networks=decode_column(networks, tuple[str, ...]),
+        behaviour=decode_column(behaviour, ApiBehaviour),
         allow_control=bool(allow_control),
         created_at=to_datetime(created_at),
         last_used_at=None if last_used_at is None else to_datetime(last_used_at),
     )
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()

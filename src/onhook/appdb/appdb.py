@@ -5,10 +5,9 @@ Several processes may have it open; each sees the writes of the others at once.
 
 import hmac
 import shlex
-import sqlite3
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -17,6 +16,7 @@ from onhook.appdb.api_clients import Apps
 from onhook.appdb.asterisks import Asterisks
 from onhook.appdb.audit import Audit
 from onhook.appdb.cdr_sources import CdrSources
+from onhook.appdb.contract import ConstraintViolation, Database, Row, Version, transactional
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.destinations import Destinations
 from onhook.appdb.issues import Issues
@@ -40,9 +40,12 @@ from onhook.appdb.retention_overrides import RetentionOverrides
 from onhook.appdb.saved_searches import SavedSearches
 from onhook.appdb.source_match import SourceMatch, SourceMatches, validate_has_api, validate_sender_identification
 from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable, read_row, read_rows
 from onhook.appdb.sync_state import SyncStates
 from onhook.appdb.tokens import (
     ADMIN_NAME,
+    LAST_USED_SECONDS,
+    LAST_USED_STEP_MICROSECONDS,
     TOKEN_CHARACTERS_MAX,
     TOKENS_MAX,
     Role,
@@ -60,15 +63,12 @@ from onhook.lib.errors import NotFound, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 
-LAST_USED_STEP_MICROSECONDS = 60_000_000
-"""The last use of a token is stored to the minute: a page that polls every second must not write every second."""
-
 _PBX_COLUMNS = (
     "name, sn, dialect, zone, is_unsigned, number_plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn)"
 )
 _LABEL_DEFAULT = "webhook"
-_ACCESS_COLUMNS = (
-    "name, role, scope, created_at, last_used_at,"
+_TOKEN_COLUMNS = (
+    "name, role, scope, created_at, last_used_at,"  # noqa: S105 - SQL
     " (SELECT export_filter FROM share_tokens s WHERE s.name = tokens.name) AS export_filter"
 )
 _INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, scope) VALUES (?, ?, ?, ?, ?)"  # noqa: S105
@@ -78,8 +78,8 @@ class AppDb:
     """Access to `onhook.db`. Times passed in are microseconds since 1970, UTC."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file; create it if it does not exist. Raises `Unavailable`, or `OnhookError` for a damaged one."""
-        self._database = SqliteDatabase(path)
+        """The first call opens the file; `open` does so for the sake of its errors."""
+        self._database: Database = SqliteDatabase(path)
         self.destinations = Destinations(self._database)
         self.deliveries = Deliveries(self._database)
         self.source_matches = SourceMatches(self._database)
@@ -99,26 +99,26 @@ class AppDb:
 
     # PBXs
 
-    def pbxs(self) -> list[Pbx]:
+    async def pbxs(self) -> list[Pbx]:
         """Return all PBXs, by name."""
-        rows = self._database.rows(f"SELECT {_PBX_COLUMNS} FROM pbxs p ORDER BY name COLLATE NOCASE")
-        return [_pbx(*row) for row in rows]
+        rows = await self._database.rows(f"SELECT {_PBX_COLUMNS} FROM pbxs p ORDER BY name COLLATE NOCASE")
+        return read_rows(rows, _pbx)
 
-    def pbx(self, name: str) -> Pbx:
+    async def pbx(self, name: str) -> Pbx:
         """Return the PBX with this name or else this serial number. Raises `NotFound`."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             f"SELECT {_PBX_COLUMNS} FROM pbxs p WHERE name = ?1 OR sn = ?1 ORDER BY name = ?1 DESC", (name,)
         )
         if not rows:
-            raise NotFound(_("there is no PBX {name}", name=repr(name[:80])), hint=_("`onhook pbx list` shows them"))
-        return _pbx(*rows[0])
+            raise _no_pbx_error(name)
+        return read_row(rows[0], _pbx)
 
-    def find_pbx_by_sn(self, sn: str) -> Pbx | None:
+    async def find_pbx_by_sn(self, sn: str) -> Pbx | None:
         """Return the PBX with this serial number, or None."""
-        rows = self._database.rows(f"SELECT {_PBX_COLUMNS} FROM pbxs p WHERE sn = ?", (sn,))
-        return _pbx(*rows[0]) if rows else None
+        rows = await self._database.rows(f"SELECT {_PBX_COLUMNS} FROM pbxs p WHERE sn = ?", (sn,))
+        return read_row(rows[0], _pbx) if rows else None
 
-    def add_pbx(
+    async def add_pbx(
         self,
         *,
         name: str,
@@ -147,32 +147,33 @@ class AppDb:
         if secret is not None:
             validate_secret(secret)
         values = (sn, name, dialect, zone, is_unsigned, _encode_number_plan(number_plan or NumberPlan()), now_us)
-        with self._database.transaction():
-            if len(self._database.rows("SELECT 1 FROM pbxs")) >= PBXS_MAX:
+        async with self._database.transaction():
+            if len(await self._database.rows("SELECT 1 FROM pbxs")) >= PBXS_MAX:
                 raise UsageError(_("there are already {maximum} PBXs", maximum=PBXS_MAX), hint=_("remove one"))
             try:
-                self._database.write("INSERT INTO pbxs VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-            except sqlite3.IntegrityError:
+                await self._database.write("INSERT INTO pbxs VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            except ConstraintViolation:
                 raise UsageError(
                     _("there is already a PBX named {name} or with serial number {sn}", name=repr(name), sn=repr(sn)),
                     hint=_("`onhook pbx list` shows them; `onhook pbx change` changes one"),
                 ) from None
             if secret is not None:
-                self.add_secret(sn, secret, now_us=now_us)
-            self.source_matches.put(sn, source_match)
+                await self.add_secret(sn, secret, now_us=now_us)
+            await self.source_matches.put(sn, source_match)
             if credentials is not None:
-                self.pbx_credentials.put(sn, credentials)
-        return self.pbx(sn)
+                await self.pbx_credentials.put(sn, credentials)
+        return await self.pbx(sn)
 
-    def change_pbx(self, name: str, changes: dict[str, Any]) -> Pbx:
+    @transactional
+    async def change_pbx(self, name: str, changes: dict[str, Any]) -> Pbx:
         """Change a PBX; `changes` has some of `name`, `zone` (None: unknown), `is_unsigned`, `number_plan`.
 
         Raises `NotFound`, `UsageError`.
         """
-        old = self.pbx(name)
+        old = await self.pbx(name)
         new = msgspec.structs.replace(old, **changes)
         try:
-            self._database.write(
+            await self._database.write(
                 "UPDATE pbxs SET name = ?, zone = ?, is_unsigned = ?, number_plan = ? WHERE sn = ?",
                 (
                     validate_name(new.name),
@@ -182,23 +183,30 @@ class AppDb:
                     old.sn,
                 ),
             )
-        except sqlite3.IntegrityError:
+        except ConstraintViolation:
             raise UsageError(
                 _("there is already a PBX named {new_name}", new_name=repr(new.name)), hint=_("choose another name")
             ) from None
-        return self.pbx(old.sn)
+        return await self.pbx(old.sn)
 
-    def remove_pbx(self, name: str) -> Pbx:
-        """Remove a PBX and its secrets; its calls stay. Raises `NotFound`."""
-        pbx = self.pbx(name)
-        self._database.write("DELETE FROM pbxs WHERE sn = ?", (pbx.sn,))
-        return pbx
+    @transactional
+    async def remove_pbx(self, name: str) -> str:
+        """Remove a PBX, also one that cannot be read, and its secrets; its calls stay. Return its serial number. Raises
+        `NotFound`.
+        """
+        rows = await self._database.rows(
+            "SELECT sn FROM pbxs WHERE name = ?1 OR sn = ?1 ORDER BY name = ?1 DESC", (name,)
+        )
+        if not rows:
+            raise _no_pbx_error(name)
+        await self._database.write("DELETE FROM pbxs WHERE sn = ?", rows[0])
+        return str(rows[0][0])
 
-    def require_backfill_source(self, pbx: Pbx) -> None:
+    async def require_backfill_source(self, pbx: Pbx) -> None:
         """Check that past calls can be fetched from the PBX. Raises `NotFound`."""
-        if self.cdr_sources.get(pbx.sn) is not None:
+        if await self.cdr_sources.get(pbx.sn) is not None:
             return
-        if any(asterisk.sn == pbx.sn for asterisk in self.asterisks.all()):
+        if any(asterisk.sn == pbx.sn for asterisk in await self.asterisks.all()):
             raise NotFound(
                 _("the CDR source of {pbx_name} is not set", pbx_name=pbx.name),
                 hint=_(
@@ -206,43 +214,45 @@ class AppDb:
                     pbx=shlex.quote(pbx.name),
                 ),
             )
-        self.pbx_credentials.require(pbx.sn, pbx.name)
+        await self.pbx_credentials.require(pbx.sn, pbx.name)
 
     # Secrets
 
-    def secrets(self, name: str) -> list[Secret]:
+    async def secrets(self, name: str) -> list[Secret]:
         """Return the secrets of a PBX, the oldest first, without their texts. Raises `NotFound`."""
-        rows = self._database.rows(
-            "SELECT secret_id, label, created_at FROM secrets WHERE sn = ? ORDER BY secret_id", (self.pbx(name).sn,)
+        rows = await self._database.rows(
+            "SELECT secret_id, label, created_at FROM secrets WHERE sn = ? ORDER BY secret_id",
+            ((await self.pbx(name)).sn,),
         )
         return [
             Secret(secret_id=secret_id, label=label, created_at=to_datetime(created_at))
             for secret_id, label, created_at in rows
         ]
 
-    def add_secret(self, name: str, text: str, *, now_us: int, label: str = _LABEL_DEFAULT) -> Secret:
+    @transactional
+    async def add_secret(self, name: str, text: str, *, now_us: int, label: str = _LABEL_DEFAULT) -> Secret:
         """Add a secret: events signed with it are accepted from now on. Raises `NotFound`, `UsageError`."""
-        pbx, text, label = self.pbx(name), validate_secret(text), validate_name(label)
+        pbx, text, label = await self.pbx(name), validate_secret(text), validate_name(label)
         if pbx.secrets >= SECRETS_MAX:
             raise UsageError(
                 _("{pbx_name} already has {maximum} secrets", pbx_name=pbx.name, maximum=SECRETS_MAX),
                 hint=_("remove one that is no longer in use"),
             )
         try:
-            self._database.write(
+            await self._database.write(
                 "INSERT INTO secrets (sn, label, text, created_at) VALUES (?, ?, ?, ?)", (pbx.sn, label, text, now_us)
             )
-        except sqlite3.IntegrityError:
+        except ConstraintViolation:
             raise UsageError(
                 _("{pbx_name} already has this secret", pbx_name=pbx.name), hint=_("nothing to do")
             ) from None
-        return self.secrets(pbx.sn)[-1]
+        return (await self.secrets(pbx.sn))[-1]
 
-    def remove_secret(self, name: str, secret_id: int) -> None:
+    async def remove_secret(self, name: str, secret_id: int) -> None:
         """Remove a secret. Raises `NotFound`, and `UsageError` for the last one of a PBX that must sign."""
-        pbx = self.pbx(name)
-        with self._database.transaction():
-            secret_ids = [secret.secret_id for secret in self.secrets(pbx.sn)]
+        pbx = await self.pbx(name)
+        async with self._database.transaction():
+            secret_ids = [secret.secret_id for secret in await self.secrets(pbx.sn)]
             if secret_id not in secret_ids:
                 raise NotFound(
                     _("{pbx_name} has no secret {secret_id}", pbx_name=pbx.name, secret_id=secret_id),
@@ -252,16 +262,16 @@ class AppDb:
                 raise UsageError(
                     _("{pbx_name} has no other secret", pbx_name=pbx.name), hint=_("add the new one first")
                 )
-            self._database.write("DELETE FROM secrets WHERE secret_id = ?", (secret_id,))
+            await self._database.write("DELETE FROM secrets WHERE secret_id = ?", (secret_id,))
 
-    def webhook_credentials(self) -> list[WebhookCredentials]:
+    async def webhook_credentials(self) -> list[WebhookCredentials]:
         """Return the credentials of every PBX for verifying events: for the intake only, never for a listing."""
         secret_texts: dict[str, list[str]] = {}
-        with self._database.transaction("BEGIN"):
-            for sn, text in self._database.rows("SELECT sn, text FROM secrets ORDER BY secret_id DESC"):
+        async with self._database.transaction(read_only=True):
+            for sn, text in await self._database.rows("SELECT sn, text FROM secrets ORDER BY secret_id DESC"):
                 secret_texts.setdefault(sn, []).append(text)
-            rows = self._database.rows("SELECT sn, dialect, is_unsigned FROM pbxs ORDER BY sn")
-            source_matches = self.source_matches.all()
+            rows = await self._database.rows("SELECT sn, dialect, is_unsigned FROM pbxs ORDER BY sn")
+            source_matches = await self.source_matches.all()
         return [
             WebhookCredentials(
                 sn=sn,
@@ -275,12 +285,13 @@ class AppDb:
 
     # Tokens
 
-    def tokens(self) -> list[Token]:
+    async def tokens(self) -> list[Token]:
         """Return all tokens, by name, without their texts."""
-        rows = self._database.rows(f"SELECT {_ACCESS_COLUMNS} FROM tokens ORDER BY name")
-        return [_token(*row) for row in rows]
+        rows = await self._database.rows(f"SELECT {_TOKEN_COLUMNS} FROM tokens ORDER BY name")
+        return read_rows(rows, _token)
 
-    def add_token(
+    @transactional
+    async def add_token(
         self,
         name: str,
         role: str,
@@ -296,116 +307,152 @@ class AppDb:
             raise UsageError(_("a share token is a reader's"), hint=_("leave the role out"))
         text = generate_token()
         validate_scope(validate_role(role), scope)
-        if len(self.tokens()) >= TOKENS_MAX:
+        if len(await self.tokens()) >= TOKENS_MAX:
             raise UsageError(
                 _("there are already {maximum} tokens", maximum=TOKENS_MAX),
                 hint=_("remove those that are no longer in use"),
             )
         try:
-            with self._database.transaction():
-                self._database.write(
-                    _INSERT_TOKEN,
-                    (validate_path_name(name), hash_secret(text), validate_role(role), now_us, encode_scope(scope)),
+            await self._database.write(
+                _INSERT_TOKEN,
+                (validate_path_name(name), hash_secret(text), validate_role(role), now_us, encode_scope(scope)),
+            )
+            if export_filter is not None:
+                await self._database.write(
+                    "INSERT INTO share_tokens VALUES (?, ?)", (validate_path_name(name), export_filter)
                 )
-                if export_filter is not None:
-                    self._database.write(
-                        "INSERT INTO share_tokens VALUES (?, ?)", (validate_path_name(name), export_filter)
-                    )
-        except sqlite3.IntegrityError:
+        except ConstraintViolation:
             raise UsageError(
                 _("there is already a token {name}", name=repr(name)), hint=_("remove it first, or choose another name")
             ) from None
         return text
 
-    def remove_token(self, name: str) -> None:
+    async def remove_token(self, name: str) -> None:
         """Remove a token; it becomes invalid at once. Raises `NotFound`."""
-        if not self._database.write("DELETE FROM tokens WHERE name = ?", (name,)):
+        if not await self._database.write("DELETE FROM tokens WHERE name = ?", (name,)):
             raise NotFound(
                 _("there is no token {name}", name=repr(name[:80])), hint=_("`onhook token list` shows them")
             )
 
-    def find_token(self, text: str, *, now_us: int | None = None) -> Token | None:
+    async def find_token(self, text: str, *, now_us: int | None = None) -> Token | None:
         """Return the token with this text, or None; no share token. With `now_us` its last use is stored.
 
         The look-up is by hash, so that its duration reveals the hash at most, from which no text follows.
         """
-        token = self._find_token(text, now_us)
+        token = await self._find_token(text, now_us)
         return token if token is not None and token.export_filter is None else None
 
-    def find_share_token(self, text: str, *, now_us: int | None = None) -> Token | None:
+    async def find_share_token(self, text: str, *, now_us: int | None = None) -> Token | None:
         """Return the share token with this text, or None; otherwise as `find_token`."""
-        token = self._find_token(text, now_us)
+        token = await self._find_token(text, now_us)
         return token if token is not None and token.export_filter is not None else None
 
-    def _find_token(self, text: str, now_us: int | None) -> Token | None:
+    async def _find_token(self, text: str, now_us: int | None) -> Token | None:
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
         token_hash = hash_secret(text)
-        rows = self._database.rows(f"SELECT hash, {_ACCESS_COLUMNS} FROM tokens WHERE hash = ?", (token_hash,))
+        rows = await self._database.rows(f"SELECT hash, {_TOKEN_COLUMNS} FROM tokens WHERE hash = ?", (token_hash,))
         if not rows or not hmac.compare_digest(rows[0][0], token_hash):
             return None
         last_used_at = rows[0][5] or 0
         if now_us is not None and now_us - last_used_at >= LAST_USED_STEP_MICROSECONDS:
-            with suppress(Unavailable):  # on a full disk authentication still works
-                self._database.write("UPDATE tokens SET last_used_at = ? WHERE hash = ?", (now_us, token_hash))
-        return _token(*rows[0][1:])
+            with suppress(Unavailable):  # with a lock or a full disk authentication still works
+                await self._database.write(
+                    "UPDATE tokens SET last_used_at = ? WHERE hash = ?", (now_us, token_hash), seconds=LAST_USED_SECONDS
+                )
+        return read_row(rows[0][1:], _token)
 
-    def ensure_admin_token(self, path: Path, *, now_us: int) -> str:
+    async def ensure_admin_token(self, path: Path, *, now_us: int) -> str:
         """Return the text of the administrator's token, and write it to the file.
 
         A file that is missing or outdated gets a new token; the old one becomes invalid.
         """
         text = read_token_file(path)
-        token = self.find_token(text)
+        token = await self.find_token(text)
         if token is not None and token.role == "administrator":
             return text
         text = generate_token()
-        with self._database.transaction():
-            self._database.write("DELETE FROM tokens WHERE name = ?", (ADMIN_NAME,))
+        async with self._database.transaction():
+            await self._database.write("DELETE FROM tokens WHERE name = ?", (ADMIN_NAME,))
             role: Role = "administrator"
-            self._database.write(_INSERT_TOKEN, (ADMIN_NAME, hash_secret(text), role, now_us, None))
+            await self._database.write(_INSERT_TOKEN, (ADMIN_NAME, hash_secret(text), role, now_us, None))
             write_token_file(path, text)
         return text
 
-    # The file
+    # The database
 
-    def version(self) -> tuple[int, int]:
-        """Return a value that changes with every write by any process; costs about 3 microseconds."""
-        return self._database.version()
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return all rows that cannot be read, and are disabled therefore."""
+        pbx_rows = await self._database.rows(f"SELECT {_PBX_COLUMNS} FROM pbxs p ORDER BY name")
+        token_rows = await self._database.rows(f"SELECT {_TOKEN_COLUMNS} FROM tokens ORDER BY name")
+        unreadable = [*list_unreadable("pbxs", pbx_rows, _pbx), *list_unreadable("tokens", token_rows, _token)]
+        for repository in (
+            self.destinations,
+            self.apps,
+            self.users,
+            self.asterisks,
+            self.pbx_credentials,
+            self.source_matches,
+            self.sync_states,
+            self.alarms,
+            self.issues,
+        ):
+            unreadable += await repository.list_unreadable()
+        return unreadable
 
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
+    async def open(self) -> None:
+        """Open the database; create it if it does not exist. Raises `Unavailable`, and `OnhookError` for a damaged
+        one.
+        """
+        await self._database.open()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        """Run the block as one transaction, with one entry in the audit log."""
+        return self._database.transaction()
+
+    async def version(self) -> Version:
+        """Return a value that changes with every write by any process."""
+        return await self._database.version()
+
+    async def wait_for_change(self, version: Version, seconds: float) -> Version:
+        """Wait until the version differs from this one, at most so long; return the current version."""
+        return await self._database.wait_for_change(version, seconds)
+
+    async def close(self) -> None:
+        """Close the database."""
+        await self._database.close()
 
 
-def _pbx(  # noqa: PLR0917 - the columns of the table, in their order
-    name: str,
-    sn: str,
-    dialect: str,
-    zone: str | None,
-    is_unsigned: int,
-    number_plan: str,
-    created_at: int,
-    secrets: int,
-) -> Pbx:
+def _no_pbx_error(name: str) -> NotFound:
+    return NotFound(_("there is no PBX {name}", name=repr(name[:80])), hint=_("`onhook pbx list` shows them"))
+
+
+def _pbx(row: Row) -> Pbx:
+    name, sn, dialect, zone, is_unsigned, number_plan, created_at, secrets = row
     return Pbx(
         name=name,
         sn=sn,
         dialect=dialect,
-        zone=zone,
+        zone=validate_zone(zone),
         is_unsigned=bool(is_unsigned),
-        number_plan=msgspec.json.decode(number_plan, type=NumberPlan),
+        number_plan=decode_column(number_plan, NumberPlan),
         created_at=to_datetime(created_at),
         secrets=secrets,
     )
 
 
-def _token(  # noqa: PLR0917 - the columns of the table, in their order
-    name: str, role: Role, scope: str | None, created_at: int, last_used_at: int | None, export_filter: str | None
-) -> Token:
+def _token(row: Row) -> Token:
+    name, role, scope, created_at, last_used_at, export_filter = row
     return Token(
         name=name,
-        role=role,
+        role=validate_role(role),
         scope=decode_scope(scope),
         export_filter=export_filter,
         created_at=to_datetime(created_at),
@@ -417,6 +464,4 @@ def _encode_number_plan(number_plan: NumberPlan) -> str:
     """Encode what differs from the defaults, so that a better default applies to PBXs that have none of their own."""
     default = NumberPlan()
     values = {name: getattr(number_plan, name) for name in NumberPlan.__struct_fields__}
-    return msgspec.json.encode(
-        {name: value for name, value in values.items() if value != getattr(default, name)}
-    ).decode()
+    return encode_column({name: value for name, value in values.items() if value != getattr(default, name)})

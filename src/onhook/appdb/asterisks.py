@@ -1,11 +1,18 @@
 """AMI connections of Asterisk PBXs: address, detected configuration, connection state."""
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
-from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.contract import Database, Row
+from onhook.appdb.stored_json import (
+    UnreadableRow,
+    decode_json_text,
+    encode_json_text,
+    list_unreadable,
+    read_row,
+    read_rows,
+)
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
@@ -55,70 +62,77 @@ class AsteriskPbx(msgspec.Struct, frozen=True, kw_only=True):
 class Asterisks:
     """Repository of AMI connections. Times passed in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, asterisk: AsteriskPbx, secret: str) -> None:
+    async def add(self, asterisk: AsteriskPbx, secret: str) -> None:
         """Add the connection of a registered PBX. Raises `UsageError`."""
         validate_asterisk(asterisk, secret)
         values = (
             *(asterisk.sn, asterisk.host, asterisk.port, asterisk.user, secret, asterisk.tls),
             *(_join_names(asterisk.trunks), _join_names(asterisk.inbound), asterisk.has_pins),
         )
-        self._database.write(
+        await self._database.write(
             "INSERT INTO asterisks (sn, host, port, user, secret, tls, trunks, inbound, has_pins)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
 
-    def all(self) -> list[AsteriskPbx]:
+    async def all(self) -> list[AsteriskPbx]:
         """Return all connections, by serial number."""
-        return [_asterisk(*row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM asterisks ORDER BY sn")]
+        return read_rows(await self._database.rows(f"SELECT {_COLUMNS} FROM asterisks ORDER BY sn"), _asterisk)
 
-    def get(self, sn: str) -> AsteriskPbx:
+    async def get(self, sn: str) -> AsteriskPbx:
         """Return the connection of a PBX. Raises `NotFound` for one that is not an Asterisk."""
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM asterisks WHERE sn = ?", (sn,))
+        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM asterisks WHERE sn = ?", (sn,))
         if not rows:
             raise NotFound(
                 _("{sn} is not an Asterisk with an AMI connection", sn=repr(sn[:80])),
                 hint=_("onhook pbx add NAME --asterisk HOST --user USER --secret SECRET"),
             )
-        return _asterisk(*rows[0])
+        return read_row(rows[0], _asterisk)
 
-    def get_secret(self, sn: str) -> str:
+    async def get_secret(self, sn: str) -> str:
         """Return the AMI secret, for the connecting code only. Raises `NotFound`."""
-        rows = self._database.rows("SELECT secret FROM asterisks WHERE sn = ?", (self.get(sn).sn,))
+        rows = await self._database.rows("SELECT secret FROM asterisks WHERE sn = ?", ((await self.get(sn)).sn,))
         return str(rows[0][0])
+
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the rows that cannot be read."""
+        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM asterisks ORDER BY sn")
+        return list_unreadable("asterisks", rows, _asterisk)
 
     # Connection state
 
-    def reset_connections(self) -> None:
+    async def reset_connections(self) -> None:
         """Mark all PBXs as disconnected, before connections start."""
-        self._database.write("UPDATE asterisks SET is_connected = 0 WHERE is_connected")
+        await self._database.write("UPDATE asterisks SET is_connected = 0 WHERE is_connected")
 
-    def set_connected(self, sn: str, now_us: int) -> None:
+    async def set_connected(self, sn: str, now_us: int) -> None:
         """Mark a PBX as connected from now on."""
-        self._database.write(
+        await self._database.write(
             "UPDATE asterisks SET is_connected = 1, connected_at = ?1, covered_until = ?1, error = '' WHERE sn = ?2",
             (now_us, sn),
         )
 
-    def set_covered_until(self, sn: str, until: int) -> None:
+    async def set_covered_until(self, sn: str, until: int) -> None:
         """Store the time up to which every reported call is stored."""
-        self._database.write(
+        await self._database.write(
             "UPDATE asterisks SET covered_until = max(coalesce(covered_until, ?1), ?1) WHERE sn = ?2", (until, sn)
         )
 
-    def set_disconnected(self, sn: str, error: str) -> None:
+    async def set_disconnected(self, sn: str, error: str) -> None:
         """Mark a PBX as disconnected, with the reason."""
-        self._database.write(
+        await self._database.write(
             "UPDATE asterisks SET is_connected = 0, error = ?1 WHERE sn = ?2 AND (is_connected OR error != ?1)",
             (error[:500], sn),
         )
 
-    def set_detected_config(self, sn: str, text: str) -> None:
+    async def set_detected_config(self, sn: str, text: str) -> None:
         """Store the configuration that was read from the PBX."""
-        self._database.write("UPDATE asterisks SET detected_config = ? WHERE sn = ?", (text, sn))
+        await self._database.write(
+            "UPDATE asterisks SET detected_config = ? WHERE sn = ?", (encode_json_text(text), sn)
+        )
 
 
 def validate_asterisk(asterisk: AsteriskPbx, secret: str) -> None:
@@ -157,10 +171,11 @@ def _split_names(text: str | None) -> tuple[str, ...]:
     return tuple(name for name in (text or "").split(",") if name)
 
 
-def _asterisk(*row: Any) -> AsteriskPbx:
+def _asterisk(row: Row) -> AsteriskPbx:
     values = dict(zip((name.strip() for name in _COLUMNS.split(",")), row, strict=True))
     values["trunks"] = None if values["trunks"] is None else _split_names(values["trunks"])
     values["inbound"] = _split_names(values["inbound"])
+    values["detected_config"] = decode_json_text(values["detected_config"])
     for name in ("has_pins", "is_connected"):
         values[name] = bool(values[name])
     for name in ("connected_at", "covered_until"):

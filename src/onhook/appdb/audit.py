@@ -1,64 +1,62 @@
-"""Audit log: one line for each request that is meant to change something, and for each sign-in."""
+"""Audit log: one entry for each transaction that changes something, which the engine adds, and for each sign-in."""
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
-from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.contract import Database, Row
+from onhook.appdb.origin import get_origin
 from onhook.lib.timestamps import to_datetime
 
-ENTRIES_MAX = 50_000
-"""Years of changes by hand; the oldest are deleted first."""
-
 TEXT_CHARACTERS_MAX = 300
-"""Of a path: it contains names, never a secret, which travels in bodies."""
+"""Of an action."""
+
+_COLUMNS = "audit_id, created_at, actor, credential, address, way, action, before, after, status"
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Who sent a request, with which credential, from where, for what, and the status of the response."""
+    """Who did what, with which credential, from where, and by which way (`page`, `api`, `cli`, `pbx-api`, `onhook`).
+    `before` and `after` are the changed rows by table, with secrets masked; `status` is that of the response.
+    """
 
     audit_id: int
     created_at: datetime
     actor: str
     credential: str
     address: str
+    way: str
     action: str
+    before: dict[str, Any]
+    after: dict[str, Any]
     status: int
 
 
 class Audit:
     """Repository of the audit log."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, *, now_us: int, actor: str, credential: str, address: str, action: str, status: int) -> None:
-        """Add a line; `now_us` in microseconds since 1970."""
-        with self._database.transaction():
-            self._database.write(
-                "INSERT INTO audit (created_at, actor, credential, address, action, status) VALUES (?, ?, ?, ?, ?, ?)",
-                (now_us, actor, credential, address, action[:TEXT_CHARACTERS_MAX], status),
-            )
-            self._database.write(
-                "DELETE FROM audit WHERE audit_id <= (SELECT max(audit_id) FROM audit) - ?", (ENTRIES_MAX,)
-            )
+    async def add(self, *, now_us: int, actor: str, credential: str, address: str, action: str, status: int) -> None:
+        """Add an entry that is no change of the database, such as a sign-in; `now_us` in microseconds since 1970."""
+        await self._database.write(
+            "INSERT INTO audit (created_at, actor, credential, address, way, action, status)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (now_us, actor, credential, address, get_origin().way, action[:TEXT_CHARACTERS_MAX], status),
+        )
 
-    def latest(self, limit: int, before: int | None = None) -> list[AuditEntry]:
-        """Return the latest lines first; with `before` those before that number, for the next page."""
-        rows = self._database.rows(
-            "SELECT audit_id, created_at, actor, credential, address, action, status FROM audit"
-            " WHERE ?1 IS NULL OR audit_id < ?1 ORDER BY audit_id DESC LIMIT ?2",
+    async def latest(self, limit: int, before: int | None = None) -> list[AuditEntry]:
+        """Return the latest entries first; with `before` those before that number, for the next page."""
+        rows = await self._database.rows(
+            f"SELECT {_COLUMNS} FROM audit WHERE ?1 IS NULL OR audit_id < ?1 ORDER BY audit_id DESC LIMIT ?2",
             (before, limit),
         )
-        return [
-            AuditEntry(
-                audit_id=audit_id,
-                created_at=to_datetime(created_at),
-                actor=actor,
-                credential=credential,
-                address=address,
-                action=action,
-                status=status,
-            )
-            for audit_id, created_at, actor, credential, address, action, status in rows
-        ]
+        return [_entry(row) for row in rows]
+
+
+def _entry(row: Row) -> AuditEntry:
+    values = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    for side in ("before", "after"):
+        values[side] = msgspec.json.decode(values[side], type=dict[str, Any]) if values[side] else {}
+    return AuditEntry(**values | {"created_at": to_datetime(values["created_at"])})

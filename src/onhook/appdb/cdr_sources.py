@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import msgspec
 
-from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.contract import Database
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -46,24 +46,24 @@ class CdrSource(msgspec.Struct, frozen=True, kw_only=True):
 class CdrSources:
     """Repository of CDR sources, by serial number."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
-    def all(self) -> dict[str, CdrSource]:
+    async def all(self) -> dict[str, CdrSource]:
         """Return the sources of all PBXs that have one."""
-        rows = self._database.rows("SELECT sn, location, cdr_table, columns, password FROM cdr_sources")
+        rows = await self._database.rows("SELECT sn, location, cdr_table, columns, password FROM cdr_sources")
         return {str(sn): _cdr_source(*row) for sn, *row in rows}
 
-    def get(self, sn: str) -> CdrSource | None:
+    async def get(self, sn: str) -> CdrSource | None:
         """Return the source of a PBX, or None."""
-        return self.all().get(sn)
+        return (await self.all()).get(sn)
 
-    def put(self, sn: str, source: CdrSource | None) -> None:
+    async def put(self, sn: str, source: CdrSource | None) -> None:
         """Set the source of a PBX; None removes it. `source` is validated already."""
         if source is None:
-            self._database.write("DELETE FROM cdr_sources WHERE sn = ?", (sn,))
+            await self._database.write("DELETE FROM cdr_sources WHERE sn = ?", (sn,))
             return
-        self._database.write(
+        await self._database.write(
             "INSERT INTO cdr_sources VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET location = excluded.location,"
             " cdr_table = excluded.cdr_table, columns = excluded.columns, password = excluded.password",
             (sn, source.location, source.table, ",".join(source.columns), source.password),

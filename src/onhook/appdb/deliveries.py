@@ -6,9 +6,11 @@ it was, and repeats at most the notifications in progress. Of one call only the 
 all behind it have `DUE_AFTER_PREDECESSOR`. An undelivered notification has one row per destination.
 """
 
-import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
+from onhook.appdb.audited_tables import Change
+from onhook.appdb.contract import ConstraintViolation, Database, transactional
 from onhook.appdb.delivery_rows import (
     Attempt,
     Backlog,
@@ -21,7 +23,7 @@ from onhook.appdb.delivery_rows import (
     NewAttempt,
     NewDelivery,
 )
-from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.stored_json import read_row, read_rows
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
@@ -49,14 +51,14 @@ CALL_DELIVERIES_MAX = 200
 class Deliveries:
     """Repository of deliveries. Times passed in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     # For the worker
 
-    def list_due(self, destination_id: int, now_us: int, limit: int) -> list[DueDelivery]:
+    async def list_due(self, destination_id: int, now_us: int, limit: int) -> list[DueDelivery]:
         """Return due rows, the longest due first, the first of each call only."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT delivery_id, notification_id, seq, sn, call_id, body, attempts, busy_count FROM deliveries"
             " WHERE destination_id = ? AND state = 'retrying' AND due_at <= ? ORDER BY due_at, delivery_id LIMIT ?",
             (destination_id, now_us, limit),
@@ -74,130 +76,131 @@ class Deliveries:
             for delivery_id, notification_id, seq, sn, call_id, body, attempts, throttle_count in rows
         ]
 
-    def next_due_at(self, destination_id: int) -> int | None:
+    async def next_due_at(self, destination_id: int) -> int | None:
         """Return the time when the next row is due; None without a retrying row."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT min(due_at) FROM deliveries WHERE destination_id = ? AND state = 'retrying'", (destination_id,)
         )
         due_at: int | None = rows[0][0]
         return due_at
 
-    def notification_ids_after(self, destination_id: int, seq: int) -> set[str]:
+    async def notification_ids_after(self, destination_id: int, seq: int) -> set[str]:
         """Return the notifications after a ledger number that are rows already, so that reading on does not add them
         again.
         """
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT notification_id FROM deliveries WHERE destination_id = ? AND seq > ?", (destination_id, seq)
         )
         return {notification_id for (notification_id,) in rows}
 
-    def retrying_calls(self, destination_id: int) -> set[CallKey]:
+    async def retrying_calls(self, destination_id: int) -> set[CallKey]:
         """Return the calls with a retrying notification: their later notifications must wait."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT DISTINCT sn, call_id FROM deliveries WHERE destination_id = ? AND state = 'retrying'",
             (destination_id,),
         )
         return {(sn, call_id) for sn, call_id in rows}
 
-    def backlog(self, destination_id: int) -> Backlog:
+    async def backlog(self, destination_id: int) -> Backlog:
         """Return the numbers of retrying and failed rows."""
-        return self._backlogs("destination_id = ? AND", (destination_id,)).get(destination_id, Backlog())
+        return (await self._backlogs("destination_id = ? AND", (destination_id,))).get(destination_id, Backlog())
 
-    def backlogs(self) -> dict[int, Backlog]:
+    async def backlogs(self) -> dict[int, Backlog]:
         """Return the backlog of every destination that has one, by its number."""
-        return self._backlogs("", ())
+        return await self._backlogs("", ())
 
-    def commit(self, changes: DeliveryCommit) -> set[CallKey]:
+    async def commit(self, changes: DeliveryCommit) -> set[CallKey]:
         """Store all results durably, or none. Return the calls that were retried and have nothing pending any longer.
 
         Raises `Unavailable`.
         """
-        with self._database.transaction():
-            if not self._database.rows(
+        async with self._database.transaction():
+            if not await self._database.rows(
                 "SELECT 1 FROM destinations WHERE destination_id = ?", (changes.destination_id,)
             ):
                 return set()  # removed meanwhile: nothing is pending for it
-            for new_delivery in changes.new_deliveries:
-                self._insert(changes.destination_id, new_delivery)
-            for update in changes.updates:
-                self._apply_update(update)
-            for stream_id, cursor in changes.cursors.items():
-                self._database.write("UPDATE streams SET cursor = ? WHERE stream_id = ?", (cursor, stream_id))
-            for stream_id in changes.finished_replays:
-                self._database.write("DELETE FROM streams WHERE stream_id = ? AND until IS NOT NULL", (stream_id,))
-            self._update_health(changes)
+            await self._insert(changes.destination_id, changes.new_deliveries)
+            await self._apply_updates(changes.updates)
+            await self._database.write_many(
+                "UPDATE streams SET cursor = ?2 WHERE stream_id = ?1", list(changes.cursors.items())
+            )
+            await self._database.write_many(
+                "DELETE FROM streams WHERE stream_id = ? AND until IS NOT NULL",
+                [(stream_id,) for stream_id in changes.finished_replays],
+            )
+            await self._update_health(changes)
             if changes.retry_all_now:
-                self._make_retries_due(changes.destination_id, changes.now_us)
+                await self._make_retries_due(changes.destination_id, changes.now_us)
             if changes.updates:
-                self._delete_old_delivered(changes.destination_id)
+                await self._delete_old_delivered(changes.destination_id)
             updated_calls = {update.call for update in changes.updates}
             calls = updated_calls | {new_delivery.call for new_delivery in changes.new_deliveries}
-            still_retrying = {
-                call for call in calls if self._schedule_call(changes.destination_id, call, changes.now_us)
-            }
+            still_retrying = await self._schedule_calls(changes.destination_id, list(calls), changes.now_us)
             return updated_calls - still_retrying
 
-    def add(self, destination_id: int, new_delivery: NewDelivery) -> None:
-        """Add a notification that is on no stream, within the caller's transaction."""
-        self._insert(destination_id, new_delivery)
-        self._schedule_call(destination_id, new_delivery.call, new_delivery.due_at)
-        self._increment_revision(destination_id)
+    async def add(self, destination_id: int, new_delivery: NewDelivery) -> None:
+        """Add a notification that is on no stream."""
+        async with self._database.transaction():
+            await self._insert(destination_id, [new_delivery])
+            await self._schedule_calls(destination_id, [new_delivery.call], new_delivery.due_at)
+            await self._increment_revision(destination_id)
 
     # For people
 
-    def page(self, destination_id: int, state: DeliveryState | None, limit: int, after: int = 0) -> list[Delivery]:
+    async def page(
+        self, destination_id: int, state: DeliveryState | None, limit: int, after: int = 0
+    ) -> list[Delivery]:
         """Return rows of one destination after a number, in order of number."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             f"SELECT {_COLUMNS} FROM deliveries WHERE destination_id = ?1 AND delivery_id > ?2"
             " AND (?3 IS NULL OR state = ?3) ORDER BY delivery_id LIMIT ?4",
             (destination_id, after, state, limit),
         )
-        return [_delivery(row) for row in rows]
+        return read_rows(rows, _delivery)
 
-    def newest(self, destination_id: int, state: DeliveryState, limit: int) -> list[Delivery]:
+    async def newest(self, destination_id: int, state: DeliveryState, limit: int) -> list[Delivery]:
         """Return rows of one destination in one state, the newest first."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             f"SELECT {_COLUMNS} FROM deliveries WHERE destination_id = ? AND state = ?"
             " ORDER BY delivery_id DESC LIMIT ?",
             (destination_id, state, limit),
         )
-        return [_delivery(row) for row in rows]
+        return read_rows(rows, _delivery)
 
-    def list_for_call(self, sn: str, call_id: str) -> list[Delivery]:
+    async def list_for_call(self, sn: str, call_id: str) -> list[Delivery]:
         """Return the rows of one call, in order of number: notifications that were not delivered at once."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             f"SELECT {_COLUMNS} FROM deliveries WHERE call_id = ? AND sn = ? ORDER BY delivery_id LIMIT ?",
             (call_id, sn, CALL_DELIVERIES_MAX),
         )
-        return [_delivery(row) for row in rows]
+        return read_rows(rows, _delivery)
 
-    def has_undelivered(self, sn: str, call_id: str) -> bool:
-        """Return whether a notification of a call is retrying or failed."""
-        return bool(
-            self._database.rows(
-                "SELECT 1 FROM deliveries WHERE call_id = ? AND sn = ? AND state <> 'delivered' LIMIT 1", (call_id, sn)
-            )
+    async def find_undelivered(self, calls: Sequence[CallKey]) -> set[CallKey]:
+        """Return those of these calls with a notification that is retrying or failed."""
+        rows = await self._database.rows_many(
+            "SELECT 1 FROM deliveries WHERE sn = ? AND call_id = ? AND state <> 'delivered' LIMIT 1", calls
         )
+        return {call for call, call_rows in zip(calls, rows, strict=True) if call_rows}
 
-    def get(self, delivery_id: int) -> Delivery:
+    async def get(self, delivery_id: int) -> Delivery:
         """Return one row. Raises `NotFound`."""
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM deliveries WHERE delivery_id = ?", (delivery_id,))
+        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM deliveries WHERE delivery_id = ?", (delivery_id,))
         if not rows:
             raise NotFound(
                 _("there is no delivery {delivery_id}", delivery_id=delivery_id),
                 hint=_("it may be delivered; `onhook destination deliveries` lists them"),
             )
-        return _delivery(rows[0])
+        return read_row(rows[0], _delivery)
 
-    def body(self, delivery_id: int) -> bytes:
+    async def body(self, delivery_id: int) -> bytes:
         """Return the notification's bytes. Raises `NotFound`."""
-        self.get(delivery_id)
-        rows = self._database.rows("SELECT body FROM deliveries WHERE delivery_id = ?", (delivery_id,))
+        await self.get(delivery_id)
+        rows = await self._database.rows("SELECT body FROM deliveries WHERE delivery_id = ?", (delivery_id,))
         return bytes(rows[0][0]) if rows else b""
 
-    def attempts(self, delivery_id: int) -> list[Attempt]:
+    async def attempts(self, delivery_id: int) -> list[Attempt]:
         """Return the latest attempts of a row, in order of time."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT attempted_at, duration_ms, status, detail, body FROM attempts WHERE delivery_id = ?"
             " ORDER BY attempt_id",
             (delivery_id,),
@@ -213,60 +216,66 @@ class Deliveries:
             for attempted_at, duration_ms, status, detail, body in rows
         ]
 
-    def retry(self, delivery_id: int, *, now_us: int) -> None:
+    @transactional
+    async def retry(self, delivery_id: int, *, now_us: int) -> None:
         """Retry a row now, with all attempts of the retry policy. Raises `NotFound`, and `UsageError` for a delivered
         one whose notification is retrying in another delivery.
         """
-        delivery = self.get(delivery_id)
+        delivery = await self.get(delivery_id)
         try:
-            with self._database.transaction():
-                self._database.write(
+            async with self._database.transaction():
+                await self._database.write(
                     f"UPDATE deliveries SET {_SET_RETRY_NOW} WHERE delivery_id = ?",
                     (now_us, delivery_id),
                 )
-                self._schedule_call(delivery.destination_id, (delivery.sn, delivery.call_id), now_us)
-                self._reset_retry_after(delivery.destination_id)
-        except sqlite3.IntegrityError:
+                await self._schedule_calls(delivery.destination_id, [(delivery.sn, delivery.call_id)], now_us)
+                await self._reset_retry_after(delivery.destination_id)
+                self._database.note_change(_change(delivery_id, delivery.state, "retrying"))
+        except ConstraintViolation:
             raise UsageError(
                 _("the notification of delivery {delivery_id} is already due", delivery_id=delivery_id),
                 hint=_("retry that delivery"),
             ) from None
 
-    def discard(self, delivery_id: int, *, now_us: int) -> None:
+    @transactional
+    async def discard(self, delivery_id: int, *, now_us: int) -> None:
         """Discard a row; the notifications behind it become due. Raises `NotFound`."""
-        delivery = self.get(delivery_id)
-        with self._database.transaction():
-            self._database.write("DELETE FROM deliveries WHERE delivery_id = ?", (delivery_id,))
-            self._schedule_call(delivery.destination_id, (delivery.sn, delivery.call_id), now_us)
-            self._increment_revision(delivery.destination_id)
+        delivery = await self.get(delivery_id)
+        async with self._database.transaction():
+            await self._database.write("DELETE FROM deliveries WHERE delivery_id = ?", (delivery_id,))
+            self._database.note_change(_change(delivery_id, delivery.state, "discarded"))
+            await self._schedule_calls(delivery.destination_id, [(delivery.sn, delivery.call_id)], now_us)
+            await self._increment_revision(delivery.destination_id)
 
-    def retry_all(self, destination_id: int, *, now_us: int) -> int:
+    async def retry_all(self, destination_id: int, *, now_us: int) -> int:
         """Retry all retrying and failed rows now; return their number."""
-        with self._database.transaction():
-            count = self._database.write(
+        async with self._database.transaction():
+            count = await self._database.write(
                 f"UPDATE deliveries SET {_SET_RETRY_NOW} WHERE destination_id = ? AND state <> 'delivered'",
                 (DUE_AFTER_PREDECESSOR, destination_id),
             )
-            self._database.write(
+            await self._database.write(
                 "UPDATE deliveries SET due_at = ? WHERE delivery_id IN (SELECT min(delivery_id) FROM deliveries"
                 " WHERE destination_id = ? AND state = 'retrying' GROUP BY sn, call_id)",
                 (now_us, destination_id),
             )
-            self._reset_retry_after(destination_id)
+            await self._reset_retry_after(destination_id)
+            self._database.note_change(_change(f"of destination {destination_id}", f"{count} undelivered", "retrying"))
         return count
 
-    def discard_failed(self, destination_id: int) -> int:
+    async def discard_failed(self, destination_id: int) -> int:
         """Discard the failed rows; return their number."""
-        with self._database.transaction():
-            count = self._database.write(
+        async with self._database.transaction():
+            count = await self._database.write(
                 "DELETE FROM deliveries WHERE destination_id = ? AND state = 'failed'", (destination_id,)
             )
-            self._increment_revision(destination_id)
+            await self._increment_revision(destination_id)
+            self._database.note_change(_change(f"of destination {destination_id}", f"{count} failed", "discarded"))
         return count
 
-    def _backlogs(self, condition: str, values: tuple[int, ...]) -> dict[int, Backlog]:
+    async def _backlogs(self, condition: str, values: tuple[int, ...]) -> dict[int, Backlog]:
         # Apart from the oldest row, which an index finds at once: one query for both counts three times as slowly.
-        rows = self._database.rows(
+        rows = await self._database.rows(
             f"SELECT destination_id, state, count(*) FROM deliveries WHERE {condition} state IN ('retrying', 'failed')"
             " GROUP BY destination_id, state",
             values,
@@ -275,61 +284,73 @@ class Deliveries:
         for destination_id, state, count in rows:
             counts.setdefault(destination_id, {})[state] = count
         return {
-            destination_id: Backlog(**state_counts, oldest_pending_at=self._oldest_pending_at(destination_id))
+            destination_id: Backlog(**state_counts, oldest_pending_at=await self._oldest_pending_at(destination_id))
             for destination_id, state_counts in counts.items()
         }
 
-    def _oldest_pending_at(self, destination_id: int) -> int | None:
-        rows = self._database.rows(
+    async def _oldest_pending_at(self, destination_id: int) -> int | None:
+        rows = await self._database.rows(
             "SELECT min(pending_since) FROM deliveries WHERE destination_id = ? AND state = 'retrying'",
             (destination_id,),
         )
         pending_since: int | None = rows[0][0]
         return pending_since
 
-    def _reset_retry_after(self, destination_id: int) -> None:
+    async def _reset_retry_after(self, destination_id: int) -> None:
         """Forget the time that the endpoint requested a delay: a person's retry is immediate."""
-        self._database.write("UPDATE destinations SET retry_after = 0 WHERE destination_id = ?", (destination_id,))
-        self._increment_revision(destination_id)
+        await self._database.write(
+            "UPDATE destinations SET retry_after = 0 WHERE destination_id = ?", (destination_id,)
+        )
+        await self._increment_revision(destination_id)
 
-    def _increment_revision(self, destination_id: int) -> None:
-        self._database.write(
+    async def _increment_revision(self, destination_id: int) -> None:
+        await self._database.write(
             "UPDATE destinations SET revision = revision + 1 WHERE destination_id = ?", (destination_id,)
         )
 
-    def _insert(self, destination_id: int, new_delivery: NewDelivery) -> None:
-        """Insert a row. A retrying row of the same notification stays; a failed one becomes retrying again."""
-        rows = self._database.rows(
+    async def _insert(self, destination_id: int, new_deliveries: Sequence[NewDelivery]) -> None:
+        """Insert rows. A retrying row of the same notification stays; a failed one becomes retrying again."""
+        inserted_rows = await self._database.rows_many(
             "INSERT INTO deliveries (destination_id, state, notification_id, seq, sn, call_id, body, attempts, due_at,"
             " pending_since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (destination_id, notification_id) WHERE state <> 'delivered' DO UPDATE"
             " SET state = excluded.state, attempts = excluded.attempts, due_at = excluded.due_at"
             " WHERE state = 'failed' RETURNING delivery_id",
-            (
-                *(destination_id, new_delivery.state, new_delivery.notification_id, new_delivery.seq),
-                *(*new_delivery.call, new_delivery.body, new_delivery.attempt is not None),
-                *(new_delivery.due_at, new_delivery.pending_since),
-            ),
+            [
+                (
+                    *(destination_id, new_delivery.state, new_delivery.notification_id, new_delivery.seq),
+                    *(*new_delivery.call, new_delivery.body, new_delivery.attempt is not None),
+                    *(new_delivery.due_at, new_delivery.pending_since),
+                )
+                for new_delivery in new_deliveries
+            ],
         )
-        if rows and new_delivery.attempt is not None:
-            self._add_attempt(rows[0][0], new_delivery.attempt)
+        await self._add_attempts(
+            [
+                (rows[0][0], new_delivery.attempt)
+                for rows, new_delivery in zip(inserted_rows, new_deliveries, strict=True)
+                if rows and new_delivery.attempt is not None
+            ]
+        )
 
-    def _apply_update(self, update: DeliveryUpdate) -> None:
+    async def _apply_updates(self, updates: Sequence[DeliveryUpdate]) -> None:
         # A success counts whatever a person did meanwhile; a failure only where no person has retried the row.
-        self._database.write(
+        await self._database.write_many(
             "UPDATE deliveries SET state = ?1, due_at = ?2, attempts = ?3, busy_count = ?4 WHERE delivery_id = ?5"
             " AND (?1 = 'delivered' OR (state = 'retrying' AND attempts = ?6))",
-            (
-                *(update.state, update.due_at, update.attempts, update.throttle_count),
-                *(update.delivery_id, update.attempts_before),
-            ),
+            [
+                (
+                    *(update.state, update.due_at, update.attempts, update.throttle_count),
+                    *(update.delivery_id, update.attempts_before),
+                )
+                for update in updates
+            ],
         )
-        if self._database.rows("SELECT 1 FROM deliveries WHERE delivery_id = ?", (update.delivery_id,)):
-            self._add_attempt(update.delivery_id, update.attempt)
+        await self._add_attempts([(update.delivery_id, update.attempt) for update in updates])
 
-    def _update_health(self, changes: DeliveryCommit) -> None:
+    async def _update_health(self, changes: DeliveryCommit) -> None:
         """Update the counters always, and the health of the destination only where no person has changed it since."""
-        self._database.write(
+        await self._database.write(
             "UPDATE destinations SET attempts_succeeded = attempts_succeeded + ?1,"
             " attempts_failed = attempts_failed + ?2,"
             " failing_since = CASE revision WHEN ?5 THEN ?3 ELSE failing_since END,"
@@ -340,44 +361,53 @@ class Deliveries:
             ),
         )
 
-    def _add_attempt(self, delivery_id: int, attempt: NewAttempt) -> None:
-        self._database.write(
+    async def _add_attempts(self, attempts: Sequence[tuple[int, NewAttempt]]) -> None:
+        """Add attempts to the rows with these numbers, as far as they still exist, and delete their oldest ones."""
+        await self._database.write_many(
             "INSERT INTO attempts (delivery_id, attempted_at, duration_ms, status, detail, body)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (delivery_id, attempt.attempted_at, attempt.duration_ms, attempt.status, attempt.detail, attempt.body),
+            " SELECT delivery_id, ?, ?, ?, ?, ? FROM deliveries WHERE delivery_id = ?",
+            [
+                (attempt.attempted_at, attempt.duration_ms, attempt.status, attempt.detail, attempt.body, delivery_id)
+                for delivery_id, attempt in attempts
+            ],
         )
-        self._database.write(
+        await self._database.write_many(
             "DELETE FROM attempts WHERE delivery_id = ?1 AND attempt_id <="
             " (SELECT attempt_id FROM attempts WHERE delivery_id = ?1 ORDER BY attempt_id DESC LIMIT 1 OFFSET ?2)",
-            (delivery_id, ATTEMPT_ROWS_MAX),
+            [(delivery_id, ATTEMPT_ROWS_MAX) for delivery_id, _attempt in attempts],
         )
 
-    def _schedule_call(self, destination_id: int, call: CallKey, now_us: int) -> bool:
-        """Make the first retrying row of a call due and the others wait behind it. Return whether there is one."""
-        values = (destination_id, *call)
-        rows = self._database.rows(f"SELECT min(delivery_id) FROM deliveries WHERE {_WHERE_RETRYING_CALL}", values)
-        (first,) = rows[0]
-        if first is None:
-            return False
-        self._database.write(
+    async def _schedule_calls(self, destination_id: int, calls: Sequence[CallKey], now_us: int) -> set[CallKey]:
+        """Make the first retrying row of each call due and the others wait behind it. Return the calls that have
+        one.
+        """
+        first_rows = await self._database.rows_many(
+            f"SELECT min(delivery_id) FROM deliveries WHERE {_WHERE_RETRYING_CALL}",
+            [(destination_id, *call) for call in calls],
+        )
+        first_ids = {call: rows[0][0] for call, rows in zip(calls, first_rows, strict=True) if rows[0][0] is not None}
+        await self._database.write_many(
             "UPDATE deliveries SET due_at = ? WHERE delivery_id = ? AND due_at = ?",
-            (now_us, first, DUE_AFTER_PREDECESSOR),
+            [(now_us, delivery_id, DUE_AFTER_PREDECESSOR) for delivery_id in first_ids.values()],
         )
-        self._database.write(
+        await self._database.write_many(
             f"UPDATE deliveries SET due_at = ? WHERE {_WHERE_RETRYING_CALL} AND delivery_id > ? AND due_at < ?",
-            (DUE_AFTER_PREDECESSOR, *values, first, DUE_AFTER_PREDECESSOR),
+            [
+                (DUE_AFTER_PREDECESSOR, destination_id, *call, delivery_id, DUE_AFTER_PREDECESSOR)
+                for call, delivery_id in first_ids.items()
+            ],
         )
-        return True
+        return set(first_ids)
 
-    def _make_retries_due(self, destination_id: int, now_us: int) -> None:
-        self._database.write(
+    async def _make_retries_due(self, destination_id: int, now_us: int) -> None:
+        await self._database.write(
             "UPDATE deliveries SET due_at = ?1 WHERE destination_id = ?2 AND state = 'retrying' AND due_at > ?1"
             " AND due_at < ?3",
             (now_us, destination_id, DUE_AFTER_PREDECESSOR),
         )
 
-    def _delete_old_delivered(self, destination_id: int) -> None:
-        self._database.write(
+    async def _delete_old_delivered(self, destination_id: int) -> None:
+        await self._database.write(
             "DELETE FROM deliveries WHERE destination_id = ?1 AND state = 'delivered' AND delivery_id <="
             " (SELECT delivery_id FROM deliveries WHERE destination_id = ?1 AND state = 'delivered'"
             " ORDER BY delivery_id DESC LIMIT 1 OFFSET ?2)",
@@ -391,3 +421,7 @@ def _delivery(row: tuple[Any, ...]) -> Delivery:
     values["due_at"] = to_datetime(values["due_at"]) if has_time else None
     values["pending_since"] = to_datetime(values["pending_since"])
     return Delivery(**values)
+
+
+def _change(name: int | str, before: str, after: str) -> Change:
+    return Change(table="deliveries", name=str(name), before={"state": before}, after={"state": after})

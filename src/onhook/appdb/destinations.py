@@ -5,7 +5,6 @@ to another. `revision` changes with every change that a person makes, and with n
 """
 
 import secrets as secrets_module
-import sqlite3
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from onhook.appdb.contract import ConstraintViolation, Database, Row, Version, transactional
 from onhook.appdb.destination_spec import (
     KEY_BYTES_LIMITS,
     OPERATIONAL,
@@ -25,7 +25,7 @@ from onhook.appdb.destination_spec import (
     validate_spec,
 )
 from onhook.appdb.pbxs import Secret, new_secret, validate_name, validate_path_name, validate_secret
-from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable, read_row, read_rows
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
@@ -91,39 +91,38 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
 class Destinations:
     """Repository of destinations. Times passed in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     # Destinations
 
-    def all(self) -> list[Destination]:
+    async def all(self) -> list[Destination]:
         """Return all destinations, by name."""
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM destinations d ORDER BY name COLLATE NOCASE")
-        return [_destination(row) for row in rows]
+        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM destinations d ORDER BY name COLLATE NOCASE")
+        return read_rows(rows, _destination)
 
-    def list_for_app(self, app: str) -> list[Destination]:
+    async def list_for_app(self, app: str) -> list[Destination]:
         """Return the destinations that an application manages itself, the oldest first."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             f"SELECT {_COLUMNS} FROM destinations d WHERE app = ? AND app <> '' ORDER BY destination_id", (app,)
         )
-        return [_destination(row) for row in rows]
+        return read_rows(rows, _destination)
 
-    def get(self, name: str) -> Destination:
+    async def get(self, name: str) -> Destination:
         """Return the destination with this name. Raises `NotFound`."""
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM destinations d WHERE name = ?", (name,))
+        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM destinations d WHERE name = ?", (name,))
         if not rows:
-            raise NotFound(
-                _("there is no destination {name}", name=repr(name[:80])),
-                hint=_("`onhook destination list` shows them"),
-            )
-        return _destination(rows[0])
+            raise _not_found_error(name)
+        return read_row(rows[0], _destination)
 
-    def find_by_id(self, destination_id: int) -> Destination | None:
+    async def find_by_id(self, destination_id: int) -> Destination | None:
         """Return the destination with this number, or None."""
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM destinations d WHERE destination_id = ?", (destination_id,))
-        return _destination(rows[0]) if rows else None
+        rows = await self._database.rows(
+            f"SELECT {_COLUMNS} FROM destinations d WHERE destination_id = ?", (destination_id,)
+        )
+        return read_row(rows[0], _destination) if rows else None
 
-    def add(
+    async def add(
         self, name: str, spec: DestinationSpec, secret: str | None, *, after: int | None, now_us: int, app: str = ""
     ) -> tuple[Destination, str]:
         """Add a destination. Return it and its signing secret: the given one, or a new one.
@@ -133,28 +132,29 @@ class Destinations:
         """
         name, spec = validate_path_name(name), validate_spec(spec)
         text = _validate_signing_secret(new_signing_secret(spec) if secret is None else secret, spec)
-        with self._database.transaction():
-            if len(self._database.rows("SELECT 1 FROM destinations")) >= DESTINATIONS_MAX:
+        async with self._database.transaction():
+            if len(await self._database.rows("SELECT 1 FROM destinations")) >= DESTINATIONS_MAX:
                 raise UsageError(
                     _("there are already {maximum} destinations", maximum=DESTINATIONS_MAX), hint=_("remove one")
                 )
             try:
-                self._database.write(
+                await self._database.write(
                     "INSERT INTO destinations (name, spec, app, state, reason, attempts_succeeded, attempts_failed,"
                     " revision, created_at) VALUES (?, ?, ?, 'active', '', 0, 0, 1, ?)",
                     (name, encode_spec(spec), app, now_us),
                 )
-            except sqlite3.IntegrityError:
+            except ConstraintViolation:
                 raise _duplicate_name_error(name) from None
-            destination = self.get(name)
+            destination = await self.get(name)
             if spec.notifies_of not in OPERATIONAL:
-                self._insert_stream(destination.destination_id, RecordFilter(), after, None, now_us)
-            self._insert_secret(destination.destination_id, text, _LABEL_DEFAULT, now_us)
-        return self.get(name), text
+                await self._insert_stream(destination.destination_id, RecordFilter(), after, None, now_us)
+            await self._insert_secret(destination.destination_id, text, _LABEL_DEFAULT, now_us)
+        return await self.get(name), text
 
-    def change(self, name: str, changes: Mapping[str, Any]) -> Destination:
+    @transactional
+    async def change(self, name: str, changes: Mapping[str, Any]) -> Destination:
         """Change the `name` or the specification; delivery continues where it is. Raises `NotFound`, `UsageError`."""
-        old = self.get(name)
+        old = await self.get(name)
         new_notifies_of = changes.get("notifies_of", old.notifies_of)
         if OPERATIONAL & {new_notifies_of, old.notifies_of} and new_notifies_of != old.notifies_of:
             raise UsageError(
@@ -164,89 +164,101 @@ class Destinations:
         values = {field: getattr(old, field) for field in SPEC_FIELDS}
         spec = validate_spec(DestinationSpec(**(values | {k: v for k, v in changes.items() if k in SPEC_FIELDS})))
         if spec.with_standard_webhooks:
-            for text in self.secret_texts(old.destination_id):
+            for text in await self.secret_texts(old.destination_id):
                 parse_standard_webhooks_key(text)
         new_name = validate_path_name(str(changes["name"])) if "name" in changes else old.name
         try:
-            self._database.write(
+            await self._database.write(
                 "UPDATE destinations SET name = ?, spec = ?, revision = revision + 1,"
                 " retry_after = CASE WHEN ? THEN retry_after ELSE 0 END WHERE destination_id = ?",
                 # A time to wait belongs to the old address.
                 (new_name, encode_spec(spec), spec.url == old.url, old.destination_id),
             )
-        except sqlite3.IntegrityError:
+        except ConstraintViolation:
             raise _duplicate_name_error(new_name) from None
-        return self.get(new_name)
+        return await self.get(new_name)
 
-    def set_state(self, name: str, state: DestinationState) -> Destination:
+    @transactional
+    async def set_state(self, name: str, state: DestinationState) -> Destination:
         """Pause or resume a destination; resuming forgets earlier failures. Raises `NotFound`."""
-        old = self.get(name)
-        self._database.write(
+        old = await self.get(name)
+        await self._database.write(
             "UPDATE destinations SET state = ?1, reason = '', failing_since = NULL, revision = revision + 1,"
             " retry_after = CASE ?1 WHEN 'active' THEN 0 ELSE retry_after END WHERE destination_id = ?2",
             (state, old.destination_id),
         )
-        return self.get(name)
+        return await self.get(name)
 
-    def disable(self, destination: Destination, reason: str) -> None:
+    async def disable(self, destination: Destination, reason: str) -> None:
         """Disable a destination; pending notifications stay pending, and a person may resume it. Does nothing where a
         person has changed it since: it may have another address.
         """
-        self._database.write(
+        await self._database.write(
             "UPDATE destinations SET state = 'disabled', reason = ?, revision = revision + 1"
             " WHERE destination_id = ? AND revision = ? AND state = 'active'",
             (reason, destination.destination_id, destination.revision),
         )
 
-    def remove(self, name: str) -> Destination:
-        """Remove a destination and its pending notifications. Raises `NotFound`."""
-        old = self.get(name)
-        self._database.write("DELETE FROM destinations WHERE destination_id = ?", (old.destination_id,))
-        return old
+    async def remove(self, name: str) -> None:
+        """Remove a destination and its pending notifications, also one that cannot be read. Raises `NotFound`."""
+        if not await self._database.write("DELETE FROM destinations WHERE name = ?", (name,)):
+            raise _not_found_error(name)
 
-    def revisions(self) -> dict[int, tuple[int, DestinationState]]:
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the destinations and streams that cannot be read."""
+        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM destinations d ORDER BY name")
+        stream_rows = await self._database.rows("SELECT stream_id, filter, cursor, until FROM streams")
+        return [
+            *list_unreadable("destinations", rows, _destination, name_columns=[1]),
+            *list_unreadable("streams", stream_rows, _stream),
+        ]
+
+    async def revisions(self) -> dict[int, tuple[int, DestinationState]]:
         """Return revision and state of each destination, by its number."""
-        rows = self._database.rows("SELECT destination_id, revision, state FROM destinations")
+        rows = await self._database.rows("SELECT destination_id, revision, state FROM destinations")
         return {destination_id: (revision, state) for destination_id, revision, state in rows}
 
-    def names(self) -> dict[int, str]:
+    async def names(self) -> dict[int, str]:
         """Return the name of each destination, by its number."""
-        return dict(self._database.rows("SELECT destination_id, name FROM destinations"))
+        return dict(await self._database.rows("SELECT destination_id, name FROM destinations"))
 
-    def newest_stream_ids(self) -> dict[int, int]:
+    async def newest_stream_ids(self) -> dict[int, int]:
         """Return the number of each destination's newest stream that is not held: a new replay has another number."""
-        rows = self._database.rows("SELECT destination_id, max(stream_id) FROM streams WHERE NOT is_held GROUP BY 1")
+        rows = await self._database.rows(
+            "SELECT destination_id, max(stream_id) FROM streams WHERE NOT is_held GROUP BY 1"
+        )
         return dict(rows)
 
-    def version(self) -> tuple[int, int]:
-        """Return a value that changes with every write by any process; costs about 3 microseconds."""
-        return self._database.version()
+    async def version(self) -> Version:
+        """Return a value that changes with every write by any process."""
+        return await self._database.version()
 
     # Secrets
 
-    def secrets(self, name: str) -> list[Secret]:
+    async def secrets(self, name: str) -> list[Secret]:
         """Return the signing secrets, the oldest first, without their texts. Raises `NotFound`."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT secret_id, label, created_at FROM signing_secrets WHERE destination_id = ? ORDER BY secret_id",
-            (self.get(name).destination_id,),
+            ((await self.get(name)).destination_id,),
         )
         return [
             Secret(secret_id=secret_id, label=label, created_at=to_datetime(created_at))
             for secret_id, label, created_at in rows
         ]
 
-    def secret_texts(self, destination_id: int) -> tuple[str, ...]:
+    async def secret_texts(self, destination_id: int) -> tuple[str, ...]:
         """Return the texts of the signing secrets, the oldest first: for signing only, never for a listing."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT text FROM signing_secrets WHERE destination_id = ? ORDER BY secret_id", (destination_id,)
         )
         return tuple(text for (text,) in rows)
 
-    def add_secret(
+    @transactional
+    async def add_secret(
         self, name: str, text: str | None, *, now_us: int, label: str = _LABEL_DEFAULT
     ) -> tuple[Secret, str]:
         """Add a signing secret, the given one or a new one; return it and its text. Raises `NotFound`, `UsageError`."""
-        destination, label = self.get(name), validate_name(label)
+        destination, label = await self.get(name), validate_name(label)
         text = _validate_signing_secret(new_signing_secret(destination) if text is None else text, destination)
         if destination.secrets >= SIGNING_SECRETS_MAX:
             raise UsageError(
@@ -258,21 +270,21 @@ class Destinations:
                 hint=_("remove the oldest"),
             )
         try:
-            with self._database.transaction():
-                self._insert_secret(destination.destination_id, text, label, now_us)
-                self._increment_revision(destination.destination_id)
-        except sqlite3.IntegrityError:
+            async with self._database.transaction():
+                await self._insert_secret(destination.destination_id, text, label, now_us)
+                await self._increment_revision(destination.destination_id)
+        except ConstraintViolation:
             raise UsageError(
                 _("{destination_name} already has this secret", destination_name=destination.name),
                 hint=_("nothing to do"),
             ) from None
-        return self.secrets(name)[-1], text
+        return (await self.secrets(name))[-1], text
 
-    def remove_secret(self, name: str, secret_id: int) -> None:
+    async def remove_secret(self, name: str, secret_id: int) -> None:
         """Remove a signing secret. Raises `NotFound`, and `UsageError` for the last one."""
-        destination = self.get(name)
-        with self._database.transaction():
-            secret_ids = [secret.secret_id for secret in self.secrets(name)]
+        destination = await self.get(name)
+        async with self._database.transaction():
+            secret_ids = [secret.secret_id for secret in await self.secrets(name)]
             if secret_id not in secret_ids:
                 raise NotFound(
                     _(
@@ -287,33 +299,32 @@ class Destinations:
                     _("{destination_name} has no other secret", destination_name=destination.name),
                     hint=_("add the new one first"),
                 )
-            self._database.write("DELETE FROM signing_secrets WHERE secret_id = ?", (secret_id,))
-            self._increment_revision(destination.destination_id)
+            await self._database.write("DELETE FROM signing_secrets WHERE secret_id = ?", (secret_id,))
+            await self._increment_revision(destination.destination_id)
 
     # Streams
 
-    def streams(self, destination_id: int) -> list[Stream]:
+    async def streams(self, destination_id: int) -> list[Stream]:
         """Return the live stream, then the replays in order of request; none for alarms."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT stream_id, filter, cursor, until FROM streams WHERE destination_id = ? AND NOT is_held"
             " ORDER BY until IS NOT NULL, stream_id LIMIT ?",
             (destination_id, REPLAYS_MAX + 1),
         )
-        return [
-            Stream(stream_id=stream_id, filter=_decode_filter(text), cursor=cursor, until=until)
-            for stream_id, text, cursor, until in rows
-        ]
+        return read_rows(rows, _stream)
 
-    def min_cursor(self) -> int | None:
+    async def min_cursor(self) -> int | None:
         """Return the number up to which no destination has pending records, including paused ones and replays; None
         without destinations of calls.
         """
-        rows = self._database.rows("SELECT min(coalesce(cursor, 0)) FROM streams")
+        rows = await self._database.rows("SELECT min(coalesce(cursor, 0)) FROM streams")
         return None if rows[0][0] is None else int(rows[0][0])
 
-    def replay(self, name: str, record_filter: RecordFilter, *, after: int, until: int, now_us: int) -> Destination:
+    async def replay(
+        self, name: str, record_filter: RecordFilter, *, after: int, until: int, now_us: int
+    ) -> Destination:
         """Send records again that match, after one number up to another. Raises `NotFound`, `UsageError`."""
-        destination = self.get(name)
+        destination = await self.get(name)
         if destination.notifies_of in OPERATIONAL:
             raise UsageError(
                 _(
@@ -323,8 +334,8 @@ class Destinations:
                 ),
                 hint=_("replay a destination that notifies of records or calls"),
             )
-        with self._database.transaction():
-            if len(self.streams(destination.destination_id)) > REPLAYS_MAX:
+        async with self._database.transaction():
+            if len(await self.streams(destination.destination_id)) > REPLAYS_MAX:
                 raise UsageError(
                     _(
                         "{destination_name} already has {maximum} unfinished replays",
@@ -333,56 +344,56 @@ class Destinations:
                     ),
                     hint=_("wait until one ends"),
                 )
-            self._insert_stream(destination.destination_id, record_filter, after, until, now_us)
-        return self.get(name)
+            await self._insert_stream(destination.destination_id, record_filter, after, until, now_us)
+        return await self.get(name)
 
-    def hold_replays(self, ranges: Iterable[tuple[int, int]], *, now_us: int) -> None:
+    async def hold_replays(self, ranges: Iterable[tuple[int, int]], *, now_us: int) -> None:
         """Add held replays of events that are about to be parsed late, because a worker may be past them; held until
         `release_replays`. A worker that has not reached them sends them twice at worst. Each range is a first and a
         last number.
         """
-        with self._database.transaction():
+        async with self._database.transaction():
             for first, last in ranges:
-                self._database.write(
+                await self._database.write(
                     "INSERT INTO streams (destination_id, filter, cursor, until, is_held, created_at)"
                     " SELECT destination_id, ?1, ?2, ?3, 1, ?4 FROM streams s WHERE until IS NULL"
                     " AND cursor IS NOT NULL AND NOT EXISTS (SELECT 1 FROM streams"
                     " WHERE destination_id = s.destination_id AND is_held AND cursor = ?2 AND until = ?3)",
-                    (_encode_filter(RecordFilter()), first - 1, last, now_us),
+                    (encode_column(RecordFilter()), first - 1, last, now_us),
                 )
 
-    def release_replays(self, seqs: Sequence[int] | None = None) -> None:
+    async def release_replays(self, seqs: Sequence[int] | None = None) -> None:
         """Release the held replays that end with these events, which are parsed now; None releases all."""
-        with self._database.transaction():
-            for seq in self._held_replay_ends() if seqs is None else seqs:
-                self._database.write("UPDATE streams SET is_held = 0 WHERE is_held AND until = ?", (seq,))
+        async with self._database.transaction():
+            for seq in await self._held_replay_ends() if seqs is None else seqs:
+                await self._database.write("UPDATE streams SET is_held = 0 WHERE is_held AND until = ?", (seq,))
 
-    def discard_held_replays(self, seqs: Sequence[int]) -> None:
+    async def discard_held_replays(self, seqs: Sequence[int]) -> None:
         """Delete the held replays of events that could not be parsed after all."""
-        with self._database.transaction():
+        async with self._database.transaction():
             for seq in seqs:
-                self._database.write("DELETE FROM streams WHERE is_held AND until = ?", (seq,))
+                await self._database.write("DELETE FROM streams WHERE is_held AND until = ?", (seq,))
 
-    def _held_replay_ends(self) -> list[int]:
-        return [seq for (seq,) in self._database.rows("SELECT DISTINCT until FROM streams WHERE is_held")]
+    async def _held_replay_ends(self) -> list[int]:
+        return [seq for (seq,) in await self._database.rows("SELECT DISTINCT until FROM streams WHERE is_held")]
 
-    def _insert_stream(
+    async def _insert_stream(
         self, destination_id: int, record_filter: RecordFilter, after: int | None, until: int | None, now_us: int
     ) -> None:
-        self._database.write(
+        await self._database.write(
             "INSERT INTO streams (destination_id, filter, cursor, until, is_held, created_at)"
             " VALUES (?, ?, ?, ?, 0, ?)",
-            (destination_id, _encode_filter(record_filter), after, until, now_us),
+            (destination_id, encode_column(record_filter), after, until, now_us),
         )
 
-    def _insert_secret(self, destination_id: int, text: str, label: str, now_us: int) -> None:
-        self._database.write(
+    async def _insert_secret(self, destination_id: int, text: str, label: str, now_us: int) -> None:
+        await self._database.write(
             "INSERT INTO signing_secrets (destination_id, label, text, created_at) VALUES (?, ?, ?, ?)",
             (destination_id, label, text, now_us),
         )
 
-    def _increment_revision(self, destination_id: int) -> None:
-        self._database.write(
+    async def _increment_revision(self, destination_id: int) -> None:
+        await self._database.write(
             "UPDATE destinations SET revision = revision + 1 WHERE destination_id = ?", (destination_id,)
         )
 
@@ -399,6 +410,12 @@ def _validate_signing_secret(text: str, spec: DestinationSpec) -> str:
     if spec.with_standard_webhooks:
         parse_standard_webhooks_key(text)
     return validate_secret(text)
+
+
+def _not_found_error(name: str) -> NotFound:
+    return NotFound(
+        _("there is no destination {name}", name=repr(name[:80])), hint=_("`onhook destination list` shows them")
+    )
 
 
 def _duplicate_name_error(name: str) -> UsageError:
@@ -426,9 +443,6 @@ def _destination(row: tuple[Any, ...]) -> Destination:
     )
 
 
-def _decode_filter(text: str) -> RecordFilter:
-    return msgspec.json.decode(text, type=RecordFilter)
-
-
-def _encode_filter(record_filter: RecordFilter) -> str:
-    return msgspec.json.encode(record_filter).decode()
+def _stream(row: Row) -> Stream:
+    stream_id, text, cursor, until = row
+    return Stream(stream_id=stream_id, filter=decode_column(text, RecordFilter), cursor=cursor, until=until)

@@ -5,14 +5,14 @@ notified of its own issues.
 """
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
+from onhook.appdb.contract import Database, Row
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.delivery_rows import NewDelivery
 from onhook.appdb.destinations import Destination, Destinations
-from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.lib.timestamps import to_datetime
 
 ENDED_ISSUES_MAX = 1_000
@@ -60,51 +60,55 @@ class StoredIssue(msgspec.Struct, frozen=True, kw_only=True):
 class Issues:
     """Repository of issues. Times passed in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: SqliteDatabase, destinations: Destinations, deliveries: Deliveries) -> None:
+    def __init__(self, database: Database, destinations: Destinations, deliveries: Deliveries) -> None:
         self._database = database
         self._destinations = destinations
         self._deliveries = deliveries
 
-    def open_keys(self) -> set[str]:
+    async def open_keys(self) -> set[str]:
         """Return the keys of the open issues."""
-        return {key for (key,) in self._database.rows("SELECT issue_key FROM issues WHERE ended_at IS NULL")}
+        return {key for (key,) in await self._database.rows("SELECT issue_key FROM issues WHERE ended_at IS NULL")}
 
-    def all(self, limit: int = ENDED_ISSUES_MAX) -> list[StoredIssue]:
+    async def all(self, limit: int = ENDED_ISSUES_MAX) -> list[StoredIssue]:
         """Return the issues, open ones first, then the latest."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             f"SELECT {_COLUMNS} FROM issues ORDER BY ended_at IS NOT NULL, issue_id DESC LIMIT ?", (limit,)
         )
-        return [_stored_issue(row) for row in rows]
+        return read_rows(rows, _stored_issue)
 
-    def begin(self, issue: OperationalIssue, *, now_us: int) -> bool:
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the rows that cannot be read."""
+        return list_unreadable("issues", await self._database.rows(f"SELECT {_COLUMNS} FROM issues"), _stored_issue)
+
+    async def begin(self, issue: OperationalIssue, *, now_us: int) -> bool:
         """Store an issue and notify of it. Return False where it is open already."""
         values = (issue.issue_key, issue.kind, issue.sn, issue.subject, *_cut(issue), issue.destination_id, now_us)
-        with self._database.transaction():
-            is_new = self._database.write(
+        async with self._database.transaction():
+            is_new = await self._database.write(
                 "INSERT INTO issues (issue_key, kind, sn, subject, detail, hint, destination_id, began_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 values,
             )
             if is_new:
-                self._delete_oldest()
-                self._notify(issue.issue_key, now_us)
+                await self._delete_oldest()
+                await self._notify(issue.issue_key, now_us)
         return bool(is_new)
 
-    def end(self, issue_key: str, *, now_us: int) -> bool:
+    async def end(self, issue_key: str, *, now_us: int) -> bool:
         """End an issue and notify of it. Return False where it is not open."""
-        with self._database.transaction():
-            ended_count = self._database.write(
+        async with self._database.transaction():
+            ended_count = await self._database.write(
                 "UPDATE issues SET ended_at = ? WHERE issue_key = ? AND ended_at IS NULL", (now_us, issue_key)
             )
             if ended_count:
-                self._notify(issue_key, now_us)
+                await self._notify(issue_key, now_us)
         return bool(ended_count)
 
-    def _notify(self, issue_key: str, now_us: int) -> None:
+    async def _notify(self, issue_key: str, now_us: int) -> None:
         """Add the latest issue with this key to the deliveries of destinations that notify of issues, except to the
         destination that it is about, and to those with too many deliveries.
         """
-        (row,) = self._database.rows(
+        (row,) = await self._database.rows(
             f"SELECT {_COLUMNS} FROM issues WHERE issue_key = ? ORDER BY issue_id DESC LIMIT 1", (issue_key,)
         )
         issue, own_destination_id = _stored_issue(row), row[7]
@@ -117,16 +121,16 @@ class Issues:
             due_at=now_us,
             pending_since=now_us,
         )
-        for destination in self._destinations.all():
-            if destination.destination_id != own_destination_id and self._is_notified(destination, issue):
-                self._deliveries.add(destination.destination_id, new_delivery)
+        for destination in await self._destinations.all():
+            if destination.destination_id != own_destination_id and await self._is_notified(destination, issue):
+                await self._deliveries.add(destination.destination_id, new_delivery)
 
-    def _is_notified(self, destination: Destination, issue: StoredIssue) -> bool:
+    async def _is_notified(self, destination: Destination, issue: StoredIssue) -> bool:
         is_matching = destination.notifies_of == "issues" and destination.filter.sn in (None, issue.sn)
-        return is_matching and not self._deliveries.backlog(destination.destination_id).is_full
+        return is_matching and not (await self._deliveries.backlog(destination.destination_id)).is_full
 
-    def _delete_oldest(self) -> None:
-        self._database.write(
+    async def _delete_oldest(self) -> None:
+        await self._database.write(
             "DELETE FROM issues WHERE issue_id IN (SELECT issue_id FROM issues WHERE ended_at IS NOT NULL"
             " ORDER BY issue_id DESC LIMIT -1 OFFSET ?)",
             (ENDED_ISSUES_MAX,),
@@ -137,7 +141,7 @@ def _cut(issue: OperationalIssue) -> tuple[str, str]:
     return issue.detail[:TEXT_CHARACTERS_MAX], issue.hint[:TEXT_CHARACTERS_MAX]
 
 
-def _stored_issue(row: tuple[Any, ...]) -> StoredIssue:
+def _stored_issue(row: Row) -> StoredIssue:
     issue_id, _key, kind, sn, subject, detail, hint, _destination_id, began_at, ended_at = row
     return StoredIssue(
         issue_id=issue_id,

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.contract import Database, transactional
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
@@ -42,13 +42,14 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 class Notes:
     """Repository of notes, by call."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
-    def write(self, sn: str, call_id: str, text: str, tags: str, *, author: str, now_us: int) -> None:
+    @transactional
+    async def write(self, sn: str, call_id: str, text: str, tags: str, *, author: str, now_us: int) -> None:
         """Add a version; `tags` are separated by commas. An unchanged note is not stored again. Raises `UsageError`."""
         text, parsed_tags = _validate_text(text), parse_tags(tags)
-        versions = self.history(sn, call_id)
+        versions = await self.history(sn, call_id)
         if versions and (versions[0].text, versions[0].tags) == (text, parsed_tags):
             return
         if len(versions) >= VERSIONS_MAX:
@@ -57,14 +58,14 @@ class Notes:
             )
         if not versions and not text and not parsed_tags:
             return
-        self._database.write(
+        await self._database.write(
             "INSERT INTO notes (sn, call_id, text, tags, author, created_at) VALUES (?, ?, ?, ?, ?, ?)",
             (sn, call_id, text, ",".join(parsed_tags), author, now_us),
         )
 
-    def history(self, sn: str, call_id: str) -> list[Note]:
+    async def history(self, sn: str, call_id: str) -> list[Note]:
         """Return all versions of a call's note, the latest first."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT text, tags, author, created_at FROM notes WHERE sn = ? AND call_id = ? ORDER BY note_id DESC",
             (sn, call_id),
         )
@@ -78,11 +79,11 @@ class Notes:
             for text, tags, author, created_at in rows
         ]
 
-    def find_calls(self, tag: str, text: str) -> list[tuple[str, str]]:
+    async def find_calls(self, tag: str, text: str) -> list[tuple[str, str]]:
         """Return (`sn`, `call_id`) of calls with this tag and this text in their note; an empty argument matches all.
         The case of the letters a to z is ignored in texts. Raises `UsageError` when there are too many.
         """
-        rows = self._database.rows(
+        rows = await self._database.rows(
             f"SELECT sn, call_id FROM ({_LATEST}) WHERE (?1 = '' OR ',' || tags || ',' LIKE '%,' || ?1 || ',%'"
             " ESCAPE '\\') AND text LIKE '%' || ?2 || '%' ESCAPE '\\' AND (text <> '' OR tags <> '') LIMIT ?3",
             (_escape_like(tag), _escape_like(text), MATCHES_MAX + 1),
@@ -93,22 +94,22 @@ class Notes:
             )
         return [(sn, call_id) for sn, call_id in rows]
 
-    def delete_for_calls(self, calls: Sequence[tuple[str, str]]) -> None:
+    async def delete_for_calls(self, calls: Sequence[tuple[str, str]]) -> None:
         """Delete all versions of the notes of deleted calls."""
         if not calls:
             return
-        with self._database.transaction():
+        async with self._database.transaction():
             for sn, call_id in calls:
-                self._database.write("DELETE FROM notes WHERE sn = ? AND call_id = ?", (sn, call_id))
+                await self._database.write("DELETE FROM notes WHERE sn = ? AND call_id = ?", (sn, call_id))
 
-    def tags_by_call(self, calls: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, ...]]:
+    async def tags_by_call(self, calls: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, ...]]:
         """Return the current tags of these calls; calls without tags are left out."""
-        latest_notes = {call: self.history(*call)[:1] for call in calls}
+        latest_notes = {call: (await self.history(*call))[:1] for call in calls}
         return {call: notes[0].tags for call, notes in latest_notes.items() if notes and notes[0].tags}
 
-    def tags(self) -> list[str]:
+    async def tags(self) -> list[str]:
         """Return all current tags, sorted."""
-        rows = self._database.rows(f"SELECT DISTINCT tags FROM ({_LATEST}) WHERE tags <> ''")
+        rows = await self._database.rows(f"SELECT DISTINCT tags FROM ({_LATEST}) WHERE tags <> ''")
         return sorted({tag for (tags,) in rows for tag in tags.split(",")})
 
 

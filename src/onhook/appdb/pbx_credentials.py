@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.contract import Database, transactional
+from onhook.appdb.stored_json import RowUnreadable, UnreadableRow, decode_json_text, encode_json_text, list_unreadable
 from onhook.lib.certificates import parse_fingerprint
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
@@ -38,26 +39,26 @@ class PbxCredentials(msgspec.Struct, frozen=True, kw_only=True):
 class PbxCredentialsRepository:
     """Repository of API credentials, by serial number."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
-    def all(self) -> dict[str, PbxCredentials]:
+    async def all(self) -> dict[str, PbxCredentials]:
         """Return the credentials of all PBXs that have them."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT sn, url, client_id, client_secret, fingerprint FROM pbx_credentials ORDER BY sn"
         )
         return {sn: _credentials(*columns) for sn, *columns in rows}
 
-    def get(self, sn: str) -> PbxCredentials | None:
+    async def get(self, sn: str) -> PbxCredentials | None:
         """Return the credentials of a PBX, or None."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT url, client_id, client_secret, fingerprint FROM pbx_credentials WHERE sn = ?", (sn,)
         )
         return _credentials(*rows[0]) if rows else None
 
-    def require(self, sn: str, name: str) -> PbxCredentials:
+    async def require(self, sn: str, name: str) -> PbxCredentials:
         """Return the credentials of a PBX. Raises `NotFound` where it has none."""
-        credentials = self.get(sn)
+        credentials = await self.get(sn)
         if credentials is None:
             raise NotFound(
                 _("the API address of {name} is not set", name=name),
@@ -68,37 +69,50 @@ class PbxCredentialsRepository:
             )
         return credentials
 
-    def put(self, sn: str, credentials: PbxCredentials) -> None:
+    @transactional
+    async def put(self, sn: str, credentials: PbxCredentials) -> None:
         """Set the credentials of a registered PBX; they are validated already.
 
         Stored tokens are deleted where the credentials differ, and where a person must act.
         """
-        tokens = self.tokens(sn, credentials)
-        self._database.write(
+        try:
+            tokens = await self.tokens(sn, credentials)
+        except RowUnreadable:
+            tokens = None
+        await self._database.write(
             "INSERT INTO pbx_credentials VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET url = excluded.url,"
             " client_id = excluded.client_id, client_secret = excluded.client_secret,"
             " fingerprint = excluded.fingerprint, tokens = excluded.tokens",
-            (sn, *msgspec.structs.astuple(credentials), "" if tokens is None or _is_halted(tokens) else tokens),
+            (
+                sn,
+                *msgspec.structs.astuple(credentials),
+                "" if not tokens or _is_halted(tokens) else encode_json_text(tokens),
+            ),
         )
 
-    def pin(self, sn: str, fingerprint: str) -> None:
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the rows whose tokens cannot be read."""
+        rows = await self._database.rows("SELECT sn, tokens FROM pbx_credentials ORDER BY sn")
+        return list_unreadable("pbx_credentials", rows, lambda row: decode_json_text(row[1]))
+
+    async def pin(self, sn: str, fingerprint: str) -> None:
         """Trust this certificate from now on, and no other."""
-        self._database.write(
+        await self._database.write(
             "UPDATE pbx_credentials SET fingerprint = ? WHERE sn = ?", (parse_fingerprint(fingerprint), sn)
         )
 
-    def tokens(self, sn: str, credentials: PbxCredentials) -> str | None:
+    async def tokens(self, sn: str, credentials: PbxCredentials) -> str | None:
         """Return the stored tokens, empty at first; None where the credentials have changed."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             f"SELECT tokens FROM pbx_credentials WHERE {_WHERE_UNCHANGED}", (sn, *msgspec.structs.astuple(credentials))
         )
-        return str(rows[0][0]) if rows else None
+        return decode_json_text(rows[0][0]) if rows else None
 
-    def save_tokens(self, sn: str, credentials: PbxCredentials, text: str) -> None:
+    async def save_tokens(self, sn: str, credentials: PbxCredentials, text: str) -> None:
         """Store the tokens, so that the next session need not log in."""
-        self._database.write(
+        await self._database.write(
             f"UPDATE pbx_credentials SET tokens = ?6 WHERE {_WHERE_UNCHANGED}",
-            (sn, *msgspec.structs.astuple(credentials), text),
+            (sn, *msgspec.structs.astuple(credentials), encode_json_text(text)),
         )
 
 
@@ -166,4 +180,8 @@ class _TokenState(msgspec.Struct):
 
 
 def _is_halted(tokens: str) -> bool:
-    return bool(tokens) and bool(msgspec.json.decode(tokens, type=_TokenState).halt_reason)
+    """Return whether a person must act; tokens that cannot be read are replaced by new ones."""
+    try:
+        return bool(msgspec.json.decode(tokens, type=_TokenState).halt_reason)
+    except msgspec.DecodeError:
+        return True

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
-from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.contract import Database
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -28,20 +28,20 @@ AUDIO_TYPES: Mapping[str, str] = MappingProxyType(
 class Recordings:
     """Repository of recording directories, by serial number."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, sn: str) -> Path | None:
+    async def get(self, sn: str) -> Path | None:
         """Return the directory of a PBX, or None."""
-        rows = self._database.rows("SELECT directory FROM recordings WHERE sn = ?", (sn,))
+        rows = await self._database.rows("SELECT directory FROM recordings WHERE sn = ?", (sn,))
         return Path(rows[0][0]) if rows else None
 
-    def put(self, sn: str, directory: Path | None) -> None:
+    async def put(self, sn: str, directory: Path | None) -> None:
         """Set the directory of a registered PBX; None removes it. `directory` is validated already."""
         if directory is None:
-            self._database.write("DELETE FROM recordings WHERE sn = ?", (sn,))
+            await self._database.write("DELETE FROM recordings WHERE sn = ?", (sn,))
             return
-        self._database.write(
+        await self._database.write(
             "INSERT INTO recordings VALUES (?, ?) ON CONFLICT DO UPDATE SET directory = excluded.directory",
             (sn, str(directory)),
         )

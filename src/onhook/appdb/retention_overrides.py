@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.contract import Database
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -16,19 +16,19 @@ FOR_EVER = 0
 class RetentionOverrides:
     """Days by serial number."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
-    def all(self) -> Mapping[str, int]:
+    async def all(self) -> Mapping[str, int]:
         """Return the days of all PBXs that have their own."""
-        return dict(self._database.rows("SELECT sn, days FROM retention_overrides"))
+        return dict(await self._database.rows("SELECT sn, days FROM retention_overrides"))
 
-    def put(self, sn: str, days: int | None) -> None:
+    async def put(self, sn: str, days: int | None) -> None:
         """Set the days of a registered PBX; None uses those of the installation."""
         if days is None:
-            self._database.write("DELETE FROM retention_overrides WHERE sn = ?", (sn,))
+            await self._database.write("DELETE FROM retention_overrides WHERE sn = ?", (sn,))
             return
-        self._database.write(
+        await self._database.write(
             "INSERT INTO retention_overrides VALUES (?, ?) ON CONFLICT DO UPDATE SET days = excluded.days", (sn, days)
         )
 

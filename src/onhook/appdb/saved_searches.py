@@ -1,11 +1,9 @@
 """Saved searches, shared by all users: a name and the query of the page of calls or reports."""
 
-import sqlite3
-
 import msgspec
 
+from onhook.appdb.contract import ConstraintViolation, Database, transactional
 from onhook.appdb.pbxs import validate_name
-from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
 
@@ -30,12 +28,12 @@ class SavedSearch(msgspec.Struct, frozen=True, kw_only=True):
 class SavedSearches:
     """Repository of saved searches."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
-    def all(self) -> list[SavedSearch]:
+    async def all(self) -> list[SavedSearch]:
         """Return all searches, by name."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT search_id, name, path, author FROM saved_searches ORDER BY name COLLATE NOCASE"
         )
         return [
@@ -43,7 +41,8 @@ class SavedSearches:
             for search_id, name, path, author in rows
         ]
 
-    def add(self, name: str, path: str, *, author: str) -> SavedSearch:
+    @transactional
+    async def add(self, name: str, path: str, *, author: str) -> SavedSearch:
         """Save a search; `path` is one of PAGES with its query. Raises `UsageError`."""
         page = path.partition("?")[0]
         if page not in PAGES or len(path) > QUERY_CHARACTERS_MAX or not path.isprintable() or "\\" in path:
@@ -52,20 +51,20 @@ class SavedSearches:
                 location="path",
                 hint=_("save one of {pages}", pages=", ".join(PAGES)),
             )
-        if len(self.all()) >= SEARCHES_MAX:
+        if len(await self.all()) >= SEARCHES_MAX:
             raise UsageError(_("there are already {maximum} searches", maximum=SEARCHES_MAX), hint=_("remove one"))
         name = validate_name(name)
         try:
-            self._database.write(
+            await self._database.write(
                 "INSERT INTO saved_searches (name, path, author) VALUES (?, ?, ?)", (name, path, author)
             )
-        except sqlite3.IntegrityError:
+        except ConstraintViolation:
             raise UsageError(
                 _("there is already a search named {name}", name=repr(name[:80])), hint=_("choose another name")
             ) from None
-        return next(search for search in self.all() if search.name == name)
+        return next(search for search in await self.all() if search.name == name)
 
-    def remove(self, search_id: int) -> None:
+    async def remove(self, search_id: int) -> None:
         """Remove a search. Raises `NotFound`."""
-        if not self._database.write("DELETE FROM saved_searches WHERE search_id = ?", (search_id,)):
+        if not await self._database.write("DELETE FROM saved_searches WHERE search_id = ?", (search_id,)):
             raise NotFound(_("there is no such search"), hint=_("it may have been removed already"))

@@ -11,9 +11,9 @@ NUMBER_CHARACTERS_MAX = 40
 """Of an extension: no PBX has longer ones."""
 
 
-def parse_scope(appdb: AppDb, pbxs: Iterable[str], numbers: Iterable[str]) -> AccessScope | None:
+async def parse_scope(appdb: AppDb, pbxs: Iterable[str], numbers: Iterable[str]) -> AccessScope | None:
     """Return the scope of these names; None where they are empty. Raises `UsageError`, `NotFound`."""
-    sns = dict.fromkeys(appdb.pbx(name).sn for name in _split_words(pbxs))
+    sns = dict.fromkeys([(await appdb.pbx(name)).sn for name in _split_words(pbxs)])
     extensions = _split_words(numbers)
     if any(not number.isprintable() or len(number) > NUMBER_CHARACTERS_MAX for number in extensions):
         raise UsageError(_("invalid extension numbers"), hint=_("write extensions, separated by commas"))

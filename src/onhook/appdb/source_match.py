@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.contract import Database, Row
+from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_row, read_rows
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -44,25 +45,30 @@ class SourceMatch(msgspec.Struct, frozen=True):
 class SourceMatches:
     """Repository of sources, by serial number."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
-    def all(self) -> dict[str, SourceMatch]:
+    async def all(self) -> dict[str, SourceMatch]:
         """Return the sources of all PBXs that have one."""
-        rows = self._database.rows("SELECT sn, addresses, path FROM source_matches")
-        return {sn: _source_match(addresses, path) for sn, addresses, path in rows}
+        rows = await self._database.rows("SELECT sn, addresses, path FROM source_matches")
+        return dict(read_rows(rows, _source_match))
 
-    def get(self, sn: str) -> SourceMatch:
+    async def get(self, sn: str) -> SourceMatch:
         """Return the source of a PBX; an empty one where it has none."""
-        rows = self._database.rows("SELECT addresses, path FROM source_matches WHERE sn = ?", (sn,))
-        return _source_match(*rows[0]) if rows else SourceMatch()
+        rows = await self._database.rows("SELECT sn, addresses, path FROM source_matches WHERE sn = ?", (sn,))
+        return read_row(rows[0], _source_match)[1] if rows else SourceMatch()
 
-    def put(self, sn: str, source_match: SourceMatch) -> None:
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the rows that cannot be read."""
+        rows = await self._database.rows("SELECT sn, addresses, path FROM source_matches ORDER BY sn")
+        return list_unreadable("source_matches", rows, _source_match)
+
+    async def put(self, sn: str, source_match: SourceMatch) -> None:
         """Set the source of a registered PBX; an empty one removes it. `source_match` is validated already."""
         if not source_match:
-            self._database.write("DELETE FROM source_matches WHERE sn = ?", (sn,))
+            await self._database.write("DELETE FROM source_matches WHERE sn = ?", (sn,))
             return
-        self._database.write(
+        await self._database.write(
             "INSERT INTO source_matches VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
             " SET addresses = excluded.addresses, path = excluded.path",
             (sn, " ".join(source_match.addresses), source_match.path),
@@ -138,5 +144,8 @@ def _parse_path(path: str) -> str:
     return path
 
 
-def _source_match(addresses: str, path: str) -> SourceMatch:
-    return SourceMatch(tuple(addresses.split()), path)
+def _source_match(row: Row) -> tuple[str, SourceMatch]:
+    sn, addresses, path = row
+    for address in addresses.split():
+        ipaddress.ip_network(address)
+    return sn, SourceMatch(tuple(addresses.split()), path)

@@ -1,212 +1,300 @@
-"""The file `onhook.db`: opening, migrations, statements and transactions.
+"""The engine SQLite: one thread that writes, a few that read, and their connections.
 
-Invariants: a file of a newer Onhook is left alone; all steps of an upgrade are applied in one transaction.
+The event loop waits, never a thread: for its turn, for a lock of another process, for a result. So every wait has a
+deadline and can be cancelled. What a caller that gave up has begun is interrupted and rolled back behind it.
 """
 
-import os
+import asyncio
 import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.appdb.audited_tables import Change
+from onhook.appdb.contract import CALL_SECONDS_MAX, Row, Version
+from onhook.appdb.origin import Origin, get_origin
+from onhook.appdb.sqlite_audit import create_triggers, record_changes
+from onhook.appdb.sqlite_file import Locked, open_reader, open_writer, translate_errors
+from onhook.appdb.sqlite_session import Slots, SqliteSession, await_end, roll_back
+from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
-from onhook.lib.migrations import load_migrations
 
-BUSY_SECONDS = 5.0
-"""Time to wait for another process that writes: writes are made by hand, so any wait is short."""
+READERS_MAX = 4
+"""Threads that read: more would only wait for the same disk."""
 
-FILE_MODE = 0o600
-"""The file contains secrets."""
+QUEUE_MAX = 1_000
+"""Calls that wait for a thread: each destination has one or two, each page a few."""
 
-APPLICATION_ID = 0x4F6E6873
-"""`Onhs`: shown by `file onhook.db`, and identifies Onhook's own files."""
+LOCK_PAUSE_SECONDS_FIRST = 0.001
+LOCK_PAUSE_SECONDS_MAX = 0.02
+"""Between two tries for a lock that another process has: most have it for milliseconds."""
+
+CHANGE_POLL_SECONDS = 0.1
+"""Delay until a write of another process is noticed. A look takes microseconds, in a thread."""
+
+ResultT = TypeVar("ResultT")
 
 
 class SqliteDatabase:
-    """One connection, shared by the threads of one process; other processes have their own."""
+    """See the contract, `appdb.contract.Database`. The first call opens the file; threads start when they are needed.
 
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.RLock()
-        try:
-            # Created here and not by SQLite, so that other users can never read it.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE))
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    `call_seconds` is the deadline of each call.
+    """
+
+    def __init__(self, path: Path, *, call_seconds: float = CALL_SECONDS_MAX) -> None:
+        self._path = path
+        self._call_seconds = call_seconds
+        self._writer: sqlite3.Connection | None = None
+        self._idle_readers: list[sqlite3.Connection] = []
+        self._monitor: sqlite3.Connection | None = None
+        self._write_slots = Slots(1, waiting_max=QUEUE_MAX, location=path.name)
+        self._read_slots = Slots(READERS_MAX, waiting_max=QUEUE_MAX, location=path.name)
+        self._version_slots = Slots(1, waiting_max=QUEUE_MAX, location=path.name)
+        self._write_executor = ThreadPoolExecutor(1, "appdb-writer")
+        self._read_executor = ThreadPoolExecutor(READERS_MAX, "appdb-reader")
+        self._version_executor = ThreadPoolExecutor(1, "appdb-version")
+        self._session: ContextVar[SqliteSession | None] = ContextVar("session", default=None)
+        self._committed = asyncio.Event()
+        self._has_triggers = False
+        self._is_closed = False
+
+    async def open(self) -> None:
+        if self._writer is None:
+            async with self._write_slots.acquired(self._deadline()):
+                await self._open_writer()
+
+    # Statements
+
+    async def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        return await self._read(lambda connection: connection.execute(sql, values).fetchall())
+
+    async def rows_many(self, sql: str, values_list: Sequence[Sequence[Any]]) -> list[list[Row]]:
+        if not values_list:
+            return []
+        return await self._read(
+            lambda connection: [connection.execute(sql, values).fetchall() for values in values_list]
+        )
+
+    async def write(self, sql: str, values: Sequence[Any] = (), *, seconds: float | None = None) -> int:
+        outer = self._joined_session()
+        if outer is not None:
+            return await outer.run(lambda connection: connection.execute(sql, values).rowcount, self._deadline())
+        deadline = self._deadline(seconds)
+        async with self._write_session(deadline) as session:
+            row_count = await _retry_while_locked(
+                lambda: session.run_to_end(partial(_write_and_commit, sql, values, get_origin()), deadline), deadline
             )
-        except (OSError, sqlite3.Error) as error:
-            raise Unavailable(
-                _("cannot open the application database: {error}", error=error),
-                location=str(path),
-                hint=_("run `onhook doctor`"),
-            ) from error
+        self._announce_commit()
+        return row_count
+
+    async def write_many(self, sql: str, values_list: Sequence[Sequence[Any]]) -> int:
+        if not values_list:
+            return 0
+        async with self.transaction():
+            session = self._joined_session()
+            assert session is not None, "a transaction has a session"
+            return await session.run(
+                lambda connection: connection.executemany(sql, values_list).rowcount, self._deadline()
+            )
+
+    # Transactions
+
+    @asynccontextmanager
+    async def transaction(self, *, read_only: bool = False) -> AsyncIterator[None]:
+        outer = self._joined_session()
+        if outer is not None:
+            assert read_only or not outer.is_read_only, "a transaction that reads cannot write"
+            with outer.failing_with_block():
+                yield
+            return
+        deadline = self._deadline()
+        async with self._read_session(deadline) if read_only else self._write_session(deadline) as session:
+            begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+            await _retry_while_locked(
+                lambda: session.run(lambda connection: connection.execute(begin), deadline), deadline
+            )
+            with self._joining(session):
+                yield
+            if session.error is not None:
+                raise session.error
+            if read_only:
+                return
+            await session.run_to_end(partial(_commit, get_origin(), session.noted_changes))
+        self._announce_commit()
+
+    def note_change(self, change: Change) -> None:
+        session = self._joined_session()
+        assert session is not None, "a change is noted inside its transaction"
+        session.noted_changes.append(change)
+
+    # Change notification
+
+    async def version(self) -> Version:
+        await self.open()
+        deadline = self._deadline()
+        async with self._version_slots.acquired(deadline):
+            if self._monitor is None:
+                self._monitor = await self._open_reader(self._version_executor)
+            session = SqliteSession(self._monitor, self._version_executor, self._path, is_read_only=True)
+            return await _retry_while_locked(lambda: session.run(_read_version, deadline), deadline)
+
+    async def wait_for_change(self, version: Version, seconds: float) -> Version:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            committed = self._committed
+            current_version = await self.version()
+            remaining_seconds = deadline - asyncio.get_running_loop().time()
+            if current_version != version or remaining_seconds <= 0:
+                return current_version
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(CHANGE_POLL_SECONDS, remaining_seconds)):
+                    await committed.wait()
+
+    async def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        deadline = self._deadline()
+        executors = (self._write_executor, self._read_executor, self._version_executor)
+        with suppress(Unavailable):
+            # Calls in progress end first, also those of callers that gave up.
+            for slots in (self._write_slots, self._read_slots, self._version_slots):
+                await slots.acquire_all(deadline)
+            connections = [self._writer, self._monitor, *self._idle_readers]
+            self._writer, self._monitor, self._idle_readers = None, None, []
+            for connection in filter(None, connections):
+                await await_end(asyncio.wrap_future(self._write_executor.submit(connection.close)))
+        for executor in executors:
+            executor.shutdown(wait=False)
+
+    # Sessions
+
+    async def _read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        deadline = self._deadline()
+        outer = self._joined_session()
+        if outer is not None:
+            return await outer.run(work, deadline)
+        async with self._read_session(deadline) as session:
+            return await _retry_while_locked(lambda: session.run(work, deadline), deadline)
+
+    @asynccontextmanager
+    async def _read_session(self, deadline: float) -> AsyncIterator[SqliteSession]:
+        await self.open()
+        await self._read_slots.acquire(deadline)
         try:
-            self._prepare(path)
+            connection = (
+                self._idle_readers.pop() if self._idle_readers else await self._open_reader(self._read_executor)
+            )
         except BaseException:
-            self._connection.close()
+            self._read_slots.release()
             raise
 
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a query. Raises `Unavailable`."""
-        with self._lock, _translate_errors():
-            return self._connection.execute(sql, values).fetchall()
+        def release() -> None:
+            self._idle_readers.append(connection)
+            self._read_slots.release()
 
-    def write(self, sql: str, values: Sequence[Any] = ()) -> int:
-        """Run one statement durably; return the changed rows. Raises `Unavailable`, `sqlite3.IntegrityError`."""
-        with self._lock, _translate_errors():
-            return self._connection.execute(sql, values).rowcount
+        session = SqliteSession(connection, self._read_executor, self._path, is_read_only=True)
+        try:
+            yield session
+        finally:
+            session.end(release)
+
+    @asynccontextmanager
+    async def _write_session(self, deadline: float) -> AsyncIterator[SqliteSession]:
+        await self._write_slots.acquire(deadline)
+        try:
+            connection = self._writer or await self._open_writer()
+            await self._create_triggers(connection)
+        except BaseException:
+            self._write_slots.release()
+            raise
+        session = SqliteSession(connection, self._write_executor, self._path, is_read_only=False)
+        try:
+            yield session
+        finally:
+            session.end(self._write_slots.release)
+
+    async def _open_writer(self) -> sqlite3.Connection:
+        """Return the connection of the writer, which has its turn. Opening is not interrupted: a migration takes
+        seconds at most, and is done then.
+        """
+        self._check_is_open()
+        if self._writer is None:
+            self._writer = await await_end(asyncio.wrap_future(self._write_executor.submit(open_writer, self._path)))
+        return self._writer
+
+    async def _create_triggers(self, connection: sqlite3.Connection) -> None:
+        """Create the triggers before the first write: a command that only reads does without them."""
+        if not self._has_triggers:
+            await await_end(asyncio.wrap_future(self._write_executor.submit(_prepare_audit, self._path, connection)))
+            self._has_triggers = True
+
+    async def _open_reader(self, executor: ThreadPoolExecutor) -> sqlite3.Connection:
+        self._check_is_open()
+        return await await_end(asyncio.wrap_future(executor.submit(open_reader, self._path)))
+
+    def _check_is_open(self) -> None:
+        if self._is_closed:
+            raise Unavailable(_("the application database is closed"), location=str(self._path))
+
+    def _joined_session(self) -> SqliteSession | None:
+        """Return the session of the transaction that the current task is in. A task started inside one is not in it."""
+        session = self._session.get()
+        return session if session is not None and session.task is asyncio.current_task() else None
 
     @contextmanager
-    def transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
-        """Run a transaction; with a plain `BEGIN`, all reads see one moment."""
-        with self._lock, _translate_errors():
-            try:
-                self._connection.execute(begin)
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                # After a full disk SQLite may have rolled back already.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+    def _joining(self, session: SqliteSession) -> Iterator[None]:
+        token = self._session.set(session)
+        try:
+            yield
+        finally:
+            self._session.reset(token)
+
+    def _announce_commit(self) -> None:
+        committed, self._committed = self._committed, asyncio.Event()
+        committed.set()
+
+    def _deadline(self, seconds: float | None = None) -> float:
+        return asyncio.get_running_loop().time() + (self._call_seconds if seconds is None else seconds)
+
+
+async def _retry_while_locked(call: Callable[[], Awaitable[ResultT]], deadline: float) -> ResultT:
+    """Call again while another connection has the lock. Raises `Locked` where it has it until the deadline."""
+    time, pause_seconds = asyncio.get_running_loop().time, LOCK_PAUSE_SECONDS_FIRST
+    while True:
+        try:
+            return await call()
+        except Locked:
+            if time() + pause_seconds > deadline:
                 raise
-
-    def version(self) -> tuple[int, int]:
-        """Return a value that changes with every write, also of other processes; costs about 3 microseconds."""
-        with self._lock, _translate_errors():
-            return self._connection.execute("PRAGMA data_version").fetchone()[0], self._connection.total_changes
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._connection.close()
-
-    def _prepare(self, path: Path) -> None:
-        with _translate_errors():
-            # Before the first pragma that writes: a foreign file is left as it is.
-            self._check_application_id(path)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            # A secret that the console showed as added must survive a power cut.
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute("PRAGMA foreign_keys = ON")
-            # The database is small; most of the default cache of 2 MB would stay empty.
-            self._connection.execute("PRAGMA cache_size = -256")
-            self._migrate(path)
-
-    def _migrate(self, path: Path) -> None:
-        migrations = load_migrations("onhook.appdb")
-        newest_version = migrations[-1].version
-        if self._schema_version() == newest_version:
-            return
-        with self.transaction():
-            # Checked again inside: another process may have been first.
-            self._check_application_id(path)
-            current_version = self._schema_version()
-            if current_version > newest_version:
-                raise OnhookError(
-                    (_("the application database was written by a newer Onhook")),
-                    location=str(path),
-                    hint=_("install that version again"),
-                )
-            self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            for migration in migrations[current_version:]:
-                for statement in migration.statements:
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {migration.version}")
-
-    def _check_application_id(self, path: Path) -> None:
-        """Check that the file is Onhook's; an empty file is new. Raises `UsageError` for another program's database."""
-        # One statement, so one snapshot: another process may create the schema between two of them.
-        form, application_id, table_count = self._connection.execute(
-            "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)"
-            " FROM pragma_user_version, pragma_application_id"
-        ).fetchone()
-        if application_id != APPLICATION_ID and (application_id or table_count or form):
-            raise UsageError(
-                _("this is a database of another program"), location=str(path), hint=_("name another data directory")
-            )
-
-    def _schema_version(self) -> int:
-        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+        await asyncio.sleep(pause_seconds)
+        pause_seconds = min(2 * pause_seconds, LOCK_PAUSE_SECONDS_MAX)
 
 
-def copy_database(source: Path, target: Path) -> None:
-    """Copy a SQLite file consistently, also while it is written (SQLite's Online Backup API).
+def _prepare_audit(path: Path, connection: sqlite3.Connection) -> None:
+    with translate_errors(path.name):
+        create_triggers(connection)
 
-    The copy appears under its name complete or not at all. Raises `Unavailable`.
-    """
-    partial_path = target.with_name(target.name + ".part")
+
+def _write_and_commit(sql: str, values: Sequence[Any], origin: Origin, connection: sqlite3.Connection) -> int:
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        partial_path.unlink(missing_ok=True)
-        os.close(os.open(partial_path, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE))
-        try:
-            _copy_pages(source, partial_path)
-            _fsync_file(partial_path)
-            partial_path.replace(target)
-        finally:
-            partial_path.unlink(missing_ok=True)
-    except (OSError, sqlite3.Error) as error:
-        raise Unavailable(
-            _("cannot copy {source_name}: {error}", source_name=source.name, error=error),
-            location=str(target),
-            hint=_("check the permissions and the disk space"),
-        ) from error
-
-
-def check_integrity(path: Path) -> str:
-    """Return the errors that SQLite finds in a file's structure; empty where there are none."""
-    try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
-    except sqlite3.Error as error:
-        return str(error)
-    try:
-        result = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-    except sqlite3.Error as error:
-        return str(error)
-    finally:
-        connection.close()
-    return "" if result == "ok" else result
-
-
-def _copy_pages(source: Path, target: Path) -> None:
-    source_connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
-    try:
-        target_connection = sqlite3.connect(target, isolation_level=None)
-        try:
-            # One step for all pages: in WAL mode a reader delays no writer, and a copy in several steps would begin
-            # again whenever another process has written.
-            source_connection.backup(target_connection)
-            # The copy is one file: no -wal can be forgotten when it is moved.
-            target_connection.execute("PRAGMA journal_mode = DELETE")
-        finally:
-            target_connection.close()
-    finally:
-        source_connection.close()
-
-
-def _fsync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def _translate_errors() -> Iterator[None]:
-    """Translate SQLite's errors: only a lock, a full disk and the like are worth a retry."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise Unavailable(
-            _("cannot use the application database now: {error}", error=error),
-            location="onhook.db",
-            hint=_("try again; `onhook doctor` checks the disk"),
-        ) from error
-    except sqlite3.IntegrityError:
-        # A constraint is violated; the caller knows which, and reports it.
+        row_count = connection.execute(sql, values).rowcount
+        _commit(origin, (), connection)
+    except BaseException:
+        roll_back(connection)
         raise
-    except sqlite3.DatabaseError as error:
-        raise OnhookError(
-            (_("the application database is damaged: {error}", error=error)),
-            location="onhook.db",
-            hint=_("restore a backup with `onhook restore`"),
-        ) from error
+    return row_count
+
+
+def _commit(origin: Origin, noted_changes: Sequence[Change], connection: sqlite3.Connection) -> None:
+    record_changes(connection, origin, noted_changes)
+    connection.execute("COMMIT")
+
+
+def _read_version(connection: sqlite3.Connection) -> Version:
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])

@@ -31,6 +31,12 @@ EXPORT_FILTER_CHARACTERS_MAX = 2_000
 TOKENS_MAX = 1_000
 """More are not handed out by hand."""
 
+LAST_USED_STEP_MICROSECONDS = 60_000_000
+"""The last use is stored to the minute: a page or an app that polls every second must not write every second."""
+
+LAST_USED_SECONDS = 0.02
+"""Deadline for storing it: while another process has the lock, requests do not wait for it."""
+
 TOKEN_FILE_MODE = 0o600
 
 

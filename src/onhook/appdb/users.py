@@ -3,17 +3,18 @@
 Invariants: a password is stored as scrypt, an invitation as a hash; an invitation is valid once, for some days.
 """
 
+import asyncio
 import hashlib
 import hmac
 import secrets
-import sqlite3
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from onhook.appdb.contract import ConstraintViolation, Database, Row, transactional
 from onhook.appdb.pbxs import validate_path_name
-from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable, read_row, read_rows
 from onhook.appdb.tokens import Role, generate_token, hash_secret, validate_role
 from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import NotAllowed, NotFound, UsageError
@@ -55,64 +56,70 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 class Users:
     """Repository of users. Times passed in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
-    def all(self) -> list[User]:
+    async def all(self) -> list[User]:
         """Return all users, by name."""
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM users ORDER BY name COLLATE NOCASE")
-        return [_user(*row) for row in rows]
+        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM users ORDER BY name COLLATE NOCASE")
+        return read_rows(rows, _user)
 
-    def get(self, name: str) -> User:
+    async def get(self, name: str) -> User:
         """Return a user. Raises `NotFound`."""
-        user = self.find(name)
+        user = await self.find(name)
         if user is None:
-            raise NotFound(_("there is no user {name}", name=repr(name[:80])), hint=_("the page Users lists them"))
+            raise _not_found_error(name)
         return user
 
-    def find(self, name: str) -> User | None:
+    async def find(self, name: str) -> User | None:
         """Return the user with this name, or None."""
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM users WHERE name = ?", (name,))
-        return _user(*rows[0]) if rows else None
+        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM users WHERE name = ?", (name,))
+        return read_row(rows[0], _user) if rows else None
 
-    def add(self, name: str, role: str, scope: AccessScope | None, *, now_us: int) -> str:
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the rows that cannot be read."""
+        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM users ORDER BY name")
+        return list_unreadable("users", rows, _user)
+
+    async def add(self, name: str, role: str, scope: AccessScope | None, *, now_us: int) -> str:
         """Add a user; return the text of the invitation, which is stored as a hash only. Raises `UsageError`."""
         name, role = validate_path_name(name), validate_role(role)
         validate_scope(role, scope)
-        with self._database.transaction():
-            if len(self.all()) >= USERS_MAX:
+        async with self._database.transaction():
+            if len(await self.all()) >= USERS_MAX:
                 raise UsageError(
                     _("there are already {maximum} users", maximum=USERS_MAX), hint=_("remove those who have left")
                 )
             try:
-                self._database.write(
+                await self._database.write(
                     "INSERT INTO users (name, role, scope, password, password_version, created_at)"
                     " VALUES (?, ?, ?, NULL, ?, ?)",
                     (name, role, encode_scope(scope), now_us, now_us),
                 )
-            except sqlite3.IntegrityError:
+            except ConstraintViolation:
                 raise UsageError(
                     _("there is already a user named {name}", name=repr(name)), hint=_("choose another name")
                 ) from None
-            return self._invite(name, now_us)
+            return await self._invite(name, now_us)
 
-    def invite(self, name: str, *, now_us: int) -> str:
+    @transactional
+    async def invite(self, name: str, *, now_us: int) -> str:
         """Return a new invitation for choosing a password; earlier ones become invalid. Raises `NotFound`."""
-        user = self.get(name)
-        with self._database.transaction():
-            return self._invite(user.name, now_us)
+        user = await self.get(name)
+        async with self._database.transaction():
+            return await self._invite(user.name, now_us)
 
-    def _invite(self, name: str, now_us: int) -> str:
+    async def _invite(self, name: str, now_us: int) -> str:
         text = generate_token()
-        self._database.write("DELETE FROM invitations WHERE name = ? OR expires_at <= ?", (name, now_us))
-        self._database.write(
+        await self._database.write("DELETE FROM invitations WHERE name = ? OR expires_at <= ?", (name, now_us))
+        await self._database.write(
             "INSERT INTO invitations VALUES (?, ?, ?)", (hash_secret(text), name, now_us + INVITATION_MICROSECONDS)
         )
         return text
 
-    def get_invited(self, text: str, *, now_us: int) -> User:
+    async def get_invited(self, text: str, *, now_us: int) -> User:
         """Return the user of an invitation. Raises `NotAllowed`."""
-        rows = self._database.rows(
+        rows = await self._database.rows(
             "SELECT name FROM invitations WHERE hash = ? AND expires_at > ?",
             (hash_secret(text[:PASSWORD_CHARACTERS_MAX]), now_us),
         )
@@ -120,56 +127,54 @@ class Users:
             raise NotAllowed(
                 _("this invitation is invalid or has expired"), hint=_("ask an administrator for another one")
             )
-        return self.get(rows[0][0])
+        return await self.get(rows[0][0])
 
-    def accept_invitation(self, text: str, password: str, *, now_us: int) -> User:
+    async def accept_invitation(self, text: str, password: str, *, now_us: int) -> User:
         """Set the password; the invitation is used up, older sessions end. Raises `NotAllowed`, `UsageError`."""
-        password_hash = hash_password(validate_password(password))
-        with self._database.transaction():
-            user = self.get_invited(text, now_us=now_us)
-            self._database.write("DELETE FROM invitations WHERE name = ?", (user.name,))
-            self._database.write(
+        password_hash = await asyncio.to_thread(hash_password, validate_password(password))
+        async with self._database.transaction():
+            user = await self.get_invited(text, now_us=now_us)
+            await self._database.write("DELETE FROM invitations WHERE name = ?", (user.name,))
+            await self._database.write(
                 "UPDATE users SET password = ?, password_version = ? WHERE name = ?", (password_hash, now_us, user.name)
             )
-        return self.get(user.name)
+        return await self.get(user.name)
 
-    def get_password_hash(self, name: str) -> bytes | None:
+    async def get_password_hash(self, name: str) -> bytes | None:
         """Return the hash of a password, for `verify_password`; None for an unknown user and for one without a
         password.
         """
-        rows = self._database.rows("SELECT password FROM users WHERE name = ?", (name,))
+        rows = await self._database.rows("SELECT password FROM users WHERE name = ?", (name,))
         return rows[0][0] if rows else None
 
-    def record_sign_in(self, name: str, *, now_us: int) -> None:
+    async def record_sign_in(self, name: str, *, now_us: int) -> None:
         """Store the time of a sign-in."""
-        self._database.write("UPDATE users SET last_seen_at = ? WHERE name = ?", (now_us, name))
+        await self._database.write("UPDATE users SET last_seen_at = ? WHERE name = ?", (now_us, name))
 
-    def remove(self, name: str) -> None:
-        """Remove a user; access ends at once. Raises `NotFound`."""
-        self._database.write("DELETE FROM users WHERE name = ?", (self.get(name).name,))
+    async def remove(self, name: str) -> None:
+        """Remove a user, also one that cannot be read; access ends at once. Raises `NotFound`."""
+        if not await self._database.write("DELETE FROM users WHERE name = ?", (name,)):
+            raise _not_found_error(name)
 
 
 _COLUMNS = "name, role, scope, password IS NOT NULL, password_version, created_at, last_seen_at"
 
 
-def _user(  # noqa: PLR0917 - the columns of the table, in their order
-    name: str,
-    role: Role,
-    scope: str | None,
-    has_password: int,
-    password_version: int,
-    created_at: int,
-    last_seen_at: int | None,
-) -> User:
+def _user(row: Row) -> User:
+    name, role, scope, has_password, password_version, created_at, last_seen_at = row
     return User(
         name=name,
-        role=role,
+        role=validate_role(role),
         scope=decode_scope(scope),
         has_password=bool(has_password),
         password_version=password_version,
         created_at=to_datetime(created_at),
         last_seen_at=None if last_seen_at is None else to_datetime(last_seen_at),
     )
+
+
+def _not_found_error(name: str) -> NotFound:
+    return NotFound(_("there is no user {name}", name=repr(name[:80])), hint=_("the page Users lists them"))
 
 
 def validate_password(password: str) -> str:
@@ -214,9 +219,9 @@ def verify_password(password: str, password_hash: bytes | None) -> bool:
 
 def encode_scope(scope: AccessScope | None) -> str | None:
     """Return the stored form of a scope."""
-    return None if scope is None else msgspec.json.encode(scope).decode()
+    return None if scope is None else encode_column(scope)
 
 
 def decode_scope(text: str | None) -> AccessScope | None:
     """Return the scope of its stored form."""
-    return None if text is None else msgspec.json.decode(text, type=AccessScope)
+    return None if text is None else decode_column(text, AccessScope)

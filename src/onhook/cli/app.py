@@ -7,6 +7,7 @@ import typer
 
 from onhook.appdb.api_behaviour import parse_behaviour
 from onhook.appdb.api_clients import App
+from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
@@ -15,7 +16,7 @@ from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
 
-app = typer.Typer(add_completion=False, help=_("Manage apps of the PBX API."), epilog="Example: onhook app list")
+app = CommandGroup(add_completion=False, help=_("Manage apps of the PBX API."), epilog="Example: onhook app list")
 
 AppName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name or client id of the app"))]
 FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help=_("Output format"))]
@@ -30,7 +31,7 @@ class AppCredentials(msgspec.Struct, frozen=True):
 
 
 @app.command("add", epilog="Example: onhook app add crm --pbx Office --format json")
-def add(
+async def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the app"))],
     *,
     pbx: Annotated[
@@ -85,11 +86,11 @@ def add(
         model=model,
         payload_format=payload_format,
     )
-    with open_appdb(data, create=True) as appdb:
-        new_app, client_secret = appdb.apps.add(
+    async with open_appdb(data, create=True) as appdb:
+        new_app, client_secret = await appdb.apps.add(
             name,
             now_us=SystemClock().microseconds(),
-            pbxs=[appdb.pbx(pbx_name).sn for pbx_name in pbx or ()],
+            pbxs=[(await appdb.pbx(pbx_name)).sn for pbx_name in pbx or ()],
             networks=address or (),
             behaviour=behaviour,
             allow_control=allow_control,
@@ -98,7 +99,7 @@ def add(
 
 
 @app.command("change", epilog="Example: onhook app change crm --pbx Office --allow-control")
-def change(
+async def change(
     name: AppName,
     *,
     pbx: Annotated[
@@ -116,10 +117,10 @@ def change(
     data: DataOption = None,
 ) -> None:
     """Change what an app may do; its open sockets follow within a second."""
-    with open_appdb(data) as appdb:
-        changed_app = appdb.apps.change(
+    async with open_appdb(data) as appdb:
+        changed_app = await appdb.apps.change(
             name,
-            pbxs=None if pbx is None else [appdb.pbx(pbx_name).sn for pbx_name in pbx if pbx_name != "all"],
+            pbxs=None if pbx is None else [(await appdb.pbx(pbx_name)).sn for pbx_name in pbx if pbx_name != "all"],
             networks=None if address is None else [network for network in address if network != "any"],
             allow_control=allow_control,
         )
@@ -127,10 +128,10 @@ def change(
 
 
 @app.command("list", epilog="Example: onhook app list")
-def list_apps(data: DataOption = None) -> None:
+async def list_apps(data: DataOption = None) -> None:
     """List the apps, without their secrets."""
-    with open_appdb(data) as appdb:
-        names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
+    async with open_appdb(data) as appdb:
+        names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
         rows = [
             [
                 api_app.name,
@@ -141,29 +142,29 @@ def list_apps(data: DataOption = None) -> None:
                 f"{api_app.created_at:%Y-%m-%d}",
                 UNKNOWN if api_app.last_used_at is None else f"{api_app.last_used_at:%Y-%m-%d %H:%M} UTC",
             ]
-            for api_app in appdb.apps.all()
+            for api_app in await appdb.apps.all()
         ]
     print_table(rows, ("name", "client id", "pbxs", "addresses", "control", "added", "last used"))
 
 
 @app.command("renew", epilog="Example: onhook app renew crm --format json")
-def renew(name: AppName, *, output_format: FormatOption = "text", data: DataOption = None) -> None:
+async def renew(name: AppName, *, output_format: FormatOption = "text", data: DataOption = None) -> None:
     """Replace the secret of an app and print the new one once; the old secret and its tokens become invalid."""
-    with open_appdb(data) as appdb:
-        renewed_app, client_secret = appdb.apps.renew_secret(name)
+    async with open_appdb(data) as appdb:
+        renewed_app, client_secret = await appdb.apps.renew_secret(name)
     _print_credentials(renewed_app, client_secret, output_format)
 
 
 @app.command("remove", epilog="Example: onhook app remove crm")
-def remove(name: AppName, data: DataOption = None) -> None:
+async def remove(name: AppName, data: DataOption = None) -> None:
     """Remove an app; its credentials, tokens and sockets become invalid."""
-    with open_appdb(data) as appdb:
-        removed_app = appdb.apps.remove(name)
-    print(_('App "{removed_app_name}" removed.', removed_app_name=removed_app.name))
+    async with open_appdb(data) as appdb:
+        await appdb.apps.remove(name)
+    print(_('App "{removed_app_name}" removed.', removed_app_name=name))
 
 
 @app.command("unblock", epilog="Example: onhook app unblock 192.0.2.7")
-def unblock(
+async def unblock(
     address: Annotated[
         str | None,
         typer.Argument(metavar="ADDRESS", help=_("Blocked address"), show_default="all"),
@@ -171,9 +172,9 @@ def unblock(
     data: DataOption = None,
 ) -> None:
     """Unblock failed logins of an address before the block of an hour ends; valid credentials are never blocked."""
-    with open_appdb(data) as appdb:
-        blocked_addresses = appdb.apps.blocked_addresses(SystemClock().microseconds())
-        count = appdb.apps.unblock(address)
+    async with open_appdb(data) as appdb:
+        blocked_addresses = await appdb.apps.blocked_addresses(SystemClock().microseconds())
+        count = await appdb.apps.unblock(address)
     if address is not None and not count:
         address_list = ", ".join(blocked_address.address for blocked_address in blocked_addresses) or "none is blocked"
         raise NotFound(

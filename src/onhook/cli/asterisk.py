@@ -1,9 +1,8 @@
 """`onhook asterisk`: AMI connections and their state."""
 
-import typer
-
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
+from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
@@ -12,7 +11,7 @@ from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
 from onhook.sync.asterisk_sync import find_open_gaps
 
-app = typer.Typer(add_completion=False, help=_("Show AMI connections."), epilog="Example: onhook asterisk list")
+app = CommandGroup(add_completion=False, help=_("Show AMI connections."), epilog="Example: onhook asterisk list")
 
 
 @app.callback()
@@ -21,21 +20,24 @@ def group() -> None:
 
 
 @app.command("list", epilog="Example: onhook asterisk list")
-def list_asterisks(data: DataOption = None) -> None:
+async def list_asterisks(data: DataOption = None) -> None:
     """List the Asterisk PBXs with an AMI connection: connected since, CDR source, gaps."""
-    with open_appdb(data) as appdb:
-        names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
-        rows = [_format_row(appdb, asterisk, names.get(asterisk.sn, asterisk.sn)) for asterisk in appdb.asterisks.all()]
+    async with open_appdb(data) as appdb:
+        names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
+        rows = [
+            await _format_row(appdb, asterisk, names.get(asterisk.sn, asterisk.sn))
+            for asterisk in await appdb.asterisks.all()
+        ]
     print_table(rows, ("name", "address", "connected", "received until (UTC)", "CDR source", "gaps"))
 
 
-def _format_row(appdb: AppDb, asterisk: AsteriskPbx, name: str) -> list[str]:
-    source = appdb.cdr_sources.get(asterisk.sn)
+async def _format_row(appdb: AppDb, asterisk: AsteriskPbx, name: str) -> list[str]:
+    source = await appdb.cdr_sources.get(asterisk.sn)
     return [
         name,
         f"{asterisk.host}:{asterisk.port}",
         "yes" if asterisk.is_connected else asterisk.error or "never",
         UNKNOWN if asterisk.covered_until is None else f"{asterisk.covered_until:%Y-%m-%d %H:%M:%S}",
         UNKNOWN if source is None else source.location,
-        str(len(find_open_gaps(appdb, asterisk.sn, SystemClock().now()))),
+        str(len(await find_open_gaps(appdb, asterisk.sn, SystemClock().now()))),
     ]

@@ -88,7 +88,9 @@ class NewAsterisk(msgspec.Struct, frozen=True):
     source: CdrSource | None
 
 
-def parse_source_options(cdr: str | None, table: str | None, columns: str | None, data: str | None) -> CdrSource | None:
+async def parse_source_options(
+    cdr: str | None, table: str | None, columns: str | None, data: str | None
+) -> CdrSource | None:
     """Return the CDR source of the options; None without them. Raises `UsageError`, also for an address that may not be
     connected to.
     """
@@ -96,23 +98,23 @@ def parse_source_options(cdr: str | None, table: str | None, columns: str | None
         raise UsageError(_("--cdr-table and --cdr-columns need a CDR source"), hint=_("set it with --cdr"))
     source = None if cdr is None else parse_cdr_source(cdr, table=table, columns=columns)
     if source is not None:
-        check_source_host(source, data)
+        await check_source_host(source, data)
     return source
 
 
-def check_source_host(source: CdrSource, data: str | None) -> None:
+async def check_source_host(source: CdrSource, data: str | None) -> None:
     """Check the host of a CDR table; a file has none. Raises `UsageError` for one that may not be connected to."""
     if "://" in source.location:
-        check_url_host(source.location, "--cdr", data)
+        await check_url_host(source.location, "--cdr", data)
 
 
-def change_source(appdb: AppDb, pbx: Pbx, source: CdrSource) -> None:
+async def change_source(appdb: AppDb, pbx: Pbx, source: CdrSource) -> None:
     """Set the CDR source of a PBX. Raises `NotFound` for one without an AMI connection."""
-    appdb.asterisks.get(pbx.sn)
-    appdb.cdr_sources.put(pbx.sn, None if source == parse_cdr_source(NO_SOURCE) else source)
+    await appdb.asterisks.get(pbx.sn)
+    await appdb.cdr_sources.put(pbx.sn, None if source == parse_cdr_source(NO_SOURCE) else source)
 
 
-def add_asterisk(new_asterisk: NewAsterisk, number_plan: NumberPlan, secret: str | None, data: str | None) -> str:
+async def add_asterisk(new_asterisk: NewAsterisk, number_plan: NumberPlan, secret: str | None, data: str | None) -> str:
     """Add the PBX; return the sentence to print. Raises `UsageError`.
 
     It sends no webhooks, so it gets a random webhook secret that is never shown.
@@ -123,9 +125,9 @@ def add_asterisk(new_asterisk: NewAsterisk, number_plan: NumberPlan, secret: str
             _("no secret is given"), hint=_("give that of the manager's user, with --secret or --secret-file")
         )
     validate_asterisk(asterisk, secret)
-    check_url_host(f"//{Address(asterisk.host, asterisk.port)}", "--asterisk", data)
-    with open_appdb(data, create=True) as appdb:
-        pbx = appdb.add_pbx(
+    await check_url_host(f"//{Address(asterisk.host, asterisk.port)}", "--asterisk", data)
+    async with open_appdb(data, create=True) as appdb:
+        pbx = await appdb.add_pbx(
             name=new_asterisk.name,
             sn=asterisk.sn,
             secret=generate_token(),
@@ -134,8 +136,8 @@ def add_asterisk(new_asterisk: NewAsterisk, number_plan: NumberPlan, secret: str
             number_plan=number_plan,
             now_us=SystemClock().microseconds(),
         )
-        appdb.asterisks.add(asterisk, secret)
-        appdb.cdr_sources.put(pbx.sn, new_asterisk.source)
+        await appdb.asterisks.add(asterisk, secret)
+        await appdb.cdr_sources.put(pbx.sn, new_asterisk.source)
     return _(
         'PBX "{name}" ({sn}) added. It is connected while the server runs; check it with `onhook doctor {argument}`.',
         name=pbx.name,

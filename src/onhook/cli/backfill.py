@@ -15,6 +15,7 @@ from onhook.appdb.pbxs import Pbx
 from onhook.cdr.sync_types import BackfillRequest, BackfillResult
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.asterisk_pbx import check_source_host
+from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config
 from onhook.cli.pbx_secrets import PbxName
@@ -39,7 +40,7 @@ from onhook.sync.pbx_sync_manager import (
     open_pbx_sync,
 )
 
-app = typer.Typer(add_completion=False)
+app = CommandGroup(add_completion=False)
 
 POLL_SECONDS = 0.3
 """As often as an eye can follow figures."""
@@ -69,7 +70,7 @@ ShowProgress = Callable[[float, str], None]
 
 
 @app.command(epilog="Example: onhook backfill Office --since 2026-04-01 --zone Europe/Berlin")
-def backfill(
+async def backfill(
     name: PbxName,
     since: Annotated[
         str, typer.Option("--since", metavar="TIME", help=_("Calls that began at or after this time"))
@@ -88,42 +89,42 @@ def backfill(
     continues where it was.
     """
     config = load_config(data=data, zone=zone)
-    with open_appdb(data) as appdb:
-        pbx = appdb.pbx(name)
+    async with open_appdb(data) as appdb:
+        pbx = await appdb.pbx(name)
         request = parse_backfill_request(since, until, get_zone(config.zone), SystemClock().now())
         with _progress(pbx.name) as show_progress:
             if locations:
-                sources = _parse_sources(locations, columns, table, data)
+                sources = await _parse_sources(locations, columns, table, data)
                 on_progress = _progress_callback(request.until, show_progress)
-                result = asyncio.run(
-                    _run_manual_backfill(config, appdb, pbx, sources=sources, request=request, on_progress=on_progress)
+                result = await _run_manual_backfill(
+                    config, appdb, pbx, sources=sources, request=request, on_progress=on_progress
                 )
             else:
-                result = _run_requested_backfill(config, appdb, pbx, request, show_progress)
-        gaps = find_open_gaps(appdb, pbx.sn, SystemClock().now()) if pbx.dialect == Asterisk.name else []
+                result = await _run_requested_backfill(config, appdb, pbx, request, show_progress)
+        gaps = await find_open_gaps(appdb, pbx.sn, SystemClock().now()) if pbx.dialect == Asterisk.name else []
     _print_result(pbx, result)
     for gap in gaps[:GAPS_PRINTED_MAX]:
         print(_("calls may still be missing from {period}: {reason}", period=format_gap(gap), reason=gap.reason))
 
 
-def _parse_sources(
+async def _parse_sources(
     locations: Sequence[str], columns: str | None, table: str | None, data: str | None
 ) -> Sequence[CdrSource]:
     """Return the sources, their hosts checked. Raises `UsageError`."""
     sources = parse_cdr_sources(locations, columns, table)
     for source in sources:
-        check_source_host(source, data)
+        await check_source_host(source, data)
     return sources
 
 
-def _run_requested_backfill(
+async def _run_requested_backfill(
     config: Config, appdb: AppDb, pbx: Pbx, request: BackfillRequest, show_progress: ShowProgress
 ) -> BackfillResult:
-    appdb.require_backfill_source(pbx)
-    appdb.sync_states.save_backfill_request(pbx.sn, request)
+    await appdb.require_backfill_source(pbx)
+    await appdb.sync_states.save_backfill_request(pbx.sn, request)
     if is_server_running(config):
-        return asyncio.run(_follow_server(appdb, config, pbx, request.requested_at, show_progress))
-    return asyncio.run(_run_offline(config, pbx, _progress_callback(request.until, show_progress)))
+        return await _follow_server(appdb, config, pbx, request.requested_at, show_progress)
+    return await _run_offline(config, pbx, _progress_callback(request.until, show_progress))
 
 
 async def _run_manual_backfill(
@@ -146,10 +147,10 @@ async def _follow_server(
 ) -> BackfillResult:
     """Request the back-fill from the running server, and show its progress."""
     while True:
-        result = appdb.sync_states.backfill_result(pbx.sn)
+        result = await appdb.sync_states.backfill_result(pbx.sn)
         if result is not None and result.requested_at == requested_at:
             return result
-        progress = appdb.sync_states.backfill_progress(pbx.sn)
+        progress = await appdb.sync_states.backfill_progress(pbx.sn)
         if progress is not None:
             show_progress((progress.done_until - progress.since) / max(1, progress.started_at - progress.since), "")
         if not is_server_running(config):
@@ -163,7 +164,7 @@ async def _run_offline(config: Config, pbx: Pbx, on_progress: SyncProgressCallba
     async with open_files(config, create=True) as files:
         ingestor = create_ingestor(appdb=files.appdb, ledger=files.ledger, clock=clock)
         deps = SyncDeps(data=config.data, appdb=files.appdb, store=files.store, clock=clock, ingestor=ingestor)
-        source = files.appdb.cdr_sources.get(pbx.sn)
+        source = await files.appdb.cdr_sources.get(pbx.sn)
         try:
             if source is None:
                 result = await _backfill_from_api(deps, pbx, on_progress)
@@ -178,7 +179,7 @@ async def _run_offline(config: Config, pbx: Pbx, on_progress: SyncProgressCallba
 
 
 async def _backfill_from_api(deps: SyncDeps, pbx: Pbx, on_progress: SyncProgressCallback) -> BackfillResult | None:
-    credentials = deps.appdb.pbx_credentials.require(pbx.sn, pbx.name)
+    credentials = await deps.appdb.pbx_credentials.require(pbx.sn, pbx.name)
     async with open_pbx_sync(deps, build_api_sync_spec(pbx, credentials)) as sync_tasks:
         try:
             return await sync_tasks.pbx_sync.run_requested_backfill(on_progress)

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
+from onhook.cli.commands import CommandGroup
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
 from onhook.ops.backup import create_backup
 
-app = typer.Typer(add_completion=False)
+app = CommandGroup(add_completion=False)
 
 
 @app.command(epilog="Example: onhook backup /mnt/backups/onhook-2026-04-27")

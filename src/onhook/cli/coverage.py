@@ -10,6 +10,7 @@ import typer
 from onhook.cdr.coverage import Interval, fill_gaps
 from onhook.cdr.record_filter import parse_period
 from onhook.cdr.utc_offset import get_zone
+from onhook.cli.commands import CommandGroup
 from onhook.cli.destination import TableOrJsonFormat
 from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
@@ -18,7 +19,7 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
 
-app = typer.Typer(add_completion=False)
+app = CommandGroup(add_completion=False)
 
 SinceOption = Annotated[
     str,
@@ -28,7 +29,7 @@ UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help=_("Cal
 
 
 @app.command(epilog="Example: onhook coverage --pbx Office --since 30d")
-def coverage(
+async def coverage(
     *,
     pbx: Annotated[
         str | None, typer.Option("--pbx", metavar="NAME", help=_("Only this PBX"), show_default="all")
@@ -42,10 +43,10 @@ def coverage(
     """Show which times are verified complete, which are connected, and the gaps, with reasons."""
     reader_zone = get_zone(load_config(data=data, zone=zone).zone)
     begin, end = parse_period(since, until, reader_zone, SystemClock().now())
-    with open_appdb(data) as appdb:
-        pbxs = [appdb.pbx(pbx)] if pbx else appdb.pbxs()
+    async with open_appdb(data) as appdb:
+        pbxs = [await appdb.pbx(pbx)] if pbx else await appdb.pbxs()
         pbx_intervals = [
-            (listed_pbx, fill_gaps(appdb.sync_states.intervals(listed_pbx.sn), begin, end)) for listed_pbx in pbxs
+            (listed_pbx, fill_gaps(await appdb.sync_states.intervals(listed_pbx.sn), begin, end)) for listed_pbx in pbxs
         ]
     if output_format == "json":
         rows = [

@@ -1,6 +1,5 @@
 """`onhook destination`: destinations of call notifications; changes have effect at once, also in a running server."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli import destination_secrets
+from onhook.cli.commands import CommandGroup
 from onhook.cli.destination_card import describe_destination
 from onhook.cli.destination_options import with_destination_change_options, with_destination_options
 from onhook.cli.destination_secrets import DestinationName, print_standard_webhooks_secrets
@@ -34,7 +34,7 @@ from onhook.lib.messages import _, _n
 from onhook.lib.text import UNKNOWN, replace_control_characters
 from onhook.runtime.data_files import read_last_seq
 
-app = typer.Typer(
+app = CommandGroup(
     add_completion=False,
     help=_("Manage destinations that are notified when a call ends."),
     epilog="Example: onhook destination list",
@@ -53,7 +53,7 @@ TableOrJsonFormat = Annotated[Literal["table", "json"], typer.Option("--format",
 @app.command("add", epilog="Example: onhook destination add CRM --url https://crm.example.com/calls --since 7d")
 @with_filters
 @with_destination_options
-def add(
+async def add(
     filters: Mapping[str, str],
     spec_values: Mapping[str, Any],
     name: Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the destination"))],
@@ -69,10 +69,10 @@ def add(
     secret_value = read_webhook_secret(secret, secret_file)
     record_filter = _parse_filters(config, filters)
     spec = DestinationSpec(url=url, filter=record_filter, **spec_values)
-    warnings = asyncio.run(check_destination(config, spec))
-    with open_appdb(data, create=True) as appdb:
-        after = None if "since" in filters else asyncio.run(read_last_seq(config))
-        destination, signing_secret = appdb.destinations.add(
+    warnings = await check_destination(config, spec)
+    async with open_appdb(data, create=True) as appdb:
+        after = None if "since" in filters else await read_last_seq(config)
+        destination, signing_secret = await appdb.destinations.add(
             name, spec, secret_value, after=after, now_us=SystemClock().microseconds()
         )
     print(_describe_start(destination, is_since_given=after is None))
@@ -82,16 +82,16 @@ def add(
     elif destination.with_standard_webhooks:
         print_standard_webhooks_secrets([signing_secret])
     if after is None:
-        asyncio.run(follow_pending(config, destination.name))
+        await follow_pending(config, destination.name)
 
 
 @app.command("list", epilog="Example: onhook destination list")
-def list_destinations(
+async def list_destinations(
     output_format: TableOrJsonFormat = "table", zone: ZoneOption = None, data: DataOption = None
 ) -> None:
     """List all destinations, with their pending notifications."""
     config = load_config(data=data, zone=zone)
-    rows = asyncio.run(_read_destinations(config))
+    rows = await _read_destinations(config)
     if output_format == "json":
         print(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
         return
@@ -102,15 +102,15 @@ def list_destinations(
 
 
 @app.command("show", epilog="Example: onhook destination show CRM")
-def show(
+async def show(
     name: DestinationName, output_format: TableOrJsonFormat = "table", zone: ZoneOption = None, data: DataOption = None
 ) -> None:
     """Show one destination: its settings and its status."""
     config = load_config(data=data, zone=zone)
-    with open_appdb(data) as appdb:
-        destination = appdb.destinations.get(name)
-        secrets = appdb.destinations.secrets(name)
-    row = asyncio.run(_read_destination(config, destination.name))
+    async with open_appdb(data) as appdb:
+        destination = await appdb.destinations.get(name)
+        secrets = await appdb.destinations.secrets(name)
+    row = await _read_destination(config, destination.name)
     if output_format == "json":
         print(msgspec.json.format(msgspec.json.encode(row), indent=2).decode())
         return
@@ -121,7 +121,7 @@ def show(
 @app.command("change", epilog="Example: onhook destination change CRM --status '!ANSWERED' --timeout 10")
 @with_filters
 @with_destination_change_options
-def change(
+async def change(
     filters: Mapping[str, str],
     spec_values: Mapping[str, Any],
     name: DestinationName,
@@ -143,11 +143,11 @@ def change(
         changes["filter"] = _parse_filters(config, filters)
     if not changes:
         raise UsageError(_("there is nothing to change"), hint=_("give another URL, filter or name"))
-    with open_appdb(data) as appdb:
-        old = appdb.destinations.get(name)
-        warnings = asyncio.run(check_change(config, old, changes))
-        destination = appdb.destinations.change(name, changes)
-        secrets = appdb.destinations.secret_texts(destination.destination_id)
+    async with open_appdb(data) as appdb:
+        old = await appdb.destinations.get(name)
+        warnings = await check_change(config, old, changes)
+        destination = await appdb.destinations.change(name, changes)
+        secrets = await appdb.destinations.secret_texts(destination.destination_id)
     print(_('Destination "{destination_name}" changed.', destination_name=destination.name))
     _print_notes(warnings)
     if destination.with_standard_webhooks and not old.with_standard_webhooks:
@@ -155,38 +155,39 @@ def change(
 
 
 @app.command("pause", epilog="Example: onhook destination pause CRM")
-def pause(name: DestinationName, data: DataOption = None) -> None:
+async def pause(name: DestinationName, data: DataOption = None) -> None:
     """Pause a destination; pending notifications are kept."""
-    with open_appdb(data) as appdb:
+    async with open_appdb(data) as appdb:
         print(
             _(
                 'Destination "{name}" paused. Pending notifications are kept.',
-                name=appdb.destinations.set_state(name, "paused").name,
+                name=(await appdb.destinations.set_state(name, "paused")).name,
             )
         )
 
 
 @app.command("resume", epilog="Example: onhook destination resume CRM")
-def resume(name: DestinationName, data: DataOption = None) -> None:
+async def resume(name: DestinationName, data: DataOption = None) -> None:
     """Resume a destination after a pause, or after it was disabled."""
-    with open_appdb(data) as appdb:
+    async with open_appdb(data) as appdb:
         print(
             _(
                 'Destination "{name}" resumed.',
-                name=appdb.destinations.set_state(name, "active").name,
+                name=(await appdb.destinations.set_state(name, "active")).name,
             )
         )
 
 
 @app.command("remove", epilog="Example: onhook destination remove CRM")
-def remove(name: DestinationName, data: DataOption = None) -> None:
+async def remove(name: DestinationName, data: DataOption = None) -> None:
     """Delete a destination and its pending notifications."""
-    with open_appdb(data) as appdb:
-        print(_('Destination "{name}" deleted.', name=appdb.destinations.remove(name).name))
+    async with open_appdb(data) as appdb:
+        await appdb.destinations.remove(name)
+    print(_('Destination "{name}" deleted.', name=name))
 
 
 @app.command("test", epilog="Example: onhook destination test CRM")
-def send_test(
+async def send_test(
     name: DestinationName,
     *,
     sample: Annotated[bool, typer.Option("--sample", help=_("Send a sample event"))] = False,
@@ -194,9 +195,9 @@ def send_test(
 ) -> None:
     """Send a signed test now, and show the response. Fails when the test was not accepted."""
     config = load_config(data=data)
-    with open_appdb(data) as appdb:
-        result: DestinationTestResult = asyncio.run(
-            send_test_by_name(appdb, webhook_opener(config), SystemClock(), name, is_sample=sample)
+    async with open_appdb(data) as appdb:
+        result: DestinationTestResult = await send_test_by_name(
+            appdb, webhook_opener(config), SystemClock(), name, is_sample=sample
         )
     text = (
         _("Test succeeded after {duration_ms} ms: {detail}.")
@@ -213,18 +214,18 @@ def send_test(
 
 @app.command("replay", epilog="Example: onhook destination replay CRM --since yesterday --until today")
 @with_filters
-def replay(
+async def replay(
     filters: Mapping[str, str], name: DestinationName, *, zone: ZoneOption = None, data: DataOption = None
 ) -> None:
     """Send matching records again, beside new ones. --since is required."""
     config = load_config(data=data, zone=zone)
-    count = asyncio.run(_replay(config, name, filters))
+    count = await _replay(config, name, filters)
     print(_n("1 record is sent again to {name}.", "{count:,} records are sent again to {name}.", count, name=name))
-    asyncio.run(follow_pending(config, name))
+    await follow_pending(config, name)
 
 
 @app.command("retry", epilog="Example: onhook destination retry CRM")
-def retry(
+async def retry(
     name: DestinationName,
     *,
     delivery: Annotated[
@@ -233,18 +234,18 @@ def retry(
     data: DataOption = None,
 ) -> None:
     """Retry all retrying and failed deliveries now."""
-    with open_appdb(data) as appdb:
-        destination, now_us = appdb.destinations.get(name), SystemClock().microseconds()
+    async with open_appdb(data) as appdb:
+        destination, now_us = await appdb.destinations.get(name), SystemClock().microseconds()
         if delivery is None:
-            count = appdb.deliveries.retry_all(destination.destination_id, now_us=now_us)
+            count = await appdb.deliveries.retry_all(destination.destination_id, now_us=now_us)
             print(_n("1 notification is retried.", "{count:,} notifications are retried.", count))
         else:
-            appdb.deliveries.retry(_require_own_delivery(destination, appdb, delivery), now_us=now_us)
+            await appdb.deliveries.retry(await _require_own_delivery(destination, appdb, delivery), now_us=now_us)
             print(_("Delivery {delivery} retried.", delivery=delivery))
 
 
 @app.command("deliveries", epilog="Example: onhook destination deliveries CRM --state failed")
-def deliveries(
+async def deliveries(
     name: DestinationName,
     *,
     delivery_state: Annotated[
@@ -256,8 +257,8 @@ def deliveries(
 ) -> None:
     """List deliveries that did not succeed at once: retrying, failed, or delivered after several attempts."""
     reader_zone = get_zone(load_config(data=data, zone=zone).zone)
-    with open_appdb(data) as appdb:
-        page = appdb.deliveries.page(appdb.destinations.get(name).destination_id, delivery_state, limit)
+    async with open_appdb(data) as appdb:
+        page = await appdb.deliveries.page((await appdb.destinations.get(name)).destination_id, delivery_state, limit)
     rows = [
         [
             str(listed_delivery.delivery_id),
@@ -274,12 +275,12 @@ def deliveries(
 
 
 @app.command("delivery", epilog="Example: onhook destination delivery 17")
-def delivery(number: DeliveryNumber, zone: ZoneOption = None, data: DataOption = None) -> None:
+async def delivery(number: DeliveryNumber, zone: ZoneOption = None, data: DataOption = None) -> None:
     """Show the attempts of a delivery, and the notification as it is sent."""
     reader_zone = get_zone(load_config(data=data, zone=zone).zone)
-    with open_appdb(data) as appdb:
-        stored_delivery, body = appdb.deliveries.get(number), appdb.deliveries.body(number)
-        attempts = appdb.deliveries.attempts(number)
+    async with open_appdb(data) as appdb:
+        stored_delivery, body = await appdb.deliveries.get(number), await appdb.deliveries.body(number)
+        attempts = await appdb.deliveries.attempts(number)
     print(
         _(
             "{state}, call {call_id}, raw event {seq}",
@@ -302,7 +303,7 @@ def delivery(number: DeliveryNumber, zone: ZoneOption = None, data: DataOption =
 
 
 @app.command("discard", epilog="Example: onhook destination discard CRM --delivery 17")
-def discard(
+async def discard(
     name: DestinationName,
     *,
     delivery: Annotated[
@@ -314,14 +315,14 @@ def discard(
     """Discard one delivery, or all failed ones; the calls stay."""
     if (delivery is None) is not failed:
         raise UsageError(_("no delivery is given"), hint=_("give either --delivery NUMBER or --failed"))
-    with open_appdb(data) as appdb:
-        destination = appdb.destinations.get(name)
+    async with open_appdb(data) as appdb:
+        destination = await appdb.destinations.get(name)
         if delivery is None:
-            count = appdb.deliveries.discard_failed(destination.destination_id)
+            count = await appdb.deliveries.discard_failed(destination.destination_id)
             print(_n("1 failed notification is discarded.", "{count:,} failed notifications are discarded.", count))
         else:
-            appdb.deliveries.discard(
-                _require_own_delivery(destination, appdb, delivery), now_us=SystemClock().microseconds()
+            await appdb.deliveries.discard(
+                await _require_own_delivery(destination, appdb, delivery), now_us=SystemClock().microseconds()
             )
             print(_("Delivery {delivery} discarded.", delivery=delivery))
 
@@ -343,9 +344,9 @@ def _describe_start(destination: Destination, *, is_since_given: bool) -> str:
     return _('Destination "{name}" added. It receives calls from now on.', name=destination.name)
 
 
-def _require_own_delivery(destination: Destination, appdb: AppDb, delivery: int) -> int:
+async def _require_own_delivery(destination: Destination, appdb: AppDb, delivery: int) -> int:
     """Return the delivery if it belongs to this destination. Raises `NotFound`."""
-    if appdb.deliveries.get(delivery).destination_id != destination.destination_id:
+    if (await appdb.deliveries.get(delivery)).destination_id != destination.destination_id:
         raise NotFound(
             _("{destination_name} has no delivery {delivery}", destination_name=destination.name, delivery=delivery),
             hint=_("`onhook destination deliveries` lists them"),

@@ -1,7 +1,7 @@
 """Options of a destination, shared by `add` and `change`; derived from the fields of `DestinationSettings`."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from onhook.appdb.destination_spec import PEM_CHARACTERS_MAX, DestinationSettings, field_meta, value_type
-from onhook.cli.options import optional_parameter, with_options
+from onhook.cli.options import AsyncCommand, optional_parameter, with_options
 from onhook.lib.certificates import normalize_certificates
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -36,12 +36,12 @@ _ADD_ONLY = frozenset({"kind", "notifies_of"})
 _OPTION_OF_ITS_OWN = frozenset({"url"})
 
 
-def with_destination_options(command: Callable[..., None]) -> Callable[..., None]:
+def with_destination_options(command: AsyncCommand) -> AsyncCommand:
     """Add the options to a command, which receives the given ones, by field, in `spec_values`."""
     return with_options(command, "spec_values", _options(frozenset()), _parse_options)
 
 
-def with_destination_change_options(command: Callable[..., None]) -> Callable[..., None]:
+def with_destination_change_options(command: AsyncCommand) -> AsyncCommand:
     """Add the options to a command that changes a destination: permissions can be revoked."""
     options = [*_options(_ADD_ONLY), *(optional_parameter(*item) for item in _RESET_OPTIONS.items())]
     return with_options(command, "spec_values", options, _parse_options)

@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from onhook.appdb.destination_spec import WHSEC_PREFIX, format_standard_webhooks_secret
+from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.cli.pbx_secrets import SecretFileOption, SecretOption, read_webhook_secret
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
 
-app = typer.Typer(
+app = CommandGroup(
     add_completion=False,
     help=_("Manage the signing secrets of a destination."),
     epilog="Example: onhook destination secret add CRM",
@@ -22,7 +23,7 @@ DestinationName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name of 
 
 
 @app.command("add", epilog="Example: onhook destination secret add CRM --label 'from May on'")
-def add_secret(
+async def add_secret(
     name: DestinationName,
     *,
     secret: SecretOption = None,
@@ -32,8 +33,8 @@ def add_secret(
 ) -> None:
     """Add a signing secret: X-Signature uses the oldest, Standard Webhooks all of them."""
     secret_value = read_webhook_secret(secret, secret_file)
-    with open_appdb(data) as appdb:
-        new_secret, signing_secret = appdb.destinations.add_secret(
+    async with open_appdb(data) as appdb:
+        new_secret, signing_secret = await appdb.destinations.add_secret(
             name, secret_value, now_us=SystemClock().microseconds(), label=label
         )
     print(_("Secret {secret_id} ({label}) added.", secret_id=new_secret.secret_id, label=new_secret.label))
@@ -42,14 +43,14 @@ def add_secret(
 
 
 @app.command("remove", epilog="Example: onhook destination secret remove CRM 1")
-def remove_secret(
+async def remove_secret(
     name: DestinationName,
     secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help=_("Number in `onhook destination show`"))],
     data: DataOption = None,
 ) -> None:
     """Remove a signing secret."""
-    with open_appdb(data) as appdb:
-        appdb.destinations.remove_secret(name, secret_id)
+    async with open_appdb(data) as appdb:
+        await appdb.destinations.remove_secret(name, secret_id)
     print(_("Secret {secret_id} removed.", secret_id=secret_id))
 
 

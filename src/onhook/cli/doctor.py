@@ -1,6 +1,5 @@
 """`onhook doctor`: health checks, a line each, with what to do."""
 
-import asyncio
 import os
 from typing import Annotated
 
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from onhook.appdb.appdb import AppDb
+from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config
 from onhook.cli.server_lookup import open_data_client
@@ -20,14 +20,14 @@ from onhook.lib.text import replace_control_characters
 from onhook.ops.doctor.host import Check, check_data, check_installation
 from onhook.ops.doctor.pbx import PbxCheckTarget, check_pbx, load_check_target
 
-app = typer.Typer(add_completion=False)
+app = CommandGroup(add_completion=False)
 
 _STATUS_STYLES = {"OK": "green", "WARNING": "yellow", "ERROR": "bold red"}
 _STATUS_WIDTH = 8
 
 
 @app.command(epilog="Example: onhook doctor --data /var/lib/onhook")
-def doctor(
+async def doctor(
     name: Annotated[str | None, typer.Argument(metavar="PBX", help=_("Check this PBX"), show_default=False)] = None,
     *,
     webhook_url: Annotated[
@@ -44,13 +44,13 @@ def doctor(
     config = load_config(data=data)
     console = Console()
     if name is None:
-        checks = list(check_installation(config, SystemClock()))
+        checks = [check async for check in check_installation(config, SystemClock())]
         if os.access(config.ledger_file, os.R_OK | os.W_OK):
-            checks += asyncio.run(_run_data_checks(config))
+            checks += await _run_data_checks(config)
     else:
-        with open_appdb(data) as appdb:
-            target = load_check_target(appdb, name, webhook_url)
-            checks = asyncio.run(_run_pbx_checks(config, appdb, target))
+        async with open_appdb(data) as appdb:
+            target = await load_check_target(appdb, name, webhook_url)
+            checks = await _run_pbx_checks(config, appdb, target)
     with console.capture() as captured_output:
         for check in checks:
             _print_check(console, check)

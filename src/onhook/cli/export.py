@@ -1,6 +1,5 @@
 """`onhook export`: a search as one file."""
 
-import asyncio
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from onhook.cli.commands import CommandGroup
 from onhook.cli.options import DataOption, ZoneOption, load_config, with_filters
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import SECRET_FILE_MODE, Config
@@ -18,12 +18,12 @@ from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import ExportFormat
 
-app = typer.Typer(add_completion=False)
+app = CommandGroup(add_completion=False)
 
 
 @app.command(epilog="Example: onhook export april.xlsx --since 2026-04-01 --until 2026-05-01 --zone Europe/Berlin")
 @with_filters
-def export(
+async def export(
     filters: Mapping[str, str],
     file: Annotated[Path, typer.Argument(metavar="FILE", help=_("Target: FILE.csv, .jsonl, .parquet or .xlsx"))],
     excel: Annotated[
@@ -39,7 +39,7 @@ def export(
     export_format = _parse_export_format(file)
     if excel is not None and export_format != "csv":
         raise UsageError(_("only CSV has a form for Excel"), location="--excel", hint=_("name a file FILE.csv"))
-    asyncio.run(_export(load_config(data=data, zone=zone), filters, export_format, file, excel or ""))
+    await _export(load_config(data=data, zone=zone), filters, export_format, file, excel or "")
 
 
 def _parse_export_format(file: Path) -> ExportFormat:

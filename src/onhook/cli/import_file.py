@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from onhook.appdb.pbxs import Pbx
+from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config
 from onhook.cli.server_lookup import open_data_client
@@ -26,7 +27,7 @@ from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.runtime.adapters.ingest import open_ingestor
 from onhook.sync.file_import import IMPORT, FileImporter, ImportTotals, detect_encoding
 
-app = typer.Typer(add_completion=False)
+app = CommandGroup(add_completion=False)
 
 UID_RECORDS_MAX = 100_000
 """Records that are searched for the ids of the calls of some lines: those of a few days."""
@@ -43,7 +44,7 @@ ShowLineCount = Callable[[int], None]
 
 
 @app.command(epilog="Example: onhook import cdr-2026-04.csv --pbx Office --date-format DD/MM/YYYY")
-def import_file(
+async def import_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help=_("CSV file of the PBX's page or API"))],
     *,
     pbx: Annotated[str, typer.Option("--pbx", metavar="NAME", help=_("Name or serial number of its PBX"))],
@@ -73,8 +74,8 @@ def import_file(
 ) -> None:
     """Import a call file that was downloaded from a PBX; calls that are stored already are detected."""
     config = load_config(data=data)
-    with open_appdb(data) as appdb:
-        registered_pbx = appdb.pbx(pbx)
+    async with open_appdb(data) as appdb:
+        registered_pbx = await appdb.pbx(pbx)
         if registered_pbx.dialect not in pbx_clients():
             raise UsageError(
                 _("files of a {dialect} PBX cannot be imported", dialect=registered_pbx.dialect),
@@ -86,7 +87,7 @@ def import_file(
                 file.open(encoding=encoding or detect_encoding(file), newline="") as lines,
                 _progress(file) as show_line_count,
             ):
-                totals = asyncio.run(_import(config, registered_pbx, lines, options, show_line_count))
+                totals = await _import(config, registered_pbx, lines, options, show_line_count)
         except LookupError:
             raise UsageError(_("unknown encoding {name!r}", name=encoding), location="--encoding") from None
         except OSError as error:

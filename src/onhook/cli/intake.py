@@ -4,14 +4,14 @@ import os
 import sys
 
 import msgspec
-import typer
 
+from onhook.cli.commands import CommandGroup
 from onhook.cli.options import DataOption, load_config
 from onhook.cli.serve import IntakeOption
 from onhook.ops.instance_lock import prepare_directory
 from onhook.runtime.child import build_command
 
-app = typer.Typer(add_completion=False)
+app = CommandGroup(add_completion=False)
 
 
 @app.command(epilog="Example: onhook intake --data /var/lib/onhook --intake 0.0.0.0:30012")

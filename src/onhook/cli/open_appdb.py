@@ -1,15 +1,15 @@
 """The application database, opened for a command; apart from `options`, which commands without it import too."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from onhook.appdb.appdb import AppDb
 from onhook.cli.options import load_config
 from onhook.ops.instance_lock import check_data_directory, no_data_error, prepare_directory, rename_old_files
 
 
-@contextmanager
-def open_appdb(data: str | None, *, create: bool = False) -> Iterator[AppDb]:
+@asynccontextmanager
+async def open_appdb(data: str | None, *, create: bool = False) -> AsyncIterator[AppDb]:
     """Open the application database of a data directory. Raises `NotFound` where there is none, unless `create`."""
     config = load_config(data=data)
     check_data_directory(config)
@@ -18,8 +18,5 @@ def open_appdb(data: str | None, *, create: bool = False) -> Iterator[AppDb]:
     elif not config.appdb_file.exists():
         raise no_data_error(config)
     rename_old_files(config)
-    appdb = AppDb(config.appdb_file)
-    try:
+    async with AppDb(config.appdb_file) as appdb:
         yield appdb
-    finally:
-        appdb.close()

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -24,6 +24,9 @@ ZoneOption = Annotated[
 Format = Literal["table", "json", "csv"]
 FormatOption = Annotated[Format, typer.Option("--format", help=_("Output format"))]
 LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help=_("Maximum number, the latest first"))]
+
+AsyncCommand = Callable[..., Coroutine[Any, Any, None]]
+"""A command, which `cli.commands` runs on an event loop."""
 
 LIMIT_DEFAULT = 50
 """A screen or two."""
@@ -56,24 +59,24 @@ def load_config(**flags: str | None) -> Config:
     return config
 
 
-def with_filters(command: Callable[..., None]) -> Callable[..., None]:
+def with_filters(command: AsyncCommand) -> AsyncCommand:
     """Add an option for each filter to a command, which receives the given ones, as texts, in `filters`."""
     return with_options(command, "filters", [_filter_option(name) for name in FILTER_NAMES], _validate_filters)
 
 
 def with_options(
-    command: Callable[..., None],
+    command: AsyncCommand,
     parameter_name: str,
     options: Sequence[inspect.Parameter],
     parse: Callable[[dict[str, Any]], Mapping[str, Any]],
-) -> Callable[..., None]:
+) -> AsyncCommand:
     """Add options to a command, which receives the given ones, parsed, in one parameter."""
     signature = inspect.signature(command)
 
     @functools.wraps(command)
-    def wrapper(**arguments: Any) -> None:
+    async def wrapper(**arguments: Any) -> None:
         values = {option.name: value for option in options if (value := arguments.pop(option.name)) is not None}
-        command(**{parameter_name: parse(values)}, **arguments)
+        await command(**{parameter_name: parse(values)}, **arguments)
 
     parameters = [
         *(parameter for parameter in signature.parameters.values() if parameter.name != parameter_name),

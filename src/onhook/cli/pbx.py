@@ -28,6 +28,7 @@ from onhook.cli.asterisk_pbx import (
     change_source,
     parse_source_options,
 )
+from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
@@ -46,7 +47,7 @@ from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
 from onhook.pbx.registry import dialects
 
-app = typer.Typer(add_completion=False, help=_("Manage PBXs."), epilog="Example: onhook pbx list")
+app = CommandGroup(add_completion=False, help=_("Manage PBXs."), epilog="Example: onhook pbx list")
 app.add_typer(pbx_secrets.app, name="secret")
 app.command("trust", epilog="Example: onhook pbx trust Office")(pbx_apis.trust)
 
@@ -135,7 +136,7 @@ FeaturesOption = Annotated[
 
 
 @app.command("add", epilog="Example: onhook pbx add Office --sn 3631A2124ABC --secret 0123456789abcdef0123456789abcdef")
-def add(
+async def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the PBX"))],
     *,
     sn: Annotated[
@@ -177,10 +178,10 @@ def add(
     """Add a PBX: its events are accepted from now on. With --asterisk, Onhook connects to it."""
     plan_texts = (ivr, queue, ring_group, conference, voicemail, extension, extension_digits, features)
     number_plan = parse_number_plan(_name_plan_texts(plan_texts))
-    source = parse_source_options(cdr, cdr_table, cdr_columns, data)
+    source = await parse_source_options(cdr, cdr_table, cdr_columns, data)
     if asterisk is not None:
         new_asterisk = NewAsterisk(name, sn, asterisk, user, tls, trunks, inbound, pins, zone, source)
-        print(add_asterisk(new_asterisk, number_plan, read_secret_option(secret, secret_file), data))
+        print(await add_asterisk(new_asterisk, number_plan, read_secret_option(secret, secret_file), data))
         return
     serial_number, secret_value = _require_sn(sn), read_webhook_secret(secret, secret_file)
     if source is not None:
@@ -189,9 +190,9 @@ def add(
         raise UsageError(_("a PBX is unsigned or has a secret"), hint=_("leave one of the two out"))
     _check_dialect(dialect)
     api_options = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint)
-    credentials, source_match = api_options.merge_into(None, data), parse_source_match(addresses or (), path)
-    with open_appdb(data, create=True) as appdb:
-        pbx = appdb.add_pbx(
+    credentials, source_match = await api_options.merge_into(None, data), parse_source_match(addresses or (), path)
+    async with open_appdb(data, create=True) as appdb:
+        pbx = await appdb.add_pbx(
             name=name,
             sn=serial_number,
             secret=secret_value,
@@ -207,35 +208,35 @@ def add(
 
 
 @app.command("list", epilog="Example: onhook pbx list")
-def list_pbxs(data: DataOption = None) -> None:
+async def list_pbxs(data: DataOption = None) -> None:
     """List PBXs, and their secrets by number, without the texts."""
-    with open_appdb(data) as appdb:
+    async with open_appdb(data) as appdb:
         rows = [
             [
                 pbx.name,
                 pbx.sn,
-                _describe_authentication(pbx, appdb.source_matches.get(pbx.sn)),
-                credentials.url if (credentials := appdb.pbx_credentials.get(pbx.sn)) else UNKNOWN,
+                _describe_authentication(pbx, await appdb.source_matches.get(pbx.sn)),
+                credentials.url if (credentials := await appdb.pbx_credentials.get(pbx.sn)) else UNKNOWN,
                 pbx.zone or UNKNOWN,
-                ", ".join(f"{pbx_secret.secret_id} {pbx_secret.label}" for pbx_secret in appdb.secrets(pbx.sn))
+                ", ".join(f"{pbx_secret.secret_id} {pbx_secret.label}" for pbx_secret in await appdb.secrets(pbx.sn))
                 or UNKNOWN,
                 f"{pbx.created_at:%Y-%m-%d}",
             ]
-            for pbx in appdb.pbxs()
+            for pbx in await appdb.pbxs()
         ]
     print_table(rows, ("name", "sn", "identified by", "api", "zone", "secrets", "added"))
 
 
 @app.command("remove", epilog="Example: onhook pbx remove Office")
-def remove(name: PbxName, data: DataOption = None) -> None:
+async def remove(name: PbxName, data: DataOption = None) -> None:
     """Remove a PBX: its events are rejected from now on; its calls stay."""
-    with open_appdb(data) as appdb:
-        pbx = appdb.remove_pbx(name)
-    print(_('PBX "{pbx_name}" ({sn}) removed. Its calls stay.', pbx_name=pbx.name, sn=pbx.sn))
+    async with open_appdb(data) as appdb:
+        sn = await appdb.remove_pbx(name)
+    print(_('PBX "{pbx_name}" ({sn}) removed. Its calls stay.', pbx_name=name, sn=sn))
 
 
 @app.command("change", epilog="Example: onhook pbx change Office --zone Europe/Berlin --queue 6400-6499,7000")
-def change(
+async def change(
     name: PbxName,
     *,
     new_name: Annotated[
@@ -276,32 +277,32 @@ def change(
         changes["is_unsigned"] = not signed
     source_match = parse_source_match(addresses or (), path)
     credential_options = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint)
-    source = parse_source_options(cdr, cdr_table, cdr_columns, data)
+    source = await parse_source_options(cdr, cdr_table, cdr_columns, data)
     has_other_changes = source_match or silence or keep or source or recordings is not None
     if not (changes or ranges or has_other_changes) and not any(msgspec.structs.astuple(credential_options)):
         raise UsageError(
             _("there is nothing to change"), hint=_("give a new name, zone, source, API or range of numbers")
         )
-    with open_appdb(data) as appdb:
-        pbx = appdb.pbx(name)
+    async with open_appdb(data) as appdb:
+        pbx = await appdb.pbx(name)
         if signed and not pbx.secrets:
             raise UsageError(
                 _("{pbx_name} has no secret to sign with", pbx_name=pbx.name),
                 hint=_("`onhook pbx secret add` adds one"),
             )
         if source_match:
-            _change_source_match(appdb, pbx, source_match)
-        _change_credentials(appdb, pbx, credential_options, data)
+            await _change_source_match(appdb, pbx, source_match)
+        await _change_credentials(appdb, pbx, credential_options, data)
         if recordings is not None:
-            appdb.recordings.put(pbx.sn, parse_directory(recordings))
+            await appdb.recordings.put(pbx.sn, parse_directory(recordings))
         if keep is not None:
-            appdb.retention_overrides.put(pbx.sn, parse_retention_days(keep))
+            await appdb.retention_overrides.put(pbx.sn, parse_retention_days(keep))
         if source is not None:
-            change_source(appdb, pbx, source)
+            await change_source(appdb, pbx, source)
         if silence is not None:
-            appdb.sync_states.save_silence_minutes(pbx.sn, _silence_minutes(silence))
+            await appdb.sync_states.save_silence_minutes(pbx.sn, _silence_minutes(silence))
         changes["number_plan"] = _merge_number_plan(pbx.number_plan, ranges)
-        pbx = appdb.change_pbx(name, changes)
+        pbx = await appdb.change_pbx(name, changes)
     affects_stored_calls = ranges or new_name is not None or zone is not None
     rebuild_note = " Stored calls change with `onhook rebuild`." if affects_stored_calls else ""
     print(_('PBX "{pbx_name}" ({sn}) changed.{rebuild_note}', pbx_name=pbx.name, sn=pbx.sn, rebuild_note=rebuild_note))
@@ -344,20 +345,20 @@ def _describe_authentication(pbx: Pbx, source_match: SourceMatch) -> str:
     return ", ".join([*source_match.addresses, *(["a secret path"] if source_match.path else [])])
 
 
-def _change_source_match(appdb: AppDb, pbx: Pbx, new_match: SourceMatch) -> None:
+async def _change_source_match(appdb: AppDb, pbx: Pbx, new_match: SourceMatch) -> None:
     """Change the given parts of the source; the others stay."""
-    old_match = appdb.source_matches.get(pbx.sn)
+    old_match = await appdb.source_matches.get(pbx.sn)
     source_match = SourceMatch(new_match.addresses or old_match.addresses, new_match.path or old_match.path)
     validate_sender_identification(pbx.dialect, source_match, has_secret=bool(pbx.secrets), is_unsigned=pbx.is_unsigned)
-    appdb.source_matches.put(pbx.sn, source_match)
+    await appdb.source_matches.put(pbx.sn, source_match)
 
 
-def _change_credentials(appdb: AppDb, pbx: Pbx, options: CredentialOptions, data: str | None) -> None:
+async def _change_credentials(appdb: AppDb, pbx: Pbx, options: CredentialOptions, data: str | None) -> None:
     """Change the given parts of the API credentials."""
-    credentials = options.merge_into(appdb.pbx_credentials.get(pbx.sn), data)
+    credentials = await options.merge_into(await appdb.pbx_credentials.get(pbx.sn), data)
     if credentials is not None:
         validate_has_api(pbx.dialect)
-        appdb.pbx_credentials.put(pbx.sn, credentials)
+        await appdb.pbx_credentials.put(pbx.sn, credentials)
 
 
 def _drop_missing(**options: str | None) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Options of a PBX's web API, and `onhook pbx trust`."""
 
-import asyncio
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -58,7 +57,7 @@ class CredentialOptions(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return "CredentialOptions()"
 
-    def merge_into(self, previous: PbxCredentials | None, data: str | None) -> PbxCredentials | None:
+    async def merge_into(self, previous: PbxCredentials | None, data: str | None) -> PbxCredentials | None:
         """Return the credentials: given values replace stored ones; None without any. Raises `UsageError`, also for an
         address that may not be connected to.
         """
@@ -76,7 +75,7 @@ class CredentialOptions(msgspec.Struct, frozen=True):
         )
         credentials = parse_pbx_credentials(url, client_id, client_secret, fingerprint)
         if self.url:
-            check_url_host(credentials.url, "--api", data)
+            await check_url_host(credentials.url, "--api", data)
         return credentials
 
     def _read_secret(self) -> str | None:
@@ -87,23 +86,23 @@ class CredentialOptions(msgspec.Struct, frozen=True):
         return read_secret_file(self.client_secret_file, CREDENTIAL_CHARACTERS_MAX)
 
 
-def check_url_host(url: str, option: str, data: str | None) -> None:
+async def check_url_host(url: str, option: str, data: str | None) -> None:
     """Print a note when the host of a PBX or of its CDR table has no address now. Raises `UsageError` for an address
     that may not be connected to.
     """
     host = urlsplit(url).hostname or ""
-    warning = asyncio.run(check_pbx_host(load_config(data=data), host, location=option))
+    warning = await check_pbx_host(load_config(data=data), host, location=option)
     if warning:
         print_note(warning)
 
 
-def trust(name: PbxName, data: DataOption = None) -> None:
+async def trust(name: PbxName, data: DataOption = None) -> None:
     """Show the fingerprint of a PBX's certificate, and pin it."""
-    with open_appdb(data) as appdb:
-        pbx = appdb.pbx(name)
-        credentials = appdb.pbx_credentials.require(pbx.sn, pbx.name)
+    async with open_appdb(data) as appdb:
+        pbx = await appdb.pbx(name)
+        credentials = await appdb.pbx_credentials.require(pbx.sn, pbx.name)
         certificate = fetch_certificate(credentials.url)
-        appdb.pbx_credentials.pin(pbx.sn, certificate.fingerprint)
+        await appdb.pbx_credentials.pin(pbx.sn, certificate.fingerprint)
     print(format_fingerprint(certificate.fingerprint))
     trust_text = (
         f"not trusted by a certificate authority: {certificate.verification_error}"

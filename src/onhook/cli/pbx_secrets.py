@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from onhook.appdb.pbxs import SECRET_CHARACTERS_MAX, validate_secret
+from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
-app = typer.Typer(
+app = CommandGroup(
     add_completion=False,
     help=_("Manage the webhook secrets of a PBX."),
     epilog="Example: onhook pbx secret add Office --secret 0123456789abcdef0123456789abcdef",
@@ -33,7 +34,7 @@ SecretFileOption = Annotated[
 
 
 @app.command("add", epilog="Example: onhook pbx secret add Office --secret-file - < secret.txt")
-def add_secret(
+async def add_secret(
     name: PbxName,
     *,
     secret: SecretOption = None,
@@ -45,20 +46,20 @@ def add_secret(
     text = read_webhook_secret(secret, secret_file)
     if text is None:
         raise UsageError(_("no secret is given"), hint=_("give it with --secret or --secret-file"))
-    with open_appdb(data) as appdb:
-        new_secret = appdb.add_secret(name, text, label=label, now_us=SystemClock().microseconds())
+    async with open_appdb(data) as appdb:
+        new_secret = await appdb.add_secret(name, text, label=label, now_us=SystemClock().microseconds())
     print(_("Secret {secret_id} ({label}) added.", secret_id=new_secret.secret_id, label=new_secret.label))
 
 
 @app.command("remove", epilog="Example: onhook pbx secret remove Office 1")
-def remove_secret(
+async def remove_secret(
     name: PbxName,
     secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help=_("Number in `onhook pbx list`"))],
     data: DataOption = None,
 ) -> None:
     """Remove a secret: events signed with it are rejected from now on."""
-    with open_appdb(data) as appdb:
-        appdb.remove_secret(name, secret_id)
+    async with open_appdb(data) as appdb:
+        await appdb.remove_secret(name, secret_id)
     print(_("Secret {secret_id} removed.", secret_id=secret_id))
 
 

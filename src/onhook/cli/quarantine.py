@@ -1,6 +1,5 @@
 """`onhook quarantine`: events that could not be parsed."""
 
-import asyncio
 import base64
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import msgspec
 import typer
 
 from onhook.cdr.utc_offset import get_zone
+from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import format_local_time, print_table
 from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config
 from onhook.cli.server_lookup import open_data_client
@@ -16,7 +16,7 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import replace_control_characters
 
-app = typer.Typer(
+app = CommandGroup(
     add_completion=False,
     help=_("Show and retry events that could not be parsed."),
     epilog="Example: onhook quarantine list",
@@ -35,19 +35,19 @@ LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help=_(
 
 
 @app.command("list", epilog="Example: onhook quarantine list --limit 10")
-def list_quarantine(limit: LimitOption = LIMIT_DEFAULT, zone: ZoneOption = None, data: DataOption = None) -> None:
+async def list_quarantine(limit: LimitOption = LIMIT_DEFAULT, zone: ZoneOption = None, data: DataOption = None) -> None:
     """List quarantined events, with the reasons."""
-    asyncio.run(_list(load_config(data=data, zone=zone), limit))
+    await _list(load_config(data=data, zone=zone), limit)
 
 
 @app.command("show", epilog="Example: onhook quarantine show 17")
-def show(seq: RawEventSeq, data: DataOption = None) -> None:
+async def show(seq: RawEventSeq, data: DataOption = None) -> None:
     """Show one event with its bytes."""
-    asyncio.run(_show(load_config(data=data), seq))
+    await _show(load_config(data=data), seq)
 
 
 @app.command("retry", epilog="Example: onhook quarantine retry --all")
-def retry(
+async def retry(
     seqs: Annotated[
         list[int] | None, typer.Argument(metavar="SEQ...", min=1, max=SEQ_MAX, help=_("Numbers of events"))
     ] = None,
@@ -60,7 +60,7 @@ def retry(
         raise UsageError(_("no event is named"), hint=_("give the numbers of events, or --all"))
     if seqs and everything:
         raise UsageError(_("both numbers and --all are given"), hint=_("leave one of the two out"))
-    unparsed_count = asyncio.run(_retry(load_config(data=data), seqs or []))
+    unparsed_count = await _retry(load_config(data=data), seqs or [])
     raise typer.Exit(1 if unparsed_count else 0)
 
 

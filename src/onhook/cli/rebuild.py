@@ -1,13 +1,12 @@
 """`onhook rebuild`: rebuild the store from the ledger."""
 
-import asyncio
 import contextlib
 from collections.abc import Iterator
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from onhook.cli.commands import CommandGroup
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
@@ -16,11 +15,11 @@ from onhook.ops.rebuild import RebuildProgressCallback
 from onhook.ops.rebuild import rebuild as rebuild_store
 from onhook.runtime.engines import ENGINES
 
-app = typer.Typer(add_completion=False)
+app = CommandGroup(add_completion=False)
 
 
 @app.command(epilog="Example: onhook rebuild")
-def rebuild(data: DataOption = None) -> None:
+async def rebuild(data: DataOption = None) -> None:
     """Rebuild calls.duckdb from the ledger, after a change of time zone or number plan, or when it is damaged.
 
     A running server shows the old store meanwhile, and changes to the new one within a second or two.
@@ -32,7 +31,7 @@ def rebuild(data: DataOption = None) -> None:
             _("there is no ledger"), location=str(config.data), hint=_("name the data directory with --data")
         )
     with _progress() as on_progress:
-        position = asyncio.run(rebuild_store(config, on_progress, ENGINES))
+        position = await rebuild_store(config, on_progress, ENGINES)
     print(_("The store contains all {position} events of the ledger.", position=position))
 
 

@@ -1,11 +1,9 @@
 """`onhook records`: records, the latest first."""
 
-import asyncio
 from collections.abc import Mapping
 
-import typer
-
 from onhook.cdr.utc_offset import get_zone
+from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import RECORD_COLUMNS, RECORD_TABLE, print_rows
 from onhook.cli.options import (
     LIMIT_DEFAULT,
@@ -20,12 +18,12 @@ from onhook.cli.options import (
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 
-app = typer.Typer(add_completion=False)
+app = CommandGroup(add_completion=False)
 
 
 @app.command(epilog="Example: onhook records --since 7d --number 1001 --format csv")
 @with_filters
-def records(
+async def records(
     filters: Mapping[str, str],
     limit: LimitOption = LIMIT_DEFAULT,
     output_format: FormatOption = "table",
@@ -33,7 +31,7 @@ def records(
     data: DataOption = None,
 ) -> None:
     """List matching records: one for each leg of a call, with all fields of its event."""
-    asyncio.run(_print_records(load_config(data=data, zone=zone), filters, limit, output_format))
+    await _print_records(load_config(data=data, zone=zone), filters, limit, output_format)
 
 
 async def _print_records(config: Config, filters: Mapping[str, str], limit: int, output_format: Format) -> None:

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from onhook.cli.commands import CommandGroup
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.messages import _
 from onhook.ops.backup import restore as restore_backup
 
-app = typer.Typer(add_completion=False)
+app = CommandGroup(add_completion=False)
 
 
 @app.command(epilog="Example: onhook restore /mnt/backups/onhook-2026-04-27 --data /var/lib/onhook")

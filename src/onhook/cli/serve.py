@@ -1,6 +1,5 @@
 """`onhook serve`: run the server."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config
 from onhook.config import Config, parse_address
@@ -18,7 +18,7 @@ from onhook.runtime.logging import configure_logging
 from onhook.runtime.supervisor import supervise
 from onhook.simulator.demo import local_address
 
-app = typer.Typer(add_completion=False)
+app = CommandGroup(add_completion=False)
 
 _ADDRESS_METAVAR = "HOST:PORT"
 IntakeOption = Annotated[
@@ -53,7 +53,7 @@ ServeZoneOption = Annotated[
 
 
 @app.command(epilog="Example: onhook serve --data /var/lib/onhook --zone Europe/Berlin")
-def serve(
+async def serve(
     *,
     data: DataOption = None,
     intake: IntakeOption = None,
@@ -75,14 +75,12 @@ def serve(
     config = msgspec.structs.replace(config, data=config.data.absolute())
     clock = SystemClock()
     configure_logging(config, clock, "serve")
-    asyncio.run(
-        supervise(
-            config, clock, lambda server, token: _print_addresses(config, server, token, demo=demo), with_demo=demo
-        )
+    await supervise(
+        config, clock, lambda server, token: _print_addresses(config, server, token, demo=demo), with_demo=demo
     )
 
 
-def _print_addresses(config: Config, server: ServerInfo, token: str, *, demo: bool) -> None:
+async def _print_addresses(config: Config, server: ServerInfo, token: str, *, demo: bool) -> None:
     """Print the addresses and the next step. The token is printed on a terminal only."""
     console = f"http://{local_address(parse_address(server.hub.address, 'hub'))}/" if server.hub else ""
     if console and not config.console_open and sys.stdout.isatty():
@@ -101,17 +99,17 @@ def _print_addresses(config: Config, server: ServerInfo, token: str, *, demo: bo
             file=Path(config.admin_token_file).name,
         ),
         "",
-        _next_step(config, port, demo=demo),
+        await _next_step(config, port, demo=demo),
         "",
     ]
     print("\n".join(lines), flush=True)
 
 
-def _next_step(config: Config, port: str, *, demo: bool) -> str:
+async def _next_step(config: Config, port: str, *, demo: bool) -> str:
     if demo:
         return _("  A simulated PBX is running: open the console.")
-    with open_appdb(str(config.data)) as appdb:
-        pbx_count = len(appdb.pbxs())
+    async with open_appdb(str(config.data)) as appdb:
+        pbx_count = len(await appdb.pbxs())
     if pbx_count:
         return _(
             "  Registered PBXs: {count}. `onhook pbx list` lists them, `onhook doctor` checks them.", count=pbx_count

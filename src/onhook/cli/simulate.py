@@ -14,6 +14,7 @@ from rich.console import Console
 
 from onhook.cdr.record_filter import parse_time
 from onhook.cdr.utc_offset import get_zone
+from onhook.cli.commands import CommandGroup
 from onhook.cli.pbx_secrets import SecretFileOption, read_secret_option
 from onhook.config import parse_address
 from onhook.lib.clock import SystemClock
@@ -26,7 +27,7 @@ from onhook.simulator.results import NO_RESPONSE
 from onhook.simulator.sender import SimulationProgressCallback
 from onhook.simulator.sender import simulate as run_simulation
 
-app = typer.Typer(add_completion=False)
+app = CommandGroup(add_completion=False)
 
 ReceiverUrlOption = Annotated[
     str, typer.Option("--to", metavar="URL", help=_("URL of the receiver"), show_default="none, with --pbx-api")
@@ -103,7 +104,7 @@ UNAUTHORIZED = "401"
 @app.command(
     epilog="Example: onhook simulate --to http://127.0.0.1:30012/ --sn 3631A2124ABC --secret SECRET --count 99"
 )
-def simulate(
+async def simulate(
     *,
     receiver_url: ReceiverUrlOption = "",
     sn: SnOption,
@@ -155,8 +156,8 @@ def simulate(
         truth_path=truth,
     )
     latest = _LatestResult()
-    with _progress(latest) as on_progress, contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_run(plan, api_config, clock, on_progress))
+    with _progress(latest) as on_progress, contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+        await _run(plan, api_config, clock, on_progress)
     _print_summary(latest.result, plan)
     _check_acknowledged(latest.result, plan)
     raise typer.Exit(1 if latest.result.failed else 0)

@@ -9,6 +9,7 @@ import typer
 from onhook.appdb.scopes import parse_scope
 from onhook.appdb.tokens import Role
 from onhook.cdr.access_scope import AccessScope
+from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption
@@ -18,7 +19,7 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
 
-app = typer.Typer(add_completion=False, help=_("Manage API tokens."), epilog="Example: onhook token list")
+app = CommandGroup(add_completion=False, help=_("Manage API tokens."), epilog="Example: onhook token list")
 
 DEFAULT_ZONE = "UTC"
 """Zone in which the times of a search are checked; they are read in that of the server."""
@@ -27,7 +28,7 @@ TokenName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the to
 
 
 @app.command("add", epilog="Example: onhook token add wallboard --number 1001 --number 1002")
-def add(
+async def add(
     name: TokenName,
     *,
     role: Annotated[
@@ -55,16 +56,16 @@ def add(
         raise UsageError(_("only a share token is limited to a search"), location="--search", hint=_("add --share"))
     clock = SystemClock()
     export_filter = parse_export_filter(search or "", zone=DEFAULT_ZONE, clock=clock) if share else None
-    with open_appdb(data, create=True) as appdb:
-        scope = parse_scope(appdb, pbx or [], number or [])
-        print(appdb.add_token(name, role, now_us=clock.microseconds(), scope=scope, export_filter=export_filter))
+    async with open_appdb(data, create=True) as appdb:
+        scope = await parse_scope(appdb, pbx or [], number or [])
+        print(await appdb.add_token(name, role, now_us=clock.microseconds(), scope=scope, export_filter=export_filter))
 
 
 @app.command("list", epilog="Example: onhook token list")
-def list_tokens(data: DataOption = None) -> None:
+async def list_tokens(data: DataOption = None) -> None:
     """List the tokens by name, without their texts."""
-    with open_appdb(data) as appdb:
-        names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
+    async with open_appdb(data) as appdb:
+        names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
         rows = [
             [
                 token.name,
@@ -74,16 +75,16 @@ def list_tokens(data: DataOption = None) -> None:
                 _format_time(token.created_at),
                 _format_time(token.last_used_at),
             ]
-            for token in appdb.tokens()
+            for token in await appdb.tokens()
         ]
     print_table(rows, ("name", "role", "scope", "for", "added", "last used"))
 
 
 @app.command("remove", epilog="Example: onhook token remove wallboard")
-def remove(name: TokenName, data: DataOption = None) -> None:
+async def remove(name: TokenName, data: DataOption = None) -> None:
     """Revoke a token."""
-    with open_appdb(data) as appdb:
-        appdb.remove_token(name)
+    async with open_appdb(data) as appdb:
+        await appdb.remove_token(name)
     print(_('Token "{name}" revoked.', name=name))
 
 

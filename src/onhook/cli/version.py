@@ -3,11 +3,10 @@
 import platform
 from importlib.metadata import version as version_of
 
-import typer
-
+from onhook.cli.commands import CommandGroup
 from onhook.lib.messages import _
 
-app = typer.Typer(add_completion=False)
+app = CommandGroup(add_completion=False)
 
 
 @app.command(epilog="Example: onhook version")

@@ -83,10 +83,10 @@ class FileDataClient:
         return [msgspec.to_builtins(counter) for counter in await list_counters(self._files.ledger, self._files.appdb)]
 
     async def destinations(self) -> list[Row]:
-        return [await self._destination_row(destination) for destination in self._files.appdb.destinations.all()]
+        return [await self._destination_row(destination) for destination in await self._files.appdb.destinations.all()]
 
     async def destination(self, name: str) -> Row:
-        return await self._destination_row(self._files.appdb.destinations.get(name))
+        return await self._destination_row(await self._files.appdb.destinations.get(name))
 
     async def replay(self, name: str, filters: FilterValues) -> int:
         clock = SystemClock()

@@ -24,6 +24,7 @@ from onhook.console.api import (
     saved_searches,
     sql,
     summary,
+    unreadable_rows,
     users,
 )
 from onhook.console.auth.access import NEEDS_TOKEN, authorize
@@ -137,6 +138,7 @@ def _api_router() -> Router:
             report_routes.read_call_report,
             *users.ROUTES,
             audit.list_audit,
+            unreadable_rows.list_unreadable_rows,
             apps.list_apps,
             apps.read_app,
             apps.add_app,

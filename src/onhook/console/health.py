@@ -13,10 +13,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from onhook.console.auth.access import NEEDS_TOKEN, OPEN
-from onhook.console.problem_documents import PROBLEMS, RETRY_SECONDS, Problem, problem_response
+from onhook.console.problem_documents import PROBLEMS, Problem, problem_response
 from onhook.console.queries.metrics import coverage_metrics, destination_metrics
 from onhook.console.queries.quarantine import NamedCounter, list_counters
 from onhook.console.state import AnyRequest, AppState, AppStateDep
+from onhook.lib.errors import RETRY_AFTER_SECONDS
 from onhook.lib.messages import _
 from onhook.projector import check_ledger
 
@@ -62,7 +63,7 @@ async def readyz(request: AnyRequest, app_state: AppStateDep) -> Response[Any]:
         hint=_("wait: it is catching up") if lag > 0 else _ahead_hint(),
         lag=lag,
     )
-    return problem_response(request, problem, {"Retry-After": str(RETRY_SECONDS)})
+    return problem_response(request, problem, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 @get(
@@ -108,12 +109,12 @@ async def _collect_metrics(app_state: AppState) -> list[Metric]:
         "onhook_records": ("Records in the store", counts["records"]),
         "onhook_calls": ("Calls in the store", counts["calls"]),
         "onhook_quarantined_raw_events": ("Events that could not be parsed", counts["quarantined"]),
-        "onhook_pbxs": ("Registered PBXs", len(app_state.appdb.pbxs())),
+        "onhook_pbxs": ("Registered PBXs", len(await app_state.appdb.pbxs())),
         "onhook_live_listeners": ("Listeners of the live feed", app_state.live_limiter.in_use),
         "onhook_exports": ("Running exports", app_state.export_limiter.in_use),
     }
     families: list[Metric] = [GaugeMetricFamily(name, text, value) for name, (text, value) in gauges.items()]
-    other_families = [*await destination_metrics(app_state), *coverage_metrics(app_state)]
+    other_families = [*await destination_metrics(app_state), *await coverage_metrics(app_state)]
     return [
         *families,
         *other_families,

@@ -120,7 +120,7 @@ def record_filter(  # noqa: PLR0917 - one for each filter
     )
 
 
-def search_filter(  # noqa: PLR0917 - one for each filter
+async def search_filter(  # noqa: PLR0917 - one for each filter
     app_state: AppStateDep,
     record_filter: RecordFilterDep,
     reader_zone: ReaderZone,
@@ -151,18 +151,20 @@ def search_filter(  # noqa: PLR0917 - one for each filter
     }  # fmt: skip
     call_filter = parse_call_filter(texts, reader_zone) if any(texts.values()) else None
     combined_filter = apply_search_text(
-        msgspec.structs.replace(record_filter, call_filter=call_filter), q, app_state.appdb.pbxs(), reader_zone
+        msgspec.structs.replace(record_filter, call_filter=call_filter), q, await app_state.appdb.pbxs(), reader_zone
     )
     return (
-        _restrict_to_noted_calls(app_state, combined_filter, tag.strip(), note.strip())
+        await _restrict_to_noted_calls(app_state, combined_filter, tag.strip(), note.strip())
         if tag.strip() or note.strip()
         else combined_filter
     )
 
 
-def _restrict_to_noted_calls(app_state: AppState, search_filter: RecordFilter, tag: str, note: str) -> RecordFilter:
+async def _restrict_to_noted_calls(
+    app_state: AppState, search_filter: RecordFilter, tag: str, note: str
+) -> RecordFilter:
     """Restrict the filter to calls with this tag and note."""
-    call_keys = tuple(app_state.appdb.notes.find_calls(tag, note))
+    call_keys = tuple(await app_state.appdb.notes.find_calls(tag, note))
     return msgspec.structs.replace(
         search_filter,
         call_filter=msgspec.structs.replace(search_filter.call_filter or CallFilter(), call_keys=call_keys),
@@ -174,7 +176,7 @@ def dependencies() -> dict[str, Provide]:
     return {
         "reader_zone": Provide(reader_zone, sync_to_thread=False),
         "record_filter": Provide(record_filter, sync_to_thread=False),
-        "search_filter": Provide(search_filter, sync_to_thread=False),
+        "search_filter": Provide(search_filter),
     }
 
 

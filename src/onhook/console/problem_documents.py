@@ -15,12 +15,10 @@ from litestar.response import Redirect
 
 from onhook.console.pages.rendering import View, render
 from onhook.console.state import AnyRequest
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import RETRY_AFTER_SECONDS, OnhookError
 from onhook.lib.messages import _, mark
 
 PROBLEM_TYPE = "application/problem+json"
-RETRY_SECONDS = 5
-"""`Retry-After` where a disk, a lock or a limit is the cause."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +94,10 @@ def handle_onhook_error(request: AnyRequest, error: OnhookError) -> Response[Any
     if error.http_status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="onhook"'
     if not error.permanent:
-        headers["Retry-After"] = str(RETRY_SECONDS)
+        structlog.get_logger("onhook.console").warning(
+            "request cannot be served now", path=request.url.path, error=problem.detail
+        )
+        headers["Retry-After"] = str(getattr(error, "retry_after_seconds", RETRY_AFTER_SECONDS))
     return problem_response(request, problem, headers)
 
 

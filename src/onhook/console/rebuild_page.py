@@ -8,7 +8,8 @@ import msgspec
 
 from onhook.console.auth.headers import HEADERS, NO_STORE
 from onhook.console.pages.rendering import View, render
-from onhook.console.problem_documents import PROBLEM_TYPE, RETRY_SECONDS, Problem
+from onhook.console.problem_documents import PROBLEM_TYPE, Problem
+from onhook.lib.errors import RETRY_AFTER_SECONDS
 from onhook.lib.messages import _
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -33,7 +34,7 @@ class RebuildView(View, frozen=True, kw_only=True):
     template: ClassVar[str] = "rebuild.html"
 
     progress: RebuildProgress
-    refresh_seconds: int = RETRY_SECONDS
+    refresh_seconds: int = RETRY_AFTER_SECONDS
 
 
 def rebuild_app(progress: RebuildProgress) -> AsgiApp:
@@ -76,6 +77,6 @@ def _wants_html(scope: Any) -> bool:
 async def _send(send: Any, status: HTTPStatus, media_type: str, body: bytes) -> None:
     headers = [(b"content-type", media_type.encode()), (b"content-length", str(len(body)).encode()), *HEADERS, NO_STORE]
     if status is not HTTPStatus.OK:
-        headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
+        headers.append((b"retry-after", str(RETRY_AFTER_SECONDS).encode()))
     await send({"type": "http.response.start", "status": status.value, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -80,7 +80,7 @@ class ChunkedResponse(ASGIResponse):
         try:
             while True:
                 # A body that is written without a request has no access to lose.
-                if self.request_scope is not None and not is_still_authorized(self.request_scope):
+                if self.request_scope is not None and not await is_still_authorized(self.request_scope):
                     return
                 await asyncio.sleep(ACCESS_SECONDS)
         except OnhookError:

@@ -4,7 +4,6 @@ Invariants: the live stream has priority over replays, and one replay is read at
 so that a replay does not slow the live stream. A notification that is a stored delivery is not read again.
 """
 
-import asyncio
 from collections.abc import Callable, Collection
 
 from onhook.appdb.appdb import AppDb
@@ -69,8 +68,7 @@ class DestinationStreams:
         await self.load()
         for reader in self._readers:
             if reader.is_live:
-                reader.stored_notification_ids = await asyncio.to_thread(
-                    self._appdb.deliveries.notification_ids_after,
+                reader.stored_notification_ids = await self._appdb.deliveries.notification_ids_after(
                     self._destination.destination_id,
                     reader.ack_window.read_to,
                 )
@@ -79,7 +77,7 @@ class DestinationStreams:
         """Load streams that were added since the last time: requested replays."""
         self.needs_reload = False
         known_ids = {reader.stream_id for reader in self._readers}
-        for stream in await asyncio.to_thread(self._appdb.destinations.streams, self._destination.destination_id):
+        for stream in await self._appdb.destinations.streams(self._destination.destination_id):
             if stream.stream_id not in known_ids:
                 cursor = await self._initial_cursor() if stream.cursor is None else stream.cursor
                 self._readers.append(StreamReader(stream, cursor, self._destination))

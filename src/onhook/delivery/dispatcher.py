@@ -91,7 +91,7 @@ class DeliveryDispatcher:
             await workers.close()
 
     async def _run_cycle(self, watcher: ChangeWatcher[DispatcherSettings], workers: TaskReconciler[int, int]) -> None:
-        settings = await watcher.poll_in_thread(self._failure_log)
+        settings = await watcher.poll_or_log(self._failure_log)
         if settings is not None:
             self._names = settings.names
             await workers.reconcile(settings.revisions)
@@ -99,14 +99,14 @@ class DeliveryDispatcher:
         if not self._failure_log.is_on:
             await self._check_issues()
 
-    def _read_settings(self) -> DispatcherSettings:
+    async def _read_settings(self) -> DispatcherSettings:
         """Read the settings. Raises `Unavailable`."""
         destinations = self._deps.appdb.destinations
-        revisions = destinations.revisions().items()
+        revisions = (await destinations.revisions()).items()
         return DispatcherSettings(
             {destination_id: revision for destination_id, (revision, state) in revisions if state == "active"},
-            destinations.newest_stream_ids(),
-            destinations.names(),
+            await destinations.newest_stream_ids(),
+            await destinations.names(),
         )
 
     def _announce_streams(self, newest_stream_ids: Mapping[int, int]) -> None:
@@ -135,7 +135,7 @@ class DeliveryDispatcher:
             return
         self._issues_checked_at = now
         try:
-            new_issues, resolved_issues = self._issues.update(await asyncio.to_thread(self._read_issues))
+            new_issues, resolved_issues = self._issues.update(await self._read_issues())
         except OnhookError as error:
             self._issue_failure_log.begin(error=str(error))
             return
@@ -145,9 +145,11 @@ class DeliveryDispatcher:
         for issue in resolved_issues:
             self._on_issue(issue, False)
 
-    def _read_issues(self) -> dict[Hashable, Issue]:
+    async def _read_issues(self) -> dict[Hashable, Issue]:
         appdb = self._deps.appdb
-        issues = find_all_issues(appdb.destinations.all(), appdb.deliveries.backlogs(), self._deps.clock.now())
+        issues = find_all_issues(
+            await appdb.destinations.all(), await appdb.deliveries.backlogs(), self._deps.clock.now()
+        )
         return {issue.key: issue for issue in issues}
 
     def _report_error(self, destination_id: int, revision: int, error: Exception | None) -> None:
@@ -163,6 +165,6 @@ async def send_test_by_name(
     appdb: AppDb, open_destination: OpenDestination, clock: Clock, name: str, *, is_sample: bool = False
 ) -> DestinationTestResult:
     """Send a test to the destination with this name, or a sample event. Raises `NotFound`."""
-    destination = appdb.destinations.get(name)
-    client = open_destination(destination, appdb.destinations.secret_texts(destination.destination_id))
+    destination = await appdb.destinations.get(name)
+    client = open_destination(destination, await appdb.destinations.secret_texts(destination.destination_id))
     return await send_test(client, clock, is_sample=is_sample)

@@ -3,7 +3,6 @@
 Invariant: all deliveries that were loaded are committed before others are loaded: so none is sent twice concurrently.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Iterable
 
@@ -38,16 +37,14 @@ class RetryQueue:
     async def refresh(self, updates: Iterable[DeliveryUpdate] = ()) -> None:
         """Read the state of the deliveries, after these updates were committed."""
         self._uncommitted_ids -= {update.delivery_id for update in updates}
-        self.backlog = await asyncio.to_thread(self._deliveries.backlog, self._destination_id)
-        self._due_at = await asyncio.to_thread(self._deliveries.next_due_at, self._destination_id)
+        self.backlog = await self._deliveries.backlog(self._destination_id)
+        self._due_at = await self._deliveries.next_due_at(self._destination_id)
 
     async def load_due(self, now_us: int) -> None:
         """Load deliveries whose retry time has passed."""
         if self.due_at is None or self.due_at > now_us:
             return
-        due_deliveries = await asyncio.to_thread(
-            self._deliveries.list_due, self._destination_id, now_us, DUE_DELIVERIES_MAX
-        )
+        due_deliveries = await self._deliveries.list_due(self._destination_id, now_us, DUE_DELIVERIES_MAX)
         self._ready.extend(map(_pending_notification, due_deliveries))
         self._uncommitted_ids = {due_delivery.delivery_id for due_delivery in due_deliveries}
         self._due_at = None

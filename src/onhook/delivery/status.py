@@ -76,8 +76,8 @@ def display_state(state: DestinationState, *, is_full: bool, is_failing: bool) -
 
 async def view_destination(destination: Destination, appdb: AppDb, store: Store, now: datetime) -> DestinationView:
     """Return the destination with its current status, secrets masked. Raises `Unavailable`."""
-    backlog = appdb.deliveries.backlog(destination.destination_id)
-    streams = appdb.destinations.streams(destination.destination_id)
+    backlog = await appdb.deliveries.backlog(destination.destination_id)
+    streams = await appdb.destinations.streams(destination.destination_id)
     unsent_count, pending_times = await _count_unsent(destination, streams, store)
     if backlog.oldest_pending_at is not None:
         pending_times.append(to_datetime(backlog.oldest_pending_at))
@@ -133,13 +133,15 @@ async def replay(appdb: AppDb, store: Store, name: str, record_filter: RecordFil
             _("a replay needs a start time"),
             hint=_("set --since, such as 2d or 2026-04-27"),
         )
-    destination = appdb.destinations.get(name)
+    destination = await appdb.destinations.get(name)
     # By the start time only: filters may match whole calls, and calls may continue after their first legs.
     first_seq = (await store.extent(RecordFilter(since=record_filter.since))).first_seq
     matching_count = (await store.extent(_combine_filters(destination.filter, record_filter))).count
     if first_seq is not None:
         until = await store.position()
-        appdb.destinations.replay(name, record_filter, after=first_seq - 1, until=until, now_us=clock.microseconds())
+        await appdb.destinations.replay(
+            name, record_filter, after=first_seq - 1, until=until, now_us=clock.microseconds()
+        )
     return matching_count
 
 

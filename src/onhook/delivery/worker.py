@@ -109,7 +109,7 @@ class DestinationWorker:
             wake_task.cancel()
             await self._close()
         # After the commit of all results: the dispatcher cancels the worker of a disabled destination.
-        await asyncio.to_thread(self._deps.appdb.destinations.disable, self._destination, self._endpoint.disable_reason)
+        await self._deps.appdb.destinations.disable(self._destination, self._endpoint.disable_reason)
 
     def reload_streams(self) -> None:
         """Load the streams again: a replay was requested."""
@@ -117,8 +117,8 @@ class DestinationWorker:
         self._wake.set()
 
     async def _initialize(self) -> None:
-        self._queues.calls.blocked_calls |= await asyncio.to_thread(
-            self._deps.appdb.deliveries.retrying_calls, self._destination.destination_id
+        self._queues.calls.blocked_calls |= await self._deps.appdb.deliveries.retrying_calls(
+            self._destination.destination_id
         )
         await self._queues.retries.refresh()
         await self._streams.initialize()
@@ -164,18 +164,17 @@ class DestinationWorker:
             await self._queues.retries.refresh(commit.updates)
 
     async def _store(self, commit: DeliveryCommit) -> set[CallKey]:
-        """Store a commit. It is confirmed also where the worker is cancelled meanwhile: the thread cannot be stopped,
-        and a commit that has succeeded must not be repeated.
+        """Store a commit. It is confirmed also where the worker is cancelled meanwhile: a commit that has succeeded
+        must not be repeated.
         """
         if self._commit_future is None:
-            loop = asyncio.get_running_loop()
-            self._commit_future = loop.run_in_executor(None, self._deps.appdb.deliveries.commit, commit)
+            self._commit_future = asyncio.create_task(self._deps.appdb.deliveries.commit(commit))
         future = self._commit_future
         try:
             return await asyncio.shield(future)
         finally:
             if not future.done():
-                # Where this wait is cancelled too, the next attempt waits for the same thread.
+                # Where this wait is cancelled too, the next attempt waits for the same commit.
                 await asyncio.wait([future])
             self._commit_future = None
             if future.exception() is None:

@@ -7,6 +7,7 @@ that is disabled, paused or changed meanwhile has not recovered.
 import asyncio
 from collections.abc import Callable
 
+from onhook.appdb.stored_json import RowUnreadable
 from onhook.delivery.destinations.contract import OpenDestination
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.worker import DeliveryDeps, DestinationWorker
@@ -49,21 +50,24 @@ class WorkerSupervisor:
         self._newest_stream_id = stream_id
 
     async def run(self) -> None:
-        """Run workers until cancelled, or until the destination is removed or disabled."""
+        """Run workers until cancelled, or until the destination is removed or disabled, or cannot be read."""
         backoff = Backoff(first=RESTART_SECONDS_FIRST, maximum=RESTART_SECONDS_MAX, steady_seconds=STEADY_SECONDS)
         time = asyncio.get_running_loop().time
         while True:
             started_at = time()
             try:
                 return await self._run_worker()
+            except RowUnreadable as error:
+                # Until a person changes it: its next revision has another supervisor.
+                return self._report_error(error)
             except Exception as error:  # noqa: BLE001 - an error in one worker must not stop the others
                 self._report_error(error)
             await asyncio.sleep(backoff.after_run(time() - started_at))
 
     async def _run_worker(self) -> None:
         destinations = self._deps.appdb.destinations
-        destination = await asyncio.to_thread(destinations.find_by_id, self._destination_id)
-        secrets = await asyncio.to_thread(destinations.secret_texts, self._destination_id)
+        destination = await destinations.find_by_id(self._destination_id)
+        secrets = await destinations.secret_texts(self._destination_id)
         if destination is None:
             return
         client = self._open_destination(destination, secrets)

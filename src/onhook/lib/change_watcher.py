@@ -1,15 +1,14 @@
 """Values derived from a versioned source, computed again only when the version has changed."""
 
-import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from onhook.lib.errors import OnhookError
 from onhook.lib.transition_log import TransitionLog
 
-Version = tuple[int, int]
-"""Version of the application database: changes with every write by any process. Reading it costs microseconds."""
+Version = int
+"""Version of the application database: changes with every write by any process."""
 
 Value = TypeVar("Value")
 
@@ -17,45 +16,35 @@ Value = TypeVar("Value")
 class ChangeWatcher(Generic[Value]):
     """Caches a value until the version changes. After an error while reading, the next call reads again."""
 
-    def __init__(self, version: Callable[[], Version], read: Callable[[], Value]) -> None:
+    def __init__(self, version: Callable[[], Awaitable[Version]], read: Callable[[], Awaitable[Value]]) -> None:
         self._version = version
         self._read = read
         self._last_version: Version | None = None
         self._values: list[Value] = []
 
-    def poll(self) -> Value | None:
+    async def poll(self) -> Value | None:
         """Return the value if it may have changed since the last call, else None. Raises what reading raises."""
         # Before the data: a change in between is then read again, never missed.
-        version = self._version()
+        version = await self._version()
         if version == self._last_version:
             return None
-        value = self._read()
+        value = await self._read()
         self._last_version, self._values = version, [value]
         return value
 
-    def poll_or_log(self, failure_log: TransitionLog) -> Value | None:
+    async def poll_or_log(self, failure_log: TransitionLog) -> Value | None:
         """Return what `poll` returns, or None if it raises `OnhookError`; log the begin and the end of the failure."""
         try:
-            value = self.poll()
+            value = await self.poll()
         except OnhookError as error:
             failure_log.begin(error=str(error))
             return None
         failure_log.end()
         return value
 
-    async def poll_in_thread(self, failure_log: TransitionLog) -> Value | None:
-        """Return what `poll_or_log` returns, without blocking the event loop."""
-        try:
-            value = await asyncio.to_thread(self.poll)
-        except OnhookError as error:
-            failure_log.begin(error=str(error))
-            return None
-        failure_log.end()
-        return value
-
-    def current(self) -> Value:
+    async def current(self) -> Value:
         """Return the value as of now. Raises what reading raises."""
-        self.poll()
+        await self.poll()
         return self._values[0]
 
 

@@ -14,6 +14,9 @@ from typing import ClassVar
 
 from onhook.lib.messages import _ as _  # noqa: PLC0414 - for packages that may import errors alone
 
+RETRY_AFTER_SECONDS = 5
+"""When to try again, unless the error knows better: most locks and stalls of a disk are over by then."""
+
 
 class OnhookError(Exception):
     """What is wrong, where, and what to do: one sentence that is shown to users unchanged."""
@@ -60,7 +63,15 @@ class NotAllowed(OnhookError):
 
 
 class Unavailable(OnhookError):
-    """The request is valid, but the disk, a lock or the server prevents it for now."""
+    """The request is valid, but the disk, a lock or the server prevents it for now. `retry_after_seconds` is when a
+    retry makes sense.
+    """
 
     permanent = False
     http_status = 503
+
+    def __init__(
+        self, message: str, *, location: str = "", hint: str = "", retry_after_seconds: int = RETRY_AFTER_SECONDS
+    ) -> None:
+        super().__init__(message, location=location, hint=hint)
+        self.retry_after_seconds = retry_after_seconds

@@ -1,13 +1,14 @@
 """Numbered, named SQL files: the steps that bring a database file to the newest schema.
 
-A step is one file `0007_name.sql` in a package's folder `migrations/`; its number is the schema version that it leads
-to. A step that was released is never edited; a new one is added after it.
+A step is one file `0007_name.sql` in a package's folder `migrations/`, or in the folder of an engine inside it. Its
+number is the schema version that it leads to. A step that was released is never edited; a new one is added after it.
 """
 
 import sqlite3
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
 
@@ -20,10 +21,13 @@ class Migration(NamedTuple):
 
 
 @cache
-def load_migrations(package: str) -> tuple[Migration, ...]:
-    """Return the steps of a package such as `onhook.appdb`, in order. Their numbers follow each other."""
-    steps = sorted(file.name for file in files(package).joinpath("migrations").iterdir() if file.name.endswith(".sql"))
-    migrations = tuple(_load(package, name) for name in steps)
+def load_migrations(package: str, engine: str = "") -> tuple[Migration, ...]:
+    """Return the steps of a package such as `onhook.ledger`, in order. Their numbers follow each other.
+
+    A package with several engines has a folder for each: `engine` names it.
+    """
+    folder = files(package).joinpath("migrations", engine)
+    migrations = tuple(_load(file) for file in sorted(folder.iterdir(), key=lambda file: file.name) if _is_step(file))
     versions = [migration.version for migration in migrations]
     assert versions == list(range(versions[0], versions[0] + len(versions))), f"{package} has gaps in its migrations"
     return migrations
@@ -45,7 +49,10 @@ def split_statements(script: str) -> Iterator[str]:
     assert not rest, f"a statement lacks its semicolon: {rest[:80]}"
 
 
-def _load(package: str, name: str) -> Migration:
-    number, _, title = name.removesuffix(".sql").partition("_")
-    script = files(package).joinpath("migrations", name).read_text("utf-8")
-    return Migration(version=int(number), name=title, statements=tuple(split_statements(script)))
+def _is_step(file: Traversable) -> bool:
+    return file.name.endswith(".sql")
+
+
+def _load(file: Traversable) -> Migration:
+    number, _, title = file.name.removesuffix(".sql").partition("_")
+    return Migration(version=int(number), name=title, statements=tuple(split_statements(file.read_text("utf-8"))))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from onhook.appdb.sqlite import check_integrity, copy_database
+from onhook.appdb.sqlite_file import check_integrity, copy_database
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError

@@ -55,7 +55,7 @@ class CallTimeMonitor:
         while records := await self._store.records_after(self._position, RECORDS_MAX):
             changed_sns = {record.sn for record in records if self._add(record)}
             for sn in sorted(changed_sns):
-                await asyncio.to_thread(self._set_alarm, sn)
+                await self._set_alarm(sn)
             self._position = records[-1].seq
 
     def _add(self, record: Record) -> bool:
@@ -67,14 +67,14 @@ class CallTimeMonitor:
         differences.append((record.ended_at or record.started_at) - record.received_at)
         return True
 
-    def _set_alarm(self, sn: str) -> None:
+    async def _set_alarm(self, sn: str) -> None:
         """Raise or end the alarm of one PBX."""
         differences = self._differences[sn]
         now_us = self._clock.microseconds()
         if abs(differences[-1]) <= DIFFERENCE_MAX:
-            self._appdb.alarms.end(sn, "clock", now_us=now_us)
+            await self._appdb.alarms.end(sn, "clock", now_us=now_us)
         elif len(differences) == CALLS_IN_A_ROW and all(abs(item) > DIFFERENCE_MAX for item in differences):
-            self._appdb.alarms.raise_alarm(
+            await self._appdb.alarms.raise_alarm(
                 sn, "clock", describe_difference(differences[-1]), hint=_hint(), now_us=now_us
             )
 

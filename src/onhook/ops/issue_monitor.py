@@ -9,10 +9,11 @@ import logging
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
+from onhook.appdb.alarms import Alarm
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.issues import OperationalIssue
 from onhook.config import Config
-from onhook.delivery.issues import find_all_issues
+from onhook.delivery.issues import Issue, find_all_issues
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
@@ -71,7 +72,7 @@ class IssueMonitor:
     async def check_all(self) -> None:
         """Begin and end issues as they are now. Raises `Unavailable`, where a file cannot be used now."""
         checks = {**await asyncio.to_thread(self._check_host), **await self._check_backlog()}
-        await asyncio.to_thread(self._update, checks)
+        await self._update(checks)
 
     async def _check_backlog(self) -> Mapping[str, Check]:
         try:
@@ -89,14 +90,14 @@ class IssueMonitor:
             self._file_checks, self._files_checked_at = check_files(self._config), now
         return {**check_resources(self._config, self._clock), **self._file_checks}
 
-    def _update(self, checks: Mapping[str, Check]) -> None:
-        issues = {issue.issue_key: issue for issue in (*self._find_issues(), *_check_issues(checks))}
-        open_keys = self._appdb.issues.open_keys()
+    async def _update(self, checks: Mapping[str, Check]) -> None:
+        issues = {issue.issue_key: issue for issue in (*await self._find_issues(), *_check_issues(checks))}
+        open_keys = await self._appdb.issues.open_keys()
         now_us = self._clock.microseconds()
         for key in islice(self._begun_keys(issues.keys() - open_keys), TRANSITIONS_MAX):
-            self._appdb.issues.begin(issues[key], now_us=now_us)
+            await self._appdb.issues.begin(issues[key], now_us=now_us)
         for key in islice(self._ended_keys(open_keys, issues.keys()), TRANSITIONS_MAX):
-            self._appdb.issues.end(key, now_us=now_us)
+            await self._appdb.issues.end(key, now_us=now_us)
 
     def _begun_keys(self, new_keys: Iterable[str]) -> list[str]:
         """Return the issues that have begun; a check is one only after a while."""
@@ -114,31 +115,42 @@ class IssueMonitor:
         self._absent_since = {key: self._absent_since.get(key, now) for key in absent_keys}
         return sorted(key for key, since in self._absent_since.items() if now - since >= END_SECONDS)
 
-    def _find_issues(self) -> Iterable[OperationalIssue]:
-        """Yield the issues of destinations and the open alarms."""
+    async def _find_issues(self) -> list[OperationalIssue]:
+        """Return the issues of destinations and the open alarms."""
         appdb = self._appdb
-        for issue in find_all_issues(appdb.destinations.all(), appdb.deliveries.backlogs(), self._clock.now()):
-            yield OperationalIssue(
-                issue_key=f"destination:{issue.destination_id}:{issue.kind}",
-                kind=f"destination_{issue.kind}",
-                subject=issue.name,
-                detail=issue.detail,
-                hint=issue.hint,
-                destination_id=issue.destination_id,
-            )
-        names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
-        for alarm in appdb.alarms.open_alarms():
-            yield OperationalIssue(
-                issue_key=f"alarm:{alarm.alarm_id}",
-                kind=f"alarm_{alarm.kind}",
-                sn=alarm.sn,
-                subject=names.get(alarm.sn, alarm.sn),
-                detail=alarm.detail,
-                hint=alarm.hint,
-            )
+        destination_issues = find_all_issues(
+            await appdb.destinations.all(), await appdb.deliveries.backlogs(), self._clock.now()
+        )
+        names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
+        return [
+            *map(_destination_issue, destination_issues),
+            *(_alarm_issue(alarm, names) for alarm in await appdb.alarms.open_alarms()),
+        ]
 
     def _now(self) -> float:
         return self._clock.microseconds() / 1_000_000
+
+
+def _destination_issue(issue: Issue) -> OperationalIssue:
+    return OperationalIssue(
+        issue_key=f"destination:{issue.destination_id}:{issue.kind}",
+        kind=f"destination_{issue.kind}",
+        subject=issue.name,
+        detail=issue.detail,
+        hint=issue.hint,
+        destination_id=issue.destination_id,
+    )
+
+
+def _alarm_issue(alarm: Alarm, names: Mapping[str, str]) -> OperationalIssue:
+    return OperationalIssue(
+        issue_key=f"alarm:{alarm.alarm_id}",
+        kind=f"alarm_{alarm.kind}",
+        sn=alarm.sn,
+        subject=names.get(alarm.sn, alarm.sn),
+        detail=alarm.detail,
+        hint=alarm.hint,
+    )
 
 
 def _check_issues(checks: Mapping[str, Check]) -> Iterable[OperationalIssue]:

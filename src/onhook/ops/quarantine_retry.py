@@ -22,9 +22,9 @@ class QuarantineRetrier:
     async def retry(self, seqs: Sequence[int]) -> Sequence[QuarantineEntry]:
         """See `Projector.retry`."""
         destinations = self._appdb.destinations
-        destinations.hold_replays([(seq, seq) for seq in seqs], now_us=self._clock.microseconds())
+        await destinations.hold_replays([(seq, seq) for seq in seqs], now_us=self._clock.microseconds())
         # After an error they stay held: records may still be stored. The next start releases them.
         unparsed = await self._projector.retry(seqs)
-        destinations.discard_held_replays([entry.seq for entry in unparsed])
-        destinations.release_replays(seqs)
+        await destinations.discard_held_replays([entry.seq for entry in unparsed])
+        await destinations.release_replays(seqs)
         return unparsed

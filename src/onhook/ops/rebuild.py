@@ -86,10 +86,10 @@ async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock, engi
     )
     runs = group_consecutive(sorted(set(old_quarantine) - set(new_quarantine)))
     # After an error they stay held, and are not held twice. The next start releases them.
-    appdb.destinations.hold_replays(runs, now_us=clock.microseconds())
+    await appdb.destinations.hold_replays(runs, now_us=clock.microseconds())
     _delete_database(config.store_file)
     _replace(rebuilt_path, config.store_file)
-    appdb.destinations.release_replays([last_seq for _, last_seq in runs])
+    await appdb.destinations.release_replays([last_seq for _, last_seq in runs])
 
 
 def group_consecutive(numbers: Iterable[int]) -> list[tuple[int, int]]:
@@ -120,8 +120,7 @@ def delete_store(config: Config) -> None:
 
 async def _project_ledger(config: Config, path: Path, on_progress: RebuildProgressCallback, engines: Engines) -> int:
     async with AsyncExitStack() as stack:
-        appdb = AppDb(config.appdb_file)
-        stack.callback(appdb.close)
+        appdb = await stack.enter_async_context(AppDb(config.appdb_file))
         ledger = engines.open_ledger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         store = await engines.open_store(path)
@@ -140,11 +139,8 @@ async def _project_ledger(config: Config, path: Path, on_progress: RebuildProgre
 
 
 async def _install_offline(config: Config, engines: Engines) -> None:
-    appdb = AppDb(config.appdb_file)
-    try:
+    async with AppDb(config.appdb_file) as appdb:
         await install_rebuilt_store(config, appdb, SystemClock(), engines)
-    finally:
-        appdb.close()
 
 
 async def _read_quarantined_seqs(path: Path, engines: Engines) -> Sequence[int]:

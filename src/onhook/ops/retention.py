@@ -24,7 +24,7 @@ from onhook.lib.file_lock import file_lock
 from onhook.lib.timestamps import to_datetime
 from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
 from onhook.projector import Projector
-from onhook.store.contract import Store
+from onhook.store.contract import CallKey, Store
 
 CYCLE_SECONDS = 6 * 3600.0
 """Retention is in days, so hours of delay do not matter; a cycle reads all expired events."""
@@ -73,7 +73,7 @@ class Retention:
         """Delete everything that has expired, with an entry in the audit log. Not while the store is being rebuilt or a
         rebuilt one is not in use yet: it would bring deleted calls back, without events.
         """
-        limits = self._read_limits()
+        limits = await self._read_limits()
         if limits.shortest_days is None:
             return RetentionTotals()
         with file_lock(self._config.data / LOCK_NAME) as has_lock:
@@ -84,21 +84,21 @@ class Retention:
                 await cycle.run()
             finally:
                 # Also for an interrupted cycle: deleted is deleted.
-                self._write_audit_entry(cycle.totals)
+                await self._write_audit_entry(cycle.totals)
             return cycle.totals
 
-    def _read_limits(self) -> "_Limits":
-        wrong_clock_sns = {alarm.sn for alarm in self._appdb.alarms.open_alarms() if alarm.kind == "clock"}
+    async def _read_limits(self) -> "_Limits":
+        wrong_clock_sns = {alarm.sn for alarm in await self._appdb.alarms.open_alarms() if alarm.kind == "clock"}
         return _Limits(
             now_us=self._clock.microseconds(),
             days=self._config.keep_days,
-            overrides=self._appdb.retention_overrides.all(),
+            overrides=await self._appdb.retention_overrides.all(),
             wrong_clock_sns=frozenset(wrong_clock_sns),
         )
 
-    def _write_audit_entry(self, totals: RetentionTotals) -> None:
+    async def _write_audit_entry(self, totals: RetentionTotals) -> None:
         if totals != RetentionTotals():
-            self._appdb.audit.add(
+            await self._appdb.audit.add(
                 now_us=self._clock.microseconds(),
                 actor="onhook",
                 credential="retention",
@@ -156,7 +156,7 @@ class _Cycle:
     async def run(self) -> None:
         """Delete a batch at a time, up to the position of every destination."""
         # The last event stays: the next one is numbered after it, and the store's position is compared with it.
-        end = min(await self._ledger.last_seq() - 1, self._min_destination_cursor())
+        end = min(await self._ledger.last_seq() - 1, await self._min_destination_cursor())
         # Rows first: earlier events of their calls are then found expired, and deleted in the same cycle.
         await self._delete_old_rows(end)
         await self._delete_received(end)
@@ -186,20 +186,23 @@ class _Cycle:
             )
 
     async def _delete(self, raw_events: Sequence[RawEvent], end: int) -> None:
-        def may_delete(legs: Sequence[Record]) -> bool:
-            if any(leg.seq > end or not self._limits.is_expired(leg) for leg in legs):
-                return False
-            return not self._appdb.deliveries.has_undelivered(legs[0].sn, legs[0].call_id)
+        async def find_remaining(calls: Mapping[CallKey, Sequence[Record]]) -> set[CallKey]:
+            expired_keys = [
+                key
+                for key, legs in calls.items()
+                if all(leg.seq <= end and self._limits.is_expired(leg) for leg in legs)
+            ]
+            return calls.keys() - set(expired_keys) | await self._appdb.deliveries.find_undelivered(expired_keys)
 
-        deleted = await self._projector.delete_calls(raw_events, may_delete)
+        deleted = await self._projector.delete_calls(raw_events, find_remaining)
         self.totals = RetentionTotals(self.totals.raw_events, self.totals.calls + deleted.call_count)
-        self._appdb.notes.delete_for_calls(deleted.calls)
+        await self._appdb.notes.delete_for_calls(deleted.calls)
         await self._ledger.delete(deleted.seqs)
         self.totals = RetentionTotals(self.totals.raw_events + len(deleted.seqs), self.totals.calls)
 
-    def _min_destination_cursor(self) -> int:
+    async def _min_destination_cursor(self) -> int:
         """Return the number up to which no destination has pending events."""
-        min_cursor = self._appdb.destinations.min_cursor()
+        min_cursor = await self._appdb.destinations.min_cursor()
         return 2**63 - 1 if min_cursor is None else min_cursor
 
 

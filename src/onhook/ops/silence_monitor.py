@@ -48,13 +48,15 @@ class SilenceMonitor:
     async def check_all(self) -> None:
         """Begin and end the alarms of silence."""
         now = self._clock.now()
-        for pbx in self._appdb.pbxs():
+        for pbx in await self._appdb.pbxs():
             last_at = await self._last_pushed_at(pbx)
             if last_at is not None and await self._is_silent_too_long(pbx, last_at, now):
                 detail = f"no call end event since {last_at:%Y-%m-%d %H:%M} UTC"
-                self._appdb.alarms.raise_alarm(pbx.sn, "silence", detail, hint=HINT, now_us=self._clock.microseconds())
+                await self._appdb.alarms.raise_alarm(
+                    pbx.sn, "silence", detail, hint=HINT, now_us=self._clock.microseconds()
+                )
             else:
-                self._appdb.alarms.end(pbx.sn, "silence", now_us=self._clock.microseconds())
+                await self._appdb.alarms.end(pbx.sn, "silence", now_us=self._clock.microseconds())
 
     async def _last_pushed_at(self, pbx: Pbx) -> datetime | None:
         """Return the time of the last event that the PBX sent itself; None without one."""
@@ -62,7 +64,7 @@ class SilenceMonitor:
         return max((record.received_at for record in page.data if record.via not in ROW_CHANNELS), default=None)
 
     async def _is_silent_too_long(self, pbx: Pbx, last_at: datetime, now: datetime) -> bool:
-        minutes = self._appdb.sync_states.silence_minutes(pbx.sn)
+        minutes = await self._appdb.sync_states.silence_minutes(pbx.sn)
         if minutes is not None:
             return 0 < minutes <= (now - last_at).total_seconds() / 60
         if now - last_at < SILENCE_MIN:

@@ -4,7 +4,7 @@ The reader depends neither on the PBX nor on its storage: it passes a time windo
 legs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 
 import msgspec
@@ -28,7 +28,7 @@ class ArchivedCall(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
 
 
-CdrArchive = Callable[[TimeWindow], Iterator[ArchivedCall | UnparsedLine]]
+CdrArchive = Callable[[TimeWindow], Awaitable[Iterator[ArchivedCall | UnparsedLine]]]
 """Return the calls that began in a window, and possibly others. The first call is the oldest one in the archive, or
-older than the window. Raises `OnhookError`.
+older than the window. Iterating blocks: it runs in a thread. Raises `OnhookError`.
 """

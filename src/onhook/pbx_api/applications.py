@@ -16,26 +16,26 @@ def is_address_allowed(app: App, address: str) -> bool:
 class AppRegistry(Protocol):
     """Registry of apps, used for every request: changes take effect at once."""
 
-    def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
+    async def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
         """Return the app with this client id and the hash of its secret, or None."""
         ...
 
-    def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
+    async def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
         """Return the app with these credentials, or None."""
         ...
 
-    def record_use(self, app: App, now_us: int) -> None:
+    async def record_use(self, app: App, now_us: int) -> None:
         """Store the time of the last use."""
         ...
 
-    def is_blocked(self, address: str, client_id: str, now_us: int) -> bool:
+    async def is_blocked(self, address: str, client_id: str, now_us: int) -> bool:
         """Return whether wrong credentials for this client id are blocked at this address now."""
         ...
 
-    def block(self, address: str, client_id: str, now_us: int) -> None:
+    async def block(self, address: str, client_id: str, now_us: int) -> None:
         """Block wrong credentials for a client id at an address for a while."""
         ...
 
-    def version(self) -> tuple[int, int]:
+    async def version(self) -> int:
         """Return a value that changes with every write."""
         ...

@@ -69,15 +69,15 @@ class CallSource(Protocol):
         """Return when there may be new records after this number."""
         ...
 
-    def number_plan(self, sn: str) -> NumberPlan:
+    async def number_plan(self, sn: str) -> NumberPlan:
         """Return which numbers of the PBX are IVRs, queues and the like."""
         ...
 
-    def recording_file(self, sn: str, name: str) -> Path | None:
-        """Return the file of a recording on this machine, or None. Reads the disk."""
+    async def recording_file(self, sn: str, name: str) -> Path | None:
+        """Return the file of a recording on this machine, or None."""
         ...
 
-    def sns(self) -> Sequence[str]:
+    async def sns(self) -> Sequence[str]:
         """Return the serial numbers of all PBXs."""
         ...
 

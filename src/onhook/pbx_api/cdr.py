@@ -149,7 +149,7 @@ async def read_detail(state: ApiState, request: ApiRequest) -> ApiResponse:
     call = await state.calls.find_call_by_uid(uid, request.owner.pbxs)
     if call is None:
         raise ApiRequestError(DATA_NOT_FOUND)
-    return success_response(data=format_call_detail(call, request.display, state.calls.number_plan(call.sn)))
+    return success_response(data=format_call_detail(call, request.display, await state.calls.number_plan(call.sn)))
 
 
 async def encode_record_rows(request: ApiRequest, result: RecordListResult) -> bytes:
@@ -167,7 +167,7 @@ async def encode_record_rows(request: ApiRequest, result: RecordListResult) -> b
 async def encode_call_rows(state: ApiState, request: ApiRequest, result: CallListResult) -> bytes:
     """Return the calls as a response, like `encode_record_rows`."""
     display = request.display
-    number_plans = {sn: state.calls.number_plan(sn) for sn in {call.sn for call in result.data}}
+    number_plans = {sn: await state.calls.number_plan(sn) for sn in {call.sn for call in result.data}}
     return await asyncio.to_thread(
         lambda: encode(
             success_response(

@@ -141,7 +141,7 @@ async def _read_pbx_ids(state: ApiState, request: ApiRequest, kind: DirectoryKin
 
 async def read_entries(calls: CallSource, sns: Sequence[str], kind: DirectoryKind) -> list[Entry]:
     """Return all entries of a kind in the calls and number plans of these PBXs, or of all; each id once."""
-    effective_sns = sns or calls.sns()
+    effective_sns = sns or await calls.sns()
     is_single = len(effective_sns) == 1
     parties = await _read_parties(calls, sns, effective_sns, kind)
     entries = {
@@ -165,7 +165,7 @@ async def _read_parties(
     if kind.kind == "contact":
         seen_contacts = await calls.list_parties(sns, is_external=True)
         return {(party.sn, party.number): party.name for party in seen_contacts if party.name}
-    plans = {sn: calls.number_plan(sn) for sn in effective_sns}
+    plans = {sn: await calls.number_plan(sn) for sn in effective_sns}
     names: dict[tuple[str, str], str] = {}
     for party in await calls.list_parties(sns, is_external=False):
         plan = plans.get(party.sn, _DEFAULT_PLAN)

@@ -28,19 +28,19 @@ async def get_token(state: ApiState, request: ApiRequest) -> ApiResponse:
         _require_text(members.get("username"), "username"),
         _require_text(members.get("password"), "password"),
     )
-    app = state.apps.find_by_credentials(username, password)
+    app = await state.apps.find_by_credentials(username, password)
     if app is None:
-        raise _count_failure(state, request, username)
+        raise await _count_failure(state, request, username)
     _check_address(app, request)
     state.login_failures.record_success((owner_network(request.address), username))
-    return _token_response(state.tokens.issue(app.client_id, _get_secret_hash(state, app)))
+    return _token_response(state.tokens.issue(app.client_id, await _get_secret_hash(state, app)))
 
 
 async def refresh_token(state: ApiState, request: ApiRequest) -> ApiResponse:
     """Return a new pair for a refresh token. Raises `ApiRequestError`."""
     text = _require_text(request.json_body().get("refresh_token"), "refresh_token")
     grant = state.tokens.find_refreshable_grant(text)
-    match = None if grant is None else state.apps.find_by_client_id(grant.client_id)
+    match = None if grant is None else await state.apps.find_by_client_id(grant.client_id)
     if grant is None or match is None or match[1] != grant.secret_hash:
         raise ApiRequestError(TOKEN_EXPIRED)
     _check_address(match[0], request)
@@ -53,27 +53,27 @@ async def del_token(state: ApiState, request: ApiRequest) -> ApiResponse:
     return response_with_code(0)
 
 
-def authenticate(state: ApiState, request: ApiRequest) -> ApiRequest:
+async def authenticate(state: ApiState, request: ApiRequest) -> ApiRequest:
     """Return the request with the app of its token. Raises `ApiRequestError` with 10004 or 70087."""
     grant = state.tokens.find_grant(request.parameters.get("access_token", ""))
-    match = None if grant is None else state.apps.find_by_client_id(grant.client_id)
+    match = None if grant is None else await state.apps.find_by_client_id(grant.client_id)
     if grant is None or match is None or match[1] != grant.secret_hash:
         raise ApiRequestError(TOKEN_EXPIRED)
     _check_address(match[0], request)
-    state.apps.record_use(match[0], state.clock.microseconds())
+    await state.apps.record_use(match[0], state.clock.microseconds())
     return msgspec.structs.replace(request, app=match[0], grant=grant)
 
 
-def _count_failure(state: ApiState, request: ApiRequest, client_id: str) -> ApiRequestError:
+async def _count_failure(state: ApiState, request: ApiRequest, client_id: str) -> ApiRequestError:
     """Count a failed login by address and client id; the fifth in a row blocks further wrong credentials there.
 
     Valid credentials are never blocked: they cannot be guessed, and many apps may share the address of a proxy.
     """
     address, now_us = owner_network(request.address), state.clock.microseconds()
-    if state.apps.is_blocked(address, client_id, now_us):
+    if await state.apps.is_blocked(address, client_id, now_us):
         return ApiRequestError(ACCOUNT_IP_BLOCKED)
     if state.login_failures.record_failure((address, client_id), now_us):
-        state.apps.block(address, client_id, now_us)
+        await state.apps.block(address, client_id, now_us)
         return ApiRequestError(ACCOUNT_IP_BLOCKED)
     return ApiRequestError(ACCESS_DENIED)
 
@@ -83,8 +83,8 @@ def _check_address(app: App, request: ApiRequest) -> None:
         raise ApiRequestError(IP_FORBIDDEN)
 
 
-def _get_secret_hash(state: ApiState, app: App) -> bytes:
-    match = state.apps.find_by_client_id(app.client_id)
+async def _get_secret_hash(state: ApiState, app: App) -> bytes:
+    match = await state.apps.find_by_client_id(app.client_id)
     return b"" if match is None else match[1]
 
 

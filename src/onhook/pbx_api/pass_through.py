@@ -89,7 +89,7 @@ class PbxGateway(Protocol):
         """Open a file of the PBX; its chunks are read inside. Raises `OnhookError`."""
         ...
 
-    def record_action(self, app: App, action: str, address: str, errcode: int) -> None:
+    async def record_action(self, app: App, action: str, address: str, errcode: int) -> None:
         """Add a request of an app to the audit log."""
         ...
 
@@ -122,7 +122,7 @@ class PassThrough:
         if not self.is_available(request):
             raise ApiRequestError(INTERFACE_NOT_EXISTED)
         if not request.owner.allow_control:
-            self._record(request, path, ACTION_FORBIDDEN)
+            await self._record(request, path, ACTION_FORBIDDEN)
             raise ApiRequestError(ACTION_FORBIDDEN)
         method = CONTROL_PATHS[path]
         return await self._forward_audited(request, method, path, dict(request.parameters), request.body)
@@ -153,9 +153,9 @@ class PassThrough:
         try:
             members = await self._forward(request, method, path, query, body)
         except ApiRequestError as error:
-            self._record(request, path, error.code)
+            await self._record(request, path, error.code)
             raise
-        self._record(request, path, _errcode(members))
+        await self._record(request, path, _errcode(members))
         return members
 
     async def _forward(
@@ -192,9 +192,9 @@ class PassThrough:
         if count >= REQUESTS_PER_MINUTE or self._active >= CONCURRENT_MAX:
             raise ApiRequestError(OVERLOAD_TASK_RUNNING)
 
-    def _record(self, request: ApiRequest, path: str, errcode: int) -> None:
+    async def _record(self, request: ApiRequest, path: str, errcode: int) -> None:
         if self._gateway is not None:
-            self._gateway.record_action(request.owner, path, request.address, errcode)
+            await self._gateway.record_action(request.owner, path, request.address, errcode)
 
 
 def is_download_path(path: str) -> bool:

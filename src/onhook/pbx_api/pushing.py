@@ -35,7 +35,7 @@ class AppWebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
 class AppWebhookStore(Protocol):
     """Storage of webhooks and sending of tests."""
 
-    def get(self, app: App) -> AppWebhookSettings:
+    async def get(self, app: App) -> AppWebhookSettings:
         """Return the webhooks of an app."""
         ...
 

@@ -45,7 +45,7 @@ async def download_recording(state: ApiState, request: ApiRequest) -> ApiRespons
     name = record.recording if record is not None else request.text("file")
     if not name:
         raise ApiRequestError(DATA_NOT_FOUND)
-    path = None if record is None else await asyncio.to_thread(state.calls.recording_file, record.sn, name)
+    path = None if record is None else await state.calls.recording_file(record.sn, name)
     content = path or await state.pass_through.find_recording(request, name)
     if content is None:
         raise ApiRequestError(DATA_NOT_FOUND)

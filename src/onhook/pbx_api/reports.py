@@ -126,7 +126,7 @@ async def _unreturned_row(state: ApiState, request: ApiRequest, missed_call: Mis
     (call,) = (await state.calls.list_calls(listing)).data
     first = call.legs[0]
     local_start = first.started_at.replace(tzinfo=None) + parse_utc_offset(first.utc_offset)
-    callee_kind = state.calls.number_plan(call.sn).kind_of_leg(first)
+    callee_kind = (await state.calls.number_plan(call.sn)).kind_of_leg(first)
     return {
         "id": row_id(first),
         "time": request.display.format(local_start),

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from aiohttp import web
 
+from onhook.appdb.origin import Origin, set_origin
 from onhook.lib.errors import OnhookError
 from onhook.pbx_api import downloads
 from onhook.pbx_api.applications import AppRegistry
@@ -193,7 +194,10 @@ class PbxApiServer:
         if not request.headers.get("User-Agent", "").strip():
             raise parameter_error("User-Agent", "is required; any value will do")
         if route.needs_token:
-            api_request = authenticate(state, api_request)
+            api_request = await authenticate(state, api_request)
+            set_origin(
+                Origin(actor=api_request.owner.name, credential="app", address=api_request.address, way="pbx-api")
+            )
             if version not in api_request.owner.behaviour.versions:
                 raise ApiRequestError(INTERFACE_NOT_EXISTED)
         return await route.handler(state, api_request)
@@ -203,7 +207,7 @@ class PbxApiServer:
         if not SocketResponse().can_prepare(request):
             return TextResponse(status=400, text="this is a WebSocket", headers={"Connection": "close"})
         try:
-            api_request = self._authenticate(request)
+            api_request = await self._authenticate(request)
             self.state.sockets.check_capacity(api_request.owner.client_id)
         except OnhookError as error:
             return await self._send(request, msgspec.json.encode(self._error_response(request, error)))
@@ -216,7 +220,7 @@ class PbxApiServer:
         """Return a prepared file. A browser may fetch it, so the User-Agent is not checked."""
         self._note_request_received(request)
         try:
-            api_request = self._authenticate(request)
+            api_request = await self._authenticate(request)
             name = request.path.removeprefix(downloads.PATH)
             file = self.state.downloads.get(name, api_request.owner.client_id, self.state.clock.microseconds())
             if file is None:
@@ -264,9 +268,9 @@ class PbxApiServer:
     def _open_recording(self, file: Path | RemoteFile) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         return self.state.pass_through.open_file(file) if isinstance(file, RemoteFile) else open_local_file(file)
 
-    def _authenticate(self, request: web.BaseRequest) -> ApiRequest:
+    async def _authenticate(self, request: web.BaseRequest) -> ApiRequest:
         """Return a request for a socket or a file, with the app of its token. Raises `ApiRequestError`."""
-        return authenticate(self.state, self._build_request(request, "v1.0", b""))
+        return await authenticate(self.state, self._build_request(request, "v1.0", b""))
 
     def _build_request(self, request: web.BaseRequest, version: str, body: bytes) -> ApiRequest:
         return ApiRequest(
@@ -296,18 +300,23 @@ class PbxApiServer:
         version = None
         while True:
             try:
-                if version != (version := self.state.apps.version()):
-                    self.state.tokens.revoke_where(lambda grant: not _is_grant_valid(self.state.apps, grant))
-                    self.state.sockets.apply_apps(self.state.apps)
+                if version != (version := await self.state.apps.version()):
+                    await self._revoke_invalid_grants()
+                    await self.state.sockets.apply_apps(self.state.apps)
             except OnhookError as error:
                 self._log.error("cannot read apps", extra={"error": str(error)})
                 version = None
             await asyncio.sleep(TOKEN_CHECK_SECONDS)
 
+    async def _revoke_invalid_grants(self) -> None:
+        tokens, apps = self.state.tokens, self.state.apps
+        invalid_grants = {grant for grant in tokens.grants() if not await _is_grant_valid(apps, grant)}
+        tokens.revoke_where(invalid_grants.__contains__)
 
-def _is_grant_valid(apps: AppRegistry, grant: TokenGrant) -> bool:
+
+async def _is_grant_valid(apps: AppRegistry, grant: TokenGrant) -> bool:
     """Return whether the app still exists, with the secret that the token was made with."""
-    match = apps.find_by_client_id(grant.client_id)
+    match = await apps.find_by_client_id(grant.client_id)
     return match is not None and match[1] == grant.secret_hash
 
 

@@ -12,23 +12,23 @@ class SingleApp:
         self._secret_hash = hash_secret(client_secret)
         self._blocked: dict[tuple[str, str], int] = {}
 
-    def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
+    async def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
         return (self._app, self._secret_hash) if client_id == self._app.client_id else None
 
-    def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
+    async def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
         is_known = client_id == self._app.client_id and verify_secret(client_secret, self._secret_hash)
         return self._app if is_known else None
 
-    def record_use(self, app: App, now_us: int) -> None:
+    async def record_use(self, app: App, now_us: int) -> None:
         """Do nothing: a simulated PBX has no list of apps."""
 
-    def is_blocked(self, address: str, client_id: str, now_us: int) -> bool:
+    async def is_blocked(self, address: str, client_id: str, now_us: int) -> bool:
         return self._blocked.get((address, client_id), 0) > now_us
 
-    def block(self, address: str, client_id: str, now_us: int) -> None:
+    async def block(self, address: str, client_id: str, now_us: int) -> None:
         active_blocks = [(source, until) for source, until in self._blocked.items() if until > now_us]
         self._blocked = dict(active_blocks[-BLOCKED_MAX + 1 :])
         self._blocked[address, client_id] = now_us + BLOCKED_MICROSECONDS
 
-    def version(self) -> tuple[int, int]:
-        return 0, 0
+    async def version(self) -> int:
+        return 0

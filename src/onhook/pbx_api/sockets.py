@@ -240,11 +240,14 @@ class Sockets:
                     self._close(listener, WSCloseCode.OK)
             await asyncio.sleep(SWEEP_SECONDS)
 
-    def apply_apps(self, apps: AppRegistry) -> None:
+    async def apply_apps(self, apps: AppRegistry) -> None:
         """Apply changed permissions to the open sockets; close those whose app may not have them any longer. Raises
         `OnhookError`.
         """
-        app_by_client_id = {client_id: apps.find_by_client_id(client_id) for client_id in self._client_ids()}
+        app_by_client_id: dict[str, tuple[App, bytes] | None] = {}
+        while missing_ids := self._client_ids() - app_by_client_id.keys():
+            for client_id in missing_ids:
+                app_by_client_id[client_id] = await apps.find_by_client_id(client_id)
         for listener in [listener for listener in self._listeners if not listener.is_closing]:
             match = app_by_client_id[listener.client_id]
             if match is None or not is_address_allowed(match[0], listener.address):

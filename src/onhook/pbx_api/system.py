@@ -18,7 +18,7 @@ async def read_information(state: ApiState, request: ApiRequest) -> ApiResponse:
     """Return model, firmware and the displayed time; its difference to `timestamp` is the offset from UTC."""
     behaviour, display = request.owner.behaviour, request.display
     now = request.received_at.replace(microsecond=0)
-    sns = request.owner.pbxs or state.calls.sns()
+    sns = request.owner.pbxs or await state.calls.sns()
     offset = await state.calls.utc_offset(now, request.owner.pbxs)
     return success_response(
         data={

@@ -114,9 +114,13 @@ class AppTokens:
         """Return the number of valid access tokens of an app."""
         return sum(self.is_valid(grant) for grant in self._by_client_id.get(client_id, {}).values())
 
+    def grants(self) -> list[TokenGrant]:
+        """Return all current pairs."""
+        return [grant for grants in self._by_client_id.values() for grant in grants.values()]
+
     def revoke_where(self, predicate: Callable[[TokenGrant], bool]) -> None:
         """Revoke the pairs for which the predicate is true."""
-        for grant in [candidate for grants in self._by_client_id.values() for candidate in grants.values()]:
+        for grant in self.grants():
             if predicate(grant):
                 self._revoke_grant(grant)
 

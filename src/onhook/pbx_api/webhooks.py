@@ -46,7 +46,7 @@ class _Update(msgspec.Struct, frozen=True):
 
 async def query_webhooks(state: ApiState, request: ApiRequest) -> ApiResponse:
     """Return the app's webhooks."""
-    webhook_settings = _get_webhook_store(state).get(request.owner)
+    webhook_settings = await _get_webhook_store(state).get(request.owner)
     return success_response(
         data={
             "enb_webhook_event_push": int(webhook_settings.is_enabled),

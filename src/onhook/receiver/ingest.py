@@ -1,12 +1,14 @@
 """Ingest: every event, from whichever channel, is checked and stored here.
 
 Invariants: only events of a registered PBX are stored; they are stored whatever they contain, and answered 200 only
-after the ledger has committed. Nothing here waits: the verdict is passed to a callback, at once or after the commit.
+after the ledger has committed. Nothing here waits: the verdict is passed to a callback, at once or later. A request is
+rejected only after the registry was read again, so that a secret that was just added is valid at once.
 """
 
 import asyncio
 import hashlib
 from collections.abc import Callable
+from typing import NamedTuple
 
 from onhook.ledger.contract import AppendResult, Ledger, LedgerEntry
 from onhook.lib.clock import Clock
@@ -18,11 +20,25 @@ from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
 from onhook.receiver.signature_check import SIGNATURE_CHARACTERS, verify_sender
 from onhook.receiver.verdict import Verdict
 
+RECHECKS_MAX = 100
+"""Requests that wait for the registry before they are rejected: with the largest bodies 25 MB. Further ones are
+rejected by the registry as it is, a tenth of a second old.
+"""
+
 WEBHOOK = "webhook"
 """The ledger's name of the webhook channel."""
 
 VerdictCallback = Callable[[Verdict], None]
 """Receives the verdict, exactly once. Must not raise."""
+
+
+class _Request(NamedTuple):
+    """A webhook request: its body, its signature or an empty text, the address of its sender, its path."""
+
+    body: bytes
+    signature: str
+    peer: str
+    path: str
 
 
 class Ingestor:
@@ -48,6 +64,7 @@ class Ingestor:
         self._clock = clock
         self._has_events = has_events
         self._committer = GroupCommitter(ledger=ledger, on_ledger_error=on_ledger_error)
+        self._rechecks: set[asyncio.Task[None]] = set()
         self._counters = EventCounters(ledger=ledger, clock=clock, on_ledger_result=self._committer.report_result)
 
     @property
@@ -61,19 +78,15 @@ class Ingestor:
         """Check a webhook request: `signature` is the header or empty, `peer` the address of the sender, `path` the
         requested path.
         """
-        if self._has_lost_settings():
-            self.count_verdict("settings_lost")
-            on_verdict("settings_lost")
+        request = _Request(body, signature, peer, path)
+        if self._accept(request, on_verdict):
             return
-        dialect, envelope = self._peek(body)
-        sender = verify_sender(self._registry, envelope, body, signature, path=path, peer=peer)
-        if isinstance(sender, RegisteredPbx):
-            envelope = self._peek_as_sender(sender, dialect, envelope, body)
-            self._append(sender, envelope, body, on_verdict, via=WEBHOOK, signature=signature, peer=peer)
+        if len(self._rechecks) >= RECHECKS_MAX:
+            self._reject(request, on_verdict)
             return
-        rejection: Verdict = "not_an_event" if envelope.kind == "not_json" else sender
-        self.count_verdict(rejection, sn=envelope.sn)
-        on_verdict(rejection)
+        task = asyncio.create_task(self._recheck(request, on_verdict))
+        self._rechecks.add(task)
+        task.add_done_callback(self._rechecks.discard)
 
     def submit(self, sender: RegisteredPbx, body: bytes, via: str, peer: str, on_verdict: VerdictCallback) -> None:
         """Store an event of a connection that Onhook opened, so that the sender is known."""
@@ -92,12 +105,58 @@ class Ingestor:
 
     async def drain(self) -> None:
         """Return when everything accepted so far is committed and answered."""
+        await self._finish_rechecks()
         await self._committer.drain()
 
     async def close(self) -> None:
         """Commit and answer what was accepted, and flush the counters. The ledger stays open."""
+        await self._finish_rechecks()
         await self._committer.drain()
         await self._counters.close()
+
+    async def _recheck(self, request: _Request, on_verdict: VerdictCallback) -> None:
+        """Check a request again after what has changed in the registry; then reject it."""
+        try:
+            await self._registry.refresh()
+        finally:
+            # Also when the process stops: each request has one verdict.
+            if not self._accept(request, on_verdict):
+                self._reject(request, on_verdict)
+
+    def _accept(self, request: _Request, on_verdict: VerdictCallback) -> bool:
+        """Store the event of a registered PBX; return False for another request."""
+        dialect, envelope = self._peek(request.body)
+        sender = self._find_sender(request, envelope)
+        if not isinstance(sender, RegisteredPbx):
+            return False
+        envelope = self._peek_as_sender(sender, dialect, envelope, request.body)
+        self._append(
+            sender, envelope, request.body, on_verdict, via=WEBHOOK, signature=request.signature, peer=request.peer
+        )
+        return True
+
+    def _reject(self, request: _Request, on_verdict: VerdictCallback) -> None:
+        envelope = self._peek(request.body)[1]
+        sender = self._find_sender(request, envelope)
+        assert not isinstance(sender, RegisteredPbx), "accepted before"
+        if sender == "settings_lost":
+            self.count_verdict(sender)
+            on_verdict(sender)
+            return
+        rejection: Verdict = "not_an_event" if envelope.kind == "not_json" else sender
+        self.count_verdict(rejection, sn=envelope.sn)
+        on_verdict(rejection)
+
+    def _find_sender(self, request: _Request, envelope: Envelope) -> RegisteredPbx | Verdict:
+        if self._has_lost_settings():
+            return "settings_lost"
+        return verify_sender(
+            self._registry, envelope, request.body, request.signature, path=request.path, peer=request.peer
+        )
+
+    async def _finish_rechecks(self) -> None:
+        if self._rechecks:
+            await asyncio.wait(self._rechecks)
 
     def _has_lost_settings(self) -> bool:
         return self._has_events and self._registry.is_empty()

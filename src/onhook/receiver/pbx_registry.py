@@ -45,7 +45,9 @@ class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PbxRegistry(Protocol):
-    """Look-up of registered PBXs. Used for every request, so it takes a microsecond; changes are seen at once."""
+    """Look-up of registered PBXs, in memory: used for every request, it takes a microsecond. A change is seen within a
+    second, and by `refresh` at once.
+    """
 
     def find_by_sn(self, sn: str) -> RegisteredPbx | None:
         """Return the PBX with this serial number, or None."""
@@ -61,4 +63,8 @@ class PbxRegistry(Protocol):
 
     def is_empty(self) -> bool:
         """Return whether no PBX is registered."""
+        ...
+
+    async def refresh(self) -> None:
+        """Read what has changed before this call, within a limited time; without the database nothing changes."""
         ...

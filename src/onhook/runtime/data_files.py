@@ -40,8 +40,7 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
         raise no_data_error(config)
     rename_old_files(config)
     async with AsyncExitStack() as stack:
-        appdb = AppDb(config.appdb_file)
-        stack.callback(appdb.close)
+        appdb = await stack.enter_async_context(AppDb(config.appdb_file))
         ledger = SqliteLedger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         await install_rebuilt_store(config, appdb, SystemClock(), ENGINES)

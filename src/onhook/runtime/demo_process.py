@@ -22,9 +22,9 @@ async def open_demo(config: Config, clock: Clock, *, with_history: bool) -> Asyn
     """Yield the running simulated PBX; with past calls first where asked. `config.intake` is the intake's address."""
     appdb = AppDb(config.appdb_file)
     try:
-        sn, secret = get_demo_credentials(appdb)
+        sn, secret = await get_demo_credentials(appdb)
     finally:
-        appdb.close()
+        await appdb.close()
     # Another seed each time, or a second start would send the same calls.
     seed = clock.microseconds() // 1_000_000
     plan = demo_plan(intake_url(config.intake), sn, secret, seed=seed)

@@ -53,15 +53,11 @@ from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps
 
 
 class HubResources(msgspec.Struct, frozen=True, kw_only=True):
-    """Files and shared objects of the hub's services. Delivery and sync have database connections of their own, so
-    that a slow statement of one delays no other.
-    """
+    """Files and shared objects of the hub's services."""
 
     config: Config
     clock: Clock
     appdb: AppDb
-    delivery_appdb: AppDb
-    sync_appdb: AppDb
     ledger: Ledger
     store: Store
     sql_runner: SqlRunner
@@ -86,7 +82,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
         app = _create_console(resources, action_runner, projector, dispatcher)
         trusted_proxies = TrustedProxies(config.trusted_proxy_networks)
         console = await stack.enter_async_context(HttpServer(app, config.console, trusted_proxies))
-        ingestor = create_ingestor(appdb=resources.sync_appdb, ledger=resources.ledger, clock=clock)
+        ingestor = create_ingestor(appdb=resources.appdb, ledger=resources.ledger, clock=clock)
         stack.push_async_callback(ingestor.close)
         sync_manager = _create_sync_manager(resources, ingestor)
         pbx_api = _create_pbx_api(resources, sync_manager)
@@ -97,7 +93,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
             Service("projector", partial(projector.run, resources.position_notifier.announce)),
             Service("rollups", partial(run_rollup_job, resources.store)),
             Service("dispatcher", dispatcher.run),
-            *_create_sync_services(resources, ingestor, sync_manager),
+            *await _create_sync_services(resources, ingestor, sync_manager),
             *_create_maintenance_services(resources, projector),
             Service("pbx_api", pbx_api.run),
         )
@@ -109,20 +105,23 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
 
 
 async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -> HubResources:
-    appdb, delivery_appdb, sync_appdb = (_open_appdb(stack, config) for _connection in range(3))
+    appdb = await stack.enter_async_context(AppDb(config.appdb_file))
     ledger = SqliteLedger(config.ledger_file)
     stack.push_async_callback(ledger.close)
     await install_rebuilt_store(config, appdb, clock, ENGINES)
+    for row in await appdb.list_unreadable():
+        logging.getLogger("appdb").error(
+            "a stored row cannot be read and is disabled",
+            extra={"table": row.table, "row": row.name, "reason": row.reason},
+        )
     # Replays of events that a crashed hub was about to parse late.
-    appdb.destinations.release_replays()
+    await appdb.destinations.release_replays()
     store = await open_store_file(config.store_file)
     stack.push_async_callback(store.close)
     return HubResources(
         config=config,
         clock=clock,
         appdb=appdb,
-        delivery_appdb=delivery_appdb,
-        sync_appdb=sync_appdb,
         ledger=ledger,
         store=store,
         sql_runner=await stack.enter_async_context(open_sql_runner(config, clock)),
@@ -130,17 +129,11 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
     )
 
 
-def _open_appdb(stack: AsyncExitStack, config: Config) -> AppDb:
-    appdb = AppDb(config.appdb_file)
-    stack.callback(appdb.close)
-    return appdb
-
-
 def _create_sync_manager(resources: HubResources, ingestor: Ingestor) -> PbxSyncManager:
     return PbxSyncManager(
         SyncDeps(
             data=resources.config.data,
-            appdb=resources.sync_appdb,
+            appdb=resources.appdb,
             store=resources.store,
             clock=resources.clock,
             ingestor=ingestor,
@@ -148,12 +141,12 @@ def _create_sync_manager(resources: HubResources, ingestor: Ingestor) -> PbxSync
     )
 
 
-def _create_sync_services(
+async def _create_sync_services(
     resources: HubResources, ingestor: Ingestor, sync_manager: PbxSyncManager
 ) -> tuple[Service, ...]:
     """Return the services that receive from PBXs over connections that Onhook opens."""
-    appdb, clock = resources.sync_appdb, resources.clock
-    appdb.asterisks.reset_connections()
+    appdb, clock = resources.appdb, resources.clock
+    await appdb.asterisks.reset_connections()
     connection_state = AsteriskConnectionState(appdb, clock, sync_manager.on_reconnected)
     connection_manager = ConnectionManager(state=connection_state, ingestor=ingestor, clock=clock)
     return (Service("pbx_sync", sync_manager.run), Service("ami_connections", connection_manager.run))
@@ -161,7 +154,7 @@ def _create_sync_services(
 
 def _create_maintenance_services(resources: HubResources, projector: Projector) -> tuple[Service, ...]:
     """Return the services that watch for silent PBXs, wrong clocks and issues, and delete expired calls."""
-    appdb, clock = resources.sync_appdb, resources.clock
+    appdb, clock = resources.appdb, resources.clock
     silence_monitor = SilenceMonitor(appdb=appdb, store=resources.store, clock=clock)
     retention = Retention(
         config=resources.config,
@@ -216,7 +209,7 @@ def _create_dispatcher(resources: HubResources) -> DeliveryDispatcher:
     return DeliveryDispatcher(
         deps=DeliveryDeps(
             record_reader=RecordReader(resources.store, resources.position_notifier),
-            appdb=resources.delivery_appdb,
+            appdb=resources.appdb,
             clock=resources.clock,
         ),
         open_destination=webhook_opener(resources.config),

@@ -13,7 +13,7 @@ from onhook.lib.errors import OnhookError
 from onhook.lib.proxies import TrustedProxies
 from onhook.ops.instance_lock import shared_intake_lock
 from onhook.receiver.http_server import WebhookServer
-from onhook.runtime.adapters.ingest import create_ingestor
+from onhook.runtime.adapters.ingest import running_ingestor
 from onhook.runtime.child import RunningService, run_child
 
 
@@ -28,24 +28,24 @@ async def open_intake(config: Config, clock: Clock) -> AsyncIterator[RunningServ
 @asynccontextmanager
 async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
     async with AsyncExitStack() as stack:
-        appdb = AppDb(config.appdb_file)
-        stack.callback(appdb.close)
+        appdb = await stack.enter_async_context(AppDb(config.appdb_file))
         ledger = SqliteLedger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         has_events = await ledger.last_seq() > 0
-        if has_events and not appdb.pbxs():
+        if has_events and not await appdb.pbxs():
             logging.getLogger("intake").error(
                 "the settings are lost: the ledger has events and no PBX is registered; answering 503 to every request",
                 extra={"hint": "restore onhook.db with `onhook restore`, or add the PBXs again"},
             )
-        ingestor = create_ingestor(
-            appdb=appdb, ledger=ledger, clock=clock, has_events=has_events, on_ledger_error=_log_ledger_error
+        ingestor = await stack.enter_async_context(
+            running_ingestor(
+                appdb=appdb, ledger=ledger, clock=clock, has_events=has_events, on_ledger_error=_log_ledger_error
+            )
         )
         server = WebhookServer(
             ingestor=ingestor, clock=clock, trusted_proxies=TrustedProxies(config.trusted_proxy_networks)
         )
         port = await server.start(config.intake)
-        stack.push_async_callback(ingestor.close)
         stack.push_async_callback(server.stop)
         yield RunningService(str(Address(config.intake.host, port)))
 

@@ -51,7 +51,7 @@ class PbxApiManager:
         self._webhooks = webhooks
         self._gateway = gateway
         self._appdb = appdb
-        self._is_wanted = ChangeWatcher(appdb.version, lambda: bool(appdb.apps.all()))
+        self._apps = ChangeWatcher(appdb.version, appdb.apps.all)
         self._calls = calls
         self._clock = clock
         self._log = logging.getLogger("pbx_api")
@@ -68,7 +68,7 @@ class PbxApiManager:
 
     async def reconcile(self) -> None:
         """Open or close it to match the apps. Raises `OnhookError`."""
-        is_wanted = self._is_wanted.current()
+        is_wanted = bool(await self._apps.current())
         if is_wanted and not self.listen_address.address:
             state = create_api_state(
                 calls=self._calls,

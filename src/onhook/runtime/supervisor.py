@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 import msgspec
@@ -54,7 +54,7 @@ LAST_STATUS_SECONDS_MAX = 2.0
 STEADY_SECONDS = 30.0
 """After a run of this length the next wait is the first again."""
 
-ReadyCallback = Callable[[ServerInfo, str], None]
+ReadyCallback = Callable[[ServerInfo, str], Awaitable[None]]
 """Called once, when all processes have started: their addresses and the administrator's token."""
 
 
@@ -280,16 +280,13 @@ async def supervise(config: Config, clock: Clock, on_ready: ReadyCallback, *, wi
     """Run the server until stopped. Raises `OnhookError` where it cannot be started."""
     prepare_directory(config)
     with instance_lock(config):
-        appdb = AppDb(config.appdb_file)
-        try:
-            is_new_demo = with_demo and register_demo_pbx(appdb, clock)
-            token = appdb.ensure_admin_token(config.admin_token_file, now_us=clock.microseconds())
-        finally:
-            appdb.close()
+        async with AppDb(config.appdb_file) as appdb:
+            is_new_demo = with_demo and await register_demo_pbx(appdb, clock)
+            token = await appdb.ensure_admin_token(config.admin_token_file, now_us=clock.microseconds())
         supervisor = _Supervisor(config)
         try:
             await supervisor.open(with_demo=with_demo, is_new_demo=is_new_demo)
-            on_ready(supervisor.server_info, token)
+            await on_ready(supervisor.server_info, token)
             await supervisor.wait_for_stop()
         finally:
             await supervisor.close()

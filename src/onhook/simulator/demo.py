@@ -18,19 +18,21 @@ WITH_HISTORY = "with-history"
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - not bound here: compared with the configured address
 
 
-def register_demo_pbx(appdb: AppDb, clock: Clock) -> bool:
+async def register_demo_pbx(appdb: AppDb, clock: Clock) -> bool:
     """Register the demo PBX if it is missing; return whether it is new. Its secret is random, because its port may be
     open to others.
     """
-    if appdb.find_pbx_by_sn(DEMO_SN) is not None:
+    if await appdb.find_pbx_by_sn(DEMO_SN) is not None:
         return False
-    appdb.add_pbx(name=DEMO_NAME, sn=DEMO_SN, secret=generate_token(), zone=DEMO_ZONE, now_us=clock.microseconds())
+    await appdb.add_pbx(
+        name=DEMO_NAME, sn=DEMO_SN, secret=generate_token(), zone=DEMO_ZONE, now_us=clock.microseconds()
+    )
     return True
 
 
-def get_demo_credentials(appdb: AppDb) -> tuple[str, str]:
+async def get_demo_credentials(appdb: AppDb) -> tuple[str, str]:
     """Return serial number and secret of the demo PBX. Raises `NotFound` when it was removed."""
-    for credentials in appdb.webhook_credentials():
+    for credentials in await appdb.webhook_credentials():
         if credentials.sn == DEMO_SN and credentials.secrets:
             return credentials.sn, credentials.secrets[0]
     raise NotFound(_("the demo PBX is not registered"), hint=_("start `onhook serve --demo` again"))

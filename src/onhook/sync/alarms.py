@@ -18,12 +18,12 @@ class AlarmText(msgspec.Struct, frozen=True):
     hint: str
 
 
-def set_alarm(alarms: SyncAlarms, kind: AlarmKind, text: AlarmText | None) -> None:
+async def set_alarm(alarms: SyncAlarms, kind: AlarmKind, text: AlarmText | None) -> None:
     """Raise the alarm with this text; end it if there is none."""
     if text is None:
-        alarms.end_alarm(kind)
+        await alarms.end_alarm(kind)
     else:
-        alarms.raise_alarm(kind, text.detail, text.hint)
+        await alarms.raise_alarm(kind, text.detail, text.hint)
 
 
 def connection_alarm_kind(
@@ -51,7 +51,7 @@ class ConnectionAlarms:
         self._alarms = alarms
         self.failing_since: float | None = None
 
-    def on_failed(self, error: OnhookError) -> None:
+    async def on_failed(self, error: OnhookError) -> None:
         """Raise an alarm if only an operator can help, or if the problem lasts."""
         now = self._access.now()
         self.failing_since = now if self.failing_since is None else self.failing_since
@@ -59,10 +59,12 @@ class ConnectionAlarms:
         needs_operator = isinstance(error, NotAllowed)
         kind = connection_alarm_kind(problem, now - self.failing_since, needs_operator=needs_operator)
         if kind is not None:
-            self._alarms.raise_alarm(kind, str(error), _("run `onhook doctor {pbx}`", pbx=self._alarms.pbx_argument))
+            await self._alarms.raise_alarm(
+                kind, str(error), _("run `onhook doctor {pbx}`", pbx=self._alarms.pbx_argument)
+            )
 
-    def on_succeeded(self) -> None:
+    async def on_succeeded(self) -> None:
         """End the alarms: access works."""
         self.failing_since = None
         for kind in self._access.alarm_kinds:
-            self._alarms.end_alarm(kind)
+            await self._alarms.end_alarm(kind)

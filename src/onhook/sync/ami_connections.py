@@ -65,34 +65,34 @@ class ConnectionSpec(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     tls: str
-    protocol_factory: Callable[[], ConnectionProtocol]
+    protocol_factory: Callable[[], Awaitable[ConnectionProtocol]]
     config_hash: Hashable
 
 
 class ConnectionState(Protocol):
     """The PBXs to connect to, and the state of their connections. Times: microseconds, UTC."""
 
-    def version(self) -> Version:
+    async def version(self) -> Version:
         """Return a value that changes when the PBXs may have changed. Raises `OnhookError`."""
         ...
 
-    def list_specs(self) -> Sequence[ConnectionSpec]:
+    async def list_specs(self) -> Sequence[ConnectionSpec]:
         """Return every PBX to connect to. Raises `OnhookError`."""
         ...
 
-    def record_opened(self, sn: str, now_us: int) -> None:
+    async def record_opened(self, sn: str, now_us: int) -> None:
         """Save that the PBX reports every call from now on."""
         ...
 
-    def record_covered(self, sn: str, until: int) -> None:
+    async def record_covered(self, sn: str, until: int) -> None:
         """Save the time up to which every reported call is stored."""
         ...
 
-    def record_closed(self, sn: str, reason: str, *, is_refused: bool) -> None:
+    async def record_closed(self, sn: str, reason: str, *, is_refused: bool) -> None:
         """Save that a PBX is disconnected; `is_refused` means that it rejected the login."""
         ...
 
-    def save_detected_config(self, sn: str, text: str) -> None:
+    async def save_detected_config(self, sn: str, text: str) -> None:
         """Save a configuration for the next protocol."""
         ...
 
@@ -115,15 +115,15 @@ class ConnectionManager:
         )
         try:
             while True:
-                specs = await watcher.poll_in_thread(self._failure_log)
+                specs = await watcher.poll_or_log(self._failure_log)
                 if specs is not None:
                     await connections.reconcile(specs)
                 await asyncio.sleep(POLL_SECONDS)
         finally:
             await connections.close()
 
-    def _specs_by_sn(self) -> Mapping[str, ConnectionSpec]:
-        return {spec.pbx.sn: spec for spec in self._state.list_specs()}
+    async def _specs_by_sn(self) -> Mapping[str, ConnectionSpec]:
+        return {spec.pbx.sn: spec for spec in await self._state.list_specs()}
 
     async def _keep_connected(self, sn: str, spec: ConnectionSpec) -> None:
         """Connect, receive, and connect again after a wait."""
@@ -143,7 +143,7 @@ class ConnectionManager:
             last_reason = reason
             with suppress(OnhookError):
                 # If this write fails too, the next connection saves that there was a gap.
-                self._state.record_closed(sn, reason, is_refused=is_refused)
+                await self._state.record_closed(sn, reason, is_refused=is_refused)
             delay_seconds = backoff.after_run(ran_seconds)
             await asyncio.sleep(REFUSED_RETRY_SECONDS if is_refused else delay_seconds)
 
@@ -166,7 +166,12 @@ class ConnectionManager:
             context = create_tls_context(spec.tls)
             reader, writer = await asyncio.open_connection(spec.host, spec.port, ssl=context)
         connection = _Connection(
-            spec=spec, state=self._state, ingestor=self._ingestor, clock=self._clock, log=self._log
+            spec=spec,
+            protocol=await spec.protocol_factory(),
+            state=self._state,
+            ingestor=self._ingestor,
+            clock=self._clock,
+            log=self._log,
         )
         try:
             return await connection.run(reader, writer)
@@ -181,14 +186,21 @@ class _Connection:
     """One protocol over one connection."""
 
     def __init__(
-        self, *, spec: ConnectionSpec, state: ConnectionState, ingestor: Ingestor, clock: Clock, log: logging.Logger
+        self,
+        *,
+        spec: ConnectionSpec,
+        protocol: ConnectionProtocol,
+        state: ConnectionState,
+        ingestor: Ingestor,
+        clock: Clock,
+        log: logging.Logger,
     ) -> None:
         self._spec = spec
         self._state = state
         self._ingestor = ingestor
         self._clock = clock
         self._log = log
-        self._protocol = spec.protocol_factory()
+        self._protocol = protocol
         self._is_open = False
         self._coverage_saved_at = 0.0
         self._ticked_at = 0.0
@@ -210,7 +222,7 @@ class _Connection:
                 await self._send(writer)
         finally:
             await self._ingest_all(self._protocol.connection_lost())
-            self._save_coverage(received_at, self._now())
+            await self._save_coverage(received_at, self._now())
 
     def _next_updates(self, data: bytes | None, now: ClockReading) -> Iterator[ConnectionUpdate]:
         """Yield the updates from received data and from the time, which advances also while data arrives
@@ -225,17 +237,17 @@ class _Connection:
     async def _handle(self, update: ConnectionUpdate, received_at: ClockReading, now: ClockReading) -> None:
         if update.is_ready:
             self._is_open = True
-            self._state.record_opened(self._spec.pbx.sn, self._clock.microseconds())
+            await self._state.record_opened(self._spec.pbx.sn, self._clock.microseconds())
             self._log.info("PBX connected", extra={"pbx": self._spec.name})
         for message in update.log_messages:
             self._log.warning(message, extra={"pbx": self._spec.name})
         if update.detected_config:
-            self._state.save_detected_config(self._spec.pbx.sn, update.detected_config)
+            await self._state.save_detected_config(self._spec.pbx.sn, update.detected_config)
         await self._ingest_all(update.raw_events)
         if now.monotonic_seconds - self._coverage_saved_at > COVERAGE_SAVE_SECONDS:
-            self._save_coverage(received_at, now)
+            await self._save_coverage(received_at, now)
 
-    def _save_coverage(self, received_at: ClockReading, now: ClockReading) -> None:
+    async def _save_coverage(self, received_at: ClockReading, now: ClockReading) -> None:
         """Save the time up to which everything is stored: that of the last byte, or before the oldest queued event."""
         if not self._is_open:
             return
@@ -245,7 +257,7 @@ class _Connection:
         )
         with suppress(OnhookError):
             # A failed write only makes the next gap longer.
-            self._state.record_covered(self._spec.pbx.sn, int(until * 1_000_000))
+            await self._state.record_covered(self._spec.pbx.sn, int(until * 1_000_000))
             self._coverage_saved_at = now.monotonic_seconds
 
     async def _ingest_all(self, bodies: Sequence[bytes]) -> None:

@@ -100,7 +100,7 @@ class ApiBackfill:
                 )
             if isinstance(step, ListingPage):
                 totals = await self._ingest_page(totals, step, missed_window)
-                on_progress(totals)
+                await on_progress(totals)
                 reply = None
             elif isinstance(step, CallIdRequest):
                 reply = await self._call_lookup.find_call_ids(self._sender.sn, step.uids, step.window)

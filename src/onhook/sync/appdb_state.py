@@ -2,7 +2,6 @@
 
 import hashlib
 import shlex
-from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from onhook.lib.errors import Unavailable
 from onhook.lib.file_lock import file_lock_turn
 from onhook.lib.messages import _
 from onhook.store.contract import Store
+from onhook.sync.contract import IntervalChange
 
 
 class AppDbSyncState:
@@ -28,45 +28,42 @@ class AppDbSyncState:
         self._clock = clock
         self._sn = sn
 
-    def intervals(self) -> list[Interval]:
-        return self._appdb.sync_states.intervals(self._sn)
+    async def intervals(self) -> list[Interval]:
+        return await self._appdb.sync_states.intervals(self._sn)
 
-    def save_intervals(self, intervals: Sequence[Interval]) -> None:
-        self._appdb.sync_states.save_intervals(self._sn, intervals)
+    async def change_intervals(self, change: IntervalChange) -> None:
+        await self._appdb.sync_states.change_intervals(self._sn, change)
 
-    def pbx_status(self) -> PbxStatus | None:
-        return self._appdb.sync_states.pbx_status(self._sn)
+    async def pbx_status(self) -> PbxStatus | None:
+        return await self._appdb.sync_states.pbx_status(self._sn)
 
-    def save_pbx_status(self, pbx_status: PbxStatus) -> None:
-        self._appdb.sync_states.save_pbx_status(self._sn, pbx_status)
+    async def save_pbx_status(self, pbx_status: PbxStatus) -> None:
+        await self._appdb.sync_states.save_pbx_status(self._sn, pbx_status)
 
-    def backfill_progress(self) -> BackfillProgress | None:
-        return self._appdb.sync_states.backfill_progress(self._sn)
+    async def backfill_progress(self) -> BackfillProgress | None:
+        return await self._appdb.sync_states.backfill_progress(self._sn)
 
-    def save_backfill_progress(self, progress: BackfillProgress | None) -> None:
-        self._appdb.sync_states.save_backfill_progress(self._sn, progress)
+    async def save_backfill_progress(self, progress: BackfillProgress | None) -> None:
+        await self._appdb.sync_states.save_backfill_progress(self._sn, progress)
 
-    def backfill_request(self) -> BackfillRequest | None:
-        return self._appdb.sync_states.backfill_request(self._sn)
+    async def backfill_request(self) -> BackfillRequest | None:
+        return await self._appdb.sync_states.backfill_request(self._sn)
 
-    def finish_backfill_request(self, result: BackfillResult) -> None:
-        self._appdb.sync_states.save_backfill_result(self._sn, result)
-        request = self.backfill_request()
-        if request is not None and request.requested_at == result.requested_at:
-            self._appdb.sync_states.save_backfill_request(self._sn, None)
+    async def finish_backfill_request(self, result: BackfillResult) -> None:
+        await self._appdb.sync_states.finish_backfill_request(self._sn, result)
 
     @property
     def pbx_argument(self) -> str:
         return shlex.quote(self._sn)
 
-    def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
-        self._appdb.alarms.raise_alarm(self._sn, kind, detail, hint=hint, now_us=self._clock.microseconds())
+    async def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
+        await self._appdb.alarms.raise_alarm(self._sn, kind, detail, hint=hint, now_us=self._clock.microseconds())
 
-    def end_alarm(self, kind: AlarmKind) -> None:
-        self._appdb.alarms.end(self._sn, kind, now_us=self._clock.microseconds())
+    async def end_alarm(self, kind: AlarmKind) -> None:
+        await self._appdb.alarms.end(self._sn, kind, now_us=self._clock.microseconds())
 
-    def expected_offset_seconds(self, time: datetime) -> int | None:
-        pbx = self._appdb.find_pbx_by_sn(self._sn)
+    async def expected_offset_seconds(self, time: datetime) -> int | None:
+        pbx = await self._appdb.find_pbx_by_sn(self._sn)
         zone = None if pbx is None else pbx.zone_info
         offset = None if zone is None else time.astimezone(zone).utcoffset()
         return None if offset is None else round(offset.total_seconds())
@@ -79,10 +76,10 @@ class AppDbSyncState:
 class ManualSyncState(AppDbSyncState):
     """State of a manual back-fill while a server may be running: its progress is not stored."""
 
-    def backfill_progress(self) -> BackfillProgress | None:
+    async def backfill_progress(self) -> BackfillProgress | None:
         return None
 
-    def save_backfill_progress(self, progress: BackfillProgress | None) -> None:
+    async def save_backfill_progress(self, progress: BackfillProgress | None) -> None:
         return
 
 
@@ -99,8 +96,8 @@ class AppDbTokenStore:
     def lock(self) -> AbstractAsyncContextManager[None]:
         return file_lock_turn(self._lock_path)
 
-    def load_tokens(self) -> str:
-        tokens = self._appdb.pbx_credentials.tokens(self._sn, self._credentials)
+    async def load_tokens(self) -> str:
+        tokens = await self._appdb.pbx_credentials.tokens(self._sn, self._credentials)
         if tokens is None:
             raise Unavailable(
                 _("the API address of the PBX has changed"),
@@ -109,5 +106,5 @@ class AppDbTokenStore:
             )
         return tokens
 
-    def save_tokens(self, text: str) -> None:
-        self._appdb.pbx_credentials.save_tokens(self._sn, self._credentials, text)
+    async def save_tokens(self, text: str) -> None:
+        await self._appdb.pbx_credentials.save_tokens(self._sn, self._credentials, text)

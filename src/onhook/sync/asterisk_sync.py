@@ -4,7 +4,7 @@ Connected times and gaps are stored in the coverage, as for any PBX; a condition
 """
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -39,56 +39,60 @@ GAP_FILL_GRACE = timedelta(hours=1)
 """A PBX with a CDR source fills a gap at its next call. A gap that is older than this raises an alarm."""
 
 
+OnReconnected = Callable[[str], Awaitable[None]]
+"""Receives the serial number of a PBX that is connected again."""
+
+
 class AsteriskConnectionState:
     """See the contract, `ami_connections.ConnectionState`. `on_reconnected` receives each PBX that is
     connected again.
     """
 
-    def __init__(self, appdb: AppDb, clock: Clock, on_reconnected: Callable[[str], None] = lambda sn: None) -> None:
+    def __init__(self, appdb: AppDb, clock: Clock, on_reconnected: OnReconnected) -> None:
         self._appdb = appdb
         self._clock = clock
         self._on_reconnected = on_reconnected
         self._asterisks: Asterisks = appdb.asterisks
         self._coverage_saved_until: dict[str, datetime] = {}
         self._failing_since: dict[str, float] = {}
-        self.save_detected_config: Callable[[str, str], None] = self._asterisks.set_detected_config
+        self.save_detected_config = self._asterisks.set_detected_config
 
-    def version(self) -> Version:
-        return self._appdb.version()
+    async def version(self) -> Version:
+        return await self._appdb.version()
 
-    def record_opened(self, sn: str, now_us: int) -> None:
-        previous_state = self._asterisks.get(sn)
-        self._save_connected_interval(previous_state)
-        self._asterisks.set_connected(sn, now_us)
+    async def record_opened(self, sn: str, now_us: int) -> None:
+        previous_state = await self._asterisks.get(sn)
+        await self._save_connected_interval(previous_state)
+        await self._asterisks.set_connected(sn, now_us)
         if previous_state.covered_until is not None:
             reason = f"not connected: {previous_state.error or 'Onhook was not running'}"
-            intervals = self._appdb.sync_states.intervals(sn)
-            self._appdb.sync_states.save_intervals(
-                sn, add_disconnection(intervals, previous_state.covered_until, to_datetime(now_us), reason)
+            disconnected_at, connected_at = previous_state.covered_until, to_datetime(now_us)
+            await self._appdb.sync_states.change_intervals(
+                sn, lambda intervals: add_disconnection(intervals, disconnected_at, connected_at, reason)
             )
         self._failing_since.pop(sn, None)
         for kind in _CONNECTION_ALARM_KINDS:
-            self._appdb.alarms.end(sn, kind, now_us=now_us)
-        self._update_gap_alarm(sn)
-        self._on_reconnected(sn)
+            await self._appdb.alarms.end(sn, kind, now_us=now_us)
+        await self._update_gap_alarm(sn)
+        await self._on_reconnected(sn)
 
-    def record_covered(self, sn: str, until: int) -> None:
-        self._asterisks.set_covered_until(sn, until)
+    async def record_covered(self, sn: str, until: int) -> None:
+        await self._asterisks.set_covered_until(sn, until)
         if to_datetime(until) - self._coverage_saved_until.get(sn, _EARLIEST_TIME) >= COVERAGE_SAVE_INTERVAL:
-            self._save_connected_interval(self._asterisks.get(sn))
-            self._update_gap_alarm(sn)
+            await self._save_connected_interval(await self._asterisks.get(sn))
+            await self._update_gap_alarm(sn)
 
-    def record_closed(self, sn: str, reason: str, *, is_refused: bool) -> None:
-        self._save_connected_interval(self._asterisks.get(sn))
-        self._asterisks.set_disconnected(sn, reason)
+    async def record_closed(self, sn: str, reason: str, *, is_refused: bool) -> None:
+        await self._save_connected_interval(await self._asterisks.get(sn))
+        await self._asterisks.set_disconnected(sn, reason)
         now = self._clock.microseconds()
         failing_seconds = now / 1_000_000 - self._failing_since.setdefault(sn, now / 1_000_000)
         kind = connection_alarm_kind("unreachable", failing_seconds, needs_operator=is_refused)
         if kind is not None:
             hint = _("run `onhook doctor {pbx}`", pbx=shlex.quote(sn))
-            self._appdb.alarms.raise_alarm(sn, kind, reason, hint=hint, now_us=now)
+            await self._appdb.alarms.raise_alarm(sn, kind, reason, hint=hint, now_us=now)
 
-    def _save_connected_interval(self, asterisk: AsteriskPbx) -> None:
+    async def _save_connected_interval(self, asterisk: AsteriskPbx) -> None:
         """Store the connected time since the last call of this method; results of a back-fill are not overwritten."""
         if asterisk.connected_at is None or asterisk.covered_until is None:
             return
@@ -97,17 +101,18 @@ class AsteriskConnectionState:
             return
         self._coverage_saved_until[asterisk.sn] = asterisk.covered_until
         connected_interval = Interval(since, asterisk.covered_until, "connected", _("the connection was open"))
-        intervals = self._appdb.sync_states.intervals(asterisk.sn)
-        self._appdb.sync_states.save_intervals(asterisk.sn, add_interval(intervals, connected_interval))
+        await self._appdb.sync_states.change_intervals(
+            asterisk.sn, lambda intervals: add_interval(intervals, connected_interval)
+        )
 
-    def _update_gap_alarm(self, sn: str) -> None:
+    async def _update_gap_alarm(self, sn: str) -> None:
         """Raise an alarm for a gap that is not filled, or that has no CDR source; end it when there is none."""
-        now, source = self._clock.now(), self._appdb.cdr_sources.get(sn)
-        gaps = find_open_gaps(self._appdb, sn, now)
+        now, source = self._clock.now(), await self._appdb.cdr_sources.get(sn)
+        gaps = await find_open_gaps(self._appdb, sn, now)
         if source is not None:
             gaps = [gap for gap in gaps if gap.until < now - GAP_FILL_GRACE]
         if not gaps:
-            self._appdb.alarms.end(sn, "gap", now_us=self._clock.microseconds())
+            await self._appdb.alarms.end(sn, "gap", now_us=self._clock.microseconds())
             return
         detail = _("calls may be missing from {gap}: {reason}", gap=format_gap(gaps[0]), reason=gaps[0].reason)
         hint = (
@@ -115,14 +120,17 @@ class AsteriskConnectionState:
             if source is None
             else _("run `onhook doctor {pbx}`", pbx=shlex.quote(sn))
         )
-        self._appdb.alarms.raise_alarm(sn, "gap", detail, hint=hint, now_us=self._clock.microseconds())
+        await self._appdb.alarms.raise_alarm(sn, "gap", detail, hint=hint, now_us=self._clock.microseconds())
 
-    def list_specs(self) -> Sequence[ConnectionSpec]:
-        names = {pbx.sn: pbx.name for pbx in self._appdb.pbxs()}
-        return [self._build_spec(asterisk, names.get(asterisk.sn, asterisk.sn)) for asterisk in self._asterisks.all()]
+    async def list_specs(self) -> Sequence[ConnectionSpec]:
+        names = {pbx.sn: pbx.name for pbx in await self._appdb.pbxs()}
+        return [
+            await self._build_spec(asterisk, names.get(asterisk.sn, asterisk.sn))
+            for asterisk in await self._asterisks.all()
+        ]
 
-    def _build_spec(self, asterisk: AsteriskPbx, name: str) -> ConnectionSpec:
-        secret = self._asterisks.get_secret(asterisk.sn)
+    async def _build_spec(self, asterisk: AsteriskPbx, name: str) -> ConnectionSpec:
+        secret = await self._asterisks.get_secret(asterisk.sn)
         config_values = (
             asterisk.host,
             asterisk.port,
@@ -143,15 +151,15 @@ class AsteriskConnectionState:
             config_hash=hash((*config_values, secret)),
         )
 
-    def _create_protocol(self, sn: str, login: AmiCredentials) -> ConnectionProtocol:
+    async def _create_protocol(self, sn: str, login: AmiCredentials) -> ConnectionProtocol:
         """Return a protocol with the stored configuration."""
-        asterisk = self._asterisks.get(sn)
+        asterisk = await self._asterisks.get(sn)
         return AsteriskProtocol(login, build_parser_config(asterisk), detect_trunks=asterisk.trunks is None)
 
 
-def find_open_gaps(appdb: AppDb, sn: str, now: datetime) -> list[Interval]:
+async def find_open_gaps(appdb: AppDb, sn: str, now: datetime) -> list[Interval]:
     """Return the unfilled gaps of the last month."""
-    intervals = appdb.sync_states.intervals(sn)
+    intervals = await appdb.sync_states.intervals(sn)
     return [interval for interval in intervals if interval.state == "gap" and interval.until > now - GAP_AGE_MAX]
 
 

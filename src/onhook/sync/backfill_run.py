@@ -50,27 +50,27 @@ class BackfillRunner:
         """Read the calls that began from `since` on, up to `until` or now. Raises `OnhookError`."""
         async with self._lock:
             facts = await self._source.get_facts()
-            plan = self._begin(since, until, facts)
+            plan = await self._begin(since, until, facts)
             totals = await self._read_list(plan, facts, on_progress)
-            self._store_result(plan.progress, totals)
+            await self._store_result(plan.progress, totals)
             if compares_days:
                 await compare_days(whole_days(plan.progress), facts, source=self._source, state=self._state)
             if plan.is_resumed:
                 self._on_resumed()
             return totals
 
-    def _begin(self, since: datetime, until: datetime | None, facts: SystemFacts) -> BackfillPlan:
+    async def _begin(self, since: datetime, until: datetime | None, facts: SystemFacts) -> BackfillPlan:
         """Return the plan; store the PBX's status and the progress."""
-        previous_status = self._state.pbx_status()
+        previous_status = await self._state.pbx_status()
         plan = plan_backfill(
             since,
             until,
-            unfinished_progress=self._state.backfill_progress(),
-            status=check_clock(self._state, facts, self._now()),
+            unfinished_progress=await self._state.backfill_progress(),
+            status=await check_clock(self._state, facts, self._now()),
             previous_status=previous_status,
             registered_at=self._registered_at,
         )
-        self._state.save_backfill_progress(plan.progress)
+        await self._state.save_backfill_progress(plan.progress)
         return plan
 
     async def _read_list(
@@ -78,21 +78,23 @@ class BackfillRunner:
     ) -> BackfillTotals:
         """Store the calls of the window; store the progress after each page, and none once all are stored."""
 
-        def save_progress(totals: BackfillTotals) -> None:
-            self._state.save_backfill_progress(msgspec.structs.replace(plan.progress, done_until=totals.done_until))
+        async def save_progress(totals: BackfillTotals) -> None:
+            await self._state.save_backfill_progress(
+                msgspec.structs.replace(plan.progress, done_until=totals.done_until)
+            )
             on_progress(totals, plan.window)
 
         totals = await self._source.backfill(
             plan.window, facts, missed_window=plan.missed_window, on_progress=save_progress
         )
-        self._state.save_backfill_progress(None)
+        await self._state.save_backfill_progress(None)
         return totals
 
-    def _store_result(self, progress: BackfillProgress, totals: BackfillTotals) -> None:
+    async def _store_result(self, progress: BackfillProgress, totals: BackfillTotals) -> None:
         """Store the coverage that was compared, and raise or end the alarms about the result."""
-        set_alarm(self._state, "missed", missed_alarm(totals.missed))
-        set_alarm(self._state, "unreadable", unreadable_alarm(totals.unreadable))
-        self._state.save_intervals(claim_coverage(self._state.intervals(), progress, totals))
+        await set_alarm(self._state, "missed", missed_alarm(totals.missed))
+        await set_alarm(self._state, "unreadable", unreadable_alarm(totals.unreadable))
+        await self._state.change_intervals(lambda intervals: claim_coverage(intervals, progress, totals))
 
 
 def missed_alarm(count: int) -> AlarmText | None:

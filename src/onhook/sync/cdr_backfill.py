@@ -59,7 +59,7 @@ class CdrBackfill:
         sender: RegisteredPbx,
         dialect: Dialect,
         call_lookup: CallLookup,
-        load_intervals: Callable[[], Sequence[Interval]],
+        load_intervals: Callable[[], Awaitable[Sequence[Interval]]],
         clock: Clock,
     ) -> None:
         self._archive = archive
@@ -87,12 +87,12 @@ class CdrBackfill:
         """Back-fill a window. Calls that ended while the PBX was connected count as missed; `missed_window` is not
         used, it is for push channels.
         """
-        totals, intervals = BackfillTotals(done_until=window.since), self._load_intervals()
-        batches = _batches(self._archive(window))
+        totals, intervals = BackfillTotals(done_until=window.since), await self._load_intervals()
+        batches = _batches(await self._archive(window))
         try:
             while batch := await asyncio.to_thread(next, batches, ()):
                 totals = await self._process_batch(totals, batch, window, intervals)
-                on_progress(totals)
+                await on_progress(totals)
         finally:
             with suppress(ValueError):  # When cancelled, a thread still reads, and closes the source when it is done.
                 batches.close()

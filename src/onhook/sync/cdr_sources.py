@@ -1,6 +1,6 @@
 """CDR sources of a connected PBX, as the source that gaps are filled from."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ def create_cdr_sync(
     *,
     appdb: AppDb,
     sync_state: AppDbSyncState,
-    load_intervals: Callable[[], Sequence[Interval]],
+    load_intervals: Callable[[], Awaitable[Sequence[Interval]]],
     call_lookup: CallLookup,
     ingestor: Ingestor,
     clock: Clock,
@@ -65,10 +65,10 @@ def create_cdr_sync(
 def create_cdr_archive(sn: str, sources: Callable[[], Sequence[CdrSource]], appdb: AppDb) -> CdrArchive:
     """Return all sources as one, because a PBX may begin a new file in the middle of a call."""
 
-    def read_calls(window: TimeWindow) -> Iterator[ArchivedCall | UnparsedLine]:
+    async def read_calls(window: TimeWindow) -> Iterator[ArchivedCall | UnparsedLine]:
         rows = (row for source in sources() for row in read_cdr_rows(source, window))
         parser_config = msgspec.structs.replace(
-            build_parser_config(appdb.asterisks.get(sn)), zone=appdb.pbx(sn).zone or ""
+            build_parser_config(await appdb.asterisks.get(sn)), zone=(await appdb.pbx(sn)).zone or ""
         )
         return collect_calls(rows, parser_config)
 

@@ -15,20 +15,20 @@ DST_SHIFT_SECONDS = 3600
 """A local time that moved by this much has begun or ended daylight saving time."""
 
 
-def check_clock(state: ClockState, facts: SystemFacts, now: float) -> PbxStatus:
+async def check_clock(state: ClockState, facts: SystemFacts, now: float) -> PbxStatus:
     """Store and return the system information; raise or end the alarms about the clock and the time zone."""
-    previous_status, status = state.pbx_status(), build_pbx_status(facts, round(now))
+    previous_status, status = await state.pbx_status(), build_pbx_status(facts, round(now))
     if status.skew_seconds is not None:
-        set_alarm(state, "clock", clock_alarm(status.skew_seconds))
+        await set_alarm(state, "clock", clock_alarm(status.skew_seconds))
     if status.offset_seconds is not None:
         previous = None if previous_status is None else previous_status.offset_seconds
-        expected = state.expected_offset_seconds(datetime.fromtimestamp(now, UTC))
-        set_alarm(
+        expected = await state.expected_offset_seconds(datetime.fromtimestamp(now, UTC))
+        await set_alarm(
             state,
             "zone",
             zone_alarm(status.offset_seconds, previous=previous, expected=expected, pbx=state.pbx_argument),
         )
-    state.save_pbx_status(status)
+    await state.save_pbx_status(status)
     return status
 
 

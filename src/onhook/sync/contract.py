@@ -3,7 +3,7 @@
 `SyncState` has one part for each module that uses it, so that a rule's shell declares what it reads and writes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -39,7 +39,7 @@ class BackfillTotals(msgspec.Struct, frozen=True, kw_only=True):
     reach_until: int | None = None
 
 
-BackfillProgressCallback = Callable[[BackfillTotals], None]
+BackfillProgressCallback = Callable[[BackfillTotals], Awaitable[None]]
 """Callback for the progress after each stored page."""
 
 SyncProgressCallback = Callable[[BackfillTotals, TimeWindow], None]
@@ -97,12 +97,18 @@ class CallLookup(Protocol):
         ...
 
 
+IntervalChange = Callable[[list[Interval]], Sequence[Interval]]
+"""Returns the intervals to store, from the stored ones."""
+
+
 class CoverageStore(Protocol):
     """Stored coverage of one PBX."""
 
-    def intervals(self) -> list[Interval]: ...
+    async def intervals(self) -> list[Interval]: ...
 
-    def save_intervals(self, intervals: Sequence[Interval]) -> None: ...
+    async def change_intervals(self, change: IntervalChange) -> None:
+        """Store what `change` makes of the current intervals; nothing changes them in between."""
+        ...
 
 
 class SyncAlarms(Protocol):
@@ -113,11 +119,11 @@ class SyncAlarms(Protocol):
         """Return the PBX as an argument of a command in a hint, quoted for a shell."""
         ...
 
-    def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
+    async def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
         """Raise an alarm, or count another occurrence."""
         ...
 
-    def end_alarm(self, kind: AlarmKind) -> None:
+    async def end_alarm(self, kind: AlarmKind) -> None:
         """End an alarm, if there is one."""
         ...
 
@@ -125,11 +131,11 @@ class SyncAlarms(Protocol):
 class ClockState(SyncAlarms, Protocol):
     """Stored clock and time zone of one PBX."""
 
-    def pbx_status(self) -> PbxStatus | None: ...
+    async def pbx_status(self) -> PbxStatus | None: ...
 
-    def save_pbx_status(self, pbx_status: PbxStatus) -> None: ...
+    async def save_pbx_status(self, pbx_status: PbxStatus) -> None: ...
 
-    def expected_offset_seconds(self, time: datetime) -> int | None:
+    async def expected_offset_seconds(self, time: datetime) -> int | None:
         """Return the offset of the PBX's local time in its configured time zone, or None without one."""
         ...
 
@@ -145,18 +151,18 @@ class DayComparisonState(CoverageStore, SyncAlarms, Protocol):
 class BackfillState(ClockState, DayComparisonState, Protocol):
     """Stored state that a back-fill reads and writes."""
 
-    def backfill_progress(self) -> BackfillProgress | None: ...
+    async def backfill_progress(self) -> BackfillProgress | None: ...
 
-    def save_backfill_progress(self, progress: BackfillProgress | None) -> None: ...
+    async def save_backfill_progress(self, progress: BackfillProgress | None) -> None: ...
 
 
 class SyncState(BackfillState, Protocol):
     """All stored state of one PBX, and its alarms."""
 
-    def backfill_request(self) -> BackfillRequest | None:
+    async def backfill_request(self) -> BackfillRequest | None:
         """Return the unfinished back-fill that a user requested, or None."""
         ...
 
-    def finish_backfill_request(self, result: BackfillResult) -> None:
+    async def finish_backfill_request(self, result: BackfillResult) -> None:
         """Remove the request and store its result."""
         ...

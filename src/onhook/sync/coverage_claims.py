@@ -66,19 +66,19 @@ class ConnectedTime:
         self._since = self._until = 0.0
         self._saved_at = 0.0
 
-    def extend(self, since: float, until: float) -> None:
+    async def extend(self, since: float, until: float) -> None:
         """Add that a channel was connected between these times (Unix seconds); another `since` is another channel."""
         if since != self._since:
-            self.save()
+            await self.save()
         self._since, self._until = since, until
         if self._now() - self._saved_at >= CONNECTED_SAVE_SECONDS:
-            self.save()
+            await self.save()
 
-    def save(self) -> None:
+    async def save(self) -> None:
         """Store the connected time of the current channel."""
         if self._since >= self._until:
             return
         since, until = (datetime.fromtimestamp(seconds, UTC) for seconds in (self._since, self._until))
         interval = Interval(since, until, "connected", _("the push channel was connected"))
-        self._coverage.save_intervals(add_interval(self._coverage.intervals(), interval))
+        await self._coverage.change_intervals(lambda intervals: add_interval(intervals, interval))
         self._saved_at = self._now()

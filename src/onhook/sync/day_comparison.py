@@ -25,14 +25,14 @@ async def compare_days(
         gap = day_gap(day, pbx_count, await state.count_records(day, day + _DAY))
         if gap is not None:
             has_difference = True
-            _report_gap(state, gap)
+            await _report_gap(state, gap)
     if not has_difference:
-        state.end_alarm("difference")
+        await state.end_alarm("difference")
 
 
-def _report_gap(state: DayComparisonState, gap: Interval) -> None:
-    state.save_intervals(add_interval(state.intervals(), gap))
-    state.raise_alarm("difference", gap.reason, _("run `onhook backfill {pbx}`", pbx=state.pbx_argument))
+async def _report_gap(state: DayComparisonState, gap: Interval) -> None:
+    await state.change_intervals(lambda intervals: add_interval(intervals, gap))
+    await state.raise_alarm("difference", gap.reason, _("run `onhook backfill {pbx}`", pbx=state.pbx_argument))
 
 
 def whole_days(progress: BackfillProgress) -> list[datetime]:

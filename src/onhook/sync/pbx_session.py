@@ -87,11 +87,11 @@ class TokenStore(Protocol):
         """Lock the tokens for a change."""
         ...
 
-    def load_tokens(self) -> str:
+    async def load_tokens(self) -> str:
         """Return the stored tokens; empty at first. Raises `Unavailable` when the API address has changed."""
         ...
 
-    def save_tokens(self, text: str) -> None:
+    async def save_tokens(self, text: str) -> None:
         """Store the tokens."""
         ...
 
@@ -153,9 +153,9 @@ class PbxSession:
         """
         async with self._token_lock, self._token_store.lock():
             for _unused in range(TOKEN_STEPS_MAX):
-                step = self.client.next_step(self._token_store.load_tokens(), self._endpoint.login, self.now())
+                step = self.client.next_step(await self._token_store.load_tokens(), self._endpoint.login, self.now())
                 if step.action == "use":
-                    self._last_tokens = self._token_store.load_tokens()
+                    self._last_tokens = await self._token_store.load_tokens()
                     return step
                 if step.action == "halt":
                     self.error_kind = "credentials"
@@ -174,7 +174,7 @@ class PbxSession:
                             time=_format_minute(step.until),
                         )
                     )
-                await self._run_token_step(step, self._token_store.load_tokens())
+                await self._run_token_step(step, await self._token_store.load_tokens())
         raise self._unavailable(_("the PBX issues no token"))
 
     async def send_request(self, request: PbxRequest) -> PbxResponse:
@@ -185,7 +185,7 @@ class PbxSession:
                 step = await self.token()
                 answer = await self._send_once(request, step.token)
                 if answer.error_kind == "token_expired":
-                    self._forget_token(step.token)
+                    await self._forget_token(step.token)
                 elif answer.error_kind not in ("temporary", "invalid_response"):
                     break
                 elif attempt < ATTEMPTS_MAX:
@@ -213,7 +213,7 @@ class PbxSession:
         step = await self.token()
         answer = await self._send_once(request, step.token)
         if answer.error_kind == "token_expired":
-            self._forget_token(step.token)
+            await self._forget_token(step.token)
         return answer
 
     @asynccontextmanager
@@ -265,18 +265,18 @@ class PbxSession:
             answer = await self._send_once(self.client.facts_request(), token)
             if answer.error_kind != "token_expired":
                 return False
-            self._forget_token(token)
+            await self._forget_token(token)
             return True
 
-    def _forget_token(self, token: str) -> None:
+    async def _forget_token(self, token: str) -> None:
         """Store that the PBX rejected a token, so that the next one is requested at once."""
-        tokens = self.client.reject_token(self._token_store.load_tokens(), token, self.now(), self._jitter())
-        self._token_store.save_tokens(tokens)
+        tokens = self.client.reject_token(await self._token_store.load_tokens(), token, self.now(), self._jitter())
+        await self._token_store.save_tokens(tokens)
 
     async def revoke_replaced_token(self) -> None:
         """Revoke the token that was replaced."""
         async with self._token_lock, self._token_store.lock():
-            tokens = self._token_store.load_tokens()
+            tokens = await self._token_store.load_tokens()
             step = self.client.replaced_token_revocation(tokens)
             if step is not None:
                 await self._run_token_step(step, tokens)
@@ -293,13 +293,13 @@ class PbxSession:
     async def _run_token_step(self, step: TokenStep, tokens: str) -> None:
         """Send the request of a step and store its result with the tokens."""
         assert step.request is not None
-        self._save_tokens(self.client.begin_step(tokens, step, self.now()))
+        await self._save_tokens(self.client.begin_step(tokens, step, self.now()))
         answer = await self._send_once(step.request, "")
-        self._save_tokens(self.client.finish_step(self._last_tokens, step, answer, self.now(), self._jitter()))
+        await self._save_tokens(self.client.finish_step(self._last_tokens, step, answer, self.now(), self._jitter()))
 
-    def _save_tokens(self, tokens: str) -> None:
+    async def _save_tokens(self, tokens: str) -> None:
         self._last_tokens = tokens
-        self._token_store.save_tokens(tokens)
+        await self._token_store.save_tokens(tokens)
 
     async def _send_once(self, request: PbxRequest, token: str) -> PbxResponse:
         assert self._session is not None

@@ -55,7 +55,7 @@ class PbxSync:
                 await self._run_due_work(schedule)
                 await self._wait_for_wake(schedule.pause_seconds(self._jitter()))
         finally:
-            self._connected_time.save()
+            await self._connected_time.save()
 
     async def _run_due_work(self, schedule: SyncSchedule) -> None:
         """Run a requested back-fill and a cycle; an error is an alarm and plans the next attempt."""
@@ -63,10 +63,10 @@ class PbxSync:
         try:
             await self.run_requested_backfill()
             totals = await self.run_cycle(is_nightly=schedule.is_nightly(now))
-            schedule.end_cycle(now, has_open_gap=has_open_gap(self._state.intervals(), totals))
-            self._connection_alarms.on_succeeded()
+            schedule.end_cycle(now, has_open_gap=has_open_gap(await self._state.intervals(), totals))
+            await self._connection_alarms.on_succeeded()
         except OnhookError as error:
-            self.on_failed(error)
+            await self.on_failed(error)
             schedule.fail_cycle()
 
     async def _wait_for_wake(self, seconds: float) -> None:
@@ -79,7 +79,7 @@ class PbxSync:
     async def run_cycle(self, *, is_nightly: bool) -> BackfillTotals:
         """Fill the gaps of the last days and compare days. Raises `OnhookError`; results up to then are stored."""
         now = datetime.fromtimestamp(self._access.now(), UTC)
-        since = cycle_start(self._state.intervals(), now, is_nightly=is_nightly)
+        since = cycle_start(await self._state.intervals(), now, is_nightly=is_nightly)
         return await self.backfill(since, compares_days=is_nightly)
 
     async def backfill(
@@ -98,20 +98,20 @@ class PbxSync:
 
     # Requested back-fills
 
-    def check_backfill_request(self) -> None:
+    async def check_backfill_request(self) -> None:
         """Start a requested back-fill soon; called after a change of the settings."""
-        if self._state.backfill_request() is not None:
+        if await self._state.backfill_request() is not None:
             self._wake.set()
 
     async def run_requested_backfill(
         self, on_progress: SyncProgressCallback = lambda totals, window: None
     ) -> BackfillResult | None:
         """Run the back-fill that a user requested, if any, and store its result."""
-        request = self._state.backfill_request()
+        request = await self._state.backfill_request()
         if request is None:
             return None
         result = await self._run_request(request, on_progress)
-        self._state.finish_backfill_request(result)
+        await self._state.finish_backfill_request(result)
         return result
 
     async def _run_request(self, request: BackfillRequest, on_progress: SyncProgressCallback) -> BackfillResult:
@@ -125,15 +125,15 @@ class PbxSync:
 
     # Called by the push channel
 
-    def on_alive(self, since: float, until: float) -> None:
+    async def on_alive(self, since: float, until: float) -> None:
         """Store that the channel was connected between these times."""
-        self._connected_time.extend(since, until)
+        await self._connected_time.extend(since, until)
 
-    def on_connected(self) -> None:
+    async def on_connected(self) -> None:
         """Start a cycle soon, because a channel is connected again."""
-        self._connection_alarms.on_succeeded()
+        await self._connection_alarms.on_succeeded()
         self._wake.set()
 
-    def on_failed(self, error: OnhookError) -> None:
+    async def on_failed(self, error: OnhookError) -> None:
         """Raise the alarm at once if only an operator can help, otherwise when the problem lasts."""
-        self._connection_alarms.on_failed(error)
+        await self._connection_alarms.on_failed(error)

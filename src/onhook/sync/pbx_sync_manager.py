@@ -153,37 +153,37 @@ class PbxSyncManager:
         reconciler = TaskReconciler[str, SyncSpec](self._run_with_restart, name="pbx_sync")
         try:
             while True:
-                specs = await watcher.poll_in_thread(self._failure_log)
+                specs = await watcher.poll_or_log(self._failure_log)
                 if specs is not None:
                     await reconciler.reconcile(specs)
-                    self._check_backfill_requests()
+                    await self._check_backfill_requests()
                 await asyncio.sleep(POLL_SECONDS)
         finally:
             await reconciler.close()
 
-    def _check_backfill_requests(self) -> None:
-        for pbx_sync in self._pbx_syncs.values():
-            pbx_sync.check_backfill_request()
+    async def _check_backfill_requests(self) -> None:
+        for pbx_sync in list(self._pbx_syncs.values()):
+            await pbx_sync.check_backfill_request()
 
     def find_session(self, sn: str) -> PbxSession | None:
         """Return the session with the web API of a PBX that is synchronised now, or None."""
         return self._sessions.get(sn)
 
-    def on_reconnected(self, sn: str) -> None:
+    async def on_reconnected(self, sn: str) -> None:
         """Start a cycle for a PBX whose AMI connection is back: missed calls are read from its CDR source."""
         if sn in self._pbx_syncs:
-            self._pbx_syncs[sn].on_connected()
+            await self._pbx_syncs[sn].on_connected()
 
-    def _build_specs(self) -> Mapping[str, SyncSpec]:
-        credentials_by_sn, clients = self._deps.appdb.pbx_credentials.all(), pbx_clients()
-        pbxs = self._deps.appdb.pbxs() if credentials_by_sn else []
+    async def _build_specs(self) -> Mapping[str, SyncSpec]:
+        credentials_by_sn, clients = await self._deps.appdb.pbx_credentials.all(), pbx_clients()
+        pbxs = await self._deps.appdb.pbxs() if credentials_by_sn else []
         api_specs = {
             pbx.sn: build_api_sync_spec(pbx, credentials_by_sn[pbx.sn])
             for pbx in pbxs
             if pbx.sn in credentials_by_sn and pbx.dialect in clients
         }
         return api_specs | {
-            sn: CdrSourceSyncSpec(sn, source) for sn, source in self._deps.appdb.cdr_sources.all().items()
+            sn: CdrSourceSyncSpec(sn, source) for sn, source in (await self._deps.appdb.cdr_sources.all()).items()
         }
 
     async def _run_with_restart(self, sn: str, spec: SyncSpec) -> None:

@@ -45,15 +45,15 @@ HALTED_RETRY_SECONDS = 60.0
 class ChannelObserver(Protocol):
     """Observer of the channel's state."""
 
-    def on_alive(self, since: float, until: float) -> None:
+    async def on_alive(self, since: float, until: float) -> None:
         """Handle that the channel was connected between these times (Unix seconds)."""
         ...
 
-    def on_connected(self) -> None:
+    async def on_connected(self) -> None:
         """Handle that a channel is open after there was none."""
         ...
 
-    def on_failed(self, error: OnhookError) -> None:
+    async def on_failed(self, error: OnhookError) -> None:
         """Handle that the channel could not be opened, or was lost."""
         ...
 
@@ -85,16 +85,16 @@ class PushReceiver:
             try:
                 await self._run_channel()
             except TokenRejected as error:
-                self._observer.on_failed(error)
+                await self._observer.on_failed(error)
                 # At once with a new token; a PBX that rejects that one too is not asked without a wait.
                 if was_rejected:
                     await asyncio.sleep(backoff.after_run(self._session.now() - started_at, self._jitter()))
                 was_rejected = not was_rejected
             except NotAllowed as error:
-                self._observer.on_failed(error)
+                await self._observer.on_failed(error)
                 await asyncio.sleep(HALTED_RETRY_SECONDS)
             except OnhookError as error:
-                self._observer.on_failed(error)
+                await self._observer.on_failed(error)
                 await asyncio.sleep(backoff.after_run(self._session.now() - started_at, self._jitter()))
 
     async def _run_channel(self) -> NoReturn:
@@ -103,7 +103,7 @@ class PushReceiver:
         """
         step = await self._session.token()
         current = await self._open_socket(step)
-        self._observer.on_connected()
+        await self._observer.on_connected()
         try:
             while True:
                 await asyncio.wait({current.task}, timeout=max(0.0, step.until - self._session.now()))
@@ -120,7 +120,7 @@ class PushReceiver:
         try:
             new_socket = await self._open_socket(step)
         except OnhookError as error:
-            self._observer.on_failed(error)
+            await self._observer.on_failed(error)
             return old_socket
         await asyncio.wait({old_socket.task}, timeout=DRAIN_SECONDS)
         await old_socket.close()
@@ -156,10 +156,10 @@ class PushReceiver:
         """Return the Unix seconds."""
         return self._session.now()
 
-    def report_alive(self, push: PushChannel) -> None:
+    async def report_alive(self, push: PushChannel) -> None:
         """Report the time in which a socket was connected."""
         if push.alive_since is not None and push.alive_until is not None:
-            self._observer.on_alive(push.alive_since, push.alive_until)
+            await self._observer.on_alive(push.alive_since, push.alive_until)
 
     def lost_error(self, reason: str) -> OnhookError:
         """Return the error for a lost socket."""
@@ -224,4 +224,4 @@ class _PushSocket:
             await self._receiver.ingest(event)
         if self._push.alive_since is not None:
             self.ready.set()
-            self._receiver.report_alive(self._push)
+            await self._receiver.report_alive(self._push)

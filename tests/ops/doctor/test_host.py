@@ -32,19 +32,19 @@ def test_check_data_unknown_pbx_is_listed_until_it_is_registered(pbx: str, statu
     assert ("pbx add" in last.hint) is (not pbx)
 
 
-def test_check_destinations_disabled_one_is_an_error(tmp_path: Path) -> None:
+async def test_check_destinations_disabled_one_is_an_error(tmp_path: Path) -> None:
     """With what to do and without the key in its URL."""
     anywhere = Address("127.0.0.1", 0)
     config = Config(data=tmp_path, intake=anywhere, console=anywhere, pbx_api=anywhere)
     appdb = AppDb(config.appdb_file)
-    destination, _ = appdb.destinations.add(
+    destination, _ = await appdb.destinations.add(
         "CRM", DestinationSpec(url="http://a.example/?key=hush"), None, after=0, now_us=1
     )
-    checks = list(check_installation(config, SystemClock()))
+    checks = [check async for check in check_installation(config, SystemClock())]
     assert ("OK", "1 destination is working") in [(finding.status, finding.detail) for finding in checks]
-    appdb.destinations.disable(destination, "the application answered 410 Gone")
-    appdb.close()
-    checks = list(check_installation(config, SystemClock()))
+    await appdb.destinations.disable(destination, "the application answered 410 Gone")
+    await appdb.close()
+    checks = [check async for check in check_installation(config, SystemClock())]
     (wrong,) = [finding for finding in checks if finding.status == "ERROR"]
     assert wrong.detail == "CRM is disabled: the application answered 410 Gone"
     assert "onhook destination resume CRM" in wrong.hint
@@ -56,8 +56,8 @@ def new_config(folder: Path) -> Config:
     return Config(data=folder, intake=anywhere, console=anywhere, pbx_api=anywhere)
 
 
-def errors(config: Config) -> list[str]:
-    return [finding.detail for finding in check_installation(config, SystemClock()) if finding.status == "ERROR"]
+async def errors(config: Config) -> list[str]:
+    return [finding.detail async for finding in check_installation(config, SystemClock()) if finding.status == "ERROR"]
 
 
 @pytest.mark.parametrize("has_file", [True, False])
@@ -66,28 +66,29 @@ async def test_check_installation_lost_settings_are_an_error(tmp_path: Path, has
     config = new_config(tmp_path)
     ledger = SqliteLedger(config.ledger_file)
     if has_file:
-        AppDb(config.appdb_file).close()
-    assert errors(config) == []
+        async with AppDb(config.appdb_file):
+            pass
+    assert await errors(config) == []
     entry = LedgerEntry(
         sn="A", dialect="yeastar", via="webhook", received_at=1, key=bytes(16), body=b"{}", signature="", peer=""
     )
     await ledger.append([entry])
     await ledger.close()
-    (error,) = errors(config)
+    (error,) = await errors(config)
     assert "the settings are lost" in error
 
 
-def test_check_installation_damaged_ledger_is_an_error(tmp_path: Path) -> None:
+async def test_check_installation_damaged_ledger_is_an_error(tmp_path: Path) -> None:
     config = new_config(tmp_path)
     config.ledger_file.write_bytes(b"SQLite format 3\x00" + b"x" * 10_000)
-    assert any("ledger.db is damaged" in error for error in errors(config))
+    assert any("ledger.db is damaged" in error for error in await errors(config))
 
 
-def test_check_installation_names_open_alarms(tmp_path: Path) -> None:
+async def test_check_installation_names_open_alarms(tmp_path: Path) -> None:
     config = new_config(tmp_path)
     appdb = AppDb(config.appdb_file)
-    appdb.add_pbx(name="Office", sn="A1", secret="first-secret", now_us=1)
-    appdb.alarms.raise_alarm("A1", "clock", "the clock is wrong", hint="set it", now_us=1)
-    appdb.close()
-    warnings = [finding for finding in check_installation(config, SystemClock()) if finding.status == "WARNING"]
+    await appdb.add_pbx(name="Office", sn="A1", secret="first-secret", now_us=1)
+    await appdb.alarms.raise_alarm("A1", "clock", "the clock is wrong", hint="set it", now_us=1)
+    await appdb.close()
+    warnings = [finding async for finding in check_installation(config, SystemClock()) if finding.status == "WARNING"]
     assert ("Office: the clock is wrong", "set it") in [(finding.detail, finding.hint) for finding in warnings]

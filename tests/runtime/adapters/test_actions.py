@@ -1,7 +1,6 @@
 """Actions of the console: the test event, the checks of a PBX, the simulated PBX."""
 
 import asyncio
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,8 @@ async def test_send_test_event_is_accepted_with_the_right_secret(tmp_path: Path)
     """With another secret the receiver rejects it."""
     async with open_receiver(tmp_path / "ledger.db") as webhook_server:
         appdb = AppDb(tmp_path / "onhook.db")
-        appdb.add_pbx(name="office", sn=SN, secret=SECRET, now_us=1)
-        appdb.add_pbx(name="wrong", sn="WRONG", secret="another secret", now_us=1)
+        await appdb.add_pbx(name="office", sn=SN, secret=SECRET, now_us=1)
+        await appdb.add_pbx(name="wrong", sn="WRONG", secret="another secret", now_us=1)
         acting = ConsoleActionRunner(
             Config(data=tmp_path, intake=Address("127.0.0.1", webhook_server.port)), appdb, SystemClock()
         )
@@ -30,7 +29,7 @@ async def test_send_test_event_is_accepted_with_the_right_secret(tmp_path: Path)
         with pytest.raises(NotFound):
             await acting.send_test_event("unknown")
         await acting.close()
-        appdb.close()
+        await appdb.close()
 
 
 async def test_start_simulated_pbx_runs_until_the_server_stops(tmp_path: Path) -> None:
@@ -39,7 +38,7 @@ async def test_start_simulated_pbx_runs_until_the_server_stops(tmp_path: Path) -
     nowhere = ConsoleActionRunner(Config(data=tmp_path, intake=Address("127.0.0.1", 0)), appdb, SystemClock())
     with pytest.raises(Unavailable):
         await nowhere.start_simulated_pbx()
-    assert appdb.pbxs() == []
+    assert await appdb.pbxs() == []
     async with open_receiver(tmp_path / "ledger.db") as webhook_server:
         acting = ConsoleActionRunner(
             Config(data=tmp_path, intake=Address("127.0.0.1", webhook_server.port)), appdb, SystemClock()
@@ -49,16 +48,16 @@ async def test_start_simulated_pbx_runs_until_the_server_stops(tmp_path: Path) -
         while not await webhook_server.count_verdicts():  # noqa: ASYNC110 - the counters of a receiver set no event
             await asyncio.sleep(0.01)
         await acting.close()
-    assert [pbx.sn for pbx in appdb.pbxs()] == [DEMO_SN]
-    appdb.close()
+    assert [pbx.sn for pbx in await appdb.pbxs()] == [DEMO_SN]
+    await appdb.close()
 
 
 async def test_run_pbx_checks_returns_the_checks_of_the_dialect(tmp_path: Path) -> None:
     """One run at a time; a PBX that cannot be reached is a check, not an exception."""
-    with closing(AppDb(tmp_path / "onhook.db")) as appdb:
-        appdb.add_pbx(name="office", sn=SN, secret=SECRET, now_us=1)
-        appdb.add_pbx(name="shop", sn="SHOP", secret=None, dialect="asterisk", is_unsigned=True, now_us=1)
-        appdb.asterisks.add(AsteriskPbx(sn="SHOP", host="127.0.0.1", port=1, user="onhook"), SECRET)
+    async with AppDb(tmp_path / "onhook.db") as appdb:
+        await appdb.add_pbx(name="office", sn=SN, secret=SECRET, now_us=1)
+        await appdb.add_pbx(name="shop", sn="SHOP", secret=None, dialect="asterisk", is_unsigned=True, now_us=1)
+        await appdb.asterisks.add(AsteriskPbx(sn="SHOP", host="127.0.0.1", port=1, user="onhook"), SECRET)
         acting = ConsoleActionRunner(Config(data=tmp_path), appdb, SystemClock())
         assert "is not set: no further checks" in (await acting.run_pbx_checks(SN))[-1].detail
         first = asyncio.create_task(acting.run_pbx_checks("SHOP"))

@@ -39,7 +39,7 @@ async def harness(tmp_path: Path) -> AsyncIterator[CallSourceHarness]:
     store, appdb = await open_store(tmp_path / "calls.duckdb"), AppDb(tmp_path / "onhook.db")
     yield CallSourceHarness(store, appdb)
     await store.close()
-    appdb.close()
+    await appdb.close()
 
 
 async def test_call_source_new_records_follow_a_number(harness: CallSourceHarness) -> None:
@@ -71,13 +71,13 @@ async def test_call_source_utc_offset_is_that_of_the_zone_or_the_latest_call(har
     await harness.put(1)
     assert await harness.calls.utc_offset(JUNE, ()) == timedelta(hours=8)
     assert await harness.calls.utc_offset(JUNE, ("other",)) == timedelta(hours=5, minutes=45)
-    harness.appdb.add_pbx(name="Office", sn=SN, secret=None, is_unsigned=True, zone="Europe/Berlin", now_us=1)
+    await harness.appdb.add_pbx(name="Office", sn=SN, secret=None, is_unsigned=True, zone="Europe/Berlin", now_us=1)
     assert await harness.calls.utc_offset(JUNE, (SN,)) == timedelta(hours=2)
 
 
 async def test_call_source_number_plan_is_that_of_the_pbx(harness: CallSourceHarness) -> None:
     """The vendor's default for an unknown one."""
-    assert harness.calls.number_plan(SN) == NumberPlan()
+    assert await harness.calls.number_plan(SN) == NumberPlan()
     plan = NumberPlan(queue=("7000",))
-    harness.appdb.add_pbx(name="Office", sn=SN, secret=None, is_unsigned=True, number_plan=plan, now_us=1)
-    assert harness.calls.number_plan(SN) == plan
+    await harness.appdb.add_pbx(name="Office", sn=SN, secret=None, is_unsigned=True, number_plan=plan, now_us=1)
+    assert await harness.calls.number_plan(SN) == plan

@@ -22,9 +22,10 @@ from onhook.pbx_api.server import PbxApiServer
 from onhook.pbx_api.state import create_api_state
 from onhook.runtime.adapters.simulated_calls import SimulatedCalls, open_simulated_calls
 from onhook.runtime.adapters.webhooks import DestinationWebhookStore
-from tests.delivery.harness import WebhookReceiver, make_calls, open_delivery_harness, wait_until
+from tests.delivery.harness import WebhookReceiver, make_calls, open_delivery_harness
 from tests.factories import details
 from tests.pbx_api.harness import ATHENS, SN
+from tests.waiting import wait_until
 
 URL = "https://crm.example.com/calls"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
@@ -62,7 +63,7 @@ async def running_pbx(
     directory: Path, *, pbxs: tuple[str, ...] = (), private: str = "", app_name: str = "crm"
 ) -> AsyncIterator[Pbx]:
     appdb, clock = AppDb(directory / "onhook.db"), SystemClock()
-    app, client_secret = appdb.apps.add(app_name, now_us=clock.microseconds(), pbxs=pbxs)
+    app, client_secret = await appdb.apps.add(app_name, now_us=clock.microseconds(), pbxs=pbxs)
     listening = listen("127.0.0.1", 0)
     config = Config(private_networks=private)
     webhooks = DestinationWebhookStore(config, appdb, webhook_opener(config), clock)
@@ -72,7 +73,7 @@ async def running_pbx(
         async with PbxApiServer(state).serve(listening, None):
             await pbx.login()
             yield pbx
-    appdb.close()
+    await appdb.close()
 
 
 @pytest.fixture
@@ -83,6 +84,14 @@ async def pbx(tmp_path: Path) -> AsyncIterator[Pbx]:
 
 def entry(url: str = URL, **changes: Any) -> dict[str, Any]:
     return {"url": url, "secret": SECRET, "request_method": "POST", "event_ids": [30012], **changes}
+
+
+async def test_webhook_update_is_one_entry_of_the_audit_log(pbx: Pbx) -> None:
+    await pbx.update(entry(), entry("https://crm.example.com/second"))
+    audit_entry = (await pbx.appdb.audit.latest(1))[0]
+    assert (audit_entry.actor, audit_entry.way) == ("crm", "pbx-api")
+    assert [row["spec"]["url"] for row in audit_entry.after["destinations"]] == [URL, "https://crm.example.com/second"]
+    assert SECRET not in str(audit_entry)
 
 
 async def test_webhook_query_returns_the_settings(pbx: Pbx) -> None:
@@ -114,69 +123,69 @@ async def test_webhook_update_creates_destinations_of_the_application(pbx: Pbx) 
     """From now on, with Onhook's retry policy unless attempts are set, and without private networks."""
     pbx.calls.record_sent(details(), b"")
     await pbx.update(entry())
-    (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+    (destination,) = await pbx.appdb.destinations.list_for_app(pbx.client_id)
     assert (destination.name, destination.url, destination.retry_policy, destination.allow_private) == (
         "crm webhook 1",
         URL,
         "days",
         False,
     )
-    assert [stream.cursor for stream in pbx.appdb.destinations.streams(destination.destination_id)] == [1]
+    assert [stream.cursor for stream in await pbx.appdb.destinations.streams(destination.destination_id)] == [1]
     await pbx.update(entry(), webhook_event_push_retry_count=2)
-    (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+    (destination,) = await pbx.appdb.destinations.list_for_app(pbx.client_id)
     assert (destination.retry_policy, destination.max_attempts) == ("original", 2)
 
 
 async def test_webhook_update_app_name_with_slash_gives_a_valid_destination_name(tmp_path: Path) -> None:
     async with running_pbx(tmp_path, app_name="crm/eu") as pbx:
         assert (await pbx.update(entry()))["errcode"] == 0
-        assert [destination.name for destination in pbx.appdb.destinations.all()] == ["crm-eu webhook 1"]
+        assert [destination.name for destination in await pbx.appdb.destinations.all()] == ["crm-eu webhook 1"]
 
 
 async def test_webhook_update_unchanged_one_continues(pbx: Pbx) -> None:
     """With its new secret only, and with a person's permission for private networks; a missing one is removed."""
     await pbx.update(entry(), entry("https://crm.example.com/gone"))
-    (destination, _) = pbx.appdb.destinations.list_for_app(pbx.client_id)
-    pbx.appdb.destinations.change(destination.name, {"allow_private": True})
+    (destination, _) = await pbx.appdb.destinations.list_for_app(pbx.client_id)
+    await pbx.appdb.destinations.change(destination.name, {"allow_private": True})
     await pbx.update(entry(secret="n" * 32))
-    (changed,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
+    (changed,) = await pbx.appdb.destinations.list_for_app(pbx.client_id)
     assert (changed.destination_id, changed.allow_private) == (destination.destination_id, True)
-    assert pbx.appdb.destinations.secret_texts(changed.destination_id) == ("n" * 32,)
+    assert await pbx.appdb.destinations.secret_texts(changed.destination_id) == ("n" * 32,)
 
 
 async def test_webhook_update_switches_off_and_on(pbx: Pbx) -> None:
     """All of them; pending events stay."""
     await pbx.update(entry(), enb_webhook_event_push=0)
-    assert [destination.state for destination in pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["paused"]
+    assert [destination.state for destination in await pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["paused"]
     assert (await pbx.query())["enb_webhook_event_push"] == 0
     await pbx.update(entry(), enb_webhook_event_push=1)
-    assert [destination.state for destination in pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["active"]
+    assert [destination.state for destination in await pbx.appdb.destinations.list_for_app(pbx.client_id)] == ["active"]
 
 
 async def test_webhook_of_a_limited_application_has_its_pbxs_only(tmp_path: Path) -> None:
     """To the app they are one webhook."""
     async with running_pbx(tmp_path, pbxs=("A", "B")) as pbx:
         await pbx.update(entry())
-        assert [destination.filter.sn for destination in pbx.appdb.destinations.list_for_app(pbx.client_id)] == [
+        assert [destination.filter.sn for destination in await pbx.appdb.destinations.list_for_app(pbx.client_id)] == [
             "A",
             "B",
         ]
         assert (await pbx.query())["webhook_event_push_list"] == [entry()]
         await pbx.update()
-        assert pbx.appdb.destinations.all() == []
+        assert await pbx.appdb.destinations.all() == []
 
 
 async def test_webhook_update_leaves_other_destinations_alone(pbx: Pbx) -> None:
     """A person's destinations are neither listed nor removed; those of a removed app are."""
-    other, _ = pbx.appdb.apps.add("other", now_us=1)
+    other, _ = await pbx.appdb.apps.add("other", now_us=1)
     await pbx.update(entry())
-    (destination,) = pbx.appdb.destinations.list_for_app(pbx.client_id)
-    pbx.appdb.destinations.add("mine", destination, SECRET, after=0, now_us=1)
-    pbx.appdb.destinations.add("theirs", destination, SECRET, after=0, now_us=1, app=other.client_id)
+    (destination,) = await pbx.appdb.destinations.list_for_app(pbx.client_id)
+    await pbx.appdb.destinations.add("mine", destination, SECRET, after=0, now_us=1)
+    await pbx.appdb.destinations.add("theirs", destination, SECRET, after=0, now_us=1, app=other.client_id)
     await pbx.update()
-    assert [destination.name for destination in pbx.appdb.destinations.all()] == ["mine", "theirs"]
-    pbx.appdb.apps.remove("other")
-    assert [destination.name for destination in pbx.appdb.destinations.all()] == ["mine"]
+    assert [destination.name for destination in await pbx.appdb.destinations.all()] == ["mine", "theirs"]
+    await pbx.appdb.apps.remove("other")
+    assert [destination.name for destination in await pbx.appdb.destinations.all()] == ["mine"]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +236,7 @@ async def test_webhook_update_name_without_address_is_accepted_with_a_warning(
 async def _add_allowed_webhook(pbx: Pbx, url: str) -> None:
     """Add a webhook of the app, and the permission of a person for its private address."""
     spec = DestinationSpec(url=url, allow_private=True)
-    pbx.appdb.destinations.add("allowed", spec, SECRET, after=0, now_us=1, app=pbx.client_id)
+    await pbx.appdb.destinations.add("allowed", spec, SECRET, after=0, now_us=1, app=pbx.client_id)
 
 
 async def test_webhook_test_is_signed_and_sent(tmp_path: Path) -> None:

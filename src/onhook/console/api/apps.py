@@ -73,22 +73,22 @@ class BlockedAddressList(msgspec.Struct, frozen=True):
 )
 async def list_apps(app_state: AppStateDep) -> AppList:
     """List all apps, without their secrets."""
-    return AppList(app_state.appdb.apps.all())
+    return AppList(await app_state.appdb.apps.all())
 
 
 @get("/apps/{name:str}", opt=FOR_ADMINISTRATORS, summary="Read an app", tags=["apps"], responses=PROBLEMS)
 async def read_app(app_state: AppStateDep, name: AppNameOrId) -> App:
     """Read an app by its name or client id."""
-    return app_state.appdb.apps.get(name)
+    return await app_state.appdb.apps.get(name)
 
 
 @post("/apps", summary="Add an app", tags=["apps"], responses=PROBLEMS)
 async def add_app(app_state: AppStateDep, data: Annotated[NewApp, BodyKwarg()]) -> AppWithSecret:
     """Add an app. The PBX API opens with the first one."""
-    app, client_secret = app_state.appdb.apps.add(
+    app, client_secret = await app_state.appdb.apps.add(
         data.name,
         now_us=app_state.clock.microseconds(),
-        pbxs=[app_state.appdb.pbx(pbx_name).sn for pbx_name in data.pbxs],
+        pbxs=[(await app_state.appdb.pbx(pbx_name)).sn for pbx_name in data.pbxs],
         networks=data.networks,
         behaviour=validate_behaviour(data.behaviour),
         allow_control=data.allow_control,
@@ -99,20 +99,20 @@ async def add_app(app_state: AppStateDep, data: Annotated[NewApp, BodyKwarg()]) 
 @patch("/apps/{name:str}", summary="Change an app", tags=["apps"], responses=PROBLEMS)
 async def change_app(app_state: AppStateDep, name: AppNameOrId, data: Annotated[AppChange, BodyKwarg()]) -> App:
     """Change what an app may do; its open sockets follow within a second."""
-    pbxs = None if data.pbxs is None else [app_state.appdb.pbx(pbx_name).sn for pbx_name in data.pbxs]
-    return app_state.appdb.apps.change(name, pbxs=pbxs, networks=data.networks, allow_control=data.allow_control)
+    pbxs = None if data.pbxs is None else [(await app_state.appdb.pbx(pbx_name)).sn for pbx_name in data.pbxs]
+    return await app_state.appdb.apps.change(name, pbxs=pbxs, networks=data.networks, allow_control=data.allow_control)
 
 
 @delete("/apps/{name:str}", summary="Remove an app", tags=["apps"], responses=PROBLEMS)
 async def remove_app(app_state: AppStateDep, name: AppNameOrId) -> None:
     """Remove an app; its credentials, tokens and sockets become invalid."""
-    app_state.appdb.apps.remove(name)
+    await app_state.appdb.apps.remove(name)
 
 
 @post("/apps/{name:str}/secret", summary="Renew the secret of an app", tags=["apps"], responses=PROBLEMS)
 async def renew_app_secret(app_state: AppStateDep, name: AppNameOrId) -> AppWithSecret:
     """Replace the secret; the old one and the tokens made with it become invalid."""
-    app, client_secret = app_state.appdb.apps.renew_secret(name)
+    app, client_secret = await app_state.appdb.apps.renew_secret(name)
     return AppWithSecret(app, client_secret)
 
 
@@ -125,11 +125,11 @@ async def renew_app_secret(app_state: AppStateDep, name: AppNameOrId) -> AppWith
 )
 async def list_blocked_addresses(app_state: AppStateDep) -> BlockedAddressList:
     """List blocked addresses. A block lasts an hour."""
-    return BlockedAddressList(app_state.appdb.apps.blocked_addresses(app_state.clock.microseconds()))
+    return BlockedAddressList(await app_state.appdb.apps.blocked_addresses(app_state.clock.microseconds()))
 
 
 @delete("/blocked-addresses", summary="Unblock all addresses", tags=["apps"], responses=PROBLEMS)
 async def unblock_addresses(app_state: AppStateDep) -> None:
     """Unblock all addresses; 404 where none is blocked."""
-    if not app_state.appdb.apps.unblock():
+    if not await app_state.appdb.apps.unblock():
         raise NotFound(_("no address is blocked"))

@@ -19,6 +19,6 @@ class AuditEntryPage(msgspec.Struct, frozen=True):
 
 @get("/audit", opt=FOR_ADMINISTRATORS, summary="List the audit log", tags=["access"], responses=PROBLEMS)
 async def list_audit(app_state: AppStateDep, limit: Limit = PAGE_DEFAULT, cursor: AfterSeq = "") -> AuditEntryPage:
-    """List an entry for each request that is meant to change something and for each sign-in, the latest first."""
-    entries = app_state.appdb.audit.latest(limit, int(cursor) if cursor else None)
+    """List an entry for each change, by whichever way, and for each sign-in, the latest first."""
+    entries = await app_state.appdb.audit.latest(limit, int(cursor) if cursor else None)
     return AuditEntryPage(entries, str(entries[-1].audit_id) if len(entries) == limit else None)

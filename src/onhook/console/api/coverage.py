@@ -58,13 +58,13 @@ async def read_coverage(
     """
     now = app_state.clock.now()
     begin, end = parse_period(since or SINCE_DEFAULT, until, reader_zone, now)
-    return CoverageList(list_coverage(app_state, begin, end, pbx))
+    return CoverageList(await list_coverage(app_state, begin, end, pbx))
 
 
 @get("/alarms", summary="List alarms", tags=["coverage"], responses=PROBLEMS)
 async def list_alarms(app_state: AppStateDep) -> AlarmList:
     """List alarms of PBXs. `ended_at` is null while an alarm is open."""
-    return AlarmList(list_named_alarms(app_state))
+    return AlarmList(await list_named_alarms(app_state))
 
 
 @post("/pbxs/{name:str}/backfill", summary="Request a back-fill", tags=["coverage"], responses=PROBLEMS)
@@ -72,15 +72,15 @@ async def request_backfill(
     app_state: AppStateDep, reader_zone: ReaderZone, name: PbxNameOrSn, data: Annotated[NewBackfill, BodyKwarg()]
 ) -> Backfill:
     """Request a back-fill. It starts within a second, and replaces a request that has not started."""
-    pbx = app_state.appdb.pbx(name)
-    app_state.appdb.require_backfill_source(pbx)
-    app_state.appdb.sync_states.save_backfill_request(
+    pbx = await app_state.appdb.pbx(name)
+    await app_state.appdb.require_backfill_source(pbx)
+    await app_state.appdb.sync_states.save_backfill_request(
         pbx.sn, parse_backfill_request(data.since, data.until, reader_zone, app_state.clock.now())
     )
-    return get_backfill(app_state, pbx.sn)
+    return await get_backfill(app_state, pbx.sn)
 
 
 @get("/pbxs/{name:str}/backfill", summary="Read the progress of a back-fill", tags=["coverage"], responses=PROBLEMS)
 async def read_backfill(app_state: AppStateDep, name: PbxNameOrSn) -> Backfill:
     """Read the requested, the running and the last back-fill."""
-    return get_backfill(app_state, app_state.appdb.pbx(name).sn)
+    return await get_backfill(app_state, (await app_state.appdb.pbx(name)).sn)

@@ -35,8 +35,8 @@ async def list_deliveries(
     cursor: AfterSeq = "",
 ) -> DeliveryPage:
     """List deliveries of one destination: retrying, failed, and delivered after several attempts."""
-    destination_id = app_state.appdb.destinations.get(destination).destination_id
-    deliveries = app_state.appdb.deliveries.page(destination_id, delivery_state, limit, int(cursor or 0))
+    destination_id = (await app_state.appdb.destinations.get(destination)).destination_id
+    deliveries = await app_state.appdb.deliveries.page(destination_id, delivery_state, limit, int(cursor or 0))
     return DeliveryPage(deliveries, str(deliveries[-1].delivery_id) if len(deliveries) == limit else None)
 
 
@@ -48,7 +48,7 @@ async def list_deliveries(
 )
 async def read_delivery(app_state: AppStateDep, delivery_id: DeliveryId) -> DeliveryDetails:
     """Read a delivery: the time of each attempt, its duration, and the beginning of the response."""
-    return get_delivery_details(app_state, delivery_id)
+    return await get_delivery_details(app_state, delivery_id)
 
 
 @post(
@@ -57,14 +57,14 @@ async def read_delivery(app_state: AppStateDep, delivery_id: DeliveryId) -> Deli
 )  # fmt: skip
 async def retry_delivery(app_state: AppStateDep, delivery_id: DeliveryId) -> Delivery:
     """Retry a delivery now, with all attempts of the retry policy."""
-    app_state.appdb.deliveries.retry(delivery_id, now_us=app_state.clock.microseconds())
-    return app_state.appdb.deliveries.get(delivery_id)
+    await app_state.appdb.deliveries.retry(delivery_id, now_us=app_state.clock.microseconds())
+    return await app_state.appdb.deliveries.get(delivery_id)
 
 
 @delete("/deliveries/{delivery_id:int}", summary="Discard a delivery", tags=["destinations"], responses=PROBLEMS)
 async def discard_delivery(app_state: AppStateDep, delivery_id: DeliveryId) -> None:
     """Discard a delivery. The call stays; only this notification is not sent."""
-    app_state.appdb.deliveries.discard(delivery_id, now_us=app_state.clock.microseconds())
+    await app_state.appdb.deliveries.discard(delivery_id, now_us=app_state.clock.microseconds())
 
 
 ROUTES = (list_deliveries, read_delivery, retry_delivery, discard_delivery)

@@ -83,14 +83,14 @@ class RetryAllResult(msgspec.Struct, frozen=True):
 async def list_destinations(app_state: AppStateDep) -> DestinationList:
     """List destinations with their pending notifications, without their secrets."""
     return DestinationList(
-        [await describe_destination(app_state, destination) for destination in app_state.appdb.destinations.all()]
+        [await describe_destination(app_state, destination) for destination in await app_state.appdb.destinations.all()]
     )
 
 
 @get("/destinations/{name:str}", summary="Read a destination", tags=["destinations"], responses=PROBLEMS)
 async def read_destination(app_state: AppStateDep, name: DestinationName) -> DestinationView:
     """Read a destination by its name."""
-    return await describe_destination(app_state, app_state.appdb.destinations.get(name))
+    return await describe_destination(app_state, await app_state.appdb.destinations.get(name))
 
 
 @post("/destinations", summary="Add a destination", tags=["destinations"], responses=PROBLEMS)
@@ -116,11 +116,12 @@ async def change_destination(
     if not changes:
         raise UsageError(_("there is nothing to change"), hint=_("give another URL, filter or name"))
     destinations = app_state.appdb.destinations
-    old = destinations.get(name)
+    old = await destinations.get(name)
     warnings = await check_change(app_state.config, old, changes)
-    changed = mask_secrets(destinations.change(name, changes))
+    changed = mask_secrets(await destinations.change(name, changes))
     is_new = changed.with_standard_webhooks and not old.with_standard_webhooks
-    secrets = map(format_standard_webhooks_secret, destinations.secret_texts(old.destination_id) if is_new else ())
+    texts = await destinations.secret_texts(old.destination_id) if is_new else ()
+    secrets = map(format_standard_webhooks_secret, texts)
     return ChangedDestination(
         **msgspec.structs.asdict(changed), warnings=warnings, standard_webhooks_secrets=list(secrets)
     )
@@ -129,7 +130,7 @@ async def change_destination(
 @delete("/destinations/{name:str}", summary="Delete a destination", tags=["destinations"], responses=PROBLEMS)
 async def remove_destination(app_state: AppStateDep, name: DestinationName) -> None:
     """Delete a destination with its pending notifications."""
-    app_state.appdb.destinations.remove(name)
+    await app_state.appdb.destinations.remove(name)
 
 
 @post(
@@ -138,7 +139,7 @@ async def remove_destination(app_state: AppStateDep, name: DestinationName) -> N
 )  # fmt: skip
 async def pause_destination(app_state: AppStateDep, name: DestinationName) -> Destination:
     """Pause a destination. Pending notifications are sent when it is resumed."""
-    return mask_secrets(app_state.appdb.destinations.set_state(name, "paused"))
+    return mask_secrets(await app_state.appdb.destinations.set_state(name, "paused"))
 
 
 @post(
@@ -150,7 +151,7 @@ async def pause_destination(app_state: AppStateDep, name: DestinationName) -> De
 )
 async def resume_destination(app_state: AppStateDep, name: DestinationName) -> Destination:
     """Resume a destination after a pause, or after it was disabled."""
-    return mask_secrets(app_state.appdb.destinations.set_state(name, "active"))
+    return mask_secrets(await app_state.appdb.destinations.set_state(name, "active"))
 
 
 @post(
@@ -169,9 +170,9 @@ async def send_test_notification(
 )  # fmt: skip
 async def retry_deliveries(app_state: AppStateDep, name: DestinationName) -> RetryAllResult:
     """Retry all retrying and failed deliveries now, each with all attempts of the retry policy."""
-    destination = app_state.appdb.destinations.get(name)
+    destination = await app_state.appdb.destinations.get(name)
     return RetryAllResult(
-        app_state.appdb.deliveries.retry_all(destination.destination_id, now_us=app_state.clock.microseconds())
+        await app_state.appdb.deliveries.retry_all(destination.destination_id, now_us=app_state.clock.microseconds())
     )
 
 
@@ -193,7 +194,7 @@ async def replay_records(
 @get("/destinations/{name:str}/secrets", summary="List signing secrets", tags=["destinations"], responses=PROBLEMS)
 async def list_signing_secrets(app_state: AppStateDep, name: DestinationName) -> SecretList:
     """List the signing secrets, the oldest first, without their texts."""
-    return SecretList(app_state.appdb.destinations.secrets(name))
+    return SecretList(await app_state.appdb.destinations.secrets(name))
 
 
 @post("/destinations/{name:str}/secrets", summary="Add a signing secret", tags=["destinations"], responses=PROBLEMS)
@@ -201,7 +202,7 @@ async def add_signing_secret(
     app_state: AppStateDep, name: DestinationName, data: Annotated[NewSecret, BodyKwarg()]
 ) -> AddedSecret:
     """Add a signing secret beside the others: so a secret is changed without a rejected notification."""
-    stored_secret, text = app_state.appdb.destinations.add_secret(
+    stored_secret, text = await app_state.appdb.destinations.add_secret(
         name, data.secret, now_us=app_state.clock.microseconds(), label=data.label
     )
     return AddedSecret(stored_secret.secret_id, stored_secret.label, text)
@@ -213,7 +214,7 @@ async def add_signing_secret(
 )  # fmt: skip
 async def remove_signing_secret(app_state: AppStateDep, name: DestinationName, secret_id: SecretId) -> None:
     """Remove a signing secret; the last one cannot be removed."""
-    app_state.appdb.destinations.remove_secret(name, secret_id)
+    await app_state.appdb.destinations.remove_secret(name, secret_id)
 
 
 ROUTES = (

@@ -45,7 +45,7 @@ class TagList(msgspec.Struct, frozen=True):
 async def read_notes(request: AnyRequest, app_state: AppStateDep, sn: SnQuery, call_id: CallIdQuery) -> NoteHistory:
     """Read the note of a call with all versions, the latest first."""
     call = await find_call(app_state, sn, call_id, get_access_scope(request.scope))
-    return _note_history(app_state, call.sn, call.call_id)
+    return await _note_history(app_state, call.sn, call.call_id)
 
 
 @post("/notes", summary="Change the note of a call", tags=["calls"], responses=PROBLEMS)
@@ -53,7 +53,7 @@ async def write_note(request: AnyRequest, app_state: AppStateDep, data: Annotate
     """Change the note of a call. Earlier versions stay; an unchanged note is not stored again."""
     call = await find_call(app_state, data.sn, data.call_id, get_access_scope(request.scope))
     principal = get_principal(request.scope)
-    app_state.appdb.notes.write(
+    await app_state.appdb.notes.write(
         call.sn,
         call.call_id,
         data.text,
@@ -61,17 +61,17 @@ async def write_note(request: AnyRequest, app_state: AppStateDep, data: Annotate
         author=principal.name if principal else "",
         now_us=app_state.clock.microseconds(),
     )
-    return _note_history(app_state, call.sn, call.call_id)
+    return await _note_history(app_state, call.sn, call.call_id)
 
 
 @get("/tags", summary="List tags", tags=["calls"], responses=PROBLEMS)
 async def list_tags(app_state: AppStateDep) -> TagList:
     """List all tags, each once; `GET /calls?tag=…` has the calls."""
-    return TagList(app_state.appdb.notes.tags())
+    return TagList(await app_state.appdb.notes.tags())
 
 
 ROUTES = (read_notes, write_note, list_tags)
 
 
-def _note_history(app_state: AppState, sn: str, call_id: str) -> NoteHistory:
-    return NoteHistory(app_state.appdb.notes.history(sn, call_id))
+async def _note_history(app_state: AppState, sn: str, call_id: str) -> NoteHistory:
+    return NoteHistory(await app_state.appdb.notes.history(sn, call_id))

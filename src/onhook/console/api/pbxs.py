@@ -108,13 +108,13 @@ class SecretList(msgspec.Struct, frozen=True):
 @get("/pbxs", summary="List PBXs", tags=["pbxs"], responses=PROBLEMS)
 async def list_pbxs(app_state: AppStateDep) -> PbxList:
     """List PBXs, without their secrets."""
-    return PbxList(app_state.appdb.pbxs())
+    return PbxList(await app_state.appdb.pbxs())
 
 
 @get("/pbxs/{name:str}", summary="Read a PBX", tags=["pbxs"], responses=PROBLEMS)
 async def read_pbx(app_state: AppStateDep, name: PbxNameOrSn) -> Pbx:
     """Read a PBX by its name or serial number."""
-    return app_state.appdb.pbx(name)
+    return await app_state.appdb.pbx(name)
 
 
 @post("/pbxs", summary="Add a PBX", tags=["pbxs"], responses=PROBLEMS)
@@ -133,7 +133,7 @@ async def add_pbx(app_state: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) 
         if credentials
         else ""
     )
-    pbx = app_state.appdb.add_pbx(
+    pbx = await app_state.appdb.add_pbx(
         name=data.name,
         sn=data.sn,
         secret=secret,
@@ -151,27 +151,29 @@ async def add_pbx(app_state: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) 
 @delete("/pbxs/{name:str}", summary="Remove a PBX", tags=["pbxs"], responses=PROBLEMS)
 async def remove_pbx(app_state: AppStateDep, name: PbxNameOrSn) -> None:
     """Remove a PBX. Its calls stay; its events are rejected from now on."""
-    app_state.appdb.remove_pbx(name)
+    await app_state.appdb.remove_pbx(name)
 
 
 @post("/pbxs/{name:str}/checks", summary="Run the checks of a PBX", tags=["pbxs"], responses=PROBLEMS)
 async def run_pbx_checks(app_state: AppStateDep, name: PbxNameOrSn) -> PbxCheckList:
     """Run the checks of `onhook doctor` for this PBX; it may take a minute."""
-    checks = await app_state.actions.run_pbx_checks(app_state.appdb.pbx(name).sn)
+    checks = await app_state.actions.run_pbx_checks((await app_state.appdb.pbx(name)).sn)
     return PbxCheckList([PbxCheck(check.status, check.detail, check.hint) for check in checks])
 
 
 @get("/pbxs/{name:str}/secrets", summary="List the secrets of a PBX", tags=["pbxs"], responses=PROBLEMS)
 async def list_secrets(app_state: AppStateDep, name: PbxNameOrSn) -> SecretList:
     """List the secrets of a PBX, the oldest first, without their texts."""
-    return SecretList(app_state.appdb.secrets(name))
+    return SecretList(await app_state.appdb.secrets(name))
 
 
 @post("/pbxs/{name:str}/secrets", summary="Add a secret to a PBX", tags=["pbxs"], responses=PROBLEMS)
 async def add_secret(app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[NewSecret, BodyKwarg()]) -> AddedSecret:
     """Add a secret beside the others: so a secret is changed without losing an event."""
     text = data.secret or new_secret()
-    stored_secret = app_state.appdb.add_secret(name, text, now_us=app_state.clock.microseconds(), label=data.label)
+    stored_secret = await app_state.appdb.add_secret(
+        name, text, now_us=app_state.clock.microseconds(), label=data.label
+    )
     return AddedSecret(stored_secret.secret_id, stored_secret.label, text)
 
 
@@ -180,4 +182,4 @@ async def add_secret(app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[
 )
 async def remove_secret(app_state: AppStateDep, name: PbxNameOrSn, secret_id: SecretId) -> None:
     """Remove a secret; the last one of a PBX that must sign cannot be removed."""
-    app_state.appdb.remove_secret(name, secret_id)
+    await app_state.appdb.remove_secret(name, secret_id)

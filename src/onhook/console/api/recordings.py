@@ -58,7 +58,7 @@ async def read_recording(
 ) -> ASGIResponse:
     """Read a recording as the PBX wrote it; `Range` is supported. 404 where it is not on this machine."""
     call = await find_call(app_state, sn, call_id, get_access_scope(request.scope))
-    path = await asyncio.to_thread(recording_path, app_state, call, number)
+    path = await recording_path(app_state, call, number)
     if path is None:
         raise NotFound(_("this recording is not here"), hint=_("it may be on the PBX"))
     if app_state.playback_limiter.is_full:

@@ -32,7 +32,7 @@ class SavedSearchList(msgspec.Struct, frozen=True):
 @get("/saved-searches", opt=SCOPED, summary="List saved searches", tags=["calls"], responses=PROBLEMS)
 async def list_saved_searches(app_state: AppStateDep) -> SavedSearchList:
     """List saved searches by name; each finds what its reader may see."""
-    return SavedSearchList(app_state.appdb.saved_searches.all())
+    return SavedSearchList(await app_state.appdb.saved_searches.all())
 
 
 @post("/saved-searches", summary="Save a search", tags=["calls"], responses=PROBLEMS)
@@ -41,13 +41,13 @@ async def save_search(
 ) -> SavedSearch:
     """Save a search for all users, under an unused name."""
     principal = get_principal(request.scope)
-    return app_state.appdb.saved_searches.add(data.name, data.path, author=principal.name if principal else "")
+    return await app_state.appdb.saved_searches.add(data.name, data.path, author=principal.name if principal else "")
 
 
 @delete("/saved-searches/{search_id:int}", summary="Remove a saved search", tags=["calls"], responses=PROBLEMS)
 async def remove_saved_search(app_state: AppStateDep, search_id: SavedSearchId) -> None:
     """Remove a saved search; its link still works."""
-    app_state.appdb.saved_searches.remove(search_id)
+    await app_state.appdb.saved_searches.remove(search_id)
 
 
 ROUTES = (list_saved_searches, save_search, remove_saved_search)

@@ -85,55 +85,57 @@ class TokenList(msgspec.Struct, frozen=True):
 @get("/users", opt=FOR_ADMINISTRATORS, summary="List users", tags=["access"], responses=PROBLEMS)
 async def list_users(app_state: AppStateDep) -> UserList:
     """List users by name; of a password only whether one is set."""
-    return UserList([_user_info(user) for user in app_state.appdb.users.all()])
+    return UserList([_user_info(user) for user in await app_state.appdb.users.all()])
 
 
 @post("/users", summary="Add a user", tags=["access"], responses=PROBLEMS)
 async def add_user(app_state: AppStateDep, data: Annotated[NewUserOrToken, BodyKwarg()]) -> InvitedUser:
     """Add a user by an invitation, which is valid once and for three days."""
-    scope = parse_scope(app_state.appdb, data.pbxs, data.numbers)
-    invitation = app_state.appdb.users.add(data.name, data.role, scope, now_us=app_state.clock.microseconds())
-    return _invited_user(app_state, data.name.strip(), invitation)
+    scope = await parse_scope(app_state.appdb, data.pbxs, data.numbers)
+    invitation = await app_state.appdb.users.add(data.name, data.role, scope, now_us=app_state.clock.microseconds())
+    return await _invited_user(app_state, data.name.strip(), invitation)
 
 
 @post("/users/{name:str}/invitation", summary="Renew an invitation", tags=["access"], responses=PROBLEMS)
 async def renew_invitation(app_state: AppStateDep, name: UserOrTokenName) -> InvitedUser:
     """Create another invitation, as for a forgotten password; earlier ones become invalid."""
-    return _invited_user(app_state, name, app_state.appdb.users.invite(name, now_us=app_state.clock.microseconds()))
+    return await _invited_user(
+        app_state, name, await app_state.appdb.users.invite(name, now_us=app_state.clock.microseconds())
+    )
 
 
 @delete("/users/{name:str}", summary="Remove a user", tags=["access"], responses=PROBLEMS)
 async def remove_user(app_state: AppStateDep, name: UserOrTokenName) -> None:
     """Remove a user; sessions end."""
-    app_state.appdb.users.remove(name)
+    await app_state.appdb.users.remove(name)
 
 
 @get("/tokens", opt=FOR_ADMINISTRATORS, summary="List tokens", tags=["access"], responses=PROBLEMS)
 async def list_tokens(app_state: AppStateDep) -> TokenList:
     """List tokens, without their texts, which are not stored."""
-    return TokenList(app_state.appdb.tokens())
+    return TokenList(await app_state.appdb.tokens())
 
 
 @post("/tokens", summary="Add a token", tags=["access"], responses=PROBLEMS)
 async def add_token(app_state: AppStateDep, data: Annotated[NewToken, BodyKwarg()]) -> AddedToken:
     """Add a token for a program; its text is returned this once."""
-    scope = parse_scope(app_state.appdb, data.pbxs, data.numbers)
+    scope = await parse_scope(app_state.appdb, data.pbxs, data.numbers)
     export_filter = (
         None
         if data.export_filter is None
         else parse_export_filter(data.export_filter, zone=app_state.config.zone, clock=app_state.clock)
     )
-    text = app_state.appdb.add_token(
+    text = await app_state.appdb.add_token(
         data.name, data.role, now_us=app_state.clock.microseconds(), scope=scope, export_filter=export_filter
     )
-    token = next(candidate for candidate in app_state.appdb.tokens() if candidate.name == data.name.strip())
+    token = next(candidate for candidate in await app_state.appdb.tokens() if candidate.name == data.name.strip())
     return AddedToken(token, text)
 
 
 @delete("/tokens/{name:str}", summary="Remove a token", tags=["access"], responses=PROBLEMS)
 async def remove_token(app_state: AppStateDep, name: UserOrTokenName) -> None:
     """Remove a token; sessions that began with it end too."""
-    app_state.appdb.remove_token(name)
+    await app_state.appdb.remove_token(name)
 
 
 ROUTES = (list_users, add_user, renew_invitation, remove_user, list_tokens, add_token, remove_token)
@@ -151,5 +153,5 @@ def _user_info(user: User) -> UserInfo:
     )
 
 
-def _invited_user(app_state: AppState, name: str, invitation: str) -> InvitedUser:
-    return InvitedUser(_user_info(app_state.appdb.users.get(name)), f"/invitation?invitation={invitation}")
+async def _invited_user(app_state: AppState, name: str, invitation: str) -> InvitedUser:
+    return InvitedUser(_user_info(await app_state.appdb.users.get(name)), f"/invitation?invitation={invitation}")

@@ -11,11 +11,13 @@ from typing import Any, Literal, cast
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
+import structlog
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, PermissionDeniedException, TooManyRequestsException
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Scope
 
+from onhook.appdb.origin import Origin, set_origin
 from onhook.appdb.tokens import Role, Token
 from onhook.cdr.access_scope import AccessScope
 from onhook.console.auth.sessions import BrowserSession
@@ -56,14 +58,16 @@ class Principal(msgspec.Struct, frozen=True):
     scope: AccessScope | None = None
 
 
-def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
+async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     """Guard of every route. Raises `NotAllowed` (401), and 403, 421, 429 as the framework's errors."""
     app_state: AppState = connection.app.state.app_state
     _check_host(connection, app_state)
+    _set_origin(connection, None)
     if handler.opt.get("open"):
         return
-    principal = _authenticate_share(connection, app_state, handler) or _authenticate(connection, app_state)
+    principal = await _authenticate_share(connection, app_state, handler) or await _authenticate(connection, app_state)
     connection.scope["state"][_PRINCIPAL] = principal
+    _set_origin(connection, principal)
     if principal.scope is not None and not handler.opt.get("scoped"):
         raise PermissionDeniedException(_("you do not have access to this page"))
     if connection.scope.get("method") in SAFE_METHODS:
@@ -71,18 +75,31 @@ def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
             raise PermissionDeniedException(_("only an administrator may read this"))
         return
     if principal.credential != "token" and not is_same_origin(connection):
+        _log_refusal(connection, principal)
         raise PermissionDeniedException(_("a browser may change something only from a page of this console"))
     if principal.role != "administrator":
+        _log_refusal(connection, principal)
         raise PermissionDeniedException(_("a reader cannot change anything: use an administrator's token"))
 
 
-def is_still_authorized(scope: Scope) -> bool:
+async def is_still_authorized(scope: Scope) -> bool:
     """Return whether the credential of a running request is still valid, with the same role and scope."""
     principal = get_principal(scope)
     if principal is None:
         return True
     connection = ASGIConnection[Any, Any, Any, Any](scope)
-    return _current_principal(connection, connection.app.state.app_state) == principal
+    return await _current_principal(connection, connection.app.state.app_state) == principal
+
+
+def _log_refusal(connection: Connection, principal: Principal) -> None:
+    """Log a request that is refused: it changes nothing, so that the audit log has no entry."""
+    structlog.get_logger("onhook.console").warning(
+        "change refused",
+        actor=principal.name,
+        address=client_address(connection),
+        method=connection.scope.get("method"),
+        path=connection.url.path,
+    )
 
 
 def get_principal(scope: Scope) -> Principal | None:
@@ -103,11 +120,11 @@ def cookie_name(app_state: AppState) -> str:
     return f"onhook_session_{app_state.config.console.port}"
 
 
-def check_token(connection: Connection, app_state: AppState, text: str, *, is_share: bool = False) -> Token:
+async def check_token(connection: Connection, app_state: AppState, text: str, *, is_share: bool = False) -> Token:
     """Return the token with this text. Raises `NotAllowed`, or 429 for an address with too many wrong ones."""
     now_us = app_state.clock.microseconds()
     find = app_state.appdb.find_share_token if is_share else app_state.appdb.find_token
-    token = find(text, now_us=now_us)
+    token = await find(text, now_us=now_us)
     if token is not None:
         return token
     address = client_address(connection)
@@ -134,40 +151,42 @@ def is_cross_site(connection: Connection) -> bool:
     return is_from_browser and not is_same_origin(connection)
 
 
-def _current_principal(connection: Connection, app_state: AppState) -> Principal | None:
+async def _current_principal(connection: Connection, app_state: AppState) -> Principal | None:
     """Return the user of a request that was accepted before, or None; counts no failure and stores no use."""
     share_text = connection.scope["state"].get(_SHARE_TOKEN)
     if share_text is not None:
-        share_token = app_state.appdb.find_share_token(cast("str", share_text))
+        share_token = await app_state.appdb.find_share_token(cast("str", share_text))
         return None if share_token is None else Principal(share_token.name, "reader", "share", share_token.scope)
     kind, _separator, text = connection.headers.get("authorization", "").partition(" ")
     if kind:
-        token = app_state.appdb.find_token(text.strip())
+        token = await app_state.appdb.find_token(text.strip())
         return None if token is None else _token_principal(token)
-    return _cookie_principal(connection, app_state)
+    return await _cookie_principal(connection, app_state)
 
 
-def _authenticate_share(connection: Connection, app_state: AppState, handler: BaseRouteHandler) -> Principal | None:
+async def _authenticate_share(
+    connection: Connection, app_state: AppState, handler: BaseRouteHandler
+) -> Principal | None:
     """Return the user of an export whose URL has a share token, or None for any other request; the query of the request
     becomes that of the token's search, restricted further by what the request adds. Raises `NotAllowed`, 403, 429.
     """
     text = share_token_text(connection.scope)
     if text is None or not handler.opt.get("shared"):
         return None
-    token = check_token(connection, app_state, text, is_share=True)
+    token = await check_token(connection, app_state, text, is_share=True)
     connection.scope["query_string"] = restrict_query(connection.scope["query_string"], token.export_filter or "")
     connection.scope["state"][_SHARE_TOKEN] = text
     return Principal(token.name, "reader", "share", token.scope)
 
 
-def _authenticate(connection: Connection, app_state: AppState) -> Principal:
+async def _authenticate(connection: Connection, app_state: AppState) -> Principal:
     kind, _separator, text = connection.headers.get("authorization", "").partition(" ")
     if kind:
         if kind.lower() != "bearer":
             raise NotAllowed(_("only bearer tokens are supported"), hint=_("send `Authorization: Bearer TOKEN`"))
-        token = check_token(connection, app_state, text.strip())
+        token = await check_token(connection, app_state, text.strip())
         return _token_principal(token)
-    principal = _cookie_principal(connection, app_state)
+    principal = await _cookie_principal(connection, app_state)
     if principal is not None:
         return principal
     raise NotAllowed(_("no token was sent"), hint=_("send `Authorization: Bearer TOKEN`, or sign in at /sign-in"))
@@ -177,27 +196,39 @@ def _token_principal(token: Token) -> Principal:
     return Principal(token.name, token.role, "token", token.scope)
 
 
-def _cookie_principal(connection: Connection, app_state: AppState) -> Principal | None:
+async def _cookie_principal(connection: Connection, app_state: AppState) -> Principal | None:
     """Return the user of the session cookie; without one that of a console that is open to all, or None."""
     session = app_state.sessions.find(
         connection.cookies.get(cookie_name(app_state), ""), app_state.clock.microseconds()
     )
-    if session is not None and (principal := _session_principal(app_state, session)):
+    if session is not None and (principal := await _session_principal(app_state, session)):
         return principal
     return Principal("open console", "reader", "open_console") if app_state.config.console_open else None
 
 
-def _session_principal(app_state: AppState, session: BrowserSession) -> Principal | None:
+async def _session_principal(app_state: AppState, session: BrowserSession) -> Principal | None:
     """Return the user of a session. Checked for every request: a removed token or user has no access, whatever sessions
     exist.
     """
     if session.user_name:
-        user = app_state.appdb.users.find(session.user_name)
+        user = await app_state.appdb.users.find(session.user_name)
         if user is None or user.password_version != session.password_version:
             return None
         return Principal(user.name, user.role, "cookie", user.scope)
-    token = app_state.appdb.find_token(session.token_text)
+    token = await app_state.appdb.find_token(session.token_text)
     return None if token is None else Principal(token.name, token.role, "cookie", token.scope)
+
+
+def _set_origin(connection: Connection, principal: Principal | None) -> None:
+    """Set the origin of what this request changes."""
+    set_origin(
+        Origin(
+            actor="" if principal is None else principal.name,
+            credential="" if principal is None else principal.credential,
+            address=client_address(connection),
+            way="api" if connection.url.path.startswith("/api/") else "page",
+        )
+    )
 
 
 def client_address(connection: Connection) -> str:

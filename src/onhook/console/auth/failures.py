@@ -76,6 +76,10 @@ class FailedLogins:
         return -(-remaining_us // 1_000_000) if count > FAILURES_MAX and remaining_us > 0 else 0
 
 
+class TooManyTries(Unavailable):
+    """Too many people are signing in. A database that is unavailable meanwhile is another error."""
+
+
 class TriesOfName:
     """Tries of one name from one address."""
 
@@ -116,8 +120,8 @@ class PasswordTries:
 
     @asynccontextmanager
     async def turn(self, name: str, address: str) -> AsyncIterator[TriesOfName]:
-        """Wait for the turn of a try and hold it while the password is checked. Raises `Unavailable` when too many
-        are waiting.
+        """Wait for the turn of a try and hold it while the password is checked. Raises `TooManyTries` when too
+        many are waiting.
         """
         owner = owner_network(address)
         tries = self._find_tries(name.casefold(), owner)
@@ -170,5 +174,5 @@ async def _place(semaphore: asyncio.Semaphore) -> AsyncIterator[None]:
         semaphore.release()
 
 
-def _too_many_tries() -> Unavailable:
-    return Unavailable(_("too many people are signing in"), hint=_("try again in a few seconds"))
+def _too_many_tries() -> TooManyTries:
+    return TooManyTries(_("too many people are signing in"), hint=_("try again in a few seconds"))

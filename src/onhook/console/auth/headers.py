@@ -1,11 +1,10 @@
-"""Headers of every response that restrict the browser, and the audit log."""
+"""Headers of every response that restrict the browser."""
 
 from typing import Any
 
 from litestar import Litestar
 from litestar.types import Message, Scope
 
-from onhook.console.auth.access import SAFE_METHODS, get_principal
 from onhook.console.auth.cors import cors_headers
 from onhook.console.state import AppState
 
@@ -41,20 +40,3 @@ async def add_response_headers(message: Message, scope: Scope) -> None:
         headers.append(NO_STORE)
     message["headers"] = headers
     app_state.response_counters.record_response(message["status"])
-    _record_audit_entry(app_state, scope, message["status"])
-
-
-def _record_audit_entry(app_state: AppState, scope: Scope, status: int) -> None:
-    """Add the audit entry: here, where every response passes, no route can forget it."""
-    principal = get_principal(scope)
-    if principal is None or scope.get("method") in SAFE_METHODS:
-        return
-    client = scope.get("client")
-    app_state.appdb.audit.add(
-        now_us=app_state.clock.microseconds(),
-        actor=principal.name,
-        credential=principal.credential,
-        address=client[0] if client else "",
-        action=f"{scope.get('method')} {scope['path']}",
-        status=status,
-    )

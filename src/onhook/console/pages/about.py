@@ -48,8 +48,8 @@ async def about_page(request: AnyRequest, app_state: AppStateDep, reader_zone: R
     """Return the page of versions, files and retention."""
     last_seq = await app_state.ledger.last_seq()
     counts = await app_state.store.counts()
-    retention_overrides = app_state.appdb.retention_overrides.all()
-    return render_page(
+    retention_overrides = await app_state.appdb.retention_overrides.all()
+    return await render_page(
         request,
         app_state,
         reader_zone,
@@ -64,7 +64,7 @@ async def about_page(request: AnyRequest, app_state: AppStateDep, reader_zone: R
             keep_days=app_state.config.keep_days,
             retention_overrides=[
                 (pbx.name, retention_overrides[pbx.sn])
-                for pbx in app_state.appdb.pbxs()
+                for pbx in await app_state.appdb.pbxs()
                 if pbx.sn in retention_overrides
             ],
         ),

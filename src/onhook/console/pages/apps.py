@@ -48,7 +48,7 @@ class AppsView(View, frozen=True, kw_only=True):
 @get("/apps", opt=FOR_ADMINISTRATORS, include_in_schema=False)
 async def apps_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
     """Return the page of apps."""
-    return _render_apps(request, app_state, reader_zone)
+    return await _render_apps(request, app_state, reader_zone)
 
 
 @post("/apps", include_in_schema=False, status_code=200)
@@ -57,16 +57,16 @@ async def add_app(
 ) -> Response[str]:
     """Add an app; its credentials are shown this once."""
     try:
-        new_app, client_secret = app_state.appdb.apps.add(
+        new_app, client_secret = await app_state.appdb.apps.add(
             data.name,
             now_us=app_state.clock.microseconds(),
-            pbxs=_serial_numbers(app_state, data.pbxs),
+            pbxs=await _serial_numbers(app_state, data.pbxs),
             networks=_split(data.networks),
             allow_control=data.allow_control,
         )
     except OnhookError as error:
-        return _render_apps(request, app_state, reader_zone, error=str(error), form=data)
-    return _render_apps(request, app_state, reader_zone, new_app=new_app, client_secret=client_secret)
+        return await _render_apps(request, app_state, reader_zone, error=str(error), form=data)
+    return await _render_apps(request, app_state, reader_zone, new_app=new_app, client_secret=client_secret)
 
 
 @post("/apps/change", include_in_schema=False, status_code=200)
@@ -75,15 +75,17 @@ async def change_app(
 ) -> Response[str]:
     """Change what an app may do."""
     try:
-        changed_app = app_state.appdb.apps.change(
+        changed_app = await app_state.appdb.apps.change(
             data.name,
-            pbxs=_serial_numbers(app_state, data.pbxs),
+            pbxs=await _serial_numbers(app_state, data.pbxs),
             networks=_split(data.networks),
             allow_control=data.allow_control,
         )
     except OnhookError as error:
-        return _render_apps(request, app_state, reader_zone, error=str(error))
-    return _render_apps(request, app_state, reader_zone, message=_('App "{name}" changed.', name=changed_app.name))
+        return await _render_apps(request, app_state, reader_zone, error=str(error))
+    return await _render_apps(
+        request, app_state, reader_zone, message=_('App "{name}" changed.', name=changed_app.name)
+    )
 
 
 @post("/apps/renew", include_in_schema=False, status_code=200)
@@ -92,10 +94,10 @@ async def renew_app_secret(
 ) -> Response[str]:
     """Replace the secret; the new one is shown this once."""
     try:
-        renewed_app, client_secret = app_state.appdb.apps.renew_secret(data.name)
+        renewed_app, client_secret = await app_state.appdb.apps.renew_secret(data.name)
     except OnhookError as error:
-        return _render_apps(request, app_state, reader_zone, error=str(error))
-    return _render_apps(request, app_state, reader_zone, new_app=renewed_app, client_secret=client_secret)
+        return await _render_apps(request, app_state, reader_zone, error=str(error))
+    return await _render_apps(request, app_state, reader_zone, new_app=renewed_app, client_secret=client_secret)
 
 
 @post("/apps/remove", include_in_schema=False, status_code=200)
@@ -104,29 +106,31 @@ async def remove_app(
 ) -> Response[str]:
     """Remove an app; its tokens and sockets become invalid."""
     try:
-        app_state.appdb.apps.remove(data.name)
+        await app_state.appdb.apps.remove(data.name)
     except OnhookError as error:
-        return _render_apps(request, app_state, reader_zone, error=str(error))
-    return _render_apps(request, app_state, reader_zone, message=_('App "{name}" removed.', name=data.name))
+        return await _render_apps(request, app_state, reader_zone, error=str(error))
+    return await _render_apps(request, app_state, reader_zone, message=_('App "{name}" removed.', name=data.name))
 
 
 ROUTES = (apps_page, add_app, change_app, renew_app_secret, remove_app)
 
 
-def _serial_numbers(app_state: AppState, names: str) -> list[str]:
-    return [app_state.appdb.pbx(name).sn for name in _split(names)]
+async def _serial_numbers(app_state: AppState, names: str) -> list[str]:
+    return [(await app_state.appdb.pbx(name)).sn for name in _split(names)]
 
 
 def _split(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _render_apps(request: AnyRequest, app_state: AppState, zone: ReaderZone, **extra_values: Any) -> Response[str]:
+async def _render_apps(
+    request: AnyRequest, app_state: AppState, zone: ReaderZone, **extra_values: Any
+) -> Response[str]:
     appdb = app_state.appdb
     view = AppsView(
-        apps=appdb.apps.all(),
-        blocked_addresses=appdb.apps.blocked_addresses(app_state.clock.microseconds()),
-        pbx_names={pbx.sn: pbx.name for pbx in appdb.pbxs()},
+        apps=await appdb.apps.all(),
+        blocked_addresses=await appdb.apps.blocked_addresses(app_state.clock.microseconds()),
+        pbx_names={pbx.sn: pbx.name for pbx in await appdb.pbxs()},
         **extra_values,
     )
-    return render_page(request, app_state, zone, view)
+    return await render_page(request, app_state, zone, view)

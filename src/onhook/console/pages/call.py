@@ -3,7 +3,6 @@
 Its chart, its fields, its events with their signatures, earlier versions, deliveries, and notes.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
@@ -121,7 +120,7 @@ async def write_note(
     """Add a version of a call's note."""
     call = await find_call(app_state, data.sn, data.call_id, get_access_scope(request.scope))
     principal = get_principal(request.scope)
-    app_state.appdb.notes.write(
+    await app_state.appdb.notes.write(
         call.sn,
         call.call_id,
         data.text,
@@ -140,9 +139,9 @@ async def _render_call(
 ) -> Response[str]:
     scope = get_access_scope(request.scope)
     call = await find_call(app_state, sn, call_id, scope)
-    pbx = app_state.appdb.find_pbx_by_sn(call.sn)
+    pbx = await app_state.appdb.find_pbx_by_sn(call.sn)
     seqs = sorted({leg.seq for leg in call.legs})
-    return render_page(
+    return await render_page(
         request,
         app_state,
         zone,
@@ -150,22 +149,22 @@ async def _render_call(
             call=call,
             axis=draw_call_chart(call, pbx.number_plan if pbx else NumberPlan()),
             fields=DETAIL_FIELDS,
-            recordings=list(
-                zip(call.recordings, await asyncio.to_thread(local_recording_flags, app_state, call), strict=True)
-            ),
-            raw_events=_verify_signatures(app_state, call.sn, await app_state.ledger.get(seqs[:RAW_EVENTS_MAX])),
+            recordings=list(zip(call.recordings, await local_recording_flags(app_state, call), strict=True)),
+            raw_events=await _verify_signatures(app_state, call.sn, await app_state.ledger.get(seqs[:RAW_EVENTS_MAX])),
             earlier=await _find_earlier(app_state, call, seqs) if has_earlier else [],
             has_earlier=has_earlier,
             # Deliveries show destinations, not only this call.
-            deliveries=_call_deliveries(app_state, call) if scope is None else [],
-            history=app_state.appdb.notes.history(call.sn, call.call_id),
-            known_tags=app_state.appdb.notes.tags() if scope is None else [],
+            deliveries=await _call_deliveries(app_state, call) if scope is None else [],
+            history=await app_state.appdb.notes.history(call.sn, call.call_id),
+            known_tags=await app_state.appdb.notes.tags() if scope is None else [],
         ),
     )
 
 
-def _verify_signatures(app_state: AppState, sn: str, raw_events: Sequence[RawEvent]) -> list[VerifiedRawEvent]:
-    credentials = next((candidate for candidate in app_state.appdb.webhook_credentials() if candidate.sn == sn), None)
+async def _verify_signatures(app_state: AppState, sn: str, raw_events: Sequence[RawEvent]) -> list[VerifiedRawEvent]:
+    credentials = next(
+        (candidate for candidate in await app_state.appdb.webhook_credentials() if candidate.sn == sn), None
+    )
     secrets = credentials.secrets if credentials else ()
 
     def signature_state(raw_event: RawEvent) -> SignatureState:
@@ -191,17 +190,17 @@ async def _find_earlier(app_state: AppState, call: Call, seqs: Sequence[int]) ->
             for raw_event in raw_events
             if raw_event.sn == call.sn and call_id_bytes in raw_event.body and raw_event.seq not in seqs
         ]
-    return _verify_signatures(app_state, call.sn, matches[-RAW_EVENTS_MAX:])
+    return await _verify_signatures(app_state, call.sn, matches[-RAW_EVENTS_MAX:])
 
 
-def _call_deliveries(app_state: AppState, call: Call) -> list[CallDelivery]:
-    names = {destination.destination_id: destination.name for destination in app_state.appdb.destinations.all()}
+async def _call_deliveries(app_state: AppState, call: Call) -> list[CallDelivery]:
+    names = {destination.destination_id: destination.name for destination in await app_state.appdb.destinations.all()}
     deliveries = app_state.appdb.deliveries
     return [
         CallDelivery(
             delivery=delivery,
             destination=names.get(delivery.destination_id, ""),
-            last_attempt=next(iter(deliveries.attempts(delivery.delivery_id)[-1:]), None),
+            last_attempt=next(iter((await deliveries.attempts(delivery.delivery_id))[-1:]), None),
         )
-        for delivery in deliveries.list_for_call(call.sn, call.call_id)
+        for delivery in await deliveries.list_for_call(call.sn, call.call_id)
     ]

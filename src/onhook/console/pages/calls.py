@@ -3,7 +3,6 @@
 Live while it shows the newest calls. The whole search is in the URL, so that it can be shared as a link.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
@@ -142,7 +141,7 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
         "columns": columns,
         "limit": limit if limit != PAGE_DEFAULT else "",
     }
-    return render_page(
+    return await render_page(
         request,
         app_state,
         reader_zone,
@@ -160,11 +159,11 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
             limit_param=current_query["limit"],
             is_newest=not cursor and not sort,
             position=position,
-            pbxs=_visible_pbxs(app_state, search_filter),
-            saved_searches=app_state.appdb.saved_searches.all(),
+            pbxs=await _visible_pbxs(app_state, search_filter),
+            saved_searches=await app_state.appdb.saved_searches.all(),
             current_path=url("/calls", **{**current_query, "sort": sort, "limit": ""}),
             columns=selected_columns,
-            tags_by_call=app_state.appdb.notes.tags_by_call((call.sn, call.call_id) for call in call_page.data)
+            tags_by_call=await app_state.appdb.notes.tags_by_call((call.sn, call.call_id) for call in call_page.data)
             if "tags" in selected_columns
             else {},
             known_tags=await _load_tags(app_state) if search_filter.scope is None else [],
@@ -177,17 +176,15 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
     )
 
 
-def _visible_pbxs(app_state: AppState, search_filter: RecordFilter) -> list[Pbx]:
+async def _visible_pbxs(app_state: AppState, search_filter: RecordFilter) -> list[Pbx]:
     """Return the PBXs that the reader may filter by."""
     scope = search_filter.scope
-    return [pbx for pbx in app_state.appdb.pbxs() if scope is None or scope.allows_pbx(pbx.sn)]
+    return [pbx for pbx in await app_state.appdb.pbxs() if scope is None or scope.allows_pbx(pbx.sn)]
 
 
 async def _load_tags(app_state: AppState) -> list[str]:
     """Return the tags to choose from; cached, because all notes are read for them."""
-    return await app_state.coalescer.get(
-        "tags", lambda: asyncio.to_thread(app_state.appdb.notes.tags), TAGS_MAX_AGE_SECONDS
-    )
+    return await app_state.coalescer.get("tags", app_state.appdb.notes.tags, TAGS_MAX_AGE_SECONDS)
 
 
 async def _load_page(  # noqa: PLR0917 - independent values

@@ -120,7 +120,7 @@ async def dashboard_page(request: AnyRequest, app_state: AppStateDep, reader_zon
         reader_zone,
     )
     is_empty = not call_page.data
-    return render_page(
+    return await render_page(
         request,
         app_state,
         reader_zone,
@@ -138,7 +138,7 @@ async def dashboard_page(request: AnyRequest, app_state: AppStateDep, reader_zon
             is_filtered=False,
             position=position,
             issue_summary=await _load_issues(request, app_state, position),
-            pbxs=app_state.appdb.pbxs() if scope is None else [],
+            pbxs=await app_state.appdb.pbxs() if scope is None else [],
             intake_port=intake_port(app_state.config) if is_empty else 0,
             intake_host=intake_host(app_state.config, request.url.hostname or "")[0] if is_empty else "",
             is_empty=is_empty,
@@ -178,11 +178,11 @@ async def _load_issues(request: AnyRequest, app_state: AppState, position: int) 
         for counter in counters
         if counter.kind in REJECTION_KINDS and counter.last_at >= earliest_time and not counter.is_registered_now
     ]
-    alarms = [alarm for alarm in list_named_alarms(app_state) if alarm.ended_at is None]
+    alarms = [alarm for alarm in await list_named_alarms(app_state) if alarm.ended_at is None]
     return IssueSummary(
         total,
         newest,
         rejections[:ISSUES_SHOWN_MAX],
         alarms[:ISSUES_SHOWN_MAX],
-        list_issues(app_state)[:ISSUES_SHOWN_MAX],
+        (await list_issues(app_state))[:ISSUES_SHOWN_MAX],
     )

@@ -136,16 +136,16 @@ async def destination_page(  # noqa: PLR0917 - the parameters of the URL
     show_all: ShowAllQuery = False,
 ) -> Response[str]:
     """Return the page of one destination: its status, retrying, failed and delivered notifications."""
-    destination = _get_destination(app_state, destination_id)
-    delivered = app_state.appdb.deliveries.newest(destination.destination_id, "delivered", DELIVERED_ROWS_MAX)
-    return render_page(
+    destination = await _get_destination(app_state, destination_id)
+    delivered = await app_state.appdb.deliveries.newest(destination.destination_id, "delivered", DELIVERED_ROWS_MAX)
+    return await render_page(
         request,
         app_state,
         reader_zone,
         DestinationDetailsView(
             destination=await describe_destination(app_state, destination),
-            secrets=app_state.appdb.destinations.secrets(destination.name),
-            rows={state: _list_deliveries(app_state, destination, state) for state in ("failed", "retrying")},
+            secrets=await app_state.appdb.destinations.secrets(destination.name),
+            rows={state: await _list_deliveries(app_state, destination, state) for state in ("failed", "retrying")},
             delivered=delivered if show_all else delivered[:DELIVERED_SHOWN_MAX],
             delivered_is_cut=not show_all and len(delivered) > DELIVERED_SHOWN_MAX,
             message=message,
@@ -163,7 +163,7 @@ async def run_action(
     data: Annotated[ActionForm, FORM_BODY],
 ) -> Redirect:
     """Run the action of a button, and show its result."""
-    destination = _get_destination(app_state, destination_id)
+    destination = await _get_destination(app_state, destination_id)
     try:
         if action == "replay":
             replay_filter = parse_destination_filter(app_state, {"since": data.since, "until": data.until}, reader_zone)
@@ -176,7 +176,7 @@ async def run_action(
                 return _redirect(f"/destinations/{destination_id}", error=_describe_test(result))
             message = _describe_test(result)
         else:
-            message = _apply_action(app_state, destination, action)
+            message = await _apply_action(app_state, destination, action)
     except OnhookError as error:
         return _redirect(f"/destinations/{destination_id}", error=str(error))
     return _redirect("/destinations" if action == "remove" else f"/destinations/{destination_id}", message=message)
@@ -187,12 +187,12 @@ async def delivery_page(
     request: AnyRequest, app_state: AppStateDep, delivery_id: DeliveryId, reader_zone: ReaderZone
 ) -> Response[str]:
     """Return the page of one delivery: its attempts, and the notification."""
-    details = get_delivery_details(app_state, delivery_id)
-    return render_page(
+    details = await get_delivery_details(app_state, delivery_id)
+    return await render_page(
         request,
         app_state,
         reader_zone,
-        DeliveryView(details=details, destination=_get_destination(app_state, details.delivery.destination_id)),
+        DeliveryView(details=details, destination=await _get_destination(app_state, details.delivery.destination_id)),
     )
 
 
@@ -201,14 +201,14 @@ async def run_delivery_action(
     app_state: AppStateDep, delivery_id: DeliveryId, action: DeliveryActionInPath
 ) -> Redirect:
     """Retry or discard one delivery."""
-    destination_id = app_state.appdb.deliveries.get(delivery_id).destination_id
+    destination_id = (await app_state.appdb.deliveries.get(delivery_id)).destination_id
     if action == "retry":
-        app_state.appdb.deliveries.retry(delivery_id, now_us=app_state.clock.microseconds())
+        await app_state.appdb.deliveries.retry(delivery_id, now_us=app_state.clock.microseconds())
         return _redirect(
             f"/destinations/{destination_id}",
             message=_("Delivery {delivery_id} is being retried.", delivery_id=delivery_id),
         )
-    app_state.appdb.deliveries.discard(delivery_id, now_us=app_state.clock.microseconds())
+    await app_state.appdb.deliveries.discard(delivery_id, now_us=app_state.clock.microseconds())
     return _redirect(
         f"/destinations/{destination_id}", message=_("Delivery {delivery_id} discarded.", delivery_id=delivery_id)
     )
@@ -226,22 +226,22 @@ def _describe_test(result: DestinationTestResult) -> str:
     return f"{text} {result.hint[:1].upper()}{result.hint[1:]}." if result.hint else text
 
 
-def _apply_action(app_state: AppState, destination: Destination, action: DestinationAction) -> str:
+async def _apply_action(app_state: AppState, destination: Destination, action: DestinationAction) -> str:
     """Run an action that needs the application database only; return its result."""
     destinations, deliveries = app_state.appdb.destinations, app_state.appdb.deliveries
     if action == "pause":
-        destinations.set_state(destination.name, "paused")
+        await destinations.set_state(destination.name, "paused")
         return _("Destination paused. Pending notifications are kept.")
     if action == "resume":
-        destinations.set_state(destination.name, "active")
+        await destinations.set_state(destination.name, "active")
         return _("Destination resumed.")
     if action == "retry":
-        count = deliveries.retry_all(destination.destination_id, now_us=app_state.clock.microseconds())
+        count = await deliveries.retry_all(destination.destination_id, now_us=app_state.clock.microseconds())
         return _n("1 notification is being retried.", "{count} notifications are being retried.", count)
     if action == "discard":
-        count = deliveries.discard_failed(destination.destination_id)
+        count = await deliveries.discard_failed(destination.destination_id)
         return _n("1 failed notification discarded.", "{count} failed notifications discarded.", count)
-    destinations.remove(destination.name)
+    await destinations.remove(destination.name)
     return _('Destination "{name}" deleted, with its pending notifications.', name=destination.name)
 
 
@@ -249,13 +249,14 @@ async def _render_destinations(
     request: AnyRequest, app_state: AppState, reader_zone: ReaderZone, *, message: str = "", error: str = "",
     form: Mapping[str, str] = FORM_DEFAULTS, added: AddedDestination | None = None,
 ) -> Response[str]:  # fmt: skip
-    return render_page(
+    return await render_page(
         request,
         app_state,
         reader_zone,
         DestinationsView(
             destinations=[
-                await describe_destination(app_state, destination) for destination in app_state.appdb.destinations.all()
+                await describe_destination(app_state, destination)
+                for destination in await app_state.appdb.destinations.all()
             ],
             message=message,
             error=error,
@@ -277,14 +278,14 @@ def _parse_form(form: Mapping[str, str]) -> NewDestination:
         raise UsageError(str(error), hint=_("correct the form")) from error
 
 
-def _list_deliveries(
+async def _list_deliveries(
     app_state: AppState, destination: Destination, state: Literal["failed", "retrying"]
 ) -> list[Delivery]:
-    return app_state.appdb.deliveries.page(destination.destination_id, state, ROWS_SHOWN_MAX)
+    return await app_state.appdb.deliveries.page(destination.destination_id, state, ROWS_SHOWN_MAX)
 
 
-def _get_destination(app_state: AppState, destination_id: int) -> Destination:
-    destination = app_state.appdb.destinations.find_by_id(destination_id)
+async def _get_destination(app_state: AppState, destination_id: int) -> Destination:
+    destination = await app_state.appdb.destinations.find_by_id(destination_id)
     if destination is None:
         raise NotFound(_("there is no such destination"), hint=_("see /destinations: it may have been deleted"))
     return destination

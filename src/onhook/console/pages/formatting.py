@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,7 @@ FOR_TEMPLATES = (
     "call_url",
     "clock_time",
     "format_code",
+    "format_values",
     "count",
     "day",
     "get_field",
@@ -111,6 +113,15 @@ def short_day(time: datetime, zone: ZoneInfo) -> str:
     """Return the day in the reader's zone, as `Mon 27 Apr`."""
     local = time.astimezone(zone)
     return f"{local:%a} {local.day} {local:%b}"
+
+
+def format_values(values: Mapping[str, Any]) -> str:
+    """Return the values of an audit entry as JSON; empty without any.
+
+    >>> format_values({"tokens": [{"name": "wallboard"}]}), format_values({})
+    ('{"tokens":[{"name":"wallboard"}]}', '')
+    """
+    return msgspec.json.encode(values).decode() if values else ""
 
 
 def format_code(text: str) -> Markup:

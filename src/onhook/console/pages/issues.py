@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from litestar import Response, get
 
+from onhook.appdb.stored_json import UnreadableRow
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import ReaderZone, Seq
@@ -25,6 +26,7 @@ class IssuesView(View, frozen=True, kw_only=True):
 
     template: ClassVar = "issues.html"
     alarms: Sequence[NamedAlarm]
+    unreadable_rows: Sequence[UnreadableRow]
     quarantined: Sequence[QuarantineEntry]
     quarantined_total: int
     rejections: Sequence[NamedCounter]
@@ -50,12 +52,13 @@ async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: 
     """Return the page of events that could not be parsed, rejected requests, alarms and failing destinations."""
     total, newest = await load_quarantine(app_state.store, QUARANTINE_SHOWN_MAX)
     counters = await list_counters(app_state.ledger, app_state.appdb)
-    return render_page(
+    return await render_page(
         request,
         app_state,
         reader_zone,
         IssuesView(
-            alarms=[alarm for alarm in list_named_alarms(app_state) if alarm.ended_at is None],
+            alarms=[alarm for alarm in await list_named_alarms(app_state) if alarm.ended_at is None],
+            unreadable_rows=await app_state.appdb.list_unreadable(),
             quarantined=newest,
             quarantined_total=total,
             rejections=[counter for counter in counters if counter.kind not in STORED_KINDS],
@@ -66,7 +69,7 @@ async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: 
 @get("/alarms", include_in_schema=False)
 async def alarms_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
     """Return the page of open and ended alarms."""
-    return render_page(request, app_state, reader_zone, AlarmsView(alarms=list_named_alarms(app_state)))
+    return await render_page(request, app_state, reader_zone, AlarmsView(alarms=await list_named_alarms(app_state)))
 
 
 @get("/events/{seq:int}", include_in_schema=False)
@@ -76,4 +79,6 @@ async def raw_event_page(
     """Return the page of an event, with its bytes."""
     raw_event = await find_raw_event(app_state.ledger, seq)
     reasons = [entry.reason for entry in await app_state.store.quarantine(1, seq - 1) if entry.seq == seq]
-    return render_page(request, app_state, reader_zone, RawEventView(raw_event=raw_event, reason="".join(reasons)))
+    return await render_page(
+        request, app_state, reader_zone, RawEventView(raw_event=raw_event, reason="".join(reasons))
+    )

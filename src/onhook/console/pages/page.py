@@ -31,19 +31,19 @@ FORM_BODY = BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)
 """The body of a form: `data: Annotated[TheForm, FORM_BODY]`."""
 
 
-def render_page(request: AnyRequest, app_state: AppState, zone: ZoneInfo, view: View) -> Response[str]:
+async def render_page(request: AnyRequest, app_state: AppState, zone: ZoneInfo, view: View) -> Response[str]:
     """Return the page of a view, for the user of the request."""
-    page = render(view, **_common_values(app_state, request, zone, app_state.clock.now()))
+    page = render(view, **await _common_values(app_state, request, zone, app_state.clock.now()))
     return Response(page, media_type="text/html")
 
 
-def _common_values(app_state: AppState, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
+async def _common_values(app_state: AppState, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
     """Return the values of every page: the user, the time zone, the time."""
     principal = get_principal(request.scope)
     return {
         "menu_page": menu_page(request.url.path),
         "principal": principal,
-        "issues": list_issues(app_state) if principal is not None and principal.scope is None else (),
+        "issues": await list_issues(app_state) if principal is not None and principal.scope is None else (),
         "zone": zone,
         "zone_param": request.query_params.get("zone", ""),
         "now": now,
@@ -61,7 +61,7 @@ def menu_page(path: str) -> str:
     return _MENU_PAGES.get(first, first)
 
 
-def list_issues(app_state: AppState) -> list[Issue]:
+async def list_issues(app_state: AppState) -> list[Issue]:
     """Return the issues of destinations, for users who may see all of them."""
     appdb = app_state.appdb
-    return find_all_issues(appdb.destinations.all(), appdb.deliveries.backlogs(), app_state.clock.now())
+    return find_all_issues(await appdb.destinations.all(), await appdb.deliveries.backlogs(), app_state.clock.now())

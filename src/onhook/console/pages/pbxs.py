@@ -137,7 +137,7 @@ async def add_pbx(
     """Add a PBX; the settings to copy are shown, with the secret this once."""
     secret = data.secret or new_secret()
     try:
-        pbx = app_state.appdb.add_pbx(
+        pbx = await app_state.appdb.add_pbx(
             name=data.name,
             sn=data.sn,
             secret=secret,
@@ -172,7 +172,7 @@ async def pbx_page(  # noqa: PLR0917 - the parameters of the URL
     wait: WaitQuery = "",
 ) -> Response[str]:
     """Return the page of one PBX."""
-    pbx = app_state.appdb.pbx(name)
+    pbx = await app_state.appdb.pbx(name)
     return await _render_pbx(request, app_state, reader_zone, pbx, message=message, error=error, is_waiting=bool(wait))
 
 
@@ -185,7 +185,7 @@ async def change_pbx(app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[
             "name": data.name, "zone": data.zone.strip() or None,
             "number_plan": parse_number_plan(ranges),
         }  # fmt: skip
-        pbx = app_state.appdb.change_pbx(name, changes)
+        pbx = await app_state.appdb.change_pbx(name, changes)
     except OnhookError as error:
         return _redirect(name, error=str(error))
     return _redirect(pbx.sn, message=_("Settings saved. Earlier calls are not changed until `onhook rebuild`."))
@@ -202,17 +202,19 @@ async def add_secret(
     """Add a secret; it is shown this once."""
     text = data.secret or new_secret()
     try:
-        app_state.appdb.add_secret(name, text, now_us=app_state.clock.microseconds(), label=data.label or "webhook")
+        await app_state.appdb.add_secret(
+            name, text, now_us=app_state.clock.microseconds(), label=data.label or "webhook"
+        )
     except OnhookError as error:
-        return await _render_pbx(request, app_state, reader_zone, app_state.appdb.pbx(name), error=str(error))
-    return await _render_pbx(request, app_state, reader_zone, app_state.appdb.pbx(name), secret=text)
+        return await _render_pbx(request, app_state, reader_zone, await app_state.appdb.pbx(name), error=str(error))
+    return await _render_pbx(request, app_state, reader_zone, await app_state.appdb.pbx(name), secret=text)
 
 
 @post("/pbxs/{name:str}/secrets/{secret_id:int}/remove", include_in_schema=False, status_code=200)
 async def remove_secret(app_state: AppStateDep, name: PbxNameOrSn, secret_id: SecretId) -> Redirect:
     """Remove a secret; the last one stays."""
     try:
-        app_state.appdb.remove_secret(name, secret_id)
+        await app_state.appdb.remove_secret(name, secret_id)
     except OnhookError as error:
         return _redirect(name, error=str(error))
     return _redirect(name, message=_("Secret revoked."))
@@ -221,7 +223,7 @@ async def remove_secret(app_state: AppStateDep, name: PbxNameOrSn, secret_id: Se
 @post("/pbxs/{name:str}/test", include_in_schema=False, status_code=200)
 async def send_test_event(app_state: AppStateDep, name: PbxNameOrSn) -> Redirect:
     """Send a signed test event to the intake, as this PBX would."""
-    pbx = app_state.appdb.pbx(name)
+    pbx = await app_state.appdb.pbx(name)
     try:
         result = await app_state.actions.send_test_event(pbx.sn)
     except OnhookError as error:
@@ -234,7 +236,7 @@ async def run_pbx_checks(
     request: AnyRequest, app_state: AppStateDep, name: PbxNameOrSn, reader_zone: ReaderZone
 ) -> Response[str]:
     """Return the page with the checks of `onhook doctor` for this PBX."""
-    pbx = app_state.appdb.pbx(name)
+    pbx = await app_state.appdb.pbx(name)
     try:
         checks = await app_state.actions.run_pbx_checks(pbx.sn)
     except OnhookError as error:
@@ -247,11 +249,11 @@ async def request_backfill(
     app_state: AppStateDep, name: PbxNameOrSn, reader_zone: ReaderZone, data: Annotated[BackfillForm, FORM_BODY]
 ) -> Redirect:
     """Request a back-fill, where the PBX has a source."""
-    pbx = app_state.appdb.pbx(name)
+    pbx = await app_state.appdb.pbx(name)
     try:
-        app_state.appdb.require_backfill_source(pbx)
+        await app_state.appdb.require_backfill_source(pbx)
         backfill_request = parse_backfill_request(data.since, data.until, reader_zone, app_state.clock.now())
-        app_state.appdb.sync_states.save_backfill_request(pbx.sn, backfill_request)
+        await app_state.appdb.sync_states.save_backfill_request(pbx.sn, backfill_request)
     except OnhookError as error:
         return _redirect(pbx.sn, error=str(error))
     return _redirect(pbx.sn, message=_("Back-fill requested. This page shows its progress."))
@@ -260,7 +262,7 @@ async def request_backfill(
 @post("/pbxs/{name:str}/remove", include_in_schema=False, status_code=200)
 async def remove_pbx(app_state: AppStateDep, name: PbxNameOrSn) -> Redirect:
     """Remove a PBX; its calls stay."""
-    app_state.appdb.remove_pbx(name)
+    await app_state.appdb.remove_pbx(name)
     return Redirect("/pbxs", status_code=303)
 
 
@@ -281,12 +283,12 @@ async def _render_pbxs(
         for counter in counters
         if counter.kind == "unknown_pbx" and counter.sn and not counter.is_registered_now
     ]
-    return render_page(
+    return await render_page(
         request,
         app_state,
         zone,
         PbxsView(
-            pbxs=[await load_pbx_overview(app_state, pbx, counters) for pbx in app_state.appdb.pbxs()],
+            pbxs=[await load_pbx_overview(app_state, pbx, counters) for pbx in await app_state.appdb.pbxs()],
             today={row["pbx"]: row["calls"] for row in summary},
             unknown_pbxs=unknown_pbxs,
             error=error,
@@ -300,17 +302,17 @@ async def _render_pbx(
     request: AnyRequest, app_state: AppState, zone: ReaderZone, pbx: Pbx, **extra_values: Any
 ) -> Response[str]:
     overview = await load_pbx_overview(app_state, pbx, await list_counters(app_state.ledger, app_state.appdb))
-    coverage, days = _load_calendar(app_state, pbx, zone)
-    backfill = get_backfill(app_state, pbx.sn)
+    coverage, days = await _load_calendar(app_state, pbx, zone)
+    backfill = await get_backfill(app_state, pbx.sn)
     host, is_guess = intake_host(app_state.config, request.url.hostname or "")
-    return render_page(
+    return await render_page(
         request,
         app_state,
         zone,
         PbxView(
             overview=overview,
             pbx=pbx,
-            secrets=app_state.appdb.secrets(pbx.sn),
+            secrets=await app_state.appdb.secrets(pbx.sn),
             kinds=RANGE_KINDS,
             intake_port=intake_port(app_state.config),
             host=host,
@@ -328,9 +330,9 @@ async def _render_pbx(
     )
 
 
-def _load_calendar(app_state: AppState, pbx: Pbx, zone: ZoneInfo) -> tuple[PbxCoverage, list[CalendarDay]]:
+async def _load_calendar(app_state: AppState, pbx: Pbx, zone: ZoneInfo) -> tuple[PbxCoverage, list[CalendarDay]]:
     now = app_state.clock.now()
-    (coverage,) = list_coverage(app_state, calendar_start(zone, now), now, pbx.sn)
+    (coverage,) = await list_coverage(app_state, calendar_start(zone, now), now, pbx.sn)
     return coverage, build_calendar(coverage.intervals, zone, now)
 
 

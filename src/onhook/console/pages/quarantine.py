@@ -43,7 +43,7 @@ async def quarantine_page(
 ) -> Response[str]:
     """Return the page of quarantined events, in order of number, each with its reason."""
     entries = list(await app_state.store.quarantine(QUARANTINE_ROWS_MAX, after))
-    return render_page(
+    return await render_page(
         request,
         app_state,
         reader_zone,

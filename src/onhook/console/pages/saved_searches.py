@@ -30,14 +30,14 @@ async def save_search(
 ) -> Redirect:
     """Save a search, and return to it."""
     principal = get_principal(request.scope)
-    app_state.appdb.saved_searches.add(data.name, data.path, author=principal.name if principal else "")
+    await app_state.appdb.saved_searches.add(data.name, data.path, author=principal.name if principal else "")
     return Redirect(data.path, status_code=303)
 
 
 @post("/saved-searches/remove", include_in_schema=False, status_code=200)
 async def remove_saved_search(app_state: AppStateDep, data: Annotated[RemoveSearchForm, FORM_BODY]) -> Redirect:
     """Remove a saved search."""
-    app_state.appdb.saved_searches.remove(data.search_id)
+    await app_state.appdb.saved_searches.remove(data.search_id)
     return Redirect("/calls", status_code=303)
 
 

@@ -19,12 +19,13 @@ from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX, Token
 from onhook.appdb.users import verify_password
 from onhook.console.auth.access import OPEN, check_token, client_address, cookie_name, is_cross_site
+from onhook.console.auth.failures import TooManyTries
 from onhook.console.auth.sessions import SESSION_SECONDS
 from onhook.console.pages.page import FORM_BODY
 from onhook.console.pages.rendering import View, render
 from onhook.console.problem_documents import Problem, ProblemView
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.lib.errors import NotAllowed, OnhookError, Unavailable, UsageError
+from onhook.lib.errors import NotAllowed, OnhookError, UsageError
 from onhook.lib.messages import _
 
 NEXT_CHARACTERS_MAX = 2_000
@@ -91,7 +92,7 @@ async def sign_in_by_link(
     """Return the page of the link that the start prints: a button that signs in. Without a token, return the form."""
     if not token:
         return _sign_in_page(next)
-    valid_token = _find_token(request, app_state, token, next)
+    valid_token = await _find_token(request, app_state, token, next)
     if isinstance(valid_token, Response):
         return valid_token
     return _html_response(SignInLinkView(token=token, name=valid_token.name, next=_local_path(next)))
@@ -107,14 +108,14 @@ async def sign_in_by_form(
     _reject_cross_site(request)
     if data.name.strip():
         return await _sign_in_with_password(request, app_state, data)
-    return _sign_in_with_token(request, app_state, data.token.strip(), data.next)
+    return await _sign_in_with_token(request, app_state, data.token.strip(), data.next)
 
 
 @get("/invitation", opt=OPEN, include_in_schema=False)
 async def invitation_page(app_state: AppStateDep, invitation: TokenText = "") -> Response[Any]:
     """Return the page for choosing a password. Only sending the form uses the invitation up."""
     try:
-        name = app_state.appdb.users.get_invited(invitation, now_us=app_state.clock.microseconds()).name
+        name = (await app_state.appdb.users.get_invited(invitation, now_us=app_state.clock.microseconds())).name
     except OnhookError as error:
         return _html_response(ProblemView(problem=_problem(error)), 401)
     return _html_response(InvitationView(name=name, invitation=invitation))
@@ -130,7 +131,7 @@ async def accept_invitation(
     _reject_cross_site(request)
     users, now_us = app_state.appdb.users, app_state.clock.microseconds()
     try:
-        name = users.get_invited(data.invitation, now_us=now_us).name
+        name = (await users.get_invited(data.invitation, now_us=now_us)).name
     except OnhookError as error:
         return _html_response(ProblemView(problem=_problem(error)), 401)
     if data.password != data.password_repeat:
@@ -138,10 +139,10 @@ async def accept_invitation(
             InvitationView(name=name, invitation=data.invitation, error=_("The passwords differ.")), 400
         )
     try:
-        user = await asyncio.to_thread(users.accept_invitation, data.invitation, data.password, now_us=now_us)
+        user = await users.accept_invitation(data.invitation, data.password, now_us=now_us)
     except UsageError as error:
         return _html_response(InvitationView(name=name, invitation=data.invitation, error=str(error)), 400)
-    record_sign_in(request, app_state, user.name, "invitation", 200)
+    await record_sign_in(request, app_state, user.name, "invitation", 200)
     return _start_session(request, app_state, "/", user_name=user.name, password_version=user.password_version)
 
 
@@ -163,21 +164,21 @@ def _reject_cross_site(request: AnyRequest) -> None:
         raise PermissionDeniedException(_("sign in from a page of this console"))
 
 
-def _find_token(request: AnyRequest, app_state: AppState, token: str, next_path: str) -> Token | Response[Any]:
+async def _find_token(request: AnyRequest, app_state: AppState, token: str, next_path: str) -> Token | Response[Any]:
     """Return the token with this text, or the page with the error."""
     try:
-        return check_token(request, app_state, token)
+        return await check_token(request, app_state, token)
     except NotAllowed:
         return _sign_in_page(next_path, _("This token is not valid."), status=401)
     except TooManyRequestsException as error:
         return _sign_in_page(next_path, _("Too many wrong tokens: wait a minute."), status=429, headers=error.headers)
 
 
-def _sign_in_with_token(request: AnyRequest, app_state: AppState, token: str, next_path: str) -> Response[Any]:
-    valid_token = _find_token(request, app_state, token, next_path)
+async def _sign_in_with_token(request: AnyRequest, app_state: AppState, token: str, next_path: str) -> Response[Any]:
+    valid_token = await _find_token(request, app_state, token, next_path)
     if isinstance(valid_token, Response):
         return valid_token
-    record_sign_in(request, app_state, valid_token.name, "token", 200)
+    await record_sign_in(request, app_state, valid_token.name, "token", 200)
     return _start_session(request, app_state, next_path, token_text=token)
 
 
@@ -185,27 +186,27 @@ async def _sign_in_with_password(request: AnyRequest, app_state: AppState, data:
     name, users = data.name.strip()[:NAME_CHARACTERS_MAX], app_state.appdb.users
     try:
         async with app_state.password_tries.turn(name, client_address(request)) as tries:
-            is_correct = await asyncio.to_thread(verify_password, data.password, users.get_password_hash(name))
-            user = users.find(name) if is_correct else None
+            is_correct = await asyncio.to_thread(verify_password, data.password, await users.get_password_hash(name))
+            user = await users.find(name) if is_correct else None
             now_us = app_state.clock.microseconds()
             if user is None:
                 tries.record_failure(now_us)
             else:
                 tries.record_success()
-    except Unavailable as error:
+    except TooManyTries as error:
         return _sign_in_page(data.next, str(error), status=429, headers={"Retry-After": RETRY_SECONDS})
     if user is None:
-        record_sign_in(request, app_state, name, "password", 401)
+        await record_sign_in(request, app_state, name, "password", 401)
         return _sign_in_page(data.next, _("Wrong name or password."), status=401)
-    users.record_sign_in(user.name, now_us=now_us)
-    record_sign_in(request, app_state, user.name, "password", 200)
+    await users.record_sign_in(user.name, now_us=now_us)
+    await record_sign_in(request, app_state, user.name, "password", 200)
     return _start_session(request, app_state, data.next, user_name=user.name, password_version=user.password_version)
 
 
-def record_sign_in(request: AnyRequest, app_state: AppState, user: str, credential: str, status: int) -> None:
+async def record_sign_in(request: AnyRequest, app_state: AppState, user: str, credential: str, status: int) -> None:
     """Add a sign-in, or a failed one, to the audit log."""
     now_us = app_state.clock.microseconds()
-    app_state.appdb.audit.add(
+    await app_state.appdb.audit.add(
         now_us=now_us,
         actor=user,
         credential=credential,

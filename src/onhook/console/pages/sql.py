@@ -94,7 +94,7 @@ async def sql_page(
         view = await _result_view(sql, await run_sql(request, app_state, sql)) if sql.strip() else SqlView(sql=sql)
     except OnhookError as error:
         view = SqlView(sql=sql, error=error.message, error_hint=error.hint)
-    return render_page(request, app_state, reader_zone, view)
+    return await render_page(request, app_state, reader_zone, view)
 
 
 @get("/sql.csv", include_in_schema=False)

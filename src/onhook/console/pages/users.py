@@ -75,7 +75,7 @@ class AuditView(View, frozen=True, kw_only=True):
 @get("/users", opt=FOR_ADMINISTRATORS, include_in_schema=False)
 async def users_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
     """Return the page of users, tokens and sessions."""
-    return _render_users(request, app_state, reader_zone)
+    return await _render_users(request, app_state, reader_zone)
 
 
 @post("/users", include_in_schema=False, status_code=200)
@@ -84,15 +84,15 @@ async def add_user(
 ) -> Response[str]:
     """Add a user; the link of the invitation is shown this once."""
     try:
-        invitation = app_state.appdb.users.add(
+        invitation = await app_state.appdb.users.add(
             data.name,
             data.role,
-            parse_scope(app_state.appdb, [data.pbxs], [data.numbers]),
+            await parse_scope(app_state.appdb, [data.pbxs], [data.numbers]),
             now_us=app_state.clock.microseconds(),
         )
     except OnhookError as error:
-        return _render_users(request, app_state, reader_zone, error=str(error), form=data)
-    return _render_users(
+        return await _render_users(request, app_state, reader_zone, error=str(error), form=data)
+    return await _render_users(
         request, app_state, reader_zone, invited_name=data.name.strip(), invitation=_invitation_url(request, invitation)
     )
 
@@ -103,10 +103,10 @@ async def renew_invitation(
 ) -> Response[str]:
     """Create another invitation, as for a forgotten password."""
     try:
-        invitation = app_state.appdb.users.invite(data.name, now_us=app_state.clock.microseconds())
+        invitation = await app_state.appdb.users.invite(data.name, now_us=app_state.clock.microseconds())
     except OnhookError as error:
-        return _render_users(request, app_state, reader_zone, error=str(error))
-    return _render_users(
+        return await _render_users(request, app_state, reader_zone, error=str(error))
+    return await _render_users(
         request, app_state, reader_zone, invited_name=data.name, invitation=_invitation_url(request, invitation)
     )
 
@@ -117,10 +117,10 @@ async def remove_user(
 ) -> Response[str]:
     """Remove a user; the sessions end."""
     try:
-        app_state.appdb.users.remove(data.name)
+        await app_state.appdb.users.remove(data.name)
     except OnhookError as error:
-        return _render_users(request, app_state, reader_zone, error=str(error))
-    return _render_users(request, app_state, reader_zone, message=_('User "{name}" removed.', name=data.name))
+        return await _render_users(request, app_state, reader_zone, error=str(error))
+    return await _render_users(request, app_state, reader_zone, message=_('User "{name}" removed.', name=data.name))
 
 
 @post("/users/tokens", include_in_schema=False, status_code=200)
@@ -129,18 +129,18 @@ async def add_token(
 ) -> Response[str]:
     """Add a token for a program; its text is shown this once."""
     try:
-        text = app_state.appdb.add_token(
+        text = await app_state.appdb.add_token(
             data.name,
             data.role,
             now_us=app_state.clock.microseconds(),
-            scope=parse_scope(app_state.appdb, [data.pbxs], [data.numbers]),
+            scope=await parse_scope(app_state.appdb, [data.pbxs], [data.numbers]),
             export_filter=parse_export_filter(data.export_filter, zone=reader_zone.key, clock=app_state.clock)
             if data.is_share
             else None,
         )
     except OnhookError as error:
-        return _render_users(request, app_state, reader_zone, error=str(error), form=data)
-    return _render_users(request, app_state, reader_zone, token_name=data.name.strip(), token=text)
+        return await _render_users(request, app_state, reader_zone, error=str(error), form=data)
+    return await _render_users(request, app_state, reader_zone, token_name=data.name.strip(), token=text)
 
 
 @post("/users/tokens/remove", include_in_schema=False, status_code=200)
@@ -149,10 +149,10 @@ async def remove_token(
 ) -> Response[str]:
     """Remove a token."""
     try:
-        app_state.appdb.remove_token(data.name)
+        await app_state.appdb.remove_token(data.name)
     except OnhookError as error:
-        return _render_users(request, app_state, reader_zone, error=str(error))
-    return _render_users(request, app_state, reader_zone, message=_('Token "{name}" revoked.', name=data.name))
+        return await _render_users(request, app_state, reader_zone, error=str(error))
+    return await _render_users(request, app_state, reader_zone, message=_('Token "{name}" revoked.', name=data.name))
 
 
 @post("/users/sessions/{number:int}/end", include_in_schema=False, status_code=200)
@@ -161,7 +161,7 @@ async def end_session(
 ) -> Response[str]:
     """Sign a browser out."""
     app_state.sessions.end_by_number(number)
-    return _render_users(request, app_state, reader_zone, message=_("Browser signed out."))
+    return await _render_users(request, app_state, reader_zone, message=_("Browser signed out."))
 
 
 @get("/audit", opt=FOR_ADMINISTRATORS, include_in_schema=False)
@@ -169,9 +169,9 @@ async def audit_page(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, before: BeforeAuditId = None
 ) -> Response[str]:
     """Return the page of the audit log, the latest first."""
-    entries = app_state.appdb.audit.latest(AUDIT_ENTRIES_MAX, before)
+    entries = await app_state.appdb.audit.latest(AUDIT_ENTRIES_MAX, before)
     next_before = entries[-1].audit_id if len(entries) == AUDIT_ENTRIES_MAX else None
-    return render_page(request, app_state, reader_zone, AuditView(entries=entries, next_before=next_before))
+    return await render_page(request, app_state, reader_zone, AuditView(entries=entries, next_before=next_before))
 
 
 ROUTES = (*(users_page, add_user, renew_invitation, remove_user, add_token, remove_token, end_session, audit_page),)
@@ -181,24 +181,26 @@ def _invitation_url(request: AnyRequest, invitation: str) -> str:
     return f"{request.base_url}invitation?invitation={invitation}"
 
 
-def _render_users(request: AnyRequest, app_state: AppState, zone: ReaderZone, **extra_values: Any) -> Response[str]:
-    pbx_names = {pbx.sn: pbx.name for pbx in app_state.appdb.pbxs()}
+async def _render_users(
+    request: AnyRequest, app_state: AppState, zone: ReaderZone, **extra_values: Any
+) -> Response[str]:
+    pbx_names = {pbx.sn: pbx.name for pbx in await app_state.appdb.pbxs()}
     sessions = [
         (
             session,
-            session.user_name or _token_name(app_state, session.token_text),
+            session.user_name or await _token_name(app_state, session.token_text),
             to_datetime(session.started_at),
             to_datetime(session.expires_at),
         )
         for session in app_state.sessions.all(app_state.clock.microseconds())
     ]
-    return render_page(
+    return await render_page(
         request,
         app_state,
         zone,
         UsersView(
-            users=app_state.appdb.users.all(),
-            tokens=app_state.appdb.tokens(),
+            users=await app_state.appdb.users.all(),
+            tokens=await app_state.appdb.tokens(),
             sessions=sessions,
             pbx_names=pbx_names,
             **extra_values,
@@ -206,6 +208,6 @@ def _render_users(request: AnyRequest, app_state: AppState, zone: ReaderZone, **
     )
 
 
-def _token_name(app_state: AppState, text: str) -> str:
-    token = app_state.appdb.find_token(text)
+async def _token_name(app_state: AppState, text: str) -> str:
+    token = await app_state.appdb.find_token(text)
     return _("token {name}", name=token.name) if token else _("a removed token")

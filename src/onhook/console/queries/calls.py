@@ -25,15 +25,15 @@ async def find_call(app_state: AppState, sn: str, call_id: str, scope: AccessSco
     return call
 
 
-def local_recording_flags(app_state: AppState, call: Call) -> list[bool]:
+async def local_recording_flags(app_state: AppState, call: Call) -> list[bool]:
     """Return for each recording of a call whether it is here."""
-    directory = app_state.appdb.recordings.get(call.sn)
+    directory = await app_state.appdb.recordings.get(call.sn)
     return [directory is not None and find_recording_file(directory, name) is not None for name in call.recordings]
 
 
-def recording_path(app_state: AppState, call: Call, number: int) -> Path | None:
+async def recording_path(app_state: AppState, call: Call, number: int) -> Path | None:
     """Return the file of a call's recording, counted from 1; None where it is not here."""
-    directory = app_state.appdb.recordings.get(call.sn)
+    directory = await app_state.appdb.recordings.get(call.sn)
     if directory is None or number > len(call.recordings):
         return None
     return find_recording_file(directory, call.recordings[number - 1])

@@ -39,42 +39,42 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True):
     result: BackfillResult | None
 
 
-def list_coverage(app_state: AppState, since: datetime, until: datetime, name: str = "") -> list[PbxCoverage]:
+async def list_coverage(app_state: AppState, since: datetime, until: datetime, name: str = "") -> list[PbxCoverage]:
     """Return the coverage of all PBXs, or of one."""
     appdb = app_state.appdb
-    backfill_sns = appdb.pbx_credentials.all().keys() | appdb.cdr_sources.all().keys()
+    backfill_sns = (await appdb.pbx_credentials.all()).keys() | (await appdb.cdr_sources.all()).keys()
     coverages = []
-    for pbx in [appdb.pbx(name)] if name else appdb.pbxs():
-        intervals = appdb.sync_states.intervals(pbx.sn)
+    for pbx in [await appdb.pbx(name)] if name else await appdb.pbxs():
+        intervals = await appdb.sync_states.intervals(pbx.sn)
         coverages.append(
             PbxCoverage(
                 sn=pbx.sn,
                 pbx=pbx.name,
                 has_backfill_source=pbx.sn in backfill_sns,
                 complete_until=complete_until(intervals),
-                pbx_status=appdb.sync_states.pbx_status(pbx.sn),
+                pbx_status=await appdb.sync_states.pbx_status(pbx.sn),
                 intervals=fill_gaps(intervals, since, until),
             )
         )
     return coverages
 
 
-def list_named_alarms(app_state: AppState) -> list[NamedAlarm]:
+async def list_named_alarms(app_state: AppState) -> list[NamedAlarm]:
     """Return all alarms, with the names of their PBXs."""
-    names = {pbx.sn: pbx.name for pbx in app_state.appdb.pbxs()}
+    names = {pbx.sn: pbx.name for pbx in await app_state.appdb.pbxs()}
     return [
         NamedAlarm(**msgspec.structs.asdict(alarm), pbx=names.get(alarm.sn, ""))
-        for alarm in app_state.appdb.alarms.all()
+        for alarm in await app_state.appdb.alarms.all()
     ]
 
 
-def get_backfill(app_state: AppState, sn: str) -> Backfill:
+async def get_backfill(app_state: AppState, sn: str) -> Backfill:
     """Return the requested, the running and the last back-fill."""
     sync_states = app_state.appdb.sync_states
     return Backfill(
-        request=sync_states.backfill_request(sn),
-        progress=sync_states.backfill_progress(sn),
-        result=sync_states.backfill_result(sn),
+        request=await sync_states.backfill_request(sn),
+        progress=await sync_states.backfill_progress(sn),
+        result=await sync_states.backfill_result(sn),
     )
 
 

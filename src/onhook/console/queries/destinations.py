@@ -67,17 +67,17 @@ async def create_destination(app_state: AppState, new_destination: NewDestinatio
     spec = DestinationSpec(**values, filter=record_filter)
     warnings = await check_destination(app_state.config, spec)
     after_seq = None if record_filter.since is not None else await app_state.ledger.last_seq()
-    destination, secret = app_state.appdb.destinations.add(
+    destination, secret = await app_state.appdb.destinations.add(
         new_destination.name, spec, new_destination.secret, after=after_seq, now_us=app_state.clock.microseconds()
     )
     return AddedDestination(destination=mask_secrets(destination), secret=secret, warnings=warnings)
 
 
-def get_delivery_details(app_state: AppState, delivery_id: int) -> DeliveryDetails:
+async def get_delivery_details(app_state: AppState, delivery_id: int) -> DeliveryDetails:
     """Return a delivery with its attempts. Raises `NotFound`."""
     deliveries = app_state.appdb.deliveries
     return DeliveryDetails(
-        delivery=deliveries.get(delivery_id),
-        attempts=deliveries.attempts(delivery_id),
-        notification=deliveries.body(delivery_id).decode(errors="replace"),
+        delivery=await deliveries.get(delivery_id),
+        attempts=await deliveries.attempts(delivery_id),
+        notification=(await deliveries.body(delivery_id)).decode(errors="replace"),
     )

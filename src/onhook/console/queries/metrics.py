@@ -52,13 +52,13 @@ async def destination_metrics(app_state: AppState) -> list[Metric]:
         gauges["active"].add_metric([destination.name], destination.state == "active")
         succeeded_counter.add_metric([destination.name], destination.attempts_succeeded)
         failed_counter.add_metric([destination.name], destination.attempts_failed)
-    return [*gauges.values(), succeeded_counter, failed_counter, *_attempt_metrics(app_state)]
+    return [*gauges.values(), succeeded_counter, failed_counter, *await _attempt_metrics(app_state)]
 
 
-def coverage_metrics(app_state: AppState) -> list[Metric]:
+async def coverage_metrics(app_state: AppState) -> list[Metric]:
     """Return the metrics of open alarms, coverage and clocks."""
     alarm_gauge = GaugeMetricFamily("onhook_alarms", "Open alarms", labels=["pbx", "kind"])
-    for alarm in list_named_alarms(app_state):
+    for alarm in await list_named_alarms(app_state):
         if alarm.ended_at is None:
             alarm_gauge.add_metric([alarm.pbx, alarm.kind], 1)
     complete_gauge = GaugeMetricFamily(
@@ -68,7 +68,7 @@ def coverage_metrics(app_state: AppState) -> list[Metric]:
         "onhook_pbx_clock_skew_seconds", "The PBX's clock minus this server's", labels=["pbx"]
     )
     now = app_state.clock.now()
-    for coverage in list_coverage(app_state, now - timedelta(days=1), now):
+    for coverage in await list_coverage(app_state, now - timedelta(days=1), now):
         if coverage.complete_until is not None:
             complete_gauge.add_metric([coverage.pbx], coverage.complete_until.timestamp())
         if coverage.pbx_status is not None and coverage.pbx_status.skew_seconds is not None:
@@ -77,16 +77,18 @@ def coverage_metrics(app_state: AppState) -> list[Metric]:
 
 
 async def _describe_destinations(app_state: AppState) -> list[DestinationView]:
-    return [await describe_destination(app_state, destination) for destination in app_state.appdb.destinations.all()]
+    return [
+        await describe_destination(app_state, destination) for destination in await app_state.appdb.destinations.all()
+    ]
 
 
-def _attempt_metrics(app_state: AppState) -> list[Metric]:
+async def _attempt_metrics(app_state: AppState) -> list[Metric]:
     """Return the metrics since the start of this hub."""
     attempts = CounterMetricFamily(
         "onhook_destination_attempts", "Attempts since the start, by result", labels=[*_LABELS, "outcome"]
     )
     latency = HistogramMetricFamily("onhook_destination_attempt_seconds", "Duration of attempts", labels=_LABELS)
-    names = {destination.destination_id: destination.name for destination in app_state.appdb.destinations.all()}
+    names = {destination.destination_id: destination.name for destination in await app_state.appdb.destinations.all()}
     for destination_id, metrics in app_state.delivery_actions.delivery_metrics().items():
         if destination_id in names:
             latency.add_metric([names[destination_id]], metrics.cumulative_buckets(), metrics.total_seconds)

@@ -43,7 +43,7 @@ class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
 
 async def list_counters(ledger: Ledger, appdb: AppDb) -> list[NamedCounter]:
     """Return the ledger's counters, with the names of registered PBXs."""
-    names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
+    names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
     return [
         NamedCounter(
             kind=counter.kind,

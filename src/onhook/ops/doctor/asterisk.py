@@ -5,8 +5,8 @@ import errno
 import os
 import shlex
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import datetime, timedelta
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
@@ -28,7 +28,7 @@ from onhook.pbx.asterisk.advice import (
 )
 from onhook.pbx.asterisk.session import AmiCredentials, AmiReady, AmiRefused, AmiResponse, AmiSession
 from onhook.pbx.asterisk.trunks import TrunkSearch, TrunkSearchResult
-from onhook.pbx.cdr_archive import ArchivedCall
+from onhook.pbx.cdr_archive import ArchivedCall, UnparsedLine
 from onhook.pbx.client import TimeWindow
 from onhook.sync.ami_connections import CONNECT_SECONDS_MAX, READ_BYTES, create_tls_context
 from onhook.sync.cdr_sources import create_cdr_archive, expand_rotated_files
@@ -43,13 +43,13 @@ RECENT_CALLS_PERIOD = timedelta(days=7)
 
 async def check_asterisk(appdb: AppDb, clock: Clock, pbx: Pbx) -> AsyncIterator[Check]:
     """Yield the checks of an Asterisk and of its CDR source."""
-    asterisk = appdb.asterisks.get(pbx.sn)
+    asterisk = await appdb.asterisks.get(pbx.sn)
     try:
-        for advice in await inspect_asterisk(asterisk, appdb.asterisks.get_secret(pbx.sn), clock):
+        for advice in await inspect_asterisk(asterisk, await appdb.asterisks.get_secret(pbx.sn), clock):
             yield Check(advice.status, advice.detail, file=advice.file, lines=advice.lines)
     except OnhookError as error:
         yield Check("ERROR", _("{message} ({location})", message=error.message, location=error.location), error.hint)
-    source = appdb.cdr_sources.get(pbx.sn)
+    source = await appdb.cdr_sources.get(pbx.sn)
     if source is None:
         yield Check(
             "WARNING",
@@ -60,19 +60,16 @@ async def check_asterisk(appdb: AppDb, clock: Clock, pbx: Pbx) -> AsyncIterator[
             ),
         )
     else:
-        yield await asyncio.to_thread(_check_cdr_source, appdb, clock, pbx.sn, source)
+        yield await _check_cdr_source(appdb, clock, pbx.sn, source)
 
 
-def _check_cdr_source(appdb: AppDb, clock: Clock, sn: str, source: CdrSource) -> Check:
+async def _check_cdr_source(appdb: AppDb, clock: Clock, sn: str, source: CdrSource) -> Check:
     """Check that the CDRs of the last days can be read."""
     now = clock.now()
     window = TimeWindow(since=round((now - RECENT_CALLS_PERIOD).timestamp()), until=round(now.timestamp()))
     try:
-        calls = create_cdr_archive(sn, lambda: expand_rotated_files(source), appdb)(window)
-        last_ended_at = max(
-            (call.ended_at for call in calls if isinstance(call, ArchivedCall) and call.ended_at is not None),
-            default=None,
-        )
+        calls = await create_cdr_archive(sn, lambda: expand_rotated_files(source), appdb)(window)
+        last_ended_at = await asyncio.to_thread(_last_ended_at, calls)
     except OnhookError as error:
         return Check(
             "ERROR",
@@ -221,3 +218,9 @@ class _AmiInspector:
                     hint=_("compare user and secret with [{user}] in manager.conf", user=self._asterisk.user),
                 )
         return iter(session_events)
+
+
+def _last_ended_at(calls: Iterable[ArchivedCall | UnparsedLine]) -> datetime | None:
+    return max(
+        (call.ended_at for call in calls if isinstance(call, ArchivedCall) and call.ended_at is not None), default=None
+    )

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import socket
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.sqlite import check_integrity
+from onhook.appdb.sqlite_file import check_integrity
 from onhook.config import Address, Config
 from onhook.delivery.issues import find_all_issues
 from onhook.ledger.sqlite_schema import has_raw_events
@@ -60,7 +60,7 @@ class Check(msgspec.Struct, frozen=True):
     lines: Sequence[str] = ()
 
 
-def check_installation(config: Config, clock: Clock) -> Iterator[Check]:
+async def check_installation(config: Config, clock: Clock) -> AsyncIterator[Check]:
     """Yield the checks that need no call data."""
     yield Check(
         "OK",
@@ -84,11 +84,12 @@ def check_installation(config: Config, clock: Clock) -> Iterator[Check]:
             _("`onhook serve` creates it"),
         )
         return
-    yield from _check_permissions(config)
-    yield _check_disk(config.data)
-    yield from _check_ledger(config)
-    yield from _check_appdb(config, clock)
-    yield from _check_processes(config)
+    for check in (*_check_permissions(config), _check_disk(config.data), *_check_ledger(config)):
+        yield check
+    async for check in _check_appdb(config, clock):
+        yield check
+    async for check in _check_processes(config):
+        yield check
 
 
 def check_resources(config: Config, clock: Clock) -> Mapping[str, Check]:
@@ -239,7 +240,7 @@ def _check_disk(path: Path) -> Check:
     return Check("OK", _("{free_bytes} GiB of disk space are free", free_bytes=f"{free_bytes / 1024**3:.0f}"))
 
 
-def _check_appdb(config: Config, clock: Clock) -> Iterator[Check]:
+async def _check_appdb(config: Config, clock: Clock) -> AsyncIterator[Check]:
     if not config.appdb_file.exists():
         yield (
             _lost_settings_check()
@@ -249,19 +250,15 @@ def _check_appdb(config: Config, clock: Clock) -> Iterator[Check]:
         return
     damage_checks = list(_check_appdb_file(config))
     if damage_checks:
-        yield from damage_checks
+        for check in damage_checks:
+            yield check
         return
     try:
-        appdb = AppDb(config.appdb_file)
+        async with AppDb(config.appdb_file) as appdb:
+            for check in await _check_settings(appdb, clock, has_events=_has_events(config)):
+                yield check
     except OnhookError as error:
         yield Check("ERROR", str(error))
-        return
-    try:
-        yield _check_pbxs(appdb, has_events=_has_events(config))
-        yield from _check_alarms(appdb)
-        yield from _check_destinations(appdb, clock)
-    finally:
-        appdb.close()
 
 
 def _check_appdb_file(config: Config) -> Iterator[Check]:
@@ -272,24 +269,48 @@ def _check_appdb_file(config: Config) -> Iterator[Check]:
         )
 
 
-def _check_destinations(appdb: AppDb, clock: Clock) -> Iterator[Check]:
-    """Yield the issues of destinations."""
-    destinations = appdb.destinations.all()
-    issues = find_all_issues(destinations, appdb.deliveries.backlogs(), clock.now())
-    for issue in issues:
-        yield Check("ERROR" if issue.kind in ("disabled", "full") else "WARNING", issue.detail, issue.hint)
+async def _check_settings(appdb: AppDb, clock: Clock, *, has_events: bool) -> list[Check]:
+    return [
+        await _check_pbxs(appdb, has_events=has_events),
+        *await _check_unreadable(appdb),
+        *await _check_alarms(appdb),
+        *await _check_destinations(appdb, clock),
+    ]
+
+
+async def _check_unreadable(appdb: AppDb) -> list[Check]:
+    """Return the rows that cannot be read."""
+    return [
+        Check(
+            "ERROR",
+            _("{name} in {table} is disabled: {reason}", name=row.name, table=row.table, reason=row.reason),
+            _("upgrade Onhook, restore a backup, or remove it"),
+        )
+        for row in await appdb.list_unreadable()
+    ]
+
+
+async def _check_destinations(appdb: AppDb, clock: Clock) -> list[Check]:
+    """Return the issues of destinations."""
+    destinations = await appdb.destinations.all()
+    issues = find_all_issues(destinations, await appdb.deliveries.backlogs(), clock.now())
     if destinations and not issues:
         if len(destinations) == 1:
-            yield Check("OK", _("1 destination is working"))
-        else:
-            yield Check("OK", _("{count} destinations are working", count=len(destinations)))
+            return [Check("OK", _("1 destination is working"))]
+        return [Check("OK", _("{count} destinations are working", count=len(destinations)))]
+    return [
+        Check("ERROR" if issue.kind in ("disabled", "full") else "WARNING", issue.detail, issue.hint)
+        for issue in issues
+    ]
 
 
-def _check_alarms(appdb: AppDb) -> Iterator[Check]:
-    """Yield the open alarms of all PBXs."""
-    names = {pbx.sn: pbx.name for pbx in appdb.pbxs()}
-    for alarm in appdb.alarms.open_alarms():
-        yield Check("WARNING", f"{names.get(alarm.sn, alarm.sn)}: {alarm.detail}", alarm.hint)
+async def _check_alarms(appdb: AppDb) -> list[Check]:
+    """Return the open alarms of all PBXs."""
+    names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
+    return [
+        Check("WARNING", f"{names.get(alarm.sn, alarm.sn)}: {alarm.detail}", alarm.hint)
+        for alarm in await appdb.alarms.open_alarms()
+    ]
 
 
 def _has_events(config: Config) -> bool:
@@ -318,8 +339,8 @@ def _check_ledger(config: Config) -> Iterator[Check]:
         )
 
 
-def _check_pbxs(appdb: AppDb, *, has_events: bool) -> Check:
-    pbxs = appdb.pbxs()
+async def _check_pbxs(appdb: AppDb, *, has_events: bool) -> Check:
+    pbxs = await appdb.pbxs()
     unsigned_names = [pbx.name for pbx in pbxs if pbx.is_unsigned]
     if not pbxs and has_events:
         return _lost_settings_check()
@@ -336,18 +357,18 @@ def _check_pbxs(appdb: AppDb, *, has_events: bool) -> Check:
     return Check("OK", _("{count} PBXs registered, all signed", count=len(pbxs)))
 
 
-def _check_processes(config: Config) -> Iterator[Check]:
+async def _check_processes(config: Config) -> AsyncIterator[Check]:
     if not is_server_running(config):
         yield Check("WARNING", _("no server is running"), _("onhook serve"))
-        yield from (
-            _check_port(name, address) for name, address in (("intake", config.intake), ("console", config.console))
-        )
-        yield from _check_pbx_api_port(config)
+        yield _check_port("intake", config.intake)
+        yield _check_port("console", config.console)
+        if await _has_apps(config):
+            yield _check_port("pbx_api", config.pbx_api)
         return
     server = read_server_info(config)
     yield _check_process("intake", server.intake if server else None)
     yield _check_process("hub", server.hub if server else None)
-    if _has_apps(config):
+    if await _has_apps(config):
         yield _check_pbx_api(server.pbx_api if server else None)
         if not config.pbx_api_plain and config.pbx_api_certificate_file.exists():
             yield _check_certificate(config.pbx_api_certificate_file)
@@ -360,11 +381,6 @@ def _check_process(name: str, process: ProcessInfo | None) -> Check:
         "OK",
         _("the {name} is running as process {pid} on {address}", name=name, pid=process.pid, address=process.address),
     )
-
-
-def _check_pbx_api_port(config: Config) -> Iterator[Check]:
-    if _has_apps(config):
-        yield _check_port("pbx_api", config.pbx_api)
 
 
 def _check_pbx_api(process: ProcessInfo | None) -> Check:
@@ -388,18 +404,15 @@ def _check_certificate(path: Path) -> Check:
         return Check("ERROR", error.message, error.hint)
 
 
-def _has_apps(config: Config) -> bool:
+async def _has_apps(config: Config) -> bool:
     """Return whether an app has credentials; a damaged database is reported by another check."""
     if not config.appdb_file.exists():
         return False
     try:
-        appdb = AppDb(config.appdb_file)
+        async with AppDb(config.appdb_file) as appdb:
+            return bool(await appdb.apps.all())
     except OnhookError:
         return False
-    try:
-        return bool(appdb.apps.all())
-    finally:
-        appdb.close()
 
 
 def _check_port(name: str, address: Address) -> Check:

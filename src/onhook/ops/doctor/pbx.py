@@ -45,12 +45,12 @@ class PbxCheckTarget(msgspec.Struct, frozen=True, kw_only=True):
     webhook_url: str = ""
 
 
-def load_check_target(appdb: AppDb, name: str, webhook_url: str) -> PbxCheckTarget:
+async def load_check_target(appdb: AppDb, name: str, webhook_url: str) -> PbxCheckTarget:
     """Return the PBX with this name. Raises `NotFound`."""
-    pbx = appdb.pbx(name)
-    secrets = next((candidate.secrets for candidate in appdb.webhook_credentials() if candidate.sn == pbx.sn), ())
+    pbx = await appdb.pbx(name)
+    secrets = next((candidate.secrets for candidate in await appdb.webhook_credentials() if candidate.sn == pbx.sn), ())
     return PbxCheckTarget(
-        pbx=pbx, credentials=appdb.pbx_credentials.get(pbx.sn), secrets=secrets, webhook_url=webhook_url
+        pbx=pbx, credentials=await appdb.pbx_credentials.get(pbx.sn), secrets=secrets, webhook_url=webhook_url
     )
 
 
@@ -58,7 +58,7 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     """Yield the checks; the first step that cannot be reached is the last, because the others would fail for the same
     reason.
     """
-    for check in _check_stored_state(appdb, target.pbx, clock.now()):
+    async for check in _check_stored_state(appdb, target.pbx, clock.now()):
         yield check
     if target.pbx.dialect == Asterisk.name:
         async for check in check_asterisk(appdb, clock, target.pbx):
@@ -86,13 +86,13 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
             yield check
 
 
-def _check_stored_state(appdb: AppDb, pbx: Pbx, now: datetime) -> Iterator[Check]:
+async def _check_stored_state(appdb: AppDb, pbx: Pbx, now: datetime) -> AsyncIterator[Check]:
     """Yield the checks of alarms and coverage."""
-    for alarm in appdb.alarms.open_alarms():
+    for alarm in await appdb.alarms.open_alarms():
         if alarm.sn == pbx.sn:
             detail = f"{alarm.kind} since {alarm.began_at:%Y-%m-%d %H:%M} UTC: {alarm.detail}"
             yield Check("WARNING", detail, alarm.hint)
-    until = complete_until(appdb.sync_states.intervals(pbx.sn))
+    until = complete_until(await appdb.sync_states.intervals(pbx.sn))
     if until is None:
         yield Check(
             "WARNING",

@@ -45,7 +45,9 @@ class ConsoleActionRunner:
 
     async def send_test_event(self, sn: str) -> str:
         """Post a test event to the intake, signed with the PBX's secret; return the intake's response."""
-        credentials = next((candidate for candidate in self._appdb.webhook_credentials() if candidate.sn == sn), None)
+        credentials = next(
+            (candidate for candidate in await self._appdb.webhook_credentials() if candidate.sn == sn), None
+        )
         if credentials is None:
             raise NotFound(_("there is no such PBX"), hint=_("`onhook pbx list` shows them"))
         headers = {SIGNATURE_HEADER: sign(credentials.secrets[0], TEST_BODY)} if credentials.secrets else {}
@@ -90,8 +92,8 @@ class ConsoleActionRunner:
         if self._simulation_task is not None and not self._simulation_task.done():
             return
         url = intake_url(self._intake_address())
-        register_demo_pbx(self._appdb, self._clock)
-        sn, secret = get_demo_credentials(self._appdb)
+        await register_demo_pbx(self._appdb, self._clock)
+        sn, secret = await get_demo_credentials(self._appdb)
         plan = demo_plan(url, sn, secret, seed=self._clock.microseconds() // 1_000_000)
 
         async def run_simulation() -> None:
@@ -115,13 +117,15 @@ class ConsoleActionRunner:
 
 async def _run_checks(config: Config, appdb: AppDb, clock: Clock, sn: str) -> AsyncIterator[Check]:
     """Yield the checks of the PBX's dialect."""
-    pbx = appdb.pbx(sn)
+    pbx = await appdb.pbx(sn)
     if pbx.dialect != Asterisk.name:
-        async for check in check_pbx(config, appdb, clock, load_check_target(appdb, sn, "")):
+        async for check in check_pbx(config, appdb, clock, await load_check_target(appdb, sn, "")):
             yield check
         return
     try:
-        for advice in await inspect_asterisk(appdb.asterisks.get(sn), appdb.asterisks.get_secret(sn), clock):
+        for advice in await inspect_asterisk(
+            await appdb.asterisks.get(sn), await appdb.asterisks.get_secret(sn), clock
+        ):
             missing_lines = (
                 _("in {file}: {lines}", file=advice.file, lines=", ".join(advice.lines)) if advice.lines else ""
             )

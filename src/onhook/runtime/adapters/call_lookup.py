@@ -84,20 +84,20 @@ class StoreCallSource:
                 # The process stops, and the waiting task is cancelled.
                 await asyncio.Event().wait()
 
-    def number_plan(self, sn: str) -> NumberPlan:
-        pbx = self._appdb.find_pbx_by_sn(sn)
+    async def number_plan(self, sn: str) -> NumberPlan:
+        pbx = await self._appdb.find_pbx_by_sn(sn)
         return NumberPlan() if pbx is None else pbx.number_plan
 
-    def recording_file(self, sn: str, name: str) -> Path | None:
-        directory = self._appdb.recordings.get(sn)
-        return None if directory is None else find_recording_file(directory, name)
+    async def recording_file(self, sn: str, name: str) -> Path | None:
+        directory = await self._appdb.recordings.get(sn)
+        return None if directory is None else await asyncio.to_thread(find_recording_file, directory, name)
 
-    def sns(self) -> Sequence[str]:
-        return [pbx.sn for pbx in self._appdb.pbxs()]
+    async def sns(self) -> Sequence[str]:
+        return [pbx.sn for pbx in await self._appdb.pbxs()]
 
     async def utc_offset(self, time: datetime, sns: Sequence[str]) -> timedelta:
         """Return the offset of the configured zone; else that of the latest call; else that of the display zone."""
-        for pbx in self._appdb.pbxs():
+        for pbx in await self._appdb.pbxs():
             if pbx.zone_info is not None and (not sns or pbx.sn in sns):
                 return time.astimezone(pbx.zone_info).utcoffset() or timedelta()
         latest = await self._store.list_records(RecordListing(sns=tuple(sns), is_descending=True, limit=1))

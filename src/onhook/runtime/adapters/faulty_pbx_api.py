@@ -52,28 +52,28 @@ class FaultyAppRegistry:
         self._fault = fault
         self._fault_injector = fault_injector
 
-    def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
-        match = self._apps.find_by_client_id(client_id)
+    async def find_by_client_id(self, client_id: str) -> tuple[App, bytes] | None:
+        match = await self._apps.find_by_client_id(client_id)
         if match is None:
             return None
         app, secret_hash = match
         return msgspec.structs.replace(app, behaviour=self._fault.apply_to(app.behaviour)), secret_hash
 
-    def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
-        app = self._apps.find_by_credentials(client_id, client_secret)
+    async def find_by_credentials(self, client_id: str, client_secret: str) -> App | None:
+        app = await self._apps.find_by_credentials(client_id, client_secret)
         return None if app is None or self._fault_injector.rejects_login() else app
 
-    def record_use(self, app: App, now_us: int) -> None:
-        self._apps.record_use(app, now_us)
+    async def record_use(self, app: App, now_us: int) -> None:
+        await self._apps.record_use(app, now_us)
 
-    def is_blocked(self, address: str, client_id: str, now_us: int) -> bool:
-        return self._apps.is_blocked(address, client_id, now_us)
+    async def is_blocked(self, address: str, client_id: str, now_us: int) -> bool:
+        return await self._apps.is_blocked(address, client_id, now_us)
 
-    def block(self, address: str, client_id: str, now_us: int) -> None:
-        self._apps.block(address, client_id, now_us)
+    async def block(self, address: str, client_id: str, now_us: int) -> None:
+        await self._apps.block(address, client_id, now_us)
 
-    def version(self) -> tuple[int, int]:
-        return self._apps.version()
+    async def version(self) -> int:
+        return await self._apps.version()
 
 
 class SilentListener(Listener):

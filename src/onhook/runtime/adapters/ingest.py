@@ -1,5 +1,6 @@
 """The ingestor with its parts: of the intake, of the hub for events that it fetches, and of a command that imports."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -14,31 +15,45 @@ from onhook.receiver.ingest import Ingestor
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
 
 
-def create_ingestor(
+def create_ingestor(*, appdb: AppDb, ledger: Ledger, clock: Clock) -> Ingestor:
+    """Return an ingestor for the events of connections that Onhook opens, whose senders are known."""
+    return Ingestor(ledger=ledger, registry=AppDbPbxRegistry(appdb), dialects=dialects(), clock=clock)
+
+
+@asynccontextmanager
+async def running_ingestor(
     *,
     appdb: AppDb,
     ledger: Ledger,
     clock: Clock,
     has_events: bool = False,
     on_ledger_error: Callable[[OnhookError | None], None] = lambda _error: None,
-) -> Ingestor:
-    """Return an ingestor for the registered PBXs; see `Ingestor`."""
-    return Ingestor(
+) -> AsyncIterator[Ingestor]:
+    """Yield an ingestor for the requests of the registered PBXs, which follows the database; see `Ingestor`."""
+    registry = AppDbPbxRegistry(appdb)
+    await registry.load()
+    follower = asyncio.create_task(registry.follow(), name="pbx registry")
+    ingestor = Ingestor(
         ledger=ledger,
-        registry=AppDbPbxRegistry(appdb),
+        registry=registry,
         dialects=dialects(),
         clock=clock,
         has_events=has_events,
         on_ledger_error=on_ledger_error,
     )
+    try:
+        yield ingestor
+    finally:
+        await ingestor.close()
+        follower.cancel()
+        await asyncio.wait([follower])
 
 
 @asynccontextmanager
 async def open_ingestor(config: Config) -> AsyncIterator[Ingestor]:
     """Yield an ingestor for a command that imports events, also while a server runs."""
     async with AsyncExitStack() as stack:
-        appdb = AppDb(config.appdb_file)
-        stack.callback(appdb.close)
+        appdb = await stack.enter_async_context(AppDb(config.appdb_file))
         ledger = SqliteLedger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=SystemClock())

@@ -42,10 +42,10 @@ class SyncPbxGateway:
         async with self._session(file.sn).open_file(file.path) as chunks:
             yield chunks
 
-    def record_action(self, app: App, action: str, address: str, errcode: int) -> None:
+    async def record_action(self, app: App, action: str, address: str, errcode: int) -> None:
         """Add the request to the audit log; the status is the code of the response."""
         try:
-            self._appdb.audit.add(
+            await self._appdb.audit.add(
                 now_us=self._clock.microseconds(),
                 actor=app.name,
                 credential="app",

@@ -149,14 +149,14 @@ class SimulatedCalls:
     async def wait(self, after: int) -> None:
         await _wait_for(self._new_record_position, after)
 
-    def number_plan(self, sn: str) -> NumberPlan:
+    async def number_plan(self, sn: str) -> NumberPlan:
         return self._facts.number_plan
 
-    def recording_file(self, sn: str, name: str) -> Path | None:
+    async def recording_file(self, sn: str, name: str) -> Path | None:
         """Return None: a simulated call has no audio."""
         return None
 
-    def sns(self) -> Sequence[str]:
+    async def sns(self) -> Sequence[str]:
         return [self._sn]
 
     async def utc_offset(self, time: datetime, sns: Sequence[str]) -> timedelta:

@@ -41,9 +41,9 @@ class DestinationWebhookStore:
         self._clock = clock
         self._log = logging.getLogger("pbx_api")
 
-    def get(self, app: App) -> AppWebhookSettings:
-        destinations = self._appdb.destinations.list_for_app(app.client_id)
-        webhooks = {destination.url: self._to_app_webhook(destination) for destination in destinations}
+    async def get(self, app: App) -> AppWebhookSettings:
+        destinations = await self._appdb.destinations.list_for_app(app.client_id)
+        webhooks = {destination.url: await self._to_app_webhook(destination) for destination in destinations}
         if not destinations:
             return AppWebhookSettings()
         return AppWebhookSettings(
@@ -61,20 +61,32 @@ class DestinationWebhookStore:
         for webhook in webhook_settings.webhooks:
             validate_secret(webhook.secret)
             await self._check_spec(app, _build_spec(app, webhook_settings, webhook, ""))
+        async with self._appdb.transaction():
+            await self._store_webhooks(app, webhook_settings, webhooks_by_key, after=after, now_us=now_us)
+
+    async def _store_webhooks(
+        self,
+        app: App,
+        webhook_settings: AppWebhookSettings,
+        webhooks_by_key: Mapping[_DestinationKey, AppWebhook],
+        *,
+        after: int,
+        now_us: int,
+    ) -> None:
         destinations_by_key = {
             _destination_key(destination): destination
-            for destination in self._appdb.destinations.list_for_app(app.client_id)
+            for destination in await self._appdb.destinations.list_for_app(app.client_id)
         }
         for key, destination in destinations_by_key.items():
             if key not in webhooks_by_key:
-                self._appdb.destinations.remove(destination.name)
+                await self._appdb.destinations.remove(destination.name)
         for key, webhook in webhooks_by_key.items():
             spec = _build_spec(app, webhook_settings, webhook, key[1])
             if key in destinations_by_key:
-                name = self._update(destinations_by_key[key], webhook, spec, now_us)
+                name = await self._update(destinations_by_key[key], webhook, spec, now_us)
             else:
-                name = self._add(app, webhook, spec, after, now_us)
-            self._appdb.destinations.set_state(name, "active" if webhook_settings.is_enabled else "paused")
+                name = await self._add(app, webhook, spec, after, now_us)
+            await self._appdb.destinations.set_state(name, "active" if webhook_settings.is_enabled else "paused")
 
     async def send_test(self, app: App, webhook: AppWebhook) -> bool:
         spec = await self._check_spec(app, DestinationSpec(url=webhook.url, method=_method(webhook)))
@@ -90,7 +102,7 @@ class DestinationWebhookStore:
         """
         is_allowed = any(
             destination.allow_private
-            for destination in self._appdb.destinations.list_for_app(app.client_id)
+            for destination in await self._appdb.destinations.list_for_app(app.client_id)
             if destination.url == spec.url
         )
         checked_spec = msgspec.structs.replace(spec, allow_private=is_allowed)
@@ -98,19 +110,19 @@ class DestinationWebhookStore:
             self._log.warning("webhook of an app has no address", extra={"app": app.name, "detail": warning})
         return validate_spec(checked_spec)
 
-    def _to_app_webhook(self, destination: Destination) -> AppWebhook:
-        (secret, *_) = self._appdb.destinations.secret_texts(destination.destination_id)
+    async def _to_app_webhook(self, destination: Destination) -> AppWebhook:
+        (secret, *_) = await self._appdb.destinations.secret_texts(destination.destination_id)
         return AppWebhook(url=destination.url, secret=secret, request_method=destination.method, event_ids=[30012])
 
-    def _add(self, app: App, webhook: AppWebhook, spec: DestinationSpec, after: int, now_us: int) -> str:
-        used_names = {destination.name.casefold() for destination in self._appdb.destinations.all()}
+    async def _add(self, app: App, webhook: AppWebhook, spec: DestinationSpec, after: int, now_us: int) -> str:
+        used_names = {destination.name.casefold() for destination in await self._appdb.destinations.all()}
         name = next(name for name in _candidate_names(app) if name.casefold() not in used_names)
-        new_destination, _ = self._appdb.destinations.add(
+        new_destination, _ = await self._appdb.destinations.add(
             name, spec, webhook.secret, after=after, now_us=now_us, app=app.client_id
         )
         return new_destination.name
 
-    def _update(self, destination: Destination, webhook: AppWebhook, spec: DestinationSpec, now_us: int) -> str:
+    async def _update(self, destination: Destination, webhook: AppWebhook, spec: DestinationSpec, now_us: int) -> str:
         """Change the destination where it differs; the permission for private networks is a person's choice,
         and stays.
         """
@@ -121,20 +133,20 @@ class DestinationWebhookStore:
             if getattr(spec, name) != getattr(destination, name)
         }
         if changes:
-            destinations.change(destination.name, changes)
-        self._replace_secrets(destination, webhook.secret, now_us)
+            await destinations.change(destination.name, changes)
+        await self._replace_secrets(destination, webhook.secret, now_us)
         return destination.name
 
-    def _replace_secrets(self, destination: Destination, secret: str, now_us: int) -> None:
+    async def _replace_secrets(self, destination: Destination, secret: str, now_us: int) -> None:
         """Set this secret and remove all others: the oldest one signs."""
         destinations = self._appdb.destinations
-        secret_texts = destinations.secret_texts(destination.destination_id)
-        secret_by_text = dict(zip(secret_texts, destinations.secrets(destination.name), strict=True))
+        secret_texts = await destinations.secret_texts(destination.destination_id)
+        secret_by_text = dict(zip(secret_texts, await destinations.secrets(destination.name), strict=True))
         if secret not in secret_by_text:
-            destinations.add_secret(destination.name, secret, now_us=now_us)
+            await destinations.add_secret(destination.name, secret, now_us=now_us)
         for text, old_secret in secret_by_text.items():
             if text != secret:
-                destinations.remove_secret(destination.name, old_secret.secret_id)
+                await destinations.remove_secret(destination.name, old_secret.secret_id)
 
 
 def _build_spec(app: App, webhook_settings: AppWebhookSettings, webhook: AppWebhook, sn: str) -> DestinationSpec:

@@ -112,9 +112,9 @@ async def reports_page(  # noqa: PLR0917 - the parameters of the URL
 ) -> Response[str]:
     """Return the page of a report, its period compared with the previous one, and links to the others."""
     kind = _get_kind(report_name)
-    query, period = _parse_query(request, app_state, search_filter, reader_zone, kind, by)
+    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by)
     report = await kind.make(query)
-    return render_page(
+    return await render_page(
         request,
         app_state,
         reader_zone,
@@ -137,7 +137,7 @@ async def reports_page(  # noqa: PLR0917 - the parameters of the URL
             # A user who may not see a PBX's calls may not see its name.
             pbxs=[
                 pbx
-                for pbx in app_state.appdb.pbxs()
+                for pbx in await app_state.appdb.pbxs()
                 if query.search_filter.scope is None or query.search_filter.scope.allows_pbx(pbx.sn)
             ],
         ),
@@ -155,7 +155,7 @@ async def reports_file(  # noqa: PLR0917 - the parameters of the URL
 ) -> Response[bytes]:
     """Return the table of the page as CSV: whole seconds, shares between 0 and 1, times with their offset."""
     kind = _get_kind(report_name)
-    query, period = _parse_query(request, app_state, search_filter, reader_zone, kind, by)
+    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by)
     name = f"{report_name}-{period.since.astimezone(reader_zone):%Y-%m-%d}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     body = as_csv(await kind.make(query), reader_zone)
@@ -175,7 +175,7 @@ async def read_call_report(  # noqa: PLR0917 - the parameters of the URL
     lists the calls.
     """
     kind = _get_kind(report_name)
-    query, period = _parse_query(request, app_state, search_filter, reader_zone, kind, by)
+    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by)
     report = await kind.make(query)
     return CallReport(
         report=report_name,
@@ -251,7 +251,7 @@ def _filter_texts(request: AnyRequest) -> Mapping[str, str]:
     return {name: text for name in names if (text := request.query_params.get(name, ""))}
 
 
-def _parse_query(  # noqa: PLR0917 - independent values
+async def _parse_query(  # noqa: PLR0917 - independent values
     request: AnyRequest, app_state: AppState, search_filter: RecordFilter, zone: ZoneInfo, kind: ReportKind, by: str
 ) -> tuple[ReportQuery, Period]:
     """Return the query of the URL, and its period."""
@@ -271,7 +271,7 @@ def _parse_query(  # noqa: PLR0917 - independent values
         by=_choose_step(by, kind, period),
         filters=query_parts({**texts, **period_texts}),
         zone_param=texts.get("zone", ""),
-        number_plans={pbx.name: pbx.number_plan for pbx in app_state.appdb.pbxs()},
+        number_plans={pbx.name: pbx.number_plan for pbx in await app_state.appdb.pbxs()},
     )
     return query, period
 

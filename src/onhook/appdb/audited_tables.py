@@ -1,0 +1,149 @@
+"""What the audit log records: the tables and columns that people and programs set, declared here and nowhere else.
+
+Columns that Onhook itself keeps, such as cursors and times of use, are not listed, so that writing them is no change.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from onhook.appdb.destination_spec import mask_url
+from onhook.lib.hosts import mask_proxy
+
+Event = Literal["insert", "update", "delete"]
+
+MASK = "…"
+"""Stands for a secret."""
+
+JSON_CHARACTERS_MAX = 20_000
+"""Of the values before or after a change: the largest number plan has some thousand characters."""
+
+
+class AuditedTable(msgspec.Struct, frozen=True, kw_only=True):
+    """The `noun` of its rows, the column with their `name`, and the recorded columns. Of `secrets` no value is kept,
+    only whether there is one. `condition` is that of a recorded row, in SQL.
+    """
+
+    noun: str
+    name: str
+    columns: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ("insert", "update", "delete")
+    condition: str = ""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One changed row: values before and after it, None where there is no such row."""
+
+    table: str
+    name: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+# The most important first: it describes a transaction that changes several.
+TABLES: Mapping[str, AuditedTable] = {
+    "pbxs": AuditedTable(
+        noun="PBX", name="name", columns=("name", "sn", "dialect", "zone", "is_unsigned", "number_plan")
+    ),
+    "secrets": AuditedTable(noun="secret of", name="sn", columns=("label",), secrets=("text",)),
+    "source_matches": AuditedTable(noun="source of", name="sn", columns=("addresses",), secrets=("path",)),
+    "pbx_credentials": AuditedTable(
+        noun="API of", name="sn", columns=("url", "client_id", "fingerprint"), secrets=("client_secret",)
+    ),
+    "recordings": AuditedTable(noun="recordings of", name="sn", columns=("directory",)),
+    "retention_overrides": AuditedTable(noun="retention of", name="sn", columns=("days",)),
+    "cdr_sources": AuditedTable(
+        noun="CDR source of", name="sn", columns=("location", "cdr_table", "columns"), secrets=("password",)
+    ),
+    "asterisks": AuditedTable(
+        noun="AMI connection of",
+        name="sn",
+        columns=("host", "port", "user", "tls", "trunks", "inbound", "has_pins"),
+        secrets=("secret",),
+    ),
+    "sync_state": AuditedTable(
+        noun="sync of",
+        name="sn",
+        columns=("silence_minutes", "request"),
+        events=("insert", "update"),
+        # The sync deletes a request that is done.
+        condition="NEW.silence_minutes IS NOT NULL OR NEW.request <> ''",
+    ),
+    "tokens": AuditedTable(noun="token", name="name", columns=("name", "role", "scope"), secrets=("hash",)),
+    "share_tokens": AuditedTable(noun="search of share token", name="name", columns=("export_filter",)),
+    "users": AuditedTable(noun="user", name="name", columns=("name", "role", "scope"), secrets=("password",)),
+    "invitations": AuditedTable(
+        noun="invitation of", name="name", columns=("expires_at",), secrets=("hash",), events=("insert",)
+    ),
+    "apps": AuditedTable(
+        noun="app",
+        name="name",
+        columns=("name", "client_id", "pbxs", "networks", "behaviour", "allow_control"),
+        secrets=("secret_hash",),
+    ),
+    "destinations": AuditedTable(noun="destination", name="name", columns=("name", "spec", "app", "state", "reason")),
+    "signing_secrets": AuditedTable(
+        noun="signing secret of destination", name="destination_id", columns=("label",), secrets=("text",)
+    ),
+    "streams": AuditedTable(
+        noun="replay to destination",
+        name="destination_id",
+        columns=("filter", "cursor", "until"),
+        events=("insert",),
+        condition="NEW.until IS NOT NULL AND NOT NEW.is_held",
+    ),
+    "notes": AuditedTable(
+        noun="note on call", name="call_id", columns=("sn", "call_id", "text", "tags"), events=("insert",)
+    ),
+    "saved_searches": AuditedTable(noun="saved search", name="name", columns=("name", "path")),
+}
+
+
+def describe_changes(changes: list[Change]) -> str:
+    """Return a line for the changes of one transaction: `add PBX Office`, with the number of further ones."""
+    first = min(changes, key=_importance)
+    table = TABLES.get(first.table)
+    verb = "add" if first.before is None else "remove" if first.after is None else "change"
+    noun = first.table if table is None else table.noun
+    suffix = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+    return f"{verb} {noun} {first.name}{suffix}"
+
+
+def encode_values(changes: list[Change], side: Literal["before", "after"]) -> str:
+    """Return the values of one side as JSON, rows by table; empty where there are none."""
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for change in changes:
+        values = getattr(change, side)
+        if values is not None:
+            rows.setdefault(change.table, []).append(_mask(change.table, values))
+    text = msgspec.json.encode(rows).decode() if rows else ""
+    return text if len(text) <= JSON_CHARACTERS_MAX else '{"too_long":true}'
+
+
+def _importance(change: Change) -> int:
+    return list(TABLES).index(change.table) if change.table in TABLES else len(TABLES)
+
+
+def _mask(table: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values with JSON decoded, and secrets inside it masked."""
+    decoded = {column: _decode(value) for column, value in values.items()}
+    spec = decoded.get("spec")
+    if table == "destinations" and isinstance(spec, dict):
+        headers = spec.get("headers")
+        masked = {"headers": dict.fromkeys(headers, MASK)} if isinstance(headers, dict) else {}
+        address = {"url": mask_url(str(spec.get("url", ""))), "proxy": mask_proxy(str(spec.get("proxy", "")))}
+        decoded["spec"] = spec | masked | address
+    return decoded
+
+
+def _decode(value: Any) -> Any:
+    """Return the object in a text of JSON; any other value is unchanged."""
+    if not isinstance(value, str) or not value.startswith(("{", "[")):
+        return value
+    try:
+        decoded = msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return value
+    return decoded["value"] if isinstance(decoded, dict) and decoded.keys() == {"version", "value"} else decoded

@@ -1,0 +1,111 @@
+"""Contract of the engine of the application database: statements, transactions, change notification, errors.
+
+Invariants: every call is awaited, and ends by its deadline, waiting for a lock included. A caller that is cancelled or
+timed out leaves nothing half done. A commit that has begun is awaited to its end, so its result is true. A reader never
+waits for a writer. Each commit that changes something of `audited_tables` adds one entry to the audit log, with the
+`origin` of its task.
+
+Statements have the parameters `?`, or `?1`, `?2` where one is used twice. Each engine translates them.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from onhook.appdb.audited_tables import Change
+from onhook.lib.errors import OnhookError
+
+CALL_SECONDS_MAX = 5.0
+"""Deadline of one call. Statements take milliseconds, so a longer wait means a locked file or a stalled disk."""
+
+RepositoryT = TypeVar("RepositoryT", bound="_Repository")
+ParametersP = ParamSpec("ParametersP")
+ResultT = TypeVar("ResultT")
+
+Row = tuple[Any, ...]
+
+Version = int
+"""A value that changes with every commit by any process; only equality has a meaning."""
+
+
+class ConstraintViolation(OnhookError):
+    """A statement violates a constraint of the schema. The caller knows which one, leaves the transaction, and raises
+    an error of its own.
+    """
+
+
+class Database(Protocol):
+    """The engine, for the tasks of one event loop. Every method may raise `Unavailable`, and `OnhookError` where the
+    database is damaged.
+
+    Inside a `transaction` the statements of its task belong to it; those of other tasks do not.
+    """
+
+    async def open(self) -> None:
+        """Open the database and bring its schema up to date. Every other call opens it too.
+
+        Raises `UsageError` for another program's database, `OnhookError` for that of a newer Onhook.
+        """
+        ...
+
+    async def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Return all rows of a query."""
+        ...
+
+    async def rows_many(self, sql: str, values_list: Sequence[Sequence[Any]]) -> list[list[Row]]:
+        """Run one statement for many rows of values in one hop; return the rows of each run. Inside a transaction it
+        may be an INSERT or UPDATE with RETURNING. Raises `ConstraintViolation`.
+        """
+        ...
+
+    async def write(self, sql: str, values: Sequence[Any] = (), *, seconds: float | None = None) -> int:
+        """Run one statement durably; return the number of changed rows. `seconds` is a deadline of its own. Raises
+        `ConstraintViolation`.
+        """
+        ...
+
+    async def write_many(self, sql: str, values_list: Sequence[Sequence[Any]]) -> int:
+        """Run one statement for many rows of values in one hop, all or none; return the number of changed rows. Raises
+        `ConstraintViolation`.
+        """
+        ...
+
+    def transaction(self, *, read_only: bool = False) -> AbstractAsyncContextManager[None]:
+        """Run the block as one transaction, rolled back where the block raises; inside another one, join it. With
+        `read_only` all reads see one moment, and no writer is delayed.
+        """
+        ...
+
+    def note_change(self, change: Change) -> None:
+        """Add a change to the audit entry of the current transaction, besides those of `audited_tables`."""
+        ...
+
+    async def version(self) -> Version:
+        """Return the current version."""
+        ...
+
+    async def wait_for_change(self, version: Version, seconds: float) -> Version:
+        """Wait until the version differs from this one, at most so long; return the current version."""
+        ...
+
+    async def close(self) -> None:
+        """Close the database; calls in progress end first."""
+        ...
+
+
+class _Repository(Protocol):
+    _database: Database
+
+
+def transactional(
+    method: Callable[Concatenate[RepositoryT, ParametersP], Awaitable[ResultT]],
+) -> Callable[Concatenate[RepositoryT, ParametersP], Coroutine[Any, Any, ResultT]]:
+    """Run a method of a repository as one transaction: nothing changes between its reads and its writes."""
+
+    @wraps(method)
+    async def run(repository: RepositoryT, /, *arguments: ParametersP.args, **options: ParametersP.kwargs) -> ResultT:
+        async with repository._database.transaction():
+            return await method(repository, *arguments, **options)
+
+    return run

@@ -1,0 +1,207 @@
+"""The file `onhook.db`: connections, migrations, errors and copies. Everything here blocks: it runs in threads, or in
+commands of the command line that have nothing else to do.
+
+Invariants: a file of a newer Onhook is left alone; all steps of an upgrade are applied in one transaction.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from onhook.appdb.contract import ConstraintViolation
+from onhook.lib.errors import OnhookError, Unavailable, UsageError
+from onhook.lib.messages import _
+from onhook.lib.migrations import load_migrations
+
+BUSY_SECONDS = 5.0
+"""Time to wait for another process that writes: writes are made by hand, so any wait is short."""
+
+FILE_MODE = 0o600
+"""The file contains secrets."""
+
+APPLICATION_ID = 0x4F6E6873
+"""`Onhs`: shown by `file onhook.db`, and identifies Onhook's own files."""
+
+CACHE_KIBIBYTES = 256
+"""Per connection: the database is small; most of the default cache of 2 MB would stay empty."""
+
+_LOCK_CODES = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class Locked(Unavailable):
+    """Another connection has the lock; the statement changed nothing."""
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """Open the file for writing, create it where it is missing, and apply pending migrations.
+
+    Raises `Unavailable`, and `OnhookError` for a damaged file or that of a newer Onhook.
+    """
+    with translate_errors(path):
+        # Created here and not by SQLite, so that other users can never read it.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE))
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open the file, which exists, for reading. Raises `Unavailable`."""
+    with translate_errors(path):
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, timeout=0, uri=True, isolation_level=None, check_same_thread=False)
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+        return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    # Before the first pragma that writes: a foreign file is left as it is.
+    _check_application_id(connection, path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    # A secret that the console showed as added must survive a power cut.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+    _migrate(connection, path)
+    # From now on the caller waits for a lock on its event loop, where the wait can be cancelled.
+    connection.execute("PRAGMA busy_timeout = 0")
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    migrations = load_migrations("onhook.appdb", "sqlite")
+    newest_version = migrations[-1].version
+    if _schema_version(connection) == newest_version:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Checked again inside: another process may have been first.
+        _check_application_id(connection, path)
+        current_version = _schema_version(connection)
+        if current_version > newest_version:
+            raise OnhookError(
+                _("the application database was written by a newer Onhook"),
+                location=str(path),
+                hint=_("install that version again"),
+            )
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for migration in migrations[current_version:]:
+            for statement in migration.statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {migration.version}")
+        connection.execute("COMMIT")
+    except BaseException:
+        # After a full disk SQLite may have rolled back already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _check_application_id(connection: sqlite3.Connection, path: Path) -> None:
+    """Check that the file is Onhook's; an empty file is new. Raises `UsageError` for another program's database."""
+    # One statement, so one snapshot: another process may create the schema between two of them.
+    form, application_id, table_count = connection.execute(
+        "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)"
+        " FROM pragma_user_version, pragma_application_id"
+    ).fetchone()
+    if application_id != APPLICATION_ID and (application_id or table_count or form):
+        raise UsageError(
+            _("this is a database of another program"), location=str(path), hint=_("name another data directory")
+        )
+
+
+def _schema_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a SQLite file consistently, also while it is written (SQLite's Online Backup API).
+
+    The copy appears under its name complete or not at all. Raises `Unavailable`.
+    """
+    partial_path = target.with_name(target.name + ".part")
+    try:
+        partial_path.unlink(missing_ok=True)
+        os.close(os.open(partial_path, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE))
+        try:
+            _copy_pages(source, partial_path)
+            _fsync_file(partial_path)
+            partial_path.replace(target)
+        finally:
+            partial_path.unlink(missing_ok=True)
+    except (OSError, sqlite3.Error) as error:
+        raise Unavailable(
+            _("cannot copy {source_name}: {error}", source_name=source.name, error=error),
+            location=str(target),
+            hint=_("check the permissions and the disk space"),
+        ) from error
+
+
+def check_integrity(path: Path) -> str:
+    """Return the errors that SQLite finds in a file's structure; empty where there are none."""
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
+    except sqlite3.Error as error:
+        return str(error)
+    try:
+        result = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.Error as error:
+        return str(error)
+    finally:
+        connection.close()
+    return "" if result == "ok" else result
+
+
+def _copy_pages(source: Path, target: Path) -> None:
+    source_connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
+    try:
+        target_connection = sqlite3.connect(target, isolation_level=None)
+        try:
+            # One step for all pages: in WAL mode a reader delays no writer, and a copy in several steps would begin
+            # again whenever another process has written.
+            source_connection.backup(target_connection)
+            # The copy is one file: no -wal can be forgotten when it is moved.
+            target_connection.execute("PRAGMA journal_mode = DELETE")
+        finally:
+            target_connection.close()
+    finally:
+        source_connection.close()
+
+
+def _fsync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def translate_errors(location: Path | str) -> Iterator[None]:
+    """Translate the errors of SQLite: only a lock, a full disk and the like are worth a retry. A lock of another
+    connection is `Locked`, for callers that wait for it.
+    """
+    try:
+        yield
+    except (OSError, sqlite3.OperationalError) as error:
+        is_locked = getattr(error, "sqlite_errorcode", 0) & 0xFF in _LOCK_CODES
+        raise (Locked if is_locked else Unavailable)(
+            _("cannot use the application database now: {error}", error=error),
+            location=str(location),
+            hint=_("try again; `onhook doctor` checks the disk"),
+        ) from error
+    except sqlite3.IntegrityError as error:
+        raise ConstraintViolation(
+            _("the application database rejects a value: {error}", error=error), location=str(location)
+        ) from error
+    except sqlite3.ProgrammingError:
+        # A mistake in Onhook's own code says nothing about the file.
+        raise
+    except sqlite3.DatabaseError as error:
+        raise OnhookError(
+            _("the application database is damaged: {error}", error=error),
+            location=str(location),
+            hint=_("restore a backup with `onhook restore`"),
+        ) from error

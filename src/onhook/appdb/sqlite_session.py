@@ -1,0 +1,193 @@
+"""A connection in the hands of one task, whose statements run in a thread; and the turns for such connections."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from onhook.appdb.audited_tables import Change
+from onhook.appdb.sqlite_file import translate_errors
+from onhook.lib.errors import Unavailable
+from onhook.lib.messages import _
+
+ResultT = TypeVar("ResultT")
+Work = Callable[[sqlite3.Connection], ResultT]
+
+
+class Slots:
+    """So many turns at a time, in order of request; a bounded number of callers wait."""
+
+    def __init__(self, count: int, *, waiting_max: int, location: str) -> None:
+        self._count = count
+        self._semaphore = asyncio.Semaphore(count)
+        self._waiting_max = waiting_max
+        self._waiting_count = 0
+        self._location = location
+
+    async def acquire(self, deadline: float) -> None:
+        """Take a turn, by a time of the event loop's clock. Raises `Unavailable`."""
+        if self._waiting_count >= self._waiting_max:
+            raise self._busy_error()
+        self._waiting_count += 1
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._semaphore.acquire()
+        except TimeoutError:
+            raise self._busy_error() from None
+        finally:
+            self._waiting_count -= 1
+
+    def release(self) -> None:
+        """Give a turn back."""
+        self._semaphore.release()
+
+    @asynccontextmanager
+    async def acquired(self, deadline: float) -> AsyncIterator[None]:
+        """Have a turn inside the block. Raises `Unavailable`."""
+        await self.acquire(deadline)
+        try:
+            yield
+        finally:
+            self.release()
+
+    async def acquire_all(self, deadline: float) -> None:
+        """Take all turns, for good. Raises `Unavailable`."""
+        for _turn in range(self._count):
+            await self.acquire(deadline)
+
+    def _busy_error(self) -> Unavailable:
+        return Unavailable(
+            _("the application database is busy"),
+            location=self._location,
+            hint=_("try again; `onhook doctor` checks the disk"),
+        )
+
+
+class SqliteSession:
+    """One task's use of a connection. `error` is what an inner block of its transaction raised: it must not be
+    committed. `noted_changes` are for the audit log.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, executor: ThreadPoolExecutor, path: Path, *, is_read_only: bool
+    ) -> None:
+        self.is_read_only = is_read_only
+        self.task = asyncio.current_task()
+        self.error: BaseException | None = None
+        self.noted_changes: list[Change] = []
+        self._connection = connection
+        self._executor = executor
+        self._path = path
+        self._pending: Future[Any] | None = None
+
+    async def run(self, work: Work[ResultT], deadline: float) -> ResultT:
+        """Run work in the thread. Where the caller is cancelled or the deadline passes, it is interrupted, and the
+        transaction cannot be committed. Raises `Unavailable`, `ConstraintViolation`.
+        """
+        future = self._submit(work)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await asyncio.shield(future)
+        except TimeoutError:
+            self.error = self._give_up(future)
+            raise self.error from None
+        except asyncio.CancelledError as error:
+            self._give_up(future)
+            self.error = error
+            raise
+
+    async def run_to_end(self, work: Work[ResultT], deadline: float | None = None) -> ResultT:
+        """Run work that commits: wait for its end whatever happens, so that the result is true. After the deadline it
+        is interrupted, which a commit that has begun ignores. Raises `Unavailable`, `ConstraintViolation`.
+        """
+        future = self._submit(work)
+        timer = asyncio.get_running_loop().call_at(deadline, self._connection.interrupt) if deadline else None
+        try:
+            return await await_end(future)
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    @contextmanager
+    def failing_with_block(self) -> Iterator[None]:
+        """Keep what the block raises as `error`."""
+        try:
+            yield
+        except BaseException as error:
+            self.error = self.error or error
+            raise
+
+    def end(self, release: Callable[[], None]) -> None:
+        """Roll back what is not committed, then call `release` on the event loop; the caller does not wait for it."""
+        is_idle = self._pending is None or self._pending.done()
+        if is_idle and not self._connection.in_transaction:
+            release()
+            return
+        loop = asyncio.get_running_loop()
+
+        def roll_back_behind(_finished: object) -> None:
+            rollback = self._executor.submit(roll_back, self._connection)
+            rollback.add_done_callback(lambda _done: _call_on_loop(loop, release))
+
+        if is_idle or self._pending is None:
+            roll_back_behind(None)
+        else:
+            self._pending.add_done_callback(roll_back_behind)
+
+    def _submit(self, work: Work[ResultT]) -> asyncio.Future[ResultT]:
+        def call() -> ResultT:
+            with translate_errors(self._path.name):
+                return work(self._connection)
+
+        self._pending = pending = self._executor.submit(call)
+        return asyncio.wrap_future(pending)
+
+    def _give_up(self, future: asyncio.Future[Any]) -> Unavailable:
+        self._connection.interrupt()
+        future.add_done_callback(_ignore_result)
+        return Unavailable(
+            _("the application database did not answer in time"),
+            location=self._path.name,
+            hint=_("try again; `onhook doctor` checks the disk"),
+        )
+
+
+async def await_end(future: asyncio.Future[ResultT]) -> ResultT:
+    """Wait for the end of a future, also where the caller is cancelled; then raise the cancellation, or return the
+    result.
+    """
+    cancellation: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError as error:
+            cancellation = error
+        except Exception:  # noqa: BLE001 - the future's own, raised below
+            break
+    if cancellation is not None:
+        _ignore_result(future)
+        raise cancellation
+    return future.result()
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """Roll back what is not committed."""
+    if connection.in_transaction:
+        # An error of the disk ends the transaction too, and the next statement reports it.
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+
+
+def _call_on_loop(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:  # the loop is closed: the command is over
+        callback()
+
+
+def _ignore_result(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

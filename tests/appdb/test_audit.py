@@ -1,0 +1,133 @@
+"""The audit log: one entry for each transaction that changes something."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.audit import AuditEntry
+from onhook.appdb.audited_tables import TABLES
+from onhook.appdb.delivery_rows import NewDelivery
+from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.origin import Origin, set_origin
+from onhook.cdr.number_plan import NumberPlan, parse_number_plan
+from onhook.lib.errors import UsageError
+
+NOW = 1
+SPEC = DestinationSpec(
+    url="https://crm.example.com/calls?key=hush", headers={"X-Key": "hush"}, proxy="http://me:hush@192.0.2.1:3128"
+)
+
+
+@pytest.fixture
+async def appdb(tmp_path: Path) -> AsyncIterator[AppDb]:
+    async with AppDb(tmp_path / "onhook.db") as appdb:
+        yield appdb
+
+
+async def latest(appdb: AppDb) -> AuditEntry:
+    return (await appdb.audit.latest(1))[0]
+
+
+async def count(appdb: AppDb) -> int:
+    return len(await appdb.audit.latest(1_000))
+
+
+async def test_audit_added_pbx_is_one_entry_with_its_values(appdb: AppDb) -> None:
+    await appdb.add_pbx(name="Office", sn="A", secret="a-first-secret", now_us=NOW)
+    (entry,) = await appdb.audit.latest(10)
+    assert entry.action == "add PBX Office and 1 more"
+    assert entry.before == {}
+    assert entry.after["pbxs"][0]["name"] == "Office"
+    assert entry.after["secrets"] == [{"label": "webhook", "text": "…"}]
+
+
+async def test_audit_change_has_the_values_before_and_after(appdb: AppDb) -> None:
+    await appdb.add_pbx(name="Office", sn="A", secret="a-first-secret", now_us=NOW)
+    await appdb.change_pbx("Office", {"name": "Harbour", "number_plan": parse_number_plan({"ivr": "6200"})})
+    entry = await latest(appdb)
+    assert entry.action == "change PBX Harbour"
+    assert [entry.before["pbxs"][0]["name"], entry.after["pbxs"][0]["name"]] == ["Office", "Harbour"]
+    assert entry.before["pbxs"][0]["number_plan"] == {}
+    assert NumberPlan() != entry.after["pbxs"][0]["number_plan"]
+
+
+async def test_audit_removed_pbx_names_what_goes_with_it(appdb: AppDb) -> None:
+    await appdb.add_pbx(name="Office", sn="A", secret="a-first-secret", now_us=NOW)
+    await appdb.remove_pbx("Office")
+    entry = await latest(appdb)
+    assert entry.after == {}
+    assert set(entry.before) == {"pbxs", "secrets"}
+
+
+async def test_audit_secrets_are_masked(appdb: AppDb) -> None:
+    await appdb.destinations.add("CRM", SPEC, "a-signing-secret-hush", after=0, now_us=NOW)
+    text = await appdb.add_token("wallboard", "reader", now_us=NOW)
+    entries = str(await appdb.audit.latest(10))
+    assert "crm.example.com" in entries
+    assert "hush" not in entries
+    assert text not in entries
+
+
+async def test_audit_share_token_has_its_search(appdb: AppDb) -> None:
+    await appdb.add_token("sheet", "reader", now_us=NOW, export_filter="status=BUSY")
+    added = await latest(appdb)
+    await appdb.remove_token("sheet")
+    for values in (added.after, (await latest(appdb)).before):
+        assert values["share_tokens"] == [{"export_filter": "status=BUSY"}]
+
+
+async def test_audit_app_that_may_control_calls_is_recorded(appdb: AppDb) -> None:
+    await appdb.apps.add("crm", now_us=NOW, pbxs=["A"])
+    await appdb.apps.change("crm", allow_control=True)
+    entry = await latest(appdb)
+    assert [values["apps"][0]["allow_control"] for values in (entry.before, entry.after)] == [0, 1]
+
+
+async def test_audit_entry_has_its_origin(appdb: AppDb) -> None:
+    set_origin(Origin(actor="alice", credential="cookie", address="192.0.2.1", way="page"))
+    await appdb.saved_searches.add("mine", "/calls", author="alice")
+    entry = await latest(appdb)
+    assert (entry.actor, entry.credential, entry.address, entry.way) == ("alice", "cookie", "192.0.2.1", "page")
+
+
+async def test_audit_refused_change_has_no_entry(appdb: AppDb) -> None:
+    await appdb.add_token("wallboard", "reader", now_us=NOW)
+    with pytest.raises(UsageError):
+        await appdb.add_token("wallboard", "reader", now_us=NOW)
+    assert await count(appdb) == 1
+
+
+async def test_audit_change_to_the_same_values_has_no_entry(appdb: AppDb) -> None:
+    await appdb.add_pbx(name="Office", sn="A", secret="a-first-secret", now_us=NOW)
+    await appdb.change_pbx("Office", {"name": "Office"})
+    assert await count(appdb) == 1
+
+
+async def test_audit_state_of_onhook_itself_has_no_entry(appdb: AppDb) -> None:
+    """Cursors, uses, rows of deliveries."""
+    text = await appdb.add_token("wallboard", "reader", now_us=NOW)
+    destination, _ = await appdb.destinations.add("CRM", SPEC, None, after=0, now_us=NOW)
+    before = await count(appdb)
+    await appdb.find_token(text, now_us=10**9)
+    new_delivery = NewDelivery(notification_id="x", seq=1, call=("A", "1"), body=b"", due_at=1, pending_since=1)
+    await appdb.deliveries.add(destination.destination_id, new_delivery)
+    assert await count(appdb) == before
+
+
+async def test_audit_retried_and_discarded_deliveries_are_entries(appdb: AppDb) -> None:
+    destination, _ = await appdb.destinations.add("CRM", SPEC, None, after=0, now_us=NOW)
+    new_delivery = NewDelivery(notification_id="x", seq=1, call=("A", "1"), body=b"", due_at=1, pending_since=1)
+    await appdb.deliveries.add(destination.destination_id, new_delivery)
+    await appdb.deliveries.retry(1, now_us=NOW)
+    await appdb.deliveries.discard(1, now_us=NOW)
+    discarded, retried, *_ = await appdb.audit.latest(10)
+    assert retried.action == "change deliveries 1"
+    assert discarded.after == {"deliveries": [{"state": "discarded"}]}
+
+
+async def test_audited_tables_have_their_columns(appdb: AppDb) -> None:
+    for name, table in TABLES.items():
+        columns = ", ".join((table.name, *table.columns, *table.secrets))
+        assert await appdb._database.rows(f"SELECT {columns} FROM {name} LIMIT 0") == []  # noqa: S608 - names of the schema
