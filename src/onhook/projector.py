@@ -7,14 +7,17 @@ not delay the following ones.
 
 import asyncio
 import logging
+import shlex
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
+from onhook.cdr.identity import fold_sn
+from onhook.cdr.merge import UNREGISTERED, WEBHOOK
 from onhook.cdr.record import Call, Record
 from onhook.ledger.contract import Ledger, RawEvent
-from onhook.lib.errors import NotFound, OnhookError, Unavailable
+from onhook.lib.errors import NotFound, OnhookError, ParseError, Unavailable
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 from onhook.lib.transition_log import TransitionLog
@@ -27,14 +30,20 @@ BATCH_RAW_EVENTS_MAX = 10_000
 POLL_SECONDS = 0.05
 """Delay until a new call becomes visible; reading the ledger's end costs microseconds."""
 
+MOVED_CALLS_MAX = 1_000
+"""Calls per transaction that get another serial number: some 20 ms, in which the projector waits."""
+
 RETRY_SECONDS = 1.0
 """The wait after the disk or the store was unavailable."""
 
 RemainingCalls = Callable[[Mapping[CallKey, Sequence[Record]]], Awaitable[Collection[CallKey]]]
 """Returns which of the calls with these legs must not be deleted."""
 
-FactsLookup = Callable[[], Awaitable[Mapping[str, PbxFacts]]]
-"""Returns the current facts of each registered PBX, by its serial number."""
+Facts = Mapping[str, PbxFacts]
+"""Facts of PBXs by each of their serial numbers, folded (`fold_sn`)."""
+
+FactsLookup = Callable[[], Awaitable[Facts]]
+"""Returns the current facts of all registered PBXs."""
 
 
 class _ParsedEvents(msgspec.Struct, frozen=True):
@@ -55,8 +64,9 @@ class DeletionResult(msgspec.Struct, frozen=True):
 
 
 class _ParsedRange(msgspec.Struct, frozen=True):
-    """Parsed raw events after a number up to another."""
+    """Parsed raw events after a number up to another, by the facts of that moment."""
 
+    facts: Facts
     after_seq: int
     last_seq: int
     last_key: bytes
@@ -136,7 +146,11 @@ class Projector:
                 self._is_ledger_checked = True
             self._read_ahead = asyncio.create_task(self._read_range(parsed_range.last_seq))
             await self._store_calls(
-                parsed_range.parsed_events, parsed_range.last_seq, (), position_key=parsed_range.last_key
+                parsed_range.parsed_events,
+                parsed_range.facts,
+                parsed_range.last_seq,
+                (),
+                position_key=parsed_range.last_key,
             )
             return parsed_range.last_seq
 
@@ -152,11 +166,43 @@ class Projector:
                     _("the ledger has no events with these numbers"),
                     hint=_("`onhook quarantine list` shows the numbers"),
                 )
-            parsed_events = await asyncio.to_thread(self._parse, raw_events)
+            facts = await self._get_facts()
+            parsed_events = await asyncio.to_thread(self._parse, raw_events, facts)
             unparsed_seqs = {entry.seq for entry in parsed_events.quarantined}
             reparsed_seqs = [raw_event.seq for raw_event in raw_events if raw_event.seq not in unparsed_seqs]
-            await self._store_calls(parsed_events, await self._store.position(), reparsed_seqs)
+            await self._store_calls(parsed_events, facts, await self._store.position(), reparsed_seqs)
             return parsed_events.quarantined
+
+    async def finish_batch(self) -> None:
+        """Return when no batch is being stored any more by facts that were read before this call."""
+        async with self._lock:
+            return
+
+    async def move_calls(self, sn: str) -> int:
+        """Move stored calls of a further serial number to the PBX that it belongs to; return how many there were, at
+        most MOVED_CALLS_MAX.
+        """
+        async with self._lock:
+            facts = await self._get_facts()
+            pbx = facts.get(fold_sn(sn))
+            if pbx is None or fold_sn(pbx.sn) == fold_sn(sn):
+                return 0
+            old_keys = await self._store.call_keys(sn, MOVED_CALLS_MAX)
+            if old_keys:
+                await self._move(old_keys, pbx.sn, facts)
+            return len(old_keys)
+
+    async def _move(self, old_keys: Sequence[CallKey], sn: str, facts: Facts) -> None:
+        """Store these calls under another serial number, together with what is stored there already."""
+        reported_legs: dict[CallKey, list[ReportedLeg]] = {(sn, call_id): [] for _sn, call_id in old_keys}
+        stored_legs = await self._store.legs([*old_keys, *reported_legs])
+        for leg in stored_legs:
+            reported_legs[sn, leg.call_id].append(to_reported_leg(leg))
+        calls = await asyncio.to_thread(_assemble_calls, _ParsedEvents(reported_legs, []), (), facts)
+        position = await self._store.position()
+        await self._store.put(
+            StoreBatch(calls=calls, quarantined=(), reparsed_seqs=(), position=position, moved_keys=old_keys)
+        )
 
     async def delete_calls(self, raw_events: Sequence[RawEvent], find_remaining: RemainingCalls) -> DeletionResult:
         """Delete from the store the calls of these raw events, except remaining ones, and their quarantine entries.
@@ -166,7 +212,7 @@ class Projector:
         async with self._lock:
             position = await self._store.position()
             raw_events = [raw_event for raw_event in raw_events if raw_event.seq <= position]
-            parsed_events = await asyncio.to_thread(self._parse, raw_events)
+            parsed_events = await asyncio.to_thread(self._parse, raw_events, await self._get_facts())
             calls: dict[CallKey, list[Record]] = {}
             for leg in await self._store.legs(list(parsed_events.reported_legs)):
                 calls.setdefault((leg.sn, leg.call_id), []).append(leg)
@@ -181,12 +227,16 @@ class Projector:
             return DeletionResult(deleted_keys, len(calls.keys() - remaining_keys), seqs)
 
     async def _take_range(self, position: int) -> _ParsedRange | None:
-        """Return the range that was read ahead if it begins here; else read it now."""
+        """Return the range that was read ahead if it begins here and the facts are the same; else read it now."""
         read_ahead, self._read_ahead = self._read_ahead, None
         if read_ahead is not None:
             await asyncio.wait([read_ahead])
             parsed_range = read_ahead.result()
-            if parsed_range is not None and parsed_range.after_seq == position:
+            if (
+                parsed_range is not None
+                and parsed_range.after_seq == position
+                and parsed_range.facts == await self._get_facts()
+            ):
                 return parsed_range
         return await self._read_range(position)
 
@@ -195,31 +245,48 @@ class Projector:
         if not raw_events:
             await check_ledger(self._ledger, self._store)
             return None
-        parsed_events = await asyncio.to_thread(self._parse, raw_events)
-        return _ParsedRange(after_seq, raw_events[-1].seq, raw_events[-1].key, parsed_events)
+        facts = await self._get_facts()
+        parsed_events = await asyncio.to_thread(self._parse, raw_events, facts)
+        return _ParsedRange(facts, after_seq, raw_events[-1].seq, raw_events[-1].key, parsed_events)
 
-    def _parse(self, raw_events: Iterable[RawEvent]) -> _ParsedEvents:
+    def _parse(self, raw_events: Iterable[RawEvent], facts: Facts) -> _ParsedEvents:
         parsed_events = _ParsedEvents({}, [])
         for raw_event in raw_events:
             try:
+                sn = self._find_pbx_sn(raw_event, facts)
                 details = self._dialects[raw_event.dialect].parse(raw_event.body)
             except Exception as error:  # noqa: BLE001 - whatever a body does to its reader, the next one is read
                 parsed_events.quarantined.append(_to_quarantine_entry(raw_event, error))
                 continue
             received_at = to_datetime(raw_event.received_at)
+            via = WEBHOOK if raw_event.via == UNREGISTERED else raw_event.via
             for leg_details in details:
-                reported_leg = ReportedLeg(
-                    details=leg_details, seq=raw_event.seq, via=raw_event.via, received_at=received_at
-                )
-                parsed_events.reported_legs.setdefault((raw_event.sn, leg_details.call_id), []).append(reported_leg)
+                reported_leg = ReportedLeg(details=leg_details, seq=raw_event.seq, via=via, received_at=received_at)
+                parsed_events.reported_legs.setdefault((sn, leg_details.call_id), []).append(reported_leg)
         return parsed_events
 
+    def _find_pbx_sn(self, raw_event: RawEvent, facts: Facts) -> str:
+        """Return the serial number under which the calls of its sender are kept. Raises `ParseError` for a sender that
+        is not registered, though it knows a secret of a PBX.
+        """
+        is_unregistered = raw_event.via == UNREGISTERED
+        sn = self._dialects[raw_event.dialect].peek(raw_event.body).sn if is_unregistered else raw_event.sn
+        pbx = facts.get(fold_sn(sn))
+        if pbx is None and is_unregistered:
+            raise _unregistered_error(sn, facts.get(fold_sn(raw_event.sn)), raw_event.sn)
+        return sn if pbx is None else pbx.sn
+
     async def _store_calls(
-        self, parsed_events: _ParsedEvents, position: int, reparsed_seqs: Sequence[int], *, position_key: bytes = b""
+        self,
+        parsed_events: _ParsedEvents,
+        facts: Facts,
+        position: int,
+        reparsed_seqs: Sequence[int],
+        *,
+        position_key: bytes = b"",
     ) -> None:
         """Assemble the calls from their new and their stored legs, and store them."""
         stored_legs = await self._store.legs(list(parsed_events.reported_legs))
-        facts = await self._get_facts()
         calls = await asyncio.to_thread(_assemble_calls, parsed_events, stored_legs, facts)
         await self._store.put(
             StoreBatch(
@@ -257,15 +324,21 @@ async def check_ledger(ledger: Ledger, store: Store) -> None:
         )
 
 
-def _assemble_calls(
-    parsed_events: _ParsedEvents, stored_legs: Sequence[Record], facts: Mapping[str, PbxFacts]
-) -> list[Call]:
+def _assemble_calls(parsed_events: _ParsedEvents, stored_legs: Sequence[Record], facts: Facts) -> list[Call]:
     for record in stored_legs:
         parsed_events.reported_legs[record.sn, record.call_id].append(to_reported_leg(record))
     return [
-        assemble_call(sn, reported_legs, facts.get(sn) or PbxFacts())
+        assemble_call(sn, reported_legs, facts.get(fold_sn(sn)) or PbxFacts())
         for (sn, _call_id), reported_legs in parsed_events.reported_legs.items()
     ]
+
+
+def _unregistered_error(sn: str, signer: PbxFacts | None, signer_sn: str) -> ParseError:
+    name = signer_sn if signer is None or not signer.name else signer.name
+    return ParseError(
+        _("the serial number {sn} is not registered, and a secret of {name} signs the event", sn=repr(sn), name=name),
+        hint=_("`onhook pbx change {pbx} --add-sn {sn}` if it is that PBX", pbx=shlex.quote(name), sn=shlex.quote(sn)),
+    )
 
 
 def _to_quarantine_entry(raw_event: RawEvent, error: Exception) -> QuarantineEntry:

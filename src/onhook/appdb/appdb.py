@@ -38,6 +38,7 @@ from onhook.appdb.pbxs import (
 from onhook.appdb.recordings import Recordings
 from onhook.appdb.retention_overrides import RetentionOverrides
 from onhook.appdb.saved_searches import SavedSearches
+from onhook.appdb.serial_numbers import SerialNumbers
 from onhook.appdb.source_match import SourceMatch, SourceMatches, validate_has_api, validate_sender_identification
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable, read_row, read_rows
@@ -64,8 +65,12 @@ from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 
 _PBX_COLUMNS = (
-    "name, sn, dialect, zone, is_unsigned, number_plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn)"
+    "name, sn, dialect, zone, is_unsigned, number_plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn),"
+    " (SELECT group_concat(sn, ' ') FROM serial_numbers WHERE pbx_sn = p.sn AND is_accepted),"
+    " keeps_unregistered"
 )
+_WHERE_PBX = "WHERE name = ?1 OR sn = ?1 COLLATE NOCASE OR sn = (SELECT pbx_sn FROM serial_numbers WHERE sn = ?1)"
+"""By its name, or else one of its serial numbers: without regard to case, because PBXs write them in both."""
 _LABEL_DEFAULT = "webhook"
 _TOKEN_COLUMNS = (
     "name, role, scope, created_at, last_used_at,"  # noqa: S105 - SQL
@@ -82,6 +87,7 @@ class AppDb:
         self._database: Database = SqliteDatabase(path)
         self.destinations = Destinations(self._database)
         self.deliveries = Deliveries(self._database)
+        self.serial_numbers = SerialNumbers(self._database)
         self.source_matches = SourceMatches(self._database)
         self.pbx_credentials = PbxCredentialsRepository(self._database)
         self.sync_states = SyncStates(self._database)
@@ -107,7 +113,7 @@ class AppDb:
     async def pbx(self, name: str) -> Pbx:
         """Return the PBX with this name or else this serial number. Raises `NotFound`."""
         rows = await self._database.rows(
-            f"SELECT {_PBX_COLUMNS} FROM pbxs p WHERE name = ?1 OR sn = ?1 ORDER BY name = ?1 DESC", (name,)
+            f"SELECT {_PBX_COLUMNS} FROM pbxs p {_WHERE_PBX} ORDER BY name = ?1 DESC", (name,)
         )
         if not rows:
             raise _no_pbx_error(name)
@@ -131,6 +137,7 @@ class AppDb:
         number_plan: NumberPlan | None = None,
         source_match: SourceMatch = SourceMatch(),  # noqa: B008 - frozen
         credentials: PbxCredentials | None = None,
+        keeps_unregistered: bool = True,
     ) -> Pbx:
         """Add a PBX. Without a secret it must be unsigned, identified by its source, or be synchronised through its
         API.
@@ -146,17 +153,18 @@ class AppDb:
             )
         if secret is not None:
             validate_secret(secret)
-        values = (sn, name, dialect, zone, is_unsigned, _encode_number_plan(number_plan or NumberPlan()), now_us)
+        number_plan_json = _encode_number_plan(number_plan or NumberPlan())
+        values = (sn, name, dialect, zone, is_unsigned, number_plan_json, now_us, keeps_unregistered)
         async with self._database.transaction():
+            await self.serial_numbers.check_is_free(sn)
             if len(await self._database.rows("SELECT 1 FROM pbxs")) >= PBXS_MAX:
                 raise UsageError(_("there are already {maximum} PBXs", maximum=PBXS_MAX), hint=_("remove one"))
+            if await self._database.rows("SELECT 1 FROM pbxs WHERE sn = ? COLLATE NOCASE", (sn,)):
+                raise _pbx_exists_error(name, sn)
             try:
-                await self._database.write("INSERT INTO pbxs VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                await self._database.write("INSERT INTO pbxs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
             except ConstraintViolation:
-                raise UsageError(
-                    _("there is already a PBX named {name} or with serial number {sn}", name=repr(name), sn=repr(sn)),
-                    hint=_("`onhook pbx list` shows them; `onhook pbx change` changes one"),
-                ) from None
+                raise _pbx_exists_error(name, sn) from None
             if secret is not None:
                 await self.add_secret(sn, secret, now_us=now_us)
             await self.source_matches.put(sn, source_match)
@@ -166,7 +174,8 @@ class AppDb:
 
     @transactional
     async def change_pbx(self, name: str, changes: dict[str, Any]) -> Pbx:
-        """Change a PBX; `changes` has some of `name`, `zone` (None: unknown), `is_unsigned`, `number_plan`.
+        """Change a PBX; `changes` has some of `name`, `zone` (None: unknown), `is_unsigned`, `number_plan`,
+        `keeps_unregistered`.
 
         Raises `NotFound`, `UsageError`.
         """
@@ -174,12 +183,14 @@ class AppDb:
         new = msgspec.structs.replace(old, **changes)
         try:
             await self._database.write(
-                "UPDATE pbxs SET name = ?, zone = ?, is_unsigned = ?, number_plan = ? WHERE sn = ?",
+                "UPDATE pbxs SET name = ?, zone = ?, is_unsigned = ?, number_plan = ?, keeps_unregistered = ?"
+                " WHERE sn = ?",
                 (
                     validate_name(new.name),
                     validate_zone(new.zone),
                     new.is_unsigned,
                     _encode_number_plan(new.number_plan),
+                    new.keeps_unregistered,
                     old.sn,
                 ),
             )
@@ -194,9 +205,7 @@ class AppDb:
         """Remove a PBX, also one that cannot be read, and its secrets; its calls stay. Return its serial number. Raises
         `NotFound`.
         """
-        rows = await self._database.rows(
-            "SELECT sn FROM pbxs WHERE name = ?1 OR sn = ?1 ORDER BY name = ?1 DESC", (name,)
-        )
+        rows = await self._database.rows(f"SELECT sn FROM pbxs {_WHERE_PBX} ORDER BY name = ?1 DESC", (name,))
         if not rows:
             raise _no_pbx_error(name)
         await self._database.write("DELETE FROM pbxs WHERE sn = ?", rows[0])
@@ -270,7 +279,10 @@ class AppDb:
         async with self._database.transaction(read_only=True):
             for sn, text in await self._database.rows("SELECT sn, text FROM secrets ORDER BY secret_id DESC"):
                 secret_texts.setdefault(sn, []).append(text)
-            rows = await self._database.rows("SELECT sn, dialect, is_unsigned FROM pbxs ORDER BY sn")
+            rows = await self._database.rows(
+                "SELECT sn, dialect, is_unsigned, keeps_unregistered FROM pbxs ORDER BY sn"
+            )
+            further_sns = await self.serial_numbers.accepted()
             source_matches = await self.source_matches.all()
         return [
             WebhookCredentials(
@@ -278,9 +290,11 @@ class AppDb:
                 dialect=dialect,
                 is_unsigned=bool(is_unsigned),
                 secrets=tuple(secret_texts.get(sn, ())),
+                further_sns=further_sns.get(sn, ()),
+                keeps_unregistered=bool(keeps_unregistered),
                 source_match=source_matches.get(sn, SourceMatch()),
             )
-            for sn, dialect, is_unsigned in rows
+            for sn, dialect, is_unsigned, keeps_unregistered in rows
         ]
 
     # Tokens
@@ -430,12 +444,19 @@ class AppDb:
         await self._database.close()
 
 
+def _pbx_exists_error(name: str, sn: str) -> UsageError:
+    return UsageError(
+        _("there is already a PBX named {name} or with serial number {sn}", name=repr(name), sn=repr(sn)),
+        hint=_("`onhook pbx list` shows them; `onhook pbx change` changes one"),
+    )
+
+
 def _no_pbx_error(name: str) -> NotFound:
     return NotFound(_("there is no PBX {name}", name=repr(name[:80])), hint=_("`onhook pbx list` shows them"))
 
 
 def _pbx(row: Row) -> Pbx:
-    name, sn, dialect, zone, is_unsigned, number_plan, created_at, secrets = row
+    name, sn, dialect, zone, is_unsigned, number_plan, created_at, secrets, further_sns, keeps_unregistered = row
     return Pbx(
         name=name,
         sn=sn,
@@ -445,6 +466,8 @@ def _pbx(row: Row) -> Pbx:
         number_plan=decode_column(number_plan, NumberPlan),
         created_at=to_datetime(created_at),
         secrets=secrets,
+        further_sns=tuple(sorted((further_sns or "").split())),
+        keeps_unregistered=bool(keeps_unregistered),
     )
 
 

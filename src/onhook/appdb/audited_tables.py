@@ -45,8 +45,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 # The most important first: it describes a transaction that changes several.
 TABLES: Mapping[str, AuditedTable] = {
     "pbxs": AuditedTable(
-        noun="PBX", name="name", columns=("name", "sn", "dialect", "zone", "is_unsigned", "number_plan")
+        noun="PBX",
+        name="name",
+        columns=("name", "sn", "dialect", "zone", "is_unsigned", "number_plan", "keeps_unregistered"),
     ),
+    "serial_numbers": AuditedTable(noun="serial number", name="sn", columns=("sn", "pbx_sn", "is_accepted")),
     "secrets": AuditedTable(noun="secret of", name="sn", columns=("label",), secrets=("text",)),
     "source_matches": AuditedTable(noun="source of", name="sn", columns=("addresses",), secrets=("path",)),
     "pbx_credentials": AuditedTable(

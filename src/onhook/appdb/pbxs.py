@@ -43,7 +43,9 @@ _SN = re.compile(r"[!-~]+")
 class Pbx(msgspec.Struct, frozen=True, kw_only=True):
     """A registered PBX. `zone` is an IANA name, or None where it is unknown.
 
-    `secrets` counts its secrets; their texts are only passed to the code that verifies signatures.
+    `secrets` counts its secrets; their texts are only passed to the code that verifies signatures. `further_sns` are
+    accepted as its own. `keeps_unregistered`: an event that one of its secrets signs, with a serial number that is not
+    registered, goes to the quarantine; otherwise it is rejected.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Pbx(msgspec.Struct, frozen=True, kw_only=True):
     number_plan: NumberPlan = NumberPlan()
     created_at: datetime
     secrets: int = 0
+    further_sns: tuple[str, ...] = ()
+    keeps_unregistered: bool = True
 
     @property
     def zone_info(self) -> ZoneInfo | None:
@@ -76,6 +80,8 @@ class WebhookCredentials(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str
     is_unsigned: bool
     secrets: tuple[str, ...]
+    further_sns: tuple[str, ...] = ()
+    keeps_unregistered: bool = True
     source_match: SourceMatch = SourceMatch()
 
     def __repr__(self) -> str:

@@ -60,8 +60,11 @@ _LEG_KIND_ORDER: Mapping[LegKind, int] = {
 
 
 class PbxFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about a PBX that change how its calls are assembled."""
+    """Facts about a PBX that change how its calls are assembled. `sn` is its registered serial number, under which they
+    are kept, whichever of its serial numbers it uses; empty where that is the only one.
+    """
 
+    sn: str = ""
     name: str = ""
     dialect: str = "yeastar"
     zone: ZoneInfo | None = None

@@ -20,6 +20,11 @@ RecordKey = tuple[str, str, str, str]
 """(`sn`, `call_id`, `time_start`, number of `call_to`, in a conference with the participant's channel)."""
 
 
+def fold_sn(sn: str) -> str:
+    """Return a serial number for comparison: PBXs write them in capitals, people in both."""
+    return sn.upper()
+
+
 def extract_number(party: str) -> str:
     """Return the number in `Name<number>`: the last `<…>` at the end, else the whole trimmed text (yeastar-p-series.md
     2.6); of a SIP address (RFC 3261, 19.1) the part before the host.

@@ -12,6 +12,14 @@ from onhook.cdr.identity import extract_number
 ROW_CHANNELS = frozenset({"backfill", "import"})
 """Channels that deliver rows of the PBX's list instead of events (yeastar-p-series.md 7.4)."""
 
+WEBHOOK = "webhook"
+"""The channel of webhooks."""
+
+UNREGISTERED = "unregistered"
+"""The channel of webhooks that a secret of a registered PBX signs, under a serial number that is not registered: the
+raw event has the number of the PBX whose secret it is, and is read as a webhook once its own number is registered.
+"""
+
 _EVENT_ONLY_FIELDS = frozenset({"agent_ring_time", "enb_call_note"})
 """The list lacks these fields, or was seen with another value in them."""
 

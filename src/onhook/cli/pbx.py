@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx
+from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx, validate_sn
 from onhook.appdb.recordings import parse_directory
 from onhook.appdb.retention_overrides import parse_retention_days
 from onhook.appdb.source_match import SourceMatch, parse_source_match, validate_has_api, validate_sender_identification
@@ -124,6 +124,14 @@ ExtensionDigitsOption = Annotated[
     str | None,
     typer.Option("--extension-digits", metavar="N", help=_("Digits of an extension at most"), show_default="7"),
 ]
+KeepUnregisteredOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-unregistered/--reject-unregistered",
+        help=_("Whether events with another serial number are kept that its secret signs"),
+        show_default="keep",
+    ),
+]
 FeaturesOption = Annotated[
     str | None,
     typer.Option(
@@ -164,6 +172,7 @@ async def add(
     extension: ExtensionOption = None,
     extension_digits: ExtensionDigitsOption = None,
     features: FeaturesOption = None,
+    keep_unregistered: KeepUnregisteredOption = None,
     asterisk: AsteriskOption = None,
     user: UserOption = None,
     tls: TlsOption = "off",
@@ -202,6 +211,7 @@ async def add(
             number_plan=number_plan,
             source_match=source_match,
             credentials=credentials,
+            keeps_unregistered=keep_unregistered is not False,
             now_us=SystemClock().microseconds(),
         )
     print(_('PBX "{pbx_name}" ({sn}) added.', pbx_name=pbx.name, sn=pbx.sn))
@@ -214,7 +224,7 @@ async def list_pbxs(data: DataOption = None) -> None:
         rows = [
             [
                 pbx.name,
-                pbx.sn,
+                ", ".join([pbx.sn, *pbx.further_sns]),
                 _describe_authentication(pbx, await appdb.source_matches.get(pbx.sn)),
                 credentials.url if (credentials := await appdb.pbx_credentials.get(pbx.sn)) else UNKNOWN,
                 pbx.zone or UNKNOWN,
@@ -242,6 +252,21 @@ async def change(
     new_name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help=_("New name"), show_default=False)
     ] = None,
+    add_sn: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--add-sn",
+            metavar="SN",
+            help=_("Further serial number, as of a standby or after a replacement; its calls are joined"),
+            show_default=False,
+        ),
+    ] = None,
+    remove_sn: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--remove-sn", metavar="SN", help=_("Further serial number to reject from now on"), show_default=False
+        ),
+    ] = None,
     zone: PbxZoneOption = None,
     signed: Annotated[
         bool | None, typer.Option("--signed/--unsigned", help=_("Whether it must sign"), show_default=False)
@@ -264,6 +289,7 @@ async def change(
     extension: ExtensionOption = None,
     extension_digits: ExtensionDigitsOption = None,
     features: FeaturesOption = None,
+    keep_unregistered: KeepUnregisteredOption = None,
     cdr: CdrOption = None,
     cdr_table: CdrTableOption = None,
     cdr_columns: CdrColumnsOption = None,
@@ -275,10 +301,12 @@ async def change(
     changes: dict[str, Any] = _drop_missing(name=new_name, zone=zone)
     if signed is not None:
         changes["is_unsigned"] = not signed
+    if keep_unregistered is not None:
+        changes["keeps_unregistered"] = keep_unregistered
     source_match = parse_source_match(addresses or (), path)
     credential_options = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint)
     source = await parse_source_options(cdr, cdr_table, cdr_columns, data)
-    has_other_changes = source_match or silence or keep or source or recordings is not None
+    has_other_changes = source_match or silence or keep or source or recordings is not None or add_sn or remove_sn
     if not (changes or ranges or has_other_changes) and not any(msgspec.structs.astuple(credential_options)):
         raise UsageError(
             _("there is nothing to change"), hint=_("give a new name, zone, source, API or range of numbers")
@@ -302,6 +330,10 @@ async def change(
         if silence is not None:
             await appdb.sync_states.save_silence_minutes(pbx.sn, _silence_minutes(silence))
         changes["number_plan"] = _merge_number_plan(pbx.number_plan, ranges)
+        for sn in add_sn or ():
+            await appdb.serial_numbers.add(pbx.sn, validate_sn(sn))
+        for sn in remove_sn or ():
+            await appdb.serial_numbers.remove(pbx.sn, sn)
         pbx = await appdb.change_pbx(name, changes)
     affects_stored_calls = ranges or new_name is not None or zone is not None
     rebuild_note = " Stored calls change with `onhook rebuild`." if affects_stored_calls else ""

@@ -1,15 +1,18 @@
 """Ingest: every event, from whichever channel, is checked and stored here.
 
-Invariants: only events of a registered PBX are stored; they are stored whatever they contain, and answered 200 only
-after the ledger has committed. Nothing here waits: the verdict is passed to a callback, at once or later. A request is
-rejected only after the registry was read again, so that a secret that was just added is valid at once.
+Invariants: only events that a registered PBX sent, or a secret of it signs, are stored; they are stored whatever they
+contain, and answered 200 only after the ledger has committed. Nothing here waits: the verdict is passed to a callback,
+at once or later. A request is rejected only after the registry was read again, so that a secret that was just added is
+valid at once.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from onhook.cdr.merge import UNREGISTERED, WEBHOOK
 from onhook.ledger.contract import AppendResult, Ledger, LedgerEntry
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
@@ -18,15 +21,13 @@ from onhook.receiver.counters import EventCounters
 from onhook.receiver.group_commit import GroupCommitter
 from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
 from onhook.receiver.signature_check import SIGNATURE_CHARACTERS, verify_sender
+from onhook.receiver.unregistered import UnregisteredSenders
 from onhook.receiver.verdict import Verdict
 
 RECHECKS_MAX = 100
 """Requests that wait for the registry before they are rejected: with the largest bodies 25 MB. Further ones are
 rejected by the registry as it is, a tenth of a second old.
 """
-
-WEBHOOK = "webhook"
-"""The ledger's name of the webhook channel."""
 
 VerdictCallback = Callable[[Verdict], None]
 """Receives the verdict, exactly once. Must not raise."""
@@ -45,8 +46,9 @@ class Ingestor:
     """Checks and stores events. Created once per process, inside its event loop.
 
     `has_events` says whether the ledger has events: where no PBX is registered nevertheless, the settings were lost,
-    and every request is answered 503, so that PBXs try again. `on_ledger_error` receives the error when the ledger
-    begins to fail, and None when it works again.
+    and every request is answered 503, so that PBXs try again. `unregistered_counts` are the events that are kept of
+    serial numbers that are not registered, and `monotonic` returns seconds. `on_ledger_error` receives the error when
+    the ledger begins to fail, and None when it works again.
     """
 
     def __init__(
@@ -57,12 +59,15 @@ class Ingestor:
         dialects: Dialects,
         clock: Clock,
         has_events: bool = False,
+        unregistered_counts: Mapping[str, int] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
         on_ledger_error: Callable[[OnhookError | None], None] = lambda _: None,
     ) -> None:
         self._registry = registry
         self._dialects = dialects
         self._clock = clock
         self._has_events = has_events
+        self._unregistered = UnregisteredSenders(registry, unregistered_counts or {}, monotonic)
         self._committer = GroupCommitter(ledger=ledger, on_ledger_error=on_ledger_error)
         self._rechecks: set[asyncio.Task[None]] = set()
         self._counters = EventCounters(ledger=ledger, clock=clock, on_ledger_result=self._committer.report_result)
@@ -91,7 +96,7 @@ class Ingestor:
     def submit(self, sender: RegisteredPbx, body: bytes, via: str, peer: str, on_verdict: VerdictCallback) -> None:
         """Store an event of a connection that Onhook opened, so that the sender is known."""
         dialect = self._dialects[sender.dialect]
-        self._append(sender, _peek(dialect, body), body, on_verdict, via=via, signature="", peer=peer)
+        self._append(sender, _peek(dialect, body), _Request(body, "", peer, ""), on_verdict, via=via)
 
     async def ingest(self, sender: RegisteredPbx, body: bytes, via: str, peer: str = "") -> Verdict:
         """Store an event like `submit`, and wait for the verdict."""
@@ -130,18 +135,24 @@ class Ingestor:
         if not isinstance(sender, RegisteredPbx):
             return False
         envelope = self._peek_as_sender(sender, dialect, envelope, request.body)
-        self._append(
-            sender, envelope, request.body, on_verdict, via=WEBHOOK, signature=request.signature, peer=request.peer
-        )
+        self._append(sender, envelope, request, on_verdict, via=WEBHOOK)
         return True
 
     def _reject(self, request: _Request, on_verdict: VerdictCallback) -> None:
-        envelope = self._peek(request.body)[1]
+        """Reject a request, unless it is an event to keep of a serial number that is not registered."""
+        dialect, envelope = self._peek(request.body)
         sender = self._find_sender(request, envelope)
         assert not isinstance(sender, RegisteredPbx), "accepted before"
         if sender == "settings_lost":
             self.count_verdict(sender)
             on_verdict(sender)
+            return
+        # For a registered serial number too: it takes as long.
+        signer = self._unregistered.find_signer(request.body, request.signature) if envelope.sn else None
+        is_kept = sender == "unknown_pbx" and signer is not None and signer.keeps_unregistered
+        if is_kept and signer is not None and self._unregistered.admits(envelope.sn):
+            envelope = self._peek_as_sender(signer, dialect, envelope, request.body)
+            self._append(signer, envelope, request, on_verdict, via=UNREGISTERED)
             return
         rejection: Verdict = "not_an_event" if envelope.kind == "not_json" else sender
         self.count_verdict(rejection, sn=envelope.sn)
@@ -180,12 +191,10 @@ class Ingestor:
         self,
         sender: RegisteredPbx,
         envelope: Envelope,
-        body: bytes,
+        request: _Request,
         on_verdict: VerdictCallback,
         *,
         via: str,
-        signature: str,
-        peer: str,
     ) -> None:
         if envelope.kind in ("other_event", "test_message"):
             verdict: Verdict = "test_message" if envelope.kind == "test_message" else "other_event"
@@ -198,15 +207,19 @@ class Ingestor:
             via=via,
             received_at=self._clock.microseconds(),
             key=envelope.key,
-            body=body,
-            signature=signature[:SIGNATURE_CHARACTERS],  # a PBX that need not sign could send anything
-            peer=peer,
+            body=request.body,
+            signature=request.signature[:SIGNATURE_CHARACTERS],  # a PBX that need not sign could send anything
+            peer=request.peer,
         )
 
         def on_committed(append_result: AppendResult | None) -> None:
-            verdict = _verdict_for(append_result, envelope)
+            verdict = _verdict_for(append_result, envelope, via)
             self._has_events = self._has_events or append_result is not None
-            self._counters.add(verdict, sender.sn, envelope.label)
+            if verdict == "unregistered":
+                self._unregistered.add(envelope.sn)
+                self._counters.add(verdict, envelope.sn, sender.sn)
+            else:
+                self._counters.add(verdict, sender.sn, envelope.label)
             on_verdict(verdict)
 
         if not self._committer.put(entry, on_committed):
@@ -222,9 +235,11 @@ def _peek(dialect: Dialect, body: bytes) -> Envelope:
         return Envelope("unparsable", "", "unknown", bytes(4) + hashlib.sha256(body).digest()[:12])
 
 
-def _verdict_for(append_result: AppendResult | None, envelope: Envelope) -> Verdict:
+def _verdict_for(append_result: AppendResult | None, envelope: Envelope, via: str) -> Verdict:
     if append_result is None:
         return "unavailable"
     if append_result.outcome != "new":
         return append_result.outcome
+    if via == UNREGISTERED:
+        return "unregistered"
     return "stored" if envelope.kind == "details" else "unparsable"

@@ -12,6 +12,7 @@ Network = IPv4Network | IPv6Network
 
 class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
     """One registered PBX. `secrets` are all that are valid now; `is_unsigned` is set for a PBX that cannot sign.
+    `keeps_unregistered`: what its secrets sign under a serial number that is not registered is kept, for a person.
 
     An unsigned PBX is identified by its source: the `networks` it sends from, the secret `path` it posts to, or both.
     """
@@ -22,6 +23,7 @@ class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
     is_unsigned: bool = False
     networks: tuple[Network, ...] = ()
     path: str = ""
+    keeps_unregistered: bool = True
 
     @property
     def is_identified_by_source(self) -> bool:
@@ -50,7 +52,7 @@ class PbxRegistry(Protocol):
     """
 
     def find_by_sn(self, sn: str) -> RegisteredPbx | None:
-        """Return the PBX with this serial number, or None."""
+        """Return the PBX that has this serial number, in capitals or not, among its own; or None."""
         ...
 
     def find_by_source(self, path: str, peer: str) -> RegisteredPbx | None:

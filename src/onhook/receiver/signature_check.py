@@ -3,6 +3,7 @@
 A PBX that cannot sign is identified by its source instead. Used for every request, before anything else is decoded.
 """
 
+import secrets
 from collections.abc import Iterable
 
 from onhook.lib.signing import is_signed_by
@@ -21,6 +22,10 @@ costs no hashing.
 """
 
 
+_NO_SECRET = (secrets.token_hex(16),)
+"""Hashed with where there is no secret, so that the time of an answer is no hint at a registered serial number."""
+
+
 def verify_sender(
     registry: PbxRegistry, envelope: Envelope, body: bytes, signature: str, *, path: str, peer: str
 ) -> RegisteredPbx | Verdict:
@@ -29,9 +34,12 @@ def verify_sender(
         source_pbx = None if signature else registry.find_by_source(path, peer)
         return source_pbx or _find_signing_pbx(registry, body, signature)
     sender = registry.find_by_sn(envelope.sn)
+    if sender is not None and sender.is_unsigned:
+        return sender
+    is_signed = is_signed_by((sender.secrets if sender else ()) or _NO_SECRET, body, signature)
     if sender is None:
         return "unknown_pbx"
-    if sender.is_unsigned or is_signed_by(sender.secrets, body, signature):
+    if is_signed:
         return sender
     if sender.is_identified_by_source:
         return sender if sender.matches_source(path, peer) else "unexpected_source"
@@ -43,7 +51,7 @@ def _find_signing_pbx(registry: PbxRegistry, body: bytes, signature: str) -> Reg
     yeastar-p-series.md 1).
     """
     if len(signature.strip()) == SIGNATURE_CHARACTERS:
-        for sender in _limit_hashed_bytes(registry.list_all(), len(body)):
+        for sender in limit_hashed_bytes(registry.list_all(), len(body)):
             if is_signed_by(sender.secrets, body, signature):
                 return sender
     return _reject_signature(signature)
@@ -53,7 +61,7 @@ def _reject_signature(signature: str) -> Verdict:
     return "invalid_signature" if signature else "missing_signature"
 
 
-def _limit_hashed_bytes(senders: Iterable[RegisteredPbx], body_bytes: int) -> Iterable[RegisteredPbx]:
+def limit_hashed_bytes(senders: Iterable[RegisteredPbx], body_bytes: int) -> Iterable[RegisteredPbx]:
     """Return as many PBXs as their secrets may be tried on a body of this size."""
     bytes_left = SENDER_SEARCH_BYTES_MAX
     for sender in senders:

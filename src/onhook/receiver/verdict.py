@@ -13,6 +13,7 @@ Verdict = Literal[
     "duplicate",
     "deleted",
     "unparsable",
+    "unregistered",
     "other_event",
     "test_message",
     "unknown_pbx",
@@ -47,6 +48,8 @@ RESPONSES_BY_VERDICT: Mapping[Verdict, ResponseContent] = {
     "duplicate": ResponseContent(200, "already stored"),
     "deleted": ResponseContent(200, "not stored: this event was deleted before"),
     "unparsable": ResponseContent(200, "stored, but it could not be parsed"),
+    # Signed with the secret of a registered PBX, and on disk.
+    "unregistered": ResponseContent(200, "stored, but the serial number is not registered"),
     # Signed by a registered PBX, but not a call event: counted by event type.
     "other_event": ResponseContent(200, "not stored: not a call end event"),
     "test_message": ResponseContent(200, "test message received"),

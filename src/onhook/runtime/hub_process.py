@@ -30,6 +30,7 @@ from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
 from onhook.ops.retention import Retention
 from onhook.ops.rollup_job import run_rollup_job
+from onhook.ops.serial_number_joiner import SerialNumberJoiner
 from onhook.ops.silence_monitor import SilenceMonitor
 from onhook.pbx.registry import dialects
 from onhook.projector import Projector
@@ -153,7 +154,9 @@ async def _create_sync_services(
 
 
 def _create_maintenance_services(resources: HubResources, projector: Projector) -> tuple[Service, ...]:
-    """Return the services that watch for silent PBXs, wrong clocks and issues, and delete expired calls."""
+    """Return the services that watch for silent PBXs, wrong clocks and issues, join histories, and delete expired
+    calls.
+    """
     appdb, clock = resources.appdb, resources.clock
     silence_monitor = SilenceMonitor(appdb=appdb, store=resources.store, clock=clock)
     retention = Retention(
@@ -164,11 +167,18 @@ def _create_maintenance_services(resources: HubResources, projector: Projector) 
         projector=projector,
         clock=clock,
     )
+    joiner = SerialNumberJoiner(
+        appdb=appdb,
+        store=resources.store,
+        projector=projector,
+        retrier=QuarantineRetrier(projector, appdb, clock),
+    )
     call_time_monitor = CallTimeMonitor(appdb=appdb, store=resources.store, clock=clock)
     issue_monitor = IssueMonitor(
         config=resources.config, appdb=appdb, store=resources.store, ledger=resources.ledger, clock=clock
     )
     return (
+        Service("serial_numbers", joiner.run),
         Service("silence", silence_monitor.run),
         Service("call_times", call_time_monitor.run),
         Service("issues", issue_monitor.run),

@@ -37,8 +37,8 @@ class StoreBatch(msgspec.Struct, frozen=True, kw_only=True):
     """Calls that the projector assembled from a range of raw events.
 
     Each call is complete, with old and new legs; it replaces the stored call with its (`sn`, `call_id`).
-    `reparsed_seqs` are numbers to remove from the quarantine. `position` is the last number of the range,
-    `position_key` the key of that raw event.
+    `reparsed_seqs` are numbers to remove from the quarantine, `moved_keys` calls that are stored under another key from
+    now on. `position` is the last number of the range, `position_key` the key of that raw event.
     """
 
     calls: Sequence[Call]
@@ -46,6 +46,7 @@ class StoreBatch(msgspec.Struct, frozen=True, kw_only=True):
     reparsed_seqs: Sequence[int]
     position: int
     position_key: bytes = b""
+    moved_keys: Sequence[CallKey] = ()
 
 
 class RecordPage(msgspec.Struct, frozen=True):
@@ -333,6 +334,12 @@ class Store(Protocol):
         """Delete these calls and quarantine entries; missing ones are ignored.
 
         Raises `Unavailable` when they cannot be deleted now.
+        """
+        ...
+
+    async def call_keys(self, sn: str, limit: int) -> list[CallKey]:
+        """Return the keys of stored calls with this serial number, in capitals or not; at most `limit`, in no
+        particular order.
         """
         ...
 

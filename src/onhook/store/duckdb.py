@@ -79,6 +79,9 @@ class DuckDbStore:
     async def delete(self, keys: Sequence[CallKey], quarantined_seqs: Sequence[int]) -> None:
         await self._database.write(lambda connection: writer.delete(connection, keys, quarantined_seqs))
 
+    async def call_keys(self, sn: str, limit: int) -> list[CallKey]:
+        return await self._database.read(lambda connection: pages.call_keys(connection, sn, limit))
+
     async def legs(self, keys: Sequence[CallKey]) -> list[Record]:
         return await self._database.read(lambda connection: pages.legs(connection, keys))
 

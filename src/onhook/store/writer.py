@@ -16,7 +16,8 @@ _STARTED_AT, _ENDED_AT = (list(CALLS).index(name) for name in ("started_at", "en
 
 def put(connection: duckdb.DuckDBPyConnection, batch: StoreBatch) -> None:
     """Replace these calls, within the caller's transaction."""
-    removed_spans = _remove(connection, [(call.sn, call.call_id) for call in batch.calls])
+    replaced_keys = [(call.sn, call.call_id) for call in batch.calls]
+    removed_spans = _remove(connection, [*replaced_keys, *batch.moved_keys])
     _append_legs(connection, [row for call in batch.calls for row in leg_rows(call)])
     rows = [call_row(call) for call in batch.calls]
     _append_rows(connection, "calls", rows)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from litestar import delete, get, post
+from litestar import delete, get, patch, post
 from litestar.params import BodyKwarg
 
 from onhook.appdb.pbx_credentials import CREDENTIAL_CHARACTERS_MAX, URL_CHARACTERS_MAX, parse_pbx_credentials
@@ -14,6 +14,7 @@ from onhook.appdb.pbxs import (
     Pbx,
     Secret,
     new_secret,
+    validate_sn,
 )
 from onhook.appdb.source_match import PATH_CHARACTERS_MAX, UNSIGNED_DIALECTS, parse_source_match
 from onhook.cdr.number_plan import NumberPlan, parse_number_plan
@@ -23,6 +24,8 @@ from onhook.console.state import AppStateDep
 from onhook.delivery.address_check import check_pbx_host
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+
+SerialNumberText = Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$", max_length=SN_CHARACTERS_MAX)]
 
 
 class NewPbxCredentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +43,7 @@ class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     name: Label
-    sn: Annotated[str, msgspec.Meta(pattern=r"^[!-~]+$", max_length=SN_CHARACTERS_MAX)]
+    sn: SerialNumberText
     secret: SecretText | None = None
     zone: str | None = None
     is_unsigned: bool = False
@@ -48,7 +51,23 @@ class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     dialect: Literal["yeastar", "newcdr"] = "yeastar"
     addresses: list[Annotated[str, msgspec.Meta(max_length=NAME_CHARACTERS_MAX)]] = []
     path: Annotated[str, msgspec.Meta(max_length=PATH_CHARACTERS_MAX + 1)] = ""
+    keeps_unregistered: bool = True
     credentials: NewPbxCredentials | None = None
+
+
+class PbxChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Settings to change; those that are left out stay. `number_plan` has ranges, and replaces all of them."""
+
+    name: Label | msgspec.UnsetType = msgspec.UNSET
+    zone: str | msgspec.UnsetType | None = msgspec.UNSET
+    number_plan: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    keeps_unregistered: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class NewSerialNumber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A further serial number of a PBX."""
+
+    sn: SerialNumberText
 
 
 class AddedPbx(msgspec.Struct, frozen=True):
@@ -144,8 +163,38 @@ async def add_pbx(app_state: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) 
         dialect=data.dialect,
         source_match=source_match,
         credentials=credentials,
+        keeps_unregistered=data.keeps_unregistered,
     )
     return AddedPbx(pbx, secret, [warning] if warning else [])
+
+
+@patch("/pbxs/{name:str}", summary="Change a PBX", tags=["pbxs"], responses=PROBLEMS)
+async def change_pbx(app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[PbxChanges, BodyKwarg()]) -> Pbx:
+    """Change settings of a PBX. They apply to calls from now on, and to earlier ones after `onhook rebuild`."""
+    changes = msgspec.to_builtins(data)
+    if "number_plan" in changes:
+        changes["number_plan"] = parse_number_plan(changes["number_plan"])
+    return await app_state.appdb.change_pbx(name, changes)
+
+
+@post("/pbxs/{name:str}/serial-numbers", summary="Add a serial number to a PBX", tags=["pbxs"], responses=PROBLEMS)
+async def add_serial_number(
+    app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[NewSerialNumber, BodyKwarg()]
+) -> Pbx:
+    """Accept events of a further serial number as those of this PBX; calls that it had before are joined."""
+    await app_state.appdb.serial_numbers.add((await app_state.appdb.pbx(name)).sn, validate_sn(data.sn))
+    return await app_state.appdb.pbx(name)
+
+
+@delete(
+    "/pbxs/{name:str}/serial-numbers/{sn:str}",
+    summary="Remove a serial number from a PBX",
+    tags=["pbxs"],
+    responses=PROBLEMS,
+)
+async def remove_serial_number(app_state: AppStateDep, name: PbxNameOrSn, sn: PbxNameOrSn) -> None:
+    """Accept no events of a further serial number; earlier calls stay the PBX's."""
+    await app_state.appdb.serial_numbers.remove((await app_state.appdb.pbx(name)).sn, sn)
 
 
 @delete("/pbxs/{name:str}", summary="Remove a PBX", tags=["pbxs"], responses=PROBLEMS)

@@ -178,6 +178,8 @@ async def _verify_signatures(app_state: AppState, sn: str, raw_events: Sequence[
 async def _find_earlier(app_state: AppState, call: Call, seqs: Sequence[int]) -> list[VerifiedRawEvent]:
     """Return other events that name the call: earlier versions of a leg, and events without a record."""
     matches: list[RawEvent] = []
+    numbers = await app_state.appdb.serial_numbers.all()
+    sns = {call.sn, *(number.sn for number in numbers if number.pbx_sn == call.sn)}
     call_id_bytes, last_seq = call.call_id.encode(), max(seqs)
     after_seq = max(0, min(seqs) - EARLIER_SEARCH_MAX)
     while after_seq < last_seq:
@@ -188,7 +190,7 @@ async def _find_earlier(app_state: AppState, call: Call, seqs: Sequence[int]) ->
         matches += [
             raw_event
             for raw_event in raw_events
-            if raw_event.sn == call.sn and call_id_bytes in raw_event.body and raw_event.seq not in seqs
+            if raw_event.sn in sns and call_id_bytes in raw_event.body and raw_event.seq not in seqs
         ]
     return await _verify_signatures(app_state, call.sn, matches[-RAW_EVENTS_MAX:])
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.appdb.pbxs import Pbx
+from onhook.cdr.identity import fold_sn
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.console.pages.formatting import count, from_epoch_seconds, local_minute
@@ -97,7 +98,8 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
 
 async def load_pbx_overview(app_state: AppState, pbx: Pbx, counters: list[NamedCounter]) -> PbxOverview:
     """Return the state of one PBX."""
-    pbx_counters = [counter for counter in counters if counter.sn == pbx.sn]
+    sns = {fold_sn(sn) for sn in (pbx.sn, *pbx.further_sns)}
+    pbx_counters = [counter for counter in counters if fold_sn(counter.sn) in sns and counter.kind != "unregistered"]
     latest_page = await app_state.store.records(RecordFilter(sn=pbx.sn), 1)
     return PbxOverview(
         pbx=pbx,

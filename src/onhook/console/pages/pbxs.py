@@ -12,7 +12,7 @@ from litestar import Response, get, post
 from litestar.params import QueryParameter
 from litestar.response import Redirect
 
-from onhook.appdb.pbxs import Pbx, Secret, new_secret
+from onhook.appdb.pbxs import Pbx, Secret, new_secret, validate_sn
 from onhook.cdr.number_plan import RANGE_KINDS, parse_number_plan
 from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.actions import CheckResult
@@ -65,6 +65,13 @@ class ChangePbxForm(msgspec.Struct, frozen=True):
     extension: str = ""
     extension_digits_max: str = ""
     features: str = ""
+    keeps_unregistered: str = ""
+
+
+class SerialNumberForm(msgspec.Struct, frozen=True):
+    """Content of the form for a further serial number."""
+
+    sn: str = ""
 
 
 class BackfillForm(msgspec.Struct, frozen=True):
@@ -96,14 +103,15 @@ class PbxsView(View, frozen=True, kw_only=True):
 class PbxView(View, frozen=True, kw_only=True):
     """Values of the page: one PBX; a new secret is shown once.
 
-    `coverage_text` has commands between backticks. Without a source to compare with, and without a live connection,
-    there is no calendar (`has_calendar`).
+    `unregistered` are counters of serial numbers that know its secret. `coverage_text` has commands between backticks.
+    Without a source to compare with, and without a live connection, there is no calendar (`has_calendar`).
     """
 
     template: ClassVar = "pbx.html"
     overview: PbxOverview
     pbx: Pbx
     secrets: Sequence[Secret]
+    unregistered: Sequence[NamedCounter]
     kinds: Sequence[str]
     intake_port: int
     host: str
@@ -183,12 +191,37 @@ async def change_pbx(app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[
         ranges = {kind: text for kind in PLAN_KINDS if (text := getattr(data, kind).strip())}
         changes: dict[str, Any] = {
             "name": data.name, "zone": data.zone.strip() or None,
-            "number_plan": parse_number_plan(ranges),
+            "number_plan": parse_number_plan(ranges), "keeps_unregistered": bool(data.keeps_unregistered),
         }  # fmt: skip
         pbx = await app_state.appdb.change_pbx(name, changes)
     except OnhookError as error:
         return _redirect(name, error=str(error))
     return _redirect(pbx.sn, message=_("Settings saved. Earlier calls are not changed until `onhook rebuild`."))
+
+
+@post("/pbxs/{name:str}/serial-numbers", include_in_schema=False, status_code=200)
+async def add_serial_number(
+    app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[SerialNumberForm, FORM_BODY]
+) -> Redirect:
+    """Accept events of a further serial number; its earlier calls are joined."""
+    try:
+        pbx = await app_state.appdb.pbx(name)
+        await app_state.appdb.serial_numbers.add(pbx.sn, validate_sn(data.sn))
+    except OnhookError as error:
+        return _redirect(name, error=str(error))
+    return _redirect(name, message=_("Serial number added. Calls that it has already are being joined."))
+
+
+@post("/pbxs/{name:str}/serial-numbers/remove", include_in_schema=False, status_code=200)
+async def remove_serial_number(
+    app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[SerialNumberForm, FORM_BODY]
+) -> Redirect:
+    """Accept no events of a further serial number."""
+    try:
+        await app_state.appdb.serial_numbers.remove((await app_state.appdb.pbx(name)).sn, data.sn)
+    except OnhookError as error:
+        return _redirect(name, error=str(error))
+    return _redirect(name, message=_("Serial number removed. Its earlier calls stay."))
 
 
 @post("/pbxs/{name:str}/secrets", include_in_schema=False, status_code=200)
@@ -267,7 +300,7 @@ async def remove_pbx(app_state: AppStateDep, name: PbxNameOrSn) -> Redirect:
 
 
 ROUTES = (
-    *(pbxs_page, add_pbx, start_simulated_pbx, pbx_page, change_pbx),
+    *(pbxs_page, add_pbx, start_simulated_pbx, pbx_page, change_pbx, add_serial_number, remove_serial_number),
     *(add_secret, remove_secret, send_test_event, run_pbx_checks, request_backfill, remove_pbx),
 )
 
@@ -301,7 +334,8 @@ async def _render_pbxs(
 async def _render_pbx(
     request: AnyRequest, app_state: AppState, zone: ReaderZone, pbx: Pbx, **extra_values: Any
 ) -> Response[str]:
-    overview = await load_pbx_overview(app_state, pbx, await list_counters(app_state.ledger, app_state.appdb))
+    counters = await list_counters(app_state.ledger, app_state.appdb)
+    overview = await load_pbx_overview(app_state, pbx, counters)
     coverage, days = await _load_calendar(app_state, pbx, zone)
     backfill = await get_backfill(app_state, pbx.sn)
     host, is_guess = intake_host(app_state.config, request.url.hostname or "")
@@ -313,6 +347,11 @@ async def _render_pbx(
             overview=overview,
             pbx=pbx,
             secrets=await app_state.appdb.secrets(pbx.sn),
+            unregistered=[
+                counter
+                for counter in counters
+                if counter.kind == "unregistered" and counter.label == pbx.sn and not counter.pbx
+            ],
             kinds=RANGE_KINDS,
             intake_port=intake_port(app_state.config),
             host=host,

@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from onhook.appdb.appdb import AppDb
+from onhook.cdr.identity import fold_sn
 from onhook.ledger.contract import Ledger
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
@@ -14,7 +15,9 @@ from onhook.store.contract import QuarantineEntry, Store
 
 
 class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
-    """Counter of a verdict; `pbx` is empty for an unknown serial number."""
+    """Counter of a verdict; `pbx` is empty for an unknown serial number. For events of a serial number that is not
+    registered, `label` is that of the PBX whose secret signs them.
+    """
 
     kind: str
     sn: str
@@ -43,12 +46,12 @@ class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
 
 async def list_counters(ledger: Ledger, appdb: AppDb) -> list[NamedCounter]:
     """Return the ledger's counters, with the names of registered PBXs."""
-    names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
+    names = {fold_sn(sn): pbx.name for pbx in await appdb.pbxs() for sn in (pbx.sn, *pbx.further_sns)}
     return [
         NamedCounter(
             kind=counter.kind,
             sn=counter.sn,
-            pbx=names.get(counter.sn, ""),
+            pbx=names.get(fold_sn(counter.sn), ""),
             label=counter.label,
             count=counter.count,
             first_at=to_datetime(counter.first_at),

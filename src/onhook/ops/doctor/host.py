@@ -112,6 +112,10 @@ def check_backlog(lag: int, *, has_quarantined: bool) -> Mapping[str, Check]:
 def check_data(lag: int, has_quarantined: bool, counters: Iterable[Mapping[str, Any]]) -> Iterator[Check]:
     """Yield the checks of backlog, quarantine and rejected requests."""
     yield from check_backlog(lag, has_quarantined=has_quarantined).values()
+    counters = list(counters)
+    for counter in counters:
+        if counter["kind"] == "unregistered" and not counter["pbx"]:
+            yield _unregistered_check(counter)
     rejections = [
         counter for counter in counters if counter["kind"] in _REJECTION_KINDS and not _is_registered_now(counter)
     ]
@@ -151,6 +155,21 @@ def _check_quarantine(*, has_quarantined: bool) -> Check:
 def _is_registered_now(counter: Mapping[str, Any]) -> bool:
     """Return whether the PBX of a rejected request was registered since."""
     return counter["kind"] == "unknown_pbx" and bool(counter["pbx"])
+
+
+def _unregistered_check(counter: Mapping[str, Any]) -> Check:
+    """Return the check of a serial number that is not registered; `label` is that of the PBX whose secret it knows."""
+    command = f"onhook pbx change {shlex.quote(str(counter['label']))} --add-sn {shlex.quote(str(counter['sn']))}"
+    return Check(
+        "WARNING",
+        _(
+            "{count} events of the serial number {sn} are in the quarantine: it knows a secret of the PBX {pbx_sn}",
+            count=counter["count"],
+            sn=repr(counter["sn"]),
+            pbx_sn=counter["label"],
+        ),
+        _("if it is that PBX: {command}", command=command),
+    )
 
 
 def _rejection_check(counter: Mapping[str, Any]) -> Check:

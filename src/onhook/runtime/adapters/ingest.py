@@ -1,7 +1,8 @@
 """The ingestor with its parts: of the intake, of the hub for events that it fetches, and of a command that imports."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from onhook.appdb.appdb import AppDb
@@ -39,6 +40,7 @@ async def running_ingestor(
         dialects=dialects(),
         clock=clock,
         has_events=has_events,
+        unregistered_counts=await _count_unregistered(ledger),
         on_ledger_error=on_ledger_error,
     )
     try:
@@ -47,6 +49,15 @@ async def running_ingestor(
         await ingestor.close()
         follower.cancel()
         await asyncio.wait([follower])
+
+
+async def _count_unregistered(ledger: Ledger) -> Mapping[str, int]:
+    """Return the number of kept events of serial numbers that are not registered."""
+    counts: Counter[str] = Counter()
+    for counter in await ledger.counters():
+        if counter.kind == "unregistered":
+            counts[counter.sn] += counter.count
+    return counts
 
 
 @asynccontextmanager

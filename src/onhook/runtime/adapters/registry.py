@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.pbxs import WebhookCredentials
+from onhook.cdr.identity import fold_sn
 from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.errors import OnhookError
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -31,6 +33,7 @@ class AppDbPbxRegistry:
         self._appdb = appdb
         self._failure_log = appdb_failure_log(logging.getLogger("appdb"), consequence="using the last known PBXs")
         self._watcher = ChangeWatcher(appdb.version, self._read)
+        self._pbxs: tuple[RegisteredPbx, ...] = ()
         self._pbx_by_sn: Mapping[str, RegisteredPbx] = {}
         self._reading = asyncio.Lock()
         self._is_current = True
@@ -39,7 +42,7 @@ class AppDbPbxRegistry:
 
     async def load(self) -> None:
         """Read the database for the first time. Raises `Unavailable` when it cannot be read at all."""
-        self._pbx_by_sn = await self._watcher.current()
+        self._use(await self._watcher.current())
 
     async def follow(self) -> None:
         """Follow the changes of the database, until cancelled."""
@@ -60,22 +63,22 @@ class AppDbPbxRegistry:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def find_by_sn(self, sn: str) -> RegisteredPbx | None:
-        """Return the PBX with this serial number, or None."""
-        return self._pbx_by_sn.get(sn)
+        """Return the PBX that has this serial number among its own, or None."""
+        return self._pbx_by_sn.get(fold_sn(sn))
 
     def find_by_source(self, path: str, peer: str) -> RegisteredPbx | None:
         """Return the one PBX with this source; a path has precedence over an address."""
-        matches = [pbx for pbx in self._pbx_by_sn.values() if pbx.matches_source(path, peer)]
+        matches = [pbx for pbx in self._pbxs if pbx.matches_source(path, peer)]
         matches = [pbx for pbx in matches if pbx.path] or matches
         return matches[0] if len(matches) == 1 else None
 
     def list_all(self) -> Sequence[RegisteredPbx]:
         """Return all PBXs."""
-        return tuple(self._pbx_by_sn.values())
+        return self._pbxs
 
     def is_empty(self) -> bool:
         """Return whether no PBX is registered."""
-        return not self._pbx_by_sn
+        return not self._pbxs
 
     async def refresh(self) -> None:
         """Read what has changed before this call. Calls at the same time share one read that begins after them."""
@@ -93,25 +96,35 @@ class AppDbPbxRegistry:
 
     async def _poll(self) -> None:
         try:
-            pbx_by_sn = await self._watcher.poll()
+            pbxs = await self._watcher.poll()
         except OnhookError as error:
             self._is_current = False
             self._failure_log.begin(error=str(error))
             return
         self._is_current = True
         self._failure_log.end()
-        if pbx_by_sn is not None:
-            self._pbx_by_sn = pbx_by_sn
+        if pbxs is not None:
+            self._use(pbxs)
 
-    async def _read(self) -> Mapping[str, RegisteredPbx]:
-        return {
-            credentials.sn: RegisteredPbx(
-                sn=credentials.sn,
-                dialect=credentials.dialect,
-                secrets=credentials.secrets,
-                is_unsigned=credentials.is_unsigned,
-                networks=tuple(map(ip_network, credentials.source_match.addresses)),
-                path=credentials.source_match.path,
-            )
+    def _use(self, pbxs: Sequence[tuple[RegisteredPbx, Sequence[str]]]) -> None:
+        self._pbxs = tuple(pbx for pbx, _ in pbxs)
+        self._pbx_by_sn = {fold_sn(sn): pbx for pbx, sns in pbxs for sn in sns}
+
+    async def _read(self) -> list[tuple[RegisteredPbx, Sequence[str]]]:
+        """Return the PBXs, each with all its serial numbers."""
+        return [
+            (_registered_pbx(credentials), (credentials.sn, *credentials.further_sns))
             for credentials in await self._appdb.webhook_credentials()
-        }
+        ]
+
+
+def _registered_pbx(credentials: WebhookCredentials) -> RegisteredPbx:
+    return RegisteredPbx(
+        sn=credentials.sn,
+        dialect=credentials.dialect,
+        secrets=credentials.secrets,
+        is_unsigned=credentials.is_unsigned,
+        networks=tuple(map(ip_network, credentials.source_match.addresses)),
+        path=credentials.source_match.path,
+        keeps_unregistered=credentials.keeps_unregistered,
+    )

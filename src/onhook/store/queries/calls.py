@@ -88,6 +88,13 @@ def call(connection: duckdb.DuckDBPyConnection, sn: str, call_id: str) -> Call |
     return build_calls(connection, [dict(zip(CALLS, rows[0], strict=True))])[0] if rows else None
 
 
+def call_keys(connection: duckdb.DuckDBPyConnection, sn: str, limit: int) -> list[CallKey]:
+    """Return the keys of calls with this serial number, in capitals or not."""
+    return connection.execute(
+        "SELECT sn, call_id FROM calls WHERE upper(sn) = upper(?) LIMIT ?", [sn, limit]
+    ).fetchall()
+
+
 def legs(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[Record]:
     """Return all legs of these calls, those of one call in their order."""
     return _legs(connection, [key for key_range in key_ranges(keys) for key in existing_keys(connection, key_range)])

@@ -1,0 +1,88 @@
+"""Further serial numbers of PBXs: a device that was replaced, or a hot standby, is the same PBX with another number.
+
+Invariant: once a serial number belongs to a PBX, calls under it are the PBX's for ever, also after the number is no
+longer accepted, so that a rebuilt store equals the old one.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from onhook.appdb.contract import Database, transactional
+from onhook.lib.errors import NotFound, UsageError
+from onhook.lib.messages import _
+
+SERIAL_NUMBERS_MAX = 20
+"""Further serial numbers per PBX: devices that were replaced over the years, and standbys."""
+
+
+class SerialNumber(msgspec.Struct, frozen=True, kw_only=True):
+    """A further serial number, and the registered one of its PBX. `is_accepted` is unset once it was removed."""
+
+    sn: str
+    pbx_sn: str
+    is_accepted: bool
+
+
+class SerialNumbers:
+    """Repository of further serial numbers, compared without regard to case."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self) -> list[SerialNumber]:
+        """Return all of them, also those of removed PBXs."""
+        rows = await self._database.rows("SELECT sn, pbx_sn, is_accepted FROM serial_numbers ORDER BY sn")
+        return [SerialNumber(sn=sn, pbx_sn=pbx_sn, is_accepted=bool(is_accepted)) for sn, pbx_sn, is_accepted in rows]
+
+    async def accepted(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the accepted ones of each PBX that has some, by its registered serial number."""
+        numbers: dict[str, list[str]] = {}
+        for number in await self.all():
+            if number.is_accepted:
+                numbers.setdefault(number.pbx_sn, []).append(number.sn)
+        return {pbx_sn: tuple(sns) for pbx_sn, sns in numbers.items()}
+
+    @transactional
+    async def add(self, pbx_sn: str, sn: str) -> None:
+        """Accept events of this serial number as those of a registered PBX. The number is validated already.
+
+        Raises `UsageError` where it belongs to another PBX.
+        """
+        await self.check_is_free(sn, pbx_sn)
+        registered = await self._database.rows("SELECT name FROM pbxs WHERE sn = ? COLLATE NOCASE", (sn,))
+        if registered:
+            raise UsageError(
+                _("{sn} is the serial number of the registered PBX {name}", sn=sn, name=repr(registered[0][0])),
+                hint=_("remove that PBX first: its calls stay, and are joined with those of this one"),
+            )
+        if len((await self.accepted()).get(pbx_sn, ())) >= SERIAL_NUMBERS_MAX:
+            raise UsageError(
+                _("the PBX already has {maximum} further serial numbers", maximum=SERIAL_NUMBERS_MAX),
+                hint=_("remove one that is no longer in use"),
+            )
+        await self._database.write(
+            "INSERT INTO serial_numbers VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET is_accepted = 1", (sn, pbx_sn)
+        )
+        await self._database.write("UPDATE notes SET sn = ? WHERE sn = ? COLLATE NOCASE", (pbx_sn, sn))
+
+    async def remove(self, pbx_sn: str, sn: str) -> None:
+        """Accept no events of this serial number; earlier calls stay the PBX's. Raises `NotFound`."""
+        if not await self._database.write(
+            "UPDATE serial_numbers SET is_accepted = 0 WHERE sn = ? AND pbx_sn = ? AND is_accepted", (sn, pbx_sn)
+        ):
+            raise NotFound(
+                _("the PBX has no further serial number {sn}", sn=repr(sn[:80])), hint=_("`onhook pbx list` shows them")
+            )
+
+    async def check_is_free(self, sn: str, pbx_sn: str = "") -> None:
+        """Check that no other PBX has, or had, this further serial number. Raises `UsageError`."""
+        owners = await self._database.rows(
+            "SELECT s.pbx_sn, p.name FROM serial_numbers s LEFT JOIN pbxs p ON p.sn = s.pbx_sn WHERE s.sn = ?", (sn,)
+        )
+        if owners and owners[0][0] != pbx_sn:
+            owner_sn, owner_name = owners[0]
+            raise UsageError(
+                _("the calls of {sn} belong to the PBX {owner}", sn=sn, owner=repr(owner_name or owner_sn)),
+                hint=_("use that PBX; a device that becomes a PBX of its own needs another serial number"),
+            )

@@ -1,0 +1,78 @@
+"""Joins the history of a PBX whose serial number was added: events in the quarantine are parsed, and calls that are
+stored under that number become the PBX's. Doing it again changes nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+
+from onhook.appdb.appdb import AppDb
+from onhook.cdr.merge import UNREGISTERED
+from onhook.lib.errors import OnhookError
+from onhook.lib.transition_log import TransitionLog
+from onhook.ops.quarantine_retry import QuarantineRetrier
+from onhook.projector import Projector
+from onhook.store.contract import PAGE_MAX, Store
+
+CHECK_SECONDS = 30.0
+"""How long a change may wait whose notification is lost."""
+
+RETRY_SECONDS = 1.0
+"""The wait after a file was unavailable."""
+
+
+class SerialNumberJoiner:
+    """Follows the serial numbers of the registered PBXs. Created once per process."""
+
+    def __init__(self, *, appdb: AppDb, store: Store, projector: Projector, retrier: QuarantineRetrier) -> None:
+        self._appdb = appdb
+        self._store = store
+        self._projector = projector
+        self._retrier = retrier
+        self._failure_log = TransitionLog(
+            logging.getLogger("serial_numbers"),
+            begins="cannot join the calls of a further serial number: trying again",
+            ends="calls of further serial numbers are joined",
+        )
+        self._joined: object = None
+
+    async def run(self) -> None:
+        """Join histories until cancelled: at the start, and after each change of serial numbers."""
+        version = 0
+        while True:
+            try:
+                version = await self._appdb.wait_for_change(version, CHECK_SECONDS)
+                await self.join_changed()
+                self._failure_log.end()
+            except OnhookError as error:
+                version = 0  # again, although nothing changes any more
+                self._failure_log.begin(error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def join_changed(self) -> None:
+        """Join histories where serial numbers have changed since the last call."""
+        further = [number.sn for number in await self._appdb.serial_numbers.all()]
+        registered = [pbx.sn for pbx in await self._appdb.pbxs()]
+        if (further, registered) == self._joined:
+            return
+        await self._projector.finish_batch()
+        await self._move_calls(further)
+        async for seqs in self._list_unregistered():
+            await self._retrier.retry(seqs)
+        self._joined = further, registered
+
+    async def _move_calls(self, sns: Iterable[str]) -> None:
+        for sn in sns:
+            count = 0
+            while moved := await self._projector.move_calls(sn):
+                count += moved
+            if count:
+                logging.getLogger("serial_numbers").info("calls joined", extra={"sn": sn, "calls": count})
+
+    async def _list_unregistered(self) -> AsyncIterator[list[int]]:
+        """Yield the numbers of quarantined events whose sender was not registered, a page at a time."""
+        after_seq = 0
+        while entries := await self._store.quarantine(PAGE_MAX, after_seq):
+            after_seq = entries[-1].seq
+            if seqs := [entry.seq for entry in entries if entry.via == UNREGISTERED]:
+                yield seqs

@@ -1,0 +1,80 @@
+"""Senders that know a secret of a registered PBX and have a serial number that is not registered: a device that was
+replaced, or a hot standby. Their events are kept, for a person to decide.
+
+Invariants: what an outsider makes this code compute is bounded, and equal for a serial number that is registered and
+for one that is not. Bounded too is what a sender that knows a secret can have kept.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from onhook.lib.signing import is_signed_by
+from onhook.receiver.counters import SN_CHARACTERS_MAX
+from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
+from onhook.receiver.signature_check import SIGNATURE_CHARACTERS, limit_hashed_bytes
+
+EVENTS_MAX = 10_000
+"""Kept events per serial number: days of a busy PBX, shown on the page Issues from the first one on."""
+
+SERIAL_NUMBERS_MAX = 100
+"""Serial numbers that are not registered: devices that know a secret are few."""
+
+HASHED_BYTES_PER_SECOND = 16 * 1024 * 1024
+"""Spent on requests that are rejected in the end: a twentieth of a core, measured with events of 600 bytes."""
+
+HASHED_BYTES_BURST = 4 * HASHED_BYTES_PER_SECOND
+"""Saved up for a burst; more than a single search may take."""
+
+BODY_BYTES_MIN = 4 * 1024
+"""A shorter body is counted as this long: the call costs as much as the hashing."""
+
+
+class UnregisteredSenders:
+    """Finds the PBX whose secret such a sender knows. `counts` has the number of events that are kept already, by
+    serial number; `monotonic` returns seconds.
+    """
+
+    def __init__(self, registry: PbxRegistry, counts: Mapping[str, int], monotonic: Callable[[], float]) -> None:
+        self._registry = registry
+        self._counts = dict(counts)
+        self._monotonic = monotonic
+        self._bytes_left = float(HASHED_BYTES_BURST)
+        self._filled_at = monotonic()
+
+    def find_signer(self, body: bytes, signature: str) -> RegisteredPbx | None:
+        """Return the PBX whose secret signs the body; None too where too much was hashed lately."""
+        if len(signature.strip()) != SIGNATURE_CHARACTERS:
+            return None
+        return next(
+            (
+                pbx
+                for pbx in self._limit_rate(self._registry.list_all(), len(body))
+                if is_signed_by(pbx.secrets, body, signature)
+            ),
+            None,
+        )
+
+    def admits(self, sn: str) -> bool:
+        """Return whether one more event of this serial number may be kept."""
+        if not (sn.isascii() and sn.isprintable() and " " not in sn and len(sn) <= SN_CHARACTERS_MAX):
+            return False
+        count = self._counts.get(sn)
+        if count is not None:
+            return count < EVENTS_MAX
+        unregistered = sum(self._registry.find_by_sn(known_sn) is None for known_sn in self._counts)
+        return unregistered < SERIAL_NUMBERS_MAX
+
+    def add(self, sn: str) -> None:
+        """Count one kept event."""
+        self._counts[sn] = self._counts.get(sn, 0) + 1
+
+    def _limit_rate(self, senders: Iterable[RegisteredPbx], body_bytes: int) -> Iterable[RegisteredPbx]:
+        """Return as many PBXs as their secrets may be tried on a body of this size now."""
+        now = self._monotonic()
+        saved = self._bytes_left + (now - self._filled_at) * HASHED_BYTES_PER_SECOND
+        self._bytes_left, self._filled_at = min(saved, HASHED_BYTES_BURST), now
+        for pbx in limit_hashed_bytes(senders, body_bytes):
+            cost = len(pbx.secrets) * max(body_bytes, BODY_BYTES_MIN)
+            if cost > self._bytes_left:
+                return
+            self._bytes_left -= cost
+            yield pbx
