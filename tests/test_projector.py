@@ -34,7 +34,7 @@ DIALECTS: Dialects = {"yeastar": YEASTAR}
 RECEIVED_AT = 1_782_844_800_000_000
 
 
-def event(number: int, call_to: str, **changes: Any) -> bytes:
+def event(number: int, call_to: str, sn: str = SN, **changes: Any) -> bytes:
     """Return the event of one leg: call `number`, a minute after the previous call, in a zone of UTC+3."""
     members = {
         "call_id": f"{1782844637 + 60 * number}.{number}",
@@ -46,13 +46,13 @@ def event(number: int, call_to: str, **changes: Any) -> bytes:
         "status": "ANSWERED",
         "type": "Inbound",
     }
-    return json.dumps({"type": 30012, "sn": SN, "msg": json.dumps(members | changes)}).encode()
+    return json.dumps({"type": 30012, "sn": sn, "msg": json.dumps(members | changes)}).encode()
 
 
-def entry(body: bytes) -> LedgerEntry:
+def entry(body: bytes, sn: str = SN, via: str = "webhook") -> LedgerEntry:
     """Return the ledger entry of a body, as stored by the intake."""
     return LedgerEntry(
-        sn=SN, dialect="yeastar", via="webhook", received_at=RECEIVED_AT, key=YEASTAR.peek(body).key, body=body
+        sn=sn, dialect="yeastar", via=via, received_at=RECEIVED_AT, key=YEASTAR.peek(body).key, body=body
     )
 
 
@@ -156,6 +156,46 @@ async def test_projector_later_report_replaces_leg(harness: ProjectorHarness) ->
     await harness.put_events(event(0, "1001", talk_duration=31))
     (call,) = await harness.calls()
     assert [(leg.talk_duration, leg.seq) for leg in call.legs] == [(31, 2)]
+
+
+async def test_projector_unregistered_sender_is_quarantined_until_its_serial_number_is_the_pbx_s(
+    harness: ProjectorHarness,
+) -> None:
+    """With the command that adds it; then its calls are those of the PBX, as if they had come by webhook."""
+    facts = {SN: PbxFacts(sn=SN, name="head office")}
+
+    async def get_facts() -> Mapping[str, PbxFacts]:
+        return facts
+
+    projector = Projector(ledger=harness.ledger, store=harness.store, dialects=DIALECTS, get_facts=get_facts)
+    await harness.ledger.append([entry(event(0, "1001", "other"), via="unregistered"), entry(event(1, "1001"))])
+    await projector.catch_up()
+    (quarantined,) = await harness.store.quarantine(10)
+    assert "onhook pbx change 'head office' --add-sn other" in quarantined.reason
+    facts = {**facts, "OTHER": PbxFacts(sn=SN, name="head office")}
+    assert await projector.retry([1]) == []
+    records = await harness.store.records_after(0, 10)
+    assert [(record.sn, record.pbx, record.via) for record in records] == [(SN, "head office", "webhook")] * 2
+
+
+async def test_projector_facts_that_change_while_it_reads_ahead_are_used(harness: ProjectorHarness) -> None:
+    """The batch that was read ahead by the earlier facts is read again."""
+    facts = {SN: PbxFacts(sn=SN, name="before")}
+
+    async def get_facts() -> Mapping[str, PbxFacts]:
+        return facts
+
+    projector = Projector(ledger=harness.ledger, store=harness.store, dialects=DIALECTS, get_facts=get_facts)
+    await harness.ledger.append([entry(event(0, "1001"))])
+    await projector.step()
+    await harness.ledger.append([entry(event(1, "1001"))])
+    await asyncio.wait([projector._read_ahead] if projector._read_ahead else [])
+    projector._read_ahead = asyncio.create_task(projector._read_range(1))
+    await asyncio.wait([projector._read_ahead])
+    facts = dict.fromkeys((SN, "NEW"), PbxFacts(sn="NEW", name="after"))
+    await projector.step()
+    records = await harness.store.records_after(0, 10)
+    assert [(record.sn, record.pbx) for record in records] == [(SN, "before"), ("NEW", "after")]
 
 
 class FailingStore:

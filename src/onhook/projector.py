@@ -274,7 +274,7 @@ class Projector:
         pbx = facts.get(fold_sn(sn))
         if pbx is None and is_unregistered:
             raise _unregistered_error(sn, facts.get(fold_sn(raw_event.sn)), raw_event.sn)
-        return sn if pbx is None else pbx.sn
+        return sn if pbx is None else pbx.sn or sn
 
     async def _store_calls(
         self,

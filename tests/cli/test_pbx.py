@@ -189,3 +189,20 @@ def test_pbx_address_of_a_metadata_service_is_refused(onhook: Command, words: tu
     code, _, error = onhook("pbx", *words)
     assert code == 2
     assert "169.254.169.254 is not a public address" in error
+
+
+def test_pbx_further_serial_numbers_are_added_and_removed(onhook: Command) -> None:
+    """They are listed; the PBX is found by each of them; an invalid or unknown one is an error."""
+    assert onhook(*ADD)[0] == 0
+    assert onhook("pbx", "change", "Office", "--add-sn", "3631A2199ZZZ", "--add-sn", "3631A2188YYY")[0] == 0
+    assert "3631A2124ABC, 3631A2188YYY, 3631A2199ZZZ" in onhook("pbx", "list")[1]
+    assert onhook("pbx", "change", "3631a2199zzz", "--remove-sn", "3631A2188YYY")[0] == 0
+    assert "3631A2124ABC, 3631A2199ZZZ " in onhook("pbx", "list")[1]
+    assert "is not a valid serial number" in onhook("pbx", "change", "Office", "--add-sn", "two words")[2]
+    code, _, error = onhook("pbx", "change", "Office", "--remove-sn", "3631A2188YYY")
+    assert (code, "has no further serial number" in error) == (1, True)
+
+
+def test_pbx_unregistered_senders_can_be_rejected(onhook: Command) -> None:
+    assert onhook(*ADD, "--reject-unregistered")[0] == 0
+    assert onhook("pbx", "change", "Office", "--keep-unregistered")[0] == 0

@@ -166,3 +166,25 @@ async def test_api_pbx_secret_is_returned_once(harness: ConsoleHarness, client: 
     assert (await client.delete("/api/v1/pbxs/branch")).status == 204
     assert (await client.get("/api/v1/pbxs/branch")).status == 404
     assert [pbx.name for pbx in await harness.appdb.pbxs()] == ["office"]
+
+
+async def test_api_changes_a_pbx(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """What is left out stays; an invalid value changes nothing."""
+    path = f"/api/v1/pbxs/{SN}"
+    changed = await (await client.patch(path, json={"zone": "Europe/Berlin", "number_plan": {"queue": "7000"}})).json()
+    assert (changed["name"], changed["zone"], changed["number_plan"]["queue"]) == ("office", "Europe/Berlin", ["7000"])
+    changed = await (await client.patch(path, json={"zone": None, "keeps_unregistered": False})).json()
+    assert (changed["zone"], changed["keeps_unregistered"]) == (None, False)
+    assert changed["number_plan"]["queue"] == ["7000"]
+    for wrong in ({"zone": "Mars/Base"}, {"number_plan": {"queue": "x"}}, {"sn": "OTHER"}):
+        assert (await client.patch(path, json=wrong)).status == 400
+    assert (await harness.appdb.pbx(SN)).number_plan.queue == ("7000",)
+
+
+async def test_api_serial_numbers_are_added_and_removed(client: aiohttp.ClientSession) -> None:
+    path = f"/api/v1/pbxs/{SN}/serial-numbers"
+    assert (await (await client.post(path, json={"sn": "3631A2199ZZZ"})).json())["further_sns"] == ["3631A2199ZZZ"]
+    assert (await (await client.get("/api/v1/pbxs/3631A2199ZZZ")).json())["sn"] == SN
+    assert (await client.post(path, json={"sn": SN})).status == 400
+    assert (await client.delete(f"{path}/3631A2199ZZZ")).status == 204
+    assert (await client.delete(f"{path}/3631A2199ZZZ")).status == 404

@@ -113,3 +113,31 @@ async def test_pbx_page_runs_checks(harness: ConsoleHarness, client: aiohttp.Cli
     async with harness.client(reader) as other:
         assert "/checks" not in await read_page(other, f"/pbxs/{SN}")
         assert (await other.post(f"/pbxs/{SN}/checks")).status == 403
+
+
+async def test_pbx_page_offers_unregistered_serial_numbers(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """One that knows a secret of the PBX is added by a button, listed, and removed; an error is shown."""
+    await harness.ledger.add_counts({CounterKey("unregistered", NEW_SN, SN): 3}, harness.clock.microseconds())
+    text = await read_page(client, f"/pbxs/{SN}")
+    assert "has sent 3 events, signed with a secret of this PBX" in text
+    path = f"/pbxs/{SN}/serial-numbers"
+    text = await (await client.post(path, data={"sn": NEW_SN})).text()
+    assert "Serial number added." in text
+    assert "signed with a secret of this PBX" not in text
+    assert (await harness.appdb.pbx(SN)).further_sns == (NEW_SN,)
+    assert 'role="alert"' in await (await client.post(path, data={"sn": "two words"})).text()
+    assert "Serial number removed." in await (await client.post(f"{path}/remove", data={"sn": NEW_SN})).text()
+    assert 'role="alert"' in await (await client.post(f"{path}/remove", data={"sn": NEW_SN})).text()
+
+
+async def test_pbx_page_changes_whether_unregistered_senders_are_kept(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """A box that is not checked is not sent."""
+    assert "checked" in await read_page(client, f"/pbxs/{SN}")
+    await client.post(f"/pbxs/{SN}", data={"name": "office"})
+    assert not (await harness.appdb.pbx(SN)).keeps_unregistered
+    await client.post(f"/pbxs/{SN}", data={"name": "office", "keeps_unregistered": "yes"})
+    assert (await harness.appdb.pbx(SN)).keeps_unregistered

@@ -69,7 +69,10 @@ ANSWERS = [
     pytest.param(
         make_request(make_event_body(event="test"), "wrong"), 401, "invalid_signature", 0, id="wrong signature, no sn"
     ),
-    pytest.param(make_request(make_raw_event(1, "UNKNOWN")), 401, "unknown_pbx", 0, id="unknown sn"),
+    pytest.param(make_request(make_raw_event(1, "UNKNOWN"), "wrong"), 401, "unknown_pbx", 0, id="unknown sn"),
+    pytest.param(
+        make_request(make_raw_event(1, "UNKNOWN")), 200, "unregistered", 1, id="unknown sn, secret of a registered PBX"
+    ),
     pytest.param(make_request(b"", None), 400, "not_an_event", 0, id="empty body"),
     pytest.param(make_request(b"<xml/>", "wrong"), 400, "not_an_event", 0, id="no JSON"),
     pytest.param(make_request(LARGE), 413, "too_large", 0, id="300 KiB"),
@@ -406,7 +409,7 @@ async def test_server_internal_error_ends_one_connection(
 
 async def test_server_responses_reveal_no_serial_number_and_no_secret(receiver: ReceiverHarness) -> None:
     unknown, wrong = (
-        await receiver.send(make_request(make_raw_event(1, "UNKNOWN"))),
+        await receiver.send(make_request(make_raw_event(1, "UNKNOWN"), "wrong")),
         await receiver.send(make_request(RAW_EVENT, "wrong")),
     )
     assert unknown.splitlines()[-1] == wrong.splitlines()[-1]

@@ -191,7 +191,8 @@ async def test_ingest_serial_numbers_of_unknown_pbxs_are_cleaned(receiver: Recei
 
 
 async def test_ingest_many_unknown_serial_numbers_share_one_counter(receiver: ReceiverHarness) -> None:
-    await judged(receiver.ingestor, *[make_raw_event(number, f"UNKNOWN{number}") for number in range(3_000)])
+    bodies = [make_raw_event(number, f"UNKNOWN{number}") for number in range(3_000)]
+    await judged(receiver.ingestor, *bodies, secret="unknown")
     assert (await receiver.count_verdicts()) == {"unknown_pbx": 3_000}
     assert len(await receiver.ledger.counters()) <= 1_000
 

@@ -40,6 +40,29 @@ from onhook.cli.pbx_apis import (
     CredentialOptions,
     FingerprintOption,
 )
+from onhook.cli.pbx_options import (
+    AddSnOption,
+    ConferenceOption,
+    DialectOption,
+    ExtensionDigitsOption,
+    ExtensionOption,
+    FeaturesOption,
+    FromOption,
+    IvrOption,
+    KeepOption,
+    KeepUnregisteredOption,
+    NewNameOption,
+    PathOption,
+    PbxZoneOption,
+    QueueOption,
+    RecordingsOption,
+    RemoveSnOption,
+    RingGroupOption,
+    SignedOption,
+    SilenceOption,
+    SnOption,
+    VoicemailOption,
+)
 from onhook.cli.pbx_secrets import PbxName, SecretFileOption, SecretOption, read_secret_option, read_webhook_secret
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
@@ -51,105 +74,15 @@ app = CommandGroup(add_completion=False, help=_("Manage PBXs."), epilog="Example
 app.add_typer(pbx_secrets.app, name="secret")
 app.command("trust", epilog="Example: onhook pbx trust Office")(pbx_apis.trust)
 
-DialectOption = Annotated[
-    str, typer.Option("--dialect", metavar="DIALECT", help=_("Dialect: yeastar, or newcdr for S-Series and Cloud"))
-]
-FromOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--from",
-        metavar="ADDRESS",
-        help=_("Address or network that identifies a PBX that cannot sign"),
-        show_default=False,
-    ),
-]
-PathOption = Annotated[
-    str | None,
-    typer.Option(
-        "--path", metavar="PATH", help=_("Secret path that identifies a PBX that cannot sign"), show_default=False
-    ),
-]
-PbxZoneOption = Annotated[
-    str | None,
-    typer.Option(
-        "--zone", metavar="ZONE", help=_("Time zone, for calls whose ids do not contain it"), show_default=False
-    ),
-]
-
-
 SILENCE_MINUTES_MAX = 7 * 24 * 60
 """A week: the clock of a PBX that was silent for longer cannot be checked."""
-
-
-def _ranges_option(flag: str, help_text: str, default: str) -> Any:
-    return typer.Option(flag, metavar="RANGES", help=help_text, show_default=default)
-
-
-SilenceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--silence",
-        metavar="MINUTES",
-        help=_("Minutes of silence before an alarm: a number, never, or auto"),
-        show_default=False,
-    ),
-]
-RecordingsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--recordings",
-        metavar="DIR",
-        help=_("Directory of its recordings on this machine; '' for none"),
-        show_default=False,
-    ),
-]
-KeepOption = Annotated[
-    str | None,
-    typer.Option(
-        "--keep",
-        metavar="DAYS",
-        help=_("Retention of its calls in days: a number, always, or auto"),
-        show_default=False,
-    ),
-]
-IvrOption = Annotated[str | None, _ranges_option("--ivr", _("Numbers of its IVRs"), "6200-6299")]
-QueueOption = Annotated[str | None, _ranges_option("--queue", _("Numbers of its queues"), "6400-6499")]
-RingGroupOption = Annotated[str | None, _ranges_option("--ring-group", _("Numbers of its ring groups"), "6300-6399")]
-ConferenceOption = Annotated[str | None, _ranges_option("--conference", _("Numbers of its conferences"), "6500-6599")]
-VoicemailOption = Annotated[str | None, _ranges_option("--voicemail", _("Numbers of its voicemail"), "none")]
-ExtensionOption = Annotated[
-    str | None, _ranges_option("--extension", _("Numbers of extensions with more digits"), "none")
-]
-ExtensionDigitsOption = Annotated[
-    str | None,
-    typer.Option("--extension-digits", metavar="N", help=_("Digits of an extension at most"), show_default="7"),
-]
-KeepUnregisteredOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--keep-unregistered/--reject-unregistered",
-        help=_("Whether events with another serial number are kept that its secret signs"),
-        show_default="keep",
-    ),
-]
-FeaturesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--features",
-        metavar="NAMES",
-        help=_("Names that it reports for what is no person, such as a survey"),
-        show_default="those of a P-Series",
-    ),
-]
 
 
 @app.command("add", epilog="Example: onhook pbx add Office --sn 3631A2124ABC --secret 0123456789abcdef0123456789abcdef")
 async def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the PBX"))],
     *,
-    sn: Annotated[
-        str | None, typer.Option("--sn", metavar="SN", help=_("Serial number of the PBX"), show_default=False)
-    ] = None,
+    sn: SnOption = None,
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
     unsigned: Annotated[
@@ -249,28 +182,11 @@ async def remove(name: PbxName, data: DataOption = None) -> None:
 async def change(
     name: PbxName,
     *,
-    new_name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help=_("New name"), show_default=False)
-    ] = None,
-    add_sn: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--add-sn",
-            metavar="SN",
-            help=_("Further serial number, as of a standby or after a replacement; its calls are joined"),
-            show_default=False,
-        ),
-    ] = None,
-    remove_sn: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--remove-sn", metavar="SN", help=_("Further serial number to reject from now on"), show_default=False
-        ),
-    ] = None,
+    new_name: NewNameOption = None,
+    add_sn: AddSnOption = None,
+    remove_sn: RemoveSnOption = None,
     zone: PbxZoneOption = None,
-    signed: Annotated[
-        bool | None, typer.Option("--signed/--unsigned", help=_("Whether it must sign"), show_default=False)
-    ] = None,
+    signed: SignedOption = None,
     addresses: FromOption = None,
     path: PathOption = None,
     api: ApiOption = None,
@@ -321,19 +237,13 @@ async def change(
         if source_match:
             await _change_source_match(appdb, pbx, source_match)
         await _change_credentials(appdb, pbx, credential_options, data)
-        if recordings is not None:
-            await appdb.recordings.put(pbx.sn, parse_directory(recordings))
-        if keep is not None:
-            await appdb.retention_overrides.put(pbx.sn, parse_retention_days(keep))
+        await _change_files(appdb, pbx, recordings, keep)
         if source is not None:
             await change_source(appdb, pbx, source)
         if silence is not None:
             await appdb.sync_states.save_silence_minutes(pbx.sn, _silence_minutes(silence))
         changes["number_plan"] = _merge_number_plan(pbx.number_plan, ranges)
-        for sn in add_sn or ():
-            await appdb.serial_numbers.add(pbx.sn, validate_sn(sn))
-        for sn in remove_sn or ():
-            await appdb.serial_numbers.remove(pbx.sn, sn)
+        await _change_serial_numbers(appdb, pbx, add_sn or (), remove_sn or ())
         pbx = await appdb.change_pbx(name, changes)
     affects_stored_calls = ranges or new_name is not None or zone is not None
     rebuild_note = " Stored calls change with `onhook rebuild`." if affects_stored_calls else ""
@@ -383,6 +293,21 @@ async def _change_source_match(appdb: AppDb, pbx: Pbx, new_match: SourceMatch) -
     source_match = SourceMatch(new_match.addresses or old_match.addresses, new_match.path or old_match.path)
     validate_sender_identification(pbx.dialect, source_match, has_secret=bool(pbx.secrets), is_unsigned=pbx.is_unsigned)
     await appdb.source_matches.put(pbx.sn, source_match)
+
+
+async def _change_files(appdb: AppDb, pbx: Pbx, recordings: str | None, keep: str | None) -> None:
+    """Change where its recordings are, and how long its calls are kept."""
+    if recordings is not None:
+        await appdb.recordings.put(pbx.sn, parse_directory(recordings))
+    if keep is not None:
+        await appdb.retention_overrides.put(pbx.sn, parse_retention_days(keep))
+
+
+async def _change_serial_numbers(appdb: AppDb, pbx: Pbx, added: Sequence[str], removed: Sequence[str]) -> None:
+    for sn in added:
+        await appdb.serial_numbers.add(pbx.sn, validate_sn(sn))
+    for sn in removed:
+        await appdb.serial_numbers.remove(pbx.sn, sn)
 
 
 async def _change_credentials(appdb: AppDb, pbx: Pbx, options: CredentialOptions, data: str | None) -> None:

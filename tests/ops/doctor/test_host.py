@@ -92,3 +92,14 @@ async def test_check_installation_names_open_alarms(tmp_path: Path) -> None:
     await appdb.close()
     warnings = [finding async for finding in check_installation(config, SystemClock()) if finding.status == "WARNING"]
     assert ("Office: the clock is wrong", "set it") in [(finding.detail, finding.hint) for finding in warnings]
+
+
+@pytest.mark.parametrize("pbx", ["", "Office"])
+def test_check_data_unregistered_serial_number_is_offered_until_it_is_added(pbx: str) -> None:
+    counter = {
+        "kind": "unregistered", "sn": "3631A2199ZZZ", "label": "3631A2124ABC", "pbx": pbx, "count": 3,
+        "last_at": "2026-11-24T17:04:04Z",
+    }  # fmt: skip
+    hints = [check.hint for check in check_data(0, has_quarantined=True, counters=[counter])]
+    offered = "if it is that PBX: onhook pbx change 3631A2124ABC --add-sn 3631A2199ZZZ"
+    assert (offered in hints) is (not pbx)

@@ -143,7 +143,7 @@ async def test_registry_unreadable_number_plan_accepts_its_calls(path: Path, the
 async def test_registry_unreadable_source_disables_that_source_alone(path: Path, theirs: AppDb) -> None:
     await theirs.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("INSERT INTO pbxs VALUES ('B', 'Branch', 'newcdr', NULL, 0, '{}', 1)")
+        connection.execute("INSERT INTO pbxs VALUES ('B', 'Branch', 'newcdr', NULL, 0, '{}', 1, 1)")
         connection.execute("INSERT INTO source_matches VALUES ('B', 'nowhere', '')")
     async with open_registry(path) as registry:
         assert registry.find_by_sn(SN) is not None

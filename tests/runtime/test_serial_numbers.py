@@ -1,0 +1,24 @@
+"""A device that was replaced, with real processes: same secret, another serial number."""
+
+from tests.runtime.harness import SN, Server, call_ids, wait_until, webhook_body
+
+REPLACEMENT = "3631A2199ZZZ"
+
+
+def test_server_joins_the_calls_of_a_device_that_was_replaced(server: Server) -> None:
+    """Its events are answered 200 and kept; once its serial number is added, they and later ones are the PBX's, after a
+    rebuild too.
+    """
+    server.start()
+    assert [server.post(webhook_body(1)), server.post(webhook_body(2, REPLACEMENT))] == [200, 200]
+    wait_until(lambda: "is not registered" in server.run_command("quarantine", "list"))
+    assert f"onhook pbx change {SN} --add-sn {REPLACEMENT}" in server.run_command("doctor", exit_code=None)
+    server.run_command("pbx", "change", SN, "--add-sn", REPLACEMENT)
+    assert server.post(webhook_body(3, REPLACEMENT)) == 200
+    wait_until(lambda: len(server.calls()) == 3)
+    calls = server.calls()
+    assert {(call["pbx"], call["sn"]) for call in calls} == {("Office", SN)}
+    server.run_command("rebuild")
+    wait_until(lambda: server.address("hub") is not None and call_ids(server.calls()) == call_ids(calls))
+    assert server.calls() == calls
+    assert server.stop() == 0
