@@ -20,9 +20,10 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.store import connections
 from onhook.store.connections import READERS_MAX
-from onhook.store.contract import StoreBatch
+from onhook.store.contract import StoreBatch, StoreUnusable
 from onhook.store.duckdb import DuckDbStore, open_store
 from tests.factories import call
+from tests.store.damage import damage_calls
 
 CALLS_PER_BATCH = 20
 
@@ -256,3 +257,39 @@ async def test_close_waits_for_a_running_write(tmp_path: Path) -> None:
     await writing
     async with open_and_close(path) as reopened:
         assert await reopened.position() == 3
+
+
+async def fill(path: Path) -> list[Call]:
+    """Make a closed store with some thousand calls; return them."""
+    calls = [call() for _ in range(3_000)]
+    async with open_and_close(path) as store:
+        await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=1))
+    return calls
+
+
+async def test_read_of_a_damaged_page_marks_the_store(tmp_path: Path) -> None:
+    """It cannot be opened again, also by another process; a new file in its place can."""
+    path = tmp_path / "calls.duckdb"
+    await fill(path)
+    damage_calls(path)
+    async with open_and_close(path) as store:
+        damage = asyncio.create_task(store.wait_for_damage())
+        with pytest.raises(StoreUnusable, match=r"the store is damaged: .*Corrupt database file"):
+            await store.records(RecordFilter(), 1_000)
+        await asyncio.wait_for(damage, 20)
+        await asyncio.wait_for(store.wait_for_damage(), 20)
+    with pytest.raises(StoreUnusable, match="onhook rebuild"):
+        await open_store(path)
+    path.unlink()
+    async with open_and_close(path) as store:
+        assert await store.position() == 0
+
+
+async def test_put_into_a_damaged_store_marks_it(tmp_path: Path) -> None:
+    path = tmp_path / "calls.duckdb"
+    calls = await fill(path)
+    damage_calls(path)
+    async with open_and_close(path) as store:
+        with pytest.raises(StoreUnusable):
+            await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=2))
+        await asyncio.wait_for(store.wait_for_damage(), 20)

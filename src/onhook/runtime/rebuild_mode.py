@@ -1,4 +1,5 @@
-"""The hub while its store must be rebuilt: it rebuilds, shows how far it is, and is restarted with the new store.
+"""The hub while its store must be rebuilt: it rebuilds, shows how far it is, and is restarted with the new store. A hub
+that finds damage later is restarted to do so.
 
 Invariants: the intake is not touched; the old file is replaced when the new one is complete; a rebuild that fails is
 tried again.
@@ -20,6 +21,7 @@ from onhook.runtime.child import RunningService
 from onhook.runtime.engines import ENGINES
 from onhook.runtime.http_server import HttpServer
 from onhook.runtime.services import Service, running
+from onhook.store.contract import Store
 
 LOG_INTERVAL_SECONDS = 5.0
 RETRY_SECONDS = 30.0
@@ -34,6 +36,14 @@ async def open_rebuild_mode(config: Config, reason: OnhookError) -> AsyncIterato
         running(Service("console", console.run), Service("rebuild", lambda: _rebuild(config, progress))),
     ):
         yield RunningService(str(Address(config.console.host, console.port)))
+
+
+async def restart_when_damaged(store: Store) -> None:
+    """Stop this process once its store is found damaged, so that it starts again in this mode."""
+    await store.wait_for_damage()
+    logging.getLogger("store").error("the store is damaged: restarting to rebuild it")
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.Event().wait()
 
 
 async def _rebuild(config: Config, progress: RebuildProgress) -> None:

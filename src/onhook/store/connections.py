@@ -52,6 +52,12 @@ CLOSE_SECONDS_MAX = 8.0
 
 REBUILD_HINT = mark("`onhook serve` rebuilds it from the ledger by itself, and so does `onhook rebuild`")
 
+DAMAGE_WORDS = ("Corrupt database file", "Could not read enough bytes")
+"""In DuckDB's messages about a page whose checksum is wrong, and about a file that is too short."""
+
+DAMAGE_SUFFIX = ".damaged"
+"""Of an empty file beside a store in which damage was found, so that the next start rebuilds it."""
+
 HEADER_BYTES = 3 * 4_096
 """A complete file begins with three headers; content follows them."""
 
@@ -78,6 +84,8 @@ class DuckDbDatabase:
         self._exporters = ThreadPoolExecutor(EXPORTERS_MAX, thread_name_prefix="store-exporter")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._commit_lock = threading.Lock()
+        self._is_damaged = False
+        self._on_damage: list[Callable[[], object]] = []
         self._is_broken = False
         self._is_closing = False
         # Work in threads, with the connection that interrupts it: none for a write, which a stop waits for.
@@ -102,6 +110,13 @@ class DuckDbDatabase:
     async def run_in_thread(self, work: Callable[[], ResultT], snapshot: duckdb.DuckDBPyConnection) -> ResultT:
         """Run the work on a snapshot in an exporter's thread. A cancelled caller waits until the work has ended."""
         return await self._run_interruptible(self._exporters, partial(self._run, work), snapshot)
+
+    async def wait_for_damage(self) -> None:
+        """Return when something could not be read because the file is damaged."""
+        has_damage, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._on_damage.append(partial(loop.call_soon_threadsafe, has_damage.set))
+        if not self._is_damaged:
+            await has_damage.wait()
 
     async def close(self) -> None:
         """Interrupt readers, wait for them and for a running commit, and close the file."""
@@ -135,15 +150,15 @@ class DuckDbDatabase:
             raise Unavailable(_("the store is being closed"), location=str(self._path), hint=_("try again in a moment"))
 
     def _open_snapshots(self, count: int) -> list[duckdb.DuckDBPyConnection]:
-        with self._commit_lock, translate_errors(self._path):
+        with self._commit_lock, self._translate_errors():
             return [_begin_snapshot(self._connection.cursor()) for _unused in range(count)]
 
     def _run(self, work: Callable[[], ResultT]) -> ResultT:
-        with translate_errors(self._path):
+        with self._translate_errors():
             return work()
 
     def _run_in_snapshot(self, work: Work[ResultT], cursor: duckdb.DuckDBPyConnection) -> ResultT:
-        with translate_errors(self._path), cursor:
+        with self._translate_errors(), cursor:
             return work(_begin_snapshot(cursor))
 
     def _run_transaction(self, work: Work[ResultT]) -> ResultT:
@@ -151,7 +166,7 @@ class DuckDbDatabase:
             self._connection.close()
             self._connection = _open_connection(self._path)
             self._is_broken = False
-        with translate_errors(self._path), self._connection.cursor() as cursor:
+        with self._translate_errors(), self._connection.cursor() as cursor:
             try:
                 cursor.begin()
                 result = work(cursor)
@@ -162,6 +177,19 @@ class DuckDbDatabase:
                 self._is_broken = True
                 raise
             return result
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        """See `translate_errors`; also remember that the file is damaged."""
+        try:
+            with translate_errors(self._path):
+                yield
+        except StoreUnusable:
+            damage_mark(self._path).touch()
+            self._is_damaged = True
+            for notify in self._on_damage:
+                notify()
+            raise
 
     def _close(self) -> None:
         for executor in (self._writer, self._readers, self._exporters):
@@ -197,7 +225,8 @@ def _interrupt(cursor: duckdb.DuckDBPyConnection | None) -> None:
 def translate_errors(path: Path) -> Iterator[None]:
     """Translate DuckDB's errors that users can act on; others are bugs and stay unchanged."""
     try:
-        yield
+        with _translate_damage(path):
+            yield
     except duckdb.InterruptException as error:
         raise Unavailable(_("the query was cancelled"), location=str(path), hint=_("try again")) from error
     except duckdb.OutOfMemoryException as error:
@@ -215,6 +244,25 @@ def translate_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _translate_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        if any(words in str(error) for words in DAMAGE_WORDS):
+            raise _damage_error(path, _first_line(error)) from error
+        raise
+
+
+def _damage_error(path: Path, detail: str) -> StoreUnusable:
+    return StoreUnusable(_("the store is damaged: {error}", error=detail), location=str(path), hint=_(REBUILD_HINT))
+
+
+def damage_mark(path: Path) -> Path:
+    """Return the path of the file that marks a store as damaged."""
+    return path.with_name(path.name + DAMAGE_SUFFIX)
+
+
 def read_quarantined_seqs(path: Path) -> list[int]:
     """Return the quarantined numbers; see `duckdb.list_quarantined_seqs`."""
     with _translate_open_errors(path), duckdb.connect(str(path), read_only=True) as connection:
@@ -230,6 +278,8 @@ def _begin_snapshot(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnect
 
 def _open_connection(path: Path) -> duckdb.DuckDBPyConnection:
     _remove_incomplete_file(path)
+    if path.exists() and damage_mark(path).exists():
+        raise _damage_error(path, _("a page could not be read when it was open before"))
     with _translate_open_errors(path):
         connection = duckdb.connect(
             str(path),

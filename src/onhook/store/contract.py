@@ -467,6 +467,12 @@ class Store(Protocol):
         """Return `records`, `calls`, `quarantined`, `position`."""
         ...
 
+    async def wait_for_damage(self) -> None:
+        """Return when something could not be read because it is damaged: the store must be rebuilt. Calls may raise
+        `StoreUnusable` then, and so does opening it again.
+        """
+        ...
+
     async def close(self) -> None:
         """Close the files or connections."""
         ...

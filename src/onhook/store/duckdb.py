@@ -58,6 +58,9 @@ class DuckDbStore:
     def __init__(self, database: DuckDbDatabase) -> None:
         self._database = database
 
+    async def wait_for_damage(self) -> None:
+        await self._database.wait_for_damage()
+
     async def position(self) -> int:
         rows = await self._database.read(
             lambda connection: connection.execute("SELECT position FROM metadata").fetchall()
