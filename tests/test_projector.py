@@ -345,3 +345,34 @@ async def test_projector_event_with_zone_in_time_start_is_quarantined(tmp_path: 
     async with open_harness(tmp_path) as harness:
         await harness.put_events(event(0, "1001", time_start=time_start), event(1, "1002"))
         assert (await harness.store.counts())["quarantined"] == 1
+
+
+async def test_projector_that_is_stopped_while_it_catches_up_leaves_no_task(harness: ProjectorHarness) -> None:
+    """As a rebuild that ends with its process: what is being read ahead would fail when the files are closed."""
+    reads_ahead = asyncio.Event()
+
+    class ClosingLedger:
+        """A ledger whose second read lasts until it is closed."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(harness.ledger, name)
+
+        async def read(self, after_seq: int, limit: int) -> list[Any]:
+            if after_seq:
+                reads_ahead.set()
+                await asyncio.Event().wait()
+            return await harness.ledger.read(after_seq, limit)
+
+    await harness.ledger.append([entry(event(0, "1001"))])
+    projector = Projector(
+        ledger=ClosingLedger(),
+        store=harness.store,
+        dialects=DIALECTS,
+        get_facts=partial(read_facts, PbxFacts()),
+    )
+    catching_up = asyncio.create_task(projector.catch_up())
+    await asyncio.wait_for(reads_ahead.wait(), 20)
+    others = asyncio.all_tasks()
+    catching_up.cancel()
+    await asyncio.wait([catching_up])
+    assert all(task.done() for task in others - {asyncio.current_task()})

@@ -107,10 +107,7 @@ class Projector:
             while True:
                 await self._follow(on_position)
         finally:
-            if self._read_ahead is not None:
-                self._read_ahead.cancel()
-                await asyncio.wait([self._read_ahead])
-                self._read_ahead = None
+            await self._stop_reading_ahead()
 
     async def _follow(self, on_position: Callable[[int], None]) -> None:
         """Run one step; pause when nothing is new or the store is unavailable."""
@@ -128,8 +125,11 @@ class Projector:
 
     async def catch_up(self, on_progress: Callable[[int], None] = lambda position: None) -> int:
         """Project all raw events that the ledger has now; return the store's position."""
-        while (position := await self.step()) is not None:
-            on_progress(position)
+        try:
+            while (position := await self.step()) is not None:
+                on_progress(position)
+        finally:
+            await self._stop_reading_ahead()
         return await self._store.position()
 
     async def step(self) -> int | None:
@@ -225,6 +225,12 @@ class Projector:
             # All numbers: a raw event that is readable now may be in the quarantine from before an upgrade.
             await self._store.delete(deleted_keys, seqs)
             return DeletionResult(deleted_keys, len(calls.keys() - remaining_keys), seqs)
+
+    async def _stop_reading_ahead(self) -> None:
+        if self._read_ahead is not None:
+            self._read_ahead.cancel()
+            await asyncio.gather(self._read_ahead, return_exceptions=True)  # its error is that of the next read
+            self._read_ahead = None
 
     async def _take_range(self, position: int) -> _ParsedRange | None:
         """Return the range that was read ahead if it begins here and the facts are the same; else read it now."""

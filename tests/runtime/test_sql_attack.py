@@ -155,7 +155,7 @@ def percentile_99(latencies: Sequence[float]) -> float:
     return sorted(latencies)[int(len(latencies) * 0.99)]
 
 
-@pytest.mark.parametrize("seconds", [pytest.param(15, marks=pytest.mark.timeout(300)), counts.duration(600, times=2)])
+@pytest.mark.parametrize("seconds", [counts.duration(600, times=2)])
 async def test_server_under_hostile_sql_works_on(server: Server, seconds: int) -> None:
     """No process restarts, memory is bounded, every event is delivered, and answers stay fast."""
     calm_seconds = min(CALM_SECONDS_MAX, seconds)
@@ -190,6 +190,7 @@ async def test_server_under_hostile_sql_works_on(server: Server, seconds: int) -
     assert figures["healthz p99 attacked"] <= LATENCY_FACTOR_MAX * figures["healthz p99 calm"]
 
 
+@pytest.mark.slow
 async def test_server_with_running_queries_stops_at_once_and_leaves_nothing(server: Server) -> None:
     async with besieged(server) as (siege, _receiver):
         await siege.run_for(5, attackers=ATTACKERS)

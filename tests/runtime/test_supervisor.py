@@ -219,7 +219,7 @@ def test_serve_unreadable_database_ends_with_its_error(server: Server, name: str
     assert not (server.directory / "running.json").exists()
 
 
-@pytest.mark.parametrize("content", [b"this is no store" * 10_000, None])
+@pytest.mark.parametrize("content", [b"this is no store" * 10_000, pytest.param(None, marks=pytest.mark.slow)])
 def test_serve_store_that_cannot_be_used_is_rebuilt(server: Server, content: bytes | None) -> None:
     """A damaged one, and one of another version: events are received meanwhile, and the calls are there again."""
     server.start()
