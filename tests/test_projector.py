@@ -372,7 +372,7 @@ async def test_projector_that_is_stopped_while_it_catches_up_leaves_no_task(harn
     )
     catching_up = asyncio.create_task(projector.catch_up())
     await asyncio.wait_for(reads_ahead.wait(), 20)
-    others = asyncio.all_tasks()
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
     catching_up.cancel()
     await asyncio.wait([catching_up])
-    assert all(task.done() for task in others - {asyncio.current_task()})
+    assert all(task.done() for task in tasks)
