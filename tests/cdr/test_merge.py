@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
 from onhook.cdr.call_details import CallDetails
+from onhook.cdr.identity import leg_channels
 from onhook.cdr.merge import merge_details
 from onhook.cdr.record import Call
 from tests.factories import SN, details
@@ -109,8 +110,39 @@ def test_merge_row_fills_fields_of_old_firmware(order: tuple[int, ...]) -> None:
 
 
 def test_merge_later_event_replaces_earlier_event() -> None:
-    bare = msgspec.structs.replace(EVENT, did_number="", status="BUSY")
-    assert merge_details(EVENT, "webhook", bare, "websocket") == bare
+    changed = msgspec.structs.replace(EVENT, did_number="5550111", talk_duration=1, status="VOICEMAIL")
+    assert merge_details(EVENT, "webhook", changed, "websocket") == changed
+
+
+@pytest.mark.parametrize("status", ["NO ANSWER", "NO_ANSWER", "no answer", "BUSY", "FAILED", ""])
+def test_merge_later_event_that_says_less_undoes_nothing(status: str) -> None:
+    """An answered call stays answered, with its talk, and a recording stays named; all else is the event's."""
+    first = msgspec.structs.replace(EVENT, status="ANSWERED", talk_duration=50, call_duration=60, recording="a.wav")
+    less = msgspec.structs.replace(
+        EVENT, status=status, talk_duration=0, call_duration=9, recording="", did_number="", src_trunk_name="Main"
+    )
+    merged = merge_details(first, "webhook", less, "websocket")
+    assert (merged.status, merged.talk_duration, merged.call_duration) == ("ANSWERED", 50, 60)
+    assert (merged.recording, merged.did_number, merged.src_trunk_name) == ("a.wav", EVENT.did_number, "Main")
+
+
+def test_merge_later_event_that_says_more_replaces_one_that_said_less() -> None:
+    less = msgspec.structs.replace(EVENT, status="NO ANSWER", talk_duration=0, recording="")
+    assert merge_details(less, "webhook", EVENT, "webhook") == EVENT
+
+
+def test_merge_row_undoes_an_answer() -> None:
+    """The PBX's own list has the last word."""
+    row = msgspec.structs.replace(ROW, status="NO ANSWER", talk_duration=0)
+    assert merge_details(EVENT, "webhook", row, "backfill").status == "NO ANSWER"
+
+
+def test_merge_later_event_of_a_named_leg_replaces_all() -> None:
+    """A PBX that names its legs corrects them."""
+    named = msgspec.structs.replace(EVENT, extra={"channel": "PJSIP/1001-00000001"})
+    less = msgspec.structs.replace(named, status="NO ANSWER", talk_duration=0, recording="")
+    assert leg_channels(named)
+    assert merge_details(named, "ami", less, "ami") == less
 
 
 @given(

@@ -1,13 +1,15 @@
 """Merging of repeated reports of a record: by the event, and by rows of the PBX's own list.
 
-Invariants: an event replaces the stored values. A row has fewer fields than the event: it replaces values that differ
+Invariants: an event replaces the stored values, except by saying less: an answered call does not become unanswered,
+and what was named does not vanish, because PBXs repeat events that they have not finished. Where the PBX itself names
+the legs, its later word about a leg counts. A row has fewer fields than the event: it replaces values that differ
 and fills empty ones, and the same content changes nothing. Values filled from rows stay when the event arrives later.
 """
 
 import msgspec
 
 from onhook.cdr.call_details import DETAIL_FIELDS, CallDetails, fold_word
-from onhook.cdr.identity import extract_number
+from onhook.cdr.identity import extract_number, leg_channels
 
 ROW_CHANNELS = frozenset({"backfill", "import"})
 """Channels that deliver rows of the PBX's list instead of events (yeastar-p-series.md 7.4)."""
@@ -23,6 +25,11 @@ raw event has the number of the PBX whose secret it is, and is read as a webhook
 _EVENT_ONLY_FIELDS = frozenset({"agent_ring_time", "enb_call_note"})
 """The list lacks these fields, or was seen with another value in them."""
 
+_OUTCOMES = frozenset({"ANSWERED", "VOICEMAIL"})
+"""Statuses of a call that a person or a machine answered."""
+
+_OUTCOME_FIELDS = ("status", "talk_duration", "call_duration")
+
 _WORD_FIELDS = frozenset({"status", "type"})
 _PARTY_FIELDS = frozenset({"call_from", "call_to", "did_number"})
 _EMPTY_VALUES = (None, "")
@@ -32,7 +39,9 @@ def merge_details(old: CallDetails, old_via: str, new: CallDetails, new_via: str
     """Return the details of a stored record that is reported again; each `via` is the channel of a report."""
     if new_via in ROW_CHANNELS:
         return _apply_row(old, new)
-    return _fill_missing(new, old) if old_via in ROW_CHANNELS else new
+    if leg_channels(new) and old_via not in ROW_CHANNELS:
+        return new
+    return _fill_missing(_keep_outcome(new, old), old)
 
 
 def _apply_row(old: CallDetails, row: CallDetails) -> CallDetails:
@@ -57,6 +66,14 @@ def _differs(name: str, old_value: str | int | None, row_value: str | int) -> bo
         if name in _PARTY_FIELDS
         else old_value != row_value
     )
+
+
+def _keep_outcome(event: CallDetails, old: CallDetails) -> CallDetails:
+    """Return the event, with the outcome of an earlier report where the event has none."""
+    if fold_word(event.status) in _OUTCOMES or fold_word(old.status) not in _OUTCOMES:
+        return event
+    changes = {name: getattr(old, name) for name in _OUTCOME_FIELDS}
+    return msgspec.structs.replace(event, **changes)
 
 
 def _fill_missing(event: CallDetails, old: CallDetails) -> CallDetails:

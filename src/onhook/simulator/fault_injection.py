@@ -246,10 +246,11 @@ class ApiFaultInjector:
 
 def corrupt_body(body: bytes, rng: Random) -> bytes:
     """Return a corrupted event that cannot be parsed as a call, but still contains the PBX's serial number."""
-    msg_offset = body.index(b'"msg"')
+    # A flat event has the call's fields themselves where others have `msg`.
+    details_offset = body.index(b'"msg"' if b'"msg"' in body else b'"call_id"')
     variants = (
-        body[: rng.randrange(msg_offset + 12, len(body) - 2)],  # The connection was cut in the middle.
-        body[:msg_offset] + b'"msg":"out of memory at %08x"}' % rng.getrandbits(32),
+        body[: rng.randrange(details_offset + 12, len(body) - 2)],  # The connection was cut in the middle.
+        body[:details_offset] + b'"msg":"out of memory at %08x"}' % rng.getrandbits(32),
         body.replace(b"time_start", b"time_strat", 1),
         body.replace(b"call_id", b"call_di", 1),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from onhook.cdr.call_details import DETAIL_FIELDS, DURATION_SECONDS_MAX, NUMBER_FIELDS, CallDetails
@@ -141,6 +141,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 
 @pytest.mark.parametrize("payload_format", PAYLOAD_FORMATS)
 @given(details=st.builds(CallDetails, **FIELDS))
+@example(CallDetails(call_id="1.1", time_start="2000-01-01 00:00:00", call_from="1", call_to="2", type="0"))
+@example(CallDetails(call_id="1.1", time_start="2000-01-01 00:00:00", call_from="1", call_to="2", type="30012"))
 def test_yeastar_format_then_parse_returns_same_details(payload_format: str, details: CallDetails) -> None:
     """In every payload format, with emoji, quotes, backslashes and missing numbers."""
     assert YEASTAR.parse(YEASTAR.format(details, "3651XXXXXXXX", payload_format)) == [

@@ -25,6 +25,7 @@ from onhook.lib.errors import ParseError
 from onhook.lib.messages import _
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, parse_channel
 from onhook.pbx.asterisk.messages import AmiMessage, parse_messages
+from onhook.pbx.json_fields import parse_error
 
 FIRST_LINE = b"Asterisk: 1\r\n"
 
@@ -181,18 +182,18 @@ def parse_call(body: bytes) -> AsteriskCall:
     """
     messages = parse_messages(body)
     if not body.startswith(FIRST_LINE) or not messages:
-        raise _parse_error(_("the body does not begin as a call from Asterisk"))
+        raise parse_error(_("the body does not begin as a call from Asterisk"))
     header_message, events = messages[0], messages[1:]
     cdrs = tuple(_parse_cdr(event.fields) for event in events if event.get("Event") == CDR_EVENT)
     header = _parse_header(header_message)
     if not cdrs and not header.has_all_events:
-        raise _parse_error(_("the body has no CDR"))
+        raise parse_error(_("the body has no CDR"))
     cels = [_parse_cel(event.fields) for event in events if event.get("Event") == CEL_EVENT]
     if None in cels:
         # A custom date format: only the CDRs are used, whose format is fixed.
         header, cels = msgspec.structs.replace(header, has_all_events=False), []
     if not cdrs and not cels:
-        raise _parse_error(_("the body has no CDR"))
+        raise parse_error(_("the body has no CDR"))
     queue_events = tuple(
         _parse_queue_event(event) for event in events if event.get("Event") not in (CDR_EVENT, CEL_EVENT)
     )
@@ -248,7 +249,7 @@ def _parse_header(message: AmiMessage) -> CallHeader:
 def _parse_cdr(fields: Mapping[str, str]) -> Cdr:
     linked_id, start = get_linked_id(fields), fields.get("starttime", "")
     if not linked_id or not start:
-        raise _parse_error(_("a CDR has no start") if linked_id else _("a CDR has neither linkedid nor uniqueid"))
+        raise parse_error(_("a CDR has no start") if linked_id else _("a CDR has neither linkedid nor uniqueid"))
     duration = parse_seconds(fields.get("duration", ""))
     start_time = parse_wall_clock(start)
     end_time = _end_time(start_time, fields.get("endtime", ""), duration)
@@ -380,10 +381,3 @@ def _recording_file(text: str) -> str:
 
 def _split_names(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.split(",") if name)
-
-
-def _parse_error(reason: str) -> ParseError:
-    return ParseError(
-        _("could not parse the raw event: {reason}", reason=reason),
-        hint=_("check its body; it stays in the quarantine until a version can parse it"),
-    )

@@ -27,6 +27,7 @@ from onhook.pbx.asterisk.cel_correction import correct_rows
 from onhook.pbx.asterisk.messages import AmiMessage, parse_messages
 from onhook.pbx.asterisk.rows import CallRow, build_rows, callee_kind, is_conference, is_trunk
 from onhook.pbx.dialect import Envelope
+from onhook.pbx.json_fields import parse_error
 
 LABEL = "call"
 PAYLOAD_FORMAT = "cdr"
@@ -61,6 +62,8 @@ class Asterisk:
         call = parse_call(body)
         if not call.cdrs:
             call = msgspec.structs.replace(call, cdrs=derive_cdrs(call.linked_id, call.cels))
+        if not call.cdrs:
+            raise parse_error(_("the body has no CDR, and no channel event from which one follows"))
         rows = build_rows(call)
         if call.header.has_all_events:
             rows = correct_rows(rows, call)

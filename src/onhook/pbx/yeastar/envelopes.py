@@ -108,7 +108,7 @@ def member_lists(envelope: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """
     msg = envelope.get("msg")
     if msg is None and "call_id" in envelope:
-        return [{name: value for name, value in envelope.items() if name != "sn" and not _is_event_type(name, value)}]
+        return [{name: value for name, value in envelope.items() if name not in {"sn", _type_name(envelope)}}]
     return list(_decode_layers(msg, MSG_LAYERS_MAX))
 
 
@@ -126,11 +126,18 @@ def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _is_event_type(name: str, value: Any) -> bool:
-    """Return whether a member of a flat body is the event's number: `event_type`, or `type`, which is the call's
-    direction otherwise.
+def get_event_type(envelope: Mapping[str, Any]) -> Any:
+    """Return the event's number as it was sent; None without one."""
+    return envelope.get("event_type", envelope.get("type"))
+
+
+def _type_name(envelope: Mapping[str, Any]) -> str:
+    """Return which member of a flat body is the event's number: `event_type`, else `type` where that is not the call's
+    direction; an empty text for none.
     """
-    return name in ("event_type", "type") and str(value).strip() == EVENT_TYPE_TEXT
+    if "event_type" in envelope:
+        return "event_type"
+    return "type" if str(envelope.get("type")).strip() == EVENT_TYPE_TEXT else ""
 
 
 EVENT_TYPE_TEXT = "30012"

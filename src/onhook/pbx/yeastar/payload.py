@@ -23,7 +23,7 @@ from onhook.pbx.json_fields import (
     parse_error,
     text_or_empty,
 )
-from onhook.pbx.yeastar.envelopes import GZIP_MAGIC, decode_envelopes, member_lists, unpack
+from onhook.pbx.yeastar.envelopes import GZIP_MAGIC, decode_envelopes, get_event_type, member_lists, unpack
 from onhook.pbx.yeastar.fast_path import parse_fast
 from onhook.pbx.yeastar.rows import ROW_LABEL, ROW_PREFIX, infer_time_start, key_members, parse_row
 
@@ -151,7 +151,7 @@ def _compute_key(sn: str, members: Sequence[Mapping[str, Any]], body: bytes) -> 
 
 def _classify(envelope: Mapping[str, Any]) -> tuple[EnvelopeKind, str]:
     """Return the kind of an envelope, and its label for the counts."""
-    event_type = envelope.get("type")
+    event_type = get_event_type(envelope)
     if isinstance(event_type, str) and _EVENT_TYPE.fullmatch(event_type):
         event_type = int(event_type)
     if isinstance(event_type, int) and not isinstance(event_type, bool):
