@@ -1,7 +1,6 @@
 """`onhook export`: a search as one file."""
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
@@ -12,9 +11,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from onhook.cli.commands import CommandGroup
 from onhook.cli.options import DataOption, ZoneOption, load_config, with_filters
+from onhook.cli.private_file import private_file
 from onhook.cli.server_lookup import open_data_client
-from onhook.config import SECRET_FILE_MODE, Config
-from onhook.lib.errors import Unavailable, UsageError
+from onhook.config import Config
+from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import ExportFormat
 
@@ -58,23 +58,11 @@ def _parse_export_format(file: Path) -> ExportFormat:
 async def _export(
     config: Config, filters: Mapping[str, str], export_format: ExportFormat, file: Path, excel: str
 ) -> None:
-    partial_path = file.with_name(file.name + ".part")
-    try:
-        async with await open_data_client(config) as client:
-            descriptor = os.open(partial_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SECRET_FILE_MODE)
-            with os.fdopen(descriptor, "wb") as output, _progress(file.name) as (progress, task):
-                async for chunk in client.export(filters, export_format, excel):
-                    output.write(chunk)
-                    progress.advance(task, len(chunk))
-        partial_path.replace(file)
-    except OSError as error:
-        raise Unavailable(
-            _("cannot write: {reason}", reason=error.strerror or error),
-            location=str(file),
-            hint=_("choose another directory"),
-        ) from error
-    finally:
-        partial_path.unlink(missing_ok=True)
+    async with await open_data_client(config) as client:
+        with private_file(file) as output, _progress(file.name) as (progress, task):
+            async for chunk in client.export(filters, export_format, excel):
+                output.write(chunk)
+                progress.advance(task, len(chunk))
 
 
 @contextlib.contextmanager

@@ -37,6 +37,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "destination": "destination",
         "backfill": "backfill",
         "import": "import_file",
+        "import-events": "import_events",
+        "export-events": "export_events",
         "coverage": "coverage",
         "quarantine": "quarantine",
         "simulate": "simulate",
