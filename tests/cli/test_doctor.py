@@ -27,9 +27,10 @@ def test_doctor_running_server_has_no_error(server: Server) -> None:
 
 
 def test_doctor_warnings_say_what_to_do(server: Server) -> None:
-    """An unknown PBX, an invalid signature, an event that cannot be parsed, permissions."""
+    """An unknown PBX, one that knows a secret, an invalid signature, an event that cannot be parsed, permissions."""
     server.start()
-    server.post(webhook_body(1, sn="3699UNKNOWN"))
+    server.post(webhook_body(1, sn="3699UNKNOWN"), secret="wrong")
+    server.post(webhook_body(1, sn="3699REPLACED"))
     server.post(webhook_body(1), secret="wrong")
     assert server.post(b'{"type":30012,"sn":"3631A2124ABC","msg":"{\\"call_id\\":1}"}') == 200
     (server.directory / "ledger.db").chmod(0o644)
@@ -38,6 +39,7 @@ def test_doctor_warnings_say_what_to_do(server: Server) -> None:
     )
     looked = _lines(server.run_command("doctor"), "WARNING")
     assert "onhook pbx add NAME --sn 3699UNKNOWN" in looked
+    assert "onhook pbx change 3631A2124ABC --add-sn 3699REPLACED" in looked
     assert "an invalid signature" in looked
     assert "onhook quarantine list" in looked
     assert "chmod go=" in looked

@@ -13,8 +13,9 @@ import pytest
 
 from onhook.config import Address, parse_address
 from tests.cli.conftest import Command
-from tests.runtime.harness import ONHOOK, SECRET, Server, wait_until
+from tests.runtime.harness import ONHOOK, Server, wait_until
 
+OTHER_SECRET = "a secret of no registered PBX"
 FEW = ("--count", "2", "--start", "2026-04-01")
 
 
@@ -22,12 +23,12 @@ def test_simulate_unknown_pbx_prints_what_to_do(server: Server) -> None:
     """After the figures, where every response is 401."""
     server.start()
     url = f"http://{server.address('intake')}/"
-    result = server.execute("simulate", "--to", url, "--sn", "3699UNKNOWN", "--secret", SECRET, *FEW)
+    result = server.execute("simulate", "--to", url, "--sn", "3699UNKNOWN", "--secret", OTHER_SECRET, *FEW)
     assert result.returncode == 1
     assert "responses  6 x 401" in result.stdout
     assert result.stderr.count("\n") == 1
     assert "onhook pbx add NAME --sn 3699UNKNOWN" in result.stderr
-    assert SECRET not in result.stderr
+    assert OTHER_SECRET not in result.stderr
 
 
 def test_simulate_without_a_receiver_is_one_sentence(server: Server) -> None:
