@@ -223,7 +223,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         _attended_transfer,
         table("""
         at|from            |to         |total|talk|status  |type    |in     |out|did    |ring|more
-        0 |Outside<5550199>|Bob<1002>  |2    |1   |ANSWERED|Inbound |trunk-a|   |5550002|0   |
+        0 |Outside<5550199>|Bob<1002>  |2    |1   |ANSWERED|Inbound |trunk-a|   |5550002|0   |transfer=attended transferred_to=1006
         3 |Bob<1002>       |Frank<1006>|4    |4   |ANSWERED|Internal|       |   |       |0   |
         7 |Outside<5550199>|Frank<1006>|6    |6   |ANSWERED|Inbound |trunk-a|   |5550002|0   |
         """),

@@ -7,15 +7,16 @@ a CDR they decide, and the row's `extra` keeps the CDR's value as `cdr_…`.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 
 import msgspec
 
-from onhook.pbx.asterisk.call import AsteriskCall, Cel, QueueEvent
+from onhook.pbx.asterisk.call import AsteriskCall
+from onhook.pbx.asterisk.call_events import CallEvents
 from onhook.pbx.asterisk.cdrs_from_events import BUSY_CAUSE, FAILED_CAUSES
-from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled, parse_channel
-from onhook.pbx.asterisk.clock_change import find_clock_change
+from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
+from onhook.pbx.asterisk.row_details import CUT_SPAN, add_details
 from onhook.pbx.asterisk.rows import (
     ANSWERED,
     CONFERENCE_APPLICATIONS,
@@ -32,18 +33,13 @@ from onhook.pbx.asterisk.rows import (
 TALK_TOLERANCE_SECONDS = 1
 """Events have whole seconds, a CDR truncates milliseconds: a difference of one second is no contradiction."""
 
-RECORDING_APPLICATION = "MixMonitor"
-
-CUT_SPAN = timedelta(seconds=1)
-"""Events and CDRs have whole seconds: what happened at the end of a row may seem to be one second later."""
-
 _CALLING_APPLICATIONS = frozenset({"Dial", "Queue", "AppDial", "AppQueue", "AppDial2"})
 """Applications in which a caller's channel is answered by a party, not by the PBX itself."""
 
 
 def correct_rows(rows: Sequence[CallRow], call: AsteriskCall) -> list[CallRow]:
     """Return the corrected rows, and rows for the IVRs, which have no CDR."""
-    events = _CallEvents(call)
+    events = CallEvents(call)
     corrected_rows = [_correct_row(row, events) for row in map(events.clock.to_first_clock, rows)]
     corrected_rows = [
         _correct_group_row(row, corrected_rows, events) if row.kind in ("queue", "group") else row
@@ -54,59 +50,13 @@ def correct_rows(rows: Sequence[CallRow], call: AsteriskCall) -> list[CallRow]:
         for row in _build_ivr_rows(corrected_rows, events)
         if row.call_to not in {corrected_row.call_to for corrected_row in corrected_rows}
     ]
-    return [events.clock.to_own_clock(_add_call_details(row, events)) for row in corrected_rows]
-
-
-class _CallEvents:
-    """Index of the channel and queue events of a call."""
-
-    def __init__(self, call: AsteriskCall) -> None:
-        self.clock = find_clock_change(call)
-        self.call = msgspec.structs.replace(call, cels=self.clock.continuous_events(call.cels))
-        self.by_channel: dict[str, list[Cel]] = {}
-        for cel in self.call.cels:
-            self.by_channel.setdefault(cel.channel.name, []).append(cel)
-
-    def get_events(self, channel: Channel, *names: str) -> list[Cel]:
-        """Return the events of one channel with these names, in order."""
-        return [cel for cel in self.by_channel.get(channel.name, ()) if cel.name in names]
-
-    def get_first_event(self, channel: Channel, *names: str) -> Cel | None:
-        return next(iter(self.get_events(channel, *names)), None)
-
-    def get_events_by_name(self, *names: str) -> list[Cel]:
-        return [cel for cel in self.call.cels if cel.name in names]
-
-    def get_queue_event(self, name: str, row: CallRow) -> QueueEvent | None:
-        """Return the event of the agent of a row, who may have been called through a Local channel."""
-        agents = (row.callee, row.cdr.local_channel)
-        return next(
-            (
-                queue_event
-                for queue_event in self.call.queue_events
-                if queue_event.name == name and queue_event.agent and queue_event.agent in agents
-            ),
-            None,
-        )
-
-    @property
-    def did(self) -> str:
-        """The number dialled by the external caller: the first extension of the call, if its first channel is
-        a trunk's.
-        """
-        first_event = next((cel for cel in self.call.cels if cel.name == "CHAN_START"), None)
-        is_from_outside = first_event is not None and is_trunk(first_event.channel, self.call.header)
-        return (
-            first_event.extension
-            if first_event is not None and is_from_outside and is_dialled(first_event.extension)
-            else ""
-        )
+    return [events.clock.to_own_clock(row) for row in add_details(corrected_rows, events)]
 
 
 # Parties and members.
 
 
-def _correct_row(row: CallRow, events: _CallEvents) -> CallRow:
+def _correct_row(row: CallRow, events: CallEvents) -> CallRow:
     row = msgspec.structs.replace(row, did=row.did or (events.did if is_from_trunk(row, events) else ""))
     if row.cdr.application in CONFERENCE_APPLICATIONS:
         return _correct_conference_row(row, events)
@@ -135,7 +85,7 @@ def _correct_row(row: CallRow, events: _CallEvents) -> CallRow:
     )
 
 
-def _correct_conference_row(row: CallRow, events: _CallEvents) -> CallRow:
+def _correct_conference_row(row: CallRow, events: CallEvents) -> CallRow:
     """End the row when the caller left the conference; the CDRs end when all others have left."""
     bridge_events = [
         cel for cel in events.get_events(row.cdr.channel, "BRIDGE_ENTER", "BRIDGE_EXIT") if cel.event_time >= row.start
@@ -152,12 +102,12 @@ def _correct_conference_row(row: CallRow, events: _CallEvents) -> CallRow:
     return msgspec.structs.replace(row, duration=seconds_between(row.start, spans[-1][1]), talk=talk, status=ANSWERED)
 
 
-def is_from_trunk(row: CallRow, events: _CallEvents) -> bool:
+def is_from_trunk(row: CallRow, events: CallEvents) -> bool:
     """Return whether the caller of a row is external."""
     return is_trunk(row.cdr.channel, events.call.header)
 
 
-def _add_callee_name(row: CallRow, events: _CallEvents) -> CallRow:
+def _add_callee_name(row: CallRow, events: CallEvents) -> CallRow:
     """Set the callee's number and name as known to the PBX."""
     channel_start = events.get_first_event(row.callee, "CHAN_START")
     if channel_start is None or is_trunk(row.callee, events.call.header) or not channel_start.caller_number:
@@ -165,7 +115,7 @@ def _add_callee_name(row: CallRow, events: _CallEvents) -> CallRow:
     return msgspec.structs.replace(row, call_to=channel_start.caller_number, name=channel_start.caller_name)
 
 
-def _start_at_ringing(row: CallRow, events: _CallEvents) -> CallRow:
+def _start_at_ringing(row: CallRow, events: CallEvents) -> CallRow:
     """Begin an agent's row when the telephone began to ring, not when the caller reached the PBX."""
     channel_start = events.get_first_event(row.callee, "CHAN_START")
     if channel_start is None or channel_start.event_time <= row.start:
@@ -179,7 +129,7 @@ def _start_at_ringing(row: CallRow, events: _CallEvents) -> CallRow:
     )
 
 
-def _start_after_machine(row: CallRow, events: _CallEvents) -> CallRow:
+def _start_after_machine(row: CallRow, events: CallEvents) -> CallRow:
     """Begin the row of a party when its telephone began to ring, where a machine had answered the caller before."""
     channel_start = events.get_first_event(row.callee, "CHAN_START")
     answer = events.get_first_event(row.cdr.channel, "ANSWER")
@@ -192,7 +142,7 @@ def _start_after_machine(row: CallRow, events: _CallEvents) -> CallRow:
     return msgspec.structs.replace(row, start=start, duration=seconds_between(start, row.end))
 
 
-def _add_ring_time(row: CallRow, events: _CallEvents) -> CallRow:
+def _add_ring_time(row: CallRow, events: CallEvents) -> CallRow:
     """Set the agent's ring time from the queue event; an agent who did not answer has none."""
     connect_event = events.get_queue_event("AgentConnect", row)
     if connect_event is None:
@@ -201,7 +151,7 @@ def _add_ring_time(row: CallRow, events: _CallEvents) -> CallRow:
     return msgspec.structs.replace(row, agent_ring_time=connect_event.ring_seconds, extra={**row.extra, **hold_time})
 
 
-def _talk_seconds(row: CallRow, events: _CallEvents) -> int | None:
+def _talk_seconds(row: CallRow, events: CallEvents) -> int | None:
     """Return the seconds that the callee spent in bridges during this row; None if it never was in one."""
     spans = [
         (max(enter, row.start), min(leave, row.cdr.end))
@@ -211,7 +161,7 @@ def _talk_seconds(row: CallRow, events: _CallEvents) -> int | None:
     return sum(seconds_between(enter, leave) for enter, leave in spans) if spans else None
 
 
-def _bridge_spans(channel: Channel, events: _CallEvents) -> Iterator[tuple[datetime, datetime]]:
+def _bridge_spans(channel: Channel, events: CallEvents) -> Iterator[tuple[datetime, datetime]]:
     """Yield the time spans in bridges: from entering to leaving or to the channel's end, or open-ended if this call
     contains no end.
     """
@@ -227,7 +177,7 @@ def _bridge_spans(channel: Channel, events: _CallEvents) -> Iterator[tuple[datet
         yield entered_at, datetime.max  # noqa: DTZ901 - a wall clock, bounded by the row's end
 
 
-def _status(row: CallRow, talk: int | None, events: _CallEvents) -> str:
+def _status(row: CallRow, talk: int | None, events: CallEvents) -> str:
     """Return ANSWERED if the callee was in a bridge, else the status for the hangup cause."""
     if talk is not None:
         return ANSWERED
@@ -253,7 +203,7 @@ def _record_cdr_differences(row: CallRow, original_row: CallRow) -> CallRow:
 # Queues, groups and IVRs.
 
 
-def _correct_group_row(row: CallRow, rows: Sequence[CallRow], events: _CallEvents) -> CallRow:
+def _correct_group_row(row: CallRow, rows: Sequence[CallRow], events: CallEvents) -> CallRow:
     """Begin a queue when the caller joined it; mark a queue or group as answered if a member answered."""
     members = [member for member in rows if member.kind == "member" and member.cdr.channel == row.cdr.channel]
     members = [member for member in members if member.cdr.application_data == row.cdr.application_data]
@@ -276,7 +226,7 @@ def _correct_group_row(row: CallRow, rows: Sequence[CallRow], events: _CallEvent
     return _record_cdr_differences(corrected_row, row)
 
 
-def _correct_queue_row(row: CallRow, events: _CallEvents) -> CallRow:
+def _correct_queue_row(row: CallRow, events: CallEvents) -> CallRow:
     """Use APP_START and APP_END of `Queue()`; flag abandoned callers."""
     applications = events.get_events(row.cdr.channel, "APP_START", "APP_END")
     queue_applications = [
@@ -301,7 +251,7 @@ def _correct_queue_row(row: CallRow, events: _CallEvents) -> CallRow:
     )
 
 
-def _has_abandoned(queue: str, row: CallRow, events: _CallEvents) -> bool:
+def _has_abandoned(queue: str, row: CallRow, events: CallEvents) -> bool:
     """Return whether the caller hung up while waiting: Asterisk also reports a caller as abandoned whose wait timed out
     and who went on to something else.
     """
@@ -314,7 +264,7 @@ def _has_abandoned(queue: str, row: CallRow, events: _CallEvents) -> bool:
     return hangup is None or hangup.event_time <= row.end + CUT_SPAN
 
 
-def _build_ivr_rows(rows: Sequence[CallRow], events: _CallEvents) -> Iterator[CallRow]:
+def _build_ivr_rows(rows: Sequence[CallRow], events: CallEvents) -> Iterator[CallRow]:
     """Yield a row for each place of the dialplan at which a machine answered a caller: an IVR, an announcement."""
     for channel in {row.cdr.channel.name: row.cdr.channel for row in rows}.values():
         first_row = next(row for row in rows if row.cdr.channel == channel)
@@ -333,7 +283,7 @@ def _build_ivr_rows(rows: Sequence[CallRow], events: _CallEvents) -> Iterator[Ca
 
 
 def _machine_spans(
-    channel: Channel, rows: Sequence[CallRow], events: _CallEvents
+    channel: Channel, rows: Sequence[CallRow], events: CallEvents
 ) -> Iterator[tuple[str, datetime, datetime]]:
     """Yield name and span of each machine that answered a caller, in order: the number dialled, or the context."""
     numbers = _find_ivr_numbers(channel, events)
@@ -349,7 +299,7 @@ def _machine_spans(
         yield name, answer.event_time, min(next_starts)
 
 
-def _find_ivr_numbers(channel: Channel, events: _CallEvents) -> list[str]:
+def _find_ivr_numbers(channel: Channel, events: CallEvents) -> list[str]:
     """Return the IVR numbers in order, without the pressed digits."""
     extensions = [
         cel.extension for cel in events.get_events(channel, "APP_START") if cel.application in IVR_APPLICATIONS
@@ -357,72 +307,9 @@ def _find_ivr_numbers(channel: Channel, events: _CallEvents) -> list[str]:
     return [number for number in dict.fromkeys(extensions) if is_dialled(number) and len(number) > 1]
 
 
-def _ivr_span(number: str, channel: Channel, events: _CallEvents) -> tuple[datetime, datetime]:
+def _ivr_span(number: str, channel: Channel, events: CallEvents) -> tuple[datetime, datetime]:
     """Return the span from the first event at this number to the first one elsewhere."""
     cels = events.by_channel[channel.name]
     start_index = next(index for index, cel in enumerate(cels) if cel.extension == number)
     later_events = (cel for cel in cels[start_index:] if cel.extension != number or cel.name in ("HANGUP", "CHAN_END"))
     return cels[start_index].event_time, next((cel.event_time for cel in later_events), cels[-1].event_time)
-
-
-# Recordings, transfers, pickups and forwards.
-
-
-def _add_call_details(row: CallRow, events: _CallEvents) -> CallRow:
-    """Add the recording, and details of a transfer, pickup or forward."""
-    extra = {
-        **row.extra,
-        **_transfer_details(row, events),
-        **_pickup_details(row, events),
-        **_forward_details(row, events),
-    }
-    recording = row.recording or (_find_recording(row, events) if row.talk and row.callee else "")
-    return msgspec.structs.replace(row, extra=extra, recording=recording)
-
-
-def _find_recording(row: CallRow, events: _CallEvents) -> str:
-    """Return the file name of the last recording that either side began before the row's end."""
-    recordings = [
-        cel.application_data
-        for channel in (row.cdr.channel, row.callee)
-        for cel in events.get_events(channel, "APP_START")
-        if cel.application == RECORDING_APPLICATION and cel.event_time <= row.end
-    ]
-    return recordings[-1].partition(",")[0].rpartition("/")[2] if recordings else ""
-
-
-def _transfer_details(row: CallRow, events: _CallEvents) -> dict[str, str]:
-    """For the row of the transferring party, return the target and the kind of transfer."""
-    for cel in events.get_events_by_name("BLINDTRANSFER", "ATTENDEDTRANSFER"):
-        if row.callee and cel.channel == row.callee and row.start <= cel.event_time <= row.end + CUT_SPAN:
-            target = (
-                cel.extra.get("extension") or parse_channel(_extra_text(cel, "transfer_target_channel_name")).number
-            )
-            return {"transfer": "blind" if cel.name == "BLINDTRANSFER" else "attended", "transferred_to": str(target)}
-    return {}
-
-
-def _pickup_details(row: CallRow, events: _CallEvents) -> dict[str, str]:
-    """For the row of the party that picked up, return the extension that was ringing."""
-    for cel in events.get_events_by_name("PICKUP"):
-        if row.callee and _extra_text(cel, "pickup_channel") == row.callee.name:
-            return {"picked_up_for": cel.channel.number or cel.caller_number}
-    return {}
-
-
-def _forward_details(row: CallRow, events: _CallEvents) -> dict[str, str]:
-    """For the row of a telephone that forwards its calls, return the target."""
-    for cel in events.get_events(row.cdr.channel, "FORWARD"):
-        if (
-            row.callee
-            and row.status != ANSWERED
-            and row.start <= cel.event_time <= row.end + CUT_SPAN
-            and _extra_text(cel, "forward")
-        ):
-            return {"forwarded_to": _extra_text(cel, "forward")}
-    return {}
-
-
-def _extra_text(cel: Cel, name: str) -> str:
-    value = cel.extra.get(name)
-    return value if isinstance(value, str) else ""

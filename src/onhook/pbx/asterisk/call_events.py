@@ -1,0 +1,54 @@
+"""The channel and queue events of one call, found by channel and by name."""
+
+import msgspec
+
+from onhook.pbx.asterisk.call import AsteriskCall, Cel, QueueEvent
+from onhook.pbx.asterisk.channels import Channel, is_dialled
+from onhook.pbx.asterisk.clock_change import find_clock_change
+from onhook.pbx.asterisk.rows import CallRow, is_trunk
+
+
+class CallEvents:
+    """Index of the channel and queue events of a call, on its continuous clock."""
+
+    def __init__(self, call: AsteriskCall) -> None:
+        self.clock = find_clock_change(call)
+        self.call = msgspec.structs.replace(call, cels=self.clock.continuous_events(call.cels))
+        self.by_channel: dict[str, list[Cel]] = {}
+        for cel in self.call.cels:
+            self.by_channel.setdefault(cel.channel.name, []).append(cel)
+
+    def get_events(self, channel: Channel, *names: str) -> list[Cel]:
+        """Return the events of one channel with these names, in order."""
+        return [cel for cel in self.by_channel.get(channel.name, ()) if cel.name in names]
+
+    def get_first_event(self, channel: Channel, *names: str) -> Cel | None:
+        return next(iter(self.get_events(channel, *names)), None)
+
+    def get_events_by_name(self, *names: str) -> list[Cel]:
+        return [cel for cel in self.call.cels if cel.name in names]
+
+    def get_queue_event(self, name: str, row: CallRow) -> QueueEvent | None:
+        """Return the event of the agent of a row, who may have been called through a Local channel."""
+        agents = (row.callee, row.cdr.local_channel)
+        return next(
+            (
+                queue_event
+                for queue_event in self.call.queue_events
+                if queue_event.name == name and queue_event.agent and queue_event.agent in agents
+            ),
+            None,
+        )
+
+    @property
+    def did(self) -> str:
+        """The number dialled by the external caller: the first extension of the call, if its first channel is
+        a trunk's.
+        """
+        first_event = next((cel for cel in self.call.cels if cel.name == "CHAN_START"), None)
+        is_from_outside = first_event is not None and is_trunk(first_event.channel, self.call.header)
+        return (
+            first_event.extension
+            if first_event is not None and is_from_outside and is_dialled(first_event.extension)
+            else ""
+        )
