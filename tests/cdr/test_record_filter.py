@@ -25,7 +25,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 ALL_FILTERS = (
     "since, until, pbx, sn, call_id, number, call_from, call_to, status, type, trunk, did_number, "
-    "min_talk_duration, max_talk_duration"
+    "min_talk_duration, max_talk_duration, extra"
 )
 SECONDS_HINT = "write whole seconds, such as 30"
 TIME_HINT = "write 2026-04-27, 2026-04-27T19:04:36+08:00, today, yesterday or 12h"
@@ -182,12 +182,15 @@ def test_parse_filter_invalid_value_is_rejected(parameters: dict[str, str], mess
         (RecordFilter(trunk="trunk"), False),
         (RecordFilter(did_number="5550000"), True),
         (RecordFilter(did_number="555"), False),
+        (RecordFilter(extra="account_code=4711"), True),
+        (RecordFilter(extra="account_code=4711,team=blue"), False),
         (RecordFilter(scope=AccessScope(numbers=("1001",))), True),
         (RecordFilter(scope=AccessScope(numbers=("9999",))), False),
     ],
 )
 def test_record_filter_matches_each_condition(record_filter: RecordFilter, is_match: bool) -> None:
-    leg = record(src_trunk_name="trunk-in", dst_trunk_name="trunk-out", did_number="5550000")
+    extra = {"account_code": "4711", "team": "red"}
+    leg = record(src_trunk_name="trunk-in", dst_trunk_name="trunk-out", did_number="5550000", extra=extra)
     assert record_filter.matches(leg) is is_match
     assert record_filter.matches_call(call(leg)) is is_match
 

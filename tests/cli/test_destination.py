@@ -56,9 +56,16 @@ def test_destination_is_changed_paused_resumed_and_removed(onhook: Command, tmp_
     assert onhook("destination", "pause", "CRM")[0] == 1
 
 
+def test_destination_filter_extra_is_stored(onhook: Command, tmp_path: Path) -> None:
+    onhook(*ADD, "--extra", "account_code=4711")
+    (destination,) = _destinations(tmp_path)
+    assert destination.filter.extra == "account_code=4711"
+
+
 @pytest.mark.parametrize(
     ("words", "expected_text"),
     [
+        (("add", "X", "--url", "https://x/", "--extra", "4711"), "write NAME=VALUE, such as account_code=4711"),
         (("add", "X", "--url", "ftp://x/"), "not the URL of a webhook"),
         (("add", "X", "--url", "https://x/", "--header", "nothing"), "a header has no value"),
         (("add", "X", "--url", "https://x/", "--timeout", "900"), "timeout_seconds"),

@@ -72,6 +72,8 @@ async def test_api_cursors_list_each_record_once(harness: ConsoleHarness, client
         ("pbx=office", 3),
         ("pbx=nowhere", 0),
         ("status=&number=", 3),
+        ("extra=account_code%3D4711", 1),
+        ("extra=account_code%3D4712", 0),
     ],
 )
 async def test_api_filters_select_records(
@@ -83,7 +85,7 @@ async def test_api_filters_select_records(
         [
             details(call_id="1777287876.1"),
             details(call_id="1777287876.2", call_from="1003", call_to="1001", **unanswered),
-            details(call_id="1777287876.3", **unanswered),
+            details(call_id="1777287876.3", extra={"account_code": "4711"}, **unanswered),
         ]
     )
     answer = await module_client.get(f"/api/v1/records?{query}")

@@ -1,5 +1,8 @@
 """The page of a call: its events, their earlier versions, and notes."""
 
+import html
+import re
+
 import aiohttp
 import msgspec
 
@@ -28,6 +31,21 @@ async def test_call_page_shows_state_of_signatures(harness: ConsoleHarness, clie
     assert "invalid signature" in pages[1]
     assert "no signature" in pages[2]
     assert SECRET not in "".join(pages)
+
+
+async def test_call_page_links_members_of_extra_to_their_calls(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """The link finds this call and no other; a value that no filter finds is plain text."""
+    extra = {"account_code": "4711", "note": "a, b=c <i>"}
+    await harness.ingest_details([details(call_id="1777287876.1", extra=extra), details(call_id="1777287876.2")])
+    page = await (await client.get(f"/calls/{SN}/1777287876.1")).text()
+    links = re.findall(r'href="(/calls\?extra=[^"]+)"', page)
+    (link,) = (link for link in links if "is_display" not in link)
+    assert "a, b=c &lt;i&gt;" in page
+    answer = await (await client.get(f"/api/v1{html.unescape(link)}")).json()
+    assert [call["call_id"] for call in answer["data"]] == ["1777287876.1"]
+    assert 'value="account_code=4711"' in await (await client.get(link)).text()
 
 
 async def test_call_page_shows_earlier_versions_on_request(

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onhook.cdr.extra_filter import ExtraFilter
 from onhook.cdr.number_plan import NumberPlan
+from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
 from onhook.console.pages import formatting
 from onhook.console.pages.call_chart import draw_call_chart
 from onhook.console.pages.totals import add_up
@@ -36,6 +38,24 @@ def test_call_url_leads_to_call(sn: str, call_id: str) -> None:
     else:
         assert [unquote(part) for part in parts.path.split("/")[2:]] == [sn, call_id]
         assert not {"..", "."} & set(parts.path.split("/"))
+
+
+_VALUES = st.text(max_size=250) | st.integers() | st.booleans() | st.floats() | st.none()
+
+
+@given(st.text(min_size=1, max_size=80), _VALUES)
+def test_extra_url_finds_the_value(name: str, value: Any) -> None:
+    """Or there is no link."""
+    link = formatting.extra_url(name, value)
+    if link:
+        (text,) = parse_qs(urlsplit(link).query)["extra"]
+        assert ExtraFilter.parse(text).matches({name: value})
+        assert len(text) <= TEXT_CHARACTERS_MAX
+
+
+def test_extra_url_of_an_account_code_is_a_link() -> None:
+    assert formatting.extra_url("account_code", 4711, "UTC") == "/calls?extra=account_code%3D4711&zone=UTC"
+    assert formatting.extra_url("is_display", True) == "/calls?extra=is_display%3Dtrue"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from onhook.store.contract import (
 )
 from tests.factories import SN, STARTED_AT, call, details, record
 from tests.store import plain
-from tests.store.office import FILTERS, LISTINGS, ZONES, office_calls
+from tests.store.office import EXTRA_FILTERS, EXTRAS, FILTERS, LISTINGS, ZONES, office_calls
 
 OpenStoreFixture = Callable[[], AbstractAsyncContextManager[Store]]
 
@@ -385,6 +385,19 @@ class StoreContract:
         assert [trunk.name for trunk in await store.list_trunks(())] == ["t1", "t2"]
         assert not await store.list_parties(("3699OTHER",), is_external=False)
         assert not await store.list_trunks(("3699OTHER",))
+
+    async def test_filter_extra_selects_what_the_rule_selects(self, store: Store) -> None:
+        """Records, and calls of which one leg has all the members."""
+        legs = [record(call_to=f"10{number:02}", extra=extra) for number, extra in enumerate(EXTRAS)]
+        calls = [call(leg) for leg in legs]
+        await store.put(batch(*calls))
+        for text in (*EXTRA_FILTERS, "account_code=4711,is_new=true"):
+            chosen = RecordFilter(extra=text)
+            expected_numbers = {leg.call_to for leg in legs if chosen.matches(leg)}
+            assert {leg.call_to for leg in (await store.records(chosen, 100)).data} == expected_numbers, text
+            expected_calls = {candidate.call_id for candidate in calls if chosen.matches_call(candidate)}
+            assert {row.call_id for row in (await store.calls(chosen, 100)).data} == expected_calls, text
+        assert len({text for text in EXTRA_FILTERS if any(RecordFilter(extra=text).matches(leg) for leg in legs)}) == 7
 
     async def test_find_call_by_uid_returns_latest_call_in_scope(self, store: Store) -> None:
         legs = [

@@ -42,6 +42,19 @@ _PARTIES = st.sampled_from(
         *("+4930555", "<1001>", "a<b", "Survey", "=x<1001>"),
     )
 )
+EXTRAS: tuple[dict[str, Any], ...] = (
+    *({}, {"is_display": 1, "realclidnum": ""}, {'"': [None, 1.5, "ü🎧"], "big": 10**30, "most": 2**64 - 1}),
+    *(
+        {"account_code": "4711", "a/b~": "x, y", "is_new": True},
+        {"account_code": 4711, "Größe": 'a=b "c"', "least": -(2**63)},
+    ),
+    {"account_code": 4711.0, "is_new": {"a": 1}, "is_display": None},
+)
+EXTRA_FILTERS = (
+    *("account_code=4711", "account_code=4711.0", "is_new=true", 'is_new={"a":1}', "a/b~=x, y", '"=x'),
+    *("is_display=1", "is_display=null", f"big={10**30}", f"most={2**64 - 1}", f"least={-(2**63)}"),
+    'Größe=a=b "c"',
+)
 _STATUSES = ("ANSWERED", "Answerd", "NO ANSWER", "no_answer", "BUSY", "VOICEMAIL", "FAILED", "ABANDONED", "", "strange")
 _TYPES = ("Inbound", "inbound", "Internal", "Out_bound", "")
 _DURATIONS = st.none() | st.sampled_from((0, 1, 14, 20, 3_700))
@@ -80,9 +93,7 @@ def _reported_leg(draw: st.DrawFn, call_id: str, started_at: datetime) -> Report
         status=draw(st.sampled_from(_STATUSES)),
         type=draw(st.sampled_from(_TYPES)),
         call_note_id=draw(_TEXTS),
-        extra=draw(
-            st.sampled_from(({}, {"is_display": 1, "realclidnum": ""}, {'"': [None, 1.5, "ü🎧"], "big": 10**30}))
-        ),
+        extra=draw(st.sampled_from(EXTRAS)),
         **values,
     )
     return ReportedLeg(
@@ -146,6 +157,7 @@ FILTERS = st.builds(
     did_number=st.none() | _TEXTS,
     min_talk_duration=st.none() | st.integers(0, 20),
     max_talk_duration=st.none() | st.integers(0, 20),
+    extra=st.none() | st.none() | st.lists(st.sampled_from(EXTRA_FILTERS), min_size=1, max_size=2).map(",".join),
     call_filter=st.none() | st.none() | st.none() | CALL_FILTERS,
     scope=st.none() | st.none() | st.none() | SCOPES,
 )

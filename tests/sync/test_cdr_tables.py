@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from onhook.lib.errors import Unavailable, UsageError
+from onhook.pbx.asterisk.call import CUSTOM_COLUMN_CHARACTERS_MAX, CUSTOM_COLUMNS_MAX
 from onhook.sync.cdr_tables import CdrTable, read_table_rows
 
 COLUMNS = frozenset({"calldate", "uniqueid", "linkedid", "sequence", "channel"})
@@ -45,6 +46,27 @@ def test_read_table_rows_window_includes_the_first_row_of_the_table(tmp_path: Pa
     rows = read(table_of(tmp_path), since="2026-11-24 10:00:03", until="2026-11-24 10:00:05")
     assert rows[0] == ("2026-11-24 10:00:00", "1.0", "0")
     assert [row[0][-2:] for row in rows[1:]] == ["03"] * 3 + ["04"] * 3
+
+
+def test_read_table_rows_has_the_columns_of_the_operator(tmp_path: Path) -> None:
+    """Bounded in number and length; numbers of rows are left out."""
+    table = table_of(tmp_path)
+    names = ("id", "Team", *(f"column{number}" for number in range(CUSTOM_COLUMNS_MAX + 5)))
+    with closing(sqlite3.connect(table.location)) as database, database:
+        for name in names:
+            database.execute(f"ALTER TABLE cdr ADD COLUMN {name} TEXT DEFAULT '{300 * 'x'}'")
+    row = next(iter(read_table_rows(table, COLUMNS)))
+    added = {name: value for name, value in row.items() if name not in COLUMNS}
+    assert len(added) == CUSTOM_COLUMNS_MAX
+    assert "id" not in added
+    assert set(added.values()) == {CUSTOM_COLUMN_CHARACTERS_MAX * "x"}
+
+
+def test_read_table_rows_with_few_columns_has_all_of_them(tmp_path: Path) -> None:
+    table = table_of(tmp_path)
+    with closing(sqlite3.connect(table.location)) as database, database:
+        database.execute("ALTER TABLE cdr ADD COLUMN Team TEXT DEFAULT 'red'")
+    assert {row["team"] for row in read_table_rows(table, COLUMNS)} == {"red"}
 
 
 def test_read_table_rows_without_an_id_are_included(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 A record matches when each filter that is set matches. A call matches when `since`, `until`, `pbx`, `sn`, `call_id`,
 `status`, `type`, `min_talk_duration`, `max_talk_duration` match the call itself, and each of `number`, `call_from`,
-`call_to`, `trunk`, `did_number` that is set matches at least one of its legs.
+`call_to`, `trunk`, `did_number`, `extra` that is set matches at least one of its legs.
 
 `call_filter` applies to whole calls (`cdr/call_filter.py`); `scope` is what the user may see at all
 (`cdr/access_scope.py`) and is never set from user input.
@@ -19,13 +19,14 @@ import msgspec
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.call_details import fold_word
 from onhook.cdr.call_filter import CallFilter
+from onhook.cdr.extra_filter import ExtraFilter
 from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call, Record
 from onhook.lib.errors import UsageError, _
 
 _TEXT_FILTERS = ("pbx", "sn", "call_id", "number", "call_from", "call_to", "status", "type", "trunk", "did_number")
 _DURATION_FILTERS = ("min_talk_duration", "max_talk_duration")
-FILTER_NAMES: tuple[str, ...] = ("since", "until", *_TEXT_FILTERS, *_DURATION_FILTERS)
+FILTER_NAMES: tuple[str, ...] = ("since", "until", *_TEXT_FILTERS, *_DURATION_FILTERS, "extra")
 
 TEXT_CHARACTERS_MAX = 200
 """No number, name or id is longer; a longer filter is a mistake or an attack."""
@@ -46,7 +47,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     `since` is included and `until` is not; both are aware and compared with `started_at`. Numbers are compared by
     `extract_number`, `status` and `type` by `fold_word`, other texts exactly. `status` and `type` may list several
     values, joined by commas; a `!` in front negates the list: `BUSY,FAILED`, `!ANSWERED`. Talk durations are in whole
-    seconds, both limits included; an unknown talk duration matches neither.
+    seconds, both limits included; an unknown talk duration matches neither. `extra` is the text of an `ExtraFilter`.
     """
 
     since: datetime | None = None
@@ -63,6 +64,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     did_number: str | None = None
     min_talk_duration: int | None = None
     max_talk_duration: int | None = None
+    extra: str | None = None
     call_filter: CallFilter | None = None
     scope: AccessScope | None = None
 
@@ -81,7 +83,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
             self._matches_common(call)
             and all(
                 any(RecordFilter(**{name: value})._matches_leg(leg) for leg in call.legs)
-                for name in ("number", "call_from", "call_to", "trunk", "did_number")
+                for name in ("number", "call_from", "call_to", "trunk", "did_number", "extra")
                 if (value := getattr(self, name)) is not None
             )
             and (self.call_filter is None or self.call_filter.matches(call))
@@ -120,6 +122,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.call_to is None or extract_number(self.call_to) == call_to)
             and (self.trunk is None or self.trunk in (leg.src_trunk_name, leg.dst_trunk_name))
             and (self.did_number is None or self.did_number == leg.did_number)
+            and (self.extra is None or ExtraFilter.parse(self.extra).matches(leg.extra))
         )
 
 
@@ -210,6 +213,11 @@ def _parse_seconds(name: str, text: str, _zone: ZoneInfo, _now: datetime) -> int
     return int(text)
 
 
+def _parse_extra(_name: str, text: str, _zone: ZoneInfo, _now: datetime) -> str:
+    ExtraFilter.parse(text)
+    return text
+
+
 def _parse_text(_name: str, text: str, _zone: ZoneInfo, _now: datetime) -> str:
     return text
 
@@ -217,6 +225,7 @@ def _parse_text(_name: str, text: str, _zone: ZoneInfo, _now: datetime) -> str:
 _PARSERS: Mapping[str, Callable[[str, str, ZoneInfo, datetime], Any]] = {
     **dict.fromkeys(_TEXT_FILTERS, _parse_text),
     **dict.fromkeys(_DURATION_FILTERS, _parse_seconds),
+    "extra": _parse_extra,
     "since": _parse_time,
     "until": _parse_time,
 }

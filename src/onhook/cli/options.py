@@ -48,6 +48,7 @@ FILTER_HELP: Mapping[str, str] = MappingProxyType(
         "did_number": "DID number",
         "min_talk_duration": "Minimum seconds of talk",
         "max_talk_duration": "Maximum seconds of talk",
+        "extra": "Members of extra, such as account_code=4711 or transfer=attended; several are separated by commas",
     }
 )
 
@@ -125,7 +126,9 @@ def _validate_filters(filters: dict[str, Any]) -> Mapping[str, Any]:
 
 def _filter_option(name: str) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
-    metavar = "TIME" if name in ("since", "until") else "SECONDS" if name.endswith("_duration") else "TEXT"
+    metavar = {"since": "TIME", "until": "TIME", "extra": "NAME=VALUE"}.get(
+        name, "SECONDS" if name.endswith("_duration") else "TEXT"
+    )
     option = typer.Option(
         flag, metavar=metavar, help=FILTER_HELP[name], show_default=False, rich_help_panel=_("Filters")
     )

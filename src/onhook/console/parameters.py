@@ -50,6 +50,7 @@ _TIME_SYNTAX = (
     "`today`, `yesterday`, `now`, or `30m`, `12h`, `7d`, `2w` ago"
 )
 _LIST_SYNTAX = "Several are separated by commas, and `!` in front excludes them"
+_EXTRA_SYNTAX = "`account_code=4711`, or several, separated by commas"
 _TALK_SECONDS = QueryParameter(description="Whole seconds of talk; the limit is included", pattern=r"^[0-9]{0,9}$")
 _WAIT_SECONDS = QueryParameter(description="Whole seconds; the limit is included", pattern=r"^[0-9]{0,9}$")
 
@@ -107,12 +108,14 @@ def record_filter(  # noqa: PLR0917 - one for each filter
     did_number: Annotated[Text, _text_parameter("DID number that was dialled")] = "",
     min_talk_duration: Annotated[Text, _TALK_SECONDS] = "",
     max_talk_duration: Annotated[Text, _TALK_SECONDS] = "",
+    extra: Annotated[Text, _text_parameter(f"Members of `extra`: {_EXTRA_SYNTAX}")] = "",
 ) -> RecordFilter:
     """Return the record filter of the request. Raises `UsageError`."""
     texts = {
         "since": since, "until": until, "pbx": pbx, "sn": sn, "call_id": call_id, "number": number,
         "call_from": call_from, "call_to": call_to, "status": status, "type": type, "trunk": trunk,
         "did_number": did_number, "min_talk_duration": min_talk_duration, "max_talk_duration": max_talk_duration,
+        "extra": extra,
     }  # fmt: skip
     # The scope of the user applies to every filter.
     return msgspec.structs.replace(

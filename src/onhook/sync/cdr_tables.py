@@ -18,6 +18,7 @@ import pymysql
 
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.pbx.asterisk.call import CUSTOM_COLUMN_CHARACTERS_MAX, CUSTOM_COLUMNS_MAX
 from onhook.sync.cdr_files import read_error
 
 PAGE_ROWS = 5_000
@@ -34,6 +35,9 @@ _START_COLUMNS = ("calldate", "start")
 """In this order: in a table with both, `calldate` is always set."""
 
 _ID_COLUMNS = ("uniqueid", "linkedid")
+_ROW_NUMBER_COLUMNS = frozenset({"id", "acctid", "recid"})
+"""Numbers that the database gives to rows: they say nothing about a call."""
+
 _TIME_COLUMNS = (*_START_COLUMNS, "answer", "end")
 
 _ERRORS = (OSError, sqlite3.Error, pg8000.dbapi.Error, pymysql.Error, EOFError)
@@ -86,6 +90,7 @@ def read_table_rows(
 ) -> Iterator[Mapping[str, str]]:
     """Yield the first row of the table, then the rows that begin in a range of the PBX's local time, in order.
 
+    A row has these columns, and the first of those that the PBX's operator has added, cut to the length that is kept.
     Times are `YYYY-MM-DD HH:MM:SS`, or empty for no bound; a row is by column name in lower case. Raises `UsageError`,
     `Unavailable`.
     """
@@ -102,6 +107,7 @@ class _CdrQuery(msgspec.Struct, frozen=True, kw_only=True):
     syntax: _SqlSyntax
     table_name: str
     columns: Sequence[str]
+    added_columns: Sequence[str]
     start_column: str
     id_column: str
     sequence_columns: Sequence[str]
@@ -122,7 +128,7 @@ class _CdrQuery(msgspec.Struct, frozen=True, kw_only=True):
             conditions.append(f"({self._start} > {self.syntax.time_placeholder} OR ({is_same_start}))")
             values += [start_time, start_time, row_id]
         where_clause = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        select_list = ", ".join(map(self._select_expression, self.columns))
+        select_list = ", ".join(map(self._select_expression, (*self.columns, *self.added_columns)))
         table = self.syntax.quote_name(self.table_name)
         sql = f"SELECT {select_list} FROM {table}{where_clause} ORDER BY {self._order_by} LIMIT {rows_max}"  # noqa: S608
         return sql, values
@@ -149,6 +155,8 @@ class _CdrQuery(msgspec.Struct, frozen=True, kw_only=True):
             expression = self._start
         elif name.lower() in _TIME_COLUMNS:
             expression = self.syntax.as_time(f"NULLIF({self.syntax.as_text(expression)}, '')")
+        elif name in self.added_columns:
+            return f"SUBSTR({self.syntax.as_text(expression)}, 1, {CUSTOM_COLUMN_CHARACTERS_MAX})"
         return self.syntax.as_text(expression)
 
 
@@ -164,6 +172,7 @@ class _TableReader:
             syntax=syntax,
             table_name=table.name,
             columns=[name for name in names if name.lower() in columns],
+            added_columns=_added_columns(names, columns),
             start_column=_require_column(names, _START_COLUMNS, table),
             id_column=_require_column(names, _ID_COLUMNS, table),
             sequence_columns=[name for name in names if name.lower() == "sequence"],
@@ -191,7 +200,7 @@ class _TableReader:
     ) -> list[Mapping[str, str]]:
         last_row_key = None if last_row is None else self._row_key(last_row)
         sql, values = self._query.build_page_query(bounds, last_row_key, rows_max)
-        names = [column.lower() for column in self._query.columns]
+        names = [column.lower() for column in (*self._query.columns, *self._query.added_columns)]
         with closing(self._connection.cursor()) as cursor:
             cursor.execute(sql, tuple(values))
             return [dict(zip(names, map(_to_text, row), strict=True)) for row in cursor.fetchall()]
@@ -213,6 +222,12 @@ def _read_column_names(connection: Any, table: CdrTable, syntax: _SqlSyntax) -> 
             location=table.location,
             hint=_("name the table with --table, or at the end of the address"),
         ) from error
+
+
+def _added_columns(names: Sequence[str], columns: frozenset[str]) -> list[str]:
+    """Return the columns that the PBX's operator has added, as many as are kept, in order of their names."""
+    added_names = {name.lower(): name for name in names if name.lower() not in columns | _ROW_NUMBER_COLUMNS}
+    return [name for _lower_name, name in sorted(added_names.items())][:CUSTOM_COLUMNS_MAX]
 
 
 def _require_column(names: Sequence[str], candidates: Sequence[str], table: CdrTable) -> str:

@@ -48,7 +48,7 @@ DestinationActionInPath = Annotated[DestinationAction, PathParameter()]
 DeliveryActionInPath = Annotated[Literal["retry", "discard"], PathParameter()]
 
 
-FORM_FILTERS = ("since", "number", "status")
+FORM_FILTERS = ("since", "number", "status", "extra")
 """Filters of the form; the command line has all."""
 
 FORM_FLAGS = ("allow_private", "accept_redirects", "with_standard_webhooks")

@@ -11,9 +11,11 @@ import msgspec
 from markupsafe import Markup, escape
 
 from onhook.cdr.call_details import fold_word
+from onhook.cdr.extra_filter import ExtraFilter
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.record import Record
-from onhook.cdr.record_filter import FILTER_NAMES, RecordFilter
+from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter
+from onhook.lib.errors import UsageError
 from onhook.lib.messages import _, mark
 from onhook.lib.text import UNKNOWN, format_duration
 
@@ -22,6 +24,7 @@ HEAT_STEPS = 5
 FOR_TEMPLATES = (
     "UNKNOWN",
     "as_json",
+    "extra_url",
     "format_bytes",
     "call_url",
     "clock_time",
@@ -236,6 +239,16 @@ def url(path: str, **query: object) -> str:
     """Return a path with those query parameters that are set."""
     parameters = {name: value for name, value in query.items() if value not in (None, "")}
     return f"{path}?{urlencode(parameters)}" if parameters else path
+
+
+def extra_url(name: str, value: object, zone: str = "") -> str:
+    """Return the URL of the calls whose `extra` has this value; empty where no filter can find it."""
+    text = f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+    try:
+        is_found = len(text) <= TEXT_CHARACTERS_MAX and ExtraFilter.parse(text).matches({name: value})
+    except UsageError:
+        return ""
+    return url("/calls", extra=text, zone=zone) if is_found else ""
 
 
 def call_url(sn: str, call_id: str, zone: str = "", **query: object) -> str:

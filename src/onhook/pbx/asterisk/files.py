@@ -60,8 +60,8 @@ _EVENT_NAMES: Mapping[str, str] = {
     "cnum": "cnum",
     "cnam": "cnam",
 }
-COLUMNS = frozenset({*_EVENT_NAMES, "sequence"})
-"""Columns that are read; others may be present."""
+COLUMNS = frozenset({*_EVENT_NAMES, "sequence", "peeraccount"})
+"""Columns that Asterisk and FreePBX write; others are those of the PBX's operator."""
 
 REQUIRED_COLUMNS = ("start", "channel", "linkedid")
 

@@ -9,6 +9,7 @@ import msgspec
 
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.call_filter import CallFilter
+from onhook.cdr.extra_filter import ExtraFilter
 from onhook.cdr.identity import extract_number
 from onhook.cdr.record_filter import FILTER_NAMES, RecordFilter, WordFilter
 from onhook.cdr.utc_offset import get_zone
@@ -81,7 +82,7 @@ class SqlCondition(msgspec.Struct, frozen=True):
 def leg_condition(record_filter: RecordFilter) -> SqlCondition:
     """Return the condition for rows of `legs`."""
     filters = _filter_values(record_filter)
-    tests = {**_ROW_FILTERS, **_LEG_FILTERS, **_word_filters(filters)}
+    tests = {**_ROW_FILTERS, **_leg_filters(filters), **_word_filters(filters)}
     scope_tests = _pbx_scope(record_filter.scope) + _number_scope(record_filter.scope)
     call_tests = [
         f"EXISTS (SELECT 1 FROM calls WHERE {LEG_OF_CALL} AND {test})" for test in _call_filter_tests(record_filter)
@@ -102,10 +103,11 @@ def call_condition(record_filter: RecordFilter, since: int | None = None, until:
     )
     range_sql = "".join(f" AND {test}" for test in (*time_range, *_call_key_test(record_filter)))
     row_filters = {**_ROW_FILTERS, **_word_filters(filters)}
+    leg_filters = _leg_filters(filters)
     tests = [
         f"EXISTS (SELECT 1 FROM {_legs_source(name, filters[name])}"
-        f" WHERE {LEG_OF_CALL} AND {_LEG_FILTERS[name]}{range_sql})"
-        if name in _LEG_FILTERS
+        f" WHERE {LEG_OF_CALL} AND {leg_filters[name]}{range_sql})"
+        if name in leg_filters
         else row_filters[name]
         for name in filters
     ]
@@ -140,6 +142,33 @@ def _filter_values(record_filter: RecordFilter) -> dict[str, Any]:
     }
 
 
+def _leg_filters(values: dict[str, Any]) -> dict[str, str]:
+    """Return the SQL of the filters that any leg of a call can satisfy."""
+    return {**_LEG_FILTERS, "extra": _extra_test(values["extra"])} if "extra" in values else _LEG_FILTERS
+
+
+def _extra_test(text: str) -> str:
+    """Return the SQL of the filter `extra`; names and values are parameters, `$extra_path_0` and `$extra_0`. Only the
+    JSON that contains a name is parsed.
+    """
+    tests = (
+        f"contains(extra, $extra_member_{number}) AND json_extract_string(extra, $extra_path_{number})"
+        f" = $extra_{number} AND json_type(extra, $extra_path_{number})"
+        " IN ('VARCHAR', 'BIGINT', 'UBIGINT', 'BOOLEAN')"
+        for number in range(len(ExtraFilter.parse(text).conditions))
+    )
+    return f"({' AND '.join(tests)})"
+
+
+def _extra_values(text: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for number, (name, value) in enumerate(ExtraFilter.parse(text).conditions):
+        values[f"extra_member_{number}"] = f"{msgspec.json.encode(name).decode()}:"
+        values[f"extra_path_{number}"] = "/" + name.replace("~", "~0").replace("/", "~1")
+        values[f"extra_{number}"] = value
+    return values
+
+
 def _word_filters(values: dict[str, Any]) -> dict[str, str]:
     """Return the SQL of `status` and `type`, which may be one of several words, or none of them; each is a parameter,
     `$status_0`.
@@ -162,6 +191,8 @@ def _values(filters: dict[str, Any]) -> dict[str, Any]:
     for name, value in filters.items():
         if name in ("status", "type"):
             values |= _word_values(name, WordFilter.parse(value))
+        elif name == "extra":
+            values |= _extra_values(value)
         else:
             values[name] = extract_number(value) if name in _NUMBER_FILTERS else value
     return values
