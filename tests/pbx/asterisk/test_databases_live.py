@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
 
 from onhook.appdb.cdr_sources import parse_cdr_source
 from onhook.lib.errors import Unavailable, UsageError
@@ -13,6 +14,7 @@ from onhook.pbx.asterisk.files import COLUMNS, collect_calls
 from onhook.pbx.cdr_archive import ArchivedCall
 from onhook.sync.cdr_tables import CdrTable, read_table_rows
 from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS
+from tests.pbx.asterisk.generated_calls import GeneratedCall
 from tests.pbx.asterisk.harness import open_asterisk_harness
 from tests.pbx.asterisk.lab import DIRECTORY
 from tests.pbx.asterisk.servers import (
@@ -25,7 +27,9 @@ from tests.pbx.asterisk.servers import (
     missing_postgresql,
     postgresql,
 )
+from tests.pbx.asterisk.source_readers import all_rows, plain, read_events, read_rows
 from tests.pbx.asterisk.test_files import AMI_KEYS, ASTERISK, rows
+from tests.pbx.asterisk.test_generated_calls import CALLS
 from tests.runtime.harness import wait_until
 
 pytestmark = [pytest.mark.pbx, pytest.mark.timeout(600)]
@@ -113,6 +117,32 @@ def test_mariadb_table_gives_same_calls_as_ami(in_mariadb: DatabaseServer) -> No
     names = [name for name in rows()[0] if name not in ("start", "answer", "end")]
     in_mariadb.insert("cdr", [{"calldate": row["start"]} | {name: row[name] for name in names} for row in rows()])
     assert read_keys(in_mariadb) == AMI_KEYS
+
+
+@given(CALLS)
+@settings(max_examples=40)
+def test_generated_calls_are_equal_from_events_and_postgresql(
+    in_postgresql: DatabaseServer, calls: list[GeneratedCall]
+) -> None:
+    in_postgresql.run("DROP TABLE IF EXISTS generated", POSTGRESQL.replace("TABLE cdr", "TABLE generated"))
+    in_postgresql.insert("generated", [row | {"calldate": row["start"]} for row in all_rows(calls)])
+    table_rows = read_table_rows(cdr_table(in_postgresql, "generated"), COLUMNS, page_rows=3)
+    assert plain(read_rows(table_rows)) == plain(read_events(calls))
+
+
+@given(CALLS)
+@settings(max_examples=40)
+def test_generated_calls_are_equal_from_events_and_mariadb(
+    in_mariadb: DatabaseServer, calls: list[GeneratedCall]
+) -> None:
+    """As in FreePBX: only `calldate`, without the times of answer and end."""
+    in_mariadb.run("DROP TABLE IF EXISTS generated", FREEPBX.replace("TABLE cdr", "TABLE generated"))
+    names = [name for name in all_rows(calls)[0] if name not in ("start", "answer", "end")]
+    in_mariadb.insert(
+        "generated", [{"calldate": row["start"]} | {name: row[name] for name in names} for row in all_rows(calls)]
+    )
+    table_rows = read_table_rows(cdr_table(in_mariadb, "generated"), COLUMNS, page_rows=3)
+    assert plain(read_rows(table_rows)) == plain(read_events(calls))
 
 
 @pytest.mark.parametrize("engine", ["postgresql", "mariadb"])

@@ -216,7 +216,7 @@ def cdr_ids(events: Sequence[AmiMessage]) -> list[tuple[str, ...]]:
     if not cdrs:
         names = ("uniqueid", "channel", "eventname")
         cdrs = [event.fields for event in events if event.get("Event") == CEL_EVENT]
-    return sorted(tuple(cdr.get(name, "") for name in names) for cdr in cdrs)
+    return sorted(tuple(_normalize(cdr.get(name, "")) for name in names) for cdr in cdrs)
 
 
 def get_linked_id(fields: Mapping[str, str]) -> str:
@@ -246,7 +246,13 @@ def _parse_header(message: AmiMessage) -> CallHeader:
     )
 
 
+def _normalize(value: str) -> str:
+    """Return a value with single blanks, as those of files and tables are."""
+    return " ".join(value.split())
+
+
 def _parse_cdr(fields: Mapping[str, str]) -> Cdr:
+    fields = {name: _normalize(value) for name, value in fields.items()}
     linked_id, start = get_linked_id(fields), fields.get("starttime", "")
     if not linked_id or not start:
         raise parse_error(_("a CDR has no start") if linked_id else _("a CDR has neither linkedid nor uniqueid"))
@@ -328,7 +334,7 @@ def _parse_cel(fields: Mapping[str, str]) -> Cel | None:
         event_time=event_time,
         channel=parse_channel(fields.get("channel", "")),
         unique_id=fields.get("uniqueid", ""),
-        caller_name=fields.get("calleridname", ""),
+        caller_name=_normalize(fields.get("calleridname", "")),
         caller_number=fields.get("calleridnum", ""),
         extension=fields.get("exten", ""),
         context=fields.get("context", ""),

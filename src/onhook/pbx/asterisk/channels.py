@@ -8,12 +8,25 @@ import msgspec
 
 _CHANNEL_NAME = re.compile(r"(?P<technology>[A-Za-z0-9_]+)/(?P<name>.*?)(?:;(?P<half>[12]))?")
 _NUMBER = re.compile(r"\+?[0-9]{1,20}")
-_SEQUENCE = re.compile(r"-[0-9a-fA-F]{8,16}$")
-_IAX2_SEQUENCE = re.compile(r"-[0-9]{1,5}$")
-_DAHDI_SEQUENCE = re.compile(r"(?:/.*|-[0-9a-zA-Z]{1,8})$")
 LOCAL_TECHNOLOGY = "Local"
-LINE_TECHNOLOGIES = frozenset({"DAHDI", "Zap"})
-"""Their channels are named by the line (`DAHDI/33-1`, `DAHDI/i1/5550199-3c`), which is no extension."""
+LINE_TECHNOLOGIES = frozenset(
+    {"dahdi", "zap", "capi", "misdn", "khomp", "vpb", "phone"}
+    | {"dongle", "quectel", "datacard", "simcom", "mobile", "motif", "gtalk", "jingle"}
+)
+"""Their channels are named by a line, a SIM card or an account (`DAHDI/33-1`, `DAHDI/i1/5550199-3c`), which is no
+extension.
+"""
+
+_SEQUENCE = re.compile(r"-[0-9a-fA-F]{8,16}$")
+_LINE_SEQUENCE = re.compile(r"(?:/.*|-[0-9a-zA-Z.]{1,12})$")
+_SEQUENCES = {
+    **dict.fromkeys(("dahdi", "zap", "capi", "misdn", "khomp", "vpb"), _LINE_SEQUENCE),
+    **dict.fromkeys(("motif", "gtalk", "jingle", "mobile", "h323"), re.compile(r"-[0-9a-f]{4,8}$")),
+    **dict.fromkeys(("iax2", "ooh323", "skinny", "mgcp"), re.compile(r"-[0-9]{1,10}$")),
+    "sccp": re.compile(r"-[0-9a-fA-F]{1,8}$"),
+    "ustm": re.compile(r"-0x[0-9a-fA-F]{1,16}$"),
+}
+"""What a channel driver appends to the name of an endpoint, by driver; most append eight hexadecimal digits."""
 
 HELPER_TECHNOLOGIES = frozenset(
     {"Snoop", "UnicastRTP", "MulticastRTP", "AudioSocket", "WebSocket", "Recorder", "Announcer", "CBAnn", "CBRec"}
@@ -51,10 +64,13 @@ class Channel(msgspec.Struct, frozen=True):
 
     @property
     def number(self) -> str:
-        """The number in the endpoint's name, or empty: `1002` of `PJSIP/1002`, `4005` of `Local/4005@agents`."""
-        if self.technology in LINE_TECHNOLOGIES:
+        """The number in the endpoint's name, or empty: `1002` of `PJSIP/1002` and of `Skinny/1002@SEP001122334455`,
+        `4005` of `Local/4005@agents`.
+        """
+        if self.technology.lower() in LINE_TECHNOLOGIES:
             return ""
-        name = dialled_number(self.endpoint.partition("@")[0]) if self.technology == LOCAL_TECHNOLOGY else self.endpoint
+        name = self.endpoint.partition("@")[0]
+        name = dialled_number(name) if self.technology == LOCAL_TECHNOLOGY else name
         return name if _NUMBER.fullmatch(name) else ""
 
     @property
@@ -73,16 +89,14 @@ def parse_channel(name: str) -> Channel:
     ('1002', 'Local/1006@internal-00000000')
     >>> [parse_channel(name).endpoint for name in ("DAHDI/i1/5550199-3c", "DAHDI/33-1", "IAX2/voipms-4321")]
     ['i1', '33', 'voipms']
+    >>> parse_channel("Dongle/dongle0-0100000003").endpoint, parse_channel("SCCP/1001-0000001A").number
+    ('dongle0', '1001')
     """
     match = _CHANNEL_NAME.fullmatch(name)
     if match is None:
         return Channel(name)
     technology = match["technology"]
-    sequence = _SEQUENCE
-    if technology in LINE_TECHNOLOGIES:
-        sequence = _DAHDI_SEQUENCE
-    elif technology == "IAX2":
-        sequence = _IAX2_SEQUENCE
+    sequence = _SEQUENCES.get(technology.lower(), _SEQUENCE)
     return Channel(name, technology, sequence.sub("", match["name"]), match["half"] or "")
 
 

@@ -258,7 +258,9 @@ def _called_party(cdr: Cdr, header: CallHeader) -> str:
         application_data = cdr.inner_data or cdr.application_data
         return dialled or _parse_dialled_number(application_data) or cdr.dst_channel.endpoint
     if cdr.dst_channel:
-        return cdr.dst_channel.number or dialled or cdr.dst_channel.endpoint or cdr.dst_channel.name
+        # The number that was dialled is the group's, not that of a member with a name.
+        own_number = "" if _rings_members(cdr) and not cdr.inner_destination else dialled
+        return cdr.dst_channel.number or own_number or cdr.dst_channel.endpoint or cdr.dst_channel.name
     first_argument = cdr.application_data.partition(",")[0]
     if cdr.application == VOICEMAIL_APPLICATION:
         return dialled or mailbox_number(cdr.destination) or first_argument.partition("@")[0]
@@ -392,7 +394,8 @@ def _merge_devices(rows: Sequence[CallRow]) -> Iterator[CallRow]:
             yield row
     for (_, _, number), members in devices.items():
         own_devices = [row for row in members if not row.cdr.local_channel and _is_device_of(row.callee, number)]
-        if number in {row.call_to for row in own_devices} and len(own_devices) > 1:
+        is_person = len(own_devices) == len(members) or number in {row.callee.number for row in own_devices}
+        if is_person and len(own_devices) > 1:
             best_row = max(own_devices, key=lambda row: (row.status == ANSWERED, row.talk, row.duration))
             start = min(row.start for row in own_devices)
             yield msgspec.structs.replace(
@@ -407,13 +410,11 @@ def _merge_devices(rows: Sequence[CallRow]) -> Iterator[CallRow]:
 
 
 def _is_device_of(channel: Channel, number: str) -> bool:
-    """Return whether a telephone's name is the number, or the number as a FreePBX marks a second device: `91201`,
-    `201-web`.
+    """Return whether a telephone's name has the number: as it is, as a FreePBX marks a second device (`91201`,
+    `201-web`), or with the name of a tenant or a kind (`office-201`, `webrtc_201`).
     """
-    name = channel.endpoint
-    return (
-        name == number or re.fullmatch(rf"9[0-9]{{0,1}}{re.escape(number)}|{re.escape(number)}[-_].*", name) is not None
-    )
+    pattern = rf"(?:.*[^0-9+])?(?:9[0-9]?)?{re.escape(number)}(?:[^0-9].*)?"
+    return bool(number) and re.fullmatch(pattern, channel.endpoint) is not None
 
 
 def build_group_row(number: str, members: Iterable[CallRow]) -> CallRow:

@@ -1,0 +1,397 @@
+"""Calls as an Asterisk would report them, generated: journeys with any channel driver, name, duration and time zone.
+
+Each has its truth, which follows from the journey alone, and is rendered as manager events or as rows of a CDR table.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+from hypothesis import strategies as st
+
+ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns")
+CLOCK_CHANGES = (
+    datetime(2026, 3, 29, 1, tzinfo=UTC),  # Berlin, to summer time
+    datetime(2026, 10, 25, 1, tzinfo=UTC),  # and back
+    datetime(2026, 3, 8, 7, tzinfo=UTC),  # New York
+    datetime(2026, 11, 1, 6, tzinfo=UTC),
+    datetime(2026, 4, 4, 15, tzinfo=UTC),  # Lord Howe, half an hour
+    datetime(2026, 10, 3, 15, 30, tzinfo=UTC),
+    datetime(2026, 7, 1, 12, tzinfo=UTC),
+)
+TRUNK_CHANNELS: Mapping[str, str] = {
+    "trunk-a": "PJSIP/trunk-a-{:08x}",
+    "my_provider.example": "PJSIP/my_provider.example-{:08x}",
+    "trunk-b": "SIP/trunk-b-{:08x}",
+    "sip.provider-2.net": "SIP/sip.provider-2.net-{:08x}",
+    "voipms": "IAX2/voipms-{}",
+    "33": "DAHDI/33-{:x}",
+    "i1": "DAHDI/i1/5550199-{:x}",
+    "dongle0": "Dongle/dongle0-01000{:05}",
+    "quectel1": "Quectel/quectel1-02000{:05}",
+    "h323gw": "OOH323/h323gw-{}",
+    "ISDN1": "CAPI/ISDN1/5550199-{:x}",
+    "+15551234567@voice.google.com": "Motif/+15551234567@voice.google.com-{:04x}",
+}
+"""Endpoints that are trunks, and the names of their channels."""
+
+NUMBERED_CHANNELS = (
+    *("PJSIP/{number}-{sequence:08x}", "SIP/{number}-{sequence:08x}", "IAX2/{number}-{sequence}"),
+    *("SCCP/{number}-{sequence:08X}", "SCCP/{number}-{sequence:x}", "USTM/{number}@desk-0x7f3a{sequence:04x}"),
+    *("Skinny/{number}@SEP001122334455-{sequence}", "Agent/{number}"),
+)
+NAMED_CHANNELS = (
+    *("PJSIP/desk-of-{name}-{sequence:08x}", "DAHDI/{line}-1", "MGCP/aaln/{line}@gw-{sequence}", "Console/{name}"),
+    *(
+        "SIP/{name}.laptop-{sequence:08x}",
+        "PJSIP/{name}_web-{sequence:08x}",
+    ),
+)
+"""Channels of telephones whose names show no number: who was called is what was dialled."""
+
+CALLER_NAMES = (
+    "",
+    "Alice",
+    'Bob "the" Builder',
+    "Müller, Jürgen; Söhne",
+    "Zoë 🎧",
+    "=1+1",
+    "O'Hara\\",
+    "  Two  Blanks ",
+    "李雷",
+    "<Eve>",
+)
+
+_TALK = st.one_of(st.just(-1), st.integers(0, 30), st.integers(0, 30), st.integers(3_000, 4_000))
+_FAILURES: Mapping[str, str] = {"BUSY": "BUSY", "NO ANSWER": "NO ANSWER", "FAILED": "FAILED", "CONGESTION": "FAILED"}
+
+Truth = tuple[str, str, str, str, int]
+"""Type, number of the caller, number of the called party, status, seconds of talk."""
+
+Row = dict[str, str]
+
+
+class GeneratedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One call: its rows in columns of `cdr_csv`, and the truth of its legs, in any order."""
+
+    rows: tuple[Row, ...]
+    truth: tuple[Truth, ...]
+    began_at: datetime
+    ended_at: datetime
+
+
+class Telephone(msgspec.Struct, frozen=True, kw_only=True):
+    """A telephone of the office; `shows_number` says whether its channel's name does."""
+
+    number: str
+    template: str
+    name: str
+
+    @property
+    def shows_number(self) -> bool:
+        return self.template in NUMBERED_CHANNELS
+
+    def channel(self, sequence: int) -> str:
+        words = {"number": self.number, "name": f"user{self.number}", "line": str(20 + int(self.number) % 70)}
+        return self.template.format(sequence=sequence, **words)
+
+
+class Office:
+    """Draws one call: its channels, times and rows."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.draw = draw
+        self.zone = ZoneInfo(draw(st.sampled_from(ZONES)))
+        seconds = st.integers(-300, 300)
+        self.began_at = draw(st.sampled_from(CLOCK_CHANGES)) + timedelta(seconds=draw(seconds))
+        prefix, number = draw(st.sampled_from(("", "office-"))), draw(st.integers(0, 9))
+        self.linked_id = f"{prefix}{int(self.began_at.timestamp())}.{number}"
+        self.now = self.began_at
+        self.rows: list[Row] = []
+        self.truth: list[Truth] = []
+        self.sequence = draw(st.integers(1, 60_000))
+        self.trunk = draw(st.sampled_from(sorted(TRUNK_CHANNELS)))
+        self.outside = draw(st.sampled_from(("5550199", "+4930901820", "0049891234567", "112")))
+        self.names = st.sampled_from(CALLER_NAMES)
+
+    def telephone(self, *numbers: str) -> Telephone:
+        number = self.draw(st.sampled_from(numbers))
+        template = self.draw(st.sampled_from(NUMBERED_CHANNELS + NAMED_CHANNELS))
+        return Telephone(number=number, template=template, name=self.draw(self.names))
+
+    def channel(self, of: Telephone | str) -> str:
+        """Return the name of a new channel of a telephone, of a trunk, or of a Local channel (its first half)."""
+        self.sequence += 1
+        if isinstance(of, Telephone):
+            return of.channel(self.sequence)
+        return TRUNK_CHANNELS[of].format(self.sequence)
+
+    def wait(self, least: int = 0, most: int = 40) -> int:
+        """Let time pass; return the seconds."""
+        elapsed = self.draw(st.integers(least, most))
+        self.now += timedelta(seconds=elapsed)
+        return elapsed
+
+    def wall_clock(self, moment: datetime) -> str:
+        return f"{moment.astimezone(self.zone):%Y-%m-%d %H:%M:%S}"
+
+    def row(self, channel: str, dst_channel: str, *, start: datetime, ring: int, talk: int, **columns: str) -> Row:
+        """Add a row that began at `start`, rang and talked for these seconds; talk of -1 is no answer."""
+        answer = start + timedelta(seconds=ring)
+        end = answer + timedelta(seconds=max(talk, 0))
+        row = {
+            "accountcode": self.draw(st.sampled_from(("", "", "4711", "Café"))),
+            "src": "",
+            "dst": "",
+            "dcontext": "internal",
+            "clid": "",
+            "channel": channel,
+            "dstchannel": dst_channel,
+            "lastapp": "Dial",
+            "lastdata": f"{dst_channel.rpartition('-')[0]},20" if dst_channel else "",
+            "start": self.wall_clock(start),
+            "answer": self.wall_clock(answer) if talk >= 0 else "",
+            "end": self.wall_clock(end),
+            "duration": str(ring + max(talk, 0)),
+            "billsec": str(max(talk, 0)),
+            "disposition": "ANSWERED" if talk >= 0 else "NO ANSWER",
+            "amaflags": "DOCUMENTATION",
+            "uniqueid": self.linked_id,
+            "userfield": self.draw(st.sampled_from(("", "", "Kunde 7; A", "x,y"))),
+            "peeraccount": "",
+            "linkedid": self.linked_id,
+            "sequence": str(len(self.rows) + 1),
+        }
+        self.rows.append(row | columns)
+        return row
+
+    def leg(self, caller: str, callee: str, talk: int, disposition: str = "NO ANSWER", kind: str = "Inbound") -> None:
+        """Add the truth of a leg; talk of -1 is no answer."""
+        status = "ANSWERED" if talk >= 0 else _FAILURES[disposition]
+        self.truth.append((kind, caller, callee, status, max(talk, 0)))
+
+    def finish(self) -> GeneratedCall:
+        order = self.draw(st.permutations(range(len(self.rows))))
+        rows = tuple(self.rows[index] for index in order)
+        return GeneratedCall(rows=rows, truth=tuple(self.truth), began_at=self.began_at, ended_at=self.now)
+
+
+def caller_columns(number: str, name: str) -> Row:
+    """Return the columns of a caller, as Asterisk writes them."""
+    return {"src": number, "clid": f'"{name}" <{number}>' if name else f"<{number}>"}
+
+
+Party = Telephone | str
+"""A telephone, or the name of a trunk."""
+
+
+def _caller(office: Office, *, is_outside: bool) -> tuple[Party, str, str, Row]:
+    """Return the calling party, its number, its channel, and its columns."""
+    name = office.draw(office.names)
+    if is_outside:
+        columns = caller_columns(office.outside, name) | {"dcontext": "from-trunk"}
+        return office.trunk, office.outside, office.channel(office.trunk), columns
+    telephone = office.telephone("1001")
+    return telephone, telephone.number, office.channel(telephone), caller_columns(telephone.number, name)
+
+
+def _failure(office: Office, talk: int) -> str:
+    return "ANSWERED" if talk >= 0 else office.draw(st.sampled_from(sorted(_FAILURES)))
+
+
+def _simple_call(office: Office, *, is_outside: bool) -> None:
+    _, number, channel, columns = _caller(office, is_outside=is_outside)
+    callee = office.telephone("1002", "2001", "70001")
+    start, ring, talk = office.now, office.wait(), office.draw(_TALK)
+    disposition = _failure(office, talk)
+    office.row(
+        channel, office.channel(callee), start=start, ring=ring, talk=talk, dst=callee.number,
+        **columns | {"disposition": disposition},
+    )  # fmt: skip
+    office.now += timedelta(seconds=max(talk, 0))
+    office.leg(number, callee.number, talk, disposition, kind="Inbound" if is_outside else "Internal")
+
+
+def _internal(office: Office) -> None:
+    _simple_call(office, is_outside=False)
+
+
+def _inbound(office: Office) -> None:
+    _simple_call(office, is_outside=True)
+
+
+def _outbound(office: Office) -> None:
+    """With the telephone's own number, or with another one for display."""
+    telephone, number, channel, columns = _caller(office, is_outside=False)
+    assert isinstance(telephone, Telephone)
+    if telephone.shows_number and office.draw(st.booleans()):
+        columns = caller_columns("5550000", "ACME")
+    start, ring, talk = office.now, office.wait(), office.draw(_TALK)
+    disposition = _failure(office, talk)
+    office.row(
+        channel, office.channel(office.trunk), start=start, ring=ring, talk=talk, dst=f"9{office.outside}",
+        **columns | {"disposition": disposition},
+    )  # fmt: skip
+    office.now += timedelta(seconds=max(talk, 0))
+    office.leg(number, f"9{office.outside}", talk, disposition, kind="Outbound")
+
+
+def _shown_member(telephone: Telephone, channel: str) -> str:
+    """Return how a member of a group is shown whose number is not dialled: by number, else by its telephone's name."""
+    if telephone.shows_number:
+        return telephone.number
+    name = channel.partition("/")[2]
+    return name if telephone.template.startswith("Console") else name.rpartition("-")[0]
+
+
+def _group(office: Office, *, is_queue: bool) -> None:
+    """Two members ring one after the other (a queue) or together (a ring group); the last may answer."""
+    is_outside = office.draw(st.booleans())
+    kind = "Inbound" if is_outside else "Internal"
+    _, number, channel, columns = _caller(office, is_outside=is_outside)
+    members = [office.telephone("1002"), office.telephone("2001")]
+    channels = [office.channel(member) for member in members]
+    talk = office.draw(st.integers(-1, 30))
+    names = "&".join(name.rpartition("-")[0] for name in channels)
+    columns = columns | {"dcontext": "ext-queues" if is_queue else "ext-group"}
+    application = {"lastapp": "Queue", "lastdata": "team,,,,30"} if is_queue else {"lastdata": f"{names},20"}
+    start = office.now
+    rings = [office.wait(1, 15), office.wait(1, 15)]
+    later = start + timedelta(seconds=rings[0]) if is_queue else start
+    later_ring = rings[1] if is_queue else sum(rings)
+    office.row(channel, channels[0], start=start, ring=rings[0], talk=-1, dst="6400", **columns | application)
+    office.row(channel, channels[1], start=later, ring=later_ring, talk=talk, dst="6400", **columns | application)
+    office.now += timedelta(seconds=max(talk, 0))
+    office.leg(number, _shown_member(members[0], channels[0]), -1, kind=kind)
+    office.leg(number, _shown_member(members[1], channels[1]), talk, kind=kind)
+    office.leg(number, "6400", talk, kind=kind)
+
+
+def _queue(office: Office) -> None:
+    _group(office, is_queue=True)
+
+
+def _ring_group(office: Office) -> None:
+    _group(office, is_queue=False)
+
+
+def _abandoned_queue(office: Office) -> None:
+    """No member was available; the caller hung up."""
+    _, number, channel, columns = _caller(office, is_outside=True)
+    application = {"lastapp": "Queue", "lastdata": "team,,,,30", "disposition": "ANSWERED"}
+    start = office.now
+    office.row(channel, "", start=start, ring=0, talk=office.wait(), dst="6400", **columns | application)
+    office.leg(number, "6400", -1)
+
+
+def _through_local(office: Office) -> None:
+    """A telephone that is called through a Local channel, with any context, as follow-me does."""
+    is_outside = office.draw(st.booleans())
+    _, number, channel, columns = _caller(office, is_outside=is_outside)
+    callee = office.telephone("1002", "2001")
+    context = office.draw(st.sampled_from(("from-internal", "ext-local", "Büro_2", "from-queue.v2", "a-00000001-b")))
+    extension = office.draw(st.sampled_from(("", "FMPR-", "FMGL-", "RG-600-"))) + callee.number
+    office.sequence += 1
+    local = f"Local/{extension}@{context}-{office.sequence:08x}"
+    start, ring, talk = office.now, office.wait(), office.draw(_TALK)
+    office.row(channel, f"{local};1", start=start, ring=ring, talk=talk, dst=callee.number, **columns)
+    office.row(
+        f"{local};2", office.channel(callee), start=start, ring=ring, talk=talk, dst=extension,
+        **columns | {"dcontext": context},
+    )  # fmt: skip
+    office.now += timedelta(seconds=max(talk, 0))
+    office.leg(number, callee.number, talk, kind="Inbound" if is_outside else "Internal")
+
+
+def _transfer(office: Office) -> None:
+    """The first party answers, and the caller then talks with the second one."""
+    _, number, channel, columns = _caller(office, is_outside=True)
+    for callee in (office.telephone("1002"), office.telephone("2001")):
+        start, ring, talk = office.now, office.wait(), office.wait()
+        office.row(channel, office.channel(callee), start=start, ring=ring, talk=talk, dst=callee.number, **columns)
+        office.leg(number, callee.number, talk)
+
+
+def _voicemail(office: Office) -> None:
+    """The telephone does not answer, or there is none; the caller leaves a message."""
+    _, number, channel, columns = _caller(office, is_outside=True)
+    callee = office.telephone("1002")
+    if office.draw(st.booleans()):
+        start, ring = office.now, office.wait()
+        office.row(channel, office.channel(callee), start=start, ring=ring, talk=-1, dst=callee.number, **columns)
+    start, talk = office.now, office.wait()
+    mailbox = {"lastapp": "VoiceMail", "lastdata": f"{callee.number}@default,u"}
+    extension = office.draw(st.sampled_from((callee.number, f"vmu{callee.number}")))
+    office.row(channel, "", start=start, ring=0, talk=talk, dst=extension, **columns | mailbox)
+    office.truth.append(("Inbound", number, callee.number, "VOICEMAIL", talk))
+
+
+def _originated(office: Office) -> None:
+    """A click-to-call through a Local channel: whichever side is called first, the telephone is the caller."""
+    telephone = Telephone(number="1002", template=office.draw(st.sampled_from(NUMBERED_CHANNELS)), name="")
+    office.sequence += 1
+    extension = office.draw(st.sampled_from(("1002", "s", "95550123", "dial")))
+    local = f"Local/{extension}@click-to-call-{office.sequence:08x}"
+    start, ring, talk = office.now, office.wait(), office.wait()
+    halves = [(office.channel(telephone), "1002"), (office.channel(office.trunk), "95550123")]
+    if office.draw(st.booleans()):
+        halves.reverse()
+    # The second half of the Local channel reached the first party.
+    for half, (channel, dst) in zip("21", halves, strict=True):
+        columns = caller_columns("95550123", "Web")
+        office.row(f"{local};{half}", channel, start=start, ring=ring, talk=talk, dst=dst, **columns)
+    office.truth.append(("Outbound", "1002", "95550123", "ANSWERED", talk))
+
+
+JOURNEYS: Mapping[str, Callable[[Office], None]] = {
+    "internal": _internal,
+    "inbound": _inbound,
+    "outbound": _outbound,
+    "queue": _queue,
+    "abandoned queue": _abandoned_queue,
+    "ring group": _ring_group,
+    "through a Local channel": _through_local,
+    "transfer": _transfer,
+    "voicemail": _voicemail,
+    "originated": _originated,
+}
+
+
+@st.composite
+def generated_calls(draw: st.DrawFn, journey: str = "") -> GeneratedCall:
+    """Draw one call, of this journey or of any."""
+    office = Office(draw)
+    JOURNEYS[journey or draw(st.sampled_from(sorted(JOURNEYS)))](office)
+    return office.finish()
+
+
+EVENT_NAMES: Mapping[str, str] = {
+    "accountcode": "AccountCode",
+    "src": "Source",
+    "dst": "Destination",
+    "dcontext": "DestinationContext",
+    "clid": "CallerID",
+    "channel": "Channel",
+    "dstchannel": "DestinationChannel",
+    "lastapp": "LastApplication",
+    "lastdata": "LastData",
+    "start": "StartTime",
+    "answer": "AnswerTime",
+    "end": "EndTime",
+    "duration": "Duration",
+    "billsec": "BillableSeconds",
+    "disposition": "Disposition",
+    "amaflags": "AMAFlags",
+    "uniqueid": "UniqueID",
+    "userfield": "UserField",
+    "linkedid": "LinkedID",
+}
+"""Names in the event `Cdr` of the columns that it has."""
+
+
+def as_events(rows: Sequence[Row]) -> Iterator[bytes]:
+    """Yield the rows as manager events, as Asterisk sends them."""
+    for row in rows:
+        lines = [f"{name}: {row[column]}" for column, name in EVENT_NAMES.items()]
+        yield "\r\n".join(["Event: Cdr", "Privilege: cdr,all", *lines, "", ""]).encode()
