@@ -99,3 +99,16 @@ def test_docs_vendored_file_has_hash_and_licence() -> None:
         assert f"| `{file.name}` |" in text
         assert hashlib.sha256(file.read_bytes()).hexdigest() in text
         assert file.with_name(f"{file.name.partition('.')[0]}.LICENSE.txt").exists()
+
+
+MENU = re.compile(r"Integrations [>→] .{30}")
+KNOWN_MENU = re.compile(r"Integrations > API( > Webhook Event Push)?(?! >)")
+
+
+def test_docs_menu_of_webhooks_has_one_path() -> None:
+    """Everywhere the menu is named, it is the one that the PBX shows."""
+    root = DOCS.parent
+    paths = [root / "README.md", *DOCS.rglob("*.md"), *(root / "src").rglob("*.py"), *(root / "src").rglob("*.html")]
+    menus = [menu for path in paths for menu in MENU.findall(" ".join(path.read_text().split()))]
+    assert menus
+    assert [menu for menu in menus if not KNOWN_MENU.match(menu)] == []

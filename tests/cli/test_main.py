@@ -6,10 +6,14 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from onhook.cli.main import app
 from tests.cli.conftest import Command
 from tests.runtime.harness import ONHOOK, SECRET, SN, START_SECONDS_MAX, Server, wait_until
 
@@ -330,3 +334,19 @@ def test_serve_sign_in_link_is_printed_on_a_terminal_only(server: Server) -> Non
     token = (server.directory / "admin.token").read_text().strip()
     assert f"/sign-in?token={token}".encode() in output
     os.close(screen)
+
+
+def _helps(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command."""
+    yield words
+    if isinstance(command, typer.core.TyperGroup):
+        context = typer.Context(command)
+        for name in command.list_commands(context):
+            yield from _helps(command.get_command(context, name), (*words, name))
+
+
+def test_help_default_is_written_without_parentheses(onhook: Command) -> None:
+    """Of every command: Typer writes a text default as `[default: (all)]`."""
+    helps = {words: onhook(*words, "--help")[1] for words in _helps(typer.main.get_command(app))}
+    assert "[default: 0.0.0.0:30012]" in " ".join(helps["serve",].replace("│", " ").split())
+    assert [words for words, text in helps.items() if "[default: (" in " ".join(text.replace("│", " ").split())] == []

@@ -206,3 +206,15 @@ def test_pbx_further_serial_numbers_are_added_and_removed(onhook: Command) -> No
 def test_pbx_unregistered_senders_can_be_rejected(onhook: Command) -> None:
     assert onhook(*ADD, "--reject-unregistered")[0] == 0
     assert onhook("pbx", "change", "Office", "--keep-unregistered")[0] == 0
+
+
+def test_pbx_list_asterisk_is_identified_by_its_connection(onhook: Command) -> None:
+    """It has a generated webhook secret that no sender knows."""
+    asterisk = ("--asterisk", "192.0.2.7", "--user", "onhook", "--secret", "manager-secret")
+    code, _, error = onhook("pbx", "add", "Shop", *asterisk)
+    assert (code, error) == (0, "")
+    assert onhook(*ADD)[0] == 0
+    rows = {line.split()[0]: line for line in onhook("pbx", "list")[1].splitlines()}
+    assert "connection" in rows["Shop"]
+    assert "signature" not in rows["Shop"]
+    assert "signature" in rows["Office"]

@@ -65,7 +65,7 @@ async def test_pbx_page_changes_name_zone_and_number_plan(
 
 
 async def test_pbx_page_state_follows_events(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    """The states are waiting, receiving and rejected; a wrong clock is marked; an unknown PBX can be added."""
+    """A wrong clock is marked; a rejected request, is counted; an unknown PBX can be added."""
     assert ">waiting<" in await read_page(client, "/pbxs")
     await harness.ingest_details([details(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1))])
     text = await read_page(client, f"/pbxs/{SN}")
@@ -77,7 +77,8 @@ async def test_pbx_page_state_follows_events(harness: ConsoleHarness, client: ai
         {CounterKey("invalid_signature", SN, ""): 3, CounterKey("unknown_pbx", NEW_SN, ""): 2}, later
     )
     text = await read_page(client, "/pbxs")
-    assert ">rejected<" in text
+    assert ">reporting<" in text
+    assert '<td data-label="Rejected" class="figure">3</td>' in text
     assert f'value="{NEW_SN}"' in text
 
 

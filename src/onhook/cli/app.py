@@ -10,7 +10,7 @@ from onhook.appdb.api_clients import App
 from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption
+from onhook.cli.options import DataOption, argument_with_default, option_with_default
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
@@ -36,39 +36,42 @@ async def add(
     *,
     pbx: Annotated[
         list[str] | None,
-        typer.Option("--pbx", metavar="NAME", help=_("PBX that it may see; repeatable"), show_default="all"),
+        option_with_default("--pbx", metavar="NAME", help_text=_("PBX that it may see; repeatable"), default="all"),
     ] = None,
     address: Annotated[
         list[str] | None,
-        typer.Option("--address", metavar="NETWORK", help=_("Allowed client address; repeatable"), show_default="any"),
+        option_with_default(
+            "--address", metavar="NETWORK", help_text=_("Allowed client address; repeatable"), default="any"
+        ),
     ] = None,
     date_format: Annotated[
         str | None,
-        typer.Option("--date-format", help=_("Date format of its PBX"), show_default="YYYY/MM/DD"),
+        option_with_default("--date-format", help_text=_("Date format of its PBX"), default="YYYY/MM/DD"),
     ] = None,
     time_format: Annotated[
-        str | None, typer.Option("--time-format", help=_("Clock of its PBX: 24 or 12 hours"), show_default="24")
+        str | None, option_with_default("--time-format", help_text=_("Clock of its PBX: 24 or 12 hours"), default="24")
     ] = None,
     time_forms: Annotated[
         str | None,
-        typer.Option(
+        option_with_default(
             "--time-forms",
-            help=_("Accepted forms of time: seconds, display, no-rows-for-seconds"),
-            show_default="seconds,display",
+            help_text=_("Accepted forms of time: seconds, display, no-rows-for-seconds"),
+            default="seconds,display",
         ),
     ] = None,
     versions: Annotated[
-        str | None, typer.Option("--versions", help=_("API versions"), show_default="v1.0,v2.0")
+        str | None, option_with_default("--versions", help_text=_("API versions"), default="v1.0,v2.0")
     ] = None,
     firmware: Annotated[
-        str | None, typer.Option("--firmware", help=_("Firmware that its PBX reports"), show_default="37.23.0.123")
+        str | None,
+        option_with_default("--firmware", help_text=_("Firmware that its PBX reports"), default="37.23.0.123"),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help=_("Model that its PBX reports"), show_default="P570")
+        str | None, option_with_default("--model", help_text=_("Model that its PBX reports"), default="P570")
     ] = None,
     payload_format: Annotated[
         str | None,
-        typer.Option("--payload-format", help=_("Event format on its sockets"), show_default="p-2026"),
+        option_with_default("--payload-format", help_text=_("Event format on its sockets"), default="p-2026"),
     ] = None,
     allow_control: Annotated[
         bool, typer.Option("--allow-control", help=_("Let it place and end calls through its one PBX"))
@@ -167,7 +170,7 @@ async def remove(name: AppName, data: DataOption = None) -> None:
 async def unblock(
     address: Annotated[
         str | None,
-        typer.Argument(metavar="ADDRESS", help=_("Blocked address"), show_default="all"),
+        argument_with_default(metavar="ADDRESS", help_text=_("Blocked address"), default="all"),
     ] = None,
     data: DataOption = None,
 ) -> None:

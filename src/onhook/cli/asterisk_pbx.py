@@ -15,6 +15,7 @@ from onhook.appdb.pbxs import Pbx
 from onhook.appdb.tokens import generate_token
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cli.open_appdb import open_appdb
+from onhook.cli.options import option_with_default
 from onhook.cli.pbx_apis import check_url_host
 from onhook.config import Address, parse_address
 from onhook.lib.clock import SystemClock
@@ -62,7 +63,8 @@ CdrOption = Annotated[
     ),
 ]
 CdrTableOption = Annotated[
-    str | None, typer.Option("--cdr-table", metavar="NAME", help=_("Table of the CDR source"), show_default="cdr")
+    str | None,
+    option_with_default("--cdr-table", metavar="NAME", help_text=_("Table of the CDR source"), default="cdr"),
 ]
 CdrColumnsOption = Annotated[
     str | None,

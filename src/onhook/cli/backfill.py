@@ -17,7 +17,7 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.cli.asterisk_pbx import check_source_host
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption, ZoneOption, load_config
+from onhook.cli.options import DataOption, ZoneOption, load_config, option_with_default
 from onhook.cli.pbx_secrets import PbxName
 from onhook.config import Config
 from onhook.console.queries.coverage import parse_backfill_request
@@ -62,7 +62,7 @@ ColumnsOption = Annotated[
     typer.Option("--columns", metavar="NAMES", help=_("Columns of a CSV file with a custom order"), show_default=False),
 ]
 TableOption = Annotated[
-    str | None, typer.Option("--table", metavar="NAME", help=_("Table of the CDR source"), show_default="cdr")
+    str | None, option_with_default("--table", metavar="NAME", help_text=_("Table of the CDR source"), default="cdr")
 ]
 
 ShowProgress = Callable[[float, str], None]
@@ -76,7 +76,8 @@ async def backfill(
         str, typer.Option("--since", metavar="TIME", help=_("Calls that began at or after this time"))
     ] = "7d",
     until: Annotated[
-        str, typer.Option("--until", metavar="TIME", help=_("Calls that began before this time"), show_default="now")
+        str,
+        option_with_default("--until", metavar="TIME", help_text=_("Calls that began before this time"), default="now"),
     ] = "",
     *,
     locations: FromOption = None,

@@ -14,7 +14,7 @@ from onhook.cli.commands import CommandGroup
 from onhook.cli.destination import TableOrJsonFormat
 from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption, ZoneOption, load_config
+from onhook.cli.options import DataOption, ZoneOption, load_config, option_with_default
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
@@ -32,7 +32,7 @@ UntilOption = Annotated[str, typer.Option("--until", metavar="TIME", help=_("Cal
 async def coverage(
     *,
     pbx: Annotated[
-        str | None, typer.Option("--pbx", metavar="NAME", help=_("Only this PBX"), show_default="all")
+        str | None, option_with_default("--pbx", metavar="NAME", help_text=_("Only this PBX"), default="all")
     ] = None,
     since: SinceOption = "7d",
     until: UntilOption = "now",

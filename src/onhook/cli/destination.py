@@ -19,7 +19,15 @@ from onhook.cli.destination_options import with_destination_change_options, with
 from onhook.cli.destination_secrets import DestinationName, print_standard_webhooks_secrets
 from onhook.cli.formats import format_local_time, print_table
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config, print_note, with_filters
+from onhook.cli.options import (
+    LIMIT_DEFAULT,
+    DataOption,
+    ZoneOption,
+    load_config,
+    option_with_default,
+    print_note,
+    with_filters,
+)
 from onhook.cli.pbx_secrets import SecretFileOption, SecretOption, read_webhook_secret
 from onhook.cli.pending_progress import follow_pending
 from onhook.cli.server_lookup import Row, open_data_client
@@ -249,7 +257,8 @@ async def deliveries(
     name: DestinationName,
     *,
     delivery_state: Annotated[
-        DeliveryState | None, typer.Option("--state", help=_("Only deliveries in this state"), show_default="all")
+        DeliveryState | None,
+        option_with_default("--state", help_text=_("Only deliveries in this state"), default="all"),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help=_("Maximum number"))] = LIMIT_DEFAULT,
     zone: ZoneOption = None,

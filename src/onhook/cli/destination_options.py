@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from onhook.appdb.destination_spec import PEM_CHARACTERS_MAX, DestinationSettings, field_meta, value_type
-from onhook.cli.options import AsyncCommand, optional_parameter, with_options
+from onhook.cli.options import AsyncCommand, option_with_default, optional_parameter, with_options
 from onhook.lib.certificates import normalize_certificates
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -69,12 +69,13 @@ def _option(field: msgspec.structs.FieldInfo) -> Any:
         return Annotated[str | None, option]
     default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
     return Annotated[
-        value | None, typer.Option(flag, metavar=_METAVAR_OF.get(field.name), help=help_text, show_default=default)
+        value | None,
+        option_with_default(flag, metavar=_METAVAR_OF.get(field.name), help_text=help_text, default=default),
     ]
 
 
 def _flag_option(flag: str, help_text: str) -> Any:
-    return Annotated[bool | None, typer.Option(flag, metavar="", help=help_text, show_default="no")]
+    return Annotated[bool | None, option_with_default(flag, metavar="", help_text=help_text, default="no")]
 
 
 _RESET_OPTIONS: Mapping[str, Any] = MappingProxyType(

@@ -17,7 +17,8 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
 from onhook.lib.text import replace_control_characters
-from onhook.ops.doctor.host import Check, check_data, check_installation
+from onhook.ops.doctor.check import Check
+from onhook.ops.doctor.host import check_data, check_installation
 from onhook.ops.doctor.pbx import PbxCheckTarget, check_pbx, load_check_target
 
 app = CommandGroup(add_completion=False)

@@ -53,6 +53,24 @@ FILTER_HELP: Mapping[str, str] = MappingProxyType(
 )
 
 
+def option_with_default(flag: str, *, default: str, help_text: str, metavar: str | None = None) -> Any:
+    """Return an option without a value of its own, whose help states what applies without it.
+
+    Typer writes a text default in parentheses, `[default: (all)]`.
+    """
+    return typer.Option(flag, metavar=metavar, help=_help_with_default(help_text, default), show_default=False)
+
+
+def argument_with_default(*, metavar: str, default: str, help_text: str) -> Any:
+    """Return an argument like `option_with_default`."""
+    return typer.Argument(metavar=metavar, help=_help_with_default(help_text, default), show_default=False)
+
+
+def _help_with_default(help_text: str, default: str) -> str:
+    # The bracket is escaped: Rich reads `[…]` as markup.
+    return rf"{help_text} [dim]\[default: {default}][/dim]"
+
+
 def load_config(**flags: str | None) -> Config:
     """Return the configuration with these flags. Raises `UsageError`."""
     config = read_config(flags, Path.cwd())

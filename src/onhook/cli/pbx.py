@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.identification import identify_sender
 from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx, validate_sn
 from onhook.appdb.recordings import parse_directory
 from onhook.appdb.retention_overrides import parse_retention_days
@@ -154,19 +155,7 @@ async def add(
 async def list_pbxs(data: DataOption = None) -> None:
     """List PBXs, and their secrets by number, without the texts."""
     async with open_appdb(data) as appdb:
-        rows = [
-            [
-                pbx.name,
-                ", ".join([pbx.sn, *pbx.further_sns]),
-                _describe_authentication(pbx, await appdb.source_matches.get(pbx.sn)),
-                credentials.url if (credentials := await appdb.pbx_credentials.get(pbx.sn)) else UNKNOWN,
-                pbx.zone or UNKNOWN,
-                ", ".join(f"{pbx_secret.secret_id} {pbx_secret.label}" for pbx_secret in await appdb.secrets(pbx.sn))
-                or UNKNOWN,
-                f"{pbx.created_at:%Y-%m-%d}",
-            ]
-            for pbx in await appdb.pbxs()
-        ]
+        rows = [await _list_row(appdb, pbx) for pbx in await appdb.pbxs()]
     print_table(rows, ("name", "sn", "identified by", "api", "zone", "secrets", "added"))
 
 
@@ -280,11 +269,18 @@ def _silence_minutes(text: str) -> int | None:
     return int(text)
 
 
-def _describe_authentication(pbx: Pbx, source_match: SourceMatch) -> str:
-    """Return what identifies the sender; the path is secret."""
-    if not source_match:
-        return "nothing" if pbx.is_unsigned else "signature" if pbx.secrets else UNKNOWN
-    return ", ".join([*source_match.addresses, *(["a secret path"] if source_match.path else [])])
+async def _list_row(appdb: AppDb, pbx: Pbx) -> list[str]:
+    credentials, source_match = await appdb.pbx_credentials.get(pbx.sn), await appdb.source_matches.get(pbx.sn)
+    labels = [f"{pbx_secret.secret_id} {pbx_secret.label}" for pbx_secret in await appdb.secrets(pbx.sn)]
+    return [
+        pbx.name,
+        ", ".join([pbx.sn, *pbx.further_sns]),
+        identify_sender(pbx, source_match, has_api=credentials is not None).text,
+        credentials.url if credentials else UNKNOWN,
+        pbx.zone or UNKNOWN,
+        ", ".join(labels) or UNKNOWN,
+        f"{pbx.created_at:%Y-%m-%d}",
+    ]
 
 
 async def _change_source_match(appdb: AppDb, pbx: Pbx, new_match: SourceMatch) -> None:

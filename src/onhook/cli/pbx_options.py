@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from onhook.cli.options import option_with_default
 from onhook.lib.messages import _
 
 DialectOption = Annotated[
@@ -33,7 +34,7 @@ PbxZoneOption = Annotated[
 
 
 def _ranges_option(flag: str, help_text: str, default: str) -> Any:
-    return typer.Option(flag, metavar="RANGES", help=help_text, show_default=default)
+    return option_with_default(flag, metavar="RANGES", help_text=help_text, default=default)
 
 
 SilenceOption = Annotated[
@@ -73,14 +74,14 @@ ExtensionOption = Annotated[
 ]
 ExtensionDigitsOption = Annotated[
     str | None,
-    typer.Option("--extension-digits", metavar="N", help=_("Digits of an extension at most"), show_default="7"),
+    option_with_default("--extension-digits", metavar="N", help_text=_("Digits of an extension at most"), default="7"),
 ]
 KeepUnregisteredOption = Annotated[
     bool | None,
-    typer.Option(
+    option_with_default(
         "--keep-unregistered/--reject-unregistered",
-        help=_("Whether events with another serial number are kept that its secret signs"),
-        show_default="keep",
+        help_text=_("Whether events with another serial number are kept that its secret signs"),
+        default="kept",
     ),
 ]
 SnOption = Annotated[
@@ -110,10 +111,10 @@ RemoveSnOption = Annotated[
 ]
 FeaturesOption = Annotated[
     str | None,
-    typer.Option(
+    option_with_default(
         "--features",
         metavar="NAMES",
-        help=_("Names that it reports for what is no person, such as a survey"),
-        show_default="those of a P-Series",
+        help_text=_("Names that it reports for what is no person, such as a survey"),
+        default="those of a P-Series",
     ),
 ]

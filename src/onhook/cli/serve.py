@@ -9,11 +9,12 @@ import typer
 
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption, load_config
+from onhook.cli.options import DataOption, load_config, option_with_default
 from onhook.config import Config, parse_address
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
 from onhook.ops.instance_lock import ServerInfo
+from onhook.pbx.yeastar.display import WEBHOOK_MENU
 from onhook.runtime.logging import configure_logging
 from onhook.runtime.supervisor import supervise
 from onhook.simulator.demo import local_address
@@ -23,24 +24,26 @@ app = CommandGroup(add_completion=False)
 _ADDRESS_METAVAR = "HOST:PORT"
 IntakeOption = Annotated[
     str | None,
-    typer.Option("--intake", metavar=_ADDRESS_METAVAR, help=_("Address of the intake"), show_default="0.0.0.0:30012"),
+    option_with_default(
+        "--intake", metavar=_ADDRESS_METAVAR, help_text=_("Address of the intake"), default="0.0.0.0:30012"
+    ),
 ]
 ConsoleOption = Annotated[
     str | None,
-    typer.Option(
+    option_with_default(
         "--console",
         metavar=_ADDRESS_METAVAR,
-        help=_("Address of the console and its API"),
-        show_default="127.0.0.1:8030",
+        help_text=_("Address of the console and its API"),
+        default="127.0.0.1:8030",
     ),
 ]
 PbxApiOption = Annotated[
     str | None,
-    typer.Option(
+    option_with_default(
         "--pbx-api",
         metavar=_ADDRESS_METAVAR,
-        help=_("Address of the PBX API for apps"),
-        show_default="127.0.0.1:8088",
+        help_text=_("Address of the PBX API for apps"),
+        default="127.0.0.1:8088",
     ),
 ]
 DemoOption = Annotated[bool, typer.Option("--demo", help=_("Run a simulated PBX, with real signed webhooks"))]
@@ -48,7 +51,7 @@ ConsoleOpenOption = Annotated[
     bool, typer.Option("--console-open", help=_("Console without sign-in, on the loopback only"))
 ]
 ServeZoneOption = Annotated[
-    str | None, typer.Option("--zone", metavar="ZONE", help=_("Time zone of the console"), show_default="UTC")
+    str | None, option_with_default("--zone", metavar="ZONE", help_text=_("Time zone of the console"), default="UTC")
 ]
 
 
@@ -115,8 +118,9 @@ async def _next_step(config: Config, port: str, *, demo: bool) -> str:
             "  Registered PBXs: {count}. `onhook pbx list` lists them, `onhook doctor` checks them.", count=pbx_count
         )
     return _(
-        "  Next: onhook pbx add Office --sn SERIAL --secret SECRET, and in the PBX, under Integrations > API >\n"
-        "  Webhook Event Push, event 30012 to http://THIS-MACHINE:{port}/ with the same secret.",
+        "  Next: onhook pbx add Office --sn SERIAL --secret SECRET, and in the PBX, under\n"
+        "  {menu}, event 30012 to http://THIS-MACHINE:{port}/ with the same secret.",
+        menu=WEBHOOK_MENU,
         port=port,
     )
 

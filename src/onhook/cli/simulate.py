@@ -15,6 +15,7 @@ from rich.console import Console
 from onhook.cdr.record_filter import parse_time
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.commands import CommandGroup
+from onhook.cli.options import option_with_default
 from onhook.cli.pbx_secrets import SecretFileOption, read_secret_option
 from onhook.config import parse_address
 from onhook.lib.clock import SystemClock
@@ -30,17 +31,18 @@ from onhook.simulator.sender import simulate as run_simulation
 app = CommandGroup(add_completion=False)
 
 ReceiverUrlOption = Annotated[
-    str, typer.Option("--to", metavar="URL", help=_("URL of the receiver"), show_default="none, with --pbx-api")
+    str, option_with_default("--to", metavar="URL", help_text=_("URL of the receiver"), default="none, with --pbx-api")
 ]
 SnOption = Annotated[str, typer.Option("--sn", metavar="SN", help=_("Serial number of the simulated PBX"))]
 SecretOption = Annotated[
-    str | None, typer.Option("--secret", metavar="SECRET", help=_("Its webhook secret"), show_default="unsigned")
+    str | None, option_with_default("--secret", metavar="SECRET", help_text=_("Its webhook secret"), default="unsigned")
 ]
 RateOption = Annotated[
-    float | None, typer.Option("--rate", metavar="N", help=_("Events per second"), show_default="as fast as possible")
+    float | None,
+    option_with_default("--rate", metavar="N", help_text=_("Events per second"), default="as fast as possible"),
 ]
 CountOption = Annotated[
-    int | None, typer.Option("--count", metavar="N", help=_("Number of events"), show_default="unlimited")
+    int | None, option_with_default("--count", metavar="N", help_text=_("Number of events"), default="unlimited")
 ]
 SeedOption = Annotated[
     int, typer.Option("--seed", metavar="N", help=_("Random seed: the same seed gives the same calls"))
@@ -50,7 +52,8 @@ PayloadFormatOption = Annotated[
 ]
 OfficeZoneOption = Annotated[str, typer.Option("--zone", metavar="ZONE", help=_("Time zone of the office"))]
 StartOption = Annotated[
-    str | None, typer.Option("--start", metavar="TIME", help=_("Simulate calls since this time"), show_default="now")
+    str | None,
+    option_with_default("--start", metavar="TIME", help_text=_("Simulate calls since this time"), default="now"),
 ]
 CallsPerDayOption = Annotated[
     int, typer.Option("--calls-per-day", metavar="N", min=1, help=_("Mean calls of a working day"))
@@ -77,7 +80,7 @@ TruthOption = Annotated[
 ]
 PbxApiOption = Annotated[
     str | None,
-    typer.Option("--pbx-api", metavar="HOST:PORT", help=_("Address of its own API"), show_default="nowhere"),
+    option_with_default("--pbx-api", metavar="HOST:PORT", help_text=_("Address of its own API"), default="nowhere"),
 ]
 ClientIdOption = Annotated[
     str, typer.Option("--client-id", metavar="ID", help=_("Client id of its API"), show_default=False)
@@ -88,13 +91,15 @@ ClientSecretOption = Annotated[
 PlainOption = Annotated[bool, typer.Option("--pbx-api-plain", help=_("HTTP, without TLS"))]
 CertificateOption = Annotated[
     Path | None,
-    typer.Option(
-        "--certificate", metavar="FILE", help=_("Certificate of its API"), show_default="generated beside --truth"
+    option_with_default(
+        "--certificate", metavar="FILE", help_text=_("Certificate of its API"), default="generated beside --truth"
     ),
 ]
 KeyOption = Annotated[
     Path | None,
-    typer.Option("--key", metavar="FILE", help=_("Key of the certificate"), show_default="generated beside --truth"),
+    option_with_default(
+        "--key", metavar="FILE", help_text=_("Key of the certificate"), default="generated beside --truth"
+    ),
 ]
 
 UNAUTHORIZED = "401"

@@ -18,7 +18,8 @@ from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.transition_log import TransitionLog
-from onhook.ops.doctor.host import Check, check_backlog, check_files, check_resources
+from onhook.ops.doctor.check import Check
+from onhook.ops.doctor.host import check_backlog, check_files, check_resources
 from onhook.store.contract import Store
 
 ROUND_SECONDS = 15.0

@@ -6,11 +6,13 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.source_match import SourceMatch
 from onhook.config import Address, Config
 from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.ops.doctor.host import check_data, check_installation
+from onhook.ops.doctor.settings import check_appdb
 
 
 @pytest.mark.parametrize(("lag", "status"), [(-1, "ERROR"), (0, "OK"), (1_000, "OK"), (1_001, "WARNING")])
@@ -103,3 +105,20 @@ def test_check_data_unregistered_serial_number_is_offered_until_it_is_added(pbx:
     hints = [check.hint for check in check_data(0, has_quarantined=True, counters=[counter])]
     offered = "if it is that PBX: onhook pbx change 3631A2124ABC --add-sn 3631A2199ZZZ"
     assert (offered in hints) is (not pbx)
+
+
+async def test_check_installation_counts_only_signed_pbxs_as_signed(tmp_path: Path) -> None:
+    """An Asterisk is connected to, and a PBX that cannot sign is identified by its address."""
+    config = new_config(tmp_path)
+    async with AppDb(config.appdb_file) as appdb:
+        for name, options in {
+            "Office": {"secret": "0123456789abcdef"},
+            "Shop": {"secret": "0123456789abcdef", "dialect": "asterisk"},
+            "Depot": {"secret": None, "dialect": "newcdr", "source_match": SourceMatch(("192.0.2.7",))},
+        }.items():
+            await appdb.add_pbx(name=name, sn=name, now_us=1, **options)  # type: ignore[arg-type]
+        details = [check.detail async for check in check_appdb(config, SystemClock())]
+        assert "3 PBXs registered: 1 by signature, 1 by address or path, 1 by the connection to it" in details
+        await appdb.add_pbx(name="Lab", sn="Lab", secret=None, is_unsigned=True, now_us=1)
+        details = [check.detail async for check in check_appdb(config, SystemClock())]
+        assert "any sender can send events as Lab" in details

@@ -41,9 +41,9 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
     latest_record: Record | None
 
     def state(self, now: datetime) -> tuple[str, str]:
-        """Return the state in a word, and the meaning of its colour."""
-        if self.last_rejected_at and (self.last_at is None or self.last_rejected_at > self.last_at):
-            return "rejected", "bad"
+        """Return the state in a word, and the meaning of its colour. Any sender can be rejected in the name of a PBX,
+        so rejected requests change no state.
+        """
         if self.last_at is None:
             return ("tested", "soft") if self.tested_at else ("waiting", "soft")
         return ("reporting", "good") if now - self.last_at < QUIET_PERIOD else ("quiet", "soft")

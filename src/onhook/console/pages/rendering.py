@@ -11,6 +11,7 @@ from markupsafe import Markup
 from onhook.console.pages import formatting
 from onhook.console.pages.assets import asset_path
 from onhook.lib.messages import _, _n
+from onhook.pbx.yeastar.display import WEBHOOK_MENU
 
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """All but tab and line breaks; and those that turn the direction of the text behind them."""
@@ -49,5 +50,6 @@ def _environment() -> Environment:
         finalize=_blank_control_characters,
     )
     environment.globals.update({"_": _, "_n": _n})
-    environment.globals.update({name: getattr(formatting, name) for name in formatting.FOR_TEMPLATES}, asset=asset_path)
+    environment.globals.update({name: getattr(formatting, name) for name in formatting.FOR_TEMPLATES})
+    environment.globals.update(asset=asset_path, WEBHOOK_MENU=WEBHOOK_MENU)
     return environment

@@ -15,7 +15,7 @@ from onhook.appdb.pbxs import Pbx
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError, Unavailable
 from onhook.lib.messages import _
-from onhook.ops.doctor.host import Check
+from onhook.ops.doctor.check import Check
 from onhook.pbx.asterisk.advice import (
     CDR_BACKEND_MODULES,
     CONFIG_FILES,

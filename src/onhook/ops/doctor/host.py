@@ -6,21 +6,19 @@ import shlex
 import shutil
 import socket
 import stat
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import msgspec
+from typing import Any
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.sqlite_file import check_integrity
 from onhook.config import Address, Config
-from onhook.delivery.issues import find_all_issues
-from onhook.ledger.sqlite_schema import has_raw_events
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
+from onhook.ops.doctor.check import STATUSES, Check
+from onhook.ops.doctor.settings import check_appdb, check_appdb_file
 from onhook.ops.instance_lock import (
     ProcessInfo,
     check_data_directory,
@@ -44,20 +42,6 @@ LAG_MAX = 1_000
 
 _GROUP_OR_OTHERS_MODE = stat.S_IRWXG | stat.S_IRWXO
 _REJECTION_KINDS = ("unknown_pbx", "invalid_signature", "missing_signature", "unexpected_source")
-
-CheckStatus = Literal["OK", "WARNING", "ERROR"]
-STATUSES: Sequence[CheckStatus] = get_args(CheckStatus)
-"""From the best to the worst."""
-
-
-class Check(msgspec.Struct, frozen=True):
-    """`WARNING` needs a person's judgement; `ERROR` breaks something. `lines` are to be added to `file`."""
-
-    status: CheckStatus
-    detail: str
-    hint: str = ""
-    file: str = ""
-    lines: Sequence[str] = ()
 
 
 async def check_installation(config: Config, clock: Clock) -> AsyncIterator[Check]:
@@ -86,7 +70,7 @@ async def check_installation(config: Config, clock: Clock) -> AsyncIterator[Chec
         return
     for check in (*_check_permissions(config), _check_disk(config.data), *_check_ledger(config)):
         yield check
-    async for check in _check_appdb(config, clock):
+    async for check in check_appdb(config, clock):
         yield check
     async for check in _check_processes(config):
         yield check
@@ -100,7 +84,7 @@ def check_resources(config: Config, clock: Clock) -> Mapping[str, Check]:
 
 def check_files(config: Config) -> Mapping[str, Check]:
     """Return whether the files are damaged, by name; reads all of them."""
-    checks = {"ledger": _check_ledger(config), "appdb": _check_appdb_file(config)}
+    checks = {"ledger": _check_ledger(config), "appdb": check_appdb_file(config)}
     return {name: _worst(file_checks) for name, file_checks in checks.items()}
 
 
@@ -259,95 +243,6 @@ def _check_disk(path: Path) -> Check:
     return Check("OK", _("{free_bytes} GiB of disk space are free", free_bytes=f"{free_bytes / 1024**3:.0f}"))
 
 
-async def _check_appdb(config: Config, clock: Clock) -> AsyncIterator[Check]:
-    if not config.appdb_file.exists():
-        yield (
-            _lost_settings_check()
-            if _has_events(config)
-            else Check("WARNING", _("there are no settings yet"), _("`onhook pbx add` adds a PBX"))
-        )
-        return
-    damage_checks = list(_check_appdb_file(config))
-    if damage_checks:
-        for check in damage_checks:
-            yield check
-        return
-    try:
-        async with AppDb(config.appdb_file) as appdb:
-            for check in await _check_settings(appdb, clock, has_events=_has_events(config)):
-                yield check
-    except OnhookError as error:
-        yield Check("ERROR", str(error))
-
-
-def _check_appdb_file(config: Config) -> Iterator[Check]:
-    """Yield whether the file of the application database is damaged."""
-    if config.appdb_file.is_file() and (damage := check_integrity(config.appdb_file)):
-        yield Check(
-            "ERROR", _("onhook.db is damaged: {damage}", damage=damage), _("`onhook restore` restores a backup")
-        )
-
-
-async def _check_settings(appdb: AppDb, clock: Clock, *, has_events: bool) -> list[Check]:
-    return [
-        await _check_pbxs(appdb, has_events=has_events),
-        *await _check_unreadable(appdb),
-        *await _check_alarms(appdb),
-        *await _check_destinations(appdb, clock),
-    ]
-
-
-async def _check_unreadable(appdb: AppDb) -> list[Check]:
-    """Return the rows that cannot be read."""
-    return [
-        Check(
-            "ERROR",
-            _("{name} in {table} is disabled: {reason}", name=row.name, table=row.table, reason=row.reason),
-            _("upgrade Onhook, restore a backup, or remove it"),
-        )
-        for row in await appdb.list_unreadable()
-    ]
-
-
-async def _check_destinations(appdb: AppDb, clock: Clock) -> list[Check]:
-    """Return the issues of destinations."""
-    destinations = await appdb.destinations.all()
-    issues = find_all_issues(destinations, await appdb.deliveries.backlogs(), clock.now())
-    if destinations and not issues:
-        if len(destinations) == 1:
-            return [Check("OK", _("1 destination is working"))]
-        return [Check("OK", _("{count} destinations are working", count=len(destinations)))]
-    return [
-        Check("ERROR" if issue.kind in ("disabled", "full") else "WARNING", issue.detail, issue.hint)
-        for issue in issues
-    ]
-
-
-async def _check_alarms(appdb: AppDb) -> list[Check]:
-    """Return the open alarms of all PBXs."""
-    names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
-    return [
-        Check("WARNING", f"{names.get(alarm.sn, alarm.sn)}: {alarm.detail}", alarm.hint)
-        for alarm in await appdb.alarms.open_alarms()
-    ]
-
-
-def _has_events(config: Config) -> bool:
-    """Return whether the ledger has events; a ledger that cannot be read is reported by another check."""
-    try:
-        return has_raw_events(config.ledger_file)
-    except OnhookError:
-        return False
-
-
-def _lost_settings_check() -> Check:
-    return Check(
-        "ERROR",
-        _("the settings are lost: the ledger has events, and no PBX is registered; the intake answers 503"),
-        _("`onhook restore` restores a backup; or add the PBXs again with `onhook pbx add`"),
-    )
-
-
 def _check_ledger(config: Config) -> Iterator[Check]:
     """Yield whether the ledger's file is damaged."""
     if config.ledger_file.is_file() and (damage := check_integrity(config.ledger_file)):
@@ -356,24 +251,6 @@ def _check_ledger(config: Config) -> Iterator[Check]:
             _("ledger.db is damaged: {damage}", damage=damage),
             _("keep a copy of all files, then restore a backup with `onhook restore`"),
         )
-
-
-async def _check_pbxs(appdb: AppDb, *, has_events: bool) -> Check:
-    pbxs = await appdb.pbxs()
-    unsigned_names = [pbx.name for pbx in pbxs if pbx.is_unsigned]
-    if not pbxs and has_events:
-        return _lost_settings_check()
-    if not pbxs:
-        return Check("WARNING", _("no PBX is registered"), _("onhook pbx add NAME --sn SN --secret SECRET"))
-    if unsigned_names:
-        return Check(
-            "WARNING",
-            _("any sender can send events as {unsigned_names}", unsigned_names=", ".join(unsigned_names)),
-            _("set a secret for it"),
-        )
-    if len(pbxs) == 1:
-        return Check("OK", _("1 PBX registered, signed"))
-    return Check("OK", _("{count} PBXs registered, all signed", count=len(pbxs)))
 
 
 async def _check_processes(config: Config) -> AsyncIterator[Check]:

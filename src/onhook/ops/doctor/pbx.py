@@ -20,10 +20,11 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError
 from onhook.lib.messages import _
 from onhook.ops.doctor.asterisk import check_asterisk
-from onhook.ops.doctor.host import Check
+from onhook.ops.doctor.check import Check
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import PbxResponse, PbxWebhook, PbxWebhookConfig, SystemFacts
 from onhook.pbx.registry import pbx_clients
+from onhook.pbx.yeastar.display import WEBHOOK_MENU
 from onhook.sync.api_backfill import is_without_facts
 from onhook.sync.certificate_pinning import fetch_certificate
 from onhook.sync.clock_check import CLOCK_SKEW_SECONDS_MAX
@@ -293,7 +294,7 @@ def _check_webhook_url(entries: Iterable[PbxWebhook], expected_url: str) -> Chec
             _("the URL of the webhook is cut off after {count} characters", count=len(truncated_url)),
             _("use a shorter one"),
         )
-    return Check("ERROR", _("no webhook in the PBX has this URL"), _("set it under Integrations > API"))
+    return Check("ERROR", _("no webhook in the PBX has this URL"), _("set it under {menu}", menu=WEBHOOK_MENU))
 
 
 def _check_webhook(webhook: PbxWebhook, secrets: Sequence[str]) -> Iterator[Check]:

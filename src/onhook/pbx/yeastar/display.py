@@ -1,5 +1,5 @@
-"""Display formats of times in a P-Series: date order and clock chosen by its administrator (yeastar-p-series.md 2.3,
-7.2).
+"""What a P-Series displays: the menu of its webhooks, and times in the date order and clock that its administrator
+chose (yeastar-p-series.md 2.3, 7.2).
 
 The event always contains `2026-06-30 21:37:17`; the web API writes `30/06/2026 09:37:17 PM`, or one of five other
 formats.
@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
+
+WEBHOOK_MENU = "Integrations > API > Webhook Event Push"
+"""Where webhooks are set (yeastar-p-series.md 4)."""
 
 TIME_CHARACTERS_MAX = 24
 """`30/06/2026 09:37:17 PM` has 22."""

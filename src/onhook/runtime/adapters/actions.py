@@ -13,7 +13,7 @@ from onhook.lib.errors import NotFound, OnhookError, Unavailable
 from onhook.lib.messages import _
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.ops.doctor.asterisk import inspect_asterisk
-from onhook.ops.doctor.host import Check
+from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.pbx import check_pbx, load_check_target
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.simulator.demo import get_demo_credentials, intake_url, register_demo_pbx

@@ -1,0 +1,54 @@
+"""What identifies the sender of a PBX's calls, for listings and checks. Pure."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from onhook.appdb.pbxs import Pbx
+from onhook.appdb.source_match import SourceMatch
+from onhook.lib.messages import _, mark
+from onhook.lib.text import UNKNOWN
+
+IdentificationKind = Literal["signature", "source", "connection", "api", "nothing", "unknown"]
+
+_KIND_TEXTS: dict[IdentificationKind, str] = {
+    "signature": mark("by signature"),
+    "source": mark("by address or path"),
+    "connection": mark("by the connection to it"),
+    "api": mark("by its web API"),
+    "nothing": mark("by nothing"),
+    "unknown": mark("not yet identified"),
+}
+
+
+class Identification(msgspec.Struct, frozen=True):
+    """The kind, and what a listing shows; a secret path is not shown."""
+
+    kind: IdentificationKind
+    text: str
+
+
+def identify_sender(pbx: Pbx, source_match: SourceMatch, *, has_api: bool) -> Identification:
+    """Return what identifies the sender of this PBX's calls."""
+    if pbx.dialect == "asterisk":
+        return Identification("connection", _("connection"))
+    if source_match:
+        return Identification(
+            "source", ", ".join([*source_match.addresses, *([_("a secret path")] if source_match.path else [])])
+        )
+    if pbx.is_unsigned:
+        return Identification("nothing", _("nothing"))
+    if pbx.secrets:
+        return Identification("signature", _("signature"))
+    return Identification("api", _("web API")) if has_api else Identification("unknown", UNKNOWN)
+
+
+def summarize(identifications: Iterable[Identification]) -> str:
+    """Return how many PBXs are identified in each way.
+
+    >>> summarize([Identification("signature", ""), Identification("source", ""), Identification("signature", "")])
+    '2 by signature, 1 by address or path'
+    """
+    kinds = [identification.kind for identification in identifications]
+    return ", ".join(f"{kinds.count(kind)} {_(text)}" for kind, text in _KIND_TEXTS.items() if kind in kinds)

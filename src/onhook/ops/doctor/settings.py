@@ -1,0 +1,130 @@
+"""Health checks of the application database: PBXs, destinations, alarms, rows that cannot be read."""
+
+from collections.abc import AsyncIterator, Iterator
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.identification import Identification, identify_sender, summarize
+from onhook.appdb.pbxs import Pbx
+from onhook.appdb.sqlite_file import check_integrity
+from onhook.config import Config
+from onhook.delivery.issues import find_all_issues
+from onhook.ledger.sqlite_schema import has_raw_events
+from onhook.lib.clock import Clock
+from onhook.lib.errors import OnhookError
+from onhook.lib.messages import _, _n
+from onhook.ops.doctor.check import Check
+
+
+async def check_appdb(config: Config, clock: Clock) -> AsyncIterator[Check]:
+    """Yield the checks of the application database; of a damaged one only that."""
+    if not config.appdb_file.exists():
+        yield (
+            _lost_settings_check()
+            if _has_events(config)
+            else Check("WARNING", _("there are no settings yet"), _("`onhook pbx add` adds a PBX"))
+        )
+        return
+    damage_checks = list(check_appdb_file(config))
+    if damage_checks:
+        for check in damage_checks:
+            yield check
+        return
+    try:
+        async with AppDb(config.appdb_file) as appdb:
+            for check in await _check_settings(appdb, clock, has_events=_has_events(config)):
+                yield check
+    except OnhookError as error:
+        yield Check("ERROR", str(error))
+
+
+def check_appdb_file(config: Config) -> Iterator[Check]:
+    """Yield whether the file of the application database is damaged."""
+    if config.appdb_file.is_file() and (damage := check_integrity(config.appdb_file)):
+        yield Check(
+            "ERROR", _("onhook.db is damaged: {damage}", damage=damage), _("`onhook restore` restores a backup")
+        )
+
+
+async def _check_settings(appdb: AppDb, clock: Clock, *, has_events: bool) -> list[Check]:
+    return [
+        await _check_pbxs(appdb, has_events=has_events),
+        *await _check_unreadable(appdb),
+        *await _check_alarms(appdb),
+        *await _check_destinations(appdb, clock),
+    ]
+
+
+async def _check_unreadable(appdb: AppDb) -> list[Check]:
+    """Return the rows that cannot be read."""
+    return [
+        Check(
+            "ERROR",
+            _("{name} in {table} is disabled: {reason}", name=row.name, table=row.table, reason=row.reason),
+            _("upgrade Onhook, restore a backup, or remove it"),
+        )
+        for row in await appdb.list_unreadable()
+    ]
+
+
+async def _check_destinations(appdb: AppDb, clock: Clock) -> list[Check]:
+    """Return the issues of destinations."""
+    destinations = await appdb.destinations.all()
+    issues = find_all_issues(destinations, await appdb.deliveries.backlogs(), clock.now())
+    if destinations and not issues:
+        if len(destinations) == 1:
+            return [Check("OK", _("1 destination is working"))]
+        return [Check("OK", _("{count} destinations are working", count=len(destinations)))]
+    return [
+        Check("ERROR" if issue.kind in ("disabled", "full") else "WARNING", issue.detail, issue.hint)
+        for issue in issues
+    ]
+
+
+async def _check_alarms(appdb: AppDb) -> list[Check]:
+    """Return the open alarms of all PBXs."""
+    names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
+    return [
+        Check("WARNING", f"{names.get(alarm.sn, alarm.sn)}: {alarm.detail}", alarm.hint)
+        for alarm in await appdb.alarms.open_alarms()
+    ]
+
+
+def _has_events(config: Config) -> bool:
+    """Return whether the ledger has events; a ledger that cannot be read is reported by another check."""
+    try:
+        return has_raw_events(config.ledger_file)
+    except OnhookError:
+        return False
+
+
+def _lost_settings_check() -> Check:
+    return Check(
+        "ERROR",
+        _("the settings are lost: the ledger has events, and no PBX is registered; the intake answers 503"),
+        _("`onhook restore` restores a backup; or add the PBXs again with `onhook pbx add`"),
+    )
+
+
+async def _check_pbxs(appdb: AppDb, *, has_events: bool) -> Check:
+    pbxs = await appdb.pbxs()
+    if not pbxs and has_events:
+        return _lost_settings_check()
+    if not pbxs:
+        return Check("WARNING", _("no PBX is registered"), _("onhook pbx add NAME --sn SN --secret SECRET"))
+    senders = {pbx.name: await _identify_sender(appdb, pbx) for pbx in pbxs}
+    unidentified_names = [name for name, sender in senders.items() if sender.kind in ("nothing", "unknown")]
+    if unidentified_names:
+        return Check(
+            "WARNING",
+            _("any sender can send events as {names}", names=", ".join(unidentified_names)),
+            _("`onhook pbx secret add` adds a secret, then `onhook pbx change --signed` requires it"),
+        )
+    summary = summarize(senders.values())
+    return Check(
+        "OK", _n("1 PBX registered: {summary}", "{count} PBXs registered: {summary}", len(pbxs), summary=summary)
+    )
+
+
+async def _identify_sender(appdb: AppDb, pbx: Pbx) -> Identification:
+    source_match, credentials = await appdb.source_matches.get(pbx.sn), await appdb.pbx_credentials.get(pbx.sn)
+    return identify_sender(pbx, source_match, has_api=credentials is not None)
