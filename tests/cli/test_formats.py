@@ -7,9 +7,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onhook.cdr.csv_injection import unescape_formula
-from onhook.cli.formats import CALL_COLUMNS, CALL_TABLE, RECORD_COLUMNS, RECORD_TABLE, print_rows
+from onhook.cli.formats import CALL_COLUMNS, CALL_TABLE, RECORD_COLUMNS, RECORD_TABLE, fit_columns, print_rows
 from onhook.cli.server_lookup import Row
 from tests.factories import record
 
@@ -34,6 +36,23 @@ async def test_print_table_removes_control_characters(capsys: pytest.CaptureFixt
     assert "\x1b" not in out
     assert "[bold]" in out
     assert "–" in out  # noqa: RUF001 - the dash of an unknown value
+
+
+async def test_print_table_long_name_leaves_the_other_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    """A sender may report a name of thousands of characters."""
+    row: Row = msgspec.to_builtins(record(call_from="x" * 5_000 + "<1001>", call_to="1002", status="BUSY"))
+    await print_rows(_rows(row), "table", ZoneInfo("UTC"), RECORD_COLUMNS, RECORD_TABLE)
+    heads, line = capsys.readouterr().out.splitlines()
+    assert "…" in line
+    assert len(line) < 400
+    assert line.index("BUSY") == heads.index("status")
+
+
+@given(st.lists(st.integers(0, 9_000), min_size=1, max_size=12), st.integers(12, 300))
+def test_fit_columns_wide_ones_are_cut_first(widths: list[int], available_width: int) -> None:
+    width_max = fit_columns(widths, available_width)
+    assert sum(min(width, width_max) for width in widths) <= available_width
+    assert max(widths) <= width_max or sum(min(width, width_max + 1) for width in widths) > available_width
 
 
 async def test_print_csv_can_be_read_back(capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,7 +42,7 @@ def test_clock_alarm_large_difference_says_how_much(skew: int, detail: str) -> N
     ids=["first", "same", "summer begins", "summer ends", "as configured"],
 )
 def test_zone_alarm_plausible_offset_is_none(offset: int, previous: int | None, expected: int | None) -> None:
-    assert zone_alarm(offset, previous=previous, expected=expected, pbx="Branch") is None
+    assert zone_alarm(offset, previous=previous, expected=expected, pbx_argument="Branch") is None
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_zone_alarm_plausible_offset_is_none(offset: int, previous: int | None, 
     ],
 )
 def test_zone_alarm_other_offset_names_both(previous: int | None, expected: int | None, detail: str) -> None:
-    text = zone_alarm(-5 * HOUR, previous=previous, expected=expected, pbx="Branch")
+    text = zone_alarm(-5 * HOUR, previous=previous, expected=expected, pbx_argument="Branch")
     assert text is not None
     assert detail in text.detail
 

@@ -8,6 +8,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,8 +20,11 @@ from onhook.cli.server_lookup import Row
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN, format_duration, replace_control_characters
 
-PIPE_WIDTH_CHARACTERS = 1_000
-"""In a pipe nothing is cut."""
+PIPE_WIDTH_CHARACTERS = 10_000
+PIPE_COLUMN_CHARACTERS_MAX = 200
+"""In a pipe only a cell that no table is made for is cut; JSON and CSV have all of it."""
+
+COLUMN_GAP_CHARACTERS = 2
 
 RECORD_COLUMNS: tuple[str, ...] = (
     *DETAIL_FIELDS,
@@ -104,23 +108,44 @@ async def _print_csv(rows: AsyncIterator[Row], zone: ZoneInfo, columns: Sequence
 
 
 def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:
-    """Print a table; in a pipe without colours and without a width."""
+    """Print a table; in a pipe without colours and without a width. On a terminal the widest columns are cut first."""
     is_terminal = sys.stdout.isatty()
     console = Console(width=None if is_terminal else PIPE_WIDTH_CHARACTERS)
+    cells = [[replace_control_characters(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
+    gaps = COLUMN_GAP_CHARACTERS * (len(headings) - 1)
+    width_max = fit_columns(widths, console.width - gaps) if is_terminal else PIPE_COLUMN_CHARACTERS_MAX
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         justify: Literal["left", "right"] = (
             "right" if heading.endswith("_duration") or heading in COUNT_COLUMNS else "left"
         )
-        table.add_column(heading.replace("_", " "), justify=justify, no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*[Text(replace_control_characters(cell)) for cell in row])
+        table.add_column(
+            heading.replace("_", " "), justify=justify, no_wrap=True, overflow="ellipsis", max_width=width_max
+        )
+    for row in cells:
+        table.add_row(*map(Text, row))
     with console.capture() as captured_output:
         console.print(table)
         if not rows and is_terminal:
             console.print(_("No matches."), style="dim")
     # Printed here: rich treats a closed pipe as a failure.
     print(captured_output.get(), end="")
+
+
+def fit_columns(widths: Sequence[int], available_width: int) -> int:
+    """Return the greatest width of a column with which all columns fit; narrower columns keep theirs.
+
+    >>> fit_columns([4, 10, 300], 80), fit_columns([4, 10], 80)
+    (66, 10)
+    """
+    remaining_width = available_width
+    for index, width in enumerate(sorted(widths)):
+        share = max(1, remaining_width // (len(widths) - index))
+        if width > share:
+            return share
+        remaining_width -= width
+    return max(widths, default=1)
 
 
 def format_local_time(text: str, zone: ZoneInfo) -> str:

@@ -26,7 +26,7 @@ async def check_clock(state: ClockState, facts: SystemFacts, now: float) -> PbxS
         await set_alarm(
             state,
             "zone",
-            zone_alarm(status.offset_seconds, previous=previous, expected=expected, pbx=state.pbx_argument),
+            zone_alarm(status.offset_seconds, previous=previous, expected=expected, pbx_argument=state.pbx_argument),
         )
     await state.save_pbx_status(status)
     return status
@@ -60,16 +60,16 @@ def clock_alarm(skew_seconds: int) -> AlarmText | None:
     )
 
 
-def zone_alarm(offset: int, *, previous: int | None, expected: int | None, pbx: str) -> AlarmText | None:
+def zone_alarm(offset: int, *, previous: int | None, expected: int | None, pbx_argument: str) -> AlarmText | None:
     """Return the alarm for this offset from UTC, None if it is plausible.
 
     `expected` is the offset of the configured time zone; without one the offset is compared with the `previous` one.
-    `pbx` is the argument of the command in the hint.
+    `pbx_argument` is the argument of the command in the hint.
     """
     detail = _zone_mismatch(offset, expected) if expected is not None else _zone_change(offset, previous)
     if not detail:
         return None
-    return AlarmText(detail, _("set the PBX's zone, or run `onhook pbx change {pbx} --zone ZONE`", pbx=pbx))
+    return AlarmText(detail, _("set the PBX's zone, or run `onhook pbx change {pbx} --zone ZONE`", pbx=pbx_argument))
 
 
 def _zone_mismatch(offset: int, expected: int) -> str:

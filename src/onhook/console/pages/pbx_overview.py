@@ -1,5 +1,6 @@
 """State of one PBX: its events, its clock, its coverage and its back-fill, as figures and as sentences."""
 
+import shlex
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -127,14 +128,15 @@ def describe_coverage(pbx: Pbx, coverage: PbxCoverage, zone: ZoneInfo) -> str:
         return sentence
     if pbx.dialect == "asterisk":
         advice = _(
-            "Missing calls cannot be detected without a CDR source: set it with `onhook pbx change {sn} --cdr SOURCE`.",
-            sn=pbx.sn,
+            "Missing calls cannot be detected without a CDR source:"
+            " set it with `onhook pbx change {pbx} --cdr SOURCE`.",
+            pbx=shlex.quote(pbx.sn),
         )
     else:
         advice = _(
             "Missing calls cannot be detected without the web API of the PBX:"
-            " set its address with `onhook pbx change {sn} --api URL`.",
-            sn=pbx.sn,
+            " set its address with `onhook pbx change {pbx} --api URL`.",
+            pbx=shlex.quote(pbx.sn),
         )
     return f"{sentence} {advice}"
 
