@@ -203,6 +203,14 @@ async def test_sender_history_without_a_count_ends_now() -> None:
     assert all((NOW - timedelta(days=1)).timestamp() <= float(call_id) <= NOW.timestamp() for call_id in calls)
 
 
+async def test_sender_history_with_a_count_ends_now_too() -> None:
+    """A call that has not ended yet is not sent, however many are asked for."""
+    async with open_receiver() as receiver:
+        await simulate(plan(receiver.url, start=NOW - timedelta(hours=2), count=5_000), FixedClock())
+    assert receiver.details()
+    assert max(map(_ended_at, receiver.details())) <= NOW.timestamp()
+
+
 async def test_sender_history_that_continues_live_reaches_the_present() -> None:
     async with open_receiver() as receiver:
         simulation_plan = plan(

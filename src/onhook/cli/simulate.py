@@ -15,7 +15,7 @@ from rich.console import Console
 from onhook.cdr.record_filter import parse_time
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.commands import CommandGroup
-from onhook.cli.options import option_with_default
+from onhook.cli.options import option_with_default, print_note
 from onhook.cli.pbx_secrets import SecretFileOption, read_secret_option
 from onhook.config import parse_address
 from onhook.lib.clock import SystemClock
@@ -164,6 +164,8 @@ async def simulate(
     with _progress(latest) as on_progress, contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
         await _run(plan, api_config, clock, on_progress)
     _print_summary(latest.result, plan)
+    if plan.start is not None and plan.count is not None and latest.result.records < plan.count:
+        print_note(_("no more calls have ended since {start}: an earlier --start makes more", start=start))
     _check_acknowledged(latest.result, plan)
     raise typer.Exit(1 if latest.result.failed else 0)
 

@@ -209,10 +209,8 @@ def _build_streams(plan: SimulationPlan, clock: Clock) -> list[_CallStream]:
     if plan.start is None:
         past_calls = (call.legs for call in office.latest(clock.now(), plan.history_calls))
         return [(past_calls, None), (live_calls, plan.rate)]
-    calls = office.calls_since(plan.start)
-    if plan.count is None:
-        now = clock.now()
-        calls = takewhile(lambda call: call.ended_at <= now, calls)
+    now = clock.now()
+    calls = takewhile(lambda call: call.ended_at <= now, office.calls_since(plan.start))
     history_stream: _CallStream = ((call.legs for call in calls), plan.rate)
     return (
         [history_stream, (live_calls, plan.rate or DEMO_EVENTS_PER_SECOND)] if plan.continues_live else [history_stream]
