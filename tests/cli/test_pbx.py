@@ -218,3 +218,11 @@ def test_pbx_list_asterisk_is_identified_by_its_connection(onhook: Command) -> N
     assert "connection" in rows["Shop"]
     assert "signature" not in rows["Shop"]
     assert "signature" in rows["Office"]
+
+
+def test_pbx_secret_remove_of_another_pbx_names_its_own(onhook: Command) -> None:
+    """The numbers count the secrets of all PBXs, so the first one of a PBX is rarely 1."""
+    assert onhook("pbx", "add", "Shop", "--sn", "3631A2124XYZ", "--secret", "shop-secret")[0] == 0
+    assert onhook(*ADD)[0] == 0
+    code, _, error = onhook("pbx", "secret", "remove", "Office", "1")
+    assert (code, "its secrets are 2 webhook" in error) == (1, True)

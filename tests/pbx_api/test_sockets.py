@@ -61,6 +61,7 @@ async def test_socket_without_subscription_receives_nothing(harness: PbxApiHarne
     ("message", "answered"),
     [
         ("heartbeat", "heartbeat response"),
+        ('"heartbeat"', "heartbeat response"),
         ('{"topic_list":[]}', json.dumps(SUCCESS, separators=(",", ":"))),
         ('{"topic_list":[30012],"other":1}', json.dumps(SUCCESS, separators=(",", ":"))),
         ("ping", '{"errcode":40001,"errmsg":"PARAMETER SYNTAX ERROR"}'),

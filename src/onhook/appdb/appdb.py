@@ -29,6 +29,7 @@ from onhook.appdb.pbxs import (
     Pbx,
     Secret,
     WebhookCredentials,
+    describe_secrets,
     validate_name,
     validate_path_name,
     validate_secret,
@@ -261,11 +262,12 @@ class AppDb:
         """Remove a secret. Raises `NotFound`, and `UsageError` for the last one of a PBX that must sign."""
         pbx = await self.pbx(name)
         async with self._database.transaction():
-            secret_ids = [secret.secret_id for secret in await self.secrets(pbx.sn)]
+            secrets = await self.secrets(pbx.sn)
+            secret_ids = [secret.secret_id for secret in secrets]
             if secret_id not in secret_ids:
                 raise NotFound(
                     _("{pbx_name} has no secret {secret_id}", pbx_name=pbx.name, secret_id=secret_id),
-                    hint=_("`onhook pbx list` shows them"),
+                    hint=_("its secrets are {secrets}", secrets=describe_secrets(secrets)),
                 )
             if secret_ids == [secret_id] and not pbx.is_unsigned:
                 raise UsageError(

@@ -24,7 +24,7 @@ from onhook.appdb.destination_spec import (
     parse_standard_webhooks_key,
     validate_spec,
 )
-from onhook.appdb.pbxs import Secret, new_secret, validate_name, validate_path_name, validate_secret
+from onhook.appdb.pbxs import Secret, describe_secrets, new_secret, validate_name, validate_path_name, validate_secret
 from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable, read_row, read_rows
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import NotFound, UsageError
@@ -284,7 +284,8 @@ class Destinations:
         """Remove a signing secret. Raises `NotFound`, and `UsageError` for the last one."""
         destination = await self.get(name)
         async with self._database.transaction():
-            secret_ids = [secret.secret_id for secret in await self.secrets(name)]
+            secrets = await self.secrets(name)
+            secret_ids = [secret.secret_id for secret in secrets]
             if secret_id not in secret_ids:
                 raise NotFound(
                     _(
@@ -292,7 +293,7 @@ class Destinations:
                         destination_name=destination.name,
                         secret_id=secret_id,
                     ),
-                    hint=_("`onhook destination show` lists them"),
+                    hint=_("its secrets are {secrets}", secrets=describe_secrets(secrets)),
                 )
             if secret_ids == [secret_id]:
                 raise UsageError(

@@ -3,6 +3,7 @@
 import re
 import secrets
 import string
+from collections.abc import Iterable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -71,6 +72,11 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     secret_id: int
     label: str
     created_at: datetime
+
+
+def describe_secrets(secrets: Iterable[Secret]) -> str:
+    """Return the numbers and labels of secrets: `3 webhook, 7 rotated`."""
+    return ", ".join(f"{secret.secret_id} {secret.label}" for secret in secrets)
 
 
 class WebhookCredentials(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,6 +37,9 @@ DURATION_DIGITS_MAX = 9
 KNOWN_STATUSES = ("ANSWERED", "NO ANSWER", "BUSY", "FAILED", "VOICEMAIL", "ABANDONED")
 """Known values (yeastar-p-series.md 2.2). Others are legal, and found in the same way."""
 
+KNOWN_TYPES = ("Internal", "Inbound", "Outbound")
+"""Known values (yeastar-p-series.md 2.2), as those of the status."""
+
 _RELATIVE_TIME = re.compile(r"([0-9]{1,4})([mhdw])")
 _RELATIVE_TIME_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

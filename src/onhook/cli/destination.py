@@ -17,6 +17,7 @@ from onhook.cli.commands import CommandGroup
 from onhook.cli.destination_card import describe_destination
 from onhook.cli.destination_options import with_destination_change_options, with_destination_options
 from onhook.cli.destination_secrets import DestinationName, print_standard_webhooks_secrets
+from onhook.cli.filter_options import with_filters
 from onhook.cli.formats import format_local_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import (
@@ -26,7 +27,6 @@ from onhook.cli.options import (
     load_config,
     option_with_default,
     print_note,
-    with_filters,
 )
 from onhook.cli.pbx_secrets import SecretFileOption, SecretOption, read_webhook_secret
 from onhook.cli.pending_progress import follow_pending

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
-from onhook.appdb.pbxs import Secret
+from onhook.appdb.pbxs import Secret, describe_secrets
 from onhook.cli.formats import format_local_time
 from onhook.cli.server_lookup import Row
 from onhook.lib.certificates import format_fingerprint
@@ -75,7 +75,7 @@ def _describe_retries(row: Row) -> str:
 
 
 def _describe_secrets(row: Row, secrets: Sequence[Secret]) -> str:
-    names = ", ".join(f"{secret.secret_id} {secret.label}" for secret in secrets)
+    names = describe_secrets(secrets)
     return _("{names}, also as Standard Webhooks", names=names) if row["with_standard_webhooks"] else names
 
 

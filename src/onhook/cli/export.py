@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from onhook.cli.commands import CommandGroup
-from onhook.cli.options import DataOption, ZoneOption, load_config, with_filters
+from onhook.cli.filter_options import with_filters
+from onhook.cli.options import DataOption, ZoneOption, load_config
 from onhook.cli.private_file import private_file
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config

@@ -8,7 +8,7 @@ import typer
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.identification import identify_sender
-from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx, validate_sn
+from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx, describe_secrets, validate_sn
 from onhook.appdb.recordings import parse_directory
 from onhook.appdb.retention_overrides import parse_retention_days
 from onhook.appdb.source_match import SourceMatch, parse_source_match, validate_has_api, validate_sender_identification
@@ -271,14 +271,13 @@ def _silence_minutes(text: str) -> int | None:
 
 async def _list_row(appdb: AppDb, pbx: Pbx) -> list[str]:
     credentials, source_match = await appdb.pbx_credentials.get(pbx.sn), await appdb.source_matches.get(pbx.sn)
-    labels = [f"{pbx_secret.secret_id} {pbx_secret.label}" for pbx_secret in await appdb.secrets(pbx.sn)]
     return [
         pbx.name,
         ", ".join([pbx.sn, *pbx.further_sns]),
         identify_sender(pbx, source_match, has_api=credentials is not None).text,
         credentials.url if credentials else UNKNOWN,
         pbx.zone or UNKNOWN,
-        ", ".join(labels) or UNKNOWN,
+        describe_secrets(await appdb.secrets(pbx.sn)) or UNKNOWN,
         f"{pbx.created_at:%Y-%m-%d}",
     ]
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.commands import CommandGroup
+from onhook.cli.filter_options import with_filters
 from onhook.cli.formats import RECORD_COLUMNS, RECORD_TABLE, print_rows
 from onhook.cli.options import (
     LIMIT_DEFAULT,
@@ -13,7 +14,6 @@ from onhook.cli.options import (
     LimitOption,
     ZoneOption,
     load_config,
-    with_filters,
 )
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config

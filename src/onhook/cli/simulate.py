@@ -165,7 +165,7 @@ async def simulate(
         await _run(plan, api_config, clock, on_progress)
     _print_summary(latest.result, plan)
     if plan.start is not None and plan.count is not None and latest.result.records < plan.count:
-        print_note(_("no more calls have ended since {start}: an earlier --start makes more", start=start))
+        print_note(_("only these calls have ended since {start}: give an earlier --start for more", start=start))
     _check_acknowledged(latest.result, plan)
     raise typer.Exit(1 if latest.result.failed else 0)
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Final
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -35,7 +36,10 @@ from onhook.pbx_api.tokens import AppTokens
 CALL_END = 30012
 """The only event that is sent. Other topics are accepted and have no events."""
 
-HEARTBEAT, HEARTBEAT_ANSWER = "heartbeat", "heartbeat response"
+HEARTBEATS: Final = frozenset({"heartbeat", '"heartbeat"'})
+"""The bare text of the documentation, and what a client sends that encodes each message as JSON."""
+
+HEARTBEAT_ANSWER = "heartbeat response"
 SILENCE_SECONDS_MAX = 60
 SWEEP_SECONDS = 0.3
 """Interval of the checks of silence and tokens."""
@@ -170,7 +174,7 @@ class Sockets:
 
     def _reply(self, listener: Listener, text: str) -> str:
         """Return the response to a message. An invalid message does not count as a heartbeat."""
-        if text == HEARTBEAT:
+        if text in HEARTBEATS:
             listener.last_message_at = self._clock.microseconds()
             return HEARTBEAT_ANSWER
         code, topics = parse_topics(text)

@@ -32,9 +32,9 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of a simulation; see docs/simulator.md.
 
     `rate` is events per second; None is as fast as the receiver answers. `count` is the number of events, the last call
-    cut short there; None is no end. With `start` (aware) the calls are history from that time on, until now at most: no call is in
-    the future, also where `count` is more; and then, with `continues_live`, calls that end when they are sent. Without `start` each call ends when
-    it is sent, after `history_calls` of the past. With an empty `url` nothing is posted, and an observer is needed
+    cut short there; None is no end. With `start` (aware) the calls are history from that time on: until now
+    at the latest, and then, with `continues_live`, calls that end when they are sent. Without `start` each call ends
+    when it is sent, after `history_calls` of the past. With an empty `url` nothing is posted, and an observer is needed
     (`simulator.observer`). An empty `secret` sends without a signature. `max_attempts`, `timeout_seconds` and
     `retry_seconds` are the retries of a PBX.
     """
