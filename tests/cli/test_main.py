@@ -336,6 +336,19 @@ def test_serve_sign_in_link_is_printed_on_a_terminal_only(server: Server) -> Non
     os.close(screen)
 
 
+def test_token_link_signs_in_where_the_output_of_serve_is_redirected(server: Server) -> None:
+    """The output of serve names the command that prints the link."""
+    server.start()
+    wait_until(lambda: "Console" in server.log_text())
+    words = next(line for line in server.log_text().splitlines() if "Console" in line).split("`")[1].split()
+    result = server.execute(*words[1:3])
+    token = (server.directory / "admin.token").read_text().strip()
+    assert result.stdout == f"http://{server.address('hub')}/sign-in?token={token}\n"
+    assert token not in server.log_text()
+    server.stop()
+    assert "onhook serve" in server.execute(*words[1:3]).stderr
+
+
 def _helps(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Yield the words of every command."""
     yield words

@@ -1,5 +1,6 @@
 """`onhook serve`: run the server."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -84,10 +85,13 @@ async def serve(
 
 
 async def _print_addresses(config: Config, server: ServerInfo, token: str, *, demo: bool) -> None:
-    """Print the addresses and the next step. The token is printed on a terminal only."""
+    """Print the addresses and the next step. The token is printed on a terminal only: other outputs are kept."""
     console = f"http://{local_address(parse_address(server.hub.address, 'hub'))}/" if server.hub else ""
     if console and not config.console_open and sys.stdout.isatty():
         console += f"sign-in?token={token}"
+    elif console and not config.console_open:
+        command = f"onhook token link --data {shlex.quote(str(config.data))}"
+        console += _(" (`{command}` prints the link that signs in)", command=command)
     intake = server.intake.address if server.intake else str(config.intake)
     port = intake.rpartition(":")[2]
     lines = [

@@ -7,17 +7,20 @@ from typing import Annotated
 import typer
 
 from onhook.appdb.scopes import parse_scope
-from onhook.appdb.tokens import Role
+from onhook.appdb.tokens import Role, read_token_file
 from onhook.cdr.access_scope import AccessScope
 from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption
+from onhook.cli.options import DataOption, load_config
+from onhook.config import parse_address
 from onhook.console.auth.share_tokens import parse_export_filter
 from onhook.lib.clock import SystemClock
-from onhook.lib.errors import UsageError
+from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
+from onhook.ops.instance_lock import is_server_running, read_server_info
+from onhook.simulator.demo import local_address
 
 app = CommandGroup(add_completion=False, help=_("Manage API tokens."), epilog="Example: onhook token list")
 
@@ -78,6 +81,18 @@ async def list_tokens(data: DataOption = None) -> None:
             for token in await appdb.tokens()
         ]
     print_table(rows, ("name", "role", "scope", "for", "added", "last used"))
+
+
+@app.command("link", epilog="Example: onhook token link")
+def link(data: DataOption = None) -> None:
+    """Print the link that signs in to the console of the running server, as its administrator."""
+    config = load_config(data=data)
+    server, token = read_server_info(config), read_token_file(config.admin_token_file)
+    if not is_server_running(config) or server is None or server.hub is None or not token:
+        raise Unavailable(
+            _("the console is not running"), location=str(config.data), hint=_("start it with `onhook serve`")
+        )
+    print(f"http://{local_address(parse_address(server.hub.address, 'hub'))}/sign-in?token={token}")
 
 
 @app.command("remove", epilog="Example: onhook token remove wallboard")
