@@ -11,10 +11,12 @@ DEV := .venv/dev.stamp
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-pbx mutate check fix bench lock clean .venv
+.PHONY: help install run test test-all test-pbx mutate check fix bench lock clean .venv
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(RUN) ## make .venv with what running needs, for a server
 
 run: $(RUN) ## start Onhook with a simulated PBX that posts real webhooks
 	$(IN)/onhook serve --demo $(ARGS)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,3 +113,12 @@ def test_docs_menu_of_webhooks_has_one_path() -> None:
     menus = [menu for path in paths for menu in MENU.findall(" ".join(path.read_text().split()))]
     assert menus
     assert [menu for menu in menus if not KNOWN_MENU.match(menu)] == []
+
+
+def test_docs_readme_installs_no_test_tools_on_a_server() -> None:
+    (command,) = re.findall(r"`(make [^`]+)` installs Onhook", (DOCS.parent / "README.md").read_text())
+    result = subprocess.run(
+        [*command.split(), "--dry-run", "--always-make"], cwd=DOCS.parent, capture_output=True, text=True, check=True
+    )
+    assert "requirements/run.txt" in result.stdout
+    assert "requirements/dev.txt" not in result.stdout
