@@ -282,7 +282,7 @@ async def test_destination_form_has_certificates_redirects_and_proxy(
     assert (destination.accept_redirects, destination.proxy) == (True, form["proxy"])
     async with browser.get("/destinations/1") as answer:
         page = await answer.text()
-    for text in ("count as accepted", "CN=Test Authority, expires 20", "http://onhook:…@127.0.0.1:3128"):
+    for text in ("count as accepted", "CN=Test Authority, expires ", "http://onhook:…@127.0.0.1:3128"):
         assert text in page
     assert "geheim" not in page
 

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 import aiohttp
 import pytest
 
+from onhook.console.addresses import is_loopback
 from onhook.console.pages.reports import page as report_routes
 from onhook.console.pages.reports.kinds import KINDS
+from onhook.console.pages.totals import Totals
 from tests.console.conftest import ConsoleHarness
 from tests.factories import ALICE, SN, details
 
@@ -83,3 +85,16 @@ async def test_page_control_characters_of_a_caller_reach_no_page(
         text = await (await client.get(path)).text()
         assert re.findall("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e]", text) == [], path
         assert "Eve" in text or path != f"/calls?{period}"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "192.0.2.7"])
+def test_loopback_warning_is_shown_for_addresses_of_this_machine(host: str) -> None:
+    """A PBX elsewhere cannot reach the URL that the page offers."""
+    assert is_loopback(host) is (host != "192.0.2.7")
+
+
+@pytest.mark.parametrize("missed_by", [{"no_answer": 3}, {"busy": 1, "abandoned": 2, "failed": 1, "voicemail": 5}, {}])
+def test_totals_breakdown_adds_up_to_the_missed_calls(missed_by: dict[str, int]) -> None:
+    """Whatever the outcomes; those that no PBX is known to have are one more part."""
+    totals = Totals(calls=60, answered=10, missed=50, **missed_by)
+    assert sum(number for *_, number in totals.missed_by_outcome) + totals.other == totals.missed

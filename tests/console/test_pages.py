@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS
 from onhook.config import Address
 from onhook.console.addresses import intake_host, intake_port
@@ -25,7 +26,14 @@ from tests.factories import ALICE, BOB, IVR, QUEUE, SN, call, details, record
 
 OUTPUT = Path(__file__).parents[2] / "test-output"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-OTHER_PAGES = (("/reports", "reports"), ("/reports?report=week", "week"), ("/issues", "issues"), ("/schema", "api"))
+OTHER_PAGES = (
+    ("/reports", "reports"),
+    ("/reports?report=week", "week"),
+    ("/reports?report=returned", "returned"),
+    ("/audit", "audit"),
+    ("/issues", "issues"),
+    ("/schema", "api"),
+)
 HOSTILE = (
     "<script>document.title='owned'</script>",
     '"><img src=x onerror="document.title=\'owned\'">',
@@ -193,7 +201,7 @@ async def test_pages_hostile_names_are_escaped(harness: ConsoleHarness, chromium
 @pytest.mark.parametrize(
     ("name", "context"),
     [
-        ("light", {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}}),
+        ("light", {"color_scheme": "light", "viewport": {"width": 1440, "height": 900}}),
         pytest.param(
             "dark", {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}}, marks=pytest.mark.slow
         ),
@@ -216,6 +224,39 @@ async def test_pages_fit_the_window(
             await page.screenshot(path=OUTPUT / f"{page_name}-{name}.png")
             width = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert width <= 0, (page_name, width)
+            if name == "light":
+                hidden = await page.evaluate(
+                    "[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)"
+                )
+                assert max(hidden, default=0) <= 0, f"a column of {page_name} is cut off"
+
+
+async def test_report_head_stays_in_view_and_warnings_are_not_printed(
+    harness: ConsoleHarness, chromium_path: str
+) -> None:
+    """A table of a hundred rows keeps its headings; a banner about a destination is for the screen."""
+    begin = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=20)
+    for index in range(120):
+        call_at = begin + timedelta(minutes=index)
+        parties = {"call_from": f"+4930{index:07}", "call_to": "1001", "type": "Inbound"}
+        await harness.ingest_details([details(call_at, status="NO ANSWER", talk_duration=0, **parties)])
+    destination, _ = await harness.appdb.destinations.add(
+        "CRM", DestinationSpec(url="http://a.example/"), None, after=0, now_us=1
+    )
+    await harness.appdb.destinations.disable(destination, "the application answered 410 Gone")
+    async with open_visit(harness, chromium_path, viewport={"width": 1440, "height": 900}) as visit:
+        page = visit.page
+        await page.goto(f"{harness.url}/reports?report=unreturned")
+        assert "Rows 1 to 100 of 120." in await page.inner_text("main")
+        await page.locator("tbody tr").last.scroll_into_view_if_needed()
+        assert await page.locator("thead th").first.is_visible()
+        head, table = page.locator("thead th").first, page.locator("main .scroll")
+        assert await table.evaluate("element => element.scrollTop") > 0
+        head_top, table_top = [await part.evaluate("e => e.getBoundingClientRect().top") for part in (head, table)]
+        assert head_top == table_top
+        assert await page.locator(".issue-banner").is_visible()
+        await page.emulate_media(media="print")
+        assert not await page.locator(".issue-banner").is_visible()
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def test_clock_sentence_without_an_end_is_unknown() -> None:
 @pytest.mark.parametrize(
     ("coverage", "dialect", "expected_text"),
     [
-        (_coverage(complete_until=HALF_PAST_SIX), "yeastar", "Verified complete until Mon 27 Apr 2026 18:30."),
+        (_coverage(complete_until=HALF_PAST_SIX), "yeastar", "Verified complete until Mon 27 Apr 2026 18:30:00."),
         (_coverage(has_backfill_source=True), "yeastar", "Not yet compared with the PBX's own list."),
         (_coverage(), "yeastar", f"`onhook pbx change {SN} --api URL`"),
         (_coverage(), "asterisk", f"`onhook pbx change {SN} --cdr SOURCE`"),
@@ -98,7 +98,7 @@ def test_describe_coverage_names_what_is_missing(coverage: PbxCoverage, dialect:
     ("progress", "request_", "result", "expected_text", "expected_error"),
     [
         (None, None, None, "", ""),
-        (PROGRESS, REQUEST, None, "up to Thu 1 Jan 1970 00:01 of Thu 1 Jan 1970 00:02.", ""),
+        (PROGRESS, REQUEST, None, "up to Thu 1 Jan 1970 00:01:00 of Thu 1 Jan 1970 00:02:00.", ""),
         (None, REQUEST, BackfillResult(requested_at=0, error="no route"), "Back-fill requested", ""),
         (None, None, BackfillResult(requested_at=1, error="no route"), "The last back-fill failed:", "no route"),
         (None, None, BackfillResult(requested_at=1, rows=9, new=2, changed=3, same=4), "read 9 rows: 2 new", ""),

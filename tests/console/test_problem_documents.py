@@ -1,10 +1,13 @@
 """Errors as problem documents (RFC 9457)."""
 
 import doctest
+import re
+from urllib.parse import parse_qsl
 
 import aiohttp
 import pytest
 
+from onhook.cdr.access_scope import AccessScope
 from onhook.console import problem_documents as problems
 from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import SN
@@ -121,3 +124,42 @@ async def test_problem_browser_receives_page(harness: ConsoleHarness, client: ai
     async with harness.client("") as anonymous:
         answer = await anonymous.get("/", headers={"Accept": "text/html"}, allow_redirects=False)
         assert (answer.status, answer.headers["Location"]) == (303, "/sign-in?next=%2F")
+
+
+HTML = {"Accept": "text/html"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/calls?since=foo&status=BUSY&q=Alice",
+        "/reports?report=volume&since=foo&number=1001",
+        "/calls?min_wait_duration=long&pbx=office",
+    ],
+)
+async def test_problem_page_invalid_value_can_be_corrected(client: aiohttp.ClientSession, path: str) -> None:
+    """All values of the search are in a form, so that only the invalid one is typed again."""
+    answer = await client.get(path, headers=HTML)
+    text = await answer.text()
+    assert answer.status == 400
+    assert f'<form class="search" method="get" action="{path.partition("?")[0]}"' in text
+    for name, value in parse_qsl(path.partition("?")[2]):
+        assert f'<input name="{name}" value="{value}"' in text
+
+
+async def test_problem_page_unknown_parameter_is_not_sent_again(client: aiohttp.ClientSession) -> None:
+    text = await (await client.get("/calls?nmber=1001&status=BUSY", headers=HTML)).text()
+    assert '<input name="status" value="BUSY"' in text
+    assert '<input name="nmber"' not in text
+
+
+async def test_problem_page_has_only_the_menu_of_the_user(harness: ConsoleHarness) -> None:
+    """A limited user sees no entry that would be refused, and no word about a token."""
+    now_us = harness.clock.microseconds()
+    token = await harness.appdb.add_token("extension", "reader", now_us=now_us, scope=AccessScope(numbers=("1001",)))
+    async with harness.client(token, headers=HTML) as reader:
+        answer = await reader.get("/pbxs")
+        text = await answer.text()
+    assert answer.status == 403
+    assert re.findall(r"<nav.*?</nav>", text, re.DOTALL)[0].count("<a ") == 3
+    assert "token" not in text

@@ -175,7 +175,8 @@ def parse_filter(parameters: Mapping[str, str], zone: ZoneInfo, now: datetime) -
 
 def parse_time(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time") -> datetime:
     """Parse an ISO 8601 date or time (in `zone` unless it has an offset), `now`, `today`, `yesterday`, or `30m`, `12h`,
-    `7d`, `2w` ago. A date is its first second in `zone`. The result is aware, in UTC. Raises `UsageError`.
+    `7d`, `2w` ago. A date, and a day that many days or weeks ago, is its first second in `zone`. The result is aware,
+    in UTC. Raises `UsageError`.
     """
     midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     if text in ("now", "today", "yesterday"):
@@ -183,7 +184,10 @@ def parse_time(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time") 
         return now if text == "now" else day.replace(tzinfo=zone).astimezone(UTC)
     try:
         if relative := _RELATIVE_TIME.fullmatch(text):
-            return now - timedelta(**{_RELATIVE_TIME_UNITS[relative[2]]: int(relative[1])})
+            length = timedelta(**{_RELATIVE_TIME_UNITS[relative[2]]: int(relative[1])})
+            # The first day of a period of days is whole: half of one is compared with whole ones.
+            is_days = relative[2] in "dw"
+            return (midnight - length).replace(tzinfo=zone).astimezone(UTC) if is_days else now - length
         # An unescaped plus sign in a URL arrives as a blank.
         time = datetime.fromisoformat(re.sub(r" (\d\d:\d\d)$", r"+\1", text) if "T" in text else text)
         return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)

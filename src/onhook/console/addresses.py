@@ -28,7 +28,7 @@ def intake_host(config: Config, request_host: str) -> tuple[str, bool]:
     """
     if not _is_unspecified(config.intake.host):
         return _format_host(config.intake.host), False
-    if request_host != "localhost" and not _is_loopback(request_host):
+    if not is_loopback(request_host):
         return _format_host(request_host), False
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -53,9 +53,10 @@ def _is_unspecified(host: str) -> bool:
     return host in ("0.0.0.0", "::", "")  # noqa: S104 - compared, not listened on
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether only programs on this machine reach the host."""
     try:
-        return ip_address(host).is_loopback
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 

@@ -194,13 +194,19 @@ def known_parameters(app: Litestar) -> KnownParameters:
     return names_by_route
 
 
+def known_parameter_names(connection: ASGIConnection[Any, Any, Any, Any]) -> frozenset[str]:
+    """Return the query parameters of the route of this request; none without a route."""
+    names_by_route: KnownParameters = connection.app.state.known_parameters
+    route = (str(connection.scope.get("method")), str(connection.scope.get("path_template", "")))
+    return names_by_route.get(route, frozenset())
+
+
 def reject_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:  # noqa: ARG001 - the signature of a guard
     """Guard: reject a query parameter that the route does not have, or that is repeated. Raises 400, `UsageError`.
 
     Otherwise a misspelt filter would match everything.
     """
-    names_by_route: KnownParameters = connection.app.state.known_parameters
-    names = names_by_route.get((str(connection.scope.get("method")), connection.scope["path_template"]), frozenset())
+    names = known_parameter_names(connection)
     query_names = [name for name, _ in connection.query_params.multi_items()]
     for position, name in enumerate(query_names):
         if name not in names:

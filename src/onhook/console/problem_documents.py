@@ -1,6 +1,7 @@
 """Errors as problem documents (RFC 9457) for programs and as pages for people."""
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from traceback import format_exception
 from typing import Any, ClassVar
@@ -13,7 +14,9 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Redirect
 
+from onhook.console.auth.access import Principal, get_principal
 from onhook.console.pages.rendering import View, render
+from onhook.console.parameters import known_parameter_names
 from onhook.console.state import AnyRequest
 from onhook.lib.errors import RETRY_AFTER_SECONDS, OnhookError
 from onhook.lib.messages import _, mark
@@ -75,11 +78,18 @@ _HTTP_ERROR_DETAILS = {
 """Messages of the framework that only repeat the title, and Onhook's texts."""
 
 
+NOT_CORRECTABLE = frozenset({"cursor", "token", "row"})
+"""Parameters that a person does not write, and a token, which no page shows."""
+
+
 class ProblemView(View, frozen=True, kw_only=True):
-    """Values of the page of a problem."""
+    """Values of the page of a problem. `texts` are the parameters to correct, by name; the menu is that of the user."""
 
     template: ClassVar = "problem.html"
     problem: Problem
+    principal: Principal | None = None
+    path: str = ""
+    texts: Sequence[tuple[str, str]] = ()
 
 
 def handle_onhook_error(request: AnyRequest, error: OnhookError) -> Response[Any]:
@@ -136,8 +146,27 @@ def problem_response(request: AnyRequest, problem: Problem, headers: dict[str, s
         return Response(problem, status_code=problem.status, headers=headers, media_type=PROBLEM_TYPE)
     if problem.status == 401 and request.method == "GET":
         return Redirect("/sign-in?next=" + quote(_path_and_query(request), safe=""), status_code=303)
-    page = render(ProblemView(problem=problem))
+    page = render(
+        ProblemView(
+            problem=problem,
+            principal=get_principal(request.scope),
+            path=request.url.path,
+            texts=_correctable_texts(request, problem.status),
+        )
+    )
     return Response(page, status_code=problem.status, headers=headers, media_type="text/html")
+
+
+def _correctable_texts(request: AnyRequest, status: int) -> list[tuple[str, str]]:
+    """Return the parameters of a page whose values are invalid, so that nothing has to be typed twice."""
+    if status != HTTPStatus.BAD_REQUEST or request.method != "GET":
+        return []
+    known_names = known_parameter_names(request)
+    return [
+        (name, text)
+        for name, text in dict(request.query_params.multi_items()).items()
+        if text and name in known_names and name not in NOT_CORRECTABLE
+    ]
 
 
 def accepts_html(request: AnyRequest) -> bool:

@@ -79,7 +79,7 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
         raise PermissionDeniedException(_("a browser may change something only from a page of this console"))
     if principal.role != "administrator":
         _log_refusal(connection, principal)
-        raise PermissionDeniedException(_("a reader cannot change anything: use an administrator's token"))
+        raise PermissionDeniedException(_change_refusal(principal))
 
 
 async def is_still_authorized(scope: Scope) -> bool:
@@ -89,6 +89,13 @@ async def is_still_authorized(scope: Scope) -> bool:
         return True
     connection = ASGIConnection[Any, Any, Any, Any](scope)
     return await _current_principal(connection, connection.app.state.app_state) == principal
+
+
+def _change_refusal(principal: Principal) -> str:
+    """Return why a reader may not change something, for a person who signed in or for a program."""
+    if principal.credential == "token":
+        return _("a reader cannot change anything: use an administrator's token")
+    return _("a reader cannot change anything: ask an administrator")
 
 
 def _log_refusal(connection: Connection, principal: Principal) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
@@ -29,21 +29,18 @@ FOR_TEMPLATES = (
     "call_url",
     "clock_time",
     "format_code",
+    "format_date",
     "format_values",
     "count",
     "day",
     "get_field",
     "heat_step",
     "list_filters",
-    "hours",
-    "local_minute",
-    "local_second",
     "local_time",
     "minutes",
     "outcome",
     "split_party",
     "percent",
-    "short_day",
     "signed_percent",
     "tone",
     "url",
@@ -66,26 +63,12 @@ _PATH_SAFE = re.compile(r"[A-Za-z0-9_@:+-]+(?:\.[A-Za-z0-9_@:+-]+)*")
 
 
 def minutes(seconds: int | None) -> str:
-    """Return a duration as `m:ss`, from an hour on as `h:mm:ss`.
+    """Return a duration or a sum of durations as `m:ss`, from an hour on as `h:mm:ss`: the one format of all pages.
 
     >>> minutes(74), minutes(3661), minutes(0), minutes(None)
     ('1:14', '1:01:01', '0:00', '–')
     """
     return UNKNOWN if seconds is None else format_duration(seconds)
-
-
-def hours(seconds: int | None) -> str:
-    """Return a sum of durations in words.
-
-    >>> hours(74), hours(3661), hours(None)
-    ('1 min', '1 h 1 min', '–')
-    """
-    if seconds is None:
-        return UNKNOWN
-    if seconds < 60:
-        return f"{seconds} s"
-    hour, minute = divmod(seconds // 60, 60)
-    return f"{count(hour)} h {minute} min" if hour else f"{minute} min"
 
 
 def count(number: int | None) -> str:
@@ -109,13 +92,16 @@ def day(time: datetime, zone: ZoneInfo, now: datetime) -> str:
         return _("Today")
     if local == today - timedelta(days=1):
         return _("Yesterday")
-    return f"{local:%a} {local.day} {local:%b %Y}"
+    return format_date(local)
 
 
-def short_day(time: datetime, zone: ZoneInfo) -> str:
-    """Return the day in the reader's zone, as `Mon 27 Apr`."""
-    local = time.astimezone(zone)
-    return f"{local:%a} {local.day} {local:%b}"
+def format_date(day: date) -> str:
+    """Return a date, the one format of all pages.
+
+    >>> format_date(date(2026, 4, 27))
+    'Mon 27 Apr 2026'
+    """
+    return f"{day:%a} {day.day} {day:%b %Y}"
 
 
 def format_values(values: Mapping[str, Any]) -> str:
@@ -146,21 +132,15 @@ def from_epoch_seconds(seconds: int) -> datetime:
 
 
 def local_time(time: datetime | None, zone: ZoneInfo) -> str:
-    """Return date, time and offset in the reader's zone."""
-    return UNKNOWN if time is None else time.astimezone(zone).isoformat(sep=" ", timespec="seconds")
+    """Return date and time in the reader's zone, the one format of all pages; programs get ISO 8601.
 
-
-def local_minute(time: datetime | None, zone: ZoneInfo) -> str:
-    """Return day and minute in the reader's zone, for a sentence; seconds are shown unless they are 0."""
-    return local_second(time, zone).removesuffix(":00")
-
-
-def local_second(time: datetime | None, zone: ZoneInfo) -> str:
-    """Return day and second in the reader's zone, for a column of times."""
+    >>> local_time(datetime(2026, 4, 27, 17, 4, 36, tzinfo=UTC), ZoneInfo("Europe/Berlin"))
+    'Mon 27 Apr 2026 19:04:36'
+    """
     if time is None:
         return UNKNOWN
     local = time.astimezone(zone)
-    return f"{local:%a} {local.day} {local:%b %Y} {local:%H:%M:%S}"
+    return f"{format_date(local)} {local:%H:%M:%S}"
 
 
 def format_bytes(number: int) -> str:

@@ -11,7 +11,7 @@ from onhook.appdb.pbxs import Pbx
 from onhook.cdr.identity import fold_sn
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
-from onhook.console.pages.formatting import count, from_epoch_seconds, local_minute
+from onhook.console.pages.formatting import count, from_epoch_seconds, local_time
 from onhook.console.queries.coverage import Backfill, PbxCoverage
 from onhook.console.queries.quarantine import NamedCounter
 from onhook.console.state import AppState
@@ -122,7 +122,7 @@ def _latest_time(counters: Iterable[NamedCounter]) -> datetime | None:
 def describe_coverage(pbx: Pbx, coverage: PbxCoverage, zone: ZoneInfo) -> str:
     """Return until when calls are verified complete, or what is missing to verify them."""
     if coverage.complete_until is not None:
-        return _("Verified complete until {time}.", time=local_minute(coverage.complete_until, zone))
+        return _("Verified complete until {time}.", time=local_time(coverage.complete_until, zone))
     sentence = _("Not yet compared with the PBX's own list.")
     if coverage.has_backfill_source:
         return sentence
@@ -145,7 +145,7 @@ def describe_backfill(backfill: Backfill, zone: ZoneInfo) -> str:
     """Return the progress of the running back-fill, or the request, or the result of the last one, in a sentence."""
     if backfill.progress is not None:
         done_until, until = (
-            local_minute(from_epoch_seconds(seconds), zone)
+            local_time(from_epoch_seconds(seconds), zone)
             for seconds in (backfill.progress.done_until, backfill.progress.until)
         )
         return _("Back-fill in progress: up to {done} of {until}.", done=done_until, until=until)

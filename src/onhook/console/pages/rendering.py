@@ -8,6 +8,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from onhook.console.addresses import is_loopback
 from onhook.console.pages import formatting
 from onhook.console.pages.assets import asset_path
 from onhook.lib.messages import _, _n
@@ -51,5 +52,5 @@ def _environment() -> Environment:
     )
     environment.globals.update({"_": _, "_n": _n})
     environment.globals.update({name: getattr(formatting, name) for name in formatting.FOR_TEMPLATES})
-    environment.globals.update(asset=asset_path, WEBHOOK_MENU=WEBHOOK_MENU)
+    environment.globals.update(asset=asset_path, is_loopback=is_loopback, WEBHOOK_MENU=WEBHOOK_MENU)
     return environment

@@ -36,7 +36,7 @@ ReportName = Annotated[
     str,
     QueryParameter(name="report", description=f"Which report: {', '.join(KINDS)}", max_length=TEXT_CHARACTERS_MAX),
 ]
-ROWS_MAX = 500
+ROWS_MAX = 100
 """Rows of a table on one page: thousands of extensions would be megabytes."""
 
 RowOffset = Annotated[int, QueryParameter(description="Rows to skip", ge=0, le=10**9)]

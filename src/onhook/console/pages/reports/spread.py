@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
+from onhook.console.pages.formatting import minutes
 from onhook.console.pages.reports.report import Cell, Chart, Column, Report, ReportQuery, Series, share
 from onhook.lib.messages import _, mark
 
-WAIT_EDGES = (0, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
-TALK_EDGES = (0, 10, 30, 60, 120, 180, 300, 600, 900, 1_800, 3_600)
-"""Bounds in seconds: fine where most calls are."""
+WAIT_EDGES = tuple(range(0, 301, 15))
+TALK_EDGES = tuple(range(0, 1_201, 60))
+"""Bounds in seconds, at equal distances, as the bars of the chart are; the last bar has all longer durations."""
 
 _NOTE_TEMPLATE = "Median {median} · P90 {p90} · maximum {longest}."
 
@@ -59,11 +60,5 @@ def _range_label(low: int, high: int | None) -> str:
 def _describe_durations(median: int | None, p90: int | None, longest: int | None, unknown: int) -> str:
     if median is None:
         return _("There is no such duration in this period.")
-    text = _NOTE_TEMPLATE.format(
-        median=_format_seconds(median), p90=_format_seconds(p90), longest=_format_seconds(longest)
-    )
+    text = _NOTE_TEMPLATE.format(median=minutes(median), p90=minutes(p90), longest=minutes(longest))
     return text + " " + _("{unknown} more calls have no such duration.", unknown=unknown) if unknown else text
-
-
-def _format_seconds(number: int | None) -> str:
-    return f"{number} s" if number is None or number < 120 else f"{number // 60} min {number % 60} s"
