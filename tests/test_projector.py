@@ -376,3 +376,20 @@ async def test_projector_that_is_stopped_while_it_catches_up_leaves_no_task(harn
     catching_up.cancel()
     await asyncio.wait([catching_up])
     assert all(task.done() for task in tasks)
+
+
+@pytest.mark.parametrize("encoding", ["", "gbk"])
+async def test_projector_encoding_of_the_pbx_is_used(tmp_path: Path, encoding: str) -> None:
+    """A body in UTF-8 is read as such, whatever is set; without the setting a name in GBK is lost."""
+    async with open_harness(tmp_path) as harness:
+        harness.projector = Projector(
+            ledger=harness.ledger,
+            store=harness.store,
+            dialects=DIALECTS,
+            get_facts=partial(read_facts, PbxFacts(encoding=encoding)),
+        )
+        texts = [event(number, "NAME<1001>").decode().replace("NAME", "王小明") for number in (0, 1)]
+        await harness.put_events(texts[0].encode("gbk"), texts[1].encode())
+        in_utf_8, in_gbk = await harness.calls()
+        assert in_utf_8.legs[0].call_to == "王小明<1001>"
+        assert (in_gbk.legs[0].call_to == "王小明<1001>") is (encoding == "gbk")

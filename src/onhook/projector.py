@@ -22,6 +22,7 @@ from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 from onhook.lib.transition_log import TransitionLog
 from onhook.pbx.dialect import Dialects
+from onhook.pbx.text_encoding import recode_body
 from onhook.store.contract import CallKey, QuarantineEntry, Store, StoreBatch
 
 BATCH_RAW_EVENTS_MAX = 10_000
@@ -259,8 +260,8 @@ class Projector:
         parsed_events = _ParsedEvents({}, [])
         for raw_event in raw_events:
             try:
-                sn = self._find_pbx_sn(raw_event, facts)
-                details = self._dialects[raw_event.dialect].parse(raw_event.body)
+                sn, encoding = self._find_pbx(raw_event, facts)
+                details = self._dialects[raw_event.dialect].parse(recode_body(raw_event.body, encoding))
             except Exception as error:  # noqa: BLE001 - whatever a body does to its reader, the next one is read
                 parsed_events.quarantined.append(_to_quarantine_entry(raw_event, error))
                 continue
@@ -271,16 +272,16 @@ class Projector:
                 parsed_events.reported_legs.setdefault((sn, leg_details.call_id), []).append(reported_leg)
         return parsed_events
 
-    def _find_pbx_sn(self, raw_event: RawEvent, facts: Facts) -> str:
-        """Return the serial number under which the calls of its sender are kept. Raises `ParseError` for a sender that
-        is not registered, though it knows a secret of a PBX.
+    def _find_pbx(self, raw_event: RawEvent, facts: Facts) -> tuple[str, str]:
+        """Return the serial number under which the calls of its sender are kept, and the encoding of its texts. Raises
+        `ParseError` for a sender that is not registered, though it knows a secret of a PBX.
         """
         is_unregistered = raw_event.via == UNREGISTERED
         sn = self._dialects[raw_event.dialect].peek(raw_event.body).sn if is_unregistered else raw_event.sn
         pbx = facts.get(fold_sn(sn))
         if pbx is None and is_unregistered:
             raise _unregistered_error(sn, facts.get(fold_sn(raw_event.sn)), raw_event.sn)
-        return sn if pbx is None else pbx.sn or sn
+        return (sn, "") if pbx is None else (pbx.sn or sn, pbx.encoding)
 
     async def _store_calls(
         self,

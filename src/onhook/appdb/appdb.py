@@ -21,6 +21,7 @@ from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.destinations import Destinations
 from onhook.appdb.issues import Issues
 from onhook.appdb.notes import Notes
+from onhook.appdb.pbx_conventions import PbxConventionsRepository
 from onhook.appdb.pbx_credentials import PbxCredentials, PbxCredentialsRepository
 from onhook.appdb.pbxs import (
     DIALECT_DEFAULT,
@@ -93,6 +94,7 @@ class AppDb:
         self.pbx_credentials = PbxCredentialsRepository(self._database)
         self.sync_states = SyncStates(self._database)
         self.recordings = Recordings(self._database)
+        self.pbx_conventions = PbxConventionsRepository(self._database)
         self.retention_overrides = RetentionOverrides(self._database)
         self.alarms = Alarms(self._database, self.destinations, self.deliveries)
         self.issues = Issues(self._database, self.destinations, self.deliveries)

@@ -57,6 +57,7 @@ TABLES: Mapping[str, AuditedTable] = {
     ),
     "recordings": AuditedTable(noun="recordings of", name="sn", columns=("directory",)),
     "retention_overrides": AuditedTable(noun="retention of", name="sn", columns=("days",)),
+    "pbx_conventions": AuditedTable(noun="conventions of", name="sn", columns=("encoding", "ring_time_meaning")),
     "cdr_sources": AuditedTable(
         noun="CDR source of", name="sn", columns=("location", "cdr_table", "columns"), secrets=("password",)
     ),

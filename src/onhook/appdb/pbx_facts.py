@@ -20,9 +20,15 @@ class AppDbPbxFacts:
         return await self._facts.current()
 
     async def _read(self) -> Mapping[str, PbxFacts]:
+        conventions = await self._appdb.pbx_conventions.all()
         facts = {
             fold_sn(pbx.sn): PbxFacts(
-                sn=pbx.sn, name=pbx.name, dialect=pbx.dialect, zone=pbx.zone_info, number_plan=pbx.number_plan
+                sn=pbx.sn,
+                name=pbx.name,
+                dialect=pbx.dialect,
+                zone=pbx.zone_info,
+                number_plan=pbx.number_plan,
+                encoding=conventions[pbx.sn].encoding if pbx.sn in conventions else "",
             )
             for pbx in await self._appdb.pbxs()
         }

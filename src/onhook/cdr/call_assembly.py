@@ -60,8 +60,9 @@ _LEG_KIND_ORDER: Mapping[LegKind, int] = {
 
 
 class PbxFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about a PBX that change how its calls are assembled. `sn` is its registered serial number, under which they
-    are kept, whichever of its serial numbers it uses; empty where that is the only one.
+    """Facts about a PBX that change how its events are read and its calls assembled. `sn` is its registered serial
+    number, under which its calls are kept, whichever of its serial numbers it uses; empty where that is the only one. No
+    `encoding` is UTF-8.
     """
 
     sn: str = ""
@@ -69,6 +70,7 @@ class PbxFacts(msgspec.Struct, frozen=True, kw_only=True):
     dialect: str = "yeastar"
     zone: ZoneInfo | None = None
     number_plan: NumberPlan = NumberPlan()
+    encoding: str = ""
 
 
 class ReportedLeg(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -41,6 +41,7 @@ from onhook.cli.pbx_apis import (
     CredentialOptions,
     FingerprintOption,
 )
+from onhook.cli.pbx_conventions import EncodingOption, RingTimeOption, change_conventions
 from onhook.cli.pbx_options import (
     AddSnOption,
     ConferenceOption,
@@ -195,6 +196,8 @@ async def change(
     extension_digits: ExtensionDigitsOption = None,
     features: FeaturesOption = None,
     keep_unregistered: KeepUnregisteredOption = None,
+    encoding: EncodingOption = None,
+    ring_time: RingTimeOption = None,
     cdr: CdrOption = None,
     cdr_table: CdrTableOption = None,
     cdr_columns: CdrColumnsOption = None,
@@ -211,18 +214,17 @@ async def change(
     source_match = parse_source_match(addresses or (), path)
     credential_options = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint)
     source = await parse_source_options(cdr, cdr_table, cdr_columns, data)
-    has_other_changes = source_match or silence or keep or source or recordings is not None or add_sn or remove_sn
+    has_other_changes = (
+        source_match or silence or keep or source or encoding or ring_time or recordings is not None
+    ) or (add_sn or remove_sn)
     if not (changes or ranges or has_other_changes) and not any(msgspec.structs.astuple(credential_options)):
         raise UsageError(
             _("there is nothing to change"), hint=_("give a new name, zone, source, API or range of numbers")
         )
     async with open_appdb(data) as appdb:
         pbx = await appdb.pbx(name)
-        if signed and not pbx.secrets:
-            raise UsageError(
-                _("{pbx_name} has no secret to sign with", pbx_name=pbx.name),
-                hint=_("`onhook pbx secret add` adds one"),
-            )
+        if signed:
+            _require_secret(pbx)
         if source_match:
             await _change_source_match(appdb, pbx, source_match)
         await _change_credentials(appdb, pbx, credential_options, data)
@@ -231,12 +233,20 @@ async def change(
             await change_source(appdb, pbx, source)
         if silence is not None:
             await appdb.sync_states.save_silence_minutes(pbx.sn, _silence_minutes(silence))
+        await change_conventions(appdb, pbx.sn, encoding, ring_time)
         changes["number_plan"] = _merge_number_plan(pbx.number_plan, ranges)
         await _change_serial_numbers(appdb, pbx, add_sn or (), remove_sn or ())
         pbx = await appdb.change_pbx(name, changes)
-    affects_stored_calls = ranges or new_name is not None or zone is not None
+    affects_stored_calls = ranges or encoding or new_name is not None or zone is not None
     rebuild_note = " Stored calls change with `onhook rebuild`." if affects_stored_calls else ""
     print(_('PBX "{pbx_name}" ({sn}) changed.{rebuild_note}', pbx_name=pbx.name, sn=pbx.sn, rebuild_note=rebuild_note))
+
+
+def _require_secret(pbx: Pbx) -> None:
+    if not pbx.secrets:
+        raise UsageError(
+            _("{pbx_name} has no secret to sign with", pbx_name=pbx.name), hint=_("`onhook pbx secret add` adds one")
+        )
 
 
 def _require_sn(sn: str | None) -> str:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.appdb.pbxs import Pbx
+from onhook.cdr.agent_ring_time import RingTimeMeaning, detect_meaning
 from onhook.cdr.identity import fold_sn
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
@@ -25,6 +26,9 @@ REJECTED_KINDS = frozenset({"invalid_signature", "missing_signature"})
 QUIET_PERIOD = timedelta(days=1)
 """A PBX without events for this long is marked; a weekend may be the reason."""
 
+RING_TIME_CALLS_MAX = 200
+"""Latest answered calls, from which the meaning of `agent_ring_time` is detected."""
+
 CLOCK_SKEW_SECONDS_MAX = 120
 """An event arrives within seconds of a call's end: a longer delay means a wrong clock, or a lost connection."""
 
@@ -40,6 +44,20 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
     last_rejected_at: datetime | None
     tested_at: datetime | None
     latest_record: Record | None
+    ring_time_meaning: RingTimeMeaning | None = None
+    is_ring_time_set: bool = False
+
+    @property
+    def ring_time_sentence(self) -> str:
+        """Return what `agent_ring_time` means in its calls."""
+        if self.ring_time_meaning is None:
+            return _("Unknown: no call shows whether it is the ringing of the telephone or the wait of the caller.")
+        meaning = {
+            "ring": _("The time for which the telephone of the agent rang."),
+            "wait": _("The time that the caller waited in the queue for an agent."),
+        }[self.ring_time_meaning]
+        origin = _("It is set for this PBX.") if self.is_ring_time_set else _("It is detected from its calls.")
+        return f"{meaning} {origin}"
 
     def state(self, now: datetime) -> tuple[str, str]:
         """Return the state in a word, and the meaning of its colour. Any sender can be rejected in the name of a PBX,
@@ -102,6 +120,8 @@ async def load_pbx_overview(app_state: AppState, pbx: Pbx, counters: list[NamedC
     sns = {fold_sn(sn) for sn in (pbx.sn, *pbx.further_sns)}
     pbx_counters = [counter for counter in counters if fold_sn(counter.sn) in sns and counter.kind != "unregistered"]
     latest_page = await app_state.store.records(RecordFilter(sn=pbx.sn), 1)
+    set_meaning = (await app_state.appdb.pbx_conventions.get(pbx.sn)).ring_time_meaning or None
+    answered_calls = await app_state.store.calls(RecordFilter(sn=pbx.sn, status="ANSWERED"), RING_TIME_CALLS_MAX)
     return PbxOverview(
         pbx=pbx,
         last_at=_latest_time(counter for counter in pbx_counters if counter.kind in STORED_KINDS)
@@ -112,6 +132,8 @@ async def load_pbx_overview(app_state: AppState, pbx: Pbx, counters: list[NamedC
         last_rejected_at=_latest_time(counter for counter in pbx_counters if counter.kind in REJECTED_KINDS),
         tested_at=_latest_time(counter for counter in pbx_counters if counter.kind == "test_message"),
         latest_record=latest_page.data[0] if latest_page.data else None,
+        ring_time_meaning=set_meaning or detect_meaning(answered_calls.data),
+        is_ring_time_set=set_meaning is not None,
     )
 
 

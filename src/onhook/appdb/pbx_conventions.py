@@ -1,0 +1,88 @@
+"""What a PBX does its own way: the encoding of its texts, and the meaning of `agent_ring_time`."""
+
+import codecs
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+import msgspec
+
+from onhook.appdb.contract import Database
+from onhook.cdr.agent_ring_time import RingTimeMeaning
+from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
+
+ENCODING_CHARACTERS_MAX = 40
+"""The longest name in Python's table has 20."""
+
+UTF_8 = ""
+"""The encoding of the documentation."""
+
+RingTimeSetting = RingTimeMeaning | Literal[""]
+"""Empty where the meaning is detected from the calls."""
+
+
+class PbxConventions(msgspec.Struct, frozen=True, kw_only=True):
+    """The conventions of one PBX; without any its texts are UTF-8, and the meaning is detected."""
+
+    encoding: str = UTF_8
+    ring_time_meaning: RingTimeSetting = ""
+
+
+class PbxConventionsRepository:
+    """Conventions by serial number."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self) -> Mapping[str, PbxConventions]:
+        """Return the conventions of all PBXs that have some."""
+        rows = await self._database.rows("SELECT sn, encoding, ring_time_meaning FROM pbx_conventions")
+        return {sn: PbxConventions(encoding=encoding, ring_time_meaning=meaning) for sn, encoding, meaning in rows}
+
+    async def get(self, sn: str) -> PbxConventions:
+        """Return the conventions of a PBX."""
+        return (await self.all()).get(sn, PbxConventions())
+
+    async def put(self, sn: str, conventions: PbxConventions) -> None:
+        """Set the conventions of a registered PBX."""
+        if conventions == PbxConventions():
+            await self._database.write("DELETE FROM pbx_conventions WHERE sn = ?", (sn,))
+            return
+        await self._database.write(
+            "INSERT INTO pbx_conventions VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET encoding = excluded.encoding, ring_time_meaning = excluded.ring_time_meaning",
+            (sn, conventions.encoding, conventions.ring_time_meaning),
+        )
+
+
+def parse_encoding(text: str) -> str:
+    """Return the name of an encoding that JSON can be in; empty for UTF-8. Raises `UsageError`.
+
+    >>> parse_encoding("GBK"), parse_encoding("utf8")
+    ('gbk', '')
+    """
+    name, is_text = "", False
+    try:
+        name = codecs.lookup(text[:ENCODING_CHARACTERS_MAX]).name
+        is_text = b'{"a":1}'.decode(name) == '{"a":1}'
+    except (LookupError, ValueError):
+        pass  # the error below names what is accepted
+    if not is_text:
+        raise UsageError(
+            _("{name} is not an encoding of texts", name=repr(text[:ENCODING_CHARACTERS_MAX])),
+            location="encoding",
+            hint=_("write gbk, big5, cp1251, latin-1 or another that has ASCII, or utf-8"),
+        )
+    return UTF_8 if name == "utf-8" else name
+
+
+def parse_ring_time_meaning(text: str) -> RingTimeSetting:
+    """Return the meaning in a text: `ring`, `wait`, or `auto`. Raises `UsageError`."""
+    if text == "auto":
+        return ""
+    for meaning in get_args(RingTimeMeaning):
+        if text == meaning:
+            return meaning  # type: ignore[no-any-return] # of get_args
+    raise UsageError(
+        _("{text} is no meaning of agent_ring_time", text=repr(text[:20])), hint=_("write ring, wait or auto")
+    )
