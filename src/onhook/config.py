@@ -56,6 +56,9 @@ class Address(msgspec.Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+ZONE_DEFAULT = "UTC"
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, complete."""
 
@@ -69,7 +72,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The certificate's private key (PEM, not encrypted)."""
     pbx_api_plain: bool = False
     """Serve the PBX API without TLS, as behind a proxy that terminates TLS."""
-    zone: str = "UTC"
+    zone: str = ZONE_DEFAULT
     """Default display time zone, an IANA name, for requests that name no zone."""
     keep_days: int = 0
     """Retention of calls and their raw events, in days since the last raw event; 0: no limit."""

@@ -17,7 +17,7 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.cli.asterisk_pbx import check_source_host
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption, ZoneOption, load_config, option_with_default
+from onhook.cli.options import DataOption, ZoneOption, load_reader_config, option_with_default
 from onhook.cli.pbx_secrets import PbxName
 from onhook.config import Config
 from onhook.console.queries.coverage import parse_backfill_request
@@ -89,7 +89,7 @@ async def backfill(
     """Fetch past calls from the API or the CDR source of a PBX, and store those that are missing. An interrupted run
     continues where it was.
     """
-    config = load_config(data=data, zone=zone)
+    config = load_reader_config(data, zone)
     async with open_appdb(data) as appdb:
         pbx = await appdb.pbx(name)
         request = parse_backfill_request(since, until, get_zone(config.zone), SystemClock().now())

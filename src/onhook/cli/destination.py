@@ -25,6 +25,7 @@ from onhook.cli.options import (
     DataOption,
     ZoneOption,
     load_config,
+    load_reader_config,
     option_with_default,
     print_note,
 )
@@ -73,7 +74,7 @@ async def add(
     data: DataOption = None,
 ) -> None:
     """Add a destination. Calls are sent from now on, or from --since on."""
-    config = load_config(data=data, zone=zone)
+    config = load_reader_config(data, zone)
     secret_value = read_webhook_secret(secret, secret_file)
     record_filter = _parse_filters(config, filters)
     spec = DestinationSpec(url=url, filter=record_filter, **spec_values)
@@ -98,7 +99,7 @@ async def list_destinations(
     output_format: TableOrJsonFormat = "table", zone: ZoneOption = None, data: DataOption = None
 ) -> None:
     """List all destinations, with their pending notifications."""
-    config = load_config(data=data, zone=zone)
+    config = load_reader_config(data, zone)
     rows = await _read_destinations(config)
     if output_format == "json":
         print(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
@@ -114,7 +115,7 @@ async def show(
     name: DestinationName, output_format: TableOrJsonFormat = "table", zone: ZoneOption = None, data: DataOption = None
 ) -> None:
     """Show one destination: its settings and its status."""
-    config = load_config(data=data, zone=zone)
+    config = load_reader_config(data, zone)
     async with open_appdb(data) as appdb:
         destination = await appdb.destinations.get(name)
         secrets = await appdb.destinations.secrets(name)
@@ -145,7 +146,7 @@ async def change(
     data: DataOption = None,
 ) -> None:
     """Change a destination; delivery continues where it is. Given filters replace all earlier ones."""
-    config = load_config(data=data, zone=zone)
+    config = load_reader_config(data, zone)
     changes = {**spec_values, **{key: value for key, value in (("name", new_name), ("url", url)) if value is not None}}
     if filters or every_call:
         changes["filter"] = _parse_filters(config, filters)
@@ -226,7 +227,7 @@ async def replay(
     filters: Mapping[str, str], name: DestinationName, *, zone: ZoneOption = None, data: DataOption = None
 ) -> None:
     """Send matching records again, beside new ones. --since is required."""
-    config = load_config(data=data, zone=zone)
+    config = load_reader_config(data, zone)
     count = await _replay(config, name, filters)
     print(_n("1 record is sent again to {name}.", "{count:,} records are sent again to {name}.", count, name=name))
     await follow_pending(config, name)
@@ -265,7 +266,7 @@ async def deliveries(
     data: DataOption = None,
 ) -> None:
     """List deliveries that did not succeed at once: retrying, failed, or delivered after several attempts."""
-    reader_zone = get_zone(load_config(data=data, zone=zone).zone)
+    reader_zone = get_zone(load_reader_config(data, zone).zone)
     async with open_appdb(data) as appdb:
         page = await appdb.deliveries.page((await appdb.destinations.get(name)).destination_id, delivery_state, limit)
     rows = [
@@ -286,7 +287,7 @@ async def deliveries(
 @app.command("delivery", epilog="Example: onhook destination delivery 17")
 async def delivery(number: DeliveryNumber, zone: ZoneOption = None, data: DataOption = None) -> None:
     """Show the attempts of a delivery, and the notification as it is sent."""
-    reader_zone = get_zone(load_config(data=data, zone=zone).zone)
+    reader_zone = get_zone(load_reader_config(data, zone).zone)
     async with open_appdb(data) as appdb:
         stored_delivery, body = await appdb.deliveries.get(number), await appdb.deliveries.body(number)
         attempts = await appdb.deliveries.attempts(number)

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from onhook.cli.commands import CommandGroup
-from onhook.cli.filter_options import with_filters
-from onhook.cli.options import DataOption, ZoneOption, load_config
+from onhook.cli.filter_options import with_search_filters
+from onhook.cli.options import DataOption, ZoneOption, load_reader_config
 from onhook.cli.private_file import private_file
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
@@ -23,7 +23,7 @@ app = CommandGroup(add_completion=False)
 
 
 @app.command(epilog="Example: onhook export april.xlsx --since 2026-04-01 --until 2026-05-01 --zone Europe/Berlin")
-@with_filters
+@with_search_filters
 async def export(
     filters: Mapping[str, str],
     file: Annotated[Path, typer.Argument(metavar="FILE", help=_("Target: FILE.csv, .jsonl, .parquet or .xlsx"))],
@@ -40,7 +40,7 @@ async def export(
     export_format = _parse_export_format(file)
     if excel is not None and export_format != "csv":
         raise UsageError(_("only CSV has a form for Excel"), location="--excel", hint=_("name a file FILE.csv"))
-    await _export(load_config(data=data, zone=zone), filters, export_format, file, excel or "")
+    await _export(load_reader_config(data, zone), filters, export_format, file, excel or "")
 
 
 def _parse_export_format(file: Path) -> ExportFormat:

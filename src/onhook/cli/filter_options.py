@@ -11,11 +11,14 @@ import typer
 from onhook.cdr.record_filter import FILTER_NAMES, KNOWN_STATUSES, KNOWN_TYPES, WordFilter
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import AsyncCommand, load_config, optional_parameter, print_note, with_options
+from onhook.console.search import SEARCH_NAMES
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
 
 _TIME_FORMATS = "2026-04-27, 2026-04-27T19:04, today, yesterday, or 30m, 12h, 7d, 2w ago"
+TIME_FILTERS = frozenset({"since", "until", "under_way_at"})
+
 FILTER_HELP: Mapping[str, str] = MappingProxyType(
     {
         "since": f"Started at or after: {_TIME_FORMATS}",
@@ -33,19 +36,43 @@ FILTER_HELP: Mapping[str, str] = MappingProxyType(
         "min_talk_duration": "Minimum seconds of talk",
         "max_talk_duration": "Maximum seconds of talk",
         "extra": "Members of extra, such as account_code=4711 or transfer=attended; several are separated by commas",
+        "answered_by": "Number of the person who answered",
+        "min_wait_duration": "Minimum seconds of waiting",
+        "max_wait_duration": "Maximum seconds of waiting",
+        "min_ring_duration": "Minimum seconds of ringing",
+        "max_ring_duration": "Maximum seconds of ringing",
+        "weekday": "1 (Monday) to 7",
+        "hour_of_day": "0 to 23",
+        "under_way_at": "In progress at this time, ISO 8601",
+        "caller": "Number of the caller of the whole call",
+        "dialled": "Number that was dialled first",
+        "by_trunk": "Trunk of the whole call",
+        "by_did": "DID number of the whole call",
+        "tag": "A tag of the call",
+        "note": "Part of the note on the call",
+        "q": "Free text: a number in any notation, a call id, or part of a name",
     }
 )
 
 
 def with_filters(command: AsyncCommand) -> AsyncCommand:
-    """Add an option for each filter to a command, which receives the given ones, as texts, in `filters`."""
+    """Add an option for each filter on records to a command, which receives the given ones, as texts, in `filters`."""
+    return _with_named_filters(command, FILTER_NAMES)
+
+
+def with_search_filters(command: AsyncCommand) -> AsyncCommand:
+    """Add the filters on whole calls too: those of `/api/v1/calls`."""
+    return _with_named_filters(command, (*FILTER_NAMES, *SEARCH_NAMES))
+
+
+def _with_named_filters(command: AsyncCommand, names: Sequence[str]) -> AsyncCommand:
 
     @functools.wraps(command)
     async def checking_command(**arguments: Any) -> None:
         await warn_about_unknown_pbx(arguments["filters"], arguments["data"])
         await command(**arguments)
 
-    options = [_filter_option(name) for name in FILTER_NAMES]
+    options = [_filter_option(name) for name in names]
     return with_options(checking_command, "filters", options, _validate_filters)
 
 
@@ -102,7 +129,7 @@ def _validate_filters(filters: dict[str, Any]) -> Mapping[str, Any]:
 
 def _filter_option(name: str) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
-    metavar = {"since": "TIME", "until": "TIME", "extra": "NAME=VALUE"}.get(
+    metavar = {"since": "TIME", "until": "TIME", "under_way_at": "TIME", "extra": "NAME=VALUE"}.get(
         name, "SECONDS" if name.endswith("_duration") else "TEXT"
     )
     option = typer.Option(

@@ -8,7 +8,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -74,6 +74,10 @@ CALL_TABLE = (
 )  # fmt: skip
 """Columns that fit on a terminal; the other formats have all."""
 
+FOLLOWED_WIDTHS = {"started_at": 25, "call_from": 24, "call_to": 24, "status": 10, "type": 8, "legs": 4}
+FOLLOWED_WIDTH_DEFAULT = 13
+"""Widths of columns where the rows are not known yet."""
+
 COUNT_COLUMNS = frozenset({"legs", "seq"})
 """Numeric columns besides the durations."""
 
@@ -88,6 +92,31 @@ async def print_rows(
         await _print_csv(rows, zone, columns)
     else:
         print_table([[_format_cell(row, name, zone) for name in table] async for row in rows], table)
+
+
+async def print_followed_rows(
+    rows: AsyncIterator[Row], output_format: Format, zone: ZoneInfo, columns: Sequence[str], table: Sequence[str]
+) -> None:
+    """Print rows as they come, each at once: a line of JSON, of CSV, or of a table whose columns have fixed widths."""
+    writer = csv.writer(sys.stdout, lineterminator="\r\n")
+    if output_format == "csv":
+        writer.writerow(columns)
+    elif output_format == "table":
+        print(_format_line([name.replace("_", " ") for name in table], table), flush=True)
+    async for row in rows:
+        if output_format == "json":
+            print(msgspec.json.encode(row).decode())
+        elif output_format == "csv":
+            writer.writerow([_format_csv_cell(row[name], name, zone) for name in columns])
+        else:
+            print(_format_line([replace_control_characters(_format_cell(row, name, zone)) for name in table], table))
+        sys.stdout.flush()
+
+
+def _format_line(cells: Sequence[str], names: Sequence[str]) -> str:
+    """Return the cells of a line, each cut and padded to the width of its column."""
+    widths = [FOLLOWED_WIDTHS.get(name, FOLLOWED_WIDTH_DEFAULT) for name in names]
+    return "  ".join(map(set_cell_size, cells, widths)).rstrip()
 
 
 async def _print_json(rows: AsyncIterator[Row]) -> None:

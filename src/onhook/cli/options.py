@@ -7,11 +7,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 import typer
 
-from onhook.config import Config, read_config
+from onhook.config import ZONE_DEFAULT, Config, read_config
 from onhook.lib.messages import _
-from onhook.ops.instance_lock import check_is_directory
+from onhook.ops.instance_lock import check_is_directory, is_server_running, read_server_info
 
 DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help=_("Data directory"), show_default=False)]
 ZoneOption = Annotated[
@@ -52,6 +53,15 @@ def load_config(**flags: str | None) -> Config:
     config = read_config(flags, Path.cwd())
     check_is_directory(config)
     return config
+
+
+def load_reader_config(data: str | None, zone: str | None) -> Config:
+    """Return the configuration of a command that shows times: without a zone that of the running server."""
+    config = load_config(data=data, zone=zone)
+    if zone is not None or config.zone != ZONE_DEFAULT or not is_server_running(config):
+        return config
+    server = read_server_info(config)
+    return msgspec.structs.replace(config, zone=server.zone) if server is not None and server.zone else config
 
 
 def with_options(

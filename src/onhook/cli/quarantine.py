@@ -9,7 +9,7 @@ import typer
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import format_local_time, print_table
-from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config
+from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config, load_reader_config
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.errors import UsageError
@@ -37,7 +37,7 @@ LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help=_(
 @app.command("list", epilog="Example: onhook quarantine list --limit 10")
 async def list_quarantine(limit: LimitOption = LIMIT_DEFAULT, zone: ZoneOption = None, data: DataOption = None) -> None:
     """List quarantined events, with the reasons."""
-    await _list(load_config(data=data, zone=zone), limit)
+    await _list(load_reader_config(data, zone), limit)
 
 
 @app.command("show", epilog="Example: onhook quarantine show 17")

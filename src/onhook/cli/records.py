@@ -13,7 +13,7 @@ from onhook.cli.options import (
     FormatOption,
     LimitOption,
     ZoneOption,
-    load_config,
+    load_reader_config,
 )
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
@@ -31,7 +31,7 @@ async def records(
     data: DataOption = None,
 ) -> None:
     """List matching records: one for each leg of a call, with all fields of its event."""
-    await _print_records(load_config(data=data, zone=zone), filters, limit, output_format)
+    await _print_records(load_reader_config(data, zone), filters, limit, output_format)
 
 
 async def _print_records(config: Config, filters: Mapping[str, str], limit: int, output_format: Format) -> None:

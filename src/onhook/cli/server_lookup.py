@@ -37,6 +37,12 @@ class DataClient(Protocol):
         """Yield matching calls with their legs, the latest first."""
         ...
 
+    def follow(self, filters: FilterValues) -> AsyncIterator[Row]:
+        """Yield matching calls as they end, until cancelled; a call of which more becomes known is yielded again.
+        Raises `Unavailable` without a server.
+        """
+        ...
+
     def export(self, filters: FilterValues, export_format: ExportFormat, excel: str = "") -> AsyncIterator[bytes]:
         """Yield all matching records as one file, in chunks; `excel` is the separator of a CSV file for Excel."""
         ...

@@ -13,9 +13,11 @@ from onhook.cli.server_lookup import DataClient, FilterValues, Row, not_quaranti
 from onhook.config import Config
 from onhook.console.queries.quarantine import find_quarantined, list_counters
 from onhook.console.queries.raw_events import find_raw_event
+from onhook.console.search import SEARCH_NAMES, apply_search
 from onhook.delivery.status import replay, view_destination
 from onhook.lib.clock import SystemClock
-from onhook.lib.errors import NotFound
+from onhook.lib.errors import NotFound, Unavailable
+from onhook.lib.messages import _
 from onhook.projector import check_ledger
 from onhook.runtime.data_files import OpenDataFiles, open_files
 from onhook.store.contract import PAGE_MAX, CallPage, ExportFormat, QuarantineEntry, RecordPage
@@ -42,14 +44,20 @@ class FileDataClient:
             yield row
 
     async def calls(self, filters: FilterValues, limit: int) -> AsyncIterator[Row]:
-        record_filter = self._parse_filter(filters)
-        async for row in _iter_pages(partial(self._files.store.calls, record_filter), limit):
+        search_filter = await self._parse_search(filters)
+        async for row in _iter_pages(partial(self._files.store.calls, search_filter), limit):
             yield row
 
-    def export(self, filters: FilterValues, export_format: ExportFormat, excel: str = "") -> AsyncIterator[bytes]:
+    def follow(self, filters: FilterValues) -> AsyncIterator[Row]:
+        raise Unavailable(
+            _("no server is running, so no new calls are stored"), hint=_("start `onhook serve`, or leave --follow out")
+        )
+
+    async def export(self, filters: FilterValues, export_format: ExportFormat, excel: str = "") -> AsyncIterator[bytes]:
         separator = parse_excel_option(excel)
-        chunks = self._files.store.export(self._parse_filter(filters), export_format, self._zone)
-        return chunks if separator is None else convert_for_excel(chunks, separator)
+        chunks = self._files.store.export(await self._parse_search(filters), export_format, self._zone)
+        async for chunk in chunks if separator is None else convert_for_excel(chunks, separator):
+            yield chunk
 
     async def sql(self, query: str) -> Row:
         result = await self._files.sql_runner.run(query)
@@ -106,6 +114,10 @@ class FileDataClient:
 
     def _parse_filter(self, filters: FilterValues) -> RecordFilter:
         return parse_filter(filters, get_zone(self._zone), SystemClock().now())
+
+    async def _parse_search(self, filters: FilterValues) -> RecordFilter:
+        record_filter = self._parse_filter({name: text for name, text in filters.items() if name not in SEARCH_NAMES})
+        return await apply_search(self._files.appdb, record_filter, filters, get_zone(self._zone))
 
     async def _find_quarantined(self, seq: int) -> QuarantineEntry:
         try:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from onhook.appdb.tokens import read_token_file
+from onhook.cli.live_feed import follow_calls
 from onhook.cli.server_lookup import DataClient, FilterValues, Row, not_quarantined_error
 from onhook.config import Config, parse_address
 from onhook.lib.errors import NotAllowed, NotFound, OnhookError, Unavailable, UsageError
@@ -54,6 +55,13 @@ class ApiDataClient:
     async def calls(self, filters: FilterValues, limit: int) -> AsyncIterator[Row]:
         async for row in self._iter_pages("calls", {**filters, "zone": self._zone}, limit):
             yield row
+
+    async def follow(self, filters: FilterValues) -> AsyncIterator[Row]:
+        async for sn, call_id in follow_calls(lambda seq: self._request("GET", "live", {"after": seq} if seq else {})):
+            call_filters = {**filters, "sn": sn, "call_id": call_id}
+            if all(filters.get(name, value) == value for name, value in (("sn", sn), ("call_id", call_id))):
+                async for row in self.calls(call_filters, 1):
+                    yield row
 
     async def export(self, filters: FilterValues, export_format: ExportFormat, excel: str = "") -> AsyncIterator[bytes]:
         form = {"excel": excel} if excel else {}

@@ -16,12 +16,11 @@ from litestar.params import PathParameter, QueryParameter, SkipValidation
 from litestar.routes import HTTPRoute
 
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, PBXS_MAX, SECRET_CHARACTERS_MAX, SN_CHARACTERS_MAX
-from onhook.cdr.call_filter import CallFilter, parse_call_filter
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
 from onhook.console.auth.access import get_access_scope
-from onhook.console.search import apply_search_text
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.search import apply_search
+from onhook.console.state import AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import PAGE_MAX
@@ -152,26 +151,8 @@ async def search_filter(  # noqa: PLR0917 - one for each filter
         "hour_of_day": hour_of_day, "under_way_at": under_way_at, "caller": caller, "dialled": dialled,
         "by_trunk": by_trunk, "by_did": by_did,
     }  # fmt: skip
-    call_filter = parse_call_filter(texts, reader_zone) if any(texts.values()) else None
-    combined_filter = apply_search_text(
-        msgspec.structs.replace(record_filter, call_filter=call_filter), q, await app_state.appdb.pbxs(), reader_zone
-    )
-    return (
-        await _restrict_to_noted_calls(app_state, combined_filter, tag.strip(), note.strip())
-        if tag.strip() or note.strip()
-        else combined_filter
-    )
-
-
-async def _restrict_to_noted_calls(
-    app_state: AppState, search_filter: RecordFilter, tag: str, note: str
-) -> RecordFilter:
-    """Restrict the filter to calls with this tag and note."""
-    call_keys = tuple(await app_state.appdb.notes.find_calls(tag, note))
-    return msgspec.structs.replace(
-        search_filter,
-        call_filter=msgspec.structs.replace(search_filter.call_filter or CallFilter(), call_keys=call_keys),
-    )
+    texts |= {"tag": tag, "note": note, "q": q}
+    return await apply_search(app_state.appdb, record_filter, texts, reader_zone)
 
 
 def dependencies() -> dict[str, Provide]:

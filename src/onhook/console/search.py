@@ -1,4 +1,6 @@
-"""Free text of the search: a call's id, a number in any notation, or a name."""
+"""Search for calls: conditions on whole calls, notes and tags, and free text, which is a call's id, a number in any
+notation, or a name.
+"""
 
 import re
 from collections.abc import Mapping
@@ -8,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import Pbx
-from onhook.cdr.call_filter import CallFilter
+from onhook.cdr.call_filter import CALL_FILTER_NAMES, CallFilter, parse_call_filter
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.phone_numbers import number_variants
 from onhook.cdr.record_filter import RecordFilter
@@ -18,6 +21,32 @@ _CALL_ID = re.compile(r"[0-9]{9,11}\.[0-9]+")
 """yeastar-p-series.md 2.4."""
 
 _REGION = re.compile(r"[A-Z]{2}")
+
+
+SEARCH_NAMES: tuple[str, ...] = (*CALL_FILTER_NAMES, "tag", "note", "q")
+"""Filters on whole calls, besides those on records."""
+
+
+async def apply_search(
+    appdb: AppDb, record_filter: RecordFilter, texts: Mapping[str, str], zone: ZoneInfo
+) -> RecordFilter:
+    """Return the filter with the conditions of `SEARCH_NAMES`; empty texts are ignored. Raises `UsageError`."""
+    call_texts = {name: text for name, text in texts.items() if name in CALL_FILTER_NAMES}
+    call_filter = parse_call_filter(call_texts, zone) if any(text.strip() for text in call_texts.values()) else None
+    search_filter = apply_search_text(
+        msgspec.structs.replace(record_filter, call_filter=call_filter),
+        texts.get("q", ""),
+        await appdb.pbxs(),
+        zone,
+    )
+    tag, note = texts.get("tag", "").strip(), texts.get("note", "").strip()
+    if not (tag or note):
+        return search_filter
+    noted_filter = search_filter.call_filter or CallFilter()
+    call_keys = tuple(await appdb.notes.find_calls(tag, note))
+    return msgspec.structs.replace(
+        search_filter, call_filter=msgspec.structs.replace(noted_filter, call_keys=call_keys)
+    )
 
 
 def apply_search_text(search_filter: RecordFilter, text: str, pbxs: list[Pbx], zone: ZoneInfo) -> RecordFilter:

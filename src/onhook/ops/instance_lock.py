@@ -42,6 +42,8 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     demo: ProcessInfo | None = None
     pbx_api: ProcessInfo | None = None
     """The PBX API of the hub; None while no application has credentials."""
+    zone: str = ""
+    """Time zone of the console, which commands use too; empty in the file of an older version."""
 
 
 def prepare_directory(config: Config) -> None:

@@ -299,7 +299,7 @@ class _Supervisor:
         self._config = config
         self._processes: list[SupervisedProcess] = []
         self._stop_event = asyncio.Event()
-        self.server_info = ServerInfo(pid=os.getpid())
+        self.server_info = ServerInfo(pid=os.getpid(), zone=config.zone)
 
     async def open(self, *, with_demo: bool, is_new_demo: bool) -> None:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,70 @@
+"""The live feed of a running server, read by `--follow`: calls as they end, each once its legs have arrived."""
+
+import asyncio
+import http.client
+import threading
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+
+from onhook.lib.errors import OnhookError, Unavailable
+from onhook.lib.messages import _
+
+QUIET_SECONDS = 1.0
+"""The legs of a call arrive within a second of its end."""
+
+ROWS_MAX = 10_000
+"""Records that wait to be printed; a reader that is further behind is disconnected by the server."""
+
+OpenFeed = Callable[[str], http.client.HTTPResponse]
+"""Opens the feed after a number; after an empty text with the next record."""
+
+
+class _FeedRecord(msgspec.Struct, frozen=True):
+    """Which call a record belongs to."""
+
+    sn: str
+    call_id: str
+
+
+async def follow_calls(open_feed: OpenFeed) -> AsyncIterator[tuple[str, str]]:
+    """Yield serial number and id of each call that has new records, until cancelled. Raises what the feed raises."""
+    queue: asyncio.Queue[_FeedRecord | OnhookError] = asyncio.Queue(ROWS_MAX)
+    loop = asyncio.get_running_loop()
+
+    def put(value: _FeedRecord | OnhookError) -> None:
+        asyncio.run_coroutine_threadsafe(queue.put(value), loop).result()
+
+    # A daemon: it waits in a socket, which nothing but the server ends.
+    threading.Thread(target=_read_feed, args=(open_feed, put), name="live feed", daemon=True).start()
+    changed_at: dict[tuple[str, str], float] = {}
+    while True:
+        try:
+            value = await asyncio.wait_for(queue.get(), QUIET_SECONDS / 2)
+        except TimeoutError:
+            pass
+        else:
+            if isinstance(value, OnhookError):
+                raise value
+            changed_at[value.sn, value.call_id] = loop.time()
+        for call_key in [key for key, time in changed_at.items() if loop.time() - time >= QUIET_SECONDS]:
+            del changed_at[call_key]
+            yield call_key
+
+
+def _read_feed(open_feed: OpenFeed, put: Callable[[_FeedRecord | OnhookError], None]) -> None:
+    """Read the feed; open it again where the server ended it, after the last record."""
+    last_seq = ""
+    try:
+        while True:
+            response = open_feed(last_seq)
+            for line in response:
+                name, _colon, value = line.decode().rstrip("\n").partition(": ")
+                if name == "id":
+                    last_seq = value
+                elif name == "data":
+                    put(msgspec.json.decode(value, type=_FeedRecord))
+    except (http.client.HTTPException, OSError) as error:
+        put(Unavailable(_("the server ended the feed: {error}", error=error), hint=_("run the command again")))
+    except OnhookError as error:
+        put(error)
