@@ -61,8 +61,8 @@ _LEG_KIND_ORDER: Mapping[LegKind, int] = {
 
 class PbxFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Facts about a PBX that change how its events are read and its calls assembled. `sn` is its registered serial
-    number, under which its calls are kept, whichever of its serial numbers it uses; empty where that is the only one. No
-    `encoding` is UTF-8.
+    number, under which its calls are kept, whichever of its serial numbers it uses; empty where that is the only one.
+    Without an `encoding` its texts are UTF-8.
     """
 
     sn: str = ""
