@@ -18,7 +18,7 @@ async def test_pbx_conventions_are_stored_and_removed(tmp_path: Path) -> None:
         await appdb.pbx_conventions.put("office", PbxConventions(encoding="gbk", ring_time_meaning="wait"))
         await appdb.pbx_conventions.put("branch", PbxConventions(encoding="big5"))
         facts = await AppDbPbxFacts(appdb)()
-        assert (facts["office"].encoding, facts["branch"].encoding) == ("gbk", "big5")
+        assert (facts["OFFICE"].encoding, facts["BRANCH"].encoding) == ("gbk", "big5")
         await appdb.pbx_conventions.put("office", PbxConventions())
         await appdb.remove_pbx("branch")
         assert await appdb.pbx_conventions.all() == {}

@@ -126,6 +126,13 @@ def test_merge_later_event_that_says_less_undoes_nothing(status: str) -> None:
     assert (merged.recording, merged.did_number, merged.src_trunk_name) == ("a.wav", EVENT.did_number, "Main")
 
 
+def test_merge_later_event_that_says_less_is_the_leg_s_last_report() -> None:
+    """So that its raw event is kept as long as the leg."""
+    less = msgspec.structs.replace(EVENT, status="BUSY")
+    (leg,) = assemble(reported(EVENT, 1, "webhook"), reported(less, 2, "webhook")).legs
+    assert (leg.seq, leg.status) == (2, EVENT.status)
+
+
 def test_merge_later_event_that_says_more_replaces_one_that_said_less() -> None:
     less = msgspec.structs.replace(EVENT, status="NO ANSWER", talk_duration=0, recording="")
     assert merge_details(less, "webhook", EVENT, "webhook") == EVENT

@@ -160,9 +160,10 @@ def _span(details: CallDetails) -> tuple[datetime, datetime]:
 
 
 def _merge_reported_legs(old: ReportedLeg, new: ReportedLeg) -> ReportedLeg:
+    """Return the leg with the number and the time of the last report that was no repeat: it is as old as that."""
     details = merge_details(old.details, old.via, new.details, new.via)
-    is_first_event = old.via in ROW_CHANNELS and new.via not in ROW_CHANNELS
-    return msgspec.structs.replace(new, details=details) if details != old.details or is_first_event else old
+    is_other_event = new.via not in ROW_CHANNELS and (old.via in ROW_CHANNELS or new.details != old.details)
+    return msgspec.structs.replace(new, details=details) if details != old.details or is_other_event else old
 
 
 def _build_legs(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts) -> list[Record]:

@@ -207,10 +207,7 @@ async def change(
     plan_texts = (ivr, queue, ring_group, conference, voicemail, extension, extension_digits, features)
     ranges = _name_plan_texts(plan_texts)
     changes: dict[str, Any] = _drop_missing(name=new_name, zone=zone)
-    if signed is not None:
-        changes["is_unsigned"] = not signed
-    if keep_unregistered is not None:
-        changes["keeps_unregistered"] = keep_unregistered
+    changes |= _drop_missing(is_unsigned=None if signed is None else not signed, keeps_unregistered=keep_unregistered)
     source_match = parse_source_match(addresses or (), path)
     credential_options = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint)
     source = await parse_source_options(cdr, cdr_table, cdr_columns, data)
@@ -323,7 +320,7 @@ async def _change_credentials(appdb: AppDb, pbx: Pbx, options: CredentialOptions
         await appdb.pbx_credentials.put(pbx.sn, credentials)
 
 
-def _drop_missing(**options: str | None) -> dict[str, str]:
+def _drop_missing(**options: str | bool | None) -> dict[str, str | bool]:
     return {name: text for name, text in options.items() if text is not None}
 
 
