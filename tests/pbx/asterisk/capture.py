@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.pbx.asterisk.lab import AsteriskLab, build, open_asterisk_lab
-from tests.pbx.asterisk.scenarios import SCENARIOS, Scenario
+from tests.pbx.asterisk.scenario_tables import Scenario
+from tests.pbx.asterisk.scenarios import SCENARIOS
 
 STREAMS = Path(__file__).parent / "streams"
 

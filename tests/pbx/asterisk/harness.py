@@ -83,7 +83,9 @@ class AsteriskHarness:
             for cdr_call in collect_calls(parse_rows(lines), PARSE_OPTIONS)
             if isinstance(cdr_call, ArchivedCall)
         )
-        return {Asterisk().parse(cdr_call.body)[0].call_id: cdr_call for cdr_call in calls}
+        legs = ((Asterisk().parse(cdr_call.body), cdr_call) for cdr_call in calls)
+        # A channel that only helps another call is no call.
+        return {details[0].call_id: cdr_call for details, cdr_call in legs if details}
 
     def is_connected(self) -> bool:
         return " yes " in self.server.run_command("asterisk", "list")

@@ -4,16 +4,21 @@ The root folder is built once by debootstrap from the machine's own package sour
 its own folder in it, free ports, and the configuration of `etc/`. Requires root, debootstrap and sipp.
 """
 
+import base64
 import contextlib
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 from onhook.pbx.asterisk.session import AmiCredentials, AmiSession
 from tests.pbx.asterisk.referring import TransferringPhone
@@ -26,7 +31,7 @@ DEBIAN_SUITE = "sid"
 USER, SECRET = "onhook", "s3cret-of-the-laboratory"
 OPERATOR, OPERATOR_SECRET = "operator", "s3cret-of-the-operator"
 TRUNK_ADDRESS = "127.0.0.2"
-BEHAVIOURS = ("answering", "busy", "silent", "forwarding", "transferring")
+BEHAVIOURS = ("answering", "busy", "silent", "forwarding", "transferring", "consulting")
 WAIT_SECONDS_MAX = 60.0
 CALLER_SECONDS_MAX = 60
 """Limit of a call whose PBX has crashed."""
@@ -188,6 +193,28 @@ class AsteriskLab:
                     response += connection.recv(65_536)
         return response.decode()
 
+    def originate(self, channel: str, **fields: str) -> None:
+        """Let Asterisk call a first party, without waiting for its answer."""
+        defaults = {"CallerID": '"Web" <95550123>', "Async": "true", "Timeout": "10000"}
+        self.run_ami_action("Originate", Channel=channel, **defaults | fields)
+
+    def write_call_file(self, lines: Mapping[str, str]) -> None:
+        """Let Asterisk make the call of a file, which must appear at once as a whole."""
+        path = self.directory / "new" / "click.call"
+        path.write_text("".join(f"{name}: {value}\n" for name, value in lines.items()))
+        shutil.chown(path, "root", "root")
+        path.chmod(0o666)
+        path.rename(self.directory / "outgoing" / path.name)
+
+    def request_ari(self, method: str, path: str, **query: str) -> Any:
+        """Run a request of the REST interface as operator and return the response."""
+        url = f"http://127.0.0.1:{self.ports['HTTP_PORT']}/ari/{path}?{urlencode(query)}"
+        credentials = base64.b64encode(f"{OPERATOR}:{OPERATOR_SECRET}".encode()).decode()
+        request = urllib.request.Request(url, method=method, headers={"Authorization": f"Basic {credentials}"})
+        with urllib.request.urlopen(request, timeout=WAIT_SECONDS_MAX) as response:  # noqa: S310 - on the loopback
+            content = response.read()
+        return json.loads(content) if content else None
+
     @contextlib.contextmanager
     def open_listener(self) -> Iterator["AmiListener"]:
         """Open a connection that receives the same events as Onhook."""
@@ -200,7 +227,7 @@ class AsteriskLab:
 
     def _configure(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
-        for subdirectory in ("log/cdr-csv", "log/cdr-custom", "voicemail", "monitor"):
+        for subdirectory in ("log/cdr-csv", "log/cdr-custom", "voicemail", "monitor", "outgoing", "new"):
             (self.directory / subdirectory).mkdir(parents=True)
         # Asterisk resolves its own host name in every call; an unknown name delays each call.
         host_names = f"localhost {socket.gethostname()} A.ROOT-SERVERS.NET"
@@ -282,7 +309,11 @@ def _allocate_ports() -> dict[str, int]:
         *(f"{reserved_socket.upper()}_PORT" for reserved_socket in BEHAVIOURS),
     )
     udp_sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in names]
-    with contextlib.ExitStack() as exit_stack, socket.create_server(("127.0.0.1", 0)) as ami:
+    with (
+        contextlib.ExitStack() as exit_stack,
+        socket.create_server(("127.0.0.1", 0)) as ami,
+        socket.create_server(("127.0.0.1", 0)) as http,
+    ):
         for reserved_socket in udp_sockets:
             exit_stack.enter_context(reserved_socket).bind(("127.0.0.1", 0))
         ports = {
@@ -290,4 +321,5 @@ def _allocate_ports() -> dict[str, int]:
             for name, reserved_socket in zip(names, udp_sockets, strict=True)
         }
         rtp = 20_000 + os.getpid() % 100 * 200
-        return ports | {"AMI_PORT": int(ami.getsockname()[1]), "RTP_FIRST": rtp, "RTP_LAST": rtp + RTP_PORTS}
+        tcp_ports = {"AMI_PORT": int(ami.getsockname()[1]), "HTTP_PORT": int(http.getsockname()[1])}
+        return ports | tcp_ports | {"RTP_FIRST": rtp, "RTP_LAST": rtp + RTP_PORTS}

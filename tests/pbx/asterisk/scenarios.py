@@ -1,86 +1,12 @@
-"""The calls made in the laboratory, and the expected records of each, row by row, as a table.
-
-`at` counts seconds from the first second of the call. `more` contains `extra`, except channels and applications.
-"""
+"""The calls made in the laboratory, and what they are in truth."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
-
-from onhook.cdr.call_details import CallDetails
+from tests.pbx.asterisk.ari import open_stasis_application
+from tests.pbx.asterisk.freepbx_scenarios import FREEPBX_SCENARIOS
 from tests.pbx.asterisk.lab import AsteriskLab, wait_until
-
-COLUMNS = ("at", "from", "to", "total", "talk", "status", "type", "in", "out", "did", "ring", "more")
-SECONDS = ("at", "total", "talk", "ring")
-IGNORED_EXTRA = (
-    "channel",
-    "dst_channel",
-    "context",
-    "last_application",
-    "last_data",
-    "ama_flags",
-    "callee_kind",
-    "is_display",
-    "realclidnum",
-)
-EXTERNAL_CALLER = {"caller": "5550199", "name": "Outside"}
-
-
-class Scenario(msgspec.Struct, frozen=True):
-    """A scenario: its calls, the rows of the expected table with a text for every column, and the number of calls."""
-
-    name: str
-    run: Callable[[AsteriskLab], None]
-    expected: tuple[Mapping[str, str], ...]
-    call_count: int = 1
-
-
-def table(text: str) -> tuple[Mapping[str, str], ...]:
-    """Parse the rows of a table with `|` between its cells; the header line is ignored."""
-    lines = [line for line in text.strip().splitlines() if line.strip()][1:]
-    return tuple(dict(zip(COLUMNS, (cell.strip() for cell in line.split("|")), strict=True)) for line in lines)
-
-
-def to_table_rows(details: Sequence[CallDetails]) -> list[dict[str, str]]:
-    """Format call details as rows of such a table."""
-    first_second = min(int(call_details.call_id.partition(".")[0]) for call_details in details)
-    return [_row(call_details, first_second) for call_details in details]
-
-
-def _row(call_details: CallDetails, first_second: int) -> dict[str, str]:
-    offset = _seconds(call_details.uid[:14]) - int(call_details.call_id.partition(".")[0])
-    extra = {
-        name.replace("_duration", ""): value for name, value in call_details.extra.items() if name not in IGNORED_EXTRA
-    }
-    cells = (
-        _seconds(call_details.time_start.translate({ord(separator): None for separator in "-: "}))
-        - offset
-        - first_second,
-        call_details.call_from,
-        call_details.call_to,
-        call_details.call_duration,
-        call_details.talk_duration,
-        call_details.status,
-        call_details.type,
-        call_details.src_trunk_name,
-        call_details.dst_trunk_name,
-        call_details.did_number,
-        call_details.agent_ring_time,
-        " ".join(f"{name}={value}" for name, value in extra.items()),
-    )
-    return dict(zip(COLUMNS, (str(cell) if cell is not None else "" for cell in cells), strict=True))
-
-
-def _seconds(text: str) -> int:
-    return round(time.mktime(time.strptime(text, "%Y%m%d%H%M%S")))
-
-
-def _make_call(number: str, **options: object) -> Callable[[AsteriskLab], None]:
-    def run(lab: AsteriskLab) -> None:
-        lab.call(number, **options).wait(60)  # type: ignore[arg-type] # as `call` names them
-
-    return run
+from tests.pbx.asterisk.originated_scenarios import ORIGINATED_SCENARIOS
+from tests.pbx.asterisk.scenario_tables import EXTERNAL_CALLER, Scenario, make_call, table
 
 
 def _attended_transfer(lab: AsteriskLab) -> None:
@@ -124,10 +50,53 @@ def _conference_call(lab: AsteriskLab) -> None:
     frank.wait(60)
 
 
+def _transfer_by_caller(lab: AsteriskLab) -> None:
+    """Alice calls Bob, consults Frank, and hangs up: Bob then talks with Frank."""
+    alice = lab.call("1022", talk_seconds=7)
+    time.sleep(2.5)
+    lab.run_ami_action("Atxfer", Channel=lab.channel("PJSIP/1001-"), Exten="1006", Context="internal")
+    alice.wait(60)
+    time.sleep(3)
+    lab.cli("channel request hangup all")
+
+
+def _blind_transfer(lab: AsteriskLab) -> None:
+    """Bob transfers the caller to Frank by a button of his program."""
+    caller = lab.call("5550002", talk_seconds=7, caller="5550199", name="Outside")
+    time.sleep(3)
+    lab.run_ami_action("BlindTransfer", Channel=lab.channel("PJSIP/1002-"), Exten="1006", Context="internal")
+    caller.wait(60)
+
+
+def _redirect_into_conference(lab: AsteriskLab) -> None:
+    """Alice and Bob talk, and are moved into a conference."""
+    alice = lab.call("1002", talk_seconds=6)
+    time.sleep(3)
+    channels = {"Channel": lab.channel("PJSIP/1001-"), "ExtraChannel": lab.channel("PJSIP/1002-")}
+    target = {"Exten": "6500", "Context": "internal", "Priority": "1"}
+    extra_target = {f"Extra{name}": value for name, value in target.items()}
+    lab.run_ami_action("Redirect", **channels, **target, **extra_target)
+    alice.wait(60)
+    lab.cli("channel request hangup all")
+
+
+def _tapped_call(lab: AsteriskLab) -> None:
+    """A program listens to the call of Alice and Bob, and receives its sound."""
+    with open_stasis_application(lab, "tap"):
+        alice = lab.call("1002", talk_seconds=5)
+        time.sleep(2.5)
+        channels = lab.request_ari("GET", "channels")
+        bob = next(channel["id"] for channel in channels if channel["name"].startswith("PJSIP/1002-"))
+        lab.request_ari("POST", f"channels/{bob}/snoop", spy="both", app="tap")
+        lab.request_ari("POST", "channels/externalMedia", app="tap", external_host="127.0.0.1:9", format="ulaw")
+        alice.wait(60)
+        lab.cli("channel request hangup all")
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "internal_answered",
-        _make_call("1002"),
+        make_call("1002"),
         table("""
         at | from        | to        | total | talk | status   | type     | in | out | did | ring | more
         0  | Alice<1001> | Bob<1002> | 3     | 2    | ANSWERED | Internal |    |     |     | 0    |
@@ -135,7 +104,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "internal_busy",
-        _make_call("1003", behaviour="refused"),
+        make_call("1003", behaviour="refused"),
         table("""
         at | from        | to          | total | talk | status | type     | in | out | did | ring | more
         0  | Alice<1001> | Carol<1003> | 0     | 0    | BUSY   | Internal |    |     |     | 0    |
@@ -143,7 +112,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "internal_not_answered",
-        _make_call("1004", behaviour="refused"),
+        make_call("1004", behaviour="refused"),
         table("""
         at | from        | to         | total | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | Dave<1004> | 2     | 0    | NO ANSWER | Internal |    |     |     | 0    |
@@ -151,7 +120,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "internal_cancelled",
-        _make_call("1004", behaviour="cancelling", talk_seconds=1),
+        make_call("1004", behaviour="cancelling", talk_seconds=1),
         table("""
         at | from        | to         | total | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | Dave<1004> | 1     | 0    | NO ANSWER | Internal |    |     |     | 0    |
@@ -159,7 +128,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "congestion",
-        _make_call("*9100", behaviour="refused"),
+        make_call("*9100", behaviour="refused"),
         table("""
         at | from        | to    | total | talk | status | type     | in | out | did | ring | more
         0  | Alice<1001> | *9100 | 0     | 0    | FAILED | Internal |    |     |     | 0    |
@@ -167,7 +136,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "inbound_direct",
-        _make_call("5550006", **EXTERNAL_CALLER),
+        make_call("5550006", **EXTERNAL_CALLER),
         table("""
         at | from             | to          | total | talk | status   | type    | in      | out | did     | ring | more
         0  | Outside<5550199> | Frank<1006> | 3     | 2    | ANSWERED | Inbound | trunk-a |     | 5550006 | 0    |
@@ -175,7 +144,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "inbound_ivr_queue_two_agents",
-        _make_call("5550000", behaviour="pressing", talk_seconds=6, **EXTERNAL_CALLER),
+        make_call("5550000", behaviour="pressing", talk_seconds=6, **EXTERNAL_CALLER),
         table("""
         at|from            |to              |total|talk|status   |type   |in     |out|did    |ring|more
         0 |Outside<5550199>|6200            |1    |1   |ANSWERED |Inbound|trunk-a|   |5550000|0   |
@@ -186,7 +155,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "inbound_ivr_only",
-        _make_call("5550000", talk_seconds=2, **EXTERNAL_CALLER),
+        make_call("5550000", talk_seconds=2, **EXTERNAL_CALLER),
         table("""
         at | from             | to   | total | talk | status   | type    | in      | out | did     | ring | more
         0  | Outside<5550199> | 6200 | 2     | 2    | ANSWERED | Inbound | trunk-a |     | 5550000 | 0    |
@@ -194,7 +163,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "queue_abandoned",
-        _make_call("6401", behaviour="cancelling", talk_seconds=3),
+        make_call("6401", behaviour="cancelling", talk_seconds=3),
         table("""
         at | from        | to               | total | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | empty-desk<6401> | 3     | 0    | NO ANSWER | Internal |    |     |     | 0    | abandoned=1
@@ -203,7 +172,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "outbound",
-        _make_call("95550123"),
+        make_call("95550123"),
         table("""
         at | from        | to       | total | talk | status   | type     | in | out     | did | ring | more
         0  | Alice<1001> | 95550123 | 3     | 2    | ANSWERED | Outbound |    | trunk-a |     | 0    |
@@ -211,7 +180,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "transfer_blind",
-        _make_call("5550007", talk_seconds=6, **EXTERNAL_CALLER),
+        make_call("5550007", talk_seconds=6, **EXTERNAL_CALLER),
         table("""
         at|from            |to         |total|talk|status  |type   |in     |out|did    |ring|more
         0 |Outside<5550199>|Grace<1007>|2    |2   |ANSWERED|Inbound|trunk-a|   |5550007|0   |transfer=blind transferred_to=1006
@@ -230,7 +199,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "voicemail",
-        _make_call("5550004", talk_seconds=2, **EXTERNAL_CALLER),
+        make_call("5550004", talk_seconds=2, **EXTERNAL_CALLER),
         table("""
         at | from             | to         | total | talk | status    | type    | in      | out | did     | ring | more
         0  | Outside<5550199> | Dave<1004> | 4     | 2    | VOICEMAIL | Inbound | trunk-a |     | 5550004 | 0    |
@@ -238,7 +207,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "forward_out",
-        _make_call("5550005", talk_seconds=3, **EXTERNAL_CALLER),
+        make_call("5550005", talk_seconds=3, **EXTERNAL_CALLER),
         table("""
         at|from            |to        |total|talk|status   |type    |in     |out    |did    |ring|more
         0 |Outside<5550199>|Erin<1005>|0    |0   |NO ANSWER|Inbound |trunk-a|       |5550005|0   |forwarded_to=95550199
@@ -247,7 +216,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "ring_group",
-        _make_call("6300"),
+        make_call("6300"),
         table("""
         at | from        | to         | total | talk | status    | type     | in | out | did | ring | more
         0  | Alice<1001> | 6300       | 3     | 2    | ANSWERED  | Internal |    |     |     | 0    |
@@ -257,7 +226,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "recorded",
-        _make_call("1012"),
+        make_call("1012"),
         table("""
         at | from        | to        | total | talk | status   | type     | in | out | did | ring | more
         0  | Alice<1001> | Bob<1002> | 3     | 2    | ANSWERED | Internal |    |     |     | 0    |
@@ -274,7 +243,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "transfer_referred",
-        _make_call("5550008", talk_seconds=10, **EXTERNAL_CALLER),
+        make_call("5550008", talk_seconds=10, **EXTERNAL_CALLER),
         table("""
         at|from            |to         |total|talk|status  |type    |in     |out|did    |ring|more
         0 |Outside<5550199>|Heidi<1008>|6    |5   |ANSWERED|Inbound |trunk-a|   |5550008|0   |transfer=attended transferred_to=1006
@@ -305,7 +274,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "queue_ring_all",
-        _make_call("6402", talk_seconds=4),
+        make_call("6402", talk_seconds=4),
         table("""
         at|from            |to         |total|talk|status  |type    |in     |out|did    |ring|more
         0 |Alice<1001>|everybody<6402> |5    |4   |ANSWERED |Internal|    |   |   |1   |hold_time=1
@@ -313,4 +282,91 @@ SCENARIOS: tuple[Scenario, ...] = (
         0 |Alice<1001>|Agent Six<4006> |5    |4   |ANSWERED |Internal|    |   |   |1   |hold_time=1
         """),
     ),
+    Scenario(
+        "outbound_other_number",
+        make_call("85550123"),
+        table("""
+        at|from       |to      |total|talk|status  |type    |in|out    |did|ring|more
+        0 |Alice<1001>|85550123|3    |2   |ANSWERED|Outbound|  |trunk-a|   |0   |outbound_caller_id=ACME <5550000>
+        """),
+    ),
+    Scenario(
+        "second_device",
+        make_call("1201", talk_seconds=3),
+        table("""
+        at|from       |to        |total|talk|status  |type    |in|out|did|ring|more
+        0 |Alice<1001>|Judy<1201>|4    |3   |ANSWERED|Internal|  |   |   |0   |
+        """),
+    ),
+    Scenario(
+        "queues_in_a_row",
+        make_call("5550012", talk_seconds=5, **EXTERNAL_CALLER),
+        table("""
+        at|from            |to              |total|talk|status   |type   |in     |out|did    |ring|more
+        0 |Outside<5550199>|empty-desk<6412>|3    |0   |NO ANSWER|Inbound|trunk-a|   |5550012|0   |
+        0 |Outside<5550199>|Agent Five<4005>|3    |0   |NO ANSWER|Inbound|trunk-a|   |5550012|0   |
+        3 |Outside<5550199>|everybody<6412> |6    |5   |ANSWERED |Inbound|trunk-a|   |5550012|1   |hold_time=1
+        3 |Outside<5550199>|Agent Five<4005>|1    |0   |NO ANSWER|Inbound|trunk-a|   |5550012|0   |
+        3 |Outside<5550199>|Agent Six<4006> |6    |5   |ANSWERED |Inbound|trunk-a|   |5550012|1   |hold_time=1
+        """),
+    ),
+    Scenario(
+        "queue_of_local_members",
+        make_call("5550010", talk_seconds=4, **EXTERNAL_CALLER),
+        table("""
+        at|from            |to              |total|talk|status   |type   |in     |out|did    |ring|more
+        0 |Outside<5550199>|fpq<6410>       |5    |4   |ANSWERED |Inbound|trunk-a|   |5550010|1   |hold_time=1
+        0 |Outside<5550199>|Agent Five<4005>|1    |0   |NO ANSWER|Inbound|trunk-a|   |5550010|0   |
+        0 |Outside<5550199>|Agent Six<4006> |5    |4   |ANSWERED |Inbound|trunk-a|   |5550010|1   |hold_time=1
+        """),
+    ),
+    Scenario(
+        "transfer_by_code",
+        make_call("5550009", talk_seconds=12, **EXTERNAL_CALLER),
+        table("""
+        at|from            |to         |total|talk|status  |type    |in     |out|did    |ring|more
+        0 |Outside<5550199>|Ivan<1009> |2    |2   |ANSWERED|Inbound |trunk-a|   |5550009|0   |transfer=attended transferred_to=1006
+        3 |Ivan<1009>      |Frank<1006>|3    |3   |ANSWERED|Internal|       |   |       |0   |
+        7 |Outside<5550199>|Frank<1006>|6    |6   |ANSWERED|Inbound |trunk-a|   |5550009|0   |
+        """),
+    ),
+    Scenario(
+        "transfer_by_caller",
+        _transfer_by_caller,
+        table("""
+        at|from       |to         |total|talk|status  |type    |in|out|did|ring|more
+        0 |Alice<1001>|Bob<1002>  |2    |1   |ANSWERED|Internal|  |   |   |0   |transfer=attended transferred_to=1006 transferred_by=1001
+        3 |Alice<1001>|Frank<1006>|5    |5   |ANSWERED|Internal|  |   |   |0   |
+        8 |Bob<1002>  |Frank<1006>|3    |3   |ANSWERED|Internal|  |   |   |0   |
+        """),
+    ),
+    Scenario(
+        "transfer_blind_by_action",
+        _blind_transfer,
+        table("""
+        at|from            |to         |total|talk|status  |type   |in     |out|did    |ring|more
+        0 |Outside<5550199>|Bob<1002>  |2    |1   |ANSWERED|Inbound|trunk-a|   |5550002|0   |transfer=blind transferred_to=1006
+        3 |Outside<5550199>|Frank<1006>|5    |4   |ANSWERED|Inbound|trunk-a|   |5550002|0   |cdr_talk=5
+        """),
+    ),
+    Scenario(
+        "redirected_into_conference",
+        _redirect_into_conference,
+        table("""
+        at|from       |to       |total|talk|status  |type    |in|out|did|ring|more
+        0 |Alice<1001>|Bob<1002>|2    |1   |ANSWERED|Internal|  |   |   |0   |
+        3 |Alice<1001>|6500     |4    |4   |ANSWERED|Internal|  |   |   |0   |
+        3 |Bob<1002>  |6500     |4    |4   |ANSWERED|Internal|  |   |   |0   |
+        """),
+    ),
+    Scenario(
+        "tapped",
+        _tapped_call,
+        table("""
+        at|from       |to       |total|talk|status  |type    |in|out|did|ring|more
+        0 |Alice<1001>|Bob<1002>|6    |5   |ANSWERED|Internal|  |   |   |0   |
+        """),
+    ),
+    *ORIGINATED_SCENARIOS,
+    *FREEPBX_SCENARIOS,
 )

@@ -13,7 +13,8 @@ import pytest
 
 from onhook.cdr.call_details import CallDetails
 from tests.pbx.asterisk.harness import AsteriskHarness, open_asterisk_harness
-from tests.pbx.asterisk.scenarios import SCENARIOS, SECONDS, Scenario, to_table_rows
+from tests.pbx.asterisk.scenario_tables import SECONDS, Scenario, to_table_rows
+from tests.pbx.asterisk.scenarios import SCENARIOS
 from tests.runtime.harness import wait_until
 
 pytestmark = [pytest.mark.pbx, pytest.mark.usefixtures("asterisk_lab_root"), pytest.mark.timeout(900)]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.pbx.asterisk.capture import SYDNEY
 from tests.pbx.asterisk.harness import AsteriskHarness, open_asterisk_harness
-from tests.pbx.asterisk.scenarios import to_table_rows
+from tests.pbx.asterisk.scenario_tables import to_table_rows
 from tests.runtime.harness import wait_until
 
 pytestmark = [pytest.mark.pbx, pytest.mark.usefixtures("asterisk_lab_root"), pytest.mark.timeout(600)]

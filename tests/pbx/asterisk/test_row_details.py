@@ -8,7 +8,7 @@ from onhook.pbx.asterisk.call import CallHeader, format_body
 from onhook.pbx.asterisk.messages import AmiMessage
 from onhook.pbx.asterisk.payload import Asterisk
 from tests.pbx.asterisk.ami_streams import bodies, build_event, events
-from tests.pbx.asterisk.scenarios import to_table_rows
+from tests.pbx.asterisk.scenario_tables import to_table_rows
 
 ALICE, BOB, FRANK = "PJSIP/1001-00000001", "PJSIP/1002-00000002", "PJSIP/1006-00000003"
 TRUNK, TRUNK_OUT = "PJSIP/trunk-a-00000004", "PJSIP/trunk-a-00000005"

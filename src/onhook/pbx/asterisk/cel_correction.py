@@ -139,7 +139,7 @@ def _start_after_machine(row: CallRow, events: CallEvents) -> CallRow:
     is_answered_before = answer.event_time < start and answer.application not in _CALLING_APPLICATIONS
     if not is_answered_before or seconds_between(row.start, start) <= TALK_TOLERANCE_SECONDS or start > row.end:
         return row
-    return msgspec.structs.replace(row, start=start, duration=seconds_between(start, row.end))
+    return msgspec.structs.replace(row, start=start, duration=seconds_between(start, max(row.end, row.cdr.end)))
 
 
 def _add_ring_time(row: CallRow, events: CallEvents) -> CallRow:
@@ -158,7 +158,7 @@ def _talk_seconds(row: CallRow, events: CallEvents) -> int | None:
         for enter, leave in _bridge_spans(row.callee, events)
         if enter <= row.cdr.end and leave >= row.start
     ]
-    return sum(seconds_between(enter, leave) for enter, leave in spans) if spans else None
+    return min(sum(seconds_between(enter, leave) for enter, leave in spans), row.duration) if spans else None
 
 
 def _bridge_spans(channel: Channel, events: CallEvents) -> Iterator[tuple[datetime, datetime]]:

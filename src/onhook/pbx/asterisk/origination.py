@@ -7,17 +7,18 @@ the customer was called first; a first party that does not answer is an attempt 
 customer.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
-from onhook.cdr.identity import extract_number
+from onhook.cdr.identity import extract_name, extract_number
 from onhook.pbx.asterisk.call import CallHeader, Cdr, Cel
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
 
 ORIGINATION_APPLICATION = "AppDial2"
 """Application of the channel of a first party while it rings."""
 
+_CONNECTING_APPLICATIONS = frozenset({"", "Dial", "AppDial", ORIGINATION_APPLICATION})
 _ANSWERED = "ANSWERED"
 
 
@@ -30,12 +31,46 @@ def resolve_origination(cdrs: Sequence[Cdr], cels: Sequence[Cel], header: CallHe
         cdr.channel.local_pair for cdr in cdrs if cdr.channel.is_local and cdr.channel.local_pair not in entered_pairs
     )
     resolved_cdrs = [cdr for cdr in cdrs if not cdr.channel.is_local or cdr.channel.local_pair not in pairs]
+    resolved_cdrs = list(_merge_waits(resolved_cdrs, first_channels))
     resolved_cdrs = [
         _resolve_direct(cdr, header) if cdr.channel.name in first_channels else cdr for cdr in resolved_cdrs
     ]
     for pair in pairs:
         resolved_cdrs += _resolve_pair([cdr for cdr in cdrs if cdr.channel.local_pair == pair], header)
     return resolved_cdrs
+
+
+def _merge_waits(cdrs: Sequence[Cdr], first_channels: Collection[str]) -> Iterator[Cdr]:
+    """Yield the CDRs, those of first parties that were connected by an application without the CDR of the time before:
+    the call to the second party begins with it.
+    """
+    for channel, channel_cdrs in _group_by_channel(cdrs).items():
+        calls = sorted((cdr for cdr in channel_cdrs if cdr.dst_channel), key=lambda cdr: cdr.start)
+        waits = [
+            cdr for cdr in channel_cdrs if calls and _is_wait(cdr, calls[0], is_first_party=channel in first_channels)
+        ]
+        yield from (cdr for cdr in channel_cdrs if cdr not in waits and cdr not in calls[:1])
+        if calls:
+            start = min(cdr.start for cdr in (*waits, calls[0]))
+            duration = calls[0].duration + int((calls[0].start - start).total_seconds())
+            yield msgspec.structs.replace(calls[0], start=start, duration=duration)
+
+
+def _is_wait(cdr: Cdr, call: Cdr, *, is_first_party: bool) -> bool:
+    """Return whether a CDR is only the time before a call of the same channel. A channel that is not known to be that
+    of a first party must dial the same without having dialled an extension.
+    """
+    if cdr.dst_channel or cdr.application not in _CONNECTING_APPLICATIONS or cdr.start > call.start:
+        return False
+    is_same_dial = cdr.application_data == call.application_data and cdr.disposition == _ANSWERED
+    return is_first_party or (is_same_dial and not is_dialled(cdr.destination))
+
+
+def _group_by_channel(cdrs: Sequence[Cdr]) -> Mapping[str, Sequence[Cdr]]:
+    groups: dict[str, list[Cdr]] = {}
+    for cdr in cdrs:
+        groups.setdefault(cdr.channel.name, []).append(cdr)
+    return groups
 
 
 def _resolve_direct(cdr: Cdr, header: CallHeader) -> Cdr:
@@ -88,6 +123,7 @@ def _join_halves(first_cdr: Cdr, cdr: Cdr, header: CallHeader) -> Cdr:
         duration=max(cdr.duration, first_cdr.duration),
         caller_id=first_cdr.caller_id,
         origination="call",
+        **_shown_identity(cdr, first_cdr.dst_channel),
     )
     if not first_cdr.dst_channel:
         # The first party is a machine, such as a conference, into which the other one is called.
@@ -104,6 +140,13 @@ def _join_halves(first_cdr: Cdr, cdr: Cdr, header: CallHeader) -> Cdr:
     if not _is_outside(first_cdr.dst_channel, header):
         return whole_cdr
     return _swap(whole_cdr, _customer_number(first_cdr, first_cdr.destination), header)
+
+
+def _shown_identity(cdr: Cdr, telephone: Channel) -> dict[str, str]:
+    """Return name and number of a telephone where a CDR shows them to the other party."""
+    is_own = bool(telephone.number) and extract_number(cdr.caller_id) == telephone.number and not cdr.dialplan_number
+    name = extract_name(cdr.caller_id.replace('"', ""))
+    return {"dialplan_number": telephone.number, "dialplan_name": name} if is_own else {}
 
 
 def _swap(cdr: Cdr, customer_number: str, header: CallHeader) -> Cdr:

@@ -122,7 +122,7 @@ def _build_details(row: CallRow, call: AsteriskCall, uid: str) -> CallDetails:
         call_from=_format_caller(cdr),
         call_to=_format_party(row.name, row.call_to),
         call_duration=row.duration,
-        talk_duration=row.talk,
+        talk_duration=min(row.talk, row.duration),
         src_trunk_name=src_trunk,
         dst_trunk_name=dst_trunk,
         pin_code=cdr.account_code if header.has_pins else "",

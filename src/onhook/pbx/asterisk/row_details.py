@@ -11,13 +11,14 @@ import msgspec
 
 from onhook.pbx.asterisk.call import Cel
 from onhook.pbx.asterisk.call_events import CallEvents
-from onhook.pbx.asterisk.channels import Channel, parse_channel
+from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, parse_channel
 from onhook.pbx.asterisk.rows import ANSWERED, CallRow
 
 CUT_SPAN = timedelta(seconds=1)
 """Events and CDRs have whole seconds: what happened at the end of a row may seem to be one second later."""
 
 RECORDING_APPLICATION = "MixMonitor"
+_TARGET = "transfer_target_channel_name"
 _TRANSFER_KINDS = {"BLINDTRANSFER": "blind", "ATTENDEDTRANSFER": "attended"}
 
 
@@ -51,7 +52,7 @@ def _find_transfers(rows: Sequence[CallRow], events: CallEvents) -> dict[int, di
         index = _find_transferred_row(cel, rows)
         if index is None or index in transfers:
             continue
-        transfers[index] = {"transfer": _TRANSFER_KINDS[cel.name], "transferred_to": _transfer_target(cel, rows)}
+        transfers[index] = {"transfer": _TRANSFER_KINDS[cel.name], "transferred_to": _transfer_target(cel, rows, index)}
         if rows[index].cdr.channel == cel.channel:
             transfers[index]["transferred_by"] = rows[index].cdr.channel.number or rows[index].cdr.source
     return transfers
@@ -61,8 +62,7 @@ def _find_transferred_row(cel: Cel, rows: Sequence[CallRow]) -> int | None:
     """Return the index of the row of the transferring party and the party that was transferred; of the consultation
     with the target, which the same telephone may have begun, only if there is no other row.
     """
-    transferee = parse_channel(_extra_text(cel, "transferee_channel_name"))
-    target = parse_channel(_extra_text(cel, "transfer_target_channel_name"))
+    transferee, target = _extra_channel(cel, "transferee_channel_name"), _extra_channel(cel, _TARGET)
     indexes = [
         index
         for index, row in enumerate(rows)
@@ -88,14 +88,16 @@ def _has_channel(row: CallRow, channel: Channel) -> bool:
     return is_between or channel in (row.cdr.channel, row.callee)
 
 
-def _transfer_target(cel: Cel, rows: Sequence[CallRow]) -> str:
+def _transfer_target(cel: Cel, rows: Sequence[CallRow], transferred_index: int) -> str:
     """Return the number, or the name, to which a call was transferred: the extension, the number of the target's
     telephone, the number that was called to consult it, or the application that it had reached.
     """
-    target = parse_channel(_extra_text(cel, "transfer_target_channel_name"))
-    consulting = _extra_text(cel, "channel2_name")
+    target, consulting = _extra_channel(cel, _TARGET), _extra_channel(cel, "channel2_name")
+    earlier_rows = [row for index, row in enumerate(rows) if index != transferred_index and row.start <= cel.event_time]
     dialled = (
-        row.call_to for row in rows if _has_channel(row, target) or (row.cdr.channel.name == consulting and not target)
+        row.call_to
+        for row in sorted(earlier_rows, key=lambda row: row.start, reverse=True)
+        if _has_channel(row, target) or (row.cdr.channel == consulting and not target)
     )
     candidates = (_extra_text(cel, "extension"), target.number, *dialled, _extra_text(cel, "app"), target.endpoint)
     return next((text for text in candidates if text), "")
@@ -120,6 +122,12 @@ def _forward_details(row: CallRow, events: CallEvents) -> dict[str, str]:
         ):
             return {"forwarded_to": _extra_text(cel, "forward")}
     return {}
+
+
+def _extra_channel(cel: Cel, name: str) -> Channel:
+    """Return a channel by its name in `extra`; Asterisk writes `N/A` where there is none any more."""
+    channel_name = _extra_text(cel, name)
+    return NO_CHANNEL if channel_name == "N/A" else parse_channel(channel_name)
 
 
 def _extra_text(cel: Cel, name: str) -> str:

@@ -160,8 +160,31 @@ def _resolve_local_channels(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
         if cdr.channel.is_local and cdr.channel.local_pair in entered_pairs:
             inner_cdrs.setdefault(cdr.channel.local_pair, []).append(cdr)
     outer_cdrs = [cdr for cdr in cdrs if cdr.channel.local_pair not in entered_pairs or not cdr.channel.is_local]
+    outer_cdrs += [
+        _turn_around(cdr, pair_cdrs)
+        for pair_cdrs in inner_cdrs.values()
+        for cdr in pair_cdrs
+        if cdr.channel.half == "1" and cdr.dst_channel and not cdr.dst_channel.is_local
+    ]
     for cdr in _separate_overlapping(outer_cdrs):
         yield from _follow_local_channel(cdr, inner_cdrs, LOCAL_CHANNELS_MAX)
+
+
+def _turn_around(cdr: Cdr, pair_cdrs: Sequence[Cdr]) -> Cdr:
+    """Return a CDR from a Local channel to a party as one from the party: that of a party which the caller transferred
+    to a number that was called through the Local channel.
+    """
+    far_cdr = next((far_cdr for far_cdr in pair_cdrs if far_cdr.channel.half == "2"), None)
+    dialling_cdr = cdr if far_cdr is None else far_cdr
+    return msgspec.structs.replace(
+        cdr,
+        channel=cdr.dst_channel,
+        dst_channel=cdr.channel,
+        source=cdr.dst_channel.number or dialling_cdr.source,
+        caller_id=dialling_cdr.caller_id,
+        application=dialling_cdr.application,
+        application_data=dialling_cdr.application_data,
+    )
 
 
 def _separate_overlapping(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
@@ -322,13 +345,14 @@ def _identify_caller(cdr: Cdr, call: AsteriskCall) -> Cdr:
         return cdr
     name, number = _own_identity(cdr, call.cels)
     shown_number = extract_number(cdr.caller_id) or cdr.source
-    if not number or number == cdr.source == shown_number:
+    is_shown = number == cdr.source == shown_number
+    if not number or (is_shown and (not name or cdr.caller_id)):
         return cdr
     return msgspec.structs.replace(
         cdr,
         source=number,
         caller_id=f'"{name}" <{number}>' if name else number,
-        outbound_caller_id=cdr.caller_id.replace('"', "") or cdr.source,
+        outbound_caller_id="" if is_shown else cdr.caller_id.replace('"', "") or cdr.source,
     )
 
 
@@ -343,7 +367,8 @@ def _own_identity(cdr: Cdr, cels: Sequence[Cel]) -> tuple[str, str]:
     start = next(starts, None)
     if start is not None and (not endpoint_number or endpoint_number.endswith(start.caller_number)):
         return start.caller_name, start.caller_number
-    shown_name = extract_name(cdr.caller_id.replace('"', "")) if cdr.source == endpoint_number else ""
+    is_own_name = cdr.source == extract_number(cdr.caller_id) == endpoint_number
+    shown_name = extract_name(cdr.caller_id.replace('"', "")) if is_own_name else ""
     return shown_name, endpoint_number
 
 
@@ -355,7 +380,7 @@ def _find_previous_row(rows: Sequence[CallRow], cdr: Cdr) -> CallRow | None:
     if cdr.dst_channel:
         return None
     row = next((row for row in reversed(rows) if row.cdr.channel == cdr.channel and row.kind == "party"), None)
-    if row is None or cdr.application in IVR_APPLICATIONS:
+    if row is None or cdr.application in IVR_APPLICATIONS or cdr.application in CONFERENCE_APPLICATIONS:
         return None
     mailbox = mailbox_number(cdr.destination)
     if mailbox:
