@@ -1,5 +1,6 @@
 """Settings and fixtures of all tests."""
 
+import gc
 import os
 import shutil
 import signal
@@ -29,3 +30,10 @@ def chromium_path() -> str:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def pytest_unconfigure() -> None:
+    """Remove the callbacks that Hypothesis leaves in the garbage collector: at the exit they would keep DuckDB's types
+    alive, and its library would print a page about leaks.
+    """
+    gc.callbacks.clear()

@@ -16,7 +16,7 @@ from tests.factories import BOB, IVR, QUEUE, SN, details
 
 DERIVED = {
     "sn", "pbx", "record_id", "started_at", "answered_at", "ended_at", "ring_duration", "utc_offset", "offset_from",
-    "via", "received_at", "seq", "extra",
+    "is_ambiguous", "is_shifted", "via", "received_at", "seq", "extra",
 }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ OpenStoreFixture = Callable[[], AbstractAsyncContextManager[Store]]
 RECORD_COLUMNS = (
     "call_id,time_start,call_from,call_to,call_duration,talk_duration,src_trunk_name,dst_trunk_name,pin_code,status,"
     "type,recording,did_number,did_name,agent_ring_time,uid,call_note_id,enb_call_note,sn,pbx,record_id,started_at,"
-    "answered_at,ended_at,ring_duration,utc_offset,offset_from,via,received_at,seq,extra"
+    "answered_at,ended_at,ring_duration,utc_offset,offset_from,is_ambiguous,is_shifted,via,received_at,seq,extra"
 )
 
 property_test = settings(

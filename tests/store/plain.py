@@ -116,6 +116,8 @@ def cell(leg_record: Record, name: str, zone: str) -> str:
     value = getattr(leg_record, name)
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, datetime):
         return value.astimezone(ZoneInfo(zone)).isoformat(
             timespec="microseconds" if name == "received_at" else "seconds"

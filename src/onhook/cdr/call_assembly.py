@@ -20,6 +20,7 @@ from onhook.cdr.utc_offset import (
     OFFSET_REMAINDER_SECONDS_MAX,
     call_epoch,
     determine_call_offset,
+    find_doubts,
     format_offset,
     parse_wall_clock,
     to_utc,
@@ -175,7 +176,7 @@ def _build_legs(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts) 
     )
     if offset_from != "ids":
         return [
-            _build_record(sn, facts.name, reported_leg, local, (offset, offset_from))
+            _mark_doubts(_build_record(sn, facts.name, reported_leg, local, (offset, offset_from)), local, facts.zone)
             for reported_leg, local in zip(reported_legs, starts, strict=True)
         ]
     call_started_at = datetime.fromtimestamp(epoch, UTC)
@@ -195,6 +196,14 @@ def _build_legs(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts) 
         busy_until = max(busy_until, leg.ended_at or busy_until)
         legs.append(leg)
     return legs
+
+
+def _mark_doubts(leg: Record, local: datetime, zone: ZoneInfo | None) -> Record:
+    """Mark a leg at a wall clock that occurs twice in the configured zone, or never."""
+    is_ambiguous, is_shifted = (False, False) if zone is None else find_doubts(local, zone)
+    if not (is_ambiguous or is_shifted):
+        return leg
+    return msgspec.structs.replace(leg, is_ambiguous=is_ambiguous, is_shifted=is_shifted)
 
 
 def _ordering_time(local: datetime, offset: timedelta, call_started_at: datetime) -> datetime:

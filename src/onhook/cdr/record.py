@@ -13,8 +13,9 @@ OffsetFrom = Literal["ids", "configured", "assumed"]
 class Record(CallDetails, frozen=True, kw_only=True, gc=False):
     """One leg of a call, complete. Times are aware datetimes in UTC, durations whole seconds.
 
-    `utc_offset` is the PBX's wall clock against UTC, as `+08:00`; `offset_from` names its source. `seq` is the number
-    in the ledger of the raw event with these details.
+    `utc_offset` is the PBX's wall clock against UTC, as `+08:00`; `offset_from` names its source. In a configured zone
+    a wall clock of the hour that occurs twice `is_ambiguous`: the first one is assumed; one of the hour that does not
+    exist `is_shifted`, by an hour. `seq` is the number in the ledger of the raw event with these details.
     """
 
     sn: str
@@ -26,6 +27,8 @@ class Record(CallDetails, frozen=True, kw_only=True, gc=False):
     ring_duration: int | None
     utc_offset: str
     offset_from: OffsetFrom
+    is_ambiguous: bool = False
+    is_shifted: bool = False
     via: str
     received_at: datetime
     seq: int

@@ -133,6 +133,19 @@ def offset_in_zone(local: datetime, zone: ZoneInfo) -> timedelta:
     return local.replace(tzinfo=zone).utcoffset() or timedelta()
 
 
+def find_doubts(local: datetime, zone: ZoneInfo) -> tuple[bool, bool]:
+    """Return whether a wall clock occurs twice in a zone, as when summer time ends, and whether it never occurs, as
+    when it begins.
+
+    >>> find_doubts(datetime(2026, 10, 25, 2, 30), ZoneInfo("Europe/Berlin"))
+    (True, False)
+    >>> find_doubts(datetime(2026, 3, 29, 2, 30), ZoneInfo("Europe/Berlin"))
+    (False, True)
+    """
+    first, second = (local.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta() for fold in (0, 1))
+    return first > second, first < second
+
+
 @lru_cache(maxsize=OFFSET_CACHE_SIZE)
 def format_offset(offset: timedelta) -> str:
     """Format an offset as in ISO 8601.

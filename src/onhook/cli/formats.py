@@ -37,6 +37,8 @@ RECORD_COLUMNS: tuple[str, ...] = (
     "ring_duration",
     "utc_offset",
     "offset_from",
+    "is_ambiguous",
+    "is_shifted",
     "via",
     "received_at",
     "seq",
@@ -208,4 +210,6 @@ def _format_csv_cell(value: object, name: str, zone: ZoneInfo) -> str:
         return escape_formula(";".join(value))
     if isinstance(value, dict):
         return escape_formula(msgspec.json.encode(value).decode())
+    if isinstance(value, bool):
+        return str(value).lower()
     return escape_formula(value) if isinstance(value, str) else str(value)

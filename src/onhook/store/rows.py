@@ -160,11 +160,17 @@ def _leg_row(key: float, leg_index: int, call_started_at: float, leg: Record) ->
         leg.enb_call_note,
         msgspec.json.encode(leg.extra).decode() if leg.extra else None,
         leg.pbx,
-        leg.offset_from,
+        _stored_offset_from(leg),
         leg.via,
         float(epoch_microseconds(leg.received_at)),
         float(leg.seq),
     )
+
+
+def _stored_offset_from(leg: Record) -> str:
+    if leg.is_ambiguous or leg.is_shifted:
+        return schema.OFFSET_DOUBTS["is_ambiguous" if leg.is_ambiguous else "is_shifted"]
+    return leg.offset_from
 
 
 @lru_cache(maxsize=OFFSET_CACHE_SIZE)

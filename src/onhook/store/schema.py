@@ -20,8 +20,11 @@ NO_SUFFIX = 1
 
 _NON_DIGITS = re.compile("[^0-9]")
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """A file of another version is rebuilt from the ledger."""
+
+OFFSET_DOUBTS = {"is_ambiguous": "configured ambiguous", "is_shifted": "configured shifted"}
+"""Values of the stored `offset_from` of the few legs in such an hour: a column of their own would cost all others."""
 
 LEGS = {
     "call_key": "BIGINT",  # see call_key()
@@ -56,7 +59,7 @@ LEGS = {
     "enb_call_note": "INTEGER",
     "extra": "VARCHAR",  # JSON; NULL: nothing
     "pbx": "VARCHAR",
-    "offset_from": "VARCHAR",
+    "offset_from": "VARCHAR",  # with what is in doubt: see OFFSET_DOUBTS
     "via": "VARCHAR",
     "received_at": "BIGINT",  # microseconds
     "seq": "BIGINT",
@@ -191,6 +194,8 @@ DERIVED = {
     "ended_at": "started_at + call_duration",
     "ring_duration": "CASE WHEN talk_duration < call_duration THEN call_duration - talk_duration"
     " WHEN talk_duration >= call_duration THEN 0 END",
+    "offset_from": "split_part(offset_from, ' ', 1)",
+    **{name: f"(offset_from = '{stored}')" for name, stored in OFFSET_DOUBTS.items()},
     "utc_offset": "(CASE WHEN offset_minutes < 0 THEN '-' ELSE '+' END"
     f" || {_OFFSET_PART.format('//')} || ':' || {_OFFSET_PART.format('%')})",
 }
@@ -199,7 +204,7 @@ DERIVED = {
 RECORD_COLUMNS = (
     *DETAIL_FIELDS,
     *("sn", "pbx", "record_id", "started_at", "answered_at", "ended_at", "ring_duration"),
-    *("utc_offset", "offset_from", "via", "received_at", "seq", "extra"),
+    *("utc_offset", "offset_from", "is_ambiguous", "is_shifted", "via", "received_at", "seq", "extra"),
 )
 """Columns of a record, in the order of all lists and files."""
 

@@ -122,3 +122,10 @@ async def test_check_installation_counts_only_signed_pbxs_as_signed(tmp_path: Pa
         await appdb.add_pbx(name="Lab", sn="Lab", secret=None, is_unsigned=True, now_us=1)
         details = [check.detail async for check in check_appdb(config, SystemClock())]
         assert "any sender can send events as Lab" in details
+
+
+def test_check_data_request_without_a_signature_names_the_other_dialect() -> None:
+    """The older generations cannot sign."""
+    counter = {"kind": "missing_signature", "sn": "A", "pbx": "Office", "count": 6, "last_at": "2026-11-24T17:04:04Z"}
+    *_, last = check_data(0, has_quarantined=False, counters=[counter])
+    assert "--dialect newcdr" in last.hint

@@ -16,6 +16,8 @@ from onhook.cdr.utc_offset import call_epoch
 from onhook.lib.errors import ParseError, UsageError
 from onhook.lib.signing import is_signed_by, sign
 from onhook.pbx.json_fields import TEXT_CHARACTERS_MAX
+from onhook.pbx.newcdr.payload import PAYLOAD_FORMATS as NEWCDR_FORMATS
+from onhook.pbx.newcdr.payload import NewCdr
 from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS, Yeastar, parse_details
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
@@ -401,3 +403,13 @@ def test_yeastar_any_member_values_are_parsed(members: dict[str, Any]) -> None:
     assert msgspec.json.decode(msgspec.json.encode(details), type=CallDetails) == details
     assert call_epoch(details.call_id) == 1702285525
     assert YEASTAR.peek(body).kind == "details"
+
+
+@pytest.mark.parametrize("payload_format", NEWCDR_FORMATS)
+def test_yeastar_event_of_older_generation_names_its_dialect(payload_format: str) -> None:
+    """The reason in the quarantine says how the PBX is added."""
+    details = CallDetails(call_id="1.1", time_start="2026-06-30 21:37:17", call_from="1", call_to="1001")
+    with pytest.raises(ParseError) as error:
+        Yeastar().parse(NewCdr().format(details, "3651", payload_format))
+    assert "NewCdr" in error.value.message
+    assert "--dialect newcdr" in error.value.hint

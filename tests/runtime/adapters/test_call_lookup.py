@@ -81,3 +81,15 @@ async def test_call_source_number_plan_is_that_of_the_pbx(harness: CallSourceHar
     plan = NumberPlan(queue=("7000",))
     await harness.appdb.add_pbx(name="Office", sn=SN, secret=None, is_unsigned=True, number_plan=plan, now_us=1)
     assert await harness.calls.number_plan(SN) == plan
+
+
+async def test_call_source_utc_offset_of_pbxs_in_several_zones_is_that_of_the_display(
+    harness: CallSourceHarness,
+) -> None:
+    """An app that sees all of them is not given the clock of one."""
+    await harness.appdb.add_pbx(name="berlin", sn="B", secret="s" * 32, zone="Europe/Berlin", now_us=1)
+    await harness.appdb.add_pbx(name="paris", sn="P", secret="s" * 32, zone="Europe/Paris", now_us=1)
+    assert await harness.calls.utc_offset(JUNE, ("B", "P")) == timedelta(hours=2)
+    await harness.appdb.add_pbx(name="lima", sn="L", secret="s" * 32, zone="America/Lima", now_us=1)
+    assert await harness.calls.utc_offset(JUNE, ("L",)) == timedelta(hours=-5)
+    assert await harness.calls.utc_offset(JUNE, ("B", "P", "L")) == timedelta(hours=5, minutes=45)

@@ -189,6 +189,10 @@ def _rejection_check(counter: Mapping[str, Any]) -> Check:
         detail = _(
             "requests for {sn} without a signature: {count} (last: {last_at})", sn=sn, count=count, last_at=last_at
         )
+        hint = _(
+            "set its secret in the PBX; an S-Series or Cloud PBX, which cannot sign, is added with --dialect newcdr"
+        )
+        return Check("WARNING", detail, hint)
     return Check("WARNING", detail, _("compare the secret with that of the PBX"))
 
 

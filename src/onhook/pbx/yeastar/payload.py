@@ -119,12 +119,21 @@ def _parse_row_body(body: bytes) -> list[CallDetails]:
     return parse_row(envelope)
 
 
+OLD_EVENT = "NewCdr"
+"""Name of the event of the older generations (yeastar-p-series.md 9), for its reason in the quarantine."""
+
+
 def parse_details(body: bytes) -> list[CallDetails]:
     """Return the call details in a body of any known form. Raises `ParseError` with the reason."""
     envelopes = decode_envelopes(body) or [_decode_printed_example(body)]
     if len({sn for envelope in envelopes if (sn := text_or_empty(envelope.get("sn")))}) > 1:
         raise parse_error(_("the body has events of several PBXs"))
     all_members = list(_details_members(envelopes))
+    if not all_members and any(OLD_EVENT in (envelope.get("event"), envelope.get("action")) for envelope in envelopes):
+        raise ParseError(
+            _("this is NewCdr, the event of an S-Series, K2 or Cloud PBX, which has another dialect"),
+            hint=_("remove the PBX, and add it with `onhook pbx add NAME --dialect newcdr`"),
+        )
     if not all_members:
         raise parse_error(_("`msg` is not a readable JSON object, and the body has no `call_id`"))
     return [_build_details(members) for members in all_members]

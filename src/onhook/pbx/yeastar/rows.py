@@ -63,7 +63,8 @@ _COMBINED_MEMBERS = frozenset({
 })  # fmt: skip
 
 OWN_COLUMNS = frozenset({
-    "sn", "pbx", "record_id", "started_at", "answered_at", "ended_at", "utc_offset", "offset_from", "via",
+    "sn", "pbx", "record_id", "started_at", "answered_at", "ended_at", "utc_offset", "offset_from", "is_ambiguous",
+    "is_shifted", "via",
     "received_at", "seq",
 })  # fmt: skip
 """Columns of Onhook's own export that follow from the others (`docs/api.md`)."""

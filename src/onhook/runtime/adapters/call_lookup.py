@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.pbxs import Pbx
 from onhook.appdb.recordings import find_recording_file
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call
@@ -35,6 +36,10 @@ LISTS_MAX = 30
 
 WAIT_SECONDS = 3_600.0
 """Time-out of one wait, which is then repeated."""
+
+
+CLOCKS_MAX = 20
+"""PBXs of one app whose clocks are compared; more are rarely in one zone."""
 
 
 class StoreCallSource:
@@ -96,11 +101,26 @@ class StoreCallSource:
         return [pbx.sn for pbx in await self._appdb.pbxs()]
 
     async def utc_offset(self, time: datetime, sns: Sequence[str]) -> timedelta:
-        """Return the offset of the configured zone; else that of the latest call; else that of the display zone."""
-        for pbx in await self._appdb.pbxs():
-            if pbx.zone_info is not None and (not sns or pbx.sn in sns):
-                return time.astimezone(pbx.zone_info).utcoffset() or timedelta()
+        """Return the offset that all these PBXs have; where they have several, that of the display zone: no clock is
+        that of all of them.
+        """
+        pbxs = [pbx for pbx in await self._appdb.pbxs() if not sns or pbx.sn in sns]
+        if len(pbxs) <= CLOCKS_MAX:
+            offsets = [await self._offset_of(pbx, time) for pbx in pbxs] or [await self._latest_offset(sns)]
+            known_offsets = {offset for offset in offsets if offset is not None}
+            if len(known_offsets) == 1:
+                return known_offsets.pop()
+        return time.astimezone(self._zone).utcoffset() or timedelta()
+
+    async def _offset_of(self, pbx: Pbx, time: datetime) -> timedelta | None:
+        """Return the offset of the configured zone, else that of the latest call; None where neither is known."""
+        if pbx.zone_info is not None:
+            return time.astimezone(pbx.zone_info).utcoffset()
+        return await self._latest_offset((pbx.sn,))
+
+    async def _latest_offset(self, sns: Sequence[str]) -> timedelta | None:
+        """Return the offset of the latest call of these PBXs, removed ones too, by its ids."""
         latest = await self._store.list_records(RecordListing(sns=tuple(sns), is_descending=True, limit=1))
         if latest.data and latest.data[0].offset_from == "ids":
             return parse_utc_offset(latest.data[0].utc_offset)
-        return time.astimezone(self._zone).utcoffset() or timedelta()
+        return None

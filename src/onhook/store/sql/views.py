@@ -49,6 +49,8 @@ _DESCRIPTIONS = {
     "ring_duration": mark("seconds of ringing"),
     "utc_offset": mark("the PBX's clock against UTC, such as +02:00"),
     "offset_from": mark("source of utc_offset: ids, configured or assumed"),
+    "is_ambiguous": mark("true in the hour that occurs twice in the configured zone: the first one is assumed"),
+    "is_shifted": mark("true in the hour that does not exist in the configured zone: moved by an hour"),
     "via": mark("channel that the event came by, such as webhook"),
     "received_at": mark("time at which the event was received, in UTC"),
     "seq": mark("number of the event in the ledger"),
