@@ -169,3 +169,15 @@ def test_merge_in_batches_equals_merge_at_once(reports: list[tuple[str, int]]) -
     for reported_leg in reported_legs[1:]:
         in_batches = assemble(*map(to_reported_leg, in_batches.legs), reported_leg)
     assert in_batches == at_once
+
+
+@pytest.mark.parametrize("note", ["calls back", "", None])
+def test_merge_details_note_on_the_pbx_is_kept(note: str | None) -> None:
+    """The list of the PBX has it, its events do not: whichever comes first."""
+    event = details(extra={"is_display": 1})
+    row = details(extra={"call_note": note})
+    expected = {"is_display": 1} | ({"call_note": note} if note else {})
+    assert merge_details(event, "webhook", row, "backfill").extra == expected
+    assert merge_details(row, "backfill", event, "webhook").extra == expected
+    merged = merge_details(event, "webhook", row, "backfill")
+    assert merge_details(merged, "webhook", row, "backfill") == merged

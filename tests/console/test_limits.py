@@ -21,7 +21,7 @@ SHOWN_ID, HIDDEN_ID, ELSEWHERE_ID = "1777287876.1", "1777287876.2", "1777287876.
 
 LIMITED_ROUTES = {
     *("/exports/{ticket:str}", "/", "/calls", "/calls/{sn:str}/{call_id:str}", "/call", "/reports", "/reports.csv"),
-    *("/api/v1/notes", "/api/v1/recording", "/api/v1/saved-searches", "/api/v1/reports"),
+    *("/call/note", "/api/v1/notes", "/api/v1/recording", "/api/v1/saved-searches", "/api/v1/reports"),
     *("/api/v1/records", "/api/v1/calls", "/api/v1/calls/{sn:str}/{call_id:str}", "/api/v1/summary", "/api/v1/live"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }
@@ -38,7 +38,8 @@ def handlers() -> Iterator[tuple[str, HTTPRouteHandler]]:
 def test_limits_open_routes_are_listed() -> None:
     """All other routes reject limited readers."""
     assert {path for path, handler in handlers() if handler.opt.get("scoped")} == LIMITED_ROUTES
-    assert not any(handler.opt.get("scoped") and handler.http_methods != {"GET"} for _, handler in handlers())
+    writing = {path for path, handler in handlers() if handler.opt.get("scoped") and handler.http_methods != {"GET"}}
+    assert writing == {"/call/note", "/api/v1/notes"}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import aiohttp
 import pytest
 
+from onhook.cdr.access_scope import AccessScope
 from tests.console.conftest import ConsoleHarness
 from tests.factories import SN, STARTED_AT, details
 
@@ -77,3 +78,32 @@ async def test_saved_searches_are_managed_by_the_api(client: aiohttp.ClientSessi
         assert (await client.post("/api/v1/saved-searches", json=wrong)).status == 400
     path = f"/api/v1/saved-searches/{saved_search['search_id']}"
     assert [(await client.delete(path)).status for _ in range(2)] == [204, 404]
+
+
+@pytest.mark.usefixtures("two_calls")
+async def test_notes_are_written_by_an_annotator_in_scope(harness: ConsoleHarness) -> None:
+    """An annotator changes nothing else, and a reader no note."""
+    now_us, scope = harness.clock.microseconds(), AccessScope(numbers=("1001",))
+    annotator = await harness.appdb.add_token("annotator", "annotator", now_us=now_us, scope=scope)
+    elsewhere = await harness.appdb.add_token("elsewhere", "annotator", now_us=now_us, scope=AccessScope(sns=()))
+    reader = await harness.appdb.add_token("reader", "reader", now_us=now_us)
+    note = {"sn": SN, "call_id": FIRST, "text": "calls back"}
+    async with harness.client(annotator) as client:
+        (version,) = await write(client, FIRST, text="calls back")
+        assert version["author"] == "annotator"
+        assert (await client.post("/api/v1/pbxs", json={"name": "x", "sn": "x"})).status == 403
+        assert (await client.post("/api/v1/saved-searches", json={"name": "x", "path": "/calls"})).status == 403
+        assert "note-form" in await (await client.get(f"/calls/{SN}/{FIRST}")).text()
+        form = {key: str(value) for key, value in note.items()} | {"tags": "VIP"}
+        assert (await client.post("/call/note", data=form)).status == 200
+    for token, status in ((elsewhere, 404), (reader, 403)):
+        async with harness.client(token) as client:
+            assert (await client.post("/api/v1/notes", json=note)).status == status
+            assert (await client.post("/call/note", data=note)).status == status
+
+
+async def test_call_page_shows_the_note_on_the_pbx(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Back-fill stores it with the record."""
+    await harness.ingest_details([details(STARTED_AT, call_id=FIRST, extra={"call_note": "asked for a refund"})])
+    text = await (await client.get(f"/calls/{SN}/{FIRST}")).text()
+    assert "asked for a refund <small>note on the PBX</small>" in text

@@ -13,7 +13,9 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
 
-Role = Literal["administrator", "reader"]
+Role = Literal["administrator", "annotator", "reader"]
+"""An annotator is a reader who also writes notes and tags; either may be limited by a scope."""
+
 ROLES: tuple[Role, ...] = get_args(Role)
 
 ADMIN_NAME = "admin"

@@ -30,6 +30,9 @@ _OUTCOMES = frozenset({"ANSWERED", "VOICEMAIL"})
 
 _OUTCOME_FIELDS = ("status", "talk_duration", "call_duration")
 
+ROW_NOTE = "call_note"
+"""Member of a row with the note that a person wrote on the PBX, after the event was sent."""
+
 _WORD_FIELDS = frozenset({"status", "type"})
 _PARTY_FIELDS = frozenset({"call_from", "call_to", "did_number"})
 _EMPTY_VALUES = (None, "")
@@ -50,7 +53,7 @@ def _apply_row(old: CallDetails, row: CallDetails) -> CallDetails:
         for name in DETAIL_FIELDS
         if getattr(row, name) not in _EMPTY_VALUES and _differs(name, getattr(old, name), getattr(row, name))
     }
-    return msgspec.structs.replace(old, **changes) if changes else old
+    return _with_note(msgspec.structs.replace(old, **changes) if changes else old, row)
 
 
 def _differs(name: str, old_value: str | int | None, row_value: str | int) -> bool:
@@ -82,4 +85,12 @@ def _fill_missing(event: CallDetails, old: CallDetails) -> CallDetails:
         for name in DETAIL_FIELDS
         if getattr(event, name) in _EMPTY_VALUES and getattr(old, name) not in _EMPTY_VALUES
     }
-    return msgspec.structs.replace(event, **changes) if changes else event
+    return _with_note(msgspec.structs.replace(event, **changes) if changes else event, old)
+
+
+def _with_note(details: CallDetails, row: CallDetails) -> CallDetails:
+    """Return the details with the note of a row; without one they are unchanged."""
+    note = row.extra.get(ROW_NOTE)
+    if note in _EMPTY_VALUES or details.extra.get(ROW_NOTE) == note:
+        return details
+    return msgspec.structs.replace(details, extra={**details.extra, ROW_NOTE: note})

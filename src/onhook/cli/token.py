@@ -35,7 +35,8 @@ async def add(
     name: TokenName,
     *,
     role: Annotated[
-        Role, typer.Option("--role", help=_("A reader reads; an administrator also changes settings"))
+        Role,
+        typer.Option("--role", help=_("reader, annotator (also writes notes), administrator (also changes settings)")),
     ] = "reader",
     pbx: Annotated[
         list[str] | None,

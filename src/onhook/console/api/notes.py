@@ -8,7 +8,7 @@ from litestar.params import BodyKwarg
 
 from onhook.appdb.notes import NOTE_CHARACTERS_MAX, TAG_CHARACTERS_MAX, TAGS_MAX, Note
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
-from onhook.console.auth.access import SCOPED, get_access_scope, get_principal
+from onhook.console.auth.access import ANNOTATES, SCOPED, get_access_scope, get_principal
 from onhook.console.parameters import CallIdQuery, SnQuery
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.queries.calls import find_call
@@ -48,9 +48,11 @@ async def read_notes(request: AnyRequest, app_state: AppStateDep, sn: SnQuery, c
     return await _note_history(app_state, call.sn, call.call_id)
 
 
-@post("/notes", summary="Change the note of a call", tags=["calls"], responses=PROBLEMS)
+@post("/notes", opt=ANNOTATES, summary="Change the note of a call", tags=["calls"], responses=PROBLEMS)
 async def write_note(request: AnyRequest, app_state: AppStateDep, data: Annotated[NewNote, BodyKwarg()]) -> NoteHistory:
-    """Change the note of a call. Earlier versions stay; an unchanged note is not stored again."""
+    """Change the note of a call, as an annotator or administrator. Earlier versions stay; an unchanged note is not
+    stored again.
+    """
     call = await find_call(app_state, data.sn, data.call_id, get_access_scope(request.scope))
     principal = get_principal(request.scope)
     await app_state.appdb.notes.write(

@@ -35,6 +35,9 @@ SCOPED = {"scoped": True}
 SHARED = {"scoped": True, "shared": True}
 """Mark of an export: a share token in the URL is enough, and limits it to the calls of its search."""
 
+ANNOTATES = {"annotates": True, "scoped": True}
+"""Mark of a route by which annotators write notes; it serves limited ones too, and checks the scope itself."""
+
 FOR_ADMINISTRATORS = {"administrator": True}
 """Mark of a route that a reader's token may not read."""
 
@@ -77,7 +80,8 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     if principal.credential != "token" and not is_same_origin(connection):
         _log_refusal(connection, principal)
         raise PermissionDeniedException(_("a browser may change something only from a page of this console"))
-    if principal.role != "administrator":
+    may_annotate = principal.role == "annotator" and handler.opt.get("annotates")
+    if principal.role != "administrator" and not may_annotate:
         _log_refusal(connection, principal)
         raise PermissionDeniedException(_change_refusal(principal))
 
@@ -94,8 +98,8 @@ async def is_still_authorized(scope: Scope) -> bool:
 def _change_refusal(principal: Principal) -> str:
     """Return why a reader may not change something, for a person who signed in or for a program."""
     if principal.credential == "token":
-        return _("a reader cannot change anything: use an administrator's token")
-    return _("a reader cannot change anything: ask an administrator")
+        return _("the role {role} cannot change this: use an administrator's token", role=principal.role)
+    return _("the role {role} cannot change this: ask an administrator", role=principal.role)
 
 
 def _log_refusal(connection: Connection, principal: Principal) -> None:

@@ -17,13 +17,13 @@ from onhook.cdr.call_details import DETAIL_FIELDS
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
-from onhook.console.auth.access import SCOPED, get_access_scope, get_principal
+from onhook.console.auth.access import ANNOTATES, SCOPED, get_access_scope, get_principal
 from onhook.console.pages.call_chart import CallChart, draw_call_chart
 from onhook.console.pages.formatting import call_url
 from onhook.console.pages.page import FORM_BODY, render_page
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import CallId, ReaderZone, Sn
-from onhook.console.queries.calls import find_call, local_recording_flags
+from onhook.console.queries.calls import find_call, list_pbx_notes, local_recording_flags
 from onhook.console.queries.raw_events import RawEventDetails, describe_raw_event
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.ledger.contract import RawEvent
@@ -82,6 +82,7 @@ class CallView(View, frozen=True, kw_only=True):
     has_earlier: bool
     deliveries: Sequence[CallDelivery]
     history: Sequence[Note]
+    pbx_notes: Sequence[str]
     known_tags: Sequence[str]
 
 
@@ -111,7 +112,7 @@ async def call_page_by_query(  # noqa: PLR0917 - the parameters of the URL
     return await _render_call(request, app_state, sn, call_id, reader_zone, has_earlier=bool(earlier))
 
 
-@post("/call/note", include_in_schema=False, status_code=200)
+@post("/call/note", opt=ANNOTATES, include_in_schema=False, status_code=200)
 async def write_note(
     request: AnyRequest,
     app_state: AppStateDep,
@@ -156,6 +157,7 @@ async def _render_call(
             # Deliveries show destinations, not only this call.
             deliveries=await _call_deliveries(app_state, call) if scope is None else [],
             history=await app_state.appdb.notes.history(call.sn, call.call_id),
+            pbx_notes=list_pbx_notes(call),
             known_tags=await app_state.appdb.notes.tags() if scope is None else [],
         ),
     )
