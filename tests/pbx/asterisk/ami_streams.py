@@ -19,12 +19,12 @@ def events(name: str) -> list[AmiMessage]:
     return [message for message in parse_messages(stream(name)) if message.get("Event")]
 
 
-def bodies(messages: list[AmiMessage]) -> list[bytes]:
-    """Return the bodies collected from these events, received in order over one connection."""
+def bodies(messages: list[AmiMessage], waited: float = GRACE_SECONDS) -> list[bytes]:
+    """Return the bodies collected from these events, received in order over one connection, so many seconds later."""
     collector = CallCollector(PARSE_OPTIONS)
     for message in messages:
         assert collector.add_event(message, now=1.0) == []
-    return [collected_call.body for collected_call in collector.pop_completed(1.0 + GRACE_SECONDS)]
+    return [collected_call.body for collected_call in collector.pop_completed(1.0 + waited)]
 
 
 def build_event(event: str, **lines: str) -> AmiMessage:

@@ -6,14 +6,28 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from tests.pbx.asterisk.lab import AsteriskLab, build, open_asterisk_lab
-from tests.pbx.asterisk.scenario_tables import Scenario
+import msgspec
+
+from tests.pbx.asterisk.lab import BERLIN_WINTER, DIRECTORY, AsteriskLab, build, open_asterisk_lab
+from tests.pbx.asterisk.scenario_tables import EXTERNAL_CALLER, Scenario, make_call
 from tests.pbx.asterisk.scenarios import SCENARIOS
 
 STREAMS = Path(__file__).parent / "streams"
 
 SYDNEY = "Australia/Sydney"
 """UTC+11 in summer, while it is winter in the northern hemisphere."""
+
+WITHOUT_UNANSWERED: Mapping[str, str] = {
+    "cdr.conf": (DIRECTORY / "etc" / "cdr.conf").read_text().replace("unanswered = yes", "unanswered = no")
+}
+
+
+class Capture(msgspec.Struct, frozen=True, kw_only=True):
+    """What is recorded, and the zone and the changed configuration files of its laboratory."""
+
+    record: Callable[[AsteriskLab], bytes]
+    zone: str = ""
+    changes: Mapping[str, str] = {}
 
 
 def capture_call_before_connection(lab: AsteriskLab) -> bytes:
@@ -36,19 +50,41 @@ def capture_restart(lab: AsteriskLab) -> bytes:
         return listener.read_until_idle()
 
 
-def capture_scenario(scenario: Scenario, lab: AsteriskLab) -> bytes:
-    """Record one scenario."""
+def capture_run(run: Callable[[AsteriskLab], None], lab: AsteriskLab) -> bytes:
+    """Record calls."""
     with lab.open_listener() as listener:
-        scenario.run(lab)
+        run(lab)
         lab.wait_until_idle()
         return listener.read_until_idle()
 
 
-CAPTURES: Mapping[str, Callable[[AsteriskLab], bytes]] = {
-    **{scenario.name: partial(capture_scenario, scenario) for scenario in SCENARIOS},
-    "on_when_connected": capture_call_before_connection,
-    "summer_time": partial(capture_scenario, SCENARIOS[0]),
-    "restarted": capture_restart,
+def call_while_clock_changes(hours: int, lab: AsteriskLab) -> None:
+    """A customer talks with Bob for seven seconds, of which the clock is changed during the third."""
+    lab.change_clock(4, hours)
+    make_call("5550002", talk_seconds=7, **EXTERNAL_CALLER)(lab)
+
+
+def call_unregistered_telephone(lab: AsteriskLab) -> None:
+    """A customer calls an extension whose telephone is not registered."""
+    lab.call("5550020", behaviour="refused", caller="5550199", name="Outside").wait(60)
+
+
+def _capture_scenario(scenario: Scenario) -> Capture:
+    return Capture(record=partial(capture_run, scenario.run))
+
+
+CAPTURES: Mapping[str, Capture] = {
+    **{scenario.name: _capture_scenario(scenario) for scenario in SCENARIOS},
+    "on_when_connected": Capture(record=capture_call_before_connection),
+    "summer_time": Capture(record=partial(capture_run, SCENARIOS[0].run), zone=SYDNEY),
+    "summer_time_begins": Capture(
+        record=partial(capture_run, partial(call_while_clock_changes, 1)), zone=BERLIN_WINTER
+    ),
+    "summer_time_ends": Capture(record=partial(capture_run, partial(call_while_clock_changes, -1)), zone=BERLIN_WINTER),
+    "unregistered_without_cdr": Capture(
+        record=partial(capture_run, call_unregistered_telephone), changes=WITHOUT_UNANSWERED
+    ),
+    "restarted": Capture(record=capture_restart),
 }
 
 
@@ -57,8 +93,8 @@ def main() -> None:
     build()
     for name, capture in CAPTURES.items():
         if name in sys.argv[1:] or not sys.argv[1:]:
-            with open_asterisk_lab("capture", zone=SYDNEY if name == "summer_time" else "") as lab:
-                (STREAMS / f"{name}.ami").write_bytes(capture(lab))
+            with open_asterisk_lab("capture", capture.changes, capture.zone) as lab:
+                (STREAMS / f"{name}.ami").write_bytes(capture.record(lab))
 
 
 if __name__ == "__main__":

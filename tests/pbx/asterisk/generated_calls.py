@@ -63,7 +63,7 @@ CALLER_NAMES = (
     "<Eve>",
 )
 
-_TALK = st.one_of(st.just(-1), st.integers(0, 30), st.integers(0, 30), st.integers(3_000, 4_000))
+_TALK = st.one_of(st.just(-1), st.integers(0, 30), st.integers(0, 30), st.integers(3_000, 9_000))
 _FAILURES: Mapping[str, str] = {"BUSY": "BUSY", "NO ANSWER": "NO ANSWER", "FAILED": "FAILED", "CONGESTION": "FAILED"}
 
 Truth = tuple[str, str, str, str, int]
@@ -72,13 +72,30 @@ Truth = tuple[str, str, str, str, int]
 Row = dict[str, str]
 
 
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """When the two channels of a row rang and talked; `answered_at` is None if they did not talk."""
+
+    row: Row
+    start: datetime
+    answered_at: datetime | None
+    end: datetime
+
+
 class GeneratedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One call: its rows in columns of `cdr_csv`, and the truth of its legs, in any order."""
+    """One call: its rows in columns of `cdr_csv`, and the truth of its legs, in any order.
+
+    `own_numbers` are the numbers of telephones by the names that rows show; `identities` are name and number of each
+    channel's owner.
+    """
 
     rows: tuple[Row, ...]
     truth: tuple[Truth, ...]
     began_at: datetime
     ended_at: datetime
+    zone: ZoneInfo
+    spans: tuple[Span, ...]
+    own_numbers: Mapping[str, str]
+    identities: Mapping[str, tuple[str, str]]
 
 
 class Telephone(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +127,9 @@ class Office:
         self.now = self.began_at
         self.rows: list[Row] = []
         self.truth: list[Truth] = []
+        self.spans: list[Span] = []
+        self.own_numbers: dict[str, str] = {}
+        self.identities: dict[str, tuple[str, str]] = {}
         self.sequence = draw(st.integers(1, 60_000))
         self.trunk = draw(st.sampled_from(sorted(TRUNK_CHANNELS)))
         self.outside = draw(st.sampled_from(("5550199", "+4930901820", "0049891234567", "112")))
@@ -123,9 +143,11 @@ class Office:
     def channel(self, of: Telephone | str) -> str:
         """Return the name of a new channel of a telephone, of a trunk, or of a Local channel (its first half)."""
         self.sequence += 1
-        if isinstance(of, Telephone):
-            return of.channel(self.sequence)
-        return TRUNK_CHANNELS[of].format(self.sequence)
+        if not isinstance(of, Telephone):
+            return TRUNK_CHANNELS[of].format(self.sequence)
+        channel = of.channel(self.sequence)
+        self.identities[channel] = " ".join(of.name.split()), of.number
+        return channel
 
     def wait(self, least: int = 0, most: int = 40) -> int:
         """Let time pass; return the seconds."""
@@ -164,6 +186,8 @@ class Office:
             "sequence": str(len(self.rows) + 1),
         }
         self.rows.append(row | columns)
+        answered_at = answer if talk >= 0 else None
+        self.spans.append(Span(row=row | columns, start=start, answered_at=answered_at, end=end))
         return row
 
     def leg(self, caller: str, callee: str, talk: int, disposition: str = "NO ANSWER", kind: str = "Inbound") -> None:
@@ -174,7 +198,16 @@ class Office:
     def finish(self) -> GeneratedCall:
         order = self.draw(st.permutations(range(len(self.rows))))
         rows = tuple(self.rows[index] for index in order)
-        return GeneratedCall(rows=rows, truth=tuple(self.truth), began_at=self.began_at, ended_at=self.now)
+        return GeneratedCall(
+            rows=rows,
+            truth=tuple(self.truth),
+            began_at=self.began_at,
+            ended_at=max(span.end for span in self.spans),
+            zone=self.zone,
+            spans=tuple(self.spans),
+            own_numbers=self.own_numbers,
+            identities=self.identities,
+        )
 
 
 def caller_columns(number: str, name: str) -> Row:
@@ -237,12 +270,14 @@ def _outbound(office: Office) -> None:
     office.leg(number, f"9{office.outside}", talk, disposition, kind="Outbound")
 
 
-def _shown_member(telephone: Telephone, channel: str) -> str:
+def _shown_member(office: Office, telephone: Telephone, channel: str) -> str:
     """Return how a member of a group is shown whose number is not dialled: by number, else by its telephone's name."""
     if telephone.shows_number:
         return telephone.number
     name = channel.partition("/")[2]
-    return name if telephone.template.startswith("Console") else name.rpartition("-")[0]
+    name = name if telephone.template.startswith("Console") else name.rpartition("-")[0]
+    office.own_numbers[name] = telephone.number
+    return name
 
 
 def _group(office: Office, *, is_queue: bool) -> None:
@@ -263,8 +298,8 @@ def _group(office: Office, *, is_queue: bool) -> None:
     office.row(channel, channels[0], start=start, ring=rings[0], talk=-1, dst="6400", **columns | application)
     office.row(channel, channels[1], start=later, ring=later_ring, talk=talk, dst="6400", **columns | application)
     office.now += timedelta(seconds=max(talk, 0))
-    office.leg(number, _shown_member(members[0], channels[0]), -1, kind=kind)
-    office.leg(number, _shown_member(members[1], channels[1]), talk, kind=kind)
+    office.leg(number, _shown_member(office, members[0], channels[0]), -1, kind=kind)
+    office.leg(number, _shown_member(office, members[1], channels[1]), talk, kind=kind)
     office.leg(number, "6400", talk, kind=kind)
 
 
@@ -308,7 +343,7 @@ def _transfer(office: Office) -> None:
     """The first party answers, and the caller then talks with the second one."""
     _, number, channel, columns = _caller(office, is_outside=True)
     for callee in (office.telephone("1002"), office.telephone("2001")):
-        start, ring, talk = office.now, office.wait(), office.wait()
+        start, ring, talk = office.now, office.wait(), office.wait(0, office.draw(st.sampled_from((40, 9_000))))
         office.row(channel, office.channel(callee), start=start, ring=ring, talk=talk, dst=callee.number, **columns)
         office.leg(number, callee.number, talk)
 
@@ -344,6 +379,31 @@ def _originated(office: Office) -> None:
     office.truth.append(("Outbound", "1002", "95550123", "ANSWERED", talk))
 
 
+def _originated_directly(office: Office) -> None:
+    """A click-to-call without a Local channel, whose telephone answers, or does not."""
+    telephone = Telephone(number="1002", template=office.draw(st.sampled_from(NUMBERED_CHANNELS)), name="")
+    channel, start, ring, talk = office.channel(telephone), office.now, office.wait(), office.draw(_TALK)
+    columns = caller_columns("95550123", "Web")
+    if talk < 0:
+        columns |= {"lastapp": "AppDial2", "lastdata": "(Outgoing Line)", "dst": "s"}
+        office.row(channel, "", start=start, ring=ring, talk=-1, **columns)
+    else:
+        destination = office.draw(st.sampled_from(("95550123", "s")))
+        dial = {"dst": destination, "lastdata": f"PJSIP/95550123@{office.trunk},20"}
+        office.row(channel, office.channel(office.trunk), start=start, ring=ring, talk=talk, **columns | dial)
+    office.leg("1002", "95550123", talk, kind="Outbound")
+
+
+def _ivr(office: Office) -> None:
+    """The caller hears a menu of a FreePBX, and hangs up."""
+    _, number, channel, columns = _caller(office, is_outside=True)
+    place = {"dst": "s", "dcontext": "ivr-1", "lastapp": "WaitExten", "lastdata": "10"}
+    start = office.now
+    office.row(channel, "", start=start, ring=0, talk=office.wait(), **columns | place)
+    talk = int(office.rows[0]["billsec"])
+    office.leg(number, "ivr-1", talk)
+
+
 JOURNEYS: Mapping[str, Callable[[Office], None]] = {
     "internal": _internal,
     "inbound": _inbound,
@@ -355,6 +415,8 @@ JOURNEYS: Mapping[str, Callable[[Office], None]] = {
     "transfer": _transfer,
     "voicemail": _voicemail,
     "originated": _originated,
+    "originated directly": _originated_directly,
+    "IVR": _ivr,
 }
 
 

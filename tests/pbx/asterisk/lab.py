@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import time
 import urllib.request
@@ -32,6 +33,9 @@ USER, SECRET = "onhook", "s3cret-of-the-laboratory"
 OPERATOR, OPERATOR_SECRET = "operator", "s3cret-of-the-operator"
 TRUNK_ADDRESS = "127.0.0.2"
 BEHAVIOURS = ("answering", "busy", "silent", "forwarding", "transferring", "consulting")
+BERLIN_WINTER = "Etc/GMT-1"
+"""The zone of a laboratory whose clock is changed during a call."""
+
 WAIT_SECONDS_MAX = 60.0
 CALLER_SECONDS_MAX = 60
 """Limit of a call whose PBX has crashed."""
@@ -225,6 +229,14 @@ class AsteriskLab:
         """Return when no call is active."""
         wait_until(lambda: "0 active channels" in self.cli("core show channels"))
 
+    def change_clock(self, seconds: float, hours: int) -> None:
+        """Put the clock forward, or back, by so many hours in a few seconds, as at the ends of summer time. Its zone
+        must be `BERLIN_WINTER`.
+        """
+        changed_at = round(time.time() + seconds)
+        # Asterisk watches the file, which must stay the same one.
+        (CHROOT / "etc/localtime").write_bytes(format_zone_file(changed_at, 3600, (1 + hours) * 3600))
+
     def _configure(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
         for subdirectory in ("log/cdr-csv", "log/cdr-custom", "voicemail", "monitor", "outgoing", "new"):
@@ -259,6 +271,17 @@ class AsteriskLab:
             stderr=subprocess.DEVNULL,
             cwd=self.directory / "log",
         )
+
+
+def format_zone_file(changed_at: int, offset: int, later_offset: int) -> bytes:
+    """Return a zone file (RFC 8536) of a zone whose offset from UTC changes once; all in seconds."""
+    blocks = b""
+    for version, time_format in ((b"2", ">i"), (b"2", ">q")):
+        counts = struct.pack(">6I", 0, 0, 0, 1, 2, 8)
+        types = struct.pack(">iBBiBB", offset, 0, 0, later_offset, 1, 4)
+        blocks += b"TZif" + version + bytes(15) + counts
+        blocks += struct.pack(time_format, changed_at) + b"\x01" + types + b"ONE\0TWO\0"
+    return blocks + b"\n\n"
 
 
 class AmiListener:

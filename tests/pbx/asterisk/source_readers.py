@@ -13,13 +13,14 @@ import msgspec
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.record import Call
-from onhook.pbx.asterisk.call_collector import CDR_HOLD_SECONDS_MAX, AsteriskParserConfig, CallCollector
+from onhook.pbx.asterisk.call_collector import CDR_HOLD_SECONDS_MAX, GRACE_SECONDS, AsteriskParserConfig, CallCollector
 from onhook.pbx.asterisk.files import COLUMNS, collect_calls, parse_rows
 from onhook.pbx.asterisk.messages import AmiMessage, AmiMessageReader
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.cdr_archive import ArchivedCall, UnparsedLine
 from onhook.sync.cdr_tables import CdrTable, read_table_rows
 from tests.pbx.asterisk.generated_calls import TRUNK_CHANNELS, GeneratedCall, Row, as_events
+from tests.pbx.asterisk.generated_cel import as_cel
 
 CONFIG = AsteriskParserConfig(trunks=tuple(TRUNK_CHANNELS), inbound_contexts=("from-trunk",))
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -36,6 +37,17 @@ def read_events(calls: Sequence[GeneratedCall]) -> dict[str, Call]:
         assert isinstance(message, AmiMessage)
         assert collector.add_event(message, now=1.0) == []
     return _assemble(call.body for call in collector.pop_completed(1.0 + CDR_HOLD_SECONDS_MAX))
+
+
+def read_all_events(call: GeneratedCall) -> dict[str, Call]:
+    """Return a call as read from the manager connection of an Asterisk that sends its channel events too."""
+    reader, collector = AmiMessageReader(), CallCollector(CONFIG)
+    for message in reader.receive_data(b"".join((*as_cel(call), *as_events(call.rows)))):
+        assert isinstance(message, AmiMessage)
+        assert collector.add_event(message, now=1.0) == []
+    collected_calls = collector.pop_completed(1.0 + GRACE_SECONDS)
+    assert all(b"CEL: whole" in collected_call.body for collected_call in collected_calls)
+    return _assemble(collected_call.body for collected_call in collected_calls)
 
 
 def read_csv(calls: Sequence[GeneratedCall]) -> dict[str, Call]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call
 from tests.pbx.asterisk.generated_calls import JOURNEYS, GeneratedCall, Truth, generated_calls
-from tests.pbx.asterisk.source_readers import plain, read_csv, read_events, read_sqlite
+from tests.pbx.asterisk.source_readers import plain, read_all_events, read_csv, read_events, read_sqlite
 
 
 def legs(call: Call) -> list[Truth]:
@@ -28,6 +28,18 @@ def test_generated_journey_is_read_as_it_happened(journey: str, data: st.DataObj
     generated = data.draw(generated_calls(journey))
     (call,) = read_events([generated]).values()
     assert legs(call) == sorted(generated.truth)
+    assert call.started_at == generated.began_at
+
+
+@pytest.mark.parametrize("journey", sorted(JOURNEYS))
+@given(st.data())
+@settings(max_examples=60)
+def test_generated_journey_with_channel_events_is_read_as_it_happened(journey: str, data: st.DataObject) -> None:
+    """They show the numbers of telephones whose channels have names."""
+    generated = data.draw(generated_calls(journey))
+    (call,) = read_all_events(generated).values()
+    truth = [(*leg[:2], generated.own_numbers.get(leg[2], leg[2]), *leg[3:]) for leg in generated.truth]
+    assert legs(call) == sorted(truth)
     assert call.started_at == generated.began_at
 
 

@@ -2,14 +2,26 @@
 
 import json
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.pbx.asterisk.capture import SYDNEY
+from onhook.pbx.asterisk.call_collector import MISSING_CDR_SECONDS
+from onhook.pbx.asterisk.files import parse_rows
+from onhook.pbx.asterisk.messages import parse_messages
+from onhook.pbx.asterisk.payload import Asterisk
+from tests.pbx.asterisk.ami_streams import bodies
+from tests.pbx.asterisk.capture import (
+    SYDNEY,
+    WITHOUT_UNANSWERED,
+    call_unregistered_telephone,
+    call_while_clock_changes,
+    capture_run,
+)
 from tests.pbx.asterisk.harness import AsteriskHarness, open_asterisk_harness
+from tests.pbx.asterisk.lab import BERLIN_WINTER, open_asterisk_lab
 from tests.pbx.asterisk.scenario_tables import to_table_rows
 from tests.runtime.harness import wait_until
 
@@ -76,3 +88,41 @@ def test_live_pbx_in_other_time_zone_is_stored_in_utc(tmp_path: Path) -> None:
         assert ": 0 new, 0 changed, 1 already stored" in office.server.run_command(
             "backfill", "Office", "--from", str(office.cdr_file)
         )
+
+
+def _clock_change(cdr_file: Path) -> timedelta:
+    """Return by how much the wall clocks of the last CDR differ from its duration."""
+    *_earlier, row = parse_rows(cdr_file.read_text().splitlines(keepends=True))
+    assert isinstance(row, Mapping)
+    start, end = (datetime.fromisoformat(row[name]) for name in ("start", "end"))
+    return timedelta(hours=round((end - start - timedelta(seconds=int(row["duration"]))) / timedelta(hours=1)))
+
+
+@pytest.mark.parametrize("hours", [1, -1], ids=["summer time begins", "summer time ends"])
+def test_live_call_during_which_the_clock_is_changed_keeps_its_times(tmp_path: Path, hours: int) -> None:
+    """Seven seconds of talk, whatever the wall clock shows; a backfill from the file finds the same call."""
+    with open_asterisk_harness(tmp_path, "clock", zone=BERLIN_WINTER) as office:
+        call_while_clock_changes(hours, office.lab)
+        row = wait_for_new_call(office, set())
+        assert (row["from"], row["to"], row["status"]) == ("Outside<5550199>", "Bob<1002>", "ANSWERED")
+        assert abs(int(row["talk"]) - 7) <= 1
+        assert abs(int(row["total"]) - 8) <= 1
+        assert _clock_change(office.cdr_file) == timedelta(hours=hours)
+        (stored,) = json.loads(office.server.run_command("records", "--format", "json"))
+        assert (stored["utc_offset"], stored["offset_from"]) == ("+01:00", "ids")
+        assert abs((datetime.fromisoformat(stored["started_at"]) - datetime.now(UTC)).total_seconds()) < 120
+        time.sleep(16)
+        assert ": 0 new, 0 changed, 1 already stored" in office.server.run_command(
+            "backfill", "Office", "--from", str(office.cdr_file)
+        )
+
+
+def test_live_call_to_an_unregistered_telephone_is_read_without_a_cdr() -> None:
+    """Asterisk writes none (`unanswered = no`); what its events say is enough."""
+    with open_asterisk_lab("unanswered", WITHOUT_UNANSWERED) as lab:
+        stream = capture_run(call_unregistered_telephone, lab)
+    assert b"Event: Cdr" not in stream
+    messages = [message for message in parse_messages(stream) if message.get("Event")]
+    (body,) = bodies(messages, waited=1.0 + MISSING_CDR_SECONDS)
+    (row,) = to_table_rows(Asterisk().parse(body))
+    assert (row["from"], row["to"], row["status"], row["type"]) == ("Outside<5550199>", "2009", "FAILED", "Inbound")

@@ -4,7 +4,7 @@ CDRs and channel events have wall clocks. Durations are right, times after the c
 before it. Invariant: on the continuous clock, which is the one at the call's first event, events are in order.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -18,20 +18,21 @@ _TOLERANCE = timedelta(seconds=2)
 
 
 class ClockChange(msgspec.Struct, frozen=True):
-    """By how much the clock was changed (zero: not at all), the first event's time, and the first time after the change
-    on the continuous clock.
+    """By how much the clock was changed (zero: not at all), the number of events before that, the first event's time,
+    the first time after the change on the continuous clock, and the channels that began after it.
     """
 
     shift: timedelta = timedelta()
+    event_count: int = 0
     first_at: datetime = datetime.min  # noqa: DTZ901 - a wall clock
     changed_at: datetime = datetime.max  # noqa: DTZ901 - a wall clock
+    later_channels: frozenset[str] = frozenset()
 
     def continuous_events(self, cels: Sequence[Cel]) -> tuple[Cel, ...]:
         """Return the events with their times on the continuous clock."""
         if not self.shift:
             return tuple(cels)
-        index = next(index for index, gap in enumerate(_gaps(cels), 1) if _is_change(gap, self.shift))
-        return (*cels[:index], *(_moved_event(cel, -self.shift) for cel in cels[index:]))
+        return (*cels[: self.event_count], *(_moved_event(cel, -self.shift) for cel in cels[self.event_count :]))
 
     def to_first_clock(self, row: CallRow) -> CallRow:
         """Return a row that began after the change with its times on the continuous clock."""
@@ -42,31 +43,46 @@ class ClockChange(msgspec.Struct, frozen=True):
         return _moved_row(row, self.shift) if self.shift and row.start >= self.changed_at else row
 
     def _began_after(self, row: CallRow) -> bool:
-        """Return whether a row's start is by the changed clock. In the hour that comes twice, only a start before the
-        call's own is certain to be.
+        """Return whether a row's start is by the changed clock. In the hour that comes twice, only the channel that was
+        called then, or a start before the call's own, is certain to show it.
         """
         if self.shift > timedelta():
             return row.start >= self.changed_at + self.shift - _TOLERANCE
-        return row.start < self.first_at - _TOLERANCE
+        return row.callee.name in self.later_channels or row.start < self.first_at - _TOLERANCE
 
 
 def find_clock_change(call: AsteriskCall) -> ClockChange:
     """Find the jump in the times of the channel events; forwards only where a CDR says that there was one."""
-    reported_shifts = [cdr.clock_shift for cdr in call.cdrs if cdr.clock_shift]
-    for shift in (*reported_shifts, -_USUAL_SHIFT):
-        for index, gap in enumerate(_gaps(call.cels), 1):
-            if _is_change(gap, shift):
-                return ClockChange(shift, call.cels[0].event_time, call.cels[index].event_time - shift)
-    return ClockChange()
+    gaps = [later.event_time - earlier.event_time for earlier, later in pairwise(call.cels)]
+    for cdr in call.cdrs:
+        if cdr.clock_shift and gaps:
+            possible = [index for index, cel in enumerate(call.cels[:-1]) if cel.event_time >= cdr.start - _TOLERANCE]
+            index = _find_jump(gaps, possible or range(len(gaps)), cdr.clock_shift)
+            if index is not None:
+                return _change_after(call.cels, index, cdr.clock_shift)
+    jumps = [index for index, gap in enumerate(gaps) if gap.total_seconds() < -CLOCK_CHANGE_SECONDS_MIN]
+    return _change_after(call.cels, jumps[0], -_USUAL_SHIFT) if jumps else ClockChange()
 
 
-def _gaps(cels: Sequence[Cel]) -> Iterable[timedelta]:
-    return (later.event_time - earlier.event_time for earlier, later in pairwise(cels))
+def _find_jump(gaps: Sequence[timedelta], possible: Sequence[int], shift: timedelta) -> int | None:
+    """Return the index of the gap in which a CDR's clock was changed: where the clock goes back, or is put forward by
+    as much; in a call without any event for longer than the shift, the longest gap.
+    """
+    if shift < timedelta() and (backward := [index for index in possible if gaps[index] < -_TOLERANCE]):
+        return min(backward, key=lambda index: gaps[index])
+    least = shift - _TOLERANCE if shift > timedelta() else timedelta()
+    return max((index for index in possible if gaps[index] >= least), key=lambda index: gaps[index], default=None)
 
 
-def _is_change(gap: timedelta, shift: timedelta) -> bool:
-    """Return whether the clock was changed between two events."""
-    return gap >= shift - _TOLERANCE if shift > timedelta() else gap.total_seconds() < -CLOCK_CHANGE_SECONDS_MIN
+def _change_after(cels: Sequence[Cel], index: int, shift: timedelta) -> ClockChange:
+    later_events = cels[index + 1 :]
+    return ClockChange(
+        shift,
+        index + 1,
+        cels[0].event_time,
+        later_events[0].event_time - shift,
+        frozenset(cel.channel.name for cel in later_events if cel.name == "CHAN_START"),
+    )
 
 
 def _moved_event(cel: Cel, by: timedelta) -> Cel:
