@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.pbx.asterisk.lab import BERLIN_WINTER, DIRECTORY, AsteriskLab, build, open_asterisk_lab
+from tests.pbx.asterisk.lab import DIRECTORY, AsteriskLab, build, open_asterisk_lab
 from tests.pbx.asterisk.scenario_tables import EXTERNAL_CALLER, Scenario, make_call
 from tests.pbx.asterisk.scenarios import SCENARIOS
 
@@ -58,9 +58,9 @@ def capture_run(run: Callable[[AsteriskLab], None], lab: AsteriskLab) -> bytes:
         return listener.read_until_idle()
 
 
-def call_while_clock_changes(hours: int, lab: AsteriskLab) -> None:
-    """A customer talks with Bob for seven seconds, of which the clock is changed during the third."""
-    lab.change_clock(4, hours)
+def call_while_clock_changes(lab: AsteriskLab) -> None:
+    """A customer talks with Bob for seven seconds, in the third of which the clock is changed."""
+    lab.wait_for_clock_change(4)
     make_call("5550002", talk_seconds=7, **EXTERNAL_CALLER)(lab)
 
 
@@ -77,13 +77,8 @@ CAPTURES: Mapping[str, Capture] = {
     **{scenario.name: _capture_scenario(scenario) for scenario in SCENARIOS},
     "on_when_connected": Capture(record=capture_call_before_connection),
     "summer_time": Capture(record=partial(capture_run, SCENARIOS[0].run), zone=SYDNEY),
-    "summer_time_begins": Capture(
-        record=partial(capture_run, partial(call_while_clock_changes, 1)), zone=BERLIN_WINTER
-    ),
-    "summer_time_ends": Capture(record=partial(capture_run, partial(call_while_clock_changes, -1)), zone=BERLIN_WINTER),
-    "unregistered_without_cdr": Capture(
-        record=partial(capture_run, call_unregistered_telephone), changes=WITHOUT_UNANSWERED
-    ),
+    "summer_time_begins": Capture(record=partial(capture_run, call_while_clock_changes), zone="summer time begins"),
+    "summer_time_ends": Capture(record=partial(capture_run, call_while_clock_changes), zone="summer time ends"),
     "restarted": Capture(record=capture_restart),
 }
 

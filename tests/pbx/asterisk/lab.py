@@ -33,8 +33,11 @@ USER, SECRET = "onhook", "s3cret-of-the-laboratory"
 OPERATOR, OPERATOR_SECRET = "operator", "s3cret-of-the-operator"
 TRUNK_ADDRESS = "127.0.0.2"
 BEHAVIOURS = ("answering", "busy", "silent", "forwarding", "transferring", "consulting")
-BERLIN_WINTER = "Etc/GMT-1"
-"""The zone of a laboratory whose clock is changed during a call."""
+CLOCK_CHANGES: Mapping[str, int] = {"summer time begins": 1, "summer time ends": -1}
+"""Zones an hour ahead of UTC in which the clock is put forward, or back, by so many hours soon after the start."""
+
+CLOCK_CHANGE_SECONDS = 60
+"""From the preparation of a laboratory to the change: until then its parts have started."""
 
 WAIT_SECONDS_MAX = 60.0
 CALLER_SECONDS_MAX = 60
@@ -88,7 +91,7 @@ class AsteriskLab:
 
     def __init__(self, name: str, changes: Mapping[str, str] | None = None, zone: str = "") -> None:
         """Prepare a laboratory. `changes` are configuration files in place of those in `etc/`; `zone` is a name such as
-        `Australia/Sydney`.
+        `Australia/Sydney`, or one of `CLOCK_CHANGES`.
 
         The time zone belongs to the root folder, so only one laboratory can run at a time.
         """
@@ -98,6 +101,7 @@ class AsteriskLab:
         self.asterisk: subprocess.Popen[bytes] | None = None
         self._changes = dict(changes or {})
         self._zone = zone or "Etc/UTC"
+        self.clock_changes_at = 0
         self._phones: list[subprocess.Popen[bytes] | TransferringPhone] = []
 
     @property
@@ -229,13 +233,11 @@ class AsteriskLab:
         """Return when no call is active."""
         wait_until(lambda: "0 active channels" in self.cli("core show channels"))
 
-    def change_clock(self, seconds: float, hours: int) -> None:
-        """Put the clock forward, or back, by so many hours in a few seconds, as at the ends of summer time. Its zone
-        must be `BERLIN_WINTER`.
-        """
-        changed_at = round(time.time() + seconds)
-        # Asterisk watches the file, which must stay the same one.
-        (CHROOT / "etc/localtime").write_bytes(format_zone_file(changed_at, 3600, (1 + hours) * 3600))
+    def wait_for_clock_change(self, seconds_before: float) -> None:
+        """Return so many seconds before the clock of this laboratory is changed."""
+        seconds = self.clock_changes_at - seconds_before - time.time()
+        assert seconds > 0, "the clock was changed before the telephones were ready"
+        time.sleep(seconds)
 
     def _configure(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -244,8 +246,7 @@ class AsteriskLab:
         # Asterisk resolves its own host name in every call; an unknown name delays each call.
         host_names = f"localhost {socket.gethostname()} A.ROOT-SERVERS.NET"
         (CHROOT / "etc/hosts").write_text(f"127.0.0.1 {host_names}\n")
-        region, _, city = self._zone.rpartition("/")
-        zone = resources.files(f"tzdata.zoneinfo.{region.replace('/', '.')}").joinpath(city).read_bytes()
+        zone = self._read_zone()
         # Asterisk reads this file, not the environment.
         (CHROOT / "etc/localtime").unlink(missing_ok=True)
         (CHROOT / "etc/localtime").write_bytes(zone)
@@ -256,6 +257,14 @@ class AsteriskLab:
             config_text = re.sub(r"@(\w+)@", lambda match: str(substitutions[match[1]]), text)
             (self.directory / name).write_text(config_text)
         subprocess.run(["chroot", str(CHROOT), "chown", "-R", "asterisk:", self.chroot_path], check=True)
+
+    def _read_zone(self) -> bytes:
+        """Return the file of the zone."""
+        if self._zone in CLOCK_CHANGES:
+            self.clock_changes_at = round(time.time()) + CLOCK_CHANGE_SECONDS
+            return format_zone_file(self.clock_changes_at, 3600, (1 + CLOCK_CHANGES[self._zone]) * 3600)
+        region, _, city = self._zone.rpartition("/")
+        return resources.files(f"tzdata.zoneinfo.{region.replace('/', '.')}").joinpath(city).read_bytes()
 
     def _start_phone(self, behaviour: str, address: str, port: int) -> "subprocess.Popen[bytes]":
         return self._start_sipp(behaviour, ["-i", address, "-mi", address, "-p", str(port), "-l", "2000"])
