@@ -123,6 +123,17 @@ def test_file_call_has_start_and_end_in_utc() -> None:
     assert 0 <= (call.ended_at - call.began_at).total_seconds() - (details.call_duration or 0) <= 1
 
 
+@pytest.mark.parametrize("end", ["2026-10-25 02:00:06", "2026-03-29 03:00:06", "2026-03-29 02:00:06", ""])
+def test_file_call_during_which_the_clock_was_changed_ends_after_its_duration(end: str) -> None:
+    """Put back, or forward: else the call would seem to end in an hour, and would not be read before."""
+    row = rows()[0] | {"start": "2026-10-25 01:59:58" if "10-25" in end else "2026-03-29 01:59:58"}
+    row |= {"end": end.replace("02:00", "01:00") if "10-25" in end else end, "duration": "8", "billsec": "7"}
+    (call,) = read_calls([json.dumps(row) + "\n"])
+    assert call.began_at is not None
+    assert call.ended_at is not None
+    assert call.ended_at - call.began_at == timedelta(seconds=8)
+
+
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [

@@ -258,7 +258,7 @@ def _parse_cdr(fields: Mapping[str, str]) -> Cdr:
         raise parse_error(_("a CDR has no start") if linked_id else _("a CDR has neither linkedid nor uniqueid"))
     duration = parse_seconds(fields.get("duration", ""))
     start_time = parse_wall_clock(start)
-    end_time = _end_time(start_time, fields.get("endtime", ""), duration)
+    end_time = parse_end(start_time, fields.get("endtime", ""), duration)
     talk = parse_seconds(fields.get("billableseconds", ""))
     return Cdr(
         linked_id=canonical_id(linked_id),
@@ -289,8 +289,10 @@ def _parse_cdr(fields: Mapping[str, str]) -> Cdr:
     )
 
 
-def _end_time(start: datetime, text: str, duration: int) -> datetime:
-    """Return the end by the clock of the start; start and duration decide where the clock was changed meanwhile."""
+def parse_end(start: datetime, text: str, duration: int) -> datetime:
+    """Parse the end of a CDR, or derive it from the duration: by the clock of the start, also where the clock was
+    changed meanwhile. Raises `ParseError`.
+    """
     expected_end = start + timedelta(seconds=duration)
     if not text:
         return expected_end

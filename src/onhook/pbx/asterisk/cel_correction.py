@@ -62,7 +62,7 @@ def _correct_row(row: CallRow, events: CallEvents) -> CallRow:
         return _correct_conference_row(row, events)
     if events.get_first_event(row.callee, "CHAN_START") is None:
         # A channel that began in another call, such as that of a call pickup, has its first events there.
-        return row
+        return _add_number_of_joined_channel(row, events)
     row = _add_callee_name(row, events)
     if row.status == VOICEMAIL:
         return row
@@ -113,6 +113,15 @@ def _add_callee_name(row: CallRow, events: CallEvents) -> CallRow:
     if channel_start is None or is_trunk(row.callee, events.call.header) or not channel_start.caller_number:
         return row
     return msgspec.structs.replace(row, call_to=channel_start.caller_number, name=channel_start.caller_name)
+
+
+def _add_number_of_joined_channel(row: CallRow, events: CallEvents) -> CallRow:
+    """Set the number of a callee whose channel began in another call and shows none by its name."""
+    bridge_enter = events.get_first_event(row.callee, "BRIDGE_ENTER", "ANSWER", "HANGUP")
+    is_known = not row.callee or row.callee.number or is_trunk(row.callee, events.call.header)
+    if is_known or bridge_enter is None or not bridge_enter.caller_number:
+        return row
+    return msgspec.structs.replace(row, call_to=bridge_enter.caller_number)
 
 
 def _start_at_ringing(row: CallRow, events: CallEvents) -> CallRow:
