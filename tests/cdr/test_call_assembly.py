@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -481,25 +480,9 @@ def test_assemble_call_single_leg_after_clock_put_back_is_not_before_its_call() 
 
 
 @pytest.mark.parametrize(
-    ("time_start", "zone", "is_ambiguous", "is_shifted"),
-    [
-        ("2026-10-25 02:30:00", "Europe/Berlin", True, False),
-        ("2026-10-25 01:59:59", "Europe/Berlin", False, False),
-        ("2026-10-25 03:00:00", "Europe/Berlin", False, False),
-        ("2026-03-29 02:30:00", "Europe/Berlin", False, True),
-        ("2026-03-29 03:00:00", "Europe/Berlin", False, False),
-        ("2026-04-05 01:45:00", "Australia/Lord_Howe", True, False),
-        ("2026-10-25 02:30:00", "Asia/Kathmandu", False, False),
-    ],
+    ("day", "doubts"), [("2026-10-25", (True, False)), ("2026-03-29", (False, True)), ("2026-07-01", (False, False))]
 )
-def test_assemble_call_hour_in_doubt_of_configured_zone_is_marked(
-    time_start: str, zone: str, is_ambiguous: bool, is_shifted: bool
-) -> None:
-    """Ids without a time give nothing to decide by; ids with one do."""
-    facts = PbxFacts(zone=ZoneInfo(zone))
-    without_time = CallDetails(call_id="opaque", time_start=time_start, call_from="1", call_to="1001")
-    (record,) = assemble(without_time, facts=facts).legs
-    assert (record.offset_from, record.is_ambiguous, record.is_shifted) == ("configured", is_ambiguous, is_shifted)
-    epoch = int(datetime.fromisoformat(time_start).replace(tzinfo=UTC).timestamp()) - 3600
-    (record,) = assemble(msgspec.structs.replace(without_time, call_id=f"{epoch}.1"), facts=facts).legs
-    assert (record.offset_from, record.is_ambiguous, record.is_shifted) == ("ids", False, False)
+def test_assemble_call_hour_in_doubt_of_configured_zone_is_marked(day: str, doubts: tuple[bool, bool]) -> None:
+    details = CallDetails(call_id="opaque", time_start=f"{day} 02:30:00", call_from="1", call_to="1001")
+    (record,) = assemble(details, facts=PbxFacts(zone=ZoneInfo("Europe/Berlin"))).legs
+    assert (record.offset_from, record.is_ambiguous, record.is_shifted) == ("configured", *doubts)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from onhook.cdr.utc_offset import (
     call_epoch,
     determine_call_offset,
+    find_doubts,
     format_offset,
     get_zone,
     normalize_wall_clock,
@@ -241,3 +242,21 @@ def test_parse_wall_clock_other_iso_format_of_19_characters_is_rejected(text: st
     """`datetime.fromisoformat` also reads zones, weeks and compact times; a wall clock has none of them."""
     with pytest.raises(ParseError, match="the year must come first, without a zone"):
         parse_wall_clock(text)
+
+
+@pytest.mark.parametrize(
+    ("time_start", "zone", "is_ambiguous", "is_shifted"),
+    [
+        ("2026-10-25 02:30:00", "Europe/Berlin", True, False),
+        ("2026-10-25 01:59:59", "Europe/Berlin", False, False),
+        ("2026-10-25 03:00:00", "Europe/Berlin", False, False),
+        ("2026-03-29 02:30:00", "Europe/Berlin", False, True),
+        ("2026-03-29 03:00:00", "Europe/Berlin", False, False),
+        ("2026-04-05 01:45:00", "Australia/Lord_Howe", True, False),
+        ("2026-10-25 02:30:00", "Asia/Kathmandu", False, False),
+    ],
+)
+def test_find_doubts_only_hours_of_a_clock_change_have_some(
+    time_start: str, zone: str, is_ambiguous: bool, is_shifted: bool
+) -> None:
+    assert find_doubts(parse_wall_clock(time_start), ZoneInfo(zone)) == (is_ambiguous, is_shifted)

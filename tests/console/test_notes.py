@@ -107,3 +107,35 @@ async def test_call_page_shows_the_note_on_the_pbx(harness: ConsoleHarness, clie
     await harness.ingest_details([details(STARTED_AT, call_id=FIRST, extra={"call_note": "asked for a refund"})])
     text = await (await client.get(f"/calls/{SN}/{FIRST}")).text()
     assert "asked for a refund <small>note on the PBX</small>" in text
+
+
+async def test_saved_searches_of_others_are_not_shown_to_a_limited_reader(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """Their names and filters say what is out of scope."""
+    saved = {"name": "Boss's calls", "path": "/calls?number=1009"}
+    assert (await client.post("/api/v1/saved-searches", json=saved)).status == 201
+    now_us, scope = harness.clock.microseconds(), AccessScope(numbers=("1001",))
+    limited = await harness.appdb.add_token("limited", "reader", now_us=now_us, scope=scope)
+    await harness.appdb.saved_searches.add("Mine", "/calls?status=BUSY", author="limited")
+    async with harness.client(limited) as reader:
+        names = [search["name"] for search in (await (await reader.get("/api/v1/saved-searches")).json())["data"]]
+        assert names == ["Mine"]
+        text = await (await reader.get("/calls")).text()
+        assert "Mine" in text
+        assert "1009" not in text
+    names = [search["name"] for search in (await (await client.get("/api/v1/saved-searches")).json())["data"]]
+    assert names == ["Boss's calls", "Mine"]
+
+
+async def test_summary_by_extension_has_a_row_for_each_pbx(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """1001 of two sites are two people."""
+    await harness.appdb.add_pbx(name="branch", sn="3631A2124YYY", secret="s" * 32, now_us=1)
+    for sn in (SN, "3631A2124YYY"):
+        await harness.ingest_details([details(STARTED_AT, call_from="5550199", call_to="1001", type="Inbound")], sn)
+    for by in ("answered_by", "answered_by,pbx"):
+        rows = (await (await client.get("/api/v1/summary", params={"by": by})).json())["data"]
+        counts = {(row["answered_by"], row["pbx"]): row["calls"] for row in rows}
+        assert counts == {("1001", "branch"): 1, ("1001", "office"): 1}

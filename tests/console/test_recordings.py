@@ -102,3 +102,25 @@ def test_recording_path_outside_directory_is_rejected(tmp_path: Path, name: str)
     (directory / "pipe.wav").mkdir()
     assert find_recording_file(directory, name.format(here=tmp_path)) is None
     assert find_recording_file(directory, "2026/right.WAV") == directory.resolve() / "2026" / "right.WAV"
+
+
+@pytest.mark.usefixtures("recordings_directory")
+async def test_reads_that_matter_are_in_the_audit_log_once_an_hour(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """A player reads in parts; an export without access, and a recording that is not here, are no reads."""
+    for range_header in ("bytes=0-99", "bytes=100-199"):
+        await client.get("/api/v1/recording", params=requested_range(), headers={"Range": range_header})
+    await client.get("/api/v1/recording", params=requested_range(number=2))
+    await client.get("/api/v1/export.csv", params={"status": "answered"})
+    async with harness.client("wrong") as outsider:
+        await outsider.get("/api/v1/export.csv")
+    await client.get("/events/1")
+    await client.get("/api/v1/events/1")
+    entries = reversed(await harness.appdb.audit.latest(20))
+    reads = [(entry.actor, entry.way, entry.action) for entry in entries if entry.before == entry.after == {}]
+    assert reads == [
+        ("admin", "api", f"recording {NAME} of call {CALL_ID}"),
+        ("admin", "api", "export csv: status=answered"),
+        ("admin", "page", "raw event 1"),
+    ]

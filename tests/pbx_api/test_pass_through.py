@@ -230,3 +230,13 @@ def test_remove_secrets_of_a_deep_value_leaves_out_the_rest() -> None:
     for _ in range(50):
         value = [value]
     assert "password" not in str(remove_secrets(value, 0))
+
+
+async def test_list_that_is_passed_on_is_in_the_audit_log_once_an_hour(tmp_path: Path) -> None:
+    """An app polls it; one that is answered from the calls is no read of the PBX."""
+    async with open_scene(tmp_path) as scene:
+        scene.answers["extension/list"] = {"errcode": 0, "total_number": 0, "data": []}
+        token = await scene.harness.token()
+        for _ in range(3):
+            await scene.harness.get("v1.0/extension/list", token)
+        assert await scene.audited() == [("crm", "extension/list", 200)]

@@ -1,4 +1,6 @@
-"""Audit log: one entry for each transaction that changes something, which the engine adds, and for each sign-in."""
+"""Audit log: one entry for each transaction that changes something, which the engine adds, for each sign-in, and for
+reads that matter: exports, recordings, raw events, lists of a PBX.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -6,11 +8,15 @@ from typing import Any
 import msgspec
 
 from onhook.appdb.contract import Database, Row
-from onhook.appdb.origin import get_origin
+from onhook.appdb.origin import Origin, get_origin
 from onhook.lib.timestamps import to_datetime
 
 TEXT_CHARACTERS_MAX = 300
 """Of an action."""
+
+REPEATED_MICROSECONDS = 3_600 * 1_000_000
+REPEATED_ENTRIES_MAX = 1_000
+"""How far back a read counts as repeated."""
 
 _COLUMNS = "audit_id, created_at, actor, credential, address, way, action, before, after, status"
 
@@ -44,6 +50,22 @@ class Audit:
             "INSERT INTO audit (created_at, actor, credential, address, way, action, status)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (now_us, actor, credential, address, get_origin().way, action[:TEXT_CHARACTERS_MAX], status),
+        )
+
+    async def add_read(self, action: str, *, now_us: int, origin: Origin | None = None) -> None:
+        """Add an entry for reading something that matters; by the same user within an hour it is one entry, because a
+        player reads a recording in parts, and a program repeats its reads.
+        """
+        origin, text = origin or get_origin(), action[:TEXT_CHARACTERS_MAX]
+        await self._database.write(
+            "INSERT INTO audit (created_at, actor, credential, address, way, action, status)"
+            " SELECT ?1, ?2, ?3, ?4, ?5, ?6, 200 WHERE NOT EXISTS (SELECT 1 FROM audit"
+            " WHERE audit_id > (SELECT max(audit_id) FROM audit) - ?7 AND created_at > ?1 - ?8"
+            " AND actor = ?2 AND address = ?4 AND action = ?6)",
+            (
+                *(now_us, origin.actor, origin.credential, origin.address, origin.way, text),
+                *(REPEATED_ENTRIES_MAX, REPEATED_MICROSECONDS),
+            ),
         )
 
     async def latest(self, limit: int, before: int | None = None) -> list[AuditEntry]:

@@ -1,9 +1,10 @@
-"""Saved searches, shared by all users: a name and the query of the page of calls or reports."""
+"""Saved searches, shared by all users whose scope is not limited: a name and the query of a page, calls or reports."""
 
 import msgspec
 
 from onhook.appdb.contract import ConstraintViolation, Database, transactional
 from onhook.appdb.pbxs import validate_name
+from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
 
@@ -30,6 +31,12 @@ class SavedSearches:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def visible(self, author: str, scope: AccessScope | None) -> list[SavedSearch]:
+        """Return the searches that a user sees, by name: a limited one its own, because names and filters of others say
+        what is out of scope.
+        """
+        return [search for search in await self.all() if scope is None or search.author == author]
 
     async def all(self) -> list[SavedSearch]:
         """Return all searches, by name."""

@@ -11,6 +11,7 @@ from onhook.cdr.record_filter import RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.server_lookup import DataClient, FilterValues, Row, not_quarantined_error
 from onhook.config import Config
+from onhook.console.queries.audited_reads import describe_export
 from onhook.console.queries.quarantine import find_quarantined, list_counters
 from onhook.console.queries.raw_events import find_raw_event
 from onhook.console.search import SEARCH_NAMES, apply_search
@@ -55,7 +56,10 @@ class FileDataClient:
 
     async def export(self, filters: FilterValues, export_format: ExportFormat, excel: str = "") -> AsyncIterator[bytes]:
         separator = parse_excel_option(excel)
-        chunks = self._files.store.export(await self._parse_search(filters), export_format, self._zone)
+        search_filter = await self._parse_search(filters)
+        action = describe_export(export_format, search_filter)
+        await self._files.appdb.audit.add_read(action, now_us=SystemClock().microseconds())
+        chunks = self._files.store.export(search_filter, export_format, self._zone)
         async for chunk in chunks if separator is None else convert_for_excel(chunks, separator):
             yield chunk
 

@@ -27,6 +27,7 @@ from onhook.console.api import (
     unreadable_rows,
     users,
 )
+from onhook.console.api import issues as issues_api
 from onhook.console.auth.access import NEEDS_TOKEN, authorize
 from onhook.console.auth.failures import FailedLogins, PasswordTries
 from onhook.console.auth.headers import add_response_headers
@@ -139,6 +140,7 @@ def _api_router() -> Router:
             *users.ROUTES,
             audit.list_audit,
             unreadable_rows.list_unreadable_rows,
+            *issues_api.ROUTES,
             apps.list_apps,
             apps.read_app,
             apps.add_app,

@@ -93,6 +93,10 @@ class PbxGateway(Protocol):
         """Add a request of an app to the audit log."""
         ...
 
+    async def record_read(self, app: App, action: str, address: str) -> None:
+        """Add a list that an app reads to the audit log; repeated within an hour it is one entry."""
+        ...
+
 
 class PassThrough:
     """The gateway with its limits. Without a gateway nothing is passed on, as in a simulated PBX."""
@@ -114,6 +118,8 @@ class PassThrough:
         if path not in READ_PATHS or not self.is_available(request):
             return None
         members = await self._forward(request, "GET", path, dict(request.parameters if query is None else query), b"")
+        assert self._gateway is not None
+        await self._gateway.record_read(request.owner, path, request.address)
         # Older firmware has no such list, or the client of Onhook in the PBX may not read it.
         return None if _errcode(members) in (INTERFACE_NOT_EXISTED, ACCESS_DENIED) else members
 

@@ -6,9 +6,11 @@ from onhook.cdr.record import Call
 from onhook.console.auth.access import SCOPED, get_access_scope
 from onhook.console.parameters import PAGE_DEFAULT, CallId, Cursor, Limit, RecordFilterDep, SearchFilterDep, Seq, Sn
 from onhook.console.problem_documents import PROBLEMS
+from onhook.console.queries.audited_reads import audit_or_log_read
 from onhook.console.queries.calls import find_call
 from onhook.console.queries.raw_events import RawEventDetails, find_raw_event
 from onhook.console.state import AnyRequest, AppStateDep
+from onhook.lib.messages import _
 from onhook.store.contract import CallPage, RecordPage
 
 
@@ -43,4 +45,6 @@ async def read_call(request: AnyRequest, app_state: AppStateDep, sn: Sn, call_id
 @get("/events/{seq:int}", summary="Read an event with its bytes", tags=["calls"], responses=PROBLEMS)
 async def read_raw_event(app_state: AppStateDep, seq: Seq) -> RawEventDetails:
     """Read an event. Every record has the number of its event in `seq`."""
-    return await find_raw_event(app_state.ledger, seq)
+    raw_event = await find_raw_event(app_state.ledger, seq)
+    await audit_or_log_read(app_state, _("raw event {seq}", seq=seq))
+    return raw_event

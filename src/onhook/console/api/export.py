@@ -18,6 +18,7 @@ from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs, ExportProgress
 from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
+from onhook.console.queries.audited_reads import audit_or_log_read, describe_export
 from onhook.console.state import AppState, AppStateDep
 from onhook.console.streaming import ChunkedResponse
 from onhook.lib.errors import Unavailable, UsageError
@@ -78,6 +79,7 @@ async def export(  # noqa: PLR0917 - the parts of a file
         raise Unavailable(
             _("{limit} exports are already running", limit=EXPORTS_MAX), hint=_("try again when one is done")
         )
+    await audit_or_log_read(app_state, describe_export(export_format, search_filter))
     file_chunks = app_state.store.export(search_filter, export_format, zone.key)
     if separator is not None:
         file_chunks = convert_for_excel(file_chunks, separator)

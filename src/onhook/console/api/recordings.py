@@ -20,6 +20,7 @@ from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.http_ranges import ByteRange, RangeNotSatisfiable, parse_byte_range
 from onhook.console.parameters import CallIdQuery, SnQuery
 from onhook.console.problem_documents import PROBLEMS
+from onhook.console.queries.audited_reads import audit_or_log_read
 from onhook.console.queries.calls import find_call, recording_path
 from onhook.console.state import AnyRequest, AppStateDep
 from onhook.console.streaming import ChunkedResponse
@@ -61,6 +62,7 @@ async def read_recording(
     path = await recording_path(app_state, call, number)
     if path is None:
         raise NotFound(_("this recording is not here"), hint=_("it may be on the PBX"))
+    await audit_or_log_read(app_state, _("recording {name} of call {call_id}", name=path.name, call_id=call_id))
     if app_state.playback_limiter.is_full:
         raise Unavailable(
             _("{limit} recordings are already playing", limit=PLAYERS_MAX), hint=_("try again when one is over")

@@ -30,9 +30,11 @@ class SavedSearchList(msgspec.Struct, frozen=True):
 
 
 @get("/saved-searches", opt=SCOPED, summary="List saved searches", tags=["calls"], responses=PROBLEMS)
-async def list_saved_searches(app_state: AppStateDep) -> SavedSearchList:
-    """List saved searches by name; each finds what its reader may see."""
-    return SavedSearchList(await app_state.appdb.saved_searches.all())
+async def list_saved_searches(request: AnyRequest, app_state: AppStateDep) -> SavedSearchList:
+    """List saved searches by name; a limited reader sees its own."""
+    principal = get_principal(request.scope)
+    searches = app_state.appdb.saved_searches
+    return SavedSearchList(await searches.visible(principal.name, principal.scope) if principal else [])
 
 
 @post("/saved-searches", summary="Save a search", tags=["calls"], responses=PROBLEMS)

@@ -13,6 +13,9 @@ from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppStateDep
 from onhook.store.contract import SUMMARY_DIMENSIONS
 
+EXTENSION_DIMENSIONS = frozenset({"answered_by", "made_by"})
+"""Dimensions whose values are extensions of one PBX."""
+
 SummaryDimensions = Annotated[
     str,
     QueryParameter(
@@ -34,5 +37,17 @@ class SummaryTable(msgspec.Struct, frozen=True):
 async def summarise(
     app_state: AppStateDep, search_filter: SearchFilterDep, reader_zone: ReaderZone, by: SummaryDimensions = "day"
 ) -> SummaryTable:
-    """Count matching calls. Hours, days, weeks and months are those of `zone`, also on days of 23 and 25 hours."""
-    return SummaryTable(await app_state.store.summary(search_filter, by or "day", reader_zone.key))
+    """Count matching calls. Hours, days, weeks and months are those of `zone`, also on days of 23 and 25 hours. By
+    extension, each PBX has rows of its own, with its name in `pbx`.
+    """
+    return SummaryTable(await app_state.store.summary(search_filter, separate_pbxs(by or "day"), reader_zone.key))
+
+
+def separate_pbxs(by: str) -> str:
+    """Return the dimensions, with that of the PBX where one is an extension: 1001 is another person on each PBX.
+
+    >>> separate_pbxs("day,answered_by"), separate_pbxs("pbx,made_by"), separate_pbxs("day")
+    ('day,answered_by,pbx', 'pbx,made_by', 'day')
+    """
+    names = [name.strip() for name in by.split(",")]
+    return f"{by},pbx" if EXTENSION_DIMENSIONS & {*names} and "pbx" not in names else by

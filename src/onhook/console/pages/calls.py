@@ -16,7 +16,7 @@ from onhook.appdb.pbxs import Pbx
 from onhook.appdb.saved_searches import SavedSearch
 from onhook.cdr.call_filter import CALL_FILTER_NAMES
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter, parse_time
-from onhook.console.auth.access import SCOPED
+from onhook.console.auth.access import SCOPED, get_principal
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
@@ -160,7 +160,7 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
             is_newest=not cursor and not sort,
             position=position,
             pbxs=await _visible_pbxs(app_state, search_filter),
-            saved_searches=await app_state.appdb.saved_searches.all(),
+            saved_searches=await _visible_searches(request, app_state),
             current_path=url("/calls", **{**current_query, "sort": sort, "limit": ""}),
             columns=selected_columns,
             tags_by_call=await app_state.appdb.notes.tags_by_call((call.sn, call.call_id) for call in call_page.data)
@@ -180,6 +180,12 @@ async def _visible_pbxs(app_state: AppState, search_filter: RecordFilter) -> lis
     """Return the PBXs that the reader may filter by."""
     scope = search_filter.scope
     return [pbx for pbx in await app_state.appdb.pbxs() if scope is None or scope.allows_pbx(pbx.sn)]
+
+
+async def _visible_searches(request: AnyRequest, app_state: AppState) -> list[SavedSearch]:
+    """Return the saved searches that the user sees."""
+    principal = get_principal(request.scope)
+    return await app_state.appdb.saved_searches.visible(principal.name, principal.scope) if principal else []
 
 
 async def _load_tags(app_state: AppState) -> list[str]:

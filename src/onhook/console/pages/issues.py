@@ -5,14 +5,17 @@ from typing import ClassVar
 
 from litestar import Response, get
 
+from onhook.appdb.issues import StoredIssue
 from onhook.appdb.stored_json import UnreadableRow
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import ReaderZone, Seq
+from onhook.console.queries.audited_reads import audit_or_log_read
 from onhook.console.queries.coverage import NamedAlarm, list_named_alarms
 from onhook.console.queries.quarantine import NamedCounter, list_counters, load_quarantine
 from onhook.console.queries.raw_events import RawEventDetails, find_raw_event
 from onhook.console.state import AnyRequest, AppStateDep
+from onhook.lib.messages import _
 from onhook.store.contract import QuarantineEntry
 
 QUARANTINE_SHOWN_MAX = 200
@@ -26,6 +29,7 @@ class IssuesView(View, frozen=True, kw_only=True):
 
     template: ClassVar = "issues.html"
     alarms: Sequence[NamedAlarm]
+    checks: Sequence[StoredIssue]
     unreadable_rows: Sequence[UnreadableRow]
     quarantined: Sequence[QuarantineEntry]
     quarantined_total: int
@@ -47,6 +51,11 @@ class RawEventView(View, frozen=True, kw_only=True):
     reason: str
 
 
+def is_open_check(issue: StoredIssue) -> bool:
+    """Return whether an issue is open and has no section of its own on the page, as alarms and destinations have."""
+    return issue.ended_at is None and not issue.kind.startswith(("alarm_", "destination_"))
+
+
 @get("/issues", include_in_schema=False)
 async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
     """Return the page of events that could not be parsed, rejected requests, alarms and failing destinations."""
@@ -58,6 +67,7 @@ async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: 
         reader_zone,
         IssuesView(
             alarms=[alarm for alarm in await list_named_alarms(app_state) if alarm.ended_at is None],
+            checks=[issue for issue in await app_state.appdb.issues.all() if is_open_check(issue)],
             unreadable_rows=await app_state.appdb.list_unreadable(),
             quarantined=newest,
             quarantined_total=total,
@@ -78,6 +88,7 @@ async def raw_event_page(
 ) -> Response[str]:
     """Return the page of an event, with its bytes."""
     raw_event = await find_raw_event(app_state.ledger, seq)
+    await audit_or_log_read(app_state, _("raw event {seq}", seq=seq))
     reasons = [entry.reason for entry in await app_state.store.quarantine(1, seq - 1) if entry.seq == seq]
     return await render_page(
         request, app_state, reader_zone, RawEventView(raw_event=raw_event, reason="".join(reasons))

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from onhook.appdb.api_clients import App
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.origin import Origin
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.messages import _
@@ -53,6 +54,13 @@ class SyncPbxGateway:
                 action=action,
                 status=errcode,
             )
+        except Unavailable as error:
+            self._log.error("request of an app is not in the audit log", extra={"action": action, "error": str(error)})
+
+    async def record_read(self, app: App, action: str, address: str) -> None:
+        origin = Origin(actor=app.name, credential="app", address=address, way="pbx-api")
+        try:
+            await self._appdb.audit.add_read(action, now_us=self._clock.microseconds(), origin=origin)
         except Unavailable as error:
             self._log.error("request of an app is not in the audit log", extra={"action": action, "error": str(error)})
 

@@ -22,7 +22,7 @@ from onhook.store.rows import Row
 SUMMARY_ROWS_MAX = 100_000
 """Eleven years by the hour. More is not readable, and a result has to fit into memory."""
 
-DIMENSIONS_MAX = 3
+DIMENSIONS_MAX = 4
 """Joined dimensions; more give nearly a row per call."""
 
 _DISPLAY_SPELLINGS = {

@@ -1,0 +1,24 @@
+"""Open issues on the page and in the API."""
+
+import aiohttp
+
+from onhook.appdb.issues import OperationalIssue
+from tests.console.conftest import ConsoleHarness
+
+DISK = OperationalIssue(
+    issue_key="check:disk", kind="check_disk", subject="disk", detail="93 % of the disk is used", hint="set `keep_days`"
+)
+
+
+async def test_issues_are_listed_until_they_end(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """A check of this installation has its section on the page, with what to do."""
+    await harness.appdb.issues.begin(DISK, now_us=harness.clock.microseconds())
+    (issue,) = (await (await client.get("/api/v1/issues")).json())["data"]
+    assert (issue["kind"], issue["detail"], issue["ended_at"]) == ("check_disk", "93 % of the disk is used", None)
+    text = await (await client.get("/issues")).text()
+    assert "93 % of the disk is used" in text
+    assert "set <code>keep_days</code>" in text
+    await harness.appdb.issues.end("check:disk", now_us=harness.clock.microseconds())
+    assert (await (await client.get("/api/v1/issues")).json())["data"] == []
+    assert len((await (await client.get("/api/v1/issues", params={"state": "all"})).json())["data"]) == 1
+    assert "93 % of the disk" not in await (await client.get("/issues")).text()
