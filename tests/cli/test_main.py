@@ -108,7 +108,7 @@ OUT_OF_RANGE: list[tuple[str, str]] = [
     ),
     (
         "token add wallboard --role king",
-        "--role cannot be 'king': write administrator or reader: see `onhook token add --help`",
+        "--role cannot be 'king': write administrator, annotator or reader: see `onhook token add --help`",
     ),
     ("simulate --to x --sn 1 --rate fast", "--rate cannot be 'fast': write a number: see `onhook simulate --help`"),
     ("quarantine retry", "no event is named: give the numbers of events, or --all"),
