@@ -464,3 +464,14 @@ async def test_plain_names_saved_search_leads_to_the_same_page(path: Path, old_p
         (saved_search.name, saved_search.path, saved_search.author) for saved_search in await appdb.saved_searches.all()
     ] == [("mine", new_path, "admin")]
     await appdb.close()
+
+
+async def test_new_file_has_the_schema_of_an_upgraded_one(tmp_path: Path) -> None:
+    """It begins with a baseline; the first version is upgraded step by step."""
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    create_old_file(old, "onhook.appdb", 1, APPLICATION_ID, {}, engine="sqlite")
+    for path in (old, new):
+        async with AppDb(path) as appdb:
+            assert await appdb.pbxs() == []
+        assert_sound(path, NEWEST_VERSION)
+    assert read_schema(new) == read_schema(old)

@@ -13,7 +13,7 @@ from pathlib import Path
 from onhook.appdb.contract import ConstraintViolation
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
-from onhook.lib.migrations import load_migrations
+from onhook.lib.migrations import load_baseline, load_migrations
 
 BUSY_SECONDS = 5.0
 """Time to wait for another process that writes: writes are made by hand, so any wait is short."""
@@ -90,7 +90,12 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
                 hint=_("install that version again"),
             )
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        for migration in migrations[current_version:]:
+        if current_version == 0:
+            baseline = load_baseline("onhook.appdb", "sqlite")
+            migrations = (baseline, *migrations[baseline.version :])
+        else:
+            migrations = migrations[current_version:]
+        for migration in migrations:
             for statement in migration.statements:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {migration.version}")

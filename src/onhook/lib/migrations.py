@@ -33,6 +33,15 @@ def load_migrations(package: str, engine: str = "") -> tuple[Migration, ...]:
     return migrations
 
 
+@cache
+def load_baseline(package: str, engine: str) -> Migration:
+    """Return the statements with which a new file begins, instead of the steps up to that version: the only file in the
+    folder `baseline` of the engine. It is as fixed as they are.
+    """
+    (file,) = (file for file in files(package).joinpath("migrations", engine, "baseline").iterdir() if _is_step(file))
+    return _load(file)
+
+
 def split_statements(script: str) -> Iterator[str]:
     """Yield the statements of an SQL script; semicolons in texts, comments and triggers do not end one.
 
