@@ -106,6 +106,11 @@ def test_parse_filter_empty_text_is_ignored() -> None:
     assert read == RecordFilter(status="no_answer", min_talk_duration=30)
 
 
+def test_parse_filter_extra_is_kept_as_text() -> None:
+    read = parse_filter({"extra": " account_code=4711 "}, BERLIN, NOW)
+    assert read == RecordFilter(extra="account_code=4711")
+
+
 def test_parse_filter_date_is_a_day_of_the_zone() -> None:
     read = parse_filter({"since": "2026-04-27", "until": "2026-04-28"}, BERLIN, NOW)
     assert read.since == datetime(2026, 4, 26, 22, tzinfo=UTC)
@@ -145,6 +150,10 @@ def test_matches_status_list_or_negation(words: str, status: str, is_match: bool
             f"max_talk_duration is not a number of seconds: '1000000000': {SECONDS_HINT}",
         ),
         ({"number": "1" * 201}, "number is longer than 200 characters: shorten it"),
+        (
+            {"extra": "4711"},
+            "invalid extra: '4711': write NAME=VALUE, such as account_code=4711; several are separated by commas",
+        ),
         ({"until": "soon"}, f"until is not a time: 'soon': {TIME_HINT}"),
     ],
 )

@@ -39,6 +39,8 @@ from onhook.pbx.asterisk.channels import parse_channel
         ("Local/FMPR-1002@from-internal-0000001a;2", "FMPR-1002@from-internal", "1002"),
         ("Local/1002@a-00000001-b-0000001a;2", "1002@a-00000001-b", "1002"),
         ("Local/s@macro-dial-0000001a;2", "s@macro-dial", ""),
+        ("AsyncGoto/PJSIP/1002-0000001a", "1002", "1002"),
+        ("PJSIP/1002-0000001a<ZOMBIE>", "1002", "1002"),
         ("nonsense", "", ""),
     ],
 )

@@ -73,3 +73,41 @@ def test_clock_change_moves_no_duration(minutes: int, changed_after: int, has_al
         "1002": ("ANSWERED", 38, 36),
     }
     assert (rows["1001"].time_start, rows["1002"].time_start) == (night.clock(0), night.clock(22))
+
+
+@pytest.mark.parametrize("minutes", [-60, 60])
+@pytest.mark.parametrize("talk", [2_900, 3_700, 9_000])
+def test_clock_change_in_a_call_without_events_for_long_is_found(talk: int, minutes: int) -> None:
+    """The clock may show a later time after it was put back, because more than an hour has passed."""
+    night = Night(timedelta(minutes=minutes), changed_after=100)
+    times = [(0, "CHAN_START"), (2, "BRIDGE_ENTER"), (2 + talk, "BRIDGE_EXIT"), (2 + talk, "HANGUP")]
+    events = [cel(name, FIRST, EventTime=night.clock(second)) for second, name in times]
+    body = format_body(CallHeader(trunks=("trunk-a",), has_all_events=True), [night.cdr(FIRST, 0, 2 + talk), *events])
+    (details,) = Asterisk().parse(body)
+    assert (details.status, details.talk_duration, details.call_duration) == ("ANSWERED", talk, 2 + talk)
+
+
+def test_clock_change_that_no_event_shows_moves_no_event() -> None:
+    """A CDR whose end contradicts its duration, as that of a clock that was set by hand."""
+    night = Night(timedelta(minutes=60), changed_after=1)
+    events = [cel(name, FIRST, EventTime=night.clock(0)) for name in ("CHAN_START", "BRIDGE_ENTER", "HANGUP")]
+    body = format_body(CallHeader(trunks=("trunk-a",), has_all_events=True), [night.cdr(FIRST, 0, 22), *events])
+    (details,) = Asterisk().parse(body)
+    assert (details.time_start, details.call_duration) == (night.clock(0), 22)
+
+
+def test_clock_change_before_the_leg_of_a_later_channel_is_known_from_its_events() -> None:
+    """In the hour that comes twice, the start of the second leg alone does not show by which clock it is."""
+    night = Night(timedelta(minutes=-60), changed_after=3_500)
+    times = [
+        *((0, "CHAN_START", CALLER), (0, "CHAN_START", FIRST), (2, "BRIDGE_ENTER", FIRST)),
+        *((4_000, "BRIDGE_EXIT", FIRST), (4_000, "CHAN_START", SECOND), (4_002, "BRIDGE_ENTER", SECOND)),
+        *((4_060, "BRIDGE_EXIT", SECOND), (4_060, "HANGUP", SECOND), (4_060, "HANGUP", CALLER)),
+    ]
+    events = [cel(name, channel, EventTime=night.clock(second)) for second, name, channel in times]
+    cdrs = [night.cdr(FIRST, 0, 4_000), night.cdr(SECOND, 4_000, 4_060)]
+    rows = Asterisk().parse(format_body(CallHeader(trunks=("trunk-a",), has_all_events=True), [*cdrs, *events]))
+    assert {row.call_to: (row.time_start, row.call_duration, row.talk_duration) for row in rows} == {
+        "1001": (night.clock(0), 4_000, 3_998),
+        "1002": (night.clock(4_000), 60, 58),
+    }

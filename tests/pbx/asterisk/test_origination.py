@@ -116,6 +116,14 @@ def test_customer_who_does_not_answer_is_a_call_to_the_customer() -> None:
     assert (details.type, details.call_to, details.status) == ("Outbound", "95550123", "NO ANSWER")
 
 
+@pytest.mark.parametrize("disposition", ["NO ANSWER", "BUSY"])
+def test_customer_called_directly_who_does_not_answer_is_called_by_no_one_yet(disposition: str) -> None:
+    unanswered = {"Disposition": disposition, "BillableSeconds": "0", "Destination": "s"}
+    (details,) = parse(cdr(CUSTOMER, LastApplication="AppDial2", LastData="(Outgoing Line)", **unanswered))
+    assert summary(details) == ("Outbound", "anonymous", "95550123", disposition, "call")
+    assert (details.src_trunk_name, details.dst_trunk_name) == ("", "trunk-a")
+
+
 def test_first_party_alone_is_kept() -> None:
     """The other half was not reported."""
     (details,) = parse(cdr(SECOND_HALF, AGENT, Destination="1002"))

@@ -7,6 +7,9 @@ import re
 import msgspec
 
 _CHANNEL_NAME = re.compile(r"(?P<technology>[A-Za-z0-9_]+)/(?P<name>.*?)(?:;(?P<half>[12]))?")
+_MARKS = re.compile(r"^(?:AsyncGoto|Bridge|Transfered)/(?=[A-Za-z0-9_]+/)|<(?:ZOMBIE|MASQ)>$")
+"""What older versions of Asterisk add to the name of a channel while it is moved."""
+
 _NUMBER = re.compile(r"\+?[0-9]{1,20}")
 LOCAL_TECHNOLOGY = "Local"
 LINE_TECHNOLOGIES = frozenset(
@@ -92,7 +95,7 @@ def parse_channel(name: str) -> Channel:
     >>> parse_channel("Dongle/dongle0-0100000003").endpoint, parse_channel("SCCP/1001-0000001A").number
     ('dongle0', '1001')
     """
-    match = _CHANNEL_NAME.fullmatch(name)
+    match = _CHANNEL_NAME.fullmatch(_MARKS.sub("", name))
     if match is None:
         return Channel(name)
     technology = match["technology"]

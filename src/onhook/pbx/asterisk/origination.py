@@ -76,7 +76,7 @@ def _group_by_channel(cdrs: Sequence[Cdr]) -> Mapping[str, Sequence[Cdr]]:
 def _resolve_direct(cdr: Cdr, header: CallHeader) -> Cdr:
     """Resolve a CDR whose caller is a first party without a Local channel."""
     if cdr.application == ORIGINATION_APPLICATION and not cdr.dst_channel:
-        return _attempt(cdr, cdr.channel, cdr.source)
+        return _unanswered_customer(cdr) if _is_outside(cdr.channel, header) else _attempt(cdr, cdr.channel, cdr.source)
     if not _is_outside(cdr.channel, header):
         return msgspec.structs.replace(cdr, origination="call")
     return _swap(cdr, _customer_number(cdr, cdr.source), header)
@@ -176,6 +176,22 @@ def _attempt(cdr: Cdr, telephone: Channel, shown_number: str) -> Cdr:
         destination=shown_number if shown_number != own_number else own_number,
         application=ORIGINATION_APPLICATION,
         origination="attempt",
+    )
+
+
+def _unanswered_customer(cdr: Cdr) -> Cdr:
+    """Return the call to a customer who was called first and did not answer: it has no caller yet, and the number that
+    was set for display may be the customer's.
+    """
+    return msgspec.structs.replace(
+        cdr,
+        channel=NO_CHANNEL,
+        dst_channel=cdr.channel,
+        source="",
+        caller_id="",
+        destination=_customer_number(cdr, cdr.source),
+        application_data="",
+        origination="call",
     )
 
 

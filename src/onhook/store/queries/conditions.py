@@ -148,11 +148,12 @@ def _leg_filters(values: dict[str, Any]) -> dict[str, str]:
 
 
 def _extra_test(text: str) -> str:
-    """Return the SQL of the filter `extra`; names and values are parameters, `$extra_path_0` and `$extra_0`. Only the
-    JSON that contains a name is parsed.
+    """Return the SQL of the filter `extra`; names and values are parameters, `$extra_path_0` and `$extra_0`. Only JSON
+    that contains the name before the value is parsed.
     """
     tests = (
-        f"contains(extra, $extra_member_{number}) AND json_extract_string(extra, $extra_path_{number})"
+        f"(contains(extra, $extra_text_{number}) OR contains(extra, $extra_member_{number}))"
+        f" AND json_extract_string(extra, $extra_path_{number})"
         f" = $extra_{number} AND json_type(extra, $extra_path_{number})"
         " IN ('VARCHAR', 'BIGINT', 'UBIGINT', 'BOOLEAN')"
         for number in range(len(ExtraFilter.parse(text).conditions))
@@ -163,7 +164,9 @@ def _extra_test(text: str) -> str:
 def _extra_values(text: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for number, (name, value) in enumerate(ExtraFilter.parse(text).conditions):
-        values[f"extra_member_{number}"] = f"{msgspec.json.encode(name).decode()}:"
+        member = f"{msgspec.json.encode(name).decode()}:"
+        values[f"extra_member_{number}"] = f"{member}{value}"
+        values[f"extra_text_{number}"] = f"{member}{msgspec.json.encode(value).decode()}"
         values[f"extra_path_{number}"] = "/" + name.replace("~", "~0").replace("/", "~1")
         values[f"extra_{number}"] = value
     return values
