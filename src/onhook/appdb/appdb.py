@@ -81,6 +81,13 @@ _TOKEN_COLUMNS = (
 _INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, scope) VALUES (?, ?, ?, ?, ?)"  # noqa: S105
 
 
+SECRET_COLUMNS = (
+    *(("secrets", "text"), ("signing_secrets", "text"), ("pbx_credentials", "client_secret")),
+    *(("asterisks", "secret"), ("cdr_sources", "password"), ("source_matches", "path")),
+)
+"""Columns with a secret itself; all others have hashes."""
+
+
 class AppDb:
     """Access to `onhook.db`. Times passed in are microseconds since 1970, UTC."""
 
@@ -398,6 +405,15 @@ class AppDb:
         return text
 
     # The database
+
+    async def schema_statements(self) -> list[str]:
+        """Return the statements of all tables and indexes."""
+        return [text for (text,) in await self._database.rows("SELECT sql FROM sqlite_master WHERE sql <> ''")]
+
+    async def secret_texts(self) -> list[str]:
+        """Return every secret that is stored as a text, for masking it."""
+        queries = (f"SELECT {column} FROM {table}" for table, column in SECRET_COLUMNS)
+        return [text for query in queries for (text,) in await self._database.rows(query) if text]
 
     async def list_unreadable(self) -> list[UnreadableRow]:
         """Return all rows that cannot be read, and are disabled therefore."""

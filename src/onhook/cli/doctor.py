@@ -1,6 +1,7 @@
 """`onhook doctor`: health checks, a line each, with what to do."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
 from onhook.lib.text import replace_control_characters
+from onhook.ops.doctor.bundle import write_bundle
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.host import check_data, check_installation
 from onhook.ops.doctor.pbx import PbxCheckTarget, check_pbx, load_check_target
@@ -37,6 +39,10 @@ async def doctor(
             "--webhook", metavar="URL", help=_("URL of the webhook that should be set in the PBX"), show_default=False
         ),
     ] = "",
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", metavar="FILE", help=_("Write a ZIP for a bug report, without secrets and numbers")),
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Run health checks for the installation or for one PBX: name, port, certificate, credentials, firmware, webhooks,
@@ -56,6 +62,9 @@ async def doctor(
         for check in checks:
             _print_check(console, check)
     print(captured_output.get(), end="")
+    if bundle is not None:
+        await write_bundle(config, SystemClock(), checks, bundle)
+        print(_("Written to {path}: look through it before you send it.", path=bundle))
     raise typer.Exit(any(check.status == "ERROR" for check in checks))
 
 

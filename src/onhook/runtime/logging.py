@@ -13,6 +13,7 @@ import msgspec
 from onhook.config import Config
 from onhook.lib.clock import Clock
 from onhook.lib.text import replace_control_characters
+from onhook.runtime.recent_log import RecentLogHandler
 
 TEXT_CHARACTERS_MAX = 4_000
 """Of one line: a traceback fits, the body of an event does not."""
@@ -21,11 +22,13 @@ _STANDARD_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {"message
 
 
 def configure_logging(config: Config, clock: Clock, process_name: str, stream: TextIO | None = None) -> None:
-    """Send log records to stderr, with the name of the process."""
+    """Send log records to stderr, with the name of the process, and the last ones to a file in the data directory."""
     stream = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(stream)
     handler.setFormatter(LogFormatter(clock, process_name, is_terminal=stream.isatty(), shows_traces=config.trace))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    recent_log = RecentLogHandler(config.data, process_name)
+    recent_log.setFormatter(LogFormatter(clock, process_name, is_terminal=False, shows_traces=config.trace))
+    logging.basicConfig(level=logging.INFO, handlers=[handler, recent_log], force=True)
     # Per-connection records of libraries are noise.
     for logger_name in ("asyncio", "granian", "_granian", "aiohttp"):
         logging.getLogger(logger_name).setLevel(logging.ERROR)

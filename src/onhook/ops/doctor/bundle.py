@@ -1,0 +1,148 @@
+"""What a maintainer needs to look into a fault, as one ZIP: versions, checks, settings, sizes, schema, last log lines.
+
+Invariants: no secret is in it, whatever was logged; numbers of people are masked; no call, raw event or note is in
+it.
+"""
+
+import os
+import platform
+import re
+import zipfile
+from collections.abc import Iterable, Sequence
+from importlib.metadata import distributions
+from pathlib import Path
+
+import msgspec
+
+from onhook.appdb.appdb import AppDb
+from onhook.config import SECRET_FILE_MODE, SECRET_SETTINGS, Config
+from onhook.lib.clock import Clock
+from onhook.lib.errors import OnhookError, Unavailable
+from onhook.lib.messages import _
+from onhook.ops.doctor.check import Check
+from onhook.store.schema import SCHEMA_VERSION, creation_statements
+
+LOG_LINES_MAX = 1_000
+"""Of each process."""
+
+LOG_BYTES_MAX = 1024 * 1024
+"""Read from the end of a file: longer than any that the server writes."""
+
+SECRET_CHARACTERS_MIN = 6
+"""A shorter one would be found inside of other words."""
+
+MASK = "…"
+
+_NUMBERS = re.compile(r"(\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?|\bv?\d+(?:\.\d+)+\b)|\+?\d{3,}")
+"""Numbers of three digits or more, but for times and versions, which are the first group."""
+
+_QUERY = re.compile(r"(https?://[^\s\"'?]+\?)[^\s\"']+")
+_USER = re.compile(r"(https?://)[^\s\"'/@]+@")
+
+
+async def write_bundle(config: Config, clock: Clock, checks: Sequence[Check], path: Path) -> None:
+    """Write the ZIP, readable for its owner alone. Raises `Unavailable`, also where the file exists."""
+    secrets = await _read_secrets(config)
+    members = {
+        "versions.json": _encode(_versions(clock)),
+        "checks.txt": _mask("\n".join(f"{check.status:8}{check.detail}: {check.hint}" for check in checks), secrets),
+        "settings.json": _mask_secrets(_encode(_settings(config)), secrets),
+        "files.json": _encode(_files(config)),
+        "store.sql": f"-- version {SCHEMA_VERSION}\n" + ";\n".join(creation_statements()),
+        "onhook.db.sql": await _appdb_schema(config),
+        **{log.name: _mask(_read_end(log), secrets) for log in sorted(config.data.glob("*.log*")) if log.is_file()},
+    }
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_FILE_MODE)
+        with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, text in members.items():
+                archive.writestr(name, text)
+    except OSError as error:
+        raise Unavailable(
+            _("cannot write: {reason}", reason=error.strerror or error),
+            location=str(path),
+            hint=_("choose another file"),
+        ) from error
+
+
+def mask_text(text: str) -> str:
+    """Return a text without numbers of people and without the secret parts of URLs; times and versions stay.
+
+    >>> mask_text("2026-04-27 19:04:36 +49 30901820 called 1001 on 0.4.2 by https://a.example/x?key=1f2e")
+    '2026-04-27 19:04:36 +49 … called … on 0.4.2 by https://a.example/x?…'
+    """
+    text = _USER.sub(rf"\1{MASK}@", _QUERY.sub(rf"\1{MASK}", text))
+    return _NUMBERS.sub(lambda match: match[1] or MASK, text)
+
+
+def _mask(text: str, secrets: Iterable[str]) -> str:
+    return mask_text(_mask_secrets(text, secrets))
+
+
+def _mask_secrets(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    return text
+
+
+def _encode(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode()
+
+
+def _versions(clock: Clock) -> dict[str, str]:
+    """Return the versions of everything that is installed beside Onhook."""
+    return {
+        "made_at": clock.now().isoformat(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        **{distribution.name: distribution.version for distribution in distributions()},
+    }
+
+
+def _settings(config: Config) -> dict[str, object]:
+    return {
+        name: MASK if name in SECRET_SETTINGS and getattr(config, name) else getattr(config, name)
+        for name in config.__struct_fields__
+    }
+
+
+def _files(config: Config) -> list[dict[str, object]]:
+    """Return the files of the data directory: name, bytes, mode, time of the last change."""
+    if not config.data.is_dir():
+        return []
+    facts = ((file, file.stat()) for file in sorted(config.data.iterdir()))
+    return [
+        {"name": file.name, "bytes": stat.st_size, "mode": oct(stat.st_mode & 0o7777), "changed_at": stat.st_mtime}
+        for file, stat in facts
+    ]
+
+
+def _read_end(path: Path) -> str:
+    """Return the last lines of a file."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LOG_BYTES_MAX))
+        lines = file.read(LOG_BYTES_MAX).decode(errors="replace").splitlines()
+    return "\n".join(lines[-LOG_LINES_MAX:])
+
+
+async def _appdb_schema(config: Config) -> str:
+    """Return the statements of the application database; of one that cannot be read the reason."""
+    if not config.appdb_file.exists():
+        return ""
+    try:
+        async with AppDb(config.appdb_file) as appdb:
+            return ";\n".join(await appdb.schema_statements())
+    except OnhookError as error:
+        return f"-- {error.message}"
+
+
+async def _read_secrets(config: Config) -> list[str]:
+    """Return all secrets that are stored, the longest first; of a database that cannot be read only the token."""
+    secrets = [config.admin_token_file.read_text().strip()] if config.admin_token_file.is_file() else []
+    if config.appdb_file.exists():
+        try:
+            async with AppDb(config.appdb_file) as appdb:
+                secrets += await appdb.secret_texts()
+        except OnhookError:
+            pass  # the checks of the bundle have the reason
+    return sorted({secret for secret in secrets if len(secret) >= SECRET_CHARACTERS_MIN}, key=len, reverse=True)
