@@ -9,7 +9,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.config import Address, Config
 from onhook.console.addresses import intake_port
 from onhook.lib.clock import Clock
-from onhook.lib.errors import NotFound, OnhookError, Unavailable
+from onhook.lib.errors import NotAllowed, NotFound, OnhookError, Unavailable
 from onhook.lib.messages import _
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.ops.doctor.asterisk import inspect_asterisk
@@ -44,7 +44,9 @@ class ConsoleActionRunner:
         self._checked_sns: set[str] = set()
 
     async def send_test_event(self, sn: str) -> str:
-        """Post a test event to the intake, signed with the PBX's secret; return the intake's response."""
+        """Post a test event to the intake, signed with the PBX's secret; return the response. Raises `NotAllowed` for a
+        rejection.
+        """
         credentials = next(
             (candidate for candidate in await self._appdb.webhook_credentials() if candidate.sn == sn), None
         )
@@ -58,12 +60,14 @@ class ConsoleActionRunner:
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.post(url, data=TEST_BODY, headers=headers) as response,
             ):
-                response_text = (await response.text()).strip()
-                return _("HTTP {status}, {text}", status=response.status, text=response_text[:200])
+                result = _("HTTP {status}, {text}", status=response.status, text=(await response.text()).strip()[:200])
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(
                 _("the intake does not answer"), location=url, hint=_("start `onhook serve`, or see its log")
             ) from error
+        if not response.ok:
+            raise NotAllowed(_("test event rejected: {result}", result=result), hint=_("see the log of the intake"))
+        return result
 
     async def run_pbx_checks(self, sn: str) -> list[Check]:
         """Return the checks of a PBX. One run at a time: each logs in, and a PBX counts logins."""
