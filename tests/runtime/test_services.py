@@ -94,3 +94,22 @@ async def test_running_service_cancelled_from_inside_is_restarted(monkeypatch: p
     async with running(Service("service", wait_for_cancelled_future)):
         for _start in range(2):
             await asyncio.wait_for(starts.get(), 10)
+
+
+async def test_running_service_that_fails_at_its_end_is_not_restarted() -> None:
+    """Its error replaces the cancellation, as where a locked database cannot store the last state."""
+    starts = 0
+
+    async def run() -> None:
+        nonlocal starts
+        starts += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if starts == 1:
+                raise OSError("no space")
+
+    async with asyncio.timeout(10):
+        async with running(Service("service", run)):
+            await asyncio.sleep(0)
+    assert starts == 1

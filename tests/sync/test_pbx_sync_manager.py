@@ -16,9 +16,11 @@ from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.cdr.sync_types import BackfillRequest
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
+from onhook.lib.errors import Unavailable
 from onhook.lib.task_reconciler import TaskReconciler
 from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.store.duckdb import open_store
+from onhook.sync.appdb_state import AppDbTokenStore
 from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps, SyncSpec
 from tests.pbx.asterisk.test_files import rows as cdr_rows
 from tests.receiver.harness import make_raw_event
@@ -153,3 +155,17 @@ async def test_sync_manager_cdr_source_is_read_automatically(tmp_path: Path) -> 
         assert result is not None
         assert (result.rows, result.new, result.same, result.error) == (1, 0, 1, "")
         assert await harness.count_events("lab") == 1
+
+
+async def test_sync_manager_stop_ends_while_tokens_cannot_be_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a stop they are revoked; the error replaces the cancellation."""
+
+    async def save_tokens(_self: AppDbTokenStore, _text: str) -> None:
+        raise Unavailable("the disk is full")
+
+    async with open_pbx_responder() as responder, asyncio.timeout(10), open_manager_harness(tmp_path) as harness:
+        await harness.add("Branch", BRANCH, responder)
+        await wait_until(lambda: bool(responder.subscribed))
+        monkeypatch.setattr(AppDbTokenStore, "save_tokens", save_tokens)

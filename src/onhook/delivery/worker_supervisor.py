@@ -12,6 +12,7 @@ from onhook.delivery.destinations.contract import OpenDestination
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.worker import DeliveryDeps, DestinationWorker
 from onhook.lib.backoff import Backoff
+from onhook.lib.task_reconciler import raise_if_cancelled
 
 RESTART_SECONDS_FIRST = 1.0
 RESTART_SECONDS_MAX = 5.0
@@ -62,6 +63,7 @@ class WorkerSupervisor:
                 return self._report_error(error)
             except Exception as error:  # noqa: BLE001 - an error in one worker must not stop the others
                 self._report_error(error)
+            raise_if_cancelled()
             await asyncio.sleep(backoff.after_run(time() - started_at))
 
     async def _run_worker(self) -> None:

@@ -10,6 +10,20 @@ Spec = TypeVar("Spec")
 Start = Callable[[Key, Spec], Coroutine[None, None, None]]
 
 
+def is_cancelled() -> bool:
+    """Return whether the current task itself was cancelled, and not only something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def raise_if_cancelled() -> None:
+    """Raise the cancellation of the current task where an error of its clean-up has replaced it: a loop that goes on
+    after errors would never end.
+    """
+    if is_cancelled():
+        raise asyncio.CancelledError
+
+
 class TaskReconciler(Generic[Key, Spec]):
     """Runs one task per key. Create it inside an event loop.
 

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from onhook.lib.backoff import Backoff
+from onhook.lib.task_reconciler import is_cancelled, raise_if_cancelled
 
 RESTART_SECONDS_FIRST = 1.0
 RESTART_SECONDS_MAX = 60.0
@@ -50,15 +51,10 @@ async def _run_with_restart(service: Service) -> None:
             await service.run()
             log.error("service ended unexpectedly, restarting")
         except asyncio.CancelledError:
-            if _is_cancelled():
+            if is_cancelled():
                 raise
             log.exception("service was cancelled from inside, restarting")
         except Exception:
             log.exception("service failed, restarting")
+        raise_if_cancelled()
         await asyncio.sleep(backoff.after_run(time.monotonic() - started_at))
-
-
-def _is_cancelled() -> bool:
-    """Return whether this task itself was cancelled, and not only something that it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -20,7 +20,7 @@ from onhook.lib.change_watcher import ChangeWatcher, Version, appdb_failure_log
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
-from onhook.lib.task_reconciler import TaskReconciler
+from onhook.lib.task_reconciler import TaskReconciler, raise_if_cancelled
 from onhook.pbx.connection import ClockReading, ConnectionProtocol, ConnectionUpdate
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -137,6 +137,7 @@ class ConnectionManager:
         while True:
             started_at = time.monotonic()
             reason, is_refused = await self._run_connection(spec)
+            raise_if_cancelled()
             ran_seconds = time.monotonic() - started_at
             if reason != last_reason or ran_seconds >= STEADY_SECONDS:
                 self._log.warning("PBX disconnected", extra={"pbx": spec.name, "detail": reason})

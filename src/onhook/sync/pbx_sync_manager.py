@@ -20,7 +20,7 @@ from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
 from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.clock import Clock
-from onhook.lib.task_reconciler import TaskReconciler
+from onhook.lib.task_reconciler import TaskReconciler, raise_if_cancelled
 from onhook.pbx.client import ClientCredentials
 from onhook.pbx.registry import dialects, pbx_clients
 from onhook.receiver.ingest import Ingestor
@@ -196,6 +196,7 @@ class PbxSyncManager:
                     await self._run_api_sync(spec)
             except Exception:
                 logging.getLogger("pbx_sync").exception("PBX sync failed unexpectedly", extra={"sn": sn})
+            raise_if_cancelled()
             await asyncio.sleep(RESTART_SECONDS)
 
     async def _run_api_sync(self, spec: ApiSyncSpec) -> None:

@@ -10,6 +10,7 @@ from onhook.appdb.pbxs import WebhookCredentials
 from onhook.cdr.identity import fold_sn
 from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.errors import OnhookError
+from onhook.lib.task_reconciler import raise_if_cancelled
 from onhook.receiver.pbx_registry import RegisteredPbx
 
 REFRESH_SECONDS_MAX = 0.5
@@ -48,6 +49,7 @@ class AppDbPbxRegistry:
         """Follow the changes of the database, until cancelled."""
         version = 0
         while True:
+            raise_if_cancelled()
             try:
                 version = await self._appdb.wait_for_change(version, CHECK_SECONDS)
                 await self.refresh()
