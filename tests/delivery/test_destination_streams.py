@@ -1,5 +1,6 @@
 """Streams of a destination, read ahead of the attempts."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from onhook.delivery.per_call_queue import PendingNotification, PerCallQueue
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.retry_queue import RetryQueue
 from onhook.lib.clock import SystemClock
+from onhook.store.position_notifier import PositionNotifier
 from tests.delivery.factories import new_attempt, pending_notification
 from tests.delivery.harness import DeliveryHarness, make_calls
 from tests.factories import STARTED_AT, call, record
@@ -177,3 +179,18 @@ async def test_destination_streams_start_time_begins_before_its_first_record(har
     later_streams = crm.create_streams()
     await later_streams.initialize()
     assert list(later_streams.progress.cursors.values()) == [4]
+
+
+async def test_destination_streams_call_that_may_continue_is_read_after_a_restart(
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the next event arrives no position of the store is announced."""
+    await harness.put_calls(call(record(received_at=SystemClock().now())))
+    harness.position_notifier = PositionNotifier()
+    crm = await create_streams(harness, notifies_of="calls")
+    await crm.streams.initialize()
+    await crm.streams.read_ahead()
+    assert crm.queues.ready_count == 0
+    monkeypatch.setattr("onhook.delivery.stream_reader.CALL_IDLE_TIME", timedelta(0))
+    await crm.streams.read_ahead()
+    assert crm.accept_all() == [1]

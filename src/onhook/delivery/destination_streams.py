@@ -123,7 +123,8 @@ class DestinationStreams:
 
     def _is_read(self, reader: StreamReader) -> bool:
         """Return whether a stream has no records after the last ones that were read."""
-        return reader.is_at_end and reader.ack_window.read_to >= self._record_reader.position_source.position
+        is_past_position = reader.ack_window.read_to >= self._record_reader.position_source.position
+        return reader.is_at_end and not reader.has_left_out and is_past_position
 
     def _can_read(self, reader: StreamReader) -> bool:
         return len(reader.ack_window) < READ_AHEAD_MAX and self._rules.has_capacity

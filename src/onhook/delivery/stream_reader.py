@@ -18,6 +18,8 @@ class StreamReader:
         self.ack_window = AckWindow(cursor)
         self.is_at_end = False
         """Whether the last read reached the end."""
+        self.has_left_out = False
+        """Whether the last read left out records at the end, whose calls may continue."""
         self.stored_notification_ids: set[str] = set()
         """Notifications after the cursor that were stored as deliveries before the start."""
         self._until = stream.until
@@ -44,7 +46,9 @@ class StreamReader:
             records = filter_records(batch.records, self._filters)
         else:
             # A replay contains calls that had ended before it was requested.
+            last_seq = batch.last_seq
             batch = truncate_before(batch, now - CALL_IDLE_TIME) if self.is_live else batch
+            self.has_left_out = batch.last_seq < last_seq
             keys = sorted({(record.sn, record.call_id) for record in batch.records})
             records = calls_as_records(batch, await record_reader.store.calls_by_keys(keys), self._filters, self._until)
         self.is_at_end = batch.is_at_end
