@@ -142,7 +142,7 @@ async def test_simulated_pbx_end_of_daylight_saving_time() -> None:
     """Berlin on 2026-10-25: rows of the repeated hour have the same local time and two times in UTC."""
     start = datetime(2026, 10, 24, 22, tzinfo=UTC)
     async with pbx(start=start, count=400, calls_per_day=5_000) as (plan, made_up, application):
-        await simulate(plan, ManualClock(), observer=made_up.observer)
+        await simulate(plan, ManualClock(start + timedelta(days=1)), observer=made_up.observer)
         token = await application.token()
         rows = await everything(application, token)
         offsets = {row["new_id"]: offset_of(row) for row in rows}

@@ -16,7 +16,7 @@ from onhook.appdb.api_clients import Apps
 from onhook.appdb.asterisks import Asterisks
 from onhook.appdb.audit import Audit
 from onhook.appdb.cdr_sources import CdrSources
-from onhook.appdb.contract import ConstraintViolation, Database, Row, Version, transactional
+from onhook.appdb.contract import ConstraintViolation, Database, Version, transactional
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.destinations import Destinations
 from onhook.appdb.issues import Issues
@@ -39,11 +39,12 @@ from onhook.appdb.pbxs import (
 )
 from onhook.appdb.recordings import Recordings
 from onhook.appdb.retention_overrides import RetentionOverrides
+from onhook.appdb.rows import PBX_COLUMNS, TOKEN_COLUMNS, decode_pbx, decode_token, encode_number_plan
 from onhook.appdb.saved_searches import SavedSearches
 from onhook.appdb.serial_numbers import SerialNumbers
 from onhook.appdb.source_match import SourceMatch, SourceMatches, validate_has_api, validate_sender_identification
 from onhook.appdb.sqlite import SqliteDatabase
-from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable, read_row, read_rows
+from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_row, read_rows
 from onhook.appdb.sync_state import SyncStates
 from onhook.appdb.tokens import (
     ADMIN_NAME,
@@ -59,25 +60,16 @@ from onhook.appdb.tokens import (
     validate_role,
     write_token_file,
 )
-from onhook.appdb.users import Users, decode_scope, encode_scope, validate_scope
+from onhook.appdb.users import Users, encode_scope, validate_scope
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.number_plan import NumberPlan
 from onhook.lib.errors import NotFound, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 
-_PBX_COLUMNS = (
-    "name, sn, dialect, zone, is_unsigned, number_plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn),"
-    " (SELECT group_concat(sn, ' ') FROM serial_numbers WHERE pbx_sn = p.sn AND is_accepted),"
-    " keeps_unregistered"
-)
 _WHERE_PBX = "WHERE name = ?1 OR sn = ?1 COLLATE NOCASE OR sn = (SELECT pbx_sn FROM serial_numbers WHERE sn = ?1)"
 """By its name, or else one of its serial numbers: without regard to case, because PBXs write them in both."""
 _LABEL_DEFAULT = "webhook"
-_TOKEN_COLUMNS = (
-    "name, role, scope, created_at, last_used_at,"  # noqa: S105 - SQL
-    " (SELECT export_filter FROM share_tokens s WHERE s.name = tokens.name) AS export_filter"
-)
 _INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, scope) VALUES (?, ?, ?, ?, ?)"  # noqa: S105
 
 
@@ -117,22 +109,22 @@ class AppDb:
 
     async def pbxs(self) -> list[Pbx]:
         """Return all PBXs, by name."""
-        rows = await self._database.rows(f"SELECT {_PBX_COLUMNS} FROM pbxs p ORDER BY name COLLATE NOCASE")
-        return read_rows(rows, _pbx)
+        rows = await self._database.rows(f"SELECT {PBX_COLUMNS} FROM pbxs p ORDER BY name COLLATE NOCASE")
+        return read_rows(rows, decode_pbx)
 
     async def pbx(self, name: str) -> Pbx:
         """Return the PBX with this name or else this serial number. Raises `NotFound`."""
         rows = await self._database.rows(
-            f"SELECT {_PBX_COLUMNS} FROM pbxs p {_WHERE_PBX} ORDER BY name = ?1 DESC", (name,)
+            f"SELECT {PBX_COLUMNS} FROM pbxs p {_WHERE_PBX} ORDER BY name = ?1 DESC", (name,)
         )
         if not rows:
             raise _no_pbx_error(name)
-        return read_row(rows[0], _pbx)
+        return read_row(rows[0], decode_pbx)
 
     async def find_pbx_by_sn(self, sn: str) -> Pbx | None:
         """Return the PBX with this serial number, or None."""
-        rows = await self._database.rows(f"SELECT {_PBX_COLUMNS} FROM pbxs p WHERE sn = ?", (sn,))
-        return read_row(rows[0], _pbx) if rows else None
+        rows = await self._database.rows(f"SELECT {PBX_COLUMNS} FROM pbxs p WHERE sn = ?", (sn,))
+        return read_row(rows[0], decode_pbx) if rows else None
 
     async def add_pbx(
         self,
@@ -163,7 +155,7 @@ class AppDb:
             )
         if secret is not None:
             validate_secret(secret)
-        number_plan_json = _encode_number_plan(number_plan or NumberPlan())
+        number_plan_json = encode_number_plan(number_plan or NumberPlan())
         values = (sn, name, dialect, zone, is_unsigned, number_plan_json, now_us, keeps_unregistered)
         async with self._database.transaction():
             await self.serial_numbers.check_is_free(sn)
@@ -199,7 +191,7 @@ class AppDb:
                     validate_name(new.name),
                     validate_zone(new.zone),
                     new.is_unsigned,
-                    _encode_number_plan(new.number_plan),
+                    encode_number_plan(new.number_plan),
                     new.keeps_unregistered,
                     old.sn,
                 ),
@@ -312,8 +304,8 @@ class AppDb:
 
     async def tokens(self) -> list[Token]:
         """Return all tokens, by name, without their texts."""
-        rows = await self._database.rows(f"SELECT {_TOKEN_COLUMNS} FROM tokens ORDER BY name")
-        return read_rows(rows, _token)
+        rows = await self._database.rows(f"SELECT {TOKEN_COLUMNS} FROM tokens ORDER BY name")
+        return read_rows(rows, decode_token)
 
     @transactional
     async def add_token(
@@ -376,7 +368,7 @@ class AppDb:
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
         token_hash = hash_secret(text)
-        rows = await self._database.rows(f"SELECT hash, {_TOKEN_COLUMNS} FROM tokens WHERE hash = ?", (token_hash,))
+        rows = await self._database.rows(f"SELECT hash, {TOKEN_COLUMNS} FROM tokens WHERE hash = ?", (token_hash,))
         if not rows or not hmac.compare_digest(rows[0][0], token_hash):
             return None
         last_used_at = rows[0][5] or 0
@@ -385,7 +377,7 @@ class AppDb:
                 await self._database.write(
                     "UPDATE tokens SET last_used_at = ? WHERE hash = ?", (now_us, token_hash), seconds=LAST_USED_SECONDS
                 )
-        return read_row(rows[0][1:], _token)
+        return read_row(rows[0][1:], decode_token)
 
     async def ensure_admin_token(self, path: Path, *, now_us: int) -> str:
         """Return the text of the administrator's token, and write it to the file.
@@ -417,9 +409,12 @@ class AppDb:
 
     async def list_unreadable(self) -> list[UnreadableRow]:
         """Return all rows that cannot be read, and are disabled therefore."""
-        pbx_rows = await self._database.rows(f"SELECT {_PBX_COLUMNS} FROM pbxs p ORDER BY name")
-        token_rows = await self._database.rows(f"SELECT {_TOKEN_COLUMNS} FROM tokens ORDER BY name")
-        unreadable = [*list_unreadable("pbxs", pbx_rows, _pbx), *list_unreadable("tokens", token_rows, _token)]
+        pbx_rows = await self._database.rows(f"SELECT {PBX_COLUMNS} FROM pbxs p ORDER BY name")
+        token_rows = await self._database.rows(f"SELECT {TOKEN_COLUMNS} FROM tokens ORDER BY name")
+        unreadable = [
+            *list_unreadable("pbxs", pbx_rows, decode_pbx),
+            *list_unreadable("tokens", token_rows, decode_token),
+        ]
         for repository in (
             self.destinations,
             self.apps,
@@ -473,38 +468,3 @@ def _pbx_exists_error(name: str, sn: str) -> UsageError:
 
 def _no_pbx_error(name: str) -> NotFound:
     return NotFound(_("there is no PBX {name}", name=repr(name[:80])), hint=_("`onhook pbx list` shows them"))
-
-
-def _pbx(row: Row) -> Pbx:
-    name, sn, dialect, zone, is_unsigned, number_plan, created_at, secrets, further_sns, keeps_unregistered = row
-    return Pbx(
-        name=name,
-        sn=sn,
-        dialect=dialect,
-        zone=validate_zone(zone),
-        is_unsigned=bool(is_unsigned),
-        number_plan=decode_column(number_plan, NumberPlan),
-        created_at=to_datetime(created_at),
-        secrets=secrets,
-        further_sns=tuple(sorted((further_sns or "").split())),
-        keeps_unregistered=bool(keeps_unregistered),
-    )
-
-
-def _token(row: Row) -> Token:
-    name, role, scope, created_at, last_used_at, export_filter = row
-    return Token(
-        name=name,
-        role=validate_role(role),
-        scope=decode_scope(scope),
-        export_filter=export_filter,
-        created_at=to_datetime(created_at),
-        last_used_at=None if last_used_at is None else to_datetime(last_used_at),
-    )
-
-
-def _encode_number_plan(number_plan: NumberPlan) -> str:
-    """Encode what differs from the defaults, so that a better default applies to PBXs that have none of their own."""
-    default = NumberPlan()
-    values = {name: getattr(number_plan, name) for name in NumberPlan.__struct_fields__}
-    return encode_column({name: value for name, value in values.items() if value != getattr(default, name)})

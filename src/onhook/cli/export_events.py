@@ -9,7 +9,7 @@ import typer
 from onhook.cdr.record_filter import parse_time
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.commands import CommandGroup
-from onhook.cli.options import DataOption, load_config
+from onhook.cli.options import DataOption, load_config, option_with_default
 from onhook.cli.private_file import private_file
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _, _n
@@ -26,8 +26,9 @@ async def export_events(
     file: Annotated[Path, typer.Argument(metavar="FILE", help=_("Target, with one event per line"))],
     *,
     since: Annotated[
-        str, typer.Option("--since", metavar="TIME", help=_("Only events received since then"), show_default="all")
-    ] = "",
+        str | None,
+        option_with_default("--since", metavar="TIME", help_text=_("Only events received since then"), default="all"),
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Write raw events to a file that `onhook import-events` reads, also while the server runs. The file appears when
