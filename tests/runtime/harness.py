@@ -49,7 +49,7 @@ class Server:
         return subprocess.run(
             [str(ONHOOK), *arguments],
             cwd=self.directory.parent,
-            env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(self.directory)},
+            env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(self.directory), **_coverage_environment()},
             capture_output=True,
             text=True,
             timeout=timeout_seconds,
@@ -123,6 +123,11 @@ class Server:
 
     def log_text(self) -> str:
         return self.log.read_text()
+
+
+def _coverage_environment() -> dict[str, str]:
+    """Return the variables by which commands are measured too."""
+    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS")}
 
 
 @contextlib.contextmanager

@@ -238,7 +238,14 @@ def test_asterisk_later_leg_uses_offset_from_header() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"Asterisk: 1\r\n\r\n", cdr(StartTime="yesterday"), cdr(LinkedID="", UniqueID="")]
+    "body",
+    [
+        b"",
+        b"Asterisk: 1\r\n\r\n",
+        cdr(StartTime="yesterday"),
+        cdr(LinkedID="", UniqueID=""),
+        b"Asterisk: 1\r\nCEL: whole\r\n\r\nEvent: CEL\r\nApplication: AppDial\r\nEventTime: 2026-11-24 10:41:57",
+    ],
 )
 def test_asterisk_body_without_call_is_rejected(body: bytes) -> None:
     assert ASTERISK.peek(body).kind in ("not_json", "unparsable", "details")
