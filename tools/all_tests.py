@@ -16,6 +16,7 @@ PARTS: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
         "sync": ("-n", "2", "-m", "slow", "tests/sync"),
         "server": ("-m", "slow", "tests/runtime", "tests/cli"),
         "faults": ("-n", "2", "-m", "slow", "tests/faults"),
+        "simulation": ("-n", "2", "-m", "slow", "tests/simulation"),
         "browser": ("-m", "slow", "tests/console"),
     }
 )

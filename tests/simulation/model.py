@@ -1,0 +1,250 @@
+"""Reference model: what was reported, acknowledged and set, and what the machine must have because of it.
+
+It knows nothing of numbers in the ledger, positions, batches or retries; where the outcome of a step is not known, as
+after a lost answer, it allows both.
+
+Invariants that always hold (`Model.check_always`): nothing is stored that was not reported; nothing that was
+acknowledged is missing; no verified-complete interval lacks a call; notifications are signed, about reported legs, and
+in order within a call; the audit log has what was changed. When everything is repaired and quiet (`check_end`), every
+call of the PBX's list is stored, and each destination has accepted every matching record, or shows it as failed.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS, CallDetails, fold_word
+from onhook.cdr.coverage import Interval
+from onhook.cdr.record import Call, Record
+from tests.simulation.receivers import SimulatedReceiver
+
+LegKey = tuple[str, str, str, str]
+"""Serial number, call id, time of start, number of the callee."""
+
+ROW_FIELDS_IGNORED = {"agent_ring_time", "enb_call_note"}
+"""The PBX's list has no such columns."""
+
+
+class ReportedLeg(msgspec.Struct, kw_only=True):
+    """A leg that a PBX has had. Times are by the machine's clock; `is_listed`: the PBX's list has it."""
+
+    details: CallDetails
+    ended_at: datetime
+    is_acknowledged: bool = False
+    is_listed: bool = False
+    is_clock_monotonic: bool = True
+    """Whether the machine's clock had not been set back before: else its past is not what it seems."""
+
+
+class KnownDestination(msgspec.Struct, kw_only=True):
+    """A destination as the test has set it. `after` is the number after which it is served; `sns` are the filters that
+    it has ever had.
+    """
+
+    name: str
+    receiver: SimulatedReceiver
+    is_per_call: bool
+    after: int
+    sns: set[str] = msgspec.field(default_factory=set)
+    excused_ids: set[str] = msgspec.field(default_factory=set)
+    """Notifications that failed or were discarded at some time: their order within a call is not checked."""
+    replayed_until: int = 0
+
+    def requires(self, sn: str, seq: int) -> bool:
+        return seq > self.after and all(sn == wanted for wanted in self.sns)
+
+
+class MachineState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machine has, read by the test."""
+
+    now: datetime
+    calls: Sequence[Call]
+    quarantined_bodies: Sequence[bytes]
+    intervals: Sequence[Interval]
+    audit_actions: Sequence[str]
+    failed_ids: Mapping[str, set[str]]
+    """Failed deliveries by destination."""
+
+
+class Model:
+    """`errors` are the differences between what must be and what is."""
+
+    def __init__(self, keep_days: int) -> None:
+        self.keep_days = keep_days
+        self.legs: dict[LegKey, ReportedLeg] = {}
+        self.destinations: dict[str, KnownDestination] = {}
+        self.malformed: dict[bytes, datetime] = {}
+        self.unreadable_calls: set[str] = set()
+        self.late_seqs: set[int] = set()
+        """Numbers of events that were parsed late."""
+        self.changes: Counter[str] = Counter()
+        self.uncertain_changes: Counter[str] = Counter()
+        self.latest_now: datetime | None = None
+        self.last_seqs: dict[LegKey, tuple[str, int]] = {}
+        """The last known record id and number of each record that was ever stored."""
+        self.call_seqs: dict[tuple[str, str], int] = {}
+        self.errors: list[str] = []
+
+    # What happens
+
+    def add_leg(self, sn: str, details: CallDetails, now: datetime) -> ReportedLeg:
+        """Add a leg that has ended now."""
+        leg = self.legs.setdefault(leg_key(sn, details), ReportedLeg(details=details, ended_at=now))
+        leg.is_clock_monotonic = self.latest_now is None or now >= self.latest_now
+        self.see_time(now)
+        return leg
+
+    def see_time(self, now: datetime) -> None:
+        """Note the time of the machine's clock."""
+        self.latest_now = now if self.latest_now is None else max(self.latest_now, now)
+
+    def change(self, action: str, *, is_certain: bool) -> None:
+        """Add a change of the settings, by its action in the audit log."""
+        (self.changes if is_certain else self.uncertain_changes)[action] += 1
+
+    # What must be
+
+    def check_always(self, state: MachineState) -> None:
+        """Check what holds whenever the store is up to date."""
+        self.see_time(state.now)
+        stored = {leg_key(leg.sn, leg): leg for call in state.calls for leg in call.legs}
+        self._remember(state.calls)
+        self._check_stored(stored)
+        self._check_missing(stored, [leg for leg in self.legs.items() if leg[1].is_acknowledged], "acknowledged")
+        self._check_malformed(state)
+        self._check_coverage(stored, state.intervals)
+        self._check_audit(state.audit_actions)
+        for destination in self.destinations.values():
+            destination.excused_ids |= state.failed_ids.get(destination.name, set())
+            self._check_notifications(destination)
+
+    def check_end(self, state: MachineState) -> None:
+        """Check what holds when everything is repaired and quiet."""
+        self.check_always(state)
+        stored = {leg_key(leg.sn, leg): leg for call in state.calls for leg in call.legs}
+        self._check_missing(stored, [leg for leg in self.legs.items() if leg[1].is_listed], "listed by the PBX")
+        for destination in self.destinations.values():
+            self._check_delivered(destination)
+
+    def _remember(self, calls: Iterable[Call]) -> None:
+        for call in calls:
+            self.call_seqs[call.sn, call.call_id] = max(leg.seq for leg in call.legs)
+            for leg in call.legs:
+                self.last_seqs[leg_key(leg.sn, leg)] = (record_id(leg), leg.seq)
+
+    def _check_stored(self, stored: Mapping[LegKey, Record]) -> None:
+        for key, record in stored.items():
+            if key not in self.legs:
+                self.errors.append(f"stored, but never reported: {key}")
+            else:
+                self.errors += differences(record, self.legs[key].details)
+
+    def _check_missing(
+        self, stored: Mapping[LegKey, Record], legs: Iterable[tuple[LegKey, ReportedLeg]], reason: str
+    ) -> None:
+        for key, leg in legs:
+            if key not in stored and key[1] not in self.unreadable_calls and not self._may_be_expired(leg.ended_at):
+                self.errors.append(f"{reason}, but not stored: {key}, ended at {leg.ended_at}")
+
+    def _check_malformed(self, state: MachineState) -> None:
+        quarantined = set(state.quarantined_bodies)
+        for body, received_at in self.malformed.items():
+            if body not in quarantined and not self._may_be_expired(received_at):
+                self.errors.append(f"acknowledged, but not in the quarantine: {body[:80]!r}")
+
+    def _check_coverage(self, stored: Mapping[LegKey, Record], intervals: Sequence[Interval]) -> None:
+        complete = [interval for interval in intervals if interval.state == "complete"]
+        for key, leg in self.legs.items():
+            if not leg.is_listed or key in stored or not leg.is_clock_monotonic or self._may_be_expired(leg.ended_at):
+                continue
+            self.errors += [
+                f"in a complete interval, but not stored: {key}, ended at {leg.ended_at}, {interval}"
+                for interval in complete
+                if interval.since <= leg.ended_at < interval.until
+            ]
+
+    def _check_audit(self, actions: Sequence[str]) -> None:
+        counts = Counter(actions)
+        for action in self.changes | self.uncertain_changes:
+            least = self.changes[action]
+            if not least <= counts[action] <= least + self.uncertain_changes[action]:
+                self.errors.append(f"{action}: {counts[action]} entries in the audit log, changed {least} times")
+
+    def _check_notifications(self, destination: KnownDestination) -> None:
+        receiver = destination.receiver
+        self.errors += [f"{destination.name}: not signed by a known secret: {name}" for name in receiver.unsigned_ids]
+        known_calls = {key[1] for key in self.legs}
+        last_seqs: dict[str, int] = {}
+        known_ids: set[str] = set()
+        for notification in receiver.accepted:
+            if notification.call_id not in known_calls:
+                self.errors.append(f"{destination.name}: a notification of an unknown call: {notification}")
+            is_first = notification.notification_id not in known_ids
+            known_ids.add(notification.notification_id)
+            if not is_first or self._is_order_open(destination, notification.notification_id, notification.seq):
+                continue
+            if notification.seq < last_seqs.get(notification.call_id, 0):
+                self.errors.append(f"{destination.name}: {notification.notification_id} came too late within its call")
+            last_seqs[notification.call_id] = notification.seq
+
+    def _is_order_open(self, destination: KnownDestination, notification_id: str, seq: int) -> bool:
+        """Return whether a notification may have come in another order: it failed, or was sent by a replay."""
+        return notification_id in destination.excused_ids or seq <= destination.replayed_until or seq in self.late_seqs
+
+    def _check_delivered(self, destination: KnownDestination) -> None:
+        accepted = {notification.notification_id for notification in destination.receiver.accepted}
+        done = accepted | destination.excused_ids
+        if not destination.is_per_call:
+            for (sn, call_id, *_), (name, seq) in self.last_seqs.items():
+                if destination.requires(sn, seq) and f"{name}-{seq}" not in done:
+                    self.errors.append(f"{destination.name}: not delivered: {call_id}, {name}-{seq}")
+            return
+        # The id of a call's notification contains the party that answered: only its number is compared.
+        done_seqs = {int(name.rpartition("-")[2]) for name in done}
+        for (sn, call_id), seq in self.call_seqs.items():
+            if destination.requires(sn, seq) and seq not in done_seqs:
+                self.errors.append(f"{destination.name}: not delivered: call {call_id}, number {seq}")
+
+    def _may_be_expired(self, time: datetime) -> bool:
+        """Return whether retention may have deleted what ended then; the PBX's clock may be wrong by hours."""
+        if not self.keep_days or self.latest_now is None:
+            return False
+        return time < self.latest_now - timedelta(days=self.keep_days) + timedelta(hours=CLOCK_ERROR_HOURS_MAX)
+
+
+CLOCK_ERROR_HOURS_MAX = 3
+
+
+def leg_key(sn: str, details: CallDetails) -> LegKey:
+    return sn, details.call_id, details.time_start, _number(details.call_to)
+
+
+def record_id(record: Record) -> str:
+    """Return the id of a record, as the documentation of destinations defines it."""
+    return hashlib.md5("\x1f".join(leg_key(record.sn, record)).encode(), usedforsecurity=False).hexdigest()
+
+
+def differences(record: Record, details: CallDetails) -> list[str]:
+    """Return in which fields a record differs from what the PBX has; a row of its list says less."""
+    ignored = ROW_FIELDS_IGNORED if record.via == "backfill" else set()
+    return [
+        f"{record.call_id}: {name} is {getattr(record, name)!r}, was {getattr(details, name)!r} (via {record.via})"
+        for name in DETAIL_FIELDS
+        if name not in ignored and _normalize(name, record) != _normalize(name, details)
+    ]
+
+
+def _normalize(name: str, details: CallDetails) -> str | int:
+    value = getattr(details, name)
+    if name in NUMBER_FIELDS:
+        return value or 0  # the list leaves zeros out
+    return _number(value) if name in ("call_from", "call_to") else fold_word(value)
+
+
+def _number(party: str) -> str:
+    match = re.fullmatch(r".*<(.*)>", party.strip())
+    return match[1] if match else party.strip()

@@ -1,0 +1,399 @@
+"""The steps of a simulation. Each is chosen, with all that it does, by the random numbers of the seed."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping
+from random import Random
+
+from onhook.cdr.call_details import CallDetails
+from onhook.cdr.record_filter import RecordFilter
+from onhook.lib.errors import OnhookError
+from onhook.simulator.fault_injection import Faults, corrupt_body
+from tests.simulation.pbxs import WebhookPbx, draw_api_faults
+from tests.simulation.receivers import MODES
+from tests.simulation.world import World
+
+WAIT_AFTER_FAULT_SECONDS = 5.0
+
+ATTEMPTS_MAX = 3
+"""A PBX posts an event at most so often."""
+
+DESTINATIONS_MAX = 6
+
+Step = Callable[[World], Awaitable[None]]
+
+
+# PBXs
+
+
+async def report_calls(world: World) -> None:
+    """Calls end on a PBX with webhooks, which posts them; some answers are lost, some bodies are damaged, and some legs
+    are reported with the next calls.
+    """
+    pbx = world.rng.choice(world.webhook_pbxs)
+    legs = [pbx.late_legs.pop(0) for _leg in range(world.rng.randint(0, len(pbx.late_legs)))]
+    for _call in range(world.rng.randint(1, 5)):
+        call_legs = list(pbx.make_call())
+        on_time = world.rng.randint(1, len(call_legs)) if world.rng.random() < 0.6 else len(call_legs)
+        legs += call_legs[:on_time]
+        pbx.late_legs += call_legs[on_time:]
+    if not world.is_upgraded and world.rng.random() < 0.1:
+        world.model.unreadable_calls.add(legs[-1].call_id)
+    await asyncio.gather(*(_report_leg(world, pbx, leg, Random(world.rng.random())) for leg in legs))
+
+
+async def _report_leg(world: World, pbx: WebhookPbx, details: CallDetails, rng: Random) -> None:
+    leg = world.model.add_leg(pbx.sn, details, world.clock.now())
+    body = pbx.body(details)
+    if rng.random() < 0.05:
+        return await _report_malformed(world, pbx, corrupt_body(body, rng))
+    for _attempt in range(ATTEMPTS_MAX):
+        if await _post(world, pbx, body, is_answer_lost=rng.random() < 0.1) == 200:
+            leg.is_acknowledged = True
+            break
+        await asyncio.sleep(1.0)
+    if rng.random() < 0.1 and await _post(world, pbx, body) == 200:
+        leg.is_acknowledged = True
+    return None
+
+
+async def _report_malformed(world: World, pbx: WebhookPbx, body: bytes) -> None:
+    now = world.clock.now()
+    if await _post(world, pbx, body, is_malformed=True) == 200:
+        world.model.malformed[body] = now
+
+
+async def _post(
+    world: World, pbx: WebhookPbx, body: bytes, *, is_answer_lost: bool = False, is_malformed: bool = False
+) -> int:
+    is_registered, was_healthy = pbx.sn in world.registered_sns, world.is_healthy
+    status = await pbx.post(world.machine.intake_address, body, is_answer_lost=is_answer_lost)
+    if was_healthy and world.is_healthy and not is_answer_lost and not is_malformed:
+        expected = 200 if is_registered else 401
+        if status != expected:
+            world.model.errors.append(f"the intake answered {status} to {pbx.sn}, not {expected}")
+    return status
+
+
+async def post_forged(world: World) -> None:
+    """A body with a wrong signature is rejected, and never stored."""
+    pbx = world.rng.choice(world.webhook_pbxs)
+    details = pbx.make_call()[0]
+    status = await pbx.post(world.machine.intake_address, pbx.body(details), secret="f" * 32)
+    if status == 200:
+        world.model.errors.append(f"a forged event was accepted: {details.call_id}")
+
+
+async def add_listed_calls(world: World) -> None:
+    """Calls end on the PBX with a web API; the push channel loses some."""
+    for _call in range(world.rng.randint(1, 5)):
+        for details in world.api_pbx.make_call():
+            leg = world.model.add_leg(world.api_pbx.sn, details, world.clock.now())
+            leg.is_listed = True
+            world.api_pbx.add_leg(details, is_pushed=world.rng.random() < 0.7)
+        await asyncio.sleep(world.rng.uniform(0, 1))
+
+
+async def disturb_push_channel(world: World) -> None:
+    world.rng.choice([world.api_pbx.cut_push_channels, world.api_pbx.forget_tokens])()
+
+
+async def disturb_api(world: World) -> None:
+    world.api_pbx.set_faults(draw_api_faults(world.rng) if world.rng.random() < 0.5 else Faults())
+
+
+# Time
+
+
+async def wait(world: World) -> None:
+    await asyncio.sleep(world.rng.uniform(0.1, 8.0))
+
+
+async def skip_time(world: World) -> None:
+    """The machine is suspended for a while, or nothing happens."""
+    world.virtual_time.advance(world.rng.choice([60, 900, 3_600, 6 * 3_600]))
+    world.unsettle()
+    await asyncio.sleep(3.0)
+
+
+async def set_clock(world: World) -> None:
+    """The clock of the machine or of the PBXs jumps."""
+    clock = world.rng.choice([world.clock, world.pbx_clock])
+    world.model.see_time(world.clock.now())
+    clock.error_seconds = world.rng.choice([0, 0, 90, -90, 3_600, -3_600])
+    world.model.see_time(world.clock.now())
+    world.unsettle()
+
+
+# People
+
+
+async def add_destination(world: World) -> None:
+    if len(world.model.destinations) >= DESTINATIONS_MAX or world.machine.hub is None:
+        return
+    rng = world.rng
+    await world.add_destination(
+        f"crm-{rng.getrandbits(32):08x}",
+        notifies_of=rng.choice(["records", "records", "calls"]),
+        retry_policy=rng.choice(["days", "days", "original"]),
+        filter=RecordFilter(sn=rng.choice([None, None, world.webhook_pbxs[0].sn, world.api_pbx.sn])),
+    )
+
+
+async def remove_destination(world: World) -> None:
+    name = _draw_destination(world)
+    if not name or len(world.model.destinations) < 2:
+        return
+
+    async def is_removed(appdb: object) -> bool:
+        return not await world.has_destination(appdb, name)  # type: ignore[arg-type]
+
+    if await world.change(f"remove destination {name}", lambda appdb: appdb.destinations.remove(name), is_removed):
+        del world.model.destinations[name]
+
+
+async def change_destination(world: World) -> None:
+    """Pause, resume, filter, retry or discard; a change that fails may be done or not."""
+    name = _draw_destination(world)
+    if not name:
+        return
+    async with world.machine.open_appdb() as appdb:
+        destination = await appdb.destinations.get(name)
+        failed_ids = await world.failed_ids(appdb, name)
+        known_destination = world.model.destinations[name]
+        known_destination.excused_ids |= failed_ids
+        now_us = world.clock.microseconds()
+        match world.rng.randrange(6):
+            case 0:
+                await appdb.destinations.set_state(name, "paused")
+            case 1 | 2:
+                await appdb.destinations.set_state(name, "active")
+            case 3:
+                known_destination.sns.add(world.webhook_pbxs[0].sn)
+                await appdb.destinations.change(name, {"filter": RecordFilter(sn=world.webhook_pbxs[0].sn)})
+            case 4:
+                await appdb.deliveries.retry_all(destination.destination_id, now_us=now_us)
+            case _:
+                await appdb.deliveries.discard_failed(destination.destination_id)
+
+
+async def replay(world: World) -> None:
+    name = _draw_destination(world)
+    if not name or world.machine.hub is None:
+        return
+    until = await world.hub.store.position()
+    known_destination = world.model.destinations[name]
+    known_destination.replayed_until = max(known_destination.replayed_until, until)
+    async with world.machine.open_appdb() as appdb:
+        now_us = world.clock.microseconds()
+        await appdb.destinations.replay(name, RecordFilter(), after=until // 2, until=until, now_us=now_us)
+
+
+async def rotate_signing_secret(world: World) -> None:
+    name = _draw_destination(world)
+    if not name:
+        return
+    secret = f"{world.rng.getrandbits(128):032x}"
+    world.model.destinations[name].receiver.secrets.append(secret)
+    async with world.machine.open_appdb() as appdb:
+        secrets = await appdb.destinations.secrets(name)
+        if len(secrets) > 1:
+            await appdb.destinations.remove_secret(name, secrets[0].secret_id)
+        else:
+            await appdb.destinations.add_secret(name, secret, now_us=world.clock.microseconds())
+
+
+async def change_receiver(world: World) -> None:
+    name = _draw_destination(world)
+    if name:
+        receiver = world.model.destinations[name].receiver
+        receiver.mode = world.rng.choice([*MODES, "accept", "accept", "accept", "flaky", "reject", "reject"])
+        world.note(f"{name}: {receiver.mode}")
+
+
+async def rotate_pbx_secret(world: World) -> None:
+    """Add a secret to a PBX, which uses it at once, then remove the old one."""
+    pbx = world.webhook_pbxs[0]
+    secret, old_secret = f"{world.rng.getrandbits(128):032x}", pbx.secret
+    now_us = world.clock.microseconds()
+
+    async def has_two(appdb: object) -> bool:
+        return len(await appdb.secrets(pbx.sn)) > 1  # type: ignore[attr-defined]
+
+    async def has_one(appdb: object) -> bool:
+        return not await has_two(appdb)
+
+    if not await world.change("", lambda appdb: appdb.add_secret(pbx.sn, secret, now_us=now_us), has_two):
+        return
+    pbx.secret = secret
+    await report_calls(world)
+    async with world.machine.open_appdb() as appdb:
+        oldest = (await appdb.secrets(pbx.sn))[0].secret_id
+    if await world.change("", lambda appdb: appdb.remove_secret(pbx.sn, oldest), has_one):
+        await asyncio.sleep(2.0)
+        body = pbx.body(pbx.make_call()[0])
+        if world.is_healthy and await pbx.post(world.machine.intake_address, body, secret=old_secret) == 200:
+            world.model.errors.append("a removed secret is still valid")
+
+
+async def remove_or_add_pbx(world: World) -> None:
+    pbx = world.webhook_pbxs[1]
+    if pbx.sn not in world.registered_sns:
+        await world.register(pbx)
+        return
+
+    async def is_removed(appdb: object) -> bool:
+        return not await world.has_pbx(appdb, pbx.sn)  # type: ignore[arg-type]
+
+    if await world.change(f"remove PBX {pbx.sn}", lambda appdb: appdb.remove_pbx(pbx.sn), is_removed):
+        world.registered_sns.discard(pbx.sn)
+        world.unsettle()
+
+
+# Operation
+
+
+async def run_retention(world: World) -> None:
+    if world.machine.hub is not None:
+        await world.check()
+        await world.hub.retention.run_cycle()
+
+
+async def rebuild_store(world: World) -> None:
+    if world.machine.hub is not None:
+        await _note_late_seqs(world)
+    await world.machine.rebuild()
+    world.unsettle()
+
+
+async def retry_quarantine(world: World) -> None:
+    if world.machine.hub is not None:
+        await world.retry_quarantine()
+
+
+async def upgrade(world: World) -> None:
+    if not world.is_upgraded:
+        await world.upgrade()
+        world.unsettle()
+
+
+async def restart_hub(world: World) -> None:
+    await world.machine.stop_hub()
+    await world.machine.ensure_running()
+    world.unsettle()
+
+
+async def restart_intake(world: World) -> None:
+    await world.machine.stop_intake()
+    await world.machine.ensure_running()
+    world.unsettle()
+
+
+async def _note_late_seqs(world: World) -> None:
+    quarantine = await world.hub.store.quarantine(1_000)
+    world.model.late_seqs |= {entry.seq for entry in quarantine}
+
+
+# Faults
+
+
+async def kill(world: World) -> None:
+    await world.machine.die()
+    world.unsettle()
+
+
+async def kill_in_operation(world: World) -> None:
+    """The machine dies at some operation of the next steps."""
+    world.machine.disk.die_after(world.rng.randrange(300), is_late=world.rng.random() < 0.5)
+
+
+async def fail_operation(world: World) -> None:
+    """One operation of the next steps fails."""
+    world.machine.disk.fail_after(world.rng.randrange(300), is_late=world.rng.random() < 0.5)
+
+
+async def fill_disk(world: World) -> None:
+    world.machine.disk.is_full = not world.machine.disk.is_full
+    world.unsettle(WAIT_AFTER_FAULT_SECONDS)
+
+
+async def lock_file(world: World) -> None:
+    """Another program has one of the databases locked for a while."""
+    if world.lock is not None:
+        world.release_lock()
+        return world.unsettle(WAIT_AFTER_FAULT_SECONDS)
+    config = world.machine.config
+    path = world.rng.choice([config.ledger_file, config.appdb_file])
+    lock = sqlite3.Connection(path, isolation_level=None, timeout=0)
+    try:
+        lock.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error:
+        lock.close()
+        return None
+    world.lock = lock
+    return None
+
+
+STEPS: Mapping[Step, int] = {
+    report_calls: 16,
+    add_listed_calls: 10,
+    wait: 10,
+    skip_time: 6,
+    change_receiver: 8,
+    add_destination: 4,
+    change_destination: 5,
+    kill_in_operation: 4,
+    fail_operation: 4,
+    kill: 2,
+    fill_disk: 2,
+    lock_file: 2,
+    disturb_push_channel: 3,
+    disturb_api: 3,
+    set_clock: 2,
+    run_retention: 2,
+    rebuild_store: 1,
+    retry_quarantine: 2,
+    upgrade: 1,
+    restart_hub: 2,
+    restart_intake: 1,
+    replay: 1,
+    remove_destination: 1,
+    rotate_signing_secret: 1,
+    rotate_pbx_secret: 1,
+    remove_or_add_pbx: 1,
+    post_forged: 1,
+}
+"""Steps, and how often each is chosen in comparison with the others."""
+
+
+async def run_steps(world: World, count: int) -> None:
+    """Run so many steps; compare with the model after every fifth."""
+    for number in range(count):
+        (step,) = world.rng.choices(list(STEPS), list(STEPS.values()))
+        world.note(f"{number}: {step.__name__}")
+        await run_step(world, step)
+        if not await world.machine.ensure_running():
+            world.note("down")
+        if number % 5 == 4:
+            await world.check()
+        if world.model.errors:
+            return
+
+
+async def run_step(world: World, step: Step) -> None:
+    """Run one step, which a fault of the disk may end."""
+    deaths = world.machine.deaths
+    try:
+        await step(world)
+    except Exception as error:
+        is_dead = world.machine.disk.is_dead or world.machine.deaths > deaths
+        if not isinstance(error, OnhookError) and not is_dead:
+            raise
+        world.note(f"ended by: {error}")
+    if world.machine.disk.is_dead:
+        world.unsettle()
+
+
+def _draw_destination(world: World) -> str:
+    names = sorted(world.model.destinations)
+    return world.rng.choice(names) if names else ""
