@@ -1,6 +1,18 @@
 """The whole system on one seed: whatever fails, the model and the machine agree.
 
-A failing seed prints its steps. `PYTHONHASHSEED=0 SEEDS=…` with `-k 'seed-17'` repeats it, step by step.
+A failing seed prints its steps; the same seed gives the same steps, deaths and times again, in a process with
+`PYTHONHASHSEED=0`, which `make test-all` sets:
+
+    PYTHONHASHSEED=0 SEEDS=200 .venv/bin/python -m pytest -m slow "tests/simulation/test_simulation.py::…[17]"
+
+That it finds faults was tried with these, each put in by hand, in seeds 0 to 3:
+
+- a lost position: `AckWindow.acknowledged_to` returns what was read. After a death of the machine notifications are
+  missing (seed 2).
+- an order break: `PerCallQueue.add` ignores calls with a retrying delivery, a late leg overtakes it (seeds 0 and 1);
+  or `PerCallQueue.release_next` releases the last follower (all four).
+- a forgotten retry: `DestinationWorker._initialize` does not refresh the retry queue. What was retrying before a start
+  stays pending for ever (seed 1).
 """
 
 from pathlib import Path
@@ -56,9 +68,10 @@ async def end(world: World) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", counts.seeds(20))
 def test_simulation_of_one_seed_agrees_with_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     world = run_simulation(seed, lambda virtual_time: simulate(virtual_time, tmp_path, seed, monkeypatch))
-    assert not world.model.errors, "\n".join([*world.trace, "", *world.model.errors])
+    assert not world.model.errors, "\n".join([*world.trace, "", *dict.fromkeys(world.model.errors)])

@@ -27,7 +27,7 @@ from tests.simulation.virtual_time import SimulatedClock, VirtualTime, start_tim
 WAIT_SECONDS_MAX = 120.0
 """Virtual time for the projector, and for a restarted service, which waits up to a minute."""
 
-REPAIR_ROUNDS_MAX = 40
+REPAIR_ROUNDS_MAX = 16
 ROUND_SECONDS = 7 * 3600
 """The ten attempts of the retry policy take three days and a half; an endpoint that is down is tried every minute."""
 
