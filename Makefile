@@ -10,6 +10,9 @@ RUN := .venv/run.stamp
 DEV := .venv/dev.stamp
 ARGS ?=
 
+# Hundreds of processes that tests start would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-all test-pbx mutate check fix bench lock clean .venv
 
@@ -23,7 +26,7 @@ run: $(RUN) ## start Onhook with a simulated PBX that posts real webhooks
 
 test: $(DEV) ## the tests, without the slow ones; ARGS="-k queue" picks some, without coverage
 ifeq ($(strip $(ARGS)),)
-	$(IN)/python -m pytest -n 3 -m "not slow and not pbx" --cov --cov-report=
+	$(IN)/python -m pytest -n 2 -m "not slow and not pbx" --cov --cov-report=
 	$(IN)/python -m tools.coverage_gates
 else
 	$(IN)/python -m pytest -n 2 -m "not slow and not pbx" $(ARGS)
@@ -37,7 +40,7 @@ test-pbx: $(DEV) ## tests against a real Asterisk with real telephones; takes ro
 
 mutate: $(DEV) ## mutation tests of the pure rules: an hour or two; the score is printed at the end
 	rm -rf mutants
-	$(IN)/mutmut run $(ARGS)
+	THOROUGH=1 $(IN)/mutmut run $(ARGS)
 	$(IN)/mutmut export-cicd-stats
 	$(IN)/python -m tools.mutation_score
 

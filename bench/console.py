@@ -30,7 +30,7 @@ from onhook.cdr.call_details import CallDetails
 from onhook.cdr.record import Call
 from onhook.config import Address, Config
 from onhook.console.actions import ConsoleActions, DeliveryActions
-from onhook.console.app import console_app
+from onhook.console.app import console_app, create_app_state
 from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.request_coalescing import MAX_AGE_SECONDS
 from onhook.delivery.destinations.webhook import webhook_opener
@@ -165,7 +165,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
     async def nothing(_seqs: object) -> list[QuarantineEntry]:
         return []
 
-    app = console_app(
+    app_state = create_app_state(
         store=store,
         sql_runner=SqlProcessRunner(config.store_file, config.sql_directory, clock),
         ledger=ledger,
@@ -184,7 +184,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
         ),
     )
     try:
-        async with HttpServer(app, config.console) as served:
+        async with HttpServer(console_app(app_state), config.console) as served:
             token = await appdb.add_token("bench", "administrator", now_us=1)
             yield f"http://127.0.0.1:{served.port}", {"Authorization": f"Bearer {token}"}
             feed.close()

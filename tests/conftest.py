@@ -9,8 +9,12 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.counts import examples
+
 # No deadline: a busy machine must not make a property test fail.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "untimed", deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("untimed")
 
 # Tests that a shell starts in the background inherit an ignored SIGINT, and so would every command that they start.

@@ -1,4 +1,4 @@
-"""Larger counts for the slow tests that repeat or last: `make test-all ROUNDS=100 SEEDS=200 DURATION=3600`."""
+"""Larger counts for the tests that repeat or last: `make test-all ROUNDS=100 SEEDS=200 DURATION=3600`."""
 
 import os
 from typing import Any
@@ -21,3 +21,8 @@ def duration(default_seconds: int, *, times: int) -> Any:
 def seeds(default: int) -> range:
     """Return the seeds of a slow test."""
     return range(int(os.environ.get("SEEDS") or default))
+
+
+def examples(default: int) -> int:
+    """Return how many examples a property test draws: all in `make test-all`, a quarter in `make test`."""
+    return default if os.environ.get("THOROUGH") else max(default // 4, 4)

@@ -15,5 +15,5 @@ def test_parts_contain_every_slow_test() -> None:
         and "tests/pbx/" not in path.as_posix()
     ]
     assert len(slow_files) > 10
-    left_out = [file for file in slow_files if not any(file.startswith(f"{folder}/") for folder in folders)]
+    left_out = [file for file in slow_files if not any(f"{file}/".startswith(f"{folder}/") for folder in folders)]
     assert [file for file in left_out if file != "tests/test_all_tests.py"] == []

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from litestar.routes import HTTPRoute
 
-from onhook.cli.main import COMMANDS, app
+from onhook.cli.main import COMMANDS, load_command
 from onhook.config import ENVIRONMENT_PREFIX, Config
 from onhook.console.app import _api_router, _page_router
 
@@ -21,10 +20,8 @@ UNDOCUMENTED = frozenset({"--help"})
 
 
 def _commands() -> Iterator[tuple[str, Any]]:
-    root = typer.main.get_command(app)
-    assert isinstance(root, typer.core.TyperGroup)
     for name in COMMANDS:
-        yield from _walk(f"onhook {name}", root.get_command(typer.Context(root), name))
+        yield from _walk(f"onhook {name}", load_command(name))
 
 
 def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.code_base import ROOT
 
 TESTS = (
@@ -12,6 +14,7 @@ TESTS = (
 """A property test, and one that uses the store."""
 
 
+@pytest.mark.slow
 def test_exit_output_has_no_leaks_of_a_library() -> None:
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0", *TESTS]
     result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)

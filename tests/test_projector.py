@@ -27,6 +27,7 @@ from onhook.pbx.yeastar.payload import Yeastar
 from onhook.projector import Projector
 from onhook.store.contract import Store, StoreBatch
 from onhook.store.duckdb import open_store
+from tests.counts import examples
 
 SN = "3651XXXXXXXX"
 YEASTAR = Yeastar()
@@ -305,7 +306,7 @@ LEGS = [
 ]
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.permutations(LEGS), st.lists(st.sampled_from(LEGS), max_size=9), st.randoms(use_true_random=False))
 async def test_projector_any_order_and_repetition_gives_same_calls(
     tmp_path_factory: pytest.TempPathFactory, legs: Sequence[bytes], repeats: Sequence[bytes], rng: random.Random

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from onhook.appdb import api_clients
 from onhook.appdb.api_behaviour import ApiBehaviour, parse_behaviour, validate_behaviour
-from onhook.appdb.api_clients import APPS_MAX, BLOCKED_MAX, BLOCKED_MICROSECONDS, BLOCKED_OF_ADDRESS_MAX, NETWORKS_MAX
+from onhook.appdb.api_clients import APPS_MAX, BLOCKED_MICROSECONDS, BLOCKED_OF_ADDRESS_MAX, NETWORKS_MAX
 from onhook.appdb.appdb import AppDb
 from onhook.lib.errors import NotFound, UsageError
 
@@ -100,11 +101,15 @@ async def test_blocked_address_with_many_client_ids_is_blocked_for_all(appdb: Ap
     assert not await appdb.apps.is_blocked("192.0.2.8", "crm", AT)
 
 
-async def test_blocked_addresses_over_the_limit_unblock_the_oldest(appdb: AppDb) -> None:
-    for number in range(BLOCKED_MAX + 2):
+async def test_blocked_addresses_over_the_limit_unblock_the_oldest(
+    appdb: AppDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = 20
+    monkeypatch.setattr(api_clients, "BLOCKED_MAX", limit)
+    for number in range(limit + 2):
         await appdb.apps.block(f"192.0.2.{number}", "crm", AT + number)
-    blocked = await appdb.apps.blocked_addresses(AT + BLOCKED_MAX)
-    assert len(blocked) == BLOCKED_MAX
+    blocked = await appdb.apps.blocked_addresses(AT + limit)
+    assert len(blocked) == limit
     assert not await appdb.apps.is_blocked("192.0.2.0", "crm", AT)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onhook.appdb.alarms import ALARMS_MAX
+from onhook.appdb import alarms
 from onhook.appdb.appdb import AppDb
 from onhook.cdr.coverage import Interval
 from onhook.cdr.sync_types import BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
@@ -109,12 +109,14 @@ async def test_alarm_is_new_once_until_it_ends(appdb: AppDb) -> None:
     assert [alarm.detail for alarm in await appdb.alarms.all()] == ["again", "since 12:30"]
 
 
-async def test_alarms_over_the_limit_delete_the_oldest_ended(appdb: AppDb) -> None:
+async def test_alarms_over_the_limit_delete_the_oldest_ended(appdb: AppDb, monkeypatch: pytest.MonkeyPatch) -> None:
     """Open ones stay."""
+    limit = 20
+    monkeypatch.setattr(alarms, "ALARMS_MAX", limit)
     await appdb.alarms.raise_alarm(SN, "clock", "goes on", hint="look", now_us=0)
-    for number in range(ALARMS_MAX + 5):
+    for number in range(limit + 5):
         await appdb.alarms.raise_alarm(SN, "silence", str(number), hint="look", now_us=number)
         await appdb.alarms.end(SN, "silence", now_us=number)
-    alarms = await appdb.alarms.all(ALARMS_MAX + 10)
-    assert len(alarms) == ALARMS_MAX
-    assert (alarms[0].detail, alarms[1].detail) == ("goes on", str(ALARMS_MAX + 4))
+    stored = await appdb.alarms.all(limit + 10)
+    assert len(stored) == limit
+    assert (stored[0].detail, stored[1].detail) == ("goes on", str(limit + 4))

@@ -52,6 +52,7 @@ def test_restore_replaces_nothing_without_replace(server: Server, tmp_path: Path
     assert call_ids(server.calls()) == [call_id(1)]
 
 
+@pytest.mark.slow
 def test_restore_is_rejected_while_a_receiver_runs(server: Server, tmp_path: Path) -> None:
     """It would continue to write to a removed ledger."""
     server.start()
@@ -83,6 +84,7 @@ def test_restore_damaged_backup_is_rejected(server: Server, tmp_path: Path) -> N
     assert call_ids(server.calls()) == [call_id(1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("commit", ["9ed7d20", "7a0f07c", "fac98bd"])
 def test_restore_backup_of_an_older_version_is_upgraded(tmp_path: Path, commit: str) -> None:
     with tarfile.open(Path(__file__).parents[1] / "data_directories" / f"{commit}.tar.xz") as archive:
@@ -126,6 +128,7 @@ def _restored_calls(config: Config) -> list[str]:
     return rows
 
 
+@pytest.mark.slow
 def test_backup_into_the_data_directory_is_rejected(server: Server, tmp_path: Path) -> None:
     """Neither into it nor below it, by whatever name; later events stay."""
     server.start()

@@ -30,6 +30,7 @@ def test_filters_of_the_command_line_are_those_of_the_api() -> None:
     assert set(FILTER_HELP) == {*FILTER_NAMES, *SEARCH_NAMES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_running", [True, False])
 def test_calls_filters_are_the_same_with_and_without_a_server(server: Server, is_running: bool) -> None:
     server.start()
@@ -43,6 +44,7 @@ def test_calls_filters_are_the_same_with_and_without_a_server(server: Server, is
     server.run_command("calls", "--min-wait-duration", "long", exit_code=2)
 
 
+@pytest.mark.slow
 def test_calls_times_are_in_the_zone_of_the_server(server: Server) -> None:
     """The zone of the command line has precedence."""
     server.start("--zone", "Asia/Kathmandu")
@@ -53,6 +55,7 @@ def test_calls_times_are_in_the_zone_of_the_server(server: Server) -> None:
     assert "+00:00" in server.run_command("calls", "--zone", "UTC")
 
 
+@pytest.mark.slow
 def test_calls_follow_prints_each_matching_call_as_it_ends(server: Server) -> None:
     server.start()
     words = [str(ONHOOK), "calls", "--follow", "--format", "json", "--answered-by", "1002"]

@@ -28,6 +28,7 @@ def test_doctor_running_server_has_no_error(server: Server) -> None:
     )
 
 
+@pytest.mark.slow
 def test_doctor_warnings_say_what_to_do(server: Server) -> None:
     """An unknown PBX, one that knows a secret, an invalid signature, an event that cannot be parsed, permissions."""
     server.start()
@@ -47,6 +48,7 @@ def test_doctor_warnings_say_what_to_do(server: Server) -> None:
     assert "chmod go=" in looked
 
 
+@pytest.mark.slow
 def test_doctor_error_fails(onhook: Command, server: Server) -> None:
     """A port in use, a damaged database."""
     server.start()
@@ -62,6 +64,7 @@ def test_doctor_error_fails(onhook: Command, server: Server) -> None:
     assert "onhook restore" in _lines(out, "ERROR")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["doctor", "calls", "rebuild", "backup copy", "restore copy", "pbx list"])
 @pytest.mark.parametrize("closed", ["data", "data/ledger.db", "."])
 def test_commands_without_permission_print_one_sentence(
@@ -104,6 +107,7 @@ def _without_power() -> list[str]:
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
 
 
+@pytest.mark.slow
 def test_doctor_bundle_has_what_a_bug_report_needs_and_no_secret(server: Server, tmp_path: Path) -> None:
     """Whatever was logged: the last lines are in the data directory, also where stderr goes nowhere."""
     server.start()

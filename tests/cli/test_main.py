@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
-from onhook.cli.main import app
+from onhook.cli.main import COMMANDS, load_command
 from tests.cli.conftest import Command
 from tests.runtime.harness import ONHOOK, SECRET, SN, START_SECONDS_MAX, Server, wait_until
 
@@ -186,6 +185,7 @@ def test_serve_imports_no_store() -> None:
     assert result.stdout.strip() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["token list", "pbx list", "records --format json", "records --format csv", "calls"])
 def test_main_closed_pipe_is_no_failure(server: Server, words: str) -> None:
     """`onhook records | true` ends silently."""
@@ -200,6 +200,7 @@ def test_main_closed_pipe_is_no_failure(server: Server, words: str) -> None:
     assert result.stderr.split() == ["0"]
 
 
+@pytest.mark.slow
 def test_serve_ctrl_c_stops_the_server(server: Server) -> None:
     """Exit code 0, and no traceback."""
     server.start()
@@ -210,6 +211,7 @@ def test_serve_ctrl_c_stops_the_server(server: Server) -> None:
     assert "Traceback" not in server.log_text()
 
 
+@pytest.mark.slow
 def test_simulate_ctrl_c_stops_and_prints_the_result(server: Server) -> None:
     server.start()
     words = ["simulate", "--to", f"http://{server.address('intake')}/", "--sn", SN, "--secret", SECRET, "--rate", "50"]
@@ -276,6 +278,7 @@ STREAMS: list[tuple[str, int]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "code"), STREAMS, ids=str)
 def test_main_output_that_cannot_be_written_is_one_sentence(server: Server, words: str, code: int) -> None:
     """A full disk, a closed stream, arguments that are not text."""
@@ -293,6 +296,7 @@ def test_main_ascii_terminal_gets_replacements(server: Server) -> None:
     assert "Z?rich" in result.stdout
 
 
+@pytest.mark.slow
 def test_main_hint_is_a_command(server: Server) -> None:
     """With the server and without."""
     server.start()
@@ -313,6 +317,7 @@ def _shell(server: Server, words: str, **environ: str) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.slow
 def test_serve_sign_in_link_is_printed_on_a_terminal_only(server: Server) -> None:
     """The token is not in redirected output."""
     terminal, screen = pty.openpty()
@@ -336,6 +341,7 @@ def test_serve_sign_in_link_is_printed_on_a_terminal_only(server: Server) -> Non
     os.close(screen)
 
 
+@pytest.mark.slow
 def test_token_link_signs_in_where_the_output_of_serve_is_redirected(server: Server) -> None:
     """The output of serve names the command that prints the link."""
     server.start()
@@ -349,17 +355,30 @@ def test_token_link_signs_in_where_the_output_of_serve_is_redirected(server: Ser
     assert "onhook serve" in server.execute(*words[1:3]).stderr
 
 
-def _helps(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the words of every command."""
+def _helps(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the words of a command, and of all below it."""
     yield words
-    if isinstance(command, typer.core.TyperGroup):
-        context = typer.Context(command)
-        for name in command.list_commands(context):
-            yield from _helps(command.get_command(context, name), (*words, name))
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _helps(below, (*words, name))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_list_of_commands_says_what_the_help_says(name: str) -> None:
+    """The list is printed without importing the commands."""
+    text = " ".join(load_command(name).help.split())
+    assert text.startswith(COMMANDS[name].summary.rstrip("."))
+
+
+def test_help_imports_no_command() -> None:
+    script = "import sys; sys.argv[1:] = ['--help']; from onhook.cli.main import main; main(); print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    imported = {name for name in modules.stdout.split() if name.startswith("onhook.cli.")}
+    assert imported == {"onhook.cli.main"}
 
 
 def test_help_default_is_written_without_parentheses(onhook: Command) -> None:
     """Of every command: Typer writes a text default as `[default: (all)]`."""
-    helps = {words: onhook(*words, "--help")[1] for words in _helps(typer.main.get_command(app))}
+    all_words = [words for name in COMMANDS for words in _helps(load_command(name), (name,))]
+    helps = {words: onhook(*words, "--help")[1] for words in all_words}
     assert "[default: 0.0.0.0:30012]" in " ".join(helps["serve",].replace("│", " ").split())
     assert [words for words, text in helps.items() if "[default: (" in " ".join(text.replace("│", " ").split())] == []

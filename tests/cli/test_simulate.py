@@ -19,6 +19,7 @@ OTHER_SECRET = "a secret of no registered PBX"
 FEW = ("--count", "2", "--start", "2026-04-01")
 
 
+@pytest.mark.slow
 def test_simulate_unknown_pbx_prints_what_to_do(server: Server) -> None:
     """After the figures, where every response is 401."""
     server.start()
@@ -43,6 +44,7 @@ def test_simulate_without_a_receiver_is_one_sentence(server: Server) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_plain", [True, False])
 def test_simulate_pbx_api_serves_applications(server: Server, is_plain: bool) -> None:
     """With TLS by default, until it is stopped; then it prints the figures."""

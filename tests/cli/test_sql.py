@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from onhook.lib.text import UNKNOWN
 from tests.cli.conftest import Command
 from tests.runtime.harness import Server, wait_until, webhook_body
@@ -9,6 +11,7 @@ from tests.runtime.harness import Server, wait_until, webhook_body
 QUERY = "SELECT call_from, call_to, talk_duration FROM calls"
 
 
+@pytest.mark.slow
 def test_sql_without_and_with_a_server_has_the_same_answer(server: Server) -> None:
     server.start()
     server.post(webhook_body(1))
@@ -27,6 +30,7 @@ def test_sql_without_and_with_a_server_has_the_same_answer(server: Server) -> No
     assert not (server.directory / "sql").exists()
 
 
+@pytest.mark.slow
 def test_sql_table_says_how_old_the_data_is(server: Server) -> None:
     server.start()
     completed = server.execute("sql", "SELECT 1 AS number, NULL AS nothing")

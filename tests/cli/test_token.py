@@ -5,6 +5,8 @@ import getpass
 import http.client
 from pathlib import Path
 
+import pytest
+
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.audit import AuditEntry
 from onhook.config import parse_address
@@ -49,6 +51,7 @@ def test_token_can_be_limited(onhook: Command) -> None:
     assert "lost" not in onhook("token", "list")[1]
 
 
+@pytest.mark.slow
 def test_token_has_effect_at_once_in_a_running_server(server: Server) -> None:
     """As soon as it is added, until it is removed."""
     server.start()

@@ -1,7 +1,7 @@
 """A running console: ledger, application database and store in files, the web server on the loopback."""
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -10,13 +10,15 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from litestar import Litestar
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.call_details import CallDetails
 from onhook.config import Address, Config
 from onhook.console.actions import ConsoleActions, DeliveryActions
-from onhook.console.app import console_app
+from onhook.console.app import create_app_state, create_routes
+from onhook.console.state import AppState
 from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.delivery.metrics import AttemptMetrics
@@ -111,7 +113,7 @@ async def open_console_harness(
     await appdb.add_pbx(name=PBX, sn=SN, secret=SECRET, now_us=harness.clock.microseconds())
     action_runner = ConsoleActionRunner(config, appdb, harness.clock)
     sql_runner = SqlProcessRunner(config.store_file, config.sql_directory, harness.clock)
-    app = console_app(
+    app_state = create_app_state(
         store=store,
         sql_runner=sql_runner,
         ledger=ledger,
@@ -131,18 +133,33 @@ async def open_console_harness(
         ),
     )
     try:
-        async with HttpServer(app, config.console, TrustedProxies(config.trusted_proxy_networks)) as server:
-            harness.url = f"http://127.0.0.1:{server.port}"
-            try:
-                yield harness
-            finally:
-                harness.feed.close()
+        with _borrow_app(app_state) as app:
+            async with HttpServer(app, config.console, TrustedProxies(config.trusted_proxy_networks)) as server:
+                harness.url = f"http://127.0.0.1:{server.port}"
+                try:
+                    yield harness
+                finally:
+                    harness.feed.close()
     finally:
         await action_runner.close()
         await sql_runner.close()
         await store.close()
         await ledger.close()
         await appdb.close()
+
+
+_free_apps: list[Litestar] = []
+"""Applications without state: to create the routes takes longer than most tests."""
+
+
+@contextmanager
+def _borrow_app(app_state: AppState) -> Iterator[Litestar]:
+    app = _free_apps.pop() if _free_apps else create_routes()
+    app.state.app_state = app_state
+    try:
+        yield app
+    finally:
+        _free_apps.append(app)
 
 
 @pytest.fixture

@@ -231,6 +231,7 @@ async def test_pages_fit_the_window(
                 assert max(hidden, default=0) <= 0, f"a column of {page_name} is cut off"
 
 
+@pytest.mark.slow
 async def test_report_head_stays_in_view_and_warnings_are_not_printed(
     harness: ConsoleHarness, chromium_path: str
 ) -> None:

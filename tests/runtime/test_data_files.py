@@ -14,6 +14,7 @@ from onhook.runtime.data_files import open_files
 from tests.runtime.harness import ONHOOK, Server, webhook_body
 
 
+@pytest.mark.slow
 def test_commands_wait_for_each_other(server: Server) -> None:
     """DuckDB lets one process in; four concurrent commands all succeed."""
     server.start()
@@ -29,6 +30,7 @@ def test_commands_wait_for_each_other(server: Server) -> None:
     assert [len(json.loads(answer)) for answer in answers] == [1, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_rebuild_second_one_is_rejected_or_waits(server: Server) -> None:
     """Two would write the same new file."""
     (server.directory / "ledger.db").touch()

@@ -69,6 +69,7 @@ def survive(server: Server, rounds: int, seed: int) -> None:
     assert all(len(row["legs"]) == 1 for row in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [3, counts.rounds(50, seconds_each=15)])
 def test_server_killed_again_and_again_has_every_acknowledged_event_once(server: Server, rounds: int) -> None:
     """Kills of the receiver, the hub, or both, on one data directory."""

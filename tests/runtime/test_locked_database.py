@@ -115,6 +115,7 @@ async def assert_turn_is_survived(locked_server: LockedServer, calm: Latencies, 
     assert measured.healthz <= SLOWER_MAX * calm.healthz
 
 
+@pytest.mark.slow
 async def test_locked_database_server_goes_on(locked_server: LockedServer, receiver: WebhookReceiver) -> None:
     """Events are acknowledged, pages are read, a change is refused for now, and deliveries lose nothing."""
     calm = await locked_server.measure(2)

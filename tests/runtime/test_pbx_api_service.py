@@ -52,6 +52,7 @@ def serving(server: Server) -> Server:
     return server
 
 
+@pytest.mark.slow
 def test_pbx_api_opens_for_the_first_application(serving: Server) -> None:
     """It is closed before; then rows and events as the PBX reports them; `doctor` and `running.json` show
     its address.

@@ -18,11 +18,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.slow
 def test_secret_that_was_just_added_is_accepted_at_once(server: Server) -> None:
     server.run_command("pbx", "secret", "add", "Office", "--secret", NEW_SECRET)
     assert server.post(webhook_body(1), NEW_SECRET) == 200
 
 
+@pytest.mark.slow
 def test_secret_that_was_removed_is_refused_soon(server: Server) -> None:
     """And the other one is not."""
     server.run_command("pbx", "secret", "add", "Office", "--secret", NEW_SECRET)

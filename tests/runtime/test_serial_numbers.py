@@ -1,10 +1,13 @@
 """A device that was replaced, with real processes: same secret, another serial number."""
 
+import pytest
+
 from tests.runtime.harness import SN, Server, wait_until, webhook_body
 
 REPLACEMENT = "3631A2199ZZZ"
 
 
+@pytest.mark.slow
 def test_server_joins_the_calls_of_a_device_that_was_replaced(server: Server) -> None:
     """Its events are answered 200 and kept; once its serial number is added, they and later ones are the PBX's, after a
     rebuild too.

@@ -56,6 +56,7 @@ def test_serve_pbx_added_while_running_is_accepted_at_once(server: Server) -> No
     assert server.post(webhook_body(2)) == 200
 
 
+@pytest.mark.slow
 def test_serve_receiver_works_while_the_hub_is_down(server: Server) -> None:
     """The hub is restarted and processes what was acknowledged meanwhile."""
     server.start()
@@ -170,6 +171,7 @@ def test_serve_removed_data_directory_ends_the_server(server: Server) -> None:
     assert call_id(1) in call_ids(server.calls())
 
 
+@pytest.mark.slow
 def test_serve_demo_makes_calls(server: Server) -> None:
     """A simulated PBX is registered and posts signed webhooks like any other."""
     server.start("--demo")
@@ -183,6 +185,7 @@ def test_serve_demo_makes_calls(server: Server) -> None:
     assert len(server.calls()) < before + DEMO_HISTORY_CALLS / 4
 
 
+@pytest.mark.slow
 def test_serve_log_contains_no_secret(server: Server) -> None:
     """Neither a PBX's secret nor the administrator's token."""
     server.start()
@@ -205,6 +208,7 @@ def test_serve_data_directory_is_for_its_owner_alone(server: Server) -> None:
     assert modes == dict.fromkeys(modes, 0o600)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ledger.db", "onhook.db"])
 def test_serve_unreadable_database_ends_with_its_error(server: Server, name: str) -> None:
     """No banner, no process left, exit code 1."""
@@ -244,6 +248,7 @@ def _listed_ids(server: Server) -> list[str]:
     return [] if result.returncode else call_ids(json.loads(result.stdout))
 
 
+@pytest.mark.slow
 def test_serve_foreign_ledger_ends_at_once(server: Server) -> None:
     """A retry cannot help: one sentence, exit code 2."""
     (server.directory / "ledger.db").write_bytes(b"this is no ledger" * 1_000)

@@ -6,6 +6,8 @@ from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
+import pytest
+
 from onhook.config import parse_address
 from tests.runtime.harness import Server, create_server, wait_until, webhook_body
 
@@ -20,6 +22,7 @@ def get(server: Server, path: str) -> str:
     return response.read().decode()
 
 
+@pytest.mark.slow
 def test_unreadable_destination_disables_itself_alone(tmp_path: Path) -> None:
     """Calls go on, and pages, API and doctor name the destination with the reason."""
     with create_server(tmp_path / "data") as server:

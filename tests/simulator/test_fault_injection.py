@@ -26,6 +26,7 @@ from onhook.simulator.fault_injection import (
     parse_faults,
 )
 from onhook.simulator.office import Office, OfficePlan
+from tests.counts import examples
 
 SN = "3631A2124XXX"
 LEGS = list(islice((leg for call in Office(1, ZoneInfo("UTC"), OfficePlan()).calls() for leg in call), 400))
@@ -38,7 +39,7 @@ def inject_all(faults: Faults, seed: int = 1) -> list[SimulatedEvent]:
 
 
 @given(st.builds(Faults, late=shares, duplicated=shares, lost=shares, malformed=shares, reordered=st.integers(0, 50)))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_event_faults_every_event_is_returned_once_and_maybe_its_repeat(faults: Faults) -> None:
     """Lost ones too, which are marked."""
     events = inject_all(faults)

@@ -15,6 +15,7 @@ from onhook.cdr.utc_offset import call_epoch, offset_from_uid, parse_wall_clock
 from onhook.lib.errors import UsageError
 from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS, Yeastar
 from onhook.simulator.office import CALLS_PER_DAY_MAX, Office, OfficePlan
+from tests.counts import examples
 
 ZONES = ("Europe/Berlin", "America/St_Johns", "Asia/Singapore", "Australia/Lord_Howe", "Pacific/Auckland", "UTC")
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -38,7 +39,7 @@ def take_calls(office: Office, calls: int = 40) -> list[list[CallDetails]]:
 
 
 @given(st.integers(), st.sampled_from(ZONES), moments)
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_office_same_seed_gives_same_calls(seed: int, zone: str, start: datetime) -> None:
     """Two offices of one seed, zone and plan are equal; another seed gives others."""
     assert take_calls(office(seed, zone, start=start)) == take_calls(office(seed, zone, start=start))
@@ -54,7 +55,7 @@ def assert_ids_read_the_offset(legs: list[CallDetails], zone: str) -> timedelta 
 
 
 @given(st.integers(), st.sampled_from(ZONES), moments)
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_office_ids_contain_the_offset_of_the_zone(seed: int, zone: str, start: datetime) -> None:
     """The difference of `uid` and `call_id` is the zone's offset at that moment."""
     for legs in take_calls(office(seed, zone, start=start)):
@@ -70,7 +71,7 @@ def test_office_ids_contain_the_offset_at_a_clock_change(zone: str, start: datet
 
 
 @given(st.integers(), st.sampled_from(ZONES), moments)
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 def test_office_legs_of_a_call_share_its_ids_and_records_are_unique(seed: int, zone: str, start: datetime) -> None:
     """`call_id`, `uid`, `call_note_id`, caller and trunks are the call's."""
     calls = take_calls(office(seed, zone, start=start), 100)
@@ -86,7 +87,7 @@ def test_office_legs_of_a_call_share_its_ids_and_records_are_unique(seed: int, z
 
 @pytest.mark.parametrize("profile", sorted(PAYLOAD_FORMATS))
 @given(seed=st.integers(), with_names=st.booleans())
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 def test_office_every_payload_format_is_parsed_unchanged(profile: str, seed: int, with_names: bool) -> None:
     """But for the members which that generation does not have."""
     left_out = PAYLOAD_FORMATS[profile].omitted_members

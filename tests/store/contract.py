@@ -28,6 +28,7 @@ from onhook.store.contract import (
     Store,
     StoreBatch,
 )
+from tests.counts import examples
 from tests.factories import SN, STARTED_AT, call, details, record
 from tests.store import plain
 from tests.store.office import EXTRA_FILTERS, EXTRAS, FILTERS, LISTINGS, ZONES, office_calls
@@ -41,7 +42,9 @@ RECORD_COLUMNS = (
 )
 
 property_test = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 """Each example opens its own store."""
 

@@ -12,10 +12,10 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from onhook.config import read_config
@@ -23,34 +23,66 @@ from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import replace_control_characters
 
-COMMANDS: Mapping[str, str] = MappingProxyType(
+
+class Command(NamedTuple):
+    """The module of a command, and the line about it in the list of commands."""
+
+    module: str
+    summary: str
+
+
+COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
-        "serve": "serve",
-        "intake": "intake",
-        "pbx": "pbx",
-        "asterisk": "asterisk",
-        "app": "app",
-        "calls": "calls",
-        "records": "records",
-        "export": "export",
-        "sql": "sql",
-        "destination": "destination",
-        "backfill": "backfill",
-        "import": "import_file",
-        "import-events": "import_events",
-        "export-events": "export_events",
-        "coverage": "coverage",
-        "quarantine": "quarantine",
-        "simulate": "simulate",
-        "doctor": "doctor",
-        "rebuild": "rebuild",
-        "backup": "backup",
-        "restore": "restore",
-        "token": "token",
-        "version": "version",
+        "serve": Command("serve", _("Run the server until it is stopped by Ctrl-C or SIGTERM.")),
+        "intake": Command(
+            "intake",
+            _("Receive and store events, and nothing else; a server on the same data directory shows them."),
+        ),
+        "pbx": Command("pbx", _("Manage PBXs.")),
+        "asterisk": Command("asterisk", _("Show AMI connections.")),
+        "app": Command("app", _("Manage apps of the PBX API.")),
+        "calls": Command("calls", _("List matching calls, each once however many legs it has.")),
+        "records": Command(
+            "records",
+            _("List matching records: one for each leg of a call, with all fields of its event."),
+        ),
+        "export": Command("export", _("Write all matching records to a file, the earliest first.")),
+        "sql": Command("sql", _("Run one SELECT in the SQL of DuckDB on a recent copy of the store.")),
+        "destination": Command("destination", _("Manage destinations that are notified when a call ends.")),
+        "backfill": Command(
+            "backfill",
+            _("Fetch past calls from the API or the CDR source of a PBX, and store those that are missing."),
+        ),
+        "import": Command(
+            "import_file",
+            _("Import a call file that was downloaded from a PBX; calls that are stored already are detected."),
+        ),
+        "import-events": Command(
+            "import_events",
+            _("Add the raw events of a file to the ledger, also while the server runs."),
+        ),
+        "export-events": Command(
+            "export_events",
+            _("Write raw events to a file that `onhook import-events` reads, also while the server runs."),
+        ),
+        "coverage": Command(
+            "coverage",
+            _("Show which times are verified complete, which are connected, and the gaps, with reasons."),
+        ),
+        "quarantine": Command("quarantine", _("Show and retry events that could not be parsed.")),
+        "simulate": Command("simulate", _("Send the calls of a simulated office to a receiver, like a PBX.")),
+        "doctor": Command("doctor", _("Run health checks for the installation or for one PBX.")),
+        "rebuild": Command("rebuild", _("Rebuild calls.duckdb from the ledger.")),
+        "backup": Command(
+            "backup",
+            _("Copy the ledger and the application database, secrets included, to a directory."),
+        ),
+        "restore": Command("restore", _("Restore a backup to the data directory, while no server and no intake runs.")),
+        "token": Command("token", _("Manage API tokens.")),
+        "version": Command("version", _("Show the versions of Onhook and its components.")),
     }
 )
-"""Each command and its module, which is imported when the command is used: `serve` needs no store."""
+"""Each command. Its module is imported when it is used: `serve` needs no store, and the list of commands needs none."""
 
 _VALUE_ERROR_TEXTS = (
     (r"valid integer", "a whole number"),
@@ -75,12 +107,13 @@ class LazyCommandGroup(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command with this name, or None."""
-        if cmd_name not in COMMANDS:
-            return None
-        command = typer.main.get_command(importlib.import_module(f"onhook.cli.{COMMANDS[cmd_name]}").app)
-        command.name = cmd_name
-        return command
+        """Return what the list of commands says about the one with this name, or None."""
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name].summary) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the name, the command and the other arguments. Raises a usage error for an unknown command."""
+        name, _command, arguments = super().resolve_command(ctx, args)
+        return name, None if name is None else load_command(name), arguments
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command. A closed pipe (`| head`) is no failure."""
@@ -89,6 +122,13 @@ class LazyCommandGroup(TyperGroup):
         except BrokenPipeError:
             _drop_output()
             return 0
+
+
+def load_command(name: str) -> Any:
+    """Import a command of the table."""
+    command = typer.main.get_command(importlib.import_module(f"onhook.cli.{COMMANDS[name].module}").app)
+    command.name = name
+    return command
 
 
 app = typer.Typer(

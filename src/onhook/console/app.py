@@ -1,7 +1,6 @@
 """The console's application."""
 
 from litestar import Litestar, Router
-from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from onhook.appdb.appdb import AppDb
@@ -61,7 +60,16 @@ BODY_BYTES_MAX = 64 * 1024
 """The largest body is a PBX with its number plan: some kilobytes."""
 
 
-def console_app(
+def console_app(app_state: AppState) -> Litestar:
+    """Return the console as an ASGI application. The hub announces each new position to `position_notifier` and closes
+    it before the server.
+    """
+    app = create_routes()
+    app.state.app_state = app_state
+    return app
+
+
+def create_app_state(
     *,
     store: Store,
     sql_runner: SqlRunner,
@@ -73,11 +81,9 @@ def console_app(
     retry_parsing: RetryParsing,
     delivery_actions: DeliveryActions,
     actions: ConsoleActions,
-) -> Litestar:
-    """Return the console as an ASGI application. The hub announces each new position to `position_notifier` and closes
-    it before the server.
-    """
-    app_state = AppState(
+) -> AppState:
+    """Return the dependencies of the routes, with limits and caches that are empty."""
+    return AppState(
         store=store,
         sql_runner=sql_runner,
         ledger=ledger,
@@ -99,9 +105,13 @@ def console_app(
         response_counters=ResponseCounters(),
         coalescer=RequestCoalescer(),
     )
+
+
+def create_routes() -> Litestar:
+    """Return the application without its state, `state.app_state`."""
     app = HeadRequestLitestar(
         route_handlers=[_api_router(), _page_router()],
-        dependencies={"app_state": Provide(lambda: app_state, sync_to_thread=False), **parameters.dependencies()},
+        dependencies=parameters.dependencies(),
         guards=[authorize, parameters.reject_unknown_parameters],
         exception_handlers={
             OnhookError: problem_documents.handle_onhook_error,
@@ -114,7 +124,6 @@ def console_app(
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
     )
-    app.state.app_state = app_state
     app.state.known_parameters = parameters.known_parameters(app)
     return app
 

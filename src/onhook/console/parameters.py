@@ -20,7 +20,7 @@ from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, RecordFilter, parse_fi
 from onhook.cdr.utc_offset import get_zone
 from onhook.console.auth.access import get_access_scope
 from onhook.console.search import apply_search
-from onhook.console.state import AppStateDep
+from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import PAGE_MAX
@@ -155,9 +155,16 @@ async def search_filter(  # noqa: PLR0917 - one for each filter
     return await apply_search(app_state.appdb, record_filter, texts, reader_zone)
 
 
+def get_app_state(request: AnyRequest) -> AppState:
+    """Return the state of the application."""
+    app_state: AppState = request.app.state.app_state
+    return app_state
+
+
 def dependencies() -> dict[str, Provide]:
-    """Return the dependencies of routes, besides `app_state`."""
+    """Return the dependencies of routes."""
     return {
+        "app_state": Provide(get_app_state, sync_to_thread=False),
         "reader_zone": Provide(reader_zone, sync_to_thread=False),
         "record_filter": Provide(record_filter, sync_to_thread=False),
         "search_filter": Provide(search_filter),

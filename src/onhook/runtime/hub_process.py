@@ -14,7 +14,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.config import Address, Config
 from onhook.console.actions import ConsoleActions, DeliveryActions
-from onhook.console.app import console_app
+from onhook.console.app import console_app, create_app_state
 from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher, send_test_by_name
 from onhook.delivery.issues import Issue
@@ -190,7 +190,7 @@ def _create_maintenance_services(resources: HubResources, projector: Projector) 
 def _create_console(
     resources: HubResources, action_runner: ConsoleActionRunner, projector: Projector, dispatcher: DeliveryDispatcher
 ) -> Litestar:
-    return console_app(
+    app_state = create_app_state(
         store=resources.store,
         sql_runner=resources.sql_runner,
         ledger=resources.ledger,
@@ -206,6 +206,7 @@ def _create_console(
             start_simulated_pbx=action_runner.start_simulated_pbx,
         ),
     )
+    return console_app(app_state)
 
 
 def _create_delivery_actions(resources: HubResources, dispatcher: DeliveryDispatcher) -> DeliveryActions:

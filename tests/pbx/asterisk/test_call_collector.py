@@ -1,5 +1,7 @@
 """Events are collected into complete calls; every received CDR is returned exactly once."""
 
+import functools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,10 +118,25 @@ def test_collector_flush_after_cut_connection_returns_all_cdrs(count: int) -> No
     assert collector.oldest_cdr_at() is None
 
 
+@functools.cache
+def _scenario_events() -> dict[str, list[AmiMessage]]:
+    return {scenario.name: events(scenario.name) for scenario in SCENARIOS}
+
+
+@functools.cache
+def _separate_bodies() -> list[bytes]:
+    """Return the calls of all scenarios, each collected alone."""
+    return sorted(
+        collected_call.body
+        for messages in _scenario_events().values()
+        for collected_call in collect(*messages).pop_completed(1.0 + GRACE_SECONDS)
+    )
+
+
 @given(st.randoms(use_true_random=False))
 def test_collector_concurrent_calls_do_not_mix(random_source: object) -> None:
     """All scenarios interleaved give the same calls as each one alone."""
-    queues = {scenario.name: events(scenario.name) for scenario in SCENARIOS}
+    queues = _scenario_events()
     collector = CallCollector(PARSE_OPTIONS)
     schedule = [name for name, messages in queues.items() for _ in messages]
     random_source.shuffle(schedule)  # type: ignore[attr-defined] # a `random.Random`
@@ -128,12 +145,7 @@ def test_collector_concurrent_calls_do_not_mix(random_source: object) -> None:
         collector.add_event(queues[name][positions[name]], now=1.0)
         positions[name] += 1
     interleaved_bodies = sorted(collected_call.body for collected_call in collector.pop_completed(1.0 + GRACE_SECONDS))
-    separate_bodies = sorted(
-        message.body
-        for messages in queues.values()
-        for message in collect(*messages).pop_completed(1.0 + GRACE_SECONDS)
-    )
-    assert interleaved_bodies == separate_bodies
+    assert interleaved_bodies == _separate_bodies()
 
 
 def test_collector_call_with_many_cdrs_is_returned_in_parts() -> None:

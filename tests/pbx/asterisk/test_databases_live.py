@@ -13,6 +13,7 @@ from onhook.lib.errors import Unavailable, UsageError
 from onhook.pbx.asterisk.files import COLUMNS, collect_calls
 from onhook.pbx.cdr_archive import ArchivedCall
 from onhook.sync.cdr_tables import CdrTable, read_table_rows
+from tests.counts import examples
 from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS
 from tests.pbx.asterisk.generated_calls import GeneratedCall
 from tests.pbx.asterisk.harness import open_asterisk_harness
@@ -120,7 +121,7 @@ def test_mariadb_table_gives_same_calls_as_ami(in_mariadb: DatabaseServer) -> No
 
 
 @given(CALLS)
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_generated_calls_are_equal_from_events_and_postgresql(
     in_postgresql: DatabaseServer, calls: list[GeneratedCall]
 ) -> None:
@@ -131,7 +132,7 @@ def test_generated_calls_are_equal_from_events_and_postgresql(
 
 
 @given(CALLS)
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_generated_calls_are_equal_from_events_and_mariadb(
     in_mariadb: DatabaseServer, calls: list[GeneratedCall]
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call
+from tests.counts import examples
 from tests.pbx.asterisk.generated_calls import JOURNEYS, GeneratedCall, Truth, generated_calls
 from tests.pbx.asterisk.source_readers import plain, read_all_events, read_csv, read_events, read_sqlite
 
@@ -23,7 +24,7 @@ def legs(call: Call) -> list[Truth]:
 
 @pytest.mark.parametrize("journey", sorted(JOURNEYS))
 @given(st.data())
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_generated_journey_is_read_as_it_happened(journey: str, data: st.DataObject) -> None:
     generated = data.draw(generated_calls(journey))
     (call,) = read_events([generated]).values()
@@ -33,7 +34,7 @@ def test_generated_journey_is_read_as_it_happened(journey: str, data: st.DataObj
 
 @pytest.mark.parametrize("journey", sorted(JOURNEYS))
 @given(st.data())
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_generated_journey_with_channel_events_is_read_as_it_happened(journey: str, data: st.DataObject) -> None:
     """They show the numbers of telephones whose channels have names."""
     generated = data.draw(generated_calls(journey))
@@ -47,7 +48,7 @@ CALLS = st.lists(generated_calls(), min_size=1, max_size=4, unique_by=lambda cal
 
 
 @given(CALLS)
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_generated_calls_are_equal_from_events_file_and_table(calls: list[GeneratedCall]) -> None:
     from_events = read_events(calls)
     assert len(from_events) == len(calls)

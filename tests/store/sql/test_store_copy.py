@@ -34,6 +34,7 @@ def copied_files(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
 
 
+@pytest.mark.slow
 async def test_make_copy_of_a_store_under_writes_and_checkpoints_has_whole_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
