@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onhook.cdr import coverage
 from onhook.cdr.coverage import (
     CALL_SECONDS_MAX,
     GAP_MERGE_DISTANCE,
-    INTERVALS_MAX,
     NEVER_COMPARED,
     SETTLE_SECONDS,
     CdrComparison,
@@ -132,11 +132,13 @@ def test_invalidate_connected_keeps_comparisons() -> None:
     assert complete_until(intervals[1:]) is None
 
 
-def test_add_interval_over_limit_drops_oldest() -> None:
+def test_add_interval_over_limit_drops_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = 50
+    monkeypatch.setattr(coverage, "INTERVALS_MAX", limit)
     intervals: list[Interval] = []
-    for number in range(INTERVALS_MAX + 5):
+    for number in range(limit + 5):
         intervals = add_interval(intervals, interval_at(2 * number, 2 * number + 1))
-    assert len(intervals) == INTERVALS_MAX
+    assert len(intervals) == limit
     assert intervals[0].since == time_at(10)
 
 

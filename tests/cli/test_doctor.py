@@ -17,6 +17,7 @@ def _lines(text: str, mark: str) -> str:
     return "\n".join(line for line in text.splitlines() if line.startswith(mark))
 
 
+@pytest.mark.slow
 def test_doctor_running_server_has_no_error(server: Server) -> None:
     server.start()
     assert server.post(webhook_body(1)) == 200

@@ -225,6 +225,7 @@ def test_simulate_ctrl_c_stops_and_prints_the_result(server: Server) -> None:
     assert (simulating.returncode, error) == (0, "")
 
 
+@pytest.mark.slow
 def test_main_ctrl_c_ends_a_command_with_130(server: Server, tmp_path: Path) -> None:
     """Silently; here one that waits for a secret from a pipe."""
     pipe = tmp_path / "pipe"
@@ -289,6 +290,7 @@ def test_main_output_that_cannot_be_written_is_one_sentence(server: Server, word
     assert "internal error" not in result.stderr
 
 
+@pytest.mark.slow
 def test_main_ascii_terminal_gets_replacements(server: Server) -> None:
     server.run_command("pbx", "add", "Zürich", "--sn", "3631A2124DEF", "--unsigned")
     result = _shell(server, "pbx list", PYTHONIOENCODING="ascii")

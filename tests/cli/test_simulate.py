@@ -32,6 +32,7 @@ def test_simulate_unknown_pbx_prints_what_to_do(server: Server) -> None:
     assert OTHER_SECRET not in result.stderr
 
 
+@pytest.mark.slow
 def test_simulate_without_a_receiver_is_one_sentence(server: Server) -> None:
     """After the figures."""
     with socket.create_server(("127.0.0.1", 0)) as used_socket:

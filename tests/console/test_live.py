@@ -116,6 +116,7 @@ async def test_live_listeners_are_limited(
         pass
 
 
+@pytest.mark.slow
 async def test_live_slow_reader_is_disconnected(harness: ConsoleHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The response does not end like a complete one."""
     monkeypatch.setattr(streaming, "SLOW_READER_SECONDS", 0.3)

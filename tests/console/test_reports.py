@@ -77,6 +77,7 @@ async def count_linked_calls(client: aiohttp.ClientSession, link: str) -> int:
     return len((await answer.json())["data"])
 
 
+@pytest.mark.slow
 async def test_report_figures_equal_length_of_linked_list(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:

@@ -70,6 +70,7 @@ async def test_live_feed_of_an_ended_session_ends_within_a_second(
             await read_to_end(answer)
 
 
+@pytest.mark.slow
 async def test_export_of_a_revoked_token_is_cut_off_within_a_second(harness: ConsoleHarness) -> None:
     """Its reader is slow: what follows is never sent."""
     await harness.ingest_details([details(call_from=f"{'x' * 4_000}<{n}>") for n in range(5_000)])

@@ -412,6 +412,7 @@ async def test_worker_event_parsed_late_is_sent(
     await wait_until(lambda: len(receiver.accepted) == 7)
 
 
+@pytest.mark.slow
 async def test_worker_live_events_go_before_a_replay(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
     await harness.put_calls(*make_calls(1_500))
     await harness.add_destination("crm", receiver.url, after=1_500)

@@ -40,7 +40,9 @@ STEP = 61
 """In `make test` few operations fail: a scenario has some hundred, and each takes a start of all engines."""
 
 every_operation = pytest.mark.parametrize("step", [STEP, pytest.param(1, marks=pytest.mark.slow)])
-early_and_late = pytest.mark.parametrize("is_late", [False, True], ids=["not done", "done"])
+early_and_late = pytest.mark.parametrize(
+    "is_late", [pytest.param(False, id="not done"), pytest.param(True, id="done", marks=pytest.mark.slow)]
+)
 
 Scenario = Callable[[Path], Awaitable[None]]
 

@@ -145,6 +145,7 @@ async def test_joiner_sender_that_becomes_a_pbx_of_its_own_is_parsed(harness: Jo
     assert [call.pbx for call in await harness.read_calls()] == ["Branch"]
 
 
+@pytest.mark.slow
 async def test_joiner_long_history_is_moved_in_parts(harness: JoinerHarness) -> None:
     await harness.add_pbx("Old", REPLACED)
     bodies = [event(0, "1001", REPLACED, call_id=f"{1782844637 + number}.1") for number in range(1_300)]

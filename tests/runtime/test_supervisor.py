@@ -42,6 +42,7 @@ def test_serve_process_that_ends_on_a_full_disk_is_restarted(server: Server) -> 
     wait_until(is_kept)
 
 
+@pytest.mark.slow
 def test_serve_pbx_added_while_running_is_accepted_at_once(server: Server) -> None:
     """The first event after `onhook pbx add` is stored, and the first after `remove` is rejected."""
     server.start()
@@ -223,7 +224,8 @@ def test_serve_unreadable_database_ends_with_its_error(server: Server, name: str
     assert not (server.directory / "running.json").exists()
 
 
-@pytest.mark.parametrize("content", [b"this is no store" * 10_000, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("content", [b"this is no store" * 10_000, None])
 def test_serve_store_that_cannot_be_used_is_rebuilt(server: Server, content: bytes | None) -> None:
     """A damaged one, and one of another version: events are received meanwhile, and the calls are there again."""
     server.start()

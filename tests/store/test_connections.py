@@ -83,6 +83,7 @@ async def kill_at_random(path: Path, kills: int) -> None:
         assert counts["calls"] % CALLS_PER_BATCH == 0
 
 
+@pytest.mark.slow
 async def test_put_killed_process_keeps_whole_batches(tmp_path: Path) -> None:
     await kill_at_random(tmp_path / "calls.duckdb", kills=3)
 

@@ -196,6 +196,7 @@ async def test_backfill_changed_zone_is_reported_and_daylight_saving_is_not(tmp_
         assert "its configured zone is +3:00" in receiver.state.alarms["zone"]
 
 
+@pytest.mark.slow
 async def test_backfill_killed_continues_where_it_was(tmp_path: Path) -> None:
     """Page by page; calls that ended meanwhile are fetched after it."""
     async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder, rows_max=10) as receiver:

@@ -2,7 +2,7 @@
 
 import functools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onhook.pbx.asterisk.call import CDRS_MAX, EVENTS_MAX, AsteriskCall, parse_call
@@ -17,6 +17,7 @@ from onhook.pbx.asterisk.call_collector import (
     CollectedCall,
 )
 from onhook.pbx.asterisk.messages import AmiMessage
+from tests.counts import examples
 from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS, events
 from tests.pbx.asterisk.scenarios import SCENARIOS
 
@@ -133,6 +134,7 @@ def _separate_bodies() -> list[bytes]:
     )
 
 
+@settings(max_examples=examples(20))
 @given(st.randoms(use_true_random=False))
 def test_collector_concurrent_calls_do_not_mix(random_source: object) -> None:
     """All scenarios interleaved give the same calls as each one alone."""
