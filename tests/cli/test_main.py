@@ -298,16 +298,6 @@ def test_main_ascii_terminal_gets_replacements(server: Server) -> None:
     assert "Z?rich" in result.stdout
 
 
-@pytest.mark.slow
-def test_main_hint_is_a_command(server: Server) -> None:
-    """With the server and without."""
-    server.start()
-    while_it_runs = server.execute("quarantine", "retry", "999999").stderr
-    server.stop()
-    assert server.execute("quarantine", "retry", "999999").stderr == while_it_runs
-    assert "`onhook quarantine list`" in while_it_runs
-
-
 def _shell(server: Server, words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-c", f"{ONHOOK} {words}"],

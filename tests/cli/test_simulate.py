@@ -20,19 +20,6 @@ FEW = ("--count", "2", "--start", "2026-04-01")
 
 
 @pytest.mark.slow
-def test_simulate_unknown_pbx_prints_what_to_do(server: Server) -> None:
-    """After the figures, where every response is 401."""
-    server.start()
-    url = f"http://{server.address('intake')}/"
-    result = server.execute("simulate", "--to", url, "--sn", "3699UNKNOWN", "--secret", OTHER_SECRET, *FEW)
-    assert result.returncode == 1
-    assert "responses  6 x 401" in result.stdout
-    assert result.stderr.count("\n") == 1
-    assert "onhook pbx add NAME --sn 3699UNKNOWN" in result.stderr
-    assert OTHER_SECRET not in result.stderr
-
-
-@pytest.mark.slow
 def test_simulate_without_a_receiver_is_one_sentence(server: Server) -> None:
     """After the figures."""
     with socket.create_server(("127.0.0.1", 0)) as used_socket:

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from onhook.lib.text import UNKNOWN
 from tests.cli.conftest import Command
 from tests.runtime.harness import Server, wait_until, webhook_body
 
@@ -28,14 +27,6 @@ def test_sql_without_and_with_a_server_has_the_same_answer(server: Server) -> No
     assert "there is no table 'quarantine'" in refused_by_files.stderr
     assert "select from `records` or `calls`" in refused_by_files.stderr
     assert not (server.directory / "sql").exists()
-
-
-@pytest.mark.slow
-def test_sql_table_says_how_old_the_data_is(server: Server) -> None:
-    server.start()
-    completed = server.execute("sql", "SELECT 1 AS number, NULL AS nothing")
-    assert completed.stdout.split() == ["number", "nothing", "1", UNKNOWN]
-    assert "seconds old" in completed.stderr
 
 
 def test_sql_columns_lists_both_tables(onhook: Command) -> None:

@@ -2,16 +2,11 @@
 
 import asyncio
 import getpass
-import http.client
 from pathlib import Path
-
-import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.audit import AuditEntry
-from onhook.config import parse_address
 from tests.cli.conftest import Command
-from tests.runtime.harness import Server
 
 
 def test_token_is_shown_once(onhook: Command) -> None:
@@ -49,22 +44,3 @@ def test_token_can_be_limited(onhook: Command) -> None:
     assert onhook("token", "add", "chief", "--role", "administrator", "--number", "1001")[0] == 2
     assert onhook("token", "add", "lost", "--pbx", "nowhere")[0] == 1
     assert "lost" not in onhook("token", "list")[1]
-
-
-@pytest.mark.slow
-def test_token_has_effect_at_once_in_a_running_server(server: Server) -> None:
-    """As soon as it is added, until it is removed."""
-    server.start()
-    text = server.run_command("token", "add", "wallboard").strip()
-    assert _status(server, text) == 200
-    server.run_command("token", "remove", "wallboard")
-    assert _status(server, text) == 401
-
-
-def _status(server: Server, token: str) -> int:
-    address = parse_address(server.address("hub"), "running.json")
-    connection = http.client.HTTPConnection(address.host, address.port, timeout=10)
-    connection.request("GET", "/api/v1/records", headers={"Authorization": f"Bearer {token}"})
-    status = connection.getresponse().status
-    connection.close()
-    return status

@@ -2,6 +2,8 @@
 
 import http.client
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 import pytest
@@ -27,12 +29,13 @@ def _reach(monkeypatch: pytest.MonkeyPatch, problem: object) -> ApiDataClient:
     """Return the access to a server that answers 503 with this body."""
     body = msgspec.json.encode(problem)
 
-    def answer(*_: object) -> http.client.HTTPResponse:
+    @contextmanager
+    def answer(*_: object) -> Iterator[http.client.HTTPResponse]:
         response = http.client.HTTPResponse(_Socket(STATUS % (len(body), body)))  # type: ignore[arg-type] # all that it asks for
         response.begin()
-        return response
+        yield response
 
-    monkeypatch.setattr(ApiDataClient, "_send", answer)
+    monkeypatch.setattr(ApiDataClient, "_open", answer)
     return ApiDataClient(Config(), "127.0.0.1:1", "token")
 
 

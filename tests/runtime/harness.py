@@ -72,7 +72,7 @@ class Server:
             self.process = subprocess.Popen(
                 [str(ONHOOK), "serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0", *arguments],
                 cwd=self.directory.parent,
-                env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(self.directory)},
+                env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(self.directory), **_coverage_environment()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -4,11 +4,11 @@ import asyncio
 import http.client
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 
 import msgspec
 
-from onhook.lib.errors import OnhookError, Unavailable
-from onhook.lib.messages import _
+from onhook.lib.errors import OnhookError
 
 QUIET_SECONDS = 1.0
 """The legs of a call arrive within a second of its end."""
@@ -16,7 +16,7 @@ QUIET_SECONDS = 1.0
 ROWS_MAX = 10_000
 """Records that wait to be printed; a reader that is further behind is disconnected by the server."""
 
-OpenFeed = Callable[[str], http.client.HTTPResponse]
+OpenFeed = Callable[[str], AbstractContextManager[http.client.HTTPResponse]]
 """Opens the feed after a number; after an empty text with the next record."""
 
 
@@ -57,14 +57,12 @@ def _read_feed(open_feed: OpenFeed, put: Callable[[_FeedRecord | OnhookError], N
     last_seq = ""
     try:
         while True:
-            response = open_feed(last_seq)
-            for line in response:
-                name, _colon, value = line.decode().rstrip("\n").partition(": ")
-                if name == "id":
-                    last_seq = value
-                elif name == "data":
-                    put(msgspec.json.decode(value, type=_FeedRecord))
-    except (http.client.HTTPException, OSError) as error:
-        put(Unavailable(_("the server ended the feed: {error}", error=error), hint=_("run the command again")))
+            with open_feed(last_seq) as response:
+                for line in response:
+                    name, _colon, value = line.decode().rstrip("\n").partition(": ")
+                    if name == "id":
+                        last_seq = value
+                    elif name == "data":
+                        put(msgspec.json.decode(value, type=_FeedRecord))
     except OnhookError as error:
         put(error)

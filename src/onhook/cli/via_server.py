@@ -2,8 +2,8 @@
 
 import http.client
 import shlex
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -65,12 +65,9 @@ class ApiDataClient:
 
     async def export(self, filters: FilterValues, export_format: ExportFormat, excel: str = "") -> AsyncIterator[bytes]:
         form = {"excel": excel} if excel else {}
-        response = self._request("GET", f"export.{export_format}", {**filters, **form, "zone": self._zone})
-        try:
+        with self._request("GET", f"export.{export_format}", {**filters, **form, "zone": self._zone}) as response:
             while chunk := response.read(CHUNK_BYTES):
                 yield chunk
-        except (http.client.HTTPException, OSError) as error:
-            raise self._connection_error(error) from error
 
     async def sql(self, query: str) -> Row:
         row: Row = self._request_json("GET", "sql", {"sql": query})
@@ -105,11 +102,11 @@ class ApiDataClient:
 
     async def lag(self) -> int:
         # 503 is a result here, where it has a number: far behind, or ahead.
-        response = self._send("GET", "/readyz", {})
-        document = self._decode(response)
-        if isinstance(document, dict) and isinstance(lag := document.get("lag"), int):
-            return lag
-        raise self._problem_to_error(response, document)
+        with self._open("GET", "/readyz", {}) as response:
+            document = self._decode(response)
+            if isinstance(document, dict) and isinstance(lag := document.get("lag"), int):
+                return lag
+            raise self._problem_to_error(response, document)
 
     def _request_quarantined(self, method: str, seq: int, path: str) -> Row:
         try:
@@ -132,33 +129,39 @@ class ApiDataClient:
                 return
 
     def _request_json(self, method: str, path: str, query: FilterValues = {}, body: bytes | None = None) -> Any:  # noqa: B006 - never changed
-        return self._decode(self._request(method, path, query, body))
+        with self._request(method, path, query, body) as response:
+            return self._decode(response)
 
+    @contextmanager
     def _request(
         self, method: str, path: str, query: FilterValues, body: bytes | None = None
-    ) -> http.client.HTTPResponse:
-        response = self._send(method, f"/api/v1/{quote(path)}", query, body)
-        if response.status >= http.client.BAD_REQUEST:
-            raise self._read_problem(response)
-        return response
+    ) -> Iterator[http.client.HTTPResponse]:
+        with self._open(method, f"/api/v1/{quote(path)}", query, body) as response:
+            if response.status >= http.client.BAD_REQUEST:
+                raise self._problem_to_error(response, self._decode(response))
+            yield response
 
-    def _send(self, method: str, path: str, query: FilterValues, body: bytes | None = None) -> http.client.HTTPResponse:
+    @contextmanager
+    def _open(
+        self, method: str, path: str, query: FilterValues, body: bytes | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Yield a response to be read. Raises `Unavailable` when the connection fails, also while it is read."""
         connection = http.client.HTTPConnection(self._address.host, self._address.port, timeout=TIMEOUT_SECONDS)
         try:
             request_target = f"{path}?{urlencode(query)}" if query else path
             connection.request(method, request_target, body=body, headers=self._headers)
-            return connection.getresponse()
+            with connection.getresponse() as response:
+                yield response
         except (http.client.HTTPException, OSError) as error:
             raise self._connection_error(error) from error
+        finally:
+            connection.close()
 
     def _decode(self, response: http.client.HTTPResponse) -> Any:
         try:
             return msgspec.json.decode(response.read())
-        except (http.client.HTTPException, OSError, msgspec.DecodeError) as error:
+        except msgspec.DecodeError as error:
             raise self._connection_error(error) from error
-
-    def _read_problem(self, response: http.client.HTTPResponse) -> OnhookError:
-        return self._problem_to_error(response, self._decode(response))
 
     def _problem_to_error(self, response: http.client.HTTPResponse, document: Any) -> OnhookError:
         """Return the error of a problem document; of any other response that of its status."""

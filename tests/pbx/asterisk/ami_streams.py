@@ -2,6 +2,7 @@
 are loopback.
 """
 
+import functools
 from pathlib import Path
 
 from onhook.pbx.asterisk.call_collector import GRACE_SECONDS, AsteriskParserConfig, CallCollector
@@ -16,7 +17,12 @@ def stream(name: str) -> bytes:
 
 
 def events(name: str) -> list[AmiMessage]:
-    return [message for message in parse_messages(stream(name)) if message.get("Event")]
+    return list(_parse_events(name))
+
+
+@functools.cache
+def _parse_events(name: str) -> tuple[AmiMessage, ...]:
+    return tuple(message for message in parse_messages(stream(name)) if message.get("Event"))
 
 
 def bodies(messages: list[AmiMessage], waited: float = GRACE_SECONDS) -> list[bytes]:
