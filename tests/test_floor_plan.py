@@ -14,8 +14,6 @@ import pytest
 
 from tests.code_base import CodeBase, File, Import, current_code_base, package_of
 
-pytestmark = pytest.mark.xdist_group("code_base")
-
 # A package imports packages of lower ranks only.
 RANKS: Final = (
     {"lib"},

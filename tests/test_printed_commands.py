@@ -4,11 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-import pytest
-
 from tests.code_base import current_code_base
-
-pytestmark = pytest.mark.xdist_group("code_base")
 
 COMMAND = re.compile(r"onhook [a-z][^`,]*")
 PLACEHOLDER = re.compile(r"\{(\w+)[^}]*\}")

@@ -15,8 +15,6 @@ from tests.cli.test_calls import FILTERS
 from tests.cli.test_sql import QUERY
 from tests.runtime.harness import SECRET, Server, create_server, wait_until, webhook_body
 
-pytestmark = pytest.mark.xdist_group("running_server")
-
 
 @pytest.fixture(scope="module")
 def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
