@@ -368,6 +368,7 @@ def test_help_imports_no_command() -> None:
     assert imported == {"onhook.cli.main"}
 
 
+@pytest.mark.slow
 def test_help_default_is_written_without_parentheses(onhook: Command) -> None:
     """Of every command: Typer writes a text default as `[default: (all)]`."""
     all_words = [words for name in COMMANDS for words in _helps(load_command(name), (name,))]

@@ -84,7 +84,9 @@ async def test_limits_other_routes_are_403(harness: ConsoleHarness, tokens: dict
         assert (await reader.get("/metrics")).status == 403
 
 
-@pytest.mark.parametrize("name", ["extension", "both", "nothing"])
+@pytest.mark.parametrize(
+    "name", ["both", *(pytest.param(name, marks=pytest.mark.slow) for name in ("extension", "nothing"))]
+)
 async def test_limits_responses_leak_nothing(harness: ConsoleHarness, tokens: dict[str, str], name: str) -> None:
     """No list, report, export or page contains the number, and no count includes calls outside of the scope."""
     expected_count = 0 if name == "nothing" else 1

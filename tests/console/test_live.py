@@ -97,6 +97,7 @@ async def test_live_idle_stream_sends_comments(client: aiohttp.ClientSession, mo
         assert [await listener.block() for _ in range(2)] == [[":"], [":"]]
 
 
+@pytest.mark.slow
 async def test_live_listeners_are_limited(
     harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,7 +205,9 @@ async def test_pages_hostile_names_are_escaped(harness: ConsoleHarness, chromium
         pytest.param(
             "dark", {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}}, marks=pytest.mark.slow
         ),
-        ("telephone", {"color_scheme": "light", "viewport": {"width": 390, "height": 844}}),
+        pytest.param(
+            "telephone", {"color_scheme": "light", "viewport": {"width": 390, "height": 844}}, marks=pytest.mark.slow
+        ),
     ],
 )
 async def test_pages_fit_the_window(

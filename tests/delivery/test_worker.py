@@ -134,6 +134,7 @@ async def test_worker_event_fails_after_all_attempts(harness: DeliveryHarness, r
     await wait_until(lambda: len(receiver.accepted) == 2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_delays")
 async def test_worker_unreachable_endpoint_creates_no_rows(
     harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch

@@ -179,6 +179,7 @@ async def _catch_up(projector: Projector) -> None:
     await projector.catch_up()
 
 
+@pytest.mark.slow
 @every_operation
 @early_and_late
 async def test_rebuild_each_operation_fails(directory: Path, step: int, *, is_late: bool) -> None:
@@ -200,6 +201,7 @@ async def test_rebuild_each_operation_fails(directory: Path, step: int, *, is_la
     await fail_each(directory, rebuild_store, check, step, is_late=is_late)
 
 
+@pytest.mark.slow
 @every_operation
 @early_and_late
 async def test_retention_each_operation_fails(directory: Path, step: int, *, is_late: bool) -> None:
@@ -243,6 +245,7 @@ async def _calls_of(directory: Path) -> Sequence[Call]:
         return await read_calls(store)
 
 
+@pytest.mark.slow
 @every_operation
 @early_and_late
 @pytest.mark.parametrize("commit", COMMITS)

@@ -68,6 +68,7 @@ def test_serve_receiver_works_while_the_hub_is_down(server: Server) -> None:
     wait_until(lambda: call_ids(server.calls()) == [call_id(1), call_id(2), call_id(3)])
 
 
+@pytest.mark.slow
 def test_serve_killed_receiver_is_restarted_on_its_port(server: Server) -> None:
     server.start()
     address = server.address("intake")
@@ -201,6 +202,7 @@ def test_serve_log_contains_no_secret(server: Server) -> None:
     assert SN not in server.log_text()
 
 
+@pytest.mark.slow
 def test_serve_data_directory_is_for_its_owner_alone(server: Server) -> None:
     """Mode 0700, and 0600 for every file inside."""
     server.start()

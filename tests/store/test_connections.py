@@ -268,6 +268,7 @@ async def fill(path: Path) -> list[Call]:
     return calls
 
 
+@pytest.mark.slow
 async def test_read_of_a_damaged_page_marks_the_store(tmp_path: Path) -> None:
     """It cannot be opened again, also by another process; a new file in its place can."""
     path = tmp_path / "calls.duckdb"

@@ -147,7 +147,7 @@ def _restrict_permissions(path: Path) -> None:
 
 
 def _create_schema(path: Path) -> None:
-    connection = _connect(path, BUSY_SECONDS)
+    connection = _connect(path, OPEN_SECONDS_MAX)
     try:
         if _version(connection, path) < SCHEMA_VERSION:
             connection.execute("PRAGMA synchronous = FULL")

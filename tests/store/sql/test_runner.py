@@ -148,6 +148,7 @@ async def test_run_sql_close_ends_queries_and_removes_the_copy(
     assert (await store.counts())["calls"] == 2
 
 
+@pytest.mark.slow
 async def test_run_sql_beyond_the_waiting_queries_is_refused(runner: SqlProcessRunner) -> None:
     await runner.run("SELECT 1")
     tasks = [asyncio.create_task(runner.run(ENDLESS)) for _ in range(QUERIES_MAX + WAITING_MAX)]
