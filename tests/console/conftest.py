@@ -84,11 +84,25 @@ class ConsoleHarness:
         ]
         await self.ledger.append(entries)
 
-    def client(self, token: str | None = None, **options: Any) -> aiohttp.ClientSession:
-        """Return a client with the administrator's token, or another; the empty one sends none."""
+    @asynccontextmanager
+    async def client(self, token: str | None = None, **options: Any) -> AsyncIterator[aiohttp.ClientSession]:
+        """Yield a client with the administrator's token, or another; the empty one sends none. Responses of which a
+        test reads the status alone are closed at the end.
+        """
         token_text = self.admin_token if token is None else token
         headers = {"Authorization": f"Bearer {token_text}"} if token_text else {}
-        return aiohttp.ClientSession(self.url, headers=headers | options.pop("headers", {}), **options)
+        responses: list[aiohttp.ClientResponse] = []
+
+        async def keep(_session: object, _context: object, end: aiohttp.TraceRequestEndParams) -> None:
+            responses.append(end.response)
+
+        trace_config = aiohttp.TraceConfig()
+        trace_config.on_request_end.append(keep)
+        options |= {"headers": headers | options.get("headers", {}), "trace_configs": [trace_config]}
+        async with aiohttp.ClientSession(self.url, **options) as session:
+            yield session
+            for response in responses:
+                response.close()
 
 
 @asynccontextmanager

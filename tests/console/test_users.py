@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import pytest
@@ -31,16 +32,17 @@ async def invite(browser: aiohttp.ClientSession, name: str, **more: str) -> str:
     return match[1]
 
 
-def anonymous(harness: ConsoleHarness) -> aiohttp.ClientSession:
+def anonymous(harness: ConsoleHarness) -> AbstractAsyncContextManager[aiohttp.ClientSession]:
     return harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True), headers=OURS)
 
 
-async def signed_in(harness: ConsoleHarness, invitation: str) -> aiohttp.ClientSession:
-    """Return the client of a user who has accepted the invitation."""
-    session = anonymous(harness)
-    data = {"invitation": invitation, "username": "x", "password": PASSWORD, "password_repeat": PASSWORD}
-    assert (await session.post("/invitation", data=data)).status == 200
-    return session
+@asynccontextmanager
+async def signed_in(harness: ConsoleHarness, invitation: str) -> AsyncIterator[aiohttp.ClientSession]:
+    """Yield the client of a user who has accepted the invitation."""
+    async with anonymous(harness) as session:
+        data = {"invitation": invitation, "username": "x", "password": PASSWORD, "password_repeat": PASSWORD}
+        assert (await session.post("/invitation", data=data)).status == 200
+        yield session
 
 
 async def test_invitation_sets_a_password(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
@@ -69,8 +71,8 @@ async def test_sign_in_wrong_passwords_keep_no_one_out(
 ) -> None:
     """The right password is accepted after any number of wrong ones and of wrong tokens, from the same address."""
     monkeypatch.setattr(failures, "DELAY_SECONDS_MAX", 0.01)
-    session = await signed_in(harness, await invite(browser, "Bob"))
-    await session.close()
+    async with signed_in(harness, await invite(browser, "Bob")):
+        pass
     async with harness.client("wrong") as outsider:
         for _ in range(FAILURES_MAX + 1):
             await outsider.get("/api/v1/pbxs")
@@ -85,7 +87,8 @@ async def test_sign_in_wrong_passwords_keep_no_one_out(
 async def test_sign_in_unknown_name_equals_wrong_password(
     harness: ConsoleHarness, browser: aiohttp.ClientSession
 ) -> None:
-    await (await signed_in(harness, await invite(browser, "Carol"))).close()
+    async with signed_in(harness, await invite(browser, "Carol")):
+        pass
     async with anonymous(harness) as guesser:
         answers = [
             await guesser.post("/sign-in", data={"name": name, "password": "x"}) for name in ("Carol", "Unknown")
@@ -96,21 +99,21 @@ async def test_sign_in_unknown_name_equals_wrong_password(
 
 async def test_sessions_end_with_their_user(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """This includes removing the user, changing the password, and signing the browser out."""
-    first = await signed_in(harness, await invite(browser, "Alice"))
-    text = await (await browser.post("/users/invite", data={"name": "Alice"})).text()
-    second = await signed_in(harness, re.findall(r"invitation=([\w-]+)", text)[0])
-    assert (await first.get("/api/v1/calls")).status == 401
-    assert (await second.get("/api/v1/calls")).status == 200
-    numbers = re.findall(r"/users/sessions/(\d+)/end", await (await browser.get("/users")).text())
-    await browser.post(f"/users/sessions/{max(numbers, key=int)}/end")
-    assert (await second.get("/api/v1/calls")).status == 401
-    third = anonymous(harness)
-    await third.post("/sign-in", data={"name": "Alice", "password": PASSWORD})
-    assert (await third.get("/api/v1/calls")).status == 200
-    await browser.post("/users/remove", data={"name": "Alice"})
-    assert (await third.get("/api/v1/calls")).status == 401
-    for session in (first, second, third):
-        await session.close()
+    async with AsyncExitStack() as sessions:
+        first = await sessions.enter_async_context(signed_in(harness, await invite(browser, "Alice")))
+        text = await (await browser.post("/users/invite", data={"name": "Alice"})).text()
+        invitation = re.findall(r"invitation=([\w-]+)", text)[0]
+        second = await sessions.enter_async_context(signed_in(harness, invitation))
+        assert (await first.get("/api/v1/calls")).status == 401
+        assert (await second.get("/api/v1/calls")).status == 200
+        numbers = re.findall(r"/users/sessions/(\d+)/end", await (await browser.get("/users")).text())
+        await browser.post(f"/users/sessions/{max(numbers, key=int)}/end")
+        assert (await second.get("/api/v1/calls")).status == 401
+        third = await sessions.enter_async_context(anonymous(harness))
+        await third.post("/sign-in", data={"name": "Alice", "password": PASSWORD})
+        assert (await third.get("/api/v1/calls")).status == 200
+        await browser.post("/users/remove", data={"name": "Alice"})
+        assert (await third.get("/api/v1/calls")).status == 401
 
 
 async def test_user_scope_is_set_by_form(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
