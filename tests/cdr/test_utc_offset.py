@@ -115,6 +115,25 @@ def test_determine_call_offset_clock_put_back_uses_leg_within_two_seconds_of_cal
     assert determine_call_offset(starts, ["", ""], epoch, None) == (timedelta(hours=hours), "ids")
 
 
+@pytest.mark.parametrize(("zone", "hours"), [(ZoneInfo("Europe/Berlin"), 2), (ZoneInfo("UTC"), 1), (None, 1)])
+def test_determine_call_offset_clock_put_back_within_two_seconds_uses_zone(zone: ZoneInfo | None, hours: int) -> None:
+    """Both legs, of 02:59:59 and of 02:00:00, are close to a whole offset after the call's second: only the zone says
+    that the clock was put back between them.
+    """
+    epoch = int(datetime(2026, 10, 25, 0, 59, 59, tzinfo=UTC).timestamp())
+    starts = [parse_wall_clock(f"2026-10-25 {clock}") for clock in ("02:59:59", "02:00:00")]
+    uids = ["20261025015959ABCDE"] * 2
+    assert determine_call_offset(starts, uids, epoch, zone) == (timedelta(hours=hours), "ids")
+
+
+def test_determine_call_offset_of_second_legs_after_clock_was_put_back_keeps_uid() -> None:
+    """No leg shows the offset before the change: the PBX is in another zone than the one configured."""
+    epoch = int(datetime(2026, 10, 25, 0, 59, 59, tzinfo=UTC).timestamp())
+    start = parse_wall_clock("2026-10-25 01:59:59")
+    uid = "20261025015959ABCDE"
+    assert determine_call_offset([start], [uid], epoch, ZoneInfo("Europe/Berlin")) == (timedelta(hours=1), "ids")
+
+
 @pytest.mark.parametrize(
     ("clock", "offset"),
     [

@@ -7,7 +7,7 @@ offset comes from its earliest leg.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -164,15 +164,39 @@ def determine_call_offset(
 
     `starts` and `uids` are those of its legs, `starts` by the wall clock; `epoch` is the second in `call_id`.
     """
+    if zone is not None and (offset := _offset_before_clock_goes_back(starts, epoch, zone)) is not None:
+        return offset, "ids"
     for uid in sorted(uids):  # older firmware has a timestamp per leg, and the first leg's is the call's
         offset = offset_from_uid(uid, epoch)
         if offset is not None:
             return offset, "ids"
-    first_start = min(starts, key=lambda local: (_drift_seconds(local, epoch) > FIRST_LEG_DRIFT_SECONDS_MAX, local))
+    first_start = find_first_start(starts, epoch)
     offset = offset_between(first_start, epoch)
     if offset is not None:
         return offset, "ids"
     return (timedelta(), "assumed") if zone is None else (offset_in_zone(first_start, zone), "configured")
+
+
+def find_first_start(starts: Iterable[datetime], epoch: int) -> datetime:
+    """Return the start of a call's first leg by the wall clock: the earliest, but where the clock was put back during
+    the call, one that is close to a whole offset after the second in `call_id`.
+    """
+    return min(starts, key=lambda local: (_drift_seconds(local, epoch) > FIRST_LEG_DRIFT_SECONDS_MAX, local))
+
+
+def _offset_before_clock_goes_back(starts: Iterable[datetime], epoch: int, zone: ZoneInfo) -> timedelta | None:
+    """Return the zone's offset at `epoch` if its clock is put back within the next two seconds and a leg began by it.
+
+    A leg that began just afterwards is then as close to a whole offset, and its wall clock is the earlier one.
+    """
+    if not epoch:
+        return None
+    called_at = datetime.fromtimestamp(epoch, zone)
+    offset, later_offset = (
+        moment.utcoffset() or timedelta()
+        for moment in (called_at, datetime.fromtimestamp(epoch + FIRST_LEG_DRIFT_SECONDS_MAX, zone))
+    )
+    return offset if later_offset < offset and offset in {offset_between(local, epoch) for local in starts} else None
 
 
 def _drift_seconds(local: datetime, epoch: int) -> int:

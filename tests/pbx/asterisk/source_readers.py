@@ -23,6 +23,7 @@ from tests.pbx.asterisk.generated_calls import TRUNK_CHANNELS, GeneratedCall, Ro
 from tests.pbx.asterisk.generated_cel import as_cel
 
 CONFIG = AsteriskParserConfig(trunks=tuple(TRUNK_CHANNELS), inbound_contexts=("from-trunk",))
+BERLIN = ZoneInfo("Europe/Berlin")
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -30,13 +31,13 @@ def all_rows(calls: Sequence[GeneratedCall]) -> list[Row]:
     return [row for call in calls for row in call.rows]
 
 
-def read_events(calls: Sequence[GeneratedCall]) -> dict[str, Call]:
-    """Return the calls as read from the manager connection."""
+def read_events(calls: Sequence[GeneratedCall], zone: ZoneInfo = BERLIN) -> dict[str, Call]:
+    """Return the calls as read from the manager connection of a PBX for which this zone is configured."""
     reader, collector = AmiMessageReader(), CallCollector(CONFIG)
     for message in reader.receive_data(b"".join(as_events(all_rows(calls)))):
         assert isinstance(message, AmiMessage)
         assert collector.add_event(message, now=1.0) == []
-    return _assemble(call.body for call in collector.pop_completed(1.0 + CDR_HOLD_SECONDS_MAX))
+    return _assemble((call.body for call in collector.pop_completed(1.0 + CDR_HOLD_SECONDS_MAX)), zone)
 
 
 def read_all_events(call: GeneratedCall) -> dict[str, Call]:
@@ -47,7 +48,7 @@ def read_all_events(call: GeneratedCall) -> dict[str, Call]:
         assert collector.add_event(message, now=1.0) == []
     collected_calls = collector.pop_completed(1.0 + GRACE_SECONDS)
     assert all(b"CEL: whole" in collected_call.body for collected_call in collected_calls)
-    return _assemble(collected_call.body for collected_call in collected_calls)
+    return _assemble((collected_call.body for collected_call in collected_calls), call.zone)
 
 
 def read_csv(calls: Sequence[GeneratedCall]) -> dict[str, Call]:
@@ -87,12 +88,12 @@ def plain(calls: dict[str, Call]) -> dict[str, object]:
     return {call_id: msgspec.to_builtins(call) for call_id, call in calls.items()}
 
 
-def _assemble(bodies: Iterable[bytes]) -> dict[str, Call]:
+def _assemble(bodies: Iterable[bytes], zone: ZoneInfo = BERLIN) -> dict[str, Call]:
     """Return the calls by id, with their legs; seq, channel and time of arrival are left out."""
     legs_by_call: dict[str, list[ReportedLeg]] = {}
     for body in bodies:
         for details in Asterisk().parse(body):
             leg = ReportedLeg(details=details, seq=1, via="ami", received_at=EPOCH)
             legs_by_call.setdefault(details.call_id, []).append(leg)
-    facts = PbxFacts(dialect="asterisk", zone=ZoneInfo("Europe/Berlin"))
+    facts = PbxFacts(dialect="asterisk", zone=zone)
     return {call_id: assemble_call("LAB", legs, facts) for call_id, legs in legs_by_call.items()}

@@ -27,7 +27,7 @@ def legs(call: Call) -> list[Truth]:
 @settings(max_examples=examples(60))
 def test_generated_journey_is_read_as_it_happened(journey: str, data: st.DataObject) -> None:
     generated = data.draw(generated_calls(journey))
-    (call,) = read_events([generated]).values()
+    (call,) = read_events([generated], generated.zone).values()
     assert legs(call) == sorted(generated.truth)
     assert call.started_at == generated.began_at
 

@@ -237,6 +237,15 @@ def test_asterisk_later_leg_uses_offset_from_header() -> None:
     assert details.uid.startswith("20260427190436")
 
 
+def test_asterisk_clock_put_back_between_legs_uid_is_start_of_first_leg() -> None:
+    """The second leg's wall clock is the earlier one."""
+    ids = {"UniqueID": "1792889970.0", "LinkedID": "1792889970.0", "Duration": "20", "EndTime": ""}
+    starts = ("2026-10-25 02:59:30", "2026-10-25 02:00:10")
+    messages = [parse_message(cdr(**ids, StartTime=start).split(b"\r\n\r\n")[1]) for start in starts]
+    legs = ASTERISK.parse(format_body(CallHeader(), [message for message in messages if message]))
+    assert [leg.uid[:14] for leg in legs] == ["20261025025930"] * 2
+
+
 @pytest.mark.parametrize(
     "body",
     [

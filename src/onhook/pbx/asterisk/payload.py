@@ -9,7 +9,7 @@ import msgspec
 
 from onhook.cdr.call_details import DETAIL_FIELDS, CallDetails
 from onhook.cdr.identity import CALLEE_KIND, extract_name, extract_number
-from onhook.cdr.utc_offset import call_epoch, offset_between
+from onhook.cdr.utc_offset import call_epoch, find_first_start, offset_between
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.pbx.asterisk.call import (
@@ -90,7 +90,7 @@ def compute_uid(call: AsteriskCall) -> str:
 
 def _start_time(call: AsteriskCall, epoch: int) -> datetime:
     """Return the second in the call's id by the PBX's clock; the start of the first CDR if the id contains no time."""
-    first_start = min(cdr.start for cdr in call.cdrs)
+    first_start = find_first_start((cdr.start for cdr in call.cdrs), epoch)
     offset = offset_between(first_start, epoch)
     if offset is None and call.header.offset_seconds is not None and epoch:
         offset = timedelta(seconds=call.header.offset_seconds)
