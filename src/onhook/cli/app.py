@@ -8,13 +8,13 @@ import typer
 from onhook.appdb.api_behaviour import parse_behaviour
 from onhook.appdb.api_clients import App
 from onhook.cli.commands import CommandGroup
-from onhook.cli.formats import print_table
+from onhook.cli.formats import format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption, argument_with_default, option_with_default
+from onhook.cli.options import DataOption, ZoneOption, argument_with_default, load_reader_zone, option_with_default
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
-from onhook.lib.text import UNKNOWN
+from onhook.lib.timestamps import format_time
 
 app = CommandGroup(add_completion=False, help=_("Manage apps of the PBX API."), epilog="Example: onhook app list")
 
@@ -131,8 +131,9 @@ async def change(
 
 
 @app.command("list", epilog="Example: onhook app list")
-async def list_apps(data: DataOption = None) -> None:
+async def list_apps(zone: ZoneOption = None, data: DataOption = None) -> None:
     """List the apps, without their secrets."""
+    reader_zone = load_reader_zone(data, zone)
     async with open_appdb(data) as appdb:
         names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
         rows = [
@@ -142,8 +143,8 @@ async def list_apps(data: DataOption = None) -> None:
                 ", ".join(names.get(sn, sn) for sn in api_app.pbxs) or "all",
                 ", ".join(api_app.networks) or "any",
                 _("yes") if api_app.allow_control else _("no"),
-                f"{api_app.created_at:%Y-%m-%d}",
-                UNKNOWN if api_app.last_used_at is None else f"{api_app.last_used_at:%Y-%m-%d %H:%M} UTC",
+                format_time(api_app.created_at, reader_zone),
+                format_optional_time(api_app.last_used_at, reader_zone),
             ]
             for api_app in await appdb.apps.all()
         ]

@@ -1,11 +1,13 @@
 """`onhook asterisk`: AMI connections and their state."""
 
+from zoneinfo import ZoneInfo
+
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
 from onhook.cli.commands import CommandGroup
-from onhook.cli.formats import print_table
+from onhook.cli.formats import format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption
+from onhook.cli.options import DataOption, ZoneOption, load_reader_zone
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
@@ -20,24 +22,25 @@ def group() -> None:
 
 
 @app.command("list", epilog="Example: onhook asterisk list")
-async def list_asterisks(data: DataOption = None) -> None:
+async def list_asterisks(zone: ZoneOption = None, data: DataOption = None) -> None:
     """List the Asterisk PBXs with an AMI connection: connected since, CDR source, gaps."""
+    reader_zone = load_reader_zone(data, zone)
     async with open_appdb(data) as appdb:
         names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
         rows = [
-            await _format_row(appdb, asterisk, names.get(asterisk.sn, asterisk.sn))
+            await _format_row(appdb, asterisk, names.get(asterisk.sn, asterisk.sn), reader_zone)
             for asterisk in await appdb.asterisks.all()
         ]
-    print_table(rows, ("name", "address", "connected", "received until (UTC)", "CDR source", "gaps"))
+    print_table(rows, ("name", "address", "connected", "received until", "CDR source", "gaps"))
 
 
-async def _format_row(appdb: AppDb, asterisk: AsteriskPbx, name: str) -> list[str]:
+async def _format_row(appdb: AppDb, asterisk: AsteriskPbx, name: str, zone: ZoneInfo) -> list[str]:
     source = await appdb.cdr_sources.get(asterisk.sn)
     return [
         name,
         f"{asterisk.host}:{asterisk.port}",
         "yes" if asterisk.is_connected else asterisk.error or "never",
-        UNKNOWN if asterisk.covered_until is None else f"{asterisk.covered_until:%Y-%m-%d %H:%M:%S}",
+        format_optional_time(asterisk.covered_until, zone),
         UNKNOWN if source is None else source.location,
         str(len(await find_open_gaps(appdb, asterisk.sn, SystemClock().now()))),
     ]

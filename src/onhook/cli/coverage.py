@@ -9,12 +9,11 @@ import typer
 
 from onhook.cdr.coverage import Interval, fill_gaps
 from onhook.cdr.record_filter import parse_period
-from onhook.cdr.utc_offset import get_zone
 from onhook.cli.commands import CommandGroup
 from onhook.cli.destination import TableOrJsonFormat
 from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption, ZoneOption, load_reader_config, option_with_default
+from onhook.cli.options import DataOption, ZoneOption, load_reader_zone, option_with_default
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
@@ -41,7 +40,7 @@ async def coverage(
     data: DataOption = None,
 ) -> None:
     """Show which times are verified complete, which are connected, and the gaps, with reasons."""
-    reader_zone = get_zone(load_reader_config(data, zone).zone)
+    reader_zone = load_reader_zone(data, zone)
     begin, end = parse_period(since, until, reader_zone, SystemClock().now())
     async with open_appdb(data) as appdb:
         pbxs = [await appdb.pbx(pbx)] if pbx else await appdb.pbxs()

@@ -18,7 +18,7 @@ from onhook.cli.destination_card import describe_destination
 from onhook.cli.destination_options import with_destination_change_options, with_destination_options
 from onhook.cli.destination_secrets import DestinationName, print_standard_webhooks_secrets
 from onhook.cli.filter_options import with_filters
-from onhook.cli.formats import format_local_time, print_table
+from onhook.cli.formats import format_local_time, format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import (
     LIMIT_DEFAULT,
@@ -26,6 +26,7 @@ from onhook.cli.options import (
     ZoneOption,
     load_config,
     load_reader_config,
+    load_reader_zone,
     option_with_default,
     print_note,
 )
@@ -41,6 +42,7 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _, _n
 from onhook.lib.text import UNKNOWN, replace_control_characters
+from onhook.lib.timestamps import format_time
 from onhook.runtime.data_files import read_last_seq
 
 app = CommandGroup(
@@ -266,7 +268,7 @@ async def deliveries(
     data: DataOption = None,
 ) -> None:
     """List deliveries that did not succeed at once: retrying, failed, or delivered after several attempts."""
-    reader_zone = get_zone(load_reader_config(data, zone).zone)
+    reader_zone = load_reader_zone(data, zone)
     async with open_appdb(data) as appdb:
         page = await appdb.deliveries.page((await appdb.destinations.get(name)).destination_id, delivery_state, limit)
     rows = [
@@ -276,8 +278,8 @@ async def deliveries(
             listed_delivery.call_id,
             str(listed_delivery.seq),
             str(listed_delivery.attempts),
-            format_local_time(listed_delivery.pending_since.isoformat(), reader_zone),
-            format_local_time(listed_delivery.due_at.isoformat(), reader_zone) if listed_delivery.due_at else UNKNOWN,
+            format_time(listed_delivery.pending_since, reader_zone),
+            format_optional_time(listed_delivery.due_at, reader_zone),
         ]
         for listed_delivery in page
     ]  # fmt: skip
@@ -287,7 +289,7 @@ async def deliveries(
 @app.command("delivery", epilog="Example: onhook destination delivery 17")
 async def delivery(number: DeliveryNumber, zone: ZoneOption = None, data: DataOption = None) -> None:
     """Show the attempts of a delivery, and the notification as it is sent."""
-    reader_zone = get_zone(load_reader_config(data, zone).zone)
+    reader_zone = load_reader_zone(data, zone)
     async with open_appdb(data) as appdb:
         stored_delivery, body = await appdb.deliveries.get(number), await appdb.deliveries.body(number)
         attempts = await appdb.deliveries.attempts(number)
@@ -301,7 +303,7 @@ async def delivery(number: DeliveryNumber, zone: ZoneOption = None, data: DataOp
     )
     rows = [
         [
-            format_local_time(attempt.attempted_at.isoformat(), reader_zone),
+            format_time(attempt.attempted_at, reader_zone),
             f"{attempt.duration_ms} ms",
             attempt.detail,
             " ".join(attempt.body.split()),

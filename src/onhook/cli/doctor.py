@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from onhook.appdb.appdb import AppDb
+from onhook.cdr.utc_offset import get_zone
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption, load_config
+from onhook.cli.options import DataOption, ZoneOption, load_reader_config
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.clock import SystemClock
@@ -43,12 +44,13 @@ async def doctor(
         Path | None,
         typer.Option("--bundle", metavar="FILE", help=_("Write a ZIP for a bug report, without secrets and numbers")),
     ] = None,
+    zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
     """Run health checks for the installation or for one PBX: name, port, certificate, credentials, firmware, webhooks,
     clock; configuration and CDR source of an Asterisk. Fails when a check has an error.
     """
-    config = load_config(data=data)
+    config = load_reader_config(data, zone)
     console = Console()
     if name is None:
         checks = [check async for check in check_installation(config, SystemClock())]
@@ -56,7 +58,7 @@ async def doctor(
             checks += await _run_data_checks(config)
     else:
         async with open_appdb(data) as appdb:
-            target = await load_check_target(appdb, name, webhook_url)
+            target = await load_check_target(appdb, name, webhook_url, get_zone(config.zone))
             checks = await _run_pbx_checks(config, appdb, target)
     with console.capture() as captured_output:
         for check in checks:

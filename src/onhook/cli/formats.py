@@ -19,6 +19,7 @@ from onhook.cli.options import Format
 from onhook.cli.server_lookup import Row
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN, format_duration, replace_control_characters
+from onhook.lib.timestamps import format_time
 
 PIPE_WIDTH_CHARACTERS = 10_000
 PIPE_COLUMN_CHARACTERS_MAX = 200
@@ -181,7 +182,12 @@ def fit_columns(widths: Sequence[int], available_width: int) -> int:
 
 def format_local_time(text: str, zone: ZoneInfo) -> str:
     """Return a time of the API in the reader's zone, to the second."""
-    return datetime.fromisoformat(text).astimezone(zone).isoformat(sep=" ", timespec="seconds")
+    return format_time(datetime.fromisoformat(text), zone)
+
+
+def format_optional_time(time: datetime | None, zone: ZoneInfo) -> str:
+    """Return a time in the reader's zone, or that there is none."""
+    return UNKNOWN if time is None else format_time(time, zone)
 
 
 def _format_cell(row: Row, name: str, zone: ZoneInfo) -> str:

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 import typer
 
+from onhook.cdr.utc_offset import get_zone
 from onhook.config import ZONE_DEFAULT, Config, read_config
 from onhook.lib.messages import _
 from onhook.ops.instance_lock import check_is_directory, is_server_running, read_server_info
@@ -62,6 +64,11 @@ def load_reader_config(data: str | None, zone: str | None) -> Config:
         return config
     server = read_server_info(config)
     return msgspec.structs.replace(config, zone=server.zone) if server is not None and server.zone else config
+
+
+def load_reader_zone(data: str | None, zone: str | None) -> ZoneInfo:
+    """Return the zone in which a command shows times. Raises `UsageError`."""
+    return get_zone(load_reader_config(data, zone).zone)
 
 
 def with_options(

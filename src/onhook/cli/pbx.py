@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import typer
@@ -32,7 +33,7 @@ from onhook.cli.asterisk_pbx import (
 from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption
+from onhook.cli.options import DataOption, ZoneOption, load_reader_zone
 from onhook.cli.pbx_apis import (
     ApiOption,
     ClientIdOption,
@@ -70,6 +71,7 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
+from onhook.lib.timestamps import format_time
 from onhook.pbx.registry import dialects
 
 app = CommandGroup(add_completion=False, help=_("Manage PBXs."), epilog="Example: onhook pbx list")
@@ -153,10 +155,11 @@ async def add(
 
 
 @app.command("list", epilog="Example: onhook pbx list")
-async def list_pbxs(data: DataOption = None) -> None:
+async def list_pbxs(zone: ZoneOption = None, data: DataOption = None) -> None:
     """List PBXs, and their secrets by number, without the texts."""
+    reader_zone = load_reader_zone(data, zone)
     async with open_appdb(data) as appdb:
-        rows = [await _list_row(appdb, pbx) for pbx in await appdb.pbxs()]
+        rows = [await _list_row(appdb, pbx, reader_zone) for pbx in await appdb.pbxs()]
     print_table(rows, ("name", "sn", "identified by", "api", "zone", "secrets", "added"))
 
 
@@ -276,7 +279,7 @@ def _silence_minutes(text: str) -> int | None:
     return int(text)
 
 
-async def _list_row(appdb: AppDb, pbx: Pbx) -> list[str]:
+async def _list_row(appdb: AppDb, pbx: Pbx, reader_zone: ZoneInfo) -> list[str]:
     credentials, source_match = await appdb.pbx_credentials.get(pbx.sn), await appdb.source_matches.get(pbx.sn)
     return [
         pbx.name,
@@ -285,7 +288,7 @@ async def _list_row(appdb: AppDb, pbx: Pbx) -> list[str]:
         credentials.url if credentials else UNKNOWN,
         pbx.zone or UNKNOWN,
         describe_secrets(await appdb.secrets(pbx.sn)) or UNKNOWN,
-        f"{pbx.created_at:%Y-%m-%d}",
+        format_time(pbx.created_at, reader_zone),
     ]
 
 

@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from onhook.cdr.utc_offset import get_zone
 from onhook.cli.commands import CommandGroup
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.messages import _
+from onhook.lib.timestamps import format_time
 from onhook.ops.backup import restore as restore_backup
 
 app = CommandGroup(add_completion=False)
@@ -25,9 +27,9 @@ def restore(
     manifest = restore_backup(config, directory, replace=replace)
     print(
         _(
-            "Restored {files} of {made_at} UTC to {data}.",
+            "Restored {files} of {made_at} to {data}.",
             files=" and ".join(manifest.files),
-            made_at=f"{manifest.made_at:%Y-%m-%d %H:%M}",
+            made_at=format_time(manifest.made_at, get_zone(config.zone)),
             data=config.data,
         )
     )

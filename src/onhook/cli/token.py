@@ -1,7 +1,6 @@
 """`onhook token`: API tokens."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -10,15 +9,14 @@ from onhook.appdb.scopes import parse_scope
 from onhook.appdb.tokens import Role, read_token_file
 from onhook.cdr.access_scope import AccessScope
 from onhook.cli.commands import CommandGroup
-from onhook.cli.formats import print_table
+from onhook.cli.formats import format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption, load_config
+from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone
 from onhook.config import parse_address
 from onhook.console.auth.share_tokens import parse_export_filter
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
-from onhook.lib.text import UNKNOWN
 from onhook.ops.instance_lock import is_server_running, read_server_info
 from onhook.simulator.demo import local_address
 
@@ -66,8 +64,9 @@ async def add(
 
 
 @app.command("list", epilog="Example: onhook token list")
-async def list_tokens(data: DataOption = None) -> None:
+async def list_tokens(zone: ZoneOption = None, data: DataOption = None) -> None:
     """List the tokens by name, without their texts."""
+    reader_zone = load_reader_zone(data, zone)
     async with open_appdb(data) as appdb:
         names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
         rows = [
@@ -76,8 +75,8 @@ async def list_tokens(data: DataOption = None) -> None:
                 token.role,
                 _describe_scope(token.scope, names),
                 _describe_use(token.export_filter),
-                _format_time(token.created_at),
-                _format_time(token.last_used_at),
+                format_optional_time(token.created_at, reader_zone),
+                format_optional_time(token.last_used_at, reader_zone),
             ]
             for token in await appdb.tokens()
         ]
@@ -117,7 +116,3 @@ def _describe_use(export_filter: str | None) -> str:
     if export_filter is None:
         return _("everything")
     return _("exports: {search}", search=export_filter) if export_filter else _("exports")
-
-
-def _format_time(time: datetime | None) -> str:
-    return UNKNOWN if time is None else f"{time:%Y-%m-%d %H:%M} UTC"

@@ -7,6 +7,7 @@ import shlex
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
@@ -15,6 +16,7 @@ from onhook.appdb.pbxs import Pbx
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError, Unavailable
 from onhook.lib.messages import _
+from onhook.lib.timestamps import format_time
 from onhook.ops.doctor.check import Check
 from onhook.pbx.asterisk.advice import (
     CDR_BACKEND_MODULES,
@@ -41,8 +43,8 @@ RECENT_CALLS_PERIOD = timedelta(days=7)
 """An Asterisk in use has a call in a week."""
 
 
-async def check_asterisk(appdb: AppDb, clock: Clock, pbx: Pbx) -> AsyncIterator[Check]:
-    """Yield the checks of an Asterisk and of its CDR source."""
+async def check_asterisk(appdb: AppDb, clock: Clock, pbx: Pbx, zone: ZoneInfo) -> AsyncIterator[Check]:
+    """Yield the checks of an Asterisk and of its CDR source; times are shown in `zone`."""
     asterisk = await appdb.asterisks.get(pbx.sn)
     try:
         for advice in await inspect_asterisk(asterisk, await appdb.asterisks.get_secret(pbx.sn), clock):
@@ -60,10 +62,10 @@ async def check_asterisk(appdb: AppDb, clock: Clock, pbx: Pbx) -> AsyncIterator[
             ),
         )
     else:
-        yield await _check_cdr_source(appdb, clock, pbx.sn, source)
+        yield await _check_cdr_source(appdb, clock, pbx.sn, source, zone)
 
 
-async def _check_cdr_source(appdb: AppDb, clock: Clock, sn: str, source: CdrSource) -> Check:
+async def _check_cdr_source(appdb: AppDb, clock: Clock, sn: str, source: CdrSource, zone: ZoneInfo) -> Check:
     """Check that the CDRs of the last days can be read."""
     now = clock.now()
     window = TimeWindow(since=round((now - RECENT_CALLS_PERIOD).timestamp()), until=round(now.timestamp()))
@@ -87,9 +89,9 @@ async def _check_cdr_source(appdb: AppDb, clock: Clock, sn: str, source: CdrSour
     return Check(
         "OK",
         _(
-            "CDRs of {location} can be read; the last call ended {last_ended_at} UTC",
+            "CDRs of {location} can be read; the last call ended {last_ended_at}",
             location=source.location,
-            last_ended_at=f"{last_ended_at:%Y-%m-%d %H:%M:%S}",
+            last_ended_at=format_time(last_ended_at, zone),
         ),
     )
 

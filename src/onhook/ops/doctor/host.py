@@ -10,13 +10,16 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.sqlite_file import check_integrity
+from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
+from onhook.lib.timestamps import format_time
 from onhook.ops.doctor.check import STATUSES, Check
 from onhook.ops.doctor.settings import check_appdb, check_appdb_file
 from onhook.ops.instance_lock import (
@@ -54,7 +57,7 @@ async def check_installation(config: Config, clock: Clock) -> AsyncIterator[Chec
             python_version=platform.python_version(),
         ),
     )
-    yield _check_clock(clock)
+    yield _check_clock(clock, get_zone(config.zone))
     try:
         check_data_directory(config)
         rename_old_files(config)
@@ -78,7 +81,7 @@ async def check_installation(config: Config, clock: Clock) -> AsyncIterator[Chec
 
 def check_resources(config: Config, clock: Clock) -> Mapping[str, Check]:
     """Return the checks that may turn at any time, by name, the worst of each kind."""
-    checks = {"clock": _check_clock(clock), "disk": _check_disk(config.data)}
+    checks = {"clock": _check_clock(clock, get_zone(config.zone)), "disk": _check_disk(config.data)}
     return checks | {"permissions": _worst(_check_permissions(config))}
 
 
@@ -196,11 +199,11 @@ def _rejection_check(counter: Mapping[str, Any]) -> Check:
     return Check("WARNING", detail, _("compare the secret with that of the PBX"))
 
 
-def _check_clock(clock: Clock) -> Check:
+def _check_clock(clock: Clock, zone: ZoneInfo) -> Check:
     now = clock.now()
     if CLOCK_YEARS[0] <= now.year < CLOCK_YEARS[1]:
-        return Check("OK", _("the clock is {now} UTC", now=f"{now:%Y-%m-%d %H:%M:%S}"))
-    return Check("ERROR", _("the clock is {now}", now=f"{now:%Y-%m-%d %H:%M}"), _("set the clock"))
+        return Check("OK", _("the clock is {now}", now=format_time(now, zone)))
+    return Check("ERROR", _("the clock is {now}", now=format_time(now, zone)), _("set the clock"))
 
 
 def _check_permissions(config: Config) -> Iterator[Check]:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -19,6 +20,7 @@ from onhook.lib.certificates import format_fingerprint
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError
 from onhook.lib.messages import _
+from onhook.lib.timestamps import format_time
 from onhook.ops.doctor.asterisk import check_asterisk
 from onhook.ops.doctor.check import Check
 from onhook.pbx.asterisk.payload import Asterisk
@@ -38,20 +40,27 @@ COVERAGE_LAG_MAX = timedelta(hours=3)
 
 
 class PbxCheckTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """A PBX with its settings and state. `webhook` is the URL that should be set in the PBX, or empty."""
+    """A PBX with its settings and state. `webhook_url` is the one that should be set in the PBX, or empty; times are
+    shown in `reader_zone`.
+    """
 
     pbx: Pbx
     credentials: PbxCredentials | None
     secrets: Sequence[str]
+    reader_zone: ZoneInfo
     webhook_url: str = ""
 
 
-async def load_check_target(appdb: AppDb, name: str, webhook_url: str) -> PbxCheckTarget:
+async def load_check_target(appdb: AppDb, name: str, webhook_url: str, reader_zone: ZoneInfo) -> PbxCheckTarget:
     """Return the PBX with this name. Raises `NotFound`."""
     pbx = await appdb.pbx(name)
     secrets = next((candidate.secrets for candidate in await appdb.webhook_credentials() if candidate.sn == pbx.sn), ())
     return PbxCheckTarget(
-        pbx=pbx, credentials=await appdb.pbx_credentials.get(pbx.sn), secrets=secrets, webhook_url=webhook_url
+        pbx=pbx,
+        credentials=await appdb.pbx_credentials.get(pbx.sn),
+        secrets=secrets,
+        reader_zone=reader_zone,
+        webhook_url=webhook_url,
     )
 
 
@@ -59,10 +68,10 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     """Yield the checks; the first step that cannot be reached is the last, because the others would fail for the same
     reason.
     """
-    async for check in _check_stored_state(appdb, target.pbx, clock.now()):
+    async for check in _check_stored_state(appdb, target.pbx, clock.now(), target.reader_zone):
         yield check
     if target.pbx.dialect == Asterisk.name:
-        async for check in check_asterisk(appdb, clock, target.pbx):
+        async for check in check_asterisk(appdb, clock, target.pbx, target.reader_zone):
             yield check
         return
     if target.credentials is None:
@@ -87,11 +96,11 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
             yield check
 
 
-async def _check_stored_state(appdb: AppDb, pbx: Pbx, now: datetime) -> AsyncIterator[Check]:
+async def _check_stored_state(appdb: AppDb, pbx: Pbx, now: datetime, zone: ZoneInfo) -> AsyncIterator[Check]:
     """Yield the checks of alarms and coverage."""
     for alarm in await appdb.alarms.open_alarms():
         if alarm.sn == pbx.sn:
-            detail = f"{alarm.kind} since {alarm.began_at:%Y-%m-%d %H:%M} UTC: {alarm.detail}"
+            detail = f"{alarm.kind} since {format_time(alarm.began_at, zone)}: {alarm.detail}"
             yield Check("WARNING", detail, alarm.hint)
     until = complete_until(await appdb.sync_states.intervals(pbx.sn))
     if until is None:
@@ -103,11 +112,11 @@ async def _check_stored_state(appdb: AppDb, pbx: Pbx, now: datetime) -> AsyncIte
     elif now - until > COVERAGE_LAG_MAX:
         yield Check(
             "WARNING",
-            (_("calls are verified complete only until {until} UTC", until=f"{until:%Y-%m-%d %H:%M}")),
+            (_("calls are verified complete only until {until}", until=format_time(until, zone))),
             _("check that the server is running"),
         )
     else:
-        yield Check("OK", _("calls are verified complete until {until} UTC", until=f"{until:%Y-%m-%d %H:%M}"))
+        yield Check("OK", _("calls are verified complete until {until}", until=format_time(until, zone)))
 
 
 def _check_connectivity(credentials: PbxCredentials) -> list[Check]:
@@ -192,7 +201,7 @@ async def _check_api_details(session: PbxSession, clock: Clock, target: PbxCheck
     elif response.error_kind is not None:
         yield _api_error_check("its system information", response, "try again in some minutes")
     else:
-        for check in _check_facts(session.client.parse_facts(response), clock.now(), target.pbx):
+        for check in _check_facts(session.client.parse_facts(response), clock.now(), target):
             yield check
     response = await session.send_request(session.client.webhooks_request())
     if response.error_kind == "unsupported":
@@ -239,7 +248,8 @@ def _api_error_check(subject: str, response: PbxResponse, hint: str) -> Check:
     )
 
 
-def _check_facts(facts: SystemFacts, now: datetime, pbx: Pbx) -> Iterator[Check]:
+def _check_facts(facts: SystemFacts, now: datetime, target: PbxCheckTarget) -> Iterator[Check]:
+    pbx = target.pbx
     yield Check("OK", _("its firmware is {firmware}", firmware=facts.firmware or "unknown"))
     if facts.sn and facts.sn != pbx.sn:
         yield Check(
@@ -251,7 +261,7 @@ def _check_facts(facts: SystemFacts, now: datetime, pbx: Pbx) -> Iterator[Check]
         yield Check("WARNING", _("its clock is unknown"))
         return
     skew = facts.clock - round(now.timestamp())
-    clock_text = f"{datetime.fromtimestamp(facts.clock, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    clock_text = format_time(datetime.fromtimestamp(facts.clock, UTC), target.reader_zone)
     if abs(skew) > CLOCK_SKEW_SECONDS_MAX:
         yield Check(
             "ERROR",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 
 from onhook.appdb.appdb import AppDb
+from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
 from onhook.console.addresses import intake_port
 from onhook.lib.clock import Clock
@@ -123,7 +124,9 @@ async def _run_checks(config: Config, appdb: AppDb, clock: Clock, sn: str) -> As
     """Yield the checks of the PBX's dialect."""
     pbx = await appdb.pbx(sn)
     if pbx.dialect != Asterisk.name:
-        async for check in check_pbx(config, appdb, clock, await load_check_target(appdb, sn, "")):
+        async for check in check_pbx(
+            config, appdb, clock, await load_check_target(appdb, sn, "", get_zone(config.zone))
+        ):
             yield check
         return
     try:
