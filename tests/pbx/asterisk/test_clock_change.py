@@ -87,6 +87,27 @@ def test_clock_change_in_a_call_without_events_for_long_is_found(talk: int, minu
     assert (details.status, details.talk_duration, details.call_duration) == ("ANSWERED", talk, 2 + talk)
 
 
+@pytest.mark.parametrize("changed_after", [30, 2_000])
+def test_clock_change_before_or_after_the_answer_is_known_from_the_cdr(changed_after: int) -> None:
+    """The gap with the change is not the longest: a minute of ringing, and half an hour, against 50 minutes of talk."""
+    night = Night(timedelta(minutes=30), changed_after=changed_after)
+    ring, end = 60, 3_060
+    times = [(0, "CHAN_START"), (ring, "BRIDGE_ENTER"), (end, "BRIDGE_EXIT"), (end, "HANGUP")]
+    events = [cel(name, FIRST, EventTime=night.clock(second)) for second, name in times]
+    row = cdr(
+        CALLER,
+        FIRST,
+        Destination="1001",
+        StartTime=night.clock(0),
+        AnswerTime=night.clock(ring),
+        EndTime=night.clock(end),
+        Duration=str(end),
+        BillableSeconds=str(end - ring),
+    )
+    (details,) = Asterisk().parse(format_body(CallHeader(trunks=("trunk-a",), has_all_events=True), [row, *events]))
+    assert (details.talk_duration, details.call_duration) == (end - ring, end)
+
+
 def test_clock_change_that_no_event_shows_moves_no_event() -> None:
     """A CDR whose end contradicts its duration, as that of a clock that was set by hand."""
     night = Night(timedelta(minutes=60), changed_after=1)

@@ -39,6 +39,8 @@ CUSTOM_COLUMNS_MAX = 20
 CUSTOM_COLUMN_CHARACTERS_MAX = 256
 
 _HALF_HOUR = timedelta(minutes=30)
+_ANSWER_TOLERANCE = timedelta(seconds=2)
+"""Each of the times of a CDR is cut to the second."""
 
 Origination = Literal["", "call", "attempt"]
 """A call that the PBX began by itself (click-to-call, a dialer): one that its first party answered, or only an attempt
@@ -100,7 +102,7 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True):
     `dialplan_number` and `dialplan_name` are the caller's own as a FreePBX records them, `columns` the values of custom
     columns. Of parties joined through a Local channel, `inner_destination` and `inner_data` are those behind it, and
     `local_channel` is the half that the caller's side called. `clock_shift` is by how much the PBX's clock was put
-    forward (or back: negative) during the CDR.
+    forward (or back: negative) during the CDR, perhaps already before the answer.
     """
 
     linked_id: str
@@ -133,6 +135,7 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True):
     outbound_caller_id: str = ""
     origination: Origination = ""
     clock_shift: timedelta = timedelta()
+    was_shifted_before_answer: bool = False
 
 
 class Cel(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,13 +263,18 @@ def _parse_cdr(fields: Mapping[str, str]) -> Cdr:
     start_time = parse_wall_clock(start)
     end_time = parse_end(start_time, fields.get("endtime", ""), duration)
     talk = parse_seconds(fields.get("billableseconds", ""))
+    shift = _clock_shift(start_time, fields.get("endtime", ""), duration)
+    answer_time, was_shifted_before_answer = _answer_time(
+        fields.get("answertime", ""), (start_time, end_time), talk, shift
+    )
     return Cdr(
         linked_id=canonical_id(linked_id),
         unique_id=fields.get("uniqueid", ""),
         start=start_time,
-        answer=_answer_time(start_time, fields.get("answertime", ""), end_time, talk),
+        answer=answer_time,
         end=end_time,
-        clock_shift=_clock_shift(start_time, fields.get("endtime", ""), duration),
+        clock_shift=shift,
+        was_shifted_before_answer=was_shifted_before_answer,
         source=fields.get("source", ""),
         caller_id=fields.get("callerid", ""),
         destination=fields.get("destination", ""),
@@ -310,14 +318,21 @@ def _clock_shift(start: datetime, text: str, duration: int) -> timedelta:
     return half_hours * _HALF_HOUR if abs(half_hours) in (1, 2) else timedelta()
 
 
-def _answer_time(start: datetime, text: str, end: datetime, talk: int) -> datetime | None:
-    """Return the answer by the clock of the start; where a table has no such column, it follows from the talk time."""
+def _answer_time(
+    text: str, span: tuple[datetime, datetime], talk: int, shift: timedelta
+) -> tuple[datetime | None, bool]:
+    """Return the answer by the clock of the start, and whether the clock was changed before it; where a table has no
+    such column, the answer follows from the talk time. `span` is from start to end by the clock of the start.
+    """
+    start, end = span
     expected_answer = end - timedelta(seconds=talk)
     if not text:
-        return expected_answer if talk else None
+        return expected_answer if talk else None, False
     answer = parse_wall_clock(text)
+    if shift and talk and abs(answer - shift - expected_answer) <= _ANSWER_TOLERANCE:
+        return expected_answer, True
     was_clock_changed = abs((answer - expected_answer).total_seconds()) > CLOCK_CHANGE_SECONDS_MIN
-    return expected_answer if talk and was_clock_changed and not start <= answer <= end else answer
+    return expected_answer if talk and was_clock_changed and not start <= answer <= end else answer, False
 
 
 def _custom_columns(fields: Mapping[str, str]) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import msgspec
 
-from onhook.pbx.asterisk.call import CLOCK_CHANGE_SECONDS_MIN, AsteriskCall, Cel
+from onhook.pbx.asterisk.call import CLOCK_CHANGE_SECONDS_MIN, AsteriskCall, Cdr, Cel
 from onhook.pbx.asterisk.rows import CallRow
 
 _USUAL_SHIFT = timedelta(hours=1)
@@ -56,12 +56,26 @@ def find_clock_change(call: AsteriskCall) -> ClockChange:
     gaps = [later.event_time - earlier.event_time for earlier, later in pairwise(call.cels)]
     for cdr in call.cdrs:
         if cdr.clock_shift and gaps:
-            possible = [index for index, cel in enumerate(call.cels[:-1]) if cel.event_time >= cdr.start - _TOLERANCE]
+            possible = [index for index in range(len(gaps)) if _is_within(cdr, call.cels[index : index + 2])]
             index = _find_jump(gaps, possible or range(len(gaps)), cdr.clock_shift)
             if index is not None:
                 return _change_after(call.cels, index, cdr.clock_shift)
     jumps = [index for index, gap in enumerate(gaps) if gap.total_seconds() < -CLOCK_CHANGE_SECONDS_MIN]
     return _change_after(call.cels, jumps[0], -_USUAL_SHIFT) if jumps else ClockChange()
+
+
+def _is_within(cdr: Cdr, cels: Sequence[Cel]) -> bool:
+    """Return whether the clock can have been changed between two events: during the CDR, and on that side of its answer
+    on which the CDR shows it.
+    """
+    earlier, later = cels
+    if not cdr.start - _TOLERANCE <= earlier.event_time <= cdr.end:
+        return False
+    if cdr.answer is None or not cdr.talk:
+        return True
+    if cdr.was_shifted_before_answer:
+        return earlier.event_time <= cdr.answer
+    return later.event_time - cdr.clock_shift >= cdr.answer
 
 
 def _find_jump(gaps: Sequence[timedelta], possible: Sequence[int], shift: timedelta) -> int | None:
