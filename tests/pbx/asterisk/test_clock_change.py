@@ -76,7 +76,7 @@ def test_clock_change_moves_no_duration(minutes: int, changed_after: int, has_al
 
 
 @pytest.mark.parametrize("minutes", [-60, 60])
-@pytest.mark.parametrize("talk", [2_900, 3_700, 9_000])
+@pytest.mark.parametrize("talk", [2_900, 3_598, 3_599, 3_700, 9_000])
 def test_clock_change_in_a_call_without_events_for_long_is_found(talk: int, minutes: int) -> None:
     """The clock may show a later time after it was put back, because more than an hour has passed."""
     night = Night(timedelta(minutes=minutes), changed_after=100)

@@ -82,7 +82,7 @@ def _find_jump(gaps: Sequence[timedelta], possible: Sequence[int], shift: timede
     """Return the index of the gap in which a CDR's clock was changed: where the clock goes back, or is put forward by
     as much; in a call without any event for longer than the shift, the longest gap.
     """
-    if shift < timedelta() and (backward := [index for index in possible if gaps[index] < -_TOLERANCE]):
+    if shift < timedelta() and (backward := [index for index in possible if gaps[index] < timedelta()]):
         return min(backward, key=lambda index: gaps[index])
     least = shift - _TOLERANCE if shift > timedelta() else timedelta()
     return max((index for index in possible if gaps[index] >= least), key=lambda index: gaps[index], default=None)
