@@ -24,6 +24,8 @@ async def test_sql_page_result_has_table_chart_and_file(harness: ConsoleHarness,
     assert " seconds old" in text
     answer = await client.get("/sql.csv", params={"sql": sql})
     assert await answer.text() == "call_from,calls\r\n1003,2\r\n'=1+1<1001>,1\r\n"
+    entries = (await (await client.get("/api/v1/audit")).json())["data"]
+    assert [entry["action"] for entry in entries if "SQL" in entry["action"]] == [f"file of an SQL query: {sql}"]
 
 
 async def test_sql_page_lists_every_column_with_a_line(client: aiohttp.ClientSession) -> None:

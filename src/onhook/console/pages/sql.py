@@ -20,10 +20,11 @@ from onhook.console.pages.rendering import View, render
 from onhook.console.pages.reports.report import Chart
 from onhook.console.pages.sql_chart import build_chart
 from onhook.console.parameters import ReaderZone
+from onhook.console.queries.audited_reads import audit_or_log_read
 from onhook.console.queries.sql import DatedResult, run_sql
 from onhook.console.state import AnyRequest, AppStateDep
 from onhook.lib.errors import OnhookError
-from onhook.lib.messages import mark
+from onhook.lib.messages import _, mark
 from onhook.store.contract import QUERY_SECONDS_MAX, SQL_CHARACTERS_MAX, SqlCell, SqlResult, SqlTable
 from onhook.store.sql.views import SQL_TABLES
 
@@ -101,6 +102,7 @@ async def sql_page(
 async def sql_file(request: AnyRequest, app_state: AppStateDep, sql: Sql) -> Response[bytes]:
     """Return the result as CSV (RFC 4180, UTF-8); cells that a spreadsheet would take for a formula are escaped."""
     dated = await run_sql(request, app_state, sql)
+    await audit_or_log_read(app_state, _("file of an SQL query: {query}", query=sql))
     return Response(
         await asyncio.to_thread(_write_csv, dated.result),
         media_type="text/csv; charset=utf-8; header=present",
