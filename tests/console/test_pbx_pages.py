@@ -108,12 +108,37 @@ async def test_pbx_page_runs_checks(harness: ConsoleHarness, client: aiohttp.Cli
     assert "Results" in text
     assert "is not set: no further checks" in text
     checks = (await (await client.post(f"/api/v1/pbxs/{SN}/checks")).json())["data"]
-    assert {"WARNING"} == {check["status"] for check in checks}
-    assert all(check["hint"] for check in checks)
+    assert {"OK", "WARNING"} == {check["status"] for check in checks}
+    assert all(bool(check["hint"]) is (check["status"] == "WARNING") for check in checks)
+    assert "its texts are read as utf-8" in text
     reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         assert "/checks" not in await read_page(other, f"/pbxs/{SN}")
         assert (await other.post(f"/pbxs/{SN}/checks")).status == 403
+
+
+async def test_pbx_page_changes_conventions(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The encoding and the meaning of `agent_ring_time`, by the page and by the API; an empty field has its default."""
+    path, api_path = f"/pbxs/{SN}/conventions", f"/api/v1/pbxs/{SN}/conventions"
+    text = await (await client.post(path, data={"encoding": "GBK", "ring_time": "wait"})).text()
+    assert "Its texts are in gbk." in text
+    assert "It is set for this PBX." in text
+    assert await (await client.get(api_path)).json() == {"encoding": "gbk", "ring_time": "wait"}
+    assert 'role="alert"' in await (await client.post(path, data={"encoding": "utf-7000"})).text()
+    assert 'role="alert"' in await (await client.post(path, data={"ring_time": "long"})).text()
+    assert (await harness.appdb.pbx_conventions.get(SN)).encoding == "gbk"
+    refused = await client.put(api_path, json={"encoding": "base64"})
+    assert (refused.status, "is not an encoding of texts" in await refused.text()) == (400, True)
+    assert (await client.put(api_path, json={"ring_time": "long"})).status == 400
+    changed = await client.put(api_path, json={"ring_time": "ring"})
+    assert await changed.json() == {"encoding": "utf-8", "ring_time": "ring"}
+    await client.post(path, data={})
+    assert await (await client.get(api_path)).json() == {"encoding": "utf-8", "ring_time": "auto"}
+    reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    async with harness.client(reader) as other:
+        assert "/conventions" not in await read_page(other, f"/pbxs/{SN}")
+        assert (await other.post(path, data={}, headers=OURS)).status == 403
+        assert (await other.put(api_path, json={})).status == 403
 
 
 async def test_pbx_page_offers_unregistered_serial_numbers(

@@ -17,8 +17,15 @@ ENCODING_CHARACTERS_MAX = 40
 UTF_8 = ""
 """The encoding of the documentation."""
 
+UTF_8_NAME = "utf-8"
+
 RingTimeSetting = RingTimeMeaning | Literal[""]
 """Empty where the meaning is detected from the calls."""
+
+RingTimeWord = RingTimeMeaning | Literal["auto"]
+
+DETECTED: Literal["auto"] = "auto"
+"""The word for a meaning that is detected from the calls."""
 
 
 class PbxConventions(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +33,16 @@ class PbxConventions(msgspec.Struct, frozen=True, kw_only=True):
 
     encoding: str = UTF_8
     ring_time_meaning: RingTimeSetting = ""
+
+    @property
+    def encoding_name(self) -> str:
+        """Return the name of the encoding, also that of UTF-8."""
+        return self.encoding or UTF_8_NAME
+
+    @property
+    def ring_time_word(self) -> RingTimeWord:
+        """Return the meaning as `parse_ring_time_meaning` takes it."""
+        return self.ring_time_meaning or DETECTED
 
 
 class PbxConventionsRepository:
@@ -55,6 +72,14 @@ class PbxConventionsRepository:
         )
 
 
+def parse_conventions(encoding: str, ring_time: str) -> PbxConventions:
+    """Return the conventions in the texts of a form; an empty one has its default. Raises `UsageError`."""
+    return PbxConventions(
+        encoding=parse_encoding(encoding.strip() or UTF_8_NAME),
+        ring_time_meaning=parse_ring_time_meaning(ring_time.strip() or DETECTED),
+    )
+
+
 def parse_encoding(text: str) -> str:
     """Return the name of an encoding that JSON can be in; empty for UTF-8. Raises `UsageError`.
 
@@ -73,12 +98,12 @@ def parse_encoding(text: str) -> str:
             location="encoding",
             hint=_("write gbk, big5, cp1251, latin-1 or another that has ASCII, or utf-8"),
         )
-    return UTF_8 if name == "utf-8" else name
+    return UTF_8 if name == UTF_8_NAME else name
 
 
 def parse_ring_time_meaning(text: str) -> RingTimeSetting:
     """Return the meaning in a text: `ring`, `wait`, or `auto`. Raises `UsageError`."""
-    if text == "auto":
+    if text == DETECTED:
         return ""
     for meaning in get_args(RingTimeMeaning):
         if text == meaning:

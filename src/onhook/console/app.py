@@ -163,6 +163,8 @@ def _api_router() -> Router:
             pbxs.add_pbx,
             pbxs.change_pbx,
             pbxs.add_serial_number,
+            pbxs.read_conventions,
+            pbxs.put_conventions,
             pbxs.remove_serial_number,
             pbxs.remove_pbx,
             pbxs.run_pbx_checks,

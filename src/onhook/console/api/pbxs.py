@@ -4,9 +4,15 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from litestar import delete, get, patch, post
+from litestar import delete, get, patch, post, put
 from litestar.params import BodyKwarg
 
+from onhook.appdb.pbx_conventions import (
+    ENCODING_CHARACTERS_MAX,
+    PbxConventions,
+    RingTimeWord,
+    parse_conventions,
+)
 from onhook.appdb.pbx_credentials import CREDENTIAL_CHARACTERS_MAX, URL_CHARACTERS_MAX, parse_pbx_credentials
 from onhook.appdb.pbxs import (
     NAME_CHARACTERS_MAX,
@@ -62,6 +68,15 @@ class PbxChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     zone: str | msgspec.UnsetType | None = msgspec.UNSET
     number_plan: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     keeps_unregistered: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class PbxConventionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a PBX does its own way: the encoding of its texts, such as `gbk`, and what `agent_ring_time` is: `ring`, of
+    the telephone, `wait`, of the caller, or `auto`, detected from its calls.
+    """
+
+    encoding: Annotated[str, msgspec.Meta(min_length=1, max_length=ENCODING_CHARACTERS_MAX)] = "utf-8"
+    ring_time: RingTimeWord = "auto"
 
 
 class NewSerialNumber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -175,6 +190,26 @@ async def change_pbx(app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[
     if "number_plan" in changes:
         changes["number_plan"] = parse_number_plan(changes["number_plan"])
     return await app_state.appdb.change_pbx(name, changes)
+
+
+@get("/pbxs/{name:str}/conventions", summary="Read the conventions of a PBX", tags=["pbxs"], responses=PROBLEMS)
+async def read_conventions(app_state: AppStateDep, name: PbxNameOrSn) -> PbxConventionSettings:
+    """Read the encoding of its texts and the meaning of `agent_ring_time`."""
+    return _describe_conventions(await app_state.appdb.pbx_conventions.get((await app_state.appdb.pbx(name)).sn))
+
+
+@put("/pbxs/{name:str}/conventions", summary="Change the conventions of a PBX", tags=["pbxs"], responses=PROBLEMS)
+async def put_conventions(
+    app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[PbxConventionSettings, BodyKwarg()]
+) -> PbxConventionSettings:
+    """Set both; what is left out has its default. Stored calls change with `onhook rebuild`."""
+    conventions = parse_conventions(data.encoding, data.ring_time)
+    await app_state.appdb.pbx_conventions.put((await app_state.appdb.pbx(name)).sn, conventions)
+    return _describe_conventions(conventions)
+
+
+def _describe_conventions(conventions: PbxConventions) -> PbxConventionSettings:
+    return PbxConventionSettings(encoding=conventions.encoding_name, ring_time=conventions.ring_time_word)
 
 
 @post("/pbxs/{name:str}/serial-numbers", summary="Add a serial number to a PBX", tags=["pbxs"], responses=PROBLEMS)

@@ -12,6 +12,7 @@ from litestar import Response, get, post
 from litestar.params import QueryParameter
 from litestar.response import Redirect
 
+from onhook.appdb.pbx_conventions import ENCODING_CHARACTERS_MAX, PbxConventions, parse_conventions
 from onhook.appdb.pbxs import Pbx, Secret, new_secret, validate_sn
 from onhook.cdr.number_plan import RANGE_KINDS, parse_number_plan
 from onhook.cdr.record_filter import RecordFilter, parse_time
@@ -68,6 +69,13 @@ class ChangePbxForm(msgspec.Struct, frozen=True):
     keeps_unregistered: str = ""
 
 
+class ConventionsForm(msgspec.Struct, frozen=True):
+    """Content of the form for the encoding and the meaning of `agent_ring_time`."""
+
+    encoding: str = ""
+    ring_time: str = ""
+
+
 class SerialNumberForm(msgspec.Struct, frozen=True):
     """Content of the form for a further serial number."""
 
@@ -110,6 +118,8 @@ class PbxView(View, frozen=True, kw_only=True):
     template: ClassVar = "pbx.html"
     overview: PbxOverview
     pbx: Pbx
+    conventions: PbxConventions
+    encoding_characters_max: int
     secrets: Sequence[Secret]
     unregistered: Sequence[NamedCounter]
     kinds: Sequence[str]
@@ -196,6 +206,19 @@ async def change_pbx(app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[
         pbx = await app_state.appdb.change_pbx(name, changes)
     except OnhookError as error:
         return _redirect(name, error=str(error))
+    return _redirect(pbx.sn, message=_("Settings saved. Earlier calls are not changed until `onhook rebuild`."))
+
+
+@post("/pbxs/{name:str}/conventions", include_in_schema=False, status_code=200)
+async def change_conventions(
+    app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[ConventionsForm, FORM_BODY]
+) -> Redirect:
+    """Change the encoding of its texts and the meaning of `agent_ring_time`."""
+    pbx = await app_state.appdb.pbx(name)
+    try:
+        await app_state.appdb.pbx_conventions.put(pbx.sn, parse_conventions(data.encoding, data.ring_time))
+    except OnhookError as error:
+        return _redirect(pbx.sn, error=str(error))
     return _redirect(pbx.sn, message=_("Settings saved. Earlier calls are not changed until `onhook rebuild`."))
 
 
@@ -300,8 +323,17 @@ async def remove_pbx(app_state: AppStateDep, name: PbxNameOrSn) -> Redirect:
 
 
 ROUTES = (
-    *(pbxs_page, add_pbx, start_simulated_pbx, pbx_page, change_pbx, add_serial_number, remove_serial_number),
-    *(add_secret, remove_secret, send_test_event, run_pbx_checks, request_backfill, remove_pbx),
+    *(pbxs_page, add_pbx, start_simulated_pbx, pbx_page, change_pbx, change_conventions),
+    *(
+        add_serial_number,
+        remove_serial_number,
+        add_secret,
+        remove_secret,
+        send_test_event,
+        run_pbx_checks,
+        request_backfill,
+        remove_pbx,
+    ),
 )
 
 
@@ -346,6 +378,8 @@ async def _render_pbx(
         PbxView(
             overview=overview,
             pbx=pbx,
+            conventions=await app_state.appdb.pbx_conventions.get(pbx.sn),
+            encoding_characters_max=ENCODING_CHARACTERS_MAX,
             secrets=await app_state.appdb.secrets(pbx.sn),
             unregistered=[
                 counter

@@ -70,6 +70,7 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     """
     async for check in _check_stored_state(appdb, target.pbx, clock.now(), target.reader_zone):
         yield check
+    yield await _check_conventions(appdb, target.pbx)
     if target.pbx.dialect == Asterisk.name:
         async for check in check_asterisk(appdb, clock, target.pbx, target.reader_zone):
             yield check
@@ -117,6 +118,24 @@ async def _check_stored_state(appdb: AppDb, pbx: Pbx, now: datetime, zone: ZoneI
         )
     else:
         yield Check("OK", _("calls are verified complete until {until}", until=format_time(until, zone)))
+
+
+async def _check_conventions(appdb: AppDb, pbx: Pbx) -> Check:
+    """Return what Onhook takes the texts and `agent_ring_time` of the PBX for: nothing in its events says so."""
+    conventions = await appdb.pbx_conventions.get(pbx.sn)
+    meaning = {
+        "auto": _("detected from its calls"),
+        "ring": _("the ringing of the telephone"),
+        "wait": _("the wait of the caller"),
+    }[conventions.ring_time_word]
+    return Check(
+        "OK",
+        _(
+            "its texts are read as {encoding}; the meaning of agent_ring_time is {meaning}",
+            encoding=conventions.encoding_name,
+            meaning=meaning,
+        ),
+    )
 
 
 def _check_connectivity(credentials: PbxCredentials) -> list[Check]:
