@@ -82,6 +82,18 @@ async def test_rows_many_returns_the_rows_of_each(database: Database) -> None:
     assert rows == [[("a",)], [], [("b",)]]
 
 
+async def test_numbered_parameter_is_used_twice(database: Database) -> None:
+    """Whichever way a statement is run, also inside a transaction."""
+    insert = "INSERT INTO saved_searches (name, path, author) SELECT ?1, '/calls', '' WHERE ?1 <> ?2"
+    select = "SELECT name FROM saved_searches WHERE name = ?1 OR name = ?2 || ?1"
+    assert [await database.write(insert, values) for values in (("a", "b"), ("b", "b"))] == [1, 0]
+    assert await database.write_many(insert, [("xc", ""), ("c", "c")]) == 1
+    async with database.transaction():
+        assert await database.write(insert, ("d", "")) == 1
+    assert await database.rows(select, ("c", "x")) == [("xc",)]
+    assert await database.rows_many(select, [("a", "x"), ("d", "x")]) == [[("a",)], [("d",)]]
+
+
 @pytest.mark.parametrize("method", ["rows_many", "write_many"])
 async def test_many_without_values_does_nothing(database: Database, method: str) -> None:
     assert not await getattr(database, method)("no statement", [])

@@ -6,7 +6,7 @@ deadline and can be cancelled. What a caller that gave up has begun is interrupt
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
@@ -70,19 +70,21 @@ class SqliteDatabase:
     # Statements
 
     async def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        return await self._read(lambda connection: connection.execute(sql, values).fetchall())
+        parameters = _bind(sql, values)
+        return await self._read(lambda connection: connection.execute(sql, parameters).fetchall())
 
     async def rows_many(self, sql: str, values_list: Sequence[Sequence[Any]]) -> list[list[Row]]:
         if not values_list:
             return []
         return await self._read(
-            lambda connection: [connection.execute(sql, values).fetchall() for values in values_list]
+            lambda connection: [connection.execute(sql, _bind(sql, values)).fetchall() for values in values_list]
         )
 
     async def write(self, sql: str, values: Sequence[Any] = (), *, seconds: float | None = None) -> int:
         outer = self._joined_session()
         if outer is not None:
-            return await outer.run(lambda connection: connection.execute(sql, values).rowcount, self._deadline())
+            parameters = _bind(sql, values)
+            return await outer.run(lambda connection: connection.execute(sql, parameters).rowcount, self._deadline())
         deadline = self._deadline(seconds)
         async with self._write_session(deadline) as session:
             row_count = await _retry_while_locked(
@@ -98,7 +100,8 @@ class SqliteDatabase:
             session = self._joined_session()
             assert session is not None, "a transaction has a session"
             return await session.run(
-                lambda connection: connection.executemany(sql, values_list).rowcount, self._deadline()
+                lambda connection: connection.executemany(sql, (_bind(sql, values) for values in values_list)).rowcount,
+                self._deadline(),
             )
 
     # Transactions
@@ -280,10 +283,15 @@ def _prepare_audit(path: Path, connection: sqlite3.Connection) -> None:
         create_triggers(connection)
 
 
+def _bind(sql: str, values: Sequence[Any]) -> Sequence[Any] | Mapping[str, Any]:
+    """Return the values as Python's driver takes them: for it `?1` has the name `1`."""
+    return {str(number): value for number, value in enumerate(values, 1)} if "?1" in sql else values
+
+
 def _write_and_commit(sql: str, values: Sequence[Any], origin: Origin, connection: sqlite3.Connection) -> int:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        row_count = connection.execute(sql, values).rowcount
+        row_count = connection.execute(sql, _bind(sql, values)).rowcount
         _commit(origin, (), connection)
     except BaseException:
         roll_back(connection)
