@@ -10,7 +10,7 @@ from onhook.console.rebuild_page import RebuildProgress, rebuild_app
 PROGRESS = RebuildProgress("the store is damaged <script>", position=250, last_seq=1_000)
 
 
-async def request(path: str, accept: str = "") -> tuple[int, dict[str, str], str]:
+async def request(path: str, accept: str = "", progress: RebuildProgress = PROGRESS) -> tuple[int, dict[str, str], str]:
     """Return status, headers and body of a response."""
     messages: list[Any] = []
 
@@ -18,7 +18,7 @@ async def request(path: str, accept: str = "") -> tuple[int, dict[str, str], str
         messages.append(message)
 
     scope = {"type": "http", "path": path, "headers": [(b"accept", accept.encode())]}
-    await rebuild_app(PROGRESS)(scope, None, send)
+    await rebuild_app(progress)(scope, None, send)
     headers = {name.decode(): value.decode() for name, value in messages[0]["headers"]}
     return messages[0]["status"], headers, messages[1]["body"].decode()
 
@@ -40,6 +40,13 @@ async def test_rebuild_api_answers_with_a_problem_document(path: str) -> None:
     problem = json.loads(body)
     assert (problem["status"], problem["lag"]) == (503, 750)
     assert "250 of 1000 events" in problem["detail"]
+
+
+async def test_rebuild_that_failed_says_why() -> None:
+    progress = RebuildProgress("the store is damaged", failure="the disk has 3 MiB left: free disk space")
+    for accept in ("text/html", "application/json"):
+        _, _, body = await request("/calls", accept, progress)
+        assert "the disk has 3 MiB left: free disk space" in body
 
 
 async def test_rebuild_process_is_alive() -> None:

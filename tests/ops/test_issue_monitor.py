@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -101,6 +102,19 @@ async def test_issue_monitor_healthy_installation_has_no_issues(installation: In
     await installation.check()
     await installation.check(after=BEGIN_SECONDS)
     assert (await installation.appdb.issues.all(), await installation.notifications()) == ([], [])
+
+
+async def test_issue_monitor_disk_that_fills_is_an_issue_a_week_before(installation: Installation) -> None:
+    """Also over a restart: the rate is measured over days."""
+    await installation.check()
+    free_bytes = shutil.disk_usage(installation.config.data).free
+    days_ago_us = installation.microseconds() - 156 * 3_600 * 1_000_000
+    await installation.appdb.disk_samples.add(free_bytes * 3, now_us=days_ago_us)
+    installation.monitor = installation.restarted_monitor()
+    await installation.check(after=5)
+    await installation.check(after=BEGIN_SECONDS)
+    (issue,) = await installation.appdb.issues.all()
+    assert (issue.kind, "full in less than 4 days" in issue.detail) == ("check_disk", True)
 
 
 async def test_issue_monitor_disabled_destination_is_notified_with_begin_and_end(installation: Installation) -> None:

@@ -1,6 +1,8 @@
 """A rebuilt store: events that it can parse and the old one could not are sent to destinations."""
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +12,7 @@ from onhook.config import Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable
-from onhook.ops.rebuild import install_rebuilt_store, rebuild
+from onhook.ops.rebuild import RESERVE_BYTES, install_rebuilt_store, rebuild
 from onhook.runtime.engines import ENGINES
 from onhook.store.contract import QuarantineEntry, StoreBatch
 from onhook.store.duckdb import list_quarantined_seqs, open_store
@@ -76,6 +78,20 @@ async def test_rebuild_crash_before_the_replacement_loses_nothing(
     await appdb.destinations.release_replays()  # as a starting hub does
     await appdb.close()
     assert await _replays(config) == [(0, 2)]
+
+
+async def test_rebuild_without_space_for_both_stores_is_refused_before_it_begins(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is a mock: a full one that is real is in `tests/faults`."""
+    old_bytes = config.store_file.read_bytes()
+    needed = len(old_bytes) + RESERVE_BYTES
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=needed - 1))
+    with pytest.raises(Unavailable, match=r"the disk has 3[0-9] MiB left, and the new store needs 3[0-9] MiB"):
+        await rebuild(config, lambda *_: None, ENGINES)
+    assert config.store_file.read_bytes() == old_bytes
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=needed))
+    assert await rebuild(config, lambda *_: None, ENGINES) == 4
 
 
 async def test_rebuild_damaged_store_is_replaced(config: Config) -> None:

@@ -19,6 +19,7 @@ from onhook.appdb.cdr_sources import CdrSources
 from onhook.appdb.contract import ConstraintViolation, Database, Version, transactional
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.destinations import Destinations
+from onhook.appdb.disk_samples import DiskSamples
 from onhook.appdb.issues import Issues
 from onhook.appdb.notes import Notes
 from onhook.appdb.pbx_conventions import PbxConventionsRepository
@@ -104,6 +105,7 @@ class AppDb:
         self.audit = Audit(self._database)
         self.notes = Notes(self._database)
         self.saved_searches = SavedSearches(self._database)
+        self.disk_samples = DiskSamples(self._database)
 
     # PBXs
 

@@ -93,6 +93,6 @@ async def _run_data_checks(config: Config) -> list[Check]:
         async with await open_data_client(config) as client:
             lag = await client.lag()
             quarantined_rows = [row async for row in client.quarantine(1)]
-            return list(check_data(lag, bool(quarantined_rows), await client.rejections()))
+            return list(check_data(lag, bool(quarantined_rows), await client.rejections(), get_zone(config.zone)))
     except OnhookError as error:
         return [Check("ERROR", _("the calls cannot be read: {message}", message=error.message), error.hint)]

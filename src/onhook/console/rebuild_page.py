@@ -16,11 +16,14 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class RebuildProgress(msgspec.Struct):
-    """The number of the last raw event processed, and that of the last one; `reason` says why the store is rebuilt."""
+    """The number of the last raw event processed, and that of the last one; `reason` says why the store is rebuilt,
+    `failure` why that failed, until it is tried again.
+    """
 
     reason: str
     position: int = 0
     last_seq: int = 0
+    failure: str = ""
 
     @property
     def percent(self) -> int:
@@ -64,7 +67,7 @@ def _build_problem(progress: RebuildProgress) -> Problem:
             position=progress.position,
             last_seq=progress.last_seq,
         ),
-        hint=_("wait: new events are received meanwhile"),
+        hint=progress.failure or _("wait: new events are received meanwhile"),
         lag=progress.last_seq - progress.position,
     )
 

@@ -6,11 +6,13 @@ goes within minutes is one issue. In one round few issues begin or end; the othe
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from onhook.appdb.alarms import Alarm
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.disk_samples import DiskSample
 from onhook.appdb.issues import OperationalIssue
 from onhook.config import Config
 from onhook.delivery.issues import Issue, find_all_issues
@@ -72,7 +74,8 @@ class IssueMonitor:
 
     async def check_all(self) -> None:
         """Begin and end issues as they are now. Raises `Unavailable`, where a file cannot be used now."""
-        checks = {**await asyncio.to_thread(self._check_host), **await self._check_backlog()}
+        samples = await self._sample_disk()
+        checks = {**await asyncio.to_thread(self._check_host, samples), **await self._check_backlog()}
         await self._update(checks)
 
     async def _check_backlog(self) -> Mapping[str, Check]:
@@ -84,12 +87,18 @@ class IssueMonitor:
                 raise
             return {"backlog": Check("ERROR", error.message, error.hint)}
 
-    def _check_host(self) -> Mapping[str, Check]:
+    async def _sample_disk(self) -> Sequence[DiskSample]:
+        """Add how much of the disk is free, once an hour, and return the samples."""
+        free_bytes = (await asyncio.to_thread(shutil.disk_usage, self._config.data)).free
+        await self._appdb.disk_samples.add(free_bytes, now_us=self._clock.microseconds())
+        return await self._appdb.disk_samples.all()
+
+    def _check_host(self, samples: Sequence[DiskSample]) -> Mapping[str, Check]:
         """Return the checks of this installation by name; those of files are repeated rarely."""
         now = self._now()
         if now - self._files_checked_at >= FILE_CHECK_SECONDS:
             self._file_checks, self._files_checked_at = check_files(self._config), now
-        return {**check_resources(self._config, self._clock), **self._file_checks}
+        return {**check_resources(self._config, self._clock, samples), **self._file_checks}
 
     async def _update(self, checks: Mapping[str, Check]) -> None:
         issues = {issue.issue_key: issue for issue in (*await self._find_issues(), *_check_issues(checks))}

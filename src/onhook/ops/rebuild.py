@@ -6,6 +6,7 @@ destinations are past their numbers.
 
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -27,6 +28,13 @@ from onhook.projector import Projector
 from onhook.store.contract import Store
 
 LOCK_NAME = "rebuild.lock"
+
+MEBIBYTE = 1024**2
+RESERVE_BYTES = 32 * MEBIBYTE
+"""Stays free for the events that are received meanwhile: some 50,000."""
+
+LEDGER_SHARE = 0.5
+"""Of the ledger's size a store has at most; with short events a third of it was measured."""
 
 RebuildProgressCallback = Callable[[int, int], None]
 """Receives the number of the last raw event processed, and that of the last one."""
@@ -64,6 +72,7 @@ async def rebuild(config: Config, on_progress: RebuildProgressCallback, engines:
 async def _build_new_store(config: Config, on_progress: RebuildProgressCallback, engines: Engines) -> int:
     partial_path = _partial_path(config)
     _delete_database(partial_path)
+    _check_space(config)
     try:
         position = await _project_ledger(config, partial_path, on_progress, engines)
         _replace(partial_path, rebuilt_store_path(config))
@@ -156,6 +165,30 @@ async def _read_quarantined_seqs(path: Path, engines: Engines) -> Sequence[int]:
             extra={"error": str(error), "hint": "`onhook destination replay` sends them"},
         )
         return []
+
+
+def _check_space(config: Config) -> None:
+    """Check that the new store fits beside the one in use. Raises `Unavailable`."""
+    free_bytes = shutil.disk_usage(config.data).free
+    needed_bytes = _expected_size(config) + RESERVE_BYTES
+    if free_bytes < needed_bytes:
+        raise Unavailable(
+            _(
+                "the disk has {free} MiB left, and the new store needs {needed} MiB beside the old one",
+                free=free_bytes // MEBIBYTE,
+                needed=-(-needed_bytes // MEBIBYTE),
+            ),
+            location=str(config.data),
+            hint=_("free disk space; the store is not changed"),
+        )
+
+
+def _expected_size(config: Config) -> int:
+    """Return the expected size of the new store: that of the old one, or a share of the ledger's where the old one is
+    missing or cut off.
+    """
+    old_bytes = sum(path.stat().st_size for path in (config.store_file, _wal_path(config.store_file)) if path.exists())
+    return max(old_bytes, round(config.ledger_file.stat().st_size * LEDGER_SHARE))
 
 
 def _partial_path(config: Config) -> Path:

@@ -60,20 +60,21 @@ async def _rebuild(config: Config, progress: RebuildProgress) -> None:
             log.info("rebuilding the store", extra={"position": position, "last_seq": last_seq})
 
     while True:
-        if await _try_rebuild(config, on_progress):
+        progress.failure = await _try_rebuild(config, on_progress)
+        if not progress.failure:
             break
         await asyncio.sleep(RETRY_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.Event().wait()
 
 
-async def _try_rebuild(config: Config, on_progress: RebuildProgressCallback) -> bool:
-    """Rebuild the store; return whether it succeeded."""
+async def _try_rebuild(config: Config, on_progress: RebuildProgressCallback) -> str:
+    """Rebuild the store; return why that failed, or an empty text."""
     log = logging.getLogger("rebuild")
     try:
         position = await rebuild(config, on_progress, ENGINES)
     except OnhookError as error:
         log.error("cannot rebuild the store", extra={"error": str(error), "retry_seconds": RETRY_SECONDS})
-        return False
+        return str(error)
     log.info("rebuilt the store", extra={"events": position})
-    return True
+    return ""

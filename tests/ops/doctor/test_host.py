@@ -1,6 +1,7 @@
 """Health checks of the installation."""
 
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -14,11 +15,13 @@ from onhook.lib.clock import SystemClock
 from onhook.ops.doctor.host import check_data, check_installation
 from onhook.ops.doctor.settings import check_appdb
 
+BERLIN = ZoneInfo("Europe/Berlin")
+
 
 @pytest.mark.parametrize(("lag", "status"), [(-1, "ERROR"), (0, "OK"), (1_000, "OK"), (1_001, "WARNING")])
 def test_check_data_store_ahead_of_its_ledger_is_an_error(lag: int, status: str) -> None:
     """It contains events that the ledger does not have."""
-    first = next(check_data(lag, has_quarantined=False, counters=()))
+    first = next(check_data(lag, has_quarantined=False, counters=(), zone=BERLIN))
     assert first.status == status
     if lag < 0:
         assert first.detail == "the store is 1 events ahead of its ledger"
@@ -29,7 +32,7 @@ def test_check_data_store_ahead_of_its_ledger_is_an_error(lag: int, status: str)
 def test_check_data_unknown_pbx_is_listed_until_it_is_registered(pbx: str, status: str) -> None:
     """A PBX may be set up before it is added."""
     counter = {"kind": "unknown_pbx", "sn": "3631A2124ABC", "pbx": pbx, "count": 6, "last_at": "2026-11-24T17:04:04Z"}
-    *_, last = check_data(0, has_quarantined=False, counters=[counter])
+    *_, last = check_data(0, has_quarantined=False, counters=[counter], zone=BERLIN)
     assert last.status == status
     assert ("pbx add" in last.hint) is (not pbx)
 
@@ -102,7 +105,7 @@ def test_check_data_unregistered_serial_number_is_offered_until_it_is_added(pbx:
         "kind": "unregistered", "sn": "3631A2199ZZZ", "label": "3631A2124ABC", "pbx": pbx, "count": 3,
         "last_at": "2026-11-24T17:04:04Z",
     }  # fmt: skip
-    hints = [check.hint for check in check_data(0, has_quarantined=True, counters=[counter])]
+    hints = [check.hint for check in check_data(0, has_quarantined=True, counters=[counter], zone=BERLIN)]
     offered = "if it is that PBX: onhook pbx change 3631A2124ABC --add-sn 3631A2199ZZZ"
     assert (offered in hints) is (not pbx)
 
@@ -127,5 +130,5 @@ async def test_check_installation_counts_only_signed_pbxs_as_signed(tmp_path: Pa
 def test_check_data_request_without_a_signature_names_the_other_dialect() -> None:
     """The older generations cannot sign."""
     counter = {"kind": "missing_signature", "sn": "A", "pbx": "Office", "count": 6, "last_at": "2026-11-24T17:04:04Z"}
-    *_, last = check_data(0, has_quarantined=False, counters=[counter])
+    *_, last = check_data(0, has_quarantined=False, counters=[counter], zone=BERLIN)
     assert "--dialect newcdr" in last.hint

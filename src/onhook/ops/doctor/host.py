@@ -3,16 +3,17 @@
 import os
 import platform
 import shlex
-import shutil
 import socket
 import stat
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.disk_samples import DiskSample
 from onhook.appdb.sqlite_file import check_integrity
 from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
@@ -21,6 +22,7 @@ from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import format_time
 from onhook.ops.doctor.check import STATUSES, Check
+from onhook.ops.doctor.disk import check_disk, check_disk_rate
 from onhook.ops.doctor.settings import check_appdb, check_appdb_file
 from onhook.ops.instance_lock import (
     ProcessInfo,
@@ -30,12 +32,6 @@ from onhook.ops.instance_lock import (
     rename_old_files,
 )
 from onhook.pbx_api.certificate import read_fingerprint
-
-FREE_BYTES_MIN = 1024**3
-"""A million events and their calls: at a thousand a day, that is years; at a hundred a second, some hours."""
-
-FREE_SHARE_MIN = 0.1
-"""Below this share a warning."""
 
 CLOCK_YEARS = (2024, 2100)
 """A clock outside of these was never set."""
@@ -71,7 +67,7 @@ async def check_installation(config: Config, clock: Clock) -> AsyncIterator[Chec
             _("`onhook serve` creates it"),
         )
         return
-    for check in (*_check_permissions(config), _check_disk(config.data), *_check_ledger(config)):
+    for check in (*_check_permissions(config), check_disk(config.data), *_check_ledger(config)):
         yield check
     async for check in check_appdb(config, clock):
         yield check
@@ -79,10 +75,13 @@ async def check_installation(config: Config, clock: Clock) -> AsyncIterator[Chec
         yield check
 
 
-def check_resources(config: Config, clock: Clock) -> Mapping[str, Check]:
-    """Return the checks that may turn at any time, by name, the worst of each kind."""
-    checks = {"clock": _check_clock(clock, get_zone(config.zone)), "disk": _check_disk(config.data)}
-    return checks | {"permissions": _worst(_check_permissions(config))}
+def check_resources(config: Config, clock: Clock, samples: Sequence[DiskSample]) -> Mapping[str, Check]:
+    """Return the checks that may turn at any time, by name, the worst of each kind; `samples` are those of the disk."""
+    return {
+        "clock": _check_clock(clock, get_zone(config.zone)),
+        "disk": _worst((check_disk(config.data), *check_disk_rate(config.data, samples, clock.now()))),
+        "permissions": _worst(_check_permissions(config)),
+    }
 
 
 def check_files(config: Config) -> Mapping[str, Check]:
@@ -96,8 +95,10 @@ def check_backlog(lag: int, *, has_quarantined: bool) -> Mapping[str, Check]:
     return {"backlog": _check_lag(lag), "quarantine": _check_quarantine(has_quarantined=has_quarantined)}
 
 
-def check_data(lag: int, has_quarantined: bool, counters: Iterable[Mapping[str, Any]]) -> Iterator[Check]:
-    """Yield the checks of backlog, quarantine and rejected requests."""
+def check_data(
+    lag: int, has_quarantined: bool, counters: Iterable[Mapping[str, Any]], zone: ZoneInfo
+) -> Iterator[Check]:
+    """Yield the checks of backlog, quarantine and rejected requests; times are shown in `zone`."""
     yield from check_backlog(lag, has_quarantined=has_quarantined).values()
     counters = list(counters)
     for counter in counters:
@@ -107,7 +108,7 @@ def check_data(lag: int, has_quarantined: bool, counters: Iterable[Mapping[str, 
         counter for counter in counters if counter["kind"] in _REJECTION_KINDS and not _is_registered_now(counter)
     ]
     for counter in rejections[:5]:
-        yield _rejection_check(counter)
+        yield _rejection_check(counter, zone)
     if not rejections:
         yield Check("OK", _("no rejected requests"))
 
@@ -159,8 +160,8 @@ def _unregistered_check(counter: Mapping[str, Any]) -> Check:
     )
 
 
-def _rejection_check(counter: Mapping[str, Any]) -> Check:
-    count, last_at = counter["count"], str(counter["last_at"])[:19]
+def _rejection_check(counter: Mapping[str, Any], zone: ZoneInfo) -> Check:
+    count, last_at = counter["count"], format_time(datetime.fromisoformat(str(counter["last_at"])), zone)
     sn = counter["sn"] or _("an unknown PBX")
     if counter["kind"] == "unknown_pbx":
         detail = _(
@@ -231,23 +232,6 @@ def _check_permissions(config: Config) -> Iterator[Check]:
 def _secret_files(config: Config) -> tuple[Path, ...]:
     data_files = config.ledger_file, config.appdb_file, config.store_file, config.admin_token_file
     return *data_files, config.pbx_api_key_file
-
-
-def _check_disk(path: Path) -> Check:
-    total_bytes, _used_bytes, free_bytes = shutil.disk_usage(path)
-    if free_bytes < FREE_BYTES_MIN:
-        return Check(
-            "ERROR",
-            _("{free_bytes} MiB of disk space are free", free_bytes=f"{free_bytes / 1024**2:.0f}"),
-            (_("free disk space, or events will be rejected")),
-        )
-    if free_bytes < total_bytes * FREE_SHARE_MIN:
-        return Check(
-            "WARNING",
-            _("{percent} % of the disk is used", percent=100 - free_bytes * 100 // total_bytes),
-            _("free disk space, or set `keep_days`: a full disk rejects events"),
-        )
-    return Check("OK", _("{free_bytes} GiB of disk space are free", free_bytes=f"{free_bytes / 1024**3:.0f}"))
 
 
 def _check_ledger(config: Config) -> Iterator[Check]:

@@ -13,6 +13,7 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _, _n
 from onhook.ops.doctor.check import Check
+from onhook.ops.doctor.disk import check_disk_rate
 
 
 async def check_appdb(config: Config, clock: Clock) -> AsyncIterator[Check]:
@@ -32,6 +33,8 @@ async def check_appdb(config: Config, clock: Clock) -> AsyncIterator[Check]:
     try:
         async with AppDb(config.appdb_file) as appdb:
             for check in await _check_settings(appdb, clock, has_events=_has_events(config)):
+                yield check
+            for check in check_disk_rate(config.data, await appdb.disk_samples.all(), clock.now()):
                 yield check
     except OnhookError as error:
         yield Check("ERROR", str(error))
