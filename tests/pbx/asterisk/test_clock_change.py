@@ -75,6 +75,30 @@ def test_clock_change_moves_no_duration(minutes: int, changed_after: int, has_al
     assert (rows["1001"].time_start, rows["1002"].time_start) == (night.clock(0), night.clock(22))
 
 
+@pytest.mark.parametrize(("minutes", "has_gap"), [(-60, False), (-60, True), (-30, False), (30, False), (60, False)])
+def test_clock_change_in_a_queue_without_events_moves_no_duration(minutes: int, has_gap: bool) -> None:
+    """The first agent's telephone rings, the second one's answers; the clock is changed while one rings, or between."""
+    night = Night(timedelta(minutes=minutes), changed_after=22 if has_gap else 10)
+    columns = {"LastApplication": "Queue", "LastData": "6400,,,,30", "Source": "5550199", "Destination": "6400"}
+    columns |= {"LinkedID": "1792889970.1", "UniqueID": "1792889970.1"}
+    unanswered = {"AnswerTime": "", "BillableSeconds": "0", "Disposition": "NO ANSWER"}
+    first = {"StartTime": night.clock(0), "EndTime": night.clock(20), "Duration": "20", **unanswered}
+    second = {
+        "StartTime": night.clock(25),
+        "AnswerTime": night.clock(30),
+        "EndTime": night.clock(60),
+        "Duration": "35",
+        "BillableSeconds": "30",
+    }
+    rows = [cdr(CALLER, FIRST, **columns | first), cdr(CALLER, SECOND, **columns | second)]
+    legs = Asterisk().parse(format_body(CallHeader(trunks=("trunk-a",)), rows))
+    assert {leg.call_to: (leg.time_start, leg.status, leg.call_duration, leg.talk_duration) for leg in legs} == {
+        "6400": (night.clock(0), "ANSWERED", 60, 30),
+        "1001": (night.clock(0), "NO ANSWER", 20, 0),
+        "1002": (night.clock(25), "ANSWERED", 35, 30),
+    }
+
+
 @pytest.mark.parametrize("minutes", [-60, 60])
 @pytest.mark.parametrize("talk", [2_900, 3_598, 3_599, 3_700, 9_000])
 def test_clock_change_in_a_call_without_events_for_long_is_found(talk: int, minutes: int) -> None:

@@ -1,19 +1,15 @@
 """The channel and queue events of one call, found by channel and by name."""
 
-import msgspec
-
 from onhook.pbx.asterisk.call import AsteriskCall, Cel, QueueEvent
 from onhook.pbx.asterisk.channels import Channel, is_dialled
-from onhook.pbx.asterisk.clock_change import find_clock_change
 from onhook.pbx.asterisk.rows import CallRow, is_trunk
 
 
 class CallEvents:
-    """Index of the channel and queue events of a call, on its continuous clock."""
+    """Index of the channel and queue events of a call."""
 
     def __init__(self, call: AsteriskCall) -> None:
-        self.clock = find_clock_change(call)
-        self.call = msgspec.structs.replace(call, cels=self.clock.continuous_events(call.cels))
+        self.call = call
         self.by_channel: dict[str, list[Cel]] = {}
         for cel in self.call.cels:
             self.by_channel.setdefault(cel.channel.name, []).append(cel)

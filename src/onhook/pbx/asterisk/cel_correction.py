@@ -38,9 +38,9 @@ _CALLING_APPLICATIONS = frozenset({"Dial", "Queue", "AppDial", "AppQueue", "AppD
 
 
 def correct_rows(rows: Sequence[CallRow], call: AsteriskCall) -> list[CallRow]:
-    """Return the corrected rows, and rows for the IVRs, which have no CDR."""
+    """Return the corrected rows, and rows for the IVRs, which have no CDR. All times are on the continuous clock."""
     events = CallEvents(call)
-    corrected_rows = [_correct_row(row, events) for row in map(events.clock.to_first_clock, rows)]
+    corrected_rows = [_correct_row(row, events) for row in rows]
     corrected_rows = [
         _correct_group_row(row, corrected_rows, events) if row.kind in ("queue", "group") else row
         for row in corrected_rows
@@ -50,7 +50,7 @@ def correct_rows(rows: Sequence[CallRow], call: AsteriskCall) -> list[CallRow]:
         for row in _build_ivr_rows(corrected_rows, events)
         if row.call_to not in {corrected_row.call_to for corrected_row in corrected_rows}
     ]
-    return [events.clock.to_own_clock(row) for row in add_details(corrected_rows, events)]
+    return list(add_details(corrected_rows, events))
 
 
 # Parties and members.

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import msgspec
 
+from onhook.cdr.utc_offset import call_epoch, find_first_start
 from onhook.pbx.asterisk.call import CLOCK_CHANGE_SECONDS_MIN, AsteriskCall, Cdr, Cel
 from onhook.pbx.asterisk.rows import CallRow
 
@@ -18,7 +19,7 @@ _TOLERANCE = timedelta(seconds=2)
 
 
 class ClockChange(msgspec.Struct, frozen=True):
-    """By how much the clock was changed (zero: not at all), the number of events before that, the first event's time,
+    """By how much the clock was changed (zero: not at all), the number of events before that, the call's first time,
     the first time after the change on the continuous clock, and the channels that began after it.
     """
 
@@ -28,31 +29,38 @@ class ClockChange(msgspec.Struct, frozen=True):
     changed_at: datetime = datetime.max  # noqa: DTZ901 - a wall clock
     later_channels: frozenset[str] = frozenset()
 
-    def continuous_events(self, cels: Sequence[Cel]) -> tuple[Cel, ...]:
-        """Return the events with their times on the continuous clock."""
+    def to_continuous_clock(self, call: AsteriskCall) -> AsteriskCall:
+        """Return the call with all its times on the continuous clock."""
         if not self.shift:
-            return tuple(cels)
-        return (*cels[: self.event_count], *(_moved_event(cel, -self.shift) for cel in cels[self.event_count :]))
-
-    def to_first_clock(self, row: CallRow) -> CallRow:
-        """Return a row that began after the change with its times on the continuous clock."""
-        return _moved_row(row, -self.shift) if self.shift and self._began_after(row) else row
+            return call
+        later_cels = (_moved_event(cel, -self.shift) for cel in call.cels[self.event_count :])
+        return msgspec.structs.replace(
+            call,
+            cdrs=tuple(_moved_cdr(cdr, -self.shift) if self._began_after(cdr) else cdr for cdr in call.cdrs),
+            cels=(*call.cels[: self.event_count], *later_cels),
+        )
 
     def to_own_clock(self, row: CallRow) -> CallRow:
         """Return a row with its times by the wall clock at its start."""
-        return _moved_row(row, self.shift) if self.shift and row.start >= self.changed_at else row
+        if not self.shift or row.start < self.changed_at:
+            return row
+        return msgspec.structs.replace(row, start=row.start + self.shift, cdr=_moved_cdr(row.cdr, self.shift))
 
-    def _began_after(self, row: CallRow) -> bool:
-        """Return whether a row's start is by the changed clock. In the hour that comes twice, only the channel that was
+    def _began_after(self, cdr: Cdr) -> bool:
+        """Return whether a CDR's start is by the changed clock. In the hour that comes twice, only the channel that was
         called then, or a start before the call's own, is certain to show it.
         """
         if self.shift > timedelta():
-            return row.start >= self.changed_at + self.shift - _TOLERANCE
-        return row.callee.name in self.later_channels or row.start < self.first_at - _TOLERANCE
+            return cdr.start - self.shift >= self.changed_at - _TOLERANCE
+        return cdr.dst_channel.name in self.later_channels or cdr.start < self.first_at - _TOLERANCE
 
 
 def find_clock_change(call: AsteriskCall) -> ClockChange:
-    """Find the jump in the times of the channel events; forwards only where a CDR says that there was one."""
+    """Find the jump in the times of the channel events, or of the CDRs where the events are not complete; forwards only
+    where a CDR says that there was one.
+    """
+    if not call.header.has_all_events:
+        return _find_in_cdrs(call)
     gaps = [later.event_time - earlier.event_time for earlier, later in pairwise(call.cels)]
     for cdr in call.cdrs:
         if cdr.clock_shift and gaps:
@@ -62,6 +70,23 @@ def find_clock_change(call: AsteriskCall) -> ClockChange:
                 return _change_after(call.cels, index, cdr.clock_shift)
     jumps = [index for index, gap in enumerate(gaps) if gap.total_seconds() < -CLOCK_CHANGE_SECONDS_MIN]
     return _change_after(call.cels, jumps[0], -_USUAL_SHIFT) if jumps else ClockChange()
+
+
+def _find_in_cdrs(call: AsteriskCall) -> ClockChange:
+    """Find the change from the CDRs alone: from one during which the clock was changed, or from a start long before the
+    call's own. The clock was changed before the first CDR that is certain to have begun after that.
+    """
+    if not call.cdrs:
+        return ClockChange()
+    first_at = find_first_start((cdr.start for cdr in call.cdrs), call_epoch(call.linked_id))
+    changed_cdr = min((cdr for cdr in call.cdrs if cdr.clock_shift), key=lambda cdr: cdr.start, default=None)
+    earlier_seconds = (first_at - min(cdr.start for cdr in call.cdrs)).total_seconds()
+    if changed_cdr is None and earlier_seconds <= CLOCK_CHANGE_SECONDS_MIN:
+        return ClockChange()
+    shift = -_USUAL_SHIFT if changed_cdr is None else changed_cdr.clock_shift
+    change = ClockChange(shift, 0, first_at, first_at if changed_cdr is None else changed_cdr.start)
+    later_starts = [cdr.start - shift for cdr in call.cdrs if change._began_after(cdr)]
+    return msgspec.structs.replace(change, changed_at=min(later_starts, default=datetime.max))  # noqa: DTZ901
 
 
 def _is_within(cdr: Cdr, cels: Sequence[Cel]) -> bool:
@@ -103,9 +128,5 @@ def _moved_event(cel: Cel, by: timedelta) -> Cel:
     return msgspec.structs.replace(cel, event_time=cel.event_time + by)
 
 
-def _moved_row(row: CallRow, by: timedelta) -> CallRow:
-    cdr = row.cdr
-    moved_cdr = msgspec.structs.replace(
-        cdr, start=cdr.start + by, answer=cdr.answer and cdr.answer + by, end=cdr.end + by
-    )
-    return msgspec.structs.replace(row, start=row.start + by, cdr=moved_cdr)
+def _moved_cdr(cdr: Cdr, by: timedelta) -> Cdr:
+    return msgspec.structs.replace(cdr, start=cdr.start + by, answer=cdr.answer and cdr.answer + by, end=cdr.end + by)

@@ -24,6 +24,7 @@ from onhook.pbx.asterisk.call import (
 )
 from onhook.pbx.asterisk.cdrs_from_events import derive_cdrs
 from onhook.pbx.asterisk.cel_correction import correct_rows
+from onhook.pbx.asterisk.clock_change import find_clock_change
 from onhook.pbx.asterisk.messages import AmiMessage, parse_messages
 from onhook.pbx.asterisk.rows import CallRow, build_rows, callee_kind, is_conference, is_trunk
 from onhook.pbx.dialect import Envelope
@@ -59,7 +60,9 @@ class Asterisk:
 
     def parse(self, body: bytes) -> list[CallDetails]:
         """Return the call details of each leg. Raises `ParseError` with the reason."""
-        call = parse_call(body)
+        reported_call = parse_call(body)
+        clock = find_clock_change(reported_call)
+        call = clock.to_continuous_clock(reported_call)
         if not call.cdrs:
             call = msgspec.structs.replace(call, cdrs=derive_cdrs(call.linked_id, call.cels))
         if not call.cdrs:
@@ -67,7 +70,8 @@ class Asterisk:
         rows = build_rows(call)
         if call.header.has_all_events:
             rows = correct_rows(rows, call)
-        uid = compute_uid(call)
+        uid = compute_uid(reported_call if reported_call.cdrs else call)
+        rows = [clock.to_own_clock(row) for row in rows]
         row_by_key = {_row_key(row): row for row in sorted(rows, key=_row_priority)}
         return [_build_details(row, call, uid) for row in sorted(row_by_key.values(), key=_row_sort_key)]
 
