@@ -6,6 +6,7 @@ import re
 import aiohttp
 import msgspec
 
+from onhook.cdr.access_scope import AccessScope
 from onhook.ledger.contract import LedgerEntry
 from onhook.lib.signing import sign
 from onhook.pbx.registry import dialects
@@ -46,6 +47,27 @@ async def test_call_page_links_members_of_extra_to_their_calls(
     answer = await (await client.get(f"/api/v1{html.unescape(link)}")).json()
     assert [call["call_id"] for call in answer["data"]] == ["1777287876.1"]
     assert 'value="account_code=4711"' in await (await client.get(link)).text()
+
+
+async def test_call_page_shows_no_other_calls_to_a_reader_of_one_number(harness: ConsoleHarness) -> None:
+    """The body of an event may have several calls, and an id may begin with another one's."""
+    own = details(call_id="1777287876.1", call_from="1001", call_to="1002")
+    others = [
+        details(call_id="1777287876.15", call_from="1005", call_to="5550115"),
+        details(call_id="1777287880.7", call_from="1006", call_to="5550107"),
+    ]
+    await harness.ingest_details([others[0]])
+    bodies = [dialects()["yeastar"].format(call_details, SN, "p-2026") for call_details in (own, others[1])]
+    await harness.ingest_bodies([b"[" + b",".join(bodies) + b"]"])
+    scope = AccessScope(numbers=("1001",))
+    token = await harness.appdb.add_token("alice", "reader", now_us=harness.clock.microseconds(), scope=scope)
+    async with harness.client(token) as reader:
+        text = await (await reader.get(f"/calls/{SN}/1777287876.1?earlier=yes")).text()
+    assert "1777287876.1" in text
+    assert not any(number in text for number in ("5550115", "5550107"))
+    async with harness.client() as administrator:
+        text = await (await administrator.get(f"/calls/{SN}/1777287876.1?earlier=yes")).text()
+    assert [number in text for number in ("5550115", "5550107")] == [False, True]
 
 
 async def test_call_page_shows_earlier_versions_on_request(

@@ -71,5 +71,7 @@ async def test_calls_page_columns_and_order_are_in_the_url(
     assert order == sorted(order)
     text = await (await client.get("/calls?sort=-talk_duration&limit=3&cursor=3")).text()
     assert text.count('class="call"') == 2
+    for cursor in ("%C2%B2", "9" * 100, "-1"):
+        assert (await client.get(f"/calls?sort=-talk_duration&cursor={cursor}")).status == 200
     for query in ("columns=colour", "sort=colour", "weekday=8", "hour_of_day=x", "under_way_at=soon"):
         assert (await client.get(f"/calls?{query}")).status == 400

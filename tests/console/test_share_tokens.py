@@ -42,6 +42,14 @@ async def test_share_token_is_limited_to_its_search(harness: ConsoleHarness) -> 
         assert (await exported(harness, f"token={token}&{addition}"))[0] == 403
 
 
+async def test_share_token_of_one_call_finds_no_other_one_by_free_text(harness: ConsoleHarness) -> None:
+    token = await share(harness, "call_id=1777287876.1")
+    await harness.ingest_details([details(call_id="1777287876.15"), details(call_id="1777287876.1", call_to="1009")])
+    for addition, count in (("", 1), ("&q=1777287876.1", 1), ("&q=1777287876.15", 0)):
+        status, text = await exported(harness, f"token={token}{addition}")
+        assert (status, text.count("\r\n") - 1) == (200, count), text
+
+
 async def test_share_token_is_limited_to_its_scope(harness: ConsoleHarness) -> None:
     token = await share(harness, scope=AccessScope(numbers=("1005",)))
     _status, text = await exported(harness, f"token={token}")

@@ -50,13 +50,17 @@ async def apply_search(
 
 
 def apply_search_text(search_filter: RecordFilter, text: str, pbxs: list[Pbx], zone: ZoneInfo) -> RecordFilter:
-    """Return the filter with the condition that the text means."""
+    """Return the filter with the condition that the text means, besides its own: another call's id matches nothing."""
     text = text.strip()
     if not text:
         return search_filter
-    if _CALL_ID.fullmatch(text):
-        return msgspec.structs.replace(search_filter, call_id=text)
     call_filter = search_filter.call_filter or CallFilter()
+    if _CALL_ID.fullmatch(text):
+        if search_filter.call_id not in (None, text):
+            return msgspec.structs.replace(
+                search_filter, call_filter=msgspec.structs.replace(call_filter, call_keys=())
+            )
+        return msgspec.structs.replace(search_filter, call_id=text)
     zones = dict.fromkeys([*(pbx.zone for pbx in pbxs if pbx.zone), zone.key])
     regions = dict.fromkeys(region for name in zones if (region := get_zone_region(name)))
     numbers = number_variants(text, [pbx.number_plan for pbx in pbxs] or [NumberPlan()], regions)

@@ -1,15 +1,19 @@
 """Waits after wrong passwords."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import pytest
 
 from onhook.console.auth import failures
 from onhook.console.auth.failures import (
     DELAY_SECONDS_MAX,
+    DELAYED_MAX,
     FAILURES_MAX,
     FORGOTTEN_MICROSECONDS,
+    WAITING_OF_ADDRESS_MAX,
     WAITING_OF_NAME_MAX,
     PasswordTries,
     TriesOfName,
@@ -63,6 +67,36 @@ async def test_password_tries_of_one_name_and_address_are_checked_in_turn() -> N
     results = await asyncio.gather(*(check() for _ in range(WAITING_OF_NAME_MAX + 3)), return_exceptions=True)
     assert results[:WAITING_OF_NAME_MAX] == [None] * WAITING_OF_NAME_MAX
     assert all(isinstance(result, Unavailable) for result in results[WAITING_OF_NAME_MAX:])
+
+
+async def test_password_tries_of_other_addresses_keep_nobody_from_signing_in() -> None:
+    """Whether one address sends or many: a first try needs no place among those that wait after failures."""
+    password_tries, clock = PasswordTries(SystemClock()), SystemClock()
+
+    async def fail(name: str, address: str) -> None:
+        async with password_tries.turn(name, address) as tries:
+            tries.record_failure(clock.microseconds())
+
+    addresses = ["192.0.2.7", *(f"198.51.100.{number}" for number in range(10))]
+    attacks = [(f"name-{number}", address) for address in addresses for number in range(WAITING_OF_ADDRESS_MAX + 10)]
+    for name, address in attacks:
+        for _ in range(FAILURES_MAX):
+            await fail(name, address)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_suppress_refusal(fail(name, address))) for name, address in attacks]
+        await asyncio.sleep(0)
+        assert sum(not task.done() for task in tasks) == DELAYED_MAX
+        async with password_tries.turn("Alice", "203.0.113.9"):
+            assert sum(not task.done() for task in tasks) == DELAYED_MAX
+        with pytest.raises(Unavailable):
+            await fail(*attacks[0])
+        for task in tasks:
+            task.cancel()
+
+
+async def _suppress_refusal(password_try: Coroutine[Any, Any, None]) -> None:
+    with suppress(Unavailable):
+        await password_try
 
 
 async def test_password_checks_of_one_address_leave_places_for_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,15 @@ A token is 32 random bytes and cannot be guessed. So a valid one is always accep
 misuse (behind a proxy all share one); a wrong one is answered 429 past the limit, so that a program in a loop waits.
 
 A password can be guessed. After some wrong ones for a name from an address, each further try there waits, longer with
-each failure, and is then checked: a person is never locked out, whatever others send. Invariant: tries of one name from
-one address are checked one after the other, so that sending many at once evades no wait.
+each failure, and is then checked: whatever others send from other addresses, a person is never locked out. Invariants:
+tries of one name from one address are checked one after the other, so that sending many at once evades no wait; a try
+without an earlier failure needs no place among those that wait.
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
@@ -47,8 +48,11 @@ CHECKS_OF_ADDRESS_MAX = 2
 PASSWORD_CHECKS_MAX = 4
 """Concurrent password checks: each takes 32 MiB and a tenth of a second."""
 
-WAITING_MAX = 200
-"""Waiting tries of all; each holds a connection."""
+WAITING_OF_ADDRESS_MAX = 40
+"""Waiting tries of one address."""
+
+DELAYED_MAX = 200
+"""Tries of all that wait after failures; each holds a connection."""
 
 CHECK_SECONDS_MAX = 15.0
 """Longest wait for a check."""
@@ -116,7 +120,7 @@ class PasswordTries:
         self._checks = asyncio.Semaphore(PASSWORD_CHECKS_MAX)
         self._address_checks: dict[str, asyncio.Semaphore] = {}
         self._waiting_by_address: dict[str, int] = {}
-        self._waiting = 0
+        self._delayed = 0
 
     @asynccontextmanager
     async def turn(self, name: str, address: str) -> AsyncIterator[TriesOfName]:
@@ -125,27 +129,32 @@ class PasswordTries:
         """
         owner = owner_network(address)
         tries = self._find_tries(name.casefold(), owner)
-        if tries.waiting >= WAITING_OF_NAME_MAX or self._waiting >= WAITING_MAX:
+        is_delayed = bool(tries.waiting) or tries.delay_seconds(self._clock.microseconds()) > 0
+        if (
+            tries.waiting >= WAITING_OF_NAME_MAX
+            or self._waiting_by_address.get(owner, 0) >= WAITING_OF_ADDRESS_MAX
+            or (is_delayed and self._delayed >= DELAYED_MAX)
+        ):
             raise _too_many_tries()
         tries.waiting += 1
-        self._waiting += 1
+        self._delayed += is_delayed
         try:
-            async with tries.lock:
-                await asyncio.sleep(tries.delay_seconds(self._clock.microseconds()))
-                async with self._check(owner):
-                    yield tries
+            with self._waiting_at(owner) as address_checks:
+                async with tries.lock:
+                    await asyncio.sleep(tries.delay_seconds(self._clock.microseconds()))
+                    async with _place(address_checks), _place(self._checks):
+                        yield tries
         finally:
             tries.waiting -= 1
-            self._waiting -= 1
+            self._delayed -= is_delayed
 
-    @asynccontextmanager
-    async def _check(self, owner: str) -> AsyncIterator[None]:
-        """Hold a place among the concurrent checks."""
+    @contextmanager
+    def _waiting_at(self, owner: str) -> Iterator[asyncio.Semaphore]:
+        """Count a waiting try of an address; yield the concurrent checks of that address."""
         address_checks = self._address_checks.setdefault(owner, asyncio.Semaphore(CHECKS_OF_ADDRESS_MAX))
         self._waiting_by_address[owner] = self._waiting_by_address.get(owner, 0) + 1
         try:
-            async with _place(address_checks), _place(self._checks):
-                yield
+            yield address_checks
         finally:
             self._waiting_by_address[owner] -= 1
             if not self._waiting_by_address[owner]:

@@ -3,6 +3,7 @@
 Its chart, its fields, its events with their signatures, earlier versions, deliveries, and notes.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
@@ -70,14 +71,16 @@ class NoteForm(msgspec.Struct, frozen=True):
 
 
 class CallView(View, frozen=True, kw_only=True):
-    """Values of the page: one call; each recording with whether it is here."""
+    """Values of the page: one call; each recording with whether it is here. `raw_events` is None for a reader who may
+    not see them.
+    """
 
     template: ClassVar = "call.html"
     call: Call
     axis: CallChart
     fields: Sequence[str]
     recordings: Sequence[tuple[str, bool]]
-    raw_events: Sequence[VerifiedRawEvent]
+    raw_events: Sequence[VerifiedRawEvent] | None
     earlier: Sequence[VerifiedRawEvent]
     has_earlier: bool
     deliveries: Sequence[CallDelivery]
@@ -142,6 +145,8 @@ async def _render_call(
     call = await find_call(app_state, sn, call_id, scope)
     pbx = await app_state.appdb.find_pbx_by_sn(call.sn)
     seqs = sorted({leg.seq for leg in call.legs})
+    # The body of an event may have other calls too.
+    may_see_bodies = scope is None or scope.numbers is None
     return await render_page(
         request,
         app_state,
@@ -151,8 +156,8 @@ async def _render_call(
             axis=draw_call_chart(call, pbx.number_plan if pbx else NumberPlan()),
             fields=DETAIL_FIELDS,
             recordings=list(zip(call.recordings, await local_recording_flags(app_state, call), strict=True)),
-            raw_events=await _verify_signatures(app_state, call.sn, await app_state.ledger.get(seqs[:RAW_EVENTS_MAX])),
-            earlier=await _find_earlier(app_state, call, seqs) if has_earlier else [],
+            raw_events=await _load_raw_events(app_state, call.sn, seqs) if may_see_bodies else None,
+            earlier=await _find_earlier(app_state, call, seqs) if has_earlier and may_see_bodies else [],
             has_earlier=has_earlier,
             # Deliveries show destinations, not only this call.
             deliveries=await _call_deliveries(app_state, call) if scope is None else [],
@@ -161,6 +166,10 @@ async def _render_call(
             known_tags=await app_state.appdb.notes.tags() if scope is None else [],
         ),
     )
+
+
+async def _load_raw_events(app_state: AppState, sn: str, seqs: Sequence[int]) -> list[VerifiedRawEvent]:
+    return await _verify_signatures(app_state, sn, await app_state.ledger.get(seqs[:RAW_EVENTS_MAX]))
 
 
 async def _verify_signatures(app_state: AppState, sn: str, raw_events: Sequence[RawEvent]) -> list[VerifiedRawEvent]:
@@ -182,7 +191,9 @@ async def _find_earlier(app_state: AppState, call: Call, seqs: Sequence[int]) ->
     matches: list[RawEvent] = []
     numbers = await app_state.appdb.serial_numbers.all()
     sns = {call.sn, *(number.sn for number in numbers if number.pbx_sn == call.sn)}
-    call_id_bytes, last_seq = call.call_id.encode(), max(seqs)
+    last_seq = max(seqs)
+    # Of `….1` and `….15` only the one that is asked for.
+    call_id_pattern = re.compile(rb"(?<![0-9])" + re.escape(call.call_id.encode()) + rb"(?![0-9])")
     after_seq = max(0, min(seqs) - EARLIER_SEARCH_MAX)
     while after_seq < last_seq:
         raw_events = await app_state.ledger.read(after_seq, EARLIER_BATCH_SIZE)
@@ -192,7 +203,7 @@ async def _find_earlier(app_state: AppState, call: Call, seqs: Sequence[int]) ->
         matches += [
             raw_event
             for raw_event in raw_events
-            if raw_event.sn in sns and call_id_bytes in raw_event.body and raw_event.seq not in seqs
+            if raw_event.sn in sns and call_id_pattern.search(raw_event.body) and raw_event.seq not in seqs
         ]
     return await _verify_signatures(app_state, call.sn, matches[-RAW_EVENTS_MAX:])
 

@@ -59,6 +59,10 @@ FIRST_ROW_FILTERS = frozenset({"q", "since", "status"})
 """Filters in the first row of the form; the others can be folded."""
 
 TAGS_MAX_AGE_SECONDS = 60.0
+
+OFFSET_DIGITS_MAX = 15
+"""Of the position in a sorted list: more rows than a store can have."""
+
 """A new tag may be missing from the list of choices for this long; it can be typed all the same."""
 
 ALL_FILTERS = (*FILTER_NAMES, *CALL_FILTER_NAMES, "tag", "note", "q")
@@ -201,7 +205,7 @@ async def _load_page(  # noqa: PLR0917 - independent values
             (position, "calls", search_filter, limit, cursor),
             lambda: app_state.store.calls(search_filter, limit, cursor or None),
         )
-    offset = int(cursor) if cursor.isdigit() else 0
+    offset = int(cursor[:OFFSET_DIGITS_MAX]) if cursor.isdecimal() else 0
     listing = CallListing(
         filter=search_filter, order_by=sort.removeprefix("-"), is_descending=sort.startswith("-"), offset=offset,
         limit=min(limit, LISTING_ROWS_MAX),
