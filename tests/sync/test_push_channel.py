@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from onhook.lib.backoff import Backoff
 from onhook.lib.errors import OnhookError
+from onhook.pbx.yeastar.tokens import EARLY_REFUSAL_SECONDS
 from onhook.sync import push_channel
 from onhook.sync.pbx_sync import PbxSync
 from tests.receiver.harness import RAW_EVENT, make_raw_event
@@ -69,21 +71,35 @@ async def test_push_channel_lost_socket_is_reopened(tmp_path: Path) -> None:
     assert responder.login_count == 1
 
 
-async def test_push_channel_of_a_restarted_pbx_is_back_with_a_new_token(tmp_path: Path) -> None:
-    """It has forgotten the old one, and refuses the handshake without a reason; the gap is filled at once."""
+async def test_push_channel_of_a_restarted_pbx_is_back_with_a_new_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has forgotten the old one, and refuses the handshake without a reason; the gap is filled at once. After each
+    restart there is one wait, for the lost socket, and none for the refused token.
+    """
+    waits: list[float] = []
+
+    def record(_backoff: Backoff, ran_seconds: float, _jitter: float) -> float:
+        waits.append(ran_seconds)
+        return 0.01
+
+    monkeypatch.setattr(Backoff, "after_run", record)
     async with (
         open_pbx_responder() as responder,
         open_sync_harness(tmp_path, responder) as receiver,
         run_push_channel(receiver),
     ):
-        await wait_until(lambda: bool(responder.subscribed))
-        receiver.pbx_sync._wake.clear()
-        responder.tokens.clear()
-        started_at = receiver.session.now()
-        await responder.close_sockets()
-        await wait_until(lambda: bool(responder.subscribed) and receiver.pbx_sync._wake.is_set())
-        assert receiver.session.now() - started_at < 10
-    assert responder.login_count == 2
+        for token_count in range(2, 5):
+            await wait_until(lambda: bool(responder.subscribed))
+            receiver.clock.offset_seconds += EARLY_REFUSAL_SECONDS
+            receiver.pbx_sync._wake.clear()
+            responder.tokens.clear()
+            started_at = receiver.session.now()
+            await responder.close_sockets()
+            await wait_until(lambda: responder.issued_token_count == token_count)  # noqa: B023 - awaited here
+            await wait_until(lambda: bool(responder.subscribed) and receiver.pbx_sync._wake.is_set())
+            assert receiver.session.now() - started_at < 10
+            assert len(waits) == token_count - 1
 
 
 async def test_push_channel_silent_socket_is_closed_and_not_claimed(tmp_path: Path) -> None:

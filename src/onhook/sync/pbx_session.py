@@ -122,6 +122,7 @@ class PbxSession:
         self._request_lock = asyncio.Lock()
         self._forward_lock = asyncio.Lock()
         self._file_slots = asyncio.Semaphore(FILES_MAX)
+        self._token_tasks: set[asyncio.Task[TokenStep]] = set()
         self._session: aiohttp.ClientSession | None = None
         self._last_tokens = ""
         """Copy of the stored tokens, which are deleted when an operator removes the PBX or changes its API settings."""
@@ -141,6 +142,8 @@ class PbxSession:
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._session is not None
+        for task in self._token_tasks:
+            task.cancel()
         await self._session.close()
 
     def now(self) -> float:
@@ -150,7 +153,20 @@ class PbxSession:
     async def token(self) -> TokenStep:
         """Return a token and the time until which it is valid. Raises `NotAllowed` when only an operator can help, else
         `Unavailable`.
+
+        A login goes on when its caller gives up: else the PBX would have issued a token that nobody knows.
         """
+        task = asyncio.create_task(self._obtain_token())
+        self._token_tasks.add(task)
+        task.add_done_callback(self._end_token_task)
+        return await asyncio.shield(task)
+
+    def _end_token_task(self, task: asyncio.Task[TokenStep]) -> None:
+        self._token_tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # that its caller has, unless it gave up
+
+    async def _obtain_token(self) -> TokenStep:
         async with self._token_lock, self._token_store.lock():
             for _unused in range(TOKEN_STEPS_MAX):
                 step = self.client.next_step(await self._token_store.load_tokens(), self._endpoint.login, self.now())
@@ -270,8 +286,9 @@ class PbxSession:
 
     async def _forget_token(self, token: str) -> None:
         """Store that the PBX rejected a token, so that the next one is requested at once."""
-        tokens = self.client.reject_token(await self._token_store.load_tokens(), token, self.now(), self._jitter())
-        await self._token_store.save_tokens(tokens)
+        async with self._token_lock, self._token_store.lock():
+            tokens = self.client.reject_token(await self._token_store.load_tokens(), token, self.now(), self._jitter())
+            await self._token_store.save_tokens(tokens)
 
     async def revoke_replaced_token(self) -> None:
         """Revoke the token that was replaced."""

@@ -75,11 +75,11 @@ class PushReceiver:
         self._sender = sender
         self._observer = observer
         self._jitter = jitter
+        self._was_rejected = False
 
     async def run(self) -> None:
         """Receive until cancelled; then close the sockets."""
         backoff = Backoff(first=RETRY_SECONDS_FIRST, maximum=RETRY_SECONDS_MAX, steady_seconds=STEADY_SECONDS)
-        was_rejected = False
         while True:
             started_at = self._session.now()
             try:
@@ -87,9 +87,9 @@ class PushReceiver:
             except TokenRejected as error:
                 await self._observer.on_failed(error)
                 # At once with a new token; a PBX that rejects that one too is not asked without a wait.
-                if was_rejected:
+                if self._was_rejected:
                     await asyncio.sleep(backoff.after_run(self._session.now() - started_at, self._jitter()))
-                was_rejected = not was_rejected
+                self._was_rejected = not self._was_rejected
             except NotAllowed as error:
                 await self._observer.on_failed(error)
                 await asyncio.sleep(HALTED_RETRY_SECONDS)
@@ -103,6 +103,7 @@ class PushReceiver:
         """
         step = await self._session.token()
         current = await self._open_socket(step)
+        self._was_rejected = False
         await self._observer.on_connected()
         try:
             while True:
