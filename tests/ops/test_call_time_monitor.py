@@ -25,14 +25,15 @@ class Office:
         self.appdb = appdb
         self.monitor = CallTimeMonitor(appdb=appdb, store=store, clock=SystemClock())
 
-    async def add_call(self, wrong_by: timedelta, via: str = "webhook", legs: int = 1) -> None:
+    async def add_call(self, wrong_by: timedelta, via: str = "webhook", legs: int = 1, *, has_ids: bool = True) -> None:
         """Store a call that ended this long from when it was received."""
         self._seq += 1
         started_at = NOW + wrong_by
         records = [
             record(
                 started_at,
-                call_id=f"{int(started_at.timestamp()) + self._seq}.1",
+                call_id=f"{int(started_at.timestamp()) + self._seq}.1" if has_ids else f"call-{self._seq}",
+                **({} if has_ids else {"uid": ""}),
                 call_to=str(1001 + leg),
                 received_at=NOW,
                 via=via,
@@ -75,6 +76,25 @@ async def test_alarm_says_by_how_much(office: Office) -> None:
         await office.add_call(timedelta(hours=-25))
     (detail,) = await office.alarms()
     assert "ended 1 day, 0:59:" in detail or "ended 1 day, 1:00:" in detail
+
+
+async def test_alarm_of_a_pbx_whose_zone_is_assumed_says_how_to_set_it(office: Office) -> None:
+    """Its calls seem to be off by the hours of its zone."""
+    for has_ids, word in ((False, "--zone"), (True, "NTP")):
+        for _ in range(3):
+            await office.add_call(timedelta(hours=5), has_ids=has_ids)
+        await office.alarms()
+        (alarm,) = await office.appdb.alarms.open_alarms()
+        assert word in alarm.hint
+        await office.add_call(timedelta())
+        await office.alarms()
+
+
+async def test_alarm_by_calls_and_alarm_by_the_api_do_not_end_each_other(office: Office) -> None:
+    """A PBX five minutes slow, whose API says so: its calls are within the hour."""
+    await office.appdb.alarms.raise_alarm(SN, "skew", "the clock is 5 minutes behind", hint="set it", now_us=1)
+    await office.add_call(timedelta(minutes=-5))
+    assert await office.alarms() == ["the clock is 5 minutes behind"]
 
 
 async def test_legs_of_one_call_count_once(office: Office) -> None:

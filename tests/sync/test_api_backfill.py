@@ -173,14 +173,14 @@ async def test_backfill_wrong_clock_is_reported_and_hides_no_call(tmp_path: Path
         responder.calls.rows = [row(NOON + skew - 120 - 60 * number, number) for number in range(5)]
         assert (await run_cycle(receiver)).new == 5
         # To the minute: the answer took some time.
-        assert re.search(rf"2:01:\d\d {word}", receiver.state.alarms["clock"])
+        assert re.search(rf"2:01:\d\d {word}", receiver.state.alarms["skew"])
         claimed = receiver.state.saved_intervals[0]
         window_since = receiver.state.saved_intervals[0].since.timestamp() - 86_400 + skew
         assert responder.calls.requests[-1].query["start_time"] <= str(round(window_since))
         assert claimed.state == "complete"
         responder.information["timestamp"] = NOON
         await run_cycle(receiver)
-        assert "clock" not in receiver.state.alarms
+        assert "skew" not in receiver.state.alarms
 
 
 async def test_backfill_changed_zone_is_reported_and_daylight_saving_is_not(tmp_path: Path) -> None:

@@ -74,14 +74,14 @@ async def test_check_clock_wrong_clock_is_stored_and_raised() -> None:
     status = await check_clock(state, facts, NOW)
     assert status == PbxStatus(checked_at=NOW, firmware="37.1", skew_seconds=90, offset_seconds=HOUR)
     assert await state.pbx_status() == status
-    assert list(state.alarms) == ["clock"]
+    assert list(state.alarms) == ["skew"]
 
 
 async def test_check_clock_unknown_clock_changes_no_alarm() -> None:
     state = MemorySyncState()
-    await state.raise_alarm("clock", "an hour ahead", "set it")
+    await state.raise_alarm("skew", "an hour ahead", "set it")
     await state.raise_alarm("zone", "moved", "set it")
     await check_clock(state, SystemFacts(), NOW)
-    assert set(state.alarms) == {"clock", "zone"}
+    assert set(state.alarms) == {"skew", "zone"}
     await check_clock(state, SystemFacts(clock=NOW, offset_seconds=0), NOW)
     assert state.alarms == {}

@@ -5,11 +5,12 @@ from typing import Literal
 import msgspec
 
 AlarmKind = Literal[
-    "unreachable", "credentials", "certificate", "silence", "missed", "clock", "zone", "difference", "unreadable",
-    "source", "gap",
+    "unreachable", "credentials", "certificate", "silence", "missed", "clock", "skew", "zone", "difference",
+    "unreadable", "source", "gap",
 ]  # fmt: skip
-"""Each is one alarm of a PBX, with begin and end. `source` means that its CDR source cannot be read, `gap` that a
-period without a connection was not back-filled.
+"""Each is one alarm of a PBX, with begin and end. `clock` is by the times of its calls, `skew` by what its API reports:
+they have different limits, and each ends by its own source. `source` means that its CDR source cannot be read, `gap`
+that a period without a connection was not back-filled.
 """
 
 

@@ -6,6 +6,7 @@ nothing: three in a row are an alarm, and one that is right ends it.
 
 import asyncio
 import logging
+import shlex
 from collections import deque
 from datetime import timedelta
 
@@ -37,6 +38,7 @@ class CallTimeMonitor:
         self._clock = clock
         self._position: int | None = None
         self._differences: dict[str, deque[timedelta]] = {}
+        self._assumed_sns: set[str] = set()
         self._last_call_ids: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -65,6 +67,7 @@ class CallTimeMonitor:
         self._last_call_ids[record.sn] = record.call_id
         differences = self._differences.setdefault(record.sn, deque(maxlen=CALLS_IN_A_ROW))
         differences.append((record.ended_at or record.started_at) - record.received_at)
+        (self._assumed_sns.add if record.offset_from == "assumed" else self._assumed_sns.discard)(record.sn)
         return True
 
     async def _set_alarm(self, sn: str) -> None:
@@ -74,8 +77,9 @@ class CallTimeMonitor:
         if abs(differences[-1]) <= DIFFERENCE_MAX:
             await self._appdb.alarms.end(sn, "clock", now_us=now_us)
         elif len(differences) == CALLS_IN_A_ROW and all(abs(item) > DIFFERENCE_MAX for item in differences):
+            hint = _hint(sn, has_assumed_zone=sn in self._assumed_sns)
             await self._appdb.alarms.raise_alarm(
-                sn, "clock", describe_difference(differences[-1]), hint=_hint(), now_us=now_us
+                sn, "clock", describe_difference(differences[-1]), hint=hint, now_us=now_us
             )
 
 
@@ -99,5 +103,11 @@ def describe_difference(difference: timedelta) -> str:
     )
 
 
-def _hint() -> str:
+def _hint(sn: str, *, has_assumed_zone: bool) -> str:
+    if has_assumed_zone:
+        return _(
+            "its calls do not contain its time zone, and UTC is assumed: set it with"
+            " `onhook pbx change {sn} --zone ZONE`, then run `onhook rebuild`; or set the clock of the PBX",
+            sn=shlex.quote(sn),
+        )
     return _("set the time and the time zone of the PBX, preferably by NTP; its calls are stored with the wrong times")

@@ -19,7 +19,7 @@ async def check_clock(state: ClockState, facts: SystemFacts, now: float) -> PbxS
     """Store and return the system information; raise or end the alarms about the clock and the time zone."""
     previous_status, status = await state.pbx_status(), build_pbx_status(facts, round(now))
     if status.skew_seconds is not None:
-        await set_alarm(state, "clock", clock_alarm(status.skew_seconds))
+        await set_alarm(state, "skew", clock_alarm(status.skew_seconds))
     if status.offset_seconds is not None:
         previous = None if previous_status is None else previous_status.offset_seconds
         expected = await state.expected_offset_seconds(datetime.fromtimestamp(now, UTC))
