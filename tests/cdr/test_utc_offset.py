@@ -1,5 +1,6 @@
 """Offset of the PBX's wall clock from UTC."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,7 @@ from onhook.cdr.utc_offset import (
     find_doubts,
     format_offset,
     get_zone,
+    leg_offsets_in_zone,
     normalize_wall_clock,
     offset_between,
     offset_from_uid,
@@ -261,6 +263,26 @@ def test_parse_wall_clock_other_iso_format_of_19_characters_is_rejected(text: st
     """`datetime.fromisoformat` also reads zones, weeks and compact times; a wall clock has none of them."""
     with pytest.raises(ParseError, match="the year must come first, without a zone"):
         parse_wall_clock(text)
+
+
+@pytest.mark.parametrize(
+    ("day", "clocks", "hours"),
+    [
+        ("2026-03-29", ("01:59:50", "03:00:05"), (1, 2)),
+        ("2026-03-29", ("03:00:05", "01:59:50"), (2, 1)),
+        ("2026-10-25", ("02:59:50", "02:00:05"), (2, 1)),
+        ("2026-10-25", ("02:00:05", "02:59:50", "02:00:20"), (1, 2, 1)),
+        ("2026-10-25", ("01:59:50", "02:00:05"), (2, 2)),
+        ("2026-10-25", ("02:30:00", "03:00:05"), (1, 1)),
+        ("2026-10-25", ("02:10:00", "02:30:00"), (2, 2)),
+        ("2026-10-25", ("02:30:00",), (2,)),
+        ("2026-11-28", ("02:30:00", "02:31:00"), (1, 1)),
+    ],
+)
+def test_leg_offsets_in_zone_are_those_of_one_call(day: str, clocks: Sequence[str], hours: Sequence[int]) -> None:
+    """In Berlin; where the clock is put back the legs are as close together as they can be."""
+    starts = [parse_wall_clock(f"{day} {clock}") for clock in clocks]
+    assert leg_offsets_in_zone(starts, ZoneInfo("Europe/Berlin")) == [timedelta(hours=hour) for hour in hours]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from onhook.cdr.utc_offset import (
     determine_call_offset,
     find_doubts,
     format_offset,
+    leg_offsets_in_zone,
     parse_wall_clock,
     to_utc,
 )
@@ -175,9 +176,10 @@ def _build_legs(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts) 
         starts, [reported_leg.details.uid for reported_leg in reported_legs], epoch, facts.zone
     )
     if offset_from != "ids":
+        offsets = [offset] * len(starts) if facts.zone is None else leg_offsets_in_zone(starts, facts.zone)
         return [
             _mark_doubts(_build_record(sn, facts.name, reported_leg, local, (offset, offset_from)), local, facts.zone)
-            for reported_leg, local in zip(reported_legs, starts, strict=True)
+            for reported_leg, local, offset in zip(reported_legs, starts, offsets, strict=True)
         ]
     call_started_at = datetime.fromtimestamp(epoch, UTC)
     legs: list[Record] = []

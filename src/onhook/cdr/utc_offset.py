@@ -133,6 +133,33 @@ def offset_in_zone(local: datetime, zone: ZoneInfo) -> timedelta:
     return local.replace(tzinfo=zone).utcoffset() or timedelta()
 
 
+def leg_offsets_in_zone(starts: Sequence[datetime], zone: ZoneInfo) -> list[timedelta]:
+    """Return the offset of a zone at the start of each leg of one call. In the hour that comes twice those are chosen
+    with which the legs are closest together; where both are, the earlier.
+    """
+    possible_offsets = [_possible_offsets(local, zone) for local in starts]
+    if all(len(offsets) == 1 for offsets in possible_offsets):
+        return [offset for (offset,) in possible_offsets]
+    possible_times = [
+        [to_utc(local, offset) for offset in offsets] for local, offsets in zip(starts, possible_offsets, strict=True)
+    ]
+    best_times = min(
+        (
+            [min(time for time in times if time >= first_time) for times in possible_times]
+            for first_time in sorted({time for times in possible_times for time in times})
+            if all(times[-1] >= first_time for times in possible_times)
+        ),
+        key=lambda times: (max(times) - min(times), min(times)),
+    )
+    return [local - time.replace(tzinfo=None) for local, time in zip(starts, best_times, strict=True)]
+
+
+def _possible_offsets(local: datetime, zone: ZoneInfo) -> list[timedelta]:
+    """Return the offsets that a zone may have at a wall clock, that of the earlier time first."""
+    first, second = (local.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta() for fold in (0, 1))
+    return [first, second] if first > second else [first]
+
+
 def find_doubts(local: datetime, zone: ZoneInfo) -> tuple[bool, bool]:
     """Return whether a wall clock occurs twice in a zone, as when summer time ends, and whether it never occurs, as
     when it begins.
