@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from onhook.config import Address
 from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib import signing
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError
 from onhook.lib.proxies import TrustedProxies
@@ -42,6 +44,10 @@ class MemoryPbxRegistry:
     """PBX registry in a list."""
 
     def __init__(self, pbxs: Sequence[RegisteredPbx]) -> None:
+        self.set_pbxs(pbxs)
+
+    def set_pbxs(self, pbxs: Sequence[RegisteredPbx]) -> None:
+        self._pbxs = pbxs
         self._by_sn = {pbx.sn: pbx for pbx in pbxs}
 
     def find_by_sn(self, sn: str) -> RegisteredPbx | None:
@@ -52,7 +58,7 @@ class MemoryPbxRegistry:
         return matches[0] if len(matches) == 1 else None
 
     def list_all(self) -> Sequence[RegisteredPbx]:
-        return list(self._by_sn.values())
+        return self._pbxs
 
     def is_empty(self) -> bool:
         return not self._by_sn
@@ -159,3 +165,15 @@ def make_event_body(**members: Any) -> bytes:
 def statuses(responses: bytes) -> list[int]:
     """Return the status of each response, in order."""
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", responses)]
+
+
+def count_hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows by the size of each body that is hashed from now on."""
+    hashed: list[int] = []
+
+    def counted_sign(secret: str, body: bytes) -> str:
+        hashed.append(len(body))
+        return sign(secret, body)
+
+    monkeypatch.setattr(signing, "sign", counted_sign)
+    return hashed

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from onhook.ledger.contract import RawEvent
 from onhook.ledger.sqlite import SqliteLedger
@@ -13,10 +14,12 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.signing import sign
 from onhook.pbx.dialect import Envelope
 from onhook.pbx.yeastar.payload import Yeastar
+from onhook.receiver.hash_budget import BYTES_BURST
 from onhook.receiver.ingest import RECHECKS_MAX, Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.verdict import RESPONSES_BY_VERDICT, Verdict
 from tests.receiver.harness import (
+    DIALECTS,
     RAW_EVENT,
     REGISTERED_PBXS,
     RESPONSE_SECONDS_MAX,
@@ -24,6 +27,7 @@ from tests.receiver.harness import (
     SN,
     MemoryPbxRegistry,
     ReceiverHarness,
+    count_hashed,
     make_event_body,
     make_raw_event,
     make_request,
@@ -167,7 +171,7 @@ async def test_ingest_secret_added_while_running_is_used_at_once(tmp_path: Path)
     ledger = SqliteLedger(tmp_path / "ledger.db")
     accept = Ingestor(ledger=ledger, registry=registry, dialects={"yeastar": Yeastar()}, clock=SystemClock())
     assert await judged(accept, RAW_EVENT) == ["unknown_pbx"]
-    registry._by_sn[SN] = REGISTERED_PBXS[0]
+    registry.set_pbxs(REGISTERED_PBXS)
     assert await judged(accept, RAW_EVENT) == ["stored"]
     await accept.close()
     await ledger.close()
@@ -245,7 +249,7 @@ class LaggingPbxRegistry(MemoryPbxRegistry):
     async def refresh(self) -> None:
         self.refresh_count += 1
         await asyncio.sleep(0)
-        MemoryPbxRegistry.__init__(self, self._current_pbxs)
+        self.set_pbxs(self._current_pbxs)
 
 
 def create_lagging_ingestor(receiver: ReceiverHarness, registry: LaggingPbxRegistry) -> Ingestor:
@@ -264,6 +268,32 @@ async def test_ingest_request_is_rejected_after_the_registry_was_read_again(rece
     ingestor = create_lagging_ingestor(receiver, registry)
     assert await judged(ingestor, RAW_EVENT, secret="unknown") == ["invalid_signature"]
     assert registry.refresh_count == 1
+
+
+async def test_ingest_bodies_without_a_sender_are_hashed_in_vain_up_to_a_limit(
+    receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with each secret, once; past the limit a sender is to try again. What a PBX signs is stored until then, and
+    again as soon as there is budget.
+    """
+    now = 100.0
+    pbxs = [RegisteredPbx(sn=f"S{number}", dialect="yeastar", secrets=(f"secret {number}",)) for number in range(50)]
+    ingestor = Ingestor(
+        ledger=receiver.ledger, registry=MemoryPbxRegistry(pbxs), dialects=DIALECTS, clock=SystemClock(),
+        monotonic=lambda: now,
+    )  # fmt: skip
+    hashed = count_hashed(monkeypatch)
+    bodies = [make_event_body(type=30012, msg="x" * 20_000 + str(number)) for number in range(200)]
+    verdicts = [(await judged(ingestor, body, secret="unknown"))[0] for body in bodies]
+    tried = verdicts.index("too_many")
+    assert verdicts == ["invalid_signature"] * tried + ["too_many"] * (len(bodies) - tried)
+    assert len(hashed) == tried * len(pbxs)
+    assert BYTES_BURST <= sum(hashed) <= BYTES_BURST + len(pbxs) * 21_000
+    body = make_event_body(type=30012, msg='{"call_id":"1.1"}')
+    assert await judged(ingestor, body, secret="secret 49") == ["too_many"]
+    now += 1.0
+    assert await judged(ingestor, body, secret="secret 49") == ["stored"]
+    await ingestor.close()
 
 
 async def test_ingest_many_rejected_requests_wait_for_the_registry_in_part(receiver: ReceiverHarness) -> None:

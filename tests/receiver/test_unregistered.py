@@ -4,19 +4,12 @@ from functools import partial
 
 import pytest
 
-from onhook.lib import signing
 from onhook.lib.clock import SystemClock
 from onhook.lib.signing import sign
+from onhook.receiver.hash_budget import BODY_BYTES_MIN, BYTES_BURST, BYTES_PER_SECOND, HashBudget
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
-from onhook.receiver.unregistered import (
-    BODY_BYTES_MIN,
-    EVENTS_MAX,
-    HASHED_BYTES_BURST,
-    HASHED_BYTES_PER_SECOND,
-    SERIAL_NUMBERS_MAX,
-    UnregisteredSenders,
-)
+from onhook.receiver.unregistered import EVENTS_MAX, SERIAL_NUMBERS_MAX, UnregisteredSenders
 from onhook.receiver.verdict import RESPONSES_BY_VERDICT, Verdict
 from tests.receiver.harness import (
     DIALECTS,
@@ -25,6 +18,7 @@ from tests.receiver.harness import (
     SN,
     MemoryPbxRegistry,
     ReceiverHarness,
+    count_hashed,
     make_raw_event,
     make_request,
     statuses,
@@ -125,30 +119,30 @@ def test_find_signer_hashes_no_more_than_its_budget(monkeypatch: pytest.MonkeyPa
     """A burst of large bodies spends what is saved; a second later there is a second's worth again."""
     now = 100.0
     pbx = RegisteredPbx(sn=SN, dialect="yeastar", secrets=(SECRET,))
-    senders = UnregisteredSenders(MemoryPbxRegistry([pbx]), {}, lambda: now)
+    senders = UnregisteredSenders(MemoryPbxRegistry([pbx]), {}, HashBudget(lambda: now))
     body = b"x" * (1024 * 1024)
     signature = sign(SECRET, body)
     hashed = count_hashed(monkeypatch)
     while senders.find_signer(body, signature) is not None:
-        assert sum(hashed) <= HASHED_BYTES_BURST
+        assert sum(hashed) <= BYTES_BURST
     spent = sum(hashed)
-    assert HASHED_BYTES_BURST - 2 * len(body) <= spent <= HASHED_BYTES_BURST
+    assert BYTES_BURST - 2 * len(body) <= spent <= BYTES_BURST
     now += 1.0
     assert senders.find_signer(body, signature) is not None
     while senders.find_signer(body, signature) is not None:
-        assert sum(hashed) <= spent + HASHED_BYTES_PER_SECOND + 2 * len(body)
+        assert sum(hashed) <= spent + BYTES_PER_SECOND + 2 * len(body)
     now += 10_000.0
     before = sum(hashed)
     while senders.find_signer(body, signature) is not None:
-        assert sum(hashed) - before <= HASHED_BYTES_BURST
+        assert sum(hashed) - before <= BYTES_BURST
 
 
 def test_find_signer_short_bodies_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    senders = UnregisteredSenders(MemoryPbxRegistry(REGISTERED_PBXS[:1]), {}, lambda: 0.0)
+    senders = UnregisteredSenders(MemoryPbxRegistry(REGISTERED_PBXS[:1]), {}, HashBudget(lambda: 0.0))
     hashed = count_hashed(monkeypatch)
-    for _ in range(2 * HASHED_BYTES_BURST // BODY_BYTES_MIN // 100):
+    for _ in range(2 * BYTES_BURST // BODY_BYTES_MIN // 100):
         senders.find_signer(b"x", "y" * 44)
-    assert 0 < len(hashed) <= HASHED_BYTES_BURST // BODY_BYTES_MIN
+    assert 0 < len(hashed) <= BYTES_BURST // BODY_BYTES_MIN
 
 
 async def test_rejection_costs_as_many_hashes_for_a_registered_serial_number(
@@ -162,15 +156,3 @@ async def test_rejection_costs_as_many_hashes_for_a_registered_serial_number(
     hashed.clear()
     assert await judge(receiver, make_raw_event(1, "STRIKT"), "z" * 44) == "unknown_pbx"
     assert len(hashed) == registered_count > 0
-
-
-def count_hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list that grows by the size of each body that is hashed from now on."""
-    hashed: list[int] = []
-
-    def counted_sign(secret: str, body: bytes) -> str:
-        hashed.append(len(body))
-        return sign(secret, body)
-
-    monkeypatch.setattr(signing, "sign", counted_sign)
-    return hashed

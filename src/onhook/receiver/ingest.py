@@ -9,7 +9,7 @@ valid at once.
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from onhook.cdr.merge import UNREGISTERED, WEBHOOK
@@ -19,6 +19,7 @@ from onhook.lib.errors import OnhookError
 from onhook.pbx.dialect import Dialect, Dialects, Envelope
 from onhook.receiver.counters import EventCounters
 from onhook.receiver.group_commit import GroupCommitter
+from onhook.receiver.hash_budget import HashBudget
 from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
 from onhook.receiver.signature_check import SIGNATURE_CHARACTERS, verify_sender
 from onhook.receiver.unregistered import UnregisteredSenders
@@ -67,7 +68,8 @@ class Ingestor:
         self._dialects = dialects
         self._clock = clock
         self._has_events = has_events
-        self._unregistered = UnregisteredSenders(registry, unregistered_counts or {}, monotonic)
+        self._hash_budget = HashBudget(monotonic)
+        self._unregistered = UnregisteredSenders(registry, unregistered_counts or {}, self._hash_budget)
         self._committer = GroupCommitter(ledger=ledger, on_ledger_error=on_ledger_error)
         self._rechecks: set[asyncio.Task[None]] = set()
         self._counters = EventCounters(ledger=ledger, clock=clock, on_ledger_result=self._committer.report_result)
@@ -84,12 +86,13 @@ class Ingestor:
         requested path.
         """
         request = _Request(body, signature, peer, path)
-        if self._accept(request, on_verdict):
+        rejection = self._accept(request, on_verdict)
+        if rejection is None:
             return
         if len(self._rechecks) >= RECHECKS_MAX:
-            self._reject(request, on_verdict)
+            self._reject(request, rejection, on_verdict)
             return
-        task = asyncio.create_task(self._recheck(request, on_verdict))
+        task = asyncio.create_task(self._recheck(request, rejection, self._registry.list_all(), on_verdict))
         self._rechecks.add(task)
         task.add_done_callback(self._rechecks.discard)
 
@@ -119,50 +122,59 @@ class Ingestor:
         await self._committer.drain()
         await self._counters.close()
 
-    async def _recheck(self, request: _Request, on_verdict: VerdictCallback) -> None:
-        """Check a request again after what has changed in the registry; then reject it."""
+    async def _recheck(
+        self, request: _Request, rejection: Verdict, checked_pbxs: Sequence[RegisteredPbx], on_verdict: VerdictCallback
+    ) -> None:
+        """Check a request again if the registry no longer has the PBXs by which it was checked; then reject it."""
+        remaining_rejection: Verdict | None = rejection
         try:
             await self._registry.refresh()
         finally:
             # Also when the process stops: each request has one verdict.
-            if not self._accept(request, on_verdict):
-                self._reject(request, on_verdict)
+            if self._registry.list_all() is not checked_pbxs:
+                remaining_rejection = self._accept(request, on_verdict)
+            if remaining_rejection is not None:
+                self._reject(request, remaining_rejection, on_verdict)
 
-    def _accept(self, request: _Request, on_verdict: VerdictCallback) -> bool:
-        """Store the event of a registered PBX; return False for another request."""
+    def _accept(self, request: _Request, on_verdict: VerdictCallback) -> Verdict | None:
+        """Store the event of a registered PBX; return the verdict that rejects another request."""
         dialect, envelope = self._peek(request.body)
         sender = self._find_sender(request, envelope)
         if not isinstance(sender, RegisteredPbx):
-            return False
+            return sender
         envelope = self._peek_as_sender(sender, dialect, envelope, request.body)
         self._append(sender, envelope, request, on_verdict, via=WEBHOOK)
-        return True
+        return None
 
-    def _reject(self, request: _Request, on_verdict: VerdictCallback) -> None:
+    def _reject(self, request: _Request, rejection: Verdict, on_verdict: VerdictCallback) -> None:
         """Reject a request, unless it is an event to keep of a serial number that is not registered."""
-        dialect, envelope = self._peek(request.body)
-        sender = self._find_sender(request, envelope)
-        assert not isinstance(sender, RegisteredPbx), "accepted before"
-        if sender == "settings_lost":
-            self.count_verdict(sender)
-            on_verdict(sender)
+        if rejection in ("settings_lost", "too_many"):
+            self.count_verdict(rejection)
+            on_verdict(rejection)
             return
+        dialect, envelope = self._peek(request.body)
         # For a registered serial number too: it takes as long.
         signer = self._unregistered.find_signer(request.body, request.signature) if envelope.sn else None
-        is_kept = sender == "unknown_pbx" and signer is not None and signer.keeps_unregistered
+        is_kept = rejection == "unknown_pbx" and signer is not None and signer.keeps_unregistered
         if is_kept and signer is not None and self._unregistered.admits(envelope.sn):
             envelope = self._peek_as_sender(signer, dialect, envelope, request.body)
             self._append(signer, envelope, request, on_verdict, via=UNREGISTERED)
             return
-        rejection: Verdict = "not_an_event" if envelope.kind == "not_json" else sender
-        self.count_verdict(rejection, sn=envelope.sn)
-        on_verdict(rejection)
+        verdict: Verdict = "not_an_event" if envelope.kind == "not_json" else rejection
+        self.count_verdict(verdict, sn=envelope.sn)
+        on_verdict(verdict)
 
     def _find_sender(self, request: _Request, envelope: Envelope) -> RegisteredPbx | Verdict:
         if self._has_lost_settings():
             return "settings_lost"
         return verify_sender(
-            self._registry, envelope, request.body, request.signature, path=request.path, peer=request.peer
+            self._registry,
+            envelope,
+            request.body,
+            request.signature,
+            path=request.path,
+            peer=request.peer,
+            budget=self._hash_budget,
         )
 
     async def _finish_rechecks(self) -> None:

@@ -60,7 +60,7 @@ class PbxRegistry(Protocol):
         ...
 
     def list_all(self) -> Sequence[RegisteredPbx]:
-        """Return all PBXs, for events that do not name their sender."""
+        """Return all PBXs, for events that do not name their sender: the same object until one has changed."""
         ...
 
     def is_empty(self) -> bool:

@@ -4,17 +4,12 @@ A PBX that cannot sign is identified by its source instead. Used for every reque
 """
 
 import secrets
-from collections.abc import Iterable
 
 from onhook.lib.signing import is_signed_by
 from onhook.pbx.dialect import Envelope
+from onhook.receiver.hash_budget import HashBudget, limit_search
 from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
 from onhook.receiver.verdict import Verdict
-
-SENDER_SEARCH_BYTES_MAX = 8 * 1024 * 1024
-"""Bytes to hash in search of the sender of a body that names none: some 10 ms, so that an unknown PBX cannot delay the
-others. A common event of 600 bytes is tried with 12,000 secrets, the largest body with 32.
-"""
 
 SIGNATURE_CHARACTERS = 44
 """Length in Base64 of the 32 bytes of a SHA-256 (yeastar-p-series.md 4); a signature of another length is invalid and
@@ -27,12 +22,14 @@ _NO_SECRET = (secrets.token_hex(16),)
 
 
 def verify_sender(
-    registry: PbxRegistry, envelope: Envelope, body: bytes, signature: str, *, path: str, peer: str
+    registry: PbxRegistry, envelope: Envelope, body: bytes, signature: str, *, path: str, peer: str, budget: HashBudget
 ) -> RegisteredPbx | Verdict:
-    """Return the PBX that signed the body or has this source, or the verdict that rejects the request."""
+    """Return the PBX that signed the body or has this source, or the verdict that rejects the request. A search that
+    finds none is charged to the `budget`.
+    """
     if not envelope.sn:
         source_pbx = None if signature else registry.find_by_source(path, peer)
-        return source_pbx or _find_signing_pbx(registry, body, signature)
+        return source_pbx or _find_signing_pbx(registry, body, signature, budget)
     sender = registry.find_by_sn(envelope.sn)
     if sender is not None and sender.is_unsigned:
         return sender
@@ -46,26 +43,23 @@ def verify_sender(
     return _reject_signature(signature)
 
 
-def _find_signing_pbx(registry: PbxRegistry, body: bytes, signature: str) -> RegisteredPbx | Verdict:
+def _find_signing_pbx(
+    registry: PbxRegistry, body: bytes, signature: str, budget: HashBudget
+) -> RegisteredPbx | Verdict:
     """Find the sender of a body that names none, by the secret that signs it (test messages and some events:
-    yeastar-p-series.md 1).
+    yeastar-p-series.md 1). Where too much was hashed in vain lately, the sender is to try again.
     """
-    if len(signature.strip()) == SIGNATURE_CHARACTERS:
-        for sender in limit_hashed_bytes(registry.list_all(), len(body)):
-            if is_signed_by(sender.secrets, body, signature):
-                return sender
-    return _reject_signature(signature)
+    if len(signature.strip()) != SIGNATURE_CHARACTERS:
+        return _reject_signature(signature)
+    if budget.is_spent:
+        return "too_many"
+    candidates = list(limit_search(registry.list_all(), len(body)))
+    for candidate in candidates:
+        if is_signed_by(candidate.secrets, body, signature):
+            return candidate
+    budget.charge(candidates, len(body))
+    return "invalid_signature"
 
 
 def _reject_signature(signature: str) -> Verdict:
     return "invalid_signature" if signature else "missing_signature"
-
-
-def limit_hashed_bytes(senders: Iterable[RegisteredPbx], body_bytes: int) -> Iterable[RegisteredPbx]:
-    """Return as many PBXs as their secrets may be tried on a body of this size."""
-    bytes_left = SENDER_SEARCH_BYTES_MAX
-    for sender in senders:
-        bytes_left -= len(sender.secrets) * body_bytes
-        if bytes_left < 0:
-            return
-        yield sender

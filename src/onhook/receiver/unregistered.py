@@ -5,12 +5,13 @@ Invariants: what an outsider makes this code compute is bounded, and equal for a
 for one that is not. Bounded too is what a sender that knows a secret can have kept.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 
 from onhook.lib.signing import is_signed_by
 from onhook.receiver.counters import SN_CHARACTERS_MAX
+from onhook.receiver.hash_budget import HashBudget
 from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
-from onhook.receiver.signature_check import SIGNATURE_CHARACTERS, limit_hashed_bytes
+from onhook.receiver.signature_check import SIGNATURE_CHARACTERS
 
 EVENTS_MAX = 10_000
 """Kept events per serial number: days of a busy PBX, shown on the page Issues from the first one on."""
@@ -18,27 +19,16 @@ EVENTS_MAX = 10_000
 SERIAL_NUMBERS_MAX = 100
 """Serial numbers that are not registered: devices that know a secret are few."""
 
-HASHED_BYTES_PER_SECOND = 16 * 1024 * 1024
-"""Spent on requests that are rejected in the end: a twentieth of a core, measured with events of 600 bytes."""
-
-HASHED_BYTES_BURST = 4 * HASHED_BYTES_PER_SECOND
-"""Saved up for a burst; more than a single search may take."""
-
-BODY_BYTES_MIN = 4 * 1024
-"""A shorter body is counted as this long: the call costs as much as the hashing."""
-
 
 class UnregisteredSenders:
     """Finds the PBX whose secret such a sender knows. `counts` has the number of events that are kept already, by
-    serial number; `monotonic` returns seconds.
+    serial number; the search is charged to `budget`.
     """
 
-    def __init__(self, registry: PbxRegistry, counts: Mapping[str, int], monotonic: Callable[[], float]) -> None:
+    def __init__(self, registry: PbxRegistry, counts: Mapping[str, int], budget: HashBudget) -> None:
         self._registry = registry
         self._counts = dict(counts)
-        self._monotonic = monotonic
-        self._bytes_left = float(HASHED_BYTES_BURST)
-        self._filled_at = monotonic()
+        self._budget = budget
 
     def find_signer(self, body: bytes, signature: str) -> RegisteredPbx | None:
         """Return the PBX whose secret signs the body; None too where too much was hashed lately."""
@@ -47,7 +37,7 @@ class UnregisteredSenders:
         return next(
             (
                 pbx
-                for pbx in self._limit_rate(self._registry.list_all(), len(body))
+                for pbx in self._budget.limit(self._registry.list_all(), len(body))
                 if is_signed_by(pbx.secrets, body, signature)
             ),
             None,
@@ -66,15 +56,3 @@ class UnregisteredSenders:
     def add(self, sn: str) -> None:
         """Count one kept event."""
         self._counts[sn] = self._counts.get(sn, 0) + 1
-
-    def _limit_rate(self, senders: Iterable[RegisteredPbx], body_bytes: int) -> Iterable[RegisteredPbx]:
-        """Return as many PBXs as their secrets may be tried on a body of this size now."""
-        now = self._monotonic()
-        saved = self._bytes_left + (now - self._filled_at) * HASHED_BYTES_PER_SECOND
-        self._bytes_left, self._filled_at = min(saved, HASHED_BYTES_BURST), now
-        for pbx in limit_hashed_bytes(senders, body_bytes):
-            cost = len(pbx.secrets) * max(body_bytes, BODY_BYTES_MIN)
-            if cost > self._bytes_left:
-                return
-            self._bytes_left -= cost
-            yield pbx
