@@ -52,12 +52,12 @@ async def test_call_page_links_members_of_extra_to_their_calls(
 async def test_call_page_shows_no_other_calls_to_a_reader_of_one_number(harness: ConsoleHarness) -> None:
     """The body of an event may have several calls, and an id may begin with another one's."""
     own = details(call_id="1777287876.1", call_from="1001", call_to="1002")
-    others = [
+    other_calls = [
         details(call_id="1777287876.15", call_from="1005", call_to="5550115"),
         details(call_id="1777287880.7", call_from="1006", call_to="5550107"),
     ]
-    await harness.ingest_details([others[0]])
-    bodies = [dialects()["yeastar"].format(call_details, SN, "p-2026") for call_details in (own, others[1])]
+    await harness.ingest_details([other_calls[0]])
+    bodies = [dialects()["yeastar"].format(call_details, SN, "p-2026") for call_details in (own, other_calls[1])]
     await harness.ingest_bodies([b"[" + b",".join(bodies) + b"]"])
     scope = AccessScope(numbers=("1001",))
     token = await harness.appdb.add_token("alice", "reader", now_us=harness.clock.microseconds(), scope=scope)

@@ -154,7 +154,7 @@ class PbxSession:
         """Return a token and the time until which it is valid. Raises `NotAllowed` when only an operator can help, else
         `Unavailable`.
 
-        A login goes on when its caller gives up: else the PBX would have issued a token that nobody knows.
+        A login goes on when its caller gives up: else the PBX would have issued a token that no session knows.
         """
         task = asyncio.create_task(self._obtain_token())
         self._token_tasks.add(task)
