@@ -18,8 +18,8 @@ REQUEST = PbxRequest(path="/openapi/v1.0/system/information")
 
 
 async def test_login_outlives_a_caller_who_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests of apps with a time limit: else the PBX would have issued tokens that no session knows, until it issues none
-    to the synchronization either.
+    """Requests of apps with a time limit: else the PBX would have issued tokens that no session knows, until it issues
+    none to the synchronization either.
     """
     monkeypatch.setattr(pbx_session, "FORWARD_SECONDS_MAX", 0.05)
     is_released = asyncio.Event()

@@ -24,7 +24,7 @@ BODY_BYTES_MIN = 4 * 1024
 
 
 class HashBudget:
-    """Bytes that may be hashed in vain now. `monotonic` returns seconds."""
+    """Bytes that may be hashed now for requests that are rejected. `monotonic` returns seconds."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -33,12 +33,12 @@ class HashBudget:
 
     @property
     def is_spent(self) -> bool:
-        """Return whether too much was hashed in vain lately."""
+        """Return whether too much was hashed lately."""
         self._fill()
         return self._bytes_left < 0
 
     def charge(self, senders: Iterable[RegisteredPbx], body_bytes: int) -> None:
-        """Charge for secrets that were tried in vain."""
+        """Charge for secrets none of which signed the body."""
         self._bytes_left -= sum(_cost(sender, body_bytes) for sender in senders)
 
     def limit(self, senders: Iterable[RegisteredPbx], body_bytes: int) -> Iterable[RegisteredPbx]:

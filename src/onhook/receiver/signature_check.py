@@ -47,7 +47,7 @@ def _find_signing_pbx(
     registry: PbxRegistry, body: bytes, signature: str, budget: HashBudget
 ) -> RegisteredPbx | Verdict:
     """Find the sender of a body that names none, by the secret that signs it (test messages and some events:
-    yeastar-p-series.md 1). Where too much was hashed in vain lately, the sender is to try again.
+    yeastar-p-series.md 1). Where too much was hashed for other requests that were rejected, the sender is to try again.
     """
     if len(signature.strip()) != SIGNATURE_CHARACTERS:
         return _reject_signature(signature)

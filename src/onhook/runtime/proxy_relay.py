@@ -1,18 +1,28 @@
 """Front of the console's web server while proxies are trusted: reads the PROXY protocol, which Granian does not know.
 
 Invariants: each connection is passed on over a connection of its own to the loopback, byte by byte; the port of that
-connection identifies the client. Without trusted proxies there is no relay.
+connection identifies the client. A connection on which nothing is sent ends, and no address has all of them. Without
+trusted proxies there is no relay.
 """
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Callable
 
-from onhook.lib.proxies import TrustedProxies
+from onhook.lib.proxies import TrustedProxies, owner_network
 from onhook.lib.proxy_protocol import InvalidProxyHeader, read_proxy_header
 
 CONNECTIONS_MAX = 1_000
 """People, their programs and listeners of the live feed; each connection takes two sockets and two buffers."""
+
+CONNECTIONS_OF_ADDRESS_MAX = CONNECTIONS_MAX // 4
+
+FIRST_BYTE_SECONDS_MAX = 10.0
+"""Time for the first byte of a request."""
+
+IDLE_SECONDS_MAX = 90.0
+"""Longest time without a byte in either direction; the live feed sends some every 15 seconds."""
 
 HEADER_SECONDS_MAX = 10.0
 """Time for the header of a trusted proxy."""
@@ -32,6 +42,7 @@ class ProxyRelay:
         self._trusted_proxies = trusted_proxies
         self._backend_port = backend_port
         self._client_by_port: dict[int, str] = {}
+        self._count_by_address: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def client_address(self, relay_port: int) -> str:
@@ -72,6 +83,18 @@ class ProxyRelay:
             connection.close()
 
     async def _pass_on(self, connection: socket.socket, address: str) -> None:
+        owner = owner_network(address)
+        if self._count_by_address[owner] >= CONNECTIONS_OF_ADDRESS_MAX:
+            return
+        self._count_by_address[owner] += 1
+        try:
+            await self._connect(connection, address)
+        finally:
+            self._count_by_address[owner] -= 1
+            if not self._count_by_address[owner]:
+                del self._count_by_address[owner]
+
+    async def _connect(self, connection: socket.socket, address: str) -> None:
         backend_reader, backend_writer = await asyncio.open_connection(LOOPBACK, self._backend_port())
         relay_port = int(backend_writer.get_extra_info("sockname")[1])
         self._client_by_port[relay_port] = address
@@ -90,20 +113,30 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def _copy_both_ways(client: Stream, backend: Stream) -> None:
-    """Copy until the backend has ended the connection, or an error ends one of the two."""
-    requests = asyncio.create_task(_copy(client[0], backend[1]))
-    responses = asyncio.create_task(_copy(backend[0], client[1]))
+    """Copy until the backend has ended the connection, an error ends one of the two, or nothing is sent. Raises
+    `TimeoutError`.
+    """
+    loop = asyncio.get_running_loop()
+    idle_limit = asyncio.timeout(FIRST_BYTE_SECONDS_MAX)
+
+    def on_chunk() -> None:
+        idle_limit.reschedule(loop.time() + IDLE_SECONDS_MAX)
+
+    requests = asyncio.create_task(_copy(client[0], backend[1], on_chunk))
+    responses = asyncio.create_task(_copy(backend[0], client[1], on_chunk))
     try:
-        await responses
+        async with idle_limit:
+            await responses
     finally:
         requests.cancel()
         responses.cancel()
         await asyncio.gather(requests, responses, return_exceptions=True)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_chunk: Callable[[], None]) -> None:
     try:
         while chunk := await reader.read(CHUNK_BYTES):
+            on_chunk()
             writer.write(chunk)
             await writer.drain()
         writer.write_eof()

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from onhook.config import Address, Config
 from onhook.console.rebuild_page import RebuildProgress, rebuild_app
 from onhook.lib.errors import OnhookError
+from onhook.lib.proxies import TrustedProxies
 from onhook.ops.rebuild import RebuildProgressCallback, rebuild
 from onhook.runtime.child import RunningService
 from onhook.runtime.engines import ENGINES
@@ -32,7 +33,7 @@ async def open_rebuild_mode(config: Config, reason: OnhookError) -> AsyncIterato
     """Rebuild the store while the context is open; `reason` says why it cannot be used."""
     progress = RebuildProgress(reason.message)
     async with (
-        HttpServer(rebuild_app(progress), config.console) as console,
+        HttpServer(rebuild_app(progress), config.console, TrustedProxies(config.trusted_proxy_networks)) as console,
         running(Service("console", console.run), Service("rebuild", lambda: _rebuild(config, progress))),
     ):
         yield RunningService(str(Address(config.console.host, console.port)))

@@ -69,7 +69,7 @@ async def test_password_tries_of_one_name_and_address_are_checked_in_turn() -> N
     assert all(isinstance(result, Unavailable) for result in results[WAITING_OF_NAME_MAX:])
 
 
-async def test_password_tries_of_other_addresses_keep_nobody_from_signing_in() -> None:
+async def test_password_tries_of_other_addresses_keep_no_user_from_signing_in() -> None:
     """Whether one address sends or many: a first try needs no place among those that wait after failures."""
     password_tries, clock = PasswordTries(SystemClock()), SystemClock()
 
