@@ -29,6 +29,14 @@ def test_detect_meaning_calls_that_waited_longer_than_they_rang_show_it(agent_ri
     assert detect_meaning([queue_call(agent_ring_time)] * 3) == meaning
 
 
+@pytest.mark.parametrize("exceptions", [1, 2])
+def test_detect_meaning_survives_odd_calls_among_many(exceptions: int) -> None:
+    """One of ten, as a call during which the clock was set."""
+    calls = [queue_call(6)] * (10 * exceptions - 1) + [queue_call(40)] * exceptions
+    assert detect_meaning(calls) is None
+    assert detect_meaning([*calls, queue_call(6)]) == "ring"
+
+
 @pytest.mark.parametrize(
     "calls",
     [

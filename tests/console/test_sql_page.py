@@ -6,6 +6,7 @@ import json
 import aiohttp
 
 from onhook.cdr.access_scope import AccessScope
+from onhook.store.contract import SQL_ROWS_MAX
 from tests.console.conftest import ConsoleHarness
 from tests.factories import details
 from tests.store.sql.attacks import TOO_LARGE, TOO_SLOW
@@ -26,6 +27,14 @@ async def test_sql_page_result_has_table_chart_and_file(harness: ConsoleHarness,
     assert await answer.text() == "call_from,calls\r\n1003,2\r\n'=1+1<1001>,1\r\n"
     entries = (await (await client.get("/api/v1/audit")).json())["data"]
     assert [entry["action"] for entry in entries if "SQL" in entry["action"]] == [f"file of an SQL query: {sql}"]
+
+
+async def test_sql_file_without_all_rows_says_so_in_its_name(client: aiohttp.ClientSession) -> None:
+    for count, name in ((SQL_ROWS_MAX, "result.csv"), (SQL_ROWS_MAX + 1, f"result-first-{SQL_ROWS_MAX}-rows.csv")):
+        sql = f"SELECT range FROM range({count})"  # noqa: S608 - a number
+        answer = await client.get("/sql.csv", params={"sql": sql})
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+        assert (await answer.text()).count("\r\n") == 1 + SQL_ROWS_MAX
 
 
 async def test_sql_page_lists_every_column_with_a_line(client: aiohttp.ClientSession) -> None:

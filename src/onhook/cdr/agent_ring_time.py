@@ -18,14 +18,18 @@ TOLERANCE_SECONDS = 1
 CALLS_MIN = 3
 """Calls that agree, before a meaning counts as detected."""
 
+CALLS_PER_EXCEPTION_MIN = 10
+"""Calls that agree, for each that does not: a single one may be odd, such as one during which the clock was set."""
+
 
 def detect_meaning(calls: Iterable[Call]) -> RingTimeMeaning | None:
-    """Return the meaning that calls of one PBX show; None where too few show one, or where they disagree."""
+    """Return the meaning that nearly all calls of one PBX show; None where too few show one, or many another."""
     meanings = Counter(meaning for call in calls if (meaning := _meaning_of_call(call)) is not None)
-    if len(meanings) != 1:
+    if not meanings:
         return None
-    ((meaning, count),) = meanings.items()
-    return meaning if count >= CALLS_MIN else None
+    ((meaning, count),) = meanings.most_common(1)
+    exception_count = meanings.total() - count
+    return meaning if count >= max(CALLS_MIN, CALLS_PER_EXCEPTION_MIN * exception_count) else None
 
 
 def _meaning_of_call(call: Call) -> RingTimeMeaning | None:

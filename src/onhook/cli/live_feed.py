@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager
 
 import msgspec
 
-from onhook.lib.errors import OnhookError
-
 QUIET_SECONDS = 1.0
 """The legs of a call arrive within a second of its end."""
 
@@ -29,10 +27,10 @@ class _FeedRecord(msgspec.Struct, frozen=True):
 
 async def follow_calls(open_feed: OpenFeed) -> AsyncIterator[tuple[str, str]]:
     """Yield serial number and id of each call that has new records, until cancelled. Raises what the feed raises."""
-    queue: asyncio.Queue[_FeedRecord | OnhookError] = asyncio.Queue(ROWS_MAX)
+    queue: asyncio.Queue[_FeedRecord | Exception] = asyncio.Queue(ROWS_MAX)
     loop = asyncio.get_running_loop()
 
-    def put(value: _FeedRecord | OnhookError) -> None:
+    def put(value: _FeedRecord | Exception) -> None:
         asyncio.run_coroutine_threadsafe(queue.put(value), loop).result()
 
     # A daemon: it waits in a socket, which nothing but the server ends.
@@ -44,7 +42,7 @@ async def follow_calls(open_feed: OpenFeed) -> AsyncIterator[tuple[str, str]]:
         except TimeoutError:
             pass
         else:
-            if isinstance(value, OnhookError):
+            if isinstance(value, Exception):
                 raise value
             changed_at[value.sn, value.call_id] = loop.time()
         for call_key in [key for key, time in changed_at.items() if loop.time() - time >= QUIET_SECONDS]:
@@ -52,7 +50,7 @@ async def follow_calls(open_feed: OpenFeed) -> AsyncIterator[tuple[str, str]]:
             yield call_key
 
 
-def _read_feed(open_feed: OpenFeed, put: Callable[[_FeedRecord | OnhookError], None]) -> None:
+def _read_feed(open_feed: OpenFeed, put: Callable[[_FeedRecord | Exception], None]) -> None:
     """Read the feed; open it again where the server ended it, after the last record."""
     last_seq = ""
     try:
@@ -64,5 +62,5 @@ def _read_feed(open_feed: OpenFeed, put: Callable[[_FeedRecord | OnhookError], N
                         last_seq = value
                     elif name == "data":
                         put(msgspec.json.decode(value, type=_FeedRecord))
-    except OnhookError as error:
+    except Exception as error:  # noqa: BLE001 - raised by the reader of the queue
         put(error)

@@ -16,7 +16,9 @@ def private_file(path: Path) -> Iterator[BinaryIO]:
     """Yield a file to write; afterwards it has this name, and replaces one that had it. Raises `Unavailable`."""
     partial_path = path.with_name(path.name + ".part")
     try:
-        descriptor = os.open(partial_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SECRET_FILE_MODE)
+        # What is left of another run, or a link to another file, is not written to.
+        partial_path.unlink(missing_ok=True)
+        descriptor = os.open(partial_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, SECRET_FILE_MODE)
         with os.fdopen(descriptor, "wb") as output:
             yield output
         partial_path.replace(path)

@@ -100,13 +100,17 @@ async def sql_page(
 
 @get("/sql.csv", include_in_schema=False)
 async def sql_file(request: AnyRequest, app_state: AppStateDep, sql: Sql) -> Response[bytes]:
-    """Return the result as CSV (RFC 4180, UTF-8); cells that a spreadsheet would take for a formula are escaped."""
+    """Return the result as CSV (RFC 4180, UTF-8); cells that a spreadsheet would take for a formula are escaped. The
+    name of a file that does not have all rows says so.
+    """
     dated = await run_sql(request, app_state, sql)
     await audit_or_log_read(app_state, _("file of an SQL query: {query}", query=sql))
+    result = dated.result
+    name = f"result-first-{len(result.rows)}-rows.csv" if result.is_truncated else "result.csv"
     return Response(
-        await asyncio.to_thread(_write_csv, dated.result),
+        await asyncio.to_thread(_write_csv, result),
         media_type="text/csv; charset=utf-8; header=present",
-        headers={"Content-Disposition": 'attachment; filename="result.csv"'},
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 
