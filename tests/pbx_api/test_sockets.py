@@ -109,6 +109,21 @@ async def test_socket_is_closed_with_its_token(harness: PbxApiHarness) -> None:
             await late.recv()
 
 
+async def test_socket_is_closed_after_a_frame_without_a_mask(harness: PbxApiHarness) -> None:
+    """RFC 6455, 5.1; frames before it are answered, also those in the same packet."""
+    async with harness.connect_socket(await harness.token()) as socket:
+        await socket.send("heartbeat")
+        assert await socket.recv() == "heartbeat response"
+        masked, unmasked = b"\x81\x89\0\0\0\0heartbeat", b"\x81\x09heartbeat"
+        socket.transport.write(masked)
+        assert await socket.recv() == "heartbeat response"
+        socket.transport.write(unmasked)
+        with pytest.raises(websockets.ConnectionClosedError) as closed:
+            await socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1002
+
+
 @pytest.mark.parametrize("token", ["", "x" * 32])
 async def test_socket_invalid_token_is_rejected(harness: PbxApiHarness, token: str) -> None:
     """At the handshake; the body of the response has 10004."""
