@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from onhook.pbx_api import reports
 from tests.factories import ALICE, BOB, IVR, QUEUE, STARTED_AT, details
 from tests.pbx_api.harness import PbxApiHarness
 
@@ -124,6 +125,24 @@ async def test_call_report_counts_calls_of_extensions_and_queues(harness: PbxApi
     window = {"start_time": "2020/01/01 00:00:00", "end_time": "2020/01/02 00:00:00"}
     answer = await harness.get("v2.0/call_report/list", token, type="queueperformance", queue_id_list="6400", **window)
     assert answer["queue_performance_list"][0]["total_calls"] == 0
+
+
+async def test_call_report_counts_all_calls_or_none(harness: PbxApiHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a page; of too many a smaller number would be wrong."""
+    monkeypatch.setattr(reports, "LISTING_ROWS_MAX", 3)
+    monkeypatch.setattr(reports, "REPORT_ROWS_MAX", 8)
+    token = await harness.token()
+    parameters = {"extcallstatistics": {"ext_id_list": "1001"}, "queueperformance": {"queue_id_list": "6400"}}
+
+    async def report(kind: str) -> Any:
+        return await harness.get("v2.0/call_report/list", token, type=kind, **parameters[kind])
+
+    callees = ("1001", "Queue Team<6400>")
+    harness.add_records([details(call_from="5550100", call_to=callee) for callee in callees for _ in range(8)])
+    assert (await report("extcallstatistics"))["ext_call_statistics_list"][0]["total_call_count"] == 8
+    assert (await report("queueperformance"))["queue_performance_list"][0]["total_calls"] == 8
+    harness.add_records([details(call_from="5550100", call_to=callee) for callee in callees])
+    assert [(await report(kind))["errcode"] for kind in parameters] == [60002, 60002]
 
 
 @pytest.mark.parametrize("parameters", [{}, {"type": "queuesatisfaction"}, {"type": "extcallstatistics"}])

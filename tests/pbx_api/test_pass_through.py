@@ -16,6 +16,7 @@ from onhook.pbx.yeastar.client import YeastarClient
 from onhook.pbx_api import pass_through
 from onhook.pbx_api.pass_through import is_download_path, remove_secrets
 from onhook.runtime.adapters.pbx_gateway import SyncPbxGateway
+from onhook.runtime.adapters.simulated_calls import SimulatedCalls
 from onhook.sync.pbx_session import PbxEndpoint, PbxSession
 from tests.factories import details
 from tests.pbx_api.harness import SN, PbxApiHarness, open_pbx_api_harness
@@ -180,6 +181,24 @@ async def test_recording_is_fetched_from_the_pbx(tmp_path: Path) -> None:
         assert await scene.audited() == [("crm", "recording/download", 0)] * 2
 
 
+async def test_recording_of_this_machine_is_in_the_audit_log_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory of recordings is a mock."""
+    path = tmp_path / "call.wav"
+    path.write_bytes(AUDIO)
+
+    async def recording_file(_calls: SimulatedCalls, _sn: str, _name: str) -> Path:
+        return path
+
+    monkeypatch.setattr(SimulatedCalls, "recording_file", recording_file)
+    async with open_scene(tmp_path) as scene:
+        scene.harness.add_records([details(recording=RECORDING)])
+        token = await scene.harness.token()
+        assert (await scene.harness.get("v1.0/recording/download", token, file=RECORDING))["errcode"] == 0
+        assert (scene.requests, await scene.audited()) == ([], [("crm", "recording/download", 0)])
+
+
 @pytest.mark.parametrize("url", ["http://evil.example/x", "//evil.example/x", "/api/download/../../etc", ""])
 async def test_recording_address_elsewhere_is_not_followed(tmp_path: Path, url: str) -> None:
     async with open_scene(tmp_path) as scene:
@@ -223,6 +242,17 @@ async def test_pass_through_to_an_unreachable_pbx_is_unavailable(tmp_path: Path)
 )
 def test_download_path_leads_to_no_other_place(path: str, is_valid: bool) -> None:
     assert is_download_path(path) is is_valid
+
+
+@pytest.mark.parametrize(
+    ("name", "is_kept"),
+    [
+        *((name, False) for name in ("vm_pin", "pin", "sip_pwd", "auth_key", "api_key", "token", "AppSecret")),
+        *((name, True) for name in ("number", "spinning", "keypress_events", "key_1", "passthrough", "author")),
+    ],
+)
+def test_remove_secrets_by_the_words_of_a_name(name: str, is_kept: bool) -> None:
+    assert remove_secrets([{name: "x"}], 0) == ([{name: "x"}] if is_kept else [{}])
 
 
 def test_remove_secrets_of_a_deep_value_leaves_out_the_rest() -> None:

@@ -118,7 +118,7 @@ async def download_rows(state: ApiState, request: ApiRequest) -> ApiResponse:
     listing = parse_record_search(request)
     result = _NO_RECORDS if listing is None else await state.calls.list_records(listing)
     content = await format_csv(result.data, request.display)
-    file = state.downloads.add(request.owner.client_id, FILE_PREFIX, content, state.clock.microseconds())
+    file = state.downloads.add(request.owner, FILE_PREFIX, content, state.clock.microseconds())
     return success_response(file=file.name, download_resource_url=f"{PATH}{file.name}")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from onhook.appdb.api_clients import App
 from onhook.cdr.csv_injection import escape_formula
 from onhook.cdr.record import Record
 from onhook.pbx.yeastar.display import DisplayFormat
@@ -38,10 +39,13 @@ CHUNK_BYTES = 64 * 1024
 
 
 class DownloadFile(msgspec.Struct, frozen=True, kw_only=True):
-    """File that an app may fetch until a time (microseconds): its bytes, its path here, or its place on a PBX."""
+    """File that an app may fetch until a time (microseconds), as long as it may see the PBXs that it could see when
+    the file was prepared (empty: all): its bytes, its path here, or its place on a PBX.
+    """
 
     name: str
     client_id: str
+    pbxs: tuple[str, ...]
     content: bytes | Path | RemoteFile
     until: int
 
@@ -53,33 +57,40 @@ class Downloads:
         self._files: OrderedDict[str, DownloadFile] = OrderedDict()
         self._recordings: OrderedDict[str, DownloadFile] = OrderedDict()
 
-    def add(self, client_id: str, prefix: str, content: bytes, now_us: int) -> DownloadFile:
+    def add(self, app: App, prefix: str, content: bytes, now_us: int) -> DownloadFile:
         """Add a CSV file under a name that cannot be guessed."""
-        return _add(self._files, FILES_MAX, f"{prefix}-{secrets.token_hex(NAME_BYTES)}.csv", client_id, content, now_us)
+        return _add(self._files, FILES_MAX, f"{prefix}-{secrets.token_hex(NAME_BYTES)}.csv", app, content, now_us)
 
-    def add_recording(self, client_id: str, suffix: str, content: Path | RemoteFile, now_us: int) -> DownloadFile:
+    def add_recording(self, app: App, suffix: str, content: Path | RemoteFile, now_us: int) -> DownloadFile:
         """Add a recording under a name that cannot be guessed; `suffix` is its file type, such as `.wav`."""
         name = f"recording-{secrets.token_hex(NAME_BYTES)}{suffix}"
-        return _add(self._recordings, RECORDINGS_MAX, name, client_id, content, now_us)
+        return _add(self._recordings, RECORDINGS_MAX, name, app, content, now_us)
 
-    def get(self, name: str, client_id: str, now_us: int) -> DownloadFile | None:
-        """Return the file of that name if it belongs to this app and has not expired, else None."""
+    def get(self, name: str, app: App, now_us: int) -> DownloadFile | None:
+        """Return the file of that name if this app may fetch it and it has not expired, else None."""
         for files in (self._files, self._recordings):
             for expired_name in [candidate.name for candidate in files.values() if candidate.until <= now_us]:
                 del files[expired_name]
         file = self._files.get(name) or self._recordings.get(name)
-        return file if file is not None and file.client_id == client_id else None
+        return file if file is not None and _may_fetch(app, file) else None
+
+
+def _may_fetch(app: App, file: DownloadFile) -> bool:
+    may_see_pbxs = not app.pbxs or (bool(file.pbxs) and set(file.pbxs) <= set(app.pbxs))
+    return file.client_id == app.client_id and may_see_pbxs
 
 
 def _add(  # noqa: PLR0917 - the members of a file
     files: OrderedDict[str, DownloadFile],
     files_max: int,
     name: str,
-    client_id: str,
+    app: App,
     content: bytes | Path | RemoteFile,
     now_us: int,
 ) -> DownloadFile:
-    files[name] = DownloadFile(name=name, client_id=client_id, content=content, until=now_us + EXPIRY_MICROSECONDS)
+    files[name] = DownloadFile(
+        name=name, client_id=app.client_id, pbxs=app.pbxs, content=content, until=now_us + EXPIRY_MICROSECONDS
+    )
     while len(files) > files_max:
         files.popitem(last=False)
     return files[name]

@@ -57,8 +57,13 @@ APPS_MAX: Final = 1_000
 NESTING_MAX: Final = 20
 """Levels of a response of a PBX that are searched for secrets; deeper ones are left out."""
 
-SECRET_PARTS: Final = ("password", "secret", "passwd", "access_token", "refresh_token")
+SECRET_PARTS: Final = ("password", "passwd", "pwd", "passphrase", "secret", "token", "credential")
 """Parts of the names of members that a PBX's list has for its own pages."""
+
+SECRET_WORDS: Final = frozenset({"pin", "pincode", "auth", "pass"})
+"""Words of such names, between underscores."""
+
+SECRET_ENDS: Final = ("_key", "apikey", "authkey")
 
 _MINUTE_MICROSECONDS: Final = 60_000_000
 
@@ -128,7 +133,7 @@ class PassThrough:
         if not self.is_available(request):
             raise ApiRequestError(INTERFACE_NOT_EXISTED)
         if not request.owner.allow_control:
-            await self._record(request, path, ACTION_FORBIDDEN)
+            await self.record_action(request, path, ACTION_FORBIDDEN)
             raise ApiRequestError(ACTION_FORBIDDEN)
         method = CONTROL_PATHS[path]
         return await self._forward_audited(request, method, path, dict(request.parameters), request.body)
@@ -159,9 +164,9 @@ class PassThrough:
         try:
             members = await self._forward(request, method, path, query, body)
         except ApiRequestError as error:
-            await self._record(request, path, error.code)
+            await self.record_action(request, path, error.code)
             raise
-        await self._record(request, path, _errcode(members))
+        await self.record_action(request, path, _errcode(members))
         return members
 
     async def _forward(
@@ -198,7 +203,8 @@ class PassThrough:
         if count >= REQUESTS_PER_MINUTE or self._active >= CONCURRENT_MAX:
             raise ApiRequestError(OVERLOAD_TASK_RUNNING)
 
-    async def _record(self, request: ApiRequest, path: str, errcode: int) -> None:
+    async def record_action(self, request: ApiRequest, path: str, errcode: int) -> None:
+        """Add a request to the audit log, with the code of its response."""
         if self._gateway is not None:
             await self._gateway.record_action(request.owner, path, request.address, errcode)
 
@@ -222,7 +228,11 @@ def remove_secrets(value: object, level: int) -> object:
 
 def _is_secret(name: str) -> bool:
     folded_name = name.lower()
-    return any(part in folded_name for part in SECRET_PARTS)
+    return (
+        any(part in folded_name for part in SECRET_PARTS)
+        or folded_name.endswith(SECRET_ENDS)
+        or not SECRET_WORDS.isdisjoint(folded_name.replace("-", "_").split("_"))
+    )
 
 
 def _errcode(members: Mapping[str, Any]) -> int:

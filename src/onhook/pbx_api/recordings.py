@@ -8,8 +8,16 @@ from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.pbx.yeastar.rest import format_recording_row
 from onhook.pbx_api.cdr import encode, restrict_to_window
-from onhook.pbx_api.codes import DATA_NOT_FOUND, ApiRequestError, ApiResponse, parameter_error, success_response
+from onhook.pbx_api.codes import (
+    DATA_NOT_FOUND,
+    SUCCESS,
+    ApiRequestError,
+    ApiResponse,
+    parameter_error,
+    success_response,
+)
 from onhook.pbx_api.downloads import PATH
+from onhook.pbx_api.pass_through import RECORDING_PATH
 from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.state import ApiState
 from onhook.store.contract import ID_DIGITS, RecordListing, RecordListResult
@@ -49,8 +57,10 @@ async def download_recording(state: ApiState, request: ApiRequest) -> ApiRespons
     content = path or await state.pass_through.find_recording(request, name)
     if content is None:
         raise ApiRequestError(DATA_NOT_FOUND)
+    if path is not None:  # one on the PBX is in the audit log already
+        await state.pass_through.record_action(request, RECORDING_PATH, SUCCESS)
     suffix = next((suffix for suffix in AUDIO_SUFFIXES if name.lower().endswith(suffix)), AUDIO_SUFFIXES[0])
-    file = state.downloads.add_recording(request.owner.client_id, suffix, content, state.clock.microseconds())
+    file = state.downloads.add_recording(request.owner, suffix, content, state.clock.microseconds())
     return success_response(file=name, download_resource_url=f"{PATH}{file.name}")
 
 

@@ -1,8 +1,9 @@
 """`call_report/list`: the reports that can be computed from call details."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -10,10 +11,16 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.call_details import fold_word
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.number_plan import LegKind
-from onhook.cdr.record import Call
+from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.pbx.yeastar.rest import parse_utc_offset, row_id
-from onhook.pbx_api.codes import ApiResponse, parameter_error, success_response
+from onhook.pbx_api.codes import (
+    MAX_LIMITATION_EXCEEDED,
+    ApiRequestError,
+    ApiResponse,
+    parameter_error,
+    success_response,
+)
 from onhook.pbx_api.directory import KINDS, resolve_numbers
 from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.state import ApiState
@@ -24,6 +31,9 @@ UNRETURNED: Final = 2
 
 REPORT_ITEMS_MAX: Final = 50
 """Extensions or queues in one report; each is a query."""
+
+REPORT_ROWS_MAX: Final = 50_000
+"""Calls of one extension or queue that a report counts; a longer period is an error, not a smaller number."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,6 +47,21 @@ CALLEE_TYPES: Final[Mapping[LegKind, str]] = {
     "voicemail": "Voicemail",
 }
 
+RowT = TypeVar("RowT")
+RowT_co = TypeVar("RowT_co", covariant=True)
+ListingT = TypeVar("ListingT", RecordListing, CallListing)
+
+
+class _Page(Protocol[RowT_co]):
+    """Some rows of a listing, of so many."""
+
+    @property
+    def total(self) -> int: ...
+
+    @property
+    def data(self) -> Sequence[RowT_co]: ...
+
+
 ReportHandler = Callable[[ApiState, ApiRequest, RecordFilter], Awaitable[ApiResponse]]
 
 
@@ -49,54 +74,45 @@ async def list_report(state: ApiState, request: ApiRequest) -> ApiResponse:
 
 
 async def list_unreturned_calls(state: ApiState, request: ApiRequest, record_filter: RecordFilter) -> ApiResponse:
-    """Return the missed calls from outside that no later call has returned, the latest first, at most PAGE_MAX."""
+    """Return the missed calls from outside that no later call has returned, the latest first, at most PAGE_MAX of
+    `total_number`. Raises `ApiRequestError` with 60002 where there are too many to find those of one type.
+    """
     missed_type = request.choice("miss_call_type", {kind: kind for kind in MISSED_TYPES.values()}, "")
     inbound_filter = msgspec.structs.replace(record_filter, type="Inbound")
     missed = await state.calls.missed_calls(inbound_filter, PAGE_MAX)
-    rows = [
-        await _unreturned_row(state, request, call)
-        for call in missed.data
-        if not missed_type or _missed_type(call.status) == missed_type
-    ]
-    return success_response(total_number=len(rows), unreturn_miss_call_list=rows)
+    if missed_type and missed.unreturned > len(missed.data):
+        raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
+    calls = [call for call in missed.data if not missed_type or _missed_type(call.status) == missed_type]
+    rows = [await _unreturned_row(state, request, call) for call in calls]
+    total = len(rows) if missed_type else missed.unreturned
+    return success_response(total_number=total, unreturn_miss_call_list=rows)
 
 
 async def count_extension_calls(state: ApiState, request: ApiRequest, record_filter: RecordFilter) -> ApiResponse:
-    """Return the number of legs by outcome for each extension of `ext_id_list`."""
+    """Return the number of legs by outcome for each extension of `ext_id_list`. Raises `ApiRequestError` with 60002
+    where there are too many.
+    """
     numbers = await resolve_numbers(state, request, KINDS["extension"], _items(request, "ext_id_list"))
     rows = []
     for number in numbers:
         listing = RecordListing(
             filter=msgspec.structs.replace(record_filter, number=number), sns=request.owner.pbxs, limit=LISTING_ROWS_MAX
         )
-        records = (await state.calls.list_records(listing)).data
-        statuses = [fold_word(record.status) for record in records]
-        rows.append(
-            {
-                "ext_num": number,
-                "ext_name": next((_name_of(number, record.call_from, record.call_to) for record in records), ""),
-                "total_call_count": len(records),
-                "answered_calls": statuses.count(fold_word("ANSWERED")),
-                "no_answer_calls": statuses.count(fold_word("NO ANSWER")),
-                "busy_calls": statuses.count(fold_word("BUSY")),
-                "failed_calls": statuses.count(fold_word("FAILED")),
-                "abandoned_calls": statuses.count(fold_word("ABANDONED")),
-                "voicemail_calls": statuses.count(fold_word("VOICEMAIL")),
-                "total_talking_time": sum(
-                    record.talk_duration or 0 for record in records if fold_word(record.status) == fold_word("ANSWERED")
-                ),
-            }
-        )
+        records = await _read_all(state.calls.list_records, listing)
+        rows.append(await asyncio.to_thread(_extension_row, number, records))
     return success_response(total_number=len(rows), ext_call_statistics_list=rows)
 
 
 async def count_queue_calls(state: ApiState, request: ApiRequest, record_filter: RecordFilter) -> ApiResponse:
-    """Return the calls to each queue of `queue_id_list`: how many, how they ended, and their waits in seconds."""
+    """Return the calls to each queue of `queue_id_list`: how many, how they ended, and their waits in seconds. Raises
+    `ApiRequestError` with 60002 where there are too many.
+    """
     numbers = await resolve_numbers(state, request, KINDS["queue"], _items(request, "queue_id_list"))
     rows = []
     for number in numbers:
         listing = CallListing(filter=record_filter, sns=request.owner.pbxs, queues=(number,), limit=LISTING_ROWS_MAX)
-        rows.append(_queue_row(number, (await state.calls.list_calls(listing)).data))
+        calls = await _read_all(state.calls.list_calls, listing)
+        rows.append(await asyncio.to_thread(_queue_row, number, calls))
     return success_response(total_number=len(rows), queue_performance_list=rows)
 
 
@@ -141,6 +157,39 @@ async def _unreturned_row(state: ApiState, request: ApiRequest, missed_call: Mis
         "dst": extract_number(first.call_to),
         "dstname": extract_name(first.call_to),
         "call_type": call.type,
+    }
+
+
+async def _read_all(read_page: Callable[[ListingT], Awaitable[_Page[RowT]]], listing: ListingT) -> list[RowT]:
+    """Return all rows of a listing, page by page. Raises `ApiRequestError` for more than a report counts."""
+    rows: list[RowT] = []
+    while True:
+        page = await read_page(msgspec.structs.replace(listing, offset=len(rows)))
+        if page.total > REPORT_ROWS_MAX:
+            raise ApiRequestError(MAX_LIMITATION_EXCEEDED)
+        rows += page.data
+        if not page.data or len(rows) >= page.total:
+            return rows
+
+
+def _extension_row(number: str, records: Sequence[Record]) -> Mapping[str, Any]:
+    """Return the figures of an extension."""
+    statuses = [fold_word(record.status) for record in records]
+    return {
+        "ext_num": number,
+        "ext_name": next((_name_of(number, record.call_from, record.call_to) for record in records), ""),
+        "total_call_count": len(records),
+        "answered_calls": statuses.count(fold_word("ANSWERED")),
+        "no_answer_calls": statuses.count(fold_word("NO ANSWER")),
+        "busy_calls": statuses.count(fold_word("BUSY")),
+        "failed_calls": statuses.count(fold_word("FAILED")),
+        "abandoned_calls": statuses.count(fold_word("ABANDONED")),
+        "voicemail_calls": statuses.count(fold_word("VOICEMAIL")),
+        "total_talking_time": sum(
+            record.talk_duration or 0
+            for record, status in zip(records, statuses, strict=True)
+            if status == fold_word("ANSWERED")
+        ),
     }
 
 

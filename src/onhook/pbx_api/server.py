@@ -222,7 +222,7 @@ class PbxApiServer:
         try:
             api_request = await self._authenticate(request)
             name = request.path.removeprefix(downloads.PATH)
-            file = self.state.downloads.get(name, api_request.owner.client_id, self.state.clock.microseconds())
+            file = self.state.downloads.get(name, api_request.owner, self.state.clock.microseconds())
             if file is None:
                 raise ApiRequestError(INTERFACE_NOT_EXISTED)
         except OnhookError as error:
