@@ -126,6 +126,14 @@ def test_merge_later_event_that_says_less_undoes_nothing(status: str) -> None:
     assert (merged.recording, merged.did_number, merged.src_trunk_name) == ("a.wav", EVENT.did_number, "Main")
 
 
+def test_merge_later_event_without_talk_keeps_that_of_the_answer() -> None:
+    answered = msgspec.structs.replace(EVENT, call_duration=60, talk_duration=50)
+    unfinished = msgspec.structs.replace(EVENT, call_duration=10, talk_duration=0)
+    assert merge_details(answered, "webhook", unfinished, "webhook") == answered
+    corrected = msgspec.structs.replace(EVENT, call_duration=60, talk_duration=45)
+    assert merge_details(answered, "webhook", corrected, "webhook") == corrected
+
+
 def test_merge_later_event_that_says_less_is_the_leg_s_last_report() -> None:
     """So that its raw event is kept as long as the leg."""
     less = msgspec.structs.replace(EVENT, status="BUSY")

@@ -1,5 +1,6 @@
 """`onhook pbx`."""
 
+import asyncio
 import hashlib
 import socket
 import ssl
@@ -10,11 +11,41 @@ from pathlib import Path
 
 import pytest
 
+from onhook.appdb.appdb import AppDb
 from tests.cli.conftest import Command
 
 CERTIFICATES = Path(__file__).parents[1] / "certificates"
 
 ADD = ("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", "first-secret")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--recordings", "recordings", "--silence", "bogus"),
+        ("--ring-time", "ring", "--add-sn", "3631A2199ZZZ", "--add-sn", "two words"),
+        ("--from", "192.0.2.7", "--zone", "Mars/Base"),
+        ("--encoding", "gbk", "--name", "Branch"),
+    ],
+)
+def test_pbx_change_with_an_error_changes_nothing(onhook: Command, options: tuple[str, ...]) -> None:
+    Path("recordings").mkdir()
+    assert onhook("pbx", "add", "Branch", "--sn", "3631A2124XYZ", "--unsigned")[0] == 0
+    assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", "--unsigned")[0] == 0
+
+    async def settings() -> tuple[object, ...]:
+        async with AppDb(Path("onhook-data/onhook.db")) as appdb:
+            sn = "3631A2124ABC"
+            return (
+                await appdb.pbx(sn),
+                await appdb.pbx_conventions.get(sn),
+                await appdb.recordings.get(sn),
+                await appdb.source_matches.get(sn),
+            )
+
+    before = asyncio.run(settings())
+    assert onhook("pbx", "change", "Office", *options)[0] == 2
+    assert asyncio.run(settings()) == before
 
 
 def test_pbx_is_added_listed_changed_and_removed(onhook: Command) -> None:

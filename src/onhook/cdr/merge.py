@@ -72,8 +72,10 @@ def _differs(name: str, old_value: str | int | None, row_value: str | int) -> bo
 
 
 def _keep_outcome(event: CallDetails, old: CallDetails) -> CallDetails:
-    """Return the event, with the outcome of an earlier report where the event has none."""
-    if fold_word(event.status) in _OUTCOMES or fold_word(old.status) not in _OUTCOMES:
+    """Return the event, with the outcome of an earlier report where the event has none, or none of its talk."""
+    status, old_status = fold_word(event.status), fold_word(old.status)
+    has_lost_talk = status == old_status and bool(old.talk_duration) and not event.talk_duration
+    if old_status not in _OUTCOMES or (status in _OUTCOMES and not has_lost_talk):
         return event
     changes = {name: getattr(old, name) for name in _OUTCOME_FIELDS}
     return msgspec.structs.replace(event, **changes)

@@ -225,18 +225,23 @@ async def change(
         pbx = await appdb.pbx(name)
         if signed:
             _require_secret(pbx)
-        if source_match:
-            await _change_source_match(appdb, pbx, source_match)
-        await _change_credentials(appdb, pbx, credential_options, data)
-        await _change_files(appdb, pbx, recordings, keep)
-        if source is not None:
-            await change_source(appdb, pbx, source)
-        if silence is not None:
-            await appdb.sync_states.save_silence_minutes(pbx.sn, _silence_minutes(silence))
-        await change_conventions(appdb, pbx.sn, encoding, ring_time)
+        # Outside of the transaction: the host's name is looked up.
+        credentials = await credential_options.merge_into(await appdb.pbx_credentials.get(pbx.sn), data)
         changes["number_plan"] = _merge_number_plan(pbx.number_plan, ranges)
-        await _change_serial_numbers(appdb, pbx, add_sn or (), remove_sn or ())
-        pbx = await appdb.change_pbx(name, changes)
+        async with appdb.transaction():
+            if source_match:
+                await _change_source_match(appdb, pbx, source_match)
+            if credentials is not None:
+                validate_has_api(pbx.dialect)
+                await appdb.pbx_credentials.put(pbx.sn, credentials)
+            await _change_files(appdb, pbx, recordings, keep)
+            if source is not None:
+                await change_source(appdb, pbx, source)
+            if silence is not None:
+                await appdb.sync_states.save_silence_minutes(pbx.sn, _silence_minutes(silence))
+            await change_conventions(appdb, pbx.sn, encoding, ring_time)
+            await _change_serial_numbers(appdb, pbx, add_sn or (), remove_sn or ())
+            pbx = await appdb.change_pbx(name, changes)
     affects_stored_calls = ranges or encoding or new_name is not None or zone is not None
     rebuild_note = " Stored calls change with `onhook rebuild`." if affects_stored_calls else ""
     print(_('PBX "{pbx_name}" ({sn}) changed.{rebuild_note}', pbx_name=pbx.name, sn=pbx.sn, rebuild_note=rebuild_note))
@@ -313,14 +318,6 @@ async def _change_serial_numbers(appdb: AppDb, pbx: Pbx, added: Sequence[str], r
         await appdb.serial_numbers.add(pbx.sn, validate_sn(sn))
     for sn in removed:
         await appdb.serial_numbers.remove(pbx.sn, sn)
-
-
-async def _change_credentials(appdb: AppDb, pbx: Pbx, options: CredentialOptions, data: str | None) -> None:
-    """Change the given parts of the API credentials."""
-    credentials = await options.merge_into(await appdb.pbx_credentials.get(pbx.sn), data)
-    if credentials is not None:
-        validate_has_api(pbx.dialect)
-        await appdb.pbx_credentials.put(pbx.sn, credentials)
 
 
 def _drop_missing(**options: str | bool | None) -> dict[str, str | bool]:
