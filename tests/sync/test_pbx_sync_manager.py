@@ -21,6 +21,7 @@ from onhook.lib.task_reconciler import TaskReconciler
 from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.store.duckdb import open_store
 from onhook.sync.appdb_state import AppDbTokenStore
+from onhook.sync.pbx_sync import PbxSync
 from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps, SyncSpec
 from tests.pbx.asterisk.test_files import rows as cdr_rows
 from tests.receiver.harness import make_raw_event
@@ -99,6 +100,28 @@ async def test_sync_manager_failing_pbx_does_not_affect_another(tmp_path: Path) 
             while await harness.count_events(BRANCH) < 50:  # noqa: ASYNC110 - a ledger sets no event
                 await asyncio.sleep(0.01)
         assert invalid_pbx.tokens == slow_pbx.tokens == set()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (Unavailable("the database is busy", hint="try again"), "PBX sync is interrupted"),
+        (RuntimeError("a fault"), "PBX sync failed unexpectedly"),
+    ],
+)
+async def test_sync_manager_logs_a_trace_of_internal_errors_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, message: str
+) -> None:
+    async def fail(_pbx_sync: PbxSync) -> None:
+        raise error
+
+    monkeypatch.setattr(PbxSync, "run", fail)
+    async with open_pbx_responder() as responder, open_manager_harness(tmp_path) as harness:
+        await harness.add("Branch", BRANCH, responder)
+        await wait_until(lambda: any(record.message == message for record in caplog.records))
+    records = [record for record in caplog.records if record.name == "pbx_sync" and record.levelname == "ERROR"]
+    assert {record.message for record in records} == {message}
+    assert [bool(record.exc_info) for record in records] == [isinstance(error, RuntimeError)] * len(records)
 
 
 async def test_sync_manager_settings_have_effect_at_once(tmp_path: Path) -> None:

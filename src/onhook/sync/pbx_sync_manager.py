@@ -8,7 +8,7 @@ takes some seconds. The syncs that continue are not delayed.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
 from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.clock import Clock
+from onhook.lib.errors import OnhookError
 from onhook.lib.task_reconciler import TaskReconciler, raise_if_cancelled
 from onhook.pbx.client import ClientCredentials
 from onhook.pbx.registry import dialects, pbx_clients
@@ -187,14 +188,21 @@ class PbxSyncManager:
         }
 
     async def _run_with_restart(self, sn: str, spec: SyncSpec) -> None:
-        """Run a sync without end; restart it after an internal error, which affects this PBX only."""
+        """Run a sync without end; restart it after an error, as of the application database, or an internal one: it
+        affects this PBX only.
+        """
         while True:
             try:
                 if isinstance(spec, CdrSourceSyncSpec):
                     await self._run_pbx_sync(sn, create_cdr_sync_from_spec(self._deps, spec))
                 else:
                     await self._run_api_sync(spec)
-            except Exception:
+            except* OnhookError as errors:
+                text = "; ".join(map(str, _leaves(errors)))
+                logging.getLogger("pbx_sync").error(
+                    "PBX sync is interrupted", extra={"sn": sn, "error": text, "retry_seconds": RESTART_SECONDS}
+                )
+            except* Exception:
                 logging.getLogger("pbx_sync").exception("PBX sync failed unexpectedly", extra={"sn": sn})
             raise_if_cancelled()
             await asyncio.sleep(RESTART_SECONDS)
@@ -217,3 +225,12 @@ class PbxSyncManager:
             await pbx_sync.run()
         finally:
             self._pbx_syncs.pop(sn, None)
+
+
+def _leaves(errors: BaseExceptionGroup[OnhookError]) -> Iterator[OnhookError]:
+    """Yield the errors in a group and in its groups."""
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
