@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -133,6 +134,25 @@ async def test_retry_after_upgrade_removes_readable_events_from_quarantine(tmp_p
         assert await harness.store.position() == 2
         with pytest.raises(NotFound):
             await harness.projector.retry([99])
+
+
+async def test_projector_body_with_one_unreadable_event_is_a_call_and_in_the_quarantine(tmp_path: Path) -> None:
+    """Also when it is parsed again; it leaves the quarantine with its calls."""
+    body = json.dumps([json.loads(event(0, "1001")), json.loads(event(1, "1002", time_start="soon"))]).encode()
+    async with open_harness(tmp_path) as harness:
+        await harness.put_events(body, event(2, "1003"), b"{broken")
+        for _ in range(2):
+            quarantined = await harness.store.quarantine(10)
+            assert [entry.seq for entry in quarantined] == [1, 3]
+            assert "1 of 2 events" in quarantined[0].reason
+            assert "'soon'" in quarantined[0].reason
+            assert [call.answered_by for call in await harness.calls()] == ["1003", "1001"]
+            assert await harness.projector.find_seqs_without_records(quarantined) == [3]
+            assert await harness.projector.retry([1, 3]) == quarantined
+
+        find_remaining = AsyncMock(return_value=[])
+        await harness.projector.delete_calls(await harness.ledger.get([1]), find_remaining)
+        assert (await harness.store.counts())["quarantined"] == 1
 
 
 async def test_projector_parser_error_quarantines_one_event(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Invariants: the store's position moves in the same transaction as the calls that it covers, so a projector that is
 killed resumes where it was. Parsing again gives the same calls. An unreadable raw event goes to the quarantine and does
-not delay the following ones.
+not delay the following ones; one of which a part is readable is there too, beside its calls.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from onhook.lib.errors import NotFound, OnhookError, ParseError, Unavailable
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 from onhook.lib.transition_log import TransitionLog
-from onhook.pbx.dialect import Dialects
+from onhook.pbx.dialect import Dialects, PartlyParsedCalls
 from onhook.pbx.text_encoding import recode_body
 from onhook.store.contract import CallKey, QuarantineEntry, Store, StoreBatch
 
@@ -48,7 +48,7 @@ FactsLookup = Callable[[], Awaitable[Facts]]
 
 
 class _ParsedEvents(msgspec.Struct, frozen=True):
-    """Parsed legs of raw events by call, and the entries that could not be parsed."""
+    """Parsed legs of raw events by call, and the entries that could not be parsed, in whole or in part."""
 
     reported_legs: dict[CallKey, list[ReportedLeg]]
     quarantined: list[QuarantineEntry]
@@ -174,6 +174,14 @@ class Projector:
             await self._store_calls(parsed_events, facts, await self._store.position(), reparsed_seqs)
             return parsed_events.quarantined
 
+    async def find_seqs_without_records(self, entries: Sequence[QuarantineEntry]) -> list[int]:
+        """Return the numbers of quarantined raw events of which no part is a stored call."""
+        return [
+            entry.seq
+            for entry in entries
+            if all(record.seq != entry.seq for record in await self._store.records_after(entry.seq - 1, 1))
+        ]
+
     async def finish_batch(self) -> None:
         """Return when no batch is being stored any more by facts that were read before this call."""
         async with self._lock:
@@ -265,6 +273,8 @@ class Projector:
             except Exception as error:  # noqa: BLE001 - whatever a body does to its reader, the next one is read
                 parsed_events.quarantined.append(_to_quarantine_entry(raw_event, error))
                 continue
+            if isinstance(details, PartlyParsedCalls):
+                parsed_events.quarantined.append(_create_quarantine_entry(raw_event, details.reason))
             received_at = to_datetime(raw_event.received_at)
             via = WEBHOOK if raw_event.via == UNREGISTERED else raw_event.via
             for leg_details in details:
@@ -362,6 +372,10 @@ def _to_quarantine_entry(raw_event: RawEvent, error: Exception) -> QuarantineEnt
             kind=type(error).__name__,
             error=error,
         )
+    return _create_quarantine_entry(raw_event, reason)
+
+
+def _create_quarantine_entry(raw_event: RawEvent, reason: str) -> QuarantineEntry:
     return QuarantineEntry(
         seq=raw_event.seq,
         sn=raw_event.sn,

@@ -26,6 +26,26 @@ class Projector:
         return []
 
 
+class PartialProjector(Projector):
+    """A projector that can read a part of event 5, and none of event 7."""
+
+    async def retry(self, seqs: list[int]) -> list[object]:
+        return list(seqs)
+
+    async def find_seqs_without_records(self, entries: list[object]) -> list[object]:
+        assert entries == [5, 7]
+        return [7]
+
+
+async def test_retry_of_a_partly_readable_event_sends_its_calls(tmp_path: Path) -> None:
+    appdb = AppDb(tmp_path / "onhook.db")
+    await appdb.destinations.add("crm", DestinationSpec(url="http://a.example/"), None, after=9, now_us=1)
+    retrier = QuarantineRetrier(PartialProjector(appdb), appdb, SystemClock())  # type: ignore[arg-type] # has the methods
+    await retrier.retry([5, 7])
+    assert [stream.until for stream in await appdb.destinations.streams(1)] == [None, 5]
+    await appdb.close()
+
+
 async def test_retry_holds_replays_before_it_parses(tmp_path: Path) -> None:
     """They are not sent before; after an error they stay held, because records may still be stored."""
     appdb = AppDb(tmp_path / "onhook.db")

@@ -57,6 +57,20 @@ async def test_rebuild_events_that_parse_now_are_pending(config: Config) -> None
     assert await _replays(config) == [(0, 2)]
 
 
+async def test_rebuild_event_that_is_partly_readable_now_is_pending(config: Config) -> None:
+    ledger = SqliteLedger(config.ledger_file)
+    await ledger.append([entry(b'[{"type":30012,"msg":"{"},' + event(5, "Bob<1002>") + b"]")])
+    await ledger.close()
+    store = await open_store(config.store_file)
+    unread = QuarantineEntry(seq=5, sn="SN", via="webhook", received_at=STARTED_AT, reason="odd")
+    await store.put(StoreBatch(calls=[], quarantined=[unread], reparsed_seqs=(), position=5))
+    await store.close()
+    assert await rebuild(config, lambda *_: None, ENGINES) == 5
+    assert await list_quarantined_seqs(config.store_file) == [4, 5]
+    assert await list_quarantined_seqs(config.store_file, without_records=True) == [4]
+    assert await _replays(config) == [(0, 2), (4, 5)]
+
+
 async def test_rebuild_crash_before_the_replacement_loses_nothing(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

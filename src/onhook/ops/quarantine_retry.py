@@ -25,6 +25,7 @@ class QuarantineRetrier:
         await destinations.hold_replays([(seq, seq) for seq in seqs], now_us=self._clock.microseconds())
         # After an error they stay held: records may still be stored. The next start releases them.
         unparsed = await self._projector.retry(seqs)
-        await destinations.discard_held_replays([entry.seq for entry in unparsed])
+        if unparsed:
+            await destinations.discard_held_replays(await self._projector.find_seqs_without_records(unparsed))
         await destinations.release_replays(seqs)
         return unparsed

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -40,12 +41,20 @@ RebuildProgressCallback = Callable[[int, int], None]
 """Receives the number of the last raw event processed, and that of the last one."""
 
 
+class QuarantineLister(Protocol):
+    """Returns the quarantined numbers of a store that stays closed, in order; with `without_records` those alone of
+    which no part was readable.
+    """
+
+    async def __call__(self, path: Path, *, without_records: bool) -> Sequence[int]: ...
+
+
 class Engines(msgspec.Struct, frozen=True, kw_only=True):
     """How files are opened: the ledger, the store, and the quarantine of a store that stays closed."""
 
     open_ledger: Callable[[Path], Ledger]
     open_store: Callable[[Path], Awaitable[Store]]
-    list_quarantined_seqs: Callable[[Path], Awaitable[Sequence[int]]]
+    list_quarantined_seqs: QuarantineLister
 
 
 async def rebuild(config: Config, on_progress: RebuildProgressCallback, engines: Engines) -> int:
@@ -91,7 +100,8 @@ async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock, engi
         return
     old_quarantine, new_quarantine = (
         await _read_quarantined_seqs(config.store_file, engines),
-        await _read_quarantined_seqs(rebuilt_path, engines),
+        # One of which a part is readable now is sent, perhaps once more.
+        await _read_quarantined_seqs(rebuilt_path, engines, without_records=True),
     )
     runs = group_consecutive(sorted(set(old_quarantine) - set(new_quarantine)))
     # After an error they stay held, and are not held twice. The next start releases them.
@@ -152,10 +162,10 @@ async def _install_offline(config: Config, engines: Engines) -> None:
         await install_rebuilt_store(config, appdb, SystemClock(), engines)
 
 
-async def _read_quarantined_seqs(path: Path, engines: Engines) -> Sequence[int]:
+async def _read_quarantined_seqs(path: Path, engines: Engines, *, without_records: bool = False) -> Sequence[int]:
     """Return the quarantined events; none where there is no store, or a damaged one."""
     try:
-        return await engines.list_quarantined_seqs(path)
+        return await engines.list_quarantined_seqs(path, without_records=without_records)
     except Unavailable:
         raise
     except OnhookError as error:

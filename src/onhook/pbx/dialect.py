@@ -4,7 +4,7 @@
 calls it on stored bodies. `format` returns the bytes that such a PBX would send.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -29,6 +29,16 @@ class Envelope(msgspec.Struct, frozen=True):
     key: bytes
 
 
+class PartlyParsedCalls(list[CallDetails]):
+    """The calls of a body of which other parts could not be parsed; `reason` says why. They are calls, and the raw
+    event is in the quarantine besides.
+    """
+
+    def __init__(self, details: Iterable[CallDetails], reason: str) -> None:
+        super().__init__(details)
+        self.reason = reason
+
+
 class Dialect(Protocol):
     """One kind of PBX."""
 
@@ -40,7 +50,9 @@ class Dialect(Protocol):
         ...
 
     def parse(self, body: bytes) -> Sequence[CallDetails]:
-        """Return all call details in a stored body. Raises `ParseError` with a reason that a user can act on."""
+        """Return all call details in a stored body, as `PartlyParsedCalls` if a part of it has none. Raises
+        `ParseError`, with a reason that a user can act on, if all of it has none.
+        """
         ...
 
     def format(self, details: CallDetails, sn: str, payload_format: str) -> bytes:

@@ -8,7 +8,7 @@ not guessed. Only a body without a call is rejected, with a reason.
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -45,6 +45,9 @@ _WHOLE_NUMBER = re.compile(r"\+?([0-9]{1,12})(?:\.0+)?")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
+_decoder = msgspec.json.Decoder(float_hook=str)
+
+
 def decode_json(body: bytes) -> Any:
     """Decode JSON; return None if it is invalid. Accepts raw line breaks, lone surrogates and broken UTF-8 inside
     texts.
@@ -52,8 +55,8 @@ def decode_json(body: bytes) -> Any:
     Fractions stay text, so that the call id `….10` does not become `….1` when it comes as a number.
     """
     try:
-        data = msgspec.json.decode(body)
-        if b"u0000" not in body and not _has_fraction(data):
+        data = _decoder.decode(body)
+        if b"u0000" not in body:
             return data
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         data = None
@@ -67,20 +70,6 @@ def decode_json(body: bytes) -> Any:
 def _int_or_text(digits: str) -> int | str:
     """Return a whole number of storable size; else its digits, because Python refuses to convert thousands of them."""
     return int(digits) if len(digits) <= INT_DIGITS_MAX else digits
-
-
-def _has_fraction(data: Any) -> bool:
-    """Return whether a member is a fraction, or a member of `msg` if that is an object."""
-    if not isinstance(data, dict):
-        return False
-    value_types = set(map(type, data.values()))
-    return float in value_types or (
-        dict in value_types and any(float in map(type, member.values()) for member in _object_values(data))
-    )
-
-
-def _object_values(members: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    return (value for value in members.values() if isinstance(value, dict))
 
 
 def build_details(members: Mapping[str, Any]) -> CallDetails:
@@ -192,8 +181,16 @@ def compute_key(sn: str, members: Mapping[str, Any], body: bytes) -> bytes:
     """Return a key that is equal for exact repeats. It covers the decoded details, because the order of members differs
     (yeastar-p-series.md 2.5).
     """
-    epoch = min(call_epoch(str(members.get("call_id", "")).strip()), _KEY_EPOCH_MAX)
-    return epoch.to_bytes(4) + hashlib.sha256(_encode_canonical([sn, members]) or body).digest()[:12]
+    return _stamp(members) + hashlib.sha256(_encode_canonical([sn, members]) or body).digest()[:12]
+
+
+def compute_stamped_body_key(members: Mapping[str, Any], body: bytes) -> bytes:
+    """Return the key of a body with very many calls, of which these are the members of the first: over its bytes."""
+    return _stamp(members) + hashlib.sha256(body).digest()[:12]
+
+
+def _stamp(members: Mapping[str, Any]) -> bytes:
+    return min(call_epoch(str(members.get("call_id", "")).strip()), _KEY_EPOCH_MAX).to_bytes(4)
 
 
 def _encode_canonical(value: Any) -> bytes:

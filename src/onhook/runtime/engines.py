@@ -65,8 +65,8 @@ async def _open_private(path: Path) -> Store:
     return store
 
 
-async def _list_quarantined_seqs(path: Path) -> Sequence[int]:
-    return await retry_while_locked(lambda: list_quarantined_seqs(path))
+async def _list_quarantined_seqs(path: Path, *, without_records: bool) -> Sequence[int]:
+    return await retry_while_locked(lambda: list_quarantined_seqs(path, without_records=without_records))
 
 
 ENGINES = Engines(open_ledger=SqliteLedger, open_store=open_store_file, list_quarantined_seqs=_list_quarantined_seqs)

@@ -263,10 +263,11 @@ def damage_mark(path: Path) -> Path:
     return path.with_name(path.name + DAMAGE_SUFFIX)
 
 
-def read_quarantined_seqs(path: Path) -> list[int]:
+def read_quarantined_seqs(path: Path, *, without_records: bool) -> list[int]:
     """Return the quarantined numbers; see `duckdb.list_quarantined_seqs`."""
     with _translate_open_errors(path), duckdb.connect(str(path), read_only=True) as connection:
-        return [seq for (seq,) in connection.execute("SELECT seq FROM quarantine ORDER BY seq").fetchall()]
+        condition = "WHERE seq NOT IN (SELECT seq FROM legs)" if without_records else ""
+        return [seq for (seq,) in connection.execute(f"SELECT seq FROM quarantine {condition} ORDER BY seq").fetchall()]
 
 
 def _begin_snapshot(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

@@ -24,7 +24,7 @@ class StoreUnusable(OnhookError):
 
 
 class QuarantineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A raw event that could not be parsed, and the reason."""
+    """A raw event that could not be parsed, and the reason. One with several events may have calls besides."""
 
     seq: int
     sn: str

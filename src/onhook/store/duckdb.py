@@ -44,12 +44,15 @@ async def open_store(path: Path) -> "DuckDbStore":
     return DuckDbStore(await asyncio.to_thread(DuckDbDatabase, path))
 
 
-async def list_quarantined_seqs(path: Path) -> list[int]:
-    """Return the quarantined numbers of a closed store, in order; also of one that another version wrote.
+async def list_quarantined_seqs(path: Path, *, without_records: bool = False) -> list[int]:
+    """Return the quarantined numbers of a closed store, in order; also of one that another version wrote. With
+    `without_records` those alone of which no part was readable.
 
     Raises `Unavailable` if a process has it open, and `OnhookError` if it cannot be read.
     """
-    return await asyncio.to_thread(read_quarantined_seqs, path) if await asyncio.to_thread(path.exists) else []
+    if not await asyncio.to_thread(path.exists):
+        return []
+    return await asyncio.to_thread(read_quarantined_seqs, path, without_records=without_records)
 
 
 class DuckDbStore:

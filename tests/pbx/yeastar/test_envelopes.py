@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from onhook.lib.errors import ParseError
-from onhook.pbx.yeastar.envelopes import EVENTS_MAX, UNPACKED_BYTES_MAX
+from onhook.pbx.envelopes import EVENTS_MAX, UNPACKED_BYTES_MAX
 from onhook.pbx.yeastar.payload import Yeastar
 
 YEASTAR = Yeastar()

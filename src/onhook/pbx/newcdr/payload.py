@@ -5,7 +5,7 @@ its own name. Events are unsigned; the sender is identified by address or path, 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -14,7 +14,17 @@ from onhook.cdr.call_details import CallDetails
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.pbx.dialect import Envelope, EnvelopeKind
-from onhook.pbx.json_fields import build_details, compute_body_key, compute_key, decode_json, parse_error, text_or_empty
+from onhook.pbx.envelopes import (
+    VALUES_PEEKED_MAX,
+    check_single_pbx,
+    describe_undecoded,
+    find_events,
+    is_compressed,
+    peek_calls,
+    read_calls,
+    unpack,
+)
+from onhook.pbx.json_fields import build_details, compute_body_key, parse_error
 
 EVENT = "NewCdr"
 _DISCRIMINATORS = ("action", "event")
@@ -91,24 +101,23 @@ class NewCdr:
 
     def peek(self, body: bytes) -> Envelope:
         """Classify a body, whatever the bytes; see `Envelope`."""
-        envelope = decode_json(body)
-        if not isinstance(envelope, dict):
-            is_like_json = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
-            return Envelope("unparsable" if is_like_json else "not_json", "", "unknown", compute_body_key(body))
-        sn = text_or_empty(envelope.get("sn"))
-        kind, label = _classify(envelope)
-        key = compute_key(sn, _parse_members(envelope), body) if kind == "details" else compute_body_key(body)
-        return Envelope(kind, sn, label, key)
+        body = unpack(body)
+        body_events = find_events(body, _is_event, values_max=VALUES_PEEKED_MAX)
+        if envelope := peek_calls(body_events, _classify, _iter_members, body):
+            return envelope
+        is_like_json = is_compressed(body) or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+        return Envelope("unparsable" if is_like_json else "not_json", "", "unknown", compute_body_key(body))
 
     def parse(self, body: bytes) -> list[CallDetails]:
-        """Return the call details in a body. Raises `ParseError` with the reason."""
-        envelope = decode_json(body)
-        if not isinstance(envelope, dict):
-            raise parse_error(_("the body is not a JSON object"))
-        kind, label = _classify(envelope)
-        if kind != "details":
-            raise parse_error(_("the event is {label}, not {expected}", label=label, expected=EVENT))
-        return [build_details(_parse_members(envelope))]
+        """Return the call details in a body; see `Dialect`. Raises `ParseError` with the reason."""
+        body = unpack(body)
+        events = find_events(body, _is_event).events
+        if not events:
+            raise parse_error(describe_undecoded(body, _("not a JSON object")))
+        check_single_pbx(events)
+        label = next((_classify(event)[1] for event in events if event), "unknown")
+        reason = _("the event is {label}, not {expected}", label=label, expected=EVENT)
+        return read_calls(_iter_members(events), build_details, reason)
 
     def format(self, details: CallDetails, sn: str, payload_format: str) -> bytes:
         """Return the `NewCdr` with these details as a PBX of that generation writes it: all values are text.
@@ -127,6 +136,18 @@ class NewCdr:
             if value is not None and name not in spec.omitted_members:
                 members[name] = str(value)
         return msgspec.json.encode(members | ({"sn": sn} if spec.has_sn else {}) | details.extra)
+
+
+def _is_event(value: Mapping[str, Any]) -> bool:
+    return "callid" in value or any(str(value.get(name)).strip().lower() == EVENT.lower() for name in _DISCRIMINATORS)
+
+
+def _iter_members(events: Iterable[Mapping[str, Any] | None]) -> Iterator[Mapping[str, Any] | None]:
+    """Yield the members of each call, and None for each part that is no event; other events are left out."""
+    for event in events:
+        kind = _classify(event)[0] if event else "unparsable"
+        if kind in ("details", "unparsable"):
+            yield _parse_members(event) if event and kind == "details" else None
 
 
 def _classify(envelope: Mapping[str, Any]) -> tuple[EnvelopeKind, str]:

@@ -5,7 +5,7 @@ Invariant: every form ever observed from a PBX is parsed, and the vendor's print
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -14,6 +14,17 @@ from onhook.cdr.call_details import DETAIL_FIELDS, CallDetails
 from onhook.lib.errors import ParseError, UsageError
 from onhook.lib.messages import _
 from onhook.pbx.dialect import Envelope, EnvelopeKind
+from onhook.pbx.envelopes import (
+    VALUES_PEEKED_MAX,
+    BodyEvents,
+    check_single_pbx,
+    describe_undecoded,
+    find_events,
+    is_compressed,
+    peek_calls,
+    read_calls,
+    unpack,
+)
 from onhook.pbx.json_fields import (
     build_details,
     compute_body_key,
@@ -23,7 +34,7 @@ from onhook.pbx.json_fields import (
     parse_error,
     text_or_empty,
 )
-from onhook.pbx.yeastar.envelopes import GZIP_MAGIC, decode_envelopes, get_event_type, member_lists, unpack
+from onhook.pbx.yeastar.envelopes import get_event_type, is_event, iter_call_members
 from onhook.pbx.yeastar.fast_path import parse_fast
 from onhook.pbx.yeastar.rows import ROW_LABEL, ROW_PREFIX, infer_time_start, key_members, parse_row
 
@@ -70,23 +81,13 @@ class Yeastar:
     def peek(self, body: bytes) -> Envelope:
         """Classify a body, whatever the bytes; see `Envelope`."""
         body = unpack(body)
-        envelopes = decode_envelopes(body)
-        if not envelopes:
-            return _peek_text(body)
-        sn = next((sn for envelope in envelopes if (sn := text_or_empty(envelope.get("sn")))), "")
-        if body.startswith(ROW_PREFIX):
-            return Envelope("details", sn, ROW_LABEL, compute_key(sn, key_members(envelopes[0]), body))
-        classes = [_classify(envelope) for envelope in envelopes]
-        kind, label = next((kind_and_label for kind_and_label in classes if kind_and_label[0] == "details"), classes[0])
-        if kind != "details":
-            return Envelope(kind, sn, label, compute_body_key(body))
-        members = list(_details_members(envelopes))
-        if not members:
-            return Envelope("unparsable", sn, label, compute_body_key(body))
-        return Envelope("details", sn, label, _compute_key(sn, members, body))
+        if body.startswith(ROW_PREFIX) and isinstance(row := decode_json(body), dict):
+            sn = text_or_empty(row.get("sn"))
+            return Envelope("details", sn, ROW_LABEL, compute_key(sn, key_members(row), body))
+        return peek_calls(_find_events(body, VALUES_PEEKED_MAX), _classify, _iter_members, body) or _peek_text(body)
 
     def parse(self, body: bytes) -> list[CallDetails]:
-        """Return the call details in a body. Raises `ParseError` with the reason."""
+        """Return the call details in a body; see `Dialect`. Raises `ParseError` with the reason."""
         if body.startswith(ROW_PREFIX):
             return _parse_row_body(body)
         details = parse_fast(body)
@@ -124,19 +125,25 @@ OLD_EVENT = "NewCdr"
 
 
 def parse_details(body: bytes) -> list[CallDetails]:
-    """Return the call details in a body of any known form. Raises `ParseError` with the reason."""
-    envelopes = decode_envelopes(body) or [_decode_printed_example(body)]
-    if len({sn for envelope in envelopes if (sn := text_or_empty(envelope.get("sn")))}) > 1:
-        raise parse_error(_("the body has events of several PBXs"))
-    all_members = list(_details_members(envelopes))
-    if not all_members and any(OLD_EVENT in (envelope.get("event"), envelope.get("action")) for envelope in envelopes):
+    """Return the call details in an unpacked body of any known form. Raises `ParseError` with the reason."""
+    envelopes = _find_events(body).events
+    check_single_pbx(envelopes)
+    members = list(_iter_members(envelopes))
+    if not any(members) and any(
+        envelope and OLD_EVENT in (envelope.get("event"), envelope.get("action")) for envelope in envelopes
+    ):
         raise ParseError(
             _("this is NewCdr, the event of an S-Series, K2 or Cloud PBX, which has another dialect"),
             hint=_("remove the PBX, and add it with `onhook pbx add NAME --dialect newcdr`"),
         )
-    if not all_members:
-        raise parse_error(_("`msg` is not a readable JSON object, and the body has no `call_id`"))
-    return [_build_details(members) for members in all_members]
+    if not envelopes:
+        raise parse_error(describe_undecoded(body, _("neither JSON nor the event as printed in the vendor's manual")))
+    reason = _("`msg` is not a readable JSON object, and the body has no `call_id`")
+    return read_calls(members, _build_details, reason)
+
+
+def _find_events(body: bytes, values_max: int | None = None) -> BodyEvents:
+    return find_events(body, is_event, values_max=values_max, decode_other=_decode_printed_example)
 
 
 def _build_details(members: Mapping[str, Any]) -> CallDetails:
@@ -144,18 +151,13 @@ def _build_details(members: Mapping[str, Any]) -> CallDetails:
     return build_details({**members, "time_start": infer_time_start(members)} if "time_start" in members else members)
 
 
-def _details_members(envelopes: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield the members of each call; other events among them are left out."""
+def _iter_members(envelopes: Iterable[Mapping[str, Any] | None]) -> Iterator[Mapping[str, Any] | None]:
+    """Yield the members of each call, and None for each part that cannot be decoded; other events are left out."""
     for envelope in envelopes:
-        if _classify(envelope)[0] in ("details", "unparsable"):
-            yield from member_lists(envelope)
-
-
-def _compute_key(sn: str, members: Sequence[Mapping[str, Any]], body: bytes) -> bytes:
-    """Return the key of the calls of a body; of one call the same as if it had come alone."""
-    if len(members) == 1:
-        return compute_key(sn, members[0], body)
-    return compute_key(sn, {"call_id": members[0].get("call_id", ""), "events": members}, body)
+        if envelope is None:
+            yield None
+        elif _classify(envelope)[0] in ("details", "unparsable"):
+            yield from iter_call_members(envelope)
 
 
 def _classify(envelope: Mapping[str, Any]) -> tuple[EnvelopeKind, str]:
@@ -170,16 +172,19 @@ def _classify(envelope: Mapping[str, Any]) -> tuple[EnvelopeKind, str]:
     return ("test_message", "test") if envelope.get("event") == "test" else ("unparsable", "unknown")
 
 
-def _decode_printed_example(body: bytes) -> Mapping[str, Any]:
-    """Decode the vendor's printed example, in which the details stand unescaped between quotes. Raises `ParseError`."""
+def _decode_printed_example(body: bytes) -> Mapping[str, Any] | None:
+    """Decode the vendor's printed example, in which the details stand unescaped between quotes; None if it is none."""
     text = body.decode("utf-8", "replace")
     start = _PRINTED_EXAMPLE_START.search(text)
     # Stripped from the end: a forward search takes quadratic time on hostile input.
     details = _strip_suffix(_strip_suffix(text, "}"), '"')
     msg = decode_json(details[start.end() - 1 :].encode()) if start else None
-    if not isinstance(msg, dict):
-        raise parse_error(_("the body is neither JSON nor the event as printed in the vendor's manual"))
-    return {"msg": msg}
+    return {"sn": _search_sn(body), "msg": msg} if isinstance(msg, dict) else None
+
+
+def _search_sn(body: bytes) -> str:
+    match = _SN.search(body)
+    return match[1].decode() if match else ""
 
 
 def _strip_suffix(text: str, suffix: str) -> str:
@@ -188,18 +193,9 @@ def _strip_suffix(text: str, suffix: str) -> str:
 
 
 def _peek_text(body: bytes) -> Envelope:
-    """Classify a body that is not a JSON object: a call as printed in the manual, broken JSON, or other data."""
-    match = _SN.search(body)
-    sn = match[1].decode() if match else ""
-    try:
-        members = member_lists(_decode_printed_example(body))
-    except ParseError:
-        members = ()
-    if members:
-        return Envelope("details", sn, str(EVENT_TYPE), _compute_key(sn, members, body))
-    is_compressed = body.startswith(GZIP_MAGIC)
-    is_like_json = is_compressed or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
-    return Envelope("unparsable" if is_like_json else "not_json", sn, "unknown", compute_body_key(body))
+    """Classify a body without an event: broken JSON, or other data."""
+    is_like_json = is_compressed(body) or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+    return Envelope("unparsable" if is_like_json else "not_json", _search_sn(body), "unknown", compute_body_key(body))
 
 
 def _format_members(details: CallDetails, spec: YeastarFormatSpec) -> dict[str, Any]:
