@@ -6,7 +6,8 @@ import pytest
 
 from onhook.cdr import number_plan
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.number_plan import RANGES_MAX, NumberPlan, parse_number_plan
+from onhook.cdr.feature_names import FEATURE_NAMES, FEATURE_TRANSLATIONS
+from onhook.cdr.number_plan import PERSON_KINDS, RANGES_MAX, NumberPlan, parse_number_plan
 from onhook.lib.errors import UsageError
 
 
@@ -52,6 +53,58 @@ def _empty_kind_cache() -> None:
 )
 def test_kind_of_default_plan_matches_vendor_ranges(party: str, kind: str) -> None:
     assert NumberPlan().kind_of(party) == kind
+
+
+@pytest.mark.parametrize(
+    ("party", "kind"),
+    [
+        ("Encuesta de satisfacción", "feature"),
+        ("encuesta de satisfaccion", "feature"),
+        ("满意度调查", "feature"),
+        ("Zufriedenheitsumfrage", "feature"),
+        ("Enquête de satisfaction", "feature"),
+        ("Опрос удовлетворенности", "feature"),
+        ("Play Prompt<6000>", "feature"),
+        ("Play Prompt 2<6001>", "feature"),
+        ("Encuesta de satisfacción<6002>", "feature"),
+        ("Voicemail<1001>", "feature"),
+        ("Disa Smith<1003>", "extension"),
+        ("Disa<1003>", "extension"),
+        ("DISA<1003>", "feature"),
+        ("Callback Jones<1004>", "extension"),
+        ("Sales<6400>", "queue"),
+        ("6400,,1", "queue"),
+        ("6201w2", "ivr"),
+        ("Sales<6400,1>", "queue"),
+        ("1001,,1", "extension"),
+        ("6400, Bob", "extension"),
+    ],
+)
+def test_kind_of_machine_by_its_translated_name_or_with_pauses(party: str, kind: str) -> None:
+    """A first name is no feature because it is spelt like one."""
+    assert NumberPlan().kind_of(party) == kind
+
+
+def test_kind_of_name_of_an_extension_in_a_range_is_the_extension() -> None:
+    assert parse_number_plan({"extension": "1001"}).kind_of("Voicemail<1001>") == "extension"
+
+
+@pytest.mark.parametrize("name", [name for names in FEATURE_TRANSLATIONS.values() for name in names])
+def test_kind_of_each_translation_is_that_of_its_feature(name: str) -> None:
+    """A plan without the feature has no translation of it."""
+    assert NumberPlan().kind_of(name) == "feature"
+    assert parse_number_plan({"features": "DISA"}).kind_of(name) == "extension"
+
+
+def test_translations_are_those_of_known_features() -> None:
+    assert FEATURE_TRANSLATIONS.keys() <= set(FEATURE_NAMES)
+
+
+def test_kind_of_leg_with_a_blank_party_is_no_known_machine() -> None:
+    for call_to in ("", " ", "Bob<>"):
+        assert NumberPlan().kind_of_leg(leg(call_to)) in PERSON_KINDS
+    assert NumberPlan().kind_of_leg(leg("Play Prompt<>")) == "feature"
+    assert NumberPlan().kind_of_leg(leg("", extra={"callee_kind": "ivr"})) == "ivr"
 
 
 def test_parse_number_plan_named_kind_replaces_only_its_ranges() -> None:

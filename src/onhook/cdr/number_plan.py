@@ -6,6 +6,7 @@ length) makes no machine of it.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal, cast, get_args
@@ -13,37 +14,14 @@ from typing import Any, Literal, cast, get_args
 import msgspec
 
 from onhook.cdr.call_details import CallDetails, fold_word
-from onhook.cdr.identity import CALLEE_KIND, extract_number
+from onhook.cdr.feature_names import FEATURE_NAMES, FEATURE_TRANSLATIONS
+from onhook.cdr.identity import CALLEE_KIND, extract_name, extract_number
 from onhook.lib.errors import UsageError, _
 
 LegKind = Literal["extension", "external", "ivr", "queue", "ring_group", "conference", "voicemail", "feature"]
 
 PERSON_KINDS: frozenset[LegKind] = frozenset({"extension", "external", "conference"})
 """Kinds whose answer counts as a person's; in a conference people speak with people."""
-
-FEATURE_NAMES = (
-    "Satisfaction Survey",
-    "Play Prompt",
-    "Play Greeting",
-    "Custom Prompt",
-    "Announcement",
-    "Voicemail",
-    "Check Voicemail",
-    "Group Voicemail",
-    "Leave Voicemail",
-    "Dial by Name",
-    "DISA",
-    "Callback",
-    "Hang Up",
-    "Fax to Email",
-    "Call Parking",
-    "Echo Test",
-    "Music on Hold",
-    "Wakeup Call",
-    "Wake-up Call",
-    "Check Feature Code",
-)
-"""Features that a P-Series writes where a number belongs (yeastar-p-series.md 2.6)."""
 
 RANGES_MAX = 100
 """Ranges per kind, and names of features: far more than real plans have."""
@@ -55,6 +33,9 @@ FEATURE_NAME_CHARACTERS_MAX = 64
 
 KIND_CACHE_SIZE = 4096
 """Most calls go to the same few numbers; caching makes parsing twice as fast."""
+
+PLANS_CACHED = 256
+"""Plans with other features than the usual ones are few."""
 
 RANGE_KINDS: tuple[LegKind, ...] = ("ivr", "queue", "ring_group", "conference", "voicemail", "extension")
 """Kinds that a plan has ranges for, in the order in which they decide."""
@@ -73,7 +54,7 @@ class NumberPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     The defaults are those of a P-Series with factory settings. A number with at most `extension_digits_max` digits is
     an extension, and so is any in `extension`; a longer one is external, unless it is a name. `features` are the names
-    of targets that are no person.
+    of targets that are no person, which count in other languages of the PBX too.
     """
 
     extension_digits_max: int = 7
@@ -87,12 +68,16 @@ class NumberPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def kind_of_leg(self, leg: CallDetails) -> LegKind:
         """Return the kind of a leg's called party: as the PBX reports it, else external where the leg goes out by a
-        trunk, else by its number.
+        trunk, else by its number and name. A blank party is not known to be a machine.
         """
         reported_kind = leg.extra.get(CALLEE_KIND) if leg.extra else None
         if isinstance(reported_kind, str) and reported_kind in _REPORTED_KINDS:
             return cast(LegKind, reported_kind)
-        return "external" if leg.dst_trunk_name else self.kind_of(leg.call_to)
+        if leg.dst_trunk_name:
+            return "external"
+        if not extract_number(leg.call_to):
+            return "feature" if _has_feature_name(self, extract_name(leg.call_to)) else "extension"
+        return self.kind_of(leg.call_to)
 
     def kind_of(self, party: str) -> LegKind:
         """Return the kind of a `call_to`, by its number or name.
@@ -103,26 +88,47 @@ class NumberPlan(msgspec.Struct, frozen=True, kw_only=True):
         >>> [plan.kind_of(party) for party in ("alice", "(030) 901-820", "*43")]
         ['extension', 'external', 'feature']
         """
-        return _kind_of(self, extract_number(party))
+        return _kind_of(self, extract_number(party), extract_name(party))
 
 
 @lru_cache(maxsize=KIND_CACHE_SIZE)
-def _kind_of(plan: NumberPlan, number: str) -> LegKind:
+def _kind_of(plan: NumberPlan, number: str, name: str) -> LegKind:
+    dialled = _PAUSE_AND_DIGITS.sub("", number)
     for kind in RANGE_KINDS:
-        if any(_is_in_range(number, number_range) for number_range in getattr(plan, kind)):
+        if any(_is_in_range(dialled, number_range) for number_range in getattr(plan, kind)):
             return kind
-    if not number or _FEATURE_CODE.fullmatch(number) or _is_feature_name(plan, number):
+    if not number or _FEATURE_CODE.fullmatch(number) or _is_feature_name(plan, number) or _has_feature_name(plan, name):
         return "feature"
-    digits = _SEPARATORS.sub("", _PAUSE_AND_DIGITS.sub("", number))
+    digits = _SEPARATORS.sub("", dialled)
     if not _DIALABLE.fullmatch(digits):
         return "extension"
     return "extension" if digits.isdigit() and len(digits) <= plan.extension_digits_max else "external"
 
 
-def _is_feature_name(plan: NumberPlan, name: str) -> bool:
+def _is_feature_name(plan: NumberPlan, text: str) -> bool:
     """Return whether a text names a feature, perhaps with a number: `Play Prompt 2`."""
-    folded_names = {fold_word(feature) for feature in plan.features}
-    return fold_word(name) in folded_names or fold_word(_TRAILING_NUMBER.sub("", name)) in folded_names
+    folded_names = _fold_features(plan.features)
+    return _fold_name(text) in folded_names or _fold_name(_TRAILING_NUMBER.sub("", text)) in folded_names
+
+
+def _has_feature_name(plan: NumberPlan, name: str) -> bool:
+    """Return whether the name beside a number is that of a feature. Acronyms are in capitals there: `DISA` is a
+    feature, and Disa a first name.
+    """
+    is_acronym = any(feature.isupper() and fold_word(feature) == fold_word(name) != name for feature in plan.features)
+    return bool(name) and not is_acronym and _is_feature_name(plan, name)
+
+
+@lru_cache(maxsize=PLANS_CACHED)
+def _fold_features(features: tuple[str, ...]) -> frozenset[str]:
+    translations = (name for feature in features for name in FEATURE_TRANSLATIONS.get(feature, ()))
+    return frozenset(map(_fold_name, (*features, *translations)))
+
+
+def _fold_name(name: str) -> str:
+    """Normalise a name for comparison: accents do not count, nor what `fold_word` ignores."""
+    decomposed = unicodedata.normalize("NFKD", name)
+    return fold_word("".join(character for character in decomposed if not unicodedata.combining(character)))
 
 
 def parse_number_plan(texts: Mapping[str, str]) -> NumberPlan:
