@@ -41,6 +41,24 @@ SN_CHARACTERS_MAX = 64
 _KEY_EPOCH_MAX = 2**32 - 1
 DURATION_FIELDS = frozenset({"call_duration", "talk_duration", "agent_ring_time"})
 _CLOCK_DURATION = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,2}):([0-5][0-9])")
+_SECOND_FRACTION = r"(?:\.[0-9]{1,3}|\.[0-9]{6})?"
+"""Milliseconds or microseconds at most: more digits are a fraction of something else."""
+
+_HOUR_LETTERS = ("h", "s", "ч", "小", "时")
+_HOURS, _MINUTES, _SECONDS = (
+    r"(?:h|hrs?|hours?|std|ч|小时|时)",
+    r"(?:m|mins?|minutes?|minuten|мин|分|分钟)",
+    r"(?:s|secs?|seconds?|sek|sekunden|seg|сек|秒)",
+)
+_UNIT_DURATION = re.compile(
+    rf"(?:([0-9]{{1,4}})\s*{_HOURS}\.?)?\s*(?:([0-9]{{1,6}})\s*{_MINUTES}\.?)?\s*"
+    rf"(?:([0-9]{{1,8}}){_SECOND_FRACTION}\s*{_SECONDS}\.?)?",
+    re.IGNORECASE,
+)
+_HALVES_OF_DAY = {"am": 0, "pm": 12}
+_CLOCK_WITH_SUFFIX = re.compile(
+    rf"([0-9:]+:[0-9]{{2}}){_SECOND_FRACTION}\s*(am|pm|{_HOURS}\.?|{_MINUTES}\.?)?", re.IGNORECASE
+)
 _WHOLE_NUMBER = re.compile(r"\+?([0-9]{1,12})(?:\.0+)?")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -82,7 +100,7 @@ def build_details(members: Mapping[str, Any]) -> CallDetails:
         if name in NUMBER_FIELDS:
             field_value = _parse_number(value)
             if field_value is None and name in DURATION_FIELDS and isinstance(value, str):
-                field_value = _parse_clock_duration(value)
+                field_value = _parse_duration(value)
         elif name in _DETAIL_FIELD_NAMES:
             field_value = _clean_text(value) if isinstance(value, str) else _number_as_text(value)
         else:
@@ -130,6 +148,34 @@ def _parse_number(value: Any) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= DURATION_SECONDS_MAX:
         return value
     return None
+
+
+def _parse_duration(text: str) -> int | None:
+    """Return the seconds of a duration as displays, spreadsheets and programs write it, without fractions; None for any
+    other text. A bare fraction has no known unit: a spreadsheet counts days.
+
+    >>> [_parse_duration(text) for text in ("37s", "1 h 02 min", "0:30 min", "1:30 h", "12:00:37 AM", "1.5")]
+    [37, 3720, 30, 5400, 37, None]
+    """
+    text = text.strip()
+    if match := _UNIT_DURATION.fullmatch(text):
+        hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        return _parse_number(hours * 3600 + minutes * 60 + seconds) if any(match.groups()) else None
+    match = _CLOCK_WITH_SUFFIX.fullmatch(text)
+    if match is None:
+        return None
+    clock, suffix = match[1], (match[2] or "").lower().rstrip(".")
+    if suffix in _HALVES_OF_DAY:
+        return _parse_time_of_day(clock, suffix)
+    return _parse_clock_duration(f"{clock}:00" if suffix[:1] in _HOUR_LETTERS and clock.count(":") == 1 else clock)
+
+
+def _parse_time_of_day(clock: str, half: str) -> int | None:
+    """Return the seconds since midnight; None without seconds, which a spreadsheet has cut then."""
+    hours, _colon, rest = clock.partition(":")
+    if clock.count(":") != 2 or not 1 <= int(hours) <= 12:
+        return None
+    return _parse_clock_duration(f"{int(hours) % 12 + _HALVES_OF_DAY[half]}:{rest}")
 
 
 def _parse_clock_duration(text: str) -> int | None:
