@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,65 @@ def test_import_own_export_gives_the_same_records(office: Command, tmp_path: Pat
     assert [[leg[name] for name in names] for call in copied for leg in call["legs"]] == [
         [leg[name] for name in names] for call in before for leg in call["legs"]
     ]
+
+
+def test_import_line_number_is_that_of_the_file(office: Command, tmp_path: Path) -> None:
+    """After lines before the headings, blank lines and cells with line breaks."""
+    file = tmp_path / "cdr.csv"
+    file.write_text(
+        "Report\nsep=,\n\nID,Time,Call From,Call To,Reason\n"
+        '20261120100037A000C,2026/11/20 10:00:37,1001,1002,"two\nlines"\n\n'
+        '1,soon,1001,1002,"two\nlines"\n2,later,1001,1002\n'
+    )
+    out = office("import", str(file), "--pbx", "Office")[1]
+    assert "3 lines: 1 new, 0 already stored, 2 that could not be parsed" in out
+    assert ("  line 8: " in out, "  line 10: " in out) == (True, True)
+
+
+def test_import_unreadable_line_that_is_stored_already_counts_once(office: Command, tmp_path: Path) -> None:
+    file = tmp_path / "cdr.csv"
+    file.write_text("ID,Time,Call From,Call To\n1,soon,1001,1002\n20261120100037A000C,2026/11/20 10:00:37,1001,1002\n")
+    assert "2 lines: 1 new, 0 already stored, 1 that could" in office("import", str(file), "--pbx", "Office")[1]
+    code, out, _ = office("import", str(file), "--pbx", "Office")
+    assert (code, "2 lines: 0 new, 2 already stored, 0 that could not be parsed." in out) == (0, True)
+    assert "1 of those already stored could not be parsed." in out
+    assert "Those are in the quarantine" in out
+    file.write_text("ID,Time,Call From,Call To\n1,soon,1001,1002\n")
+    code, out, error = office("import", str(file), "--pbx", "Office")
+    assert (code, "no line could be parsed" in error) == (1, True)
+
+
+def test_import_encoding_of_the_pbx_is_used(office: Command, tmp_path: Path) -> None:
+    text = (FILES / "12_hhmmss.csv").read_text("utf-8").replace("Müller", "张伟")
+    file = tmp_path / "cdr.csv"
+    file.write_bytes(text.encode("gbk"))
+    code, _, error = office("import", str(file), "--pbx", "Office")
+    assert (code, "the encoding of the file is not certain" in error, "--encoding" in error) == (2, True, True)
+    assert office("pbx", "change", "Office", "--encoding", "gbk")[0] == 0
+    assert office("import", str(file), "--pbx", "Office")[0] == 0
+    assert calls(office)[0]["call_from"] == "张伟<+4930111>"
+
+
+def test_import_file_without_seconds_joins_the_stored_legs(office: Command, tmp_path: Path) -> None:
+    """A spreadsheet has cut the times, and zeros of the call id: nothing is counted twice."""
+    file = write_csv(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
+    event = CallDetails(
+        call_id="1782844637.850",
+        time_start="2026-06-30 21:37:17",
+        call_from="5550199",
+        call_to="6200",
+        uid="20260630213717AB3D1",
+    )
+    asyncio.run(_count_calls(tmp_path, Yeastar().format(event, SN, "p-2025")))
+    assert office("import", str(file), "--pbx", "Office")[0] == 0
+    exported = tmp_path / "export.csv"
+    assert office("export", str(exported))[0] == 0
+    before = calls(office)
+    for saved in (file, exported):
+        text = re.sub(r"([0-9/-]{10} [0-9]{2}:[0-9]{2}):[0-9]{2}", r"\1", saved.read_text("utf-8-sig"))
+        saved.write_text(text.replace("1782844637.850", "1782844637.85"), "utf-8")
+        code, out, _ = office("import", str(saved), "--pbx", "Office")
+        assert (code, "6 lines: 6 new, 0 already stored, 0 that" in out) == (0, True)
+        (call,) = calls(office)
+        assert (call["call_id"], len(call["legs"])) == ("1782844637.850", 6)
+        assert [leg["time_start"] for leg in call["legs"]] == [leg["time_start"] for leg in before[0]["legs"]]

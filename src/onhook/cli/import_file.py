@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from onhook.appdb.pbxs import Pbx
+from onhook.cdr.identity import extract_number
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config
@@ -21,11 +22,13 @@ from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.errors import ParseError, Unavailable, UsageError
 from onhook.lib.messages import _, _n
+from onhook.pbx.client import StoredLeg
 from onhook.pbx.registry import dialects, pbx_clients
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.runtime.adapters.ingest import open_ingestor
-from onhook.sync.file_import import IMPORT, FileImporter, ImportTotals, detect_encoding
+from onhook.sync.file_encoding import detect_encoding
+from onhook.sync.file_import import IMPORT, FileImporter, ImportTotals, StoredCall
 
 app = CommandGroup(add_completion=False)
 
@@ -82,9 +85,10 @@ async def import_file(
                 hint=_("only those of a P-Series can"),
             )
         try:
+            configured = (await appdb.pbx_conventions.get(registered_pbx.sn)).encoding
             options = ImportOptions(date_format, _parse_columns(columns or []))
             with (
-                file.open(encoding=encoding or detect_encoding(file), newline="") as lines,
+                file.open(encoding=encoding or detect_encoding(file, configured), newline="") as lines,
                 _progress(file) as show_line_count,
             ):
                 totals = await _import(config, registered_pbx, lines, options, show_line_count)
@@ -95,7 +99,7 @@ async def import_file(
                 _("cannot read the file: {reason}", reason=error.strerror or error), location=str(file)
             ) from error
     _print_totals(totals)
-    if totals.lines and totals.unreadable == totals.lines:
+    if totals.lines and totals.unreadable + totals.existing_unreadable == totals.lines:
         raise ParseError(_("no line could be parsed"), location=str(file), hint=totals.examples[0])
 
 
@@ -115,14 +119,14 @@ async def _import(
 ) -> ImportTotals:
     sender = RegisteredPbx(sn=pbx.sn, dialect=pbx.dialect)
 
-    async def find_call_ids(uids: Sequence[str]) -> Mapping[str, str]:
-        return await _find_call_ids(config, pbx.sn, uids)
+    async def find_calls(uids: Sequence[str]) -> Mapping[str, StoredCall]:
+        return await _find_calls(config, pbx.sn, uids)
 
     importer = FileImporter(
         client=pbx_clients()[pbx.dialect],
         dialect=dialects()[pbx.dialect],
         sender=sender,
-        find_call_ids=find_call_ids,
+        find_calls=find_calls,
         date_format=options.date_format,
         columns=options.columns,
     )
@@ -141,9 +145,12 @@ async def _ingest_all(ingestor: Ingestor, sender: RegisteredPbx, bodies: Sequenc
     return verdicts
 
 
-async def _find_call_ids(config: Config, sn: str, uids: Sequence[str]) -> Mapping[str, str]:
-    """Return the ids by the records of the days in the uids: no zone is more than a day from UTC."""
-    days = [datetime.strptime(uid[:8], "%Y%m%d") for uid in uids if uid[:8].isdecimal()]  # noqa: DTZ007 - a margin follows
+async def _find_calls(config: Config, sn: str, uids: Sequence[str]) -> Mapping[str, StoredCall]:
+    """Return the calls by the records of the days in the uids: no zone is more than a day from UTC."""
+    days: list[datetime] = []
+    for uid in uids:
+        with contextlib.suppress(ValueError):  # a text that a spreadsheet has changed
+            days.append(datetime.strptime(uid[:8], "%Y%m%d"))  # noqa: DTZ007 - a margin follows
     if not days:
         return {}
     filters = {
@@ -152,10 +159,16 @@ async def _find_call_ids(config: Config, sn: str, uids: Sequence[str]) -> Mappin
         "until": f"{max(days) + timedelta(days=3):%Y-%m-%d}",
     }
     requested_uids = set(uids)
+    calls: dict[str, StoredCall] = {}
     async with await open_data_client(config) as client:
-        rows = [row async for row in client.records(filters, UID_RECORDS_MAX)]
-    # A row that was itself imported without an id has its uid instead.
-    return {row["uid"]: row["call_id"] for row in rows if row["uid"] in requested_uids and row["call_id"] != row["uid"]}
+        async for row in client.records(filters, UID_RECORDS_MAX):
+            if row["uid"] in requested_uids:
+                call = calls.get(row["uid"], StoredCall())
+                leg = StoredLeg(extract_number(row["call_to"]), row["time_start"])
+                # A row that was itself imported without an id has its uid instead.
+                call_id = call.call_id if row["call_id"] == row["uid"] else row["call_id"]
+                calls[row["uid"]] = StoredCall(call_id=call_id, legs=(*call.legs, leg))
+    return calls
 
 
 def _print_totals(totals: ImportTotals) -> None:
@@ -177,9 +190,18 @@ def _print_totals(totals: ImportTotals) -> None:
                 deleted=totals.deleted,
             )
         )
+    if totals.existing_unreadable:
+        print(
+            _n(
+                "{count} of those already stored could not be parsed.",
+                "{count} of those already stored could not be parsed.",
+                totals.existing_unreadable,
+                count=totals.existing_unreadable,
+            )
+        )
     for example in totals.examples:
         print(f"  {example}")
-    if totals.unreadable:
+    if totals.unreadable or totals.existing_unreadable:
         print(_("Those are in the quarantine: `onhook quarantine list` shows them."))
 
 

@@ -5,7 +5,7 @@ Invariants: nothing here waits, reads a clock or opens a socket. Times are Unix 
 (tokens, client secrets) are in no `repr`.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -104,6 +104,24 @@ class ListingResult(msgspec.Struct, frozen=True, kw_only=True):
     pbx_count: int
     incomplete_reason: str = ""
 
+
+class StoredLeg(msgspec.Struct, frozen=True):
+    """A stored leg of a call: its number, and its start by the PBX's wall clock, as in the event."""
+
+    number: str
+    time_start: str
+
+
+class FileSurvey(msgspec.Struct, frozen=True, kw_only=True):
+    """What all lines of a call file show together. `is_rounded`: a spreadsheet has rounded its ids. `shared_uids` are
+    those of several lines that began in the minute of the call, by times without seconds.
+    """
+
+    is_rounded: bool = False
+    shared_uids: frozenset[str] = frozenset()
+
+
+ORDINARY_FILE = FileSurvey()
 
 ListingReply = PbxResponse | Mapping[str, str] | None
 """The response to a request, `call_id` by `uid` for a `CallIdRequest`, None for a page."""
@@ -239,12 +257,29 @@ class PbxClient(Protocol):
         """Read the list of calls that began in a window. No page is requested with more than `rows_max` rows."""
         ...
 
-    def format_file_row(self, sn: str, row: Mapping[str, str], date_format: str, call_id: str) -> bytes:
-        """Return a line of a file downloaded from the PBX as a raw event for its dialect; `call_id` may be empty."""
+    def survey_file(self, rows: Iterable[Mapping[str, str]]) -> FileSurvey:
+        """Read all lines of a file downloaded from the PBX."""
         ...
 
-    def get_file_row_uid(self, row: Mapping[str, str]) -> str:
-        """Return the `uid` of a line without a call id; empty if the line has a call id, or no `uid`."""
+    def format_file_row(
+        self,
+        sn: str,
+        row: Mapping[str, str],
+        date_format: str,
+        call_id: str,
+        *,
+        survey: FileSurvey = ORDINARY_FILE,
+        stored_legs: Sequence[StoredLeg] = (),
+    ) -> bytes:
+        """Return a line of a file downloaded from the PBX as a raw event for its dialect. `call_id` is that of the
+        stored call with its `uid`, or empty, `stored_legs` are that call's.
+        """
+        ...
+
+    def get_file_row_uid(self, row: Mapping[str, str], survey: FileSurvey = ORDINARY_FILE) -> str:
+        """Return the `uid` of a line that needs the stored call: it has no call id, or no certain one, or no seconds;
+        empty if it needs none, or has no `uid`.
+        """
         ...
 
     def recognizes_headings(self, names: Sequence[str]) -> bool:

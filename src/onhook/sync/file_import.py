@@ -1,22 +1,21 @@
 """Import of call files that were downloaded from the PBX, passed line by line to `receiver.ingest`.
 
 Invariants: a line is stored with its own columns, and is the same record as its event. Lines that cannot be parsed are
-stored too. Memory holds a few lines. After an interruption the import is started again; lines that are stored already
-are duplicates.
+stored too. Memory holds a few lines, and of a file whose times have no seconds the ids. After an interruption the
+import is started again; lines that are stored already are duplicates.
 """
 
-import codecs
 import csv
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import TextIO
 
 import msgspec
 
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
-from onhook.pbx.client import PbxClient
+from onhook.pbx.client import FileSurvey, PbxClient, StoredLeg
 from onhook.pbx.dialect import Dialect
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.sync.ingest_retry import INGEST_BATCH_SIZE
@@ -36,34 +35,51 @@ OVERFLOW_COLUMN = "more"
 PREAMBLE_LINES_MAX = 30
 """Lines before the headings, such as a title and `sep=,`."""
 
-SNIFFED_BYTES = 64 * 1024
-
 _DELIMITERS = ",;\t|"
 _BYTE_ORDER_MARK = "\ufeff"
-_ENCODING_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_WORKBOOK_MAGICS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-"""Of XLSX and XLS."""
 
 FileRow = Mapping[str, str]
-CallIdLookup = Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
-"""Return the `call_id` of the stored calls with these `uid`s."""
+
+
+class FileLine(msgspec.Struct, frozen=True):
+    """A line of a file by its column headings, and its number: that of the first, if it has line breaks."""
+
+    number: int
+    row: FileRow
+
+
+class StoredCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored call: its id, empty where it has none but its `uid`, and its legs."""
+
+    call_id: str = ""
+    legs: tuple[StoredLeg, ...] = ()
+
+
+StoredCallLookup = Callable[[Sequence[str]], Awaitable[Mapping[str, StoredCall]]]
+"""Return the stored calls with these `uid`s, by `uid`."""
 
 IngestAll = Callable[[Sequence[bytes]], Awaitable[Sequence[str]]]
 """Ingest bodies and return the verdict on each."""
 
 
 class ImportTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of an import so far. `deleted` are lines that retention has deleted: they are not stored again. `examples`
-    are lines that cannot be parsed, each with its number and the error.
+    """Result of an import so far, each line counted once. `existing_unreadable` of the `existing` cannot be parsed.
+    `deleted` are lines that retention has deleted: they are not stored again. `examples` are lines that cannot be
+    parsed, each with its number and the error.
     """
 
     lines: int = 0
     new: int = 0
     existing: int = 0
+    existing_unreadable: int = 0
     deleted: int = 0
     unreadable: int = 0
     rejected: int = 0
     examples: tuple[str, ...] = ()
+
+
+_COUNT_NAMES = {"stored": "new", "duplicate": "existing", "deleted": "deleted", "unparsable": "unreadable"}
+"""Name of the count by the verdict of the ingestor."""
 
 
 class FileImporter:
@@ -75,55 +91,61 @@ class FileImporter:
         client: PbxClient,
         dialect: Dialect,
         sender: RegisteredPbx,
-        find_call_ids: CallIdLookup,
+        find_calls: StoredCallLookup,
         date_format: str,
         columns: Mapping[str, str] | None = None,
     ) -> None:
         self._client = client
         self._dialect = dialect
         self._sender = sender
-        self._find_call_ids = find_call_ids
+        self._find_calls = find_calls
         self._date_format = date_format
         self._columns = columns
 
     async def import_file(
         self, file: TextIO, ingest_all: IngestAll, on_progress: Callable[[ImportTotals], None]
     ) -> ImportTotals:
-        """Import all lines of a file. Raises `UsageError` for a file that is not a call file of the PBX."""
+        """Import all lines of a file, which is read twice: what a spreadsheet did to it shows in all lines together.
+        Raises `UsageError` for a file that is not a call file of the PBX, and `OSError` for one that cannot be read
+        again.
+        """
+        survey = self._client.survey_file(line.row for line in read_rows(file, self._client, self._columns))
+        file.seek(0)
         lines = read_rows(file, self._client, self._columns)
         totals = ImportTotals()
         while batch := list(islice(lines, INGEST_BATCH_SIZE)):
-            bodies = await self._format_bodies(batch)
-            totals = self._add_totals(totals, bodies, await ingest_all(bodies))
+            bodies = await self._format_bodies(batch, survey)
+            totals = self._add_totals(totals, batch, bodies, await ingest_all(bodies))
             on_progress(totals)
         return totals
 
-    async def _format_bodies(self, lines: Sequence[FileRow]) -> list[bytes]:
-        uids = [self._client.get_file_row_uid(line) for line in lines]
+    async def _format_bodies(self, lines: Sequence[FileLine], survey: FileSurvey) -> list[bytes]:
+        uids = [self._client.get_file_row_uid(line.row, survey) for line in lines]
         known_uids = [uid for uid in uids if uid]
-        call_ids = await self._find_call_ids(known_uids) if known_uids else {}
-        return [
-            self._client.format_file_row(self._sender.sn, line, self._date_format, call_ids.get(uid, ""))
-            for line, uid in zip(lines, uids, strict=True)
-        ]
+        calls = await self._find_calls(known_uids) if known_uids else {}
+        bodies: list[bytes] = []
+        for line, uid in zip(lines, uids, strict=True):
+            call = calls.get(uid, StoredCall())
+            body = self._client.format_file_row(
+                self._sender.sn, line.row, self._date_format, call.call_id, survey=survey, stored_legs=call.legs
+            )
+            bodies.append(body)
+        return bodies
 
-    def _add_totals(self, totals: ImportTotals, bodies: Sequence[bytes], verdicts: Sequence[str]) -> ImportTotals:
-        reasons = [(number, self._parse_error(body)) for number, body in enumerate(bodies, totals.lines + 2)]
-        parse_errors = tuple(
-            _("line {number}: {reason}", number=number, reason=reason) for number, reason in reasons if reason
-        )
-        return ImportTotals(
-            lines=totals.lines + len(bodies),
-            new=totals.new
-            + sum(
-                verdict == "stored" and not reason for verdict, (_number, reason) in zip(verdicts, reasons, strict=True)
-            ),
-            existing=totals.existing + verdicts.count("duplicate"),
-            deleted=totals.deleted + verdicts.count("deleted"),
-            unreadable=totals.unreadable + len(parse_errors),
-            rejected=totals.rejected
-            + sum(verdict not in ("stored", "duplicate", "deleted", "unparsable") for verdict in verdicts),
-            examples=(*totals.examples, *parse_errors)[:EXAMPLES_MAX],
+    def _add_totals(
+        self, totals: ImportTotals, lines: Sequence[FileLine], bodies: Sequence[bytes], verdicts: Sequence[str]
+    ) -> ImportTotals:
+        counts: Counter[str] = Counter()
+        errors: list[str] = []
+        for line, body, verdict in zip(lines, bodies, verdicts, strict=True):
+            reason = self._parse_error(body)
+            if reason:
+                errors.append(_("line {number}: {reason}", number=line.number, reason=reason))
+            counts[_COUNT_NAMES.get(verdict, "rejected") if verdict != "stored" or not reason else "unreadable"] += 1
+            counts["existing_unreadable"] += bool(reason) and verdict == "duplicate"
+        members = {name: getattr(totals, name) + count for name, count in counts.items()}
+        return msgspec.structs.replace(
+            totals, **members, lines=totals.lines + len(bodies), examples=(*totals.examples, *errors)[:EXAMPLES_MAX]
         )
 
     def _parse_error(self, body: bytes) -> str:
@@ -135,36 +157,7 @@ class FileImporter:
         return ""
 
 
-def detect_encoding(path: Path) -> str:
-    """Return the encoding of a text file: by its mark or its bytes, UTF-8 where it is valid, else that of Western
-    Windows. Raises `UsageError` for a file that is no text, and `OSError`.
-    """
-    with path.open("rb") as file:
-        head = file.read(SNIFFED_BYTES)
-        if head.startswith(_WORKBOOK_MAGICS):
-            raise UsageError(
-                _("this is a workbook, not a text file"),
-                location=str(path),
-                hint=_("save it as CSV with its ids as text, or download it as CSV from the PBX"),
-            )
-        for mark, encoding in _ENCODING_MARKS.items():
-            if head.startswith(mark):
-                return encoding
-        if head[1::2].count(0) > len(head) // 4 or head[::2].count(0) > len(head) // 4:
-            return "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        try:
-            chunk = head
-            while chunk:
-                decoder.decode(chunk)
-                chunk = file.read(SNIFFED_BYTES)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return "cp1252"
-    return "utf-8"
-
-
-def read_rows(file: TextIO, client: PbxClient, columns: Mapping[str, str] | None = None) -> Iterator[FileRow]:
+def read_rows(file: TextIO, client: PbxClient, columns: Mapping[str, str] | None = None) -> Iterator[FileLine]:
     """Yield the lines of a file, each by its column headings; `columns` maps headings to the names of the PBX's list.
     Lines before the headings are skipped. Raises `UsageError` for a file that is not a call file of the PBX.
     """
@@ -172,13 +165,16 @@ def read_rows(file: TextIO, client: PbxClient, columns: Mapping[str, str] | None
     row_number = 0
     try:
         delimiter, names, heading_line = _find_headings(file, client, columns or {})
-        for row_number, cells in enumerate(csv.reader(file, delimiter=delimiter), heading_line + 1):  # noqa: B007 - used in the error message
+        row_number = heading_line
+        reader = csv.reader(file, delimiter=delimiter)
+        for cells in reader:
             if any(cells):
-                yield _build_row(names, cells)
+                yield FileLine(row_number + 1, _build_row(names, cells))
+            row_number = heading_line + reader.line_num
     except (csv.Error, UnicodeError) as error:
         raise UsageError(
             _("the file is not a CSV: {error}", error=error),
-            location=_("after row {number}", number=row_number),
+            location=_("after line {number}", number=row_number),
             hint=_("save it as UTF-8 CSV, or name its encoding with --encoding"),
         ) from error
 
@@ -200,7 +196,7 @@ def _find_headings(file: TextIO, client: PbxClient, columns: Mapping[str, str]) 
         _("no header of call columns was found: {line!r}", line=first_line[:80]),
         hint=_(
             "download the calls as CSV from the PBX, with the columns ID, Time, Call From and Call To, or name them by"
-            " --columns HEADING=NAME"
+            " --columns HEADING=NAME; name the file's encoding with --encoding if letters are wrong"
         ),
     )
 

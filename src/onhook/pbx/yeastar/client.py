@@ -1,23 +1,26 @@
 """The client of a P-Series, composed of its parts; see the contract `pbx.client.PbxClient`."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 
 import msgspec
 
 from onhook.pbx.client import (
+    ORDINARY_FILE,
     CallIdRequest,
     ClientCredentials,
+    FileSurvey,
     ListingPage,
     ListingReply,
     ListingSteps,
     PbxRequest,
     PbxResponse,
     PbxWebhookConfig,
+    StoredLeg,
     SystemFacts,
     TimeWindow,
     TokenStep,
 )
-from onhook.pbx.yeastar import answers, listing, rows, tokens
+from onhook.pbx.yeastar import answers, file_rows, listing, rows, tokens
 from onhook.pbx.yeastar.answers import API_PATH
 from onhook.pbx.yeastar.session import YeastarPushChannel
 
@@ -66,13 +69,25 @@ class YeastarClient:
     def list_calls(self, sn: str, window: TimeWindow, facts: SystemFacts, *, rows_max: int) -> ListingSteps:
         return listing.list_calls(listing.ListingSource(sn=sn, facts=facts, rows_max=rows_max), window)
 
-    def format_file_row(self, sn: str, row: Mapping[str, str], date_format: str, call_id: str) -> bytes:
-        context = rows.RowContext(sn=sn, date_format=date_format, call_id=call_id)
+    def survey_file(self, rows: Iterable[Mapping[str, str]]) -> FileSurvey:
+        return file_rows.survey_file(rows)
+
+    def format_file_row(
+        self,
+        sn: str,
+        row: Mapping[str, str],
+        date_format: str,
+        call_id: str,
+        *,
+        survey: FileSurvey = ORDINARY_FILE,
+        stored_legs: Sequence[StoredLeg] = (),
+    ) -> bytes:
+        file = rows.FileContext(is_rounded=survey.is_rounded, start=file_rows.find_start(row, survey, stored_legs))
+        context = rows.RowContext(sn=sn, date_format=date_format, call_id=call_id, file=file)
         return rows.wrap_row(msgspec.json.encode(row), context)
 
-    def get_file_row_uid(self, row: Mapping[str, str]) -> str:
-        members = rows.normalize_names(row)
-        return "" if members.get("call_id") else str(members.get("uid", ""))
+    def get_file_row_uid(self, row: Mapping[str, str], survey: FileSurvey = ORDINARY_FILE) -> str:
+        return file_rows.find_lookup_uid(row, survey)
 
     def recognizes_headings(self, names: Sequence[str]) -> bool:
         members = rows.normalize_names(dict.fromkeys(names, "-"))

@@ -6,7 +6,7 @@ given by the PBX's setting, never guessed. Fields that the list lacks stay empty
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,8 +17,16 @@ from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX, call_epoch, offset_between
 from onhook.lib.errors import ParseError
 from onhook.lib.messages import _
 from onhook.pbx.client import SystemFacts
-from onhook.pbx.json_fields import PARTY_FIELDS, build_details, decode_json, parse_error
+from onhook.pbx.json_fields import DURATION_FIELDS, PARTY_FIELDS, build_details, decode_json, parse_error
 from onhook.pbx.yeastar.headings import list_name
+from onhook.pbx.yeastar.spreadsheet import (
+    ID_NAMES,
+    add_seconds,
+    has_changed_form,
+    is_number,
+    is_perhaps_rounded,
+    lacks_seconds,
+)
 
 ROW_PREFIX = b'{"type":"row",'
 """Start of a wrapped row; no PBX sends such an event."""
@@ -32,7 +40,6 @@ DATE_ORDERS = ("dmy", "mdy")
 _NUMERIC_DATE = re.compile(r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-]([0-9]{4}) +([0-9:]{5,8}(?: ?[AaPp][Mm])?)")
 _ESCAPED_FORMULA = re.compile(r"^'(?='*[=+\-@\t\r])")
 _UID = re.compile(r"[0-9]{14}[0-9A-F]{5}")
-_WITHOUT_SECONDS = re.compile(r"[0-9]{1,4}[/.-][0-9]{1,2}[/.-][0-9]{1,4} +[0-9]{1,2}:[0-9]{2}")
 _DATE_LETTERS = re.compile(r"[^dmy]+")
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared without a zone
 
@@ -69,20 +76,28 @@ OWN_COLUMNS = frozenset({
 })  # fmt: skip
 """Columns of Onhook's own export that follow from the others (`docs/api.md`)."""
 
-_ROUNDED_ID = re.compile(r"[0-9]{15}0{4}|[0-9][.,]?[0-9]*[eE]\+?[0-9]{1,2}")
-"""An id as a spreadsheet leaves it: rounded to 15 digits, or in scientific notation."""
+
+class FileContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a line by its whole file: whether a spreadsheet has rounded the ids, and the start of its leg if
+    its time has no seconds, empty where that is unknown.
+    """
+
+    is_rounded: bool = False
+    start: str = ""
 
 
 class RowContext(msgspec.Struct, frozen=True, kw_only=True):
     """The context stored with a row. `date_format` is the PBX's, such as `DD/MM/YYYY`, or empty if the PBX did not
     report it.
 
-    `call_id` is for rows without one: the id under which the call is stored, or else its `uid`.
+    `call_id` is for rows without one, or without a certain one: the id under which the call is stored. `file` is there
+    for lines of files.
     """
 
     sn: str
     date_format: str = ""
     call_id: str = ""
+    file: FileContext | msgspec.UnsetType = msgspec.UNSET
 
 
 def wrap_row(row: bytes, context: RowContext, detail: bytes = b"") -> bytes:
@@ -96,12 +111,13 @@ def wrap_row(row: bytes, context: RowContext, detail: bytes = b"") -> bytes:
 
 
 def key_members(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the members that are equal for exact repeats of a row, and its `call_id`; the other context members do not
-    count.
+    """Return the members that are equal for exact repeats of a row, and its `call_id`; of the other context members
+    only those that a spreadsheet made necessary count: the same line of another file may be readable.
     """
-    row = envelope.get("row")
+    row, file = envelope.get("row"), envelope.get("file")
     row_call_id = row.get("call_id") if isinstance(row, dict) else None
-    return {"call_id": row_call_id or envelope.get("call_id"), "row": row, "detail": envelope.get("detail")}
+    members = {"call_id": row_call_id or envelope.get("call_id"), "row": row, "detail": envelope.get("detail")}
+    return members | ({"file": file} if isinstance(file, dict) and any(file.values()) else {})
 
 
 def parse_row(envelope: Mapping[str, Any]) -> list[CallDetails]:
@@ -109,18 +125,44 @@ def parse_row(envelope: Mapping[str, Any]) -> list[CallDetails]:
     row, detail = envelope.get("row"), envelope.get("detail")
     if not isinstance(row, dict):
         raise parse_error(_("the row is not a JSON object"))
+    file = envelope.get("file") if isinstance(envelope.get("file"), dict) else None
+    duration_names = _duration_names(row) if file else frozenset()
     row = normalize_names(row)
-    if "call_id" not in row and detail is None and _has_rounded_id(row):
+    if detail is None and _has_rounded_id(row, envelope.get("call_id"), file):
         raise parse_error(_("a spreadsheet rounded the ids: download the file again"))
+    if file and file.get("is_rounded") and envelope.get("call_id"):
+        row["call_id"] = envelope["call_id"]
     row.setdefault("call_id", envelope.get("call_id") or row.get("uid"))
     date_order = parse_date_order(str(envelope.get("date_format", "")))
     legs = list(_parse_stages(row, detail)) or [row]
-    return [build_details(_event_members(leg, date_order)) for leg in legs]
+    details = [build_details(_event_members(leg, date_order, file)) for leg in legs]
+    _check_durations(details, duration_names)
+    return details
 
 
-def _has_rounded_id(row: Mapping[str, Any]) -> bool:
-    """Return whether a spreadsheet has changed the only id of a row."""
-    return any(_ROUNDED_ID.fullmatch(str(row.get(name, ""))) for name in ("id", "uid"))
+def _has_rounded_id(row: Mapping[str, Any], stored_call_id: object, file: Mapping[str, Any] | None) -> bool:
+    """Return whether a spreadsheet has changed the id of a row. In a file that it has rounded each id that is a number
+    counts, unless the call is stored under the row's `uid`.
+    """
+    call_id = row.get("call_id")
+    ids = [row[name] for name in ID_NAMES if name in row] if call_id is None else [call_id]
+    if file is None or any(map(has_changed_form, ids)):
+        return any(map(has_changed_form if call_id is not None else is_perhaps_rounded, ids))
+    return bool(file.get("is_rounded")) and not stored_call_id and any(map(is_number, ids))
+
+
+def _duration_names(row: Mapping[str, Any]) -> frozenset[str]:
+    """Return the duration fields that a line fills by its own columns."""
+    names = (FIELD_NAMES.get(name := _list_name(heading), name) for heading, value in row.items() if value)
+    return DURATION_FIELDS.intersection(names)
+
+
+def _check_durations(legs: Iterable[CallDetails], names: Iterable[str]) -> None:
+    """Raise `ParseError` for a duration in a file that cannot be read: it would be missing from all reports."""
+    for leg in legs:
+        for name in names:
+            if name in leg.extra:
+                raise parse_error(_("unknown form of {name}: {value!r}", name=name, value=str(leg.extra[name])[:40]))
 
 
 def infer_time_start(members: Mapping[str, Any]) -> Any:
@@ -204,12 +246,12 @@ def _parse_stages(row: Mapping[str, Any], detail: object) -> Iterator[dict[str, 
             yield {**shared_members, **leg}
 
 
-def _event_members(row: Mapping[str, Any], date_order: str) -> dict[str, Any]:
+def _event_members(row: Mapping[str, Any], date_order: str, file: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the members of a row under the event's names."""
-    members: dict[str, Any] = {"time_start": _parse_time_start(row, date_order)}
+    members: dict[str, Any] = {"time_start": _parse_time_start(row, date_order, file)}
     for side in PARTY_FIELDS:
         if any(f"{side}{part}" in row for part in ("", "_number", "_name")):
-            members[side] = _format_party(row, side)
+            members[side] = format_party(row, side)
     for name, value in row.items():
         field_name = FIELD_NAMES.get(name, name)
         if name not in _COMBINED_MEMBERS and name not in members and value is not None:
@@ -217,7 +259,7 @@ def _event_members(row: Mapping[str, Any], date_order: str) -> dict[str, Any]:
     return members
 
 
-def _format_party(row: Mapping[str, Any], side: str) -> str:
+def format_party(row: Mapping[str, Any], side: str) -> str:
     """Join name and number into one text; write a number that equals its name once (yeastar-p-series.md 2.6)."""
     number, name = (str(row.get(f"{side}_{part}", "")).strip() for part in ("number", "name"))
     text = str(row.get(side, "")).strip() or (f"{name}<{number}>" if name and number else name or number)
@@ -225,12 +267,17 @@ def _format_party(row: Mapping[str, Any], side: str) -> str:
     return bare_number if text == f"{bare_number}<{bare_number}>" else text
 
 
-def _parse_time_start(row: Mapping[str, Any], date_order: str) -> str:
+def time_text_of(row: Mapping[str, Any]) -> str:
+    """Return the displayed time of a row, by the names of the PBX's list."""
+    return str(row.get("time") or row.get("time_start", ""))[:TIME_CHARACTERS_MAX].strip()
+
+
+def _parse_time_start(row: Mapping[str, Any], date_order: str, file: Mapping[str, Any] | None) -> str:
     """Return the start of a leg by the PBX's wall clock, in the event's format. Raises `ParseError`."""
-    time_text = str(row.get("time") or row.get("time_start", ""))[:TIME_CHARACTERS_MAX].strip()
+    time_text = time_text_of(row)
     seconds = _parse_seconds(row.get("timestamp"))
-    if _WITHOUT_SECONDS.fullmatch(time_text):
-        return _parse_start_without_seconds(row, time_text)
+    if lacks_seconds(time_text):
+        return _parse_start_without_seconds(row, time_text, file)
     candidates = dict(_parse_candidates(time_text))
     matching_times = {local for local in candidates.values() if _matches_evidence(local, row, seconds)}
     if len(matching_times) == 1:
@@ -246,14 +293,40 @@ def _parse_time_start(row: Mapping[str, Any], date_order: str) -> str:
     raise parse_error(_describe_time_error(time_text, date_order, is_parsable=bool(candidates)))
 
 
-def _parse_start_without_seconds(row: Mapping[str, Any], time_text: str) -> str:
-    """Return the start that the id proves, of a time that a spreadsheet has cut. Raises `ParseError`."""
-    uid = str(row.get("uid", ""))
-    uid_time = datetime.fromisoformat(f"{uid[:8]}T{uid[8:14]}") if _UID.fullmatch(uid) else None
-    minutes = {local.replace(second=0) for _order, local in _parse_candidates(f"{time_text}:00")}
+def _parse_start_without_seconds(row: Mapping[str, Any], time_text: str, file: Mapping[str, Any] | None) -> str:
+    """Return the start that other columns, the file or the id prove, of a time that a spreadsheet has cut. Raises
+    `ParseError`.
+    """
+    minutes = list_start_candidates(add_seconds(time_text))
+    if seconds := _parse_seconds(row.get("timestamp")):
+        starts = {local + timedelta(seconds=seconds % 60) for local in minutes}
+        proven_starts = {local for local in starts if offset_between(local, seconds) is not None}
+        if len(proven_starts) == 1:
+            return str(proven_starts.pop())
+    if file is not None:
+        if file.get("start"):
+            return str(file["start"])
+        raise parse_error(_("the time {value!r} has no seconds, and its leg is not certain", value=time_text))
+    uid_time = parse_uid_time(row)
     if uid_time is not None and uid_time.replace(second=0) in minutes:
         return str(uid_time)
     raise parse_error(_("the time {value!r} has no seconds, and the id does not give them", value=time_text))
+
+
+def list_start_candidates(time_text: str) -> set[datetime]:
+    """Return all possible meanings of a displayed time."""
+    return {local for _order, local in _parse_candidates(time_text)}
+
+
+def parse_uid_time(row: Mapping[str, Any]) -> datetime | None:
+    """Return the wall clock in the `uid` of a row: that of the call's first leg. None without a valid one."""
+    uid = str(row.get("uid", ""))
+    if not _UID.fullmatch(uid):
+        return None
+    try:
+        return datetime.fromisoformat(f"{uid[:8]}T{uid[8:14]}")
+    except ValueError:
+        return None
 
 
 def _describe_time_error(time_text: str, date_order: str, *, is_parsable: bool) -> str:
@@ -287,12 +360,8 @@ def _matches_evidence(local: datetime, row: Mapping[str, Any], seconds: int) -> 
     """Return whether the seconds in the row, or the timestamp in `uid`, prove this reading of the wall clock."""
     if seconds:
         return offset_between(local, seconds) is not None
-    uid = str(row.get("uid", ""))
-    if not _UID.fullmatch(uid):
-        return False
-    try:
-        uid_time = datetime.fromisoformat(f"{uid[:8]}T{uid[8:14]}")
-    except ValueError:
+    uid_time = parse_uid_time(row)
+    if uid_time is None:
         return False
     # One hour before: the clock may have been set back.
     return timedelta(hours=-1) <= local - uid_time <= timedelta(seconds=CALL_SECONDS_MAX)
