@@ -25,6 +25,7 @@ def write(path: Path, name: str, encoding: str, *, rows_before: int = 0) -> Path
         ("Süß-Größe", "cp1252"),
         ("MARTÍN GÓMEZ", "cp1252"),
         ("Peña Muñoz", "cp1252"),
+        ("Hélène et Thérèse Lefèvre", "cp1252"),
         ("Zoé à Åse", "cp1252"),
         ("Bar „Zum Löwen“ — 5 €", "cp1252"),
     ],
@@ -50,7 +51,9 @@ def test_detect_encoding_of_letters_that_are_certain(tmp_path: Path, name: str, 
         ("田中", "shift_jis", ""),
         ("すずき", "shift_jis", ""),
         ("Søren", "cp1252", "Søren"),
-        ("Hélène", "cp1252", "Hélène"),
+        ("Kučera", "cp1250", "Kuèera"),
+        ("Vlčková", "cp1250", "Vlèková"),
+        ("Crète à Noèl", "cp1252", "Noèl"),
     ],
 )
 @pytest.mark.parametrize("rows_before", [0, SNIFFED_BYTES // 60])

@@ -9,6 +9,7 @@ import typer
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.identification import identify_sender
+from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx, describe_secrets, validate_sn
 from onhook.appdb.recordings import parse_directory
 from onhook.appdb.retention_overrides import parse_retention_days
@@ -231,9 +232,7 @@ async def change(
         async with appdb.transaction():
             if source_match:
                 await _change_source_match(appdb, pbx, source_match)
-            if credentials is not None:
-                validate_has_api(pbx.dialect)
-                await appdb.pbx_credentials.put(pbx.sn, credentials)
+            await _change_credentials(appdb, pbx, credentials)
             await _change_files(appdb, pbx, recordings, keep)
             if source is not None:
                 await change_source(appdb, pbx, source)
@@ -242,9 +241,18 @@ async def change(
             await change_conventions(appdb, pbx.sn, encoding, ring_time)
             await _change_serial_numbers(appdb, pbx, add_sn or (), remove_sn or ())
             pbx = await appdb.change_pbx(name, changes)
-    affects_stored_calls = ranges or encoding or new_name is not None or zone is not None
-    rebuild_note = " Stored calls change with `onhook rebuild`." if affects_stored_calls else ""
-    print(_('PBX "{pbx_name}" ({sn}) changed.{rebuild_note}', pbx_name=pbx.name, sn=pbx.sn, rebuild_note=rebuild_note))
+    affects_stored_calls = bool(ranges or encoding) or new_name is not None or zone is not None
+    print(_('PBX "{pbx_name}" ({sn}) changed.', pbx_name=pbx.name, sn=pbx.sn) + _rebuild_note(affects_stored_calls))
+
+
+def _rebuild_note(affects_stored_calls: bool) -> str:
+    return " " + _("Stored calls change with `onhook rebuild`.") if affects_stored_calls else ""
+
+
+async def _change_credentials(appdb: AppDb, pbx: Pbx, credentials: PbxCredentials | None) -> None:
+    if credentials is not None:
+        validate_has_api(pbx.dialect)
+        await appdb.pbx_credentials.put(pbx.sn, credentials)
 
 
 def _require_secret(pbx: Pbx) -> None:

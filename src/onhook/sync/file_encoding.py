@@ -37,7 +37,9 @@ encoding has to be chosen.
 
 _FOREIGN = "[^\\x00-\\x7f]"
 _DOUBTFUL = re.compile(
-    f"[^\\x00-\\x7fñÑ{re.escape(''.join(sorted(_CERTAIN_CHARACTERS)))}]"
+    f"[^\\x00-\\x7fèñÑ{re.escape(''.join(sorted(_CERTAIN_CHARACTERS)))}]"
+    # As in French names: in Central Europe no such letter stands before a consonant with an e.
+    r"|(?<![a-zé])è|è(?![bcdfglmnprstv]{1,2}e)"
     # Between vowels it is no Polish letter.
     r"|(?<![aeiouáéíóúAEIOUÁÉÍÓÚ])[ñÑ]|[ñÑ](?![aeiouáéíóúAEIOUÁÉÍÓÚ])"
     # In other scripts nearly all letters of a word are foreign; `ß` alone follows such a letter.
