@@ -357,7 +357,7 @@ def _voicemail(office: Office) -> None:
         office.row(channel, office.channel(callee), start=start, ring=ring, talk=-1, dst=callee.number, **columns)
     start, talk = office.now, office.wait()
     mailbox = {"lastapp": "VoiceMail", "lastdata": f"{callee.number}@default,u"}
-    extension = office.draw(st.sampled_from((callee.number, f"vmu{callee.number}")))
+    extension = office.draw(st.sampled_from((callee.number, f"vmu{callee.number}", "s-NOANSWER")))
     office.row(channel, "", start=start, ring=0, talk=talk, dst=extension, **columns | mailbox)
     office.truth.append(("Inbound", number, callee.number, "VOICEMAIL", talk))
 

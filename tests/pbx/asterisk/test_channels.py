@@ -2,7 +2,7 @@
 
 import pytest
 
-from onhook.pbx.asterisk.channels import parse_channel
+from onhook.pbx.asterisk.channels import is_dialled, parse_channel
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,16 @@ from onhook.pbx.asterisk.channels import parse_channel
 def test_channel_name_has_endpoint_and_number(name: str, endpoint: str, number: str) -> None:
     channel = parse_channel(name)
     assert (channel.endpoint, channel.number) == (endpoint, number)
+
+
+@pytest.mark.parametrize(
+    "extension",
+    ["s", "h", "fax", "talk", "s-NOANSWER", "s-CHANUNAVAIL", "s-NO_ANSWER", "exit-SUCCESS", "vmret", "vmu1001"],
+)
+def test_extension_of_the_dialplan_alone_is_not_dialled(extension: str) -> None:
+    assert not is_dialled(extension)
+
+
+@pytest.mark.parametrize("extension", ["1001", "stuart", "s-bahn", "s-1001", "*97", "faxes", "vmware"])
+def test_extension_with_a_similar_name_is_dialled(extension: str) -> None:
+    assert is_dialled(extension)

@@ -1,5 +1,7 @@
 """CDRs become the rows of a call: parties, queues and groups. tests/pbx/asterisk/test_payload.py tests whole calls."""
 
+import pytest
+
 from onhook.pbx.asterisk.call import CallHeader, format_body, parse_call
 from onhook.pbx.asterisk.messages import AmiMessage
 from onhook.pbx.asterisk.rows import CallRow, build_rows
@@ -96,6 +98,46 @@ def test_row_of_a_mailbox_belongs_to_the_extension_that_was_tried() -> None:
     assert (row.call_to, row.status, row.duration) == ("1002", "VOICEMAIL", 20)
     other_rows = rows(tried, cdr(**message, Destination="vmb1003", LastData="1003@default,b"))
     assert [(row.call_to, row.status) for row in other_rows] == [("1002", "NO ANSWER"), ("1003", "VOICEMAIL")]
+
+
+@pytest.mark.parametrize("destination", ["s-NOANSWER", "s-BUSY", "s-CHANUNAVAIL", "exit-FAILED", "s"])
+def test_row_of_a_mailbox_is_found_by_the_argument_of_voicemail(destination: str) -> None:
+    """Where the dialplan jumps by the outcome of the call, the extension names no mailbox."""
+    tried = cdr(
+        DestinationChannel="PJSIP/1002-00000002", Destination="1002", LastApplication="Dial", Disposition="NO ANSWER"
+    )
+    message = {"StartTime": "2026-04-27 19:04:46", "EndTime": "2026-04-27 19:04:56", "LastApplication": "VoiceMail"}
+    own, other = (cdr(**message, Destination=destination, LastData=data) for data in ("1002@default,u", "1003&1004,b"))
+    assert [(row.call_to, row.status, row.duration) for row in rows(tried, own)] == [("1002", "VOICEMAIL", 20)]
+    assert [(row.call_to, row.status) for row in rows(tried, other)] == [("1002", "NO ANSWER"), ("1003", "VOICEMAIL")]
+    assert [row.call_to for row in rows(own)] == ["1002"]
+
+
+def test_row_of_a_mailbox_belongs_to_a_telephone_with_a_name() -> None:
+    """Nothing says that the mailbox is another one's."""
+    tried = {"Destination": "s", "LastApplication": "Dial", "Disposition": "NO ANSWER"}
+    message = cdr(
+        Destination="s-NOANSWER", LastApplication="VoiceMail", LastData="1002", StartTime="2026-04-27 19:04:46"
+    )
+    (row,) = rows(cdr(**tried, DestinationChannel="PJSIP/bobs-desk-00000002"), message)
+    assert (row.call_to, row.status) == ("bobs-desk", "VOICEMAIL")
+    (row,) = rows(cdr(**tried | {"Destination": "1002"}, DestinationChannel="PJSIP/91002-00000002"), message)
+    assert (row.call_to, row.status) == ("91002", "VOICEMAIL")
+
+
+@pytest.mark.parametrize(
+    ("lines", "called"),
+    [
+        ({"Destination": "s-CHANUNAVAIL", "LastApplication": "Congestion"}, ("machine", "Congestion")),
+        ({"Destination": "fax", "LastApplication": "ReceiveFAX", "LastData": "fax/1.tif"}, ("machine", "ReceiveFAX")),
+        ({"Destination": "vmret", "LastApplication": "Playback", "DestinationContext": "ivr-1"}, ("ivr", "ivr-1")),
+    ],
+)
+def test_row_of_an_extension_of_the_dialplan_alone_has_no_number(
+    lines: dict[str, str], called: tuple[str, str]
+) -> None:
+    (row,) = rows(cdr(**lines))
+    assert (row.kind, row.call_to) == called
 
 
 def test_row_of_a_line_channel_has_no_number_of_its_own() -> None:

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from onhook.pbx.asterisk.applications import CALLEE_APPLICATIONS
 from onhook.pbx.asterisk.call import CDRS_MAX, EVENTS_MAX, CallHeader, format_body, get_linked_id
 from onhook.pbx.asterisk.channels import parse_channel
 from onhook.pbx.asterisk.messages import AmiMessage
-from onhook.pbx.asterisk.rows import CALLEE_APPLICATIONS
 
 GRACE_SECONDS = 2.0
 """Between a call's end and its CDRs, which another thread of Asterisk writes; one second was observed under load."""

@@ -37,8 +37,13 @@ HELPER_TECHNOLOGIES = frozenset(
 )
 """Channels that belong to no telephone and no trunk: recorders, announcers, taps of another channel."""
 
-SPECIAL_EXTENSIONS = frozenset({"", "s", "h", "i", "t", "T", "o", "a", "e", "STARTMEETME", "hang", "failed"})
+SPECIAL_EXTENSIONS = frozenset(
+    {"", "s", "h", "i", "t", "T", "o", "a", "e", "fax", "talk", "STARTMEETME", "hang", "failed", "vmret"}
+)
 """Extensions that cannot be dialled (`s` start, `h` hang-up, `i` invalid, `t` time-out, ...)."""
+
+_OUTCOME_EXTENSION = re.compile(r"(?:s|exit)-[A-Z][A-Z_]*")
+"""Where the dialplan goes on by the outcome of `Dial` or `VoiceMail`: `s-NOANSWER`, `exit-SUCCESS`."""
 
 _MAILBOX_EXTENSION = re.compile(r"vm[a-z]?([0-9]{1,20})")
 _MEMBER_EXTENSION = re.compile(r"(?:FMPR-|FMGL-|RG-[0-9]+-)(\+?[0-9*]{1,30})#?")
@@ -104,10 +109,11 @@ def parse_channel(name: str) -> Channel:
 
 
 def is_dialled(extension: str) -> bool:
-    """Return whether a caller can have dialled this extension: a mailbox's extension (`vmu1001`) is reached only by
-    the dialplan.
+    """Return whether a caller can have dialled this extension: that of a mailbox (`vmu1001`) or of an outcome
+    (`s-NOANSWER`) is reached only by the dialplan.
     """
-    return extension not in SPECIAL_EXTENSIONS and not _MAILBOX_EXTENSION.fullmatch(extension)
+    is_named = _MAILBOX_EXTENSION.fullmatch(extension) or _OUTCOME_EXTENSION.fullmatch(extension)
+    return extension not in SPECIAL_EXTENSIONS and not is_named
 
 
 def dialled_number(extension: str) -> str:

@@ -12,11 +12,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import msgspec
 
 from onhook.cdr.identity import extract_name, extract_number
+from onhook.pbx.asterisk.applications import ORIGINATION_APPLICATION
 from onhook.pbx.asterisk.call import CallHeader, Cdr, Cel
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
-
-ORIGINATION_APPLICATION = "AppDial2"
-"""Application of the channel of a first party while it rings."""
 
 _CONNECTING_APPLICATIONS = frozenset({"", "Dial", "AppDial", ORIGINATION_APPLICATION})
 _ANSWERED = "ANSWERED"

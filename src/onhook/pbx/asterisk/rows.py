@@ -22,27 +22,26 @@ import msgspec
 
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.number_plan import LegKind
+from onhook.pbx.asterisk.applications import (
+    CALLEE_APPLICATIONS,
+    CONFERENCE_APPLICATIONS,
+    DIAL_APPLICATIONS,
+    IVR_APPLICATIONS,
+    QUEUE_APPLICATION,
+    VOICEMAIL_APPLICATION,
+    dialled_extension,
+    find_mailbox,
+    first_argument,
+    machine_name,
+)
 from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, Cdr, Cel
-from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, dialled_number, is_dialled, mailbox_number
-from onhook.pbx.asterisk.origination import ORIGINATION_APPLICATION, resolve_origination
+from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
+from onhook.pbx.asterisk.origination import resolve_origination
 
 ANSWERED, NO_ANSWER, FAILED, VOICEMAIL = "ANSWERED", "NO ANSWER", "FAILED", "VOICEMAIL"
 
 LOCAL_CHANNELS_MAX = 10
 """Number of Local channels joined in a row: a call forwarded in a circle must end."""
-
-QUEUE_APPLICATION, VOICEMAIL_APPLICATION = "Queue", "VoiceMail"
-CALLEE_APPLICATIONS = frozenset({"AppDial", "AppQueue"})
-"""Applications of a called channel: its own CDR adds nothing to the caller's."""
-
-CONFERENCE_APPLICATIONS = frozenset({"ConfBridge", "MeetMe", "Konference", "Page"})
-"""Applications in which a caller talks with several participants."""
-
-IVR_APPLICATIONS = frozenset({"BackGround", "Background", "WaitExten", "Read", "Playback"})
-"""Applications that play a text, or ask a caller to press a digit."""
-
-_DIAL_APPLICATIONS = frozenset({"", "Dial", ORIGINATION_APPLICATION})
-"""Applications that say nothing about who was called."""
 
 _STATUS_BY_DISPOSITION: Mapping[str, str] = {"CONGESTION": FAILED, "NOANSWER": NO_ANSWER}
 
@@ -275,23 +274,15 @@ def _status(cdr: Cdr) -> str:
 
 def _called_party(cdr: Cdr, header: CallHeader) -> str:
     """Return the called number or name."""
-    destination = dialled_number(cdr.inner_destination or cdr.destination)
-    dialled = destination if is_dialled(destination) else ""
+    if not cdr.dst_channel:
+        return machine_name(cdr) or cdr.application or cdr.destination
+    dialled = dialled_extension(cdr)
     if is_trunk(cdr.dst_channel, header):
         application_data = cdr.inner_data or cdr.application_data
         return dialled or _parse_dialled_number(application_data) or cdr.dst_channel.endpoint
-    if cdr.dst_channel:
-        # The number that was dialled is the group's, not that of a member with a name.
-        own_number = "" if _rings_members(cdr) and not cdr.inner_destination else dialled
-        return cdr.dst_channel.number or own_number or cdr.dst_channel.endpoint or cdr.dst_channel.name
-    first_argument = cdr.application_data.partition(",")[0]
-    if cdr.application == VOICEMAIL_APPLICATION:
-        return dialled or mailbox_number(cdr.destination) or first_argument.partition("@")[0]
-    if cdr.application in CONFERENCE_APPLICATIONS:
-        return dialled or first_argument or cdr.application
-    if cdr.application in IVR_APPLICATIONS:
-        return dialled or cdr.context or cdr.application
-    return dialled or cdr.application or cdr.destination
+    # The number that was dialled is the group's, not that of a member with a name.
+    own_number = "" if _rings_members(cdr) and not cdr.inner_destination else dialled
+    return cdr.dst_channel.number or own_number or cdr.dst_channel.endpoint or cdr.dst_channel.name
 
 
 def is_conference(row: CallRow) -> bool:
@@ -309,7 +300,7 @@ def callee_kind(row: CallRow, header: CallHeader) -> LegKind | None:
         return "conference"
     if row.cdr.application == VOICEMAIL_APPLICATION:
         return "voicemail"
-    return None if row.cdr.application in _DIAL_APPLICATIONS else "feature"
+    return None if row.cdr.application in DIAL_APPLICATIONS else "feature"
 
 
 _KIND_OF_ROW: Mapping[RowKind, LegKind] = {"queue": "queue", "group": "ring_group", "ivr": "ivr"}
@@ -329,7 +320,7 @@ def _did(cdr: Cdr, header: CallHeader) -> str:
 
 def _rings_members(cdr: Cdr) -> bool:
     """Return whether the called channel is a member of a queue, or one of several that ring together."""
-    is_group = cdr.application == "Dial" and "&" in cdr.application_data.partition(",")[0]
+    is_group = cdr.application == "Dial" and "&" in first_argument(cdr)
     return cdr.application == QUEUE_APPLICATION or is_group
 
 
@@ -382,9 +373,10 @@ def _find_previous_row(rows: Sequence[CallRow], cdr: Cdr) -> CallRow | None:
     row = next((row for row in reversed(rows) if row.cdr.channel == cdr.channel and row.kind == "party"), None)
     if row is None or cdr.application in IVR_APPLICATIONS or cdr.application in CONFERENCE_APPLICATIONS:
         return None
-    mailbox = mailbox_number(cdr.destination)
-    if mailbox:
-        return row if mailbox == row.call_to else None
+    mailbox = find_mailbox(cdr)
+    is_known_by_name = row.call_to == row.callee.endpoint and not row.callee.number
+    if mailbox and not is_known_by_name and mailbox not in (row.call_to, row.cdr.destination):
+        return None
     return row if cdr.destination == row.cdr.destination or not is_dialled(cdr.destination) else None
 
 

@@ -1,0 +1,63 @@
+"""The applications of the dialplan: what the one in a CDR, and its argument, say about who was called.
+
+Invariant: an argument names a party only where the application connects the caller with parties or a mailbox; that of
+any other one is a file, an option or a secret.
+"""
+
+import re
+from collections.abc import Mapping
+
+from onhook.pbx.asterisk.call import Cdr
+from onhook.pbx.asterisk.channels import dialled_number, is_dialled, mailbox_number
+
+QUEUE_APPLICATION, VOICEMAIL_APPLICATION = "Queue", "VoiceMail"
+CALLEE_APPLICATIONS = frozenset({"AppDial", "AppQueue"})
+"""Applications of a called channel: its own CDR adds nothing to the caller's."""
+
+ORIGINATION_APPLICATION = "AppDial2"
+"""Application of the channel of a first party while it rings."""
+
+CONFERENCE_APPLICATIONS = frozenset({"ConfBridge", "MeetMe", "Konference", "Page"})
+"""Applications in which a caller talks with several participants."""
+
+IVR_APPLICATIONS = frozenset({"BackGround", "Background", "WaitExten", "Read", "Playback"})
+"""Applications that play a text, or ask a caller to press a digit."""
+
+DIAL_APPLICATIONS = frozenset({"", "Dial", ORIGINATION_APPLICATION})
+"""Applications that say nothing about who was called."""
+
+_MAILBOX_END = re.compile(r"[@&]")
+
+
+def first_argument(cdr: Cdr) -> str:
+    """Return the first argument of the CDR's application: `1001@default` of `1001@default,u`."""
+    return cdr.application_data.partition(",")[0]
+
+
+def dialled_extension(cdr: Cdr) -> str:
+    """Return what a caller dialled to reach the called party; empty for an extension of the dialplan alone."""
+    extension = dialled_number(cdr.inner_destination or cdr.destination)
+    return extension if is_dialled(extension) else ""
+
+
+def find_mailbox(cdr: Cdr) -> str:
+    """Return the mailbox that a CDR without a called channel reached: by its extension, or by the argument of
+    `VoiceMail` where a caller cannot have dialled the extension; else empty.
+    """
+    mailbox = mailbox_number(cdr.destination)
+    if mailbox or cdr.application != VOICEMAIL_APPLICATION or is_dialled(cdr.destination):
+        return mailbox
+    return _MAILBOX_END.split(first_argument(cdr), maxsplit=1)[0]
+
+
+def machine_name(cdr: Cdr) -> str:
+    """Return the number or name of what a CDR without a called channel reached; empty where it says nothing."""
+    dialled = dialled_extension(cdr)
+    if dialled or cdr.application in DIAL_APPLICATIONS:
+        return dialled
+    names: Mapping[str, str] = {
+        VOICEMAIL_APPLICATION: find_mailbox(cdr),
+        **dict.fromkeys(CONFERENCE_APPLICATIONS, first_argument(cdr)),
+        **dict.fromkeys(IVR_APPLICATIONS, cdr.context),
+    }
+    return names.get(cdr.application) or cdr.application
