@@ -311,6 +311,35 @@ def _ring_group(office: Office) -> None:
     _group(office, is_queue=False)
 
 
+def _group_outside(office: Office, *, is_queue: bool) -> None:
+    """A telephone and a mobile ring together; the mobile, which is called by the trunk, may answer."""
+    is_outside = office.draw(st.booleans())
+    kind = "Inbound" if is_outside else "Internal"
+    _, number, channel, columns = _caller(office, is_outside=is_outside)
+    member = office.telephone("1002")
+    channels = [office.channel(member), office.channel(office.trunk)]
+    technology, _, _ = channels[1].partition("/")
+    mobile = f"PJSIP/5550177@{office.trunk}" if technology == "PJSIP" else f"{technology}/{office.trunk}/5550177"
+    start, ring, talk = office.now, office.wait(1, 15), office.draw(st.integers(-1, 30))
+    application = {"lastdata": f"{channels[0].rpartition('-')[0]}&{mobile},20"}
+    if is_queue:
+        application = {"lastapp": "Queue", "lastdata": "team,,,,30"}
+    for called, member_talk in zip(channels, (-1, talk), strict=True):
+        office.row(channel, called, start=start, ring=ring, talk=member_talk, dst="6400", **columns | application)
+    office.now += timedelta(seconds=max(talk, 0))
+    office.leg(number, _shown_member(office, member, channels[0]), -1, kind=kind)
+    office.leg(number, office.trunk if is_queue else "5550177", talk, kind="Outbound")
+    office.leg(number, "6400", talk, kind=kind)
+
+
+def _queue_outside(office: Office) -> None:
+    _group_outside(office, is_queue=True)
+
+
+def _ring_group_outside(office: Office) -> None:
+    _group_outside(office, is_queue=False)
+
+
 def _abandoned_queue(office: Office) -> None:
     """No member was available; the caller hung up."""
     _, number, channel, columns = _caller(office, is_outside=True)
@@ -411,6 +440,8 @@ JOURNEYS: Mapping[str, Callable[[Office], None]] = {
     "queue": _queue,
     "abandoned queue": _abandoned_queue,
     "ring group": _ring_group,
+    "queue with a member outside": _queue_outside,
+    "ring group with a member outside": _ring_group_outside,
     "through a Local channel": _through_local,
     "transfer": _transfer,
     "voicemail": _voicemail,

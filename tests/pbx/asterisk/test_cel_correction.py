@@ -94,3 +94,19 @@ def test_correction_abandoned_caller_hung_up_in_the_queue(source: str, second: i
     abandon = build_event("QueueCallerAbandon", Queue="support", Channel=CALLER)
     details = parse(cdr(**queue), cel("CHAN_START", CALLER, Exten="6400"), hangup, abandon)
     assert ("abandoned" in details.extra) == has_abandoned
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [("PJSIP/5550177@trunk-b", "5550177"), ("PJSIP/trunk-b", "trunk-b"), ("PJSIP/5550177@trunk-a", "trunk-b")],
+)
+def test_correction_queue_member_outside_has_the_number_that_the_queue_dialled(member: str, expected: str) -> None:
+    """The CDR has only the trunk, and the number of the queue."""
+    outside = "PJSIP/trunk-b-00000002"
+    queue = {"LastApplication": "Queue", "LastData": "support", "Destination": "6400", "DestinationChannel": outside}
+    connected = build_event("AgentConnect", Queue="support", DestChannel=outside, Interface=member, RingTime="3")
+    header = CallHeader(has_all_events=True, trunks=("trunk-a", "trunk-b"))
+    events = (cdr(**queue), cel("CHAN_START", outside), cel("BRIDGE_ENTER", outside), connected)
+    queue_row, member_row = Asterisk().parse(format_body(header, events))
+    assert (queue_row.call_to, queue_row.type) == ("support<6400>", "Internal")
+    assert (member_row.call_to, member_row.type, member_row.agent_ring_time) == (expected, "Outbound", 3)

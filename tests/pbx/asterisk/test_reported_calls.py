@@ -10,11 +10,12 @@ import pytest
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.record import Call
+from onhook.pbx.asterisk.call import CallHeader, format_body
 from onhook.pbx.asterisk.call_collector import MISSING_CDR_SECONDS, AsteriskParserConfig, CallCollector
 from onhook.pbx.asterisk.files import collect_calls, parse_rows
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.cdr_archive import ArchivedCall
-from tests.pbx.asterisk.ami_streams import events
+from tests.pbx.asterisk.ami_streams import build_event, events
 
 TABLES = Path(__file__).parent / "tables"
 CONFIG = AsteriskParserConfig(
@@ -160,6 +161,38 @@ def test_call_with_a_cut_id_is_the_same_call() -> None:
     assert isinstance(with_whole_id, ArchivedCall)
     (details,) = Asterisk().parse(with_whole_id.body)
     assert (details.call_id, details.time_start) == (from_table.call_id, from_table.legs[0].time_start)
+
+
+@pytest.mark.parametrize(
+    ("destination", "application", "answered_by"),
+    [
+        ("6400", ("Queue", "support,t"), "trunk-b"),
+        ("600", ("Dial", "PJSIP/1001&PJSIP/5550177@trunk-b,20"), "5550177"),
+    ],
+)
+@pytest.mark.parametrize(("caller", "direction"), [("trunk-a", "Inbound"), ("1002", "Internal")])
+def test_call_that_a_member_outside_answers_has_the_direction_of_its_caller(
+    destination: str, application: tuple[str, str], answered_by: str, caller: str, direction: str
+) -> None:
+    """The leg to the member goes out."""
+    name, data = application
+    cdr = build_event(
+        "Cdr",
+        LastApplication=name,
+        LastData=data,
+        LinkedID="1777309476.1",
+        Source="5550199",
+        Destination=destination,
+        Channel=f"PJSIP/{caller}-00000001",
+        DestinationChannel="PJSIP/trunk-b-00000002",
+        StartTime="2026-04-27 19:04:36",
+        Disposition="ANSWERED",
+        Duration="10",
+        BillableSeconds="7",
+    )
+    (call,) = assemble_calls([format_body(CallHeader(trunks=CONFIG.trunks), [cdr])])
+    assert (call.type, call.call_to, call.answered_by, call.talk_duration) == (direction, destination, answered_by, 7)
+    assert [leg.type for leg in call.legs] == [direction, "Outbound"]
 
 
 @pytest.mark.parametrize("name", ["summer_time_begins", "summer_time_ends"])

@@ -47,6 +47,104 @@ def test_row_of_extension_with_two_telephones_has_no_group() -> None:
     assert [(row.kind, row.call_to) for row in rows(*group_cdrs("1002"))] == [("member", "1002"), ("member", "1003")]
 
 
+HEADER = CallHeader(trunks=("trunk-a", "trunk-b"), inbound_contexts=("from-trunk",))
+FROM_TRUNK = {"Source": "5550199", "Channel": "PJSIP/trunk-a-00000001"}
+
+
+def called(*cdrs: AmiMessage) -> list[tuple[str, str, str]]:
+    """Return kind, called party and status of each row, sorted."""
+    built_rows = build_rows(parse_call(format_body(HEADER, cdrs)))
+    return sorted((row.kind, row.call_to, row.status) for row in built_rows)
+
+
+def test_row_of_a_member_outside_has_the_number_of_the_dial_string() -> None:
+    """The number that was dialled is the group's."""
+    dial = {"Destination": "600", "LastApplication": "Dial", "LastData": "PJSIP/1001&PJSIP/5550177@trunk-b,20"}
+    outside = cdr(**FROM_TRUNK, **dial, DestinationChannel="PJSIP/trunk-b-00000003")
+    inside = cdr(**FROM_TRUNK, **dial, DestinationChannel="PJSIP/1001-00000002", Disposition="NO ANSWER")
+    expected = [("group", "600", "ANSWERED"), ("member", "5550177", "ANSWERED")]
+    assert called(outside) == expected
+    assert called(inside, outside) == sorted([*expected, ("member", "1001", "NO ANSWER")])
+
+
+def test_row_of_two_members_outside_by_one_trunk() -> None:
+    dial = {"Destination": "600", "LastApplication": "Dial", "LastData": "PJSIP/5550177@trunk-b&PJSIP/5550188@trunk-b"}
+    first = cdr(**FROM_TRUNK, **dial, DestinationChannel="PJSIP/trunk-b-00000002", Disposition="NO ANSWER")
+    second = cdr(**FROM_TRUNK, **dial, DestinationChannel="PJSIP/trunk-b-00000003")
+    members = [("member", "5550177", "NO ANSWER"), ("member", "5550188", "ANSWERED")]
+    assert called(second, first) == [("group", "600", "ANSWERED"), *members]
+
+
+def test_row_of_one_number_that_is_called_by_two_trunks_is_what_was_dialled() -> None:
+    """That is no group."""
+    dial = {
+        "Destination": "95550123",
+        "LastApplication": "Dial",
+        "LastData": "PJSIP/5550123@trunk-a&SIP/trunk-b/5550123",
+    }
+    first = cdr(**dial, DestinationChannel="PJSIP/trunk-a-00000002", Disposition="NO ANSWER")
+    second = cdr(**dial, DestinationChannel="DAHDI/trunk-b/5550123-1")
+    assert called(first, second) == [("member", "95550123", "ANSWERED"), ("member", "95550123", "NO ANSWER")]
+
+
+def test_row_of_a_queue_member_outside_has_the_trunk() -> None:
+    """The argument of `Queue` names no member."""
+    queue = {"Destination": "6400", "LastApplication": "Queue", "LastData": "support,t"}
+    outside = cdr(**FROM_TRUNK, **queue, DestinationChannel="PJSIP/trunk-b-00000003")
+    assert called(outside) == [("member", "trunk-b", "ANSWERED"), ("queue", "6400", "ANSWERED")]
+
+
+def test_row_of_a_member_outside_behind_a_local_channel() -> None:
+    """As of an extension that rings a mobile too."""
+    local = "Local/1001@internal-00000005"
+    member = cdr(
+        **FROM_TRUNK, Destination="6400", LastApplication="Queue", LastData="support", DestinationChannel=f"{local};1"
+    )
+    dial = {"Destination": "1001", "LastApplication": "Dial", "LastData": "PJSIP/1001&PJSIP/5550177@trunk-b,20"}
+    inside = cdr(**dial, Channel=f"{local};2", DestinationChannel="PJSIP/1001-00000006", Disposition="NO ANSWER")
+    outside = cdr(**dial, Channel=f"{local};2", DestinationChannel="PJSIP/trunk-b-00000007")
+    assert called(member, inside, outside) == [
+        ("member", "1001", "NO ANSWER"),
+        ("member", "5550177", "ANSWERED"),
+        ("queue", "6400", "ANSWERED"),
+    ]
+
+
+def test_row_of_an_extension_that_rings_a_mobile_too_has_no_group() -> None:
+    dial = {"Destination": "1001", "LastApplication": "Dial", "LastData": "PJSIP/1001&PJSIP/5550177@trunk-b,20"}
+    inside = cdr(**FROM_TRUNK, **dial, DestinationChannel="PJSIP/1001-00000002", Disposition="NO ANSWER")
+    outside = cdr(**FROM_TRUNK, **dial, DestinationChannel="PJSIP/trunk-b-00000003")
+    assert called(inside, outside) == [("member", "1001", "NO ANSWER"), ("member", "5550177", "ANSWERED")]
+
+
+def test_row_of_a_number_from_outside_that_rings_several_telephones() -> None:
+    """The rows of the telephones are sufficient, unless one is outside: then the group has the direction."""
+    dial = {"Destination": "5550000", "DestinationContext": "from-trunk", "LastApplication": "Dial"}
+    inside_only = cdr(**FROM_TRUNK, **dial, LastData="PJSIP/1001&PJSIP/1002", DestinationChannel="PJSIP/1001-00000002")
+    assert called(inside_only) == [("member", "1001", "ANSWERED")]
+    outside = cdr(
+        **FROM_TRUNK, **dial, LastData="PJSIP/1001&PJSIP/5550177@trunk-b", DestinationChannel="PJSIP/trunk-b-00000002"
+    )
+    assert called(outside) == [("group", "5550000", "ANSWERED"), ("member", "5550177", "ANSWERED")]
+
+
+def test_row_of_a_queue_is_there_whatever_led_to_it() -> None:
+    """The number of a trunk, or no number at all."""
+    queue = {"LastApplication": "Queue", "LastData": "support,t", "DestinationChannel": "PJSIP/1002-00000002"}
+    for destination, name in (("5550000", "5550000"), ("s", "support")):
+        lines = {"Destination": destination, "DestinationContext": "from-trunk"}
+        answered = cdr(**FROM_TRUNK, **queue, **lines)
+        assert called(answered) == [("member", "1002", "ANSWERED"), ("queue", name, "ANSWERED")]
+        assert called(cdr(**FROM_TRUNK, **queue | lines | {"DestinationChannel": ""})) == [("queue", name, "NO ANSWER")]
+
+
+def test_row_of_a_trunk_with_the_number_of_a_group_is_no_second_telephone() -> None:
+    dial = {"Destination": "600", "LastApplication": "Dial", "LastData": "PJSIP/5550177@trunk-600&PJSIP/600,20"}
+    cdrs = [cdr(**dial, DestinationChannel=f"PJSIP/{name}") for name in ("trunk-600-00000002", "600-00000003")]
+    header = CallHeader(trunks=("trunk-600",))
+    assert sorted(row.call_to for row in build_rows(parse_call(format_body(header, cdrs)))) == ["5550177", "600"]
+
+
 def group_cdrs(number: str) -> tuple[AmiMessage, AmiMessage]:
     """Return the CDRs of a call to a number that rings two telephones."""
     dial = {"Destination": number, "LastApplication": "Dial", "LastData": "PJSIP/1002&PJSIP/1003,20"}
@@ -75,7 +173,7 @@ def test_row_caller_of_an_outgoing_call_is_the_extension_as_far_as_it_is_known()
 def test_row_of_second_telephones_is_their_extensions() -> None:
     """Those that a FreePBX marks, and no other number that ends in the same digits."""
 
-    def called(*endpoints: str) -> list[str]:
+    def called_devices(*endpoints: str) -> list[str]:
         names = "&".join(f"PJSIP/{endpoint}" for endpoint in endpoints)
         dial = {"Destination": "201", "LastApplication": "Dial", "LastData": f"{names},20"}
         cdrs = [
@@ -84,9 +182,9 @@ def test_row_of_second_telephones_is_their_extensions() -> None:
         ]
         return sorted(row.call_to for row in rows(*cdrs))
 
-    assert called("201", "91201", "201-web") == ["201"]
-    assert called("201", "1201") == ["1201", "201"]
-    assert called("201", "91201", "205") == ["201", "205"]
+    assert called_devices("201", "91201", "201-web") == ["201"]
+    assert called_devices("201", "1201") == ["1201", "201"]
+    assert called_devices("201", "91201", "205") == ["201", "205"]
 
 
 def test_row_of_a_mailbox_belongs_to_the_extension_that_was_tried() -> None:

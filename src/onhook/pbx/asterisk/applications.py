@@ -34,6 +34,12 @@ def first_argument(cdr: Cdr) -> str:
     return cdr.application_data.partition(",")[0]
 
 
+def rings_members(cdr: Cdr) -> bool:
+    """Return whether the called channel is a member of a queue, or one of several that ring together."""
+    is_group = cdr.application == "Dial" and "&" in first_argument(cdr)
+    return not cdr.is_reversed and (cdr.application == QUEUE_APPLICATION or is_group)
+
+
 def dialled_extension(cdr: Cdr) -> str:
     """Return what a caller dialled to reach the called party; empty for an extension of the dialplan alone."""
     extension = dialled_number(cdr.inner_destination or cdr.destination)
@@ -57,7 +63,7 @@ def machine_name(cdr: Cdr) -> str:
         return dialled
     names: Mapping[str, str] = {
         VOICEMAIL_APPLICATION: find_mailbox(cdr),
-        **dict.fromkeys(CONFERENCE_APPLICATIONS, first_argument(cdr)),
+        **dict.fromkeys((QUEUE_APPLICATION, *CONFERENCE_APPLICATIONS), first_argument(cdr)),
         **dict.fromkeys(IVR_APPLICATIONS, cdr.context),
     }
     return names.get(cdr.application) or cdr.application

@@ -101,8 +101,10 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True):
 
     `dialplan_number` and `dialplan_name` are the caller's own as a FreePBX records them, `columns` the values of custom
     columns. Of parties joined through a Local channel, `inner_destination` and `inner_data` are those behind it, and
-    `local_channel` is the half that the caller's side called. `clock_shift` is by how much the PBX's clock was put
-    forward (or back: negative) during the CDR, perhaps already before the answer.
+    `local_channel` is the half that the caller's side called. `member_number` is the number at which a member of a
+    group was called by a trunk. `is_reversed` says that the PBX called a customer first, who is the called party though
+    the CDR was written for that channel. `clock_shift` is by how much the PBX's clock was put forward (or back:
+    negative) during the CDR, perhaps already before the answer.
     """
 
     linked_id: str
@@ -132,8 +134,10 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True):
     inner_destination: str = ""
     inner_data: str = ""
     local_channel: Channel = NO_CHANNEL
+    member_number: str = ""
     outbound_caller_id: str = ""
     origination: Origination = ""
+    is_reversed: bool = False
     clock_shift: timedelta = timedelta()
     was_shifted_before_answer: bool = False
 
@@ -155,13 +159,16 @@ class Cel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue event of this call. `agent` is the empty channel if the event is about the caller alone."""
+    """A queue event of this call. `agent` is the empty channel if the event is about the caller alone; `member` is what
+    the queue dials for the agent.
+    """
 
     name: str
     queue: str
     agent: Channel
     ring_seconds: int | None
     hold_seconds: int | None
+    member: str = ""
 
 
 class AsteriskCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -372,6 +379,7 @@ def _parse_queue_event(event: AmiMessage) -> QueueEvent:
         if not ring_time
         else parse_seconds(ring_time) // (1000 if event.get("Event") == "AgentRingNoAnswer" else 1),
         hold_seconds=parse_seconds(event.get("HoldTime")) if event.get("HoldTime") else None,
+        member=event.get("Interface"),
     )
 
 

@@ -1,7 +1,9 @@
 """The channel and queue events of one call, found by channel and by name."""
 
+from onhook.pbx.asterisk.applications import QUEUE_APPLICATION
 from onhook.pbx.asterisk.call import AsteriskCall, Cel, QueueEvent
 from onhook.pbx.asterisk.channels import Channel, is_dialled
+from onhook.pbx.asterisk.dial_strings import parse_device
 from onhook.pbx.asterisk.rows import CallRow, is_trunk
 
 
@@ -35,6 +37,13 @@ class CallEvents:
             ),
             None,
         )
+
+    def get_member_number(self, row: CallRow) -> str:
+        """Return the number at which a queue called the member of a row by a trunk; empty where no event shows it."""
+        if not row.callee or row.cdr.application != QUEUE_APPLICATION:
+            return ""
+        devices = (parse_device(event.member) for event in self.call.queue_events if event.agent == row.callee)
+        return next((device.number for device in devices if device.is_device_of(row.callee)), "")
 
     @property
     def did(self) -> str:

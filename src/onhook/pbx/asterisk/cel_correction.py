@@ -98,9 +98,12 @@ def is_from_trunk(row: CallRow, events: CallEvents) -> bool:
 
 
 def _add_callee_name(row: CallRow, events: CallEvents) -> CallRow:
-    """Set the callee's number and name as known to the PBX."""
+    """Set the callee's number and name as known to the PBX; of a queue member outside, the number that was called."""
+    if is_trunk(row.callee, events.call.header):
+        number = events.get_member_number(row)
+        return msgspec.structs.replace(row, call_to=number) if number else row
     channel_start = events.get_first_event(row.callee, "CHAN_START")
-    if channel_start is None or is_trunk(row.callee, events.call.header) or not channel_start.caller_number:
+    if channel_start is None or not channel_start.caller_number:
         return row
     return msgspec.structs.replace(row, call_to=channel_start.caller_number, name=channel_start.caller_name)
 

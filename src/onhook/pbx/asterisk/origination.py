@@ -161,6 +161,7 @@ def _swap(cdr: Cdr, customer_number: str, header: CallHeader) -> Cdr:
         destination=customer_number,
         application_data="",
         origination="call",
+        is_reversed=True,
     )
 
 

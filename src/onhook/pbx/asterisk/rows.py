@@ -33,9 +33,11 @@ from onhook.pbx.asterisk.applications import (
     find_mailbox,
     first_argument,
     machine_name,
+    rings_members,
 )
 from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, Cdr, Cel
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
+from onhook.pbx.asterisk.dial_strings import match_numbers, parse_devices, rings_several
 from onhook.pbx.asterisk.origination import resolve_origination
 
 ANSWERED, NO_ANSWER, FAILED, VOICEMAIL = "ANSWERED", "NO ANSWER", "FAILED", "VOICEMAIL"
@@ -81,6 +83,7 @@ def build_rows(call: AsteriskCall) -> list[CallRow]:
         _merge_conference_cdrs(_identify_caller(cdr, call) for cdr in _resolve_local_channels(parties)),
         key=_cdr_sort_key,
     )
+    cdrs = sorted(_number_members(cdrs, call.header), key=_cdr_sort_key)
     rows: list[CallRow] = []
     for cdr in cdrs:
         previous_row = _find_previous_row(rows, cdr)
@@ -88,8 +91,8 @@ def build_rows(call: AsteriskCall) -> list[CallRow]:
             rows.append(_build_row(cdr, call.header))
         elif cdr.application == VOICEMAIL_APPLICATION and cdr.disposition == ANSWERED:
             rows[rows.index(previous_row)] = _with_voicemail(previous_row, cdr)
-    rows = list(_merge_devices(rows))
-    return [*rows, *_build_group_rows(rows)]
+    rows = list(_merge_devices(rows, call.header))
+    return [*rows, *_build_group_rows(rows, call.header)]
 
 
 def seconds_between(start: datetime, end: datetime) -> int:
@@ -216,7 +219,7 @@ def _follow_local_channel(cdr: Cdr, inner_cdrs: Mapping[str, Sequence[Cdr]], dep
 
 def _join_through_local(cdr: Cdr, inner_cdr: Cdr) -> Cdr:
     """Join the caller of one CDR with the callee of another behind a Local channel."""
-    is_member = _rings_members(cdr)
+    is_member = rings_members(cdr)
     return msgspec.structs.replace(
         cdr,
         dst_channel=inner_cdr.dst_channel,
@@ -239,7 +242,7 @@ def _join_through_local(cdr: Cdr, inner_cdr: Cdr) -> Cdr:
 
 
 def _build_row(cdr: Cdr, header: CallHeader) -> CallRow:
-    is_member = bool(cdr.dst_channel) and _rings_members(cdr)
+    is_member = bool(cdr.dst_channel) and rings_members(cdr)
     status = _status(cdr)
     return CallRow(
         cdr=cdr,
@@ -278,11 +281,39 @@ def _called_party(cdr: Cdr, header: CallHeader) -> str:
         return machine_name(cdr) or cdr.application or cdr.destination
     dialled = dialled_extension(cdr)
     if is_trunk(cdr.dst_channel, header):
-        application_data = cdr.inner_data or cdr.application_data
-        return dialled or _parse_dialled_number(application_data) or cdr.dst_channel.endpoint
+        number = cdr.member_number if _is_member(cdr) else dialled or parse_devices(_dial_string(cdr))[0].number
+        return number or cdr.dst_channel.endpoint
     # The number that was dialled is the group's, not that of a member with a name.
-    own_number = "" if _rings_members(cdr) and not cdr.inner_destination else dialled
+    own_number = "" if rings_members(cdr) and not cdr.inner_destination else dialled
     return cdr.dst_channel.number or own_number or cdr.dst_channel.endpoint or cdr.dst_channel.name
+
+
+def _dial_string(cdr: Cdr) -> str:
+    """Return the argument of the application that called the channel itself, also behind a Local channel."""
+    return cdr.inner_data if cdr.inner_destination else cdr.application_data
+
+
+def _is_member(cdr: Cdr) -> bool:
+    """Return whether the called channel was called with others, so that the number dialled is not its own."""
+    if cdr.inner_destination:
+        return rings_several(cdr.inner_data)
+    return rings_members(cdr) and (cdr.application == QUEUE_APPLICATION or rings_several(cdr.application_data))
+
+
+def _number_members(cdrs: Sequence[Cdr], header: CallHeader) -> Iterator[Cdr]:
+    """Yield the CDRs, those of members that were called by a trunk with their numbers."""
+    groups: dict[tuple[str, str, str], list[Cdr]] = {}
+    for cdr in cdrs:
+        if is_trunk(cdr.dst_channel, header) and _is_member(cdr):
+            key = (cdr.channel.name, _dial_string(cdr), cdr.dst_channel.endpoint)
+            groups.setdefault(key, []).append(cdr)
+        else:
+            yield cdr
+    for (_, dial_string, _), members in groups.items():
+        channels = {cdr.dst_channel.name: cdr.dst_channel for cdr in members}
+        numbers = match_numbers(dial_string, list(channels.values()))
+        for cdr in members:
+            yield msgspec.structs.replace(cdr, member_number=numbers.get(cdr.dst_channel.name, ""))
 
 
 def is_conference(row: CallRow) -> bool:
@@ -306,22 +337,11 @@ def callee_kind(row: CallRow, header: CallHeader) -> LegKind | None:
 _KIND_OF_ROW: Mapping[RowKind, LegKind] = {"queue": "queue", "group": "ring_group", "ivr": "ivr"}
 
 
-def _parse_dialled_number(dial_string: str) -> str:
-    """Return `5550123` of `PJSIP/5550123@trunk-a,20`."""
-    return dial_string.partition(",")[0].partition("@")[0].rpartition("/")[2]
-
-
 def _did(cdr: Cdr, header: CallHeader) -> str:
     """Return the number dialled by an external caller: the CDR's own DID, or its destination in an inbound context."""
     if cdr.did or not is_trunk(cdr.channel, header):
         return cdr.did
     return cdr.destination if cdr.context in header.inbound_contexts and is_dialled(cdr.destination) else ""
-
-
-def _rings_members(cdr: Cdr) -> bool:
-    """Return whether the called channel is a member of a queue, or one of several that ring together."""
-    is_group = cdr.application == "Dial" and "&" in first_argument(cdr)
-    return cdr.application == QUEUE_APPLICATION or is_group
 
 
 # The caller.
@@ -387,25 +407,41 @@ def _with_voicemail(row: CallRow, cdr: Cdr) -> CallRow:
     )
 
 
-def _build_group_rows(rows: Sequence[CallRow]) -> Iterator[CallRow]:
+def _build_group_rows(rows: Sequence[CallRow], header: CallHeader) -> Iterator[CallRow]:
     """Yield a row for each queue and ring group, in addition to those of its members."""
     groups: dict[tuple[str, str, str], list[CallRow]] = {}
     for row in rows:
-        if row.kind == "member" and is_dialled(row.cdr.destination):
-            groups.setdefault((row.cdr.channel.name, row.cdr.application_data, row.cdr.destination), []).append(row)
+        number = _group_number(row.cdr)
+        if row.kind == "member" and number:
+            groups.setdefault((row.cdr.channel.name, row.cdr.application_data, number), []).append(row)
     for (_, _, number), members in groups.items():
-        # A DID that rings several telephones: the member rows are sufficient.
-        if number not in {member.call_to for member in members} and number != members[0].did:
+        if members[0].cdr.application == QUEUE_APPLICATION or _is_group(number, members, header):
             yield build_group_row(number, members)
 
 
-def _merge_devices(rows: Sequence[CallRow]) -> Iterator[CallRow]:
+def _group_number(cdr: Cdr) -> str:
+    """Return the number of a queue or ring group; a queue that no caller can have dialled has its name."""
+    dialled = cdr.destination if is_dialled(cdr.destination) else ""
+    return dialled or (first_argument(cdr) if cdr.application == QUEUE_APPLICATION else "")
+
+
+def _is_group(number: str, members: Sequence[CallRow], header: CallHeader) -> bool:
+    """Return whether a number is that of a ring group, and not of one of the telephones that ring. A DID that rings
+    several telephones is one only where a member is outside: its row has another direction than the call.
+    """
+    has_member_outside = any(is_trunk(member.callee, header) for member in members)
+    is_own_number = number in {member.call_to for member in members}
+    return not is_own_number and (number != members[0].did or has_member_outside)
+
+
+def _merge_devices(rows: Sequence[CallRow], header: CallHeader) -> Iterator[CallRow]:
     """Yield the rows, one for all devices of an extension: of telephones that ring together, one has the number
     that was dialled.
     """
     devices: dict[tuple[str, str, str], list[CallRow]] = {}
     for row in rows:
-        if row.kind == "member" and row.cdr.application != QUEUE_APPLICATION:
+        is_telephone = row.kind == "member" and not is_trunk(row.callee, header)
+        if is_telephone and row.cdr.application != QUEUE_APPLICATION:
             devices.setdefault((row.cdr.channel.name, row.cdr.application_data, row.cdr.destination), []).append(row)
         else:
             yield row
