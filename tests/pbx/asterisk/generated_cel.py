@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 
-from tests.pbx.asterisk.generated_calls import GeneratedCall, Span
+from tests.pbx.asterisk.generated_office import GeneratedCall, Span
 
 _CAUSES = {"BUSY": 17, "NO ANSWER": 19, "FAILED": 1, "CONGESTION": 34, "ANSWERED": 16}
 _CALLEE_APPLICATIONS = {"Dial": "AppDial", "Queue": "AppQueue"}

@@ -19,8 +19,9 @@ from onhook.pbx.asterisk.messages import AmiMessage, AmiMessageReader
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.cdr_archive import ArchivedCall, UnparsedLine
 from onhook.sync.cdr_tables import CdrTable, read_table_rows
-from tests.pbx.asterisk.generated_calls import TRUNK_CHANNELS, GeneratedCall, Row, as_events
+from tests.pbx.asterisk.generated_calls import as_events
 from tests.pbx.asterisk.generated_cel import as_cel
+from tests.pbx.asterisk.generated_office import TRUNK_CHANNELS, GeneratedCall, Row
 
 CONFIG = AsteriskParserConfig(trunks=tuple(TRUNK_CHANNELS), inbound_contexts=("from-trunk",))
 BERLIN = ZoneInfo("Europe/Berlin")

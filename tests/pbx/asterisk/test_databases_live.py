@@ -15,7 +15,7 @@ from onhook.pbx.cdr_archive import ArchivedCall
 from onhook.sync.cdr_tables import CdrTable, read_table_rows
 from tests.counts import examples
 from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS
-from tests.pbx.asterisk.generated_calls import GeneratedCall
+from tests.pbx.asterisk.generated_office import GeneratedCall
 from tests.pbx.asterisk.harness import open_asterisk_harness
 from tests.pbx.asterisk.lab import DIRECTORY
 from tests.pbx.asterisk.servers import (

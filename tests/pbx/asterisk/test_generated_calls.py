@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call
 from tests.counts import examples
-from tests.pbx.asterisk.generated_calls import JOURNEYS, GeneratedCall, Truth, generated_calls
+from tests.pbx.asterisk.generated_calls import JOURNEYS, generated_calls
+from tests.pbx.asterisk.generated_office import GeneratedCall, Truth
 from tests.pbx.asterisk.source_readers import plain, read_all_events, read_csv, read_events, read_sqlite
 
 

@@ -198,3 +198,219 @@ def test_customers_number_may_be_that_for_display() -> None:
     """Where the trunk's channel has no number of its own."""
     (details,) = parse(cdr(CUSTOMER, AGENT, Source="", CallerID='"Web" <95550123>', Destination="1002"), CALLED_FIRST)
     assert (details.call_from, details.call_to) == ("1002", "95550123")
+
+
+NAMED_AGENT, OTHER_AGENT = "PJSIP/bob-00000005", "PJSIP/1003-00000006"
+QUEUE = {"Destination": "6400", "LastApplication": "Queue", "LastData": "support,t"}
+RING_GROUP = {"Destination": "600", "LastApplication": "Dial", "LastData": "PJSIP/1002&PJSIP/1003,20"}
+UNANSWERED = {"Disposition": "NO ANSWER", "BillableSeconds": "0"}
+LATER = {"StartTime": "2026-04-27 19:04:46", "EndTime": "2026-04-27 19:04:56"}
+
+
+def customer_first(*calls: tuple[str, dict[str, str]], by_local: bool) -> list[AmiMessage]:
+    """Return the events of a customer who is called first, and of the calls to these channels (empty: none)."""
+    if not by_local:
+        return [*(cdr(CUSTOMER, channel, **lines) for channel, lines in calls), CALLED_FIRST]
+    return [
+        cdr(SECOND_HALF, CUSTOMER, Destination="95550123", EndTime="2026-04-27 19:04:56", Duration="20"),
+        *(cdr(FIRST_HALF, channel, **lines) for channel, lines in calls),
+    ]
+
+
+BY_LOCAL = pytest.mark.parametrize("by_local", [False, True], ids=["directly", "by a Local channel"])
+
+
+@BY_LOCAL
+@pytest.mark.parametrize(
+    ("calls", "caller"),
+    [
+        pytest.param([("", QUEUE)], "6400", id="queue without an agent"),
+        pytest.param([(AGENT, QUEUE | UNANSWERED)], "6400", id="queue whose agent does not answer"),
+        pytest.param([(AGENT, QUEUE | UNANSWERED), ("", QUEUE | LATER)], "6400", id="agent, then the queue alone"),
+        pytest.param(
+            [(AGENT, QUEUE | UNANSWERED), (OTHER_AGENT, QUEUE | UNANSWERED | LATER)], "6400", id="two agents in turn"
+        ),
+        pytest.param([("", QUEUE | {"Destination": "s"})], "support", id="queue without a number"),
+        pytest.param(
+            [(AGENT, RING_GROUP | UNANSWERED), (OTHER_AGENT, RING_GROUP | UNANSWERED)], "600", id="ring group"
+        ),
+        pytest.param([("", {"Destination": "1002"})], "1002", id="extension that cannot be called"),
+        pytest.param([(AGENT, UNANSWERED | {"Destination": "1002"})], "1002", id="extension that does not answer"),
+    ],
+)
+def test_customer_whom_no_telephone_takes_is_called_by_the_queue(
+    calls: list[tuple[str, dict[str, str]]], caller: str, *, by_local: bool
+) -> None:
+    """The customer answered the PBX alone: for the office, an unanswered outbound call."""
+    (details,) = parse(*customer_first(*calls, by_local=by_local))
+    assert summary(details) == ("Outbound", caller, "95550123", "NO ANSWER", "call")
+    assert (details.talk_duration, details.dst_trunk_name) == (0, "trunk-a")
+    last_end = max(lines.get("EndTime", "2026-04-27 19:04:46") for _, lines in calls)
+    assert details.call_duration == (20 if by_local else int(last_end[-2:]) - 36)
+
+
+@BY_LOCAL
+@pytest.mark.parametrize(
+    ("calls", "caller", "duration"),
+    [
+        pytest.param([(AGENT, QUEUE)], "1002", 10, id="queue"),
+        pytest.param([(NAMED_AGENT, QUEUE)], "bob", 10, id="queue, a telephone with a name"),
+        pytest.param([(OTHER_AGENT, QUEUE | UNANSWERED), (AGENT, QUEUE | LATER)], "1002", 20, id="the second agent"),
+        pytest.param([(OTHER_AGENT, QUEUE | UNANSWERED), (AGENT, QUEUE)], "1002", 10, id="agents who ring together"),
+        pytest.param([(AGENT, RING_GROUP), (OTHER_AGENT, RING_GROUP | UNANSWERED)], "1002", 10, id="ring group"),
+        pytest.param([(AGENT, QUEUE), ("", LATER | {"LastApplication": "Hangup"})], "1002", 10, id="and hangs up"),
+    ],
+)
+def test_customer_whom_a_member_takes_is_called_by_that_member(
+    calls: list[tuple[str, dict[str, str]]], caller: str, duration: int, *, by_local: bool
+) -> None:
+    """The ringing of others before is the wait."""
+    (details,) = parse(*customer_first(*calls, by_local=by_local))
+    assert summary(details) == ("Outbound", caller, "95550123", "ANSWERED", "call")
+    assert (details.talk_duration, details.call_duration) == (7, 20 if by_local else duration)
+
+
+@BY_LOCAL
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        pytest.param({}, ("Outbound", "1002", "95550123", "ANSWERED", "call"), id="answered"),
+        pytest.param(UNANSWERED, ("Outbound", "6400", "95550123", "NO ANSWER", "call"), id="not answered"),
+    ],
+)
+def test_customer_first_member_behind_a_local_channel(
+    lines: dict[str, str], expected: tuple[str, ...], *, by_local: bool
+) -> None:
+    """As the members of a FreePBX's queues are; the call begins with the customer's ringing."""
+    member = "Local/1002@from-queue-0000000b"
+    dial = {"Destination": "1002", "LastData": "PJSIP/1002,20", "StartTime": "2026-04-27 19:04:38", "Duration": "8"}
+    inner_cdr = cdr(f"{member};2", AGENT, **dial | lines)
+    (details,) = parse(*customer_first((f"{member};1", QUEUE | lines), by_local=by_local), inner_cdr)
+    assert summary(details) == expected
+    assert details.time_start == "2026-04-27 19:04:36"
+    assert details.call_duration == (20 if by_local else 10)
+
+
+def test_telephone_first_behind_a_local_channel_is_the_caller() -> None:
+    """The first party is called through two of them."""
+    local = "Local/1002@devices-0000000b"
+    (details,) = parse(
+        cdr(FIRST_HALF, CUSTOMER, Destination="95550123"),
+        cdr(SECOND_HALF, f"{local};1", Destination="1002"),
+        cdr(f"{local};2", AGENT, Destination="1002"),
+    )
+    assert summary(details) == OUTBOUND
+
+
+def test_attempt_of_a_telephone_behind_a_second_local_channel_is_its_own() -> None:
+    local = "Local/1002@devices-0000000b"
+    (details,) = parse(
+        cdr(FIRST_HALF, LastApplication="AppDial2", Destination="s", **UNANSWERED),
+        cdr(SECOND_HALF, f"{local};1", Destination="1002", **UNANSWERED),
+        cdr(f"{local};2", AGENT, Destination="1002", **UNANSWERED),
+    )
+    assert summary(details) == ("Outbound", "1002", "95550123", "NO ANSWER", "attempt")
+
+
+def test_wait_of_a_telephone_whose_other_party_is_behind_a_local_channel_is_no_row() -> None:
+    """An application dialled the Local channel; without channel events, as in a file."""
+    dial = {"Destination": "s", "LastData": "Local/95550123@trunks/n,20"}
+    (details,) = parse(
+        cdr(AGENT, **dial, EndTime="2026-04-27 19:04:40", Duration="4", BillableSeconds="0"),
+        cdr(AGENT, "Local/95550123@trunks-0000000b;1", **dial | {"StartTime": "2026-04-27 19:04:40"}),
+        cdr("Local/95550123@trunks-0000000b;2", CUSTOMER, Destination="95550123", StartTime="2026-04-27 19:04:40"),
+    )
+    assert summary(details) == ("Outbound", "1002", "95550123", "ANSWERED", "")
+
+
+def test_customer_behind_a_second_local_channel_is_called_into_a_conference() -> None:
+    local = "Local/95550123@trunks-0000000b"
+    (details,) = parse(
+        cdr(FIRST_HALF, f"{local};1", Destination="95550123"),
+        cdr(SECOND_HALF, LastApplication="ConfBridge", LastData="6500,,", Destination="6500"),
+        cdr(f"{local};2", CUSTOMER, Destination="95550123"),
+    )
+    assert summary(details) == ("Outbound", "6500", "95550123", "ANSWERED", "call")
+
+
+@BY_LOCAL
+@pytest.mark.parametrize(
+    ("lines", "caller"),
+    [
+        ({"LastApplication": "Playback", "LastData": "reminder", "DestinationContext": "reminders"}, "reminders"),
+        ({"LastApplication": "Playback", "LastData": "reminder"}, "Playback"),
+        ({"LastApplication": "AMD", "LastData": "2500"}, "AMD"),
+        ({"LastApplication": "ConfBridge", "LastData": "6500,,"}, "6500"),
+        ({"LastApplication": "Playback", "LastData": "reminder", "Destination": "9000"}, "9000"),
+    ],
+)
+def test_customer_whom_a_machine_calls_answers_it(lines: dict[str, str], caller: str, *, by_local: bool) -> None:
+    """A file or an option is no caller."""
+    (details,) = parse(*customer_first(("", {"Destination": "s"} | lines), by_local=by_local))
+    assert summary(details) == ("Outbound", caller, "95550123", "ANSWERED", "call")
+    assert details.talk_duration == 7
+
+
+@pytest.mark.parametrize(
+    ("lines", "status", "talk"),
+    [
+        ({"LastApplication": "Playback", "LastData": "reminder", "Destination": "s"}, "ANSWERED", 7),
+        (QUEUE, "NO ANSWER", 0),
+    ],
+)
+def test_customer_whom_a_machine_calls_is_in_no_bridge(lines: dict[str, str], status: str, talk: int) -> None:
+    """The CDR decides, though all channel events are there."""
+    events = [cel(name, CUSTOMER, "AppDial2" if name == "ANSWER" else "") for name in ("CHAN_START", "ANSWER")]
+    (details,) = parse(cdr(CUSTOMER, **lines), *events, cel("HANGUP", CUSTOMER, Extra='{"hangupcause":16}'))
+    assert (details.status, details.talk_duration, "cdr_status" in details.extra) == (status, talk, False)
+
+
+@pytest.mark.parametrize(
+    ("cause", "bridged_at", "expected"),
+    [(16, "2026-04-27 19:04:44", ("ANSWERED", 12)), (17, "", ("BUSY", 0)), (16, "", ("NO ANSWER", 0))],
+)
+def test_customer_first_talk_is_that_of_the_telephone(cause: int, bridged_at: str, expected: tuple[str, int]) -> None:
+    """The customer is in a bridge with the Local channel from the first."""
+    end = "2026-04-27 19:04:56"
+    events = [
+        cel("CHAN_START", CUSTOMER),
+        cel("BRIDGE_ENTER", CUSTOMER, EventTime="2026-04-27 19:04:38"),
+        cel("CHAN_START", AGENT, EventTime="2026-04-27 19:04:40"),
+        *([cel("BRIDGE_ENTER", AGENT, EventTime=bridged_at)] if bridged_at else []),
+        cel("HANGUP", AGENT, EventTime=end, Extra=f'{{"hangupcause":{cause}}}'),
+        cel("BRIDGE_EXIT", CUSTOMER, EventTime=end),
+        cel("HANGUP", CUSTOMER, EventTime=end, Extra='{"hangupcause":16}'),
+    ]
+    lines = {"EndTime": end, "Duration": "20", "Destination": "1002"} | ({} if bridged_at else UNANSWERED)
+    (details,) = parse(*customer_first((AGENT, lines), by_local=True), *events)
+    assert (details.call_from, details.call_to) == ("1002", "95550123")
+    assert (details.status, details.talk_duration) == expected
+
+
+def test_customer_first_ring_time_is_that_of_the_agent() -> None:
+    connected = build_event("AgentConnect", Queue="support", DestChannel=AGENT, RingTime="3", HoldTime="8")
+    events = [cel("CHAN_START", CUSTOMER), cel("CHAN_START", AGENT), cel("BRIDGE_ENTER", AGENT), connected]
+    (details,) = parse(*customer_first((AGENT, QUEUE), by_local=False), *events)
+    assert (details.agent_ring_time, details.extra["hold_time"]) == (3, 8)
+
+
+def test_customer_who_is_transferred_talks_with_both() -> None:
+    later = {"Destination": "1003", "LastData": "PJSIP/1003,20"} | LATER
+    first, second = parse(*customer_first((AGENT, QUEUE), (OTHER_AGENT, later), by_local=False))
+    assert [(details.call_from, details.status) for details in (first, second)] == [
+        ("1002", "ANSWERED"),
+        ("1003", "ANSWERED"),
+    ]
+
+
+def test_customer_who_waits_again_after_an_agent_has_left_is_with_the_queue() -> None:
+    first, second = parse(*customer_first((AGENT, QUEUE), ("", QUEUE | LATER), by_local=False))
+    assert [(details.call_from, details.status) for details in (first, second)] == [
+        ("1002", "ANSWERED"),
+        ("6400", "NO ANSWER"),
+    ]
+
+
+def test_number_that_the_dialplan_recorded_for_the_customer_is_not_the_telephones() -> None:
+    (details,) = parse(cdr(CUSTOMER, AGENT, Destination="1002", cnum="95550123", cnam="Web"), CALLED_FIRST)
+    assert (details.call_from, details.call_to) == ("1002", "95550123")

@@ -28,7 +28,7 @@ class CallEvents:
 
     def get_queue_event(self, name: str, row: CallRow) -> QueueEvent | None:
         """Return the event of the agent of a row, who may have been called through a Local channel."""
-        agents = (row.callee, row.cdr.local_channel)
+        agents = (row.answering_channel, row.cdr.local_channel)
         return next(
             (
                 queue_event

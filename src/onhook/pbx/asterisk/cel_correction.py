@@ -48,9 +48,12 @@ def correct_rows(rows: Sequence[CallRow], call: AsteriskCall) -> list[CallRow]:
 
 def _correct_row(row: CallRow, events: CallEvents) -> CallRow:
     row = msgspec.structs.replace(row, did=row.did or (events.did if is_from_trunk(row, events) else ""))
+    if row.cdr.is_reversed and not row.cdr.channel:
+        # A customer whom a machine called is in no bridge.
+        return row
     if row.cdr.application in CONFERENCE_APPLICATIONS:
         return _correct_conference_row(row, events)
-    if events.get_first_event(row.callee, "CHAN_START") is None:
+    if events.get_first_event(row.answering_channel, "CHAN_START") is None:
         # A channel that began in another call, such as that of a call pickup, has its first events there.
         return _add_number_of_joined_channel(row, events)
     row = _add_callee_name(row, events)
@@ -154,10 +157,10 @@ def _add_ring_time(row: CallRow, events: CallEvents) -> CallRow:
 
 
 def _talk_seconds(row: CallRow, events: CallEvents) -> int | None:
-    """Return the seconds that the callee spent in bridges during this row; None if it never was in one."""
+    """Return the seconds that the answering party spent in bridges during this row; None if it never was in one."""
     spans = [
         (max(enter, row.start), min(leave, row.cdr.end))
-        for enter, leave in _bridge_spans(row.callee, events)
+        for enter, leave in _bridge_spans(row.answering_channel, events)
         if enter <= row.cdr.end and leave >= row.start
     ]
     return min(sum(seconds_between(enter, leave) for enter, leave in spans), row.duration) if spans else None
@@ -180,10 +183,10 @@ def _bridge_spans(channel: Channel, events: CallEvents) -> Iterator[tuple[dateti
 
 
 def _status(row: CallRow, talk: int | None, events: CallEvents) -> str:
-    """Return ANSWERED if the callee was in a bridge, else the status for the hangup cause."""
+    """Return ANSWERED if the answering party was in a bridge, else the status for the hangup cause."""
     if talk is not None:
         return ANSWERED
-    hangup_event = events.get_first_event(row.callee, "HANGUP")
+    hangup_event = events.get_first_event(row.answering_channel, "HANGUP")
     cause = hangup_event.extra.get("hangupcause") if hangup_event is not None else None
     if cause == BUSY_CAUSE:
         return "BUSY"

@@ -4,54 +4,92 @@ Asterisk calls a first party, and connects it to an extension or an application 
 party as the caller, inside or outside the office, and the number that was set for display as its number; through a
 Local channel they show two halves of one call. Invariants: the caller is the telephone inside the office, whether it or
 the customer was called first; a first party that does not answer is an attempt of that telephone, not a call from the
-customer.
+customer. A customer who was called first and reached a queue or ring group is called by the member that answered; where
+none did, by the queue or group, without an answer; a customer who reached another machine, by that.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from onhook.cdr.identity import extract_name, extract_number
-from onhook.pbx.asterisk.applications import ORIGINATION_APPLICATION
-from onhook.pbx.asterisk.call import CallHeader, Cdr, Cel
+from onhook.pbx.asterisk.applications import (
+    CONFERENCE_APPLICATIONS,
+    DIAL_APPLICATIONS,
+    IVR_APPLICATIONS,
+    ORIGINATION_APPLICATION,
+    QUEUE_APPLICATION,
+    VOICEMAIL_APPLICATION,
+    machine_name,
+    rings_members,
+)
+from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, Cdr
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
 
 _CONNECTING_APPLICATIONS = frozenset({"", "Dial", "AppDial", ORIGINATION_APPLICATION})
-_ANSWERED = "ANSWERED"
+_MACHINE_APPLICATIONS = CONFERENCE_APPLICATIONS | IVR_APPLICATIONS | {QUEUE_APPLICATION, VOICEMAIL_APPLICATION}
+"""Applications that are a part of the call of their own, also after another one."""
+
+_WITHOUT_CALLEE: Mapping[str, Any] = {"dst_channel": NO_CHANNEL, "inner_destination": "", "inner_data": ""}
+_ANSWERED, _NO_ANSWER = "ANSWERED", "NO ANSWER"
 
 
-def resolve_origination(cdrs: Sequence[Cdr], cels: Sequence[Cel], header: CallHeader) -> list[Cdr]:
-    """Return the CDRs with the telephone as the caller; those of a call that a telephone or trunk began, unchanged."""
-    first_channels = {cdr.channel.name for cdr in cdrs if cdr.application == ORIGINATION_APPLICATION}
-    first_channels |= {cel.channel.name for cel in cels if cel.application == ORIGINATION_APPLICATION}
-    entered_pairs = {cdr.dst_channel.local_pair for cdr in cdrs}
-    pairs = dict.fromkeys(
-        cdr.channel.local_pair for cdr in cdrs if cdr.channel.is_local and cdr.channel.local_pair not in entered_pairs
-    )
-    resolved_cdrs = [cdr for cdr in cdrs if not cdr.channel.is_local or cdr.channel.local_pair not in pairs]
-    resolved_cdrs = list(_merge_waits(resolved_cdrs, first_channels))
-    resolved_cdrs = [
-        _resolve_direct(cdr, header) if cdr.channel.name in first_channels else cdr for cdr in resolved_cdrs
-    ]
+def resolve_origination(cdrs: Sequence[Cdr], call: AsteriskCall) -> list[Cdr]:
+    """Return the CDRs with the telephone as the caller; those of a call that a telephone or trunk began, unchanged.
+    `cdrs` are those of the call after `merge_waits`, with the parties behind Local channels.
+    """
+    first_channels, pairs = _find_first_channels(call), _find_called_pairs(cdrs)
+    resolved_cdrs: list[Cdr] = []
+    for channel, channel_cdrs in _group_by_channel(cdrs, without_pairs=pairs).items():
+        if channel in first_channels:
+            own_starts = (cdr.start for cdr in call.cdrs if cdr.channel.name == channel)
+            start = min(own_starts, default=channel_cdrs[0].start)
+            resolved_cdrs += _resolve_direct(channel_cdrs, start, call.header)
+        else:
+            resolved_cdrs += channel_cdrs
     for pair in pairs:
-        resolved_cdrs += _resolve_pair([cdr for cdr in cdrs if cdr.channel.local_pair == pair], header)
+        resolved_cdrs += _resolve_pair([cdr for cdr in cdrs if cdr.channel.local_pair == pair], call.header)
     return resolved_cdrs
 
 
-def _merge_waits(cdrs: Sequence[Cdr], first_channels: Collection[str]) -> Iterator[Cdr]:
+def _find_first_channels(call: AsteriskCall) -> set[str]:
+    """Return the names of the channels of first parties."""
+    events = [(cdr.channel, cdr.application) for cdr in call.cdrs]
+    events += ((cel.channel, cel.application) for cel in call.cels)
+    return {channel.name for channel, application in events if application == ORIGINATION_APPLICATION}
+
+
+def _find_called_pairs(cdrs: Sequence[Cdr]) -> list[str]:
+    """Return the Local channels that no other channel called: the PBX did."""
+    entered_pairs = {cdr.dst_channel.local_pair for cdr in cdrs}
+    pairs = (cdr.channel.local_pair for cdr in cdrs if cdr.channel.is_local)
+    return [pair for pair in dict.fromkeys(pairs) if pair not in entered_pairs]
+
+
+def _group_by_channel(cdrs: Sequence[Cdr], *, without_pairs: Collection[str]) -> Mapping[str, Sequence[Cdr]]:
+    groups: dict[str, list[Cdr]] = {}
+    for cdr in cdrs:
+        if not cdr.channel.is_local or cdr.channel.local_pair not in without_pairs:
+            groups.setdefault(cdr.channel.name, []).append(cdr)
+    return groups
+
+
+def merge_waits(cdrs: Sequence[Cdr], call: AsteriskCall) -> Iterator[Cdr]:
     """Yield the CDRs, those of first parties that were connected by an application without the CDR of the time before:
-    the call to the second party begins with it.
+    the call to the second party begins with it. `cdrs` are those of the call.
     """
-    for channel, channel_cdrs in _group_by_channel(cdrs).items():
+    first_channels, pairs = _find_first_channels(call), _find_called_pairs(cdrs)
+    yield from (cdr for cdr in cdrs if cdr.channel.is_local and cdr.channel.local_pair in pairs)
+    for channel, channel_cdrs in _group_by_channel(cdrs, without_pairs=pairs).items():
         calls = sorted((cdr for cdr in channel_cdrs if cdr.dst_channel), key=lambda cdr: cdr.start)
         waits = [
             cdr for cdr in channel_cdrs if calls and _is_wait(cdr, calls[0], is_first_party=channel in first_channels)
         ]
         yield from (cdr for cdr in channel_cdrs if cdr not in waits and cdr not in calls[:1])
         if calls:
-            start = min(cdr.start for cdr in (*waits, calls[0]))
-            duration = calls[0].duration + int((calls[0].start - start).total_seconds())
-            yield msgspec.structs.replace(calls[0], start=start, duration=duration)
+            yield _begin_at(calls[0], min(cdr.start for cdr in (*waits, calls[0])))
 
 
 def _is_wait(cdr: Cdr, call: Cdr, *, is_first_party: bool) -> bool:
@@ -64,20 +102,55 @@ def _is_wait(cdr: Cdr, call: Cdr, *, is_first_party: bool) -> bool:
     return is_first_party or (is_same_dial and not is_dialled(cdr.destination))
 
 
-def _group_by_channel(cdrs: Sequence[Cdr]) -> Mapping[str, Sequence[Cdr]]:
-    groups: dict[str, list[Cdr]] = {}
-    for cdr in cdrs:
-        groups.setdefault(cdr.channel.name, []).append(cdr)
-    return groups
+def _resolve_direct(cdrs: Sequence[Cdr], start: datetime, header: CallHeader) -> Iterator[Cdr]:
+    """Resolve the CDRs of a first party without a Local channel, who was called at `start`."""
+    is_customer = _is_outside(cdrs[0].channel, header)
+    first_start = min(cdr.start for cdr in cdrs)
+    cdrs = [_begin_at(cdr, start) if cdr.start == first_start else cdr for cdr in cdrs]
+    for cdr in _merge_members(cdrs) if is_customer else cdrs:
+        if cdr.application == ORIGINATION_APPLICATION and not cdr.dst_channel:
+            yield _unanswered_customer(cdr) if is_customer else _attempt(cdr, cdr.channel, cdr.source)
+        elif is_customer:
+            yield _reverse(cdr, _customer_number(cdr, cdr.source), header)
+        else:
+            yield msgspec.structs.replace(cdr, origination="call")
 
 
-def _resolve_direct(cdr: Cdr, header: CallHeader) -> Cdr:
-    """Resolve a CDR whose caller is a first party without a Local channel."""
-    if cdr.application == ORIGINATION_APPLICATION and not cdr.dst_channel:
-        return _unanswered_customer(cdr) if _is_outside(cdr.channel, header) else _attempt(cdr, cdr.channel, cdr.source)
-    if not _is_outside(cdr.channel, header):
-        return msgspec.structs.replace(cdr, origination="call")
-    return _swap(cdr, _customer_number(cdr, cdr.source), header)
+def _merge_members(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
+    """Yield the CDRs of a customer who was called first: of a queue or ring group, one for each member that answered,
+    from the first ring, and one without a called channel for the time in which none did.
+    """
+    groups: dict[tuple[str, str, str], list[Cdr]] = {}
+    for cdr in sorted(cdrs, key=lambda cdr: (cdr.start, cdr.end, cdr.dst_channel.name)):
+        if rings_members(cdr):
+            groups.setdefault((cdr.application, cdr.application_data, cdr.destination), []).append(cdr)
+        elif not _is_follow_up(cdr, cdrs):
+            yield cdr
+    for group_cdrs in groups.values():
+        answered_cdrs = [cdr for cdr in group_cdrs if cdr.dst_channel and cdr.disposition == _ANSWERED]
+        waits = [cdr for cdr in group_cdrs if cdr not in answered_cdrs]
+        for cdr in answered_cdrs:
+            own_waits = [wait for wait in waits if wait.start < cdr.end or wait.start <= cdr.start]
+            waits = [wait for wait in waits if wait not in own_waits]
+            yield _begin_at(cdr, min(part.start for part in (cdr, *own_waits)))
+        if waits:
+            end = max(cdr.end for cdr in waits)
+            duration = int((end - waits[0].start).total_seconds())
+            yield msgspec.structs.replace(waits[0], **_WITHOUT_CALLEE, end=end, duration=duration)
+
+
+def _begin_at(cdr: Cdr, start: datetime) -> Cdr:
+    """Return a CDR that begins at an earlier time and ends at the same."""
+    duration = cdr.duration + int((cdr.start - start).total_seconds())
+    return msgspec.structs.replace(cdr, start=start, duration=duration)
+
+
+def _is_follow_up(cdr: Cdr, cdrs: Sequence[Cdr]) -> bool:
+    """Return whether a CDR only records what the dialplan did after a party was called, such as to hang up."""
+    if cdr.dst_channel or cdr.application in _MACHINE_APPLICATIONS:
+        return False
+    calls = [call for call in cdrs if call.dst_channel and call.start <= cdr.start]
+    return any(call.destination == cdr.destination or not is_dialled(cdr.destination) for call in calls)
 
 
 def _resolve_pair(cdrs: Sequence[Cdr], header: CallHeader) -> Iterator[Cdr]:
@@ -98,7 +171,7 @@ def _resolve_pair(cdrs: Sequence[Cdr], header: CallHeader) -> Iterator[Cdr]:
     if not other_cdrs or (first_cdr.dst_channel and first_cdr.disposition != _ANSWERED):
         yield _unanswered_or_alone(first_cdr, header)
         return
-    for cdr in other_cdrs:
+    for cdr in _merge_members(other_cdrs) if _is_outside(first_cdr.dst_channel, header) else other_cdrs:
         yield _join_halves(first_cdr, cdr, header)
 
 
@@ -128,16 +201,16 @@ def _join_halves(first_cdr: Cdr, cdr: Cdr, header: CallHeader) -> Cdr:
         machine_cdr = msgspec.structs.replace(
             whole_cdr,
             channel=cdr.dst_channel,
-            dst_channel=NO_CHANNEL,
+            **_WITHOUT_CALLEE,
             destination=first_cdr.destination,
             application=first_cdr.application,
             application_data=first_cdr.application_data,
         )
-        return _swap(machine_cdr, cdr.destination, header) if _is_outside(cdr.dst_channel, header) else machine_cdr
+        return _reverse(machine_cdr, cdr.destination, header) if _is_outside(cdr.dst_channel, header) else machine_cdr
     whole_cdr = msgspec.structs.replace(whole_cdr, channel=first_cdr.dst_channel)
     if not _is_outside(first_cdr.dst_channel, header):
         return whole_cdr
-    return _swap(whole_cdr, _customer_number(first_cdr, first_cdr.destination), header)
+    return _reverse(whole_cdr, _customer_number(first_cdr, first_cdr.destination), header)
 
 
 def _shown_identity(cdr: Cdr, telephone: Channel) -> dict[str, str]:
@@ -147,19 +220,33 @@ def _shown_identity(cdr: Cdr, telephone: Channel) -> dict[str, str]:
     return {"dialplan_number": telephone.number, "dialplan_name": name} if is_own else {}
 
 
-def _swap(cdr: Cdr, customer_number: str, header: CallHeader) -> Cdr:
-    """Return the CDR with a customer, who was called first, as the called party; unchanged between two customers."""
+def _reverse(cdr: Cdr, customer_number: str, header: CallHeader) -> Cdr:
+    """Return the CDR with a customer, who was called first, as the called party; unchanged between two customers. The
+    caller is the telephone that the customer reached, else the machine: a queue or an extension did not answer.
+    """
     if _is_outside(cdr.dst_channel, header):
         return msgspec.structs.replace(cdr, origination="call")
-    caller = cdr.dst_channel or Channel("", "", cdr.application_data.partition(",")[0])
+    if cdr.dst_channel:
+        caller = cdr.dst_channel
+        dialled = cdr.destination if is_dialled(cdr.destination) and not rings_members(cdr) else ""
+        source = caller.number or dialled or caller.endpoint
+    else:
+        source = machine_name(cdr)
+        caller = Channel("", "", source)
+        if cdr.application == QUEUE_APPLICATION or cdr.application in DIAL_APPLICATIONS:
+            cdr = msgspec.structs.replace(cdr, disposition=_NO_ANSWER, answer=None, talk=0)
     return msgspec.structs.replace(
         cdr,
         channel=caller,
         dst_channel=cdr.channel,
-        source=cdr.dst_channel.number or (cdr.destination if is_dialled(cdr.destination) else caller.endpoint),
+        source=source,
         caller_id="",
+        dialplan_number="",
+        dialplan_name="",
         destination=customer_number,
         application_data="",
+        inner_destination="",
+        inner_data="",
         origination="call",
         is_reversed=True,
     )
@@ -171,7 +258,7 @@ def _attempt(cdr: Cdr, telephone: Channel, shown_number: str) -> Cdr:
     return msgspec.structs.replace(
         cdr,
         channel=telephone,
-        dst_channel=NO_CHANNEL,
+        **_WITHOUT_CALLEE,
         destination=shown_number if shown_number != own_number else own_number,
         application=ORIGINATION_APPLICATION,
         origination="attempt",

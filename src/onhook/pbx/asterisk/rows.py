@@ -38,7 +38,7 @@ from onhook.pbx.asterisk.applications import (
 from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, Cdr, Cel
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
 from onhook.pbx.asterisk.dial_strings import match_numbers, parse_devices, rings_several
-from onhook.pbx.asterisk.origination import resolve_origination
+from onhook.pbx.asterisk.origination import merge_waits, resolve_origination
 
 ANSWERED, NO_ANSWER, FAILED, VOICEMAIL = "ANSWERED", "NO ANSWER", "FAILED", "VOICEMAIL"
 
@@ -75,15 +75,18 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         """The end of the row."""
         return self.start + timedelta(seconds=self.duration)
 
+    @property
+    def answering_channel(self) -> Channel:
+        """The channel of the party that is to answer: the called one, or the telephone's if a customer was first."""
+        return self.cdr.channel if self.cdr.is_reversed else self.callee
+
 
 def build_rows(call: AsteriskCall) -> list[CallRow]:
     """Build the rows from the CDRs of a call, unordered."""
-    parties = resolve_origination(_drop_callee_cdrs(_drop_helper_cdrs(call.cdrs)), call.cels, call.header)
-    cdrs = sorted(
-        _merge_conference_cdrs(_identify_caller(cdr, call) for cdr in _resolve_local_channels(parties)),
-        key=_cdr_sort_key,
-    )
-    cdrs = sorted(_number_members(cdrs, call.header), key=_cdr_sort_key)
+    reported_cdrs = _drop_callee_cdrs(_drop_helper_cdrs(call.cdrs))
+    parties = list(_resolve_local_channels(list(merge_waits(reported_cdrs, call))))
+    identified_cdrs = [_identify_caller(cdr, call) for cdr in resolve_origination(parties, call)]
+    cdrs = sorted(_number_members(list(_merge_conference_cdrs(identified_cdrs)), call.header), key=_cdr_sort_key)
     rows: list[CallRow] = []
     for cdr in cdrs:
         previous_row = _find_previous_row(rows, cdr)
