@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from onhook.cdr.call_details import CallDetails, fold_word
 from onhook.cdr.csv_injection import escape_formula, unescape_formula
-from onhook.cdr.identity import extract_name, extract_number, record_id, record_key
+from onhook.cdr.identity import RecordKey, extract_name, extract_number, record_id, record_key
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,21 @@ def test_record_key_ignores_name_of_party() -> None:
     named = CallDetails(call_id="1.1", time_start="2026-01-01 00:00:00", call_from="Alice<1001>", call_to="Bob<1002>")
     assert record_key("SN", bare) == record_key("SN", named)
     assert record_id(record_key("SN", bare)) != record_id(record_key("OTHER", bare))
+
+
+@pytest.mark.parametrize("extra", [{"callee_kind": "conference"}, {"identified_by": "channel"}])
+def test_record_key_contains_the_channel_of_a_leg_with_a_start_and_number_of_several(extra: dict[str, str]) -> None:
+    """In a conference always, else where the PBX's dialect says so."""
+
+    def key(**members: str) -> RecordKey:
+        start = "2026-01-01 00:00:00"
+        leg = CallDetails(call_id="1.1", time_start=start, call_from="1001", call_to="Team<6500>", extra=members)
+        return record_key("SN", leg)
+
+    first, second = (key(**extra, channel=name) for name in ("PJSIP/1001-00000001", "PJSIP/1002-00000002"))
+    assert first == ("SN", "1.1", "2026-01-01 00:00:00", "6500\x1ePJSIP/1001-00000001")
+    assert first != second
+    assert key(channel="PJSIP/1001-00000001") == key(**extra) == ("SN", "1.1", "2026-01-01 00:00:00", "6500")
 
 
 def test_record_id_is_md5_of_key_joined_by_unit_separators() -> None:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
+from onhook.cdr.identity import record_id, record_key
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
@@ -133,6 +134,18 @@ class StoreContract:
             assert [leg.call_id for leg in await all_records(store, RecordFilter())] == ["1777287876.2"]
             assert [entry.seq for entry in await store.quarantine(10)] == [6]
             assert await store.position() == 7
+
+    @pytest.mark.parametrize("members", [{"callee_kind": "conference"}, {"identified_by": "channel"}])
+    async def test_legs_of_several_callers_with_one_start_and_number_have_their_own_ids(
+        self, store: Store, members: dict[str, str]
+    ) -> None:
+        """The ids are those of the records that were put."""
+        callers = ("PJSIP/1001-00000001", "PJSIP/1002-00000002")
+        legs = [record(extra={**members, "channel": caller, "dst_channel": ""}) for caller in callers]
+        await store.put(batch(call(*legs)))
+        stored_ids = {leg.record_id for leg in await all_records(store, RecordFilter())}
+        assert stored_ids == {record_id(record_key(SN, leg)) for leg in legs}
+        assert len(stored_ids) == 2
 
     async def test_empty_store_returns_nothing(self, store: Store) -> None:
         assert await store.position() == 0

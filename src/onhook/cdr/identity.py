@@ -1,5 +1,6 @@
 """Identity of records (yeastar-p-series.md 2.5): a record is (`sn`, `call_id`, `time_start`, number of `call_to`).
-Several participants may enter one conference in one second: there the caller's channel belongs to the number.
+Several participants may enter one conference in one second: there the caller's channel belongs to the number, and so it
+does where a dialect marks legs of several callers in which the four are equal.
 
 `uid` and `call_id` alone identify nothing: on current firmware all legs of a call share both.
 """
@@ -14,10 +15,13 @@ _SIP_ADDRESS = re.compile(r"(?:sips?|tel):([^@;:]+)(?:[@;:].*)?", re.IGNORECASE)
 CALLEE_KIND = "callee_kind"
 """Member of `extra` with the kind of the called party, where the PBX itself reports it (`number_plan.LegKind`)."""
 
+IDENTIFIED_BY, BY_CHANNEL = "identified_by", "channel"
+"""Member of `extra`, and its value, of legs of one call that differ by the channel of their caller alone."""
+
 PARTICIPANT_SEPARATOR = "\x1e"
 
 RecordKey = tuple[str, str, str, str]
-"""(`sn`, `call_id`, `time_start`, number of `call_to`, in a conference with the participant's channel)."""
+"""(`sn`, `call_id`, `time_start`, number of `call_to`, if needed with the caller's channel)."""
 
 
 def fold_sn(sn: str) -> str:
@@ -57,9 +61,13 @@ def extract_name(party: str) -> str:
 def record_key(sn: str, details: CallDetails) -> RecordKey:
     """Return the key that identifies a record."""
     number = extract_number(details.call_to)
-    if details.extra and details.extra.get(CALLEE_KIND) == "conference" and details.extra.get("channel"):
+    if details.extra and _is_identified_by_channel(details) and details.extra.get("channel"):
         number = f"{number}{PARTICIPANT_SEPARATOR}{details.extra['channel']}"
     return (sn, details.call_id, details.time_start, number)
+
+
+def _is_identified_by_channel(details: CallDetails) -> bool:
+    return details.extra.get(CALLEE_KIND) == "conference" or details.extra.get(IDENTIFIED_BY) == BY_CHANNEL
 
 
 def leg_channels(details: CallDetails) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import re
 import zlib
 
 from onhook.cdr.call_details import DETAIL_FIELDS
-from onhook.cdr.identity import CALLEE_KIND
+from onhook.cdr.identity import BY_CHANNEL, CALLEE_KIND, IDENTIFIED_BY
 from onhook.cdr.utc_offset import call_epoch
 from onhook.store.contract import NUMBER_SUFFIX_DIGITS
 
@@ -179,10 +179,11 @@ _TIME_START = "coalesce(time_start, CAST(make_timestamp((started_at + offset_min
 _OFFSET_PART = "lpad(CAST(abs(offset_minutes) {} 60 AS VARCHAR), 2, '0')"
 
 _PARTICIPANT = (
-    f"CASE WHEN extra LIKE '%\"{CALLEE_KIND}\":\"conference\"%' AND json_extract_string(extra, '$.channel') <> ''"
+    f'CASE WHEN (extra LIKE \'%"{CALLEE_KIND}":"conference"%\' OR extra LIKE \'%"{IDENTIFIED_BY}":"{BY_CHANNEL}"%\')'
+    " AND json_extract_string(extra, '$.channel') <> ''"
     " THEN chr(30) || json_extract_string(extra, '$.channel') ELSE '' END"
 )
-"""What `cdr.identity.record_key` adds to the number of a conference."""
+"""What `cdr.identity.record_key` adds to the number: in a conference, and where only the caller's channel differs."""
 
 DERIVED = {
     "time_start": _TIME_START,

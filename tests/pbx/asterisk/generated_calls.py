@@ -241,6 +241,23 @@ def _dialer(office: Office) -> None:
     office.leg("6400" if talk < 0 else "1003", "95550123", talk, kind="Outbound")
 
 
+def _two_callers(office: Office) -> None:
+    """Two callers reach one extension, or a queue without agents, in one second of one call."""
+    callee = office.telephone("1002")
+    is_queue = office.draw(st.booleans())
+    application = {"lastapp": "Queue", "lastdata": "team,,,,30", "disposition": "ANSWERED"} if is_queue else {}
+    start, ring, talk = office.now, office.wait(), office.draw(_TALK)
+    for number in ("5550188", "5550199"):
+        channel = office.channel(office.trunk)
+        callee_channel = "" if is_queue else office.channel(callee)
+        columns = caller_columns(number, "") | {"dcontext": "internal", "dst": "6400" if is_queue else "1002"}
+        if is_queue:
+            columns["duration"] = columns["billsec"] = str(ring)
+        row_talk = -1 if is_queue else talk
+        office.row(channel, callee_channel, start=start, ring=ring, talk=row_talk, **columns | application)
+        office.leg(number, columns["dst"], row_talk)
+
+
 def _originated_directly(office: Office) -> None:
     """A click-to-call without a Local channel, whose telephone answers, or does not."""
     telephone = Telephone(number="1002", template=office.draw(st.sampled_from(NUMBERED_CHANNELS)), name="")
@@ -282,6 +299,7 @@ JOURNEYS: Mapping[str, Callable[[Office], None]] = {
     "originated directly": _originated_directly,
     "IVR": _ivr,
     "dialer": _dialer,
+    "two callers": _two_callers,
 }
 
 

@@ -201,6 +201,72 @@ def test_asterisk_callee_is_owner_of_other_channel() -> None:
     assert callees == ["1002", "1002", "bobs-desk", "5550123"]
 
 
+QUEUE = {"Destination": "6400", "LastApplication": "Queue", "LastData": "support", "DestinationChannel": ""}
+MENU = {"Destination": "s", "DestinationContext": "ivr-1", "LastApplication": "WaitExten", "DestinationChannel": ""}
+CONFERENCE = {"Destination": "6500", "LastApplication": "ConfBridge", "DestinationChannel": ""}
+
+
+def two_callers(first: dict[str, str], second: dict[str, str]) -> list[CallDetails]:
+    """Return the legs of two callers in one call, in order of the caller."""
+    callers = ({"Source": "111", "CallerID": "111"}, {"Source": "222", "CallerID": "222"})
+    channels = ("PJSIP/trunk-a-00000001", "PJSIP/trunk-a-00000005")
+    messages = []
+    for caller, channel, lines in zip(callers, channels, (first, second), strict=True):
+        message = parse_message(cdr(**{"Channel": channel} | caller | lines).split(b"\r\n\r\n")[1])
+        assert message is not None
+        messages.append(message)
+    body = format_body(CallHeader(trunks=("trunk-a",)), messages)
+    legs = ASTERISK.parse(body)
+    assert ASTERISK.parse(format_body(CallHeader(trunks=("trunk-a",)), messages[::-1])) == legs
+    return sorted(legs, key=lambda leg: leg.call_from)
+
+
+@pytest.mark.parametrize("lines", [{}, QUEUE, MENU], ids=["extension", "queue", "IVR"])
+def test_asterisk_callers_of_one_party_in_one_second_are_two_records(lines: dict[str, str]) -> None:
+    """Their channels differ."""
+    legs = two_callers(lines, lines | {"Disposition": "BUSY"})
+    assert [leg.call_from for leg in legs] == ["111", "222"]
+    assert [leg.extra["identified_by"] for leg in legs] == ["channel", "channel"]
+    assert len({record_key("", leg) for leg in legs}) == 2
+
+
+def test_asterisk_group_that_two_callers_reach_in_one_second_has_two_rows() -> None:
+    group = {"Destination": "600", "LastData": "PJSIP/1002&PJSIP/1003,20"}
+    legs = two_callers(group, group | {"DestinationChannel": "PJSIP/1003-00000007"})
+    assert [(leg.call_from, leg.call_to, "identified_by" in leg.extra) for leg in legs] == [
+        ("111", "600", True),
+        ("111", "1002", False),
+        ("222", "600", True),
+        ("222", "1003", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({}, {"StartTime": "2026-04-27 19:04:37"}),
+        ({}, {"DestinationChannel": "PJSIP/1003-00000002"}),
+        (CONFERENCE, CONFERENCE),
+    ],
+    ids=["start", "party", "conference"],
+)
+def test_asterisk_legs_that_differ_keep_their_identity(first: dict[str, str], second: dict[str, str]) -> None:
+    """By start or party; the key of a participant of a conference always contains the channel."""
+    assert [leg.extra.get("identified_by") for leg in two_callers(first, second)] == [None, None]
+
+
+def test_asterisk_rows_of_one_caller_are_one_record() -> None:
+    """Such as a telephone that rings twice in a second: the row that says more."""
+    unanswered = {"Disposition": "NO ANSWER", "BillableSeconds": "0", "DestinationChannel": "PJSIP/1002-00000009"}
+    (leg,) = two_callers({}, {"Channel": "PJSIP/trunk-a-00000001", "Source": "111", "CallerID": "111"} | unanswered)
+    assert (leg.status, "identified_by" in leg.extra) == ("ANSWERED", False)
+
+
+def test_asterisk_column_of_the_operator_does_not_change_the_identity() -> None:
+    (leg,) = ASTERISK.parse(cdr(identified_by="channel"))
+    assert record_key("", leg)[3] == "1002"
+
+
 def test_asterisk_caller_without_number_is_anonymous() -> None:
     """The event requires a caller."""
     (details,) = ASTERISK.parse(cdr(Source="", CallerID=""))

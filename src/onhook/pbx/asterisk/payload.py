@@ -1,14 +1,14 @@
 """The dialect of Asterisk: parse its events into call details (yeastar-p-series.md 10)."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from onhook.cdr.call_details import DETAIL_FIELDS, CallDetails
-from onhook.cdr.identity import CALLEE_KIND, extract_name, extract_number
+from onhook.cdr.identity import BY_CHANNEL, CALLEE_KIND, IDENTIFIED_BY, extract_name, extract_number
 from onhook.cdr.utc_offset import call_epoch, find_first_start, offset_between
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -72,8 +72,7 @@ class Asterisk:
             rows = correct_rows(rows, call)
         uid = compute_uid(reported_call if reported_call.cdrs else call)
         rows = [clock.to_own_clock(row) for row in rows]
-        row_by_key = {_row_key(row): row for row in sorted(rows, key=_row_priority)}
-        return [_build_details(row, call, uid) for row in sorted(row_by_key.values(), key=_row_sort_key)]
+        return [_build_details(row, call, uid) for row in sorted(_select_rows(rows), key=_row_sort_key)]
 
     def format(self, details: CallDetails, sn: str, payload_format: str) -> bytes:
         """Return these details as a CDR of Asterisk. Raises `UsageError` for an unknown payload format."""
@@ -101,14 +100,35 @@ def _start_time(call: AsteriskCall, epoch: int) -> datetime:
     return first_start if offset is None else (datetime.fromtimestamp(epoch, UTC) + offset).replace(tzinfo=None)
 
 
-def _row_key(row: CallRow) -> tuple[datetime, str, str]:
-    """Return what makes rows one record: start and called party; in a conference also the participant."""
-    return row.start, row.call_to, row.cdr.channel.name if is_conference(row) else ""
+def _select_rows(rows: Sequence[CallRow]) -> Iterator[CallRow]:
+    """Yield one row for each record: of the rows of one caller with the same start and called party, that which says
+    most. Rows of several callers are marked; those of a caller without a channel, a machine, are none of their own.
+    """
+    callers: dict[_RowKey, set[str]] = {}
+    for row in rows:
+        callers.setdefault(_row_key(row), set()).add(row.cdr.channel.name)
+    selected_rows: dict[tuple[_RowKey, str], CallRow] = {}
+    for row in sorted(rows, key=_row_priority):
+        names = callers[_row_key(row)] - {""}
+        caller = row.cdr.channel.name or min(names, default="")
+        is_ambiguous = len(names) > 1 and not is_conference(row)
+        extra = {**row.extra, IDENTIFIED_BY: BY_CHANNEL} if is_ambiguous else row.extra
+        selected_rows[_row_key(row), caller] = msgspec.structs.replace(row, extra=extra)
+    yield from selected_rows.values()
 
 
-def _row_sort_key(row: CallRow) -> tuple[datetime, int, str]:
+_RowKey = tuple[datetime, str, bool]
+
+
+def _row_key(row: CallRow) -> _RowKey:
+    """Return what makes the rows of one caller one record: start and called party, and whether that is a conference."""
+    return row.start, row.call_to, is_conference(row)
+
+
+def _row_sort_key(row: CallRow) -> tuple[datetime, int, str, str]:
     """Sort by start; within one second, rows that route the caller on come first."""
-    return row.start, ("ivr", "machine", "queue", "group", "member", "party").index(row.kind), row.call_to
+    kind_index = ("ivr", "machine", "queue", "group", "member", "party").index(row.kind)
+    return row.start, kind_index, row.call_to, row.cdr.channel.name
 
 
 def _row_priority(row: CallRow) -> tuple[bool, int]:
@@ -177,6 +197,7 @@ def _extra_members(row: CallRow, header: CallHeader) -> Mapping[str, Any]:
         "outbound_caller_id": cdr.outbound_caller_id,
         "originated": cdr.origination,
         CALLEE_KIND: callee_kind(row, header),
+        IDENTIFIED_BY: "",
         **row.extra,
     }
 
