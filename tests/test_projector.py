@@ -199,6 +199,58 @@ async def test_projector_unregistered_sender_is_quarantined_until_its_serial_num
     assert [(record.sn, record.pbx, record.via) for record in records] == [(SN, "head office", "webhook")] * 2
 
 
+OFFICE, BRANCH = PbxFacts(sn=SN, name="office"), PbxFacts(sn="BRANCH", name="branch")
+AFTER_REMOVAL = "was removed from the PBX 'office'"
+
+
+@pytest.mark.parametrize(
+    ("facts", "signer_sn", "reason"),
+    [
+        ({"OTHER": OFFICE}, SN, ""),
+        ({"OTHER": OFFICE}, SN.lower(), ""),
+        ({"OTHER": OFFICE}, "BRANCH", "belongs to the PBX 'office', and a secret of branch signs the event"),
+        ({"OTHER": PbxFacts(sn="OTHER", name="other")}, SN, "belongs to the PBX 'other', and a secret of office"),
+        ({"OTHER": PbxFacts(sn="OTHER", signers=(frozenset({"OTHER", SN}),))}, SN, ""),
+        ({"OTHER": PbxFacts(sn="GONE")}, "GONE", ""),
+        ({"OTHER": PbxFacts(sn="GONE")}, SN, "belongs to the PBX 'GONE', and a secret of office signs the event"),
+        ({"OTHER": PbxFacts(sn=SN, name="office", removed_sns={"OTHER": RECEIVED_AT})}, SN, AFTER_REMOVAL),
+        ({"OTHER": PbxFacts(sn=SN, name="office", removed_sns={"OTHER": RECEIVED_AT + 1})}, SN, ""),
+        ({"OTHER": PbxFacts(sn=SN, name="office", removed_sns={"THIRD": RECEIVED_AT})}, SN, ""),
+    ],
+)
+async def test_projector_unregistered_event_is_a_call_only_of_the_pbx_that_signs_it(
+    harness: ProjectorHarness, facts: dict[str, PbxFacts], signer_sn: str, reason: str
+) -> None:
+    """Its PBX owns the serial number, and accepted it when the event arrived; or the owner has, or had, the same
+    secret.
+    """
+    all_facts = {SN: OFFICE, "BRANCH": BRANCH, **facts}
+
+    async def get_facts() -> Mapping[str, PbxFacts]:
+        return all_facts
+
+    projector = Projector(ledger=harness.ledger, store=harness.store, dialects=DIALECTS, get_facts=get_facts)
+    await harness.ledger.append([entry(event(0, "1001", "other"), signer_sn, "unregistered")])
+    await projector.catch_up()
+    quarantined = await harness.store.quarantine(10)
+    assert len(await harness.calls()) == 1 - len(quarantined)
+    assert [reason in item.reason for item in quarantined] == [True] * bool(reason)
+
+
+async def test_projector_event_of_a_removed_serial_number_that_was_registered_is_the_pbx_s(
+    harness: ProjectorHarness,
+) -> None:
+    """The device was a PBX of its own when it sent it."""
+
+    async def get_facts() -> Mapping[str, PbxFacts]:
+        return {"OTHER": PbxFacts(sn=SN, name="office", removed_sns={"OTHER": RECEIVED_AT})}
+
+    projector = Projector(ledger=harness.ledger, store=harness.store, dialects=DIALECTS, get_facts=get_facts)
+    await harness.ledger.append([entry(event(0, "1001", "other"), "other")])
+    await projector.catch_up()
+    assert [call.sn for call in await harness.calls()] == [SN]
+
+
 async def test_projector_facts_that_change_while_it_reads_ahead_are_used(harness: ProjectorHarness) -> None:
     """The batch that was read ahead by the earlier facts is read again."""
     facts = {SN: PbxFacts(sn=SN, name="before")}

@@ -284,13 +284,14 @@ class Projector:
 
     def _find_pbx(self, raw_event: RawEvent, facts: Facts) -> tuple[str, str]:
         """Return the serial number under which the calls of its sender are kept, and the encoding of its texts. Raises
-        `ParseError` for a sender that is not registered, though it knows a secret of a PBX.
+        `ParseError` for a sender whose serial number is not one of the PBX whose secret it knows.
         """
-        is_unregistered = raw_event.via == UNREGISTERED
-        sn = self._dialects[raw_event.dialect].peek(raw_event.body).sn if is_unregistered else raw_event.sn
+        if raw_event.via == UNREGISTERED:
+            sn = self._dialects[raw_event.dialect].peek(raw_event.body).sn
+            _check_signer(raw_event, sn, facts)
+        else:
+            sn = raw_event.sn
         pbx = facts.get(fold_sn(sn))
-        if pbx is None and is_unregistered:
-            raise _unregistered_error(sn, facts.get(fold_sn(raw_event.sn)), raw_event.sn)
         return (sn, "") if pbx is None else (pbx.sn or sn, pbx.encoding)
 
     async def _store_calls(
@@ -350,12 +351,41 @@ def _assemble_calls(parsed_events: _ParsedEvents, stored_legs: Sequence[Record],
     ]
 
 
-def _unregistered_error(sn: str, signer: PbxFacts | None, signer_sn: str) -> ParseError:
-    name = signer_sn if signer is None or not signer.name else signer.name
-    return ParseError(
-        _("the serial number {sn} is not registered, and a secret of {name} signs the event", sn=repr(sn), name=name),
-        hint=_("`onhook pbx change {pbx} --add-sn {sn}` if it is that PBX", pbx=shlex.quote(name), sn=shlex.quote(sn)),
+def _check_signer(raw_event: RawEvent, sn: str, facts: Facts) -> None:
+    """Check that an event of this serial number, which was not registered when it arrived, is of the PBX that has the
+    number now: a secret of that PBX signs it, and it was not removed before. Raises `ParseError`.
+    """
+    owner, signer = facts.get(fold_sn(sn)), facts.get(fold_sn(raw_event.sn))
+    signer_name = raw_event.sn if signer is None or not signer.name else signer.name
+    add_hint = _(
+        "`onhook pbx change {pbx} --add-sn {sn}` if it is that PBX", pbx=shlex.quote(signer_name), sn=shlex.quote(sn)
     )
+    if owner is None:
+        raise ParseError(
+            _(
+                "the serial number {sn} is not registered, and a secret of {name} signs the event",
+                sn=repr(sn),
+                name=signer_name,
+            ),
+            hint=add_hint,
+        )
+    owner_name = owner.name or owner.sn
+    signer_sns = {raw_event.sn, raw_event.sn if signer is None else signer.sn}
+    if not any(map(owner.is_signed_by, signer_sns)):
+        raise ParseError(
+            _(
+                "the serial number {sn} belongs to the PBX {owner}, and a secret of {name} signs the event",
+                sn=repr(sn),
+                owner=repr(owner_name),
+                name=signer_name,
+            ),
+            hint=_("find out which of them sent it: a PBX signs with its own secret alone"),
+        )
+    if not owner.accepts(sn, raw_event.received_at):
+        raise ParseError(
+            _("the serial number {sn} was removed from the PBX {owner}", sn=repr(sn), owner=repr(owner_name)),
+            hint=add_hint,
+        )
 
 
 def _to_quarantine_entry(raw_event: RawEvent, error: Exception) -> QuarantineEntry:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +229,8 @@ async def test_migrate_older_version_keeps_every_row_and_is_sound(path: Path, tm
             new_name = NEW_TABLE_NAMES.get(table, table)
             expected[new_name] = expected.get(new_name, 0) + len(rows)
     expected.pop("asterisk_gaps", None)
+    expected["secret_owners"] = expected.get("secrets", 0)
+    expected = {table: count for table, count in expected.items() if count}
     actual = {table: len(rows) for table, rows in read_rows(path).items() if rows and table != "sqlite_sequence"}
     assert actual == expected
     async with AppDb(tmp_path / "new.db"):
@@ -281,6 +283,27 @@ async def test_migrate_text_that_is_not_json_stays_as_it_is(path: Path) -> None:
     rows = read_rows(path)
     assert [row["intervals"] for row in rows["sync_state"]] == ["[", "["]
     assert [row["spec"] for row in rows["destinations"]] == ["{"] * 3
+
+
+async def test_serial_number_history_of_an_older_version_is_kept(path: Path) -> None:
+    """What a removed serial number had until the upgrade stays the PBX's; equal secrets are known as such."""
+    rows = {
+        **ROWS,
+        21: {
+            "serial_numbers": [
+                {"sn": "STANDBY", "pbx_sn": SN, "is_accepted": 1}, {"sn": "OLD", "pbx_sn": SN, "is_accepted": 0},
+            ],
+            "secrets": [{"sn": ASTERISK_SN, "label": "webhook", "text": "secret-of-the-office", "created_at": T}],
+        },
+    }  # fmt: skip
+    create_old_file(path, "onhook.appdb", 21, APPLICATION_ID, rows, engine="sqlite")
+    async with AppDb(path) as appdb:
+        old, standby = await appdb.serial_numbers.all()
+        assert (standby.removed_at, old.removed_at is not None) == (None, True)
+        assert old.removed_at is not None
+        assert abs(to_datetime(old.removed_at) - datetime.now(UTC)) < timedelta(hours=1)
+        group = frozenset({SN, ASTERISK_SN})
+        assert await appdb.secret_owners.groups() == {SN: (group,), ASTERISK_SN: (group,)}
 
 
 async def test_plain_names_destinations_have_their_specification(appdb: AppDb) -> None:

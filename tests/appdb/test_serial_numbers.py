@@ -37,7 +37,7 @@ async def test_serial_number_added_is_the_pbx_s(appdb: AppDb) -> None:
 async def test_serial_number_removed_is_rejected_and_its_calls_stay(appdb: AppDb) -> None:
     """Also after the PBX was removed, so that a rebuilt store has the same calls."""
     await appdb.serial_numbers.add(OFFICE, STANDBY)
-    await appdb.serial_numbers.remove(OFFICE, STANDBY)
+    await appdb.serial_numbers.remove(OFFICE, STANDBY, now_us=5)
     assert (await appdb.pbx("Office")).further_sns == ()
     assert all(not row.further_sns for row in await appdb.webhook_credentials())
     await appdb.remove_pbx("Office")
@@ -48,7 +48,7 @@ async def test_serial_number_removed_is_rejected_and_its_calls_stay(appdb: AppDb
 
 async def test_serial_number_removed_can_be_added_again(appdb: AppDb) -> None:
     await appdb.serial_numbers.add(OFFICE, STANDBY)
-    await appdb.serial_numbers.remove(OFFICE, STANDBY)
+    await appdb.serial_numbers.remove(OFFICE, STANDBY, now_us=5)
     await appdb.serial_numbers.add(OFFICE, STANDBY)
     assert (await appdb.pbx("Office")).further_sns == (STANDBY,)
 
@@ -84,7 +84,7 @@ async def test_serial_number_that_is_not_there_cannot_be_removed(appdb: AppDb) -
     await appdb.serial_numbers.add(OFFICE, STANDBY)
     for pbx_sn, sn in ((OFFICE, "OTHER"), (BRANCH, STANDBY), (OFFICE, OFFICE)):
         with pytest.raises(NotFound, match="has no further serial number"):
-            await appdb.serial_numbers.remove(pbx_sn, sn)
+            await appdb.serial_numbers.remove(pbx_sn, sn, now_us=5)
 
 
 async def test_serial_number_takes_its_notes_along(appdb: AppDb) -> None:
@@ -99,3 +99,27 @@ async def test_serial_number_changes_are_audited(appdb: AppDb) -> None:
     assert not (await appdb.pbx("Office")).keeps_unregistered
     actions = [entry.action for entry in await appdb.audit.latest(2)]
     assert actions == ["change PBX Office", f"add serial number {STANDBY}"]
+
+
+async def test_serial_number_facts_say_when_it_was_removed(appdb: AppDb) -> None:
+    """Until it is added again."""
+    await appdb.serial_numbers.add(OFFICE, STANDBY.lower())
+    assert (await AppDbPbxFacts(appdb)())[STANDBY].removed_sns == {}
+    await appdb.serial_numbers.remove(OFFICE, STANDBY.lower(), now_us=5)
+    facts = await AppDbPbxFacts(appdb)()
+    assert facts[STANDBY].removed_sns == facts[OFFICE].removed_sns == {STANDBY: 5}
+    await appdb.serial_numbers.add(OFFICE, STANDBY)
+    assert (await AppDbPbxFacts(appdb)())[STANDBY].removed_sns == {}
+
+
+async def test_facts_name_the_pbxs_that_had_a_secret_in_common(appdb: AppDb) -> None:
+    """Also after it was changed, and after one of the PBXs was removed: a rebuilt store has the same calls."""
+    await appdb.add_pbx(name="Shop", sn="SHOP", secret="a secret of its own", now_us=1)
+    (old_secret,) = await appdb.secrets("Branch")
+    await appdb.add_secret("Branch", "a new secret", now_us=2)
+    await appdb.remove_secret("Branch", old_secret.secret_id)
+    await appdb.add_secret("Shop", SECRET, now_us=3)
+    await appdb.remove_pbx("Office")
+    facts = await AppDbPbxFacts(appdb)()
+    signers = {sn: {signer for group in facts[sn].signers for signer in group} for sn in facts}
+    assert signers == {BRANCH: {OFFICE, BRANCH, "SHOP"}, "SHOP": {OFFICE, BRANCH, "SHOP"}}

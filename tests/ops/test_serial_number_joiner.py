@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from onhook.appdb.appdb import AppDb
@@ -21,7 +22,7 @@ from onhook.pbx.registry import dialects
 from onhook.projector import MOVED_CALLS_MAX, Projector
 from onhook.store.contract import Store
 from onhook.store.duckdb import open_store
-from tests.test_projector import SN, entry, event
+from tests.test_projector import RECEIVED_AT, SN, entry, event
 from tests.waiting import polls, wait_until
 
 STANDBY, REPLACED, FOREIGN = "3631A2199ZZZ", "3631A2188YYY", "3631A2177XXX"
@@ -143,6 +144,35 @@ async def test_joiner_sender_that_becomes_a_pbx_of_its_own_is_parsed(harness: Jo
     await harness.add_pbx("Branch", FOREIGN)
     await harness.joiner.join_changed()
     assert [call.pbx for call in await harness.read_calls()] == ["Branch"]
+
+
+async def test_joiner_events_that_the_secret_of_another_pbx_signs_stay_in_the_quarantine(
+    harness: JoinerHarness,
+) -> None:
+    await harness.appdb.add_pbx(name="Branch", sn=FOREIGN, secret="a secret of its own", now_us=1)
+    await harness.ledger.append([entry(event(0, "1001", STANDBY), FOREIGN, "unregistered")])
+    await harness.projector.catch_up()
+    await harness.appdb.serial_numbers.add(SN, STANDBY)
+    await harness.joiner.join_changed()
+    assert (await harness.read_calls(), len(await harness.store.quarantine(10))) == ([], 1)
+
+
+async def test_joiner_serial_number_that_is_added_again_is_joined(harness: JoinerHarness) -> None:
+    """What came while it was removed is in the quarantine until then; what came before stays the PBX's."""
+    await harness.ledger.append([entry(event(0, "1001", STANDBY), via="unregistered")])
+    await harness.appdb.serial_numbers.add(SN, STANDBY)
+    await harness.appdb.serial_numbers.remove(SN, STANDBY, now_us=RECEIVED_AT + 1)
+    late = msgspec.structs.replace(entry(event(1, "1001", STANDBY), via="unregistered"), received_at=RECEIVED_AT + 1)
+    await harness.ledger.append([late])
+    await harness.projector.catch_up()
+    await harness.joiner.join_changed()
+    assert [quarantined.seq for quarantined in await harness.store.quarantine(10)] == [2]
+    assert len(await harness.read_calls()) == 1
+    await harness.appdb.serial_numbers.add(SN, STANDBY)
+    await harness.joiner.join_changed()
+    assert await harness.store.quarantine(10) == []
+    assert len(await harness.read_calls()) == 2
+    assert await harness.read_calls() == await harness.rebuilt_calls()
 
 
 @pytest.mark.slow

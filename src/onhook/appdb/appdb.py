@@ -42,6 +42,7 @@ from onhook.appdb.recordings import Recordings
 from onhook.appdb.retention_overrides import RetentionOverrides
 from onhook.appdb.rows import PBX_COLUMNS, TOKEN_COLUMNS, decode_pbx, decode_token, encode_number_plan
 from onhook.appdb.saved_searches import SavedSearches
+from onhook.appdb.secret_owners import SecretOwners
 from onhook.appdb.serial_numbers import SerialNumbers
 from onhook.appdb.source_match import SourceMatch, SourceMatches, validate_has_api, validate_sender_identification
 from onhook.appdb.sqlite import SqliteDatabase
@@ -90,6 +91,7 @@ class AppDb:
         self.destinations = Destinations(self._database)
         self.deliveries = Deliveries(self._database)
         self.serial_numbers = SerialNumbers(self._database)
+        self.secret_owners = SecretOwners(self._database)
         self.source_matches = SourceMatches(self._database)
         self.pbx_credentials = PbxCredentialsRepository(self._database)
         self.sync_states = SyncStates(self._database)
@@ -252,9 +254,7 @@ class AppDb:
                 hint=_("remove one that is no longer in use"),
             )
         try:
-            await self._database.write(
-                "INSERT INTO secrets (sn, label, text, created_at) VALUES (?, ?, ?, ?)", (pbx.sn, label, text, now_us)
-            )
+            await self.secret_owners.add_secret(pbx.sn, label, text, now_us)
         except ConstraintViolation:
             raise UsageError(
                 _("{pbx_name} already has this secret", pbx_name=pbx.name), hint=_("nothing to do")

@@ -21,6 +21,12 @@ class AppDbPbxFacts:
 
     async def _read(self) -> Mapping[str, PbxFacts]:
         conventions = await self._appdb.pbx_conventions.all()
+        signers = await self._appdb.secret_owners.groups()
+        numbers = await self._appdb.serial_numbers.all()
+        removed_sns: dict[str, dict[str, int]] = {}
+        for number in numbers:
+            if number.removed_at is not None:
+                removed_sns.setdefault(fold_sn(number.pbx_sn), {})[fold_sn(number.sn)] = number.removed_at
         facts = {
             fold_sn(pbx.sn): PbxFacts(
                 sn=pbx.sn,
@@ -29,10 +35,15 @@ class AppDbPbxFacts:
                 zone=pbx.zone_info,
                 number_plan=pbx.number_plan,
                 encoding=conventions[pbx.sn].encoding if pbx.sn in conventions else "",
+                signers=signers.get(fold_sn(pbx.sn), ()),
+                removed_sns=removed_sns.get(fold_sn(pbx.sn), {}),
             )
             for pbx in await self._appdb.pbxs()
         }
-        for number in await self._appdb.serial_numbers.all():
+        for number in numbers:
+            pbx_sn = fold_sn(number.pbx_sn)
             # Of a removed PBX nothing else is known.
-            facts[fold_sn(number.sn)] = facts.get(fold_sn(number.pbx_sn)) or PbxFacts(sn=number.pbx_sn)
+            facts[fold_sn(number.sn)] = facts.get(pbx_sn) or PbxFacts(
+                sn=number.pbx_sn, signers=signers.get(pbx_sn, ()), removed_sns=removed_sns.get(pbx_sn, {})
+            )
         return facts

@@ -1,7 +1,7 @@
 """Further serial numbers of PBXs: a device that was replaced, or a hot standby, is the same PBX with another number.
 
 Invariant: once a serial number belongs to a PBX, calls under it are the PBX's for ever, also after the number is no
-longer accepted, so that a rebuilt store equals the old one.
+longer accepted, so that a rebuilt store equals the old one. What arrives after its removal is not the PBX's.
 """
 
 from collections.abc import Mapping
@@ -17,11 +17,18 @@ SERIAL_NUMBERS_MAX = 20
 
 
 class SerialNumber(msgspec.Struct, frozen=True, kw_only=True):
-    """A further serial number, and the registered one of its PBX. `is_accepted` is unset once it was removed."""
+    """A further serial number, and the registered one of its PBX. `removed_at` is when it was removed, in microseconds
+    since 1970, UTC; None while it is accepted.
+    """
 
     sn: str
     pbx_sn: str
-    is_accepted: bool
+    removed_at: int | None
+
+    @property
+    def is_accepted(self) -> bool:
+        """Return whether its events are accepted now."""
+        return self.removed_at is None
 
 
 class SerialNumbers:
@@ -32,8 +39,8 @@ class SerialNumbers:
 
     async def all(self) -> list[SerialNumber]:
         """Return all of them, also those of removed PBXs."""
-        rows = await self._database.rows("SELECT sn, pbx_sn, is_accepted FROM serial_numbers ORDER BY sn")
-        return [SerialNumber(sn=sn, pbx_sn=pbx_sn, is_accepted=bool(is_accepted)) for sn, pbx_sn, is_accepted in rows]
+        rows = await self._database.rows("SELECT sn, pbx_sn, removed_at FROM serial_numbers ORDER BY sn")
+        return [SerialNumber(sn=sn, pbx_sn=pbx_sn, removed_at=removed_at) for sn, pbx_sn, removed_at in rows]
 
     async def accepted(self) -> Mapping[str, tuple[str, ...]]:
         """Return the accepted ones of each PBX that has some, by its registered serial number."""
@@ -62,14 +69,17 @@ class SerialNumbers:
                 hint=_("remove one that is no longer in use"),
             )
         await self._database.write(
-            "INSERT INTO serial_numbers VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET is_accepted = 1", (sn, pbx_sn)
+            "INSERT INTO serial_numbers VALUES (?, ?, 1, NULL)"
+            " ON CONFLICT DO UPDATE SET is_accepted = 1, removed_at = NULL",
+            (sn, pbx_sn),
         )
         await self._database.write("UPDATE notes SET sn = ? WHERE sn = ? COLLATE NOCASE", (pbx_sn, sn))
 
-    async def remove(self, pbx_sn: str, sn: str) -> None:
-        """Accept no events of this serial number; earlier calls stay the PBX's. Raises `NotFound`."""
+    async def remove(self, pbx_sn: str, sn: str, *, now_us: int) -> None:
+        """Accept no events of this serial number from now on; earlier calls stay the PBX's. Raises `NotFound`."""
         if not await self._database.write(
-            "UPDATE serial_numbers SET is_accepted = 0 WHERE sn = ? AND pbx_sn = ? AND is_accepted", (sn, pbx_sn)
+            "UPDATE serial_numbers SET is_accepted = 0, removed_at = ? WHERE sn = ? AND pbx_sn = ? AND is_accepted",
+            (now_us, sn, pbx_sn),
         ):
             raise NotFound(
                 _("the PBX has no further serial number {sn}", sn=repr(sn[:80])), hint=_("`onhook pbx list` shows them")

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.cdr.call_details import CallDetails, fold_word
-from onhook.cdr.identity import RecordKey, extract_number, leg_channels, record_id, record_key
+from onhook.cdr.identity import RecordKey, extract_number, fold_sn, leg_channels, record_id, record_key
 from onhook.cdr.merge import ROW_CHANNELS, merge_details
 from onhook.cdr.number_plan import PERSON_KINDS, LegKind, NumberPlan
 from onhook.cdr.record import Call, OffsetFrom, Record
@@ -64,7 +64,9 @@ _LEG_KIND_ORDER: Mapping[LegKind, int] = {
 class PbxFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Facts about a PBX that change how its events are read and its calls assembled. `sn` is its registered serial
     number, under which its calls are kept, whichever of its serial numbers it uses; empty where that is the only one.
-    Without an `encoding` its texts are UTF-8.
+    Without an `encoding` its texts are UTF-8. `signers` are groups of PBXs, by their registered serial numbers, folded:
+    each group has, or had, a secret in common with it. `removed_sns` are its further serial numbers that are not
+    accepted any longer, folded, and the times of their removal in microseconds since 1970, UTC.
     """
 
     sn: str = ""
@@ -73,6 +75,18 @@ class PbxFacts(msgspec.Struct, frozen=True, kw_only=True):
     zone: ZoneInfo | None = None
     number_plan: NumberPlan = NumberPlan()
     encoding: str = ""
+    signers: tuple[frozenset[str], ...] = ()
+    removed_sns: Mapping[str, int] = {}
+
+    def is_signed_by(self, signer_sn: str) -> bool:
+        """Return whether a secret of this PBX signs what a secret of another one signs, or its own."""
+        signer = fold_sn(signer_sn)
+        return signer == fold_sn(self.sn) or any(signer in group for group in self.signers)
+
+    def accepts(self, sn: str, received_at: int) -> bool:
+        """Return whether one of its serial numbers was not removed before an event was received (microseconds)."""
+        removed_at = self.removed_sns.get(fold_sn(sn))
+        return removed_at is None or received_at < removed_at
 
 
 class ReportedLeg(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -325,7 +325,7 @@ async def _change_serial_numbers(appdb: AppDb, pbx: Pbx, added: Sequence[str], r
     for sn in added:
         await appdb.serial_numbers.add(pbx.sn, validate_sn(sn))
     for sn in removed:
-        await appdb.serial_numbers.remove(pbx.sn, sn)
+        await appdb.serial_numbers.remove(pbx.sn, sn, now_us=SystemClock().microseconds())
 
 
 def _drop_missing(**options: str | bool | None) -> dict[str, str | bool]:

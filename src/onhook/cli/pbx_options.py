@@ -105,7 +105,7 @@ RemoveSnOption = Annotated[
     typer.Option(
         "--remove-sn",
         metavar="SN",
-        help=_("Further serial number to reject from now on"),
+        help=_("Further serial number whose events are not its calls from now on"),
         show_default=False,
     ),
 ]

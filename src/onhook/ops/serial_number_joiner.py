@@ -51,12 +51,12 @@ class SerialNumberJoiner:
 
     async def join_changed(self) -> None:
         """Join histories where serial numbers have changed since the last call."""
-        further = [number.sn for number in await self._appdb.serial_numbers.all()]
+        further = await self._appdb.serial_numbers.all()
         registered = [pbx.sn for pbx in await self._appdb.pbxs()]
         if (further, registered) == self._joined:
             return
         await self._projector.finish_batch()
-        await self._move_calls(further)
+        await self._move_calls(number.sn for number in further)
         async for seqs in self._list_unregistered():
             await self._retrier.retry(seqs)
         self._joined = further, registered

@@ -229,7 +229,8 @@ async def add_serial_number(
 )
 async def remove_serial_number(app_state: AppStateDep, name: PbxNameOrSn, sn: PbxNameOrSn) -> None:
     """Accept no events of a further serial number; earlier calls stay the PBX's."""
-    await app_state.appdb.serial_numbers.remove((await app_state.appdb.pbx(name)).sn, sn)
+    pbx = await app_state.appdb.pbx(name)
+    await app_state.appdb.serial_numbers.remove(pbx.sn, sn, now_us=app_state.clock.microseconds())
 
 
 @delete("/pbxs/{name:str}", summary="Remove a PBX", tags=["pbxs"], responses=PROBLEMS)

@@ -241,7 +241,8 @@ async def remove_serial_number(
 ) -> Redirect:
     """Accept no events of a further serial number."""
     try:
-        await app_state.appdb.serial_numbers.remove((await app_state.appdb.pbx(name)).sn, data.sn)
+        pbx = await app_state.appdb.pbx(name)
+        await app_state.appdb.serial_numbers.remove(pbx.sn, data.sn, now_us=app_state.clock.microseconds())
     except OnhookError as error:
         return _redirect(name, error=str(error))
     return _redirect(name, message=_("Serial number removed. Its earlier calls stay."))
