@@ -101,6 +101,17 @@ async def test_serial_number_changes_are_audited(appdb: AppDb) -> None:
     assert actions == ["change PBX Office", f"add serial number {STANDBY}"]
 
 
+async def test_serial_number_of_a_joined_pbx_is_that_of_the_last_one(appdb: AppDb) -> None:
+    """In whichever order their names are."""
+    await appdb.serial_numbers.add(BRANCH, STANDBY)
+    await appdb.serial_numbers.add(BRANCH, "1")
+    await appdb.remove_pbx("Branch")
+    await appdb.serial_numbers.add(OFFICE, BRANCH)
+    assert await appdb.serial_numbers.owners() == dict.fromkeys(("1", STANDBY, BRANCH), OFFICE)
+    facts = await AppDbPbxFacts(appdb)()
+    assert {sn: pbx.name for sn, pbx in facts.items()} == dict.fromkeys(("1", STANDBY, BRANCH, OFFICE), "Office")
+
+
 async def test_serial_number_facts_say_when_it_was_removed(appdb: AppDb) -> None:
     """Until it is added again."""
     await appdb.serial_numbers.add(OFFICE, STANDBY.lower())

@@ -14,6 +14,7 @@ from onhook.appdb.delivery_rows import NewDelivery
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.record_filter import RecordFilter
+from onhook.cdr.sync_types import AlarmKind
 from onhook.config import Config
 from onhook.ledger.contract import AppendResult, LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
@@ -314,6 +315,48 @@ async def test_retention_old_rows_of_a_pbx_with_a_wrong_clock_stay(server: Reten
     await server.appdb.alarms.raise_alarm(SN, "clock", "its calls ended a year ago", hint="set its clock", now_us=1)
     assert await server.forget(90) == RetentionTotals(raw_events=2, calls=2)
     assert await kept_calls(server) == [call_id(1), call_id(4)]
+
+
+@pytest.mark.parametrize("kind", ["clock", "skew"])
+async def test_retention_old_rows_stay_after_a_wrong_clock_was_set_right(
+    server: RetentionHarness, kind: AlarmKind
+) -> None:
+    """What was received while the clock was wrong, and some hours before and after, when that was not known yet, or
+    when calls from that time were fetched. A back-fill of old calls at another time is deleted.
+    """
+    await server.report(1, 9, via="backfill", call_age=9_000)
+    await server.report(2, 6, via="backfill", call_age=9_000)
+    await server.report(3, 5, via="backfill", call_age=9_000)
+    await server.report(4, 4, via="backfill", call_age=9_000)
+    await server.report(5, 1, via="backfill", call_age=9_000)
+    await server.report(6, 0, call_age=0)
+    began_at = server.clock.microseconds() - 5 * DAY_MICROSECONDS - DAY_MICROSECONDS // 2
+    await server.appdb.alarms.raise_alarm(SN, kind, "its calls ended years ago", hint="set it", now_us=began_at)
+    await server.appdb.alarms.end(SN, kind, now_us=began_at + DAY_MICROSECONDS)
+    assert await server.forget(90) == RetentionTotals(raw_events=2, calls=2)
+    assert await kept_calls(server) == [call_id(number) for number in (2, 3, 4, 6)]
+
+
+async def test_retention_override_applies_to_the_history_of_a_further_serial_number(
+    server: RetentionHarness,
+) -> None:
+    """Longer or shorter; also of a serial number whose PBX was joined in turn."""
+    await server.appdb.add_pbx(name="first", sn="FIRST", secret="0123456789", now_us=1)
+    for number, sn in enumerate(("FIRST", OTHER_SN, SN)):
+        await server.report(number, 100, sn=sn)
+    await server.report(3, 0)
+    await server.appdb.remove_pbx("first")
+    await server.appdb.serial_numbers.add(OTHER_SN, "FIRST")
+    await server.appdb.remove_pbx("branch")
+    await server.appdb.serial_numbers.add(SN, OTHER_SN)
+    for sn in ("FIRST", OTHER_SN):
+        while await server.projector.move_calls(sn):
+            pass
+    await server.appdb.retention_overrides.put(SN, 120)
+    assert await server.forget(90) == RetentionTotals()
+    await server.appdb.retention_overrides.put(SN, 30)
+    assert await server.forget(0) == RetentionTotals(raw_events=3, calls=3)
+    assert await server.seqs() == [4]
 
 
 async def test_retention_call_with_an_old_event_and_an_old_row_goes_with_both(server: RetentionHarness) -> None:

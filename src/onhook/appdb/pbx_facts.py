@@ -22,11 +22,12 @@ class AppDbPbxFacts:
     async def _read(self) -> Mapping[str, PbxFacts]:
         conventions = await self._appdb.pbx_conventions.all()
         signers = await self._appdb.secret_owners.groups()
-        numbers = await self._appdb.serial_numbers.all()
+        owners = await self._appdb.serial_numbers.owners()
         removed_sns: dict[str, dict[str, int]] = {}
-        for number in numbers:
+        for number in await self._appdb.serial_numbers.all():
             if number.removed_at is not None:
-                removed_sns.setdefault(fold_sn(number.pbx_sn), {})[fold_sn(number.sn)] = number.removed_at
+                owner = fold_sn(owners[fold_sn(number.sn)])
+                removed_sns.setdefault(owner, {})[fold_sn(number.sn)] = number.removed_at
         facts = {
             fold_sn(pbx.sn): PbxFacts(
                 sn=pbx.sn,
@@ -40,10 +41,9 @@ class AppDbPbxFacts:
             )
             for pbx in await self._appdb.pbxs()
         }
-        for number in numbers:
-            pbx_sn = fold_sn(number.pbx_sn)
+        for sn, owner in owners.items():
             # Of a removed PBX nothing else is known.
-            facts[fold_sn(number.sn)] = facts.get(pbx_sn) or PbxFacts(
-                sn=number.pbx_sn, signers=signers.get(pbx_sn, ()), removed_sns=removed_sns.get(pbx_sn, {})
+            facts[sn] = facts.get(fold_sn(owner)) or PbxFacts(
+                sn=owner, signers=signers.get(fold_sn(owner), ()), removed_sns=removed_sns.get(fold_sn(owner), {})
             )
         return facts

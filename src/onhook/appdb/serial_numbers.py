@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from onhook.appdb.contract import Database, transactional
+from onhook.cdr.identity import fold_sn
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
 
@@ -41,6 +42,13 @@ class SerialNumbers:
         """Return all of them, also those of removed PBXs."""
         rows = await self._database.rows("SELECT sn, pbx_sn, removed_at FROM serial_numbers ORDER BY sn")
         return [SerialNumber(sn=sn, pbx_sn=pbx_sn, removed_at=removed_at) for sn, pbx_sn, removed_at in rows]
+
+    async def owners(self) -> Mapping[str, str]:
+        """Return the registered serial number of the PBX that has each of them, folded; where that PBX was removed and
+        its own one was added to another PBX, that of the other one.
+        """
+        owners = {fold_sn(number.sn): number.pbx_sn for number in await self.all()}
+        return {sn: _last_owner(owners, sn) for sn in owners}
 
     async def accepted(self) -> Mapping[str, tuple[str, ...]]:
         """Return the accepted ones of each PBX that has some, by its registered serial number."""
@@ -96,3 +104,10 @@ class SerialNumbers:
                 _("the calls of {sn} belong to the PBX {owner}", sn=sn, owner=repr(owner_name or owner_sn)),
                 hint=_("use that PBX; a device that becomes a PBX of its own needs another serial number"),
             )
+
+
+def _last_owner(owners: Mapping[str, str], sn: str) -> str:
+    owner = owners[sn]
+    while fold_sn(owner) in owners:  # no cycle: a number of another PBX cannot be registered again
+        owner = owners[fold_sn(owner)]
+    return owner

@@ -8,12 +8,15 @@ by the events what else to delete, and a deleted event that is received again is
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 
+from onhook.appdb.alarms import Alarm
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.retention_overrides import FOR_EVER
+from onhook.cdr.identity import fold_sn
 from onhook.cdr.merge import ROW_CHANNELS
 from onhook.cdr.record import Record
 from onhook.config import Config
@@ -36,6 +39,12 @@ SLICE_RAW_EVENTS = 500
 """Events deleted at once: the intake waits for a batch, which takes some milliseconds."""
 
 DAY_MICROSECONDS = 86_400 * 1_000_000
+
+WRONG_CLOCK_KINDS = frozenset({"clock", "skew"})
+"""Alarms of a wrong clock, by the times of calls and by what the PBX's API reports."""
+
+WRONG_CLOCK_MARGIN = timedelta(days=1)
+"""Before such an alarm and after it: it begins after some calls, and a PBX's list is read once a night at least."""
 
 
 class RetentionTotals(msgspec.Struct, frozen=True):
@@ -88,12 +97,12 @@ class Retention:
             return cycle.totals
 
     async def _read_limits(self) -> "_Limits":
-        wrong_clock_sns = {alarm.sn for alarm in await self._appdb.alarms.open_alarms() if alarm.kind == "clock"}
         return _Limits(
             now_us=self._clock.microseconds(),
             days=self._config.keep_days,
             overrides=await self._appdb.retention_overrides.all(),
-            wrong_clock_sns=frozenset(wrong_clock_sns),
+            owners=await self._appdb.serial_numbers.owners(),
+            wrong_clock_periods=_wrong_clock_periods(await self._appdb.alarms.all()),
         )
 
     async def _write_audit_entry(self, totals: RetentionTotals) -> None:
@@ -110,13 +119,17 @@ class Retention:
 
 class _Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What has expired at one moment: by the time when it was received; and a row of the PBX's list, which may be old
-    when it is received, by the time of its call too, unless the PBX's clock is known to be wrong.
+    when it is received, by the time of its call too, unless the PBX's clock was wrong when it was received.
+
+    `owners` are the registered serial numbers of PBXs by their further ones, folded; `wrong_clock_periods` are begin
+    and end (None: not yet) of the periods in which the clock of a PBX was wrong, by its serial number.
     """
 
     now_us: int
     days: int
     overrides: Mapping[str, int]
-    wrong_clock_sns: frozenset[str]
+    owners: Mapping[str, str]
+    wrong_clock_periods: Mapping[str, Sequence[tuple[datetime, datetime | None]]]
 
     @property
     def shortest_days(self) -> int | None:
@@ -129,16 +142,24 @@ class _Limits(msgspec.Struct, frozen=True, kw_only=True):
         return _cutoff_us(self.now_us, FOR_EVER if self.shortest_days is None else self.shortest_days)
 
     def cutoff_us(self, sn: str) -> int:
-        """Return the time before which events of a PBX have expired."""
-        return _cutoff_us(self.now_us, self.overrides.get(sn, self.days))
+        """Return the time before which events of the PBX with this serial number have expired."""
+        return _cutoff_us(self.now_us, self.overrides.get(self.owners.get(fold_sn(sn), sn), self.days))
 
     def is_expired(self, record: Record) -> bool:
         """Return whether a leg has expired."""
         cutoff = to_datetime(self.cutoff_us(record.sn))
         return record.received_at < cutoff or (
             record.via in ROW_CHANNELS
-            and record.sn not in self.wrong_clock_sns
             and (record.ended_at or record.started_at) < cutoff
+            and not self._had_wrong_clock(record)
+        )
+
+    def _had_wrong_clock(self, record: Record) -> bool:
+        """Return whether the clock of the PBX was wrong about when a record was received."""
+        return any(
+            record.received_at >= began_at - WRONG_CLOCK_MARGIN
+            and (ended_at is None or record.received_at < ended_at + WRONG_CLOCK_MARGIN)
+            for began_at, ended_at in self.wrong_clock_periods.get(record.sn, ())
         )
 
 
@@ -204,6 +225,15 @@ class _Cycle:
         """Return the number up to which no destination has pending events."""
         min_cursor = await self._appdb.destinations.min_cursor()
         return 2**63 - 1 if min_cursor is None else min_cursor
+
+
+def _wrong_clock_periods(alarms: Iterable[Alarm]) -> Mapping[str, Sequence[tuple[datetime, datetime | None]]]:
+    """Return begin and end of the alarms of a wrong clock, also of those that have ended, by PBX."""
+    periods: dict[str, list[tuple[datetime, datetime | None]]] = {}
+    for alarm in alarms:
+        if alarm.kind in WRONG_CLOCK_KINDS:
+            periods.setdefault(alarm.sn, []).append((alarm.began_at, alarm.ended_at))
+    return periods
 
 
 def _cutoff_us(now_us: int, days: int) -> int:
