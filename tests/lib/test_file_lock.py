@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onhook.lib import file_lock as file_lock_module
-from onhook.lib.file_lock import file_lock, file_lock_turn, is_locked
+from onhook.lib.file_lock import file_lock, file_lock_soon, file_lock_turn, is_locked
 
 HOLDER = """
 import sys
@@ -58,6 +58,26 @@ def test_file_lock_shared_allows_another_shared_one(lock_path: Path) -> None:
         assert first
         assert second
         assert not is_locked(lock_path)
+
+
+async def test_file_lock_soon_held_by_another_process_leaves_the_event_loop_free(
+    lock_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other tasks run while it tries again."""
+
+    def sleep_in_thread(_seconds: float) -> None:
+        raise AssertionError("the event loop waits")
+
+    monkeypatch.setattr(file_lock_module.time, "sleep", sleep_in_thread)
+    process = hold(lock_path)
+    async with file_lock_soon(lock_path) as has_lock:
+        assert not has_lock
+    process.kill()
+    process.communicate()
+    async with file_lock_soon(lock_path) as has_lock:
+        assert has_lock
+        assert is_locked(lock_path)
+    assert not is_locked(lock_path)
 
 
 async def test_file_lock_turn_waits_for_the_other_process(lock_path: Path) -> None:

@@ -20,10 +20,26 @@ POLL_SECONDS = 0.05
 
 @contextmanager
 def file_lock(path: Path, *, is_shared: bool = False) -> Iterator[bool]:
-    """Hold the lock of that name; yield False if another process has it."""
+    """Hold the lock of that name; yield False if another process has it. Not for a coroutine: it sleeps."""
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE)
     try:
         yield _acquire_soon(descriptor, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
+@asynccontextmanager
+async def file_lock_soon(path: Path) -> AsyncIterator[bool]:
+    """Hold the lock of that name like `file_lock`, in a coroutine: other tasks run while another process has it."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE)
+    try:
+        has_lock = _try_acquire(descriptor, fcntl.LOCK_EX)
+        for _ in range(ATTEMPTS_MAX - 1):
+            if has_lock:
+                break
+            await asyncio.sleep(RETRY_SECONDS)
+            has_lock = _try_acquire(descriptor, fcntl.LOCK_EX)
+        yield has_lock
     finally:
         os.close(descriptor)
 

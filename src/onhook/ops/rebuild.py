@@ -21,7 +21,7 @@ from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
-from onhook.lib.file_lock import file_lock
+from onhook.lib.file_lock import file_lock_soon
 from onhook.lib.messages import _
 from onhook.ops.instance_lock import read_server_info
 from onhook.pbx.registry import dialects
@@ -62,7 +62,7 @@ async def rebuild(config: Config, on_progress: RebuildProgressCallback, engines:
 
     Raises `OnhookError`; then the old store stays in use.
     """
-    with file_lock(config.data / LOCK_NAME) as has_lock:
+    async with file_lock_soon(config.data / LOCK_NAME) as has_lock:
         if not has_lock:
             raise UsageError(
                 _("the store is already being rebuilt, or old calls are being deleted"),

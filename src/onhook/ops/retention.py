@@ -23,7 +23,7 @@ from onhook.config import Config
 from onhook.ledger.contract import Ledger, RawEvent
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.lib.file_lock import file_lock
+from onhook.lib.file_lock import file_lock_soon
 from onhook.lib.timestamps import to_datetime
 from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
 from onhook.projector import Projector
@@ -85,7 +85,7 @@ class Retention:
         limits = await self._read_limits()
         if limits.shortest_days is None:
             return RetentionTotals()
-        with file_lock(self._config.data / LOCK_NAME) as has_lock:
+        async with file_lock_soon(self._config.data / LOCK_NAME) as has_lock:
             if not has_lock or rebuilt_store_path(self._config).exists():
                 return RetentionTotals()
             cycle = _Cycle(self._appdb, self._ledger, self._store, self._projector, limits)
