@@ -295,3 +295,52 @@ async def test_put_into_a_damaged_store_marks_it(tmp_path: Path) -> None:
         with pytest.raises(StoreUnusable):
             await store.put(StoreBatch(calls=calls, quarantined=[], reparsed_seqs=[], position=2))
         await asyncio.wait_for(store.wait_for_damage(), 20)
+
+
+async def test_put_that_reopens_a_damaged_store_marks_it(tmp_path: Path) -> None:
+    """After an error that DuckDB gave up at, such as that of a full disk; then reads are unavailable."""
+    path = tmp_path / "calls.duckdb"
+    await fill(path)
+    store = await open_store(path)
+    damage = asyncio.create_task(store.wait_for_damage())
+    store._database._is_broken = True
+    store._database._connection.close()
+    path.with_name("calls.duckdb.wal").unlink(missing_ok=True)
+    path.write_bytes(path.read_bytes()[:9_000] + b"\xff" * 4_000 + path.read_bytes()[13_000:])
+    for _ in range(2):
+        with pytest.raises(StoreUnusable):
+            await store.put(StoreBatch(calls=[], quarantined=[], reparsed_seqs=[], position=2))
+    await asyncio.wait_for(damage, 10)
+    assert connections.damage_mark(path).exists()
+    with pytest.raises(Unavailable):
+        await store.position()
+    await store.close()
+
+
+async def test_read_while_the_store_is_reopened_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that runs, and one that begins."""
+    async with open_and_close(tmp_path / "calls.duckdb") as store:
+        begun, reopening, continued = threading.Event(), threading.Event(), threading.Event()
+        open_connection = connections._open_connection
+
+        def wait_and_open(path: Path) -> duckdb.DuckDBPyConnection:
+            reopening.set()
+            assert continued.wait(10)
+            return open_connection(path)
+
+        def read_slowly(connection: duckdb.DuckDBPyConnection) -> object:
+            begun.set()
+            assert reopening.wait(10)
+            return connection.execute("SELECT position FROM metadata").fetchall()
+
+        monkeypatch.setattr(connections, "_open_connection", wait_and_open)
+        running_read = asyncio.create_task(store._database.read(read_slowly))
+        await asyncio.to_thread(begun.wait, 10)
+        store._database._is_broken = True
+        write = asyncio.create_task(store.put(StoreBatch(calls=[], quarantined=[], reparsed_seqs=[], position=2)))
+        await asyncio.to_thread(reopening.wait, 10)
+        results = await asyncio.gather(running_read, store.position(), return_exceptions=True)
+        continued.set()
+        await write
+        assert all(isinstance(result, Unavailable) or result == [(0,)] for result in results), results
+        assert await store.position() == 2

@@ -92,9 +92,12 @@ class DuckDbDatabase:
         self._running: dict[Future[Any], duckdb.DuckDBPyConnection | None] = {}
 
     async def read(self, work: Work[ResultT]) -> ResultT:
-        """Run the work with one consistent snapshot of the store; cancelling the caller stops it."""
+        """Run the work with one consistent snapshot of the store; cancelling the caller stops it. Raises `Unavailable`,
+        also while the file is being opened again.
+        """
         self._check_open()
-        cursor = self._connection.cursor()
+        with self._translate_errors():
+            cursor = self._connection.cursor()
         return await self._run_interruptible(self._readers, partial(self._run_in_snapshot, work, cursor), cursor)
 
     async def write(self, work: Work[ResultT]) -> ResultT:
@@ -162,11 +165,19 @@ class DuckDbDatabase:
             return work(_begin_snapshot(cursor))
 
     def _run_transaction(self, work: Work[ResultT]) -> ResultT:
+        with self._translate_errors():
+            self._reopen_broken()
+            return self._commit_transaction(work)
+
+    def _reopen_broken(self) -> None:
+        """Open the file again after an error that DuckDB gave up at. It may turn out to be damaged."""
         if self._is_broken:
             self._connection.close()
             self._connection = _open_connection(self._path)
             self._is_broken = False
-        with self._translate_errors(), self._connection.cursor() as cursor:
+
+    def _commit_transaction(self, work: Work[ResultT]) -> ResultT:
+        with self._connection.cursor() as cursor:
             try:
                 cursor.begin()
                 result = work(cursor)
@@ -227,6 +238,10 @@ def translate_errors(path: Path) -> Iterator[None]:
     try:
         with _translate_damage(path):
             yield
+    except duckdb.ConnectionException as error:
+        raise Unavailable(
+            _("the store is being opened again after an error"), location=str(path), hint=_("try again in a moment")
+        ) from error
     except duckdb.InterruptException as error:
         raise Unavailable(_("the query was cancelled"), location=str(path), hint=_("try again")) from error
     except duckdb.OutOfMemoryException as error:
