@@ -9,7 +9,7 @@ import asyncio
 import csv
 import io
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from typing import cast
 
@@ -25,6 +25,8 @@ SEPARATORS: Mapping[str, str] = {"comma": ",", "semicolon": ";"}
 
 _NUMBER_COLUMNS = frozenset({*NUMBER_FIELDS, "ring_duration", "seq"})
 _TEXT_INDEXES = tuple(index for index, name in enumerate(RECORD_COLUMNS) if name not in _NUMBER_COLUMNS)
+_CELL = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n]*+))(,|\r\n)')
+"""A cell of the export with what ends it: its text in quotation marks, or without them."""
 _CHANGED_NUMBER = re.compile(r"0[0-9]+|\+[0-9]+|[0-9]{12,}|[0-9]+[.eE][0-9]+")
 """Texts that Excel would change: leading zeros, a sign, long numbers, ids with a dot."""
 
@@ -55,9 +57,21 @@ async def convert_for_excel(chunks: AsyncIterator[bytes], separator: str) -> Asy
 def _convert(chunk: bytes, separator: str) -> bytes:
     output = io.StringIO(newline="")
     writer = csv.writer(output, delimiter=separator)
-    for row in csv.reader(io.StringIO(chunk.decode(), newline="")):
+    for row in _read_rows(chunk.decode()):
         for index in _TEXT_INDEXES:
             if _CHANGED_NUMBER.fullmatch(row[index]):
                 row[index] = f'="{row[index]}"'
         writer.writerow(row)
     return output.getvalue().encode()
+
+
+def _read_rows(text: str) -> Iterator[list[str]]:
+    """Yield the rows of the export. Not by `csv.reader`: its limit of a cell is one for the whole process, and a cell
+    may be as long as the body of an event.
+    """
+    row: list[str] = []
+    for quoted, plain, end in _CELL.findall(text):
+        row.append(quoted.replace('""', '"') if quoted else plain)
+        if end != ",":
+            yield row
+            row = []
