@@ -35,6 +35,23 @@ async def test_status_pending_counts_records_not_sent(harness: DeliveryHarness) 
     assert (await view_destination(destination, harness.appdb, harness.store, NOW)).replays == 1
 
 
+async def test_status_pending_counts_records_of_a_replay_that_match_both_filters(harness: DeliveryHarness) -> None:
+    """As many as the replay said and sends, also where both set the same filter."""
+    await harness.put_calls(*make_calls(2, status="BUSY"), *make_calls(3))
+    destination = await harness.add_destination(
+        "crm", "http://127.0.0.1:1/", after=await harness.store.position(), filter=RecordFilter(status="BUSY")
+    )
+    for record_filter, count in (
+        (RecordFilter(since=STARTED_AT), 2),
+        (RecordFilter(since=STARTED_AT, status="ANSWERED"), 0),
+        (RecordFilter(since=STARTED_AT, status="!ANSWERED"), 2),
+    ):
+        before = (await view_destination(destination, harness.appdb, harness.store, NOW)).pending
+        assert await replay(harness.appdb, harness.store, "crm", record_filter, SystemClock()) == count
+        view = await view_destination(destination, harness.appdb, harness.store, NOW)
+        assert view.pending - before == count
+
+
 @pytest.mark.parametrize(
     ("state", "is_full", "is_failing", "expected_state"),
     [

@@ -68,7 +68,7 @@ async def test_file_lock_soon_held_by_another_process_leaves_the_event_loop_free
     def sleep_in_thread(_seconds: float) -> None:
         raise AssertionError("the event loop waits")
 
-    monkeypatch.setattr(file_lock_module.time, "sleep", sleep_in_thread)
+    monkeypatch.setattr("time.sleep", sleep_in_thread)
     process = hold(lock_path)
     async with file_lock_soon(lock_path) as has_lock:
         assert not has_lock

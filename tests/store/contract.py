@@ -348,6 +348,17 @@ class StoreContract:
             count=0, first_seq=None, last_seq=None, first_received_at=None
         )
 
+    @property_test
+    @given(office=office_calls(), filters=st.tuples(FILTERS, FILTERS))
+    async def test_extent_of_records_that_match_two_filters(
+        self, stores: OpenStoreFixture, office: list[Call], filters: tuple[RecordFilter, RecordFilter]
+    ) -> None:
+        """Also where both set the same filter, to other values."""
+        async with stores() as store:
+            await store.put(batch(*office))
+            legs = [leg for leg in plain.records(office, filters[0]) if leg in plain.records(office, filters[1])]
+            assert (await store.extent(filters[0], second_filter=filters[1])).count == len(legs)
+
     # Pages by number
 
     @property_test

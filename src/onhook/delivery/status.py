@@ -106,7 +106,7 @@ async def _count_unsent(
         if cursor >= position:
             continue  # most destinations are at the end, where there is nothing to count
         is_live = stream.until is None
-        extent = await store.extent(destination.filter if is_live else stream.filter, cursor, stream.until)
+        extent = await store.extent(destination.filter, cursor, stream.until, second_filter=stream.filter)
         unsent_count += extent.count
         if is_live and extent.first_received_at is not None:
             oldest_times.append(extent.first_received_at)
@@ -136,26 +136,13 @@ async def replay(appdb: AppDb, store: Store, name: str, record_filter: RecordFil
     destination = await appdb.destinations.get(name)
     # By the start time only: filters may match whole calls, and calls may continue after their first legs.
     first_seq = (await store.extent(RecordFilter(since=record_filter.since))).first_seq
-    matching_count = (await store.extent(_combine_filters(destination.filter, record_filter))).count
+    matching_count = (await store.extent(destination.filter, second_filter=record_filter)).count
     if first_seq is not None:
         until = await store.position()
         await appdb.destinations.replay(
             name, record_filter, after=first_seq - 1, until=until, now_us=clock.microseconds()
         )
     return matching_count
-
-
-def _combine_filters(destination_filter: RecordFilter, replay_filter: RecordFilter) -> RecordFilter:
-    """Return both filters as one: where both set the same text, that of the replay."""
-    unset_fields = (field for field in RecordFilter.__struct_fields__ if getattr(replay_filter, field) is None)
-    since = (
-        max(time for time in (destination_filter.since, replay_filter.since) if time)
-        if destination_filter.since or replay_filter.since
-        else None
-    )
-    return msgspec.structs.replace(
-        replay_filter, **{field: getattr(destination_filter, field) for field in unset_fields} | {"since": since}
-    )
 
 
 async def send_test(client: DestinationClient, clock: Clock, *, is_sample: bool = False) -> DestinationTestResult:

@@ -403,9 +403,14 @@ class Store(Protocol):
         ...
 
     async def extent(
-        self, record_filter: RecordFilter, after_seq: int = 0, until_seq: int | None = None
+        self,
+        record_filter: RecordFilter,
+        after_seq: int = 0,
+        until_seq: int | None = None,
+        *,
+        second_filter: RecordFilter = RecordFilter(),  # noqa: B008 - frozen
     ) -> RecordExtent:
-        """Return the extent of matching records after one number and up to another."""
+        """Return the extent of records that match both filters, after one number and up to another."""
         ...
 
     async def summary(

@@ -121,10 +121,15 @@ class DuckDbStore:
         return await self._database.read(lambda connection: pages.calls_by_keys(connection, keys))
 
     async def extent(
-        self, record_filter: RecordFilter, after_seq: int = 0, until_seq: int | None = None
+        self,
+        record_filter: RecordFilter,
+        after_seq: int = 0,
+        until_seq: int | None = None,
+        *,
+        second_filter: RecordFilter = RecordFilter(),  # noqa: B008 - frozen
     ) -> RecordExtent:
         return await self._database.read(
-            lambda connection: pages.extent(connection, record_filter, after_seq, until_seq)
+            lambda connection: pages.extent(connection, (record_filter, second_filter), after_seq, until_seq)
         )
 
     async def records_after(self, after_seq: int, limit: int) -> list[Record]:

@@ -16,7 +16,7 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 from onhook.store.contract import PAGE_MAX, CallKey, CallPage, RecordExtent, RecordPage
-from onhook.store.queries.conditions import SqlCondition, call_condition, leg_condition
+from onhook.store.queries.conditions import SqlCondition, both, call_condition, leg_condition
 from onhook.store.queries.cursors import Cursor, decode_cursor, encode_cursor
 from onhook.store.queries.locality import KEYS_TABLE, existing_keys, key_ranges
 from onhook.store.rows import Row, call_from_row, epoch_seconds, record_from_row
@@ -169,10 +169,13 @@ def records_by_channel(
 
 
 def extent(
-    connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, after_seq: int, until_seq: int | None
+    connection: duckdb.DuckDBPyConnection,
+    filters: tuple[RecordFilter, RecordFilter],
+    after_seq: int,
+    until_seq: int | None,
 ) -> RecordExtent:
     """See `Store.extent`."""
-    condition = leg_condition(record_filter).and_where(
+    condition = both(*map(leg_condition, filters)).and_where(
         f"seq > {after_seq}" + ("" if until_seq is None else f" AND seq <= {until_seq}")
     )
     count, first_seq, last_seq, received_at = connection.execute(

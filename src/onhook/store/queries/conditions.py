@@ -79,6 +79,13 @@ class SqlCondition(msgspec.Struct, frozen=True):
         return SqlCondition(f"{self.sql} AND {sql}", self.values)
 
 
+def both(first: SqlCondition, second: SqlCondition) -> SqlCondition:
+    """Return the condition that both are met; the parameters of the second one are renamed."""
+    second_sql = re.sub(r"\$(\w+)", r"$second_\1", second.sql)
+    second_values = {f"second_{name}": value for name, value in second.values.items()}
+    return SqlCondition(f"{first.sql} AND {second_sql}", first.values | second_values)
+
+
 def leg_condition(record_filter: RecordFilter) -> SqlCondition:
     """Return the condition for rows of `legs`."""
     filters = _filter_values(record_filter)
