@@ -13,6 +13,7 @@ from onhook.store.duckdb import DuckDbStore, open_store
 from tests.factories import SN, call, record
 
 MONDAY = datetime(2026, 4, 27, 9, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 
 class Stopped:
@@ -63,3 +64,27 @@ async def test_silence_monitor_silent_hour_at_noon_is_an_alarm_and_ends_by_itsel
     await watch.check_all()
     assert len(await appdb.alarms.open_alarms()) == 1
     await appdb.close()
+
+
+async def test_silence_monitor_calls_in_the_future_do_not_hide_later_events(tmp_path: Path) -> None:
+    """A PBX whose clock was ahead has many calls that begin after all others."""
+    store, appdb = await open_store(tmp_path / "calls.duckdb"), AppDb(tmp_path / "onhook.db")
+    await appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
+    await appdb.sync_states.save_silence_minutes(SN, 60)
+    minutes = [timedelta(minutes=number) for number in range(250)]
+    ahead = [
+        call(record(MONDAY + timedelta(days=600) + minute, received_at=MONDAY - DAY + minute)) for minute in minutes
+    ]
+    right = [call(record(MONDAY - minute, received_at=MONDAY - minute)) for minute in minutes[1:]]
+    fetched = [call(record(MONDAY - minute, received_at=MONDAY + DAY, via="backfill")) for minute in minutes]
+    await store.put(StoreBatch(calls=[*ahead, *right, *fetched], quarantined=[], reparsed_seqs=[], position=1))
+    clock = Stopped(MONDAY)
+    monitor = SilenceMonitor(appdb=appdb, store=store, clock=clock)
+    await monitor.check_all()
+    assert await appdb.alarms.open_alarms() == []
+    clock.current_time = MONDAY + timedelta(hours=2)
+    await monitor.check_all()
+    (alarm,) = await appdb.alarms.open_alarms()
+    assert "since 2026-04-27 08:59" in alarm.detail
+    await appdb.close()
+    await store.close()

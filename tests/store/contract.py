@@ -359,6 +359,22 @@ class StoreContract:
             legs = [leg for leg in plain.records(office, filters[0]) if leg in plain.records(office, filters[1])]
             assert (await store.extent(filters[0], second_filter=filters[1])).count == len(legs)
 
+    async def test_last_received_at_is_by_receipt_without_some_channels(self, store: Store) -> None:
+        """Whatever the times of the calls."""
+        hours = [STARTED_AT + timedelta(hours=number) for number in range(4)]
+        future = STARTED_AT + timedelta(days=600)
+        records = [
+            record(future, seq=1, received_at=hours[0]),
+            record(seq=2, received_at=hours[1], via="push"),
+            record(seq=3, received_at=hours[2], via="backfill"),
+            record(seq=4, received_at=hours[3], via="import", sn="OTHER"),
+        ]
+        assert await store.last_received_at(["import"]) == {}
+        await store.put(batch(*map(call, records)))
+        assert await store.last_received_at(["backfill", "import"]) == {SN: hours[1]}
+        assert await store.last_received_at(["import"]) == {SN: hours[2]}
+        assert await store.last_received_at([]) == {SN: hours[2], "OTHER": hours[3]}
+
     # Pages by number
 
     @property_test

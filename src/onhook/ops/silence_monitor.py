@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shlex
 from datetime import datetime, timedelta
 
 from onhook.appdb.appdb import AppDb
@@ -11,6 +12,7 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.silence_detection import WEEKS_COMPARED, is_suspicious_silence
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
+from onhook.lib.messages import _
 from onhook.store.contract import Store
 
 CHECK_SECONDS = 300.0
@@ -18,14 +20,6 @@ CHECK_SECONDS = 300.0
 
 SILENCE_MIN = timedelta(minutes=10)
 """A shorter silence is normal for any PBX, and not worth reading its weeks."""
-
-RECENT_RECORDS_MAX = 200
-"""Among so many records the last pushed one is searched: all the others were fetched."""
-
-HINT = (
-    "check whether the PBX can reach the intake, and whether its webhook is enabled; `onhook doctor` with "
-    "its name helps"
-)
 
 
 class SilenceMonitor:
@@ -48,20 +42,21 @@ class SilenceMonitor:
     async def check_all(self) -> None:
         """Begin and end the alarms of silence."""
         now = self._clock.now()
+        # By the time of receipt: the time of a call is by the PBX's clock, which may be or have been wrong.
+        last_pushed_at = await self._store.last_received_at(sorted(ROW_CHANNELS))
         for pbx in await self._appdb.pbxs():
-            last_at = await self._last_pushed_at(pbx)
+            last_at = last_pushed_at.get(pbx.sn)
             if last_at is not None and await self._is_silent_too_long(pbx, last_at, now):
-                detail = f"no call end event since {last_at:%Y-%m-%d %H:%M} UTC"
+                detail = _("no call end event since {last_at}", last_at=f"{last_at:%Y-%m-%d %H:%M} UTC")
+                hint = _(
+                    "check whether the PBX can reach the intake, and whether its webhook is enabled; {command} helps",
+                    command=f"`onhook doctor {shlex.quote(pbx.name)}`",
+                )
                 await self._appdb.alarms.raise_alarm(
-                    pbx.sn, "silence", detail, hint=HINT, now_us=self._clock.microseconds()
+                    pbx.sn, "silence", detail, hint=hint, now_us=self._clock.microseconds()
                 )
             else:
                 await self._appdb.alarms.end(pbx.sn, "silence", now_us=self._clock.microseconds())
-
-    async def _last_pushed_at(self, pbx: Pbx) -> datetime | None:
-        """Return the time of the last event that the PBX sent itself; None without one."""
-        page = await self._store.records(RecordFilter(sn=pbx.sn), RECENT_RECORDS_MAX)
-        return max((record.received_at for record in page.data if record.via not in ROW_CHANNELS), default=None)
 
     async def _is_silent_too_long(self, pbx: Pbx, last_at: datetime, now: datetime) -> bool:
         minutes = await self._appdb.sync_states.silence_minutes(pbx.sn)

@@ -1,6 +1,6 @@
 """Contract of the store: calls and their legs, for reading. It can always be rebuilt from the ledger."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -399,6 +399,12 @@ class Store(Protocol):
     ) -> list[Record]:
         """Return records of calls that began before a time and were last reported by one of these channels (`via`), of
         raw events after a number, in that order. Records of one raw event stay together; none are the end.
+        """
+        ...
+
+    async def last_received_at(self, excluded_channels: Sequence[str]) -> Mapping[str, datetime]:
+        """Return the latest receipt time of the records of each PBX that were last reported by
+        other channels (`via`) than these, by serial number.
         """
         ...
 

@@ -1,7 +1,7 @@
 """The store on DuckDB: one file, many readers, one writer, all in this process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
@@ -119,6 +119,9 @@ class DuckDbStore:
 
     async def calls_by_keys(self, keys: Sequence[CallKey]) -> list[Call]:
         return await self._database.read(lambda connection: pages.calls_by_keys(connection, keys))
+
+    async def last_received_at(self, excluded_channels: Sequence[str]) -> Mapping[str, datetime]:
+        return await self._database.read(lambda connection: pages.last_received_at(connection, excluded_channels))
 
     async def extent(
         self,

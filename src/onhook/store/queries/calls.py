@@ -4,7 +4,7 @@ Most pages consist of recent rows, so ever longer time ranges are searched, from
 enough. Only the row ids are selected first; then the few rows of the page are read whole.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -166,6 +166,15 @@ def records_by_channel(
         {"channels": list(channels), "before": epoch_seconds(before), "after_seq": after_seq, "limit": limit},
     ).fetchall()
     return [record_from_row(row) for row in rows]
+
+
+def last_received_at(connection: duckdb.DuckDBPyConnection, excluded_channels: Sequence[str]) -> Mapping[str, datetime]:
+    """See `Store.last_received_at`."""
+    rows = connection.execute(
+        "SELECT sn, max(received_at) FROM legs WHERE NOT list_contains($channels::VARCHAR[], via) GROUP BY sn",
+        {"channels": list(excluded_channels)},
+    ).fetchall()
+    return {sn: to_datetime(received_at) for sn, received_at in rows}
 
 
 def extent(
