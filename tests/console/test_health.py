@@ -41,6 +41,19 @@ async def test_readiness_store_ahead_of_the_ledger_is_503(
     assert "onhook_store_lag -7.0" in await (await client.get("/metrics")).text()
 
 
+async def test_readiness_ledger_that_lost_events_and_grew_again_is_503(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """Its end is past the store's position, but the event there is another one."""
+    await harness.append_to_ledger([b"1", b"2"])
+    await harness.store.put(StoreBatch(calls=[], quarantined=[], reparsed_seqs=[], position=1, position_key=b"other"))
+    answer = await client.get("/readyz")
+    problem = await answer.json()
+    assert answer.status == 503
+    assert "event 1 differs, and the ledger ends at event 2" in problem["detail"]
+    assert "onhook rebuild" in problem["hint"]
+
+
 @module_loop
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/issues", "/schema", "/schema/openapi.json"])
 async def test_head_has_the_headers_of_get(module_client: aiohttp.ClientSession, path: str) -> None:

@@ -28,6 +28,7 @@ from onhook.store.contract import QuarantineEntry, StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
 from tests.delivery.harness import SECRET, WebhookReceiver, make_calls, open_delivery_harness
 from tests.factories import SN
+from tests.test_projector import entry, event
 from tests.waiting import polls, wait_until
 
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
@@ -191,6 +192,21 @@ async def test_issue_monitor_quarantine_is_an_issue(installation: Installation) 
     await installation.check()
     await installation.check(after=BEGIN_SECONDS)
     assert await installation.notifications() == [("check_quarantine", False)]
+
+
+async def test_issue_monitor_ledger_that_lost_events_and_grew_again_is_an_issue(installation: Installation) -> None:
+    """Its end is past the store's position, but the event there is another one."""
+    await installation.ledger.append([entry(event(number, "1001")) for number in range(5)])
+    await installation.store.put(
+        StoreBatch(calls=(), quarantined=(), reparsed_seqs=(), position=3, position_key=b"another event")
+    )
+    await installation.check()
+    await installation.check(after=BEGIN_SECONDS)
+    assert await installation.notifications() == [("check_backlog", False)]
+    (issue,) = await installation.appdb.issues.all()
+    assert "event 3 differs" in issue.detail
+    assert "ends at event 5" in issue.detail
+    assert "onhook rebuild" in issue.hint
 
 
 async def test_issue_monitor_damaged_file_is_an_issue(installation: Installation) -> None:

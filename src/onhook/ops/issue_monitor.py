@@ -22,6 +22,7 @@ from onhook.lib.errors import OnhookError
 from onhook.lib.transition_log import TransitionLog
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.host import check_backlog, check_files, check_resources
+from onhook.projector import LedgerMismatch, check_ledger
 from onhook.store.contract import Store
 
 ROUND_SECONDS = 15.0
@@ -80,8 +81,15 @@ class IssueMonitor:
 
     async def _check_backlog(self) -> Mapping[str, Check]:
         try:
-            lag = await self._ledger.last_seq() - await self._store.position()
-            return check_backlog(lag, has_quarantined=bool(await self._store.quarantine(1)))
+            # In this order: the store is never found ahead of a ledger that grows.
+            position = await self._store.position()
+            lag = await self._ledger.last_seq() - position
+            checks = check_backlog(lag, has_quarantined=bool(await self._store.quarantine(1)))
+            try:
+                await check_ledger(self._ledger, self._store)
+            except LedgerMismatch as error:
+                return {**checks, "backlog": Check("ERROR", error.message, error.hint)}
+            return checks
         except OnhookError as error:
             if not error.permanent:
                 raise
