@@ -8,6 +8,7 @@ not delay the following ones; one of which a part is readable is there too, besi
 import asyncio
 import logging
 import shlex
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
@@ -16,7 +17,7 @@ from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_re
 from onhook.cdr.identity import fold_sn
 from onhook.cdr.merge import UNREGISTERED, WEBHOOK
 from onhook.cdr.record import Call, Record
-from onhook.ledger.contract import Ledger, RawEvent
+from onhook.ledger.contract import CounterKey, Ledger, RawEvent
 from onhook.lib.errors import NotFound, OnhookError, ParseError, Unavailable
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
@@ -60,12 +61,13 @@ class _ParsedEvents(msgspec.Struct, frozen=True):
 
 class DeletionResult(msgspec.Struct, frozen=True):
     """Calls that the store has no longer, how many of them it had before, and the raw events that belong to no
-    remaining call.
+    remaining call. `unregistered` are the counters of those among them whose sender is not registered.
     """
 
     calls: Sequence[CallKey]
     call_count: int
     seqs: Sequence[int]
+    unregistered: Mapping[CounterKey, int]
 
 
 class _ParsedRange(msgspec.Struct, frozen=True):
@@ -237,7 +239,17 @@ class Projector:
             seqs = [raw_event.seq for raw_event in raw_events if raw_event.seq not in remaining_seqs]
             # All numbers: a raw event that is readable now may be in the quarantine from before an upgrade.
             await self._store.delete(deleted_keys, seqs)
-            return DeletionResult(deleted_keys, len(calls.keys() - remaining_keys), seqs)
+            quarantined_seqs = {entry.seq for entry in parsed_events.quarantined}
+            unregistered = self._count_unregistered(item for item in raw_events if item.seq in quarantined_seqs)
+            return DeletionResult(deleted_keys, len(calls.keys() - remaining_keys), seqs, unregistered)
+
+    def _count_unregistered(self, raw_events: Iterable[RawEvent]) -> Mapping[CounterKey, int]:
+        """Return how many events the intake has counted under these keys: by both serial numbers."""
+        return Counter(
+            CounterKey(UNREGISTERED, self._dialects[raw_event.dialect].peek(raw_event.body).sn, raw_event.sn)
+            for raw_event in raw_events
+            if raw_event.via == UNREGISTERED and raw_event.dialect in self._dialects
+        )
 
     async def _stop_reading_ahead(self) -> None:
         if self._read_ahead is not None:

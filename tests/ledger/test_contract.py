@@ -173,5 +173,15 @@ async def test_add_counts_many_unknown_pbxs_are_bounded(ledger: Ledger) -> None:
     assert ("", "others") in {(counter.sn, counter.label) for counter in unknown_pbxs}
 
 
+async def test_subtract_counts_deletes_counters_that_fall_to_zero(ledger: Ledger) -> None:
+    first, second, unknown = (CounterKey("unregistered", sn, SN) for sn in ("A", "B", "C"))
+    await ledger.add_counts({first: 5, second: 2}, NOW)
+    await ledger.subtract_counts({})
+    await ledger.subtract_counts({first: 3, second: 2, unknown: 7})
+    assert await ledger.counters() == [Counter("unregistered", "A", SN, 2, NOW, NOW)]
+    await ledger.subtract_counts({first: 9})
+    assert await ledger.counters() == []
+
+
 def _as_entry(raw_event: LedgerEntry) -> LedgerEntry:
     return LedgerEntry(**{name: getattr(raw_event, name) for name in LedgerEntry.__struct_fields__})

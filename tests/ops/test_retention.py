@@ -13,10 +13,11 @@ from onhook.appdb.deliveries import CALL_DELIVERIES_MAX
 from onhook.appdb.delivery_rows import NewDelivery
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.pbx_facts import AppDbPbxFacts
+from onhook.cdr.merge import UNREGISTERED
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.sync_types import AlarmKind
 from onhook.config import Config
-from onhook.ledger.contract import AppendResult, LedgerEntry
+from onhook.ledger.contract import AppendResult, CounterKey, LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable
@@ -72,10 +73,10 @@ class RetentionHarness:
         await self.projector.catch_up()
         return seq
 
-    async def append(self, body: bytes, age: int, sn: str, via: str = "webhook") -> int:
+    async def append(self, body: bytes, age: int, sn: str, via: str = "webhook", dialect: str = "yeastar") -> int:
         self.keys += 1
         entry = LedgerEntry(
-            sn=sn, dialect="yeastar", via=via, key=self.keys.to_bytes(16, "big"), body=body,
+            sn=sn, dialect=dialect, via=via, key=self.keys.to_bytes(16, "big"), body=body,
             received_at=self.clock.microseconds() - age * DAY_MICROSECONDS - 1,
         )  # fmt: skip
         (appended,) = await self.ledger.append([entry])
@@ -414,6 +415,23 @@ async def test_retention_event_that_parses_now_leaves_the_quarantine(server: Ret
     assert [entry.seq for entry in await server.store.quarantine(10)] == [1]
     assert await server.forget(90) == RetentionTotals(raw_events=1)
     assert await server.store.quarantine(10) == []
+
+
+async def test_retention_deleted_events_of_an_unregistered_serial_number_are_counted_no_longer(
+    server: RetentionHarness,
+) -> None:
+    """Those that are kept of it count as before."""
+    for call, age in ((1, 100), (2, 100), (3, 10)):
+        leg = details(STARTED_AT, call_id=call_id(call))
+        await server.append(YEASTAR.format(leg, "STANDBY", "p-2026"), age, SN, UNREGISTERED)
+    leg = details(STARTED_AT, call_id=call_id(5))
+    await server.append(YEASTAR.format(leg, "STANDBY", "p-2026"), 100, SN, UNREGISTERED, dialect="of a newer version")
+    await server.report(4, 0)
+    await server.ledger.add_counts({CounterKey("unregistered", "STANDBY", SN): 3}, 1)
+    assert await server.forget(90) == RetentionTotals(raw_events=3)
+    assert await server.forget(90) == RetentionTotals()
+    assert [(counter.sn, counter.count) for counter in await server.ledger.counters()] == [("STANDBY", 1)]
+    assert len(await server.store.quarantine(10)) == 1
 
 
 async def test_retention_waits_for_a_rebuilt_store_to_be_installed(server: RetentionHarness) -> None:

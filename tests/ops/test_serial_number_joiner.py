@@ -14,6 +14,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
+from onhook.ledger.contract import CounterKey
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.ops.quarantine_retry import QuarantineRetrier
@@ -40,6 +41,7 @@ class JoinerHarness:
         self.projector = self._create_projector(store)
         self.joiner = SerialNumberJoiner(
             appdb=self.appdb,
+            ledger=self.ledger,
             store=store,
             projector=self.projector,
             retrier=QuarantineRetrier(self.projector, self.appdb, SystemClock()),
@@ -155,6 +157,17 @@ async def test_joiner_events_that_the_secret_of_another_pbx_signs_stay_in_the_qu
     await harness.appdb.serial_numbers.add(SN, STANDBY)
     await harness.joiner.join_changed()
     assert (await harness.read_calls(), len(await harness.store.quarantine(10))) == ([], 1)
+
+
+async def test_joiner_events_of_a_registered_serial_number_are_counted_no_longer(harness: JoinerHarness) -> None:
+    """Those that are kept of it are read; of other serial numbers as many are kept as before."""
+    counts = {CounterKey("unregistered", sn, SN): 10_000 for sn in (STANDBY.lower(), FOREIGN, REPLACED)}
+    await harness.ledger.add_counts({**counts, CounterKey("unknown_pbx", STANDBY, ""): 1}, 1)
+    await harness.appdb.serial_numbers.add(SN, STANDBY)
+    await harness.add_pbx("Branch", FOREIGN)
+    await harness.joiner.join_changed()
+    counters = {(counter.kind, counter.sn): counter.count for counter in await harness.ledger.counters()}
+    assert counters == {("unregistered", REPLACED): 10_000, ("unknown_pbx", STANDBY): 1}
 
 
 async def test_joiner_serial_number_that_is_added_again_is_joined(harness: JoinerHarness) -> None:

@@ -4,10 +4,11 @@ from functools import partial
 
 import pytest
 
+from onhook.ledger.contract import CounterKey
 from onhook.lib.clock import SystemClock
 from onhook.lib.signing import sign
 from onhook.receiver.hash_budget import BODY_BYTES_MIN, BYTES_BURST, BYTES_PER_SECOND, HashBudget
-from onhook.receiver.ingest import Ingestor
+from onhook.receiver.ingest import COUNTS_SECONDS, Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.unregistered import EVENTS_MAX, SERIAL_NUMBERS_MAX, UnregisteredSenders
 from onhook.receiver.verdict import RESPONSES_BY_VERDICT, Verdict
@@ -113,6 +114,38 @@ async def test_unregistered_events_of_one_run_are_bounded(receiver: ReceiverHarn
         await ingestor.drain()
     await ingestor.close()
     assert [verdicts[number] for number in range(4)] == ["unregistered", "unregistered", "unknown_pbx", "unknown_pbx"]
+
+
+async def test_unregistered_events_that_were_handled_do_not_count(receiver: ReceiverHarness) -> None:
+    """The counters of the ledger are read again at a limit, once a minute."""
+    now = 100.0
+    ingestor = Ingestor(
+        ledger=receiver.ledger,
+        registry=MemoryPbxRegistry(REGISTERED_PBXS),
+        dialects=DIALECTS,
+        clock=SystemClock(),
+        unregistered_counts={OTHER_SN: EVENTS_MAX},
+        monotonic=lambda: now,
+    )
+    counter_key = CounterKey("unregistered", OTHER_SN, SN)
+    await receiver.ledger.add_counts({counter_key: EVENTS_MAX}, 1)
+    verdicts: list[Verdict] = []
+
+    async def send(number: int) -> None:
+        body = make_raw_event(number, OTHER_SN)
+        ingestor.submit_request(body, sign(SECRET, body), "192.0.2.1", verdicts.append)
+        await ingestor.drain()
+
+    await send(0)
+    now += COUNTS_SECONDS
+    await send(1)
+    await receiver.ledger.subtract_counts({counter_key: 1})
+    await send(2)
+    now += COUNTS_SECONDS
+    await send(3)
+    await send(4)
+    await ingestor.close()
+    assert verdicts == ["unknown_pbx"] * 3 + ["unregistered", "unknown_pbx"]
 
 
 def test_find_signer_hashes_no_more_than_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:

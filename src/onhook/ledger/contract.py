@@ -100,6 +100,10 @@ class Ledger(Protocol):
         """
         ...
 
+    async def subtract_counts(self, counts: Mapping[CounterKey, int]) -> None:
+        """Subtract from counters that exist, as of events that are no longer kept; one that falls to 0 is deleted."""
+        ...
+
     async def counters(self) -> list[Counter]:
         """Return all counters, the latest first, at most 1,000."""
         ...

@@ -110,6 +110,10 @@ class SqliteLedger:
         if counts:
             await self._write(_add_counts, counts, now_us)
 
+    async def subtract_counts(self, counts: Mapping[CounterKey, int]) -> None:
+        if counts:
+            await self._write(_subtract_counts, counts)
+
     async def counters(self) -> list[Counter]:
         return await self._read_thread.run(_select_counters)
 
@@ -312,6 +316,20 @@ def _upsert_counts(connection: sqlite3.Connection, counts: Mapping[CounterKey, i
     connection.executemany(_UPSERT_COUNTER, rows)
     for kind in {key.kind for key in counts}:
         _merge_oldest_counters(connection, kind)
+
+
+def _subtract_counts(connection: sqlite3.Connection, counts: Mapping[CounterKey, int]) -> None:
+    _in_transaction(connection, _update_counts, counts)
+
+
+def _update_counts(connection: sqlite3.Connection, counts: Mapping[CounterKey, int]) -> None:
+    condition = "kind = ? AND sn = ? AND label = ?"
+    keys = [(key.kind, key.sn, key.label) for key in counts]
+    connection.executemany(
+        f"UPDATE counters SET count = count - ? WHERE {condition}",
+        [(count, *key) for key, count in zip(keys, counts.values(), strict=True)],
+    )
+    connection.executemany(f"DELETE FROM counters WHERE {condition} AND count <= 0", keys)
 
 
 _SELECT_COUNTERS = "SELECT kind, sn, label, count, first_at, last_at FROM counters"

@@ -219,6 +219,7 @@ class _Cycle:
         self.totals = RetentionTotals(self.totals.raw_events, self.totals.calls + deleted.call_count)
         await self._appdb.notes.delete_for_calls(deleted.calls)
         await self._ledger.delete(deleted.seqs)
+        await self._ledger.subtract_counts(deleted.unregistered)
         self.totals = RetentionTotals(self.totals.raw_events + len(deleted.seqs), self.totals.calls)
 
     async def _min_destination_cursor(self) -> int:

@@ -4,10 +4,12 @@ stored under that number become the PBX's. Doing it again changes nothing.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 
 from onhook.appdb.appdb import AppDb
+from onhook.cdr.identity import fold_sn
 from onhook.cdr.merge import UNREGISTERED
+from onhook.ledger.contract import CounterKey, Ledger
 from onhook.lib.errors import OnhookError
 from onhook.lib.transition_log import TransitionLog
 from onhook.ops.quarantine_retry import QuarantineRetrier
@@ -24,8 +26,11 @@ RETRY_SECONDS = 1.0
 class SerialNumberJoiner:
     """Follows the serial numbers of the registered PBXs. Created once per process."""
 
-    def __init__(self, *, appdb: AppDb, store: Store, projector: Projector, retrier: QuarantineRetrier) -> None:
+    def __init__(
+        self, *, appdb: AppDb, ledger: Ledger, store: Store, projector: Projector, retrier: QuarantineRetrier
+    ) -> None:
         self._appdb = appdb
+        self._ledger = ledger
         self._store = store
         self._projector = projector
         self._retrier = retrier
@@ -59,6 +64,9 @@ class SerialNumberJoiner:
         await self._move_calls(number.sn for number in further)
         async for seqs in self._list_unregistered():
             await self._retrier.retry(seqs)
+        await self._reset_counters(
+            {fold_sn(number.sn) for number in further if number.is_accepted} | set(map(fold_sn, registered))
+        )
         self._joined = further, registered
 
     async def _move_calls(self, sns: Iterable[str]) -> None:
@@ -68,6 +76,15 @@ class SerialNumberJoiner:
                 count += moved
             if count:
                 logging.getLogger("serial_numbers").info("calls joined", extra={"sn": sn, "calls": count})
+
+    async def _reset_counters(self, registered_sns: Collection[str]) -> None:
+        """Delete the counters of kept events whose serial number (folded) is registered now: they were read."""
+        counts = {
+            CounterKey(counter.kind, counter.sn, counter.label): counter.count
+            for counter in await self._ledger.counters()
+            if counter.kind == UNREGISTERED and fold_sn(counter.sn) in registered_sns
+        }
+        await self._ledger.subtract_counts(counts)
 
     async def _list_unregistered(self) -> AsyncIterator[list[int]]:
         """Yield the numbers of quarantined events whose sender was not registered, a page at a time."""

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from onhook.cdr.merge import UNREGISTERED, WEBHOOK
@@ -22,13 +23,19 @@ from onhook.receiver.group_commit import GroupCommitter
 from onhook.receiver.hash_budget import HashBudget
 from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
 from onhook.receiver.signature_check import SIGNATURE_CHARACTERS, verify_sender
-from onhook.receiver.unregistered import UnregisteredSenders
+from onhook.receiver.unregistered import UnregisteredSenders, count_unregistered
 from onhook.receiver.verdict import Verdict
 
 RECHECKS_MAX = 100
 """Requests that wait for the registry before they are rejected: with the largest bodies 25 MB. Further ones are
 rejected by the registry as it is, a tenth of a second old.
 """
+
+COUNTS_SECONDS = 60.0
+"""How often at most the counters of the ledger are read again."""
+
+COUNTS_SECONDS_MAX = 0.5
+"""Time for reading them, which takes milliseconds."""
 
 VerdictCallback = Callable[[Verdict], None]
 """Receives the verdict, exactly once. Must not raise."""
@@ -70,6 +77,9 @@ class Ingestor:
         self._has_events = has_events
         self._hash_budget = HashBudget(monotonic)
         self._unregistered = UnregisteredSenders(registry, unregistered_counts or {}, self._hash_budget)
+        self._ledger = ledger
+        self._monotonic = monotonic
+        self._counts_read_at = monotonic()
         self._committer = GroupCommitter(ledger=ledger, on_ledger_error=on_ledger_error)
         self._rechecks: set[asyncio.Task[None]] = set()
         self._counters = EventCounters(ledger=ledger, clock=clock, on_ledger_result=self._committer.report_result)
@@ -129,12 +139,25 @@ class Ingestor:
         remaining_rejection: Verdict | None = rejection
         try:
             await self._registry.refresh()
+            await self._refresh_counts()
         finally:
             # Also when the process stops: each request has one verdict.
             if self._registry.list_all() is not checked_pbxs:
                 remaining_rejection = self._accept(request, on_verdict)
             if remaining_rejection is not None:
                 self._reject(request, remaining_rejection, on_verdict)
+
+    async def _refresh_counts(self) -> None:
+        """Read how many events of unregistered serial numbers are kept, where as many as allowed were: the hub
+        subtracts those that were read or deleted since. Without the ledger nothing changes.
+        """
+        now = self._monotonic()
+        if not self._unregistered.has_reached_limit or now - self._counts_read_at < COUNTS_SECONDS:
+            return
+        self._counts_read_at = now
+        with suppress(OnhookError, TimeoutError):
+            async with asyncio.timeout(COUNTS_SECONDS_MAX):
+                self._unregistered.replace_counts(await count_unregistered(self._ledger))
 
     def _accept(self, request: _Request, on_verdict: VerdictCallback) -> Verdict | None:
         """Store the event of a registered PBX; return the verdict that rejects another request."""

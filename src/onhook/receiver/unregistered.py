@@ -5,8 +5,11 @@ Invariants: what an outsider makes this code compute is bounded, and equal for a
 for one that is not. Bounded too is what a sender that knows a secret can have kept.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 
+from onhook.cdr.merge import UNREGISTERED
+from onhook.ledger.contract import Ledger
 from onhook.lib.signing import is_signed_by
 from onhook.receiver.counters import SN_CHARACTERS_MAX
 from onhook.receiver.hash_budget import HashBudget
@@ -14,7 +17,7 @@ from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
 from onhook.receiver.signature_check import SIGNATURE_CHARACTERS
 
 EVENTS_MAX = 10_000
-"""Kept events per serial number: days of a busy PBX, shown on the page Issues from the first one on."""
+"""Kept events per serial number at a time: days of a busy PBX, shown on the page Issues from the first one on."""
 
 SERIAL_NUMBERS_MAX = 100
 """Serial numbers that are not registered: devices that know a secret are few."""
@@ -29,6 +32,8 @@ class UnregisteredSenders:
         self._registry = registry
         self._counts = dict(counts)
         self._budget = budget
+        self.has_reached_limit = False
+        """Whether an event was refused because of the counts."""
 
     def find_signer(self, body: bytes, signature: str) -> RegisteredPbx | None:
         """Return the PBX whose secret signs the body; None too where too much was hashed lately."""
@@ -49,10 +54,26 @@ class UnregisteredSenders:
             return False
         count = self._counts.get(sn)
         if count is not None:
-            return count < EVENTS_MAX
-        unregistered = sum(self._registry.find_by_sn(known_sn) is None for known_sn in self._counts)
-        return unregistered < SERIAL_NUMBERS_MAX
+            is_admitted = count < EVENTS_MAX
+        else:
+            unregistered = sum(self._registry.find_by_sn(known_sn) is None for known_sn in self._counts)
+            is_admitted = unregistered < SERIAL_NUMBERS_MAX
+        self.has_reached_limit = self.has_reached_limit or not is_admitted
+        return is_admitted
+
+    def replace_counts(self, counts: Mapping[str, int]) -> None:
+        """Use other counts from now on: events were read, or deleted."""
+        self._counts, self.has_reached_limit = dict(counts), False
 
     def add(self, sn: str) -> None:
         """Count one kept event."""
         self._counts[sn] = self._counts.get(sn, 0) + 1
+
+
+async def count_unregistered(ledger: Ledger) -> Mapping[str, int]:
+    """Return the number of events that are kept now, by serial number."""
+    counts: Counter[str] = Counter()
+    for counter in await ledger.counters():
+        if counter.kind == UNREGISTERED:
+            counts[counter.sn] += counter.count
+    return counts

@@ -170,6 +170,7 @@ def _create_maintenance_services(resources: HubResources, projector: Projector) 
     )
     joiner = SerialNumberJoiner(
         appdb=appdb,
+        ledger=resources.ledger,
         store=resources.store,
         projector=projector,
         retrier=QuarantineRetrier(projector, appdb, clock),

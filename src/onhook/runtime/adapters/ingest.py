@@ -1,8 +1,7 @@
 """The ingestor with its parts: of the intake, of the hub for events that it fetches, and of a command that imports."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from onhook.appdb.appdb import AppDb
@@ -13,6 +12,7 @@ from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError
 from onhook.pbx.registry import dialects
 from onhook.receiver.ingest import Ingestor
+from onhook.receiver.unregistered import count_unregistered
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
 
 
@@ -40,7 +40,7 @@ async def running_ingestor(
         dialects=dialects(),
         clock=clock,
         has_events=has_events,
-        unregistered_counts=await _count_unregistered(ledger),
+        unregistered_counts=await count_unregistered(ledger),
         on_ledger_error=on_ledger_error,
     )
     try:
@@ -49,15 +49,6 @@ async def running_ingestor(
         await ingestor.close()
         follower.cancel()
         await asyncio.wait([follower])
-
-
-async def _count_unregistered(ledger: Ledger) -> Mapping[str, int]:
-    """Return the number of kept events of serial numbers that are not registered."""
-    counts: Counter[str] = Counter()
-    for counter in await ledger.counters():
-        if counter.kind == "unregistered":
-            counts[counter.sn] += counter.count
-    return counts
 
 
 @asynccontextmanager
