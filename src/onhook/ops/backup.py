@@ -116,7 +116,8 @@ def _check_target(config: Config, target: Path) -> None:
             hint=_("choose another directory"),
         ) from error
     if not is_free:
-        message = "it already contains a backup" if (target / MANIFEST_NAME).exists() else "the directory is not empty"
+        has_backup = (target / MANIFEST_NAME).exists()
+        message = _("it already contains a backup") if has_backup else _("the directory is not empty")
         raise UsageError(message, location=str(target), hint=_("choose another directory"))
 
 

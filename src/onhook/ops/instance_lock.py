@@ -86,7 +86,7 @@ def check_data_directory(config: Config) -> None:
     except OSError as error:
         raise _unusable_error(config, error.strerror or str(error)) from error
     if not is_usable:
-        raise _unusable_error(config, "it cannot be read and written")
+        raise _unusable_error(config, _("it cannot be read and written"))
 
 
 def check_is_directory(config: Config) -> None:
@@ -132,7 +132,7 @@ def instance_lock(config: Config) -> Iterator[None]:
     with file_lock(config.data / LOCK_NAME) as has_lock:
         if not has_lock:
             server = read_server_info(config)
-            process_text = f" (process {server.pid})" if server else ""
+            process_text = _(" (process {pid})", pid=server.pid) if server else ""
             raise UsageError(
                 _("a server is already running on this data directory{process_text}", process_text=process_text),
                 location=str(config.data),

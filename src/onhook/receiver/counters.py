@@ -15,7 +15,7 @@ DISTINCT_COUNTERS_MAX = 1_000
 """Different counters between two flushes: an unknown PBX with many serial numbers must not fill the memory."""
 
 OVERFLOW_LABEL = "others"
-"""The label of counters beyond `PENDING_MAX`."""
+"""The label of counters beyond `DISTINCT_COUNTERS_MAX`."""
 
 SN_CHARACTERS_MAX = 64
 """A real serial number has 12 to 16 (yeastar-p-series.md 1)."""

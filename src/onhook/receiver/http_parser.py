@@ -50,8 +50,8 @@ class HttpRequest(msgspec.Struct, frozen=True, gc=False):
 class RequestParser:
     """Parser that takes received bytes and returns complete requests.
 
-    `refusal` is the error, once there is one; `is_midway` whether a request has begun and is incomplete; `is_waiting`
-    whether the sender waits for a `100 Continue` (`Expect: 100-continue`).
+    `rejection` is the error, once there is one; `has_partial_request` whether a request has begun and is incomplete;
+    `expects_continue` whether the sender waits for a `100 Continue` (`Expect: 100-continue`).
     """
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[R
         ledger = SqliteLedger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         has_events = await ledger.last_seq() > 0
-        if has_events and not await appdb.pbxs():
+        if has_events and not await appdb.webhook_credentials():
             logging.getLogger("intake").error(
                 "the settings are lost: the ledger has events and no PBX is registered; answering 503 to every request",
                 extra={"hint": "restore onhook.db with `onhook restore`, or add the PBXs again"},

@@ -1,5 +1,7 @@
 """Health checks of the installation."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -81,6 +83,21 @@ async def test_check_installation_lost_settings_are_an_error(tmp_path: Path, has
     await ledger.close()
     (error,) = await errors(config)
     assert "the settings are lost" in error
+
+
+async def test_check_installation_pbxs_that_cannot_be_read_are_not_lost(tmp_path: Path) -> None:
+    """As after a downgrade: their events are stored."""
+    config = new_config(tmp_path)
+    async with AppDb(config.appdb_file) as appdb:
+        await appdb.add_pbx(name="Office", sn="A1", secret="first-secret", now_us=1)
+    with closing(sqlite3.connect(config.appdb_file, isolation_level=None)) as connection:
+        connection.execute("UPDATE pbxs SET number_plan = '{'")
+    ledger = SqliteLedger(config.ledger_file)
+    await ledger.append([LedgerEntry(sn="A", dialect="yeastar", via="webhook", received_at=1, key=bytes(16), body=b"")])
+    await ledger.close()
+    pbxs, office = await errors(config)
+    assert pbxs == "no registered PBX can be read; their events are stored"
+    assert office.startswith("Office in pbxs is disabled")
 
 
 async def test_check_installation_damaged_ledger_is_an_error(tmp_path: Path) -> None:

@@ -101,7 +101,12 @@ async def _check_stored_state(appdb: AppDb, pbx: Pbx, now: datetime, zone: ZoneI
     """Yield the checks of alarms and coverage."""
     for alarm in await appdb.alarms.open_alarms():
         if alarm.sn == pbx.sn:
-            detail = f"{alarm.kind} since {format_time(alarm.began_at, zone)}: {alarm.detail}"
+            detail = _(
+                "{kind} since {began_at}: {detail}",
+                kind=alarm.kind,
+                began_at=format_time(alarm.began_at, zone),
+                detail=alarm.detail,
+            )
             yield Check("WARNING", detail, alarm.hint)
     until = complete_until(await appdb.sync_states.intervals(pbx.sn))
     if until is None:
@@ -182,11 +187,17 @@ def _check_certificate(credentials: PbxCredentials) -> Check:
     if credentials.fingerprint == certificate.fingerprint:
         return Check("OK", _("its certificate is the pinned one"))
     if credentials.fingerprint:
-        detail = f"its certificate is not the pinned one: {format_fingerprint(certificate.fingerprint)}"
+        detail = _(
+            "its certificate is not the pinned one: {fingerprint}",
+            fingerprint=format_fingerprint(certificate.fingerprint),
+        )
         return Check("ERROR", detail, _("if the PBX has a new one: `onhook pbx trust` with its name"))
     if certificate.verification_error:
-        fingerprint = format_fingerprint(certificate.fingerprint)
-        detail = f"its certificate is not trusted ({certificate.verification_error}): {fingerprint}"
+        detail = _(
+            "its certificate is not trusted ({error}): {fingerprint}",
+            error=certificate.verification_error,
+            fingerprint=format_fingerprint(certificate.fingerprint),
+        )
         return Check("ERROR", detail, _("compare it with that of the PBX, then run `onhook pbx trust` with its name"))
     return Check("OK", _("its certificate is verified by a certificate authority"))
 
@@ -328,7 +339,7 @@ def _check_webhook_url(entries: Iterable[PbxWebhook], expected_url: str) -> Chec
 
 def _check_webhook(webhook: PbxWebhook, secrets: Sequence[str]) -> Iterator[Check]:
     """Yield the checks of one webhook; secrets of other receivers are never shown."""
-    label = f"the webhook to {_mask_url(webhook.url)}"
+    label = _("the webhook to {url}", url=_mask_url(webhook.url))
     if not webhook.sends_call_ends:
         yield Check(
             "WARNING",

@@ -110,6 +110,12 @@ def _lost_settings_check() -> Check:
 
 async def _check_pbxs(appdb: AppDb, *, has_events: bool) -> Check:
     pbxs = await appdb.pbxs()
+    if not pbxs and await appdb.webhook_credentials():
+        return Check(
+            "ERROR",
+            _("no registered PBX can be read; their events are stored"),
+            _("upgrade Onhook, or restore a backup with `onhook restore`"),
+        )
     if not pbxs and has_events:
         return _lost_settings_check()
     if not pbxs:
