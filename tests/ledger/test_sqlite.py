@@ -7,7 +7,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
@@ -298,3 +300,26 @@ async def _is_sound(path: Path) -> bool:
     rows = connection.execute("PRAGMA integrity_check").fetchall()
     connection.close()
     return rows == [("ok",)]
+
+
+async def test_delete_takes_the_write_lock_for_a_few_raw_events_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a thread, so that neither the event loop nor another process waits for all of them."""
+    sizes: list[int] = []
+    delete_rows = sqlite._delete_rows
+
+    def delete_in_thread(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        sizes.append(len(seqs))
+        delete_rows(connection, seqs)
+
+    monkeypatch.setattr(sqlite, "_delete_rows", delete_in_thread)
+    monkeypatch.setattr(sqlite, "DELETE_SIZE", 2)
+    monkeypatch.setattr(sqlite, "DELETE_PAUSE_SECONDS", 0)
+    ledger = SqliteLedger(tmp_path / "ledger.db")
+    await ledger.append(entries(1, 6))
+    await ledger.delete([1, 2, 3, 4, 5])
+    assert sizes == [2, 2, 1]
+    assert [raw_event.seq for raw_event in await ledger.read(0, 10)] == [6]
+    await ledger.close()

@@ -45,6 +45,16 @@ COUNTERS_MAX = 1_000
 OTHER_LABEL = "others"
 """The label of counters that were merged to stay within the limit."""
 
+DELETE_SIZE = 100
+"""Raw events deleted in one transaction. Their fingerprints go to random places: beside ten million of them 100 take
+some 50 ms, for which the intake waits.
+"""
+
+DELETE_PAUSE_SECONDS = 0.025
+"""Between two such transactions: another process polls for the lock at intervals of up to this long at first (SQLite's
+busy handler).
+"""
+
 _COLUMNS = ("received_at", "key", "sn", "dialect", "via", "signature", "peer", "body")
 _RAW_EVENT_FIELDS = ("seq", *_COLUMNS)
 _SELECT_RAW_EVENTS = f"SELECT {', '.join(_RAW_EVENT_FIELDS)} FROM raw_events"
@@ -100,8 +110,10 @@ class SqliteLedger:
         return await self._read_thread.run(_get, seqs)
 
     async def delete(self, seqs: Sequence[int]) -> None:
-        if seqs:
-            await self._write(_delete_raw_events, seqs)
+        for start in range(0, len(seqs), DELETE_SIZE):
+            if start:
+                await asyncio.sleep(DELETE_PAUSE_SECONDS)
+            await self._write_in_thread(_delete_raw_events, seqs[start : start + DELETE_SIZE])
 
     async def last_seq(self) -> int:
         return await self._read_thread.run(_last_seq)
@@ -131,6 +143,10 @@ class SqliteLedger:
         if time.monotonic() >= self._slow_until and not self._thread_writes:
             with suppress(_BusyError):
                 return self._write_in_loop(work, *args)
+        return await self._write_in_thread(work, *args)
+
+    async def _write_in_thread(self, work: Callable[..., T], *args: object) -> T:
+        """Run the work in the append thread."""
         self._thread_writes += 1
         try:
             return await self._append_thread.run(work, *args)

@@ -37,7 +37,10 @@ WAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024
 """A WAL that grew beyond this, behind a long reader, is truncated when it restarts."""
 
 CACHE_KIBIBYTES = 8_192
-"""An append touches only the right-hand ends of table and index; they fit many times over."""
+"""An append touches the right-hand ends of table and index, which fit many times over, and, once retention has deleted
+events, one random page of their fingerprints, of which no cache holds all: beside ten million (240 MB) one append takes
+as long as before, a batch of 64 some 15 ms instead of 4 ms.
+"""
 
 ConnectionUse = Literal["try_append", "append", "read", "checkpoint"]
 """`try_append` fails at once while another process writes, `append` waits; `checkpoint` counts and checkpoints."""

@@ -36,7 +36,7 @@ INITIAL_DELAY_SECONDS = 60.0
 """After a start other work is more urgent."""
 
 SLICE_RAW_EVENTS = 500
-"""Events deleted at once: the intake waits for a batch, which takes some milliseconds."""
+"""Events whose calls leave the store in one transaction; the ledger deletes them in smaller parts."""
 
 DAY_MICROSECONDS = 86_400 * 1_000_000
 
