@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.call_details import CallDetails, fold_word
+from onhook.cdr.call_details import CLOCK_SHIFT, CLOCK_SHIFTS, CallDetails, fold_word
 from onhook.cdr.identity import RecordKey, extract_number, fold_sn, leg_channels, record_id, record_key
 from onhook.cdr.merge import ROW_CHANNELS, merge_details
 from onhook.cdr.number_plan import PERSON_KINDS, LegKind, NumberPlan
@@ -201,13 +201,16 @@ def _build_legs(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts) 
     ordered_legs = sorted(
         zip(starts, reported_legs, strict=True),
         key=lambda leg: (
-            _ordering_time(leg[0], offset, call_started_at),
+            _ordering_time(leg[0], offset, call_started_at, _known_shift(leg[1])),
             leg[0],
             extract_number(leg[1].details.call_to),
         ),
     )
     for local, reported_leg in ordered_legs:
-        leg_offset = _leg_offset(local, offset, (call_started_at, busy_until), legs)
+        shift = _known_shift(reported_leg)
+        leg_offset = (
+            _leg_offset(local, offset, (call_started_at, busy_until), legs) if shift is None else offset + shift
+        )
         leg = _build_record(sn, facts.name, reported_leg, local, (leg_offset, offset_from))
         busy_until = max(busy_until, leg.ended_at or busy_until)
         legs.append(leg)
@@ -222,8 +225,18 @@ def _mark_doubts(leg: Record, local: datetime, zone: ZoneInfo | None) -> Record:
     return msgspec.structs.replace(leg, is_ambiguous=is_ambiguous, is_shifted=is_shifted)
 
 
-def _ordering_time(local: datetime, offset: timedelta, call_started_at: datetime) -> datetime:
+def _known_shift(reported_leg: ReportedLeg) -> timedelta | None:
+    """Return by how much the PBX's clock was changed between the start of the call and that of the leg, if that is
+    reported.
+    """
+    seconds = reported_leg.details.extra.get(CLOCK_SHIFT)
+    return timedelta(seconds=seconds) if isinstance(seconds, int) and abs(seconds) in CLOCK_SHIFTS else None
+
+
+def _ordering_time(local: datetime, offset: timedelta, call_started_at: datetime, shift: timedelta | None) -> datetime:
     """Return when a leg began; after the clock was put back a leg shows an earlier time than the call's own start."""
+    if shift is not None:
+        return to_utc(local, offset + shift)
     started_at = to_utc(local, offset)
     return started_at + _HOUR if started_at < call_started_at - _TOLERANCE else started_at
 

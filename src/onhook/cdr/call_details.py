@@ -16,6 +16,14 @@ DURATION_SECONDS_MAX = 366 * 86_400
 FOLD_CACHE_SIZE = 1_024
 """Nearly all calls share the same few words; folding each again would dominate the cost of comparing them."""
 
+CLOCK_SHIFT = "clock_shift"
+"""Member of `extra` with the seconds by which the PBX's clock was put forward (or back: negative) between the start of
+the call and that of the leg, where the PBX's records show it.
+"""
+
+CLOCK_SHIFTS = (1_800, 3_600)
+"""Summer time is an hour, on Lord Howe Island half an hour."""
+
 _SPELLINGS = {"ANSWERD": "ANSWERED"}
 _IGNORED_CHARACTERS = re.compile(r"[\s_]+")
 

@@ -1,9 +1,11 @@
 """The PBX's clock is changed during a call: durations stay, and each row begins by the clock at its own start."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.call_details import CallDetails
 from onhook.pbx.asterisk.call import CallHeader, format_body
 from onhook.pbx.asterisk.messages import AmiMessage
@@ -139,6 +141,44 @@ def test_clock_change_that_no_event_shows_moves_no_event() -> None:
     body = format_body(CallHeader(trunks=("trunk-a",), has_all_events=True), [night.cdr(FIRST, 0, 22), *events])
     (details,) = Asterisk().parse(body)
     assert (details.time_start, details.call_duration) == (night.clock(0), 22)
+
+
+@pytest.mark.parametrize("talk", [3_540, 3_600, 3_660])
+def test_clock_change_after_an_hour_of_talk_that_hides_it(talk: int) -> None:
+    """The wall clock is the same, or a minute off: only the talk of the CDR shows the change."""
+    night = Night(timedelta(minutes=-60), changed_after=100)
+    ids = {"LinkedID": "1792889970.1", "UniqueID": "1792889970.1"}
+    times = [
+        *((0, "CHAN_START", CALLER), (0, "CHAN_START", FIRST), (0, "BRIDGE_ENTER", FIRST)),
+        *((talk, "BRIDGE_EXIT", FIRST), (talk, "HANGUP", FIRST), (talk, "CHAN_START", SECOND)),
+        *((talk, "BRIDGE_ENTER", SECOND), (talk, "BRIDGE_EXIT", SECOND), (talk, "HANGUP", SECOND)),
+    ]
+    events = [cel(name, channel, EventTime=night.clock(second), **ids) for second, name, channel in times]
+    rows = [
+        cdr(
+            CALLER,
+            channel,
+            Destination=channel[6:10],
+            StartTime=night.clock(begin),
+            AnswerTime=night.clock(begin),
+            EndTime=night.clock(end),
+            Duration=str(end - begin),
+            BillableSeconds=str(end - begin),
+            **ids,
+        )
+        for channel, begin, end in ((FIRST, 0, talk), (SECOND, talk, talk))
+    ]
+    body = format_body(CallHeader(trunks=("trunk-a",), has_all_events=True), [*rows, *events])
+    reported_legs = [
+        ReportedLeg(details=details, seq=1, via="ami", received_at=datetime(2026, 10, 25, 3, tzinfo=UTC))
+        for details in Asterisk().parse(body)
+    ]
+    call = assemble_call("LAB", reported_legs, PbxFacts(dialect="asterisk", zone=ZoneInfo("Europe/Berlin")))
+    assert [(leg.call_to, leg.talk_duration, leg.utc_offset) for leg in call.legs] == [
+        ("1001", talk, "+02:00"),
+        ("1002", 0, "+01:00"),
+    ]
+    assert call.legs[1].started_at - call.legs[0].started_at == timedelta(seconds=talk)
 
 
 def test_clock_change_before_the_leg_of_a_later_channel_is_known_from_its_events() -> None:

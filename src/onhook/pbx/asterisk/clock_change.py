@@ -4,12 +4,13 @@ CDRs and channel events have wall clocks. Durations are right, times after the c
 before it. Invariant: on the continuous clock, which is the one at the call's first event, events are in order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 import msgspec
 
+from onhook.cdr.call_details import CLOCK_SHIFT
 from onhook.cdr.utc_offset import call_epoch, find_first_start
 from onhook.pbx.asterisk.call import CLOCK_CHANGE_SECONDS_MIN, AsteriskCall, Cdr, Cel
 from onhook.pbx.asterisk.rows import CallRow
@@ -41,10 +42,15 @@ class ClockChange(msgspec.Struct, frozen=True):
         )
 
     def to_own_clock(self, row: CallRow) -> CallRow:
-        """Return a row with its times by the wall clock at its start."""
+        """Return a row with its times by the wall clock at its start, and by how much that was changed before."""
         if not self.shift or row.start < self.changed_at:
             return row
-        return msgspec.structs.replace(row, start=row.start + self.shift, cdr=_moved_cdr(row.cdr, self.shift))
+        return msgspec.structs.replace(
+            row,
+            start=row.start + self.shift,
+            cdr=_moved_cdr(row.cdr, self.shift),
+            extra={**row.extra, CLOCK_SHIFT: round(self.shift.total_seconds())},
+        )
 
     def _began_after(self, cdr: Cdr) -> bool:
         """Return whether a CDR's start is by the changed clock. In the hour that comes twice, only the channel that was
@@ -65,6 +71,8 @@ def find_clock_change(call: AsteriskCall) -> ClockChange:
     for cdr in call.cdrs:
         if cdr.clock_shift and gaps:
             possible = [index for index in range(len(gaps)) if _is_within(cdr, call.cels[index : index + 2])]
+            talk_indexes = _find_talk(cdr, call.cels)
+            possible = [index for index in possible if talk_indexes is None or index in talk_indexes] or possible
             index = _find_jump(gaps, possible or range(len(gaps)), cdr.clock_shift)
             if index is not None:
                 return _change_after(call.cels, index, cdr.clock_shift)
@@ -101,6 +109,34 @@ def _is_within(cdr: Cdr, cels: Sequence[Cel]) -> bool:
     if cdr.was_shifted_before_answer:
         return earlier.event_time <= cdr.answer
     return later.event_time - cdr.clock_shift >= cdr.answer
+
+
+def _find_talk(cdr: Cdr, cels: Sequence[Cel]) -> Collection[int] | None:
+    """Return the indexes of the gaps in which the clock was changed by the talk of a CDR: those of the talk where it is
+    shorter or longer by the change, else all others. None where the events do not show the talk.
+    """
+    begin = _index_of(cels, cdr, "BRIDGE_ENTER", 0)
+    end = None if begin is None else _index_of(cels, cdr, "BRIDGE_EXIT", begin)
+    if begin is None or end is None or not cdr.talk:
+        return None
+    shown_talk, talk = cels[end].event_time - cels[begin].event_time, timedelta(seconds=cdr.talk)
+    if abs(shown_talk - cdr.clock_shift - talk) <= _TOLERANCE:
+        return range(begin, end)
+    if abs(shown_talk - talk) <= _TOLERANCE:
+        return {index for index in range(len(cels) - 1) if not begin <= index < end}
+    return None
+
+
+def _index_of(cels: Sequence[Cel], cdr: Cdr, name: str, start: int) -> int | None:
+    """Return the index of the next event with this name of the channel that was called."""
+    return next(
+        (
+            index
+            for index in range(start, len(cels))
+            if cels[index].name == name and cels[index].channel == cdr.dst_channel
+        ),
+        None,
+    )
 
 
 def _find_jump(gaps: Sequence[timedelta], possible: Sequence[int], shift: timedelta) -> int | None:
