@@ -1,5 +1,7 @@
 """Hosts of URLs in every notation."""
 
+from ipaddress import ip_address
+
 import pytest
 
 from onhook.lib.errors import UsageError
@@ -29,7 +31,7 @@ def test_parse_url_host_every_notation_is_the_same_address(url: str) -> None:
     ],
 )
 def test_parse_url_host_ipv6_and_zero_are_addresses(url: str, address: str) -> None:
-    assert str(parse_url_host(url).address) == address
+    assert parse_url_host(url).address == ip_address(address)
 
 
 @pytest.mark.parametrize(

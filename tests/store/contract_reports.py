@@ -25,6 +25,43 @@ class ReportContract:
     """Tests of reports, in addition to `StoreContract`."""
 
     @property_test
+    @given(
+        office=office_calls(),
+        zone=st.sampled_from(ZONES),
+        by=st.lists(st.sampled_from(SUMMARY_DIMENSIONS), min_size=1, max_size=3, unique=True),
+        record_filter=FILTERS,
+    )
+    async def test_summary_equals_plain_count(
+        self, stores: OpenStoreFixture, office: list[Call], zone: str, by: list[str], record_filter: RecordFilter
+    ) -> None:
+        """By one to three dimensions, in any zone, through clock changes."""
+        async with stores() as store:
+            await store.put(batch(*office))
+            for filters in (RecordFilter(), record_filter):
+                assert await store.summary(filters, ",".join(by), zone) == plain.summary(office, filters, by, zone)
+
+    async def test_summary_by_hour_has_repeated_hour_twice(self, store: Store) -> None:
+        """Berlin on 2026-10-25: 02:30 is first +02:00, an hour later +01:00; the day has 25 hours and is one row."""
+        first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+        await store.put(batch(*(call(record(first + timedelta(hours=hours))) for hours in (-1, 0, 1, 2))))
+        hours = await store.summary(RecordFilter(), "hour", "Europe/Berlin")
+        assert [row["hour"] for row in hours] == [
+            "2026-10-25T01:00:00+02:00",
+            "2026-10-25T02:00:00+02:00",
+            "2026-10-25T02:00:00+01:00",
+            "2026-10-25T03:00:00+01:00",
+        ]
+        (day,) = await store.summary(RecordFilter(), "day", "Europe/Berlin")
+        assert (day["day"], day["calls"]) == ("2026-10-25T00:00:00+02:00", 4)
+
+    @pytest.mark.parametrize(
+        ("by", "zone"), [("", "UTC"), ("colour", "UTC"), ("day,day", "UTC"), ("day", "Mars/Base"), ("day", "../etc")]
+    )
+    async def test_summary_with_invalid_arguments_is_rejected(self, store: Store, by: str, zone: str) -> None:
+        with pytest.raises(UsageError):
+            await store.summary(RecordFilter(), by, zone)
+
+    @property_test
     @given(office=office_calls(), by=st.sampled_from(SUMMARY_DIMENSIONS), top=st.integers(1, 3), record_filter=FILTERS)
     async def test_summary_top_returns_rows_with_most_calls(
         self, stores: OpenStoreFixture, office: list[Call], by: str, top: int, record_filter: RecordFilter

@@ -57,7 +57,7 @@ def parse_wall_clock(text: str) -> datetime:
     Raises `ParseError` for anything else: in `04/05/2026` day and month are ambiguous.
     """
     try:
-        local = datetime.fromisoformat(text) if _is_usual_format(text) else _parse_other_wall_clock(text)
+        local = _parse_usual_wall_clock(text) if _is_usual_format(text) else _parse_other_wall_clock(text)
         if not YEAR_MIN <= local.year <= YEAR_MAX:
             raise ValueError(_("the year must be from {first} to {last}", first=YEAR_MIN, last=YEAR_MAX))
         return local
@@ -73,14 +73,23 @@ def _is_usual_format(text: str) -> bool:
     return len(text) == 19 and text[4] == text[7] == "-" and text[10] == " " and text[13] == text[16] == ":"
 
 
+def _parse_usual_wall_clock(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(_("there is no such day or time")) from None
+
+
 def _parse_other_wall_clock(text: str) -> datetime:
     match = _WALL_CLOCK.fullmatch(text.strip())
     if match is None:
         raise ValueError(_("the year must come first, without a zone, because day and month would be ambiguous"))
     year, _separator, month, day, hour, minute, second, meridiem = match.groups()
-    return datetime(  # noqa: DTZ001 - a wall clock has no zone
-        int(year), int(month), int(day), _hour_of_24(int(hour), meridiem), int(minute), int(second)
-    )
+    hour_of_24 = _hour_of_24(int(hour), meridiem)
+    try:
+        return datetime(int(year), int(month), int(day), hour_of_24, int(minute), int(second))  # noqa: DTZ001 - a wall clock
+    except ValueError:
+        raise ValueError(_("there is no such day or time")) from None
 
 
 def normalize_wall_clock(text: str) -> str:

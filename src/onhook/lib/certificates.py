@@ -37,9 +37,12 @@ def normalize_certificates(pem: str) -> str:
 def create_trust(pem: str) -> ssl.SSLContext:
     """Return the context that trusts these certificates alone, whether they are of an authority or of a server. Raises
     `ValueError`, `ssl.SSLError`.
+
+    Those that companies and devices make for themselves often lack extensions of RFC 5280, which Python 3.13 and later
+    require.
     """
     context = ssl.create_default_context(cadata=pem or "none")
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags = (context.verify_flags | ssl.VERIFY_X509_PARTIAL_CHAIN) & ~ssl.VERIFY_X509_STRICT
     return context
 
 

@@ -16,6 +16,7 @@ from typing import Protocol
 import msgspec
 
 from onhook.lib.backoff import Backoff
+from onhook.lib.certificates import create_trust
 from onhook.lib.change_watcher import ChangeWatcher, Version, appdb_failure_log
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
@@ -299,6 +300,6 @@ def create_tls_context(tls: str) -> ssl.SSLContext | None:
         return None
     if tls == TLS_ON:
         return ssl.create_default_context()
-    context = ssl.create_default_context(cadata=tls)
+    context = create_trust(tls)
     context.check_hostname = False
     return context
