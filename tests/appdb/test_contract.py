@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pytest
 
-from onhook.appdb.contract import CALL_SECONDS_MAX, ConstraintViolation, Database
+from onhook.appdb.contract import CALL_SECONDS_MAX, TRANSACTION_SECONDS_MAX, ConstraintViolation, Database
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import OnhookError, Unavailable
 
@@ -24,7 +24,9 @@ SLOW_QUERY = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LI
 class OpenDatabase(Protocol):
     """Opens the same database once more, as another process would."""
 
-    def __call__(self, *, call_seconds: float = CALL_SECONDS_MAX) -> Database: ...
+    def __call__(
+        self, *, call_seconds: float = CALL_SECONDS_MAX, transaction_seconds: float = TRANSACTION_SECONDS_MAX
+    ) -> Database: ...
 
 
 @pytest.fixture(params=["sqlite"])
@@ -32,8 +34,11 @@ async def open_database(tmp_path: Path) -> AsyncIterator[OpenDatabase]:
     """Yield a function that opens the same database, with each engine."""
     databases: list[Database] = []
 
-    def open_one_more(*, call_seconds: float = CALL_SECONDS_MAX) -> Database:
-        databases.append(SqliteDatabase(tmp_path / "onhook.db", call_seconds=call_seconds))
+    def open_one_more(
+        *, call_seconds: float = CALL_SECONDS_MAX, transaction_seconds: float = TRANSACTION_SECONDS_MAX
+    ) -> Database:
+        path = tmp_path / "onhook.db"
+        databases.append(SqliteDatabase(path, call_seconds=call_seconds, transaction_seconds=transaction_seconds))
         return databases[-1]
 
     yield open_one_more
@@ -245,6 +250,56 @@ async def test_slow_statement_in_a_transaction_rolls_back(database: Database, im
         await write_and_read_slowly()
     assert await database.write(INSERT, ("b",)) == 1
     assert await names(database) == ["b"]
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_transaction_of_short_statements_ends_at_its_deadline(
+    database: Database, open_database: OpenDatabase, *, read_only: bool
+) -> None:
+    """However many they are: others wait for the lock meanwhile."""
+    hasty = open_database(transaction_seconds=IMPATIENT_SECONDS)
+
+    async def run_statements() -> None:
+        async with hasty.transaction(read_only=read_only):
+            if not read_only:
+                await hasty.write(INSERT, ("a",))
+            while True:
+                await hasty.rows(NAMES)
+
+    async with asyncio.timeout(CALL_SECONDS_MAX):
+        with pytest.raises(Unavailable):
+            await run_statements()
+        assert await hasty.write(INSERT, ("b",)) == 1
+    assert await names(database) == ["b"]
+
+
+async def test_transaction_that_waits_for_something_else_ends_at_its_deadline(
+    database: Database, open_database: OpenDatabase
+) -> None:
+    hasty = open_database(transaction_seconds=IMPATIENT_SECONDS)
+
+    async def write_and_wait() -> None:
+        async with hasty.transaction(), hasty.transaction():
+            await hasty.write(INSERT, ("a",))
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(CALL_SECONDS_MAX):
+        with pytest.raises(Unavailable):
+            await write_and_wait()
+        assert await database.write(INSERT, ("b",)) == 1
+    assert await names(database) == ["b"]
+
+
+async def test_transaction_time_out_of_its_block_is_its_own(database: Database) -> None:
+    async def write_and_time_out() -> None:
+        async with database.transaction():
+            await database.write(INSERT, ("a",))
+            async with asyncio.timeout(0.01):
+                await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await write_and_time_out()
+    assert await names(database) == []
 
 
 # Cancellation

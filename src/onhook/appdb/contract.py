@@ -19,6 +19,12 @@ from onhook.lib.errors import OnhookError
 CALL_SECONDS_MAX = 5.0
 """Deadline of one call. Statements take milliseconds, so a longer wait means a locked file or a stalled disk."""
 
+TRANSACTION_SECONDS_MAX = 2 * CALL_SECONDS_MAX
+"""Deadline of the block of one transaction, from the moment that it has the lock. The longest ones take part of a
+second. Other writers wait meanwhile, and give up after a call's deadline; half of it is a reserve for a stalled disk.
+The upgrade of the schema, which happens before any call, has none.
+"""
+
 RepositoryT = TypeVar("RepositoryT", bound="_Repository")
 ParametersP = ParamSpec("ParametersP")
 ResultT = TypeVar("ResultT")
@@ -73,7 +79,8 @@ class Database(Protocol):
 
     def transaction(self, *, read_only: bool = False) -> AbstractAsyncContextManager[None]:
         """Run the block as one transaction, rolled back where the block raises; inside another one, join it. With
-        `read_only` all reads see one moment, and no writer is delayed.
+        `read_only` all reads see one moment, and no writer is delayed. Raises `Unavailable` where the block lasts longer
+        than TRANSACTION_SECONDS_MAX.
         """
         ...
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from onhook.appdb.audited_tables import Change
-from onhook.appdb.contract import CALL_SECONDS_MAX, Row, Version
+from onhook.appdb.contract import CALL_SECONDS_MAX, TRANSACTION_SECONDS_MAX, Row, Version
 from onhook.appdb.origin import Origin, get_origin
 from onhook.appdb.sqlite_audit import create_triggers, record_changes
 from onhook.appdb.sqlite_file import Locked, open_reader, open_writer, translate_errors
-from onhook.appdb.sqlite_session import Slots, SqliteSession, await_end, roll_back
+from onhook.appdb.sqlite_session import Slots, SqliteSession, await_end, deadline_error, roll_back
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
 
@@ -42,12 +42,19 @@ ResultT = TypeVar("ResultT")
 class SqliteDatabase:
     """See the contract, `appdb.contract.Database`. The first call opens the file; threads start when they are needed.
 
-    `call_seconds` is the deadline of each call.
+    `call_seconds` is the deadline of each call, `transaction_seconds` that of the block of a transaction.
     """
 
-    def __init__(self, path: Path, *, call_seconds: float = CALL_SECONDS_MAX) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        call_seconds: float = CALL_SECONDS_MAX,
+        transaction_seconds: float = TRANSACTION_SECONDS_MAX,
+    ) -> None:
         self._path = path
         self._call_seconds = call_seconds
+        self._transaction_seconds = transaction_seconds
         self._writer: sqlite3.Connection | None = None
         self._idle_readers: list[sqlite3.Connection] = []
         self._monitor: sqlite3.Connection | None = None
@@ -120,8 +127,9 @@ class SqliteDatabase:
             await _retry_while_locked(
                 lambda: session.run(lambda connection: connection.execute(begin), deadline), deadline
             )
-            with self._joining(session):
-                yield
+            async with self._limited_in_time():
+                with self._joining(session):
+                    yield
             if session.error is not None:
                 raise session.error
             if read_only:
@@ -256,6 +264,18 @@ class SqliteDatabase:
             yield
         finally:
             self._session.reset(token)
+
+    @asynccontextmanager
+    async def _limited_in_time(self) -> AsyncIterator[None]:
+        """End the block of a transaction at its deadline. Raises `Unavailable`."""
+        timeout = asyncio.timeout(self._transaction_seconds)
+        try:
+            async with timeout:
+                yield
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            raise deadline_error(self._path.name) from None
 
     def _announce_commit(self) -> None:
         committed, self._committed = self._committed, asyncio.Event()

@@ -148,11 +148,7 @@ class SqliteSession:
     def _give_up(self, future: asyncio.Future[Any]) -> Unavailable:
         self._connection.interrupt()
         future.add_done_callback(_ignore_result)
-        return Unavailable(
-            _("the application database did not answer in time"),
-            location=self._path.name,
-            hint=_("try again; `onhook doctor` checks the disk"),
-        )
+        return deadline_error(self._path.name)
 
 
 async def await_end(future: asyncio.Future[ResultT]) -> ResultT:
@@ -171,6 +167,15 @@ async def await_end(future: asyncio.Future[ResultT]) -> ResultT:
         _ignore_result(future)
         raise cancellation
     return future.result()
+
+
+def deadline_error(location: str) -> Unavailable:
+    """Return the error of a call or a transaction that did not end by its deadline."""
+    return Unavailable(
+        _("the application database did not answer in time"),
+        location=location,
+        hint=_("try again; `onhook doctor` checks the disk"),
+    )
 
 
 def roll_back(connection: sqlite3.Connection) -> None:
