@@ -188,6 +188,11 @@ class Projector:
             if all(record.seq != entry.seq for record in await self._store.records_after(entry.seq - 1, 1))
         ]
 
+    async def find_registered(self, seqs: Sequence[int]) -> list[int]:
+        """Return those of these raw events, received from an unregistered sender, whose sender is registered now."""
+        raw_events, facts = await self._ledger.get(seqs), await self._get_facts()
+        return await asyncio.to_thread(lambda: [event.seq for event in raw_events if self._is_registered(event, facts)])
+
     async def finish_batch(self) -> None:
         """Return when no batch is being stored any more by facts that were read before this call."""
         async with self._lock:
@@ -297,6 +302,13 @@ class Projector:
                 reported_leg = ReportedLeg(details=leg_details, seq=raw_event.seq, via=via, received_at=received_at)
                 parsed_events.reported_legs.setdefault((sn, leg_details.call_id), []).append(reported_leg)
         return parsed_events
+
+    def _is_registered(self, raw_event: RawEvent, facts: Facts) -> bool:
+        try:
+            self._find_pbx(raw_event, facts)
+        except Exception:  # noqa: BLE001 - whatever a body does to its reader, its sender is unknown
+            return False
+        return True
 
     def _find_pbx(self, raw_event: RawEvent, facts: Facts) -> tuple[str, str]:
         """Return the serial number under which the calls of its sender are kept, and the encoding of its texts. Raises

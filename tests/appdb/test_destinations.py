@@ -21,6 +21,7 @@ from onhook.appdb.destinations import REPLAYS_MAX, SIGNING_SECRETS_MAX, Destinat
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import NotFound, OnhookError, UsageError
 from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS
+from onhook.store.contract import PAGE_MAX
 
 URL = "https://crm.example.com/calls"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
@@ -247,6 +248,26 @@ async def test_hold_replays_events_parsed_late_go_to_all_destinations(destinatio
     assert [s.until for s in await destinations.streams(number)] == [None, 5, 9]
     assert await destinations.revisions() == before[0]
     assert (await destinations.newest_stream_ids())[number] > before[1][number]
+
+
+async def test_hold_replays_page_of_events_for_many_destinations_ends_in_time(destinations: Destinations) -> None:
+    """Within the deadline of transactions, which bounds how long others wait; the same for the end of the replays."""
+    for number in range(50):
+        await _add(destinations, f"crm{number}")
+    ranges = [(seq, seq) for seq in range(1, 2 * PAGE_MAX, 2)]
+    for _ in range(2):
+        await destinations.hold_replays(ranges, now_us=NOW)
+    await destinations.discard_held_replays([last for _, last in ranges[1:]])
+    await destinations.release_replays([1])
+    assert [(s.cursor, s.until) for s in await destinations.streams(50)] == [(7, None), (0, 1)]
+
+
+async def test_release_replays_without_numbers_releases_all(destinations: Destinations) -> None:
+    for name in ("crm", "bi"):
+        await _add(destinations, name)
+    await destinations.hold_replays([(1, 3), (5, 5)], now_us=NOW)
+    await destinations.release_replays()
+    assert [[s.until for s in await destinations.streams(number)] for number in (1, 2)] == [[None, 3, 5]] * 2
 
 
 async def test_destination_removed_with_its_secrets_and_streams(destinations: Destinations) -> None:

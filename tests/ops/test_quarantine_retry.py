@@ -1,5 +1,6 @@
 """Events parsed late are sent to destinations that are past their numbers."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable
 from onhook.ops.quarantine_retry import QuarantineRetrier
+from onhook.store.contract import QuarantineEntry
 
 
 class Projector:
@@ -17,23 +19,31 @@ class Projector:
     def __init__(self, appdb: AppDb) -> None:
         self.appdb = appdb
         self.fails = False
+        self.unparsed_seqs: list[int] = []
         self.stream_counts: list[int] = []
 
-    async def retry(self, seqs: list[int]) -> list[object]:
+    async def retry(self, seqs: list[int]) -> list[QuarantineEntry]:
         self.stream_counts.append(len(await self.appdb.destinations.streams(1)))
         if self.fails:
             raise Unavailable("no disk")
-        return []
+        return [quarantine_entry(seq) for seq in self.unparsed_seqs]
+
+    async def find_seqs_without_records(self, entries: list[QuarantineEntry]) -> list[int]:
+        return [entry.seq for entry in entries]
+
+
+def quarantine_entry(seq: int) -> QuarantineEntry:
+    return QuarantineEntry(seq=seq, sn="PBX", via="webhook", received_at=datetime(2026, 5, 1, tzinfo=UTC), reason="")
 
 
 class PartialProjector(Projector):
     """A projector that can read a part of event 5, and none of event 7."""
 
-    async def retry(self, seqs: list[int]) -> list[object]:
-        return list(seqs)
+    async def retry(self, seqs: list[int]) -> list[QuarantineEntry]:
+        return [quarantine_entry(seq) for seq in seqs]
 
-    async def find_seqs_without_records(self, entries: list[object]) -> list[object]:
-        assert entries == [5, 7]
+    async def find_seqs_without_records(self, entries: list[QuarantineEntry]) -> list[int]:
+        assert [entry.seq for entry in entries] == [5, 7]
         return [7]
 
 
@@ -61,3 +71,17 @@ async def test_retry_holds_replays_before_it_parses(tmp_path: Path) -> None:
     await appdb.destinations.release_replays()
     assert [(stream.cursor, stream.until) for stream in (await appdb.destinations.streams(1))[1:]] == [(4, 5), (6, 7)]
     await appdb.close()
+
+
+async def test_retry_consecutive_events_are_one_replay(tmp_path: Path) -> None:
+    """It is discarded where none of them could be parsed."""
+    async with AppDb(tmp_path / "onhook.db") as appdb:
+        await appdb.destinations.add("crm", DestinationSpec(url="http://a.example/"), None, after=9, now_us=1)
+        projector = Projector(appdb)
+        projector.unparsed_seqs = [2, 7, 8, 20]
+        retrier = QuarantineRetrier(projector, appdb, SystemClock())  # type: ignore[arg-type] # it has the one method
+        await retrier.retry([8, 7, 1, 2, 3, 11, 20])
+        streams = await appdb.destinations.streams(1)
+        assert [(stream.cursor, stream.until) for stream in streams] == [(9, None), (0, 3), (10, 11)]
+        await appdb.destinations.release_replays()
+        assert await appdb.destinations.streams(1) == streams

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.serial_number_joiner import SerialNumberJoiner
 from onhook.pbx.registry import dialects
 from onhook.projector import MOVED_CALLS_MAX, Projector
-from onhook.store.contract import Store
+from onhook.store.contract import QuarantineEntry, Store
 from onhook.store.duckdb import open_store
 from tests.test_projector import RECEIVED_AT, SN, entry, event
 from tests.waiting import polls, wait_until
@@ -137,6 +137,30 @@ async def test_joiner_quarantined_events_of_the_serial_number_are_parsed_and_pen
     assert await harness.read_calls() == await harness.rebuilt_calls()
     streams = await harness.appdb.destinations.streams(1)
     assert [(stream.cursor, stream.until) for stream in streams[1:]] == [(0, 1), (2, 3)]
+
+
+async def test_joiner_events_of_unknown_senders_are_not_retried(
+    harness: JoinerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither at the start nor after a change: nothing is written for them."""
+    retried: list[Sequence[int]] = []
+    retry = harness.projector.retry
+
+    async def record_retry(seqs: Sequence[int]) -> list[QuarantineEntry]:
+        retried.append(seqs)
+        return await retry(seqs)
+
+    monkeypatch.setattr(harness.projector, "retry", record_retry)
+    senders = (FOREIGN, STANDBY, FOREIGN, STANDBY)
+    await harness.ledger.append(
+        [entry(event(number, "1001", sn), via="unregistered") for number, sn in enumerate(senders)]
+    )
+    await harness.projector.catch_up()
+    await harness.joiner.join_changed()
+    assert retried == []
+    await harness.appdb.serial_numbers.add(SN, STANDBY)
+    await harness.joiner.join_changed()
+    assert retried == [[2, 4]]
 
 
 async def test_joiner_sender_that_becomes_a_pbx_of_its_own_is_parsed(harness: JoinerHarness) -> None:

@@ -79,8 +79,8 @@ class Database(Protocol):
 
     def transaction(self, *, read_only: bool = False) -> AbstractAsyncContextManager[None]:
         """Run the block as one transaction, rolled back where the block raises; inside another one, join it. With
-        `read_only` all reads see one moment, and no writer is delayed. Raises `Unavailable` where the block lasts longer
-        than TRANSACTION_SECONDS_MAX.
+        `read_only` all reads see one moment, and no writer is delayed. Raises `Unavailable` where the block lasts
+        longer than TRANSACTION_SECONDS_MAX.
         """
         ...
 

@@ -6,9 +6,9 @@ to another. `revision` changes with every change that a person makes, and with n
 
 import secrets as secrets_module
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -41,6 +41,11 @@ SIGNING_SECRETS_MAX = 5
 
 REPLAYS_MAX = 100
 """Unfinished replays of one destination."""
+
+HELD_REPLAYS_BATCH = 100
+"""Ranges of numbers per transaction, each for up to DESTINATIONS_MAX: part of a second, in which other writers wait."""
+
+ValueT = TypeVar("ValueT")
 
 _COLUMNS = (
     "destination_id, name, spec, app, state, reason, failing_since, retry_after, attempts_succeeded, attempts_failed,"
@@ -348,32 +353,32 @@ class Destinations:
             await self._insert_stream(destination.destination_id, record_filter, after, until, now_us)
         return await self.get(name)
 
-    async def hold_replays(self, ranges: Iterable[tuple[int, int]], *, now_us: int) -> None:
+    async def hold_replays(self, ranges: Sequence[tuple[int, int]], *, now_us: int) -> None:
         """Add held replays of events that are about to be parsed late, because a worker may be past them; held until
         `release_replays`. A worker that has not reached them sends them twice at worst. Each range is a first and a
-        last number.
+        last number; after an error some may be held, and are not held twice.
         """
-        async with self._database.transaction():
-            for first, last in ranges:
-                await self._database.write(
-                    "INSERT INTO streams (destination_id, filter, cursor, until, is_held, created_at)"
-                    " SELECT destination_id, ?1, ?2, ?3, 1, ?4 FROM streams s WHERE until IS NULL"
-                    " AND cursor IS NOT NULL AND NOT EXISTS (SELECT 1 FROM streams"
-                    " WHERE destination_id = s.destination_id AND is_held AND cursor = ?2 AND until = ?3)",
-                    (encode_column(RecordFilter()), first - 1, last, now_us),
-                )
+        text = encode_column(RecordFilter())
+        for some in _batches(ranges):
+            await self._database.write_many(
+                "INSERT INTO streams (destination_id, filter, cursor, until, is_held, created_at)"
+                " SELECT destination_id, ?1, ?2, ?3, 1, ?4 FROM streams s WHERE until IS NULL"
+                " AND cursor IS NOT NULL AND NOT EXISTS (SELECT 1 FROM streams"
+                " WHERE destination_id = s.destination_id AND is_held AND cursor = ?2 AND until = ?3)",
+                [(text, first - 1, last, now_us) for first, last in some],
+            )
 
     async def release_replays(self, seqs: Sequence[int] | None = None) -> None:
-        """Release the held replays that end with these events, which are parsed now; None releases all."""
-        async with self._database.transaction():
-            for seq in await self._held_replay_ends() if seqs is None else seqs:
-                await self._database.write("UPDATE streams SET is_held = 0 WHERE is_held AND until = ?", (seq,))
+        """Release the held replays that end with these numbers, whose events are parsed now; None releases all."""
+        for some in _batches(await self._held_replay_ends() if seqs is None else seqs):
+            await self._database.write_many(
+                "UPDATE streams SET is_held = 0 WHERE is_held AND until = ?", [(seq,) for seq in some]
+            )
 
     async def discard_held_replays(self, seqs: Sequence[int]) -> None:
-        """Delete the held replays of events that could not be parsed after all."""
-        async with self._database.transaction():
-            for seq in seqs:
-                await self._database.write("DELETE FROM streams WHERE is_held AND until = ?", (seq,))
+        """Delete the held replays that end with these numbers, whose events could not be parsed after all."""
+        for some in _batches(seqs):
+            await self._database.write_many("DELETE FROM streams WHERE is_held AND until = ?", [(seq,) for seq in some])
 
     async def _held_replay_ends(self) -> list[int]:
         return [seq for (seq,) in await self._database.rows("SELECT DISTINCT until FROM streams WHERE is_held")]
@@ -397,6 +402,10 @@ class Destinations:
         await self._database.write(
             "UPDATE destinations SET revision = revision + 1 WHERE destination_id = ?", (destination_id,)
         )
+
+
+def _batches(values: Sequence[ValueT]) -> Iterator[Sequence[ValueT]]:
+    return (values[first : first + HELD_REPLAYS_BATCH] for first in range(0, len(values), HELD_REPLAYS_BATCH))
 
 
 def new_signing_secret(spec: DestinationSpec) -> str:

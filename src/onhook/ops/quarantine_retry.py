@@ -3,7 +3,7 @@
 Invariant: a held replay is stored before an event is parsed late, so that it is sent whatever happens in between.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from onhook.appdb.appdb import AppDb
 from onhook.lib.clock import Clock
@@ -22,10 +22,27 @@ class QuarantineRetrier:
     async def retry(self, seqs: Sequence[int]) -> Sequence[QuarantineEntry]:
         """See `Projector.retry`."""
         destinations = self._appdb.destinations
-        await destinations.hold_replays([(seq, seq) for seq in seqs], now_us=self._clock.microseconds())
+        ranges = group_consecutive(sorted(set(seqs)))
+        await destinations.hold_replays(ranges, now_us=self._clock.microseconds())
         # After an error they stay held: records may still be stored. The next start releases them.
         unparsed = await self._projector.retry(seqs)
-        if unparsed:
-            await destinations.discard_held_replays(await self._projector.find_seqs_without_records(unparsed))
-        await destinations.release_replays(seqs)
+        empty_seqs = set(await self._projector.find_seqs_without_records(unparsed)) if unparsed else set()
+        empty_ends = [last for first, last in ranges if empty_seqs.issuperset(range(first, last + 1))]
+        await destinations.discard_held_replays(empty_ends)
+        await destinations.release_replays([last for _, last in ranges])
         return unparsed
+
+
+def group_consecutive(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Return ascending numbers as ranges, each with its first and last.
+
+    >>> group_consecutive([3, 4, 5, 9])
+    [(3, 5), (9, 9)]
+    """
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number - 1:
+            runs[-1] = runs[-1][0], number
+        else:
+            runs.append((number, number))
+    return runs

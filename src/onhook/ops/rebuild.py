@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +24,7 @@ from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.file_lock import file_lock_soon
 from onhook.lib.messages import _
 from onhook.ops.instance_lock import read_server_info
+from onhook.ops.quarantine_retry import group_consecutive
 from onhook.pbx.registry import dialects
 from onhook.projector import Projector
 from onhook.store.contract import Store
@@ -109,21 +110,6 @@ async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock, engi
     _delete_database(config.store_file)
     _replace(rebuilt_path, config.store_file)
     await appdb.destinations.release_replays([last_seq for _, last_seq in runs])
-
-
-def group_consecutive(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Return ascending numbers as ranges, each with its first and last.
-
-    >>> group_consecutive([3, 4, 5, 9])
-    [(3, 5), (9, 9)]
-    """
-    runs: list[tuple[int, int]] = []
-    for number in numbers:
-        if runs and runs[-1][1] == number - 1:
-            runs[-1] = runs[-1][0], number
-        else:
-            runs.append((number, number))
-    return runs
 
 
 def rebuilt_store_path(config: Config) -> Path:

@@ -63,7 +63,9 @@ class SerialNumberJoiner:
         await self._projector.finish_batch()
         await self._move_calls(number.sn for number in further)
         async for seqs in self._list_unregistered():
-            await self._retrier.retry(seqs)
+            # Most senders stay unknown: for their events nothing is written.
+            if registered_seqs := await self._projector.find_registered(seqs):
+                await self._retrier.retry(registered_seqs)
         await self._reset_counters(
             {fold_sn(number.sn) for number in further if number.is_accepted} | set(map(fold_sn, registered))
         )
