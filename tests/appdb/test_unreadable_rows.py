@@ -1,7 +1,7 @@
 """Rows that cannot be decoded: each disables itself alone, with its reason."""
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,22 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
+from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.issues import OperationalIssue
+from onhook.appdb.pbx_conventions import PbxConventions
 from onhook.appdb.pbx_credentials import PbxCredentials
+from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.appdb.source_match import SourceMatch
 from onhook.appdb.stored_json import RowUnreadable, decode_column, encode_column
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.coverage import Interval
+from onhook.lib.migrations import load_baseline, load_migrations
 from onhook.lib.timestamps import to_datetime
+from onhook.runtime.adapters.registry import AppDbPbxRegistry
 
 NOW = 1_777_000_000_000_000
+SECRET = "a-secret-of-8"
 SCOPE = AccessScope(("A",), None)
 CREDENTIALS = PbxCredentials(url="https://pbx:8088", client_id="id", client_secret="a-client-secret")
 
@@ -41,6 +48,16 @@ async def path(tmp_path: Path) -> Path:
             await appdb.add_token(name, "reader", now_us=NOW, scope=SCOPE)
             await appdb.users.add(name, "reader", SCOPE, now_us=NOW)
             await appdb.apps.add(name, now_us=NOW)
+            await appdb.serial_numbers.add(name, f"{name}2")
+            await appdb.pbx_conventions.put(name, PbxConventions(encoding="gbk"))
+            await appdb.retention_overrides.put(name, 30)
+            await appdb.recordings.put(name, Path("/recordings"))
+            await appdb.cdr_sources.put(name, CdrSource(location="/Master.csv", password=SECRET))
+            await appdb.saved_searches.add(name, "/calls", author=name)
+            await appdb.notes.write(name, "1.1", "text", "tag", author=name, now_us=NOW)
+            await appdb.issues.begin(
+                OperationalIssue(issue_key=name, kind="check", subject=name, detail="d", hint=""), now_us=NOW
+            )
             await appdb.destinations.add(
                 name, DestinationSpec(url="https://crm.example.com"), None, after=0, now_us=NOW
             )
@@ -71,6 +88,22 @@ def names_of(read: Callable[[AppDb], Awaitable[Sequence[Any]]], attribute: str) 
 
 async def list_sources(appdb: AppDb) -> list[str]:
     return list(await appdb.source_matches.all())
+
+
+async def list_conventions(appdb: AppDb) -> list[str]:
+    return list(await appdb.pbx_conventions.all())
+
+
+async def list_retention_overrides(appdb: AppDb) -> list[str]:
+    return list(await appdb.retention_overrides.all())
+
+
+async def list_noted_calls(appdb: AppDb) -> list[int]:
+    return [len(await appdb.notes.history(sn, "1.1")) for sn in "AB"]
+
+
+async def list_first_audit_entry(appdb: AppDb) -> list[int]:
+    return [entry.audit_id for entry in await appdb.audit.latest(1_000) if entry.audit_id == 1]
 
 
 DAMAGES: dict[str, tuple[str, str, Lister, object]] = {
@@ -141,6 +174,36 @@ DAMAGES: dict[str, tuple[str, str, Lister, object]] = {
         ["A"],
     ),
     "coverage": ("UPDATE sync_state SET intervals = '{' WHERE sn = 'B'", "sync_state", list_readable_syncs, [1]),
+    "time of a note": (
+        "UPDATE notes SET created_at = 1 << 62 WHERE sn = 'B'",
+        "notes",
+        list_noted_calls,
+        [1, 0],
+    ),
+    "time of an audit entry": (
+        "UPDATE audit SET created_at = 1 << 62 WHERE audit_id = 1",
+        "audit",
+        list_first_audit_entry,
+        [],
+    ),
+    "values of an audit entry": (
+        "UPDATE audit SET before = 'garbage{' WHERE audit_id = 1",
+        "audit",
+        list_first_audit_entry,
+        [],
+    ),
+    "encoding of a PBX": (
+        "UPDATE pbx_conventions SET encoding = 'klingon' WHERE sn = 'B'",
+        "pbx_conventions",
+        list_conventions,
+        ["A"],
+    ),
+    "days of a PBX": (
+        "UPDATE retention_overrides SET days = -1 WHERE sn = 'B'",
+        "retention_overrides",
+        list_retention_overrides,
+        ["A"],
+    ),
     "tokens of a PBX": (
         "UPDATE pbx_credentials SET tokens = 'x' WHERE sn = 'B'",
         "pbx_credentials",
@@ -161,6 +224,116 @@ async def test_unreadable_row_is_left_out_and_named(
         (row,) = await appdb.list_unreadable()
     assert row.table == table
     assert row.reason
+
+
+def list_text_columns() -> list[tuple[str, str]]:
+    """Return the tables and columns with texts of the newest schema."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        baseline = load_baseline("onhook.appdb", "sqlite")
+        for migration in (baseline, *load_migrations("onhook.appdb", "sqlite")[baseline.version :]):
+            for statement in migration.statements:
+                connection.execute(statement)
+        return connection.execute(
+            "SELECT t.name, c.name FROM pragma_table_list t JOIN pragma_table_info(t.name) c"
+            " WHERE t.schema = 'main' AND t.name NOT LIKE 'sqlite%' AND c.type = 'TEXT' ORDER BY 1, c.cid"
+        ).fetchall()
+
+
+TEXT_COLUMNS = list_text_columns()
+
+UNCHECKED_TABLES = {"attempts", "blocked_addresses", "deliveries", "invitations", "share_tokens"}
+"""Short-lived, or empty here."""
+
+READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
+    "pbxs": lambda appdb: appdb.pbxs(),
+    "secrets": lambda appdb: appdb.webhook_credentials(),
+    "serial_numbers": lambda appdb: appdb.serial_numbers.all(),
+    "tokens": lambda appdb: appdb.tokens(),
+    "users": lambda appdb: appdb.users.all(),
+    "apps": lambda appdb: appdb.apps.all(),
+    "destinations": lambda appdb: appdb.destinations.all(),
+    "streams": lambda appdb: appdb.destinations.streams(2),
+    "alarms": lambda appdb: appdb.alarms.all(),
+    "issues": lambda appdb: appdb.issues.all(),
+    "audit": lambda appdb: appdb.audit.latest(1_000),
+    "notes": lambda appdb: appdb.notes.history("B", "1.1"),
+    "note keys": lambda appdb: appdb.notes.find_calls("tag", "text"),
+    "tags": lambda appdb: appdb.notes.tags(),
+    "asterisks": lambda appdb: appdb.asterisks.all(),
+    "saved_searches": lambda appdb: appdb.saved_searches.all(),
+    "pbx_conventions": lambda appdb: appdb.pbx_conventions.all(),
+    "retention_overrides": lambda appdb: appdb.retention_overrides.all(),
+    "source_matches": lambda appdb: appdb.source_matches.all(),
+    "pbx_credentials": lambda appdb: appdb.pbx_credentials.all(),
+    "cdr_sources": lambda appdb: appdb.cdr_sources.all(),
+}
+
+
+DEPENDENT = {"notes": ("notes", "note keys", "tags"), "destinations": ("destinations", "streams")}
+"""Readers of a table besides the one with its name."""
+
+
+async def read_everything(appdb: AppDb) -> dict[str, list[Any]]:
+    values = {name: await read(appdb) for name, read in READERS.items()}
+    return {name: list(v.items()) if isinstance(v, Mapping) else list(v) for name, v in values.items()}
+
+
+@pytest.mark.parametrize(("table", "column"), TEXT_COLUMNS, ids=[".".join(column) for column in TEXT_COLUMNS])
+async def test_text_that_is_not_utf8_disables_its_row_alone(path: Path, table: str, column: str) -> None:
+    """It is named, nothing else is missing, and nothing has another value."""
+    async with AppDb(path) as appdb:
+        before = await read_everything(appdb)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(
+            f"UPDATE {table} SET {column} = CAST(x'42c328' AS TEXT)"  # noqa: S608 - names of the schema
+            f" WHERE rowid = (SELECT max(rowid) FROM {table})"
+        )
+    async with AppDb(path) as appdb:
+        await AppDbPbxRegistry(appdb).load()
+        await AppDbPbxFacts(appdb)()
+        after = await read_everything(appdb)
+        unreadable = await appdb.list_unreadable()
+    if table in UNCHECKED_TABLES:
+        assert (after, unreadable) == (before, [])
+        return
+    assert [row.table for row in unreadable] == [table]
+    for name, values in after.items():
+        if name in ("pbxs", "secrets"):
+            # A PBX may lose a secret or a serial number.
+            assert {value.sn for value in values} <= {"A", "B"}
+            assert values[0] == before[name][0]
+        else:
+            assert [value for value in before[name] if value in values] == values
+            assert len(before[name]) - len(values) <= (name == table or name in DEPENDENT.get(table, ()))
+
+
+async def test_list_unreadable_table_that_cannot_be_read_is_named(path: Path) -> None:
+    """And the others are checked."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DROP TABLE retention_overrides")
+        connection.execute("UPDATE users SET role = 'king' WHERE name = 'B'")
+    async with AppDb(path) as appdb:
+        unreadable = await appdb.list_unreadable()
+    assert [(row.table, row.name) for row in unreadable] == [("users", "B"), ("retention_overrides", "")]
+    assert "no such table" in unreadable[1].reason
+
+
+async def test_unreadable_signing_secret_is_not_replaced_by_another(path: Path) -> None:
+    async with AppDb(path) as appdb:
+        await appdb.destinations.add_secret("B", None, now_us=NOW)
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("UPDATE signing_secrets SET text = CAST(x'ff' AS TEXT) WHERE secret_id = 2")
+        with pytest.raises(RowUnreadable):
+            await appdb.destinations.secret_texts(2)
+        assert await appdb.destinations.secret_texts(1)
+
+
+async def test_row_with_a_damaged_text_is_removed_with_an_audit_entry(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE pbxs SET number_plan = CAST(x'42c328' AS TEXT) WHERE name = 'B'")
+    async with AppDb(path) as appdb:
+        await appdb.remove_pbx("B")
+        assert (await appdb.audit.latest(1))[0].action.startswith("remove PBX B")
 
 
 async def test_list_unreadable_sound_database_has_none(path: Path) -> None:

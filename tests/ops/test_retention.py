@@ -2,7 +2,9 @@
 than configured.
 """
 
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from onhook.appdb.deliveries import CALL_DELIVERIES_MAX
 from onhook.appdb.delivery_rows import NewDelivery
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.pbx_facts import AppDbPbxFacts
+from onhook.appdb.stored_json import RowUnreadable
 from onhook.cdr.merge import UNREGISTERED
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.sync_types import AlarmKind
@@ -175,6 +178,29 @@ async def test_retention_pbx_override_applies(server: RetentionHarness) -> None:
     await server.appdb.retention_overrides.put(OTHER_SN, None)
     assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
     assert await server.seqs() == [4, 5]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE retention_overrides SET sn = CAST(x'ff' AS TEXT)",
+        "UPDATE retention_overrides SET days = -1",
+        "UPDATE serial_numbers SET pbx_sn = CAST(x'ff' AS TEXT)",
+        "UPDATE alarms SET kind = 'boredom'",
+    ],
+)
+async def test_retention_row_that_cannot_be_read_deletes_nothing(server: RetentionHarness, damage: str) -> None:
+    """It may keep calls longer than the installation does."""
+    await server.report(1, 100)
+    await server.report(2, 0)
+    await server.appdb.retention_overrides.put(SN, 0)
+    await server.appdb.serial_numbers.add(SN, "3699FURTHER")
+    await server.appdb.alarms.raise_alarm(SN, "silence", "no calls", hint="look", now_us=1)
+    with closing(sqlite3.connect(server.directory / "onhook.db", isolation_level=None)) as connection:
+        assert connection.execute(damage).rowcount == 1
+    with pytest.raises(RowUnreadable, match="nothing is deleted"):
+        await server.forget(90)
+    assert await server.seqs() == [1, 2]
 
 
 async def test_retention_pending_calls_stay(server: RetentionHarness) -> None:

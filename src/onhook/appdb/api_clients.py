@@ -231,7 +231,7 @@ class Apps:
             "SELECT address, client_id, until FROM blocked_addresses WHERE until > ? ORDER BY address, client_id",
             (now_us,),
         )
-        return [BlockedAddress(address, client_id, to_datetime(until)) for address, client_id, until in rows]
+        return read_rows(rows, lambda row: BlockedAddress(row[0], row[1], to_datetime(row[2])))
 
     async def is_blocked(self, address: str, client_id: str, now_us: int) -> bool:
         """Return whether wrong credentials for this client id are blocked at this address now."""

@@ -40,13 +40,20 @@ from onhook.appdb.pbxs import (
 )
 from onhook.appdb.recordings import Recordings
 from onhook.appdb.retention_overrides import RetentionOverrides
-from onhook.appdb.rows import PBX_COLUMNS, TOKEN_COLUMNS, decode_pbx, decode_token, encode_number_plan
+from onhook.appdb.rows import (
+    PBX_COLUMNS,
+    TOKEN_COLUMNS,
+    decode_pbx,
+    decode_secret,
+    decode_token,
+    encode_number_plan,
+)
 from onhook.appdb.saved_searches import SavedSearches
 from onhook.appdb.secret_owners import SecretOwners
 from onhook.appdb.serial_numbers import SerialNumbers
 from onhook.appdb.source_match import SourceMatch, SourceMatches, validate_has_api, validate_sender_identification
 from onhook.appdb.sqlite import SqliteDatabase
-from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_row, read_rows
+from onhook.appdb.stored_json import UnreadableRow, collect_unreadable, list_unreadable, read_row, read_rows
 from onhook.appdb.sync_state import SyncStates
 from onhook.appdb.tokens import (
     ADMIN_NAME,
@@ -67,7 +74,6 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.number_plan import NumberPlan
 from onhook.lib.errors import NotFound, Unavailable, UsageError
 from onhook.lib.messages import _
-from onhook.lib.timestamps import to_datetime
 
 _WHERE_PBX = "WHERE name = ?1 OR sn = ?1 COLLATE NOCASE OR sn = (SELECT pbx_sn FROM serial_numbers WHERE sn = ?1)"
 """By its name, or else one of its serial numbers: without regard to case, because PBXs write them in both."""
@@ -239,10 +245,7 @@ class AppDb:
             "SELECT secret_id, label, created_at FROM secrets WHERE sn = ? ORDER BY secret_id",
             ((await self.pbx(name)).sn,),
         )
-        return [
-            Secret(secret_id=secret_id, label=label, created_at=to_datetime(created_at))
-            for secret_id, label, created_at in rows
-        ]
+        return read_rows(rows, decode_secret)
 
     @transactional
     async def add_secret(self, name: str, text: str, *, now_us: int, label: str = _LABEL_DEFAULT) -> Secret:
@@ -282,7 +285,8 @@ class AppDb:
         """Return the credentials of every PBX for verifying events: for the intake only, never for a listing."""
         secret_texts: dict[str, list[str]] = {}
         async with self._database.transaction(read_only=True):
-            for sn, text in await self._database.rows("SELECT sn, text FROM secrets ORDER BY secret_id DESC"):
+            secret_rows = await self._database.rows("SELECT sn, text FROM secrets ORDER BY secret_id DESC")
+            for sn, text in read_rows(secret_rows, tuple):
                 secret_texts.setdefault(sn, []).append(text)
             rows = await self._database.rows(
                 "SELECT sn, dialect, is_unsigned, keeps_unregistered FROM pbxs ORDER BY sn"
@@ -299,7 +303,7 @@ class AppDb:
                 keeps_unregistered=bool(keeps_unregistered),
                 source_match=source_matches.get(sn, SourceMatch()),
             )
-            for sn, dialect, is_unsigned, keeps_unregistered in rows
+            for sn, dialect, is_unsigned, keeps_unregistered in read_rows(rows, tuple)
         ]
 
     # Tokens
@@ -410,26 +414,46 @@ class AppDb:
         return [text for query in queries for (text,) in await self._database.rows(query) if text]
 
     async def list_unreadable(self) -> list[UnreadableRow]:
-        """Return all rows that cannot be read, and are disabled therefore."""
-        pbx_rows = await self._database.rows(f"SELECT {PBX_COLUMNS} FROM pbxs p ORDER BY name")
-        token_rows = await self._database.rows(f"SELECT {TOKEN_COLUMNS} FROM tokens ORDER BY name")
-        unreadable = [
-            *list_unreadable("pbxs", pbx_rows, decode_pbx),
-            *list_unreadable("tokens", token_rows, decode_token),
+        """Return all rows that cannot be read, and are disabled therefore; a table that cannot be read is one without
+        a name.
+        """
+        listers = {
+            "pbxs": self._list_unreadable_pbxs,
+            "tokens": self._list_unreadable_tokens,
+            "destinations": self.destinations.list_unreadable,
+            "apps": self.apps.list_unreadable,
+            "users": self.users.list_unreadable,
+            "serial_numbers": self.serial_numbers.list_unreadable,
+            "secret_owners": self.secret_owners.list_unreadable,
+            "pbx_conventions": self.pbx_conventions.list_unreadable,
+            "retention_overrides": self.retention_overrides.list_unreadable,
+            "recordings": self.recordings.list_unreadable,
+            "asterisks": self.asterisks.list_unreadable,
+            "cdr_sources": self.cdr_sources.list_unreadable,
+            "pbx_credentials": self.pbx_credentials.list_unreadable,
+            "source_matches": self.source_matches.list_unreadable,
+            "sync_state": self.sync_states.list_unreadable,
+            "alarms": self.alarms.list_unreadable,
+            "issues": self.issues.list_unreadable,
+            "saved_searches": self.saved_searches.list_unreadable,
+            "notes": self.notes.list_unreadable,
+            "audit": self.audit.list_unreadable,
+        }
+        return await collect_unreadable(listers)
+
+    async def _list_unreadable_pbxs(self) -> list[UnreadableRow]:
+        rows = await self._database.rows(f"SELECT {PBX_COLUMNS} FROM pbxs p ORDER BY name")
+        secret_rows = await self._database.rows(
+            "SELECT secret_id, label, created_at, sn, text FROM secrets ORDER BY secret_id"
+        )
+        return [
+            *list_unreadable("pbxs", rows, decode_pbx),
+            *list_unreadable("secrets", secret_rows, lambda row: decode_secret(row[:3])),
         ]
-        for repository in (
-            self.destinations,
-            self.apps,
-            self.users,
-            self.asterisks,
-            self.pbx_credentials,
-            self.source_matches,
-            self.sync_states,
-            self.alarms,
-            self.issues,
-        ):
-            unreadable += await repository.list_unreadable()
-        return unreadable
+
+    async def _list_unreadable_tokens(self) -> list[UnreadableRow]:
+        rows = await self._database.rows(f"SELECT {TOKEN_COLUMNS} FROM tokens ORDER BY name")
+        return list_unreadable("tokens", rows, decode_token)
 
     async def open(self) -> None:
         """Open the database; create it if it does not exist. Raises `Unavailable`, and `OnhookError` for a damaged

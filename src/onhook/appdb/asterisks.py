@@ -37,6 +37,10 @@ _COLUMNS = (
 )
 
 
+_SELECT = f"SELECT {_COLUMNS}, secret FROM asterisks ORDER BY sn"
+"""With the secret: without one that can be read there is no connection."""
+
+
 class AsteriskPbx(msgspec.Struct, frozen=True, kw_only=True):
     """The connection of an Asterisk and its state; the secret is only passed to the connecting code.
 
@@ -80,7 +84,7 @@ class Asterisks:
 
     async def all(self) -> list[AsteriskPbx]:
         """Return all connections, by serial number."""
-        return read_rows(await self._database.rows(f"SELECT {_COLUMNS} FROM asterisks ORDER BY sn"), _asterisk)
+        return read_rows(await self._database.rows(_SELECT), _asterisk_with_secret)
 
     async def get(self, sn: str) -> AsteriskPbx:
         """Return the connection of a PBX. Raises `NotFound` for one that is not an Asterisk."""
@@ -93,14 +97,13 @@ class Asterisks:
         return read_row(rows[0], _asterisk)
 
     async def get_secret(self, sn: str) -> str:
-        """Return the AMI secret, for the connecting code only. Raises `NotFound`."""
+        """Return the AMI secret, for the connecting code only. Raises `NotFound`, `RowUnreadable`."""
         rows = await self._database.rows("SELECT secret FROM asterisks WHERE sn = ?", ((await self.get(sn)).sn,))
-        return str(rows[0][0])
+        return read_row(rows[0], lambda row: str(row[0]))
 
     async def list_unreadable(self) -> list[UnreadableRow]:
         """Return the rows that cannot be read."""
-        rows = await self._database.rows(f"SELECT {_COLUMNS} FROM asterisks ORDER BY sn")
-        return list_unreadable("asterisks", rows, _asterisk)
+        return list_unreadable("asterisks", await self._database.rows(_SELECT), _asterisk_with_secret)
 
     # Connection state
 
@@ -169,6 +172,11 @@ def _join_names(names: tuple[str, ...] | None) -> str | None:
 
 def _split_names(text: str | None) -> tuple[str, ...]:
     return tuple(name for name in (text or "").split(",") if name)
+
+
+def _asterisk_with_secret(row: Row) -> AsteriskPbx:
+    *columns, _secret = row
+    return _asterisk(tuple(columns))
 
 
 def _asterisk(row: Row) -> AsteriskPbx:

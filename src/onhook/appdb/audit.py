@@ -9,6 +9,7 @@ import msgspec
 
 from onhook.appdb.contract import Database, Row
 from onhook.appdb.origin import Origin, get_origin
+from onhook.appdb.stored_json import CHECKED_ROWS_MAX, UnreadableRow, list_unreadable, read_rows
 from onhook.lib.timestamps import to_datetime
 
 TEXT_CHARACTERS_MAX = 300
@@ -74,7 +75,14 @@ class Audit:
             f"SELECT {_COLUMNS} FROM audit WHERE ?1 IS NULL OR audit_id < ?1 ORDER BY audit_id DESC LIMIT ?2",
             (before, limit),
         )
-        return [_entry(row) for row in rows]
+        return read_rows(rows, _entry)
+
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return those of the latest entries that cannot be read."""
+        rows = await self._database.rows(
+            f"SELECT {_COLUMNS} FROM audit ORDER BY audit_id DESC LIMIT ?", (CHECKED_ROWS_MAX,)
+        )
+        return list_unreadable("audit", rows, _entry)
 
 
 def _entry(row: Row) -> AuditEntry:

@@ -8,12 +8,15 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import msgspec
 
-from onhook.appdb.contract import Database
+from onhook.appdb.contract import Database, Row
+from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
 ENGINES = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mariadb": 3306}
 """URL scheme and default port per database engine."""
+
+_SELECT = "SELECT sn, location, cdr_table, columns, password FROM cdr_sources ORDER BY sn"
 
 LOCATION_CHARACTERS_MAX = 2_000
 """No path is longer; an address has some hundred characters."""
@@ -51,8 +54,11 @@ class CdrSources:
 
     async def all(self) -> dict[str, CdrSource]:
         """Return the sources of all PBXs that have one."""
-        rows = await self._database.rows("SELECT sn, location, cdr_table, columns, password FROM cdr_sources")
-        return {str(sn): _cdr_source(*row) for sn, *row in rows}
+        return dict(read_rows(await self._database.rows(_SELECT), _cdr_source))
+
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the rows that cannot be read."""
+        return list_unreadable("cdr_sources", await self._database.rows(_SELECT), _cdr_source)
 
     async def get(self, sn: str) -> CdrSource | None:
         """Return the source of a PBX, or None."""
@@ -114,7 +120,8 @@ def _parse_tls(parts: SplitResult) -> str:
     return "?tls=on"
 
 
-def _cdr_source(location: str, table: str, columns: str, password: str) -> CdrSource:
-    return CdrSource(
+def _cdr_source(row: Row) -> tuple[str, CdrSource]:
+    sn, location, table, columns, password = row
+    return sn, CdrSource(
         location=location, table=table, columns=tuple(name for name in columns.split(",") if name), password=password
     )

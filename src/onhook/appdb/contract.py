@@ -31,6 +31,15 @@ ResultT = TypeVar("ResultT")
 
 Row = tuple[Any, ...]
 
+
+class DamagedText(str):
+    """A stored text that is not UTF-8, with U+FFFD in place of the damaged bytes: what reads a row rejects it, and only
+    that row. It is not the stored value.
+    """
+
+    __slots__ = ()
+
+
 Version = int
 """A value that changes with every commit by any process; only equality has a meaning."""
 
@@ -56,7 +65,7 @@ class Database(Protocol):
         ...
 
     async def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        """Return all rows of a query."""
+        """Return all rows of a query. A text that is not UTF-8 is `DamagedText`."""
         ...
 
     async def rows_many(self, sql: str, values_list: Sequence[Sequence[Any]]) -> list[list[Row]]:

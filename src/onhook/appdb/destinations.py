@@ -25,6 +25,7 @@ from onhook.appdb.destination_spec import (
     validate_spec,
 )
 from onhook.appdb.pbxs import Secret, describe_secrets, new_secret, validate_name, validate_path_name, validate_secret
+from onhook.appdb.rows import decode_secret
 from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable, read_row, read_rows
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import NotFound, UsageError
@@ -210,12 +211,16 @@ class Destinations:
             raise _not_found_error(name)
 
     async def list_unreadable(self) -> list[UnreadableRow]:
-        """Return the destinations and streams that cannot be read."""
+        """Return the destinations, streams and signing secrets that cannot be read."""
         rows = await self._database.rows(f"SELECT {_COLUMNS} FROM destinations d ORDER BY name")
+        secret_rows = await self._database.rows(
+            "SELECT secret_id, label, created_at, text FROM signing_secrets ORDER BY secret_id"
+        )
         stream_rows = await self._database.rows("SELECT stream_id, filter, cursor, until FROM streams")
         return [
             *list_unreadable("destinations", rows, _destination, name_columns=[1]),
             *list_unreadable("streams", stream_rows, _stream),
+            *list_unreadable("signing_secrets", secret_rows, lambda row: decode_secret(row[:3])),
         ]
 
     async def revisions(self) -> dict[int, tuple[int, DestinationState]]:
@@ -225,7 +230,8 @@ class Destinations:
 
     async def names(self) -> dict[int, str]:
         """Return the name of each destination, by its number."""
-        return dict(await self._database.rows("SELECT destination_id, name FROM destinations"))
+        rows = await self._database.rows("SELECT destination_id, name FROM destinations")
+        return {destination_id: str(name) for destination_id, name in rows}
 
     async def newest_stream_ids(self) -> dict[int, int]:
         """Return the number of each destination's newest stream that is not held: a new replay has another number."""
@@ -246,17 +252,16 @@ class Destinations:
             "SELECT secret_id, label, created_at FROM signing_secrets WHERE destination_id = ? ORDER BY secret_id",
             ((await self.get(name)).destination_id,),
         )
-        return [
-            Secret(secret_id=secret_id, label=label, created_at=to_datetime(created_at))
-            for secret_id, label, created_at in rows
-        ]
+        return read_rows(rows, decode_secret)
 
     async def secret_texts(self, destination_id: int) -> tuple[str, ...]:
-        """Return the texts of the signing secrets, the oldest first: for signing only, never for a listing."""
+        """Return the texts of the signing secrets, the oldest first: for signing only, never for a listing. Raises
+        `RowUnreadable`: without one of them the signature would be another one.
+        """
         rows = await self._database.rows(
             "SELECT text FROM signing_secrets WHERE destination_id = ? ORDER BY secret_id", (destination_id,)
         )
-        return tuple(text for (text,) in rows)
+        return tuple(read_row(row, _secret_text) for row in rows)
 
     @transactional
     async def add_secret(
@@ -451,6 +456,10 @@ def _destination(row: tuple[Any, ...]) -> Destination:
         secrets=secrets,
         revision=revision,
     )
+
+
+def _secret_text(row: Row) -> str:
+    return str(row[0])
 
 
 def _stream(row: Row) -> Stream:

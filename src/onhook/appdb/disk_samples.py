@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from onhook.appdb.contract import Database
+from onhook.appdb.stored_json import read_rows
 from onhook.lib.timestamps import to_datetime
 
 SAMPLE_INTERVAL = timedelta(hours=1)
@@ -32,7 +33,7 @@ class DiskSamples:
     async def all(self) -> Sequence[DiskSample]:
         """Return the samples, the oldest first."""
         rows = await self._database.rows("SELECT measured_at, free_bytes FROM disk_samples ORDER BY measured_at")
-        return [DiskSample(to_datetime(measured_at), free_bytes) for measured_at, free_bytes in rows]
+        return read_rows(rows, lambda row: DiskSample(to_datetime(row[0]), row[1]))
 
     async def add(self, free_bytes: int, *, now_us: int) -> None:
         """Add a sample if the latest is an hour old. Delete those that are too old, and those of a future that a clock

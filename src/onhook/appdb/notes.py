@@ -5,7 +5,8 @@ from datetime import datetime
 
 import msgspec
 
-from onhook.appdb.contract import Database, transactional
+from onhook.appdb.contract import Database, Row, transactional
+from onhook.appdb.stored_json import CHECKED_ROWS_MAX, UnreadableRow, list_unreadable, read_rows
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
@@ -69,15 +70,15 @@ class Notes:
             "SELECT text, tags, author, created_at FROM notes WHERE sn = ? AND call_id = ? ORDER BY note_id DESC",
             (sn, call_id),
         )
-        return [
-            Note(
-                text=text,
-                tags=tuple(tags.split(",")) if tags else (),
-                author=author,
-                created_at=to_datetime(created_at),
-            )
-            for text, tags, author, created_at in rows
-        ]
+        return read_rows(rows, _note)
+
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return those of the latest versions of notes that cannot be read, by number and call."""
+        rows = await self._database.rows(
+            "SELECT text, tags, author, created_at, note_id, sn, call_id FROM notes ORDER BY note_id DESC LIMIT ?",
+            (CHECKED_ROWS_MAX,),
+        )
+        return list_unreadable("notes", rows, lambda row: _note(row[:4]), name_columns=[4, 5, 6])
 
     async def find_calls(self, tag: str, text: str) -> list[tuple[str, str]]:
         """Return (`sn`, `call_id`) of calls with this tag and this text in their note; an empty argument matches all.
@@ -92,7 +93,7 @@ class Notes:
             raise UsageError(
                 _("more than {maximum} calls match", maximum=MATCHES_MAX), hint=_("search for a rarer tag or text")
             )
-        return [(sn, call_id) for sn, call_id in rows]
+        return read_rows(rows, _call_key)
 
     async def delete_for_calls(self, calls: Sequence[tuple[str, str]]) -> None:
         """Delete all versions of the notes of deleted calls."""
@@ -110,7 +111,7 @@ class Notes:
     async def tags(self) -> list[str]:
         """Return all current tags, sorted."""
         rows = await self._database.rows(f"SELECT DISTINCT tags FROM ({_LATEST}) WHERE tags <> ''")
-        return sorted({tag for (tags,) in rows for tag in tags.split(",")})
+        return sorted({tag for (tags,) in read_rows(rows, tuple) for tag in tags.split(",")})
 
 
 def parse_tags(text: str) -> tuple[str, ...]:
@@ -124,6 +125,21 @@ def parse_tags(text: str) -> tuple[str, ...]:
             ),
         )
     return tags
+
+
+def _note(row: Row) -> Note:
+    text, tags, author, created_at = row
+    return Note(
+        text=text,
+        tags=tuple(tags.split(",")) if tags else (),
+        author=author,
+        created_at=to_datetime(created_at),
+    )
+
+
+def _call_key(row: Row) -> tuple[str, str]:
+    sn, call_id = row
+    return sn, call_id
 
 
 def _escape_like(text: str) -> str:

@@ -6,7 +6,8 @@ from typing import Literal, get_args
 
 import msgspec
 
-from onhook.appdb.contract import Database
+from onhook.appdb.contract import Database, Row
+from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.cdr.agent_ring_time import RingTimeMeaning
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -23,6 +24,8 @@ RingTimeSetting = RingTimeMeaning | Literal[""]
 """Empty where the meaning is detected from the calls."""
 
 RingTimeWord = RingTimeMeaning | Literal["auto"]
+
+_SELECT = "SELECT sn, encoding, ring_time_meaning FROM pbx_conventions ORDER BY sn"
 
 DETECTED: Literal["auto"] = "auto"
 """The word for a meaning that is detected from the calls."""
@@ -53,8 +56,11 @@ class PbxConventionsRepository:
 
     async def all(self) -> Mapping[str, PbxConventions]:
         """Return the conventions of all PBXs that have some."""
-        rows = await self._database.rows("SELECT sn, encoding, ring_time_meaning FROM pbx_conventions")
-        return {sn: PbxConventions(encoding=encoding, ring_time_meaning=meaning) for sn, encoding, meaning in rows}
+        return dict(read_rows(await self._database.rows(_SELECT), _conventions))
+
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the rows that cannot be read."""
+        return list_unreadable("pbx_conventions", await self._database.rows(_SELECT), _conventions)
 
     async def get(self, sn: str) -> PbxConventions:
         """Return the conventions of a PBX."""
@@ -77,6 +83,13 @@ def parse_conventions(encoding: str, ring_time: str) -> PbxConventions:
     return PbxConventions(
         encoding=parse_encoding(encoding.strip() or UTF_8_NAME),
         ring_time_meaning=parse_ring_time_meaning(ring_time.strip() or DETECTED),
+    )
+
+
+def _conventions(row: Row) -> tuple[str, PbxConventions]:
+    sn, encoding, meaning = row
+    return sn, PbxConventions(
+        encoding=parse_encoding(encoding or UTF_8_NAME), ring_time_meaning=parse_ring_time_meaning(meaning or DETECTED)
     )
 
 

@@ -9,8 +9,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from onhook.appdb.contract import Database, transactional
-from onhook.appdb.stored_json import RowUnreadable, UnreadableRow, decode_json_text, encode_json_text, list_unreadable
+from onhook.appdb.contract import Database, Row, transactional
+from onhook.appdb.stored_json import (
+    RowUnreadable,
+    UnreadableRow,
+    decode_json_text,
+    encode_json_text,
+    list_unreadable,
+    read_row,
+    read_rows,
+)
 from onhook.lib.certificates import parse_fingerprint
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
@@ -47,14 +55,14 @@ class PbxCredentialsRepository:
         rows = await self._database.rows(
             "SELECT sn, url, client_id, client_secret, fingerprint FROM pbx_credentials ORDER BY sn"
         )
-        return {sn: _credentials(*columns) for sn, *columns in rows}
+        return dict(read_rows(rows, lambda row: (row[0], _credentials(row[1:]))))
 
     async def get(self, sn: str) -> PbxCredentials | None:
         """Return the credentials of a PBX, or None."""
         rows = await self._database.rows(
             "SELECT url, client_id, client_secret, fingerprint FROM pbx_credentials WHERE sn = ?", (sn,)
         )
-        return _credentials(*rows[0]) if rows else None
+        return read_row(rows[0], _credentials) if rows else None
 
     async def require(self, sn: str, name: str) -> PbxCredentials:
         """Return the credentials of a PBX. Raises `NotFound` where it has none."""
@@ -91,8 +99,10 @@ class PbxCredentialsRepository:
         )
 
     async def list_unreadable(self) -> list[UnreadableRow]:
-        """Return the rows whose tokens cannot be read."""
-        rows = await self._database.rows("SELECT sn, tokens FROM pbx_credentials ORDER BY sn")
+        """Return the rows that cannot be read, or whose tokens cannot."""
+        rows = await self._database.rows(
+            "SELECT sn, tokens, url, client_id, client_secret, fingerprint FROM pbx_credentials ORDER BY sn"
+        )
         return list_unreadable("pbx_credentials", rows, lambda row: decode_json_text(row[1]))
 
     async def pin(self, sn: str, fingerprint: str) -> None:
@@ -169,7 +179,8 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _credentials(url: str, client_id: str, client_secret: str, fingerprint: str) -> PbxCredentials:
+def _credentials(row: Row) -> PbxCredentials:
+    url, client_id, client_secret, fingerprint = row
     return PbxCredentials(url=url, client_id=client_id, client_secret=client_secret, fingerprint=fingerprint)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from types import MappingProxyType
 
 from onhook.appdb.contract import Database
+from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_row
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -32,9 +33,14 @@ class Recordings:
         self._database = database
 
     async def get(self, sn: str) -> Path | None:
-        """Return the directory of a PBX, or None."""
+        """Return the directory of a PBX, or None. Raises `RowUnreadable`."""
         rows = await self._database.rows("SELECT directory FROM recordings WHERE sn = ?", (sn,))
-        return Path(rows[0][0]) if rows else None
+        return read_row(rows[0], lambda row: Path(row[0])) if rows else None
+
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the rows that cannot be read."""
+        rows = await self._database.rows("SELECT sn, directory FROM recordings ORDER BY sn")
+        return list_unreadable("recordings", rows, lambda row: Path(row[1]))
 
     async def put(self, sn: str, directory: Path | None) -> None:
         """Set the directory of a registered PBX; None removes it. `directory` is validated already."""

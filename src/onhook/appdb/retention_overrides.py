@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from onhook.appdb.contract import Database
+from onhook.appdb.contract import Database, Row
+from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -11,6 +12,8 @@ DAYS_MAX = 36_500
 
 FOR_EVER = 0
 """The value for data that is never deleted."""
+
+_SELECT = "SELECT sn, days FROM retention_overrides ORDER BY sn"
 
 
 class RetentionOverrides:
@@ -21,7 +24,11 @@ class RetentionOverrides:
 
     async def all(self) -> Mapping[str, int]:
         """Return the days of all PBXs that have their own."""
-        return dict(await self._database.rows("SELECT sn, days FROM retention_overrides"))
+        return dict(read_rows(await self._database.rows(_SELECT), _override))
+
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the rows that cannot be read; nothing is deleted then."""
+        return list_unreadable("retention_overrides", await self._database.rows(_SELECT), _override)
 
     async def put(self, sn: str, days: int | None) -> None:
         """Set the days of a registered PBX; None uses those of the installation."""
@@ -31,6 +38,13 @@ class RetentionOverrides:
         await self._database.write(
             "INSERT INTO retention_overrides VALUES (?, ?) ON CONFLICT DO UPDATE SET days = excluded.days", (sn, days)
         )
+
+
+def _override(row: Row) -> tuple[str, int]:
+    sn, days = row
+    if not FOR_EVER <= days <= DAYS_MAX:
+        raise ValueError(_("{days} is not a number of days", days=days))
+    return sn, days
 
 
 def parse_retention_days(text: str) -> int | None:

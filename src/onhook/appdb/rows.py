@@ -1,7 +1,7 @@
 """Rows of PBXs and tokens, and the values that they stand for."""
 
 from onhook.appdb.contract import Row
-from onhook.appdb.pbxs import Pbx, validate_zone
+from onhook.appdb.pbxs import Pbx, Secret, validate_zone
 from onhook.appdb.stored_json import decode_column, encode_column
 from onhook.appdb.tokens import Token, validate_role
 from onhook.appdb.users import decode_scope
@@ -10,7 +10,9 @@ from onhook.lib.timestamps import to_datetime
 
 PBX_COLUMNS = (
     "name, sn, dialect, zone, is_unsigned, number_plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn),"
-    " (SELECT group_concat(sn, ' ') FROM serial_numbers WHERE pbx_sn = p.sn AND is_accepted),"
+    # A damaged serial number, which is no ASCII, disables itself and not its PBX.
+    " (SELECT group_concat(sn, ' ') FROM serial_numbers"
+    " WHERE pbx_sn = p.sn AND is_accepted AND sn NOT GLOB '*[^!-~]*'),"
     " keeps_unregistered"
 )
 """Of the table `pbxs` as `p`."""
@@ -49,6 +51,12 @@ def decode_token(row: Row) -> Token:
         created_at=to_datetime(created_at),
         last_used_at=None if last_used_at is None else to_datetime(last_used_at),
     )
+
+
+def decode_secret(row: Row) -> Secret:
+    """Return the secret of a row of `secret_id`, `label`, `created_at`. Raises what decoding raises."""
+    secret_id, label, created_at = row
+    return Secret(secret_id=secret_id, label=label, created_at=to_datetime(created_at))
 
 
 def encode_number_plan(number_plan: NumberPlan) -> str:

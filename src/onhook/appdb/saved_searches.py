@@ -2,8 +2,9 @@
 
 import msgspec
 
-from onhook.appdb.contract import ConstraintViolation, Database, transactional
+from onhook.appdb.contract import ConstraintViolation, Database, Row, transactional
 from onhook.appdb.pbxs import validate_name
+from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
@@ -12,6 +13,8 @@ SEARCHES_MAX = 200
 """In one list."""
 
 QUERY_CHARACTERS_MAX = 2_000
+
+_SELECT = "SELECT search_id, name, path, author FROM saved_searches ORDER BY name COLLATE NOCASE"
 
 PAGES = ("/calls", "/reports")
 """Pages that a search may lead to."""
@@ -40,13 +43,11 @@ class SavedSearches:
 
     async def all(self) -> list[SavedSearch]:
         """Return all searches, by name."""
-        rows = await self._database.rows(
-            "SELECT search_id, name, path, author FROM saved_searches ORDER BY name COLLATE NOCASE"
-        )
-        return [
-            SavedSearch(search_id=search_id, name=name, path=path, author=author)
-            for search_id, name, path, author in rows
-        ]
+        return read_rows(await self._database.rows(_SELECT), _saved_search)
+
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the rows that cannot be read."""
+        return list_unreadable("saved_searches", await self._database.rows(_SELECT), _saved_search, name_columns=[1])
 
     @transactional
     async def add(self, name: str, path: str, *, author: str) -> SavedSearch:
@@ -75,3 +76,8 @@ class SavedSearches:
         """Remove a search. Raises `NotFound`."""
         if not await self._database.write("DELETE FROM saved_searches WHERE search_id = ?", (search_id,)):
             raise NotFound(_("there is no such search"), hint=_("it may have been removed already"))
+
+
+def _saved_search(row: Row) -> SavedSearch:
+    search_id, name, path, author = row
+    return SavedSearch(search_id=search_id, name=name, path=path, author=author)

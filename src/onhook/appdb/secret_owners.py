@@ -7,7 +7,10 @@ store has the same calls.
 from collections.abc import Mapping
 
 from onhook.appdb.contract import Database
+from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.cdr.identity import fold_sn
+
+_SELECT = "SELECT shared_id, sn FROM secret_owners ORDER BY shared_id"
 
 
 class SecretOwners:
@@ -29,12 +32,16 @@ class SecretOwners:
         )
         await self._database.write("INSERT INTO secret_owners VALUES (?, ?) ON CONFLICT DO NOTHING", (shared_id, sn))
 
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the rows that cannot be read."""
+        return list_unreadable("secret_owners", await self._database.rows(_SELECT), tuple)
+
     async def groups(self) -> Mapping[str, tuple[frozenset[str], ...]]:
         """Return the groups of PBXs with a secret in common, by the serial number of each member; all are folded. A
         group is one object for all of its members.
         """
         owners: dict[int, set[str]] = {}
-        for shared_id, sn in await self._database.rows("SELECT shared_id, sn FROM secret_owners ORDER BY shared_id"):
+        for shared_id, sn in read_rows(await self._database.rows(_SELECT), tuple):
             owners.setdefault(shared_id, set()).add(fold_sn(sn))
         groups: dict[str, list[frozenset[str]]] = {}
         for sns in owners.values():

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from onhook.appdb.contract import Database, transactional
+from onhook.appdb.contract import Database, Row, transactional
+from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.cdr.identity import fold_sn
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
+
+_SELECT = "SELECT sn, pbx_sn, removed_at FROM serial_numbers ORDER BY sn"
 
 SERIAL_NUMBERS_MAX = 20
 """Further serial numbers per PBX: devices that were replaced over the years, and standbys."""
@@ -40,8 +43,11 @@ class SerialNumbers:
 
     async def all(self) -> list[SerialNumber]:
         """Return all of them, also those of removed PBXs."""
-        rows = await self._database.rows("SELECT sn, pbx_sn, removed_at FROM serial_numbers ORDER BY sn")
-        return [SerialNumber(sn=sn, pbx_sn=pbx_sn, removed_at=removed_at) for sn, pbx_sn, removed_at in rows]
+        return read_rows(await self._database.rows(_SELECT), _serial_number)
+
+    async def list_unreadable(self) -> list[UnreadableRow]:
+        """Return the rows that cannot be read."""
+        return list_unreadable("serial_numbers", await self._database.rows(_SELECT), _serial_number)
 
     async def owners(self) -> Mapping[str, str]:
         """Return the registered serial number of the PBX that has each of them, folded; where that PBX was removed and
@@ -111,3 +117,8 @@ def _last_owner(owners: Mapping[str, str], sn: str) -> str:
     while fold_sn(owner) in owners:  # no cycle: a number of another PBX cannot be registered again
         owner = owners[fold_sn(owner)]
     return owner
+
+
+def _serial_number(row: Row) -> SerialNumber:
+    sn, pbx_sn, removed_at = row
+    return SerialNumber(sn=sn, pbx_sn=pbx_sn, removed_at=removed_at)

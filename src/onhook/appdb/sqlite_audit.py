@@ -51,11 +51,12 @@ def delete_oldest_entries(connection: sqlite3.Connection) -> None:
 
 def _change(row: tuple[str, str, str | None, str | None]) -> Change:
     table, name, before, after = row
+    # Texts that are not UTF-8 are of another class; a row with one can be removed too.
     return Change(
         table=table,
-        name=name,
-        before=None if before is None else msgspec.json.decode(before),
-        after=None if after is None else msgspec.json.decode(after),
+        name=str(name),
+        before=None if before is None else msgspec.json.decode(str(before)),
+        after=None if after is None else msgspec.json.decode(str(after)),
     )
 
 

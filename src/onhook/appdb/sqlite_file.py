@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from onhook.appdb.contract import ConstraintViolation
+from onhook.appdb.contract import ConstraintViolation, DamagedText
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.lib.migrations import load_baseline, load_migrations
@@ -43,6 +43,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         # Created here and not by SQLite, so that other users can never read it.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE))
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection.text_factory = _decode_text
         try:
             _prepare(connection, path)
         except BaseException:
@@ -56,8 +57,17 @@ def open_reader(path: Path) -> sqlite3.Connection:
     with translate_errors(path):
         uri = f"{path.absolute().as_uri()}?mode=ro"
         connection = sqlite3.connect(uri, timeout=0, uri=True, isolation_level=None, check_same_thread=False)
+        connection.text_factory = _decode_text
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
         return connection
+
+
+def _decode_text(data: bytes) -> str:
+    # The default raises, and one damaged text would make its whole table unreadable.
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return DamagedText(data.decode(errors="replace"))
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

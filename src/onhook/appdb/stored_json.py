@@ -4,13 +4,13 @@ A row that cannot be read is left out of every list, so that it is disabled and 
 with the reason.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from onhook.appdb.contract import Row
+from onhook.appdb.contract import DamagedText, Row
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
 
@@ -18,6 +18,9 @@ VERSION = 1
 """Of the form of all JSON columns. A newer Onhook may write another one."""
 
 REASON_CHARACTERS_MAX = 300
+
+CHECKED_ROWS_MAX = 1_000
+"""Latest rows that are checked of a table which grows with use, such as the audit log: as many as pages show."""
 
 ValueT = TypeVar("ValueT")
 
@@ -48,6 +51,8 @@ def encode_column(value: object) -> str:
 
 def decode_column(text: str, value_type: type[ValueT]) -> ValueT:
     """Return the value of a column. Raises `RowUnreadable`."""
+    if isinstance(text, DamagedText):
+        raise _damaged_text_error()
     try:
         stored = _decoder(cast("Hashable", value_type)).decode(text)
     except (msgspec.DecodeError, UnicodeError) as error:
@@ -92,7 +97,22 @@ def list_unreadable(
     ]
 
 
+async def collect_unreadable(
+    listers: Mapping[str, Callable[[], Awaitable[list[UnreadableRow]]]],
+) -> list[UnreadableRow]:
+    """Return the unreadable rows of all tables; a table that cannot be read at all is a row without a name."""
+    unreadable: list[UnreadableRow] = []
+    for table, list_rows in listers.items():
+        try:
+            unreadable += await list_rows()
+        except OnhookError as error:
+            unreadable.append(UnreadableRow(table=table, name="", reason=str(error)))
+    return unreadable
+
+
 def _read(row: Row, read: Callable[[Row], ValueT]) -> ValueT | RowUnreadable:
+    if any(isinstance(value, DamagedText) for value in row):
+        return _damaged_text_error()
     try:
         return read(row)
     except RowUnreadable as error:
@@ -102,6 +122,11 @@ def _read(row: Row, read: Callable[[Row], ValueT]) -> ValueT | RowUnreadable:
     except (ValueError, TypeError, OverflowError, LookupError, AttributeError) as error:
         # Whatever stands in a column: the row is to blame, and no other row suffers.
         return _error(f"{type(error).__name__}: {error}")
+
+
+def _damaged_text_error() -> RowUnreadable:
+    # Without the text, which may be a secret.
+    return _error(_("a text is not UTF-8"))
 
 
 def _error(reason: str) -> RowUnreadable:

@@ -16,6 +16,7 @@ import msgspec
 from onhook.appdb.alarms import Alarm
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.retention_overrides import FOR_EVER
+from onhook.appdb.stored_json import RowUnreadable
 from onhook.cdr.identity import fold_sn
 from onhook.cdr.merge import ROW_CHANNELS
 from onhook.cdr.record import Record
@@ -24,6 +25,7 @@ from onhook.ledger.contract import Ledger, RawEvent
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.file_lock import file_lock_soon
+from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
 from onhook.projector import Projector
@@ -96,7 +98,19 @@ class Retention:
                 await self._write_audit_entry(cycle.totals)
             return cycle.totals
 
+    async def _check_limits(self) -> None:
+        """Check that each row can be read that may keep a call longer. Raises `RowUnreadable`."""
+        appdb = self._appdb
+        for repository in (appdb.retention_overrides, appdb.serial_numbers, appdb.alarms):
+            for row in await repository.list_unreadable():
+                raise RowUnreadable(
+                    _("nothing is deleted: {name} in {table} may keep calls longer", name=row.name, table=row.table),
+                    location="onhook.db",
+                    hint=row.reason,
+                )
+
     async def _read_limits(self) -> "_Limits":
+        await self._check_limits()
         return _Limits(
             now_us=self._clock.microseconds(),
             days=self._config.keep_days,
