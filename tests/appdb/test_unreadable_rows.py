@@ -137,6 +137,12 @@ DAMAGES: dict[str, tuple[str, str, Lister, object]] = {
         names_of(lambda appdb: appdb.pbxs(), "name"),
         ["A"],
     ),
+    "dialect": (
+        "UPDATE pbxs SET dialect = 'avaya' WHERE name = 'B'",
+        "pbxs",
+        names_of(lambda appdb: appdb.pbxs(), "name"),
+        ["A"],
+    ),
     "scope of a token": (
         "UPDATE tokens SET scope = '{\"version\":2,\"value\":{}}' WHERE name = 'B'",
         "tokens",

@@ -119,6 +119,25 @@ async def test_ingest_dialect_that_raises_loses_no_event(receiver: ReceiverHarne
     assert [report.body for report in await reports(receiver)] == [RAW_EVENT]
 
 
+async def test_ingest_unknown_dialect_of_a_sender_loses_no_event(receiver: ReceiverHarness) -> None:
+    """What another dialect recognises is stored under that one; anything else waits in the quarantine."""
+    sender = msgspec.structs.replace(REGISTERED_PBXS[0], dialect="later")
+    accept = Ingestor(
+        ledger=receiver.ledger,
+        registry=MemoryPbxRegistry([sender]),
+        dialects=DIALECTS,
+        clock=SystemClock(),
+    )
+    other_event = make_event_body(type=30011, sn=SN, msg="{}")
+    assert await judged(accept, RAW_EVENT, other_event, other_event) == ["stored", "unparsable", "duplicate"]
+    assert await accept.ingest(sender, make_raw_event(1), "websocket") == "stored"
+    assert await accept.ingest(sender, b"later", "websocket") == "unparsable"
+    dialects = [report.dialect for report in await reports(receiver)]
+    assert dialects == ["yeastar", "later", "yeastar", "later"]
+    await accept.close()
+    assert await receiver.count_verdicts() == {"stored": 2, "unparsable": 2, "duplicate": 1}
+
+
 async def test_ingest_repeat_over_another_channel_is_a_duplicate(receiver: ReceiverHarness) -> None:
     """First by webhook, then over a connection that Onhook opened."""
     assert await judged(receiver.ingestor, RAW_EVENT) == ["stored"]

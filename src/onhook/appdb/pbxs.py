@@ -38,6 +38,9 @@ PBXS_MAX = 1_000
 
 DIALECT_DEFAULT = "yeastar"
 
+DIALECTS = frozenset({DIALECT_DEFAULT, "newcdr", "asterisk"})
+"""Those of `pbx.registry`, which is not imported here."""
+
 _SN = re.compile(r"[!-~]+")
 
 
@@ -146,6 +149,16 @@ def validate_secret(text: str) -> str:
     if not text.isprintable():
         raise UsageError(_("a secret cannot have control characters"), hint=_("copy it again from the PBX"))
     return text
+
+
+def validate_dialect(dialect: str) -> str:
+    """Return the name of a dialect. Raises `UsageError`."""
+    if dialect not in DIALECTS:
+        raise UsageError(
+            _("unknown dialect {dialect}", dialect=repr(dialect[:40])),
+            hint=_("use one of {dialects}", dialects=", ".join(sorted(DIALECTS))),
+        )
+    return dialect
 
 
 def validate_zone(zone: str | None) -> str | None:

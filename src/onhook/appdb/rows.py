@@ -1,7 +1,7 @@
 """Rows of PBXs and tokens, and the values that they stand for."""
 
 from onhook.appdb.contract import Row
-from onhook.appdb.pbxs import Pbx, Secret, validate_zone
+from onhook.appdb.pbxs import Pbx, Secret, validate_dialect, validate_zone
 from onhook.appdb.stored_json import decode_column, encode_column
 from onhook.appdb.tokens import Token, validate_role
 from onhook.appdb.users import decode_scope
@@ -29,7 +29,7 @@ def decode_pbx(row: Row) -> Pbx:
     return Pbx(
         name=name,
         sn=sn,
-        dialect=dialect,
+        dialect=validate_dialect(dialect),
         zone=validate_zone(zone),
         is_unsigned=bool(is_unsigned),
         number_plan=decode_column(number_plan, NumberPlan),

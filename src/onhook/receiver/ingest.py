@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+import msgspec
+
 from onhook.cdr.merge import UNREGISTERED, WEBHOOK
 from onhook.ledger.contract import AppendResult, Ledger, LedgerEntry
 from onhook.lib.clock import Clock
@@ -108,8 +110,8 @@ class Ingestor:
 
     def submit(self, sender: RegisteredPbx, body: bytes, via: str, peer: str, on_verdict: VerdictCallback) -> None:
         """Store an event of a connection that Onhook opened, so that the sender is known."""
-        dialect = self._dialects[sender.dialect]
-        self._append(sender, _peek(dialect, body), _Request(body, "", peer, ""), on_verdict, via=via)
+        sender, envelope = self._peek_as_sender(sender, *self._peek(body), body)
+        self._append(sender, envelope, _Request(body, "", peer, ""), on_verdict, via=via)
 
     async def ingest(self, sender: RegisteredPbx, body: bytes, via: str, peer: str = "") -> Verdict:
         """Store an event like `submit`, and wait for the verdict."""
@@ -165,7 +167,7 @@ class Ingestor:
         sender = self._find_sender(request, envelope)
         if not isinstance(sender, RegisteredPbx):
             return sender
-        envelope = self._peek_as_sender(sender, dialect, envelope, request.body)
+        sender, envelope = self._peek_as_sender(sender, dialect, envelope, request.body)
         self._append(sender, envelope, request, on_verdict, via=WEBHOOK)
         return None
 
@@ -180,7 +182,7 @@ class Ingestor:
         signer = self._unregistered.find_signer(request.body, request.signature) if envelope.sn else None
         is_kept = rejection == "unknown_pbx" and signer is not None and signer.keeps_unregistered
         if is_kept and signer is not None and self._unregistered.admits(envelope.sn):
-            envelope = self._peek_as_sender(signer, dialect, envelope, request.body)
+            signer, envelope = self._peek_as_sender(signer, dialect, envelope, request.body)
             self._append(signer, envelope, request, on_verdict, via=UNREGISTERED)
             return
         verdict: Verdict = "not_an_event" if envelope.kind == "not_json" else rejection
@@ -218,9 +220,21 @@ class Ingestor:
             dialect, envelope = next_dialect, _peek(next_dialect, body)
         return dialect, envelope
 
-    def _peek_as_sender(self, sender: RegisteredPbx, dialect: Dialect, envelope: Envelope, body: bytes) -> Envelope:
-        """Return the envelope by the sender's own dialect, once the sender is known."""
-        return envelope if dialect.name == sender.dialect else _peek(self._dialects[sender.dialect], body)
+    def _peek_as_sender(
+        self, sender: RegisteredPbx, dialect: Dialect, envelope: Envelope, body: bytes
+    ) -> tuple[RegisteredPbx, Envelope]:
+        """Return the envelope by the sender's own dialect, once the sender is known.
+
+        An unknown dialect, of damaged settings or a newer Onhook, loses no event: what another dialect recognises is
+        an event of that one, and anything else goes to the quarantine.
+        """
+        if dialect.name == sender.dialect:
+            return sender, envelope
+        if own_dialect := self._dialects.get(sender.dialect):
+            return sender, _peek(own_dialect, body)
+        if envelope.kind == "details":
+            return msgspec.structs.replace(sender, dialect=dialect.name), envelope
+        return sender, _unparsable_envelope(body)
 
     def _append(
         self,
@@ -267,7 +281,11 @@ def _peek(dialect: Dialect, body: bytes) -> Envelope:
     try:
         return dialect.peek(body)
     except Exception:  # noqa: BLE001 - the projector parses the same body and reports the error in the quarantine
-        return Envelope("unparsable", "", "unknown", bytes(4) + hashlib.sha256(body).digest()[:12])
+        return _unparsable_envelope(body)
+
+
+def _unparsable_envelope(body: bytes) -> Envelope:
+    return Envelope("unparsable", "", "unknown", bytes(4) + hashlib.sha256(body).digest()[:12])
 
 
 def _verdict_for(append_result: AppendResult | None, envelope: Envelope, via: str) -> Verdict:
