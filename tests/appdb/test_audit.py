@@ -1,10 +1,13 @@
 """The audit log: one entry for each transaction that changes something."""
 
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from onhook.appdb import audited_tables
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.audit import AuditEntry
 from onhook.appdb.audited_tables import TABLES
@@ -131,3 +134,32 @@ async def test_audited_tables_have_their_columns(appdb: AppDb) -> None:
     for name, table in TABLES.items():
         columns = ", ".join((table.name, *table.columns, *table.secrets))
         assert await appdb._database.rows(f"SELECT {columns} FROM {name} LIMIT 0") == []  # noqa: S608 - names of the schema
+
+
+ADDING: dict[str, Callable[[AppDb, int], Awaitable[object]]] = {
+    "change": lambda appdb, number: appdb.add_token(f"t{number}", "reader", now_us=number),
+    "sign-in": lambda appdb, number: appdb.audit.add(
+        now_us=number, actor="x", credential="password", address="192.0.2.7", action="sign in", status=401
+    ),
+    "read": lambda appdb, number: appdb.audit.add_read(f"read {number}", now_us=number),
+}
+
+
+@pytest.mark.parametrize("add", ADDING.values(), ids=ADDING.keys())
+async def test_audit_entries_beyond_the_limit_are_deleted(
+    appdb: AppDb, monkeypatch: pytest.MonkeyPatch, add: Callable[[AppDb, int], Awaitable[object]]
+) -> None:
+    """By whichever kind of entry: the oldest first."""
+    monkeypatch.setattr(audited_tables, "AUDIT_ENTRIES_MAX", 5)
+    for number in range(1, 9):
+        await add(appdb, number)
+    assert [entry.audit_id for entry in await appdb.audit.latest(100)] == [8, 7, 6, 5, 4]
+
+
+async def test_audit_latest_skips_unreadable_entries_and_fills_the_page(appdb: AppDb, tmp_path: Path) -> None:
+    for number in range(1, 9):
+        await appdb.audit.add_read(f"read {number}", now_us=number)
+    with closing(sqlite3.connect(tmp_path / "onhook.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE audit SET after = '{' WHERE audit_id IN (4, 5, 7)")
+    pages = [await appdb.audit.latest(3), await appdb.audit.latest(3, 3), await appdb.audit.latest(0)]
+    assert [[entry.audit_id for entry in page] for page in pages] == [[8, 6, 3], [2, 1], []]

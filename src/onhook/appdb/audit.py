@@ -2,11 +2,13 @@
 reads that matter: exports, recordings, raw events, lists of a PBX.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from onhook.appdb.audited_tables import delete_oldest_entries
 from onhook.appdb.contract import Database, Row
 from onhook.appdb.origin import Origin, get_origin
 from onhook.appdb.stored_json import CHECKED_ROWS_MAX, UnreadableRow, list_unreadable, read_rows
@@ -47,7 +49,7 @@ class Audit:
 
     async def add(self, *, now_us: int, actor: str, credential: str, address: str, action: str, status: int) -> None:
         """Add an entry that is no change of the database, such as a sign-in; `now_us` in microseconds since 1970."""
-        await self._database.write(
+        await self._insert(
             "INSERT INTO audit (created_at, actor, credential, address, way, action, status)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (now_us, actor, credential, address, get_origin().way, action[:TEXT_CHARACTERS_MAX], status),
@@ -58,7 +60,7 @@ class Audit:
         player reads a recording in parts, and a program repeats its reads.
         """
         origin, text = origin or get_origin(), action[:TEXT_CHARACTERS_MAX]
-        await self._database.write(
+        await self._insert(
             "INSERT INTO audit (created_at, actor, credential, address, way, action, status)"
             " SELECT ?1, ?2, ?3, ?4, ?5, ?6, 200 WHERE NOT EXISTS (SELECT 1 FROM audit"
             " WHERE audit_id > (SELECT max(audit_id) FROM audit) - ?7 AND created_at > ?1 - ?8"
@@ -71,11 +73,23 @@ class Audit:
 
     async def latest(self, limit: int, before: int | None = None) -> list[AuditEntry]:
         """Return the latest entries first; with `before` those before that number, for the next page."""
-        rows = await self._database.rows(
-            f"SELECT {_COLUMNS} FROM audit WHERE ?1 IS NULL OR audit_id < ?1 ORDER BY audit_id DESC LIMIT ?2",
-            (before, limit),
-        )
-        return read_rows(rows, _entry)
+        entries: list[AuditEntry] = []
+        # Again where some cannot be read: a page that is not full is the last one.
+        while len(entries) < limit:
+            rows = await self._database.rows(
+                f"SELECT {_COLUMNS} FROM audit WHERE ?1 IS NULL OR audit_id < ?1 ORDER BY audit_id DESC LIMIT ?2",
+                (before, limit - len(entries)),
+            )
+            if not rows:
+                break
+            entries += read_rows(rows, _entry)
+            before = rows[-1][0]
+        return entries
+
+    async def _insert(self, sql: str, values: Sequence[Any]) -> None:
+        async with self._database.transaction():
+            if await self._database.write(sql, values):
+                await self._database.write(*delete_oldest_entries())
 
     async def list_unreadable(self) -> list[UnreadableRow]:
         """Return those of the latest entries that cannot be read."""

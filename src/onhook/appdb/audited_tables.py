@@ -16,6 +16,9 @@ Event = Literal["insert", "update", "delete"]
 MASK = "…"
 """Stands for a secret."""
 
+AUDIT_ENTRIES_MAX = 50_000
+"""Years of changes by hand; the oldest are deleted first."""
+
 JSON_CHARACTERS_MAX = 20_000
 """Of the values before or after a change: the largest number plan has some thousand characters."""
 
@@ -103,6 +106,13 @@ TABLES: Mapping[str, AuditedTable] = {
     ),
     "saved_searches": AuditedTable(noun="saved search", name="name", columns=("name", "path")),
 }
+
+
+def delete_oldest_entries() -> tuple[str, tuple[int]]:
+    """Return the statement, and its values, that deletes the audit entries beyond the limit: each entry that is added
+    runs it, in its transaction.
+    """
+    return "DELETE FROM audit WHERE audit_id <= (SELECT max(audit_id) FROM audit) - ?", (AUDIT_ENTRIES_MAX,)
 
 
 def describe_changes(changes: list[Change]) -> str:

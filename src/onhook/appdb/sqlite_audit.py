@@ -7,12 +7,18 @@ from collections.abc import Sequence
 
 import msgspec
 
-from onhook.appdb.audited_tables import MASK, TABLES, AuditedTable, Change, Event, describe_changes, encode_values
+from onhook.appdb.audited_tables import (
+    MASK,
+    TABLES,
+    AuditedTable,
+    Change,
+    Event,
+    delete_oldest_entries,
+    describe_changes,
+    encode_values,
+)
 from onhook.appdb.origin import Origin
 from onhook.lib.clock import SystemClock
-
-ENTRIES_MAX = 50_000
-"""Years of changes by hand; the oldest are deleted first."""
 
 
 def create_triggers(connection: sqlite3.Connection) -> None:
@@ -41,12 +47,7 @@ def record_changes(connection: sqlite3.Connection, origin: Origin, noted: Sequen
             *(describe_changes(changes), encode_values(changes, "before"), encode_values(changes, "after")),
         ),
     )
-    delete_oldest_entries(connection)
-
-
-def delete_oldest_entries(connection: sqlite3.Connection) -> None:
-    """Delete the entries beyond the limit."""
-    connection.execute("DELETE FROM audit WHERE audit_id <= (SELECT max(audit_id) FROM audit) - ?", (ENTRIES_MAX,))
+    connection.execute(*delete_oldest_entries())
 
 
 def _change(row: tuple[str, str, str | None, str | None]) -> Change:
