@@ -66,6 +66,27 @@ def test_endpoint_health_throttled_endpoint_is_left_alone() -> None:
     assert endpoint.with_result(delivery_result("accepted"), NOW + 31 * SECOND) == EndpointHealth()
 
 
+@pytest.mark.parametrize("back_seconds", [3_600, 4 * 365 * 86_400])
+def test_endpoint_health_clock_set_back_ends_no_attempts(back_seconds: int) -> None:
+    """A down endpoint is tried at once, and then at its intervals; it is failing since that time at most."""
+    endpoint, now_us = _down(), NOW - back_seconds * SECOND
+    assert (endpoint.wait_microseconds(now_us), endpoint.attempts_allowed(PLACES, now_us)) == (0, 1)
+    endpoint = endpoint.with_result(delivery_result("unreachable"), now_us)
+    assert endpoint.failures == DOWN_AFTER_FAILURES + 1
+    assert endpoint.wait_microseconds(now_us) == 10 * SECOND
+    assert endpoint.attempts_allowed(PLACES, now_us) == 0
+    assert endpoint.failing_since == now_us
+
+
+def test_endpoint_health_clock_set_back_keeps_a_throttled_endpoint_waiting() -> None:
+    """Beyond the longest delay that it can request, the clock was set back: then what it requests now counts."""
+    endpoint, back = EndpointHealth().with_result(delivery_result("throttled", 30), NOW), NOW - 86_400 * SECOND
+    assert endpoint.wait_microseconds(NOW - 3_600 * SECOND) == 3_630 * SECOND
+    assert endpoint.wait_microseconds(back) == 0
+    assert endpoint.with_result(delivery_result("throttled", 5), back).wait_microseconds(back) == 5 * SECOND
+    assert endpoint.with_result(delivery_result("accepted"), back) == EndpointHealth()
+
+
 def test_endpoint_health_idle_endpoint_is_not_failing() -> None:
     """It is failing again with the next failure."""
     endpoint = EndpointHealth().with_result(delivery_result("rejected"), NOW).when_idle()

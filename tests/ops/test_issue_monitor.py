@@ -23,6 +23,7 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.lib.signing import SIGNATURE_HEADER, is_signed_by
 from onhook.ops import issue_monitor
+from onhook.ops.doctor.check import Check
 from onhook.ops.issue_monitor import BEGIN_SECONDS, END_SECONDS, IssueMonitor
 from onhook.store.contract import QuarantineEntry, StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
@@ -97,6 +98,29 @@ def _restrict_access(directory: Path) -> None:
     directory.chmod(0o700)
     for file in directory.iterdir():
         file.chmod(0o600)
+
+
+async def test_clock_set_back_delays_no_issue(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a start with a wrong clock: waits begin anew, and files are checked again."""
+    file_checks: list[Path] = []
+
+    def check_files(config: Config) -> dict[str, Check]:
+        file_checks.append(config.data)
+        return {}
+
+    monkeypatch.setattr(issue_monitor, "check_files", check_files)
+    failing = {"disk": Check("WARNING", "full", "")}
+    monkeypatch.setattr(issue_monitor, "check_resources", lambda *_: failing)
+    await installation.check()
+    await installation.check(after=-4 * 365 * 86_400)
+    await installation.check(after=BEGIN_SECONDS)
+    assert await installation.notifications() == [("check_disk", False)]
+    failing.clear()
+    await installation.check()
+    await installation.check(after=-4 * 365 * 86_400)
+    await installation.check(after=END_SECONDS)
+    assert await installation.notifications() == [("check_disk", False), ("check_disk", True)]
+    assert len(file_checks) == 3
 
 
 async def test_issue_monitor_healthy_installation_has_no_issues(installation: Installation) -> None:

@@ -3,13 +3,14 @@
 Invariants: an endpoint without any response for some attempts in a row is down: then there is one attempt at a time, at
 growing intervals up to a minute, and pending notifications stay pending instead of failing one by one. The first
 response ends this, also a rejection: an endpoint that answers is reachable, and the rejection counts against that
-notification only. An endpoint without pending notifications is not failing. Times are microseconds since 1970, UTC.
+notification only. An endpoint without pending notifications is not failing. Times are microseconds since 1970, UTC;
+a clock that is set back lengthens no wait beyond the longest of its kind.
 """
 
 import msgspec
 
 from onhook.delivery.destinations.contract import DeliveryResult
-from onhook.delivery.retry_policy import DISABLE_AFTER_SECONDS, clamp_retry_after
+from onhook.delivery.retry_policy import DISABLE_AFTER_SECONDS, RETRY_AFTER_SECONDS_MAX, clamp_retry_after
 from onhook.lib.backoff import delay_seconds
 from onhook.lib.messages import _
 
@@ -38,9 +39,18 @@ class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the endpoint seems unreachable."""
         return self.failures >= DOWN_AFTER_FAILURES
 
+    def wait_microseconds(self, now_us: int) -> int:
+        """Return for how long there is no attempt: 0 where the end is farther away than any wait is long, because the
+        clock was set back.
+        """
+        wait_us = self.next_attempt_at - now_us
+        is_throttled = self.next_attempt_at <= self.throttled_until
+        longest_seconds = RETRY_AFTER_SECONDS_MAX if is_throttled else PROBE_SECONDS_MAX
+        return wait_us if 0 < wait_us <= longest_seconds * _SECOND else 0
+
     def attempts_allowed(self, maximum: int, now_us: int) -> int:
         """Return how many attempts may run concurrently."""
-        if now_us < self.next_attempt_at:
+        if self.wait_microseconds(now_us):
             return 0
         return 1 if self.is_down else maximum
 
@@ -48,7 +58,7 @@ class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
         """Return the health after one more attempt."""
         if result.outcome == "accepted":
             return self._with_response(None, now_us)
-        failing_since = now_us if self.failing_since is None else self.failing_since
+        failing_since = now_us if self.failing_since is None else min(self.failing_since, now_us)
         if result.outcome == "rejected":
             return self._with_response(failing_since, now_us)
         if result.outcome == "throttled":
@@ -61,27 +71,32 @@ class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
 
     def _with_response(self, failing_since: int | None, now_us: int) -> "EndpointHealth":
         # The result of an attempt beside a throttled one does not end the wait.
-        throttled_until = self.throttled_until if self.throttled_until > now_us else 0
+        throttled_until = self._throttled_until(now_us)
         return EndpointHealth(
             failing_since=failing_since, next_attempt_at=throttled_until, throttled_until=throttled_until
         )
 
     def _with_throttling(self, retry_after_seconds: float, failing_since: int, now_us: int) -> "EndpointHealth":
-        throttled_until = max(self.throttled_until, now_us + round(clamp_retry_after(retry_after_seconds) * _SECOND))
+        requested_until = now_us + round(clamp_retry_after(retry_after_seconds) * _SECOND)
+        throttled_until = max(self._throttled_until(now_us), requested_until)
         return EndpointHealth(
             failures=self.failures,
             failing_since=failing_since,
-            next_attempt_at=max(self.next_attempt_at, throttled_until),
+            next_attempt_at=max(now_us + self.wait_microseconds(now_us), throttled_until),
             throttled_until=throttled_until,
         )
 
     def _with_failure(self, failing_since: int, now_us: int) -> "EndpointHealth":
-        if now_us < self.next_attempt_at:
+        if self.wait_microseconds(now_us):
             # This attempt ran beside the one that began the pause, and adds no information.
             return self
         failures = self.failures + 1
         next_attempt_at = now_us + round(_probe_seconds(failures) * _SECOND)
         return EndpointHealth(failures=failures, failing_since=failing_since, next_attempt_at=next_attempt_at)
+
+    def _throttled_until(self, now_us: int) -> int:
+        is_future = 0 < self.throttled_until - now_us <= RETRY_AFTER_SECONDS_MAX * _SECOND
+        return self.throttled_until if is_future else 0
 
 
 class EndpointState(msgspec.Struct):

@@ -212,7 +212,7 @@ class DestinationWorker:
         if self._pool.is_idle and self._queues.ready_count:
             # Before the time that the endpoint asked for there is no attempt; it may have passed since the last
             # check.
-            waits.append((self._endpoint.health.next_attempt_at - now_us) / _SECOND)
+            waits.append(self._endpoint.health.wait_microseconds(now_us) / _SECOND)
         if self._destination.notifies_of == "calls":
             waits.append(RECHECK_SECONDS)
         return min(waits)

@@ -1,7 +1,8 @@
 """Monitor of issues: destinations, alarms of PBXs, and checks of this installation; destinations are notified of each.
 
 Invariants: an issue is notified once when it begins and once when it has ended, also over a restart. One that comes and
-goes within minutes is one issue. In one round few issues begin or end; the others follow in the next rounds.
+goes within minutes is one issue. In one round few issues begin or end; the others follow in the next rounds. A clock
+that is set back delays nothing: a wait that would begin in the future begins now.
 """
 
 import asyncio
@@ -104,7 +105,7 @@ class IssueMonitor:
     def _check_host(self, samples: Sequence[DiskSample]) -> Mapping[str, Check]:
         """Return the checks of this installation by name; those of files are repeated rarely."""
         now = self._now()
-        if now - self._files_checked_at >= FILE_CHECK_SECONDS:
+        if not 0 <= now - self._files_checked_at < FILE_CHECK_SECONDS:
             self._file_checks, self._files_checked_at = check_files(self._config), now
         return {**check_resources(self._config, self._clock, samples), **self._file_checks}
 
@@ -120,7 +121,7 @@ class IssueMonitor:
     def _begun_keys(self, new_keys: Iterable[str]) -> list[str]:
         """Return the issues that have begun; a check is one only after a while."""
         now = self._now()
-        self._present_since = {key: self._present_since.get(key, now) for key in new_keys}
+        self._present_since = {key: min(self._present_since.get(key, now), now) for key in new_keys}
         return sorted(
             key
             for key, since in self._present_since.items()
@@ -130,7 +131,7 @@ class IssueMonitor:
     def _ended_keys(self, open_keys: Iterable[str], current_keys: Iterable[str]) -> list[str]:
         """Return the open issues that are gone for long enough."""
         now, absent_keys = self._now(), set(open_keys) - set(current_keys)
-        self._absent_since = {key: self._absent_since.get(key, now) for key in absent_keys}
+        self._absent_since = {key: min(self._absent_since.get(key, now), now) for key in absent_keys}
         return sorted(key for key, since in self._absent_since.items() if now - since >= END_SECONDS)
 
     async def _find_issues(self) -> list[OperationalIssue]:
