@@ -59,6 +59,20 @@ for name, action in {
 """
 
 
+OUT_OF_MEMORY = """
+import sys
+import duckdb
+from onhook.store.sql import {module} as process
+
+def run(_request):
+    raise duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate")
+
+process.run_request = process.make_copy = run
+process.msgspec.json.decode = lambda *_arguments, **_options: None
+process.main()
+"""
+
+
 @pytest.fixture
 def copy(store: DuckDbStore, tmp_path: Path) -> Path:  # noqa: ARG001 - its file
     """Return a copy of the open store."""
@@ -153,6 +167,27 @@ def test_run_query_result_is_limited() -> None:
         with pytest.raises(QueryError) as caught:
             run_query(connection, "SELECT " + ", ".join("1" for _ in range(501)))
     assert caught.value.failure.values == {"count": 501, "limit": 500}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT INTERVAL 1000000000 DAYS", "SELECT [INTERVAL 1000000000 DAYS]", "SELECT {'a': INTERVAL '99999999 years'}"],
+)
+def test_run_query_value_that_python_lacks_is_an_error_of_the_query(sql: str) -> None:
+    """It is named, and what to do."""
+    with duckdb.connect() as connection, pytest.raises(QueryError) as caught:
+        run_query(connection, sql)
+    assert caught.value.failure.kind == "usage"
+    assert "VARCHAR" in caught.value.failure.hint
+
+
+@pytest.mark.parametrize(("module", "kind"), [("query_process", "usage"), ("copy_process", "unavailable")])
+def test_process_out_of_memory_blames_the_query_for_its_own_only(module: str, kind: str) -> None:
+    """The copy is Onhook's own work: another attempt may succeed."""
+    script = OUT_OF_MEMORY.replace("{module}", module)
+    failure = msgspec.json.decode(run_script(script), type=SqlReply).failure
+    assert failure is not None
+    assert failure.kind == kind
 
 
 def test_run_query_error_of_the_engine_is_one_line() -> None:

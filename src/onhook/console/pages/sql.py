@@ -120,7 +120,7 @@ ROUTES = (sql_page, sql_file)
 async def _result_view(sql: str, dated: DatedResult) -> SqlView:
     result = dated.result
     rows = result.rows[: min(ROWS_MAX, CELLS_MAX // max(1, len(result.columns)))]
-    # In a thread: a table of 50,000 cells takes a good part of a second.
+    # In threads: a table of 50,000 cells, and a chart of 10,000 rows, take a good part of a second.
     table = await asyncio.to_thread(render, SqlTableView(columns=result.columns, rows=rows))
     return SqlView(
         sql=sql,
@@ -129,7 +129,7 @@ async def _result_view(sql: str, dated: DatedResult) -> SqlView:
         shown_count=len(rows),
         data_at=result.data_at,
         age_seconds=dated.age_seconds,
-        chart=build_chart(result),
+        chart=await asyncio.to_thread(build_chart, result),
     )
 
 

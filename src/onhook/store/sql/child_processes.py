@@ -4,12 +4,14 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
 
-from onhook.store.sql.wire import SqlReply
+from onhook.store.contract import SqlCell
+from onhook.store.sql.wire import QueryFailure, SqlReply
 
 REPLY_BYTES_MAX = 12 * 2**20
 """A result has 8 MiB of rows; with its columns and their names less than this."""
@@ -19,6 +21,9 @@ ERROR_BYTES_MAX = 16 * 1024
 
 KILL_SECONDS_MAX = 5.0
 """Time for the system to end a killed process, which may be writing to a slow disk."""
+
+DECODED_BYTES_MAX = 128 * 1024
+"""Of a reply that are decoded at once: some milliseconds, in which the hub does nothing else."""
 
 _ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 """Nothing of the server's own environment. One arena: the limit of the address space is for data."""
@@ -38,6 +43,19 @@ class ProcessEnded(Exception):
     def reason(self) -> str:
         """Return the exit code for the log, or the name of the signal."""
         return signal.Signals(-self.exit_code).name if self.exit_code < 0 else f"exit code {self.exit_code}"
+
+
+class _EncodedReply(msgspec.Struct, frozen=True, kw_only=True):
+    """A reply whose rows are not decoded yet."""
+
+    columns: Sequence[str] = ()
+    rows: Sequence[msgspec.Raw] = ()
+    is_truncated: bool = False
+    failure: QueryFailure | None = None
+
+
+_REPLY_DECODER = msgspec.json.Decoder(_EncodedReply)
+_ROW_DECODER: msgspec.json.Decoder[list[SqlCell]] = msgspec.json.Decoder(list[SqlCell])
 
 
 async def ask_process(module: str, request: msgspec.Struct, *, seconds_max: float, niceness: int) -> SqlReply:
@@ -73,9 +91,25 @@ async def _exchange(process: asyncio.subprocess.Process, request: bytes) -> SqlR
     )
     exit_code = await process.wait()
     try:
-        return msgspec.json.decode(reply, type=SqlReply)
+        return await decode_reply(reply)
     except msgspec.DecodeError:
         raise ProcessEnded(exit_code, error_text.decode(errors="replace")) from None
+
+
+async def decode_reply(content: bytes) -> SqlReply:
+    """Return the reply in a text, decoded part by part between other tasks: a thread would hold the interpreter's lock
+    for as long. Raises `msgspec.DecodeError`.
+    """
+    reply = _REPLY_DECODER.decode(content)
+    rows: list[list[SqlCell]] = []
+    part_bytes = 0
+    for encoded_row in reply.rows:
+        part_bytes += len(bytes(encoded_row))
+        if part_bytes > DECODED_BYTES_MAX:
+            part_bytes = 0
+            await asyncio.sleep(0)
+        rows.append(_ROW_DECODER.decode(encoded_row))
+    return SqlReply(columns=reply.columns, rows=rows, is_truncated=reply.is_truncated, failure=reply.failure)
 
 
 async def _send(stdin: asyncio.StreamWriter, request: bytes) -> None:

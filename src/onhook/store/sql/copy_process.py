@@ -57,7 +57,11 @@ def main() -> int:
         wall_seconds=WALL_SECONDS_MAX,
         file_bytes=FILE_BYTES_MAX,
     )
-    return answer(limits, lambda content: make_copy(msgspec.json.decode(content, type=CopyRequest)))
+    return answer(
+        limits,
+        lambda content: make_copy(msgspec.json.decode(content, type=CopyRequest)),
+        memory_failure=_memory_failure(),
+    )
 
 
 def make_copy(request: CopyRequest) -> SqlReply:
@@ -166,6 +170,16 @@ def _disk_error(error: OSError) -> QueryError:
             hint=mark("check the disk"),
             values={"error": f"{error.strerror or error} ({error.filename})"},
         )
+    )
+
+
+def _memory_failure() -> QueryFailure:
+    """Return the failure of a copy that reached a limit of memory: no query is to blame."""
+    return QueryFailure(
+        kind="unavailable",
+        message=mark("the copy of the store for queries needs more than {memory} MiB of memory"),
+        hint=mark("try again in a minute; `onhook doctor` checks the store"),
+        values={"memory": MEMORY_BYTES_MAX // 2**20},
     )
 
 

@@ -55,24 +55,29 @@ def main() -> int:
         wall_seconds=QUERY_SECONDS_MAX,
         file_bytes=0,
     )
-    return answer(limits, lambda content: run_request(msgspec.json.decode(content, type=SqlRequest)))
+    return answer(
+        limits,
+        lambda content: run_request(msgspec.json.decode(content, type=SqlRequest)),
+        memory_failure=_too_large_failure(),
+    )
 
 
-def answer(limits: ProcessLimits, run: Callable[[bytes], SqlReply]) -> int:
-    """Set the limits of this process, run the request on standard input, and print the reply."""
+def answer(limits: ProcessLimits, run: Callable[[bytes], SqlReply], *, memory_failure: QueryFailure) -> int:
+    """Set the limits of this process, run the request on standard input, and print the reply; `memory_failure` is that
+    of a request that reaches a limit of memory.
+    """
     confine_process(limits)
     try:
         reply = run(sys.stdin.buffer.read())
     except QueryError as error:
         reply = SqlReply(failure=error.failure)
     except (duckdb.OutOfMemoryException, MemoryError, RecursionError):
-        reply = SqlReply(failure=too_large_failure())
+        reply = SqlReply(failure=memory_failure)
     sys.stdout.buffer.write(msgspec.json.encode(reply))
     return 0
 
 
-def too_large_failure() -> QueryFailure:
-    """Return the failure of a query that reached a limit of memory."""
+def _too_large_failure() -> QueryFailure:
     return QueryFailure(
         message=mark("the query needs more than {memory} MiB of memory and was ended"),
         hint=mark("query a shorter time or fewer columns, and group rows in place of collecting them"),
@@ -143,13 +148,27 @@ def _read_result(relation: duckdb.DuckDBPyRelation) -> SqlReply:
         raise QueryError(QueryFailure(message=message, hint=mark("select fewer columns"), values=values))
     rows: list[Any] = []
     result_bytes = 0
-    for row in _with_zones_as_text(relation).limit(SQL_ROWS_MAX + 1).fetchall():
+    for row in _fetch_rows(_with_zones_as_text(relation).limit(SQL_ROWS_MAX + 1)):
         encoded_row = msgspec.json.encode([_to_cell(value) for value in row])
         result_bytes += len(encoded_row)
         if len(rows) == SQL_ROWS_MAX or result_bytes > RESULT_BYTES_MAX:
             return SqlReply(columns=columns, rows=rows, is_truncated=True)
         rows.append(msgspec.Raw(encoded_row))
     return SqlReply(columns=columns, rows=rows)
+
+
+def _fetch_rows(relation: duckdb.DuckDBPyRelation) -> list[Any]:
+    try:
+        return relation.fetchall()
+    except (OverflowError, ValueError) as error:
+        # The engine has larger values than Python, such as intervals of millions of years.
+        raise QueryError(
+            QueryFailure(
+                message=mark("a value of the result cannot be shown: {error}"),
+                hint=mark("cast it to VARCHAR"),
+                values={"error": str(error)[:_ERROR_CHARACTERS_MAX]},
+            )
+        ) from error
 
 
 def _with_zones_as_text(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
