@@ -50,6 +50,7 @@ from onhook.appdb.rows import (
 )
 from onhook.appdb.saved_searches import SavedSearches
 from onhook.appdb.secret_owners import SecretOwners
+from onhook.appdb.secret_texts import read_secret_texts
 from onhook.appdb.serial_numbers import SerialNumbers
 from onhook.appdb.source_match import SourceMatch, SourceMatches, validate_has_api, validate_sender_identification
 from onhook.appdb.sqlite import SqliteDatabase
@@ -79,13 +80,6 @@ _WHERE_PBX = "WHERE name = ?1 OR sn = ?1 COLLATE NOCASE OR sn = (SELECT pbx_sn F
 """By its name, or else one of its serial numbers: without regard to case, because PBXs write them in both."""
 _LABEL_DEFAULT = "webhook"
 _INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, scope) VALUES (?, ?, ?, ?, ?)"  # noqa: S105
-
-
-SECRET_COLUMNS = (
-    *(("secrets", "text"), ("signing_secrets", "text"), ("pbx_credentials", "client_secret")),
-    *(("asterisks", "secret"), ("cdr_sources", "password"), ("source_matches", "path")),
-)
-"""Columns with a secret itself; all others have hashes."""
 
 
 class AppDb:
@@ -410,8 +404,7 @@ class AppDb:
 
     async def secret_texts(self) -> list[str]:
         """Return every secret that is stored as a text, for masking it."""
-        queries = (f"SELECT {column} FROM {table}" for table, column in SECRET_COLUMNS)
-        return [text for query in queries for (text,) in await self._database.rows(query) if text]
+        return await read_secret_texts(self._database)
 
     async def list_unreadable(self) -> list[UnreadableRow]:
         """Return all rows that cannot be read, and are disabled therefore; a table that cannot be read is one without

@@ -3,6 +3,7 @@
 import re
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import unquote
 
 import msgspec
 from yarl import URL
@@ -83,6 +84,17 @@ def parse_proxy(text: str, location: str) -> str:
             hint=_("write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT"),
         )
     return text.removesuffix("/")
+
+
+def proxy_passwords(text: str) -> tuple[str, ...]:
+    """Return the password in the URL of a proxy, as it is meant and as it is written; nothing where there is none.
+
+    >>> proxy_passwords("http://onhook:p%40w@proxy.example:3128"), proxy_passwords("none")
+    (('p@w', 'p%40w'), ())
+    """
+    credentials = text.partition("://")[2].rpartition("@")[0]
+    password = credentials.partition(":")[2]
+    return (unquote(password), password) if password else ()
 
 
 def mask_proxy(text: str) -> str:

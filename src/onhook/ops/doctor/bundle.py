@@ -4,13 +4,15 @@ Invariants: no secret is in it, whatever was logged; numbers of people are maske
 it.
 """
 
+import json
 import os
 import platform
 import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -18,6 +20,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.config import SECRET_FILE_MODE, SECRET_SETTINGS, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, Unavailable
+from onhook.lib.hosts import proxy_passwords
 from onhook.lib.messages import _
 from onhook.ops.doctor.check import Check
 from onhook.store.schema import SCHEMA_VERSION, creation_statements
@@ -80,9 +83,26 @@ def _mask(text: str, secrets: Iterable[str]) -> str:
 
 
 def _mask_secrets(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, MASK)
+    """Return a text without the secrets in any of their forms, the longest first: one may be a part of another."""
+    forms = {form for secret in secrets for form in _forms(secret)}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, MASK)
     return text
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield the forms in which a secret may be logged: itself, in a URL, inside of JSON, and of JSON in JSON."""
+    yield secret
+    yield quote(secret)
+    yield quote(secret, safe="")
+    yield repr(secret)[1:-1]
+    for ensure_ascii in (False, True):
+        escaped = secret
+        for _level in range(2):
+            escaped = json.dumps(escaped, ensure_ascii=ensure_ascii)[1:-1]
+            yield escaped
+        # A JSON text with its own characters, inside of one that has ASCII only.
+        yield json.dumps(json.dumps(secret, ensure_ascii=False)[1:-1], ensure_ascii=ensure_ascii)[1:-1]
 
 
 def _encode(value: object) -> str:
@@ -137,12 +157,13 @@ async def _appdb_schema(config: Config) -> str:
 
 
 async def _read_secrets(config: Config) -> list[str]:
-    """Return all secrets that are stored, the longest first; of a database that cannot be read only the token."""
+    """Return all secrets that are stored; of a database that cannot be read only the token and the settings'."""
     secrets = [config.admin_token_file.read_text().strip()] if config.admin_token_file.is_file() else []
+    secrets += proxy_passwords(config.proxy)
     if config.appdb_file.exists():
         try:
             async with AppDb(config.appdb_file) as appdb:
                 secrets += await appdb.secret_texts()
         except OnhookError:
             pass  # the checks of the bundle have the reason
-    return sorted({secret for secret in secrets if len(secret) >= SECRET_CHARACTERS_MIN}, key=len, reverse=True)
+    return [secret for secret in set(secrets) if len(secret) >= SECRET_CHARACTERS_MIN]

@@ -1,0 +1,86 @@
+"""The bundle for maintainers: no secret is in it, in whatever form it was logged."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+import pytest
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.pbx_credentials import PbxCredentials
+from onhook.config import Config
+from onhook.lib.clock import SystemClock
+from onhook.ops.doctor.bundle import write_bundle
+from onhook.pbx.yeastar.tokens import PbxToken, TokenState
+
+SECRETS = {
+    "webhook": 'pass"word\\with-quote',
+    "header": "headersecretvalue",
+    "query": "key+of the/query",
+    "proxy": "proxy@secret",
+    "client": "clientsecret-ü",
+    "token": "currenttoken1",
+    "refresh": "refreshtoken1",
+    "replaced": "replacedtoken1",
+    "setting": "settingproxypw",
+}
+
+
+@pytest.fixture
+async def config(tmp_path: Path) -> Config:
+    credentials = PbxCredentials(url="https://pbx:8088", client_id="id", client_secret=SECRETS["client"])
+    tokens = TokenState(
+        current_token=PbxToken(SECRETS["token"], 1, 2, SECRETS["refresh"], 3),
+        replaced_tokens=(PbxToken(SECRETS["replaced"], 1, 2),),
+        error="the PBX is unreachable",
+    )
+    async with AppDb(tmp_path / "onhook.db") as appdb:
+        await appdb.add_pbx(name="A", sn="SN1", secret=SECRETS["webhook"], now_us=1)
+        await appdb.pbx_credentials.put("SN1", credentials)
+        await appdb.pbx_credentials.save_tokens("SN1", credentials, msgspec.json.encode(tokens).decode())
+        spec = DestinationSpec(
+            url=f"https://a.example/hook?key={quote(SECRETS['query'], safe='')}&on=1",
+            headers={"Authorization": f"Bearer {SECRETS['header']}"},
+            proxy=f"http://onhook:{quote(SECRETS['proxy'])}@10.0.0.1:3128",
+        )
+        await appdb.destinations.add("CRM", spec, None, after=0, now_us=1)
+    return Config(data=tmp_path, proxy=f"http://onhook:{SECRETS['setting']}@10.0.0.1:3128")
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "plain": lambda secret: f"sent {secret} to it",
+    "JSON": lambda secret: json.dumps({"error": secret}, ensure_ascii=False),
+    "ASCII JSON": lambda secret: json.dumps({"error": secret}),
+    "JSON in JSON": lambda secret: json.dumps({"body": json.dumps({"error": secret}, ensure_ascii=False)}),
+    "repr": repr,
+    "part of a URL": lambda secret: f"GET /x/{quote(secret, safe='')}",
+    "proxy": lambda secret: f"http://onhook:{quote(secret)}@10.0.0.1",
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS.keys())
+async def test_bundle_has_no_secret_in_any_form(config: Config, secret: str) -> None:
+    lines = {name: form(secret) for name, form in FORMS.items()}
+    (config.data / "hub.log").write_text("\n".join(lines.values()) + "\nthe PBX is unreachable")
+    await write_bundle(config, SystemClock(), [], config.data / "bundle.zip")
+    with zipfile.ZipFile(config.data / "bundle.zip") as archive:
+        text = archive.read("hub.log").decode()
+        files = "".join(archive.read(name).decode() for name in archive.namelist())
+    surviving = [name for name, line in zip(lines, text.splitlines(), strict=False) if "…" not in line]
+    assert surviving == []
+    assert secret not in files
+    assert not [part for part in secret.split('"') if part in text]
+    assert "the PBX is unreachable" in text
+
+
+async def test_bundle_of_a_destination_that_cannot_be_read_masks_its_secrets(config: Config) -> None:
+    async with AppDb(config.appdb_file) as appdb:
+        await appdb._database.write("UPDATE destinations SET spec = replace(spec, '{', '{\"later\":1,')")
+    (config.data / "hub.log").write_text(SECRETS["header"])
+    await write_bundle(config, SystemClock(), [], config.data / "bundle.zip")
+    with zipfile.ZipFile(config.data / "bundle.zip") as archive:
+        assert archive.read("hub.log").decode() == "…"
