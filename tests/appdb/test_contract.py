@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pytest
 
-from onhook.appdb.contract import CALL_SECONDS_MAX, TRANSACTION_SECONDS_MAX, ConstraintViolation, Database
+from onhook.appdb.contract import CALL_SECONDS_MAX, TRANSACTION_SECONDS_MAX, ConstraintViolation, Database, InvalidValue
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import OnhookError, Unavailable
 
@@ -108,6 +108,28 @@ async def test_violated_constraint_is_an_error_of_the_contract(database: Databas
     await database.write(INSERT, ("a",))
     with pytest.raises(ConstraintViolation):
         await database.write(INSERT, ("a",))
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, "\ud800", "a\udcff"], ids=repr)
+async def test_value_that_cannot_be_stored_is_an_error_of_the_contract(database: Database, value: object) -> None:
+    """Whichever way a statement is run; what a transaction did before is rolled back."""
+    select = "SELECT name FROM saved_searches WHERE name = ?"
+
+    async def write_inside() -> None:
+        async with database.transaction():
+            await database.write(INSERT, ("a",))
+            await database.write(INSERT, (value,))
+
+    for call in (
+        lambda: database.rows(select, (value,)),
+        lambda: database.rows_many(select, [(value,)]),
+        lambda: database.write(INSERT, (value,)),
+        lambda: database.write_many(INSERT, [("a",), (value,)]),
+        write_inside,
+    ):
+        with pytest.raises(InvalidValue):
+            await call()
+    assert await names(database) == []
 
 
 async def test_invalid_statement_is_unavailable(database: Database) -> None:

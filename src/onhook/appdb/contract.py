@@ -14,7 +14,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from onhook.appdb.audited_tables import Change
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import OnhookError, UsageError
 
 CALL_SECONDS_MAX = 5.0
 """Deadline of one call. Statements take milliseconds, so a longer wait means a locked file or a stalled disk."""
@@ -50,9 +50,13 @@ class ConstraintViolation(OnhookError):
     """
 
 
+class InvalidValue(UsageError):
+    """A value that no row can have: an integer of more than 64 bits, or a text that has no UTF-8."""
+
+
 class Database(Protocol):
-    """The engine, for the tasks of one event loop. Every method may raise `Unavailable`, and `OnhookError` where the
-    database is damaged.
+    """The engine, for the tasks of one event loop. Every method may raise `Unavailable`, `InvalidValue` for a value of
+    its statement, and `OnhookError` where the database is damaged.
 
     Inside a `transaction` the statements of its task belong to it; those of other tasks do not.
     """

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from onhook.appdb.contract import ConstraintViolation, DamagedText
+from onhook.appdb.contract import ConstraintViolation, DamagedText, InvalidValue
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.lib.migrations import load_baseline, load_migrations
@@ -211,6 +211,12 @@ def translate_errors(location: Path | str) -> Iterator[None]:
         raise ConstraintViolation(
             _("the application database rejects a value: {error}", error=error), location=str(location)
         ) from error
+    except (OverflowError, UnicodeEncodeError, sqlite3.DataError) as error:
+        raise InvalidValue(
+            _("the application database cannot have such a value: {error}", error=_describe(error)),
+            location=str(location),
+            hint=_("use a smaller number, or a text of valid characters"),
+        ) from error
     except sqlite3.ProgrammingError:
         # A mistake in Onhook's own code says nothing about the file.
         raise
@@ -220,3 +226,8 @@ def translate_errors(location: Path | str) -> Iterator[None]:
             location=str(location),
             hint=_("restore a backup with `onhook restore`"),
         ) from error
+
+
+def _describe(error: Exception) -> str:
+    # Without the text, which may be a secret.
+    return error.reason if isinstance(error, UnicodeEncodeError) else str(error)
