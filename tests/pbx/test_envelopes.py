@@ -13,7 +13,7 @@ import pytest
 
 from onhook.lib.errors import ParseError
 from onhook.pbx.dialect import Dialect, PartlyParsedCalls
-from onhook.pbx.envelopes import EVENTS_MAX, UNPACKED_BYTES_MAX, VALUES_PEEKED_MAX, unpack
+from onhook.pbx.envelopes import EVENTS_MAX, UNPACKED_BYTES_MAX, VALUES_PEEKED_MAX, find_events, unpack
 from onhook.pbx.newcdr.payload import NewCdr
 from onhook.pbx.text_encoding import recode_body
 from onhook.pbx.yeastar.payload import Yeastar
@@ -225,3 +225,14 @@ def test_compressed_body_of_another_encoding_is_recoded() -> None:
     body = json.dumps(newcdr_event(call_from="王<1001>"), ensure_ascii=False).encode("gbk")
     for packed in (body, gzip.compress(body), zlib.compress(body)):
         assert NewCdr().parse(recode_body(packed, "gbk"))[0].call_from == "王<1001>"
+
+
+@pytest.mark.parametrize(
+    ("body", "values_max", "is_complete"),
+    [(b"1\n2\nx", None, True), (b"1\n2\nx", 2, False), (b'"text"', None, True), (b"[[1, 2], 3]", 2, False)],
+)
+def test_find_events_says_whether_it_has_looked_at_all_of_a_body(
+    body: bytes, values_max: int | None, is_complete: bool
+) -> None:
+    body_events = find_events(body, lambda _event: False, values_max=values_max)
+    assert ([event for event in body_events.events if event], body_events.is_complete) == ([], is_complete)

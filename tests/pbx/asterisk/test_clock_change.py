@@ -7,6 +7,7 @@ import pytest
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.call_details import CallDetails
+from onhook.lib.errors import ParseError
 from onhook.pbx.asterisk.call import CallHeader, format_body
 from onhook.pbx.asterisk.messages import AmiMessage
 from onhook.pbx.asterisk.payload import Asterisk
@@ -132,6 +133,45 @@ def test_clock_change_before_or_after_the_answer_is_known_from_the_cdr(changed_a
     )
     (details,) = Asterisk().parse(format_body(CallHeader(trunks=("trunk-a",), has_all_events=True), [row, *events]))
     assert (details.talk_duration, details.call_duration) == (end - ring, end)
+
+
+@pytest.mark.parametrize("minutes", [-60, 60])
+def test_clock_change_while_a_telephone_rings_without_an_answer(minutes: int) -> None:
+    night = Night(timedelta(minutes=minutes), changed_after=10)
+    times = [(0, "CHAN_START", CALLER), (0, "CHAN_START", FIRST), (30, "HANGUP", FIRST), (30, "HANGUP", CALLER)]
+    events = [cel(name, channel, EventTime=night.clock(second)) for second, name, channel in times]
+    row = cdr(
+        CALLER,
+        FIRST,
+        Destination="1001",
+        StartTime=night.clock(0),
+        AnswerTime="",
+        EndTime=night.clock(30),
+        Duration="30",
+        BillableSeconds="0",
+        Disposition="NO ANSWER",
+    )
+    (details,) = Asterisk().parse(format_body(CallHeader(trunks=("trunk-a",), has_all_events=True), [row, *events]))
+    assert (details.time_start, details.status, details.call_duration) == (night.clock(0), "NO ANSWER", 30)
+
+
+def test_clock_change_in_a_talk_that_events_show_otherwise() -> None:
+    """The talk of the CDR has the announcement before it; the jump in the events is found all the same."""
+    night = Night(timedelta(minutes=-60), changed_after=100)
+    times = [
+        *((0, "CHAN_START", CALLER), (0, "CHAN_START", FIRST), (30, "BRIDGE_ENTER", FIRST)),
+        *((200, "BRIDGE_EXIT", FIRST), (200, "HANGUP", FIRST), (200, "HANGUP", CALLER)),
+    ]
+    events = [cel(name, channel, EventTime=night.clock(second)) for second, name, channel in times]
+    body = format_body(CallHeader(trunks=("trunk-a",), has_all_events=True), [night.cdr(FIRST, 0, 200), *events])
+    (details,) = Asterisk().parse(body)
+    assert (details.call_duration, details.talk_duration) == (200, 170)
+
+
+def test_call_without_a_cdr_whose_events_cannot_be_read_is_an_error() -> None:
+    event = cel("CHAN_START", FIRST, EventTime="yesterday")
+    with pytest.raises(ParseError, match="no CDR"):
+        Asterisk().parse(format_body(CallHeader(has_all_events=True), [event]))
 
 
 def test_clock_change_that_no_event_shows_moves_no_event() -> None:

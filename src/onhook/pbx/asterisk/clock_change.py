@@ -84,8 +84,6 @@ def _find_in_cdrs(call: AsteriskCall) -> ClockChange:
     """Find the change from the CDRs alone: from one during which the clock was changed, or from a start long before the
     call's own. The clock was changed before the first CDR that is certain to have begun after that.
     """
-    if not call.cdrs:
-        return ClockChange()
     first_at = find_first_start((cdr.start for cdr in call.cdrs), call_epoch(call.linked_id))
     changed_cdr = min((cdr for cdr in call.cdrs if cdr.clock_shift), key=lambda cdr: cdr.start, default=None)
     earlier_seconds = (first_at - min(cdr.start for cdr in call.cdrs)).total_seconds()
