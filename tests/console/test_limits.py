@@ -11,7 +11,7 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.console.app import _api_router, _page_router
 from onhook.console.pages.reports.kinds import KINDS
 from tests.console.conftest import ConsoleHarness
-from tests.factories import ALICE, SN, STARTED_AT, details
+from tests.factories import ALICE, QUEUE, SN, STARTED_AT, details
 
 OTHER_SN = "3699OTHER"
 HIDDEN = "7777777"
@@ -189,3 +189,28 @@ async def test_access_every_route_rejects_unauthorized_changes(harness: ConsoleH
                     request_count += 1
     assert request_count > 40
     assert [pbx.sn for pbx in await harness.appdb.pbxs()] == [SN]
+
+
+async def test_limits_reports_of_a_number_are_those_of_the_filter(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """Each report of a reader of one number equals that of an administrator who filters by it."""
+    for index in range(12):
+        call_id = f"17772878{70 + index}.{index}"
+        caller, callees = [
+            ("1001", ("1002",)),
+            ("5550100", (QUEUE, "1001")),
+            ("5550100", (QUEUE, "1002")),
+            ("1003", ("1002", "1001")),
+        ][index % 4]
+        await harness.ingest_details(
+            [details(call_id=call_id, call_from=caller, call_to=callee, type="Inbound") for callee in callees]
+        )
+    scope = AccessScope(numbers=("1001",))
+    token = await harness.appdb.add_token("alice", "reader", now_us=harness.clock.microseconds(), scope=scope)
+    period = {"since": "2026-04-01", "until": "2026-05-01"}
+    async with harness.client(token) as reader:
+        for kind in KINDS:
+            limited = await reader.get("/reports.csv", params={"report": kind, **period})
+            filtered = await client.get("/reports.csv", params={"report": kind, "number": "1001", **period})
+            assert (limited.status, await limited.text()) == (200, await filtered.text()), kind
