@@ -105,9 +105,12 @@ def find_events(
     what programs have put around it. An object that contains no event is returned as it is. `decode_other` decodes a
     body of another form. No more than `values_max` values are looked at.
     """
+    data = decode_json(body)
+    if isinstance(data, dict) and is_event(data):  # nearly every body: the search takes as long as decoding it
+        return BodyEvents([data])
     finder = _Finder(is_event, math.inf if values_max is None else values_max)
-    for forms in (finder.iter_json, finder.iter_form):
-        if events := list(forms(body)):
+    for forms in (finder.iter_json(data, body), finder.iter_form(body)):
+        if events := list(forms):
             return BodyEvents(events, finder.is_complete)
     if other := decode_other(body):
         return BodyEvents([other])
@@ -126,9 +129,10 @@ class _Finder:
     def is_complete(self) -> bool:
         return self._values_left > 0
 
-    def iter_json(self, body: bytes) -> Iterator[Event | None]:
-        """Yield the events of an object, an array, or objects one after the other; nothing for another body."""
-        data = decode_json(body)
+    def iter_json(self, data: Any, body: bytes) -> Iterator[Event | None]:
+        """Yield the events of an object, an array, or objects one after the other; nothing for another body. `data` is
+        what the whole body decodes to.
+        """
         values = data if isinstance(data, list) else [data]
         if not isinstance(data, dict | list | str):
             values = _decode_sequence(body, self._values_left)
