@@ -79,6 +79,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
         "restore": Command("restore", _("Restore a backup to the data directory, while no server and no intake runs.")),
         "token": Command("token", _("Manage API tokens.")),
+        "user": Command("user", _("Manage users of the console.")),
         "version": Command("version", _("Show the versions of Onhook and its components.")),
     }
 )

@@ -1,17 +1,16 @@
 """`onhook token`: API tokens."""
 
-from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from onhook.appdb.scopes import parse_scope
-from onhook.appdb.tokens import Role, read_token_file
-from onhook.cdr.access_scope import AccessScope
+from onhook.appdb.tokens import read_token_file
 from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone
+from onhook.cli.scope_options import NumberScopeOption, PbxScopeOption, RoleOption, describe_scope
 from onhook.config import parse_address
 from onhook.console.auth.share_tokens import parse_export_filter
 from onhook.lib.clock import SystemClock
@@ -32,18 +31,9 @@ TokenName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the to
 async def add(
     name: TokenName,
     *,
-    role: Annotated[
-        Role,
-        typer.Option("--role", help=_("reader, annotator (also writes notes), administrator (also changes settings)")),
-    ] = "reader",
-    pbx: Annotated[
-        list[str] | None,
-        typer.Option("--pbx", metavar="NAME", help=_("Limit to calls of this PBX; repeatable")),
-    ] = None,
-    number: Annotated[
-        list[str] | None,
-        typer.Option("--number", metavar="NUMBER", help=_("Limit to calls of this extension; repeatable")),
-    ] = None,
+    role: RoleOption = "reader",
+    pbx: PbxScopeOption = None,
+    number: NumberScopeOption = None,
     share: Annotated[
         bool, typer.Option("--share", help=_("For exports alone, in their URL: /api/v1/export.csv?token=…"))
     ] = False,
@@ -73,7 +63,7 @@ async def list_tokens(zone: ZoneOption = None, data: DataOption = None) -> None:
             [
                 token.name,
                 token.role,
-                _describe_scope(token.scope, names),
+                describe_scope(token.scope, names),
                 _describe_use(token.export_filter),
                 format_optional_time(token.created_at, reader_zone),
                 format_optional_time(token.last_used_at, reader_zone),
@@ -101,15 +91,6 @@ async def remove(name: TokenName, data: DataOption = None) -> None:
     async with open_appdb(data) as appdb:
         await appdb.remove_token(name)
     print(_('Token "{name}" revoked.', name=name))
-
-
-def _describe_scope(scope: AccessScope | None, names: Mapping[str, str]) -> str:
-    """Return the scope of a token; of a removed PBX its serial number."""
-    if scope is None:
-        return "everything"
-    pbxs = ", ".join(names.get(sn, sn) for sn in scope.sns or ())
-    numbers = ", ".join(scope.numbers or ())
-    return "; ".join(text for text in (pbxs, numbers) if text) or "nothing"
 
 
 def _describe_use(export_filter: str | None) -> str:

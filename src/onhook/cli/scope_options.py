@@ -1,0 +1,32 @@
+"""Options of what users and tokens may see and do."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from onhook.appdb.tokens import Role
+from onhook.cdr.access_scope import AccessScope
+from onhook.lib.messages import _
+
+RoleOption = Annotated[
+    Role,
+    typer.Option("--role", help=_("reader, annotator (also writes notes), administrator (also changes settings)")),
+]
+PbxScopeOption = Annotated[
+    list[str] | None,
+    typer.Option("--pbx", metavar="NAME", help=_("Limit to calls of this PBX; repeatable")),
+]
+NumberScopeOption = Annotated[
+    list[str] | None,
+    typer.Option("--number", metavar="NUMBER", help=_("Limit to calls of this extension; repeatable")),
+]
+
+
+def describe_scope(scope: AccessScope | None, names: Mapping[str, str]) -> str:
+    """Return a scope for a list; `names` are those of PBXs by serial number, which stands for a removed one."""
+    if scope is None:
+        return _("everything")
+    pbxs = ", ".join(names.get(sn, sn) for sn in scope.sns or ())
+    numbers = ", ".join(scope.numbers or ())
+    return "; ".join(text for text in (pbxs, numbers) if text) or _("nothing")

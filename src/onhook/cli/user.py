@@ -1,0 +1,80 @@
+"""`onhook user`: people who sign in to the console with a password."""
+
+from typing import Annotated
+
+import typer
+
+from onhook.appdb.scopes import parse_scope
+from onhook.cli.commands import CommandGroup
+from onhook.cli.formats import format_optional_time, print_table
+from onhook.cli.open_appdb import open_appdb
+from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone
+from onhook.cli.scope_options import NumberScopeOption, PbxScopeOption, RoleOption, describe_scope
+from onhook.config import Config, parse_address
+from onhook.lib.clock import SystemClock
+from onhook.lib.messages import _
+from onhook.ops.instance_lock import read_server_info
+from onhook.simulator.demo import local_address
+
+app = CommandGroup(add_completion=False, help=_("Manage users of the console."), epilog="Example: onhook user list")
+
+UserName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the user"))]
+
+
+@app.command("add", epilog="Example: onhook user add alice --pbx Office")
+async def add(
+    name: UserName,
+    *,
+    role: RoleOption = "reader",
+    pbx: PbxScopeOption = None,
+    number: NumberScopeOption = None,
+    data: DataOption = None,
+) -> None:
+    """Add a user and print the link of the invitation, where the password is chosen: valid once, for three days."""
+    async with open_appdb(data, create=True) as appdb:
+        scope = await parse_scope(appdb, pbx or [], number or [])
+        invitation = await appdb.users.add(name, role, scope, now_us=SystemClock().microseconds())
+    _print_invitation(load_config(data=data), invitation)
+
+
+@app.command("list", epilog="Example: onhook user list")
+async def list_users(zone: ZoneOption = None, data: DataOption = None) -> None:
+    """List the users by name."""
+    reader_zone = load_reader_zone(data, zone)
+    async with open_appdb(data) as appdb:
+        names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
+        rows = [
+            [
+                user.name,
+                user.role,
+                describe_scope(user.scope, names),
+                _("set") if user.has_password else _("invited"),
+                format_optional_time(user.created_at, reader_zone),
+                format_optional_time(user.last_seen_at, reader_zone),
+            ]
+            for user in await appdb.users.all()
+        ]
+    print_table(rows, ("name", "role", "scope", "password", "added", "last seen"))
+
+
+@app.command("invite", epilog="Example: onhook user invite alice")
+async def invite(name: UserName, data: DataOption = None) -> None:
+    """Print the link of another invitation, as for a forgotten password; earlier ones become invalid."""
+    async with open_appdb(data) as appdb:
+        invitation = await appdb.users.invite(name, now_us=SystemClock().microseconds())
+    _print_invitation(load_config(data=data), invitation)
+
+
+@app.command("remove", epilog="Example: onhook user remove alice")
+async def remove(name: UserName, data: DataOption = None) -> None:
+    """Remove a user; open sessions end within a second."""
+    async with open_appdb(data) as appdb:
+        await appdb.users.remove(name)
+    print(_('User "{name}" removed.', name=name))
+
+
+def _print_invitation(config: Config, invitation: str) -> None:
+    """Print the link, on the address of the running server or of the settings."""
+    server = read_server_info(config)
+    address = config.console if server is None or server.hub is None else parse_address(server.hub.address, "hub")
+    print(f"http://{local_address(address)}/invitation?invitation={invitation}")

@@ -1,0 +1,47 @@
+"""`onhook user`."""
+
+import asyncio
+import re
+from pathlib import Path
+
+from onhook.appdb.appdb import AppDb
+from onhook.lib.clock import SystemClock
+from tests.cli.conftest import Command
+
+
+def test_user_is_added_listed_invited_and_removed(onhook: Command) -> None:
+    """An invitation is printed as a link, and is valid until the next one."""
+    assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", "--unsigned")[0] == 0
+    links = [
+        onhook("user", "add", "alice", "--pbx", "office", "--number", "1001")[1],
+        onhook("user", "invite", "alice")[1],
+    ]
+    texts = [re.fullmatch(r"http://127\.0\.0\.1:[0-9]+/invitation\?invitation=(\S+)\n", link) for link in links]
+    first, second = [match[1] for match in texts if match is not None]
+    (line,) = onhook("user", "list")[1].splitlines()[1:]
+    assert [word in line for word in ("alice", "reader", "Office; 1001", "invited", "+00:00")] == [True] * 5
+
+    async def accept() -> list[bool]:
+        now_us = SystemClock().microseconds()
+        async with AppDb(Path("onhook-data/onhook.db")) as appdb:
+            await appdb.users.accept_invitation(second, "a long password", now_us=now_us)
+            return [user.has_password for user in await appdb.users.all()]
+
+    assert first != second
+    assert asyncio.run(accept()) == [True]
+    assert "set" in onhook("user", "list")[1]
+    assert onhook("user", "remove", "alice")[1] == 'User "alice" removed.\n'
+    assert "alice" not in onhook("user", "list")[1]
+
+
+def test_user_errors_say_what_to_do(onhook: Command) -> None:
+    assert onhook("user", "add", "alice")[0] == 0
+    for words, sentence in (
+        (("add", "alice"), "there is already a user named 'alice'"),
+        (("add", "bob", "--pbx", "Nowhere"), "Nowhere"),
+        (("add", "root", "--role", "administrator", "--number", "1001"), "administrator"),
+        (("invite", "carol"), "carol"),
+        (("remove", "carol"), "carol"),
+    ):
+        code, _, error = onhook("user", *words)
+        assert (code in (1, 2), sentence in error) == (True, True), error
