@@ -227,6 +227,15 @@ def test_compressed_body_of_another_encoding_is_recoded() -> None:
         assert NewCdr().parse(recode_body(packed, "gbk"))[0].call_from == "王<1001>"
 
 
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+def test_unpack_of_many_parts_is_left_as_it_is(compress: Callable[[bytes], bytes]) -> None:
+    """Each part costs a copy of what follows it."""
+    parts = compress(b"{}") * 15
+    assert unpack(parts) == b"{}" * 15
+    many_parts = compress(b"") * 10_000
+    assert unpack(many_parts) == many_parts
+
+
 @pytest.mark.parametrize(
     ("body", "values_max", "is_complete"),
     [(b"1\n2\nx", None, True), (b"1\n2\nx", 2, False), (b'"text"', None, True), (b"[[1, 2], 3]", 2, False)],

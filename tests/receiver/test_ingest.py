@@ -1,6 +1,7 @@
 """Ingest: verdicts, storing once, counters."""
 
 import asyncio
+import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -302,16 +303,45 @@ async def test_ingest_bodies_without_a_sender_are_hashed_in_vain_up_to_a_limit(
         monotonic=lambda: now,
     )  # fmt: skip
     hashed = count_hashed(monkeypatch)
-    bodies = [make_event_body(type=30012, msg="x" * 20_000 + str(number)) for number in range(200)]
+    bodies = [make_event_body(type=30012, msg="x" * 10_000 + str(number)) for number in range(400)]
     verdicts = [(await judged(ingestor, body, secret="unknown"))[0] for body in bodies]
     tried = verdicts.index("too_many")
     assert verdicts == ["invalid_signature"] * tried + ["too_many"] * (len(bodies) - tried)
     assert len(hashed) == tried * len(pbxs)
-    assert BYTES_BURST <= sum(hashed) <= BYTES_BURST + len(pbxs) * 21_000
+    assert BYTES_BURST <= sum(hashed) <= BYTES_BURST + len(pbxs) * 11_000
     body = make_event_body(type=30012, msg='{"call_id":"1.1"}')
     assert await judged(ingestor, body, secret="secret 49") == ["too_many"]
     now += 1.0
     assert await judged(ingestor, body, secret="secret 49") == ["stored"]
+    await ingestor.close()
+
+
+@pytest.mark.parametrize("is_small", [True, False])
+async def test_ingest_bodies_of_outsiders_are_decoded_up_to_a_limit(
+    receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch, is_small: bool
+) -> None:
+    """A small body may unpack to a large one. What a PBX sends as usual is stored all the while."""
+    now = 100.0
+    body = zlib.compress(b"[" + b",".join([b"[1]"] * 250_000) + b"]") if is_small else b"[" + b"[1]," * 60_000 + b"1]"
+    ingestor = Ingestor(
+        ledger=receiver.ledger, registry=MemoryPbxRegistry(REGISTERED_PBXS), dialects=DIALECTS, clock=SystemClock(),
+        monotonic=lambda: now,
+    )  # fmt: skip
+    decoded: list[bytes] = []
+    peek = Yeastar.peek
+
+    def recording_peek(dialect: Yeastar, peeked_body: bytes) -> Envelope:
+        decoded.append(peeked_body)
+        return peek(dialect, peeked_body)
+
+    monkeypatch.setattr(Yeastar, "peek", recording_peek)
+    verdicts = [(await judged(ingestor, body, secret="unknown"))[0] for _ in range(20)]
+    decoded_count = decoded.count(body)
+    assert verdicts == ["invalid_signature"] * decoded_count + ["too_many"] * (20 - decoded_count)
+    assert 1 <= decoded_count <= 10
+    assert await judged(ingestor, RAW_EVENT) == ["stored"]
+    now += 10.0
+    assert (await judged(ingestor, body, secret="unknown")) == ["invalid_signature"]
     await ingestor.close()
 
 

@@ -42,6 +42,9 @@ FORM_FIELDS_MAX = 100
 WRAPPER_LEVELS_MAX = 8
 """Objects, lists and JSON texts around an event: each program in between adds one or two."""
 
+COMPRESSED_PARTS_MAX = 16
+"""Parts of a compressed body, as from programs that compress what they join; each copies what follows it."""
+
 GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WBITS = 31
 _ZLIB_WBITS = 15
@@ -77,7 +80,7 @@ def is_compressed(body: bytes) -> bool:
 def _decompress(body: bytes) -> bytes:
     wbits = _GZIP_WBITS if body.startswith(GZIP_MAGIC) else _ZLIB_WBITS
     rest, unpacked = body, b""
-    while rest:
+    for _part in range(COMPRESSED_PARTS_MAX):
         decompressor = zlib.decompressobj(wbits=wbits)
         try:
             unpacked += decompressor.decompress(rest, UNPACKED_BYTES_MAX + 1 - len(unpacked))
@@ -86,7 +89,9 @@ def _decompress(body: bytes) -> bytes:
         if not decompressor.eof or len(unpacked) > UNPACKED_BYTES_MAX:
             return body
         rest = decompressor.unused_data
-    return unpacked
+        if not rest:
+            return unpacked
+    return body
 
 
 class BodyEvents(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
-"""How much is hashed for requests that are rejected in the end: outsiders can send as many as they like.
+"""How much is hashed and decoded for requests that are rejected in the end: outsiders can send as many as they like.
 
-Invariant: what they make the intake hash is bounded per second, whatever they send; what a registered PBX signs costs
-nothing.
+Invariant: what they make the intake hash and decode is bounded per second, whatever they send; what a registered PBX
+signs costs nothing, and a body as PBXs send it is always looked at.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,6 +18,12 @@ BYTES_PER_SECOND = 16 * 1024 * 1024
 
 BYTES_BURST = 4 * BYTES_PER_SECOND
 """Saved up for a burst; more than a single search may take."""
+
+USUAL_BODY_BYTES_MAX = 16 * 1024
+"""Size up to which a plain body is decoded whatever outsiders send: an event has some 600 bytes."""
+
+DECODING_WEIGHT = 64
+"""Decoding a byte, in the worst case, takes as long as hashing so many."""
 
 BODY_BYTES_MIN = 4 * 1024
 """A shorter body is counted as this long: the call costs as much as the hashing."""
@@ -40,6 +46,10 @@ class HashBudget:
     def charge(self, senders: Iterable[RegisteredPbx], body_bytes: int) -> None:
         """Charge for secrets none of which signed the body."""
         self._bytes_left -= sum(_cost(sender, body_bytes) for sender in senders)
+
+    def charge_decoding(self, body_bytes: int) -> None:
+        """Charge for a body of this size, unpacked, that was decoded for a request that is rejected."""
+        self._bytes_left -= DECODING_WEIGHT * body_bytes
 
     def limit(self, senders: Iterable[RegisteredPbx], body_bytes: int) -> Iterable[RegisteredPbx]:
         """Return as many PBXs as their secrets may be tried on a body of this size now, and charge for them."""

@@ -20,9 +20,10 @@ from onhook.ledger.contract import AppendResult, Ledger, LedgerEntry
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.pbx.dialect import Dialect, Dialects, Envelope
+from onhook.pbx.envelopes import UNPACKED_BYTES_MAX, is_compressed
 from onhook.receiver.counters import EventCounters
 from onhook.receiver.group_commit import GroupCommitter
-from onhook.receiver.hash_budget import HashBudget
+from onhook.receiver.hash_budget import USUAL_BODY_BYTES_MAX, HashBudget
 from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
 from onhook.receiver.signature_check import SIGNATURE_CHARACTERS, verify_sender
 from onhook.receiver.unregistered import UnregisteredSenders, count_unregistered
@@ -44,12 +45,16 @@ VerdictCallback = Callable[[Verdict], None]
 
 
 class _Request(NamedTuple):
-    """A webhook request: its body, its signature or an empty text, the address of its sender, its path."""
+    """A webhook request: its body, its signature or an empty text, the address of its sender, its path; the first
+    dialect that recognises the body, else the last one, and its envelope.
+    """
 
     body: bytes
     signature: str
     peer: str
     path: str
+    dialect: Dialect
+    envelope: Envelope
 
 
 class Ingestor:
@@ -77,7 +82,7 @@ class Ingestor:
         self._dialects = dialects
         self._clock = clock
         self._has_events = has_events
-        self._hash_budget = HashBudget(monotonic)
+        self._hash_budget, self._decoding_budget = HashBudget(monotonic), HashBudget(monotonic)
         self._unregistered = UnregisteredSenders(registry, unregistered_counts or {}, self._hash_budget)
         self._ledger = ledger
         self._monotonic = monotonic
@@ -97,10 +102,16 @@ class Ingestor:
         """Check a webhook request: `signature` is the header or empty, `peer` the address of the sender, `path` the
         requested path.
         """
-        request = _Request(body, signature, peer, path)
+        decoded_bytes = UNPACKED_BYTES_MAX if is_compressed(body) else len(body)
+        if decoded_bytes > USUAL_BODY_BYTES_MAX and self._decoding_budget.is_spent:
+            self.count_verdict("too_many")
+            on_verdict("too_many")
+            return
+        request = _Request(body, signature, peer, path, *self._peek(body))
         rejection = self._accept(request, on_verdict)
         if rejection is None:
             return
+        self._decoding_budget.charge_decoding(decoded_bytes)
         if len(self._rechecks) >= RECHECKS_MAX:
             self._reject(request, rejection, on_verdict)
             return
@@ -110,8 +121,9 @@ class Ingestor:
 
     def submit(self, sender: RegisteredPbx, body: bytes, via: str, peer: str, on_verdict: VerdictCallback) -> None:
         """Store an event of a connection that Onhook opened, so that the sender is known."""
-        sender, envelope = self._peek_as_sender(sender, *self._peek(body), body)
-        self._append(sender, envelope, _Request(body, "", peer, ""), on_verdict, via=via)
+        request = _Request(body, "", peer, "", *self._peek(body))
+        sender, envelope = self._peek_as_sender(sender, request)
+        self._append(sender, envelope, request, on_verdict, via=via)
 
     async def ingest(self, sender: RegisteredPbx, body: bytes, via: str, peer: str = "") -> Verdict:
         """Store an event like `submit`, and wait for the verdict."""
@@ -163,11 +175,10 @@ class Ingestor:
 
     def _accept(self, request: _Request, on_verdict: VerdictCallback) -> Verdict | None:
         """Store the event of a registered PBX; return the verdict that rejects another request."""
-        dialect, envelope = self._peek(request.body)
-        sender = self._find_sender(request, envelope)
+        sender = self._find_sender(request)
         if not isinstance(sender, RegisteredPbx):
             return sender
-        sender, envelope = self._peek_as_sender(sender, dialect, envelope, request.body)
+        sender, envelope = self._peek_as_sender(sender, request)
         self._append(sender, envelope, request, on_verdict, via=WEBHOOK)
         return None
 
@@ -177,24 +188,24 @@ class Ingestor:
             self.count_verdict(rejection)
             on_verdict(rejection)
             return
-        dialect, envelope = self._peek(request.body)
+        envelope = request.envelope
         # For a registered serial number too: it takes as long.
         signer = self._unregistered.find_signer(request.body, request.signature) if envelope.sn else None
         is_kept = rejection == "unknown_pbx" and signer is not None and signer.keeps_unregistered
         if is_kept and signer is not None and self._unregistered.admits(envelope.sn):
-            signer, envelope = self._peek_as_sender(signer, dialect, envelope, request.body)
+            signer, envelope = self._peek_as_sender(signer, request)
             self._append(signer, envelope, request, on_verdict, via=UNREGISTERED)
             return
         verdict: Verdict = "not_an_event" if envelope.kind == "not_json" else rejection
         self.count_verdict(verdict, sn=envelope.sn)
         on_verdict(verdict)
 
-    def _find_sender(self, request: _Request, envelope: Envelope) -> RegisteredPbx | Verdict:
+    def _find_sender(self, request: _Request) -> RegisteredPbx | Verdict:
         if self._has_lost_settings():
             return "settings_lost"
         return verify_sender(
             self._registry,
-            envelope,
+            request.envelope,
             request.body,
             request.signature,
             path=request.path,
@@ -220,21 +231,19 @@ class Ingestor:
             dialect, envelope = next_dialect, _peek(next_dialect, body)
         return dialect, envelope
 
-    def _peek_as_sender(
-        self, sender: RegisteredPbx, dialect: Dialect, envelope: Envelope, body: bytes
-    ) -> tuple[RegisteredPbx, Envelope]:
+    def _peek_as_sender(self, sender: RegisteredPbx, request: _Request) -> tuple[RegisteredPbx, Envelope]:
         """Return the envelope by the sender's own dialect, once the sender is known.
 
         An unknown dialect, of damaged settings or a newer Onhook, loses no event: what another dialect recognises is
         an event of that one, and anything else goes to the quarantine.
         """
-        if dialect.name == sender.dialect:
-            return sender, envelope
+        if request.dialect.name == sender.dialect:
+            return sender, request.envelope
         if own_dialect := self._dialects.get(sender.dialect):
-            return sender, _peek(own_dialect, body)
-        if envelope.kind == "details":
-            return msgspec.structs.replace(sender, dialect=dialect.name), envelope
-        return sender, _unparsable_envelope(body)
+            return sender, _peek(own_dialect, request.body)
+        if request.envelope.kind == "details":
+            return msgspec.structs.replace(sender, dialect=request.dialect.name), request.envelope
+        return sender, _unparsable_envelope(request.body)
 
     def _append(
         self,
