@@ -30,8 +30,15 @@ METADATA_ADDRESSES = frozenset(
 )
 """Metadata services of cloud providers."""
 
-INTERNAL_IPV6_NETWORKS = tuple(map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
-"""Site-local addresses and forms of IPv4 that lead to private networks, which some Python versions take for public."""
+INTERNAL_IPV6_NETWORKS = tuple(
+    map(IPv6Network, ("fec0::/10", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96", "5f00::/16", "3fff::/20"))
+)
+"""Site-local addresses, forms of IPv4 that lead to private networks, segments of a network's own routing, and addresses
+for documentation, which some Python versions take for public.
+"""
+
+RELAY_NETWORK = IPv4Network("192.88.99.0/24")
+"""Relays of a discontinued protocol (RFC 7526): no receiver has such an address."""
 
 RESOLVE_SECONDS_MAX = 3.0
 """A name is looked up within milliseconds; a name server that does not answer delays a person by this much."""
@@ -64,7 +71,13 @@ class SsrfGuard(msgspec.Struct, frozen=True):
             return True
         if address.version == 6 and any(address in network for network in INTERNAL_IPV6_NETWORKS):
             return self.allow_private and address.is_loopback
-        if address in METADATA_ADDRESSES or address.is_link_local or address.is_multicast or address.is_unspecified:
+        if (
+            address in METADATA_ADDRESSES
+            or address in RELAY_NETWORK
+            or address.is_link_local
+            or address.is_multicast
+            or address.is_unspecified
+        ):
             return False
         return address.is_global or self.allow_private
 
