@@ -16,6 +16,7 @@ from standardwebhooks.webhooks import Webhook as Reference
 from onhook.appdb.destination_spec import DestinationSpec, PayloadFormat
 from onhook.cdr.call_details import DETAIL_FIELDS
 from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, Notification, OpenDestination
+from onhook.delivery.destinations.interim_responses import INTERIM_RESPONSES_MAX
 from onhook.delivery.destinations.webhook import WebhookClient
 from onhook.delivery.destinations.webhook_response import RESPONSE_BYTES_MAX
 from onhook.delivery.ssrf_guard import SsrfGuard
@@ -210,6 +211,21 @@ async def _endless_header(reader: asyncio.StreamReader, writer: asyncio.StreamWr
     await writer.drain()
 
 
+async def _interim(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    while not writer.transport.is_closing():
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000)
+        await writer.drain()
+
+
+async def _early_hints(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n" * INTERIM_RESPONSES_MAX)
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    await writer.drain()
+    await reader.read()
+
+
 @asynccontextmanager
 async def _behaving(behaviour: Behaviour) -> AsyncIterator[int]:
     """Yield the port of a server with this behaviour; all of its connections are closed at the end."""
@@ -233,7 +249,7 @@ async def _behaving(behaviour: Behaviour) -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("behaviour", [_silent, _reset, _invalid, _endless_header])
+@pytest.mark.parametrize("behaviour", [_silent, _reset, _invalid, _endless_header, _interim])
 async def test_webhook_misbehaving_server_is_a_failure(scheme: str, behaviour: Behaviour) -> None:
     """In words, in time, whatever the server sends, also instead of TLS."""
     async with _behaving(behaviour) as port:
@@ -241,6 +257,19 @@ async def test_webhook_misbehaving_server_is_a_failure(scheme: str, behaviour: B
     assert (answer.outcome, answer.status) == ("unreachable", None)
     assert answer.detail
     assert "hush" not in answer.detail
+
+
+async def test_webhook_endless_interim_responses_stop_no_other_task() -> None:
+    """They are a failure at once, long before the time is over."""
+    async with _behaving(_interim) as port:
+        answer = await _send(f"http://127.0.0.1:{port}/", timeout_seconds=60)
+    assert (answer.outcome, answer.detail) == ("unreachable", f"more than {INTERIM_RESPONSES_MAX} interim responses")
+
+
+async def test_webhook_few_interim_responses_are_skipped() -> None:
+    async with _behaving(_early_hints) as port:
+        answer = await _send(f"http://127.0.0.1:{port}/", timeout_seconds=60)
+    assert (answer.outcome, answer.status) == ("accepted", 200)
 
 
 async def test_webhook_status_without_body_is_a_result() -> None:

@@ -18,6 +18,7 @@ from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec
 from onhook.cdr.record import Record
 from onhook.config import Config
 from onhook.delivery.destinations.contract import DeliveryResult, Notification, OpenDestination
+from onhook.delivery.destinations.interim_responses import LimitedResponse
 from onhook.delivery.destinations.standard_webhooks import standard_headers
 from onhook.delivery.destinations.webhook_response import describe_error, read_result
 from onhook.delivery.samples import sample_operational_event, sample_record
@@ -70,6 +71,7 @@ class WebhookClient:
             # Responses are only displayed: never decompressed, never stored as cookies.
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
+            response_class=LimitedResponse,
             max_line_size=HEADER_BYTES_MAX,
             max_field_size=HEADER_BYTES_MAX,
         )
