@@ -4,8 +4,10 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
+import pytest
 
 from onhook.ledger.contract import CounterKey
+from onhook.runtime.adapters import actions
 from tests.console.conftest import SECRET, ConsoleHarness
 from tests.factories import SN, details
 
@@ -89,8 +91,12 @@ async def test_pbx_page_registered_pbx_is_not_unknown(harness: ConsoleHarness, c
     assert "Requests from an unknown PBX" not in await read_page(client, "/")
 
 
-async def test_pbx_page_impossible_action_is_explained(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+async def test_pbx_page_impossible_action_is_explained(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Examples are a receiver that does not respond, simulated calls beside real ones, and a reader."""
+    # The usual port may be that of a running installation.
+    monkeypatch.setattr(actions, "intake_port", lambda _config: 1)
     text = await (await client.post(f"/pbxs/{SN}/test")).text()
     assert "does not answer" in text
     await harness.ingest_details([details()])
