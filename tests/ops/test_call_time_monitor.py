@@ -80,9 +80,13 @@ async def test_alarm_says_by_how_much(office: Office) -> None:
 
 async def test_alarm_of_a_pbx_whose_zone_is_assumed_says_how_to_set_it(office: Office) -> None:
     """Its calls seem to be off by the hours of its zone."""
-    for has_ids, word in ((False, "--zone"), (True, "NTP")):
+    for has_ids, wrong_by, word in (
+        (False, timedelta(hours=5), "--zone"),
+        (False, YEARS, "NTP"),
+        (True, timedelta(hours=5), "NTP"),
+    ):
         for _ in range(3):
-            await office.add_call(timedelta(hours=5), has_ids=has_ids)
+            await office.add_call(wrong_by, has_ids=has_ids)
         await office.alarms()
         (alarm,) = await office.appdb.alarms.open_alarms()
         assert word in alarm.hint

@@ -13,6 +13,7 @@ from datetime import timedelta
 from onhook.appdb.appdb import AppDb
 from onhook.cdr.merge import ROW_CHANNELS
 from onhook.cdr.record import Record
+from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
@@ -23,6 +24,9 @@ CHECK_SECONDS = 10.0
 
 DIFFERENCE_MAX = timedelta(hours=1)
 """A webhook is retried for some seconds, an agent's notes may delay an event by minutes."""
+
+ZONE_DIFFERENCE_MAX = timedelta(seconds=OFFSET_SECONDS_MAX) + DIFFERENCE_MAX
+"""No time zone explains more."""
 
 CALLS_IN_A_ROW = 3
 RECORDS_MAX = 1_000
@@ -77,7 +81,8 @@ class CallTimeMonitor:
         if abs(differences[-1]) <= DIFFERENCE_MAX:
             await self._appdb.alarms.end(sn, "clock", now_us=now_us)
         elif len(differences) == CALLS_IN_A_ROW and all(abs(item) > DIFFERENCE_MAX for item in differences):
-            hint = _hint(sn, has_assumed_zone=sn in self._assumed_sns)
+            may_be_zone = sn in self._assumed_sns and abs(differences[-1]) <= ZONE_DIFFERENCE_MAX
+            hint = _hint(sn, may_be_zone=may_be_zone)
             await self._appdb.alarms.raise_alarm(
                 sn, "clock", describe_difference(differences[-1]), hint=hint, now_us=now_us
             )
@@ -103,8 +108,8 @@ def describe_difference(difference: timedelta) -> str:
     )
 
 
-def _hint(sn: str, *, has_assumed_zone: bool) -> str:
-    if has_assumed_zone:
+def _hint(sn: str, *, may_be_zone: bool) -> str:
+    if may_be_zone:
         return _(
             "its calls do not contain its time zone, and UTC is assumed: set it with"
             " `onhook pbx change {sn} --zone ZONE`, then run `onhook rebuild`; or set the clock of the PBX",

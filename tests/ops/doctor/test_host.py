@@ -149,3 +149,12 @@ def test_check_data_request_without_a_signature_names_the_other_dialect() -> Non
     counter = {"kind": "missing_signature", "sn": "A", "pbx": "Office", "count": 6, "last_at": "2026-11-24T17:04:04Z"}
     *_, last = check_data(0, has_quarantined=False, counters=[counter], zone=BERLIN)
     assert "--dialect newcdr" in last.hint
+
+
+async def test_check_installation_names_a_ledger_that_is_missing(tmp_path: Path) -> None:
+    """Where there are calls of it; before the first start there is none."""
+    config = Config(data=tmp_path)
+    for status in ("OK", "ERROR"):
+        details = [check.detail async for check in check_installation(config, SystemClock()) if check.status == "ERROR"]
+        assert any("ledger.db is missing" in detail for detail in details) is (status == "ERROR")
+        config.store_file.write_bytes(b"")

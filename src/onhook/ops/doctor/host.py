@@ -123,7 +123,10 @@ def _check_lag(lag: int) -> Check:
         return Check(
             "ERROR",
             _("the store is {value} events ahead of its ledger", value=-lag),
-            _("copy calls.duckdb to a safe place, then run `onhook rebuild`"),
+            _(
+                "copy calls.duckdb to a safe place, then restore a backup with `onhook restore`; `onhook rebuild` keeps"
+                " only what the ledger has"
+            ),
         )
     if lag > LAG_MAX:
         return Check(
@@ -235,7 +238,13 @@ def _secret_files(config: Config) -> tuple[Path, ...]:
 
 
 def _check_ledger(config: Config) -> Iterator[Check]:
-    """Yield whether the ledger's file is damaged."""
+    """Yield whether the ledger's file is damaged, or missing where it has had calls."""
+    if not config.ledger_file.exists() and config.store_file.exists():
+        yield Check(
+            "ERROR",
+            _("ledger.db is missing, and {name} has calls of it", name=config.store_file.name),
+            _("keep a copy of all files, then restore a backup with `onhook restore`"),
+        )
     if config.ledger_file.is_file() and (damage := check_integrity(config.ledger_file)):
         yield Check(
             "ERROR",
