@@ -54,7 +54,7 @@ class ControlledClient:
         raise AssertionError("a pool sends no tests")
 
     def format_sample_payload(self, now: datetime) -> bytes:
-        raise NotImplementedError
+        raise AssertionError("a pool sends no samples")
 
     async def close(self) -> None:
         raise AssertionError("a pool does not own its client")

@@ -97,7 +97,7 @@ async def test_rebuild_crash_before_the_replacement_loses_nothing(
 async def test_rebuild_without_space_for_both_stores_is_refused_before_it_begins(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk is a mock: a full one that is real is in `tests/faults`."""
+    """The disk is a mock."""
     old_bytes = config.store_file.read_bytes()
     needed = len(old_bytes) + RESERVE_BYTES
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=needed - 1))

@@ -103,7 +103,8 @@ class Ingestor:
         requested path.
         """
         decoded_bytes = UNPACKED_BYTES_MAX if is_compressed(body) else len(body)
-        if decoded_bytes > USUAL_BODY_BYTES_MAX and self._decoding_budget.is_spent:
+        is_unusual = decoded_bytes > USUAL_BODY_BYTES_MAX
+        if is_unusual and self._decoding_budget.is_spent:
             self.count_verdict("too_many")
             on_verdict("too_many")
             return
@@ -111,7 +112,8 @@ class Ingestor:
         rejection = self._accept(request, on_verdict)
         if rejection is None:
             return
-        self._decoding_budget.charge_decoding(decoded_bytes)
+        if is_unusual:
+            self._decoding_budget.charge_decoding(decoded_bytes)
         if len(self._rechecks) >= RECHECKS_MAX:
             self._reject(request, rejection, on_verdict)
             return

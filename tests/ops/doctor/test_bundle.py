@@ -84,3 +84,13 @@ async def test_bundle_of_a_destination_that_cannot_be_read_masks_its_secrets(con
     await write_bundle(config, SystemClock(), [], config.data / "bundle.zip")
     with zipfile.ZipFile(config.data / "bundle.zip") as archive:
         assert archive.read("hub.log").decode() == "…"
+
+
+async def test_bundle_without_a_readable_database_has_no_log(config: Config) -> None:
+    """Its secrets would have to be masked."""
+    (config.data / "hub.log").write_text(SECRETS["header"])
+    for path in config.data.glob("onhook.db*"):
+        path.write_bytes(b"\xff" * 8192)
+    await write_bundle(config, SystemClock(), [], config.data / "bundle.zip")
+    with zipfile.ZipFile(config.data / "bundle.zip") as archive:
+        assert archive.read("hub.log").decode().startswith("left out: the secrets in onhook.db")

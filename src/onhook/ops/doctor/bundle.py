@@ -36,6 +36,8 @@ SECRET_CHARACTERS_MIN = 6
 
 MASK = "…"
 
+LOG_LEFT_OUT = "left out: the secrets in onhook.db, which would have to be masked, cannot be read"
+
 _NUMBERS = re.compile(r"(\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?|\bv?\d+(?:\.\d+)+\b)|\+?\d{3,}")
 """Numbers of three digits or more, but for times and versions, which are the first group."""
 
@@ -45,7 +47,8 @@ _USER = re.compile(r"(https?://)[^\s\"'/@]+@")
 
 async def write_bundle(config: Config, clock: Clock, checks: Sequence[Check], path: Path) -> None:
     """Write the ZIP, readable for its owner alone. Raises `Unavailable`, also where the file exists."""
-    secrets = await _read_secrets(config)
+    secrets, are_all_known = await _read_secrets(config)
+    logs = [log for log in sorted(config.data.glob("*.log*")) if log.is_file()]
     members = {
         "versions.json": _encode(_versions(clock)),
         "checks.txt": _mask("\n".join(f"{check.status:8}{check.detail}: {check.hint}" for check in checks), secrets),
@@ -53,7 +56,7 @@ async def write_bundle(config: Config, clock: Clock, checks: Sequence[Check], pa
         "files.json": _encode(_files(config)),
         "store.sql": f"-- version {SCHEMA_VERSION}\n" + ";\n".join(creation_statements()),
         "onhook.db.sql": await _appdb_schema(config),
-        **{log.name: _mask(_read_end(log), secrets) for log in sorted(config.data.glob("*.log*")) if log.is_file()},
+        **{log.name: _mask(_read_end(log), secrets) if are_all_known else LOG_LEFT_OUT for log in logs},
     }
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_FILE_MODE)
@@ -156,14 +159,17 @@ async def _appdb_schema(config: Config) -> str:
         return f"-- {error.message}"
 
 
-async def _read_secrets(config: Config) -> list[str]:
-    """Return all secrets that are stored; of a database that cannot be read only the token and the settings'."""
+async def _read_secrets(config: Config) -> tuple[Sequence[str], bool]:
+    """Return the secrets that are stored, and whether these are all: those of a database that cannot be read are
+    missing, for which the checks have the reason.
+    """
     secrets = [config.admin_token_file.read_text().strip()] if config.admin_token_file.is_file() else []
     secrets += proxy_passwords(config.proxy)
+    are_all_known = True
     if config.appdb_file.exists():
         try:
             async with AppDb(config.appdb_file) as appdb:
                 secrets += await appdb.secret_texts()
         except OnhookError:
-            pass  # the checks of the bundle have the reason
-    return [secret for secret in set(secrets) if len(secret) >= SECRET_CHARACTERS_MIN]
+            are_all_known = False
+    return [secret for secret in set(secrets) if len(secret) >= SECRET_CHARACTERS_MIN], are_all_known
