@@ -4,7 +4,7 @@ import pytest
 
 from onhook.pbx.asterisk.call import CallHeader, format_body, parse_call
 from onhook.pbx.asterisk.messages import AmiMessage
-from onhook.pbx.asterisk.rows import CallRow, build_rows
+from onhook.pbx.asterisk.rows import CallRow, build_rows, callee_kind
 from tests.pbx.asterisk.ami_streams import build_event
 
 
@@ -249,3 +249,21 @@ def test_helper_channel_is_no_called_party() -> None:
         rows(cdr(DestinationChannel="AudioSocket/a-00000002", Destination="205", LastApplication="Stasis"))[0].kind
         == "machine"
     )
+
+
+@pytest.mark.parametrize(
+    ("application", "data", "status"),
+    [
+        ("Dial", "PJSIP/2009,20", "FAILED"),
+        ("Dial", "PJSIP/2009&PJSIP/2010,20", "FAILED"),
+        ("Congestion", "10", "FAILED"),
+        ("Busy", "10", "BUSY"),
+    ],
+)
+def test_row_of_a_telephone_that_could_not_be_called_behind_an_ivr(application: str, data: str, status: str) -> None:
+    """The CDR is ANSWERED, because the IVR answered; no channel of the telephone was made."""
+    ivr = cdr(**FROM_TRUNK, Destination="6500", LastApplication="WaitExten", DestinationContext="menu")
+    dialled = cdr(**FROM_TRUNK, Destination="2009", LastApplication=application, LastData=data)
+    (ivr_row, row) = build_rows(parse_call(format_body(HEADER, (ivr, dialled))))
+    assert (ivr_row.kind, ivr_row.status) == ("ivr", "ANSWERED")
+    assert (row.call_to, row.status, row.talk, callee_kind(row, HEADER)) == ("2009", status, 0, None)

@@ -23,7 +23,7 @@ CONFERENCE_APPLICATIONS = frozenset({"ConfBridge", "MeetMe", "Konference", "Page
 IVR_APPLICATIONS = frozenset({"BackGround", "Background", "WaitExten", "Read", "Playback"})
 """Applications that play a text, or ask a caller to press a digit."""
 
-DIAL_APPLICATIONS = frozenset({"", "Dial", ORIGINATION_APPLICATION})
+DIAL_APPLICATIONS = frozenset({"", "Dial", "Busy", "Congestion", ORIGINATION_APPLICATION})
 """Applications that say nothing about who was called."""
 
 _MAILBOX_END = re.compile(r"[@&]")

@@ -383,6 +383,11 @@ def _parse_queue_event(event: AmiMessage) -> QueueEvent:
     )
 
 
+def seconds_between(start: datetime, end: datetime) -> int:
+    """Return whole seconds; 0 if the end is before the start."""
+    return max(0, int((end - start).total_seconds()))
+
+
 def parse_seconds(text: str) -> int:
     """Return whole seconds; 0 for an invalid value, because a CDR always has durations."""
     integer_part = text.partition(".")[0]

@@ -13,12 +13,12 @@ from itertools import pairwise
 import msgspec
 
 from onhook.pbx.asterisk.applications import CONFERENCE_APPLICATIONS, IVR_APPLICATIONS, QUEUE_APPLICATION
-from onhook.pbx.asterisk.call import AsteriskCall
+from onhook.pbx.asterisk.call import AsteriskCall, seconds_between
 from onhook.pbx.asterisk.call_events import CallEvents
 from onhook.pbx.asterisk.cdrs_from_events import BUSY_CAUSE, FAILED_CAUSES
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
 from onhook.pbx.asterisk.row_details import CUT_SPAN, add_details
-from onhook.pbx.asterisk.rows import ANSWERED, FAILED, NO_ANSWER, VOICEMAIL, CallRow, is_trunk, seconds_between
+from onhook.pbx.asterisk.rows import ANSWERED, FAILED, NO_ANSWER, VOICEMAIL, CallRow, is_trunk
 
 TALK_TOLERANCE_SECONDS = 1
 """Events have whole seconds, a CDR truncates milliseconds: a difference of one second is no contradiction."""

@@ -6,7 +6,7 @@ call read from a file has the same rows; the order of the CDRs does not matter.
 
 - The callee is the owner of the other channel, because a transfer changes the `Destination` of a CDR. `Destination`
   counts for trunks, and where there is no other channel.
-- A Local channel (`Local/…`) is no party: its two halves are joined.
+- A Local channel (`Local/…`) is no party (local_channels.py).
 - A conference is the callee of each caller in it, whatever the other participants.
 - A queue, and a ring group, has a row of its own beside those of its members.
 - What the dialplan does after a party could not be reached belongs to that party's row: `Busy`, `Hangup`, and
@@ -35,15 +35,16 @@ from onhook.pbx.asterisk.applications import (
     machine_name,
     rings_members,
 )
-from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, Cdr, Cel
+from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, Cdr, Cel, seconds_between
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
 from onhook.pbx.asterisk.dial_strings import match_numbers, parse_devices, rings_several
+from onhook.pbx.asterisk.local_channels import resolve_local_channels
 from onhook.pbx.asterisk.origination import merge_waits, resolve_origination
 
-ANSWERED, NO_ANSWER, FAILED, VOICEMAIL = "ANSWERED", "NO ANSWER", "FAILED", "VOICEMAIL"
+ANSWERED, NO_ANSWER, BUSY, FAILED, VOICEMAIL = "ANSWERED", "NO ANSWER", "BUSY", "FAILED", "VOICEMAIL"
 
-LOCAL_CHANNELS_MAX = 10
-"""Number of Local channels joined in a row: a call forwarded in a circle must end."""
+_UNREACHED_STATUS: Mapping[str, str] = {"Dial": FAILED, "Congestion": FAILED, "Busy": BUSY}
+"""Status by application of a CDR without a called channel that is ANSWERED, because the PBX itself answered before."""
 
 _STATUS_BY_DISPOSITION: Mapping[str, str] = {"CONGESTION": FAILED, "NOANSWER": NO_ANSWER}
 
@@ -84,7 +85,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
 def build_rows(call: AsteriskCall) -> list[CallRow]:
     """Build the rows from the CDRs of a call, unordered."""
     reported_cdrs = _drop_callee_cdrs(_drop_helper_cdrs(call.cdrs))
-    parties = list(_resolve_local_channels(list(merge_waits(reported_cdrs, call))))
+    parties = list(resolve_local_channels(list(merge_waits(reported_cdrs, call))))
     identified_cdrs = [_identify_caller(cdr, call) for cdr in resolve_origination(parties, call)]
     cdrs = sorted(_number_members(list(_merge_conference_cdrs(identified_cdrs)), call.header), key=_cdr_sort_key)
     rows: list[CallRow] = []
@@ -96,11 +97,6 @@ def build_rows(call: AsteriskCall) -> list[CallRow]:
             rows[rows.index(previous_row)] = _with_voicemail(previous_row, cdr)
     rows = list(_merge_devices(rows, call.header))
     return [*rows, *_build_group_rows(rows, call.header)]
-
-
-def seconds_between(start: datetime, end: datetime) -> int:
-    """Return whole seconds; 0 if the end is before the start."""
-    return max(0, int((end - start).total_seconds()))
 
 
 def is_trunk(channel: Channel, header: CallHeader) -> bool:
@@ -157,90 +153,6 @@ def _merge_cdrs(first_cdr: Cdr, second_cdr: Cdr) -> Cdr:
     )
 
 
-def _resolve_local_channels(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
-    """Replace each Local channel by the channel to which it leads."""
-    inner_cdrs: dict[str, list[Cdr]] = {}
-    entered_pairs = {cdr.dst_channel.local_pair for cdr in cdrs if cdr.dst_channel.is_local}
-    for cdr in cdrs:
-        if cdr.channel.is_local and cdr.channel.local_pair in entered_pairs:
-            inner_cdrs.setdefault(cdr.channel.local_pair, []).append(cdr)
-    outer_cdrs = [cdr for cdr in cdrs if cdr.channel.local_pair not in entered_pairs or not cdr.channel.is_local]
-    outer_cdrs += [
-        _turn_around(cdr, pair_cdrs)
-        for pair_cdrs in inner_cdrs.values()
-        for cdr in pair_cdrs
-        if cdr.channel.half == "1" and cdr.dst_channel and not cdr.dst_channel.is_local
-    ]
-    for cdr in _separate_overlapping(outer_cdrs):
-        yield from _follow_local_channel(cdr, inner_cdrs, LOCAL_CHANNELS_MAX)
-
-
-def _turn_around(cdr: Cdr, pair_cdrs: Sequence[Cdr]) -> Cdr:
-    """Return a CDR from a Local channel to a party as one from the party: that of a party which the caller transferred
-    to a number that was called through the Local channel.
-    """
-    far_cdr = next((far_cdr for far_cdr in pair_cdrs if far_cdr.channel.half == "2"), None)
-    dialling_cdr = cdr if far_cdr is None else far_cdr
-    return msgspec.structs.replace(
-        cdr,
-        channel=cdr.dst_channel,
-        dst_channel=cdr.channel,
-        source=cdr.dst_channel.number or dialling_cdr.source,
-        caller_id=dialling_cdr.caller_id,
-        application=dialling_cdr.application,
-        application_data=dialling_cdr.application_data,
-    )
-
-
-def _separate_overlapping(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
-    """Separate parties that used one Local channel, as in an attended transfer: each begins when the one
-    before has left.
-    """
-    left_at: dict[str, datetime] = {}
-    for cdr in sorted(cdrs, key=lambda cdr: (cdr.end, cdr.start)):
-        start = left_at.get(cdr.dst_channel.local_pair, cdr.start)
-        if cdr.dst_channel.is_local:
-            left_at[cdr.dst_channel.local_pair] = cdr.end
-        if start <= cdr.start:
-            yield cdr
-            continue
-        duration = seconds_between(start, cdr.end)
-        yield msgspec.structs.replace(cdr, start=start, duration=duration, talk=min(cdr.talk, duration))
-
-
-def _follow_local_channel(cdr: Cdr, inner_cdrs: Mapping[str, Sequence[Cdr]], depth_left: int) -> Iterator[Cdr]:
-    next_cdrs = [
-        next_cdr
-        for next_cdr in inner_cdrs.get(cdr.dst_channel.local_pair, ())
-        if next_cdr.channel.half == "2" and next_cdr.dst_channel
-    ]
-    if not next_cdrs or not depth_left:
-        yield cdr
-    for next_cdr in next_cdrs if depth_left else ():
-        yield from _follow_local_channel(_join_through_local(cdr, next_cdr), inner_cdrs, depth_left - 1)
-
-
-def _join_through_local(cdr: Cdr, inner_cdr: Cdr) -> Cdr:
-    """Join the caller of one CDR with the callee of another behind a Local channel."""
-    is_member = rings_members(cdr)
-    return msgspec.structs.replace(
-        cdr,
-        dst_channel=inner_cdr.dst_channel,
-        destination=cdr.destination if is_member else inner_cdr.destination,
-        application=cdr.application if is_member else inner_cdr.application,
-        application_data=cdr.application_data if is_member else inner_cdr.application_data,
-        inner_destination=inner_cdr.inner_destination or inner_cdr.destination,
-        inner_data=inner_cdr.inner_data or inner_cdr.application_data,
-        local_channel=cdr.local_channel or cdr.dst_channel,
-        start=max(cdr.start, inner_cdr.start),
-        answer=inner_cdr.answer,
-        end=min(cdr.end, inner_cdr.end),
-        duration=min(cdr.duration, inner_cdr.duration),
-        talk=min(cdr.talk, inner_cdr.talk),
-        disposition=inner_cdr.disposition,
-    )
-
-
 # One row.
 
 
@@ -275,6 +187,8 @@ def _status(cdr: Cdr) -> str:
     if cdr.application == QUEUE_APPLICATION and not cdr.dst_channel:
         # The PBX itself answered, perhaps long before: no agent was called.
         return NO_ANSWER
+    if cdr.disposition == ANSWERED and not cdr.dst_channel and cdr.application in _UNREACHED_STATUS:
+        return _UNREACHED_STATUS[cdr.application]
     return _STATUS_BY_DISPOSITION.get(cdr.disposition, cdr.disposition)
 
 
