@@ -98,6 +98,32 @@ def test_import_line_joins_the_call_that_was_received_live(office: Command, tmp_
     assert [leg["via"] for leg in call["legs"]] == ["webhook", *["import"] * 5]
 
 
+def test_import_line_of_a_call_that_was_received_live_counts_as_known_or_completing(
+    office: Command, tmp_path: Path
+) -> None:
+    """Whichever channel stored it: the event of one leg, then the export of all of them."""
+    event = CallDetails(
+        call_id="1782844637.854",
+        time_start="2026-06-30 21:37:17",
+        call_from="5550199",
+        call_to="6200",
+        status="ANSWERED",
+        uid="20260630213717AB3D1",
+    )
+    asyncio.run(_count_calls(tmp_path, Yeastar().format(event, SN, "p-2025")))
+    file = write_csv(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
+    with file.open("a") as lines:
+        lines.write("20260701213717AB3D2,2026/07/01 21:37:17,1001,1002,5,0,0,NO ANSWER,,Internal,,\r\n")
+    sentence = "Of the new lines {} describe records that are stored already from another channel, {} complete"
+    out = office("import", str(file), "--pbx", "Office")[1]
+    assert (sentence.format(1, 5) in out, "and 1 are of new calls." in out) == (True, True)
+    exported = tmp_path / "export.csv"
+    assert office("export", str(exported))[0] == 0
+    out = office("import", str(exported), "--pbx", "Office")[1]
+    assert (sentence.format(7, 0) in out, "and 0 are of new calls." in out) == (True, True)
+    assert "0 new, 7 already stored" in office("import", str(exported), "--pbx", "Office")[1]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_import_file_of_the_api_has_its_own_column_names(office: Command, tmp_path: Path, delimiter: str) -> None:
     """Any separator; the call has its own id."""

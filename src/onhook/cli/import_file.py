@@ -19,7 +19,9 @@ from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config
 from onhook.cli.server_lookup import open_data_client
+from onhook.cli.stored_days import StoredDays
 from onhook.config import Config
+from onhook.lib.clock import SystemClock
 from onhook.lib.errors import ParseError, Unavailable, UsageError
 from onhook.lib.messages import _, _n
 from onhook.pbx.client import StoredLeg
@@ -127,6 +129,7 @@ async def _import(
         dialect=dialects()[pbx.dialect],
         sender=sender,
         find_calls=find_calls,
+        find_records=StoredDays(config, pbx.sn, SystemClock().now()).find,
         date_format=options.date_format,
         columns=options.columns,
     )
@@ -181,6 +184,16 @@ def _print_totals(totals: ImportTotals) -> None:
             unreadable=totals.unreadable,
         )
     )
+    if totals.stored_before or totals.completing:
+        print(
+            _(
+                "Of the new lines {stored_before} describe records that are stored already from another channel,"
+                " {completing} complete stored calls, and {fresh} are of new calls.",
+                stored_before=totals.stored_before,
+                completing=totals.completing,
+                fresh=totals.new - totals.stored_before - totals.completing,
+            )
+        )
     if totals.deleted:
         print(
             _n(

@@ -7,12 +7,16 @@ import is started again; lines that are stored already are duplicates.
 
 import csv
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import date, timedelta
 from itertools import islice
 from typing import TextIO
 
 import msgspec
 
+from onhook.cdr.call_details import CallDetails
+from onhook.cdr.identity import record_id, record_key
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
 from onhook.pbx.client import FileSurvey, PbxClient, StoredLeg
@@ -62,14 +66,31 @@ IngestAll = Callable[[Sequence[bytes]], Awaitable[Sequence[str]]]
 """Ingest bodies and return the verdict on each."""
 
 
+class StoredRecords(msgspec.Struct, frozen=True, kw_only=True):
+    """Records that were stored before the import: their ids, and those of their calls."""
+
+    record_ids: frozenset[str] = frozenset()
+    call_ids: frozenset[str] = frozenset()
+
+
+StoredRecordLookup = Callable[[Collection[date]], Awaitable[StoredRecords]]
+"""Return the records that were stored before the import and started on these days, in UTC."""
+
+TIME_ZONE_MARGIN = timedelta(days=1)
+"""No zone is more than a day from UTC."""
+
+
 class ImportTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of an import so far, each line counted once. `existing_unreadable` of the `existing` cannot be parsed.
-    `deleted` are lines that retention has deleted: they are not stored again. `examples` are lines that cannot be
-    parsed, each with its number and the error.
+    """Result of an import so far, each line counted once. Of the `new` lines, `stored_before` describe records that are
+    stored already from another channel, and `completing` are further records of stored calls. `existing_unreadable` of
+    the `existing` cannot be parsed. `deleted` are lines that retention has deleted: they are not stored again.
+    `examples` are lines that cannot be parsed, each with its number and the error.
     """
 
     lines: int = 0
     new: int = 0
+    stored_before: int = 0
+    completing: int = 0
     existing: int = 0
     existing_unreadable: int = 0
     deleted: int = 0
@@ -92,6 +113,7 @@ class FileImporter:
         dialect: Dialect,
         sender: RegisteredPbx,
         find_calls: StoredCallLookup,
+        find_records: StoredRecordLookup,
         date_format: str,
         columns: Mapping[str, str] | None = None,
     ) -> None:
@@ -99,6 +121,7 @@ class FileImporter:
         self._dialect = dialect
         self._sender = sender
         self._find_calls = find_calls
+        self._find_records = find_records
         self._date_format = date_format
         self._columns = columns
 
@@ -115,7 +138,10 @@ class FileImporter:
         totals = ImportTotals()
         while batch := list(islice(lines, INGEST_BATCH_SIZE)):
             bodies = await self._format_bodies(batch, survey)
-            totals = self._add_totals(totals, batch, bodies, await ingest_all(bodies))
+            parsed_lines = [self._parse(body) for body in bodies]
+            stored_records = await self._find_records(_list_days(parsed_lines))
+            verdicts = await ingest_all(bodies)
+            totals = self._add_totals(totals, batch, parsed_lines, verdicts, stored_records)
             on_progress(totals)
         return totals
 
@@ -133,28 +159,62 @@ class FileImporter:
         return bodies
 
     def _add_totals(
-        self, totals: ImportTotals, lines: Sequence[FileLine], bodies: Sequence[bytes], verdicts: Sequence[str]
+        self,
+        totals: ImportTotals,
+        lines: Sequence[FileLine],
+        parsed_lines: Sequence["_ParsedLine"],
+        verdicts: Sequence[str],
+        stored_records: StoredRecords,
     ) -> ImportTotals:
         counts: Counter[str] = Counter()
         errors: list[str] = []
-        for line, body, verdict in zip(lines, bodies, verdicts, strict=True):
-            reason = self._parse_error(body)
-            if reason:
-                errors.append(_("line {number}: {reason}", number=line.number, reason=reason))
-            counts[_COUNT_NAMES.get(verdict, "rejected") if verdict != "stored" or not reason else "unreadable"] += 1
-            counts["existing_unreadable"] += bool(reason) and verdict == "duplicate"
+        for line, parsed_line, verdict in zip(lines, parsed_lines, verdicts, strict=True):
+            error = parsed_line.error
+            if error:
+                errors.append(_("line {number}: {reason}", number=line.number, reason=error))
+            counts[_COUNT_NAMES.get(verdict, "rejected") if verdict != "stored" or not error else "unreadable"] += 1
+            counts["existing_unreadable"] += bool(error) and verdict == "duplicate"
+            if verdict == "stored" and not error:
+                counts["stored_before"] += self._is_known(parsed_line, stored_records)
+                counts["completing"] += self._completes_call(parsed_line, stored_records)
         members = {name: getattr(totals, name) + count for name, count in counts.items()}
         return msgspec.structs.replace(
-            totals, **members, lines=totals.lines + len(bodies), examples=(*totals.examples, *errors)[:EXAMPLES_MAX]
+            totals, **members, lines=totals.lines + len(lines), examples=(*totals.examples, *errors)[:EXAMPLES_MAX]
         )
 
-    def _parse_error(self, body: bytes) -> str:
-        """Return why a line cannot be parsed, or an empty text."""
+    def _is_known(self, parsed_line: "_ParsedLine", stored_records: StoredRecords) -> bool:
+        """Return whether each record of the line is stored already."""
+        ids = (record_id(record_key(self._sender.sn, details)) for details in parsed_line.records)
+        return all(known_id in stored_records.record_ids for known_id in ids)
+
+    def _completes_call(self, parsed_line: "_ParsedLine", stored_records: StoredRecords) -> bool:
+        """Return whether the line is a further record of a stored call."""
+        return not self._is_known(parsed_line, stored_records) and any(
+            details.call_id in stored_records.call_ids for details in parsed_line.records
+        )
+
+    def _parse(self, body: bytes) -> "_ParsedLine":
         try:
-            self._dialect.parse(body)
+            return _ParsedLine(tuple(self._dialect.parse(body)))
         except OnhookError as error:
-            return error.message
-        return ""
+            return _ParsedLine(error=error.message)
+
+
+class _ParsedLine(msgspec.Struct, frozen=True):
+    """The records of a line, or why it cannot be parsed."""
+
+    records: tuple[CallDetails, ...] = ()
+    error: str = ""
+
+
+def _list_days(parsed_lines: Sequence[_ParsedLine]) -> frozenset[date]:
+    """Return the days, in UTC, on which the records may have started: their times are those of the PBX's clock."""
+    days: set[date] = set()
+    for details in (details for parsed_line in parsed_lines for details in parsed_line.records):
+        with suppress(ValueError, OverflowError):
+            day = date.fromisoformat(details.time_start[:10])
+            days |= {day - TIME_ZONE_MARGIN, day, day + TIME_ZONE_MARGIN}
+    return frozenset(days)
 
 
 def read_rows(file: TextIO, client: PbxClient, columns: Mapping[str, str] | None = None) -> Iterator[FileLine]:
