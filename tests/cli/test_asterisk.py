@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,11 @@ def asterisk() -> Iterator[FakeAsterisk]:
 
 def open_appdb() -> AppDb:
     return AppDb(Path("onhook-data/onhook.db"))
+
+
+def list_calls(onhook: Command) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = json.loads(onhook("calls", "--format", "json", "--limit", "1000")[1])
+    return calls
 
 
 def test_pbx_add_asterisk_needs_no_serial_number(onhook: Command) -> None:
@@ -135,6 +141,41 @@ def test_doctor_asterisk_checks_the_cdr_source(onhook: Command) -> None:
     row = rows()[0] | {"linkedid": f"{now}.1", "uniqueid": f"{now}.1"}
     Path("Master.csv").write_text(json.dumps(row) + "\n")
     assert "can be read; the last call" in onhook("doctor", "Office")[1]
+
+
+def test_doctor_asterisk_without_known_trunks_warns(onhook: Command) -> None:
+    """Where only the CDR source works, by doctor and by the list, until the trunks are given or there are none; calls
+    that are read afterwards have their direction, those of a PBX without them have not.
+    """
+    asterisk_options = ("--asterisk", "127.0.0.1:1", "--user", USER, "--secret", SECRET, "--cdr", "Master.csv")
+    assert onhook("pbx", "add", "Office", *asterisk_options)[0] == 0
+    Path("Master.csv").write_text("".join(as_csv(list(COLUMNS))))
+    other_options = ("--asterisk", "127.0.0.2:1", *asterisk_options[2:])
+    assert onhook("pbx", "add", "Other", *other_options)[0] == 0
+    assert onhook("backfill", "Other", "--since", "2020-01-01")[0] == 0
+    assert "Inbound" not in {call["type"] for call in list_calls(onhook)}
+    assert onhook("pbx", "remove", "Other")[0] == 0
+    for text in (onhook("doctor", "Office")[1], onhook("asterisk", "list")[2]):
+        assert "no trunk is known: most calls from and to outside count as Internal" in text
+        assert "onhook pbx change Office --trunks NAMES" in text
+    assert onhook("pbx", "change", "Office", "--trunks", "trunk-a", "--inbound-context", "from-trunk")[0] == 0
+    code, out, error = onhook("asterisk", "list")
+    assert (code, "trunk-a" in out, error) == (0, True, "")
+    assert "no trunk is known" not in onhook("doctor", "Office")[1]
+    assert onhook("backfill", "Office", "--since", "2020-01-01")[0] == 0
+    assert {"Inbound", "Outbound", "Internal"} <= {call["type"] for call in list_calls(onhook)}
+    assert onhook("pbx", "change", "Office", "--trunks", "auto")[0] == 0
+    assert "no trunk is known" in onhook("asterisk", "list")[2]
+    assert onhook("pbx", "change", "Office", "--trunks", "")[0] == 0
+    assert onhook("asterisk", "list")[2] == ""
+
+
+def test_pbx_change_trunks_of_another_pbx_is_refused(onhook: Command) -> None:
+    assert onhook("pbx", "add", "Other", "--sn", "3631A2124ABC", "--secret", "first-secret")[0] == 0
+    assert "not an Asterisk" in onhook("pbx", "change", "Other", "--trunks", "trunk-a")[2]
+    assert onhook(*ADD)[0] == 0
+    code, _, error = onhook("pbx", "change", "Office", "--trunks", "a" * 100)
+    assert (code, "a trunk or context is invalid" in error) == (2, True)
 
 
 def test_pbx_change_cdr_source(onhook: Command) -> None:

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from onhook.appdb.contract import Database, Row
 from onhook.appdb.stored_json import (
@@ -105,6 +106,28 @@ class Asterisks:
         """Return the rows that cannot be read."""
         return list_unreadable("asterisks", await self._database.rows(_SELECT), _asterisk_with_secret)
 
+    async def set_trunks(
+        self,
+        sn: str,
+        *,
+        trunks: tuple[str, ...] | UnsetType | None = UNSET,
+        inbound: tuple[str, ...] | UnsetType = UNSET,
+    ) -> None:
+        """Change the trunks, None to detect them, and the contexts that they call into, as far as they are given.
+        Raises `NotFound`, `UsageError`.
+        """
+        asterisk = await self.get(sn)
+        asterisk = msgspec.structs.replace(
+            asterisk,
+            trunks=asterisk.trunks if trunks is UNSET else trunks,
+            inbound=asterisk.inbound if inbound is UNSET else inbound,
+        )
+        _validate_names(asterisk)
+        await self._database.write(
+            "UPDATE asterisks SET trunks = ?, inbound = ? WHERE sn = ?",
+            (_join_names(asterisk.trunks), _join_names(asterisk.inbound), asterisk.sn),
+        )
+
     # Connection state
 
     async def reset_connections(self) -> None:
@@ -148,6 +171,10 @@ def validate_asterisk(asterisk: AsteriskPbx, secret: str) -> None:
             _("there is no port {asterisk_port}", asterisk_port=asterisk.port),
             hint=_("use 1 to 65535; Asterisk's is 5038"),
         )
+    _validate_names(asterisk)
+
+
+def _validate_names(asterisk: AsteriskPbx) -> None:
     for name in (*(asterisk.trunks or ()), *asterisk.inbound):
         _validate_text("a trunk or context", name, USER_CHARACTERS_MAX)
     if len(asterisk.trunks or ()) > NAMES_MAX or len(asterisk.inbound) > NAMES_MAX:

@@ -22,6 +22,9 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
+AUTO = "auto"
+"""Value of `--trunks` with which the trunks are detected."""
+
 NO_SOURCE = "none"
 """Value of `--cdr` that removes the CDR source."""
 
@@ -42,7 +45,9 @@ TlsOption = Annotated[
 ]
 TrunksOption = Annotated[
     str | None,
-    typer.Option("--trunks", metavar="NAMES", help=_("Its trunks; detected by default"), show_default=False),
+    typer.Option(
+        "--trunks", metavar="NAMES", help=_("Its trunks, or auto to detect them; default: auto"), show_default=False
+    ),
 ]
 InboundOption = Annotated[
     str | None,
@@ -110,10 +115,25 @@ async def check_source_host(source: CdrSource, data: str | None) -> None:
         await check_url_host(source.location, "--cdr", data)
 
 
-async def change_source(appdb: AppDb, pbx: Pbx, source: CdrSource) -> None:
-    """Set the CDR source of a PBX. Raises `NotFound` for one without an AMI connection."""
-    await appdb.asterisks.get(pbx.sn)
-    await appdb.cdr_sources.put(pbx.sn, None if source == parse_cdr_source(NO_SOURCE) else source)
+class AsteriskChanges(msgspec.Struct, frozen=True):
+    """Changed settings of an Asterisk; None for those that stay."""
+
+    source: CdrSource | None = None
+    trunks: str | None = None
+    inbound: str | None = None
+
+
+async def change_asterisk(appdb: AppDb, pbx: Pbx, changes: AsteriskChanges) -> None:
+    """Set the CDR source and the trunks of a PBX. Raises `NotFound` for one without an AMI connection."""
+    if any(change is not None for change in msgspec.structs.astuple(changes)):
+        await appdb.asterisks.get(pbx.sn)
+    if changes.source is not None:
+        source = None if changes.source == parse_cdr_source(NO_SOURCE) else changes.source
+        await appdb.cdr_sources.put(pbx.sn, source)
+    if changes.trunks is not None:
+        await appdb.asterisks.set_trunks(pbx.sn, trunks=_parse_trunks(changes.trunks))
+    if changes.inbound is not None:
+        await appdb.asterisks.set_trunks(pbx.sn, inbound=_split_names(changes.inbound))
 
 
 async def add_asterisk(new_asterisk: NewAsterisk, number_plan: NumberPlan, secret: str | None, data: str | None) -> str:
@@ -162,7 +182,7 @@ def _build_asterisk(new_asterisk: NewAsterisk) -> AsteriskPbx:
         port=address.port,
         user=new_asterisk.user,
         tls=_read_tls_option(new_asterisk.tls),
-        trunks=None if new_asterisk.trunks is None else _split_names(new_asterisk.trunks),
+        trunks=None if new_asterisk.trunks is None else _parse_trunks(new_asterisk.trunks),
         inbound=_split_names(new_asterisk.inbound or ""),
         has_pins=new_asterisk.has_pins,
     )
@@ -183,6 +203,11 @@ def _read_tls_option(tls: str) -> str:
             hint=_("name a file with certificates in PEM, or write on or off"),
         ) from error
     return pem
+
+
+def _parse_trunks(text: str) -> tuple[str, ...] | None:
+    """Return the names, or None where they are to be detected."""
+    return None if text.strip() == AUTO else _split_names(text)
 
 
 def _split_names(text: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from onhook.appdb.source_match import SourceMatch, parse_source_match, validate_
 from onhook.cdr.number_plan import NumberPlan, parse_number_plan
 from onhook.cli import pbx_apis, pbx_secrets
 from onhook.cli.asterisk_pbx import (
+    AsteriskChanges,
     AsteriskOption,
     CdrColumnsOption,
     CdrOption,
@@ -28,7 +29,7 @@ from onhook.cli.asterisk_pbx import (
     TrunksOption,
     UserOption,
     add_asterisk,
-    change_source,
+    change_asterisk,
     parse_source_options,
 )
 from onhook.cli.commands import CommandGroup
@@ -205,6 +206,8 @@ async def change(
     cdr: CdrOption = None,
     cdr_table: CdrTableOption = None,
     cdr_columns: CdrColumnsOption = None,
+    trunks: TrunksOption = None,
+    inbound: InboundOption = None,
     data: DataOption = None,
 ) -> None:
     """Change a PBX. A new time zone or number plan applies to stored calls after `onhook rebuild`."""
@@ -215,10 +218,10 @@ async def change(
     source_match = parse_source_match(addresses or (), path)
     credential_options = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint)
     source = await parse_source_options(cdr, cdr_table, cdr_columns, data)
-    has_other_changes = (
-        source_match or silence or keep or source or encoding or ring_time or recordings is not None
-    ) or (add_sn or remove_sn)
-    if not (changes or ranges or has_other_changes) and not any(msgspec.structs.astuple(credential_options)):
+    asterisk_changes = AsteriskChanges(source, trunks, inbound)
+    other_options = (source_match, silence, keep, encoding, ring_time, recordings is not None, add_sn, remove_sn)
+    option_groups = (*msgspec.structs.astuple(credential_options), asterisk_changes != AsteriskChanges())
+    if not (changes or ranges or any(other_options) or any(option_groups)):
         raise UsageError(
             _("there is nothing to change"), hint=_("give a new name, zone, source, API or range of numbers")
         )
@@ -233,16 +236,13 @@ async def change(
             if source_match:
                 await _change_source_match(appdb, pbx, source_match)
             await _change_credentials(appdb, pbx, credentials)
-            await _change_files(appdb, pbx, recordings, keep)
-            if source is not None:
-                await change_source(appdb, pbx, source)
-            if silence is not None:
-                await appdb.sync_states.save_silence_minutes(pbx.sn, _silence_minutes(silence))
+            await _change_settings(appdb, pbx, recordings, keep, silence)
+            await change_asterisk(appdb, pbx, asterisk_changes)
             await change_conventions(appdb, pbx.sn, encoding, ring_time)
             await _change_serial_numbers(appdb, pbx, add_sn or (), remove_sn or ())
             pbx = await appdb.change_pbx(name, changes)
-    affects_stored_calls = bool(ranges or encoding) or new_name is not None or zone is not None
-    print(_('PBX "{pbx_name}" ({sn}) changed.', pbx_name=pbx.name, sn=pbx.sn) + _rebuild_note(affects_stored_calls))
+    is_rebuild_needed = bool(ranges or encoding) or new_name is not None or zone is not None
+    print(_('PBX "{pbx_name}" ({sn}) changed.', pbx_name=pbx.name, sn=pbx.sn) + _rebuild_note(is_rebuild_needed))
 
 
 def _rebuild_note(affects_stored_calls: bool) -> str:
@@ -313,12 +313,16 @@ async def _change_source_match(appdb: AppDb, pbx: Pbx, new_match: SourceMatch) -
     await appdb.source_matches.put(pbx.sn, source_match)
 
 
-async def _change_files(appdb: AppDb, pbx: Pbx, recordings: str | None, keep: str | None) -> None:
-    """Change where its recordings are, and how long its calls are kept."""
+async def _change_settings(
+    appdb: AppDb, pbx: Pbx, recordings: str | None, keep: str | None, silence: str | None
+) -> None:
+    """Change where its recordings are, how long its calls are kept, and when a silence is an alarm."""
     if recordings is not None:
         await appdb.recordings.put(pbx.sn, parse_directory(recordings))
     if keep is not None:
         await appdb.retention_overrides.put(pbx.sn, parse_retention_days(keep))
+    if silence is not None:
+        await appdb.sync_states.save_silence_minutes(pbx.sn, _silence_minutes(silence))
 
 
 async def _change_serial_numbers(appdb: AppDb, pbx: Pbx, added: Sequence[str], removed: Sequence[str]) -> None:

@@ -28,8 +28,9 @@ from onhook.pbx.asterisk.advice import (
     build_advice,
     parse_sections,
 )
+from onhook.pbx.asterisk.connection import find_trunks
 from onhook.pbx.asterisk.session import AmiCredentials, AmiReady, AmiRefused, AmiResponse, AmiSession
-from onhook.pbx.asterisk.trunks import TrunkSearch, TrunkSearchResult
+from onhook.pbx.asterisk.trunks import TrunkSearch, TrunkSearchResult, describe_unknown_trunks
 from onhook.pbx.cdr_archive import ArchivedCall, UnparsedLine
 from onhook.pbx.client import TimeWindow
 from onhook.sync.ami_connections import CONNECT_SECONDS_MAX, READ_BYTES, create_tls_context
@@ -51,6 +52,8 @@ async def check_asterisk(appdb: AppDb, clock: Clock, pbx: Pbx, zone: ZoneInfo) -
             yield Check(advice.status, advice.detail, file=advice.file, lines=advice.lines)
     except OnhookError as error:
         yield Check("ERROR", _("{message} ({location})", message=error.message, location=error.location), error.hint)
+        if find_trunks(asterisk.trunks, asterisk.detected_config) is None:
+            yield Check("WARNING", *describe_unknown_trunks(pbx.name))
     source = await appdb.cdr_sources.get(pbx.sn)
     if source is None:
         yield Check(

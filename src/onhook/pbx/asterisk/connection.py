@@ -3,6 +3,8 @@
 See the contract `pbx/connection.py`. The rule that makes an endpoint a trunk is in `trunks.py`.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from onhook.cdr.utc_offset import offset_between, parse_wall_clock
@@ -166,6 +168,13 @@ def decode_parser_config(text: str) -> AsteriskParserConfig:
         return msgspec.json.decode(text, type=AsteriskParserConfig) if text else AsteriskParserConfig()
     except msgspec.DecodeError:
         return AsteriskParserConfig()
+
+
+def find_trunks(configured_trunks: Sequence[str] | None, detected_config: str) -> tuple[str, ...] | None:
+    """Return the trunks, configured or detected by an earlier connection; None where neither is known."""
+    if configured_trunks is not None:
+        return tuple(configured_trunks)
+    return decode_parser_config(detected_config).trunks or None
 
 
 def _offset_seconds(message: AmiMessage, now: ClockReading) -> int | None:

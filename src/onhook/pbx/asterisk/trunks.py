@@ -4,6 +4,8 @@ A trunk is a PJSIP endpoint that registers or authenticates at a remote server, 
 endpoint whose name is a number is never a trunk. The contexts that trunks call into determine which numbers are DIDs.
 """
 
+import shlex
+
 import msgspec
 
 from onhook.lib.messages import _
@@ -23,6 +25,21 @@ class TrunkSearchResult(msgspec.Struct, frozen=True):
     trunks: tuple[str, ...] = ()
     inbound_contexts: tuple[str, ...] = ()
     error: str = ""
+
+
+def describe_unknown_trunks(pbx_name: str) -> tuple[str, str]:
+    """Return the warning for a PBX of which no trunk is known, and what to do."""
+    return (
+        _(
+            "no trunk is known: most calls from and to outside count as Internal, and have no trunk and no DID number"
+            " in lists, filters and reports"
+        ),
+        _(
+            "onhook pbx change {pbx} --trunks NAMES, as its channels name them; or connect to its manager interface,"
+            " which lists PJSIP trunks",
+            pbx=shlex.quote(pbx_name),
+        ),
+    )
 
 
 class TrunkSearch:
