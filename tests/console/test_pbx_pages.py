@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import pytest
 
-from onhook.ledger.contract import CounterKey
+from onhook.appdb.asterisks import AsteriskPbx
+from onhook.appdb.cdr_sources import parse_cdr_source
+from onhook.ledger.contract import CounterKey, LedgerEntry
+from onhook.pbx.asterisk.payload import PAYLOAD_FORMAT, Asterisk
 from onhook.runtime.adapters import actions
 from tests.console.conftest import SECRET, ConsoleHarness
-from tests.factories import SN, details
+from tests.factories import SN, STARTED_AT, details
 
 OURS = {"Sec-Fetch-Site": "same-origin"}
 NEW_SN = "3699NEW"
@@ -173,3 +176,68 @@ async def test_pbx_page_changes_whether_unregistered_senders_are_kept(
     assert not (await harness.appdb.pbx(SN)).keeps_unregistered
     await client.post(f"/pbxs/{SN}", data={"name": "office", "keeps_unregistered": "yes"})
     assert (await harness.appdb.pbx(SN)).keeps_unregistered
+
+
+ASTERISK_SN = "pbx.example.org"
+MANAGER_SECRET = "a secret of the manager"
+
+
+async def add_asterisk(harness: ConsoleHarness) -> None:
+    now_us = harness.clock.microseconds()
+    await harness.appdb.add_pbx(name="branch", sn=ASTERISK_SN, secret=SECRET, dialect="asterisk", now_us=now_us)
+    asterisk = AsteriskPbx(sn=ASTERISK_SN, host="192.0.2.7", port=5038, user="manager-user")
+    await harness.appdb.asterisks.add(asterisk, MANAGER_SECRET)
+
+
+async def test_pbx_page_of_an_asterisk_has_its_connection_and_no_webhook_settings(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """State and settings of manager interface, CDR source and CEL; those of other PBXs have no such section."""
+    await add_asterisk(harness)
+    text = await read_page(client, f"/pbxs/{ASTERISK_SN}")
+    for expected_text in (
+        "192.0.2.7:5038, without TLS", "manager-user", "Not connected yet.", "No CDR source: gaps cannot be filled.",
+        "Unknown: the latest call did not come over the manager interface.", "no trunk is known",
+        "onhook pbx change branch --trunks NAMES",
+    ):  # fmt: skip
+        assert expected_text in text, expected_text
+    for other_text in ("/secrets", "/serial-numbers", "/test", "Signature required", "30012", 'type="checkbox"'):
+        assert other_text not in text, other_text
+        assert other_text in await read_page(client, f"/pbxs/{SN}?wait=yes"), other_text
+    assert MANAGER_SECRET not in text
+    assert "30012" not in await read_page(client, f"/pbxs/{ASTERISK_SN}?wait=yes")
+    assert "manager-interface" not in await read_page(client, f"/pbxs/{SN}")
+
+
+async def test_pbx_page_of_an_asterisk_follows_its_state(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """Of the connection, the source, the trunks, and the channel events of the latest call."""
+    await add_asterisk(harness)
+    now_us = harness.clock.microseconds()
+    await harness.appdb.asterisks.set_connected(ASTERISK_SN, now_us)
+    await harness.appdb.asterisks.set_trunks(ASTERISK_SN, trunks=("trunk-a",))
+    source = parse_cdr_source("mysql://reader:a-password@db.example.org/asteriskcdrdb")
+    await harness.appdb.cdr_sources.put(ASTERISK_SN, source)
+    text = await read_page(client, f"/pbxs/{ASTERISK_SN}")
+    for expected_text in ("Connected since", "trunk-a", "mysql://reader@db.example.org:3306", "A table, read after"):
+        assert expected_text in text, expected_text
+    assert ("no trunk is known" in text, "a-password" in text) == (False, False)
+    await harness.appdb.alarms.raise_alarm(ASTERISK_SN, "source", "Access denied", hint="", now_us=now_us)
+    await harness.appdb.asterisks.set_disconnected(ASTERISK_SN, "Connection refused")
+    text = await read_page(client, f"/pbxs/{ASTERISK_SN}")
+    assert ("It cannot be read: Access denied" in text, "Not connected: Connection refused" in text) == (True, True)
+    cel = b"Event: CEL\r\nEventName: CHAN_START\r\n\r\n"
+    for number, (event, expected_text) in enumerate(((b"", "No: the latest call has none"), (cel, "Yes: the latest"))):
+        call = details(STARTED_AT + timedelta(minutes=number))
+        entry = LedgerEntry(
+            sn=ASTERISK_SN, dialect="asterisk", via="ami", received_at=harness.clock.microseconds(),
+            key=bytes([number]) * 16, body=Asterisk().format(call, ASTERISK_SN, PAYLOAD_FORMAT) + event,
+        )  # fmt: skip
+        await harness.ledger.append([entry])
+        await harness.projector.catch_up()
+        assert expected_text in await read_page(client, f"/pbxs/{ASTERISK_SN}")
+    reader = await harness.appdb.add_token("reader", "reader", now_us=now_us)
+    async with harness.client(reader) as other:
+        text = await read_page(other, f"/pbxs/{ASTERISK_SN}")
+    assert ("trunk-a" in text, "manager-user" in text, "db.example.org" in text) == (True, False, False)

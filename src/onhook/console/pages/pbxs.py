@@ -18,6 +18,7 @@ from onhook.cdr.number_plan import RANGE_KINDS, parse_number_plan
 from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.actions import CheckResult
 from onhook.console.addresses import intake_host, intake_port
+from onhook.console.pages.asterisk_overview import AsteriskOverview, load_asterisk_overview
 from onhook.console.pages.coverage_calendar import CalendarDay, build_calendar, calendar_start
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
@@ -111,6 +112,7 @@ class PbxsView(View, frozen=True, kw_only=True):
 class PbxView(View, frozen=True, kw_only=True):
     """Values of the page: one PBX; a new secret is shown once.
 
+    `asterisk` is the state of an Asterisk, None for a PBX that sends webhooks: the page shows what belongs to either.
     `unregistered` are counters of serial numbers that know its secret. `coverage_text` has commands between backticks.
     Without a source to compare with, and without a live connection, there is no calendar (`has_calendar`).
     """
@@ -118,6 +120,7 @@ class PbxView(View, frozen=True, kw_only=True):
     template: ClassVar = "pbx.html"
     overview: PbxOverview
     pbx: Pbx
+    asterisk: AsteriskOverview | None
     conventions: PbxConventions
     encoding_characters_max: int
     secrets: Sequence[Secret]
@@ -379,6 +382,7 @@ async def _render_pbx(
         PbxView(
             overview=overview,
             pbx=pbx,
+            asterisk=await load_asterisk_overview(app_state, pbx, overview.latest_record),
             conventions=await app_state.appdb.pbx_conventions.get(pbx.sn),
             encoding_characters_max=ENCODING_CHARACTERS_MAX,
             secrets=await app_state.appdb.secrets(pbx.sn),

@@ -13,6 +13,7 @@ from onhook.cdr.utc_offset import call_epoch, find_first_start, offset_between
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.pbx.asterisk.call import (
+    CEL_EVENT,
     FIRST_LINE,
     AsteriskCall,
     CallHeader,
@@ -40,6 +41,11 @@ _KEY_EPOCH_MAX = 2**32 - 1
 _UID_DIGITS = 5
 _SECRET_APPLICATIONS = frozenset({"Authenticate", "VMAuthenticate", "DISA"})
 """Applications whose data is a password."""
+
+
+def has_channel_events(body: bytes) -> bool:
+    """Return whether a stored call has channel events (CEL)."""
+    return any(event.get("Event") == CEL_EVENT for event in parse_messages(body)[1:])
 
 
 class Asterisk:
