@@ -11,13 +11,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from onhook.cli.commands import CommandGroup
 from onhook.cli.filter_options import with_search_filters
-from onhook.cli.options import DataOption, ZoneOption, load_reader_config
+from onhook.cli.options import DataOption, ZoneOption, load_reader_config, print_note
 from onhook.cli.private_file import private_file
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.errors import UsageError
-from onhook.lib.messages import _
+from onhook.lib.messages import _, _n
 from onhook.store.contract import ExportFormat
+from onhook.store.export.record_count import RecordCounter
 
 app = CommandGroup(add_completion=False)
 
@@ -59,11 +60,17 @@ def _parse_export_format(file: Path) -> ExportFormat:
 async def _export(
     config: Config, filters: Mapping[str, str], export_format: ExportFormat, file: Path, excel: str
 ) -> None:
+    counter = RecordCounter(export_format)
     async with await open_data_client(config) as client:
         with private_file(file) as output, _progress(file.name) as (progress, task):
             async for chunk in client.export(filters, export_format, excel):
                 output.write(chunk)
+                counter.add(chunk)
                 progress.advance(task, len(chunk))
+    count = counter.total(file)
+    print(_n("{count} record written to {file}.", "{count} records written to {file}.", count, count=count, file=file))
+    if not count:
+        print_note(_("no record matches"))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from onhook.cdr.call_details import DETAIL_FIELDS
 from onhook.cdr.csv_injection import escape_formula
-from onhook.cli.options import Format
+from onhook.cli.options import Format, print_note
 from onhook.cli.server_lookup import Row
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN, format_duration, replace_control_characters
@@ -88,11 +88,15 @@ COUNT_COLUMNS = frozenset({"legs", "seq"})
 async def print_rows(
     rows: AsyncIterator[Row], output_format: Format, zone: ZoneInfo, columns: Sequence[str], table: Sequence[str]
 ) -> None:
-    """Print rows: `columns` are those of the CSV, `table` those of the table."""
+    """Print rows: `columns` are those of the CSV, `table` those of the table. Without rows, a note on standard error
+    says so.
+    """
     if output_format == "json":
-        await _print_json(rows)
+        count = await _print_json(rows)
+        _print_note_without_rows(count)
     elif output_format == "csv":
-        await _print_csv(rows, zone, columns)
+        count = await _print_csv(rows, zone, columns)
+        _print_note_without_rows(count)
     else:
         print_table([[_format_cell(row, name, zone) for name in table] async for row in rows], table)
 
@@ -122,25 +126,36 @@ def _format_line(cells: Sequence[str], names: Sequence[str]) -> str:
     return "  ".join(map(set_cell_size, cells, widths)).rstrip()
 
 
-async def _print_json(rows: AsyncIterator[Row]) -> None:
-    """Print one array, an element per line, so that it can be read while it is written."""
-    separator = "[\n"
+async def _print_json(rows: AsyncIterator[Row]) -> int:
+    """Print one array, an element per line, so that it can be read while it is written; return the number of rows."""
+    count = 0
     async for row in rows:
-        print(separator + msgspec.json.encode(row).decode(), end="")
-        separator = ",\n"
-    print("[]" if separator == "[\n" else "\n]")
+        print((",\n" if count else "[\n") + msgspec.json.encode(row).decode(), end="")
+        count += 1
+    print("\n]" if count else "[]")
+    return count
 
 
-async def _print_csv(rows: AsyncIterator[Row], zone: ZoneInfo, columns: Sequence[str]) -> None:
-    """Print CSV by RFC 4180: lines end with CR LF, also on a terminal."""
+async def _print_csv(rows: AsyncIterator[Row], zone: ZoneInfo, columns: Sequence[str]) -> int:
+    """Print CSV by RFC 4180: lines end with CR LF, also on a terminal. Return the number of rows."""
     writer = csv.writer(sys.stdout, lineterminator="\r\n")
     writer.writerow(columns)
+    count = 0
     async for row in rows:
         writer.writerow([_format_csv_cell(row[name], name, zone) for name in columns])
+        count += 1
+    return count
+
+
+def _print_note_without_rows(count: int) -> None:
+    if not count:
+        print_note(_("no matches"))
 
 
 def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:
-    """Print a table; in a pipe without colours and without a width. On a terminal the widest columns are cut first."""
+    """Print a table; in a pipe without colours and without a width. On a terminal the widest columns are cut first.
+    Without rows, a note on standard error says so.
+    """
     is_terminal = sys.stdout.isatty()
     console = Console(width=None if is_terminal else PIPE_WIDTH_CHARACTERS)
     cells = [[replace_control_characters(cell) for cell in row] for row in rows]
@@ -159,10 +174,9 @@ def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:
         table.add_row(*map(Text, row))
     with console.capture() as captured_output:
         console.print(table)
-        if not rows and is_terminal:
-            console.print(_("No matches."), style="dim")
     # Printed here: rich treats a closed pipe as a failure.
     print(captured_output.get(), end="")
+    _print_note_without_rows(len(rows))
 
 
 def fit_columns(widths: Sequence[int], available_width: int) -> int:

@@ -9,7 +9,7 @@ import typer
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import format_local_time, print_table
-from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config, load_reader_config
+from onhook.cli.options import LIMIT_DEFAULT, DataOption, ZoneOption, load_config, load_reader_config, print_note
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.errors import UsageError
@@ -88,6 +88,8 @@ async def _retry(config: Config, seqs: list[int]) -> int:
     unparsed_count = 0
     async with await open_data_client(config) as client:
         selected_seqs = seqs or [int(row["seq"]) async for row in client.quarantine(RETRY_ALL_MAX)]
+        if not selected_seqs:
+            print_note(_("no event is in the quarantine"))
         for seq in selected_seqs:
             row = await client.retry(seq)
             unparsed_count += not row["is_parsed"]
