@@ -1,9 +1,15 @@
 """`onhook export`, and the notes of listings without rows."""
 
+import asyncio
+import re
 from pathlib import Path
 
 import pytest
 
+from onhook.cdr.call_details import CallDetails
+from onhook.ledger.contract import LedgerEntry
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.pbx.yeastar.payload import Yeastar
 from tests.cli.conftest import Command
 
 CALLS = (
@@ -52,3 +58,50 @@ def test_list_without_rows_has_a_note_in_every_format(office: Command) -> None:
         assert office(command, "--number", "12345", "--format", "json") == (0, "[]\n", "Note: no matches.\n")
         assert office(command, "--number", "12345", "--format", "csv")[2] == "Note: no matches.\n"
     assert office("quarantine", "retry", "--all")[2] == "Note: no event is in the quarantine.\n"
+
+
+CONTROLS = re.compile(b"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]")
+HOSTILE = "\x1b[2J\x9b1m\x7f\\x41"
+
+
+async def _store_hostile_event(folder: Path) -> None:
+    event = CallDetails(
+        call_id="1795000000.1", time_start="2026-11-18 12:26:40", call_from=f"{HOSTILE}<1001>",
+        call_to=f"1002{HOSTILE}",
+        status="ANSWERED", type="Internal", src_trunk_name=f"={HOSTILE}", extra={"made_by": HOSTILE},
+    )  # fmt: skip
+    body = Yeastar().format(event, "3631A2124ABC", "p-2025")
+    ledger = SqliteLedger(folder / "onhook-data" / "ledger.db")
+    entry = LedgerEntry(
+        sn="3631A2124ABC", dialect="yeastar", via="webhook", received_at=1_795_000_100_000_000,
+        key=Yeastar().peek(body).key, body=body,
+    )  # fmt: skip
+    await ledger.append([entry])
+    await ledger.close()
+
+
+def test_output_has_no_control_characters(office: Command, tmp_path: Path) -> None:
+    """Of a file that a terminal shows, and of each command in each format."""
+    asyncio.run(_store_hostile_event(tmp_path))
+    outputs = ["".join(office(command, "--format", form)[1:]) for command in ("calls", "records") for form in FORMATS]
+    outputs += [office("sql", "SELECT call_from FROM records", "--format", form)[1] for form in FORMATS]
+    assert all("1002" in output or "1001" in output for output in outputs)
+    assert [CONTROLS.search(output.encode()) for output in outputs] == [None] * len(outputs)
+    for form in ("csv", "jsonl"):
+        file = tmp_path / f"hostile.{form}"
+        assert office("export", str(file))[0] == 0
+        assert CONTROLS.search(file.read_bytes()) is None
+
+
+def test_export_with_control_characters_is_read_back(office: Command, tmp_path: Path) -> None:
+    """The imported line is the stored record."""
+    asyncio.run(_store_hostile_event(tmp_path))
+    file = tmp_path / "hostile.csv"
+    assert office("export", str(file), "--call-id", "1795000000.1")[0] == 0
+    before = office("records", "--format", "json", "--call-id", "1795000000.1")[1]
+    out = office("import", str(file), "--pbx", "Office")[1]
+    assert "Of the new lines 1 describe records that are stored already" in out
+    assert office("records", "--format", "json", "--call-id", "1795000000.1")[1] == before
+
+
+FORMATS = ("table", "csv", "json")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.csv_injection import unescape_formula
+from onhook.cdr.csv_injection import unescape_cell
 from onhook.cli.formats import CALL_COLUMNS, CALL_TABLE, RECORD_COLUMNS, RECORD_TABLE, fit_columns, print_rows
 from onhook.cli.server_lookup import Row
 from tests.factories import record
@@ -60,7 +60,7 @@ async def test_print_csv_can_be_read_back(capsys: pytest.CaptureFixture[str]) ->
     await print_rows(_rows(_hostile()), "csv", ZoneInfo("Asia/Kathmandu"), RECORD_COLUMNS, RECORD_TABLE)
     heads, cells = csv.reader(io.StringIO(capsys.readouterr().out, newline=""))
     row = dict(zip(heads, cells, strict=True))
-    assert unescape_formula(row["call_from"]) == HOSTILE
+    assert unescape_cell(row["call_from"]) == HOSTILE
     assert row["call_to"] == "+15550100"
     assert row["talk_duration"] == ""
     assert row["started_at"].endswith("+05:45")

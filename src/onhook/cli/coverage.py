@@ -4,14 +4,13 @@ from datetime import datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-import msgspec
 import typer
 
 from onhook.cdr.coverage import Interval, fill_gaps
 from onhook.cdr.record_filter import parse_period
 from onhook.cli.commands import CommandGroup
 from onhook.cli.destination import TableOrJsonFormat
-from onhook.cli.formats import print_table
+from onhook.cli.formats import encode_json, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_reader_zone, option_with_default
 from onhook.lib.clock import SystemClock
@@ -52,7 +51,7 @@ async def coverage(
             {"pbx": listed_pbx.name, "sn": listed_pbx.sn, "intervals": intervals}
             for listed_pbx, intervals in pbx_intervals
         ]
-        print(msgspec.json.encode(rows).decode())
+        print(encode_json(rows))
         return
     print_table(
         [

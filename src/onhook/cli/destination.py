@@ -18,7 +18,7 @@ from onhook.cli.destination_card import describe_destination
 from onhook.cli.destination_options import with_destination_change_options, with_destination_options
 from onhook.cli.destination_secrets import DestinationName, print_standard_webhooks_secrets
 from onhook.cli.filter_options import with_filters
-from onhook.cli.formats import format_local_time, format_optional_time, print_table
+from onhook.cli.formats import encode_json, format_local_time, format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import (
     LIMIT_DEFAULT,
@@ -104,7 +104,7 @@ async def list_destinations(
     config = load_reader_config(data, zone)
     rows = await _read_destinations(config)
     if output_format == "json":
-        print(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+        print(msgspec.json.format(encode_json(rows), indent=2))
         return
     headings = ("name", "state", "pending", "failed", "succeeded attempts", "failed attempts", "oldest pending", "url")
     print_table([_format_row(row, config) for row in rows], headings)
@@ -123,7 +123,7 @@ async def show(
         secrets = await appdb.destinations.secrets(name)
     row = await _read_destination(config, destination.name)
     if output_format == "json":
-        print(msgspec.json.format(msgspec.json.encode(row), indent=2).decode())
+        print(msgspec.json.format(encode_json(row), indent=2))
         return
     for key, value in describe_destination(row, secrets, get_zone(config.zone)):
         print(f"{key:24}{replace_control_characters(value)}")

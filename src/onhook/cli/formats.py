@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onhook.cdr.call_details import DETAIL_FIELDS
-from onhook.cdr.csv_injection import escape_formula
+from onhook.cdr.csv_injection import escape_cell, escape_json_controls
 from onhook.cli.options import Format, print_note
 from onhook.cli.server_lookup import Row
 from onhook.lib.messages import _
@@ -112,7 +112,7 @@ async def print_followed_rows(
         print(_format_line([name.replace("_", " ") for name in table], table), flush=True)
     async for row in rows:
         if output_format == "json":
-            print(msgspec.json.encode(row).decode())
+            print(encode_json(row))
         elif output_format == "csv":
             writer.writerow([_format_csv_cell(row[name], name, zone) for name in columns])
         else:
@@ -130,7 +130,7 @@ async def _print_json(rows: AsyncIterator[Row]) -> int:
     """Print one array, an element per line, so that it can be read while it is written; return the number of rows."""
     count = 0
     async for row in rows:
-        print((",\n" if count else "[\n") + msgspec.json.encode(row).decode(), end="")
+        print((",\n" if count else "[\n") + encode_json(row), end="")
         count += 1
     print("\n]" if count else "[]")
     return count
@@ -145,6 +145,11 @@ async def _print_csv(rows: AsyncIterator[Row], zone: ZoneInfo, columns: Sequence
         writer.writerow([_format_csv_cell(row[name], name, zone) for name in columns])
         count += 1
     return count
+
+
+def encode_json(value: object) -> str:
+    """Return a value as JSON for a terminal: without control characters."""
+    return escape_json_controls(msgspec.json.encode(value)).decode()
 
 
 def _print_note_without_rows(count: int) -> None:
@@ -227,9 +232,9 @@ def _format_csv_cell(value: object, name: str, zone: ZoneInfo) -> str:
     if name == "legs" and isinstance(value, list | tuple):
         return str(len(value))
     if name == "recordings" and isinstance(value, list | tuple):
-        return escape_formula(";".join(value))
+        return escape_cell(";".join(value))
     if isinstance(value, dict):
-        return escape_formula(msgspec.json.encode(value).decode())
+        return encode_json(value)
     if isinstance(value, bool):
         return str(value).lower()
-    return escape_formula(value) if isinstance(value, str) else str(value)
+    return escape_cell(value) if isinstance(value, str) else str(value)

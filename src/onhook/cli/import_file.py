@@ -24,6 +24,7 @@ from onhook.config import Config
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import ParseError, Unavailable, UsageError
 from onhook.lib.messages import _, _n
+from onhook.lib.text import replace_control_characters
 from onhook.pbx.client import StoredLeg
 from onhook.pbx.registry import dialects, pbx_clients
 from onhook.receiver.ingest import Ingestor
@@ -213,7 +214,7 @@ def _print_totals(totals: ImportTotals) -> None:
             )
         )
     for example in totals.examples:
-        print(f"  {example}")
+        print(f"  {replace_control_characters(example)}")
     if totals.unreadable or totals.existing_unreadable:
         print(_("Those are in the quarantine: `onhook quarantine list` shows them."))
 

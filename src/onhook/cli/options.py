@@ -14,6 +14,7 @@ import typer
 from onhook.cdr.utc_offset import get_zone
 from onhook.config import ZONE_DEFAULT, Config, read_config
 from onhook.lib.messages import _
+from onhook.lib.text import replace_control_characters
 from onhook.ops.instance_lock import check_is_directory, is_server_running, read_server_info
 
 DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help=_("Data directory"), show_default=False)]
@@ -101,4 +102,4 @@ def optional_parameter(name: str, annotation: Any) -> inspect.Parameter:
 
 def print_note(sentence: str) -> None:
     """Print a note on standard error."""
-    print(_("Note: {sentence}.", sentence=sentence), file=sys.stderr)
+    print(_("Note: {sentence}.", sentence=replace_control_characters(sentence)), file=sys.stderr)

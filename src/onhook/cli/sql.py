@@ -6,11 +6,10 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated
 
-import msgspec
 import typer
 
-from onhook.cdr.csv_injection import escape_formula
-from onhook.cli.formats import print_table
+from onhook.cdr.csv_injection import escape_cell
+from onhook.cli.formats import encode_json, print_table
 from onhook.cli.options import DataOption, Format, FormatOption, load_config
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
@@ -45,7 +44,7 @@ async def _print_result(config: Config, query: str, output_format: Format) -> No
         answer = await client.sql(query)
     columns, rows = answer["columns"], answer["data"]
     if output_format == "json":
-        print(msgspec.json.encode(answer).decode())
+        print(encode_json(answer))
     elif output_format == "csv":
         _print_csv(columns, rows)
     else:
@@ -58,8 +57,8 @@ async def _print_result(config: Config, query: str, output_format: Format) -> No
 def _print_csv(columns: Sequence[str], rows: Sequence[Sequence[SqlCell]]) -> None:
     """Print CSV by RFC 4180: lines end with CR LF, also on a terminal."""
     writer = csv.writer(sys.stdout, lineterminator="\r\n")
-    writer.writerow([escape_formula(name) for name in columns])
-    writer.writerows(["" if cell is None else escape_formula(str(cell)) for cell in row] for row in rows)
+    writer.writerow([escape_cell(name) for name in columns])
+    writer.writerows(["" if cell is None else escape_cell(str(cell)) for cell in row] for row in rows)
 
 
 def _print_columns() -> None:

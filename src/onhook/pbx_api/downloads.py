@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from onhook.appdb.api_clients import App
-from onhook.cdr.csv_injection import escape_formula
+from onhook.cdr.csv_injection import escape_cell
 from onhook.cdr.record import Record
 from onhook.pbx.yeastar.display import DisplayFormat
 from onhook.pbx.yeastar.rest import CSV_COLUMNS, format_csv_row
@@ -117,5 +117,5 @@ def _format_csv(records: Sequence[Record], display: DisplayFormat) -> bytes:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
     writer.writerow(CSV_COLUMNS)
-    writer.writerows([escape_formula(cell) for cell in format_csv_row(record, display)] for record in records)
+    writer.writerows([escape_cell(cell) for cell in format_csv_row(record, display)] for record in records)
     return buffer.getvalue().encode()

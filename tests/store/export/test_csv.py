@@ -2,13 +2,14 @@
 
 import csv
 import io
+import json
 import re
 
 import duckdb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.csv_injection import escape_formula
+from onhook.cdr.csv_injection import escape_controls, escape_formula
 from onhook.store.export import csv as csv_lines
 from onhook.store.queries.zones import ZoneOffset
 from onhook.store.schema import TABLES
@@ -41,6 +42,30 @@ def test_needs_escaping_ignores_telephone_numbers() -> None:
     assert _evaluate("regexp_matches(text, $pattern)::VARCHAR", TEXT, texts=texts, pattern=_NEEDS_ESCAPING) == [
         "false"
     ] * len(texts)
+
+
+CELLS = st.text(st.sampled_from('",\r\n\x00\x1b\x7f\x9b\\x1bé'), max_size=6)
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=5))
+def test_escape_controls_changes_texts_alone(texts: list[tuple[str, str]]) -> None:
+    """Each text as `csv_injection` does, `extra` as JSON, and nothing else, whatever the cells contain."""
+    names = csv_lines.HEADER_LINE.decode().strip().split(",")
+    rows = [
+        [
+            {"call_from": text, "call_to": "", "extra": json.dumps([other], ensure_ascii=False)}.get(name, "1")
+            for name in names
+        ]
+        for text, other in texts
+    ]
+    output = io.StringIO(newline="")
+    csv.writer(output, lineterminator="\r\n").writerows(rows)
+    escaped = csv_lines.escape_controls(output.getvalue().encode()).decode()
+    read_rows = list(csv.reader(io.StringIO(escaped, newline=""), strict=True))
+    assert re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", escaped) is None
+    for row, read_row in zip(rows, read_rows, strict=True):
+        assert json.loads(read_row[-1]) == json.loads(row[-1])
+        assert read_row[:-1] == [escape_controls(cell) for cell in row[:-1]]
 
 
 def test_csv_line_query_uses_columns_of_legs() -> None:

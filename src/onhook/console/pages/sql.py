@@ -14,7 +14,7 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 from markupsafe import Markup
 
-from onhook.cdr.csv_injection import escape_formula
+from onhook.cdr.csv_injection import escape_cell
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View, render
 from onhook.console.pages.reports.report import Chart
@@ -136,6 +136,6 @@ async def _result_view(sql: str, dated: DatedResult) -> SqlView:
 def _write_csv(result: SqlResult) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([escape_formula(name) for name in result.columns])
-    writer.writerows(["" if cell is None else escape_formula(str(cell)) for cell in row] for row in result.rows)
+    writer.writerow([escape_cell(name) for name in result.columns])
+    writer.writerows(["" if cell is None else escape_cell(str(cell)) for cell in row] for row in result.rows)
     return text.getvalue().encode()

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from onhook.cdr.call_details import CallDetails
+from onhook.cdr.csv_injection import unescape_cell
 from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX, call_epoch, offset_between, offset_from_uid, parse_wall_clock
 from onhook.lib.errors import ParseError
 from onhook.lib.messages import _
@@ -38,7 +39,6 @@ CALL_SECONDS_MAX = 86_400
 
 DATE_ORDERS = ("dmy", "mdy")
 _NUMERIC_DATE = re.compile(r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-]([0-9]{4}) +([0-9:]{5,8}(?: ?[AaPp][Mm])?)")
-_ESCAPED_FORMULA = re.compile(r"^'(?='*[=+\-@\t\r])")
 _UID = re.compile(r"[0-9]{14}[0-9A-F]{5}")
 _DATE_LETTERS = re.compile(r"[^dmy]+")
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are compared without a zone
@@ -224,14 +224,15 @@ def _list_name(name: str) -> str:
 def _own_export_members(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row of Onhook's own export with the event's members alone; `extra` has the others."""
     members = {name: _without_escape(value) for name, value in row.items() if name not in OWN_COLUMNS}
-    members.pop("ring_duration", None)
-    extra = decode_json(str(members.pop("extra", "")).encode())
+    for name in ("ring_duration", "extra"):
+        members.pop(name, None)
+    extra = decode_json(str(row.get("extra", "")).encode())
     return {**(extra if isinstance(extra, dict) else {}), **members}
 
 
 def _without_escape(value: Any) -> Any:
-    """Return a cell without the apostrophe that keeps a spreadsheet from running it as a formula."""
-    return _ESCAPED_FORMULA.sub("", value) if isinstance(value, str) else value
+    """Return the text of a cell, which may be escaped against spreadsheets and terminals."""
+    return unescape_cell(value) if isinstance(value, str) else value
 
 
 def _parse_stages(row: Mapping[str, Any], detail: object) -> Iterator[dict[str, Any]]:

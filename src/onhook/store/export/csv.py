@@ -1,12 +1,18 @@
 """A record as a line of CSV (RFC 4180), built by the database; formulas are escaped as in `cdr/csv_injection.py`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
+from onhook.cdr import csv_injection
 from onhook.cdr.call_details import NUMBER_FIELDS
 from onhook.cdr.utc_offset import format_offset
 from onhook.store.queries.zones import ZoneOffset, offset_sql
 from onhook.store.schema import RECORD_COLUMNS, column_expression
+
+_C0_CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t\r\n"})
+_CELL = re.compile(rb'("[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)(,|\r\n)')
+"""A cell with its quotation marks, and what ends it."""
 
 HEADER_LINE = (",".join(RECORD_COLUMNS) + "\r\n").encode()
 """The first line."""
@@ -50,6 +56,35 @@ def csv_line_query(zone_offsets: Sequence[ZoneOffset], source_sql: str) -> str:
         f"SELECT encode(concat({leading}, chr(44), {trailing}, chr(13), chr(10))) AS line"
         f" FROM (SELECT *, {cells} AS cells FROM {source_sql}) AS legs"
     )
+
+
+def escape_controls(chunk: bytes) -> bytes:
+    """Return whole lines without control characters, as in `csv_injection.escape_controls`; in `extra`, which is JSON,
+    as in `escape_json_controls`. Nearly all chunks have none, and are only searched.
+    """
+    if len(chunk.translate(None, _C0_CONTROLS)) == len(chunk) and b"\xc2" not in chunk and b"\\x" not in chunk:
+        return chunk
+    parts: list[bytes] = []
+    start = column_index = 0
+    for match in _CELL.finditer(chunk):
+        cell, separator = match.groups()
+        escape = _ESCAPES.get(column_index)
+        if escape is not None and (escaped_cell := escape(cell)) != cell:
+            parts += [chunk[start : match.start()], escaped_cell, separator]
+            start = match.end()
+        column_index = column_index + 1 if separator == b"," else 0
+    return b"".join([*parts, chunk[start:]])
+
+
+def _escape_text(cell: bytes) -> bytes:
+    return csv_injection.escape_controls(cell.decode()).encode()
+
+
+_ESCAPES: Mapping[int, Callable[[bytes], bytes]] = {
+    **{RECORD_COLUMNS.index(name): _escape_text for name in _PBX_TEXT_COLUMNS},
+    RECORD_COLUMNS.index("extra"): csv_injection.escape_json_controls,
+}
+"""By the index of the column; the others are Onhook's own words, times and numbers."""
 
 
 def time_expressions(zone_offsets: Sequence[ZoneOffset]) -> Mapping[str, str]:

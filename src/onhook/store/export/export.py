@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import msgspec
 
+from onhook.cdr.csv_injection import escape_json_controls
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.utc_offset import get_zone
 from onhook.store.connections import DuckDbDatabase
@@ -114,7 +115,7 @@ def _csv_format(zone: ZoneInfo) -> _LineFormat:
     def build_chunk(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bytes:
         query = csv.csv_line_query(_load_zone_offsets(snapshot, condition, zone), f"legs WHERE {condition.sql}")
         rows = snapshot.execute(f"{query} ORDER BY {ROW_ORDER}", condition.values).fetchall()
-        return b"".join(chain.from_iterable(rows))
+        return csv.escape_controls(b"".join(chain.from_iterable(rows)))
 
     return _LineFormat(csv.HEADER_LINE, build_chunk)
 
@@ -127,7 +128,7 @@ def _json_format() -> _LineFormat:
         rows = snapshot.execute(
             f"SELECT {record_selection()} FROM legs WHERE {condition.sql} ORDER BY {ROW_ORDER}", condition.values
         ).fetchall()
-        return encoder.encode_lines([record_from_row(row) for row in rows])
+        return escape_json_controls(encoder.encode_lines([record_from_row(row) for row in rows]))
 
     return _LineFormat(b"", build_chunk)
 

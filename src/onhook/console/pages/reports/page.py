@@ -13,7 +13,7 @@ from litestar.params import QueryParameter
 
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.call_filter import CALL_FILTER_NAMES
-from onhook.cdr.csv_injection import escape_formula
+from onhook.cdr.csv_injection import escape_cell
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter
 from onhook.console.auth.access import SCOPED
 from onhook.console.pages.page import render_page
@@ -210,7 +210,7 @@ def _csv_text(cell: Cell, zone: ZoneInfo) -> str:
         case float() as share:
             return f"{share:.4f}"
         case value:
-            return escape_formula(str(value))
+            return escape_cell(str(value))
 
 
 def _report_cell(cell: Cell, zone: ZoneInfo) -> ReportCell:
