@@ -13,6 +13,7 @@ from litestar.routes import HTTPRoute
 from onhook.cli.main import COMMANDS, load_command
 from onhook.config import ENVIRONMENT_PREFIX, Config
 from onhook.console.app import _api_router, _page_router
+from tests.runtime.harness import create_server
 
 DOCS = Path(__file__).parents[1] / "docs"
 UNDOCUMENTED = frozenset({"--help"})
@@ -119,3 +120,31 @@ def test_docs_readme_installs_no_test_tools_on_a_server() -> None:
     )
     assert "requirements/run.txt" in result.stdout
     assert "requirements/dev.txt" not in result.stdout
+
+
+NEW_PBX = re.compile(r"onhook pbx add (\"[^\"]+\"|\S+) .*?--(?:sn (\S+)|asterisk)")
+
+
+def test_docs_readme_examples_of_new_pbxs_have_different_names() -> None:
+    """So that all of them can be followed, with the pages that they lead to."""
+    for pages in (("README.md",), ("README.md", "docs/asterisk.md", "docs/simulator.md"), ("docs/receiving.md",)):
+        pbxs = {match.groups() for page in pages for match in NEW_PBX.finditer((DOCS.parent / page).read_text())}
+        names = [name for name, _sn in pbxs if name != "…"]
+        assert len(names) >= 2
+        assert len(set(names)) == len(names), pages
+
+
+def test_docs_example_of_a_signed_event_is_stored(tmp_path: Path) -> None:
+    """As it is pasted, with the address of the test's server."""
+    text = (DOCS / "receiving.md").read_text()
+    (script,) = [block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "openssl" in block]
+    (command,) = re.findall(r"^onhook (pbx add Office .*)$", text, re.MULTILINE)
+    with create_server(tmp_path / "data") as server:
+        server.run_command(*command.split())
+        server.start(ready_process="intake")
+        assert "http://127.0.0.1:30012/" in script
+        script = script.replace("http://127.0.0.1:30012/", f"http://{server.address('intake')}/")
+        for answer in ("stored", "already stored"):
+            result = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
+            status, _, body = result.stdout.partition("\n")
+            assert (status.split()[1], body.strip().splitlines()[-1]) == ("200", answer)
