@@ -344,3 +344,19 @@ def test_import_file_without_seconds_joins_the_stored_legs(office: Command, tmp_
         (call,) = calls(office)
         assert (call["call_id"], len(call["legs"])) == ("1782844637.850", 6)
         assert [leg["time_start"] for leg in call["legs"]] == [leg["time_start"] for leg in before[0]["legs"]]
+
+
+def test_import_export_of_another_pbx_has_a_note(office: Command, tmp_path: Path) -> None:
+    """It names both; none for a further serial number of the PBX, in whichever case."""
+    file = write_csv(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
+    assert office("import", str(file), "--pbx", "Office")[2] == ""
+    exported = tmp_path / "export.csv"
+    assert office("export", str(exported))[0] == 0
+    assert office("import", str(exported), "--pbx", "Office")[2] == ""
+    assert office("pbx", "add", "Copy", "--sn", "COPY", "--secret", "another-secret")[0] == 0
+    error = office("import", str(exported), "--pbx", "Copy")[2]
+    assert (f"of the PBX Office ({SN})" in error, "those of Copy (COPY)" in error) == (True, True)
+    exported.write_text(exported.read_text().replace(SN, "old-device"))
+    assert "of the PBX Office (old-device)" in office("import", str(exported), "--pbx", "Office")[2]
+    assert office("pbx", "change", "Office", "--add-sn", "OLD-DEVICE")[0] == 0
+    assert office("import", str(exported), "--pbx", "Office")[2] == ""

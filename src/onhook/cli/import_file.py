@@ -17,7 +17,7 @@ from onhook.appdb.pbxs import Pbx
 from onhook.cdr.identity import extract_number
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption, load_config
+from onhook.cli.options import DataOption, load_config, print_note
 from onhook.cli.server_lookup import open_data_client
 from onhook.cli.stored_days import StoredDays
 from onhook.config import Config
@@ -31,7 +31,7 @@ from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.runtime.adapters.ingest import open_ingestor
 from onhook.sync.file_encoding import detect_encoding
-from onhook.sync.file_import import IMPORT, FileImporter, ImportTotals, StoredCall
+from onhook.sync.file_import import IMPORT, FileImporter, FileOwner, ImportTotals, StoredCall
 
 app = CommandGroup(add_completion=False)
 
@@ -129,6 +129,8 @@ async def _import(
         client=pbx_clients()[pbx.dialect],
         dialect=dialects()[pbx.dialect],
         sender=sender,
+        owner=FileOwner(pbx.name, (pbx.sn, *pbx.further_sns)),
+        on_other_pbx=partial(_print_other_pbx, pbx),
         find_calls=find_calls,
         find_records=StoredDays(config, pbx.sn, SystemClock().now()).find,
         date_format=options.date_format,
@@ -138,6 +140,17 @@ async def _import(
         return await importer.import_file(
             file, partial(_ingest_all, ingestor, sender), lambda totals: show_line_count(totals.lines)
         )
+
+
+def _print_other_pbx(pbx: Pbx, other_pbx: str) -> None:
+    print_note(
+        _(
+            "the file is of the PBX {other_pbx}; its calls are imported as those of {name} ({sn})",
+            other_pbx=other_pbx,
+            name=pbx.name,
+            sn=pbx.sn,
+        )
+    )
 
 
 async def _ingest_all(ingestor: Ingestor, sender: RegisteredPbx, bodies: Sequence[bytes]) -> Sequence[str]:

@@ -16,7 +16,7 @@ from typing import TextIO
 import msgspec
 
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.identity import record_id, record_key
+from onhook.cdr.identity import fold_sn, record_id, record_key
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
 from onhook.pbx.client import FileSurvey, PbxClient, StoredLeg
@@ -32,6 +32,9 @@ CELL_CHARACTERS_MAX = 64 * 1024
 
 EXAMPLES_MAX = 5
 """Number of examples of lines that cannot be parsed: enough to find the error in the file."""
+
+SN_COLUMN, PBX_COLUMN = "sn", "pbx"
+"""Columns of Onhook's own export that name the PBX."""
 
 OVERFLOW_COLUMN = "more"
 """Name of the cells beyond the last column heading."""
@@ -64,6 +67,21 @@ StoredCallLookup = Callable[[Sequence[str]], Awaitable[Mapping[str, StoredCall]]
 
 IngestAll = Callable[[Sequence[bytes]], Awaitable[Sequence[str]]]
 """Ingest bodies and return the verdict on each."""
+
+
+class FileOwner(msgspec.Struct, frozen=True):
+    """The PBX whose calls a file is to contain: its name and its serial numbers."""
+
+    name: str
+    sns: tuple[str, ...]
+
+    def find_other(self, row: FileRow) -> str:
+        """Return another PBX that a line of Onhook's own export names, as `NAME (SN)`; empty where it names none."""
+        sn, name = row.get(SN_COLUMN, ""), row.get(PBX_COLUMN, "")
+        is_other = fold_sn(sn) not in map(fold_sn, self.sns) if sn else bool(name) and name != self.name
+        if not is_other:
+            return ""
+        return f"{name} ({sn})" if name and sn else name or sn
 
 
 class StoredRecords(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +122,9 @@ _COUNT_NAMES = {"stored": "new", "duplicate": "existing", "deleted": "deleted", 
 
 
 class FileImporter:
-    """Importer of one file of one PBX. `date_format` is that of the PBX's display, or empty if unknown."""
+    """Importer of one file of one PBX. `date_format` is that of the PBX's display, or empty if unknown. `on_other_pbx`
+    receives the first other PBX that a line names, before anything is stored; what it raises ends the import.
+    """
 
     def __init__(
         self,
@@ -112,6 +132,8 @@ class FileImporter:
         client: PbxClient,
         dialect: Dialect,
         sender: RegisteredPbx,
+        owner: FileOwner,
+        on_other_pbx: Callable[[str], None],
         find_calls: StoredCallLookup,
         find_records: StoredRecordLookup,
         date_format: str,
@@ -120,6 +142,8 @@ class FileImporter:
         self._client = client
         self._dialect = dialect
         self._sender = sender
+        self._owner = owner
+        self._on_other_pbx = on_other_pbx
         self._find_calls = find_calls
         self._find_records = find_records
         self._date_format = date_format
@@ -132,7 +156,10 @@ class FileImporter:
         Raises `UsageError` for a file that is not a call file of the PBX, and `OSError` for one that cannot be read
         again.
         """
-        survey = self._client.survey_file(line.row for line in read_rows(file, self._client, self._columns))
+        other_pbxs: list[str] = []
+        survey = self._client.survey_file(self._survey_rows(file, other_pbxs))
+        if other_pbxs:
+            self._on_other_pbx(other_pbxs[0])
         file.seek(0)
         lines = read_rows(file, self._client, self._columns)
         totals = ImportTotals()
@@ -144,6 +171,13 @@ class FileImporter:
             totals = self._add_totals(totals, batch, parsed_lines, verdicts, stored_records)
             on_progress(totals)
         return totals
+
+    def _survey_rows(self, file: TextIO, other_pbxs: list[str]) -> Iterator[FileRow]:
+        """Yield all lines; meanwhile add the first other PBX that one names to the list."""
+        for line in read_rows(file, self._client, self._columns):
+            if not other_pbxs and (other_pbx := self._owner.find_other(line.row)):
+                other_pbxs.append(other_pbx)
+            yield line.row
 
     async def _format_bodies(self, lines: Sequence[FileLine], survey: FileSurvey) -> list[bytes]:
         uids = [self._client.get_file_row_uid(line.row, survey) for line in lines]
