@@ -220,6 +220,18 @@ def test_backfill_from_files_by_hand(onhook: Command) -> None:
     assert len(json.loads(onhook("calls", "--format", "json", "--limit", "1000")[1])) == CALLS
 
 
+def test_backfill_prints_no_control_characters_of_the_pbx(onhook: Command) -> None:
+    """Such as those of an answer that is the reason of a gap."""
+    assert onhook(*ADD)[0] == 0
+    appdb = open_appdb()
+    gap = Interval(datetime.fromtimestamp(FIRST - 60, UTC), datetime.now(UTC), "gap", "not connected: \x1b[2J\x9b1mno")
+    asyncio.run(appdb.sync_states.save_intervals("pbx.example.org", [gap]))
+    asyncio.run(appdb.close())
+    Path("one.csv").write_text("".join(as_csv(list(COLUMNS))[:9]))
+    code, out, _ = onhook("backfill", "Office", "--from", "one.csv", "--since", "2020-01-01")
+    assert (code, "calls may still be missing" in out, "\x1b" in out, "\x9b" in out) == (0, True, False, False)
+
+
 def test_backfill_from_the_cdr_source(onhook: Command) -> None:
     """Also while no server runs; the result is stored, and the calls are in the store."""
     assert onhook(*ADD, "--cdr", "Master.csv")[0] == 0

@@ -24,6 +24,7 @@ from onhook.console.queries.coverage import parse_backfill_request
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.messages import _
+from onhook.lib.text import replace_control_characters
 from onhook.ops.instance_lock import is_server_running
 from onhook.ops.manual_backfill import parse_cdr_sources, run_manual_backfill
 from onhook.pbx.asterisk.payload import Asterisk
@@ -105,7 +106,9 @@ async def backfill(
         gaps = await find_open_gaps(appdb, pbx.sn, SystemClock().now()) if pbx.dialect == Asterisk.name else []
     _print_result(pbx, result)
     for gap in gaps[:GAPS_PRINTED_MAX]:
-        print(_("calls may still be missing from {period}: {reason}", period=format_gap(gap), reason=gap.reason))
+        # The reason may quote the PBX.
+        reason = replace_control_characters(gap.reason)
+        print(_("calls may still be missing from {period}: {reason}", period=format_gap(gap), reason=reason))
 
 
 async def _parse_sources(
