@@ -276,7 +276,7 @@ def test_import_own_export_gives_the_same_records(office: Command, tmp_path: Pat
     assert office("export", str(exported))[0] == 0
     before = calls(office)
     assert office("pbx", "add", "Copy", "--sn", "COPY", "--secret", "another-secret")[0] == 0
-    assert office("import", str(exported), "--pbx", "Copy")[0] == 0
+    assert office("import", str(exported), "--pbx", "Copy", "--other-pbx")[0] == 0
     copied = [call for call in calls(office) if call["sn"] == "COPY"]
     names = ("call_id", "call_from", "call_to", "call_duration", "talk_duration", "status", "type", "did_number", "uid")
     assert [[leg[name] for name in names] for call in copied for leg in call["legs"]] == [
@@ -346,17 +346,20 @@ def test_import_file_without_seconds_joins_the_stored_legs(office: Command, tmp_
         assert [leg["time_start"] for leg in call["legs"]] == [leg["time_start"] for leg in before[0]["legs"]]
 
 
-def test_import_export_of_another_pbx_has_a_note(office: Command, tmp_path: Path) -> None:
-    """It names both; none for a further serial number of the PBX, in whichever case."""
+def test_import_export_of_another_pbx_is_refused(office: Command, tmp_path: Path) -> None:
+    """With both names, and nothing stored; not for a further serial number of the PBX, in whichever case."""
     file = write_csv(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
     assert office("import", str(file), "--pbx", "Office")[2] == ""
     exported = tmp_path / "export.csv"
     assert office("export", str(exported))[0] == 0
     assert office("import", str(exported), "--pbx", "Office")[2] == ""
     assert office("pbx", "add", "Copy", "--sn", "COPY", "--secret", "another-secret")[0] == 0
-    error = office("import", str(exported), "--pbx", "Copy")[2]
-    assert (f"of the PBX Office ({SN})" in error, "those of Copy (COPY)" in error) == (True, True)
+    code, out, error = office("import", str(exported), "--pbx", "Copy")
+    assert (code, out, f"of the PBX Office ({SN}), not of Copy (COPY)" in error) == (2, "", True)
+    assert {call["sn"] for call in calls(office)} == {SN}
+    assert office("import", str(exported), "--pbx", "Copy", "--other-pbx")[0] == 0
+    assert {call["sn"] for call in calls(office)} == {SN, "COPY"}
     exported.write_text(exported.read_text().replace(SN, "old-device"))
     assert "of the PBX Office (old-device)" in office("import", str(exported), "--pbx", "Office")[2]
     assert office("pbx", "change", "Office", "--add-sn", "OLD-DEVICE")[0] == 0
-    assert office("import", str(exported), "--pbx", "Office")[2] == ""
+    assert office("import", str(exported), "--pbx", "Office")[0] == 0

@@ -17,7 +17,7 @@ from onhook.appdb.pbxs import Pbx
 from onhook.cdr.identity import extract_number
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption, load_config, print_note
+from onhook.cli.options import DataOption, load_config
 from onhook.cli.server_lookup import open_data_client
 from onhook.cli.stored_days import StoredDays
 from onhook.config import Config
@@ -40,10 +40,13 @@ UID_RECORDS_MAX = 100_000
 
 
 class ImportOptions(msgspec.Struct, frozen=True):
-    """How a file is read: the date format of the PBX's display, or empty, and names of columns by their headings."""
+    """How a file is read: the date format of the PBX's display, or empty, names of columns by their headings, and
+    whether an export of another PBX is accepted.
+    """
 
     date_format: str
     columns: Mapping[str, str]
+    accepts_other_pbx: bool
 
 
 ShowLineCount = Callable[[int], None]
@@ -76,6 +79,9 @@ async def import_file(
             show_default=False,
         ),
     ] = None,
+    other_pbx: Annotated[
+        bool, typer.Option("--other-pbx", help=_("Import an export of another PBX as calls of this one"))
+    ] = False,
     data: DataOption = None,
 ) -> None:
     """Import a call file that was downloaded from a PBX; calls that are stored already are detected."""
@@ -89,7 +95,7 @@ async def import_file(
             )
         try:
             configured = (await appdb.pbx_conventions.get(registered_pbx.sn)).encoding
-            options = ImportOptions(date_format, _parse_columns(columns or []))
+            options = ImportOptions(date_format, _parse_columns(columns or []), other_pbx)
             with (
                 file.open(encoding=encoding or detect_encoding(file, configured), newline="") as lines,
                 _progress(file) as show_line_count,
@@ -130,7 +136,7 @@ async def _import(
         dialect=dialects()[pbx.dialect],
         sender=sender,
         owner=FileOwner(pbx.name, (pbx.sn, *pbx.further_sns)),
-        on_other_pbx=partial(_print_other_pbx, pbx),
+        on_other_pbx=(lambda _other_pbx: None) if options.accepts_other_pbx else partial(_reject_other_pbx, pbx),
         find_calls=find_calls,
         find_records=StoredDays(config, pbx.sn, SystemClock().now()).find,
         date_format=options.date_format,
@@ -142,14 +148,17 @@ async def _import(
         )
 
 
-def _print_other_pbx(pbx: Pbx, other_pbx: str) -> None:
-    print_note(
+def _reject_other_pbx(pbx: Pbx, other_pbx: str) -> None:
+    """Raise `UsageError`: the calls would be those of the wrong PBX."""
+    raise UsageError(
         _(
-            "the file is of the PBX {other_pbx}; its calls are imported as those of {name} ({sn})",
+            "the file is of the PBX {other_pbx}, not of {name} ({sn})",
             other_pbx=other_pbx,
             name=pbx.name,
             sn=pbx.sn,
-        )
+        ),
+        location="--pbx",
+        hint=_("name the PBX of the file, or import its calls as those of this PBX with --other-pbx"),
     )
 
 
