@@ -1,5 +1,6 @@
 """`onhook doctor`."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -7,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from onhook.ledger.sqlite import SqliteLedger
 from tests.cli.conftest import Command
+from tests.factories import SN
 from tests.runtime.harness import ONHOOK, Server, wait_until, webhook_body
+from tests.test_projector import entry, event
 
 
 def _lines(text: str, mark: str) -> str:
@@ -33,6 +37,55 @@ def test_doctor_warnings_say_what_to_do(server: Server) -> None:
     assert "an invalid signature" in looked
     assert "onhook quarantine list" in looked
     assert "chmod go=" in looked
+
+
+READERS = (
+    "doctor",
+    "calls",
+    "records",
+    "export calls.csv",
+    "quarantine list",
+    "pbx list",
+    "destination list",
+    "coverage",
+    "rebuild",
+)
+
+
+@pytest.mark.parametrize("words", READERS)
+def test_commands_that_read_create_no_data_file(onhook: Command, tmp_path: Path, words: str) -> None:
+    """Without onhook.db beside a ledger with events: an error that says what to do, and nothing is created."""
+    data = tmp_path / "onhook-data"
+    data.mkdir(mode=0o700)
+    asyncio.run(_append_event(data / "ledger.db"))
+    code, out, error = onhook(*words.split())
+    assert code == 1
+    assert "onhook restore" in out + error
+    assert sorted(path.name for path in data.iterdir() if path.suffix in {".db", ".duckdb"}) == ["ledger.db"]
+
+
+def test_doctor_of_a_store_to_be_built_creates_none(onhook: Command, tmp_path: Path) -> None:
+    """As after a restore."""
+    assert onhook("pbx", "add", "Office", "--sn", SN, "--secret", "0123456789abcdef")[0] == 0
+    asyncio.run(_append_event(tmp_path / "onhook-data" / "ledger.db"))
+    code, out, _ = onhook("doctor")
+    assert "calls.duckdb does not exist yet: `onhook serve` builds it from the ledger" in _lines(out, "OK")
+    assert not (tmp_path / "onhook-data" / "calls.duckdb").exists()
+    assert code in (0, 1)  # the ports may be in use
+
+
+@pytest.mark.slow
+def test_serve_without_its_settings_says_so(server: Server) -> None:
+    """On its output, on the page, in the API and by `doctor`."""
+    server.start()
+    assert server.post(webhook_body(1)) == 200
+    server.stop()
+    for path in server.directory.glob("onhook.db*"):
+        path.unlink()
+    server.start()
+    wait_until(lambda: "ERROR: the settings are lost" in server.log_text())
+    assert "onhook pbx add Office --sn SERIAL" not in server.log_text().rpartition("Onhook is running")[2]
+    assert "the settings are lost" in _lines(server.run_command("doctor", exit_code=1), "ERROR")
 
 
 @pytest.mark.slow
@@ -83,6 +136,12 @@ def test_commands_without_permission_print_one_sentence(
         assert result.stderr.count("\n") == 1
     assert "internal error" not in result.stderr
     assert not (tmp_path / "copy").exists()
+
+
+async def _append_event(path: Path) -> None:
+    ledger = SqliteLedger(path)
+    await ledger.append([entry(event(1, "1001"))])
+    await ledger.close()
 
 
 def _without_power() -> list[str]:

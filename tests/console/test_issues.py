@@ -22,3 +22,18 @@ async def test_issues_are_listed_until_they_end(harness: ConsoleHarness, client:
     assert (await (await client.get("/api/v1/issues")).json())["data"] == []
     assert len((await (await client.get("/api/v1/issues", params={"state": "all"})).json())["data"]) == 1
     assert "93 % of the disk" not in await (await client.get("/issues")).text()
+
+
+async def test_dashboard_lists_open_checks(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Events in the quarantine have a line of their own, with their number."""
+    lost = OperationalIssue(
+        issue_key="check:settings", kind="check_settings", subject="settings", detail="the settings are lost", hint=""
+    )
+    quarantine = OperationalIssue(
+        issue_key="check:quarantine", kind="check_quarantine", subject="quarantine", detail="3 events", hint=""
+    )
+    for issue in (lost, quarantine):
+        await harness.appdb.issues.begin(issue, now_us=harness.clock.microseconds())
+    text = await (await client.get("/")).text()
+    assert "the settings are lost" in text
+    assert "3 events" not in text

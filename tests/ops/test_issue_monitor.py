@@ -233,6 +233,26 @@ async def test_issue_monitor_ledger_that_lost_events_and_grew_again_is_an_issue(
     assert "onhook rebuild" in issue.hint
 
 
+async def test_issue_monitor_lost_settings_are_an_issue_at_once(tmp_path: Path) -> None:
+    """A new application database beside a ledger with events: a remedy, and an end once a PBX is added."""
+    store, ledger = await open_store(tmp_path / "calls.duckdb"), SqliteLedger(tmp_path / "ledger.db")
+    installation = Installation(tmp_path, store, ledger)
+    await installation.check()
+    assert [issue.kind for issue in await installation.appdb.issues.all()] == []
+    await ledger.append([entry(event(1, "1001"))])
+    await installation.check()
+    (issue,) = await installation.appdb.issues.all()
+    assert (issue.kind, issue.ended_at) == ("check_settings", None)
+    assert "the settings are lost" in issue.detail
+    assert "onhook restore" in issue.hint
+    await installation.appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
+    await installation.check_until_ended()
+    (issue,) = await installation.appdb.issues.all()
+    assert issue.ended_at is not None
+    for part in (store, ledger, installation.appdb):
+        await part.close()
+
+
 async def test_issue_monitor_damaged_file_is_an_issue(installation: Installation) -> None:
     """So is the ledger that cannot be read then."""
     file = installation.config.ledger_file

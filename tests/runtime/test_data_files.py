@@ -51,6 +51,8 @@ def test_rebuild_second_one_is_rejected_or_waits(server: Server) -> None:
 async def test_open_files_ledger_that_cannot_be_opened_closes_the_application_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async with AppDb(tmp_path / "onhook.db"):
+        pass
     closed: list[AppDb] = []
     close = AppDb.close
 

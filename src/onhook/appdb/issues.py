@@ -24,6 +24,9 @@ TEXT_CHARACTERS_MAX = 500
 EVENT_TYPE = "issue"
 """Replaces the vendor's event number in Onhook's own events."""
 
+CHECK_KIND_PREFIX = "check_"
+"""Of the kinds of issues that are checks of this installation."""
+
 _COLUMNS = "issue_id, issue_key, kind, sn, subject, detail, hint, destination_id, began_at, ended_at"
 
 

@@ -23,6 +23,7 @@ from onhook.ops.doctor.bundle import write_bundle
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.host import check_data, check_installation
 from onhook.ops.doctor.pbx import PbxCheckTarget, check_pbx, load_check_target
+from onhook.ops.instance_lock import is_server_running
 
 app = CommandGroup(add_completion=False)
 
@@ -54,7 +55,7 @@ async def doctor(
     console = Console()
     if name is None:
         checks = [check async for check in check_installation(config, SystemClock())]
-        if os.access(config.ledger_file, os.R_OK | os.W_OK):
+        if _has_data_files(config):
             checks += await _run_data_checks(config)
     else:
         async with open_appdb(data) as appdb:
@@ -85,6 +86,13 @@ def _print_check(console: Console, check: Check) -> None:
 
 async def _run_pbx_checks(config: Config, appdb: AppDb, target: PbxCheckTarget) -> list[Check]:
     return [check async for check in check_pbx(config, appdb, SystemClock(), target)]
+
+
+def _has_data_files(config: Config) -> bool:
+    """Return whether the calls can be read without creating a file; a missing one is reported by another check."""
+    return os.access(config.ledger_file, os.R_OK | os.W_OK) and (
+        is_server_running(config) or (config.appdb_file.exists() and config.store_file.exists())
+    )
 
 
 async def _run_data_checks(config: Config) -> list[Check]:

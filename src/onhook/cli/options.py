@@ -13,9 +13,10 @@ import typer
 
 from onhook.cdr.utc_offset import get_zone
 from onhook.config import ZONE_DEFAULT, Config, read_config
+from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
 from onhook.lib.text import replace_control_characters
-from onhook.ops.instance_lock import check_is_directory, is_server_running, read_server_info
+from onhook.ops.instance_lock import check_is_directory, read_server_info
 
 DataOption = Annotated[str | None, typer.Option("--data", metavar="DIR", help=_("Data directory"), show_default=False)]
 ZoneOption = Annotated[
@@ -61,9 +62,12 @@ def load_config(**flags: str | None) -> Config:
 def load_reader_config(data: str | None, zone: str | None) -> Config:
     """Return the configuration of a command that shows times: without a zone that of the running server."""
     config = load_config(data=data, zone=zone)
-    if zone is not None or config.zone != ZONE_DEFAULT or not is_server_running(config):
+    if zone is not None or config.zone != ZONE_DEFAULT:
         return config
-    server = read_server_info(config)
+    try:
+        server = read_server_info(config)
+    except Unavailable:
+        return config  # a directory that cannot be read is the command's own error, with its own text
     return msgspec.structs.replace(config, zone=server.zone) if server is not None and server.zone else config
 
 

@@ -10,7 +10,7 @@ from onhook.cli.commands import CommandGroup
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
-from onhook.ops.instance_lock import check_data_directory
+from onhook.ops.instance_lock import check_data_directory, no_data_error
 from onhook.ops.rebuild import RebuildProgressCallback
 from onhook.ops.rebuild import rebuild as rebuild_store
 from onhook.runtime.engines import ENGINES
@@ -30,6 +30,8 @@ async def rebuild(data: DataOption = None) -> None:
         raise NotFound(
             _("there is no ledger"), location=str(config.data), hint=_("name the data directory with --data")
         )
+    if not config.appdb_file.exists():
+        raise no_data_error(config)  # without the names, zones and numbers of the PBXs the calls would be others
     with _progress() as on_progress:
         position = await rebuild_store(config, on_progress, ENGINES)
     print(_("The store contains all {position} events of the ledger.", position=position))

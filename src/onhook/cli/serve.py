@@ -12,8 +12,10 @@ from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config, option_with_default
 from onhook.config import Config, parse_address
+from onhook.ledger.sqlite_schema import has_raw_events
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
+from onhook.ops.doctor.settings import check_settings
 from onhook.ops.instance_lock import ServerInfo
 from onhook.pbx.yeastar.display import WEBHOOK_MENU
 from onhook.runtime.logging import configure_logging
@@ -117,6 +119,9 @@ async def _next_step(config: Config, port: str, *, demo: bool) -> str:
         return _("  A simulated PBX is running: open the console.")
     async with open_appdb(str(config.data)) as appdb:
         pbx_count = len(await appdb.pbxs())
+        check = await check_settings(appdb, has_events=has_raw_events(config.ledger_file))
+    if check.status == "ERROR":
+        return _("  ERROR: {detail}.\n  {hint}", detail=check.detail, hint=check.hint)
     if pbx_count:
         return _(
             "  Registered PBXs: {count}. `onhook pbx list` lists them, `onhook doctor` checks them.", count=pbx_count

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
-from onhook.lib.errors import NotFound, Unavailable, UsageError
+from onhook.ledger.sqlite_schema import has_raw_events
+from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
 from onhook.lib.file_lock import file_lock, is_locked
 from onhook.lib.messages import _
 
@@ -106,8 +107,14 @@ def check_is_directory(config: Config) -> None:
         )
 
 
-def no_data_error(config: Config) -> NotFound:
-    """Return the error of commands that read, where there is no data."""
+def no_data_error(config: Config) -> OnhookError:
+    """Return the error of commands that read, where there is no data, or where the settings of the data are lost."""
+    if not config.appdb_file.exists() and has_raw_events(config.ledger_file):
+        return OnhookError(
+            _("{name} is missing: PBXs, users and destinations are lost", name=config.appdb_file.name),
+            location=str(config.data),
+            hint=_("restore a backup with `onhook restore`, or add the PBXs again with `onhook pbx add`"),
+        )
     return NotFound(
         _("there is no data yet"),
         location=str(config.data),

@@ -14,7 +14,7 @@ from itertools import islice
 from onhook.appdb.alarms import Alarm
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.disk_samples import DiskSample
-from onhook.appdb.issues import OperationalIssue
+from onhook.appdb.issues import CHECK_KIND_PREFIX, OperationalIssue
 from onhook.config import Config
 from onhook.delivery.issues import Issue, find_all_issues
 from onhook.ledger.contract import Ledger
@@ -23,6 +23,7 @@ from onhook.lib.errors import OnhookError
 from onhook.lib.transition_log import TransitionLog
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.host import check_backlog, check_files, check_resources
+from onhook.ops.doctor.settings import check_settings
 from onhook.projector import LedgerMismatch, check_ledger
 from onhook.store.contract import Store
 
@@ -42,6 +43,9 @@ END_SECONDS = 120.0
 
 CHECK_PREFIX = "check:"
 """Of the keys of checks."""
+
+IMMEDIATE_KEYS = frozenset({"check:settings"})
+"""Checks that no wait makes better: lost settings do not come back by themselves."""
 
 TRANSITIONS_MAX = 50
 """Issues that begin or end in one round: each is a notification for every destination of issues."""
@@ -77,8 +81,17 @@ class IssueMonitor:
     async def check_all(self) -> None:
         """Begin and end issues as they are now. Raises `Unavailable`, where a file cannot be used now."""
         samples = await self._sample_disk()
-        checks = {**await asyncio.to_thread(self._check_host, samples), **await self._check_backlog()}
-        await self._update(checks)
+        host_checks = await asyncio.to_thread(self._check_host, samples)
+        await self._update({**host_checks, **await self._check_backlog(), **await self._check_settings()})
+
+    async def _check_settings(self) -> Mapping[str, Check]:
+        try:
+            has_events = await self._ledger.last_seq() > 0
+        except OnhookError as error:
+            if not error.permanent:
+                raise
+            return {}  # a damaged ledger is an issue of its own
+        return {"settings": await check_settings(self._appdb, has_events=has_events)}
 
     async def _check_backlog(self) -> Mapping[str, Check]:
         try:
@@ -125,7 +138,7 @@ class IssueMonitor:
         return sorted(
             key
             for key, since in self._present_since.items()
-            if not key.startswith(CHECK_PREFIX) or now - since >= BEGIN_SECONDS
+            if not key.startswith(CHECK_PREFIX) or key in IMMEDIATE_KEYS or now - since >= BEGIN_SECONDS
         )
 
     def _ended_keys(self, open_keys: Iterable[str], current_keys: Iterable[str]) -> list[str]:
@@ -178,7 +191,7 @@ def _check_issues(checks: Mapping[str, Check]) -> Iterable[OperationalIssue]:
         if check.status != "OK":
             yield OperationalIssue(
                 issue_key=f"{CHECK_PREFIX}{name}",
-                kind=f"check_{name}",
+                kind=f"{CHECK_KIND_PREFIX}{name}",
                 subject=name,
                 detail=check.detail,
                 hint=check.hint,

@@ -33,10 +33,10 @@ class OpenDataFiles(msgspec.Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[OpenDataFiles]:
     """Yield the open files. Raises `NotFound` for a directory without a ledger, unless `create`, and `OnhookError`
-    where they cannot be opened.
+    where they cannot be opened or the application database is missing: a command that reads creates none.
     """
     check_data_directory(config)
-    if not create and not config.ledger_file.exists():
+    if not create and not (config.ledger_file.exists() and config.appdb_file.exists()):
         raise no_data_error(config)
     rename_old_files(config)
     async with AsyncExitStack() as stack:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from litestar import Response, get
 
+from onhook.appdb.issues import StoredIssue
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.addresses import intake_host, intake_port
@@ -21,6 +22,7 @@ from onhook.console.pages.rendering import View
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone
 from onhook.console.queries.coverage import NamedAlarm, list_named_alarms
+from onhook.console.queries.issues import list_open_checks
 from onhook.console.queries.quarantine import NamedCounter, list_counters, load_quarantine
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.delivery.issues import Issue
@@ -50,11 +52,12 @@ class IssueSummary(msgspec.Struct, frozen=True):
     rejections: Sequence[NamedCounter] = ()
     alarms: Sequence[NamedAlarm] = ()
     destination_issues: Sequence[Issue] = ()
+    checks: Sequence[StoredIssue] = ()
 
     @property
     def has_issues(self) -> bool:
         """Return whether there is an issue."""
-        return bool(self.quarantined_count or self.rejections or self.alarms or self.destination_issues)
+        return bool(self.quarantined_count or self.rejections or self.alarms or self.destination_issues or self.checks)
 
 
 class DaySummary(msgspec.Struct, frozen=True):
@@ -179,10 +182,13 @@ async def _load_issues(request: AnyRequest, app_state: AppState, position: int) 
         if counter.kind in REJECTION_KINDS and counter.last_at >= earliest_time and not counter.is_registered_now
     ]
     alarms = [alarm for alarm in await list_named_alarms(app_state) if alarm.ended_at is None]
+    # Of the quarantine there is a line with the number and the reason.
+    checks = [check for check in await list_open_checks(app_state.appdb) if check.kind != "check_quarantine"]
     return IssueSummary(
         total,
         newest,
         rejections[:ISSUES_SHOWN_MAX],
         alarms[:ISSUES_SHOWN_MAX],
         (await list_issues(app_state))[:ISSUES_SHOWN_MAX],
+        checks[:ISSUES_SHOWN_MAX],
     )

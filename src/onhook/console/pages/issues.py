@@ -12,6 +12,7 @@ from onhook.console.pages.rendering import View
 from onhook.console.parameters import ReaderZone, Seq
 from onhook.console.queries.audited_reads import audit_or_log_read
 from onhook.console.queries.coverage import NamedAlarm, list_named_alarms
+from onhook.console.queries.issues import list_open_checks
 from onhook.console.queries.quarantine import NamedCounter, list_counters, load_quarantine
 from onhook.console.queries.raw_events import RawEventDetails, find_raw_event
 from onhook.console.state import AnyRequest, AppStateDep
@@ -51,11 +52,6 @@ class RawEventView(View, frozen=True, kw_only=True):
     reason: str
 
 
-def is_open_check(issue: StoredIssue) -> bool:
-    """Return whether an issue is open and has no section of its own on the page, as alarms and destinations have."""
-    return issue.ended_at is None and not issue.kind.startswith(("alarm_", "destination_"))
-
-
 @get("/issues", include_in_schema=False)
 async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
     """Return the page of events that could not be parsed, rejected requests, alarms and failing destinations."""
@@ -67,7 +63,7 @@ async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: 
         reader_zone,
         IssuesView(
             alarms=[alarm for alarm in await list_named_alarms(app_state) if alarm.ended_at is None],
-            checks=[issue for issue in await app_state.appdb.issues.all() if is_open_check(issue)],
+            checks=await list_open_checks(app_state.appdb),
             unreadable_rows=await app_state.appdb.list_unreadable(),
             quarantined=newest,
             quarantined_total=total,

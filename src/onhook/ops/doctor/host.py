@@ -67,7 +67,7 @@ async def check_installation(config: Config, clock: Clock) -> AsyncIterator[Chec
             _("`onhook serve` creates it"),
         )
         return
-    for check in (*_check_permissions(config), check_disk(config.data), *_check_ledger(config)):
+    for check in (*_check_permissions(config), check_disk(config.data), *_check_ledger(config), *_check_store(config)):
         yield check
     async for check in check_appdb(config, clock):
         yield check
@@ -250,6 +250,15 @@ def _check_ledger(config: Config) -> Iterator[Check]:
             "ERROR",
             _("ledger.db is damaged: {damage}", damage=damage),
             _("keep a copy of all files, then restore a backup with `onhook restore`"),
+        )
+
+
+def _check_store(config: Config) -> Iterator[Check]:
+    """Yield that the store is missing, as after a restore; only the server or a command that reads calls builds it."""
+    if config.ledger_file.exists() and not config.store_file.exists() and not is_server_running(config):
+        yield Check(
+            "OK",
+            _("{name} does not exist yet: `onhook serve` builds it from the ledger", name=config.store_file.name),
         )
 
 

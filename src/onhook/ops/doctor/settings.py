@@ -32,7 +32,7 @@ async def check_appdb(config: Config, clock: Clock) -> AsyncIterator[Check]:
         return
     try:
         async with AppDb(config.appdb_file) as appdb:
-            for check in await _check_settings(appdb, clock, has_events=_has_events(config)):
+            for check in await _check_all_settings(appdb, clock, has_events=_has_events(config)):
                 yield check
             for check in check_disk_rate(config.data, await appdb.disk_samples.all(), clock.now()):
                 yield check
@@ -48,7 +48,20 @@ def check_appdb_file(config: Config) -> Iterator[Check]:
         )
 
 
-async def _check_settings(appdb: AppDb, clock: Clock, *, has_events: bool) -> list[Check]:
+async def check_settings(appdb: AppDb, *, has_events: bool) -> Check:
+    """Return whether the settings are lost: the ledger has events, and no PBX can be read."""
+    if await appdb.pbxs():
+        return Check("OK", "")
+    if await appdb.webhook_credentials():
+        return Check(
+            "ERROR",
+            _("no registered PBX can be read; their events are stored"),
+            _("upgrade Onhook, or restore a backup with `onhook restore`"),
+        )
+    return _lost_settings_check() if has_events else Check("OK", "")
+
+
+async def _check_all_settings(appdb: AppDb, clock: Clock, *, has_events: bool) -> list[Check]:
     return [
         await _check_pbxs(appdb, has_events=has_events),
         *await _check_unreadable(appdb),
@@ -109,15 +122,10 @@ def _lost_settings_check() -> Check:
 
 
 async def _check_pbxs(appdb: AppDb, *, has_events: bool) -> Check:
+    settings_check = await check_settings(appdb, has_events=has_events)
+    if settings_check.status != "OK":
+        return settings_check
     pbxs = await appdb.pbxs()
-    if not pbxs and await appdb.webhook_credentials():
-        return Check(
-            "ERROR",
-            _("no registered PBX can be read; their events are stored"),
-            _("upgrade Onhook, or restore a backup with `onhook restore`"),
-        )
-    if not pbxs and has_events:
-        return _lost_settings_check()
     if not pbxs:
         return Check("WARNING", _("no PBX is registered"), _("onhook pbx add NAME --sn SN --secret SECRET"))
     senders = {pbx.name: await _identify_sender(appdb, pbx) for pbx in pbxs}
