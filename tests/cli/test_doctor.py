@@ -89,6 +89,22 @@ def test_serve_without_its_settings_says_so(server: Server) -> None:
 
 
 @pytest.mark.slow
+def test_doctor_server_that_lost_a_file_is_an_error(server: Server) -> None:
+    """The server names the file; one that was stopped in order is a warning."""
+    server.start()
+    server.stop()
+    assert "no server is running" in _lines(server.run_command("doctor"), "WARNING")
+    server.start()
+    wait_until(lambda: server.log_text().count("Onhook is running") == 2)
+    (server.directory / "onhook.db").unlink()
+    assert server.process is not None
+    assert server.process.wait(30) == 1
+    server.process = None
+    assert "(onhook.db); the server has stopped" in server.log_text()
+    assert "has ended without being stopped" in _lines(server.run_command("doctor", exit_code=1), "ERROR")
+
+
+@pytest.mark.slow
 def test_doctor_error_fails(onhook: Command, server: Server) -> None:
     """A port in use, a damaged database."""
     server.start()

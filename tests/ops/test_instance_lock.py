@@ -1,15 +1,31 @@
-"""Renaming files of an older version in the data directory."""
+"""The only server of a data directory: its description, how it ended, and files of an older version."""
 
+import asyncio
 import tarfile
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from onhook.config import Config
-from onhook.lib.clock import SystemClock
+from onhook.config import Address, Config
+from onhook.lib.clock import Clock, SystemClock
+from onhook.lib.errors import OnhookError
 from onhook.ops.doctor.host import check_installation
-from onhook.ops.instance_lock import prepare_directory, rename_old_files
+from onhook.ops.instance_lock import (
+    START_SECONDS_MAX,
+    ProcessInfo,
+    ServerInfo,
+    instance_lock,
+    prepare_directory,
+    rename_old_files,
+    start_server_info,
+    wait_until_removed,
+    write_server_info,
+)
 from onhook.runtime.data_files import open_files
+from onhook.runtime.supervisor import READY_SECONDS_MAX
 
 ARCHIVE = Path(__file__).parents[1] / "data_directories" / "fac98bd.tar.xz"
 NAMES = {"exchange.crt": "pbx_api.crt", "exchange.key": "pbx_api.key"}
@@ -68,3 +84,84 @@ def test_rename_old_files_file_named_by_a_setting_stays(old_config: Config) -> N
     config = Config(data=old_config.data, pbx_api_certificate=str(certificate), pbx_api_key=str(key))
     rename_old_files(config)
     assert set(file_contents(old_config)) == set(NAMES)
+
+
+class MovedClock(SystemClock):
+    """The time of this machine, moved by a test."""
+
+    offset = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.offset
+
+
+async def _statuses(config: Config, clock: Clock, text: str) -> list[tuple[str, str]]:
+    """Return status and sentence of the checks with this text."""
+    checks = [check async for check in check_installation(config, clock)]
+    return [(check.status, check.detail) for check in checks if text in check.detail]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    anywhere = Address("127.0.0.1", 0)
+    return Config(data=tmp_path, intake=anywhere, console=anywhere, pbx_api=anywhere)
+
+
+async def test_instance_lock_starting_server_is_no_error_while_it_may_start(config: Config) -> None:
+    """Of the server before it, which was killed, nothing is shown."""
+    clock = MovedClock()
+    write_server_info(
+        config.running_file, ServerInfo(pid=1, hub=ProcessInfo(pid=2, address="127.0.0.1:1"), has_run=True)
+    )
+    with instance_lock(config):
+        server = start_server_info(config, clock)
+        assert (await _statuses(config, clock, "the hub")) == [("OK", "the hub is starting")]
+        clock.offset = timedelta(seconds=START_SECONDS_MAX + 1)
+        assert (await _statuses(config, clock, "the hub")) == [("ERROR", "the hub is not running")]
+        running = msgspec.structs.replace(server, hub=ProcessInfo(pid=7, address="127.0.0.1:1"))
+        write_server_info(config.running_file, running)
+        assert (await _statuses(config, clock, "the hub"))[0][0] == "OK"
+
+
+def test_start_seconds_max_is_the_time_of_both_processes() -> None:
+    assert START_SECONDS_MAX == 2 * READY_SECONDS_MAX
+
+
+@pytest.mark.parametrize(
+    ("has_run", "error", "status"),
+    [
+        (True, None, "WARNING"),
+        (True, OnhookError("a file was removed"), "ERROR"),
+        (False, OnhookError("a port is in use"), "WARNING"),
+    ],
+)
+async def test_instance_lock_server_that_ended_by_itself_is_an_error(
+    config: Config, has_run: bool, error: OnhookError | None, status: str
+) -> None:
+    """One that was stopped, or never ran, is not."""
+    with suppress(OnhookError), instance_lock(config):
+        server = start_server_info(config, SystemClock())
+        write_server_info(config.running_file, msgspec.structs.replace(server, has_run=has_run))
+        if error is not None:
+            raise error
+    ended = await _statuses(config, SystemClock(), "has ended without being stopped")
+    stopped = await _statuses(config, SystemClock(), "no server is running")
+    assert [found for found, _ in ended + stopped] == [status]
+
+
+async def test_instance_lock_failed_start_after_a_crash_stays_an_error(config: Config) -> None:
+    write_server_info(config.running_file, ServerInfo(pid=1, has_run=True))
+    with suppress(OnhookError), instance_lock(config):
+        start_server_info(config, SystemClock())
+        raise OnhookError("a port is in use")
+    assert len(await _statuses(config, SystemClock(), "has ended without being stopped")) == 1
+
+
+@pytest.mark.parametrize("name", ["onhook.db", "ledger.db"])
+async def test_wait_until_removed_names_the_file(config: Config, name: str) -> None:
+    for path in (config.ledger_file, config.appdb_file, config.data / "serve.lock"):
+        path.touch()
+    task = asyncio.create_task(wait_until_removed(config))
+    await asyncio.sleep(0)
+    (config.data / name).unlink()
+    assert (await asyncio.wait_for(task, 10)).name == name

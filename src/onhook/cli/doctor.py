@@ -23,7 +23,7 @@ from onhook.ops.doctor.bundle import write_bundle
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.host import check_data, check_installation
 from onhook.ops.doctor.pbx import PbxCheckTarget, check_pbx, load_check_target
-from onhook.ops.instance_lock import is_server_running
+from onhook.ops.instance_lock import is_server_running, read_server_info
 
 app = CommandGroup(add_completion=False)
 
@@ -89,10 +89,15 @@ async def _run_pbx_checks(config: Config, appdb: AppDb, target: PbxCheckTarget) 
 
 
 def _has_data_files(config: Config) -> bool:
-    """Return whether the calls can be read without creating a file; a missing one is reported by another check."""
-    return os.access(config.ledger_file, os.R_OK | os.W_OK) and (
-        is_server_running(config) or (config.appdb_file.exists() and config.store_file.exists())
-    )
+    """Return whether the calls can be read now, without creating a file; a missing file, and a hub that is starting,
+    are reported by another check.
+    """
+    if not os.access(config.ledger_file, os.R_OK | os.W_OK):
+        return False
+    if is_server_running(config):
+        server = read_server_info(config)
+        return server is not None and server.hub is not None
+    return config.appdb_file.exists() and config.store_file.exists()
 
 
 async def _run_data_checks(config: Config) -> list[Check]:

@@ -5,12 +5,14 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
 from onhook.ledger.sqlite_schema import has_raw_events
+from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
 from onhook.lib.file_lock import file_lock, is_locked
 from onhook.lib.messages import _
@@ -27,6 +29,12 @@ POLL_SECONDS = 1.0
 """Between two checks that the files exist; the ledger checks at each commit, before an event is acknowledged."""
 
 
+START_SECONDS_MAX = 120.0
+"""Time after which a process that is missing is not merely starting: the supervisor waits a minute for each of the
+two.
+"""
+
+
 class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One of the server's processes: its id, and its address (`HOST:PORT`, or empty)."""
 
@@ -35,7 +43,11 @@ class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A running server. A missing process is being restarted."""
+    """A running server. A missing process is being started.
+
+    `incomplete_since` is when the server was started, or a process of it ended last, in Unix seconds. `has_run` says
+    that all processes have run since the server, or one before it that ended by itself, was started.
+    """
 
     pid: int
     intake: ProcessInfo | None = None
@@ -45,6 +57,12 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The PBX API of the hub; None while no application has credentials."""
     zone: str = ""
     """Time zone of the console, which commands use too; empty in the file of an older version."""
+    incomplete_since: float = 0.0
+    has_run: bool = False
+
+    def is_starting(self, now: datetime) -> bool:
+        """Return whether a process that is missing has had no time to start."""
+        return 0 <= now.timestamp() - self.incomplete_since <= START_SECONDS_MAX
 
 
 def prepare_directory(config: Config) -> None:
@@ -134,7 +152,8 @@ def _unusable_error(config: Config, reason: str) -> UsageError:
 def instance_lock(config: Config) -> Iterator[None]:
     """Hold the lock of the only server of this data directory. The operating system releases it when the process ends.
 
-    Raises `UsageError` where another server runs.
+    The description of a server that has run stays where it ends by an error, as where it is killed; see
+    `read_ended_server`. Raises `UsageError` where another server runs.
     """
     with file_lock(config.data / LOCK_NAME) as has_lock:
         if not has_lock:
@@ -147,25 +166,31 @@ def instance_lock(config: Config) -> Iterator[None]:
             )
         try:
             yield
-        finally:
-            config.running_file.unlink(missing_ok=True)
+        except BaseException:
+            server = _read_running_file(config)
+            if server is None or not server.has_run:
+                config.running_file.unlink(missing_ok=True)
+            raise
+        config.running_file.unlink(missing_ok=True)
 
 
-async def wait_until_removed(config: Config) -> None:
-    """Return when files of the server were removed or replaced."""
-    initial_status = {path: path.stat() for path in (config.data / LOCK_NAME, config.ledger_file, config.appdb_file)}
-    while not any(_is_removed(path, status) for path, status in initial_status.items()):  # noqa: ASYNC110 - no event signals it
+async def wait_until_removed(config: Config) -> Path:
+    """Return the first file of the server that was removed or replaced, as soon as there is one; the data directory
+    where that was removed.
+    """
+    initial_status: dict[Path, os.stat_result] = {}
+    while True:
+        for path in (config.ledger_file, config.appdb_file, config.data / LOCK_NAME):
+            try:
+                is_removed = not os.path.samestat(path.stat(), initial_status.setdefault(path, path.stat()))
+            except FileNotFoundError:
+                is_removed = True
+            except OSError:
+                # A disk that does not respond has lost nothing; writing there reports the error.
+                continue
+            if is_removed:
+                return path if config.data.exists() else config.data
         await asyncio.sleep(POLL_SECONDS)
-
-
-def _is_removed(path: Path, status: os.stat_result) -> bool:
-    try:
-        return not os.path.samestat(path.stat(), status)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        # A disk that does not respond has lost nothing; writing there reports the error.
-        return False
 
 
 @contextmanager
@@ -208,8 +233,34 @@ def is_server_running(config: Config) -> bool:
 
 def read_server_info(config: Config) -> ServerInfo | None:
     """Return the running server's description, or None where none runs or it is starting."""
-    if not is_server_running(config):
+    return _read_running_file(config) if is_server_running(config) else None
+
+
+def read_ended_server(config: Config) -> ServerInfo | None:
+    """Return the description of a server that has run and ended without being stopped, as by an error or a loss of
+    power; None where none did, or one runs again.
+    """
+    if is_server_running(config):
         return None
+    server = _read_running_file(config)
+    return server if server is not None and server.has_run else None
+
+
+def start_server_info(config: Config, clock: Clock) -> ServerInfo:
+    """Write and return the description of this server, which is starting; the caller has the lock."""
+    previous = _read_running_file(config)
+    server = ServerInfo(
+        pid=os.getpid(),
+        zone=config.zone,
+        incomplete_since=clock.now().timestamp(),
+        has_run=previous is not None and previous.has_run,
+    )
+    with suppress(OSError):  # as on a full disk; the supervisor logs it when a process is ready
+        write_server_info(config.running_file, server)
+    return server
+
+
+def _read_running_file(config: Config) -> ServerInfo | None:
     try:
         return msgspec.json.decode(config.running_file.read_bytes(), type=ServerInfo)
     except (FileNotFoundError, msgspec.DecodeError):

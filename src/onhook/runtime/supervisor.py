@@ -6,7 +6,6 @@ Without an intake nothing is served: when its first start fails for good, `serve
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -24,6 +23,7 @@ from onhook.ops.instance_lock import (
     ServerInfo,
     instance_lock,
     prepare_directory,
+    start_server_info,
     wait_until_removed,
     write_server_info,
 )
@@ -280,12 +280,14 @@ async def supervise(config: Config, clock: Clock, on_ready: ReadyCallback, *, wi
     """Run the server until stopped. Raises `OnhookError` where it cannot be started."""
     prepare_directory(config)
     with instance_lock(config):
+        server_info = start_server_info(config, clock)
         async with AppDb(config.appdb_file) as appdb:
             is_new_demo = with_demo and await register_demo_pbx(appdb, clock)
             token = await appdb.ensure_admin_token(config.admin_token_file, now_us=clock.microseconds())
-        supervisor = _Supervisor(config)
+        supervisor = _Supervisor(config, clock, server_info)
         try:
             await supervisor.open(with_demo=with_demo, is_new_demo=is_new_demo)
+            supervisor.mark_as_run()
             await on_ready(supervisor.server_info, token)
             await supervisor.wait_for_stop()
         finally:
@@ -295,11 +297,12 @@ async def supervise(config: Config, clock: Clock, on_ready: ReadyCallback, *, wi
 class _Supervisor:
     """Running processes, in the order of their start."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Clock, server_info: ServerInfo) -> None:
         self._config = config
+        self._clock = clock
         self._processes: list[SupervisedProcess] = []
         self._stop_event = asyncio.Event()
-        self.server_info = ServerInfo(pid=os.getpid(), zone=config.zone)
+        self.server_info = server_info
 
     async def open(self, *, with_demo: bool, is_new_demo: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -327,8 +330,9 @@ class _Supervisor:
         if not self._stop_event.is_set():
             raise OnhookError(
                 _(
-                    "the data directory, or a file in it, was removed while the server was running;"
-                    " the server has stopped"
+                    "the data directory, or a file in it, was removed while the server was running ({name});"
+                    " the server has stopped",
+                    name=removed_task.result().name,
                 ),
                 location=str(self._config.data),
                 hint=_("restore a backup, or start again with a new one"),
@@ -343,8 +347,18 @@ class _Supervisor:
         self._processes.append(process)
         return process
 
+    def mark_as_run(self) -> None:
+        """Store that all processes have run: from now on an end without a stop is an error."""
+        self._write(msgspec.structs.replace(self.server_info, has_run=True))
+
     def _update_server_info(self, name: str, process_info: ProcessInfo | None) -> None:
-        self.server_info = msgspec.structs.replace(self.server_info, **{name: process_info})
+        changes: dict[str, ProcessInfo | float | None] = {name: process_info}
+        if process_info is None and getattr(self.server_info, name) is not None:
+            changes["incomplete_since"] = self._clock.now().timestamp()
+        self._write(msgspec.structs.replace(self.server_info, **changes))
+
+    def _write(self, server_info: ServerInfo) -> None:
+        self.server_info = server_info
         try:
             write_server_info(self._config.running_file, self.server_info)
         except OSError as error:

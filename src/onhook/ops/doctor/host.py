@@ -26,8 +26,10 @@ from onhook.ops.doctor.disk import check_disk, check_disk_rate
 from onhook.ops.doctor.settings import check_appdb, check_appdb_file
 from onhook.ops.instance_lock import (
     ProcessInfo,
+    ServerInfo,
     check_data_directory,
     is_server_running,
+    read_ended_server,
     read_server_info,
     rename_old_files,
 )
@@ -71,7 +73,7 @@ async def check_installation(config: Config, clock: Clock) -> AsyncIterator[Chec
         yield check
     async for check in check_appdb(config, clock):
         yield check
-    async for check in _check_processes(config):
+    async for check in _check_processes(config, clock):
         yield check
 
 
@@ -262,36 +264,59 @@ def _check_store(config: Config) -> Iterator[Check]:
         )
 
 
-async def _check_processes(config: Config) -> AsyncIterator[Check]:
+async def _check_processes(config: Config, clock: Clock) -> AsyncIterator[Check]:
     if not is_server_running(config):
-        yield Check("WARNING", _("no server is running"), _("onhook serve"))
+        yield _check_ended_server(config)
         yield _check_port("intake", config.intake)
         yield _check_port("console", config.console)
         if await _has_apps(config):
             yield _check_port("pbx_api", config.pbx_api)
         return
-    server = read_server_info(config)
-    yield _check_process("intake", server.intake if server else None)
-    yield _check_process("hub", server.hub if server else None)
+    server, now = read_server_info(config), clock.now()
+    yield _check_process("intake", server, now)
+    yield _check_process("hub", server, now)
     if await _has_apps(config):
-        yield _check_pbx_api(server.pbx_api if server else None)
+        yield _check_pbx_api(server, now)
         if not config.pbx_api_plain and config.pbx_api_certificate_file.exists():
             yield _check_certificate(config.pbx_api_certificate_file)
 
 
-def _check_process(name: str, process: ProcessInfo | None) -> Check:
-    if process is None:
-        return Check("ERROR", _("the {name} is not running", name=name), _("see the log of `onhook serve`"))
+def _check_ended_server(config: Config) -> Check:
+    """Return how the last server ended: one that was stopped by a signal is meant not to run."""
+    server = read_ended_server(config)
+    if server is None:
+        return Check("WARNING", _("no server is running"), _("onhook serve"))
     return Check(
-        "OK",
-        _("the {name} is running as process {pid} on {address}", name=name, pid=process.pid, address=process.address),
+        "ERROR",
+        _("the server (process {pid}) has ended without being stopped: no events are received", pid=server.pid),
+        _("see its log, then start it again with `onhook serve`"),
     )
 
 
-def _check_pbx_api(process: ProcessInfo | None) -> Check:
-    if process is None:
-        return Check("ERROR", _("apps exist, but the PBX API is not running"), _("see the log"))
-    return Check("OK", _("PBX API is listening on {address}", address=process.address))
+def _check_process(name: str, server: ServerInfo | None, now: datetime) -> Check:
+    """Return whether the intake or the hub runs; a server without its description could not write it."""
+    process: ProcessInfo | None = getattr(server, name, None)
+    if process is not None:
+        return Check(
+            "OK",
+            _(
+                "the {name} is running as process {pid} on {address}",
+                name=name,
+                pid=process.pid,
+                address=process.address,
+            ),
+        )
+    if server is not None and server.is_starting(now):
+        return Check("OK", _("the {name} is starting", name=name))
+    return Check("ERROR", _("the {name} is not running", name=name), _("see the log of `onhook serve`"))
+
+
+def _check_pbx_api(server: ServerInfo | None, now: datetime) -> Check:
+    if server is not None and server.pbx_api is not None:
+        return Check("OK", _("PBX API is listening on {address}", address=server.pbx_api.address))
+    if server is not None and server.is_starting(now):
+        return Check("OK", _("the PBX API is starting"))
+    return Check("ERROR", _("apps exist, but the PBX API is not running"), _("see the log"))
 
 
 def _check_certificate(path: Path) -> Check:
