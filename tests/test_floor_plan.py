@@ -29,7 +29,7 @@ RANK_OF: Final = {package: rank for rank, packages in enumerate(RANKS) for packa
 
 # Packages whose modules are private unless listed here; `runtime` and `cli` assemble everything and may import all.
 PUBLIC_MODULES: Final = {
-    "receiver": {"receiver.ingest", "receiver.pbx_registry", "receiver.verdict"},  # for sync and ops
+    "receiver": {"receiver.ingest", "receiver.pbx_registry", "receiver.rejections", "receiver.verdict"},
     "delivery": {  # for console, ops and sync
         "delivery.address_check",
         "delivery.issues",

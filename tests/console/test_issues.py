@@ -3,7 +3,9 @@
 import aiohttp
 
 from onhook.appdb.issues import OperationalIssue
+from onhook.ledger.contract import CounterKey
 from tests.console.conftest import ConsoleHarness
+from tests.factories import PBX, SN
 
 DISK = OperationalIssue(
     issue_key="check:disk", kind="check_disk", subject="disk", detail="93 % of the disk is used", hint="set `keep_days`"
@@ -37,3 +39,23 @@ async def test_dashboard_lists_open_checks(harness: ConsoleHarness, client: aioh
     text = await (await client.get("/")).text()
     assert "the settings are lost" in text
     assert "3 events" not in text
+
+
+async def test_issues_page_rejected_requests_have_a_remedy_each(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """Requests that were stored, or received as they should be, are not among them; alarms link to their PBX."""
+    now_us = harness.clock.microseconds()
+    for kind, sn in (
+        *(("invalid_signature", SN), ("unknown_pbx", "3699UNKNOWN"), ("too_large", "")),
+        *(("unregistered", "3699REPLACED"), ("test_message", SN), ("other_event", SN), ("deleted", SN)),
+    ):
+        await harness.ledger.add_counts({CounterKey(kind, sn, f"label of {kind}"): 1}, now_us)
+    await harness.appdb.alarms.raise_alarm(SN, "clock", "the clock is wrong", hint="set it", now_us=now_us)
+    text = await (await client.get("/issues")).text()
+    assert f"onhook pbx secret add {PBX}" in text
+    assert "onhook pbx add NAME --sn 3699UNKNOWN --secret SECRET" in text
+    assert "an event has at most 256 KiB" in text
+    for kind in ("unregistered", "test_message", "other_event", "deleted"):
+        assert f"label of {kind}" not in text
+    assert f'href="/pbxs/{SN}' in text

@@ -146,7 +146,7 @@ async def test_instance_lock_server_that_ended_by_itself_is_an_error(
             raise error
     ended = await _statuses(config, SystemClock(), "has ended without being stopped")
     stopped = await _statuses(config, SystemClock(), "no server is running")
-    assert [found for found, _ in ended + stopped] == [status]
+    assert [check_status for check_status, _ in ended + stopped] == [status]
 
 
 async def test_instance_lock_failed_start_after_a_crash_stays_an_error(config: Config) -> None:

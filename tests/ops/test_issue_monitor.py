@@ -18,6 +18,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
+from onhook.ledger.contract import CounterKey
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
@@ -216,6 +217,8 @@ async def test_issue_monitor_quarantine_is_an_issue(installation: Installation) 
     await installation.check()
     await installation.check(after=BEGIN_SECONDS)
     assert await installation.notifications() == [("check_quarantine", False)]
+    (issue,) = await installation.appdb.issues.all()
+    assert issue.detail == "1 event could not be parsed"
 
 
 async def test_issue_monitor_ledger_that_lost_events_and_grew_again_is_an_issue(installation: Installation) -> None:
@@ -231,6 +234,36 @@ async def test_issue_monitor_ledger_that_lost_events_and_grew_again_is_an_issue(
     assert "event 3 differs" in issue.detail
     assert "ends at event 5" in issue.detail
     assert "onhook rebuild" in issue.hint
+
+
+async def test_issue_monitor_rejected_requests_are_issues_for_a_day(installation: Installation) -> None:
+    """One for each registered PBX and reason; all unknown senders have one. Numbers are those of now."""
+
+    async def count(kind: str, sn: str) -> None:
+        await installation.ledger.add_counts({CounterKey(kind, sn, ""): 1}, installation.microseconds())
+
+    for kind, sn in (("invalid_signature", SN), ("unknown_pbx", "A1"), ("unknown_pbx", "B2"), ("too_large", "")):
+        await count(kind, sn)
+    await installation.check()
+    issues = {issue.kind: issue for issue in await installation.appdb.issues.all()}
+    assert set(issues) == {"rejected_invalid_signature", "rejected_unknown_pbx"}
+    wrong_secret, unknown = issues["rejected_invalid_signature"], issues["rejected_unknown_pbx"]
+    assert (wrong_secret.sn, wrong_secret.subject) == (SN, "Office")
+    assert "requests for Office with an invalid signature: 1 (last: 2026-11-28 09:00:00+00:00)" in wrong_secret.detail
+    assert "`onhook pbx secret add Office`" in wrong_secret.hint
+    assert (unknown.sn, unknown.subject) == ("", "unknown PBX")
+    assert "and 1 other serial number" in unknown.detail
+    await count("invalid_signature", SN)
+    await installation.check(after=60)
+    issues = {issue.kind: issue for issue in await installation.appdb.issues.all()}
+    assert "signature: 2 (last" in issues["rejected_invalid_signature"].detail
+    assert await installation.notifications() == [
+        ("rejected_invalid_signature", False),
+        ("rejected_unknown_pbx", False),
+    ]
+    await installation.check(after=timedelta(days=2).total_seconds())
+    await installation.check_until_ended()
+    assert all(issue.ended_at for issue in await installation.appdb.issues.all())
 
 
 async def test_issue_monitor_lost_settings_are_an_issue_at_once(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Invariants: an open issue is stored before its notification is sent, so a restar
 notified of its own issues.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -96,6 +97,19 @@ class Issues:
                 await self._delete_oldest()
                 await self._notify(issue.issue_key, now_us)
         return bool(is_new)
+
+    async def refresh(self, issues: Iterable[OperationalIssue]) -> None:
+        """Store the present texts of those that are open, without a notification: numbers and times in them change."""
+        rows = await self._database.rows("SELECT issue_key, detail, hint FROM issues WHERE ended_at IS NULL")
+        stored_texts = {key: (detail, hint) for key, detail, hint in rows}
+        changes = [
+            (*_cut(issue), issue.issue_key)
+            for issue in issues
+            if issue.issue_key in stored_texts and stored_texts[issue.issue_key] != _cut(issue)
+        ]
+        await self._database.write_many(
+            "UPDATE issues SET detail = ?, hint = ? WHERE issue_key = ? AND ended_at IS NULL", changes
+        )
 
     async def end(self, issue_key: str, *, now_us: int) -> bool:
         """End an issue and notify of it. Return False where it is not open."""

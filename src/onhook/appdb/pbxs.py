@@ -3,13 +3,14 @@
 import re
 import secrets
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from onhook.appdb.source_match import SourceMatch
+from onhook.cdr.identity import fold_sn
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
@@ -95,6 +96,11 @@ class WebhookCredentials(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Credentials(sn={self.sn!r}, {len(self.secrets)} secrets)"
+
+
+def names_by_sn(pbxs: Iterable[Pbx]) -> Mapping[str, str]:
+    """Return the name of the PBX that has each accepted serial number, folded."""
+    return {fold_sn(sn): pbx.name for pbx in pbxs for sn in (pbx.sn, *pbx.further_sns)}
 
 
 def validate_name(name: str) -> str:

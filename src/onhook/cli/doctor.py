@@ -21,7 +21,7 @@ from onhook.lib.messages import _
 from onhook.lib.text import replace_control_characters
 from onhook.ops.doctor.bundle import write_bundle
 from onhook.ops.doctor.check import Check
-from onhook.ops.doctor.host import check_data, check_installation
+from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_data, check_installation
 from onhook.ops.doctor.pbx import PbxCheckTarget, check_pbx, load_check_target
 from onhook.ops.instance_lock import is_server_running, read_server_info
 
@@ -105,7 +105,8 @@ async def _run_data_checks(config: Config) -> list[Check]:
     try:
         async with await open_data_client(config) as client:
             lag = await client.lag()
-            quarantined_rows = [row async for row in client.quarantine(1)]
-            return list(check_data(lag, bool(quarantined_rows), await client.rejections(), get_zone(config.zone)))
+            quarantined_count = len([seq async for seq in client.quarantine(QUARANTINE_COUNT_MAX)])
+            counters, now = await client.rejections(), SystemClock().now()
+            return list(check_data(lag, quarantined_count, counters, get_zone(config.zone), now))
     except OnhookError as error:
         return [Check("ERROR", _("the calls cannot be read: {message}", message=error.message), error.hint)]

@@ -14,13 +14,15 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from onhook.ledger import deleted_events
 from onhook.ledger.contract import AppendResult, Counter, CounterKey, LedgerEntry, RawEvent
 from onhook.ledger.sqlite_schema import ConnectionUse, FileIdentity, connect, prepare_file, translate_error
+from onhook.lib.errors import Unavailable
+from onhook.lib.messages import _
 
 CHECKPOINT_SECONDS = 0.5
 """Time between an append and the checkpoint: long enough to be cheap, short enough to leave a commit little work."""
@@ -373,6 +375,17 @@ def _select_counters(connection: sqlite3.Connection) -> list[Counter]:
         f"{_SELECT_COUNTERS} ORDER BY last_at DESC, kind, sn, label LIMIT ?", (COUNTERS_MAX,)
     )
     return [Counter(*row) for row in rows]
+
+
+def read_counters(path: Path) -> list[Counter]:
+    """Return the counters of a ledger, the latest first, only reading it; none without a file. Raises `Unavailable`."""
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return _select_counters(connection)
+    except sqlite3.Error as error:
+        raise Unavailable(_("cannot read the ledger: {error}", error=error), location=str(path)) from error
 
 
 def _try_checkpoint(connection: sqlite3.Connection) -> None:

@@ -1,4 +1,5 @@
-"""Monitor of issues: destinations, alarms of PBXs, and checks of this installation; destinations are notified of each.
+"""Monitor of issues: destinations, alarms of PBXs, rejected requests, and checks of this installation; destinations are
+notified of each.
 
 Invariants: an issue is notified once when it begins and once when it has ended, also over a restart. One that comes and
 goes within minutes is one issue. In one round few issues begin or end; the others follow in the next rounds. A clock
@@ -10,21 +11,27 @@ import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from zoneinfo import ZoneInfo
 
 from onhook.appdb.alarms import Alarm
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.disk_samples import DiskSample
 from onhook.appdb.issues import CHECK_KIND_PREFIX, OperationalIssue
+from onhook.cdr.identity import fold_sn
+from onhook.cdr.utc_offset import get_zone
 from onhook.config import Config
 from onhook.delivery.issues import Issue, find_all_issues
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
+from onhook.lib.messages import _, _n
 from onhook.lib.transition_log import TransitionLog
 from onhook.ops.doctor.check import Check
-from onhook.ops.doctor.host import check_backlog, check_files, check_resources
+from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_backlog, check_files, check_resources
+from onhook.ops.doctor.requests import RequestCounter, describe_rejection, name_counters
 from onhook.ops.doctor.settings import check_settings
 from onhook.projector import LedgerMismatch, check_ledger
+from onhook.receiver.rejections import find_remedy, needs_person
 from onhook.store.contract import Store
 
 ROUND_SECONDS = 15.0
@@ -98,7 +105,7 @@ class IssueMonitor:
             # In this order: the store is never found ahead of a ledger that grows.
             position = await self._store.position()
             lag = await self._ledger.last_seq() - position
-            checks = check_backlog(lag, has_quarantined=bool(await self._store.quarantine(1)))
+            checks = check_backlog(lag, len(await self._store.quarantine(QUARANTINE_COUNT_MAX)))
             try:
                 await check_ledger(self._ledger, self._store)
             except LedgerMismatch as error:
@@ -124,6 +131,7 @@ class IssueMonitor:
 
     async def _update(self, checks: Mapping[str, Check]) -> None:
         issues = {issue.issue_key: issue for issue in (*await self._find_issues(), *_check_issues(checks))}
+        await self._appdb.issues.refresh(issues.values())
         open_keys = await self._appdb.issues.open_keys()
         now_us = self._clock.microseconds()
         for key in islice(self._begun_keys(issues.keys() - open_keys), TRANSITIONS_MAX):
@@ -148,8 +156,8 @@ class IssueMonitor:
         return sorted(key for key, since in self._absent_since.items() if now - since >= END_SECONDS)
 
     async def _find_issues(self) -> list[OperationalIssue]:
-        """Return the issues of destinations and the open alarms."""
-        appdb = self._appdb
+        """Return the issues of destinations, the open alarms, and the requests that were rejected lately."""
+        appdb, zone = self._appdb, get_zone(self._config.zone)
         destination_issues = find_all_issues(
             await appdb.destinations.all(), await appdb.deliveries.backlogs(), self._clock.now()
         )
@@ -157,7 +165,18 @@ class IssueMonitor:
         return [
             *map(_destination_issue, destination_issues),
             *(_alarm_issue(alarm, names) for alarm in await appdb.alarms.open_alarms()),
+            *_rejection_issues(await self._read_rejections(), zone),
         ]
+
+    async def _read_rejections(self) -> list[RequestCounter]:
+        """Return the counters of requests that were rejected lately, the latest first; none of a damaged ledger."""
+        try:
+            counters = await name_counters(await self._ledger.counters(), self._appdb)
+        except OnhookError as error:
+            if not error.permanent:
+                raise
+            return []
+        return [counter for counter in counters if needs_person(counter, self._clock.now())]
 
     def _now(self) -> float:
         return self._clock.microseconds() / 1_000_000
@@ -183,6 +202,33 @@ def _alarm_issue(alarm: Alarm, names: Mapping[str, str]) -> OperationalIssue:
         detail=alarm.detail,
         hint=alarm.hint,
     )
+
+
+def _rejection_issues(rejections: Iterable[RequestCounter], zone: ZoneInfo) -> Iterable[OperationalIssue]:
+    """Yield one issue for each registered PBX and reason, and one for each reason for all unknown senders: anyone can
+    send requests under any serial number, and must not open any number of issues.
+    """
+    counters_by_key: dict[tuple[str, str], list[RequestCounter]] = {}
+    for counter in rejections:
+        counters_by_key.setdefault((counter.kind, counter.pbx), []).append(counter)
+    for (kind, pbx), counters in counters_by_key.items():
+        latest = counters[0]
+        detail = describe_rejection(latest, zone)
+        if len(counters) > 1 and not pbx:
+            detail = _n(
+                "{detail}; and 1 other serial number",
+                "{detail}; and {count} other serial numbers",
+                len(counters) - 1,
+                detail=detail,
+            )
+        yield OperationalIssue(
+            issue_key=f"rejected:{kind}:{fold_sn(latest.sn) if pbx else ''}",
+            kind=f"rejected_{kind}",
+            sn=latest.sn if pbx else "",
+            subject=pbx or _("unknown PBX"),
+            detail=detail,
+            hint=find_remedy(kind, latest.sn, pbx),
+        )
 
 
 def _check_issues(checks: Mapping[str, Check]) -> Iterable[OperationalIssue]:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -23,7 +24,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 @pytest.mark.parametrize(("lag", "status"), [(-1, "ERROR"), (0, "OK"), (1_000, "OK"), (1_001, "WARNING")])
 def test_check_data_store_ahead_of_its_ledger_is_an_error(lag: int, status: str) -> None:
     """It contains events that the ledger does not have."""
-    first = next(check_data(lag, has_quarantined=False, counters=(), zone=BERLIN))
+    first = next(check_data(lag, quarantined_count=0, counters=(), zone=BERLIN))
     assert first.status == status
     if lag < 0:
         assert first.detail == "the store is 1 events ahead of its ledger"
@@ -34,7 +35,7 @@ def test_check_data_store_ahead_of_its_ledger_is_an_error(lag: int, status: str)
 def test_check_data_unknown_pbx_is_listed_until_it_is_registered(pbx: str, status: str) -> None:
     """A PBX may be set up before it is added."""
     counter = {"kind": "unknown_pbx", "sn": "3631A2124ABC", "pbx": pbx, "count": 6, "last_at": "2026-11-24T17:04:04Z"}
-    *_, last = check_data(0, has_quarantined=False, counters=[counter], zone=BERLIN)
+    *_, last = check_data(0, quarantined_count=0, counters=[counter], zone=BERLIN)
     assert last.status == status
     assert ("pbx add" in last.hint) is (not pbx)
 
@@ -122,7 +123,7 @@ def test_check_data_unregistered_serial_number_is_offered_until_it_is_added(pbx:
         "kind": "unregistered", "sn": "3631A2199ZZZ", "label": "3631A2124ABC", "pbx": pbx, "count": 3,
         "last_at": "2026-11-24T17:04:04Z",
     }  # fmt: skip
-    hints = [check.hint for check in check_data(0, has_quarantined=True, counters=[counter], zone=BERLIN)]
+    hints = [check.hint for check in check_data(0, quarantined_count=1, counters=[counter], zone=BERLIN)]
     offered = "if it is that PBX: onhook pbx change 3631A2124ABC --add-sn 3631A2199ZZZ"
     assert (offered in hints) is (not pbx)
 
@@ -147,7 +148,7 @@ async def test_check_installation_counts_only_signed_pbxs_as_signed(tmp_path: Pa
 def test_check_data_request_without_a_signature_names_the_other_dialect() -> None:
     """The older generations cannot sign."""
     counter = {"kind": "missing_signature", "sn": "A", "pbx": "Office", "count": 6, "last_at": "2026-11-24T17:04:04Z"}
-    *_, last = check_data(0, has_quarantined=False, counters=[counter], zone=BERLIN)
+    *_, last = check_data(0, quarantined_count=0, counters=[counter], zone=BERLIN)
     assert "--dialect newcdr" in last.hint
 
 
@@ -158,3 +159,27 @@ async def test_check_installation_names_a_ledger_that_is_missing(tmp_path: Path)
         details = [check.detail async for check in check_installation(config, SystemClock()) if check.status == "ERROR"]
         assert any("ledger.db is missing" in detail for detail in details) is (status == "ERROR")
         config.store_file.write_bytes(b"")
+
+
+@pytest.mark.parametrize(("kind", "text"), [("invalid_signature", "pbx secret add Office"), ("unknown_pbx", "--sn A")])
+def test_check_data_rejection_of_another_day_is_none(kind: str, text: str) -> None:
+    """One of the last day names the PBX, and what to do."""
+    pbx = "" if kind == "unknown_pbx" else "Office"
+    counter = {"kind": kind, "sn": "A", "pbx": pbx, "count": 6, "last_at": "2026-11-24T17:04:04Z"}
+    seen_at = datetime(2026, 11, 24, 18, tzinfo=UTC)
+    *_, recent = check_data(0, quarantined_count=0, counters=[counter], zone=BERLIN, now=seen_at)
+    assert recent.status == "WARNING"
+    assert (pbx or "'A'") in recent.detail
+    assert "2026-11-24 18:04:04+01:00" in recent.detail
+    assert text in recent.hint
+    *_, old = check_data(0, quarantined_count=0, counters=[counter], zone=BERLIN, now=seen_at + timedelta(days=2))
+    assert (old.status, old.detail) == ("OK", "no rejected requests in the last day")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(1, "1 event could not"), (12, "12 events could not"), (1_000, "1,000 or more events could not")],
+)
+def test_check_data_quarantine_has_the_number(count: int, text: str) -> None:
+    _, check, *_ = check_data(0, quarantined_count=count, counters=[], zone=BERLIN)
+    assert text in check.detail

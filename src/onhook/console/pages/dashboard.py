@@ -26,6 +26,7 @@ from onhook.console.queries.issues import list_open_checks
 from onhook.console.queries.quarantine import NamedCounter, list_counters, load_quarantine
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.delivery.issues import Issue
+from onhook.receiver.rejections import needs_person
 from onhook.store.contract import CallPage, DurationHistogram, QuarantineEntry
 
 CALLS_SHOWN_MAX = 25
@@ -33,12 +34,6 @@ CALLS_SHOWN_MAX = 25
 
 ISSUES_SHOWN_MAX = 5
 """Lines in the box at the top; the rest is on a page of its own."""
-
-REJECTION_KINDS = frozenset({"unknown_pbx", "invalid_signature", "missing_signature", "unexpected_source"})
-"""Verdicts on rejected requests that a person should see: a wrong secret, or an unknown PBX."""
-
-REJECTION_MAX_AGE = timedelta(days=1)
-"""A rejected request older than a day needs no attention any longer; it stays in the list of rejected requests."""
 
 COMPARISON_OFFSET = timedelta(days=7)
 """Today is compared with the same weekday: traffic of offices depends on it."""
@@ -175,12 +170,8 @@ async def _load_issues(request: AnyRequest, app_state: AppState, position: int) 
         (position, "quarantine"), lambda: load_quarantine(app_state.store, ISSUES_SHOWN_MAX)
     )
     counters = await app_state.coalescer.get("counters", lambda: list_counters(app_state.ledger, app_state.appdb))
-    earliest_time = app_state.clock.now() - REJECTION_MAX_AGE
-    rejections = [
-        counter
-        for counter in counters
-        if counter.kind in REJECTION_KINDS and counter.last_at >= earliest_time and not counter.is_registered_now
-    ]
+    now = app_state.clock.now()
+    rejections = [counter for counter in counters if needs_person(counter, now)]
     alarms = [alarm for alarm in await list_named_alarms(app_state) if alarm.ended_at is None]
     # Of the quarantine there is a line with the number and the reason.
     checks = [check for check in await list_open_checks(app_state.appdb) if check.kind != "check_quarantine"]

@@ -21,9 +21,6 @@ from onhook.store.contract import QuarantineEntry
 
 QUARANTINE_SHOWN_MAX = 200
 
-STORED_KINDS = frozenset({"stored", "duplicate", "unparsable"})
-"""Verdicts on stored events; all others are only counted."""
-
 
 class IssuesView(View, frozen=True, kw_only=True):
     """Values of the page: what needs a person."""
@@ -67,7 +64,7 @@ async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: 
             unreadable_rows=await app_state.appdb.list_unreadable(),
             quarantined=newest,
             quarantined_total=total,
-            rejections=[counter for counter in counters if counter.kind not in STORED_KINDS],
+            rejections=[counter for counter in counters if counter.is_rejected],
         ),
     )
 

@@ -6,11 +6,13 @@ from datetime import datetime
 import msgspec
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.pbxs import names_by_sn
 from onhook.cdr.identity import fold_sn
 from onhook.ledger.contract import Ledger
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
+from onhook.receiver.rejections import REJECTED_KINDS, find_remedy, find_title
 from onhook.store.contract import QuarantineEntry, Store
 
 
@@ -33,20 +35,24 @@ class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind == "unknown_pbx" and bool(self.pbx)
 
     @property
+    def is_rejected(self) -> bool:
+        """Return whether the requests were answered with an error."""
+        return self.kind in REJECTED_KINDS
+
+    @property
     def title(self) -> str:
         """Return what was rejected, in words."""
-        if self.kind == "unknown_pbx":
-            return _("Requests from an unknown PBX")
-        if self.kind == "missing_signature":
-            return _("Requests without a signature")
-        if self.kind == "unexpected_source":
-            return _("Requests from another address or path than the PBX's")
-        return _("Requests with an invalid signature")
+        return find_title(self.kind)
+
+    @property
+    def remedy(self) -> str:
+        """Return what to do about it, with a command between backticks."""
+        return find_remedy(self.kind, self.sn, self.pbx)
 
 
 async def list_counters(ledger: Ledger, appdb: AppDb) -> list[NamedCounter]:
     """Return the ledger's counters, with the names of registered PBXs."""
-    names = {fold_sn(sn): pbx.name for pbx in await appdb.pbxs() for sn in (pbx.sn, *pbx.further_sns)}
+    names = names_by_sn(await appdb.pbxs())
     return [
         NamedCounter(
             kind=counter.kind,

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.disk_samples import DiskSample
 from onhook.appdb.sqlite_file import check_integrity
@@ -19,10 +21,11 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.lib.messages import _
+from onhook.lib.messages import _, _n
 from onhook.lib.timestamps import format_time
 from onhook.ops.doctor.check import STATUSES, Check
 from onhook.ops.doctor.disk import check_disk, check_disk_rate
+from onhook.ops.doctor.requests import RequestCounter, check_rejections, check_unregistered
 from onhook.ops.doctor.settings import check_appdb, check_appdb_file
 from onhook.ops.instance_lock import (
     ProcessInfo,
@@ -42,7 +45,8 @@ LAG_MAX = 1_000
 """A working hub is less than a second behind."""
 
 _GROUP_OR_OTHERS_MODE = stat.S_IRWXG | stat.S_IRWXO
-_REJECTION_KINDS = ("unknown_pbx", "invalid_signature", "missing_signature", "unexpected_source")
+QUARANTINE_COUNT_MAX = 1_000
+"""Quarantined events that are counted: more need the same person."""
 
 
 async def check_installation(config: Config, clock: Clock) -> AsyncIterator[Check]:
@@ -92,27 +96,21 @@ def check_files(config: Config) -> Mapping[str, Check]:
     return {name: _worst(file_checks) for name, file_checks in checks.items()}
 
 
-def check_backlog(lag: int, *, has_quarantined: bool) -> Mapping[str, Check]:
+def check_backlog(lag: int, quarantined_count: int) -> Mapping[str, Check]:
     """Return the checks of the store's backlog and of the quarantine, by name."""
-    return {"backlog": _check_lag(lag), "quarantine": _check_quarantine(has_quarantined=has_quarantined)}
+    return {"backlog": _check_lag(lag), "quarantine": _check_quarantine(quarantined_count)}
 
 
 def check_data(
-    lag: int, has_quarantined: bool, counters: Iterable[Mapping[str, Any]], zone: ZoneInfo
+    lag: int, quarantined_count: int, counters: Iterable[Mapping[str, Any]], zone: ZoneInfo, now: datetime | None = None
 ) -> Iterator[Check]:
-    """Yield the checks of backlog, quarantine and rejected requests; times are shown in `zone`."""
-    yield from check_backlog(lag, has_quarantined=has_quarantined).values()
-    counters = list(counters)
-    for counter in counters:
-        if counter["kind"] == "unregistered" and not counter["pbx"]:
-            yield _unregistered_check(counter)
-    rejections = [
-        counter for counter in counters if counter["kind"] in _REJECTION_KINDS and not _is_registered_now(counter)
-    ]
-    for counter in rejections[:5]:
-        yield _rejection_check(counter, zone)
-    if not rejections:
-        yield Check("OK", _("no rejected requests"))
+    """Yield the checks of backlog, quarantine and rejected requests, those of the last day before `now` where it is
+    given; times are shown in `zone`.
+    """
+    yield from check_backlog(lag, quarantined_count).values()
+    named_counters = [msgspec.convert(counter, RequestCounter) for counter in counters]
+    yield from check_unregistered(named_counters)
+    yield from check_rejections(named_counters, zone, now)
 
 
 def _worst(checks: Iterable[Check]) -> Check:
@@ -139,70 +137,15 @@ def _check_lag(lag: int) -> Check:
     return Check("OK", _("the store is {lag} events behind the ledger", lag=lag))
 
 
-def _check_quarantine(*, has_quarantined: bool) -> Check:
-    if has_quarantined:
-        return Check("WARNING", _("some events could not be parsed"), _("`onhook quarantine list` shows why"))
-    return Check("OK", _("all events were parsed"))
-
-
-def _is_registered_now(counter: Mapping[str, Any]) -> bool:
-    """Return whether the PBX of a rejected request was registered since."""
-    return counter["kind"] == "unknown_pbx" and bool(counter["pbx"])
-
-
-def _unregistered_check(counter: Mapping[str, Any]) -> Check:
-    """Return the check of a serial number that is not registered; `label` is that of the PBX whose secret it knows."""
-    command = f"onhook pbx change {shlex.quote(str(counter['label']))} --add-sn {shlex.quote(str(counter['sn']))}"
-    return Check(
-        "WARNING",
-        _(
-            "{count} events of the serial number {sn} are in the quarantine: it knows a secret of the PBX {pbx_sn}",
-            count=counter["count"],
-            sn=repr(counter["sn"]),
-            pbx_sn=counter["label"],
-        ),
-        _("if it is that PBX: {command}", command=command),
-    )
-
-
-def _rejection_check(counter: Mapping[str, Any], zone: ZoneInfo) -> Check:
-    count, last_at = counter["count"], format_time(datetime.fromisoformat(str(counter["last_at"])), zone)
-    sn = counter["sn"] or _("an unknown PBX")
-    if counter["kind"] == "unknown_pbx":
-        detail = _(
-            "requests from unknown serial number {sn}: {count} (last: {last_at})",
-            sn=repr(counter["sn"]),
-            count=count,
-            last_at=last_at,
-        )
-        command = f"onhook pbx add NAME --sn {shlex.quote(str(counter['sn']))} --secret SECRET"
-        return Check("WARNING", detail, _("to accept them: {command}", command=command))
-    if counter["kind"] == "unexpected_source":
-        detail = _(
-            "requests for {sn} from an address or path that is not configured: {count} (last: {last_at})",
-            sn=sn,
-            count=count,
-            last_at=last_at,
-        )
-        return Check(
-            "WARNING", detail, _("to accept them: onhook pbx change {pbx} --from ADDRESS", pbx=shlex.quote(str(sn)))
-        )
-    if counter["kind"] == "invalid_signature":
-        detail = _(
-            "requests for {sn} with an invalid signature: {count} (last: {last_at})",
-            sn=sn,
-            count=count,
-            last_at=last_at,
-        )
+def _check_quarantine(count: int) -> Check:
+    """`count` is that of quarantined events, `QUARANTINE_COUNT_MAX` for as many or more."""
+    if not count:
+        return Check("OK", _("all events were parsed"))
+    if count >= QUARANTINE_COUNT_MAX:
+        detail = _("{count:,} or more events could not be parsed", count=count)
     else:
-        detail = _(
-            "requests for {sn} without a signature: {count} (last: {last_at})", sn=sn, count=count, last_at=last_at
-        )
-        hint = _(
-            "set its secret in the PBX; an S-Series or Cloud PBX, which cannot sign, is added with --dialect newcdr"
-        )
-        return Check("WARNING", detail, hint)
-    return Check("WARNING", detail, _("compare the secret with that of the PBX"))
+        detail = _n("1 event could not be parsed", "{count:,} events could not be parsed", count)
+    return Check("WARNING", detail, _("`onhook quarantine list` shows why"))
 
 
 def _check_clock(clock: Clock, zone: ZoneInfo) -> Check:

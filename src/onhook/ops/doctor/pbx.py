@@ -16,6 +16,7 @@ from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.coverage import complete_until
 from onhook.config import Config
+from onhook.ledger.sqlite import read_counters
 from onhook.lib.certificates import format_fingerprint
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError
@@ -23,6 +24,7 @@ from onhook.lib.messages import _
 from onhook.lib.timestamps import format_time
 from onhook.ops.doctor.asterisk import check_asterisk
 from onhook.ops.doctor.check import Check
+from onhook.ops.doctor.requests import check_pbx_requests, name_counters
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import PbxResponse, PbxWebhook, PbxWebhookConfig, SystemFacts
 from onhook.pbx.registry import pbx_clients
@@ -68,7 +70,9 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     """Yield the checks; the first step that cannot be reached is the last, because the others would fail for the same
     reason.
     """
-    async for check in _check_stored_state(appdb, target.pbx, clock.now(), target.reader_zone):
+    async for check in _check_stored_state(appdb, target, clock.now()):
+        yield check
+    async for check in _check_requests(config, appdb, target, clock.now()):
         yield check
     yield await _check_conventions(appdb, target.pbx)
     if target.pbx.dialect == Asterisk.name:
@@ -77,14 +81,8 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
         return
     if target.credentials is None:
         yield Check(
-            "WARNING",
+            "OK",
             _("the API address of {pbx_name} is not set: no further checks", pbx_name=target.pbx.name),
-            (
-                _(
-                    "onhook pbx change {pbx} --api https://HOST:8088 --client-id ID --client-secret SECRET",
-                    pbx=shlex.quote(target.pbx.name),
-                )
-            ),
         )
         return
     checks = await asyncio.to_thread(_check_connectivity, target.credentials)
@@ -97,8 +95,9 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
             yield check
 
 
-async def _check_stored_state(appdb: AppDb, pbx: Pbx, now: datetime, zone: ZoneInfo) -> AsyncIterator[Check]:
+async def _check_stored_state(appdb: AppDb, target: PbxCheckTarget, now: datetime) -> AsyncIterator[Check]:
     """Yield the checks of alarms and coverage."""
+    pbx, zone = target.pbx, target.reader_zone
     for alarm in await appdb.alarms.open_alarms():
         if alarm.sn == pbx.sn:
             detail = _(
@@ -108,8 +107,14 @@ async def _check_stored_state(appdb: AppDb, pbx: Pbx, now: datetime, zone: ZoneI
                 detail=alarm.detail,
             )
             yield Check("WARNING", detail, alarm.hint)
+    has_list = target.credentials is not None or pbx.sn in await appdb.cdr_sources.all()
     until = complete_until(await appdb.sync_states.intervals(pbx.sn))
-    if until is None:
+    if not has_list:
+        # A way that is not configured is no fault of the ways that are.
+        yield Check(
+            "OK", _("calls are stored as they are reported; the list of the PBX is not read to find missing ones")
+        )
+    elif until is None:
         yield Check(
             "WARNING",
             _("the calls are not compared with the PBX yet"),
@@ -123,6 +128,21 @@ async def _check_stored_state(appdb: AppDb, pbx: Pbx, now: datetime, zone: ZoneI
         )
     else:
         yield Check("OK", _("calls are verified complete until {until}", until=format_time(until, zone)))
+
+
+async def _check_requests(config: Config, appdb: AppDb, target: PbxCheckTarget, now: datetime) -> AsyncIterator[Check]:
+    """Yield the checks of events and rejected requests; of an Asterisk, to which Onhook connects, there are none."""
+    if target.pbx.dialect == Asterisk.name:
+        return
+    try:
+        counters = await name_counters(await asyncio.to_thread(read_counters, config.ledger_file), appdb)
+    except OnhookError as error:
+        yield Check("WARNING", error.message, error.hint)
+        return
+    for check in check_pbx_requests(
+        counters, target.pbx, target.reader_zone, now, needs_events=target.credentials is None
+    ):
+        yield check
 
 
 async def _check_conventions(appdb: AppDb, pbx: Pbx) -> Check:

@@ -1,0 +1,120 @@
+"""Health checks of the requests to the intake: rejected ones, and events of serial numbers that are not registered."""
+
+import shlex
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.pbxs import Pbx, names_by_sn
+from onhook.cdr.identity import fold_sn
+from onhook.ledger.contract import Counter
+from onhook.lib.messages import _
+from onhook.lib.timestamps import format_time, to_datetime
+from onhook.ops.doctor.check import Check
+from onhook.receiver.rejections import SENDER_KINDS, find_remedy, needs_person
+
+REJECTIONS_SHOWN_MAX = 5
+"""Lines of rejected requests: forged serial numbers must not fill the screen."""
+
+RECEIVED_KINDS = frozenset({"stored", "duplicate", "unparsable"})
+"""Verdicts on events of a PBX that were accepted."""
+
+
+class RequestCounter(msgspec.Struct, frozen=True, kw_only=True):
+    """Counter of requests with one verdict. `pbx` is the name of the PBX that has the serial number `sn`, or empty; for
+    an unregistered one `label` is the serial number of the PBX whose secret signs the events.
+    """
+
+    kind: str
+    sn: str
+    pbx: str
+    count: int
+    last_at: datetime
+    label: str = ""
+
+
+async def name_counters(counters: Iterable[Counter], appdb: AppDb) -> list[RequestCounter]:
+    """Return the ledger's counters, with the names of the registered PBXs."""
+    names = names_by_sn(await appdb.pbxs())
+    return [
+        RequestCounter(
+            kind=counter.kind,
+            sn=counter.sn,
+            pbx=names.get(fold_sn(counter.sn), ""),
+            count=counter.count,
+            last_at=to_datetime(counter.last_at),
+            label=counter.label,
+        )
+        for counter in counters
+    ]
+
+
+def check_rejections(counters: Iterable[RequestCounter], zone: ZoneInfo, now: datetime | None) -> Iterator[Check]:
+    """Yield the rejected requests of the last day before `now`, the latest first; `OK` where there are none."""
+    rejections = [counter for counter in counters if needs_person(counter, counter.last_at if now is None else now)]
+    for counter in rejections[:REJECTIONS_SHOWN_MAX]:
+        yield Check("WARNING", describe_rejection(counter, zone), find_remedy(counter.kind, counter.sn, counter.pbx))
+    if not rejections:
+        yield Check("OK", _("no rejected requests") if now is None else _("no rejected requests in the last day"))
+
+
+def describe_rejection(counter: RequestCounter, zone: ZoneInfo) -> str:
+    """Return what was rejected, how often, and when last."""
+    values = {
+        "sender": counter.pbx or repr(counter.sn),
+        "count": counter.count,
+        "last_at": format_time(counter.last_at, zone),
+    }
+    if counter.kind == "unknown_pbx":
+        return _("requests from unknown serial number {sender}: {count} (last: {last_at})", **values)
+    if not (counter.pbx or counter.sn):
+        values["sender"] = _("an unknown PBX")
+    if counter.kind == "unexpected_source":
+        return _(
+            "requests for {sender} from an address or path that is not configured: {count} (last: {last_at})", **values
+        )
+    if counter.kind == "invalid_signature":
+        return _("requests for {sender} with an invalid signature: {count} (last: {last_at})", **values)
+    return _("requests for {sender} without a signature: {count} (last: {last_at})", **values)
+
+
+def check_unregistered(counters: Iterable[RequestCounter]) -> Iterator[Check]:
+    """Yield the serial numbers that are not registered and know a secret of a PBX."""
+    for counter in counters:
+        if counter.kind == "unregistered" and not counter.pbx:
+            command = f"onhook pbx change {shlex.quote(counter.label)} --add-sn {shlex.quote(counter.sn)}"
+            detail = _(
+                "{count} events of the serial number {sn} are in the quarantine: it knows a secret of the PBX {pbx_sn}",
+                count=counter.count,
+                sn=repr(counter.sn),
+                pbx_sn=counter.label,
+            )
+            yield Check("WARNING", detail, _("if it is that PBX: {command}", command=command))
+
+
+def check_pbx_requests(
+    counters: Iterable[RequestCounter], pbx: Pbx, zone: ZoneInfo, now: datetime, *, needs_events: bool
+) -> Iterator[Check]:
+    """Yield the last event of one PBX, its rejected requests, and the serial numbers that know its secret.
+
+    `needs_events`: webhooks are the only way by which its calls arrive, so one without any event is a warning.
+    """
+    sns = {fold_sn(sn) for sn in (pbx.sn, *pbx.further_sns)}
+    counters = list(counters)
+    own_counters = [counter for counter in counters if fold_sn(counter.sn) in sns and counter.kind != "unregistered"]
+    received = [counter for counter in own_counters if counter.kind in RECEIVED_KINDS]
+    if received:
+        last_at = format_time(max(counter.last_at for counter in received), zone)
+        yield Check("OK", _("the last event was received at {last_at}", last_at=last_at))
+    elif needs_events:
+        yield Check(
+            "WARNING", _("no event was received yet"), _("click “Test” in the webhook of the PBX, then make a call")
+        )
+    else:
+        yield Check("OK", _("no event was received yet"))
+    if any(counter.kind in SENDER_KINDS for counter in own_counters):
+        yield from check_rejections(own_counters, zone, now)
+    yield from check_unregistered(counter for counter in counters if fold_sn(counter.label) in sns)

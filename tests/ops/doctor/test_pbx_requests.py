@@ -1,0 +1,84 @@
+"""Health checks of one PBX that need no connection to it."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from onhook.appdb.appdb import AppDb
+from onhook.config import Config
+from onhook.ledger.contract import CounterKey
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.timestamps import to_microseconds
+from onhook.ops.doctor.check import Check
+from onhook.ops.doctor.pbx import check_pbx, load_check_target
+
+NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
+SN = "3631A2124ABC"
+
+
+class FixedClock:
+    """A clock that stands still."""
+
+    def now(self) -> datetime:
+        return NOW
+
+    def microseconds(self) -> int:
+        return to_microseconds(NOW)
+
+
+async def checks(directory: Path, *counters: tuple[str, str, str, timedelta]) -> list[Check]:
+    """Return the checks of a PBX that uses webhooks alone; counters are kind, serial number, label and age."""
+    config = Config(data=directory)
+    if counters:
+        ledger = SqliteLedger(config.ledger_file)
+        for kind, sn, label, age in counters:
+            await ledger.add_counts({CounterKey(kind, sn, label): 3}, to_microseconds(NOW - age))
+        await ledger.close()
+    async with AppDb(config.appdb_file) as appdb:
+        if not await appdb.pbxs():
+            await appdb.add_pbx(name="Head office", sn=SN, secret="first-secret", now_us=1)
+        target = await load_check_target(appdb, "Head office", "", ZoneInfo("Europe/Berlin"))
+        return [check async for check in check_pbx(config, appdb, FixedClock(), target)]
+
+
+def statuses(pbx_checks: list[Check], text: str) -> list[str]:
+    return [check.status for check in pbx_checks if text in check.detail]
+
+
+async def test_check_pbx_by_webhooks_in_order_has_no_warning(tmp_path: Path) -> None:
+    """What is not configured is told as such."""
+    pbx_checks = await checks(tmp_path, ("stored", SN, "", timedelta(minutes=5)))
+    assert {check.status for check in pbx_checks} == {"OK"}
+    assert statuses(pbx_checks, "the last event was received at 2026-11-28 09:55:00+01:00") == ["OK"]
+    assert statuses(pbx_checks, "missing ones are not searched for") == ["OK"]
+
+
+async def test_check_pbx_without_an_event_is_a_warning(tmp_path: Path) -> None:
+    """The ledger may not exist yet, and is not created."""
+    pbx_checks = await checks(tmp_path)
+    assert statuses(pbx_checks, "no event was received yet") == ["WARNING"]
+    assert not (tmp_path / "ledger.db").exists()
+
+
+@pytest.mark.parametrize(("age", "expected"), [(timedelta(hours=1), ["WARNING"]), (timedelta(days=2), [])])
+async def test_check_pbx_names_rejected_requests_of_the_last_day(
+    tmp_path: Path, age: timedelta, expected: list[str]
+) -> None:
+    pbx_checks = await checks(tmp_path, ("stored", SN, "", timedelta()), ("invalid_signature", SN, "", age))
+    assert statuses(pbx_checks, "requests for Head office with an invalid signature: 3 (last: ") == expected
+    hints = [check.hint for check in pbx_checks if "invalid signature" in check.detail]
+    assert all("`onhook pbx secret add 'Head office'`" in hint for hint in hints)
+
+
+async def test_check_pbx_names_unregistered_serial_numbers(tmp_path: Path) -> None:
+    """Their events are in the quarantine; those of another PBX are not named here."""
+    pbx_checks = await checks(
+        tmp_path,
+        ("stored", SN, "", timedelta()),
+        ("unregistered", "3631A2199ZZZ", SN, timedelta(days=9)),
+        ("unregistered", "3631A2199YYY", "OTHER", timedelta()),
+    )
+    assert statuses(pbx_checks, "3 events of the serial number '3631A2199ZZZ' are in the quarantine") == ["WARNING"]
+    assert statuses(pbx_checks, "3631A2199YYY") == []
