@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from onhook.appdb.pbxs import Pbx
@@ -79,6 +80,43 @@ def test_clock_sentence_has_the_delay(delay_seconds: int, expected_text: str) ->
 
 def test_clock_sentence_without_an_end_is_unknown() -> None:
     assert _overview(record(ended_at=None)).clock_sentence == "The end of the latest call is unknown."
+
+
+def test_offset_call_without_evidence_does_not_refute_the_others() -> None:
+    """One whose id has no time, after one with it; its own end is no evidence of the clock either."""
+    known = record(offset_from="ids", received_at=record().ended_at)
+    unknown = record(offset_from="assumed", received_at=STARTED_AT - timedelta(hours=8))
+    overview = msgspec.structs.replace(_overview(unknown), recent_records=[unknown, known])
+    assert not overview.is_offset_assumed
+    assert "Detected from its call ids: UTC+08:00" in overview.offset_sentence
+    assert (overview.delay_seconds, overview.has_clock_skew) == (0, False)
+
+
+@pytest.mark.parametrize("via", ["backfill", "import"])
+def test_clock_is_not_judged_by_fetched_calls(via: str) -> None:
+    """They are received hours after they end."""
+    fetched = record(via=via, received_at=STARTED_AT + timedelta(days=1))
+    overview = msgspec.structs.replace(_overview(fetched), recent_records=[fetched])
+    assert not overview.has_clock_skew
+    assert overview.clock_sentence == "No recent call was received as it ended: its calls do not show the clock."
+    live = record(received_at=record().ended_at)
+    overview = msgspec.structs.replace(overview, recent_records=[fetched, live])
+    assert overview.delay_seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("alarm_kinds", "expected"),
+    [
+        ({"unreachable", "silence"}, ("unreachable", "bad")),
+        ({"credentials"}, ("no access", "bad")),
+        ({"silence"}, ("silent", "bad")),
+        ({"clock"}, ("reporting", "good")),
+        ((), ("reporting", "good")),
+    ],
+)
+def test_state_is_that_of_an_open_alarm(alarm_kinds: Any, expected: tuple[str, str]) -> None:
+    overview = msgspec.structs.replace(_overview(None), last_at=STARTED_AT, alarm_kinds=frozenset(alarm_kinds))
+    assert overview.state(STARTED_AT) == expected
 
 
 @pytest.mark.parametrize(

@@ -123,3 +123,11 @@ async def test_monitor_that_starts_late_looks_back(office: Office) -> None:
     for _ in range(3):
         await office.add_call(YEARS)
     assert len(await office.alarms()) == 1
+
+
+async def test_calls_without_evidence_are_compared_with_the_offset_of_others(office: Office) -> None:
+    """A PBX at UTC+8 whose clock is right: some of its call ids have no time."""
+    await office.add_call(timedelta())
+    for _ in range(4):
+        await office.add_call(timedelta(), has_ids=False)
+        assert await office.alarms() == []

@@ -193,6 +193,16 @@ def format_offset(offset: timedelta) -> str:
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
+def parse_offset(text: str) -> timedelta:
+    """Return the offset that `format_offset` wrote.
+
+    >>> parse_offset("-03:30") == timedelta(hours=-3, minutes=-30), parse_offset("+00:00")
+    (True, datetime.timedelta(0))
+    """
+    offset = timedelta(hours=int(text[1:3]), minutes=int(text[4:6]))
+    return -offset if text.startswith("-") else offset
+
+
 def determine_call_offset(
     starts: Sequence[datetime], uids: Sequence[str], epoch: int, zone: ZoneInfo | None
 ) -> tuple[timedelta, OffsetFrom]:

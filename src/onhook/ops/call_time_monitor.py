@@ -1,7 +1,8 @@
 """Monitor of PBXs whose clock is wrong, by their calls: a call is reported when it ends, so its end is about now.
 
 Invariants: only channels that report calls as they end count; back-fill and files bring old calls. One call decides
-nothing: three in a row are an alarm, and one that is right ends it.
+nothing: three in a row are an alarm, and one that is right ends it. A call without evidence of its offset from UTC is
+compared with the offset that the PBX's other calls show.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from datetime import timedelta
 from onhook.appdb.appdb import AppDb
 from onhook.cdr.merge import ROW_CHANNELS
 from onhook.cdr.record import Record
-from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX
+from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX, parse_offset
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
@@ -42,6 +43,7 @@ class CallTimeMonitor:
         self._clock = clock
         self._position: int | None = None
         self._differences: dict[str, deque[timedelta]] = {}
+        self._offsets: dict[str, timedelta] = {}
         self._assumed_sns: set[str] = set()
         self._last_call_ids: dict[str, str] = {}
 
@@ -70,8 +72,15 @@ class CallTimeMonitor:
             return False
         self._last_call_ids[record.sn] = record.call_id
         differences = self._differences.setdefault(record.sn, deque(maxlen=CALLS_IN_A_ROW))
-        differences.append((record.ended_at or record.started_at) - record.received_at)
-        (self._assumed_sns.add if record.offset_from == "assumed" else self._assumed_sns.discard)(record.sn)
+        difference = (record.ended_at or record.started_at) - record.received_at
+        if record.offset_from == "ids":
+            self._offsets[record.sn] = parse_offset(record.utc_offset)
+        is_assumed = record.offset_from == "assumed"
+        if is_assumed and record.sn in self._offsets:
+            # Its times are the PBX's wall clock taken for UTC.
+            difference, is_assumed = difference - self._offsets[record.sn], False
+        differences.append(difference)
+        (self._assumed_sns.add if is_assumed else self._assumed_sns.discard)(record.sn)
         return True
 
     async def _set_alarm(self, sn: str) -> None:

@@ -1,22 +1,25 @@
 """State of one PBX: its events, its clock, its coverage and its back-fill, as figures and as sentences."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from onhook.appdb.alarms import Alarm
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.agent_ring_time import RingTimeMeaning, detect_meaning
 from onhook.cdr.identity import fold_sn
+from onhook.cdr.merge import ROW_CHANNELS
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
+from onhook.cdr.sync_types import AlarmKind
 from onhook.console.pages.formatting import count, from_epoch_seconds, local_time
 from onhook.console.queries.coverage import Backfill, PbxCoverage
 from onhook.console.queries.quarantine import NamedCounter
 from onhook.console.state import AppState
-from onhook.lib.messages import _
+from onhook.lib.messages import _, mark
 from onhook.lib.text import format_duration
 
 STORED_KINDS = frozenset({"stored", "duplicate", "unparsable"})
@@ -29,12 +32,28 @@ QUIET_PERIOD = timedelta(days=1)
 RING_TIME_CALLS_MAX = 200
 """Latest answered calls, from which the meaning of `agent_ring_time` is detected."""
 
+RECENT_RECORDS_MAX = 50
+"""Latest records of a PBX, from which its offset from UTC and its clock are shown."""
+
+OFFSET_ORIGINS = ("ids", "configured", "assumed")
+"""From the best evidence to none: a call without evidence does not refute what other calls show."""
+
+ALARM_STATES: Mapping[AlarmKind, str] = {
+    "unreachable": mark("unreachable"),
+    "credentials": mark("no access"),
+    "certificate": mark("certificate not trusted"),
+    "silence": mark("silent"),
+}
+"""Open alarms that say more about a PBX than the time of its last event does, the most severe first."""
+
 CLOCK_SKEW_SECONDS_MAX = 120
 """An event arrives within seconds of a call's end: a longer delay means a wrong clock, or a lost connection."""
 
 
 class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
-    """State of a PBX: its events, and the clock skew that they show."""
+    """State of a PBX: its events, and the clock skew that they show. `recent_records` begin with the latest one, and
+    are empty where only that is known; `alarm_kinds` are those of its open alarms.
+    """
 
     pbx: Pbx
     last_at: datetime | None
@@ -44,6 +63,8 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
     last_rejected_at: datetime | None
     tested_at: datetime | None
     latest_record: Record | None
+    recent_records: Sequence[Record] = ()
+    alarm_kinds: frozenset[AlarmKind] = frozenset()
     ring_time_meaning: RingTimeMeaning | None = None
     is_ring_time_set: bool = False
 
@@ -63,16 +84,40 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
         """Return the state in a word, and the meaning of its colour. Any sender can be rejected in the name of a PBX,
         so rejected requests change no state.
         """
+        for kind, word in ALARM_STATES.items():
+            if kind in self.alarm_kinds:
+                return word, "bad"
         if self.last_at is None:
             return ("tested", "soft") if self.tested_at else ("waiting", "soft")
         return ("reporting", "good") if now - self.last_at < QUIET_PERIOD else ("quiet", "soft")
 
     @property
+    def offset_record(self) -> Record | None:
+        """Return the latest record with the best evidence of the offset from UTC; None without a record."""
+        records = self.recent_records or ([self.latest_record] if self.latest_record else [])
+        return min(records, key=lambda record: OFFSET_ORIGINS.index(record.offset_from), default=None)
+
+    @property
+    def live_record(self) -> Record | None:
+        """Return the latest record that shows the clock: reported as its call ended, with times as sure as any."""
+        records = self.recent_records or ([self.latest_record] if self.latest_record else [])
+        return next(
+            (
+                record
+                for record in records
+                if record.via not in ROW_CHANNELS
+                and self.offset_record is not None
+                and record.offset_from == self.offset_record.offset_from
+            ),
+            None,
+        )
+
+    @property
     def delay_seconds(self) -> int | None:
         """Return how long after its end the latest call was received; negative where the PBX's clock is ahead."""
-        if self.latest_record is None or self.latest_record.ended_at is None:
+        if self.live_record is None or self.live_record.ended_at is None:
             return None
-        return round((self.latest_record.received_at - self.latest_record.ended_at).total_seconds())
+        return round((self.live_record.received_at - self.live_record.ended_at).total_seconds())
 
     @property
     def has_clock_skew(self) -> bool:
@@ -82,20 +127,20 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_offset_assumed(self) -> bool:
         """Return whether neither the calls nor a setting give the offset from UTC."""
-        return self.latest_record is not None and self.latest_record.offset_from not in ("ids", "configured")
+        return self.offset_record is not None and self.offset_record.offset_from not in ("ids", "configured")
 
     @property
     def offset_sentence(self) -> str:
         """Return the origin of the offset from UTC; empty without a call."""
-        if self.latest_record is None:
+        if self.offset_record is None:
             return ""
-        if self.latest_record.offset_from == "ids":
+        if self.offset_record.offset_from == "ids":
             return _(
                 "Detected from its call ids: UTC{offset}, also during daylight saving time."
                 " Nothing needs to be configured.",
-                offset=self.latest_record.utc_offset,
+                offset=self.offset_record.utc_offset,
             )
-        if self.latest_record.offset_from == "configured":
+        if self.offset_record.offset_from == "configured":
             return _("Its calls do not contain the time zone: the configured one is used, {zone}.", zone=self.pbx.zone)
         return _("Its calls do not contain the time zone and none is configured: UTC is assumed.")
 
@@ -103,6 +148,8 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
     def clock_sentence(self) -> str:
         """Return how the PBX's clock compares with this server's at the latest call."""
         seconds = self.delay_seconds
+        if self.live_record is None:
+            return _("No recent call was received as it ended: its calls do not show the clock.")
         if seconds is None:
             return _("The end of the latest call is unknown.")
         if self.has_clock_skew:
@@ -115,11 +162,13 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
         return _("The latest call was received {seconds} s after its end by the PBX's clock.", seconds=seconds)
 
 
-async def load_pbx_overview(app_state: AppState, pbx: Pbx, counters: list[NamedCounter]) -> PbxOverview:
-    """Return the state of one PBX."""
+async def load_pbx_overview(
+    app_state: AppState, pbx: Pbx, counters: list[NamedCounter], open_alarms: Iterable[Alarm]
+) -> PbxOverview:
+    """Return the state of one PBX; `open_alarms` may have those of others."""
     sns = {fold_sn(sn) for sn in (pbx.sn, *pbx.further_sns)}
     pbx_counters = [counter for counter in counters if fold_sn(counter.sn) in sns and counter.kind != "unregistered"]
-    latest_page = await app_state.store.records(RecordFilter(sn=pbx.sn), 1)
+    latest_page = await app_state.store.records(RecordFilter(sn=pbx.sn), RECENT_RECORDS_MAX)
     set_meaning = (await app_state.appdb.pbx_conventions.get(pbx.sn)).ring_time_meaning or None
     answered_calls = await app_state.store.calls(RecordFilter(sn=pbx.sn, status="ANSWERED"), RING_TIME_CALLS_MAX)
     return PbxOverview(
@@ -132,6 +181,8 @@ async def load_pbx_overview(app_state: AppState, pbx: Pbx, counters: list[NamedC
         last_rejected_at=_latest_time(counter for counter in pbx_counters if counter.kind in REJECTED_KINDS),
         tested_at=_latest_time(counter for counter in pbx_counters if counter.kind == "test_message"),
         latest_record=latest_page.data[0] if latest_page.data else None,
+        recent_records=latest_page.data,
+        alarm_kinds=frozenset(alarm.kind for alarm in open_alarms if alarm.sn == pbx.sn),
         ring_time_meaning=set_meaning or detect_meaning(answered_calls.data),
         is_ring_time_set=set_meaning is not None,
     )

@@ -345,6 +345,7 @@ async def _render_pbxs(
     request: AnyRequest, app_state: AppState, zone: ReaderZone, *, error: str = "", form: AddPbxForm | None = None
 ) -> Response[str]:
     counters = await list_counters(app_state.ledger, app_state.appdb)
+    open_alarms = await app_state.appdb.alarms.open_alarms()
     today = parse_time("today", zone, app_state.clock.now())
     summary = await app_state.store.summary(RecordFilter(since=today), "pbx", zone.key)
     unknown_pbxs = [
@@ -357,7 +358,9 @@ async def _render_pbxs(
         app_state,
         zone,
         PbxsView(
-            pbxs=[await load_pbx_overview(app_state, pbx, counters) for pbx in await app_state.appdb.pbxs()],
+            pbxs=[
+                await load_pbx_overview(app_state, pbx, counters, open_alarms) for pbx in await app_state.appdb.pbxs()
+            ],
             today={row["pbx"]: row["calls"] for row in summary},
             unknown_pbxs=unknown_pbxs,
             error=error,
@@ -371,7 +374,7 @@ async def _render_pbx(
     request: AnyRequest, app_state: AppState, zone: ReaderZone, pbx: Pbx, **extra_values: Any
 ) -> Response[str]:
     counters = await list_counters(app_state.ledger, app_state.appdb)
-    overview = await load_pbx_overview(app_state, pbx, counters)
+    overview = await load_pbx_overview(app_state, pbx, counters, await app_state.appdb.alarms.open_alarms())
     coverage, days = await _load_calendar(app_state, pbx, zone)
     backfill = await get_backfill(app_state, pbx.sn)
     host, is_guess = intake_host(app_state.config, request.url.hostname or "")

@@ -111,9 +111,7 @@ async def _check_stored_state(appdb: AppDb, target: PbxCheckTarget, now: datetim
     until = complete_until(await appdb.sync_states.intervals(pbx.sn))
     if not has_list:
         # A way that is not configured is no fault of the ways that are.
-        yield Check(
-            "OK", _("calls are stored as they are reported; the list of the PBX is not read to find missing ones")
-        )
+        yield Check("OK", _("calls are stored as they are reported; missing ones are not searched for in the PBX"))
     elif until is None:
         yield Check(
             "WARNING",
