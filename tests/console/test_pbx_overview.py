@@ -84,9 +84,9 @@ def test_clock_sentence_without_an_end_is_unknown() -> None:
 
 def test_offset_call_without_evidence_does_not_refute_the_others() -> None:
     """One whose id has no time, after one with it; its own end is no evidence of the clock either."""
-    known = record(offset_from="ids", received_at=record().ended_at)
+    earlier = record(offset_from="ids", received_at=record().ended_at)
     unknown = record(offset_from="assumed", received_at=STARTED_AT - timedelta(hours=8))
-    overview = msgspec.structs.replace(_overview(unknown), recent_records=[unknown, known])
+    overview = msgspec.structs.replace(_overview(unknown), recent_records=[unknown, earlier])
     assert not overview.is_offset_assumed
     assert "Detected from its call ids: UTC+08:00" in overview.offset_sentence
     assert (overview.delay_seconds, overview.has_clock_skew) == (0, False)

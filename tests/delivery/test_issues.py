@@ -1,6 +1,7 @@
 """Issues of destinations."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -41,6 +42,12 @@ def test_find_issues_says_what_to_do_and_shows_no_key() -> None:
     assert failed.detail == "2 failed notifications for CRM"
     assert "hush" not in f"{disabled}{failed}"
     assert "crm.example.com" not in f"{disabled}{failed}"
+
+
+def test_find_issues_times_are_in_the_zone_of_the_reader() -> None:
+    spec = destination(failing_since=NOW - FAILING_ISSUE_AFTER)
+    (issue,) = find_issues(spec, Backlog(), NOW, ZoneInfo("Europe/Berlin"))
+    assert issue.detail == "CRM has accepted nothing since 2026-04-27 12:59:36+02:00"
 
 
 def test_issue_key_changed_text_is_the_same_issue() -> None:

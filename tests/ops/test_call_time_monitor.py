@@ -90,6 +90,7 @@ async def test_alarm_of_a_pbx_whose_zone_is_assumed_says_how_to_set_it(office: O
         await office.alarms()
         (alarm,) = await office.appdb.alarms.open_alarms()
         assert word in alarm.hint
+        assert ("onhook pbx change Office" in alarm.hint) is (word == "--zone")
         await office.add_call(timedelta())
         await office.alarms()
 

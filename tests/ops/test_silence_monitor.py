@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -88,3 +89,12 @@ async def test_silence_monitor_calls_in_the_future_do_not_hide_later_events(tmp_
     assert "since 2026-04-27 08:59" in alarm.detail
     await appdb.close()
     await store.close()
+
+
+async def test_silence_monitor_time_is_in_the_zone_of_the_server(tmp_path: Path, store: DuckDbStore) -> None:
+    clock, zone = Stopped(MONDAY + timedelta(hours=2)), ZoneInfo("Europe/Berlin")
+    async with AppDb(tmp_path / "onhook.db") as appdb:
+        await appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
+        await SilenceMonitor(appdb=appdb, store=store, clock=clock, zone=zone).check_all()
+        (alarm,) = await appdb.alarms.open_alarms()
+    assert alarm.detail == "no call end event since 2026-04-27 10:55:00+02:00"

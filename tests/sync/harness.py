@@ -94,7 +94,8 @@ class MemorySyncState:
     async def finish_backfill_request(self, result: BackfillResult) -> None:
         self.pending_request, self.backfill_result = None, result
 
-    pbx_argument = "Branch"
+    async def pbx_argument(self) -> str:
+        return "Branch"
 
     async def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
         assert hint

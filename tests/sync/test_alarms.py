@@ -7,7 +7,14 @@ import pytest
 
 from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.errors import NotAllowed, OnhookError, Unavailable
-from onhook.sync.alarms import UNREACHABLE_SECONDS, AlarmText, ConnectionAlarms, connection_alarm_kind, set_alarm
+from onhook.sync.alarms import (
+    UNREACHABLE_SECONDS,
+    AlarmText,
+    ConnectionAlarms,
+    NextAttemptLater,
+    connection_alarm_kind,
+    set_alarm,
+)
 from tests.sync.harness import MemorySyncState
 
 
@@ -100,3 +107,15 @@ async def test_connection_alarms_without_a_known_problem_use_the_first_kind(
     access.time += UNREACHABLE_SECONDS
     await connection_alarms.on_failed(OnhookError("the list ended early"))
     assert list(state.alarms) == ["unreachable"]
+
+
+async def test_connection_alarms_store_no_time_that_passes(
+    connection_alarms: ConnectionAlarms, access: ManualAccess, state: MemorySyncState
+) -> None:
+    """The alarm is read after the next attempt too."""
+    error = NextAttemptLater("too many tokens", "2026-04-27 11:04 UTC", location="pbx", hint="wait")
+    assert str(error) == "too many tokens; next attempt not before 2026-04-27 11:04 UTC (pbx): wait"
+    await connection_alarms.on_failed(error)
+    access.time += UNREACHABLE_SECONDS
+    await connection_alarms.on_failed(error)
+    assert state.alarms == {"unreachable": "too many tokens (pbx): wait"}

@@ -222,3 +222,15 @@ async def test_cdr_sync_missing_source_raises_its_alarm(harness: CdrSyncHarness)
     harness.write(lines())
     await pbx_sync.on_connected()
     assert await harness.alarms() == set()
+
+
+async def test_sync_state_hints_have_the_name_of_the_pbx(tmp_path: Path) -> None:
+    """The present one, quoted for a shell; a PBX that was removed has only its serial number."""
+    harness = CdrSyncHarness(tmp_path)
+    assert await harness.sync_state.pbx_argument() == SN
+    await harness.add_asterisk()
+    await harness.appdb.change_pbx("Office", {"name": "Head office"})
+    assert await harness.sync_state.pbx_argument() == "'Head office'"
+    await harness.ingestor.close()
+    await harness.ledger.close()
+    await harness.appdb.close()

@@ -105,9 +105,8 @@ class FileDataClient:
         return await replay(self._files.appdb, self._files.store, name, self._parse_filter(filters), clock)
 
     async def _destination_row(self, destination: Destination) -> Row:
-        row: Row = msgspec.to_builtins(
-            await view_destination(destination, self._files.appdb, self._files.store, SystemClock().now())
-        )
+        appdb, store, zone = self._files.appdb, self._files.store, get_zone(self._zone)
+        row: Row = msgspec.to_builtins(await view_destination(destination, appdb, store, SystemClock().now(), zone))
         return row
 
     async def lag(self) -> int:

@@ -5,7 +5,7 @@ Invariants: no issue contains a URL or a secret; problems that end by themselves
 
 import shlex
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal
 
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 from onhook.appdb.delivery_rows import Backlog
 from onhook.appdb.destinations import Destination
 from onhook.lib.messages import _, _n
+from onhook.lib.timestamps import format_time
 
 IssueKind = Literal["disabled", "full", "failing", "failed"]
 
@@ -37,8 +38,10 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
         return self.destination_id, self.kind
 
 
-def find_issues(destination: Destination, backlog: Backlog, now: datetime) -> list[Issue]:
-    """Return all issues of a destination, the most severe first; of a paused one only failed notifications."""
+def find_issues(destination: Destination, backlog: Backlog, now: datetime, zone: tzinfo = UTC) -> list[Issue]:
+    """Return all issues of a destination, the most severe first; of a paused one only failed notifications. Times in
+    the texts are shown in `zone`.
+    """
     entries: list[tuple[IssueKind, str, str]] = []
     name, quoted_name = destination.name, shlex.quote(destination.name)
     if destination.state == "disabled":
@@ -58,8 +61,8 @@ def find_issues(destination: Destination, backlog: Backlog, now: datetime) -> li
         and destination.failing_since is not None
         and now - destination.failing_since >= FAILING_ISSUE_AFTER
     ):
-        since = f"{destination.failing_since:%Y-%m-%d %H:%M}"
-        detail = _("{name} has accepted nothing since {since} UTC", name=name, since=since)
+        since = format_time(destination.failing_since, zone)
+        detail = _("{name} has accepted nothing since {since}", name=name, since=since)
         hint = _("check the endpoint; `onhook destination test {name}` shows its response", name=quoted_name)
         entries.append(("failing", detail, hint))
     if backlog.failed:
@@ -78,10 +81,12 @@ def find_issues(destination: Destination, backlog: Backlog, now: datetime) -> li
     ]
 
 
-def find_all_issues(destinations: Iterable[Destination], backlogs: Mapping[int, Backlog], now: datetime) -> list[Issue]:
-    """Return the issues of all destinations, in their order."""
+def find_all_issues(
+    destinations: Iterable[Destination], backlogs: Mapping[int, Backlog], now: datetime, zone: tzinfo = UTC
+) -> list[Issue]:
+    """Return the issues of all destinations, in their order; times in the texts are shown in `zone`."""
     return [
         issue
         for destination in destinations
-        for issue in find_issues(destination, backlogs.get(destination.destination_id, Backlog()), now)
+        for issue in find_issues(destination, backlogs.get(destination.destination_id, Backlog()), now, zone)
     ]

@@ -1,7 +1,7 @@
 """Status of a destination: pending notifications, their age, and the result of a test."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from secrets import token_hex
 from typing import Literal
 
@@ -74,7 +74,9 @@ def display_state(state: DestinationState, *, is_full: bool, is_failing: bool) -
     return "full" if is_full else "failing" if is_failing else "active"
 
 
-async def view_destination(destination: Destination, appdb: AppDb, store: Store, now: datetime) -> DestinationView:
+async def view_destination(
+    destination: Destination, appdb: AppDb, store: Store, now: datetime, zone: tzinfo = UTC
+) -> DestinationView:
     """Return the destination with its current status, secrets masked. Raises `Unavailable`."""
     backlog = await appdb.deliveries.backlog(destination.destination_id)
     streams = await appdb.destinations.streams(destination.destination_id)
@@ -90,7 +92,7 @@ async def view_destination(destination: Destination, appdb: AppDb, store: Store,
         replays=sum(stream.until is not None for stream in streams),
         position=streams[0].cursor if streams else None,
         is_full=backlog.is_full,
-        issues=find_issues(destination, backlog, now),
+        issues=find_issues(destination, backlog, now, zone),
         certificates=parse_certificates(destination.ca_certificates),
     )
 

@@ -77,7 +77,7 @@ class CallTimeMonitor:
             self._offsets[record.sn] = parse_offset(record.utc_offset)
         is_assumed = record.offset_from == "assumed"
         if is_assumed and record.sn in self._offsets:
-            # Its times are the PBX's wall clock taken for UTC.
+            # Its times are the wall clock of the PBX, read as UTC.
             difference, is_assumed = difference - self._offsets[record.sn], False
         differences.append(difference)
         (self._assumed_sns.add if is_assumed else self._assumed_sns.discard)(record.sn)
@@ -91,7 +91,8 @@ class CallTimeMonitor:
             await self._appdb.alarms.end(sn, "clock", now_us=now_us)
         elif len(differences) == CALLS_IN_A_ROW and all(abs(item) > DIFFERENCE_MAX for item in differences):
             may_be_zone = sn in self._assumed_sns and abs(differences[-1]) <= ZONE_DIFFERENCE_MAX
-            hint = _hint(sn, may_be_zone=may_be_zone)
+            pbx = await self._appdb.find_pbx_by_sn(sn)
+            hint = _hint(sn if pbx is None else pbx.name, may_be_zone=may_be_zone)
             await self._appdb.alarms.raise_alarm(
                 sn, "clock", describe_difference(differences[-1]), hint=hint, now_us=now_us
             )
@@ -117,11 +118,11 @@ def describe_difference(difference: timedelta) -> str:
     )
 
 
-def _hint(sn: str, *, may_be_zone: bool) -> str:
+def _hint(name: str, *, may_be_zone: bool) -> str:
     if may_be_zone:
         return _(
             "its calls do not contain its time zone, and UTC is assumed: set it with"
-            " `onhook pbx change {sn} --zone ZONE`, then run `onhook rebuild`; or set the clock of the PBX",
-            sn=shlex.quote(sn),
+            " `onhook pbx change {name} --zone ZONE`, then run `onhook rebuild`; or set the clock of the PBX",
+            name=shlex.quote(name),
         )
     return _("set the time and the time zone of the PBX, preferably by NTP; its calls are stored with the wrong times")

@@ -159,7 +159,7 @@ class IssueMonitor:
         """Return the issues of destinations, the open alarms, and the requests that were rejected lately."""
         appdb, zone = self._appdb, get_zone(self._config.zone)
         destination_issues = find_all_issues(
-            await appdb.destinations.all(), await appdb.deliveries.backlogs(), self._clock.now()
+            await appdb.destinations.all(), await appdb.deliveries.backlogs(), self._clock.now(), zone
         )
         names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
         return [

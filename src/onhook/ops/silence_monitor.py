@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import shlex
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import Pbx
@@ -13,6 +13,7 @@ from onhook.cdr.silence_detection import WEEKS_COMPARED, is_suspicious_silence
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
+from onhook.lib.timestamps import format_time
 from onhook.store.contract import Store
 
 CHECK_SECONDS = 300.0
@@ -25,10 +26,12 @@ SILENCE_MIN = timedelta(minutes=10)
 class SilenceMonitor:
     """Created once per process. It raises alarms; it never sends a request to a PBX."""
 
-    def __init__(self, *, appdb: AppDb, store: Store, clock: Clock) -> None:
+    def __init__(self, *, appdb: AppDb, store: Store, clock: Clock, zone: tzinfo = UTC) -> None:
+        """Times in the texts of alarms are shown in `zone`."""
         self._appdb = appdb
         self._store = store
         self._clock = clock
+        self._zone = zone
 
     async def run(self) -> None:
         """Check until cancelled."""
@@ -47,7 +50,7 @@ class SilenceMonitor:
         for pbx in await self._appdb.pbxs():
             last_at = last_pushed_at.get(pbx.sn)
             if last_at is not None and await self._is_silent_too_long(pbx, last_at, now):
-                detail = _("no call end event since {last_at}", last_at=f"{last_at:%Y-%m-%d %H:%M} UTC")
+                detail = _("no call end event since {last_at}", last_at=format_time(last_at, self._zone))
                 hint = _(
                     "check whether the PBX can reach the intake, and whether its webhook is enabled; {command} helps",
                     command=f"`onhook doctor {shlex.quote(pbx.name)}`",

@@ -12,6 +12,7 @@ from litestar import Litestar
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
+from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
 from onhook.console.actions import ConsoleActions, DeliveryActions
 from onhook.console.app import console_app, create_app_state
@@ -159,7 +160,8 @@ def _create_maintenance_services(resources: HubResources, projector: Projector) 
     calls.
     """
     appdb, clock = resources.appdb, resources.clock
-    silence_monitor = SilenceMonitor(appdb=appdb, store=resources.store, clock=clock)
+    zone = get_zone(resources.config.zone)
+    silence_monitor = SilenceMonitor(appdb=appdb, store=resources.store, clock=clock, zone=zone)
     retention = Retention(
         config=resources.config,
         appdb=appdb,

@@ -3,12 +3,28 @@
 import msgspec
 
 from onhook.cdr.sync_types import AlarmKind
-from onhook.lib.errors import NotAllowed, OnhookError
+from onhook.lib.errors import NotAllowed, OnhookError, Unavailable
 from onhook.lib.messages import _
 from onhook.sync.contract import PbxAccess, SyncAlarms
 
 UNREACHABLE_SECONDS = 300.0
 """A PBX that is unreachable for this long is not merely being restarted or upgraded."""
+
+
+class NextAttemptLater(Unavailable):
+    """No attempt is made before `time`, a text; `reason` says why and stays true after that time."""
+
+    def __init__(self, reason: str, time: str, *, location: str, hint: str) -> None:
+        message = _("{reason}; next attempt not before {time}", reason=reason, time=time)
+        super().__init__(message, location=location, hint=hint)
+        self.reason = reason
+
+
+def lasting_text(error: OnhookError) -> str:
+    """Return the text of an error to be stored: without a time that will have passed when it is read."""
+    if not isinstance(error, NextAttemptLater):
+        return str(error)
+    return str(Unavailable(error.reason, location=error.location, hint=error.hint))
 
 
 class AlarmText(msgspec.Struct, frozen=True):
@@ -59,9 +75,9 @@ class ConnectionAlarms:
         needs_operator = isinstance(error, NotAllowed)
         kind = connection_alarm_kind(problem, now - self.failing_since, needs_operator=needs_operator)
         if kind is not None:
-            await self._alarms.raise_alarm(
-                kind, str(error), _("run `onhook doctor {pbx}`", pbx=self._alarms.pbx_argument)
-            )
+            pbx_argument = await self._alarms.pbx_argument()
+            hint = _("run `onhook doctor {pbx}`", pbx=pbx_argument)
+            await self._alarms.raise_alarm(kind, lasting_text(error), hint)
 
     async def on_succeeded(self) -> None:
         """End the alarms: access works."""

@@ -52,9 +52,9 @@ class AppDbSyncState:
     async def finish_backfill_request(self, result: BackfillResult) -> None:
         await self._appdb.sync_states.finish_backfill_request(self._sn, result)
 
-    @property
-    def pbx_argument(self) -> str:
-        return shlex.quote(self._sn)
+    async def pbx_argument(self) -> str:
+        pbx = await self._appdb.find_pbx_by_sn(self._sn)
+        return shlex.quote(self._sn if pbx is None else pbx.name)
 
     async def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:
         await self._appdb.alarms.raise_alarm(self._sn, kind, detail, hint=hint, now_us=self._clock.microseconds())

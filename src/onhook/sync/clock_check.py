@@ -23,11 +23,9 @@ async def check_clock(state: ClockState, facts: SystemFacts, now: float) -> PbxS
     if status.offset_seconds is not None:
         previous = None if previous_status is None else previous_status.offset_seconds
         expected = await state.expected_offset_seconds(datetime.fromtimestamp(now, UTC))
-        await set_alarm(
-            state,
-            "zone",
-            zone_alarm(status.offset_seconds, previous=previous, expected=expected, pbx_argument=state.pbx_argument),
-        )
+        argument = await state.pbx_argument()
+        text = zone_alarm(status.offset_seconds, previous=previous, expected=expected, pbx_argument=argument)
+        await set_alarm(state, "zone", text)
     await state.save_pbx_status(status)
     return status
 

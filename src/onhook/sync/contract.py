@@ -114,9 +114,8 @@ class CoverageStore(Protocol):
 class SyncAlarms(Protocol):
     """Alarms of one PBX."""
 
-    @property
-    def pbx_argument(self) -> str:
-        """Return the PBX as an argument of a command in a hint, quoted for a shell."""
+    async def pbx_argument(self) -> str:
+        """Return the name of the PBX as an argument of a command in a hint, quoted for a shell."""
         ...
 
     async def raise_alarm(self, kind: AlarmKind, detail: str, hint: str) -> None:

@@ -32,7 +32,8 @@ async def compare_days(
 
 async def _report_gap(state: DayComparisonState, gap: Interval) -> None:
     await state.change_intervals(lambda intervals: add_interval(intervals, gap))
-    await state.raise_alarm("difference", gap.reason, _("run `onhook backfill {pbx}`", pbx=state.pbx_argument))
+    pbx_argument = await state.pbx_argument()
+    await state.raise_alarm("difference", gap.reason, _("run `onhook backfill {pbx}`", pbx=pbx_argument))
 
 
 def whole_days(progress: BackfillProgress) -> list[datetime]:

@@ -21,6 +21,7 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError, Unavailable
 from onhook.lib.messages import _
 from onhook.pbx.client import ClientCredentials, PbxClient, PbxRequest, PbxResponse, TokenStep
+from onhook.sync.alarms import NextAttemptLater
 
 RESPONSE_BYTES_MAX = 32 * 1024 * 1024
 """A page of 10,000 rows has some 7 MB."""
@@ -183,12 +184,11 @@ class PbxSession:
                         ),
                     )
                 if step.action == "wait":
-                    raise self._unavailable(
-                        _(
-                            "{reason}; next attempt not before {time}",
-                            reason=step.reason,
-                            time=_format_minute(step.until),
-                        )
+                    raise NextAttemptLater(
+                        _("the PBX is unreachable: {reason}", reason=step.reason),
+                        _format_minute(step.until),
+                        location=self.host,
+                        hint=_("Onhook retries automatically"),
                     )
                 await self._run_token_step(step, await self._token_store.load_tokens())
         raise self._unavailable(_("the PBX issues no token"))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from onhook.cdr.sync_types import BackfillRequest, BackfillResult
 from onhook.lib.errors import OnhookError
-from onhook.sync.alarms import ConnectionAlarms
+from onhook.sync.alarms import ConnectionAlarms, lasting_text
 from onhook.sync.backfill_run import BackfillRunner, build_backfill_result
 from onhook.sync.contract import BackfillSource, BackfillTotals, PbxAccess, SyncProgressCallback, SyncState
 from onhook.sync.coverage_claims import ConnectedTime, has_open_gap
@@ -120,7 +120,7 @@ class PbxSync:
         try:
             totals = await self.backfill(since, until, compares_days=True, on_progress=on_progress)
         except OnhookError as error:
-            return BackfillResult(requested_at=request.requested_at, error=str(error))
+            return BackfillResult(requested_at=request.requested_at, error=lasting_text(error))
         return build_backfill_result(request, totals)
 
     # Called by the push channel

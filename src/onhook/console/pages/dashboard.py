@@ -135,7 +135,7 @@ async def dashboard_page(request: AnyRequest, app_state: AppStateDep, reader_zon
             is_today=True,
             is_filtered=False,
             position=position,
-            issue_summary=await _load_issues(request, app_state, position),
+            issue_summary=await _load_issues(request, app_state, position, reader_zone),
             pbxs=await app_state.appdb.pbxs() if scope is None else [],
             intake_port=intake_port(app_state.config) if is_empty else 0,
             intake_host=intake_host(app_state.config, request.url.hostname or "")[0] if is_empty else "",
@@ -162,7 +162,7 @@ def _same_time_last_week(time: datetime, zone: ZoneInfo) -> datetime:
     return (local - COMPARISON_OFFSET).replace(tzinfo=zone).astimezone(UTC)
 
 
-async def _load_issues(request: AnyRequest, app_state: AppState, position: int) -> IssueSummary:
+async def _load_issues(request: AnyRequest, app_state: AppState, position: int, zone: ZoneInfo) -> IssueSummary:
     principal = get_principal(request.scope)
     if principal is None or principal.scope is not None:
         return IssueSummary()
@@ -180,6 +180,6 @@ async def _load_issues(request: AnyRequest, app_state: AppState, position: int) 
         newest,
         rejections[:ISSUES_SHOWN_MAX],
         alarms[:ISSUES_SHOWN_MAX],
-        (await list_issues(app_state))[:ISSUES_SHOWN_MAX],
+        (await list_issues(app_state, zone))[:ISSUES_SHOWN_MAX],
         checks[:ISSUES_SHOWN_MAX],
     )

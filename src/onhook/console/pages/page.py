@@ -43,7 +43,7 @@ async def _common_values(app_state: AppState, request: AnyRequest, zone: ZoneInf
     return {
         "menu_page": menu_page(request.url.path),
         "principal": principal,
-        "issues": await list_issues(app_state) if principal is not None and principal.scope is None else (),
+        "issues": await list_issues(app_state, zone) if principal is not None and principal.scope is None else (),
         "zone": zone,
         "zone_param": request.query_params.get("zone", ""),
         "now": now,
@@ -61,7 +61,8 @@ def menu_page(path: str) -> str:
     return _MENU_PAGES.get(first, first)
 
 
-async def list_issues(app_state: AppState) -> list[Issue]:
+async def list_issues(app_state: AppState, zone: ZoneInfo) -> list[Issue]:
     """Return the issues of destinations, for users who may see all of them."""
     appdb = app_state.appdb
-    return find_all_issues(await appdb.destinations.all(), await appdb.deliveries.backlogs(), app_state.clock.now())
+    destinations, backlogs = await appdb.destinations.all(), await appdb.deliveries.backlogs()
+    return find_all_issues(destinations, backlogs, app_state.clock.now(), zone)

@@ -9,6 +9,7 @@ from onhook.appdb.delivery_rows import Attempt, Delivery
 from onhook.appdb.destination_spec import DestinationSettings, DestinationSpec
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
+from onhook.cdr.utc_offset import get_zone
 from onhook.console.parameters import Label, SecretText
 from onhook.console.state import AppState
 from onhook.delivery.address_check import check_destination
@@ -40,7 +41,9 @@ class DeliveryDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 async def describe_destination(app_state: AppState, destination: Destination) -> DestinationView:
     """Return a destination with its status, secrets masked."""
-    return await view_destination(destination, app_state.appdb, app_state.store, app_state.clock.now())
+    return await view_destination(
+        destination, app_state.appdb, app_state.store, app_state.clock.now(), get_zone(app_state.config.zone)
+    )
 
 
 def parse_destination_filter(app_state: AppState, texts: dict[str, str], zone: ZoneInfo) -> RecordFilter:

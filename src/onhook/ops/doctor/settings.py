@@ -1,11 +1,13 @@
 """Health checks of the application database: PBXs, destinations, alarms, rows that cannot be read."""
 
 from collections.abc import AsyncIterator, Iterator
+from zoneinfo import ZoneInfo
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.identification import Identification, identify_sender, summarize
 from onhook.appdb.pbxs import Pbx
 from onhook.appdb.sqlite_file import check_integrity
+from onhook.cdr.utc_offset import get_zone
 from onhook.config import Config
 from onhook.delivery.issues import find_all_issues
 from onhook.ledger.sqlite_schema import has_raw_events
@@ -32,7 +34,7 @@ async def check_appdb(config: Config, clock: Clock) -> AsyncIterator[Check]:
         return
     try:
         async with AppDb(config.appdb_file) as appdb:
-            for check in await _check_all_settings(appdb, clock, has_events=_has_events(config)):
+            for check in await _check_all_settings(appdb, clock, get_zone(config.zone), has_events=_has_events(config)):
                 yield check
             for check in check_disk_rate(config.data, await appdb.disk_samples.all(), clock.now()):
                 yield check
@@ -61,12 +63,12 @@ async def check_settings(appdb: AppDb, *, has_events: bool) -> Check:
     return _lost_settings_check() if has_events else Check("OK", "")
 
 
-async def _check_all_settings(appdb: AppDb, clock: Clock, *, has_events: bool) -> list[Check]:
+async def _check_all_settings(appdb: AppDb, clock: Clock, zone: ZoneInfo, *, has_events: bool) -> list[Check]:
     return [
         await _check_pbxs(appdb, has_events=has_events),
         *await _check_unreadable(appdb),
         *await _check_alarms(appdb),
-        *await _check_destinations(appdb, clock),
+        *await _check_destinations(appdb, clock, zone),
     ]
 
 
@@ -82,10 +84,10 @@ async def _check_unreadable(appdb: AppDb) -> list[Check]:
     ]
 
 
-async def _check_destinations(appdb: AppDb, clock: Clock) -> list[Check]:
+async def _check_destinations(appdb: AppDb, clock: Clock, zone: ZoneInfo) -> list[Check]:
     """Return the issues of destinations."""
     destinations = await appdb.destinations.all()
-    issues = find_all_issues(destinations, await appdb.deliveries.backlogs(), clock.now())
+    issues = find_all_issues(destinations, await appdb.deliveries.backlogs(), clock.now(), zone)
     if destinations and not issues:
         if len(destinations) == 1:
             return [Check("OK", _("1 destination is working"))]
