@@ -16,11 +16,12 @@ CONNECT_SECONDS_MAX = 10.0
 
 class PeerCertificate(msgspec.Struct, frozen=True, kw_only=True):
     """`fingerprint` is the SHA-256 of the certificate; `verification_error` is the reason why no certificate authority
-    verifies it, or empty.
+    verifies it, or empty. `expires_at` is the end of one that an authority verifies, in Unix seconds.
     """
 
     fingerprint: str
     verification_error: str
+    expires_at: float | None = None
 
 
 def fetch_certificate(url: str) -> PeerCertificate:
@@ -30,8 +31,11 @@ def fetch_certificate(url: str) -> PeerCertificate:
         raise UsageError(_("there is no certificate without TLS"), location=url, hint=_("use https://"))
     address = (parts.hostname, parts.port or 443)
     certificate = _download_certificate(address)
+    verification_error, expires_at = _verify(address)
     return PeerCertificate(
-        fingerprint=hashlib.sha256(certificate).hexdigest(), verification_error=_find_verification_error(address)
+        fingerprint=hashlib.sha256(certificate).hexdigest(),
+        verification_error=verification_error,
+        expires_at=expires_at,
     )
 
 
@@ -51,16 +55,17 @@ def _download_certificate(address: tuple[str, int]) -> bytes:
     return certificate
 
 
-def _find_verification_error(address: tuple[str, int]) -> str:
-    """Return why the system's certificate authorities do not verify the certificate, or an empty text."""
+def _verify(address: tuple[str, int]) -> tuple[str, float | None]:
+    """Return why the system's certificate authorities do not verify the certificate, or an empty text and its end."""
     try:
         with (
             socket.create_connection(address, CONNECT_SECONDS_MAX) as connection,
-            ssl.create_default_context().wrap_socket(connection, server_hostname=address[0]),
+            ssl.create_default_context().wrap_socket(connection, server_hostname=address[0]) as tls_connection,
         ):
-            return ""
+            not_after = (tls_connection.getpeercert() or {}).get("notAfter")
+            return "", ssl.cert_time_to_seconds(not_after) if isinstance(not_after, str) else None
     except ssl.SSLCertVerificationError as error:
-        return error.verify_message or str(error)
+        return error.verify_message or str(error), None
     except OSError as error:
         raise _unreachable_error(address, error) from error
 

@@ -132,7 +132,7 @@ def _check_lag(lag: int) -> Check:
         return Check(
             "WARNING",
             _("the store has {lag} events to process", lag=lag),
-            (_("wait; if the number does not fall, see the log")),
+            _("wait; if the number does not fall, see the log of `onhook serve`"),
         )
     return Check("OK", _("the store is {lag} events behind the ledger", lag=lag))
 
@@ -228,7 +228,7 @@ def _check_ended_server(config: Config) -> Check:
     """Return how the last server ended: one that was stopped by a signal is meant not to run."""
     server = read_ended_server(config)
     if server is None:
-        return Check("WARNING", _("no server is running"), _("onhook serve"))
+        return Check("WARNING", _("no server is running"), _("`onhook serve` starts it"))
     return Check(
         "ERROR",
         _("the server (process {pid}) has ended without being stopped: no events are received", pid=server.pid),
@@ -259,7 +259,7 @@ def _check_pbx_api(server: ServerInfo | None, now: datetime) -> Check:
         return Check("OK", _("PBX API is listening on {address}", address=server.pbx_api.address))
     if server is not None and server.is_starting(now):
         return Check("OK", _("the PBX API is starting"))
-    return Check("ERROR", _("apps exist, but the PBX API is not running"), _("see the log"))
+    return Check("ERROR", _("apps exist, but the PBX API is not running"), _("see the log of `onhook serve`"))
 
 
 def _check_certificate(path: Path) -> Check:

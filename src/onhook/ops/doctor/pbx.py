@@ -37,6 +37,12 @@ from onhook.sync.pbx_sync_manager import build_api_sync_spec, create_pbx_session
 
 CONNECT_SECONDS_MAX = 5.0
 
+CERTIFICATE_PERIOD_MIN = timedelta(days=14)
+"""Time to renew a certificate: those that are renewed automatically are by then."""
+
+CONNECTION_ALARMS = frozenset({"unreachable", "credentials", "certificate"})
+"""Alarms whose hint is to run these checks."""
+
 COVERAGE_LAG_MAX = timedelta(hours=3)
 """Older coverage lags behind the hourly sync."""
 
@@ -85,7 +91,7 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
             _("the API address of {pbx_name} is not set: no further checks", pbx_name=target.pbx.name),
         )
         return
-    checks = await asyncio.to_thread(_check_connectivity, target.credentials)
+    checks = await asyncio.to_thread(_check_connectivity, target.credentials, clock.now(), target.reader_zone)
     for check in checks:
         yield check
     if any(check.status == "ERROR" for check in checks):
@@ -106,7 +112,8 @@ async def _check_stored_state(appdb: AppDb, target: PbxCheckTarget, now: datetim
                 began_at=format_time(alarm.began_at, zone),
                 detail=alarm.detail,
             )
-            yield Check("WARNING", detail, alarm.hint)
+            hint = _("see the checks below") if alarm.kind in CONNECTION_ALARMS else alarm.hint
+            yield Check("WARNING", detail, hint)
     has_list = target.credentials is not None or pbx.sn in await appdb.cdr_sources.all()
     until = complete_until(await appdb.sync_states.intervals(pbx.sn))
     if not has_list:
@@ -161,11 +168,11 @@ async def _check_conventions(appdb: AppDb, pbx: Pbx) -> Check:
     )
 
 
-def _check_connectivity(credentials: PbxCredentials) -> list[Check]:
-    return list(_connectivity_checks(credentials))
+def _check_connectivity(credentials: PbxCredentials, now: datetime, zone: ZoneInfo) -> list[Check]:
+    return list(_connectivity_checks(credentials, now, zone))
 
 
-def _connectivity_checks(credentials: PbxCredentials) -> Iterator[Check]:
+def _connectivity_checks(credentials: PbxCredentials, now: datetime, zone: ZoneInfo) -> Iterator[Check]:
     """Yield the checks of name, port and certificate."""
     parts = urlsplit(credentials.url)
     host, port = parts.hostname or "", parts.port or 443
@@ -194,10 +201,10 @@ def _connectivity_checks(credentials: PbxCredentials) -> Iterator[Check]:
         return
     yield Check("OK", _("port {port} is open", port=port))
     if parts.scheme == "https":
-        yield _check_certificate(credentials)
+        yield _check_certificate(credentials, now, zone)
 
 
-def _check_certificate(credentials: PbxCredentials) -> Check:
+def _check_certificate(credentials: PbxCredentials, now: datetime, zone: ZoneInfo) -> Check:
     try:
         certificate = fetch_certificate(credentials.url)
     except OnhookError as error:
@@ -217,6 +224,14 @@ def _check_certificate(credentials: PbxCredentials) -> Check:
             fingerprint=format_fingerprint(certificate.fingerprint),
         )
         return Check("ERROR", detail, _("compare it with that of the PBX, then run `onhook pbx trust` with its name"))
+    if certificate.expires_at is not None:
+        expires_at = datetime.fromtimestamp(certificate.expires_at, UTC)
+        if expires_at - now < CERTIFICATE_PERIOD_MIN:
+            return Check(
+                "WARNING",
+                _("its certificate ends at {expires_at}", expires_at=format_time(expires_at, zone)),
+                _("renew it in the PBX, or the connection ends with it"),
+            )
     return Check("OK", _("its certificate is verified by a certificate authority"))
 
 
@@ -253,8 +268,7 @@ async def _check_api_details(session: PbxSession, clock: Clock, target: PbxCheck
             yield check
     response = await session.send_request(session.client.webhooks_request())
     if response.error_kind == "unsupported":
-        hint = "upgrade the firmware, or use the push channel"
-        yield Check("WARNING", _("this firmware has no webhooks in its API"), hint)
+        yield Check("OK", _("this firmware has no webhooks in its API: they are not checked"))
     elif response.error_kind is not None:
         yield _api_error_check("its webhooks", response, "give the client the permission to read them")
     else:
@@ -306,7 +320,7 @@ def _check_facts(facts: SystemFacts, now: datetime, target: PbxCheckTarget) -> I
             _("compare the address of the API"),
         )
     if facts.clock is None:
-        yield Check("WARNING", _("its clock is unknown"))
+        yield Check("OK", _("it does not report its clock, which is judged by its calls"))
         return
     skew = facts.clock - round(now.timestamp())
     clock_text = format_time(datetime.fromtimestamp(facts.clock, UTC), target.reader_zone)
@@ -326,17 +340,25 @@ def _check_facts(facts: SystemFacts, now: datetime, target: PbxCheckTarget) -> I
 
 
 def _check_webhooks(webhooks: PbxWebhookConfig, target: PbxCheckTarget) -> Iterator[Check]:
+    """Yield the checks of the webhooks. Where one is for Onhook, those that are not are another program's."""
     if not webhooks.is_enabled or not webhooks.entries:
-        yield Check(
-            "WARNING",
-            _("no webhook is set in the PBX"),
-            (_("set one for event 30012, unless the push channel is used")),
-        )
+        if target.webhook_url:
+            yield Check("ERROR", _("no webhook is set in the PBX"), _("set it under {menu}", menu=WEBHOOK_MENU))
+        else:
+            yield Check("OK", _("no webhook is set in the PBX: calls are received by the connection to its API"))
         return
     if target.webhook_url:
         yield _check_webhook_url(webhooks.entries, target.webhook_url)
+    is_any_used = any(_is_for_onhook(webhook, target.secrets) for webhook in webhooks.entries)
     for webhook in webhooks.entries:
-        yield from _check_webhook(webhook, target.secrets)
+        if is_any_used and not _is_for_onhook(webhook, target.secrets):
+            yield Check("OK", _("the webhook to {url} is for another receiver", url=_mask_url(webhook.url)))
+        else:
+            yield from _check_webhook(webhook, target.secrets)
+
+
+def _is_for_onhook(webhook: PbxWebhook, secrets: Sequence[str]) -> bool:
+    return webhook.sends_call_ends and webhook.secret in secrets
 
 
 def _check_webhook_url(entries: Iterable[PbxWebhook], expected_url: str) -> Check:

@@ -1,5 +1,6 @@
 """Health checks of the application database: PBXs, destinations, alarms, rows that cannot be read."""
 
+import shlex
 from collections.abc import AsyncIterator, Iterator
 from zoneinfo import ZoneInfo
 
@@ -88,14 +89,22 @@ async def _check_destinations(appdb: AppDb, clock: Clock, zone: ZoneInfo) -> lis
     """Return the issues of destinations."""
     destinations = await appdb.destinations.all()
     issues = find_all_issues(destinations, await appdb.deliveries.backlogs(), clock.now(), zone)
-    if destinations and not issues:
-        if len(destinations) == 1:
-            return [Check("OK", _("1 destination is working"))]
-        return [Check("OK", _("{count} destinations are working", count=len(destinations)))]
-    return [
+    checks = [
         Check("ERROR" if issue.kind in ("disabled", "full") else "WARNING", issue.detail, issue.hint)
         for issue in issues
     ]
+    checks += [
+        Check(
+            "WARNING",
+            _("{name} is paused: nothing is delivered", name=destination.name),
+            _("`onhook destination resume {name}` delivers what waits", name=shlex.quote(destination.name)),
+        )
+        for destination in destinations
+        if destination.state == "paused"
+    ]
+    if checks or not destinations:
+        return checks
+    return [Check("OK", _n("1 destination is working", "{count} destinations are working", len(destinations)))]
 
 
 async def _check_alarms(appdb: AppDb) -> list[Check]:
@@ -129,7 +138,7 @@ async def _check_pbxs(appdb: AppDb, *, has_events: bool) -> Check:
         return settings_check
     pbxs = await appdb.pbxs()
     if not pbxs:
-        return Check("WARNING", _("no PBX is registered"), _("onhook pbx add NAME --sn SN --secret SECRET"))
+        return Check("WARNING", _("no PBX is registered"), _("`onhook pbx add NAME --sn SN --secret SECRET` adds one"))
     senders = {pbx.name: await _identify_sender(appdb, pbx) for pbx in pbxs}
     unidentified_names = [name for name, sender in senders.items() if sender.kind in ("nothing", "unknown")]
     if unidentified_names:
