@@ -59,3 +59,16 @@ async def test_issues_page_rejected_requests_have_a_remedy_each(
     for kind in ("unregistered", "test_message", "other_event", "deleted"):
         assert f"label of {kind}" not in text
     assert f'href="/pbxs/{SN}' in text
+
+
+async def test_issue_banner_counts_issues_of_all_kinds(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Checks and alarms count like destinations; the dashboard lists each of them."""
+    await harness.appdb.issues.begin(DISK, now_us=harness.clock.microseconds())
+    page = await (await client.get("/calls")).text()
+    assert "1 open issue:" in page
+    assert "93 % of the disk" in page
+    await harness.appdb.alarms.raise_alarm(SN, "silence", "no event", hint="call", now_us=harness.clock.microseconds())
+    assert "2 open issues:" in await (await client.get("/calls")).text()
+    dashboard = await (await client.get("/")).text()
+    assert "93 % of the disk" in dashboard
+    assert "no event" in dashboard

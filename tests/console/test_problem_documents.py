@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 import aiohttp
 import pytest
 
+from onhook.appdb.tokens import Role
 from onhook.cdr.access_scope import AccessScope
 from onhook.console import problem_documents as problems
 from tests.console.conftest import ConsoleHarness, module_loop
@@ -163,3 +164,24 @@ async def test_problem_page_has_only_the_menu_of_the_user(harness: ConsoleHarnes
     assert answer.status == 403
     assert re.findall(r"<nav.*?</nav>", text, re.DOTALL)[0].count("<a ") == 3
     assert "token" not in text
+
+
+@pytest.mark.parametrize(("role", "has_users"), [("administrator", True), ("reader", False)])
+async def test_problem_unknown_page_has_the_menu_of_the_user(
+    harness: ConsoleHarness, role: Role, has_users: bool
+) -> None:
+    """As on any other page: of an unknown address, and of a method that an address does not have."""
+    token = await harness.appdb.add_token("menu", role, now_us=harness.clock.microseconds())
+    async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True), headers=HTML) as browser:
+        await browser.post("/sign-in", data={"token": token})
+        for method, path, status in (("GET", "/nothing", 404), ("POST", "/about", 405)):
+            answer = await browser.request(method, path)
+            text = await answer.text()
+            assert answer.status == status
+            for link in ("/apps", "/users"):
+                assert (f'<a href="{link}"' in text) is has_users, path
+            assert 'action="/sign-out"' in text
+    async with harness.client("", headers=HTML) as anonymous:
+        text = await (await anonymous.get("/nothing")).text()
+        assert '<a href="/users"' not in text
+        assert 'href="/sign-in"' in text

@@ -1,7 +1,9 @@
 """Retrying events on the page Quarantine, and the page About."""
 
 import aiohttp
+import pytest
 
+from onhook.console.pages import quarantine
 from tests.console.conftest import ConsoleHarness
 from tests.factories import SN, details
 
@@ -13,9 +15,18 @@ async def test_quarantine_page_retries_events(harness: ConsoleHarness, client: a
     text = await (await client.get("/quarantine")).text()
     assert "3 in all" in text
     assert text.count("/retry") == 4
+    assert "Retry all 3" in text
     assert "Event 2 still cannot be parsed" in await (await client.post("/quarantine/2/retry")).text()
     assert "0 of 3 events were parsed" in await (await client.post("/quarantine/retry")).text()
     assert (await client.post("/quarantine/9/retry")).status == 404
+
+
+async def test_quarantine_page_says_that_only_the_first_events_are_retried(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quarantine, "QUARANTINE_ROWS_MAX", 2)
+    await harness.ingest_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(3)])
+    assert "Retry the first 2" in await (await client.get("/quarantine")).text()
 
 
 async def test_about_page_shows_versions_files_and_retention(

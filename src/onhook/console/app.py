@@ -27,7 +27,7 @@ from onhook.console.api import (
     users,
 )
 from onhook.console.api import issues as issues_api
-from onhook.console.auth.access import NEEDS_TOKEN, authorize
+from onhook.console.auth.access import NEEDS_TOKEN, authorize, identify_reader
 from onhook.console.auth.failures import FailedLogins, PasswordTries
 from onhook.console.auth.headers import add_response_headers
 from onhook.console.auth.sessions import SessionStore
@@ -118,6 +118,7 @@ def create_routes() -> Litestar:
             HTTPException: problem_documents.handle_http_error,
             Exception: problem_documents.handle_unexpected_error,
         },
+        after_exception=[identify_reader],
         before_send=[add_response_headers],
         openapi_config=openapi_config(),
         compression_config=compression_config(),

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 import structlog
 from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, PermissionDeniedException, TooManyRequestsException
 from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Scope
@@ -23,7 +24,7 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.console.auth.sessions import BrowserSession
 from onhook.console.auth.share_tokens import restrict_query, share_token_text
 from onhook.console.state import AppState
-from onhook.lib.errors import NotAllowed
+from onhook.lib.errors import NotAllowed, OnhookError
 from onhook.lib.messages import _
 
 OPEN = {"open": True}
@@ -43,6 +44,9 @@ FOR_ADMINISTRATORS = {"administrator": True}
 
 NEEDS_TOKEN: list[dict[str, list[str]]] = [{"token": []}]
 """Security of all other routes, for the schema."""
+
+UNROUTED_STATUSES = frozenset({404, 405})
+"""Of requests that no route answers: an unknown path, or a method that the path does not have."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -93,6 +97,21 @@ async def is_still_authorized(scope: Scope) -> bool:
         return True
     connection = ASGIConnection[Any, Any, Any, Any](scope)
     return await _current_principal(connection, connection.app.state.app_state) == principal
+
+
+async def identify_reader(error: Exception, scope: Scope) -> None:
+    """Find the user of a request that no route answers, for the menu of its page: guards run for routes only.
+
+    Nothing is granted: the page shows links, and each page checks access itself.
+    """
+    is_unrouted = isinstance(error, HTTPException) and error.status_code in UNROUTED_STATUSES
+    if scope["type"] != ScopeType.HTTP or not is_unrouted or get_principal(scope) is not None:
+        return
+    connection = Connection(scope)
+    try:
+        scope["state"][_PRINCIPAL] = await _cookie_principal(connection, connection.app.state.app_state)
+    except OnhookError:
+        return  # the page has the menu of a browser that is not signed in
 
 
 def _change_refusal(principal: Principal) -> str:

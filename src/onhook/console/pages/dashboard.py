@@ -11,21 +11,18 @@ from zoneinfo import ZoneInfo
 import msgspec
 from litestar import Response, get
 
-from onhook.appdb.issues import StoredIssue
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.addresses import intake_host, intake_port
 from onhook.console.auth.access import SCOPED, get_access_scope, get_principal
 from onhook.console.pages.calls import COLUMNS_DEFAULT
-from onhook.console.pages.page import list_issues, render_page
+from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone
-from onhook.console.queries.coverage import NamedAlarm, list_named_alarms
-from onhook.console.queries.issues import list_open_checks
+from onhook.console.queries.open_issues import OpenIssues, load_open_issues
 from onhook.console.queries.quarantine import NamedCounter, list_counters, load_quarantine
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.delivery.issues import Issue
 from onhook.receiver.rejections import needs_person
 from onhook.store.contract import CallPage, DurationHistogram, QuarantineEntry
 
@@ -45,14 +42,12 @@ class IssueSummary(msgspec.Struct, frozen=True):
     quarantined_count: int = 0
     newest_quarantined: Sequence[QuarantineEntry] = ()
     rejections: Sequence[NamedCounter] = ()
-    alarms: Sequence[NamedAlarm] = ()
-    destination_issues: Sequence[Issue] = ()
-    checks: Sequence[StoredIssue] = ()
+    open_issues: OpenIssues = OpenIssues()
 
     @property
     def has_issues(self) -> bool:
         """Return whether there is an issue."""
-        return bool(self.quarantined_count or self.rejections or self.alarms or self.destination_issues or self.checks)
+        return bool(self.quarantined_count or self.rejections or self.open_issues.count)
 
 
 class DaySummary(msgspec.Struct, frozen=True):
@@ -172,14 +167,12 @@ async def _load_issues(request: AnyRequest, app_state: AppState, position: int, 
     counters = await app_state.coalescer.get("counters", lambda: list_counters(app_state.ledger, app_state.appdb))
     now = app_state.clock.now()
     rejections = [counter for counter in counters if needs_person(counter, now)]
-    alarms = [alarm for alarm in await list_named_alarms(app_state) if alarm.ended_at is None]
+    issues = await load_open_issues(app_state, zone)
     # Of the quarantine there is a line with the number and the reason.
-    checks = [check for check in await list_open_checks(app_state.appdb) if check.kind != "check_quarantine"]
-    return IssueSummary(
-        total,
-        newest,
-        rejections[:ISSUES_SHOWN_MAX],
-        alarms[:ISSUES_SHOWN_MAX],
-        (await list_issues(app_state, zone))[:ISSUES_SHOWN_MAX],
-        checks[:ISSUES_SHOWN_MAX],
+    checks = [check for check in issues.checks if check.kind != "check_quarantine"]
+    listed_issues = OpenIssues(
+        checks=checks[:ISSUES_SHOWN_MAX],
+        alarms=issues.alarms[:ISSUES_SHOWN_MAX],
+        destinations=issues.destinations[:ISSUES_SHOWN_MAX],
     )
+    return IssueSummary(total, newest, rejections[:ISSUES_SHOWN_MAX], listed_issues)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
@@ -30,7 +29,6 @@ FOR_TEMPLATES = (
     "clock_time",
     "format_code",
     "format_date",
-    "format_values",
     "count",
     "day",
     "get_field",
@@ -41,6 +39,7 @@ FOR_TEMPLATES = (
     "outcome",
     "split_party",
     "percent",
+    "scrollable",
     "signed_percent",
     "tone",
     "url",
@@ -104,13 +103,14 @@ def format_date(day: date) -> str:
     return f"{day:%a} {day.day} {day:%b %Y}"
 
 
-def format_values(values: Mapping[str, Any]) -> str:
-    """Return the values of an audit entry as JSON; empty without any.
+def scrollable(title: str) -> Markup:
+    """Return the attributes of a table's container that scrolls: the keyboard reaches it, and it has a name.
 
-    >>> format_values({"tokens": [{"name": "wallboard"}]}), format_values({})
-    ('{"tokens":[{"name":"wallboard"}]}', '')
+    >>> scrollable("Calls")
+    Markup('tabindex="0" role="region" aria-label="Table: Calls"')
     """
-    return msgspec.json.encode(values).decode() if values else ""
+    label = _("Table: {title}", title=title)
+    return Markup('tabindex="0" role="region" aria-label="{}"').format(label)
 
 
 def format_code(text: str) -> Markup:

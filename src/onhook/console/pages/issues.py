@@ -5,14 +5,12 @@ from typing import ClassVar
 
 from litestar import Response, get
 
-from onhook.appdb.issues import StoredIssue
 from onhook.appdb.stored_json import UnreadableRow
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import ReaderZone, Seq
 from onhook.console.queries.audited_reads import audit_or_log_read
 from onhook.console.queries.coverage import NamedAlarm, list_named_alarms
-from onhook.console.queries.issues import list_open_checks
 from onhook.console.queries.quarantine import NamedCounter, list_counters, load_quarantine
 from onhook.console.queries.raw_events import RawEventDetails, find_raw_event
 from onhook.console.state import AnyRequest, AppStateDep
@@ -23,11 +21,9 @@ QUARANTINE_SHOWN_MAX = 200
 
 
 class IssuesView(View, frozen=True, kw_only=True):
-    """Values of the page: what needs a person."""
+    """Values of the page, besides the open issues, which every page has."""
 
     template: ClassVar = "issues.html"
-    alarms: Sequence[NamedAlarm]
-    checks: Sequence[StoredIssue]
     unreadable_rows: Sequence[UnreadableRow]
     quarantined: Sequence[QuarantineEntry]
     quarantined_total: int
@@ -59,8 +55,6 @@ async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: 
         app_state,
         reader_zone,
         IssuesView(
-            alarms=[alarm for alarm in await list_named_alarms(app_state) if alarm.ended_at is None],
-            checks=await list_open_checks(app_state.appdb),
             unreadable_rows=await app_state.appdb.list_unreadable(),
             quarantined=newest,
             quarantined_total=total,

@@ -10,8 +10,8 @@ from litestar.params import BodyKwarg, QueryParameter
 
 from onhook.console.auth.access import get_principal
 from onhook.console.pages.rendering import View, render
+from onhook.console.queries.open_issues import OpenIssues, load_open_issues
 from onhook.console.state import AnyRequest, AppState
-from onhook.delivery.issues import Issue, find_all_issues
 
 _MENU_PAGES = {
     "/call": "/calls",
@@ -43,7 +43,9 @@ async def _common_values(app_state: AppState, request: AnyRequest, zone: ZoneInf
     return {
         "menu_page": menu_page(request.url.path),
         "principal": principal,
-        "issues": await list_issues(app_state, zone) if principal is not None and principal.scope is None else (),
+        "open_issues": await load_open_issues(app_state, zone)
+        if principal is not None and principal.scope is None
+        else OpenIssues(),
         "zone": zone,
         "zone_param": request.query_params.get("zone", ""),
         "now": now,
@@ -59,10 +61,3 @@ def menu_page(path: str) -> str:
     """
     first = "/" + path.split("/")[1]
     return _MENU_PAGES.get(first, first)
-
-
-async def list_issues(app_state: AppState, zone: ZoneInfo) -> list[Issue]:
-    """Return the issues of destinations, for users who may see all of them."""
-    appdb = app_state.appdb
-    destinations, backlogs = await appdb.destinations.all(), await appdb.deliveries.backlogs()
-    return find_all_issues(destinations, backlogs, app_state.clock.now(), zone)

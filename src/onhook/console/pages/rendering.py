@@ -11,6 +11,7 @@ from markupsafe import Markup
 from onhook.console.addresses import is_loopback
 from onhook.console.pages import formatting
 from onhook.console.pages.assets import asset_path
+from onhook.console.pages.audit_changes import list_field_changes
 from onhook.lib.messages import _, _n
 from onhook.pbx.yeastar.display import WEBHOOK_MENU
 
@@ -53,4 +54,5 @@ def _environment() -> Environment:
     environment.globals.update({"_": _, "_n": _n})
     environment.globals.update({name: getattr(formatting, name) for name in formatting.FOR_TEMPLATES})
     environment.globals.update(asset=asset_path, is_loopback=is_loopback, WEBHOOK_MENU=WEBHOOK_MENU)
+    environment.globals.update(list_field_changes=list_field_changes)
     return environment

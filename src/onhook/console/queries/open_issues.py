@@ -1,0 +1,45 @@
+"""Open issues of all kinds, for the pages."""
+
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from onhook.appdb.issues import StoredIssue
+from onhook.console.queries.coverage import NamedAlarm, list_named_alarms
+from onhook.console.queries.issues import list_open_checks
+from onhook.console.state import AppState
+from onhook.delivery.issues import Issue, find_all_issues
+
+
+class OpenIssues(msgspec.Struct, frozen=True):
+    """Checks of the installation that are not `OK`, open alarms, and issues of destinations."""
+
+    checks: Sequence[StoredIssue] = ()
+    alarms: Sequence[NamedAlarm] = ()
+    destinations: Sequence[Issue] = ()
+
+    @property
+    def count(self) -> int:
+        """Return the number of issues."""
+        return len(self.checks) + len(self.alarms) + len(self.destinations)
+
+    @property
+    def first_detail(self) -> str:
+        """Return the sentence about the first issue, in the order of the page of issues; empty without any."""
+        details = [issue.detail for issue in self.checks]
+        details += [alarm.detail for alarm in self.alarms]
+        details += [issue.detail for issue in self.destinations]
+        return details[0] if details else ""
+
+
+async def load_open_issues(app_state: AppState, zone: ZoneInfo) -> OpenIssues:
+    """Return the open issues, for users who may see all of them, with times in a zone."""
+    appdb = app_state.appdb
+    return OpenIssues(
+        checks=await list_open_checks(appdb),
+        alarms=[alarm for alarm in await list_named_alarms(app_state) if alarm.ended_at is None],
+        destinations=find_all_issues(
+            await appdb.destinations.all(), await appdb.deliveries.backlogs(), app_state.clock.now(), zone
+        ),
+    )
