@@ -56,10 +56,22 @@ CALL = msgspec.structs.replace(
         (CallFilter(name="Carol"), False),
         (CallFilter(call_keys=((SN, CALL.call_id),)), True),
         (CallFilter(call_keys=(("another", CALL.call_id),)), False),
+        (CallFilter(note="call"), False),
+        (CallFilter(note="call", note_call_keys=((SN, CALL.call_id),)), True),
+        (CallFilter(note="call", note_call_keys=(("another", CALL.call_id),)), False),
     ],
 )
 def test_call_filter_matches_each_condition(call_filter: CallFilter, is_match: bool) -> None:
     assert call_filter.matches(CALL) is is_match
+
+
+@pytest.mark.parametrize(("note", "is_match"), [("Calls BACK on Monday", True), ("", False), (7, False), (None, False)])
+def test_call_filter_note_is_searched_on_the_pbx_too(note: object, is_match: bool) -> None:
+    """The note of any leg counts, in any case; a value that is no text never matches."""
+    first = record()
+    noted = record(call_id=first.call_id, extra={"call_note": note})
+    assert CallFilter(note="calls back").matches(call(first, noted)) is is_match
+    assert CallFilter(note="calls back", call_keys=()).matches(call(first, noted)) is False
 
 
 def test_call_filter_outbound_trunk_counts_without_an_inbound_one() -> None:

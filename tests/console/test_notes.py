@@ -67,6 +67,38 @@ async def test_calls_are_found_by_tag_and_note(client: aiohttp.ClientSession) ->
     assert page.count('href="/calls?tag=VIP"') == 2
 
 
+async def test_calls_are_found_by_the_note_on_the_pbx(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """A filter finds both kinds of notes: those written in Onhook, and those that the PBX's list of calls has."""
+    await harness.ingest_details(
+        [
+            details(STARTED_AT, call_id=FIRST, extra={"call_note": "Asked for the invoice"}),
+            details(STARTED_AT, call_id=SECOND),
+            details(STARTED_AT, call_id="1777287876.3"),
+        ]
+    )
+    await write(client, SECOND, text="sent the INVOICE", tags=["VIP"])
+    for query, expected in (
+        ({"note": "invoice"}, {FIRST, SECOND}),
+        ({"note": "asked"}, {FIRST}),
+        ({"note": "invoice", "tag": "VIP"}, {SECOND}),
+        ({"note": "asked", "tag": "VIP"}, set()),
+        ({"note": "call_note"}, set()),
+    ):
+        calls = (await (await client.get("/api/v1/calls", params=query)).json())["data"]
+        assert {call["call_id"] for call in calls} == expected, query
+        records = (await (await client.get("/api/v1/export.jsonl", params=query)).text()).count("\n")
+        assert records == len(expected), query
+        assert (await (await client.get("/calls", params=query)).text()).count('class="call"') == len(expected)
+
+
+@pytest.mark.usefixtures("two_calls")
+async def test_calls_tag_does_not_widen_the_search_for_another_call(client: aiohttp.ClientSession) -> None:
+    """Each condition restricts: an id in the free text, another one in the filter, and a tag match nothing."""
+    await write(client, FIRST, tags=["VIP"])
+    query = {"q": SECOND, "call_id": FIRST, "tag": "VIP"}
+    assert (await (await client.get("/api/v1/calls", params=query)).json())["data"] == []
+
+
 async def test_saved_searches_are_managed_by_the_api(client: aiohttp.ClientSession) -> None:
     """Only pages of calls and reports can be saved."""
     members = {"name": "missed", "path": "/calls?status=%21ANSWERED"}

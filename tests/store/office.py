@@ -49,6 +49,8 @@ EXTRAS: tuple[dict[str, Any], ...] = (
         {"account_code": 4711, "Größe": 'a=b "c"', "least": -(2**63)},
     ),
     {"account_code": 4711.0, "is_new": {"a": 1}, "is_display": None},
+    {"call_note": "Calls back at 100 %", "call_notes": "ghost"},
+    {"call_note": 100},
 )
 EXTRA_FILTERS = (
     *("account_code=4711", "account_code=4711.0", "is_new=true", 'is_new={"a":1}', "a/b~=x, y", '"=x'),
@@ -131,6 +133,8 @@ CALL_FILTERS = st.builds(
     by_did=st.none() | st.none() | _TEXTS,
     numbers=st.none() | st.none() | st.lists(st.sampled_from(("1001", "6400", "+4930555")), max_size=2).map(tuple),
     call_keys=st.none() | st.none() | st.lists(st.sampled_from(_CALL_KEYS), max_size=3).map(tuple),
+    note=st.none() | st.none() | st.sampled_from(("CALLS", "100 %", "ghost")),
+    note_call_keys=st.lists(st.sampled_from(_CALL_KEYS), max_size=2).map(tuple),
     name=st.none() | st.none() | st.sampled_from(("ALICE", "bob b", "6", "ghost")),
     zone=st.sampled_from(ZONES),
 )

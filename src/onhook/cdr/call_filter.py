@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.cdr.identity import extract_number
+from onhook.cdr.merge import ROW_NOTE
 from onhook.cdr.record import Call, Record
 from onhook.lib.errors import UsageError, _
 
@@ -34,7 +35,8 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
     first second to the one before its end. `caller` and `dialled` are the numbers of the call itself, as `by_trunk`
     (the incoming trunk, else the outgoing one) and `by_did` are its own, not those of any leg. `numbers` matches if one
     of them is a party of a leg, `name` if it is part of such a party's text, in any case. `call_keys` holds (`sn`,
-    `call_id`) of the calls that can match at all, as those with notes.
+    `call_id`) of the calls that can match at all, as those with a tag. `note` matches if a note on the call contains it
+    in any case: one on the PBX, of any leg, or one of Onhook, whose calls are the `note_call_keys`.
     """
 
     answered_by: str | None = None
@@ -52,6 +54,8 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
     numbers: tuple[str, ...] | None = None
     name: str | None = None
     call_keys: tuple[tuple[str, str], ...] | None = None
+    note: str | None = None
+    note_call_keys: tuple[tuple[str, str], ...] = ()
     zone: str = "UTC"
 
     def matches(self, call: Call) -> bool:
@@ -60,6 +64,7 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
         return (
             self._matches_call_fields(call)
             and (self.call_keys is None or (call.sn, call.call_id) in self.call_keys)
+            and self._matches_note(call)
             and _is_between(call.wait_duration, self.min_wait_duration, self.max_wait_duration)
             and _is_between(call.ring_duration, self.min_ring_duration, self.max_ring_duration)
             and (self.weekday is None or local.isoweekday() == self.weekday)
@@ -78,11 +83,22 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.by_did is None or call.did_number == self.by_did)
         )
 
+    def _matches_note(self, call: Call) -> bool:
+        if self.note is None or (call.sn, call.call_id) in self.note_call_keys:
+            return True
+        return any(self.note.lower() in note.lower() for note in list_pbx_notes(call))
+
     def _matches_parties(self, leg: Record) -> bool:
         sides = (leg.call_from, leg.call_to)
         return (self.numbers is None or any(extract_number(side) in self.numbers for side in sides)) and (
             self.name is None or any(self.name.lower() in side.lower() for side in sides)
         )
+
+
+def list_pbx_notes(call: Call) -> list[str]:
+    """Return the notes that people wrote about a call on the PBX, which its list of calls has, each once."""
+    texts = (leg.extra.get(ROW_NOTE) for leg in call.legs)
+    return list(dict.fromkeys(text.strip() for text in texts if isinstance(text, str) and text.strip()))
 
 
 def parse_call_filter(parameters: Mapping[str, str], zone: ZoneInfo) -> CallFilter:

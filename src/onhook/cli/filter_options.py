@@ -49,7 +49,7 @@ FILTER_HELP: Mapping[str, str] = MappingProxyType(
         "by_trunk": "Trunk of the whole call",
         "by_did": "DID number of the whole call",
         "tag": "A tag of the call",
-        "note": "Part of the note on the call",
+        "note": "Part of a note on the call, written in Onhook or on the PBX",
         "q": "Free text: a number in any notation, a call id, or part of a name",
     }
 )

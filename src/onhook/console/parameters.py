@@ -139,7 +139,7 @@ async def search_filter(  # noqa: PLR0917 - one for each filter
     by_trunk: Annotated[Text, _text_parameter("Trunk of the whole call: the inbound one, else the outbound one")] = "",
     by_did: Annotated[Text, _text_parameter("DID number of the whole call")] = "",
     tag: Annotated[Text, _text_parameter("A tag of the call")] = "",
-    note: Annotated[Text, _text_parameter("Part of the call's note")] = "",
+    note: Annotated[Text, _text_parameter("Part of a note on the call, written in Onhook or on the PBX")] = "",
     q: Annotated[
         Text, _text_parameter("Free text: a number in any notation, an extension, a call's id, or part of a name")
     ] = "",

@@ -42,11 +42,14 @@ async def apply_search(
     tag, note = texts.get("tag", "").strip(), texts.get("note", "").strip()
     if not (tag or note):
         return search_filter
-    noted_filter = search_filter.call_filter or CallFilter()
-    call_keys = tuple(await appdb.notes.find_calls(tag, note))
-    return msgspec.structs.replace(
-        search_filter, call_filter=msgspec.structs.replace(noted_filter, call_keys=call_keys)
-    )
+    new_call_filter = search_filter.call_filter or CallFilter()
+    if tag and new_call_filter.call_keys is None:
+        call_keys = tuple(await appdb.notes.find_calls(tag, ""))
+        new_call_filter = msgspec.structs.replace(new_call_filter, call_keys=call_keys)
+    if note:
+        note_call_keys = tuple(await appdb.notes.find_calls("", note))
+        new_call_filter = msgspec.structs.replace(new_call_filter, note=note, note_call_keys=note_call_keys)
+    return msgspec.structs.replace(search_filter, call_filter=new_call_filter)
 
 
 def apply_search_text(search_filter: RecordFilter, text: str, pbxs: list[Pbx], zone: ZoneInfo) -> RecordFilter:

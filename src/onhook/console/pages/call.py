@@ -15,6 +15,7 @@ from litestar.response import Redirect, Response
 from onhook.appdb.delivery_rows import Attempt, Delivery
 from onhook.appdb.notes import Note
 from onhook.cdr.call_details import DETAIL_FIELDS
+from onhook.cdr.call_filter import list_pbx_notes
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
@@ -24,7 +25,7 @@ from onhook.console.pages.formatting import call_url
 from onhook.console.pages.page import FORM_BODY, render_page
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import CallId, ReaderZone, Sn
-from onhook.console.queries.calls import find_call, list_pbx_notes, local_recording_flags
+from onhook.console.queries.calls import find_call, local_recording_flags
 from onhook.console.queries.raw_events import RawEventDetails, describe_raw_event
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.ledger.contract import RawEvent

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from onhook.appdb.recordings import find_recording_file
 from onhook.cdr.access_scope import AccessScope
-from onhook.cdr.merge import ROW_NOTE
 from onhook.cdr.record import Call
 from onhook.console.state import AppState
 from onhook.lib.errors import NotFound
@@ -24,12 +23,6 @@ async def find_call(app_state: AppState, sn: str, call_id: str, scope: AccessSco
             hint=_("it may not have ended yet"),
         )
     return call
-
-
-def list_pbx_notes(call: Call) -> list[str]:
-    """Return the notes that people wrote about a call on the PBX, which its list of calls has, each once."""
-    texts = (leg.extra.get(ROW_NOTE) for leg in call.legs)
-    return list(dict.fromkeys(text.strip() for text in texts if isinstance(text, str) and text.strip()))
 
 
 async def local_recording_flags(app_state: AppState, call: Call) -> list[bool]:

@@ -11,6 +11,7 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.call_filter import CallFilter
 from onhook.cdr.extra_filter import ExtraFilter
 from onhook.cdr.identity import extract_number
+from onhook.cdr.merge import ROW_NOTE
 from onhook.cdr.record_filter import FILTER_NAMES, RecordFilter, WordFilter
 from onhook.cdr.utc_offset import get_zone
 from onhook.store.queries.zones import TRANSITIONS_FROM, TRANSITIONS_UNTIL, list_offsets, offset_sql
@@ -42,6 +43,8 @@ _ROW_FILTERS = {
 }
 """Filters on records and calls alike."""
 
+_NOTE_MEMBER = msgspec.json.encode(ROW_NOTE).decode()
+
 _CALL_FILTERS = {
     "answered_by": "answered_by = $answered_by",
     "min_wait_duration": "wait_duration >= $min_wait_duration",
@@ -61,6 +64,12 @@ _CALL_FILTERS = {
     " OR contains(lower(coalesce(call_to, to_number)), $name)))",
     "call_keys": "call_key IN (SELECT unnest($call_key_numbers::BIGINT[]))"
     " AND sn || chr(31) || call_id IN (SELECT unnest($call_keys::VARCHAR[]))",
+    # Only JSON with a note is parsed.
+    "note": "((call_key IN (SELECT unnest($note_call_key_numbers::BIGINT[]))"
+    " AND sn || chr(31) || call_id IN (SELECT unnest($note_call_keys::VARCHAR[])))"
+    f" OR EXISTS (SELECT 1 FROM legs WHERE {LEG_OF_CALL} AND contains(extra, '{_NOTE_MEMBER}:')"
+    f" AND json_type(extra, '/{ROW_NOTE}') = 'VARCHAR'"
+    f" AND contains(lower(json_extract_string(extra, '/{ROW_NOTE}')), $note)))",
     "under_way_at": "started_at <= $under_way_at AND ended_at > $under_way_at",
 }
 """Filters on calls. `{local_start}` is the start by the clock of the zone; `{legs_source}`: see
@@ -271,9 +280,18 @@ def _scope_values(record_filter: RecordFilter) -> dict[str, Any]:
     values |= {name: extract_number(values[name]) for name in ("answered_by", "caller", "dialled") if name in values}
     values |= {name: list(values[name]) for name in ("numbers",) if name in values}
     if record_filter.call_filter.call_keys is not None:
-        values["call_keys"] = ["\x1f".join(key) for key in record_filter.call_filter.call_keys]
-        values["call_key_numbers"] = sorted({call_key(call_id) for _, call_id in record_filter.call_filter.call_keys})
-    return values | {name: values[name].lower() for name in ("name",) if name in values}
+        values |= _key_values("call_keys", "call_key_numbers", record_filter.call_filter.call_keys)
+    if record_filter.call_filter.note is not None:
+        values |= _key_values("note_call_keys", "note_call_key_numbers", record_filter.call_filter.note_call_keys)
+    return values | {name: values[name].lower() for name in ("name", "note") if name in values}
+
+
+def _key_values(keys_name: str, numbers_name: str, keys: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return the parameters of a condition on (`sn`, `call_id`) of calls."""
+    return {
+        keys_name: ["\x1f".join(key) for key in keys],
+        numbers_name: sorted({call_key(call_id) for _, call_id in keys}),
+    }
 
 
 def _call_key_test(record_filter: RecordFilter) -> list[str]:
