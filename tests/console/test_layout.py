@@ -1,6 +1,9 @@
 """Layout of the pages in a real browser: nothing is cut, nothing is wider than the screen, tables can be scrolled."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from typing import Literal
 
 import pytest
 from playwright.async_api import Page
@@ -8,7 +11,7 @@ from playwright.async_api import Page
 from onhook.appdb.issues import OperationalIssue
 from onhook.ledger.contract import CounterKey
 from tests.console.conftest import ConsoleHarness
-from tests.console.test_accessible import CALL_ID, PAGES, add_sample_data
+from tests.console.test_accessible import AXE, CALL_ID, PAGES, SERIOUS, add_sample_data
 from tests.console.test_pages import open_visit, some_calls
 from tests.factories import SN, details
 
@@ -35,6 +38,8 @@ async def visit_page(harness: ConsoleHarness, chromium_path: str) -> AsyncIterat
     """Yield a signed-in page."""
     async with open_visit(harness, chromium_path) as visit:
         yield visit.page
+        # The browser logs each answer that is an error.
+        visit.errors[:] = [error for error in visit.errors if "Failed to load resource" not in error]
 
 
 async def _add_long_texts(harness: ConsoleHarness) -> None:
@@ -124,3 +129,18 @@ async def test_layout_issue_banner_is_as_wide_as_the_page(harness: ConsoleHarnes
         "[document.querySelector('.issue-banner'), document.querySelector('form.search')].map((box) => box.offsetWidth)"
     )
     assert widths[0] == widths[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_layout_pages_of_mistakes_have_no_serious_axe_violation(
+    harness: ConsoleHarness, visit_page: Page, scheme: Literal["light", "dark"]
+) -> None:
+    """Forms with an invalid value, and an unknown address."""
+    await visit_page.emulate_media(color_scheme=scheme)
+    script = await asyncio.to_thread(AXE.read_text)
+    for path in ("/calls?since=foo", "/reports?report=week&until=foo", "/nothing"):
+        await visit_page.goto(harness.url + path)
+        await visit_page.evaluate(script)
+        result = json.loads(await visit_page.evaluate("axe.run().then((result) => JSON.stringify(result.violations))"))
+        assert [violation for violation in result if violation["impact"] in SERIOUS] == [], path

@@ -121,6 +121,7 @@ def _parse_number(name: str, text: str) -> int:
         raise UsageError(
             _("invalid {name}: {value!r}", name=name, value=text[:40]),
             hint=_("write a whole number from {low} to {high}", low=low, high=high),
+            parameter=name,
         )
     return int(text)
 
@@ -131,7 +132,9 @@ def _parse_time(text: str, zone: ZoneInfo) -> datetime:
         return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(
-            _("under_way_at is not a time: {value!r}", value=text[:40]), hint=_("write 2026-04-27T19:04:36+08:00")
+            _("under_way_at is not a time: {value!r}", value=text[:40]),
+            hint=_("write 2026-04-27T19:04:36+08:00"),
+            parameter="under_way_at",
         ) from None
 
 

@@ -44,11 +44,14 @@ class ExtraFilter(msgspec.Struct, frozen=True):
                 raise UsageError(
                     _("invalid extra: {value!r}", value=part[:80]),
                     hint=_("write NAME=VALUE, such as account_code=4711; several are separated by commas"),
+                    parameter="extra",
                 )
             conditions.append((name, value))
         if len(conditions) > CONDITIONS_MAX:
             raise UsageError(
-                _("extra has more than {limit} conditions", limit=CONDITIONS_MAX), hint=_("leave some out")
+                _("extra has more than {limit} conditions", limit=CONDITIONS_MAX),
+                hint=_("leave some out"),
+                parameter="extra",
             )
         return cls(tuple(conditions))
 

@@ -168,6 +168,7 @@ def parse_filter(parameters: Mapping[str, str], zone: ZoneInfo, now: datetime) -
             raise UsageError(
                 _("{name} is longer than {limit} characters", name=name, limit=TEXT_CHARACTERS_MAX),
                 hint=_("shorten it"),
+                parameter=name,
             )
     values: dict[str, Any] = {name: _PARSERS[name](name, text, zone, now) for name, text in texts.items()}
     return RecordFilter(**values)
@@ -195,6 +196,7 @@ def parse_time(text: str, zone: ZoneInfo, now: datetime, *, name: str = "time") 
         raise UsageError(
             _("{name} is not a time: {value!r}", name=name, value=text),
             hint=_("write 2026-04-27, 2026-04-27T19:04:36+08:00, today, yesterday or 12h"),
+            parameter=name,
         ) from None
 
 
@@ -203,7 +205,7 @@ def parse_period(since: str, until: str, zone: ZoneInfo, now: datetime) -> tuple
     begin = parse_time(since, zone, now, name="since")
     end = parse_time(until, zone, now, name="until") if until else now
     if begin >= end:
-        raise UsageError(_("since is not before until"), hint=_("exchange the two"))
+        raise UsageError(_("since is not before until"), hint=_("exchange the two"), parameter="until")
     return begin, end
 
 
@@ -216,6 +218,7 @@ def _parse_seconds(name: str, text: str, _zone: ZoneInfo, _now: datetime) -> int
         raise UsageError(
             _("{name} is not a number of seconds: {value!r}", name=name, value=text),
             hint=_("write whole seconds, such as 30"),
+            parameter=name,
         )
     return int(text)
 

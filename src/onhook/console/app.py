@@ -47,6 +47,7 @@ from onhook.console.pages import saved_searches as saved_search_pages
 from onhook.console.pages import sql as sql_page
 from onhook.console.pages import users as user_pages
 from onhook.console.pages.api_page import openapi_config
+from onhook.console.pages.invalid_forms import render_invalid_form
 from onhook.console.pages.reports import page as report_routes
 from onhook.console.request_coalescing import RequestCoalescer
 from onhook.console.state import AppState, ResponseCounters, RetryParsing
@@ -118,7 +119,7 @@ def create_routes() -> Litestar:
             HTTPException: problem_documents.handle_http_error,
             Exception: problem_documents.handle_unexpected_error,
         },
-        after_exception=[identify_reader],
+        after_exception=[identify_reader, render_invalid_form],
         before_send=[add_response_headers],
         openapi_config=openapi_config(),
         compression_config=compression_config(),

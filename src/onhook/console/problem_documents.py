@@ -18,7 +18,7 @@ from onhook.console.auth.access import Principal, get_principal
 from onhook.console.pages.rendering import View, render
 from onhook.console.parameters import known_parameter_names
 from onhook.console.state import AnyRequest
-from onhook.lib.errors import RETRY_AFTER_SECONDS, OnhookError
+from onhook.lib.errors import RETRY_AFTER_SECONDS, OnhookError, UsageError
 from onhook.lib.messages import _, mark
 
 PROBLEM_TYPE = "application/problem+json"
@@ -82,6 +82,9 @@ NOT_CORRECTABLE = frozenset({"cursor", "token", "row"})
 """Parameters that a person does not write, and a token, which no page shows."""
 
 
+_INVALID_PAGE = "onhook_invalid_page"
+
+
 class ProblemView(View, frozen=True, kw_only=True):
     """Values of the page of a problem. `texts` are the parameters to correct, by name; the menu is that of the user."""
 
@@ -99,6 +102,7 @@ def handle_onhook_error(request: AnyRequest, error: OnhookError) -> Response[Any
         status=error.http_status,
         detail=f"{error.message} ({error.location})" if error.location else error.message,
         hint=error.hint or msgspec.UNSET,
+        parameters=[error.parameter] if error.parameter and isinstance(error, UsageError) else msgspec.UNSET,
     )
     headers = {}
     if error.http_status == 401:
@@ -113,7 +117,7 @@ def handle_onhook_error(request: AnyRequest, error: OnhookError) -> Response[Any
 
 def handle_http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
     """Return the response for an error of the framework: an unknown route, an invalid parameter."""
-    parameter_errors = _parameter_errors(error)
+    parameter_errors = list_parameter_errors(error)
     problem = Problem(
         title=HTTPStatus(error.status_code).phrase,
         status=error.status_code,
@@ -146,7 +150,7 @@ def problem_response(request: AnyRequest, problem: Problem, headers: dict[str, s
         return Response(problem, status_code=problem.status, headers=headers, media_type=PROBLEM_TYPE)
     if problem.status == 401 and request.method == "GET":
         return Redirect("/sign-in?next=" + quote(_path_and_query(request), safe=""), status_code=303)
-    page = render(
+    page = request.scope["state"].get(_INVALID_PAGE) or render(
         ProblemView(
             problem=problem,
             principal=get_principal(request.scope),
@@ -178,8 +182,18 @@ def _path_and_query(request: AnyRequest) -> str:
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
-def _parameter_errors(error: HTTPException) -> list[tuple[str, str]]:
-    """Return the invalid parameters and what is wrong with each."""
+def set_invalid_page(request: AnyRequest, page: str) -> None:
+    """Set the page that browsers receive instead of that of the problem."""
+    request.scope["state"][_INVALID_PAGE] = page
+
+
+def list_parameter_errors(error: Exception) -> list[tuple[str, str]]:
+    """Return the invalid parameters and what is wrong with each; none for an error of another kind."""
+    if isinstance(error, OnhookError):
+        message = f"{error.message}: {error.hint}" if error.hint else error.message
+        return [(error.parameter, message)] if error.parameter else []
+    if not isinstance(error, HTTPException):
+        return []
     extra = error.extra if isinstance(error.extra, list) else []
     return [
         (str(entry.get("key", "")), _translate_validation_message(str(entry.get("message", ""))))

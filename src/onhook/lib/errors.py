@@ -25,11 +25,13 @@ class OnhookError(Exception):
     exit_code: ClassVar[int] = 1
     http_status: ClassVar[int] = 500
 
-    def __init__(self, message: str, *, location: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, location: str = "", hint: str = "", parameter: str = "") -> None:
+        """`parameter` names an invalid parameter where the message contains its name, else `location` does."""
         super().__init__(message)
         self.message = message
         self.location = location
         self.hint = hint
+        self.parameter = parameter or location
 
     def __str__(self) -> str:
         location = f" ({self.location})" if self.location else ""

@@ -14,6 +14,7 @@ from litestar.params import QueryParameter
 
 from onhook.appdb.pbxs import Pbx
 from onhook.appdb.saved_searches import SavedSearch
+from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.call_filter import CALL_FILTER_NAMES
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter, parse_time
 from onhook.console.auth.access import SCOPED, get_principal
@@ -105,6 +106,7 @@ class CallsView(View, frozen=True, kw_only=True):
     column_toggles: Mapping[str, str]
     sort: str
     sort_links: Mapping[str, str]
+    errors: Mapping[str, str] = {}
 
 
 @get("/calls", opt=SCOPED, include_in_schema=False)
@@ -163,14 +165,14 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
             limit_param=current_query["limit"],
             is_newest=not cursor and not sort,
             position=position,
-            pbxs=await _visible_pbxs(app_state, search_filter),
-            saved_searches=await _visible_searches(request, app_state),
+            pbxs=await list_visible_pbxs(app_state, search_filter.scope),
+            saved_searches=await list_visible_searches(request, app_state),
             current_path=url("/calls", **{**current_query, "sort": sort, "limit": ""}),
             columns=selected_columns,
             tags_by_call=await app_state.appdb.notes.tags_by_call((call.sn, call.call_id) for call in call_page.data)
             if "tags" in selected_columns
             else {},
-            known_tags=await _load_tags(app_state) if search_filter.scope is None else [],
+            known_tags=await load_tags(app_state) if search_filter.scope is None else [],
             columns_param=columns,
             all_columns=COLUMNS,
             column_toggles={name: _toggle_column(selected_columns, name) for name in COLUMNS},
@@ -180,19 +182,18 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
     )
 
 
-async def _visible_pbxs(app_state: AppState, search_filter: RecordFilter) -> list[Pbx]:
+async def list_visible_pbxs(app_state: AppState, scope: AccessScope | None) -> list[Pbx]:
     """Return the PBXs that the reader may filter by."""
-    scope = search_filter.scope
     return [pbx for pbx in await app_state.appdb.pbxs() if scope is None or scope.allows_pbx(pbx.sn)]
 
 
-async def _visible_searches(request: AnyRequest, app_state: AppState) -> list[SavedSearch]:
+async def list_visible_searches(request: AnyRequest, app_state: AppState) -> list[SavedSearch]:
     """Return the saved searches that the user sees."""
     principal = get_principal(request.scope)
     return await app_state.appdb.saved_searches.visible(principal.name, principal.scope) if principal else []
 
 
-async def _load_tags(app_state: AppState) -> list[str]:
+async def load_tags(app_state: AppState) -> list[str]:
     """Return the tags to choose from; cached, because all notes are read for them."""
     return await app_state.coalescer.get("tags", app_state.appdb.notes.tags, TAGS_MAX_AGE_SECONDS)
 

@@ -33,11 +33,11 @@ FORM_BODY = BodyKwarg(media_type=RequestEncodingType.URL_ENCODED)
 
 async def render_page(request: AnyRequest, app_state: AppState, zone: ZoneInfo, view: View) -> Response[str]:
     """Return the page of a view, for the user of the request."""
-    page = render(view, **await _common_values(app_state, request, zone, app_state.clock.now()))
+    page = render(view, **await load_common_values(app_state, request, zone, app_state.clock.now()))
     return Response(page, media_type="text/html")
 
 
-async def _common_values(app_state: AppState, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
+async def load_common_values(app_state: AppState, request: AnyRequest, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
     """Return the values of every page: the user, the time zone, the time."""
     principal = get_principal(request.scope)
     return {

@@ -16,6 +16,7 @@ from onhook.cdr.call_filter import CALL_FILTER_NAMES
 from onhook.cdr.csv_injection import escape_cell
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter
 from onhook.console.auth.access import SCOPED
+from onhook.console.pages.calls import list_visible_pbxs
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.kinds import KINDS, ReportKind
@@ -98,6 +99,7 @@ class ReportsView(View, frozen=True, kw_only=True):
     periods: Mapping[str, tuple[str, str]]
     period: Period
     pbxs: Sequence[Pbx]
+    errors: Mapping[str, str] = {}
 
 
 @get("/reports", opt=SCOPED, include_in_schema=False)
@@ -129,17 +131,13 @@ async def reports_page(  # noqa: PLR0917 - the parameters of the URL
             heat_max=_heat_max(report),
             comparison=await _compare_periods(query, period),
             query=query,
-            texts=_filter_texts(request),
+            texts=filter_texts_of(request),
             by=by,
             steps=STEPS,
             periods=common_periods(reader_zone, app_state.clock.now()),
             period=period,
             # A user who may not see a PBX's calls may not see its name.
-            pbxs=[
-                pbx
-                for pbx in await app_state.appdb.pbxs()
-                if query.search_filter.scope is None or query.search_filter.scope.allows_pbx(pbx.sn)
-            ],
+            pbxs=await list_visible_pbxs(app_state, query.search_filter.scope),
         ),
     )
 
@@ -245,7 +243,7 @@ def _choose_step(by: str, kind: ReportKind, period: Period) -> str:
     return by if by and kind.has_steps else choose_step(period)
 
 
-def _filter_texts(request: AnyRequest) -> Mapping[str, str]:
+def filter_texts_of(request: AnyRequest) -> Mapping[str, str]:
     """Return the filters of the request as texts."""
     names = (*FILTER_NAMES, *CALL_FILTER_NAMES, "tag", "note", "q", "zone")
     return {name: text for name in names if (text := request.query_params.get(name, ""))}
@@ -257,7 +255,7 @@ async def _parse_query(  # noqa: PLR0917 - independent values
     """Return the query of the URL, and its period."""
     if search_filter.status is not None:
         raise UsageError(_("a report counts every outcome"), location="status", hint=_("leave status out"))
-    texts, period = _filter_texts(request), get_period(search_filter, zone, app_state.clock.now())
+    texts, period = filter_texts_of(request), get_period(search_filter, zone, app_state.clock.now())
     period_texts = {
         name: boundary.astimezone(zone).isoformat()
         for name, boundary in (("since", period.since), ("until", period.until))

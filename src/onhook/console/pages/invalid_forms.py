@@ -1,0 +1,133 @@
+"""Pages whose URL has an invalid parameter: the form of the page with all values, the invalid one marked."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import ClassVar
+
+from litestar import Request
+from litestar.enums import HttpMethod, ScopeType
+from litestar.exceptions import HTTPException
+from litestar.types import Scope
+
+from onhook.appdb.pbxs import Pbx
+from onhook.appdb.saved_searches import SavedSearch
+from onhook.cdr.utc_offset import get_zone
+from onhook.console.auth.access import get_access_scope
+from onhook.console.pages.calls import (
+    ALL_FILTERS,
+    FIRST_ROW_FILTERS,
+    FORM_FILTERS,
+    list_visible_pbxs,
+    list_visible_searches,
+    load_tags,
+)
+from onhook.console.pages.page import load_common_values
+from onhook.console.pages.rendering import View, render
+from onhook.console.pages.reports.kinds import KINDS, ReportKind
+from onhook.console.pages.reports.page import KIND_DEFAULT, STEPS, filter_texts_of
+from onhook.console.pages.reports.period import common_periods
+from onhook.console.problem_documents import accepts_html, list_parameter_errors, set_invalid_page
+from onhook.console.state import AnyRequest, AppState
+from onhook.lib.errors import OnhookError
+from onhook.lib.messages import _
+
+
+class InvalidCallsView(View, frozen=True, kw_only=True):
+    """Values of the page of calls with its form alone; `errors` are messages by parameter."""
+
+    template: ClassVar = "invalid_form.html"
+    form_template: str = "calls_form.html"
+    title: str
+    errors: Mapping[str, str]
+    filter_texts: Mapping[str, str]
+    more_filters: Sequence[str]
+    has_more_filters: bool = True
+    is_filtered: bool = True
+    columns_param: str
+    sort: str
+    pbxs: Sequence[Pbx]
+    known_tags: Sequence[str]
+    saved_searches: Sequence[SavedSearch]
+    current_path: str = ""
+    search_meaning: str = ""
+    unlimited_url: str = ""
+
+
+class InvalidReportView(View, frozen=True, kw_only=True):
+    """Values of the page of a report with its form alone; `errors` are messages by parameter."""
+
+    template: ClassVar = "invalid_form.html"
+    form_template: str = "reports_form.html"
+    title: str
+    errors: Mapping[str, str]
+    texts: Mapping[str, str]
+    report_name: str
+    kind: ReportKind
+    by: str
+    steps: Sequence[str] = STEPS
+    periods: Mapping[str, tuple[str, str]]
+    pbxs: Sequence[Pbx]
+
+
+async def render_invalid_form(error: Exception, scope: Scope) -> None:
+    """Render the page of a request that an invalid parameter ended, where its page has a form; else do nothing."""
+    make_view = _VIEWS.get(str(scope.get("path_template", "")))
+    if scope["type"] != ScopeType.HTTP or scope["method"] != HttpMethod.GET or make_view is None:
+        return
+    request: AnyRequest = Request(scope)
+    errors = list_parameter_errors(error)
+    if not errors or not _is_bad_request(error) or not accepts_html(request):
+        return
+    app_state: AppState = request.app.state.app_state
+    zone = get_zone(app_state.config.zone)
+    try:
+        common_values = await load_common_values(app_state, request, zone, app_state.clock.now())
+        view = await make_view(request, app_state, dict(errors))
+    except OnhookError:
+        return  # the page of the problem needs no database
+    set_invalid_page(request, render(view, **common_values))
+
+
+def _is_bad_request(error: Exception) -> bool:
+    status = error.status_code if isinstance(error, HTTPException) else getattr(error, "http_status", None)
+    return status == HTTPStatus.BAD_REQUEST
+
+
+async def _make_calls_view(request: AnyRequest, app_state: AppState, errors: Mapping[str, str]) -> View:
+    texts = dict(request.query_params.multi_items())
+    access_scope = get_access_scope(request.scope)
+    return InvalidCallsView(
+        title=_("Calls"),
+        errors=errors,
+        filter_texts={name: texts.get(name, "") for name in ALL_FILTERS},
+        more_filters=[name for name in ALL_FILTERS if name not in FORM_FILTERS],
+        has_more_filters=any(texts.get(name) for name in ALL_FILTERS if name not in FIRST_ROW_FILTERS),
+        # A sort key or column that does not exist is left out.
+        columns_param="" if "columns" in errors else texts.get("columns", ""),
+        sort="" if "sort" in errors else texts.get("sort", ""),
+        pbxs=await list_visible_pbxs(app_state, access_scope),
+        known_tags=await load_tags(app_state) if access_scope is None else [],
+        saved_searches=await list_visible_searches(request, app_state),
+    )
+
+
+async def _make_report_view(request: AnyRequest, app_state: AppState, errors: Mapping[str, str]) -> View:
+    report_name = request.query_params.get("report", KIND_DEFAULT)
+    report_name = report_name if report_name in KINDS else KIND_DEFAULT
+    return InvalidReportView(
+        title=_(KINDS[report_name].title),
+        errors=errors,
+        texts=filter_texts_of(request),
+        report_name=report_name,
+        kind=KINDS[report_name],
+        by=request.query_params.get("by", ""),
+        periods=common_periods(get_zone(app_state.config.zone), app_state.clock.now()),
+        pbxs=await list_visible_pbxs(app_state, get_access_scope(request.scope)),
+    )
+
+
+_VIEWS: Mapping[str, Callable[[AnyRequest, AppState, Mapping[str, str]], Awaitable[View]]] = {
+    "/calls": _make_calls_view,
+    "/reports": _make_report_view,
+}
+"""By path template."""
