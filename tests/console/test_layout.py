@@ -144,3 +144,14 @@ async def test_layout_pages_of_mistakes_have_no_serious_axe_violation(
         await visit_page.evaluate(script)
         result = json.loads(await visit_page.evaluate("axe.run().then((result) => JSON.stringify(result.violations))"))
         assert [violation for violation in result if violation["impact"] in SERIOUS] == [], path
+
+
+async def test_layout_call_page_field_names_are_on_one_line(harness: ConsoleHarness, visit_page: Page) -> None:
+    """On a telephone too: a name that is broken cannot be searched for."""
+    await harness.ingest_details([details(some_calls()[0], call_id=CALL_ID)])
+    await visit_page.set_viewport_size({"width": 390, "height": 900})
+    await visit_page.goto(f"{harness.url}/calls/{SN}/{CALL_ID}")
+    heights = await visit_page.locator(".fields th code").evaluate_all(
+        "names => names.map((name) => name.offsetHeight)"
+    )
+    assert max(heights) < 24
