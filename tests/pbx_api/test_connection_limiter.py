@@ -3,7 +3,8 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import aiohttp
 import pytest
 
 from onhook.lib.errors import UsageError
-from onhook.pbx_api import connection_limiter
+from onhook.pbx_api import connection_limiter, waiting_connections
 from onhook.pbx_api.certificate import create_tls_context, ensure_certificate
 from onhook.pbx_api.connection_limiter import ConnectionLimiter, listen
-from tests.pbx_api.harness import NOW
+from tests.pbx_api.harness import NOW, open_pbx_api_harness
 
 
 class Echo(asyncio.Protocol):
@@ -28,9 +29,21 @@ class Echo(asyncio.Protocol):
         self.transport.write(data)
 
 
+class ManualMonotonic:
+    """Seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 @asynccontextmanager
-async def open_limiter(tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[ConnectionLimiter, int]]:
-    limiter = ConnectionLimiter(Echo, tls)
+async def open_limiter(
+    tls: ssl.SSLContext | None = None, monotonic: Callable[[], float] = time.monotonic
+) -> AsyncIterator[tuple[ConnectionLimiter, int]]:
+    limiter = ConnectionLimiter(Echo, tls, monotonic=monotonic)
     server_socket = listen("127.0.0.1", 0)
     port = server_socket.getsockname()[1]
     accept_task = asyncio.create_task(limiter.accept_connections(server_socket))
@@ -79,6 +92,87 @@ async def test_limiter_over_the_limit_rejects_new_connections(monkeypatch: pytes
         for _, writer in connections:
             writer.close()
         await wait_for_connections(limiter)
+
+
+@pytest.mark.parametrize("has_tls", [False, True])
+async def test_limiter_silent_connections_make_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, has_tls: bool
+) -> None:
+    """The oldest one ends for each further connection of the address, also during the handshake; the others stay."""
+    monkeypatch.setattr(waiting_connections, "WAITING_OF_ADDRESS_MAX", 2)
+    monotonic = ManualMonotonic()
+    async with open_limiter(_create_tls(tmp_path) if has_tls else None, monotonic) as (limiter, port):
+        connections = [await _open_silent(limiter, port, number) for number in (1, 2)]
+        monotonic.seconds += waiting_connections.GRACE_SECONDS + 1
+        connections.append(await _open_silent(limiter, port, 2))
+        async with asyncio.timeout(30):
+            assert await connections[0][0].read() == b""
+        monotonic.seconds += waiting_connections.GRACE_SECONDS + 1
+        await asyncio.sleep(0)
+        assert [reader.at_eof() for reader, _ in connections] == [True, False, False]
+        for _, writer in connections:
+            writer.close()
+        await wait_for_connections(limiter)
+
+
+async def test_limiter_young_connections_do_not_make_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where all sockets of an app connect again at once."""
+    monkeypatch.setattr(waiting_connections, "WAITING_OF_ADDRESS_MAX", 2)
+    async with open_limiter(monotonic=ManualMonotonic()) as (limiter, port):
+        connections = [await _open_silent(limiter, port, number) for number in range(1, 6)]
+        assert not any(reader.at_eof() for reader, _ in connections)
+        for _, writer in connections:
+            writer.close()
+        await wait_for_connections(limiter)
+
+
+async def test_limiter_full_of_silent_connections_accepts_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_limiter, "CONNECTIONS_MAX", 2)
+    monotonic = ManualMonotonic()
+    async with open_limiter(monotonic=monotonic) as (limiter, port):
+        silent = [await _open_silent(limiter, port, number) for number in (1, 2)]
+        monotonic.seconds += waiting_connections.GRACE_SECONDS + 1
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"a")
+        async with asyncio.timeout(30):
+            assert await reader.read(1) == b"a"
+        for _, client in (*silent, (reader, writer)):
+            client.close()
+        await wait_for_connections(limiter)
+
+
+async def test_silent_connections_keep_no_app_of_the_address_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The socket of the app is not closed; a new sign-in, a request and a new socket are served."""
+    monkeypatch.setattr(connection_limiter, "CONNECTIONS_OF_ADDRESS_MAX", 4)
+    monkeypatch.setattr(waiting_connections, "GRACE_SECONDS", 0)
+    async with open_pbx_api_harness() as harness, harness.connect_socket(await harness.token()) as open_socket:
+        host, _, port = harness.address.rpartition(":")
+        silent = [await asyncio.open_connection(host, int(port)) for _ in range(8)]
+        token = await harness.token()
+        assert (await harness.get("v1.0/system/information", token))["errcode"] == 0
+        async with harness.connect_socket(token) as new_socket:
+            for app_socket in (open_socket, new_socket):
+                await app_socket.send("heartbeat")
+                assert await app_socket.recv() == "heartbeat response"
+        for _, writer in silent:
+            writer.close()
+
+
+async def _open_silent(
+    limiter: ConnectionLimiter, port: int, count: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection, on which nothing is sent; wait until the server has so many."""
+    streams = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(30):
+        while limiter.count < count:  # noqa: ASYNC110 - the limiter sets no event
+            await asyncio.sleep(0.01)
+    return streams
+
+
+def _create_tls(directory: Path) -> ssl.SSLContext:
+    certificate, key = directory / "pbx_api.crt", directory / "pbx_api.key"
+    ensure_certificate(certificate, key, "127.0.0.1", NOW)
+    return create_tls_context(certificate, key)
 
 
 async def test_limiter_slow_request_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,26 +1,31 @@
 """Limits of connections: their number, the time of a request, and TLS.
 
-Invariant: an unknown client occupies one connection for some seconds and nothing else. A connection counts from its
-beginning, the handshake included; behind a trusted proxy it counts for the client that the PROXY protocol names. Every
-connection except a socket has a time limit, however slowly the client sends or reads.
+Invariants: an unknown client occupies one connection for some seconds and nothing else; where connections run short,
+the oldest one without a request makes way for a new one. A connection counts from its beginning, the handshake
+included; behind a trusted proxy it counts for the client that the PROXY protocol names. Every connection except a
+socket has a time limit, however slowly the client sends or reads.
 """
 
 import asyncio
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable
-from typing import cast
+from typing import NamedTuple, cast
 
-from onhook.lib.proxies import TrustedProxies
+from onhook.lib.proxies import TrustedProxies, owner_network
 from onhook.lib.proxy_protocol import InvalidProxyHeader, read_proxy_header
 from onhook.lib.sockets import listening_socket, raise_open_files_limit
+from onhook.pbx_api.waiting_connections import WaitingConnections
 
 CONNECTIONS_MAX = 2_500
 """Sockets, and some hundred concurrent requests; each connection is one request."""
 
 CONNECTIONS_OF_ADDRESS_MAX = 1_500
-"""One app with all its sockets, so that one address cannot block all others."""
+"""One app with all its sockets, and the share of requests that have not arrived, so that one address cannot block all
+others.
+"""
 
 HANDSHAKE_SECONDS_MAX = 10.0
 REQUEST_SECONDS_MAX = 15.0
@@ -54,11 +59,13 @@ class ConnectionLimiter:
         protocol_factory: ProtocolFactory,
         tls: ssl.SSLContext | None,
         trusted_proxies: TrustedProxies = TrustedProxies(),  # noqa: B008 - never changed
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._protocol_factory = protocol_factory
         self._tls = tls
         self._trusted_proxies = trusted_proxies
-        self._client_addresses: dict[asyncio.BaseTransport, str] = {}
+        self._clients: dict[asyncio.BaseTransport, _Client] = {}
+        self._waiting = WaitingConnections(monotonic)
         self._timeouts: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
         self._count_by_address: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -82,40 +89,51 @@ class ConnectionLimiter:
     def request_received(self, transport: asyncio.BaseTransport) -> None:
         """Start the time limit for reading the response, after the whole request has arrived."""
         if transport in self._timeouts:
+            self._end_waiting(transport)
             self.set_timeout(transport, RESPONSE_SECONDS_MAX)
 
-    def clear_timeout(self, transport: asyncio.BaseTransport) -> None:
+    def socket_opened(self, transport: asyncio.BaseTransport) -> None:
         """Remove the time limit of a connection that has become a socket."""
-        timer = self._timeouts.pop(transport, None)
-        if timer is not None:
-            timer.cancel()
+        self._end_waiting(transport)
+        self._clear_timeout(transport)
 
     def client_address(self, transport: asyncio.BaseTransport | None) -> str:
         """Return the address of the client of a connection: the peer, or the one that a trusted proxy names."""
-        return "" if transport is None else self._client_addresses.get(transport, "")
+        client = None if transport is None else self._clients.get(transport)
+        return "" if client is None else client.address
 
-    def connection_opened(self, transport: asyncio.BaseTransport, client_address: str) -> None:
+    def connection_opened(self, transport: asyncio.BaseTransport, client: "_Client") -> None:
         """Store the client of a connection, and start the time limit of its request."""
-        self._client_addresses[transport] = client_address
+        self._clients[transport] = client
         self.set_timeout(transport, REQUEST_SECONDS_MAX)
 
     def connection_closed(self, transport: asyncio.BaseTransport) -> None:
         """Forget a connection."""
-        self._client_addresses.pop(transport, None)
-        self.clear_timeout(transport)
+        self._clients.pop(transport, None)
+        self._clear_timeout(transport)
 
     def set_timeout(self, transport: asyncio.BaseTransport, seconds: float) -> None:
         """Abort a connection after this time."""
-        self.clear_timeout(transport)
+        self._clear_timeout(transport)
         self._timeouts[transport] = asyncio.get_running_loop().call_later(seconds, _abort, transport)
 
+    def _clear_timeout(self, transport: asyncio.BaseTransport) -> None:
+        timer = self._timeouts.pop(transport, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _end_waiting(self, transport: asyncio.BaseTransport) -> None:
+        if transport in self._clients:
+            self._waiting.remove(self._clients[transport].connection)
+
     def _accept(self, connection: socket.socket, address: str) -> None:
-        """Accept a connection, or abort it when there are too many."""
-        if self.count >= CONNECTIONS_MAX or self._is_full(address):
+        """Accept a connection, or abort it when there are too many and none of them makes way."""
+        if self.count >= CONNECTIONS_MAX and not self._waiting.close_oldest():
             connection.close()
             return
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.count += 1
+        self._waiting.add(connection, address)
         task = asyncio.create_task(self._serve_connection(connection, address))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -126,49 +144,65 @@ class ConnectionLimiter:
         try:
             if self._trusted_proxies.trusts(address):
                 client_address = await read_proxy_header(connection, HANDSHAKE_SECONDS_MAX) or address
-            if self._is_full(client_address):
-                connection.close()
-            else:
+                self._waiting.add(connection, client_address)
+            if self._admits(client_address):
                 await self._serve_client(connection, client_address)
+            else:
+                connection.close()
         except (OSError, TimeoutError, InvalidProxyHeader):
             # No TLS, or not in time. Errors that an unknown client causes on its own connection are not logged.
             connection.close()
         finally:
+            self._waiting.remove(connection)
             self.count -= 1
 
     async def _serve_client(self, connection: socket.socket, client_address: str) -> None:
-        protocol = _LimitedProtocol(self, self._protocol_factory(), client_address)
+        protocol = _LimitedProtocol(self, self._protocol_factory(), _Client(connection, client_address))
         seconds = None if self._tls is None else HANDSHAKE_SECONDS_MAX
-        self._count_by_address[client_address] += 1
+        owner = owner_network(client_address)
+        self._count_by_address[owner] += 1
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: protocol, connection, ssl=self._tls, ssl_handshake_timeout=seconds
             )
             await protocol.closed.wait()
         finally:
-            self._count_by_address[client_address] -= 1
-            if not self._count_by_address[client_address]:
-                del self._count_by_address[client_address]
+            self._count_by_address[owner] -= 1
+            if not self._count_by_address[owner]:
+                del self._count_by_address[owner]
 
-    def _is_full(self, address: str) -> bool:
-        """Return whether an address has too many connections. A trusted proxy has those of all its clients."""
-        is_over = self._count_by_address.get(address, 0) >= CONNECTIONS_OF_ADDRESS_MAX
-        return is_over and not self._trusted_proxies.trusts(address)
+    def _admits(self, address: str) -> bool:
+        """Return whether an address may have one more connection: where it has too many, the oldest without a request
+        makes way. A trusted proxy has those of all its clients.
+        """
+        if self._trusted_proxies.trusts(address):
+            return True
+        while self._waiting.is_over_share(address) and self._waiting.close_oldest_of(address):
+            pass
+        is_full = self._count_by_address[owner_network(address)] >= CONNECTIONS_OF_ADDRESS_MAX
+        return not is_full or self._waiting.close_oldest_of(address)
+
+
+class _Client(NamedTuple):
+    """A connection, and the address of its client: the peer, or the one that a trusted proxy names."""
+
+    connection: socket.socket
+    address: str
 
 
 class _LimitedProtocol(asyncio.Protocol):
     """Forwards everything to the protocol of the connection, and reports its end."""
 
-    def __init__(self, limiter: ConnectionLimiter, inner: asyncio.Protocol, client_address: str) -> None:
+    def __init__(self, limiter: ConnectionLimiter, inner: asyncio.Protocol, client: _Client) -> None:
         self._limiter = limiter
         self._inner = inner
-        self._client_address = client_address
+        self._client = client
         self._transport: asyncio.BaseTransport | None = None
         self.closed = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._limiter.connection_opened(transport, self._client_address)
+        self._limiter.connection_opened(transport, self._client)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:

@@ -212,7 +212,7 @@ class PbxApiServer:
         except OnhookError as error:
             return await self._send(request, msgspec.json.encode(self._error_response(request, error)))
         if self._connection_limiter is not None and request.transport is not None:
-            self._connection_limiter.clear_timeout(request.transport)
+            self._connection_limiter.socket_opened(request.transport)
         assert api_request.grant is not None
         return await self.state.sockets.serve(request, api_request)
 
