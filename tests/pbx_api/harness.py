@@ -1,6 +1,6 @@
 """A running PBX API over simulated calls, and a client that works like an app."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -99,6 +99,7 @@ async def open_pbx_api_harness(
     apps: AppRegistry | None = None,
     gateway: PbxGateway | None = None,
     allow_control: bool = False,
+    on_flood: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[PbxApiHarness]:
     """Yield a PBX API on a free port, without TLS."""
     clock = ManualClock()
@@ -119,6 +120,7 @@ async def open_pbx_api_harness(
                 clock=clock,
                 trusted_proxies=TrustedProxies(trusted_proxies),
                 gateway=gateway,
+                on_flood=on_flood,
             )
         )
         listener = listen("127.0.0.1", 0)

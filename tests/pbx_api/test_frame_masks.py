@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.pbx_api.frame_masks import FrameScanner
+from onhook.pbx_api.frame_masks import FRAMES_BURST, FRAMES_PER_SECOND, FrameBudget, FrameScanner
 
 LENGTHS = st.one_of(st.integers(0, 140), st.sampled_from((125, 126, 127, 65_535, 65_536, 70_000)))
 
@@ -41,3 +41,25 @@ def test_a_frame_without_a_mask_is_found_however_it_arrives(
 ) -> None:
     masked = b"".join(frame(masked_length, is_masked=True) for masked_length in lengths)
     assert not scan(masked + frame(length, is_masked=False), cuts)
+
+
+def test_frames_of_all_kinds_are_counted_together() -> None:
+    """Parts of a message, pings and pongs; the first bytes beyond the limit are not looked at."""
+    kinds = [b"\x01\x80\0\0\0\0", b"\x80\x80\0\0\0\0", b"\x89\x80\0\0\0\0", b"\x8a\x80\0\0\0\0"]
+    frames = [kinds[number % len(kinds)] for number in range(FRAMES_BURST)]
+    scanner = FrameScanner(FrameBudget(lambda: 0.0))
+    assert scanner.are_masked(b"".join(frames))
+    assert not scanner.is_flooded
+    assert scanner.are_masked(kinds[0] + b"\x81\x00")
+    assert scanner.is_flooded
+
+
+def test_frame_budget_is_refilled_with_time() -> None:
+    seconds = 0.0
+    budget = FrameBudget(lambda: seconds)
+    assert all(budget.spend() for _ in range(FRAMES_BURST))
+    assert not budget.spend()
+    seconds += 2 / FRAMES_PER_SECOND
+    assert [budget.spend(), budget.spend()] == [True, False]
+    seconds += 3_600
+    assert [budget.spend() for _ in range(FRAMES_BURST + 1)] == [True] * FRAMES_BURST + [False]

@@ -4,6 +4,8 @@
 
 import asyncio
 import json
+from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.lib.errors import Unavailable
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx_api import sockets
+from onhook.pbx_api.frame_masks import FloodCounter
 from onhook.pbx_api.sockets import Sockets, text_frame
 from tests.factories import details
 from tests.pbx_api.harness import SN, PbxApiHarness, open_pbx_api_harness
@@ -122,6 +125,79 @@ async def test_socket_is_closed_after_a_frame_without_a_mask(harness: PbxApiHarn
             await socket.recv()
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1002
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\x89\x80\0\0\0\0",
+        b"\x8a\x80\0\0\0\0",
+        b"\x81\x89\0\0\0\0heartbeat",
+        b"\x01\x80\0\0\0\0" + b"\0\x80\0\0\0\0" * 100,
+    ],
+    ids=["ping", "pong", "heartbeat", "part of a message"],
+)
+async def test_socket_that_floods_is_closed_with_a_reason(frame: bytes) -> None:
+    counter = FloodCounter()
+    async with (
+        open_pbx_api_harness(on_flood=counter.add) as harness,
+        harness.connect_socket(await harness.token()) as calm,
+        harness.connect_socket(await harness.token()) as socket,
+    ):
+        socket.transport.write(frame * 10_000)
+        with pytest.raises(websockets.ConnectionClosedError) as closed:
+            await _read_all(socket)
+        await calm.send("heartbeat")
+        assert await calm.recv() == "heartbeat response"
+        assert counter.count == 1
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (
+        1008,
+        "too many messages or pings: send fewer per second",
+    )
+
+
+async def _read_all(socket: websockets.ClientConnection) -> None:
+    async for _message in socket:
+        pass
+
+
+async def test_socket_pings_are_answered(harness: PbxApiHarness) -> None:
+    async with harness.connect_socket(await harness.token()) as socket, asyncio.timeout(30):
+        await (await socket.ping(b"data"))
+
+
+async def test_sockets_that_send_together_delay_no_other_task(
+    harness: PbxApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers to many sockets are spread over many turns of the event loop."""
+    answers_by_turn: Counter[int] = Counter()
+    turn = 0
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    answer = Sockets._answer
+
+    async def count_answer(*arguments: Any) -> None:
+        answers_by_turn[turn] += 1
+        await answer(*arguments)
+
+    monkeypatch.setattr(Sockets, "_answer", count_answer)
+    async with AsyncExitStack() as stack:
+        token = await harness.token()
+        clients = [await stack.enter_async_context(harness.connect_socket(token)) for _ in range(40)]
+        counting = asyncio.create_task(count_turns())
+        for client in clients:
+            client.transport.write(b"\x81\x89\0\0\0\0heartbeat" * 20)
+        for client in clients:
+            assert [await client.recv() for _ in range(20)] == ["heartbeat response"] * 20
+        counting.cancel()
+    assert sum(answers_by_turn.values()) == 40 * 20
+    assert max(answers_by_turn.values()) <= 2 * sockets.MESSAGES_PER_TURN
 
 
 @pytest.mark.parametrize("token", ["", "x" * 32])

@@ -1,5 +1,7 @@
 """The console's application."""
 
+from collections.abc import Callable
+
 from litestar import Litestar, Router
 from litestar.exceptions import HTTPException
 
@@ -82,6 +84,7 @@ def create_app_state(
     retry_parsing: RetryParsing,
     delivery_actions: DeliveryActions,
     actions: ConsoleActions,
+    count_flooding_sockets: Callable[[], int] = lambda: 0,
 ) -> AppState:
     """Return the dependencies of the routes, with limits and caches that are empty."""
     return AppState(
@@ -105,6 +108,7 @@ def create_app_state(
         failed_logins=FailedLogins(),
         response_counters=ResponseCounters(),
         coalescer=RequestCoalescer(),
+        count_flooding_sockets=count_flooding_sockets,
     )
 
 

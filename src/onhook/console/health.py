@@ -120,6 +120,11 @@ async def _collect_metrics(app_state: AppState) -> list[Metric]:
         *other_families,
         _receiver_metrics(await list_counters(app_state.ledger, app_state.appdb)),
         _response_metrics(app_state.response_counters.counts_by_status()),
+        CounterMetricFamily(
+            "onhook_pbx_api_flooding_sockets",
+            "Sockets of the PBX API that were closed because of too many messages or pings",
+            value=app_state.count_flooding_sockets(),
+        ),
     ]
 
 

@@ -64,6 +64,8 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     failed_logins: FailedLogins
     response_counters: ResponseCounters
     coalescer: RequestCoalescer
+    count_flooding_sockets: Callable[[], int]
+    """Sockets of the PBX API that were closed because of too many frames, since the start."""
 
 
 AnyRequest = Request[Any, Any, Any]

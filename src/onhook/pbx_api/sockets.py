@@ -2,17 +2,18 @@
 
 Invariants: an event is encoded once for all subscribers with the same format. Frames of new records go straight to each
 connection, in one write. There is no queue: unread bytes wait in the connection, and a client with too many is
-disconnected. There is no replay: a socket receives what is new while it is open.
+disconnected. There is no replay: a socket receives what is new while it is open. However many clients send at once,
+only a few messages are answered before other tasks run.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
 import msgspec
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from onhook.appdb.api_clients import App
 from onhook.lib.clock import Clock
@@ -73,6 +74,9 @@ RETRY_SECONDS = 1.0
 LISTENERS_PER_BATCH = 100
 """Connections written to before other tasks run."""
 
+MESSAGES_PER_TURN = 8
+"""Messages and pings of clients that are answered before other tasks run: less than a millisecond."""
+
 CLOSE_SECONDS_MAX = 2.0
 """Time for the client to confirm the end of the socket."""
 
@@ -124,7 +128,16 @@ class Listener:
 class Sockets:
     """All sockets, and the two tasks that serve them."""
 
-    def __init__(self, calls: CallSource, clock: Clock, tokens: AppTokens, dialect: Dialect) -> None:
+    def __init__(
+        self,
+        calls: CallSource,
+        clock: Clock,
+        tokens: AppTokens,
+        dialect: Dialect,
+        on_flood: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._message_slots = asyncio.Semaphore(MESSAGES_PER_TURN)
+        self._on_flood = on_flood
         self._calls = calls
         self._clock = clock
         self._tokens = tokens
@@ -146,7 +159,9 @@ class Sockets:
 
     async def serve(self, request: web.BaseRequest, api_request: ApiRequest) -> web.WebSocketResponse:
         """Accept a socket and read it until it is closed."""
-        socket = SocketResponse(compress=False, max_msg_size=MESSAGE_BYTES_MAX, timeout=CLOSE_SECONDS_MAX)
+        socket = SocketResponse(
+            on_flood=self._on_flood, compress=False, max_msg_size=MESSAGE_BYTES_MAX, timeout=CLOSE_SECONDS_MAX
+        )
         await socket.prepare(request)
         if request.transport is None:
             return socket
@@ -154,13 +169,24 @@ class Sockets:
         self._listeners.add(listener)
         try:
             async for message in socket:
-                await socket.send_str(self._reply(listener, message.data if message.type is WSMsgType.TEXT else ""))
+                if message.type is WSMsgType.ERROR:
+                    break
+                async with self._message_slots:
+                    await self._answer(socket, listener, message)
+                    await asyncio.sleep(0)
         except ConnectionError:
             # The client was disconnected while the response was written.
             return socket
         finally:
             self._listeners.discard(listener)
         return socket
+
+    async def _answer(self, socket: web.WebSocketResponse, listener: Listener, message: WSMessage) -> None:
+        """Answer a message or a ping; a pong needs no answer."""
+        if message.type is WSMsgType.PING:
+            await socket.pong(message.data)
+        elif message.type is not WSMsgType.PONG:
+            await socket.send_str(self._reply(listener, message.data if message.type is WSMsgType.TEXT else ""))
 
     def create_listener(
         self, socket: web.WebSocketResponse, transport: asyncio.Transport, request: ApiRequest

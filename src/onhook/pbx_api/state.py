@@ -1,5 +1,7 @@
 """State shared by the handlers."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from onhook.lib.clock import Clock
@@ -42,8 +44,11 @@ def create_api_state(
     webhooks: AppWebhookStore | None = None,
     gateway: PbxGateway | None = None,
     trusted_proxies: TrustedProxies | None = None,
+    on_flood: Callable[[], None] = lambda: None,
 ) -> ApiState:
-    """Return the state of a PBX API that starts now."""
+    """Return the state of a PBX API that starts now. `on_flood` is called for each socket that is closed because of
+    too many frames.
+    """
     tokens = AppTokens(clock)
     return ApiState(
         calls=calls,
@@ -51,7 +56,7 @@ def create_api_state(
         clock=clock,
         tokens=tokens,
         login_failures=LoginFailures(),
-        sockets=Sockets(calls, clock, tokens, Yeastar()),
+        sockets=Sockets(calls, clock, tokens, Yeastar(), on_flood),
         downloads=Downloads(),
         webhooks=webhooks,
         pass_through=PassThrough(gateway),

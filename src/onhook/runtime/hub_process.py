@@ -34,6 +34,7 @@ from onhook.ops.rollup_job import run_rollup_job
 from onhook.ops.serial_number_joiner import SerialNumberJoiner
 from onhook.ops.silence_monitor import SilenceMonitor
 from onhook.pbx.registry import dialects
+from onhook.pbx_api.frame_masks import FloodCounter
 from onhook.projector import Projector
 from onhook.receiver.ingest import Ingestor
 from onhook.runtime.adapters.actions import ConsoleActionRunner
@@ -81,13 +82,14 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
         # Closed after the web server, whose last requests may still use it.
         action_runner = ConsoleActionRunner(config, resources.appdb, clock)
         stack.push_async_callback(action_runner.close)
-        app = _create_console(resources, action_runner, projector, dispatcher)
+        flood_counter = FloodCounter()
+        app = _create_console(resources, action_runner, projector, dispatcher, flood_counter)
         trusted_proxies = TrustedProxies(config.trusted_proxy_networks)
         console = await stack.enter_async_context(HttpServer(app, config.console, trusted_proxies))
         ingestor = create_ingestor(appdb=resources.appdb, ledger=resources.ledger, clock=clock)
         stack.push_async_callback(ingestor.close)
         sync_manager = _create_sync_manager(resources, ingestor)
-        pbx_api = _create_pbx_api(resources, sync_manager)
+        pbx_api = _create_pbx_api(resources, sync_manager, flood_counter)
         stack.push_async_callback(pbx_api.close)
         await pbx_api.start()
         services = (
@@ -191,7 +193,11 @@ def _create_maintenance_services(resources: HubResources, projector: Projector) 
 
 
 def _create_console(
-    resources: HubResources, action_runner: ConsoleActionRunner, projector: Projector, dispatcher: DeliveryDispatcher
+    resources: HubResources,
+    action_runner: ConsoleActionRunner,
+    projector: Projector,
+    dispatcher: DeliveryDispatcher,
+    flood_counter: FloodCounter,
 ) -> Litestar:
     app_state = create_app_state(
         store=resources.store,
@@ -208,6 +214,7 @@ def _create_console(
             run_pbx_checks=action_runner.run_pbx_checks,
             start_simulated_pbx=action_runner.start_simulated_pbx,
         ),
+        count_flooding_sockets=lambda: flood_counter.count,
     )
     return console_app(app_state)
 
@@ -242,12 +249,16 @@ def _create_projector(resources: HubResources) -> Projector:
     )
 
 
-def _create_pbx_api(resources: HubResources, sync_manager: PbxSyncManager) -> PbxApiManager:
+def _create_pbx_api(
+    resources: HubResources, sync_manager: PbxSyncManager, flood_counter: FloodCounter
+) -> PbxApiManager:
     config, appdb = resources.config, resources.appdb
     calls = StoreCallSource(resources.store, resources.position_notifier, appdb, config)
     webhooks = DestinationWebhookStore(config, appdb, webhook_opener(config), resources.clock)
     gateway = SyncPbxGateway(sync_manager.find_session, appdb, resources.clock)
-    return PbxApiManager(config, appdb, calls, resources.clock, webhooks=webhooks, gateway=gateway)
+    return PbxApiManager(
+        config, appdb, calls, resources.clock, webhooks=webhooks, gateway=gateway, on_flood=flood_counter.add
+    )
 
 
 def _log_delivery_error(destination_id: int, name: str, error: Exception | None) -> None:

@@ -7,7 +7,7 @@ retried.
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
@@ -46,8 +46,10 @@ class PbxApiManager:
         *,
         webhooks: AppWebhookStore | None = None,
         gateway: PbxGateway | None = None,
+        on_flood: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
+        self._on_flood = on_flood
         self._webhooks = webhooks
         self._gateway = gateway
         self._appdb = appdb
@@ -77,6 +79,7 @@ class PbxApiManager:
                 webhooks=self._webhooks,
                 gateway=self._gateway,
                 trusted_proxies=TrustedProxies(self._config.trusted_proxy_networks),
+                on_flood=self._on_flood,
             )
             address, self._tasks = await self._exit_stack.enter_async_context(
                 open_pbx_api(self._config, PbxApiServer(state))
