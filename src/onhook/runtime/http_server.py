@@ -11,12 +11,12 @@ from granian.server.embed import Server
 
 from onhook.config import Address
 from onhook.lib.proxies import TrustedProxies
-from onhook.lib.sockets import listening_socket
+from onhook.lib.sockets import listening_socket, raise_open_files_limit
 from onhook.runtime.client_addresses import ClientAddresses
-from onhook.runtime.proxy_relay import LOOPBACK, ProxyRelay
+from onhook.runtime.proxy_relay import BACKLOG, CONNECTIONS_MAX, LOOPBACK, ProxyRelay
 
-BACKLOG = 256
-"""Connections that the kernel queues until they are accepted: of people and their programs, not of PBXs."""
+OPEN_FILES_MAX = 3 * CONNECTIONS_MAX + 3_500
+"""Each connection has a socket, two between relay and Granian; the rest is for the PBX API and files."""
 
 STOP_SECONDS_MAX = 3.0
 """Time for open responses, such as an export, at a stop; then they are aborted."""
@@ -28,7 +28,10 @@ class _OwnSocketServer(Server):
     """
 
     def __init__(self, app: Any, server_socket: socket.socket) -> None:
-        super().__init__(app, interface=Interfaces.ASGI, log_enabled=False, websockets=False)
+        # The relay limits connections: Granian accepts each that it passes on.
+        super().__init__(
+            app, interface=Interfaces.ASGI, log_enabled=False, websockets=False, backpressure=CONNECTIONS_MAX
+        )
         self._server_socket = server_socket
 
     def _init_shared_socket(self) -> None:
@@ -44,12 +47,10 @@ class HttpServer:
     def __init__(self, app: Any, address: Address, trusted_proxies: TrustedProxies | None = None) -> None:
         self._address = address
         self._backend_port = 0
-        self._relay: ProxyRelay | None = None
+        proxies = trusted_proxies or TrustedProxies()
+        self._relay = ProxyRelay(proxies, lambda: self._backend_port)
         self._relay_task: asyncio.Task[None] | None = None
-        if trusted_proxies:
-            self._relay = ProxyRelay(trusted_proxies, lambda: self._backend_port)
-            app = ClientAddresses(app, trusted_proxies, self._relay.client_address)
-        self._app = app
+        self._app = ClientAddresses(app, proxies, self._relay.client_address)
         self._server: _OwnSocketServer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -71,19 +72,30 @@ class HttpServer:
         """Wait for the end of the server, which is an error; listen again when called after that. Stops the server when
         cancelled.
         """
-        if self._task is None or self._task.done():
-            await self._stop_relay()
+        if any(task.done() for task in self._tasks()):
+            await self._stop()
             self._listen()
-        assert self._task is not None
         try:
-            await asyncio.shield(self._task)
+            ended_tasks, _running_tasks = await asyncio.wait(self._tasks(), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             await self._stop()
             raise
+        for task in ended_tasks:
+            task.result()
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        """Return the tasks that run while the server does: its own, and that of the relay."""
+        return [task for task in (self._task, self._relay_task) if task is not None]
 
     async def _stop(self) -> None:
-        """Wait for open responses; abort them when the time is over."""
+        """Stop listening; wait for open responses, and abort them when the time is over."""
         await self._stop_relay()
+        try:
+            await self._stop_server()
+        finally:
+            self._relay.close()
+
+    async def _stop_server(self) -> None:
         if self._server is None or self._task is None:
             return
         self._server.stop()  # type: ignore[no-untyped-call] # as granian writes it
@@ -98,18 +110,15 @@ class HttpServer:
     def _listen(self) -> None:
         server_socket = listening_socket(self._address.host, self._address.port, backlog=BACKLOG, option="console")
         self._address = Address(self._address.host, int(server_socket.getsockname()[1]))
-        if self._relay is not None:
-            self._start_relay(self._relay, server_socket)
-            server_socket = listening_socket(LOOPBACK, 0, backlog=BACKLOG, option="console")
-            self._backend_port = int(server_socket.getsockname()[1])
-        self._server = _OwnSocketServer(self._app, server_socket)
+        raise_open_files_limit(OPEN_FILES_MAX)
+        self._relay_task = asyncio.create_task(self._relay.run(server_socket), name="console relay")
+        backend_socket = listening_socket(LOOPBACK, 0, backlog=BACKLOG, option="console")
+        self._backend_port = int(backend_socket.getsockname()[1])
+        self._server = _OwnSocketServer(self._app, backend_socket)
         self._task = asyncio.create_task(self._server.serve(), name="console server")
 
-    def _start_relay(self, relay: ProxyRelay, server_socket: socket.socket) -> None:
-        self._relay_task = asyncio.create_task(relay.run(server_socket), name="console relay")
-
     async def _stop_relay(self) -> None:
-        """Close the socket of the relay, so that its port can be used again, and all its connections."""
+        """Close the socket of the relay, so that its port can be used again. Open responses go on."""
         if self._relay_task is not None:
             self._relay_task.cancel()
             await asyncio.wait([self._relay_task])

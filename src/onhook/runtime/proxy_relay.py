@@ -1,36 +1,44 @@
-"""Front of the console's web server while proxies are trusted: reads the PROXY protocol, which Granian does not know.
+"""Front of the console's web server, which has no limits of connections and does not know the PROXY protocol.
 
-Invariants: each connection is passed on over a connection of its own to the loopback, byte by byte; the port of that
-connection identifies the client. A connection on which nothing is sent ends, and no address has all of them. Without
-trusted proxies there is no relay.
+Invariants: each connection is passed on over a connection of its own to the loopback, byte by byte, from its first byte
+on; the port of that connection identifies the client. A connection on which nothing is sent, or only a little in a long
+time, ends; no address has all connections. A stream that the server keeps alive stays.
 """
 
 import asyncio
 import socket
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from typing import cast
 
 from onhook.lib.proxies import TrustedProxies, owner_network
-from onhook.lib.proxy_protocol import InvalidProxyHeader, read_proxy_header
+from onhook.lib.proxy_protocol import InvalidProxyHeader, ProxyHeader, parse_proxy_header
 
 CONNECTIONS_MAX = 1_000
-"""People, their programs and listeners of the live feed; each connection takes two sockets and two buffers."""
+"""People, their programs and listeners of the live feed; each connection takes three sockets and two buffers."""
 
 CONNECTIONS_OF_ADDRESS_MAX = CONNECTIONS_MAX // 4
 
 FIRST_BYTE_SECONDS_MAX = 10.0
-"""Time for the first byte of a request."""
+"""Time for the first byte of the first request, after the header of a trusted proxy."""
 
 IDLE_SECONDS_MAX = 90.0
-"""Longest time without a byte in either direction; the live feed sends some every 15 seconds."""
+"""Longest time without progress: a byte of a response, the beginning of a request, or some more kilobytes of it. The
+live feed sends some bytes every 15 seconds.
+"""
 
-HEADER_SECONDS_MAX = 10.0
-"""Time for the header of a trusted proxy."""
+PROGRESS_BYTES_MIN = 16 * 1024
+"""Bytes of a request that count as progress: a client that sends them one by one does not hold its connection."""
 
-ACCEPT_RETRY_SECONDS = 0.05
-"""Wait after a connection could not be accepted."""
+CHECK_SECONDS = 0.5
+"""Interval at which idle connections are looked for: for a thousand some 100 microseconds."""
 
-CHUNK_BYTES = 64 * 1024
+BACKLOG = 256
+"""Connections that the kernel queues until they are accepted: of people and their programs, not of PBXs."""
+
+BUFFER_BYTES = 256 * 1024
+"""Bytes that a side has not read before the other one has to wait."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -39,10 +47,11 @@ class ProxyRelay:
     """Passes connections on to the port that `backend_port` returns."""
 
     def __init__(self, trusted_proxies: TrustedProxies, backend_port: Callable[[], int]) -> None:
-        self._trusted_proxies = trusted_proxies
+        self.trusted_proxies = trusted_proxies
         self._backend_port = backend_port
         self._client_by_port: dict[int, str] = {}
-        self._count_by_address: Counter[str] = Counter()
+        self._count_by_owner: Counter[str] = Counter()
+        self._clients: set[_ClientSide] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def client_address(self, relay_port: int) -> str:
@@ -50,97 +59,230 @@ class ProxyRelay:
         return self._client_by_port.get(relay_port, "")
 
     async def run(self, server_socket: socket.socket) -> None:
-        """Accept connections until cancelled, then close all. The socket is listening, and is closed at the end."""
+        """Accept connections until cancelled; those that are open stay until `close`. The socket is listening, and is
+        closed at the end.
+        """
         loop = asyncio.get_running_loop()
         try:
-            while True:
-                try:
-                    connection, peer = await loop.sock_accept(server_socket)
-                except OSError:
-                    await asyncio.sleep(ACCEPT_RETRY_SECONDS)
-                    continue
-                if len(self._tasks) >= CONNECTIONS_MAX:
-                    connection.close()
-                    continue
-                task = asyncio.create_task(self._serve(connection, str(peer[0])))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            server = await loop.create_server(lambda: _ClientSide(self), sock=server_socket, backlog=BACKLOG)
+            try:
+                while True:
+                    await asyncio.sleep(CHECK_SECONDS)
+                    self._abort_idle(loop.time())
+            finally:
+                server.close()
         finally:
             server_socket.close()
-            for task in list(self._tasks):
-                task.cancel()
 
-    async def _serve(self, connection: socket.socket, peer: str) -> None:
-        """Pass one connection on. Errors that an unknown client causes on its own connection are not logged."""
-        try:
-            address = peer
-            if self._trusted_proxies.trusts(peer):
-                address = await read_proxy_header(connection, HEADER_SECONDS_MAX) or peer
-            await self._pass_on(connection, address)
-        except (OSError, TimeoutError, InvalidProxyHeader):
-            return
-        finally:
-            connection.close()
+    def close(self) -> None:
+        """Close all connections."""
+        for client in list(self._clients):
+            client.abort()
 
-    async def _pass_on(self, connection: socket.socket, address: str) -> None:
-        owner = owner_network(address)
-        if self._count_by_address[owner] >= CONNECTIONS_OF_ADDRESS_MAX:
-            return
-        self._count_by_address[owner] += 1
-        try:
-            await self._connect(connection, address)
-        finally:
-            self._count_by_address[owner] -= 1
-            if not self._count_by_address[owner]:
-                del self._count_by_address[owner]
+    def add(self, client: "_ClientSide") -> bool:
+        """Add a connection that was accepted; return False where there are too many."""
+        if len(self._clients) >= CONNECTIONS_MAX:
+            return False
+        self._clients.add(client)
+        return True
 
-    async def _connect(self, connection: socket.socket, address: str) -> None:
-        backend_reader, backend_writer = await asyncio.open_connection(LOOPBACK, self._backend_port())
-        relay_port = int(backend_writer.get_extra_info("sockname")[1])
+    def remove(self, client: "_ClientSide") -> None:
+        """Remove a connection that has ended."""
+        self._clients.discard(client)
+
+    def take_share(self, owner: str) -> bool:
+        """Count a connection of an owner; return False where the owner has too many."""
+        if self._count_by_owner[owner] >= CONNECTIONS_OF_ADDRESS_MAX:
+            return False
+        self._count_by_owner[owner] += 1
+        return True
+
+    def return_share(self, owner: str) -> None:
+        """Subtract a connection of an owner."""
+        self._count_by_owner[owner] -= 1
+        if not self._count_by_owner[owner]:
+            del self._count_by_owner[owner]
+
+    def connect(self, client: "_ClientSide") -> None:
+        """Begin to connect a client, whose first bytes have arrived, to the backend."""
+        task = asyncio.create_task(self._connect(client))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def backend_connected(self, relay_port: int, address: str) -> None:
+        """Store the client of a connection to the backend."""
         self._client_by_port[relay_port] = address
+
+    def backend_disconnected(self, relay_port: int) -> None:
+        """Forget the client of a connection to the backend."""
+        self._client_by_port.pop(relay_port, None)
+
+    async def _connect(self, client: "_ClientSide") -> None:
+        loop = asyncio.get_running_loop()
         try:
-            reader, writer = await asyncio.open_connection(sock=connection)
-            try:
-                await _copy_both_ways((reader, writer), (backend_reader, backend_writer))
-            finally:
-                writer.transport.abort()
-        finally:
-            backend_writer.transport.abort()
-            del self._client_by_port[relay_port]
+            await loop.create_connection(lambda: _BackendSide(self, client), LOOPBACK, self._backend_port())
+        except OSError:
+            client.abort()
+
+    def _abort_idle(self, now: float) -> None:
+        for client in [client for client in self._clients if client.deadline < now]:
+            client.abort()
 
 
-Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+class _Side(asyncio.Protocol):
+    """One of the two connections."""
+
+    transport: asyncio.Transport
+    other: "_Side | None" = None
+
+    def pause_writing(self) -> None:
+        """Pause reading from the other side while this one does not read."""
+        if self.other is not None and not self.other.transport.is_closing():
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Read from the other side again."""
+        if self.other is not None and not self.other.transport.is_closing():
+            self.other.transport.resume_reading()
 
 
-async def _copy_both_ways(client: Stream, backend: Stream) -> None:
-    """Copy until the backend has ended the connection, an error ends one of the two, or nothing is sent. Raises
-    `TimeoutError`.
+class _ClientSide(_Side):
+    """The connection of a client, from its beginning. Errors that an unknown client causes on its own connection are
+    not logged.
     """
-    loop = asyncio.get_running_loop()
-    idle_limit = asyncio.timeout(FIRST_BYTE_SECONDS_MAX)
 
-    def on_chunk() -> None:
-        idle_limit.reschedule(loop.time() + IDLE_SECONDS_MAX)
+    def __init__(self, relay: ProxyRelay) -> None:
+        self._relay = relay
+        self._now = asyncio.get_running_loop().time
+        self._first_bytes = b""
+        self._owner = ""
+        self._is_proxied = False
+        self._is_request_open = False
+        self._bytes_since_progress = 0
+        self.address = ""
+        self.deadline = 0.0
 
-    requests = asyncio.create_task(_copy(client[0], backend[1], on_chunk))
-    responses = asyncio.create_task(_copy(backend[0], client[1], on_chunk))
-    try:
-        async with idle_limit:
-            await responses
-    finally:
-        requests.cancel()
-        responses.cancel()
-        await asyncio.gather(requests, responses, return_exceptions=True)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count the connection; behind a trusted proxy, once the proxy has named its client."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(BUFFER_BYTES)
+        self.deadline = self._now() + FIRST_BYTE_SECONDS_MAX
+        self.address = str(transport.get_extra_info("peername")[0])
+        self._is_proxied = self._relay.trusted_proxies.trusts(self.address)
+        if not self._relay.add(self) or not (self._is_proxied or self._take_share()):
+            transport.abort()  # type: ignore[attr-defined] # a transport of a socket
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes on; the first ones after the connection to the backend is there."""
+        if self.other is None:
+            self._receive_first(data)
+            return
+        self._note_request(len(data))
+        self.other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        """Pass the end of the requests on; the response may follow."""
+        if self.other is None:
+            return False
+        if not self.other.transport.is_closing():
+            self.other.transport.write_eof()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the connection to the backend, which cancels its request."""
+        self._relay.remove(self)
+        if self._owner:
+            self._relay.return_share(self._owner)
+            self._owner = ""
+        if self.other is not None:
+            self.other.transport.abort()
+
+    def backend_connected(self, backend: "_BackendSide") -> None:
+        """Send the first bytes to the backend."""
+        self.other = backend
+        self._note_request(len(self._first_bytes))
+        backend.transport.write(self._first_bytes)
+        self._first_bytes = b""
+        self.transport.resume_reading()
+
+    def response_received(self, data: bytes) -> None:
+        """Send bytes of a response to the client."""
+        self.deadline, self._is_request_open, self._bytes_since_progress = self._now() + IDLE_SECONDS_MAX, False, 0
+        self.transport.write(data)
+
+    def abort(self) -> None:
+        """Disconnect the client."""
+        self.transport.abort()
+
+    def _receive_first(self, data: bytes) -> None:
+        self._first_bytes += data
+        if self._is_proxied and not self._read_proxy_header():
+            return
+        if self._first_bytes:
+            self.transport.pause_reading()
+            self._relay.connect(self)
+
+    def _read_proxy_header(self) -> bool:
+        """Read the header of a trusted proxy; return whether it is complete. Aborts where it is invalid."""
+        try:
+            header: ProxyHeader | None = parse_proxy_header(self._first_bytes)
+        except InvalidProxyHeader:
+            self.abort()
+            return False
+        if header is None:
+            return False
+        self._first_bytes = self._first_bytes[header.size :]
+        self.address = header.address or self.address
+        self._is_proxied = False
+        self.deadline = self._now() + FIRST_BYTE_SECONDS_MAX
+        if self._take_share():
+            return True
+        self.abort()
+        return False
+
+    def _take_share(self) -> bool:
+        owner = owner_network(self.address)
+        if self._relay.take_share(owner):
+            self._owner = owner
+        return bool(self._owner)
+
+    def _note_request(self, size: int) -> None:
+        """Postpone the deadline at the beginning of a request, and after enough bytes of it."""
+        self._bytes_since_progress += size
+        if not self._is_request_open or self._bytes_since_progress >= PROGRESS_BYTES_MIN:
+            self.deadline, self._bytes_since_progress = self._now() + IDLE_SECONDS_MAX, 0
+            self._is_request_open = True
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_chunk: Callable[[], None]) -> None:
-    try:
-        while chunk := await reader.read(CHUNK_BYTES):
-            on_chunk()
-            writer.write(chunk)
-            await writer.drain()
-        writer.write_eof()
-        await writer.drain()
-    except OSError:
-        # One side has disconnected: the backend notices the end of its connection.
-        writer.transport.abort()
+class _BackendSide(_Side):
+    """The connection to the backend that belongs to a client's."""
+
+    other: _ClientSide
+
+    def __init__(self, relay: ProxyRelay, client: _ClientSide) -> None:
+        self._relay = relay
+        self._client = client
+        self._port = 0
+        self.other = client
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let the client send, unless it has disconnected meanwhile."""
+        self.transport = cast(asyncio.Transport, transport)
+        if self._client.transport.is_closing():
+            self.transport.abort()
+            return
+        self.transport.set_write_buffer_limits(BUFFER_BYTES)
+        self._port = int(transport.get_extra_info("sockname")[1])
+        self._relay.backend_connected(self._port, self._client.address)
+        self._client.backend_connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes of the response on."""
+        self._client.response_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Close the connection of the client, after everything was sent."""
+        if self._port:
+            self._relay.backend_disconnected(self._port)
+        with suppress(OSError):
+            self._client.transport.close()

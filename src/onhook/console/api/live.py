@@ -23,7 +23,7 @@ from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
 
 LISTENERS_MAX = 64
-"""Each keeps a connection open; the server accepts 128 requests at once, and half of them are left for reading."""
+"""Each keeps a connection open; an address may have 250 of them, and most are left for reading."""
 
 HEARTBEAT_SECONDS = 15
 """Proxies close connections that are silent for a minute, and a disconnected reader is detected by writing to it."""

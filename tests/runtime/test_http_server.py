@@ -1,0 +1,204 @@
+"""The console's web server without trusted proxies: no client keeps the others out, and each has its own address.
+
+Clients have different addresses of the loopback network.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, cast
+
+import pytest
+
+from onhook.config import Address
+from onhook.runtime import proxy_relay
+from onhook.runtime.http_server import HttpServer
+
+HOST = "127.0.0.1"
+OUTSIDER, USER = "127.0.0.2", "127.0.0.3"
+CONNECTIONS = 300
+"""More than an address may have, and than Granian accepted without a relay."""
+
+BODY_BYTES = 3_000_000
+CHUNKS = 12
+CHUNK_SECONDS = 0.1
+
+GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+async def application(scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: Send) -> None:
+    """Answer the address of the client, a large body, the size of the request, or a stream."""
+    if scope["type"] != "http":
+        return
+    size, is_complete = 0, False
+    while not is_complete:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        size, is_complete = size + len(message.get("body", b"")), not message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    if scope["path"] == "/stream":
+        for _ in range(CHUNKS):
+            await asyncio.sleep(CHUNK_SECONDS)
+            await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
+    bodies = {"/large": bytes(BODY_BYTES), "/upload": b"%d" % size}
+    body = bodies.get(scope["path"], b"client " + scope["client"][0].encode())
+    await send({"type": "http.response.body", "body": body})
+
+
+@asynccontextmanager
+async def running_server() -> AsyncIterator[int]:
+    """Yield the port of a server that runs meanwhile."""
+    async with HttpServer(application, Address(HOST, 0)) as server:
+        task = asyncio.create_task(server.run())
+        yield server.port
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    async with running_server() as server_port:
+        yield server_port
+
+
+async def connect(port: int, client: str = USER) -> Streams:
+    return await asyncio.open_connection(HOST, port, local_addr=(client, 0))
+
+
+async def request(port: int, path: bytes = b"/", client: str = USER) -> bytes:
+    """Return the whole response to a request; empty where the connection was refused."""
+    reader, writer = await connect(port, client)
+    writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path)
+    response = b""
+    with suppress(ConnectionError):
+        response = await asyncio.wait_for(reader.read(), timeout=30)
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+    return response
+
+
+async def read_to_end(reader: asyncio.StreamReader) -> bytes:
+    """Return what is read until the connection is closed, by whichever side."""
+    with suppress(ConnectionError):
+        return await asyncio.wait_for(reader.read(), timeout=30)
+    return b""
+
+
+async def close_all(connections: list[Streams]) -> None:
+    for _, writer in connections:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_address_of_a_client_is_known(port: int) -> None:
+    for client in (USER, OUTSIDER):
+        assert (await request(port, client=client)).endswith(b"client %s" % client.encode())
+
+
+@pytest.mark.parametrize(
+    "first_bytes",
+    [b"", b"GET / HTTP/1.1\r\nHost:", b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na", GET % b"/"],
+    ids=["silent", "slow header", "slow body", "idle after a request"],
+)
+async def test_connections_of_an_outsider_keep_no_user_out(port: int, first_bytes: bytes) -> None:
+    connections = [await connect(port, OUTSIDER) for _ in range(CONNECTIONS)]
+    for _, writer in connections:
+        writer.write(first_bytes)
+    async with asyncio.timeout(30):
+        while await request(port, client=OUTSIDER):  # noqa: ASYNC110 - the relay sets no event
+            await asyncio.sleep(0.05)
+    assert await request(port)
+    await close_all(connections)
+    async with asyncio.timeout(30):
+        while not await request(port, client=OUTSIDER):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "first_bytes",
+    [b"", b"GET / HTTP/1.1\r\nHost:", b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n", GET % b"/"],
+    ids=["silent", "slow header", "slow body", "idle after a request"],
+)
+async def test_connection_without_progress_ends(port: int, first_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the client sends a byte now and then."""
+    monkeypatch.setattr(proxy_relay, "FIRST_BYTE_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(proxy_relay, "IDLE_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(proxy_relay, "CHECK_SECONDS", 0.05)
+    reader, writer = await connect(port)
+    writer.write(first_bytes)
+    ended = asyncio.create_task(read_to_end(reader))
+    async with asyncio.timeout(30):
+        while not ended.done():
+            if first_bytes not in (b"", GET % b"/"):
+                writer.write(b"a")
+            await asyncio.wait([ended], timeout=0.05)
+    await close_all([(reader, writer)])
+
+
+async def test_stream_that_the_server_keeps_alive_stays(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client sends nothing for longer than the limit, as a listener of the live feed."""
+    monkeypatch.setattr(proxy_relay, "IDLE_SECONDS_MAX", CHUNKS * CHUNK_SECONDS / 2)
+    monkeypatch.setattr(proxy_relay, "CHECK_SECONDS", 0.05)
+    response = await request(port, b"/stream")
+    assert response.count(b":\n\n") == CHUNKS
+    assert b"client" in response
+
+
+async def test_large_bodies_pass_unchanged(port: int) -> None:
+    assert len((await request(port, b"/large")).partition(b"\r\n\r\n")[2]) >= BODY_BYTES
+    reader, writer = await connect(port)
+    writer.write(b"POST /upload HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % BODY_BYTES)
+    writer.write(bytes(BODY_BYTES))
+    assert b"%d" % BODY_BYTES in await read_to_end(reader)
+    await close_all([(reader, writer)])
+
+
+async def test_requests_on_one_connection_are_answered_in_order(port: int) -> None:
+    reader, writer = await connect(port)
+    for _ in range(3):
+        writer.write(GET % b"/")
+        async with asyncio.timeout(30):
+            await reader.readuntil(b"client %s" % USER.encode())
+    await close_all([(reader, writer)])
+
+
+async def test_client_that_does_not_read_is_disconnected(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy_relay, "IDLE_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(proxy_relay, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(proxy_relay, "CONNECTIONS_OF_ADDRESS_MAX", 1)
+    reader, writer = await connect(port, OUTSIDER)
+    cast(asyncio.Transport, writer.transport).pause_reading()
+    writer.write((GET % b"/large") * 20)
+    async with asyncio.timeout(30):
+        while not await request(port, client=OUTSIDER):  # noqa: ASYNC110 - the relay sets no event
+            await asyncio.sleep(0.05)
+    await close_all([(reader, writer)])
+
+
+async def test_open_response_ends_before_the_server_stops() -> None:
+    async with running_server() as port:
+        response = asyncio.create_task(request(port, b"/stream"))
+        await asyncio.sleep(2 * CHUNK_SECONDS)
+    assert (await response).count(b":\n\n") == CHUNKS
+
+
+async def test_server_listens_again_on_its_port_after_a_stop() -> None:
+    async with HttpServer(application, Address(HOST, 0)) as server:
+        for _ in range(2):
+            task = asyncio.create_task(server.run())
+            async with asyncio.timeout(30):
+                while not await _is_answered(server.port):  # noqa: ASYNC110 - the server sets no event
+                    await asyncio.sleep(0.05)
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def _is_answered(port: int) -> bool:
+    with suppress(OSError):
+        return bool(await request(port))
+    return False
