@@ -63,6 +63,9 @@ class MemoryPbxRegistry:
     def is_empty(self) -> bool:
         return not self._by_sn
 
+    def is_loaded(self) -> bool:
+        return True
+
     async def refresh(self) -> None:
         """Do nothing: the list is always current."""
 

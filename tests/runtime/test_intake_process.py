@@ -1,18 +1,26 @@
-"""What the intake says about the settings when it starts."""
+"""What the intake does at its start where the settings are lost or damaged."""
 
+import asyncio
 import logging
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.config import Address, Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
+from onhook.lib.errors import OnhookError
+from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.runtime.intake_process import open_intake
 from tests.test_projector import SN, entry, event
+
+SECRET = "first-secret"
+PAGE_BYTES = 4096
 
 
 @pytest.mark.parametrize("is_registered", [True, False])
@@ -23,7 +31,7 @@ async def test_intake_settings_are_lost_only_where_no_pbx_is_registered(
     config = Config(data=tmp_path, intake=Address("127.0.0.1", 0))
     async with AppDb(config.appdb_file) as appdb:
         if is_registered:
-            await appdb.add_pbx(name="Office", sn=SN, secret="first-secret", now_us=1)
+            await appdb.add_pbx(name="Office", sn=SN, secret=SECRET, now_us=1)
     with closing(sqlite3.connect(config.appdb_file, isolation_level=None)) as connection:
         connection.execute("UPDATE pbxs SET number_plan = '{'")
     ledger = SqliteLedger(config.ledger_file)
@@ -33,3 +41,73 @@ async def test_intake_settings_are_lost_only_where_no_pbx_is_registered(
         async with open_intake(config, SystemClock()):
             pass
     assert ("settings are lost" in caplog.text) is not is_registered
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "no database": lambda content: b"x" * len(content),
+    "header overwritten": lambda content: b"x" * PAGE_BYTES + content[PAGE_BYTES:],
+    "truncated": lambda content: content[: 2 * PAGE_BYTES],
+    "pages overwritten": lambda content: content[:PAGE_BYTES] + b"x" * (len(content) - PAGE_BYTES),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+async def test_intake_with_a_damaged_database_answers_503_until_it_is_repaired(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[bytes], bytes]
+) -> None:
+    """Nothing is acknowledged that cannot be verified, and no restart is needed afterwards."""
+    config = Config(data=tmp_path, intake=Address("127.0.0.1", 0))
+    caplog.set_level(logging.INFO)
+    content = await create_appdb(config.appdb_file)
+    config.appdb_file.write_bytes(damage(content))
+    async with open_intake(config, SystemClock()) as service, aiohttp.ClientSession() as client:
+        assert [await post(client, service.address, number) for number in range(3)] == [503] * 3
+        assert (await client.get(f"http://{service.address}/healthz")).status == 503
+        config.appdb_file.write_bytes(content)
+        async with asyncio.timeout(30):
+            while await post(client, service.address, 3) != 200:  # noqa: ASYNC110 - requested over the network
+                await asyncio.sleep(0.05)
+        assert (await client.get(f"http://{service.address}/healthz")).status == 200
+    messages = [record.message for record in caplog.records if record.name == "appdb"]
+    assert messages == [
+        "cannot read the application database: answering 503 until it can be read",
+        "the application database can be read again",
+    ]
+
+
+async def test_intake_whose_database_is_damaged_meanwhile_goes_on(tmp_path: Path) -> None:
+    """With the PBXs that it knows."""
+    config = Config(data=tmp_path, intake=Address("127.0.0.1", 0))
+    content = await create_appdb(config.appdb_file)
+    async with open_intake(config, SystemClock()) as service, aiohttp.ClientSession() as client:
+        assert await post(client, service.address, 0) == 200
+        for damage in DAMAGES.values():
+            config.appdb_file.write_bytes(damage(content))
+            assert await post(client, service.address, 1) == 200
+        assert await post(client, service.address, 2, secret="wrong") == 401
+
+
+async def test_intake_with_a_database_of_a_newer_version_does_not_start(tmp_path: Path) -> None:
+    config = Config(data=tmp_path, intake=Address("127.0.0.1", 0))
+    await create_appdb(config.appdb_file)
+    with closing(sqlite3.connect(config.appdb_file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA user_version = 9999")
+    with pytest.raises(OnhookError, match="newer"):
+        async with open_intake(config, SystemClock()):
+            pass
+
+
+async def create_appdb(path: Path) -> bytes:
+    """Create an application database with a PBX; return its content."""
+    async with AppDb(path) as appdb:
+        await appdb.add_pbx(name="Office", sn=SN, secret=SECRET, now_us=1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path.read_bytes()
+
+
+async def post(client: aiohttp.ClientSession, address: str, number: int, secret: str = SECRET) -> int:
+    """Post an event; return the status."""
+    body = event(number, "1001")
+    async with client.post(f"http://{address}/", data=body, headers={SIGNATURE_HEADER: sign(secret, body)}) as response:
+        return response.status

@@ -50,13 +50,17 @@ class ConstraintViolation(OnhookError):
     """
 
 
+class DamagedDatabase(OnhookError):
+    """The file is no database any longer, or its structure is damaged: a person must restore it."""
+
+
 class InvalidValue(UsageError):
     """A value that no row can have: an integer of more than 64 bits, or a text that has no UTF-8."""
 
 
 class Database(Protocol):
     """The engine, for the tasks of one event loop. Every method may raise `Unavailable`, `InvalidValue` for a value of
-    its statement, and `OnhookError` where the database is damaged.
+    its statement, and `DamagedDatabase`.
 
     Inside a `transaction` the statements of its task belong to it; those of other tasks do not.
     """

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from onhook.appdb.contract import ConstraintViolation, DamagedText, InvalidValue
+from onhook.appdb.contract import ConstraintViolation, DamagedDatabase, DamagedText, InvalidValue
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.lib.migrations import load_baseline, load_migrations
@@ -221,7 +221,7 @@ def translate_errors(location: Path | str) -> Iterator[None]:
         # A mistake in Onhook's own code says nothing about the file.
         raise
     except sqlite3.DatabaseError as error:
-        raise OnhookError(
+        raise DamagedDatabase(
             _("the application database is damaged: {error}", error=error),
             location=str(location),
             hint=_("restore a backup with `onhook restore`"),

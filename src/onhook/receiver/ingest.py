@@ -61,9 +61,9 @@ class Ingestor:
     """Checks and stores events. Created once per process, inside its event loop.
 
     `has_events` says whether the ledger has events: where no PBX is registered nevertheless, the settings were lost,
-    and every request is answered 503, so that PBXs try again. `unregistered_counts` are the events that are kept of
-    serial numbers that are not registered, and `monotonic` returns seconds. `on_ledger_error` receives the error when
-    the ledger begins to fail, and None when it works again.
+    and every request is answered 503, so that PBXs try again; so it is until the registry could be read.
+    `unregistered_counts` are the events that are kept of serial numbers that are not registered, and `monotonic`
+    returns seconds. `on_ledger_error` receives the error when the ledger begins to fail, and None when it works again.
     """
 
     def __init__(
@@ -220,7 +220,7 @@ class Ingestor:
             await asyncio.wait(self._rechecks)
 
     def _has_lost_settings(self) -> bool:
-        return self._has_events and self._registry.is_empty()
+        return not self._registry.is_loaded() or (self._has_events and self._registry.is_empty())
 
     def _peek(self, body: bytes) -> tuple[Dialect, Envelope]:
         """Return the envelope of the first dialect that recognises the body, else of the last dialect."""

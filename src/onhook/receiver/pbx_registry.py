@@ -67,6 +67,10 @@ class PbxRegistry(Protocol):
         """Return whether no PBX is registered."""
         ...
 
+    def is_loaded(self) -> bool:
+        """Return whether the PBXs were read at least once: until then every request is answered 503."""
+        ...
+
     async def refresh(self) -> None:
         """Read what has changed before this call, within a limited time; without the database nothing changes."""
         ...

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.contract import DamagedDatabase
 from onhook.config import Address, Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.proxies import TrustedProxies
 from onhook.ops.instance_lock import shared_intake_lock
 from onhook.receiver.http_server import WebhookServer
@@ -28,11 +29,13 @@ async def open_intake(config: Config, clock: Clock) -> AsyncIterator[RunningServ
 @asynccontextmanager
 async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
     async with AsyncExitStack() as stack:
-        appdb = await stack.enter_async_context(AppDb(config.appdb_file))
+        # Opened by its first call, and again until it succeeds: a damaged database is no reason not to listen.
+        appdb = AppDb(config.appdb_file)
+        stack.push_async_callback(appdb.close)
         ledger = SqliteLedger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         has_events = await ledger.last_seq() > 0
-        if has_events and not await appdb.webhook_credentials():
+        if has_events and await _has_no_pbxs(appdb):
             logging.getLogger("intake").error(
                 "the settings are lost: the ledger has events and no PBX is registered; answering 503 to every request",
                 extra={"hint": "restore onhook.db with `onhook restore`, or add the PBXs again"},
@@ -48,6 +51,14 @@ async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[R
         port = await server.start(config.intake)
         stack.push_async_callback(server.stop)
         yield RunningService(str(Address(config.intake.host, port)))
+
+
+async def _has_no_pbxs(appdb: AppDb) -> bool:
+    """Return whether no PBX is registered; False while that is not known, which the registry logs."""
+    try:
+        return not await appdb.webhook_credentials()
+    except (DamagedDatabase, Unavailable):
+        return False
 
 
 def _log_ledger_error(error: OnhookError | None) -> None:

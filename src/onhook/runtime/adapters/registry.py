@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.contract import DamagedDatabase
 from onhook.appdb.pbxs import WebhookCredentials
 from onhook.cdr.identity import fold_sn
 from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.task_reconciler import raise_if_cancelled
 from onhook.receiver.pbx_registry import RegisteredPbx
 
@@ -26,24 +27,32 @@ RETRY_SECONDS = 0.5
 class AppDbPbxRegistry:
     """See the contract, `receiver.pbx_registry.PbxRegistry`.
 
-    After the first read it never fails: when the database cannot be read, the last known registry is used, so that
-    nothing done to `onhook.db` rejects calls.
+    When the database cannot be read, the last known registry is used, so that nothing done to `onhook.db` rejects
+    calls; before the first read there is none, and the database is read again until it can be.
     """
 
     def __init__(self, appdb: AppDb) -> None:
         self._appdb = appdb
-        self._failure_log = appdb_failure_log(logging.getLogger("appdb"), consequence="using the last known PBXs")
+        log = logging.getLogger("appdb")
+        self._failure_log = appdb_failure_log(log, consequence="using the last known PBXs")
+        self._load_failure_log = appdb_failure_log(log, consequence="answering 503 until it can be read")
         self._watcher = ChangeWatcher(appdb.version, self._read)
         self._pbxs: tuple[RegisteredPbx, ...] = ()
         self._pbx_by_sn: Mapping[str, RegisteredPbx] = {}
         self._reading = asyncio.Lock()
         self._is_current = True
+        self._is_loaded = False
         self._requested_count = 0
         self._answered_count = 0
 
     async def load(self) -> None:
-        """Read the database for the first time. Raises `Unavailable` when it cannot be read at all."""
-        self._use(await self._watcher.current())
+        """Read the database for the first time; where it is damaged or cannot be read now, `follow` reads it later.
+        Raises `OnhookError` for a database of another program or of a newer Onhook.
+        """
+        try:
+            self._use(await self._watcher.current())
+        except (DamagedDatabase, Unavailable) as error:
+            self._note_failure(error)
 
     async def follow(self) -> None:
         """Follow the changes of the database, until cancelled."""
@@ -57,7 +66,7 @@ class AppDbPbxRegistry:
                     version = 0  # read again, although nothing changes any more
                     await asyncio.sleep(RETRY_SECONDS)
             except OnhookError as error:
-                self._failure_log.begin(error=str(error))
+                self._note_failure(error)
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
                 # An outdated copy would accept a removed secret: go on, and show the mistake.
@@ -82,6 +91,10 @@ class AppDbPbxRegistry:
         """Return whether no PBX is registered."""
         return not self._pbxs
 
+    def is_loaded(self) -> bool:
+        """Return whether the PBXs were read at least once."""
+        return self._is_loaded
+
     async def refresh(self) -> None:
         """Read what has changed before this call. Calls at the same time share one read that begins after them."""
         self._requested_count += 1
@@ -93,22 +106,27 @@ class AppDbPbxRegistry:
                     await self._poll()
                     self._answered_count = requested_count
         except TimeoutError as error:
-            self._is_current = False
-            self._failure_log.begin(error=str(error) or "no answer in time")
+            self._note_failure(error)
 
     async def _poll(self) -> None:
         try:
             pbxs = await self._watcher.poll()
         except OnhookError as error:
-            self._is_current = False
-            self._failure_log.begin(error=str(error))
+            self._note_failure(error)
             return
         self._is_current = True
         self._failure_log.end()
+        self._load_failure_log.end()
         if pbxs is not None:
             self._use(pbxs)
 
+    def _note_failure(self, error: Exception) -> None:
+        self._is_current = False
+        failure_log = self._failure_log if self._is_loaded else self._load_failure_log
+        failure_log.begin(error=str(error) or "no answer in time")
+
     def _use(self, pbxs: Sequence[tuple[RegisteredPbx, Sequence[str]]]) -> None:
+        self._is_loaded = True
         self._pbxs = tuple(pbx for pbx, _ in pbxs)
         self._pbx_by_sn = {fold_sn(sn): pbx for pbx, sns in pbxs for sn in sns}
 
