@@ -1,7 +1,8 @@
-"""What the intake does at its start where the settings are lost or damaged."""
+"""What the intake does where the settings or the ledger are lost or damaged."""
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,8 +15,11 @@ from onhook.appdb.appdb import AppDb
 from onhook.config import Address, Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.signing import SIGNATURE_HEADER, sign
+from onhook.runtime.adapters.ingest import open_ingestor
+from onhook.runtime.data_files import open_files
+from onhook.runtime.hub_process import open_hub
 from onhook.runtime.intake_process import open_intake
 from tests.test_projector import SN, entry, event
 
@@ -95,6 +99,44 @@ async def test_intake_with_a_database_of_a_newer_version_does_not_start(tmp_path
     with pytest.raises(OnhookError, match="newer"):
         async with open_intake(config, SystemClock()):
             pass
+
+
+@pytest.mark.parametrize("is_missing", [True, False])
+async def test_lost_ledger_is_not_begun_anew(tmp_path: Path, *, is_missing: bool) -> None:
+    """Its numbers would begin below those that the store and the destinations are past."""
+    config = Config(data=tmp_path, intake=Address("127.0.0.1", 0), console=Address("127.0.0.1", 0))
+    await create_appdb(config.appdb_file)
+    config.store_file.write_bytes(b"store")
+    if not is_missing:
+        config.ledger_file.touch()
+    for opening in (
+        open_intake(config, SystemClock()),
+        open_hub(config, SystemClock()),
+        open_files(config, create=True),
+        open_ingestor(config),
+    ):
+        with pytest.raises(UsageError, match=r"ledger is missing or empty.*onhook restore"):
+            async with opening:
+                pass
+    assert config.ledger_file.exists() is not is_missing
+    assert is_missing or config.ledger_file.stat().st_size == 0
+    assert config.store_file.read_bytes() == b"store"
+
+
+async def test_intake_whose_ledger_is_emptied_meanwhile_answers_503(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = Config(data=tmp_path, intake=Address("127.0.0.1", 0))
+    await create_appdb(config.appdb_file)
+    async with open_intake(config, SystemClock()) as service, aiohttp.ClientSession() as client:
+        assert await post(client, service.address, 0) == 200
+        size = config.ledger_file.stat().st_size
+        os.truncate(config.ledger_file, 0)
+        assert [await post(client, service.address, number) for number in range(1, 4)] == [503] * 3
+        os.truncate(config.ledger_file, size)
+        assert await post(client, service.address, 4) == 503
+        assert (await client.get(f"http://{service.address}/healthz")).status == 503
+    assert "cannot write to the ledger: answering 503" in caplog.text
 
 
 async def create_appdb(path: Path) -> bytes:

@@ -10,7 +10,7 @@ from onhook.cli.commands import CommandGroup
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
-from onhook.ops.instance_lock import check_data_directory, no_data_error
+from onhook.ops.instance_lock import check_data_directory, check_ledger_file, no_data_error
 from onhook.ops.rebuild import RebuildProgressCallback
 from onhook.ops.rebuild import rebuild as rebuild_store
 from onhook.runtime.engines import ENGINES
@@ -26,6 +26,7 @@ async def rebuild(data: DataOption = None) -> None:
     """
     config = load_config(data=data)
     check_data_directory(config)
+    check_ledger_file(config)
     if not config.ledger_file.exists():
         raise NotFound(
             _("there is no ledger"), location=str(config.data), hint=_("name the data directory with --data")

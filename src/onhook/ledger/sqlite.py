@@ -100,7 +100,6 @@ class SqliteLedger:
         if not entries:
             return []
         results = await self._write(_append, entries)
-        self._file_identity.check()
         if self._checkpoint_timer is None:
             self._checkpoint_timer = asyncio.get_running_loop().call_later(CHECKPOINT_SECONDS, self._checkpoint)
         return results
@@ -139,6 +138,12 @@ class SqliteLedger:
         self._loop_connection.close()
 
     async def _write(self, work: Callable[..., T], *args: object) -> T:
+        """Run the work, and check that it was written to the file that has the ledger's name."""
+        result = await self._write_unchecked(work, *args)
+        self._file_identity.check()
+        return result
+
+    async def _write_unchecked(self, work: Callable[..., T], *args: object) -> T:
         """Run the work in this thread while commits are fast, else in the append thread. Never in both at once: one
         would wait for a database lock held by the other, which waits for the GIL.
         """

@@ -2,7 +2,7 @@
 
 Invariants: a file that a power failure left half created is completed at the next start; a file of another program, or
 of a newer Onhook, stays untouched; only its owner may read it, because it contains callers' numbers. A file that was
-removed while open no longer counts as a ledger, although the operating system accepts writes.
+removed or cut off while open no longer counts as a ledger, although the operating system accepts writes.
 """
 
 import os
@@ -88,18 +88,22 @@ def connect(path: Path, use: ConnectionUse) -> sqlite3.Connection:
 
 
 class FileIdentity:
-    """Check that the open files are still the ones under their names.
+    """Check that the open files are still the ones under their names, and that the ledger was not cut off.
 
     A file that was removed or replaced while open still accepts writes; they are lost when the last process closes it.
+    A connection goes on with the pages in its cache and in the WAL after the file was cut off: it is never shortened
+    by SQLite, because nothing is vacuumed.
     """
 
     def __init__(self, path: Path) -> None:
         self._paths = [path, path.with_name(path.name + "-wal")]
         self._initial_stats: list[os.stat_result] = []
+        self._size_bytes = 0
+        self._is_cut_off = False
 
     def check(self) -> None:
         """Check the files, after each commit. The first call records them. Raises `Unavailable` for a removed or
-        replaced file.
+        replaced file, and for a ledger that is shorter than before or empty.
         """
         try:
             stats = [path.stat() for path in self._paths]
@@ -109,6 +113,15 @@ class FileIdentity:
             self._initial_stats = stats
         if not all(map(os.path.samestat, stats, self._initial_stats)):
             raise self._removed_error()
+        # A checkpoint lengthens the file again, with holes instead of what was lost: the error stays.
+        self._is_cut_off = self._is_cut_off or stats[0].st_size < max(self._size_bytes, 1)
+        if self._is_cut_off:
+            raise Unavailable(
+                _("the ledger was cut off while it was open"),
+                location=str(self._paths[0]),
+                hint=_("stop the server, then restore a backup with `onhook restore`"),
+            )
+        self._size_bytes = stats[0].st_size
 
     def _removed_error(self) -> Unavailable:
         return Unavailable(

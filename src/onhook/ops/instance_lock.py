@@ -125,6 +125,34 @@ def check_is_directory(config: Config) -> None:
         )
 
 
+def check_ledger_file(config: Config) -> None:
+    """Check that the ledger is there if the store is: a new one would give events numbers that the store and the
+    destinations are past. Raises `UsageError`.
+    """
+    if is_ledger_lost(config):
+        raise UsageError(
+            _("the ledger is missing or empty, and {name} has calls of it", name=config.store_file.name),
+            location=str(config.ledger_file),
+            hint=_(
+                "restore a backup with `onhook restore`; without one, move {name} to a safe place, then start again",
+                name=config.store_file.name,
+            ),
+        )
+
+
+def is_ledger_lost(config: Config) -> bool:
+    """Return whether the ledger is missing or has no byte, and the store, which is made from it, is there."""
+    if not config.store_file.exists():
+        return False
+    try:
+        return config.ledger_file.stat().st_size == 0
+    except FileNotFoundError:
+        return True
+    except OSError:
+        # Opening it reports the error.
+        return False
+
+
 def no_data_error(config: Config) -> OnhookError:
     """Return the error of commands that read, where there is no data, or where the settings of the data are lost."""
     if not config.appdb_file.exists() and has_raw_events(config.ledger_file):

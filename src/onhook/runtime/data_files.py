@@ -11,7 +11,7 @@ from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
-from onhook.ops.instance_lock import check_data_directory, no_data_error, rename_old_files
+from onhook.ops.instance_lock import check_data_directory, check_ledger_file, no_data_error, rename_old_files
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
 from onhook.pbx.registry import dialects
@@ -36,6 +36,7 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
     where they cannot be opened or the application database is missing: a command that reads creates none.
     """
     check_data_directory(config)
+    check_ledger_file(config)
     if not create and not (config.ledger_file.exists() and config.appdb_file.exists()):
         raise no_data_error(config)
     rename_old_files(config)

@@ -26,6 +26,7 @@ from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
 from onhook.lib.proxies import TrustedProxies
 from onhook.ops.call_time_monitor import CallTimeMonitor
+from onhook.ops.instance_lock import check_ledger_file
 from onhook.ops.issue_monitor import IssueMonitor
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
@@ -111,6 +112,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
 
 async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -> HubResources:
     appdb = await stack.enter_async_context(AppDb(config.appdb_file))
+    check_ledger_file(config)
     ledger = SqliteLedger(config.ledger_file)
     stack.push_async_callback(ledger.close)
     await install_rebuilt_store(config, appdb, clock, ENGINES)

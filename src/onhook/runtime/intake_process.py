@@ -12,7 +12,7 @@ from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.proxies import TrustedProxies
-from onhook.ops.instance_lock import shared_intake_lock
+from onhook.ops.instance_lock import check_ledger_file, shared_intake_lock
 from onhook.receiver.http_server import WebhookServer
 from onhook.runtime.adapters.ingest import running_ingestor
 from onhook.runtime.child import RunningService, run_child
@@ -32,6 +32,7 @@ async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[R
         # Opened by its first call, and again until it succeeds: a damaged database is no reason not to listen.
         appdb = AppDb(config.appdb_file)
         stack.push_async_callback(appdb.close)
+        check_ledger_file(config)
         ledger = SqliteLedger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         has_events = await ledger.last_seq() > 0

@@ -21,6 +21,7 @@ from onhook.lib.messages import _
 from onhook.ops.instance_lock import (
     ProcessInfo,
     ServerInfo,
+    check_ledger_file,
     instance_lock,
     prepare_directory,
     start_server_info,
@@ -279,6 +280,7 @@ def _to_error(status: StatusMessage) -> OnhookError:
 async def supervise(config: Config, clock: Clock, on_ready: ReadyCallback, *, with_demo: bool = False) -> None:
     """Run the server until stopped. Raises `OnhookError` where it cannot be started."""
     prepare_directory(config)
+    check_ledger_file(config)
     with instance_lock(config):
         server_info = start_server_info(config, clock)
         async with AppDb(config.appdb_file) as appdb:

@@ -31,6 +31,7 @@ from onhook.ops.instance_lock import (
     ProcessInfo,
     ServerInfo,
     check_data_directory,
+    is_ledger_lost,
     is_server_running,
     read_ended_server,
     read_server_info,
@@ -183,11 +184,11 @@ def _secret_files(config: Config) -> tuple[Path, ...]:
 
 
 def _check_ledger(config: Config) -> Iterator[Check]:
-    """Yield whether the ledger's file is damaged, or missing where it has had calls."""
-    if not config.ledger_file.exists() and config.store_file.exists():
+    """Yield whether the ledger's file is damaged, or missing or empty where it has had calls."""
+    if is_ledger_lost(config):
         yield Check(
             "ERROR",
-            _("ledger.db is missing, and {name} has calls of it", name=config.store_file.name),
+            _("ledger.db is missing or empty, and {name} has calls of it", name=config.store_file.name),
             _("keep a copy of all files, then restore a backup with `onhook restore`"),
         )
     if config.ledger_file.is_file() and (damage := check_integrity(config.ledger_file)):

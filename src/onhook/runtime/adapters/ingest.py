@@ -10,6 +10,7 @@ from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError
+from onhook.ops.instance_lock import check_ledger_file
 from onhook.pbx.registry import dialects
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.unregistered import count_unregistered
@@ -56,6 +57,7 @@ async def open_ingestor(config: Config) -> AsyncIterator[Ingestor]:
     """Yield an ingestor for a command that imports events, also while a server runs."""
     async with AsyncExitStack() as stack:
         appdb = await stack.enter_async_context(AppDb(config.appdb_file))
+        check_ledger_file(config)
         ledger = SqliteLedger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=SystemClock())
