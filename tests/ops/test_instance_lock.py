@@ -2,6 +2,7 @@
 
 import asyncio
 import tarfile
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,9 +15,12 @@ from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError
 from onhook.ops.doctor.host import check_installation
 from onhook.ops.instance_lock import (
+    SERIES_ENDS_MAX,
+    SERIES_SECONDS_MAX,
     START_SECONDS_MAX,
     ProcessInfo,
     ServerInfo,
+    add_end,
     instance_lock,
     prepare_directory,
     rename_old_files,
@@ -121,6 +125,50 @@ async def test_instance_lock_starting_server_is_no_error_while_it_may_start(conf
         running = msgspec.structs.replace(server, hub=ProcessInfo(pid=7, address="127.0.0.1:1"))
         write_server_info(config.running_file, running)
         assert (await _statuses(config, clock, "the hub"))[0][0] == "OK"
+
+
+@pytest.mark.parametrize(
+    ("end_ages", "status", "text"),
+    [
+        ([1], "WARNING", "the hub has ended and is being started again"),
+        ([20, 10], "WARNING", "the hub has ended and is being started again"),
+        ([3_000, 2_000, 1], "WARNING", "the hub has ended and is being started again"),
+        ([30, 20, 10], "ERROR", "the hub has ended 3 times in short time"),
+        ([START_SECONDS_MAX + 1], "ERROR", "the hub is not running"),
+    ],
+)
+async def test_instance_lock_process_that_ended_by_itself_is_not_starting(
+    config: Config, end_ages: Sequence[float], status: str, text: str
+) -> None:
+    """However short ago the server was started."""
+    clock = MovedClock()
+    ends = None
+    for age in end_ages:
+        ends = add_end(ends, clock.now() - timedelta(seconds=age), is_requested=False)
+    assert ends is not None
+    with instance_lock(config):
+        server = start_server_info(config, clock) if end_ages[-1] < START_SECONDS_MAX else ServerInfo(pid=1)
+        write_server_info(config.running_file, msgspec.structs.replace(server, ends={"hub": ends}))
+        assert (await _statuses(config, clock, "the hub")) == [(status, text)]
+
+
+async def test_instance_lock_process_that_runs_between_its_ends_is_an_error(config: Config) -> None:
+    """Until it has run for longer; a process that was restarted on request is in order."""
+    clock = MovedClock()
+    ends = None
+    for _number in range(SERIES_ENDS_MAX):
+        ends = add_end(ends, clock.now(), is_requested=False)
+    assert ends is not None
+    with instance_lock(config):
+        hub = ProcessInfo(pid=7, address="127.0.0.1:1")
+        server = ServerInfo(pid=1, hub=hub, ends={"hub": ends})
+        write_server_info(config.running_file, server)
+        assert [status for status, _ in await _statuses(config, clock, "the hub")] == ["ERROR"]
+        clock.offset = timedelta(seconds=SERIES_SECONDS_MAX + 1)
+        assert [status for status, _ in await _statuses(config, clock, "the hub")] == ["OK"]
+        requested = {"hub": add_end(ends, clock.now(), is_requested=True)}
+        write_server_info(config.running_file, msgspec.structs.replace(server, hub=None, ends=requested))
+        assert (await _statuses(config, clock, "the hub")) == [("OK", "the hub is being restarted")]
 
 
 def test_start_seconds_max_is_the_time_of_both_processes() -> None:

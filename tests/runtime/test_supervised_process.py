@@ -107,3 +107,31 @@ async def test_supervised_process_killed_by_a_signal_is_logged_with_its_name(
     with caplog.at_level(logging.WARNING, "serve"):
         await restart_until_ready(monkeypatch, [KILLED, READY])
     assert [vars(record).get("signal") for record in caplog.records] == ["SIGKILL"]
+
+
+@pytest.mark.parametrize("command", [KILLED, CRASH, INVALID_STATUS])
+async def test_supervised_process_end_by_itself_is_reported_as_one(
+    command: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As is a start that fails; a requested end is not."""
+    monkeypatch.setattr(supervisor, "RESTART_SECONDS_FIRST", 0.01)
+    commands, ends = [command, READY, READY], []
+    ready_event = asyncio.Event()
+    monkeypatch.setattr(supervisor, "build_command", lambda *_arguments: commands.pop(0))
+
+    def on_change(_name: str, info: ProcessInfo | None) -> None:
+        if info is not None and len(commands) in (0, 1):
+            ready_event.set()
+
+    process = SupervisedProcess("hub", on_change, on_end=lambda name, is_requested: ends.append((name, is_requested)))
+    await process.start(Config())
+    try:
+        async with asyncio.timeout(20):
+            await ready_event.wait()
+            assert ends == [("hub", False)]
+            ready_event.clear()
+            process.restart()
+            await ready_event.wait()
+            assert ends == [("hub", False), ("hub", True)]
+    finally:
+        await process.stop()

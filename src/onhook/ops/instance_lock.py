@@ -3,7 +3,7 @@
 import asyncio
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +34,12 @@ START_SECONDS_MAX = 120.0
 two.
 """
 
+SERIES_SECONDS_MAX = 600.0
+"""Ends of a process with less time between them are one series, which has one cause."""
+
+SERIES_ENDS_MAX = 3
+"""Ends in one series from which on a restart alone does not help."""
+
 
 class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One of the server's processes: its id, and its address (`HOST:PORT`, or empty)."""
@@ -42,11 +48,35 @@ class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
     address: str
 
 
+class ProcessEnds(msgspec.Struct, frozen=True, kw_only=True):
+    """Ends of one process: how often it ended by itself in the latest series, and the time of its last end in Unix
+    seconds. The count is 0 where the process was stopped so that it is restarted.
+    """
+
+    count: int
+    last_at: float
+
+    def is_recent(self, now: datetime) -> bool:
+        """Return whether the process has had no time to start again."""
+        return 0 <= now.timestamp() - self.last_at <= START_SECONDS_MAX
+
+    def is_series(self, now: datetime) -> bool:
+        """Return whether the process ends again and again, and did so lately."""
+        return self.count >= SERIES_ENDS_MAX and 0 <= now.timestamp() - self.last_at <= SERIES_SECONDS_MAX
+
+
+def add_end(ends: ProcessEnds | None, now: datetime, *, is_requested: bool) -> ProcessEnds:
+    """Return the ends of a process with one more, at `now`; a requested one ends the series."""
+    is_same_series = ends is not None and 0 <= now.timestamp() - ends.last_at <= SERIES_SECONDS_MAX
+    previous_count = ends.count if ends is not None and is_same_series else 0
+    return ProcessEnds(count=0 if is_requested else previous_count + 1, last_at=now.timestamp())
+
+
 class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A running server. A missing process is being started.
 
-    `incomplete_since` is when the server was started, or a process of it ended last, in Unix seconds. `has_run` says
-    that all processes have run since the server, or one before it that ended by itself, was started.
+    `started_at` is when the server was started, in Unix seconds, and `ends` has the processes that have ended since.
+    `has_run` says that all processes have run since the server, or one before it that ended by itself, was started.
     """
 
     pid: int
@@ -57,12 +87,13 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The PBX API of the hub; None while no application has credentials."""
     zone: str = ""
     """Time zone of the console, which commands use too; empty in the file of an older version."""
-    incomplete_since: float = 0.0
+    started_at: float = 0.0
+    ends: Mapping[str, ProcessEnds] = {}
     has_run: bool = False
 
     def is_starting(self, now: datetime) -> bool:
-        """Return whether a process that is missing has had no time to start."""
-        return 0 <= now.timestamp() - self.incomplete_since <= START_SECONDS_MAX
+        """Return whether the server has had no time to start all processes."""
+        return 0 <= now.timestamp() - self.started_at <= START_SECONDS_MAX
 
 
 def prepare_directory(config: Config) -> None:
@@ -280,7 +311,7 @@ def start_server_info(config: Config, clock: Clock) -> ServerInfo:
     server = ServerInfo(
         pid=os.getpid(),
         zone=config.zone,
-        incomplete_since=clock.now().timestamp(),
+        started_at=clock.now().timestamp(),
         has_run=previous is not None and previous.has_run,
     )
     with suppress(OSError):  # as on a full disk; the supervisor logs it when a process is ready

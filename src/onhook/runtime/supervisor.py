@@ -21,6 +21,7 @@ from onhook.lib.messages import _
 from onhook.ops.instance_lock import (
     ProcessInfo,
     ServerInfo,
+    add_end,
     check_ledger_file,
     instance_lock,
     prepare_directory,
@@ -58,15 +59,25 @@ STEADY_SECONDS = 30.0
 ReadyCallback = Callable[[ServerInfo, str], Awaitable[None]]
 """Called once, when all processes have started: their addresses and the administrator's token."""
 
+EndCallback = Callable[[str, bool], None]
+"""Receives the name of a process that has ended or could not be started, and whether its end was requested."""
+
 
 class SupervisedProcess:
     """One process, kept running."""
 
-    def __init__(self, name: str, on_change: Callable[[str, ProcessInfo | None], None], *first_arguments: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        on_change: Callable[[str, ProcessInfo | None], None],
+        *first_arguments: str,
+        on_end: EndCallback = lambda name, is_requested: None,
+    ) -> None:
         """`first_arguments` are passed at the first start only."""
         self.name = name
         self._arguments = first_arguments
         self._on_change = on_change
+        self._on_end = on_end
         self._child: asyncio.subprocess.Process | None = None
         self._stop_event = asyncio.Event()
         self._wake_event = asyncio.Event()
@@ -199,6 +210,7 @@ class SupervisedProcess:
             self._status_task.cancel()
 
     def _report_exit(self) -> None:
+        self._on_end(self.name, self._stop_event.is_set() or self._wake_event.is_set())
         self._on_change(self.name, None)
         if self._has_pbx_api:
             self._on_change("pbx_api", None)
@@ -345,7 +357,7 @@ class _Supervisor:
             await process.stop()
 
     def _add_process(self, name: str, *first_arguments: str) -> SupervisedProcess:
-        process = SupervisedProcess(name, self._update_server_info, *first_arguments)
+        process = SupervisedProcess(name, self._update_server_info, *first_arguments, on_end=self._add_end)
         self._processes.append(process)
         return process
 
@@ -354,10 +366,13 @@ class _Supervisor:
         self._write(msgspec.structs.replace(self.server_info, has_run=True))
 
     def _update_server_info(self, name: str, process_info: ProcessInfo | None) -> None:
-        changes: dict[str, ProcessInfo | float | None] = {name: process_info}
-        if process_info is None and getattr(self.server_info, name) is not None:
-            changes["incomplete_since"] = self._clock.now().timestamp()
+        changes: dict[str, ProcessInfo | None] = {name: process_info}
         self._write(msgspec.structs.replace(self.server_info, **changes))
+
+    def _add_end(self, name: str, is_requested: bool) -> None:
+        """Count an end; it is written with the change that follows."""
+        ends = add_end(self.server_info.ends.get(name), self._clock.now(), is_requested=is_requested)
+        self.server_info = msgspec.structs.replace(self.server_info, ends={**self.server_info.ends, name: ends})
 
     def _write(self, server_info: ServerInfo) -> None:
         self.server_info = server_info

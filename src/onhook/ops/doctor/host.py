@@ -28,6 +28,7 @@ from onhook.ops.doctor.disk import check_disk, check_disk_rate
 from onhook.ops.doctor.requests import RequestCounter, check_rejections, check_unregistered
 from onhook.ops.doctor.settings import check_appdb, check_appdb_file
 from onhook.ops.instance_lock import (
+    ProcessEnds,
     ProcessInfo,
     ServerInfo,
     check_data_directory,
@@ -238,8 +239,16 @@ def _check_ended_server(config: Config) -> Check:
 
 
 def _check_process(name: str, server: ServerInfo | None, now: datetime) -> Check:
-    """Return whether the intake or the hub runs; a server without its description could not write it."""
+    """Return whether the intake or the hub runs and keeps running; a server without its description could not write
+    it.
+    """
     process: ProcessInfo | None = getattr(server, name, None)
+    ends = server.ends.get(name) if server is not None else None
+    if ends is not None and ends.is_series(now):
+        detail = _n(
+            "the {name} has ended once", "the {name} has ended {count} times in short time", ends.count, name=name
+        )
+        return Check("ERROR", detail, _("see the log of `onhook serve`: it has the error"))
     if process is not None:
         return Check(
             "OK",
@@ -250,17 +259,30 @@ def _check_process(name: str, server: ServerInfo | None, now: datetime) -> Check
                 address=process.address,
             ),
         )
+    return _check_missing(_("the {name}", name=name), server, ends, now) or Check(
+        "ERROR", _("the {name} is not running", name=name), _("see the log of `onhook serve`")
+    )
+
+
+def _check_missing(subject: str, server: ServerInfo | None, ends: ProcessEnds | None, now: datetime) -> Check | None:
+    """Return the check of a process that is missing while it may be starting; else None."""
+    if ends is not None and ends.is_recent(now):
+        if not ends.count:
+            return Check("OK", _("{subject} is being restarted", subject=subject))
+        detail = _("{subject} has ended and is being started again", subject=subject)
+        return Check("WARNING", detail, _("see the log of `onhook serve`: it has the error"))
     if server is not None and server.is_starting(now):
-        return Check("OK", _("the {name} is starting", name=name))
-    return Check("ERROR", _("the {name} is not running", name=name), _("see the log of `onhook serve`"))
+        return Check("OK", _("{subject} is starting", subject=subject))
+    return None
 
 
 def _check_pbx_api(server: ServerInfo | None, now: datetime) -> Check:
+    """Return whether the PBX API is there, which is a part of the hub."""
     if server is not None and server.pbx_api is not None:
         return Check("OK", _("PBX API is listening on {address}", address=server.pbx_api.address))
-    if server is not None and server.is_starting(now):
-        return Check("OK", _("the PBX API is starting"))
-    return Check("ERROR", _("apps exist, but the PBX API is not running"), _("see the log of `onhook serve`"))
+    return _check_missing(
+        _("the PBX API"), server, server.ends.get("hub") if server is not None else None, now
+    ) or Check("ERROR", _("apps exist, but the PBX API is not running"), _("see the log of `onhook serve`"))
 
 
 def _check_certificate(path: Path) -> Check:
