@@ -87,6 +87,12 @@ async def test_pbx_page_state_follows_events(harness: ConsoleHarness, client: ai
     assert f'value="{NEW_SN}"' in text
 
 
+async def test_pbx_page_imported_calls_are_no_events(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """The state stays that of a PBX that has sent nothing."""
+    await harness.ledger.add_counts({CounterKey("stored", SN, "via:import"): 3}, harness.clock.microseconds())
+    assert ">waiting<" in await read_page(client, f"/pbxs/{SN}")
+
+
 async def test_pbx_page_registered_pbx_is_not_unknown(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A PBX may be configured before it is registered."""
     await harness.ledger.add_counts({CounterKey("unknown_pbx", SN, ""): 6}, harness.clock.microseconds())

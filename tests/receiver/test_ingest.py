@@ -18,7 +18,7 @@ from onhook.pbx.yeastar.payload import Yeastar
 from onhook.receiver.hash_budget import BYTES_BURST
 from onhook.receiver.ingest import RECHECKS_MAX, Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
-from onhook.receiver.verdict import RESPONSES_BY_VERDICT, Verdict
+from onhook.receiver.verdict import RESPONSES_BY_VERDICT, Verdict, is_by_webhook, is_live
 from tests.receiver.harness import (
     DIALECTS,
     RAW_EVENT,
@@ -59,6 +59,23 @@ async def judged(accept: Ingestor, *bodies: bytes, secret: str = SECRET) -> list
         accept.submit_request(body, sign(secret, body), "192.0.2.1", partial(verdicts.__setitem__, number))
     await accept.drain()
     return [verdicts[number] for number in range(len(bodies))]
+
+
+async def test_ingest_counters_of_other_channels_are_apart_from_webhooks(receiver: ReceiverHarness) -> None:
+    """An imported file is no sign that the webhook works."""
+    sender = REGISTERED_PBXS[0]
+    assert await judged(receiver.ingestor, make_raw_event(1)) == ["stored"]
+    for number, via in enumerate(("websocket", "import", "backfill"), 2):
+        assert await receiver.ingestor.ingest(sender, make_raw_event(number), via) == "stored"
+    assert await receiver.ingestor.ingest(sender, make_raw_event(2), "import") == "duplicate"
+    await receiver.ingestor.close()
+    counters = await receiver.ledger.counters()
+    assert [(counter.kind, counter.label) for counter in counters if is_by_webhook(counter)] == [("stored", "30012")]
+    assert sorted((counter.kind, counter.label) for counter in counters if is_live(counter)) == [
+        ("stored", "30012"),
+        ("stored", "via:websocket"),
+    ]
+    assert sum(counter.count for counter in counters) == 5
 
 
 async def reports(receiver: ReceiverHarness) -> list[RawEvent]:

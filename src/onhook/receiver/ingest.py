@@ -27,7 +27,7 @@ from onhook.receiver.hash_budget import USUAL_BODY_BYTES_MAX, HashBudget
 from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
 from onhook.receiver.signature_check import SIGNATURE_CHARACTERS, verify_sender
 from onhook.receiver.unregistered import UnregisteredSenders, count_unregistered
-from onhook.receiver.verdict import Verdict
+from onhook.receiver.verdict import Verdict, label_by_channel
 
 RECHECKS_MAX = 100
 """Requests that wait for the registry before they are rejected: with the largest bodies 25 MB. Further ones are
@@ -279,7 +279,7 @@ class Ingestor:
                 self._unregistered.add(envelope.sn)
                 self._counters.add(verdict, envelope.sn, sender.sn)
             else:
-                self._counters.add(verdict, sender.sn, envelope.label)
+                self._counters.add(verdict, sender.sn, label_by_channel(via, envelope.label))
             on_verdict(verdict)
 
         if not self._committer.put(entry, on_committed):

@@ -1,12 +1,15 @@
 """Verdicts on requests, and the response to each.
 
-The verdicts are also the kinds of the counters.
+The verdicts are also the kinds of the counters, whose labels have the channel.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
+
+from onhook.cdr.merge import ROW_CHANNELS, UNREGISTERED, WEBHOOK
+from onhook.pbx.yeastar.rows import ROW_LABEL
 
 Verdict = Literal[
     "stored",
@@ -70,3 +73,40 @@ RESPONSES_BY_VERDICT: Mapping[Verdict, ResponseContent] = {
     "unavailable": ResponseContent(503, "the ledger cannot be written now, try again"),
     "settings_lost": ResponseContent(503, "temporarily unavailable, try again"),
 }
+
+ACCEPTED_KINDS = frozenset({"stored", "duplicate", "unparsable", "deleted"})
+"""Verdicts on events of a registered PBX that were accepted."""
+
+VIA_PREFIX = "via:"
+"""Before the channel in the label of counters of events that did not arrive by webhook."""
+
+_ROW_LABELS = frozenset({ROW_LABEL, *(f"{VIA_PREFIX}{channel}" for channel in ROW_CHANNELS)})
+"""Of rows of the PBX's list, also those that were counted when labels had no channel."""
+
+
+class EventCount(Protocol):
+    """A counter: its verdict, and its label."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+
+
+def label_by_channel(via: str, event_label: str) -> str:
+    """Return the label of the counter of an event that arrived by this channel.
+
+    >>> label_by_channel("webhook", "30012"), label_by_channel("import", "row")
+    ('30012', 'via:import')
+    """
+    return event_label if via in (WEBHOOK, UNREGISTERED) else f"{VIA_PREFIX}{via}"
+
+
+def is_live(counter: EventCount) -> bool:
+    """Return whether a counter is of accepted events that were reported as calls ended: not of a file or back-fill."""
+    return counter.kind in ACCEPTED_KINDS and counter.label not in _ROW_LABELS
+
+
+def is_by_webhook(counter: EventCount) -> bool:
+    """Return whether a counter is of accepted webhooks."""
+    return is_live(counter) and not counter.label.startswith(VIA_PREFIX)

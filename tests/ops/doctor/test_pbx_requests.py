@@ -72,6 +72,22 @@ async def test_check_pbx_names_rejected_requests_of_the_last_day(
     assert all("`onhook pbx secret add 'Head office'`" in hint for hint in hints)
 
 
+@pytest.mark.parametrize("channel", ["via:import", "via:backfill", "row"])
+async def test_check_pbx_by_webhooks_with_imported_calls_alone_is_a_warning(tmp_path: Path, channel: str) -> None:
+    """A file with old calls says nothing about the webhook."""
+    pbx_checks = await checks(
+        tmp_path, ("stored", SN, channel, timedelta(minutes=5)), ("duplicate", SN, channel, timedelta())
+    )
+    assert statuses(pbx_checks, "no event was received yet") == ["WARNING"]
+
+
+async def test_check_pbx_last_event_is_the_last_live_one(tmp_path: Path) -> None:
+    pbx_checks = await checks(
+        tmp_path, ("stored", SN, "", timedelta(hours=2)), ("stored", SN, "via:import", timedelta(minutes=5))
+    )
+    assert statuses(pbx_checks, "the last event was received at 2026-11-28 08:00:00+01:00") == ["OK"]
+
+
 async def test_check_pbx_names_unregistered_serial_numbers(tmp_path: Path) -> None:
     """Their events are in the quarantine; those of another PBX are not named here."""
     pbx_checks = await checks(

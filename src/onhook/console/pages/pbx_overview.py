@@ -21,10 +21,10 @@ from onhook.console.queries.quarantine import NamedCounter
 from onhook.console.state import AppState
 from onhook.lib.messages import _, mark
 from onhook.lib.text import format_duration
+from onhook.receiver.verdict import is_live
 
-STORED_KINDS = frozenset({"stored", "duplicate", "unparsable"})
 REJECTED_KINDS = frozenset({"invalid_signature", "missing_signature"})
-"""Verdicts on events of a PBX: stored, and not stored."""
+"""Verdicts on events of a PBX that are not stored."""
 
 QUIET_PERIOD = timedelta(days=1)
 """A PBX without events for this long is marked; a weekend may be the reason."""
@@ -173,8 +173,8 @@ async def load_pbx_overview(
     answered_calls = await app_state.store.calls(RecordFilter(sn=pbx.sn, status="ANSWERED"), RING_TIME_CALLS_MAX)
     return PbxOverview(
         pbx=pbx,
-        last_at=_latest_time(counter for counter in pbx_counters if counter.kind in STORED_KINDS)
-        or (latest_page.data[0].received_at if latest_page.data else None),
+        last_at=_latest_time(counter for counter in pbx_counters if is_live(counter))
+        or next((record.received_at for record in latest_page.data if record.via not in ROW_CHANNELS), None),
         stored=sum(counter.count for counter in pbx_counters if counter.kind == "stored"),
         duplicates=sum(counter.count for counter in pbx_counters if counter.kind == "duplicate"),
         rejected=sum(counter.count for counter in pbx_counters if counter.kind in REJECTED_KINDS),

@@ -15,12 +15,10 @@ from onhook.lib.messages import _
 from onhook.lib.timestamps import format_time, to_datetime
 from onhook.ops.doctor.check import Check
 from onhook.receiver.rejections import SENDER_KINDS, find_remedy, needs_person
+from onhook.receiver.verdict import is_live
 
 REJECTIONS_SHOWN_MAX = 5
 """Lines of rejected requests: forged serial numbers must not fill the screen."""
-
-RECEIVED_KINDS = frozenset({"stored", "duplicate", "unparsable"})
-"""Verdicts on events of a PBX that were accepted."""
 
 
 class RequestCounter(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +103,7 @@ def check_pbx_requests(
     sns = {fold_sn(sn) for sn in (pbx.sn, *pbx.further_sns)}
     counters = list(counters)
     own_counters = [counter for counter in counters if fold_sn(counter.sn) in sns and counter.kind != "unregistered"]
-    received = [counter for counter in own_counters if counter.kind in RECEIVED_KINDS]
+    received = [counter for counter in own_counters if is_live(counter)]
     if received:
         last_at = format_time(max(counter.last_at for counter in received), zone)
         yield Check("OK", _("the last event was received at {last_at}", last_at=last_at))
