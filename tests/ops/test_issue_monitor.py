@@ -266,6 +266,27 @@ async def test_issue_monitor_rejected_requests_are_issues_for_a_day(installation
     assert all(issue.ended_at for issue in await installation.appdb.issues.all())
 
 
+async def test_issue_monitor_pbx_with_two_serial_numbers_has_one_issue(installation: Installation) -> None:
+    """Whichever number was rejected last; it ends when a webhook of the PBX is accepted."""
+    await installation.appdb.serial_numbers.add(SN, "B2")
+
+    async def count(kind: str, sn: str) -> None:
+        installation.time += timedelta(seconds=60)
+        await installation.ledger.add_counts({CounterKey(kind, sn, ""): 1}, installation.microseconds())
+        await installation.check()
+        await installation.check(after=END_SECONDS)
+
+    for sn in (SN, "B2", SN, "B2"):
+        await count("invalid_signature", sn)
+    (issue,) = await installation.appdb.issues.all()
+    assert (issue.kind, issue.sn) == ("rejected_invalid_signature", SN)
+    assert "requests for Office with an invalid signature: 4 (last" in issue.detail
+    assert issue.ended_at is None
+    await count("stored", "B2")
+    (issue,) = await installation.appdb.issues.all()
+    assert issue.ended_at is not None
+
+
 async def test_issue_monitor_lost_settings_are_an_issue_at_once(tmp_path: Path) -> None:
     """A new application database beside a ledger with events: a remedy, and an end once a PBX is added."""
     store, ledger = await open_store(tmp_path / "calls.duckdb"), SqliteLedger(tmp_path / "ledger.db")

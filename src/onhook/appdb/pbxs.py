@@ -98,9 +98,9 @@ class WebhookCredentials(msgspec.Struct, frozen=True, kw_only=True):
         return f"Credentials(sn={self.sn!r}, {len(self.secrets)} secrets)"
 
 
-def names_by_sn(pbxs: Iterable[Pbx]) -> Mapping[str, str]:
-    """Return the name of the PBX that has each accepted serial number, folded."""
-    return {fold_sn(sn): pbx.name for pbx in pbxs for sn in (pbx.sn, *pbx.further_sns)}
+def pbxs_by_sn(pbxs: Iterable[Pbx]) -> Mapping[str, Pbx]:
+    """Return the PBX that has each accepted serial number, folded."""
+    return {fold_sn(sn): pbx for pbx in pbxs for sn in (pbx.sn, *pbx.further_sns)}
 
 
 def validate_name(name: str) -> str:

@@ -38,6 +38,12 @@ class SourceMatch(msgspec.Struct, frozen=True):
     def __bool__(self) -> bool:
         return bool(self.addresses or self.path)
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return what identifies the PBX: `address`, `path`, both in this order, or nothing."""
+        values = {"address": self.addresses, "path": self.path}
+        return tuple(name for name, value in values.items() if value)
+
     def __repr__(self) -> str:
         return f"SourceMatch(addresses={self.addresses!r}, {'a' if self.path else 'no'} path)"
 

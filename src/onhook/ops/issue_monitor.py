@@ -28,10 +28,10 @@ from onhook.lib.messages import _, _n
 from onhook.lib.transition_log import TransitionLog
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_backlog, check_files, check_resources
-from onhook.ops.doctor.requests import RequestCounter, describe_rejection, name_counters
+from onhook.ops.doctor.requests import describe_rejection, name_counters
 from onhook.ops.doctor.settings import check_settings
 from onhook.projector import LedgerMismatch, check_ledger
-from onhook.receiver.rejections import find_remedy, needs_person
+from onhook.receiver.rejections import RequestCounter, find_remedy, list_rejections
 from onhook.store.contract import Store
 
 ROUND_SECONDS = 15.0
@@ -161,11 +161,12 @@ class IssueMonitor:
         destination_issues = find_all_issues(
             await appdb.destinations.all(), await appdb.deliveries.backlogs(), self._clock.now(), zone
         )
-        names = {pbx.sn: pbx.name for pbx in await appdb.pbxs()}
+        pbxs = await appdb.pbxs()
+        names = {pbx.sn: pbx.name for pbx in pbxs}
         return [
             *map(_destination_issue, destination_issues),
             *(_alarm_issue(alarm, names) for alarm in await appdb.alarms.open_alarms()),
-            *_rejection_issues(await self._read_rejections(), zone),
+            *_rejection_issues(await self._read_rejections(), {pbx.name: pbx.sn for pbx in pbxs}, zone),
         ]
 
     async def _read_rejections(self) -> list[RequestCounter]:
@@ -176,7 +177,7 @@ class IssueMonitor:
             if not error.permanent:
                 raise
             return []
-        return [counter for counter in counters if needs_person(counter, self._clock.now())]
+        return list_rejections(counters, self._clock.now())
 
     def _now(self) -> float:
         return self._clock.microseconds() / 1_000_000
@@ -204,9 +205,12 @@ def _alarm_issue(alarm: Alarm, names: Mapping[str, str]) -> OperationalIssue:
     )
 
 
-def _rejection_issues(rejections: Iterable[RequestCounter], zone: ZoneInfo) -> Iterable[OperationalIssue]:
+def _rejection_issues(
+    rejections: Iterable[RequestCounter], sns: Mapping[str, str], zone: ZoneInfo
+) -> Iterable[OperationalIssue]:
     """Yield one issue for each registered PBX and reason, and one for each reason for all unknown senders: anyone can
-    send requests under any serial number, and must not open any number of issues.
+    send requests under any serial number, and must not open any number of issues. `sns` are the first serial numbers
+    of the registered PBXs by name: an issue stays the same whichever number was used last.
     """
     counters_by_key: dict[tuple[str, str], list[RequestCounter]] = {}
     for counter in rejections:
@@ -222,12 +226,12 @@ def _rejection_issues(rejections: Iterable[RequestCounter], zone: ZoneInfo) -> I
                 detail=detail,
             )
         yield OperationalIssue(
-            issue_key=f"rejected:{kind}:{fold_sn(latest.sn) if pbx else ''}",
+            issue_key=f"rejected:{kind}:{fold_sn(sns.get(pbx, latest.sn)) if pbx else ''}",
             kind=f"rejected_{kind}",
-            sn=latest.sn if pbx else "",
+            sn=sns.get(pbx, latest.sn) if pbx else "",
             subject=pbx or _("unknown PBX"),
             detail=detail,
-            hint=find_remedy(kind, latest.sn, pbx),
+            hint=find_remedy(latest),
         )
 
 

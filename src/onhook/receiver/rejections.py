@@ -1,11 +1,15 @@
 """Rejected requests as a person sees them: which verdicts are rejections, their titles, and what to do about each."""
 
 import shlex
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TypeVar
+
+import msgspec
 
 from onhook.lib.messages import _
-from onhook.receiver.verdict import RESPONSES_BY_VERDICT
+from onhook.receiver.counters import OVERFLOW_LABEL
+from onhook.receiver.verdict import RESPONSES_BY_VERDICT, is_by_webhook
 
 REJECTED_KINDS = frozenset(kind for kind, response in RESPONSES_BY_VERDICT.items() if response.status >= 400)
 """Verdicts on requests that were answered with an error; all others are stored, or received as they should be."""
@@ -17,23 +21,70 @@ REJECTION_MAX_AGE = timedelta(days=1)
 """A rejected request that is older needs no attention any longer; it stays in the list of rejected requests."""
 
 
-class Rejection(Protocol):
-    """A counter of rejected requests; `pbx` is the name of the PBX with this serial number, or empty."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def sn(self) -> str: ...
-    @property
-    def pbx(self) -> str: ...
-    @property
-    def last_at(self) -> datetime: ...
+_PATH_OPTION = "--path PATH"
+_SOURCE_OPTIONS: Mapping[tuple[str, ...], str] = {
+    ("path",): _PATH_OPTION,
+    ("address", "path"): f"--from ADDRESS {_PATH_OPTION}",
+}
+"""Options that change what a PBX is identified by; `--from ADDRESS` where that is unknown."""
 
 
-def needs_person(counter: Rejection, now: datetime) -> bool:
+class RequestCounter(msgspec.Struct, frozen=True, kw_only=True):
+    """Counter of requests with one verdict. `pbx` is the name of the PBX that has the serial number `sn`, or empty, and
+    `identified_by` are the parts of its source, `address` and `path`, where that identifies it. For an unregistered
+    serial number `label` is that of the PBX whose secret signs the events.
+    """
+
+    kind: str
+    sn: str
+    pbx: str
+    label: str = ""
+    count: int
+    last_at: datetime
+    identified_by: tuple[str, ...] = ()
+
+    @property
+    def is_merged(self) -> bool:
+        """Return whether the counter is of several serial numbers, beyond the limit of counters."""
+        return not self.sn and self.label == OVERFLOW_LABEL
+
+
+C = TypeVar("C", bound=RequestCounter)
+
+
+def needs_person(counter: RequestCounter, now: datetime) -> bool:
     """Return whether a counter is of requests that were rejected lately, and of a sender that is still rejected."""
     is_registered_now = counter.kind == "unknown_pbx" and bool(counter.pbx)
     return counter.kind in SENDER_KINDS and not is_registered_now and now - counter.last_at <= REJECTION_MAX_AGE
+
+
+def list_rejections(counters: Iterable[C], now: datetime) -> list[C]:
+    """Return the counters of rejected requests that need a person, the latest first; those of one registered PBX and
+    reason are added up. A registered PBX whose webhook was accepted since is in order.
+    """
+    counters = list(counters)
+    accepted_at: dict[str, datetime] = {}
+    for counter in counters:
+        if counter.pbx and (is_by_webhook(counter) or counter.kind == "test_message"):
+            accepted_at[counter.pbx] = max(counter.last_at, accepted_at.get(counter.pbx, counter.last_at))
+    rejections = [
+        counter
+        for counter in counters
+        if needs_person(counter, now) and (counter.pbx not in accepted_at or counter.last_at > accepted_at[counter.pbx])
+    ]
+    return add_up_by_pbx(rejections)
+
+
+def add_up_by_pbx(rejections: Iterable[C]) -> list[C]:
+    """Return the counters, the latest first; of one registered PBX and reason one with the sum, and the latest serial
+    number.
+    """
+    sums: dict[tuple[str, ...], C] = {}
+    for counter in sorted(rejections, key=lambda counter: counter.last_at, reverse=True):
+        key = (counter.kind, counter.pbx) if counter.pbx else (counter.kind, "", counter.sn, counter.label)
+        latest = sums.get(key)
+        sums[key] = counter if latest is None else msgspec.structs.replace(latest, count=latest.count + counter.count)
+    return list(sums.values())
 
 
 def find_title(kind: str) -> str:
@@ -60,17 +111,21 @@ def find_title(kind: str) -> str:
     return titles.get(kind, kind.replace("_", " "))
 
 
-def find_remedy(kind: str, sn: str, pbx: str) -> str:
-    """Return what to do about rejected requests of this kind, with commands that can be pasted.
+def find_remedy(counter: RequestCounter) -> str:
+    """Return what to do about rejected requests, with commands that can be pasted."""
+    if counter.is_merged and counter.kind in SENDER_KINDS:
+        return _("find out what sends them: these requests name too many serial numbers to list each")
+    return _find_sender_remedy(counter) if counter.kind in SENDER_KINDS else _find_request_remedy(counter.kind)
 
-    >>> find_remedy("unexpected_source", "3631A2124ABC", "Head office")
-    "to accept them: `onhook pbx change 'Head office' --from ADDRESS`"
-    """
-    name = shlex.quote(pbx or sn) if pbx or sn else "NAME"
-    add_command = f"`onhook pbx add NAME --sn {shlex.quote(sn) if sn else 'SN'} --secret SECRET`"
+
+def _find_sender_remedy(counter: RequestCounter) -> str:
+    """Return what to do about requests of a PBX with another secret or source, or of an unknown one."""
+    name = shlex.quote(counter.pbx or counter.sn) if counter.pbx or counter.sn else "NAME"
+    sn = shlex.quote(counter.sn) if counter.sn else "SN"
+    options = _SOURCE_OPTIONS.get(counter.identified_by, "--from ADDRESS")
     remedies = {
-        "unknown_pbx": _("to accept them: {command}", command=add_command),
-        "unexpected_source": _("to accept them: {command}", command=f"`onhook pbx change {name} --from ADDRESS`"),
+        "unknown_pbx": _("to accept them: {command}", command=f"`onhook pbx add NAME --sn {sn} --secret SECRET`"),
+        "unexpected_source": _("to accept them: {command}", command=f"`onhook pbx change {name} {options}`"),
         "invalid_signature": _(
             "compare the secret with that of the PBX; {command} adds the one that the PBX shows",
             command=f"`onhook pbx secret add {name}`",
@@ -78,6 +133,13 @@ def find_remedy(kind: str, sn: str, pbx: str) -> str:
         "missing_signature": _(
             "set its secret in the PBX; an S-Series or Cloud PBX, which cannot sign, is added with `--dialect newcdr`"
         ),
+    }
+    return remedies[counter.kind]
+
+
+def _find_request_remedy(kind: str) -> str:
+    """Return what to do about requests that were rejected whichever the sender."""
+    remedies = {
         "not_an_event": _("find out what sends them; in a PBX, set the webhook's event 30012"),
         "too_large": _("find out what sends them: an event has at most 256 KiB"),
         "too_slow": _("check the network, and any proxy, between the sender and the intake"),

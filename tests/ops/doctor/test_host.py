@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,12 +20,13 @@ from onhook.ops.doctor.host import check_data, check_installation
 from onhook.ops.doctor.settings import check_appdb
 
 BERLIN = ZoneInfo("Europe/Berlin")
+SEEN_AT = datetime(2026, 11, 24, 18, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("lag", "status"), [(-1, "ERROR"), (0, "OK"), (1_000, "OK"), (1_001, "WARNING")])
 def test_check_data_store_ahead_of_its_ledger_is_an_error(lag: int, status: str) -> None:
     """It contains events that the ledger does not have."""
-    first = next(check_data(lag, quarantined_count=0, counters=(), zone=BERLIN))
+    first = next(check_data(lag, quarantined_count=0, counters=(), zone=BERLIN, now=SEEN_AT))
     assert first.status == status
     if lag < 0:
         assert first.detail == "the store is 1 events ahead of its ledger"
@@ -35,7 +37,7 @@ def test_check_data_store_ahead_of_its_ledger_is_an_error(lag: int, status: str)
 def test_check_data_unknown_pbx_is_listed_until_it_is_registered(pbx: str, status: str) -> None:
     """A PBX may be set up before it is added."""
     counter = {"kind": "unknown_pbx", "sn": "3631A2124ABC", "pbx": pbx, "count": 6, "last_at": "2026-11-24T17:04:04Z"}
-    *_, last = check_data(0, quarantined_count=0, counters=[counter], zone=BERLIN)
+    *_, last = check_data(0, quarantined_count=0, counters=[counter], zone=BERLIN, now=SEEN_AT)
     assert last.status == status
     assert ("pbx add" in last.hint) is (not pbx)
 
@@ -123,7 +125,7 @@ def test_check_data_unregistered_serial_number_is_offered_until_it_is_added(pbx:
         "kind": "unregistered", "sn": "3631A2199ZZZ", "label": "3631A2124ABC", "pbx": pbx, "count": 3,
         "last_at": "2026-11-24T17:04:04Z",
     }  # fmt: skip
-    hints = [check.hint for check in check_data(0, quarantined_count=1, counters=[counter], zone=BERLIN)]
+    hints = [check.hint for check in check_data(0, quarantined_count=1, counters=[counter], zone=BERLIN, now=SEEN_AT)]
     offered = "if it is that PBX: onhook pbx change 3631A2124ABC --add-sn 3631A2199ZZZ"
     assert (offered in hints) is (not pbx)
 
@@ -148,7 +150,7 @@ async def test_check_installation_counts_only_signed_pbxs_as_signed(tmp_path: Pa
 def test_check_data_request_without_a_signature_names_the_other_dialect() -> None:
     """The older generations cannot sign."""
     counter = {"kind": "missing_signature", "sn": "A", "pbx": "Office", "count": 6, "last_at": "2026-11-24T17:04:04Z"}
-    *_, last = check_data(0, quarantined_count=0, counters=[counter], zone=BERLIN)
+    *_, last = check_data(0, quarantined_count=0, counters=[counter], zone=BERLIN, now=SEEN_AT)
     assert "--dialect newcdr" in last.hint
 
 
@@ -166,13 +168,12 @@ def test_check_data_rejection_of_another_day_is_none(kind: str, text: str) -> No
     """One of the last day names the PBX, and what to do."""
     pbx = "" if kind == "unknown_pbx" else "Office"
     counter = {"kind": kind, "sn": "A", "pbx": pbx, "count": 6, "last_at": "2026-11-24T17:04:04Z"}
-    seen_at = datetime(2026, 11, 24, 18, tzinfo=UTC)
-    *_, recent = check_data(0, quarantined_count=0, counters=[counter], zone=BERLIN, now=seen_at)
+    *_, recent = check_data(0, quarantined_count=0, counters=[counter], zone=BERLIN, now=SEEN_AT)
     assert recent.status == "WARNING"
     assert (pbx or "'A'") in recent.detail
     assert "2026-11-24 18:04:04+01:00" in recent.detail
     assert text in recent.hint
-    *_, old = check_data(0, quarantined_count=0, counters=[counter], zone=BERLIN, now=seen_at + timedelta(days=2))
+    *_, old = check_data(0, quarantined_count=0, counters=[counter], zone=BERLIN, now=SEEN_AT + timedelta(days=2))
     assert (old.status, old.detail) == ("OK", "no rejected requests in the last day")
 
 
@@ -181,5 +182,35 @@ def test_check_data_rejection_of_another_day_is_none(kind: str, text: str) -> No
     [(1, "1 event could not"), (12, "12 events could not"), (1_000, "1,000 or more events could not")],
 )
 def test_check_data_quarantine_has_the_number(count: int, text: str) -> None:
-    _, check, *_ = check_data(0, quarantined_count=count, counters=[], zone=BERLIN)
+    _, check, *_ = check_data(0, quarantined_count=count, counters=[], zone=BERLIN, now=SEEN_AT)
     assert text in check.detail
+
+
+def test_check_data_pbx_that_was_repaired_is_no_warning() -> None:
+    """A webhook was accepted after the rejected one."""
+    counters = [
+        {"kind": kind, "sn": "A", "pbx": "Office", "count": 6, "last_at": f"2026-11-24T17:0{minute}:00Z"}
+        for kind, minute in (("stored", 5), ("invalid_signature", 4))
+    ]
+    *_, last = check_data(0, quarantined_count=0, counters=counters, zone=BERLIN, now=SEEN_AT)
+    assert last.status == "OK"
+    assert "has sent accepted ones since" in last.detail
+    *_, last = check_data(0, quarantined_count=0, counters=counters[1:], zone=BERLIN, now=SEEN_AT)
+    assert last.status == "WARNING"
+
+
+@pytest.mark.parametrize(
+    ("members", "text"),
+    [
+        ({"kind": "unknown_pbx", "label": "others"}, "requests from further serial numbers: 6 (last: "),
+        ({"kind": "unknown_pbx", "label": ""}, "requests from an unknown PBX: 6 (last: "),
+        ({"kind": "invalid_signature", "label": "others"}, "requests for further serial numbers with an invalid"),
+        ({"kind": "unexpected_source", "pbx": "Shop", "identified_by": ["path"]}, "requests for Shop to a path that"),
+        ({"kind": "unexpected_source", "pbx": "Shop", "identified_by": ["address"]}, "for Shop from an address that"),
+    ],
+)
+def test_check_data_rejection_names_what_is_known_of_the_sender(members: dict[str, Any], text: str) -> None:
+    counter = {"sn": "", "pbx": "", "count": 6, "last_at": "2026-11-24T17:04:04Z", **members}
+    *_, last = check_data(0, quarantined_count=0, counters=[counter], zone=BERLIN, now=SEEN_AT)
+    assert text in last.detail
+    assert "''" not in last.detail

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.source_match import SourceMatch
 from onhook.config import Config
 from onhook.ledger.contract import CounterKey
 from onhook.ledger.sqlite import SqliteLedger
@@ -86,6 +87,19 @@ async def test_check_pbx_last_event_is_the_last_live_one(tmp_path: Path) -> None
         tmp_path, ("stored", SN, "", timedelta(hours=2)), ("stored", SN, "via:import", timedelta(minutes=5))
     )
     assert statuses(pbx_checks, "the last event was received at 2026-11-28 08:00:00+01:00") == ["OK"]
+
+
+async def test_check_pbx_that_is_identified_by_its_path_names_the_path(tmp_path: Path) -> None:
+    async with AppDb(tmp_path / "onhook.db") as appdb:
+        source_match = SourceMatch(path="/0123456789abcdef")
+        await appdb.add_pbx(
+            name="Head office", sn=SN, secret=None, dialect="newcdr", source_match=source_match, now_us=1
+        )
+    pbx_checks = await checks(tmp_path, ("unexpected_source", SN, "", timedelta(hours=1)))
+    assert statuses(pbx_checks, "requests for Head office to a path that is not configured: 3") == ["WARNING"]
+    (hint,) = [check.hint for check in pbx_checks if "to a path" in check.detail]
+    assert "--path PATH" in hint
+    assert "--from" not in hint
 
 
 async def test_check_pbx_names_unregistered_serial_numbers(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from onhook.console.parameters import ReaderZone
 from onhook.console.queries.open_issues import OpenIssues, load_open_issues
 from onhook.console.queries.quarantine import NamedCounter, list_counters, load_quarantine
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.receiver.rejections import needs_person
+from onhook.receiver.rejections import list_rejections
 from onhook.store.contract import CallPage, DurationHistogram, QuarantineEntry
 
 CALLS_SHOWN_MAX = 25
@@ -166,7 +166,7 @@ async def _load_issues(request: AnyRequest, app_state: AppState, position: int, 
     )
     counters = await app_state.coalescer.get("counters", lambda: list_counters(app_state.ledger, app_state.appdb))
     now = app_state.clock.now()
-    rejections = [counter for counter in counters if needs_person(counter, now)]
+    rejections = list_rejections(counters, now)
     issues = await load_open_issues(app_state, zone)
     # Of the quarantine there is a line with the number and the reason.
     checks = [check for check in issues.checks if check.kind != "check_quarantine"]

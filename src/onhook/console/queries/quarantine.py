@@ -3,31 +3,22 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
-
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.pbxs import names_by_sn
+from onhook.appdb.pbxs import pbxs_by_sn
+from onhook.appdb.source_match import SourceMatch
 from onhook.cdr.identity import fold_sn
 from onhook.ledger.contract import Ledger
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
-from onhook.receiver.rejections import REJECTED_KINDS, find_remedy, find_title
+from onhook.receiver.rejections import REJECTED_KINDS, RequestCounter, find_remedy, find_title
 from onhook.store.contract import QuarantineEntry, Store
 
 
-class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
-    """Counter of a verdict; `pbx` is empty for an unknown serial number. For events of a serial number that is not
-    registered, `label` is that of the PBX whose secret signs them.
-    """
+class NamedCounter(RequestCounter, frozen=True, kw_only=True):
+    """Counter of a verdict, with the time of its first request and what a page says about it."""
 
-    kind: str
-    sn: str
-    pbx: str
-    label: str
-    count: int
     first_at: datetime
-    last_at: datetime
 
     @property
     def is_registered_now(self) -> bool:
@@ -47,24 +38,28 @@ class NamedCounter(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def remedy(self) -> str:
         """Return what to do about it, with a command between backticks."""
-        return find_remedy(self.kind, self.sn, self.pbx)
+        return find_remedy(self)
 
 
 async def list_counters(ledger: Ledger, appdb: AppDb) -> list[NamedCounter]:
-    """Return the ledger's counters, with the names of registered PBXs."""
-    names = names_by_sn(await appdb.pbxs())
-    return [
-        NamedCounter(
-            kind=counter.kind,
-            sn=counter.sn,
-            pbx=names.get(fold_sn(counter.sn), ""),
-            label=counter.label,
-            count=counter.count,
-            first_at=to_datetime(counter.first_at),
-            last_at=to_datetime(counter.last_at),
+    """Return the ledger's counters, with the names and the sources of registered PBXs."""
+    pbxs, source_matches = pbxs_by_sn(await appdb.pbxs()), await appdb.source_matches.all()
+    named_counters = []
+    for counter in await ledger.counters():
+        pbx = pbxs.get(fold_sn(counter.sn))
+        named_counters.append(
+            NamedCounter(
+                kind=counter.kind,
+                sn=counter.sn,
+                pbx=pbx.name if pbx else "",
+                label=counter.label,
+                count=counter.count,
+                first_at=to_datetime(counter.first_at),
+                last_at=to_datetime(counter.last_at),
+                identified_by=source_matches.get(pbx.sn, SourceMatch()).parts if pbx else (),
+            )
         )
-        for counter in await ledger.counters()
-    ]
+    return named_counters
 
 
 async def find_quarantined(store: Store, seq: int) -> QuarantineEntry:

@@ -25,7 +25,7 @@ from onhook.lib.messages import _, _n
 from onhook.lib.timestamps import format_time
 from onhook.ops.doctor.check import STATUSES, Check
 from onhook.ops.doctor.disk import check_disk, check_disk_rate
-from onhook.ops.doctor.requests import RequestCounter, check_rejections, check_unregistered
+from onhook.ops.doctor.requests import check_rejections, check_unregistered
 from onhook.ops.doctor.settings import check_appdb, check_appdb_file
 from onhook.ops.instance_lock import (
     ProcessEnds,
@@ -39,6 +39,7 @@ from onhook.ops.instance_lock import (
     rename_old_files,
 )
 from onhook.pbx_api.certificate import read_fingerprint
+from onhook.receiver.rejections import RequestCounter
 
 CLOCK_YEARS = (2024, 2100)
 """A clock outside of these was never set."""
@@ -104,10 +105,10 @@ def check_backlog(lag: int, quarantined_count: int) -> Mapping[str, Check]:
 
 
 def check_data(
-    lag: int, quarantined_count: int, counters: Iterable[Mapping[str, Any]], zone: ZoneInfo, now: datetime | None = None
+    lag: int, quarantined_count: int, counters: Iterable[Mapping[str, Any]], zone: ZoneInfo, now: datetime
 ) -> Iterator[Check]:
-    """Yield the checks of backlog, quarantine and rejected requests, those of the last day before `now` where it is
-    given; times are shown in `zone`.
+    """Yield the checks of backlog, quarantine and rejected requests of the last day before `now`; times are shown in
+    `zone`.
     """
     yield from check_backlog(lag, quarantined_count).values()
     named_counters = [msgspec.convert(counter, RequestCounter) for counter in counters]

@@ -1,62 +1,69 @@
 """Health checks of the requests to the intake: rejected ones, and events of serial numbers that are not registered."""
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.pbxs import Pbx, names_by_sn
+from onhook.appdb.pbxs import Pbx, pbxs_by_sn
+from onhook.appdb.source_match import SourceMatch
 from onhook.cdr.identity import fold_sn
 from onhook.ledger.contract import Counter
 from onhook.lib.messages import _
 from onhook.lib.timestamps import format_time, to_datetime
 from onhook.ops.doctor.check import Check
-from onhook.receiver.rejections import SENDER_KINDS, find_remedy, needs_person
+from onhook.receiver.rejections import (
+    SENDER_KINDS,
+    RequestCounter,
+    add_up_by_pbx,
+    find_remedy,
+    list_rejections,
+    needs_person,
+)
 from onhook.receiver.verdict import is_live
 
 REJECTIONS_SHOWN_MAX = 5
 """Lines of rejected requests: forged serial numbers must not fill the screen."""
 
 
-class RequestCounter(msgspec.Struct, frozen=True, kw_only=True):
-    """Counter of requests with one verdict. `pbx` is the name of the PBX that has the serial number `sn`, or empty; for
-    an unregistered one `label` is the serial number of the PBX whose secret signs the events.
-    """
-
-    kind: str
-    sn: str
-    pbx: str
-    count: int
-    last_at: datetime
-    label: str = ""
-
-
 async def name_counters(counters: Iterable[Counter], appdb: AppDb) -> list[RequestCounter]:
-    """Return the ledger's counters, with the names of the registered PBXs."""
-    names = names_by_sn(await appdb.pbxs())
-    return [
-        RequestCounter(
-            kind=counter.kind,
-            sn=counter.sn,
-            pbx=names.get(fold_sn(counter.sn), ""),
-            count=counter.count,
-            last_at=to_datetime(counter.last_at),
-            label=counter.label,
+    """Return the ledger's counters, with the names and the sources of the registered PBXs."""
+    pbxs, source_matches = pbxs_by_sn(await appdb.pbxs()), await appdb.source_matches.all()
+    named_counters = []
+    for counter in counters:
+        pbx = pbxs.get(fold_sn(counter.sn))
+        named_counters.append(
+            RequestCounter(
+                kind=counter.kind,
+                sn=counter.sn,
+                pbx=pbx.name if pbx else "",
+                count=counter.count,
+                last_at=to_datetime(counter.last_at),
+                label=counter.label,
+                identified_by=source_matches.get(pbx.sn, SourceMatch()).parts if pbx else (),
+            )
         )
-        for counter in counters
-    ]
+    return named_counters
 
 
-def check_rejections(counters: Iterable[RequestCounter], zone: ZoneInfo, now: datetime | None) -> Iterator[Check]:
-    """Yield the rejected requests of the last day before `now`, the latest first; `OK` where there are none."""
-    rejections = [counter for counter in counters if needs_person(counter, counter.last_at if now is None else now)]
-    for counter in rejections[:REJECTIONS_SHOWN_MAX]:
-        yield Check("WARNING", describe_rejection(counter, zone), find_remedy(counter.kind, counter.sn, counter.pbx))
-    if not rejections:
-        yield Check("OK", _("no rejected requests") if now is None else _("no rejected requests in the last day"))
+def check_rejections(counters: Iterable[RequestCounter], zone: ZoneInfo, now: datetime) -> Iterator[Check]:
+    """Yield the rejected requests of the last day before `now` that need a person, the latest first; `OK` where there
+    are none.
+    """
+    counters = list(counters)
+    rejections = list_rejections(counters, now)
+    yield from _describe_rejections(rejections, zone)
+    if not rejections and any(needs_person(counter, now) for counter in counters):
+        yield Check("OK", _("each PBX whose requests were rejected in the last day has sent accepted ones since"))
+    elif not rejections:
+        yield Check("OK", _("no rejected requests in the last day"))
+
+
+def _describe_rejections(rejections: Iterable[RequestCounter], zone: ZoneInfo) -> Iterator[Check]:
+    for counter in islice(rejections, REJECTIONS_SHOWN_MAX):
+        yield Check("WARNING", describe_rejection(counter, zone), find_remedy(counter))
 
 
 def describe_rejection(counter: RequestCounter, zone: ZoneInfo) -> str:
@@ -66,17 +73,28 @@ def describe_rejection(counter: RequestCounter, zone: ZoneInfo) -> str:
         "count": counter.count,
         "last_at": format_time(counter.last_at, zone),
     }
-    if counter.kind == "unknown_pbx":
-        return _("requests from unknown serial number {sender}: {count} (last: {last_at})", **values)
     if not (counter.pbx or counter.sn):
-        values["sender"] = _("an unknown PBX")
+        values["sender"] = _("further serial numbers") if counter.is_merged else _("an unknown PBX")
+    if counter.kind == "unknown_pbx":
+        if counter.sn:
+            return _("requests from unknown serial number {sender}: {count} (last: {last_at})", **values)
+        return _("requests from {sender}: {count} (last: {last_at})", **values)
     if counter.kind == "unexpected_source":
-        return _(
-            "requests for {sender} from an address or path that is not configured: {count} (last: {last_at})", **values
-        )
+        return _describe_source(counter.identified_by, values)
     if counter.kind == "invalid_signature":
         return _("requests for {sender} with an invalid signature: {count} (last: {last_at})", **values)
     return _("requests for {sender} without a signature: {count} (last: {last_at})", **values)
+
+
+def _describe_source(identified_by: tuple[str, ...], values: Mapping[str, object]) -> str:
+    """Return that requests came from another source; only what the PBX is identified by is named."""
+    if identified_by == ("address",):
+        return _("requests for {sender} from an address that is not configured: {count} (last: {last_at})", **values)
+    if identified_by == ("path",):
+        return _("requests for {sender} to a path that is not configured: {count} (last: {last_at})", **values)
+    return _(
+        "requests for {sender} from an address or path that is not configured: {count} (last: {last_at})", **values
+    )
 
 
 def check_unregistered(counters: Iterable[RequestCounter]) -> Iterator[Check]:
@@ -113,6 +131,8 @@ def check_pbx_requests(
         )
     else:
         yield Check("OK", _("no event was received yet"))
-    if any(counter.kind in SENDER_KINDS for counter in own_counters):
-        yield from check_rejections(own_counters, zone, now)
+    rejections = add_up_by_pbx(counter for counter in own_counters if needs_person(counter, now))
+    yield from _describe_rejections(rejections, zone)
+    if not rejections and any(counter.kind in SENDER_KINDS for counter in own_counters):
+        yield Check("OK", _("no rejected requests in the last day"))
     yield from check_unregistered(counter for counter in counters if fold_sn(counter.label) in sns)
