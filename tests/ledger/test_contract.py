@@ -173,6 +173,15 @@ async def test_add_counts_many_unknown_pbxs_are_bounded(ledger: Ledger) -> None:
     assert ("", "others") in {(counter.sn, counter.label) for counter in unknown_pbxs}
 
 
+async def test_counters_of_one_kind_hide_none_of_another(ledger: Ledger) -> None:
+    """Forged serial numbers are of few kinds; the latest counters are first."""
+    await ledger.add_counts({CounterKey("stored", SN, f"30012 {n}"): 1 for n in range(3)}, NOW - 1)
+    await ledger.add_counts({CounterKey("unknown_pbx", f"S{n}", ""): 1 for n in range(1_000)}, NOW)
+    counters = await ledger.counters()
+    assert len(counters) == 1_000
+    assert [counter.kind for counter in counters[-4:]] == ["unknown_pbx", "stored", "stored", "stored"]
+
+
 async def test_subtract_counts_deletes_counters_that_fall_to_zero(ledger: Ledger) -> None:
     first, second, unknown = (CounterKey("unregistered", sn, SN) for sn in ("A", "B", "C"))
     await ledger.add_counts({first: 5, second: 2}, NOW)

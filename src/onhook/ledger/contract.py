@@ -105,7 +105,7 @@ class Ledger(Protocol):
         ...
 
     async def counters(self) -> list[Counter]:
-        """Return all counters, the latest first, at most 1,000."""
+        """Return the counters, the latest first; where there are more than 1,000, the latest of each kind."""
         ...
 
     async def close(self) -> None:

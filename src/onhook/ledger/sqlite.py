@@ -12,7 +12,7 @@ disk is slow, runs in a separate thread. Two more threads read and checkpoint th
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -376,19 +376,35 @@ def _merge_oldest_counters(connection: sqlite3.Connection, kind: str) -> None:
 
 
 def _select_counters(connection: sqlite3.Connection) -> list[Counter]:
+    """Return the latest counters, as many of each kind: forged serial numbers of one kind hide no other."""
     rows: Iterable[tuple[str, str, str, int, int, int]] = connection.execute(
-        f"{_SELECT_COUNTERS} ORDER BY last_at DESC, kind, sn, label LIMIT ?", (COUNTERS_MAX,)
+        f"""WITH ranked AS ({_SELECT_COUNTERS}
+            ORDER BY row_number() OVER (PARTITION BY kind ORDER BY last_at DESC, sn, label) LIMIT ?)
+        SELECT * FROM ranked ORDER BY last_at DESC, kind, sn, label""",
+        (COUNTERS_MAX,),
     )
     return [Counter(*row) for row in rows]
 
 
-def read_counters(path: Path) -> list[Counter]:
-    """Return the counters of a ledger, the latest first, only reading it; none without a file. Raises `Unavailable`."""
+def _select_counters_of(connection: sqlite3.Connection, sns: Sequence[str]) -> list[Counter]:
+    marks = ", ".join("?" * len(sns))
+    rows: Iterable[tuple[str, str, str, int, int, int]] = connection.execute(
+        f"""{_SELECT_COUNTERS} WHERE upper(sn) IN ({marks}) OR upper(label) IN ({marks})
+        ORDER BY last_at DESC, kind, sn, label LIMIT ?""",
+        (*sns, *sns, COUNTERS_MAX),
+    )
+    return [Counter(*row) for row in rows]
+
+
+def read_counters(path: Path, sns: Collection[str]) -> list[Counter]:
+    """Return the counters of a ledger with one of these serial numbers, in capitals or not, also as the label: the
+    latest first, at most 1,000, none without a file. Only reads the ledger. Raises `Unavailable`.
+    """
     if not path.exists():
         return []
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return _select_counters(connection)
+            return _select_counters_of(connection, [sn.upper() for sn in sns])
     except sqlite3.Error as error:
         raise Unavailable(_("cannot read the ledger: {error}", error=error), location=str(path)) from error
 

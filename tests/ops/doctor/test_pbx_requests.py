@@ -102,6 +102,17 @@ async def test_check_pbx_that_is_identified_by_its_path_names_the_path(tmp_path:
     assert "--from" not in hint
 
 
+async def test_check_pbx_forged_serial_numbers_hide_no_counter(tmp_path: Path) -> None:
+    """Of any kind, and however many there are."""
+    forged = [("unregistered", f"S{number}", "OTHER", timedelta()) for number in range(999)]
+    forged += [("stored", f"S{number}", "", timedelta()) for number in range(999)]
+    pbx_checks = await checks(
+        tmp_path, ("stored", SN.lower(), "", timedelta(days=1)), ("unregistered", "Z", SN, timedelta(days=1)), *forged
+    )
+    assert statuses(pbx_checks, "the last event was received at 2026-11-27") == ["OK"]
+    assert statuses(pbx_checks, "3 events of the serial number 'Z' are in the quarantine") == ["WARNING"]
+
+
 async def test_check_pbx_names_unregistered_serial_numbers(tmp_path: Path) -> None:
     """Their events are in the quarantine; those of another PBX are not named here."""
     pbx_checks = await checks(

@@ -140,7 +140,8 @@ async def _check_requests(config: Config, appdb: AppDb, target: PbxCheckTarget, 
     if target.pbx.dialect == Asterisk.name:
         return
     try:
-        counters = await name_counters(await asyncio.to_thread(read_counters, config.ledger_file), appdb)
+        sns = (target.pbx.sn, *target.pbx.further_sns)
+        counters = await name_counters(await asyncio.to_thread(read_counters, config.ledger_file, sns), appdb)
     except OnhookError as error:
         yield Check("WARNING", error.message, error.hint)
         return
