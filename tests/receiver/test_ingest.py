@@ -300,6 +300,36 @@ async def test_ingest_pbx_that_was_just_added_is_accepted(receiver: ReceiverHarn
     assert await judged(ingestor, RAW_EVENT) == ["stored"]
 
 
+class UnreadPbxRegistry(LaggingPbxRegistry):
+    """A registry whose database cannot be read before the second refresh."""
+
+    def is_loaded(self) -> bool:
+        return self.refresh_count > 1
+
+    async def refresh(self) -> None:
+        if self.refresh_count:
+            self.set_pbxs(self._current_pbxs)
+        self.refresh_count += 1
+
+
+@pytest.mark.parametrize("has_events", [True, False])
+async def test_ingest_request_while_the_settings_cannot_be_read_has_a_verdict_of_its_own(
+    receiver: ReceiverHarness, has_events: bool
+) -> None:
+    """The database is locked or damaged: nothing says that settings were lost."""
+    ingestor = Ingestor(
+        ledger=receiver.ledger, registry=UnreadPbxRegistry(REGISTERED_PBXS), dialects=DIALECTS, clock=SystemClock(),
+        has_events=has_events,
+    )  # fmt: skip
+    assert not ingestor.is_working
+    assert await judged(ingestor, RAW_EVENT) == ["settings_unreadable"]
+    assert RESPONSES_BY_VERDICT["settings_unreadable"] == RESPONSES_BY_VERDICT["settings_lost"]
+    assert await judged(ingestor, RAW_EVENT) == ["stored"]
+    await ingestor.close()
+    kinds = {counter.kind for counter in await receiver.ledger.counters()}
+    assert kinds == {"settings_unreadable", "stored"}
+
+
 async def test_ingest_request_is_rejected_after_the_registry_was_read_again(receiver: ReceiverHarness) -> None:
     registry = LaggingPbxRegistry(REGISTERED_PBXS)
     ingestor = create_lagging_ingestor(receiver, registry)

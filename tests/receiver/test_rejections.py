@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from onhook.receiver.rejections import RequestCounter, find_remedy, list_rejections
+from onhook.receiver.rejections import REJECTED_KINDS, RequestCounter, find_remedy, find_title, list_rejections
 
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 
@@ -63,6 +63,18 @@ def test_find_remedy_of_another_source_names_what_identifies_the_pbx(
 ) -> None:
     counter = _counter("unexpected_source", pbx="Head office", identified_by=identified_by)
     assert find_remedy(counter) == f"to accept them: `onhook pbx change 'Head office' {options}`"
+
+
+def test_find_title_of_settings_that_cannot_be_read_says_no_loss() -> None:
+    assert find_title("settings_unreadable") == "Requests while onhook.db could not be read"
+    remedy = find_remedy(_counter("settings_unreadable", sn="", pbx=""))
+    assert remedy == "`onhook doctor` checks it; a PBX sends its event again"
+
+
+@pytest.mark.parametrize("kind", sorted(REJECTED_KINDS))
+def test_find_title_and_remedy_exist_for_each_rejection(kind: str) -> None:
+    assert find_title(kind) != kind.replace("_", " ")
+    assert find_remedy(_counter(kind))
 
 
 @pytest.mark.parametrize("kind", ["unknown_pbx", "invalid_signature", "missing_signature"])

@@ -94,7 +94,7 @@ class Ingestor:
     @property
     def is_working(self) -> bool:
         """Return whether the last write to the ledger succeeded, and the settings are there."""
-        return self._committer.is_working and not self._has_lost_settings()
+        return self._committer.is_working and self._missing_settings() is None
 
     def submit_request(
         self, body: bytes, signature: str, peer: str, on_verdict: VerdictCallback, *, path: str = "/"
@@ -186,7 +186,7 @@ class Ingestor:
 
     def _reject(self, request: _Request, rejection: Verdict, on_verdict: VerdictCallback) -> None:
         """Reject a request, unless it is an event to keep of a serial number that is not registered."""
-        if rejection in ("settings_lost", "too_many"):
+        if rejection in ("settings_lost", "settings_unreadable", "too_many"):
             self.count_verdict(rejection)
             on_verdict(rejection)
             return
@@ -203,8 +203,8 @@ class Ingestor:
         on_verdict(verdict)
 
     def _find_sender(self, request: _Request) -> RegisteredPbx | Verdict:
-        if self._has_lost_settings():
-            return "settings_lost"
+        if missing_settings := self._missing_settings():
+            return missing_settings
         return verify_sender(
             self._registry,
             request.envelope,
@@ -219,8 +219,11 @@ class Ingestor:
         if self._rechecks:
             await asyncio.wait(self._rechecks)
 
-    def _has_lost_settings(self) -> bool:
-        return not self._registry.is_loaded() or (self._has_events and self._registry.is_empty())
+    def _missing_settings(self) -> Verdict | None:
+        """Return the verdict on every request while there are no settings; else None."""
+        if not self._registry.is_loaded():
+            return "settings_unreadable"
+        return "settings_lost" if self._has_events and self._registry.is_empty() else None
 
     def _peek(self, body: bytes) -> tuple[Dialect, Envelope]:
         """Return the envelope of the first dialect that recognises the body, else of the last dialect."""

@@ -107,6 +107,7 @@ def find_title(kind: str) -> str:
         "too_many": _("Requests beyond the limits of the intake"),
         "unavailable": _("Requests while the ledger could not be written"),
         "settings_lost": _("Requests while no PBX was registered"),
+        "settings_unreadable": _("Requests while onhook.db could not be read"),
     }
     return titles.get(kind, kind.replace("_", " "))
 
@@ -146,5 +147,6 @@ def _find_request_remedy(kind: str) -> str:
         "too_many": _("nothing, where it is over: a PBX sends its event again; else find out what sends them"),
         "unavailable": _("`onhook doctor` checks the disk; a PBX sends its event again"),
         "settings_lost": _("`onhook restore` restores a backup; or add the PBXs again with `onhook pbx add`"),
+        "settings_unreadable": _("`onhook doctor` checks it; a PBX sends its event again"),
     }
     return remedies.get(kind, _("find out what sends them: a PBX sends its events by HTTP and POST"))

@@ -32,6 +32,7 @@ Verdict = Literal[
     "too_many",
     "unavailable",
     "settings_lost",
+    "settings_unreadable",
 ]
 
 
@@ -44,6 +45,8 @@ class ResponseContent(msgspec.Struct, frozen=True):
 
 # One text for all four: an unknown PBX must not learn which serial numbers are registered.
 _UNAUTHORIZED = ResponseContent(401, "not signed by a registered PBX")
+
+_NO_SETTINGS = ResponseContent(503, "temporarily unavailable, try again")
 
 RESPONSES_BY_VERDICT: Mapping[Verdict, ResponseContent] = {
     # Signed by a registered PBX, and on disk, or deleted from there.
@@ -71,7 +74,9 @@ RESPONSES_BY_VERDICT: Mapping[Verdict, ResponseContent] = {
     # Temporary errors: the PBX retries.
     "too_many": ResponseContent(503, "too many connections or events, try again"),
     "unavailable": ResponseContent(503, "the ledger cannot be written now, try again"),
-    "settings_lost": ResponseContent(503, "temporarily unavailable, try again"),
+    # One text for both: a sender must not learn the state of the settings.
+    "settings_lost": _NO_SETTINGS,
+    "settings_unreadable": _NO_SETTINGS,
 }
 
 ACCEPTED_KINDS = frozenset({"stored", "duplicate", "unparsable", "deleted"})
