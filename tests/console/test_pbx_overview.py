@@ -104,6 +104,17 @@ def test_clock_is_not_judged_by_fetched_calls(via: str) -> None:
     assert overview.delay_seconds == 0
 
 
+def test_clock_sentence_of_live_calls_without_evidence_names_the_time_zone() -> None:
+    """Only a back-filled call has evidence: calls were received as they ended, but are no sign of the clock."""
+    live = record(offset_from="assumed", received_at=record().ended_at)
+    fetched = record(offset_from="ids", via="backfill", received_at=STARTED_AT + timedelta(days=1))
+    overview = msgspec.structs.replace(_overview(live), recent_records=[live, fetched])
+    assert overview.delay_seconds is None
+    assert overview.clock_sentence == (
+        "Calls that were received as they ended do not contain the time zone: they do not show the clock."
+    )
+
+
 @pytest.mark.parametrize(
     ("alarm_kinds", "expected"),
     [

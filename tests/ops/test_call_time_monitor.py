@@ -25,17 +25,25 @@ class Office:
         self.appdb = appdb
         self.monitor = CallTimeMonitor(appdb=appdb, store=store, clock=SystemClock())
 
-    async def add_call(self, wrong_by: timedelta, via: str = "webhook", legs: int = 1, *, has_ids: bool = True) -> None:
-        """Store a call that ended this long from when it was received."""
+    async def add_call(
+        self,
+        wrong_by: timedelta,
+        via: str = "webhook",
+        legs: int = 1,
+        *,
+        has_ids: bool = True,
+        after: timedelta = timedelta(),
+    ) -> None:
+        """Store a call that was received `after` NOW, and ended this long from then."""
         self._seq += 1
-        started_at = NOW + wrong_by
+        started_at = NOW + after + wrong_by
         records = [
             record(
                 started_at,
                 call_id=f"{int(started_at.timestamp()) + self._seq}.1" if has_ids else f"call-{self._seq}",
                 **({} if has_ids else {"uid": ""}),
                 call_to=str(1001 + leg),
-                received_at=NOW,
+                received_at=NOW + after,
                 via=via,
                 seq=self._seq,
             )
@@ -132,3 +140,16 @@ async def test_calls_without_evidence_are_compared_with_the_offset_of_others(off
     for _ in range(4):
         await office.add_call(timedelta(), has_ids=False)
         assert await office.alarms() == []
+
+
+async def test_calls_without_evidence_long_after_the_last_one_with_it_decide_nothing(office: Office) -> None:
+    """As after the change of daylight saving time: the offset of then is not that of now, and may be an hour off."""
+    await office.add_call(timedelta())
+    later = timedelta(hours=12)
+    for _ in range(3):
+        await office.add_call(timedelta(hours=6, minutes=58), has_ids=False, after=later)
+    assert await office.alarms() == []
+    await office.add_call(timedelta(), after=later)
+    for _ in range(3):
+        await office.add_call(timedelta(hours=6, minutes=58), has_ids=False, after=later + timedelta(hours=1))
+    assert len(await office.alarms()) == 1

@@ -2,14 +2,15 @@
 
 Invariants: only channels that report calls as they end count; back-fill and files bring old calls. One call decides
 nothing: three in a row are an alarm, and one that is right ends it. A call without evidence of its offset from UTC is
-compared with the offset that the PBX's other calls show.
+compared with the offset that other calls of the PBX have shown in the hours before; later ones are not judged, because
+daylight saving time may have begun or ended.
 """
 
 import asyncio
 import logging
 import shlex
 from collections import deque
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from onhook.appdb.appdb import AppDb
 from onhook.cdr.merge import ROW_CHANNELS
@@ -29,6 +30,9 @@ DIFFERENCE_MAX = timedelta(hours=1)
 ZONE_DIFFERENCE_MAX = timedelta(seconds=OFFSET_SECONDS_MAX) + DIFFERENCE_MAX
 """No time zone explains more."""
 
+OFFSET_MAX_AGE = timedelta(hours=3)
+"""An offset from UTC is used for calls of the same working day; clocks are changed at night."""
+
 CALLS_IN_A_ROW = 3
 RECORDS_MAX = 1_000
 """Read at once, and looked back at the start."""
@@ -43,7 +47,7 @@ class CallTimeMonitor:
         self._clock = clock
         self._position: int | None = None
         self._differences: dict[str, deque[timedelta]] = {}
-        self._offsets: dict[str, timedelta] = {}
+        self._offsets: dict[str, tuple[timedelta, datetime]] = {}
         self._assumed_sns: set[str] = set()
         self._last_call_ids: dict[str, str] = {}
 
@@ -67,18 +71,21 @@ class CallTimeMonitor:
             self._position = records[-1].seq
 
     def _add(self, record: Record) -> bool:
-        """Add a record that was reported live; return whether it is another call than the last one."""
+        """Add a record that was reported live; return whether it is another call than the last one, and is judged."""
         if record.via in ROW_CHANNELS or record.call_id == self._last_call_ids.get(record.sn):
             return False
         self._last_call_ids[record.sn] = record.call_id
         differences = self._differences.setdefault(record.sn, deque(maxlen=CALLS_IN_A_ROW))
         difference = (record.ended_at or record.started_at) - record.received_at
         if record.offset_from == "ids":
-            self._offsets[record.sn] = parse_offset(record.utc_offset)
+            self._offsets[record.sn] = parse_offset(record.utc_offset), record.received_at
         is_assumed = record.offset_from == "assumed"
         if is_assumed and record.sn in self._offsets:
+            offset, seen_at = self._offsets[record.sn]
+            if record.received_at - seen_at > OFFSET_MAX_AGE:
+                return False
             # Its times are the wall clock of the PBX, read as UTC.
-            difference, is_assumed = difference - self._offsets[record.sn], False
+            difference, is_assumed = difference - offset, False
         differences.append(difference)
         (self._assumed_sns.add if is_assumed else self._assumed_sns.discard)(record.sn)
         return True

@@ -148,6 +148,8 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
     def clock_sentence(self) -> str:
         """Return how the PBX's clock compares with this server's at the latest call."""
         seconds = self.delay_seconds
+        if self.live_record is None and any(record.via not in ROW_CHANNELS for record in self.recent_records):
+            return _("Calls that were received as they ended do not contain the time zone: they do not show the clock.")
         if self.live_record is None:
             return _("No recent call was received as it ended: its calls do not show the clock.")
         if seconds is None:
