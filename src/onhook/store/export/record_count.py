@@ -3,6 +3,7 @@
 Invariant: a line break in a cell is no record.
 """
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from onhook.store.contract import ExportFormat
 
 READ_BYTES = 1024 * 1024
 """Bytes of a sheet that are read at once."""
+
+_PATTERN_CHARACTER = re.compile(r"[*?\[]")
 
 _ROW_TAG = b"<row "
 _SHEETS = "xl/worksheets/sheet"
@@ -52,8 +55,10 @@ class RecordCounter:
 
 
 def _count_parquet_rows(file: Path) -> int:
+    # DuckDB takes a path for a pattern, a leading tilde for the home directory, and a URL for a remote file.
+    pattern = _PATTERN_CHARACTER.sub(r"[\g<0>]", str(file.absolute()))
     with duckdb.connect() as connection:
-        ((rows,),) = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [str(file)]).fetchall()
+        ((rows,),) = connection.execute("SELECT num_rows FROM parquet_file_metadata(?)", [pattern]).fetchall()
     return int(rows)
 
 
