@@ -363,3 +363,15 @@ def test_import_export_of_another_pbx_is_refused(office: Command, tmp_path: Path
     assert "of the PBX Office (old-device)" in office("import", str(exported), "--pbx", "Office")[2]
     assert office("pbx", "change", "Office", "--add-sn", "OLD-DEVICE")[0] == 0
     assert office("import", str(exported), "--pbx", "Office")[0] == 0
+
+
+def test_import_own_export_of_a_pbx_whose_name_was_escaped_is_accepted(onhook: Command, tmp_path: Path) -> None:
+    """Its name begins like a formula; the column of the serial number was removed."""
+    assert onhook("pbx", "add", "=Office", "--sn", SN, "--secret", "first-secret")[0] == 0
+    file = write_csv(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
+    assert onhook("import", str(file), "--pbx", SN)[0] == 0
+    exported = tmp_path / "export.csv"
+    assert onhook("export", str(exported))[0] == 0
+    assert "'=Office" in exported.read_text()
+    exported.write_text(exported.read_text().replace(",sn,", ",other,"))
+    assert onhook("import", str(exported), "--pbx", SN)[::2] == (0, "")

@@ -16,6 +16,7 @@ from typing import TextIO
 import msgspec
 
 from onhook.cdr.call_details import CallDetails
+from onhook.cdr.csv_injection import unescape_cell
 from onhook.cdr.identity import fold_sn, record_id, record_key
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
@@ -77,7 +78,7 @@ class FileOwner(msgspec.Struct, frozen=True):
 
     def find_other(self, row: FileRow) -> str:
         """Return another PBX that a line of Onhook's own export names, as `NAME (SN)`; empty where it names none."""
-        sn, name = row.get(SN_COLUMN, ""), row.get(PBX_COLUMN, "")
+        sn, name = (unescape_cell(row.get(column, "")) for column in (SN_COLUMN, PBX_COLUMN))
         is_other = fold_sn(sn) not in map(fold_sn, self.sns) if sn else bool(name) and name != self.name
         if not is_other:
             return ""
