@@ -2,6 +2,7 @@
 
 import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.sqlite_file import copy_database
 from onhook.config import Config
+from onhook.ledger.contract import LedgerEntry
+from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.ops.backup import create_backup, restore
@@ -252,3 +255,38 @@ def _fail_at(nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
         plain(source, target)
 
     monkeypatch.setattr("onhook.ops.backup.copy_database", copy)
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+async def test_backup_with_lost_settings_is_refused(tmp_path: Path, has_file: bool) -> None:
+    """A backup of the ledger alone could rotate out good ones; an option makes it all the same."""
+    config = Config(data=tmp_path / "data")
+    config.data.mkdir()
+    ledger = SqliteLedger(config.ledger_file)
+    if has_file:
+        async with AppDb(config.appdb_file):
+            pass
+    files = ("onhook.db", "ledger.db") if has_file else ("ledger.db",)
+    assert create_backup(config, tmp_path / "empty", SystemClock()).files == files
+    await ledger.append([LedgerEntry(sn="A", dialect="yeastar", via="webhook", received_at=1, key=bytes(16), body=b"")])
+    await ledger.close()
+    with pytest.raises(OnhookError, match=r"onhook\.db") as error:
+        create_backup(config, tmp_path / "copy", SystemClock())
+    assert "onhook restore" in error.value.hint
+    assert "--without-settings" in error.value.hint
+    assert not (tmp_path / "copy").exists()
+    assert create_backup(config, tmp_path / "copy", SystemClock(), without_settings=True).files == files
+
+
+async def test_backup_of_settings_that_cannot_be_read_is_made(tmp_path: Path) -> None:
+    """A PBX is registered, though its row is damaged: the copy is what can be repaired."""
+    config = Config(data=tmp_path / "data")
+    config.data.mkdir()
+    ledger = SqliteLedger(config.ledger_file)
+    await ledger.append([LedgerEntry(sn="A", dialect="yeastar", via="webhook", received_at=1, key=bytes(16), body=b"")])
+    await ledger.close()
+    async with AppDb(config.appdb_file) as appdb:
+        await appdb.add_pbx(name="Office", sn="A", secret="first-secret", now_us=1)
+    with closing(sqlite3.connect(config.appdb_file, isolation_level=None)) as connection:
+        connection.execute("UPDATE pbxs SET number_plan = '{'")
+    assert create_backup(config, tmp_path / "copy", SystemClock()).files == ("onhook.db", "ledger.db")

@@ -231,3 +231,22 @@ def translate_errors(location: Path | str) -> Iterator[None]:
 def _describe(error: Exception) -> str:
     # Without the text, which may be a secret.
     return error.reason if isinstance(error, UnicodeEncodeError) else str(error)
+
+
+def has_pbxs(path: Path) -> bool:
+    """Return whether a PBX is registered, also one that cannot be read; True where a damaged or older file does not
+    say. False without a file. Raises `Unavailable` where the file is locked.
+    """
+    if not path.exists():
+        return False
+    connection = open_reader(path)
+    try:
+        with translate_errors(path):
+            connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1_000)}")
+            return connection.execute("SELECT 1 FROM pbxs LIMIT 1").fetchone() is not None
+    except Unavailable:
+        raise
+    except OnhookError:
+        return True
+    finally:
+        connection.close()

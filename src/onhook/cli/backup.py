@@ -17,10 +17,14 @@ app = CommandGroup(add_completion=False)
 @app.command(epilog="Example: onhook backup /mnt/backups/onhook-2026-04-27")
 def backup(
     directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help=_("Target: a new directory"))],
+    *,
+    without_settings: Annotated[
+        bool, typer.Option("--without-settings", help=_("Also where the settings are lost"))
+    ] = False,
     data: DataOption = None,
 ) -> None:
     """Copy the ledger and the application database, secrets included, to a directory. The store is rebuilt from the
     ledger.
     """
-    manifest = create_backup(load_config(data=data), directory, SystemClock())
+    manifest = create_backup(load_config(data=data), directory, SystemClock(), without_settings=without_settings)
     print(_("Backed up {files} to {directory}.", files=" and ".join(manifest.files), directory=directory))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from onhook.appdb.sqlite_file import check_integrity, copy_database
+from onhook.appdb.sqlite_file import check_integrity, copy_database, has_pbxs
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
+from onhook.ledger.sqlite_schema import has_raw_events
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
@@ -27,11 +28,12 @@ class BackupManifest(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...]
 
 
-def create_backup(config: Config, target: Path, clock: Clock) -> BackupManifest:
+def create_backup(config: Config, target: Path, clock: Clock, *, without_settings: bool = False) -> BackupManifest:
     """Copy the files to a new directory, each consistently, also while a server runs; secrets are included.
 
     The application database is copied first: every PBX of the ledger is in it, or was removed. Raises `UsageError` for
-    a directory that is in use or inside the data directory, and else `OnhookError`; then nothing of the backup is left.
+    a directory that is in use or inside the data directory, and else `OnhookError`, as where the settings are lost and
+    `without_settings` is not set; then nothing of the backup is left.
     """
     check_data_directory(config)
     _check_target(config, target)
@@ -39,6 +41,8 @@ def create_backup(config: Config, target: Path, clock: Clock) -> BackupManifest:
         raise NotFound(
             _("there is nothing to back up"), location=str(config.data), hint=_("name the data directory with --data")
         )
+    if not without_settings:
+        _check_settings(config)
     sources = [path for path in _backed_up_files(config) if path.exists()]
     manifest = BackupManifest(made_at=clock.now(), files=tuple(path.name for path in sources))
     is_new = not target.exists()
@@ -94,6 +98,26 @@ def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
             for copy in copies.values():
                 copy.unlink(missing_ok=True)
     return manifest
+
+
+def _check_settings(config: Config) -> None:
+    """Check that the settings are not lost: regular backups without them would replace those with them. Raises
+    `OnhookError`.
+    """
+    if has_pbxs(config.appdb_file) or not has_raw_events(config.ledger_file):
+        return
+    name = config.appdb_file.name
+    is_missing = not config.appdb_file.exists()
+    raise OnhookError(
+        _("{name} is missing: a backup would not have the settings", name=name)
+        if is_missing
+        else _("no PBX is registered in {name}: a backup would not have the settings", name=name),
+        location=str(config.data),
+        hint=_(
+            "restore a backup with `onhook restore`, or add the PBXs again with `onhook pbx add`; for a backup of what"
+            " there is use --without-settings"
+        ),
+    )
 
 
 def _check_target(config: Config, target: Path) -> None:
