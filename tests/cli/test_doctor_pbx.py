@@ -162,6 +162,7 @@ def test_doctor_pbx_expired_tokens_are_temporary(onhook: Command) -> None:
         assert onhook("pbx", "change", "Branch", "--client-id", "another")[0] == 0
         _, out, _ = onhook("doctor", "Branch")
         assert "too many active tokens: 60002 REFUSED; next attempt not before 20" in out
+        assert " UTC" not in next(line for line in out.splitlines() if "next attempt" in line)
 
 
 def test_doctor_pbx_without_address_or_api_is_one_line(onhook: Command) -> None:

@@ -1,7 +1,9 @@
 """Alarms of a sync: raised at once when only an operator can help, otherwise when the problem lasts."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -119,3 +121,17 @@ async def test_connection_alarms_store_no_time_that_passes(
     access.time += UNREACHABLE_SECONDS
     await connection_alarms.on_failed(error)
     assert state.alarms == {"unreachable": "too many tokens (pbx): wait"}
+
+
+@pytest.mark.parametrize(
+    ("minutes", "expected_text"),
+    [(0, "too many tokens; next attempt not before 2026-04-27 13:04:00+02:00"), (5, "too many tokens")],
+)
+def test_next_attempt_later_describes_no_time_that_has_passed(minutes: int, expected_text: str) -> None:
+    """In the zone of the reader."""
+    attempt_at = datetime(2026, 4, 27, 11, 4, tzinfo=UTC)
+    error = NextAttemptLater(
+        "too many tokens", "2026-04-27 11:04 UTC", location="pbx", hint="wait", attempt_at=attempt_at
+    )
+    now = attempt_at + timedelta(minutes=minutes - 4)
+    assert error.describe(ZoneInfo("Europe/Berlin"), now) == expected_text

@@ -1,10 +1,14 @@
 """Alarms of a sync: a text while the condition lasts, an end when it is over; and the alarms about the connection."""
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import msgspec
 
 from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.errors import NotAllowed, OnhookError, Unavailable
 from onhook.lib.messages import _
+from onhook.lib.timestamps import format_time
 from onhook.sync.contract import PbxAccess, SyncAlarms
 
 UNREACHABLE_SECONDS = 300.0
@@ -12,12 +16,26 @@ UNREACHABLE_SECONDS = 300.0
 
 
 class NextAttemptLater(Unavailable):
-    """No attempt is made before `time`, a text; `reason` says why and stays true after that time."""
+    """No attempt is made before `time`, a text; `attempt_at` is the same where it is known. `reason` says why and stays
+    true after that time.
+    """
 
-    def __init__(self, reason: str, time: str, *, location: str, hint: str) -> None:
-        message = _("{reason}; next attempt not before {time}", reason=reason, time=time)
-        super().__init__(message, location=location, hint=hint)
+    def __init__(self, reason: str, time: str, *, location: str, hint: str, attempt_at: datetime | None = None) -> None:
+        super().__init__(_with_next_attempt(reason, time), location=location, hint=hint)
         self.reason = reason
+        self.attempt_at = attempt_at
+
+    def describe(self, zone: ZoneInfo, now: datetime) -> str:
+        """Return the message with the time in a zone, and without it once it has passed."""
+        if self.attempt_at is None:
+            return self.message
+        if self.attempt_at <= now:
+            return self.reason
+        return _with_next_attempt(self.reason, format_time(self.attempt_at, zone))
+
+
+def _with_next_attempt(reason: str, time: str) -> str:
+    return _("{reason}; next attempt not before {time}", reason=reason, time=time)
 
 
 def lasting_text(error: OnhookError) -> str:

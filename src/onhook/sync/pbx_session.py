@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Protocol, Self
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import msgspec
@@ -189,6 +190,7 @@ class PbxSession:
                         _format_minute(step.until),
                         location=self.host,
                         hint=_("Onhook retries automatically"),
+                        attempt_at=datetime.fromtimestamp(step.until, UTC),
                     )
                 await self._run_token_step(step, await self._token_store.load_tokens())
         raise self._unavailable(_("the PBX issues no token"))
@@ -393,6 +395,13 @@ def _was_never_sent(error: Exception) -> bool:
 def _classify_error(error: Exception) -> ConnectionErrorKind:
     is_untrusted = isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ServerFingerprintMismatch)
     return "certificate" if is_untrusted else "unreachable"
+
+
+def describe_error_at(error: OnhookError, zone: ZoneInfo, now: datetime) -> str:
+    """Return the message of an error of a session; the time of its next attempt is in this zone, and left out once it
+    has passed.
+    """
+    return error.describe(zone, now) if isinstance(error, NextAttemptLater) else error.message
 
 
 def _describe_error(error: Exception) -> str:

@@ -32,7 +32,7 @@ from onhook.pbx.yeastar.display import WEBHOOK_MENU
 from onhook.sync.api_backfill import is_without_facts
 from onhook.sync.certificate_pinning import fetch_certificate
 from onhook.sync.clock_check import CLOCK_SKEW_SECONDS_MAX
-from onhook.sync.pbx_session import PbxSession
+from onhook.sync.pbx_session import PbxSession, describe_error_at
 from onhook.sync.pbx_sync_manager import build_api_sync_spec, create_pbx_session
 
 CONNECT_SECONDS_MAX = 5.0
@@ -255,7 +255,7 @@ async def _check_api(
                 (_("{hint}; the errors 70004 and 70087 are resolved in the PBX under Security", hint=error.hint)),
             )
         except OnhookError as error:
-            yield Check("ERROR", error.message, error.hint)
+            yield Check("ERROR", describe_error_at(error, target.reader_zone, clock.now()), error.hint)
 
 
 async def _check_api_details(session: PbxSession, clock: Clock, target: PbxCheckTarget) -> AsyncIterator[Check]:
