@@ -44,7 +44,7 @@ def list_field_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> l
 def _list_rows(
     table: str, before: Mapping[str, Any], after: Mapping[str, Any], *, has_prefix: bool
 ) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """Return the pairs of rows of a table, each with the text in front of its fields."""
+    """Yield the pairs of rows of a table, each with the text in front of its fields."""
     pairs = _pair_rows(_rows(before.get(table)), _rows(after.get(table)))
     for number, (row_before, row_after) in enumerate(pairs, 1):
         word = table.replace("_", " ") if len(pairs) == 1 else f"{table.replace('_', ' ')} {number}"
@@ -61,18 +61,19 @@ def _pair_rows(
     before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
 ) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     """Return each row before with the same one after, empty where there is none."""
-    rest, pairs, removed = list(after), [], []
+    pairs: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = []
+    added_rows, removed_rows = list(after), []
     for row in before:
-        match = next((candidate for candidate in rest if _identity(candidate) == _identity(row)), None)
+        match = next((candidate for candidate in added_rows if _identity(candidate) == _identity(row)), None)
         if match is None:
-            removed.append(row)
+            removed_rows.append(row)
         else:
-            rest.remove(match)
+            added_rows.remove(match)
             pairs.append((row, match))
     # One row that is no longer recognised, and one that is new: it was renamed.
-    if len(removed) == len(rest) == 1:
-        return [*pairs, (removed[0], rest[0])]
-    return [*pairs, *((row, {}) for row in removed), *(({}, row) for row in rest)]
+    if len(removed_rows) == len(added_rows) == 1:
+        return [*pairs, (removed_rows[0], added_rows[0])]
+    return [*pairs, *((row, {}) for row in removed_rows), *(({}, row) for row in added_rows)]
 
 
 def _identity(row: Mapping[str, Any]) -> tuple[object, ...]:
@@ -80,7 +81,7 @@ def _identity(row: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _list_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
-    """Return path, value before and value after of each field that differs."""
+    """Yield path, value before and value after of each field that differs."""
     for name in dict.fromkeys([*before, *after]):
         old, new = before.get(name), after.get(name)
         if isinstance(old or {}, dict) and isinstance(new or {}, dict) and (old or new):

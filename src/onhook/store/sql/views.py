@@ -39,7 +39,7 @@ _DESCRIPTIONS = {
     "agent_ring_time": mark("seconds of ringing at the agent"),
     "uid": mark("id of the record on its PBX"),
     "call_note_id": mark("id of the call note on the PBX"),
-    "enb_call_note": mark("1 where the PBX has a call note"),
+    "enb_call_note": mark("0 where the call note on the PBX cannot be edited, another number where it can"),
     "sn": mark("serial number of the PBX"),
     "pbx": mark("name of the PBX"),
     "record_id": mark("id of the record in Onhook"),
