@@ -4,16 +4,22 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from onhook.cdr.call_details import CallDetails
+from onhook.cli import server_lookup, stored_calls
+from onhook.cli.server_lookup import DataClient
+from onhook.config import Config
 from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.errors import Unavailable
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx.yeastar.rest import CSV_COLUMNS
+from onhook.sync import file_import
 from tests.cli.conftest import Command
 
 SN = "3651XXXXXXXX"
@@ -375,3 +381,45 @@ def test_import_own_export_of_a_pbx_whose_name_was_escaped_is_accepted(onhook: C
     assert "'=Office" in exported.read_text()
     exported.write_text(exported.read_text().replace(",sn,", ",other,"))
     assert onhook("import", str(exported), "--pbx", SN)[::2] == (0, "")
+
+
+API_MEMBERS = ["call_id", "uid", "time", "timestamp", "call_from", "call_to", "duration", "talk_duration"]
+
+
+def test_import_while_the_store_cannot_be_read_stores_all_lines(
+    office: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while the hub starts; only the split of the new lines needs the store, and it is asked once."""
+    attempts: list[Config] = []
+
+    async def open_data_client(config: Config) -> None:
+        attempts.append(config)
+        raise Unavailable("the hub does not answer")
+
+    file = write_csv(tmp_path / "cdr.csv", API_MEMBERS, API_MEMBERS)
+    with monkeypatch.context() as context:
+        context.setattr(file_import, "INGEST_BATCH_SIZE", 2)
+        context.setattr(stored_calls, "open_data_client", open_data_client)
+        code, out, error = office("import", str(file), "--pbx", "Office")
+    assert (code, error, len(attempts)) == (0, "", 1)
+    assert "6 lines: 6 new, 0 already stored" in out
+    assert "How many of the new lines are stored already from another channel is unknown" in out
+    (call,) = calls(office)
+    assert len(call["legs"]) == 6
+
+
+def test_import_opens_the_store_once(office: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the days of all lines, and for their calls."""
+    opened: list[Config] = []
+
+    async def open_data_client(config: Config) -> AbstractAsyncContextManager[DataClient]:
+        opened.append(config)
+        return await server_lookup.open_data_client(config)
+
+    monkeypatch.setattr(file_import, "INGEST_BATCH_SIZE", 2)
+    monkeypatch.setattr(stored_calls, "open_data_client", open_data_client)
+    file = write_csv(tmp_path / "cdr.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
+    assert office("import", str(file), "--pbx", "Office")[0] == 0
+    assert len(opened) == 1
+    (call,) = calls(office)
+    assert len(call["legs"]) == 6

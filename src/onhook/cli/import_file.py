@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -14,29 +13,23 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from onhook.appdb.pbxs import Pbx
-from onhook.cdr.identity import extract_number
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config
-from onhook.cli.server_lookup import open_data_client
-from onhook.cli.stored_days import StoredDays
+from onhook.cli.stored_calls import StoredCalls
 from onhook.config import Config
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import ParseError, Unavailable, UsageError
 from onhook.lib.messages import _, _n
 from onhook.lib.text import replace_control_characters
-from onhook.pbx.client import StoredLeg
 from onhook.pbx.registry import dialects, pbx_clients
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.runtime.adapters.ingest import open_ingestor
 from onhook.sync.file_encoding import detect_encoding
-from onhook.sync.file_import import IMPORT, FileImporter, FileOwner, ImportTotals, StoredCall
+from onhook.sync.file_import import IMPORT, FileImporter, FileOwner, ImportTotals
 
 app = CommandGroup(add_completion=False)
-
-UID_RECORDS_MAX = 100_000
-"""Records that are searched for the ids of the calls of some lines: those of a few days."""
 
 
 class ImportOptions(msgspec.Struct, frozen=True):
@@ -127,22 +120,21 @@ async def _import(
     config: Config, pbx: Pbx, file: TextIO, options: ImportOptions, show_line_count: ShowLineCount
 ) -> ImportTotals:
     sender = RegisteredPbx(sn=pbx.sn, dialect=pbx.dialect)
-
-    async def find_calls(uids: Sequence[str]) -> Mapping[str, StoredCall]:
-        return await _find_calls(config, pbx.sn, uids)
-
-    importer = FileImporter(
-        client=pbx_clients()[pbx.dialect],
-        dialect=dialects()[pbx.dialect],
-        sender=sender,
-        owner=FileOwner(pbx.name, (pbx.sn, *pbx.further_sns)),
-        on_other_pbx=(lambda _other_pbx: None) if options.accepts_other_pbx else partial(_reject_other_pbx, pbx),
-        find_calls=find_calls,
-        find_records=StoredDays(config, pbx.sn, SystemClock().now()).find,
-        date_format=options.date_format,
-        columns=options.columns,
-    )
-    async with open_ingestor(config) as ingestor:
+    async with (
+        StoredCalls(config, pbx.sn, SystemClock().now()) as stored_calls,
+        open_ingestor(config) as ingestor,
+    ):
+        importer = FileImporter(
+            client=pbx_clients()[pbx.dialect],
+            dialect=dialects()[pbx.dialect],
+            sender=sender,
+            owner=FileOwner(pbx.name, (pbx.sn, *pbx.further_sns)),
+            on_other_pbx=(lambda _other_pbx: None) if options.accepts_other_pbx else partial(_reject_other_pbx, pbx),
+            find_calls=stored_calls.find_calls,
+            find_records=stored_calls.find_records,
+            date_format=options.date_format,
+            columns=options.columns,
+        )
         return await importer.import_file(
             file, partial(_ingest_all, ingestor, sender), lambda totals: show_line_count(totals.lines)
         )
@@ -171,32 +163,6 @@ async def _ingest_all(ingestor: Ingestor, sender: RegisteredPbx, bodies: Sequenc
     return verdicts
 
 
-async def _find_calls(config: Config, sn: str, uids: Sequence[str]) -> Mapping[str, StoredCall]:
-    """Return the calls by the records of the days in the uids: no zone is more than a day from UTC."""
-    days: list[datetime] = []
-    for uid in uids:
-        with contextlib.suppress(ValueError):  # a text that a spreadsheet has changed
-            days.append(datetime.strptime(uid[:8], "%Y%m%d"))  # noqa: DTZ007 - a margin follows
-    if not days:
-        return {}
-    filters = {
-        "sn": sn,
-        "since": f"{min(days) - timedelta(days=1):%Y-%m-%d}",
-        "until": f"{max(days) + timedelta(days=3):%Y-%m-%d}",
-    }
-    requested_uids = set(uids)
-    calls: dict[str, StoredCall] = {}
-    async with await open_data_client(config) as client:
-        async for row in client.records(filters, UID_RECORDS_MAX):
-            if row["uid"] in requested_uids:
-                call = calls.get(row["uid"], StoredCall())
-                leg = StoredLeg(extract_number(row["call_to"]), row["time_start"])
-                # A row that was itself imported without an id has its uid instead.
-                call_id = call.call_id if row["call_id"] == row["uid"] else row["call_id"]
-                calls[row["uid"]] = StoredCall(call_id=call_id, legs=(*call.legs, leg))
-    return calls
-
-
 def _print_totals(totals: ImportTotals) -> None:
     print(
         _(
@@ -207,7 +173,14 @@ def _print_totals(totals: ImportTotals) -> None:
             unreadable=totals.unreadable,
         )
     )
-    if totals.stored_before or totals.completing:
+    if not totals.is_split_known and totals.new:
+        print(
+            _(
+                "How many of the new lines are stored already from another channel is unknown: the stored calls could"
+                " not be read."
+            )
+        )
+    elif totals.stored_before or totals.completing:
         print(
             _(
                 "Of the new lines {stored_before} describe records that are stored already from another channel,"

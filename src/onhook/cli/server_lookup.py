@@ -81,6 +81,10 @@ class DataClient(Protocol):
         """Replay matching records to a destination; return their number."""
         ...
 
+    async def catch_up(self) -> None:
+        """Bring the store up to date with the ledger, where no server does."""
+        ...
+
     async def lag(self) -> int:
         """Return how many raw events the store has yet to process; negative where it is ahead of its ledger."""
         ...

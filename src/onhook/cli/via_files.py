@@ -91,6 +91,9 @@ class FileDataClient:
         unparsed = await self._files.quarantine_retrier.retry([seq])
         return {"seq": seq, "is_parsed": not unparsed, "reason": unparsed[0].reason if unparsed else ""}
 
+    async def catch_up(self) -> None:
+        await self._files.catch_up()
+
     async def rejections(self) -> list[Row]:
         return [msgspec.to_builtins(counter) for counter in await list_counters(self._files.ledger, self._files.appdb)]
 

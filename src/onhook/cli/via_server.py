@@ -83,6 +83,9 @@ class ApiDataClient:
     async def retry(self, seq: int) -> Row:
         return self._request_quarantined("POST", seq, f"quarantine/{seq}/retry")
 
+    async def catch_up(self) -> None:
+        """Do nothing: the hub follows the ledger."""
+
     async def rejections(self) -> list[Row]:
         rows: list[Row] = self._request_json("GET", "rejections")["data"]
         return rows

@@ -1,6 +1,6 @@
 """Data files opened by a command, when no server runs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
@@ -21,13 +21,16 @@ from onhook.store.contract import SqlRunner, Store
 
 
 class OpenDataFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """All three files of a data directory, open, and the store up to date with the ledger."""
+    """All three files of a data directory, open, and the store up to date with the ledger; `catch_up` brings it up to
+    date again.
+    """
 
     appdb: AppDb
     ledger: Ledger
     store: Store
     sql_runner: SqlRunner
     quarantine_retrier: QuarantineRetrier
+    catch_up: Callable[[], Awaitable[int]]
 
 
 @asynccontextmanager
@@ -53,7 +56,12 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
         await projector.catch_up()
         quarantine_retrier = QuarantineRetrier(projector, appdb, SystemClock())
         yield OpenDataFiles(
-            appdb=appdb, ledger=ledger, store=store, sql_runner=sql_runner, quarantine_retrier=quarantine_retrier
+            appdb=appdb,
+            ledger=ledger,
+            store=store,
+            sql_runner=sql_runner,
+            quarantine_retrier=quarantine_retrier,
+            catch_up=projector.catch_up,
         )
 
 

@@ -92,8 +92,10 @@ class StoredRecords(msgspec.Struct, frozen=True, kw_only=True):
     call_ids: frozenset[str] = frozenset()
 
 
-StoredRecordLookup = Callable[[Collection[date]], Awaitable[StoredRecords]]
-"""Return the records that were stored before the import and started on these days, in UTC."""
+StoredRecordLookup = Callable[[Collection[date]], Awaitable[StoredRecords | None]]
+"""Return the records that were stored before the import and started on these days, in UTC; None where they cannot be
+read.
+"""
 
 TIME_ZONE_MARGIN = timedelta(days=1)
 """No zone is more than a day from UTC."""
@@ -101,7 +103,8 @@ TIME_ZONE_MARGIN = timedelta(days=1)
 
 class ImportTotals(msgspec.Struct, frozen=True, kw_only=True):
     """Result of an import so far, each line counted once. Of the `new` lines, `stored_before` describe records that are
-    stored already from another channel, and `completing` are further records of stored calls. `existing_unreadable` of
+    stored already from another channel, and `completing` are further records of stored calls: of all lines only where
+    `is_split_known`, because else stored records could not be read. `existing_unreadable` of
     the `existing` cannot be parsed. `deleted` are lines that retention has deleted: they are not stored again.
     `examples` are lines that cannot be parsed, each with its number and the error.
     """
@@ -110,6 +113,7 @@ class ImportTotals(msgspec.Struct, frozen=True, kw_only=True):
     new: int = 0
     stored_before: int = 0
     completing: int = 0
+    is_split_known: bool = True
     existing: int = 0
     existing_unreadable: int = 0
     deleted: int = 0
@@ -199,7 +203,7 @@ class FileImporter:
         lines: Sequence[FileLine],
         parsed_lines: Sequence["_ParsedLine"],
         verdicts: Sequence[str],
-        stored_records: StoredRecords,
+        stored_records: StoredRecords | None,
     ) -> ImportTotals:
         counts: Counter[str] = Counter()
         errors: list[str] = []
@@ -209,12 +213,16 @@ class FileImporter:
                 errors.append(_("line {number}: {reason}", number=line.number, reason=error))
             counts[_COUNT_NAMES.get(verdict, "rejected") if verdict != "stored" or not error else "unreadable"] += 1
             counts["existing_unreadable"] += bool(error) and verdict == "duplicate"
-            if verdict == "stored" and not error:
+            if verdict == "stored" and not error and stored_records is not None:
                 counts["stored_before"] += self._is_known(parsed_line, stored_records)
                 counts["completing"] += self._completes_call(parsed_line, stored_records)
         members = {name: getattr(totals, name) + count for name, count in counts.items()}
         return msgspec.structs.replace(
-            totals, **members, lines=totals.lines + len(lines), examples=(*totals.examples, *errors)[:EXAMPLES_MAX]
+            totals,
+            **members,
+            lines=totals.lines + len(lines),
+            is_split_known=totals.is_split_known and stored_records is not None,
+            examples=(*totals.examples, *errors)[:EXAMPLES_MAX],
         )
 
     def _is_known(self, parsed_line: "_ParsedLine", stored_records: StoredRecords) -> bool:
