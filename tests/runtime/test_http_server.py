@@ -1,16 +1,22 @@
 """The console's web server without trusted proxies: no client keeps the others out, and each has its own address.
 
-Clients have different addresses of the loopback network.
+Clients have different addresses of the loopback network. Each test runs in the event loop of asyncio and in uvloop, as
+production does.
 """
 
 import asyncio
+import socket
+import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from onhook.config import Address
+from onhook.lib.proxies import TrustedProxies
 from onhook.runtime import proxy_relay
 from onhook.runtime.http_server import HttpServer
 
@@ -20,6 +26,7 @@ CONNECTIONS = 300
 """More than an address may have, and than Granian accepted without a relay."""
 
 BODY_BYTES = 3_000_000
+RESETS = 200
 CHUNKS = 12
 CHUNK_SECONDS = 0.1
 
@@ -49,9 +56,9 @@ async def application(scope: dict[str, Any], receive: Callable[[], Awaitable[dic
 
 
 @asynccontextmanager
-async def running_server() -> AsyncIterator[int]:
+async def running_server(app: Any = application, trusted_proxies: TrustedProxies | None = None) -> AsyncIterator[int]:
     """Yield the port of a server that runs meanwhile."""
-    async with HttpServer(application, Address(HOST, 0)) as server:
+    async with HttpServer(app, Address(HOST, 0), trusted_proxies) as server:
         task = asyncio.create_task(server.run())
         yield server.port
         task.cancel()
@@ -95,9 +102,67 @@ async def close_all(connections: list[Streams]) -> None:
             await writer.wait_closed()
 
 
+def reset(client_socket: socket.socket) -> None:
+    """Close a connection by a reset."""
+    client_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client_socket.close()
+
+
+def connect_socket(port: int, client: str = USER) -> socket.socket:
+    """Return a connection of a client; the kernel completes it before it is accepted."""
+    client_socket = socket.socket()
+    client_socket.bind((client, 0))
+    client_socket.connect((HOST, port))
+    return client_socket
+
+
+def count_open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 async def test_address_of_a_client_is_known(port: int) -> None:
     for client in (USER, OUTSIDER):
         assert (await request(port, client=client)).endswith(b"client %s" % client.encode())
+
+
+async def test_client_that_resets_its_connection_has_no_other_address() -> None:
+    """The relay's own address is that of a trusted proxy: with it the client could name any address."""
+    addresses = set()
+
+    async def remember_client(scope: dict[str, Any], _receive: object, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        addresses.add(scope["client"][0])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with running_server(remember_client, TrustedProxies([f"{HOST}/32"])) as port:
+        for number in range(RESETS):
+            client_socket = connect_socket(port, OUTSIDER)
+            client_socket.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.66\r\n\r\n")
+            # The relay and Granian advance some steps until the reset, in each round some more.
+            for _ in range(number % 10):
+                await asyncio.sleep(0)
+            await asyncio.to_thread(time.sleep, 0.0002 * (number % 10))
+            reset(client_socket)
+        await request(port)
+    assert addresses <= {OUTSIDER, USER}
+    assert USER in addresses
+
+
+async def test_connection_that_is_reset_before_it_is_accepted_is_closed(port: int) -> None:
+    """Under uvloop it has no address."""
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
+    await request(port)
+    file_count = count_open_files()
+    for _ in range(RESETS):
+        reset(connect_socket(port))
+    assert (await request(port)).endswith(b"client %s" % USER.encode())
+    async with asyncio.timeout(30):
+        while count_open_files() > file_count:  # noqa: ASYNC110 - the relay sets no event
+            await asyncio.sleep(0.05)
+    assert errors == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""Address of the client in each request of the console: from trusted proxies, in one place for all routes."""
+"""Address of the client in each request of the console: from trusted proxies, in one place for all routes.
+
+Invariant: a request without a known connection reaches no application. Its client has disconnected, or did not come
+through the relay; the peer is the relay itself, which may have the address of a trusted proxy.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,12 +24,15 @@ class ClientAddresses:
         self._relayed_client = relayed_client
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Handle a request."""
-        if scope["type"] == "http" and scope.get("client"):
+        """Handle a request; one without a known connection is not answered."""
+        if scope["type"] == "http":
             # Granian writes the port as a text.
-            peer, port = scope["client"]
+            port = scope["client"][1]
+            relayed_client = self._relayed_client(int(port))
+            if not relayed_client:
+                return
             address = self._trusted_proxies.client_address(
-                self._relayed_client(int(port)) or peer,
+                relayed_client,
                 forwarded=_header_values(scope, b"forwarded"),
                 x_forwarded_for=_header_values(scope, b"x-forwarded-for"),
             )

@@ -167,10 +167,15 @@ class _ClientSide(_Side):
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(BUFFER_BYTES)
         self.deadline = self._now() + FIRST_BYTE_SECONDS_MAX
-        self.address = str(transport.get_extra_info("peername")[0])
+        peer = transport.get_extra_info("peername")
+        if peer is None:
+            # The client has reset the connection before it was accepted.
+            self.abort()
+            return
+        self.address = str(peer[0])
         self._is_proxied = self._relay.trusted_proxies.trusts(self.address)
         if not self._relay.add(self) or not (self._is_proxied or self._take_share()):
-            transport.abort()  # type: ignore[attr-defined] # a transport of a socket
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on; the first ones after the connection to the backend is there."""
