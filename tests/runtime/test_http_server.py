@@ -17,7 +17,7 @@ import pytest
 
 from onhook.config import Address
 from onhook.lib.proxies import TrustedProxies
-from onhook.runtime import proxy_relay
+from onhook.runtime import http_server, proxy_relay
 from onhook.runtime.http_server import HttpServer
 
 HOST = "127.0.0.1"
@@ -27,6 +27,7 @@ CONNECTIONS = 300
 
 BODY_BYTES = 3_000_000
 RESETS = 200
+READ_BYTES = 32 * 1024
 CHUNKS = 12
 CHUNK_SECONDS = 0.1
 
@@ -250,6 +251,52 @@ async def test_open_response_ends_before_the_server_stops() -> None:
         response = asyncio.create_task(request(port, b"/stream"))
         await asyncio.sleep(2 * CHUNK_SECONDS)
     assert (await response).count(b":\n\n") == CHUNKS
+
+
+async def test_large_response_is_sent_whole_before_the_server_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a client that reads slowly, also after Granian itself has passed on all of it."""
+    monkeypatch.setattr(http_server, "STOP_SECONDS_MAX", 30.0)
+    body_bytes = 4 * BODY_BYTES
+    has_begun = asyncio.Event()
+
+    async def send_large(scope: dict[str, Any], _receive: object, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        headers = [(b"content-length", b"%d" % body_bytes)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        has_begun.set()
+        for _ in range(CHUNKS):
+            await send({"type": "http.response.body", "body": bytes(body_bytes // CHUNKS), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def read_slowly(client_socket: socket.socket) -> int:
+        loop, size = asyncio.get_running_loop(), 0
+        with suppress(ConnectionError):
+            while data := await loop.sock_recv(client_socket, READ_BYTES):
+                size += len(data)
+                await asyncio.sleep(0.002)
+        return size
+
+    with socket.socket() as client_socket:
+        # Else the kernel would take all of it from the server at once.
+        client_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_BYTES)
+        async with running_server(send_large) as port:
+            client_socket.connect((HOST, port))
+            client_socket.setblocking(False)
+            client_socket.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            download = asyncio.create_task(read_slowly(client_socket))
+            await has_begun.wait()
+        assert await download > body_bytes
+
+
+async def test_client_that_does_not_read_delays_a_stop_for_a_limited_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "STOP_SECONDS_MAX", 0.5)
+    async with asyncio.timeout(30):
+        async with running_server() as port:
+            client_socket = connect_socket(port)
+            client_socket.sendall((GET % b"/large") * 20)
+            await asyncio.sleep(CHUNK_SECONDS)
+    client_socket.close()
 
 
 async def test_server_listens_again_on_its_port_after_a_stop() -> None:

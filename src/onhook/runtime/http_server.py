@@ -89,11 +89,13 @@ class HttpServer:
 
     async def _stop(self) -> None:
         """Stop listening; wait for open responses, and abort them when the time is over."""
+        stop_at = asyncio.get_running_loop().time() + STOP_SECONDS_MAX
         await self._stop_relay()
         try:
             await self._stop_server()
         finally:
-            self._relay.close()
+            # What Granian has sent may still be on its way through the relay.
+            await self._relay.close(stop_at - asyncio.get_running_loop().time())
 
     async def _stop_server(self) -> None:
         if self._server is None or self._task is None:

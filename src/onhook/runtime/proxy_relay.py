@@ -53,6 +53,7 @@ class ProxyRelay:
         self._count_by_owner: Counter[str] = Counter()
         self._clients: set[_ClientSide] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._has_no_clients = asyncio.Event()
 
     def client_address(self, relay_port: int) -> str:
         """Return the client of the connection that came to the backend from this port; empty for another one."""
@@ -74,10 +75,20 @@ class ProxyRelay:
         finally:
             server_socket.close()
 
-    def close(self) -> None:
-        """Close all connections."""
-        for client in list(self._clients):
+    async def close(self, seconds: float) -> None:
+        """Close all connections, after the server has ended: those with a response as soon as all of it was sent, or
+        the seconds are over.
+        """
+        for client in [client for client in self._clients if client.other is None]:
             client.abort()
+        try:
+            if self._clients:
+                self._has_no_clients.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._has_no_clients.wait(), seconds)
+        finally:
+            for client in list(self._clients):
+                client.abort()
 
     def add(self, client: "_ClientSide") -> bool:
         """Add a connection that was accepted; return False where there are too many."""
@@ -89,6 +100,8 @@ class ProxyRelay:
     def remove(self, client: "_ClientSide") -> None:
         """Remove a connection that has ended."""
         self._clients.discard(client)
+        if not self._clients:
+            self._has_no_clients.set()
 
     def take_share(self, owner: str) -> bool:
         """Count a connection of an owner; return False where the owner has too many."""
