@@ -32,8 +32,13 @@ async def port() -> AsyncIterator[int]:
 
 async def ask(port: int, client: str = "203.0.113.9") -> bytes:
     """Return the first bytes of the response to a request of a client, empty where it was refused."""
+    return await ask_with(port, proxy_header(client, PROXY) + REQUEST)
+
+
+async def ask_with(port: int, first_bytes: bytes) -> bytes:
+    """Return the first bytes of the response to the first bytes of a connection, empty where it was refused."""
     reader, writer = await asyncio.open_connection(PROXY, port)
-    writer.write(proxy_header(client, PROXY) + REQUEST)
+    writer.write(first_bytes)
     with suppress(ConnectionError):
         answer = await asyncio.wait_for(reader.read(15), timeout=20)
         writer.close()
@@ -69,6 +74,24 @@ async def test_one_address_has_not_all_connections(port: int, monkeypatch: pytes
             while await ask(port, "198.51.100.1"):  # noqa: ASYNC110 - the relay sets no event
                 await asyncio.sleep(0.05)
         assert await ask(port) == b"HTTP/1.1 200 OK"
+
+
+async def test_clients_behind_a_proxy_without_its_protocol_do_not_share_a_limit(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy names them in a header of each request; the limit of all connections remains."""
+    monkeypatch.setattr(proxy_relay, "CONNECTIONS_OF_ADDRESS_MAX", 3)
+    monkeypatch.setattr(proxy_relay, "CONNECTIONS_MAX", 6)
+    request = REQUEST.replace(b"Connection: close", b"X-Forwarded-For: 198.51.100.1")
+    async with asyncio.timeout(20):
+        streams = [await asyncio.open_connection(PROXY, port) for _ in range(6)]
+        for reader, writer in streams:
+            writer.write(request)
+            assert await reader.read(15) == b"HTTP/1.1 200 OK"
+        assert await ask_with(port, request) == b""
+    for _reader, writer in streams:
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_page_of_a_rebuild_is_served_behind_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,7 +187,7 @@ class _ClientSide(_Side):
             return
         self.address = str(peer[0])
         self._is_proxied = self._relay.trusted_proxies.trusts(self.address)
-        if not self._relay.add(self) or not (self._is_proxied or self._take_share()):
+        if not self._relay.add(self) or not (self._is_proxied or self._has_share()):
             self.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -253,12 +253,17 @@ class _ClientSide(_Side):
         self.address = header.address or self.address
         self._is_proxied = False
         self.deadline = self._now() + FIRST_BYTE_SECONDS_MAX
-        if self._take_share():
+        if self._has_share():
             return True
         self.abort()
         return False
 
-    def _take_share(self) -> bool:
+    def _has_share(self) -> bool:
+        """Count the connection for the owner of its address; return False where the owner has too many. A trusted proxy
+        that named no client has those of all its clients: it is not counted.
+        """
+        if self._relay.trusted_proxies.trusts(self.address):
+            return True
         owner = owner_network(self.address)
         if self._relay.take_share(owner):
             self._owner = owner
