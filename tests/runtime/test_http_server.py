@@ -32,6 +32,12 @@ CHUNKS = 12
 CHUNK_SECONDS = 0.1
 
 GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
+SLOW_REQUESTS = {
+    "silent": b"",
+    "slow header": b"GET / HTTP/1.1\r\nHost:",
+    "slow body": b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na",
+    "idle after a request": GET % b"/",
+}
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -166,11 +172,7 @@ async def test_connection_that_is_reset_before_it_is_accepted_is_closed(port: in
     assert errors == []
 
 
-@pytest.mark.parametrize(
-    "first_bytes",
-    [b"", b"GET / HTTP/1.1\r\nHost:", b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na", GET % b"/"],
-    ids=["silent", "slow header", "slow body", "idle after a request"],
-)
+@pytest.mark.parametrize("first_bytes", SLOW_REQUESTS.values(), ids=SLOW_REQUESTS)
 async def test_connections_of_an_outsider_keep_no_user_out(port: int, first_bytes: bytes) -> None:
     connections = [await connect(port, OUTSIDER) for _ in range(CONNECTIONS)]
     for _, writer in connections:
@@ -213,6 +215,29 @@ async def test_stream_that_the_server_keeps_alive_stays(port: int, monkeypatch: 
     response = await request(port, b"/stream")
     assert response.count(b":\n\n") == CHUNKS
     assert b"client" in response
+
+
+@pytest.mark.parametrize("first_bytes", SLOW_REQUESTS.values(), ids=SLOW_REQUESTS)
+async def test_oldest_connection_without_an_open_request_makes_way(
+    port: int, first_bytes: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where several addresses together have all connections; one with an open request stays, although it is older."""
+    monkeypatch.setattr(proxy_relay, "CONNECTIONS_MAX", 4)
+    monkeypatch.setattr(proxy_relay, "FIRST_BYTE_SECONDS_MAX", 60.0)
+    monkeypatch.setattr(proxy_relay, "GRACE_SECONDS", 0.2)
+    stream = asyncio.create_task(request(port, b"/stream"))
+    await asyncio.sleep(CHUNK_SECONDS)
+    connections = [await connect(port, f"127.0.0.{number}") for number in range(10, 13)]
+    for _, writer in connections:
+        writer.write(first_bytes)
+    async with asyncio.timeout(30):
+        while not await request(port):  # noqa: ASYNC110 - the relay sets no event
+            await asyncio.sleep(0.05)
+    reading_tasks = [asyncio.create_task(read_to_end(reader)) for reader, _ in connections]
+    await asyncio.wait(reading_tasks, return_when=asyncio.FIRST_COMPLETED)
+    assert (await stream).count(b":\n\n") == CHUNKS
+    await close_all(connections)
+    await asyncio.wait(reading_tasks)
 
 
 async def test_large_bodies_pass_unchanged(port: int) -> None:

@@ -82,6 +82,7 @@ async def test_clients_behind_a_proxy_without_its_protocol_do_not_share_a_limit(
     """The proxy names them in a header of each request; the limit of all connections remains."""
     monkeypatch.setattr(proxy_relay, "CONNECTIONS_OF_ADDRESS_MAX", 3)
     monkeypatch.setattr(proxy_relay, "CONNECTIONS_MAX", 6)
+    monkeypatch.setattr(proxy_relay, "GRACE_SECONDS", 60.0)
     request = REQUEST.replace(b"Connection: close", b"X-Forwarded-For: 198.51.100.1")
     async with asyncio.timeout(20):
         streams = [await asyncio.open_connection(PROXY, port) for _ in range(6)]

@@ -50,7 +50,7 @@ class HttpServer:
         proxies = trusted_proxies or TrustedProxies()
         self._relay = ProxyRelay(proxies, lambda: self._backend_port)
         self._relay_task: asyncio.Task[None] | None = None
-        self._app = ClientAddresses(app, proxies, self._relay.client_address)
+        self._app = ClientAddresses(app, proxies, self._relay.find_client)
         self._server: _OwnSocketServer | None = None
         self._task: asyncio.Task[None] | None = None
 

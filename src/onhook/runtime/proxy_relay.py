@@ -2,7 +2,8 @@
 
 Invariants: each connection is passed on over a connection of its own to the loopback, byte by byte, from its first byte
 on; the port of that connection identifies the client. A connection on which nothing is sent, or only a little in a long
-time, ends; no address has all connections. A stream that the server keeps alive stays.
+time, ends; no address has all connections, and where all addresses together have them, the oldest one without an open
+request makes way for a new one. A stream that the server keeps alive stays.
 """
 
 import asyncio
@@ -31,6 +32,9 @@ live feed sends some bytes every 15 seconds.
 PROGRESS_BYTES_MIN = 16 * 1024
 """Bytes of a request that count as progress: a client that sends them one by one does not hold its connection."""
 
+GRACE_SECONDS = 2.0
+"""Time without an open request up to which no connection makes way for another one: a request arrives meanwhile."""
+
 CHECK_SECONDS = 0.5
 """Interval at which idle connections are looked for: for a thousand some 100 microseconds."""
 
@@ -49,15 +53,15 @@ class ProxyRelay:
     def __init__(self, trusted_proxies: TrustedProxies, backend_port: Callable[[], int]) -> None:
         self.trusted_proxies = trusted_proxies
         self._backend_port = backend_port
-        self._client_by_port: dict[int, str] = {}
+        self._client_by_port: dict[int, _ClientSide] = {}
         self._count_by_owner: Counter[str] = Counter()
         self._clients: set[_ClientSide] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_no_clients = asyncio.Event()
 
-    def client_address(self, relay_port: int) -> str:
-        """Return the client of the connection that came to the backend from this port; empty for another one."""
-        return self._client_by_port.get(relay_port, "")
+    def find_client(self, relay_port: int) -> "_ClientSide | None":
+        """Return the client of the connection that came to the backend from this port; None for another one."""
+        return self._client_by_port.get(relay_port)
 
     async def run(self, server_socket: socket.socket) -> None:
         """Accept connections until cancelled; those that are open stay until `close`. The socket is listening, and is
@@ -91,8 +95,8 @@ class ProxyRelay:
                 client.abort()
 
     def add(self, client: "_ClientSide") -> bool:
-        """Add a connection that was accepted; return False where there are too many."""
-        if len(self._clients) >= CONNECTIONS_MAX:
+        """Add a connection that was accepted; return False where there are too many and none of them makes way."""
+        if len(self._clients) >= CONNECTIONS_MAX and not self._abort_oldest(client.waiting_since):
             return False
         self._clients.add(client)
         return True
@@ -122,9 +126,9 @@ class ProxyRelay:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def backend_connected(self, relay_port: int, address: str) -> None:
+    def backend_connected(self, relay_port: int, client: "_ClientSide") -> None:
         """Store the client of a connection to the backend."""
-        self._client_by_port[relay_port] = address
+        self._client_by_port[relay_port] = client
 
     def backend_disconnected(self, relay_port: int) -> None:
         """Forget the client of a connection to the backend."""
@@ -136,6 +140,18 @@ class ProxyRelay:
             await loop.create_connection(lambda: _BackendSide(self, client), LOOPBACK, self._backend_port())
         except OSError:
             client.abort()
+
+    def _abort_oldest(self, now: float) -> bool:
+        """Abort the connection that has had no open request for the longest time; return whether there was one beyond
+        the grace time.
+        """
+        waiting_clients = [client for client in self._clients if not client.open_requests]
+        oldest = min(waiting_clients, key=lambda client: client.waiting_since, default=None)
+        if oldest is None or now - oldest.waiting_since <= GRACE_SECONDS:
+            return False
+        self.remove(oldest)
+        oldest.abort()
+        return True
 
     def _abort_idle(self, now: float) -> None:
         for client in [client for client in self._clients if client.deadline < now]:
@@ -174,6 +190,8 @@ class _ClientSide(_Side):
         self._bytes_since_progress = 0
         self.address = ""
         self.deadline = 0.0
+        self.open_requests = 0
+        self.waiting_since = self._now()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection; behind a trusted proxy, once the proxy has named its client."""
@@ -227,6 +245,15 @@ class _ClientSide(_Side):
         """Send bytes of a response to the client."""
         self.deadline, self._is_request_open, self._bytes_since_progress = self._now() + IDLE_SECONDS_MAX, False, 0
         self.transport.write(data)
+
+    def request_opened(self) -> None:
+        """Note that a request has arrived whole: until its end the connection makes no way for another one."""
+        self.open_requests += 1
+
+    def request_closed(self) -> None:
+        """Note that such a request has been answered."""
+        self.open_requests -= 1
+        self.waiting_since = self._now()
 
     def abort(self) -> None:
         """Disconnect the client."""
@@ -296,7 +323,7 @@ class _BackendSide(_Side):
             return
         self.transport.set_write_buffer_limits(BUFFER_BYTES)
         self._port = int(transport.get_extra_info("sockname")[1])
-        self._relay.backend_connected(self._port, self._client.address)
+        self._relay.backend_connected(self._port, self._client)
         self._client.backend_connected(self)
 
     def data_received(self, data: bytes) -> None:
