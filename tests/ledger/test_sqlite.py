@@ -18,9 +18,11 @@ import pytest
 from onhook.ledger import sqlite, sqlite_schema
 from onhook.ledger.contract import CounterKey, RawEvent
 from onhook.ledger.sqlite import SqliteLedger
-from onhook.lib.errors import Unavailable, UsageError
+from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from tests import counts
 from tests.ledger.entries import NOW, SN, entries, entry
+
+PAGE_BYTES = 4096
 
 
 async def test_ledger_file_is_readable_by_owner_only(tmp_path: Path) -> None:
@@ -30,6 +32,46 @@ async def test_ledger_file_is_readable_by_owner_only(tmp_path: Path) -> None:
     ledger = SqliteLedger(path)
     await ledger.append([entry(1)])
     assert _modes(tmp_path) == {"ledger.db": 0o600, "ledger.db-wal": 0o600, "ledger.db-shm": 0o600}
+    await ledger.close()
+
+
+@pytest.mark.parametrize("remaining_share", [0, 0.5])
+@pytest.mark.parametrize("event_count", [1, 100])
+async def test_append_to_file_that_was_cut_off_is_unavailable_for_ever(
+    tmp_path: Path, remaining_share: float, event_count: int
+) -> None:
+    """Also after a checkpoint, of this process or of another one, which would lengthen the file again."""
+    path = tmp_path / "ledger.db"
+    ledger, other_ledger = SqliteLedger(path), SqliteLedger(path)
+    await ledger.append(entries(1, event_count))
+    await other_ledger.append([entry(event_count + 1)])
+    await asyncio.sleep(3 * sqlite.CHECKPOINT_SECONDS)
+    for each_ledger in (ledger, other_ledger):
+        await each_ledger.append([entry(event_count + 2 + (each_ledger is ledger))])
+    size = path.stat().st_size
+    os.truncate(path, int(size * remaining_share) // PAGE_BYTES * PAGE_BYTES)
+    await asyncio.sleep(3 * sqlite.CHECKPOINT_SECONDS)
+    assert path.stat().st_size < size
+    for each_ledger in (ledger, other_ledger):
+        with pytest.raises(Unavailable, match="cut off"):
+            await each_ledger.append([entry(event_count + 10)])
+    os.truncate(path, size)
+    for each_ledger in (ledger, other_ledger):
+        with pytest.raises(Unavailable, match="cut off"):
+            await each_ledger.append([entry(event_count + 10)])
+        await each_ledger.close()
+
+
+async def test_append_first_to_file_that_was_cut_off_is_unavailable(tmp_path: Path) -> None:
+    """Its size is known since it was opened."""
+    path = tmp_path / "ledger.db"
+    ledger = SqliteLedger(path)
+    await ledger.append(entries(1, 99))
+    await ledger.close()
+    ledger = SqliteLedger(path)
+    os.truncate(path, path.stat().st_size // 2 // PAGE_BYTES * PAGE_BYTES)
+    with pytest.raises(OnhookError):
+        await ledger.append([entry(100)])
     await ledger.close()
 
 

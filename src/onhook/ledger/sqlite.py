@@ -99,7 +99,7 @@ class SqliteLedger:
     async def append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
         if not entries:
             return []
-        results = await self._write(_append, entries)
+        results = await self._write(_insert_all, entries)
         if self._checkpoint_timer is None:
             self._checkpoint_timer = asyncio.get_running_loop().call_later(CHECKPOINT_SECONDS, self._checkpoint)
         return results
@@ -114,18 +114,18 @@ class SqliteLedger:
         for start in range(0, len(seqs), DELETE_SIZE):
             if start:
                 await asyncio.sleep(DELETE_PAUSE_SECONDS)
-            await self._write_in_thread(_delete_raw_events, seqs[start : start + DELETE_SIZE])
+            await self._write_in_thread(_delete_rows, seqs[start : start + DELETE_SIZE])
 
     async def last_seq(self) -> int:
         return await self._read_thread.run(_last_seq)
 
     async def add_counts(self, counts: Mapping[CounterKey, int], now_us: int) -> None:
         if counts:
-            await self._write(_add_counts, counts, now_us)
+            await self._write(_upsert_counts, counts, now_us)
 
     async def subtract_counts(self, counts: Mapping[CounterKey, int]) -> None:
         if counts:
-            await self._write(_subtract_counts, counts)
+            await self._write(_update_counts, counts)
 
     async def counters(self) -> list[Counter]:
         return await self._read_thread.run(_select_counters)
@@ -138,7 +138,7 @@ class SqliteLedger:
         self._loop_connection.close()
 
     async def _write(self, work: Callable[..., T], *args: object) -> T:
-        """Run the work, and check that it was written to the file that has the ledger's name."""
+        """Run the work in a transaction, and check that it was written to the file that has the ledger's name."""
         result = await self._write_unchecked(work, *args)
         self._file_identity.check()
         return result
@@ -156,7 +156,7 @@ class SqliteLedger:
         """Run the work in the append thread."""
         self._thread_writes += 1
         try:
-            return await self._append_thread.run(work, *args)
+            return await self._append_thread.run(self._in_transaction, work, *args)
         finally:
             self._thread_writes -= 1
 
@@ -164,7 +164,7 @@ class SqliteLedger:
         """Run the work in the event loop's thread. Raises `_BusyError` when another process is writing."""
         started_at = time.monotonic()
         try:
-            return work(self._loop_connection, *args)
+            return self._in_transaction(self._loop_connection, work, *args)
         except sqlite3.Error as error:
             if _is_busy(error):
                 raise _BusyError from error
@@ -174,9 +174,35 @@ class SqliteLedger:
             if ended_at - started_at > FAST_COMMIT_SECONDS_MAX:
                 self._slow_until = ended_at + SLOW_COMMIT_FACTOR * (ended_at - started_at)
 
+    def _in_transaction(self, connection: sqlite3.Connection, work: Callable[..., T], *args: object) -> T:
+        """Run the work in a transaction, which is committed only to the file that has the ledger's name."""
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            result = work(connection, *args)
+            self._file_identity.check()
+            connection.execute("COMMIT")
+        except BaseException as error:
+            # After a full disk SQLite may have rolled back already.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+                # Damage may be the first sign that the file was cut off.
+                self._file_identity.check()
+            raise
+        return result
+
     def _checkpoint(self) -> None:
         self._checkpoint_timer = None
-        self._checkpoint_thread.start(_try_checkpoint)
+        self._checkpoint_thread.start(self._try_checkpoint)
+
+    def _try_checkpoint(self, connection: sqlite3.Connection) -> None:
+        """Checkpoint as far as readers allow. A failure loses nothing: the next checkpoint does the work. A file that
+        was cut off stays as it is, so that all processes find it short.
+        """
+        with suppress(Unavailable, sqlite3.OperationalError):
+            self._file_identity.check()
+            _run_checkpoint(connection)
+            self._file_identity.check()
 
 
 class _BusyError(Exception):
@@ -211,23 +237,6 @@ def _is_busy(error: sqlite3.Error) -> bool:
     returns.
     """
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def _append(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
-    return _in_transaction(connection, _insert_all, entries)
-
-
-def _in_transaction(connection: sqlite3.Connection, work: Callable[..., T], *args: object) -> T:
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        result = work(connection, *args)
-        connection.execute("COMMIT")
-    except BaseException:
-        # After a full disk SQLite may have rolled back already.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return result
 
 
 def _insert_all(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
@@ -309,10 +318,6 @@ def _get(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[RawEvent]:
     return raw_events
 
 
-def _delete_raw_events(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
-    _in_transaction(connection, _delete_rows, seqs)
-
-
 def _delete_rows(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
     deleted_events.add(connection, seqs)
     # The last raw event always stays: the store's position is compared with its number.
@@ -330,19 +335,11 @@ def _last_seq(connection: sqlite3.Connection) -> int:
     return int(last_seq)
 
 
-def _add_counts(connection: sqlite3.Connection, counts: Mapping[CounterKey, int], now_us: int) -> None:
-    _in_transaction(connection, _upsert_counts, counts, now_us)
-
-
 def _upsert_counts(connection: sqlite3.Connection, counts: Mapping[CounterKey, int], now_us: int) -> None:
     rows = [(key.kind, key.sn, key.label, count, now_us, now_us) for key, count in counts.items()]
     connection.executemany(_UPSERT_COUNTER, rows)
     for kind in {key.kind for key in counts}:
         _merge_oldest_counters(connection, kind)
-
-
-def _subtract_counts(connection: sqlite3.Connection, counts: Mapping[CounterKey, int]) -> None:
-    _in_transaction(connection, _update_counts, counts)
 
 
 def _update_counts(connection: sqlite3.Connection, counts: Mapping[CounterKey, int]) -> None:
@@ -409,12 +406,8 @@ def read_counters(path: Path, sns: Collection[str]) -> list[Counter]:
         raise Unavailable(_("cannot read the ledger: {error}", error=error), location=str(path)) from error
 
 
-def _try_checkpoint(connection: sqlite3.Connection) -> None:
-    """Checkpoint as far as readers allow. A failure loses nothing: the next checkpoint does the work."""
-    try:
-        _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if pages > WAL_PAGES_MAX:
-            # Under load a passive checkpoint never reaches the end of the WAL; only a full one does.
-            connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
-    except sqlite3.OperationalError:
-        return
+def _run_checkpoint(connection: sqlite3.Connection) -> None:
+    _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if pages > WAL_PAGES_MAX:
+        # Under load a passive checkpoint never reaches the end of the WAL; only a full one does.
+        connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()

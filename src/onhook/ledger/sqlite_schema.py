@@ -7,6 +7,7 @@ removed or cut off while open no longer counts as a ledger, although the operati
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,37 +97,46 @@ class FileIdentity:
     """
 
     def __init__(self, path: Path) -> None:
-        self._paths = [path, path.with_name(path.name + "-wal")]
-        self._initial_stats: list[os.stat_result] = []
-        self._size_bytes = 0
+        """Record the file, which exists. Raises `Unavailable`."""
+        self._path = path
+        # Texts, because `Path` is slower.
+        self._names = (str(path), f"{path}-wal")
+        try:
+            self._stat = path.stat()
+        except OSError as error:
+            raise translate_error(error, path) from error
+        self._wal_stat: os.stat_result | None = None
         self._is_cut_off = False
+        self._lock = threading.Lock()
 
     def check(self) -> None:
-        """Check the files, after each commit. The first call records them. Raises `Unavailable` for a removed or
-        replaced file, and for a ledger that is shorter than before or empty.
+        """Check the files, before and after each commit and each checkpoint, in any thread: some microseconds. The WAL,
+        which exists since the first transaction, is recorded by the first call.
+
+        Raises `Unavailable` for a removed or replaced file, and from then on for a ledger that is shorter than before:
+        a checkpoint lengthens the file again, with holes instead of what was lost.
         """
-        try:
-            stats = [path.stat() for path in self._paths]
-        except OSError as error:
-            raise self._removed_error() from error
-        if not self._initial_stats:
-            self._initial_stats = stats
-        if not all(map(os.path.samestat, stats, self._initial_stats)):
-            raise self._removed_error()
-        # A checkpoint lengthens the file again, with holes instead of what was lost: the error stays.
-        self._is_cut_off = self._is_cut_off or stats[0].st_size < max(self._size_bytes, 1)
-        if self._is_cut_off:
-            raise Unavailable(
-                _("the ledger was cut off while it was open"),
-                location=str(self._paths[0]),
-                hint=_("stop the server, then restore a backup with `onhook restore`"),
-            )
-        self._size_bytes = stats[0].st_size
+        with self._lock:  # two threads must not compare sizes in another order than they read them
+            try:
+                stat, wal_stat = map(os.stat, self._names)
+            except OSError as error:
+                raise self._removed_error() from error
+            initial_wal_stat = self._wal_stat = self._wal_stat or wal_stat
+            if not (os.path.samestat(stat, self._stat) and os.path.samestat(wal_stat, initial_wal_stat)):
+                raise self._removed_error()
+            self._is_cut_off = self._is_cut_off or stat.st_size < self._stat.st_size
+            if self._is_cut_off:
+                raise Unavailable(
+                    _("the ledger was cut off while it was open"),
+                    location=str(self._path),
+                    hint=_("stop the server, then restore a backup with `onhook restore`"),
+                )
+            self._stat = stat
 
     def _removed_error(self) -> Unavailable:
         return Unavailable(
             _("the ledger was removed or replaced while it was open"),
-            location=str(self._paths[0]),
+            location=str(self._path),
             hint=_("restore the file and restart, or start with another data directory"),
         )
 
