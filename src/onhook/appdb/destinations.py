@@ -331,6 +331,23 @@ class Destinations:
         rows = await self._database.rows("SELECT min(coalesce(cursor, 0)) FROM streams")
         return None if rows[0][0] is None else int(rows[0][0])
 
+    async def max_cursor(self) -> int:
+        """Return the highest number that a destination is past; 0 without one."""
+        rows = await self._database.rows("SELECT coalesce(max(cursor), 0) FROM streams")
+        return int(rows[0][0])
+
+    async def lower_cursors(self, last_seq: int) -> int:
+        """Lower the cursors that are past the last number of the ledger, and the ends of replays, to it; return the
+        number of streams that were changed.
+        """
+        (row,) = await self._database.rows("SELECT count(*) FROM streams WHERE cursor > ?1 OR until > ?1", (last_seq,))
+        if row[0]:
+            await self._database.write(
+                "UPDATE streams SET cursor = min(cursor, ?1), until = min(until, ?1) WHERE cursor > ?1 OR until > ?1",
+                (last_seq,),
+            )
+        return int(row[0])
+
     async def replay(
         self, name: str, record_filter: RecordFilter, *, after: int, until: int, now_us: int
     ) -> Destination:

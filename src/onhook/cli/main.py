@@ -78,6 +78,10 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             _("Copy the ledger and the application database, secrets included, to a directory."),
         ),
         "restore": Command("restore", _("Restore a backup to the data directory, while no server and no intake runs.")),
+        "begin-ledger": Command(
+            "begin_ledger",
+            _("Begin a new ledger in place of one that was lost without a backup."),
+        ),
         "token": Command("token", _("Manage API tokens.")),
         "user": Command("user", _("Manage users of the console.")),
         "version": Command("version", _("Show the versions of Onhook and its components.")),

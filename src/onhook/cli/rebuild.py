@@ -11,7 +11,7 @@ from onhook.cli.options import DataOption, load_config
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
 from onhook.ops.instance_lock import check_data_directory, check_ledger_file, no_data_error
-from onhook.ops.rebuild import RebuildProgressCallback
+from onhook.ops.rebuild import RebuildProgressCallback, check_begin
 from onhook.ops.rebuild import rebuild as rebuild_store
 from onhook.runtime.engines import ENGINES
 
@@ -33,6 +33,7 @@ async def rebuild(data: DataOption = None) -> None:
         )
     if not config.appdb_file.exists():
         raise no_data_error(config)  # without the names, zones and numbers of the PBXs the calls would be others
+    check_begin(config)
     with _progress() as on_progress:
         position = await rebuild_store(config, on_progress, ENGINES)
     print(_("The store contains all {position} events of the ledger.", position=position))

@@ -89,7 +89,7 @@ class Ledger(Protocol):
         ...
 
     async def last_seq(self) -> int:
-        """Return the highest number so far; 0 when empty."""
+        """Return the highest number so far; of an empty ledger the number after which it begins, mostly 0."""
         ...
 
     async def add_counts(self, counts: Mapping[CounterKey, int], now_us: int) -> None:

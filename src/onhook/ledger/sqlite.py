@@ -331,7 +331,9 @@ def _to_raw_event(row: tuple[Any, ...]) -> RawEvent:
 
 
 def _last_seq(connection: sqlite3.Connection) -> int:
-    (last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM raw_events").fetchone()
+    (last_seq,) = connection.execute(
+        "SELECT coalesce(max(seq), (SELECT after_seq FROM ledger_begin), 0) FROM raw_events"
+    ).fetchone()
     return int(last_seq)
 
 

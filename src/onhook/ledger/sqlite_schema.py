@@ -69,6 +69,40 @@ def prepare_file(path: Path) -> None:
         raise translate_error(error, path) from error
 
 
+def create_ledger_after(path: Path, seq: int) -> None:
+    """Create a ledger whose first raw event gets the number after `seq`. Raises `OnhookError`."""
+    prepare_file(path)
+    connection = connect(path, "append")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('raw_events', ?)", (seq,))
+        connection.execute("INSERT INTO ledger_begin VALUES (?)", (seq,))
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise translate_error(error, path) from error
+    finally:
+        connection.close()
+
+
+def read_begin(path: Path) -> int:
+    """Return the number after which a ledger begins that replaced a lost one, only reading it; 0 for any other one.
+    Raises `Unavailable` where it cannot be read.
+    """
+    if not path.exists():
+        return 0
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
+        try:
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger_begin'").fetchone() is None:
+                return 0
+            row = connection.execute("SELECT after_seq FROM ledger_begin").fetchone()
+            return 0 if row is None else int(row[0])
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise Unavailable(_("cannot read the ledger: {error}", error=error), location=str(path)) from error
+
+
 def connect(path: Path, use: ConnectionUse) -> sqlite3.Connection:
     """Open a connection for use by one thread at a time. A commit returns after the fsync. Raises `OnhookError`."""
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -165,8 +166,8 @@ def check_ledger_file(config: Config) -> None:
             _("the ledger is missing or empty, and {name} has calls of it", name=config.store_file.name),
             location=str(config.ledger_file),
             hint=_(
-                "restore a backup with `onhook restore`; without one, move {name} to a safe place, then start again",
-                name=config.store_file.name,
+                "restore a backup with `onhook restore`; without one, run {command} and start again",
+                command=f"`onhook begin-ledger --data {shlex.quote(str(config.data))}`",
             ),
         )
 

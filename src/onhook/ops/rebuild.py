@@ -19,6 +19,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
+from onhook.ledger.sqlite_schema import read_begin
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.file_lock import file_lock_soon
@@ -107,7 +108,7 @@ async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock, engi
     runs = group_consecutive(sorted(set(old_quarantine) - set(new_quarantine)))
     # After an error they stay held, and are not held twice. The next start releases them.
     await appdb.destinations.hold_replays(runs, now_us=clock.microseconds())
-    _delete_database(config.store_file)
+    _retire_store(config)
     _replace(rebuilt_path, config.store_file)
     await appdb.destinations.release_replays([last_seq for _, last_seq in runs])
 
@@ -185,6 +186,35 @@ def _expected_size(config: Config) -> int:
     """
     old_bytes = sum(path.stat().st_size for path in (config.store_file, _wal_path(config.store_file)) if path.exists())
     return max(old_bytes, round(config.ledger_file.stat().st_size * LEDGER_SHARE))
+
+
+def check_begin(config: Config) -> None:
+    """Check that the store has no calls that the ledger lacks because it replaced a lost one. Raises `UsageError`."""
+    after_seq = read_begin(config.ledger_file)
+    if after_seq and config.store_file.exists() and not _retired_path(config).exists():
+        raise UsageError(
+            _("the ledger begins after event {number}: a new store would lack the calls before", number=after_seq),
+            location=str(config.store_file),
+            hint=_("to rebuild it without them, stop the server and move {name} away", name=config.store_file.name),
+        )
+
+
+def _retire_store(config: Config) -> None:
+    """Delete the store; the first one with calls that the ledger lacks is renamed instead."""
+    path, retired_path = config.store_file, _retired_path(config)
+    if not read_begin(config.ledger_file) or retired_path.exists() or not path.exists():
+        _delete_database(path)
+        return
+    logging.getLogger("rebuild").warning(
+        "the old store has calls from before the ledger, which the new one lacks: it was renamed",
+        extra={"file": retired_path.name},
+    )
+    _replace(path, retired_path)
+    _delete_database(path)
+
+
+def _retired_path(config: Config) -> Path:
+    return config.store_file.with_name(config.store_file.name + ".replaced")
 
 
 def _partial_path(config: Config) -> Path:

@@ -116,6 +116,7 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
     ledger = SqliteLedger(config.ledger_file)
     stack.push_async_callback(ledger.close)
     await install_rebuilt_store(config, appdb, clock, ENGINES)
+    await _lower_cursors(appdb, ledger)
     for row in await appdb.list_unreadable():
         logging.getLogger("appdb").error(
             "a stored row cannot be read and is disabled",
@@ -134,6 +135,17 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         sql_runner=await stack.enter_async_context(open_sql_runner(config, clock)),
         position_notifier=PositionNotifier(),
     )
+
+
+async def _lower_cursors(appdb: AppDb, ledger: Ledger) -> None:
+    """Lower cursors that are past the end of another ledger than theirs: its next events would not be sent."""
+    last_seq = await ledger.last_seq()
+    stream_count = await appdb.destinations.lower_cursors(last_seq)
+    if stream_count:
+        logging.getLogger("delivery").error(
+            "destinations were past the end of the ledger, which was replaced by another one: they go on at its end",
+            extra={"streams": stream_count, "last_seq": last_seq, "hint": "`onhook destination replay` sends again"},
+        )
 
 
 def _create_sync_manager(resources: HubResources, ingestor: Ingestor) -> PbxSyncManager:

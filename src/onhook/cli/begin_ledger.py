@@ -1,0 +1,27 @@
+"""`onhook begin-ledger`: begin a new ledger in place of a lost one."""
+
+from onhook.cli.commands import CommandGroup
+from onhook.cli.options import DataOption, load_config
+from onhook.lib.messages import _
+from onhook.ops.lost_ledger import begin_ledger as begin_new_ledger
+from onhook.runtime.engines import ENGINES
+
+app = CommandGroup(add_completion=False)
+
+
+@app.command(epilog="Example: onhook begin-ledger --data /var/lib/onhook")
+async def begin_ledger(data: DataOption = None) -> None:
+    """Begin a new ledger in place of one that was lost without a backup, while no server and no intake runs.
+
+    Calls in calls.duckdb stay, and the next event has the number after the last one.
+    """
+    config = load_config(data=data)
+    after_seq = await begin_new_ledger(config, ENGINES)
+    print(
+        _(
+            "A new ledger begins in {data}: the next event has number {number}. Do not delete calls.duckdb: no other"
+            " file has the calls up to now.",
+            data=config.data,
+            number=after_seq + 1,
+        )
+    )
