@@ -19,11 +19,11 @@ GRACE_SECONDS = 2.0
 
 
 class WaitingConnections:
-    """Connections by the network of their owner, the oldest first. `monotonic` returns seconds."""
+    """Connections by the network of their owner. `monotonic` returns seconds."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._added_at: dict[socket.socket, float] = {}
+        self._added_at: dict[socket.socket, float] = {}  # the oldest first
         self._owner_by_connection: dict[socket.socket, str] = {}
         self._connections_by_owner: dict[str, dict[socket.socket, None]] = {}
 
@@ -49,14 +49,15 @@ class WaitingConnections:
 
     def close_oldest_of(self, address: str) -> bool:
         """Close the oldest connection of an address; return whether there was one beyond the grace time."""
-        return self._close_first(self._connections_by_owner.get(owner_network(address), {}))
+        # Not in the order of their age: the owner of some became known late.
+        connections = self._connections_by_owner.get(owner_network(address), {})
+        return self._close(min(connections, key=self._added_at.__getitem__, default=None))
 
     def close_oldest(self) -> bool:
         """Close the oldest of all connections; return whether there was one beyond the grace time."""
-        return self._close_first(self._added_at)
+        return self._close(next(iter(self._added_at), None))
 
-    def _close_first(self, connections: dict[socket.socket, float] | dict[socket.socket, None]) -> bool:
-        connection = next(iter(connections), None)
+    def _close(self, connection: socket.socket | None) -> bool:
         if connection is None or self._monotonic() - self._added_at[connection] <= GRACE_SECONDS:
             return False
         self.remove(connection)
