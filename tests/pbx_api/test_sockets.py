@@ -16,7 +16,7 @@ from onhook.lib.errors import Unavailable
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx_api import sockets
 from onhook.pbx_api.frame_masks import FloodCounter
-from onhook.pbx_api.sockets import Sockets, text_frame
+from onhook.pbx_api.sockets import Listener, Sockets, text_frame
 from tests.factories import details
 from tests.pbx_api.harness import SN, PbxApiHarness, open_pbx_api_harness
 
@@ -198,6 +198,33 @@ async def test_sockets_that_send_together_delay_no_other_task(
         counting.cancel()
     assert sum(answers_by_turn.values()) == 40 * 20
     assert max(answers_by_turn.values()) <= 2 * sockets.MESSAGES_PER_TURN
+
+
+async def test_sockets_that_do_not_read_delay_no_heartbeat(
+    harness: PbxApiHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although as many of them wait as are answered in a turn. That a client does not read is a mock: its answer never
+    ends.
+    """
+    waiting_listeners: set[Listener] = set()
+    answer = Sockets._answer
+
+    async def wait_for_ever(self: Sockets, socket: Any, listener: Listener, message: Any) -> None:
+        if message.data == "slow":
+            waiting_listeners.add(listener)
+            await asyncio.Event().wait()
+        await answer(self, socket, listener, message)
+
+    monkeypatch.setattr(Sockets, "_answer", wait_for_ever)
+    async with AsyncExitStack() as stack, asyncio.timeout(20):
+        token = await harness.token()
+        for _ in range(2 * sockets.MESSAGES_PER_TURN):
+            await (await stack.enter_async_context(harness.connect_socket(token))).send("slow")
+        calm = await stack.enter_async_context(harness.connect_socket(token))
+        await calm.send("heartbeat")
+        assert await calm.recv() == "heartbeat response"
+        while len(waiting_listeners) < 2 * sockets.MESSAGES_PER_TURN:  # noqa: ASYNC110 - the sockets set no event
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("token", ["", "x" * 32])

@@ -171,9 +171,10 @@ class Sockets:
             async for message in socket:
                 if message.type is WSMsgType.ERROR:
                     break
+                # The slot is for a turn, not for the answer: that waits for a client that does not read.
                 async with self._message_slots:
-                    await self._answer(socket, listener, message)
                     await asyncio.sleep(0)
+                await self._answer(socket, listener, message)
         except ConnectionError:
             # The client was disconnected while the response was written.
             return socket
