@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from onhook.cli.main import COMMANDS, load_command
+from onhook.ops.instance_lock import START_SECONDS_MAX
 from tests.cli.conftest import Command
-from tests.runtime.harness import ONHOOK, SECRET, SN, START_SECONDS_MAX, Server, wait_until
+from tests.runtime.harness import ONHOOK, SECRET, SN, Server, wait_until
 
 PBX = ("--sn", "3631A2124ABC", "--secret", "0123456789abcdef")
 

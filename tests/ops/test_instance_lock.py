@@ -29,7 +29,6 @@ from onhook.ops.instance_lock import (
     write_server_info,
 )
 from onhook.runtime.data_files import open_files
-from onhook.runtime.supervisor import READY_SECONDS_MAX
 
 ARCHIVE = Path(__file__).parents[1] / "data_directories" / "fac98bd.tar.xz"
 NAMES = {"exchange.crt": "pbx_api.crt", "exchange.key": "pbx_api.key"}
@@ -169,10 +168,6 @@ async def test_instance_lock_process_that_runs_between_its_ends_is_an_error(conf
         requested = {"hub": add_end(ends, clock.now(), is_requested=True)}
         write_server_info(config.running_file, msgspec.structs.replace(server, hub=None, ends=requested))
         assert (await _statuses(config, clock, "the hub")) == [("OK", "the hub is being restarted")]
-
-
-def test_start_seconds_max_is_the_time_of_both_processes() -> None:
-    assert START_SECONDS_MAX == 2 * READY_SECONDS_MAX
 
 
 @pytest.mark.parametrize(

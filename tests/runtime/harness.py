@@ -16,16 +16,13 @@ from typing import Any
 from onhook.cdr.call_details import CallDetails
 from onhook.config import parse_address
 from onhook.lib.signing import SIGNATURE_HEADER, sign
+from onhook.ops.instance_lock import START_SECONDS_MAX
 from onhook.pbx.yeastar.payload import Yeastar
-from onhook.runtime.supervisor import READY_SECONDS_MAX
 
 SN = "3631A2124ABC"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 ONHOOK = Path(sys.executable).with_name("onhook")
 WAIT_SECONDS_MAX = 30.0
-START_SECONDS_MAX = 2 * READY_SECONDS_MAX
-"""The supervisor waits so long for each of the two processes."""
-
 READ_SECONDS_MAX = 300.0
 CALLS_MAX = 1_000_000
 FIRST_CALL_AT = datetime.fromisoformat("2026-04-27 19:04:36")

@@ -29,11 +29,11 @@ RENAMED_FILES = (("exchange.key", "pbx_api.key"), ("exchange.crt", "pbx_api.crt"
 POLL_SECONDS = 1.0
 """Between two checks that the files exist; the ledger checks at each commit, before an event is acknowledged."""
 
+READY_SECONDS_MAX = 60.0
+"""Time for a process to be ready: opening a large store after a crash replays its log."""
 
-START_SECONDS_MAX = 120.0
-"""Time after which a process that is missing is not merely starting: the supervisor waits a minute for each of the
-two.
-"""
+START_SECONDS_MAX = 2 * READY_SECONDS_MAX
+"""Time after which a process that is missing is not merely starting: the supervisor waits for each of the two."""
 
 SERIES_SECONDS_MAX = 600.0
 """Ends of a process with less time between them are one series, which has one cause."""

@@ -19,6 +19,7 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
 from onhook.ops.instance_lock import (
+    READY_SECONDS_MAX,
     ProcessInfo,
     ServerInfo,
     add_end,
@@ -31,9 +32,6 @@ from onhook.ops.instance_lock import (
 )
 from onhook.runtime.child import StatusMessage, build_command
 from onhook.simulator.demo import WITH_HISTORY, register_demo_pbx
-
-READY_SECONDS_MAX = 60.0
-"""Time for a process to be ready: opening a large store after a crash replays its log."""
 
 STOP_SECONDS_MAX = 15.0
 """Time for a process to stop: the intake gives its last commit and slow readers 10 seconds."""
