@@ -307,6 +307,23 @@ async def test_issue_monitor_lost_settings_are_an_issue_at_once(tmp_path: Path) 
         await part.close()
 
 
+async def test_issue_monitor_lowered_cursors_are_an_issue_at_once(installation: Installation) -> None:
+    """Until the next start of the hub."""
+    installation.monitor = IssueMonitor(
+        config=installation.config,
+        appdb=installation.appdb,
+        store=installation.store,
+        ledger=installation.ledger,
+        clock=installation,
+        lowered_stream_count=2,
+    )
+    await installation.check()
+    (issue,) = await installation.appdb.issues.all()
+    assert (issue.kind, issue.ended_at) == ("check_cursors", None)
+    assert "2 streams" in issue.detail
+    assert "onhook destination replay" in issue.hint
+
+
 async def test_issue_monitor_damaged_file_is_an_issue(installation: Installation) -> None:
     """So is the ledger that cannot be read then."""
     file = installation.config.ledger_file

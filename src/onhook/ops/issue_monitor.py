@@ -51,22 +51,35 @@ END_SECONDS = 120.0
 CHECK_PREFIX = "check:"
 """Of the keys of checks."""
 
-IMMEDIATE_KEYS = frozenset({"check:settings"})
-"""Checks that no wait makes better: lost settings do not come back by themselves."""
+IMMEDIATE_KEYS = frozenset({"check:settings", "check:cursors"})
+"""Checks that no wait makes better: lost settings and events do not come back by themselves."""
 
 TRANSITIONS_MAX = 50
 """Issues that begin or end in one round: each is a notification for every destination of issues."""
 
 
 class IssueMonitor:
-    """Created once per process. It stores issues, from which `delivery` sends the notifications."""
+    """Created once per process. It stores issues, from which `delivery` sends the notifications.
 
-    def __init__(self, *, config: Config, appdb: AppDb, store: Store, ledger: Ledger, clock: Clock) -> None:
+    `lowered_stream_count` is the number of streams that were past the end of the ledger at the start of the process.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        appdb: AppDb,
+        store: Store,
+        ledger: Ledger,
+        clock: Clock,
+        lowered_stream_count: int = 0,
+    ) -> None:
         self._config = config
         self._appdb = appdb
         self._store = store
         self._ledger = ledger
         self._clock = clock
+        self._lowered_stream_count = lowered_stream_count
         self._present_since: dict[str, float] = {}
         self._absent_since: dict[str, float] = {}
         self._file_checks: Mapping[str, Check] = {}
@@ -89,7 +102,21 @@ class IssueMonitor:
         """Begin and end issues as they are now. Raises `Unavailable`, where a file cannot be used now."""
         samples = await self._sample_disk()
         host_checks = await asyncio.to_thread(self._check_host, samples)
-        await self._update({**host_checks, **await self._check_backlog(), **await self._check_settings()})
+        checks = {**host_checks, **await self._check_backlog(), **await self._check_settings()}
+        await self._update({**checks, **self._check_cursors()})
+
+    def _check_cursors(self) -> Mapping[str, Check]:
+        if not self._lowered_stream_count:
+            return {}
+        detail = _n(
+            "1 stream of a destination was past the end of the ledger, which was replaced by another one: it goes on at"
+            " its end",
+            "{count} streams of destinations were past the end of the ledger, which was replaced by another one: they"
+            " go on at its end",
+            self._lowered_stream_count,
+        )
+        hint = _("`onhook destination replay` sends calls again; this ends with the next start of the server")
+        return {"cursors": Check("ERROR", detail, hint)}
 
     async def _check_settings(self) -> Mapping[str, Check]:
         try:

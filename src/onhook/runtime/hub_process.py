@@ -66,6 +66,8 @@ class HubResources(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     sql_runner: SqlRunner
     position_notifier: PositionNotifier
+    lowered_stream_count: int
+    """Streams of destinations that were past the end of the ledger."""
 
 
 @asynccontextmanager
@@ -116,7 +118,7 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
     ledger = SqliteLedger(config.ledger_file)
     stack.push_async_callback(ledger.close)
     await install_rebuilt_store(config, appdb, clock, ENGINES)
-    await _lower_cursors(appdb, ledger)
+    lowered_stream_count = await _lower_cursors(appdb, ledger)
     for row in await appdb.list_unreadable():
         logging.getLogger("appdb").error(
             "a stored row cannot be read and is disabled",
@@ -134,11 +136,14 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         store=store,
         sql_runner=await stack.enter_async_context(open_sql_runner(config, clock)),
         position_notifier=PositionNotifier(),
+        lowered_stream_count=lowered_stream_count,
     )
 
 
-async def _lower_cursors(appdb: AppDb, ledger: Ledger) -> None:
-    """Lower cursors that are past the end of another ledger than theirs: its next events would not be sent."""
+async def _lower_cursors(appdb: AppDb, ledger: Ledger) -> int:
+    """Lower cursors that are past the end of another ledger than theirs: its next events would not be sent. Return the
+    number of streams.
+    """
     last_seq = await ledger.last_seq()
     stream_count = await appdb.destinations.lower_cursors(last_seq)
     if stream_count:
@@ -146,6 +151,7 @@ async def _lower_cursors(appdb: AppDb, ledger: Ledger) -> None:
             "destinations were past the end of the ledger, which was replaced by another one: they go on at its end",
             extra={"streams": stream_count, "last_seq": last_seq, "hint": "`onhook destination replay` sends again"},
         )
+    return stream_count
 
 
 def _create_sync_manager(resources: HubResources, ingestor: Ingestor) -> PbxSyncManager:
@@ -195,7 +201,12 @@ def _create_maintenance_services(resources: HubResources, projector: Projector) 
     )
     call_time_monitor = CallTimeMonitor(appdb=appdb, store=resources.store, clock=clock)
     issue_monitor = IssueMonitor(
-        config=resources.config, appdb=appdb, store=resources.store, ledger=resources.ledger, clock=clock
+        config=resources.config,
+        appdb=appdb,
+        store=resources.store,
+        ledger=resources.ledger,
+        clock=clock,
+        lowered_stream_count=resources.lowered_stream_count,
     )
     return (
         Service("serial_numbers", joiner.run),
