@@ -29,8 +29,8 @@ from onhook.store.contract import CallKey, QuarantineEntry, Store, StoreBatch
 BATCH_RAW_EVENTS_MAX = 10_000
 """Large enough to amortise a transaction, small enough to stay within some 50 MB."""
 
-POLL_SECONDS = 0.05
-"""Delay until a new call becomes visible; reading the ledger's end costs microseconds."""
+WAIT_SECONDS_MAX = 1.0
+"""Longest wait without a look at the ledger: the signal of another process may be lost."""
 
 MOVED_CALLS_MAX = 1_000
 """Calls per transaction that get another serial number: some 20 ms, in which the projector waits."""
@@ -120,14 +120,14 @@ class Projector:
         """Run one step; pause when nothing is new or the store is unavailable."""
         try:
             position = await self.step()
+            self._stall_log.end()
+            if position is None:
+                await self._ledger.wait(await self._store.position(), WAIT_SECONDS_MAX)
         except Unavailable as error:
             self._stall_log.begin(error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
             return
-        self._stall_log.end()
-        if position is None:
-            await asyncio.sleep(POLL_SECONDS)
-        else:
+        if position is not None:
             on_position(position)
 
     async def catch_up(self, on_progress: Callable[[int], None] = lambda position: None) -> int:

@@ -10,6 +10,9 @@ from onhook.ledger.contract import AppendResult, Counter, CounterKey, Ledger, Le
 from onhook.ledger.sqlite import SqliteLedger
 from tests.ledger.entries import NOW, SN, entries, entry
 
+LONG_SECONDS = 60.0
+"""A wait that a test does not wait for."""
+
 
 @pytest.fixture(params=[SqliteLedger])
 async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ledger]:
@@ -194,3 +197,31 @@ async def test_subtract_counts_deletes_counters_that_fall_to_zero(ledger: Ledger
 
 def _as_entry(raw_event: LedgerEntry) -> LedgerEntry:
     return LedgerEntry(**{name: getattr(raw_event, name) for name in LedgerEntry.__struct_fields__})
+
+
+async def test_wait_ends_with_the_next_event(ledger: Ledger) -> None:
+    """At once where there is one already; by another task's append; without one at the time-out."""
+    assert not await ledger.wait(0, 0.01)
+    (result,) = await ledger.append([entry(1)])
+    assert await ledger.wait(result.seq - 1, LONG_SECONDS)
+    waiting = asyncio.create_task(ledger.wait(result.seq, LONG_SECONDS))
+    await asyncio.sleep(0)
+    await ledger.append([entry(2)])
+    assert await waiting
+
+
+async def test_wait_is_not_ended_by_a_repeat(ledger: Ledger) -> None:
+    (result,) = await ledger.append([entry(1)])
+    waiting = asyncio.create_task(wait_for_next(ledger, result.seq))
+    await ledger.append([entry(1)])
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    (second_result,) = await ledger.append([entry(2)])
+    assert await waiting == second_result.seq
+
+
+async def wait_for_next(ledger: Ledger, seq: int) -> int:
+    """Wait for an event after a number, as a reader does; return the number of the last one."""
+    while not await ledger.wait(seq, LONG_SECONDS):
+        pass
+    return await ledger.last_seq()

@@ -1,8 +1,10 @@
 """The ledger in SQLite: files, other processes, full disks, killed processes."""
 
 import asyncio
+import errno
 import os
 import random
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -170,6 +172,47 @@ async def test_append_three_processes_lose_nothing(tmp_path: Path) -> None:
     assert {raw_event.key for raw_event in read} == {expected.key for expected in entries(1, 250)}
     assert len(read) == 250
     await ledger.close()
+
+
+async def test_wait_ends_by_the_signal_of_another_process(tmp_path: Path) -> None:
+    """Also in a directory whose path is longer than the address of a socket; its socket is removed at the end."""
+    directory = tmp_path / ("d" * 120)
+    directory.mkdir()
+    ledger = SqliteLedger(directory / "ledger.db")
+    event = ledger._append_signal.prepare()
+    process = _start("append", directory / "ledger.db", 1, 1)
+    await event.wait()
+    assert await ledger.wait(0, 0)
+    process.communicate()
+    await ledger.close()
+    assert not list((directory / "ledger.db-waiters").iterdir())
+
+
+async def test_wait_without_sockets_looks_from_time_to_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket.socket, "bind", _fail_to_bind)
+    ledger = SqliteLedger(tmp_path / "ledger.db")
+    other = SqliteLedger(tmp_path / "ledger.db")
+    waiting = asyncio.create_task(ledger.wait(0, 60.0))
+    await other.append([entry(1)])
+    while not await waiting:
+        waiting = asyncio.create_task(ledger.wait(0, 60.0))
+    await ledger.close()
+    await other.close()
+
+
+async def test_append_removes_the_socket_of_a_process_that_died(tmp_path: Path) -> None:
+    ledger = SqliteLedger(tmp_path / "ledger.db")
+    directory = tmp_path / "ledger.db-waiters"
+    directory.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as dead:
+        dead.bind(str(directory / "1-dead"))
+    await ledger.append([entry(1)])
+    assert not list(directory.iterdir())
+    await ledger.close()
+
+
+def _fail_to_bind(_socket: socket.socket, _address: str) -> None:
+    raise OSError(errno.EPERM, "no sockets here")
 
 
 async def test_append_during_long_write_does_not_block_event_loop(tmp_path: Path) -> None:

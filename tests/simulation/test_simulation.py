@@ -15,12 +15,13 @@ That it finds faults was tried with these, each put in by hand, in seeds 0 to 3:
   stays pending for ever (seed 1).
 """
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from onhook import projector
 from onhook.cdr.call_details import CallDetails
+from onhook.ledger import append_signal
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.store import connections
 from onhook.sync import sync_schedule
@@ -41,7 +42,8 @@ FIRST_SYNC_DAYS = 4
 
 async def simulate(virtual_time: VirtualTime, folder: Path, seed: int, patch: pytest.MonkeyPatch) -> World:
     """Run one simulation to its end."""
-    patch.setattr(projector, "POLL_SECONDS", POLL_SECONDS)
+    patch.setattr(append_signal.AppendSignal, "_bind", _fail_to_bind)  # its bytes would arrive at real times
+    patch.setattr(append_signal, "WITHOUT_SIGNAL_SECONDS", POLL_SECONDS)
     patch.setattr(sync_schedule, "FIRST_SYNC_DAYS", FIRST_SYNC_DAYS)
     patch.setattr(connections, "THREADS_MAX", 1)  # small queries: more threads only wait for each other
     async with open_world(virtual_time, folder, seed) as world:
@@ -55,6 +57,10 @@ async def simulate(virtual_time: VirtualTime, folder: Path, seed: int, patch: py
         if not world.model.errors:
             await end(world)
         return world
+
+
+def _fail_to_bind(_signal: append_signal.AppendSignal) -> None:
+    raise OSError(errno.EPERM, "the simulation has no sockets")
 
 
 async def end(world: World) -> None:

@@ -92,6 +92,12 @@ class Ledger(Protocol):
         """Return the highest number so far; of an empty ledger the number after which it begins, mostly 0."""
         ...
 
+    async def wait(self, after_seq: int, timeout_seconds: float) -> bool:
+        """Wait until there is a raw event after a number, by whichever process it was appended; return whether there
+        is one. It may return early: a reader waits again. Raises `Unavailable`.
+        """
+        ...
+
     async def add_counts(self, counts: Mapping[CounterKey, int], now_us: int) -> None:
         """Add to the counters (`now_us` in microseconds since 1970, UTC).
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from onhook.ledger import deleted_events
+from onhook.ledger.append_signal import AppendSignal
 from onhook.ledger.contract import AppendResult, Counter, CounterKey, LedgerEntry, RawEvent
 from onhook.ledger.sqlite_schema import ConnectionUse, FileIdentity, connect, prepare_file, translate_error
 from onhook.lib.errors import Unavailable
@@ -95,11 +96,13 @@ class SqliteLedger:
         self._read_thread = _ConnectionThread(path, "read")
         self._checkpoint_thread = _ConnectionThread(path, "checkpoint")
         self._checkpoint_timer: asyncio.TimerHandle | None = None
+        self._append_signal = AppendSignal(path)
 
     async def append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
         if not entries:
             return []
         results = await self._write(_insert_all, entries)
+        self._append_signal.notify()
         if self._checkpoint_timer is None:
             self._checkpoint_timer = asyncio.get_running_loop().call_later(CHECKPOINT_SECONDS, self._checkpoint)
         return results
@@ -119,6 +122,13 @@ class SqliteLedger:
     async def last_seq(self) -> int:
         return await self._read_thread.run(_last_seq)
 
+    async def wait(self, after_seq: int, timeout_seconds: float) -> bool:
+        event = self._append_signal.prepare()
+        if await self.last_seq() > after_seq:
+            return True
+        await self._append_signal.wait(event, timeout_seconds)
+        return await self.last_seq() > after_seq
+
     async def add_counts(self, counts: Mapping[CounterKey, int], now_us: int) -> None:
         if counts:
             await self._write(_upsert_counts, counts, now_us)
@@ -136,6 +146,7 @@ class SqliteLedger:
         for thread in (self._checkpoint_thread, self._read_thread, self._append_thread):
             await thread.close()
         self._loop_connection.close()
+        self._append_signal.close()
 
     async def _write(self, work: Callable[..., T], *args: object) -> T:
         """Run the work in a transaction, and check that it was written to the file that has the ledger's name."""
