@@ -8,18 +8,18 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
 from bench.simulated_store import fill
 from bench.table import Row, table
-from onhook.cdr.call_assembly import PbxFacts
 from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.clock import SystemClock
 from onhook.pbx.yeastar.payload import Yeastar
-from onhook.projector import Projector
+from onhook.projector.projector import Projector
 from onhook.store.contract import Store
 from onhook.store.duckdb import open_store
 
@@ -154,12 +154,8 @@ def _projector(ledger: SqliteLedger, store: Store) -> Projector:
         ledger=ledger,
         store=store,
         dialects={YEASTAR.name: YEASTAR},
-        get_facts=_read_facts,
+        clock=SystemClock(),
     )
-
-
-async def _read_facts() -> Mapping[str, PbxFacts]:
-    return {SN: PbxFacts(name="office")}
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ import logging
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
@@ -21,11 +20,13 @@ from onhook.cdr.call_assembly import PbxFacts
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.ledger.contract import LedgerEntry
+from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound, Unavailable
 from onhook.pbx.dialect import Dialects
 from onhook.pbx.yeastar.payload import Yeastar
-from onhook.projector import Projector
+from onhook.projector.projector import Projector
 from onhook.store.contract import Store, StoreBatch
 from onhook.store.duckdb import open_store
 from tests.counts import examples
@@ -58,10 +59,6 @@ def entry(body: bytes, sn: str = SN, via: str = "webhook") -> LedgerEntry:
     )
 
 
-async def read_facts(facts: PbxFacts) -> Mapping[str, PbxFacts]:
-    return {SN: facts}
-
-
 class ProjectorHarness:
     """A ledger, a store and a projector between them."""
 
@@ -73,9 +70,15 @@ class ProjectorHarness:
     def __init__(self, ledger: SqliteLedger, store: Store, dialects: Dialects = DIALECTS) -> None:
         self.ledger = ledger
         self.store = store
-        self.projector = Projector(
-            ledger=ledger, store=store, dialects=dialects, get_facts=partial(read_facts, PbxFacts(name="office"))
-        )
+        self.projector = Projector(ledger=ledger, store=store, dialects=dialects, clock=SystemClock())
+
+    async def publish(self, facts: Mapping[str, PbxFacts]) -> None:
+        """Append facts to the ledger."""
+
+        async def read_facts() -> Mapping[str, PbxFacts]:
+            return facts
+
+        await FactsPublisher(self.ledger, read_facts, SystemClock()).publish()
 
     async def put_events(self, *bodies: bytes) -> None:
         """Append events to the ledger and project them."""
@@ -131,7 +134,7 @@ async def test_retry_after_upgrade_removes_readable_events_from_quarantine(tmp_p
             assert [entry.seq for entry in await harness.projector.retry([1, 2])] == [2]
             assert [entry.seq for entry in await harness.store.quarantine(10)] == [2]
             assert len(await harness.calls()) == 1
-        assert await harness.store.position() == 2
+        assert await harness.store.position() == await harness.ledger.last_seq() == 4
         with pytest.raises(NotFound):
             await harness.projector.retry([99])
 
@@ -184,16 +187,13 @@ async def test_projector_unregistered_sender_is_quarantined_until_its_serial_num
 ) -> None:
     """With the command that adds it; then its calls are those of the PBX, as if they had come by webhook."""
     facts = {SN: PbxFacts(sn=SN, name="head office")}
-
-    async def get_facts() -> Mapping[str, PbxFacts]:
-        return facts
-
-    projector = Projector(ledger=harness.ledger, store=harness.store, dialects=DIALECTS, get_facts=get_facts)
+    projector = harness.projector
     await harness.ledger.append([entry(event(0, "1001", "other"), via="unregistered"), entry(event(1, "1001"))])
+    await harness.publish(facts)
     await projector.catch_up()
     (quarantined,) = await harness.store.quarantine(10)
     assert "onhook pbx change 'head office' --add-sn other" in quarantined.reason
-    facts = {**facts, "OTHER": PbxFacts(sn=SN, name="head office")}
+    await harness.publish(dict.fromkeys((SN, "OTHER"), PbxFacts(sn=SN, name="head office")))
     assert await projector.retry([1]) == []
     records = await harness.store.records_after(0, 10)
     assert [(record.sn, record.pbx, record.via) for record in records] == [(SN, "head office", "webhook")] * 2
@@ -224,14 +224,9 @@ async def test_projector_unregistered_event_is_a_call_only_of_the_pbx_that_signs
     """Its PBX owns the serial number, and accepted it when the event arrived; or the owner has, or had, the same
     secret.
     """
-    all_facts = {SN: OFFICE, "BRANCH": BRANCH, **facts}
-
-    async def get_facts() -> Mapping[str, PbxFacts]:
-        return all_facts
-
-    projector = Projector(ledger=harness.ledger, store=harness.store, dialects=DIALECTS, get_facts=get_facts)
+    await harness.publish({SN: OFFICE, "BRANCH": BRANCH, **facts})
     await harness.ledger.append([entry(event(0, "1001", "other"), signer_sn, "unregistered")])
-    await projector.catch_up()
+    await harness.projector.catch_up()
     quarantined = await harness.store.quarantine(10)
     assert len(await harness.calls()) == 1 - len(quarantined)
     assert [reason in item.reason for item in quarantined] == [True] * bool(reason)
@@ -241,34 +236,26 @@ async def test_projector_event_of_a_removed_serial_number_that_was_registered_is
     harness: ProjectorHarness,
 ) -> None:
     """The device was a PBX of its own when it sent it."""
-
-    async def get_facts() -> Mapping[str, PbxFacts]:
-        return {"OTHER": PbxFacts(sn=SN, name="office", removed_sns={"OTHER": RECEIVED_AT})}
-
-    projector = Projector(ledger=harness.ledger, store=harness.store, dialects=DIALECTS, get_facts=get_facts)
+    await harness.publish({"OTHER": PbxFacts(sn=SN, name="office", removed_sns={"OTHER": RECEIVED_AT})})
     await harness.ledger.append([entry(event(0, "1001", "other"), "other")])
-    await projector.catch_up()
+    await harness.projector.catch_up()
     assert [call.sn for call in await harness.calls()] == [SN]
 
 
-async def test_projector_facts_that_change_while_it_reads_ahead_are_used(harness: ProjectorHarness) -> None:
-    """The batch that was read ahead by the earlier facts is read again."""
-    facts = {SN: PbxFacts(sn=SN, name="before")}
-
-    async def get_facts() -> Mapping[str, PbxFacts]:
-        return facts
-
-    projector = Projector(ledger=harness.ledger, store=harness.store, dialects=DIALECTS, get_facts=get_facts)
+async def test_projector_events_are_read_by_the_facts_before_them(harness: ProjectorHarness) -> None:
+    """What is stored stays, and is joined where the facts say that it belongs to another serial number."""
+    await harness.publish({SN: PbxFacts(sn=SN, name="before")})
     await harness.ledger.append([entry(event(0, "1001"))])
-    await projector.step()
+    await harness.publish({SN: PbxFacts(sn=SN, name="after")})
     await harness.ledger.append([entry(event(1, "1001"))])
-    await asyncio.wait([projector._read_ahead] if projector._read_ahead else [])
-    projector._read_ahead = asyncio.create_task(projector._read_range(1))
-    await asyncio.wait([projector._read_ahead])
-    facts = dict.fromkeys((SN, "NEW"), PbxFacts(sn="NEW", name="after"))
-    await projector.step()
+    await harness.projector.catch_up()
     records = await harness.store.records_after(0, 10)
-    assert [(record.sn, record.pbx) for record in records] == [(SN, "before"), ("NEW", "after")]
+    assert [(record.sn, record.pbx) for record in records] == [(SN, "before"), (SN, "after")]
+    await harness.publish(dict.fromkeys((SN, "NEW"), PbxFacts(sn="NEW", name="last")))
+    await harness.ledger.append([entry(event(2, "1001"))])
+    await harness.projector.catch_up()
+    records = await harness.store.records_after(0, 10)
+    assert [(record.sn, record.pbx) for record in records] == [("NEW", "last")] * 3
 
 
 class FailingStore:
@@ -296,9 +283,7 @@ async def test_projector_failed_put_is_retried_without_duplicates(
     harness: ProjectorHarness, failures: list[str]
 ) -> None:
     failing_store: Any = FailingStore(harness.store, failures)
-    projector = Projector(
-        ledger=harness.ledger, store=failing_store, dialects=DIALECTS, get_facts=partial(read_facts, PbxFacts())
-    )
+    projector = Projector(ledger=harness.ledger, store=failing_store, dialects=DIALECTS, clock=SystemClock())
     for number in range(len(failures)):
         await harness.ledger.append([entry(event(number, "1001"))])
         with pytest.raises(Unavailable):
@@ -311,14 +296,14 @@ async def test_projector_failed_put_is_retried_without_duplicates(
 async def test_projector_failure_is_reported_once_at_begin_and_end(
     harness: ProjectorHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("onhook.projector.RETRY_SECONDS", 0)
+    monkeypatch.setattr("onhook.projector.projector.RETRY_SECONDS", 0)
     caplog.set_level(logging.INFO, "projector")
     failing_store: Any = FailingStore(harness.store, ["before"] * 3)
     projector = Projector(
         ledger=harness.ledger,
         store=failing_store,
         dialects=DIALECTS,
-        get_facts=partial(read_facts, PbxFacts()),
+        clock=SystemClock(),
     )
     await harness.ledger.append([entry(event(0, "1001"))])
     position: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -404,10 +389,8 @@ async def test_projector_any_order_and_repetition_gives_same_calls(
 
 async def test_projector_configured_zone_is_used(tmp_path: Path) -> None:
     async with open_harness(tmp_path) as harness:
-        facts = PbxFacts(name="berlin", zone=ZoneInfo("Europe/Berlin"))
-        harness.projector = Projector(
-            ledger=harness.ledger, store=harness.store, dialects=DIALECTS, get_facts=partial(read_facts, facts)
-        )
+        facts = PbxFacts(sn=SN, name="berlin", zone=ZoneInfo("Europe/Berlin"))
+        await harness.publish({SN: facts})
         await harness.put_events(event(0, "1001", call_id="opaque"))
         (call,) = await harness.calls()
         assert (call.pbx, call.legs[0].utc_offset, call.legs[0].offset_from) == ("berlin", "+02:00", "configured")
@@ -441,7 +424,7 @@ async def test_projector_that_is_stopped_while_it_catches_up_leaves_no_task(harn
         ledger=ClosingLedger(),
         store=harness.store,
         dialects=DIALECTS,
-        get_facts=partial(read_facts, PbxFacts()),
+        clock=SystemClock(),
     )
     catching_up = asyncio.create_task(projector.catch_up())
     await asyncio.wait_for(reads_ahead.wait(), 20)
@@ -455,12 +438,7 @@ async def test_projector_that_is_stopped_while_it_catches_up_leaves_no_task(harn
 async def test_projector_encoding_of_the_pbx_is_used(tmp_path: Path, encoding: str) -> None:
     """A body in UTF-8 is read as such, whatever is set; without the setting a name in GBK is lost."""
     async with open_harness(tmp_path) as harness:
-        harness.projector = Projector(
-            ledger=harness.ledger,
-            store=harness.store,
-            dialects=DIALECTS,
-            get_facts=partial(read_facts, PbxFacts(encoding=encoding)),
-        )
+        await harness.publish({SN: PbxFacts(sn=SN, encoding=encoding)})
         texts = [event(number, "NAME<1001>").decode().replace("NAME", "王小明") for number in (0, 1)]
         await harness.put_events(texts[0].encode("gbk"), texts[1].encode())
         in_utf_8, in_gbk = await harness.calls()

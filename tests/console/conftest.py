@@ -23,12 +23,13 @@ from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.ledger.contract import LedgerEntry
+from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.proxies import TrustedProxies
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.pbx.registry import dialects
-from onhook.projector import Projector
+from onhook.projector.projector import Projector
 from onhook.runtime.adapters.actions import ConsoleActionRunner
 from onhook.runtime.http_server import HttpServer
 from onhook.store.duckdb import DuckDbStore, open_store
@@ -121,10 +122,11 @@ async def open_console_harness(
     )
     appdb, ledger = AppDb(config.appdb_file), SqliteLedger(config.ledger_file)
     store = await open_store(config.store_file)
-    projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=AppDbPbxFacts(appdb))
+    projector = Projector(ledger=ledger, store=store, dialects=dialects(), clock=SystemClock())
     harness = ConsoleHarness(config, ledger, appdb, store, projector)
     harness.admin_token = await appdb.ensure_admin_token(config.admin_token_file, now_us=harness.clock.microseconds())
     await appdb.add_pbx(name=PBX, sn=SN, secret=SECRET, now_us=harness.clock.microseconds())
+    await FactsPublisher(ledger, AppDbPbxFacts(appdb), harness.clock).publish()
     action_runner = ConsoleActionRunner(config, appdb, harness.clock)
     sql_runner = SqlProcessRunner(config.store_file, config.sql_directory, harness.clock)
     app_state = create_app_state(

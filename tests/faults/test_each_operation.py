@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
@@ -25,7 +24,7 @@ from onhook.lib.errors import OnhookError
 from onhook.ops.rebuild import rebuild
 from onhook.ops.retention import DAY_MICROSECONDS, Retention, RetentionTotals
 from onhook.pbx.registry import dialects
-from onhook.projector import Projector
+from onhook.projector.projector import Projector
 from onhook.runtime.engines import ENGINES
 from onhook.store.contract import Store
 from onhook.store.duckdb import open_store
@@ -108,8 +107,7 @@ async def open_projector(directory: Path) -> AsyncIterator[tuple[Projector, Stor
     async with AppDb(directory / "onhook.db") as appdb, open_ledger(directory) as ledger:
         store = await open_store(directory / "calls.duckdb")
         try:
-            facts = AppDbPbxFacts(appdb)
-            yield Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=facts), store, ledger, appdb
+            yield Projector(ledger=ledger, store=store, dialects=dialects(), clock=SystemClock()), store, ledger, appdb
         finally:
             await store.close()
 

@@ -15,12 +15,13 @@ from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.ledger.contract import CounterKey
+from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.serial_number_joiner import SerialNumberJoiner
 from onhook.pbx.registry import dialects
-from onhook.projector import MOVED_CALLS_MAX, Projector
+from onhook.projector.projector import MOVED_CALLS_MAX, Projector
 from onhook.store.contract import QuarantineEntry, Store
 from onhook.store.duckdb import open_store
 from tests.test_projector import RECEIVED_AT, SN, entry, event
@@ -39,20 +40,22 @@ class JoinerHarness:
         self.ledger = SqliteLedger(folder / "ledger.db")
         self.appdb = AppDb(folder / "onhook.db")
         self.projector = self._create_projector(store)
+        self.publisher = FactsPublisher(self.ledger, AppDbPbxFacts(self.appdb), SystemClock())
         self.joiner = SerialNumberJoiner(
             appdb=self.appdb,
             ledger=self.ledger,
             store=store,
+            publisher=self.publisher,
             projector=self.projector,
             retrier=QuarantineRetrier(self.projector, self.appdb, SystemClock()),
         )
 
     def _create_projector(self, store: Store) -> Projector:
-        facts = AppDbPbxFacts(self.appdb)
-        return Projector(ledger=self.ledger, store=store, dialects=dialects(), get_facts=facts)
+        return Projector(ledger=self.ledger, store=store, dialects=dialects(), clock=SystemClock())
 
     async def add_pbx(self, name: str, sn: str) -> None:
         await self.appdb.add_pbx(name=name, sn=sn, secret=SECRET, now_us=1)
+        await self.publisher.publish()
 
     async def read_calls(self) -> list[Call]:
         return await read_calls(self.store)
@@ -127,16 +130,16 @@ async def test_joiner_quarantined_events_of_the_serial_number_are_parsed_and_pen
     )
     await harness.projector.catch_up()
     await harness.joiner.join_changed()
-    assert [quarantined.seq for quarantined in await harness.store.quarantine(10)] == [1, 2, 3]
+    assert [quarantined.seq for quarantined in await harness.store.quarantine(10)] == [2, 3, 4]
     destination = DestinationSpec(url="http://a.example/")
-    await harness.appdb.destinations.add("crm", destination, None, after=3, now_us=1)
+    await harness.appdb.destinations.add("crm", destination, None, after=4, now_us=1)
     await harness.appdb.serial_numbers.add(SN, STANDBY)
     await harness.joiner.join_changed()
-    assert [quarantined.seq for quarantined in await harness.store.quarantine(10)] == [2]
+    assert [quarantined.seq for quarantined in await harness.store.quarantine(10)] == [3]
     assert [call.pbx for call in await harness.read_calls()] == ["Office", "Office"]
     assert await harness.read_calls() == await harness.rebuilt_calls()
     streams = await harness.appdb.destinations.streams(1)
-    assert [(stream.cursor, stream.until) for stream in streams[1:]] == [(0, 1), (2, 3)]
+    assert [(stream.cursor, stream.until) for stream in streams[1:]] == [(1, 2), (3, 4)]
 
 
 async def test_joiner_events_of_unknown_senders_are_not_retried(
@@ -160,7 +163,7 @@ async def test_joiner_events_of_unknown_senders_are_not_retried(
     assert retried == []
     await harness.appdb.serial_numbers.add(SN, STANDBY)
     await harness.joiner.join_changed()
-    assert retried == [[2, 4]]
+    assert retried == [[3, 5]]
 
 
 async def test_joiner_sender_that_becomes_a_pbx_of_its_own_is_parsed(harness: JoinerHarness) -> None:
@@ -203,7 +206,7 @@ async def test_joiner_serial_number_that_is_added_again_is_joined(harness: Joine
     await harness.ledger.append([late])
     await harness.projector.catch_up()
     await harness.joiner.join_changed()
-    assert [quarantined.seq for quarantined in await harness.store.quarantine(10)] == [2]
+    assert [quarantined.seq for quarantined in await harness.store.quarantine(10)] == [3]
     assert len(await harness.read_calls()) == 1
     await harness.appdb.serial_numbers.add(SN, STANDBY)
     await harness.joiner.join_changed()

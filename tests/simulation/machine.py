@@ -30,7 +30,7 @@ from onhook.ops.instance_lock import ServerInfo, instance_lock, write_server_inf
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import rebuild
 from onhook.ops.retention import Retention
-from onhook.projector import Projector
+from onhook.projector.projector import Projector
 from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.runtime.engines import ENGINES
 from onhook.runtime.hub_process import HubResources, _create_projector, _open_resources

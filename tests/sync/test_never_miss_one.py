@@ -18,7 +18,6 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_credentials import parse_pbx_credentials
-from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS, fold_word
 from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Record
@@ -27,7 +26,7 @@ from onhook.config import Address
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import OnhookError
 from onhook.pbx.registry import dialects
-from onhook.projector import Projector
+from onhook.projector.projector import Projector
 from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.runtime.simulated_pbx import SimulatedApiConfig, open_simulated_pbx
 from onhook.simulator.fault_injection import parse_faults
@@ -126,8 +125,7 @@ async def open_synced_pbx(folder: Path, address: str, clock: OffsetClock) -> Asy
     store = await open_store(folder / "calls.duckdb")
     api = parse_pbx_credentials(f"http://{address}", API_CONFIG.client_id, API_CONFIG.client_secret)
     pbx = await appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=api, now_us=1)
-    facts = AppDbPbxFacts(appdb)
-    projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=facts)
+    projector = Projector(ledger=ledger, store=store, dialects=dialects(), clock=clock)
     ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
     deps = SyncDeps(data=folder, appdb=appdb, store=store, clock=clock, ingestor=ingestor)
     try:

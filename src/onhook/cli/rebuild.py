@@ -35,7 +35,7 @@ async def rebuild(data: DataOption = None) -> None:
         raise no_data_error(config)  # without the names, zones and numbers of the PBXs the calls would be others
     check_begin(config)
     with _progress() as on_progress:
-        position = await rebuild_store(config, on_progress, ENGINES)
+        position = await rebuild_store(config, on_progress, ENGINES, reads_again=True)
     print(_("The store contains all {position} events of the ledger.", position=position))
 
 

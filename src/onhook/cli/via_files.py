@@ -19,7 +19,7 @@ from onhook.delivery.status import replay, view_destination
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound, Unavailable
 from onhook.lib.messages import _
-from onhook.projector import check_ledger
+from onhook.projector.ledger_check import check_ledger
 from onhook.runtime.data_files import OpenDataFiles, open_files
 from onhook.store.contract import PAGE_MAX, CallPage, ExportFormat, QuarantineEntry, RecordPage
 from onhook.store.export.excel_csv import convert_for_excel, parse_excel_option

@@ -19,7 +19,7 @@ from onhook.console.queries.quarantine import NamedCounter, list_counters
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import RETRY_AFTER_SECONDS
 from onhook.lib.messages import _
-from onhook.projector import check_ledger
+from onhook.projector.ledger_check import check_ledger
 
 LAG_MAX = 10_000
 """A hub that is further behind is catching up: it does not show everything that is stored."""

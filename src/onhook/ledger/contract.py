@@ -31,13 +31,28 @@ class RawEvent(LedgerEntry, frozen=True, kw_only=True):
     seq: int
 
 
-AppendOutcome = Literal["new", "duplicate", "deleted"]
-"""`duplicate` is an exact repeat of a raw event, `deleted` one of a raw event that was deleted: it is not stored."""
+CONTROL_DIALECT = "control"
+"""The dialect of control entries, which no PBX has: see `ledger.control_entries`."""
+
+CONTROL_BODY_BYTES_MAX = 1024 * 1024
+"""Far more than the facts of a PBX, or the numbers of one deletion."""
+
+
+AppendOutcome = Literal["new", "duplicate", "deleted", "unavailable"]
+"""`duplicate` is an exact repeat of a raw event, `deleted` one of a raw event that was deleted: it is not stored. An
+entry that is `unavailable` could not be stored, or not in time: the sender tries again.
+"""
+
+
+REPEAT_DAYS_MIN = 30
+"""For at least so long every ledger recognises an exact repeat: PBXs retry for minutes, and people import old files
+again. Later ones change no call either: the store recognises its own legs.
+"""
 
 
 class AppendResult(msgspec.Struct, frozen=True):
-    """What became of an entry, and its number: a repeat has the number of the first one, or 0 where that was
-    deleted.
+    """What became of an entry, and its number: a repeat has the number of the first one; 0 where that was deleted, or
+    the entry is unavailable.
     """
 
     seq: int
@@ -66,10 +81,30 @@ class Ledger(Protocol):
     """A durable, numbered log of raw events. Many processes may append and read at the same time."""
 
     async def append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
-        """Append all entries in this order, or none. On return they survive a power failure.
+        """Append entries in this order, each by itself: a result for each. On return those that are stored survive a
+        power failure. An exact repeat is recognised for at least REPEAT_DAYS_MIN.
 
-        Raises `Unavailable` when they cannot be stored now (disk full, locked for too long).
+        Raises `Unavailable` when none can be stored now (disk full, locked for too long).
         """
+        ...
+
+    async def append_control(self, bodies: Sequence[bytes], *, last_control_seq: int, now_us: int) -> int:
+        """Append control entries in this order, all or none, if the last control entry still has this number (0: there
+        is none); return the number of the last one, or 0 where another one was appended meanwhile: the caller reads it
+        and decides anew. `now_us` is in microseconds since 1970, UTC. Raises `Unavailable`.
+        """
+        ...
+
+    async def control_entries(self, after_seq: int, limit: int) -> list[RawEvent]:
+        """Return the next control entries after a number, in order; `read` returns them too."""
+        ...
+
+    async def last_control_seq(self) -> int:
+        """Return the number of the last control entry; 0 where there is none."""
+        ...
+
+    async def has_events(self) -> bool:
+        """Return whether there is an event of a PBX: an entry that is no control entry."""
         ...
 
     async def read(self, after_seq: int, limit: int) -> list[RawEvent]:

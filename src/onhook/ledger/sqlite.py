@@ -20,7 +20,15 @@ from typing import Any, TypeVar
 
 from onhook.ledger import deleted_events
 from onhook.ledger.append_signal import AppendSignal
-from onhook.ledger.contract import AppendResult, Counter, CounterKey, LedgerEntry, RawEvent
+from onhook.ledger.contract import (
+    CONTROL_DIALECT,
+    AppendResult,
+    Counter,
+    CounterKey,
+    LedgerEntry,
+    RawEvent,
+)
+from onhook.ledger.control_entries import to_ledger_entries
 from onhook.ledger.sqlite_schema import ConnectionUse, FileIdentity, connect, prepare_file, translate_error
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
@@ -101,11 +109,37 @@ class SqliteLedger:
     async def append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
         if not entries:
             return []
-        results = await self._write(_insert_all, entries)
+        try:
+            results = await self._write(_insert_all, entries)
+        except (UnicodeEncodeError, OverflowError):
+            # One of them has a value that the file cannot hold.
+            results = [await self._append_one(entry) for entry in entries]
         self._append_signal.notify()
         if self._checkpoint_timer is None:
             self._checkpoint_timer = asyncio.get_running_loop().call_later(CHECKPOINT_SECONDS, self._checkpoint)
         return results
+
+    async def _append_one(self, entry: LedgerEntry) -> AppendResult:
+        try:
+            (result,) = await self._write(_insert_all, [entry])
+        except (UnicodeEncodeError, OverflowError):
+            return AppendResult(0, "unavailable")
+        return result
+
+    async def append_control(self, bodies: Sequence[bytes], *, last_control_seq: int, now_us: int) -> int:
+        last_seq = await self._write_in_thread(_insert_control, bodies, last_control_seq, now_us)
+        self._file_identity.check()
+        self._append_signal.notify()
+        return last_seq
+
+    async def control_entries(self, after_seq: int, limit: int) -> list[RawEvent]:
+        return await self._read_thread.run(_select_control, after_seq, limit)
+
+    async def last_control_seq(self) -> int:
+        return await self._read_thread.run(_last_control_seq)
+
+    async def has_events(self) -> bool:
+        return await self._read_thread.run(_has_events)
 
     async def read(self, after_seq: int, limit: int) -> list[RawEvent]:
         return await self._read_thread.run(_read, after_seq, limit)
@@ -248,6 +282,33 @@ def _is_busy(error: sqlite3.Error) -> bool:
     returns.
     """
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _insert_control(connection: sqlite3.Connection, bodies: Sequence[bytes], last_control_seq: int, now_us: int) -> int:
+    if _last_control_seq(connection) != last_control_seq:
+        return 0
+    results = _insert_in_steps(connection, to_ledger_entries(bodies, last_control_seq, now_us))
+    connection.executemany("INSERT INTO control_entries VALUES (?)", [(result.seq,) for result in results])
+    return results[-1].seq
+
+
+def _last_control_seq(connection: sqlite3.Connection) -> int:
+    (last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM control_entries").fetchone()
+    return int(last_seq)
+
+
+def _select_control(connection: sqlite3.Connection, after_seq: int, limit: int) -> list[RawEvent]:
+    rows = connection.execute(
+        f"{_SELECT_RAW_EVENTS} JOIN control_entries USING (seq) WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit)
+    )
+    return [_to_raw_event(row) for row in rows]
+
+
+def _has_events(connection: sqlite3.Connection) -> bool:
+    (has_events,) = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM raw_events WHERE dialect <> ?)", (CONTROL_DIALECT,)
+    ).fetchone()
+    return bool(has_events)
 
 
 def _insert_all(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[AppendResult]:

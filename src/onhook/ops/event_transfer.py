@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from onhook.ledger.contract import AppendOutcome, Ledger, LedgerEntry, RawEvent
+from onhook.ledger.contract import CONTROL_DIALECT, AppendOutcome, Ledger, LedgerEntry, RawEvent
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.pbx.dialect import Dialects
@@ -50,7 +50,9 @@ async def export_events(ledger: Ledger, since_us: int) -> AsyncGenerator[list[by
     after_seq = 0
     while raw_events := await ledger.read(after_seq, EVENTS_AT_ONCE):
         yield [
-            encoder.encode(_to_line(raw_event)) + b"\n" for raw_event in raw_events if raw_event.received_at >= since_us
+            encoder.encode(_to_line(raw_event)) + b"\n"
+            for raw_event in raw_events
+            if raw_event.received_at >= since_us and raw_event.dialect != CONTROL_DIALECT
         ]
         after_seq = raw_events[-1].seq
 
@@ -99,6 +101,8 @@ def _decode(decoder: msgspec.json.Decoder[TransferredEvent], line: bytes, number
     texts = (event.sn, event.dialect, event.via, event.signature, event.peer)
     if len(event.key) != KEY_BYTES or event.received_at < 0 or max(map(len, texts)) > TEXT_CHARACTERS_MAX:
         raise _line_error(number, _("it has values that no event has"))
+    if event.dialect == CONTROL_DIALECT:
+        raise _line_error(number, _("it belongs to the ledger that it comes from"))
     return event
 
 

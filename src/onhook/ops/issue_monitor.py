@@ -30,7 +30,7 @@ from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_backlog, check_files, check_resources
 from onhook.ops.doctor.requests import describe_rejection, name_counters
 from onhook.ops.doctor.settings import check_settings
-from onhook.projector import LedgerMismatch, check_ledger
+from onhook.projector.ledger_check import LedgerMismatch, check_ledger
 from onhook.receiver.rejections import RequestCounter, find_remedy, list_rejections
 from onhook.store.contract import Store
 

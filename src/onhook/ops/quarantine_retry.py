@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from onhook.appdb.appdb import AppDb
 from onhook.lib.clock import Clock
-from onhook.projector import Projector
+from onhook.projector.projector import Projector
 from onhook.store.contract import QuarantineEntry
 
 

@@ -19,6 +19,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
+from onhook.ledger.control_entries import ReRead
+from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.ledger.sqlite_schema import read_begin
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
@@ -27,7 +29,7 @@ from onhook.lib.messages import _
 from onhook.ops.instance_lock import read_server_info
 from onhook.ops.quarantine_retry import group_consecutive
 from onhook.pbx.registry import dialects
-from onhook.projector import Projector
+from onhook.projector.projector import Projector
 from onhook.store.contract import Store
 
 LOCK_NAME = "rebuild.lock"
@@ -59,8 +61,11 @@ class Engines(msgspec.Struct, frozen=True, kw_only=True):
     list_quarantined_seqs: QuarantineLister
 
 
-async def rebuild(config: Config, on_progress: RebuildProgressCallback, engines: Engines) -> int:
-    """Rebuild the store; return the number of its raw events. A running hub changes to it within a second.
+async def rebuild(
+    config: Config, on_progress: RebuildProgressCallback, engines: Engines, *, reads_again: bool = False
+) -> int:
+    """Rebuild the store; return the number of its raw events. A running hub changes to it within a second. With
+    `reads_again` all events are read by the facts of their PBXs as they are now, in every store from now on.
 
     Raises `OnhookError`; then the old store stays in use.
     """
@@ -71,7 +76,7 @@ async def rebuild(config: Config, on_progress: RebuildProgressCallback, engines:
                 location=str(config.data),
                 hint=_("wait until it is done"),
             )
-        position = await _build_new_store(config, on_progress, engines)
+        position = await _build_new_store(config, on_progress, engines, reads_again=reads_again)
     server = read_server_info(config)
     if server is None:
         await _install_offline(config, engines)
@@ -80,12 +85,14 @@ async def rebuild(config: Config, on_progress: RebuildProgressCallback, engines:
     return position
 
 
-async def _build_new_store(config: Config, on_progress: RebuildProgressCallback, engines: Engines) -> int:
+async def _build_new_store(
+    config: Config, on_progress: RebuildProgressCallback, engines: Engines, *, reads_again: bool
+) -> int:
     partial_path = _partial_path(config)
     _delete_database(partial_path)
     _check_space(config)
     try:
-        position = await _project_ledger(config, partial_path, on_progress, engines)
+        position = await _project_ledger(config, partial_path, on_progress, engines, reads_again=reads_again)
         _replace(partial_path, rebuilt_store_path(config))
     finally:
         _delete_database(partial_path)
@@ -124,7 +131,9 @@ def delete_store(config: Config) -> None:
     _delete_database(config.store_file)
 
 
-async def _project_ledger(config: Config, path: Path, on_progress: RebuildProgressCallback, engines: Engines) -> int:
+async def _project_ledger(
+    config: Config, path: Path, on_progress: RebuildProgressCallback, engines: Engines, *, reads_again: bool
+) -> int:
     async with AsyncExitStack() as stack:
         appdb = await stack.enter_async_context(AppDb(config.appdb_file))
         ledger = engines.open_ledger(config.ledger_file)
@@ -132,8 +141,11 @@ async def _project_ledger(config: Config, path: Path, on_progress: RebuildProgre
         store = await engines.open_store(path)
         stack.push_async_callback(store.close)
         last_seq = await ledger.last_seq()
-        pbx_facts = AppDbPbxFacts(appdb)
-        projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=pbx_facts)
+        clock = SystemClock()
+        await FactsPublisher(ledger, AppDbPbxFacts(appdb), clock).publish()
+        projector = Projector(ledger=ledger, store=store, dialects=dialects(), clock=clock)
+        if reads_again:
+            await projector.append(ReRead())
         position = await projector.catch_up(lambda position: on_progress(position, max(position, last_seq)))
         while await store.roll_up():
             pass

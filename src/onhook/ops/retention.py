@@ -21,14 +21,14 @@ from onhook.cdr.identity import fold_sn
 from onhook.cdr.merge import ROW_CHANNELS
 from onhook.cdr.record import Record
 from onhook.config import Config
-from onhook.ledger.contract import Ledger, RawEvent
+from onhook.ledger.contract import CONTROL_DIALECT, Ledger, RawEvent
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.file_lock import file_lock_soon
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
-from onhook.projector import Projector
+from onhook.projector.projector import Projector
 from onhook.store.contract import CallKey, Store
 
 CYCLE_SECONDS = 6 * 3600.0
@@ -217,7 +217,12 @@ class _Cycle:
                 break
             after = raw_events[-1].seq
             await self._delete(
-                [event for event in raw_events if event.received_at < self._limits.cutoff_us(event.sn)], end
+                [
+                    event
+                    for event in raw_events
+                    if event.dialect != CONTROL_DIALECT and event.received_at < self._limits.cutoff_us(event.sn)
+                ],
+                end,
             )
 
     async def _delete(self, raw_events: Sequence[RawEvent], end: int) -> None:

@@ -1,19 +1,20 @@
-"""Joins the history of a PBX whose serial number was added: events in the quarantine are parsed, and calls that are
-stored under that number become the PBX's. Doing it again changes nothing.
+"""Publishes changes of PBXs in the ledger, by which each projector joins the calls of a further serial number; and has
+events in the quarantine parsed whose sender is registered now. Doing it again changes nothing.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection
 
 from onhook.appdb.appdb import AppDb
 from onhook.cdr.identity import fold_sn
 from onhook.cdr.merge import UNREGISTERED
 from onhook.ledger.contract import CounterKey, Ledger
+from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.lib.errors import OnhookError
 from onhook.lib.transition_log import TransitionLog
 from onhook.ops.quarantine_retry import QuarantineRetrier
-from onhook.projector import Projector
+from onhook.projector.projector import Projector
 from onhook.store.contract import PAGE_MAX, Store
 
 CHECK_SECONDS = 30.0
@@ -27,9 +28,17 @@ class SerialNumberJoiner:
     """Follows the serial numbers of the registered PBXs. Created once per process."""
 
     def __init__(
-        self, *, appdb: AppDb, ledger: Ledger, store: Store, projector: Projector, retrier: QuarantineRetrier
+        self,
+        *,
+        appdb: AppDb,
+        ledger: Ledger,
+        store: Store,
+        publisher: FactsPublisher,
+        projector: Projector,
+        retrier: QuarantineRetrier,
     ) -> None:
         self._appdb = appdb
+        self._publisher = publisher
         self._ledger = ledger
         self._store = store
         self._projector = projector
@@ -55,13 +64,13 @@ class SerialNumberJoiner:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def join_changed(self) -> None:
-        """Join histories where serial numbers have changed since the last call."""
+        """Publish changes of PBXs, and join histories where serial numbers have changed since the last call."""
+        seq = await self._publisher.publish()
         further = await self._appdb.serial_numbers.all()
         registered = [pbx.sn for pbx in await self._appdb.pbxs()]
         if (further, registered) == self._joined:
             return
-        await self._projector.finish_batch()
-        await self._move_calls(number.sn for number in further)
+        await self._projector.catch_up_to(seq)
         async for seqs in self._list_unregistered():
             # Most senders stay unknown: for their events nothing is written.
             if registered_seqs := await self._projector.find_registered(seqs):
@@ -70,14 +79,6 @@ class SerialNumberJoiner:
             {fold_sn(number.sn) for number in further if number.is_accepted} | set(map(fold_sn, registered))
         )
         self._joined = further, registered
-
-    async def _move_calls(self, sns: Iterable[str]) -> None:
-        for sn in sns:
-            count = 0
-            while moved := await self._projector.move_calls(sn):
-                count += moved
-            if count:
-                logging.getLogger("serial_numbers").info("calls joined", extra={"sn": sn, "calls": count})
 
     async def _reset_counters(self, registered_sns: Collection[str]) -> None:
         """Delete the counters of kept events whose serial number (folded) is registered now: they were read."""

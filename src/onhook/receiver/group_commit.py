@@ -6,7 +6,7 @@ the queue is bounded in number and bytes.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from onhook.ledger.contract import AppendResult, Ledger, LedgerEntry
 from onhook.lib.errors import OnhookError
@@ -23,6 +23,9 @@ QUEUE_ROWS_MAX = 10_000
 QUEUE_BYTES_MAX = 32 * 1024 * 1024
 """Bytes of queued bodies: memory stays bounded when the disk stops."""
 
+PrepareAppend = Callable[[Sequence[LedgerEntry]], Awaitable[None] | None]
+"""Returns what must be awaited before these entries are appended, or None. It may raise `OnhookError`."""
+
 CommitCallback = Callable[[AppendResult | None], None]
 """Receives the sequence number of a committed entry, or None when the commit failed. Must not raise."""
 
@@ -33,8 +36,15 @@ class GroupCommitter:
     `on_ledger_error` receives the error when the ledger begins to fail, and None when it works again.
     """
 
-    def __init__(self, *, ledger: Ledger, on_ledger_error: Callable[[OnhookError | None], None]) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        on_ledger_error: Callable[[OnhookError | None], None],
+        prepare_append: PrepareAppend = lambda _entries: None,
+    ) -> None:
         self._ledger = ledger
+        self._prepare_append = prepare_append
         self._on_ledger_error = on_ledger_error
         self._queue: deque[tuple[LedgerEntry, CommitCallback]] = deque()
         self._queued_bytes = 0
@@ -87,7 +97,10 @@ class GroupCommitter:
     async def _commit(self, batch: list[tuple[LedgerEntry, CommitCallback]]) -> None:
         results: list[AppendResult] | list[None] = [None] * len(batch)
         try:
-            results = await self._ledger.append([entry for entry, _ in batch])
+            entries = [entry for entry, _ in batch]
+            if (preparation := self._prepare_append(entries)) is not None:
+                await preparation
+            results = await self._ledger.append(entries)
             self.report_result(None)
         except OnhookError as error:
             self.report_result(error)

@@ -22,7 +22,7 @@ from onhook.lib.errors import OnhookError
 from onhook.pbx.dialect import Dialect, Dialects, Envelope
 from onhook.pbx.envelopes import UNPACKED_BYTES_MAX, is_compressed
 from onhook.receiver.counters import EventCounters
-from onhook.receiver.group_commit import GroupCommitter
+from onhook.receiver.group_commit import GroupCommitter, PrepareAppend
 from onhook.receiver.hash_budget import USUAL_BODY_BYTES_MAX, HashBudget
 from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
 from onhook.receiver.signature_check import SIGNATURE_CHARACTERS, verify_sender
@@ -63,7 +63,8 @@ class Ingestor:
     `has_events` says whether the ledger has events: where no PBX is registered nevertheless, the settings were lost,
     and every request is answered 503, so that PBXs try again; so it is until the registry could be read.
     `unregistered_counts` are the events that are kept of serial numbers that are not registered, and `monotonic`
-    returns seconds. `on_ledger_error` receives the error when the ledger begins to fail, and None when it works again.
+    returns seconds. `on_ledger_error` receives the error when the ledger begins to fail, and None when it works again;
+    see `PrepareAppend`.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Ingestor:
         unregistered_counts: Mapping[str, int] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         on_ledger_error: Callable[[OnhookError | None], None] = lambda _: None,
+        prepare_append: PrepareAppend = lambda _: None,
     ) -> None:
         self._registry = registry
         self._dialects = dialects
@@ -87,7 +89,7 @@ class Ingestor:
         self._ledger = ledger
         self._monotonic = monotonic
         self._counts_read_at = monotonic()
-        self._committer = GroupCommitter(ledger=ledger, on_ledger_error=on_ledger_error)
+        self._committer = GroupCommitter(ledger=ledger, on_ledger_error=on_ledger_error, prepare_append=prepare_append)
         self._rechecks: set[asyncio.Task[None]] = set()
         self._counters = EventCounters(ledger=ledger, clock=clock, on_ledger_result=self._committer.report_result)
 
@@ -277,7 +279,7 @@ class Ingestor:
 
         def on_committed(append_result: AppendResult | None) -> None:
             verdict = _verdict_for(append_result, envelope, via)
-            self._has_events = self._has_events or append_result is not None
+            self._has_events = self._has_events or (append_result is not None and append_result.seq > 0)
             if verdict == "unregistered":
                 self._unregistered.add(envelope.sn)
                 self._counters.add(verdict, envelope.sn, sender.sn)

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
@@ -15,7 +14,8 @@ from onhook.ops.instance_lock import check_data_directory, check_ledger_file, no
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
 from onhook.pbx.registry import dialects
-from onhook.projector import Projector
+from onhook.projector.projector import Projector
+from onhook.runtime.adapters.ingest import create_publisher
 from onhook.runtime.engines import ENGINES, open_sql_runner, open_store_file
 from onhook.store.contract import SqlRunner, Store
 
@@ -51,8 +51,8 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
         store = await open_store_file(config.store_file)
         stack.push_async_callback(store.close)
         sql_runner = await stack.enter_async_context(open_sql_runner(config, SystemClock()))
-        pbx_facts = AppDbPbxFacts(appdb)
-        projector = Projector(ledger=ledger, store=store, dialects=dialects(), get_facts=pbx_facts)
+        await create_publisher(appdb=appdb, ledger=ledger, clock=SystemClock()).publish()
+        projector = Projector(ledger=ledger, store=store, dialects=dialects(), clock=SystemClock())
         await projector.catch_up()
         quarantine_retrier = QuarantineRetrier(projector, appdb, SystemClock())
         yield OpenDataFiles(

@@ -11,7 +11,6 @@ import structlog
 from litestar import Litestar
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
 from onhook.console.actions import ConsoleActions, DeliveryActions
@@ -36,11 +35,11 @@ from onhook.ops.serial_number_joiner import SerialNumberJoiner
 from onhook.ops.silence_monitor import SilenceMonitor
 from onhook.pbx.registry import dialects
 from onhook.pbx_api.frame_masks import FloodCounter
-from onhook.projector import Projector
+from onhook.projector.projector import Projector
 from onhook.receiver.ingest import Ingestor
 from onhook.runtime.adapters.actions import ConsoleActionRunner
 from onhook.runtime.adapters.call_lookup import StoreCallSource
-from onhook.runtime.adapters.ingest import create_ingestor
+from onhook.runtime.adapters.ingest import create_ingestor, create_publisher
 from onhook.runtime.adapters.pbx_gateway import SyncPbxGateway
 from onhook.runtime.adapters.webhooks import DestinationWebhookStore
 from onhook.runtime.child import RunningService, run_child
@@ -196,6 +195,7 @@ def _create_maintenance_services(resources: HubResources, projector: Projector) 
         appdb=appdb,
         ledger=resources.ledger,
         store=resources.store,
+        publisher=create_publisher(appdb=appdb, ledger=resources.ledger, clock=clock),
         projector=projector,
         retrier=QuarantineRetrier(projector, appdb, clock),
     )
@@ -270,7 +270,7 @@ def _create_projector(resources: HubResources) -> Projector:
         ledger=resources.ledger,
         store=resources.store,
         dialects=dialects(),
-        get_facts=AppDbPbxFacts(resources.appdb),
+        clock=resources.clock,
     )
 
 

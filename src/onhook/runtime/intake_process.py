@@ -35,7 +35,7 @@ async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[R
         check_ledger_file(config)
         ledger = SqliteLedger(config.ledger_file)
         stack.push_async_callback(ledger.close)
-        has_events = await ledger.last_seq() > 0
+        has_events = await ledger.has_events()
         if has_events and await _has_no_pbxs(appdb):
             logging.getLogger("intake").error(
                 "the settings are lost: the ledger has events and no PBX is registered; answering 503 to every request",

@@ -37,8 +37,9 @@ class StoreBatch(msgspec.Struct, frozen=True, kw_only=True):
     """Calls that the projector assembled from a range of raw events.
 
     Each call is complete, with old and new legs; it replaces the stored call with its (`sn`, `call_id`).
-    `reparsed_seqs` are numbers to remove from the quarantine, `moved_keys` calls that are stored under another key from
-    now on. `position` is the last number of the range, `position_key` the key of that raw event.
+    `reparsed_seqs` are numbers to remove from the quarantine, `removed_keys` calls to remove: they are forgotten, or
+    stored under another key from now on. `position` is the last number of the range, `position_key` the key of that
+    entry, `re_read_seq` the number of the control entry by whose facts all events before it were read.
     """
 
     calls: Sequence[Call]
@@ -46,7 +47,8 @@ class StoreBatch(msgspec.Struct, frozen=True, kw_only=True):
     reparsed_seqs: Sequence[int]
     position: int
     position_key: bytes = b""
-    moved_keys: Sequence[CallKey] = ()
+    re_read_seq: int = 0
+    removed_keys: Sequence[CallKey] = ()
 
 
 class RecordPage(msgspec.Struct, frozen=True):
@@ -314,6 +316,10 @@ class Store(Protocol):
 
     async def position_key(self) -> bytes:
         """Return the key of that raw event, by which its ledger is recognised; empty where it is not known."""
+        ...
+
+    async def re_read_seq(self) -> int:
+        """Return the number of the control entry by whose facts all events before it were read; 0: there was none."""
         ...
 
     async def put(self, batch: StoreBatch) -> None:

@@ -76,6 +76,12 @@ class DuckDbStore:
         )
         return bytes(rows[0][0])
 
+    async def re_read_seq(self) -> int:
+        rows = await self._database.read(
+            lambda connection: connection.execute("SELECT re_read_seq FROM metadata").fetchall()
+        )
+        return int(rows[0][0])
+
     async def put(self, batch: StoreBatch) -> None:
         await self._database.write(lambda connection: writer.put(connection, batch))
 

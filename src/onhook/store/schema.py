@@ -20,7 +20,7 @@ NO_SUFFIX = 1
 
 _NON_DIGITS = re.compile("[^0-9]")
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """A file of another version is rebuilt from the ledger."""
 
 OFFSET_DOUBTS = {"is_ambiguous": "configured ambiguous", "is_shifted": "configured shifted"}
@@ -134,7 +134,7 @@ ROLLUP_TABLES = {
 TABLES = {
     **ROLLUP_TABLES,
     "rollup_weeks": {"week": "BIGINT", "is_rolled_up": "BOOLEAN"},
-    "metadata": {"version": "BIGINT", "position": "BIGINT", "position_key": "BLOB"},
+    "metadata": {"version": "BIGINT", "position": "BIGINT", "position_key": "BLOB", "re_read_seq": "BIGINT"},
     "legs": {**LEGS, **LEGS_DERIVED},
     "calls": CALLS,
     "quarantine": {
@@ -153,7 +153,7 @@ def creation_statements() -> list[str]:
         f"CREATE TABLE {table} ({', '.join(f'{name} {column_type}' for name, column_type in columns.items())})"
         for table, columns in TABLES.items()
     ]
-    return [*tables, f"INSERT INTO metadata VALUES ({SCHEMA_VERSION}, 0, '')"]
+    return [*tables, f"INSERT INTO metadata VALUES ({SCHEMA_VERSION}, 0, '', 0)"]
 
 
 def call_key(call_id: str) -> int:

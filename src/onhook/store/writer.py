@@ -17,7 +17,7 @@ _STARTED_AT, _ENDED_AT = (list(CALLS).index(name) for name in ("started_at", "en
 def put(connection: duckdb.DuckDBPyConnection, batch: StoreBatch) -> None:
     """Replace these calls, within the caller's transaction."""
     replaced_keys = [(call.sn, call.call_id) for call in batch.calls]
-    removed_spans = _remove(connection, [*replaced_keys, *batch.moved_keys])
+    removed_spans = _remove(connection, [*replaced_keys, *batch.removed_keys])
     _append_legs(connection, [row for call in batch.calls for row in leg_rows(call)])
     rows = [call_row(call) for call in batch.calls]
     _append_rows(connection, "calls", rows)
@@ -25,7 +25,8 @@ def put(connection: duckdb.DuckDBPyConnection, batch: StoreBatch) -> None:
     _delete_quarantine_rows(connection, sorted({*batch.reparsed_seqs, *(entry.seq for entry in batch.quarantined)}))
     _append_rows(connection, "quarantine", quarantine_rows(batch.quarantined))
     connection.execute(
-        "UPDATE metadata SET position = $1, position_key = $2 WHERE position < $1", [batch.position, batch.position_key]
+        "UPDATE metadata SET position = $1, position_key = $2, re_read_seq = $3 WHERE position < $1",
+        [batch.position, batch.position_key, batch.re_read_seq],
     )
 
 

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
+from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError
@@ -19,7 +21,18 @@ from onhook.runtime.adapters.registry import AppDbPbxRegistry
 
 def create_ingestor(*, appdb: AppDb, ledger: Ledger, clock: Clock) -> Ingestor:
     """Return an ingestor for the events of connections that Onhook opens, whose senders are known."""
-    return Ingestor(ledger=ledger, registry=AppDbPbxRegistry(appdb), dialects=dialects(), clock=clock)
+    return Ingestor(
+        ledger=ledger,
+        registry=AppDbPbxRegistry(appdb),
+        dialects=dialects(),
+        clock=clock,
+        prepare_append=create_publisher(appdb=appdb, ledger=ledger, clock=clock).prepare,
+    )
+
+
+def create_publisher(*, appdb: AppDb, ledger: Ledger, clock: Clock) -> FactsPublisher:
+    """Return what publishes the facts of PBXs, as the application database has them, in the ledger."""
+    return FactsPublisher(ledger, AppDbPbxFacts(appdb), clock)
 
 
 @asynccontextmanager
@@ -43,6 +56,7 @@ async def running_ingestor(
         has_events=has_events,
         unregistered_counts=await count_unregistered(ledger),
         on_ledger_error=on_ledger_error,
+        prepare_append=create_publisher(appdb=appdb, ledger=ledger, clock=clock).prepare,
     )
     try:
         yield ingestor

@@ -1,0 +1,157 @@
+"""Parse raw events into the legs of calls, by the facts of their PBXs. Pure.
+
+Invariant: whatever a body does to its reader, the next one is read.
+"""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
+from onhook.cdr.identity import fold_sn
+from onhook.cdr.merge import UNREGISTERED, WEBHOOK
+from onhook.cdr.record import Call, Record
+from onhook.ledger.contract import CounterKey, RawEvent
+from onhook.lib.errors import OnhookError, ParseError
+from onhook.lib.messages import _
+from onhook.lib.timestamps import to_datetime
+from onhook.pbx.dialect import Dialects, PartlyParsedCalls
+from onhook.pbx.text_encoding import recode_body
+from onhook.store.contract import CallKey, QuarantineEntry
+
+Facts = Mapping[str, PbxFacts]
+"""Facts of PBXs by each of their serial numbers, folded (`fold_sn`)."""
+
+
+class ParsedEvents(msgspec.Struct, frozen=True):
+    """Parsed legs of raw events by call, and the entries that could not be parsed, in whole or in part."""
+
+    reported_legs: dict[CallKey, list[ReportedLeg]]
+    quarantined: list[QuarantineEntry]
+
+
+def parse_events(raw_events: Iterable[RawEvent], dialects: Dialects, facts: Facts) -> ParsedEvents:
+    """Parse raw events; what cannot be parsed is for the quarantine, with the reason."""
+    parsed_events = ParsedEvents({}, [])
+    for raw_event in raw_events:
+        try:
+            sn, encoding = _find_pbx(raw_event, dialects, facts)
+            details = dialects[raw_event.dialect].parse(recode_body(raw_event.body, encoding))
+        except Exception as error:  # noqa: BLE001 - whatever a body does to its reader, the next one is read
+            parsed_events.quarantined.append(_to_quarantine_entry(raw_event, error))
+            continue
+        if isinstance(details, PartlyParsedCalls):
+            parsed_events.quarantined.append(_create_quarantine_entry(raw_event, details.reason))
+        received_at = to_datetime(raw_event.received_at)
+        via = WEBHOOK if raw_event.via == UNREGISTERED else raw_event.via
+        for leg_details in details:
+            reported_leg = ReportedLeg(details=leg_details, seq=raw_event.seq, via=via, received_at=received_at)
+            parsed_events.reported_legs.setdefault((sn, leg_details.call_id), []).append(reported_leg)
+    return parsed_events
+
+
+def assemble_calls(parsed_events: ParsedEvents, stored_legs: Sequence[Record], facts: Facts) -> list[Call]:
+    """Assemble the calls from their new legs, which are added to, and their stored ones."""
+    for record in stored_legs:
+        parsed_events.reported_legs[record.sn, record.call_id].append(to_reported_leg(record))
+    return [
+        assemble_call(sn, reported_legs, facts.get(fold_sn(sn)) or PbxFacts())
+        for (sn, _call_id), reported_legs in parsed_events.reported_legs.items()
+    ]
+
+
+def is_registered(raw_event: RawEvent, dialects: Dialects, facts: Facts) -> bool:
+    """Return whether the sender of a raw event is registered."""
+    try:
+        _find_pbx(raw_event, dialects, facts)
+    except Exception:  # noqa: BLE001 - whatever a body does to its reader, its sender is unknown
+        return False
+    return True
+
+
+def count_unregistered(raw_events: Iterable[RawEvent], dialects: Dialects) -> Mapping[CounterKey, int]:
+    """Return how many events the intake has counted under these keys: by both serial numbers."""
+    return Counter(
+        CounterKey(UNREGISTERED, dialects[raw_event.dialect].peek(raw_event.body).sn, raw_event.sn)
+        for raw_event in raw_events
+        if raw_event.via == UNREGISTERED and raw_event.dialect in dialects
+    )
+
+
+def _find_pbx(raw_event: RawEvent, dialects: Dialects, facts: Facts) -> tuple[str, str]:
+    """Return the serial number under which the calls of its sender are kept, and the encoding of its texts. Raises
+    `ParseError` for a sender whose serial number is not one of the PBX whose secret it knows.
+    """
+    if raw_event.via == UNREGISTERED:
+        sn = dialects[raw_event.dialect].peek(raw_event.body).sn
+        _check_signer(raw_event, sn, facts)
+    else:
+        sn = raw_event.sn
+    pbx = facts.get(fold_sn(sn))
+    return (sn, "") if pbx is None else (pbx.sn or sn, pbx.encoding)
+
+
+def _check_signer(raw_event: RawEvent, sn: str, facts: Facts) -> None:
+    """Check that an event of this serial number, which was not registered when it arrived, is of the PBX that has the
+    number now: a secret of that PBX signs it, and it was not removed before. Raises `ParseError`.
+    """
+    owner, signer = facts.get(fold_sn(sn)), facts.get(fold_sn(raw_event.sn))
+    signer_name = raw_event.sn if signer is None or not signer.name else signer.name
+    add_hint = _(
+        "`onhook pbx change {pbx} --add-sn {sn}` if it is that PBX", pbx=shlex.quote(signer_name), sn=shlex.quote(sn)
+    )
+    if owner is None:
+        raise ParseError(
+            _(
+                "the serial number {sn} is not registered, and a secret of {name} signs the event",
+                sn=repr(sn),
+                name=signer_name,
+            ),
+            hint=add_hint,
+        )
+    owner_name = owner.name or owner.sn
+    signer_sns = {raw_event.sn, raw_event.sn if signer is None else signer.sn}
+    if not any(map(owner.is_signed_by, signer_sns)):
+        raise ParseError(
+            _(
+                "the serial number {sn} belongs to the PBX {owner}, and a secret of {name} signs the event",
+                sn=repr(sn),
+                owner=repr(owner_name),
+                name=signer_name,
+            ),
+            hint=_("find out which of them sent it: a PBX signs with its own secret alone"),
+        )
+    if not owner.accepts(sn, raw_event.received_at):
+        raise ParseError(
+            _("the serial number {sn} was removed from the PBX {owner}", sn=repr(sn), owner=repr(owner_name)),
+            hint=add_hint,
+        )
+
+
+def _to_quarantine_entry(raw_event: RawEvent, error: Exception) -> QuarantineEntry:
+    if isinstance(error, OnhookError):
+        reason = str(error)
+    elif isinstance(error, KeyError) and error.args == (raw_event.dialect,):
+        reason = _(
+            "unknown dialect {dialect!r}: upgrade Onhook, or check how this event was imported",
+            dialect=raw_event.dialect,
+        )
+    else:
+        reason = _(
+            "parsing failed ({kind}: {error}): keep this event and report the error",
+            kind=type(error).__name__,
+            error=error,
+        )
+    return _create_quarantine_entry(raw_event, reason)
+
+
+def _create_quarantine_entry(raw_event: RawEvent, reason: str) -> QuarantineEntry:
+    return QuarantineEntry(
+        seq=raw_event.seq,
+        sn=raw_event.sn,
+        via=raw_event.via,
+        received_at=to_datetime(raw_event.received_at),
+        reason=reason,
+    )

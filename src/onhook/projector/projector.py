@@ -1,0 +1,406 @@
+"""The projector: the only writer of the store.
+
+Invariants: the store's position moves in the same transaction as the calls that it covers, so a projector that is
+killed resumes where it was. Parsing again gives the same calls. An unreadable raw event goes to the quarantine and does
+not delay the following ones; one of which a part is readable is there too, beside its calls. What else changes calls is
+a control entry of the ledger, and applied in its turn, so that each store made from one ledger has the same calls.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+import msgspec
+
+from onhook.cdr.call_assembly import to_reported_leg
+from onhook.cdr.identity import fold_sn
+from onhook.cdr.record import Record
+from onhook.ledger.contract import CONTROL_DIALECT, CounterKey, Ledger, RawEvent
+from onhook.ledger.control_entries import (
+    ControlEntry,
+    FactsChanged,
+    FactsHistory,
+    Forgotten,
+    ForgottenCall,
+    ReRead,
+    decode_control,
+    encode_control,
+)
+from onhook.lib.clock import Clock
+from onhook.lib.errors import NotFound, Unavailable
+from onhook.lib.messages import _
+from onhook.lib.transition_log import TransitionLog
+from onhook.pbx.dialect import Dialects
+from onhook.projector.event_parsing import (
+    Facts,
+    ParsedEvents,
+    assemble_calls,
+    count_unregistered,
+    is_registered,
+    parse_events,
+)
+from onhook.projector.ledger_check import check_ledger
+from onhook.store.contract import CallKey, QuarantineEntry, Store, StoreBatch
+
+BATCH_RAW_EVENTS_MAX = 10_000
+"""Large enough to amortise a transaction, small enough to stay within some 50 MB."""
+
+WAIT_SECONDS_MAX = 1.0
+"""Longest wait without a look at the ledger: the signal of another process may be lost."""
+
+MOVED_CALLS_MAX = 1_000
+"""Calls per transaction that get another serial number: some 20 ms, in which the projector waits."""
+
+RETRY_SECONDS = 1.0
+"""The wait after the disk or the store was unavailable."""
+
+CONTROL_ENTRIES_AT_ONCE = 1_000
+CONTROL_TRIES_MAX = 20
+"""Tries to append a control entry that others come before; each takes milliseconds."""
+
+RemainingCalls = Callable[[Mapping[CallKey, Sequence[Record]]], Awaitable[Collection[CallKey]]]
+"""Returns which of the calls with these legs must not be deleted."""
+
+
+class DeletionResult(msgspec.Struct, frozen=True):
+    """Calls that the store has no longer, how many of them it had before, and the raw events that belong to no
+    remaining call. `unregistered` are the counters of those among them whose sender is not registered.
+    """
+
+    calls: Sequence[CallKey]
+    call_count: int
+    seqs: Sequence[int]
+    unregistered: Mapping[CounterKey, int]
+
+
+class _Range(msgspec.Struct, frozen=True):
+    """The entries after a number up to another: parsed events, or one control entry."""
+
+    after_seq: int
+    last_seq: int
+    last_key: bytes
+    parsed_events: ParsedEvents
+    control: ControlEntry | None = None
+
+
+class Projector:
+    """Follows a ledger into a store. When it stalls and when it continues is logged, each once."""
+
+    def __init__(self, *, ledger: Ledger, store: Store, dialects: Dialects, clock: Clock) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._dialects = dialects
+        self._clock = clock
+        self._history: FactsHistory | None = None
+        self._lock = asyncio.Lock()
+        self._read_ahead: asyncio.Task[_Range | None] | None = None
+        self._is_ledger_checked = False
+        self._on_position: Callable[[int], None] = lambda _position: None
+        self._stall_log = TransitionLog(
+            logging.getLogger("projector"),
+            begins="cannot write to the store: events wait in the ledger",
+            ends="projection resumed",
+        )
+
+    async def run(self, on_position: Callable[[int], None]) -> None:
+        """Follow the ledger until cancelled; call `on_position` with each new position.
+
+        Retries while the store or the disk is unavailable; raises any other error: the service is started
+        again, from the stored position.
+        """
+        self._on_position = on_position
+        try:
+            while True:
+                await self._follow()
+        finally:
+            await self._stop_reading_ahead()
+
+    async def _follow(self) -> None:
+        """Run one step; wait where nothing is new or the store is unavailable."""
+        try:
+            position = await self.step()
+            self._stall_log.end()
+            if position is None:
+                await self._ledger.wait(await self._store.position(), WAIT_SECONDS_MAX)
+        except Unavailable as error:
+            self._stall_log.begin(error=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def catch_up(self, on_progress: Callable[[int], None] = lambda position: None) -> int:
+        """Project all that the ledger has now; return the store's position."""
+        try:
+            while (position := await self.step()) is not None:
+                on_progress(position)
+        finally:
+            await self._stop_reading_ahead()
+        return await self._store.position()
+
+    async def catch_up_to(self, seq: int) -> None:
+        """Return when the store's position is this number at least."""
+        while await self._store.position() < seq:
+            await self.step()
+
+    async def step(self) -> int | None:
+        """Read the next raw events and store their calls; return the last number, or None at the end.
+
+        The next raw events are read while these are being stored.
+        """
+        async with self._lock:
+            history = await self._get_history()
+            entries = await self._take_range(await self._store.position(), history.facts)
+            if entries is None:
+                return None
+            if not self._is_ledger_checked:
+                await check_ledger(self._ledger, self._store)
+                self._is_ledger_checked = True
+            if entries.control is not None:
+                await self._apply(entries, entries.control, history)
+            else:
+                self._read_ahead = asyncio.create_task(self._read_range(entries.last_seq, history.facts))
+                await self._store_calls(entries.parsed_events, history.facts, entries)
+        self._on_position(entries.last_seq)
+        return entries.last_seq
+
+    async def retry(self, seqs: Sequence[int]) -> list[QuarantineEntry]:
+        """Have every store parse quarantined raw events again, as after an upgrade; return those that are still
+        unreadable. Raises `NotFound` when the ledger has none of these numbers.
+        """
+        known_seqs = [event.seq for event in await self._ledger.get(seqs) if event.dialect != CONTROL_DIALECT]
+        if not known_seqs:
+            raise NotFound(
+                _("the ledger has no events with these numbers"),
+                hint=_("`onhook quarantine list` shows the numbers"),
+            )
+        await self.catch_up_to(await self.append(ReRead(seqs=tuple(known_seqs))))
+        entries: list[QuarantineEntry] = []
+        for seq in known_seqs:
+            entries += [entry for entry in await self._store.quarantine(1, seq - 1) if entry.seq == seq]
+        return entries
+
+    async def find_seqs_without_records(self, entries: Sequence[QuarantineEntry]) -> list[int]:
+        """Return the numbers of quarantined raw events of which no part is a stored call."""
+        return [
+            entry.seq
+            for entry in entries
+            if all(record.seq != entry.seq for record in await self._store.records_after(entry.seq - 1, 1))
+        ]
+
+    async def find_registered(self, seqs: Sequence[int]) -> list[int]:
+        """Return those of these raw events, received from an unregistered sender, whose sender is registered now."""
+        async with self._lock:
+            facts = (await self._get_history()).facts
+        raw_events = await self._ledger.get(seqs)
+        return await asyncio.to_thread(
+            lambda: [event.seq for event in raw_events if is_registered(event, self._dialects, facts)]
+        )
+
+    async def delete_calls(self, raw_events: Sequence[RawEvent], find_remaining: RemainingCalls) -> DeletionResult:
+        """Have every store delete the calls of these raw events, except remaining ones, and their quarantine entries.
+
+        The caller deletes the raw events afterwards. Raw events after the store's position are left alone.
+        """
+        for _try in range(CONTROL_TRIES_MAX):
+            last_control_seq = await self._ledger.last_control_seq()
+            await self.catch_up_to(last_control_seq)
+            plan, legs, unregistered = await self._plan_deletion(raw_events, find_remaining)
+            if not plan.calls and not plan.seqs:
+                return DeletionResult((), 0, (), {})
+            seq = await self._append_after(plan, last_control_seq)
+            if seq:
+                await self.catch_up_to(seq)
+                return await self._read_result(plan, legs, unregistered)
+        raise _too_many_changes()
+
+    async def _plan_deletion(
+        self, raw_events: Sequence[RawEvent], find_remaining: RemainingCalls
+    ) -> tuple[Forgotten, Mapping[CallKey, Sequence[Record]], Mapping[CounterKey, int]]:
+        """Return what to delete, the legs that its calls have now, and the counters of its unregistered senders."""
+        async with self._lock:
+            facts, position = (await self._get_history()).facts, await self._store.position()
+            raw_events = [event for event in raw_events if event.seq <= position and event.dialect != CONTROL_DIALECT]
+            parsed_events = await asyncio.to_thread(parse_events, raw_events, self._dialects, facts)
+            legs: dict[CallKey, list[Record]] = {}
+            for leg in await self._store.legs(list(parsed_events.reported_legs)):
+                legs.setdefault((leg.sn, leg.call_id), []).append(leg)
+        remaining_keys = set(await find_remaining(legs))
+        calls = {
+            key: {reported_leg.seq for reported_leg in reported_legs}
+            for key, reported_legs in parsed_events.reported_legs.items()
+        }
+        remaining_seqs = {seq for key in remaining_keys for seq in calls[key]}
+        plan = Forgotten(
+            calls=tuple(
+                ForgottenCall(sn, call_id, position, tuple(sorted(seqs - remaining_seqs)))
+                for (sn, call_id), seqs in calls.items()
+                if (sn, call_id) not in remaining_keys
+            ),
+            # All numbers: a raw event that is readable now may be in the quarantine from before an upgrade.
+            seqs=tuple(event.seq for event in raw_events if event.seq not in remaining_seqs),
+        )
+        quarantined_seqs = {entry.seq for entry in parsed_events.quarantined}
+        unregistered = count_unregistered((item for item in raw_events if item.seq in quarantined_seqs), self._dialects)
+        return plan, legs, unregistered
+
+    async def _read_result(
+        self, plan: Forgotten, legs: Mapping[CallKey, Sequence[Record]], unregistered: Mapping[CounterKey, int]
+    ) -> DeletionResult:
+        """Return what became of a plan: a call that got a newer event meanwhile has stayed."""
+        keys = [(call.sn, call.call_id) for call in plan.calls]
+        stayed_keys = {(leg.sn, leg.call_id) for leg in await self._store.legs(keys)}
+        stayed_seqs = {seq for call in plan.calls if (call.sn, call.call_id) in stayed_keys for seq in call.seqs}
+        deleted_keys = [key for key in keys if key not in stayed_keys]
+        seqs = [seq for seq in plan.seqs if seq not in stayed_seqs]
+        return DeletionResult(deleted_keys, len(legs.keys() & set(deleted_keys)), seqs, unregistered)
+
+    async def append(self, entry: ControlEntry) -> int:
+        """Append a control entry, whatever others come before it; return its number."""
+        for _try in range(CONTROL_TRIES_MAX):
+            if seq := await self._append_after(entry, await self._ledger.last_control_seq()):
+                return seq
+        raise _too_many_changes()
+
+    async def _append_after(self, entry: ControlEntry, last_control_seq: int) -> int:
+        return await self._ledger.append_control(
+            [encode_control(entry)], last_control_seq=last_control_seq, now_us=self._clock.microseconds()
+        )
+
+    # Control entries
+
+    async def _get_history(self) -> FactsHistory:
+        """Return the facts as of the store's position."""
+        if self._history is None:
+            position = await self._store.position()
+            entries: list[tuple[int, ControlEntry]] = []
+            while page := await self._ledger.control_entries(entries[-1][0] if entries else 0, CONTROL_ENTRIES_AT_ONCE):
+                entries += [(raw_event.seq, decode_control(raw_event)) for raw_event in page]
+            re_read_seqs = [seq for seq, entry in entries if isinstance(entry, ReRead) and not entry.seqs]
+            # A store that begins anew is made by the last one.
+            re_read_seq = await self._store.re_read_seq() if position else max(re_read_seqs, default=0)
+            self._history = FactsHistory(re_read_seq)
+            self._history.load([(seq, entry) for seq, entry in entries if isinstance(entry, FactsChanged)], position)
+        return self._history
+
+    async def _apply(self, entries: _Range, control: ControlEntry, history: FactsHistory) -> None:
+        """Apply a control entry, and move the store's position past it."""
+        if isinstance(control, FactsChanged):
+            history.advance(entries.last_seq, control)
+            for sn in control.sns:
+                await self._move_calls(sn, history.facts)
+            await self._store_calls(ParsedEvents({}, []), history.facts, entries)
+        elif isinstance(control, ReRead):
+            await self._read_again(control.seqs, history.facts, entries)
+        else:
+            await self._forget(control, entries)
+
+    async def _read_again(self, seqs: Sequence[int], facts: Facts, entries: _Range) -> None:
+        raw_events = await self._ledger.get(seqs)
+        parsed_events = await asyncio.to_thread(parse_events, raw_events, self._dialects, facts)
+        unparsed_seqs = {entry.seq for entry in parsed_events.quarantined}
+        reparsed_seqs = [raw_event.seq for raw_event in raw_events if raw_event.seq not in unparsed_seqs]
+        await self._store_calls(parsed_events, facts, entries, reparsed_seqs)
+
+    async def _forget(self, control: Forgotten, entries: _Range) -> None:
+        """Delete the calls of an entry, but those that have a newer event than it knew."""
+        newest: dict[CallKey, int] = {}
+        for leg in await self._store.legs([(call.sn, call.call_id) for call in control.calls]):
+            newest[leg.sn, leg.call_id] = max(leg.seq, newest.get((leg.sn, leg.call_id), 0))
+        stayed = [call for call in control.calls if newest.get((call.sn, call.call_id), 0) > call.last_seq]
+        stayed_seqs = {seq for call in stayed for seq in call.seqs}
+        await self._store.put(
+            self._batch(
+                entries,
+                reparsed_seqs=[seq for seq in control.seqs if seq not in stayed_seqs],
+                removed_keys=[(call.sn, call.call_id) for call in control.calls if call not in stayed],
+            )
+        )
+
+    async def _move_calls(self, sn: str, facts: Facts) -> None:
+        """Move stored calls of a further serial number to the PBX that it belongs to."""
+        pbx = facts.get(fold_sn(sn))
+        if pbx is None or fold_sn(pbx.sn) == fold_sn(sn):
+            return
+        count = 0
+        while old_keys := await self._store.call_keys(sn, MOVED_CALLS_MAX):
+            await self._move(old_keys, pbx.sn, facts)
+            count += len(old_keys)
+        if count:
+            logging.getLogger("projector").info("calls joined", extra={"sn": sn, "calls": count})
+
+    async def _move(self, old_keys: Sequence[CallKey], sn: str, facts: Facts) -> None:
+        """Store these calls under another serial number, together with what is stored there already."""
+        parsed_events = ParsedEvents({(sn, call_id): [] for _sn, call_id in old_keys}, [])
+        stored_legs = await self._store.legs([*old_keys, *parsed_events.reported_legs])
+        for leg in stored_legs:
+            parsed_events.reported_legs[sn, leg.call_id].append(to_reported_leg(leg))
+        calls = await asyncio.to_thread(assemble_calls, parsed_events, (), facts)
+        await self._store.put(
+            StoreBatch(
+                calls=calls,
+                quarantined=(),
+                reparsed_seqs=(),
+                position=await self._store.position(),
+                removed_keys=old_keys,
+            )
+        )
+
+    # Events
+
+    async def _stop_reading_ahead(self) -> None:
+        if self._read_ahead is not None:
+            self._read_ahead.cancel()
+            await asyncio.gather(self._read_ahead, return_exceptions=True)  # its error is that of the next read
+            self._read_ahead = None
+
+    async def _take_range(self, position: int, facts: Facts) -> _Range | None:
+        """Return the range that was read ahead if it begins here; else read it now."""
+        read_ahead, self._read_ahead = self._read_ahead, None
+        if read_ahead is not None:
+            await asyncio.wait([read_ahead])
+            entries = read_ahead.result()
+            if entries is not None and entries.after_seq == position:
+                return entries
+        return await self._read_range(position, facts)
+
+    async def _read_range(self, after_seq: int, facts: Facts) -> _Range | None:
+        """Read up to the next control entry, or that alone."""
+        raw_events = await self._ledger.read(after_seq, BATCH_RAW_EVENTS_MAX)
+        if not raw_events:
+            await check_ledger(self._ledger, self._store)
+            return None
+        first = raw_events[0]
+        if first.dialect == CONTROL_DIALECT:
+            return _Range(after_seq, first.seq, first.key, ParsedEvents({}, []), decode_control(first))
+        controls = (index for index, event in enumerate(raw_events) if event.dialect == CONTROL_DIALECT)
+        raw_events = raw_events[: next(controls, None)]
+        parsed_events = await asyncio.to_thread(parse_events, raw_events, self._dialects, facts)
+        return _Range(after_seq, raw_events[-1].seq, raw_events[-1].key, parsed_events)
+
+    async def _store_calls(
+        self, parsed_events: ParsedEvents, facts: Facts, entries: _Range, reparsed_seqs: Sequence[int] = ()
+    ) -> None:
+        """Assemble the calls from their new and their stored legs, and store them."""
+        stored_legs = await self._store.legs(list(parsed_events.reported_legs))
+        calls = await asyncio.to_thread(assemble_calls, parsed_events, stored_legs, facts)
+        batch = self._batch(entries, reparsed_seqs=reparsed_seqs)
+        await self._store.put(msgspec.structs.replace(batch, calls=calls, quarantined=parsed_events.quarantined))
+
+    def _batch(
+        self, entries: _Range, *, reparsed_seqs: Sequence[int] = (), removed_keys: Sequence[CallKey] = ()
+    ) -> StoreBatch:
+        """Return a batch that moves the position to the end of a range."""
+        assert self._history is not None, "it is loaded before a range is read"
+        return StoreBatch(
+            calls=(),
+            quarantined=(),
+            reparsed_seqs=reparsed_seqs,
+            position=entries.last_seq,
+            position_key=entries.last_key,
+            re_read_seq=self._history.re_read_seq,
+            removed_keys=removed_keys,
+        )
+
+
+def _too_many_changes() -> Unavailable:
+    return Unavailable(
+        _("the ledger is being changed by others all the time"), hint=_("try again when fewer settings are changed")
+    )
