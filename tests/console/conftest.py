@@ -68,6 +68,11 @@ class ConsoleHarness:
         await self.append_to_ledger(bodies, sn)
         self.feed.announce(await self.projector.catch_up())
 
+    async def publish(self) -> None:
+        """Publish the facts of the PBXs, as the hub and the intake do."""
+        await FactsPublisher(self.ledger, AppDbPbxFacts(self.appdb), self.clock).publish()
+        await self.projector.catch_up()
+
     async def append_to_ledger(self, bodies: Iterable[bytes], sn: str = SN) -> None:
         """Append bodies of a PBX to the ledger only."""
         entries = [
@@ -126,7 +131,7 @@ async def open_console_harness(
     harness = ConsoleHarness(config, ledger, appdb, store, projector)
     harness.admin_token = await appdb.ensure_admin_token(config.admin_token_file, now_us=harness.clock.microseconds())
     await appdb.add_pbx(name=PBX, sn=SN, secret=SECRET, now_us=harness.clock.microseconds())
-    await FactsPublisher(ledger, AppDbPbxFacts(appdb), harness.clock).publish()
+    await harness.publish()
     action_runner = ConsoleActionRunner(config, appdb, harness.clock)
     sql_runner = SqlProcessRunner(config.store_file, config.sql_directory, harness.clock)
     app_state = create_app_state(

@@ -78,10 +78,10 @@ async def test_call_page_shows_earlier_versions_on_request(
     await harness.ingest_details([first])
     await harness.ingest_details([msgspec.structs.replace(first, status="ANSWERED", talk_duration=14)])
     path = f"/calls/{SN}/1777287876.5"
-    assert "Event 1 " not in await (await client.get(path)).text()
+    assert "Event 2 " not in await (await client.get(path)).text()
     text = await (await client.get(f"{path}?earlier=yes")).text()
-    assert "Event 1 " in text[text.index('id="earlier"') :]
-    assert "Report 2 " not in text[text.index('id="earlier"') :]
+    assert "Event 2 " in text[text.index('id="earlier"') :]
+    assert "Event 3 " not in text[text.index('id="earlier"') :]
 
 
 async def test_call_page_note_has_history(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:

@@ -95,7 +95,7 @@ async def test_destination_without_start_time_has_nothing_pending(
     await harness.ingest_details([details()])
     await _json(client, "POST", PATH, CRM, 201)
     status = await _json(client, "GET", f"{PATH}/CRM")
-    assert (status["pending"], status["position"], status["oldest_pending_at"]) == (0, 1, None)
+    assert (status["pending"], status["position"], status["oldest_pending_at"]) == (0, 2, None)
     await harness.ingest_details([details(call_id="1777287876.9")])
     status = await _json(client, "GET", f"{PATH}/CRM")
     assert status["pending"] == 1

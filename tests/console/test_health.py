@@ -31,7 +31,7 @@ async def test_readiness_store_ahead_of_the_ledger_is_503(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
     """The store belongs to another ledger: the response says what to do."""
-    await harness.store.put(StoreBatch(calls=[], quarantined=[], reparsed_seqs=[], position=7))
+    await harness.store.put(StoreBatch(calls=[], quarantined=[], reparsed_seqs=[], position=8))
     answer = await client.get("/readyz")
     assert (answer.status, answer.content_type) == (503, "application/problem+json")
     problem = await answer.json()
@@ -46,11 +46,11 @@ async def test_readiness_ledger_that_lost_events_and_grew_again_is_503(
 ) -> None:
     """Its end is past the store's position, but the event there is another one."""
     await harness.append_to_ledger([b"1", b"2"])
-    await harness.store.put(StoreBatch(calls=[], quarantined=[], reparsed_seqs=[], position=1, position_key=b"other"))
+    await harness.store.put(StoreBatch(calls=[], quarantined=[], reparsed_seqs=[], position=2, position_key=b"other"))
     answer = await client.get("/readyz")
     problem = await answer.json()
     assert answer.status == 503
-    assert "event 1 differs, and the ledger ends at event 2" in problem["detail"]
+    assert "event 2 differs, and the ledger ends at event 3" in problem["detail"]
     assert "onhook rebuild" in problem["hint"]
 
 

@@ -75,7 +75,7 @@ async def test_live_reconnect_continues_after_last_event(
     headers = {"Last-Event-ID": str(seqs[-1])} if way == "header" else {}
     async with open_listener(client, "" if headers else f"?after={seqs[-1]}", **headers) as listener:
         seqs += [(await listener.record())["seq"] for _ in range(BATCH_RECORDS_MAX + 4)]
-    assert seqs == list(range(2, BATCH_RECORDS_MAX + 7))
+    assert seqs == list(range(3, BATCH_RECORDS_MAX + 8))
 
 
 async def test_live_filters_apply(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:

@@ -165,6 +165,7 @@ async def test_summary_by_extension_has_a_row_for_each_pbx(
 ) -> None:
     """1001 of two sites are two people."""
     await harness.appdb.add_pbx(name="branch", sn="3631A2124YYY", secret="s" * 32, now_us=1)
+    await harness.publish()
     for sn in (SN, "3631A2124YYY"):
         await harness.ingest_details([details(STARTED_AT, call_from="5550199", call_to="1001", type="Inbound")], sn)
     for by in ("answered_by", "answered_by,pbx"):

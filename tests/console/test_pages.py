@@ -333,7 +333,7 @@ async def test_quarantine_page_shows_the_newest_events(
     monkeypatch.setattr(issues, "QUARANTINE_SHOWN_MAX", 2)
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s","n":%d}' % (SN.encode(), n) for n in range(7)])
     text = await (await client.get("/issues")).text()
-    assert re.findall(r'href="/events/(\d+)"', text) == ["7", "6"]
+    assert re.findall(r'href="/events/(\d+)"', text) == ["8", "7"]
     assert "newest 2 of 7" in text
     assert "onhook quarantine retry --all" in text
     assert "7 events could not be parsed" in await (await client.get("/")).text()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from onhook.ledger.contract import LedgerEntry
+from onhook.ledger.contract import CONTROL_DIALECT, Ledger, LedgerEntry, RawEvent
 
 SN = "3631A2124XXX"
 NOW = 1_777_287_876_000_000
@@ -27,3 +27,8 @@ def entry(number: int, **changes: Any) -> LedgerEntry:
 def entries(first: int, last: int) -> list[LedgerEntry]:
     """Return the entries from `first` to `last`, both included."""
     return [entry(number) for number in range(first, last + 1)]
+
+
+async def read_events(ledger: Ledger, limit: int = 1_000_000) -> list[RawEvent]:
+    """Return the first entries of a ledger, but its control entries."""
+    return [event for event in await ledger.read(0, limit) if event.dialect != CONTROL_DIALECT]

@@ -22,6 +22,7 @@ from onhook.sync.call_lookup import EmptyCallLookup
 from onhook.sync.cdr_sources import create_cdr_sync, expand_rotated_files
 from onhook.sync.contract import BackfillTotals
 from onhook.sync.pbx_sync import PbxSync
+from tests.ledger.entries import read_events
 from tests.pbx.asterisk.ami_streams import bodies, events
 from tests.pbx.asterisk.scenarios import SCENARIOS
 from tests.pbx.asterisk.test_files import COLUMNS, as_csv, rows
@@ -116,7 +117,7 @@ async def test_cdr_sync_gap_is_filled_from_the_file(harness: CdrSyncHarness) -> 
     await harness.not_connected(FIRST - MINUTE, LAST - SECOND)
     totals = await harness.fill()
     assert (totals.new, totals.missed, totals.unreadable) == (totals.rows, 0, 0)
-    assert len(await harness.ledger.read(0, 1000)) == CALLS
+    assert len(await read_events(harness.ledger)) == CALLS
     assert await harness.gaps() == []
     assert await harness.alarms() == set()
 
@@ -127,7 +128,7 @@ async def test_cdr_sync_call_received_live_is_a_duplicate(harness: CdrSyncHarnes
     await harness.ingest_live_calls()
     totals = await harness.fill()
     assert (totals.new, totals.same) == (0, totals.rows)
-    assert len(await harness.ledger.read(0, 1000)) == CALLS
+    assert len(await read_events(harness.ledger)) == CALLS
 
 
 async def test_cdr_sync_gap_stays_until_the_file_has_a_later_call(harness: CdrSyncHarness) -> None:
@@ -175,7 +176,7 @@ async def test_cdr_sync_line_that_cannot_be_parsed_is_stored_and_reported(harnes
     totals = await harness.fill()
     assert totals.unreadable == 1
     assert await harness.alarms() == {"unreadable"}
-    assert b"torn,line\n" in [event.body for event in await harness.ledger.read(0, 1000)]
+    assert b"torn,line\n" in [event.body for event in await read_events(harness.ledger)]
 
 
 async def test_cdr_sync_call_that_ended_just_now_is_left_to_the_next_run(harness: CdrSyncHarness) -> None:
@@ -183,17 +184,17 @@ async def test_cdr_sync_call_that_ended_just_now_is_left_to_the_next_run(harness
     harness.write(lines())
     harness.clock.current_time = LAST + 2 * SECOND
     await harness.fill()
-    first = len(await harness.ledger.read(0, 1000))
+    first = len(await read_events(harness.ledger))
     harness.clock.current_time = LAST + 5 * MINUTE
     await harness.fill()
-    assert first < len(await harness.ledger.read(0, 1000)) == CALLS
+    assert first < len(await read_events(harness.ledger)) == CALLS
 
 
 async def test_cdr_sync_limited_window_fetches_its_calls_only(harness: CdrSyncHarness) -> None:
     harness.write(lines())
     middle = datetime.fromtimestamp(EPOCHS[CALLS // 2], UTC)
     await harness.fill(middle)
-    assert len(await harness.ledger.read(0, 1000)) == CALLS // 2
+    assert len(await read_events(harness.ledger)) == CALLS // 2
 
 
 async def test_cdr_sync_table_gives_the_same_calls(harness: CdrSyncHarness, tmp_path: Path) -> None:

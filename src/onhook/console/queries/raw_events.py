@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from onhook.ledger.contract import Ledger, RawEvent
+from onhook.ledger.contract import CONTROL_DIALECT, Ledger, RawEvent
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
@@ -28,7 +28,7 @@ class RawEventDetails(msgspec.Struct, frozen=True, kw_only=True):
 async def find_raw_event(ledger: Ledger, seq: int) -> RawEventDetails:
     """Return the event with this number. Raises `NotFound`."""
     raw_events = await ledger.get([seq])
-    if not raw_events:
+    if not raw_events or raw_events[0].dialect == CONTROL_DIALECT:
         raise NotFound(_("the ledger has no event {seq}", seq=seq), hint=_("see `seq` of a record"))
     return describe_raw_event(raw_events[0])
 
