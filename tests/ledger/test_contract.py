@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from onhook.ledger.contract import AppendResult, Counter, CounterKey, Ledger, LedgerEntry
+from onhook.ledger.contract import CONTROL_DIALECT, AppendResult, Counter, CounterKey, Ledger, LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from tests.ledger.entries import NOW, SN, entries, entry
 
@@ -225,3 +226,50 @@ async def wait_for_next(ledger: Ledger, seq: int) -> int:
     while not await ledger.wait(seq, LONG_SECONDS):
         pass
     return await ledger.last_seq()
+
+
+async def test_append_control_entries_are_in_order_among_the_events(ledger: Ledger) -> None:
+    (first,) = await ledger.append([entry(1)])
+    assert await ledger.has_events()
+    last_control_seq = await ledger.append_control([b"a", b"a", b"b"], last_control_seq=0, now_us=NOW)
+    (second,) = await ledger.append([entry(2)])
+    assert first.seq < last_control_seq < second.seq
+    assert await ledger.last_control_seq() == last_control_seq
+    control_entries = await ledger.control_entries(0, 10)
+    assert [(item.dialect, item.body, item.received_at) for item in control_entries] == [
+        (CONTROL_DIALECT, body, NOW) for body in (b"a", b"a", b"b")
+    ]
+    assert await ledger.control_entries(0, 2) == control_entries[:2]
+    assert await ledger.control_entries(control_entries[1].seq, 10) == control_entries[2:]
+    assert (await ledger.read(first.seq, 10))[:3] == control_entries
+
+
+async def test_append_control_after_another_entry_appends_nothing(ledger: Ledger) -> None:
+    """Not the same body either: the caller decides anew."""
+    first_seq = await ledger.append_control([b"a"], last_control_seq=0, now_us=NOW)
+    assert await ledger.append_control([b"b"], last_control_seq=0, now_us=NOW) == 0
+    assert await ledger.append_control([b"a"], last_control_seq=first_seq + 1, now_us=NOW) == 0
+    assert len(await ledger.read(0, 10)) == 1
+    assert await ledger.append_control([b"a"], last_control_seq=first_seq, now_us=NOW) > first_seq
+
+
+async def test_append_control_at_the_same_time_one_wins(ledger: Ledger) -> None:
+    seqs = await asyncio.gather(
+        *(ledger.append_control([b"%d" % number], last_control_seq=0, now_us=NOW) for number in range(8))
+    )
+    assert sum(seq > 0 for seq in seqs) == 1
+    assert len(await ledger.control_entries(0, 10)) == 1
+
+
+async def test_ledger_with_control_entries_alone_has_no_events(ledger: Ledger) -> None:
+    assert not await ledger.has_events()
+    await ledger.append_control([b"a"], last_control_seq=0, now_us=NOW)
+    assert not await ledger.has_events()
+
+
+@pytest.mark.parametrize("changes", [{"sn": "\ud800"}, {"peer": "\udfff"}, {"received_at": 2**63}])
+async def test_append_entry_that_cannot_be_stored_fails_alone(ledger: Ledger, changes: dict[str, Any]) -> None:
+    results = await ledger.append([entry(1), entry(2, **changes), entry(3)])
+    assert [result.outcome for result in results] == ["new", "unavailable", "new"]
+    assert results[1].seq == 0
+    assert [raw_event.seq for raw_event in await ledger.read(0, 10)] == [results[0].seq, results[2].seq]

@@ -48,7 +48,7 @@ class FactsPublisher:
         async with self._lock:
             for _try in range(TRIES_MAX):
                 await self._read_published()
-                # After the entries: what another process has published meanwhile is not taken back.
+                # After the entries: what another process has published meanwhile is not undone.
                 changes: list[ControlEntry] = list(find_changes(self._published, await self._read_facts()))
                 if not changes:
                     return self._last_control_seq

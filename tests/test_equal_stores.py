@@ -1,0 +1,169 @@
+"""Stores made from one ledger are equal record by record, whenever each was begun and whatever changed meanwhile: facts
+of PBXs, events that are read again, calls that are deleted.
+"""
+
+import random
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from onhook.cdr.call_assembly import PbxFacts
+from onhook.cdr.record import Call, Record
+from onhook.cdr.record_filter import RecordFilter
+from onhook.ledger.contract import CONTROL_DIALECT
+from onhook.ledger.control_entries import ReRead
+from onhook.ledger.facts_publisher import FactsPublisher
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import NotFound
+from onhook.projector.projector import Projector
+from onhook.store.contract import CallKey, QuarantineEntry, Store
+from onhook.store.duckdb import open_store
+from tests import counts
+from tests.test_projector import DIALECTS, entry, event
+
+SNS = ("A", "B", "C")
+STEPS = 25
+CALLS = 6
+NAMES = ("1001", "6400", "王小明<1002>", "(030) 901-820")
+
+
+class Reader:
+    """A store and its projector."""
+
+    def __init__(self, ledger: SqliteLedger, store: Store) -> None:
+        self.store = store
+        self.projector = Projector(ledger=ledger, store=store, dialects=DIALECTS, clock=SystemClock())
+
+    async def read(self) -> tuple[list[Call], list[QuarantineEntry], int]:
+        """Return everything that the store has, at the end of the ledger."""
+        await self.projector.catch_up()
+        calls = sorted((await self.store.calls(RecordFilter(), 1_000)).data, key=lambda call: (call.sn, call.call_id))
+        return calls, await self.store.quarantine(1_000), await self.store.position()
+
+
+class World:
+    """One ledger, and what happens to it."""
+
+    def __init__(self, stack: AsyncExitStack, folder: Path, rng: random.Random) -> None:
+        self.stack = stack
+        self.folder = folder
+        self.rng = rng
+        self.ledger = SqliteLedger(folder / "ledger.db")
+        self.facts: Mapping[str, PbxFacts] = {}
+        self.owners: dict[str, str] = {}
+        self.publisher = FactsPublisher(self.ledger, self.read_facts, SystemClock())
+        self.readers: list[Reader] = []
+
+    async def read_facts(self) -> Mapping[str, PbxFacts]:
+        return self.facts
+
+    async def begin_reader(self) -> Reader:
+        store = await open_store(self.folder / f"calls-{len(self.readers)}.duckdb")
+        self.stack.push_async_callback(store.close)
+        self.readers.append(Reader(self.ledger, store))
+        return self.readers[-1]
+
+    async def step(self) -> None:
+        """Do one thing by chance."""
+        await self.rng.choice((self.append, self.append, self.append, self.change_facts, self.retry, self.delete))()
+        if self.rng.random() < 0.6:
+            await self.rng.choice(self.readers).projector.step()
+
+    async def append(self) -> None:
+        rng = self.rng
+        for _event in range(rng.randint(1, 4)):
+            sn = rng.choice(SNS)
+            body = event(rng.randrange(CALLS), rng.choice(NAMES), sn, status=rng.choice(("ANSWERED", "NO ANSWER")))
+            if rng.random() < 0.2:
+                body = body.decode("unicode_escape").encode("gbk", "replace")
+            via, signer = ("unregistered", rng.choice(SNS)) if rng.random() < 0.3 else ("webhook", sn)
+            await self.ledger.append([entry(body, signer, via)])
+
+    async def change_facts(self) -> None:
+        """Other names and encodings, and PBXs that are removed. A serial number that was joined to a PBX stays so."""
+        rng = self.rng
+        sn, owner = rng.choice(SNS), rng.choice(SNS)
+        if rng.random() < 0.4 and self.find_owner(owner) != sn:
+            self.owners[sn] = owner
+        pbxs = {
+            sn: PbxFacts(sn=sn, name=f"{sn}{rng.randrange(2)}", encoding=rng.choice(("", "gbk")))
+            for sn in SNS
+            if rng.random() < 0.8
+        }
+        joined = {sn: self.find_owner(sn) for sn in self.owners}
+        self.facts = pbxs | {sn: pbxs.get(owner) or PbxFacts(sn=owner) for sn, owner in joined.items()}
+        await self.publisher.publish()
+
+    def find_owner(self, sn: str) -> str:
+        while sn in self.owners:
+            sn = self.owners[sn]
+        return sn
+
+    async def retry(self) -> None:
+        reader = self.rng.choice(self.readers)
+        if entries := await reader.store.quarantine(1_000):
+            chosen = self.rng.sample(entries, self.rng.randint(1, len(entries)))
+            try:
+                await reader.projector.retry([quarantined.seq for quarantined in chosen])
+            except NotFound:
+                assert not await self.ledger.get([quarantined.seq for quarantined in chosen])
+
+    async def delete(self) -> None:
+        """Delete some calls, and then their events, behind the slowest store."""
+        reader = self.rng.choice(self.readers)
+        raw_events = [item for item in await self.ledger.read(0, 1_000) if self.rng.random() < 0.3]
+
+        async def find_remaining(calls: Mapping[CallKey, Sequence[Record]]) -> Collection[CallKey]:
+            chosen = {(item.sn, item.seq) for item in raw_events}
+            return {
+                key
+                for key, legs in calls.items()
+                if self.rng.random() < 0.3 or any((leg.sn, leg.seq) not in chosen for leg in legs)
+            }
+
+        result = await reader.projector.delete_calls(raw_events, find_remaining)
+        for each in self.readers:
+            await each.projector.catch_up()
+        await self.ledger.delete(list(result.seqs))
+
+
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=[] if seed < 4 else [pytest.mark.slow]) for seed in counts.seeds(40)]
+)
+async def test_stores_of_one_ledger_are_equal(tmp_path: Path, seed: int) -> None:
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path, random.Random(seed))
+        stack.push_async_callback(world.ledger.close)
+        await world.change_facts()
+        await world.begin_reader()
+        for step in range(STEPS):
+            await world.step()
+            if step in (STEPS // 3, STEPS - 1):
+                await world.begin_reader()
+        first, *others = [await reader.read() for reader in world.readers]
+        for other in others:
+            assert other == first
+
+
+async def test_store_that_begins_after_all_was_read_again_has_the_last_facts(tmp_path: Path) -> None:
+    """So has each that begins later; one that was begun before keeps the facts of each time."""
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path, random.Random(1))
+        stack.push_async_callback(world.ledger.close)
+        before = await world.begin_reader()
+        for name in ("first", "second"):
+            world.facts = {"A": PbxFacts(sn="A", name=name)}
+            await world.publisher.publish()
+            await world.ledger.append([entry(event(len(name), "1001", "A"), "A")])
+        await before.projector.catch_up()
+        await before.projector.append(ReRead())
+        world.facts = {"A": PbxFacts(sn="A", name="third")}
+        await world.publisher.publish()
+        await world.ledger.append([entry(event(3, "1001", "A"), "A")])
+        names = [sorted(call.pbx for call in (await each.read())[0]) for each in (before, await world.begin_reader())]
+        assert names == [["first", "second", "third"], ["second", "second", "third"]]
+        assert await world.readers[-1].store.re_read_seq() > await before.store.re_read_seq() == 0
+        assert CONTROL_DIALECT not in {item.dialect for item in await world.ledger.get([2])}
