@@ -154,7 +154,7 @@ async def test_projector_body_with_one_unreadable_event_is_a_call_and_in_the_qua
             assert await harness.projector.retry([1, 3]) == quarantined
 
         find_remaining = AsyncMock(return_value=[])
-        await harness.projector.delete_calls(await harness.ledger.get([1]), find_remaining)
+        await harness.projector.forget(await harness.ledger.get([1]), find_remaining)
         assert (await harness.store.counts())["quarantined"] == 1
 
 

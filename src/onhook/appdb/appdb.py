@@ -54,6 +54,7 @@ from onhook.appdb.secret_texts import read_secret_texts
 from onhook.appdb.serial_numbers import SerialNumbers
 from onhook.appdb.source_match import SourceMatch, SourceMatches, validate_has_api, validate_sender_identification
 from onhook.appdb.sqlite import SqliteDatabase
+from onhook.appdb.store_positions import StorePositions
 from onhook.appdb.stored_json import UnreadableRow, collect_unreadable, list_unreadable, read_row, read_rows
 from onhook.appdb.sync_state import SyncStates
 from onhook.appdb.tokens import (
@@ -108,6 +109,7 @@ class AppDb:
         self.notes = Notes(self._database)
         self.saved_searches = SavedSearches(self._database)
         self.disk_samples = DiskSamples(self._database)
+        self.store_positions = StorePositions(self._database)
 
     # PBXs
 

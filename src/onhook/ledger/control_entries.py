@@ -55,17 +55,19 @@ class ReRead(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="r
 
 
 class ForgottenCall(msgspec.Struct, frozen=True, array_like=True):
-    """A call to delete, if it has no event after `last_seq`; `seqs` are the raw events that it is made of."""
+    """A call to delete; `seqs` are the raw events that it is made of."""
 
     sn: str
     call_id: str
-    last_seq: int
     seqs: tuple[int, ...]
 
 
 class Forgotten(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="forgotten"):
-    """Calls to delete, and raw events that belong to no call, such as those in the quarantine."""
+    """Calls to delete, each if it has no event after `last_seq`; and the numbers of all raw events to delete, also of
+    those that belong to no call, such as the ones in the quarantine.
+    """
 
+    last_seq: int = 0
     calls: tuple[ForgottenCall, ...] = ()
     seqs: tuple[int, ...] = ()
 

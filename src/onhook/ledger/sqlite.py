@@ -393,9 +393,10 @@ def _get(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[RawEvent]:
 def _delete_rows(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
     deleted_events.add(connection, seqs)
     # The last raw event always stays: the store's position is compared with its number.
-    connection.executemany(
-        "DELETE FROM raw_events WHERE seq = ? AND seq < (SELECT max(seq) FROM raw_events)", [(seq,) for seq in seqs]
-    )
+    for table in ("control_entries", "raw_events"):
+        connection.executemany(
+            f"DELETE FROM {table} WHERE seq = ? AND seq < (SELECT max(seq) FROM raw_events)", [(seq,) for seq in seqs]
+        )
 
 
 def _to_raw_event(row: tuple[Any, ...]) -> RawEvent:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from onhook.ledger.contract import CONTROL_DIALECT
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.lib.migrations import load_migrations
@@ -278,7 +279,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 def has_raw_events(path: Path) -> bool:
-    """Return whether a ledger has events, only reading it. Raises `Unavailable` where it cannot be read."""
+    """Return whether a ledger has events of PBXs, only reading it. Raises `Unavailable` where it cannot be read."""
     if not path.exists():
         return False
     try:
@@ -286,7 +287,8 @@ def has_raw_events(path: Path) -> bool:
         try:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             table = "raw_events" if "raw_events" in tables else "reports"
-            return table in tables and connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
+            query = f"SELECT 1 FROM {table} WHERE dialect <> '{CONTROL_DIALECT}' LIMIT 1"
+            return table in tables and connection.execute(query).fetchone() is not None
         finally:
             connection.close()
     except sqlite3.Error as error:

@@ -120,7 +120,7 @@ class IssueMonitor:
 
     async def _check_settings(self) -> Mapping[str, Check]:
         try:
-            has_events = await self._ledger.last_seq() > 0
+            has_events = await self._ledger.has_events()
         except OnhookError as error:
             if not error.permanent:
                 raise

@@ -27,6 +27,7 @@ from onhook.lib.errors import OnhookError
 from onhook.lib.file_lock import file_lock_soon
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
+from onhook.ops.event_deletion import EventDeletion
 from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
 from onhook.projector.projector import Projector
 from onhook.store.contract import CallKey, Store
@@ -187,9 +188,12 @@ class _Cycle:
         self._store = store
         self._projector = projector
         self._limits = limits
+        self._deletion = EventDeletion(appdb, ledger, store, projector)
 
     async def run(self) -> None:
         """Delete a batch at a time, up to the position of every destination."""
+        await self._deletion.load()
+        await self._delete_forgotten()
         # The last event stays: the next one is numbered after it, and the store's position is compared with it.
         end = min(await self._ledger.last_seq() - 1, await self._min_destination_cursor())
         # Rows first: earlier events of their calls are then found expired, and deleted in the same cycle.
@@ -234,12 +238,16 @@ class _Cycle:
             ]
             return calls.keys() - set(expired_keys) | await self._appdb.deliveries.find_undelivered(expired_keys)
 
-        deleted = await self._projector.delete_calls(raw_events, find_remaining)
-        self.totals = RetentionTotals(self.totals.raw_events, self.totals.calls + deleted.call_count)
-        await self._appdb.notes.delete_for_calls(deleted.calls)
-        await self._ledger.delete(deleted.seqs)
-        await self._ledger.subtract_counts(deleted.unregistered)
-        self.totals = RetentionTotals(self.totals.raw_events + len(deleted.seqs), self.totals.calls)
+        new_events = [event for event in raw_events if event.seq not in self._deletion.pending_seqs]
+        result = await self._projector.forget(new_events, find_remaining) if new_events else None
+        if result is not None:
+            self.totals = RetentionTotals(self.totals.raw_events, self.totals.calls + result.call_count)
+            self._deletion.add(result.seq, result.entry)
+        await self._delete_forgotten()
+
+    async def _delete_forgotten(self) -> None:
+        count = await self._deletion.delete_events(now_us=self._limits.now_us)
+        self.totals = RetentionTotals(self.totals.raw_events + count, self.totals.calls)
 
     async def _min_destination_cursor(self) -> int:
         """Return the number up to which no destination has pending events."""

@@ -32,12 +32,16 @@ class ParsedEvents(msgspec.Struct, frozen=True):
     quarantined: list[QuarantineEntry]
 
 
-def parse_events(raw_events: Iterable[RawEvent], dialects: Dialects, facts: Facts) -> ParsedEvents:
-    """Parse raw events; what cannot be parsed is for the quarantine, with the reason."""
+def parse_events(
+    raw_events: Iterable[RawEvent], dialects: Dialects, facts: Facts, *, trusts_senders: bool = False
+) -> ParsedEvents:
+    """Parse raw events; what cannot be parsed is for the quarantine, with the reason. With `trusts_senders` also those
+    of unregistered senders, for they may have been registered once.
+    """
     parsed_events = ParsedEvents({}, [])
     for raw_event in raw_events:
         try:
-            sn, encoding = _find_pbx(raw_event, dialects, facts)
+            sn, encoding = _find_pbx(raw_event, dialects, facts, trusts_sender=trusts_senders)
             details = dialects[raw_event.dialect].parse(recode_body(raw_event.body, encoding))
         except Exception as error:  # noqa: BLE001 - whatever a body does to its reader, the next one is read
             parsed_events.quarantined.append(_to_quarantine_entry(raw_event, error))
@@ -80,13 +84,14 @@ def count_unregistered(raw_events: Iterable[RawEvent], dialects: Dialects) -> Ma
     )
 
 
-def _find_pbx(raw_event: RawEvent, dialects: Dialects, facts: Facts) -> tuple[str, str]:
+def _find_pbx(raw_event: RawEvent, dialects: Dialects, facts: Facts, *, trusts_sender: bool = False) -> tuple[str, str]:
     """Return the serial number under which the calls of its sender are kept, and the encoding of its texts. Raises
     `ParseError` for a sender whose serial number is not one of the PBX whose secret it knows.
     """
     if raw_event.via == UNREGISTERED:
         sn = dialects[raw_event.dialect].peek(raw_event.body).sn
-        _check_signer(raw_event, sn, facts)
+        if not trusts_sender:
+            _check_signer(raw_event, sn, facts)
     else:
         sn = raw_event.sn
     pbx = facts.get(fold_sn(sn))

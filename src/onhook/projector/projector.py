@@ -62,15 +62,12 @@ RemainingCalls = Callable[[Mapping[CallKey, Sequence[Record]]], Awaitable[Collec
 """Returns which of the calls with these legs must not be deleted."""
 
 
-class DeletionResult(msgspec.Struct, frozen=True):
-    """Calls that the store has no longer, how many of them it had before, and the raw events that belong to no
-    remaining call. `unregistered` are the counters of those among them whose sender is not registered.
-    """
+class ForgetResult(msgspec.Struct, frozen=True):
+    """The control entry that was appended, its number, and how many calls are gone that were stored before."""
 
-    calls: Sequence[CallKey]
+    seq: int
+    entry: Forgotten
     call_count: int
-    seqs: Sequence[int]
-    unregistered: Mapping[CounterKey, int]
 
 
 class _Range(msgspec.Struct, frozen=True):
@@ -194,63 +191,87 @@ class Projector:
             lambda: [event.seq for event in raw_events if is_registered(event, self._dialects, facts)]
         )
 
-    async def delete_calls(self, raw_events: Sequence[RawEvent], find_remaining: RemainingCalls) -> DeletionResult:
-        """Have every store delete the calls of these raw events, except remaining ones, and their quarantine entries.
-
-        The caller deletes the raw events afterwards. Raw events after the store's position are left alone.
+    async def forget(self, raw_events: Sequence[RawEvent], find_remaining: RemainingCalls) -> ForgetResult | None:
+        """Have every store delete the calls of these raw events, except remaining ones, and their quarantine entries;
+        None where there is nothing to delete. The caller deletes the raw events afterwards. Raw events after the
+        store's position are left alone.
         """
         for _try in range(CONTROL_TRIES_MAX):
             last_control_seq = await self._ledger.last_control_seq()
             await self.catch_up_to(last_control_seq)
-            plan, legs, unregistered = await self._plan_deletion(raw_events, find_remaining)
-            if not plan.calls and not plan.seqs:
-                return DeletionResult((), 0, (), {})
+            plan, stored_keys = await self._plan(raw_events, find_remaining)
+            if not plan.seqs:
+                return None
             seq = await self._append_after(plan, last_control_seq)
             if seq:
                 await self.catch_up_to(seq)
-                return await self._read_result(plan, legs, unregistered)
+                deleted_keys, _seqs = await self.find_deletable(seq, plan)
+                return ForgetResult(seq, plan, len(stored_keys & set(deleted_keys)))
         raise _too_many_changes()
 
-    async def _plan_deletion(
+    async def find_deletable(self, seq: int, entry: Forgotten) -> tuple[list[CallKey], list[int]]:
+        """Return the calls of the entry with this number, which was applied, that are gone, and the raw events that
+        belong to no other call. A call that got a newer event in time has stayed, with its events.
+        """
+        newer_events = await self._read_between(entry.last_seq, seq)
+        async with self._lock:
+            facts = (await self._get_history()).facts
+        newer = await self._parse_trusting(newer_events, facts)
+        # Its serial number may have been joined to another one since.
+        stayed_ids = {call_id for _sn, call_id in newer.reported_legs}
+        stayed_seqs = {seq for call in entry.calls if call.call_id in stayed_ids for seq in call.seqs}
+        deleted_keys = [(call.sn, call.call_id) for call in entry.calls if call.call_id not in stayed_ids]
+        return deleted_keys, [seq for seq in entry.seqs if seq not in stayed_seqs]
+
+    async def _parse_trusting(self, raw_events: Sequence[RawEvent], facts: Facts) -> ParsedEvents:
+        """Parse events to find out which calls they belong to, whichever senders were registered when."""
+        return await asyncio.to_thread(parse_events, raw_events, self._dialects, facts, trusts_senders=True)
+
+    async def _read_between(self, after_seq: int, end_seq: int) -> list[RawEvent]:
+        raw_events: list[RawEvent] = []
+        while after_seq < end_seq - 1 and (page := await self._ledger.read(after_seq, BATCH_RAW_EVENTS_MAX)):
+            raw_events += [event for event in page if event.seq < end_seq]
+            after_seq = page[-1].seq
+        return raw_events
+
+    async def count_unregistered(self, raw_events: Sequence[RawEvent]) -> Mapping[CounterKey, int]:
+        """Return how many of these events the intake has counted as those of unregistered senders, who still are."""
+        async with self._lock:
+            facts = (await self._get_history()).facts
+        return await asyncio.to_thread(
+            lambda: count_unregistered(
+                (event for event in raw_events if not is_registered(event, self._dialects, facts)), self._dialects
+            )
+        )
+
+    async def _plan(
         self, raw_events: Sequence[RawEvent], find_remaining: RemainingCalls
-    ) -> tuple[Forgotten, Mapping[CallKey, Sequence[Record]], Mapping[CounterKey, int]]:
-        """Return what to delete, the legs that its calls have now, and the counters of its unregistered senders."""
+    ) -> tuple[Forgotten, set[CallKey]]:
+        """Return what to delete, and which of its calls are stored now."""
         async with self._lock:
             facts, position = (await self._get_history()).facts, await self._store.position()
             raw_events = [event for event in raw_events if event.seq <= position and event.dialect != CONTROL_DIALECT]
-            parsed_events = await asyncio.to_thread(parse_events, raw_events, self._dialects, facts)
+            parsed_events = await self._parse_trusting(raw_events, facts)
             legs: dict[CallKey, list[Record]] = {}
             for leg in await self._store.legs(list(parsed_events.reported_legs)):
                 legs.setdefault((leg.sn, leg.call_id), []).append(leg)
         remaining_keys = set(await find_remaining(legs))
-        calls = {
+        seqs_of = {
             key: {reported_leg.seq for reported_leg in reported_legs}
             for key, reported_legs in parsed_events.reported_legs.items()
         }
-        remaining_seqs = {seq for key in remaining_keys for seq in calls[key]}
+        remaining_seqs = {seq for key in remaining_keys for seq in seqs_of[key]}
         plan = Forgotten(
+            last_seq=position,
             calls=tuple(
-                ForgottenCall(sn, call_id, position, tuple(sorted(seqs - remaining_seqs)))
-                for (sn, call_id), seqs in calls.items()
+                ForgottenCall(sn, call_id, tuple(sorted(seqs - remaining_seqs)))
+                for (sn, call_id), seqs in seqs_of.items()
                 if (sn, call_id) not in remaining_keys
             ),
             # All numbers: a raw event that is readable now may be in the quarantine from before an upgrade.
             seqs=tuple(event.seq for event in raw_events if event.seq not in remaining_seqs),
         )
-        quarantined_seqs = {entry.seq for entry in parsed_events.quarantined}
-        unregistered = count_unregistered((item for item in raw_events if item.seq in quarantined_seqs), self._dialects)
-        return plan, legs, unregistered
-
-    async def _read_result(
-        self, plan: Forgotten, legs: Mapping[CallKey, Sequence[Record]], unregistered: Mapping[CounterKey, int]
-    ) -> DeletionResult:
-        """Return what became of a plan: a call that got a newer event meanwhile has stayed."""
-        keys = [(call.sn, call.call_id) for call in plan.calls]
-        stayed_keys = {(leg.sn, leg.call_id) for leg in await self._store.legs(keys)}
-        stayed_seqs = {seq for call in plan.calls if (call.sn, call.call_id) in stayed_keys for seq in call.seqs}
-        deleted_keys = [key for key in keys if key not in stayed_keys]
-        seqs = [seq for seq in plan.seqs if seq not in stayed_seqs]
-        return DeletionResult(deleted_keys, len(legs.keys() & set(deleted_keys)), seqs, unregistered)
+        return plan, set(legs)
 
     async def append(self, entry: ControlEntry) -> int:
         """Append a control entry, whatever others come before it; return its number."""
@@ -304,7 +325,7 @@ class Projector:
         newest: dict[CallKey, int] = {}
         for leg in await self._store.legs([(call.sn, call.call_id) for call in control.calls]):
             newest[leg.sn, leg.call_id] = max(leg.seq, newest.get((leg.sn, leg.call_id), 0))
-        stayed = [call for call in control.calls if newest.get((call.sn, call.call_id), 0) > call.last_seq]
+        stayed = [call for call in control.calls if newest.get((call.sn, call.call_id), 0) > control.last_seq]
         stayed_seqs = {seq for call in stayed for seq in call.seqs}
         await self._store.put(
             self._batch(

@@ -173,7 +173,7 @@ async def add_pbx(
 @post("/pbxs/simulated", include_in_schema=False, status_code=200)
 async def start_simulated_pbx(app_state: AppStateDep) -> Redirect:
     """Start a simulated PBX: only where nothing was ever stored, because its calls are stored like all others."""
-    if await app_state.ledger.last_seq():
+    if await app_state.ledger.has_events():
         raise UsageError(
             _("there are calls already, and simulated ones would be mixed with them"),
             hint=_("start `onhook serve --demo --data ANOTHER-DIRECTORY`"),
@@ -365,7 +365,7 @@ async def _render_pbxs(
             unknown_pbxs=unknown_pbxs,
             error=error,
             form=form or AddPbxForm(),
-            has_calls=bool(await app_state.ledger.last_seq()),
+            has_calls=await app_state.ledger.has_events(),
         ),
     )
 

@@ -1,0 +1,73 @@
+"""Deletion of the raw events of forgotten calls, once every registered store has applied the entry that names them.
+
+Invariant: notes go first and raw events last, so that what was interrupted is found again by its entry. An entry goes
+when none of its raw events is left, and another one came after it.
+"""
+
+from onhook.appdb.appdb import AppDb
+from onhook.ledger.contract import Ledger
+from onhook.ledger.control_entries import Forgotten, decode_control
+from onhook.projector.projector import Projector
+from onhook.store.contract import Store
+
+STORE_NAME = "hub"
+"""The name of the one store of this installation."""
+
+ENTRIES_AT_ONCE = 1_000
+
+
+class EventDeletion:
+    """The entries whose raw events are to be deleted. `load` comes first."""
+
+    def __init__(self, appdb: AppDb, ledger: Ledger, store: Store, projector: Projector) -> None:
+        self._appdb = appdb
+        self._ledger = ledger
+        self._store = store
+        self._projector = projector
+        self._pending: dict[int, Forgotten] = {}
+
+    @property
+    def pending_seqs(self) -> set[int]:
+        """Return the numbers of the raw events that are to be deleted."""
+        return {seq for entry in self._pending.values() for seq in entry.seqs}
+
+    async def load(self) -> None:
+        """Read the entries of the ledger."""
+        self._pending.clear()
+        after_seq = 0
+        while raw_events := await self._ledger.control_entries(after_seq, ENTRIES_AT_ONCE):
+            after_seq = raw_events[-1].seq
+            for raw_event in raw_events:
+                entry = decode_control(raw_event)
+                if isinstance(entry, Forgotten):
+                    self.add(raw_event.seq, entry)
+
+    def add(self, seq: int, entry: Forgotten) -> None:
+        """Add the entry with this number."""
+        self._pending[seq] = entry
+
+    async def delete_events(self, *, now_us: int) -> int:
+        """Delete the raw events of all entries that every store has applied; return how many. `now_us` is in
+        microseconds since 1970, UTC.
+        """
+        position = await self._store.position()
+        await self._appdb.store_positions.report(STORE_NAME, position, now_us=now_us)
+        slowest = await self._appdb.store_positions.slowest(now_us=now_us)
+        behind = position if slowest is None else min(position, slowest)
+        count = 0
+        for seq in [seq for seq in self._pending if seq <= behind]:
+            count += await self._delete_events_of(seq, self._pending[seq])
+            del self._pending[seq]
+        return count
+
+    async def _delete_events_of(self, seq: int, entry: Forgotten) -> int:
+        deleted_keys, seqs = await self._projector.find_deletable(seq, entry)
+        raw_events = await self._ledger.get(seqs)
+        await self._appdb.notes.delete_for_calls(deleted_keys)
+        unregistered = await self._projector.count_unregistered(raw_events)
+        await self._ledger.delete([raw_event.seq for raw_event in raw_events])
+        await self._ledger.subtract_counts(unregistered)
+        # The last one stays: who appends the next one names its number.
+        if not await self._ledger.get(entry.seqs) and seq < await self._ledger.last_control_seq():
+            await self._ledger.delete([seq])
+        return len(raw_events)
