@@ -146,8 +146,8 @@ async def test_stores_of_one_ledger_are_equal(tmp_path: Path, seed: int) -> None
             await world.step()
             if step in (STEPS // 3, STEPS - 1):
                 await world.begin_reader()
-        first, *others = [await reader.read() for reader in world.readers]
-        for other in others:
+        first, *further = [await reader.read() for reader in world.readers]
+        for other in further:
             assert other == first
 
 
