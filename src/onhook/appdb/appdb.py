@@ -21,6 +21,7 @@ from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.destinations import Destinations
 from onhook.appdb.disk_samples import DiskSamples
 from onhook.appdb.issues import Issues
+from onhook.appdb.leases import Leases
 from onhook.appdb.notes import Notes
 from onhook.appdb.pbx_conventions import PbxConventionsRepository
 from onhook.appdb.pbx_credentials import PbxCredentials, PbxCredentialsRepository
@@ -109,6 +110,7 @@ class AppDb:
         self.notes = Notes(self._database)
         self.saved_searches = SavedSearches(self._database)
         self.disk_samples = DiskSamples(self._database)
+        self.leases = Leases(self._database)
         self.store_positions = StorePositions(self._database)
 
     # PBXs

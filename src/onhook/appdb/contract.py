@@ -2,8 +2,9 @@
 
 Invariants: every call is awaited, and ends by its deadline, waiting for a lock included. A caller that is cancelled or
 timed out leaves nothing half done. A commit that has begun is awaited to its end, so its result is true. A reader never
-waits for a writer. Each commit that changes something of `audited_tables` adds one entry to the audit log, with the
-`origin` of its task.
+waits for a writer. A commit of a task that has a lease (`fence.fenced`) raises `FencedOff`, and commits nothing, where
+another owner has the lease by now. Each commit that changes something of `audited_tables` adds one entry to the audit
+log, with the `origin` of its task.
 
 Statements have the parameters `?`, or `?1`, `?2` where one is used twice. Each engine translates them.
 """

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from onhook.appdb.audited_tables import Change
 from onhook.appdb.contract import CALL_SECONDS_MAX, TRANSACTION_SECONDS_MAX, Row, Version
+from onhook.appdb.fence import FencedOff, Lease, get_lease
 from onhook.appdb.origin import Origin, get_origin
 from onhook.appdb.sqlite_audit import create_triggers, record_changes
 from onhook.appdb.sqlite_file import Locked, open_reader, open_writer, translate_errors
@@ -94,9 +95,8 @@ class SqliteDatabase:
             return await outer.run(lambda connection: connection.execute(sql, parameters).rowcount, self._deadline())
         deadline = self._deadline(seconds)
         async with self._write_session(deadline) as session:
-            row_count = await _retry_while_locked(
-                lambda: session.run_to_end(partial(_write_and_commit, sql, values, get_origin()), deadline), deadline
-            )
+            write = partial(_write_and_commit, sql, values, get_origin(), get_lease())
+            row_count = await _retry_while_locked(lambda: session.run_to_end(write, deadline), deadline)
         self._announce_commit()
         return row_count
 
@@ -134,7 +134,7 @@ class SqliteDatabase:
                 raise session.error
             if read_only:
                 return
-            await session.run_to_end(partial(_commit, get_origin(), session.noted_changes))
+            await session.run_to_end(partial(_commit, get_origin(), get_lease(), session.noted_changes))
         self._announce_commit()
 
     def note_change(self, change: Change) -> None:
@@ -308,20 +308,32 @@ def _bind(sql: str, values: Sequence[Any]) -> Sequence[Any] | Mapping[str, Any]:
     return {str(number): value for number, value in enumerate(values, 1)} if "?1" in sql else values
 
 
-def _write_and_commit(sql: str, values: Sequence[Any], origin: Origin, connection: sqlite3.Connection) -> int:
+def _write_and_commit(
+    sql: str, values: Sequence[Any], origin: Origin, lease: Lease | None, connection: sqlite3.Connection
+) -> int:
     connection.execute("BEGIN IMMEDIATE")
     try:
         row_count = connection.execute(sql, _bind(sql, values)).rowcount
-        _commit(origin, (), connection)
+        _commit(origin, lease, (), connection)
     except BaseException:
         roll_back(connection)
         raise
     return row_count
 
 
-def _commit(origin: Origin, noted_changes: Sequence[Change], connection: sqlite3.Connection) -> None:
+def _commit(
+    origin: Origin, lease: Lease | None, noted_changes: Sequence[Change], connection: sqlite3.Connection
+) -> None:
+    if lease is not None:
+        _check_fence(lease, connection)
     record_changes(connection, origin, noted_changes)
     connection.execute("COMMIT")
+
+
+def _check_fence(lease: Lease, connection: sqlite3.Connection) -> None:
+    row = connection.execute("SELECT fence FROM leases WHERE name = ?", (lease.name,)).fetchone()
+    if row is None or row[0] != lease.fence:
+        raise FencedOff(_("another process has the lease {name} by now", name=lease.name))
 
 
 def _read_version(connection: sqlite3.Connection) -> Version:

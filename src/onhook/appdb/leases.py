@@ -1,0 +1,169 @@
+"""Leases: one owner at a time for each destination, PBX and job, among all processes with this database.
+
+Invariants: an owner that dies is followed by another one when its lease has run out, one that stops at once. Work ends
+before its lease is released. An owner that cannot renew goes on, because a locked database loses no lease; one that is
+overtaken learns it from its next renewal, and can commit nothing (fence.py).
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
+
+from onhook.appdb.contract import Database, Row
+from onhook.appdb.fence import FencedOff, Lease, fenced
+from onhook.lib.clock import Clock
+from onhook.lib.errors import OnhookError
+from onhook.lib.transition_log import TransitionLog
+
+LEASE_MICROSECONDS = 8_000_000
+"""Time after which the lease of a process that died is free."""
+
+RENEW_SECONDS = 2.5
+"""Three renewals may fail."""
+
+ACQUIRE_SECONDS = 1.0
+"""Time between two tries for a lease that another process has."""
+
+OWNER_BYTES = 8
+
+LeasedWork = Callable[[], Coroutine[None, None, None]]
+
+RunLeased = Callable[[str, LeasedWork], Awaitable[None]]
+"""Runs work while this process has the lease of that name; see `LeaseHolder.run_leased`."""
+
+
+async def run_without_lease(_name: str, work: LeasedWork) -> None:
+    """Run work of which there is one process: see `RunLeased`."""
+    await work()
+
+
+class Leases:
+    """Repository of the leases. Times passed in are microseconds since 1970, UTC."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def acquire(self, name: str, owner: str, *, now_us: int) -> Lease | None:
+        """Acquire a lease that is free, has run out, or is the owner's already; None where another one has it."""
+        (rows,) = await self._write_returning(
+            "INSERT INTO leases VALUES (?1, ?2, 1, ?3) ON CONFLICT (name) DO UPDATE"
+            " SET owner = excluded.owner, fence = leases.fence + 1, until = excluded.until"
+            " WHERE leases.until <= ?4 OR leases.owner = excluded.owner RETURNING fence",
+            [(name, owner, now_us + LEASE_MICROSECONDS, now_us)],
+        )
+        return Lease(name, owner, rows[0][0]) if rows else None
+
+    async def renew(self, owner: str, *, now_us: int) -> dict[str, int]:
+        """Renew all leases of an owner; return their fences by name."""
+        (rows,) = await self._write_returning(
+            "UPDATE leases SET until = ? WHERE owner = ? RETURNING name, fence", [(now_us + LEASE_MICROSECONDS, owner)]
+        )
+        return dict(rows)
+
+    async def release(self, lease: Lease) -> None:
+        """Make a lease free, if it is still that owner's."""
+        await self._database.write(
+            "UPDATE leases SET owner = '', until = 0 WHERE name = ? AND fence = ?", (lease.name, lease.fence)
+        )
+
+    async def release_all(self) -> None:
+        """Make all leases free: those of a process that died, where there is one process at a time."""
+        await self._database.write("UPDATE leases SET owner = '', until = 0")
+
+    async def _write_returning(self, sql: str, values_list: list[tuple[object, ...]]) -> list[list[Row]]:
+        async with self._database.transaction():
+            return await self._database.rows_many(sql, values_list)
+
+
+class LeaseHolder:
+    """The leases of this process. Created once per process, inside its event loop."""
+
+    def __init__(self, leases: Leases, clock: Clock) -> None:
+        self._leases = leases
+        self._clock = clock
+        self._owner = secrets.token_hex(OWNER_BYTES)
+        self._lost: dict[str, asyncio.Event] = {}
+        self._fences: dict[str, int] = {}
+        self._failure_log = TransitionLog(
+            logging.getLogger("leases"), begins="cannot renew leases", ends="leases are renewed again"
+        )
+
+    async def run(self) -> None:
+        """Renew all leases until cancelled."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            if self._fences:
+                await self.renew()
+
+    async def renew(self) -> None:
+        """Renew all leases; end the work of those that another process has."""
+        held = dict(self._fences)
+        try:
+            renewed = await self._leases.renew(self._owner, now_us=self._clock.microseconds())
+        except OnhookError as error:
+            self._failure_log.begin(error=str(error))
+            return
+        self._failure_log.end()
+        for name, fence in held.items():
+            if renewed.get(name) != fence and self._fences.get(name) == fence:
+                self._lost[name].set()
+
+    async def run_leased(self, name: str, work: LeasedWork) -> None:
+        """Wait for the lease of that name, and run the work while this process has it; return when the work does.
+
+        Where another process has the lease by then, the work is cancelled and awaited, and begins anew with the next
+        lease. Cancelling ends the work, and then releases the lease.
+        """
+        while not await self._run_once(name, work):
+            logging.getLogger("leases").warning("another process has the lease", extra={"lease": name})
+
+    async def _run_once(self, name: str, work: LeasedWork) -> bool:
+        """Return whether the work has ended by itself."""
+        lease = await self._acquire(name)
+        lost = self._lost[name] = asyncio.Event()
+        self._fences[name] = lease.fence
+        try:
+            with fenced(lease):
+                task = asyncio.create_task(work(), name=name)
+            return await self._follow(task, lost)
+        finally:
+            del self._fences[name], self._lost[name]
+            await self._release(lease)
+
+    async def _follow(self, task: asyncio.Task[None], lost: asyncio.Event) -> bool:
+        """Wait for the end of the work or of the lease; then the work has ended, whatever happens."""
+        waiting = asyncio.create_task(lost.wait())
+        try:
+            await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+        if task.cancelled():
+            return False
+        error = task.exception()
+        if isinstance(error, FencedOff) or (error is not None and lost.is_set()):
+            return False
+        if error is not None:
+            raise error
+        return not lost.is_set()
+
+    async def _acquire(self, name: str) -> Lease:
+        while True:
+            try:
+                lease = await self._leases.acquire(name, self._owner, now_us=self._clock.microseconds())
+            except OnhookError as error:
+                self._failure_log.begin(error=str(error))
+                lease = None
+            if lease is not None:
+                return lease
+            await asyncio.sleep(ACQUIRE_SECONDS)
+
+    async def _release(self, lease: Lease) -> None:
+        try:
+            await self._leases.release(lease)
+        except OnhookError as error:
+            # It runs out by itself.
+            self._failure_log.begin(error=str(error))

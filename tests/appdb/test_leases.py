@@ -1,0 +1,247 @@
+"""Leases: one owner at a time, followed after a death and at once after a stop; an earlier owner commits nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from onhook.appdb import leases
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.fence import FencedOff, Lease, fenced, get_lease
+from onhook.appdb.leases import LEASE_MICROSECONDS, LeaseHolder
+from onhook.lib.errors import Unavailable
+from tests.waiting import polls, wait_until
+
+NAME = "destination:1"
+
+
+class MovedClock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now_us = 1_000_000_000
+
+    def microseconds(self) -> int:
+        return self.now_us
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.now_us / 1e6, UTC)
+
+
+class Work:
+    """Work that runs until it is cancelled, and commits something then."""
+
+    def __init__(self, appdb: AppDb) -> None:
+        self.appdb = appdb
+        self.starts = 0
+        self.is_running = False
+        self.last_error: Exception | None = None
+        self.at_end: Callable[[], None] = lambda: None
+
+    async def run(self) -> None:
+        self.starts += 1
+        self.is_running = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            try:
+                await write(self.appdb)
+            except FencedOff as error:
+                self.last_error = error
+            self.at_end()
+            self.is_running = False
+
+
+class Process:
+    """A process with its own connection to the database, its leases and its work."""
+
+    def __init__(self, path: Path, clock: MovedClock) -> None:
+        self.appdb = AppDb(path)
+        self.holder = LeaseHolder(self.appdb.leases, clock)
+        self.work = Work(self.appdb)
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.task = asyncio.create_task(self.holder.run_leased(NAME, self.work.run))
+
+    async def stop(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self.task
+
+
+async def write(appdb: AppDb, value: int = 30) -> None:
+    await appdb.store_positions.report("hub", value, now_us=1)
+
+
+async def read(appdb: AppDb) -> int | None:
+    return await appdb.store_positions.slowest(now_us=2)
+
+
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock()
+
+
+@pytest.fixture
+async def processes(
+    tmp_path: Path, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Process, Process]]:
+    monkeypatch.setattr(leases, "ACQUIRE_SECONDS", 0.01)
+    first, second = Process(tmp_path / "onhook.db", clock), Process(tmp_path / "onhook.db", clock)
+    yield first, second
+    for process in (first, second):
+        await process.stop()
+        await process.appdb.close()
+
+
+async def test_lease_has_one_owner_until_it_runs_out(processes: tuple[Process, Process], clock: MovedClock) -> None:
+    first, second = (process.appdb.leases for process in processes)
+    assert await first.acquire(NAME, "first", now_us=clock.now_us) == Lease(NAME, "first", 1)
+    assert await second.acquire(NAME, "second", now_us=clock.now_us) is None
+    assert await second.acquire("destination:2", "second", now_us=clock.now_us) == Lease("destination:2", "second", 1)
+    clock.now_us += LEASE_MICROSECONDS - 1
+    assert await second.acquire(NAME, "second", now_us=clock.now_us) is None
+    assert await first.renew("first", now_us=clock.now_us) == {NAME: 1}
+    clock.now_us += LEASE_MICROSECONDS
+    assert await second.acquire(NAME, "second", now_us=clock.now_us) == Lease(NAME, "second", 2)
+    assert await first.renew("first", now_us=clock.now_us) == {}
+
+
+async def test_release_frees_the_lease_of_that_owner_alone(
+    processes: tuple[Process, Process], clock: MovedClock
+) -> None:
+    first, second = (process.appdb.leases for process in processes)
+    old_lease = await first.acquire(NAME, "first", now_us=clock.now_us)
+    assert old_lease is not None
+    await first.release(old_lease)
+    assert await second.acquire(NAME, "second", now_us=clock.now_us) == Lease(NAME, "second", 2)
+    await first.release(old_lease)
+    assert await first.acquire(NAME, "first", now_us=clock.now_us) is None
+    await second.release_all()
+    assert await first.acquire(NAME, "first", now_us=clock.now_us) == Lease(NAME, "first", 3)
+
+
+async def test_commit_of_an_earlier_owner_is_refused(processes: tuple[Process, Process], clock: MovedClock) -> None:
+    """A single statement, a transaction, and those of tasks that it starts; without a lease all may write."""
+    first, second = (process.appdb for process in processes)
+    lease = await first.leases.acquire(NAME, "first", now_us=clock.now_us)
+    assert lease is not None
+    with fenced(lease):
+        await write(first)
+    clock.now_us += LEASE_MICROSECONDS
+    await second.leases.acquire(NAME, "second", now_us=clock.now_us)
+    with fenced(lease):
+        with pytest.raises(FencedOff):
+            await write(first, 60)
+        with pytest.raises(FencedOff):
+            async with first._database.transaction():
+                await first._database.write("DELETE FROM stores")
+        with pytest.raises(FencedOff):
+            await asyncio.create_task(write(first, 60))
+    assert get_lease() is None
+    assert await read(second) == 30
+    await write(first, 90)
+    assert await read(second) == 90
+
+
+async def test_work_is_handed_over_at_once_when_its_process_stops(processes: tuple[Process, Process]) -> None:
+    """The last commit of the first comes before the second begins."""
+    first, second = processes
+    first.start()
+    await wait_until(lambda: first.work.is_running)
+    second.start()
+    was_running: list[bool] = []
+    first.work.at_end = lambda: was_running.append(second.work.is_running)
+    await first.stop()
+    await wait_until(lambda: second.work.is_running)
+    assert (was_running, first.work.last_error) == ([False], None)
+    assert (first.work.starts, second.work.starts) == (1, 1)
+
+
+async def test_work_whose_lease_ran_out_is_begun_elsewhere(
+    processes: tuple[Process, Process], clock: MovedClock
+) -> None:
+    """Within ten seconds. The first process was only slow: its next renewal ends its work, whose commit is refused."""
+    first, second = processes
+    first.start()
+    await wait_until(lambda: first.work.is_running)
+    second.start()
+    clock.now_us += 10_000_000
+    await wait_until(lambda: second.work.is_running)
+    await first.holder.renew()
+    await wait_until(lambda: not first.work.is_running)
+    assert isinstance(first.work.last_error, FencedOff)
+    assert second.work.is_running
+
+
+async def test_work_goes_on_while_the_lease_cannot_be_renewed(
+    processes: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _second = processes
+    first.start()
+    await wait_until(lambda: first.work.is_running)
+
+    async def fail(_owner: str, *, now_us: int) -> dict[str, int]:
+        raise Unavailable(f"locked at {now_us}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(first.appdb.leases, "renew", fail)
+        await first.holder.renew()
+    assert first.work.is_running
+    await first.holder.renew()
+    assert (first.work.is_running, first.work.starts) == (True, 1)
+
+
+async def test_lease_that_cannot_be_acquired_now_is_tried_again(
+    processes: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _second = processes
+    acquire, failures = first.appdb.leases.acquire, [Unavailable("locked")]
+
+    async def fail_once(name: str, owner: str, *, now_us: int) -> Lease | None:
+        if failures:
+            raise failures.pop()
+        return await acquire(name, owner, now_us=now_us)
+
+    monkeypatch.setattr(first.appdb.leases, "acquire", fail_once)
+    first.start()
+    await wait_until(lambda: first.work.is_running)
+    assert failures == []
+
+
+async def test_work_that_fails_or_ends_by_itself_gives_its_lease_back(processes: tuple[Process, Process]) -> None:
+    first, second = processes
+
+    async def fail() -> None:
+        raise ValueError("a mistake")
+
+    with pytest.raises(ValueError, match="a mistake"):
+        await first.holder.run_leased(NAME, fail)
+    ran: list[Lease | None] = []
+
+    async def run() -> None:
+        ran.append(get_lease())
+
+    await second.holder.run_leased(NAME, run)
+    assert [lease and lease.fence for lease in ran] == [2]
+
+
+async def test_leases_are_renewed_from_time_to_time(
+    processes: tuple[Process, Process], clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
+    first, second = processes
+    renewing = asyncio.create_task(first.holder.run())
+    first.start()
+    await wait_until(lambda: first.work.is_running)
+    clock.now_us += LEASE_MICROSECONDS - 1
+    query = "SELECT until FROM leases"
+    renewed = [(clock.now_us + LEASE_MICROSECONDS,)]
+    await wait_until(await second.appdb._database.rows(query) == renewed async for _ in polls())
+    renewing.cancel()
+    await asyncio.wait([renewing])
