@@ -24,7 +24,7 @@ MARKED = {
     f"/pbxs/{SN}": ["/pbxs"],
     "/destinations": ["/destinations"],
     "/quarantine": ["/issues"],
-    "/events/1": ["/issues"],
+    "/events/2": ["/issues"],
     "/audit": ["/users"],
     "/about": [],
     "/schema": [],

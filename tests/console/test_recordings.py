@@ -115,12 +115,12 @@ async def test_reads_that_matter_are_in_the_audit_log_once_an_hour(
     await client.get("/api/v1/export.csv", params={"status": "answered"})
     async with harness.client("wrong") as outsider:
         await outsider.get("/api/v1/export.csv")
-    await client.get("/events/1")
-    await client.get("/api/v1/events/1")
+    await client.get("/events/2")
+    await client.get("/api/v1/events/2")
     entries = reversed(await harness.appdb.audit.latest(20))
     reads = [(entry.actor, entry.way, entry.action) for entry in entries if entry.before == entry.after == {}]
     assert reads == [
         ("admin", "api", f"recording {NAME} of call {CALL_ID}"),
         ("admin", "api", "export csv: status=answered"),
-        ("admin", "page", "raw event 1"),
+        ("admin", "page", "raw event 2"),
     ]

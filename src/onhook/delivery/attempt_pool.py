@@ -1,6 +1,7 @@
 """Concurrent attempts of one destination.
 
-Invariants: no more attempts run at a time than the health of the endpoint allows. Of one call one notification is in
+Invariants: no more attempts run at a time than the health of the endpoint allows, nor more than may be sent again after
+a crash, with the results that are not committed. Of one call one notification is in
 progress at a time. Under load there is neither a task nor a wake-up per notification: a task that has a result goes on
 with the next notification.
 """
@@ -11,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from onhook.appdb.delivery_rows import NewAttempt
+from onhook.delivery.commit_batch import UNCOMMITTED_MAX
 from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, Notification
 from onhook.delivery.endpoint_health import EndpointState
 from onhook.delivery.metrics import AttemptMetrics
@@ -51,8 +53,10 @@ class AttemptPool:
         endpoint: EndpointState,
         on_result: ResultCallback,
         wake: Callable[[], None],
+        uncommitted_count: Callable[[], int] = lambda: 0,
     ) -> None:
         self._attempts_max = attempts_max
+        self._uncommitted_count = uncommitted_count
         self._sender = sender
         self._queues = queues
         self._endpoint = endpoint
@@ -96,7 +100,8 @@ class AttemptPool:
         `finishing_count` attempts.
         """
         allowed = self._endpoint.attempts_allowed(self._attempts_max, self._sender.clock.microseconds())
-        if len(self._tasks) - finishing_count >= allowed:
+        in_progress = len(self._tasks) - finishing_count
+        if in_progress >= allowed or in_progress + self._uncommitted_count() >= UNCOMMITTED_MAX:
             return None
         return self._queues.pop(is_down=self._endpoint.health.is_down)
 

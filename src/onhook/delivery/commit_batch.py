@@ -16,8 +16,11 @@ from onhook.delivery.endpoint_health import EndpointHealth
 from onhook.delivery.per_call_queue import PendingNotification
 
 COMMIT_SECONDS = 0.2
-COMMIT_RESULTS = 256
+COMMIT_RESULTS = 24
 """Results are committed this soon, or at this many: a commit waits for the disk."""
+
+UNCOMMITTED_MAX = 48
+"""Attempts in progress and results that are not committed: so many notifications may be sent again after a crash."""
 
 IDLE_COMMIT_SECONDS = 5.0
 """A cursor that only passed calls that do not match may be committed later."""
@@ -146,7 +149,13 @@ class CommitPlanner:
         self.batch = CommitBatch(destination)
         self._destination = destination
         self._unconfirmed: DeliveryCommit | None = None
+        self._unconfirmed_count = 0
         self._committed = CommittedState(health.failing_since)
+
+    @property
+    def uncommitted_count(self) -> int:
+        """Return how many results are not committed, as far as is known."""
+        return len(self.batch) + self._unconfirmed_count
 
     @property
     def has_unconfirmed(self) -> bool:
@@ -177,12 +186,13 @@ class CommitPlanner:
         """Return the commit to make now: the last one again where it has not succeeded, else all results so far."""
         if self._unconfirmed is None:
             self._unconfirmed = self.batch.build_commit(progress, health, now_us)
+            self._unconfirmed_count = len(self.batch)
             self.batch = CommitBatch(self._destination)
         return self._unconfirmed
 
     def confirm(self, commit: DeliveryCommit, now: float) -> None:
         """Store that this commit has succeeded."""
-        self._unconfirmed = None
+        self._unconfirmed, self._unconfirmed_count = None, 0
         self._committed = CommittedState(commit.failing_since, commit.cursors, now)
 
     def _has_results(self, health: EndpointHealth) -> bool:

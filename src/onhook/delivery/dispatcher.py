@@ -1,4 +1,4 @@
-"""Runs a worker per destination, and restarts it when an operator has changed the destination.
+"""Runs a worker per destination, by a lease, and restarts it when an operator has changed the destination.
 
 Invariants: no worker can delay or fail another one; a change by an operator has effect within a second.
 """
@@ -124,7 +124,7 @@ class DeliveryDispatcher:
             report_error=partial(self._report_error, destination_id, revision),
         )
         try:
-            await supervisor.run()
+            await self._deps.run_leased(f"destination:{destination_id}", supervisor.run)
         finally:
             del self._supervisors[destination_id]
 

@@ -16,6 +16,7 @@ import msgspec
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.delivery_rows import CallKey, DeliveryCommit, NewAttempt
 from onhook.appdb.destinations import Destination
+from onhook.appdb.leases import RunLeased, run_without_lease
 from onhook.delivery.attempt_pool import AttemptPool, AttemptSender
 from onhook.delivery.commit_batch import COMMIT_RESULTS, CommitPlanner
 from onhook.delivery.delivery_rules import DeliveryRules
@@ -49,6 +50,7 @@ class DeliveryDeps(msgspec.Struct, frozen=True, kw_only=True):
     record_reader: RecordReader
     appdb: AppDb
     clock: Clock
+    run_leased: RunLeased = run_without_lease
     jitter: Callable[[], float] = Random().random  # noqa: S311 - spreads waits, hides nothing
 
 
@@ -90,6 +92,7 @@ class DestinationWorker:
             endpoint=self._endpoint,
             on_result=self._handle_result,
             wake=self._wake.set,
+            uncommitted_count=lambda: self._commits.uncommitted_count,
         )
         self._commit_future: asyncio.Future[set[CallKey]] | None = None
 
@@ -134,6 +137,7 @@ class DestinationWorker:
         self._pool.start_attempts()
         if self._seconds_until_commit() <= 0:
             await self._commit()
+            self._pool.start_attempts()  # as many as waited for the commit
         if self._is_caught_up:
             self._endpoint.health = self._endpoint.health.when_idle()
 

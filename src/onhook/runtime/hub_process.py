@@ -11,6 +11,7 @@ import structlog
 from litestar import Litestar
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.leases import LeaseHolder
 from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
 from onhook.console.actions import ConsoleActions, DeliveryActions
@@ -65,6 +66,7 @@ class HubResources(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     sql_runner: SqlRunner
     position_notifier: PositionNotifier
+    leases: LeaseHolder
     lowered_stream_count: int
     """Streams of destinations that were past the end of the ledger."""
 
@@ -95,6 +97,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
         stack.push_async_callback(pbx_api.close)
         await pbx_api.start()
         services = (
+            Service("leases", resources.leases.run),
             Service("console", console.run),
             Service("projector", partial(projector.run, resources.position_notifier.announce)),
             Service("store", partial(restart_when_damaged, resources.store)),
@@ -125,6 +128,8 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         )
     # Replays of events that a crashed hub was about to parse late.
     await appdb.destinations.release_replays()
+    # There is one hub at a time with these files: another owner has died.
+    await appdb.leases.release_all()
     store = await open_store_file(config.store_file)
     stack.push_async_callback(store.close)
     return HubResources(
@@ -135,6 +140,7 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         store=store,
         sql_runner=await stack.enter_async_context(open_sql_runner(config, clock)),
         position_notifier=PositionNotifier(),
+        leases=LeaseHolder(appdb.leases, clock),
         lowered_stream_count=lowered_stream_count,
     )
 
@@ -161,6 +167,7 @@ def _create_sync_manager(resources: HubResources, ingestor: Ingestor) -> PbxSync
             store=resources.store,
             clock=resources.clock,
             ingestor=ingestor,
+            run_leased=resources.leases.run_leased,
         )
     )
 
@@ -172,7 +179,9 @@ async def _create_sync_services(
     appdb, clock = resources.appdb, resources.clock
     await appdb.asterisks.reset_connections()
     connection_state = AsteriskConnectionState(appdb, clock, sync_manager.on_reconnected)
-    connection_manager = ConnectionManager(state=connection_state, ingestor=ingestor, clock=clock)
+    connection_manager = ConnectionManager(
+        state=connection_state, ingestor=ingestor, clock=clock, run_leased=resources.leases.run_leased
+    )
     return (Service("pbx_sync", sync_manager.run), Service("ami_connections", connection_manager.run))
 
 
@@ -208,13 +217,15 @@ def _create_maintenance_services(resources: HubResources, projector: Projector) 
         clock=clock,
         lowered_stream_count=resources.lowered_stream_count,
     )
-    return (
-        Service("serial_numbers", joiner.run),
-        Service("silence", silence_monitor.run),
-        Service("call_times", call_time_monitor.run),
-        Service("issues", issue_monitor.run),
-        Service("retention", retention.run),
-    )
+    jobs = {
+        "serial_numbers": joiner.run,
+        "silence": silence_monitor.run,
+        "call_times": call_time_monitor.run,
+        "issues": issue_monitor.run,
+        "retention": retention.run,
+    }
+    run_leased = resources.leases.run_leased
+    return tuple(Service(name, partial(run_leased, f"job:{name}", run)) for name, run in jobs.items())
 
 
 def _create_console(
@@ -258,6 +269,7 @@ def _create_dispatcher(resources: HubResources) -> DeliveryDispatcher:
             record_reader=RecordReader(resources.store, resources.position_notifier),
             appdb=resources.appdb,
             clock=resources.clock,
+            run_leased=resources.leases.run_leased,
         ),
         open_destination=webhook_opener(resources.config),
         on_error=_log_delivery_error,

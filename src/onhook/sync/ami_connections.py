@@ -11,10 +11,12 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
+from onhook.appdb.leases import RunLeased, run_without_lease
 from onhook.lib.backoff import Backoff
 from onhook.lib.certificates import create_trust
 from onhook.lib.change_watcher import ChangeWatcher, Version, appdb_failure_log
@@ -101,8 +103,16 @@ class ConnectionState(Protocol):
 class ConnectionManager:
     """All connections. Created once per process, inside its event loop."""
 
-    def __init__(self, *, state: ConnectionState, ingestor: Ingestor, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        state: ConnectionState,
+        ingestor: Ingestor,
+        clock: Clock,
+        run_leased: RunLeased = run_without_lease,
+    ) -> None:
         self._state = state
+        self._run_leased = run_leased
         self._ingestor = ingestor
         self._clock = clock
         self._log = logging.getLogger("ami_connections")
@@ -112,7 +122,7 @@ class ConnectionManager:
         """Keep a connection to every PBX until cancelled."""
         watcher = ChangeWatcher(self._state.version, self._specs_by_sn)
         connections = TaskReconciler[str, ConnectionSpec](
-            self._keep_connected, name="connection", compare_by=lambda spec: spec.config_hash
+            self._keep_leased, name="connection", compare_by=lambda spec: spec.config_hash
         )
         try:
             while True:
@@ -125,6 +135,10 @@ class ConnectionManager:
 
     async def _specs_by_sn(self) -> Mapping[str, ConnectionSpec]:
         return {spec.pbx.sn: spec for spec in await self._state.list_specs()}
+
+    async def _keep_leased(self, sn: str, spec: ConnectionSpec) -> None:
+        """Keep a connection while this process has the lease of it."""
+        await self._run_leased(f"ami:{sn}", partial(self._keep_connected, sn, spec))
 
     async def _keep_connected(self, sn: str, spec: ConnectionSpec) -> None:
         """Connect, receive, and connect again after a wait."""

@@ -10,12 +10,14 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.cdr_sources import CdrSource
+from onhook.appdb.leases import RunLeased, run_without_lease
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
 from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
@@ -64,6 +66,7 @@ class SyncDeps(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     clock: Clock
     ingestor: Ingestor
+    run_leased: RunLeased = run_without_lease
     jitter: Callable[[], float] = random.SystemRandom().random
 
 
@@ -151,7 +154,7 @@ class PbxSyncManager:
     async def run(self) -> None:
         """Run all syncs until cancelled; then revoke their tokens."""
         watcher = ChangeWatcher(self._deps.appdb.version, self._build_specs)
-        reconciler = TaskReconciler[str, SyncSpec](self._run_with_restart, name="pbx_sync")
+        reconciler = TaskReconciler[str, SyncSpec](self._run_leased, name="pbx_sync")
         try:
             while True:
                 specs = await watcher.poll_or_log(self._failure_log)
@@ -186,6 +189,10 @@ class PbxSyncManager:
         return api_specs | {
             sn: CdrSourceSyncSpec(sn, source) for sn, source in (await self._deps.appdb.cdr_sources.all()).items()
         }
+
+    async def _run_leased(self, sn: str, spec: SyncSpec) -> None:
+        """Run a sync without end, while this process has the lease of the PBX."""
+        await self._deps.run_leased(f"pbx:{sn}", partial(self._run_with_restart, sn, spec))
 
     async def _run_with_restart(self, sn: str, spec: SyncSpec) -> None:
         """Run a sync without end; restart it after an error, as of the application database, or an internal one: it

@@ -3,4 +3,4 @@ CREATE TABLE stores (
     name TEXT PRIMARY KEY,
     position INTEGER NOT NULL,
     seen_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;

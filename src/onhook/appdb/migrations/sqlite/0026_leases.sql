@@ -5,4 +5,4 @@ CREATE TABLE leases (
     owner TEXT NOT NULL,
     fence INTEGER NOT NULL,
     until INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
