@@ -21,9 +21,9 @@ def test_ack_window_event_of_two_records_ends_with_the_second() -> None:
     window.begin(3)
     window.begin(3)
     window.read_to = 5
-    window.end(3)
+    window.end(3, "x")
     assert window.acknowledged_to == 2
-    window.end(3)
+    window.end(3, "x")
     assert window.acknowledged_to == 5
 
 
@@ -39,5 +39,7 @@ def test_ack_window_never_passes_a_number_in_progress(seqs: set[int], randomness
         assert window.acknowledged_to == left[0] - 1
         seq = randomness.choice(left)
         left.remove(seq)
-        window.end(seq)
+        window.end(seq, str(seq))
+        done = {number for number in seqs - set(left) if number > window.acknowledged_to}
+        assert set(map(int, window.done_ahead())) == done
     assert window.acknowledged_to == 40

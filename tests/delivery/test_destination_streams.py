@@ -69,7 +69,7 @@ class StreamsHarness:
 
     def _accept(self, notification: PendingNotification) -> None:
         assert notification.ack_window is not None
-        notification.ack_window.end(notification.seq)
+        notification.ack_window.end(notification.seq, notification.notification_id)
         self.queues.calls.release_next(notification)
 
 

@@ -166,3 +166,31 @@ async def test_hub_that_is_overtaken_commits_nothing(harness: DeliveryHarness) -
             await second.stop()
             (destination,) = await harness.appdb.destinations.all()
             assert (await harness.cursor("crm"), destination.attempts_succeeded) == (harness.position, 1)
+
+
+async def test_notifications_behind_a_slow_one_are_not_sent_twice_after_a_death(harness: DeliveryHarness) -> None:
+    """Hundreds were accepted after one that is still being answered."""
+    slow_id, deaths = "", 0
+
+    async def answer(_request: web.Request, body: bytes) -> int:
+        if deaths < 2 and slow_id and slow_id.encode() in body:
+            await asyncio.Event().wait()
+        return 200
+
+    async with WebhookReceiver(answer).listen() as receiver:
+        await harness.add_destination("crm", receiver.url)
+        clock = MovedClock()
+        calls = list(make_calls(400))
+        slow_id = calls[0].call_id
+        call_ids = await harness.put_calls(*calls)
+        for _death in range(2):
+            async with open_hubs(harness, clock) as (hub, _idle):
+                hub.start()
+                await wait_until(lambda: set(receiver.accepted_call_ids()) == set(call_ids) - {slow_id})
+                await hub.die()
+            deaths += 1
+            clock.now_us += 10_000_000
+        async with open_hubs(harness, clock) as (hub, _idle):
+            hub.start()
+            await wait_until(lambda: set(receiver.accepted_call_ids()) == set(call_ids))
+        assert len(receiver.accepted) - len(calls) <= UNCOMMITTED_MAX

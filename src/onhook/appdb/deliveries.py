@@ -23,7 +23,7 @@ from onhook.appdb.delivery_rows import (
     NewAttempt,
     NewDelivery,
 )
-from onhook.appdb.stored_json import read_row, read_rows
+from onhook.appdb.stored_json import encode_column, read_row, read_rows
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
@@ -122,7 +122,11 @@ class Deliveries:
             await self._insert(changes.destination_id, changes.new_deliveries)
             await self._apply_updates(changes.updates)
             await self._database.write_many(
-                "UPDATE streams SET cursor = ?2 WHERE stream_id = ?1", list(changes.cursors.items())
+                "UPDATE streams SET cursor = ?, done_ahead = ? WHERE stream_id = ?",
+                [
+                    (cursor, encode_column(done) if (done := changes.done_ahead.get(stream_id)) else None, stream_id)
+                    for stream_id, cursor in changes.cursors.items()
+                ],
             )
             await self._database.write_many(
                 "DELETE FROM streams WHERE stream_id = ? AND until IS NOT NULL",

@@ -99,14 +99,16 @@ class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):
-    """All results of some work for one destination in one `revision`. `finished_replays` are complete; `retry_after` is
-    the time until which the endpoint requested a delay, 0 without such a request.
+    """All results of some work for one destination in one `revision`. `finished_replays` are complete; `done_ahead` are
+    notifications, by stream, that are done after its cursor; `retry_after` is the time until which the endpoint
+    requested a delay, 0 without such a request.
     """
 
     destination_id: int
     revision: int
     cursors: Mapping[int, int]
     finished_replays: Sequence[int]
+    done_ahead: Mapping[int, Sequence[str]] = {}
     new_deliveries: Sequence[NewDelivery]
     updates: Sequence[DeliveryUpdate]
     attempts_succeeded: int

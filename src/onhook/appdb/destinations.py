@@ -86,12 +86,14 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
 
     Everything up to the number `cursor` is done; None means that the first number is yet to be looked up. `until` is
     the last number of a replay, None for the live stream. `filter` applies in addition to the destination's.
+    `done_ahead` are notifications after the cursor that are done already.
     """
 
     stream_id: int
     filter: RecordFilter
     cursor: int | None
     until: int | None
+    done_ahead: frozenset[str] = frozenset()
 
 
 class Destinations:
@@ -216,7 +218,7 @@ class Destinations:
         secret_rows = await self._database.rows(
             "SELECT secret_id, label, created_at, text FROM signing_secrets ORDER BY secret_id"
         )
-        stream_rows = await self._database.rows("SELECT stream_id, filter, cursor, until FROM streams")
+        stream_rows = await self._database.rows("SELECT stream_id, filter, cursor, until, done_ahead FROM streams")
         return [
             *list_unreadable("destinations", rows, _destination, name_columns=[1]),
             *list_unreadable("streams", stream_rows, _stream),
@@ -318,7 +320,7 @@ class Destinations:
     async def streams(self, destination_id: int) -> list[Stream]:
         """Return the live stream, then the replays in order of request; none for alarms."""
         rows = await self._database.rows(
-            "SELECT stream_id, filter, cursor, until FROM streams WHERE destination_id = ? AND NOT is_held"
+            "SELECT stream_id, filter, cursor, until, done_ahead FROM streams WHERE destination_id = ? AND NOT is_held"
             " ORDER BY until IS NOT NULL, stream_id LIMIT ?",
             (destination_id, REPLAYS_MAX + 1),
         )
@@ -480,5 +482,11 @@ def _secret_text(row: Row) -> str:
 
 
 def _stream(row: Row) -> Stream:
-    stream_id, text, cursor, until = row
-    return Stream(stream_id=stream_id, filter=decode_column(text, RecordFilter), cursor=cursor, until=until)
+    stream_id, text, cursor, until, done_ahead = row
+    return Stream(
+        stream_id=stream_id,
+        filter=decode_column(text, RecordFilter),
+        cursor=cursor,
+        until=until,
+        done_ahead=frozenset() if done_ahead is None else decode_column(done_ahead, frozenset[str]),
+    )

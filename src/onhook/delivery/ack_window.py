@@ -10,6 +10,7 @@ class AckWindow:
     def __init__(self, cursor: int) -> None:
         self.read_to = cursor
         self._in_progress: dict[int, int] = {}
+        self._done: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._in_progress)
@@ -21,13 +22,24 @@ class AckWindow:
         assert seq > self.read_to, "numbers are ascending"
         self._in_progress[seq] = self._in_progress.get(seq, 0) + 1
 
-    def end(self, seq: int) -> None:
+    def end(self, seq: int, notification_id: str) -> None:
         """Remove one notification of this number: it is delivered, or stored as a delivery."""
+        self.pass_over(seq, notification_id)
         remaining = self._in_progress[seq] - 1
         if remaining:
             self._in_progress[seq] = remaining
         else:
             del self._in_progress[seq]
+
+    def pass_over(self, seq: int, notification_id: str) -> None:
+        """Note that a notification is done, also one that was so before the start."""
+        self._done[notification_id] = seq
+
+    def done_ahead(self) -> tuple[str, ...]:
+        """Return the notifications that are done after the acknowledged number."""
+        acknowledged_to = self.acknowledged_to
+        self._done = {key: seq for key, seq in self._done.items() if seq > acknowledged_to}
+        return tuple(self._done)
 
     @property
     def acknowledged_to(self) -> int:

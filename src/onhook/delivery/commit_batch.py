@@ -27,10 +27,13 @@ IDLE_COMMIT_SECONDS = 5.0
 
 
 class StreamProgress(msgspec.Struct, frozen=True):
-    """The number up to which each stream is done, by stream, and the replays that are finished."""
+    """The number up to which each stream is done, by stream, and the replays that are finished; with the notifications
+    that are done after these numbers.
+    """
 
     cursors: Mapping[int, int]
     finished_replays: Sequence[int]
+    done_ahead: Mapping[int, Sequence[str]] = {}
 
 
 class CommitBatch:
@@ -100,6 +103,7 @@ class CommitBatch:
             revision=self._destination.revision,
             cursors=progress.cursors,
             finished_replays=progress.finished_replays,
+            done_ahead=progress.done_ahead,
             new_deliveries=self._new_deliveries,
             updates=self._updates,
             attempts_succeeded=self._attempts_succeeded,

@@ -72,7 +72,7 @@ class DeliveryRules:
     def _handle_accepted(self, notification: PendingNotification, attempt: NewAttempt) -> None:
         self._commits.batch.add_accepted(notification, attempt)
         if notification.ack_window is not None:
-            notification.ack_window.end(notification.seq)
+            notification.ack_window.end(notification.seq, notification.notification_id)
             self._queues.calls.release_next(notification)
 
     def _is_attempt_counted(self, notification: PendingNotification, result: DeliveryResult) -> bool:
@@ -102,7 +102,7 @@ class DeliveryRules:
         state: DeliveryState = "failed" if delay_seconds is None else "retrying"
         self._commits.batch.add_failed(notification, state, due_at, attempt)
         if notification.ack_window is not None:
-            notification.ack_window.end(notification.seq)
+            notification.ack_window.end(notification.seq, notification.notification_id)
             self._hold_back_followers(notification, is_retried=delay_seconds is not None)
 
     def _retry_delay_seconds(self, notification: PendingNotification) -> float | None:
@@ -120,4 +120,4 @@ class DeliveryRules:
     def _hold_back(self, notification: PendingNotification) -> None:
         assert notification.ack_window is not None, "a stored delivery is never held back"
         self._commits.batch.add_held_back(notification)
-        notification.ack_window.end(notification.seq)
+        notification.ack_window.end(notification.seq, notification.notification_id)

@@ -19,9 +19,7 @@ from onhook.delivery.stream_reader import StreamReader
 from onhook.lib.clock import Clock
 
 READ_AHEAD_MAX = 512
-"""Notifications of one stream that are read and not done, before more are read: after a crash at most twice as many are
-repeated; some megabyte.
-"""
+"""Notifications of one stream that are read and not done, before more are read: some megabyte."""
 
 BATCHES_PER_CYCLE = 4
 """Batches of one stream that are read before other streams and the commit have their turn."""
@@ -61,6 +59,7 @@ class DestinationStreams:
         return StreamProgress(
             {reader.stream_id: reader.ack_window.acknowledged_to for reader in self._readers},
             [reader.stream_id for reader in self._readers if reader.is_finished],
+            {reader.stream_id: reader.ack_window.done_ahead() for reader in self._readers},
         )
 
     async def initialize(self) -> None:
@@ -68,7 +67,7 @@ class DestinationStreams:
         await self.load()
         for reader in self._readers:
             if reader.is_live:
-                reader.stored_notification_ids = await self._appdb.deliveries.notification_ids_after(
+                reader.done_notification_ids |= await self._appdb.deliveries.notification_ids_after(
                     self._destination.destination_id,
                     reader.ack_window.read_to,
                 )
@@ -137,8 +136,10 @@ class DestinationStreams:
 
     def _enqueue(self, record: Record, reader: StreamReader) -> None:
         notification_id = make_notification_id(record)
-        if notification_id in reader.stored_notification_ids:
-            return  # it failed before the last start, ahead of one that was in progress then
+        if notification_id in reader.done_notification_ids:
+            # It was done before the last start, ahead of one that was in progress then.
+            reader.ack_window.pass_over(record.seq, notification_id)
+            return
         notification = PendingNotification(
             notification_id=notification_id,
             seq=record.seq,

@@ -20,8 +20,8 @@ class StreamReader:
         """Whether the last read reached the end."""
         self.has_left_out = False
         """Whether the last read left out records at the end, whose calls may continue."""
-        self.stored_notification_ids: set[str] = set()
-        """Notifications after the cursor that were stored as deliveries before the start."""
+        self.done_notification_ids = set(stream.done_ahead)
+        """Notifications after the cursor that were done, or stored as deliveries, before the start."""
         self._until = stream.until
         self._is_per_call = destination.notifies_of == "calls"
         self._filters: Sequence[RecordFilter] = (destination.filter, stream.filter)
