@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.deliveries import ATTEMPT_ROWS_MAX, DELIVERED_ROWS_MAX, DUE_AFTER_PREDECESSOR, Deliveries
+from onhook.appdb.deliveries import (
+    ATTEMPT_ROWS_MAX,
+    DELIVERED_ROWS_MAX,
+    DUE_AFTER_PREDECESSOR,
+    Deliveries,
+    StaleCursor,
+)
 from onhook.appdb.delivery_rows import Backlog, DeliveryCommit, DeliveryUpdate, NewAttempt, NewDelivery
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record_filter import RecordFilter
@@ -255,3 +261,24 @@ async def test_retry_after_survives_a_change_but_not_another_address(appdb: AppD
         await _settle(appdb.deliveries, retry_after=NOW + 5, revision=(await appdb.destinations.get("crm")).revision)
         await act()
         assert ((await appdb.destinations.get("crm")).retry_after is not None) is is_kept
+
+
+async def test_commit_of_a_stream_that_was_moved_commits_nothing(appdb: AppDb) -> None:
+    """By another process; a stream that was removed meanwhile does not matter."""
+    (stream,) = await appdb.destinations.streams(1)
+    await _settle(appdb.deliveries, cursors={stream.stream_id: 5}, previous_cursors={stream.stream_id: stream.cursor})
+    results = {"cursors": {stream.stream_id: 9}, "attempts_succeeded": 1}
+    with pytest.raises(StaleCursor):
+        await _settle(appdb.deliveries, **results, previous_cursors={stream.stream_id: 4})
+    (destination,) = await appdb.destinations.all()
+    assert destination.attempts_succeeded == 0
+    await _settle(appdb.deliveries, **results, previous_cursors={stream.stream_id: 5, 99: 1})
+    assert [each.cursor for each in await appdb.destinations.streams(1)] == [9]
+
+
+async def test_commit_keeps_what_is_done_ahead_of_the_cursor(appdb: AppDb) -> None:
+    (stream,) = await appdb.destinations.streams(1)
+    await _settle(appdb.deliveries, cursors={stream.stream_id: 5}, done_ahead={stream.stream_id: ("e7", "e9")})
+    assert [each.done_ahead for each in await appdb.destinations.streams(1)] == [{"e7", "e9"}]
+    await _settle(appdb.deliveries, cursors={stream.stream_id: 9})
+    assert [each.done_ahead for each in await appdb.destinations.streams(1)] == [frozenset()]

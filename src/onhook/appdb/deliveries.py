@@ -24,7 +24,7 @@ from onhook.appdb.delivery_rows import (
     NewDelivery,
 )
 from onhook.appdb.stored_json import encode_column, read_row, read_rows
-from onhook.lib.errors import NotFound, UsageError
+from onhook.lib.errors import NotFound, OnhookError, UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 
@@ -46,6 +46,10 @@ _WHERE_RETRYING_CALL = "destination_id = ? AND state = 'retrying' AND sn = ? AND
 
 CALL_DELIVERIES_MAX = 200
 """Rows of one call that are listed: some legs for some endpoints."""
+
+
+class StaleCursor(OnhookError):
+    """A stream is not where its worker left it: nothing was committed, and the worker begins anew."""
 
 
 class Deliveries:
@@ -112,13 +116,14 @@ class Deliveries:
     async def commit(self, changes: DeliveryCommit) -> set[CallKey]:
         """Store all results durably, or none. Return the calls that were retried and have nothing pending any longer.
 
-        Raises `Unavailable`.
+        Raises `Unavailable`, and `StaleCursor` where a stream was moved meanwhile.
         """
         async with self._database.transaction():
             if not await self._database.rows(
                 "SELECT 1 FROM destinations WHERE destination_id = ?", (changes.destination_id,)
             ):
                 return set()  # removed meanwhile: nothing is pending for it
+            await self._check_cursors(changes)
             await self._insert(changes.destination_id, changes.new_deliveries)
             await self._apply_updates(changes.updates)
             await self._database.write_many(
@@ -141,6 +146,15 @@ class Deliveries:
             calls = updated_calls | {new_delivery.call for new_delivery in changes.new_deliveries}
             still_retrying = await self._schedule_calls(changes.destination_id, list(calls), changes.now_us)
             return updated_calls - still_retrying
+
+    async def _check_cursors(self, changes: DeliveryCommit) -> None:
+        """Raise `StaleCursor` where a stream was moved since its cursor was read. One that was removed is ignored."""
+        rows = await self._database.rows(
+            "SELECT stream_id, cursor FROM streams WHERE destination_id = ?", (changes.destination_id,)
+        )
+        for stream_id, cursor in rows:
+            if stream_id in changes.previous_cursors and cursor != changes.previous_cursors[stream_id]:
+                raise StaleCursor(_("stream {stream_id} was moved by another process", stream_id=stream_id))
 
     async def add(self, destination_id: int, new_delivery: NewDelivery) -> None:
         """Add a notification that is on no stream."""

@@ -109,6 +109,8 @@ class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):
     cursors: Mapping[int, int]
     finished_replays: Sequence[int]
     done_ahead: Mapping[int, Sequence[str]] = {}
+    previous_cursors: Mapping[int, int | None] = {}
+    """The cursors as they were read or last committed: the commit is refused where one is another by now."""
     new_deliveries: Sequence[NewDelivery]
     updates: Sequence[DeliveryUpdate]
     attempts_succeeded: int

@@ -6,6 +6,7 @@ another one is built.
 
 from collections.abc import Mapping, Sequence
 from math import inf
+from types import MappingProxyType
 
 import msgspec
 
@@ -34,6 +35,8 @@ class StreamProgress(msgspec.Struct, frozen=True):
     cursors: Mapping[int, int]
     finished_replays: Sequence[int]
     done_ahead: Mapping[int, Sequence[str]] = {}
+    read_cursors: Mapping[int, int | None] = {}
+    """The numbers as they were when the streams were read."""
 
 
 class CommitBatch:
@@ -96,7 +99,13 @@ class CommitBatch:
             new_delivery.call == call and new_delivery.state == "retrying" for new_delivery in self._new_deliveries
         )
 
-    def build_commit(self, progress: StreamProgress, health: EndpointHealth, now_us: int) -> DeliveryCommit:
+    def build_commit(
+        self,
+        progress: StreamProgress,
+        health: EndpointHealth,
+        now_us: int,
+        previous_cursors: Mapping[int, int | None] = MappingProxyType({}),
+    ) -> DeliveryCommit:
         """Return all results with the cursors that they allow, and the health of the endpoint."""
         return DeliveryCommit(
             destination_id=self._destination.destination_id,
@@ -104,6 +113,7 @@ class CommitBatch:
             cursors=progress.cursors,
             finished_replays=progress.finished_replays,
             done_ahead=progress.done_ahead,
+            previous_cursors=previous_cursors,
             new_deliveries=self._new_deliveries,
             updates=self._updates,
             attempts_succeeded=self._attempts_succeeded,
@@ -189,7 +199,9 @@ class CommitPlanner:
     def start_commit(self, progress: StreamProgress, health: EndpointHealth, now_us: int) -> DeliveryCommit:
         """Return the commit to make now: the last one again where it has not succeeded, else all results so far."""
         if self._unconfirmed is None:
-            self._unconfirmed = self.batch.build_commit(progress, health, now_us)
+            self._unconfirmed = self.batch.build_commit(
+                progress, health, now_us, {**progress.read_cursors, **self._committed.cursors}
+            )
             self._unconfirmed_count = len(self.batch)
             self.batch = CommitBatch(self._destination)
         return self._unconfirmed

@@ -60,6 +60,7 @@ class DestinationStreams:
             {reader.stream_id: reader.ack_window.acknowledged_to for reader in self._readers},
             [reader.stream_id for reader in self._readers if reader.is_finished],
             {reader.stream_id: reader.ack_window.done_ahead() for reader in self._readers},
+            {reader.stream_id: reader.read_cursor for reader in self._readers},
         )
 
     async def initialize(self) -> None:

@@ -15,6 +15,7 @@ class StreamReader:
 
     def __init__(self, stream: Stream, cursor: int, destination: Destination) -> None:
         self.stream_id = stream.stream_id
+        self.read_cursor = stream.cursor
         self.ack_window = AckWindow(cursor)
         self.is_at_end = False
         """Whether the last read reached the end."""

@@ -14,8 +14,10 @@ from random import Random
 import msgspec
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.deliveries import StaleCursor
 from onhook.appdb.delivery_rows import CallKey, DeliveryCommit, NewAttempt
 from onhook.appdb.destinations import Destination
+from onhook.appdb.fence import FencedOff
 from onhook.appdb.leases import RunLeased, run_without_lease
 from onhook.delivery.attempt_pool import AttemptPool, AttemptSender
 from onhook.delivery.commit_batch import COMMIT_RESULTS, CommitPlanner
@@ -188,7 +190,7 @@ class DestinationWorker:
         """Abort attempts in progress and commit the results; what cannot be committed is sent again."""
         try:
             await self._pool.abort()
-            with contextlib.suppress(Unavailable):
+            with contextlib.suppress(Unavailable, StaleCursor, FencedOff):
                 if self._commits.has_unconfirmed:
                     await self._commit()
                 if self._commits.has_changes(self._streams.progress, self._endpoint.health):
