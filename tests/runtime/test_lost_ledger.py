@@ -23,7 +23,7 @@ from onhook.lib.errors import UsageError
 from onhook.ops.instance_lock import check_ledger_file
 from onhook.ops.lost_ledger import begin_ledger
 from onhook.ops.rebuild import check_begin, rebuild
-from onhook.projector import check_ledger
+from onhook.projector.ledger_check import check_ledger
 from onhook.runtime.data_files import open_files
 from onhook.runtime.engines import ENGINES
 from onhook.runtime.hub_process import open_hub
