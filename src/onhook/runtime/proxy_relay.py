@@ -42,7 +42,9 @@ BACKLOG = 256
 """Connections that the kernel queues until they are accepted: of people and their programs, not of PBXs."""
 
 BUFFER_BYTES = 256 * 1024
-"""Bytes that a side has not read before the other one has to wait."""
+"""Bytes that a side has not read before the other one has to wait: in the process, and in each socket's own buffer. The
+kernel would keep megabytes of a response there, and a slow reader would look like a fast one.
+"""
 
 LOOPBACK = "127.0.0.1"
 
@@ -136,10 +138,17 @@ class ProxyRelay:
 
     async def _connect(self, client: "_ClientSide") -> None:
         loop = asyncio.get_running_loop()
+        backend = socket.socket()
         try:
-            await loop.create_connection(lambda: _BackendSide(self, client), LOOPBACK, self._backend_port())
-        except OSError:
+            backend.setblocking(False)
+            backend.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+            await loop.sock_connect(backend, (LOOPBACK, self._backend_port()))
+            await loop.create_connection(lambda: _BackendSide(self, client), sock=backend)
+        except BaseException as error:
+            backend.close()
             client.abort()
+            if not isinstance(error, OSError):
+                raise
 
     def _abort_oldest(self, now: float) -> bool:
         """Abort the connection that has had no open request for the longest time; return whether there was one beyond
@@ -197,6 +206,8 @@ class _ClientSide(_Side):
         """Count the connection; behind a trusted proxy, once the proxy has named its client."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(BUFFER_BYTES)
+        client_socket: socket.socket = transport.get_extra_info("socket")
+        client_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         self.deadline = self._now() + FIRST_BYTE_SECONDS_MAX
         peer = transport.get_extra_info("peername")
         if peer is None:
