@@ -131,6 +131,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.pbx_api_key) if self.pbx_api_key else self.data / "pbx_api.key"
 
     @property
+    def credentials_file(self) -> Path:
+        """File with the PBXs as the intake last read them, for a start without the application database."""
+        return self.data / "intake-pbxs.json"
+
+    @property
     def running_file(self) -> Path:
         """File in which the running server stores its addresses; removed when it stops."""
         return self.data / "running.json"

@@ -24,6 +24,7 @@ from onhook.delivery.worker import DeliveryDeps
 from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
+from onhook.lib.errors import OnhookError
 from onhook.lib.proxies import TrustedProxies
 from onhook.ops.call_time_monitor import CallTimeMonitor
 from onhook.ops.instance_lock import check_ledger_file
@@ -130,6 +131,11 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
     await appdb.destinations.release_replays()
     # There is one hub at a time with these files: another owner has died.
     await appdb.leases.release_all()
+    # Before the projector: what was changed while no hub ran comes before the events that it finds.
+    try:
+        await create_publisher(appdb=appdb, ledger=ledger, clock=clock).publish()
+    except OnhookError as error:
+        logging.getLogger("hub").error("cannot publish changes of PBXs yet", extra={"error": str(error)})
     store = await open_store_file(config.store_file)
     stack.push_async_callback(store.close)
     return HubResources(

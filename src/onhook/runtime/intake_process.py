@@ -14,6 +14,7 @@ from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.proxies import TrustedProxies
 from onhook.ops.instance_lock import check_ledger_file, shared_intake_lock
 from onhook.receiver.http_server import WebhookServer
+from onhook.runtime.adapters.credentials_file import CredentialsFile
 from onhook.runtime.adapters.ingest import running_ingestor
 from onhook.runtime.child import RunningService, run_child
 
@@ -43,7 +44,12 @@ async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[R
             )
         ingestor = await stack.enter_async_context(
             running_ingestor(
-                appdb=appdb, ledger=ledger, clock=clock, has_events=has_events, on_ledger_error=_log_ledger_error
+                appdb=appdb,
+                ledger=ledger,
+                clock=clock,
+                has_events=has_events,
+                credentials_file=CredentialsFile(config.credentials_file),
+                on_ledger_error=_log_ledger_error,
             )
         )
         server = WebhookServer(

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import WebhookCredentials
+from onhook.appdb.source_match import SourceMatch
 from onhook.lib.errors import Unavailable
+from onhook.runtime.adapters.credentials_file import CredentialsFile
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
 from tests.waiting import polls, wait_until
 
@@ -148,3 +151,63 @@ async def test_registry_unreadable_source_disables_that_source_alone(path: Path,
     async with open_registry(path) as registry:
         assert registry.find_by_sn(SN) is not None
         assert registry.find_by_source("/", "192.0.2.1") is None
+
+
+def damage(path: Path) -> None:
+    """Make the database unreadable."""
+    path.write_bytes(b"\0" * 8192)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def open_registry_with_file(path: Path) -> AsyncIterator[AppDbPbxRegistry]:
+    appdb = AppDb(path)  # opened by its first call
+    registry = AppDbPbxRegistry(appdb, CredentialsFile(path.with_name("intake-pbxs.json")))
+    await registry.load()
+    yield registry
+    await appdb.close()
+
+
+async def test_registry_starts_without_the_database_by_its_file(path: Path, theirs: AppDb) -> None:
+    """With the PBXs as they were last read; the file is readable for its owner alone."""
+    source = SourceMatch(addresses=("203.0.113.0/24",))
+    await theirs.add_pbx(name="Branch", sn="BRANCH", secret=None, dialect="newcdr", source_match=source, now_us=1)
+    async with open_registry_with_file(path) as registry:
+        pbxs = registry.list_all()
+    await theirs.close()
+    file = path.with_name("intake-pbxs.json")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    damage(path)
+    async with open_registry_with_file(path) as registry:
+        assert registry.is_loaded()
+        assert registry.list_all() == pbxs
+        assert registry.find_by_sn(SN.lower()) == pbxs[0]
+
+
+async def test_registry_file_follows_the_database(path: Path, theirs: AppDb) -> None:
+    """A secret that was removed is in it no longer."""
+    async with open_registry_with_file(path) as registry:
+        await theirs.add_secret("Office", "second-secret", now_us=2)
+        await registry.refresh()
+        await theirs.remove_secret("Office", 1)
+        await registry.refresh()
+    await theirs.close()
+    damage(path)
+    async with open_registry_with_file(path) as registry:
+        assert secrets(registry) == [("second-secret",)]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"version":2,"pbxs":[]}', b'{"version":1,"pbxs":[{}]}'])
+async def test_registry_damaged_file_counts_as_missing(path: Path, content: bytes) -> None:
+    path.with_name("intake-pbxs.json").write_bytes(content)
+    damage(path)
+    async with open_registry_with_file(path) as registry:
+        assert not registry.is_loaded()
+
+
+async def test_registry_goes_on_where_its_file_cannot_be_written(path: Path, theirs: AppDb) -> None:
+    await theirs.close()
+    path.with_name("intake-pbxs.json.part").mkdir()
+    async with open_registry_with_file(path) as registry:
+        assert registry.find_by_sn(SN) is not None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
@@ -16,6 +16,7 @@ from onhook.ops.instance_lock import check_ledger_file
 from onhook.pbx.registry import dialects
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.unregistered import count_unregistered
+from onhook.runtime.adapters.credentials_file import CredentialsFile
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
 
 
@@ -42,11 +43,16 @@ async def running_ingestor(
     ledger: Ledger,
     clock: Clock,
     has_events: bool = False,
+    credentials_file: CredentialsFile | None = None,
     on_ledger_error: Callable[[OnhookError | None], None] = lambda _error: None,
 ) -> AsyncIterator[Ingestor]:
     """Yield an ingestor for the requests of the registered PBXs, which follows the database; see `Ingestor`."""
-    registry = AppDbPbxRegistry(appdb)
+    registry = AppDbPbxRegistry(appdb, credentials_file)
     await registry.load()
+    publisher = create_publisher(appdb=appdb, ledger=ledger, clock=clock)
+    # What was changed while no process ran; where it cannot be now, it is before the next event of a new PBX.
+    with suppress(OnhookError):
+        await publisher.publish()
     follower = asyncio.create_task(registry.follow(), name="pbx registry")
     ingestor = Ingestor(
         ledger=ledger,
@@ -56,7 +62,7 @@ async def running_ingestor(
         has_events=has_events,
         unregistered_counts=await count_unregistered(ledger),
         on_ledger_error=on_ledger_error,
-        prepare_append=create_publisher(appdb=appdb, ledger=ledger, clock=clock).prepare,
+        prepare_append=publisher.prepare,
     )
     try:
         yield ingestor

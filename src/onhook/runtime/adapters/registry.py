@@ -13,6 +13,7 @@ from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.task_reconciler import raise_if_cancelled
 from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.runtime.adapters.credentials_file import CredentialsFile, PbxWithNumbers
 
 REFRESH_SECONDS_MAX = 0.5
 """Time for reading the database before a request is rejected; then the copy decides. Reading takes milliseconds."""
@@ -28,15 +29,19 @@ class AppDbPbxRegistry:
     """See the contract, `receiver.pbx_registry.PbxRegistry`.
 
     When the database cannot be read, the last known registry is used, so that nothing done to `onhook.db` rejects
-    calls; before the first read there is none, and the database is read again until it can be.
+    calls: also that of the last process, where it has left a file. Without one there is none before the first read, and
+    the database is read again until it can be.
     """
 
-    def __init__(self, appdb: AppDb) -> None:
+    def __init__(self, appdb: AppDb, credentials_file: CredentialsFile | None = None) -> None:
         self._appdb = appdb
+        self._credentials_file = credentials_file
+        self._stored: Sequence[PbxWithNumbers] | None = None
         log = logging.getLogger("appdb")
         self._failure_log = appdb_failure_log(log, consequence="using the last known PBXs")
         self._load_failure_log = appdb_failure_log(log, consequence="answering 503 until it can be read")
         self._watcher = ChangeWatcher(appdb.version, self._read)
+        self._used: Sequence[PbxWithNumbers] = ()
         self._pbxs: tuple[RegisteredPbx, ...] = ()
         self._pbx_by_sn: Mapping[str, RegisteredPbx] = {}
         self._reading = asyncio.Lock()
@@ -52,7 +57,11 @@ class AppDbPbxRegistry:
         try:
             self._use(await self._watcher.current())
         except (DamagedDatabase, Unavailable) as error:
+            if stored := await self._read_file():
+                self._use(stored)
             self._note_failure(error)
+        else:
+            await self._write_file()
 
     async def follow(self) -> None:
         """Follow the changes of the database, until cancelled."""
@@ -119,18 +128,33 @@ class AppDbPbxRegistry:
         self._load_failure_log.end()
         if pbxs is not None:
             self._use(pbxs)
+            await self._write_file()
+
+    async def _read_file(self) -> list[PbxWithNumbers]:
+        return [] if self._credentials_file is None else await asyncio.to_thread(self._credentials_file.read)
+
+    async def _write_file(self) -> None:
+        """Write the file where something has changed. Without it the intake works as well, while it runs."""
+        if self._credentials_file is None or self._used == self._stored:
+            return
+        try:
+            await asyncio.to_thread(self._credentials_file.write, self._used)
+            self._stored = self._used
+        except OSError as error:
+            logging.getLogger("intake").warning("cannot write the file of PBXs", extra={"error": error.strerror})
 
     def _note_failure(self, error: Exception) -> None:
         self._is_current = False
         failure_log = self._failure_log if self._is_loaded else self._load_failure_log
         failure_log.begin(error=str(error) or "no answer in time")
 
-    def _use(self, pbxs: Sequence[tuple[RegisteredPbx, Sequence[str]]]) -> None:
+    def _use(self, pbxs: Sequence[PbxWithNumbers]) -> None:
         self._is_loaded = True
+        self._used = pbxs
         self._pbxs = tuple(pbx for pbx, _ in pbxs)
         self._pbx_by_sn = {fold_sn(sn): pbx for pbx, sns in pbxs for sn in sns}
 
-    async def _read(self) -> list[tuple[RegisteredPbx, Sequence[str]]]:
+    async def _read(self) -> list[PbxWithNumbers]:
         """Return the PBXs, each with all its serial numbers."""
         return [
             (_registered_pbx(credentials), (credentials.sn, *credentials.further_sns))
