@@ -28,10 +28,14 @@ from onhook.runtime.data_files import open_files
 from onhook.runtime.engines import ENGINES
 from onhook.runtime.hub_process import open_hub
 from onhook.runtime.intake_process import open_intake
+from tests.ledger.entries import read_events
 from tests.runtime.harness import ONHOOK
 from tests.runtime.test_intake_process import create_appdb, post
 
 EVENTS = 5
+
+LAST_SEQ = 1 + EVENTS
+"""Number of the last event: the facts of the PBX, which are published first, have one too."""
 
 
 class Receiver:
@@ -85,9 +89,9 @@ async def receive_events(config: Config, receiver: Receiver, first: int, last: i
 
 
 async def list_sequences(config: Config) -> list[int]:
-    """Return the numbers of the raw events in the ledger."""
+    """Return the numbers of the events of PBXs in the ledger."""
     ledger = SqliteLedger(config.ledger_file)
-    raw_events = await ledger.read(0, 1_000)
+    raw_events = await read_events(ledger)
     await ledger.close()
     return [raw_event.seq for raw_event in raw_events]
 
@@ -108,15 +112,16 @@ async def test_lost_ledger_remedy_leads_to_the_next_notification(config: Config,
     completed = await asyncio.to_thread(
         subprocess.run, shlex.split(command), env=environment, capture_output=True, text=True, check=True
     )
-    assert f"number {EVENTS + 1}" in completed.stdout
+    assert f"number {LAST_SEQ + 1}" in completed.stdout
     async with open_files(config) as files:
         await check_ledger(files.ledger, files.store)
-        assert await files.store.position() == await files.ledger.last_seq() == EVENTS
+        # The facts of the PBX are published in the new ledger too.
+        assert await files.store.position() == await files.ledger.last_seq() == LAST_SEQ + 1
     await receive_events(config, receiver, EVENTS + 1, EVENTS + 1)
-    assert await list_sequences(config) == [EVENTS + 1]
+    assert await list_sequences(config) == [LAST_SEQ + 2]
     async with open_files(config) as files:
         await check_ledger(files.ledger, files.store)
-        assert await files.store.position() == EVENTS + 1
+        assert await files.store.position() == LAST_SEQ + 2
         assert len(await files.store.records_after(0, 100)) == EVENTS + 1
 
 
@@ -124,9 +129,9 @@ async def test_rebuild_keeps_the_store_with_calls_from_before_the_ledger(config:
     """The command refuses; a rebuild by itself renames the old store, once."""
     await receive_events(config, receiver, 1, EVENTS)
     lose_ledger(config)
-    assert await begin_ledger(config, ENGINES) == EVENTS
+    assert await begin_ledger(config, ENGINES) == LAST_SEQ
     await receive_events(config, receiver, EVENTS + 1, EVENTS + 1)
-    with pytest.raises(UsageError, match="begins after event 5"):
+    with pytest.raises(UsageError, match="begins after event 6"):
         check_begin(config)
     content = config.store_file.read_bytes()
     retired_path = config.store_file.with_name("calls.duckdb.replaced")
@@ -140,7 +145,7 @@ async def test_begin_ledger_replaces_no_ledger(config: Config, receiver: Receive
     await receive_events(config, receiver, 1, 1)
     with pytest.raises(UsageError, match="the ledger is there"):
         await begin_ledger(config, ENGINES)
-    assert await list_sequences(config) == [1]
+    assert await list_sequences(config) == [LAST_SEQ - EVENTS + 1]
 
 
 @pytest.mark.parametrize("has_store", [True, False])
@@ -152,10 +157,10 @@ async def test_begin_ledger_goes_on_after_the_destinations(config: Config, recei
     os.truncate(config.ledger_file, 0)
     wal_path = Path(f"{config.ledger_file}-wal")
     wal_path.write_bytes(b"old")
-    assert await begin_ledger(config, ENGINES) == EVENTS
+    assert await begin_ledger(config, ENGINES) == LAST_SEQ
     assert Path(f"{wal_path}.replaced").read_bytes() == b"old"
     await receive_events(config, receiver, EVENTS + 1, EVENTS + 1)
-    assert await list_sequences(config) == [EVENTS + 1]
+    assert await list_sequences(config) == [LAST_SEQ + 2]
 
 
 async def test_destination_past_the_end_of_the_ledger_gets_the_next_event(
