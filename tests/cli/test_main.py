@@ -15,6 +15,7 @@ import pytest
 from onhook.cli.main import COMMANDS, load_command
 from onhook.ops.instance_lock import START_SECONDS_MAX
 from tests.cli.conftest import Command
+from tests.cli.test_import_file import OF_THE_PAGE, write_csv
 from tests.runtime.harness import ONHOOK, SECRET, SN, Server, wait_until
 
 PBX = ("--sn", "3631A2124ABC", "--secret", "0123456789abcdef")
@@ -282,9 +283,12 @@ STREAMS: list[tuple[str, int]] = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("words", "code"), STREAMS, ids=str)
-def test_main_output_that_cannot_be_written_is_one_sentence(server: Server, words: str, code: int) -> None:
+def test_main_output_that_cannot_be_written_is_one_sentence(
+    server: Server, tmp_path: Path, words: str, code: int
+) -> None:
     """A full disk, a closed stream, arguments that are not text."""
-    (server.directory / "ledger.db").touch()
+    file = write_csv(tmp_path / "calls.csv", list(OF_THE_PAGE), list(OF_THE_PAGE.values()))
+    server.run_command("import", str(file), "--pbx", "Office")
     result = _shell(server, words)
     assert result.returncode == code
     assert result.stderr.count("\n") == (1 if code else 0)
