@@ -444,3 +444,11 @@ async def test_projector_encoding_of_the_pbx_is_used(tmp_path: Path, encoding: s
         in_utf_8, in_gbk = await harness.calls()
         assert in_utf_8.legs[0].call_to == "王小明<1001>"
         assert (in_gbk.legs[0].call_to == "王小明<1001>") is (encoding == "gbk")
+
+
+async def test_projector_catches_up_no_further_than_the_ledger(harness: ProjectorHarness) -> None:
+    await harness.ledger.append([entry(event(0, "1001"))])
+    await harness.projector.catch_up_to(1)
+    assert await harness.store.position() == 1
+    with pytest.raises(Unavailable, match="no entry 7"):
+        await harness.projector.catch_up_to(7)

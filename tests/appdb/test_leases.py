@@ -222,13 +222,19 @@ async def test_work_that_fails_or_ends_by_itself_gives_its_lease_back(processes:
 
     with pytest.raises(ValueError, match="a mistake"):
         await first.holder.run_leased(NAME, fail)
+
+    async def cancel() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await first.holder.run_leased(NAME, cancel)
     ran: list[Lease | None] = []
 
     async def run() -> None:
         ran.append(get_lease())
 
     await second.holder.run_leased(NAME, run)
-    assert [lease and lease.fence for lease in ran] == [2]
+    assert [lease and lease.fence for lease in ran] == [3]
 
 
 async def test_leases_are_renewed_from_time_to_time(

@@ -89,6 +89,8 @@ GOOD = msgspec.json.encode(
         GOOD.replace(b'"e30="', b'"?"'),
         GOOD.replace(b"AAAAAAAAAAAAAAAAAAAAAA==", b"AAAA"),
         GOOD.replace(b'"received_at":1', b'"received_at":-1'),
+        GOOD.replace(b'"received_at":1', b'"received_at":9223372036854775808'),
+        GOOD.replace(b'"dialect":"yeastar"', b'"dialect":"control"'),
         GOOD.replace(b'"S"', b'"%s"' % (b"S" * 1_001)),
         GOOD.replace(b'"S"', b'"\xff"'),
         GOOD.replace(b'"e30="', b'"%s"' % (b"A" * LINE_BYTES_MAX)),

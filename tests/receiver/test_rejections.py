@@ -12,7 +12,8 @@ NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 
 def _counter(kind: str, age_minutes: float = 0.0, **members: Any) -> RequestCounter:
     values = {"sn": "A1", "pbx": "Office", "count": 1, **members}
-    return RequestCounter(kind=kind, last_at=NOW - timedelta(minutes=age_minutes), **values)
+    last_at = NOW - timedelta(minutes=age_minutes)
+    return RequestCounter(kind=kind, first_at=last_at, last_at=last_at, **values)
 
 
 @pytest.mark.parametrize("kind", ["invalid_signature", "missing_signature", "unexpected_source"])

@@ -86,7 +86,7 @@ class LeaseHolder:
         self._lost: dict[str, asyncio.Event] = {}
         self._fences: dict[str, int] = {}
         self._failure_log = TransitionLog(
-            logging.getLogger("leases"), begins="cannot renew leases", ends="leases are renewed again"
+            logging.getLogger("leases"), begins="cannot use leases", ends="leases can be used again"
         )
 
     async def run(self) -> None:
@@ -141,14 +141,10 @@ class LeaseHolder:
             if not task.done():
                 task.cancel()
                 await asyncio.wait([task])
-        if task.cancelled():
+        if lost.is_set() or (not task.cancelled() and isinstance(task.exception(), FencedOff)):
             return False
-        error = task.exception()
-        if isinstance(error, FencedOff) or (error is not None and lost.is_set()):
-            return False
-        if error is not None:
-            raise error
-        return not lost.is_set()
+        task.result()
+        return True
 
     async def _acquire(self, name: str) -> Lease:
         while True:

@@ -99,13 +99,8 @@ def parse_encoding(text: str) -> str:
     >>> parse_encoding("GBK"), parse_encoding("utf8")
     ('gbk', '')
     """
-    name, is_text = "", False
-    try:
-        name = codecs.lookup(text[:ENCODING_CHARACTERS_MAX]).name
-        is_text = b'{"a":1}'.decode(name) == '{"a":1}'
-    except (LookupError, ValueError):
-        pass  # the error below names what is accepted
-    if not is_text:
+    name = _find_encoding(text[:ENCODING_CHARACTERS_MAX])
+    if name is None:
         raise UsageError(
             _("{name} is not an encoding of texts", name=repr(text[:ENCODING_CHARACTERS_MAX])),
             location="encoding",
@@ -124,3 +119,12 @@ def parse_ring_time_meaning(text: str) -> RingTimeSetting:
     raise UsageError(
         _("{text} is no meaning of agent_ring_time", text=repr(text[:20])), hint=_("write ring, wait or auto")
     )
+
+
+def _find_encoding(text: str) -> str | None:
+    """Return the name of an encoding of texts that has ASCII; None where there is no such one."""
+    try:
+        name = codecs.lookup(text).name
+        return name if b'{"a":1}'.decode(name) == '{"a":1}' else None
+    except (LookupError, ValueError):
+        return None

@@ -37,17 +37,22 @@ async def follow_calls(open_feed: OpenFeed) -> AsyncIterator[tuple[str, str]]:
     threading.Thread(target=_read_feed, args=(open_feed, put), name="live feed", daemon=True).start()
     changed_at: dict[tuple[str, str], float] = {}
     while True:
-        try:
-            value = await asyncio.wait_for(queue.get(), QUIET_SECONDS / 2)
-        except TimeoutError:
-            pass
-        else:
-            if isinstance(value, Exception):
-                raise value
+        value = await _get_within(queue, QUIET_SECONDS / 2)
+        if isinstance(value, Exception):
+            raise value
+        if value is not None:
             changed_at[value.sn, value.call_id] = loop.time()
         for call_key in [key for key, time in changed_at.items() if loop.time() - time >= QUIET_SECONDS]:
             del changed_at[call_key]
             yield call_key
+
+
+async def _get_within(queue: asyncio.Queue[_FeedRecord | Exception], seconds: float) -> _FeedRecord | Exception | None:
+    """Return the next value of the queue; None where there is none in time."""
+    try:
+        return await asyncio.wait_for(queue.get(), seconds)
+    except TimeoutError:
+        return None
 
 
 def _read_feed(open_feed: OpenFeed, put: Callable[[_FeedRecord | Exception], None]) -> None:

@@ -36,7 +36,7 @@ async def rebuild(data: DataOption = None) -> None:
     check_begin(config)
     with _progress() as on_progress:
         position = await rebuild_store(config, on_progress, ENGINES, reads_again=True)
-    print(_("The store contains all {position} events of the ledger.", position=position))
+    print(_("The store contains all events of the ledger, up to entry {position}.", position=position))
 
 
 @contextlib.contextmanager

@@ -15,11 +15,12 @@ from prometheus_client.registry import Collector
 from onhook.console.auth.access import NEEDS_TOKEN, OPEN
 from onhook.console.problem_documents import PROBLEMS, Problem, problem_response
 from onhook.console.queries.metrics import coverage_metrics, destination_metrics
-from onhook.console.queries.quarantine import NamedCounter, list_counters
+from onhook.console.queries.quarantine import list_counters
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import RETRY_AFTER_SECONDS
 from onhook.lib.messages import _
 from onhook.projector.ledger_check import check_ledger
+from onhook.receiver.rejections import RequestCounter
 
 LAG_MAX = 10_000
 """A hub that is further behind is catching up: it does not show everything that is stored."""
@@ -128,7 +129,7 @@ async def _collect_metrics(app_state: AppState) -> list[Metric]:
     ]
 
 
-def _receiver_metrics(counters: Iterable[NamedCounter]) -> Metric:
+def _receiver_metrics(counters: Iterable[RequestCounter]) -> Metric:
     """Return the counters by PBX and verdict; unknown PBXs together, because they could use any number of names."""
     sums: dict[tuple[str, str], int] = {}
     for counter in counters:

@@ -26,8 +26,7 @@ class EventDeletion:
         self._projector = projector
         self._pending: dict[int, Forgotten] = {}
 
-    @property
-    def pending_seqs(self) -> set[int]:
+    def list_pending(self) -> set[int]:
         """Return the numbers of the raw events that are to be deleted."""
         return {seq for entry in self._pending.values() for seq in entry.seqs}
 

@@ -27,6 +27,9 @@ TEXT_CHARACTERS_MAX = 1_000
 
 KEY_BYTES = 16
 
+TIME_MAX = 2**63
+"""A ledger has numbers of 64 bits."""
+
 
 class TransferredEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One line: a raw event with the number that it had. `body` and `key` are Base64, `received_at` is in microseconds
@@ -99,7 +102,8 @@ def _decode(decoder: msgspec.json.Decoder[TransferredEvent], line: bytes, number
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _line_error(number, str(error)) from error
     texts = (event.sn, event.dialect, event.via, event.signature, event.peer)
-    if len(event.key) != KEY_BYTES or event.received_at < 0 or max(map(len, texts)) > TEXT_CHARACTERS_MAX:
+    is_time = 0 <= event.received_at < TIME_MAX
+    if len(event.key) != KEY_BYTES or not is_time or max(map(len, texts)) > TEXT_CHARACTERS_MAX:
         raise _line_error(number, _("it has values that no event has"))
     if event.dialect == CONTROL_DIALECT:
         raise _line_error(number, _("it belongs to the ledger that it comes from"))

@@ -17,6 +17,7 @@ from onhook.appdb.alarms import Alarm
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.disk_samples import DiskSample
 from onhook.appdb.issues import CHECK_KIND_PREFIX, OperationalIssue
+from onhook.appdb.senders import list_senders
 from onhook.cdr.identity import fold_sn
 from onhook.cdr.utc_offset import get_zone
 from onhook.config import Config
@@ -28,10 +29,10 @@ from onhook.lib.messages import _, _n
 from onhook.lib.transition_log import TransitionLog
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_backlog, check_files, check_resources
-from onhook.ops.doctor.requests import describe_rejection, name_counters
+from onhook.ops.doctor.requests import describe_rejection
 from onhook.ops.doctor.settings import check_settings
 from onhook.projector.ledger_check import LedgerMismatch, check_ledger
-from onhook.receiver.rejections import RequestCounter, find_remedy, list_rejections
+from onhook.receiver.rejections import RequestCounter, find_remedy, list_rejections, name_counters
 from onhook.store.contract import Store
 
 ROUND_SECONDS = 15.0
@@ -199,7 +200,7 @@ class IssueMonitor:
     async def _read_rejections(self) -> list[RequestCounter]:
         """Return the counters of requests that were rejected lately, the latest first; none of a damaged ledger."""
         try:
-            counters = await name_counters(await self._ledger.counters(), self._appdb)
+            counters = name_counters(await self._ledger.counters(), await list_senders(self._appdb))
         except OnhookError as error:
             if not error.permanent:
                 raise

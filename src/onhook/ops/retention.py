@@ -238,7 +238,8 @@ class _Cycle:
             ]
             return calls.keys() - set(expired_keys) | await self._appdb.deliveries.find_undelivered(expired_keys)
 
-        new_events = [event for event in raw_events if event.seq not in self._deletion.pending_seqs]
+        pending_seqs = self._deletion.list_pending()
+        new_events = [event for event in raw_events if event.seq not in pending_seqs]
         result = await self._projector.forget(new_events, find_remaining) if new_events else None
         if result is not None:
             self.totals = RetentionTotals(self.totals.raw_events, self.totals.calls + result.call_count)

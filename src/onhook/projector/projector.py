@@ -133,9 +133,12 @@ class Projector:
         return await self._store.position()
 
     async def catch_up_to(self, seq: int) -> None:
-        """Return when the store's position is this number at least."""
+        """Return when the store's position is this number at least. Raises `Unavailable` where the ledger ends before
+        it.
+        """
         while await self._store.position() < seq:
-            await self.step()
+            if await self.step() is None and await self._store.position() < seq:
+                raise Unavailable(_("the ledger has no entry {seq}", seq=seq), hint=_("`onhook doctor` checks it"))
 
     async def step(self) -> int | None:
         """Read the next raw events and store their calls; return the last number, or None at the end.

@@ -7,7 +7,10 @@ from typing import TypeVar
 
 import msgspec
 
+from onhook.cdr.identity import fold_sn
+from onhook.ledger.contract import Counter
 from onhook.lib.messages import _
+from onhook.lib.timestamps import to_datetime
 from onhook.receiver.counters import OVERFLOW_LABEL
 from onhook.receiver.verdict import RESPONSES_BY_VERDICT, is_by_webhook
 
@@ -30,9 +33,11 @@ _SOURCE_OPTIONS: Mapping[tuple[str, ...], str] = {
 
 
 class RequestCounter(msgspec.Struct, frozen=True, kw_only=True):
-    """Counter of requests with one verdict. `pbx` is the name of the PBX that has the serial number `sn`, or empty, and
-    `identified_by` are the parts of its source, `address` and `path`, where that identifies it. For an unregistered
-    serial number `label` is that of the PBX whose secret signs the events.
+    """Counter of requests with one verdict, with the times of the first, where it is known, and of the last one.
+
+    `pbx` is the name of the PBX that has the serial number `sn`, or empty, and `identified_by` are the parts of its
+    source, `address` and `path`, where that identifies it. For an unregistered serial number `label` is that of the PBX
+    whose secret signs the events.
     """
 
     kind: str
@@ -40,6 +45,7 @@ class RequestCounter(msgspec.Struct, frozen=True, kw_only=True):
     pbx: str
     label: str = ""
     count: int
+    first_at: datetime | None = None
     last_at: datetime
     identified_by: tuple[str, ...] = ()
 
@@ -48,14 +54,57 @@ class RequestCounter(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the counter is of several serial numbers, beyond the limit of counters."""
         return not self.sn and self.label == OVERFLOW_LABEL
 
+    @property
+    def is_registered_now(self) -> bool:
+        """Return whether the PBX of a rejected request was registered since."""
+        return self.kind == "unknown_pbx" and bool(self.pbx)
+
+    @property
+    def is_rejected(self) -> bool:
+        """Return whether the requests were answered with an error."""
+        return self.kind in REJECTED_KINDS
+
+    @property
+    def title(self) -> str:
+        """Return what was rejected, in words."""
+        return find_title(self.kind)
+
+    @property
+    def remedy(self) -> str:
+        """Return what to do about it, with a command between backticks."""
+        return find_remedy(self)
+
+
+def name_counters(
+    counters: Iterable[Counter], senders: Mapping[str, tuple[str, tuple[str, ...]]]
+) -> list[RequestCounter]:
+    """Return the ledger's counters with the PBXs of `senders`: the name and the parts of the source of each, by serial
+    number, folded.
+    """
+    named_counters = []
+    for counter in counters:
+        name, identified_by = senders.get(fold_sn(counter.sn), ("", ()))
+        named_counters.append(
+            RequestCounter(
+                kind=counter.kind,
+                sn=counter.sn,
+                pbx=name,
+                label=counter.label,
+                count=counter.count,
+                first_at=to_datetime(counter.first_at),
+                last_at=to_datetime(counter.last_at),
+                identified_by=identified_by,
+            )
+        )
+    return named_counters
+
 
 C = TypeVar("C", bound=RequestCounter)
 
 
 def needs_person(counter: RequestCounter, now: datetime) -> bool:
     """Return whether a counter is of requests that were rejected lately, and of a sender that is still rejected."""
-    is_registered_now = counter.kind == "unknown_pbx" and bool(counter.pbx)
-    return counter.kind in SENDER_KINDS and not is_registered_now and now - counter.last_at <= REJECTION_MAX_AGE
+    return counter.kind in SENDER_KINDS and not counter.is_registered_now and now - counter.last_at <= REJECTION_MAX_AGE
 
 
 def list_rejections(counters: Iterable[C], now: datetime) -> list[C]:

@@ -22,6 +22,7 @@ from onhook.delivery.issues import Issue
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
 from onhook.ledger.contract import Ledger
+from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
@@ -68,6 +69,7 @@ class HubResources(msgspec.Struct, frozen=True, kw_only=True):
     sql_runner: SqlRunner
     position_notifier: PositionNotifier
     leases: LeaseHolder
+    publisher: FactsPublisher
     lowered_stream_count: int
     """Streams of destinations that were past the end of the ledger."""
 
@@ -91,7 +93,9 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
         app = _create_console(resources, action_runner, projector, dispatcher, flood_counter)
         trusted_proxies = TrustedProxies(config.trusted_proxy_networks)
         console = await stack.enter_async_context(HttpServer(app, config.console, trusted_proxies))
-        ingestor = create_ingestor(appdb=resources.appdb, ledger=resources.ledger, clock=clock)
+        ingestor = create_ingestor(
+            appdb=resources.appdb, ledger=resources.ledger, clock=clock, publisher=resources.publisher
+        )
         stack.push_async_callback(ingestor.close)
         sync_manager = _create_sync_manager(resources, ingestor)
         pbx_api = _create_pbx_api(resources, sync_manager, flood_counter)
@@ -132,8 +136,9 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
     # There is one hub at a time with these files: another owner has died.
     await appdb.leases.release_all()
     # Before the projector: what was changed while no hub ran comes before the events that it finds.
+    publisher = create_publisher(appdb=appdb, ledger=ledger, clock=clock)
     try:
-        await create_publisher(appdb=appdb, ledger=ledger, clock=clock).publish()
+        await publisher.publish()
     except OnhookError as error:
         logging.getLogger("hub").error("cannot publish changes of PBXs yet", extra={"error": str(error)})
     store = await open_store_file(config.store_file)
@@ -147,6 +152,7 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         sql_runner=await stack.enter_async_context(open_sql_runner(config, clock)),
         position_notifier=PositionNotifier(),
         leases=LeaseHolder(appdb.leases, clock),
+        publisher=publisher,
         lowered_stream_count=lowered_stream_count,
     )
 
@@ -210,7 +216,7 @@ def _create_maintenance_services(resources: HubResources, projector: Projector) 
         appdb=appdb,
         ledger=resources.ledger,
         store=resources.store,
-        publisher=create_publisher(appdb=appdb, ledger=resources.ledger, clock=clock),
+        publisher=resources.publisher,
         projector=projector,
         retrier=QuarantineRetrier(projector, appdb, clock),
     )

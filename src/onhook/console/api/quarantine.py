@@ -5,9 +5,10 @@ from litestar import get, post
 
 from onhook.console.parameters import PAGE_DEFAULT, AfterSeq, Limit, Seq
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.queries.quarantine import NamedCounter, find_quarantined, list_counters
+from onhook.console.queries.quarantine import find_quarantined, list_counters
 from onhook.console.queries.raw_events import RawEventDetails, find_raw_event
 from onhook.console.state import AppStateDep
+from onhook.receiver.rejections import RequestCounter
 from onhook.store.contract import QuarantineEntry
 
 
@@ -33,10 +34,10 @@ class QuarantineRetryResult(msgspec.Struct, frozen=True):
     reason: str
 
 
-class NamedCounterList(msgspec.Struct, frozen=True):
+class RequestCounterList(msgspec.Struct, frozen=True):
     """All counters, the latest first."""
 
-    data: list[NamedCounter]
+    data: list[RequestCounter]
     next: None = None
 
 
@@ -69,8 +70,8 @@ async def retry_quarantined(app_state: AppStateDep, seq: Seq) -> QuarantineRetry
 
 
 @get("/rejections", summary="List counters of requests", tags=["pbxs"], responses=PROBLEMS)
-async def list_rejections(app_state: AppStateDep) -> NamedCounterList:
+async def list_rejections(app_state: AppStateDep) -> RequestCounterList:
     """List how many events were stored or duplicates, and how many requests were rejected, by reason; at most 1,000,
     the latest first.
     """
-    return NamedCounterList(await list_counters(app_state.ledger, app_state.appdb))
+    return RequestCounterList(await list_counters(app_state.ledger, app_state.appdb))

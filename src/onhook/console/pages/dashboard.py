@@ -21,9 +21,9 @@ from onhook.console.pages.rendering import View
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone
 from onhook.console.queries.open_issues import OpenIssues, load_open_issues
-from onhook.console.queries.quarantine import NamedCounter, list_counters, load_quarantine
+from onhook.console.queries.quarantine import list_counters, load_quarantine
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.receiver.rejections import list_rejections
+from onhook.receiver.rejections import RequestCounter, list_rejections
 from onhook.store.contract import CallPage, DurationHistogram, QuarantineEntry
 
 CALLS_SHOWN_MAX = 25
@@ -41,7 +41,7 @@ class IssueSummary(msgspec.Struct, frozen=True):
 
     quarantined_count: int = 0
     newest_quarantined: Sequence[QuarantineEntry] = ()
-    rejections: Sequence[NamedCounter] = ()
+    rejections: Sequence[RequestCounter] = ()
     open_issues: OpenIssues = OpenIssues()
 
     @property

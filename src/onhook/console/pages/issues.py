@@ -11,10 +11,11 @@ from onhook.console.pages.rendering import View
 from onhook.console.parameters import ReaderZone, Seq
 from onhook.console.queries.audited_reads import audit_or_log_read
 from onhook.console.queries.coverage import NamedAlarm, list_named_alarms
-from onhook.console.queries.quarantine import NamedCounter, list_counters, load_quarantine
+from onhook.console.queries.quarantine import list_counters, load_quarantine
 from onhook.console.queries.raw_events import RawEventDetails, find_raw_event
 from onhook.console.state import AnyRequest, AppStateDep
 from onhook.lib.messages import _
+from onhook.receiver.rejections import RequestCounter
 from onhook.store.contract import QuarantineEntry
 
 QUARANTINE_SHOWN_MAX = 200
@@ -27,7 +28,7 @@ class IssuesView(View, frozen=True, kw_only=True):
     unreadable_rows: Sequence[UnreadableRow]
     quarantined: Sequence[QuarantineEntry]
     quarantined_total: int
-    rejections: Sequence[NamedCounter]
+    rejections: Sequence[RequestCounter]
 
 
 class AlarmsView(View, frozen=True, kw_only=True):

@@ -17,10 +17,10 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.sync_types import AlarmKind
 from onhook.console.pages.formatting import count, from_epoch_seconds, local_time
 from onhook.console.queries.coverage import Backfill, PbxCoverage
-from onhook.console.queries.quarantine import NamedCounter
 from onhook.console.state import AppState
 from onhook.lib.messages import _, mark
 from onhook.lib.text import format_duration
+from onhook.receiver.rejections import RequestCounter
 from onhook.receiver.verdict import is_live
 
 REJECTED_KINDS = frozenset({"invalid_signature", "missing_signature"})
@@ -165,7 +165,7 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def load_pbx_overview(
-    app_state: AppState, pbx: Pbx, counters: list[NamedCounter], open_alarms: Iterable[Alarm]
+    app_state: AppState, pbx: Pbx, counters: list[RequestCounter], open_alarms: Iterable[Alarm]
 ) -> PbxOverview:
     """Return the state of one PBX; `open_alarms` may have those of others."""
     sns = {fold_sn(sn) for sn in (pbx.sn, *pbx.further_sns)}
@@ -190,7 +190,7 @@ async def load_pbx_overview(
     )
 
 
-def _latest_time(counters: Iterable[NamedCounter]) -> datetime | None:
+def _latest_time(counters: Iterable[RequestCounter]) -> datetime | None:
     return max((counter.last_at for counter in counters), default=None)
 
 

@@ -32,10 +32,11 @@ from onhook.console.pages.pbx_overview import (
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import PbxNameOrSn, ReaderZone, SecretId
 from onhook.console.queries.coverage import Backfill, PbxCoverage, get_backfill, list_coverage, parse_backfill_request
-from onhook.console.queries.quarantine import NamedCounter, list_counters
+from onhook.console.queries.quarantine import list_counters
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
+from onhook.receiver.rejections import RequestCounter
 
 POLL_SECONDS = 3
 """Reload interval of the page that waits for a first event."""
@@ -103,7 +104,7 @@ class PbxsView(View, frozen=True, kw_only=True):
     template: ClassVar = "pbxs.html"
     pbxs: Sequence[PbxOverview]
     today: Mapping[str, int]
-    unknown_pbxs: Sequence[NamedCounter]
+    unknown_pbxs: Sequence[RequestCounter]
     error: str
     form: AddPbxForm
     has_calls: bool
@@ -124,7 +125,7 @@ class PbxView(View, frozen=True, kw_only=True):
     conventions: PbxConventions
     encoding_characters_max: int
     secrets: Sequence[Secret]
-    unregistered: Sequence[NamedCounter]
+    unregistered: Sequence[RequestCounter]
     kinds: Sequence[str]
     intake_port: int
     host: str

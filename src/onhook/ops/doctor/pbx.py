@@ -14,6 +14,7 @@ import msgspec
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
+from onhook.appdb.senders import list_senders
 from onhook.cdr.coverage import complete_until
 from onhook.config import Config
 from onhook.ledger.sqlite import read_counters
@@ -24,11 +25,12 @@ from onhook.lib.messages import _
 from onhook.lib.timestamps import format_time
 from onhook.ops.doctor.asterisk import check_asterisk
 from onhook.ops.doctor.check import Check
-from onhook.ops.doctor.requests import check_pbx_requests, name_counters
+from onhook.ops.doctor.requests import check_pbx_requests
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import PbxResponse, PbxWebhook, PbxWebhookConfig, SystemFacts
 from onhook.pbx.registry import pbx_clients
 from onhook.pbx.yeastar.display import WEBHOOK_MENU
+from onhook.receiver.rejections import name_counters
 from onhook.sync.api_backfill import is_without_facts
 from onhook.sync.certificate_pinning import fetch_certificate
 from onhook.sync.clock_check import CLOCK_SKEW_SECONDS_MAX
@@ -141,7 +143,9 @@ async def _check_requests(config: Config, appdb: AppDb, target: PbxCheckTarget, 
         return
     try:
         sns = (target.pbx.sn, *target.pbx.further_sns)
-        counters = await name_counters(await asyncio.to_thread(read_counters, config.ledger_file, sns), appdb)
+        counters = name_counters(
+            await asyncio.to_thread(read_counters, config.ledger_file, sns), await list_senders(appdb)
+        )
     except OnhookError as error:
         yield Check("WARNING", error.message, error.hint)
         return

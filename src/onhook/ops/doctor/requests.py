@@ -6,13 +6,10 @@ from datetime import datetime
 from itertools import islice
 from zoneinfo import ZoneInfo
 
-from onhook.appdb.appdb import AppDb
-from onhook.appdb.pbxs import Pbx, pbxs_by_sn
-from onhook.appdb.source_match import SourceMatch
+from onhook.appdb.pbxs import Pbx
 from onhook.cdr.identity import fold_sn
-from onhook.ledger.contract import Counter
 from onhook.lib.messages import _
-from onhook.lib.timestamps import format_time, to_datetime
+from onhook.lib.timestamps import format_time
 from onhook.ops.doctor.check import Check
 from onhook.receiver.rejections import (
     SENDER_KINDS,
@@ -26,26 +23,6 @@ from onhook.receiver.verdict import is_live
 
 REJECTIONS_SHOWN_MAX = 5
 """Lines of rejected requests: forged serial numbers must not fill the screen."""
-
-
-async def name_counters(counters: Iterable[Counter], appdb: AppDb) -> list[RequestCounter]:
-    """Return the ledger's counters, with the names and the sources of the registered PBXs."""
-    pbxs, source_matches = pbxs_by_sn(await appdb.pbxs()), await appdb.source_matches.all()
-    named_counters = []
-    for counter in counters:
-        pbx = pbxs.get(fold_sn(counter.sn))
-        named_counters.append(
-            RequestCounter(
-                kind=counter.kind,
-                sn=counter.sn,
-                pbx=pbx.name if pbx else "",
-                count=counter.count,
-                last_at=to_datetime(counter.last_at),
-                label=counter.label,
-                identified_by=source_matches.get(pbx.sn, SourceMatch()).parts if pbx else (),
-            )
-        )
-    return named_counters
 
 
 def check_rejections(counters: Iterable[RequestCounter], zone: ZoneInfo, now: datetime) -> Iterator[Check]:

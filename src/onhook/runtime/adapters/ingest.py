@@ -20,14 +20,17 @@ from onhook.runtime.adapters.credentials_file import CredentialsFile
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
 
 
-def create_ingestor(*, appdb: AppDb, ledger: Ledger, clock: Clock) -> Ingestor:
-    """Return an ingestor for the events of connections that Onhook opens, whose senders are known."""
+def create_ingestor(*, appdb: AppDb, ledger: Ledger, clock: Clock, publisher: FactsPublisher | None = None) -> Ingestor:
+    """Return an ingestor for the events of connections that Onhook opens, whose senders are known; with the publisher
+    of the process, where it has one.
+    """
+    publisher = publisher or create_publisher(appdb=appdb, ledger=ledger, clock=clock)
     return Ingestor(
         ledger=ledger,
         registry=AppDbPbxRegistry(appdb),
         dialects=dialects(),
         clock=clock,
-        prepare_append=create_publisher(appdb=appdb, ledger=ledger, clock=clock).prepare,
+        prepare_append=publisher.prepare,
     )
 
 
