@@ -119,11 +119,8 @@ class Deliveries:
         Raises `Unavailable`, and `StaleCursor` where a stream was moved meanwhile.
         """
         async with self._database.transaction():
-            if not await self._database.rows(
-                "SELECT 1 FROM destinations WHERE destination_id = ?", (changes.destination_id,)
-            ):
+            if not await self._check_cursors(changes):
                 return set()  # removed meanwhile: nothing is pending for it
-            await self._check_cursors(changes)
             await self._insert(changes.destination_id, changes.new_deliveries)
             await self._apply_updates(changes.updates)
             await self._database.write_many(
@@ -147,14 +144,19 @@ class Deliveries:
             still_retrying = await self._schedule_calls(changes.destination_id, list(calls), changes.now_us)
             return updated_calls - still_retrying
 
-    async def _check_cursors(self, changes: DeliveryCommit) -> None:
-        """Raise `StaleCursor` where a stream was moved since its cursor was read. One that was removed is ignored."""
+    async def _check_cursors(self, changes: DeliveryCommit) -> bool:
+        """Return whether the destination is there. Raises `StaleCursor` where a stream was moved since its cursor was
+        read; one that was removed is ignored.
+        """
         rows = await self._database.rows(
-            "SELECT stream_id, cursor FROM streams WHERE destination_id = ?", (changes.destination_id,)
+            "SELECT stream_id, cursor FROM destinations LEFT JOIN streams USING (destination_id)"
+            " WHERE destination_id = ?",
+            (changes.destination_id,),
         )
         for stream_id, cursor in rows:
             if stream_id in changes.previous_cursors and cursor != changes.previous_cursors[stream_id]:
                 raise StaleCursor(_("stream {stream_id} was moved by another process", stream_id=stream_id))
+        return bool(rows)
 
     async def add(self, destination_id: int, new_delivery: NewDelivery) -> None:
         """Add a notification that is on no stream."""
