@@ -1,12 +1,13 @@
 """The file of the application database, and copies of SQLite files."""
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from onhook.appdb.sqlite import SqliteDatabase
-from onhook.appdb.sqlite_file import APPLICATION_ID, check_integrity, copy_database
+from onhook.appdb.sqlite_file import APPLICATION_ID, check_integrity, copy_database, open_writer
 from onhook.lib.errors import Unavailable, UsageError
 
 
@@ -69,6 +70,19 @@ async def test_open_new_file_is_identified(tmp_path: Path) -> None:
     database = SqliteDatabase(path)
     assert await database.rows("PRAGMA application_id") == [(APPLICATION_ID,)]
     await database.close()
+
+
+def test_open_new_file_waits_for_another_process_that_opens_it(tmp_path: Path) -> None:
+    """SQLite does not wait by itself for the lock with which the mode of a file is set."""
+    path = tmp_path / "onhook.db"
+    with sqlite3.connect(path, isolation_level=None) as other, ThreadPoolExecutor(1) as executor:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        opening = executor.submit(open_writer, path)
+        with pytest.raises(TimeoutError):
+            opening.result(0.2)
+        other.execute("COMMIT")
+        opening.result().close()
 
 
 def test_copy_database_that_fails_leaves_nothing(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ async def test_attempt_pool_many_notifications_starts_the_allowed_attempts(harne
     harness.pool.start_attempts()
     await run_tasks()
     assert list(harness.client.attempts) == ["e1", "e2", "e3"]
-    await harness.pool.abort()
+    await harness.pool.close(0)
 
 
 async def test_attempt_pool_ended_attempt_continues_in_its_task(harness: PoolHarness) -> None:
@@ -123,7 +123,7 @@ async def test_attempt_pool_ended_attempt_continues_in_its_task(harness: PoolHar
     await harness.client.end("e2", delivery_result("accepted"))
     assert list(harness.client.attempts) == ["e1", "e3", "e4"]
     assert (harness.results, len(harness.client.tasks), harness.wakes) == ([("e2", "accepted")], ATTEMPTS_MAX, 0)
-    await harness.pool.abort()
+    await harness.pool.close(0)
 
 
 async def test_attempt_pool_few_ready_notifications_wakes_the_worker(harness: PoolHarness) -> None:
@@ -131,7 +131,7 @@ async def test_attempt_pool_few_ready_notifications_wakes_the_worker(harness: Po
     await harness.start(ATTEMPTS_MAX + 2)
     await harness.client.end("e1", delivery_result("accepted"))
     assert (harness.wakes, harness.queues.ready_count) == (1, 1)
-    await harness.pool.abort()
+    await harness.pool.close(0)
 
 
 async def test_attempt_pool_last_attempt_ended_is_idle(harness: PoolHarness) -> None:
@@ -144,7 +144,7 @@ async def test_attempt_pool_last_attempt_ended_is_idle(harness: PoolHarness) -> 
 async def test_attempt_pool_endpoint_that_is_down_gets_one_attempt(harness: PoolHarness) -> None:
     harness.endpoint.health = EndpointHealth(failures=DOWN_AFTER_FAILURES)
     assert await harness.start(9) == ["e1"]
-    await harness.pool.abort()
+    await harness.pool.close(0)
 
 
 async def test_attempt_pool_endpoint_that_went_down_ends_the_other_tasks(harness: PoolHarness) -> None:
@@ -169,15 +169,38 @@ async def test_attempt_pool_error_of_an_attempt_is_raised_to_the_worker(harness:
     assert harness.wakes == 1
     with pytest.raises(ValueError, match="cannot sign"):
         harness.pool.raise_error()
-    await harness.pool.abort()
+    await harness.pool.close(0)
 
 
-async def test_attempt_pool_abort_gives_no_results(harness: PoolHarness) -> None:
-    """The notifications stay pending; it is no error."""
+async def test_attempt_pool_aborted_attempts_give_no_results(harness: PoolHarness) -> None:
+    """Their notifications stay pending; it is no error."""
     await harness.start(2)
-    await harness.pool.abort()
+    await harness.pool.close(0)
     assert (harness.pool.is_idle, harness.results, harness.wakes) == (True, [], 0)
     harness.pool.raise_error()
+
+
+async def test_attempt_pool_closing_waits_for_the_attempts_in_progress(harness: PoolHarness) -> None:
+    """And begins no other one."""
+    await harness.start(9)
+    closing = asyncio.create_task(harness.pool.close(60))
+    for notification_id in ("e1", "e2", "e3"):
+        assert not closing.done()
+        await harness.client.end(notification_id, delivery_result("accepted"))
+    await closing
+    assert harness.results == [("e1", "accepted"), ("e2", "accepted"), ("e3", "accepted")]
+    assert (harness.pool.is_idle, harness.queues.ready_count) == (True, 6)
+
+
+async def test_attempt_pool_cancelled_closing_aborts_the_attempts(harness: PoolHarness) -> None:
+    """An overdue worker is cancelled once more."""
+    await harness.start(2)
+    closing = asyncio.create_task(harness.pool.close(60))
+    await run_tasks()
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert (harness.pool.is_idle, harness.results) == (True, [])
 
 
 @pytest.mark.parametrize(
@@ -193,7 +216,7 @@ async def test_attempt_pool_has_succeeded_needs_a_result(
     if result is not None:
         await harness.client.end("e1", result)
     assert harness.pool.has_succeeded is has_succeeded
-    await harness.pool.abort()
+    await harness.pool.close(0)
     assert harness.pool.has_succeeded is not isinstance(result, Exception)
 
 

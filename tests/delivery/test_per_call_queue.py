@@ -19,6 +19,20 @@ def test_per_call_queue_notifications_of_one_call_are_sequential() -> None:
     assert queue.pop() is second
 
 
+def test_per_call_queue_notification_that_waited_goes_before_newer_ones() -> None:
+    """Those that waited keep their order."""
+    queue = PerCallQueue(())
+    first, second = pending_notification(1), pending_notification(2)
+    first_of_bob, second_of_bob = pending_notification(3, BOB_CALL), pending_notification(4, BOB_CALL)
+    newer = pending_notification(5, ("SN", "1.3"))
+    for notification in (first, second, first_of_bob, second_of_bob, newer):
+        queue.add(notification)
+    assert [queue.pop(), queue.pop()] == [first, first_of_bob]
+    queue.release_next(first)
+    queue.release_next(first_of_bob)
+    assert [queue.pop(), queue.pop(), queue.pop()] == [second, second_of_bob, newer]
+
+
 def test_per_call_queue_live_stream_goes_before_replays() -> None:
     """Also where the replay was added first."""
     queue = PerCallQueue(())

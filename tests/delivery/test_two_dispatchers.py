@@ -15,7 +15,7 @@ from onhook.appdb import leases
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.leases import LeaseHolder
 from onhook.config import Config
-from onhook.delivery import dispatcher
+from onhook.delivery import dispatcher, worker
 from onhook.delivery.commit_batch import UNCOMMITTED_MAX
 from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher
@@ -98,8 +98,11 @@ async def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         yield opened
 
 
-async def test_one_of_two_hubs_serves_a_destination(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
+async def test_one_of_two_hubs_serves_a_destination(
+    harness: DeliveryHarness, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And the other one goes on at once, without repeating anything, when the first one stops."""
+    monkeypatch.setattr(worker, "CLOSE_SECONDS_MAX", 30.0)  # on a loaded machine too
     await harness.add_destination("crm", receiver.url)
     async with open_hubs(harness, MovedClock()) as (first, second):
         first.start()
@@ -111,10 +114,7 @@ async def test_one_of_two_hubs_serves_a_destination(harness: DeliveryHarness, re
         await first.stop()
         await wait_until(lambda: len(receiver.accepted) >= CALLS)
         assert second.is_serving()
-        counts = receiver.accepted_counts()
-        assert set(counts) == set(call_ids)
-        # What was in progress when the first one stopped was sent again.
-        assert len(receiver.accepted) - CALLS <= 8
+        assert sorted(receiver.accepted_call_ids()) == sorted(call_ids)
 
 
 async def test_notifications_of_a_hub_that_dies_are_sent_by_the_other_one(

@@ -32,6 +32,9 @@ ResultT = TypeVar("ResultT")
 
 Row = tuple[Any, ...]
 
+Statement = tuple[str, Sequence[Any]]
+"""A statement with its values."""
+
 
 class DamagedText(str):
     """A stored text that is not UTF-8, with U+FFFD in place of the damaged bytes: what reads a row rejects it, and only
@@ -80,6 +83,12 @@ class Database(Protocol):
     async def rows_many(self, sql: str, values_list: Sequence[Sequence[Any]]) -> list[list[Row]]:
         """Run one statement for many rows of values in one hop; return the rows of each run. Inside a transaction it
         may be an INSERT or UPDATE with RETURNING. Raises `ConstraintViolation`.
+        """
+        ...
+
+    async def rows_each(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Run statements in order in one hop; return the rows of each. Inside a transaction they may be writes. Raises
+        `ConstraintViolation`.
         """
         ...
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from onhook.appdb.audited_tables import Change
-from onhook.appdb.contract import ConstraintViolation, Database, transactional
+from onhook.appdb.contract import ConstraintViolation, Database, Statement, transactional
 from onhook.appdb.delivery_rows import (
     Attempt,
     Backlog,
@@ -41,6 +41,10 @@ _COLUMNS = "delivery_id, destination_id, state, notification_id, seq, sn, call_i
 
 # The column of `throttle_count` is `busy_count`.
 _SET_RETRY_NOW = "state = 'retrying', attempts = 0, busy_count = 0, due_at = ?"
+
+_CURSORS_OF_DESTINATION = (
+    "SELECT stream_id, cursor FROM destinations LEFT JOIN streams USING (destination_id) WHERE destination_id = ?"
+)
 
 _WHERE_RETRYING_CALL = "destination_id = ? AND state = 'retrying' AND sn = ? AND call_id = ?"
 
@@ -119,22 +123,10 @@ class Deliveries:
         Raises `Unavailable`, and `StaleCursor` where a stream was moved meanwhile.
         """
         async with self._database.transaction():
-            if not await self._check_cursors(changes):
+            if not await self._store_progress(changes):
                 return set()  # removed meanwhile: nothing is pending for it
             await self._insert(changes.destination_id, changes.new_deliveries)
             await self._apply_updates(changes.updates)
-            await self._database.write_many(
-                "UPDATE streams SET cursor = ?, done_ahead = ? WHERE stream_id = ?",
-                [
-                    (cursor, encode_column(done) if (done := changes.done_ahead.get(stream_id)) else None, stream_id)
-                    for stream_id, cursor in changes.cursors.items()
-                ],
-            )
-            await self._database.write_many(
-                "DELETE FROM streams WHERE stream_id = ? AND until IS NOT NULL",
-                [(stream_id,) for stream_id in changes.finished_replays],
-            )
-            await self._update_health(changes)
             if changes.retry_all_now:
                 await self._make_retries_due(changes.destination_id, changes.now_us)
             if changes.updates:
@@ -144,19 +136,28 @@ class Deliveries:
             still_retrying = await self._schedule_calls(changes.destination_id, list(calls), changes.now_us)
             return updated_calls - still_retrying
 
-    async def _check_cursors(self, changes: DeliveryCommit) -> bool:
-        """Return whether the destination is there. Raises `StaleCursor` where a stream was moved since its cursor was
-        read; one that was removed is ignored.
+    async def _store_progress(self, changes: DeliveryCommit) -> bool:
+        """Store cursors, counters and health, in one hop; return whether the destination is there. Raises `StaleCursor`
+        where a stream was moved since its cursor was read; one that was removed is ignored.
         """
-        rows = await self._database.rows(
-            "SELECT stream_id, cursor FROM destinations LEFT JOIN streams USING (destination_id)"
-            " WHERE destination_id = ?",
-            (changes.destination_id,),
+        cursor_rows, *_other_rows = await self._database.rows_each(
+            [
+                (_CURSORS_OF_DESTINATION, (changes.destination_id,)),
+                *(
+                    _cursor_update(stream_id, cursor, changes.done_ahead.get(stream_id))
+                    for stream_id, cursor in changes.cursors.items()
+                ),
+                *(
+                    ("DELETE FROM streams WHERE stream_id = ? AND until IS NOT NULL", (stream_id,))
+                    for stream_id in changes.finished_replays
+                ),
+                _health_update(changes),
+            ]
         )
-        for stream_id, cursor in rows:
+        for stream_id, cursor in cursor_rows:
             if stream_id in changes.previous_cursors and cursor != changes.previous_cursors[stream_id]:
                 raise StaleCursor(_("stream {stream_id} was moved by another process", stream_id=stream_id))
-        return bool(rows)
+        return bool(cursor_rows)
 
     async def add(self, destination_id: int, new_delivery: NewDelivery) -> None:
         """Add a notification that is on no stream."""
@@ -368,19 +369,6 @@ class Deliveries:
         )
         await self._add_attempts([(update.delivery_id, update.attempt) for update in updates])
 
-    async def _update_health(self, changes: DeliveryCommit) -> None:
-        """Update the counters always, and the health of the destination only where no person has changed it since."""
-        await self._database.write(
-            "UPDATE destinations SET attempts_succeeded = attempts_succeeded + ?1,"
-            " attempts_failed = attempts_failed + ?2,"
-            " failing_since = CASE revision WHEN ?5 THEN ?3 ELSE failing_since END,"
-            " retry_after = CASE revision WHEN ?5 THEN ?4 ELSE retry_after END WHERE destination_id = ?6",
-            (
-                *(changes.attempts_succeeded, changes.attempts_failed, changes.failing_since, changes.retry_after),
-                *(changes.revision, changes.destination_id),
-            ),
-        )
-
     async def _add_attempts(self, attempts: Sequence[tuple[int, NewAttempt]]) -> None:
         """Add attempts to the rows with these numbers, as far as they still exist, and delete their oldest ones."""
         await self._database.write_many(
@@ -433,6 +421,27 @@ class Deliveries:
             " ORDER BY delivery_id DESC LIMIT 1 OFFSET ?2)",
             (destination_id, DELIVERED_ROWS_MAX),
         )
+
+
+def _cursor_update(stream_id: int, cursor: int, done_ahead: Sequence[str] | None) -> Statement:
+    return (
+        "UPDATE streams SET cursor = ?, done_ahead = ? WHERE stream_id = ?",
+        (cursor, encode_column(done_ahead) if done_ahead else None, stream_id),
+    )
+
+
+def _health_update(changes: DeliveryCommit) -> Statement:
+    """Update the counters always, and the health of the destination only where no person has changed it since."""
+    sql = (
+        "UPDATE destinations SET attempts_succeeded = attempts_succeeded + ?1,"
+        " attempts_failed = attempts_failed + ?2,"
+        " failing_since = CASE revision WHEN ?5 THEN ?3 ELSE failing_since END,"
+        " retry_after = CASE revision WHEN ?5 THEN ?4 ELSE retry_after END WHERE destination_id = ?6"
+    )
+    return sql, (
+        *(changes.attempts_succeeded, changes.attempts_failed, changes.failing_since, changes.retry_after),
+        *(changes.revision, changes.destination_id),
+    )
 
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:

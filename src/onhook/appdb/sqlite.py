@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from onhook.appdb.audited_tables import Change
-from onhook.appdb.contract import CALL_SECONDS_MAX, TRANSACTION_SECONDS_MAX, Row, Version
+from onhook.appdb.contract import CALL_SECONDS_MAX, TRANSACTION_SECONDS_MAX, Row, Statement, Version
 from onhook.appdb.fence import FencedOff, Lease, get_lease
 from onhook.appdb.origin import Origin, get_origin
 from onhook.appdb.sqlite_audit import create_triggers, record_changes
@@ -82,10 +82,13 @@ class SqliteDatabase:
         return await self._read(lambda connection: connection.execute(sql, parameters).fetchall())
 
     async def rows_many(self, sql: str, values_list: Sequence[Sequence[Any]]) -> list[list[Row]]:
-        if not values_list:
+        return await self.rows_each([(sql, values) for values in values_list])
+
+    async def rows_each(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        if not statements:
             return []
         return await self._read(
-            lambda connection: [connection.execute(sql, _bind(sql, values)).fetchall() for values in values_list]
+            lambda connection: [connection.execute(sql, _bind(sql, values)).fetchall() for sql, values in statements]
         )
 
     async def write(self, sql: str, values: Sequence[Any] = (), *, seconds: float | None = None) -> int:
@@ -178,7 +181,7 @@ class SqliteDatabase:
             connections = [self._writer, self._monitor, *self._idle_readers]
             self._writer, self._monitor, self._idle_readers = None, None, []
             for connection in filter(None, connections):
-                await await_end(asyncio.wrap_future(self._write_executor.submit(connection.close)))
+                await await_end(self._write_executor.submit(connection.close))
         for executor in executors:
             executor.shutdown(wait=False)
 
@@ -235,18 +238,18 @@ class SqliteDatabase:
         """
         self._check_is_open()
         if self._writer is None:
-            self._writer = await await_end(asyncio.wrap_future(self._write_executor.submit(open_writer, self._path)))
+            self._writer = await await_end(self._write_executor.submit(open_writer, self._path))
         return self._writer
 
     async def _create_triggers(self, connection: sqlite3.Connection) -> None:
         """Create the triggers before the first write: a command that only reads does without them."""
         if not self._has_triggers:
-            await await_end(asyncio.wrap_future(self._write_executor.submit(_prepare_audit, self._path, connection)))
+            await await_end(self._write_executor.submit(_prepare_audit, self._path, connection))
             self._has_triggers = True
 
     async def _open_reader(self, executor: ThreadPoolExecutor) -> sqlite3.Connection:
         self._check_is_open()
-        return await await_end(asyncio.wrap_future(executor.submit(open_reader, self._path)))
+        return await await_end(executor.submit(open_reader, self._path))
 
     def _check_is_open(self) -> None:
         if self._is_closed:

@@ -6,6 +6,7 @@ Invariants: a file of a newer Onhook is left alone; all steps of an upgrade are 
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from onhook.lib.migrations import load_baseline, load_migrations
 
 BUSY_SECONDS = 5.0
 """Time to wait for another process that writes: writes are made by hand, so any wait is short."""
+
+LOCK_PAUSE_SECONDS = 0.005
+"""Between two tries where SQLite does not wait by itself."""
 
 FILE_MODE = 0o600
 """The file contains secrets."""
@@ -73,7 +77,7 @@ def _decode_text(data: bytes) -> str:
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     # Before the first pragma that writes: a foreign file is left as it is.
     _check_application_id(connection, path)
-    connection.execute("PRAGMA journal_mode = WAL")
+    _set_wal_mode(connection)
     # A secret that the console showed as added must survive a power cut.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
@@ -81,6 +85,22 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     _migrate(connection, path)
     # From now on the caller waits for a lock on its event loop, where the wait can be cancelled.
     connection.execute("PRAGMA busy_timeout = 0")
+
+
+def _set_wal_mode(connection: sqlite3.Connection) -> None:
+    """Set the mode of a new file. Where two processes do so at the same time, SQLite reports a lock at once instead of
+    waiting for it.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _LOCK_CODES or time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(LOCK_PAUSE_SECONDS)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

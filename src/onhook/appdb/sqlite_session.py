@@ -87,15 +87,16 @@ class SqliteSession:
         """Run work in the thread. Where the caller is cancelled or the deadline passes, it is interrupted, and the
         transaction cannot be committed. Raises `Unavailable`, `ConstraintViolation`.
         """
-        future = self._submit(work)
+        pending = self._submit(work)
         try:
             async with asyncio.timeout_at(deadline):
-                return await asyncio.shield(future)
+                return await follow(pending)
         except TimeoutError:
-            self.error = self._give_up(future)
+            self._connection.interrupt()
+            self.error = deadline_error(self._path.name)
             raise self.error from None
         except asyncio.CancelledError as error:
-            self._give_up(future)
+            self._connection.interrupt()
             self.error = error
             raise
 
@@ -103,10 +104,10 @@ class SqliteSession:
         """Run work that commits: wait for its end whatever happens, so that the result is true. After the deadline it
         is interrupted, which a commit that has begun ignores. Raises `Unavailable`, `ConstraintViolation`.
         """
-        future = self._submit(work)
+        pending = self._submit(work)
         timer = asyncio.get_running_loop().call_at(deadline, self._connection.interrupt) if deadline else None
         try:
-            return await await_end(future)
+            return await await_end(pending)
         finally:
             if timer is not None:
                 timer.cancel()
@@ -137,36 +138,49 @@ class SqliteSession:
         else:
             self._pending.add_done_callback(roll_back_behind)
 
-    def _submit(self, work: Work[ResultT]) -> asyncio.Future[ResultT]:
+    def _submit(self, work: Work[ResultT]) -> Future[ResultT]:
         def call() -> ResultT:
             with translate_errors(self._path.name):
                 return work(self._connection)
 
         self._pending = pending = self._executor.submit(call)
-        return asyncio.wrap_future(pending)
-
-    def _give_up(self, future: asyncio.Future[Any]) -> Unavailable:
-        self._connection.interrupt()
-        future.add_done_callback(_ignore_result)
-        return deadline_error(self._path.name)
+        return pending
 
 
-async def await_end(future: asyncio.Future[ResultT]) -> ResultT:
-    """Wait for the end of a future, also where the caller is cancelled; then raise the cancellation, or return the
-    result.
+def follow(pending: Future[ResultT]) -> asyncio.Future[ResultT]:
+    """Return a future of the event loop with the result of work in a thread. Cancelling it does not cancel the work;
+    it has its result one turn of the loop earlier than `asyncio.shield` would have it.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[ResultT] = loop.create_future()
+
+    def copy_result() -> None:
+        if future.done():
+            return
+        if (error := pending.exception()) is None:
+            future.set_result(pending.result())
+        else:
+            future.set_exception(error)
+
+    pending.add_done_callback(lambda _done: _call_on_loop(loop, copy_result))
+    return future
+
+
+async def await_end(pending: Future[ResultT]) -> ResultT:
+    """Wait for the end of work in a thread, also where the caller is cancelled; then raise the cancellation, or return
+    the result.
     """
     cancellation: asyncio.CancelledError | None = None
-    while not future.done():
+    while not pending.done():
         try:
-            await asyncio.shield(future)
+            await follow(pending)
         except asyncio.CancelledError as error:
             cancellation = error
-        except Exception:  # noqa: BLE001 - the future's own, raised below
+        except Exception:  # noqa: BLE001 - that of the work, raised below
             break
     if cancellation is not None:
-        _ignore_result(future)
         raise cancellation
-    return future.result()
+    return pending.result()
 
 
 def deadline_error(location: str) -> Unavailable:
@@ -191,8 +205,3 @@ def _call_on_loop(loop: asyncio.AbstractEventLoop, callback: Callable[[], None])
         loop.call_soon_threadsafe(callback)
     except RuntimeError:  # the loop is closed: the command is over
         callback()
-
-
-def _ignore_result(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()

@@ -64,6 +64,7 @@ class AttemptPool:
         self._wake = wake
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_result = False
+        self._is_closing = False
         self._error: BaseException | None = None
 
     @property
@@ -88,17 +89,29 @@ class AttemptPool:
         if self._error is not None:
             raise self._error
 
-    async def abort(self) -> None:
-        """Abort the attempts in progress; their notifications stay pending."""
+    async def close(self, seconds: float) -> None:
+        """Start no attempt any more, and let those in progress end; abort those that have not ended after some seconds,
+        whose notifications stay pending.
+        """
+        self._is_closing = True
+        try:
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=seconds)
+        finally:
+            await self._abort()
+
+    async def _abort(self) -> None:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
     def _next_notification(self, finishing_count: int = 0) -> PendingNotification | None:
-        """Return the next notification; None where there is none, or where the limit is reached, not counting
-        `finishing_count` attempts.
+        """Return the next notification; None where there is none, where the limit is reached, not counting
+        `finishing_count` attempts, or after `close`.
         """
+        if self._is_closing:
+            return None
         allowed = self._endpoint.attempts_allowed(self._attempts_max, self._sender.clock.microseconds())
         in_progress = len(self._tasks) - finishing_count
         if in_progress >= allowed or in_progress + self._uncommitted_count() >= UNCOMMITTED_MAX:

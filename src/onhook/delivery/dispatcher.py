@@ -27,7 +27,7 @@ POLL_SECONDS = 0.25
 """How often the settings are checked for changes; a check costs microseconds."""
 
 STOP_SECONDS_MAX = 4.0
-"""Time for all workers together to stop: aborting attempts and committing takes milliseconds."""
+"""Time for all workers together to stop: attempts in progress have a second, and committing takes milliseconds."""
 
 ISSUE_CHECK_SECONDS = 5.0
 """How often issues of destinations are checked; checking full ones costs milliseconds."""

@@ -34,13 +34,31 @@ class PendingNotification(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Whether it comes from the live stream; replays have lower priority."""
 
 
+class ReadyQueue:
+    """Notifications that could be sent now: first those that waited behind another one. They are older than most of the
+    others, and a stream is done up to its oldest one.
+    """
+
+    def __init__(self) -> None:
+        self.released: deque[PendingNotification] = deque()
+        self.read: deque[PendingNotification] = deque()
+
+    def __len__(self) -> int:
+        return len(self.released) + len(self.read)
+
+    def pop(self) -> PendingNotification | None:
+        """Return the next notification; None when there is none."""
+        queue = self.released or self.read
+        return queue.popleft() if queue else None
+
+
 class PerCallQueue:
     """Notifications that are ready, and those behind one of their own call."""
 
     def __init__(self, blocked_calls: Iterable[CallKey]) -> None:
         self.blocked_calls = set(blocked_calls)
-        self._ready_live: deque[PendingNotification] = deque()
-        self._ready_replays: deque[PendingNotification] = deque()
+        self._ready_live = ReadyQueue()
+        self._ready_replays = ReadyQueue()
         self._followers: dict[CallKey, deque[PendingNotification]] = {}
 
     @property
@@ -56,23 +74,22 @@ class PerCallQueue:
             self._followers[notification.call].append(notification)
         else:
             self._followers[notification.call] = deque()
-            self._queue_for(notification).append(notification)
+            self._queue_for(notification).read.append(notification)
         return True
 
     def pop(self) -> PendingNotification | None:
         """Return the next notification, which is in progress from now on; the live stream before replays."""
-        queue = self._ready_live or self._ready_replays
-        return queue.popleft() if queue else None
+        return self._ready_live.pop() or self._ready_replays.pop()
 
     def requeue(self, notification: PendingNotification) -> None:
         """Requeue at the front; the attempt does not count against this notification."""
-        self._queue_for(notification).appendleft(notification)
+        self._queue_for(notification).released.appendleft(notification)
 
     def release_next(self, notification: PendingNotification) -> None:
         """Make the next notification of the same call ready."""
         followers = self._followers[notification.call]
         if followers:
-            self._queue_for(followers[0]).append(followers.popleft())
+            self._queue_for(followers[0]).released.append(followers.popleft())
         else:
             del self._followers[notification.call]
 
@@ -82,5 +99,5 @@ class PerCallQueue:
         """
         return list(self._followers.pop(notification.call))
 
-    def _queue_for(self, notification: PendingNotification) -> deque[PendingNotification]:
+    def _queue_for(self, notification: PendingNotification) -> ReadyQueue:
         return self._ready_live if notification.is_live else self._ready_replays

@@ -2,7 +2,8 @@
 
 Invariants: a notification is done when the endpoint accepted it or when it is a stored delivery; only then may a
 cursor pass it. Of one call one notification is in progress at a time. A worker never waits for another one. However it
-ends, committed results stay, notifications in progress stay pending, and the connections are closed.
+ends, committed results stay, attempts in progress may end within a second, notifications without a result stay pending,
+and the connections are closed.
 """
 
 import asyncio
@@ -36,6 +37,9 @@ from onhook.lib.timestamps import to_microseconds
 
 CONCURRENT_ATTEMPTS_MAX = 8
 """Concurrent attempts: an endpoint that takes 100 ms for each still receives 80 a second."""
+
+CLOSE_SECONDS_MAX = 1.0
+"""Time for attempts in progress to end when the worker stops: what is aborted is sent again by the next one."""
 
 RECHECK_SECONDS = 1.0
 """Interval of checks of calls that may continue."""
@@ -187,9 +191,9 @@ class DestinationWorker:
                 self._commits.confirm(commit, _loop_time())
 
     async def _close(self) -> None:
-        """Abort attempts in progress and commit the results; what cannot be committed is sent again."""
+        """End the attempts in progress and commit the results; what cannot be committed is sent again."""
         try:
-            await self._pool.abort()
+            await self._pool.close(CLOSE_SECONDS_MAX)
             with contextlib.suppress(Unavailable, StaleCursor, FencedOff):
                 if self._commits.has_unconfirmed:
                     await self._commit()
