@@ -67,10 +67,19 @@ async def test_check_pbx_without_an_event_is_a_warning(tmp_path: Path) -> None:
 async def test_check_pbx_names_rejected_requests_of_the_last_day(
     tmp_path: Path, age: timedelta, expected: list[str]
 ) -> None:
-    pbx_checks = await checks(tmp_path, ("stored", SN, "", timedelta()), ("invalid_signature", SN, "", age))
+    pbx_checks = await checks(tmp_path, ("stored", SN, "", timedelta(days=3)), ("invalid_signature", SN, "", age))
     assert statuses(pbx_checks, "requests for Head office with an invalid signature: 3 (last: ") == expected
     hints = [check.hint for check in pbx_checks if "invalid signature" in check.detail]
     assert all("`onhook pbx secret add 'Head office'`" in hint for hint in hints)
+
+
+async def test_check_pbx_whose_requests_are_accepted_again_is_in_order(tmp_path: Path) -> None:
+    """A wrong secret was corrected."""
+    pbx_checks = await checks(
+        tmp_path, ("invalid_signature", SN, "", timedelta(hours=2)), ("stored", SN, "", timedelta(hours=1))
+    )
+    assert statuses(pbx_checks, "invalid signature") == []
+    assert statuses(pbx_checks, "has sent accepted ones since") == ["OK"]
 
 
 @pytest.mark.parametrize("channel", ["via:import", "via:backfill", "row"])

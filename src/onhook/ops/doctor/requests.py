@@ -14,7 +14,6 @@ from onhook.ops.doctor.check import Check
 from onhook.receiver.rejections import (
     SENDER_KINDS,
     RequestCounter,
-    add_up_by_pbx,
     find_remedy,
     list_rejections,
     needs_person,
@@ -32,10 +31,15 @@ def check_rejections(counters: Iterable[RequestCounter], zone: ZoneInfo, now: da
     counters = list(counters)
     rejections = list_rejections(counters, now)
     yield from _describe_rejections(rejections, zone)
-    if not rejections and any(needs_person(counter, now) for counter in counters):
-        yield Check("OK", _("each PBX whose requests were rejected in the last day has sent accepted ones since"))
-    elif not rejections:
-        yield Check("OK", _("no rejected requests in the last day"))
+    if not rejections:
+        yield Check("OK", _describe_order(counters, now))
+
+
+def _describe_order(counters: Iterable[RequestCounter], now: datetime) -> str:
+    """Return why there are no rejections that need a person."""
+    if any(needs_person(counter, now) for counter in counters):
+        return _("each PBX whose requests were rejected in the last day has sent accepted ones since")
+    return _("no rejected requests in the last day")
 
 
 def _describe_rejections(rejections: Iterable[RequestCounter], zone: ZoneInfo) -> Iterator[Check]:
@@ -108,8 +112,8 @@ def check_pbx_requests(
         )
     else:
         yield Check("OK", _("no event was received yet"))
-    rejections = add_up_by_pbx(counter for counter in own_counters if needs_person(counter, now))
+    rejections = list_rejections(own_counters, now)
     yield from _describe_rejections(rejections, zone)
     if not rejections and any(counter.kind in SENDER_KINDS for counter in own_counters):
-        yield Check("OK", _("no rejected requests in the last day"))
+        yield Check("OK", _describe_order(own_counters, now))
     yield from check_unregistered(counter for counter in counters if fold_sn(counter.label) in sns)
