@@ -1,14 +1,16 @@
 """Pages of records and of calls, the latest first.
 
-Most pages consist of recent rows, so ever longer time ranges are searched, from the end backwards, until there are
-enough. Only the row ids are selected first; then the few rows of the page are read whole.
+Most pages consist of recent rows, so time ranges are searched from the end backwards, until there are enough: each as
+long as the matches in the one before let expect. Only the row ids are selected first; then the few rows of the page are
+read whole, because most of the time goes into decompressing texts.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
 import duckdb
+import msgspec
 
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
@@ -16,17 +18,20 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 from onhook.store.contract import PAGE_MAX, CallKey, CallPage, RecordExtent, RecordPage
-from onhook.store.queries.conditions import SqlCondition, both, call_condition, leg_condition
+from onhook.store.queries.conditions import SqlCondition, both, call_condition, leg_condition, legs_source
 from onhook.store.queries.cursors import Cursor, decode_cursor, encode_cursor
-from onhook.store.queries.locality import KEYS_TABLE, existing_keys, key_ranges
+from onhook.store.queries.locality import existing_keys, in_call_keys, in_row_ids, key_ranges
 from onhook.store.rows import Row, call_from_row, epoch_seconds, record_from_row
 from onhook.store.schema import CALLS, DERIVED, call_key, record_selection
 
-FIRST_RANGE_ROWS = 50_000
-"""About how many rows the first time range has: searched in milliseconds."""
+FIRST_RANGE_ROWS = 10_000
+"""About how many rows the first time range has: enough for a page of nearly all calls of a PBX or of a status."""
 
 RANGE_GROWTH = 16
-"""Growth factor of each following time range."""
+"""How much longer than the one before a time range is at most."""
+
+RANGE_MARGIN = 1.5
+"""How much longer a time range is than the density of matches in the one before requires: nights have few calls."""
 
 SEQS_PER_RECORD = 4
 """How many numbers of the ledger are searched at first for each requested record."""
@@ -34,8 +39,14 @@ SEQS_PER_RECORD = 4
 _CALL_NAME = "md5(concat_ws(chr(31), sn, call_id))"
 
 Table = Literal["legs", "calls"]
-TimeRange = tuple[int, int]
-"""Seconds since 1970: from the first on, before the second."""
+
+
+class _SearchPeriod(msgspec.Struct, frozen=True):
+    """The seconds since 1970 in which rows are searched, `until` excluded, and the length of the first time range."""
+
+    since: int
+    until: int
+    first_length: int
 
 
 def records(
@@ -44,9 +55,12 @@ def records(
     """See `Store.records`."""
     cursor = _decode_cursor(limit, cursor_text, "records")
     condition = _after_cursor(leg_condition(record_filter), cursor, DERIVED["record_id"])
-    time_ranges = _time_ranges(connection, "legs", record_filter, cursor)
     row_ids = _find_row_ids(
-        connection, "legs", lambda since, until: _in_range(condition, since, until), limit, time_ranges
+        connection,
+        legs_source(record_filter),
+        lambda since, until: _in_range(condition, since, until),
+        limit,
+        _search_period(connection, "legs", record_filter, cursor),
     )
     rows = _read_rows(connection, f"SELECT {record_selection()} FROM legs", "record_id_", row_ids, limit)
     page = [record_from_row(row) for row in rows[:limit]]
@@ -67,7 +81,7 @@ def calls(
         return _after_cursor(call_condition(record_filter, since, until), cursor, _CALL_NAME)
 
     row_ids = _find_row_ids(
-        connection, "calls", range_condition, limit, _time_ranges(connection, "calls", record_filter, cursor)
+        connection, "calls", range_condition, limit, _search_period(connection, "calls", record_filter, cursor)
     )
     selection = f"SELECT {', '.join(CALLS)}, {_CALL_NAME} AS name FROM calls"
     rows = _read_rows(connection, selection, "name", row_ids, limit)
@@ -110,30 +124,41 @@ def build_calls(connection: duckdb.DuckDBPyConnection, rows: Sequence[dict[str, 
 
 def _legs(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[Record]:
     """Return the legs of existing calls."""
-    rows = [
-        row
-        for key_range in key_ranges(keys)
-        for row in connection.execute(
-            f"SELECT {record_selection()} FROM legs JOIN {KEYS_TABLE} AS wanted USING (call_key, sn, call_id)"
-            f" WHERE {key_range.condition('legs')} ORDER BY leg_index",
-            key_range.values,
-        ).fetchall()
-    ]
+    row_ids = _row_ids_by_keys(connection, "legs", keys)
+    rows = _read_by_keys(connection, f"SELECT {record_selection()} FROM legs", row_ids, keys, "ORDER BY leg_index")
     return [record_from_row(row) for row in rows]
 
 
 def calls_by_keys(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> list[Call]:
     """See `Store.calls_by_keys`."""
-    rows = [
-        row
-        for key_range in key_ranges(keys)
-        for row in connection.execute(
-            f"SELECT {', '.join(f'calls.{name}' for name in CALLS)} FROM calls"
-            f" JOIN {KEYS_TABLE} AS wanted USING (call_key, sn, call_id) WHERE {key_range.condition('calls')}",
-            key_range.values,
-        ).fetchall()
-    ]
+    row_ids = _row_ids_by_keys(connection, "calls", keys)
+    rows = _read_by_keys(connection, f"SELECT {', '.join(CALLS)} FROM calls", row_ids, keys)
     return build_calls(connection, [dict(zip(CALLS, row, strict=True)) for row in rows])
+
+
+def _row_ids_by_keys(connection: duckdb.DuckDBPyConnection, table: Table, keys: Sequence[CallKey]) -> list[int]:
+    """Return the ids of the rows of these calls, and of some others that began in the same seconds: only the column of
+    numbers is searched.
+    """
+    if not keys:
+        return []
+    condition = in_call_keys({call_key(call_id) for _sn, call_id in keys})
+    return [row_id for (row_id,) in _select(connection, f"SELECT rowid FROM {table}", condition)]
+
+
+def _read_by_keys(
+    connection: duckdb.DuckDBPyConnection,
+    selection: str,
+    row_ids: Sequence[int],
+    keys: Sequence[CallKey],
+    order: str = "",
+) -> list[Row]:
+    """Return the rows of these calls among the rows with these ids."""
+    if not row_ids:
+        return []
+    condition = in_row_ids(row_ids).and_where("sn || chr(31) || call_id IN (SELECT unnest($names))")
+    names = {"names": ["\x1f".join(key) for key in keys]}
+    return _select(connection, selection, SqlCondition(condition.sql, condition.values | names), order)
 
 
 def records_after(connection: duckdb.DuckDBPyConnection, after_seq: int, limit: int) -> list[Record]:
@@ -226,32 +251,62 @@ def _in_range(condition: SqlCondition, since: int, until: int) -> SqlCondition:
 
 def _find_row_ids(
     connection: duckdb.DuckDBPyConnection,
-    table: Table,
+    source_sql: str,
     range_condition: Callable[[int, int], SqlCondition],
     limit: int,
-    time_ranges: Iterator[TimeRange],
+    period: _SearchPeriod | None,
 ) -> list[int]:
-    """Return the ids of the rows of the page, and of one row more.
+    """Return the ids of the rows of the page, and of one row more, if there is one.
 
-    Includes all rows that began in the same second as the last of them: their names decide which belong to the page.
+    If the last row of the page and the next one began in the same second, all rows of that second are included: their
+    names decide which belong to the page.
     """
+    matches = _latest_matches(connection, source_sql, range_condition, limit + 1, period) if period else []
+    if len(matches) <= limit or matches[limit - 1][0] > matches[limit][0]:
+        return [row_id for _started_at, row_id in matches]
+    last_start = matches[limit][0]
+    tied_rows = _select(connection, f"SELECT rowid FROM {source_sql}", range_condition(last_start, last_start + 1))
+    return [row_id for started_at, row_id in matches if started_at > last_start] + [row_id for (row_id,) in tied_rows]
+
+
+def _latest_matches(
+    connection: duckdb.DuckDBPyConnection,
+    source_sql: str,
+    range_condition: Callable[[int, int], SqlCondition],
+    count: int,
+    period: _SearchPeriod,
+) -> list[tuple[int, int]]:
+    """Return the start and the row id of the latest rows, the latest first; at most `count`."""
     matches: list[tuple[int, int]] = []
-    for since, until in time_ranges:
-        query = f"SELECT started_at, rowid FROM {table} WHERE {{}} ORDER BY started_at DESC LIMIT {limit + 1}"
-        matches += _execute(connection, query, range_condition(since, until))
-        if len(matches) > limit:
-            last_start = matches[-1][0]
-            tied_rows = _execute(
-                connection, f"SELECT rowid FROM {table} WHERE {{}}", range_condition(last_start, last_start + 1)
-            )
-            return [row_id for started_at, row_id in matches if started_at > last_start] + [
-                row_id for (row_id,) in tied_rows
-            ]
-    return [row_id for _started_at, row_id in matches]
+    until, length = period.until, period.first_length
+    while until > period.since and len(matches) < count:
+        since = max(period.since, until - length)
+        missing_count = count - len(matches)
+        new_matches = _select(
+            connection,
+            f"SELECT started_at, rowid FROM {source_sql}",
+            range_condition(since, until),
+            f"ORDER BY started_at DESC LIMIT {missing_count}",
+        )
+        matches += new_matches
+        until, length = since, _next_length(length, len(new_matches), missing_count - len(new_matches))
+    return matches
 
 
-def _execute(connection: duckdb.DuckDBPyConnection, query: str, condition: SqlCondition) -> list[Row]:
-    return connection.execute(query.format(condition.sql), condition.values).fetchall()
+def _next_length(length: int, match_count: int, missing_count: int) -> int:
+    """Return the length of the next time range, from the matches in the last one and the missing ones.
+
+    >>> _next_length(100, 20, 40), _next_length(100, 90, 11), _next_length(100, 0, 101)
+    (300, 100, 1600)
+    """
+    growth = RANGE_MARGIN * missing_count / match_count if match_count else RANGE_GROWTH
+    return int(length * min(max(growth, 1), RANGE_GROWTH))
+
+
+def _select(
+    connection: duckdb.DuckDBPyConnection, selection: str, condition: SqlCondition, order: str = ""
+) -> list[Row]:
+    return connection.execute(f"{selection} WHERE {condition.sql} {order}", condition.values).fetchall()
 
 
 def _read_rows(
@@ -260,29 +315,26 @@ def _read_rows(
     """Return these rows in the order of a page, and one more than it holds, if there is one."""
     if not row_ids:
         return []
-    return connection.execute(
-        f"{selection} WHERE rowid IN (SELECT unnest($numbers)) AND rowid BETWEEN {min(row_ids)} AND {max(row_ids)}"
-        f" ORDER BY started_at DESC, {name_column} DESC LIMIT {limit + 1}",
-        {"numbers": row_ids},
-    ).fetchall()
+    order = f"ORDER BY started_at DESC, {name_column} DESC LIMIT {limit + 1}"
+    return _select(connection, selection, in_row_ids(row_ids), order)
 
 
-def _time_ranges(
+def _search_period(
     connection: duckdb.DuckDBPyConnection, table: Table, record_filter: RecordFilter, cursor: Cursor | None
-) -> Iterator[TimeRange]:
-    """Yield time ranges from the latest row backwards, each longer than the one before."""
+) -> _SearchPeriod | None:
+    """Return where rows are searched; None in an empty store."""
     first_start, last_start, rows = connection.execute(
         f"SELECT min(started_at), max(started_at), count(*) FROM {table}"
     ).fetchall()[0]
     if not rows:
-        return
-    length = max(1, (last_start - first_start + 1) * FIRST_RANGE_ROWS // rows)
-    until = min(last_start + 1, *(_upper_bounds(record_filter, cursor)))
-    first_start = first_start if record_filter.since is None else max(first_start, epoch_seconds(record_filter.since))
-    while until > first_start:
-        since = max(first_start, until - length)
-        yield since, until
-        until, length = since, length * RANGE_GROWTH
+        return None
+    # A call's id gives the position of its rows in the file: there is no need to search backwards.
+    first_rows = FIRST_RANGE_ROWS if record_filter.call_id is None else rows
+    return _SearchPeriod(
+        since=first_start if record_filter.since is None else max(first_start, epoch_seconds(record_filter.since)),
+        until=min(last_start + 1, *(_upper_bounds(record_filter, cursor))),
+        first_length=max(1, (last_start - first_start + 1) * first_rows // rows),
+    )
 
 
 def _upper_bounds(record_filter: RecordFilter, cursor: Cursor | None) -> list[int]:
