@@ -31,6 +31,22 @@ SUM_EXPRESSIONS = ", ".join(
 )
 """The measures of calls, and those of rows that already contain them."""
 
+_DURATION_NAMES = ("talk_duration", "call_duration", "ring_duration", "wait_duration")
+
+OUTCOME_EXPRESSIONS = ", ".join(
+    f"{MEASURES[name]} AS {name}" for name in ("calls", *_DURATION_NAMES, "wait_duration_max")
+)
+"""The measures of calls with one status."""
+
+
+def outcome_measures(status: str) -> str:
+    """Return all measures, from rows with OUTCOME_EXPRESSIONS whose status is an expression."""
+    outcomes = {"answered": ANSWERED, **_MISSED_STATUSES}
+    counts = {name: f"CASE WHEN {status} = '{outcome}' THEN calls ELSE 0 END" for name, outcome in outcomes.items()}
+    counts["missed"] = f"calls - {counts['answered']}"
+    return ", ".join(f"{counts.get(name, name)} AS {name}" for name in MEASURES)
+
+
 IS_INTERNAL = (
     f"({{trunk}} = '' AND type_folded <> '{{opposite_type}}' AND {{number}} <> '' AND NOT starts_with({{number}}, '+')"
     f" AND length({{number}}) <= {INTERNAL_CHARACTERS_MAX})"
