@@ -69,11 +69,27 @@ def test_escape_controls_changes_texts_alone(texts: list[tuple[str, str]]) -> No
 
 
 def test_csv_line_query_uses_columns_of_legs() -> None:
+    """Rows that need no escaping are the same lines by both queries."""
     columns = ", ".join(f"NULL::{kind} AS {name}" for name, kind in TABLES["legs"].items())
     for zone_offsets in ([ZoneOffset(0, 0)], [ZoneOffset(0, 3600), ZoneOffset(5, -12_600)]):
         with duckdb.connect() as connection:
-            ((line,),) = connection.execute(csv_lines.csv_line_query(zone_offsets, f"(SELECT {columns})")).fetchall()
-        assert line.count(b",") == csv_lines.HEADER_LINE.count(b",")
+            lines = [
+                connection.execute(
+                    csv_lines.csv_line_query(zone_offsets, f"(SELECT {columns})", needs_escaping=needs_escaping)
+                ).fetchall()
+                for needs_escaping in (False, True)
+            ]
+        assert lines[0] == lines[1]
+        assert lines[0][0][0].count(",") == csv_lines.HEADER_LINE.count(b",")
+
+
+def test_escape_controls_finds_a_control_character_anywhere_in_a_large_chunk() -> None:
+    line = b"1,2026-04-27 19:04:36,1001,1002" + b"," * 29 + b"\r\n"
+    chunk = line * 10_000
+    for position in (40, len(chunk) // 2 // len(line) * len(line) + 2, len(chunk) - 40):
+        changed = chunk[:position] + b"\x1b" + chunk[position:]
+        assert csv_lines.escape_controls(changed) == chunk[:position] + b"\\x1b" + chunk[position:]
+    assert csv_lines.escape_controls(chunk) is chunk
 
 
 _NEEDS_ESCAPING = csv_lines.NEEDS_ESCAPING_PATTERN.replace("''", "'")

@@ -11,6 +11,9 @@ from onhook.store.queries.zones import ZoneOffset, offset_sql
 from onhook.store.schema import RECORD_COLUMNS, column_expression
 
 _C0_CONTROLS = bytes({*range(0x20), 0x7F} - {*b"\t\r\n"})
+_PIECE_BYTES = 64 * 1024
+"""A piece and its copy fit the processor's cache."""
+
 _CELL = re.compile(rb'("[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)(,|\r\n)')
 """A cell with its quotation marks, and what ends it."""
 
@@ -38,22 +41,25 @@ NEEDS_ESCAPING_SQL = f"regexp_matches(concat_ws(chr(31), {', '.join(_TEXT_EXPRES
 """Whether a row of `legs` needs escaping; computed when it is stored, because it is half the cost of a line."""
 
 
-def csv_line_query(zone_offsets: Sequence[ZoneOffset], source_sql: str) -> str:
-    """Return the query for rows of `legs` as lines with their ends, in bytes; times by the offsets of a zone.
+def csv_line_query(zone_offsets: Sequence[ZoneOffset], source_sql: str, *, needs_escaping: bool = True) -> str:
+    """Return the query for rows of `legs` as lines without their line feeds; times by the offsets of a zone.
 
-    `source_sql` follows FROM. Nearly all rows need no escaping, and are joined without it.
+    `source_sql` follows FROM. Nearly all rows need no escaping, and are joined without it; without `needs_escaping`
+    none may need it.
     """
+    unescaped = [column_expression(name) for name in _LEADING_COLUMNS]
+    trailing = [*(_column_cell(name, zone_offsets) for name in _TRAILING_COLUMNS)]
+    if not needs_escaping:
+        return f"SELECT {_join_cells([*unescaped, *trailing], 'chr(13)')} AS line FROM {source_sql}"
     texts = ", ".join(_TEXT_EXPRESSIONS)
     cells = f"CASE WHEN needs_escaping THEN list_transform([{texts}], lambda text: {cell_expression('text')}) END"
     escaped = (
         f"cells[{_PBX_TEXT_COLUMNS.index(name) + 1}]" if name in _PBX_TEXT_COLUMNS else column_expression(name)
         for name in _LEADING_COLUMNS
     )
-    unescaped = (column_expression(name) for name in _LEADING_COLUMNS)
     leading = f"CASE WHEN cells IS NULL THEN {_join_cells(unescaped)} ELSE {_join_cells(escaped)} END"
-    trailing = _join_cells(_column_cell(name, zone_offsets) for name in _TRAILING_COLUMNS)
     return (
-        f"SELECT encode(concat({leading}, chr(44), {trailing}, chr(13), chr(10))) AS line"
+        f"SELECT {_join_cells([leading, *trailing], 'chr(13)')} AS line"
         f" FROM (SELECT *, {cells} AS cells FROM {source_sql}) AS legs"
     )
 
@@ -62,7 +68,7 @@ def escape_controls(chunk: bytes) -> bytes:
     """Return whole lines without control characters, as in `csv_injection.escape_controls`; in `extra`, which is JSON,
     as in `escape_json_controls`. Nearly all chunks have none, and are only searched.
     """
-    if len(chunk.translate(None, _C0_CONTROLS)) == len(chunk) and b"\xc2" not in chunk and b"\\x" not in chunk:
+    if not _may_have_controls(chunk):
         return chunk
     parts: list[bytes] = []
     start = column_index = 0
@@ -74,6 +80,17 @@ def escape_controls(chunk: bytes) -> bytes:
             start = match.end()
         column_index = column_index + 1 if separator == b"," else 0
     return b"".join([*parts, chunk[start:]])
+
+
+def _may_have_controls(chunk: bytes) -> bool:
+    """Return whether a chunk contains a control character or what begins one's escape; piece by piece, so that no copy
+    of the whole chunk is made.
+    """
+    # A backslash alone is found ten times as fast as one before an x.
+    if b"\xc2" in chunk or (b"\\" in chunk and b"\\x" in chunk):
+        return True
+    pieces = (chunk[start : start + _PIECE_BYTES] for start in range(0, len(chunk), _PIECE_BYTES))
+    return any(len(piece.translate(None, _C0_CONTROLS)) < len(piece) for piece in pieces)
 
 
 def _escape_text(cell: bytes) -> bytes:
@@ -104,8 +121,8 @@ def cell_expression(text: str) -> str:
     return f"CASE WHEN regexp_matches({text}, '{_NEEDS_QUOTING}') THEN {_quote(escaped)} ELSE {escaped} END"
 
 
-def _join_cells(cells: Iterable[str]) -> str:
-    return f"concat({', chr(44), '.join(cells)})"
+def _join_cells(cells: Iterable[str], end: str = "''") -> str:
+    return f"concat({', chr(44), '.join(cells)}, {end})"
 
 
 def _column_cell(column: str, zone_offsets: Sequence[ZoneOffset]) -> str:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from itertools import chain, pairwise
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -21,13 +21,14 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.store.connections import DuckDbDatabase
 from onhook.store.contract import ExportFormat
 from onhook.store.export import csv, parquet, xlsx
+from onhook.store.export.pipes import read_lines
 from onhook.store.queries.conditions import SqlCondition, leg_condition
 from onhook.store.queries.zones import ZoneOffset, list_offsets
 from onhook.store.rows import record_from_row
 from onhook.store.schema import record_selection
 
-CHUNK_ROWS = 50_000
-"""About 20 MB of CSV: large enough to amortise a query each, small enough to keep several in memory."""
+CHUNK_ROWS = 40_000
+"""About 15 MB of CSV: large enough to amortise a query each, small enough to keep several in memory."""
 
 CONCURRENT_CHUNKS = 2
 """Chunks built at the same time."""
@@ -113,9 +114,12 @@ class _LineFormat(msgspec.Struct, frozen=True):
 
 def _csv_format(zone: ZoneInfo) -> _LineFormat:
     def build_chunk(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bytes:
-        query = csv.csv_line_query(_load_zone_offsets(snapshot, condition, zone), f"legs WHERE {condition.sql}")
-        rows = snapshot.execute(f"{query} ORDER BY {ROW_ORDER}", condition.values).fetchall()
-        return csv.escape_controls(b"".join(chain.from_iterable(rows)))
+        query = csv.csv_line_query(
+            _load_zone_offsets(snapshot, condition, zone),
+            f"legs WHERE {condition.sql}",
+            needs_escaping=_needs_escaping(snapshot, condition),
+        )
+        return csv.escape_controls(read_lines(snapshot, f"{query} ORDER BY {ROW_ORDER}", condition.values))
 
     return _LineFormat(csv.HEADER_LINE, build_chunk)
 
@@ -144,6 +148,12 @@ def _load_zone_offsets(
         condition.values,
     ).fetchall()[0]
     return list_offsets(zone, first_second or 0, last_second or 0)
+
+
+def _needs_escaping(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bool:
+    """Return whether a text of these records needs escaping in CSV."""
+    query = f"SELECT 1 FROM legs WHERE {condition.sql} AND needs_escaping LIMIT 1"
+    return bool(snapshot.execute(query, condition.values).fetchall())
 
 
 def _time_ranges(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> list[TimeRange]:

@@ -1,15 +1,14 @@
 """A search as a Parquet file: DuckDB sorts it, on disk if it is large, and writes it into a pipe."""
 
 import asyncio
-import fcntl
-import os
 from collections.abc import AsyncGenerator
 from functools import partial
 from typing import IO
 
 import duckdb
 
-from onhook.store.connections import PIPE_DESCRIPTORS, DuckDbDatabase, pipe_path
+from onhook.store.connections import DuckDbDatabase, pipe_path
+from onhook.store.export.pipes import open_pipe
 from onhook.store.queries.conditions import SqlCondition
 from onhook.store.schema import RECORD_COLUMNS, column_expression
 
@@ -27,7 +26,7 @@ async def parquet_chunks(
     database: DuckDbDatabase, snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition
 ) -> AsyncGenerator[bytes, None]:
     """Yield the file; times as UTC timestamps, texts and numbers under their own names."""
-    read_end, write_end = _open_pipe()
+    read_end, write_end = open_pipe()
     copy_task = asyncio.create_task(database.run_in_thread(partial(_copy, snapshot, condition, write_end), snapshot))
     reader = asyncio.StreamReader()
     transport: asyncio.ReadTransport | None = None
@@ -44,14 +43,6 @@ async def parquet_chunks(
         copy_task.cancel()
         await asyncio.gather(copy_task, return_exceptions=True)
         write_end.close()
-
-
-def _open_pipe() -> tuple[IO[bytes], IO[bytes]]:
-    """Open a pipe; its write end has one of the descriptors that DuckDB may write to."""
-    read_descriptor, write_descriptor = os.pipe()
-    allowed_descriptor = fcntl.fcntl(write_descriptor, fcntl.F_DUPFD_CLOEXEC, PIPE_DESCRIPTORS.start)
-    os.close(write_descriptor)
-    return os.fdopen(read_descriptor, "rb", 0), os.fdopen(allowed_descriptor, "wb", 0)
 
 
 def _copy(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition, pipe: IO[bytes]) -> None:
