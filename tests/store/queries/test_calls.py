@@ -29,6 +29,7 @@ NUMBERS = st.lists(st.integers(0, 200), min_size=1, max_size=60)
 def short_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Search as in a large store: in time ranges of a row, in ranges of ids and keys that end at each gap."""
     monkeypatch.setattr(pages, "FIRST_RANGE_ROWS", 1)
+    monkeypatch.setattr(pages, "FIRST_NUMBER_RANGE_ROWS", 2)
     monkeypatch.setattr(pages, "RANGE_GROWTH", 2)
     monkeypatch.setattr(locality, "ROW_ID_GAP", 1)
     monkeypatch.setattr(locality, "KEY_RANGE_GAP_SECONDS", 1)

@@ -27,6 +27,9 @@ from onhook.store.schema import CALLS, DERIVED, call_key, record_selection
 FIRST_RANGE_ROWS = 10_000
 """About how many rows the first time range has: enough for a page of nearly all calls of a PBX or of a status."""
 
+FIRST_NUMBER_RANGE_ROWS = 50_000
+"""The same for a number, which few calls have: searching its integers costs less than a further statement."""
+
 RANGE_GROWTH = 16
 """How much longer than the one before a time range is at most."""
 
@@ -328,13 +331,19 @@ def _search_period(
     ).fetchall()[0]
     if not rows:
         return None
-    # A call's id gives the position of its rows in the file: there is no need to search backwards.
-    first_rows = FIRST_RANGE_ROWS if record_filter.call_id is None else rows
     return _SearchPeriod(
         since=first_start if record_filter.since is None else max(first_start, epoch_seconds(record_filter.since)),
         until=min(last_start + 1, *(_upper_bounds(record_filter, cursor))),
-        first_length=max(1, (last_start - first_start + 1) * first_rows // rows),
+        first_length=max(1, (last_start - first_start + 1) * _first_range_rows(record_filter, rows) // rows),
     )
+
+
+def _first_range_rows(record_filter: RecordFilter, rows: int) -> int:
+    """Return about how many of the rows of a table are searched at first."""
+    if record_filter.call_id is not None:  # it gives the position of its rows in the file
+        return rows
+    has_number = record_filter.number or record_filter.call_from or record_filter.call_to
+    return FIRST_NUMBER_RANGE_ROWS if has_number else FIRST_RANGE_ROWS
 
 
 def _upper_bounds(record_filter: RecordFilter, cursor: Cursor | None) -> list[int]:
