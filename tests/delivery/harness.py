@@ -137,6 +137,7 @@ class DeliveryHarness:
         self.error_names: list[str] = []
         self.issues: list[tuple[str, bool]] = []
         self.open_destination: OpenDestination = webhook_opener(Config())
+        self.dispatcher_appdb = AppDb(directory / "onhook.db")
         self.dispatcher = self._create_dispatcher()
         self._dispatcher_task: asyncio.Task[None] | None = None
 
@@ -144,7 +145,7 @@ class DeliveryHarness:
         return DeliveryDispatcher(
             deps=DeliveryDeps(
                 record_reader=RecordReader(self.store, self.position_notifier),
-                appdb=AppDb(self.directory / "onhook.db"),
+                appdb=self.dispatcher_appdb,
                 clock=SystemClock(),
             ),
             open_destination=self._open_destination,
@@ -190,6 +191,8 @@ class DeliveryHarness:
             self._dispatcher_task.cancel()
             await asyncio.wait([self._dispatcher_task])
             self._dispatcher_task = None
+            await self.dispatcher_appdb.close()
+            self.dispatcher_appdb = AppDb(self.directory / "onhook.db")
             self.dispatcher = self._create_dispatcher()
 
     async def cursor(self, name: str) -> int | None:

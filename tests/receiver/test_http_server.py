@@ -27,6 +27,7 @@ from tests.receiver.harness import (
     send_raw,
     statuses,
 )
+from tests.waiting import wait_until
 
 LARGE = b'{"sn":"3651XXXXXXXX","msg":"' + b"x" * 300 * 1024 + b'"}'
 UNREADABLE = make_event_body(sn="3651XXXXXXXX", type=30012, msg="not a call")
@@ -253,9 +254,6 @@ async def test_server_slow_request_is_ended_with_a_response(
     """A sender that trickles bytes does not extend the time for a whole request."""
     monkeypatch.setattr(http_connection, "REQUEST_SECONDS_MAX", 0.2)
     monkeypatch.setattr(http_server, "TICK_SECONDS", 0.05)
-    assert receiver.server._tick_handle is not None
-    receiver.server._tick_handle.cancel()
-    receiver.server._on_tick()  # From now on with the short interval.
     reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
     answer = asyncio.ensure_future(reader.read())
     for byte in make_request(RAW_EVENT):
@@ -439,3 +437,14 @@ async def test_server_without_pbx_and_events_answers_as_before(tmp_path: Path) -
     """A new installation has lost nothing."""
     async with open_receiver(tmp_path / "ledger.db", pbxs=()) as receiver:
         assert statuses(await receiver.send(make_request(RAW_EVENT))) == [401]
+
+
+async def test_server_has_a_timer_only_while_there_are_connections(
+    receiver: ReceiverHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "TICK_SECONDS", 0.01)
+    assert receiver.server._tick_handle is None
+    _reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+    await wait_until(lambda: receiver.server._tick_handle is not None)
+    writer.close()
+    await wait_until(lambda: receiver.server._tick_handle is None)

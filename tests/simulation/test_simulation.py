@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from onhook.cdr.call_details import CallDetails
-from onhook.ledger import append_signal
+from onhook.lib import change_signal
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.store import connections
 from onhook.sync import sync_schedule
@@ -42,8 +42,8 @@ FIRST_SYNC_DAYS = 4
 
 async def simulate(virtual_time: VirtualTime, folder: Path, seed: int, patch: pytest.MonkeyPatch) -> World:
     """Run one simulation to its end."""
-    patch.setattr(append_signal.AppendSignal, "_bind", _fail_to_bind)  # its bytes would arrive at real times
-    patch.setattr(append_signal, "WITHOUT_SIGNAL_SECONDS", POLL_SECONDS)
+    patch.setattr(change_signal.ChangeSignal, "_bind", _fail_to_bind)  # its bytes would arrive at real times
+    patch.setattr(change_signal, "WITHOUT_SIGNAL_SECONDS", POLL_SECONDS)
     patch.setattr(sync_schedule, "FIRST_SYNC_DAYS", FIRST_SYNC_DAYS)
     patch.setattr(connections, "THREADS_MAX", 1)  # small queries: more threads only wait for each other
     async with open_world(virtual_time, folder, seed) as world:
@@ -59,7 +59,7 @@ async def simulate(virtual_time: VirtualTime, folder: Path, seed: int, patch: py
         return world
 
 
-def _fail_to_bind(_signal: append_signal.AppendSignal) -> None:
+def _fail_to_bind(_signal: change_signal.ChangeSignal) -> None:
     raise OSError(errno.EPERM, "the simulation has no sockets")
 
 

@@ -104,10 +104,11 @@ class Database(Protocol):
         """
         ...
 
-    def transaction(self, *, read_only: bool = False) -> AbstractAsyncContextManager[None]:
+    def transaction(self, *, read_only: bool = False, is_awaited: bool = True) -> AbstractAsyncContextManager[None]:
         """Run the block as one transaction, rolled back where the block raises; inside another one, join it. With
         `read_only` all reads see one moment, and no writer is delayed. Raises `Unavailable` where the block lasts
-        longer than TRANSACTION_SECONDS_MAX.
+        longer than TRANSACTION_SECONDS_MAX. `is_awaited=False` is for a change that no process waits for, such as a
+        renewed lease: `wait_for_change` goes on waiting.
         """
         ...
 
@@ -120,7 +121,10 @@ class Database(Protocol):
         ...
 
     async def wait_for_change(self, version: Version, seconds: float) -> Version:
-        """Wait until the version differs from this one, at most so long; return the current version."""
+        """Wait until the version differs from this one, at most so long; return the current version. A commit that is
+        not awaited (see `transaction`) ends no wait. Commits of any process are noticed within a tenth of a second;
+        those of one that died at that moment, within a second.
+        """
         ...
 
     async def close(self) -> None:

@@ -72,7 +72,8 @@ class Leases:
         await self._database.write("UPDATE leases SET owner = '', until = 0")
 
     async def _write_returning(self, sql: str, values_list: list[tuple[object, ...]]) -> list[list[Row]]:
-        async with self._database.transaction():
+        # A process that waits for a lease tries again by itself.
+        async with self._database.transaction(is_awaited=False):
             return await self._database.rows_many(sql, values_list)
 
 

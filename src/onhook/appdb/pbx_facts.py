@@ -13,7 +13,7 @@ class AppDbPbxFacts:
 
     def __init__(self, appdb: AppDb) -> None:
         self._appdb = appdb
-        self._facts = ChangeWatcher(appdb.version, self._read)
+        self._facts = ChangeWatcher(appdb, self._read)
 
     async def __call__(self) -> Mapping[str, PbxFacts]:
         """Return the current facts. Raises `Unavailable` when the database cannot be read."""

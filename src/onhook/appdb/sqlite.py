@@ -21,6 +21,7 @@ from onhook.appdb.origin import Origin, get_origin
 from onhook.appdb.sqlite_audit import create_triggers, record_changes
 from onhook.appdb.sqlite_file import Locked, open_reader, open_writer, translate_errors
 from onhook.appdb.sqlite_session import Slots, SqliteSession, await_end, deadline_error, roll_back
+from onhook.lib.change_signal import ChangeSignal
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
 
@@ -34,8 +35,8 @@ LOCK_PAUSE_SECONDS_FIRST = 0.001
 LOCK_PAUSE_SECONDS_MAX = 0.02
 """Between two tries for a lock that another process has: most have it for milliseconds."""
 
-CHANGE_POLL_SECONDS = 0.1
-"""Delay until a write of another process is noticed. A look takes microseconds, in a thread."""
+CHANGE_INTERVAL_SECONDS = 0.1
+"""Time between two notifications of changes: many commits soon after one another are read together."""
 
 ResultT = TypeVar("ResultT")
 
@@ -66,9 +67,11 @@ class SqliteDatabase:
         self._read_executor = ThreadPoolExecutor(READERS_MAX, "appdb-reader")
         self._version_executor = ThreadPoolExecutor(1, "appdb-version")
         self._session: ContextVar[SqliteSession | None] = ContextVar("session", default=None)
-        self._committed = asyncio.Event()
+        self._change_signal = ChangeSignal(path, interval_seconds=CHANGE_INTERVAL_SECONDS)
         self._has_triggers = False
         self._is_closed = False
+        self._last_version: Version = 0
+        self._requested_count = self._answered_count = 0
 
     async def open(self) -> None:
         if self._writer is None:
@@ -100,7 +103,7 @@ class SqliteDatabase:
         async with self._write_session(deadline) as session:
             write = partial(_write_and_commit, sql, values, get_origin(), get_lease())
             row_count = await _retry_while_locked(lambda: session.run_to_end(write, deadline), deadline)
-        self._announce_commit()
+        self._announce_commit(is_awaited=True)
         return row_count
 
     async def write_many(self, sql: str, values_list: Sequence[Sequence[Any]]) -> int:
@@ -117,7 +120,7 @@ class SqliteDatabase:
     # Transactions
 
     @asynccontextmanager
-    async def transaction(self, *, read_only: bool = False) -> AsyncIterator[None]:
+    async def transaction(self, *, read_only: bool = False, is_awaited: bool = True) -> AsyncIterator[None]:
         outer = self._joined_session()
         if outer is not None:
             assert read_only or not outer.is_read_only, "a transaction that reads cannot write"
@@ -138,7 +141,7 @@ class SqliteDatabase:
             if read_only:
                 return
             await session.run_to_end(partial(_commit, get_origin(), get_lease(), session.noted_changes))
-        self._announce_commit()
+        self._announce_commit(is_awaited=is_awaited)
 
     def note_change(self, change: Change) -> None:
         session = self._joined_session()
@@ -150,28 +153,38 @@ class SqliteDatabase:
     async def version(self) -> Version:
         await self.open()
         deadline = self._deadline()
+        self._requested_count += 1
+        request_number = self._requested_count
         async with self._version_slots.acquired(deadline):
-            if self._monitor is None:
-                self._monitor = await self._open_reader(self._version_executor)
-            session = SqliteSession(self._monitor, self._version_executor, self._path, is_read_only=True)
-            return await _retry_while_locked(lambda: session.run(_read_version, deadline), deadline)
+            # Calls at the same time share one read that begins after them.
+            if self._answered_count < request_number:
+                requested_count = self._requested_count
+                self._last_version = await self._read_version(deadline)
+                self._answered_count = requested_count
+            return self._last_version
+
+    async def _read_version(self, deadline: float) -> Version:
+        if self._monitor is None:
+            self._monitor = await self._open_reader(self._version_executor)
+        session = SqliteSession(self._monitor, self._version_executor, self._path, is_read_only=True)
+        return await _retry_while_locked(lambda: session.run(_read_version, deadline), deadline)
 
     async def wait_for_change(self, version: Version, seconds: float) -> Version:
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
-            committed = self._committed
+            self._check_is_open()
+            event = self._change_signal.prepare()
             current_version = await self.version()
             remaining_seconds = deadline - asyncio.get_running_loop().time()
             if current_version != version or remaining_seconds <= 0:
                 return current_version
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(CHANGE_POLL_SECONDS, remaining_seconds)):
-                    await committed.wait()
+            await self._change_signal.wait(event, remaining_seconds)
 
     async def close(self) -> None:
         if self._is_closed:
             return
         self._is_closed = True
+        self._change_signal.close()
         deadline = self._deadline()
         executors = (self._write_executor, self._read_executor, self._version_executor)
         with suppress(Unavailable):
@@ -280,9 +293,11 @@ class SqliteDatabase:
                 raise
             raise deadline_error(self._path.name) from None
 
-    def _announce_commit(self) -> None:
-        committed, self._committed = self._committed, asyncio.Event()
-        committed.set()
+    def _announce_commit(self, *, is_awaited: bool) -> None:
+        if is_awaited:
+            self._change_signal.notify()
+        else:
+            self._change_signal.skip()
 
     def _deadline(self, seconds: float | None = None) -> float:
         return asyncio.get_running_loop().time() + (self._call_seconds if seconds is None else seconds)

@@ -24,7 +24,7 @@ from onhook.lib.task_reconciler import TaskReconciler
 from onhook.lib.transition_log import TransitionLog, Transitions
 
 POLL_SECONDS = 0.25
-"""How often the settings are checked for changes; a check costs microseconds."""
+"""Time between two checks of the settings while they change all the time, as by commits of deliveries."""
 
 STOP_SECONDS_MAX = 4.0
 """Time for all workers together to stop: attempts in progress have a second, and committing takes milliseconds."""
@@ -81,12 +81,12 @@ class DeliveryDispatcher:
 
     async def run(self) -> None:
         """Run until cancelled; returns after every worker has committed its results."""
-        watcher = ChangeWatcher(self._deps.appdb.version, self._read_settings)
+        watcher = ChangeWatcher(self._deps.appdb, self._read_settings)
         workers = TaskReconciler[int, int](self._supervise, name="destination", stop_seconds_max=STOP_SECONDS_MAX)
         try:
             while True:
                 await self._run_cycle(watcher, workers)
-                await asyncio.sleep(POLL_SECONDS)
+                await watcher.wait(POLL_SECONDS, ISSUE_CHECK_SECONDS)
         finally:
             await workers.close()
 

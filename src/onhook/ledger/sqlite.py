@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from onhook.ledger import deleted_events
-from onhook.ledger.append_signal import AppendSignal
 from onhook.ledger.contract import (
     CONTROL_DIALECT,
     AppendResult,
@@ -30,6 +29,7 @@ from onhook.ledger.contract import (
 )
 from onhook.ledger.control_entries import to_ledger_entries
 from onhook.ledger.sqlite_schema import ConnectionUse, FileIdentity, connect, prepare_file, translate_error
+from onhook.lib.change_signal import ChangeSignal
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
 
@@ -104,7 +104,7 @@ class SqliteLedger:
         self._read_thread = _ConnectionThread(path, "read")
         self._checkpoint_thread = _ConnectionThread(path, "checkpoint")
         self._checkpoint_timer: asyncio.TimerHandle | None = None
-        self._append_signal = AppendSignal(path)
+        self._append_signal = ChangeSignal(path)
 
     async def append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
         if not entries:

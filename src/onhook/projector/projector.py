@@ -45,8 +45,8 @@ from onhook.store.contract import CallKey, QuarantineEntry, Store, StoreBatch
 BATCH_RAW_EVENTS_MAX = 10_000
 """Large enough to amortise a transaction, small enough to stay within some 50 MB."""
 
-WAIT_SECONDS_MAX = 1.0
-"""Longest wait without a look at the ledger: the signal of another process may be lost."""
+WAIT_SECONDS_MAX = 30.0
+"""Longest wait without a query of the ledger. Where the signal of another process is lost, the ledger notices it."""
 
 MOVED_CALLS_MAX = 1_000
 """Calls per transaction that get another serial number: some 20 ms, in which the projector waits."""

@@ -78,7 +78,6 @@ class WebhookServer:
         self._connections_max = raise_open_files_limit(CONNECTIONS_MAX + FILES_RESERVED) - FILES_RESERVED
         server_socket = listening_socket(address.host, address.port, backlog=BACKLOG, option="intake")
         self._server = await self._loop.create_server(lambda: HttpConnection(self), sock=server_socket, backlog=BACKLOG)
-        self._on_tick()
         return int(server_socket.getsockname()[1])
 
     async def stop(self) -> None:
@@ -120,6 +119,8 @@ class WebhookServer:
             return False
         self._connections.add(connection)
         self._idle[connection] = None
+        if self._tick_handle is None:
+            self._on_tick()
         return True
 
     def set_idle(self, connection: HttpConnection) -> None:
@@ -157,7 +158,8 @@ class WebhookServer:
         return True
 
     def _on_tick(self) -> None:
-        self._tick_handle = self._loop.call_later(TICK_SECONDS, self._on_tick)
+        """Update the responses and close what is overdue, each second while there are connections."""
+        self._tick_handle = self._loop.call_later(TICK_SECONDS, self._on_tick) if self._connections else None
         self.responses.rebuild(self._clock.now())
         now = self.time()
         for connection in [candidate for candidate in self._connections if candidate.deadline < now]:

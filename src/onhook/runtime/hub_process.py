@@ -106,7 +106,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
             Service("console", console.run),
             Service("projector", partial(projector.run, resources.position_notifier.announce)),
             Service("store", partial(restart_when_damaged, resources.store)),
-            Service("rollups", partial(run_rollup_job, resources.store)),
+            Service("rollups", partial(run_rollup_job, resources.store, resources.position_notifier)),
             Service("dispatcher", dispatcher.run),
             *await _create_sync_services(resources, ingestor, sync_manager),
             *_create_maintenance_services(resources, projector),

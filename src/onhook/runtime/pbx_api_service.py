@@ -28,7 +28,10 @@ from onhook.pbx_api.state import create_api_state
 from onhook.runtime.child import ObservableAddress, Tasks
 
 POLL_SECONDS = 0.5
-"""How soon the PBX API opens for the first app. A check costs microseconds."""
+"""Time between two checks of the apps while the application database changes all the time."""
+
+CHECK_SECONDS = 30.0
+"""Time after which the apps are checked without a notification of a change."""
 
 RESTART_SECONDS = 10.0
 """Wait after a failure."""
@@ -53,7 +56,7 @@ class PbxApiManager:
         self._webhooks = webhooks
         self._gateway = gateway
         self._appdb = appdb
-        self._apps = ChangeWatcher(appdb.version, appdb.apps.all)
+        self._apps = ChangeWatcher(appdb, appdb.apps.all)
         self._calls = calls
         self._clock = clock
         self._log = logging.getLogger("pbx_api")
@@ -95,20 +98,30 @@ class PbxApiManager:
         """Check after each change of the settings, until cancelled; then close it."""
         try:
             while True:
-                delay_seconds = await self._run_check()
-                await asyncio.sleep(delay_seconds)
+                if await self._run_check():
+                    await self._wait_for_change()
+                else:
+                    await asyncio.sleep(RESTART_SECONDS)
         finally:
             await self.close()
 
-    async def _run_check(self) -> float:
-        """Open, close or restart the API; return the seconds until the next check."""
+    async def _wait_for_change(self) -> None:
+        """Wait until the apps may have changed, or the API has stopped by itself."""
+        waiting = asyncio.create_task(self._apps.wait(POLL_SECONDS, CHECK_SECONDS))
+        try:
+            await asyncio.wait([waiting, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+
+    async def _run_check(self) -> bool:
+        """Open, close or restart the API; return False after a failure."""
         try:
             await self.reconcile()
             await self._restart_failed()
         except (OnhookError, OSError) as error:
             self._log_error(error)
-            return RESTART_SECONDS
-        return POLL_SECONDS
+            return False
+        return True
 
     async def close(self) -> None:
         """Close all connections."""

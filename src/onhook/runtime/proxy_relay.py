@@ -59,6 +59,7 @@ class ProxyRelay:
         self._count_by_owner: Counter[str] = Counter()
         self._clients: set[_ClientSide] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._has_clients = asyncio.Event()
         self._has_no_clients = asyncio.Event()
 
     def find_client(self, relay_port: int) -> "_ClientSide | None":
@@ -73,7 +74,7 @@ class ProxyRelay:
         try:
             server = await loop.create_server(lambda: _ClientSide(self), sock=server_socket, backlog=BACKLOG)
             try:
-                while True:
+                while await self._has_clients.wait():
                     await asyncio.sleep(CHECK_SECONDS)
                     self._abort_idle(loop.time())
             finally:
@@ -101,12 +102,14 @@ class ProxyRelay:
         if len(self._clients) >= CONNECTIONS_MAX and not self._abort_oldest(client.waiting_since):
             return False
         self._clients.add(client)
+        self._has_clients.set()
         return True
 
     def remove(self, client: "_ClientSide") -> None:
         """Remove a connection that has ended."""
         self._clients.discard(client)
         if not self._clients:
+            self._has_clients.clear()
             self._has_no_clients.set()
 
     def take_share(self, owner: str) -> bool:

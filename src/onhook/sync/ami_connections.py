@@ -19,7 +19,7 @@ import msgspec
 from onhook.appdb.leases import RunLeased, run_without_lease
 from onhook.lib.backoff import Backoff
 from onhook.lib.certificates import create_trust
-from onhook.lib.change_watcher import ChangeWatcher, Version, appdb_failure_log
+from onhook.lib.change_watcher import ChangeWatcher, VersionSource, appdb_failure_log
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
@@ -31,7 +31,10 @@ from onhook.receiver.verdict import Verdict
 from onhook.sync.ingest_retry import ingest_with_retry
 
 POLL_SECONDS = 1.0
-"""Time until an added PBX is connected, and a removed one disconnected."""
+"""Time between two checks of the settings while the application database changes all the time."""
+
+CHECK_SECONDS = 30.0
+"""Time after which the settings are checked without a notification of a change."""
 
 TICK_SECONDS = 0.5
 """Interval at which a protocol receives the time."""
@@ -72,12 +75,10 @@ class ConnectionSpec(msgspec.Struct, frozen=True, kw_only=True):
     config_hash: Hashable
 
 
-class ConnectionState(Protocol):
-    """The PBXs to connect to, and the state of their connections. Times: microseconds, UTC."""
-
-    async def version(self) -> Version:
-        """Return a value that changes when the PBXs may have changed. Raises `OnhookError`."""
-        ...
+class ConnectionState(VersionSource, Protocol):
+    """The PBXs to connect to, and the state of their connections; its version changes when the PBXs may have changed.
+    Times: microseconds, UTC.
+    """
 
     async def list_specs(self) -> Sequence[ConnectionSpec]:
         """Return every PBX to connect to. Raises `OnhookError`."""
@@ -120,7 +121,7 @@ class ConnectionManager:
 
     async def run(self) -> None:
         """Keep a connection to every PBX until cancelled."""
-        watcher = ChangeWatcher(self._state.version, self._specs_by_sn)
+        watcher = ChangeWatcher(self._state, self._specs_by_sn)
         connections = TaskReconciler[str, ConnectionSpec](
             self._keep_leased, name="connection", compare_by=lambda spec: spec.config_hash
         )
@@ -129,7 +130,7 @@ class ConnectionManager:
                 specs = await watcher.poll_or_log(self._failure_log)
                 if specs is not None:
                     await connections.reconcile(specs)
-                await asyncio.sleep(POLL_SECONDS)
+                await watcher.wait(POLL_SECONDS, CHECK_SECONDS)
         finally:
             await connections.close()
 

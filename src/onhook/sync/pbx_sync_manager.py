@@ -38,7 +38,10 @@ from onhook.sync.pbx_sync import PbxSync
 from onhook.sync.push_channel import PushReceiver
 
 POLL_SECONDS = 0.5
-"""Interval of the checks of the settings; a check costs microseconds."""
+"""Time between two checks of the settings while the application database changes all the time."""
+
+CHECK_SECONDS = 30.0
+"""Time after which the settings are checked without a notification of a change."""
 
 RESTART_SECONDS = 10.0
 """Wait before a sync that failed with an internal error is restarted."""
@@ -153,7 +156,7 @@ class PbxSyncManager:
 
     async def run(self) -> None:
         """Run all syncs until cancelled; then revoke their tokens."""
-        watcher = ChangeWatcher(self._deps.appdb.version, self._build_specs)
+        watcher = ChangeWatcher(self._deps.appdb, self._build_specs)
         reconciler = TaskReconciler[str, SyncSpec](self._run_leased, name="pbx_sync")
         try:
             while True:
@@ -161,7 +164,7 @@ class PbxSyncManager:
                 if specs is not None:
                     await reconciler.reconcile(specs)
                     await self._check_backfill_requests()
-                await asyncio.sleep(POLL_SECONDS)
+                await watcher.wait(POLL_SECONDS, CHECK_SECONDS)
         finally:
             await reconciler.close()
 

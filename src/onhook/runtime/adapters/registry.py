@@ -40,7 +40,7 @@ class AppDbPbxRegistry:
         log = logging.getLogger("appdb")
         self._failure_log = appdb_failure_log(log, consequence="using the last known PBXs")
         self._load_failure_log = appdb_failure_log(log, consequence="answering 503 until it can be read")
-        self._watcher = ChangeWatcher(appdb.version, self._read)
+        self._watcher = ChangeWatcher(appdb, self._read)
         self._used: Sequence[PbxWithNumbers] = ()
         self._pbxs: tuple[RegisteredPbx, ...] = ()
         self._pbx_by_sn: Mapping[str, RegisteredPbx] = {}
