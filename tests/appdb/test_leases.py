@@ -1,7 +1,7 @@
 """Leases: one owner at a time, followed after a death and at once after a stop; an earlier owner commits nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,10 +106,10 @@ async def test_lease_has_one_owner_until_it_runs_out(processes: tuple[Process, P
     assert await second.acquire("destination:2", "second", now_us=clock.now_us) == Lease("destination:2", "second", 1)
     clock.now_us += LEASE_MICROSECONDS - 1
     assert await second.acquire(NAME, "second", now_us=clock.now_us) is None
-    assert await first.renew("first", now_us=clock.now_us) == {NAME: 1}
+    assert await first.renew("first", {NAME: 1}, now_us=clock.now_us) == {NAME: 1}
     clock.now_us += LEASE_MICROSECONDS
     assert await second.acquire(NAME, "second", now_us=clock.now_us) == Lease(NAME, "second", 2)
-    assert await first.renew("first", now_us=clock.now_us) == {}
+    assert await first.renew("first", {NAME: 1}, now_us=clock.now_us) == {}
 
 
 async def test_release_frees_the_lease_of_that_owner_alone(
@@ -186,7 +186,7 @@ async def test_work_goes_on_while_the_lease_cannot_be_renewed(
     first.start()
     await wait_until(lambda: first.work.is_running)
 
-    async def fail(_owner: str, *, now_us: int) -> dict[str, int]:
+    async def fail(_owner: str, _fences: Mapping[str, int], *, now_us: int) -> dict[str, int]:
         raise Unavailable(f"locked at {now_us}")
 
     with monkeypatch.context() as patched:

@@ -45,7 +45,9 @@ class DamagedText(str):
 
 
 Version = int
-"""A value that changes with every commit by any process; only equality has a meaning."""
+"""A value that changes with every commit by any process, except those that are not awaited (see `transaction`); only
+equality has a meaning.
+"""
 
 
 class ConstraintViolation(OnhookError):
@@ -92,9 +94,11 @@ class Database(Protocol):
         """
         ...
 
-    async def write(self, sql: str, values: Sequence[Any] = (), *, seconds: float | None = None) -> int:
-        """Run one statement durably; return the number of changed rows. `seconds` is a deadline of its own. Raises
-        `ConstraintViolation`.
+    async def write(
+        self, sql: str, values: Sequence[Any] = (), *, seconds: float | None = None, is_awaited: bool = True
+    ) -> int:
+        """Run one statement durably; return the number of changed rows. `seconds` is a deadline of its own;
+        `is_awaited` as of `transaction`, outside one. Raises `ConstraintViolation`.
         """
         ...
 

@@ -8,7 +8,8 @@ overtaken learns it from its next renewal, and can commit nothing (fence.py).
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from itertools import chain
 
 from onhook.appdb.contract import Database, Row
 from onhook.appdb.fence import FencedOff, Lease, fenced
@@ -54,8 +55,16 @@ class Leases:
         )
         return Lease(name, owner, rows[0][0]) if rows else None
 
-    async def renew(self, owner: str, *, now_us: int) -> dict[str, int]:
-        """Renew all leases of an owner; return their fences by name."""
+    async def renew(self, owner: str, fences: Mapping[str, int], *, now_us: int) -> dict[str, int]:
+        """Renew the leases of an owner with these fences by name; return the fences of those that are the owner's."""
+        pairs = ", ".join(["(?, ?)"] * len(fences))
+        renewed_count = await self._database.write(
+            f"UPDATE leases SET until = ? WHERE owner = ? AND (name, fence) IN (VALUES {pairs})",
+            (now_us + LEASE_MICROSECONDS, owner, *chain.from_iterable(fences.items())),
+            is_awaited=False,
+        )
+        if renewed_count == len(fences):
+            return dict(fences)
         (rows,) = await self._write_returning(
             "UPDATE leases SET until = ? WHERE owner = ? RETURNING name, fence", [(now_us + LEASE_MICROSECONDS, owner)]
         )
@@ -101,7 +110,7 @@ class LeaseHolder:
         """Renew all leases; end the work of those that another process has."""
         held = dict(self._fences)
         try:
-            renewed = await self._leases.renew(self._owner, now_us=self._clock.microseconds())
+            renewed = await self._leases.renew(self._owner, held, now_us=self._clock.microseconds())
         except OnhookError as error:
             self._failure_log.begin(error=str(error))
             return

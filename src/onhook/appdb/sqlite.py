@@ -94,7 +94,9 @@ class SqliteDatabase:
             lambda connection: [connection.execute(sql, _bind(sql, values)).fetchall() for sql, values in statements]
         )
 
-    async def write(self, sql: str, values: Sequence[Any] = (), *, seconds: float | None = None) -> int:
+    async def write(
+        self, sql: str, values: Sequence[Any] = (), *, seconds: float | None = None, is_awaited: bool = True
+    ) -> int:
         outer = self._joined_session()
         if outer is not None:
             parameters = _bind(sql, values)
@@ -103,7 +105,7 @@ class SqliteDatabase:
         async with self._write_session(deadline) as session:
             write = partial(_write_and_commit, sql, values, get_origin(), get_lease())
             row_count = await _retry_while_locked(lambda: session.run_to_end(write, deadline), deadline)
-        self._announce_commit(is_awaited=True)
+        self._announce_commit(is_awaited=is_awaited)
         return row_count
 
     async def write_many(self, sql: str, values_list: Sequence[Sequence[Any]]) -> int:
@@ -152,6 +154,10 @@ class SqliteDatabase:
 
     async def version(self) -> Version:
         await self.open()
+        # Callers that run in this turn of the event loop can share what is read after it.
+        await asyncio.sleep(0)
+        if (change_count := self._change_signal.count()) is not None:
+            return change_count
         deadline = self._deadline()
         self._requested_count += 1
         request_number = self._requested_count

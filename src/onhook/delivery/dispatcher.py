@@ -5,12 +5,14 @@ Invariants: no worker can delay or fail another one; a change by an operator has
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 
 import msgspec
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.delivery_rows import Backlog
+from onhook.appdb.destinations import Destination
 from onhook.delivery.destinations.contract import OpenDestination
 from onhook.delivery.issues import Issue, find_all_issues
 from onhook.delivery.metrics import AttemptMetrics
@@ -70,6 +72,7 @@ class DeliveryDispatcher:
             log, begins="cannot check destinations for issues", ends="destinations can be checked for issues again"
         )
         self._issues = Transitions[Issue]()
+        self._backlogs = ChangeWatcher(deps.appdb, self._read_backlogs)
         self._issues_checked_at = 0.0
         self._supervisors: dict[int, WorkerSupervisor] = {}
         self._metrics: dict[int, AttemptMetrics] = {}
@@ -146,11 +149,12 @@ class DeliveryDispatcher:
             self._on_issue(issue, False)
 
     async def _read_issues(self) -> dict[Hashable, Issue]:
+        destinations, backlogs = await self._backlogs.current()
+        return {issue.key: issue for issue in find_all_issues(destinations, backlogs, self._deps.clock.now())}
+
+    async def _read_backlogs(self) -> tuple[Sequence[Destination], Mapping[int, Backlog]]:
         appdb = self._deps.appdb
-        issues = find_all_issues(
-            await appdb.destinations.all(), await appdb.deliveries.backlogs(), self._deps.clock.now()
-        )
-        return {issue.key: issue for issue in issues}
+        return await appdb.destinations.all(), await appdb.deliveries.backlogs()
 
     def _report_error(self, destination_id: int, revision: int, error: Exception | None) -> None:
         """Report an error of a destination, or that it is over, once; again when the error or the destination has

@@ -54,9 +54,10 @@ class ChangeSignal:
         self._wake_timer: asyncio.TimerHandle | None = None
         self._directory_descriptor: int | None = None
         self._sender: socket.socket | None = None
-        self._receiver: socket.socket | None = None
+        self._receiver: int | None = None
         self._receiver_name = ""
         self._can_receive = True
+        self._change_count = 0
         self._changed_at = 0
         self._changed_before = self._listed_at = 0.0
         self._names: list[str] = []
@@ -65,13 +66,23 @@ class ChangeSignal:
     def notify(self) -> None:
         """Wake all that wait, after a commit of this process. Never raises: they look without a signal too."""
         self._log_state = self._read_log_state()
-        self._wake()
+        self._note_change()
         self._send_to_all(CHANGED)
 
     def skip(self) -> None:
         """Wake no task of any process for the last commit of this one, which none of them waits for."""
         self._log_state = self._read_log_state()
         self._send_to_all(SKIPPED)
+
+    def count(self) -> int | None:
+        """Return how many changes were noticed until now; two calls without a commit between them, other than skipped
+        ones, return the same number. None where no signal can be received.
+        """
+        self.prepare()
+        if self._receiver is None:
+            return None
+        self._receive()
+        return self._change_count
 
     def prepare(self) -> asyncio.Event:
         """Return an event that is set by the next signal, bound from now on."""
@@ -102,7 +113,7 @@ class ChangeSignal:
             self._wake_timer = None
         if self._receiver is not None:
             asyncio.get_running_loop().remove_reader(self._receiver)
-            self._receiver.close()
+            os.close(self._receiver)
             with suppress(OSError):
                 os.unlink(self._receiver_name, dir_fd=self._directory_descriptor)
         if self._sender is not None:
@@ -120,18 +131,19 @@ class ChangeSignal:
         except OSError:
             receiver.close()
             raise
-        asyncio.get_running_loop().add_reader(receiver, self._receive)
-        self._receiver, self._receiver_name = receiver, name
+        self._receiver, self._receiver_name = receiver.detach(), name
+        asyncio.get_running_loop().add_reader(self._receiver, self._receive)
 
     def _receive(self) -> None:
         assert self._receiver is not None, "its reader is removed before it is closed"
-        has_changed = False
+        has_signal = has_changed = False
         with suppress(BlockingIOError):
             while True:
-                has_changed |= self._receiver.recv(1) == CHANGED
+                signal, has_signal = os.read(self._receiver, 1), True
+                has_changed = has_changed or signal == CHANGED
         if has_changed:
-            self._wake()
-        else:
+            self._note_change()
+        elif has_signal:
             self._log_state = self._read_log_state()
 
     def _look(self) -> None:
@@ -139,7 +151,7 @@ class ChangeSignal:
         log_state = self._read_log_state()
         if log_state != self._log_state:
             self._log_state = log_state
-            self._wake()
+            self._note_change()
 
     def _read_log_state(self) -> LogState:
         try:
@@ -147,6 +159,10 @@ class ChangeSignal:
         except OSError:
             return (0, 0, 0)
         return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _note_change(self) -> None:
+        self._change_count += 1
+        self._wake()
 
     def _wake(self) -> None:
         """Wake all tasks of this process, now or when the interval is over."""
