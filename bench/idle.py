@@ -91,7 +91,7 @@ class ServerProcesses:
         self._serve.wait(START_SECONDS_MAX)
 
 
-_ONHOOK = (sys.executable, "-P", "-c", "import sys; from onhook.cli.main import main; sys.exit(main())")
+_ONHOOK = (sys.executable, "-P", "-c", "import sys; from onhook.cli.entry import main; sys.exit(main())")
 """The console script's own lines."""
 
 

@@ -3,6 +3,7 @@
 All settings are optional. Their names are the same everywhere: `intake` in the file, `ONHOOK_INTAKE`, `--intake`.
 """
 
+import importlib
 import ipaddress
 import os
 import re
@@ -16,7 +17,6 @@ import msgspec
 
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
-from onhook.lib.hosts import NO_PROXY, parse_proxy
 from onhook.lib.messages import _
 
 CONFIG_FILE_NAME = "onhook.toml"
@@ -36,6 +36,8 @@ DAYS_DIGITS_MAX = 5
 
 QUOTED_CHARACTERS_MAX = 80
 """Of a rejected value in an error: enough to recognise it."""
+
+WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - not bound here: compared with the configured address
 
 HOST_CHARACTERS_MAX = 253
 """Of a whole host name (RFC 1035, 2.3.4); Python's own encoder has the same limit."""
@@ -198,6 +200,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def local_address(address: Address) -> Address:
+    """Return an address at which this machine reaches a listener."""
+    if address.host not in WILDCARD_HOSTS or is_loopback(address.host):
+        return address
+    return Address("::1" if address.host == "::" else "127.0.0.1", address.port)
+
+
 def parse_address(text: Any, location: str) -> Address:
     """Parse `HOST:PORT` or `[::1]:PORT`. Raises `UsageError`."""
     host, _separator, port = _parse_text(text, location).rpartition(":")
@@ -252,7 +261,11 @@ def parse_networks(value: Any, location: str) -> str:
 def parse_proxy_setting(value: Any, location: str) -> str:
     """Parse the URL of a proxy; empty means none. Raises `UsageError`, never showing its password."""
     text = _parse_text(value, location)
-    return parse_proxy(text, location) if text and text != NO_PROXY else ""
+    if not text:
+        return ""
+    # What reads URLs costs more than the rest of the configuration, and few installations need it.
+    hosts = importlib.import_module("onhook.lib.hosts")
+    return "" if text == hosts.NO_PROXY else str(hosts.parse_proxy(text, location))
 
 
 def parse_origins(value: Any, location: str) -> str:

@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
+from onhook.cdr.call_filter import SEARCH_NAMES
 from onhook.cdr.record_filter import FILTER_NAMES
 from onhook.cli.filter_options import FILTER_HELP
-from onhook.console.search import SEARCH_NAMES
 from tests.cli.conftest import Command
 from tests.runtime.harness import ONHOOK, Server, call_id, wait_until, webhook_body
 

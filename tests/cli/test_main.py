@@ -373,6 +373,20 @@ def test_help_imports_no_command() -> None:
     assert imported == {"onhook.cli.main"}
 
 
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_version_imports_neither_options_nor_engines(word: str) -> None:
+    script = f"import sys; sys.argv[1:] = [{word!r}]; from onhook.cli.entry import main; main(); print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert {"typer", "msgspec", "asyncio", "duckdb", "onhook.config"}.isdisjoint(modules.stdout.split())
+
+
+def test_reading_by_the_server_imports_no_engine() -> None:
+    """Commands for calls ask the server, while it runs."""
+    script = "import sys, onhook.cli.calls, onhook.cli.via_server; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert {"duckdb", "litestar", "aiohttp", "phonenumbers", "onhook.appdb.appdb"}.isdisjoint(modules.stdout.split())
+
+
 @pytest.mark.slow
 def test_help_default_is_written_without_parentheses(onhook: Command) -> None:
     """Of every command: Typer writes a text default as `[default: (all)]`."""

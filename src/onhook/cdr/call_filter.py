@@ -22,6 +22,9 @@ CALL_FILTER_NAMES = (
     *("answered_by", "min_wait_duration", "max_wait_duration", "min_ring_duration", "max_ring_duration"),
     *("weekday", "hour_of_day", "under_way_at", "caller", "dialled", "by_trunk", "by_did"),
 )
+SEARCH_NAMES: tuple[str, ...] = (*CALL_FILTER_NAMES, "tag", "note", "q")
+"""Filters on whole calls, besides those on records: also those that need notes and number plans."""
+
 TEXT_CALL_FILTERS = frozenset({"answered_by", "caller", "dialled", "by_trunk", "by_did"})
 """The text filters."""
 

@@ -1,6 +1,7 @@
 """Filters as options, the same for all commands, and notes about values that are valid and probably a mistake."""
 
 import functools
+import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -8,10 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from onhook.cdr.call_filter import SEARCH_NAMES
 from onhook.cdr.record_filter import FILTER_NAMES, KNOWN_STATUSES, KNOWN_TYPES, WordFilter
-from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import AsyncCommand, load_config, optional_parameter, print_note, with_options
-from onhook.console.search import SEARCH_NAMES
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
@@ -90,7 +90,8 @@ async def warn_about_unknown_pbx(filters: Mapping[str, str], data: str | None) -
     """Print a note about a name or serial number that no PBX has; a removed PBX may still have calls."""
     if not filters.keys() & {"pbx", "sn"} or not load_config(data=data).appdb_file.exists():
         return
-    async with open_appdb(data) as appdb:
+    # A search for anything else does without the application database.
+    async with importlib.import_module("onhook.cli.open_appdb").open_appdb(data) as appdb:
         pbxs = await appdb.pbxs()
     for name, values in (("pbx", [pbx.name for pbx in pbxs]), ("sn", [pbx.sn for pbx in pbxs])):
         if (value := filters.get(name)) is not None and value.strip() not in values:

@@ -18,7 +18,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
-from onhook.config import read_config
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import replace_control_characters
@@ -174,7 +173,7 @@ def main() -> int:
         code = _print_error(_system_sentence(error), UNEXPECTED_EXIT_CODE, error)
     except Exception as error:  # noqa: BLE001 - the last handler
         code = _print_error(_unexpected_sentence(error), UNEXPECTED_EXIT_CODE, error)
-    return _finish_output(code)
+    return finish_output(code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -208,7 +207,7 @@ def _validate_arguments(arguments: list[str]) -> list[str]:
     return arguments
 
 
-def _finish_output(code: int) -> int:
+def finish_output(code: int) -> int:
     """Flush the output. A closed pipe is no failure, a full disk is one."""
     try:
         sys.stdout.flush()
@@ -287,6 +286,6 @@ def _unexpected_sentence(error: Exception) -> str:
 
 def _shows_traces() -> bool:
     try:
-        return read_config({}, Path.cwd()).trace
+        return bool(importlib.import_module("onhook.config").read_config({}, Path.cwd()).trace)
     except Exception:  # noqa: BLE001 - an error handler must not raise
         return False

@@ -11,7 +11,7 @@ import typer
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config, option_with_default
-from onhook.config import Config, parse_address
+from onhook.config import Config, local_address, parse_address
 from onhook.ledger.sqlite_schema import has_raw_events
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
@@ -20,7 +20,6 @@ from onhook.ops.instance_lock import ServerInfo
 from onhook.pbx.yeastar.display import WEBHOOK_MENU
 from onhook.runtime.logging import configure_logging
 from onhook.runtime.supervisor import supervise
-from onhook.simulator.demo import local_address
 
 app = CommandGroup(add_completion=False)
 

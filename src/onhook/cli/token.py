@@ -11,13 +11,12 @@ from onhook.cli.formats import format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone
 from onhook.cli.scope_options import NumberScopeOption, PbxScopeOption, RoleOption, describe_scope
-from onhook.config import parse_address
+from onhook.config import local_address, parse_address
 from onhook.console.auth.share_tokens import parse_export_filter
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.ops.instance_lock import is_server_running, read_server_info
-from onhook.simulator.demo import local_address
 
 app = CommandGroup(add_completion=False, help=_("Manage API tokens."), epilog="Example: onhook token list")
 

@@ -10,11 +10,10 @@ from onhook.cli.formats import format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone
 from onhook.cli.scope_options import NumberScopeOption, PbxScopeOption, RoleOption, describe_scope
-from onhook.config import Config, parse_address
+from onhook.config import Config, local_address, parse_address
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
 from onhook.ops.instance_lock import read_server_info
-from onhook.simulator.demo import local_address
 
 app = CommandGroup(add_completion=False, help=_("Manage users of the console."), epilog="Example: onhook user list")
 

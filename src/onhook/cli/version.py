@@ -1,10 +1,7 @@
 """`onhook version`."""
 
-import platform
-from importlib.metadata import version as version_of
-
 from onhook.cli.commands import CommandGroup
-from onhook.lib.messages import _
+from onhook.lib.versions import describe_versions
 
 app = CommandGroup(add_completion=False)
 
@@ -12,11 +9,4 @@ app = CommandGroup(add_completion=False)
 @app.command(epilog="Example: onhook version")
 def version() -> None:
     """Show the versions of Onhook and its components."""
-    print(
-        _(
-            "onhook {version} (Python {python_version}, DuckDB {duckdb_version})",
-            version=version_of("onhook"),
-            python_version=platform.python_version(),
-            duckdb_version=version_of("duckdb"),
-        )
-    )
+    print(describe_versions())

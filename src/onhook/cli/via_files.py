@@ -7,14 +7,15 @@ from functools import partial
 import msgspec
 
 from onhook.appdb.destinations import Destination
+from onhook.cdr.call_filter import SEARCH_NAMES
 from onhook.cdr.record_filter import RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.server_lookup import DataClient, FilterValues, Row, not_quarantined_error
 from onhook.config import Config
-from onhook.console.queries.audited_reads import describe_export
+from onhook.console.queries.export_action import describe_export
 from onhook.console.queries.quarantine import find_quarantined, list_counters
 from onhook.console.queries.raw_events import find_raw_event
-from onhook.console.search import SEARCH_NAMES, apply_search
+from onhook.console.search import apply_search
 from onhook.delivery.status import replay, view_destination
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound, Unavailable

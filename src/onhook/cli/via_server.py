@@ -12,10 +12,9 @@ import msgspec
 from onhook.appdb.tokens import read_token_file
 from onhook.cli.live_feed import follow_calls
 from onhook.cli.server_lookup import DataClient, FilterValues, Row, not_quarantined_error
-from onhook.config import Config, parse_address
+from onhook.config import Config, local_address, parse_address
 from onhook.lib.errors import NotAllowed, NotFound, OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
-from onhook.simulator.demo import local_address
 from onhook.store.contract import PAGE_MAX, ExportFormat
 
 TIMEOUT_SECONDS = 60.0

@@ -23,10 +23,6 @@ _CALL_ID = re.compile(r"[0-9]{9,11}\.[0-9]+")
 _REGION = re.compile(r"[A-Z]{2}")
 
 
-SEARCH_NAMES: tuple[str, ...] = (*CALL_FILTER_NAMES, "tag", "note", "q")
-"""Filters on whole calls, besides those on records."""
-
-
 async def apply_search(
     appdb: AppDb, record_filter: RecordFilter, texts: Mapping[str, str], zone: ZoneInfo
 ) -> RecordFilter:

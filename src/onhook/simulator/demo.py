@@ -2,7 +2,7 @@
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.tokens import generate_token
-from onhook.config import Address, is_loopback
+from onhook.config import Address, local_address
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
@@ -14,8 +14,6 @@ DEMO_ZONE = "Europe/Berlin"
 
 WITH_HISTORY = "with-history"
 """Argument of the demo's process when its PBX is new: the simulation then begins with past calls."""
-
-WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - not bound here: compared with the configured address
 
 
 async def register_demo_pbx(appdb: AppDb, clock: Clock) -> bool:
@@ -41,10 +39,3 @@ async def get_demo_credentials(appdb: AppDb) -> tuple[str, str]:
 def intake_url(intake: Address) -> str:
     """Return the URL to which the simulated PBX posts, on this machine."""
     return f"http://{local_address(intake)}/"
-
-
-def local_address(address: Address) -> Address:
-    """Return an address at which this machine reaches a listener."""
-    if address.host not in WILDCARD_HOSTS or is_loopback(address.host):
-        return address
-    return Address("::1" if address.host == "::" else "127.0.0.1", address.port)

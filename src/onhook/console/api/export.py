@@ -18,7 +18,8 @@ from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs, ExportProgress
 from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.queries.audited_reads import audit_or_log_read, describe_export
+from onhook.console.queries.audited_reads import audit_or_log_read
+from onhook.console.queries.export_action import describe_export
 from onhook.console.state import AppState, AppStateDep
 from onhook.console.streaming import ChunkedResponse
 from onhook.lib.errors import Unavailable, UsageError

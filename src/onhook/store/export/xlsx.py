@@ -1,5 +1,6 @@
 """A search as an XLSX workbook. Telephone numbers stay texts; it contains no formulas and no links."""
 
+import importlib
 import tempfile
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from functools import partial
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import xlsxwriter
 
 from onhook.cdr.csv_injection import escape_formula
 from onhook.lib.errors import UsageError
@@ -68,7 +68,10 @@ def _write(
     conditions: Sequence[SqlCondition],
     zone_offsets: Sequence[ZoneOffset],
 ) -> None:
-    workbook = xlsxwriter.Workbook(str(path), {"constant_memory": True, "tmpdir": str(path.parent)})
+    # Loaded by the first such export: it is large, and most installations make none.
+    workbook = importlib.import_module("xlsxwriter").Workbook(
+        str(path), {"constant_memory": True, "tmpdir": str(path.parent)}
+    )
     try:
         _write_rows(workbook, _read_rows(snapshot, conditions, zone_offsets))
     except BaseException:
