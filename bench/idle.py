@@ -5,8 +5,8 @@ work on the machine changes them little. `--threads` lists the threads that woke
 """
 
 import argparse
-import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -41,7 +41,6 @@ COMMANDS: Mapping[str, tuple[tuple[str, ...], float]] = {
 
 START_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.005
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class ThreadCount(msgspec.Struct, frozen=True):
@@ -56,7 +55,7 @@ class ServerProcesses:
     """`onhook serve` with one PBX and one destination, and its processes."""
 
     def __init__(self, data: Path) -> None:
-        self._data = data
+        self.data = data
         self.started_at = time.monotonic()
         self._serve = subprocess.Popen(
             [*_ONHOOK, "serve", "--data", str(data), "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0"],
@@ -68,7 +67,7 @@ class ServerProcesses:
         """Return the address of a process; wait until it has one."""
         while time.monotonic() - self.started_at < START_SECONDS_MAX:
             try:
-                running = msgspec.json.decode((self._data / "running.json").read_bytes())
+                running = msgspec.json.decode((self.data / "running.json").read_bytes())
             except (OSError, msgspec.DecodeError):
                 running = {}
             if running.get("pid", self._serve.pid) == self._serve.pid and (address := running.get(name)):
@@ -101,15 +100,21 @@ def run() -> list[Row]:
 
 
 def _commands() -> list[Row]:
+    with _server() as server:
+        server.address("hub")
+        rows = [
+            Row(f"{subject}, processor time", _median_cpu_seconds(*arguments, data=server.data), "", f"{target} s")
+            for subject, (arguments, target) in COMMANDS.items()
+        ]
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as name:
         data = Path(name)
         _prepare(data)
-        rows = []
-        for subject, (arguments, target) in COMMANDS.items():
-            options = ("--data", str(data)) if subject == "onhook calls" else ()
-            seconds = [_child_cpu_seconds(*arguments, *options) for _ in range(COMMAND_RUNS)]
-            rows.append(Row(f"{subject}, processor time", f"{statistics.median(seconds):.2f} s", "", f"{target} s"))
-    return rows
+        return [*rows, Row("onhook calls without a server, the same", _median_cpu_seconds("calls", data=data))]
+
+
+def _median_cpu_seconds(*arguments: str, data: Path) -> str:
+    options = ("--data", str(data)) if arguments == ("calls",) else ()
+    return f"{statistics.median(_child_cpu_seconds(*arguments, *options) for _ in range(COMMAND_RUNS)):.2f} s"
 
 
 def _start() -> list[Row]:
@@ -168,14 +173,14 @@ def _prepare(data: Path) -> None:
 
 
 def _run(*arguments: str) -> None:
-    subprocess.run([*_ONHOOK, *arguments], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*_ONHOOK, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _child_cpu_seconds(*arguments: str) -> float:
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     _run(*arguments)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _until_answered(ask: object) -> None:

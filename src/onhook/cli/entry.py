@@ -1,7 +1,6 @@
 """The console script: shows the version by itself, and leaves everything else to `cli.main`.
 
-Command lines are completed, and versions compared, by scripts that run the program many times: the command table with
-its options costs ten times as much as Python itself.
+The version needs no options, whose library takes longer than everything else that it does.
 """
 
 import importlib

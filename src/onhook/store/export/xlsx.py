@@ -69,9 +69,8 @@ def _write(
     zone_offsets: Sequence[ZoneOffset],
 ) -> None:
     # Loaded by the first such export: it is large, and most installations make none.
-    workbook = importlib.import_module("xlsxwriter").Workbook(
-        str(path), {"constant_memory": True, "tmpdir": str(path.parent)}
-    )
+    options = {"constant_memory": True, "tmpdir": str(path.parent)}
+    workbook = importlib.import_module("xlsxwriter").Workbook(str(path), options)
     try:
         _write_rows(workbook, _read_rows(snapshot, conditions, zone_offsets))
     except BaseException:
