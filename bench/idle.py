@@ -198,7 +198,7 @@ def _send_event(address: str, number: int) -> None:
 
 
 def _get_page(address: str) -> None:
-    urllib.request.urlopen(f"http://{address}/", timeout=5).close()
+    urllib.request.urlopen(f"http://{address}/sign-in", timeout=5).close()
 
 
 def _threads(pid: int) -> dict[int, ThreadCount]:
