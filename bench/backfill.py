@@ -74,7 +74,7 @@ async def _filled(directory: Path, port: int, records: int) -> float:
     api = parse_pbx_credentials(f"http://127.0.0.1:{port}", "us", "our-client-secret")
     pbx = await appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=api, now_us=clock.microseconds())
     ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
-    deps = SyncDeps(data=directory, appdb=appdb, store=store, clock=clock, ingestor=ingestor)
+    deps = SyncDeps(appdb=appdb, store=store, clock=clock, ingestor=ingestor)
     since = datetime.fromtimestamp(BEGUN, UTC) - timedelta(seconds=1)
     try:
         async with open_pbx_sync(deps, build_api_sync_spec(pbx, api)) as sync_tasks:

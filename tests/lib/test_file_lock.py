@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onhook.lib import file_lock as file_lock_module
-from onhook.lib.file_lock import file_lock, file_lock_soon, file_lock_turn, is_locked
+from onhook.lib.file_lock import file_lock, file_lock_soon, is_locked
 
 HOLDER = """
 import sys
@@ -78,11 +78,3 @@ async def test_file_lock_soon_held_by_another_process_leaves_the_event_loop_free
         assert has_lock
         assert is_locked(lock_path)
     assert not is_locked(lock_path)
-
-
-async def test_file_lock_turn_waits_for_the_other_process(lock_path: Path) -> None:
-    process = hold(lock_path)
-    process.terminate()
-    async with file_lock_turn(lock_path):
-        assert is_locked(lock_path)
-    process.communicate()

@@ -174,7 +174,6 @@ class SimulatedMachine:
             stack.push_async_callback(ingestor.close)
             sync_manager = PbxSyncManager(
                 SyncDeps(
-                    data=self.config.data,
                     appdb=resources.appdb,
                     store=resources.store,
                     clock=self._clock,

@@ -127,7 +127,7 @@ async def open_synced_pbx(folder: Path, address: str, clock: OffsetClock) -> Asy
     pbx = await appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=api, now_us=1)
     projector = Projector(ledger=ledger, store=store, dialects=dialects(), clock=clock)
     ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
-    deps = SyncDeps(data=folder, appdb=appdb, store=store, clock=clock, ingestor=ingestor)
+    deps = SyncDeps(appdb=appdb, store=store, clock=clock, ingestor=ingestor)
     try:
         async with open_pbx_sync(deps, build_api_sync_spec(pbx, api)) as sync_tasks:
             yield SyncedPbx(appdb, ledger, store=store, projector=projector, sync_tasks=sync_tasks)

@@ -57,7 +57,7 @@ async def open_manager_harness(folder: Path) -> AsyncIterator[ManagerHarness]:
     appdb, ledger = AppDb(folder / "onhook.db"), SqliteLedger(folder / "ledger.db")
     store, clock = await open_store(folder / "calls.duckdb"), SystemClock()
     ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=clock)
-    manager = PbxSyncManager(SyncDeps(data=folder, appdb=appdb, store=store, clock=clock, ingestor=ingestor))
+    manager = PbxSyncManager(SyncDeps(appdb=appdb, store=store, clock=clock, ingestor=ingestor))
     manager_task = asyncio.create_task(manager.run())
     try:
         yield ManagerHarness(appdb, ledger)

@@ -3,12 +3,16 @@
 Invariants: an owner that dies is followed by another one when its lease has run out, one that stops at once. Work ends
 before its lease is released. An owner that cannot renew goes on, because a locked database loses no lease; one that is
 overtaken learns it from its next renewal, and can commit nothing (fence.py).
+
+A turn is a lease for a step of some seconds, which commands take beside a running hub. Its owner asks `has_turn` in the
+transaction of what it stores.
 """
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from itertools import chain
 
 from onhook.appdb.contract import Database, Row
@@ -27,6 +31,15 @@ ACQUIRE_SECONDS = 1.0
 """Time between two tries for a lease that another process has."""
 
 OWNER_BYTES = 8
+
+TURN_PREFIX = "turn:"
+"""Of the names of turns: a command may have one while a hub starts."""
+
+TURN_POLL_SECONDS = 0.1
+"""Between two looks at a turn that another process has. A look writes nothing."""
+
+END_TURN_SECONDS_MAX = 1.0
+"""A stop waits no longer for a locked database: the turn runs out by itself."""
 
 LeasedWork = Callable[[], Coroutine[None, None, None]]
 
@@ -72,13 +85,53 @@ class Leases:
 
     async def release(self, lease: Lease) -> None:
         """Make a lease free, if it is still that owner's."""
+        await self._release(lease)
+
+    async def _release(self, lease: Lease, *, seconds: float | None = None) -> None:
         await self._database.write(
-            "UPDATE leases SET owner = '', until = 0 WHERE name = ? AND fence = ?", (lease.name, lease.fence)
+            "UPDATE leases SET owner = '', until = 0 WHERE name = ? AND fence = ?",
+            (lease.name, lease.fence),
+            seconds=seconds,
         )
 
     async def release_all(self) -> None:
-        """Make all leases free: those of a process that died, where there is one process at a time."""
-        await self._database.write("UPDATE leases SET owner = '', until = 0")
+        """Make all leases but turns free: those of a process that died, where there is one process at a time."""
+        await self._database.write(
+            "UPDATE leases SET owner = '', until = 0 WHERE name NOT LIKE ?", (f"{TURN_PREFIX}%",)
+        )
+
+    @asynccontextmanager
+    async def turn(self, name: str, clock: Clock) -> AsyncIterator[Lease]:
+        """Wait as long as another task or process has the turn of that name, then hold it. Raises `Unavailable`."""
+        lease = await self._wait_for_turn(f"{TURN_PREFIX}{name}", secrets.token_hex(OWNER_BYTES), clock)
+        renewal = asyncio.create_task(self._renew_turn(lease, clock))
+        try:
+            yield lease
+        finally:
+            renewal.cancel()
+            with suppress(OnhookError):  # it runs out by itself
+                await self._release(lease, seconds=END_TURN_SECONDS_MAX)
+
+    async def has_turn(self, turn: Lease) -> bool:
+        """Return whether a turn is still that of its owner: another process follows one that stood still."""
+        return bool(
+            await self._database.rows("SELECT 1 FROM leases WHERE name = ? AND fence = ?", (turn.name, turn.fence))
+        )
+
+    async def _wait_for_turn(self, name: str, owner: str, clock: Clock) -> Lease:
+        while True:
+            now_us = clock.microseconds()
+            if not await self._database.rows("SELECT 1 FROM leases WHERE name = ? AND until > ?", (name, now_us)):
+                lease = await self.acquire(name, owner, now_us=now_us)
+                if lease is not None:
+                    return lease
+            await asyncio.sleep(TURN_POLL_SECONDS)
+
+    async def _renew_turn(self, turn: Lease, clock: Clock) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            with suppress(OnhookError):  # the next renewal may succeed
+                await self.renew(turn.owner, {turn.name: turn.fence}, now_us=clock.microseconds())
 
     async def _write_returning(self, sql: str, values_list: list[tuple[object, ...]]) -> list[list[Row]]:
         # A process that waits for a lease tries again by itself.

@@ -167,7 +167,7 @@ async def _run_offline(config: Config, pbx: Pbx, on_progress: SyncProgressCallba
     clock = SystemClock()
     async with open_files(config, create=True) as files:
         ingestor = create_ingestor(appdb=files.appdb, ledger=files.ledger, clock=clock)
-        deps = SyncDeps(data=config.data, appdb=files.appdb, store=files.store, clock=clock, ingestor=ingestor)
+        deps = SyncDeps(appdb=files.appdb, store=files.store, clock=clock, ingestor=ingestor)
         source = await files.appdb.cdr_sources.get(pbx.sn)
         try:
             if source is None:

@@ -14,9 +14,6 @@ ATTEMPTS_MAX = 10
 RETRY_SECONDS = 0.02
 """A fifth of a second in total: a process that only checks holds the lock for microseconds."""
 
-POLL_SECONDS = 0.05
-"""Between two attempts of a task that waits for the lock: a release by another process raises no event."""
-
 
 @contextmanager
 def file_lock(path: Path, *, is_shared: bool = False) -> Iterator[bool]:
@@ -40,18 +37,6 @@ async def file_lock_soon(path: Path) -> AsyncIterator[bool]:
             await asyncio.sleep(RETRY_SECONDS)
             has_lock = _try_acquire(descriptor, fcntl.LOCK_EX)
         yield has_lock
-    finally:
-        os.close(descriptor)
-
-
-@asynccontextmanager
-async def file_lock_turn(path: Path) -> AsyncIterator[None]:
-    """Wait for the lock of that name as long as another process has it, then hold it."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE)
-    try:
-        while not _try_acquire(descriptor, fcntl.LOCK_EX):  # noqa: ASYNC110 - another process cannot set an event here
-            await asyncio.sleep(POLL_SECONDS)
-        yield
     finally:
         os.close(descriptor)
 

@@ -174,7 +174,6 @@ async def _lower_cursors(appdb: AppDb, ledger: Ledger) -> int:
 def _create_sync_manager(resources: HubResources, ingestor: Ingestor) -> PbxSyncManager:
     return PbxSyncManager(
         SyncDeps(
-            data=resources.config.data,
             appdb=resources.appdb,
             store=resources.store,
             clock=resources.clock,

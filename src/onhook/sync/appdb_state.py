@@ -1,19 +1,18 @@
 """What the sync of one PBX keeps in the application database: its state and its tokens."""
 
-import hashlib
 import shlex
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
-from pathlib import Path
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.fence import Lease
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.cdr.coverage import Interval
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
-from onhook.lib.file_lock import file_lock_turn
 from onhook.lib.messages import _
 from onhook.store.contract import Store
 from onhook.sync.contract import IntervalChange
@@ -84,17 +83,19 @@ class ManualSyncState(AppDbSyncState):
 
 
 class AppDbTokenStore:
-    """See the contract, `sync.pbx_session.TokenStore`: tokens in `onhook.db`, a lock file in the data directory."""
+    """See the contract, `sync.pbx_session.TokenStore`: tokens in `onhook.db`, and a turn for changing them."""
 
-    def __init__(self, *, appdb: AppDb, data: Path, sn: str, credentials: PbxCredentials) -> None:
+    def __init__(self, *, appdb: AppDb, clock: Clock, sn: str, credentials: PbxCredentials) -> None:
         self._appdb = appdb
+        self._clock = clock
         self._sn = sn
         self._credentials = credentials
-        # A serial number may contain characters that are invalid in a file name.
-        self._lock_path = data / f"api-{hashlib.sha256(sn.encode()).hexdigest()[:16]}.lock"
+        self._turn: Lease | None = None
 
-    def lock(self) -> AbstractAsyncContextManager[None]:
-        return file_lock_turn(self._lock_path)
+    @asynccontextmanager
+    async def lock(self) -> AsyncIterator[None]:
+        async with self._appdb.leases.turn(f"tokens:{self._sn}", self._clock) as self._turn:
+            yield
 
     async def load_tokens(self) -> str:
         tokens = await self._appdb.pbx_credentials.tokens(self._sn, self._credentials)
@@ -107,4 +108,12 @@ class AppDbTokenStore:
         return tokens
 
     async def save_tokens(self, text: str) -> None:
-        await self._appdb.pbx_credentials.save_tokens(self._sn, self._credentials, text)
+        assert self._turn is not None, "tokens are changed under the lock"
+        async with self._appdb.transaction():
+            if not await self._appdb.leases.has_turn(self._turn):
+                raise Unavailable(
+                    _("another process changes the tokens of the PBX by now"),
+                    location=self._credentials.url,
+                    hint=_("Onhook retries automatically"),
+                )
+            await self._appdb.pbx_credentials.save_tokens(self._sn, self._credentials, text)

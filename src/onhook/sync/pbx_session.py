@@ -86,7 +86,7 @@ class TokenStore(Protocol):
     """Storage of the tokens, shared by all processes."""
 
     def lock(self) -> AbstractAsyncContextManager[None]:
-        """Lock the tokens for a change."""
+        """Lock the tokens for a change, against all processes. Raises `Unavailable`."""
         ...
 
     async def load_tokens(self) -> str:
@@ -94,7 +94,7 @@ class TokenStore(Protocol):
         ...
 
     async def save_tokens(self, text: str) -> None:
-        """Store the tokens."""
+        """Store the tokens, under the lock. Raises `Unavailable` where another process has the lock by now."""
         ...
 
 
@@ -169,30 +169,44 @@ class PbxSession:
             task.exception()  # that its caller has, unless it gave up
 
     async def _obtain_token(self) -> TokenStep:
-        async with self._token_lock, self._token_store.lock():
-            for _unused in range(TOKEN_STEPS_MAX):
-                step = self.client.next_step(await self._token_store.load_tokens(), self._endpoint.login, self.now())
-                if step.action == "use":
-                    self._last_tokens = await self._token_store.load_tokens()
-                    return step
-                if step.action == "halt":
-                    self.error_kind = "credentials"
-                    raise NotAllowed(
-                        step.reason,
-                        location=self.host,
-                        hint=_(
-                            "correct it in the PBX, then set its client id again with `onhook pbx change --client-id`"
-                        ),
-                    )
-                if step.action == "wait":
-                    raise NextAttemptLater(
-                        _("the PBX is unreachable: {reason}", reason=step.reason),
-                        _format_minute(step.until),
-                        location=self.host,
-                        hint=_("Onhook retries automatically"),
-                        attempt_at=datetime.fromtimestamp(step.until, UTC),
-                    )
-                await self._run_token_step(step, await self._token_store.load_tokens())
+        async with self._token_lock:
+            # Most requests use the stored token: they need no lock, and wait for no process that has it.
+            step, _tokens = await self._next_step()
+            if step.action == "use":
+                return step
+            async with self._token_store.lock():
+                return await self._request_token()
+
+    async def _next_step(self) -> tuple[TokenStep, str]:
+        """Return the next step for a token, and the stored tokens."""
+        tokens = await self._token_store.load_tokens()
+        step = self.client.next_step(tokens, self._endpoint.login, self.now())
+        if step.action == "use":
+            self._last_tokens = tokens
+        return step, tokens
+
+    async def _request_token(self) -> TokenStep:
+        """Run steps until there is a token, under the lock."""
+        for _unused in range(TOKEN_STEPS_MAX):
+            step, tokens = await self._next_step()
+            if step.action == "use":
+                return step
+            if step.action == "halt":
+                self.error_kind = "credentials"
+                raise NotAllowed(
+                    step.reason,
+                    location=self.host,
+                    hint=_("correct it in the PBX, then set its client id again with `onhook pbx change --client-id`"),
+                )
+            if step.action == "wait":
+                raise NextAttemptLater(
+                    _("the PBX is unreachable: {reason}", reason=step.reason),
+                    _format_minute(step.until),
+                    location=self.host,
+                    hint=_("Onhook retries automatically"),
+                    attempt_at=datetime.fromtimestamp(step.until, UTC),
+                )
+            await self._run_token_step(step, tokens)
         raise self._unavailable(_("the PBX issues no token"))
 
     async def send_request(self, request: PbxRequest) -> PbxResponse:
@@ -294,6 +308,8 @@ class PbxSession:
 
     async def revoke_replaced_token(self) -> None:
         """Revoke the token that was replaced."""
+        if self.client.replaced_token_revocation(await self._token_store.load_tokens()) is None:
+            return
         async with self._token_lock, self._token_store.lock():
             tokens = await self._token_store.load_tokens()
             step = self.client.replaced_token_revocation(tokens)

@@ -11,7 +11,6 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import msgspec
 
@@ -64,7 +63,6 @@ SyncSpec = ApiSyncSpec | CdrSourceSyncSpec
 class SyncDeps(msgspec.Struct, frozen=True, kw_only=True):
     """Dependencies of each sync."""
 
-    data: Path
     appdb: AppDb
     store: Store
     clock: Clock
@@ -82,9 +80,7 @@ class PbxSyncTasks(msgspec.Struct, frozen=True, kw_only=True):
     push_receiver: PushReceiver
 
 
-def create_pbx_session(
-    spec: ApiSyncSpec, *, appdb: AppDb, data: Path, clock: Clock, jitter: Callable[[], float]
-) -> PbxSession:
+def create_pbx_session(spec: ApiSyncSpec, *, appdb: AppDb, clock: Clock, jitter: Callable[[], float]) -> PbxSession:
     """Return a session with one PBX; its tokens are shared with other processes."""
     sn, dialect, _, credentials = spec
     return PbxSession(
@@ -94,7 +90,7 @@ def create_pbx_session(
             login=ClientCredentials(credentials.client_id, credentials.client_secret),
             fingerprint=credentials.fingerprint,
         ),
-        token_store=AppDbTokenStore(appdb=appdb, data=data, sn=sn, credentials=credentials),
+        token_store=AppDbTokenStore(appdb=appdb, clock=clock, sn=sn, credentials=credentials),
         clock=clock,
         jitter=jitter,
     )
@@ -105,7 +101,7 @@ async def open_pbx_sync(deps: SyncDeps, spec: ApiSyncSpec) -> AsyncIterator[PbxS
     """Yield the parts of one PBX's sync, ready for use."""
     sn, dialect, registered_at, _ = spec
     sender = RegisteredPbx(sn=sn, dialect=dialect)
-    session = create_pbx_session(spec, appdb=deps.appdb, data=deps.data, clock=deps.clock, jitter=deps.jitter)
+    session = create_pbx_session(spec, appdb=deps.appdb, clock=deps.clock, jitter=deps.jitter)
     api_backfill = ApiBackfill(
         session=session,
         ingestor=deps.ingestor,

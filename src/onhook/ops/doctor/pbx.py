@@ -99,7 +99,7 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     if any(check.status == "ERROR" for check in checks):
         return
     if target.pbx.dialect in pbx_clients():
-        async for check in _check_api(config, appdb, clock, target, target.credentials):
+        async for check in _check_api(appdb, clock, target, target.credentials):
             yield check
 
 
@@ -241,12 +241,12 @@ def _check_certificate(credentials: PbxCredentials, now: datetime, zone: ZoneInf
 
 
 async def _check_api(
-    config: Config, appdb: AppDb, clock: Clock, target: PbxCheckTarget, credentials: PbxCredentials
+    appdb: AppDb, clock: Clock, target: PbxCheckTarget, credentials: PbxCredentials
 ) -> AsyncIterator[Check]:
     """Yield the checks of credentials, system information and webhooks."""
     jitter = random.SystemRandom().random
     spec = build_api_sync_spec(target.pbx, credentials)
-    async with create_pbx_session(spec, appdb=appdb, data=config.data, clock=clock, jitter=jitter) as session:
+    async with create_pbx_session(spec, appdb=appdb, clock=clock, jitter=jitter) as session:
         try:
             await session.token()
             yield Check("OK", _("client id and secret are accepted"))
