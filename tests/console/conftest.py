@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import pytest_asyncio
 from litestar import Litestar
@@ -18,6 +19,7 @@ from onhook.cdr.call_details import CallDetails
 from onhook.config import Address, Config
 from onhook.console.actions import ConsoleActions, DeliveryActions
 from onhook.console.app import create_app_state, create_routes
+from onhook.console.auth.failures import PasswordTries, WrongTokens
 from onhook.console.state import AppState
 from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import send_test_by_name
@@ -56,6 +58,7 @@ class ConsoleHarness:
         self.admin_token = ""
         self.url = ""
         self.delivery_metrics: dict[int, AttemptMetrics] = {}
+        self.app_state: AppState
         self._keys = count(1)
 
     async def ingest_details(self, details: Iterable[CallDetails], sn: str = SN) -> None:
@@ -110,6 +113,22 @@ class ConsoleHarness:
             for response in responses:
                 response.close()
 
+    @asynccontextmanager
+    async def open_other_hub(self) -> AsyncIterator[tuple[str, AppDb]]:
+        """Yield the address of a second hub with the same users, or of the same hub after a restart; and its connection
+        to the application database.
+        """
+        async with AppDb(self.config.appdb_file) as appdb:
+            app_state = msgspec.structs.replace(
+                self.app_state,
+                appdb=appdb,
+                password_tries=PasswordTries(self.clock, appdb.failed_logins),
+                wrong_tokens=WrongTokens(appdb.failed_logins),
+            )
+            with _borrow_app(app_state) as app:
+                async with HttpServer(app, self.config.console, TrustedProxies(())) as server:
+                    yield f"http://127.0.0.1:{server.port}", appdb
+
 
 @asynccontextmanager
 async def open_console_harness(
@@ -153,6 +172,7 @@ async def open_console_harness(
             start_simulated_pbx=action_runner.start_simulated_pbx,
         ),
     )
+    harness.app_state = app_state
     try:
         with _borrow_app(app_state) as app:
             async with HttpServer(app, config.console, TrustedProxies(config.trusted_proxy_networks)) as server:

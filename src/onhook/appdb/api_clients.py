@@ -197,6 +197,7 @@ class Apps:
         await self._database.write(
             "UPDATE apps SET secret_hash = ? WHERE client_id = ?", (hash_secret(client_secret), app.client_id)
         )
+        await self._database.write("DELETE FROM app_tokens WHERE client_id = ?", (app.client_id,))
         return app, client_secret
 
     async def remove(self, name: str) -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 from onhook.appdb.alarms import Alarms
 from onhook.appdb.api_clients import Apps
+from onhook.appdb.app_tokens import AppTokenGrants
 from onhook.appdb.asterisks import Asterisks
 from onhook.appdb.audit import Audit
 from onhook.appdb.cdr_sources import CdrSources
@@ -20,6 +21,7 @@ from onhook.appdb.contract import ConstraintViolation, Database, Version, transa
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.destinations import Destinations
 from onhook.appdb.disk_samples import DiskSamples
+from onhook.appdb.failed_logins import FailedLogins
 from onhook.appdb.issues import Issues
 from onhook.appdb.leases import Leases
 from onhook.appdb.notes import Notes
@@ -53,6 +55,7 @@ from onhook.appdb.saved_searches import SavedSearches
 from onhook.appdb.secret_owners import SecretOwners
 from onhook.appdb.secret_texts import read_secret_texts
 from onhook.appdb.serial_numbers import SerialNumbers
+from onhook.appdb.sessions import Sessions
 from onhook.appdb.source_match import SourceMatch, SourceMatches, validate_has_api, validate_sender_identification
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.appdb.store_positions import StorePositions
@@ -105,7 +108,10 @@ class AppDb:
         self.asterisks = Asterisks(self._database)
         self.cdr_sources = CdrSources(self._database)
         self.apps = Apps(self._database)
+        self.app_tokens = AppTokenGrants(self._database)
         self.users = Users(self._database)
+        self.sessions = Sessions(self._database)
+        self.failed_logins = FailedLogins(self._database)
         self.audit = Audit(self._database)
         self.notes = Notes(self._database)
         self.saved_searches = SavedSearches(self._database)
@@ -420,6 +426,7 @@ class AppDb:
             "destinations": self.destinations.list_unreadable,
             "apps": self.apps.list_unreadable,
             "users": self.users.list_unreadable,
+            "sessions": self.sessions.list_unreadable,
             "serial_numbers": self.serial_numbers.list_unreadable,
             "secret_owners": self.secret_owners.list_unreadable,
             "pbx_conventions": self.pbx_conventions.list_unreadable,

@@ -138,6 +138,7 @@ class Users:
             await self._database.write(
                 "UPDATE users SET password = ?, password_version = ? WHERE name = ?", (password_hash, now_us, user.name)
             )
+            await self._database.write("DELETE FROM sessions WHERE user_name = ?", (user.name,))
         return await self.get(user.name)
 
     async def get_password_hash(self, name: str) -> bytes | None:

@@ -30,9 +30,8 @@ from onhook.console.api import (
 )
 from onhook.console.api import issues as issues_api
 from onhook.console.auth.access import NEEDS_TOKEN, authorize, identify_reader
-from onhook.console.auth.failures import FailedLogins, PasswordTries
+from onhook.console.auth.failures import PasswordTries, WrongTokens
 from onhook.console.auth.headers import add_response_headers
-from onhook.console.auth.sessions import SessionStore
 from onhook.console.compression import compression_config
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs
@@ -103,9 +102,8 @@ def create_app_state(
         export_limiter=ConcurrencyLimiter(export.EXPORTS_MAX),
         playback_limiter=ConcurrencyLimiter(recordings.PLAYERS_MAX),
         export_jobs=ExportJobs(),
-        password_tries=PasswordTries(clock),
-        sessions=SessionStore(),
-        failed_logins=FailedLogins(),
+        password_tries=PasswordTries(clock, appdb.failed_logins),
+        wrong_tokens=WrongTokens(appdb.failed_logins),
         response_counters=ResponseCounters(),
         coalescer=RequestCoalescer(),
         count_flooding_sockets=count_flooding_sockets,

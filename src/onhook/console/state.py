@@ -11,8 +11,7 @@ from litestar.params import SkipValidation
 from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.console.actions import ConsoleActions, DeliveryActions
-from onhook.console.auth.failures import FailedLogins, PasswordTries
-from onhook.console.auth.sessions import SessionStore
+from onhook.console.auth.failures import PasswordTries, WrongTokens
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs
 from onhook.console.live.live_tail import LiveTail
@@ -60,8 +59,7 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     retry_parsing: RetryParsing
     delivery_actions: DeliveryActions
     actions: ConsoleActions
-    sessions: SessionStore
-    failed_logins: FailedLogins
+    wrong_tokens: WrongTokens
     response_counters: ResponseCounters
     coalescer: RequestCoalescer
     count_flooding_sockets: Callable[[], int]

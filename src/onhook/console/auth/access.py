@@ -21,7 +21,6 @@ from litestar.types import Scope
 from onhook.appdb.origin import Origin, set_origin
 from onhook.appdb.tokens import Role, Token
 from onhook.cdr.access_scope import AccessScope
-from onhook.console.auth.sessions import BrowserSession
 from onhook.console.auth.share_tokens import restrict_query, share_token_text
 from onhook.console.state import AppState
 from onhook.lib.errors import NotAllowed, OnhookError
@@ -50,6 +49,10 @@ UNROUTED_STATUSES = frozenset({404, 405})
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
+COOKIES_MAX = 8
+"""Session cookies of a browser that are looked up: one of each hub."""
+
+_COOKIE_PREFIX = "onhook_session_"
 _PRINCIPAL = "onhook_principal"
 _SHARE_TOKEN = "onhook_share_token"  # noqa: S105 - the name of a member
 
@@ -147,7 +150,17 @@ def cookie_name(app_state: AppState) -> str:
     """Return the name of the cookie: browsers share cookies between ports, so that two consoles on one machine need two
     names.
     """
-    return f"onhook_session_{app_state.config.console.port}"
+    return f"{_COOKIE_PREFIX}{app_state.config.console.port}"
+
+
+def read_session_ids(connection: Connection, app_state: AppState) -> list[str]:
+    """Return the ids in the cookies of a browser: that of this console first, and those of others under the same host
+    name, which may be hubs with the same users.
+    """
+    name = cookie_name(app_state)
+    cookies = {key: text for key, text in connection.cookies.items() if key.startswith(_COOKIE_PREFIX) and text}
+    other_ids = [text for key, text in cookies.items() if key != name]
+    return [*([cookies[name]] if name in cookies else []), *other_ids][:COOKIES_MAX]
 
 
 async def check_token(connection: Connection, app_state: AppState, text: str, *, is_share: bool = False) -> Token:
@@ -158,8 +171,8 @@ async def check_token(connection: Connection, app_state: AppState, text: str, *,
     if token is not None:
         return token
     address = client_address(connection)
-    app_state.failed_logins.record_failure(address, now_us)
-    if wait_seconds := app_state.failed_logins.seconds_to_wait(address, now_us):
+    await app_state.wrong_tokens.record_failure(address, now_us)
+    if wait_seconds := app_state.wrong_tokens.seconds_to_wait(address, now_us):
         raise TooManyRequestsException(
             _("too many wrong tokens from this address"), headers={"Retry-After": str(wait_seconds)}
         )
@@ -216,7 +229,7 @@ async def _authenticate(connection: Connection, app_state: AppState) -> Principa
             raise NotAllowed(_("only bearer tokens are supported"), hint=_("send `Authorization: Bearer TOKEN`"))
         token = await check_token(connection, app_state, text.strip())
         return _token_principal(token)
-    principal = await _cookie_principal(connection, app_state)
+    principal = await _cookie_principal(connection, app_state, is_use=True)
     if principal is not None:
         return principal
     raise NotAllowed(_("no token was sent"), hint=_("send `Authorization: Bearer TOKEN`, or sign in at /sign-in"))
@@ -226,27 +239,16 @@ def _token_principal(token: Token) -> Principal:
     return Principal(token.name, token.role, "token", token.scope)
 
 
-async def _cookie_principal(connection: Connection, app_state: AppState) -> Principal | None:
-    """Return the user of the session cookie; without one that of a console that is open to all, or None."""
-    session = app_state.sessions.find(
-        connection.cookies.get(cookie_name(app_state), ""), app_state.clock.microseconds()
-    )
-    if session is not None and (principal := await _session_principal(app_state, session)):
-        return principal
-    return Principal("open console", "reader", "open_console") if app_state.config.console_open else None
+async def _cookie_principal(connection: Connection, app_state: AppState, *, is_use: bool = False) -> Principal | None:
+    """Return the user of the session cookie; without one that of a console that is open to all, or None.
 
-
-async def _session_principal(app_state: AppState, session: BrowserSession) -> Principal | None:
-    """Return the user of a session. Checked for every request: a removed token or user has no access, whatever sessions
-    exist.
+    Looked up for every request: a removed token or user has no access at any hub.
     """
-    if session.user_name:
-        user = await app_state.appdb.users.find(session.user_name)
-        if user is None or user.password_version != session.password_version:
-            return None
-        return Principal(user.name, user.role, "cookie", user.scope)
-    token = await app_state.appdb.find_token(session.token_text)
-    return None if token is None else Principal(token.name, token.role, "cookie", token.scope)
+    session_ids = read_session_ids(connection, app_state)
+    session = await app_state.appdb.sessions.find(session_ids, app_state.clock.microseconds(), is_use=is_use)
+    if session is not None:
+        return Principal(session.user_name or session.token_name, session.role, "cookie", session.scope)
+    return Principal("open console", "reader", "open_console") if app_state.config.console_open else None
 
 
 def _set_origin(connection: Connection, principal: Principal | None) -> None:

@@ -5,15 +5,16 @@ misuse (behind a proxy all share one); a wrong one is answered 429 past the limi
 
 A password can be guessed. After some wrong ones for a name from an address, each further try there waits, longer with
 each failure, and is then checked: whatever others send from other addresses, a person is never locked out. Invariants:
-tries of one name from one address are checked one after the other, so that sending many at once evades no wait; a try
-without an earlier failure needs no place among those that wait.
+tries of one name from one address are checked one after the other, so that sending many at once evades no wait, nor
+sending to several hubs; a try without an earlier failure needs no place among those that wait; each checked try is
+counted before its check, and what is rejected writes nothing.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from onhook.appdb.failed_logins import FailedLogins, FailureCounter, FailurePolicy, LoginKey
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
@@ -51,6 +52,9 @@ PASSWORD_CHECKS_MAX = 4
 WAITING_OF_ADDRESS_MAX = 40
 """Waiting tries of one address."""
 
+CLAIMS_MAX = 3
+"""Times that a try waits anew because the same name was tried from the same address at another hub."""
+
 DELAYED_MAX = 200
 """Tries of all that wait after failures; each holds a connection."""
 
@@ -58,99 +62,127 @@ CHECK_SECONDS_MAX = 15.0
 """Longest wait for a check."""
 
 
-class FailedLogins:
-    """Recent wrong tokens, by address."""
+TOKEN_POLICY = FailurePolicy(kind="token", window_us=WINDOW_MICROSECONDS, rows_max=ADDRESSES_MAX, is_since_last=False)
+PASSWORD_POLICY = FailurePolicy(
+    kind="password", window_us=FORGOTTEN_MICROSECONDS, rows_max=PASSWORD_TRIES_MAX, is_since_last=True
+)
 
-    def __init__(self) -> None:
-        self._failures_by_address: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
-    def record_failure(self, address: str, now_us: int) -> None:
-        """Count one wrong token; `now_us` in microseconds since 1970."""
-        window_start, count = self._failures_by_address.pop(address, (now_us, 0))
-        if now_us - window_start >= WINDOW_MICROSECONDS:
-            window_start, count = now_us, 0
-        self._failures_by_address[address] = (window_start, count + 1)
-        while len(self._failures_by_address) > ADDRESSES_MAX:
-            self._failures_by_address.popitem(last=False)
+class WrongTokens:
+    """Recent wrong tokens, by address, at all hubs."""
+
+    def __init__(self, failed_logins: FailedLogins) -> None:
+        self._counter = FailureCounter(failed_logins, TOKEN_POLICY)
+
+    async def record_failure(self, address: str, now_us: int) -> None:
+        """Count one wrong token, up to the limit; `now_us` in microseconds since 1970."""
+        if not self.seconds_to_wait(address, now_us):
+            await self._counter.record_failure(_token_key(address), now_us)
 
     def seconds_to_wait(self, address: str, now_us: int) -> int:
         """Return how long this address should wait before the next try; 0 without a wait."""
-        window_start, count = self._failures_by_address.get(address, (now_us, 0))
-        remaining_us = window_start + WINDOW_MICROSECONDS - now_us
-        return -(-remaining_us // 1_000_000) if count > FAILURES_MAX and remaining_us > 0 else 0
+        count = self._counter.count(_token_key(address), now_us)
+        remaining_us = count.counted_at + WINDOW_MICROSECONDS - now_us
+        return -(-remaining_us // 1_000_000) if count.failures > FAILURES_MAX and remaining_us > 0 else 0
+
+
+def _token_key(address: str) -> LoginKey:
+    return "", owner_network(address)
+
+
+def delay_seconds(failures: int) -> float:
+    """Return how long the next try of a name from an address waits before it is checked."""
+    if failures < FAILURES_MAX:
+        return 0.0
+    return float(min(DELAY_SECONDS_MAX, DELAY_SECONDS * 2 ** min(failures - FAILURES_MAX, 30)))
 
 
 class TooManyTries(Unavailable):
     """Too many people are signing in. A database that is unavailable meanwhile is another error."""
 
 
-class TriesOfName:
-    """Tries of one name from one address."""
+class PasswordTry:
+    """A try that is checked now, and is counted as a failure until it succeeds. `failures` are those before it."""
+
+    def __init__(self, failed_logins: FailedLogins, key: LoginKey, failures: int) -> None:
+        self.failures = failures
+        self._failed_logins = failed_logins
+        self._key = key
+
+    async def record_success(self) -> None:
+        """Begin anew after the right password. Raises `Unavailable`."""
+        await self._failed_logins.reset(PASSWORD_POLICY, self._key)
+
+
+class _WaitingTries:
+    """Tries of one name from one address that wait in this process."""
 
     def __init__(self) -> None:
-        self.failures = 0
-        self.last_failed_at = 0
-        self.waiting = 0
+        self.count = 0
         self.lock = asyncio.Lock()
-
-    def delay_seconds(self, now_us: int) -> float:
-        """Return how long the next try waits before it is checked."""
-        if now_us - self.last_failed_at >= FORGOTTEN_MICROSECONDS:
-            self.failures = 0
-        if self.failures < FAILURES_MAX:
-            return 0.0
-        return float(min(DELAY_SECONDS_MAX, DELAY_SECONDS * 2 ** min(self.failures - FAILURES_MAX, 30)))
-
-    def record_failure(self, now_us: int) -> None:
-        """Count a wrong password."""
-        self.failures += 1
-        self.last_failed_at = now_us
-
-    def record_success(self) -> None:
-        """Begin anew after the right password."""
-        self.failures = 0
 
 
 class PasswordTries:
-    """Tries of passwords: their waits and the number of concurrent checks."""
+    """Tries of passwords: their waits, at all hubs, and the number of concurrent checks of this one."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, failed_logins: FailedLogins) -> None:
         self._clock = clock
-        self._tries: OrderedDict[tuple[str, str], TriesOfName] = OrderedDict()
+        self._failed_logins = failed_logins
+        self._waiting: dict[LoginKey, _WaitingTries] = {}
         self._checks = asyncio.Semaphore(PASSWORD_CHECKS_MAX)
         self._address_checks: dict[str, asyncio.Semaphore] = {}
         self._waiting_by_address: dict[str, int] = {}
         self._delayed = 0
 
     @asynccontextmanager
-    async def turn(self, name: str, address: str) -> AsyncIterator[TriesOfName]:
+    async def turn(self, name: str, address: str) -> AsyncIterator[PasswordTry]:
         """Wait for the turn of a try and hold it while the password is checked. Raises `TooManyTries` when too
-        many are waiting.
+        many are waiting, and `Unavailable` where the try cannot be counted: then it is not checked.
         """
-        owner = owner_network(address)
-        tries = self._find_tries(name.casefold(), owner)
-        is_delayed = bool(tries.waiting) or tries.delay_seconds(self._clock.microseconds()) > 0
-        if (
-            tries.waiting >= WAITING_OF_NAME_MAX
-            or self._waiting_by_address.get(owner, 0) >= WAITING_OF_ADDRESS_MAX
-            or (is_delayed and self._delayed >= DELAYED_MAX)
-        ):
+        key = name.casefold(), owner_network(address)
+        with self._waiting_of_name(key) as (lock, is_first), self._waiting_at(key[1]) as address_checks:
+            failures = await self._count_failures(key)
+            with self._delayed_place(is_delayed=not is_first or delay_seconds(failures) > 0):
+                async with lock, self._checked_in_turn(key, address_checks) as password_try:
+                    yield password_try
+
+    @asynccontextmanager
+    async def _checked_in_turn(self, key: LoginKey, address_checks: asyncio.Semaphore) -> AsyncIterator[PasswordTry]:
+        """Wait as long as the failures demand it, and hold the places of a check."""
+        failures = await self._count_failures(key)
+        wait_seconds = delay_seconds(failures)
+        for _claim in range(CLAIMS_MAX):
+            await asyncio.sleep(wait_seconds)
+            async with _place(address_checks), _place(self._checks):
+                now_us = self._clock.microseconds()
+                wait_seconds = await self._failed_logins.claim(PASSWORD_POLICY, key, now_us, delay_seconds)
+                if not wait_seconds:
+                    yield PasswordTry(self._failed_logins, key, failures)
+                    return
+        raise _too_many_tries()
+
+    async def _count_failures(self, key: LoginKey) -> int:
+        return (await self._failed_logins.get(PASSWORD_POLICY, key, self._clock.microseconds())).failures
+
+    @contextmanager
+    def _waiting_of_name(self, key: LoginKey) -> Iterator[tuple[asyncio.Lock, bool]]:
+        """Count a waiting try of a name from an address; yield their lock, and whether no other one waits."""
+        waiting = self._waiting.setdefault(key, _WaitingTries())
+        if waiting.count >= WAITING_OF_NAME_MAX:
             raise _too_many_tries()
-        tries.waiting += 1
-        self._delayed += is_delayed
+        waiting.count += 1
         try:
-            with self._waiting_at(owner) as address_checks:
-                async with tries.lock:
-                    await asyncio.sleep(tries.delay_seconds(self._clock.microseconds()))
-                    async with _place(address_checks), _place(self._checks):
-                        yield tries
+            yield waiting.lock, waiting.count == 1
         finally:
-            tries.waiting -= 1
-            self._delayed -= is_delayed
+            waiting.count -= 1
+            if not waiting.count:
+                del self._waiting[key]
 
     @contextmanager
     def _waiting_at(self, owner: str) -> Iterator[asyncio.Semaphore]:
         """Count a waiting try of an address; yield the concurrent checks of that address."""
+        if self._waiting_by_address.get(owner, 0) >= WAITING_OF_ADDRESS_MAX:
+            raise _too_many_tries()
         address_checks = self._address_checks.setdefault(owner, asyncio.Semaphore(CHECKS_OF_ADDRESS_MAX))
         self._waiting_by_address[owner] = self._waiting_by_address.get(owner, 0) + 1
         try:
@@ -160,14 +192,16 @@ class PasswordTries:
             if not self._waiting_by_address[owner]:
                 del self._waiting_by_address[owner], self._address_checks[owner]
 
-    def _find_tries(self, name: str, owner: str) -> TriesOfName:
-        tries = self._tries.pop((name, owner), None) or TriesOfName()
-        self._tries[name, owner] = tries
-        if len(self._tries) > PASSWORD_TRIES_MAX:
-            oldest = next((key for key, candidate in self._tries.items() if not candidate.waiting), None)
-            if oldest is not None and self._tries[oldest] is not tries:
-                del self._tries[oldest]
-        return tries
+    @contextmanager
+    def _delayed_place(self, *, is_delayed: bool) -> Iterator[None]:
+        """Have one of the places of tries that wait; a try without an earlier failure needs none."""
+        if is_delayed and self._delayed >= DELAYED_MAX:
+            raise _too_many_tries()
+        self._delayed += is_delayed
+        try:
+            yield
+        finally:
+            self._delayed -= is_delayed
 
 
 @asynccontextmanager

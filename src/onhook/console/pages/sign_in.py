@@ -16,11 +16,11 @@ from litestar.params import QueryParameter
 from litestar.response import Redirect
 
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
+from onhook.appdb.sessions import SESSION_SECONDS
 from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX, Token
-from onhook.appdb.users import verify_password
-from onhook.console.auth.access import OPEN, check_token, client_address, cookie_name, is_cross_site
+from onhook.appdb.users import User, verify_password
+from onhook.console.auth.access import OPEN, check_token, client_address, cookie_name, is_cross_site, read_session_ids
 from onhook.console.auth.failures import TooManyTries
-from onhook.console.auth.sessions import SESSION_SECONDS
 from onhook.console.pages.page import FORM_BODY
 from onhook.console.pages.rendering import View, render
 from onhook.console.problem_documents import Problem, ProblemView
@@ -142,8 +142,7 @@ async def accept_invitation(
         user = await users.accept_invitation(data.invitation, data.password, now_us=now_us)
     except UsageError as error:
         return _html_response(InvitationView(name=name, invitation=data.invitation, error=str(error)), 400)
-    await record_sign_in(request, app_state, user.name, "invitation", 200)
-    return _start_session(request, app_state, "/", user_name=user.name, password_version=user.password_version)
+    return await _start_user_session(request, app_state, user, "invitation", "/")
 
 
 @post("/sign-out", opt=OPEN, include_in_schema=False, status_code=200)
@@ -152,7 +151,7 @@ async def sign_out(request: AnyRequest, app_state: AppStateDep) -> Response[Any]
     end it.
     """
     _reject_cross_site(request)
-    app_state.sessions.end(request.cookies.get(cookie_name(app_state), ""))
+    await app_state.appdb.sessions.end(read_session_ids(request, app_state))
     response = Redirect("/sign-in", status_code=303)
     response.set_cookie(_cookie(request, app_state, "", seconds=0))
     return response
@@ -178,29 +177,28 @@ async def _sign_in_with_token(request: AnyRequest, app_state: AppState, token: s
     valid_token = await _find_token(request, app_state, token, next_path)
     if isinstance(valid_token, Response):
         return valid_token
-    await record_sign_in(request, app_state, valid_token.name, "token", 200)
-    return _start_session(request, app_state, next_path, token_text=token)
+    async with app_state.appdb.transaction():
+        await record_sign_in(request, app_state, valid_token.name, "token", 200)
+        session_id = await app_state.appdb.sessions.start_for_token(
+            token, address=client_address(request), now_us=app_state.clock.microseconds()
+        )
+    return _signed_in(request, app_state, session_id, next_path)
 
 
 async def _sign_in_with_password(request: AnyRequest, app_state: AppState, data: SignInForm) -> Response[Any]:
     name, users = data.name.strip()[:NAME_CHARACTERS_MAX], app_state.appdb.users
     try:
-        async with app_state.password_tries.turn(name, client_address(request)) as tries:
+        async with app_state.password_tries.turn(name, client_address(request)) as password_try:
             is_correct = await asyncio.to_thread(verify_password, data.password, await users.get_password_hash(name))
             user = await users.find(name) if is_correct else None
-            now_us = app_state.clock.microseconds()
-            if user is None:
-                tries.record_failure(now_us)
-            else:
-                tries.record_success()
+            if user is not None:
+                await password_try.record_success()
     except TooManyTries as error:
         return _sign_in_page(data.next, str(error), status=429, headers={"Retry-After": RETRY_SECONDS})
     if user is None:
         await record_sign_in(request, app_state, name, "password", 401)
         return _sign_in_page(data.next, _("Wrong name or password."), status=401)
-    await users.record_sign_in(user.name, now_us=now_us)
-    await record_sign_in(request, app_state, user.name, "password", 200)
-    return _start_session(request, app_state, data.next, user_name=user.name, password_version=user.password_version)
+    return await _start_user_session(request, app_state, user, "password", data.next)
 
 
 async def record_sign_in(request: AnyRequest, app_state: AppState, user: str, credential: str, status: int) -> None:
@@ -216,10 +214,21 @@ async def record_sign_in(request: AnyRequest, app_state: AppState, user: str, cr
     )
 
 
-def _start_session(request: AnyRequest, app_state: AppState, next_path: str, **session_values: Any) -> Response[Any]:
-    session_id = app_state.sessions.start(
-        app_state.clock.microseconds(), address=client_address(request), **session_values
-    )
+async def _start_user_session(
+    request: AnyRequest, app_state: AppState, user: User, credential: str, next_path: str
+) -> Response[Any]:
+    """Sign a user in, with the entry in the audit log, or not at all."""
+    appdb, now_us = app_state.appdb, app_state.clock.microseconds()
+    async with appdb.transaction():
+        await appdb.users.record_sign_in(user.name, now_us=now_us)
+        await record_sign_in(request, app_state, user.name, credential, 200)
+        session_id = await appdb.sessions.start_for_user(
+            user.name, user.password_version, address=client_address(request), now_us=now_us
+        )
+    return _signed_in(request, app_state, session_id, next_path)
+
+
+def _signed_in(request: AnyRequest, app_state: AppState, session_id: str, next_path: str) -> Response[Any]:
     response = Redirect(_local_path(next_path), status_code=303)
     response.set_cookie(_cookie(request, app_state, session_id, seconds=SESSION_SECONDS))
     return response

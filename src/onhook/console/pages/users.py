@@ -1,7 +1,6 @@
 """`/users` and `/audit`: users, tokens, sessions, and the audit log, for administrators only."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -10,10 +9,10 @@ from litestar.params import PathParameter, QueryParameter
 
 from onhook.appdb.audit import AuditEntry
 from onhook.appdb.scopes import parse_scope
+from onhook.appdb.sessions import Session
 from onhook.appdb.tokens import Token
 from onhook.appdb.users import User
 from onhook.console.auth.access import FOR_ADMINISTRATORS
-from onhook.console.auth.sessions import BrowserSession
 from onhook.console.auth.share_tokens import parse_export_filter
 from onhook.console.pages.page import FORM_BODY, render_page
 from onhook.console.pages.rendering import View
@@ -21,7 +20,6 @@ from onhook.console.parameters import SEQ_MAX, ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
-from onhook.lib.timestamps import to_datetime
 
 AUDIT_ENTRIES_MAX = 200
 """Lines on one page."""
@@ -53,7 +51,7 @@ class UsersView(View, frozen=True, kw_only=True):
     template: ClassVar = "users.html"
     users: Sequence[User]
     tokens: Sequence[Token]
-    sessions: Sequence[tuple[BrowserSession, str, datetime, datetime]]
+    sessions: Sequence[tuple[Session, str]]
     pbx_names: Mapping[str, str]
     form: AccessForm = AccessForm()
     error: str = ""
@@ -160,7 +158,7 @@ async def end_session(
     request: AnyRequest, app_state: AppStateDep, number: SessionNumber, reader_zone: ReaderZone
 ) -> Response[str]:
     """Sign a browser out."""
-    app_state.sessions.end_by_number(number)
+    await app_state.appdb.sessions.end_by_number(number)
     return await _render_users(request, app_state, reader_zone, message=_("Browser signed out."))
 
 
@@ -186,13 +184,8 @@ async def _render_users(
 ) -> Response[str]:
     pbx_names = {pbx.sn: pbx.name for pbx in await app_state.appdb.pbxs()}
     sessions = [
-        (
-            session,
-            session.user_name or await _token_name(app_state, session.token_text),
-            to_datetime(session.started_at),
-            to_datetime(session.expires_at),
-        )
-        for session in app_state.sessions.all(app_state.clock.microseconds())
+        (session, session.user_name or _("token {name}", name=session.token_name))
+        for session in await app_state.appdb.sessions.all(app_state.clock.microseconds())
     ]
     return await render_page(
         request,
@@ -206,8 +199,3 @@ async def _render_users(
             **extra_values,
         ),
     )
-
-
-async def _token_name(app_state: AppState, text: str) -> str:
-    token = await app_state.appdb.find_token(text)
-    return _("token {name}", name=token.name) if token else _("a removed token")
