@@ -28,9 +28,11 @@ from onhook.cdr.call_details import CallDetails
 from onhook.lib.clock import SystemClock
 from onhook.pbx_api.certificate import create_tls_context, ensure_certificate
 from onhook.pbx_api.connection_limiter import listen
+from onhook.pbx_api.logins import MemoryLoginFailures
 from onhook.pbx_api.server import PbxApiServer
 from onhook.pbx_api.single_app import SingleApp
 from onhook.pbx_api.state import create_api_state
+from onhook.pbx_api.tokens import MemoryGrants
 from onhook.runtime.adapters.simulated_calls import open_simulated_calls
 
 SN = "3651XXXXXXXX"
@@ -192,7 +194,14 @@ async def _serve(directory: Path, *, is_plain: bool) -> None:
     tls = None if is_plain else create_tls_context(certificate, key)
     async with AsyncExitStack() as stack:
         calls, _task = await stack.enter_async_context(open_simulated_calls(SN, ZoneInfo("UTC"), clock))
-        pbx_api = PbxApiServer(create_api_state(calls=calls, apps=SingleApp(app, CLIENT_SECRET), clock=clock))
+        state = create_api_state(
+            calls=calls,
+            apps=SingleApp(app, CLIENT_SECRET),
+            clock=clock,
+            grants=MemoryGrants(),
+            login_failures=MemoryLoginFailures(),
+        )
+        pbx_api = PbxApiServer(state)
         await stack.enter_async_context(pbx_api.serve(listening, tls))
         print(port, flush=True)
         await asyncio.to_thread(sys.stdin.readline)

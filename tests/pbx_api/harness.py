@@ -15,10 +15,12 @@ from onhook.cdr.call_details import CallDetails
 from onhook.lib.proxies import TrustedProxies
 from onhook.pbx_api.applications import AppRegistry
 from onhook.pbx_api.connection_limiter import listen
+from onhook.pbx_api.logins import LoginFailures, MemoryLoginFailures
 from onhook.pbx_api.pass_through import PbxGateway
 from onhook.pbx_api.server import PbxApiServer
 from onhook.pbx_api.single_app import SingleApp
 from onhook.pbx_api.state import create_api_state
+from onhook.pbx_api.tokens import GrantStore, MemoryGrants
 from onhook.runtime.adapters.simulated_calls import SimulatedCalls, open_simulated_calls
 
 SN = "3631A2124ABC"
@@ -97,6 +99,8 @@ async def open_pbx_api_harness(
     pbxs: tuple[str, ...] = (),
     trusted_proxies: tuple[str, ...] = (),
     apps: AppRegistry | None = None,
+    grants: GrantStore | None = None,
+    login_failures: LoginFailures | None = None,
     gateway: PbxGateway | None = None,
     allow_control: bool = False,
     on_flood: Callable[[], None] = lambda: None,
@@ -118,6 +122,8 @@ async def open_pbx_api_harness(
                 calls=calls,
                 apps=apps or SingleApp(app, CLIENT_SECRET),
                 clock=clock,
+                grants=grants or MemoryGrants(),
+                login_failures=login_failures or MemoryLoginFailures(),
                 trusted_proxies=TrustedProxies(trusted_proxies),
                 gateway=gateway,
                 on_flood=on_flood,

@@ -22,7 +22,7 @@ async def open_subscription(path: Path) -> AsyncIterator[tuple[PbxApiHarness, Ap
     """Yield an app's open socket, subscribed to call ends, and the database of its app."""
     appdb = AppDb(path / "onhook.db")
     app, client_secret = await appdb.apps.add("crm", now_us=1, pbxs=[SN])
-    async with open_pbx_api_harness(apps=appdb.apps) as harness:
+    async with open_pbx_api_harness(apps=appdb.apps, grants=appdb.app_tokens) as harness:
         token = (await harness.login(app.client_id, client_secret))["access_token"]
         async with harness.connect_socket(token) as socket:
             await socket.send('{"topic_list":[30012]}')

@@ -140,3 +140,20 @@ def test_pbx_api_port_in_use_is_logged_and_affects_nothing_else(server: Server) 
         wait_until(lambda: "PBX API cannot start" in server.log_text())
         assert server.post(webhook_body(1)) == 200
         assert server.address("pbx_api") is None
+
+
+def test_pbx_api_token_is_valid_after_a_restart(server: Server) -> None:
+    """The access token, the refresh token once, and no revoked one."""
+    credentials = json.loads(server.run_command("app", "add", "crm", "--format", "json"))
+    server.start("--pbx-api", "127.0.0.1:0")
+    app = App(server, credentials)
+    pair, revoked = app.login(), app.login()["access_token"]
+    app.request(f"v1.0/del_token?access_token={revoked}")
+    assert server.stop() == 0
+    server.start("--pbx-api", "127.0.0.1:0")
+    app = App(server, credentials)
+    token = pair["access_token"]
+    assert app.request(f"v1.0/cdr/list?access_token={token}")["errcode"] == 0
+    assert app.request(f"v1.0/cdr/list?access_token={revoked}")["errcode"] == 10004
+    refresh_body = {"refresh_token": pair["refresh_token"]}
+    assert [app.request("v1.0/refresh_token", refresh_body)["errcode"] for _ in range(2)] == [0, 10004]

@@ -14,6 +14,7 @@ from onhook.config import Address, Config
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx_api.single_app import SingleApp
+from onhook.pbx_api.tokens import MemoryGrants
 from onhook.runtime.adapters.faulty_pbx_api import FaultyPbxApiServer
 from onhook.runtime.adapters.simulated_calls import SimulatedCalls, open_simulated_calls
 from onhook.runtime.pbx_api_service import open_pbx_api
@@ -101,7 +102,10 @@ class ApiPbx(SimulatedPbxOffice):
     def forget_tokens(self) -> None:
         """Revoke all tokens, as a restart does; this ends the push channels too."""
         assert self._server is not None
-        self._server.state.tokens.revoke_where(lambda _grant: True)
+        tokens = self._server.state.tokens
+        assert isinstance(tokens._grants, MemoryGrants)
+        tokens._grants._grants.clear()
+        tokens._valid_grants.clear()
 
     def cut_push_channels(self) -> None:
         """Disconnect the push channels without a word."""

@@ -32,30 +32,30 @@ async def get_token(state: ApiState, request: ApiRequest) -> ApiResponse:
     if app is None:
         raise await _count_failure(state, request, username)
     _check_address(app, request)
-    state.login_failures.record_success((owner_network(request.address), username))
-    return _token_response(state.tokens.issue(app.client_id, await _get_secret_hash(state, app)))
+    await state.login_failures.record_success((owner_network(request.address), username))
+    return _token_response(await state.tokens.issue(app.client_id, await _get_secret_hash(state, app)))
 
 
 async def refresh_token(state: ApiState, request: ApiRequest) -> ApiResponse:
     """Return a new pair for a refresh token. Raises `ApiRequestError`."""
     text = _require_text(request.json_body().get("refresh_token"), "refresh_token")
-    grant = state.tokens.find_refreshable_grant(text)
+    grant = await state.tokens.find_refreshable_grant(text)
     match = None if grant is None else await state.apps.find_by_client_id(grant.client_id)
     if grant is None or match is None or match[1] != grant.secret_hash:
         raise ApiRequestError(TOKEN_EXPIRED)
     _check_address(match[0], request)
-    return _token_response(state.tokens.refresh(text))
+    return _token_response(await state.tokens.refresh(text))
 
 
 async def del_token(state: ApiState, request: ApiRequest) -> ApiResponse:
     """Revoke the pair of the request's token."""
-    state.tokens.revoke(request.parameters["access_token"])
+    await state.tokens.revoke(request.parameters["access_token"])
     return response_with_code(0)
 
 
 async def authenticate(state: ApiState, request: ApiRequest) -> ApiRequest:
     """Return the request with the app of its token. Raises `ApiRequestError` with 10004 or 70087."""
-    grant = state.tokens.find_grant(request.parameters.get("access_token", ""))
+    grant = await state.tokens.find_grant(request.parameters.get("access_token", ""))
     match = None if grant is None else await state.apps.find_by_client_id(grant.client_id)
     if grant is None or match is None or match[1] != grant.secret_hash:
         raise ApiRequestError(TOKEN_EXPIRED)
@@ -72,7 +72,7 @@ async def _count_failure(state: ApiState, request: ApiRequest, client_id: str) -
     address, now_us = owner_network(request.address), state.clock.microseconds()
     if await state.apps.is_blocked(address, client_id, now_us):
         return ApiRequestError(ACCOUNT_IP_BLOCKED)
-    if state.login_failures.record_failure((address, client_id), now_us):
+    if await state.login_failures.record_failure((address, client_id), now_us):
         await state.apps.block(address, client_id, now_us)
         return ApiRequestError(ACCOUNT_IP_BLOCKED)
     return ApiRequestError(ACCESS_DENIED)

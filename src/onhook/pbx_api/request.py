@@ -6,9 +6,9 @@ from datetime import datetime
 import msgspec
 
 from onhook.appdb.api_clients import App
+from onhook.appdb.app_tokens import TokenGrant
 from onhook.pbx.yeastar.display import DisplayFormat
 from onhook.pbx_api.codes import PARAMETER_SYNTAX_ERROR, QUOTED_CHARACTERS_MAX, ApiRequestError, parameter_error
-from onhook.pbx_api.tokens import TokenGrant
 from onhook.store.contract import LISTING_ROWS_MAX
 
 PAGE_DIGITS_MAX = 9

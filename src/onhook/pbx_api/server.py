@@ -17,10 +17,10 @@ from urllib.parse import parse_qsl
 import msgspec
 from aiohttp import web
 
+from onhook.appdb.app_tokens import TokenGrant
 from onhook.appdb.origin import Origin, set_origin
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import OnhookError, Unavailable
 from onhook.pbx_api import downloads
-from onhook.pbx_api.applications import AppRegistry
 from onhook.pbx_api.codes import (
     API_UNAVAILABLE,
     FILE_SIZE_EXCEEDED,
@@ -41,7 +41,6 @@ from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.responses import SocketResponse, StreamResponse, TextResponse
 from onhook.pbx_api.routes import SUBSCRIBE_PATH, find_route, normalize_path
 from onhook.pbx_api.state import ApiState
-from onhook.pbx_api.tokens import TokenGrant
 
 BODY_BYTES_MAX = 32 * 1024
 """Largest body: a list of five webhooks with long URLs has some 15 KiB."""
@@ -111,7 +110,7 @@ class PbxApiServer:
             asyncio.create_task(self._connection_limiter.accept_connections(server_socket), name="pbx_api accept"),
             asyncio.create_task(sockets.send_new_records(), name="pbx_api new records"),
             asyncio.create_task(sockets.close_expired(), name="pbx_api close expired sockets"),
-            asyncio.create_task(self._revoke_stale_tokens(), name="pbx_api revoke tokens"),
+            asyncio.create_task(self._drop_stale_tokens(), name="pbx_api drop tokens"),
         )
         try:
             yield tasks
@@ -152,6 +151,9 @@ class PbxApiServer:
             return response_with_code(PARAMETER_SYNTAX_ERROR)
         if isinstance(error, OnhookError) and error.permanent:
             return parameter_error(error.location or "parameters", error.message).response()
+        if isinstance(error, Unavailable):
+            self._log.error("request cannot be answered now", extra={"path": request.path, "error": str(error)})
+            return response_with_code(OVERLOAD_TASK_RUNNING)
         self._log.error("request failed", exc_info=error, extra={"path": request.path})
         return response_with_code(INTERNAL_SERVER_ERROR)
 
@@ -295,29 +297,18 @@ class PbxApiServer:
         if self._connection_limiter is not None and request.transport is not None:
             self._connection_limiter.request_received(request.transport)
 
-    async def _revoke_stale_tokens(self) -> None:
-        """Revoke the tokens of an app that was removed or has another secret, when the database changes."""
+    async def _drop_stale_tokens(self) -> None:
+        """Drop tokens that were revoked elsewhere, or with their app or its secret, when the database changes."""
         version = None
         while True:
             try:
                 if version != (version := await self.state.apps.version()):
-                    await self._revoke_invalid_grants()
+                    await self.state.tokens.drop_revoked()
                     await self.state.sockets.apply_apps(self.state.apps)
             except OnhookError as error:
                 self._log.error("cannot read apps", extra={"error": str(error)})
                 version = None
             await asyncio.sleep(TOKEN_CHECK_SECONDS)
-
-    async def _revoke_invalid_grants(self) -> None:
-        tokens, apps = self.state.tokens, self.state.apps
-        invalid_grants = {grant for grant in tokens.grants() if not await _is_grant_valid(apps, grant)}
-        tokens.revoke_where(invalid_grants.__contains__)
-
-
-async def _is_grant_valid(apps: AppRegistry, grant: TokenGrant) -> bool:
-    """Return whether the app still exists, with the secret that the token was made with."""
-    match = await apps.find_by_client_id(grant.client_id)
-    return match is not None and match[1] == grant.secret_hash
 
 
 def _parse_parameters(request: web.BaseRequest) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from onhook.pbx_api.logins import LoginFailures
 from onhook.pbx_api.pass_through import PassThrough, PbxGateway
 from onhook.pbx_api.pushing import AppWebhookStore
 from onhook.pbx_api.sockets import Sockets
-from onhook.pbx_api.tokens import AppTokens
+from onhook.pbx_api.tokens import AppTokens, GrantStore
 
 
 class ApiState(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +41,8 @@ def create_api_state(
     calls: CallSource,
     apps: AppRegistry,
     clock: Clock,
+    grants: GrantStore,
+    login_failures: LoginFailures,
     webhooks: AppWebhookStore | None = None,
     gateway: PbxGateway | None = None,
     trusted_proxies: TrustedProxies | None = None,
@@ -49,13 +51,13 @@ def create_api_state(
     """Return the state of a PBX API that starts now. `on_flood` is called for each socket that is closed because of
     too many frames.
     """
-    tokens = AppTokens(clock)
+    tokens = AppTokens(clock, grants)
     return ApiState(
         calls=calls,
         apps=apps,
         clock=clock,
         tokens=tokens,
-        login_failures=LoginFailures(),
+        login_failures=login_failures,
         sockets=Sockets(calls, clock, tokens, Yeastar(), on_flood),
         downloads=Downloads(),
         webhooks=webhooks,

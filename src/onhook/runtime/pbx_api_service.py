@@ -21,6 +21,7 @@ from onhook.lib.proxies import TrustedProxies
 from onhook.pbx_api.calls import CallSource
 from onhook.pbx_api.certificate import create_tls_context, ensure_certificate
 from onhook.pbx_api.connection_limiter import listen
+from onhook.pbx_api.logins import SharedLoginFailures
 from onhook.pbx_api.pass_through import PbxGateway
 from onhook.pbx_api.pushing import AppWebhookStore
 from onhook.pbx_api.server import PbxApiServer
@@ -78,6 +79,8 @@ class PbxApiManager:
             state = create_api_state(
                 calls=self._calls,
                 apps=self._appdb.apps,
+                grants=self._appdb.app_tokens,
+                login_failures=SharedLoginFailures(self._appdb.failed_logins),
                 clock=self._clock,
                 webhooks=self._webhooks,
                 gateway=self._gateway,

@@ -17,6 +17,7 @@ from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.lib.clock import SystemClock
 from onhook.lib.signing import SIGNATURE_HEADER, is_signed_by
 from onhook.pbx_api.connection_limiter import listen
+from onhook.pbx_api.logins import SharedLoginFailures
 from onhook.pbx_api.pushing import AppWebhook, AppWebhookSettings
 from onhook.pbx_api.server import PbxApiServer
 from onhook.pbx_api.state import create_api_state
@@ -69,7 +70,14 @@ async def running_pbx(
     webhooks = DestinationWebhookStore(config, appdb, webhook_opener(config), clock)
     async with open_simulated_calls(SN, ATHENS, clock) as (calls, _task):
         pbx = Pbx(appdb, calls, f"127.0.0.1:{listening.getsockname()[1]}", (app.client_id, client_secret))
-        state = create_api_state(calls=calls, apps=appdb.apps, clock=clock, webhooks=webhooks)
+        state = create_api_state(
+            calls=calls,
+            apps=appdb.apps,
+            clock=clock,
+            grants=appdb.app_tokens,
+            login_failures=SharedLoginFailures(appdb.failed_logins),
+            webhooks=webhooks,
+        )
         async with PbxApiServer(state).serve(listening, None):
             await pbx.login()
             yield pbx

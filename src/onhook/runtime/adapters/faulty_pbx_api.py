@@ -14,11 +14,12 @@ from onhook.lib.clock import Clock
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx_api.applications import AppRegistry
 from onhook.pbx_api.calls import CallSource, NewRecord
+from onhook.pbx_api.logins import MemoryLoginFailures
 from onhook.pbx_api.request import ApiRequest
 from onhook.pbx_api.server import PbxApiServer
 from onhook.pbx_api.sockets import Listener, Sockets
 from onhook.pbx_api.state import ApiState, create_api_state
-from onhook.pbx_api.tokens import ACCESS_SECONDS, AppTokens
+from onhook.pbx_api.tokens import ACCESS_SECONDS, AppTokens, MemoryGrants
 from onhook.runtime.adapters.simulated_calls import MalformedRecord
 from onhook.simulator.fault_injection import ApiFault, ApiFaultInjector
 
@@ -27,9 +28,12 @@ class FaultyPbxApiServer(PbxApiServer):
     """Delays responses, cuts them off, and computes them with the faults of other objects."""
 
     def __init__(self, *, calls: CallSource, apps: AppRegistry, clock: Clock, fault_injector: ApiFaultInjector) -> None:
-        tokens = AppTokens(clock, access_seconds=fault_injector.token_seconds() or ACCESS_SECONDS)
+        grants = MemoryGrants()
+        tokens = AppTokens(clock, grants, access_seconds=fault_injector.token_seconds() or ACCESS_SECONDS)
         sockets = FaultySockets(calls, clock, tokens, fault_injector)
-        state = create_api_state(calls=calls, apps=apps, clock=clock)
+        state = create_api_state(
+            calls=calls, apps=apps, clock=clock, grants=grants, login_failures=MemoryLoginFailures()
+        )
         super().__init__(msgspec.structs.replace(state, tokens=tokens, sockets=sockets))
         self._fault_injector = fault_injector
 
