@@ -9,6 +9,7 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.sqlite_file import copy_database
+from onhook.appdb.tokens import hash_secret
 from onhook.config import Config
 from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
@@ -16,6 +17,7 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.ops.backup import create_backup, restore
 from onhook.ops.instance_lock import exclusive_intake_lock, shared_intake_lock
+from onhook.pbx_api.tokens import AppTokens
 from tests.runtime.harness import Server, call_id, call_ids, wait_until, webhook_body
 
 
@@ -193,6 +195,26 @@ def test_restore_that_fails_changes_nothing(
     restore(config, tmp_path / "copy", replace=True)
     assert _restored_calls(config) == ["first"]
     assert {path.name for path in config.data.iterdir() if path.suffix != ".lock"} == {"ledger.db", "onhook.db"}
+
+
+async def test_restore_ends_sessions_and_tokens_of_apps(config: Config, tmp_path: Path) -> None:
+    """Some of them may have been ended since the backup; tokens of programs and passwords are those of the backup."""
+    clock = SystemClock()
+    now_us = clock.microseconds()
+    async with AppDb(config.appdb_file) as appdb:
+        token = await appdb.add_token("wall", "reader", now_us=now_us)
+        session_id = await appdb.sessions.start_for_token(token, address="", now_us=now_us)
+        app, secret = await appdb.apps.add("crm", now_us=now_us)
+        pair = await AppTokens(clock, appdb.app_tokens).issue(app.client_id, hash_secret(secret))
+    create_backup(config, tmp_path / "copy", clock)
+    restore(config, tmp_path / "copy", replace=True)
+    async with AppDb(config.appdb_file) as appdb:
+        assert await appdb.find_token(token) is not None
+        assert await appdb.sessions.find([session_id], now_us) is None
+        app_tokens = AppTokens(clock, appdb.app_tokens)
+        assert await app_tokens.find_grant(pair.access_token) is None
+        assert await app_tokens.find_refreshable_grant(pair.refresh_token) is None
+        assert await appdb.apps.find_by_credentials(app.client_id, secret) is not None
 
 
 def test_restore_failed_rename_is_undone(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from onhook.appdb.contract import ConstraintViolation, DamagedDatabase, DamagedText, InvalidValue
@@ -190,6 +190,17 @@ def check_integrity(path: Path) -> str:
     finally:
         connection.close()
     return "" if result == "ok" else result
+
+
+def end_sign_ins(path: Path) -> None:
+    """End all sessions and revoke all tokens of apps in the copy of a database: some of them may have been ended after
+    it was made. Raises `Unavailable`.
+    """
+    with closing(sqlite3.connect(path)) as connection, translate_errors(path.name):
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        for table in {"sessions", "app_tokens"} & tables:  # an older file has none
+            connection.execute(f"DELETE FROM {table}")
+        connection.commit()
 
 
 def _copy_pages(source: Path, target: Path) -> None:

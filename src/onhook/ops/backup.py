@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from onhook.appdb.sqlite_file import check_integrity, copy_database, has_pbxs
+from onhook.appdb.sqlite_file import check_integrity, copy_database, end_sign_ins, has_pbxs
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
 from onhook.ledger.sqlite_schema import has_raw_events
 from onhook.lib.clock import Clock
@@ -64,7 +64,8 @@ def create_backup(config: Config, target: Path, clock: Clock, *, without_setting
 def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
     """Copy a backup's files to the data directory; the store is then rebuilt from the ledger when it is opened.
 
-    Existing files are replaced only when all new ones are beside them, complete. Raises `UsageError` where a server or
+    Existing files are replaced only when all new ones are beside them, complete. Sessions and tokens of apps end: they
+    may have been ended since the backup. Raises `UsageError` where a server or
     an intake runs or where files exist and `replace` is not set, `OnhookError` where the backup cannot be copied.
     """
     _check_source(config, source)
@@ -87,6 +88,8 @@ def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
             for name, copy in copies.items():
                 copy_database(source / name, copy)
                 _check_integrity(copy)
+            if config.appdb_file.name in copies:
+                end_sign_ins(copies[config.appdb_file.name])
             # The store first: a store of another ledger must never be read with this one.
             delete_store(config)
             _swap_files(config, tuple(copies.values()))
