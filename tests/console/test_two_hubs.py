@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from onhook.appdb import failed_logins
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.sessions import LAST_USED_STEP_MICROSECONDS
 from onhook.console.auth import failures
@@ -139,7 +140,10 @@ async def test_wrong_passwords_of_both_hubs_are_counted_together(
         assert await status(guesser, harness.url) == 200
 
 
-async def test_wrong_tokens_of_both_hubs_are_counted_together(harness: ConsoleHarness, other: OtherHub) -> None:
+async def test_wrong_tokens_of_both_hubs_are_counted_together(
+    harness: ConsoleHarness, other: OtherHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failed_logins, "WRITE_PAUSE_SECONDS", 0.0)
     async with harness.client("wrong") as outsider:
         statuses = [await status(outsider, (harness.url, other.url)[number % 2]) for number in range(FAILURES_MAX + 1)]
     assert statuses == [401] * FAILURES_MAX + [429]
@@ -162,6 +166,7 @@ async def test_sign_in_and_out_fail_while_the_database_is_locked(
             assert answer.status == 503
             assert "Set-Cookie" not in answer.headers
         assert await status(alice, harness.url) == 200
+    monkeypatch.undo()
     data = {"name": "Alice", "password": PASSWORD}
     async with open_browser(harness) as browser, browser.post("/sign-in", data=data) as answer:
         assert answer.status == 200

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from onhook.appdb import failed_logins
 from onhook.appdb.appdb import AppDb
 from onhook.pbx_api.logins import SharedLoginFailures
 from tests.pbx_api.harness import PbxApiHarness, open_pbx_api_harness
@@ -75,8 +76,9 @@ async def test_token_that_is_revoked_at_one_hub_closes_its_socket_at_the_other_w
     assert [await read_code(hub, token) for hub in (hubs.first, hubs.second)] == [10004, 10004]
 
 
-async def test_failed_logins_of_both_hubs_are_counted_together(hubs: Hubs) -> None:
+async def test_failed_logins_of_both_hubs_are_counted_together(hubs: Hubs, monkeypatch: pytest.MonkeyPatch) -> None:
     """The block holds at both; valid credentials are never blocked."""
+    monkeypatch.setattr(failed_logins, "WRITE_PAUSE_SECONDS", 0.0)
     client_id, client_secret = hubs.credentials
     codes = []
     for number in range(6):

@@ -15,7 +15,7 @@ from onhook.appdb.contract import Database, transactional
 from onhook.lib.errors import OnhookError
 
 WRITE_PAUSE_SECONDS = 0.1
-"""Between two writes of a counter: failures that arrive meanwhile are written together."""
+"""Between two writes of a counter: failures that arrive meanwhile are written together. A kill forgets at most those."""
 
 WRITE_SECONDS_MAX = 0.5
 """Longest wait for a database that another process has locked."""
@@ -108,25 +108,32 @@ class FailedLogins:
 
 
 class FailureCounter:
-    """Counts failures of one kind, whose order does not matter, in few writes. Created once per process."""
+    """Counts failures of one kind, whose order does not matter, in few writes. Created once per process.
+
+    A failure counts here at once, and at other hubs after the next write. Its caller waits for a write only where none
+    was begun for a while, so that many failures delay no other request.
+    """
 
     def __init__(self, failed_logins: FailedLogins, policy: FailurePolicy) -> None:
         self._failed_logins = failed_logins
         self._policy = policy
-        self._new: dict[LoginKey, int] = {}
-        """Failures of callers that wait for the next write."""
-        self._unsaved: dict[LoginKey, int] = {}
-        """Failures that could not be written."""
         self._counts: OrderedDict[LoginKey, FailureCount] = OrderedDict()
+        self._new: dict[LoginKey, int] = {}
+        """Failures for the next write."""
+        self._unsaved: dict[LoginKey, int] = {}
+        """Failures of a write that has not succeeded."""
         self._write_lock = asyncio.Lock()
         self._written_at = float("-inf")
+        self._next_write: asyncio.Task[None] | None = None
 
     async def record_failure(self, key: LoginKey, now_us: int) -> FailureCount:
-        """Count a failure; return the count of all hubs, or of this process where the database cannot be written."""
+        """Count a failure; return the count as this process knows it."""
+        self._set_count(key, self._add(key, now_us))
         self._new[key] = self._new.get(key, 0) + 1
-        async with self._write_lock:
-            if key in self._new:
-                await self._write(now_us)
+        if not self._write_lock.locked() and self._pause_seconds() <= 0:
+            await self._write(now_us)
+        elif self._next_write is None or self._next_write.done():
+            self._next_write = asyncio.create_task(self._write(now_us), name="failed logins")
         return self.count(key, now_us)
 
     def count(self, key: LoginKey, now_us: int) -> FailureCount:
@@ -142,30 +149,37 @@ class FailureCounter:
         await self._failed_logins.reset(self._policy, key)
 
     async def _write(self, now_us: int) -> None:
-        time = asyncio.get_running_loop().time
-        await asyncio.sleep(self._written_at + WRITE_PAUSE_SECONDS - time())
-        new, self._new = self._new, {}
-        batch = dict(new)
-        for key, failures in self._unsaved.items():
-            if self.count(key, now_us).failures:
-                batch[key] = batch.get(key, 0) + failures
-        counts = {key: self._add(key, failures, now_us) for key, failures in new.items()}
-        # Until they are stored, also where the caller goes away.
-        self._unsaved = dict(list(batch.items())[-self._policy.rows_max :])
-        try:
-            async with asyncio.timeout(WRITE_SECONDS_MAX):
-                counts = await self._failed_logins.add(self._policy, batch, now_us)
+        """Write the new failures, after the pause. What cannot be written is written with the next ones."""
+        async with self._write_lock:
+            await asyncio.sleep(self._pause_seconds())
+            batch, self._new = self._new, {}
+            for key, failures in self._unsaved.items():
+                if self.count(key, now_us).failures:
+                    batch[key] = batch.get(key, 0) + failures
+            self._unsaved = dict(list(batch.items())[-self._policy.rows_max :])
+            if not batch:
+                return
+            try:
+                async with asyncio.timeout(WRITE_SECONDS_MAX):
+                    counts = await self._failed_logins.add(self._policy, batch, now_us)
+            except (OnhookError, TimeoutError):
+                return
+            finally:
+                self._written_at = asyncio.get_running_loop().time()
             self._unsaved = {}
-        except (OnhookError, TimeoutError):
-            pass  # they are counted here, and written with the next ones
-        finally:
-            self._written_at = time()
-            self._counts.update(counts)
-            while len(self._counts) > self._policy.rows_max:
-                self._counts.popitem(last=False)
+            for key, count in counts.items():
+                self._set_count(key, FailureCount(count.failures + self._new.get(key, 0), count.counted_at))
 
-    def _add(self, key: LoginKey, failures: int, now_us: int) -> FailureCount:
-        """Return the count with further failures, as the database counts them."""
+    def _pause_seconds(self) -> float:
+        return self._written_at + WRITE_PAUSE_SECONDS - asyncio.get_running_loop().time()
+
+    def _add(self, key: LoginKey, now_us: int) -> FailureCount:
+        """Return the count with another failure, as the database counts it."""
         count = self.count(key, now_us)
         is_kept = count.failures and not self._policy.is_since_last
-        return FailureCount(count.failures + failures, count.counted_at if is_kept else now_us)
+        return FailureCount(count.failures + 1, count.counted_at if is_kept else now_us)
+
+    def _set_count(self, key: LoginKey, count: FailureCount) -> None:
+        self._counts[key] = count
+        while len(self._counts) > self._policy.rows_max:
+            self._counts.popitem(last=False)
