@@ -151,6 +151,17 @@ async def test_session_expired_rows_are_deleted(hubs: Hubs) -> None:
     assert len(await second_hub.sessions.all(0)) == 2
 
 
+async def test_session_that_cannot_be_read_is_none(hubs: Hubs) -> None:
+    """Its browser signs in again; others go on."""
+    first_hub, second_hub = hubs
+    ids = [await start(first_hub, name) for name in ("Alice", "Bob")]
+    await first_hub._database.write("UPDATE sessions SET address = CAST(x'ff' AS TEXT) WHERE user_name = 'Alice'")
+    assert await find(second_hub, ids[0]) is None
+    assert await second_hub.sessions.find(ids, 0) == await find(second_hub, ids[1])
+    assert [session.user_name for session in await second_hub.sessions.all(0)] == ["Bob"]
+    assert await start(second_hub, "Alice")
+
+
 async def test_session_file_has_no_id(hubs: Hubs, tmp_path: Path) -> None:
     session_id = await start(hubs[0])
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())

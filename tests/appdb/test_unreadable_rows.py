@@ -247,7 +247,19 @@ def list_text_columns() -> list[tuple[str, str]]:
 
 TEXT_COLUMNS = list_text_columns()
 
-UNCHECKED_TABLES = {"attempts", "blocked_addresses", "deliveries", "invitations", "leases", "share_tokens", "stores"}
+UNCHECKED_TABLES = {
+    *(
+        "app_tokens",
+        "attempts",
+        "blocked_addresses",
+        "deliveries",
+        "failed_logins",
+        "invitations",
+        "leases",
+        "sessions",
+    ),
+    *("share_tokens", "stores"),
+}
 """Short-lived, or empty here."""
 
 READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {

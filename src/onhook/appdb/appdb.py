@@ -426,7 +426,6 @@ class AppDb:
             "destinations": self.destinations.list_unreadable,
             "apps": self.apps.list_unreadable,
             "users": self.users.list_unreadable,
-            "sessions": self.sessions.list_unreadable,
             "serial_numbers": self.serial_numbers.list_unreadable,
             "secret_owners": self.secret_owners.list_unreadable,
             "pbx_conventions": self.pbx_conventions.list_unreadable,

@@ -15,7 +15,7 @@ from onhook.appdb.contract import Database, transactional
 from onhook.lib.errors import OnhookError
 
 WRITE_PAUSE_SECONDS = 0.1
-"""Between two writes of a counter: failures that arrive meanwhile are written together. A kill forgets at most those."""
+"""Between two writes of a counter: failures that arrive meanwhile are written together. A kill forgets them."""
 
 WRITE_SECONDS_MAX = 0.5
 """Longest wait for a database that another process has locked."""

@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 
 from onhook.appdb.contract import ConstraintViolation, Database, Row, transactional
-from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_row, read_rows
+from onhook.appdb.stored_json import read_rows
 from onhook.appdb.tokens import LAST_USED_SECONDS, Role, hash_secret, validate_role
 from onhook.appdb.users import decode_scope
 from onhook.cdr.access_scope import AccessScope
@@ -78,14 +78,17 @@ class Sessions:
         rows = await self._database.rows(
             f"SELECT s.hash, {_COLUMNS} {_FROM} AND s.hash IN ({', '.join('?' * len(hashes))})", (now_us, *hashes)
         )
-        if not rows:
+        rows.sort(key=lambda row: hashes.index(row[0]))
+        # A row that cannot be read is no session: its browser signs in again.
+        session = next(iter(read_rows([row[1:] for row in rows], _session)), None)
+        if session is None:
             return None
-        row = min(rows, key=lambda row: hashes.index(row[0]))
-        session = read_row(row[1:], _session)
         if is_use and now_us - to_microseconds(session.last_used_at) >= LAST_USED_STEP_MICROSECONDS:
             with suppress(Unavailable):  # with a lock or a full disk a signed-in browser still works
                 await self._database.write(
-                    "UPDATE sessions SET last_used_at = ? WHERE hash = ?", (now_us, row[0]), seconds=LAST_USED_SECONDS
+                    "UPDATE sessions SET last_used_at = ? WHERE session_number = ?",
+                    (now_us, session.number),
+                    seconds=LAST_USED_SECONDS,
                 )
         return session
 
@@ -103,11 +106,6 @@ class Sessions:
     async def end_by_number(self, number: int) -> None:
         """End the session with this number, if there is one."""
         await self._database.write("DELETE FROM sessions WHERE session_number = ?", (number,))
-
-    async def list_unreadable(self) -> list[UnreadableRow]:
-        """Return the rows that cannot be read."""
-        rows = await self._database.rows(f"SELECT {_COLUMNS} {_FROM} ORDER BY s.session_number", (0,))
-        return list_unreadable("sessions", rows, _session)
 
     @transactional
     async def _start(self, owner_column: str, owner: tuple[object, ...], *, address: str, now_us: int) -> str:
