@@ -137,6 +137,27 @@ async def test_turn_of_a_killed_process_is_free_within_ten_seconds(office: Offic
     assert LEASE_MICROSECONDS / 1e6 + leases.TURN_POLL_SECONDS < FREE_SECONDS_MAX
 
 
+async def test_turn_of_a_process_that_stops_during_a_login_is_free_at_once(office: Office) -> None:
+    """As of a command that is interrupted."""
+    is_released = asyncio.Event()
+
+    async def log_in_slowly(request: web.Request) -> web.StreamResponse | None:
+        if request.path.endswith("get_token"):
+            await is_released.wait()
+        return None
+
+    office.responder.override_response = log_in_slowly
+    async with office.open_process() as hub:
+        async with office.open_process() as command:
+            request = asyncio.create_task(command.session.token())
+            await wait_until(lambda: "get_token" in office.responder.request_names)
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        is_released.set()
+        assert await hub.appdb._database.rows("SELECT owner FROM leases") == [("",)]
+        assert (await hub.session.token()).token
+
+
 async def test_turn_lasts_as_long_as_its_process_renews_it(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """A PBX may answer a login after a minute."""
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)

@@ -144,9 +144,13 @@ class PbxSession:
         self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._session is not None
-        for task in self._token_tasks:
-            task.cancel()
-        await self._session.close()
+        try:
+            if tasks := set(self._token_tasks):
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)  # they give their turn back, or others would wait until it runs out
+        finally:
+            await self._session.close()
 
     def now(self) -> float:
         """Return the Unix seconds."""
