@@ -2,9 +2,10 @@
 of PBXs, events that are read again, calls that are deleted.
 """
 
+import asyncio
 import random
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,13 @@ class Reader:
         await self.projector.catch_up()
         calls = sorted((await self.store.calls(RecordFilter(), 1_000)).data, key=lambda call: (call.sn, call.call_id))
         return calls, await self.store.quarantine(1_000), await self.store.position()
+
+    async def is_outdated(self) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await self.projector.wait_until_outdated()
+            return True
+        return False
 
 
 class World:
@@ -170,3 +178,24 @@ async def test_store_that_begins_after_all_was_read_again_has_the_last_facts(tmp
         assert names == [["first", "second", "third"], ["second", "second", "third"]]
         assert await world.readers[-1].store.re_read_seq() > await before.store.re_read_seq() == 0
         assert CONTROL_DIALECT not in {item.dialect for item in await world.ledger.get([2])}
+
+
+async def test_store_that_was_not_made_by_the_last_order_to_read_all_again_is_outdated(tmp_path: Path) -> None:
+    """It finds it where the order is, and again after a restart; one that begins anew by that order is not."""
+    async with AsyncExitStack() as stack:
+        world = World(stack, tmp_path, random.Random(1))
+        stack.push_async_callback(world.ledger.close)
+        world.facts = {"A": PbxFacts(sn="A", name="first")}
+        await world.publisher.publish()
+        await world.ledger.append([entry(event(1, "1001", "A"), "A")])
+        before = await world.begin_reader()
+        await before.projector.catch_up()
+        await before.projector.append(ReRead(seqs=(2,)))
+        await before.projector.catch_up()
+        assert not await before.is_outdated()
+        await before.projector.append(ReRead())
+        await before.projector.catch_up()
+        later, restarted = await world.begin_reader(), Reader(world.ledger, before.store)
+        await later.projector.catch_up()
+        await restarted.projector.catch_up()
+        assert [await each.is_outdated() for each in (before, later, restarted)] == [True, False, True]

@@ -92,6 +92,7 @@ class Projector:
         self._lock = asyncio.Lock()
         self._read_ahead: asyncio.Task[_Range | None] | None = None
         self._is_ledger_checked = False
+        self._is_outdated = asyncio.Event()
         self._on_position: Callable[[int], None] = lambda _position: None
         self._stall_log = TransitionLog(
             logging.getLogger("projector"),
@@ -139,6 +140,12 @@ class Projector:
         while await self._store.position() < seq:
             if await self.step() is None and await self._store.position() < seq:
                 raise Unavailable(_("the ledger has no entry {seq}", seq=seq), hint=_("`onhook doctor` checks it"))
+
+    async def wait_until_outdated(self) -> None:
+        """Return when the store is past an order to read all events again that it was not made by: a store that begins
+        anew would have other calls.
+        """
+        await self._is_outdated.wait()
 
     async def step(self) -> int | None:
         """Read the next raw events and store their calls; return the last number, or None at the end.
@@ -300,6 +307,8 @@ class Projector:
             re_read_seqs = [seq for seq, entry in entries if isinstance(entry, ReRead) and not entry.seqs]
             # A store that begins anew is made by the last one.
             re_read_seq = await self._store.re_read_seq() if position else max(re_read_seqs, default=0)
+            if any(re_read_seq < seq <= position for seq in re_read_seqs):
+                self._is_outdated.set()
             self._history = FactsHistory(re_read_seq)
             self._history.load([(seq, entry) for seq, entry in entries if isinstance(entry, FactsChanged)], position)
         return self._history
@@ -313,6 +322,8 @@ class Projector:
             await self._store_calls(ParsedEvents({}, []), history.facts, entries)
         elif isinstance(control, ReRead):
             await self._read_again(control.seqs, history.facts, entries)
+            if not control.seqs and entries.last_seq > history.re_read_seq:
+                self._is_outdated.set()
         else:
             await self._forget(control, entries)
 

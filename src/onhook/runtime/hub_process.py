@@ -50,6 +50,7 @@ from onhook.runtime.engines import ENGINES, open_sql_runner, open_store_file
 from onhook.runtime.http_server import HttpServer
 from onhook.runtime.pbx_api_service import PbxApiManager
 from onhook.runtime.rebuild_mode import open_rebuild_mode, restart_when_damaged
+from onhook.runtime.rebuild_process import rebuild_when_outdated, run_rebuild_process
 from onhook.runtime.services import Service, running
 from onhook.store.contract import SqlRunner, Store, StoreUnusable
 from onhook.store.position_notifier import PositionNotifier
@@ -106,6 +107,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
             Service("console", console.run),
             Service("projector", partial(projector.run, resources.position_notifier.announce)),
             Service("store", partial(restart_when_damaged, resources.store)),
+            Service("rebuild", partial(rebuild_when_outdated, config, projector, run_rebuild_process)),
             Service("rollups", partial(run_rollup_job, resources.store, resources.position_notifier)),
             Service("dispatcher", dispatcher.run),
             *await _create_sync_services(resources, ingestor, sync_manager),
