@@ -27,6 +27,18 @@ def test_ack_window_event_of_two_records_ends_with_the_second() -> None:
     assert window.acknowledged_to == 5
 
 
+def test_ack_window_what_was_done_before_the_start_stays_so_until_it_is_passed() -> None:
+    """Also where nothing was read yet: the first commit of a worker comes before."""
+    window = AckWindow(7, {"a-9": 9, "b-11": 11})
+    assert window.done_ahead() == ("a-9", "b-11")
+    window.begin(8)
+    window.pass_over(9, "a-9")
+    window.read_to = 9
+    assert (window.acknowledged_to, window.done_ahead()) == (7, ("a-9", "b-11"))
+    window.end(8, "c-8")
+    assert (window.acknowledged_to, window.done_ahead()) == (9, ("b-11",))
+
+
 @given(st.sets(st.integers(1, 40)), st.randoms())
 def test_ack_window_never_passes_a_number_in_progress(seqs: set[int], randomness: Random) -> None:
     """In whichever order they end."""

@@ -139,6 +139,26 @@ async def test_destination_streams_stored_delivery_is_not_read_again(harness: De
     assert crm.accept_all() == [1]
 
 
+async def test_destination_streams_what_was_done_ahead_is_so_before_it_is_read_again(harness: DeliveryHarness) -> None:
+    """The first commit of a worker, before it reads anything, does not forget it."""
+    crm = await create_streams(harness)
+    done = record()
+    await harness.put_calls(*make_calls(1), call(done))
+    (stream,) = await harness.appdb.destinations.streams(crm.destination.destination_id)
+    ids = {stream.stream_id: (f"{done.record_id}-2",)}
+    progress = StreamProgress({stream.stream_id: 0}, (), ids)
+    commit = CommitBatch(crm.destination).build_commit(progress, EndpointHealth(), 1)
+    await harness.appdb.deliveries.commit(commit)
+    await crm.streams.initialize()
+    assert crm.streams.progress.done_ahead == ids
+    await crm.streams.read_ahead()
+    assert crm.accept_all() == [1]
+    assert (crm.streams.progress.cursors, crm.streams.progress.done_ahead) == (
+        {stream.stream_id: 2},
+        {stream.stream_id: ()},
+    )
+
+
 async def test_destination_streams_replays_are_read_one_after_the_other(harness: DeliveryHarness) -> None:
     """A finished one is removed once that is committed."""
     crm = await create_streams(harness, after=4)

@@ -3,14 +3,21 @@
 Invariant: `acknowledged_to` never passes a number with a notification in progress, in whichever order they end.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 
 class AckWindow:
-    """Ledger numbers between the acknowledged one and the last one read."""
+    """Ledger numbers between the acknowledged one and the last one read.
 
-    def __init__(self, cursor: int) -> None:
+    `done` has the ids and numbers of notifications after the cursor that were done before the start: they stay so until
+    the acknowledged number passes them, also where nothing was read yet.
+    """
+
+    def __init__(self, cursor: int, done: Mapping[str, int] = MappingProxyType({})) -> None:
         self.read_to = cursor
         self._in_progress: dict[int, int] = {}
-        self._done: dict[str, int] = {}
+        self._done = dict(done)
 
     def __len__(self) -> int:
         return len(self._in_progress)

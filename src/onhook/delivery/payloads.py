@@ -54,3 +54,8 @@ def make_notification_id(record: Record) -> str:
     corrected event.
     """
     return f"{record.record_id}-{record.seq}"
+
+
+def notification_seq(notification_id: str) -> int:
+    """Return the ledger number in an id of `make_notification_id`."""
+    return int(notification_id.rpartition("-")[2])

@@ -6,7 +6,7 @@ from datetime import datetime
 from onhook.appdb.destinations import Destination, Stream
 from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.ack_window import AckWindow
-from onhook.delivery.payloads import CALL_IDLE_TIME, calls_as_records, filter_records, truncate_before
+from onhook.delivery.payloads import CALL_IDLE_TIME, calls_as_records, filter_records, notification_seq, truncate_before
 from onhook.delivery.record_reader import RecordBatch, RecordReader
 
 
@@ -16,7 +16,7 @@ class StreamReader:
     def __init__(self, stream: Stream, cursor: int, destination: Destination) -> None:
         self.stream_id = stream.stream_id
         self.read_cursor = stream.cursor
-        self.ack_window = AckWindow(cursor)
+        self.ack_window = AckWindow(cursor, {done_id: notification_seq(done_id) for done_id in stream.done_ahead})
         self.is_at_end = False
         """Whether the last read reached the end."""
         self.has_left_out = False
