@@ -94,12 +94,22 @@ class Server:
         info = self.process_info(name)
         return None if info is None else str(info["address"])
 
-    def kill(self, name: str) -> None:
-        """Kill a process as a crash would."""
+    def kill(self, name: str) -> int:
+        """Kill a process as a crash would; return its id, 0 where there is none."""
         info = self.process_info(name)
-        if info is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(info["pid"], signal.SIGKILL)
+        if info is None:
+            return 0
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(info["pid"], signal.SIGKILL)
+        return int(info["pid"])
+
+    def read_progress(self) -> object:
+        """Return what changes as long as the server does something: its processes, its log, and the whole seconds of
+        processor time of each process.
+        """
+        assert self.process is not None
+        seconds = {pid: _processor_seconds(pid) for pid in [self.process.pid, *_list_children(self.process.pid)]}
+        return seconds, self.log.stat().st_size
 
     def post(self, body: bytes, secret: str = SECRET, address_text: str | None = None) -> int:
         """Post an event as a PBX does; return the status of the response. Raises `OSError` without one."""
@@ -120,6 +130,21 @@ class Server:
 
     def log_text(self) -> str:
         return self.log.read_text()
+
+
+def _list_children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def _processor_seconds(pid: int) -> int:
+    """Return the processor time of a process; 0 of one that has ended."""
+    with contextlib.suppress(OSError):
+        # Behind the name of the program, which may contain spaces: state is the first field, utime and stime follow.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) // os.sysconf("SC_CLK_TCK")
+    return 0
 
 
 def _coverage_environment() -> dict[str, str]:
@@ -162,9 +187,18 @@ def call_id(number: int) -> str:
     return f"1777{number:06}.{number}"
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS_MAX) -> None:
-    """Return when the condition holds. Fail when it does not in time."""
-    deadline = time.monotonic() + seconds
+def wait_until(
+    condition: Callable[[], bool],
+    seconds: float = WAIT_SECONDS_MAX,
+    *,
+    read_progress: Callable[[], object] = lambda: None,
+) -> None:
+    """Return when the condition holds. Fail when it does not in time, which begins anew with each change of the
+    progress: on a loaded machine everything takes longer, and nothing stands still.
+    """
+    deadline, progress = time.monotonic() + seconds, read_progress()
     while not condition():
-        assert time.monotonic() < deadline, "the condition did not hold in time"
+        if (latest := read_progress()) != progress:
+            deadline, progress = time.monotonic() + seconds, latest
+        assert time.monotonic() < deadline, f"the condition did not hold in time; progress: {progress}"
         time.sleep(0.05)
