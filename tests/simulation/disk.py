@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from tests.faults.operations import FailingOperation
+from tests.simulation.virtual_time import PROCESS
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "COMMIT", "CREATE")
 
@@ -19,6 +20,8 @@ class SimulatedDisk(FailingOperation):
         super().__init__(0)
         self.is_full = False
         self.is_dead = False
+        self.dead_processes: set[str] = set()
+        """Processes of which no operation is done any more, while the machine goes on."""
         self._save = save
         self._death_number = 0
         self._is_death_late = False
@@ -47,6 +50,8 @@ class SimulatedDisk(FailingOperation):
         self.is_full, self._number, self._death_number = False, 0, 0
 
     def run(self, operation: Callable[..., Any], error: Exception, *arguments: Any, **options: Any) -> Any:
+        if PROCESS.get() in self.dead_processes:
+            raise error
         is_death = self._count + 1 == self._death_number
         if is_death and not self._is_death_late:
             self.die()

@@ -1,4 +1,4 @@
-"""The simulated machine: the parts of intake and hub on one data directory, as their processes open them.
+"""The simulated machine: the parts of intake and hubs on one data directory, as their processes open them.
 
 Invariants: after a death of the machine only the files are left that it had at that operation. A start that fails is
 tried again, as the supervisor does; until it succeeds, that part is down.
@@ -19,58 +19,39 @@ import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.config import Address, Config
-from onhook.delivery.destinations.webhook import webhook_opener
-from onhook.delivery.dispatcher import DeliveryDispatcher
-from onhook.delivery.record_reader import RecordReader
-from onhook.delivery.worker import DeliveryDeps
-from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.ops.instance_lock import ServerInfo, instance_lock, write_server_info
-from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import rebuild
-from onhook.ops.retention import Retention
-from onhook.projector.projector import Projector
-from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.runtime.engines import ENGINES
-from onhook.runtime.hub_process import HubResources, _create_projector, _open_resources
 from onhook.runtime.intake_process import open_intake
-from onhook.runtime.services import Service, running
-from onhook.store.contract import Store, StoreUnusable
-from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps
 from tests.faults.operations import one_failing_operation
 from tests.simulation.disk import SimulatedDisk
+from tests.simulation.hubs import RunningHub, SecondHubConfig, SimulatedHub
 
 START_ATTEMPTS_MAX = 5
 RESTART_SECONDS = 1.0
 
 
-class RunningHub(msgspec.Struct, frozen=True, kw_only=True):
-    """The running parts of the hub."""
-
-    appdb: AppDb
-    ledger: Ledger
-    store: Store
-    projector: Projector
-    retention: Retention
-    quarantine_retrier: QuarantineRetrier
-
-
 class SimulatedMachine:
-    """One machine. Its files are in a numbered directory; each death leaves them in the next one."""
+    """One machine, with as many hubs. Its files are in a numbered directory; each death leaves them in the next one."""
 
-    def __init__(self, folder: Path, clock: Clock, rng: Random, keep_days: int) -> None:
-        self.hub: RunningHub | None = None
+    def __init__(self, folder: Path, clock: Clock, rng: Random, keep_days: int, hub_count: int) -> None:
         self.intake_address = ""
         self.deaths = 0
         self._folder = folder
         self._clock = clock
-        self._rng = rng
         self._keep_days = keep_days
-        self._hub_stack = AsyncExitStack()
+        configs = (lambda: self.config, lambda: SecondHubConfig(**msgspec.structs.asdict(self.config)))
+        self.hubs = [SimulatedHub(f"hub {number}", configs[number], clock, rng) for number in range(hub_count)]
         self._intake_stack = AsyncExitStack()
         self._disk_stack = ExitStack()
         self.disk = SimulatedDisk(self._save_files)
+
+    @property
+    def hub(self) -> RunningHub | None:
+        """Return the first hub, where it runs."""
+        return self.hubs[0].running
 
     @property
     def config(self) -> Config:
@@ -78,8 +59,8 @@ class SimulatedMachine:
 
     @property
     def is_up(self) -> bool:
-        """Return whether both parts run."""
-        return self.hub is not None and bool(self.intake_address) and not self.disk.is_dead
+        """Return whether all parts run."""
+        return all(hub.running for hub in self.hubs) and bool(self.intake_address) and not self.disk.is_dead
 
     def open(self) -> None:
         """Create the data directory. What is opened from now on is on the simulated disk."""
@@ -87,14 +68,17 @@ class SimulatedMachine:
         self._attach_disk()
 
     async def ensure_running(self) -> bool:
-        """Replace a dead machine, and start what is down. Return whether both parts run now."""
+        """Replace a dead machine, and start what is down. Return whether all parts run now."""
         if self.disk.is_dead:
             await self._replace()
         for _attempt in range(START_ATTEMPTS_MAX):
             if not self.intake_address:
                 await self._try_start(self._start_intake)
-            if self.hub is None:
-                await self._try_start(self._start_hub)
+            for hub in self.hubs:
+                if hub.must_restart:
+                    await self._close(hub.close)
+                if hub.running is None:
+                    await self._try_start(hub.start)
             if self.disk.is_dead:
                 await self._replace()
             elif self.is_up:
@@ -107,34 +91,44 @@ class SimulatedMachine:
         self.disk.die()
         await self.ensure_running()
 
-    async def stop_hub(self) -> None:
-        self.hub = None
-        await self._close(self._hub_stack)
+    async def stop_hubs(self, *hubs: SimulatedHub) -> None:
+        """Stop these hubs, or all."""
+        for hub in hubs or self.hubs:
+            await self._close(hub.close)
+
+    async def kill_hub(self, hub: SimulatedHub) -> None:
+        """Let one hub die, while the machine goes on."""
+        self.disk.dead_processes.add(hub.name)
+        try:
+            await self._close(hub.close)
+        finally:
+            self.disk.dead_processes.discard(hub.name)
 
     async def stop_intake(self) -> None:
         self.intake_address = ""
-        await self._close(self._intake_stack)
+        await self._close(self._intake_stack.aclose)
 
     async def close(self) -> None:
-        await self.stop_hub()
+        await self.stop_hubs()
         await self.stop_intake()
         self._disk_stack.close()
 
-    async def rebuild(self) -> None:
+    async def rebuild(self, *, reads_again: bool = False) -> None:
         """Rebuild the store beside the running hub, which then changes to it. Raises `OnhookError`."""
+        run_rebuild = partial(rebuild, self.config, lambda _position, _last: None, ENGINES, reads_again=reads_again)
         loop, is_requested = asyncio.get_running_loop(), asyncio.Event()
         if self.hub is None:
-            await rebuild(self.config, lambda _position, _last: None, ENGINES)
+            await run_rebuild()
             return
         loop.add_signal_handler(signal.SIGUSR1, is_requested.set)
         try:
             with instance_lock(self.config):
                 write_server_info(self.config.running_file, ServerInfo(pid=os.getpid()))
-                await rebuild(self.config, lambda _position, _last: None, ENGINES)
+                await run_rebuild()
                 await is_requested.wait()
         finally:
             loop.remove_signal_handler(signal.SIGUSR1)
-        await self.stop_hub()
+        await self.stop_hubs(self.hubs[0])
         await self.ensure_running()
 
     @asynccontextmanager
@@ -158,86 +152,24 @@ class SimulatedMachine:
         service = await self._intake_stack.enter_async_context(open_intake(self.config, self._clock))
         self.intake_address = service.address
 
-    async def _start_hub(self) -> None:
-        try:
-            self.hub = await self._hub_stack.enter_async_context(self._open_hub())
-        except StoreUnusable:
-            # As in rebuild mode; the next start finds the new store.
-            await rebuild(self.config, lambda _position, _last: None, ENGINES)
-
-    @asynccontextmanager
-    async def _open_hub(self) -> AsyncIterator[RunningHub]:
-        async with AsyncExitStack() as stack:
-            resources = await _open_resources(stack, self.config, self._clock)
-            projector = _create_projector(resources)
-            ingestor = create_ingestor(appdb=resources.appdb, ledger=resources.ledger, clock=self._clock)
-            stack.push_async_callback(ingestor.close)
-            sync_manager = PbxSyncManager(
-                SyncDeps(
-                    appdb=resources.appdb,
-                    store=resources.store,
-                    clock=self._clock,
-                    ingestor=ingestor,
-                    jitter=self._rng.random,
-                )
-            )
-            services = (
-                Service("projector", partial(projector.run, resources.position_notifier.announce)),
-                Service("dispatcher", self._create_dispatcher(resources).run),
-                Service("pbx_sync", sync_manager.run),
-            )
-            await stack.enter_async_context(running(*services))
-            stack.callback(resources.position_notifier.close)
-            yield self._running_hub(resources, projector)
-
-    def _running_hub(self, resources: HubResources, projector: Projector) -> RunningHub:
-        retention = Retention(
-            config=self.config,
-            appdb=resources.appdb,
-            ledger=resources.ledger,
-            store=resources.store,
-            projector=projector,
-            clock=self._clock,
-        )
-        return RunningHub(
-            appdb=resources.appdb,
-            ledger=resources.ledger,
-            store=resources.store,
-            projector=projector,
-            retention=retention,
-            quarantine_retrier=QuarantineRetrier(projector, resources.appdb, self._clock),
-        )
-
-    def _create_dispatcher(self, resources: HubResources) -> DeliveryDispatcher:
-        return DeliveryDispatcher(
-            deps=DeliveryDeps(
-                record_reader=RecordReader(resources.store, resources.position_notifier),
-                appdb=resources.appdb,
-                clock=self._clock,
-                jitter=self._rng.random,
-            ),
-            open_destination=webhook_opener(self.config),
-            on_error=lambda _id, _name, _error: None,
-            on_issue=lambda _issue, _has_begun: None,
-        )
-
     # Deaths
 
     async def _replace(self) -> None:
         """Drop a dead machine, and use the files that it left."""
-        await self.stop_hub()
+        await self.stop_hubs()
         await self.stop_intake()
         self._disk_stack.close()
         shutil.rmtree(self._directory(self.deaths))
         self.deaths += 1
         self._attach_disk()
 
-    async def _close(self, stack: AsyncExitStack) -> None:
+    async def _close(self, close: Callable[[], Awaitable[None]]) -> None:
         try:
-            await stack.aclose()
+            await close()
         except Exception as error:
-            # A dead machine no longer writes, so closing its files may fail.
-            if not isinstance(error, OnhookError) and not self.disk.is_dead:
+            # A dead machine or process no longer writes, so closing its files may fail.
+            is_dead = self.disk.is_dead or bool(self.disk.dead_processes)
+            if not isinstance(error, OnhookError) and not is_dead:
                 raise
             logging.getLogger("simulation").warning("cannot close: %s", error)
 

@@ -110,14 +110,16 @@ async def wait(world: World) -> None:
 
 
 async def skip_time(world: World) -> None:
-    """The machine is suspended for a while, or nothing happens."""
+    """The machine is suspended for a while, or nothing happens: all leases run out."""
+    world.model.count_interruption()
     world.virtual_time.advance(world.rng.choice([60, 900, 3_600, 6 * 3_600]))
     world.unsettle()
     await asyncio.sleep(3.0)
 
 
 async def set_clock(world: World) -> None:
-    """The clock of the machine or of the PBXs jumps."""
+    """The clock of the machine or of the PBXs jumps: leases run out, or last longer."""
+    world.model.count_interruption()
     clock = world.rng.choice([world.clock, world.pbx_clock])
     world.model.see_time(world.clock.now())
     clock.error_seconds = world.rng.choice([0, 0, 90, -90, 3_600, -3_600])
@@ -260,9 +262,10 @@ async def run_retention(world: World) -> None:
 
 
 async def rebuild_store(world: World) -> None:
+    """Rebuild the first store; with the order to read all events again the other one is outdated."""
     if world.machine.hub is not None:
-        await _note_late_seqs(world)
-    await world.machine.rebuild()
+        await world.note_late_seqs()
+    await world.machine.rebuild(reads_again=world.rng.random() < 0.5)
     world.unsettle()
 
 
@@ -278,7 +281,10 @@ async def upgrade(world: World) -> None:
 
 
 async def restart_hub(world: World) -> None:
-    await world.machine.stop_hub()
+    """A hub stops gracefully: another one goes on at once."""
+    await world.machine.stop_hubs(world.rng.choice(world.machine.hubs))
+    if len(world.machine.hubs) > 1 and world.rng.random() < 0.5:
+        await asyncio.sleep(world.rng.uniform(0, 5))
     await world.machine.ensure_running()
     world.unsettle()
 
@@ -289,36 +295,67 @@ async def restart_intake(world: World) -> None:
     world.unsettle()
 
 
-async def _note_late_seqs(world: World) -> None:
-    quarantine = await world.hub.store.quarantine(1_000)
-    world.model.late_seqs |= {entry.seq for entry in quarantine}
-
-
 # Faults
 
 
 async def kill(world: World) -> None:
+    world.model.count_interruption()
     await world.machine.die()
     world.unsettle()
 
 
+async def kill_hub(world: World) -> None:
+    """A hub dies, and the machine goes on; another hub goes on with its work once its leases have run out."""
+    world.model.count_interruption()
+    await world.machine.kill_hub(world.rng.choice(world.machine.hubs))
+    if len(world.machine.hubs) > 1:
+        await _continue_meanwhile(world, world.rng.uniform(0, 15))
+    world.unsettle()
+
+
+async def freeze_hub(world: World) -> None:
+    """A hub stands still, often for longer than its leases, and goes on where it was: it may be overtaken meanwhile."""
+    world.model.count_interruption()
+    hub = world.rng.choice(world.machine.hubs)
+    hub.freeze()
+    try:
+        await _continue_meanwhile(world, world.rng.uniform(1, 25))
+    finally:
+        hub.thaw()
+    world.unsettle(WAIT_AFTER_FAULT_SECONDS)
+
+
+async def _continue_meanwhile(world: World, seconds: float) -> None:
+    """Let something happen for so long that needs no hub."""
+    until = world.virtual_time.seconds + seconds
+    for step in world.rng.choices((report_calls, add_listed_calls, change_receiver), k=world.rng.randint(0, 3)):
+        world.note(f"meanwhile: {step.__name__}")
+        await step(world)
+        await asyncio.sleep(world.rng.uniform(0, 3))
+    await asyncio.sleep(max(0.0, until - world.virtual_time.seconds))
+
+
 async def kill_in_operation(world: World) -> None:
     """The machine dies at some operation of the next steps."""
+    world.model.count_interruption()
     world.machine.disk.die_after(world.rng.randrange(300), is_late=world.rng.random() < 0.5)
 
 
 async def fail_operation(world: World) -> None:
     """One operation of the next steps fails."""
+    world.model.count_interruption()
     world.machine.disk.fail_after(world.rng.randrange(300), is_late=world.rng.random() < 0.5)
 
 
 async def fill_disk(world: World) -> None:
+    world.model.count_interruption()
     world.machine.disk.is_full = not world.machine.disk.is_full
     world.unsettle(WAIT_AFTER_FAULT_SECONDS)
 
 
 async def lock_file(world: World) -> None:
     """Another program has one of the databases locked for a while."""
+    world.model.count_interruption()
     if world.lock is not None:
         world.release_lock()
         return world.unsettle(WAIT_AFTER_FAULT_SECONDS)
@@ -345,6 +382,8 @@ STEPS: Mapping[Step, int] = {
     kill_in_operation: 4,
     fail_operation: 4,
     kill: 2,
+    kill_hub: 4,
+    freeze_hub: 4,
     fill_disk: 2,
     lock_file: 2,
     disturb_push_channel: 3,

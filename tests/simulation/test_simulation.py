@@ -20,12 +20,16 @@ from pathlib import Path
 
 import pytest
 
+from onhook.appdb.leases import Leases
 from onhook.cdr.call_details import CallDetails
+from onhook.delivery import attempt_pool, commit_batch, worker
 from onhook.lib import change_signal
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.store import connections
 from onhook.sync import sync_schedule
 from tests import counts
+from tests.simulation.lease_check import watch_commits
+from tests.simulation.model import UNCOMMITTED_MAX
 from tests.simulation.steps import run_steps
 from tests.simulation.virtual_time import VirtualTime, run_simulation
 from tests.simulation.world import World, open_world
@@ -44,9 +48,15 @@ async def simulate(virtual_time: VirtualTime, folder: Path, seed: int, patch: py
     """Run one simulation to its end."""
     patch.setattr(change_signal.ChangeSignal, "_bind", _fail_to_bind)  # its bytes would arrive at real times
     patch.setattr(change_signal, "WITHOUT_SIGNAL_SECONDS", POLL_SECONDS)
+    patch.setattr(attempt_pool, "UNCOMMITTED_MAX", UNCOMMITTED_MAX)
+    patch.setattr(worker, "COMMIT_RESULTS", UNCOMMITTED_MAX // 2)
+    patch.setattr(commit_batch, "COMMIT_RESULTS", UNCOMMITTED_MAX // 2)
     patch.setattr(sync_schedule, "FIRST_SYNC_DAYS", FIRST_SYNC_DAYS)
     patch.setattr(connections, "THREADS_MAX", 1)  # small queries: more threads only wait for each other
     async with open_world(virtual_time, folder, seed) as world:
+        watch_commits(patch, world.model.errors)
+        if len(world.machine.hubs) > 1:
+            patch.setattr(Leases, "release_all", _release_none)  # another hub may have them
         original = Yeastar.parse
 
         def parse(dialect: Yeastar, body: bytes) -> list[CallDetails]:
@@ -57,6 +67,10 @@ async def simulate(virtual_time: VirtualTime, folder: Path, seed: int, patch: py
         if not world.model.errors:
             await end(world)
         return world
+
+
+async def _release_none(_leases: Leases) -> None:
+    return
 
 
 def _fail_to_bind(_signal: change_signal.ChangeSignal) -> None:
@@ -71,6 +85,8 @@ async def end(world: World) -> None:
     world.model.check_always(await world.read_state())
     await world.backfill()
     world.model.check_end(await world.read_state())
+    await world.check_stores()
+    await world.check_leases()
 
 
 @pytest.mark.slow

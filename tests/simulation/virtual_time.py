@@ -6,12 +6,16 @@ order. Timers and clocks of the system under test read the loop's time alone.
 """
 
 import asyncio
+import contextvars
+import heapq
 import selectors
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -29,6 +33,9 @@ STUCK_SECONDS = 10.0
 """Real time after which a loop without timers is stuck."""
 
 ResultT = TypeVar("ResultT")
+
+PROCESS: ContextVar[str] = ContextVar("process", default="")
+"""The simulated process that runs now; empty for what is outside of all that may die or stand still by itself."""
 
 
 class VirtualTime:
@@ -81,18 +88,73 @@ class VirtualSelector(selectors.DefaultSelector):
         return events
 
 
+class ProcessHandle(asyncio.Handle):
+    """A callback of a process, which does not run while that is frozen."""
+
+    _context: contextvars.Context
+    _loop: "VirtualLoop"
+
+    def _run(self) -> None:
+        if not self._loop.is_held(self, self._context):
+            super()._run()
+
+
+class ProcessTimer(asyncio.TimerHandle):
+    """A timer of a process, which does not run while that is frozen."""
+
+    _context: contextvars.Context
+    _loop: "VirtualLoop"
+
+    def _run(self) -> None:
+        if not self._loop.is_held(self, self._context):
+            super()._run()
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Event loop on virtual time. `rng` decides when results of threads arrive."""
+
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self, virtual_time: VirtualTime, rng: Random) -> None:
         self._virtual_time = virtual_time
         self._rng = rng
         self._own_thread = threading.get_ident()
         self._arrivals: dict[int, float] = {}
+        self._held: dict[str, list[asyncio.Handle]] = {}
         super().__init__(VirtualSelector(virtual_time))
 
     def time(self) -> float:
         return self._virtual_time.seconds
+
+    def freeze(self, process: str) -> None:
+        """Let a process stand still: none of its callbacks runs."""
+        self._held.setdefault(process, [])
+
+    def thaw(self, process: str) -> None:
+        """Let a process go on: what has come meanwhile runs now, in its order."""
+        self._ready.extend(self._held.pop(process, []))
+
+    def is_held(self, handle: asyncio.Handle, context: contextvars.Context) -> bool:
+        """Return whether the process of a callback is frozen; then the callback is kept for later."""
+        held = self._held.get(context.get(PROCESS, "")) if self._held else None
+        if held is None:
+            return False
+        held.append(handle)
+        return True
+
+    def _call_soon(self, callback: Any, args: Any, context: Any) -> asyncio.Handle:
+        handle = ProcessHandle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(  # type: ignore[override] # the typeshed's form cannot be passed on
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        timer = ProcessTimer(when, callback, args, self, context)
+        heapq.heappush(self._scheduled, timer)
+        timer._scheduled = True  # type: ignore[attr-defined] # as in the base class
+        return timer
 
     def call_soon_threadsafe(  # type: ignore[override] # the typeshed's form cannot be passed on
         self, callback: Any, *args: Any, context: Any = None

@@ -18,7 +18,9 @@ from onhook.cdr.sync_types import BackfillRequest
 from onhook.lib.errors import OnhookError, ParseError
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.simulator.fault_injection import Faults
-from tests.simulation.machine import RunningHub, SimulatedMachine
+from onhook.store.contract import QuarantineEntry
+from tests.simulation.hubs import RunningHub
+from tests.simulation.machine import SimulatedMachine
 from tests.simulation.model import KnownDestination, MachineState, Model
 from tests.simulation.pbxs import ZONE, ApiPbx, WebhookPbx, open_api_pbx
 from tests.simulation.receivers import SimulatedReceiver
@@ -32,6 +34,12 @@ ROUND_SECONDS = 7 * 3600
 """The ten attempts of the retry policy take three days and a half; an endpoint that is down is tried every minute."""
 
 BACKFILL_ATTEMPTS_MAX = 5
+
+SETTLE_SECONDS = 10.0
+"""A lease of a process that died is followed by another one within that time."""
+
+LEASE_ROUND_SECONDS = 2 * 3600
+"""Longer than the machine's clock is ever set back: until then a lease of a dead process lasts longer."""
 
 PAGE = 1_000
 
@@ -48,7 +56,8 @@ class World:
         self.pbx_clock = SimulatedClock(virtual_time, start)
         keep_days = self.rng.choice([0, 2])
         self.model = Model(keep_days)
-        self.machine = SimulatedMachine(folder, self.clock, Random(f"{seed}/jitter"), keep_days)
+        hub_count = self.rng.choice([1, 2, 2])
+        self.machine = SimulatedMachine(folder, self.clock, Random(f"{seed}/jitter"), keep_days, hub_count)
         self.webhook_pbxs = [self._webhook_pbx("3631A2124AAA", 1), self._webhook_pbx("3631A2124CCC", 2)]
         self.registered_sns = {pbx.sn for pbx in self.webhook_pbxs}
         self.api_pbx: ApiPbx
@@ -165,10 +174,13 @@ class World:
         self.unsettled_until = max(self.unsettled_until, self.virtual_time.seconds + seconds)
 
     async def wait_until_projected(self) -> bool:
-        """Wait until the store has all events of the ledger; return False where it does not in time."""
+        """Wait until each store has all events of the ledger; return False where one does not in time."""
         deadline = self.virtual_time.seconds + WAIT_SECONDS_MAX
         while self.virtual_time.seconds < deadline:
-            if await self.hub.store.position() == await self.hub.ledger.last_seq():
+            last_seq = await self.hub.ledger.last_seq()
+            hubs = [hub.running for hub in self.machine.hubs]
+            positions = {await hub.store.position() for hub in hubs if hub is not None}
+            if None not in hubs and positions == {last_seq}:
                 return True
             await asyncio.sleep(0.2)
         return False
@@ -181,6 +193,38 @@ class World:
             self.model.errors.append("the projector does not go on")
             return
         self.model.check_always(await self.read_state())
+        # A later version may have read an event at its first time for one store, and not for the other.
+        if not self.is_upgraded and not any(hub.is_outdated for hub in self.machine.hubs):
+            await self.check_stores()
+
+    async def check_stores(self) -> None:
+        """Compare the stores with each other: record by record, and what is in the quarantine."""
+        stores = [await self._read_store(hub.running) for hub in self.machine.hubs if hub.running is not None]
+        for calls, quarantined in stores[1:]:
+            self.model.compare_stores(stores[0][0], calls)
+            if quarantined != stores[0][1]:
+                self.model.errors.append(f"quarantines differ: {stores[0][1]} and {quarantined}")
+
+    async def _read_store(self, hub: RunningHub) -> tuple[list[Call], list[QuarantineEntry]]:
+        return await self._read_calls(hub), await hub.store.quarantine(PAGE)
+
+    async def check_leases(self) -> None:
+        """Check that no lease is that of a process which has died, once its time has passed."""
+        self.virtual_time.advance(LEASE_ROUND_SECONDS)
+        await asyncio.sleep(SETTLE_SECONDS)
+        owners = {hub.running.leases._owner for hub in self.machine.hubs if hub.running is not None}
+        now_us = self.clock.microseconds()
+        rows = await self.hub.appdb._database.rows("SELECT name, owner, until FROM leases")
+        self.model.errors += [
+            f"the lease {name} is that of {owner or 'none'}, until {until - now_us} µs from now"
+            for name, owner, until in rows
+            if until > now_us and owner not in owners
+        ]
+        served = {name for name, owner, until in rows if until > now_us and owner in owners}
+        expected = {f"pbx:{self.api_pbx.sn}"} | {
+            f"destination:{each.destination_id}" for each in await self.hub.appdb.destinations.all()
+        }
+        self.model.errors += [f"nothing has the lease {name}" for name in sorted(expected - served)]
 
     async def read_state(self) -> MachineState:
         hub = self.hub
@@ -189,18 +233,18 @@ class World:
         entries = await hub.appdb.audit.latest(10 * PAGE)
         return MachineState(
             now=self.clock.now(),
-            calls=await self._read_calls(),
+            calls=await self._read_calls(hub),
             quarantined_bodies=bodies,
             intervals=await hub.appdb.sync_states.intervals(self.api_pbx.sn),
             audit_actions=[re.sub(r" and \d+ more$", "", entry.action) for entry in entries],
             failed_ids={name: await self.failed_ids(hub.appdb, name) for name in self.model.destinations},
         )
 
-    async def _read_calls(self) -> list[Call]:
+    async def _read_calls(self, hub: RunningHub) -> list[Call]:
         calls: list[Call] = []
         cursor = None
         while True:
-            page = await self.hub.store.calls(RecordFilter(), PAGE, cursor)
+            page = await hub.store.calls(RecordFilter(), PAGE, cursor)
             calls += page.data
             cursor = page.next
             if cursor is None:
@@ -235,15 +279,23 @@ class World:
 
     async def upgrade(self) -> None:
         """Install the next version, which reads more."""
-        await self.machine.stop_hub()
+        await self.machine.stop_hubs()
         self.is_upgraded = True
         await self.machine.ensure_running()
 
     async def retry_quarantine(self) -> None:
-        seqs = [entry.seq for entry in await self.hub.store.quarantine(PAGE)]
-        self.model.late_seqs |= set(seqs)
+        """Read again what is in any quarantine, on any hub."""
+        seqs = await self.note_late_seqs()
         if seqs:
-            await self.hub.quarantine_retrier.retry(seqs)
+            hub = self.rng.choice([hub.running for hub in self.machine.hubs if hub.running is not None])
+            await hub.quarantine_retrier.retry(seqs)
+
+    async def note_late_seqs(self) -> list[int]:
+        """Return the numbers in all quarantines: from now on they may be read, later than their neighbours."""
+        hubs = [hub.running for hub in self.machine.hubs if hub.running is not None]
+        seqs = {entry.seq for hub in hubs for entry in await hub.store.quarantine(PAGE)}
+        self.model.late_seqs |= seqs
+        return sorted(seqs)
 
     def release_lock(self) -> None:
         if self.lock is not None:
@@ -254,7 +306,8 @@ class World:
     async def run_until_quiet(self) -> None:
         """Run until nothing is pending."""
         for _round in range(REPAIR_ROUNDS_MAX):
-            await asyncio.sleep(10.0)
+            await asyncio.sleep(SETTLE_SECONDS)
+            await self.machine.ensure_running()  # with a store that was rebuilt meanwhile
             if not await self.list_pending():
                 return
             self.virtual_time.advance(ROUND_SECONDS)
@@ -265,6 +318,7 @@ class World:
         appdb, last_seq = self.hub.appdb, await self.hub.ledger.last_seq()
         position = await self.hub.store.position()
         pending = [] if position == last_seq else [f"store at {position} of {last_seq}"]
+        pending += [f"{hub.name} is outdated" for hub in self.machine.hubs if hub.is_outdated]
         if await appdb.sync_states.backfill_request(self.api_pbx.sn) is not None:
             pending.append("requested back-fill")
         for destination in await appdb.destinations.all():
