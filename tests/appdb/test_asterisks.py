@@ -81,10 +81,12 @@ async def test_asterisk_covered_until_only_grows(asterisks: Asterisks) -> None:
     assert ((await asterisks.get(SN)).is_connected, (await asterisks.get(SN)).error) == (True, "")
 
 
-async def test_asterisk_reset_marks_all_as_disconnected(asterisks: Asterisks) -> None:
-    """A crashed process leaves its state behind."""
+async def test_asterisk_reset_marks_it_as_disconnected(asterisks: Asterisks) -> None:
+    """A crashed process leaves its state behind. Another PBX may be that of another process."""
     await asterisks.set_connected(SN, 10 * MINUTE)
-    await asterisks.reset_connections()
+    await asterisks.reset_connection("other")
+    assert (await asterisks.get(SN)).is_connected
+    await asterisks.reset_connection(SN)
     assert not (await asterisks.get(SN)).is_connected
 
 

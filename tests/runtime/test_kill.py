@@ -164,7 +164,7 @@ def test_server_killed_again_and_again_has_every_acknowledged_event_once(server:
     """Kills of the receiver, the hub, or both, on one data directory. Each destination gets every call, and after a
     kill no more of them again than were uncommitted.
     """
-    with Destination(0.0) as fast, Destination(0.05) as slow:
+    with Destination(0.0) as fast, Destination(0.01) as slow:
         for name, destination in (("fast", fast), ("slow", slow)):
             server.run_command("destination", "add", name, "--url", destination.url, "--allow-private")
         expected = survive(server, rounds, rounds, (fast, slow))

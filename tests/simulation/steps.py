@@ -15,6 +15,9 @@ from tests.simulation.world import World
 
 WAIT_AFTER_FAULT_SECONDS = 5.0
 
+FREEZE_AFTER_SECONDS_MAX = 1.0
+"""The projector looks at the ledger each half a second; notifications are sent, and committed, in the next tenths."""
+
 ATTEMPTS_MAX = 3
 """A PBX posts an event at most so often."""
 
@@ -314,14 +317,19 @@ async def kill_hub(world: World) -> None:
 
 
 async def freeze_hub(world: World) -> None:
-    """A hub stands still, often for longer than its leases, and goes on where it was: it may be overtaken meanwhile."""
+    """A hub stands still in the middle of its work, often for longer than its leases, and goes on where it was: it may
+    be overtaken meanwhile.
+    """
     world.model.count_interruption()
     hub = world.rng.choice(world.machine.hubs)
-    hub.freeze()
+    calls = asyncio.create_task(world.rng.choice((report_calls, add_listed_calls))(world))
     try:
+        await asyncio.sleep(world.rng.uniform(0, FREEZE_AFTER_SECONDS_MAX))
+        hub.freeze()
         await _continue_meanwhile(world, world.rng.uniform(1, 25))
     finally:
         hub.thaw()
+        await calls
     world.unsettle(WAIT_AFTER_FAULT_SECONDS)
 
 

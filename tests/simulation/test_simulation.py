@@ -28,7 +28,7 @@ from onhook.pbx.yeastar.payload import Yeastar
 from onhook.store import connections
 from onhook.sync import sync_schedule
 from tests import counts
-from tests.simulation.lease_check import watch_commits
+from tests.lease_check import watch_commits
 from tests.simulation.model import UNCOMMITTED_MAX
 from tests.simulation.steps import run_steps
 from tests.simulation.virtual_time import VirtualTime, run_simulation

@@ -130,9 +130,9 @@ class Asterisks:
 
     # Connection state
 
-    async def reset_connections(self) -> None:
-        """Mark all PBXs as disconnected, before connections start."""
-        await self._database.write("UPDATE asterisks SET is_connected = 0 WHERE is_connected")
+    async def reset_connection(self, sn: str) -> None:
+        """Mark a PBX as disconnected, before its connection starts: the last owner of it may have died."""
+        await self._database.write("UPDATE asterisks SET is_connected = 0 WHERE is_connected AND sn = ?", (sn,))
 
     async def set_connected(self, sn: str, now_us: int) -> None:
         """Mark a PBX as connected from now on."""

@@ -110,7 +110,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
             Service("rebuild", partial(rebuild_when_outdated, config, projector, run_rebuild_process)),
             Service("rollups", partial(run_rollup_job, resources.store, resources.position_notifier)),
             Service("dispatcher", dispatcher.run),
-            *await _create_sync_services(resources, ingestor, sync_manager),
+            *_create_sync_services(resources, ingestor, sync_manager),
             *_create_maintenance_services(resources, projector),
             Service("pbx_api", pbx_api.run),
         )
@@ -185,12 +185,11 @@ def _create_sync_manager(resources: HubResources, ingestor: Ingestor) -> PbxSync
     )
 
 
-async def _create_sync_services(
+def _create_sync_services(
     resources: HubResources, ingestor: Ingestor, sync_manager: PbxSyncManager
 ) -> tuple[Service, ...]:
     """Return the services that receive from PBXs over connections that Onhook opens."""
     appdb, clock = resources.appdb, resources.clock
-    await appdb.asterisks.reset_connections()
     connection_state = AsteriskConnectionState(appdb, clock, sync_manager.on_reconnected)
     connection_manager = ConnectionManager(
         state=connection_state, ingestor=ingestor, clock=clock, run_leased=resources.leases.run_leased

@@ -84,6 +84,10 @@ class ConnectionState(VersionSource, Protocol):
         """Return every PBX to connect to. Raises `OnhookError`."""
         ...
 
+    async def record_starting(self, sn: str) -> None:
+        """Save that no connection is open yet, whatever the last process with this PBX has saved."""
+        ...
+
     async def record_opened(self, sn: str, now_us: int) -> None:
         """Save that the PBX reports every call from now on."""
         ...
@@ -150,6 +154,9 @@ class ConnectionManager:
             failures=1,  # A PBX that was never connected waits longer than one that was connected until now.
         )
         last_reason = ""
+        with suppress(OnhookError):
+            # The connection that follows saves more than this.
+            await self._state.record_starting(sn)
         while True:
             started_at = time.monotonic()
             reason, is_refused = await self._run_connection(spec)

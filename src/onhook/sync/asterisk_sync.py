@@ -63,6 +63,9 @@ class AsteriskConnectionState:
     async def wait_for_change(self, version: Version, seconds: float) -> Version:
         return await self._appdb.wait_for_change(version, seconds)
 
+    async def record_starting(self, sn: str) -> None:
+        await self._asterisks.reset_connection(sn)
+
     async def record_opened(self, sn: str, now_us: int) -> None:
         previous_state = await self._asterisks.get(sn)
         await self._save_connected_interval(previous_state)

@@ -1,0 +1,225 @@
+"""Two hubs with one application database and one ledger: each PBX, each Asterisk and each job is one hub's at a time.
+
+The other one goes on at once after a stop, and within ten seconds of a death; a hub that was overtaken commits nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from onhook.appdb import leases
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.asterisks import AsteriskPbx
+from onhook.appdb.fence import FencedOff
+from onhook.appdb.leases import Leases
+from onhook.appdb.pbx_credentials import parse_pbx_credentials
+from onhook.config import Config
+from onhook.lib.clock import SystemClock
+from onhook.runtime.adapters.ingest import create_ingestor
+from onhook.runtime.hub_process import (
+    HubResources,
+    _create_maintenance_services,
+    _create_projector,
+    _create_sync_manager,
+    _create_sync_services,
+    _open_resources,
+)
+from onhook.runtime.services import Service, running
+from onhook.sync import pbx_sync_manager
+from tests.lease_check import watch_commits
+from tests.pbx.asterisk.replayed import SECRET, USER, FakeAsterisk, open_fake_asterisk
+from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder, open_pbx_responder
+from tests.waiting import polls, wait_until
+
+BRANCH, OFFICE = "3651XXXXXXXX", "office.example.org"
+JOBS = {"serial_numbers", "silence", "call_times", "issues", "retention"}
+LEASES = {f"pbx:{BRANCH}", f"ami:{OFFICE}", *(f"job:{name}" for name in JOBS)}
+
+
+class MovedClock:
+    """The system's clock, moved by a test."""
+
+    def __init__(self) -> None:
+        self.moved_us = 0
+
+    def microseconds(self) -> int:
+        return SystemClock().microseconds() + self.moved_us
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.microseconds() / 1e6, UTC)
+
+
+class SecondHubConfig(Config, frozen=True):
+    """The configuration of a hub with a store of its own."""
+
+    @property
+    def store_file(self) -> Path:
+        return self.data / "calls-2.duckdb"
+
+
+class Hub:
+    """What a hub does under a lease, wired as in its process. Without deliveries, which have a test of their own."""
+
+    def __init__(self, config: Config, clock: MovedClock) -> None:
+        self._config = config
+        self._clock = clock
+        self._stack = AsyncExitStack()
+        self._resources: HubResources
+
+    async def start(self) -> None:
+        self._resources = resources = await _open_resources(self._stack, self._config, self._clock)
+        projector = _create_projector(resources)
+        ingestor = create_ingestor(appdb=resources.appdb, ledger=resources.ledger, clock=self._clock)
+        self._stack.push_async_callback(ingestor.close)
+        services = (
+            Service("leases", resources.leases.run),
+            *_create_sync_services(resources, ingestor, _create_sync_manager(resources, ingestor)),
+            *_create_maintenance_services(resources, projector),
+        )
+        await self._stack.enter_async_context(running(*services))
+
+    def list_leases(self) -> set[str]:
+        """Return the leases by which this hub works."""
+        return set(self._resources.leases._fences)
+
+    async def renew_leases(self) -> None:
+        await self._resources.leases.renew()
+
+    async def stop(self) -> None:
+        await self._stack.aclose()
+
+    async def die(self) -> None:
+        """Commit and release nothing any more, as a process that is killed; `stop` ends what is left of it."""
+        await self._resources.appdb.close()
+
+
+class World:
+    """Two hubs, not started, a PBX with a web API, and an Asterisk."""
+
+    def __init__(self, folder: Path, responder: PbxResponder, asterisk: FakeAsterisk) -> None:
+        self.clock = MovedClock()
+        self.first = Hub(Config(data=folder), self.clock)
+        self.second = Hub(SecondHubConfig(data=folder), self.clock)
+        self.responder = responder
+        self.asterisk = asterisk
+        self.appdb = AppDb(folder / "onhook.db")
+
+    async def add_pbxs(self) -> None:
+        api = parse_pbx_credentials(f"http://127.0.0.1:{self.responder.port}", CLIENT_ID, CLIENT_SECRET)
+        now_us = self.clock.microseconds()
+        await self.appdb.add_pbx(name="Branch", sn=BRANCH, secret=None, credentials=api, now_us=now_us)
+        await self.appdb.add_pbx(name="Office", sn=OFFICE, secret="unknown-knows-this", dialect="asterisk", now_us=1)
+        asterisk_pbx = AsteriskPbx(sn=OFFICE, host="127.0.0.1", port=self.asterisk.port, user=USER)
+        await self.appdb.asterisks.add(asterisk_pbx, SECRET)
+
+    async def read_sync_state(self) -> tuple[Any, ...]:
+        """Return coverage, back-fill progress and state of both PBXs."""
+        states = self.appdb.sync_states
+        return (
+            [await states.intervals(sn) for sn in (BRANCH, OFFICE)],
+            await states.backfill_progress(BRANCH),
+            await states.pbx_status(BRANCH),
+            (await self.appdb.asterisks.get(OFFICE)).is_connected,
+        )
+
+    async def is_synchronised(self) -> bool:
+        """Return whether the PBX with a web API was compared, and the Asterisk is connected."""
+        (covered, _gaps), progress, status, is_connected = await self.read_sync_state()
+        return bool(covered) and progress is None and status is not None and is_connected
+
+
+async def release_none(_leases: Leases) -> None:
+    """Release no lease at a start: here another hub may have them."""
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(leases, "ACQUIRE_SECONDS", 0.01)
+    monkeypatch.setattr(Leases, "release_all", release_none)
+    monkeypatch.setattr(pbx_sync_manager, "POLL_SECONDS", 0.01)
+    lost_commits: list[str] = []
+    watch_commits(monkeypatch, lost_commits)
+    async with open_world(tmp_path) as world:
+        yield world
+    assert lost_commits == []
+
+
+@asynccontextmanager
+async def open_world(folder: Path) -> AsyncIterator[World]:
+    async with open_pbx_responder() as responder, open_fake_asterisk() as asterisk:
+        world = World(folder, responder, asterisk)
+        await world.add_pbxs()
+        try:
+            yield world
+        finally:
+            await world.first.stop()
+            await world.second.stop()
+            await world.appdb.close()
+
+
+async def test_each_pbx_and_job_is_one_hub_s_and_the_other_s_at_once_after_a_stop(world: World) -> None:
+    await world.first.start()
+    await wait_until(lambda: world.first.list_leases() == LEASES)
+    await world.second.start()
+    await wait_until(await world.is_synchronised() async for _ in polls())
+    assert world.second.list_leases() == set()
+    assert (world.responder.login_count, len(world.responder.subscribed), world.asterisk.login_count) == (1, 1, 1)
+    await world.first.stop()
+    await wait_until(lambda: world.second.list_leases() == LEASES)
+    assert world.first.list_leases() == set()
+    await wait_until(lambda: world.asterisk.login_count == 2 and len(world.responder.subscribed) == 1)
+
+
+@pytest.mark.slow
+async def test_pbxs_and_jobs_of_a_hub_that_dies_are_the_other_s_within_ten_seconds(world: World) -> None:
+    await world.first.start()
+    await wait_until(lambda: world.first.list_leases() == LEASES)
+    await world.second.start()
+    await wait_until(await world.is_synchronised() async for _ in polls())
+    await world.first.die()
+    assert world.second.list_leases() == set()
+    world.clock.moved_us += 10_000_000
+    await wait_until(lambda: world.second.list_leases() == LEASES)
+    await world.first.stop()
+    await wait_until(lambda: world.asterisk.login_count == 2 and len(world.responder.subscribed) == 1)
+    await wait_until(await world.is_synchronised() async for _ in polls())
+
+
+async def test_hub_that_is_overtaken_commits_no_state_of_a_pbx(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stood still in the middle of a back-fill, longer than its leases last, and goes on when the other is done."""
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 3600.0)  # it stands still: the test renews for it
+    is_slow, answered = True, asyncio.Event()
+    fenced_off: list[str] = []
+    create = FencedOff.__init__
+
+    def note(error: FencedOff, message: str, **options: Any) -> None:
+        fenced_off.append(message)
+        create(error, message, **options)
+
+    async def answer(request: web.Request) -> web.StreamResponse | None:
+        if is_slow and "cdr" in request.path:
+            await answered.wait()
+        return None
+
+    monkeypatch.setattr(FencedOff, "__init__", note)
+    world.responder.override_response = answer
+    await world.first.start()
+    await wait_until(lambda: any("cdr" in name for name in world.responder.request_names))
+    await world.asterisk.wait_for_login()
+    is_slow = False
+    world.clock.moved_us += 10_000_000
+    await world.second.start()
+    await wait_until(lambda: world.second.list_leases() == LEASES)
+    await wait_until(await world.is_synchronised() async for _ in polls())
+    before = await world.read_sync_state()
+    answered.set()
+    await wait_until(lambda: any(BRANCH in message for message in fenced_off))
+    await world.first.renew_leases()
+    await wait_until(lambda: world.first.list_leases() == set())
+    assert await world.read_sync_state() == before
