@@ -36,7 +36,11 @@ class StreamsHarness:
         retries = RetryQueue(harness.appdb.deliveries, self.destination.destination_id)
         self.queues = NotificationQueues(PerCallQueue(()), retries)
         self.endpoint = EndpointState(EndpointHealth())
+        self.ledger_end = 0
         self.streams = self.create_streams()
+
+    async def read_ledger_end(self) -> int:
+        return self.ledger_end
 
     def create_streams(self) -> DestinationStreams:
         rules = DeliveryRules(
@@ -54,6 +58,7 @@ class StreamsHarness:
             clock=SystemClock(),
             format_payload=lambda record: record.call_id.encode(),
             rules=rules,
+            read_ledger_end=self.read_ledger_end,
         )
 
     async def replay(self, after: int, until: int) -> None:
@@ -174,6 +179,22 @@ async def test_destination_streams_replays_are_read_one_after_the_other(harness:
     assert (crm.streams.needs_reload, len(crm.streams.progress.cursors)) == (True, 2)
     await crm.streams.read_ahead()
     assert crm.accept_all() == [3, 4]
+
+
+async def test_destination_streams_replay_waits_for_a_store_that_is_behind(harness: DeliveryHarness) -> None:
+    """Its events may have been read late by another hub, whose store has their calls already."""
+    crm = await create_streams(harness, after=2)
+    await harness.put_calls(*make_calls(2))
+    await crm.streams.initialize()
+    await crm.streams.read_ahead()
+    await crm.replay(0, 2)
+    crm.ledger_end = 3
+    await crm.streams.load()
+    await crm.streams.read_ahead()
+    assert (crm.accept_all(), crm.streams.progress.finished_replays) == ([], [])
+    await harness.put_calls(*make_calls(1))
+    await crm.streams.read_ahead()
+    assert sorted(crm.accept_all()) == [1, 2, 3]
 
 
 async def test_destination_streams_load_adds_new_replays_only(harness: DeliveryHarness) -> None:

@@ -7,7 +7,7 @@ wherever it is, and goes on there.
 import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -24,6 +24,7 @@ from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
+from onhook.lib.errors import OnhookError
 from onhook.lib.file_lock import file_lock_soon
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import LOCK_NAME, _build_new_store, rebuild
@@ -170,6 +171,7 @@ class SimulatedHub:
                 appdb=resources.appdb,
                 clock=self._clock,
                 run_leased=resources.leases.run_leased,
+                read_ledger_end=resources.ledger.last_seq,
                 jitter=self._rng.random,
             ),
             open_destination=webhook_opener(resources.config),
@@ -179,8 +181,9 @@ class SimulatedHub:
 
     async def _report_position(self, resources: HubResources) -> None:
         while True:
-            position, now_us = await resources.store.position(), self._clock.microseconds()
-            await resources.appdb.store_positions.report(f"store of {self.name}", position, now_us=now_us)
+            with suppress(OnhookError):
+                position, now_us = await resources.store.position(), self._clock.microseconds()
+                await resources.appdb.store_positions.report(f"store of {self.name}", position, now_us=now_us)
             await asyncio.sleep(REPORT_SECONDS)
 
     async def _rebuild_beside(self, config: Config) -> str:

@@ -1,10 +1,11 @@
 """Streams of a destination, read ahead of the attempts.
 
 Invariants: the live stream has priority over replays, and one replay is read at a time. Each stream has its own limit,
-so that a replay does not slow the live stream. A notification that is a stored delivery is not read again.
+so that a replay does not slow the live stream. A notification that is a stored delivery is not read again. A replay is
+read once the store has all that the ledger had when it was found: another hub may have had its events read late.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destinations import Destination
@@ -25,6 +26,15 @@ BATCHES_PER_CYCLE = 4
 """Batches of one stream that are read before other streams and the commit have their turn."""
 
 
+ReadLedgerEnd = Callable[[], Awaitable[int]]
+"""Returns the last number of the ledger. Raises `Unavailable`."""
+
+
+async def read_no_ledger_end() -> int:
+    """Return 0: the store is the one that each replay was requested for."""
+    return 0
+
+
 class DestinationStreams:
     """Readers of all streams of one destination. Raises `Unavailable`."""
 
@@ -37,6 +47,7 @@ class DestinationStreams:
         clock: Clock,
         format_payload: Callable[[Record], bytes],
         rules: DeliveryRules,
+        read_ledger_end: ReadLedgerEnd = read_no_ledger_end,
     ) -> None:
         self.needs_reload = True
         """Whether there may be streams that are not loaded."""
@@ -46,6 +57,7 @@ class DestinationStreams:
         self._clock = clock
         self._format_payload = format_payload
         self._rules = rules
+        self._read_ledger_end = read_ledger_end
         self._readers: list[StreamReader] = []
 
     @property
@@ -80,7 +92,10 @@ class DestinationStreams:
         for stream in await self._appdb.destinations.streams(self._destination.destination_id):
             if stream.stream_id not in known_ids:
                 cursor = await self._initial_cursor() if stream.cursor is None else stream.cursor
-                self._readers.append(StreamReader(stream, cursor, self._destination))
+                reader = StreamReader(stream, cursor, self._destination)
+                if not reader.is_live:
+                    reader.begin_position = await self._read_ledger_end()
+                self._readers.append(reader)
 
     def remove(self, finished_replays: Collection[int]) -> None:
         """Remove replays whose end is committed."""
@@ -93,7 +108,7 @@ class DestinationStreams:
         meanwhile the results of the last ones are committed.
         """
         has_more = False
-        for reader in self._active_readers():
+        for reader in await self._list_active_readers():
             has_more |= await self._read_batches(reader)
         return has_more
 
@@ -105,10 +120,17 @@ class DestinationStreams:
         extent = await store.extent(RecordFilter(since=self._destination.filter.since))
         return position if extent.first_seq is None else extent.first_seq - 1
 
-    def _active_readers(self) -> list[StreamReader]:
-        """Return the live stream, then the first unfinished replay."""
-        replays = [reader for reader in self._readers if not reader.is_live and not reader.is_finished]
-        return [reader for reader in self._readers if reader.is_live] + replays[:1]
+    async def _list_active_readers(self) -> list[StreamReader]:
+        """Return the live stream, then the first unfinished replay, if the store has what it is read from."""
+        replays = [reader for reader in self._readers if not reader.is_live and not reader.is_finished][:1]
+        if replays and not await self._may_begin(replays[0]):
+            replays = []
+        return [reader for reader in self._readers if reader.is_live] + replays
+
+    async def _may_begin(self, replay: StreamReader) -> bool:
+        if replay.begin_position and await self._record_reader.store.position() >= replay.begin_position:
+            replay.begin_position = 0
+        return not replay.begin_position
 
     async def _read_batches(self, reader: StreamReader) -> bool:
         """Read some batches of a stream. Return whether there are more."""

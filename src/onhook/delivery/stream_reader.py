@@ -17,6 +17,8 @@ class StreamReader:
         self.stream_id = stream.stream_id
         self.read_cursor = stream.cursor
         self.ack_window = AckWindow(cursor, {done_id: notification_seq(done_id) for done_id in stream.done_ahead})
+        self.begin_position = 0
+        """The position of the store from which on it is read; 0: it may be read."""
         self.is_at_end = False
         """Whether the last read reached the end."""
         self.has_left_out = False

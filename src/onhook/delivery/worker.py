@@ -23,7 +23,7 @@ from onhook.appdb.leases import RunLeased, run_without_lease
 from onhook.delivery.attempt_pool import AttemptPool, AttemptSender
 from onhook.delivery.commit_batch import COMMIT_RESULTS, CommitPlanner
 from onhook.delivery.delivery_rules import DeliveryRules
-from onhook.delivery.destination_streams import DestinationStreams
+from onhook.delivery.destination_streams import DestinationStreams, ReadLedgerEnd, read_no_ledger_end
 from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient
 from onhook.delivery.endpoint_health import EndpointHealth, EndpointState, initial_health
 from onhook.delivery.metrics import AttemptMetrics
@@ -57,6 +57,7 @@ class DeliveryDeps(msgspec.Struct, frozen=True, kw_only=True):
     appdb: AppDb
     clock: Clock
     run_leased: RunLeased = run_without_lease
+    read_ledger_end: ReadLedgerEnd = read_no_ledger_end
     jitter: Callable[[], float] = Random().random  # noqa: S311 - spreads waits, hides nothing
 
 
@@ -90,6 +91,7 @@ class DestinationWorker:
             clock=deps.clock,
             format_payload=client.format_payload,
             rules=self._rules,
+            read_ledger_end=deps.read_ledger_end,
         )
         self._pool = AttemptPool(
             attempts_max=CONCURRENT_ATTEMPTS_MAX,

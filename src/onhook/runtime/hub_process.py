@@ -282,6 +282,7 @@ def _create_dispatcher(resources: HubResources) -> DeliveryDispatcher:
             appdb=resources.appdb,
             clock=resources.clock,
             run_leased=resources.leases.run_leased,
+            read_ledger_end=resources.ledger.last_seq,
         ),
         open_destination=webhook_opener(resources.config),
         on_error=_log_delivery_error,
