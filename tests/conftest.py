@@ -4,12 +4,14 @@ import gc
 import os
 import shutil
 import signal
+from collections.abc import Generator
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.counts import examples
+from tests.measured_processes import wait_for_measured_processes
 
 # No deadline: a busy machine must not make a property test fail.
 settings.register_profile(
@@ -34,6 +36,15 @@ def chromium_path() -> str:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Run all tests, and wait for measured processes, before pytest-cov combines what they have saved."""
+    result = yield
+    if not hasattr(session.config, "workerinput"):
+        wait_for_measured_processes()
+    return result
 
 
 def pytest_unconfigure() -> None:
