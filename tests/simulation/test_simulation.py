@@ -5,14 +5,15 @@ A failing seed prints its steps; the same seed gives the same steps, deaths and 
 
     PYTHONHASHSEED=0 SEEDS=200 .venv/bin/python -m pytest -m slow "tests/simulation/test_simulation.py::…[17]"
 
-That it finds faults was tried with these, each put in by hand, in seeds 0 to 3:
+That it finds faults was tried with these, each put in by hand:
 
-- a lost position: `AckWindow.acknowledged_to` returns what was read. After a death of the machine notifications are
-  missing (seed 2).
-- an order break: `PerCallQueue.add` ignores calls with a retrying delivery, a late leg overtakes it (seeds 0 and 1);
-  or `PerCallQueue.release_next` releases the last follower (all four).
-- a forgotten retry: `DestinationWorker._initialize` does not refresh the retry queue. What was retrying before a start
-  stays pending for ever (seed 1).
+- a commit by a lost lease: `sqlite._check_fence` accepts each fence (seed 1).
+- an order break: `PerCallQueue.release_next` releases the last follower (seed 1).
+- a lost position: `AckWindow.acknowledged_to` returns what was read (seed 1).
+- a replay that is read by a store that is behind: `DestinationStreams._may_begin` is always true (seed 0).
+
+Not found in seeds 1 and 2: a lease that is released before its work has ended; `EventDeletion` that does not wait for
+the slowest store; a first commit that forgets what was done ahead of the cursor.
 """
 
 import errno
