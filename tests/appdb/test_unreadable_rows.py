@@ -54,6 +54,7 @@ async def path(tmp_path: Path) -> Path:
             await appdb.recordings.put(name, Path("/recordings"))
             await appdb.cdr_sources.put(name, CdrSource(location="/Master.csv", password=SECRET))
             await appdb.saved_searches.add(name, "/calls", author=name)
+            await appdb.mask_key.get()
             await appdb.notes.write(name, "1.1", "text", "tag", author=name, now_us=NOW)
             await appdb.issues.begin(
                 OperationalIssue(issue_key=name, kind="check", subject=name, detail="d", hint=""), now_us=NOW

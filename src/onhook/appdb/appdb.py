@@ -24,6 +24,7 @@ from onhook.appdb.disk_samples import DiskSamples
 from onhook.appdb.failed_logins import FailedLogins
 from onhook.appdb.issues import Issues
 from onhook.appdb.leases import Leases
+from onhook.appdb.mask_key import MaskKey
 from onhook.appdb.notes import Notes
 from onhook.appdb.pbx_conventions import PbxConventionsRepository
 from onhook.appdb.pbx_credentials import PbxCredentials, PbxCredentialsRepository
@@ -117,6 +118,7 @@ class AppDb:
         self.saved_searches = SavedSearches(self._database)
         self.disk_samples = DiskSamples(self._database)
         self.leases = Leases(self._database)
+        self.mask_key = MaskKey(self._database)
         self.store_positions = StorePositions(self._database)
 
     # PBXs
@@ -441,6 +443,7 @@ class AppDb:
             "saved_searches": self.saved_searches.list_unreadable,
             "notes": self.notes.list_unreadable,
             "audit": self.audit.list_unreadable,
+            "mask_key": self.mask_key.list_unreadable,
         }
         return await collect_unreadable(listers)
 

@@ -12,6 +12,7 @@ from onhook.lib.hosts import proxy_passwords
 SECRET_COLUMNS = (
     *(("secrets", "text"), ("signing_secrets", "text"), ("pbx_credentials", "client_secret")),
     *(("asterisks", "secret"), ("cdr_sources", "password"), ("source_matches", "path")),
+    ("mask_key", "text"),
 )
 """Columns with a secret itself; `destinations` and `pbx_credentials` have some inside of JSON, all others hashes."""
 

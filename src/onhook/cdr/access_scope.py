@@ -1,4 +1,4 @@
-"""What a reader may see: some PBXs, some extensions, or both.
+"""What a reader may see: some PBXs, some extensions, or both; and whether external numbers are masked.
 
 A record is allowed if its PBX is in scope and one of its two numbers is; a call if its PBX is in scope and one of its
 legs has such a number.
@@ -7,14 +7,18 @@ legs has such a number.
 import msgspec
 
 from onhook.cdr.identity import extract_number
+from onhook.cdr.number_masking import Mask
 from onhook.cdr.record import Call, Record
 
 
 class AccessScope(msgspec.Struct, frozen=True):
-    """Serial numbers of PBXs, and numbers. None means no limit, empty allows nothing."""
+    """Serial numbers of PBXs, and numbers. None means no limit, empty allows nothing. `mask` says how external numbers
+    are shown; a filter itself does not mask.
+    """
 
     sns: tuple[str, ...] | None = None
     numbers: tuple[str, ...] | None = None
+    mask: Mask = "none"
 
     def allows_record(self, record: Record) -> bool:
         """Return whether the reader may see this record."""
