@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onhook.cdr.call_details import DETAIL_FIELDS
-from onhook.cdr.number_masking import MASKS, Mask, canonical_digits, is_masked, mask_number, mask_text, parse_mask
+from onhook.cdr.number_masking import (
+    MASKS,
+    Mask,
+    canonical_digits,
+    is_masked,
+    mask_known,
+    mask_number,
+    mask_unknown,
+    parse_mask,
+)
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record_masking import Masking, external_sides, is_external_number
 from onhook.lib.errors import UsageError
@@ -79,15 +88,16 @@ def test_parse_mask_unknown_name_is_rejected() -> None:
     ],
 )
 def test_mask_text_finds_numbers_and_names(text: str, expected: str) -> None:
-    masked = mask_text(text, ["+49 30 1234567"], ["Max Muster"], "last3", KEY, "+49301111111")
+    without_parties = mask_known(text, ["+49 30 1234567"], ["Max Muster"], "last3", KEY)
+    masked = mask_unknown(without_parties, "last3", KEY, "+49301111111")
     assert masked == expected
-    assert mask_text(masked, [], [], "last3", KEY, "+49301111111") == masked
+    assert mask_unknown(masked, "last3", KEY, "+49301111111") == masked
 
 
 def test_mask_text_hash_replaces_the_whole_number() -> None:
     hashed = mask_number("+49301234567", "hash", KEY)
-    assert mask_text("x-+49301234567.wav", ["+49 30 1234567"], [], "hash", KEY) == f"x-{hashed}.wav"
-    assert mask_text("0301234567", ["+49301234567"], [], "hash", KEY) == f"0{hashed}"
+    assert mask_known("x-+49301234567.wav", ["+49 30 1234567"], [], "hash", KEY) == f"x-{hashed}.wav"
+    assert mask_known("0301234567", ["+49301234567"], [], "hash", KEY) == f"0{hashed}"
 
 
 @pytest.mark.parametrize(
@@ -196,5 +206,5 @@ def test_mask_number_any_text_is_masked_once(text: str, mask: Mask) -> None:
 
 @given(st.text(max_size=60), st.sampled_from(ACTIVE_MASKS))
 def test_mask_text_any_text_is_masked_once(text: str, mask: Mask) -> None:
-    masked = mask_text(text, [], [], mask, KEY)
-    assert mask_text(masked, [], [], mask, KEY) == masked
+    masked = mask_unknown(text, mask, KEY)
+    assert mask_unknown(masked, mask, KEY) == masked

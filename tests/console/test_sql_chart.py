@@ -7,7 +7,7 @@ import pytest
 from onhook.console.pages.reports.report import Chart, Series
 from onhook.console.pages.sql import EXAMPLES
 from onhook.console.pages.sql_chart import BARS_MAX, build_chart
-from onhook.store.contract import SqlCell, SqlResult
+from onhook.store.sql.contract import SqlCell, SqlResult
 
 
 def result(columns: tuple[str, ...], *rows: tuple[SqlCell, ...]) -> SqlResult:

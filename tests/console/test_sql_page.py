@@ -6,7 +6,7 @@ import json
 import aiohttp
 
 from onhook.cdr.access_scope import AccessScope
-from onhook.store.contract import SQL_ROWS_MAX
+from onhook.store.sql.contract import SQL_ROWS_MAX
 from tests.console.conftest import ConsoleHarness
 from tests.factories import details
 from tests.store.sql.attacks import TOO_LARGE, TOO_SLOW

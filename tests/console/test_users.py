@@ -156,7 +156,7 @@ async def test_user_is_added_by_api(harness: ConsoleHarness, client: aiohttp.Cli
     async with client.post("/api/v1/users", json=new_user) as answer:
         assert answer.status == 201
         added = await answer.json()
-    assert added["user"]["scope"] == {"sns": [SN], "numbers": ["1001"]}
+    assert added["user"]["scope"] == {"sns": [SN], "numbers": ["1001"], "mask": "none"}
     async with anonymous(harness) as alice:
         assert "Welcome" in await (await alice.get(added["path"])).text()
     renewed_user = await (await client.post("/api/v1/users/Alice/invitation")).json()
@@ -172,7 +172,7 @@ async def test_token_is_added_by_api(harness: ConsoleHarness, client: aiohttp.Cl
     """A limited token has its scope; the text is returned once; a removed token is invalid."""
     async with client.post("/api/v1/tokens", json={"name": "wallboard", "numbers": ["1001"]}) as answer:
         new_document = await answer.json()
-    assert new_document["token"]["scope"] == {"sns": None, "numbers": ["1001"]}
+    assert new_document["token"]["scope"] == {"sns": None, "numbers": ["1001"], "mask": "none"}
     async with harness.client(new_document["text"]) as reader:
         assert (await reader.get("/api/v1/calls")).status == 200
         assert (await reader.get("/api/v1/tokens")).status == 403

@@ -9,4 +9,10 @@ async def load_masking(appdb: AppDb, mask: Mask) -> Masking | None:
     """Return the masking of this installation, by the number plans of now; None where nothing is masked."""
     if mask == "none":
         return None
-    return Masking(mask, await appdb.mask_key.get(), {pbx.sn: pbx.number_plan for pbx in await appdb.pbxs()})
+    pbxs = await appdb.pbxs()
+    return Masking(
+        mask,
+        await appdb.mask_key.get(),
+        {pbx.sn: pbx.number_plan for pbx in pbxs},
+        {pbx.name: pbx.sn for pbx in pbxs},
+    )

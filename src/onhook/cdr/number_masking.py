@@ -135,30 +135,30 @@ def hash_id(text: str, key: bytes) -> str:
     return _letters(hmac.digest(key, b"id\x1f" + text.encode(), hashlib.sha256), ID_LETTERS, _ID_ALPHABET)
 
 
-def mask_text(  # noqa: PLR0917 - the parts of a rule
-    text: str, numbers: Collection[str], names: Collection[str], mask: Mask, key: bytes, own_number: str = ""
-) -> str:
-    """Return a text without these numbers, however they are written, and without these names; other digits in a row
-    that are as long as a telephone number are masked too, but not `own_number`.
+def mask_known(text: str, numbers: Collection[str], names: Collection[str], mask: Mask, key: bytes) -> str:
+    """Return a text without these numbers, however they are written, and without these names.
 
-    >>> mask_text("from 030 123456 (Bob Lee)", ["+4930123456"], ["Bob Lee"], "last3", b"")
+    >>> mask_known("from 030 123456 (Bob Lee)", ["+4930123456"], ["Bob Lee"], "last3", b"")
     'from 030 123*** (***)'
     """
-    if not text or mask == "none":
-        return text
-    masked = text
     for name in names:
-        masked = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", HIDDEN, masked, flags=re.IGNORECASE)
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", HIDDEN, text, flags=re.IGNORECASE)
     for number in numbers:
-        masked = _mask_occurrences(masked, number, mask, key)
-    folded = fold_digits(masked)
-    own_digits = canonical_digits(own_number)
+        text = _mask_occurrences(text, number, mask, key)
+    return text
+
+
+def mask_unknown(text: str, mask: Mask, key: bytes, own_number: str = "") -> str:
+    """Return a text in which digits in a row are masked that are as long as a telephone number, but not `own_number`.
+    Dates, ids of channels and UUIDs stay.
+    """
+    folded, own_digits = fold_digits(text), canonical_digits(own_number)
 
     def replace(start: int, end: int) -> str:
-        number = masked[start:end]
+        number = text[start:end]
         return number if own_digits and canonical_digits(number) == own_digits else mask_number(number, mask, key)
 
-    return _replace_numbers(masked, folded, replace)
+    return _replace_numbers(text, folded, replace)
 
 
 def _replace_numbers(text: str, folded: str, replace: Callable[[int, int], str]) -> str:

@@ -5,7 +5,8 @@ A record matches when each filter that is set matches. A call matches when `sinc
 `call_to`, `trunk`, `did_number`, `extra` that is set matches at least one of its legs.
 
 `call_filter` applies to whole calls (`cdr/call_filter.py`); `scope` is what the user may see at all
-(`cdr/access_scope.py`) and is never set from user input.
+(`cdr/access_scope.py`) and is never set from user input. `parties` takes the place of the filters on numbers for
+readers who see masked ones (`cdr/party_filter.py`).
 """
 
 import re
@@ -21,6 +22,7 @@ from onhook.cdr.call_details import fold_word
 from onhook.cdr.call_filter import CallFilter
 from onhook.cdr.extra_filter import ExtraFilter
 from onhook.cdr.identity import extract_number
+from onhook.cdr.party_filter import PartyCondition
 from onhook.cdr.record import Call, Record
 from onhook.lib.errors import UsageError, _
 
@@ -70,6 +72,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     extra: str | None = None
     call_filter: CallFilter | None = None
     scope: AccessScope | None = None
+    parties: tuple[PartyCondition, ...] = ()
 
     def matches(self, record: Record) -> bool:
         """Return whether the record matches, without `call_filter`, which needs the whole call: see `matches_call`."""
@@ -77,6 +80,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
         return (
             self._matches_common(record)
             and self._matches_leg(record)
+            and all(condition.matches_leg(record) for condition in self.parties)
             and (self.scope is None or self.scope.allows_record(record))
         )
 
@@ -90,6 +94,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
                 if (value := getattr(self, name)) is not None
             )
             and (self.call_filter is None or self.call_filter.matches(call))
+            and all(condition.matches_call(call) for condition in self.parties)
             and (self.scope is None or self.scope.allows_call(call))
         )
 

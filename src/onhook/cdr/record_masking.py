@@ -24,15 +24,19 @@ from onhook.cdr.number_masking import (
     digits_of,
     hash_id,
     is_masked,
+    mask_known,
     mask_number,
-    mask_text,
+    mask_unknown,
 )
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record import Call, Record
 
 DetailsT = TypeVar("DetailsT", bound=CallDetails)
 
-_TEXT_FIELDS = ("src_trunk_name", "dst_trunk_name", "recording", "did_name")
+_TRUNK_FIELDS = ("src_trunk_name", "dst_trunk_name")
+"""Names of lines, which may be their own numbers: only the numbers of the call's parties are masked in them."""
+
+_TEXT_FIELDS = ("recording", "did_name")
 
 _DEFAULT_PLAN = NumberPlan()
 
@@ -50,11 +54,14 @@ class ExternalParties(msgspec.Struct, frozen=True):
 
 
 class Masking(msgspec.Struct, frozen=True):
-    """What is masked how: the mask, the key of hashes, and the number plans of the PBXs by serial number."""
+    """What is masked how: the mask, the key of hashes, the number plans of the PBXs by serial number, and their serial
+    numbers by name.
+    """
 
     mask: Mask
     key: bytes
     plans: Mapping[str, NumberPlan] = {}
+    sns_by_name: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
         return f"Masking({self.mask})"
@@ -67,7 +74,7 @@ class Masking(msgspec.Struct, frozen=True):
         """Return a call with all external parties masked; recordings stay at their place."""
         parties = find_external_parties(call.legs, self.plan_of(call.sn))
         legs = tuple(self._mask_leg(leg, parties) for leg in call.legs)
-        text_fields = {name: self._mask_text(getattr(call, name), parties) for name in _TEXT_FIELDS[:2]}
+        trunks = {name: self._mask_name(getattr(call, name), parties) for name in _TRUNK_FIELDS}
         return msgspec.structs.replace(
             call,
             call_from=self._mask_side(call.call_from, call.did_number, call.sn, parties),
@@ -75,13 +82,17 @@ class Masking(msgspec.Struct, frozen=True):
             answered_by=self._mask_side(call.answered_by, call.did_number, call.sn, parties),
             recordings=tuple(self._mask_text(name, parties, call.did_number) for name in call.recordings),
             legs=legs,
-            **text_fields,
+            **trunks,
         )
 
     def mask_note(self, text: str, call: Call) -> str:
         """Return a text about a call, as a person wrote it, without the numbers of its external parties."""
         parties = find_external_parties(call.legs, self.plan_of(call.sn))
-        return mask_text(text, parties.numbers, (), self.mask, self.key, call.did_number)
+        return mask_known(text, parties.numbers, (), self.mask, self.key)
+
+    def mask_text(self, text: str) -> str:
+        """Return a text without its call, such as the name of an extension, without numbers."""
+        return mask_unknown(text, self.mask, self.key)
 
     def mask_party(self, party: str, sn: str | None, *, is_outside: bool) -> str:
         """Return a party without its call, such as a row of a report; without a serial number it is external if one of
@@ -98,6 +109,7 @@ class Masking(msgspec.Struct, frozen=True):
         return self.plans.get(sn, _DEFAULT_PLAN)
 
     def _mask_leg(self, leg: Record, parties: ExternalParties) -> Record:
+        trunks = {name: self._mask_name(getattr(leg, name), parties) for name in _TRUNK_FIELDS}
         texts = {name: self._mask_text(getattr(leg, name), parties, leg.did_number) for name in _TEXT_FIELDS}
         sides = external_sides(leg, self.plan_of(leg.sn))
         parties_of_leg = {
@@ -106,6 +118,7 @@ class Masking(msgspec.Struct, frozen=True):
         }
         return msgspec.structs.replace(
             leg,
+            **trunks,
             **texts,
             **parties_of_leg,
             record_id=hash_id(leg.record_id, self.key),
@@ -127,7 +140,12 @@ class Masking(msgspec.Struct, frozen=True):
         return self._mask_party_of_leg(party, parties, did, is_external=is_external)
 
     def _mask_text(self, text: str, parties: ExternalParties, did: str = "") -> str:
-        return mask_text(text, parties.numbers, parties.names, self.mask, self.key, did) if text else text
+        if not text:
+            return text
+        return mask_unknown(self._mask_name(text, parties), self.mask, self.key, did)
+
+    def _mask_name(self, text: str, parties: ExternalParties) -> str:
+        return mask_known(text, parties.numbers, parties.names, self.mask, self.key) if text else text
 
     def _mask_value(self, value: Any, parties: ExternalParties, did: str) -> Any:
         """Return a value of JSON with all of its texts masked, names of members included."""
@@ -142,8 +160,9 @@ class Masking(msgspec.Struct, frozen=True):
             return [self._mask_value(member, parties, did) for member in value]
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             text = str(value)
-            masked = mask_text(text, [n for n in parties.numbers if _is_long(n)], (), self.mask, self.key, did)
-            return value if masked == text or not parties.numbers else masked
+            long_numbers = [number for number in parties.numbers if _is_long(number)]
+            masked = mask_unknown(mask_known(text, long_numbers, (), self.mask, self.key), self.mask, self.key, did)
+            return value if masked == text else masked
         return value
 
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from onhook.cdr.number_masking import Mask
 from onhook.cli.commands import CommandGroup
 from onhook.cli.filter_options import with_search_filters
 from onhook.cli.options import DataOption, ZoneOption, load_reader_config, print_note
@@ -25,13 +26,16 @@ app = CommandGroup(add_completion=False)
 
 @app.command(epilog="Example: onhook export april.xlsx --since 2026-04-01 --until 2026-05-01 --zone Europe/Berlin")
 @with_search_filters
-async def export(
+async def export(  # noqa: PLR0917 - one for each option
     filters: Mapping[str, str],
     file: Annotated[Path, typer.Argument(metavar="FILE", help=_("Target: FILE.csv, .jsonl, .parquet or .xlsx"))],
     excel: Annotated[
         Literal["comma", "semicolon"] | None,
         typer.Option("--excel", help=_("CSV for Excel, with the separator of its locale; numbers stay texts")),
     ] = None,
+    mask: Annotated[
+        Mask, typer.Option("--mask", help=_("External numbers: none, last3 (three digits hidden), hash (keyed hash)"))
+    ] = "none",
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
@@ -41,7 +45,12 @@ async def export(
     export_format = _parse_export_format(file)
     if excel is not None and export_format != "csv":
         raise UsageError(_("only CSV has a form for Excel"), location="--excel", hint=_("name a file FILE.csv"))
-    await _export(load_reader_config(data, zone), filters, export_format, file, excel or "")
+    await _export(load_reader_config(data, zone), filters, export_format, file, _form(excel, mask))
+
+
+def _form(excel: str | None, mask: Mask) -> dict[str, str]:
+    """Return the parameters of a file besides its filters."""
+    return {name: text for name, text in (("excel", excel or ""), ("mask", "" if mask == "none" else mask)) if text}
 
 
 def _parse_export_format(file: Path) -> ExportFormat:
@@ -58,12 +67,12 @@ def _parse_export_format(file: Path) -> ExportFormat:
 
 
 async def _export(
-    config: Config, filters: Mapping[str, str], export_format: ExportFormat, file: Path, excel: str
+    config: Config, filters: Mapping[str, str], export_format: ExportFormat, file: Path, form: Mapping[str, str]
 ) -> None:
     counter = RecordCounter(export_format)
     async with await open_data_client(config) as client:
         with private_file(file) as output, _progress(file.name) as (progress, task):
-            async for chunk in client.export(filters, export_format, excel):
+            async for chunk in client.export(filters, export_format, form):
                 output.write(chunk)
                 counter.add(chunk)
                 progress.advance(task, len(chunk))

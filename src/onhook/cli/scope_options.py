@@ -7,6 +7,7 @@ import typer
 
 from onhook.appdb.tokens import Role
 from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.number_masking import Mask
 from onhook.lib.messages import _
 
 RoleOption = Annotated[
@@ -21,6 +22,12 @@ NumberScopeOption = Annotated[
     list[str] | None,
     typer.Option("--number", metavar="NUMBER", help=_("Limit to calls of this extension; repeatable")),
 ]
+MaskOption = Annotated[
+    Mask,
+    typer.Option(
+        "--mask", help=_("External numbers: none, last3 (without their last three digits), hash (as a keyed hash)")
+    ),
+]
 
 
 def describe_scope(scope: AccessScope | None, names: Mapping[str, str]) -> str:
@@ -29,4 +36,7 @@ def describe_scope(scope: AccessScope | None, names: Mapping[str, str]) -> str:
         return _("everything")
     pbxs = ", ".join(names.get(sn, sn) for sn in scope.sns or ())
     numbers = ", ".join(scope.numbers or ())
-    return "; ".join(text for text in (pbxs, numbers) if text) or _("nothing")
+    if scope.sns is None and scope.numbers is None:
+        pbxs = _("everything")
+    mask = "" if scope.mask == "none" else _("numbers masked: {mask}", mask=scope.mask)
+    return "; ".join(text for text in (pbxs or numbers, numbers if pbxs else "", mask) if text) or _("nothing")

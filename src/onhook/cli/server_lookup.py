@@ -43,8 +43,10 @@ class DataClient(Protocol):
         """
         ...
 
-    def export(self, filters: FilterValues, export_format: ExportFormat, excel: str = "") -> AsyncIterator[bytes]:
-        """Yield all matching records as one file, in chunks; `excel` is the separator of a CSV file for Excel."""
+    def export(self, filters: FilterValues, export_format: ExportFormat, form: FilterValues) -> AsyncIterator[bytes]:
+        """Yield all matching records as one file, in chunks; of its `form`, `excel` is the separator of a CSV file for
+        Excel, and `mask` that of external numbers.
+        """
         ...
 
     def quarantine(self, limit: int) -> AsyncIterator[Row]:

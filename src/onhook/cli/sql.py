@@ -16,7 +16,7 @@ from onhook.config import Config
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
-from onhook.store.contract import SqlCell
+from onhook.store.sql.contract import SqlCell
 from onhook.store.sql.views import SQL_TABLES
 
 app = typer.Typer(add_completion=False)

@@ -10,7 +10,7 @@ from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone
-from onhook.cli.scope_options import NumberScopeOption, PbxScopeOption, RoleOption, describe_scope
+from onhook.cli.scope_options import MaskOption, NumberScopeOption, PbxScopeOption, RoleOption, describe_scope
 from onhook.config import local_address, parse_address
 from onhook.console.auth.share_tokens import parse_export_filter
 from onhook.lib.clock import SystemClock
@@ -33,6 +33,7 @@ async def add(
     role: RoleOption = "reader",
     pbx: PbxScopeOption = None,
     number: NumberScopeOption = None,
+    mask: MaskOption = "none",
     share: Annotated[
         bool, typer.Option("--share", help=_("For exports alone, in their URL: /api/v1/export.csv?token=…"))
     ] = False,
@@ -48,7 +49,7 @@ async def add(
     clock = SystemClock()
     export_filter = parse_export_filter(search or "", zone=DEFAULT_ZONE, clock=clock) if share else None
     async with open_appdb(data, create=True) as appdb:
-        scope = await parse_scope(appdb, pbx or [], number or [])
+        scope = await parse_scope(appdb, pbx or [], number or [], mask)
         print(await appdb.add_token(name, role, now_us=clock.microseconds(), scope=scope, export_filter=export_filter))
 
 

@@ -9,7 +9,7 @@ from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone
-from onhook.cli.scope_options import NumberScopeOption, PbxScopeOption, RoleOption, describe_scope
+from onhook.cli.scope_options import MaskOption, NumberScopeOption, PbxScopeOption, RoleOption, describe_scope
 from onhook.config import Config, local_address, parse_address
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
@@ -27,11 +27,12 @@ async def add(
     role: RoleOption = "reader",
     pbx: PbxScopeOption = None,
     number: NumberScopeOption = None,
+    mask: MaskOption = "none",
     data: DataOption = None,
 ) -> None:
     """Add a user and print the link of the invitation, where the password is chosen: valid once, for three days."""
     async with open_appdb(data, create=True) as appdb:
-        scope = await parse_scope(appdb, pbx or [], number or [])
+        scope = await parse_scope(appdb, pbx or [], number or [], mask)
         invitation = await appdb.users.add(name, role, scope, now_us=SystemClock().microseconds())
     _print_invitation(load_config(data=data), invitation)
 

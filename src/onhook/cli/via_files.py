@@ -7,7 +7,9 @@ from functools import partial
 import msgspec
 
 from onhook.appdb.destinations import Destination
+from onhook.appdb.masking import load_masking
 from onhook.cdr.call_filter import SEARCH_NAMES
+from onhook.cdr.number_masking import parse_mask
 from onhook.cdr.record_filter import RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.server_lookup import DataClient, FilterValues, Row, not_quarantined_error
@@ -55,12 +57,15 @@ class FileDataClient:
             _("no server is running, so no new calls are stored"), hint=_("start `onhook serve`, or leave --follow out")
         )
 
-    async def export(self, filters: FilterValues, export_format: ExportFormat, excel: str = "") -> AsyncIterator[bytes]:
-        separator = parse_excel_option(excel)
+    async def export(
+        self, filters: FilterValues, export_format: ExportFormat, form: FilterValues
+    ) -> AsyncIterator[bytes]:
+        separator = parse_excel_option(form.get("excel", ""))
+        masking = await load_masking(self._files.appdb, parse_mask(form.get("mask", "none")))
         search_filter = await self._parse_search(filters)
-        action = describe_export(export_format, search_filter)
+        action = describe_export(export_format, search_filter, masking)
         await self._files.appdb.audit.add_read(action, now_us=SystemClock().microseconds())
-        chunks = self._files.store.export(search_filter, export_format, self._zone)
+        chunks = self._files.store.export(search_filter, export_format, self._zone, masking)
         async for chunk in chunks if separator is None else convert_for_excel(chunks, separator):
             yield chunk
 

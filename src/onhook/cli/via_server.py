@@ -62,8 +62,9 @@ class ApiDataClient:
                 async for row in self.calls(call_filters, 1):
                     yield row
 
-    async def export(self, filters: FilterValues, export_format: ExportFormat, excel: str = "") -> AsyncIterator[bytes]:
-        form = {"excel": excel} if excel else {}
+    async def export(
+        self, filters: FilterValues, export_format: ExportFormat, form: FilterValues
+    ) -> AsyncIterator[bytes]:
         with self._request("GET", f"export.{export_format}", {**filters, **form, "zone": self._zone}) as response:
             while chunk := response.read(CHUNK_BYTES):
                 yield chunk

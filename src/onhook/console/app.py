@@ -55,8 +55,9 @@ from onhook.console.state import AppState, ResponseCounters, RetryParsing
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.store.contract import SqlRunner, Store
+from onhook.store.contract import Store
 from onhook.store.position_notifier import PositionNotifier
+from onhook.store.sql.contract import SqlRunner
 
 BODY_BYTES_MAX = 64 * 1024
 """The largest body is a PBX with its number plan: some kilobytes."""
@@ -88,6 +89,7 @@ def create_app_state(
     """Return the dependencies of the routes, with limits and caches that are empty."""
     return AppState(
         store=store,
+        unmasked_store=store,
         sql_runner=sql_runner,
         ledger=ledger,
         appdb=appdb,

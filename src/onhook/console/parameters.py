@@ -15,10 +15,13 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.params import PathParameter, QueryParameter, SkipValidation
 from litestar.routes import HTTPRoute
 
+from onhook.appdb.masking import load_masking
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, PBXS_MAX, SECRET_CHARACTERS_MAX, SN_CHARACTERS_MAX
+from onhook.cdr.number_masking import MASKS, Mask
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
 from onhook.console.auth.access import get_access_scope
+from onhook.console.masked_store import MaskedStore, check_masked_tag
 from onhook.console.search import apply_search
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
@@ -52,6 +55,13 @@ _LIST_SYNTAX = "Several are separated by commas, and `!` in front excludes them"
 _EXTRA_SYNTAX = "`account_code=4711`, or several, separated by commas"
 _TALK_SECONDS = QueryParameter(description="Whole seconds of talk; the limit is included", pattern=r"^[0-9]{0,9}$")
 _WAIT_SECONDS = QueryParameter(description="Whole seconds; the limit is included", pattern=r"^[0-9]{0,9}$")
+
+ExportMask = Annotated[
+    str,
+    QueryParameter(
+        description=f"Mask of external numbers: {', '.join(MASKS)}; empty is that of the user", max_length=20
+    ),
+]
 
 Text = str
 ReaderZone = NamedDependency[SkipValidation[ZoneInfo]]
@@ -152,19 +162,32 @@ async def search_filter(  # noqa: PLR0917 - one for each filter
         "by_trunk": by_trunk, "by_did": by_did,
     }  # fmt: skip
     texts |= {"tag": tag, "note": note, "q": q}
+    if app_state.masking is not None:
+        check_masked_tag(tag, app_state.masking)
     return await apply_search(app_state.appdb, record_filter, texts, reader_zone)
 
 
-def get_app_state(request: AnyRequest) -> AppState:
-    """Return the state of the application."""
+async def get_app_state(request: AnyRequest) -> AppState:
+    """Return the state of the application, for a reader with masked numbers with a store that masks them."""
     app_state: AppState = request.app.state.app_state
-    return app_state
+    scope = get_access_scope(request.scope)
+    return app_state if scope is None else await mask_state(app_state, scope.mask)
+
+
+async def mask_state(app_state: AppState, mask: Mask) -> AppState:
+    """Return the state with a store that masks numbers, unless nothing is masked."""
+    masking = await load_masking(app_state.appdb, mask)
+    if masking is None:
+        return app_state
+    return msgspec.structs.replace(
+        app_state, store=MaskedStore.wrap(app_state.unmasked_store, masking), masking=masking
+    )
 
 
 def dependencies() -> dict[str, Provide]:
     """Return the dependencies of routes."""
     return {
-        "app_state": Provide(get_app_state, sync_to_thread=False),
+        "app_state": Provide(get_app_state),
         "reader_zone": Provide(reader_zone, sync_to_thread=False),
         "record_filter": Provide(record_filter, sync_to_thread=False),
         "search_filter": Provide(search_filter),

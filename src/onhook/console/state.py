@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from onhook.appdb.appdb import AppDb
+from onhook.cdr.record_masking import Masking
 from onhook.config import Config
 from onhook.console.actions import ConsoleActions, DeliveryActions
 from onhook.console.auth.failures import PasswordTries, WrongTokens
@@ -18,8 +19,9 @@ from onhook.console.live.live_tail import LiveTail
 from onhook.console.request_coalescing import RequestCoalescer
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
-from onhook.store.contract import QuarantineEntry, SqlRunner, Store
+from onhook.store.contract import QuarantineEntry, Store
 from onhook.store.position_notifier import PositionNotifier
+from onhook.store.sql.contract import SqlRunner
 
 RetryParsing = Callable[[Sequence[int]], Awaitable[Sequence[QuarantineEntry]]]
 """Retries events of the quarantine; returns those that still cannot be parsed."""
@@ -41,9 +43,12 @@ class ResponseCounters:
 
 
 class AppState(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a route may use."""
+    """Everything that a route may use. For a reader with masked numbers `store` masks them, and `masking` says how;
+    `unmasked_store` is for what is not shown, such as the name of a file to open.
+    """
 
     store: Store
+    unmasked_store: Store
     sql_runner: SqlRunner
     ledger: Ledger
     appdb: AppDb
@@ -64,6 +69,7 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     coalescer: RequestCoalescer
     count_flooding_sockets: Callable[[], int]
     """Sockets of the PBX API that were closed because of too many frames, since the start."""
+    masking: Masking | None = None
 
 
 AnyRequest = Request[Any, Any, Any]

@@ -17,7 +17,8 @@ from onhook.pbx.registry import dialects
 from onhook.projector.projector import Projector
 from onhook.runtime.adapters.ingest import create_publisher
 from onhook.runtime.engines import ENGINES, open_sql_runner, open_store_file
-from onhook.store.contract import SqlRunner, Store
+from onhook.store.contract import Store
+from onhook.store.sql.contract import SqlRunner
 
 
 class OpenDataFiles(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,8 +12,9 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
 from onhook.ops.rebuild import Engines
-from onhook.store.contract import SqlRunner, Store
+from onhook.store.contract import Store
 from onhook.store.duckdb import list_quarantined_seqs, open_store
+from onhook.store.sql.contract import SqlRunner
 from onhook.store.sql.runner import SqlProcessRunner
 
 LOCKED_SECONDS_MAX = 5.0

@@ -52,8 +52,9 @@ from onhook.runtime.pbx_api_service import PbxApiManager
 from onhook.runtime.rebuild_mode import open_rebuild_mode, restart_when_damaged
 from onhook.runtime.rebuild_process import rebuild_when_outdated, run_rebuild_process
 from onhook.runtime.services import Service, running
-from onhook.store.contract import SqlRunner, Store, StoreUnusable
+from onhook.store.contract import Store, StoreUnusable
 from onhook.store.position_notifier import PositionNotifier
+from onhook.store.sql.contract import SqlRunner
 from onhook.sync.ami_connections import ConnectionManager
 from onhook.sync.asterisk_sync import AsteriskConnectionState
 from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps

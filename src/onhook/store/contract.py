@@ -8,6 +8,7 @@ import msgspec
 
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
+from onhook.cdr.record_masking import Masking
 from onhook.lib.errors import OnhookError
 
 CallKey = tuple[str, str]
@@ -141,6 +142,21 @@ class SeenParty(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
 
 
+NUMBERS_MAX = 1_000_000
+"""Numbers that are compared with a masked one: some seconds of hashing."""
+
+OUTSIDE_MARK = "\x1f"
+"""Before a number in a marked summary that was reached by a trunk."""
+
+
+class SeenNumber(msgspec.Struct, frozen=True):
+    """A number in calls of a PBX; `is_outside` where its side of the leg has a trunk. It may be seen in both ways."""
+
+    sn: str
+    number: str
+    is_outside: bool
+
+
 class SeenTrunk(msgspec.Struct, frozen=True, kw_only=True):
     """A trunk in calls of a PBX."""
 
@@ -247,63 +263,6 @@ class MissedCalls(msgspec.Struct, frozen=True, kw_only=True):
     data: Sequence[MissedCall]
 
 
-SQL_ROWS_MAX = 10_000
-"""Rows of an SQL result: more is an export."""
-
-SQL_CHARACTERS_MAX = 20_000
-"""Longer than any query written by hand."""
-
-QUERY_SECONDS_MAX = 10
-"""Time-out of an SQL query: long enough to count all of ten million records."""
-
-SqlCell = str | int | float | bool | None
-"""A value in the result of a query."""
-
-
-class SqlResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A table. `is_truncated` if there were more rows, or more text than a result has.
-
-    `data_at`: the time at which the data was current. The query saw every call that was stored before.
-    """
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[SqlCell]]
-    is_truncated: bool
-    data_at: datetime
-
-
-class SqlColumn(msgspec.Struct, frozen=True, kw_only=True):
-    """A column that users' SQL may read, with a line about it."""
-
-    name: str
-    description: str
-
-
-class SqlTable(msgspec.Struct, frozen=True, kw_only=True):
-    """A table that users' SQL may read."""
-
-    name: str
-    description: str
-    columns: Sequence[SqlColumn]
-
-
-class SqlRunner(Protocol):
-    """Runs SQL of users; no query can stop, slow or change anything else."""
-
-    async def run(self, sql: str) -> SqlResult:
-        """Run one SELECT in DuckDB's SQL over the tables `records` and `calls`, as they were a short time ago.
-        Cancelling the caller ends the query at once.
-
-        Raises `UsageError` for a query that is invalid, too large or too slow, `Unavailable` while too many run or the
-        disk has no space for the copy that they read.
-        """
-        ...
-
-    async def close(self) -> None:
-        """End all queries, refuse others, and remove the copy."""
-        ...
-
-
 class Store(Protocol):
     """The contract of a store: one writer, the projector, and many readers. A reader always sees whole batches.
 
@@ -381,6 +340,12 @@ class Store(Protocol):
         """
         ...
 
+    async def list_numbers(self, record_filter: RecordFilter, number: str | None = None) -> list[SeenNumber]:
+        """Return the numbers in calls of the period, the PBX and the scope of a filter, or this number alone. Raises
+        `UsageError` for more than NUMBERS_MAX.
+        """
+        ...
+
     async def list_trunks(self, sns: Sequence[str]) -> list[SeenTrunk]:
         """Return the trunks in the calls of these PBXs (empty means all), by name."""
         ...
@@ -426,7 +391,13 @@ class Store(Protocol):
         ...
 
     async def summary(
-        self, record_filter: RecordFilter, by: str, zone: str, top: int | None = None
+        self,
+        record_filter: RecordFilter,
+        by: str,
+        zone: str,
+        top: int | None = None,
+        *,
+        marks_outside: bool = False,
     ) -> list[dict[str, Any]]:
         """Count matching calls: one row per value of `by` (see SUMMARY_DIMENSIONS), in its order; with `top` only the
         rows with the most calls, the most first.
@@ -435,7 +406,8 @@ class Store(Protocol):
         person), `missed` (the others; `answered` + `missed` = `calls`), `voicemail`, `busy`, `no_answer`, `abandoned`,
         `failed` (parts of `missed`), `talk_duration`, `call_duration`, `ring_duration`, `wait_duration` (sums of
         seconds, null where unknown) and `wait_duration_max`. Clock changes are handled: days have 23 to 25 hours.
-        Raises `UsageError` for an unknown `by` or zone.
+        With `marks_outside`, numbers by `call_from`, `call_to` and `answered_by` that were reached by a trunk begin
+        with OUTSIDE_MARK. Raises `UsageError` for an unknown `by` or zone.
         """
         ...
 
@@ -466,11 +438,13 @@ class Store(Protocol):
         """
         ...
 
-    def export(self, record_filter: RecordFilter, export_format: ExportFormat, zone: str) -> AsyncIterator[bytes]:
+    def export(
+        self, record_filter: RecordFilter, export_format: ExportFormat, zone: str, masking: Masking | None = None
+    ) -> AsyncIterator[bytes]:
         """Yield all matching records as one file, in chunks, the earliest first; memory does not grow with the file.
 
         CSV is UTF-8, RFC 4180, times ISO 8601 with offset in `zone`; `cdr/csv_injection.py` escapes formulas. XLSX
-        continues on another sheet after 1,048,575 rows.
+        continues on another sheet after 1,048,575 rows. With `masking` each record is masked.
         """
         ...
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
+from onhook.cdr.record_masking import Masking
 from onhook.store import rollups, writer
 from onhook.store.connections import DuckDbDatabase, read_quarantined_seqs
 from onhook.store.contract import (
@@ -25,6 +26,7 @@ from onhook.store.contract import (
     RecordListing,
     RecordListResult,
     RecordPage,
+    SeenNumber,
     SeenParty,
     SeenTrunk,
     StoreBatch,
@@ -117,6 +119,9 @@ class DuckDbStore:
             lambda connection: parties.list_parties(connection, sns, is_external=is_external)
         )
 
+    async def list_numbers(self, record_filter: RecordFilter, number: str | None = None) -> list[SeenNumber]:
+        return await self._database.read(lambda connection: parties.list_numbers(connection, record_filter, number))
+
     async def list_trunks(self, sns: Sequence[str]) -> list[SeenTrunk]:
         return await self._database.read(lambda connection: parties.list_trunks(connection, sns))
 
@@ -152,9 +157,17 @@ class DuckDbStore:
         )
 
     async def summary(
-        self, record_filter: RecordFilter, by: str, zone: str, top: int | None = None
+        self,
+        record_filter: RecordFilter,
+        by: str,
+        zone: str,
+        top: int | None = None,
+        *,
+        marks_outside: bool = False,
     ) -> list[dict[str, Any]]:
-        return await self._database.read(lambda connection: summaries.summary(connection, record_filter, by, zone, top))
+        return await self._database.read(
+            lambda connection: summaries.summary(connection, record_filter, by, zone, top, marks_outside=marks_outside)
+        )
 
     async def histogram(
         self, record_filter: RecordFilter, duration_name: str, edges: Sequence[int]
@@ -175,8 +188,10 @@ class DuckDbStore:
             lambda connection: missed_calls.missed_calls(connection, record_filter, limit, is_returned=is_returned)
         )
 
-    async def export(self, record_filter: RecordFilter, export_format: ExportFormat, zone: str) -> AsyncIterator[bytes]:
-        async with aclosing(exports.export(self._database, record_filter, export_format, zone)) as chunks:
+    async def export(
+        self, record_filter: RecordFilter, export_format: ExportFormat, zone: str, masking: Masking | None = None
+    ) -> AsyncIterator[bytes]:
+        async with aclosing(exports.export(self._database, record_filter, export_format, zone, masking)) as chunks:
             async for chunk in chunks:
                 yield chunk
 

@@ -41,6 +41,11 @@ def leg_rows(call: Call) -> list[Row]:
     return [_leg_row(key, leg_index, call_started_at, leg) for leg_index, leg in enumerate(call.legs)]
 
 
+def leg_row(leg_index: int, leg: Record) -> Row:
+    """Return the row of `legs` of one leg without its call, as `leg_rows`; its call began when the leg did."""
+    return _leg_row(float(call_key(leg.call_id)), leg_index, float(epoch_seconds(leg.started_at)), leg)
+
+
 def call_row(call: Call) -> Row:
     """Return the row of `calls` of a call, in the order of `schema.CALLS`."""
     return (

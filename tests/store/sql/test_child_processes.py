@@ -5,8 +5,8 @@ import asyncio
 import msgspec
 import pytest
 
-from onhook.store.contract import SqlCell
 from onhook.store.sql.child_processes import DECODED_BYTES_MAX, decode_reply
+from onhook.store.sql.contract import SqlCell
 from onhook.store.sql.wire import QueryFailure, SqlReply
 
 

@@ -12,8 +12,8 @@ import duckdb
 import msgspec
 import pytest
 
-from onhook.store.contract import SQL_ROWS_MAX, SqlCell
 from onhook.store.duckdb import DuckDbStore
+from onhook.store.sql.contract import SQL_ROWS_MAX, SqlCell
 from onhook.store.sql.copy_process import make_copy
 from onhook.store.sql.query_process import MEMORY_BYTES_MAX, RESULT_BYTES_MAX, run_query
 from onhook.store.sql.wire import CopyRequest, QueryError, SqlReply

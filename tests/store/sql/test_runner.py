@@ -9,9 +9,9 @@ import pytest
 
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
-from onhook.store.contract import SQL_ROWS_MAX
 from onhook.store.duckdb import DuckDbStore
 from onhook.store.sql import runner as runner_module
+from onhook.store.sql.contract import SQL_ROWS_MAX
 from onhook.store.sql.runner import QUERIES_MAX, QUERY_MODULE, WAITING_MAX, SqlProcessRunner
 from tests.factories import call, record
 from tests.store.contract import batch

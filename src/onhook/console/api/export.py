@@ -12,11 +12,12 @@ from litestar.params import PathParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
 from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX
+from onhook.cdr.number_masking import parse_mask
 from onhook.cdr.record_filter import RecordFilter
 from onhook.console.auth.access import SCOPED, SHARED
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs, ExportProgress
-from onhook.console.parameters import ReaderZone, SearchFilterDep
+from onhook.console.parameters import ExportMask, ReaderZone, SearchFilterDep, mask_state
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.queries.audited_reads import audit_or_log_read
 from onhook.console.queries.export_action import describe_export
@@ -73,14 +74,16 @@ async def export(  # noqa: PLR0917 - the parts of a file
     export_format: ExportFormat,
     ticket: str = "",
     excel: str = "",
+    mask: str = "",
 ) -> ASGIResponse:
     """Return the response with the file. Raises `Unavailable` while too many are running, and `UsageError`."""
     separator = parse_excel_option(excel)
+    app_state = await apply_export_mask(app_state, mask)
     if app_state.export_limiter.is_full:
         raise Unavailable(
             _("{limit} exports are already running", limit=EXPORTS_MAX), hint=_("try again when one is done")
         )
-    await audit_or_log_read(app_state, describe_export(export_format, search_filter))
+    await audit_or_log_read(app_state, describe_export(export_format, search_filter, app_state.masking))
     file_chunks = app_state.store.export(search_filter, export_format, zone.key)
     if separator is not None:
         file_chunks = convert_for_excel(file_chunks, separator)
@@ -102,15 +105,16 @@ async def export(  # noqa: PLR0917 - the parts of a file
 
 def _route(export_format: ExportFormat) -> HTTPRouteHandler:
     @get(f"/export.{export_format}", **_route_options(export_format))
-    async def handler(
+    async def handler(  # noqa: PLR0917 - one for each parameter
         app_state: AppStateDep,
         search_filter: SearchFilterDep,
         reader_zone: ReaderZone,
         ticket: Ticket = "",
         token: ShareTokenText = "",
+        mask: ExportMask = "",
     ) -> ASGIResponse:
         _reject_other_token(token)
-        return await export(app_state, search_filter, reader_zone, export_format, ticket)
+        return await export(app_state, search_filter, reader_zone, export_format, ticket, mask=mask)
 
     return handler
 
@@ -124,9 +128,10 @@ def _csv_route() -> HTTPRouteHandler:
         ticket: Ticket = "",
         token: ShareTokenText = "",
         excel: Excel = "",
+        mask: ExportMask = "",
     ) -> ASGIResponse:
         _reject_other_token(token)
-        return await export(app_state, search_filter, reader_zone, "csv", ticket, excel)
+        return await export(app_state, search_filter, reader_zone, "csv", ticket, excel, mask)
 
     return handler
 
@@ -140,6 +145,24 @@ def _route_options(export_format: ExportFormat) -> dict[str, Any]:
         "tags": ["calls"],
         "responses": {**PROBLEMS, 200: spec},
     }
+
+
+async def apply_export_mask(app_state: AppState, text: str) -> AppState:
+    """Return the state with the mask of an export. Raises `UsageError` for another one than the user's, if numbers are
+    masked for the user: two masks of one call say more than each.
+    """
+    if not text:
+        return app_state
+    mask = parse_mask(text)
+    if app_state.masking is not None:
+        if mask != app_state.masking.mask:
+            raise UsageError(
+                _("your exports have the mask {mask}", mask=app_state.masking.mask),
+                hint=_("leave mask out"),
+                parameter="mask",
+            )
+        return app_state
+    return await mask_state(app_state, mask)
 
 
 def _reject_other_token(token: str) -> None:

@@ -5,16 +5,21 @@ share one read of the store. A slow reader is disconnected, reconnects with its 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Annotated
 
+import msgspec
 from litestar import get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
+from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
+from onhook.cdr.record_masking import Masking
 from onhook.console.auth.access import SCOPED
+from onhook.console.live.live_tail import encode_event
+from onhook.console.masked_store import check_masked_filter
 from onhook.console.parameters import SEQ_MAX, RecordFilterDep
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
@@ -65,6 +70,8 @@ async def listen(
     """Stream new records. Without a number it begins with the next one. A comment every 15 seconds keeps the connection
     alive.
     """
+    if app_state.masking is not None:
+        check_masked_filter(record_filter, app_state.masking)
     start_after = after if last_event_id is None else _parse_event_id(last_event_id)
     if app_state.live_limiter.is_full:
         raise Unavailable(
@@ -90,13 +97,28 @@ async def stream_events(app_state: AppState, record_filter: RecordFilter, seq: i
             batch = await app_state.live_tail.records_after(seq)
             if batch:
                 seq = batch[-1][0].seq
-                if chunk := b"".join(event for record, event in batch if record_filter.matches(record)):
+                if chunk := b"".join(_select_events(batch, record_filter, app_state.masking)):
                     yield chunk
             elif (
                 not await app_state.position_notifier.wait(max(seq, position), HEARTBEAT_SECONDS)
                 and not app_state.position_notifier.is_closed
             ):
                 yield b":\n\n"
+
+
+def _select_events(
+    batch: Sequence[tuple[Record, bytes]], record_filter: RecordFilter, masking: Masking | None
+) -> Iterator[bytes]:
+    """Yield the events of matching records; for a reader with masked numbers a record matches by what is shown."""
+    if masking is None:
+        yield from (event for record, event in batch if record_filter.matches(record))
+        return
+    scope, shown_filter = record_filter.scope, msgspec.structs.replace(record_filter, scope=None)
+    for record, _event in batch:
+        if (scope is None or scope.allows_record(record)) and shown_filter.matches(
+            masked := masking.mask_record(record)
+        ):
+            yield encode_event(masked)
 
 
 def _parse_event_id(text: str) -> int:

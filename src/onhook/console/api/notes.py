@@ -11,8 +11,9 @@ from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
 from onhook.console.auth.access import ANNOTATES, SCOPED, get_access_scope, get_principal
 from onhook.console.parameters import CallIdQuery, SnQuery
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.queries.calls import find_call
-from onhook.console.state import AnyRequest, AppState, AppStateDep
+from onhook.console.queries.calls import find_call, list_notes
+from onhook.console.queries.calls import write_note as write_call_note
+from onhook.console.state import AnyRequest, AppStateDep
 
 IdText = Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_CHARACTERS_MAX)]
 TagText = Annotated[str, msgspec.Meta(min_length=1, max_length=TAG_CHARACTERS_MAX, pattern="^[^,]+$")]
@@ -45,7 +46,7 @@ class TagList(msgspec.Struct, frozen=True):
 async def read_notes(request: AnyRequest, app_state: AppStateDep, sn: SnQuery, call_id: CallIdQuery) -> NoteHistory:
     """Read the note of a call with all versions, the latest first."""
     call = await find_call(app_state, sn, call_id, get_access_scope(request.scope))
-    return await _note_history(app_state, call.sn, call.call_id)
+    return NoteHistory(await list_notes(app_state, call))
 
 
 @post("/notes", opt=ANNOTATES, summary="Change the note of a call", tags=["calls"], responses=PROBLEMS)
@@ -55,15 +56,8 @@ async def write_note(request: AnyRequest, app_state: AppStateDep, data: Annotate
     """
     call = await find_call(app_state, data.sn, data.call_id, get_access_scope(request.scope))
     principal = get_principal(request.scope)
-    await app_state.appdb.notes.write(
-        call.sn,
-        call.call_id,
-        data.text,
-        ",".join(data.tags),
-        author=principal.name if principal else "",
-        now_us=app_state.clock.microseconds(),
-    )
-    return await _note_history(app_state, call.sn, call.call_id)
+    await write_call_note(app_state, call, data.text, ",".join(data.tags), principal.name if principal else "")
+    return NoteHistory(await list_notes(app_state, call))
 
 
 @get("/tags", summary="List tags", tags=["calls"], responses=PROBLEMS)
@@ -73,7 +67,3 @@ async def list_tags(app_state: AppStateDep) -> TagList:
 
 
 ROUTES = (read_notes, write_note, list_tags)
-
-
-async def _note_history(app_state: AppState, sn: str, call_id: str) -> NoteHistory:
-    return NoteHistory(await app_state.appdb.notes.history(sn, call_id))

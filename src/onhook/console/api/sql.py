@@ -12,7 +12,7 @@ from litestar.params import QueryParameter
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.queries.sql import run_sql
 from onhook.console.state import AnyRequest, AppStateDep
-from onhook.store.contract import SQL_CHARACTERS_MAX, SqlCell, SqlTable
+from onhook.store.sql.contract import SQL_CHARACTERS_MAX, SqlCell, SqlTable
 from onhook.store.sql.views import SQL_TABLES
 
 SqlText = Annotated[

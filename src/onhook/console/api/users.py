@@ -14,6 +14,7 @@ from onhook.appdb.scopes import NUMBER_CHARACTERS_MAX, parse_scope
 from onhook.appdb.tokens import EXPORT_FILTER_CHARACTERS_MAX, Role, Token
 from onhook.appdb.users import SCOPE_NUMBERS_MAX, User
 from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.number_masking import Mask
 from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.auth.share_tokens import parse_export_filter
 from onhook.console.parameters import Label, PbxNames, UserOrTokenName
@@ -27,12 +28,15 @@ Extensions = Annotated[
 
 
 class NewUserOrToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A user or token to add. A reader can be limited to `pbxs` (names or serial numbers) and to `numbers`."""
+    """A user or token to add. A reader can be limited to `pbxs` (names or serial numbers) and to `numbers`, and see
+    external numbers masked: by `last3` without their last three digits, by `hash` as a keyed hash.
+    """
 
     name: Label
     role: Role = "reader"
     pbxs: PbxNames = []
     numbers: Extensions = []
+    mask: Mask = "none"
 
 
 class NewToken(NewUserOrToken, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,7 +95,7 @@ async def list_users(app_state: AppStateDep) -> UserList:
 @post("/users", summary="Add a user", tags=["access"], responses=PROBLEMS)
 async def add_user(app_state: AppStateDep, data: Annotated[NewUserOrToken, BodyKwarg()]) -> InvitedUser:
     """Add a user by an invitation, which is valid once and for three days."""
-    scope = await parse_scope(app_state.appdb, data.pbxs, data.numbers)
+    scope = await parse_scope(app_state.appdb, data.pbxs, data.numbers, data.mask)
     invitation = await app_state.appdb.users.add(data.name, data.role, scope, now_us=app_state.clock.microseconds())
     return await _invited_user(app_state, data.name.strip(), invitation)
 
@@ -119,7 +123,7 @@ async def list_tokens(app_state: AppStateDep) -> TokenList:
 @post("/tokens", summary="Add a token", tags=["access"], responses=PROBLEMS)
 async def add_token(app_state: AppStateDep, data: Annotated[NewToken, BodyKwarg()]) -> AddedToken:
     """Add a token for a program; its text is returned this once."""
-    scope = await parse_scope(app_state.appdb, data.pbxs, data.numbers)
+    scope = await parse_scope(app_state.appdb, data.pbxs, data.numbers, data.mask)
     export_filter = (
         None
         if data.export_filter is None

@@ -3,7 +3,7 @@ purpose.
 
 Invariants: every route is checked here before it reads a parameter; only routes marked `open` need no credentials. Only
 an administrator changes something. A browser changes something only from a page of Onhook. A limited reader is rejected
-by every route that is not marked as limiting what it shows.
+by every route that is not marked as limiting what it shows; so is one who sees masked numbers.
 """
 
 from ipaddress import ip_address

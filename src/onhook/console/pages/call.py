@@ -25,7 +25,8 @@ from onhook.console.pages.formatting import call_url
 from onhook.console.pages.page import FORM_BODY, render_page
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import CallId, ReaderZone, Sn
-from onhook.console.queries.calls import find_call, local_recording_flags
+from onhook.console.queries.calls import find_call, list_notes, local_recording_flags
+from onhook.console.queries.calls import write_note as write_call_note
 from onhook.console.queries.raw_events import RawEventDetails, describe_raw_event
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.ledger.contract import RawEvent
@@ -125,14 +126,7 @@ async def write_note(
     """Add a version of a call's note."""
     call = await find_call(app_state, data.sn, data.call_id, get_access_scope(request.scope))
     principal = get_principal(request.scope)
-    await app_state.appdb.notes.write(
-        call.sn,
-        call.call_id,
-        data.text,
-        data.tags,
-        author=principal.name if principal else "",
-        now_us=app_state.clock.microseconds(),
-    )
+    await write_call_note(app_state, call, data.text, data.tags, principal.name if principal else "")
     return Redirect(call_url(call.sn, call.call_id) + "#notes", status_code=303)
 
 
@@ -146,8 +140,8 @@ async def _render_call(
     call = await find_call(app_state, sn, call_id, scope)
     pbx = await app_state.appdb.find_pbx_by_sn(call.sn)
     seqs = sorted({leg.seq for leg in call.legs})
-    # The body of an event may have other calls too.
-    may_see_bodies = scope is None or scope.numbers is None
+    # The body of an event may have other calls too, and it has the numbers.
+    may_see_bodies = (scope is None or scope.numbers is None) and app_state.masking is None
     return await render_page(
         request,
         app_state,
@@ -162,7 +156,7 @@ async def _render_call(
             has_earlier=has_earlier,
             # Deliveries show destinations, not only this call.
             deliveries=await _call_deliveries(app_state, call) if scope is None else [],
-            history=await app_state.appdb.notes.history(call.sn, call.call_id),
+            history=await list_notes(app_state, call),
             pbx_notes=list_pbx_notes(call),
             known_tags=await app_state.appdb.notes.tags() if scope is None else [],
         ),

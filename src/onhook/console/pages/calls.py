@@ -169,9 +169,7 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
             saved_searches=await list_visible_searches(request, app_state),
             current_path=url("/calls", **{**current_query, "sort": sort, "limit": ""}),
             columns=selected_columns,
-            tags_by_call=await app_state.appdb.notes.tags_by_call((call.sn, call.call_id) for call in call_page.data)
-            if "tags" in selected_columns
-            else {},
+            tags_by_call=await _load_tags_of_calls(app_state, call_page) if "tags" in selected_columns else {},
             known_tags=await load_tags(app_state) if search_filter.scope is None else [],
             columns_param=columns,
             all_columns=COLUMNS,
@@ -196,6 +194,20 @@ async def list_visible_searches(request: AnyRequest, app_state: AppState) -> lis
 async def load_tags(app_state: AppState) -> list[str]:
     """Return the tags to choose from; cached, because all notes are read for them."""
     return await app_state.coalescer.get("tags", app_state.appdb.notes.tags, TAGS_MAX_AGE_SECONDS)
+
+
+async def _load_tags_of_calls(app_state: AppState, page: CallPage) -> Mapping[tuple[str, str], Sequence[str]]:
+    keys = [(call.sn, call.call_id) for call in page.data]
+    tags_by_call = await app_state.appdb.notes.tags_by_call(keys)
+    masking = app_state.masking
+    if masking is None:
+        return tags_by_call
+    originals = await app_state.unmasked_store.calls_by_keys([key for key in keys if key in tags_by_call])
+    return {
+        key: [masking.mask_note(tag, call) for tag in tags_by_call[key]]
+        for call in originals
+        if (key := (call.sn, call.call_id)) in tags_by_call
+    }
 
 
 async def _load_page(  # noqa: PLR0917 - independent values

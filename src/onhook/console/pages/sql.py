@@ -25,7 +25,7 @@ from onhook.console.queries.sql import DatedResult, run_sql
 from onhook.console.state import AnyRequest, AppStateDep
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _, mark
-from onhook.store.contract import QUERY_SECONDS_MAX, SQL_CHARACTERS_MAX, SqlCell, SqlResult, SqlTable
+from onhook.store.sql.contract import QUERY_SECONDS_MAX, SQL_CHARACTERS_MAX, SqlCell, SqlResult, SqlTable
 from onhook.store.sql.views import SQL_TABLES
 
 ROWS_MAX = 1_000

@@ -5,7 +5,7 @@ from typing import Literal
 
 from onhook.console.pages.reports.report import Chart, Series
 from onhook.lib.messages import _
-from onhook.store.contract import SqlCell, SqlResult
+from onhook.store.sql.contract import SqlCell, SqlResult
 
 BARS_MAX = 60
 """Bars of a chart; more cannot be distinguished."""

@@ -35,6 +35,7 @@ class AccessForm(msgspec.Struct, frozen=True):
     role: str = "reader"
     pbxs: str = ""
     numbers: str = ""
+    mask: str = "none"
     is_share: bool = False
     export_filter: str = ""
 
@@ -85,7 +86,7 @@ async def add_user(
         invitation = await app_state.appdb.users.add(
             data.name,
             data.role,
-            await parse_scope(app_state.appdb, [data.pbxs], [data.numbers]),
+            await parse_scope(app_state.appdb, [data.pbxs], [data.numbers], data.mask),
             now_us=app_state.clock.microseconds(),
         )
     except OnhookError as error:
@@ -131,7 +132,7 @@ async def add_token(
             data.name,
             data.role,
             now_us=app_state.clock.microseconds(),
-            scope=await parse_scope(app_state.appdb, [data.pbxs], [data.numbers]),
+            scope=await parse_scope(app_state.appdb, [data.pbxs], [data.numbers], data.mask),
             export_filter=parse_export_filter(data.export_filter, zone=reader_zone.key, clock=app_state.clock)
             if data.is_share
             else None,

@@ -4,13 +4,17 @@ Invariants: no text of a request becomes a path: the call has the file name of i
 directory of the call's PBX, whatever the name is, and is audio.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
+from onhook.appdb.notes import Note, parse_tags
 from onhook.appdb.recordings import find_recording_file
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.record import Call
 from onhook.console.state import AppState
-from onhook.lib.errors import NotFound
+from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
 
 
@@ -28,12 +32,56 @@ async def find_call(app_state: AppState, sn: str, call_id: str, scope: AccessSco
 async def local_recording_flags(app_state: AppState, call: Call) -> list[bool]:
     """Return for each recording of a call whether it is here."""
     directory = await app_state.appdb.recordings.get(call.sn)
-    return [directory is not None and find_recording_file(directory, name) is not None for name in call.recordings]
+    names = await _recording_names(app_state, call)
+    return [directory is not None and find_recording_file(directory, name) is not None for name in names]
 
 
 async def recording_path(app_state: AppState, call: Call, number: int) -> Path | None:
     """Return the file of a call's recording, counted from 1; None where it is not here."""
     directory = await app_state.appdb.recordings.get(call.sn)
-    if directory is None or number > len(call.recordings):
-        return None
-    return find_recording_file(directory, call.recordings[number - 1])
+    names = await _recording_names(app_state, call)
+    return None if directory is None or number > len(names) else find_recording_file(directory, names[number - 1])
+
+
+async def list_notes(app_state: AppState, call: Call) -> list[Note]:
+    """Return all versions of a call's note, the latest first; masked numbers are masked in them too."""
+    notes = await app_state.appdb.notes.history(call.sn, call.call_id)
+    original = None if app_state.masking is None else await app_state.unmasked_store.call(call.sn, call.call_id)
+    return notes if original is None else [_mask_note(app_state, note, original) for note in notes]
+
+
+async def write_note(app_state: AppState, call: Call, text: str, tags: str, author: str) -> None:
+    """Add a version of a call's note. Raises `UsageError` for a change of a note with a number that is masked for its
+    author: the number would be lost.
+    """
+    versions = await app_state.appdb.notes.history(call.sn, call.call_id)
+    visible_versions = await list_notes(app_state, call)
+    if versions and visible_versions != versions:
+        if (text.strip(), parse_tags(tags)) == (visible_versions[0].text.strip(), visible_versions[0].tags):
+            return
+        if visible_versions[0] != versions[0]:
+            raise UsageError(
+                _("this note contains a number that is masked for you"),
+                hint=_("ask a user who sees the number to change it"),
+            )
+    now_us = app_state.clock.microseconds()
+    await app_state.appdb.notes.write(call.sn, call.call_id, text, tags, author=author, now_us=now_us)
+
+
+def _mask_note(app_state: AppState, note: Note, call: Call) -> Note:
+    masking = app_state.masking
+    if masking is None:
+        return note
+    return msgspec.structs.replace(
+        note,
+        text=masking.mask_note(note.text, call),
+        tags=tuple(masking.mask_note(tag, call) for tag in note.tags),
+    )
+
+
+async def _recording_names(app_state: AppState, call: Call) -> Sequence[str]:
+    """Return the names of the files, which a reader with masked numbers does not see."""
+    if app_state.masking is None:
+        return call.recordings
+    original = await app_state.unmasked_store.call(call.sn, call.call_id)
+    return () if original is None else original.recordings

@@ -1,13 +1,16 @@
 """The action of an export in the audit log; apart from the console's state, which commands do without."""
 
 from onhook.cdr.record_filter import FILTER_NAMES, RecordFilter
+from onhook.cdr.record_masking import Masking
 from onhook.lib.messages import _
 from onhook.store.contract import ExportFormat
 
 
-def describe_export(export_format: ExportFormat, search_filter: RecordFilter) -> str:
-    """Return the action of an export, with its filters on records."""
+def describe_export(export_format: ExportFormat, search_filter: RecordFilter, masking: Masking | None = None) -> str:
+    """Return the action of an export, with its filters on records and its mask."""
     filters = [f"{name}={value}" for name in FILTER_NAMES if (value := getattr(search_filter, name)) is not None]
     if search_filter.call_filter is not None:
         filters.append(_("and filters on whole calls"))
+    if masking is not None:
+        filters.append(f"mask={masking.mask}")
     return _("export {format}: {filters}", format=export_format, filters=", ".join(filters) or _("all calls"))

@@ -8,7 +8,7 @@ from onhook.console.state import AnyRequest, AppState
 from onhook.console.streaming import wait_for_disconnect
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
-from onhook.store.contract import SqlResult
+from onhook.store.sql.contract import SqlResult
 
 
 class DatedResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from itertools import pairwise
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -17,10 +18,12 @@ import msgspec
 
 from onhook.cdr.csv_injection import escape_json_controls
 from onhook.cdr.record_filter import RecordFilter
+from onhook.cdr.record_masking import Masking
 from onhook.cdr.utc_offset import get_zone
 from onhook.store.connections import DuckDbDatabase
 from onhook.store.contract import ExportFormat
 from onhook.store.export import csv, parquet, xlsx
+from onhook.store.export.masked_legs import ROW_ORDER, LegSource, fill_masked_legs
 from onhook.store.export.pipes import read_lines
 from onhook.store.queries.conditions import SqlCondition, leg_condition
 from onhook.store.queries.zones import ZoneOffset, list_offsets
@@ -41,30 +44,43 @@ TimeRange = tuple[int, int]
 
 ChunkBuilder = Callable[[duckdb.DuckDBPyConnection, SqlCondition], bytes]
 
-ROW_ORDER = "started_at, sn, call_id, leg_index"
+ResultT = TypeVar("ResultT")
 
 
 async def export(
-    database: DuckDbDatabase, record_filter: RecordFilter, export_format: ExportFormat, zone_name: str
+    database: DuckDbDatabase,
+    record_filter: RecordFilter,
+    export_format: ExportFormat,
+    zone_name: str,
+    masking: Masking | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """See `Store.export`."""
     zone = get_zone(zone_name)
     condition = leg_condition(record_filter)
     async with _open_snapshots(database, CONCURRENT_CHUNKS) as snapshots:
+        snapshot = snapshots[0]
+
+        async def run(work: Callable[[], ResultT]) -> ResultT:
+            return await database.run_in_thread(work, snapshot)
+
+        needs_ranges = export_format != "parquet" or masking is not None
+        time_ranges = await run(partial(_time_ranges, snapshot, condition)) if needs_ranges else []
+        conditions = [_in_range(condition, time_range) for time_range in time_ranges]
         if export_format == "parquet":
-            chunks = parquet.parquet_chunks(database, snapshots[0], condition)
+            source = LegSource(condition)
+            if masking is not None:
+                source = await run(partial(fill_masked_legs, snapshot, conditions, masking))
+            chunks = parquet.parquet_chunks(database, snapshot, source)
+        elif export_format == "xlsx":
+            await run(partial(xlsx.check_size, snapshot, condition))
+            zone_offsets = await run(partial(_load_zone_offsets, snapshot, condition, zone))
+            sources = [LegSource(range_condition) for range_condition in conditions]
+            if masking is not None:
+                sources = [await run(partial(fill_masked_legs, snapshot, conditions, masking))]
+            chunks = xlsx.workbook_chunks(database, snapshot, sources, zone_offsets)
         else:
-            time_ranges = await database.run_in_thread(partial(_time_ranges, snapshots[0], condition), snapshots[0])
-            conditions = [_in_range(condition, time_range) for time_range in time_ranges]
-            if export_format == "xlsx":
-                await database.run_in_thread(partial(xlsx.check_size, snapshots[0], condition), snapshots[0])
-                zone_offsets = await database.run_in_thread(
-                    partial(_load_zone_offsets, snapshots[0], condition, zone), snapshots[0]
-                )
-                chunks = xlsx.workbook_chunks(database, snapshots[0], conditions, zone_offsets)
-            else:
-                line_format = _csv_format(zone) if export_format == "csv" else _json_format()
-                chunks = _build_in_order(database, snapshots, conditions, line_format)
+            line_format = _csv_format(zone, masking) if export_format == "csv" else _json_format(masking)
+            chunks = _build_in_order(database, snapshots, conditions, line_format)
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
@@ -112,19 +128,21 @@ class _LineFormat(msgspec.Struct, frozen=True):
     build_chunk: ChunkBuilder
 
 
-def _csv_format(zone: ZoneInfo) -> _LineFormat:
+def _csv_format(zone: ZoneInfo, masking: Masking | None) -> _LineFormat:
     def build_chunk(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bytes:
+        source = LegSource(condition) if masking is None else fill_masked_legs(snapshot, [condition], masking)
         query = csv.csv_line_query(
             _load_zone_offsets(snapshot, condition, zone),
-            f"legs WHERE {condition.sql}",
-            needs_escaping=_needs_escaping(snapshot, condition),
+            source.rows_sql,
+            needs_escaping=_needs_escaping(snapshot, source),
         )
-        return csv.escape_controls(read_lines(snapshot, f"{query} ORDER BY {ROW_ORDER}", condition.values))
+        lines = read_lines(snapshot, f"{source.adapt(query)} ORDER BY {ROW_ORDER}", source.values)
+        return csv.escape_controls(lines)
 
     return _LineFormat(csv.HEADER_LINE, build_chunk)
 
 
-def _json_format() -> _LineFormat:
+def _json_format(masking: Masking | None) -> _LineFormat:
     """Return the format of records as in the API, in UTC."""
     encoder = msgspec.json.Encoder()
 
@@ -132,7 +150,9 @@ def _json_format() -> _LineFormat:
         rows = snapshot.execute(
             f"SELECT {record_selection()} FROM legs WHERE {condition.sql} ORDER BY {ROW_ORDER}", condition.values
         ).fetchall()
-        return escape_json_controls(encoder.encode_lines([record_from_row(row) for row in rows]))
+        records = map(record_from_row, rows)
+        masked_records = records if masking is None else map(masking.mask_record, records)
+        return escape_json_controls(encoder.encode_lines([*masked_records]))
 
     return _LineFormat(b"", build_chunk)
 
@@ -150,10 +170,10 @@ def _load_zone_offsets(
     return list_offsets(zone, first_second or 0, last_second or 0)
 
 
-def _needs_escaping(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bool:
+def _needs_escaping(snapshot: duckdb.DuckDBPyConnection, source: LegSource) -> bool:
     """Return whether a text of these records needs escaping in CSV."""
-    query = f"SELECT 1 FROM legs WHERE {condition.sql} AND needs_escaping LIMIT 1"
-    return bool(snapshot.execute(query, condition.values).fetchall())
+    query = f"SELECT 1 FROM {source.rows_sql} AND needs_escaping LIMIT 1"
+    return bool(snapshot.execute(query, source.values).fetchall())
 
 
 def _time_ranges(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> list[TimeRange]:

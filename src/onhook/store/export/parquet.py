@@ -8,8 +8,8 @@ from typing import IO
 import duckdb
 
 from onhook.store.connections import DuckDbDatabase, pipe_path
+from onhook.store.export.masked_legs import LegSource
 from onhook.store.export.pipes import open_pipe
-from onhook.store.queries.conditions import SqlCondition
 from onhook.store.schema import RECORD_COLUMNS, column_expression
 
 ROW_GROUP_ROWS = 30_720
@@ -23,11 +23,11 @@ _TIME_COLUMNS = ("started_at", "answered_at", "ended_at")
 
 
 async def parquet_chunks(
-    database: DuckDbDatabase, snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition
+    database: DuckDbDatabase, snapshot: duckdb.DuckDBPyConnection, source: LegSource
 ) -> AsyncGenerator[bytes, None]:
     """Yield the file; times as UTC timestamps, texts and numbers under their own names."""
     read_end, write_end = open_pipe()
-    copy_task = asyncio.create_task(database.run_in_thread(partial(_copy, snapshot, condition, write_end), snapshot))
+    copy_task = asyncio.create_task(database.run_in_thread(partial(_copy, snapshot, source, write_end), snapshot))
     reader = asyncio.StreamReader()
     transport: asyncio.ReadTransport | None = None
     try:
@@ -45,13 +45,13 @@ async def parquet_chunks(
         write_end.close()
 
 
-def _copy(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition, pipe: IO[bytes]) -> None:
+def _copy(snapshot: duckdb.DuckDBPyConnection, source: LegSource, pipe: IO[bytes]) -> None:
     columns = ", ".join(f"{_typed_expression(name)} AS {name}" for name in RECORD_COLUMNS)
     with pipe:
         snapshot.execute(
-            f"COPY (SELECT {columns} FROM legs WHERE {condition.sql} ORDER BY {ROW_ORDER})"
+            f"COPY (SELECT {source.adapt(columns)} FROM {source.rows_sql} ORDER BY {ROW_ORDER})"
             f" TO '{pipe_path(pipe.fileno())}' (FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS})",
-            condition.values,
+            source.values,
         )
 
 

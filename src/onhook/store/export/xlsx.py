@@ -14,6 +14,7 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.store.connections import DuckDbDatabase
 from onhook.store.export.csv import time_expressions
+from onhook.store.export.masked_legs import ROW_ORDER, LegSource
 from onhook.store.queries.conditions import SqlCondition
 from onhook.store.queries.zones import ZoneOffset
 from onhook.store.rows import Row
@@ -50,13 +51,13 @@ def check_size(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> 
 async def workbook_chunks(
     database: DuckDbDatabase,
     snapshot: duckdb.DuckDBPyConnection,
-    conditions: Sequence[SqlCondition],
+    sources: Sequence[LegSource],
     zone_offsets: Sequence[ZoneOffset],
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the file; `conditions` are its time ranges in order, times are by the offsets of a zone."""
+    """Yield the file; `sources` are its time ranges in order, times are by the offsets of a zone."""
     with tempfile.TemporaryDirectory(prefix="onhook-xlsx-") as directory:
         path = Path(directory) / "records.xlsx"
-        await database.run_in_thread(partial(_write, path, snapshot, conditions, zone_offsets), snapshot)
+        await database.run_in_thread(partial(_write, path, snapshot, sources, zone_offsets), snapshot)
         with path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES_MAX):
                 yield chunk
@@ -65,14 +66,14 @@ async def workbook_chunks(
 def _write(
     path: Path,
     snapshot: duckdb.DuckDBPyConnection,
-    conditions: Sequence[SqlCondition],
+    sources: Sequence[LegSource],
     zone_offsets: Sequence[ZoneOffset],
 ) -> None:
     # Loaded by the first such export: it is large, and most installations make none.
     options = {"constant_memory": True, "tmpdir": str(path.parent)}
     workbook = importlib.import_module("xlsxwriter").Workbook(str(path), options)
     try:
-        _write_rows(workbook, _read_rows(snapshot, conditions, zone_offsets))
+        _write_rows(workbook, _read_rows(snapshot, sources, zone_offsets))
     except BaseException:
         for sheet in workbook.worksheets():
             sheet.row_data_fh.close()
@@ -116,12 +117,12 @@ def _add_sheet(workbook: Any) -> Any:
 
 
 def _read_rows(
-    snapshot: duckdb.DuckDBPyConnection, conditions: Sequence[SqlCondition], zone_offsets: Sequence[ZoneOffset]
+    snapshot: duckdb.DuckDBPyConnection, sources: Sequence[LegSource], zone_offsets: Sequence[ZoneOffset]
 ) -> Iterator[Row]:
     time_columns = time_expressions(zone_offsets)
     columns = ", ".join(f"{time_columns.get(name) or column_expression(name)} AS {name}_" for name in RECORD_COLUMNS)
-    for condition in conditions:
+    for source in sources:
         yield from snapshot.execute(
-            f"SELECT {columns} FROM legs WHERE {condition.sql} ORDER BY started_at, sn, call_id, leg_index",
-            condition.values,
+            f"SELECT {source.adapt(columns)} FROM {source.rows_sql} ORDER BY {ROW_ORDER}",
+            source.values,
         ).fetchall()

@@ -12,6 +12,7 @@ from onhook.cdr.call_filter import CallFilter
 from onhook.cdr.extra_filter import ExtraFilter
 from onhook.cdr.identity import extract_number
 from onhook.cdr.merge import ROW_NOTE
+from onhook.cdr.party_filter import PartyCondition
 from onhook.cdr.record_filter import FILTER_NAMES, RecordFilter, WordFilter
 from onhook.cdr.utc_offset import get_zone
 from onhook.store.queries.zones import TRANSITIONS_FROM, TRANSITIONS_UNTIL, list_offsets, offset_sql
@@ -101,8 +102,10 @@ def leg_condition(record_filter: RecordFilter) -> SqlCondition:
     tests = {**_ROW_FILTERS, **_leg_filters(filters), **_suffix_filters(filters), **_word_filters(filters)}
     scope_tests = _pbx_scope(record_filter.scope) + _number_scope(record_filter.scope)
     call_tests = [
-        f"EXISTS (SELECT 1 FROM calls WHERE {LEG_OF_CALL} AND {test})" for test in _call_filter_tests(record_filter)
+        f"EXISTS (SELECT 1 FROM calls WHERE {LEG_OF_CALL} AND {test})"
+        for test in (*_call_filter_tests(record_filter), *_party_tests(record_filter, of_legs=False))
     ]
+    scope_tests += _party_tests(record_filter, of_legs=True)
     return SqlCondition(
         " AND ".join(
             ["true", *(tests[name] for name in filters), *scope_tests, *call_tests, *_call_key_test(record_filter)]
@@ -144,8 +147,9 @@ def call_condition(record_filter: RecordFilter, since: int | None = None, until:
     ]
     tests += [
         f"EXISTS (SELECT 1 FROM legs WHERE {LEG_OF_CALL} AND {test}{range_sql})"
-        for test in _number_scope(record_filter.scope)
+        for test in (*_number_scope(record_filter.scope), *_party_tests(record_filter, of_legs=True))
     ]
+    tests += _party_tests(record_filter, of_legs=False)
     tests += [*_pbx_scope(record_filter.scope), *_call_filter_tests(record_filter)]
     tests += [*_time_range("started_at", since, until), *_call_key_test(record_filter)]
     return SqlCondition(" AND ".join(["true", *tests]), _values(filters) | _scope_values(record_filter))
@@ -251,6 +255,41 @@ def _number_scope(scope: AccessScope | None) -> list[str]:
     return ["(list_contains($scope_numbers, from_number) OR list_contains($scope_numbers, to_number))"]
 
 
+def _party_tests(record_filter: RecordFilter, *, of_legs: bool) -> list[str]:
+    """Return the tests of `parties`: for rows of `legs`, or for rows of `calls`."""
+    return [
+        _party_test(f"party_{number}", condition)
+        for number, condition in enumerate(record_filter.parties)
+        if condition.is_of_leg == of_legs
+    ]
+
+
+def _party_test(name: str, condition: PartyCondition) -> str:
+    caller, callee = (
+        f"list_contains(CASE WHEN {trunk} = '' THEN ${name}_inside::VARCHAR[] ELSE ${name}_outside::VARCHAR[] END,"
+        f" legs.sn || chr(31) || legs.{number})"
+        for trunk, number in (("legs.src_trunk_name", "from_number"), ("legs.dst_trunk_name", "to_number"))
+    )
+    tests = {
+        "number": f"({caller} OR {callee})",
+        "call_from": caller,
+        "call_to": callee,
+        "caller": f"legs.leg_index = 0 AND {caller}",
+        "dialled": f"legs.leg_index = 0 AND {callee}",
+        "answered_by": f"legs.to_number = calls.answered_by AND {callee}",
+    }
+    test = tests[condition.field]
+    return test if condition.is_of_leg else f"EXISTS (SELECT 1 FROM legs WHERE {LEG_OF_CALL} AND {test})"
+
+
+def _party_values(record_filter: RecordFilter) -> dict[str, Any]:
+    return {
+        f"party_{number}_{side}": ["\x1f".join(pair) for pair in getattr(condition, side)]
+        for number, condition in enumerate(record_filter.parties)
+        for side in ("inside", "outside")
+    }
+
+
 def _call_filter_tests(record_filter: RecordFilter) -> list[str]:
     """Return the tests for rows of `calls`."""
     if record_filter.call_filter is None:
@@ -291,7 +330,7 @@ def _zone_offset_sql(record_filter: RecordFilter, call_filter: CallFilter) -> st
 
 
 def _scope_values(record_filter: RecordFilter) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = _party_values(record_filter)
     if record_filter.scope is not None and record_filter.scope.sns is not None:
         values["scope_sns"] = list(record_filter.scope.sns)
     if record_filter.scope is not None and record_filter.scope.numbers is not None:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from onhook.cdr.call_assembly import ANSWERED
-from onhook.store.contract import INTERNAL_CHARACTERS_MAX
+from onhook.store.contract import INTERNAL_CHARACTERS_MAX, OUTSIDE_MARK
+from onhook.store.queries.conditions import LEG_OF_CALL
 
 _MISSED_STATUSES = {
     "voicemail": "VOICEMAIL",
@@ -69,6 +70,24 @@ DIMENSION_COLUMNS = {
     "went_to": "went_to",
 }
 """Dimensions of calls besides times."""
+
+MARKED_COLUMNS = {
+    "call_from": ("from_number", "legs.leg_index = 0 AND legs.src_trunk_name <> ''"),
+    "call_to": ("to_number", "legs.leg_index = 0 AND legs.dst_trunk_name <> ''"),
+    "answered_by": ("answered_by", "legs.to_number = calls.answered_by AND legs.dst_trunk_name <> ''"),
+}
+"""Dimensions with numbers that may be outside: the column, and the test of a leg of the call that says so."""
+
+
+def marked_source(dimensions: Sequence[str], source: str) -> str:
+    """Return a source of calls with the columns `marked_call_from` and so on, as far as they are dimensions."""
+    marks = "".join(
+        f", CASE WHEN EXISTS (SELECT 1 FROM legs WHERE {LEG_OF_CALL} AND {test})"
+        f" THEN chr({ord(OUTSIDE_MARK)}) || calls.{column} ELSE calls.{column} END AS marked_{name}"
+        for name, (column, test) in MARKED_COLUMNS.items()
+        if name in dimensions
+    )
+    return f"(SELECT calls.*{marks} FROM {source}) AS calls"
 
 
 def calls_source(dimensions: Sequence[str], leg_conditions: str = "") -> str:

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 import duckdb
 
 from onhook.cdr.identity import CALLEE_KIND, extract_name
-from onhook.store.contract import PARTIES_MAX, SeenParty, SeenTrunk
+from onhook.cdr.record_filter import RecordFilter
+from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
+from onhook.store.contract import NUMBERS_MAX, PARTIES_MAX, SeenNumber, SeenParty, SeenTrunk
+from onhook.store.queries.conditions import leg_condition
 
 _KIND = f"CASE WHEN extra LIKE '%\"{CALLEE_KIND}\"%' THEN json_extract_string(extra, '$.{CALLEE_KIND}') END"
 _CALLERS = "SELECT sn, from_number AS number, call_from AS text, NULL AS kind, started_at FROM legs WHERE {test}"
@@ -26,6 +30,36 @@ def list_parties(connection: duckdb.DuckDBPyConnection, sns: Sequence[str], *, i
     parties = f"{_CALLERS.format(test=caller_test + in_pbxs)} UNION ALL {_CALLEES.format(test=callee_test + in_pbxs)}"
     rows = connection.execute(_QUERY.format(parties=parties), {"sns": list(sns)} if sns else {}).fetchall()
     return [SeenParty(sn=sn, number=number, name=_name(number, text), kind=kind) for sn, number, text, kind in rows]
+
+
+def list_numbers(
+    connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, number: str | None
+) -> list[SeenNumber]:
+    """See `Store.list_numbers`."""
+    condition = leg_condition(
+        RecordFilter(
+            since=record_filter.since,
+            until=record_filter.until,
+            pbx=record_filter.pbx,
+            sn=record_filter.sn,
+            scope=record_filter.scope,
+        )
+    )
+    values = condition.values | ({} if number is None else {"number": number})
+    sides = (
+        f"SELECT sn, {side}_number AS number, {trunk} <> '' AS is_outside FROM legs WHERE {condition.sql}"
+        + ("" if number is None else f" AND {side}_number = $number")
+        for side, trunk in (("from", "src_trunk_name"), ("to", "dst_trunk_name"))
+    )
+    rows = connection.execute(
+        f"SELECT DISTINCT sn, number, is_outside FROM ({' UNION ALL '.join(sides)}) LIMIT {NUMBERS_MAX + 1}", values
+    ).fetchall()
+    if len(rows) > NUMBERS_MAX:
+        raise UsageError(
+            _("more than {limit} numbers are compared with a masked one", limit=NUMBERS_MAX),
+            hint=_("narrow the period"),
+        )
+    return [SeenNumber(*row) for row in rows]
 
 
 def list_trunks(connection: duckdb.DuckDBPyConnection, sns: Sequence[str]) -> list[SeenTrunk]:

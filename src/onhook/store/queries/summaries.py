@@ -18,10 +18,12 @@ from onhook.store.queries.conditions import SqlCondition, call_condition, ceil_s
 from onhook.store.queries.measures import (
     COUNT_EXPRESSIONS,
     DIMENSION_COLUMNS,
+    MARKED_COLUMNS,
     MEASURES,
     OUTCOME_EXPRESSIONS,
     SUM_EXPRESSIONS,
     calls_source,
+    marked_source,
     outcome_measures,
 )
 from onhook.store.queries.weekly import QUARTER_HOUR_SECONDS, PeriodPart, split_period, week_of
@@ -63,7 +65,13 @@ _TIME_EXPRESSIONS = {
 
 
 def summary(
-    connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, by: str, zone_name: str, top: int | None = None
+    connection: duckdb.DuckDBPyConnection,
+    record_filter: RecordFilter,
+    by: str,
+    zone_name: str,
+    top: int | None = None,
+    *,
+    marks_outside: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the summary; see `Store.summary`. A weekday is 1 (Monday) to 7; numbers have no names; a week is named by
     its Monday; `status` and `type` have the most common notation of PBXs, unknown ones are in capitals.
@@ -71,7 +79,12 @@ def summary(
     dimensions, zone = _parse_dimensions(by), get_zone(zone_name)
     keys = ", ".join(f"by_{dimension}" for dimension in dimensions)
     order, limit = (keys, SUMMARY_ROWS_MAX + 1) if top is None else (f"calls DESC, {keys}", min(top, SUMMARY_ROWS_MAX))
-    query = _build_query(connection, record_filter, dimensions, zone)
+    if marks_outside and MARKED_COLUMNS.keys() & {*dimensions}:
+        # Rollups do not know the side of a number.
+        zone_offsets = _period_offsets(connection, record_filter, zone)
+        query = _count_query(dimensions, zone_offsets, record_filter, None, marks_outside=True)
+    else:
+        query = _build_query(connection, record_filter, dimensions, zone)
     rows = connection.execute(f"{query.sql} ORDER BY {order} LIMIT {limit}", query.values).fetchall()
     if len(rows) > SUMMARY_ROWS_MAX:
         raise UsageError(
@@ -104,9 +117,7 @@ def _build_query(
     connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, dimensions: Sequence[str], zone: ZoneInfo
 ) -> SqlCondition:
     """Build the query: rollups where they exist, else counts of calls."""
-    first_start, end = bounds(connection)
-    since = first_start if record_filter.since is None else max(first_start, ceil_seconds(record_filter.since))
-    until = end if record_filter.until is None else min(end, ceil_seconds(record_filter.until))
+    since, until = _period_seconds(connection, record_filter)
     zone_offsets = list_offsets(zone, since, until)
     columns = find_rollup_table(dimensions, record_filter)
     # In a zone that once changed within a quarter of an hour, calls are counted.
@@ -129,11 +140,26 @@ def _build_query(
     return SqlCondition(sql, {name: value for part in parts for name, value in part.values.items()})
 
 
+def _period_seconds(connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter) -> tuple[int, int]:
+    """Return the first second of the calls that may match, and the one after the last."""
+    first_start, end = bounds(connection)
+    since = first_start if record_filter.since is None else max(first_start, ceil_seconds(record_filter.since))
+    return since, end if record_filter.until is None else min(end, ceil_seconds(record_filter.until))
+
+
+def _period_offsets(
+    connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, zone: ZoneInfo
+) -> list[ZoneOffset]:
+    return list_offsets(zone, *_period_seconds(connection, record_filter))
+
+
 def _count_query(
     dimensions: Sequence[str],
     zone_offsets: Sequence[ZoneOffset],
     record_filter: RecordFilter,
     period_part: PeriodPart | None,
+    *,
+    marks_outside: bool = False,
 ) -> SqlCondition:
     """Return the query that counts calls of the whole period or of a part of it.
 
@@ -146,6 +172,10 @@ def _count_query(
         else call_condition(record_filter, period_part.since, period_part.until)
     )
     source_sql = calls_source(dimensions, _leg_time_range(record_filter, period_part))
+    if marks_outside:
+        marked_columns = DIMENSION_COLUMNS | {name: f"marked_{name}" for name in MARKED_COLUMNS}
+        marked = marked_source(dimensions, source_sql)
+        return _group_query(dimensions, zone_offsets, marked_columns, marked, condition, COUNT_EXPRESSIONS)
     keys = ", ".join(f"by_{name}" for name in dimensions)
     if not {*_TIME_EXPRESSIONS, "status"}.issuperset(dimensions):
         return _group_query(dimensions, zone_offsets, DIMENSION_COLUMNS, source_sql, condition, COUNT_EXPRESSIONS)

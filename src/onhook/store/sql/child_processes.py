@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from onhook.store.contract import SqlCell
+from onhook.store.sql.contract import SqlCell
 from onhook.store.sql.wire import QueryFailure, SqlReply
 
 REPLY_BYTES_MAX = 12 * 2**20

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
-from onhook.store.contract import QUERY_SECONDS_MAX
 from onhook.store.sql.child_processes import ProcessEnded
+from onhook.store.sql.contract import QUERY_SECONDS_MAX
 from onhook.store.sql.wire import QueryFailure
 
 _TIME_SIGNALS = (signal.SIGALRM, signal.SIGXCPU)

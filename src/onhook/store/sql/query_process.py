@@ -15,8 +15,8 @@ import duckdb
 import msgspec
 
 from onhook.lib.messages import mark
-from onhook.store.contract import QUERY_SECONDS_MAX, SQL_ROWS_MAX, SqlCell
 from onhook.store.sql.confinement import ProcessLimits, confine_process, forbid_new_files
+from onhook.store.sql.contract import QUERY_SECONDS_MAX, SQL_ROWS_MAX, SqlCell
 from onhook.store.sql.validation import ONLY_SELECT_MESSAGE, SELECT_HINT, check_syntax_tree
 from onhook.store.sql.wire import QueryError, QueryFailure, SqlReply, SqlRequest
 

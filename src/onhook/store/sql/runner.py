@@ -13,8 +13,8 @@ from pathlib import Path
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
-from onhook.store.contract import QUERY_SECONDS_MAX, SQL_CHARACTERS_MAX, SqlResult
 from onhook.store.sql.child_processes import ProcessEnded, ask_process
+from onhook.store.sql.contract import QUERY_SECONDS_MAX, SQL_CHARACTERS_MAX, SqlResult
 from onhook.store.sql.failures import ended_error, to_error, too_slow_error
 from onhook.store.sql.store_copy import StoreCopy
 from onhook.store.sql.wire import SqlReply, SqlRequest

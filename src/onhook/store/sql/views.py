@@ -1,8 +1,8 @@
 """The two views that users' SQL sees, `records` and `calls`: their columns, and the statements that create them."""
 
 from onhook.lib.messages import mark
-from onhook.store.contract import SqlColumn, SqlTable
 from onhook.store.schema import RECORD_COLUMNS, column_expression
+from onhook.store.sql.contract import SqlColumn, SqlTable
 
 CALL_ROWS = "call_rows"
 """Name of the table `calls` in the copy: its own name is that of the view."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from onhook.store.contract import SqlCell
+from onhook.store.sql.contract import SqlCell
 
 
 class SqlRequest(msgspec.Struct, frozen=True, kw_only=True):
