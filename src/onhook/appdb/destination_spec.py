@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from onhook.cdr.number_masking import Mask
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.certificates import normalize_certificates, parse_fingerprint
 from onhook.lib.errors import OnhookError, UsageError
@@ -65,7 +66,8 @@ class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     The API's documents, the options of the command line and the form derive from them. `notifies_of` is `records` (one
     notification per record), `calls` (one per call), `alarms` of PBXs, or all `issues`. `retry_policy` is `days`, or
-    `original` with `max_attempts`. `headers` are sent in addition. An empty `proxy` is that of the configuration.
+    `original` with `max_attempts`. `mask` is that of external numbers of calls. `headers` are sent in addition. An
+    empty `proxy` is that of the configuration.
     """
 
     url: Annotated[str, msgspec.Meta(description="URL of its webhook", min_length=1, max_length=URL_CHARACTERS_MAX)]
@@ -73,6 +75,10 @@ class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
     notifies_of: Annotated[NotifiesOf, msgspec.Meta(description="Subject of its notifications")] = "records"
     method: Annotated[Method, msgspec.Meta(description="HTTP method")] = "POST"
     payload_format: Annotated[PayloadFormat, msgspec.Meta(description="Event format")] = "p-2026"
+    mask: Annotated[
+        Mask,
+        msgspec.Meta(description="External numbers: none masked, last3 (three digits hidden), hash (keyed hash)"),
+    ] = "none"
     timeout_seconds: Annotated[
         float,
         msgspec.Meta(description="Time-out in seconds", ge=TIMEOUT_SECONDS_LIMITS[0], le=TIMEOUT_SECONDS_LIMITS[1]),

@@ -72,7 +72,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     extra: str | None = None
     call_filter: CallFilter | None = None
     scope: AccessScope | None = None
-    parties: tuple[PartyCondition, ...] = ()
+    parties: tuple[PartyCondition, ...] | None = None
 
     def matches(self, record: Record) -> bool:
         """Return whether the record matches, without `call_filter`, which needs the whole call: see `matches_call`."""
@@ -80,7 +80,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
         return (
             self._matches_common(record)
             and self._matches_leg(record)
-            and all(condition.matches_leg(record) for condition in self.parties)
+            and all(condition.matches_leg(record) for condition in self.parties or ())
             and (self.scope is None or self.scope.allows_record(record))
         )
 
@@ -94,7 +94,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
                 if (value := getattr(self, name)) is not None
             )
             and (self.call_filter is None or self.call_filter.matches(call))
-            and all(condition.matches_call(call) for condition in self.parties)
+            and all(condition.matches_call(call) for condition in self.parties or ())
             and (self.scope is None or self.scope.allows_call(call))
         )
 

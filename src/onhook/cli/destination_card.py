@@ -23,6 +23,7 @@ def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) ->
         (_("address"), f"{row['method']} {row['url']}"),
         (_("private addresses"), _("allowed") if row["allow_private"] else _("not allowed")),
         (_("payload format"), row["payload_format"]),
+        (_("external numbers"), _("not masked") if row["mask"] == "none" else _("masked: {mask}", mask=row["mask"])),
         (_("redirects"), _("count as accepted") if row["accept_redirects"] else _("fail")),
         (_("certificate"), _describe_certificates(row)),
         (_("proxy"), row["proxy"] or UNKNOWN),

@@ -230,7 +230,7 @@ class MaskedStore:
             call_filter=None
             if call_filter is None
             else msgspec.structs.replace(call_filter, **dict.fromkeys((*CALL_NUMBERS, "numbers", "name"))),
-            parties=(*record_filter.parties, *conditions),
+            parties=tuple(conditions),
         )
 
     async def _number_condition(self, field: PartyField, text: str, record_filter: RecordFilter) -> PartyCondition:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destinations import Destination
+from onhook.appdb.masking import load_masking
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.commit_batch import StreamProgress
@@ -152,7 +153,9 @@ class DestinationStreams:
         return len(reader.ack_window) < READ_AHEAD_MAX and self._rules.has_capacity
 
     async def _read_batch(self, reader: StreamReader) -> None:
-        batch = await reader.read(self._record_reader, self._clock.now())
+        # By the number plans of now: a PBX may be new.
+        masking = await load_masking(self._appdb, self._destination.mask)
+        batch = await reader.read(self._record_reader, self._clock.now(), masking)
         for record in batch.records:
             self._enqueue(record, reader)
         reader.ack_window.read_to = batch.last_seq

@@ -12,6 +12,7 @@ import msgspec
 from onhook.cdr.call_as_record import call_as_record
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
+from onhook.cdr.record_masking import Masking
 from onhook.delivery.record_reader import RecordBatch
 
 CALL_IDLE_TIME = timedelta(seconds=10)
@@ -34,9 +35,14 @@ def truncate_before(batch: RecordBatch, cutoff: datetime) -> RecordBatch:
 
 
 def calls_as_records(
-    batch: RecordBatch, calls: Iterable[Call], filters: Sequence[RecordFilter], until: int | None
+    batch: RecordBatch,
+    calls: Iterable[Call],
+    filters: Sequence[RecordFilter],
+    until: int | None,
+    masking: Masking | None = None,
 ) -> list[Record]:
-    """Return the calls that match all filters, each as one record, where their last event is in this batch.
+    """Return the calls that match all filters, each as one record, where their last event is in this batch. Filters see
+    the numbers themselves, also where `masking` hides them.
 
     In a replay, which ends at the number `until`, their last event up to there counts; the record has its number.
     """
@@ -45,8 +51,12 @@ def calls_as_records(
     for call in calls:
         last_seq = max((leg.seq for leg in call.legs if until is None or leg.seq <= until), default=0)
         if last_seq in seqs and all(record_filter.matches_call(call) for record_filter in filters):
-            call_records.append(msgspec.structs.replace(call_as_record(call), seq=last_seq))
+            call_records.append(msgspec.structs.replace(call_as_record(_mask(call, masking)), seq=last_seq))
     return sorted(call_records, key=lambda call_record: call_record.seq)
+
+
+def _mask(call: Call, masking: Masking | None) -> Call:
+    return call if masking is None else masking.mask_call(call)
 
 
 def make_notification_id(record: Record) -> str:

@@ -5,7 +5,9 @@ from datetime import datetime, timedelta
 import msgspec
 
 from onhook.appdb.destination_spec import NotifiesOf
+from onhook.cdr.number_masking import Mask
 from onhook.cdr.record import Record
+from onhook.cdr.record_masking import Masking
 
 SAMPLE_SN = "SAMPLE"
 """Serial number of the PBX of a sample: no PBX has it."""
@@ -13,11 +15,15 @@ SAMPLE_SN = "SAMPLE"
 RING, TALK = timedelta(seconds=6), timedelta(seconds=42)
 
 
-def sample_record(now: datetime) -> Record:
-    """Return an inbound call that an extension answered and that ended now."""
+SAMPLE_KEY = b"sample"
+"""Of the hash of a number that is in all samples: the installation's key is for numbers of people."""
+
+
+def sample_record(now: datetime, mask: Mask = "none") -> Record:
+    """Return an inbound call that an extension answered and that ended now, as a destination with this mask gets it."""
     started_at = now.replace(microsecond=0) - RING - TALK
     call_id = f"{int(started_at.timestamp())}.1"
-    return Record(
+    record = Record(
         call_id=call_id,
         time_start=f"{started_at:%Y-%m-%d %H:%M:%S}",
         call_from="Sample Caller<15550100>",
@@ -45,6 +51,7 @@ def sample_record(now: datetime) -> Record:
         received_at=now,
         seq=0,
     )
+    return record if mask == "none" else Masking(mask, SAMPLE_KEY).mask_record(record)
 
 
 def sample_operational_event(notifies_of: NotifiesOf, now: datetime) -> bytes:

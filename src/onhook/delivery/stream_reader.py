@@ -5,6 +5,7 @@ from datetime import datetime
 
 from onhook.appdb.destinations import Destination, Stream
 from onhook.cdr.record_filter import RecordFilter
+from onhook.cdr.record_masking import Masking
 from onhook.delivery.ack_window import AckWindow
 from onhook.delivery.payloads import CALL_IDLE_TIME, calls_as_records, filter_records, notification_seq, truncate_before
 from onhook.delivery.record_reader import RecordBatch, RecordReader
@@ -39,8 +40,10 @@ class StreamReader:
         """Return whether it is a replay whose notifications are all done."""
         return self._until is not None and self.ack_window.acknowledged_to >= self._until
 
-    async def read(self, record_reader: RecordReader, now: datetime) -> RecordBatch:
-        """Return the next records that match, in order of number. Raises `Unavailable`."""
+    async def read(self, record_reader: RecordReader, now: datetime, masking: Masking | None = None) -> RecordBatch:
+        """Return the next records that match, in order of number, masked if `masking` is given. Raises
+        `Unavailable`.
+        """
         read_to = self.ack_window.read_to
         batch = self._cut_at_end(
             await (record_reader.read_after(read_to) if self.is_live else record_reader.read_uncached(read_to))
@@ -53,7 +56,11 @@ class StreamReader:
             batch = truncate_before(batch, now - CALL_IDLE_TIME) if self.is_live else batch
             self.has_left_out = batch.last_seq < last_seq
             keys = sorted({(record.sn, record.call_id) for record in batch.records})
-            records = calls_as_records(batch, await record_reader.store.calls_by_keys(keys), self._filters, self._until)
+            calls = await record_reader.store.calls_by_keys(keys)
+            records = calls_as_records(batch, calls, self._filters, self._until, masking)
+        if masking is not None:
+            # Also the id of a call's record, from which its number could be computed.
+            records = list(map(masking.mask_record, records))
         self.is_at_end = batch.is_at_end
         return RecordBatch(records, batch.last_seq, batch.is_at_end)
 

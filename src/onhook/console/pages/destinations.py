@@ -17,6 +17,7 @@ from onhook.appdb.delivery_rows import Delivery
 from onhook.appdb.destination_spec import DestinationSettings, NotifiesOf, PayloadFormat
 from onhook.appdb.destinations import Destination
 from onhook.appdb.pbxs import Secret
+from onhook.cdr.number_masking import MASKS
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
 from onhook.console.pages.rendering import View
@@ -56,7 +57,7 @@ FORM_TEXTS = ("ca_certificates", "fingerprint", "proxy")
 """Other fields of the form."""
 
 FORM_CHOICES: Mapping[str, Sequence[str]] = MappingProxyType(
-    {"notifies_of": get_args(NotifiesOf), "payload_format": get_args(PayloadFormat)}
+    {"notifies_of": get_args(NotifiesOf), "payload_format": get_args(PayloadFormat), "mask": MASKS}
 )
 
 FORM_DEFAULTS: Mapping[str, str] = MappingProxyType(

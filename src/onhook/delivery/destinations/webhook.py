@@ -85,7 +85,7 @@ class WebhookClient:
     def format_sample_payload(self, now: datetime) -> bytes:
         if self._spec.notifies_of in OPERATIONAL:
             return sample_operational_event(self._spec.notifies_of, now)
-        return self.format_payload(sample_record(now))
+        return self.format_payload(sample_record(now, self._spec.mask))
 
     async def send(self, notification: Notification) -> DeliveryResult:
         time = asyncio.get_running_loop().time

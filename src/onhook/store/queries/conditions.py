@@ -259,7 +259,7 @@ def _party_tests(record_filter: RecordFilter, *, of_legs: bool) -> list[str]:
     """Return the tests of `parties`: for rows of `legs`, or for rows of `calls`."""
     return [
         _party_test(f"party_{number}", condition)
-        for number, condition in enumerate(record_filter.parties)
+        for number, condition in enumerate(record_filter.parties or ())
         if condition.is_of_leg == of_legs
     ]
 
@@ -285,7 +285,7 @@ def _party_test(name: str, condition: PartyCondition) -> str:
 def _party_values(record_filter: RecordFilter) -> dict[str, Any]:
     return {
         f"party_{number}_{side}": ["\x1f".join(pair) for pair in getattr(condition, side)]
-        for number, condition in enumerate(record_filter.parties)
+        for number, condition in enumerate(record_filter.parties or ())
         for side in ("inside", "outside")
     }
 
