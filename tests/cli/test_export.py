@@ -41,6 +41,19 @@ def test_export_prints_the_number_of_records(office: Command, tmp_path: Path, fo
         assert office("export", str(target), "--excel", "semicolon")[1] == f"2 records written to {target}.\n"
 
 
+@pytest.mark.parametrize("mask", ["none", "last3", "hash"])
+def test_export_masks_external_numbers(onhook: Command, tmp_path: Path, mask: str) -> None:
+    assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", "first-secret")[0] == 0
+    file, target = tmp_path / "cdr.csv", tmp_path / "calls.csv"
+    file.write_text(CALLS.replace(",1003,", ",+4915794638271,"))
+    assert onhook("import", str(file), "--pbx", "Office")[0] == 0
+    assert onhook("export", str(target), "--mask", mask, "--number", "+4915794638271")[1].startswith("1 record written")
+    text = target.read_text()
+    assert ("94638271" in text) is (mask == "none")
+    assert {"none": "+4915794638271", "last3": "+4915794638***", "hash": "anon-"}[mask] in text
+    assert "1001" in text
+
+
 @pytest.mark.parametrize(
     "words",
     [("calls", "--number", "12345"), ("records", "--number", "12345"), ("quarantine", "list"), ("destination", "list"),

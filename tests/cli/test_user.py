@@ -45,3 +45,14 @@ def test_user_errors_say_what_to_do(onhook: Command) -> None:
     ):
         code, _, error = onhook("user", *words)
         assert (code in (1, 2), sentence in error) == (True, True), error
+
+
+def test_user_and_token_have_a_mask(onhook: Command) -> None:
+    assert onhook("user", "add", "alice", "--mask", "last3")[0] == 0
+    assert onhook("token", "add", "statistics", "--mask", "hash", "--number", "1001")[0] == 0
+    (line,) = onhook("user", "list")[1].splitlines()[1:]
+    assert "everything; numbers masked: last3" in line
+    assert "1001; numbers masked: hash" in onhook("token", "list")[1]
+    assert onhook("user", "add", "bob", "--mask", "half")[0] == 2
+    code, _, error = onhook("user", "add", "root", "--role", "administrator", "--mask", "hash")
+    assert (code, "administrator cannot be limited" in error) == (2, True)

@@ -36,7 +36,6 @@ def describe_scope(scope: AccessScope | None, names: Mapping[str, str]) -> str:
         return _("everything")
     pbxs = ", ".join(names.get(sn, sn) for sn in scope.sns or ())
     numbers = ", ".join(scope.numbers or ())
-    if scope.sns is None and scope.numbers is None:
-        pbxs = _("everything")
-    mask = "" if scope.mask == "none" else _("numbers masked: {mask}", mask=scope.mask)
-    return "; ".join(text for text in (pbxs or numbers, numbers if pbxs else "", mask) if text) or _("nothing")
+    is_unlimited = scope.sns is None and scope.numbers is None
+    limits = _("everything") if is_unlimited else "; ".join(text for text in (pbxs, numbers) if text) or _("nothing")
+    return limits if scope.mask == "none" else f"{limits}; " + _("numbers masked: {mask}", mask=scope.mask)
