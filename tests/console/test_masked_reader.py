@@ -263,11 +263,14 @@ async def test_masked_annotator_changes_no_note_with_a_masked_number(
     async with client.post("/api/v1/notes", json={**same, "text": "another"}) as response:
         assert response.status == 400
     assert await harness.appdb.notes.history(SN, INBOUND_ID) == versions
-    async with client.post(
-        "/api/v1/notes", json={**key, "call_id": OUTBOUND_ID, "text": "new", "tags": []}
-    ) as response:
+    new: dict[str, Any] = {**key, "call_id": OUTBOUND_ID, "text": "new", "tags": []}
+    async with client.post("/api/v1/notes", json=new) as response:
         assert response.status == 201
     assert [note.text for note in await harness.appdb.notes.history(SN, OUTBOUND_ID)] == ["new"]
+    # A text with numbers to try would be masked where one is right.
+    for trial in ({"text": "638270 638271"}, {"text": "6 38-27 1"}, {"tags": ["638271"]}):
+        async with client.post("/api/v1/notes", json=new | trial) as response:
+            assert response.status == 400, trial
 
 
 async def test_export_has_the_mask_that_is_asked_for_unless_the_user_has_another(
@@ -304,3 +307,41 @@ async def test_share_token_with_a_mask_gives_masked_exports(harness: ConsoleHarn
             assert_hidden(await response.text(), "share")
         async with client.get(f"/api/v1/export.csv?token={text}&mask=none") as response:
             assert response.status == 400
+
+
+@pytest.mark.parametrize("mask", MASKS)
+async def test_masked_reports_link_to_the_calls_that_they_count(
+    masked: dict[Mask, aiohttp.ClientSession], mask: Mask
+) -> None:
+    link_count = 0
+    for name in ("callers", "dialled", "extensions", "unreturned", "outcomes"):
+        report = await get_json(masked[mask], f"/api/v1/reports?report={name}&{PERIOD}")
+        columns, rows = report["columns"], report["data"]
+        assert isinstance(columns, list)
+        assert isinstance(rows, list)
+        assert rows, name
+        for row in rows:
+            for column, cell in zip(columns, row, strict=True):
+                if column["kind"] == "count" and cell["href"]:
+                    data = (await get_json(masked[mask], "/api/v1" + cell["href"]))["data"]
+                    assert isinstance(data, list)
+                    assert len(data) == cell["value"], (name, row)
+                    link_count += 1
+        if name == "extensions":
+            assert {row[0]["value"] for row in rows} >= {"1001", "1002"}
+            assert not any("anon-" in str(row[0]["value"]) or "***" in str(row[0]["value"]) for row in rows)
+    assert link_count > 10
+
+
+@pytest.mark.usefixtures("masked")
+async def test_masked_reader_with_a_masked_number_in_the_scope_sees_its_calls(harness: ConsoleHarness) -> None:
+    scope = AccessScope(numbers=(NUMBER,), mask="hash")
+    token = await harness.appdb.add_token("mobile", "reader", now_us=1, scope=scope)
+    async with harness.client(token) as client:
+        for path in (f"/api/v1/calls/{SN}/{INBOUND_ID}", f"/calls/{SN}/{INBOUND_ID}", "/api/v1/calls"):
+            async with client.get(path) as response:
+                assert response.status == 200
+                assert_hidden(await response.text(), path)
+        assert await call_ids(client) == {INBOUND_ID, OUTBOUND_ID, "1777287876.5"}
+        async with client.get(f"/api/v1/calls/{SN}/{SHORT_ID}") as response:
+            assert response.status == 404

@@ -161,6 +161,22 @@ def mask_unknown(text: str, mask: Mask, key: bytes, own_number: str = "") -> str
     return _replace_numbers(text, folded, replace)
 
 
+def has_number(text: str) -> bool:
+    """Return whether a text has digits by which a number could be recognised: LOCAL_DIGITS, with separators or without.
+
+    >>> has_number("at 10:30, ticket 4711"), has_number("12 34-5")
+    (False, True)
+    """
+    folded = fold_digits(text)
+    positions = [index for index, char in enumerate(folded) if "0" <= char <= "9"]
+    length = 1
+    for index in range(len(positions) - 1):
+        length = length + 1 if _are_joined(folded, positions, index) else 1
+        if length >= LOCAL_DIGITS:
+            return True
+    return False
+
+
 def _replace_numbers(text: str, folded: str, replace: Callable[[int, int], str]) -> str:
     parts, end = [], 0
     for match in _NUMBER_OR_KEPT.finditer(folded):

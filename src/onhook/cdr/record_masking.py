@@ -16,6 +16,7 @@ import msgspec
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.number_masking import (
+    LOCAL_DIGITS,
     NAME_CHARACTERS_MIN,
     SHORT_DIGITS_MAX,
     WITHHELD_WORDS,
@@ -86,9 +87,12 @@ class Masking(msgspec.Struct, frozen=True):
         )
 
     def mask_note(self, text: str, call: Call) -> str:
-        """Return a text about a call, as a person wrote it, without the numbers of its external parties."""
+        """Return a text about a call, as a person wrote it, without the numbers of its external parties. Numbers that
+        are as short as other figures stay: with them a masked author could try which one is masked.
+        """
         parties = find_external_parties(call.legs, self.plan_of(call.sn))
-        return mask_known(text, parties.numbers, (), self.mask, self.key)
+        numbers = [number for number in parties.numbers if len(digits_of(number)) >= LOCAL_DIGITS]
+        return mask_known(text, numbers, (), self.mask, self.key)
 
     def mask_text(self, text: str) -> str:
         """Return a text without its call, such as the name of an extension, without numbers."""

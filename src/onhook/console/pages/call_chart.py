@@ -5,6 +5,8 @@ from datetime import datetime
 import msgspec
 
 from onhook.cdr.call_assembly import is_answered
+from onhook.cdr.identity import extract_number
+from onhook.cdr.number_masking import is_masked
 from onhook.cdr.number_plan import PERSON_KINDS, LegKind, NumberPlan
 from onhook.cdr.record import Call, Record
 
@@ -56,8 +58,13 @@ def draw_call_chart(call: Call, number_plan: NumberPlan) -> CallChart:
     """Return the chart of a call; a leg of unknown duration is a mark at its start."""
     begin = call.started_at
     seconds = max(1, *(_end_seconds(leg, begin) for leg in call.legs))
-    bars = [_draw_bar(leg, begin, seconds, number_plan.kind_of_leg(leg)) for leg in call.legs]
+    bars = [_draw_bar(leg, begin, seconds, _kind_of_leg(leg, number_plan)) for leg in call.legs]
     return CallChart(seconds, bars, _draw_ticks(seconds))
+
+
+def _kind_of_leg(leg: Record, number_plan: NumberPlan) -> LegKind:
+    """Return the kind of a leg; one with a masked number is external."""
+    return "external" if is_masked(extract_number(leg.call_to)) else number_plan.kind_of_leg(leg)
 
 
 def _draw_bar(leg: Record, begin: datetime, seconds: int, kind: LegKind) -> LegBar:

@@ -12,6 +12,7 @@ import msgspec
 from onhook.appdb.notes import Note, parse_tags
 from onhook.appdb.recordings import find_recording_file
 from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.number_masking import LOCAL_DIGITS, has_number
 from onhook.cdr.record import Call
 from onhook.console.state import AppState
 from onhook.lib.errors import NotFound, UsageError
@@ -19,14 +20,16 @@ from onhook.lib.messages import _
 
 
 async def find_call(app_state: AppState, sn: str, call_id: str, scope: AccessScope | None) -> Call:
-    """Return the call. Raises the same `NotFound` for an unknown one and one outside of the scope."""
-    call = await app_state.store.call(sn, call_id)
+    """Return the call, as the reader sees it. Raises the same `NotFound` for an unknown one and one outside of the
+    scope, which may name a number that is masked.
+    """
+    call = await app_state.unmasked_store.call(sn, call_id)
     if call is None or (scope is not None and not scope.allows_call(call)):
         raise NotFound(
             _("there is no call {call_id} of {sn}", call_id=repr(call_id[:80]), sn=repr(sn[:80])),
             hint=_("it may not have ended yet"),
         )
-    return call
+    return call if app_state.masking is None else app_state.masking.mask_call(call)
 
 
 async def local_recording_flags(app_state: AppState, call: Call) -> list[bool]:
@@ -51,21 +54,32 @@ async def list_notes(app_state: AppState, call: Call) -> list[Note]:
 
 
 async def write_note(app_state: AppState, call: Call, text: str, tags: str, author: str) -> None:
-    """Add a version of a call's note. Raises `UsageError` for a change of a note with a number that is masked for its
-    author: the number would be lost.
+    """Add a version of a call's note. Raises `UsageError` where numbers are masked for the author, for a note with a
+    number: a masked one would be lost, and another one could be used to try numbers.
     """
-    versions = await app_state.appdb.notes.history(call.sn, call.call_id)
-    visible_versions = await list_notes(app_state, call)
-    if versions and visible_versions != versions:
-        if (text.strip(), parse_tags(tags)) == (visible_versions[0].text.strip(), visible_versions[0].tags):
+    if app_state.masking is not None:
+        versions = await app_state.appdb.notes.history(call.sn, call.call_id)
+        visible_versions = await list_notes(app_state, call)
+        if versions and (text.strip(), parse_tags(tags)) == (visible_versions[0].text, visible_versions[0].tags):
             return
-        if visible_versions[0] != versions[0]:
-            raise UsageError(
-                _("this note contains a number that is masked for you"),
-                hint=_("ask a user who sees the number to change it"),
-            )
+        _check_masked_note(text, tags, has_hidden=versions[:1] != visible_versions[:1])
     now_us = app_state.clock.microseconds()
     await app_state.appdb.notes.write(call.sn, call.call_id, text, tags, author=author, now_us=now_us)
+
+
+def _check_masked_note(text: str, tags: str, *, has_hidden: bool) -> None:
+    """Raise `UsageError` for a note that an author with masked numbers cannot write."""
+    if has_hidden:
+        raise UsageError(
+            _("this note contains a number that is masked for you"),
+            hint=_("ask a user who sees the number to change it"),
+        )
+    if has_number(text) or has_number(tags):
+        # Masked or not, it would show whether the number is that of the call.
+        raise UsageError(
+            _("numbers are masked for you: a note cannot contain one"),
+            hint=_("leave out figures of {count} digits and more", count=LOCAL_DIGITS),
+        )
 
 
 def _mask_note(app_state: AppState, note: Note, call: Call) -> Note:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from onhook.cdr.number_masking import is_masked
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record_filter import RecordFilter
 from onhook.store.contract import Store
@@ -115,7 +116,9 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
         return Cell(number, self.calls_url(**narrowing_filters) if number else "")
 
     def number_kind(self, pbx: str, number: str) -> str:
-        """Return the kind of a number by the number plan of the PBX."""
+        """Return the kind of a number by the number plan of the PBX; a masked one is external."""
+        if is_masked(number):
+            return "external"
         return self.number_plans.get(pbx, NumberPlan()).kind_of(number)
 
 
