@@ -127,6 +127,8 @@ def test_mask_record_own_did_is_not_masked() -> None:
     record = make_record(call_from="+4917212345678", call_to="+4930 111 1111", did_number="+49301111111")
     assert external_sides(record, NumberPlan()) == (True, False)
     assert masking().mask_record(record).call_to == "+4930 111 1111"
+    outbound = make_record(call_to="+49301111111", dst_trunk_name="sip", did_number="+49301111111")
+    assert masking().mask_record(outbound).call_to == "+49301111***"
 
 
 def test_mask_call_masks_a_number_in_every_leg_and_keeps_recordings_in_place() -> None:

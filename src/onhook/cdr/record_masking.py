@@ -171,15 +171,15 @@ class Masking(msgspec.Struct, frozen=True):
 
 
 def external_sides(leg: CallDetails, plan: NumberPlan) -> tuple[bool, bool]:
-    """Return whether the caller and the called party of a leg are external. A party that is masked already is."""
+    """Return whether the caller and the called party of a leg are external. A party that is masked already is; the DID
+    of the leg is not, unless it was reached by a trunk.
+    """
     caller, callee = extract_number(leg.call_from), extract_number(leg.call_to)
-    is_caller_external = bool(leg.src_trunk_name) or is_external_number(caller, plan)
-    is_callee_external = (
-        bool(leg.dst_trunk_name) or plan.kind_of_leg(leg) == "external" or is_external_number(callee, plan)
-    )
+    is_caller_external = is_external_number(caller, plan) and not _is_did(caller, leg.did_number)
+    is_callee_external = plan.kind_of_leg(leg) == "external" or is_external_number(callee, plan)
     return (
-        is_caller_external and not _is_did(caller, leg.did_number),
-        is_callee_external and not _is_did(callee, leg.did_number),
+        bool(leg.src_trunk_name) or is_caller_external,
+        bool(leg.dst_trunk_name) or (is_callee_external and not _is_did(callee, leg.did_number)),
     )
 
 
