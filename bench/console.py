@@ -185,7 +185,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
     )
     try:
         async with HttpServer(console_app(app_state), config.console) as served:
-            token = await appdb.add_token("bench", "administrator", now_us=1)
+            token = await appdb.tokens.add("bench", "administrator", now_us=1)
             yield f"http://127.0.0.1:{served.port}", {"Authorization": f"Bearer {token}"}
             feed.close()
     finally:

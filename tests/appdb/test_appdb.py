@@ -130,64 +130,64 @@ async def test_pbx_removed_is_removed_with_its_secrets(appdb: AppDb) -> None:
 
 async def test_token_is_found_and_stored_as_a_hash(appdb: AppDb, path: Path) -> None:
     """The text is nowhere in the file; a wrong, an empty and a removed token are not found."""
-    text = await appdb.add_token("wallboard", "reader", now_us=1)
-    token = await appdb.find_token(text)
+    text = await appdb.tokens.add("wallboard", "reader", now_us=1)
+    token = await appdb.tokens.find(text)
     assert token is not None
     assert (token.name, token.role) == ("wallboard", "reader")
     stored = path.read_bytes() + path.with_name("onhook.db-wal").read_bytes()
     assert b"wallboard" in stored
     assert text.encode() not in stored
-    assert [await appdb.find_token(wrong) for wrong in ("", text[:-1], text + "x", "x" * 10_000, "\ud800")] == [
+    assert [await appdb.tokens.find(wrong) for wrong in ("", text[:-1], text + "x", "x" * 10_000, "\ud800")] == [
         None
     ] * 5
-    await appdb.remove_token("wallboard")
-    assert await appdb.find_token(text) is None
+    await appdb.tokens.remove("wallboard")
+    assert await appdb.tokens.find(text) is None
 
 
 async def test_token_last_use_is_stored_to_the_minute(appdb: AppDb) -> None:
-    text = await appdb.add_token("wallboard", "reader", now_us=1)
+    text = await appdb.tokens.add("wallboard", "reader", now_us=1)
     use_times: list[int | None] = []
     for now_us in (60_000_001, 100_000_000, 130_000_000):
-        await appdb.find_token(text, now_us=now_us)
-        last_used = (await appdb.tokens())[0].last_used_at
+        await appdb.tokens.find(text, now_us=now_us)
+        last_used = (await appdb.tokens.all())[0].last_used_at
         use_times.append(None if last_used is None else round(last_used.timestamp() * 1e6))
     assert use_times == [60_000_001, 60_000_001, 130_000_000]
 
 
 async def test_token_is_found_on_a_full_disk(appdb: AppDb) -> None:
     """Although the last use cannot be stored."""
-    text = await appdb.add_token("wallboard", "reader", now_us=1)
+    text = await appdb.tokens.add("wallboard", "reader", now_us=1)
     await appdb._database.write("PRAGMA query_only = ON")
     with pytest.raises(OnhookError):
-        await appdb.remove_token("wallboard")
-    assert await appdb.find_token(text, now_us=60_000_001) is not None
+        await appdb.tokens.remove("wallboard")
+    assert await appdb.tokens.find(text, now_us=60_000_001) is not None
 
 
 async def test_admin_token_file_is_always_valid(appdb: AppDb, tmp_path: Path) -> None:
     """Written once, unchanged while it is valid, and written again when it is missing or wrong."""
     file = tmp_path / "admin.token"
-    first = await appdb.ensure_admin_token(file, now_us=1)
-    assert file.read_text().strip() == first == await appdb.ensure_admin_token(file, now_us=2)
+    first = await appdb.tokens.ensure_admin(file, now_us=1)
+    assert file.read_text().strip() == first == await appdb.tokens.ensure_admin(file, now_us=2)
     assert file.stat().st_mode & 0o777 == 0o600
     file.unlink()
-    second = await appdb.ensure_admin_token(file, now_us=3)
-    assert await appdb.find_token(first) is None
+    second = await appdb.tokens.ensure_admin(file, now_us=3)
+    assert await appdb.tokens.find(first) is None
     file.write_text("something else")
-    third = await appdb.ensure_admin_token(file, now_us=4)
+    third = await appdb.tokens.ensure_admin(file, now_us=4)
     assert len({first, second, third}) == 3
-    assert [(token.name, token.role) for token in await appdb.tokens()] == [("admin", "administrator")]
+    assert [(token.name, token.role) for token in await appdb.tokens.all()] == [("admin", "administrator")]
 
 
 REFUSED: dict[str, Callable[[AppDb], Awaitable[object]]] = {
-    "an unknown role": lambda appdb: appdb.add_token("x", "king", now_us=1),
-    "a name in use": lambda appdb: appdb.add_token("admin", "reader", now_us=1),
-    "removing an unknown one": lambda appdb: appdb.remove_token("unknown"),
+    "an unknown role": lambda appdb: appdb.tokens.add("x", "king", now_us=1),
+    "a name in use": lambda appdb: appdb.tokens.add("admin", "reader", now_us=1),
+    "removing an unknown one": lambda appdb: appdb.tokens.remove("unknown"),
 }
 
 
 @pytest.mark.parametrize("act", REFUSED.values(), ids=REFUSED.keys())
 async def test_token_invalid_settings_are_rejected(appdb: AppDb, act: Callable[[AppDb], Awaitable[object]]) -> None:
-    await appdb.add_token("admin", "administrator", now_us=1)
+    await appdb.tokens.add("admin", "administrator", now_us=1)
     with pytest.raises(OnhookError):
         await act(appdb)
 

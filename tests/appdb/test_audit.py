@@ -66,7 +66,7 @@ async def test_audit_removed_pbx_names_what_goes_with_it(appdb: AppDb) -> None:
 
 async def test_audit_secrets_are_masked(appdb: AppDb) -> None:
     await appdb.destinations.add("CRM", SPEC, "a-signing-secret-hush", after=0, now_us=NOW)
-    text = await appdb.add_token("wallboard", "reader", now_us=NOW)
+    text = await appdb.tokens.add("wallboard", "reader", now_us=NOW)
     entries = str(await appdb.audit.latest(10))
     assert "crm.example.com" in entries
     assert "hush" not in entries
@@ -74,9 +74,9 @@ async def test_audit_secrets_are_masked(appdb: AppDb) -> None:
 
 
 async def test_audit_share_token_has_its_search(appdb: AppDb) -> None:
-    await appdb.add_token("sheet", "reader", now_us=NOW, export_filter="status=BUSY")
+    await appdb.tokens.add("sheet", "reader", now_us=NOW, export_filter="status=BUSY")
     added = await latest(appdb)
-    await appdb.remove_token("sheet")
+    await appdb.tokens.remove("sheet")
     for values in (added.after, (await latest(appdb)).before):
         assert values["share_tokens"] == [{"export_filter": "status=BUSY"}]
 
@@ -96,9 +96,9 @@ async def test_audit_entry_has_its_origin(appdb: AppDb) -> None:
 
 
 async def test_audit_refused_change_has_no_entry(appdb: AppDb) -> None:
-    await appdb.add_token("wallboard", "reader", now_us=NOW)
+    await appdb.tokens.add("wallboard", "reader", now_us=NOW)
     with pytest.raises(UsageError):
-        await appdb.add_token("wallboard", "reader", now_us=NOW)
+        await appdb.tokens.add("wallboard", "reader", now_us=NOW)
     assert await count(appdb) == 1
 
 
@@ -110,10 +110,10 @@ async def test_audit_change_to_the_same_values_has_no_entry(appdb: AppDb) -> Non
 
 async def test_audit_state_of_onhook_itself_has_no_entry(appdb: AppDb) -> None:
     """Cursors, uses, rows of deliveries."""
-    text = await appdb.add_token("wallboard", "reader", now_us=NOW)
+    text = await appdb.tokens.add("wallboard", "reader", now_us=NOW)
     destination, _ = await appdb.destinations.add("CRM", SPEC, None, after=0, now_us=NOW)
     before = await count(appdb)
-    await appdb.find_token(text, now_us=10**9)
+    await appdb.tokens.find(text, now_us=10**9)
     new_delivery = NewDelivery(notification_id="x", seq=1, call=("A", "1"), body=b"", due_at=1, pending_since=1)
     await appdb.deliveries.add(destination.destination_id, new_delivery)
     assert await count(appdb) == before
@@ -137,7 +137,7 @@ async def test_audited_tables_have_their_columns(appdb: AppDb) -> None:
 
 
 ADDING: dict[str, Callable[[AppDb, int], Awaitable[object]]] = {
-    "change": lambda appdb, number: appdb.add_token(f"t{number}", "reader", now_us=number),
+    "change": lambda appdb, number: appdb.tokens.add(f"t{number}", "reader", now_us=number),
     "sign-in": lambda appdb, number: appdb.audit.add(
         now_us=number, actor="x", credential="password", address="192.0.2.7", action="sign in", status=401
     ),

@@ -40,9 +40,9 @@ async def test_users_and_tokens_have_a_mask_and_administrators_have_none(tmp_pat
         scope = await parse_scope(appdb, [], [], "last3")
         assert scope == AccessScope(mask="last3")
         await appdb.users.add("alice", "reader", scope, now_us=1)
-        text = await appdb.add_token("wall", "reader", now_us=1, scope=scope)
+        text = await appdb.tokens.add("wall", "reader", now_us=1, scope=scope)
         assert (await appdb.users.get("alice")).scope == scope
-        token = await appdb.find_token(text)
+        token = await appdb.tokens.find(text)
         assert token is not None
         assert token.scope == scope
         assert await parse_scope(appdb, [], []) is None

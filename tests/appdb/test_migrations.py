@@ -429,7 +429,7 @@ async def test_plain_names_users_tokens_and_apps_keep_their_rights(appdb: AppDb)
         *(AccessScope((SN,), ("1001",)), T + 3, to_datetime(T + 4)),
     )
     assert (bob.scope, bob.has_password, bob.last_seen_at) == (None, False, None)
-    assert [(token.name, token.scope, token.last_used_at) for token in await appdb.tokens()] == [
+    assert [(token.name, token.scope, token.last_used_at) for token in await appdb.tokens.all()] == [
         ("limited", AccessScope(None, ()), None),
         ("unused", None, None),
         ("wall", None, to_datetime(T + 1)),

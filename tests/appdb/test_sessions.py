@@ -69,7 +69,7 @@ async def test_session_end_by_number_ends_only_that_session(hubs: Hubs) -> None:
 
 async def test_session_has_the_role_and_the_scope_of_now(hubs: Hubs) -> None:
     first_hub, second_hub = hubs
-    token = await first_hub.add_token("wall", "reader", now_us=1, scope=AccessScope(sns=("SN",)))
+    token = await first_hub.tokens.add("wall", "reader", now_us=1, scope=AccessScope(sns=("SN",)))
     of_token = await first_hub.sessions.start_for_token(token, address="", now_us=0)
     of_user = await start(first_hub, "Bob")
     sessions = [await find(second_hub, session_id) for session_id in (of_token, of_user)]
@@ -82,10 +82,10 @@ async def test_session_has_the_role_and_the_scope_of_now(hubs: Hubs) -> None:
 async def test_session_ends_with_its_user_token_or_password(hubs: Hubs) -> None:
     """At once at the other hub, and for good: a user or a token of the same name is another one."""
     first_hub, second_hub = hubs
-    token = await first_hub.add_token("wall", "reader", now_us=1)
+    token = await first_hub.tokens.add("wall", "reader", now_us=1)
     ids = [await first_hub.sessions.start_for_token(token, address="", now_us=0), await start(first_hub, "Bob")]
-    await first_hub.remove_token("wall")
-    await first_hub.add_token("wall", "reader", now_us=1)
+    await first_hub.tokens.remove("wall")
+    await first_hub.tokens.add("wall", "reader", now_us=1)
     await first_hub.users.remove("Bob")
     await first_hub.users.add("Bob", "reader", None, now_us=1)
     ids.append(await start(first_hub, "Alice"))
@@ -98,8 +98,8 @@ async def test_session_ends_with_its_user_token_or_password(hubs: Hubs) -> None:
 
 async def test_session_of_a_removed_user_cannot_begin(hubs: Hubs) -> None:
     first_hub, second_hub = hubs
-    token = await first_hub.add_token("wall", "reader", now_us=1)
-    await second_hub.remove_token("wall")
+    token = await first_hub.tokens.add("wall", "reader", now_us=1)
+    await second_hub.tokens.remove("wall")
     await second_hub.users.remove("Alice")
     with pytest.raises(NotAllowed):
         await first_hub.sessions.start_for_token(token, address="", now_us=0)

@@ -45,7 +45,7 @@ async def path(tmp_path: Path) -> Path:
                 name, [Interval(to_datetime(NOW), to_datetime(NOW + 1), "complete", "")]
             )
             await appdb.alarms.raise_alarm(name, "silence", "no calls", hint="look", now_us=NOW)
-            await appdb.add_token(name, "reader", now_us=NOW, scope=SCOPE)
+            await appdb.tokens.add(name, "reader", now_us=NOW, scope=SCOPE)
             await appdb.users.add(name, "reader", SCOPE, now_us=NOW)
             await appdb.apps.add(name, now_us=NOW)
             await appdb.serial_numbers.add(name, f"{name}2")
@@ -147,7 +147,7 @@ DAMAGES: dict[str, tuple[str, str, Lister, object]] = {
     "scope of a token": (
         "UPDATE tokens SET scope = '{\"version\":2,\"value\":{}}' WHERE name = 'B'",
         "tokens",
-        names_of(lambda appdb: appdb.tokens(), "name"),
+        names_of(lambda appdb: appdb.tokens.all(), "name"),
         ["A"],
     ),
     "role of a user": (
@@ -267,7 +267,7 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "pbxs": lambda appdb: appdb.pbxs(),
     "secrets": lambda appdb: appdb.webhook_credentials(),
     "serial_numbers": lambda appdb: appdb.serial_numbers.all(),
-    "tokens": lambda appdb: appdb.tokens(),
+    "tokens": lambda appdb: appdb.tokens.all(),
     "users": lambda appdb: appdb.users.all(),
     "apps": lambda appdb: appdb.apps.all(),
     "destinations": lambda appdb: appdb.destinations.all(),

@@ -202,14 +202,14 @@ async def test_restore_ends_sessions_and_tokens_of_apps(config: Config, tmp_path
     clock = SystemClock()
     now_us = clock.microseconds()
     async with AppDb(config.appdb_file) as appdb:
-        token = await appdb.add_token("wall", "reader", now_us=now_us)
+        token = await appdb.tokens.add("wall", "reader", now_us=now_us)
         session_id = await appdb.sessions.start_for_token(token, address="", now_us=now_us)
         app, secret = await appdb.apps.add("crm", now_us=now_us)
         pair = await AppTokens(clock, appdb.app_tokens).issue(app.client_id, hash_secret(secret))
     create_backup(config, tmp_path / "copy", clock)
     restore(config, tmp_path / "copy", replace=True)
     async with AppDb(config.appdb_file) as appdb:
-        assert await appdb.find_token(token) is not None
+        assert await appdb.tokens.find(token) is not None
         assert await appdb.sessions.find([session_id], now_us) is None
         app_tokens = AppTokens(clock, appdb.app_tokens)
         assert await app_tokens.find_grant(pair.access_token) is None

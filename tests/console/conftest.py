@@ -148,7 +148,7 @@ async def open_console_harness(
     store = await open_store(config.store_file)
     projector = Projector(ledger=ledger, store=store, dialects=dialects(), clock=SystemClock())
     harness = ConsoleHarness(config, ledger, appdb, store, projector)
-    harness.admin_token = await appdb.ensure_admin_token(config.admin_token_file, now_us=harness.clock.microseconds())
+    harness.admin_token = await appdb.tokens.ensure_admin(config.admin_token_file, now_us=harness.clock.microseconds())
     await appdb.add_pbx(name=PBX, sn=SN, secret=SECRET, now_us=harness.clock.microseconds())
     await harness.publish()
     action_runner = ConsoleActionRunner(config, appdb, harness.clock)

@@ -93,7 +93,7 @@ async def test_blocked_addresses_are_listed_and_unblocked(
     ],
 )
 async def test_app_routes_reject_readers(harness: ConsoleHarness, method: str, path: str) -> None:
-    token = await harness.appdb.add_token("wallboard", "reader", now_us=harness.clock.microseconds())
+    token = await harness.appdb.tokens.add("wallboard", "reader", now_us=harness.clock.microseconds())
     async with harness.client(token) as reader, reader.request(method, path) as answer:
         assert answer.status == 403
 

@@ -60,7 +60,7 @@ async def test_call_page_shows_no_other_calls_to_a_reader_of_one_number(harness:
     bodies = [dialects()["yeastar"].format(call_details, SN, "p-2026") for call_details in (own, other_calls[1])]
     await harness.ingest_bodies([b"[" + b",".join(bodies) + b"]"])
     scope = AccessScope(numbers=("1001",))
-    token = await harness.appdb.add_token("alice", "reader", now_us=harness.clock.microseconds(), scope=scope)
+    token = await harness.appdb.tokens.add("alice", "reader", now_us=harness.clock.microseconds(), scope=scope)
     async with harness.client(token) as reader:
         text = await (await reader.get(f"/calls/{SN}/1777287876.1?earlier=yes")).text()
     assert "1777287876.1" in text
@@ -91,7 +91,7 @@ async def test_call_page_note_has_history(harness: ConsoleHarness, client: aioht
         data = {"sn": SN, "call_id": "1777287876.6", "text": text, "tags": "sales, <i>vip</i>"}
         answer = await client.post("/call/note", data=data, allow_redirects=False)
         assert (answer.status, answer.headers["Location"]) == (303, f"/calls/{SN}/1777287876.6#notes")
-    reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    reader = await harness.appdb.tokens.add("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         text = await (await other.get(f"/calls/{SN}/1777287876.6")).text()
         assert text.index("second") < text.index("first &lt;b&gt;note")

@@ -289,7 +289,7 @@ async def test_destination_form_has_certificates_redirects_and_proxy(
 
 async def test_destination_reader_cannot_change(harness: ConsoleHarness) -> None:
     """Every user can read destinations; only an administrator can change them."""
-    reader = await harness.appdb.add_token("wallboard", "reader", now_us=1)
+    reader = await harness.appdb.tokens.add("wallboard", "reader", now_us=1)
     async with harness.client(reader) as client:
         await _json(client, "GET", PATH)
         await _json(client, "POST", PATH, CRM, 403)

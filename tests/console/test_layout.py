@@ -72,7 +72,7 @@ async def _add_long_texts(harness: ConsoleHarness) -> None:
         await harness.ingest_details([details(some_calls()[1])], sn)
         await harness.appdb.alarms.raise_alarm(sn, "silence", LONG_WORD, hint=LONG_NAME, now_us=now_us)
     await harness.ledger.add_counts({CounterKey("unknown_pbx", "9" * 64, LONG_WORD): 3}, now_us)
-    await harness.appdb.add_token(LONG_WORD[:60], "reader", now_us=now_us)
+    await harness.appdb.tokens.add(LONG_WORD[:60], "reader", now_us=now_us)
     await harness.appdb.saved_searches.add(LONG_WORD[:64], "/calls?q=x", author=LONG_WORD[:60])
     tags = ",".join(f"{n}{'w' * 38}" for n in range(12))
     await harness.appdb.notes.write(

@@ -65,7 +65,7 @@ async def tokens(harness: ConsoleHarness) -> dict[str, str]:
     }
     now_us = harness.clock.microseconds()
     return {
-        name: await harness.appdb.add_token(name, "reader", now_us=now_us, scope=item) for name, item in limits.items()
+        name: await harness.appdb.tokens.add(name, "reader", now_us=now_us, scope=item) for name, item in limits.items()
     }
 
 
@@ -167,7 +167,7 @@ async def test_limits_names_of_other_pbxs_are_hidden(harness: ConsoleHarness, to
 
 async def test_access_every_route_rejects_unauthorized_changes(harness: ConsoleHarness) -> None:
     """The cookie of an administrator from another site, a client without a token, and a reader are rejected."""
-    reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    reader = await harness.appdb.tokens.add("reader", "reader", now_us=harness.clock.microseconds())
     jar = aiohttp.CookieJar(unsafe=True)
     request_count = 0
     async with (
@@ -207,7 +207,7 @@ async def test_limits_reports_of_a_number_are_those_of_the_filter(
             [details(call_id=call_id, call_from=caller, call_to=callee, type="Inbound") for callee in callees]
         )
     scope = AccessScope(numbers=("1001",))
-    token = await harness.appdb.add_token("alice", "reader", now_us=harness.clock.microseconds(), scope=scope)
+    token = await harness.appdb.tokens.add("alice", "reader", now_us=harness.clock.microseconds(), scope=scope)
     period = {"since": "2026-04-01", "until": "2026-05-01"}
     async with harness.client(token) as reader:
         for kind in KINDS:

@@ -70,7 +70,7 @@ async def masked(harness: ConsoleHarness, tmp_path: Path) -> AsyncIterator[dict[
     await add_calls(harness, directory)
     now_us = harness.clock.microseconds()
     tokens = {
-        mask: await harness.appdb.add_token(mask, "annotator", now_us=now_us, scope=AccessScope(mask=mask))
+        mask: await harness.appdb.tokens.add(mask, "annotator", now_us=now_us, scope=AccessScope(mask=mask))
         for mask in MASKS
     }
     async with harness.client(tokens["last3"]) as first, harness.client(tokens["hash"]) as second:
@@ -298,7 +298,7 @@ async def test_export_has_the_mask_that_is_asked_for_unless_the_user_has_another
 
 async def test_share_token_with_a_mask_gives_masked_exports(harness: ConsoleHarness, tmp_path: Path) -> None:
     await add_calls(harness, tmp_path)
-    text = await harness.appdb.add_token(
+    text = await harness.appdb.tokens.add(
         "share", "reader", now_us=1, scope=AccessScope(mask="last3"), export_filter="type=inbound"
     )
     async with harness.client("") as client:
@@ -336,7 +336,7 @@ async def test_masked_reports_link_to_the_calls_that_they_count(
 @pytest.mark.usefixtures("masked")
 async def test_masked_reader_with_a_masked_number_in_the_scope_sees_its_calls(harness: ConsoleHarness) -> None:
     scope = AccessScope(numbers=(NUMBER,), mask="hash")
-    token = await harness.appdb.add_token("mobile", "reader", now_us=1, scope=scope)
+    token = await harness.appdb.tokens.add("mobile", "reader", now_us=1, scope=scope)
     async with harness.client(token) as client:
         for path in (f"/api/v1/calls/{SN}/{INBOUND_ID}", f"/calls/{SN}/{INBOUND_ID}", "/api/v1/calls"):
             async with client.get(path) as response:

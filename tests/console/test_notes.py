@@ -116,9 +116,9 @@ async def test_saved_searches_are_managed_by_the_api(client: aiohttp.ClientSessi
 async def test_notes_are_written_by_an_annotator_in_scope(harness: ConsoleHarness) -> None:
     """An annotator changes nothing else, and a reader no note."""
     now_us, scope = harness.clock.microseconds(), AccessScope(numbers=("1001",))
-    annotator = await harness.appdb.add_token("annotator", "annotator", now_us=now_us, scope=scope)
-    elsewhere = await harness.appdb.add_token("elsewhere", "annotator", now_us=now_us, scope=AccessScope(sns=()))
-    reader = await harness.appdb.add_token("reader", "reader", now_us=now_us)
+    annotator = await harness.appdb.tokens.add("annotator", "annotator", now_us=now_us, scope=scope)
+    elsewhere = await harness.appdb.tokens.add("elsewhere", "annotator", now_us=now_us, scope=AccessScope(sns=()))
+    reader = await harness.appdb.tokens.add("reader", "reader", now_us=now_us)
     note = {"sn": SN, "call_id": FIRST, "text": "calls back"}
     async with harness.client(annotator) as client:
         (version,) = await write(client, FIRST, text="calls back")
@@ -148,7 +148,7 @@ async def test_saved_searches_of_others_are_not_shown_to_a_limited_reader(
     saved = {"name": "Boss's calls", "path": "/calls?number=1009"}
     assert (await client.post("/api/v1/saved-searches", json=saved)).status == 201
     now_us, scope = harness.clock.microseconds(), AccessScope(numbers=("1001",))
-    limited = await harness.appdb.add_token("limited", "reader", now_us=now_us, scope=scope)
+    limited = await harness.appdb.tokens.add("limited", "reader", now_us=now_us, scope=scope)
     await harness.appdb.saved_searches.add("Mine", "/calls?status=BUSY", author="limited")
     async with harness.client(limited) as reader:
         names = [search["name"] for search in (await (await reader.get("/api/v1/saved-searches")).json())["data"]]

@@ -110,7 +110,7 @@ async def test_pbx_page_impossible_action_is_explained(
     assert "does not answer" in text
     await harness.ingest_details([details()])
     assert (await client.post("/pbxs/simulated")).status == 400
-    reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    reader = await harness.appdb.tokens.add("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         assert "/secrets" not in await read_page(other, f"/pbxs/{SN}")
         for path in ("/pbxs", "/pbxs/simulated", f"/pbxs/{SN}", f"/pbxs/{SN}/secrets", f"/pbxs/{SN}/remove"):
@@ -126,7 +126,7 @@ async def test_pbx_page_runs_checks(harness: ConsoleHarness, client: aiohttp.Cli
     assert {"OK", "WARNING"} == {check["status"] for check in checks}
     assert all(bool(check["hint"]) is (check["status"] == "WARNING") for check in checks)
     assert "its texts are read as utf-8" in text
-    reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    reader = await harness.appdb.tokens.add("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         assert "/checks" not in await read_page(other, f"/pbxs/{SN}")
         assert (await other.post(f"/pbxs/{SN}/checks")).status == 403
@@ -149,7 +149,7 @@ async def test_pbx_page_changes_conventions(harness: ConsoleHarness, client: aio
     assert await changed.json() == {"encoding": "utf-8", "ring_time": "ring"}
     await client.post(path, data={})
     assert await (await client.get(api_path)).json() == {"encoding": "utf-8", "ring_time": "auto"}
-    reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    reader = await harness.appdb.tokens.add("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         assert "/conventions" not in await read_page(other, f"/pbxs/{SN}")
         assert (await other.post(path, data={}, headers=OURS)).status == 403
@@ -243,7 +243,7 @@ async def test_pbx_page_of_an_asterisk_follows_its_state(
         await harness.ledger.append([entry])
         await harness.projector.catch_up()
         assert expected_text in await read_page(client, f"/pbxs/{ASTERISK_SN}")
-    reader = await harness.appdb.add_token("reader", "reader", now_us=now_us)
+    reader = await harness.appdb.tokens.add("reader", "reader", now_us=now_us)
     async with harness.client(reader) as other:
         text = await read_page(other, f"/pbxs/{ASTERISK_SN}")
     assert ("trunk-a" in text, "manager-user" in text, "db.example.org" in text) == (True, False, False)

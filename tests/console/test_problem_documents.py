@@ -198,7 +198,7 @@ async def test_problem_form_offers_only_visible_pbxs(harness: ConsoleHarness) ->
     """A limited reader sees no name of another PBX and no tag, as on the page itself."""
     now_us = harness.clock.microseconds()
     await harness.appdb.add_pbx(name="branch", sn="3699B", secret="x" * 32, now_us=now_us)
-    token = await harness.appdb.add_token("limited", "reader", now_us=now_us, scope=AccessScope(sns=("3699B",)))
+    token = await harness.appdb.tokens.add("limited", "reader", now_us=now_us, scope=AccessScope(sns=("3699B",)))
     async with harness.client(token, headers=HTML) as reader:
         for path in ("/calls?since=foo", "/reports?since=foo"):
             text = await (await reader.get(path)).text()
@@ -233,7 +233,7 @@ async def test_problem_page_unknown_parameter_is_not_sent_again(client: aiohttp.
 async def test_problem_page_has_only_the_menu_of_the_user(harness: ConsoleHarness) -> None:
     """A limited user sees no entry that would be refused, and no word about a token."""
     now_us = harness.clock.microseconds()
-    token = await harness.appdb.add_token("extension", "reader", now_us=now_us, scope=AccessScope(numbers=("1001",)))
+    token = await harness.appdb.tokens.add("extension", "reader", now_us=now_us, scope=AccessScope(numbers=("1001",)))
     async with harness.client(token, headers=HTML) as reader:
         answer = await reader.get("/pbxs")
         text = await answer.text()
@@ -247,7 +247,7 @@ async def test_problem_unknown_page_has_the_menu_of_the_user(
     harness: ConsoleHarness, role: Role, has_users: bool
 ) -> None:
     """As on any other page: of an unknown address, and of a method that an address does not have."""
-    token = await harness.appdb.add_token("menu", role, now_us=harness.clock.microseconds())
+    token = await harness.appdb.tokens.add("menu", role, now_us=harness.clock.microseconds())
     async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True), headers=HTML) as browser:
         await browser.post("/sign-in", data={"token": token})
         for method, path, status in (("GET", "/nothing", 404), ("POST", "/about", 405)):

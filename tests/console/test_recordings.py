@@ -64,7 +64,7 @@ async def test_recording_needs_access_to_the_call(harness: ConsoleHarness) -> No
     """A client without a token and a reader limited to other calls are rejected."""
     now_us = harness.clock.microseconds()
     for numbers, status in ((("1001",), 200), (("1009",), 404)):
-        token = await harness.appdb.add_token(numbers[0], "reader", now_us=now_us, scope=AccessScope(numbers=numbers))
+        token = await harness.appdb.tokens.add(numbers[0], "reader", now_us=now_us, scope=AccessScope(numbers=numbers))
         async with harness.client(token) as reader, reader.get("/api/v1/recording", params=requested_range()) as answer:
             assert answer.status == status
     async with harness.client("") as anonymous:

@@ -34,19 +34,19 @@ async def open_feed(client: aiohttp.ClientSession) -> aiohttp.ClientResponse:
 @pytest.mark.parametrize("change", ["removed", "limited"])
 async def test_live_feed_of_a_revoked_token_ends_within_a_second(harness: ConsoleHarness, change: str) -> None:
     """A token that is made again with a scope is another one."""
-    token = await harness.appdb.add_token("wall", "reader", now_us=1)
+    token = await harness.appdb.tokens.add("wall", "reader", now_us=1)
     async with harness.client(token) as client:
         answer = await open_feed(client)
-        await harness.appdb.remove_token("wall")
+        await harness.appdb.tokens.remove("wall")
         if change == "limited":
-            await harness.appdb.add_token("wall", "reader", now_us=1, scope=AccessScope(sns=()))
+            await harness.appdb.tokens.add("wall", "reader", now_us=1, scope=AccessScope(sns=()))
         async with asyncio.timeout(SECONDS_MAX):
             await read_to_end(answer)
 
 
 async def test_live_feed_of_a_valid_token_stays_open(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     answer = await open_feed(client)
-    await harness.appdb.add_token("other", "reader", now_us=1)
+    await harness.appdb.tokens.add("other", "reader", now_us=1)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1.5):
             await read_to_end(answer)
@@ -74,12 +74,12 @@ async def test_live_feed_of_an_ended_session_ends_within_a_second(
 async def test_export_of_a_revoked_token_is_cut_off_within_a_second(harness: ConsoleHarness) -> None:
     """Its reader is slow: what follows is never sent."""
     await harness.ingest_details([details(call_from=f"{'x' * 4_000}<{n}>") for n in range(5_000)])
-    token = await harness.appdb.add_token("copier", "reader", now_us=1)
+    token = await harness.appdb.tokens.add("copier", "reader", now_us=1)
     async with harness.client(token, read_bufsize=1024) as client:
         answer = await client.get("/api/v1/export.jsonl")
         first = await answer.content.read(1024)
         assert first
-        await harness.appdb.remove_token("copier")
+        await harness.appdb.tokens.remove("copier")
         await asyncio.sleep(SECONDS_MAX)
         with pytest.raises(aiohttp.ClientError):
             await answer.read()

@@ -13,7 +13,7 @@ ANONYMOUS = ""
 async def share(harness: ConsoleHarness, export_filter: str = "", scope: AccessScope | None = None) -> str:
     """Store an answered and a busy call, and return a share token."""
     await harness.ingest_details([details(call_from="1001"), details(call_from="1005", status="BUSY")])
-    return await harness.appdb.add_token("sheet", "reader", now_us=1, scope=scope, export_filter=export_filter)
+    return await harness.appdb.tokens.add("sheet", "reader", now_us=1, scope=scope, export_filter=export_filter)
 
 
 async def exported(harness: ConsoleHarness, query: str, export_format: str = "csv") -> tuple[int, str]:
@@ -71,7 +71,7 @@ async def test_share_token_opens_nothing_else(harness: ConsoleHarness) -> None:
 
 async def test_share_token_that_is_removed_or_another_token_is_rejected(harness: ConsoleHarness) -> None:
     token = await share(harness)
-    await harness.appdb.remove_token("sheet")
+    await harness.appdb.tokens.remove("sheet")
     assert (await exported(harness, f"token={token}"))[0] == 401
     assert (await exported(harness, f"token={harness.admin_token}"))[0] == 401
     async with harness.client() as client, client.get("/api/v1/export.csv") as answer:
@@ -98,7 +98,7 @@ async def test_share_token_is_created_on_the_page(harness: ConsoleHarness, clien
     assert (await exported(harness, f"token={text}"))[0] == 200
     async with client.post("/users/tokens", data=form | {"name": "other", "export_filter": "colour=red"}) as answer:
         assert "is no filter of exports" in await answer.text()
-    assert [token.name for token in await harness.appdb.tokens()] == ["admin", "sheet"]
+    assert [token.name for token in await harness.appdb.tokens.all()] == ["admin", "sheet"]
 
 
 async def test_export_for_excel_keeps_leading_zeros(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:

@@ -71,7 +71,7 @@ async def test_sql_page_error_is_shown(client: aiohttp.ClientSession) -> None:
 
 
 async def test_sql_page_is_open_to_readers(harness: ConsoleHarness) -> None:
-    reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    reader = await harness.appdb.tokens.add("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         for path in ("/sql", "/api/v1/sql"):
             assert (await other.get(path, params={"sql": "SELECT 1"})).status == 200
@@ -79,7 +79,7 @@ async def test_sql_page_is_open_to_readers(harness: ConsoleHarness) -> None:
 
 async def test_sql_page_is_closed_to_limited_readers(harness: ConsoleHarness) -> None:
     """A query cannot be limited to some PBXs or extensions."""
-    limited = await harness.appdb.add_token(
+    limited = await harness.appdb.tokens.add(
         "limited", "reader", now_us=harness.clock.microseconds(), scope=AccessScope(numbers=("1001",))
     )
     async with harness.client(limited) as other:

@@ -132,7 +132,7 @@ async def test_audit_log_contains_every_change(harness: ConsoleHarness, browser:
     """An entry has the user, the way, the action and its values, but no secret and no password."""
     await invite(browser, "Alice")
     await browser.post("/users/tokens", data={"name": "wallboard"})
-    reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    reader = await harness.appdb.tokens.add("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         assert (await other.delete("/api/v1/pbxs/office")).status == 403
     async with harness.client() as client:
@@ -200,7 +200,10 @@ async def test_user_or_token_invalid_is_rejected(
     """Nothing is stored."""
     for path in ("/api/v1/users", "/api/v1/tokens"):
         assert (await module_client.post(path, json=new_user)).status == status
-    assert (await module_harness.appdb.users.all(), [token.name for token in await module_harness.appdb.tokens()]) == (
+    assert (
+        await module_harness.appdb.users.all(),
+        [token.name for token in await module_harness.appdb.tokens.all()],
+    ) == (
         [],
         ["admin"],
     )
@@ -217,7 +220,7 @@ async def test_audit_log_is_paged(harness: ConsoleHarness, client: aiohttp.Clien
         if not (cursor := answer["next"] or ""):
             break
     assert actions[:3] == ["add token t2", "add token t1", "add token t0"]
-    reader = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    reader = await harness.appdb.tokens.add("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as other:
         for path in ("audit", "users", "tokens"):
             assert (await other.get(f"/api/v1/{path}")).status == 403

@@ -50,7 +50,7 @@ async def add(
     export_filter = parse_export_filter(search or "", zone=DEFAULT_ZONE, clock=clock) if share else None
     async with open_appdb(data, create=True) as appdb:
         scope = await parse_scope(appdb, pbx or [], number or [], mask)
-        print(await appdb.add_token(name, role, now_us=clock.microseconds(), scope=scope, export_filter=export_filter))
+        print(await appdb.tokens.add(name, role, now_us=clock.microseconds(), scope=scope, export_filter=export_filter))
 
 
 @app.command("list", epilog="Example: onhook token list")
@@ -68,7 +68,7 @@ async def list_tokens(zone: ZoneOption = None, data: DataOption = None) -> None:
                 format_optional_time(token.created_at, reader_zone),
                 format_optional_time(token.last_used_at, reader_zone),
             ]
-            for token in await appdb.tokens()
+            for token in await appdb.tokens.all()
         ]
     print_table(rows, ("name", "role", "scope", "for", "added", "last used"))
 
@@ -89,7 +89,7 @@ def link(data: DataOption = None) -> None:
 async def remove(name: TokenName, data: DataOption = None) -> None:
     """Revoke a token."""
     async with open_appdb(data) as appdb:
-        await appdb.remove_token(name)
+        await appdb.tokens.remove(name)
     print(_('Token "{name}" revoked.', name=name))
 
 

@@ -295,7 +295,7 @@ async def supervise(config: Config, clock: Clock, on_ready: ReadyCallback, *, wi
         server_info = start_server_info(config, clock)
         async with AppDb(config.appdb_file) as appdb:
             is_new_demo = with_demo and await register_demo_pbx(appdb, clock)
-            token = await appdb.ensure_admin_token(config.admin_token_file, now_us=clock.microseconds())
+            token = await appdb.tokens.ensure_admin(config.admin_token_file, now_us=clock.microseconds())
         supervisor = _Supervisor(config, clock, server_info)
         try:
             await supervisor.open(with_demo=with_demo, is_new_demo=is_new_demo)

@@ -52,7 +52,7 @@ async def test_access_every_response_has_security_headers(harness: ConsoleHarnes
 
 
 async def test_access_reader_cannot_change_anything(harness: ConsoleHarness) -> None:
-    token = await harness.appdb.add_token("reader", "reader", now_us=harness.clock.microseconds())
+    token = await harness.appdb.tokens.add("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(token) as reader:
         assert (await reader.get("/api/v1/pbxs")).status == 200
         assert (await reader.delete("/api/v1/pbxs/office")).status == 403
@@ -96,11 +96,11 @@ async def test_sign_in_foreign_next_redirects_to_own_page(module_harness: Consol
 
 
 async def test_sign_in_token_is_removed_ends_session(harness: ConsoleHarness) -> None:
-    token = await harness.appdb.add_token("visitor", "reader", now_us=harness.clock.microseconds())
+    token = await harness.appdb.tokens.add("visitor", "reader", now_us=harness.clock.microseconds())
     async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
         await browser.post("/sign-in", data={"token": token, "next": "/"}, allow_redirects=False)
         assert (await browser.get("/api/v1/records")).status == 200
-        await harness.appdb.remove_token("visitor")
+        await harness.appdb.tokens.remove("visitor")
         assert (await browser.get("/api/v1/records")).status == 401
 
 

@@ -117,7 +117,7 @@ async def remove_user(app_state: AppStateDep, name: UserOrTokenName) -> None:
 @get("/tokens", opt=FOR_ADMINISTRATORS, summary="List tokens", tags=["access"], responses=PROBLEMS)
 async def list_tokens(app_state: AppStateDep) -> TokenList:
     """List tokens, without their texts, which are not stored."""
-    return TokenList(await app_state.appdb.tokens())
+    return TokenList(await app_state.appdb.tokens.all())
 
 
 @post("/tokens", summary="Add a token", tags=["access"], responses=PROBLEMS)
@@ -129,17 +129,17 @@ async def add_token(app_state: AppStateDep, data: Annotated[NewToken, BodyKwarg(
         if data.export_filter is None
         else parse_export_filter(data.export_filter, zone=app_state.config.zone, clock=app_state.clock)
     )
-    text = await app_state.appdb.add_token(
+    text = await app_state.appdb.tokens.add(
         data.name, data.role, now_us=app_state.clock.microseconds(), scope=scope, export_filter=export_filter
     )
-    token = next(candidate for candidate in await app_state.appdb.tokens() if candidate.name == data.name.strip())
+    token = next(candidate for candidate in await app_state.appdb.tokens.all() if candidate.name == data.name.strip())
     return AddedToken(token, text)
 
 
 @delete("/tokens/{name:str}", summary="Remove a token", tags=["access"], responses=PROBLEMS)
 async def remove_token(app_state: AppStateDep, name: UserOrTokenName) -> None:
     """Remove a token; sessions that began with it end too."""
-    await app_state.appdb.remove_token(name)
+    await app_state.appdb.tokens.remove(name)
 
 
 ROUTES = (list_users, add_user, renew_invitation, remove_user, list_tokens, add_token, remove_token)

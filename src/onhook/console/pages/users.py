@@ -128,7 +128,7 @@ async def add_token(
 ) -> Response[str]:
     """Add a token for a program; its text is shown this once."""
     try:
-        text = await app_state.appdb.add_token(
+        text = await app_state.appdb.tokens.add(
             data.name,
             data.role,
             now_us=app_state.clock.microseconds(),
@@ -148,7 +148,7 @@ async def remove_token(
 ) -> Response[str]:
     """Remove a token."""
     try:
-        await app_state.appdb.remove_token(data.name)
+        await app_state.appdb.tokens.remove(data.name)
     except OnhookError as error:
         return await _render_users(request, app_state, reader_zone, error=str(error))
     return await _render_users(request, app_state, reader_zone, message=_('Token "{name}" revoked.', name=data.name))
@@ -194,7 +194,7 @@ async def _render_users(
         zone,
         UsersView(
             users=await app_state.appdb.users.all(),
-            tokens=await app_state.appdb.tokens(),
+            tokens=await app_state.appdb.tokens.all(),
             sessions=sessions,
             pbx_names=pbx_names,
             **extra_values,
