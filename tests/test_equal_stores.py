@@ -1,5 +1,5 @@
 """Stores made from one ledger are equal record by record, whenever each was begun and whatever changed meanwhile: facts
-of PBXs, events that are read again, calls that are deleted.
+of PBXs, events that are read again, calls that are deleted, numbers that are erased.
 """
 
 import asyncio
@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 
 from onhook.cdr.call_assembly import PbxFacts
+from onhook.cdr.erasure import NumberPattern
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.ledger.contract import CONTROL_DIALECT
-from onhook.ledger.control_entries import ReRead
+from onhook.ledger.control_entries import Erased, ReRead
 from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound
+from onhook.projector.erasure_plan import ErasurePlanner, to_entries
+from onhook.projector.event_rewriting import EventRewriter
 from onhook.projector.projector import Projector
 from onhook.store.contract import CallKey, QuarantineEntry, Store
 from onhook.store.duckdb import open_store
@@ -28,7 +31,10 @@ from tests.test_projector import DIALECTS, entry, event
 SNS = ("A", "B", "C")
 STEPS = 25
 CALLS = 6
-NAMES = ("1001", "6400", "王小明<1002>", "(030) 901-820")
+NUMBERS = ("1001", "5550199", "5550177", "(030) 901-820")
+NAMES = ("1001", "Eve<5550177>", "6400", "王小明<1002>", "(030) 901-820")
+
+CALLERS = ("5550199", "5550199", "Alice<5550199>", "1003", "5550177")
 
 
 class Reader:
@@ -76,7 +82,8 @@ class World:
 
     async def step(self) -> None:
         """Do one thing by chance."""
-        await self.rng.choice((self.append, self.append, self.append, self.change_facts, self.retry, self.delete))()
+        changes = (self.change_facts, self.retry, self.delete, self.erase, self.rewrite)
+        await self.rng.choice((self.append, self.append, self.append, self.append, *changes))()
         if self.rng.random() < 0.6:
             await self.rng.choice(self.readers).projector.step()
 
@@ -84,7 +91,8 @@ class World:
         rng = self.rng
         for _event in range(rng.randint(1, 4)):
             sn = rng.choice(SNS)
-            body = event(rng.randrange(CALLS), rng.choice(NAMES), sn, status=rng.choice(("ANSWERED", "NO ANSWER")))
+            details = {"status": rng.choice(("ANSWERED", "NO ANSWER")), "call_from": rng.choice(CALLERS)}
+            body = event(rng.randrange(CALLS), rng.choice(NAMES), sn, **details)
             if rng.random() < 0.2:
                 body = body.decode("unicode_escape").encode("gbk", "replace")
             via, signer = ("unregistered", rng.choice(SNS)) if rng.random() < 0.3 else ("webhook", sn)
@@ -138,6 +146,30 @@ class World:
                 await each.projector.catch_up()
             _keys, seqs = await reader.projector.find_deletable(result.seq, result.entry)
             await self.ledger.delete(seqs)
+
+    async def erase(self) -> None:
+        """Erase a number from some calls; an event may come between plan and entry."""
+        text = self.rng.choice(NUMBERS)
+        pattern = NumberPattern([text], is_internal=len(text) < 5)
+
+        async def plan_entries(planner: ErasurePlanner) -> Sequence[Erased]:
+            plan = await planner.plan(pattern)
+            if self.rng.random() < 0.5:
+                await self.append()
+            return to_entries(plan, f"{self.rng.random()}") if plan.calls or plan.seqs else []
+
+        await self.rng.choice(self.readers).projector.erase(plan_entries)
+
+    async def rewrite(self) -> None:
+        """Rewrite events behind the slowest store."""
+        behind = min([await reader.store.position() for reader in self.readers])
+        rewriter = EventRewriter(self.ledger, self.readers[0].store, DIALECTS)
+        await rewriter.load()
+        for seq, erased in rewriter.entries.items():
+            if seq <= behind:
+                await rewriter.rewrite_listed(seq, erased)
+                await rewriter.reduce_entries(seq)
+        await rewriter.rewrite_later(behind)
 
 
 @pytest.mark.parametrize(

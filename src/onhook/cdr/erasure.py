@@ -1,4 +1,4 @@
-"""Erasure of a telephone number from the calls that it was in: the calls stay, and nothing of them has the number. Pure.
+"""Erasure of a telephone number from the calls that it was in: the calls stay, without the number. Pure.
 
 An erasure of a call does not contain the number: it names the texts of the call that may stay. So an event of the call
 that arrives later, as from the PBX's own list, loses the number too. A text that is not named stays if it cannot

@@ -31,6 +31,13 @@ class RawEvent(LedgerEntry, frozen=True, kw_only=True):
     seq: int
 
 
+class RewrittenContent(msgspec.Struct, frozen=True):
+    """What an entry is replaced by."""
+
+    dialect: str
+    body: bytes
+
+
 CONTROL_DIALECT = "control"
 """The dialect of control entries, which no PBX has: see `ledger.control_entries`."""
 
@@ -120,6 +127,34 @@ class Ledger(Protocol):
     async def delete(self, seqs: Sequence[int]) -> None:
         """Delete these raw events, whose retention period is over; the last raw event always stays. An exact repeat of
         a deleted raw event is recognised for ever. Raises `Unavailable` when they cannot be deleted now.
+        """
+        ...
+
+    async def rewrite(self, contents: Mapping[int, RewrittenContent]) -> None:
+        """Replace the contents of entries by their numbers; number, key and times stay, so that a repeat of what a PBX
+        sent is recognised as before. The signature goes with what it signed. Raises `Unavailable`.
+        """
+        ...
+
+    async def finished_erasures(self) -> set[int]:
+        """Return the numbers of the control entries `Erased` that are finished."""
+        ...
+
+    async def finish_erasure(self, seq: int) -> None:
+        """Note that the control entry with this number is finished. Raises `Unavailable`."""
+        ...
+
+    async def erasure_position(self) -> int:
+        """Return the number up to which all events of calls with an erasure were rewritten."""
+        ...
+
+    async def set_erasure_position(self, seq: int) -> None:
+        """Note that number. Raises `Unavailable`."""
+        ...
+
+    async def overwrite_deleted(self) -> None:
+        """Overwrite what was deleted or replaced, so that no bytes of it are left in the files. Raises `Unavailable`
+        where a reader is still using some of it.
         """
         ...
 

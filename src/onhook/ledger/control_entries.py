@@ -6,6 +6,8 @@ Each store applies them in order, so that two stores made from one ledger are eq
 - `ReRead`: raw events that could not be read are read again. Without numbers: a store that begins anew reads all events
   before this number by the facts of this number, and a store that was made otherwise is to be rebuilt.
 - `Forgotten`: calls whose retention period is over are deleted, each as a whole: one that has a newer event stays.
+- `Erased`: a telephone number is erased from calls, which stay. Their events are read again without it, and so is what
+  arrives for them later. The entry does not have the number.
 
 Invariant: an entry that this version cannot read stops the projector: its store would differ from those of others.
 """
@@ -72,7 +74,42 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     seqs: tuple[int, ...] = ()
 
 
-ControlEntry = FactsChanged | ReRead | Forgotten
+class ErasedCall(msgspec.Struct, frozen=True, array_like=True):
+    """A call from which a number is erased; `seqs` are the raw events that it is made of. See `cdr.erasure.CallErasure`
+    for the others.
+    """
+
+    sn: str
+    call_id: str
+    seqs: tuple[int, ...]
+    label: str
+    digits_min: int
+    kept: tuple[str, ...]
+
+
+class ErasedRows(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Rows of the application database that have the number, by their keys."""
+
+    notes: tuple[int, ...] = ()
+    saved_searches: tuple[int, ...] = ()
+    share_tokens: tuple[str, ...] = ()
+    audit: tuple[int, ...] = ()
+    deliveries: tuple[int, ...] = ()
+
+
+class Erased(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="erased"):
+    """Calls from which a number is erased, as they were after the entry `last_seq`, and `seqs`, raw events of which
+    nothing stays, such as those in the quarantine. By its `erasure_id` a restored ledger gets each entry once.
+    """
+
+    erasure_id: str
+    last_seq: int
+    calls: tuple[ErasedCall, ...] = ()
+    seqs: tuple[int, ...] = ()
+    rows: ErasedRows = ErasedRows()
+
+
+ControlEntry = FactsChanged | ReRead | Forgotten | Erased
 
 _DECODER: msgspec.json.Decoder[ControlEntry] = msgspec.json.Decoder(ControlEntry)
 

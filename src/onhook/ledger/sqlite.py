@@ -12,13 +12,13 @@ disk is slow, runs in a separate thread. Two more threads read and checkpoint th
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from onhook.ledger import deleted_events
+from onhook.ledger import counters, deleted_events, erasures
 from onhook.ledger.contract import (
     CONTROL_DIALECT,
     AppendResult,
@@ -26,12 +26,12 @@ from onhook.ledger.contract import (
     CounterKey,
     LedgerEntry,
     RawEvent,
+    RewrittenContent,
 )
 from onhook.ledger.control_entries import to_ledger_entries
 from onhook.ledger.sqlite_schema import ConnectionUse, FileIdentity, connect, prepare_file, translate_error
 from onhook.lib.change_signal import ChangeSignal
 from onhook.lib.errors import Unavailable
-from onhook.lib.messages import _
 
 CHECKPOINT_SECONDS = 0.5
 """Time between an append and the checkpoint: long enough to be cheap, short enough to leave a commit little work."""
@@ -50,16 +50,13 @@ the disk is, the loop waits for it at most a twentieth of the time.
 READ_BYTES_MAX = 32 * 1024 * 1024
 """Body bytes in one result of `read`: 1,000 raw events of the maximum size would be 256 MiB."""
 
-COUNTERS_MAX = 1_000
-"""Counters of one kind, and in one result: forged serial numbers must not fill the disk."""
-
-OTHER_LABEL = "others"
-"""The label of counters that were merged to stay within the limit."""
-
 DELETE_SIZE = 100
 """Raw events deleted in one transaction. Their fingerprints go to random places: beside ten million of them 100 take
 some 50 ms, for which the intake waits.
 """
+
+REWRITE_SIZE = 100
+"""Entries rewritten in one transaction: some milliseconds."""
 
 DELETE_PAUSE_SECONDS = 0.025
 """Between two such transactions: another process polls for the lock at intervals of up to this long at first (SQLite's
@@ -153,6 +150,32 @@ class SqliteLedger:
                 await asyncio.sleep(DELETE_PAUSE_SECONDS)
             await self._write_in_thread(_delete_rows, seqs[start : start + DELETE_SIZE])
 
+    async def rewrite(self, contents: Mapping[int, RewrittenContent]) -> None:
+        items = list(contents.items())
+        for start in range(0, len(items), REWRITE_SIZE):
+            await self._write_in_thread(erasures.update_contents, items[start : start + REWRITE_SIZE])
+
+    async def finished_erasures(self) -> set[int]:
+        return await self._read_thread.run(erasures.select_finished)
+
+    async def finish_erasure(self, seq: int) -> None:
+        await self._write_in_thread(erasures.insert_finished, seq)
+
+    async def erasure_position(self) -> int:
+        return await self._read_thread.run(erasures.select_position)
+
+    async def set_erasure_position(self, seq: int) -> None:
+        await self._write_in_thread(erasures.update_position, seq)
+
+    async def overwrite_deleted(self) -> None:
+        has_more = True
+        while has_more:
+            has_more = await self._write_in_thread(erasures.fill_free_pages)
+            await asyncio.sleep(DELETE_PAUSE_SECONDS)
+        self._file_identity.check()
+        await self._checkpoint_thread.run(erasures.empty_wal)
+        self._file_identity.check()
+
     async def last_seq(self) -> int:
         return await self._read_thread.run(_last_seq)
 
@@ -165,14 +188,14 @@ class SqliteLedger:
 
     async def add_counts(self, counts: Mapping[CounterKey, int], now_us: int) -> None:
         if counts:
-            await self._write(_upsert_counts, counts, now_us)
+            await self._write(counters.upsert_counts, counts, now_us)
 
     async def subtract_counts(self, counts: Mapping[CounterKey, int]) -> None:
         if counts:
-            await self._write(_update_counts, counts)
+            await self._write(counters.update_counts, counts)
 
     async def counters(self) -> list[Counter]:
-        return await self._read_thread.run(_select_counters)
+        return await self._read_thread.run(counters.select_counters)
 
     async def close(self) -> None:
         if self._checkpoint_timer is not None:
@@ -408,77 +431,6 @@ def _last_seq(connection: sqlite3.Connection) -> int:
         "SELECT coalesce(max(seq), (SELECT after_seq FROM ledger_begin), 0) FROM raw_events"
     ).fetchone()
     return int(last_seq)
-
-
-def _upsert_counts(connection: sqlite3.Connection, counts: Mapping[CounterKey, int], now_us: int) -> None:
-    rows = [(key.kind, key.sn, key.label, count, now_us, now_us) for key, count in counts.items()]
-    connection.executemany(_UPSERT_COUNTER, rows)
-    for kind in {key.kind for key in counts}:
-        _merge_oldest_counters(connection, kind)
-
-
-def _update_counts(connection: sqlite3.Connection, counts: Mapping[CounterKey, int]) -> None:
-    condition = "kind = ? AND sn = ? AND label = ?"
-    keys = [(key.kind, key.sn, key.label) for key in counts]
-    connection.executemany(
-        f"UPDATE counters SET count = count - ? WHERE {condition}",
-        [(count, *key) for key, count in zip(keys, counts.values(), strict=True)],
-    )
-    connection.executemany(f"DELETE FROM counters WHERE {condition} AND count <= 0", keys)
-
-
-_SELECT_COUNTERS = "SELECT kind, sn, label, count, first_at, last_at FROM counters"
-
-_UPSERT_COUNTER = """INSERT INTO counters (kind, sn, label, count, first_at, last_at) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET count = count + excluded.count,
-        first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at)"""
-
-
-def _merge_oldest_counters(connection: sqlite3.Connection, kind: str) -> None:
-    """Merge the least recently updated counters of a kind, so that the newest unknown PBX is always listed."""
-    (total,) = connection.execute("SELECT count(*) FROM counters WHERE kind = ?", (kind,)).fetchone()
-    if total <= COUNTERS_MAX:
-        return
-    oldest = connection.execute(
-        f"{_SELECT_COUNTERS} WHERE kind = ? AND label <> ? ORDER BY last_at LIMIT ?",
-        (kind, OTHER_LABEL, total - COUNTERS_MAX + 1),
-    ).fetchall()
-    connection.executemany("DELETE FROM counters WHERE kind = ? AND sn = ? AND label = ?", [row[:3] for row in oldest])
-    connection.executemany(_UPSERT_COUNTER, [(kind, "", OTHER_LABEL, *row[3:]) for row in oldest])
-
-
-def _select_counters(connection: sqlite3.Connection) -> list[Counter]:
-    """Return the latest counters, as many of each kind: forged serial numbers of one kind hide no other."""
-    rows: Iterable[tuple[str, str, str, int, int, int]] = connection.execute(
-        f"""WITH ranked AS ({_SELECT_COUNTERS}
-            ORDER BY row_number() OVER (PARTITION BY kind ORDER BY last_at DESC, sn, label) LIMIT ?)
-        SELECT * FROM ranked ORDER BY last_at DESC, kind, sn, label""",
-        (COUNTERS_MAX,),
-    )
-    return [Counter(*row) for row in rows]
-
-
-def _select_counters_of(connection: sqlite3.Connection, sns: Sequence[str]) -> list[Counter]:
-    marks = ", ".join("?" * len(sns))
-    rows: Iterable[tuple[str, str, str, int, int, int]] = connection.execute(
-        f"""{_SELECT_COUNTERS} WHERE upper(sn) IN ({marks}) OR upper(label) IN ({marks})
-        ORDER BY last_at DESC, kind, sn, label LIMIT ?""",
-        (*sns, *sns, COUNTERS_MAX),
-    )
-    return [Counter(*row) for row in rows]
-
-
-def read_counters(path: Path, sns: Collection[str]) -> list[Counter]:
-    """Return the counters of a ledger with one of these serial numbers, in capitals or not, also as the label: the
-    latest first, at most 1,000, none without a file. Only reads the ledger. Raises `Unavailable`.
-    """
-    if not path.exists():
-        return []
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return _select_counters_of(connection, [sn.upper() for sn in sns])
-    except sqlite3.Error as error:
-        raise Unavailable(_("cannot read the ledger: {error}", error=error), location=str(path)) from error
 
 
 def _run_checkpoint(connection: sqlite3.Connection) -> None:

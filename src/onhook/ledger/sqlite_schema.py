@@ -114,6 +114,7 @@ def connect(path: Path, use: ConnectionUse) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # on macOS a plain fsync stops at the drive's cache
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+        connection.execute("PRAGMA secure_delete = ON")  # zeros in place of what is deleted or erased
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # no commit waits for a checkpoint
         connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT_BYTES}")
         connection.execute(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")

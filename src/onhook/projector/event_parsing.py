@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
+from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import fold_sn
 from onhook.cdr.merge import UNREGISTERED, WEBHOOK
 from onhook.cdr.record import Call, Record
@@ -18,11 +19,16 @@ from onhook.lib.errors import OnhookError, ParseError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 from onhook.pbx.dialect import Dialects, PartlyParsedCalls
+from onhook.pbx.erased import Erased as ErasedDialect
 from onhook.pbx.text_encoding import recode_body
+from onhook.projector.erasures import Erasures
 from onhook.store.contract import CallKey, QuarantineEntry
 
 Facts = Mapping[str, PbxFacts]
 """Facts of PBXs by each of their serial numbers, folded (`fold_sn`)."""
+
+
+NO_ERASURES = Erasures()
 
 
 class ParsedEvents(msgspec.Struct, frozen=True):
@@ -32,28 +38,50 @@ class ParsedEvents(msgspec.Struct, frozen=True):
     quarantined: list[QuarantineEntry]
 
 
+def with_erased(dialects: Dialects) -> Dialects:
+    """Return the dialects with that of rewritten events, which no PBX has."""
+    return {**dialects, ErasedDialect.name: ErasedDialect()}
+
+
 def parse_events(
-    raw_events: Iterable[RawEvent], dialects: Dialects, facts: Facts, *, trusts_senders: bool = False
+    raw_events: Iterable[RawEvent],
+    dialects: Dialects,
+    facts: Facts,
+    *,
+    erasures: Erasures = NO_ERASURES,
+    trusts_senders: bool = False,
 ) -> ParsedEvents:
-    """Parse raw events; what cannot be parsed is for the quarantine, with the reason. With `trusts_senders` also those
-    of unregistered senders, for they may have been registered once.
+    """Parse raw events, without what is erased; what cannot be parsed is for the quarantine, with the reason. With
+    `trusts_senders` also those of unregistered senders, for they may have been registered once.
     """
     parsed_events = ParsedEvents({}, [])
     for raw_event in raw_events:
+        if erasures.is_emptied(raw_event.seq):
+            continue
         try:
-            sn, encoding = _find_pbx(raw_event, dialects, facts, trusts_sender=trusts_senders)
-            details = dialects[raw_event.dialect].parse(recode_body(raw_event.body, encoding))
+            sn, details = read_event(raw_event, dialects, facts, trusts_sender=trusts_senders)
         except Exception as error:  # noqa: BLE001 - whatever a body does to its reader, the next one is read
             parsed_events.quarantined.append(_to_quarantine_entry(raw_event, error))
             continue
-        if isinstance(details, PartlyParsedCalls):
+        erased_legs = erasures.apply(raw_event, sn, details, facts)
+        if isinstance(details, PartlyParsedCalls) and not erased_legs.is_erased:
             parsed_events.quarantined.append(_create_quarantine_entry(raw_event, details.reason))
         received_at = to_datetime(raw_event.received_at)
         via = WEBHOOK if raw_event.via == UNREGISTERED else raw_event.via
-        for leg_details in details:
+        for leg_details in erased_legs.details:
             reported_leg = ReportedLeg(details=leg_details, seq=raw_event.seq, via=via, received_at=received_at)
             parsed_events.reported_legs.setdefault((sn, leg_details.call_id), []).append(reported_leg)
     return parsed_events
+
+
+def read_event(
+    raw_event: RawEvent, dialects: Dialects, facts: Facts, *, trusts_sender: bool = False
+) -> tuple[str, Sequence[CallDetails]]:
+    """Return the serial number under which the calls of an event are kept, and its legs as they were reported. Raises
+    any error, whatever the body does to its reader.
+    """
+    sn, encoding = _find_pbx(raw_event, dialects, facts, trusts_sender=trusts_sender)
+    return sn, dialects[raw_event.dialect].parse(recode_body(raw_event.body, encoding))
 
 
 def assemble_calls(parsed_events: ParsedEvents, stored_legs: Sequence[Record], facts: Facts) -> list[Call]:

@@ -13,11 +13,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 import msgspec
 
 from onhook.cdr.call_assembly import to_reported_leg
+from onhook.cdr.erasure import NumberPattern
 from onhook.cdr.identity import fold_sn
 from onhook.cdr.record import Record
 from onhook.ledger.contract import CONTROL_DIALECT, CounterKey, Ledger, RawEvent
 from onhook.ledger.control_entries import (
     ControlEntry,
+    Erased,
     FactsChanged,
     FactsHistory,
     Forgotten,
@@ -31,6 +33,8 @@ from onhook.lib.errors import NotFound, Unavailable
 from onhook.lib.messages import _
 from onhook.lib.transition_log import TransitionLog
 from onhook.pbx.dialect import Dialects
+from onhook.projector.erasure_plan import ErasurePlan, ErasurePlanner, find_seqs_without_records
+from onhook.projector.erasures import Erasures
 from onhook.projector.event_parsing import (
     Facts,
     ParsedEvents,
@@ -38,7 +42,9 @@ from onhook.projector.event_parsing import (
     count_unregistered,
     is_registered,
     parse_events,
+    with_erased,
 )
+from onhook.projector.event_rewriting import read_between
 from onhook.projector.ledger_check import check_ledger
 from onhook.store.contract import CallKey, QuarantineEntry, Store, StoreBatch
 
@@ -60,6 +66,10 @@ CONTROL_TRIES_MAX = 20
 
 RemainingCalls = Callable[[Mapping[CallKey, Sequence[Record]]], Awaitable[Collection[CallKey]]]
 """Returns which of the calls with these legs must not be deleted."""
+
+
+PlanErasure = Callable[[ErasurePlanner], Awaitable[Sequence[Erased]]]
+"""Returns the control entries of an erasure; none where there is nothing to erase."""
 
 
 class ForgetResult(msgspec.Struct, frozen=True):
@@ -86,7 +96,8 @@ class Projector:
     def __init__(self, *, ledger: Ledger, store: Store, dialects: Dialects, clock: Clock) -> None:
         self._ledger = ledger
         self._store = store
-        self._dialects = dialects
+        self._dialects = with_erased(dialects)
+        self._erasures = Erasures()
         self._clock = clock
         self._history: FactsHistory | None = None
         self._lock = asyncio.Lock()
@@ -186,11 +197,7 @@ class Projector:
 
     async def find_seqs_without_records(self, entries: Sequence[QuarantineEntry]) -> list[int]:
         """Return the numbers of quarantined raw events of which no part is a stored call."""
-        return [
-            entry.seq
-            for entry in entries
-            if all(record.seq != entry.seq for record in await self._store.records_after(entry.seq - 1, 1))
-        ]
+        return await find_seqs_without_records(self._store, [entry.seq for entry in entries])
 
     async def find_registered(self, seqs: Sequence[int]) -> list[int]:
         """Return those of these raw events, received from an unregistered sender, whose sender is registered now."""
@@ -223,26 +230,58 @@ class Projector:
         """Return the calls of the entry with this number, which was applied, that are gone, and the raw events that
         belong to no other call. A call that got a newer event in time has stayed, with its events.
         """
-        newer_events = await self._read_between(entry.last_seq, seq)
+        newer_events = await read_between(self._ledger, entry.last_seq, seq)
         async with self._lock:
             facts = (await self._get_history()).facts
-        newer = await self._parse_trusting(newer_events, facts)
+        newer = await self._parse(newer_events, facts, trusts_senders=True)
         # Its serial number may have been joined to another one since.
         stayed_ids = {call_id for _sn, call_id in newer.reported_legs}
         stayed_seqs = {seq for call in entry.calls if call.call_id in stayed_ids for seq in call.seqs}
         deleted_keys = [(call.sn, call.call_id) for call in entry.calls if call.call_id not in stayed_ids]
         return deleted_keys, [seq for seq in entry.seqs if seq not in stayed_seqs]
 
-    async def _parse_trusting(self, raw_events: Sequence[RawEvent], facts: Facts) -> ParsedEvents:
-        """Parse events to find out which calls they belong to, whichever senders were registered when."""
-        return await asyncio.to_thread(parse_events, raw_events, self._dialects, facts, trusts_senders=True)
+    async def _parse(
+        self, raw_events: Sequence[RawEvent], facts: Facts, *, trusts_senders: bool = False
+    ) -> ParsedEvents:
+        """Parse events; `trusts_senders` finds out which calls they belong to, whichever were registered when."""
+        return await asyncio.to_thread(
+            parse_events, raw_events, self._dialects, facts, erasures=self._erasures, trusts_senders=trusts_senders
+        )
 
-    async def _read_between(self, after_seq: int, end_seq: int) -> list[RawEvent]:
-        raw_events: list[RawEvent] = []
-        while after_seq < end_seq - 1 and (page := await self._ledger.read(after_seq, BATCH_RAW_EVENTS_MAX)):
-            raw_events += [event for event in page if event.seq < end_seq]
-            after_seq = page[-1].seq
-        return raw_events
+    async def erase(self, plan_entry: PlanErasure) -> Sequence[tuple[int, Erased]]:
+        """Have every store erase what is planned, anew where another control entry came first; return the entries with
+        their numbers. Raises `Unavailable`.
+        """
+        for _try in range(CONTROL_TRIES_MAX):
+            last_control_seq = await self._ledger.last_control_seq()
+            await self.catch_up_to(last_control_seq)
+            erased_entries = await plan_entry(await self._create_planner())
+            bodies = [encode_control(erased) for erased in erased_entries]
+            if not bodies:
+                return []
+            last_seq = await self._ledger.append_control(
+                bodies, last_control_seq=last_control_seq, now_us=self._clock.microseconds()
+            )
+            if last_seq:
+                await self.catch_up_to(last_seq)
+                return list(zip(range(last_seq - len(bodies) + 1, last_seq + 1), erased_entries, strict=True))
+        raise _too_many_changes()
+
+    async def plan_erasure(self, pattern: NumberPattern) -> ErasurePlan:
+        """Return what has a number in the entries up to the store's position."""
+        return await (await self._create_planner()).plan(pattern)
+
+    async def _create_planner(self) -> ErasurePlanner:
+        async with self._lock:
+            facts, last_seq = (await self._get_history()).facts, await self._store.position()
+        return ErasurePlanner(
+            ledger=self._ledger,
+            store=self._store,
+            dialects=self._dialects,
+            facts=facts,
+            erasures=self._erasures,
+            last_seq=last_seq,
+        )
 
     async def count_unregistered(self, raw_events: Sequence[RawEvent]) -> Mapping[CounterKey, int]:
         """Return how many of these events the intake has counted as those of unregistered senders, who still are."""
@@ -261,7 +300,7 @@ class Projector:
         async with self._lock:
             facts, position = (await self._get_history()).facts, await self._store.position()
             raw_events = [event for event in raw_events if event.seq <= position and event.dialect != CONTROL_DIALECT]
-            parsed_events = await self._parse_trusting(raw_events, facts)
+            parsed_events = await self._parse(raw_events, facts, trusts_senders=True)
             legs: dict[CallKey, list[Record]] = {}
             for leg in await self._store.legs(list(parsed_events.reported_legs)):
                 legs.setdefault((leg.sn, leg.call_id), []).append(leg)
@@ -311,6 +350,10 @@ class Projector:
                 self._is_outdated.set()
             self._history = FactsHistory(re_read_seq)
             self._history.load([(seq, entry) for seq, entry in entries if isinstance(entry, FactsChanged)], position)
+            for seq, entry in entries:
+                # Before their turn: a store that begins anew never has what is erased later.
+                if isinstance(entry, Erased):
+                    self._erasures.add(seq, entry)
         return self._history
 
     async def _apply(self, entries: _Range, control: ControlEntry, history: FactsHistory) -> None:
@@ -324,15 +367,40 @@ class Projector:
             await self._read_again(control.seqs, history.facts, entries)
             if not control.seqs and entries.last_seq > history.re_read_seq:
                 self._is_outdated.set()
+        elif isinstance(control, Erased):
+            await self._erase(control, history.facts, entries)
         else:
             await self._forget(control, entries)
 
     async def _read_again(self, seqs: Sequence[int], facts: Facts, entries: _Range) -> None:
         raw_events = await self._ledger.get(seqs)
-        parsed_events = await asyncio.to_thread(parse_events, raw_events, self._dialects, facts)
+        parsed_events = await self._parse(raw_events, facts)
         unparsed_seqs = {entry.seq for entry in parsed_events.quarantined}
         reparsed_seqs = [raw_event.seq for raw_event in raw_events if raw_event.seq not in unparsed_seqs]
         await self._store_calls(parsed_events, facts, entries, reparsed_seqs)
+
+    async def _erase(self, control: Erased, facts: Facts, entries: _Range) -> None:
+        """Read the events of the calls of an entry again, without what it erases, also those that came before it and
+        after its plan. A call that was deleted meanwhile does not come back.
+        """
+        self._erasures.add(entries.last_seq, control)
+        listed = {(seq, call.call_id) for call in control.calls for seq in call.seqs}
+        listed_seqs = sorted({seq for seq, _call_id in listed})
+        parsed_events = await self._parse(await self._ledger.get(listed_seqs), facts, trusts_senders=True)
+        reported_legs = {
+            key: own_legs
+            for key, legs in parsed_events.reported_legs.items()
+            if (own_legs := [leg for leg in legs if (leg.seq, key[1]) in listed])
+        }
+        newer = await self._parse(await read_between(self._ledger, control.last_seq, entries.last_seq), facts)
+        for key in reported_legs.keys() & newer.reported_legs.keys():
+            reported_legs[key] += [leg for leg in newer.reported_legs[key] if (leg.seq, key[1]) not in listed]
+        stored_keys = {(leg.sn, leg.call_id) for leg in await self._store.legs(list(reported_legs))}
+        stored = ParsedEvents({key: legs for key, legs in reported_legs.items() if key in stored_keys}, [])
+        calls = await asyncio.to_thread(assemble_calls, stored, (), facts)
+        newer_seqs = {leg.seq for legs in reported_legs.values() for leg in legs}
+        batch = self._batch(entries, reparsed_seqs=sorted({*control.seqs, *listed_seqs, *newer_seqs}))
+        await self._store.put(msgspec.structs.replace(batch, calls=calls))
 
     async def _forget(self, control: Forgotten, entries: _Range) -> None:
         """Delete the calls of an entry, but those that have a newer event than it knew."""
@@ -407,7 +475,7 @@ class Projector:
             return _Range(after_seq, first.seq, first.key, ParsedEvents({}, []), decode_control(first))
         controls = (index for index, event in enumerate(raw_events) if event.dialect == CONTROL_DIALECT)
         raw_events = raw_events[: next(controls, None)]
-        parsed_events = await asyncio.to_thread(parse_events, raw_events, self._dialects, facts)
+        parsed_events = await self._parse(raw_events, facts)
         return _Range(after_seq, raw_events[-1].seq, raw_events[-1].key, parsed_events)
 
     async def _store_calls(

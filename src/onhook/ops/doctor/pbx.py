@@ -17,7 +17,7 @@ from onhook.appdb.pbxs import Pbx
 from onhook.appdb.senders import list_senders
 from onhook.cdr.coverage import complete_until
 from onhook.config import Config
-from onhook.ledger.sqlite import read_counters
+from onhook.ledger.counters import read_counters
 from onhook.lib.certificates import format_fingerprint
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError
