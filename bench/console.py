@@ -29,14 +29,17 @@ from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.record import Call
 from onhook.config import Address, Config
-from onhook.console.actions import ConsoleActions, DeliveryActions
+from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
 from onhook.console.app import console_app, create_app_state
 from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.request_coalescing import MAX_AGE_SECONDS
 from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.ledger.sqlite import SqliteLedger
+from onhook.pbx.registry import dialects
+from onhook.projector.projector import Projector
 from onhook.runtime.adapters.actions import ConsoleActionRunner
+from onhook.runtime.adapters.erasure import create_eraser
 from onhook.runtime.http_server import HttpServer
 from onhook.store.contract import QuarantineEntry, Store, StoreBatch
 from onhook.store.duckdb import open_store
@@ -165,6 +168,8 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
     async def nothing(_seqs: object) -> list[QuarantineEntry]:
         return []
 
+    projector = Projector(ledger=ledger, store=store, dialects=dialects(), clock=clock)
+    eraser = create_eraser(config, appdb=appdb, ledger=ledger, store=store, projector=projector)
     app_state = create_app_state(
         store=store,
         sql_runner=SqlProcessRunner(config.store_file, config.sql_directory, clock),
@@ -177,6 +182,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
         delivery_actions=DeliveryActions(
             send_test=partial(send_test_by_name, appdb, webhook_opener(config), clock), delivery_metrics=dict
         ),
+        erasure=ErasureActions(preview=eraser.preview, erase=eraser.erase, list_erasures=eraser.list_erasures),
         actions=ConsoleActions(
             send_test_event=acting.send_test_event,
             run_pbx_checks=acting.run_pbx_checks,

@@ -170,6 +170,7 @@ class World:
                 await rewriter.rewrite_listed(seq, erased)
                 await rewriter.reduce_entries(seq)
         await rewriter.rewrite_later(behind)
+        await self.ledger.set_erasure_position(behind)
 
 
 @pytest.mark.parametrize(

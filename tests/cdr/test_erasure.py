@@ -33,7 +33,7 @@ def leg(**changes: Any) -> CallDetails:
 
 
 def erasure_of(*legs: CallDetails, pattern: NumberPattern = PATTERN) -> CallErasure:
-    return CallErasure(label=next_label(legs), digits_min=pattern.digits_min, kept=pattern.find_kept(legs))
+    return CallErasure(label=next_label(legs), digits_min=pattern.digits_min, kept_texts=pattern.find_kept(legs))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_number_pattern_other_number_is_not_found(text: str) -> None:
 
 def test_number_pattern_extension_is_found_as_a_party_alone() -> None:
     assert EXTENSION.is_in_call(leg())
-    assert not EXTENSION.is_in_call(leg(call_to="Room 1001<2000>", extra={"channel": "SIP/1001-1"}))
+    assert not EXTENSION.is_in_call(leg(call_to="Desk 1001<2000>", extra={"channel": "SIP/1001-1"}))
     assert not EXTENSION.is_in_call(leg(call_to="11001"))
     assert EXTENSION.occurs_in("SIP/1001-1")
 
@@ -100,7 +100,7 @@ def test_erase_details_later_event_loses_numbers_that_are_not_known() -> None:
 
 
 def test_erase_details_name_that_has_the_extension_loses_the_name_alone() -> None:
-    legs = leg(), leg(call_to="Room 1001<2000>")
+    legs = leg(), leg(call_to="Desk 1001<2000>")
     erasure = erasure_of(*legs, pattern=EXTENSION)
     assert [erase_details(each, erasure).call_to for each in legs] == ["erased", "2000"]
     assert erase_details(legs[0], erasure).call_from == "Alice Smith<030901820>"
@@ -112,13 +112,13 @@ def test_next_label_second_number_of_a_call_has_another_label() -> None:
     other = NumberPattern(["0401234567"], is_internal=False)
     mobile = leg(call_to="0401234567")
     erasure = CallErasure(
-        label=next_label([once, mobile]), digits_min=other.digits_min, kept=other.find_kept([once, mobile])
+        label=next_label([once, mobile]), digits_min=other.digits_min, kept_texts=other.find_kept([once, mobile])
     )
     assert [erase_details(each, erasure).call_to for each in (once, mobile)] == ["erased", "erased a"]
 
 
 PARTIES = st.sampled_from(
-    ["1001", "Bob<1001>", "030901820", "Alice Smith<+4930901820>", "Alice Smith", "0401234567", "erased", "", "Room 12"]
+    ["1001", "Bob<1001>", "030901820", "Alice Smith<+4930901820>", "Alice Smith", "0401234567", "erased", "", "Desk 12"]
 )
 TEXTS = st.one_of(PARTIES, st.sampled_from(["SIP/030901820-1", "SIP/1001-2", "12", "Trunk 0401234567"]))
 EXTRAS = st.dictionaries(st.sampled_from(["channel", "note", "030901820"]), st.one_of(TEXTS, st.integers(0, 10**10)))
@@ -149,4 +149,4 @@ def test_reduce_kept_both_erasures_together_do_the_same(
     for details, earlier in itertools.product((*legs, later), (first, reduced)):
         expected = erase_details(erase_details(details, second), first)
         assert erase_details(erase_details(details, second), earlier) == expected
-    assert not any(patterns[1].occurs_in(text) for text in reduced.kept)
+    assert not any(patterns[1].occurs_in(text) for text in reduced.kept_texts)

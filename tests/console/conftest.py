@@ -17,7 +17,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.call_details import CallDetails
 from onhook.config import Address, Config
-from onhook.console.actions import ConsoleActions, DeliveryActions
+from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
 from onhook.console.app import create_app_state, create_routes
 from onhook.console.auth.failures import PasswordTries, WrongTokens
 from onhook.console.state import AppState
@@ -33,6 +33,7 @@ from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.pbx.registry import dialects
 from onhook.projector.projector import Projector
 from onhook.runtime.adapters.actions import ConsoleActionRunner
+from onhook.runtime.adapters.erasure import create_eraser
 from onhook.runtime.http_server import HttpServer
 from onhook.store.duckdb import DuckDbStore, open_store
 from onhook.store.position_notifier import PositionNotifier
@@ -153,6 +154,7 @@ async def open_console_harness(
     await harness.publish()
     action_runner = ConsoleActionRunner(config, appdb, harness.clock)
     sql_runner = SqlProcessRunner(config.store_file, config.sql_directory, harness.clock)
+    eraser = create_eraser(config, appdb=appdb, ledger=ledger, store=store, projector=projector)
     app_state = create_app_state(
         store=store,
         sql_runner=sql_runner,
@@ -166,6 +168,7 @@ async def open_console_harness(
             send_test=partial(send_test_by_name, appdb, webhook_opener(config), harness.clock),
             delivery_metrics=lambda: harness.delivery_metrics,
         ),
+        erasure=ErasureActions(preview=eraser.preview, erase=eraser.erase, list_erasures=eraser.list_erasures),
         actions=ConsoleActions(
             send_test_event=action_runner.send_test_event,
             run_pbx_checks=action_runner.run_pbx_checks,

@@ -21,6 +21,7 @@ from onhook.appdb.leases import Leases
 from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.config import Config
 from onhook.lib.clock import SystemClock
+from onhook.runtime.adapters.erasure import create_eraser
 from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.runtime.hub_process import (
     HubResources,
@@ -77,10 +78,17 @@ class Hub:
         projector = _create_projector(resources)
         ingestor = create_ingestor(appdb=resources.appdb, ledger=resources.ledger, clock=self._clock)
         self._stack.push_async_callback(ingestor.close)
+        eraser = create_eraser(
+            self._config,
+            appdb=resources.appdb,
+            ledger=resources.ledger,
+            store=resources.store,
+            projector=projector,
+        )
         services = (
             Service("leases", resources.leases.run),
             *_create_sync_services(resources, ingestor, _create_sync_manager(resources, ingestor)),
-            *_create_maintenance_services(resources, projector),
+            *_create_maintenance_services(resources, projector, eraser),
         )
         await self._stack.enter_async_context(running(*services))
 

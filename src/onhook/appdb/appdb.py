@@ -21,6 +21,7 @@ from onhook.appdb.contract import ConstraintViolation, Database, Version, transa
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.destinations import Destinations
 from onhook.appdb.disk_samples import DiskSamples
+from onhook.appdb.erasures import NumberErasures
 from onhook.appdb.failed_logins import FailedLogins
 from onhook.appdb.issues import Issues
 from onhook.appdb.leases import Leases
@@ -98,6 +99,7 @@ class AppDb:
         self.audit = Audit(self._database)
         self.notes = Notes(self._database)
         self.saved_searches = SavedSearches(self._database)
+        self.erasures = NumberErasures(self._database)
         self.disk_samples = DiskSamples(self._database)
         self.leases = Leases(self._database)
         self.mask_key = MaskKey(self._database)

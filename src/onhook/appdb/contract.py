@@ -120,6 +120,16 @@ class Database(Protocol):
         """Add a change to the audit entry of the current transaction, besides those of `audited_tables`."""
         ...
 
+    async def discard_changes(self) -> None:
+        """Leave the changes that the current transaction has made so far out of the audit log."""
+        ...
+
+    async def overwrite_deleted(self, seconds: float) -> None:
+        """Overwrite what was deleted or replaced, so that no bytes of it are left in the files, within so many seconds.
+        Writers wait meanwhile. Raises `Unavailable` where another process uses some of it.
+        """
+        ...
+
     async def version(self) -> Version:
         """Return the current version."""
         ...

@@ -19,7 +19,7 @@ from onhook.appdb.contract import CALL_SECONDS_MAX, TRANSACTION_SECONDS_MAX, Row
 from onhook.appdb.fence import FencedOff, Lease, get_lease
 from onhook.appdb.origin import Origin, get_origin
 from onhook.appdb.sqlite_audit import create_triggers, record_changes
-from onhook.appdb.sqlite_file import Locked, open_reader, open_writer, translate_errors
+from onhook.appdb.sqlite_file import Locked, open_reader, open_writer, overwrite_deleted, translate_errors
 from onhook.appdb.sqlite_session import Slots, SqliteSession, await_end, deadline_error, roll_back
 from onhook.lib.change_signal import ChangeSignal
 from onhook.lib.errors import Unavailable
@@ -149,6 +149,17 @@ class SqliteDatabase:
         session = self._joined_session()
         assert session is not None, "a change is noted inside its transaction"
         session.noted_changes.append(change)
+
+    async def discard_changes(self) -> None:
+        session = self._joined_session()
+        assert session is not None, "changes are discarded inside their transaction"
+        await session.run(lambda connection: connection.execute("DELETE FROM changes"), self._deadline())
+
+    async def overwrite_deleted(self, seconds: float) -> None:
+        deadline = self._deadline(seconds)
+        async with self._write_session(deadline) as session:
+            await _retry_while_locked(lambda: session.run_to_end(overwrite_deleted, deadline), deadline)
+        self._announce_commit(is_awaited=False)
 
     # Change notification
 

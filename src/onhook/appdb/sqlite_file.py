@@ -66,6 +66,14 @@ def open_reader(path: Path) -> sqlite3.Connection:
         return connection
 
 
+def overwrite_deleted(connection: sqlite3.Connection) -> None:
+    """Write the file anew, without what was deleted, and empty the WAL. Raises `Locked` while a reader needs it."""
+    connection.execute("VACUUM")
+    (is_busy, _pages, _copied) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if is_busy:
+        raise Locked(_("the write-ahead log is in use"), hint=_("try again in a moment"))
+
+
 def _decode_text(data: bytes) -> str:
     # The default raises, and one damaged text would make its whole table unreadable.
     try:
@@ -81,6 +89,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     # A secret that the console showed as added must survive a power cut.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")  # zeros in place of what is deleted or erased
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
     _migrate(connection, path)
     # From now on the caller waits for a lock on its event loop, where the wait can be cancelled.

@@ -18,7 +18,7 @@ from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS, CallDetails
 from onhook.cdr.identity import CALLEE_KIND, IDENTIFIED_BY, extract_name, extract_number
 
 LABEL = "erased"
-"""Stands in a call for a number. It has no digits, so that it counts as an unknown caller, whom nobody called back."""
+"""Stands in a call for a number. Without digits it counts as an unknown caller, who cannot be called back."""
 
 NAME_CHARACTERS_MIN = 4
 """A shorter name that belongs to the number is looked for as a whole text only: `Li` is part of many words."""
@@ -44,13 +44,13 @@ _SEPARATORS = r"(?:\(0\)|[-()./\\\s\u2010-\u2015])*"
 
 
 class CallErasure(msgspec.Struct, frozen=True, kw_only=True):
-    """What is erased in one call: all texts but the `kept` ones and those with fewer than `digits_min` digits, which is
-    the length of the number's shortest notation. `label` is put in the place of parties.
+    """What is erased in one call: all texts but the `kept_texts` and those with fewer than `digits_min` digits, which
+    is the length of the number's shortest notation. `label` is put in the place of parties.
     """
 
     label: str = LABEL
     digits_min: int
-    kept: frozenset[str]
+    kept_texts: frozenset[str]
 
 
 class NumberPattern:
@@ -125,12 +125,12 @@ def reduce_kept(earlier: CallErasure, later: CallErasure) -> CallErasure:
     def is_erased(text: str) -> bool:
         return not _keeps(text, later) and not 0 < _count_digits(text) < later.digits_min
 
-    kept = frozenset(text for text in earlier.kept if not is_erased(text))
-    return msgspec.structs.replace(earlier, kept=kept)
+    kept_texts = frozenset(text for text in earlier.kept_texts if not is_erased(text))
+    return msgspec.structs.replace(earlier, kept_texts=kept_texts)
 
 
 def _keeps(text: str, erasure: CallErasure) -> bool:
-    return text in erasure.kept or _is_label(text) or _is_short_number(text, erasure)
+    return text in erasure.kept_texts or _is_label(text) or _is_short_number(text, erasure)
 
 
 def _is_label(text: str) -> bool:
@@ -155,7 +155,7 @@ def _erase_party(party: str, erasure: CallErasure) -> str:
 
 def _erase_text(text: str, erasure: CallErasure) -> str:
     """Return a text of the PBX's settings, such as the name of a trunk, or of a kind of its own, such as the status."""
-    return text if text in erasure.kept or _count_digits(text) < erasure.digits_min else ""
+    return text if text in erasure.kept_texts or _count_digits(text) < erasure.digits_min else ""
 
 
 def _erase_members(members: dict[str, Any], erasure: CallErasure) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def _erase_value(value: Any, erasure: CallErasure) -> Any:
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        return value if str(value) in erasure.kept or _count_digits(str(value)) < erasure.digits_min else None
+        return value if str(value) in erasure.kept_texts or _count_digits(str(value)) < erasure.digits_min else None
     if isinstance(value, dict):
         return _erase_members(value, erasure)
     if isinstance(value, list):

@@ -71,6 +71,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "quarantine": Command("quarantine", _("Show and retry events that could not be parsed.")),
         "simulate": Command("simulate", _("Send the calls of a simulated office to a receiver, like a PBX.")),
         "doctor": Command("doctor", _("Run health checks for the installation or for one PBX.")),
+        "erase": Command("erase", _("Erase a telephone number from all that is stored.")),
         "rebuild": Command("rebuild", _("Rebuild calls.duckdb from the ledger.")),
         "backup": Command(
             "backup",

@@ -20,11 +20,15 @@ def restore(
     directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help=_("Directory that `onhook backup` wrote"))],
     *,
     replace: Annotated[bool, typer.Option("--replace", help=_("Replace existing data"))] = False,
+    erasures: Annotated[
+        list[Path] | None, typer.Option("--erasures", metavar="FILE", help=_("Further list of erasures to apply"))
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Restore a backup to the data directory, while no server and no intake runs. The store is rebuilt later."""
     config = load_config(data=data)
-    manifest = restore_backup(config, directory, replace=replace)
+    result = restore_backup(config, directory, replace=replace, erasure_lists=erasures or ())
+    manifest = result.manifest
     print(
         _(
             "Restored {files} of {made_at} to {data}.",
@@ -33,3 +37,10 @@ def restore(
             data=config.data,
         )
     )
+    if result.erased_call_count:
+        print(
+            _(
+                "Numbers that were erased after the backup are erased from {count} calls again, once the server runs.",
+                count=result.erased_call_count,
+            )
+        )

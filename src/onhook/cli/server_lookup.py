@@ -83,6 +83,14 @@ class DataClient(Protocol):
         """Replay matching records to a destination; return their number."""
         ...
 
+    async def preview_erasure(self, number: str) -> Row:
+        """Return how much of what is stored has a number. Raises `UsageError`, `NotFound`."""
+        ...
+
+    async def erase(self, number: str, calls: int | None) -> Row:
+        """Erase a number; `calls` confirms how many calls have it. Return what had it. Raises `UsageError`."""
+        ...
+
     async def catch_up(self) -> None:
         """Bring the store up to date with the ledger, where no server does."""
         ...

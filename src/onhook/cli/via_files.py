@@ -97,6 +97,15 @@ class FileDataClient:
         unparsed = await self._files.quarantine_retrier.retry([seq])
         return {"seq": seq, "is_parsed": not unparsed, "reason": unparsed[0].reason if unparsed else ""}
 
+    async def preview_erasure(self, number: str) -> Row:
+        row: Row = msgspec.to_builtins(await self._files.eraser.preview(number))
+        return row
+
+    async def erase(self, number: str, calls: int | None) -> Row:
+        row: Row = msgspec.to_builtins(await self._files.eraser.erase(number, calls=calls))
+        await self._files.eraser.finish()
+        return row
+
     async def catch_up(self) -> None:
         await self._files.catch_up()
 

@@ -20,6 +20,9 @@ from onhook.store.contract import PAGE_MAX, ExportFormat
 TIMEOUT_SECONDS = 60.0
 """A summary of years takes seconds; a server that is silent for a minute is stuck."""
 
+ERASURE_SECONDS_MAX = 3_600.0
+"""All raw events are read for it: some minutes for ten million, on a slow disk more."""
+
 CHUNK_BYTES = 256 * 1024
 """Bytes of an export that are read at once."""
 
@@ -83,6 +86,18 @@ class ApiDataClient:
     async def retry(self, seq: int) -> Row:
         return self._request_quarantined("POST", seq, f"quarantine/{seq}/retry")
 
+    async def preview_erasure(self, number: str) -> Row:
+        return self._erase("erasures/preview", {"number": number})
+
+    async def erase(self, number: str, calls: int | None) -> Row:
+        return self._erase("erasures", {"number": number, "calls": calls})
+
+    def _erase(self, path: str, request: Mapping[str, Any]) -> Row:
+        row: Row = self._request_json(
+            "POST", path, body=msgspec.json.encode(request), timeout_seconds=ERASURE_SECONDS_MAX
+        )
+        return row
+
     async def catch_up(self) -> None:
         """Do nothing: the hub follows the ledger."""
 
@@ -131,25 +146,45 @@ class ApiDataClient:
             if not cursor:
                 return
 
-    def _request_json(self, method: str, path: str, query: FilterValues = {}, body: bytes | None = None) -> Any:  # noqa: B006 - never changed
-        with self._request(method, path, query, body) as response:
+    def _request_json(
+        self,
+        method: str,
+        path: str,
+        query: FilterValues = {},  # noqa: B006 - never changed
+        body: bytes | None = None,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> Any:
+        with self._request(method, path, query, body, timeout_seconds=timeout_seconds) as response:
             return self._decode(response)
 
     @contextmanager
     def _request(
-        self, method: str, path: str, query: FilterValues, body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        query: FilterValues,
+        body: bytes | None = None,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> Iterator[http.client.HTTPResponse]:
-        with self._open(method, f"/api/v1/{quote(path)}", query, body) as response:
+        with self._open(method, f"/api/v1/{quote(path)}", query, body, timeout_seconds=timeout_seconds) as response:
             if response.status >= http.client.BAD_REQUEST:
                 raise self._problem_to_error(response, self._decode(response))
             yield response
 
     @contextmanager
     def _open(
-        self, method: str, path: str, query: FilterValues, body: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        query: FilterValues,
+        body: bytes | None = None,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> Iterator[http.client.HTTPResponse]:
         """Yield a response to be read. Raises `Unavailable` when the connection fails, also while it is read."""
-        connection = http.client.HTTPConnection(self._address.host, self._address.port, timeout=TIMEOUT_SECONDS)
+        connection = http.client.HTTPConnection(self._address.host, self._address.port, timeout=timeout_seconds)
         try:
             request_target = f"{path}?{urlencode(query)}" if query else path
             connection.request(method, request_target, body=body, headers=self._headers)

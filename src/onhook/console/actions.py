@@ -31,6 +31,54 @@ class ConsoleActions(msgspec.Struct, frozen=True, kw_only=True):
     start_simulated_pbx: Callable[[], Awaitable[None]]
 
 
+class ErasureCounts(Protocol):
+    """What has a number; see `ops.number_erasure.NumberCounts`."""
+
+    @property
+    def calls(self) -> int: ...
+    @property
+    def raw_events(self) -> int: ...
+    @property
+    def notes(self) -> int: ...
+    @property
+    def recordings(self) -> int: ...
+    @property
+    def deliveries(self) -> int: ...
+    @property
+    def saved_searches(self) -> int: ...
+    @property
+    def share_tokens(self) -> int: ...
+    @property
+    def audit_entries(self) -> int: ...
+    @property
+    def settings(self) -> Sequence[str]: ...
+
+
+class ErasureStatus(Protocol):
+    """An erasure: the number of its entry, its calls, and how far it is."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def calls(self) -> int: ...
+    @property
+    def state(self) -> Literal["erasing", "rewritten", "finished"]: ...
+
+
+class Erase(Protocol):
+    """Erases a number; `calls` confirms how many calls have it. Raises `UsageError`, `NotFound`."""
+
+    async def __call__(self, number: str, *, calls: int | None = None) -> ErasureCounts: ...
+
+
+class ErasureActions(msgspec.Struct, frozen=True, kw_only=True):
+    """`preview` returns what has a number, `erase` erases it, `list_erasures` returns all, the latest first."""
+
+    preview: Callable[[str], Awaitable[ErasureCounts]]
+    erase: Erase
+    list_erasures: Callable[[], Awaitable[Sequence[ErasureStatus]]]
+
+
 class SendTest(Protocol):
     """Sends a test to the destination with that name, or a sample event. Raises `NotFound`."""
 

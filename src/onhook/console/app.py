@@ -8,7 +8,7 @@ from litestar.exceptions import HTTPException
 from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.console import health, parameters, problem_documents
-from onhook.console.actions import ConsoleActions, DeliveryActions
+from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
 from onhook.console.api import (
     apps,
     audit,
@@ -16,6 +16,7 @@ from onhook.console.api import (
     coverage,
     deliveries,
     destinations,
+    erasures,
     export,
     live,
     notes,
@@ -42,6 +43,7 @@ from onhook.console.pages import apps as app_pages
 from onhook.console.pages import call as call_page
 from onhook.console.pages import calls as calls_page
 from onhook.console.pages import destinations as destination_pages
+from onhook.console.pages import erasure as erasure_pages
 from onhook.console.pages import pbxs as pbx_pages
 from onhook.console.pages import quarantine as quarantine_pages
 from onhook.console.pages import saved_searches as saved_search_pages
@@ -84,6 +86,7 @@ def create_app_state(
     retry_parsing: RetryParsing,
     delivery_actions: DeliveryActions,
     actions: ConsoleActions,
+    erasure: ErasureActions,
     count_flooding_sockets: Callable[[], int] = lambda: 0,
 ) -> AppState:
     """Return the dependencies of the routes, with limits and caches that are empty."""
@@ -99,6 +102,7 @@ def create_app_state(
         retry_parsing=retry_parsing,
         delivery_actions=delivery_actions,
         actions=actions,
+        erasure=erasure,
         live_tail=LiveTail(store, position_notifier),
         live_limiter=ConcurrencyLimiter(live.LISTENERS_MAX),
         export_limiter=ConcurrencyLimiter(export.EXPORTS_MAX),
@@ -185,6 +189,7 @@ def _api_router() -> Router:
             quarantine.read_quarantined,
             quarantine.retry_quarantined,
             quarantine.list_rejections,
+            *erasures.ROUTES,
             *destinations.ROUTES,
             *deliveries.ROUTES,
         ],
@@ -204,6 +209,7 @@ def _page_router() -> Router:
             *saved_search_pages.ROUTES,
             export.read_progress,
             *quarantine_pages.ROUTES,
+            *erasure_pages.ROUTES,
             issues.alarms_page,
             about.about_page,
             *sql_page.ROUTES,

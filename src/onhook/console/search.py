@@ -60,15 +60,20 @@ def apply_search_text(search_filter: RecordFilter, text: str, pbxs: list[Pbx], z
                 search_filter, call_filter=msgspec.structs.replace(call_filter, call_keys=())
             )
         return msgspec.structs.replace(search_filter, call_id=text)
-    zones = dict.fromkeys([*(pbx.zone for pbx in pbxs if pbx.zone), zone.key])
-    regions = dict.fromkeys(region for name in zones if (region := get_zone_region(name)))
-    numbers = number_variants(text, [pbx.number_plan for pbx in pbxs] or [NumberPlan()], regions)
+    plans = [pbx.number_plan for pbx in pbxs] or [NumberPlan()]
+    numbers = number_variants(text, plans, list_regions(pbxs, zone.key))
     new_call_filter = (
         msgspec.structs.replace(call_filter, numbers=numbers)
         if numbers
         else msgspec.structs.replace(call_filter, name=text)
     )
     return msgspec.structs.replace(search_filter, call_filter=new_call_filter)
+
+
+def list_regions(pbxs: list[Pbx], zone_name: str) -> list[str]:
+    """Return the countries of PBXs and of a reader's zone, by their zones."""
+    zone_names = dict.fromkeys([*(pbx.zone for pbx in pbxs if pbx.zone), zone_name])
+    return list(dict.fromkeys(region for name in zone_names if (region := get_zone_region(name))))
 
 
 def get_zone_region(zone_name: str) -> str:

@@ -11,7 +11,7 @@ from litestar.params import SkipValidation
 from onhook.appdb.appdb import AppDb
 from onhook.cdr.record_masking import Masking
 from onhook.config import Config
-from onhook.console.actions import ConsoleActions, DeliveryActions
+from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
 from onhook.console.auth.failures import PasswordTries, WrongTokens
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs
@@ -64,6 +64,7 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     retry_parsing: RetryParsing
     delivery_actions: DeliveryActions
     actions: ConsoleActions
+    erasure: ErasureActions
     wrong_tokens: WrongTokens
     response_counters: ResponseCounters
     coalescer: RequestCoalescer

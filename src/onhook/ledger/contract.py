@@ -2,7 +2,7 @@
 call data is derived from the ledger.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -37,6 +37,11 @@ class RewrittenContent(msgspec.Struct, frozen=True):
     dialect: str
     body: bytes
 
+
+ErasureState = Literal["rewritten", "finished"]
+"""`rewritten`: no event has the number any longer, and the files of ledger and application database do not either. The
+store may have it in parts of its file that are not in use, until it is made anew: `finished`.
+"""
 
 CONTROL_DIALECT = "control"
 """The dialect of control entries, which no PBX has: see `ledger.control_entries`."""
@@ -136,12 +141,12 @@ class Ledger(Protocol):
         """
         ...
 
-    async def finished_erasures(self) -> set[int]:
-        """Return the numbers of the control entries `Erased` that are finished."""
+    async def erasure_states(self) -> dict[int, ErasureState]:
+        """Return how far the control entries `Erased` are, by their numbers, without those that have just begun."""
         ...
 
-    async def finish_erasure(self, seq: int) -> None:
-        """Note that the control entry with this number is finished. Raises `Unavailable`."""
+    async def set_erasure_state(self, seqs: Iterable[int], state: ErasureState) -> None:
+        """Note how far control entries are. Raises `Unavailable`."""
         ...
 
     async def erasure_position(self) -> int:

@@ -84,7 +84,7 @@ class ErasedCall(msgspec.Struct, frozen=True, array_like=True):
     seqs: tuple[int, ...]
     label: str
     digits_min: int
-    kept: tuple[str, ...]
+    kept_texts: tuple[str, ...]
 
 
 class ErasedRows(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -120,14 +120,28 @@ def encode_control(entry: ControlEntry) -> bytes:
 
 
 def decode_control(raw_event: RawEvent) -> ControlEntry:
+    """Return a control entry. Raises `Unavailable` for one of a newer Onhook."""
+    return decode_body(raw_event.body, raw_event.seq)
+
+
+def decode_body(body: bytes, seq: int = 0) -> ControlEntry:
     """Return the control entry of a body. Raises `Unavailable` for one of a newer Onhook."""
     try:
-        return _DECODER.decode(raw_event.body)
+        return _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unavailable(
-            _("entry {seq} of the ledger cannot be read: {error}", seq=raw_event.seq, error=error),
+            _("entry {seq} of the ledger cannot be read: {error}", seq=seq, error=error),
             hint=_("upgrade Onhook: a newer version wrote it"),
         ) from error
+
+
+def copy_entry(entry: Erased, last_seq: int) -> Erased:
+    """Return an entry for a ledger that ends with a number, such as a restored one: without what that does not have."""
+    calls = tuple(
+        msgspec.structs.replace(call, seqs=tuple(seq for seq in call.seqs if seq <= last_seq)) for call in entry.calls
+    )
+    seqs = tuple(seq for seq in entry.seqs if seq <= last_seq)
+    return msgspec.structs.replace(entry, last_seq=min(last_seq, entry.last_seq), calls=calls, seqs=seqs)
 
 
 def to_ledger_entries(bodies: Sequence[bytes], last_control_seq: int, now_us: int) -> list[LedgerEntry]:

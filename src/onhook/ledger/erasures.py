@@ -5,9 +5,13 @@ filled with zeros instead of being given back.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
 
-from onhook.ledger.contract import RewrittenContent
+from onhook.ledger.contract import ErasureState, RewrittenContent
+from onhook.ledger.control_entries import Erased, copy_entry, decode_body, encode_control, to_ledger_entries
+from onhook.ledger.sqlite_schema import connect, prepare_file, translate_error
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
 
@@ -23,14 +27,19 @@ def update_contents(connection: sqlite3.Connection, contents: Iterable[tuple[int
     )
 
 
-def select_finished(connection: sqlite3.Connection) -> set[int]:
-    """Return the numbers of the finished control entries."""
-    return {seq for (seq,) in connection.execute("SELECT seq FROM finished_erasures")}
+def select_states(connection: sqlite3.Connection) -> dict[int, ErasureState]:
+    """Return the states of control entries by their numbers."""
+    rows = connection.execute("SELECT seq, is_finished FROM erasures")
+    return {seq: "finished" if is_finished else "rewritten" for seq, is_finished in rows}
 
 
-def insert_finished(connection: sqlite3.Connection, seq: int) -> None:
-    """Add the number of a finished control entry."""
-    connection.execute("INSERT INTO finished_erasures VALUES (?) ON CONFLICT DO NOTHING", (seq,))
+def upsert_state(connection: sqlite3.Connection, seqs: Iterable[int], state: ErasureState) -> None:
+    """Replace the state of control entries; a finished one stays so."""
+    connection.executemany(
+        "INSERT INTO erasures VALUES (?, ?) ON CONFLICT (seq) DO UPDATE"
+        " SET is_finished = max(is_finished, excluded.is_finished)",
+        [(seq, state == "finished") for seq in seqs],
+    )
 
 
 def select_position(connection: sqlite3.Connection) -> int:
@@ -71,3 +80,56 @@ def empty_wal(connection: sqlite3.Connection) -> None:
         raise Unavailable(
             _("the write-ahead log of the ledger is in use"), hint=_("it is emptied when its readers have finished")
         )
+
+
+def read_entries(path: Path) -> list[Erased]:
+    """Return the control entries of erasures of a ledger, only reading it; none where it cannot be read, because it may
+    be what is replaced by a backup.
+    """
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return _select_entries(connection)
+    except (sqlite3.Error, Unavailable):
+        return []
+
+
+def append_missing(path: Path, entries: Sequence[Erased], now_us: int) -> list[Erased]:
+    """Append the entries that a ledger lacks, by their ids, without what it does not have; return them. No other
+    process has it open. Raises `OnhookError`.
+    """
+    prepare_file(path)
+    connection = connect(path, "append")
+    try:
+        known_ids = {entry.erasure_id for entry in _select_entries(connection)}
+        missing = [entry for entry in entries if entry.erasure_id not in known_ids]
+        connection.execute("BEGIN IMMEDIATE")
+        (last_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM raw_events").fetchone()
+        (last_control_seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM control_entries").fetchone()
+        bodies = [encode_control(copy_entry(entry, last_seq)) for entry in missing]
+        for entry in to_ledger_entries(bodies, last_control_seq, now_us):
+            cursor = connection.execute(
+                "INSERT INTO raw_events (received_at, key, sn, dialect, via, signature, peer, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(entry.received_at, entry.key, entry.sn, entry.dialect),
+                    *(entry.via, entry.signature, entry.peer, entry.body),
+                ),
+            )
+            connection.execute("INSERT INTO control_entries VALUES (?)", (cursor.lastrowid,))
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.Error as error:
+        raise translate_error(error, path) from error
+    finally:
+        connection.close()
+    return missing
+
+
+def _select_entries(connection: sqlite3.Connection) -> list[Erased]:
+    """Return the entries; none in a ledger that is older than control entries."""
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'control_entries'").fetchone() is None:
+        return []
+    rows = connection.execute("SELECT body FROM raw_events JOIN control_entries USING (seq) ORDER BY seq")
+    return [entry for (body,) in rows if isinstance(entry := decode_body(bytes(body)), Erased)]

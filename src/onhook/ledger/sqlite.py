@@ -12,7 +12,7 @@ disk is slow, runs in a separate thread. Two more threads read and checkpoint th
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +24,7 @@ from onhook.ledger.contract import (
     AppendResult,
     Counter,
     CounterKey,
+    ErasureState,
     LedgerEntry,
     RawEvent,
     RewrittenContent,
@@ -155,11 +156,11 @@ class SqliteLedger:
         for start in range(0, len(items), REWRITE_SIZE):
             await self._write_in_thread(erasures.update_contents, items[start : start + REWRITE_SIZE])
 
-    async def finished_erasures(self) -> set[int]:
-        return await self._read_thread.run(erasures.select_finished)
+    async def erasure_states(self) -> dict[int, ErasureState]:
+        return await self._read_thread.run(erasures.select_states)
 
-    async def finish_erasure(self, seq: int) -> None:
-        await self._write_in_thread(erasures.insert_finished, seq)
+    async def set_erasure_state(self, seqs: Iterable[int], state: ErasureState) -> None:
+        await self._write_in_thread(erasures.upsert_state, list(seqs), state)
 
     async def erasure_position(self) -> int:
         return await self._read_thread.run(erasures.select_position)

@@ -11,9 +11,10 @@ import msgspec
 from onhook.appdb.sqlite_file import check_integrity, copy_database, end_sign_ins, has_pbxs
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
 from onhook.ledger.sqlite_schema import has_raw_events
-from onhook.lib.clock import Clock
+from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
+from onhook.ops.erasure_list import LIST_NAME, check_lists, collect_entries, restore_entries, write_list
 from onhook.ops.instance_lock import check_data_directory, exclusive_intake_lock, instance_lock, prepare_directory
 from onhook.ops.rebuild import delete_store
 
@@ -26,6 +27,13 @@ class BackupManifest(msgspec.Struct, frozen=True, kw_only=True):
 
     made_at: datetime
     files: tuple[str, ...]
+
+
+class RestoreResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What was restored, and of how many calls a number is erased again that was erased after the backup."""
+
+    manifest: BackupManifest
+    erased_call_count: int
 
 
 def create_backup(config: Config, target: Path, clock: Clock, *, without_settings: bool = False) -> BackupManifest:
@@ -50,6 +58,7 @@ def create_backup(config: Config, target: Path, clock: Clock, *, without_setting
         target.mkdir(mode=DATA_DIRECTORY_MODE, parents=True, exist_ok=True)
         for path in sources:
             copy_database(path, target / path.name)
+        write_list(target, collect_entries(config.data, config.ledger_file, ()))
         _write_manifest(target, manifest)
     except BaseException as error:
         _remove_partial_backup(target, manifest, is_new=is_new)
@@ -61,8 +70,9 @@ def create_backup(config: Config, target: Path, clock: Clock, *, without_setting
     return manifest
 
 
-def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
-    """Copy a backup's files to the data directory; the store is then rebuilt from the ledger when it is opened.
+def restore(config: Config, source: Path, *, replace: bool, erasure_lists: Sequence[Path] = ()) -> RestoreResult:
+    """Copy a backup's files to the data directory; the store is then rebuilt from the ledger when it is opened. What
+    was erased after the backup is entered in the ledger again, by the data directory and by further lists of erasures.
 
     Existing files are replaced only when all new ones are beside them, complete. Sessions and tokens of apps end: they
     may have been ended since the backup. Raises `UsageError` where a server or
@@ -70,6 +80,7 @@ def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
     """
     _check_source(config, source)
     manifest = _read_manifest(config, source)
+    check_lists(erasure_lists)
     prepare_directory(config)
     with instance_lock(config), exclusive_intake_lock(config):
         existing_files = [path.name for path in _backed_up_files(config) if path.exists()]
@@ -84,12 +95,15 @@ def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
             for path in _backed_up_files(config)
             if path.name in manifest.files
         }
+        entries = collect_entries(config.data, config.ledger_file, (source / LIST_NAME, *erasure_lists))
         try:
             for name, copy in copies.items():
                 copy_database(source / name, copy)
                 _check_integrity(copy)
             if config.appdb_file.name in copies:
                 end_sign_ins(copies[config.appdb_file.name])
+            now_us = SystemClock().microseconds()
+            erased_call_count = restore_entries(copies[config.ledger_file.name], entries, now_us)
             # The store first: a store of another ledger must never be read with this one.
             delete_store(config)
             _swap_files(config, tuple(copies.values()))
@@ -99,8 +113,10 @@ def restore(config: Config, source: Path, *, replace: bool) -> BackupManifest:
             ) from error
         finally:
             for copy in copies.values():
-                copy.unlink(missing_ok=True)
-    return manifest
+                for suffix in ("", "-wal", "-shm"):
+                    _with_suffix(copy, suffix).unlink(missing_ok=True)
+        write_list(config.data, entries)
+    return RestoreResult(manifest=manifest, erased_call_count=erased_call_count)
 
 
 def _check_settings(config: Config) -> None:
@@ -180,7 +196,7 @@ def _write_manifest(target: Path, manifest: BackupManifest) -> None:
 
 def _remove_partial_backup(target: Path, manifest: BackupManifest, *, is_new: bool) -> None:
     """Remove an incomplete backup: the directory was empty, so all of these files are its own."""
-    for name in (MANIFEST_NAME, f"{MANIFEST_NAME}.part", *manifest.files):
+    for name in (MANIFEST_NAME, f"{MANIFEST_NAME}.part", LIST_NAME, f"{LIST_NAME}.part", *manifest.files):
         with contextlib.suppress(OSError):
             (target / name).unlink(missing_ok=True)
     if is_new:

@@ -92,8 +92,11 @@ async def _build_new_store(
     _delete_database(partial_path)
     _check_space(config)
     try:
-        position = await _project_ledger(config, partial_path, on_progress, engines, reads_again=reads_again)
+        position, erasure_seqs = await _project_ledger(
+            config, partial_path, on_progress, engines, reads_again=reads_again
+        )
         _replace(partial_path, rebuilt_store_path(config))
+        await _finish_erasures(config, engines, erasure_seqs)
     finally:
         _delete_database(partial_path)
     return position
@@ -133,7 +136,8 @@ def delete_store(config: Config) -> None:
 
 async def _project_ledger(
     config: Config, path: Path, on_progress: RebuildProgressCallback, engines: Engines, *, reads_again: bool
-) -> int:
+) -> tuple[int, Sequence[int]]:
+    """Make a store; return its position, and the erasures that it never had the numbers of."""
     async with AsyncExitStack() as stack:
         appdb = await stack.enter_async_context(AppDb(config.appdb_file))
         ledger = engines.open_ledger(config.ledger_file)
@@ -141,6 +145,7 @@ async def _project_ledger(
         store = await engines.open_store(path)
         stack.push_async_callback(store.close)
         last_seq = await ledger.last_seq()
+        erasure_seqs = [seq for seq, state in (await ledger.erasure_states()).items() if state == "rewritten"]
         clock = SystemClock()
         await FactsPublisher(ledger, AppDbPbxFacts(appdb), clock).publish()
         projector = Projector(ledger=ledger, store=store, dialects=dialects(), clock=clock)
@@ -153,7 +158,16 @@ async def _project_ledger(
         raise Unavailable(
             _("the new store could not be completed"), location=str(path), hint=_("free disk space and try again")
         )
-    return position
+    return position, erasure_seqs
+
+
+async def _finish_erasures(config: Config, engines: Engines, seqs: Sequence[int]) -> None:
+    """Note that no part of the store has what these erased."""
+    ledger = engines.open_ledger(config.ledger_file)
+    try:
+        await ledger.set_erasure_state(seqs, "finished")
+    finally:
+        await ledger.close()
 
 
 async def _install_offline(config: Config, engines: Engines) -> None:

@@ -30,7 +30,7 @@ class ErasedBody(msgspec.Struct, frozen=True, kw_only=True):
 _DECODER = msgspec.json.Decoder(ErasedBody)
 
 
-class Erased:
+class ErasedDialect:
     """See `pbx.dialect.Dialect`."""
 
     name = DIALECT

@@ -81,8 +81,8 @@ class ErasurePlanner:
         events: dict[CallKey, list[tuple[int, CallDetails]]] = {key: [] for key in sorted(stored_keys)}
         if events:
             async for raw_events in self._pages():
-                found = await asyncio.to_thread(self._collect, raw_events, events.keys())
-                for seq, key, details in found:
+                found_legs = await asyncio.to_thread(self._collect, raw_events, events.keys())
+                for seq, key, details in found_legs:
                     if seq in quarantined:
                         seqs.add(seq)
                     else:
@@ -204,5 +204,5 @@ def _to_erased_call(key: CallKey, events: Sequence[tuple[int, CallDetails]], pat
         seqs=tuple(sorted({seq for seq, _details in events})),
         label=next_label(legs),
         digits_min=pattern.digits_min,
-        kept=tuple(sorted(pattern.find_kept(legs))),
+        kept_texts=tuple(sorted(pattern.find_kept(legs))),
     )

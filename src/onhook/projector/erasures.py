@@ -46,11 +46,11 @@ class Erasures:
         """Add the entry with this number."""
         self._emptied_seqs.update(entry.seqs)
         for call in entry.calls:
-            known = self._by_call_id.setdefault(call.call_id, [])
+            erasures_of_call = self._by_call_id.setdefault(call.call_id, [])
             folded_sn = fold_sn(call.sn)
-            if all((erasure.seq, erasure.folded_sn) != (seq, folded_sn) for erasure in known):
-                known.append(_Erasure(seq, folded_sn, frozenset(call.seqs), to_call_erasure(call)))
-                known.sort(key=lambda erasure: erasure.seq, reverse=True)
+            if all((erasure.seq, erasure.folded_sn) != (seq, folded_sn) for erasure in erasures_of_call):
+                erasures_of_call.append(_Erasure(seq, folded_sn, frozenset(call.seqs), to_call_erasure(call)))
+                erasures_of_call.sort(key=lambda erasure: erasure.seq, reverse=True)
 
     def is_emptied(self, seq: int) -> bool:
         """Return whether nothing stays of the event with this number."""
@@ -76,7 +76,7 @@ class Erasures:
 
 def to_call_erasure(call: ErasedCall) -> CallErasure:
     """Return what is erased in a call of an entry."""
-    return CallErasure(label=call.label, digits_min=call.digits_min, kept=frozenset(call.kept))
+    return CallErasure(label=call.label, digits_min=call.digits_min, kept_texts=frozenset(call.kept_texts))
 
 
 def reduce_entry(entry: Erased, later_entries: Iterable[Erased]) -> Erased:
@@ -90,7 +90,7 @@ def reduce_entry(entry: Erased, later_entries: Iterable[Erased]) -> Erased:
         erasure = to_call_erasure(call)
         for later_call in later_calls.get((fold_sn(call.sn), call.call_id), ()):
             erasure = reduce_kept(erasure, to_call_erasure(later_call))
-        calls.append(msgspec.structs.replace(call, kept=tuple(sorted(erasure.kept))))
+        calls.append(msgspec.structs.replace(call, kept_texts=tuple(sorted(erasure.kept_texts))))
     return msgspec.structs.replace(entry, calls=tuple(calls))
 
 

@@ -19,7 +19,7 @@ from onhook.lib.errors import OnhookError, ParseError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 from onhook.pbx.dialect import Dialects, PartlyParsedCalls
-from onhook.pbx.erased import Erased as ErasedDialect
+from onhook.pbx.erased import ErasedDialect
 from onhook.pbx.text_encoding import recode_body
 from onhook.projector.erasures import Erasures
 from onhook.store.contract import CallKey, QuarantineEntry

@@ -8,8 +8,6 @@ on.
 import asyncio
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from onhook.ledger.contract import CONTROL_DIALECT, Ledger, RawEvent, RewrittenContent
 from onhook.ledger.control_entries import (
     ControlEntry,
@@ -39,6 +37,7 @@ class EventRewriter:
         self._store = store
         self._dialects = with_erased(dialects)
         self._controls: list[tuple[int, ControlEntry]] = []
+        self._times: dict[int, int] = {}
         self._erasures = Erasures()
         self._re_read_seq = 0
 
@@ -46,6 +45,10 @@ class EventRewriter:
     def entries(self) -> dict[int, Erased]:
         """Return the erasures of the ledger by their numbers, in order."""
         return {seq: entry for seq, entry in self._controls if isinstance(entry, Erased)}
+
+    def find_recent(self, since_us: int) -> list[Erased]:
+        """Return the erasures that were entered since a time (microseconds since 1970, UTC)."""
+        return [entry for seq, entry in self.entries.items() if self._times[seq] >= since_us]
 
     async def load(self) -> None:
         """Read the control entries that are new."""
@@ -57,6 +60,7 @@ class EventRewriter:
                 entry = decode_control(raw_event)
                 self._controls.append((raw_event.seq, entry))
                 if isinstance(entry, Erased):
+                    self._times[raw_event.seq] = raw_event.received_at
                     self._erasures.add(raw_event.seq, entry)
 
     async def rewrite_listed(self, seq: int, entry: Erased) -> int:
@@ -75,18 +79,17 @@ class EventRewriter:
         return await self._rewrite(between, facts, is_listed=False)
 
     async def rewrite_later(self, end_seq: int) -> int:
-        """Rewrite events of calls with an erasure that arrived after it, up to a number; return how many."""
-        position = await self._ledger.erasure_position()
+        """Rewrite events of calls with an erasure that arrived after it, up to a number; return how many. The caller
+        notes the number as the ledger's `erasure_position` once the files are clean.
+        """
+        after_seq, count = await self._ledger.erasure_position(), 0
         if not self._erasures:
             return 0
-        first_seq = min(self.entries)
-        after_seq, count = max(position, first_seq - 1), 0
+        after_seq = max(after_seq, min(entry.last_seq for entry in self.entries.values()))
         while after_seq < end_seq and (raw_events := await self._ledger.read(after_seq, EVENTS_AT_ONCE)):
-            raw_events = [raw_event for raw_event in raw_events if raw_event.seq <= end_seq]
-            for part in _split_at_controls(raw_events):
+            after_seq = raw_events[-1].seq
+            for part in _split_at_controls([raw_event for raw_event in raw_events if raw_event.seq <= end_seq]):
                 count += await self._rewrite(part, self._facts_at(part[0].seq), is_listed=False)
-            after_seq = raw_events[-1].seq if raw_events else end_seq
-            await self._ledger.set_erasure_position(after_seq)
         return count
 
     async def reduce_entries(self, seq: int) -> None:
@@ -158,12 +161,3 @@ async def read_between(ledger: Ledger, after_seq: int, end_seq: int) -> list[Raw
         raw_events += [event for event in page if event.seq < end_seq]
         after_seq = page[-1].seq
     return raw_events
-
-
-def copy_entry(entry: Erased, last_seq: int) -> Erased:
-    """Return an entry for a ledger that ends with a number, such as a restored one: without what that does not have."""
-    calls = tuple(
-        msgspec.structs.replace(call, seqs=tuple(seq for seq in call.seqs if seq <= last_seq)) for call in entry.calls
-    )
-    seqs = tuple(seq for seq in entry.seqs if seq <= last_seq)
-    return msgspec.structs.replace(entry, last_seq=last_seq, calls=calls, seqs=seqs)

@@ -384,17 +384,17 @@ class Projector:
         after its plan. A call that was deleted meanwhile does not come back.
         """
         self._erasures.add(entries.last_seq, control)
-        listed = {(seq, call.call_id) for call in control.calls for seq in call.seqs}
-        listed_seqs = sorted({seq for seq, _call_id in listed})
+        listed_legs = {(seq, call.call_id) for call in control.calls for seq in call.seqs}
+        listed_seqs = sorted({seq for seq, _call_id in listed_legs})
         parsed_events = await self._parse(await self._ledger.get(listed_seqs), facts, trusts_senders=True)
         reported_legs = {
             key: own_legs
             for key, legs in parsed_events.reported_legs.items()
-            if (own_legs := [leg for leg in legs if (leg.seq, key[1]) in listed])
+            if (own_legs := [leg for leg in legs if (leg.seq, key[1]) in listed_legs])
         }
         newer = await self._parse(await read_between(self._ledger, control.last_seq, entries.last_seq), facts)
         for key in reported_legs.keys() & newer.reported_legs.keys():
-            reported_legs[key] += [leg for leg in newer.reported_legs[key] if (leg.seq, key[1]) not in listed]
+            reported_legs[key] += [leg for leg in newer.reported_legs[key] if (leg.seq, key[1]) not in listed_legs]
         stored_keys = {(leg.sn, leg.call_id) for leg in await self._store.legs(list(reported_legs))}
         stored = ParsedEvents({key: legs for key, legs in reported_legs.items() if key in stored_keys}, [])
         calls = await asyncio.to_thread(assemble_calls, stored, (), facts)

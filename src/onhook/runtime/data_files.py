@@ -11,10 +11,12 @@ from onhook.ledger.contract import Ledger
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.ops.instance_lock import check_data_directory, check_ledger_file, no_data_error, rename_old_files
+from onhook.ops.number_erasure import NumberEraser
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
 from onhook.pbx.registry import dialects
 from onhook.projector.projector import Projector
+from onhook.runtime.adapters.erasure import create_eraser
 from onhook.runtime.adapters.ingest import create_publisher
 from onhook.runtime.engines import ENGINES, open_sql_runner, open_store_file
 from onhook.store.contract import Store
@@ -31,6 +33,7 @@ class OpenDataFiles(msgspec.Struct, frozen=True, kw_only=True):
     store: Store
     sql_runner: SqlRunner
     quarantine_retrier: QuarantineRetrier
+    eraser: NumberEraser
     catch_up: Callable[[], Awaitable[int]]
 
 
@@ -62,6 +65,7 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
             store=store,
             sql_runner=sql_runner,
             quarantine_retrier=quarantine_retrier,
+            eraser=create_eraser(config, appdb=appdb, ledger=ledger, store=store, projector=projector),
             catch_up=projector.catch_up,
         )
 

@@ -14,7 +14,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.leases import LeaseHolder
 from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
-from onhook.console.actions import ConsoleActions, DeliveryActions
+from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
 from onhook.console.app import console_app, create_app_state
 from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher, send_test_by_name
@@ -30,6 +30,7 @@ from onhook.lib.proxies import TrustedProxies
 from onhook.ops.call_time_monitor import CallTimeMonitor
 from onhook.ops.instance_lock import check_ledger_file
 from onhook.ops.issue_monitor import IssueMonitor
+from onhook.ops.number_erasure import NumberEraser
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
 from onhook.ops.retention import Retention
@@ -42,6 +43,7 @@ from onhook.projector.projector import Projector
 from onhook.receiver.ingest import Ingestor
 from onhook.runtime.adapters.actions import ConsoleActionRunner
 from onhook.runtime.adapters.call_lookup import StoreCallSource
+from onhook.runtime.adapters.erasure import create_eraser
 from onhook.runtime.adapters.ingest import create_ingestor, create_publisher
 from onhook.runtime.adapters.pbx_gateway import SyncPbxGateway
 from onhook.runtime.adapters.webhooks import DestinationWebhookStore
@@ -50,7 +52,7 @@ from onhook.runtime.engines import ENGINES, open_sql_runner, open_store_file
 from onhook.runtime.http_server import HttpServer
 from onhook.runtime.pbx_api_service import PbxApiManager
 from onhook.runtime.rebuild_mode import open_rebuild_mode, restart_when_damaged
-from onhook.runtime.rebuild_process import rebuild_when_outdated, run_rebuild_process
+from onhook.runtime.rebuild_process import rebuild_in_process, rebuild_when_outdated, run_rebuild_process
 from onhook.runtime.services import Service, running
 from onhook.store.contract import Store, StoreUnusable
 from onhook.store.position_notifier import PositionNotifier
@@ -88,11 +90,21 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
             yield await stack.enter_async_context(open_rebuild_mode(config, error))
             return
         projector, dispatcher = _create_projector(resources), _create_dispatcher(resources)
+        eraser = create_eraser(
+            config,
+            appdb=resources.appdb,
+            ledger=resources.ledger,
+            store=resources.store,
+            projector=projector,
+            rebuild_store=partial(rebuild_in_process, config),
+        )
         # Closed after the web server, whose last requests may still use it.
         action_runner = ConsoleActionRunner(config, resources.appdb, clock)
         stack.push_async_callback(action_runner.close)
         flood_counter = FloodCounter()
-        app = _create_console(resources, action_runner, projector, dispatcher, flood_counter)
+        app = _create_console(
+            resources, action_runner, projector, dispatcher, flood_counter=flood_counter, eraser=eraser
+        )
         trusted_proxies = TrustedProxies(config.trusted_proxy_networks)
         console = await stack.enter_async_context(HttpServer(app, config.console, trusted_proxies))
         ingestor = create_ingestor(
@@ -112,7 +124,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
             Service("rollups", partial(run_rollup_job, resources.store, resources.position_notifier)),
             Service("dispatcher", dispatcher.run),
             *_create_sync_services(resources, ingestor, sync_manager),
-            *_create_maintenance_services(resources, projector),
+            *_create_maintenance_services(resources, projector, eraser),
             Service("pbx_api", pbx_api.run),
         )
         await stack.enter_async_context(running(*services))
@@ -198,9 +210,11 @@ def _create_sync_services(
     return (Service("pbx_sync", sync_manager.run), Service("ami_connections", connection_manager.run))
 
 
-def _create_maintenance_services(resources: HubResources, projector: Projector) -> tuple[Service, ...]:
-    """Return the services that watch for silent PBXs, wrong clocks and issues, join histories, and delete expired
-    calls.
+def _create_maintenance_services(
+    resources: HubResources, projector: Projector, eraser: NumberEraser
+) -> tuple[Service, ...]:
+    """Return the services that watch for silent PBXs, wrong clocks and issues, join histories, delete expired calls and
+    finish erasures.
     """
     appdb, clock = resources.appdb, resources.clock
     zone = get_zone(resources.config.zone)
@@ -236,6 +250,7 @@ def _create_maintenance_services(resources: HubResources, projector: Projector) 
         "call_times": call_time_monitor.run,
         "issues": issue_monitor.run,
         "retention": retention.run,
+        "erasure": eraser.run,
     }
     run_leased = resources.leases.run_leased
     return tuple(Service(name, partial(run_leased, f"job:{name}", run)) for name, run in jobs.items())
@@ -246,7 +261,9 @@ def _create_console(
     action_runner: ConsoleActionRunner,
     projector: Projector,
     dispatcher: DeliveryDispatcher,
+    *,
     flood_counter: FloodCounter,
+    eraser: NumberEraser,
 ) -> Litestar:
     app_state = create_app_state(
         store=resources.store,
@@ -258,6 +275,7 @@ def _create_console(
         position_notifier=resources.position_notifier,
         retry_parsing=QuarantineRetrier(projector, resources.appdb, resources.clock).retry,
         delivery_actions=_create_delivery_actions(resources, dispatcher),
+        erasure=ErasureActions(preview=eraser.preview, erase=eraser.erase, list_erasures=eraser.list_erasures),
         actions=ConsoleActions(
             send_test_event=action_runner.send_test_event,
             run_pbx_checks=action_runner.run_pbx_checks,

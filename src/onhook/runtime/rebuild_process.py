@@ -1,4 +1,5 @@
-"""Process that rebuilds an outdated store beside the hub, which uses the old one until the new one is complete.
+"""Process that rebuilds the store beside the hub, which uses the old one until the new one is complete: after an
+erasure, and where the store is outdated.
 
 A store is outdated where another hub has had all events read again (`onhook rebuild` there) and this one was not made
 by that order: its calls differ from those of the other.
@@ -20,7 +21,9 @@ import msgspec
 
 from onhook.config import Config, child_environment
 from onhook.lib.clock import Clock
+from onhook.lib.errors import Unavailable
 from onhook.lib.file_lock import is_locked
+from onhook.lib.messages import _
 from onhook.ops.rebuild import LOCK_NAME, check_begin, rebuild
 from onhook.projector.projector import Projector
 from onhook.runtime.child import RunningService, StatusMessage, build_command, run_child
@@ -56,6 +59,12 @@ async def rebuild_when_outdated(config: Config, projector: Projector, run_rebuil
         await asyncio.sleep(RETRY_SECONDS)
     log.info("rebuilt the store")
     await asyncio.Event().wait()
+
+
+async def rebuild_in_process(config: Config) -> None:
+    """Rebuild the store in a process of its own; this one is then restarted with it. Raises `Unavailable`."""
+    if failure := await run_rebuild_process(config):
+        raise Unavailable(_("cannot rebuild the store: {reason}", reason=failure), hint=_("it is tried again"))
 
 
 async def run_rebuild_process(config: Config) -> str:

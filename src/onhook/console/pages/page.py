@@ -19,6 +19,7 @@ _MENU_PAGES = {
     "/quarantine": "/issues",
     "/events": "/issues",
     "/audit": "/users",
+    "/erasure": "/users",
 }
 """Pages below one of the menu."""
 

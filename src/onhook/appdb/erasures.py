@@ -1,0 +1,162 @@
+"""Rows that have an erased number, or belong to a call with one: found by their content, erased by their keys.
+
+Invariant: the audit log gets no entry with what is erased.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from urllib.parse import unquote_plus
+
+import msgspec
+
+from onhook.appdb.contract import Database
+
+ROWS_AT_ONCE = 1_000
+
+CALLS_AT_ONCE = 200
+"""Calls whose rows are erased in one transaction: some tens of milliseconds."""
+
+VACUUM_SECONDS_MAX = 600.0
+"""For a file of some gigabytes. Others wait or fail meanwhile, and try again."""
+
+ERASED_ACTION = "substr(action, 1, instr(action || ' ', ' ') - 1) || ' (erased)'"
+"""The first word of an action, such as `export`."""
+
+OccursIn = Callable[[str], bool]
+"""Returns whether the number is in a text."""
+
+CallKey = tuple[str, str]
+"""(`sn`, `call_id`)."""
+
+
+class NumberRows(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that have a number, by their keys; `settings` are the names of destinations, users and tokens that name it:
+    they stay, and a person changes them.
+    """
+
+    notes: tuple[int, ...] = ()
+    saved_searches: tuple[int, ...] = ()
+    share_tokens: tuple[str, ...] = ()
+    audit: tuple[int, ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+class CallRowCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of calls: versions of notes, and deliveries."""
+
+    notes: int = 0
+    deliveries: int = 0
+
+
+_SEARCHED = {
+    "notes": "SELECT note_id, text || ' ' || tags FROM notes WHERE note_id > ? ORDER BY note_id LIMIT ?",
+    "saved_searches": "SELECT search_id, path || ' ' || name FROM saved_searches WHERE search_id > ?"
+    " ORDER BY search_id LIMIT ?",
+    "share_tokens": "SELECT rowid, export_filter || ' ' || name, name FROM share_tokens WHERE rowid > ?"
+    " ORDER BY rowid LIMIT ?",
+    "audit": "SELECT audit_id, action || ' ' || before || ' ' || after FROM audit WHERE audit_id > ?"
+    " ORDER BY audit_id LIMIT ?",
+}
+
+_SETTINGS = (
+    "SELECT 'destination ' || name, spec FROM destinations",
+    "SELECT 'user ' || name, coalesce(scope, '') FROM users",
+    "SELECT 'token ' || name, coalesce(scope, '') FROM tokens",
+)
+
+
+class NumberErasures:
+    """Repository of what is to be erased."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, occurs_in: OccursIn, calls: Collection[CallKey]) -> NumberRows:
+        """Return the rows that have a number; of the audit log also what was written in notes on these calls."""
+        call_ids = {call_id for _sn, call_id in calls}
+
+        def is_audited(text: str) -> bool:
+            return occurs_in(text) or ('"notes"' in text and any(call_id in text for call_id in call_ids))
+
+        return NumberRows(
+            notes=tuple([row[0] for row in await self._search("notes", occurs_in)]),
+            saved_searches=tuple([row[0] for row in await self._search("saved_searches", occurs_in)]),
+            share_tokens=tuple([row[2] for row in await self._search("share_tokens", occurs_in)]),
+            audit=tuple([row[0] for row in await self._search("audit", is_audited)]),
+            settings=tuple(
+                [
+                    str(name)
+                    for query in _SETTINGS
+                    for name, text in await self._database.rows(query)
+                    if _occurs(occurs_in, str(text))
+                ]
+            ),
+        )
+
+    async def count(self, calls: Sequence[CallKey]) -> CallRowCounts:
+        """Return how many rows of these calls there are."""
+        notes, deliveries = 0, 0
+        for chunk in _chunks(calls):
+            for (count,) in _flatten(
+                await self._database.rows_many(
+                    "SELECT count(*) FROM notes WHERE sn = ? AND call_id = ? AND text <> ''", chunk
+                )
+            ):
+                notes += count
+            for (count,) in _flatten(
+                await self._database.rows_many("SELECT count(*) FROM deliveries WHERE sn = ? AND call_id = ?", chunk)
+            ):
+                deliveries += count
+        return CallRowCounts(notes=notes, deliveries=deliveries)
+
+    async def erase(self, calls: Sequence[CallKey], rows: NumberRows) -> None:
+        """Erase rows; what is erased already is left as it is. Notes on the calls lose their texts and keep their tags;
+        deliveries of the calls are removed with their attempts, sent or not.
+        """
+        for chunk in _chunks(calls):
+            await self._database.write_many("UPDATE notes SET text = '' WHERE sn = ? AND call_id = ?", chunk)
+        await self.delete_deliveries(calls)
+        async with self._database.transaction():
+            await self._delete("notes", "note_id", rows.notes)
+            await self._delete("saved_searches", "search_id", rows.saved_searches)
+            await self._delete("tokens", "name", rows.share_tokens)
+            await self._database.write_many(
+                f"UPDATE audit SET action = {ERASED_ACTION}, before = '', after = '' WHERE audit_id = ?"
+                " AND action NOT LIKE '% (erased)'",
+                [(key,) for key in rows.audit],
+            )
+            await self._database.discard_changes()
+
+    async def delete_deliveries(self, calls: Sequence[CallKey]) -> int:
+        """Delete the deliveries of calls, with their attempts; return how many."""
+        count = 0
+        for chunk in _chunks(calls):
+            count += await self._database.write_many("DELETE FROM deliveries WHERE sn = ? AND call_id = ?", chunk)
+        return count
+
+    async def overwrite_deleted(self) -> None:
+        """Overwrite what was deleted or replaced, so that no bytes of it are left. Raises `Unavailable`."""
+        await self._database.overwrite_deleted(VACUUM_SECONDS_MAX)
+
+    async def _search(self, table: str, occurs_in: OccursIn) -> list[tuple[int, str, str]]:
+        matches: list[tuple[int, str, str]] = []
+        after_key = 0
+        while rows := await self._database.rows(_SEARCHED[table], (after_key, ROWS_AT_ONCE)):
+            after_key = rows[-1][0]
+            matches += [(row[0], str(row[1]), str(row[-1])) for row in rows if _occurs(occurs_in, str(row[1]))]
+        return matches
+
+    async def _delete(self, table: str, column: str, keys: Iterable[int | str]) -> None:
+        await self._database.write_many(f"DELETE FROM {table} WHERE {column} = ?", [(key,) for key in keys])
+
+
+def _occurs(occurs_in: OccursIn, text: str) -> bool:
+    """Return whether a number is in a text, or in the address that it is."""
+    return occurs_in(text) or occurs_in(unquote_plus(text))
+
+
+def _chunks(calls: Sequence[CallKey]) -> list[Sequence[CallKey]]:
+    return [calls[start : start + CALLS_AT_ONCE] for start in range(0, len(calls), CALLS_AT_ONCE)]
+
+
+def _flatten(results: Iterable[Iterable[tuple[int, ...]]]) -> list[tuple[int, ...]]:
+    return [row for rows in results for row in rows]

@@ -1,0 +1,333 @@
+"""Erasure of a telephone number from all that is stored.
+
+Invariants: recordings go first; then an entry of the ledger says what is erased, and all else follows from it, so that
+what was interrupted is found again and finished: rows of the application database, raw events behind the slowest store,
+the files, and last the store, which is made anew. Nothing that is written says which number it was. Calls of the number
+that are received later are stored: erasure is about the past.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.erasures import CallKey, NumberRows
+from onhook.appdb.origin import get_origin
+from onhook.appdb.recordings import find_recording_file
+from onhook.cdr.erasure import NumberPattern
+from onhook.cdr.number_plan import NumberPlan
+from onhook.cdr.phone_numbers import number_variants
+from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
+from onhook.config import Config
+from onhook.ledger.contract import ErasureState, Ledger
+from onhook.ledger.control_entries import Erased, ErasedRows
+from onhook.lib.clock import Clock
+from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
+from onhook.lib.messages import _
+from onhook.lib.transition_log import TransitionLog
+from onhook.ops.erasure_list import write_list
+from onhook.ops.event_deletion import STORE_NAME, EventDeletion
+from onhook.pbx.registry import dialects
+from onhook.projector.erasure_plan import ErasurePlan, ErasurePlanner, to_entries
+from onhook.projector.event_rewriting import EventRewriter
+from onhook.projector.projector import Projector
+from onhook.store.contract import Store
+
+DIGITS_MIN = 2
+"""Each single digit is part of most numbers."""
+
+CALLS_UNCONFIRMED_MAX = 1_000
+"""A number with more calls is rarely a person's; who erases it says how many there are."""
+
+CYCLE_SECONDS = 5.0
+"""Time until an event of an erased call that arrives later is rewritten."""
+
+RETRY_SECONDS = 60.0
+"""After a failure: a store that is made anew takes minutes."""
+
+RECENT_MICROSECONDS = 600 * 1_000_000
+"""An attempt that was in progress during an erasure has ended after this time: until then its notification may be
+stored again, with the number.
+"""
+
+ErasureProgress = Literal["erasing", "rewritten", "finished"]
+"""`erasing`: the number is no longer shown or sent. See `ledger.contract.ErasureState` for the others."""
+
+
+class NumberCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What has a number: calls, raw events of these and of the quarantine, and rows of the application database.
+    `settings` names destinations, users and tokens that name the number: they stay.
+    """
+
+    calls: int
+    raw_events: int
+    notes: int
+    recordings: int
+    deliveries: int
+    saved_searches: int
+    share_tokens: int
+    audit_entries: int
+    settings: tuple[str, ...] = ()
+
+
+class ErasureEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of the ledger: its number, how many calls it erases a number from, and how far it is."""
+
+    seq: int
+    calls: int
+    state: ErasureProgress
+
+
+class NumberEraser:
+    """Previews and runs erasures, and finishes them. Created once per process.
+
+    `rebuild_store` makes the store anew, beside the one in use; None where that is done later.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        appdb: AppDb,
+        ledger: Ledger,
+        store: Store,
+        projector: Projector,
+        clock: Clock,
+        find_regions: Callable[[], Awaitable[Sequence[str]]],
+        rebuild_store: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._config = config
+        self._appdb = appdb
+        self._ledger = ledger
+        self._store = store
+        self._projector = projector
+        self._clock = clock
+        self._find_regions = find_regions
+        self._rebuild_store = rebuild_store
+        self._rewriter = EventRewriter(ledger, store, dialects())
+        self._lock = asyncio.Lock()
+        self._wakeup = asyncio.Event()
+        self._log = TransitionLog(
+            logging.getLogger("erasure"), begins="cannot finish an erasure yet", ends="erasures are finished"
+        )
+
+    async def preview(self, number: str) -> NumberCounts:
+        """Return what an erasure of a number would change. Raises `UsageError`, `NotFound` where that is nothing."""
+        pattern = await self._parse(number)
+        plan = await self._projector.plan_erasure(pattern)
+        rows = await self._find_rows(plan, pattern)
+        return await self._count(plan, rows)
+
+    async def erase(self, number: str, *, calls: int | None = None) -> NumberCounts:
+        """Erase a number; return what had it. `calls` is how many calls the preview said, without which no more than
+        CALLS_UNCONFIRMED_MAX are changed. On return the number is shown and sent no longer, and what is left in files
+        is erased by `finish`. Raises `UsageError`, and `NotFound` where nothing has the number.
+        """
+        pattern = await self._parse(number)
+        # Calls whose events are still to be deleted must not come back.
+        deletion = EventDeletion(self._appdb, self._ledger, self._store, self._projector)
+        await deletion.load()
+        await deletion.delete_events(now_us=self._clock.microseconds())
+        counts: list[NumberCounts] = []
+        erasure_id = secrets.token_hex(8)
+
+        async def plan_entries(planner: ErasurePlanner) -> Sequence[Erased]:
+            plan = await planner.plan(pattern)
+            rows = await self._find_rows(plan, pattern)
+            counts[:] = [await self._count(plan, rows)]
+            _check_confirmation(len(plan.calls), calls)
+            for path in await self._find_recordings(plan):
+                await asyncio.to_thread(_delete_recording, path)
+            return to_entries(plan, erasure_id, _to_erased_rows(rows))
+
+        await self._projector.erase(plan_entries)
+        async with self._lock:
+            await self._rewriter.load()
+            await self._write_list()
+        await self._add_audit_entry(counts[0])
+        self._wakeup.set()
+        return counts[0]
+
+    async def run(self) -> None:
+        """Finish erasures until cancelled, and erase from what arrives later for their calls."""
+        while True:
+            self._wakeup.clear()
+            pause_seconds = CYCLE_SECONDS
+            try:
+                await self.finish()
+                self._log.end()
+            except OnhookError as error:
+                self._log.begin(error=str(error))
+                pause_seconds = RETRY_SECONDS
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wakeup.wait(), pause_seconds)
+
+    async def finish(self) -> None:
+        """Erase from rows, raw events and files what all entries name that every store has applied; then have the store
+        made anew. Raises `OnhookError`; the next run goes on.
+        """
+        async with self._lock:
+            await self._rewriter.load()
+            if not self._rewriter.entries:
+                return
+            behind = await self._slowest_position()
+            states = await self._ledger.erasure_states()
+            pending = [seq for seq in self._rewriter.entries if seq not in states and seq <= behind]
+            for seq in pending:
+                await self._erase_entry(seq)
+            await self._erase_later(behind, has_changed=bool(pending))
+            if pending:
+                await self._write_list()
+                await self._ledger.set_erasure_state(pending, "rewritten")
+        if self._rebuild_store is not None and "rewritten" in (await self._ledger.erasure_states()).values():
+            await self._rebuild_store()
+
+    async def _write_list(self) -> None:
+        await asyncio.to_thread(write_list, self._config.data, list(self._rewriter.entries.values()))
+
+    async def list_erasures(self) -> list[ErasureEntry]:
+        """Return all erasures, the latest first."""
+        async with self._lock:
+            await self._rewriter.load()
+        states: dict[int, ErasureState] = await self._ledger.erasure_states()
+        return [
+            ErasureEntry(seq=seq, calls=len(entry.calls), state=states.get(seq, "erasing"))
+            for seq, entry in reversed(self._rewriter.entries.items())
+        ]
+
+    # Finishing
+
+    async def _slowest_position(self) -> int:
+        now_us = self._clock.microseconds()
+        position = await self._store.position()
+        await self._appdb.store_positions.report(STORE_NAME, position, now_us=now_us)
+        slowest = await self._appdb.store_positions.slowest(now_us=now_us)
+        return position if slowest is None else min(position, slowest)
+
+    async def _erase_entry(self, seq: int) -> None:
+        entry = self._rewriter.entries[seq]
+        rows = NumberRows(
+            notes=entry.rows.notes,
+            saved_searches=entry.rows.saved_searches,
+            share_tokens=entry.rows.share_tokens,
+            audit=entry.rows.audit,
+        )
+        await self._appdb.erasures.erase(_call_keys([entry]), rows)
+        await self._rewriter.rewrite_listed(seq, entry)
+        await self._rewriter.reduce_entries(seq)
+
+    async def _erase_later(self, behind: int, *, has_changed: bool) -> None:
+        """Erase from what arrived after an erasure, and clean the files where anything was changed."""
+        rewritten_count = await self._rewriter.rewrite_later(behind)
+        recent = self._rewriter.find_recent(self._clock.microseconds() - RECENT_MICROSECONDS)
+        deleted_count = await self._appdb.erasures.delete_deliveries(_call_keys(recent))
+        if has_changed or deleted_count:
+            await self._appdb.erasures.overwrite_deleted()
+        if has_changed or rewritten_count:
+            await self._ledger.overwrite_deleted()
+        if await self._ledger.erasure_position() < behind:
+            await self._ledger.set_erasure_position(behind)
+
+    # Planning
+
+    async def _parse(self, number: str) -> NumberPattern:
+        """Return the notations of a number. Raises `UsageError`."""
+        text = number.strip()
+        digit_count = sum(character.isdigit() for character in text)
+        if digit_count < DIGITS_MIN or len(text) > TEXT_CHARACTERS_MAX:
+            raise UsageError(
+                _("a number to erase has at least {minimum} digits", minimum=DIGITS_MIN),
+                hint=_("write the whole number, such as +49 30 901820 or 1001"),
+                parameter="number",
+            )
+        plans = [pbx.number_plan for pbx in await self._appdb.pbxs()] or [NumberPlan()]
+        variants = number_variants(text, plans, await self._find_regions())
+        if not variants:
+            raise UsageError(
+                _("this is not a telephone number"),
+                hint=_("write digits, +, and separators, such as +49 30 901820 or 1001; not a name"),
+                parameter="number",
+            )
+        is_internal = any(plan.kind_of(variants[0]) != "external" for plan in plans)
+        return NumberPattern(variants, is_internal=is_internal)
+
+    async def _find_rows(self, plan: ErasurePlan, pattern: NumberPattern) -> NumberRows:
+        return await self._appdb.erasures.find(pattern.occurs_in, [(call.sn, call.call_id) for call in plan.calls])
+
+    async def _count(self, plan: ErasurePlan, rows: NumberRows) -> NumberCounts:
+        """Return the counts of a plan. Raises `NotFound` where there is nothing to erase."""
+        call_rows = await self._appdb.erasures.count([(call.sn, call.call_id) for call in plan.calls])
+        counts = NumberCounts(
+            calls=len(plan.calls),
+            raw_events=plan.event_count,
+            notes=call_rows.notes + len(rows.notes),
+            recordings=len(await self._find_recordings(plan)),
+            deliveries=call_rows.deliveries,
+            saved_searches=len(rows.saved_searches),
+            share_tokens=len(rows.share_tokens),
+            audit_entries=len(rows.audit),
+            settings=rows.settings,
+        )
+        if not plan.event_count and not (rows.notes or rows.saved_searches or rows.share_tokens or rows.audit):
+            raise NotFound(
+                _("nothing that is stored has this number"),
+                hint=_("search for it on the page Calls; perhaps it needs a country code"),
+            )
+        return counts
+
+    async def _find_recordings(self, plan: ErasurePlan) -> list[Path]:
+        """Return the files of recordings in directories on this machine."""
+        directories = {sn: await self._appdb.recordings.get(sn) for sn in {sn for sn, _name in plan.recordings}}
+        paths = {
+            path
+            for sn, name in plan.recordings
+            if (directory := directories[sn]) is not None and (path := find_recording_file(directory, name))
+        }
+        return sorted(paths)
+
+    async def _add_audit_entry(self, counts: NumberCounts) -> None:
+        origin = get_origin()
+        await self._appdb.audit.add(
+            now_us=self._clock.microseconds(),
+            actor=origin.actor,
+            credential=origin.credential,
+            address=origin.address,
+            action=f"erased a number: calls: {counts.calls}, raw events: {counts.raw_events}",
+            status=200,
+        )
+
+
+def _check_confirmation(call_count: int, confirmed_count: int | None) -> None:
+    if call_count > CALLS_UNCONFIRMED_MAX and confirmed_count != call_count:
+        raise UsageError(
+            _("{count} calls have this number", count=call_count),
+            hint=_("if it is the right one, confirm their number: {count}", count=call_count),
+            parameter="calls",
+        )
+
+
+def _delete_recording(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            _("cannot delete a recording: {error}", error=error.strerror),
+            location=str(path.parent),
+            hint=_("give Onhook the right to delete in this directory, or take the directory away from the PBX"),
+        ) from error
+
+
+def _to_erased_rows(rows: NumberRows) -> ErasedRows:
+    return ErasedRows(
+        notes=rows.notes, saved_searches=rows.saved_searches, share_tokens=rows.share_tokens, audit=rows.audit
+    )
+
+
+def _call_keys(entries: Iterable[Erased]) -> list[CallKey]:
+    return sorted({(call.sn, call.call_id) for entry in entries for call in entry.calls})
