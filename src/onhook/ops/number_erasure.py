@@ -140,8 +140,11 @@ class NumberEraser:
         async def plan_entries(planner: ErasurePlanner) -> Sequence[Erased]:
             plan = await planner.plan(pattern)
             rows = await self._find_rows(plan, pattern)
-            counts[:] = [await self._count(plan, rows)]
+            counts.append(await self._count(plan, rows))
             _check_confirmation(len(plan.calls), calls)
+            if len(counts) == 1:
+                # Before the entry, with which everything follows by itself.
+                await self._add_audit_entry(counts[0])
             for path in await self._find_recordings(plan):
                 await asyncio.to_thread(_delete_recording, path)
             return to_entries(plan, erasure_id, _to_erased_rows(rows))
@@ -150,9 +153,8 @@ class NumberEraser:
         async with self._lock:
             await self._rewriter.load()
             await self._write_list()
-        await self._add_audit_entry(counts[0])
         self._wakeup.set()
-        return counts[0]
+        return counts[-1]
 
     async def run(self) -> None:
         """Finish erasures until cancelled, and erase from what arrives later for their calls."""
@@ -298,7 +300,7 @@ class NumberEraser:
             actor=origin.actor,
             credential=origin.credential,
             address=origin.address,
-            action=f"erased a number: calls: {counts.calls}, raw events: {counts.raw_events}",
+            action=f"erase a number: calls: {counts.calls}, raw events: {counts.raw_events}",
             status=200,
         )
 

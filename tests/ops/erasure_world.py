@@ -1,0 +1,145 @@
+"""A data directory in which everything has a telephone number that may have one."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.delivery_rows import DeliveryCommit, NewAttempt, NewDelivery
+from onhook.appdb.destination_spec import DestinationSpec
+from onhook.cdr.record import Call
+from onhook.cdr.record_filter import RecordFilter
+from onhook.config import Config
+from onhook.ledger.contract import AppendResult, LedgerEntry
+from onhook.lib.clock import SystemClock
+from onhook.pbx.registry import dialects
+from onhook.runtime.data_files import OpenDataFiles, open_files
+from tests.factories import SN, STARTED_AT, details
+
+NUMBER = "+49 30 901820"
+DIGITS = b"30901820"
+"""Part of each notation that is written without separators."""
+
+NAME = b"Alice Smith"
+OTHER = "0401234567"
+RECORDING = "20260427-030901820-1001.wav"
+CALLS = 5
+CALLS_OF_NUMBER = 3
+
+
+def call_id(number: int) -> str:
+    return f"{int(STARTED_AT.timestamp()) + 60 * number}.{number}"
+
+
+def event(number: int, call_from: str, *, call_to: str = "Bob<1001>", **changes: object) -> bytes:
+    """Return the event of a leg of a call."""
+    started_at = STARTED_AT + timedelta(minutes=number)
+    leg = details(started_at, call_id=call_id(number), call_from=call_from, call_to=call_to, **changes)
+    return dialects()["yeastar"].format(leg, SN, "p-2026")
+
+
+def entry(body: bytes, via: str = "webhook") -> LedgerEntry:
+    key = dialects()["yeastar"].peek(body).key
+    now_us = SystemClock().microseconds()
+    return LedgerEntry(sn=SN, dialect="yeastar", via=via, received_at=now_us, key=key, body=body, signature="signature")
+
+
+FIRST = event(0, "Alice Smith<030901820>", recording=RECORDING, talk_duration=14)
+EVENTS = (
+    FIRST,
+    event(0, "Alice Smith", call_to="Sales<6400>"),
+    event(1, "1001", call_to="+4930901820", type="Outbound", dst_trunk_name="SIP"),
+    event(2, "0049 30901820", status="NO ANSWER", talk_duration=0),
+    event(3, OTHER, recording="other.wav"),
+    event(4, OTHER, call_to="Carol<1003>"),
+)
+UNREADABLE = json.dumps({"type": 30012, "sn": SN, "msg": '{"call_from": "030901820"'}).encode()
+
+
+@asynccontextmanager
+async def open_directory(config: Config) -> AsyncIterator[OpenDataFiles]:
+    """Yield the open files of a data directory with one PBX."""
+    config.data.mkdir(exist_ok=True)
+    async with AppDb(config.appdb_file) as appdb:
+        if not await appdb.pbxs():
+            await appdb.add_pbx(name="Office", sn=SN, secret="0123456789", now_us=1, zone="Europe/Berlin")
+    async with open_files(config, create=True) as files:
+        yield files
+
+
+async def append(files: OpenDataFiles, *bodies: bytes, via: str = "webhook") -> list[AppendResult]:
+    results = await files.ledger.append([entry(body, via) for body in bodies])
+    await files.catch_up()
+    return results
+
+
+async def read_calls(files: OpenDataFiles) -> list[Call]:
+    calls = (await files.store.calls(RecordFilter(), 1_000)).data
+    return sorted(calls, key=lambda call: call.call_id)
+
+
+def find_bytes(directory: Path, text: bytes = DIGITS) -> list[str]:
+    """Return the files with these bytes, by their content or their name."""
+    return sorted(
+        str(path.relative_to(directory))
+        for path in directory.rglob("*")
+        if path.is_file() and (text in path.read_bytes() or text in path.name.encode())
+    )
+
+
+async def fill(config: Config, recordings: Path | None = None) -> None:
+    """Store calls, and everything else that may have the number."""
+    recordings = recordings or config.data / "recordings"
+    recordings.mkdir(parents=True)
+    for name in (RECORDING, "other.wav"):
+        (recordings / name).write_bytes(b"RIFF")
+    async with open_directory(config) as files:
+        await append(files, *EVENTS, UNREADABLE)
+        appdb = files.appdb
+        await appdb.recordings.put(SN, recordings)
+        await appdb.notes.write(SN, call_id(0), "Alice Smith calls back", "new", author="Eve", now_us=1)
+        await appdb.notes.write(SN, call_id(3), "not +49 30/901820, 030901820", "", author="Eve", now_us=1)
+        await appdb.notes.write(SN, call_id(4), "stays", "", author="Eve", now_us=1)
+        await appdb.saved_searches.add("First", "/calls?q=%2B4930901820", author="Eve")
+        await appdb.saved_searches.add("Missed", "/calls?status=!ANSWERED", author="Eve")
+        await appdb.add_token("sheet", "reader", now_us=1, export_filter="number=030901820")
+        await appdb.audit.add_read("export of csv: number=030901820", now_us=1)
+        await _add_deliveries(appdb)
+
+
+async def _add_deliveries(appdb: AppDb) -> None:
+    """Add a delivery that failed for a call of the number, and one for another call."""
+    spec = DestinationSpec(url="http://127.0.0.1:1/", allow_private=True)
+    destination, _secret = await appdb.destinations.add("crm", spec, "s" * 32, after=0, now_us=1)
+    (stream,) = await appdb.destinations.streams(destination.destination_id)
+    attempt = NewAttempt(attempted_at=1, duration_ms=1, status=500, detail="error", body=b"no 030901820")
+    deliveries = [
+        NewDelivery(
+            notification_id=f"n{number}",
+            seq=number + 1,
+            call=(SN, call_id(number)),
+            body=EVENTS[number + (number > 0)],
+            due_at=2**60,
+            pending_since=1,
+            attempt=attempt if number == 0 else None,
+        )
+        for number in (0, 3)
+    ]
+    await appdb.deliveries.commit(
+        DeliveryCommit(
+            destination_id=destination.destination_id,
+            revision=destination.revision,
+            cursors={stream.stream_id: 0},
+            finished_replays=(),
+            new_deliveries=deliveries,
+            updates=[],
+            attempts_succeeded=0,
+            attempts_failed=1,
+            failing_since=None,
+            retry_after=0,
+            retry_all_now=False,
+            now_us=1,
+        )
+    )

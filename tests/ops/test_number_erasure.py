@@ -1,0 +1,210 @@
+"""Erasure of a number from all that is stored: no file has it at the end, and calls stay."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from onhook.appdb.appdb import AppDb
+from onhook.config import Config
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import NotFound, UsageError
+from onhook.ops import number_erasure
+from onhook.ops.backup import create_backup, restore
+from onhook.ops.erasure_list import LIST_NAME
+from onhook.ops.rebuild import rebuild
+from onhook.runtime.engines import ENGINES
+from tests.factories import SN
+from tests.ops.erasure_world import (
+    CALLS,
+    CALLS_OF_NUMBER,
+    EVENTS,
+    NAME,
+    NUMBER,
+    OTHER,
+    append,
+    call_id,
+    event,
+    fill,
+    find_bytes,
+    open_directory,
+    read_calls,
+)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(data=tmp_path / "data", zone="Europe/Berlin")
+
+
+async def make_anew(config: Config) -> None:
+    await rebuild(config, lambda _position, _last_seq: None, ENGINES)
+
+
+async def erase(config: Config, number: str = NUMBER) -> None:
+    async with open_directory(config) as files:
+        await files.eraser.erase(number)
+        await files.eraser.finish()
+    await make_anew(config)
+
+
+async def test_preview_says_what_has_the_number_and_changes_nothing(config: Config) -> None:
+    await fill(config)
+    async with open_directory(config) as files:
+        before = await read_calls(files)
+        counts = await files.eraser.preview("030 / 90 18 20")
+        assert await read_calls(files) == before
+        assert await files.eraser.preview(NUMBER) == counts
+    assert (config.data / "recordings" / "20260427-030901820-1001.wav").exists()
+    assert msgspec.structs.asdict(counts) == {
+        "calls": CALLS_OF_NUMBER,
+        "raw_events": 5,
+        "notes": 2,
+        "recordings": 1,
+        "deliveries": 1,
+        "saved_searches": 1,
+        "share_tokens": 1,
+        "audit_entries": 5,
+        "settings": (),
+    }
+
+
+async def test_erase_no_file_has_the_number_and_calls_stay(config: Config) -> None:
+    await fill(config)
+    assert len(find_bytes(config.data)) >= 3
+    async with open_directory(config) as files:
+        before = await read_calls(files)
+    await erase(config)
+    assert find_bytes(config.data) == []
+    assert find_bytes(config.data, NAME) == []
+    async with open_directory(config) as files:
+        after = await read_calls(files)
+        assert [status.state for status in await files.eraser.list_erasures()] == ["finished"]
+    assert len(after) == CALLS
+    assert after[3:] == before[3:]
+    assert [call.call_from for call in after[:3]] == ["erased", "1001", "erased"]
+    assert (after[1].call_to, after[1].answered_by) == ("erased", "erased")
+    for old, new in zip(before, after, strict=True):
+        for name in ("started_at", "ended_at", "status", "type", "talk_duration", "wait_duration"):
+            assert getattr(new, name) == getattr(old, name)
+    assert [len(call.legs) for call in after] == [len(call.legs) for call in before]
+
+
+async def test_erase_rows_of_the_number_go_and_others_stay(config: Config) -> None:
+    await fill(config)
+    await erase(config)
+    async with AppDb(config.appdb_file) as appdb:
+        (note,) = await appdb.notes.history(SN, call_id(0))
+        assert (note.text, note.tags) == ("", ("new",))
+        assert await appdb.notes.history(SN, call_id(3)) == []
+        assert [note.text for note in await appdb.notes.history(SN, call_id(4))] == ["stays"]
+        assert [search.name for search in await appdb.saved_searches.all()] == ["Missed"]
+        assert "sheet" not in [token.name for token in await appdb.tokens()]
+        counts = [(await appdb.erasures.count([(SN, call_id(number))])).deliveries for number in (0, 3)]
+        assert counts == [0, 1]
+        actions = [entry.action for entry in await appdb.audit.latest(100)]
+    assert actions[0] == "erase a number: calls: 3, raw events: 5"
+    assert "export (erased)" in actions
+    assert sorted(path.name for path in (config.data / "recordings").iterdir()) == ["other.wav"]
+
+
+async def test_erase_what_arrives_later_for_the_calls_does_not_bring_the_number_back(config: Config) -> None:
+    """A repeat, a late update, a row of the PBX's list; and a new call of the number, which is stored."""
+    await fill(config)
+    await erase(config)
+    async with open_directory(config) as files:
+        before = await read_calls(files)
+        outcomes = [result.outcome for result in await append(files, *EVENTS)]
+        assert outcomes == ["duplicate"] * len(EVENTS)
+        await append(files, event(0, "Alice Smith<+4930901820>", talk_duration=14, recording="030901820.wav"))
+        await append(files, event(2, "030901820", status="NO ANSWER", talk_duration=0), via="backfill")
+        after = await read_calls(files)
+        assert [(call.call_from, call.call_to, len(call.legs)) for call in after] == [
+            (call.call_from, call.call_to, len(call.legs)) for call in before
+        ]
+        await files.eraser.finish()
+    await make_anew(config)
+    assert find_bytes(config.data) == []
+    async with open_directory(config) as files:
+        assert await read_calls(files) == after
+        await append(files, event(9, "Alice Smith<030901820>"))
+        assert (await read_calls(files))[-1].call_from == "Alice Smith<030901820>"
+        await files.eraser.finish()
+        assert (await files.eraser.preview(NUMBER)).calls == 1
+
+
+async def test_erase_second_number_of_a_call_leaves_earlier_erasures_without_it(config: Config) -> None:
+    async with open_directory(config) as files:
+        await append(files, event(0, OTHER, call_to="030901820"), event(0, "1001", call_to=OTHER))
+        await files.eraser.erase(NUMBER)
+        await files.eraser.finish()
+    assert find_bytes(config.data, b"401234567") != []
+    await erase(config, OTHER)
+    assert find_bytes(config.data) == find_bytes(config.data, b"401234567") == []
+    async with open_directory(config) as files:
+        (call,) = await read_calls(files)
+    assert {(leg.call_from, leg.call_to) for leg in call.legs} == {("erased a", "erased"), ("1001", "erased a")}
+
+
+async def test_erase_extension_calls_of_it_lose_it(config: Config) -> None:
+    await fill(config)
+    await erase(config, "1001")
+    async with open_directory(config) as files:
+        calls = await read_calls(files)
+    assert [(call.call_from, call.call_to) for call in calls][3:] == [(OTHER, "erased"), (OTHER, "Carol<1003>")]
+
+
+@pytest.mark.parametrize(("number", "expected"), [("7", "2 digits"), ("Alice", "digits"), ("12x45", "telephone")])
+async def test_preview_invalid_number_is_refused(config: Config, number: str, expected: str) -> None:
+    async with open_directory(config) as files:
+        with pytest.raises(UsageError, match=expected):
+            await files.eraser.preview(number)
+
+
+async def test_erase_number_that_nothing_has_is_refused(config: Config) -> None:
+    await fill(config)
+    async with open_directory(config) as files:
+        for action in (files.eraser.preview, files.eraser.erase):
+            with pytest.raises(NotFound, match="nothing"):
+                await action("+49 30 5555555")
+
+
+async def test_erase_many_calls_need_their_number(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(number_erasure, "CALLS_UNCONFIRMED_MAX", 2)
+    await fill(config)
+    async with open_directory(config) as files:
+        for calls in (None, 2):
+            with pytest.raises(UsageError, match="3 calls"):
+                await files.eraser.erase(NUMBER, calls=calls)
+        assert (config.data / "recordings" / "20260427-030901820-1001.wav").exists()
+        assert (await files.eraser.erase(NUMBER, calls=3)).calls == 3
+
+
+async def test_restore_backup_of_before_is_erased_again(config: Config, tmp_path: Path) -> None:
+    await fill(config)
+    create_backup(config, tmp_path / "before", SystemClock())
+    await erase(config)
+    async with open_directory(config) as files:
+        expected = await read_calls(files)
+    assert restore(config, tmp_path / "before", replace=True).erased_call_count == CALLS_OF_NUMBER
+    async with open_directory(config) as files:
+        assert await read_calls(files) == expected
+        await files.eraser.finish()
+    await make_anew(config)
+    assert find_bytes(config.data) == []
+    assert restore(config, tmp_path / "before", replace=True).erased_call_count == CALLS_OF_NUMBER
+
+
+async def test_restore_elsewhere_takes_the_list_of_a_later_backup(config: Config, tmp_path: Path) -> None:
+    await fill(config)
+    create_backup(config, tmp_path / "before", SystemClock())
+    await erase(config)
+    create_backup(config, tmp_path / "after", SystemClock())
+    assert find_bytes(tmp_path / "after") == []
+    other = Config(data=tmp_path / "other", zone="Europe/Berlin")
+    assert restore(other, tmp_path / "after", replace=False).erased_call_count == 0
+    lists = [tmp_path / "after" / LIST_NAME]
+    result = restore(other, tmp_path / "before", replace=True, erasure_lists=lists)
+    assert result.erased_call_count == CALLS_OF_NUMBER
+    with pytest.raises(UsageError, match="list of erasures"):
+        restore(other, tmp_path / "before", replace=True, erasure_lists=[tmp_path / "none"])
