@@ -105,7 +105,7 @@ def _set_wal_mode(connection: sqlite3.Connection) -> None:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _LOCK_CODES or time.monotonic() > deadline:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _LOCK_CODES or time.monotonic() > deadline:
                 raise
         else:
             return

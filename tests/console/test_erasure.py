@@ -1,0 +1,58 @@
+"""`/erasure` and `/api/v1/erasures`: a number is erased by administrators, after a preview."""
+
+import aiohttp
+
+from tests.console.conftest import ConsoleHarness
+from tests.factories import details
+
+NUMBER = "0301234567"
+
+
+async def test_erasures_api_previews_erases_and_lists(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    await harness.ingest_details([details(call_from=f"Alice<{NUMBER}>"), details()])
+    async with client.post("/api/v1/erasures/preview", json={"number": "+49 30 1234567"}) as response:
+        preview = await response.json()
+    assert (response.status, preview["calls"], preview["raw_events"]) == (200, 1, 1)
+    async with client.post("/api/v1/erasures", json={"number": NUMBER, "calls": 1}) as response:
+        assert (response.status, await response.json()) == (201, preview)
+    async with client.get("/api/v1/calls") as response:
+        assert sorted(call["call_from"] for call in (await response.json())["data"]) == ["Alice<1001>", "erased"]
+    async with client.get("/api/v1/erasures") as response:
+        (erasure,) = (await response.json())["data"]
+    assert (erasure["calls"], erasure["state"]) == (1, "erasing")
+    async with client.get("/api/v1/audit") as response:
+        entries = (await response.json())["data"]
+    assert entries[0]["action"] == "erase a number: calls: 1, raw events: 1"
+    assert NUMBER not in str(entries)
+
+
+async def test_erasures_api_invalid_numbers_are_refused(client: aiohttp.ClientSession) -> None:
+    for number, status, word in (("7", 400, "2 digits"), ("Alice12", 400, "telephone"), (NUMBER, 404, "nothing")):
+        async with client.post("/api/v1/erasures/preview", json={"number": number}) as response:
+            assert response.status == status
+            assert word in (await response.json())["detail"]
+
+
+async def test_erasures_are_for_administrators(harness: ConsoleHarness) -> None:
+    token = await harness.appdb.add_token("program", "reader", now_us=1)
+    async with harness.client(token) as reader:
+        for path in ("/api/v1/erasures", "/erasure"):
+            assert (await reader.get(path)).status == 403
+        for path in ("/api/v1/erasures", "/api/v1/erasures/preview"):
+            assert (await reader.post(path, json={"number": NUMBER})).status == 403
+        for path in ("/erasure", "/erasure/preview"):
+            assert (await reader.post(path, data={"number": NUMBER})).status == 403
+
+
+async def test_erasure_page_previews_and_erases(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    await harness.ingest_details([details(call_from=f"Alice<{NUMBER}>")])
+    page = await (await client.get("/erasure")).text()
+    assert "about the past" in page
+    preview = await (await client.post("/erasure/preview", data={"number": NUMBER})).text()
+    assert "1 calls, which stay without it" in preview
+    assert "Erase the number" in preview
+    erased = await (await client.post("/erasure", data={"number": NUMBER, "calls": "1"})).text()
+    assert "The number was erased from" in erased
+    assert NUMBER not in erased
+    failed = await (await client.post("/erasure/preview", data={"number": NUMBER})).text()
+    assert "nothing that is stored has this number" in failed
