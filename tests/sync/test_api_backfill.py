@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from onhook.cdr.coverage import Interval, fill_gaps
+from onhook.ledger.contract import RewrittenContent
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.pbx.yeastar.rows import RowContext, wrap_row
@@ -308,3 +309,19 @@ async def test_backfill_connected_time_is_stored_as_connected(tmp_path: Path) ->
             )
         ]
         assert responder.request_names == []
+
+
+@pytest.mark.parametrize("party", ["call_from_number", "call_to_number"])
+async def test_backfill_row_of_an_erased_call_is_neither_new_nor_stored_again(tmp_path: Path, party: str) -> None:
+    """Its call is as it was; else each night would store it again, and say that the push channel had missed it."""
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
+        responder.calls.rows = [row(NOON - 2 * HOUR, 1, **{party: "0301234567"}), row(NOON - 2 * HOUR, 2)]
+        assert (await run_cycle(receiver)).new == 2
+        erased_row = msgspec.json.encode({**responder.calls.rows[0], party: "erased"})
+        (body,) = [wrap_row(erased_row, RowContext(sn=SN))]
+        raw_events = await receiver.ledger.read(0, 10)
+        (seq,) = [raw_event.seq for raw_event in raw_events if b"0301234567" in raw_event.body]
+        await receiver.ledger.rewrite({seq: RewrittenContent("yeastar", body)})
+        totals = await run_cycle(receiver, is_nightly=True)
+        assert (totals.new, totals.changed, totals.same, totals.missed) == (0, 0, 2, 0)
+        assert len(await receiver.list_channels()) == 2

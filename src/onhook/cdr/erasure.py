@@ -110,6 +110,11 @@ def erase_details(details: CallDetails, erasure: CallErasure) -> CallDetails:
     return msgspec.structs.replace(details, **changes)
 
 
+def has_erased_party(details: CallDetails) -> bool:
+    """Return whether a number was erased from a party of a leg."""
+    return any(_is_label(getattr(details, name)) for name in _PARTY_FIELDS)
+
+
 def next_label(legs: Iterable[CallDetails]) -> str:
     """Return the label for a further number of a call: `erased`, `erased a`, and so on, so that two parties of one
     second stay two.

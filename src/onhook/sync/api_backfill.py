@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 import msgspec
 
 from onhook.cdr.call_details import CallDetails
+from onhook.cdr.erasure import has_erased_party
 from onhook.cdr.identity import RecordKey, record_key
 from onhook.cdr.merge import merge_details
 from onhook.cdr.record import Record
@@ -186,9 +187,12 @@ def _compare_row(
     if details is None:
         return _RowComparison()
     new = changed = same = missed_count = 0
+    erased_legs = {key[:3] for key, record in known_records.items() if has_erased_party(record)}
     for leg in details:
         record = known_records.get(record_key(sn, leg))
-        if record is None:
+        if (record is not None and has_erased_party(record)) or (sn, leg.call_id, leg.time_start) in erased_legs:
+            same += 1  # the row has what was erased
+        elif record is None:
             new += 1
             missed_count += _has_ended_within(leg, missed_window)
         elif merge_details(record, record.via, leg, BACKFILL) == record:
