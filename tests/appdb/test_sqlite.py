@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from onhook.appdb.appdb import AppDb
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.appdb.sqlite_file import APPLICATION_ID, check_integrity, copy_database, open_writer
 from onhook.lib.errors import Unavailable, UsageError
@@ -98,3 +99,20 @@ async def open_and_close(path: Path) -> None:
     database = SqliteDatabase(path)
     await database.open()
     await database.close()
+
+
+async def test_overwrite_deleted_no_bytes_are_left_in_the_files(tmp_path: Path) -> None:
+    """Nor in the audit log, where the change was left out of it."""
+    async with AppDb(tmp_path / "onhook.db") as appdb:
+        await appdb.saved_searches.add("First", "/calls?q=030901820", author="Eve")
+        assert find_bytes(tmp_path, b"030901820")
+        rows = await appdb.erasures.find(lambda text: "030901820" in text, [])
+        assert (len(rows.saved_searches), len(rows.audit)) == (1, 1)
+        await appdb.erasures.erase([], rows)
+        await appdb.erasures.overwrite_deleted()
+        assert not find_bytes(tmp_path, b"030901820")
+        assert [entry.action for entry in await appdb.audit.latest(10)] == ["add (erased)"]
+
+
+def find_bytes(directory: Path, text: bytes) -> list[str]:
+    return [path.name for path in directory.iterdir() if path.is_file() and text in path.read_bytes()]

@@ -50,7 +50,7 @@ def test_erase_with_a_server_and_without_leaves_no_bytes(server: Server) -> None
     server.post(webhook_body(2, "Carol<0407654321>"))
     wait_until(lambda: len(server.calls()) == 2)
     output = server.run_command("erase", "0301234567", "--yes")
-    assert "1 calls, which stay without it" in output
+    assert "Calls, which stay without it: 1" in output
     assert read_callers(server) == ["Carol<0407654321>", "erased"]
     wait_until(lambda: count_finished(server) == 1, seconds=FINISHED_SECONDS_MAX)
     wait_until(lambda: not find_bytes(server.directory, b"0301234567"), seconds=FINISHED_SECONDS_MAX)

@@ -49,7 +49,7 @@ async def test_erasure_page_previews_and_erases(harness: ConsoleHarness, client:
     page = await (await client.get("/erasure")).text()
     assert "about the past" in page
     preview = await (await client.post("/erasure/preview", data={"number": NUMBER})).text()
-    assert "1 calls, which stay without it" in preview
+    assert "Calls, which stay without it: 1" in preview
     assert "Erase the number" in preview
     erased = await (await client.post("/erasure", data={"number": NUMBER, "calls": "1"})).text()
     assert "The number was erased from" in erased

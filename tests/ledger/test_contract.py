@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from onhook.ledger.contract import CONTROL_DIALECT, AppendResult, Counter, CounterKey, Ledger, LedgerEntry
+from onhook.ledger.contract import (
+    CONTROL_DIALECT,
+    AppendResult,
+    Counter,
+    CounterKey,
+    Ledger,
+    LedgerEntry,
+    RewrittenContent,
+)
 from onhook.ledger.sqlite import SqliteLedger
 from tests.ledger.entries import NOW, SN, entries, entry
 
@@ -273,3 +281,44 @@ async def test_append_entry_that_cannot_be_stored_fails_alone(ledger: Ledger, ch
     assert [result.outcome for result in results] == ["new", "unavailable", "new"]
     assert results[1].seq == 0
     assert [raw_event.seq for raw_event in await ledger.read(0, 10)] == [results[0].seq, results[2].seq]
+
+
+async def test_rewrite_keeps_number_key_and_times_and_repeats_are_recognised(ledger: Ledger) -> None:
+    seqs = [result.seq for result in await ledger.append(entries(1, 300))]
+    await ledger.rewrite({seq: RewrittenContent("erased", b"nothing") for seq in seqs[:250]})
+    raw_events = await ledger.read(0, 1_000)
+    assert [raw_event.seq for raw_event in raw_events] == seqs
+    first, original = raw_events[0], entry(1)
+    assert (first.dialect, first.body, first.signature) == ("erased", b"nothing", "")
+    assert (first.key, first.received_at, first.via, first.peer) == (
+        *(original.key, original.received_at, original.via, original.peer),
+    )
+    assert _as_entry(raw_events[-1]) == entry(300)
+    assert [result.outcome for result in await ledger.append([entry(1)])] == ["duplicate"]
+
+
+async def test_erasure_states_never_go_back(ledger: Ledger) -> None:
+    assert (await ledger.erasure_states(), await ledger.erasure_position()) == ({}, 0)
+    await ledger.set_erasure_state([3, 4], "rewritten")
+    await ledger.set_erasure_state([3], "finished")
+    await ledger.set_erasure_state([3, 4], "rewritten")
+    await ledger.set_erasure_position(17)
+    assert await ledger.erasure_states() == {3: "finished", 4: "rewritten"}
+    assert await ledger.erasure_position() == 17
+
+
+async def test_overwrite_deleted_leaves_all_entries(ledger: Ledger) -> None:
+    seqs = [result.seq for result in await ledger.append(entries(1, 500))]
+    await ledger.delete(seqs[:300])
+    await ledger.overwrite_deleted()
+    await ledger.overwrite_deleted()
+    assert [_as_entry(raw_event) for raw_event in await ledger.read(0, 1_000)] == entries(301, 500)
+    assert [result.outcome for result in await ledger.append([entry(501)])] == ["new"]
+
+
+async def test_control_entries_large_bodies_returns_smaller_pages(ledger: Ledger) -> None:
+    last_seq = 0
+    for _entry in range(3):
+        last_seq = await ledger.append_control([b"x" * 20_000_000], last_control_seq=last_seq, now_us=NOW)
+    assert [raw_event.seq for raw_event in await ledger.control_entries(0, 10)] == [1, 2]
+    assert [raw_event.seq for raw_event in await ledger.control_entries(2, 10)] == [3]

@@ -12,13 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from onhook.ledger import sqlite, sqlite_schema
-from onhook.ledger.contract import CounterKey, RawEvent
+from onhook.ledger.contract import CounterKey, RawEvent, RewrittenContent
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from tests import counts
@@ -408,3 +409,44 @@ async def test_delete_takes_the_write_lock_for_a_few_raw_events_at_a_time(
     assert sizes == [2, 2, 1]
     assert [raw_event.seq for raw_event in await ledger.read(0, 10)] == [6]
     await ledger.close()
+
+
+async def test_overwrite_deleted_no_bytes_are_left_in_the_files(tmp_path: Path) -> None:
+    """Also of what a version deleted that left it in free pages; the file is not shortened."""
+    path = tmp_path / "ledger.db"
+    text = b"030901820"
+    ledger = SqliteLedger(path)
+    try:
+        body = b"x" * 700 + text * 422  # the number is in the overflow pages alone
+        batch = [entry(number, body=body) for number in range(100)]
+        seqs = [result.seq for result in await ledger.append(batch)]
+        await ledger.append(entries(200, 201))
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA secure_delete = OFF")
+            connection.execute("DELETE FROM raw_events WHERE seq <= 50")
+            connection.commit()
+        await ledger.rewrite({seq: RewrittenContent("erased", b"nothing") for seq in seqs[50:]})
+        await ledger.overwrite_deleted()
+        size = path.stat().st_size
+        assert not [file.name for file in tmp_path.iterdir() if file.is_file() and text in file.read_bytes()]
+        await ledger.overwrite_deleted()
+        assert path.stat().st_size == size
+        assert len(await ledger.read(0, 1_000)) == 52
+    finally:
+        await ledger.close()
+
+
+async def test_overwrite_deleted_while_a_reader_needs_the_wal_is_unavailable(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = SqliteLedger(path)
+    try:
+        await ledger.append(entries(1, 10))
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM raw_events").fetchone()
+            await ledger.append(entries(11, 20))
+            with pytest.raises(Unavailable, match="in use"):
+                await ledger.overwrite_deleted()
+        await ledger.overwrite_deleted()
+    finally:
+        await ledger.close()

@@ -8,6 +8,7 @@ from onhook.cli.commands import CommandGroup
 from onhook.cli.options import DataOption, load_config, print_note
 from onhook.cli.server_lookup import Row, open_data_client
 from onhook.config import Config
+from onhook.console.actions import ERASURE_LABELS
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.ops.instance_lock import is_server_running
@@ -15,18 +16,6 @@ from onhook.ops.rebuild import check_begin, rebuild
 from onhook.runtime.engines import ENGINES
 
 app = CommandGroup(add_completion=False)
-
-COUNTED = (
-    ("calls", "calls, which stay without it"),
-    ("raw_events", "raw events"),
-    ("notes", "notes"),
-    ("recordings", "recordings in a directory on this machine"),
-    ("deliveries", "stored deliveries"),
-    ("saved_searches", "saved searches"),
-    ("share_tokens", "share tokens"),
-    ("audit_entries", "entries of the audit log"),
-)
-"""Counts in the order in which they are printed, and what they count."""
 
 
 @app.command(epilog="Example: onhook erase '+49 30 901820'")
@@ -58,9 +47,9 @@ async def erase(
 
 
 def _print_counts(counts: Row) -> None:
-    for name, label in COUNTED:
+    for name, label in ERASURE_LABELS:
         if counts[name] or name == "calls":
-            print(f"{counts[name]:>10} {_(label)}")
+            print(f"  {_(label)}: {counts[name]}")
     if counts["settings"]:
         print_note(_("these settings name it and stay as they are: {names}", names=", ".join(counts["settings"])))
 

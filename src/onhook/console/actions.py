@@ -31,6 +31,19 @@ class ConsoleActions(msgspec.Struct, frozen=True, kw_only=True):
     start_simulated_pbx: Callable[[], Awaitable[None]]
 
 
+ERASURE_LABELS = (
+    ("calls", "Calls, which stay without it"),
+    ("raw_events", "Raw events"),
+    ("notes", "Notes"),
+    ("recordings", "Recordings in a directory on this machine"),
+    ("deliveries", "Stored deliveries"),
+    ("saved_searches", "Saved searches"),
+    ("share_tokens", "Share tokens, which are revoked"),
+    ("audit_entries", "Entries of the audit log"),
+)
+"""The counts of an erasure in the order in which they are shown, and what they count."""
+
+
 class ErasureCounts(Protocol):
     """What has a number; see `ops.number_erasure.NumberCounts`."""
 

@@ -108,7 +108,9 @@ class Ledger(Protocol):
         ...
 
     async def control_entries(self, after_seq: int, limit: int) -> list[RawEvent]:
-        """Return the next control entries after a number, in order; `read` returns them too."""
+        """Return the next control entries after a number, in order; at most `limit`, fewer where bodies are large, none
+        at the end. `read` returns them too.
+        """
         ...
 
     async def last_control_seq(self) -> int:

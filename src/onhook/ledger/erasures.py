@@ -19,6 +19,14 @@ ZEROS_BYTES = 8 * 1024 * 1024
 """Zeros written in one transaction, for which the intake waits: some 30 ms."""
 
 
+CHAIN_BYTES = 4
+LOCAL_BYTES = 600
+"""Of each overflow page SQLite needs some bytes itself. A blob of so many full pages, and a few hundred bytes that stay
+with its row, fills each page to its end; what is in the rest of a page that is not full would stay there
+(https://www.sqlite.org/fileformat2.html, 1.6).
+"""
+
+
 def update_contents(connection: sqlite3.Connection, contents: Iterable[tuple[int, RewrittenContent]]) -> None:
     """Replace the contents of entries."""
     connection.executemany(
@@ -64,7 +72,9 @@ def fill_free_pages(connection: sqlite3.Connection) -> bool:
         connection.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "page_size")
     )
     if page_count:
-        connection.execute("INSERT INTO zeros VALUES (zeroblob(?))", (min(page_count * page_bytes, ZEROS_BYTES),))
+        filled_count = min(page_count, ZEROS_BYTES // page_bytes)
+        size = filled_count * (page_bytes - CHAIN_BYTES) + LOCAL_BYTES
+        connection.execute("INSERT INTO zeros VALUES (zeroblob(?))", (size,))
         return True
     connection.execute("PRAGMA secure_delete = OFF")  # they are zeros already
     connection.execute("DROP TABLE zeros")

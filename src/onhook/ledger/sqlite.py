@@ -325,7 +325,7 @@ def _select_control(connection: sqlite3.Connection, after_seq: int, limit: int) 
     rows = connection.execute(
         f"{_SELECT_RAW_EVENTS} JOIN control_entries USING (seq) WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit)
     )
-    return [_to_raw_event(row) for row in rows]
+    return _take_raw_events(rows)
 
 
 def _has_events(connection: sqlite3.Connection) -> bool:
@@ -391,7 +391,13 @@ def _find_seq(connection: sqlite3.Connection, entry: LedgerEntry) -> int:
 
 
 def _read(connection: sqlite3.Connection, after_seq: int, limit: int) -> list[RawEvent]:
-    rows = connection.execute(f"{_SELECT_RAW_EVENTS} WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
+    return _take_raw_events(
+        connection.execute(f"{_SELECT_RAW_EVENTS} WHERE seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
+    )
+
+
+def _take_raw_events(rows: Iterable[tuple[Any, ...]]) -> list[RawEvent]:
+    """Return raw events of rows, fewer where bodies are large."""
     raw_events: list[RawEvent] = []
     body_bytes = 0
     for raw_event in map(_to_raw_event, rows):

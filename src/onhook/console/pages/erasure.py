@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from litestar import Response, get, post
 
-from onhook.console.actions import ErasureCounts, ErasureStatus
+from onhook.console.actions import ERASURE_LABELS, ErasureCounts, ErasureStatus
 from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.pages.page import FORM_BODY, render_page
 from onhook.console.pages.rendering import View
@@ -15,18 +15,6 @@ from onhook.console.state import AnyRequest, AppStateDep
 from onhook.lib.errors import OnhookError
 
 ERASURES_SHOWN_MAX = 100
-
-COUNTED = (
-    ("calls", "calls, which stay without it"),
-    ("raw_events", "raw events"),
-    ("notes", "notes"),
-    ("recordings", "recordings in a directory on this machine"),
-    ("deliveries", "stored deliveries"),
-    ("saved_searches", "saved searches"),
-    ("share_tokens", "share tokens"),
-    ("audit_entries", "entries of the audit log"),
-)
-"""Counts in the order of the page, and what they count."""
 
 
 class ErasureForm(msgspec.Struct, frozen=True):
@@ -44,7 +32,7 @@ class ErasureView(View, frozen=True, kw_only=True):
     preview: ErasureCounts | None = None
     erased: ErasureCounts | None = None
     error: str = ""
-    counted: Sequence[tuple[str, str]] = COUNTED
+    labels: Sequence[tuple[str, str]] = ERASURE_LABELS
     erasures: Sequence[ErasureStatus] = ()
 
 
