@@ -1,6 +1,7 @@
 """Erasure of a number from all that is stored: no file has it at the end, and calls stay."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from tests.ops.erasure_world import (
     CALLS,
     CALLS_OF_NUMBER,
     EVENTS,
+    FIRST,
     NAME,
     NUMBER,
     OTHER,
@@ -208,3 +210,43 @@ async def test_restore_elsewhere_takes_the_list_of_a_later_backup(config: Config
     assert result.erased_call_count == CALLS_OF_NUMBER
     with pytest.raises(UsageError, match="list of erasures"):
         restore(other, tmp_path / "before", replace=True, erasure_lists=[tmp_path / "none"])
+
+
+async def test_erase_event_that_is_readable_in_part_leaves_the_quarantine(config: Config) -> None:
+    """What cannot be read of it may have the number."""
+    async with open_directory(config) as files:
+        broken = b'{"type": 30012, "sn": "%s", "msg": "{030901820"}' % SN.encode()
+        await append(files, b"[" + FIRST + b"," + broken + b"," + event(4, OTHER) + b"]")
+        assert len(await files.store.quarantine(10)) == 1
+        before = await read_calls(files)
+    await erase(config)
+    assert find_bytes(config.data) == []
+    async with open_directory(config) as files:
+        assert await files.store.quarantine(10) == []
+        after = await read_calls(files)
+    assert [call.call_from for call in after] == ["erased", OTHER]
+    assert after[1] == before[1]
+
+
+async def test_erase_call_of_an_event_that_comes_in_between_is_erased_too(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its leg was stored with the number after the plan and before the entry."""
+    later = event(0, "Alice Smith<0049 30901820>", call_to="Carol<1003>")
+    async with open_directory(config) as files:
+        await append(files, FIRST, event(4, OTHER))
+        find_rows = files.appdb.erasures.find
+
+        async def append_and_find(*arguments: Any) -> Any:
+            await append(files, later)
+            return await find_rows(*arguments)
+
+        monkeypatch.setattr(files.appdb.erasures, "find", append_and_find)
+        await files.eraser.erase(NUMBER)
+        await files.eraser.finish()
+        first, _other = await read_calls(files)
+    assert sorted((leg.call_from, leg.call_to) for leg in first.legs) == [("erased", "1003"), ("erased", "Bob<1001>")]
+    await make_anew(config)
+    assert find_bytes(config.data) == []
+    async with open_directory(config) as files:
+        assert (await read_calls(files))[0] == first
