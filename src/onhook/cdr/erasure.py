@@ -40,6 +40,10 @@ _LABELS = re.compile(f"{LABEL}(?: [a-z])?")
 _DIGIT = re.compile("[0-9]")
 _NON_DIGITS = re.compile("[^0-9]+")
 _PLAIN_NUMBER = re.compile(r"\+?[0-9*#]+")
+_NON_DIGIT_BYTES = bytes(set(range(256)) - set(b"0123456789"))
+_ZERO = "(0)"
+"""Is left out between country code and number, as in `+49 (0)30`: there the digits are not one after the other."""
+
 _SEPARATORS = r"(?:\(0\)|[-()./\\\s\u2010-\u2015])*"
 
 
@@ -63,6 +67,7 @@ class NumberPattern:
         digits = sorted({text for variant in variants if (text := _NON_DIGITS.sub("", variant))}, key=len)
         self._is_internal = is_internal
         self._digits = frozenset(digits)
+        self._digit_bytes = tuple(text.encode() for text in digits)
         self.digits_min = len(digits[0])
         alternatives = "|".join(
             ("" if len(text) >= PREFIXED_DIGITS_MIN and not is_internal else "(?<![0-9])") + _SEPARATORS.join(text)
@@ -72,7 +77,15 @@ class NumberPattern:
 
     def occurs_in(self, text: str) -> bool:
         """Return whether the number is in a text, in any notation."""
+        digits = _NON_DIGITS.sub("", text)
+        if not any(variant in digits for variant in self._digits) and _ZERO not in text:
+            return False  # most texts, many times as fast as the expression
         return self._regex.search(text) is not None
+
+    def may_occur_in(self, body: bytes) -> bool:
+        """Return whether a body has the digits of the number one after the other, whatever stands between them."""
+        digits = body.translate(None, _NON_DIGIT_BYTES)
+        return any(variant in digits for variant in self._digit_bytes) or _ZERO.encode() in body
 
     def is_in_call(self, details: CallDetails) -> bool:
         """Return whether a leg is one of the number: by its parties, and of a number with a country by all texts. An

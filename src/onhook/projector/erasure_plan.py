@@ -5,6 +5,7 @@ have the number, or the id of a call that has it.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
 import msgspec
@@ -34,8 +35,8 @@ KEYS_AT_ONCE = 500
 ENTRY_BYTES = 256 * 1024
 """Of the calls of one control entry: those of one batch of the store."""
 
-_ESCAPES = (b"\\u", b"%")
-"""Where a body has these, a number may be written in another way than in digits."""
+_ESCAPES = re.compile(rb"\\u(?:00(?:2[0-9a-f]|3[0-9]|a0)|20|30)|%(?:2[0-9a-f]|3[0-9]|c2|e2)", re.IGNORECASE)
+"""Escapes of digits, and of what stands between those of a number: a body with one of them is parsed."""
 
 
 class ErasurePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +132,8 @@ class ErasurePlanner:
         keys: set[CallKey] = set()
         seqs: set[int] = set()
         for raw_event in raw_events:
-            has_number = pattern.occurs_in(raw_event.body.decode(errors="replace"))
+            body = raw_event.body
+            has_number = pattern.may_occur_in(body) and pattern.occurs_in(body.decode(errors="replace"))
             if not has_number and not _may_be_escaped(raw_event.body):
                 continue
             legs = self._read(raw_event)
@@ -193,7 +195,7 @@ def to_entries(plan: ErasurePlan, erasure_id: str, rows: ErasedRows = ErasedRows
 
 
 def _may_be_escaped(body: bytes) -> bool:
-    return is_compressed(body) or any(escape in body for escape in _ESCAPES)
+    return is_compressed(body) or _ESCAPES.search(body) is not None
 
 
 def _to_erased_call(key: CallKey, events: Sequence[tuple[int, CallDetails]], pattern: NumberPattern) -> ErasedCall:
