@@ -29,8 +29,8 @@ async def erase(
     ] = None,
     data: DataOption = None,
 ) -> None:
-    """Erase a number from calls, which stay, and from all else that is stored; first say what has it. This cannot be
-    undone. Calls that are received later are stored with the number.
+    """Erase a telephone number from all that is stored, after saying what has it. Calls stay, without the number. This
+    cannot be undone. Calls that are received later are stored with the number.
     """
     config = load_config(data=data)
     async with await open_data_client(config) as client:
