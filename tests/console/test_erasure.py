@@ -34,7 +34,7 @@ async def test_erasures_api_invalid_numbers_are_refused(client: aiohttp.ClientSe
 
 
 async def test_erasures_are_for_administrators(harness: ConsoleHarness) -> None:
-    token = await harness.appdb.add_token("program", "reader", now_us=1)
+    token = await harness.appdb.tokens.add("program", "reader", now_us=1)
     async with harness.client(token) as reader:
         for path in ("/api/v1/erasures", "/erasure"):
             assert (await reader.get(path)).status == 403

@@ -101,7 +101,7 @@ async def test_erase_rows_of_the_number_go_and_others_stay(config: Config) -> No
         assert await appdb.notes.history(SN, call_id(3)) == []
         assert [note.text for note in await appdb.notes.history(SN, call_id(4))] == ["stays"]
         assert [search.name for search in await appdb.saved_searches.all()] == ["Missed"]
-        assert "sheet" not in [token.name for token in await appdb.tokens()]
+        assert "sheet" not in [token.name for token in await appdb.tokens.all()]
         counts = [(await appdb.erasures.count([(SN, call_id(number))])).deliveries for number in (0, 3)]
         assert counts == [0, 1]
         actions = [entry.action for entry in await appdb.audit.latest(100)]

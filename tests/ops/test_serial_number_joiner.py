@@ -21,7 +21,8 @@ from onhook.lib.clock import SystemClock
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.serial_number_joiner import SerialNumberJoiner
 from onhook.pbx.registry import dialects
-from onhook.projector.projector import MOVED_CALLS_MAX, Projector
+from onhook.projector.moved_calls import MOVED_CALLS_MAX
+from onhook.projector.projector import Projector
 from onhook.store.contract import QuarantineEntry, Store
 from onhook.store.duckdb import open_store
 from tests.test_projector import RECEIVED_AT, SN, entry, event

@@ -12,9 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from onhook.cdr.call_assembly import to_reported_leg
 from onhook.cdr.erasure import NumberPattern
-from onhook.cdr.identity import fold_sn
 from onhook.cdr.record import Record
 from onhook.ledger.contract import CONTROL_DIALECT, CounterKey, Ledger, RawEvent
 from onhook.ledger.control_entries import (
@@ -46,6 +44,7 @@ from onhook.projector.event_parsing import (
 )
 from onhook.projector.event_rewriting import read_between
 from onhook.projector.ledger_check import check_ledger
+from onhook.projector.moved_calls import move_calls
 from onhook.store.contract import CallKey, QuarantineEntry, Store, StoreBatch
 
 BATCH_RAW_EVENTS_MAX = 10_000
@@ -53,9 +52,6 @@ BATCH_RAW_EVENTS_MAX = 10_000
 
 WAIT_SECONDS_MAX = 30.0
 """Longest wait without a query of the ledger. Where the signal of another process is lost, the ledger notices it."""
-
-MOVED_CALLS_MAX = 1_000
-"""Calls per transaction that get another serial number: some 20 ms, in which the projector waits."""
 
 RETRY_SECONDS = 1.0
 """The wait after the disk or the store was unavailable."""
@@ -361,7 +357,7 @@ class Projector:
         if isinstance(control, FactsChanged):
             history.advance(entries.last_seq, control)
             for sn in control.sns:
-                await self._move_calls(sn, history.facts)
+                await move_calls(self._store, sn, history.facts)
             await self._store_calls(ParsedEvents({}, []), history.facts, entries)
         elif isinstance(control, ReRead):
             await self._read_again(control.seqs, history.facts, entries)
@@ -414,35 +410,6 @@ class Projector:
                 entries,
                 reparsed_seqs=[seq for seq in control.seqs if seq not in stayed_seqs],
                 removed_keys=[(call.sn, call.call_id) for call in control.calls if call not in stayed],
-            )
-        )
-
-    async def _move_calls(self, sn: str, facts: Facts) -> None:
-        """Move stored calls of a further serial number to the PBX that it belongs to."""
-        pbx = facts.get(fold_sn(sn))
-        if pbx is None or fold_sn(pbx.sn) == fold_sn(sn):
-            return
-        count = 0
-        while old_keys := await self._store.call_keys(sn, MOVED_CALLS_MAX):
-            await self._move(old_keys, pbx.sn, facts)
-            count += len(old_keys)
-        if count:
-            logging.getLogger("projector").info("calls joined", extra={"sn": sn, "calls": count})
-
-    async def _move(self, old_keys: Sequence[CallKey], sn: str, facts: Facts) -> None:
-        """Store these calls under another serial number, together with what is stored there already."""
-        parsed_events = ParsedEvents({(sn, call_id): [] for _sn, call_id in old_keys}, [])
-        stored_legs = await self._store.legs([*old_keys, *parsed_events.reported_legs])
-        for leg in stored_legs:
-            parsed_events.reported_legs[sn, leg.call_id].append(to_reported_leg(leg))
-        calls = await asyncio.to_thread(assemble_calls, parsed_events, (), facts)
-        await self._store.put(
-            StoreBatch(
-                calls=calls,
-                quarantined=(),
-                reparsed_seqs=(),
-                position=await self._store.position(),
-                removed_keys=old_keys,
             )
         )
 
