@@ -65,6 +65,11 @@ def test_number_pattern_text_of_other_leg_has_number_is_found() -> None:
     assert not PATTERN.is_in_call(leg(call_from="anonymous"))
 
 
+def test_erase_details_members_without_text_stay() -> None:
+    details = leg(extra={"is_new": True, "count": 3, "nothing": None})
+    assert erase_details(details, erasure_of(details)).extra == {"is_new": True, "count": 3}
+
+
 def test_erase_details_number_name_and_texts_leave_the_leg() -> None:
     extra = {
         "channel": "SIP/4930901820-00000001",

@@ -95,6 +95,32 @@ def test_mask_text_finds_numbers_and_names(text: str, expected: str) -> None:
     assert mask_unknown(masked, "last3", KEY, "+49301111111") == masked
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("3 apples 4567", "3 apples 4567"),
+        ("934567", "934567"),
+        ("92 34567", "9{hashed}"),
+        ("2 apples, 34567", "2 apples, {hashed}"),
+    ],
+)
+def test_mask_text_parts_of_a_number_stand_together(text: str, expected: str) -> None:
+    """The end of a longer number is another one."""
+    hashed = mask_number("+49301234567", "hash", KEY)
+    assert mask_known(text, ["+49301234567"], [], "hash", KEY) == expected.format(hashed=hashed)
+
+
+def test_mask_record_caller_without_digits_is_masked_in_texts() -> None:
+    record = make_record(
+        call_from="erika.muster",
+        src_trunk_name="sip",
+        recording="erika.muster-1.wav",
+        extra={"is_new": True, "n": None},
+    )
+    masked = masking().mask_record(record)
+    assert (masked.call_from, masked.recording, masked.extra) == ("***", "***-1.wav", {"is_new": True, "n": None})
+
+
 def test_mask_text_hash_replaces_the_whole_number() -> None:
     hashed = mask_number("+49301234567", "hash", KEY)
     assert mask_known("x-+49301234567.wav", ["+49 30 1234567"], [], "hash", KEY) == f"x-{hashed}.wav"

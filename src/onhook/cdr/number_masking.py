@@ -218,23 +218,10 @@ def _mask_endings(text: str, digits: str, length: int, replacement: str | None) 
             continue
         start = positions[last - 2]
         if replacement is not None:
-            start = positions[_extend(folded, positions, text_digits, digits, first, length)]
-            start -= folded[:start].endswith("+")
+            start = positions[first] - folded[: positions[first]].endswith("+")
         parts += [text[text_end : max(start, text_end)], HIDDEN if replacement is None else replacement]
         text_end = positions[last] + 1
     return "".join([*parts, text[text_end:]])
-
-
-def _extend(  # noqa: PLR0917 - the parts of a text
-    folded: str, positions: Sequence[int], text_digits: str, digits: str, first: int, length: int
-) -> int:
-    """Return the index of the first one of the digits before an occurrence that are the number's too."""
-    index = len(digits) - length
-    while first and index and text_digits[first - 1] == digits[index - 1]:
-        if not _are_joined(folded, positions, first - 1):
-            break
-        first, index = first - 1, index - 1
-    return first
 
 
 def _are_joined(folded: str, positions: Sequence[int], index: int) -> bool:
