@@ -219,7 +219,9 @@ async def test_sockets_that_do_not_read_delay_no_heartbeat(
     async with AsyncExitStack() as stack, asyncio.timeout(20):
         token = await harness.token()
         for _ in range(2 * sockets.MESSAGES_PER_TURN):
-            await (await stack.enter_async_context(harness.connect_socket(token))).send("slow")
+            slow = await stack.enter_async_context(harness.connect_socket(token))
+            stack.callback(slow.transport.abort)  # the server would not answer the end of the connection either
+            await slow.send("slow")
         calm = await stack.enter_async_context(harness.connect_socket(token))
         await calm.send("heartbeat")
         assert await calm.recv() == "heartbeat response"
