@@ -1,6 +1,7 @@
 """The signal of a change: commits of this process, of others, and of one that died before its signal."""
 
 import asyncio
+import os
 import sqlite3
 from pathlib import Path
 
@@ -69,3 +70,17 @@ async def test_close_ends_waits(tmp_path: Path) -> None:
     event = signal.prepare()
     signal.close()
     await asyncio.wait_for(signal.wait(event, 60.0), 10)
+
+
+async def test_notify_after_close_wakes_others_and_leaves_no_socket(tmp_path: Path) -> None:
+    """A commit that was in progress when its database was closed."""
+    writer, reader = ChangeSignal(tmp_path / "file.db"), ChangeSignal(tmp_path / "file.db")
+    other_event = reader.prepare()
+    open_count = len(os.listdir("/proc/self/fd"))
+    writer.prepare()
+    writer.close()
+    writer.notify()
+    writer.prepare()
+    assert len(os.listdir("/proc/self/fd")) == open_count
+    await asyncio.wait_for(other_event.wait(), 10)
+    reader.close()

@@ -57,6 +57,7 @@ class ChangeSignal:
         self._receiver: int | None = None
         self._receiver_name = ""
         self._can_receive = True
+        self._is_closed = False
         self._change_count = 0
         self._changed_at = 0
         self._changed_before = self._listed_at = 0.0
@@ -86,7 +87,7 @@ class ChangeSignal:
 
     def prepare(self) -> asyncio.Event:
         """Return an event that is set by the next signal, bound from now on."""
-        if self._receiver is None and self._can_receive:
+        if self._receiver is None and self._can_receive and not self._is_closed:
             try:
                 self._bind()
             except OSError:
@@ -106,7 +107,8 @@ class ChangeSignal:
             self._look()
 
     def close(self) -> None:
-        """Remove the own socket, and wake all that wait."""
+        """Remove the own socket, and wake all that wait. Commits in progress are still announced."""
+        self._is_closed = True
         self._set_event()
         if self._wake_timer is not None:
             self._wake_timer.cancel()
@@ -116,11 +118,15 @@ class ChangeSignal:
             os.close(self._receiver)
             with suppress(OSError):
                 os.unlink(self._receiver_name, dir_fd=self._directory_descriptor)
+            self._receiver = None
+        self._close_sender()
+
+    def _close_sender(self) -> None:
         if self._sender is not None:
             self._sender.close()
         if self._directory_descriptor is not None:
             os.close(self._directory_descriptor)
-        self._receiver = self._sender = self._directory_descriptor = None
+        self._sender = self._directory_descriptor = None
 
     def _bind(self) -> None:
         self._directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
@@ -204,6 +210,8 @@ class ChangeSignal:
         for name in self._names:
             if name != self._receiver_name:
                 self._send(name, signal)
+        if self._is_closed:
+            self._close_sender()
 
     def _send(self, name: str, signal: bytes) -> None:
         if self._sender is None:
