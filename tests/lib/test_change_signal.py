@@ -1,7 +1,6 @@
 """The signal of a change: commits of this process, of others, and of one that died before its signal."""
 
 import asyncio
-import os
 import sqlite3
 from pathlib import Path
 
@@ -20,6 +19,10 @@ def database(tmp_path: Path) -> sqlite3.Connection:
 
 def _write(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO numbers VALUES (1)")
+
+
+def _count_open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_notify_wakes_both_processes(tmp_path: Path) -> None:
@@ -76,11 +79,11 @@ async def test_notify_after_close_wakes_others_and_leaves_no_socket(tmp_path: Pa
     """A commit that was in progress when its database was closed."""
     writer, reader = ChangeSignal(tmp_path / "file.db"), ChangeSignal(tmp_path / "file.db")
     other_event = reader.prepare()
-    open_count = len(os.listdir("/proc/self/fd"))
+    open_count = _count_open_files()
     writer.prepare()
     writer.close()
     writer.notify()
     writer.prepare()
-    assert len(os.listdir("/proc/self/fd")) == open_count
+    assert _count_open_files() == open_count
     await asyncio.wait_for(other_event.wait(), 10)
     reader.close()
