@@ -135,6 +135,18 @@ async def test_erase_what_arrives_later_for_the_calls_does_not_bring_the_number_
         assert (await files.eraser.preview(NUMBER)).calls == 1
 
 
+async def test_finish_at_rest_writes_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once nothing can be left of an erasure."""
+    await fill(config)
+    async with open_directory(config) as files:
+        await files.eraser.erase(NUMBER)
+        monkeypatch.setattr(number_erasure, "RECENT_MICROSECONDS", 0)
+        await files.eraser.finish()
+        version = await files.appdb.version()
+        await files.eraser.finish()
+        assert await files.appdb.version() == version
+
+
 async def test_erase_second_number_of_a_call_leaves_earlier_erasures_without_it(config: Config) -> None:
     async with open_directory(config) as files:
         await append(files, event(0, OTHER, call_to="030901820"), event(0, "1001", call_to=OTHER))

@@ -94,8 +94,8 @@ async def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         yield opened
 
 
-async def test_token_of_two_processes_is_requested_once(office: Office) -> None:
-    """The second one waits while the first one logs in, and uses its token."""
+def delay_logins(office: Office) -> asyncio.Event:
+    """Let the PBX answer logins once the event that is returned is set."""
     is_released = asyncio.Event()
 
     async def log_in_slowly(request: web.Request) -> web.StreamResponse | None:
@@ -104,6 +104,12 @@ async def test_token_of_two_processes_is_requested_once(office: Office) -> None:
         return None
 
     office.responder.override_response = log_in_slowly
+    return is_released
+
+
+async def test_token_of_two_processes_is_requested_once(office: Office) -> None:
+    """The second one waits while the first one logs in, and uses its token."""
+    is_released = delay_logins(office)
     async with office.open_process() as hub, office.open_process() as command:
         requests = [asyncio.create_task(process.session.token()) for process in (hub, command)]
         await wait_until(lambda: "get_token" in office.responder.request_names)
@@ -139,14 +145,7 @@ async def test_turn_of_a_killed_process_is_free_within_ten_seconds(office: Offic
 
 async def test_turn_of_a_process_that_stops_during_a_login_is_free_at_once(office: Office) -> None:
     """As of a command that is interrupted."""
-    is_released = asyncio.Event()
-
-    async def log_in_slowly(request: web.Request) -> web.StreamResponse | None:
-        if request.path.endswith("get_token"):
-            await is_released.wait()
-        return None
-
-    office.responder.override_response = log_in_slowly
+    is_released = delay_logins(office)
     async with office.open_process() as hub:
         async with office.open_process() as command:
             request = asyncio.create_task(command.session.token())

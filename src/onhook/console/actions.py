@@ -5,8 +5,10 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from onhook.cdr.erasure_types import Erasure, ErasureCounts
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.status import DestinationTestResult
+from onhook.lib.messages import mark
 
 
 class CheckResult(Protocol):
@@ -32,50 +34,16 @@ class ConsoleActions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ERASURE_LABELS = (
-    ("calls", "Calls, which stay without it"),
-    ("raw_events", "Raw events"),
-    ("notes", "Notes"),
-    ("recordings", "Recordings in a directory on this machine"),
-    ("deliveries", "Stored deliveries"),
-    ("saved_searches", "Saved searches"),
-    ("share_tokens", "Share tokens, which are revoked"),
-    ("audit_entries", "Entries of the audit log"),
+    ("calls", mark("Calls, which stay without it")),
+    ("raw_events", mark("Raw events")),
+    ("notes", mark("Notes")),
+    ("recordings", mark("Recordings in a directory on this machine")),
+    ("deliveries", mark("Stored deliveries")),
+    ("saved_searches", mark("Saved searches")),
+    ("share_tokens", mark("Share tokens, which are revoked")),
+    ("audit_entries", mark("Entries of the audit log")),
 )
 """The counts of an erasure in the order in which they are shown, and what they count."""
-
-
-class ErasureCounts(Protocol):
-    """What has a number; see `ops.number_erasure.NumberCounts`."""
-
-    @property
-    def calls(self) -> int: ...
-    @property
-    def raw_events(self) -> int: ...
-    @property
-    def notes(self) -> int: ...
-    @property
-    def recordings(self) -> int: ...
-    @property
-    def deliveries(self) -> int: ...
-    @property
-    def saved_searches(self) -> int: ...
-    @property
-    def share_tokens(self) -> int: ...
-    @property
-    def audit_entries(self) -> int: ...
-    @property
-    def settings(self) -> Sequence[str]: ...
-
-
-class ErasureStatus(Protocol):
-    """An erasure: the number of its entry, its calls, and how far it is."""
-
-    @property
-    def seq(self) -> int: ...
-    @property
-    def calls(self) -> int: ...
-    @property
-    def state(self) -> Literal["erasing", "rewritten", "finished"]: ...
 
 
 class Erase(Protocol):
@@ -89,7 +57,7 @@ class ErasureActions(msgspec.Struct, frozen=True, kw_only=True):
 
     preview: Callable[[str], Awaitable[ErasureCounts]]
     erase: Erase
-    list_erasures: Callable[[], Awaitable[Sequence[ErasureStatus]]]
+    list_erasures: Callable[[], Awaitable[list[Erasure]]]
 
 
 class SendTest(Protocol):

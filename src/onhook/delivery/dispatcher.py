@@ -1,6 +1,7 @@
 """Runs a worker per destination, by a lease, and restarts it when an operator has changed the destination.
 
-Invariants: no worker can delay or fail another one; a change by an operator has effect within a second.
+Invariants: no worker can delay or fail another one; a change by an operator has effect within a second, or two while
+attempts of a changed destination are given time to end.
 """
 
 import asyncio

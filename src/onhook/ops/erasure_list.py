@@ -22,8 +22,7 @@ _DECODER = msgspec.json.Decoder(Erased)
 
 
 def write_list(directory: Path, entries: Sequence[Erased]) -> None:
-    """Replace the list in a directory; it has one entry a line, and is not there
-    without any. Raises `Unavailable`."""
+    """Replace the list in a directory: one entry a line, and no file without any. Raises `Unavailable`."""
     if not entries and not (directory / LIST_NAME).exists():
         return
     try:

@@ -49,10 +49,7 @@ class EventDeletion:
         """Delete the raw events of all entries that every store has applied; return how many. `now_us` is in
         microseconds since 1970, UTC.
         """
-        position = await self._store.position()
-        await self._appdb.store_positions.report(STORE_NAME, position, now_us=now_us)
-        slowest = await self._appdb.store_positions.slowest(now_us=now_us)
-        behind = position if slowest is None else min(position, slowest)
+        behind = await report_position(self._appdb, self._store, now_us=now_us)
         count = 0
         for seq in [seq for seq in self._pending if seq <= behind]:
             count += await self._delete_events_of(seq, self._pending[seq])
@@ -70,3 +67,13 @@ class EventDeletion:
         if not await self._ledger.get(entry.seqs) and seq < await self._ledger.last_control_seq():
             await self._ledger.delete([seq])
         return len(raw_events)
+
+
+async def report_position(appdb: AppDb, store: Store, *, now_us: int) -> int:
+    """Register the store with its position; return the number that every registered store has applied. `now_us` is in
+    microseconds since 1970, UTC.
+    """
+    position = await store.position()
+    await appdb.store_positions.report(STORE_NAME, position, now_us=now_us)
+    slowest = await appdb.store_positions.slowest(now_us=now_us)
+    return position if slowest is None else min(position, slowest)

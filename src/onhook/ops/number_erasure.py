@@ -9,18 +9,16 @@ that are received later are stored: erasure is about the past.
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
-
-import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.erasures import CallKey, NumberRows
 from onhook.appdb.origin import get_origin
 from onhook.appdb.recordings import find_recording_file
 from onhook.cdr.erasure import NumberPattern
+from onhook.cdr.erasure_types import Erasure, ErasureCounts
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.phone_numbers import number_variants
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
@@ -32,7 +30,7 @@ from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.lib.transition_log import TransitionLog
 from onhook.ops.erasure_list import write_list
-from onhook.ops.event_deletion import STORE_NAME, EventDeletion
+from onhook.ops.event_deletion import EventDeletion, report_position
 from onhook.pbx.registry import dialects
 from onhook.projector.erasure_plan import ErasurePlan, ErasurePlanner, to_entries
 from onhook.projector.event_rewriting import EventRewriter
@@ -55,33 +53,6 @@ RECENT_MICROSECONDS = 600 * 1_000_000
 """An attempt that was in progress during an erasure has ended after this time: until then its notification may be
 stored again, with the number.
 """
-
-ErasureProgress = Literal["erasing", "rewritten", "finished"]
-"""`erasing`: the number is no longer shown or sent. See `ledger.contract.ErasureState` for the others."""
-
-
-class NumberCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """What has a number: calls, raw events of these and of the quarantine, and rows of the application database.
-    `settings` names destinations, users and tokens that name the number: they stay.
-    """
-
-    calls: int
-    raw_events: int
-    notes: int
-    recordings: int
-    deliveries: int
-    saved_searches: int
-    share_tokens: int
-    audit_entries: int
-    settings: tuple[str, ...] = ()
-
-
-class ErasureEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of the ledger: its number, how many calls it erases a number from, and how far it is."""
-
-    seq: int
-    calls: int
-    state: ErasureProgress
 
 
 class NumberEraser:
@@ -117,14 +88,14 @@ class NumberEraser:
             logging.getLogger("erasure"), begins="cannot finish an erasure yet", ends="erasures are finished"
         )
 
-    async def preview(self, number: str) -> NumberCounts:
+    async def preview(self, number: str) -> ErasureCounts:
         """Return what an erasure of a number would change. Raises `UsageError`, `NotFound` where that is nothing."""
         pattern = await self._parse(number)
         plan = await self._projector.plan_erasure(pattern)
         rows = await self._find_rows(plan, pattern)
         return await self._count(plan, rows)
 
-    async def erase(self, number: str, *, calls: int | None = None) -> NumberCounts:
+    async def erase(self, number: str, *, calls: int | None = None) -> ErasureCounts:
         """Erase a number; return what had it. `calls` is how many calls the preview said, without which no more than
         CALLS_UNCONFIRMED_MAX are changed. On return the number is shown and sent no longer, and what is left in files
         is erased by `finish`. Raises `UsageError`, and `NotFound` where nothing has the number.
@@ -134,7 +105,7 @@ class NumberEraser:
         deletion = EventDeletion(self._appdb, self._ledger, self._store, self._projector)
         await deletion.load()
         await deletion.delete_events(now_us=self._clock.microseconds())
-        counts: list[NumberCounts] = []
+        counts: list[ErasureCounts] = []
         erasure_id = secrets.token_hex(8)
 
         async def plan_entries(planner: ErasurePlanner) -> Sequence[Erased]:
@@ -178,39 +149,49 @@ class NumberEraser:
             await self._rewriter.load()
             if not self._rewriter.entries:
                 return
-            behind = await self._slowest_position()
             states = await self._ledger.erasure_states()
-            pending = [seq for seq in self._rewriter.entries if seq not in states and seq <= behind]
-            for seq in pending:
-                await self._erase_entry(seq)
-            await self._erase_later(behind, has_changed=bool(pending))
-            if pending:
-                await self._write_list()
-                await self._ledger.set_erasure_state(pending, "rewritten")
+            if await self._has_work(states):
+                await self._finish_entries(states)
         if self._rebuild_store is not None and "rewritten" in (await self._ledger.erasure_states()).values():
             await self._rebuild_store()
+
+    async def _has_work(self, states: Mapping[int, ErasureState]) -> bool:
+        """Return whether an entry is unfinished, an erasure is recent, or events came since the last cycle: a server at
+        rest writes nothing.
+        """
+        return (
+            any(seq not in states for seq in self._rewriter.entries)
+            or bool(self._find_recent())
+            or await self._ledger.erasure_position() < await self._store.position()
+        )
+
+    async def _finish_entries(self, states: Mapping[int, ErasureState]) -> None:
+        behind = await report_position(self._appdb, self._store, now_us=self._clock.microseconds())
+        pending = [seq for seq in self._rewriter.entries if seq not in states and seq <= behind]
+        for seq in pending:
+            await self._erase_entry(seq)
+        await self._erase_later(behind, has_changed=bool(pending))
+        if pending:
+            await self._write_list()
+            await self._ledger.set_erasure_state(pending, "rewritten")
+
+    def _find_recent(self) -> list[Erased]:
+        return self._rewriter.find_recent(self._clock.microseconds() - RECENT_MICROSECONDS)
 
     async def _write_list(self) -> None:
         await asyncio.to_thread(write_list, self._config.data, list(self._rewriter.entries.values()))
 
-    async def list_erasures(self) -> list[ErasureEntry]:
+    async def list_erasures(self) -> list[Erasure]:
         """Return all erasures, the latest first."""
         async with self._lock:
             await self._rewriter.load()
         states: dict[int, ErasureState] = await self._ledger.erasure_states()
         return [
-            ErasureEntry(seq=seq, calls=len(entry.calls), state=states.get(seq, "erasing"))
+            Erasure(seq=seq, calls=len(entry.calls), state=states.get(seq, "erasing"))
             for seq, entry in reversed(self._rewriter.entries.items())
         ]
 
     # Finishing
-
-    async def _slowest_position(self) -> int:
-        now_us = self._clock.microseconds()
-        position = await self._store.position()
-        await self._appdb.store_positions.report(STORE_NAME, position, now_us=now_us)
-        slowest = await self._appdb.store_positions.slowest(now_us=now_us)
-        return position if slowest is None else min(position, slowest)
 
     async def _erase_entry(self, seq: int) -> None:
         entry = self._rewriter.entries[seq]
@@ -227,8 +208,7 @@ class NumberEraser:
     async def _erase_later(self, behind: int, *, has_changed: bool) -> None:
         """Erase from what arrived after an erasure, and clean the files where anything was changed."""
         rewritten_count = await self._rewriter.rewrite_later(behind)
-        recent = self._rewriter.find_recent(self._clock.microseconds() - RECENT_MICROSECONDS)
-        deleted_count = await self._appdb.erasures.delete_deliveries(_call_keys(recent))
+        deleted_count = await self._appdb.erasures.delete_deliveries(_call_keys(self._find_recent()))
         if has_changed or deleted_count:
             await self._appdb.erasures.overwrite_deleted()
         if has_changed or rewritten_count:
@@ -262,10 +242,10 @@ class NumberEraser:
     async def _find_rows(self, plan: ErasurePlan, pattern: NumberPattern) -> NumberRows:
         return await self._appdb.erasures.find(pattern.occurs_in, [(call.sn, call.call_id) for call in plan.calls])
 
-    async def _count(self, plan: ErasurePlan, rows: NumberRows) -> NumberCounts:
+    async def _count(self, plan: ErasurePlan, rows: NumberRows) -> ErasureCounts:
         """Return the counts of a plan. Raises `NotFound` where there is nothing to erase."""
         call_rows = await self._appdb.erasures.count([(call.sn, call.call_id) for call in plan.calls])
-        counts = NumberCounts(
+        counts = ErasureCounts(
             calls=len(plan.calls),
             raw_events=plan.event_count,
             notes=call_rows.notes + len(rows.notes),
@@ -293,7 +273,7 @@ class NumberEraser:
         }
         return sorted(paths)
 
-    async def _add_audit_entry(self, counts: NumberCounts) -> None:
+    async def _add_audit_entry(self, counts: ErasureCounts) -> None:
         origin = get_origin()
         await self._appdb.audit.add(
             now_us=self._clock.microseconds(),

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar
 import msgspec
 from litestar import Response, get, post
 
-from onhook.console.actions import ERASURE_LABELS, ErasureCounts, ErasureStatus
+from onhook.cdr.erasure_types import Erasure, ErasureCounts
+from onhook.console.actions import ERASURE_LABELS
 from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.pages.page import FORM_BODY, render_page
 from onhook.console.pages.rendering import View
@@ -33,7 +34,7 @@ class ErasureView(View, frozen=True, kw_only=True):
     erased: ErasureCounts | None = None
     error: str = ""
     labels: Sequence[tuple[str, str]] = ERASURE_LABELS
-    erasures: Sequence[ErasureStatus] = ()
+    erasures: Sequence[Erasure] = ()
 
 
 @get("/erasure", opt=FOR_ADMINISTRATORS, include_in_schema=False)
