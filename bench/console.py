@@ -169,7 +169,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
         return []
 
     projector = Projector(ledger=ledger, store=store, dialects=dialects(), clock=clock)
-    eraser = create_eraser(config, appdb=appdb, ledger=ledger, store=store, projector=projector)
+    eraser = create_eraser(config, appdb=appdb, ledger=ledger, store=store, projector=projector, clock=clock)
     app_state = create_app_state(
         store=store,
         sql_runner=SqlProcessRunner(config.store_file, config.sql_directory, clock),

@@ -144,8 +144,7 @@ class World:
         if result is not None:
             for each in self.readers:
                 await each.projector.catch_up()
-            _keys, seqs = await reader.projector.find_deletable(result.seq, result.entry)
-            await self.ledger.delete(seqs)
+            await self.ledger.delete(result.entry.seqs)
 
     async def erase(self) -> None:
         """Erase a number from some calls; an event may come between plan and entry."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from onhook.lib.errors import NotFound, Unavailable
 from onhook.pbx.dialect import Dialects
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.projector.projector import Projector
-from onhook.store.contract import Store, StoreBatch
+from onhook.store.contract import CallKey, Store, StoreBatch
 from onhook.store.duckdb import open_store
 from tests.counts import examples
 
@@ -156,6 +156,36 @@ async def test_projector_body_with_one_unreadable_event_is_a_call_and_in_the_qua
         find_remaining = AsyncMock(return_value=[])
         await harness.projector.forget(await harness.ledger.get([1]), find_remaining)
         assert (await harness.store.counts())["quarantined"] == 1
+
+
+async def test_projector_call_stays_for_an_event_that_is_deleted_later(tmp_path: Path) -> None:
+    """A store that is made afterwards has the same quarantine, although it does not see why the call stayed."""
+    body = json.dumps([json.loads(event(0, "1001")), json.loads(event(1, "1002", time_start="soon"))]).encode()
+    async with open_harness(tmp_path) as harness:
+        await harness.put_events(body)
+
+        async def find_remaining(_calls: object) -> Collection[CallKey]:
+            await harness.ledger.append([entry(event(0, "1003"))])
+            return []
+
+        forgotten = await harness.projector.forget(await harness.ledger.get([1]), find_remaining)
+        assert forgotten is not None
+        assert (forgotten.entry.calls, forgotten.entry.seqs, forgotten.call_count) == ((), (), 0)
+        later = await harness.projector.forget(await harness.ledger.get([2]), AsyncMock(return_value=[]))
+        assert later is not None
+        assert (later.entry.seqs, later.call_count) == ((2,), 1)
+        await harness.ledger.delete(later.entry.seqs)
+
+        store = await open_store(tmp_path / "later.duckdb")
+        try:
+            later_harness = ProjectorHarness(harness.ledger, store)
+            await later_harness.projector.catch_up()
+            quarantined = await store.quarantine(10)
+            assert quarantined == await harness.store.quarantine(10)
+            assert [entry.seq for entry in quarantined] == [1]
+            assert await later_harness.calls() == await harness.calls() == []
+        finally:
+            await store.close()
 
 
 async def test_projector_parser_error_quarantines_one_event(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ async def open_console_harness(
     await harness.publish()
     action_runner = ConsoleActionRunner(config, appdb, harness.clock)
     sql_runner = SqlProcessRunner(config.store_file, config.sql_directory, harness.clock)
-    eraser = create_eraser(config, appdb=appdb, ledger=ledger, store=store, projector=projector)
+    eraser = create_eraser(config, appdb=appdb, ledger=ledger, store=store, projector=projector, clock=SystemClock())
     app_state = create_app_state(
         store=store,
         sql_runner=sql_runner,

@@ -3,6 +3,8 @@
 import contextlib
 from pathlib import Path
 
+import pytest
+
 from onhook.config import Config
 from onhook.lib.errors import NotFound
 from onhook.ops.rebuild import rebuild
@@ -37,6 +39,7 @@ async def erase(directory: Path) -> None:
     await rebuild(config, lambda _position, _last_seq: None, ENGINES)
 
 
+@pytest.mark.timeout(3_600)
 @every_operation
 @early_and_late
 async def test_erase_each_operation_fails(tmp_path: Path, step: int, *, is_late: bool) -> None:

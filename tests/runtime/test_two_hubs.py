@@ -84,6 +84,7 @@ class Hub:
             ledger=resources.ledger,
             store=resources.store,
             projector=projector,
+            clock=self._clock,
         )
         services = (
             Service("leases", resources.leases.run),

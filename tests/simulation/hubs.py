@@ -26,10 +26,12 @@ from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.file_lock import file_lock_soon
+from onhook.ops.number_erasure import NumberEraser
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import LOCK_NAME, _build_new_store, rebuild
 from onhook.ops.retention import Retention
 from onhook.projector.projector import Projector
+from onhook.runtime.adapters.erasure import create_eraser
 from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.runtime.engines import ENGINES
 from onhook.runtime.hub_process import HubResources, _create_projector, _open_resources
@@ -63,6 +65,7 @@ class RunningHub(msgspec.Struct, frozen=True, kw_only=True):
     projector: Projector
     retention: Retention
     quarantine_retrier: QuarantineRetrier
+    eraser: NumberEraser
 
 
 class SimulatedHub:
@@ -133,17 +136,19 @@ class SimulatedHub:
                     jitter=self._rng.random,
                 )
             )
+            running_hub = self._running_hub(resources, projector)
             services = (
                 Service("leases", resources.leases.run),
                 Service("projector", partial(projector.run, resources.position_notifier.announce)),
                 Service("rebuild", partial(rebuild_when_outdated, config, projector, self._rebuild_beside)),
                 Service("dispatcher", self._create_dispatcher(resources).run),
                 Service("pbx_sync", sync_manager.run),
+                Service("erasure", partial(resources.leases.run_leased, "job:erasure", running_hub.eraser.run)),
                 Service("position", partial(self._report_position, resources)),
             )
             await stack.enter_async_context(running(*services))
             stack.callback(resources.position_notifier.close)
-            yield self._running_hub(resources, projector)
+            yield running_hub
 
     def _running_hub(self, resources: HubResources, projector: Projector) -> RunningHub:
         retention = Retention(
@@ -162,6 +167,14 @@ class SimulatedHub:
             projector=projector,
             retention=retention,
             quarantine_retrier=QuarantineRetrier(projector, resources.appdb, self._clock),
+            eraser=create_eraser(
+                resources.config,
+                appdb=resources.appdb,
+                ledger=resources.ledger,
+                store=resources.store,
+                projector=projector,
+                clock=self._clock,
+            ),
         )
 
     def _create_dispatcher(self, resources: HubResources) -> DeliveryDispatcher:

@@ -7,13 +7,14 @@ Invariants that always hold (`Model.check_always`): nothing is stored that was n
 acknowledged is missing; no verified-complete interval lacks a call; notifications are signed, about reported legs, and
 in order within a call; the audit log has what was changed. When everything is repaired and quiet (`check_end`), every
 call of the PBX's list is stored, and each destination has accepted every matching record, or shows it as failed; and
-the stores of all hubs are equal record by record. No more notifications come twice than were uncommitted at a death.
+the stores of all hubs are equal record by record. No more notifications come twice than were uncommitted at a death,
+and none that was committed as done. A number that was erased is in none of its calls, wherever they are.
 """
 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -21,7 +22,9 @@ import msgspec
 from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS, CallDetails, fold_word
 from onhook.cdr.coverage import Interval
 from onhook.cdr.record import Call, Record
+from tests.simulation.erasures import KnownErasures
 from tests.simulation.receivers import SimulatedReceiver
+from tests.simulation.watches import STALE_ATTEMPT_SECONDS, DoneNotifications
 
 LegKey = tuple[str, str, str, str]
 """Serial number, call id, time of start, number of the callee."""
@@ -69,13 +72,19 @@ class MachineState(msgspec.Struct, frozen=True, kw_only=True):
     audit_actions: Sequence[str]
     failed_ids: Mapping[str, set[str]]
     """Failed deliveries by destination."""
+    destination_ids: Mapping[str, int]
 
 
 class Model:
     """`errors` are the differences between what must be and what is."""
 
-    def __init__(self, keep_days: int) -> None:
+    def __init__(self, keep_days: int, read_time: Callable[[], float]) -> None:
+        """`read_time` returns the seconds of the simulation."""
         self.keep_days = keep_days
+        self.erasures = KnownErasures()
+        self.done = DoneNotifications(read_time)
+        self._read_time = read_time
+        self._overtaking_times: list[float] = []
         self.legs: dict[LegKey, ReportedLeg] = {}
         self.destinations: dict[str, KnownDestination] = {}
         self.malformed: dict[bytes, datetime] = {}
@@ -112,6 +121,11 @@ class Model:
         """Add a death, or what may end as one for a task: a failed commit, or a lease that runs out."""
         self._interruption_count += 1
 
+    def see_overtaking(self) -> None:
+        """Note that leases may run out now while their owners go on."""
+        self.count_interruption()
+        self._overtaking_times.append(self._read_time())
+
     # What must be
 
     def check_always(self, state: MachineState) -> None:
@@ -128,6 +142,9 @@ class Model:
             destination.excused_ids |= state.failed_ids.get(destination.name, set())
             self._check_notifications(destination)
             self._check_repeats(destination)
+            self._check_done(destination, state.destination_ids)
+            self.errors += self.erasures.find_in_notifications(destination.name, destination.receiver.accepted)
+        self.errors += self.erasures.find_in_records(stored.values())
 
     def check_end(self, state: MachineState) -> None:
         """Check what holds when everything is repaired and quiet."""
@@ -144,8 +161,12 @@ class Model:
                 self.last_seqs[leg_key(leg.sn, leg)] = (record_id(leg), leg.seq)
 
     def _check_stored(self, stored: Mapping[LegKey, Record]) -> None:
+        reported = {key[:3] for key in self.legs}
         for key, record in stored.items():
-            if key not in self.legs:
+            if self.erasures.may_be_erased(*key[:2]):
+                if key[:3] not in reported:
+                    self.errors.append(f"stored of an erased call, but never reported: {key}")
+            elif key not in self.legs:
                 self.errors.append(f"stored, but never reported: {key}")
             else:
                 self.errors += differences(record, self.legs[key].details)
@@ -154,19 +175,21 @@ class Model:
         self, stored: Mapping[LegKey, Record], legs: Iterable[tuple[LegKey, ReportedLeg]], reason: str
     ) -> None:
         for key, leg in legs:
-            if key not in stored and key[1] not in self.unreadable_calls and not self._may_be_expired(leg.ended_at):
+            if not self._is_stored(key, stored) and not self.may_be_missing(key[:2], leg):
                 self.errors.append(f"{reason}, but not stored: {key}, ended at {leg.ended_at}")
 
     def _check_malformed(self, state: MachineState) -> None:
         quarantined = set(state.quarantined_bodies)
         for body, received_at in self.malformed.items():
-            if body not in quarantined and not self._may_be_expired(received_at):
+            is_excused = self._may_be_expired(received_at) or self.erasures.may_be_emptied(body)
+            if body not in quarantined and not is_excused:
                 self.errors.append(f"acknowledged, but not in the quarantine: {body[:80]!r}")
 
     def _check_coverage(self, stored: Mapping[LegKey, Record], intervals: Sequence[Interval]) -> None:
         complete = [interval for interval in intervals if interval.state == "complete"]
         for key, leg in self.legs.items():
-            if not leg.is_listed or key in stored or not leg.is_clock_monotonic or self._may_be_expired(leg.ended_at):
+            is_excused = not leg.is_clock_monotonic or self._may_be_expired(leg.ended_at)
+            if not leg.is_listed or self._is_stored(key, stored) or is_excused:
                 continue
             self.errors += [
                 f"in a complete interval, but not stored: {key}, ended at {leg.ended_at}, {interval}"
@@ -209,6 +232,24 @@ class Model:
         if repeats > allowed:
             self.errors.append(f"{destination.name}: {repeats} notifications came again, at most {allowed} may")
 
+    def _check_done(self, destination: KnownDestination, destination_ids: Mapping[str, int]) -> None:
+        """Check that nothing was sent again that had been committed as done, but by a hub that was overtaken."""
+        destination_id = destination_ids[destination.name]
+        known_ids: set[str] = set()
+        for notification in destination.receiver.accepted:
+            name, seq, time = notification.notification_id, notification.seq, notification.time
+            is_repeat = name in known_ids and seq > destination.replayed_until and seq not in self.late_seqs
+            known_ids.add(name)
+            was_overtaken = any(0 <= time - at <= STALE_ATTEMPT_SECONDS for at in self._overtaking_times)
+            if is_repeat and not was_overtaken and self.done.is_done(destination_id, name, time):
+                self.errors.append(f"{destination.name}: {name} was committed as done, and came again at {time:.1f} s")
+
+    def _is_stored(self, key: LegKey, stored: Mapping[LegKey, Record]) -> bool:
+        """Return whether a leg is stored; one of an erased call under any callee."""
+        if self.erasures.may_be_erased(*key[:2]):
+            return any(key[:3] == each[:3] for each in stored)
+        return key in stored
+
     def compare_stores(self, calls: Sequence[Call], other_calls: Sequence[Call]) -> None:
         """Compare two stores of one ledger."""
         stored, other = ({(call.sn, call.call_id): call for call in each} for each in (calls, other_calls))
@@ -225,14 +266,21 @@ class Model:
         done = accepted | destination.excused_ids
         if not destination.is_per_call:
             for (sn, call_id, *_), (name, seq) in self.last_seqs.items():
+                if self.erasures.may_be_erased(sn, call_id):
+                    continue  # what was pending is not sent
                 if destination.requires(sn, seq) and f"{name}-{seq}" not in done:
                     self.errors.append(f"{destination.name}: not delivered: {call_id}, {name}-{seq}")
             return
         # The id of a call's notification contains the party that answered: only its number is compared.
         done_seqs = {int(name.rpartition("-")[2]) for name in done}
         for (sn, call_id), seq in self.call_seqs.items():
-            if destination.requires(sn, seq) and seq not in done_seqs:
+            is_excused = self.erasures.may_be_erased(sn, call_id)
+            if destination.requires(sn, seq) and seq not in done_seqs and not is_excused:
                 self.errors.append(f"{destination.name}: not delivered: call {call_id}, number {seq}")
+
+    def may_be_missing(self, key: tuple[str, str], leg: ReportedLeg) -> bool:
+        """Return whether a leg that was acknowledged may not be stored."""
+        return key[1] in self.unreadable_calls or self._may_be_expired(leg.ended_at)
 
     def _may_be_expired(self, time: datetime) -> bool:
         """Return whether retention may have deleted what ended then; the PBX's clock may be wrong by hours."""

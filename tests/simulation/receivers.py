@@ -21,11 +21,12 @@ RETRY_AFTER_SECONDS = 90
 
 
 class AcceptedNotification(NamedTuple):
-    """A notification that was answered 200: its id, call and details."""
+    """A notification that was answered 200: its id, call and details, and when, in seconds of the simulation."""
 
     notification_id: str
     call_id: str
     details: dict[str, Any]
+    time: float
 
     @property
     def seq(self) -> int:
@@ -66,7 +67,8 @@ class SimulatedReceiver:
         status = await self._choose_status(request, notification_id)
         if status == 200:
             details = json.loads(json.loads(body)["msg"])
-            self.accepted.append(AcceptedNotification(notification_id, details["call_id"], details))
+            time = asyncio.get_running_loop().time()
+            self.accepted.append(AcceptedNotification(notification_id, details["call_id"], details, time))
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503) else {}
         return web.Response(status=status, headers=headers)
 

@@ -9,6 +9,7 @@ from onhook.cdr.call_details import CallDetails
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import OnhookError
 from onhook.simulator.fault_injection import Faults, corrupt_body
+from tests.simulation.erasures import KnownErasure, has_number, list_long_numbers
 from tests.simulation.pbxs import WebhookPbx, draw_api_faults
 from tests.simulation.receivers import MODES
 from tests.simulation.world import World
@@ -114,15 +115,15 @@ async def wait(world: World) -> None:
 
 async def skip_time(world: World) -> None:
     """The machine is suspended for a while, or nothing happens: all leases run out."""
-    world.model.count_interruption()
-    world.virtual_time.advance(world.rng.choice([60, 900, 3_600, 6 * 3_600]))
+    world.model.see_overtaking()
+    world.virtual_time.advance(world.rng.choice([60, 900, 3_600, 6 * 3_600, 30 * 3_600]))
     world.unsettle()
     await asyncio.sleep(3.0)
 
 
 async def set_clock(world: World) -> None:
     """The clock of the machine or of the PBXs jumps: leases run out, or last longer."""
-    world.model.count_interruption()
+    world.model.see_overtaking()
     clock = world.rng.choice([world.clock, world.pbx_clock])
     world.model.see_time(world.clock.now())
     clock.error_seconds = world.rng.choice([0, 0, 90, -90, 3_600, -3_600])
@@ -259,9 +260,38 @@ async def remove_or_add_pbx(world: World) -> None:
 
 
 async def run_retention(world: World) -> None:
-    if world.machine.hub is not None:
-        await world.check()
+    """Delete what has expired, also while another store is behind."""
+    if world.machine.hub is None:
+        return
+    await world.check()
+    other = world.machine.hubs[-1]
+    if other is not world.machine.hubs[0] and world.rng.random() < 0.5:
+        world.model.count_interruption()
+        other.freeze()
+    try:
         await world.hub.retention.run_cycle()
+    finally:
+        other.thaw()
+    world.model.see_overtaking()
+
+
+async def erase_number(world: World) -> None:
+    """Erase the number of a caller or callee elsewhere from all calls so far."""
+    legs = list(world.model.legs.items())
+    numbers = sorted({number for _key, leg in legs for number in list_long_numbers(leg.details)})
+    if not numbers or world.machine.hub is None:
+        return
+    number = world.rng.choice(numbers)
+    having = {key[:2]: leg for key, leg in legs if has_number(leg.details, number)}
+    erasure = KnownErasure(number=number, possible_calls=frozenset(having))
+    world.model.erasures.tried.append(erasure)
+    certain_calls = frozenset(
+        key
+        for key, leg in having.items()
+        if leg.is_acknowledged and not world.model.may_be_missing(key, leg) and number in str(leg.details)
+    )
+    await world.hub.eraser.erase(number)
+    erasure.certain_calls = certain_calls
 
 
 async def rebuild_store(world: World) -> None:
@@ -329,6 +359,7 @@ async def freeze_hub(world: World) -> None:
         await _continue_meanwhile(world, world.rng.uniform(1, 25))
     finally:
         hub.thaw()
+        world.model.see_overtaking()
         await calls
     world.unsettle(WAIT_AFTER_FAULT_SECONDS)
 
@@ -398,6 +429,7 @@ STEPS: Mapping[Step, int] = {
     disturb_api: 3,
     set_clock: 2,
     run_retention: 2,
+    erase_number: 2,
     rebuild_store: 1,
     retry_quarantine: 2,
     upgrade: 1,

@@ -33,6 +33,7 @@ from tests.lease_check import watch_commits
 from tests.simulation.model import UNCOMMITTED_MAX
 from tests.simulation.steps import run_steps
 from tests.simulation.virtual_time import VirtualTime, run_simulation
+from tests.simulation.watches import watch_deletions, watch_releases
 from tests.simulation.world import World, open_world
 
 STEPS = 40
@@ -56,6 +57,9 @@ async def simulate(virtual_time: VirtualTime, folder: Path, seed: int, patch: py
     patch.setattr(connections, "THREADS_MAX", 1)  # small queries: more threads only wait for each other
     async with open_world(virtual_time, folder, seed) as world:
         watch_commits(patch, world.model.errors)
+        watch_releases(patch, world.model.errors)
+        watch_deletions(patch, world.model.errors, world.list_stores)
+        world.model.done.watch(patch)
         if len(world.machine.hubs) > 1:
             patch.setattr(Leases, "release_all", _release_none)  # another hub may have them
         original = Yeastar.parse
@@ -87,6 +91,7 @@ async def end(world: World) -> None:
     await world.backfill()
     world.model.check_end(await world.read_state())
     await world.check_stores()
+    await world.check_erasures()
     await world.check_leases()
 
 

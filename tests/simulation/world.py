@@ -18,7 +18,7 @@ from onhook.cdr.sync_types import BackfillRequest
 from onhook.lib.errors import OnhookError, ParseError
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.simulator.fault_injection import Faults
-from onhook.store.contract import QuarantineEntry
+from onhook.store.contract import QuarantineEntry, Store
 from tests.simulation.hubs import RunningHub
 from tests.simulation.machine import SimulatedMachine
 from tests.simulation.model import KnownDestination, MachineState, Model
@@ -58,7 +58,7 @@ class World:
         self.clock = SimulatedClock(virtual_time, start)
         self.pbx_clock = SimulatedClock(virtual_time, start)
         keep_days = self.rng.choice([0, 2])
-        self.model = Model(keep_days)
+        self.model = Model(keep_days, virtual_time.read)
         hub_count = 1 if seed % SINGLE_HUB_EVERY == SINGLE_HUB_EVERY - 1 else 2
         self.machine = SimulatedMachine(folder, self.clock, Random(f"{seed}/jitter"), keep_days, hub_count)
         self.webhook_pbxs = [self._webhook_pbx("3631A2124AAA", 1), self._webhook_pbx("3631A2124CCC", 2)]
@@ -195,10 +195,16 @@ class World:
         if not await self.wait_until_projected():
             self.model.errors.append("the projector does not go on")
             return
+        accepted = {name: each.receiver.accepted for name, each in self.model.destinations.items()}
+        self.model.erasures.note_applied(accepted)
         self.model.check_always(await self.read_state())
         # A later version may have read an event at its first time for one store, and not for the other.
         if not self.is_upgraded and not any(hub.is_outdated for hub in self.machine.hubs):
             await self.check_stores()
+
+    def list_stores(self) -> dict[str, Store | None]:
+        """Return the store of each hub, None while that is down."""
+        return {hub.name: None if hub.running is None else hub.running.store for hub in self.machine.hubs}
 
     async def check_stores(self) -> None:
         """Compare the stores with each other: record by record, and what is in the quarantine."""
@@ -210,6 +216,19 @@ class World:
 
     async def _read_store(self, hub: RunningHub) -> tuple[list[Call], list[QuarantineEntry]]:
         return await self._read_calls(hub), await hub.store.quarantine(PAGE)
+
+    async def check_erasures(self) -> None:
+        """Check that no raw event and no stored delivery has a number that was erased from its call."""
+        hub = self.hub
+        events = await hub.ledger.read(0, PAGE)
+        while page := await hub.ledger.read(events[-1].seq if events else 0, PAGE):
+            events += page
+        bodies = [event.body for event in events]
+        deliveries = await hub.appdb._database.rows("SELECT body FROM deliveries")
+        self.model.errors += [
+            *self.model.erasures.find_in_bodies("raw event", bodies),
+            *self.model.erasures.find_in_bodies("delivery", [body for (body,) in deliveries]),
+        ]
 
     async def check_leases(self) -> None:
         """Check that no lease is that of a process which has died, once its time has passed."""
@@ -241,6 +260,7 @@ class World:
             intervals=await hub.appdb.sync_states.intervals(self.api_pbx.sn),
             audit_actions=[re.sub(r" and \d+ more$", "", entry.action) for entry in entries],
             failed_ids={name: await self.failed_ids(hub.appdb, name) for name in self.model.destinations},
+            destination_ids={name: number for number, name in (await hub.appdb.destinations.names()).items()},
         )
 
     async def _read_calls(self, hub: RunningHub) -> list[Call]:
@@ -322,6 +342,8 @@ class World:
         position = await self.hub.store.position()
         pending = [] if position == last_seq else [f"store at {position} of {last_seq}"]
         pending += [f"{hub.name} is outdated" for hub in self.machine.hubs if hub.is_outdated]
+        erasures = await self.hub.eraser.list_erasures()
+        pending += [f"unfinished: {erasure}" for erasure in erasures if erasure.state == "erasing"]
         if await appdb.sync_states.backfill_request(self.api_pbx.sn) is not None:
             pending.append("requested back-fill")
         for destination in await appdb.destinations.all():

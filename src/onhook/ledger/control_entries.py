@@ -65,8 +65,8 @@ class ForgottenCall(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Forgotten(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="forgotten"):
-    """Calls to delete, each if it has no event after `last_seq`; and the numbers of all raw events to delete, also of
-    those that belong to no call, such as the ones in the quarantine.
+    """Calls to delete, each if no event of its id came after `last_seq` and before this entry; and the numbers of all
+    raw events to delete, also of those that belong to no call, such as the ones in the quarantine.
     """
 
     last_seq: int = 0

@@ -57,14 +57,14 @@ class EventDeletion:
         return count
 
     async def _delete_events_of(self, seq: int, entry: Forgotten) -> int:
-        deleted_keys, seqs = await self._projector.find_deletable(seq, entry)
-        raw_events = await self._ledger.get(seqs)
-        await self._appdb.notes.delete_for_calls(deleted_keys)
+        settled = await self._projector.settle(seq, entry)
+        raw_events = await self._ledger.get(settled.seqs)
+        await self._appdb.notes.delete_for_calls([(call.sn, call.call_id) for call in settled.calls])
         unregistered = await self._projector.count_unregistered(raw_events)
         await self._ledger.delete([raw_event.seq for raw_event in raw_events])
         await self._ledger.subtract_counts(unregistered)
         # The last one stays: who appends the next one names its number.
-        if not await self._ledger.get(entry.seqs) and seq < await self._ledger.last_control_seq():
+        if not await self._ledger.get(settled.seqs) and seq < await self._ledger.last_control_seq():
             await self._ledger.delete([seq])
         return len(raw_events)
 

@@ -193,6 +193,8 @@ class _Cycle:
     async def run(self) -> None:
         """Delete a batch at a time, up to the position of every destination."""
         await self._deletion.load()
+        # What an interrupted cycle has entered is applied first.
+        await self._projector.catch_up_to(await self._ledger.last_control_seq())
         await self._delete_forgotten()
         # The last event stays: the next one is numbered after it, and the store's position is compared with it.
         end = min(await self._ledger.last_seq() - 1, await self._min_destination_cursor())

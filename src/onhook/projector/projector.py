@@ -14,7 +14,7 @@ import msgspec
 
 from onhook.cdr.erasure import NumberPattern
 from onhook.cdr.record import Record
-from onhook.ledger.contract import CONTROL_DIALECT, CounterKey, Ledger, RawEvent
+from onhook.ledger.contract import CONTROL_DIALECT, CounterKey, Ledger, RawEvent, RewrittenContent
 from onhook.ledger.control_entries import (
     ControlEntry,
     Erased,
@@ -69,7 +69,9 @@ PlanErasure = Callable[[ErasurePlanner], Awaitable[Sequence[Erased]]]
 
 
 class ForgetResult(msgspec.Struct, frozen=True):
-    """The control entry that was appended, its number, and how many calls are gone that were stored before."""
+    """The number of the control entry that was appended, what it has deleted, and how many calls are gone that were
+    stored before.
+    """
 
     seq: int
     entry: Forgotten
@@ -218,23 +220,35 @@ class Projector:
             seq = await self._append_after(plan, last_control_seq)
             if seq:
                 await self.catch_up_to(seq)
-                deleted_keys, _seqs = await self.find_deletable(seq, plan)
-                return ForgetResult(seq, plan, len(stored_keys & set(deleted_keys)))
+                settled = await self.settle(seq, plan)
+                return ForgetResult(
+                    seq, settled, len(stored_keys & {(call.sn, call.call_id) for call in settled.calls})
+                )
         raise _too_many_changes()
 
-    async def find_deletable(self, seq: int, entry: Forgotten) -> tuple[list[CallKey], list[int]]:
-        """Return the calls of the entry with this number, which was applied, that are gone, and the raw events that
-        belong to no other call. A call that got a newer event in time has stayed, with its events.
+    async def settle(self, seq: int, entry: Forgotten) -> Forgotten:
+        """Return what was deleted of the entry with this number, which was applied: a call that got a newer event in
+        time has stayed, with its events. The ledger's entry says the same from now on, because the newer event may be
+        deleted before another store is made.
         """
-        newer_events = await read_between(self._ledger, entry.last_seq, seq)
         async with self._lock:
             facts = (await self._get_history()).facts
+        settled = await self._without_stayed(seq, entry, facts)
+        if settled != entry:
+            await self._ledger.rewrite({seq: RewrittenContent(CONTROL_DIALECT, encode_control(settled))})
+        return settled
+
+    async def _without_stayed(self, seq: int, entry: Forgotten, facts: Facts) -> Forgotten:
+        newer_events = await read_between(self._ledger, entry.last_seq, seq)
         newer = await self._parse(newer_events, facts, trusts_senders=True)
-        # Its serial number may have been joined to another one since.
+        # Its serial number may be joined to another one by then.
         stayed_ids = {call_id for _sn, call_id in newer.reported_legs}
         stayed_seqs = {seq for call in entry.calls if call.call_id in stayed_ids for seq in call.seqs}
-        deleted_keys = [(call.sn, call.call_id) for call in entry.calls if call.call_id not in stayed_ids]
-        return deleted_keys, [seq for seq in entry.seqs if seq not in stayed_seqs]
+        return msgspec.structs.replace(
+            entry,
+            calls=tuple(call for call in entry.calls if call.call_id not in stayed_ids),
+            seqs=tuple(seq for seq in entry.seqs if seq not in stayed_seqs),
+        )
 
     async def _parse(
         self, raw_events: Sequence[RawEvent], facts: Facts, *, trusts_senders: bool = False
@@ -245,12 +259,12 @@ class Projector:
         )
 
     async def erase(self, plan_entry: PlanErasure) -> Sequence[tuple[int, Erased]]:
-        """Have every store erase what is planned, anew where another control entry came first; return the entries with
-        their numbers. Raises `Unavailable`.
+        """Have every store erase what is planned for all that the ledger has, anew where another control entry came
+        first; return the entries with their numbers. Raises `Unavailable`.
         """
         for _try in range(CONTROL_TRIES_MAX):
             last_control_seq = await self._ledger.last_control_seq()
-            await self.catch_up_to(last_control_seq)
+            await self.catch_up_to(await self._ledger.last_seq())
             erased_entries = await plan_entry(await self._create_planner())
             bodies = [encode_control(erased) for erased in erased_entries]
             if not bodies:
@@ -366,7 +380,7 @@ class Projector:
         elif isinstance(control, Erased):
             await self._erase(control, history.facts, entries)
         else:
-            await self._forget(control, entries)
+            await self._forget(control, history.facts, entries)
 
     async def _read_again(self, seqs: Sequence[int], facts: Facts, entries: _Range) -> None:
         raw_events = await self._ledger.get(seqs)
@@ -398,18 +412,14 @@ class Projector:
         batch = self._batch(entries, reparsed_seqs=sorted({*control.seqs, *listed_seqs, *newer_seqs}))
         await self._store.put(msgspec.structs.replace(batch, calls=calls))
 
-    async def _forget(self, control: Forgotten, entries: _Range) -> None:
+    async def _forget(self, control: Forgotten, facts: Facts, entries: _Range) -> None:
         """Delete the calls of an entry, but those that have a newer event than it knew."""
-        newest: dict[CallKey, int] = {}
-        for leg in await self._store.legs([(call.sn, call.call_id) for call in control.calls]):
-            newest[leg.sn, leg.call_id] = max(leg.seq, newest.get((leg.sn, leg.call_id), 0))
-        stayed = [call for call in control.calls if newest.get((call.sn, call.call_id), 0) > control.last_seq]
-        stayed_seqs = {seq for call in stayed for seq in call.seqs}
+        settled = await self._without_stayed(entries.last_seq, control, facts)
         await self._store.put(
             self._batch(
                 entries,
-                reparsed_seqs=[seq for seq in control.seqs if seq not in stayed_seqs],
-                removed_keys=[(call.sn, call.call_id) for call in control.calls if call not in stayed],
+                reparsed_seqs=settled.seqs,
+                removed_keys=[(call.sn, call.call_id) for call in settled.calls],
             )
         )
 

@@ -65,7 +65,9 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
             store=store,
             sql_runner=sql_runner,
             quarantine_retrier=quarantine_retrier,
-            eraser=create_eraser(config, appdb=appdb, ledger=ledger, store=store, projector=projector),
+            eraser=create_eraser(
+                config, appdb=appdb, ledger=ledger, store=store, projector=projector, clock=SystemClock()
+            ),
             catch_up=projector.catch_up,
         )
 

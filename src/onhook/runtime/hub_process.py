@@ -96,6 +96,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
             ledger=resources.ledger,
             store=resources.store,
             projector=projector,
+            clock=clock,
             rebuild_store=partial(rebuild_in_process, config),
         )
         # Closed after the web server, whose last requests may still use it.

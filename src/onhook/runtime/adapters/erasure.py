@@ -6,7 +6,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.console.search import list_regions
 from onhook.ledger.contract import Ledger
-from onhook.lib.clock import SystemClock
+from onhook.lib.clock import Clock
 from onhook.ops.number_erasure import NumberEraser
 from onhook.projector.projector import Projector
 from onhook.store.contract import Store
@@ -19,6 +19,7 @@ def create_eraser(
     ledger: Ledger,
     store: Store,
     projector: Projector,
+    clock: Clock,
     rebuild_store: Callable[[], Awaitable[None]] | None = None,
 ) -> NumberEraser:
     """Return the eraser of a data directory; see `ops.number_erasure`."""
@@ -32,7 +33,7 @@ def create_eraser(
         ledger=ledger,
         store=store,
         projector=projector,
-        clock=SystemClock(),
+        clock=clock,
         find_regions=find_regions,
         rebuild_store=rebuild_store,
     )
