@@ -240,7 +240,7 @@ class Model:
             name, seq, time = notification.notification_id, notification.seq, notification.time
             is_repeat = name in known_ids and seq > destination.replayed_until and seq not in self.late_seqs
             known_ids.add(name)
-            was_overtaken = any(0 <= time - at <= STALE_ATTEMPT_SECONDS for at in self._overtaking_times)
+            was_overtaken = any(0 <= time - each <= STALE_ATTEMPT_SECONDS for each in self._overtaking_times)
             if is_repeat and not was_overtaken and self.done.is_done(destination_id, name, time):
                 self.errors.append(f"{destination.name}: {name} was committed as done, and came again at {time:.1f} s")
 

@@ -87,7 +87,7 @@ class DoneNotifications:
         seq = int(notification_id.rpartition("-")[2])
         done_at = self._done_ahead.get(destination_id, {}).get(notification_id, time)
         return done_at < time or any(
-            at < time and cursor >= seq for at, cursor in self._cursors.get(destination_id, ())
+            committed_at < time and cursor >= seq for committed_at, cursor in self._cursors.get(destination_id, ())
         )
 
     def _note(self, changes: DeliveryCommit) -> None:
