@@ -163,6 +163,39 @@ async def test_work_is_handed_over_at_once_when_its_process_stops(processes: tup
     assert (first.work.starts, second.work.starts) == (1, 1)
 
 
+async def test_work_that_is_cancelled_again_has_ended_before_its_lease_is_free(
+    processes: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its stop takes long, and who stops it is in a hurry."""
+    first, _second = processes
+    steps: list[str] = []
+    may_end = asyncio.Event()
+
+    async def work() -> None:
+        steps.append("begins")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            try:
+                await may_end.wait()
+            finally:
+                await asyncio.sleep(0)
+                steps.append("ends")
+
+    async def release(_lease: Lease) -> None:
+        steps.append("is free")
+
+    monkeypatch.setattr(first.holder, "_release", release)
+    task = asyncio.create_task(first.holder.run_leased(NAME, work))
+    await wait_until(lambda: steps == ["begins"])
+    for _time in range(2):
+        task.cancel()
+        await asyncio.sleep(0.01)
+    with suppress(asyncio.CancelledError):
+        await task
+    assert steps == ["begins", "ends", "is free"]
+
+
 async def test_work_whose_lease_ran_out_is_begun_elsewhere(
     processes: tuple[Process, Process], clock: MovedClock
 ) -> None:

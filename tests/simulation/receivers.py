@@ -11,17 +11,20 @@ from aiohttp import web
 
 from onhook.lib.signing import is_signed_by
 
-Mode = Literal["accept", "reject", "flaky", "busy", "throttle", "hang", "disconnect", "gone"]
+Mode = Literal["accept", "reject", "flaky", "busy", "throttle", "hang", "uneven", "disconnect", "gone"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 HANG_SECONDS = 30.0
 """Longer than the time-out of a destination."""
 
+UNEVEN_SECONDS = 6.0
+"""Some notifications are accepted so much later than those that come after them."""
+
 RETRY_AFTER_SECONDS = 90
 
 
 class AcceptedNotification(NamedTuple):
-    """A notification that was answered 200: its id, call and details, and when, in seconds of the simulation."""
+    """A notification that was answered 200: its id, call and details; `time` is when it came, in seconds."""
 
     notification_id: str
     call_id: str
@@ -59,6 +62,7 @@ class SimulatedReceiver:
             await runner.cleanup()
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
+        time = asyncio.get_running_loop().time()
         body = await request.read()
         notification_id = request.headers["webhook-id"]
         self._attempts[notification_id] = self._attempts.get(notification_id, 0) + 1
@@ -67,7 +71,6 @@ class SimulatedReceiver:
         status = await self._choose_status(request, notification_id)
         if status == 200:
             details = json.loads(json.loads(body)["msg"])
-            time = asyncio.get_running_loop().time()
             self.accepted.append(AcceptedNotification(notification_id, details["call_id"], details, time))
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status in (429, 503) else {}
         return web.Response(status=status, headers=headers)
@@ -80,8 +83,10 @@ class SimulatedReceiver:
         if mode == "disconnect" and request.transport is not None:
             request.transport.abort()
             return 500
+        chance = hashlib.md5(notification_id.encode(), usedforsecurity=False).digest()[0] % 4
+        if mode == "uneven" and chance == 0:
+            await asyncio.sleep(UNEVEN_SECONDS)
         if mode == "flaky":
             # The first attempts of some notifications fail, whatever the order in which they arrive.
-            failures = hashlib.md5(notification_id.encode(), usedforsecurity=False).digest()[0] % 4
-            return 500 if self._attempts[notification_id] <= failures else 200
+            return 500 if self._attempts[notification_id] <= chance else 200
         return {"reject": 400, "busy": 503, "throttle": 429, "gone": 410}.get(mode, 200)

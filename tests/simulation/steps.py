@@ -116,7 +116,7 @@ async def wait(world: World) -> None:
 async def skip_time(world: World) -> None:
     """The machine is suspended for a while, or nothing happens: all leases run out."""
     world.model.see_overtaking()
-    world.virtual_time.advance(world.rng.choice([60, 900, 3_600, 6 * 3_600, 30 * 3_600]))
+    world.virtual_time.advance(world.rng.choice([60, 900, 3_600, 6 * 3_600, 30 * 3_600, 30 * 3_600]))
     world.unsettle()
     await asyncio.sleep(3.0)
 
@@ -322,6 +322,22 @@ async def restart_hub(world: World) -> None:
     world.unsettle()
 
 
+async def hand_over_twice(world: World) -> None:
+    """The work of a destination goes to another hub and back while some notifications wait for their answer."""
+    name = _draw_destination(world)
+    if not name:
+        return
+    world.model.count_interruption()
+    world.model.destinations[name].receiver.mode = "uneven"
+    await report_calls(world)
+    for hub in world.rng.sample(world.machine.hubs, len(world.machine.hubs)):
+        await asyncio.sleep(world.rng.uniform(0, 2))
+        await world.machine.stop_hubs(hub)
+        await asyncio.sleep(world.rng.uniform(0, 2))
+        await world.machine.ensure_running()
+    world.unsettle()
+
+
 async def restart_intake(world: World) -> None:
     await world.machine.stop_intake()
     await world.machine.ensure_running()
@@ -434,6 +450,7 @@ STEPS: Mapping[Step, int] = {
     retry_quarantine: 2,
     upgrade: 1,
     restart_hub: 2,
+    hand_over_twice: 2,
     restart_intake: 1,
     replay: 1,
     remove_destination: 1,

@@ -201,9 +201,7 @@ class LeaseHolder:
             await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.wait([task])
+            await _end(task)
         if lost.is_set() or (not task.cancelled() and isinstance(task.exception(), FencedOff)):
             return False
         task.result()
@@ -226,3 +224,20 @@ class LeaseHolder:
         except OnhookError as error:
             # It runs out by itself.
             self._failure_log.begin(error=str(error))
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task that has not ended, and wait for its end; where the wait is cancelled, as in a hurry, cancel the
+    task again.
+    """
+    if not task.done():
+        task.cancel()
+    cancellation: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancellation = error
+            task.cancel()
+    if cancellation is not None:
+        raise cancellation
