@@ -83,10 +83,10 @@ class SimulatedReceiver:
         if mode == "disconnect" and request.transport is not None:
             request.transport.abort()
             return 500
-        chance = hashlib.md5(notification_id.encode(), usedforsecurity=False).digest()[0] % 4
-        if mode == "uneven" and chance == 0:
+        quarter = hashlib.md5(notification_id.encode(), usedforsecurity=False).digest()[0] % 4
+        if mode == "uneven" and quarter == 0:
             await asyncio.sleep(UNEVEN_SECONDS)
         if mode == "flaky":
             # The first attempts of some notifications fail, whatever the order in which they arrive.
-            return 500 if self._attempts[notification_id] <= chance else 200
+            return 500 if self._attempts[notification_id] <= quarter else 200
         return {"reject": 400, "busy": 503, "throttle": 429, "gone": 410}.get(mode, 200)

@@ -24,6 +24,9 @@ ATTEMPTS_MAX = 3
 
 DESTINATIONS_MAX = 6
 
+RETENTION_STEP_SECONDS = 26 * 3_600
+"""Longer than calls are kept, and not a time of day again and again."""
+
 Step = Callable[[World], Awaitable[None]]
 
 
@@ -116,7 +119,7 @@ async def wait(world: World) -> None:
 async def skip_time(world: World) -> None:
     """The machine is suspended for a while, or nothing happens: all leases run out."""
     world.model.see_overtaking()
-    world.virtual_time.advance(world.rng.choice([60, 900, 3_600, 6 * 3_600, 30 * 3_600, 30 * 3_600]))
+    world.virtual_time.advance(world.rng.choice([60, 900, 3_600, 6 * 3_600, 30 * 3_600]))
     world.unsettle()
     await asyncio.sleep(3.0)
 
@@ -260,10 +263,14 @@ async def remove_or_add_pbx(world: World) -> None:
 
 
 async def run_retention(world: World) -> None:
-    """Delete what has expired, also while another store is behind."""
+    """A day later, delete what has expired, also while another store is behind."""
+    world.model.see_overtaking()
+    world.virtual_time.advance(RETENTION_STEP_SECONDS)
+    world.unsettle()
+    await asyncio.sleep(3.0)
+    await world.check()
     if world.machine.hub is None:
         return
-    await world.check()
     other = world.machine.hubs[-1]
     if other is not world.machine.hubs[0] and world.rng.random() < 0.5:
         world.model.count_interruption()
@@ -444,7 +451,7 @@ STEPS: Mapping[Step, int] = {
     disturb_push_channel: 3,
     disturb_api: 3,
     set_clock: 2,
-    run_retention: 2,
+    run_retention: 4,
     erase_number: 2,
     rebuild_store: 1,
     retry_quarantine: 2,

@@ -57,7 +57,7 @@ class World:
         self.start = start = start_time(self.rng)
         self.clock = SimulatedClock(virtual_time, start)
         self.pbx_clock = SimulatedClock(virtual_time, start)
-        keep_days = self.rng.choice([0, 1])
+        keep_days = self.rng.choice([0, 1, 1])
         self.model = Model(keep_days, virtual_time.read)
         hub_count = 1 if seed % SINGLE_HUB_EVERY == SINGLE_HUB_EVERY - 1 else 2
         self.machine = SimulatedMachine(folder, self.clock, Random(f"{seed}/jitter"), keep_days, hub_count)

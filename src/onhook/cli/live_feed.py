@@ -50,7 +50,8 @@ async def follow_calls(open_feed: OpenFeed) -> AsyncIterator[tuple[str, str]]:
 async def _get_within(queue: asyncio.Queue[_FeedRecord | Exception], seconds: float) -> _FeedRecord | Exception | None:
     """Return the next value of the queue; None where there is none in time."""
     try:
-        return await asyncio.wait_for(queue.get(), seconds)
+        async with asyncio.timeout(seconds):
+            return await queue.get()
     except TimeoutError:
         return None
 

@@ -6,7 +6,6 @@ compared with the offset that other calls of the PBX have shown in the hours bef
 daylight saving time may have begun or ended.
 """
 
-import asyncio
 import logging
 import shlex
 from collections import deque
@@ -17,8 +16,9 @@ from onhook.cdr.merge import ROW_CHANNELS
 from onhook.cdr.record import Record
 from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX, parse_offset
 from onhook.lib.clock import Clock
-from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
+from onhook.lib.periodic_job import run_periodically
+from onhook.lib.transition_log import TransitionLog
 from onhook.store.contract import Store
 
 CHECK_SECONDS = 10.0
@@ -53,12 +53,9 @@ class CallTimeMonitor:
 
     async def run(self) -> None:
         """Check until cancelled."""
-        while True:
-            try:
-                await self.check()
-            except OnhookError as error:
-                logging.getLogger("call_times").error("check of call times failed", extra={"error": str(error)})
-            await asyncio.sleep(CHECK_SECONDS)
+        log = logging.getLogger("call_times")
+        failure_log = TransitionLog(log, begins="call times cannot be checked", ends="call times can be checked again")
+        await run_periodically(self.check, CHECK_SECONDS, failure_log)
 
     async def check(self) -> None:
         """Look at the records that came since the last check."""

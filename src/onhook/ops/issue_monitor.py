@@ -26,6 +26,7 @@ from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _, _n
+from onhook.lib.periodic_job import run_periodically
 from onhook.lib.transition_log import TransitionLog
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_backlog, check_files, check_resources
@@ -91,13 +92,7 @@ class IssueMonitor:
         failure_log = TransitionLog(
             logging.getLogger("issues"), begins="issues cannot be checked", ends="issues can be checked again"
         )
-        while True:
-            try:
-                await self.check_all()
-                failure_log.end()
-            except OnhookError as error:
-                failure_log.begin(error=str(error))
-            await asyncio.sleep(ROUND_SECONDS)
+        await run_periodically(self.check_all, ROUND_SECONDS, failure_log)
 
     async def check_all(self) -> None:
         """Begin and end issues as they are now. Raises `Unavailable`, where a file cannot be used now."""

@@ -28,6 +28,7 @@ from onhook.ledger.control_entries import Erased, ErasedRows
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
+from onhook.lib.task_reconciler import raise_if_cancelled
 from onhook.lib.transition_log import TransitionLog
 from onhook.ops.erasure_list import write_list
 from onhook.ops.event_deletion import EventDeletion, report_position
@@ -138,8 +139,10 @@ class NumberEraser:
             except OnhookError as error:
                 self._log.begin(error=str(error))
                 pause_seconds = RETRY_SECONDS
+            raise_if_cancelled()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wakeup.wait(), pause_seconds)
+                async with asyncio.timeout(pause_seconds):
+                    await self._wakeup.wait()
 
     async def finish(self) -> None:
         """Erase from rows, raw events and files what all entries name that every store has applied; then have the store

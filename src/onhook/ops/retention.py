@@ -23,10 +23,11 @@ from onhook.cdr.record import Record
 from onhook.config import Config
 from onhook.ledger.contract import CONTROL_DIALECT, Ledger, RawEvent
 from onhook.lib.clock import Clock
-from onhook.lib.errors import OnhookError
 from onhook.lib.file_lock import file_lock_soon
 from onhook.lib.messages import _
+from onhook.lib.periodic_job import run_periodically
 from onhook.lib.timestamps import to_datetime
+from onhook.lib.transition_log import TransitionLog
 from onhook.ops.event_deletion import EventDeletion
 from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
 from onhook.projector.projector import Projector
@@ -73,13 +74,9 @@ class Retention:
     async def run(self) -> None:
         """Run cycles until cancelled."""
         await asyncio.sleep(INITIAL_DELAY_SECONDS)
-        while True:
-            try:
-                await self.run_cycle()
-            except OnhookError as error:
-                log = logging.getLogger("retention")
-                log.error("cannot delete old calls", extra={"error": str(error)})
-            await asyncio.sleep(CYCLE_SECONDS)
+        log = logging.getLogger("retention")
+        failure_log = TransitionLog(log, begins="cannot delete old calls", ends="old calls are deleted again")
+        await run_periodically(self.run_cycle, CYCLE_SECONDS, failure_log)
 
     async def run_cycle(self) -> RetentionTotals:
         """Delete everything that has expired, with an entry in the audit log. Not while the store is being rebuilt or a

@@ -12,6 +12,7 @@ from onhook.cdr.merge import UNREGISTERED
 from onhook.ledger.contract import CounterKey, Ledger
 from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.lib.errors import OnhookError
+from onhook.lib.task_reconciler import raise_if_cancelled
 from onhook.lib.transition_log import TransitionLog
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.projector.projector import Projector
@@ -61,6 +62,7 @@ class SerialNumberJoiner:
             except OnhookError as error:
                 version = 0  # again, although nothing changes any more
                 self._failure_log.begin(error=str(error))
+                raise_if_cancelled()
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def join_changed(self) -> None:

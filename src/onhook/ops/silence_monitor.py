@@ -1,6 +1,5 @@
 """Monitor of silent PBXs: each is compared with its own traffic, or with the configured minutes."""
 
-import asyncio
 import logging
 import shlex
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -11,9 +10,10 @@ from onhook.cdr.merge import ROW_CHANNELS
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.silence_detection import WEEKS_COMPARED, is_suspicious_silence
 from onhook.lib.clock import Clock
-from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
+from onhook.lib.periodic_job import run_periodically
 from onhook.lib.timestamps import format_time
+from onhook.lib.transition_log import TransitionLog
 from onhook.store.contract import Store
 
 CHECK_SECONDS = 300.0
@@ -35,12 +35,9 @@ class SilenceMonitor:
 
     async def run(self) -> None:
         """Check until cancelled."""
-        while True:
-            try:
-                await self.check_all()
-            except OnhookError as error:
-                logging.getLogger("silence").error("silence check failed", extra={"error": str(error)})
-            await asyncio.sleep(CHECK_SECONDS)
+        log = logging.getLogger("silence")
+        failure_log = TransitionLog(log, begins="silence cannot be checked", ends="silence can be checked again")
+        await run_periodically(self.check_all, CHECK_SECONDS, failure_log)
 
     async def check_all(self) -> None:
         """Begin and end the alarms of silence."""

@@ -20,6 +20,7 @@ from aiohttp import web
 from onhook.appdb.app_tokens import TokenGrant
 from onhook.appdb.origin import Origin, set_origin
 from onhook.lib.errors import OnhookError, Unavailable
+from onhook.lib.task_reconciler import raise_if_cancelled
 from onhook.pbx_api import downloads
 from onhook.pbx_api.codes import (
     API_UNAVAILABLE,
@@ -308,6 +309,7 @@ class PbxApiServer:
             except OnhookError as error:
                 self._log.error("cannot read apps", extra={"error": str(error)})
                 version = None
+            raise_if_cancelled()
             await asyncio.sleep(TOKEN_CHECK_SECONDS)
 
 

@@ -29,6 +29,7 @@ from onhook.ledger.control_entries import (
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound, Unavailable
 from onhook.lib.messages import _
+from onhook.lib.task_reconciler import raise_if_cancelled
 from onhook.lib.transition_log import TransitionLog
 from onhook.pbx.dialect import Dialects
 from onhook.projector.erasure_plan import ErasurePlan, ErasurePlanner, find_seqs_without_records
@@ -131,6 +132,7 @@ class Projector:
                 await self._ledger.wait(await self._store.position(), WAIT_SECONDS_MAX)
         except Unavailable as error:
             self._stall_log.begin(error=str(error))
+            raise_if_cancelled()
             await asyncio.sleep(RETRY_SECONDS)
 
     async def catch_up(self, on_progress: Callable[[int], None] = lambda position: None) -> int:

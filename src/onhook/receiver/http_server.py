@@ -90,7 +90,8 @@ class WebhookServer:
         if self._connections:
             self._all_closed = asyncio.Event()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._all_closed.wait(), STOP_SECONDS_MAX)
+                async with asyncio.timeout(STOP_SECONDS_MAX):
+                    await self._all_closed.wait()
         for connection in list(self._connections):
             connection.abort()
         if self._tick_handle is not None:

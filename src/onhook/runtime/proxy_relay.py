@@ -92,7 +92,8 @@ class ProxyRelay:
             if self._clients:
                 self._has_no_clients.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._has_no_clients.wait(), seconds)
+                    async with asyncio.timeout(seconds):
+                        await self._has_no_clients.wait()
         finally:
             for client in list(self._clients):
                 client.abort()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from onhook.cdr.sync_types import BackfillRequest, BackfillResult
 from onhook.lib.errors import OnhookError
+from onhook.lib.task_reconciler import raise_if_cancelled
 from onhook.sync.alarms import ConnectionAlarms, lasting_text
 from onhook.sync.backfill_run import BackfillRunner, build_backfill_result
 from onhook.sync.contract import BackfillSource, BackfillTotals, PbxAccess, SyncProgressCallback, SyncState
@@ -66,6 +67,7 @@ class PbxSync:
             schedule.end_cycle(now, has_open_gap=has_open_gap(await self._state.intervals(), totals))
             await self._connection_alarms.on_succeeded()
         except OnhookError as error:
+            raise_if_cancelled()
             await self.on_failed(error)
             schedule.fail_cycle()
 

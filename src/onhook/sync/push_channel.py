@@ -15,6 +15,7 @@ import aiohttp
 from onhook.lib.backoff import Backoff
 from onhook.lib.errors import NotAllowed, OnhookError
 from onhook.lib.messages import _
+from onhook.lib.task_reconciler import raise_if_cancelled
 from onhook.pbx.client import PushChannel, TokenStep
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -85,15 +86,18 @@ class PushReceiver:
             try:
                 await self._run_channel()
             except TokenRejected as error:
+                raise_if_cancelled()
                 await self._observer.on_failed(error)
                 # At once with a new token; a PBX that rejects that one too is not asked without a wait.
                 if self._was_rejected:
                     await asyncio.sleep(backoff.after_run(self._session.now() - started_at, self._jitter()))
                 self._was_rejected = not self._was_rejected
             except NotAllowed as error:
+                raise_if_cancelled()
                 await self._observer.on_failed(error)
                 await asyncio.sleep(HALTED_RETRY_SECONDS)
             except OnhookError as error:
+                raise_if_cancelled()
                 await self._observer.on_failed(error)
                 await asyncio.sleep(backoff.after_run(self._session.now() - started_at, self._jitter()))
 
