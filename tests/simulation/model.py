@@ -54,12 +54,14 @@ class KnownDestination(msgspec.Struct, kw_only=True):
     is_per_call: bool
     after: int
     sns: set[str] = msgspec.field(default_factory=set)
+    expired_seqs: frozenset[int] = frozenset()
+    """Numbers of records that may have been deleted before it was added."""
     excused_ids: set[str] = msgspec.field(default_factory=set)
     """Notifications that failed or were discarded at some time: their order within a call is not checked."""
     replayed_until: int = 0
 
     def requires(self, sn: str, seq: int) -> bool:
-        return seq > self.after and all(sn == wanted for wanted in self.sns)
+        return seq > self.after and seq not in self.expired_seqs and all(sn == wanted for wanted in self.sns)
 
 
 class MachineState(msgspec.Struct, frozen=True, kw_only=True):
@@ -277,6 +279,14 @@ class Model:
             is_excused = self.erasures.may_be_erased(sn, call_id)
             if destination.requires(sn, seq) and seq not in done_seqs and not is_excused:
                 self.errors.append(f"{destination.name}: not delivered: call {call_id}, number {seq}")
+
+    def list_expired_seqs(self) -> frozenset[int]:
+        """Return the numbers of records that may have expired by now."""
+        return frozenset(
+            seq
+            for key, (_name, seq) in self.last_seqs.items()
+            if key not in self.legs or self._may_be_expired(self.legs[key].ended_at)
+        )
 
     def may_be_missing(self, key: tuple[str, str], leg: ReportedLeg) -> bool:
         """Return whether a leg that was acknowledged may not be stored."""

@@ -140,7 +140,11 @@ class World:
         spec = DestinationSpec(url=receiver.url, allow_private=True, with_standard_webhooks=True, **spec_fields)  # type: ignore[arg-type]
         after = 0 if self.rng.random() < 0.5 else await self.hub.store.position()
         destination = KnownDestination(
-            name=name, receiver=receiver, is_per_call=spec.notifies_of == "calls", after=after
+            name=name,
+            receiver=receiver,
+            is_per_call=spec.notifies_of == "calls",
+            after=after,
+            expired_seqs=self.model.list_expired_seqs(),
         )
         if spec.filter.sn:
             destination.sns.add(spec.filter.sn)
