@@ -62,7 +62,7 @@ class AttemptPool:
         self._endpoint = endpoint
         self._on_result = on_result
         self._wake = wake
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their start
         self._has_result = False
         self._is_closing = False
         self._error: BaseException | None = None
@@ -81,7 +81,7 @@ class AttemptPool:
         """Start as many attempts as allowed."""
         while (notification := self._next_notification()) is not None:
             task = asyncio.create_task(self._run_attempts(notification))
-            self._tasks.add(task)
+            self._tasks[task] = None
             task.add_done_callback(self._on_task_done)
 
     def raise_error(self) -> None:
@@ -129,7 +129,7 @@ class AttemptPool:
                 self._wake()
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled():
             error = task.exception()  # read also after the first error, or asyncio logs it as never retrieved
             self._error = self._error or error

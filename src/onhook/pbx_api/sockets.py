@@ -142,7 +142,7 @@ class Sockets:
         self._clock = clock
         self._tokens = tokens
         self._dialect = dialect
-        self._listeners: set[Listener] = set()
+        self._listeners: dict[Listener, None] = {}  # served in the order in which they came
         self._closing: set[asyncio.Task[None]] = set()
         self._log = logging.getLogger("pbx_api")
 
@@ -166,7 +166,7 @@ class Sockets:
         if request.transport is None:
             return socket
         listener = self.create_listener(socket, request.transport, api_request)
-        self._listeners.add(listener)
+        self._listeners[listener] = None
         try:
             async for message in socket:
                 if message.type is WSMsgType.ERROR:
@@ -179,7 +179,7 @@ class Sockets:
             # The client was disconnected while the response was written.
             return socket
         finally:
-            self._listeners.discard(listener)
+            self._listeners.pop(listener, None)
         return socket
 
     async def _answer(self, socket: web.WebSocketResponse, listener: Listener, message: WSMessage) -> None:
