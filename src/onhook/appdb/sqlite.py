@@ -164,6 +164,7 @@ class SqliteDatabase:
     # Change notification
 
     async def version(self) -> Version:
+        self._check_is_open()
         await self.open()
         # Callers that run in this turn of the event loop can share what is read after it.
         await asyncio.sleep(0)
@@ -227,6 +228,7 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def _read_session(self, deadline: float) -> AsyncIterator[SqliteSession]:
+        self._check_is_open()
         await self.open()
         await self._read_slots.acquire(deadline)
         try:
@@ -249,6 +251,7 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def _write_session(self, deadline: float) -> AsyncIterator[SqliteSession]:
+        self._check_is_open()
         await self._write_slots.acquire(deadline)
         try:
             connection = self._writer or await self._open_writer()
