@@ -29,6 +29,7 @@ PAGES = {
     "apps": "/apps",
     "audit": "/audit",
     "sql": "/sql?sql=SELECT+status,count(*)+FROM+calls+GROUP+BY+ALL",
+    "erasure": "/erasure",
     "quarantine": "/quarantine",
     "issues": "/issues",
     "alarms": "/alarms",

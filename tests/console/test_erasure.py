@@ -1,8 +1,16 @@
 """`/erasure` and `/api/v1/erasures`: a number is erased by administrators, after a preview."""
 
+import asyncio
+import json
+
 import aiohttp
+import pytest
+from playwright.async_api import Page, expect
 
 from tests.console.conftest import ConsoleHarness
+from tests.console.test_accessible import AXE, SERIOUS
+from tests.console.test_layout import CUT_TABLES, SPILLING_TEXTS
+from tests.console.test_pages import OUTPUT, open_visit
 from tests.factories import details
 
 NUMBER = "0301234567"
@@ -56,3 +64,36 @@ async def test_erasure_page_previews_and_erases(harness: ConsoleHarness, client:
     assert NUMBER not in erased
     failed = await (await client.post("/erasure/preview", data={"number": NUMBER})).text()
     assert "nothing that is stored has this number" in failed
+
+
+@pytest.mark.slow
+async def test_erasure_page_is_walked(harness: ConsoleHarness, chromium_path: str) -> None:
+    """A person erases a number, at a telephone's width: each step can be read, and used by keyboard."""
+    await harness.ingest_details([details(call_from=f"Alice<{NUMBER}>")])
+    script = await asyncio.to_thread(AXE.read_text)
+    async with open_visit(harness, chromium_path, viewport={"width": 390, "height": 844}) as visit:
+        page = visit.page
+        await page.goto(f"{harness.url}/audit")
+        await page.get_by_role("link", name="Erase a number").click()
+        await check_page(page, script, "form")
+        await page.get_by_label("Number, in any notation").fill("030 / 123 45 67")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("Calls, which stay without it: 1")).to_be_visible()
+        await check_page(page, script, "preview")
+        await page.get_by_role("button", name="Erase the number").press("Enter")
+        await expect(page.get_by_role("status")).to_contain_text("The number was erased from")
+        await expect(page.get_by_role("cell", name="erasing")).to_be_visible()
+        await check_page(page, script, "erased")
+        await page.goto(f"{harness.url}/calls")
+        await expect(page.get_by_text("erased").first).to_be_visible()
+        assert NUMBER not in await page.content()
+
+
+async def check_page(page: Page, script: str, step: str) -> None:
+    """Save a screenshot; check that nothing is cut, and nothing serious is found by axe."""
+    await page.screenshot(path=OUTPUT / f"erasure-{step}.png", full_page=True)
+    assert await page.evaluate(SPILLING_TEXTS) == []
+    assert await page.evaluate(CUT_TABLES) == []
+    await page.evaluate(script)
+    violations = json.loads(await page.evaluate("axe.run().then((result) => JSON.stringify(result.violations))"))
+    assert [violation["id"] for violation in violations if violation["impact"] in SERIOUS] == []
