@@ -26,10 +26,11 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
+from onhook.delivery.destinations.contract import CONCURRENT_ATTEMPTS_MAX
 from onhook.delivery.destinations.webhook import webhook_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
-from onhook.delivery.worker import CONCURRENT_ATTEMPTS_MAX, DeliveryDeps
+from onhook.delivery.worker import DeliveryDeps
 from onhook.lib.clock import SystemClock
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.store.contract import StoreBatch

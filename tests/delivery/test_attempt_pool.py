@@ -1,7 +1,7 @@
 """Concurrent attempts."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,31 +12,38 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.delivery_rows import NewAttempt
 from onhook.cdr.record import Record
 from onhook.delivery.attempt_pool import AttemptPool, AttemptSender
-from onhook.delivery.destinations.contract import DeliveryResult, Notification
+from onhook.delivery.destinations.contract import DeliveryResult, Notification, SendLimits
 from onhook.delivery.endpoint_health import DOWN_AFTER_FAILURES, EndpointHealth, EndpointState
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.notification_queues import NotificationQueues
 from onhook.delivery.per_call_queue import PendingNotification, PerCallQueue
+from onhook.delivery.rate_limit import RateLimit
 from onhook.delivery.retry_queue import RetryQueue
 from onhook.lib.clock import SystemClock
 from tests.delivery.factories import delivery_result, pending_notification
 
 ATTEMPTS_MAX = 3
+LIMITS = SendLimits(attempts_max=ATTEMPTS_MAX)
 
 
 class ControlledClient:
-    """A destination whose attempts end when the test says so."""
+    """A destination whose attempts end when the test says so; a batch has the id of its first notification."""
+
+    limits = SendLimits()
 
     def __init__(self) -> None:
         self.attempts: dict[str, asyncio.Future[DeliveryResult]] = {}
         self.tasks: set[asyncio.Task[Any] | None] = set()
+        self.batches: list[list[str]] = []
 
-    async def send(self, notification: Notification) -> DeliveryResult:
+    async def send(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
+        notification = notifications[0]
+        self.batches.append([item.notification_id for item in notifications])
         self.tasks.add(asyncio.current_task())
         attempt: asyncio.Future[DeliveryResult] = asyncio.get_running_loop().create_future()
         self.attempts[notification.notification_id] = attempt
         try:
-            return await attempt
+            return [await attempt] * len(notifications)
         finally:
             del self.attempts[notification.notification_id]
 
@@ -63,7 +70,7 @@ class ControlledClient:
 class PoolHarness:
     """A pool with its queues; `results` are those that the callback received."""
 
-    def __init__(self, retries: RetryQueue) -> None:
+    def __init__(self, retries: RetryQueue, limits: SendLimits = LIMITS, rate: float = 0) -> None:
         self.client = ControlledClient()
         self.endpoint = EndpointState(EndpointHealth())
         self.queues = NotificationQueues(PerCallQueue(()), retries)
@@ -71,7 +78,8 @@ class PoolHarness:
         self.results: list[tuple[str, str]] = []
         self.wakes = 0
         self.pool = AttemptPool(
-            attempts_max=ATTEMPTS_MAX,
+            limits=limits,
+            rate_limit=RateLimit(rate),
             sender=AttemptSender(client=self.client, clock=SystemClock(), metrics=self.metrics),
             queues=self.queues,
             endpoint=self.endpoint,
@@ -222,12 +230,63 @@ async def test_attempt_pool_has_succeeded_needs_a_result(
 
 async def test_attempt_sender_result_is_measured(harness: PoolHarness) -> None:
     sender = AttemptSender(client=harness.client, clock=SystemClock(), metrics=harness.metrics)
-    sending = asyncio.create_task(sender.send(pending_notification(1)))
+    sending = asyncio.create_task(sender.send([pending_notification(1)]))
     await run_tasks()
     rejection = DeliveryResult(outcome="rejected", detail="answered 500", status=500, body=b"no")
     await harness.client.end("e1", rejection)
-    result, attempt = await sending
+    ((result, attempt),) = await sending
     assert result is rejection
     assert (attempt.status, attempt.detail, attempt.body) == (500, "answered 500", b"no")
     assert attempt.duration_ms < harness.metrics.total_seconds * 1_000 + 1
     assert harness.metrics.attempts["rejected"] == 1
+
+
+@pytest.fixture
+async def retries(tmp_path: Path) -> AsyncIterator[RetryQueue]:
+    async with AppDb(tmp_path / "onhook.db") as appdb:
+        yield RetryQueue(appdb.deliveries, 1)
+
+
+async def test_attempt_pool_batch_is_what_is_ready(retries: RetryQueue) -> None:
+    """No notification waits for a batch to fill, and none is larger than its limit."""
+    harness = PoolHarness(retries, SendLimits(attempts_max=1, batch_count=3))
+    await harness.start(5)
+    assert harness.client.batches == [["e1", "e2", "e3"]]
+    await harness.client.end("e1", delivery_result("accepted"))
+    assert harness.client.batches[1:] == [["e4", "e5"]]
+    await harness.client.end("e4", delivery_result("accepted"))
+    assert harness.results == [(f"e{seq}", "accepted") for seq in range(1, 6)]
+    assert (harness.metrics.attempts["accepted"], harness.pool.is_idle) == (5, True)
+
+
+async def test_attempt_pool_batch_ends_at_its_bytes(retries: RetryQueue) -> None:
+    body_bytes = len(pending_notification(1).body)
+    harness = PoolHarness(retries, SendLimits(attempts_max=1, batch_count=9, batch_bytes=body_bytes + 1))
+    await harness.start(5)
+    assert harness.client.batches == [["e1", "e2"]]
+    await harness.pool.close(0)
+
+
+async def test_attempt_pool_endpoint_is_down_sends_one_notification(retries: RetryQueue) -> None:
+    harness = PoolHarness(retries, SendLimits(attempts_max=1, batch_count=9))
+    harness.endpoint.health = EndpointHealth(failures=DOWN_AFTER_FAILURES)
+    await harness.start(5)
+    assert harness.client.batches == [["e1"]]
+    await harness.pool.close(0)
+
+
+async def test_attempt_pool_two_batches_are_uncommitted_at_most(retries: RetryQueue) -> None:
+    harness = PoolHarness(retries, SendLimits(attempts_max=8, batch_count=100))
+    await harness.start(1000)
+    assert [len(batch) for batch in harness.client.batches] == [100, 100]
+    await harness.pool.close(0)
+
+
+async def test_attempt_pool_rate_limit_reached_starts_no_attempt(retries: RetryQueue) -> None:
+    """Until its time has passed; the worker waits for as long."""
+    harness = PoolHarness(retries, SendLimits(attempts_max=8, batch_count=8), rate=30)
+    assert harness.pool.seconds_until_allowed() == 0
+    await harness.start(9)
+    assert harness.client.batches == [["e1", "e2", "e3"]]
+    assert 0 < harness.pool.seconds_until_allowed() <= 0.1
+    await harness.pool.close(0)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from onhook.appdb.appdb import AppDb
@@ -161,6 +162,21 @@ def test_delivery_rules_first_response_makes_all_deliveries_due(harness: RulesHa
     harness.enqueue(1)
     harness.end("accepted")
     assert harness.build_commit().retry_all_now
+
+
+def test_delivery_rules_failed_batch_counts_against_no_notification(harness: RulesHarness) -> None:
+    """It is the endpoint's failure, or that of another notification: all are sent again, first one by one."""
+    for seq in range(1, DOWN_AFTER_FAILURES + 1):
+        harness.enqueue(seq, ("SN", f"1.{seq}"))
+    result = msgspec.structs.replace(delivery_result("unreachable"), is_shared=True)
+    batch = [harness.queues.calls.pop() for _ in range(DOWN_AFTER_FAILURES)]
+    for notification in batch:
+        assert notification is not None
+        harness.rules.handle_result(notification, result, new_attempt())
+    assert harness.queues.calls.ready_count == DOWN_AFTER_FAILURES
+    assert harness.endpoint.health.is_down
+    commit = harness.build_commit()
+    assert (commit.attempts_failed, list(commit.new_deliveries)) == (DOWN_AFTER_FAILURES, [])
 
 
 def test_delivery_rules_has_capacity_while_the_endpoint_is_down_reads_the_first_only(harness: RulesHarness) -> None:

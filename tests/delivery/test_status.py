@@ -132,7 +132,7 @@ async def test_send_test_sample_of_an_operational_destination_is_of_its_kind(
 
 async def test_notification_that_is_no_test_is_not_marked(harness: DeliveryHarness, receiver: WebhookReceiver) -> None:
     client = harness.open_destination(await harness.add_destination("crm", receiver.url), (SECRET,))
-    await client.send(Notification("abc-1", b"{}", 1))
+    await client.send([Notification("abc-1", b"{}", 1)])
     await client.close()
     assert "X-Onhook-Test" not in receiver.headers[0]
 

@@ -35,7 +35,7 @@ class FailingOpener:
             client.send = self._fail  # type: ignore[method-assign]
         return client
 
-    async def _fail(self, notification: Notification) -> DeliveryResult:
+    async def _fail(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
         raise ValueError("cannot sign")
 
 

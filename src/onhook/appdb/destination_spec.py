@@ -34,6 +34,9 @@ TIMEOUT_SECONDS_LIMITS = (1.0, 120.0)
 MAX_ATTEMPTS_LIMITS = (1, 5)
 """Of the retry policy `original` (yeastar-p-series.md 4)."""
 
+RATE_LIMITS = (0.0, 10_000.0)
+"""Notifications per second: more than one destination can be sent."""
+
 SPEC_VERSION = 1
 """Of the JSON of a specification."""
 
@@ -92,6 +95,10 @@ class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="Attempts of the policy original, 1 to 5", ge=MAX_ATTEMPTS_LIMITS[0], le=MAX_ATTEMPTS_LIMITS[1]
         ),
     ] = 3
+    rate_limit: Annotated[
+        float,
+        msgspec.Meta(description="Notifications per second at most; 0: no limit", ge=RATE_LIMITS[0], le=RATE_LIMITS[1]),
+    ] = 0.0
     headers: Annotated[
         dict[str, str], msgspec.Meta(description="Custom header; repeatable", max_length=HEADERS_MAX)
     ] = {}

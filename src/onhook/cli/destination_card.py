@@ -32,6 +32,7 @@ def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) ->
             _("retry policy"),
             _("{attempts}, time-out {seconds:g} s", attempts=_describe_retries(row), seconds=row["timeout_seconds"]),
         ),
+        (_("rate limit"), _describe_rate_limit(row["rate_limit"])),
         (_("secrets"), _describe_secrets(row, secrets)),
         (_("managed by"), row["app"] or UNKNOWN),
         (_("added"), format_local_time(row["created_at"], zone)),
@@ -73,6 +74,10 @@ def _describe_retries(row: Row) -> str:
     if row["retry_policy"] == "days":
         return _("ten attempts within three days")
     return _n("one attempt, like a PBX", "{count} attempts, like a PBX", row["max_attempts"])
+
+
+def _describe_rate_limit(rate_limit: float) -> str:
+    return _("{count:g} notifications per second", count=rate_limit) if rate_limit else UNKNOWN
 
 
 def _describe_secrets(row: Row, secrets: Sequence[Secret]) -> str:

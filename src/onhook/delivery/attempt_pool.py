@@ -2,23 +2,28 @@
 
 Invariants: no more attempts run at a time than the health of the endpoint allows, nor more than may be sent again after
 a crash, with the results that are not committed. Of one call one notification is in
-progress at a time. Under load there is neither a task nor a wake-up per notification: a task that has a result goes on
-with the next notification.
+progress at a time, so a batch has no two of one call. Under load there is neither a task nor a wake-up per
+notification: a task that has a result goes on with the next batch. An endpoint that is down is tried with one
+notification at a time.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from onhook.appdb.delivery_rows import NewAttempt
 from onhook.delivery.commit_batch import UNCOMMITTED_MAX
-from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, Notification
+from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, Notification, SendLimits
 from onhook.delivery.endpoint_health import EndpointState
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.notification_queues import NotificationQueues
 from onhook.delivery.per_call_queue import PendingNotification
+from onhook.delivery.rate_limit import RateLimit
 from onhook.lib.clock import Clock
+
+UNCOMMITTED_BATCHES_MAX = 2
+"""One that is sent while the results of the one before are committed: receivers of batches recognise repeats."""
 
 ResultCallback = Callable[[PendingNotification, DeliveryResult, NewAttempt], None]
 """Receives a notification and the result of an attempt, before the next attempt begins."""
@@ -31,14 +36,17 @@ class AttemptSender(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     metrics: AttemptMetrics
 
-    async def send(self, notification: PendingNotification) -> tuple[DeliveryResult, NewAttempt]:
-        """Make one attempt."""
+    async def send(self, batch: Sequence[PendingNotification]) -> Sequence[tuple[DeliveryResult, NewAttempt]]:
+        """Make one attempt with a batch; return a result for each notification, in order."""
         time = asyncio.get_running_loop().time
         attempted_at, started_at = self.clock.microseconds(), time()
-        result = await self.client.send(Notification(notification.notification_id, notification.body, attempted_at))
+        results = await self.client.send(
+            [Notification(notification.notification_id, notification.body, attempted_at) for notification in batch]
+        )
         duration_seconds = time() - started_at
-        self.metrics.record_attempt(result.outcome, duration_seconds)
-        return result, _new_attempt(result, attempted_at, duration_seconds)
+        for result in results:
+            self.metrics.record_attempt(result.outcome, duration_seconds)
+        return [(result, _new_attempt(result, attempted_at, duration_seconds)) for result in results]
 
 
 class AttemptPool:
@@ -47,15 +55,18 @@ class AttemptPool:
     def __init__(
         self,
         *,
-        attempts_max: int,
+        limits: SendLimits,
         sender: AttemptSender,
         queues: NotificationQueues,
         endpoint: EndpointState,
         on_result: ResultCallback,
         wake: Callable[[], None],
         uncommitted_count: Callable[[], int] = lambda: 0,
+        rate_limit: RateLimit | None = None,
     ) -> None:
-        self._attempts_max = attempts_max
+        self._limits = limits
+        self._uncommitted_max = max(UNCOMMITTED_MAX, limits.batch_count * UNCOMMITTED_BATCHES_MAX)
+        self._rate_limit = rate_limit or RateLimit(0)
         self._uncommitted_count = uncommitted_count
         self._sender = sender
         self._queues = queues
@@ -63,6 +74,7 @@ class AttemptPool:
         self._on_result = on_result
         self._wake = wake
         self._tasks: dict[asyncio.Task[None], None] = {}  # in the order of their start
+        self._in_progress_count = 0
         self._has_result = False
         self._is_closing = False
         self._error: BaseException | None = None
@@ -79,10 +91,14 @@ class AttemptPool:
 
     def start_attempts(self) -> None:
         """Start as many attempts as allowed."""
-        while (notification := self._next_notification()) is not None:
-            task = asyncio.create_task(self._run_attempts(notification))
+        while batch := self._next_batch():
+            task = asyncio.create_task(self._run_attempts(batch))
             self._tasks[task] = None
             task.add_done_callback(self._on_task_done)
+
+    def seconds_until_allowed(self) -> float:
+        """Return the wait that the rate limit requires before the next attempt."""
+        return self._rate_limit.wait_seconds(asyncio.get_running_loop().time())
 
     def raise_error(self) -> None:
         """Raise the error of an attempt that ended with an error instead of a result."""
@@ -106,26 +122,50 @@ class AttemptPool:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _next_notification(self, finishing_count: int = 0) -> PendingNotification | None:
-        """Return the next notification; None where there is none, where the limit is reached, not counting
+    def _next_batch(self, finishing_count: int = 0) -> Sequence[PendingNotification]:
+        """Return the notifications to send next; none where there are none, where a limit is reached, not counting
         `finishing_count` attempts, or after `close`.
         """
         if self._is_closing:
-            return None
-        allowed = self._endpoint.attempts_allowed(self._attempts_max, self._sender.clock.microseconds())
-        in_progress = len(self._tasks) - finishing_count
-        if in_progress >= allowed or in_progress + self._uncommitted_count() >= UNCOMMITTED_MAX:
-            return None
-        return self._queues.pop(is_down=self._endpoint.health.is_down)
+            return ()
+        allowed = self._endpoint.attempts_allowed(self._limits.attempts_max, self._sender.clock.microseconds())
+        if len(self._tasks) - finishing_count >= allowed:
+            return ()
+        batch = self._pop_batch(self._count_allowed())
+        self._in_progress_count += len(batch)
+        self._rate_limit.count(len(batch))
+        return batch
 
-    async def _run_attempts(self, notification: PendingNotification | None) -> None:
+    def _count_allowed(self) -> float:
+        """Return how many notifications the next batch may have."""
+        uncommitted_count = self._in_progress_count + self._uncommitted_count()
+        return min(
+            1 if self._endpoint.health.is_down else self._limits.batch_count,
+            self._uncommitted_max - uncommitted_count,
+            self._rate_limit.available(asyncio.get_running_loop().time()),
+        )
+
+    def _pop_batch(self, count_max: float) -> Sequence[PendingNotification]:
+        batch: list[PendingNotification] = []
+        bytes_left = self._limits.batch_bytes
+        while len(batch) < count_max and bytes_left > 0:
+            notification = self._queues.pop(is_down=self._endpoint.health.is_down)
+            if notification is None:
+                break
+            batch.append(notification)
+            bytes_left -= len(notification.body)
+        return batch
+
+    async def _run_attempts(self, batch: Sequence[PendingNotification]) -> None:
         """Make attempts one after the other, as long as there are notifications."""
-        while notification is not None:
-            result, attempt = await self._sender.send(notification)
+        while batch:
+            results = await self._sender.send(batch)
             self._has_result = True
-            self._on_result(notification, result, attempt)
-            notification = self._next_notification(finishing_count=1)
-            if notification is None or self._queues.calls.ready_count < self._attempts_max:
+            self._in_progress_count -= len(batch)
+            for notification, (result, attempt) in zip(batch, results, strict=True):
+                self._on_result(notification, result, attempt)
+            batch = self._next_batch(finishing_count=1)
+            if not batch or self._queues.calls.ready_count < self._limits.attempts_max * self._limits.batch_count:
                 self._wake()
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:

@@ -77,6 +77,8 @@ class DeliveryRules:
 
     def _is_attempt_counted(self, notification: PendingNotification, result: DeliveryResult) -> bool:
         """Return whether the attempt counts against this notification."""
+        if result.is_shared:
+            return False
         if result.outcome == "throttled":
             return notification.throttle_count + 1 >= THROTTLES_MAX
         is_down = self._endpoint.health.is_down and notification.delivery_id is None

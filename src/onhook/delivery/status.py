@@ -155,7 +155,7 @@ async def send_test(client: DestinationClient, clock: Clock, *, is_sample: bool 
     body = client.format_sample_payload(clock.now()) if is_sample else client.format_test_payload()
     notification_id = TEST_ID_PREFIX + token_hex(TEST_ID_BYTES)
     try:
-        result = await client.send(Notification(notification_id, body, started_at, is_test=True))
+        (result,) = await client.send([Notification(notification_id, body, started_at, is_test=True)])
     finally:
         await client.close()
     is_accepted = result.outcome == "accepted"

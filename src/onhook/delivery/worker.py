@@ -29,14 +29,12 @@ from onhook.delivery.endpoint_health import EndpointHealth, EndpointState, initi
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.notification_queues import NotificationQueues
 from onhook.delivery.per_call_queue import PendingNotification, PerCallQueue
+from onhook.delivery.rate_limit import RateLimit
 from onhook.delivery.record_reader import PositionSource, RecordReader
 from onhook.delivery.retry_queue import RetryQueue
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
 from onhook.lib.timestamps import to_microseconds
-
-CONCURRENT_ATTEMPTS_MAX = 8
-"""Concurrent attempts: an endpoint that takes 100 ms for each still receives 80 a second."""
 
 CLOSE_SECONDS_MAX = 1.0
 """Time for attempts in progress to end when the worker stops: what is aborted is sent again by the next one."""
@@ -94,13 +92,14 @@ class DestinationWorker:
             read_ledger_end=deps.read_ledger_end,
         )
         self._pool = AttemptPool(
-            attempts_max=CONCURRENT_ATTEMPTS_MAX,
+            limits=client.limits,
             sender=AttemptSender(client=client, clock=deps.clock, metrics=metrics),
             queues=self._queues,
             endpoint=self._endpoint,
             on_result=self._handle_result,
             wake=self._wake.set,
             uncommitted_count=lambda: self._commits.uncommitted_count,
+            rate_limit=RateLimit(destination.rate_limit),
         )
         self._commit_future: asyncio.Future[set[CallKey]] | None = None
 
@@ -225,6 +224,8 @@ class DestinationWorker:
             # Before the time that the endpoint asked for there is no attempt; it may have passed since the last
             # check.
             waits.append(self._endpoint.health.wait_microseconds(now_us) / _SECOND)
+        if self._queues.ready_count and (rate_wait_seconds := self._pool.seconds_until_allowed()):
+            waits.append(rate_wait_seconds)
         if self._destination.notifies_of == "calls":
             waits.append(RECHECK_SECONDS)
         return min(waits)

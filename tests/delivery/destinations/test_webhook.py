@@ -52,7 +52,7 @@ async def _send(url: str, body: bytes = b"{}", secrets: Sequence[str] = (SECRET,
     values: dict[str, Any] = {"url": url, "allow_private": True, "timeout_seconds": 0.5} | settings
     sink = open_webhook(DestinationSpec(**values), secrets)
     try:
-        return await sink.send(Notification("abc-1", body, time.time_ns() // 1000))
+        return (await sink.send([Notification("abc-1", body, time.time_ns() // 1000)]))[0]
     finally:
         await sink.close()
 

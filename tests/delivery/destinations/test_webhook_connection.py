@@ -83,7 +83,7 @@ async def _send(url: str, config: Config | None = None, **settings: Any) -> Deli
     values: dict[str, Any] = {"url": url, "allow_private": True} | settings
     client = webhook_opener(config or Config())(validate_spec(DestinationSpec(**values)), ())
     try:
-        return await client.send(Notification("abc-1", b"{}", 1))
+        return (await client.send([Notification("abc-1", b"{}", 1)]))[0]
     finally:
         await client.close()
 

@@ -53,7 +53,7 @@ FORM_FILTERS = ("since", "number", "status", "extra")
 """Filters of the form; the command line has all."""
 
 FORM_FLAGS = ("allow_private", "accept_redirects", "with_standard_webhooks")
-FORM_TEXTS = ("ca_certificates", "fingerprint", "proxy")
+FORM_TEXTS = ("rate_limit", "ca_certificates", "fingerprint", "proxy")
 """Other fields of the form."""
 
 FORM_CHOICES: Mapping[str, Sequence[str]] = MappingProxyType(

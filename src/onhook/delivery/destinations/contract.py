@@ -19,6 +19,24 @@ answer. `throttled`: the endpoint requests a delay, which does not count against
 no longer accepts notifications.
 """
 
+CONCURRENT_ATTEMPTS_MAX = 8
+"""Concurrent attempts: an endpoint that takes 100 ms for each still receives 80 a second."""
+
+BATCH_BYTES_MAX = 1_048_576
+"""Bodies of one batch: some thousand records, which every server takes in one statement."""
+
+
+class SendLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is sent at a time: so many attempts, each with a batch of so many notifications and bytes.
+
+    A batch ends with the notification that reaches `batch_bytes`. It is what is ready when an attempt may begin, so
+    that no notification waits for a batch to fill.
+    """
+
+    attempts_max: int = CONCURRENT_ATTEMPTS_MAX
+    batch_count: int = 1
+    batch_bytes: int = BATCH_BYTES_MAX
+
 
 class Notification(msgspec.Struct, frozen=True):
     """One notification to send. `notification_id` is the same in all attempts; `attempted_at` is now, in
@@ -36,7 +54,8 @@ class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `detail` describes it in words. `status` is None without a response. `body` is the beginning of the response, for
     display. `retry_after_seconds` is the wait that the other side asked for, or None. `redirect_host` is the host that
-    the response redirects to, or empty.
+    the response redirects to, or empty. A result that `is_shared` is that of a whole batch: it says nothing about one
+    notification, and counts against none.
     """
 
     outcome: Outcome
@@ -45,10 +64,16 @@ class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     retry_after_seconds: float | None = None
     redirect_host: str = ""
+    is_shared: bool = False
 
 
 class DestinationClient(Protocol):
     """One open destination."""
+
+    @property
+    def limits(self) -> SendLimits:
+        """Return how much is sent at a time."""
+        ...
 
     def format_payload(self, record: Record) -> bytes:
         """Return the body for this record."""
@@ -62,8 +87,10 @@ class DestinationClient(Protocol):
         """Return the body of a test that looks like what the destination notifies of: a call, an alarm, an issue."""
         ...
 
-    async def send(self, notification: Notification) -> DeliveryResult:
-        """Make one attempt."""
+    async def send(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
+        """Make one attempt with a batch, which has at most one notification of each call; return a result for each
+        notification, in order. A notification that is not accepted prevents no other one of its batch.
+        """
         ...
 
     async def close(self) -> None:

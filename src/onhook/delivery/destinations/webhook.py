@@ -17,7 +17,7 @@ from yarl import URL
 from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec
 from onhook.cdr.record import Record
 from onhook.config import Config
-from onhook.delivery.destinations.contract import DeliveryResult, Notification, OpenDestination
+from onhook.delivery.destinations.contract import DeliveryResult, Notification, OpenDestination, SendLimits
 from onhook.delivery.destinations.interim_responses import LimitedResponse
 from onhook.delivery.destinations.standard_webhooks import standard_headers
 from onhook.delivery.destinations.webhook_response import describe_error, read_result
@@ -47,6 +47,8 @@ USER_AGENT = "Onhook"
 
 class WebhookClient:
     """See `contract.DestinationClient`."""
+
+    limits = SendLimits()
 
     def __init__(
         self, spec: DestinationSpec, secrets: Sequence[str], dialect: Dialect, guard: SsrfGuard, proxy: str = ""
@@ -87,7 +89,10 @@ class WebhookClient:
             return sample_operational_event(self._spec.notifies_of, now)
         return self.format_payload(sample_record(now, self._spec.mask))
 
-    async def send(self, notification: Notification) -> DeliveryResult:
+    async def send(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
+        return [await self._send_event(notification) for notification in notifications]
+
+    async def _send_event(self, notification: Notification) -> DeliveryResult:
         time = asyncio.get_running_loop().time
         deadline = time() + self._spec.timeout_seconds
         try:
