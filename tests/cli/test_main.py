@@ -370,7 +370,7 @@ def test_help_imports_no_command() -> None:
     script = "import sys; sys.argv[1:] = ['--help']; from onhook.cli.main import main; main(); print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
     imported = {name for name in modules.stdout.split() if name.startswith("onhook.cli.")}
-    assert imported == {"onhook.cli.main"}
+    assert imported == {"onhook.cli.main", "onhook.cli.plain_values"}
 
 
 @pytest.mark.parametrize("word", ["version", "--version"])
@@ -385,6 +385,14 @@ def test_reading_by_the_server_imports_no_engine() -> None:
     script = "import sys, onhook.cli.calls, onhook.cli.via_server; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
     assert {"duckdb", "litestar", "aiohttp", "phonenumbers", "onhook.appdb.appdb"}.isdisjoint(modules.stdout.split())
+
+
+def test_calls_parses_its_options_without_pydantic(tmp_path: Path) -> None:
+    arguments = ["calls", "--data", str(tmp_path), "--limit", "5", "--format", "json", "--since", "today"]
+    script = f"import sys; sys.argv[1:] = {arguments!r}; from onhook.cli.main import main; main(); print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert "there is no data yet" in modules.stderr
+    assert "pydantic" not in modules.stdout.split()
 
 
 @pytest.mark.slow

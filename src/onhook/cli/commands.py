@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import typer
 
 from onhook.appdb.origin import Origin, set_origin
+from onhook.cli.plain_values import PlainValueCommand
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -24,7 +25,7 @@ class CommandGroup(typer.Typer):
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[CommandT], CommandT]:
         """Return the decorator that adds a command."""
-        register = super().command(name, **options)
+        register = super().command(name, cls=PlainValueCommand, **options)
 
         def add(command: CommandT) -> CommandT:
             register(_run_on_event_loop(command) if inspect.iscoroutinefunction(command) else command)

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
+from onhook.cli.plain_values import convert_plain_values
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import replace_control_characters
@@ -106,6 +107,10 @@ INTERRUPTED_EXIT_CODE = 130
 
 class LazyCommandGroup(TyperGroup):
     """The commands of the table, loaded lazily (Click's documented way)."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, whose plain values are converted without Typer."""
+        return convert_plain_values(super().get_params(ctx))
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return all names, in the order of the table."""
