@@ -131,24 +131,24 @@ async def test_pbx_removed_is_removed_with_its_secrets(appdb: AppDb) -> None:
 async def test_token_is_found_and_stored_as_a_hash(appdb: AppDb, path: Path) -> None:
     """The text is nowhere in the file; a wrong, an empty and a removed token are not found."""
     text = await appdb.tokens.add("wallboard", "reader", now_us=1)
-    token = await appdb.tokens.find(text)
+    token = await appdb.tokens.find(text, now_us=2)
     assert token is not None
     assert (token.name, token.role) == ("wallboard", "reader")
     stored = path.read_bytes() + path.with_name("onhook.db-wal").read_bytes()
     assert b"wallboard" in stored
     assert text.encode() not in stored
-    assert [await appdb.tokens.find(wrong) for wrong in ("", text[:-1], text + "x", "x" * 10_000, "\ud800")] == [
-        None
-    ] * 5
+    assert [
+        await appdb.tokens.find(wrong, now_us=2) for wrong in ("", text[:-1], text + "x", "x" * 10_000, "\ud800")
+    ] == [None] * 5
     await appdb.tokens.remove("wallboard")
-    assert await appdb.tokens.find(text) is None
+    assert await appdb.tokens.find(text, now_us=2) is None
 
 
 async def test_token_last_use_is_stored_to_the_minute(appdb: AppDb) -> None:
     text = await appdb.tokens.add("wallboard", "reader", now_us=1)
     use_times: list[int | None] = []
     for now_us in (60_000_001, 100_000_000, 130_000_000):
-        await appdb.tokens.find(text, now_us=now_us)
+        await appdb.tokens.find(text, now_us=now_us, is_use=True)
         last_used = (await appdb.tokens.all())[0].last_used_at
         use_times.append(None if last_used is None else round(last_used.timestamp() * 1e6))
     assert use_times == [60_000_001, 60_000_001, 130_000_000]
@@ -160,7 +160,7 @@ async def test_token_is_found_on_a_full_disk(appdb: AppDb) -> None:
     await appdb._database.write("PRAGMA query_only = ON")
     with pytest.raises(OnhookError):
         await appdb.tokens.remove("wallboard")
-    assert await appdb.tokens.find(text, now_us=60_000_001) is not None
+    assert await appdb.tokens.find(text, now_us=60_000_001, is_use=True) is not None
 
 
 async def test_admin_token_file_is_always_valid(appdb: AppDb, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ async def test_admin_token_file_is_always_valid(appdb: AppDb, tmp_path: Path) ->
     assert file.stat().st_mode & 0o777 == 0o600
     file.unlink()
     second = await appdb.tokens.ensure_admin(file, now_us=3)
-    assert await appdb.tokens.find(first) is None
+    assert await appdb.tokens.find(first, now_us=4) is None
     file.write_text("something else")
     third = await appdb.tokens.ensure_admin(file, now_us=4)
     assert len({first, second, third}) == 3

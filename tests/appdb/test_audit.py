@@ -113,7 +113,7 @@ async def test_audit_state_of_onhook_itself_has_no_entry(appdb: AppDb) -> None:
     text = await appdb.tokens.add("wallboard", "reader", now_us=NOW)
     destination, _ = await appdb.destinations.add("CRM", SPEC, None, after=0, now_us=NOW)
     before = await count(appdb)
-    await appdb.tokens.find(text, now_us=10**9)
+    await appdb.tokens.find(text, now_us=10**9, is_use=True)
     new_delivery = NewDelivery(notification_id="x", seq=1, call=("A", "1"), body=b"", due_at=1, pending_since=1)
     await appdb.deliveries.add(destination.destination_id, new_delivery)
     assert await count(appdb) == before

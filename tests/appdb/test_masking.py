@@ -42,7 +42,7 @@ async def test_users_and_tokens_have_a_mask_and_administrators_have_none(tmp_pat
         await appdb.users.add("alice", "reader", scope, now_us=1)
         text = await appdb.tokens.add("wall", "reader", now_us=1, scope=scope)
         assert (await appdb.users.get("alice")).scope == scope
-        token = await appdb.tokens.find(text)
+        token = await appdb.tokens.find(text, now_us=1)
         assert token is not None
         assert token.scope == scope
         assert await parse_scope(appdb, [], []) is None

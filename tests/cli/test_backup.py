@@ -209,7 +209,7 @@ async def test_restore_ends_sessions_and_tokens_of_apps(config: Config, tmp_path
     create_backup(config, tmp_path / "copy", clock)
     restore(config, tmp_path / "copy", replace=True)
     async with AppDb(config.appdb_file) as appdb:
-        assert await appdb.tokens.find(token) is not None
+        assert await appdb.tokens.find(token, now_us=now_us) is not None
         assert await appdb.sessions.find([session_id], now_us) is None
         app_tokens = AppTokens(clock, appdb.app_tokens)
         assert await app_tokens.find_grant(pair.access_token) is None

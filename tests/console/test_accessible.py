@@ -26,6 +26,7 @@ PAGES = {
     "pbx": f"/pbxs/{SN}?wait=yes",
     "destinations": "/destinations",
     "users": "/users",
+    "user": "/users/edit?name=Alice",
     "apps": "/apps",
     "audit": "/audit",
     "sql": "/sql?sql=SELECT+status,count(*)+FROM+calls+GROUP+BY+ALL",
@@ -52,6 +53,7 @@ async def add_sample_data(harness: ConsoleHarness) -> None:
         [details(moments[0] - timedelta(seconds=7), call_id=CALL_ID, status="NO ANSWER", talk_duration=0)]
     )
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
+    await harness.appdb.users.add("Alice", "reader", None, now_us=harness.clock.microseconds())
     await harness.appdb.notes.write(
         SN, CALL_ID, "calls back", "sales", author="Alice", now_us=harness.clock.microseconds()
     )

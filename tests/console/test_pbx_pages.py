@@ -27,7 +27,7 @@ async def read_page(client: aiohttp.ClientSession, path: str) -> str:
 async def test_pbx_page_guides_new_pbx_to_first_call(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """Add it, copy the settings with the secret, wait for the test event; the secret is never shown again."""
     text = await (await client.post("/pbxs", data={"name": "branch", "sn": NEW_SN})).text()
-    secret = re.search(r'class="secret" data-copy>(\w{32})<', text)
+    secret = re.search(r'class="secret" data-copy="secret">(\w{32})<', text)
     assert secret
     assert ":30012/" in text
     waiting = await read_page(client, f"/pbxs/{NEW_SN}?wait=yes")

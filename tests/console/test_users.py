@@ -180,6 +180,8 @@ async def test_token_is_added_by_api(harness: ConsoleHarness, client: aiohttp.Cl
         assert "wallboard" in text
         assert new_document["text"] not in text
         assert (await client.delete("/api/v1/tokens/wallboard")).status == 204
+        past = await client.post("/api/v1/tokens", json={"name": "past", "expires_at": "2020-01-01T00:00:00Z"})
+        assert (past.status, "in the past" in await past.text()) == (400, True)
         assert (await reader.get("/api/v1/calls")).status == 401
 
 

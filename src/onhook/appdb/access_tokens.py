@@ -27,7 +27,7 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import NotFound, Unavailable, UsageError
 from onhook.lib.messages import _
 
-_INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, scope) VALUES (?, ?, ?, ?, ?)"  # noqa: S105
+_INSERT_TOKEN = "INSERT INTO tokens (name, hash, role, created_at, scope, expires_at) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S105
 
 
 class Tokens:
@@ -50,10 +50,13 @@ class Tokens:
         now_us: int,
         scope: AccessScope | None = None,
         export_filter: str | None = None,
+        expires_us: int | None = None,
     ) -> str:
         """Add a token and return its text, which is stored as a hash only; with a filter, even an empty one, it is a
         share token, and a reader's. `export_filter` is validated already. Raises `UsageError`.
         """
+        if expires_us is not None and expires_us <= now_us:
+            raise UsageError(_("the end of the token is in the past"), hint=_("choose a later day, or none"))
         if export_filter is not None and role != "reader":
             raise UsageError(_("a share token is a reader's"), hint=_("leave the role out"))
         text = generate_token()
@@ -66,7 +69,10 @@ class Tokens:
         try:
             await self._database.write(
                 _INSERT_TOKEN,
-                (validate_path_name(name), hash_secret(text), validate_role(role), now_us, encode_scope(scope)),
+                (
+                    *(validate_path_name(name), hash_secret(text), validate_role(role), now_us),
+                    *(encode_scope(scope), expires_us),
+                ),
             )
             if export_filter is not None:
                 await self._database.write(
@@ -85,28 +91,31 @@ class Tokens:
                 _("there is no token {name}", name=repr(name[:80])), hint=_("`onhook token list` shows them")
             )
 
-    async def find(self, text: str, *, now_us: int | None = None) -> Token | None:
-        """Return the token with this text, or None; no share token. With `now_us` its last use is stored.
+    async def find(self, text: str, *, now_us: int, is_use: bool = False) -> Token | None:
+        """Return the valid token with this text, or None; no share token. With `is_use` the time is stored.
 
         The look-up is by hash, so that its duration reveals the hash at most, from which no text follows.
         """
-        token = await self._find(text, now_us)
+        token = await self._find(text, now_us, is_use=is_use)
         return token if token is not None and token.export_filter is None else None
 
-    async def find_share(self, text: str, *, now_us: int | None = None) -> Token | None:
+    async def find_share(self, text: str, *, now_us: int, is_use: bool = False) -> Token | None:
         """Return the share token with this text, or None; otherwise as `find`."""
-        token = await self._find(text, now_us)
+        token = await self._find(text, now_us, is_use=is_use)
         return token if token is not None and token.export_filter is not None else None
 
-    async def _find(self, text: str, now_us: int | None) -> Token | None:
+    async def _find(self, text: str, now_us: int, *, is_use: bool) -> Token | None:
         if not text or len(text) > TOKEN_CHARACTERS_MAX:
             return None
         token_hash = hash_secret(text)
-        rows = await self._database.rows(f"SELECT hash, {TOKEN_COLUMNS} FROM tokens WHERE hash = ?", (token_hash,))
+        rows = await self._database.rows(
+            f"SELECT hash, {TOKEN_COLUMNS} FROM tokens WHERE hash = ? AND (expires_at IS NULL OR expires_at > ?)",
+            (token_hash, now_us),
+        )
         if not rows or not hmac.compare_digest(rows[0][0], token_hash):
             return None
         last_used_at = rows[0][5] or 0
-        if now_us is not None and now_us - last_used_at >= LAST_USED_STEP_MICROSECONDS:
+        if is_use and now_us - last_used_at >= LAST_USED_STEP_MICROSECONDS:
             with suppress(Unavailable):  # with a lock or a full disk authentication still works
                 await self._database.write(
                     "UPDATE tokens SET last_used_at = ? WHERE hash = ?", (now_us, token_hash), seconds=LAST_USED_SECONDS
@@ -119,14 +128,14 @@ class Tokens:
         A file that is missing or outdated gets a new token; the old one becomes invalid.
         """
         text = read_token_file(path)
-        token = await self.find(text)
+        token = await self.find(text, now_us=now_us)
         if token is not None and token.role == "administrator":
             return text
         text = generate_token()
         async with self._database.transaction():
             await self._database.write("DELETE FROM tokens WHERE name = ?", (ADMIN_NAME,))
             role: Role = "administrator"
-            await self._database.write(_INSERT_TOKEN, (ADMIN_NAME, hash_secret(text), role, now_us, None))
+            await self._database.write(_INSERT_TOKEN, (ADMIN_NAME, hash_secret(text), role, now_us, None, None))
             write_token_file(path, text)
         return text
 

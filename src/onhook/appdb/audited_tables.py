@@ -78,9 +78,13 @@ TABLES: Mapping[str, AuditedTable] = {
         # The sync deletes a request that is done.
         condition="NEW.silence_minutes IS NOT NULL OR NEW.request <> ''",
     ),
-    "tokens": AuditedTable(noun="token", name="name", columns=("name", "role", "scope"), secrets=("hash",)),
+    "tokens": AuditedTable(
+        noun="token", name="name", columns=("name", "role", "scope", "expires_at"), secrets=("hash",)
+    ),
     "share_tokens": AuditedTable(noun="search of share token", name="name", columns=("export_filter",)),
-    "users": AuditedTable(noun="user", name="name", columns=("name", "role", "scope"), secrets=("password",)),
+    "users": AuditedTable(
+        noun="user", name="name", columns=("name", "role", "scope", "is_disabled"), secrets=("password",)
+    ),
     "invitations": AuditedTable(
         noun="invitation of", name="name", columns=("expires_at",), secrets=("hash",), events=("insert",)
     ),

@@ -18,7 +18,7 @@ PBX_COLUMNS = (
 """Of the table `pbxs` as `p`."""
 
 TOKEN_COLUMNS = (
-    "name, role, scope, created_at, last_used_at,"  # noqa: S105 - SQL
+    "name, role, scope, created_at, last_used_at, expires_at,"  # noqa: S105 - SQL
     " (SELECT export_filter FROM share_tokens s WHERE s.name = tokens.name) AS export_filter"
 )
 
@@ -42,7 +42,7 @@ def decode_pbx(row: Row) -> Pbx:
 
 def decode_token(row: Row) -> Token:
     """Return the token of a row of TOKEN_COLUMNS. Raises what decoding raises."""
-    name, role, scope, created_at, last_used_at, export_filter = row
+    name, role, scope, created_at, last_used_at, expires_at, export_filter = row
     return Token(
         name=name,
         role=validate_role(role),
@@ -50,6 +50,7 @@ def decode_token(row: Row) -> Token:
         export_filter=export_filter,
         created_at=to_datetime(created_at),
         last_used_at=None if last_used_at is None else to_datetime(last_used_at),
+        expires_at=None if expires_at is None else to_datetime(expires_at),
     )
 
 

@@ -76,7 +76,8 @@ class Sessions:
         if not hashes:
             return None
         rows = await self._database.rows(
-            f"SELECT s.hash, {_COLUMNS} {_FROM} AND s.hash IN ({', '.join('?' * len(hashes))})", (now_us, *hashes)
+            f"SELECT s.hash, {_COLUMNS} {_FROM} AND s.hash IN ({', '.join('?' * len(hashes))})",
+            (now_us, now_us, *hashes),
         )
         rows.sort(key=lambda row: hashes.index(row[0]))
         # A row that cannot be read is no session: its browser signs in again.
@@ -94,7 +95,7 @@ class Sessions:
 
     async def all(self, now_us: int) -> list[Session]:
         """Return the open sessions, the latest first."""
-        rows = await self._database.rows(f"SELECT {_COLUMNS} {_FROM} ORDER BY s.session_number DESC", (now_us,))
+        rows = await self._database.rows(f"SELECT {_COLUMNS} {_FROM} ORDER BY s.session_number DESC", (now_us, now_us))
         return read_rows(rows, _session)
 
     async def end(self, session_ids: Sequence[str]) -> None:
@@ -138,7 +139,8 @@ _COLUMNS = (
 )
 _FROM = (
     "FROM sessions s LEFT JOIN users u ON u.name = s.user_name AND u.password_version = s.password_version"
-    " LEFT JOIN tokens t ON t.hash = s.token_hash WHERE s.expires_at > ? AND (u.name IS NOT NULL OR t.name IS NOT NULL)"
+    " AND u.is_disabled = 0 LEFT JOIN tokens t ON t.hash = s.token_hash AND (t.expires_at IS NULL OR t.expires_at > ?)"
+    " WHERE s.expires_at > ? AND (u.name IS NOT NULL OR t.name IS NOT NULL)"
 )
 
 

@@ -44,7 +44,8 @@ TOKEN_FILE_MODE = 0o600
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
     """A token in a listing: without its text, which is not stored. With an `export_filter`, the query of a search, it
-    is a share token: for exports alone, in their URL, and for the calls of that search.
+    is a share token: for exports alone, in their URL, and for the calls of that search. It is valid until `expires_at`,
+    or until it is removed.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     export_filter: str | None = None
     created_at: datetime
     last_used_at: datetime | None = None
+    expires_at: datetime | None = None
 
 
 def generate_token() -> str:

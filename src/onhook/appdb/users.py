@@ -42,7 +42,9 @@ SCOPE_NUMBERS_MAX = 200
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """A user. `password_version` changes with the password: older sessions become invalid."""
+    """A user. `password_version` changes with the password: older sessions become invalid. A disabled user cannot sign
+    in.
+    """
 
     name: str
     role: Role
@@ -51,6 +53,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     password_version: int
     created_at: datetime
     last_seen_at: datetime | None
+    is_disabled: bool = False
 
 
 class Users:
@@ -103,9 +106,55 @@ class Users:
             return await self._invite(name, now_us)
 
     @transactional
-    async def invite(self, name: str, *, now_us: int) -> str:
-        """Return a new invitation for choosing a password; earlier ones become invalid. Raises `NotFound`."""
+    async def change(self, name: str, *, new_name: str, role: str, scope: AccessScope | None) -> User:
+        """Change name, role and scope; they apply to open sessions at once, and a new name ends them. Raises
+        `NotFound`, `UsageError`.
+        """
+        user, new_name, role = await self.get(name), validate_path_name(new_name), validate_role(role)
+        validate_scope(role, scope)
+        invitations: list[Row] = []
+        if new_name != user.name:
+            # Rows that name the user cannot be there while it changes: invitations are added again.
+            invitations = await self._database.rows(
+                "SELECT hash, expires_at FROM invitations WHERE name = ?", (user.name,)
+            )
+            await self._end_access(user.name)
+        try:
+            await self._database.write(
+                "UPDATE users SET name = ?, role = ?, scope = ? WHERE name = ?",
+                (new_name, role, encode_scope(scope), user.name),
+            )
+        except ConstraintViolation:
+            raise UsageError(
+                _("there is already a user named {name}", name=repr(new_name)), hint=_("choose another name")
+            ) from None
+        await self._database.write_many(
+            "INSERT INTO invitations VALUES (?, ?, ?)",
+            [(invitation_hash, new_name, expires_at) for invitation_hash, expires_at in invitations],
+        )
+        return await self.get(new_name)
+
+    @transactional
+    async def set_disabled(self, name: str, *, is_disabled: bool) -> None:
+        """Disable a user, whose sessions and invitations end at once, or enable one. Raises `NotFound`."""
         user = await self.get(name)
+        await self._database.write("UPDATE users SET is_disabled = ? WHERE name = ?", (is_disabled, user.name))
+        if is_disabled:
+            await self._end_access(user.name)
+
+    async def _end_access(self, name: str) -> None:
+        """End the sessions and the invitations of a user."""
+        await self._database.write("DELETE FROM sessions WHERE user_name = ?", (name,))
+        await self._database.write("DELETE FROM invitations WHERE name = ?", (name,))
+
+    @transactional
+    async def invite(self, name: str, *, now_us: int) -> str:
+        """Return a new invitation for choosing a password; earlier ones become invalid. Raises `NotFound`, and
+        `UsageError` for a disabled user.
+        """
+        user = await self.get(name)
+        if user.is_disabled:
+            raise UsageError(_("{name} is disabled", name=user.name), hint=_("enable the user first"))
         async with self._database.transaction():
             return await self._invite(user.name, now_us)
 
@@ -142,10 +191,10 @@ class Users:
         return await self.get(user.name)
 
     async def get_password_hash(self, name: str) -> bytes | None:
-        """Return the hash of a password, for `verify_password`; None for an unknown user and for one without a
-        password.
+        """Return the hash of a password, for `verify_password`; None for an unknown or disabled user, and for one
+        without a password.
         """
-        rows = await self._database.rows("SELECT password FROM users WHERE name = ?", (name,))
+        rows = await self._database.rows("SELECT password FROM users WHERE name = ? AND is_disabled = 0", (name,))
         return rows[0][0] if rows else None
 
     async def record_sign_in(self, name: str, *, now_us: int) -> None:
@@ -158,11 +207,11 @@ class Users:
             raise _not_found_error(name)
 
 
-_COLUMNS = "name, role, scope, password IS NOT NULL, password_version, created_at, last_seen_at"
+_COLUMNS = "name, role, scope, password IS NOT NULL, password_version, created_at, last_seen_at, is_disabled"
 
 
 def _user(row: Row) -> User:
-    name, role, scope, has_password, password_version, created_at, last_seen_at = row
+    name, role, scope, has_password, password_version, created_at, last_seen_at, is_disabled = row
     return User(
         name=name,
         role=validate_role(role),
@@ -171,6 +220,7 @@ def _user(row: Row) -> User:
         password_version=password_version,
         created_at=to_datetime(created_at),
         last_seen_at=None if last_seen_at is None else to_datetime(last_seen_at),
+        is_disabled=bool(is_disabled),
     )
 
 

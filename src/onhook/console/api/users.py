@@ -20,6 +20,7 @@ from onhook.console.auth.share_tokens import parse_export_filter
 from onhook.console.parameters import Label, PbxNames, UserOrTokenName
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
+from onhook.lib.timestamps import to_microseconds
 
 Extensions = Annotated[
     list[Annotated[str, msgspec.Meta(min_length=1, max_length=NUMBER_CHARACTERS_MAX)]],
@@ -41,10 +42,11 @@ class NewUserOrToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class NewToken(NewUserOrToken, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A token to add. With an `export_filter`, the query of a search or an empty text, it is a share token: for exports
-    alone, in their URL.
+    alone, in their URL. It is valid until `expires_at`, or until it is removed.
     """
 
     export_filter: Annotated[str, msgspec.Meta(max_length=EXPORT_FILTER_CHARACTERS_MAX)] | None = None
+    expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +58,7 @@ class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
     has_password: bool
     created_at: datetime
     last_seen_at: datetime | None
+    is_disabled: bool
 
 
 class InvitedUser(msgspec.Struct, frozen=True):
@@ -130,7 +133,12 @@ async def add_token(app_state: AppStateDep, data: Annotated[NewToken, BodyKwarg(
         else parse_export_filter(data.export_filter, zone=app_state.config.zone, clock=app_state.clock)
     )
     text = await app_state.appdb.tokens.add(
-        data.name, data.role, now_us=app_state.clock.microseconds(), scope=scope, export_filter=export_filter
+        data.name,
+        data.role,
+        now_us=app_state.clock.microseconds(),
+        scope=scope,
+        export_filter=export_filter,
+        expires_us=None if data.expires_at is None else to_microseconds(data.expires_at),
     )
     token = next(candidate for candidate in await app_state.appdb.tokens.all() if candidate.name == data.name.strip())
     return AddedToken(token, text)
@@ -154,6 +162,7 @@ def _user_info(user: User) -> UserInfo:
         has_password=user.has_password,
         created_at=user.created_at,
         last_seen_at=user.last_seen_at,
+        is_disabled=user.is_disabled,
     )
 
 

@@ -167,7 +167,7 @@ async def check_token(connection: Connection, app_state: AppState, text: str, *,
     """Return the token with this text. Raises `NotAllowed`, or 429 for an address with too many wrong ones."""
     now_us = app_state.clock.microseconds()
     find = app_state.appdb.tokens.find_share if is_share else app_state.appdb.tokens.find
-    token = await find(text, now_us=now_us)
+    token = await find(text, now_us=now_us, is_use=True)
     if token is not None:
         return token
     address = client_address(connection)
@@ -196,13 +196,14 @@ def is_cross_site(connection: Connection) -> bool:
 
 async def _current_principal(connection: Connection, app_state: AppState) -> Principal | None:
     """Return the user of a request that was accepted before, or None; counts no failure and stores no use."""
+    now_us = app_state.clock.microseconds()
     share_text = connection.scope["state"].get(_SHARE_TOKEN)
     if share_text is not None:
-        share_token = await app_state.appdb.tokens.find_share(cast("str", share_text))
+        share_token = await app_state.appdb.tokens.find_share(cast("str", share_text), now_us=now_us)
         return None if share_token is None else Principal(share_token.name, "reader", "share", share_token.scope)
     kind, _separator, text = connection.headers.get("authorization", "").partition(" ")
     if kind:
-        token = await app_state.appdb.tokens.find(text.strip())
+        token = await app_state.appdb.tokens.find(text.strip(), now_us=now_us)
         return None if token is None else _token_principal(token)
     return await _cookie_principal(connection, app_state)
 

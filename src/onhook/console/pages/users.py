@@ -1,35 +1,48 @@
-"""`/users` and `/audit`: users, tokens, sessions, and the audit log, for administrators only."""
+"""`/users` and `/audit`: users, tokens, sessions, and the audit log, for administrators only.
+
+A user is changed on a page of its own, `/users/edit`. An invitation or a token is shown once.
+"""
 
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, ClassVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Response, get, post
 from litestar.params import PathParameter, QueryParameter
+from litestar.response import Redirect
 
 from onhook.appdb.audit import AuditEntry
+from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.appdb.scopes import parse_scope
 from onhook.appdb.sessions import Session
 from onhook.appdb.tokens import Token
 from onhook.appdb.users import User
+from onhook.cdr.access_scope import AccessScope
 from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.auth.share_tokens import parse_export_filter
-from onhook.console.pages.page import FORM_BODY, render_page
+from onhook.console.pages.formatting import url
+from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import SEQ_MAX, ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
+from onhook.lib.timestamps import to_microseconds
 
 AUDIT_ENTRIES_MAX = 200
 """Lines on one page."""
 
 BeforeAuditId = Annotated[int | None, QueryParameter(ge=1, le=SEQ_MAX)]
+UserNameQuery = Annotated[str, QueryParameter(min_length=1, max_length=NAME_CHARACTERS_MAX)]
 SessionNumber = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
 
 
 class AccessForm(msgspec.Struct, frozen=True):
-    """Content of the forms for a user or a token; `pbxs` and `numbers` are separated by commas."""
+    """Content of the forms for a user or a token; `pbxs` and `numbers` are separated by commas. A token is valid
+    through the day `expires_on`.
+    """
 
     name: str = ""
     role: str = "reader"
@@ -38,6 +51,13 @@ class AccessForm(msgspec.Struct, frozen=True):
     mask: str = "none"
     is_share: bool = False
     export_filter: str = ""
+    expires_on: str = ""
+
+
+class ChangeUserForm(AccessForm, frozen=True):
+    """Content of the form that changes a user; `user` is the name so far."""
+
+    user: str = ""
 
 
 class NameForm(msgspec.Struct, frozen=True):
@@ -55,12 +75,26 @@ class UsersView(View, frozen=True, kw_only=True):
     sessions: Sequence[tuple[Session, str]]
     pbx_names: Mapping[str, str]
     form: AccessForm = AccessForm()
+    token_form: AccessForm = AccessForm()
     error: str = ""
+    user_error: str = ""
+    token_error: str = ""
     message: str = ""
+    today: date
     invited_name: str = ""
     invitation: str = ""
     token_name: str = ""
     token: str = ""
+
+
+class UserView(View, frozen=True, kw_only=True):
+    """Values of the page: one user, with the values of the form, which are those entered after an error."""
+
+    template: ClassVar = "user.html"
+    user: User
+    form: AccessForm
+    pbx_names: Mapping[str, str]
+    error: str = ""
 
 
 class AuditView(View, frozen=True, kw_only=True):
@@ -72,9 +106,11 @@ class AuditView(View, frozen=True, kw_only=True):
 
 
 @get("/users", opt=FOR_ADMINISTRATORS, include_in_schema=False)
-async def users_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
+async def users_page(
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, message: Message = ""
+) -> Response[str]:
     """Return the page of users, tokens and sessions."""
-    return await _render_users(request, app_state, reader_zone)
+    return await _render_users(request, app_state, reader_zone, message=message)
 
 
 @post("/users", include_in_schema=False, status_code=200)
@@ -90,10 +126,55 @@ async def add_user(
             now_us=app_state.clock.microseconds(),
         )
     except OnhookError as error:
-        return await _render_users(request, app_state, reader_zone, error=str(error), form=data)
+        return await _render_users(request, app_state, reader_zone, user_error=str(error), form=data)
     return await _render_users(
         request, app_state, reader_zone, invited_name=data.name.strip(), invitation=_invitation_url(request, invitation)
     )
+
+
+@get("/users/edit", opt=FOR_ADMINISTRATORS, include_in_schema=False)
+async def user_page(
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, name: UserNameQuery
+) -> Response[str]:
+    """Return the page that changes a user."""
+    user = await app_state.appdb.users.get(name)
+    pbx_names = await _load_pbx_names(app_state)
+    return await render_page(
+        request,
+        app_state,
+        reader_zone,
+        UserView(user=user, form=_fill_form(user, pbx_names), pbx_names=pbx_names),
+    )
+
+
+@post("/users/edit", include_in_schema=False, status_code=200)
+async def change_user(
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[ChangeUserForm, FORM_BODY]
+) -> Response[str] | Redirect:
+    """Change name, role, scope and mask of a user; they apply at once."""
+    user = await app_state.appdb.users.get(data.user)
+    try:
+        scope = await parse_scope(app_state.appdb, [data.pbxs], [data.numbers], data.mask)
+        user = await app_state.appdb.users.change(user.name, new_name=data.name, role=data.role, scope=scope)
+    except OnhookError as error:
+        pbx_names = await _load_pbx_names(app_state)
+        view = UserView(user=user, form=data, pbx_names=pbx_names, error=str(error))
+        return await render_page(request, app_state, reader_zone, view)
+    return _redirect(_('User "{name}" changed.', name=user.name))
+
+
+@post("/users/disable", include_in_schema=False, status_code=200)
+async def disable_user(app_state: AppStateDep, data: Annotated[NameForm, FORM_BODY]) -> Redirect:
+    """Disable a user, who cannot sign in until enabled; the sessions end."""
+    await app_state.appdb.users.set_disabled(data.name, is_disabled=True)
+    return _redirect(_('User "{name}" disabled. Open sessions have ended.', name=data.name))
+
+
+@post("/users/enable", include_in_schema=False, status_code=200)
+async def enable_user(app_state: AppStateDep, data: Annotated[NameForm, FORM_BODY]) -> Redirect:
+    """Let a disabled user sign in again, with the password as before."""
+    await app_state.appdb.users.set_disabled(data.name, is_disabled=False)
+    return _redirect(_('User "{name}" enabled.', name=data.name))
 
 
 @post("/users/invite", include_in_schema=False, status_code=200)
@@ -136,9 +217,10 @@ async def add_token(
             export_filter=parse_export_filter(data.export_filter, zone=reader_zone.key, clock=app_state.clock)
             if data.is_share
             else None,
+            expires_us=parse_expiry(data.expires_on, reader_zone),
         )
     except OnhookError as error:
-        return await _render_users(request, app_state, reader_zone, error=str(error), form=data)
+        return await _render_users(request, app_state, reader_zone, token_error=str(error), token_form=data)
     return await _render_users(request, app_state, reader_zone, token_name=data.name.strip(), token=text)
 
 
@@ -173,7 +255,48 @@ async def audit_page(
     return await render_page(request, app_state, reader_zone, AuditView(entries=entries, next_before=next_before))
 
 
-ROUTES = (*(users_page, add_user, renew_invitation, remove_user, add_token, remove_token, end_session, audit_page),)
+ROUTES = (
+    *(users_page, add_user, user_page, change_user, disable_user, enable_user, renew_invitation, remove_user),
+    *(add_token, remove_token, end_session, audit_page),
+)
+
+
+def parse_expiry(text: str, zone: ZoneInfo) -> int | None:
+    """Return the end of a day in a zone, in microseconds since 1970; None for an empty text. Raises `UsageError`.
+
+    >>> parse_expiry("2026-04-27", ZoneInfo("Europe/Berlin")), parse_expiry("", ZoneInfo("UTC"))
+    (1777327200000000, None)
+    """
+    if not text.strip():
+        return None
+    try:
+        next_day = date.fromisoformat(text.strip()) + timedelta(days=1)
+        return to_microseconds(datetime(next_day.year, next_day.month, next_day.day, tzinfo=zone))
+    except (ValueError, OverflowError):
+        raise UsageError(
+            _("{text} is not a day", text=repr(text[:40])),
+            hint=_("write the last day as 2026-12-31, or leave it empty"),
+        ) from None
+
+
+def _redirect(message: str) -> Redirect:
+    return Redirect(url("/users", message=message[:MESSAGE_CHARACTERS_MAX]), status_code=303)
+
+
+def _fill_form(user: User, pbx_names: Mapping[str, str]) -> AccessForm:
+    """Return the form with the stored values; a PBX that was removed is shown by its serial number."""
+    scope = user.scope or AccessScope()
+    return AccessForm(
+        name=user.name,
+        role=user.role,
+        pbxs=", ".join(pbx_names.get(sn, sn) for sn in scope.sns or ()),
+        numbers=", ".join(scope.numbers or ()),
+        mask=scope.mask,
+    )
+
+
+async def _load_pbx_names(app_state: AppState) -> dict[str, str]:
+    return {pbx.sn: pbx.name for pbx in await app_state.appdb.pbxs()}
 
 
 def _invitation_url(request: AnyRequest, invitation: str) -> str:
@@ -183,7 +306,6 @@ def _invitation_url(request: AnyRequest, invitation: str) -> str:
 async def _render_users(
     request: AnyRequest, app_state: AppState, zone: ReaderZone, **extra_values: Any
 ) -> Response[str]:
-    pbx_names = {pbx.sn: pbx.name for pbx in await app_state.appdb.pbxs()}
     sessions = [
         (session, session.user_name or _("token {name}", name=session.token_name))
         for session in await app_state.appdb.sessions.all(app_state.clock.microseconds())
@@ -196,7 +318,8 @@ async def _render_users(
             users=await app_state.appdb.users.all(),
             tokens=await app_state.appdb.tokens.all(),
             sessions=sessions,
-            pbx_names=pbx_names,
+            pbx_names=await _load_pbx_names(app_state),
+            today=app_state.clock.now().astimezone(zone).date(),
             **extra_values,
         ),
     )
