@@ -12,6 +12,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
 from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.directory import DatedName, LearntState
 from onhook.appdb.issues import OperationalIssue
 from onhook.appdb.pbx_conventions import PbxConventions
 from onhook.appdb.pbx_credentials import PbxCredentials
@@ -20,6 +21,7 @@ from onhook.appdb.source_match import SourceMatch
 from onhook.appdb.stored_json import RowUnreadable, decode_column, encode_column
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.coverage import Interval
+from onhook.cdr.directory import DirectoryEntry
 from onhook.lib.migrations import load_baseline, load_migrations
 from onhook.lib.timestamps import to_datetime
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
@@ -54,6 +56,9 @@ async def path(tmp_path: Path) -> Path:
             await appdb.recordings.put(name, Path("/recordings"))
             await appdb.cdr_sources.put(name, CdrSource(location="/Master.csv", password=SECRET))
             await appdb.saved_searches.add(name, "/calls", author=name)
+            await appdb.directory.put([DirectoryEntry(sn=name, number="1001", name="Alice")])
+            learnt_name = DatedName(sn=name, number="1002", name="Bob", started_at=NOW, seq=1)
+            await appdb.directory.learn([learnt_name], LearntState(position=1, erasures=0))
             await appdb.mask_key.get()
             await appdb.notes.write(name, "1.1", "text", "tag", author=name, now_us=NOW)
             await appdb.issues.begin(
@@ -278,6 +283,8 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "notes": lambda appdb: appdb.notes.history("B", "1.1"),
     "note keys": lambda appdb: appdb.notes.find_calls("tag", "text"),
     "tags": lambda appdb: appdb.notes.tags(),
+    "directory_entries": lambda appdb: appdb.directory.entries(),
+    "learnt_names": lambda appdb: appdb.directory.learnt_names(),
     "asterisks": lambda appdb: appdb.asterisks.all(),
     "saved_searches": lambda appdb: appdb.saved_searches.all(),
     "pbx_conventions": lambda appdb: appdb.pbx_conventions.all(),

@@ -67,6 +67,7 @@ async def test_preview_says_what_has_the_number_and_changes_nothing(config: Conf
         "saved_searches": 1,
         "share_tokens": 1,
         "audit_entries": 5,
+        "directory_entries": 0,
         "settings": (),
     }
 

@@ -20,6 +20,7 @@ from onhook.appdb.cdr_sources import CdrSources
 from onhook.appdb.contract import ConstraintViolation, Database, Version, transactional
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.destinations import Destinations
+from onhook.appdb.directory import DirectoryRepository
 from onhook.appdb.disk_samples import DiskSamples
 from onhook.appdb.erasures import NumberErasures
 from onhook.appdb.failed_logins import FailedLogins
@@ -100,6 +101,7 @@ class AppDb:
         self.notes = Notes(self._database)
         self.saved_searches = SavedSearches(self._database)
         self.erasures = NumberErasures(self._database)
+        self.directory = DirectoryRepository(self._database)
         self.disk_samples = DiskSamples(self._database)
         self.leases = Leases(self._database)
         self.mask_key = MaskKey(self._database)
@@ -329,6 +331,8 @@ class AppDb:
             "alarms": self.alarms.list_unreadable,
             "issues": self.issues.list_unreadable,
             "saved_searches": self.saved_searches.list_unreadable,
+            "directory_entries": self.directory.list_unreadable,
+            "learnt_names": self.directory.list_unreadable_names,
             "notes": self.notes.list_unreadable,
             "audit": self.audit.list_unreadable,
             "mask_key": self.mask_key.list_unreadable,

@@ -108,6 +108,11 @@ TABLES: Mapping[str, AuditedTable] = {
     "notes": AuditedTable(
         noun="note on call", name="call_id", columns=("sn", "call_id", "text", "tags"), events=("insert",)
     ),
+    "directory_entries": AuditedTable(
+        noun="directory entry",
+        name="number",
+        columns=("sn", "number", "kind", "name", "department", "site", "company"),
+    ),
     "saved_searches": AuditedTable(noun="saved search", name="name", columns=("name", "path")),
 }
 

@@ -21,6 +21,8 @@ VACUUM_SECONDS_MAX = 600.0
 ERASED_ACTION = "substr(action, 1, instr(action || ' ', ' ') - 1) || ' (erased)'"
 """The first word of an action, such as `export`."""
 
+_KEY_MAX = 2**63 - 1
+
 OccursIn = Callable[[str], bool]
 """Returns whether the number is in a text."""
 
@@ -30,13 +32,16 @@ CallKey = tuple[str, str]
 
 class NumberRows(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that have a number, by their keys; `settings` are the names of destinations, users and tokens that name it:
-    they stay, and a person changes them.
+    they stay, and a person changes them. Names learnt later than the key `learnt_after` go too, and are learnt anew.
     """
 
     notes: tuple[int, ...] = ()
     saved_searches: tuple[int, ...] = ()
     share_tokens: tuple[str, ...] = ()
     audit: tuple[int, ...] = ()
+    directory_entries: tuple[int, ...] = ()
+    learnt_names: tuple[int, ...] = ()
+    learnt_after: int | None = None
     settings: tuple[str, ...] = ()
 
 
@@ -53,6 +58,10 @@ _SEARCHED = {
     " ORDER BY search_id LIMIT ?",
     "share_tokens": "SELECT rowid, export_filter || ' ' || name, name FROM share_tokens WHERE rowid > ?"
     " ORDER BY rowid LIMIT ?",
+    "directory_entries": "SELECT entry_id, number || ' ' || name || ' ' || company || ' ' || department || ' ' || site"
+    " FROM directory_entries WHERE entry_id > ? ORDER BY entry_id LIMIT ?",
+    "learnt_names": "SELECT learnt_id, number || ' ' || name FROM learnt_names WHERE learnt_id > ?"
+    " ORDER BY learnt_id LIMIT ?",
     "audit": "SELECT audit_id, action || ' ' || before || ' ' || after FROM audit WHERE audit_id > ?"
     " ORDER BY audit_id LIMIT ?",
 }
@@ -77,11 +86,16 @@ class NumberErasures:
         def is_audited(text: str) -> bool:
             return occurs_in(text) or ('"notes"' in text and any(call_id in text for call_id in call_ids))
 
+        # Read first: what is learnt meanwhile is later.
+        (learnt_after,) = (await self._database.rows("SELECT coalesce(max(learnt_id), 0) FROM learnt_names"))[0]
         return NumberRows(
             notes=tuple([row[0] for row in await self._search("notes", occurs_in)]),
             saved_searches=tuple([row[0] for row in await self._search("saved_searches", occurs_in)]),
             share_tokens=tuple([row[2] for row in await self._search("share_tokens", occurs_in)]),
             audit=tuple([row[0] for row in await self._search("audit", is_audited)]),
+            directory_entries=tuple([row[0] for row in await self._search("directory_entries", occurs_in)]),
+            learnt_names=tuple([row[0] for row in await self._search("learnt_names", occurs_in)]),
+            learnt_after=learnt_after,
             settings=tuple(
                 [
                     str(name)
@@ -119,12 +133,31 @@ class NumberErasures:
             await self._delete("notes", "note_id", rows.notes)
             await self._delete("saved_searches", "search_id", rows.saved_searches)
             await self._delete("tokens", "name", rows.share_tokens)
+            await self._delete("directory_entries", "entry_id", rows.directory_entries)
+            await self._forget_learnt(rows)
             await self._database.write_many(
                 f"UPDATE audit SET action = {ERASED_ACTION}, before = '', after = '' WHERE audit_id = ?"
                 " AND action NOT LIKE '% (erased)'",
                 [(key,) for key in rows.audit],
             )
             await self._database.discard_changes()
+
+    async def _forget_learnt(self, rows: NumberRows) -> None:
+        """Delete learnt names. From what a learner has read before, nothing is stored any more; what was learnt after
+        the rows were found is learnt anew, from the events as they are now.
+        """
+        later = await self._database.rows(
+            "SELECT learnt_id, seq FROM learnt_names WHERE learnt_id > ?",
+            (_KEY_MAX if rows.learnt_after is None else rows.learnt_after,),
+        )
+        await self._delete("learnt_names", "learnt_id", [*rows.learnt_names, *(learnt_id for learnt_id, _seq in later)])
+        position = min((seq - 1 for _learnt_id, seq in later), default=_KEY_MAX)
+        await self._database.write(
+            "INSERT INTO directory_state VALUES (1, 1, 0, 1) ON CONFLICT DO UPDATE SET"
+            " learnt_position = min(directory_state.learnt_position, ?), revision = directory_state.revision + 1,"
+            " erasures = directory_state.erasures + 1",
+            (position,),
+        )
 
     async def delete_deliveries(self, calls: Sequence[CallKey]) -> int:
         """Delete the deliveries of calls, with their attempts; return how many."""

@@ -20,6 +20,7 @@ class ErasureCounts(msgspec.Struct, frozen=True, kw_only=True):
     saved_searches: int
     share_tokens: int
     audit_entries: int
+    directory_entries: int = 0
     settings: tuple[str, ...] = ()
 
 

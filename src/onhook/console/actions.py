@@ -42,6 +42,7 @@ ERASURE_LABELS = (
     ("saved_searches", mark("Saved searches")),
     ("share_tokens", mark("Share tokens, which are revoked")),
     ("audit_entries", mark("Entries of the audit log")),
+    ("directory_entries", mark("Names in the directory")),
 )
 """The counts of an erasure in the order in which they are shown, and what they count."""
 

@@ -88,12 +88,17 @@ class ErasedCall(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ErasedRows(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Rows of the application database that have the number, by their keys."""
+    """Rows of the application database that have the number, by their keys; `learnt_after` is the key of the last name
+    that was learnt before.
+    """
 
     notes: tuple[int, ...] = ()
     saved_searches: tuple[int, ...] = ()
     share_tokens: tuple[str, ...] = ()
     audit: tuple[int, ...] = ()
+    directory_entries: tuple[int, ...] = ()
+    learnt_names: tuple[int, ...] = ()
+    learnt_after: int | None = None
     deliveries: tuple[int, ...] = ()
 
 

@@ -203,6 +203,9 @@ class NumberEraser:
             saved_searches=entry.rows.saved_searches,
             share_tokens=entry.rows.share_tokens,
             audit=entry.rows.audit,
+            directory_entries=entry.rows.directory_entries,
+            learnt_names=entry.rows.learnt_names,
+            learnt_after=entry.rows.learnt_after,
         )
         await self._appdb.erasures.erase(_call_keys([entry]), rows)
         await self._rewriter.rewrite_listed(seq, entry)
@@ -257,9 +260,18 @@ class NumberEraser:
             saved_searches=len(rows.saved_searches),
             share_tokens=len(rows.share_tokens),
             audit_entries=len(rows.audit),
+            directory_entries=len(rows.directory_entries) + len(rows.learnt_names),
             settings=rows.settings,
         )
-        if not plan.event_count and not (rows.notes or rows.saved_searches or rows.share_tokens or rows.audit):
+        has_rows = (
+            rows.notes
+            or rows.saved_searches
+            or rows.share_tokens
+            or rows.audit
+            or rows.directory_entries
+            or rows.learnt_names
+        )
+        if not plan.event_count and not has_rows:
             raise NotFound(
                 _("nothing that is stored has this number"),
                 hint=_("search for it on the page Calls; perhaps it needs a country code"),
@@ -310,7 +322,13 @@ def _delete_recording(path: Path) -> None:
 
 def _to_erased_rows(rows: NumberRows) -> ErasedRows:
     return ErasedRows(
-        notes=rows.notes, saved_searches=rows.saved_searches, share_tokens=rows.share_tokens, audit=rows.audit
+        notes=rows.notes,
+        saved_searches=rows.saved_searches,
+        share_tokens=rows.share_tokens,
+        audit=rows.audit,
+        directory_entries=rows.directory_entries,
+        learnt_names=rows.learnt_names,
+        learnt_after=rows.learnt_after,
     )
 
 
