@@ -1,0 +1,129 @@
+"""Oracle of queues: plain loops over the legs of calls, by the definitions of the trade, independent of the
+implementation.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from onhook.cdr.call_details import fold_word
+from onhook.cdr.identity import extract_number
+from onhook.cdr.number_plan import NumberPlan
+from onhook.cdr.record import Call, Record
+
+
+def visits(call: Call, plan: NumberPlan) -> list[dict[str, Any]]:
+    """Return for each queue and ring group that a call entered how it ended there, the wait, the talk, and the agents
+    who rang.
+    """
+    result: list[dict[str, Any]] = []
+    kinds = [plan.kind_of_leg(leg) for leg in call.legs]
+    for position, leg in enumerate(call.legs):
+        kind, queue = kinds[position], extract_number(leg.call_to)
+        is_first = all((kinds[i], extract_number(call.legs[i].call_to)) != (kind, queue) for i in range(position))
+        if kind in ("queue", "ring_group") and is_first:
+            result.append(_visit(call, kinds, kind, queue))
+    return result
+
+
+def _visit(call: Call, kinds: Sequence[str], kind: str, queue: str) -> dict[str, Any]:
+    seconds: float | None = 0.0
+    answer: Record | None = None
+    missed: list[str] = []
+    last = -1
+    for position, leg in enumerate(call.legs):
+        if kinds[position] != kind or extract_number(leg.call_to) != queue:
+            continue
+        last = position
+        agents = _agents(call, kinds, position)
+        missed += [_number(agent) for agent in agents if fold_word(agent.status) in ("NOANSWER", "ABANDONED")]
+        if answer is not None:
+            continue
+        for agent in agents:
+            is_earlier = answer is None or _answered_at(agent) < _answered_at(answer)
+            if fold_word(agent.status) == "ANSWERED" and is_earlier:
+                answer = agent
+        if answer is None:
+            until = leg.ended_at
+        else:
+            has_times = answer.ended_at is not None and answer.talk_duration is not None
+            until = _answered_at(answer) if has_times else None
+        if seconds is not None:
+            seconds = None if until is None else seconds + max(0.0, (until - leg.started_at).total_seconds())
+    outcome = "answered" if answer is not None else _without_answer(call, kinds, last)
+    return {
+        "queue": queue,
+        "kind": kind,
+        "outcome": outcome,
+        "wait": None if seconds is None else int(seconds),
+        "talk": 0 if answer is None else answer.talk_duration,
+        "agent": None if answer is None else _number(answer),
+        "missed": sorted(missed),
+    }
+
+
+def _number(leg: Record) -> str:
+    return extract_number(leg.call_to)
+
+
+def _answered_at(leg: Record) -> Any:
+    if leg.ended_at is None or leg.talk_duration is None:
+        return leg.started_at
+    return leg.ended_at - timedelta(seconds=leg.talk_duration)
+
+
+def _agents(call: Call, kinds: Sequence[str], position: int) -> list[Record]:
+    """Return the legs of persons until the next queue or group: those that began while this one lasted."""
+    queue_leg = call.legs[position]
+    agents = []
+    for leg, kind in zip(call.legs[position + 1 :], kinds[position + 1 :], strict=True):
+        if kind in ("queue", "ring_group"):
+            break
+        is_over = queue_leg.ended_at is not None and queue_leg.ended_at <= leg.started_at
+        if kind not in ("extension", "external") or is_over or fold_word(leg.status) == "VOICEMAIL":
+            continue
+        if fold_word(leg.status) == "ANSWERED" and fold_word(queue_leg.status) != "ANSWERED":
+            continue  # the queue had no answer: the caller was sent there
+        agents.append(leg)
+    return agents
+
+
+def _without_answer(call: Call, kinds: Sequence[str], last: int) -> str:
+    queue_leg, agents = call.legs[last], _agents(call, kinds, last)
+    if "queue" in kinds[last + 1 :]:
+        return "overflowed"
+    if fold_word(queue_leg.status) == "VOICEMAIL":
+        return "forwarded"
+    for leg, kind in zip(call.legs[last + 1 :], kinds[last + 1 :], strict=True):
+        if leg in agents:
+            continue
+        is_late = queue_leg.ended_at is None or (leg.started_at - queue_leg.ended_at).total_seconds() >= -1
+        if kind in ("extension", "external") or is_late:
+            return "forwarded"
+    return "abandoned"
+
+
+def figures(rows: Sequence[dict[str, Any]], in_time: int, short: int) -> dict[str, Any]:
+    """Return the figures of visits by the formulas of the trade."""
+    offered = len(rows)
+    answered = [row for row in rows if row["outcome"] == "answered"]
+    abandoned = [row for row in rows if row["outcome"] == "abandoned"]
+    short_abandons = [row for row in abandoned if row["wait"] is not None and row["wait"] < short]
+    rated = offered - len(short_abandons)
+    waits = sorted(row["wait"] for row in answered if row["wait"] is not None)
+    return {
+        "offered": offered,
+        "answered": len(answered),
+        "abandoned": len(abandoned),
+        "short_abandoned": len(short_abandons),
+        "overflowed": sum(row["outcome"] == "overflowed" for row in rows),
+        "forwarded": sum(row["outcome"] == "forwarded" for row in rows),
+        "service_level": sum(wait <= in_time for wait in waits) / rated if rated else None,
+        "answer_rate": len(answered) / rated if rated else None,
+        "abandon_rate": (len(abandoned) - len(short_abandons)) / rated if rated else None,
+        "wait_average": round(sum(waits) / len(waits)) if waits else None,
+        "wait_p90": waits[math.ceil(9 * len(waits) / 10) - 1] if waits else None,
+        "wait_longest": max((row["wait"] for row in rows if row["wait"] is not None), default=None),
+        "talk_duration": sum(row["talk"] or 0 for row in rows),
+    }
