@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from onhook.cdr.call_details import fold_word
 from onhook.cdr.identity import extract_number
@@ -65,6 +66,11 @@ def _visit(call: Call, kinds: Sequence[str], kind: str, queue: str) -> dict[str,
 
 def _number(leg: Record) -> str:
     return extract_number(leg.call_to)
+
+
+def _agent(leg: Record) -> tuple[str, bool]:
+    """Return the number of an agent, and whether it was reached by a trunk."""
+    return _number(leg), leg.dst_trunk_name != ""
 
 
 def _answered_at(leg: Record) -> Any:
@@ -127,3 +133,47 @@ def figures(rows: Sequence[dict[str, Any]], in_time: int, short: int) -> dict[st
         "wait_longest": max((row["wait"] for row in rows if row["wait"] is not None), default=None),
         "talk_duration": sum(row["talk"] or 0 for row in rows),
     }
+
+
+def agents(
+    calls: Sequence[Call], plan: NumberPlan, zone: ZoneInfo
+) -> dict[tuple[str, str, tuple[str, bool]], tuple[int, ...]]:
+    """Return for each PBX, queue or group, and agent: answered, missed rings, talk, and seconds worked, which are from
+    the first to the last answered call of each day on which the agent answered here.
+    """
+    ringing: dict[tuple[str, str, tuple[str, bool]], list[tuple[Call, Record, bool]]] = {}
+    for call in calls:
+        kinds = [plan.kind_of_leg(leg) for leg in call.legs]
+        for visit in visits(call, plan):
+            is_answered = False
+            for position, leg in enumerate(call.legs):
+                if (kinds[position], extract_number(leg.call_to)) != (visit["kind"], visit["queue"]):
+                    continue
+                members = _agents(call, kinds, position)
+                answers = [member for member in members if fold_word(member.status) == "ANSWERED"]
+                if answers and not is_answered:
+                    is_answered = True
+                    answer = min(answers, key=_answered_at)
+                    ringing.setdefault((call.pbx, visit["queue"], _agent(answer)), []).append((call, answer, True))
+                for member in members:
+                    if fold_word(member.status) in ("NOANSWER", "ABANDONED"):
+                        ringing.setdefault((call.pbx, visit["queue"], _agent(member)), []).append((call, member, False))
+
+    def day(call: Call) -> Any:
+        return call.started_at.astimezone(zone).date()
+
+    result: dict[tuple[str, str, tuple[str, bool]], tuple[int, ...]] = {}
+    for (pbx, queue, agent), rings in ringing.items():
+        answered = [(call, leg) for call, leg, is_answered in rings if is_answered]
+        seconds = 0.0
+        for worked_day in {day(call) for call, _leg in answered}:
+            spans = [
+                (leg.started_at, leg.ended_at or leg.started_at)
+                for (other_pbx, _queue, other_agent), other_rings in ringing.items()
+                for call, leg, is_answered in other_rings
+                if (other_pbx, other_agent) == (pbx, agent) and is_answered and day(call) == worked_day
+            ]
+            seconds += (max(end for _start, end in spans) - min(start for start, _end in spans)).total_seconds()
+        talk = sum(leg.talk_duration or 0 for _call, leg in answered)
+        result[pbx, queue, agent] = (len(answered), len(rings) - len(answered), talk, int(seconds))
+    return result

@@ -1,12 +1,14 @@
 """Figures of queues against the formulas of the trade."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onhook.cdr.queue_figures import QueueTargets, WaitCount, compute_figures
+from onhook.cdr.queue_visits import VisitOutcome
 from tests.cdr import plain_queues
 
 TARGETS = QueueTargets()
@@ -40,7 +42,7 @@ def test_figures_equal_the_formulas(rows: list[dict[str, Any]], in_time: int, sh
 
 def test_figures_of_ten_calls_are_those_computed_by_hand() -> None:
     """Six of eight are answered in time; one short abandon is left out of the rates."""
-    waits = {"answered": (3, 9, 20, 20, 15, 1, 40), "abandoned": (4, 5)}
+    waits: dict[VisitOutcome, Sequence[int]] = {"answered": (3, 9, 20, 20, 15, 1, 40), "abandoned": (4, 5)}
     counts = [
         WaitCount(outcome=outcome, wait_duration=wait, calls=1, talk_duration=10 if outcome == "answered" else 0)
         for outcome, seconds in waits.items()

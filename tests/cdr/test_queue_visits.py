@@ -72,7 +72,7 @@ def test_visit_without_answer_outcome_is_where_the_caller_went(legs: list[Record
 
 
 def test_visit_overflow_to_another_queue_is_not_abandoned() -> None:
-    found = find_visits(
+    call_visits = find_visits(
         call(
             leg(0, QUEUE, 30),
             leg(0, BOB, 15),
@@ -81,11 +81,11 @@ def test_visit_overflow_to_another_queue_is_not_abandoned() -> None:
         ),
         PLAN,
     )
-    assert [(visit.queue, visit.outcome, visit.wait_duration) for visit in found.visits] == [
+    assert [(visit.queue, visit.outcome, visit.wait_duration) for visit in call_visits.visits] == [
         ("6400", "overflowed", 30),
         ("6401", "answered", 10),
     ]
-    assert [(ring.queue, ring.agent, ring.is_answered, ring.talk_duration) for ring in found.rings] == [
+    assert [(ring.queue, ring.agent, ring.is_answered, ring.talk_duration) for ring in call_visits.rings] == [
         ("6400", "1002", False, 0),
         ("6401", "1003", True, 40),
     ]
@@ -108,7 +108,7 @@ def test_visit_that_returns_to_its_queue_is_one_with_both_waits() -> None:
 
 
 def test_visit_colleague_after_the_agent_is_no_agent_of_the_queue() -> None:
-    found = find_visits(
+    call_visits = find_visits(
         call(
             leg(0, QUEUE, 50, 40, "ANSWERED"),
             leg(2, "1003", 6),
@@ -119,7 +119,7 @@ def test_visit_colleague_after_the_agent_is_no_agent_of_the_queue() -> None:
         ),
         PLAN,
     )
-    assert [(ring.agent, ring.is_answered) for ring in found.rings] == [("1003", False), ("1002", True)]
+    assert [(ring.agent, ring.is_answered) for ring in call_visits.rings] == [("1003", False), ("1002", True)]
 
 
 def test_visit_ring_group_has_a_kind_of_its_own() -> None:
@@ -140,10 +140,10 @@ def test_call_without_a_queue_has_no_visit() -> None:
 @settings(max_examples=1000)
 @given(random_call=queue_calls())
 def test_visits_equal_plain_loop(random_call: Call) -> None:
-    found = find_visits(random_call, PLAN)
+    call_visits = find_visits(random_call, PLAN)
     rows = []
-    for visit in found.visits:
-        rings = [ring for ring in found.rings if (ring.kind, ring.queue) == (visit.kind, visit.queue)]
+    for visit in call_visits.visits:
+        rings = [ring for ring in call_visits.rings if (ring.kind, ring.queue) == (visit.kind, visit.queue)]
         rows.append(
             {
                 "queue": visit.queue,

@@ -30,8 +30,13 @@ AUTUMN = datetime(2026, 10, 24, 22, tzinfo=UTC)
 
 
 def some_calls(begin: datetime) -> list[CallDetails]:
-    """Return a day and a night of calls: queue and agent, outbound, missed inbound calls, one of them returned."""
-    events = []
+    """Return a day and a night of calls: queue and agent, ring group, outbound, missed inbound calls, one of them
+    returned.
+    """
+    events = [
+        details(begin, call_id=f"{int(begin.timestamp())}.99", call_from="1003", call_to=call_to)
+        for call_to in ("Sales<6300>", BOB)
+    ]
     for hour in range(30):
         started_at = begin + timedelta(hours=hour, minutes=7 * hour % 60)
         inbound: dict[str, Any] = {

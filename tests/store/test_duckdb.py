@@ -11,10 +11,11 @@ from onhook.store.contract import Store
 from onhook.store.duckdb import open_store
 from tests.store.contract import OpenStoreFixture, StoreContract
 from tests.store.contract_exports import ExportContract
+from tests.store.contract_queues import QueueContract
 from tests.store.contract_reports import ReportContract
 
 
-class TestDuckDbStore(StoreContract, ExportContract, ReportContract):
+class TestDuckDbStore(StoreContract, ExportContract, ReportContract, QueueContract):
     """All contract tests."""
 
     @pytest.fixture

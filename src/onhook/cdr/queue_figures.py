@@ -5,16 +5,17 @@ are averaged, and a visit whose wait is unknown is answered within no time.
 """
 
 from collections.abc import Iterable
+from itertools import accumulate
 
 import msgspec
 
-from onhook.cdr.queue_visits import VisitOutcome
+from onhook.cdr.queue_visits import GroupKind, VisitOutcome
 
 SERVICE_LEVEL_SECONDS_DEFAULT = 20
 """Four of five calls within 20 seconds is the usual goal of call centres."""
 
 SHORT_ABANDON_SECONDS_DEFAULT = 5
-"""A caller who hangs up sooner has dialled a wrong number, or heard an announcement."""
+"""A caller who hangs up sooner has dialled a wrong number, or has what an announcement says."""
 
 
 class QueueTargets(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,41 @@ class WaitCount(msgspec.Struct, frozen=True, kw_only=True):
     wait_duration: int | None
     calls: int
     talk_duration: int | None
+
+
+class QueueCount(WaitCount, frozen=True, kw_only=True):
+    """A count of visits to one queue or ring group of a PBX. `step` is an hour of the day, 0 to 23, or a weekday, 1
+    (Monday) to 7; 0 where they are not counted by either.
+    """
+
+    sn: str
+    pbx: str
+    queue: str
+    kind: GroupKind
+    step: int
+
+
+class AgentFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of an agent in one queue or ring group. `worked_seconds` are from the first to the last call that the
+    agent answered for any of them, added up over the days with a call of this one. `is_outside` where the agent was
+    reached by a trunk.
+    """
+
+    sn: str
+    pbx: str
+    queue: str
+    kind: GroupKind
+    agent: str
+    is_outside: bool
+    answered: int
+    missed_rings: int
+    talk_duration: int
+    worked_seconds: int
+
+    @property
+    def talk_per_hour(self) -> int | None:
+        """Return the seconds of talk in each hour worked; None without one."""
+        return round(3_600 * self.talk_duration / self.worked_seconds) if self.worked_seconds else None
 
 
 class QueueFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,10 +147,6 @@ def compute_figures(counts: Iterable[tuple[WaitCount, QueueTargets]]) -> QueueFi
 
 def _nearest_rank(calls_by_wait: dict[int, int], numerator: int, denominator: int) -> int | None:
     """Return the wait that this fraction of the calls does not exceed; None without calls."""
-    target, cumulative, result = numerator * sum(calls_by_wait.values()), 0, None
-    for wait in sorted(calls_by_wait):
-        if cumulative * denominator >= target:
-            break
-        cumulative += calls_by_wait[wait]
-        result = wait
-    return result
+    waits, target = sorted(calls_by_wait), numerator * sum(calls_by_wait.values())
+    ranks = accumulate(calls_by_wait[wait] for wait in waits)
+    return next((wait for wait, rank in zip(waits, ranks, strict=True) if rank * denominator >= target), None)

@@ -20,6 +20,7 @@ from onhook.cdr.call_filter import CallFilter
 from onhook.cdr.identity import extract_number
 from onhook.cdr.number_masking import WITHHELD_WORDS, is_masked
 from onhook.cdr.party_filter import PartyCondition, PartyField
+from onhook.cdr.queue_figures import AgentFigures, QueueCount
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.record_masking import Masking, is_external_number
@@ -189,6 +190,16 @@ class MaskedStore:
         resolved = await self._resolve(record_filter)
         async for chunk in self._store.export(resolved, export_format, zone, self._masking):
             yield chunk
+
+    async def count_visits(self, record_filter: RecordFilter, by: str, zone: str) -> list[QueueCount]:
+        return await self._store.count_visits(await self._resolve(record_filter), by, zone)
+
+    async def agent_figures(self, record_filter: RecordFilter, zone: str) -> list[AgentFigures]:
+        rows = await self._store.agent_figures(await self._resolve(record_filter), zone)
+        return [
+            msgspec.structs.replace(row, agent=self._masking.mask_party(row.agent, row.sn, is_outside=row.is_outside))
+            for row in rows
+        ]
 
     def _mask_rows(self, rows: Sequence[Mapping[str, Any]], names: Sequence[str], by: str) -> list[dict[str, Any]]:
         """Return the rows of a summary with masked numbers; those that are equal then are added up, in order of their

@@ -13,6 +13,7 @@ from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_re
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import fold_sn
 from onhook.cdr.merge import UNREGISTERED, WEBHOOK
+from onhook.cdr.queue_visits import CallVisits, find_visits
 from onhook.cdr.record import Call, Record
 from onhook.ledger.contract import CounterKey, RawEvent
 from onhook.lib.errors import OnhookError, ParseError
@@ -84,14 +85,20 @@ def read_event(
     return sn, dialects[raw_event.dialect].parse(recode_body(raw_event.body, encoding))
 
 
-def assemble_calls(parsed_events: ParsedEvents, stored_legs: Sequence[Record], facts: Facts) -> list[Call]:
-    """Assemble the calls from their new legs, which are added to, and their stored ones."""
+def assemble_calls_and_visits(
+    parsed_events: ParsedEvents, stored_legs: Sequence[Record], facts: Facts
+) -> tuple[list[Call], list[CallVisits]]:
+    """Assemble the calls from their new legs, which are added to, and their stored ones; and find their visits to
+    queues and ring groups.
+    """
     for record in stored_legs:
         parsed_events.reported_legs[record.sn, record.call_id].append(to_reported_leg(record))
-    return [
-        assemble_call(sn, reported_legs, facts.get(fold_sn(sn)) or PbxFacts())
-        for (sn, _call_id), reported_legs in parsed_events.reported_legs.items()
-    ]
+    calls, visits = [], []
+    for (sn, _call_id), reported_legs in parsed_events.reported_legs.items():
+        pbx_facts = facts.get(fold_sn(sn)) or PbxFacts()
+        calls.append(assemble_call(sn, reported_legs, pbx_facts))
+        visits.append(find_visits(calls[-1], pbx_facts.number_plan))
+    return calls, visits
 
 
 def is_registered(raw_event: RawEvent, dialects: Dialects, facts: Facts) -> bool:

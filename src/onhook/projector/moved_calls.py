@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from onhook.cdr.call_assembly import to_reported_leg
 from onhook.cdr.identity import fold_sn
-from onhook.projector.event_parsing import Facts, ParsedEvents, assemble_calls
+from onhook.projector.event_parsing import Facts, ParsedEvents, assemble_calls_and_visits
 from onhook.store.contract import CallKey, Store, StoreBatch
 
 MOVED_CALLS_MAX = 1_000
@@ -32,7 +32,7 @@ async def _move(store: Store, old_keys: Sequence[CallKey], sn: str, facts: Facts
     stored_legs = await store.legs([*old_keys, *parsed_events.reported_legs])
     for leg in stored_legs:
         parsed_events.reported_legs[sn, leg.call_id].append(to_reported_leg(leg))
-    calls = await asyncio.to_thread(assemble_calls, parsed_events, (), facts)
+    calls, visits = await asyncio.to_thread(assemble_calls_and_visits, parsed_events, (), facts)
     await store.put(
         StoreBatch(
             calls=calls,
@@ -40,5 +40,6 @@ async def _move(store: Store, old_keys: Sequence[CallKey], sn: str, facts: Facts
             reparsed_seqs=(),
             position=await store.position(),
             removed_keys=old_keys,
+            call_visits=visits,
         )
     )

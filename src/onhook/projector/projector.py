@@ -37,7 +37,7 @@ from onhook.projector.erasures import Erasures
 from onhook.projector.event_parsing import (
     Facts,
     ParsedEvents,
-    assemble_calls,
+    assemble_calls_and_visits,
     count_unregistered,
     is_registered,
     parse_events,
@@ -409,10 +409,10 @@ class Projector:
             reported_legs[key] += [leg for leg in newer.reported_legs[key] if (leg.seq, key[1]) not in listed_legs]
         stored_keys = {(leg.sn, leg.call_id) for leg in await self._store.legs(list(reported_legs))}
         stored = ParsedEvents({key: legs for key, legs in reported_legs.items() if key in stored_keys}, [])
-        calls = await asyncio.to_thread(assemble_calls, stored, (), facts)
+        calls, visits = await asyncio.to_thread(assemble_calls_and_visits, stored, (), facts)
         newer_seqs = {leg.seq for legs in reported_legs.values() for leg in legs}
         batch = self._batch(entries, reparsed_seqs=sorted({*control.seqs, *listed_seqs, *newer_seqs}))
-        await self._store.put(msgspec.structs.replace(batch, calls=calls))
+        await self._store.put(msgspec.structs.replace(batch, calls=calls, call_visits=visits))
 
     async def _forget(self, control: Forgotten, facts: Facts, entries: _Range) -> None:
         """Delete the calls of an entry, but those that have a newer event than it knew."""
@@ -462,9 +462,11 @@ class Projector:
     ) -> None:
         """Assemble the calls from their new and their stored legs, and store them."""
         stored_legs = await self._store.legs(list(parsed_events.reported_legs))
-        calls = await asyncio.to_thread(assemble_calls, parsed_events, stored_legs, facts)
+        calls, visits = await asyncio.to_thread(assemble_calls_and_visits, parsed_events, stored_legs, facts)
         batch = self._batch(entries, reparsed_seqs=reparsed_seqs)
-        await self._store.put(msgspec.structs.replace(batch, calls=calls, quarantined=parsed_events.quarantined))
+        await self._store.put(
+            msgspec.structs.replace(batch, calls=calls, call_visits=visits, quarantined=parsed_events.quarantined)
+        )
 
     def _batch(
         self, entries: _Range, *, reparsed_seqs: Sequence[int] = (), removed_keys: Sequence[CallKey] = ()

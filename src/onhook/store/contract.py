@@ -6,6 +6,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from onhook.cdr.queue_figures import AgentFigures, QueueCount
+from onhook.cdr.queue_visits import CallVisits
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.record_masking import Masking
@@ -37,7 +39,8 @@ class QuarantineEntry(msgspec.Struct, frozen=True, kw_only=True):
 class StoreBatch(msgspec.Struct, frozen=True, kw_only=True):
     """Calls that the projector assembled from a range of raw events.
 
-    Each call is complete, with old and new legs; it replaces the stored call with its (`sn`, `call_id`).
+    Each call is complete, with old and new legs; it replaces the stored call with its (`sn`, `call_id`), and that
+    one's visits to queues by `call_visits`.
     `reparsed_seqs` are numbers to remove from the quarantine, `removed_keys` calls to remove: they are forgotten, or
     stored under another key from now on. `position` is the last number of the range, `position_key` the key of that
     entry, `re_read_seq` the number of the control entry by whose facts all events before it were read.
@@ -50,6 +53,7 @@ class StoreBatch(msgspec.Struct, frozen=True, kw_only=True):
     position_key: bytes = b""
     re_read_seq: int = 0
     removed_keys: Sequence[CallKey] = ()
+    call_visits: Sequence[CallVisits] = ()
 
 
 class RecordPage(msgspec.Struct, frozen=True):
@@ -263,6 +267,10 @@ class MissedCalls(msgspec.Struct, frozen=True, kw_only=True):
     data: Sequence[MissedCall]
 
 
+VISIT_STEPS = ("", "hour_of_day", "weekday")
+"""What visits to queues can be counted by, besides queue, outcome and wait; empty is nothing."""
+
+
 class Store(Protocol):
     """The contract of a store: one writer, the projector, and many readers. A reader always sees whole batches.
 
@@ -435,6 +443,18 @@ class Store(Protocol):
 
         A call is returned by the first later answered call that has the caller's number (see NUMBER_SUFFIX_DIGITS) on
         either side, whatever else the filter selects; but only by one in the reader's `scope`.
+        """
+        ...
+
+    async def count_visits(self, record_filter: RecordFilter, by: str, zone: str) -> list[QueueCount]:
+        """Count the visits of matching calls to queues and ring groups (see `cdr.queue_visits`): by PBX, queue, outcome
+        and wait, and by one of VISIT_STEPS of the call's start in `zone`. Raises `UsageError`.
+        """
+        ...
+
+    async def agent_figures(self, record_filter: RecordFilter, zone: str) -> list[AgentFigures]:
+        """Return the figures of the agents in matching calls, a row per queue or ring group in which they rang; days
+        are those of `zone`. Raises `UsageError`.
         """
         ...
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from onhook.cdr.queue_figures import AgentFigures, QueueCount
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.record_masking import Masking
@@ -33,7 +34,7 @@ from onhook.store.contract import (
 )
 from onhook.store.export import export as exports
 from onhook.store.queries import calls as pages
-from onhook.store.queries import concurrency, histograms, listings, missed_calls, parties, summaries
+from onhook.store.queries import concurrency, histograms, listings, missed_calls, parties, queue_visits, summaries
 from onhook.store.rows import quarantine_entry_from_row
 
 
@@ -187,6 +188,14 @@ class DuckDbStore:
         return await self._database.read(
             lambda connection: missed_calls.missed_calls(connection, record_filter, limit, is_returned=is_returned)
         )
+
+    async def count_visits(self, record_filter: RecordFilter, by: str, zone: str) -> list[QueueCount]:
+        return await self._database.read(
+            lambda connection: queue_visits.count_visits(connection, record_filter, by, zone)
+        )
+
+    async def agent_figures(self, record_filter: RecordFilter, zone: str) -> list[AgentFigures]:
+        return await self._database.read(lambda connection: queue_visits.agent_figures(connection, record_filter, zone))
 
     async def export(
         self, record_filter: RecordFilter, export_format: ExportFormat, zone: str, masking: Masking | None = None

@@ -9,6 +9,7 @@ import msgspec
 
 from onhook.cdr import call_details
 from onhook.cdr.identity import extract_number
+from onhook.cdr.queue_visits import AgentRing, QueueVisit
 from onhook.cdr.record import Call, Record
 from onhook.lib.timestamps import to_datetime
 from onhook.store import schema
@@ -71,6 +72,39 @@ def call_row(call: Call) -> Row:
         call.did_number,
         call.src_trunk_name,
         call.dst_trunk_name,
+    )
+
+
+def queue_visit_row(visit: QueueVisit) -> Row:
+    """Return the row of `queue_visits` of a visit, in the order of `schema.QUEUE_VISITS`."""
+    return (
+        call_key(visit.call_id),
+        visit.sn,
+        visit.call_id,
+        epoch_seconds(visit.call_started_at),
+        visit.queue,
+        visit.kind,
+        visit.outcome,
+        visit.wait_duration,
+        visit.talk_duration,
+    )
+
+
+def agent_ring_row(ring: AgentRing) -> Row:
+    """Return the row of `agent_rings` of a ring, in the order of `schema.AGENT_RINGS`."""
+    return (
+        call_key(ring.call_id),
+        ring.sn,
+        ring.call_id,
+        epoch_seconds(ring.call_started_at),
+        ring.queue,
+        ring.kind,
+        ring.agent,
+        ring.is_outside,
+        ring.is_answered,
+        epoch_seconds(ring.started_at),
+        None if ring.ended_at is None else epoch_seconds(ring.ended_at),
+        ring.talk_duration,
     )
 
 

@@ -20,7 +20,7 @@ NO_SUFFIX = 1
 
 _NON_DIGITS = re.compile("[^0-9]")
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """A file of another version is rebuilt from the ledger."""
 
 OFFSET_DOUBTS = {"is_ambiguous": "configured ambiguous", "is_shifted": "configured shifted"}
@@ -95,6 +95,38 @@ CALLS = {
 }
 """One row per call: what filters, sorting and summaries use; the rest is read from its legs."""
 
+QUEUE_VISITS = {
+    "call_key": "BIGINT",
+    "sn": "VARCHAR",
+    "call_id": "VARCHAR",
+    "call_started_at": "BIGINT",
+    "queue": "VARCHAR",
+    "kind": "VARCHAR",
+    "outcome": "VARCHAR",
+    "wait_duration": "INTEGER",
+    "talk_duration": "INTEGER",
+}
+"""One row per visit of a call to a queue or ring group: see `cdr/queue_visits.py`."""
+
+AGENT_RINGS = {
+    "call_key": "BIGINT",
+    "sn": "VARCHAR",
+    "call_id": "VARCHAR",
+    "call_started_at": "BIGINT",
+    "queue": "VARCHAR",
+    "kind": "VARCHAR",
+    "agent": "VARCHAR",
+    "is_outside": "BOOLEAN",
+    "is_answered": "BOOLEAN",
+    "started_at": "BIGINT",
+    "ended_at": "BIGINT",
+    "talk_duration": "INTEGER",
+}
+"""One row per ring of an agent in a visit."""
+
+CALL_TABLES = ("legs", "calls", "queue_visits", "agent_rings")
+"""Tables with rows of calls, by `call_key`, `sn` and `call_id`."""
+
 ROLLUP_COLUMNS = {
     **dict.fromkeys(("calls", "answered", "missed", "voicemail", "busy", "no_answer", "abandoned", "failed"), "BIGINT"),
     **dict.fromkeys(("talk_duration", "call_duration", "ring_duration", "wait_duration"), "BIGINT"),
@@ -137,6 +169,8 @@ TABLES = {
     "metadata": {"version": "BIGINT", "position": "BIGINT", "position_key": "BLOB", "re_read_seq": "BIGINT"},
     "legs": {**LEGS, **LEGS_DERIVED},
     "calls": CALLS,
+    "queue_visits": QUEUE_VISITS,
+    "agent_rings": AGENT_RINGS,
     "quarantine": {
         "seq": "BIGINT",
         "sn": "VARCHAR",

@@ -8,8 +8,8 @@ from onhook.store.contract import CallKey, StoreBatch
 from onhook.store.export.csv import NEEDS_ESCAPING_SQL
 from onhook.store.queries.locality import KEYS_TABLE, existing_keys, key_ranges
 from onhook.store.rollups import invalidate_weeks
-from onhook.store.rows import Row, call_row, leg_rows, quarantine_rows
-from onhook.store.schema import CALLS, LEGS
+from onhook.store.rows import Row, agent_ring_row, call_row, leg_rows, quarantine_rows, queue_visit_row
+from onhook.store.schema import CALL_TABLES, CALLS, LEGS
 
 _STARTED_AT, _ENDED_AT = (list(CALLS).index(name) for name in ("started_at", "ended_at"))
 
@@ -21,6 +21,7 @@ def put(connection: duckdb.DuckDBPyConnection, batch: StoreBatch) -> None:
     _append_legs(connection, [row for call in batch.calls for row in leg_rows(call)])
     rows = [call_row(call) for call in batch.calls]
     _append_rows(connection, "calls", rows)
+    _append_visits(connection, batch)
     invalidate_weeks(connection, [*removed_spans, *((row[_STARTED_AT], row[_ENDED_AT]) for row in rows)])
     _delete_quarantine_rows(connection, sorted({*batch.reparsed_seqs, *(entry.seq for entry in batch.quarantined)}))
     _append_rows(connection, "quarantine", quarantine_rows(batch.quarantined))
@@ -56,6 +57,13 @@ def _append_legs(connection: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> 
             appender.append_rows(rows)
 
 
+def _append_visits(connection: duckdb.DuckDBPyConnection, batch: StoreBatch) -> None:
+    visits = [visit for call_visits in batch.call_visits for visit in call_visits.visits]
+    _append_rows(connection, "queue_visits", [queue_visit_row(visit) for visit in visits])
+    rings = [ring for call_visits in batch.call_visits for ring in call_visits.rings]
+    _append_rows(connection, "agent_rings", [agent_ring_row(ring) for ring in rings])
+
+
 def _append_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Row]) -> None:
     if rows:
         with connection.appender(table) as appender:
@@ -67,7 +75,7 @@ def _remove(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey]) -> l
     stored_keys = [key for key_range in key_ranges(keys) for key in existing_keys(connection, key_range)]
     spans: list[tuple[int, int | None]] = []
     for key_range in key_ranges(stored_keys):
-        for table in ("legs", "calls"):
+        for table in CALL_TABLES:
             deleted = connection.execute(
                 f"DELETE FROM {table} USING {KEYS_TABLE} AS gone WHERE {key_range.condition(table)}"
                 f" AND {table}.call_key = gone.call_key AND {table}.sn = gone.sn AND {table}.call_id = gone.call_id"

@@ -52,7 +52,7 @@ _OFFSET_RANGE = 1 << 18
 """More than twice the seconds of any offset."""
 
 _DAY = "({local}) // 86400"
-_TIME_EXPRESSIONS = {
+TIME_EXPRESSIONS = {
     # An hour is its first second, in UTC, and its offset: two hours with one name stay separate.
     "hour": f"(started_at - ({{local}}) % 3600) * {_OFFSET_RANGE} + ({{local}}) - started_at + {_OFFSET_RANGE // 2}",
     "day": _DAY,
@@ -81,7 +81,7 @@ def summary(
     order, limit = (keys, SUMMARY_ROWS_MAX + 1) if top is None else (f"calls DESC, {keys}", min(top, SUMMARY_ROWS_MAX))
     if marks_outside and MARKED_COLUMNS.keys() & {*dimensions}:
         # Rollups do not know the side of a number.
-        zone_offsets = _period_offsets(connection, record_filter, zone)
+        zone_offsets = period_offsets(connection, record_filter, zone)
         query = _count_query(dimensions, zone_offsets, record_filter, None, marks_outside=True)
     else:
         query = _build_query(connection, record_filter, dimensions, zone)
@@ -147,9 +147,10 @@ def _period_seconds(connection: duckdb.DuckDBPyConnection, record_filter: Record
     return since, end if record_filter.until is None else min(end, ceil_seconds(record_filter.until))
 
 
-def _period_offsets(
+def period_offsets(
     connection: duckdb.DuckDBPyConnection, record_filter: RecordFilter, zone: ZoneInfo
 ) -> list[ZoneOffset]:
+    """Return the offsets of a zone in the period of the calls that may match."""
     return list_offsets(zone, *_period_seconds(connection, record_filter))
 
 
@@ -177,7 +178,7 @@ def _count_query(
         marked = marked_source(dimensions, source_sql)
         return _group_query(dimensions, zone_offsets, marked_columns, marked, condition, COUNT_EXPRESSIONS)
     keys = ", ".join(f"by_{name}" for name in dimensions)
-    if not {*_TIME_EXPRESSIONS, "status"}.issuperset(dimensions):
+    if not {*TIME_EXPRESSIONS, "status"}.issuperset(dimensions):
         return _group_query(dimensions, zone_offsets, DIMENSION_COLUMNS, source_sql, condition, COUNT_EXPRESSIONS)
     outcomes = [*dimensions, *({"status"}.difference(dimensions))]
     query = _group_query(outcomes, zone_offsets, DIMENSION_COLUMNS, source_sql, condition, OUTCOME_EXPRESSIONS)
@@ -213,7 +214,7 @@ def _group_query(  # noqa: PLR0917 - the parts of a query
     measures: str,
 ) -> SqlCondition:
     local = f"started_at + ({offset_sql('started_at', zone_offsets)})"
-    groups = [f"{columns.get(name) or _TIME_EXPRESSIONS[name].format(local=local)} AS by_{name}" for name in dimensions]
+    groups = [f"{columns.get(name) or TIME_EXPRESSIONS[name].format(local=local)} AS by_{name}" for name in dimensions]
     keys = ", ".join(f"by_{name}" for name in dimensions)
     sql = f"SELECT {', '.join(groups)}, {measures} FROM {source_sql} WHERE {condition.sql} GROUP BY {keys}"
     return SqlCondition(sql, used_values(sql, condition.values))

@@ -7,7 +7,8 @@ import msgspec
 
 from onhook.console.pages.reports.missed import missed_calls
 from onhook.console.pages.reports.over_time import busy_hours, concurrent_calls, quality, volume
-from onhook.console.pages.reports.parties import agents, extensions, outcomes, queues, report_by, trunks
+from onhook.console.pages.reports.parties import extensions, outcomes, report_by, trunks
+from onhook.console.pages.reports.queues import agents, group_report, step_report
 from onhook.console.pages.reports.report import Report, ReportQuery
 from onhook.console.pages.reports.spread import TALK_EDGES, WAIT_EDGES, duration_report
 from onhook.lib.messages import mark
@@ -22,7 +23,8 @@ class ReportKind(msgspec.Struct, frozen=True, kw_only=True):
     has_steps: bool = False
 
 
-_TIME, _CALLS, _PARTIES, _LINES = mark("Over time"), mark("Outcomes"), mark("Parties"), mark("Lines")
+_TIME, _CALLS, _QUEUES = mark("Over time"), mark("Outcomes"), mark("Queues")
+_PARTIES, _LINES = mark("Parties"), mark("Lines")
 
 KINDS: Mapping[str, ReportKind] = MappingProxyType(
     {
@@ -45,9 +47,12 @@ KINDS: Mapping[str, ReportKind] = MappingProxyType(
         "talk": ReportKind(
             title=mark("Talk time"), group=_CALLS, make=duration_report("talk_duration", TALK_EDGES, status="ANSWERED")
         ),
+        "queues": ReportKind(title=mark("Queues"), group=_QUEUES, make=group_report("queue")),
+        "queue-hours": ReportKind(title=mark("Queues by hour"), group=_QUEUES, make=step_report("hour_of_day")),
+        "queue-weekdays": ReportKind(title=mark("Queues by weekday"), group=_QUEUES, make=step_report("weekday")),
+        "ring-groups": ReportKind(title=mark("Ring groups"), group=_QUEUES, make=group_report("ring_group")),
+        "agents": ReportKind(title=mark("Agents"), group=_QUEUES, make=agents),
         "extensions": ReportKind(title=mark("Extensions"), group=_PARTIES, make=extensions),
-        "queues": ReportKind(title=mark("Queues"), group=_PARTIES, make=queues),
-        "agents": ReportKind(title=mark("Agents"), group=_PARTIES, make=agents),
         "callers": ReportKind(
             title=mark("Top callers"), group=_PARTIES, make=report_by("call_from", "Caller", "caller", is_top=True)
         ),

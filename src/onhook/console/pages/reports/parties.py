@@ -1,4 +1,4 @@
-"""Reports by party: extensions, agents, queues, trunks, DIDs, PBXs, and the most frequent numbers."""
+"""Reports by party: extensions, trunks, DIDs, PBXs, and the most frequent numbers."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -157,59 +157,6 @@ async def extensions(query: ReportQuery) -> Report:
     )
 
 
-async def queues(query: ReportQuery) -> Report:
-    """Return the calls of each queue and ring group."""
-    rows = []
-    for row in sorted(
-        await query.store.summary(query.search_filter, "pbx,went_to", query.zone.key), key=_descending_calls
-    ):
-        if query.number_kind(row["pbx"], row["went_to"]) in {"queue", "ring_group"}:
-            filters = {"pbx": row["pbx"], "call_to": row["went_to"]}
-            cells = _count_cells(query, row, row["went_to"], filters)
-            waits = (Cell(mean(row["wait_duration"], row["calls"])), Cell(row["wait_duration_max"]))
-            rows.append((cells[0], Cell(row["pbx"]), *cells[1:], *waits))
-    return Report(
-        columns=[
-            *(Column(mark("Queue"), "text"), Column(mark("PBX"), "text"), *_COUNT_COLUMNS),
-            Column(mark("Avg. wait"), "seconds"),
-            Column(mark("Longest wait"), "seconds"),
-        ],
-        rows=rows,
-        chart=_bar_chart([(row[0], *row[2:]) for row in rows], "Calls"),
-        note=_(
-            "Queues and ring groups are detected by the number plan of their PBX. The wait is from the call's "
-            "start to a person."
-        ),
-    )
-
-
-async def agents(query: ReportQuery) -> Report:
-    """Return the agents who answered calls of queues."""
-    queue_rows = [
-        row
-        for row in await query.store.summary(query.search_filter, "pbx,went_to,answered_by", query.zone.key)
-        if row["answered_by"] and query.number_kind(row["pbx"], row["went_to"]) in {"queue", "ring_group"}
-    ]
-    rows = LazyRows(sorted(queue_rows, key=_descending_calls), lambda row: _agent_cells(query, row))
-    return Report(
-        columns=[
-            *(
-                Column(mark("Agent"), "text"),
-                Column(mark("Answered")),
-                Column(mark("Queue"), "text"),
-                Column(mark("PBX"), "text"),
-            ),
-            *(
-                Column(mark("Talk"), "seconds"),
-                Column(mark("Avg. talk"), "seconds"),
-                Column(mark("Avg. wait"), "seconds"),
-            ),
-        ],
-        rows=rows,
-        chart=_bar_chart(rows, "Answered"),
-    )
-
-
 _COUNT_COLUMNS = (
     Column(mark("Calls")),
     Column(mark("Answered")),
@@ -236,17 +183,6 @@ def _count_cells(query: ReportQuery, row: SummaryRow, name: str, filters: Mappin
 def _own_calls(rows_by_dimension: Mapping[str, SummaryRow]) -> int:
     """Return the number of answered and outgoing calls of an extension."""
     return sum(rows_by_dimension[by]["calls"] for by in ("answered_by", "made_by") if by in rows_by_dimension)
-
-
-def _agent_cells(query: ReportQuery, row: SummaryRow) -> tuple[Cell, ...]:
-    filters = {"pbx": row["pbx"], "call_to": row["went_to"], "answered_by": row["answered_by"]}
-    return (
-        Cell(row["answered_by"], query.calls_url(**filters)),
-        query.count_cell(row["calls"], **filters),
-        *(Cell(row["went_to"]), Cell(row["pbx"])),
-        Cell(row["talk_duration"], query.calls_url(**filters)),
-        *(Cell(mean(row["talk_duration"], row["calls"])), Cell(mean(row["wait_duration"], row["calls"]))),
-    )
 
 
 def _extension_cells(

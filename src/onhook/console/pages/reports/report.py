@@ -14,6 +14,7 @@ import msgspec
 
 from onhook.cdr.number_masking import is_masked
 from onhook.cdr.number_plan import NumberPlan
+from onhook.cdr.queue_figures import QueueTargets
 from onhook.cdr.record_filter import RecordFilter
 from onhook.store.contract import Store
 
@@ -105,6 +106,7 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     filters: Mapping[str, str]
     zone_param: str
     number_plans: Mapping[str, NumberPlan]
+    queue_targets: Mapping[tuple[str, str], QueueTargets] = {}
 
     def calls_url(self, **narrowing_filters: object) -> str:
         """Return the URL of the calls of a figure."""
@@ -114,6 +116,10 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     def count_cell(self, number: int, **narrowing_filters: object) -> Cell:
         """Return a cell with a count of calls; zero has no link."""
         return Cell(number, self.calls_url(**narrowing_filters) if number else "")
+
+    def targets_of(self, pbx: str, queue: str) -> QueueTargets:
+        """Return the settings of a queue or ring group."""
+        return self.queue_targets.get((pbx, queue), QueueTargets())
 
     def number_kind(self, pbx: str, number: str) -> str:
         """Return the kind of a number by the number plan of the PBX; a masked one is external."""

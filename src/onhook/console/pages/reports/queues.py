@@ -1,0 +1,198 @@
+"""Reports of queues, ring groups and their agents, in the terms of the trade."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
+
+from onhook.cdr.identity import extract_number
+from onhook.cdr.queue_figures import AgentFigures, QueueCount, QueueFigures, compute_figures
+from onhook.cdr.queue_visits import GroupKind
+from onhook.console.pages.reports.over_time import WEEKDAYS
+from onhook.console.pages.reports.report import Cell, Chart, Column, Report, ReportQuery, Series, mean
+from onhook.lib.messages import _, mark
+
+BARS_MAX = 24
+"""In a chart: the hours of a day; the table has all."""
+
+RowT = TypeVar("RowT", QueueCount, AgentFigures)
+
+ReportBuilder = Callable[[ReportQuery], Awaitable[Report]]
+
+_FIGURE_COLUMNS = (
+    Column(mark("Offered")),
+    Column(mark("Answered")),
+    Column(mark("Abandoned")),
+    Column(mark("Short abandons")),
+    Column(mark("Overflowed")),
+    Column(mark("Forwarded")),
+    Column(mark("Service level"), "share"),
+    Column(mark("Abandon rate"), "share"),
+    Column(mark("ASA"), "seconds"),
+    Column(mark("P90 wait"), "seconds"),
+    Column(mark("Longest wait"), "seconds"),
+    Column(mark("Talk"), "seconds"),
+    Column(mark("Avg. talk"), "seconds"),
+)
+
+
+def group_report(kind: GroupKind) -> ReportBuilder:
+    """Return the report of the queues, or of the ring groups: a row for each, and their total."""
+
+    async def build(query: ReportQuery) -> Report:
+        counts = await _count_visits(query, kind, "")
+        by_queue: dict[tuple[str, str], list[QueueCount]] = {}
+        for count in counts:
+            by_queue.setdefault((count.pbx, count.queue), []).append(count)
+        figures = {key: _figures(query, queue_counts) for key, queue_counts in by_queue.items()}
+        busiest = sorted(figures, key=lambda key: (-figures[key].offered, key))
+        rows = [_queue_cells(query, *key, figures[key]) for key in busiest]
+        total_row = (Cell(_("Total")), Cell(""), Cell(None), *_figure_cells(_figures(query, counts)))
+        return Report(
+            columns=[
+                Column(mark("Queue") if kind == "queue" else mark("Ring group"), "text"),
+                Column(mark("PBX"), "text"),
+                Column(mark("Answer within"), "seconds"),
+                *_FIGURE_COLUMNS,
+            ],
+            rows=[*rows, total_row] if rows else [],
+            chart=_outcome_chart([queue for _pbx, queue in busiest], [figures[key] for key in busiest], rows),
+            note=_note(),
+        )
+
+    return build
+
+
+def step_report(by: str) -> ReportBuilder:
+    """Return the report of all queues by hour of the day or by weekday of the call's start."""
+
+    async def build(query: ReportQuery) -> Report:
+        counts = await _count_visits(query, "queue", by)
+        steps = range(24) if by == "hour_of_day" else range(1, 8)
+        by_step: dict[int, list[QueueCount]] = {step: [] for step in steps}
+        for count in counts:
+            by_step[count.step].append(count)
+        figures = [_figures(query, by_step[step]) for step in steps]
+        labels = [f"{step:02}:00" if by == "hour_of_day" else _(WEEKDAYS[step - 1]) for step in steps]
+        rows = [
+            (Cell(label, query.calls_url(**{by: step})), *_figure_cells(step_figures))
+            for label, step, step_figures in zip(labels, steps, figures, strict=True)
+        ]
+        return Report(
+            columns=[Column(mark("Hour") if by == "hour_of_day" else mark("Weekday"), "text"), *_FIGURE_COLUMNS],
+            rows=[*rows, (Cell(_("Total")), *_figure_cells(_figures(query, counts)))] if counts else [],
+            chart=_outcome_chart(labels, figures, rows) if counts else None,
+            note=_note(),
+        )
+
+    return build
+
+
+async def agents(query: ReportQuery) -> Report:
+    """Return the agents of queues and ring groups, a row for each of these."""
+    agent_rows = _select(query, await query.store.agent_figures(query.search_filter, query.zone.key))
+    busiest = sorted(agent_rows, key=lambda row: (-row.answered, -row.missed_rings, row.pbx, row.agent, row.queue))
+    rows: list[tuple[Cell, ...]] = [_agent_cells(query, row) for row in busiest]
+    answered, talk = sum(row.answered for row in busiest), sum(row.talk_duration for row in busiest)
+    total_row = (
+        *(Cell(_("Total")), Cell(answered), Cell(sum(row.missed_rings for row in busiest)), Cell(""), Cell("")),
+        *(Cell(talk), Cell(mean(talk, answered)), Cell(None), Cell(None)),
+    )
+    return Report(
+        columns=[
+            Column(mark("Agent"), "text"),
+            Column(mark("Answered")),
+            Column(mark("Missed rings")),
+            Column(mark("Queue"), "text"),
+            Column(mark("PBX"), "text"),
+            Column(mark("Talk"), "seconds"),
+            Column(mark("Avg. talk"), "seconds"),
+            Column(mark("Worked"), "seconds"),
+            Column(mark("Talk per hour"), "seconds"),
+        ],
+        rows=[*rows, total_row] if rows else [],
+        chart=Chart(
+            shape="bar",
+            labels=[row.agent for row in busiest[:BARS_MAX]],
+            series=[Series("Answered", [row.answered for row in busiest[:BARS_MAX]])],
+            links=[cells[0].href for cells in rows[:BARS_MAX]],
+            is_sideways=True,
+        ),
+        note=_(
+            "Worked: from the first to the last call of each day that the agent answered for any queue or ring group."
+            " Missed rings: the telephone rang without an answer; a P-Series does not report them."
+        ),
+    )
+
+
+async def _count_visits(query: ReportQuery, kind: GroupKind, by: str) -> list[QueueCount]:
+    counts = await query.store.count_visits(query.search_filter, by, query.zone.key)
+    return _select(query, [count for count in counts if count.kind == kind])
+
+
+def _select(query: ReportQuery, rows: Sequence[RowT]) -> list[RowT]:
+    """Return the rows of the queue that the filter `call_to` names; all where it names none of them."""
+    number = extract_number(query.search_filter.call_to or "")
+    return [row for row in rows if row.queue == number] or list(rows)
+
+
+def _figures(query: ReportQuery, counts: Iterable[QueueCount]) -> QueueFigures:
+    return compute_figures((count, query.targets_of(count.pbx, count.queue)) for count in counts)
+
+
+def _queue_cells(query: ReportQuery, pbx: str, queue: str, figures: QueueFigures) -> tuple[Cell, ...]:
+    filters = {"pbx": pbx, "call_to": queue}
+    seconds = query.targets_of(pbx, queue).service_level_seconds
+    return (
+        *(Cell(queue, query.calls_url(**filters)), Cell(pbx), Cell(seconds)),
+        *_figure_cells(figures, query.calls_url(**filters)),
+    )
+
+
+def _figure_cells(figures: QueueFigures, offered_url: str = "") -> tuple[Cell, ...]:
+    return (
+        Cell(figures.offered, offered_url),
+        Cell(figures.answered),
+        Cell(figures.abandoned),
+        Cell(figures.short_abandoned),
+        Cell(figures.overflowed),
+        Cell(figures.forwarded),
+        Cell(figures.service_level),
+        Cell(figures.abandon_rate),
+        Cell(figures.wait_average),
+        Cell(figures.wait_p90),
+        Cell(figures.wait_longest),
+        Cell(figures.talk_duration),
+        Cell(mean(figures.talk_duration, figures.answered)),
+    )
+
+
+def _agent_cells(query: ReportQuery, row: AgentFigures) -> tuple[Cell, ...]:
+    return (
+        Cell(row.agent, query.calls_url(pbx=row.pbx, call_to=row.queue, number=row.agent)),
+        *(Cell(row.answered), Cell(row.missed_rings), Cell(row.queue), Cell(row.pbx), Cell(row.talk_duration)),
+        *(Cell(mean(row.talk_duration, row.answered)), Cell(row.worked_seconds), Cell(row.talk_per_hour)),
+    )
+
+
+def _outcome_chart(labels: Sequence[str], figures: Sequence[QueueFigures], rows: Sequence[Sequence[Cell]]) -> Chart:
+    """Return how the visits ended as stacked bars, of the first rows."""
+    top = figures[:BARS_MAX]
+    return Chart(
+        shape="stack",
+        labels=labels[: len(top)],
+        series=[
+            Series("Answered", [queue_figures.answered for queue_figures in top], "good"),
+            Series("Abandoned", [queue_figures.abandoned for queue_figures in top], "bad"),
+            Series("Overflowed", [queue_figures.overflowed for queue_figures in top], "soft"),
+            Series("Forwarded", [queue_figures.forwarded for queue_figures in top], "plain"),
+        ],
+        links=[cells[0].href for cells in rows[: len(top)]],
+    )
+
+
+def _note() -> str:
+    return _(
+        "Offered: calls that entered; each ended answered, abandoned, overflowed to another queue, or forwarded to"
+        " something else, such as a mailbox. Short abandons are abandoned too, and are in no rate. Service level:"
+        " answered in time, of the others. ASA: average wait of answered calls, from the queue's own leg. P90: nine of"
+        " ten answered calls waited no longer."
+    )

@@ -1,0 +1,190 @@
+"""Reports of queues: page, data and file equal plain loops over the calls."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import aiohttp
+
+from onhook.cdr.call_details import CallDetails
+from onhook.cdr.number_plan import NumberPlan
+from onhook.cdr.record import Call
+from onhook.cdr.record_filter import RecordFilter
+from tests.cdr import plain_queues
+from tests.console.conftest import ConsoleHarness
+from tests.factories import BOB, IVR, QUEUE, details
+
+BEGIN = datetime(2026, 10, 24, 22, tzinfo=UTC)
+PERIOD = "since=2026-10-25&until=2026-11-01"
+PLAN = NumberPlan()
+AGENTS = (BOB, "Carol<1003>", "1004")
+OVERFLOW, GROUP = "Overflow<6401>", "Sales<6300>"
+
+
+def leg(call_id: str, second: datetime, call_to: str, times: tuple[int, int], status: str) -> CallDetails:
+    """Return a leg of a call from outside; `times` are its duration and its talk."""
+    duration, talk = times
+    return details(
+        second,
+        call_id=call_id,
+        call_from=f"+4930555{int(call_id.partition('.')[2]) % 9}",
+        call_to=call_to,
+        call_duration=duration,
+        talk_duration=talk,
+        status=status,
+        type="Inbound",
+        src_trunk_name="trunk-1",
+    )
+
+
+def random_calls(seed: int) -> list[CallDetails]:
+    """Return calls that an agent answers, that overflow, are given up, are sent to a mailbox, and that avoid queues."""
+    rng = Random(seed)
+    events: list[CallDetails] = []
+    for number in range(80):
+        second = BEGIN + timedelta(minutes=rng.randrange(7 * 24 * 60))
+        call_id = f"{int(second.timestamp())}.{number}"
+        events.append(leg(call_id, second, IVR, (7, 7), "ANSWERED"))
+        second += timedelta(seconds=7)
+        for queue in rng.choice(((QUEUE,), (QUEUE,), (QUEUE, OVERFLOW), (GROUP,), ())):
+            wait, talk, agent = rng.choice((2, 4, 5, 19, 20, 21, 60)), rng.choice((0, 30, 90)), rng.choice(AGENTS)
+            if rng.random() < 0.6:
+                events += [leg(call_id, second, target, (wait + talk, talk), "ANSWERED") for target in (queue, agent)]
+                break
+            events.append(leg(call_id, second, queue, (wait, 0), "NO ANSWER"))
+            events.append(leg(call_id, second, agent, (min(wait, 15), 0), rng.choice(("NO ANSWER", "BUSY"))))
+            second += timedelta(seconds=wait)
+            if rng.random() < 0.3:
+                events.append(leg(call_id, second, "1009", (12, 9), "VOICEMAIL"))
+                break
+    return events
+
+
+async def stored_calls(harness: ConsoleHarness) -> list[Call]:
+    await harness.ingest_details(random_calls(1))
+    return list((await harness.store.calls(RecordFilter(), 1_000)).data)
+
+
+async def read_report(client: aiohttp.ClientSession, name: str, query: str = "") -> list[dict[str, Any]]:
+    """Return the rows of a report by the titles of its columns."""
+    answer = await client.get(f"/api/v1/reports?report={name}&{PERIOD}{query}")
+    report = await answer.json()
+    assert answer.status == 200, report
+    titles = [column["title"] for column in report["columns"]]
+    return [dict(zip(titles, (cell["value"] for cell in row), strict=True)) for row in report["data"]]
+
+
+def expected_row(visits: Sequence[dict[str, Any]], in_time: int = 20, short: int = 5) -> dict[str, Any]:
+    figures = plain_queues.figures(visits, in_time, short)
+    names = {
+        "Offered": "offered",
+        "Answered": "answered",
+        "Abandoned": "abandoned",
+        "Short abandons": "short_abandoned",
+        "Overflowed": "overflowed",
+        "Forwarded": "forwarded",
+        "Service level": "service_level",
+        "Abandon rate": "abandon_rate",
+        "ASA": "wait_average",
+        "P90 wait": "wait_p90",
+        "Longest wait": "wait_longest",
+        "Talk": "talk_duration",
+    }
+    average = round(figures["talk_duration"] / figures["answered"]) if figures["answered"] else None
+    return {title: figures[name] for title, name in names.items()} | {"Avg. talk": average}
+
+
+def select(calls: Iterable[Call], kind: str) -> list[Any]:
+    return [visit for call in calls for visit in plain_queues.visits(call, PLAN) if visit["kind"] == kind]
+
+
+async def test_queue_report_equals_plain_loop_and_adds_up(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    calls = await stored_calls(harness)
+    outcomes: set[str] = set()
+    for name, kind, title in (("queues", "queue", "Queue"), ("ring-groups", "ring_group", "Ring group")):
+        *rows, total = await read_report(client, name)
+        visits = select(calls, kind)
+        queues = {visit["queue"] for visit in visits}
+        outcomes |= {visit["outcome"] for visit in visits}
+        assert {row[title]: row for row in rows} == {
+            queue: {title: queue, "PBX": "office", "Answer within": 20}
+            | expected_row([visit for visit in visits if visit["queue"] == queue])
+            for queue in queues
+        }
+        assert total == {title: "Total", "PBX": "", "Answer within": None} | expected_row(visits)
+        for column in ("Offered", "Answered", "Abandoned", "Short abandons", "Overflowed", "Forwarded", "Talk"):
+            assert sum(row[column] for row in rows) == total[column]
+    assert outcomes == {"answered", "abandoned", "overflowed", "forwarded"}
+
+
+async def test_queue_report_by_hour_and_weekday_equals_plain_loop(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    calls = await stored_calls(harness)
+    berlin = ZoneInfo("Europe/Berlin")
+    *hours, total = await read_report(client, "queue-hours")
+    for hour, row in enumerate(hours):
+        visits = select((call for call in calls if call.started_at.astimezone(berlin).hour == hour), "queue")
+        assert row == {"Hour": f"{hour:02}:00"} | expected_row(visits)
+    *weekdays, weekday_total = await read_report(client, "queue-weekdays")
+    for weekday, row in enumerate(weekdays, 1):
+        weekday_calls = [call for call in calls if call.started_at.astimezone(berlin).isoweekday() == weekday]
+        visits = select(weekday_calls, "queue")
+        assert {name: value for name, value in row.items() if name != "Weekday"} == expected_row(visits)
+    assert (len(hours), len(weekdays)) == (24, 7)
+    expected = expected_row(select(calls, "queue"))
+    assert total == {"Hour": "Total"} | expected
+    assert weekday_total == {"Weekday": "Total"} | expected
+
+
+async def test_queue_report_with_a_queue_counts_its_visits_alone(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """The calls that came from another queue are visits of that one too, which are left out."""
+    calls = await stored_calls(harness)
+    (*_hours, total) = await read_report(client, "queue-hours", "&call_to=6401")
+    visits = [visit for visit in select(calls, "queue") if visit["queue"] == "6401"]
+    assert total == {"Hour": "Total"} | expected_row(visits)
+    assert visits
+
+
+async def test_agent_report_equals_plain_loop_and_adds_up_to_the_queues(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    calls = await stored_calls(harness)
+    *rows, total = await read_report(client, "agents")
+    expected = plain_queues.agents(calls, PLAN, ZoneInfo("Europe/Berlin"))
+    assert {
+        ("office", row["Queue"], (row["Agent"], False)): (
+            row["Answered"],
+            row["Missed rings"],
+            row["Talk"],
+            row["Worked"],
+        )
+        for row in rows
+    } == expected
+    for row in rows:
+        assert row["Talk per hour"] == (round(3600 * row["Talk"] / row["Worked"]) if row["Worked"] else None)
+    for column in ("Answered", "Missed rings", "Talk"):
+        assert sum(row[column] for row in rows) == total[column]
+    groups = [(await read_report(client, name))[-1] for name in ("queues", "ring-groups")]
+    assert total["Answered"] == sum(group["Answered"] for group in groups)
+    assert total["Talk"] == sum(group["Talk"] for group in groups)
+
+
+async def test_queue_report_file_has_the_rows_of_the_page(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    await stored_calls(harness)
+    text = await (await client.get(f"/reports.csv?report=queues&{PERIOD}")).text()
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [row["Queue"] for row in rows] == ["6400", "6401", "Total"]
+    page = await (await client.get(f"/reports?report=queues&{PERIOD}")).text()
+    assert "Service level" in page
+    assert 'scope="row"' in page
