@@ -23,12 +23,13 @@ TEXT_FIELDS = tuple(name for name in DETAIL_FIELDS if name not in NUMBER_FIELDS)
 
 
 class KnownErasure(msgspec.Struct, kw_only=True):
-    """One erasure. `sent_counts` is how many notifications each destination had, once all hubs had applied it and the
-    attempts in progress had ended.
+    """One erasure. Nothing may be left of `unreadable_calls`, which could not be parsed then. `sent_counts` is how many
+    notifications each destination had, once all hubs had applied it and the attempts in progress had ended.
     """
 
     number: str
     possible_calls: frozenset[CallKey]
+    unreadable_calls: frozenset[CallKey]
     certain_calls: frozenset[CallKey] = frozenset()
     is_applied: bool = False
     """Whether all hubs have been seen behind it."""
@@ -44,6 +45,10 @@ class KnownErasures:
     def may_be_erased(self, sn: str, call_id: str) -> bool:
         """Return whether texts of a call may be gone."""
         return any((sn, call_id) in erasure.possible_calls for erasure in self.tried)
+
+    def may_be_gone(self, sn: str, call_id: str) -> bool:
+        """Return whether nothing may be left of a call."""
+        return any((sn, call_id) in erasure.unreadable_calls for erasure in self.tried)
 
     def may_be_emptied(self, body: bytes) -> bool:
         """Return whether an unreadable body may be gone."""

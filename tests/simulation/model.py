@@ -290,7 +290,8 @@ class Model:
 
     def may_be_missing(self, key: tuple[str, str], leg: ReportedLeg) -> bool:
         """Return whether a leg that was acknowledged may not be stored."""
-        return key[1] in self.unreadable_calls or self._may_be_expired(leg.ended_at)
+        is_unreadable = key[1] in self.unreadable_calls or self.erasures.may_be_gone(*key)
+        return is_unreadable or self._may_be_expired(leg.ended_at)
 
     def _may_be_expired(self, time: datetime) -> bool:
         """Return whether retention may have deleted what ended then; the PBX's clock may be wrong by hours."""

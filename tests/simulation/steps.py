@@ -292,7 +292,11 @@ async def erase_number(world: World) -> None:
         return
     number = world.rng.choice(numbers)
     having = {key[:2]: leg for key, leg in legs if has_number(leg.details, number)}
-    erasure = KnownErasure(number=number, possible_calls=frozenset(having))
+    erasure = KnownErasure(
+        number=number,
+        possible_calls=frozenset(having),
+        unreadable_calls=frozenset(key for key in having if key[1] in world.model.unreadable_calls),
+    )
     world.model.erasures.tried.append(erasure)
     certain_calls = frozenset(
         key
