@@ -33,7 +33,7 @@ from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActio
 from onhook.console.app import console_app, create_app_state
 from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.request_coalescing import MAX_AGE_SECONDS
-from onhook.delivery.destinations.webhook import webhook_opener
+from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.pbx.registry import dialects
@@ -180,7 +180,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
         position_notifier=feed,
         retry_parsing=nothing,
         delivery_actions=DeliveryActions(
-            send_test=partial(send_test_by_name, appdb, webhook_opener(config), clock), delivery_metrics=dict
+            send_test=partial(send_test_by_name, appdb, destination_opener(config), clock), delivery_metrics=dict
         ),
         erasure=ErasureActions(preview=eraser.preview, erase=eraser.erase, list_erasures=eraser.list_erasures),
         actions=ConsoleActions(

@@ -27,7 +27,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
 from onhook.delivery.destinations.contract import CONCURRENT_ATTEMPTS_MAX
-from onhook.delivery.destinations.webhook import webhook_opener
+from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
@@ -206,7 +206,7 @@ async def _served(directory: Path, store_name: str, name: str) -> AsyncIterator[
         deps=DeliveryDeps(
             record_reader=RecordReader(store, position_notifier), appdb=delivery_appdb, clock=SystemClock()
         ),
-        open_destination=webhook_opener(Config()),
+        open_destination=destination_opener(Config()),
         on_error=print,
         on_issue=print,
     )

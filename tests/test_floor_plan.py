@@ -32,6 +32,7 @@ PUBLIC_MODULES: Final = {
     "receiver": {"receiver.ingest", "receiver.pbx_registry", "receiver.rejections", "receiver.verdict"},
     "delivery": {  # for console, ops and sync
         "delivery.address_check",
+        "delivery.destinations.kinds",
         "delivery.issues",
         "delivery.metrics",
         "delivery.ssrf_guard",

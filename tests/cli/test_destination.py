@@ -184,3 +184,37 @@ def test_destination_test_sample_is_sent(onhook: Command) -> None:
     onhook("destination", "add", "X", "--url", "http://127.0.0.1:9/", "--allow-private")
     code, out, _ = onhook("destination", "test", "X", "--sample")
     assert (code, out.startswith("Test failed after ")) == (1, True)
+
+
+def test_destination_of_another_kind_has_its_fields_and_no_new_secret(onhook: Command, tmp_path: Path) -> None:
+    """A change of one field keeps the others."""
+    address = ("--kind", "postgresql", "--url", "postgresql://onhook@127.0.0.1:9/calls", "--allow-private")
+    code, out, error = onhook("destination", "add", "BI", *address, "--schema-name", "pbx", "--secret", "geheimgeheim")
+    assert (code, error) == (0, "")
+    assert "ecret" not in out
+    assert onhook("destination", "change", "BI", "--tls", "off")[0] == 0
+    (destination,) = _destinations(tmp_path)
+    assert (destination.kind, destination.fields) == ("postgresql", {"schema_name": "pbx", "tls": "off"})
+    assert destination.secrets == 1
+    code, out, _ = onhook("destination", "test", "BI")
+    assert (code, "cannot connect to 127.0.0.1:9: Connection refused" in out) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected_text"),
+    [
+        (("--url", "https://x/"), "postgresql://onhook@db.example.com/calls"),
+        (("--url", "postgresql://u:geheim@x/"), "must not contain a password"),
+        (("--url", "postgresql://x/", "--notifies-of", "alarms"), "cannot notify of alarms"),
+        (("--url", "postgresql://x/", "--schema-name", "a b"), "schema_name"),
+        (("--url", "postgresql://x/", "--method", "GET"), "for webhooks only"),
+        (("--url", "postgresql://10.0.0.1/"), "--allow-private"),
+    ],
+)
+def test_destination_of_another_kind_with_an_error_says_what_to_do(
+    onhook: Command, words: tuple[str, ...], expected_text: str
+) -> None:
+    code, _, error = onhook("destination", "add", "BI", "--kind", "postgresql", *words)
+    assert code == 2
+    assert expected_text in error
+    assert "geheim" not in error

@@ -72,3 +72,10 @@ def test_destination_options_help_fits_80_columns(monkeypatch: pytest.MonkeyPatc
         help_text = CliRunner().invoke(app, [command, "--help"]).output
         assert "--standard-webhooks" in help_text
         assert "…" not in help_text
+
+
+def test_destination_options_field_of_a_kind_is_passed_among_its_fields() -> None:
+    assert _parse("--kind", "postgresql", "--schema-name", "pbx", "--tls", "off") == {
+        "kind": "postgresql",
+        "fields": {"schema_name": "pbx", "tls": "off"},
+    }

@@ -21,7 +21,7 @@ from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActio
 from onhook.console.app import create_app_state, create_routes
 from onhook.console.auth.failures import PasswordTries, WrongTokens
 from onhook.console.state import AppState
-from onhook.delivery.destinations.webhook import webhook_opener
+from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.ledger.contract import LedgerEntry
@@ -165,7 +165,7 @@ async def open_console_harness(
         position_notifier=harness.feed,
         retry_parsing=QuarantineRetrier(projector, appdb, harness.clock).retry,
         delivery_actions=DeliveryActions(
-            send_test=partial(send_test_by_name, appdb, webhook_opener(config), harness.clock),
+            send_test=partial(send_test_by_name, appdb, destination_opener(config), harness.clock),
             delivery_metrics=lambda: harness.delivery_metrics,
         ),
         erasure=ErasureActions(preview=eraser.preview, erase=eraser.erase, list_erasures=eraser.list_erasures),

@@ -395,3 +395,37 @@ async def test_destination_form_of_another_site_is_rejected(
     async with browser.post("/destinations/1/remove", headers={"Sec-Fetch-Site": "cross-site"}) as answer:
         assert answer.status == 403
     assert len(await harness.appdb.destinations.all()) == 1
+
+
+async def test_destinations_page_adds_another_kind_with_its_fields(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
+    """Fields of other kinds are left out; no secret is shown."""
+    form = {
+        "name": "BI", "kind": "postgresql", "url": "postgresql://onhook@127.0.0.1:9/calls", "allow_private": "true",
+        "secret": "geheimgeheim", "field-postgresql-schema_name": "pbx", "field-postgresql-tls": "off",
+        "field-other-a": "1",
+    }  # fmt: skip
+    async with browser.post("/destinations", data=form) as answer:
+        page = await answer.text()
+    assert (answer.status, "geheim" in page, "Destination “BI” added" in page) == (200, False, True)
+    destination = await harness.appdb.destinations.get("BI")
+    assert (destination.kind, destination.fields) == ("postgresql", {"schema_name": "pbx", "tls": "off"})
+    async with browser.get(f"/destinations/{destination.destination_id}") as answer:
+        page = await answer.text()
+    assert ("<td>postgresql</td>" in page, "Payload format" in page, "Schema name" in page) == (True, False, True)
+    invalid_form = form | {"name": "X", "field-postgresql-schema_name": "a b"}
+    async with browser.post("/destinations", data=invalid_form) as answer:
+        page = await answer.text()
+    assert ("schema_name" in page, 'value="a b"' in page, "geheim" in page) == (True, True, False)
+
+
+async def test_destinations_api_kind_has_fields_of_its_own(harness: ConsoleHarness) -> None:
+    async with harness.client() as client:
+        body = {"name": "BI", "kind": "postgresql", "url": "postgresql://db@127.0.0.1:9/", "allow_private": True}
+        added = await _json(client, "POST", PATH, body | {"fields": {"schema_name": "pbx"}}, 201)
+        assert (added["secret"], added["destination"]["fields"]) == ("", {"schema_name": "pbx"})
+        changed = await _json(client, "PATCH", f"{PATH}/BI", {"fields": {"tls": "off"}})
+        assert changed["fields"] == {"tls": "off"}
+        problem = await _json(client, "PATCH", f"{PATH}/BI", {"fields": {"colour": "red"}}, 400)
+        assert "schema_name, tls" in problem["hint"]

@@ -18,7 +18,7 @@ from onhook.appdb.destinations import Destination
 from onhook.cdr.record import Call
 from onhook.config import Config
 from onhook.delivery.destinations.contract import DestinationClient, OpenDestination
-from onhook.delivery.destinations.webhook import webhook_opener
+from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps, DestinationWorker
@@ -136,7 +136,7 @@ class DeliveryHarness:
         self.errors: list[tuple[int, Exception | None]] = []
         self.error_names: list[str] = []
         self.issues: list[tuple[str, bool]] = []
-        self.open_destination: OpenDestination = webhook_opener(Config())
+        self.open_destination: OpenDestination = destination_opener(Config())
         self.dispatcher_appdb = AppDb(directory / "onhook.db")
         self.dispatcher = self._create_dispatcher()
         self._dispatcher_task: asyncio.Task[None] | None = None

@@ -12,7 +12,7 @@ from onhook.cdr.number_masking import Mask, mask_number
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
-from onhook.delivery.destinations.webhook import webhook_opener
+from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.status import replay, send_test
 from onhook.lib.clock import SystemClock
 from tests.delivery.harness import WebhookReceiver, open_delivery_harness
@@ -86,7 +86,7 @@ async def test_masked_destination_stores_masked_bodies(tmp_path: Path) -> None:
 @pytest.mark.parametrize("payload_format", FORMATS)
 async def test_masked_destination_masks_samples_in_all_formats(tmp_path: Path, payload_format: PayloadFormat) -> None:
     async with WebhookReceiver().listen() as receiver:
-        open_destination = webhook_opener(Config(data=tmp_path))
+        open_destination = destination_opener(Config(data=tmp_path))
         for mask in MASKS:
             spec = DestinationSpec(url=receiver.url, mask=mask, payload_format=payload_format, allow_private=True)
             await send_test(open_destination(spec, ["s" * 32]), SystemClock(), is_sample=True)

@@ -17,7 +17,7 @@ from onhook.appdb.leases import LeaseHolder
 from onhook.config import Config
 from onhook.delivery import dispatcher, worker
 from onhook.delivery.commit_batch import UNCOMMITTED_MAX
-from onhook.delivery.destinations.webhook import webhook_opener
+from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
@@ -54,7 +54,7 @@ class Hub:
         )
         self.dispatcher = DeliveryDispatcher(
             deps=deps,
-            open_destination=webhook_opener(Config()),
+            open_destination=destination_opener(Config()),
             on_error=lambda _id, _name, _error: None,
             on_issue=lambda _issue, _has_begun: None,
         )

@@ -10,7 +10,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Config
 from onhook.delivery import worker_supervisor
 from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, Notification
-from onhook.delivery.destinations.webhook import webhook_opener
+from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
@@ -26,7 +26,7 @@ class FailingOpener:
     def __init__(self, failure_count: int) -> None:
         self.failure_count = failure_count
         self.open_count = 0
-        self._open_destination = webhook_opener(Config())
+        self._open_destination = destination_opener(Config())
 
     def open(self, spec: DestinationSpec, secrets: Sequence[str]) -> DestinationClient:
         client = self._open_destination(spec, secrets)

@@ -15,7 +15,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.destinations import Destination
 from onhook.config import Config
 from onhook.delivery import worker_supervisor
-from onhook.delivery.destinations.webhook import webhook_opener
+from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
@@ -59,7 +59,7 @@ async def running_dispatcher(directory: Path) -> AsyncIterator[AppDb]:
         position_notifier.announce(await store.position())
         dispatcher = DeliveryDispatcher(
             deps=DeliveryDeps(record_reader=RecordReader(store, position_notifier), appdb=appdb, clock=SystemClock()),
-            open_destination=webhook_opener(Config()),
+            open_destination=destination_opener(Config()),
             on_error=lambda _id, _name, _error: None,
             on_issue=lambda _issue, _has_begun: None,
         )

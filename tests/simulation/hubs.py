@@ -18,7 +18,7 @@ import msgspec
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.leases import LeaseHolder
 from onhook.config import Config
-from onhook.delivery.destinations.webhook import webhook_opener
+from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
@@ -187,7 +187,7 @@ class SimulatedHub:
                 read_ledger_end=resources.ledger.last_seq,
                 jitter=self._rng.random,
             ),
-            open_destination=webhook_opener(resources.config),
+            open_destination=destination_opener(resources.config),
             on_error=lambda _id, _name, _error: None,
             on_issue=lambda _issue, _has_begun: None,
         )

@@ -15,7 +15,8 @@ from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.hosts import NO_PROXY, PROXY_CHARACTERS_MAX, UrlHost, parse_proxy, parse_url_host
 from onhook.lib.messages import _
 
-Kind = Literal["webhook"]
+Kind = Literal["webhook", "postgresql"]
+FieldValue = str | int | float | bool
 Method = Literal["POST", "GET"]
 NotifiesOf = Literal["records", "calls", "alarms", "issues"]
 RetryPolicy = Literal["days", "original"]
@@ -24,6 +25,16 @@ PayloadFormat = Literal["p-2023", "p-2025", "p-2026", "doc", "object", "flat"]
 
 OPERATIONAL = frozenset({"alarms", "issues"})
 """Subjects that are not calls: their notifications are on no stream, and cannot be replayed or filtered by calls."""
+
+WEBHOOK_FIELDS = frozenset(
+    {"method", "payload_format", "headers", "with_standard_webhooks", "accept_redirects", "fingerprint", "proxy"}
+)
+"""Fields that only webhooks have. Other kinds declare theirs in `delivery/destinations/kinds.py`; here they are stored
+in `fields`, and not decoded.
+"""
+
+KIND_FIELDS_MAX = 20
+"""More than any kind declares."""
 
 URL_CHARACTERS_MAX = 2_000
 """Longer URLs are cut off by some programs; a PBX stores fewer characters."""
@@ -70,10 +81,15 @@ class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
     The API's documents, the options of the command line and the form derive from them. `notifies_of` is `records` (one
     notification per record), `calls` (one per call), `alarms` of PBXs, or all `issues`. `retry_policy` is `days`, or
     `original` with `max_attempts`. `mask` is that of external numbers of calls. `headers` are sent in addition. An
-    empty `proxy` is that of the configuration.
+    empty `proxy` is that of the configuration. `fields` are those of the kind, by their names.
     """
 
-    url: Annotated[str, msgspec.Meta(description="URL of its webhook", min_length=1, max_length=URL_CHARACTERS_MAX)]
+    url: Annotated[
+        str,
+        msgspec.Meta(
+            description="URL of its webhook, or address of its server", min_length=1, max_length=URL_CHARACTERS_MAX
+        ),
+    ]
     kind: Annotated[Kind, msgspec.Meta(description="Kind of destination")] = "webhook"
     notifies_of: Annotated[NotifiesOf, msgspec.Meta(description="Subject of its notifications")] = "records"
     method: Annotated[Method, msgspec.Meta(description="HTTP method")] = "POST"
@@ -105,6 +121,9 @@ class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
     with_standard_webhooks: Annotated[bool, msgspec.Meta(description="Also send the headers of Standard Webhooks")] = (
         False
     )
+    fields: Annotated[
+        dict[str, FieldValue], msgspec.Meta(description="Fields of its kind, by name", max_length=KIND_FIELDS_MAX)
+    ] = {}
     allow_private: Annotated[bool, msgspec.Meta(description="Allow private addresses")] = False
     accept_redirects: Annotated[bool, msgspec.Meta(description="A redirect counts as accepted; it is not followed")] = (
         False
@@ -153,7 +172,10 @@ def validate_spec(spec: DestinationSpec) -> DestinationSpec:
     one; never shows a password.
     """
     spec = _with_parsed_trust(spec)
-    _check_url(spec.url)
+    if spec.kind == "webhook":
+        _check_url(spec.url)
+    else:
+        _check_other_kind(spec)
     for field in msgspec.structs.fields(DestinationSettings):
         _check_field(field, getattr(spec, field.name))
     if spec.notifies_of in OPERATIONAL and spec.filter != RecordFilter(sn=spec.filter.sn):
@@ -167,7 +189,8 @@ def validate_spec(spec: DestinationSpec) -> DestinationSpec:
 
 def _with_parsed_trust(spec: DestinationSpec) -> DestinationSpec:
     """Return the specification with its certificates, fingerprint and proxy parsed. Raises `UsageError`."""
-    if (spec.ca_certificates or spec.fingerprint) and not spec.url.lower().startswith("https:"):
+    is_webhook = spec.kind == "webhook"
+    if is_webhook and (spec.ca_certificates or spec.fingerprint) and not spec.url.lower().startswith("https:"):
         raise UsageError(_("there is no certificate without TLS"), location="url", hint=_("use https://"))
     if spec.ca_certificates and spec.fingerprint:
         raise UsageError(
@@ -272,6 +295,25 @@ def _check_url(url: str) -> None:
         raise UsageError(
             _("{host} is another notation of {address}", host=host.text, address=host.address),
             hint=_("write {address}", address=host.address),
+        )
+
+
+def _check_other_kind(spec: DestinationSpec) -> None:
+    """Check the address of a destination that is not a webhook: a URL with the kind's own scheme."""
+    for field in msgspec.structs.fields(DestinationSettings):
+        if field.name in WEBHOOK_FIELDS and getattr(spec, field.name) not in (field.default, {}):
+            raise UsageError(
+                _("{name} is for webhooks only", name=field.name), location=field.name, hint=_("leave it out")
+            )
+    try:
+        parts = urlsplit(spec.url)
+    except ValueError:  # an open bracket
+        parts = urlsplit("")
+    if not parts.scheme or len(spec.url) > URL_CHARACTERS_MAX or not spec.url.isprintable() or " " in spec.url:
+        raise UsageError(_("this is not the address of a destination"), location="url", hint=_("write a URL"))
+    if ":" in parts.netloc.rpartition("@")[0]:
+        raise UsageError(
+            _("a URL must not contain a password"), location="url", hint=_("give it as the secret of the destination")
         )
 
 

@@ -133,13 +133,15 @@ class Destinations:
     async def add(
         self, name: str, spec: DestinationSpec, secret: str | None, *, after: int | None, now_us: int, app: str = ""
     ) -> tuple[Destination, str]:
-        """Add a destination. Return it and its signing secret: the given one, or a new one.
+        """Add a destination. Return it and its secret: the given one, or a new one, but for a kind that signs nothing.
 
         It is served from after the ledger number `after`; None starts at the first record of its `since`. Raises
         `UsageError`.
         """
         name, spec = validate_path_name(name), validate_spec(spec)
-        text = _validate_signing_secret(new_signing_secret(spec) if secret is None else secret, spec)
+        is_signed = spec.kind == "webhook"
+        new_text = new_signing_secret(spec) if is_signed and secret is None else secret
+        text = None if new_text is None else _validate_signing_secret(new_text, spec)
         async with self._database.transaction():
             if len(await self._database.rows("SELECT 1 FROM destinations")) >= DESTINATIONS_MAX:
                 raise UsageError(
@@ -156,8 +158,9 @@ class Destinations:
             destination = await self.get(name)
             if spec.notifies_of not in OPERATIONAL:
                 await self._insert_stream(destination.destination_id, RecordFilter(), after, None, now_us)
-            await self._insert_secret(destination.destination_id, text, _LABEL_DEFAULT, now_us)
-        return await self.get(name), text
+            if text is not None:
+                await self._insert_secret(destination.destination_id, text, spec.kind, now_us)
+        return await self.get(name), text or ""
 
     @transactional
     async def change(self, name: str, changes: Mapping[str, Any]) -> Destination:

@@ -35,7 +35,7 @@ from onhook.cli.pending_progress import follow_pending
 from onhook.cli.server_lookup import Row, open_data_client
 from onhook.config import Config
 from onhook.delivery.address_check import check_change, check_destination
-from onhook.delivery.destinations.webhook import webhook_opener
+from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.delivery.status import DestinationTestResult, display_state
 from onhook.lib.clock import SystemClock
@@ -69,7 +69,7 @@ async def add(
     spec_values: Mapping[str, Any],
     name: Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the destination"))],
     *,
-    url: Annotated[str, typer.Option("--url", metavar="URL", help=_("URL of its webhook"))],
+    url: Annotated[str, typer.Option("--url", metavar="URL", help=_("URL of its webhook, or address of its server"))],
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
     zone: ZoneOption = None,
@@ -88,7 +88,7 @@ async def add(
         )
     print(_describe_start(destination, is_since_given=after is None))
     _print_notes(warnings)
-    if secret_value is None:
+    if secret_value is None and signing_secret:
         print(_("Signing secret, shown this once: {signing_secret}", signing_secret=signing_secret))
     elif destination.with_standard_webhooks:
         print_standard_webhooks_secrets([signing_secret])
@@ -156,6 +156,8 @@ async def change(
         raise UsageError(_("there is nothing to change"), hint=_("give another URL, filter or name"))
     async with open_appdb(data) as appdb:
         old = await appdb.destinations.get(name)
+        if "fields" in changes:
+            changes["fields"] = old.fields | changes["fields"]
         warnings = await check_change(config, old, changes)
         destination = await appdb.destinations.change(name, changes)
         secrets = await appdb.destinations.secret_texts(destination.destination_id)
@@ -208,7 +210,7 @@ async def send_test(
     config = load_config(data=data)
     async with open_appdb(data) as appdb:
         result: DestinationTestResult = await send_test_by_name(
-            appdb, webhook_opener(config), SystemClock(), name, is_sample=sample
+            appdb, destination_opener(config), SystemClock(), name, is_sample=sample
         )
     text = (
         _("Test succeeded after {duration_ms} ms: {detail}.")

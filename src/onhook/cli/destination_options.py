@@ -11,6 +11,7 @@ import typer
 
 from onhook.appdb.destination_spec import PEM_CHARACTERS_MAX, DestinationSettings, field_meta, value_type
 from onhook.cli.options import AsyncCommand, option_with_default, optional_parameter, with_options
+from onhook.delivery.destinations.kinds import kind_fields
 from onhook.lib.certificates import normalize_certificates
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -34,7 +35,10 @@ _METAVAR_OF: Mapping[str, str] = MappingProxyType(
 _ADD_ONLY = frozenset({"kind", "notifies_of"})
 """Fields that a change does not have: the streams of the destination depend on them."""
 
-_OPTION_OF_ITS_OWN = frozenset({"url"})
+_OPTION_OF_ITS_OWN = frozenset({"url", "fields"})
+
+_KIND_FIELD_PREFIX = "kind_field_"
+"""Of the parameters for fields of one kind, which must differ from those of all kinds."""
 
 
 def with_destination_options(command: AsyncCommand) -> AsyncCommand:
@@ -53,20 +57,21 @@ def _options(excluded: frozenset[str]) -> Sequence[inspect.Parameter]:
         optional_parameter(field.name, _option(field))
         for field in msgspec.structs.fields(DestinationSettings)
         if field.name not in excluded | _OPTION_OF_ITS_OWN
-    ]
+    ] + [optional_parameter(f"{_KIND_FIELD_PREFIX}{field.name}", _option(field, kind)) for kind, field in kind_fields()]
 
 
-def _option(field: msgspec.structs.FieldInfo) -> Any:
-    """Return the annotation of the option for a field."""
+def _option(field: msgspec.structs.FieldInfo, kind: str = "") -> Any:
+    """Return the annotation of the option for a field, of all kinds or of one."""
     flag = _FLAG_OF.get(field.name) or f"--{field.name.removeprefix('with_').replace('_', '-')}"
-    help_text = field_meta(field).description or ""
+    description = field_meta(field).description or ""
+    help_text = _("{description}; only for {kind}", description=description, kind=kind) if kind else description
     value = value_type(field)
     if value is bool:
         return _flag_option(flag, help_text)
     if value == dict[str, str]:
         return Annotated[list[str] | None, typer.Option(flag, metavar="NAME:VALUE", help=help_text, show_default=False)]
     if value is str:
-        option = typer.Option(flag, metavar=_METAVAR_OF[field.name], help=help_text, show_default=False)
+        option = typer.Option(flag, metavar=_METAVAR_OF.get(field.name, "TEXT"), help=help_text, show_default=False)
         return Annotated[str | None, option]
     default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
     return Annotated[
@@ -94,7 +99,18 @@ _RESET_FIELDS: Mapping[str, str] = MappingProxyType(
 
 def _parse_options(values: dict[str, Any]) -> Mapping[str, Any]:
     """Return the given values. Typer passes an empty list without headers. A revoked permission has precedence."""
-    fields = {name: value for name, value in values.items() if name not in _RESET_FIELDS and name != "headers"}
+    kind_values = {
+        name.removeprefix(_KIND_FIELD_PREFIX): value
+        for name, value in values.items()
+        if name.startswith(_KIND_FIELD_PREFIX)
+    }
+    fields = {
+        name: value
+        for name, value in values.items()
+        if name not in _RESET_FIELDS and name != "headers" and not name.startswith(_KIND_FIELD_PREFIX)
+    }
+    if kind_values:
+        fields["fields"] = kind_values
     if fields.get("ca_certificates"):
         fields["ca_certificates"] = _read_certificates(fields["ca_certificates"])
     headers = {"headers": dict(map(_parse_header, header_texts))} if (header_texts := values.get("headers")) else {}

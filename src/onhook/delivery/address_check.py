@@ -12,6 +12,7 @@ import msgspec
 
 from onhook.appdb.destination_spec import SPEC_FIELDS, DestinationSpec
 from onhook.config import Config
+from onhook.delivery.destinations.kinds import check_kind
 from onhook.delivery.ssrf_guard import check_address, create_ssrf_guard
 from onhook.lib.errors import UsageError
 from onhook.lib.hosts import parse_host, parse_url_host
@@ -22,7 +23,10 @@ ADDRESS_FIELDS = frozenset({"url", "allow_private", "proxy"})
 
 
 async def check_destination(config: Config, spec: DestinationSpec) -> list[str]:
-    """Return warnings about the addresses of a destination. Raises `UsageError` where one is not allowed now."""
+    """Return warnings about the addresses of a destination. Raises `UsageError` where one is not allowed now, and
+    for an invalid field of its kind.
+    """
+    check_kind(spec)
     warnings = []
     for url, allow_private, location in ((spec.url, spec.allow_private, "url"), (spec.proxy, True, "proxy")):
         try:
@@ -39,6 +43,7 @@ async def check_change(config: Config, old: DestinationSpec, changes: Mapping[st
     permission can always be revoked, which is a warning where nothing can be sent afterwards.
     """
     changed_fields = {name: value for name, value in changes.items() if name in SPEC_FIELDS}
+    check_kind(msgspec.structs.replace(old, **changed_fields))
     address_changes = {name: value for name, value in changed_fields.items() if name in ADDRESS_FIELDS}
     if not address_changes:
         return []

@@ -16,7 +16,7 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
 from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
 from onhook.console.app import console_app, create_app_state
-from onhook.delivery.destinations.webhook import webhook_opener
+from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher, send_test_by_name
 from onhook.delivery.issues import Issue
 from onhook.delivery.record_reader import RecordReader
@@ -291,7 +291,7 @@ def _create_console(
 
 
 def _create_delivery_actions(resources: HubResources, dispatcher: DeliveryDispatcher) -> DeliveryActions:
-    open_destination = webhook_opener(resources.config)
+    open_destination = destination_opener(resources.config)
     return DeliveryActions(
         send_test=partial(send_test_by_name, resources.appdb, open_destination, resources.clock),
         delivery_metrics=lambda: dispatcher.metrics,
@@ -307,7 +307,7 @@ def _create_dispatcher(resources: HubResources) -> DeliveryDispatcher:
             run_leased=resources.leases.run_leased,
             read_ledger_end=resources.ledger.last_seq,
         ),
-        open_destination=webhook_opener(resources.config),
+        open_destination=destination_opener(resources.config),
         on_error=_log_delivery_error,
         on_issue=_log_issue,
     )
@@ -327,7 +327,7 @@ def _create_pbx_api(
 ) -> PbxApiManager:
     config, appdb = resources.config, resources.appdb
     calls = StoreCallSource(resources.store, resources.position_notifier, appdb, config)
-    webhooks = DestinationWebhookStore(config, appdb, webhook_opener(config), resources.clock)
+    webhooks = DestinationWebhookStore(config, appdb, destination_opener(config), resources.clock)
     gateway = SyncPbxGateway(sync_manager.find_session, appdb, resources.clock)
     return PbxApiManager(
         config, appdb, calls, resources.clock, webhooks=webhooks, gateway=gateway, on_flood=flood_counter.add

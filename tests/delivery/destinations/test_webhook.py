@@ -15,13 +15,12 @@ from standardwebhooks.webhooks import Webhook as Reference
 
 from onhook.appdb.destination_spec import DestinationSpec, PayloadFormat
 from onhook.cdr.call_details import DETAIL_FIELDS
-from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, Notification, OpenDestination
+from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, Notification
 from onhook.delivery.destinations.interim_responses import INTERIM_RESPONSES_MAX
 from onhook.delivery.destinations.webhook import WebhookClient
 from onhook.delivery.destinations.webhook_response import RESPONSE_BYTES_MAX
 from onhook.delivery.ssrf_guard import SsrfGuard
 from onhook.pbx.yeastar.payload import Yeastar
-from tests.delivery.destinations.contract import DestinationContract
 from tests.delivery.harness import WebhookReceiver
 from tests.factories import record
 
@@ -32,14 +31,6 @@ WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZmdoaWpBQkNE"
 
 def open_webhook(spec: DestinationSpec, secrets: Sequence[str] = ()) -> DestinationClient:
     return WebhookClient(spec, secrets, Yeastar(), SsrfGuard(spec.allow_private))
-
-
-class TestWebhook(DestinationContract):
-    """The contract suite for webhooks."""
-
-    @pytest.fixture
-    def opened(self) -> OpenDestination:
-        return open_webhook
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from onhook.appdb.destination_spec import DestinationSpec, validate_spec
 from onhook.config import Config
 from onhook.delivery.certificates import parse_certificates
 from onhook.delivery.destinations.contract import DeliveryResult, Notification
-from onhook.delivery.destinations.webhook import webhook_opener
+from onhook.delivery.destinations.opening import destination_opener
 from onhook.lib.certificates import format_fingerprint
 from onhook.lib.errors import UsageError
 from tests.delivery.harness import WebhookReceiver
@@ -81,7 +81,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def _send(url: str, config: Config | None = None, **settings: Any) -> DeliveryResult:
     values: dict[str, Any] = {"url": url, "allow_private": True} | settings
-    client = webhook_opener(config or Config())(validate_spec(DestinationSpec(**values)), ())
+    client = destination_opener(config or Config())(validate_spec(DestinationSpec(**values)), ())
     try:
         return (await client.send([Notification("abc-1", b"{}", 1)]))[0]
     finally:

@@ -13,7 +13,7 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Config
-from onhook.delivery.destinations.webhook import webhook_opener
+from onhook.delivery.destinations.opening import destination_opener
 from onhook.lib.clock import SystemClock
 from onhook.lib.signing import SIGNATURE_HEADER, is_signed_by
 from onhook.pbx_api.connection_limiter import listen
@@ -67,7 +67,7 @@ async def running_pbx(
     app, client_secret = await appdb.apps.add(app_name, now_us=clock.microseconds(), pbxs=pbxs)
     listening = listen("127.0.0.1", 0)
     config = Config(private_networks=private)
-    webhooks = DestinationWebhookStore(config, appdb, webhook_opener(config), clock)
+    webhooks = DestinationWebhookStore(config, appdb, destination_opener(config), clock)
     async with open_simulated_calls(SN, ATHENS, clock) as (calls, _task):
         pbx = Pbx(appdb, calls, f"127.0.0.1:{listening.getsockname()[1]}", (app.client_id, client_secret))
         state = create_api_state(

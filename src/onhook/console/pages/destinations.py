@@ -14,7 +14,7 @@ from litestar.response import Redirect
 
 from onhook.appdb.deliveries import DELIVERED_ROWS_MAX
 from onhook.appdb.delivery_rows import Delivery
-from onhook.appdb.destination_spec import DestinationSettings, NotifiesOf, PayloadFormat
+from onhook.appdb.destination_spec import DestinationSettings, Kind, NotifiesOf, PayloadFormat, field_meta, value_type
 from onhook.appdb.destinations import Destination
 from onhook.appdb.pbxs import Secret
 from onhook.cdr.number_masking import MASKS
@@ -32,6 +32,7 @@ from onhook.console.queries.destinations import (
     parse_destination_filter,
 )
 from onhook.console.state import AnyRequest, AppState, AppStateDep
+from onhook.delivery.destinations.kinds import KINDS, DestinationKind, kind_fields
 from onhook.delivery.status import DestinationTestResult, DestinationView, replay
 from onhook.lib.errors import NotFound, OnhookError, UsageError
 from onhook.lib.messages import _, _n
@@ -49,6 +50,9 @@ DestinationActionInPath = Annotated[DestinationAction, PathParameter()]
 DeliveryActionInPath = Annotated[Literal["retry", "discard"], PathParameter()]
 
 
+KIND_FIELD_PREFIX = "field-"
+"""Of the names of inputs for fields of one kind; the kind and the field follow."""
+
 FORM_FILTERS = ("since", "number", "status", "extra")
 """Filters of the form; the command line has all."""
 
@@ -62,7 +66,35 @@ FORM_CHOICES: Mapping[str, Sequence[str]] = MappingProxyType(
 
 FORM_DEFAULTS: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(("name", "url", *FORM_FILTERS, *FORM_FLAGS, *FORM_TEXTS), "")
+    | {f"{KIND_FIELD_PREFIX}{kind}-{field.name}": "" for kind, field in kind_fields()}
+    | {"kind": "webhook"}
     | {field.name: field.default for field in msgspec.structs.fields(DestinationSettings) if field.name in FORM_CHOICES}
+)
+
+
+class KindFieldView(msgspec.Struct, frozen=True):
+    """Input for a field of one kind: a choice, or a text."""
+
+    name: str
+    label: str
+    default: str
+    choices: Sequence[str]
+
+
+FORM_FIELDS: Mapping[str, Sequence[KindFieldView]] = MappingProxyType(
+    {
+        kind: [
+            KindFieldView(
+                f"{KIND_FIELD_PREFIX}{kind}-{field.name}",
+                field_meta(field).description or "",
+                str(field.default),
+                get_args(value_type(field)),
+            )
+            for field_kind, field in kind_fields()
+            if field_kind == kind
+        ]
+        for kind in KINDS
+    }
 )
 
 
@@ -82,6 +114,8 @@ class DestinationsView(View, frozen=True, kw_only=True):
     error: str
     form: Mapping[str, str]
     choices: Mapping[str, Sequence[str]]
+    kinds: Mapping[Kind, DestinationKind]
+    form_fields: Mapping[str, Sequence[KindFieldView]]
     added: AddedDestination | None
 
 
@@ -261,8 +295,10 @@ async def _render_destinations(
             ],
             message=message,
             error=error,
-            form={**FORM_DEFAULTS, **form},
+            form={**FORM_DEFAULTS, **form, "secret": ""},
             choices=FORM_CHOICES,
+            kinds=KINDS,
+            form_fields=FORM_FIELDS,
             added=added,
         ),
     )
@@ -271,7 +307,13 @@ async def _render_destinations(
 def _parse_form(form: Mapping[str, str]) -> NewDestination:
     """Return the destination that a form describes. Raises `UsageError`."""
     texts = {name: text.strip() for name, text in form.items() if text.strip()}
-    members = {name: text for name, text in texts.items() if name not in FORM_FILTERS}
+    members: dict[str, object] = {
+        name: text
+        for name, text in texts.items()
+        if name not in FORM_FILTERS and not name.startswith(KIND_FIELD_PREFIX)
+    }
+    prefix = f"{KIND_FIELD_PREFIX}{texts.get('kind', 'webhook')}-"
+    members["fields"] = {name.removeprefix(prefix): text for name, text in texts.items() if name.startswith(prefix)}
     filters = {name: text for name, text in texts.items() if name in FORM_FILTERS}
     try:
         return msgspec.convert(members | {"filter": filters}, NewDestination, strict=False)

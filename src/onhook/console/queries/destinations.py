@@ -54,7 +54,9 @@ def parse_destination_filter(app_state: AppState, texts: dict[str, str], zone: Z
 
 
 class AddedDestination(msgspec.Struct, frozen=True, kw_only=True):
-    """The destination, and its signing secret, which is returned this once. `warnings` are about its address."""
+    """The destination, and its signing secret, which is returned this once; empty for a kind that signs nothing.
+    `warnings` are about its address.
+    """
 
     destination: Destination
     secret: str
@@ -73,7 +75,8 @@ async def create_destination(app_state: AppState, new_destination: NewDestinatio
     destination, secret = await app_state.appdb.destinations.add(
         new_destination.name, spec, new_destination.secret, after=after_seq, now_us=app_state.clock.microseconds()
     )
-    return AddedDestination(destination=mask_secrets(destination), secret=secret, warnings=warnings)
+    shown_secret = secret if destination.kind == "webhook" else ""
+    return AddedDestination(destination=mask_secrets(destination), secret=shown_secret, warnings=warnings)
 
 
 async def get_delivery_details(app_state: AppState, delivery_id: int) -> DeliveryDetails:

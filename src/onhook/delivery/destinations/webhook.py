@@ -17,7 +17,7 @@ from yarl import URL
 from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec
 from onhook.cdr.record import Record
 from onhook.config import Config
-from onhook.delivery.destinations.contract import DeliveryResult, Notification, OpenDestination, SendLimits
+from onhook.delivery.destinations.contract import DeliveryResult, Notification, SendLimits
 from onhook.delivery.destinations.interim_responses import LimitedResponse
 from onhook.delivery.destinations.standard_webhooks import standard_headers
 from onhook.delivery.destinations.webhook_response import describe_error, read_result
@@ -171,12 +171,8 @@ def _build_trust(spec: DestinationSpec) -> aiohttp.Fingerprint | ssl.SSLContext 
     return create_trust(spec.ca_certificates) if spec.ca_certificates else True
 
 
-def webhook_opener(config: Config) -> OpenDestination:
-    """Return the function that opens webhooks, with the private networks that the configuration allows."""
-
-    def open_webhook(spec: DestinationSpec, secrets: Sequence[str]) -> WebhookClient:
-        guard = create_ssrf_guard(config.private_networks, allow_private=spec.allow_private)
-        proxy = spec.proxy or config.proxy
-        return WebhookClient(spec, secrets, Yeastar(), guard, "" if proxy == NO_PROXY else proxy)
-
-    return open_webhook
+def open_client(config: Config, spec: DestinationSpec, secrets: Sequence[str]) -> WebhookClient:
+    """Open a webhook, with the private networks and the proxy of the configuration."""
+    guard = create_ssrf_guard(config.private_networks, allow_private=spec.allow_private)
+    proxy = spec.proxy or config.proxy
+    return WebhookClient(spec, secrets, Yeastar(), guard, "" if proxy == NO_PROXY else proxy)

@@ -1,0 +1,118 @@
+"""Kinds of destinations: a table line each, with the fields that the kind has beside those of all destinations.
+
+The options of the command line, the form, the API's document and `docs/destinations.md` derive from these fields. A
+client library is imported when a destination of its kind is opened, so that the others work without it.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from onhook.appdb.destination_spec import DestinationSpec, Kind, NotifiesOf
+from onhook.lib.errors import UsageError
+from onhook.lib.hosts import parse_url_host
+from onhook.lib.messages import _
+
+SCHEMA_NAME_PATTERN = "^[A-Za-z_][A-Za-z0-9_]{0,62}$"
+"""A name that PostgreSQL takes without a doubt about its letters."""
+
+
+class NoFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A kind without fields of its own."""
+
+
+class PostgresqlFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of a database: `tls` is `verify`, or `off` for a server without TLS."""
+
+    schema_name: Annotated[str, msgspec.Meta(description="Schema of the tables", pattern=SCHEMA_NAME_PATTERN)] = (
+        "public"
+    )
+    tls: Annotated[Literal["verify", "off"], msgspec.Meta(description="TLS: verify the certificate, or off")] = "verify"
+
+
+class DestinationKind(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind: the `schemes` of its address, its fields, what it can be notified of, and the module that opens it
+    with the function `open_client`; `library` is the one that the module needs, or empty.
+    """
+
+    title: str
+    url_example: str
+    module: str
+    schemes: tuple[str, ...]
+    notifies_of: frozenset[NotifiesOf]
+    fields: type[msgspec.Struct] = NoFields
+    library: str = ""
+    has_host: bool = True
+
+
+_CALLS: frozenset[NotifiesOf] = frozenset({"records", "calls"})
+_ALL: frozenset[NotifiesOf] = _CALLS | {"alarms", "issues"}
+_PACKAGE = "onhook.delivery.destinations"
+
+KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
+    {
+        "webhook": DestinationKind(
+            title="Webhook",
+            url_example="https://crm.example.com/calls",
+            module=f"{_PACKAGE}.webhook",
+            schemes=("https", "http"),
+            notifies_of=_ALL,
+        ),
+        "postgresql": DestinationKind(
+            title="PostgreSQL",
+            url_example="postgresql://onhook@db.example.com/calls",
+            module=f"{_PACKAGE}.postgresql",
+            schemes=("postgresql",),
+            notifies_of=_CALLS,
+            fields=PostgresqlFields,
+            library="pg8000",
+        ),
+    }
+)
+
+
+def check_kind(spec: DestinationSpec) -> None:
+    """Check what the kind of a destination requires: address, fields and subject. Raises `UsageError`."""
+    kind = KINDS[spec.kind]
+    decode_fields(spec, kind.fields)
+    if spec.kind == "webhook":
+        return  # its address is checked when it is stored, with reasons of its own
+    if spec.notifies_of not in kind.notifies_of:
+        raise UsageError(
+            _("a destination of the kind {kind} cannot notify of {subject}", kind=spec.kind, subject=spec.notifies_of),
+            location="notifies_of",
+            hint=_("use {choices}", choices=" or ".join(sorted(kind.notifies_of))),
+        )
+    if spec.url.partition("://")[0].lower() not in kind.schemes or (kind.has_host and not _has_host(spec.url)):
+        raise UsageError(
+            _("this is not the address of a destination of the kind {kind}", kind=spec.kind),
+            location="url",
+            hint=_("write one such as {example}", example=kind.url_example),
+        )
+
+
+def decode_fields(spec: DestinationSpec, fields_type: type[msgspec.Struct]) -> Any:
+    """Return the fields of the kind, with their defaults. Raises `UsageError`."""
+    try:
+        return msgspec.convert(spec.fields, fields_type, strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            _("invalid fields of the kind {kind}: {error}", kind=spec.kind, error=error),
+            location="fields",
+            hint=_("its fields are: {names}", names=", ".join(fields_type.__struct_fields__) or _("none")),
+        ) from error
+
+
+def kind_fields() -> list[tuple[Kind, msgspec.structs.FieldInfo]]:
+    """Return all fields that kinds have of their own, in the order of the table."""
+    return [(name, field) for name, kind in KINDS.items() for field in msgspec.structs.fields(kind.fields)]
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return parse_url_host(url).is_canonical and urlsplit(url).port != 0
+    except ValueError:
+        return False

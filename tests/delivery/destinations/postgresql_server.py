@@ -1,0 +1,102 @@
+"""A real PostgreSQL, if one is installed: a cluster in a temporary folder, on a port of the loopback."""
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pg8000.dbapi
+
+from tests.delivery.harness import SECRET
+
+PROGRAMS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
+USER = "onhook"
+SERVER_USER = "postgres"
+"""PostgreSQL refuses to run as root."""
+
+START_SECONDS_MAX = 30.0
+
+
+class PostgresqlServer(msgspec.Struct):
+    """A cluster whose server can be stopped and started again."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        command = [str(PROGRAMS[-1] / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
+        options = ["-k", str(self.folder), "-h", "127.0.0.1", "-c", "fsync=off"]
+        self.process = subprocess.Popen([*command, *options], **_run_options(self.folder))
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while True:
+            try:
+                self.connect().close()
+                return
+            except (OSError, pg8000.dbapi.Error):
+                assert time.monotonic() < deadline, "PostgreSQL does not start"
+                time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop at once; what was committed stays."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait()
+            self.process = None
+
+    def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a statement as the owner; return its rows."""
+        with closing(self.connect()) as connection:
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(sql, parameters)
+            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+
+    def connect(self, password: str = SECRET) -> Any:
+        return pg8000.dbapi.connect(
+            USER, host="127.0.0.1", port=self.port, password=password, database="postgres", timeout=10
+        )
+
+
+@contextmanager
+def run_postgresql() -> Iterator[PostgresqlServer]:
+    """Run a server of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="postgresql"))
+    try:
+        (folder / "password").write_text(SECRET)
+        if os.getuid() == 0:
+            shutil.chown(folder, SERVER_USER)
+            shutil.chown(folder / "password", SERVER_USER)
+        command = [str(PROGRAMS[-1] / "initdb"), "-D", str(folder / "data"), "-U", USER, "-A", "scram-sha-256"]
+        subprocess.run(
+            [*command, "--no-sync", "--pwfile", str(folder / "password")], check=True, **_run_options(folder)
+        )
+        with socket.socket() as free_socket:
+            free_socket.bind(("127.0.0.1", 0))
+            server = PostgresqlServer(folder, free_socket.getsockname()[1])
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _run_options(folder: Path) -> dict[str, Any]:
+    user = SERVER_USER if os.getuid() == 0 else getpass.getuser()
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return {"user": user if os.getuid() == 0 else None, "cwd": folder, **quiet}
