@@ -1,4 +1,4 @@
-"""Calls whose ids contain no time: their zone is the configured one."""
+"""Calls whose ids contain no time: their zone is the configured one, unless the PBX reports the offset of each leg."""
 
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -36,3 +36,32 @@ def test_assemble_call_hour_in_doubt_of_configured_zone_is_marked(day: str, doub
     details = CallDetails(call_id="opaque", time_start=f"{day} 02:30:00", call_from="1", call_to="1001")
     (record,) = assemble(details, facts=PbxFacts(zone=ZoneInfo("Europe/Berlin"))).legs
     assert (record.offset_from, record.is_ambiguous, record.is_shifted) == ("configured", *doubts)
+
+
+def test_assemble_call_reported_offset_is_that_of_each_leg() -> None:
+    """The clock is put back during the call: each leg says its own offset, and no zone is asked."""
+    legs = [
+        CallDetails(
+            call_id="a", call_from="1001", call_to=number, time_start=start, extra={"utc_offset_seconds": offset}
+        )
+        for number, start, offset in (("1002", "2026-10-25 02:59:54", 7200), ("1003", "2026-10-25 02:00:08", 3600))
+    ]
+    call = assemble(*legs, facts=PbxFacts(zone=ZoneInfo("Asia/Tokyo")))
+    assert [(leg.call_to, leg.utc_offset, leg.offset_from) for leg in call.legs] == [
+        ("1002", "+02:00", "ids"),
+        ("1003", "+01:00", "ids"),
+    ]
+    assert call.legs[1].started_at - call.legs[0].started_at == timedelta(seconds=14)
+
+
+@pytest.mark.parametrize("offset", ["+01:00", 100_000, None])
+def test_assemble_call_offset_that_is_none_is_ignored(offset: object) -> None:
+    details = CallDetails(
+        call_id="a",
+        call_from="1001",
+        call_to="1002",
+        time_start="2026-01-01 10:00:00",
+        extra={"utc_offset_seconds": offset},
+    )
+    (record,) = assemble(details).legs
+    assert (record.utc_offset, record.offset_from) == ("+00:00", "assumed")

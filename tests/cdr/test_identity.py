@@ -83,3 +83,24 @@ def test_fold_word_ignores_case_spaces_and_underscores() -> None:
 )
 def test_extract_number_of_an_address_is_its_user(party: str, number: str) -> None:
     assert extract_number(party) == number
+
+
+def test_record_key_of_named_leg_has_its_channel() -> None:
+    """Two telephones of one extension ring in the same second: two records (as a FreeSWITCH's legs, by uuid)."""
+    first, second, unmarked = (
+        CallDetails(
+            call_id="c",
+            time_start="2026-01-01 00:00:00",
+            call_from="1001",
+            call_to="1002",
+            extra={"channel": "a", "dst_channel": channel} | mark,
+        )
+        for channel, mark in (
+            ("b", {"identified_by": "dst_channel"}),
+            ("c", {"identified_by": "dst_channel"}),
+            ("b", {"identified_by": "other"}),
+        )
+    )
+    assert record_key("SN", first)[3] == "1002\x1eb"
+    assert record_key("SN", first) != record_key("SN", second)
+    assert record_key("SN", unmarked)[3] == "1002"

@@ -11,13 +11,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.cdr.call_details import CLOCK_SHIFT, CLOCK_SHIFTS, CallDetails, fold_word
+from onhook.cdr.call_details import CLOCK_SHIFT, CLOCK_SHIFTS, UTC_OFFSET, CallDetails, fold_word
 from onhook.cdr.identity import RecordKey, extract_number, fold_sn, leg_channels, record_id, record_key
 from onhook.cdr.merge import ROW_CHANNELS, merge_details
 from onhook.cdr.number_plan import PERSON_KINDS, LegKind, NumberPlan
 from onhook.cdr.record import Call, OffsetFrom, Record
 from onhook.cdr.utc_offset import (
     OFFSET_REMAINDER_SECONDS_MAX,
+    OFFSET_SECONDS_MAX,
     call_epoch,
     determine_call_offset,
     find_doubts,
@@ -185,6 +186,12 @@ def _merge_reported_legs(old: ReportedLeg, new: ReportedLeg) -> ReportedLeg:
 def _build_legs(sn: str, reported_legs: Sequence[ReportedLeg], facts: PbxFacts) -> list[Record]:
     """Return the legs with their times in UTC: the call's offset, shifted where the clock changed during the call."""
     starts = [parse_wall_clock(reported_leg.details.time_start) for reported_leg in reported_legs]
+    reported_offsets = [offset for leg in reported_legs if (offset := _reported_offset(leg)) is not None]
+    if len(reported_offsets) == len(reported_legs):
+        return [
+            _build_record(sn, facts.name, reported_leg, local, (offset, "ids"))
+            for reported_leg, local, offset in zip(reported_legs, starts, reported_offsets, strict=True)
+        ]
     epoch = call_epoch(reported_legs[0].details.call_id)
     offset, offset_from = determine_call_offset(
         starts, [reported_leg.details.uid for reported_leg in reported_legs], epoch, facts.zone
@@ -223,6 +230,12 @@ def _mark_doubts(leg: Record, local: datetime, zone: ZoneInfo | None) -> Record:
     if not (is_ambiguous or is_shifted):
         return leg
     return msgspec.structs.replace(leg, is_ambiguous=is_ambiguous, is_shifted=is_shifted)
+
+
+def _reported_offset(reported_leg: ReportedLeg) -> timedelta | None:
+    """Return the offset from UTC that the PBX itself reports for a leg, if it does."""
+    seconds = reported_leg.details.extra.get(UTC_OFFSET)
+    return timedelta(seconds=seconds) if isinstance(seconds, int) and abs(seconds) <= OFFSET_SECONDS_MAX else None
 
 
 def _known_shift(reported_leg: ReportedLeg) -> timedelta | None:

@@ -24,6 +24,9 @@ the call and that of the leg, where the PBX's records show it.
 CLOCK_SHIFTS = (1_800, 3_600)
 """Summer time is an hour, on Lord Howe Island half an hour."""
 
+UTC_OFFSET = "utc_offset_seconds"
+"""Member of `extra` with the PBX's wall clock minus UTC at the start of a leg, in seconds, where it reports both."""
+
 _SPELLINGS = {"ANSWERD": "ANSWERED"}
 _IGNORED_CHARACTERS = re.compile(r"[\s_]+")
 

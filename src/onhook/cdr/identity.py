@@ -1,6 +1,7 @@
 """Identity of records (yeastar-p-series.md 2.5): a record is (`sn`, `call_id`, `time_start`, number of `call_to`).
 Several participants may enter one conference in one second: there the caller's channel belongs to the number, and so it
-does where a dialect marks legs of several callers in which the four are equal.
+does where a dialect marks legs of several callers in which the four are equal. Where the PBX names each leg, as a
+FreeSWITCH does by a uuid, the channel of the called party belongs to the number.
 
 `uid` and `call_id` alone identify nothing: on current firmware all legs of a call share both.
 """
@@ -15,8 +16,10 @@ _SIP_ADDRESS = re.compile(r"(?:sips?|tel):([^@;:]+)(?:[@;:].*)?", re.IGNORECASE)
 CALLEE_KIND = "callee_kind"
 """Member of `extra` with the kind of the called party, where the PBX itself reports it (`number_plan.LegKind`)."""
 
-IDENTIFIED_BY, BY_CHANNEL = "identified_by", "channel"
-"""Member of `extra`, and its value, of legs of one call that differ by the channel of their caller alone."""
+IDENTIFIED_BY, BY_CHANNEL, BY_CALLEE_CHANNEL = "identified_by", "channel", "dst_channel"
+"""Member of `extra`, and its values: of legs of one call that differ by the channel of their caller alone, and of legs
+that the PBX names by the channel of the called party.
+"""
 
 PARTICIPANT_SEPARATOR = "\x1e"
 
@@ -61,13 +64,17 @@ def extract_name(party: str) -> str:
 def record_key(sn: str, details: CallDetails) -> RecordKey:
     """Return the key that identifies a record."""
     number = extract_number(details.call_to)
-    if details.extra and _is_identified_by_channel(details) and details.extra.get("channel"):
-        number = f"{number}{PARTICIPANT_SEPARATOR}{details.extra['channel']}"
+    if details.extra and (channel := details.extra.get(_identifying_member(details))):
+        number = f"{number}{PARTICIPANT_SEPARATOR}{channel}"
     return (sn, details.call_id, details.time_start, number)
 
 
-def _is_identified_by_channel(details: CallDetails) -> bool:
-    return details.extra.get(CALLEE_KIND) == "conference" or details.extra.get(IDENTIFIED_BY) == BY_CHANNEL
+def _identifying_member(details: CallDetails) -> str:
+    """Return the name of the member of `extra` with the channel that belongs to the number, or an empty name."""
+    if details.extra.get(CALLEE_KIND) == "conference":
+        return BY_CHANNEL
+    identified_by = details.extra.get(IDENTIFIED_BY)
+    return identified_by if identified_by in (BY_CHANNEL, BY_CALLEE_CHANNEL) else ""
 
 
 def leg_channels(details: CallDetails) -> tuple[str, ...]:
