@@ -24,6 +24,8 @@ PAGES = {
     "unreturned": "/reports?report=unreturned",
     "pbxs": "/pbxs",
     "pbx": f"/pbxs/{SN}?wait=yes",
+    "add-pbx": "/add-pbx",
+    **{f"add-{kind}": f"/add-pbx/{kind}" for kind in ("p-series", "p-series-api", "newcdr", "asterisk")},
     "destinations": "/destinations",
     "users": "/users",
     "user": "/users/edit?name=Alice",

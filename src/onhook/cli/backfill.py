@@ -14,7 +14,7 @@ from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.sync_types import BackfillRequest, BackfillResult
 from onhook.cdr.utc_offset import get_zone
-from onhook.cli.asterisk_pbx import check_source_host
+from onhook.cli.asterisk_pbx import check_source
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_reader_config, option_with_default
@@ -117,7 +117,7 @@ async def _parse_sources(
     """Return the sources, their hosts checked. Raises `UsageError`."""
     sources = parse_cdr_sources(locations, columns, table)
     for source in sources:
-        await check_source_host(source, data)
+        await check_source(source, data)
     return sources
 
 

@@ -17,25 +17,24 @@ from onhook.appdb.source_match import SourceMatch, parse_source_match, validate_
 from onhook.cdr.number_plan import NumberPlan, parse_number_plan
 from onhook.cli import pbx_apis, pbx_secrets
 from onhook.cli.asterisk_pbx import (
-    AsteriskChanges,
     AsteriskOption,
     CdrColumnsOption,
     CdrOption,
     CdrTableOption,
     InboundOption,
-    NewAsterisk,
     PinsOption,
     TlsOption,
     TrunksOption,
     UserOption,
-    add_asterisk,
-    change_asterisk,
+    add_asterisk_pbx,
     parse_source_options,
+    read_tls_option,
+    require_manager,
 )
 from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import print_table
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption, ZoneOption, load_reader_zone
+from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone, print_note
 from onhook.cli.pbx_apis import (
     ApiOption,
     ClientIdOption,
@@ -69,6 +68,7 @@ from onhook.cli.pbx_options import (
     VoicemailOption,
 )
 from onhook.cli.pbx_secrets import PbxName, SecretFileOption, SecretOption, read_secret_option, read_webhook_secret
+from onhook.console.pbx_setup import AsteriskChanges, NewAsterisk, NewPbxSettings, add_pbx, change_asterisk
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -128,8 +128,12 @@ async def add(
     number_plan = parse_number_plan(_name_plan_texts(plan_texts))
     source = await parse_source_options(cdr, cdr_table, cdr_columns, data)
     if asterisk is not None:
-        new_asterisk = NewAsterisk(name, sn, asterisk, user, tls, trunks, inbound, pins, zone, source)
-        print(await add_asterisk(new_asterisk, number_plan, read_secret_option(secret, secret_file), data))
+        manager_user, manager_secret = require_manager(user, read_secret_option(secret, secret_file))
+        new_asterisk = NewAsterisk(
+            name=name, sn=sn, address=asterisk, user=manager_user, secret=manager_secret, tls=read_tls_option(tls),
+            trunks=trunks, inbound=inbound, has_pins=pins, zone=zone, number_plan=number_plan, source=source,
+        )  # fmt: skip
+        print(await add_asterisk_pbx(new_asterisk, data))
         return
     serial_number, secret_value = _require_sn(sn), read_webhook_secret(secret, secret_file)
     if source is not None:
@@ -138,21 +142,12 @@ async def add(
         raise UsageError(_("a PBX is unsigned or has a secret"), hint=_("leave one of the two out"))
     _check_dialect(dialect)
     api_options = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint)
-    credentials, source_match = await api_options.merge_into(None, data), parse_source_match(addresses or (), path)
-    async with open_appdb(data, create=True) as appdb:
-        pbx = await appdb.add_pbx(
-            name=name,
-            sn=serial_number,
-            secret=secret_value,
-            zone=zone,
-            dialect=dialect,
-            is_unsigned=unsigned,
-            number_plan=number_plan,
-            source_match=source_match,
-            credentials=credentials,
-            keeps_unregistered=keep_unregistered is not False,
-            now_us=SystemClock().microseconds(),
-        )
+    new_pbx = NewPbxSettings(
+        name=name, sn=serial_number, secret=secret_value, zone=zone, dialect=dialect, is_unsigned=unsigned,
+        number_plan=number_plan, source_match=parse_source_match(addresses or (), path),
+        credentials=api_options.merge_with(None), keeps_unregistered=keep_unregistered is not False,
+    )  # fmt: skip
+    pbx = await _store_pbx(new_pbx, data)
     print(_('PBX "{pbx_name}" ({sn}) added.', pbx_name=pbx.name, sn=pbx.sn))
 
 
@@ -243,6 +238,16 @@ async def change(
             pbx = await appdb.change_pbx(name, changes)
     is_rebuild_needed = bool(ranges or encoding) or new_name is not None or zone is not None
     print(_('PBX "{pbx_name}" ({sn}) changed.', pbx_name=pbx.name, sn=pbx.sn) + _rebuild_note(is_rebuild_needed))
+
+
+async def _store_pbx(new_pbx: NewPbxSettings, data: str | None) -> Pbx:
+    """Add a PBX, and print a note about an address that cannot be reached now."""
+    config, now_us = load_config(data=data), SystemClock().microseconds()
+    async with open_appdb(data, create=True) as appdb:
+        added = await add_pbx(config, appdb, new_pbx, location="--api", now_us=now_us)
+    for warning in added.warnings:
+        print_note(warning)
+    return added.pbx
 
 
 def _rebuild_note(affects_stored_calls: bool) -> str:

@@ -1,7 +1,6 @@
 """Options of a PBX's web API, and `onhook pbx trust`."""
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -10,7 +9,7 @@ from onhook.appdb.pbx_credentials import CREDENTIAL_CHARACTERS_MAX, PbxCredentia
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config, print_note
 from onhook.cli.pbx_secrets import PbxName, read_secret_file
-from onhook.delivery.address_check import check_pbx_host
+from onhook.console.pbx_setup import check_pbx_url
 from onhook.lib.certificates import format_fingerprint
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -58,9 +57,18 @@ class CredentialOptions(msgspec.Struct, frozen=True):
         return "CredentialOptions()"
 
     async def merge_into(self, previous: PbxCredentials | None, data: str | None) -> PbxCredentials | None:
-        """Return the credentials: given values replace stored ones; None without any. Raises `UsageError`, also for an
-        address that may not be connected to.
+        """Return the credentials as `merge_with`. Raises `UsageError` also for an address that may not be connected to;
+        prints a note where it has none now.
         """
+        credentials = self.merge_with(previous)
+        if credentials is not None and self.url:
+            warning = await check_pbx_url(load_config(data=data), credentials.url, location="--api")
+            if warning:
+                print_note(warning)
+        return credentials
+
+    def merge_with(self, previous: PbxCredentials | None) -> PbxCredentials | None:
+        """Return the credentials: given values replace stored ones; None without any. Raises `UsageError`."""
         secret = self._read_secret()
         if not any((self.url, self.client_id, secret, self.fingerprint)):
             return None
@@ -73,10 +81,7 @@ class CredentialOptions(msgspec.Struct, frozen=True):
                 ("fingerprint", self.fingerprint),
             )
         )
-        credentials = parse_pbx_credentials(url, client_id, client_secret, fingerprint)
-        if self.url:
-            await check_url_host(credentials.url, "--api", data)
-        return credentials
+        return parse_pbx_credentials(url, client_id, client_secret, fingerprint)
 
     def _read_secret(self) -> str | None:
         if self.client_secret_file is None:
@@ -84,16 +89,6 @@ class CredentialOptions(msgspec.Struct, frozen=True):
         if self.client_secret is not None:
             raise UsageError(_("the client secret is given twice"), hint=_("leave one of the two out"))
         return read_secret_file(self.client_secret_file, CREDENTIAL_CHARACTERS_MAX)
-
-
-async def check_url_host(url: str, option: str, data: str | None) -> None:
-    """Print a note when the host of a PBX or of its CDR table has no address now. Raises `UsageError` for an address
-    that may not be connected to.
-    """
-    host = urlsplit(url).hostname or ""
-    warning = await check_pbx_host(load_config(data=data), host, location=option)
-    if warning:
-        print_note(warning)
 
 
 async def trust(name: PbxName, data: DataOption = None) -> None:

@@ -39,6 +39,7 @@ from onhook.console.export_jobs import ExportJobs
 from onhook.console.head_requests import HeadRequestLitestar
 from onhook.console.live.live_tail import LiveTail
 from onhook.console.pages import about, assets, dashboard, issues, sign_in
+from onhook.console.pages import add_pbx as add_pbx_pages
 from onhook.console.pages import apps as app_pages
 from onhook.console.pages import call as call_page
 from onhook.console.pages import calls as calls_page
@@ -214,6 +215,7 @@ def _page_router() -> Router:
             about.about_page,
             *sql_page.ROUTES,
             *pbx_pages.ROUTES,
+            *add_pbx_pages.ROUTES,
             issues.issues_page,
             issues.raw_event_page,
             report_routes.reports_page,

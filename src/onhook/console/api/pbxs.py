@@ -1,7 +1,6 @@
 """`/api/v1/pbxs`: PBXs and their secrets; a secret is returned once, when it is added."""
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from litestar import delete, get, patch, post, put
@@ -24,10 +23,10 @@ from onhook.appdb.pbxs import (
 )
 from onhook.appdb.source_match import PATH_CHARACTERS_MAX, UNSIGNED_DIALECTS, parse_source_match
 from onhook.cdr.number_plan import NumberPlan, parse_number_plan
+from onhook.console import pbx_setup
 from onhook.console.parameters import Label, PbxNameOrSn, SecretId, SecretText
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppStateDep
-from onhook.delivery.address_check import check_pbx_host
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -162,16 +161,10 @@ async def add_pbx(app_state: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) 
     credentials = (
         None if data.credentials is None else parse_pbx_credentials(**msgspec.structs.asdict(data.credentials))
     )
-    warning = (
-        await check_pbx_host(app_state.config, urlsplit(credentials.url).hostname or "", location="url")
-        if credentials
-        else ""
-    )
-    pbx = await app_state.appdb.add_pbx(
+    new_pbx = pbx_setup.NewPbxSettings(
         name=data.name,
         sn=data.sn,
         secret=secret,
-        now_us=app_state.clock.microseconds(),
         zone=data.zone,
         is_unsigned=data.is_unsigned,
         number_plan=parse_number_plan(data.number_plan) if data.number_plan else NumberPlan(),
@@ -180,7 +173,10 @@ async def add_pbx(app_state: AppStateDep, data: Annotated[NewPbx, BodyKwarg()]) 
         credentials=credentials,
         keeps_unregistered=data.keeps_unregistered,
     )
-    return AddedPbx(pbx, secret, [warning] if warning else [])
+    added = await pbx_setup.add_pbx(
+        app_state.config, app_state.appdb, new_pbx, location="url", now_us=app_state.clock.microseconds()
+    )
+    return AddedPbx(added.pbx, secret, list(added.warnings))
 
 
 @patch("/pbxs/{name:str}", summary="Change a PBX", tags=["pbxs"], responses=PROBLEMS)

@@ -20,6 +20,7 @@ _MENU_PAGES = {
     "/events": "/issues",
     "/audit": "/users",
     "/erasure": "/users",
+    "/add-pbx": "/pbxs",
 }
 """Pages below one of the menu."""
 

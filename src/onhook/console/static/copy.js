@@ -39,6 +39,6 @@
       }
       setTimeout(() => (label.textContent = "Copy"), COPIED_LABEL_MILLISECONDS);
     });
-    source.after(" ", button);
+    (source.closest(".scroll") ?? source).after(" ", button);
   }
 })();

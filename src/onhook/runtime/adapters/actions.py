@@ -10,13 +10,11 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
 from onhook.console.addresses import intake_port
 from onhook.lib.clock import Clock
-from onhook.lib.errors import NotAllowed, NotFound, OnhookError, Unavailable
+from onhook.lib.errors import NotAllowed, NotFound, Unavailable
 from onhook.lib.messages import _
 from onhook.lib.signing import SIGNATURE_HEADER, sign
-from onhook.ops.doctor.asterisk import inspect_asterisk
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.pbx import check_pbx, load_check_target
-from onhook.pbx.asterisk.payload import Asterisk
 from onhook.simulator.demo import get_demo_credentials, intake_url, register_demo_pbx
 from onhook.simulator.office_plan import demo_plan
 from onhook.simulator.sender import simulate
@@ -121,21 +119,11 @@ class ConsoleActionRunner:
 
 
 async def _run_checks(config: Config, appdb: AppDb, clock: Clock, sn: str) -> AsyncIterator[Check]:
-    """Yield the checks of the PBX's dialect."""
-    pbx = await appdb.pbx(sn)
-    if pbx.dialect != Asterisk.name:
-        async for check in check_pbx(
-            config, appdb, clock, await load_check_target(appdb, sn, "", get_zone(config.zone))
-        ):
+    """Yield the checks of `onhook doctor`, each with the missing lines of a file in its hint."""
+    target = await load_check_target(appdb, sn, "", get_zone(config.zone))
+    async for check in check_pbx(config, appdb, clock, target):
+        if check.lines:
+            missing_lines = _("in {file}: {lines}", file=check.file, lines=", ".join(check.lines))
+            yield Check(check.status, check.detail, missing_lines)
+        else:
             yield check
-        return
-    try:
-        for advice in await inspect_asterisk(
-            await appdb.asterisks.get(sn), await appdb.asterisks.get_secret(sn), clock
-        ):
-            missing_lines = (
-                _("in {file}: {lines}", file=advice.file, lines=", ".join(advice.lines)) if advice.lines else ""
-            )
-            yield Check(advice.status, advice.detail, missing_lines)
-    except OnhookError as error:
-        yield Check("ERROR", error.message, error.hint)

@@ -1,0 +1,201 @@
+"""The wizard that adds a PBX: each kind, its errors, and what is to be entered at the PBX."""
+
+import re
+from pathlib import Path
+
+import aiohttp
+import pytest
+from playwright.async_api import expect
+
+from onhook.appdb.cdr_sources import CdrSource
+from onhook.appdb.source_match import SourceMatch
+from onhook.console.pages.add_pbx import KINDS
+from tests.console.conftest import ConsoleHarness
+from tests.console.test_pages import OUTPUT, open_visit
+
+NEW_SN = "3699NEW"
+CLOSED_PORT = "127.0.0.1:1"
+BASICS = {"name": "branch", "sn": NEW_SN}
+API = {"api_url": f"https://{CLOSED_PORT}", "client_id": "client", "client_secret": "client-secret-text"}
+AMI = {"address": CLOSED_PORT, "user": "onhook", "manager_secret": "manager-secret-text"}
+
+
+async def post_form(client: aiohttp.ClientSession, kind: str, form: dict[str, str]) -> str:
+    answer = await client.post(f"/add-pbx/{kind}", data=form)
+    assert answer.status == 200
+    return await answer.text()
+
+
+async def test_add_pbx_pages_offer_every_kind(client: aiohttp.ClientSession) -> None:
+    """A serial number that is known goes along; an unknown kind is not found."""
+    text = await (await client.get(f"/add-pbx?sn={NEW_SN}")).text()
+    for kind in KINDS.values():
+        assert f'href="/add-pbx/{kind.name}?sn={NEW_SN}"' in text
+        form = await (await client.get(f"/add-pbx/{kind.name}?sn={NEW_SN}")).text()
+        assert kind.title in form
+        assert (f'value="{NEW_SN}"' in form) == (kind.name != "asterisk")
+    assert (await client.get("/add-pbx/nothing")).status == 404
+    assert (await client.post("/add-pbx/nothing", data=BASICS)).status == 404
+
+
+async def test_add_pbx_webhook_shows_url_and_secret_once(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    text = await post_form(client, "p-series", BASICS | {"zone": "Europe/Berlin"})
+    secret = re.search(r'data-copy="secret">(\w{32})<', text)
+    assert secret
+    assert ":30012/" in text
+    assert "no further checks" in text
+    pbx = await harness.appdb.pbx(NEW_SN)
+    assert (pbx.name, pbx.zone, pbx.dialect, pbx.secrets) == ("branch", "Europe/Berlin", "yeastar", 1)
+    (credentials,) = [item for item in await harness.appdb.webhook_credentials() if item.sn == NEW_SN]
+    assert credentials.secrets == (secret[1],)
+    assert secret[1] not in await (await client.get(f"/pbxs/{NEW_SN}")).text()
+    (entry,) = await harness.appdb.audit.latest(1)
+    assert (entry.actor, entry.action.split(" and")[0]) == ("admin", "add PBX branch")
+
+
+async def test_add_pbx_api_is_added_and_checked(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """A PBX that cannot be reached is added, and the checks say so; its client secret is on no page."""
+    text = await post_form(client, "p-series-api", BASICS | API)
+    assert ">ERROR<" in text
+    assert "port 1 cannot be reached" in text
+    assert API["client_secret"] not in text
+    stored = await harness.appdb.pbx_credentials.get(NEW_SN)
+    assert stored is not None
+    assert (stored.url, stored.client_id, stored.client_secret) == (
+        "https://127.0.0.1:1", "client", "client-secret-text",
+    )  # fmt: skip
+    assert (await harness.appdb.pbx(NEW_SN)).secrets == 0
+
+
+async def test_add_pbx_newcdr_is_identified_by_path_or_address(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """Without either, a path is generated and shown once."""
+    text = await post_form(client, "newcdr", BASICS)
+    path = re.search(r":30012(/\w{32})<", text)
+    assert path
+    assert await harness.appdb.source_matches.get(NEW_SN) == SourceMatch((), path[1])
+    assert path[1] not in await (await client.get(f"/pbxs/{NEW_SN}")).text()
+    await post_form(client, "newcdr", {"name": "cloud", "sn": "CLOUD", "addresses": "192.0.2.7, 192.0.2.64/28"})
+    assert await harness.appdb.source_matches.get("CLOUD") == SourceMatch(("192.0.2.7", "192.0.2.64/28"), "")
+    both = {"name": "both", "sn": "BOTH", "addresses": "192.0.2.9", "path": "/0123456789abcdef"}
+    await post_form(client, "newcdr", both)
+    assert await harness.appdb.source_matches.get("BOTH") == SourceMatch(("192.0.2.9",), "/0123456789abcdef")
+    assert (await harness.appdb.pbx("BOTH")).dialect == "newcdr"
+
+
+@pytest.mark.parametrize("is_table", [False, True])
+async def test_add_pbx_asterisk_has_connection_and_cdr_source(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, tmp_path: Path, is_table: bool
+) -> None:
+    """The checks cover both; the page has the lines of the configuration, without the secret."""
+    file = tmp_path / "Master.csv"
+    file.touch()
+    cdr = "mysql://cdr@127.0.0.1:1/asteriskcdrdb/cdr" if is_table else str(file)
+    form = {"name": "shop", "trunks": "provider, second", "cdr": cdr, "cdr_password": "table-password"}
+    text = await post_form(client, "asterisk", AMI | form)
+    assert ">ERROR<" in text
+    assert ("can be read" in text or "has no call" in text) or is_table
+    assert "[onhook]\nsecret = THE-SECRET" in text
+    assert AMI["manager_secret"] not in text
+    assert "table-password" not in text
+    pbx = await harness.appdb.pbx("shop")
+    asterisk = await harness.appdb.asterisks.get(pbx.sn)
+    assert (asterisk.sn, asterisk.host, asterisk.port, asterisk.user) == (CLOSED_PORT, "127.0.0.1", 1, "onhook")
+    assert (asterisk.tls, asterisk.trunks) == ("off", ("provider", "second"))
+    assert await harness.appdb.asterisks.get_secret(pbx.sn) == AMI["manager_secret"]
+    location = "mysql://cdr@127.0.0.1:1/asteriskcdrdb" if is_table else str(file)
+    password = "table-password" if is_table else ""
+    assert await harness.appdb.cdr_sources.get(pbx.sn) == CdrSource(location=location, password=password)
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "field"),
+    [
+        ("p-series", BASICS | {"zone": "Mars/Base"}, "zone"),
+        ("p-series", BASICS | {"name": ""}, "name"),
+        ("p-series", BASICS | {"sn": "two words"}, "sn"),
+        ("p-series", BASICS | {"secret": "x" * 300}, "secret"),
+        ("p-series-api", BASICS | API | {"api_url": "http://192.0.2.7"}, "api_url"),
+        ("p-series-api", BASICS | API | {"api_url": "pbx"}, "api_url"),
+        ("p-series-api", BASICS | API | {"client_id": ""}, "client_id"),
+        ("p-series-api", BASICS | API | {"client_secret": ""}, "client_secret"),
+        ("p-series-api", BASICS | API | {"fingerprint": "xyz"}, "fingerprint"),
+        ("newcdr", BASICS | {"addresses": "0.0.0.0/0"}, "addresses"),
+        ("newcdr", BASICS | {"path": "/short"}, "path"),
+        ("asterisk", AMI | {"name": "shop", "address": "a b"}, "address"),
+        ("asterisk", AMI | {"name": "shop", "address": ""}, "address"),
+        ("asterisk", AMI | {"name": "shop", "user": ""}, "user"),
+        ("asterisk", AMI | {"name": "shop", "manager_secret": ""}, "manager_secret"),
+        ("asterisk", AMI | {"name": "shop", "tls": "certificates", "certificates": "no PEM"}, "certificates"),
+        ("asterisk", AMI | {"name": "shop", "cdr": "oracle://x"}, "cdr"),
+        ("asterisk", AMI | {"name": "shop", "cdr": "mysql://a:b@host/db"}, "cdr"),
+    ],
+)
+async def test_add_pbx_invalid_field_is_marked_and_the_others_are_kept(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, kind: str, form: dict[str, str], field: str
+) -> None:
+    """Nothing is stored; no secret is shown."""
+    text = await post_form(client, kind, form)
+    assert f'id="error-{field}"' in text
+    assert re.search(rf'name="{field}"[^>]*aria-invalid="true"', text)
+    for name, value in form.items():
+        is_secret = name in ("secret", "client_secret", "manager_secret")
+        assert value == "" or (value in text) != is_secret, name
+    assert [pbx.name for pbx in await harness.appdb.pbxs()] == ["office"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "sentence"),
+    [
+        ("p-series", BASICS | {"name": "office"}, "office"),
+        ("p-series-api", BASICS | API | {"api_url": "https://169.254.169.254:8088"}, "API address"),
+        ("asterisk", AMI | {"name": "shop", "address": "169.254.169.254"}, "manager address"),
+        ("asterisk", AMI | {"name": "shop", "cdr": "mysql://a@169.254.169.254/db"}, "CDR source"),
+    ],
+)
+async def test_add_pbx_refused_by_the_system_is_explained(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, kind: str, form: dict[str, str], sentence: str
+) -> None:
+    """A name that exists, an address that is no PBX's: nothing is stored."""
+    text = await post_form(client, kind, form)
+    alerts = re.findall(r'role="alert"[^>]*>([^<]*)', text)
+    assert any(sentence in alert for alert in alerts), alerts
+    assert [pbx.name for pbx in await harness.appdb.pbxs()] == ["office"]
+
+
+async def test_add_pbx_is_for_administrators(harness: ConsoleHarness) -> None:
+    reader = await harness.appdb.tokens.add("reader", "reader", now_us=harness.clock.microseconds())
+    async with harness.client(reader) as client:
+        for path in ("/add-pbx", "/add-pbx/asterisk"):
+            assert (await client.get(path)).status == 403
+        assert (await client.post("/add-pbx/p-series", data=BASICS)).status == 403
+    async with harness.client(headers={"Sec-Fetch-Site": "cross-site"}) as client:
+        client.headers.pop("Authorization")
+        assert (await client.post("/add-pbx/p-series", data=BASICS)).status in (401, 403)
+
+
+async def test_add_pbx_walk_adds_an_asterisk(harness: ConsoleHarness, chromium_path: str) -> None:
+    """By keyboard, on a telephone; the form keeps what was entered."""
+    async with open_visit(harness, chromium_path, viewport={"width": 390, "height": 900}) as visit:
+        page = visit.page
+        await page.goto(harness.url + "/pbxs")
+        await page.get_by_role("link", name="Add a PBX of any kind").press("Enter")
+        await page.screenshot(path=OUTPUT / "add-pbx-kinds.png", full_page=True)
+        await page.get_by_role("link", name="Asterisk").press("Enter")
+        await page.get_by_label("Name", exact=False).first.fill("shop")
+        await page.get_by_label("Address", exact=False).first.fill(CLOSED_PORT)
+        await page.get_by_label("Manager user").fill("onhook")
+        await page.get_by_label("Manager secret").fill("secret-text")
+        await page.get_by_label("File on this machine").fill("oracle://x")
+        await page.get_by_role("button", name="Add and check").press("Enter")
+        await expect(page.locator("#error-cdr")).to_be_visible()
+        await page.screenshot(path=OUTPUT / "add-pbx-error.png", full_page=True)
+        await page.get_by_label("File on this machine").fill("/nowhere/Master.csv")
+        await page.get_by_label("Manager secret").fill("secret-text")
+        await page.get_by_role("button", name="Add and check").press("Enter")
+        await expect(page.get_by_text("The PBX is added.")).to_be_visible()
+        await expect(page.get_by_role("button", name="Copy configuration")).to_be_visible()
+        await page.screenshot(path=OUTPUT / "added-pbx.png", full_page=True)
