@@ -22,6 +22,7 @@ from onhook.appdb.stored_json import RowUnreadable, decode_column, encode_column
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.coverage import Interval
 from onhook.cdr.directory import DirectoryEntry
+from onhook.cdr.queue_figures import QueueTargets
 from onhook.lib.migrations import load_baseline, load_migrations
 from onhook.lib.timestamps import to_datetime
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
@@ -53,6 +54,7 @@ async def path(tmp_path: Path) -> Path:
             await appdb.serial_numbers.add(name, f"{name}2")
             await appdb.pbx_conventions.put(name, PbxConventions(encoding="gbk"))
             await appdb.retention_overrides.put(name, 30)
+            await appdb.queue_targets.put(name, "6400", QueueTargets(service_level_seconds=30))
             await appdb.recordings.put(name, Path("/recordings"))
             await appdb.cdr_sources.put(name, CdrSource(location="/Master.csv", password=SECRET))
             await appdb.saved_searches.add(name, "/calls", author=name)
@@ -288,6 +290,7 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "asterisks": lambda appdb: appdb.asterisks.all(),
     "saved_searches": lambda appdb: appdb.saved_searches.all(),
     "pbx_conventions": lambda appdb: appdb.pbx_conventions.all(),
+    "queue_targets": lambda appdb: appdb.queue_targets.all(),
     "retention_overrides": lambda appdb: appdb.retention_overrides.all(),
     "source_matches": lambda appdb: appdb.source_matches.all(),
     "pbx_credentials": lambda appdb: appdb.pbx_credentials.all(),

@@ -188,3 +188,31 @@ async def test_queue_report_file_has_the_rows_of_the_page(
     page = await (await client.get(f"/reports?report=queues&{PERIOD}")).text()
     assert "Service level" in page
     assert 'scope="row"' in page
+
+
+async def test_queue_settings_change_its_service_level(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """By the form and by the API; the total has each queue by its own settings."""
+    calls = await stored_calls(harness)
+    form = {"pbx": "office", "queue": "6400", "service_level_seconds": "4", "short_abandon_seconds": "20"}
+    page = await client.post("/queue-targets", data={**form, "report": "queues"}, allow_redirects=False)
+    assert (page.status, page.headers["Location"]) == (303, "/reports?report=queues")
+    settings = await (await client.get("/api/v1/queue-targets")).json()
+    assert settings["data"] == [
+        {"pbx": "office", "queue": "6400", "service_level_seconds": 4, "short_abandon_seconds": 20}
+    ]
+    visits = [visit for visit in select(calls, "queue") if visit["queue"] == "6400"]
+    row = next(row for row in await read_report(client, "queues") if row["Queue"] == "6400")
+    assert row == {"Queue": "6400", "PBX": "office", "Answer within": 4} | expected_row(visits, 4, 20)
+    answer = await client.put("/api/v1/queue-targets", json={"pbx": "office", "queue": "6400"})
+    assert answer.status == 200
+    assert (await (await client.get("/api/v1/queue-targets")).json())["data"] == []
+
+
+async def test_queue_settings_that_are_no_seconds_are_rejected(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    form = {"pbx": "office", "queue": "6400", "service_level_seconds": "soon"}
+    assert (await client.post("/queue-targets", data=form)).status == 400
+    invalid = {"pbx": "office", "queue": "6400", "service_level_seconds": -1}
+    assert (await client.put("/api/v1/queue-targets", json=invalid)).status == 400
+    assert await harness.appdb.queue_targets.all() == {}

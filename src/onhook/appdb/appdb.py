@@ -43,6 +43,7 @@ from onhook.appdb.pbxs import (
     validate_sn,
     validate_zone,
 )
+from onhook.appdb.queue_targets import QueueTargetsRepository
 from onhook.appdb.recordings import Recordings
 from onhook.appdb.retention_overrides import RetentionOverrides
 from onhook.appdb.rows import (
@@ -87,6 +88,7 @@ class AppDb:
         self.sync_states = SyncStates(self._database)
         self.recordings = Recordings(self._database)
         self.pbx_conventions = PbxConventionsRepository(self._database)
+        self.queue_targets = QueueTargetsRepository(self._database)
         self.retention_overrides = RetentionOverrides(self._database)
         self.alarms = Alarms(self._database, self.destinations, self.deliveries)
         self.issues = Issues(self._database, self.destinations, self.deliveries)
@@ -321,6 +323,7 @@ class AppDb:
             "serial_numbers": self.serial_numbers.list_unreadable,
             "secret_owners": self.secret_owners.list_unreadable,
             "pbx_conventions": self.pbx_conventions.list_unreadable,
+            "queue_targets": self.queue_targets.list_unreadable,
             "retention_overrides": self.retention_overrides.list_unreadable,
             "recordings": self.recordings.list_unreadable,
             "asterisks": self.asterisks.list_unreadable,

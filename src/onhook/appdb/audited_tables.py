@@ -60,6 +60,11 @@ TABLES: Mapping[str, AuditedTable] = {
     ),
     "recordings": AuditedTable(noun="recordings of", name="sn", columns=("directory",)),
     "retention_overrides": AuditedTable(noun="retention of", name="sn", columns=("days",)),
+    "queue_targets": AuditedTable(
+        noun="settings of queue",
+        name="queue",
+        columns=("sn", "queue", "service_level_seconds", "short_abandon_seconds"),
+    ),
     "pbx_conventions": AuditedTable(noun="conventions of", name="sn", columns=("encoding", "ring_time_meaning")),
     "cdr_sources": AuditedTable(
         noun="CDR source of", name="sn", columns=("location", "cdr_table", "columns"), secrets=("password",)

@@ -22,6 +22,7 @@ from onhook.console.api import (
     notes,
     pbxs,
     quarantine,
+    queue_targets,
     recordings,
     saved_searches,
     sql,
@@ -47,6 +48,7 @@ from onhook.console.pages import destinations as destination_pages
 from onhook.console.pages import erasure as erasure_pages
 from onhook.console.pages import pbxs as pbx_pages
 from onhook.console.pages import quarantine as quarantine_pages
+from onhook.console.pages import queue_targets as queue_target_pages
 from onhook.console.pages import saved_searches as saved_search_pages
 from onhook.console.pages import sql as sql_page
 from onhook.console.pages import users as user_pages
@@ -157,6 +159,7 @@ def _api_router() -> Router:
             *notes.ROUTES,
             *saved_searches.ROUTES,
             report_routes.read_call_report,
+            *queue_targets.ROUTES,
             *users.ROUTES,
             audit.list_audit,
             unreadable_rows.list_unreadable_rows,
@@ -220,6 +223,7 @@ def _page_router() -> Router:
             issues.raw_event_page,
             report_routes.reports_page,
             report_routes.reports_file,
+            *queue_target_pages.ROUTES,
             *destination_pages.ROUTES,
             sign_in.sign_in_by_link,
             sign_in.sign_in_by_form,

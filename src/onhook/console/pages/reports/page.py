@@ -255,6 +255,8 @@ async def _parse_query(  # noqa: PLR0917 - independent values
     """Return the query of the URL, and its period."""
     if search_filter.status is not None:
         raise UsageError(_("a report counts every outcome"), location="status", hint=_("leave status out"))
+    pbxs = await app_state.appdb.pbxs()
+    names = {pbx.sn: pbx.name for pbx in pbxs}
     texts, period = filter_texts_of(request), get_period(search_filter, zone, app_state.clock.now())
     period_texts = {
         name: boundary.astimezone(zone).isoformat()
@@ -269,7 +271,12 @@ async def _parse_query(  # noqa: PLR0917 - independent values
         by=_choose_step(by, kind, period),
         filters=query_parts({**texts, **period_texts}),
         zone_param=texts.get("zone", ""),
-        number_plans={pbx.name: pbx.number_plan for pbx in await app_state.appdb.pbxs()},
+        number_plans={pbx.name: pbx.number_plan for pbx in pbxs},
+        queue_targets={
+            (names[sn], queue): targets
+            for (sn, queue), targets in (await app_state.appdb.queue_targets.all()).items()
+            if sn in names
+        },
     )
     return query, period
 
