@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -216,3 +217,42 @@ async def test_queue_settings_that_are_no_seconds_are_rejected(
     invalid = {"pbx": "office", "queue": "6400", "service_level_seconds": -1}
     assert (await client.put("/api/v1/queue-targets", json=invalid)).status == 400
     assert await harness.appdb.queue_targets.all() == {}
+
+
+async def test_queue_report_is_compared_with_a_chosen_period(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """The row after the total has the figures of the other period, in the page and in the data."""
+    calls = await stored_calls(harness)
+    begin = datetime(2026, 10, 27, tzinfo=ZoneInfo("Europe/Berlin"))
+    query = "since=2026-10-25&until=2026-10-27&compare=2026-10-27"
+    for name in ("queues", "queue-hours"):
+        answer = await client.get(f"/reports.csv?report={name}&{query}")
+        *_rows, compared = csv.DictReader(io.StringIO(await answer.text(), newline=""))
+        other_calls = [call for call in calls if begin <= call.started_at < begin + timedelta(days=2)]
+        expected = expected_row(select(other_calls, "queue"))
+        assert [compared[title] for title in ("Offered", "Answered", "P90 wait")] == [
+            str(expected[title]) for title in ("Offered", "Answered", "P90 wait")
+        ]
+        page = await (await client.get(f"/reports?report={name}&{query}")).text()
+        assert "Compared: 2026-10-27 00:00 to 2026-10-29 00:00" in page
+
+
+async def test_repeat_callers_report_equals_plain_count_and_adds_up(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    calls = await stored_calls(harness)
+    single = [details(BEGIN, call_id=f"{int(BEGIN.timestamp())}.500", call_from="+4930999", type="Inbound")]
+    anonymous = [
+        details(BEGIN, call_id=f"{int(BEGIN.timestamp())}.{number}", call_from="anonymous", type="Inbound")
+        for number in (501, 502)
+    ]
+    await harness.ingest_details([*single, *anonymous])
+    counts = Counter(call.call_from for call in calls)
+    answered = Counter(call.call_from for call in calls if call.status == "ANSWERED")
+    *rows, total = await read_report(client, "repeat-callers")
+    assert {row["Caller"]: (row["Calls"], row["Answered"], row["Missed"]) for row in rows} == {
+        caller: (number, answered[caller], number - answered[caller]) for caller, number in counts.items()
+    }
+    assert [row["Calls"] for row in rows] == sorted(counts.values(), reverse=True)
+    assert (total["Calls"], total["Answered"]) == (counts.total(), answered.total())

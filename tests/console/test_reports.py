@@ -18,7 +18,7 @@ from onhook.cdr.call_details import CallDetails
 from onhook.cdr.csv_injection import escape_formula
 from onhook.cdr.record_filter import RecordFilter
 from onhook.console.pages.reports.kinds import KINDS
-from onhook.console.pages.reports.period import Period, get_period, previous_period
+from onhook.console.pages.reports.period import Period, compared_period, get_period, previous_period
 from onhook.lib.errors import UsageError
 from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import BOB, IVR, QUEUE, details
@@ -189,6 +189,24 @@ def test_report_period_is_compared_with_the_previous_one() -> None:
     assert previous_period(Period(berlin(19), berlin(25, 15)), BERLIN) == Period(berlin(12), berlin(18, 15))
 
 
+def test_report_period_is_compared_with_a_chosen_one() -> None:
+    """The year before has the same dates, also across a clock change; a chosen day begins a period as long."""
+
+    def berlin(year: int, month: int, day: int, hour: int = 0) -> datetime:
+        return datetime(year, month, day, hour, tzinfo=BERLIN).astimezone(UTC)
+
+    week = Period(berlin(2026, 10, 19), berlin(2026, 10, 26))
+    assert compared_period("", week, BERLIN) == compared_period("previous", week, BERLIN)
+    assert compared_period("previous", week, BERLIN) == previous_period(week, BERLIN)
+    assert compared_period("year", week, BERLIN) == Period(berlin(2025, 10, 19), berlin(2025, 10, 26))
+    assert compared_period("2026-03-28", week, BERLIN) == Period(berlin(2026, 3, 28), berlin(2026, 4, 4))
+    leap_day = Period(berlin(2028, 2, 29), berlin(2028, 3, 1))
+    assert compared_period("year", leap_day, BERLIN) == Period(berlin(2027, 2, 28), berlin(2027, 3, 1))
+    for text in ("fortnight", "0001-01-01", "9999-12-31"):
+        with pytest.raises(UsageError, match="no period to compare with"):
+            compared_period(text, week, BERLIN)
+
+
 def test_report_period_ends_before_begin_is_rejected() -> None:
     """Without a start it is the last seven days."""
     now = datetime(2026, 11, 24, 12, 0, 5, 7, tzinfo=UTC)
@@ -199,7 +217,15 @@ def test_report_period_ends_before_begin_is_rejected() -> None:
 
 @module_loop
 @pytest.mark.parametrize(
-    "query", ["report=nothing", "by=fortnight", "status=BUSY", "since=2020-01-01&by=hour", "since=now&until=yesterday"]
+    "query",
+    [
+        "report=nothing",
+        "by=fortnight",
+        "compare=fortnight",
+        "status=BUSY",
+        "since=2020-01-01&by=hour",
+        "since=now&until=yesterday",
+    ],
 )
 async def test_report_invalid_parameter_is_rejected(module_client: aiohttp.ClientSession, query: str) -> None:
     """The status is 400, and the detail is one sentence."""

@@ -64,6 +64,7 @@ class InvalidReportView(View, frozen=True, kw_only=True):
     report_name: str
     kind: ReportKind
     by: str
+    compare: str
     steps: Sequence[str] = STEPS
     periods: Mapping[str, tuple[str, str]]
     pbxs: Sequence[Pbx]
@@ -121,6 +122,7 @@ async def _make_report_view(request: AnyRequest, app_state: AppState, errors: Ma
         report_name=report_name,
         kind=KINDS[report_name],
         by=request.query_params.get("by", ""),
+        compare=request.query_params.get("compare", ""),
         periods=common_periods(get_zone(app_state.config.zone), app_state.clock.now()),
         pbxs=await list_visible_pbxs(app_state, get_access_scope(request.scope)),
     )

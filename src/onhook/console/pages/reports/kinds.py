@@ -9,6 +9,7 @@ from onhook.console.pages.reports.missed import missed_calls
 from onhook.console.pages.reports.over_time import busy_hours, concurrent_calls, quality, volume
 from onhook.console.pages.reports.parties import extensions, outcomes, report_by, trunks
 from onhook.console.pages.reports.queues import agents, group_report, step_report
+from onhook.console.pages.reports.repeat_callers import repeat_callers
 from onhook.console.pages.reports.report import Report, ReportQuery
 from onhook.console.pages.reports.spread import TALK_EDGES, WAIT_EDGES, duration_report
 from onhook.lib.messages import mark
@@ -56,6 +57,7 @@ KINDS: Mapping[str, ReportKind] = MappingProxyType(
         "callers": ReportKind(
             title=mark("Top callers"), group=_PARTIES, make=report_by("call_from", "Caller", "caller", is_top=True)
         ),
+        "repeat-callers": ReportKind(title=mark("Repeat callers"), group=_PARTIES, make=repeat_callers),
         "dialled": ReportKind(
             title=mark("Top numbers dialled"),
             group=_PARTIES,

@@ -20,7 +20,7 @@ from onhook.console.pages.calls import list_visible_pbxs
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.kinds import KINDS, ReportKind
-from onhook.console.pages.reports.period import Period, choose_step, common_periods, get_period, previous_period
+from onhook.console.pages.reports.period import Period, choose_step, common_periods, compared_period, get_period
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery, query_parts
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone, SearchFilterDep
@@ -41,11 +41,19 @@ ROWS_MAX = 100
 """Rows of a table on one page: thousands of extensions would be megabytes."""
 
 RowOffset = Annotated[int, QueryParameter(description="Rows to skip", ge=0, le=10**9)]
+ComparisonQuery = Annotated[
+    str,
+    QueryParameter(
+        name="compare",
+        description="Period to compare with: previous, year, or the first day of one of the same length",
+        max_length=TEXT_CHARACTERS_MAX,
+    ),
+]
 StepQuery = Annotated[str, QueryParameter(description="Length of a step", max_length=TEXT_CHARACTERS_MAX)]
 
 
 class PeriodComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """The totals of the period and of the previous one, and the URL of the latter's calls."""
+    """The totals of the period and of the one that it is compared with, and the URL of the latter's calls."""
 
     current: Totals
     previous: Totals
@@ -95,6 +103,7 @@ class ReportsView(View, frozen=True, kw_only=True):
     query: ReportQuery
     texts: Mapping[str, str]
     by: str
+    compare: str
     steps: Sequence[str]
     periods: Mapping[str, tuple[str, str]]
     period: Period
@@ -110,11 +119,12 @@ async def reports_page(  # noqa: PLR0917 - the parameters of the URL
     reader_zone: ReaderZone,
     report_name: ReportName = KIND_DEFAULT,
     by: StepQuery = "",
+    compare: ComparisonQuery = "",
     row: RowOffset = 0,
 ) -> Response[str]:
     """Return the page of a report, its period compared with the previous one, and links to the others."""
     kind = _get_kind(report_name)
-    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by)
+    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by, compare)
     report = await kind.make(query)
     return await render_page(
         request,
@@ -129,10 +139,11 @@ async def reports_page(  # noqa: PLR0917 - the parameters of the URL
             first_row=row,
             rows_max=ROWS_MAX,
             heat_max=_heat_max(report),
-            comparison=await _compare_periods(query, period),
+            comparison=await _compare_periods(query, compared_period(compare, period, reader_zone)),
             query=query,
             texts=filter_texts_of(request),
             by=by,
+            compare=compare,
             steps=STEPS,
             periods=common_periods(reader_zone, app_state.clock.now()),
             period=period,
@@ -150,10 +161,11 @@ async def reports_file(  # noqa: PLR0917 - the parameters of the URL
     reader_zone: ReaderZone,
     report_name: ReportName = KIND_DEFAULT,
     by: StepQuery = "",
+    compare: ComparisonQuery = "",
 ) -> Response[bytes]:
     """Return the table of the page as CSV: whole seconds, shares between 0 and 1, times with their offset."""
     kind = _get_kind(report_name)
-    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by)
+    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by, compare)
     name = f"{report_name}-{period.since.astimezone(reader_zone):%Y-%m-%d}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     body = as_csv(await kind.make(query), reader_zone)
@@ -168,12 +180,13 @@ async def read_call_report(  # noqa: PLR0917 - the parameters of the URL
     reader_zone: ReaderZone,
     report_name: ReportName = KIND_DEFAULT,
     by: StepQuery = "",
+    compare: ComparisonQuery = "",
 ) -> CallReport:
     """Return the table of the page as data: whole seconds, shares between 0 and 1. `href` after `/api/v1`
     lists the calls.
     """
     kind = _get_kind(report_name)
-    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by)
+    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by, compare)
     report = await kind.make(query)
     return CallReport(
         report=report_name,
@@ -250,7 +263,13 @@ def filter_texts_of(request: AnyRequest) -> Mapping[str, str]:
 
 
 async def _parse_query(  # noqa: PLR0917 - independent values
-    request: AnyRequest, app_state: AppState, search_filter: RecordFilter, zone: ZoneInfo, kind: ReportKind, by: str
+    request: AnyRequest,
+    app_state: AppState,
+    search_filter: RecordFilter,
+    zone: ZoneInfo,
+    kind: ReportKind,
+    by: str,
+    compare: str,
 ) -> tuple[ReportQuery, Period]:
     """Return the query of the URL, and its period."""
     if search_filter.status is not None:
@@ -271,6 +290,7 @@ async def _parse_query(  # noqa: PLR0917 - independent values
         by=_choose_step(by, kind, period),
         filters=query_parts({**texts, **period_texts}),
         zone_param=texts.get("zone", ""),
+        compared=compared_period(compare, period, zone) if compare else None,
         number_plans={pbx.name: pbx.number_plan for pbx in pbxs},
         queue_targets={
             (names[sn], queue): targets
@@ -281,8 +301,7 @@ async def _parse_query(  # noqa: PLR0917 - independent values
     return query, period
 
 
-async def _compare_periods(query: ReportQuery, period: Period) -> PeriodComparison:
-    previous = previous_period(period, query.zone)
+async def _compare_periods(query: ReportQuery, previous: Period) -> PeriodComparison:
     previous_filter = msgspec.structs.replace(query.search_filter, since=previous.since, until=previous.until)
     answered_filter = msgspec.structs.replace(query.search_filter, status="ANSWERED")
     period_texts = {name: getattr(previous, name).astimezone(query.zone).isoformat() for name in ("since", "until")}

@@ -13,6 +13,9 @@ from onhook.lib.messages import _
 DAYS_DEFAULT = 7
 """Today and the six days before: traffic of an office repeats weekly."""
 
+_YEAR_MIN, _YEAR_MAX = 1990, 2100
+"""No call is outside of these."""
+
 _STEPS = ((timedelta(days=2), "hour"), (timedelta(days=62), "day"), (timedelta(days=370), "week"))
 """Longest period per step: some sixty bars in a chart."""
 
@@ -44,6 +47,41 @@ def previous_period(period: Period, zone: ZoneInfo) -> Period:
         # A period in progress: the same weekday and hour, as many whole days before as it has begun.
         length = timedelta(days=length.days + 1)
     return Period(*((boundary - length).replace(tzinfo=zone).astimezone(UTC) for boundary in (since, until)))
+
+
+def compared_period(text: str, period: Period, zone: ZoneInfo) -> Period:
+    """Return the period to compare with: the previous one, the same dates of the year before (`year`), or the one of
+    the same length that begins on a date. Raises `UsageError`.
+    """
+    if text in ("", "previous"):
+        return previous_period(period, zone)
+    since, until = (boundary.astimezone(zone).replace(tzinfo=None) for boundary in (period.since, period.until))
+    if text == "year":
+        earlier = [_year_before(boundary) for boundary in (since, until)]
+    else:
+        begin = datetime.combine(_parse_date(text), since.time())
+        earlier = [begin, begin + (until - since)]
+    return Period(*(boundary.replace(tzinfo=zone).astimezone(UTC) for boundary in earlier))
+
+
+def _year_before(local: datetime) -> datetime:
+    """Return the same date of the year before; of 29 February the last of the month."""
+    is_leap_day = (local.month, local.day) == (2, 29)
+    return local.replace(year=local.year - 1, day=28 if is_leap_day else local.day)
+
+
+def _parse_date(text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = date.min
+    if not _YEAR_MIN <= day.year <= _YEAR_MAX:
+        raise UsageError(
+            _("{value} is no period to compare with", value=repr(text[:40])),
+            location="compare",
+            hint=_("write previous, year, or the first day as 2026-10-25"),
+        )
+    return day
 
 
 def choose_step(period: Period) -> str:

@@ -46,6 +46,10 @@ def group_report(kind: GroupKind) -> ReportBuilder:
         busiest = sorted(figures, key=lambda key: (-figures[key].offered, key))
         rows = [_queue_cells(query, *key, figures[key]) for key in busiest]
         total_row = (Cell(_("Total")), Cell(""), Cell(None), *_figure_cells(_figures(query, counts)))
+        compared_rows = [
+            (label, Cell(""), Cell(None), *_figure_cells(compared_figures))
+            for label, compared_figures in await _list_compared(query, kind)
+        ]
         return Report(
             columns=[
                 Column(mark("Queue") if kind == "queue" else mark("Ring group"), "text"),
@@ -53,7 +57,7 @@ def group_report(kind: GroupKind) -> ReportBuilder:
                 Column(mark("Answer within"), "seconds"),
                 *_FIGURE_COLUMNS,
             ],
-            rows=[*rows, total_row] if rows else [],
+            rows=[*rows, total_row, *compared_rows] if rows else [],
             chart=_outcome_chart([queue for _pbx, queue in busiest], [figures[key] for key in busiest], rows),
             note=_note(),
         )
@@ -76,9 +80,13 @@ def step_report(by: str) -> ReportBuilder:
             (Cell(label, query.calls_url(**{by: step})), *_figure_cells(step_figures))
             for label, step, step_figures in zip(labels, steps, figures, strict=True)
         ]
+        compared_rows = [
+            (label, *_figure_cells(compared_figures))
+            for label, compared_figures in await _list_compared(query, "queue")
+        ]
         return Report(
             columns=[Column(mark("Hour") if by == "hour_of_day" else mark("Weekday"), "text"), *_FIGURE_COLUMNS],
-            rows=[*rows, (Cell(_("Total")), *_figure_cells(_figures(query, counts)))] if counts else [],
+            rows=[*rows, (Cell(_("Total")), *_figure_cells(_figures(query, counts))), *compared_rows] if counts else [],
             chart=_outcome_chart(labels, figures, rows) if counts else None,
             note=_note(),
         )
@@ -126,6 +134,17 @@ async def agents(query: ReportQuery) -> Report:
 async def _count_visits(query: ReportQuery, kind: GroupKind, by: str) -> list[QueueCount]:
     counts = await query.store.count_visits(query.search_filter, by, query.zone.key)
     return _select(query, [count for count in counts if count.kind == kind])
+
+
+async def _list_compared(query: ReportQuery, kind: GroupKind) -> list[tuple[Cell, QueueFigures]]:
+    """Return the total of the period to compare with, if one was chosen."""
+    compared_query = query.in_compared_period()
+    if compared_query is None:
+        return []
+    figures = _figures(compared_query, await _count_visits(compared_query, kind, ""))
+    since, until = (time.astimezone(query.zone) for time in (compared_query.since, compared_query.until))
+    label = _("Compared: {since} to {until}", since=f"{since:%Y-%m-%d %H:%M}", until=f"{until:%Y-%m-%d %H:%M}")
+    return [(Cell(label, compared_query.calls_url()), figures)]
 
 
 def _select(query: ReportQuery, rows: Sequence[RowT]) -> list[RowT]:

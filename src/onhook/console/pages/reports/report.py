@@ -16,6 +16,7 @@ from onhook.cdr.number_masking import is_masked
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.queue_figures import QueueTargets
 from onhook.cdr.record_filter import RecordFilter
+from onhook.console.pages.reports.period import Period
 from onhook.store.contract import Store
 
 CellValue = str | int | float | datetime | None
@@ -106,6 +107,7 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     filters: Mapping[str, str]
     zone_param: str
     number_plans: Mapping[str, NumberPlan]
+    compared: Period | None = None
     queue_targets: Mapping[tuple[str, str], QueueTargets] = {}
 
     def calls_url(self, **narrowing_filters: object) -> str:
@@ -116,6 +118,21 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     def count_cell(self, number: int, **narrowing_filters: object) -> Cell:
         """Return a cell with a count of calls; zero has no link."""
         return Cell(number, self.calls_url(**narrowing_filters) if number else "")
+
+    def in_compared_period(self) -> "ReportQuery | None":
+        """Return the query of the period to compare with, if one was chosen."""
+        if self.compared is None:
+            return None
+        since, until = self.compared.since, self.compared.until
+        texts = {name: time.astimezone(self.zone).isoformat() for name, time in (("since", since), ("until", until))}
+        return msgspec.structs.replace(
+            self,
+            since=since,
+            until=until,
+            search_filter=msgspec.structs.replace(self.search_filter, since=since, until=until),
+            filters={**self.filters, **query_parts(texts)},
+            compared=None,
+        )
 
     def targets_of(self, pbx: str, queue: str) -> QueueTargets:
         """Return the settings of a queue or ring group."""
