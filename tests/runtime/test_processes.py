@@ -9,7 +9,8 @@ import pytest
 from onhook.config import Config
 from onhook.runtime.child import build_command
 
-HEAVY = ("duckdb", "pyarrow", "litestar", "typer", "rich", "aiohttp", "structlog", "jinja2")
+HEAVY = ("duckdb", "pyarrow", "litestar", "typer", "rich", "aiohttp", "structlog", "jinja2", "yarl", "pydantic")
+RARE = ("cryptography", "pg8000", "phonenumbers", "pydantic", "pymysql", "rich", "structlog", "typer")
 
 
 @pytest.mark.parametrize("module", ["onhook.runtime.intake_process", "onhook.runtime.supervisor"])
@@ -17,6 +18,16 @@ def test_receiver_and_supervisor_import_nothing_heavy(module: str) -> None:
     """No library that only reading needs."""
     script = f"import sys, {module}; print(*sorted(set(sys.modules) & set({HEAVY!r})))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert result.stdout.split() == []
+
+
+def test_hub_imports_nothing_that_few_sites_need() -> None:
+    """Neither its modules nor the framework, which has plugins for libraries of the command line."""
+    script = (
+        "import sys, onhook.runtime.hub_process; from onhook.console.app import create_routes; create_routes();"
+        f"print(*sorted(set(sys.modules) & set({RARE!r})))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout.split() == []
 
 

@@ -15,13 +15,16 @@ from typing import Any, TypeVar
 import typer
 
 from onhook.appdb.origin import Origin, set_origin
-from onhook.cli.plain_values import PlainValueCommand
+from onhook.cli.plain_values import PlainValueCommand, PlainValueGroup
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 class CommandGroup(typer.Typer):
     """Typer whose commands may be coroutine functions."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(cls=PlainValueGroup, **options)
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[CommandT], CommandT]:
         """Return the decorator that adds a command."""

@@ -15,10 +15,10 @@ from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
-from onhook.cli.plain_values import convert_plain_values
+from onhook.cli.plain_values import PlainValueGroup
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import replace_control_characters
@@ -106,12 +106,8 @@ INTERRUPTED_EXIT_CODE = 130
 """128 and the number of SIGINT, as in shells."""
 
 
-class LazyCommandGroup(TyperGroup):
+class LazyCommandGroup(PlainValueGroup):
     """The commands of the table, loaded lazily (Click's documented way)."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, whose plain values are converted without Typer."""
-        return convert_plain_values(super().get_params(ctx))
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return all names, in the order of the table."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from typer.core import TyperArgument, TyperCommand, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 WHOLE_NUMBER_DIGITS_MAX = 18
 """Of a number that is converted here: more than any option takes."""
@@ -27,10 +27,18 @@ class PlainValueCommand(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, the option for the help among them."""
-        return convert_plain_values(super().get_params(ctx))
+        return _convert_plain_values(super().get_params(ctx))
 
 
-def convert_plain_values(parameters: list[Any]) -> list[Any]:
+class PlainValueGroup(TyperGroup):
+    """A group of commands whose own options are like those of the commands."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, the option for the help among them."""
+        return _convert_plain_values(super().get_params(ctx))
+
+
+def _convert_plain_values(parameters: list[Any]) -> list[Any]:
     """Return the parameters, which leave to Typer only values that are not plainly valid."""
     for parameter in parameters:
         if isinstance(parameter, TyperOption | TyperArgument) and "process_value" not in vars(parameter):

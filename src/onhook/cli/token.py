@@ -1,6 +1,6 @@
 """`onhook token`: API tokens."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,11 +12,16 @@ from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone
 from onhook.cli.scope_options import MaskOption, NumberScopeOption, PbxScopeOption, RoleOption, describe_scope
 from onhook.config import local_address, parse_address
-from onhook.console.auth.share_tokens import parse_export_filter
 from onhook.lib.clock import SystemClock
+from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.ops.instance_lock import is_server_running, read_server_info
+
+if TYPE_CHECKING:
+    from onhook.console.auth import share_tokens
+else:  # with the web framework, for one option
+    share_tokens = DeferredModule("onhook.console.auth.share_tokens")
 
 app = CommandGroup(add_completion=False, help=_("Manage API tokens."), epilog="Example: onhook token list")
 
@@ -47,7 +52,7 @@ async def add(
     if search is not None and not share:
         raise UsageError(_("only a share token is limited to a search"), location="--search", hint=_("add --share"))
     clock = SystemClock()
-    export_filter = parse_export_filter(search or "", zone=DEFAULT_ZONE, clock=clock) if share else None
+    export_filter = share_tokens.parse_export_filter(search or "", zone=DEFAULT_ZONE, clock=clock) if share else None
     async with open_appdb(data, create=True) as appdb:
         scope = await parse_scope(appdb, pbx or [], number or [], mask)
         print(await appdb.tokens.add(name, role, now_us=clock.microseconds(), scope=scope, export_filter=export_filter))

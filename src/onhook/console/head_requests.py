@@ -4,6 +4,8 @@ from typing import cast
 
 from litestar import Litestar
 from litestar.enums import HttpMethod, ScopeType
+from litestar.plugins import PluginProtocol
+from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
 
 from onhook.console.auth.cors import answer_preflight, cors_headers, is_preflight
@@ -14,6 +16,13 @@ API_PREFIX = "/api/"
 
 class HeadRequestLitestar(Litestar):
     """An application whose GET routes outside the API answer HEAD too, and that answers preflights of web pages."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        """Return the plugins with that for msgspec alone: the others import pydantic, which is installed for the
+        command line and takes 6 MB.
+        """
+        return [*plugins, MsgspecDIPlugin()]
 
     async def __call__(
         self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend

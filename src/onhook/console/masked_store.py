@@ -11,10 +11,9 @@ import hashlib
 import hmac
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-from cryptography.fernet import Fernet, InvalidToken
 
 from onhook.cdr.call_filter import CallFilter
 from onhook.cdr.identity import extract_number
@@ -24,6 +23,7 @@ from onhook.cdr.queue_figures import AgentFigures, QueueCount
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.record_masking import Masking, is_external_number
+from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import (
@@ -39,6 +39,11 @@ from onhook.store.contract import (
     SeenNumber,
     Store,
 )
+
+if TYPE_CHECKING:
+    from cryptography import fernet
+else:  # few readers see masked numbers
+    fernet = DeferredModule("cryptography.fernet")
 
 RECORD_NUMBERS: tuple[PartyField, ...] = ("number", "call_from", "call_to")
 CALL_NUMBERS: tuple[PartyField, ...] = ("caller", "dialled", "answered_by")
@@ -102,7 +107,7 @@ class MaskedStore:
         self._store = store
         self._masking = masking
         key = hmac.digest(masking.key, b"cursor", hashlib.sha256)
-        self._cipher = Fernet(base64.urlsafe_b64encode(key))
+        self._cipher = fernet.Fernet(base64.urlsafe_b64encode(key))
 
     @classmethod
     def wrap(cls, store: Store, masking: Masking) -> Store:
@@ -285,7 +290,7 @@ class MaskedStore:
             return None
         try:
             return self._cipher.decrypt(cursor.encode()).decode()
-        except (InvalidToken, ValueError):
+        except (fernet.InvalidToken, ValueError):
             raise UsageError(
                 _("invalid cursor"), location="cursor", hint=_("leave it out to begin with the first page")
             ) from None

@@ -1,5 +1,6 @@
 """Errors as problem documents (RFC 9457) for programs and as pages for people."""
 
+import logging
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -8,7 +9,6 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 import msgspec
-import structlog
 from litestar import Response
 from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
@@ -108,9 +108,8 @@ def handle_onhook_error(request: AnyRequest, error: OnhookError) -> Response[Any
     if error.http_status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="onhook"'
     if not error.permanent:
-        structlog.get_logger("onhook.console").warning(
-            "request cannot be served now", path=request.url.path, error=problem.detail
-        )
+        extra = {"path": request.url.path, "error": problem.detail}
+        logging.getLogger("onhook.console").warning("request cannot be served now", extra=extra)
         headers["Retry-After"] = str(getattr(error, "retry_after_seconds", RETRY_AFTER_SECONDS))
     return problem_response(request, problem, headers)
 
@@ -134,7 +133,8 @@ def handle_unexpected_error(request: AnyRequest, error: Exception) -> Response[A
     """
     # As text: a renderer that shows local variables would show tokens.
     trace = "".join(format_exception(error))
-    structlog.get_logger("onhook.console").error("request failed", path=request.url.path, trace=trace)
+    extra = {"path": request.url.path, "trace": trace}
+    logging.getLogger("onhook.console").error("request failed", extra=extra)
     problem = Problem(
         title="Internal Server Error",
         status=500,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -14,8 +15,13 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.call_filter import CALL_FILTER_NAMES, CallFilter, parse_call_filter
 from onhook.cdr.number_plan import NumberPlan
-from onhook.cdr.phone_numbers import number_variants
 from onhook.cdr.record_filter import RecordFilter
+from onhook.lib.deferred_module import DeferredModule
+
+if TYPE_CHECKING:
+    from onhook.cdr import phone_numbers
+else:  # with the numbering plans of all countries
+    phone_numbers = DeferredModule("onhook.cdr.phone_numbers")
 
 _CALL_ID = re.compile(r"[0-9]{9,11}\.[0-9]+")
 """yeastar-p-series.md 2.4."""
@@ -61,7 +67,7 @@ def apply_search_text(search_filter: RecordFilter, text: str, pbxs: list[Pbx], z
             )
         return msgspec.structs.replace(search_filter, call_id=text)
     plans = [pbx.number_plan for pbx in pbxs] or [NumberPlan()]
-    numbers = number_variants(text, plans, list_regions(pbxs, zone.key))
+    numbers = phone_numbers.number_variants(text, plans, list_regions(pbxs, zone.key))
     new_call_filter = (
         msgspec.structs.replace(call_filter, numbers=numbers)
         if numbers

@@ -1,10 +1,18 @@
 """Certificates of a destination for display."""
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+
+from onhook.lib.deferred_module import DeferredModule
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+else:  # few destinations have certificates of their own
+    hashes = DeferredModule("cryptography.hazmat.primitives.hashes")
+    x509 = DeferredModule("cryptography.x509")
 
 
 class TrustedCertificate(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,13 +3,19 @@
 import re
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import msgspec
-from yarl import URL
 
+from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+
+if TYPE_CHECKING:
+    import yarl
+else:  # the intake and most commands read no URL
+    yarl = DeferredModule("yarl")
 
 AnyAddress = IPv4Address | IPv6Address
 
@@ -47,7 +53,7 @@ def parse_url_host(url: str) -> UrlHost:
     >>> parse_url_host("http://0x7f.1/").address, parse_url_host("http://Pbx.example.:80/").text
     (IPv4Address('127.0.0.1'), 'pbx.example')
     """
-    return parse_host(URL(url).raw_host or "")
+    return parse_host(yarl.URL(url).raw_host or "")
 
 
 def parse_host(host: str) -> UrlHost:
@@ -71,7 +77,7 @@ def parse_host(host: str) -> UrlHost:
 def parse_proxy(text: str, location: str) -> str:
     """Return the URL of an HTTP proxy, `http://USER:PASSWORD@HOST:PORT`. Raises `UsageError` without the text."""
     try:
-        url = URL(text)
+        url = yarl.URL(text)
         is_proxy = url.scheme == "http" and url.explicit_port not in (None, 0) and url.raw_path in ("", "/")
         is_proxy = is_proxy and not url.raw_query_string and parse_url_host(text).is_canonical
     except ValueError:

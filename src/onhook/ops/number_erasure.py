@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.erasures import CallKey, NumberRows
@@ -20,12 +21,12 @@ from onhook.appdb.recordings import find_recording_file
 from onhook.cdr.erasure import NumberPattern
 from onhook.cdr.erasure_types import Erasure, ErasureCounts
 from onhook.cdr.number_plan import NumberPlan
-from onhook.cdr.phone_numbers import number_variants
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
 from onhook.config import Config
 from onhook.ledger.contract import ErasureState, Ledger
 from onhook.ledger.control_entries import Erased, ErasedRows
 from onhook.lib.clock import Clock
+from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.lib.task_reconciler import raise_if_cancelled
@@ -37,6 +38,11 @@ from onhook.projector.erasure_plan import ErasurePlan, ErasurePlanner, to_entrie
 from onhook.projector.event_rewriting import EventRewriter
 from onhook.projector.projector import Projector
 from onhook.store.contract import Store
+
+if TYPE_CHECKING:
+    from onhook.cdr import phone_numbers
+else:  # with the numbering plans of all countries
+    phone_numbers = DeferredModule("onhook.cdr.phone_numbers")
 
 DIGITS_MIN = 2
 """Each single digit is part of most numbers."""
@@ -235,7 +241,7 @@ class NumberEraser:
                 parameter="number",
             )
         plans = [pbx.number_plan for pbx in await self._appdb.pbxs()] or [NumberPlan()]
-        variants = number_variants(text, plans, await self._find_regions())
+        variants = phone_numbers.number_variants(text, plans, await self._find_regions())
         if not variants:
             raise UsageError(
                 _("this is not a telephone number"),

@@ -9,14 +9,23 @@ import socket
 import ssl
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
+from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509 import oid
+else:  # there are no apps at most sites
+    ec = DeferredModule("cryptography.hazmat.primitives.asymmetric.ec")
+    hashes = DeferredModule("cryptography.hazmat.primitives.hashes")
+    oid = DeferredModule("cryptography.x509.oid")
+    serialization = DeferredModule("cryptography.hazmat.primitives.serialization")
+    x509 = DeferredModule("cryptography.x509")
 
 VALID_DAYS = 3_650
 """Ten years: apps pin the certificate and have to pin a new one again."""
@@ -75,14 +84,14 @@ def read_fingerprint(certificate: Path) -> str:
     return parsed_certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
-def _alternative_names(host: str) -> list[x509.GeneralName]:
+def _alternative_names(host: str) -> "list[x509.GeneralName]":
     """Return the machine's name, `localhost`, the loopback addresses and the listening address."""
     hosts = dict.fromkeys([socket.gethostname(), "localhost", "127.0.0.1", "::1", host])
     general_names = (_general_name(host_name) for host_name in hosts if host_name not in ("", "0.0.0.0", "::"))  # noqa: S104 - compared
     return [name for name in general_names if name is not None]
 
 
-def _general_name(host: str) -> x509.GeneralName | None:
+def _general_name(host: str) -> "x509.GeneralName | None":
     """Return an address or a name, or None for a machine name that is neither."""
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
@@ -90,16 +99,16 @@ def _general_name(host: str) -> x509.GeneralName | None:
         return _dns_name(host)
 
 
-def _dns_name(host: str) -> x509.DNSName | None:
+def _dns_name(host: str) -> "x509.DNSName | None":
     try:
         return x509.DNSName(host.encode("idna").decode())
     except UnicodeError:
         return None
 
 
-def _self_sign(key: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName], now: datetime) -> x509.Certificate:
+def _self_sign(key: "ec.EllipticCurvePrivateKey", names: "list[x509.GeneralName]", now: datetime) -> "x509.Certificate":
     name = x509.Name(
-        [x509.NameAttribute(NameOID.COMMON_NAME, (socket.gethostname() or "onhook")[:COMMON_NAME_CHARACTERS_MAX])]
+        [x509.NameAttribute(oid.NameOID.COMMON_NAME, (socket.gethostname() or "onhook")[:COMMON_NAME_CHARACTERS_MAX])]
     )
     return (
         x509.CertificateBuilder()
@@ -111,7 +120,7 @@ def _self_sign(key: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName], n
         .not_valid_after(now + timedelta(days=VALID_DAYS))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
 

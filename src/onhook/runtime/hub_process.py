@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import msgspec
-import structlog
 from litestar import Litestar
 
 from onhook.appdb.appdb import AppDb
@@ -353,9 +352,4 @@ def _log_issue(issue: Issue, has_begun: bool) -> None:
 
 
 if __name__ == "__main__":
-    # The console's structured log is written like all other lines.
-    structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, structlog.stdlib.render_to_log_kwargs],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-    )
     sys.exit(run_child("hub", open_hub))

@@ -359,10 +359,13 @@ def _prepare_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 def _read_schema_version(connection: duckdb.DuckDBPyConnection) -> int | None:
     """Return the schema version of a store, None for an empty file. Up to version 3 its table had another name."""
-    tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    if not tables:
-        return None
-    versions = connection.execute(f"SELECT version FROM {'metadata' if 'metadata' in tables else 'about'}").fetchall()
+    try:
+        versions = connection.execute("SELECT version FROM metadata").fetchall()
+    except duckdb.CatalogException:
+        # A list of all tables would take a third of the time in which a store of this version is opened.
+        if not connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+            return None
+        versions = connection.execute("SELECT version FROM about").fetchall()
     return int(versions[0][0]) if len(versions) == 1 else 0
 
 

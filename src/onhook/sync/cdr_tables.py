@@ -9,17 +9,22 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-import pg8000.dbapi
-import pymysql
 
+from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.pbx.asterisk.call import CUSTOM_COLUMN_CHARACTERS_MAX, CUSTOM_COLUMNS_MAX
 from onhook.sync.cdr_files import read_error
+
+if TYPE_CHECKING:
+    import pymysql
+    from pg8000 import dbapi
+else:  # few PBXs keep their CDRs in such a database
+    dbapi, pymysql = DeferredModule("pg8000.dbapi"), DeferredModule("pymysql")
 
 PAGE_ROWS = 5_000
 """Rows of a page: some 3 MB."""
@@ -39,8 +44,6 @@ _ROW_NUMBER_COLUMNS = frozenset({"id", "acctid", "recid"})
 """Numbers that the database gives to rows: they say nothing about a call."""
 
 _TIME_COLUMNS = (*_START_COLUMNS, "answer", "end")
-
-_ERRORS = (OSError, sqlite3.Error, pg8000.dbapi.Error, pymysql.Error, EOFError)
 
 
 class CdrTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +100,7 @@ def read_table_rows(
     try:
         with closing(_connect(table)) as connection:
             yield from _TableReader(connection, table, columns, page_rows).read(since, until)
-    except _ERRORS as error:
+    except (OSError, sqlite3.Error, dbapi.Error, pymysql.Error, EOFError) as error:
         raise read_error(table.location, _describe_error(error)) from error
 
 
@@ -216,7 +219,7 @@ def _read_column_names(connection: Any, table: CdrTable, syntax: _SqlSyntax) -> 
         with closing(connection.cursor()) as cursor:
             cursor.execute(f"SELECT * FROM {syntax.quote_name(table.name)} LIMIT 0")  # noqa: S608 - a name, quoted
             return [str(column[0]) for column in cursor.description]
-    except (sqlite3.OperationalError, pg8000.dbapi.DatabaseError, pymysql.err.ProgrammingError) as error:
+    except (sqlite3.OperationalError, dbapi.DatabaseError, pymysql.err.ProgrammingError) as error:
         raise UsageError(
             _("the table {name!r} cannot be read: {error}", name=table.name, error=_describe_error(error)),
             location=table.location,
@@ -259,7 +262,7 @@ def _connect(table: CdrTable) -> Any:
     if engine == "postgresql":
         # The driver's time-out applies to each read of the socket; the server's own ends a query.
         limits = {"statement_timeout": str(QUERY_SECONDS_MAX * 1000), "default_transaction_read_only": "on"}
-        return pg8000.dbapi.connect(
+        return dbapi.connect(
             **address,
             ssl_context=tls_context,
             timeout=QUERY_SECONDS_MAX,

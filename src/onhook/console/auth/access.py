@@ -6,12 +6,12 @@ an administrator changes something. A browser changes something only from a page
 by every route that is not marked as limiting what it shows; so is one who sees masked numbers.
 """
 
+import logging
 from ipaddress import ip_address
 from typing import Any, Literal, cast
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
-import structlog
 from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, PermissionDeniedException, TooManyRequestsException
@@ -126,13 +126,13 @@ def _change_refusal(principal: Principal) -> str:
 
 def _log_refusal(connection: Connection, principal: Principal) -> None:
     """Log a request that is refused: it changes nothing, so that the audit log has no entry."""
-    structlog.get_logger("onhook.console").warning(
-        "change refused",
-        actor=principal.name,
-        address=client_address(connection),
-        method=connection.scope.get("method"),
-        path=connection.url.path,
-    )
+    extra = {
+        "actor": principal.name,
+        "address": client_address(connection),
+        "method": connection.scope.get("method"),
+        "path": connection.url.path,
+    }
+    logging.getLogger("onhook.console").warning("change refused", extra=extra)
 
 
 def get_principal(scope: Scope) -> Principal | None:

@@ -1,6 +1,6 @@
 """Reads that the audit log has: exports, recordings, raw events."""
 
-import structlog
+import logging
 
 from onhook.console.state import AppState
 from onhook.lib.errors import Unavailable
@@ -11,4 +11,5 @@ async def audit_or_log_read(app_state: AppState, action: str) -> None:
     try:
         await app_state.appdb.audit.add_read(action, now_us=app_state.clock.microseconds())
     except Unavailable as error:
-        structlog.get_logger("onhook.console").warning("read without an audit entry", action=action, error=str(error))
+        extra = {"action": action, "error": str(error)}
+        logging.getLogger("onhook.console").warning("read without an audit entry", extra=extra)
