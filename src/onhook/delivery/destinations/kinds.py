@@ -33,6 +33,12 @@ class PostgresqlFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     tls: Annotated[Literal["verify", "off"], msgspec.Meta(description="TLS: verify the certificate, or off")] = "verify"
 
 
+class SyslogFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of a syslog server."""
+
+    facility: Annotated[int, msgspec.Meta(description="Facility, 0 to 23; 16 is local0", ge=0, le=23)] = 16
+
+
 class DestinationKind(msgspec.Struct, frozen=True, kw_only=True):
     """One kind: the `schemes` of its address, its fields, what it can be notified of, and the module that opens it
     with the function `open_client`; `library` is the one that the module needs, or empty.
@@ -69,6 +75,14 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             notifies_of=_CALLS,
             fields=PostgresqlFields,
             library="pg8000",
+        ),
+        "syslog": DestinationKind(
+            title="Syslog",
+            url_example="syslog+tls://logs.example.com",
+            module=f"{_PACKAGE}.syslog",
+            schemes=("syslog", "syslog+tls"),
+            notifies_of=_ALL,
+            fields=SyslogFields,
         ),
     }
 )

@@ -10,8 +10,8 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -24,7 +24,8 @@ from onhook.config import Config
 from onhook.delivery.destinations.contract import DeliveryResult, Notification, SendLimits
 from onhook.delivery.destinations.kinds import PostgresqlFields, decode_fields
 from onhook.delivery.destinations.postgresql_tables import create_statements, missing_columns_query, upsert_statement
-from onhook.delivery.guarded_connection import connect_guarded, create_tls_context
+from onhook.delivery.destinations.socket_thread import SocketThread
+from onhook.delivery.guarded_connection import create_tls_context
 from onhook.delivery.samples import sample_record
 from onhook.delivery.ssrf_guard import SsrfGuard, create_ssrf_guard
 from onhook.lib.hosts import parse_url_host
@@ -58,9 +59,8 @@ class PostgresqlClient:
         self._fields: PostgresqlFields = decode_fields(spec, PostgresqlFields)
         self._passwords = [*reversed(passwords)] or [""]
         self._guard = guard
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="postgresql")
+        self._thread = SocketThread("postgresql")
         self._upsert = upsert_statement(self._fields.schema_name, spec.notifies_of)
-        self._socket: socket.socket | None = None
         self._connection: Any = None
 
     def __repr__(self) -> str:
@@ -80,69 +80,51 @@ class PostgresqlClient:
         try:
             async with asyncio.timeout(self._spec.timeout_seconds):
                 await self._connect()
-                results: Sequence[DeliveryResult] = await self._run(self._write, notifications)
-                return results
+                return await self._thread.run(partial(self._write, notifications))
         except TimeoutError:
             detail = _("no response within {seconds:g} seconds", seconds=self._spec.timeout_seconds)
         except _ERRORS as error:
             detail = _describe_error(error)
-        await self._disconnect()
+        self._disconnect()
         result = DeliveryResult(
             outcome="unreachable", detail=detail[:DETAIL_CHARACTERS_MAX], is_shared=len(notifications) > 1
         )
         return [result] * len(notifications)
 
     async def close(self) -> None:
-        await self._disconnect()
-        self._thread.shutdown(wait=False)
+        self._disconnect()
+        self._thread.close()
 
     async def _connect(self) -> None:
         """Connect, if there is no connection, with the newest password that the server accepts."""
         for password in [] if self._connection else self._passwords:
-            self._socket = await connect_guarded(self._spec.url, PORT_DEFAULT, self._guard)
-            self._socket.settimeout(self._spec.timeout_seconds)
+            connected_socket = await self._thread.connect(
+                self._spec.url, PORT_DEFAULT, self._guard, self._spec.timeout_seconds
+            )
             try:
-                self._connection = await self._run(self._log_in, password)
+                self._connection = await self._thread.run(partial(self._log_in, connected_socket, password))
                 return
             except pg8000.dbapi.DatabaseError as error:
-                await self._disconnect()
                 if _sqlstate(error) != _WRONG_PASSWORD or password == self._passwords[-1]:
                     raise
 
-    async def _run(self, function: Any, *arguments: Any) -> Any:
-        """Run a function in the thread. A cancelled one ends at once, because its connection is shut down."""
-        future = asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            self._shut_down_socket()
-            with contextlib.suppress(*_ERRORS):
-                await future
-            raise
-
-    async def _disconnect(self) -> None:
-        self._shut_down_socket()
-        connection, self._connection, self._socket = self._connection, None, None
+    def _disconnect(self) -> None:
+        self._thread.disconnect()
+        connection, self._connection = self._connection, None
         if connection is not None:
             with contextlib.suppress(*_ERRORS):
                 connection.close()
 
-    def _shut_down_socket(self) -> None:
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-            self._socket.close()
-
     # In the thread
 
-    def _log_in(self, password: str) -> Any:
+    def _log_in(self, connected_socket: socket.socket, password: str) -> Any:
         parts = urlsplit(self._spec.url)
         connection = pg8000.dbapi.connect(
             user=unquote(parts.username or APPLICATION_NAME),
             host=parse_url_host(self._spec.url).text,
             database=unquote(parts.path.strip("/")) or None,
             password=password or None,
-            sock=self._socket,
+            sock=connected_socket,
             ssl_context=create_tls_context(self._spec.ca_certificates) if self._fields.tls == "verify" else False,
             application_name=APPLICATION_NAME,
             startup_params={"statement_timeout": str(round(self._spec.timeout_seconds * 1000))},
