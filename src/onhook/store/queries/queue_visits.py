@@ -18,15 +18,15 @@ FROM ({visits}) GROUP BY ALL ORDER BY ALL LIMIT {limit}
 """
 
 _AGENT_QUERY = """
-WITH rings AS (SELECT *, {day} AS day FROM ({rings})),
-spans AS (
-    SELECT sn, agent, is_outside, day, max(coalesce(ended_at, ring_started_at)) - min(ring_started_at) AS seconds
-    FROM rings WHERE is_answered GROUP BY ALL
+WITH days AS MATERIALIZED (
+    SELECT sn, pbx, queue, kind, agent, is_outside, {day} AS day, count(*) FILTER (is_answered) AS answered,
+        count(*) FILTER (NOT is_answered) AS missed, sum(talk_duration) AS talk,
+        min(ring_started_at) FILTER (is_answered) AS first_start,
+        max(coalesce(ended_at, ring_started_at)) FILTER (is_answered) AS last_end
+    FROM ({rings}) GROUP BY ALL
 ),
-days AS (
-    SELECT sn, pbx, queue, kind, agent, is_outside, day, count(*) FILTER (is_answered) AS answered,
-        count(*) FILTER (NOT is_answered) AS missed, sum(talk_duration) AS talk
-    FROM rings GROUP BY ALL
+spans AS (
+    SELECT sn, agent, is_outside, day, max(last_end) - min(first_start) AS seconds FROM days GROUP BY ALL
 )
 SELECT sn, pbx, queue, kind, agent, is_outside, sum(answered)::BIGINT, sum(missed)::BIGINT,
     coalesce(sum(talk), 0)::BIGINT, coalesce(sum(seconds) FILTER (answered > 0), 0)::BIGINT

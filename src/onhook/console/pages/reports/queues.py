@@ -21,11 +21,11 @@ _FIGURE_COLUMNS = (
     Column(mark("Offered")),
     Column(mark("Answered")),
     Column(mark("Abandoned")),
-    Column(mark("Short abandons")),
     Column(mark("Overflowed")),
     Column(mark("Forwarded")),
     Column(mark("Service level"), "share"),
     Column(mark("Abandon rate"), "share"),
+    Column(mark("Short abandons")),
     Column(mark("ASA"), "seconds"),
     Column(mark("P90 wait"), "seconds"),
     Column(mark("Longest wait"), "seconds"),
@@ -45,21 +45,21 @@ def group_report(kind: GroupKind) -> ReportBuilder:
         figures = {key: _figures(query, queue_counts) for key, queue_counts in by_queue.items()}
         busiest = sorted(figures, key=lambda key: (-figures[key].offered, key))
         rows = [_queue_cells(query, *key, figures[key]) for key in busiest]
-        total_row = (Cell(_("Total")), Cell(""), Cell(None), *_figure_cells(_figures(query, counts)))
+        total_row = (Cell(_("Total")), Cell(""), *_figure_cells(_figures(query, counts)), Cell(None))
         compared_rows = [
-            (label, Cell(""), Cell(None), *_figure_cells(compared_figures))
+            (label, Cell(""), *_figure_cells(compared_figures), Cell(None))
             for label, compared_figures in await _list_compared(query, kind)
         ]
         return Report(
             columns=[
                 Column(mark("Queue") if kind == "queue" else mark("Ring group"), "text"),
                 Column(mark("PBX"), "text"),
-                Column(mark("Answer within"), "seconds"),
                 *_FIGURE_COLUMNS,
+                Column(mark("Answer within"), "seconds"),
             ],
             rows=[*rows, total_row, *compared_rows] if rows else [],
             chart=_outcome_chart([queue for _pbx, queue in busiest], [figures[key] for key in busiest], rows),
-            note=_note(),
+            note=_note(query),
         )
 
     return build
@@ -88,7 +88,7 @@ def step_report(by: str) -> ReportBuilder:
             columns=[Column(mark("Hour") if by == "hour_of_day" else mark("Weekday"), "text"), *_FIGURE_COLUMNS],
             rows=[*rows, (Cell(_("Total")), *_figure_cells(_figures(query, counts))), *compared_rows] if counts else [],
             chart=_outcome_chart(labels, figures, rows) if counts else None,
-            note=_note(),
+            note=_note(query),
         )
 
     return build
@@ -119,7 +119,7 @@ async def agents(query: ReportQuery) -> Report:
         rows=[*rows, total_row] if rows else [],
         chart=Chart(
             shape="bar",
-            labels=[row.agent for row in busiest[:BARS_MAX]],
+            labels=[f"{row.agent} · {row.queue}" for row in busiest[:BARS_MAX]],
             series=[Series("Answered", [row.answered for row in busiest[:BARS_MAX]])],
             links=[cells[0].href for cells in rows[:BARS_MAX]],
             is_sideways=True,
@@ -142,9 +142,7 @@ async def _list_compared(query: ReportQuery, kind: GroupKind) -> list[tuple[Cell
     if compared_query is None:
         return []
     figures = _figures(compared_query, await _count_visits(compared_query, kind, ""))
-    since, until = (time.astimezone(query.zone) for time in (compared_query.since, compared_query.until))
-    label = _("Compared: {since} to {until}", since=f"{since:%Y-%m-%d %H:%M}", until=f"{until:%Y-%m-%d %H:%M}")
-    return [(Cell(label, compared_query.calls_url()), figures)]
+    return [(Cell(_("Compared"), compared_query.calls_url()), figures)]
 
 
 def _select(query: ReportQuery, rows: Sequence[RowT]) -> list[RowT]:
@@ -161,8 +159,9 @@ def _queue_cells(query: ReportQuery, pbx: str, queue: str, figures: QueueFigures
     filters = {"pbx": pbx, "call_to": queue}
     seconds = query.targets_of(pbx, queue).service_level_seconds
     return (
-        *(Cell(queue, query.calls_url(**filters)), Cell(pbx), Cell(seconds)),
+        *(Cell(queue, query.calls_url(**filters)), Cell(pbx)),
         *_figure_cells(figures, query.calls_url(**filters)),
+        Cell(seconds),
     )
 
 
@@ -171,11 +170,11 @@ def _figure_cells(figures: QueueFigures, offered_url: str = "") -> tuple[Cell, .
         Cell(figures.offered, offered_url),
         Cell(figures.answered),
         Cell(figures.abandoned),
-        Cell(figures.short_abandoned),
         Cell(figures.overflowed),
         Cell(figures.forwarded),
         Cell(figures.service_level),
         Cell(figures.abandon_rate),
+        Cell(figures.short_abandoned),
         Cell(figures.wait_average),
         Cell(figures.wait_p90),
         Cell(figures.wait_longest),
@@ -208,7 +207,16 @@ def _outcome_chart(labels: Sequence[str], figures: Sequence[QueueFigures], rows:
     )
 
 
-def _note() -> str:
+def _note(query: ReportQuery) -> str:
+    """Return what the figures mean, and which period is compared with."""
+    if query.compared is None:
+        return _explain_figures()
+    since, until = (time.astimezone(query.zone) for time in (query.compared.since, query.compared.until))
+    period_text = _("Compared: {since} to {until}.", since=f"{since:%Y-%m-%d %H:%M}", until=f"{until:%Y-%m-%d %H:%M}")
+    return f"{_explain_figures()} {period_text}"
+
+
+def _explain_figures() -> str:
     return _(
         "Offered: calls that entered; each ended answered, abandoned, overflowed to another queue, or forwarded to"
         " something else, such as a mailbox. Short abandons are abandoned too, and are in no rate. Service level:"
