@@ -187,6 +187,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
             send_test_event=acting.send_test_event,
             run_pbx_checks=acting.run_pbx_checks,
             start_simulated_pbx=acting.start_simulated_pbx,
+            fetch_certificate=acting.fetch_certificate,
         ),
     )
     try:

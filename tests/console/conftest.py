@@ -173,6 +173,7 @@ async def open_console_harness(
             send_test_event=action_runner.send_test_event,
             run_pbx_checks=action_runner.run_pbx_checks,
             start_simulated_pbx=action_runner.start_simulated_pbx,
+            fetch_certificate=action_runner.fetch_certificate,
         ),
     )
     harness.app_state = app_state

@@ -25,6 +25,8 @@ PAGES = {
     "pbxs": "/pbxs",
     "pbx": f"/pbxs/{SN}?wait=yes",
     "add-pbx": "/add-pbx",
+    "remove-pbx": f"/pbxs/{SN}/remove",
+    "connection": f"/pbxs/{SN}/connection",
     **{f"add-{kind}": f"/add-pbx/{kind}" for kind in ("p-series", "p-series-api", "newcdr", "asterisk")},
     "destinations": "/destinations",
     "users": "/users",

@@ -83,6 +83,21 @@ class Asterisks:
             values,
         )
 
+    async def change(self, asterisk: AsteriskPbx, secret: str) -> None:
+        """Change the connection of the PBX with this serial number; its state stays until it is connected anew. Raises
+        `NotFound`, `UsageError`.
+        """
+        validate_asterisk(asterisk, secret)
+        await self.get(asterisk.sn)
+        await self._database.write(
+            "UPDATE asterisks SET host = ?, port = ?, user = ?, secret = ?, tls = ?, trunks = ?, inbound = ?,"
+            " has_pins = ? WHERE sn = ?",
+            (
+                *(asterisk.host, asterisk.port, asterisk.user, secret, asterisk.tls),
+                *(_join_names(asterisk.trunks), _join_names(asterisk.inbound), asterisk.has_pins, asterisk.sn),
+            ),
+        )
+
     async def all(self) -> list[AsteriskPbx]:
         """Return all connections, by serial number."""
         return read_rows(await self._database.rows(_SELECT), _asterisk_with_secret)

@@ -22,15 +22,26 @@ class CheckResult(Protocol):
     def hint(self) -> str: ...
 
 
+class CertificateResult(Protocol):
+    """The certificate of a PBX: its SHA-256, and why no certificate authority verifies it, or an empty text."""
+
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def verification_error(self) -> str: ...
+
+
 class ConsoleActions(msgspec.Struct, frozen=True, kw_only=True):
     """`send_test_event` posts a signed test event as the PBX with that serial number would, and returns the result in a
     sentence. `run_pbx_checks` runs the checks of `onhook doctor`. `start_simulated_pbx` runs a simulated PBX for a
-    while. All raise `OnhookError`.
+    while. `fetch_certificate` returns the certificate of `https://HOST:PORT` without trusting it. All raise
+    `OnhookError`.
     """
 
     send_test_event: Callable[[str], Awaitable[str]]
     run_pbx_checks: Callable[[str], Awaitable[Sequence[CheckResult]]]
     start_simulated_pbx: Callable[[], Awaitable[None]]
+    fetch_certificate: Callable[[str], Awaitable[CertificateResult]]
 
 
 ERASURE_LABELS = (

@@ -46,6 +46,7 @@ from onhook.console.pages import call as call_page
 from onhook.console.pages import calls as calls_page
 from onhook.console.pages import destinations as destination_pages
 from onhook.console.pages import erasure as erasure_pages
+from onhook.console.pages import pbx_connection as pbx_connection_pages
 from onhook.console.pages import pbxs as pbx_pages
 from onhook.console.pages import quarantine as quarantine_pages
 from onhook.console.pages import queue_targets as queue_target_pages
@@ -219,6 +220,7 @@ def _page_router() -> Router:
             *sql_page.ROUTES,
             *pbx_pages.ROUTES,
             *add_pbx_pages.ROUTES,
+            *pbx_connection_pages.ROUTES,
             issues.issues_page,
             issues.raw_event_page,
             report_routes.reports_page,

@@ -135,6 +135,19 @@ async def add_asterisk(
     return PbxAddition(pbx, tuple(warning for warning in warnings if warning))
 
 
+async def change_connection(config: Config, appdb: AppDb, settings: NewAsterisk, *, location: str) -> None:
+    """Change the connection, the trunks and the CDR source of an Asterisk; `settings` has its serial number. Raises
+    `NotFound`, `UsageError`.
+    """
+    asterisk = parse_asterisk(settings, location=location)
+    await check_pbx_url(config, f"//{Address(asterisk.host, asterisk.port)}", location=location)
+    if settings.source is not None:
+        await check_source_host(config, settings.source, location=_("CDR source"))
+    async with appdb.transaction():
+        await appdb.asterisks.change(asterisk, settings.secret)
+        await appdb.cdr_sources.put(asterisk.sn, settings.source)
+
+
 async def change_asterisk(appdb: AppDb, pbx: Pbx, changes: AsteriskChanges) -> None:
     """Set the CDR source and the trunks of a PBX. Raises `NotFound` for one without an AMI connection."""
     if any(change is not None for change in msgspec.structs.astuple(changes)):

@@ -283,6 +283,7 @@ def _create_console(
             send_test_event=action_runner.send_test_event,
             run_pbx_checks=action_runner.run_pbx_checks,
             start_simulated_pbx=action_runner.start_simulated_pbx,
+            fetch_certificate=action_runner.fetch_certificate,
         ),
         count_flooding_sockets=lambda: flood_counter.count,
     )

@@ -136,6 +136,7 @@ class AddPbxView(View, frozen=True, kw_only=True):
     form: NewPbxForm
     errors: Mapping[str, str] = {}
     error: str = ""
+    is_stored: bool = False
 
 
 class AddedPbxView(View, frozen=True, kw_only=True):
@@ -186,10 +187,9 @@ async def add_new_pbx(
 ) -> Response[str]:
     """Add a PBX; return the last step, or the second one with what is to be corrected."""
     kind = _get_kind(kind_name)
-    form = msgspec.convert({name: value.strip() for name, value in msgspec.structs.asdict(data).items()}, NewPbxForm)
-    form = _complete_form(kind, form)
+    form = _complete_form(kind, strip_fields(data))
     fields = FormFields()
-    new_pbx = _parse_asterisk_form(fields, form) if kind.name == "asterisk" else _parse_form(fields, kind, form)
+    new_pbx = parse_asterisk_form(fields, form) if kind.name == "asterisk" else _parse_form(fields, kind, form)
     if new_pbx is None:
         view = AddPbxView(kind=kind, form=data, errors=fields.errors)
         return await render_page(request, app_state, reader_zone, view)
@@ -225,6 +225,11 @@ class FormFields:
             self.errors[field] = message
 
 
+def strip_fields(form: NewPbxForm) -> NewPbxForm:
+    """Return a form without blanks around its values."""
+    return NewPbxForm(**{name: value.strip() for name, value in msgspec.structs.asdict(form).items()})
+
+
 def _get_kind(name: str) -> PbxKind:
     kind = KINDS.get(name)
     if kind is None:
@@ -251,7 +256,7 @@ def _parse_form(fields: FormFields, kind: PbxKind, form: NewPbxForm) -> NewPbxSe
     if kind.name == "p-series":
         fields.parse("secret", lambda: validate_secret(form.secret))
     elif kind.name == "p-series-api":
-        credentials = _parse_credentials(fields, form)
+        credentials = parse_credentials(fields, form)
     else:
         source_match = parse_sender(fields, form.addresses, form.path)
     if fields.errors:
@@ -277,7 +282,7 @@ def parse_sender(fields: FormFields, addresses: str, path: str) -> SourceMatch:
     return SourceMatch(by_address.addresses, by_path.path)
 
 
-def _parse_credentials(fields: FormFields, form: NewPbxForm) -> PbxCredentials | None:
+def parse_credentials(fields: FormFields, form: NewPbxForm) -> PbxCredentials | None:
     """Return the credentials of a web API; None where a field is invalid."""
     fields.require("client_id", form.client_id, _("copy the client ID from the PBX, under Integrations > API"))
     fields.require("client_secret", form.client_secret, _("enter the client secret from the PBX"))
@@ -292,7 +297,7 @@ def _parse_credentials(fields: FormFields, form: NewPbxForm) -> PbxCredentials |
     )
 
 
-def _parse_asterisk_form(fields: FormFields, form: NewPbxForm) -> NewAsterisk | None:
+def parse_asterisk_form(fields: FormFields, form: NewPbxForm) -> NewAsterisk | None:
     """Return the Asterisk of a form; None where a field is invalid."""
     tls = form.certificates if form.tls == TLS_CERTIFICATES else form.tls
     fields.parse("name", lambda: validate_name(form.name))

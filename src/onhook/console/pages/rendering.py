@@ -12,6 +12,7 @@ from onhook.console.addresses import is_loopback
 from onhook.console.pages import formatting
 from onhook.console.pages.assets import asset_path
 from onhook.console.pages.audit_changes import list_field_changes
+from onhook.lib.certificates import format_fingerprint
 from onhook.lib.messages import _, _n
 from onhook.pbx.yeastar.display import WEBHOOK_MENU
 
@@ -51,6 +52,7 @@ def _environment() -> Environment:
         auto_reload=False,
         finalize=_blank_control_characters,
     )
+    environment.filters["fingerprint"] = format_fingerprint
     environment.globals.update({"_": _, "_n": _n})
     environment.globals.update({name: getattr(formatting, name) for name in formatting.FOR_TEMPLATES})
     environment.globals.update(asset=asset_path, is_loopback=is_loopback, WEBHOOK_MENU=WEBHOOK_MENU)

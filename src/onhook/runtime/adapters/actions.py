@@ -18,6 +18,7 @@ from onhook.ops.doctor.pbx import check_pbx, load_check_target
 from onhook.simulator.demo import get_demo_credentials, intake_url, register_demo_pbx
 from onhook.simulator.office_plan import demo_plan
 from onhook.simulator.sender import simulate
+from onhook.sync.certificate_pinning import PeerCertificate, fetch_certificate
 
 TEST_BODY = b'{"event":"test"}'
 """The test event of a PBX (yeastar-p-series.md 4): counted by the intake, never stored."""
@@ -104,6 +105,10 @@ class ConsoleActionRunner:
                 await simulate(plan, self._clock)
 
         self._simulation_task = asyncio.create_task(run_simulation(), name="simulated PBX")
+
+    async def fetch_certificate(self, url: str) -> PeerCertificate:
+        """Return the certificate of a PBX, read in a thread. Raises `Unavailable`, `UsageError`."""
+        return await asyncio.to_thread(fetch_certificate, url)
 
     async def close(self) -> None:
         """Stop the simulated PBX."""
