@@ -70,6 +70,13 @@ def test_erase_details_members_without_text_stay() -> None:
     assert erase_details(details, erasure_of(details)).extra == {"is_new": True, "count": 3}
 
 
+def test_erase_details_offset_of_the_clock_stays() -> None:
+    """An extension may have the same digits, and without the offset the call would move in time."""
+    details = leg(extra={"utc_offset_seconds": 3600})
+    erasure = CallErasure(digits_min=4, kept_texts=frozenset())
+    assert erase_details(details, erasure).extra == {"utc_offset_seconds": 3600}
+
+
 def test_erase_details_number_name_and_texts_leave_the_leg() -> None:
     extra = {
         "channel": "SIP/4930901820-00000001",

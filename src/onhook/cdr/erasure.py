@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS, CallDetails
+from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS, UTC_OFFSET, CallDetails
 from onhook.cdr.identity import CALLEE_KIND, IDENTIFIED_BY, extract_name, extract_number
 
 LABEL = "erased"
@@ -33,8 +33,8 @@ _TEXT_FIELDS = tuple(
     for name in DETAIL_FIELDS
     if name not in NUMBER_FIELDS and name not in _PARTY_FIELDS and name not in _IDENTITY_FIELDS and name != "recording"
 )
-_TECHNICAL_MEMBERS = frozenset({CALLEE_KIND, IDENTIFIED_BY})
-"""Members of `extra` with words that a dialect of Onhook has chosen."""
+_TECHNICAL_MEMBERS = frozenset({CALLEE_KIND, IDENTIFIED_BY, UTC_OFFSET})
+"""Members of `extra` with words that a dialect of Onhook has chosen, or the offset, without which times change."""
 
 _LABELS = re.compile(f"{LABEL}(?: [a-z])?")
 _DIGIT = re.compile("[0-9]")

@@ -26,17 +26,17 @@ class LegLinks(msgspec.Struct, frozen=True, kw_only=True):
 
 def join_legs(legs: Iterable[LegLinks]) -> list[tuple[str, ...]]:
     """Return the names of the reported legs of each call, sorted; the calls are in the order of their first name."""
-    groups: list[tuple[set[str], set[str]]] = []  # names that belong to a call, and those of its reported legs
+    # Names that belong to a call, and those of its reported legs; by each of the former.
+    groups: dict[str, tuple[set[str], set[str]]] = {}
     for leg in legs:
+        joined_groups = {id(group): group for name in leg.names if (group := groups.get(name)) is not None}
         names, leg_ids = set(leg.names), {leg.leg_id}
-        # By the names of the leg alone: two groups have no name in common.
-        joined_groups = [group for group in groups if not leg.names.isdisjoint(group[0])]
-        groups = [group for group in groups if leg.names.isdisjoint(group[0])]
-        for group_names, group_leg_ids in joined_groups:
+        for group_names, group_leg_ids in joined_groups.values():
             names |= group_names
             leg_ids |= group_leg_ids
-        groups.append((names, leg_ids))
-    return sorted(tuple(sorted(leg_ids)) for _names, leg_ids in groups)
+        groups.update(dict.fromkeys(names, (names, leg_ids)))
+    leg_ids_of_calls = {id(leg_ids): leg_ids for _names, leg_ids in groups.values()}
+    return sorted(tuple(sorted(leg_ids)) for leg_ids in leg_ids_of_calls.values())
 
 
 def missing_leg_ids(legs: Sequence[LegLinks]) -> frozenset[str]:

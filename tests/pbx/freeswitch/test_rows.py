@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from onhook.cdr.call_assembly import ABANDONED
 from onhook.lib.errors import ParseError
 from tests.pbx.freeswitch.captures import FREESWITCH, assemble, calls_of, the_call
 
@@ -111,6 +112,19 @@ def test_voicemail_behind_a_loopback_leg_is_of_the_caller() -> None:
     ]
 
 
+@pytest.mark.parametrize(("variables", "kind"), [({}, "feature"), ({"ivr_menu_uuid": D}, "ivr")])
+def test_answered_leg_without_other_party_was_answered_by_the_pbx(variables: dict[str, Any], kind: str) -> None:
+    """As by a script, which is no application that is known."""
+    call = the_call(leg(A, "0 1 9", profile("7777"), apps=(("lua", "app.lua", 0.5),), **variables))
+    assert (call.status, call.talk_duration, call.legs[0].extra["callee_kind"]) == (ABANDONED, 0, kind)
+
+
+def test_applications_without_times_begin_with_the_answer() -> None:
+    document = json.loads(leg(A, "0 3 9", profile("5000"), apps=(("ivr", "main", 0.5),)))
+    del document["app_log"]["applications"][0]["app_stamp"]
+    assert rows(json.dumps(document).encode()) == [("5000", "ANSWERED", 6, 6)]
+
+
 def test_loopback_legs_alone_are_no_call() -> None:
     assert FREESWITCH.parse(leg(B, "0 1 2", is_loopback="1", originating_leg_uuid=A)) == []
 
@@ -173,7 +187,6 @@ def test_agent_alone_has_no_direction() -> None:
 def test_fusionpbx_variables_are_used() -> None:
     variables: dict[str, Any] = {
         "call_direction": "inbound",
-        "sip_gateway": "carrier1",
         "caller_destination": "+493055500",
         "pin_number": "4711",
         "domain_name": "tenant.example.com",

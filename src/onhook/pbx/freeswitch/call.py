@@ -92,7 +92,7 @@ class CallLegs:
 
     def did_number(self, src_trunk: str) -> str:
         """Return the number that was dialled from outside; empty for other calls."""
-        if not src_trunk or self.root is None:
+        if self.root is None or not (src_trunk or self.root.get("call_direction") == "inbound"):
             return ""
         return self.root.get("caller_destination") or self.root.profiles[0].destination
 

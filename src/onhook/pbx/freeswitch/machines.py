@@ -46,16 +46,17 @@ class MachineStage(msgspec.Struct, frozen=True, kw_only=True):
 
 def find_stages(leg: Leg) -> Iterator[MachineStage]:
     """Yield the stages of a leg, in order."""
-    applications = [application for application in leg.applications if application.began is not None]
+    applications = list(leg.applications)
     names = {application.name for application in applications}
     if leg.get("cc_side") == "member" and "callcenter" not in names:
         joined = to_microseconds(f"{leg.get('cc_queue_joined_epoch')}000000")
         applications.append(Application("callcenter", leg.get("cc_queue"), joined or leg.start))
     answered: int | None = None
     current: Application | None = None
-    begin = leg.start
+    begin = began = leg.answer or leg.start
     for application in applications:
-        began = max(application.began or leg.start, leg.start)
+        # Older releases say no time: then that of the answer, or of the application before.
+        began = max(application.began or began, leg.start)
         if application.name == "answer":
             answered = began
         elif application.name in _ROUTING or application.name in KIND_OF_APPLICATION:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from onhook.cdr.call_assembly import ABANDONED, VOICEMAIL
+from onhook.cdr.number_plan import LegKind
 from onhook.pbx.freeswitch.call import CallLegs, callee_number, is_click_to_call
 from onhook.pbx.freeswitch.documents import MICROSECONDS
 from onhook.pbx.freeswitch.hangup_causes import (
@@ -252,12 +253,15 @@ def _machine_status(stage: MachineStage) -> str:
 
 def _only_row(leg: Leg) -> Row:
     """Return the row of a leg without any other party, or with that of its last bridge alone: what it dialled, and why
-    that failed.
+    that failed. An answered leg that was connected to none was answered by the PBX itself.
     """
     profile = leg.profiles[-1]
     cause = cause_of_caller(leg.get("hangup_cause"), leg.get("DIALSTATUS"), leg.get("originate_disposition"))
     number = leg.profiles[0].destination if is_click_to_call(leg) else profile.destination
     bridged_id = leg.get("bridge_uuid") if leg.answer is not None else ""
+    is_machine = leg.answer is not None and not bridged_id and not is_click_to_call(leg)
+    kind: LegKind = "ivr" if leg.get("ivr_menu_uuid") else "feature"
+    stage = MachineStage(kind=kind, number=number, begin=leg.start, answer=leg.answer, end=leg.end)
     return Row(
         begin=leg.start,
         answer=leg.answer,
@@ -267,6 +271,7 @@ def _only_row(leg: Leg) -> Row:
         cause=cause,
         caller=leg,
         callee_id=bridged_id,
+        machine=stage if is_machine else None,
         extra={"missing_leg": bridged_id},
     )
 
