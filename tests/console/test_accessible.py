@@ -21,6 +21,7 @@ PAGES = {
     "reports": "/reports",
     "week": "/reports?report=week",
     "extensions": "/reports?report=extensions",
+    "queues": "/reports?report=queues",
     "unreturned": "/reports?report=unreturned",
     "pbxs": "/pbxs",
     "pbx": f"/pbxs/{SN}?wait=yes",
