@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from onhook.cdr.directory import DirectoryEntry
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_pages import OUTPUT, open_visit, some_calls
 from tests.factories import QUEUE, SN, details
@@ -35,6 +36,7 @@ PAGES = {
     "apps": "/apps",
     "audit": "/audit",
     "sql": "/sql?sql=SELECT+status,count(*)+FROM+calls+GROUP+BY+ALL",
+    "directory": "/directory",
     "erasure": "/erasure",
     "quarantine": "/quarantine",
     "issues": "/issues",
@@ -59,6 +61,7 @@ async def add_sample_data(harness: ConsoleHarness) -> None:
     )
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
     await harness.appdb.users.add("Alice", "reader", None, now_us=harness.clock.microseconds())
+    await harness.appdb.directory.put([DirectoryEntry(sn=SN, number="1002", name="Bob", department="Sales")])
     await harness.appdb.notes.write(
         SN, CALL_ID, "calls back", "sales", author="Alice", now_us=harness.clock.microseconds()
     )

@@ -143,13 +143,17 @@ class NameDirectory:
             return ""
         return names.pop() if names else self.find_contact(number)
 
-    def name_party(self, sn: str, party: str, *, is_outside: bool) -> str:
-        """Return a party with its name: `Alice<1001>`. One that has a name, or of which none is known, is unchanged."""
+    def find_party_name(self, sn: str, party: str, *, is_outside: bool) -> str:
+        """Return the name of a party that has none; empty where it has one, or none is known."""
         number = extract_number(party)
         if not number or extract_name(party) not in ("", number):
-            return party
-        name = self.find_contact(number) if is_outside else self.find_name(sn, number) or self.find_contact(number)
-        return f"{name}<{number}>" if name else party
+            return ""
+        return (not is_outside and self.find_name(sn, number)) or self.find_contact(number)
+
+    def name_party(self, sn: str, party: str, *, is_outside: bool) -> str:
+        """Return a party with its name: `Alice<1001>`. One that has a name, or of which none is known, is unchanged."""
+        name = self.find_party_name(sn, party, is_outside=is_outside)
+        return f"{name}<{extract_number(party)}>" if name else party
 
     def name_call(self, call: Call) -> Call:
         """Return a call whose parties have names. Its legs are as the PBX has sent them."""
@@ -166,6 +170,10 @@ class NameDirectory:
                 is_outside=answered_leg is not None and bool(answered_leg.dst_trunk_name),
             ),
         )
+
+
+NO_NAMES = NameDirectory()
+"""Where names are not looked up."""
 
 
 def _find_leg(legs: Sequence[Record], number: str) -> Record | None:

@@ -16,6 +16,7 @@ from onhook.console.api import (
     coverage,
     deliveries,
     destinations,
+    directory,
     erasures,
     export,
     live,
@@ -36,6 +37,7 @@ from onhook.console.auth.failures import PasswordTries, WrongTokens
 from onhook.console.auth.headers import add_response_headers
 from onhook.console.compression import compression_config
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
+from onhook.console.directory_cache import DirectoryCache
 from onhook.console.export_jobs import ExportJobs
 from onhook.console.head_requests import HeadRequestLitestar
 from onhook.console.live.live_tail import LiveTail
@@ -45,6 +47,7 @@ from onhook.console.pages import apps as app_pages
 from onhook.console.pages import call as call_page
 from onhook.console.pages import calls as calls_page
 from onhook.console.pages import destinations as destination_pages
+from onhook.console.pages import directory as directory_pages
 from onhook.console.pages import erasure as erasure_pages
 from onhook.console.pages import pbx_connection as pbx_connection_pages
 from onhook.console.pages import pbxs as pbx_pages
@@ -116,6 +119,7 @@ def create_app_state(
         wrong_tokens=WrongTokens(appdb.failed_logins),
         response_counters=ResponseCounters(),
         coalescer=RequestCoalescer(),
+        directory=DirectoryCache(appdb.directory),
         count_flooding_sockets=count_flooding_sockets,
     )
 
@@ -194,6 +198,7 @@ def _api_router() -> Router:
             quarantine.read_quarantined,
             quarantine.retry_quarantined,
             quarantine.list_rejections,
+            *directory.ROUTES,
             *erasures.ROUTES,
             *destinations.ROUTES,
             *deliveries.ROUTES,
@@ -214,6 +219,7 @@ def _page_router() -> Router:
             *saved_search_pages.ROUTES,
             export.read_progress,
             *quarantine_pages.ROUTES,
+            *directory_pages.ROUTES,
             *erasure_pages.ROUTES,
             issues.alarms_page,
             about.about_page,

@@ -14,6 +14,7 @@ from onhook.config import Config
 from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
 from onhook.console.auth.failures import PasswordTries, WrongTokens
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
+from onhook.console.directory_cache import DirectoryCache
 from onhook.console.export_jobs import ExportJobs
 from onhook.console.live.live_tail import LiveTail
 from onhook.console.request_coalescing import RequestCoalescer
@@ -68,6 +69,7 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     wrong_tokens: WrongTokens
     response_counters: ResponseCounters
     coalescer: RequestCoalescer
+    directory: DirectoryCache
     count_flooding_sockets: Callable[[], int]
     """Sockets of the PBX API that were closed because of too many frames, since the start."""
     masking: Masking | None = None

@@ -27,6 +27,7 @@ from onhook.console.pages.rendering import View
 from onhook.console.parameters import CallId, ReaderZone, Sn
 from onhook.console.queries.calls import find_call, list_notes, local_recording_flags
 from onhook.console.queries.calls import write_note as write_call_note
+from onhook.console.queries.directory import load_names
 from onhook.console.queries.raw_events import RawEventDetails, describe_raw_event
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.ledger.contract import RawEvent
@@ -73,13 +74,14 @@ class NoteForm(msgspec.Struct, frozen=True):
 
 
 class CallView(View, frozen=True, kw_only=True):
-    """Values of the page: one call; each recording with whether it is here. `raw_events` is None for a reader who may
-    not see them.
+    """Values of the page: one call with names of its parties, and the called parties of its legs with theirs; each
+    recording with whether it is here. `raw_events` is None for a reader who may not see them.
     """
 
     template: ClassVar = "call.html"
     call: Call
     axis: CallChart
+    leg_parties: Sequence[str]
     fields: Sequence[str]
     recordings: Sequence[tuple[str, bool]]
     raw_events: Sequence[VerifiedRawEvent] | None
@@ -139,6 +141,8 @@ async def _render_call(
     scope = get_access_scope(request.scope)
     call = await find_call(app_state, sn, call_id, scope)
     pbx = await app_state.appdb.find_pbx_by_sn(call.sn)
+    axis = draw_call_chart(call, pbx.number_plan if pbx else NumberPlan())
+    directory = await load_names(app_state)
     seqs = sorted({leg.seq for leg in call.legs})
     # The body of an event may have other calls too, and it has the numbers.
     may_see_bodies = (scope is None or scope.numbers is None) and app_state.masking is None
@@ -147,8 +151,12 @@ async def _render_call(
         app_state,
         zone,
         CallView(
-            call=call,
-            axis=draw_call_chart(call, pbx.number_plan if pbx else NumberPlan()),
+            call=directory.name_call(call),
+            axis=axis,
+            leg_parties=[
+                directory.name_party(call.sn, bar.leg.call_to, is_outside=bool(bar.leg.dst_trunk_name))
+                for bar in axis.bars
+            ],
             fields=DETAIL_FIELDS,
             recordings=list(zip(call.recordings, await local_recording_flags(app_state, call), strict=True)),
             raw_events=await _load_raw_events(app_state, call.sn, seqs) if may_see_bodies else None,

@@ -23,6 +23,7 @@ from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, SearchFilterDep
+from onhook.console.queries.directory import name_calls
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _, mark
@@ -152,7 +153,7 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
         app_state,
         reader_zone,
         CallsView(
-            page=call_page,
+            page=await name_calls(app_state, call_page),
             totals=add_up(by_pbx),
             by_pbx=by_pbx,
             is_today=is_today,

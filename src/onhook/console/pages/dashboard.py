@@ -20,6 +20,7 @@ from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone
+from onhook.console.queries.directory import name_calls
 from onhook.console.queries.open_issues import OpenIssues, load_open_issues
 from onhook.console.queries.quarantine import list_counters, load_quarantine
 from onhook.console.state import AnyRequest, AppState, AppStateDep
@@ -118,7 +119,7 @@ async def dashboard_page(request: AnyRequest, app_state: AppStateDep, reader_zon
         app_state,
         reader_zone,
         DashboardView(
-            page=call_page,
+            page=await name_calls(app_state, call_page),
             columns=COLUMNS_DEFAULT,
             totals=day.totals,
             by_pbx=day.by_pbx,

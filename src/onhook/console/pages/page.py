@@ -21,6 +21,7 @@ _MENU_PAGES = {
     "/audit": "/users",
     "/erasure": "/users",
     "/add-pbx": "/pbxs",
+    "/directory": "/pbxs",
 }
 """Pages below one of the menu."""
 

@@ -63,9 +63,16 @@ def _row(query: ReportQuery, missed_call: MissedCall, *, is_returned: bool) -> t
     zone = query.zone_param
     cells = (
         Cell(missed_call.started_at, call_url(missed_call.sn, missed_call.call_id, zone)),
-        Cell(missed_call.call_from, query.calls_url(number=missed_call.call_from, since="", until="")),
+        Cell(
+            missed_call.call_from,
+            query.calls_url(number=missed_call.call_from, since="", until=""),
+            # Inbound calls, unless another type was chosen.
+            query.directory.find_party_name(
+                missed_call.sn, missed_call.call_from, is_outside=not query.search_filter.type
+            ),
+        ),
         *(
-            Cell(missed_call.did_number),
+            Cell(missed_call.did_number, name=query.directory.find_name(missed_call.sn, missed_call.did_number)),
             Cell(missed_call.pbx),
             Cell(missed_call.status),
             Cell(missed_call.wait_duration),

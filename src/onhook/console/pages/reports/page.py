@@ -25,6 +25,7 @@ from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuer
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
+from onhook.console.queries.directory import load_names
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -63,11 +64,14 @@ class PeriodComparison(msgspec.Struct, frozen=True, kw_only=True):
     previous_calls_url: str
 
 
-class ReportCell(msgspec.Struct, frozen=True):
-    """A value of the table (null where it is unknown), and the URL of its calls, or empty."""
+class ReportCell(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A value of the table (null where it is unknown), the URL of its calls, or empty, and the name of a number, where
+    the directory has one.
+    """
 
     value: str | float | None
     href: str
+    name: str = ""
 
 
 class CallReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,13 +224,13 @@ def _csv_text(cell: Cell, zone: ZoneInfo) -> str:
             return time.astimezone(zone).isoformat()
         case float() as share:
             return f"{share:.4f}"
-        case value:
-            return escape_cell(str(value))
+        case _value:
+            return escape_cell(cell.label)
 
 
 def _report_cell(cell: Cell, zone: ZoneInfo) -> ReportCell:
     value = cell.value.astimezone(zone).isoformat() if isinstance(cell.value, datetime) else cell.value
-    return ReportCell(value, cell.href)
+    return ReportCell(value, cell.href, cell.name)
 
 
 def _get_kind(report_name: str) -> ReportKind:
@@ -297,6 +301,8 @@ async def _parse_query(  # noqa: PLR0917 - independent values
             for (sn, queue), targets in (await app_state.appdb.queue_targets.all()).items()
             if sn in names
         },
+        directory=await load_names(app_state),
+        sns_by_pbx={pbx.name: pbx.sn for pbx in pbxs},
     )
     return query, period
 

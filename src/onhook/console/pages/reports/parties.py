@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from onhook.console.pages.reports.recent import cut_to_recent
 from onhook.console.pages.reports.report import (
     ASR_AND_ACD,
@@ -80,7 +82,9 @@ def report_by(by: str, title: str, filter_name: str, *, is_top: bool = False) ->
         summary = await query.store.summary(query.search_filter, by, query.zone.key, TOP_MAX + 1 if is_top else None)
         named_rows = [row for row in summary if row[by]][: TOP_MAX if is_top else None]
         rows = [
-            _count_cells(query, row, row[by], {filter_name: row[by]})
+            _count_cells(
+                query, row, Cell(row[by]) if by == "pbx" else query.number_cell(row[by]), {filter_name: row[by]}
+            )
             for row in sorted(named_rows, key=_descending_calls)
         ]
         note = (
@@ -107,7 +111,7 @@ async def trunks(query: ReportQuery) -> Report:
         if peak is not None:
             peak_time = peak.peak_at.astimezone(query.zone).isoformat()
             peak_cell = Cell(peak.calls, query.calls_url(trunk=row["trunk"], under_way_at=peak_time, since=""))
-        rows.append((*_count_cells(query, row, row["trunk"], {"by_trunk": row["trunk"]}), peak_cell))
+        rows.append((*_count_cells(query, row, Cell(row["trunk"]), {"by_trunk": row["trunk"]}), peak_cell))
     return Report(
         columns=[Column(mark("Trunk"), "text"), *_COUNT_COLUMNS, Column(mark("Peak"))],
         rows=rows,
@@ -132,7 +136,7 @@ async def extensions(query: ReportQuery) -> Report:
     top = rows[:BARS_MAX]
     chart = Chart(
         shape="stack",
-        labels=[str(row[0].value) for row in top],
+        labels=[row[0].label for row in top],
         series=[
             Series("Answered", [_cell_number(row[3]) for row in top], "good"),
             Series("Made", [_cell_number(row[4]) for row in top], "plain"),
@@ -167,10 +171,10 @@ _COUNT_COLUMNS = (
 )
 
 
-def _count_cells(query: ReportQuery, row: SummaryRow, name: str, filters: Mapping[str, str]) -> tuple[Cell, ...]:
-    """Return name, calls, answered, missed, ASR, talk, ACD."""
+def _count_cells(query: ReportQuery, row: SummaryRow, first: Cell, filters: Mapping[str, str]) -> tuple[Cell, ...]:
+    """Return the first cell with a link to the calls, and calls, answered, missed, ASR, talk, ACD."""
     return (
-        Cell(name, query.calls_url(**filters)),
+        msgspec.structs.replace(first, href=query.calls_url(**filters)),
         query.count_cell(row["calls"], **filters),
         query.count_cell(row["answered"], **filters, status="ANSWERED"),
         query.count_cell(row["missed"], **filters, status="!ANSWERED"),
@@ -192,7 +196,7 @@ def _extension_cells(
     answered = rows_by_dimension.get("answered_by", {})
     talk = answered.get("talk_duration")
     return (
-        Cell(number, query.calls_url(**pbx_filter, number=number)),
+        query.number_cell(number, query.calls_url(**pbx_filter, number=number), pbx),
         Cell(pbx),
         query.count_cell(rows_by_dimension.get("went_to", {}).get("calls", 0), **pbx_filter, call_to=number),
         query.count_cell(answered.get("calls", 0), **pbx_filter, answered_by=number),
@@ -207,7 +211,7 @@ def _bar_chart(rows: Sequence[Sequence[Cell]], name: str) -> Chart:
     top = rows[:BARS_MAX]
     return Chart(
         shape="bar",
-        labels=[str(row[0].value) for row in top],
+        labels=[row[0].label for row in top],
         series=[Series(name, [_cell_number(row[1]) for row in top])],
         links=[row[1].href for row in top],
         is_sideways=True,

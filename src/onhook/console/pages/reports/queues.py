@@ -58,7 +58,7 @@ def group_report(kind: GroupKind) -> ReportBuilder:
                 Column(mark("Answer within"), "seconds"),
             ],
             rows=[*rows, total_row, *compared_rows] if rows else [],
-            chart=_outcome_chart([queue for _pbx, queue in busiest], [figures[key] for key in busiest], rows),
+            chart=_outcome_chart([row[0].label for row in rows], [figures[key] for key in busiest], rows),
             note=_note(query),
         )
 
@@ -119,7 +119,7 @@ async def agents(query: ReportQuery) -> Report:
         rows=[*rows, total_row] if rows else [],
         chart=Chart(
             shape="bar",
-            labels=[f"{row.agent} · {row.queue}" for row in busiest[:BARS_MAX]],
+            labels=[f"{cells[0].label} · {cells[3].label}" for cells in rows[:BARS_MAX]],
             series=[Series("Answered", [row.answered for row in busiest[:BARS_MAX]])],
             links=[cells[0].href for cells in rows[:BARS_MAX]],
             is_sideways=True,
@@ -159,7 +159,7 @@ def _queue_cells(query: ReportQuery, pbx: str, queue: str, figures: QueueFigures
     filters = {"pbx": pbx, "call_to": queue}
     seconds = query.targets_of(pbx, queue).service_level_seconds
     return (
-        *(Cell(queue, query.calls_url(**filters)), Cell(pbx)),
+        *(query.number_cell(queue, query.calls_url(**filters), pbx), Cell(pbx)),
         *_figure_cells(figures, query.calls_url(**filters)),
         Cell(seconds),
     )
@@ -185,8 +185,9 @@ def _figure_cells(figures: QueueFigures, offered_url: str = "") -> tuple[Cell, .
 
 def _agent_cells(query: ReportQuery, row: AgentFigures) -> tuple[Cell, ...]:
     return (
-        Cell(row.agent, query.calls_url(pbx=row.pbx, call_to=row.queue, number=row.agent)),
-        *(Cell(row.answered), Cell(row.missed_rings), Cell(row.queue), Cell(row.pbx), Cell(row.talk_duration)),
+        query.number_cell(row.agent, query.calls_url(pbx=row.pbx, call_to=row.queue, number=row.agent), row.pbx),
+        *(Cell(row.answered), Cell(row.missed_rings), query.number_cell(row.queue, pbx=row.pbx), Cell(row.pbx)),
+        Cell(row.talk_duration),
         *(Cell(mean(row.talk_duration, row.answered)), Cell(row.worked_seconds), Cell(row.talk_per_hour)),
     )
 

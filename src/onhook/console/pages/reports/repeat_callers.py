@@ -59,7 +59,7 @@ def _cells(query: ReportQuery, row: SummaryRow | None, call_type: str, totals: S
         return (Cell(_("Total")), *counts, Cell(share(totals["answered"], totals["calls"])))
     filters = {"caller": row["call_from"], "type": call_type}
     return (
-        Cell(row["call_from"], query.calls_url(**filters)),
+        query.number_cell(row["call_from"], query.calls_url(**filters)),
         query.count_cell(row["calls"], **filters),
         query.count_cell(row["answered"], **filters, status="ANSWERED"),
         query.count_cell(row["missed"], **filters, status="!ANSWERED"),

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from onhook.cdr.directory import NO_NAMES, NameDirectory
 from onhook.cdr.number_masking import is_masked
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.queue_figures import QueueTargets
@@ -31,10 +32,16 @@ ASR_AND_ACD = "ASR: calls answered by a person, divided by all calls. ACD: avera
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """A value, and its link; None is unknown."""
+    """A value, and its link; None is unknown. `name` is that of a number in the directory."""
 
     value: CellValue
     href: str = ""
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Return the text of the cell: `Alice (1001)`."""
+        return f"{self.name} ({self.value})" if self.name else str(self.value)
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -109,6 +116,8 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     number_plans: Mapping[str, NumberPlan]
     compared: Period | None = None
     queue_targets: Mapping[tuple[str, str], QueueTargets] = {}
+    directory: NameDirectory = NO_NAMES
+    sns_by_pbx: Mapping[str, str] = {}
 
     def calls_url(self, **narrowing_filters: object) -> str:
         """Return the URL of the calls of a figure."""
@@ -137,6 +146,13 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     def targets_of(self, pbx: str, queue: str) -> QueueTargets:
         """Return the settings of a queue or ring group."""
         return self.queue_targets.get((pbx, queue), QueueTargets())
+
+    def number_cell(self, number: str, href: str = "", pbx: str | None = None) -> Cell:
+        """Return a cell with a number and its name: in a PBX, or in all that the reader may see."""
+        if pbx is None:
+            scope = self.search_filter.scope
+            return Cell(number, href, self.directory.find_name_in(None if scope is None else scope.sns, number))
+        return Cell(number, href, self.directory.find_name(self.sns_by_pbx.get(pbx, ""), number))
 
     def number_kind(self, pbx: str, number: str) -> str:
         """Return the kind of a number by the number plan of the PBX; a masked one is external."""
