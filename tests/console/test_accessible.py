@@ -27,6 +27,7 @@ PAGES = {
     "pbxs": "/pbxs",
     "pbx": f"/pbxs/{SN}?wait=yes",
     "add-pbx": "/add-pbx",
+    "retention": "/retention",
     "remove-pbx": f"/pbxs/{SN}/remove",
     "connection": f"/pbxs/{SN}/connection",
     **{f"add-{kind}": f"/add-pbx/{kind}" for kind in ("p-series", "p-series-api", "newcdr", "asterisk")},

@@ -29,6 +29,7 @@ class IssuesView(View, frozen=True, kw_only=True):
     quarantined: Sequence[QuarantineEntry]
     quarantined_total: int
     rejections: Sequence[RequestCounter]
+    registered_sns: frozenset[str]
 
 
 class AlarmsView(View, frozen=True, kw_only=True):
@@ -60,6 +61,7 @@ async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: 
             quarantined=newest,
             quarantined_total=total,
             rejections=[counter for counter in counters if counter.is_rejected],
+            registered_sns=frozenset(pbx.sn for pbx in await app_state.appdb.pbxs()),
         ),
     )
 

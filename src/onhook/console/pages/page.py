@@ -22,6 +22,7 @@ _MENU_PAGES = {
     "/erasure": "/users",
     "/add-pbx": "/pbxs",
     "/directory": "/pbxs",
+    "/retention": "/pbxs",
 }
 """Pages below one of the menu."""
 

@@ -1,0 +1,75 @@
+"""The page of retention, and buttons on the page of issues for what the console can do."""
+
+import aiohttp
+import pytest
+from playwright.async_api import expect
+
+from onhook.ledger.contract import CounterKey
+from tests.console.conftest import ConsoleHarness
+from tests.console.test_pages import OUTPUT, open_visit
+from tests.factories import SN
+
+NEW_SN = "3699NEW"
+
+
+@pytest.mark.parametrize(
+    ("form", "stored_days"),
+    [({"choice": "days", "days": "90"}, {SN: 90}), ({"choice": "always"}, {SN: 0}), ({"choice": "auto"}, {})],
+)
+async def test_retention_page_changes_the_days_of_a_pbx(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, form: dict[str, str], stored_days: dict[str, int]
+) -> None:
+    await harness.appdb.retention_overrides.put(SN, 30)
+    text = await (await client.post("/retention", data={"sn": SN} | form)).text()
+    assert "Retention of office saved." in text
+    assert await harness.appdb.retention_overrides.all() == stored_days
+    assert f'<option value="{form["choice"]}" selected>' in text
+    (entry,) = await harness.appdb.audit.latest(1)
+    assert "retention of" in entry.action
+
+
+@pytest.mark.parametrize("form", [{"choice": "days", "days": "many"}, {"choice": "days"}, {"choice": "never"}])
+async def test_retention_page_invalid_days_are_kept_and_explained(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, form: dict[str, str]
+) -> None:
+    text = await (await client.post("/retention", data={"sn": SN} | form)).text()
+    assert "is not a number of days" in text
+    assert f'value="{form.get("days", "")}"' in text
+    assert await harness.appdb.retention_overrides.all() == {}
+
+
+async def test_retention_page_is_for_administrators(harness: ConsoleHarness) -> None:
+    reader = await harness.appdb.tokens.add("reader", "reader", now_us=harness.clock.microseconds())
+    async with harness.client(reader) as client:
+        assert (await client.get("/retention")).status == 403
+        assert (await client.post("/retention", data={"sn": SN})).status == 403
+
+
+async def test_issues_page_has_buttons_for_remedies(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """For administrators: a connection that fails, an unknown PBX; not for a PBX that was removed."""
+    now_us = harness.clock.microseconds()
+    await harness.appdb.alarms.raise_alarm(SN, "credentials", "wrong secret", hint="", now_us=now_us)
+    await harness.ledger.add_counts({CounterKey("unknown_pbx", NEW_SN, ""): 2}, now_us)
+    remedies = (f'href="/pbxs/{SN}/connection"', f'action="/pbxs/{SN}/checks"', f'href="/add-pbx?sn={NEW_SN}"')
+    text = await (await client.get("/issues")).text()
+    assert [remedy in text for remedy in remedies] == [True, True, True]
+    reader = await harness.appdb.tokens.add("reader", "reader", now_us=now_us)
+    async with harness.client(reader) as other:
+        text = await (await other.get("/issues")).text()
+    assert [remedy in text for remedy in remedies] == [False, False, False]
+
+
+async def test_retention_walk_sets_days(harness: ConsoleHarness, chromium_path: str) -> None:
+    """By keyboard, on a telephone."""
+    async with open_visit(harness, chromium_path, viewport={"width": 390, "height": 900}) as visit:
+        page = visit.page
+        await page.goto(harness.url + "/")
+        await page.get_by_role("link", name="Retention").press("Enter")
+        await page.get_by_label("Keep calls").select_option("days")
+        await page.get_by_role("textbox", name="Days").fill("many")
+        await page.get_by_role("button", name="Save office").press("Enter")
+        await expect(page.get_by_role("alert")).to_contain_text("is not a number of days")
+        await page.screenshot(path=OUTPUT / "retention.png", full_page=True)
+        await page.get_by_role("textbox", name="Days").fill("90")
+        await page.get_by_role("button", name="Save office").press("Enter")
+        await expect(page.get_by_role("status")).to_contain_text("saved")
