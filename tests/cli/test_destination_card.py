@@ -62,3 +62,12 @@ def test_destination_card_names_the_trusted_certificates() -> None:
 def test_destination_card_has_proxy_and_redirects() -> None:
     card = _card(proxy="http://onhook:…@proxy:3128", accept_redirects=True)
     assert (card["proxy"], card["redirects"]) == ("http://onhook:…@proxy:3128", "count as accepted")
+
+
+def test_destination_card_of_another_kind_has_its_own_fields() -> None:
+    """And no settings of a request."""
+    card = _card(kind="postgresql", url="postgresql://db.example.com/calls", fields={"schema_name": "pbx"})
+    assert (card["kind"], card["address"]) == ("postgresql", "postgresql://db.example.com/calls")
+    assert card["schema name"] == "pbx"
+    assert not {"payload format", "redirects", "proxy", "custom headers"} & card.keys()
+    assert "payload format" in _card()

@@ -24,12 +24,9 @@ def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) ->
         (_("address"), f"{row['method']} {row['url']}" if row["kind"] == "webhook" else row["url"]),
         *((name.replace("_", " "), str(value)) for name, value in row["fields"].items()),
         (_("private addresses"), _("allowed") if row["allow_private"] else _("not allowed")),
-        (_("payload format"), row["payload_format"]),
+        *(_describe_request(row) if row["kind"] == "webhook" else ()),
         (_("external numbers"), _("not masked") if row["mask"] == "none" else _("masked: {mask}", mask=row["mask"])),
-        (_("redirects"), _("count as accepted") if row["accept_redirects"] else _("fail")),
         (_("certificate"), _describe_certificates(row)),
-        (_("proxy"), row["proxy"] or UNKNOWN),
-        (_("custom headers"), ", ".join(row["headers"]) or UNKNOWN),
         (
             _("retry policy"),
             _("{attempts}, time-out {seconds:g} s", attempts=_describe_retries(row), seconds=row["timeout_seconds"]),
@@ -47,6 +44,16 @@ def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) ->
         (_("next attempt after"), _format_time(row["retry_after"], zone)),
         (_("position"), UNKNOWN if row["position"] is None else str(row["position"])),
         (_("replays queued"), str(row["replays"])),
+    ]
+
+
+def _describe_request(row: Row) -> list[tuple[str, str]]:
+    """Return the settings that only webhooks have."""
+    return [
+        (_("payload format"), row["payload_format"]),
+        (_("redirects"), _("count as accepted") if row["accept_redirects"] else _("fail")),
+        (_("proxy"), row["proxy"] or UNKNOWN),
+        (_("custom headers"), ", ".join(row["headers"]) or UNKNOWN),
     ]
 
 
