@@ -1,7 +1,8 @@
 """Figures of `onhook serve` at rest and of its start: processor time, wake-ups, memory, and the commands for people.
 
 `python -m bench.idle` prints the table. Processor time and wake-ups are the kernel's counts of each thread, so other
-work on the machine changes them little. `--threads` lists the threads that woke up.
+work on the machine changes them little. `--threads` lists the threads that woke up, `--commands` measures
+commands, start and memory alone, in less than a minute where the machine is calm.
 """
 
 import argparse
@@ -103,28 +104,36 @@ def _commands() -> list[Row]:
     with _server() as server:
         server.address("hub")
         rows = [
-            Row(f"{subject}, processor time", _median_cpu_seconds(*arguments, data=server.data), "", f"{target} s")
+            _command_row(f"{subject}, processor time", arguments, server.data, f"{target} s")
             for subject, (arguments, target) in COMMANDS.items()
         ]
         server.stop()
-        return [*rows, Row("onhook calls without a server, the same", _median_cpu_seconds("calls", data=server.data))]
+        return [*rows, _command_row("onhook calls without a server, the same", ("calls",), server.data, "0.35 s")]
 
 
-def _median_cpu_seconds(*arguments: str, data: Path) -> str:
+def _command_row(subject: str, arguments: Sequence[str], data: Path, target: str) -> Row:
+    """Return the median of a command, and its ratio to an empty Python between its runs."""
     options = ("--data", str(data)) if arguments == ("calls",) else ()
-    return f"{statistics.median(_child_cpu_seconds(*arguments, *options) for _ in range(COMMAND_RUNS)):.2f} s"
+    seconds, python_seconds = [], []
+    for _number in range(COMMAND_RUNS):
+        seconds.append(_child_cpu_seconds(*_ONHOOK, *arguments, *options))
+        python_seconds.append(_child_cpu_seconds(sys.executable, "-c", "pass"))
+    ratio = statistics.median(seconds) / statistics.median(python_seconds)
+    return Row(subject, f"{statistics.median(seconds):.2f} s", f"{ratio:.0f} times an empty Python", target)
 
 
 def _start() -> list[Row]:
-    acknowledged, first_page = [], []
+    acknowledged, first_page, used = [], [], []
     for number in range(STARTS):
         with _server() as server:
             _until_answered(lambda server=server, number=number: _send_event(server.address("intake"), number))
             acknowledged.append(time.monotonic() - server.started_at)
+            used.append(sum(_cpu_seconds(pid) for name, pid in server.pids().items() if name in {"serve", "intake"}))
             _until_answered(lambda server=server: _get_page(server.address("hub")))
             first_page.append(time.monotonic() - server.started_at)
     return [
         Row("start to first acknowledgement", f"{statistics.median(acknowledged):.2f} s", "", "0.4 s"),
+        Row("the same, processor time of serve and intake", f"{statistics.median(used):.2f} s"),
         Row("start to first page", f"{statistics.median(first_page):.2f} s", "", "1.5 s"),
     ]
 
@@ -139,7 +148,7 @@ def _idle(*, with_threads: bool = False) -> list[Row]:
         time.sleep(IDLE_SECONDS)
         after = {name: _threads(pid) for name, pid in pids.items()}
         seconds = time.monotonic() - began_at
-        memory = {name: _pss_mebibytes(pid) for name, pid in pids.items()}
+        memory = _memory_rows(pids)
     differences = {name: _difference(before[name], after[name]) for name in pids}
     if with_threads:
         _print_threads(differences, seconds)
@@ -148,8 +157,26 @@ def _idle(*, with_threads: bool = False) -> list[Row]:
     return [
         Row("at rest, processor", f"{sum(cpu.values()):.2%} of a core", _parts(cpu, ".2%"), "1 %"),
         Row("at rest, wake-ups", f"{sum(wake_ups.values()):.1f} /s", _parts(wake_ups, ".1f"), "30 /s"),
-        Row("at rest, memory (PSS)", f"{sum(memory.values()):.0f} MB", _parts(memory, ".0f"), "170 MB"),
+        *memory,
     ]
+
+
+def _memory() -> list[Row]:
+    with _server() as server:
+        server.address("hub")
+        time.sleep(SETTLE_SECONDS)
+        return _memory_rows(server.pids())
+
+
+def _memory_rows(pids: Mapping[str, int]) -> list[Row]:
+    """Return PSS, the figure with a target; RSS, which counts libraries once for each process; and the anonymous pages,
+    which no other process on the machine shares.
+    """
+    rows = []
+    for field, target in (("Pss", "170 MB"), ("Rss", ""), ("Pss_Anon", "")):
+        memory = {name: _mebibytes(pid, field) for name, pid in pids.items()}
+        rows.append(Row(f"at rest, memory ({field})", f"{sum(memory.values()):.0f} MB", _parts(memory, ".0f"), target))
+    return rows
 
 
 @contextmanager
@@ -171,12 +198,16 @@ def _prepare(data: Path) -> None:
 
 
 def _run(*arguments: str) -> None:
-    subprocess.run([*_ONHOOK, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _run_program(*_ONHOOK, *arguments)
 
 
-def _child_cpu_seconds(*arguments: str) -> float:
+def _run_program(*words: str) -> None:
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _child_cpu_seconds(*words: str) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    _run(*arguments)
+    _run_program(*words)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -227,9 +258,14 @@ def _difference(before: Mapping[int, ThreadCount], after: Mapping[int, ThreadCou
     ]
 
 
-def _pss_mebibytes(pid: int) -> float:
+def _cpu_seconds(pid: int) -> float:
+    """Return what all threads of a process have used since its start."""
+    return sum(thread.cpu_seconds for thread in _threads(pid).values())
+
+
+def _mebibytes(pid: int, field: str) -> float:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    match = re.search(r"^Pss:\s*(\d+) kB", text, re.MULTILINE)
+    match = re.search(rf"^{field}:\s*(\d+) kB", text, re.MULTILINE)
     assert match is not None, "the kernel's memory summary has it"
     return int(match[1]) / 1024
 
@@ -250,5 +286,9 @@ def _print_threads(differences: Mapping[str, Sequence[ThreadCount]], seconds: fl
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", action="store_true", help="only the figures at rest, with each thread")
-    with_threads = parser.parse_args().threads
-    print(table(_idle(with_threads=True) if with_threads else run()))
+    parser.add_argument("--commands", action="store_true", help="only commands, start, and memory")
+    options = parser.parse_args()
+    if options.commands:
+        print(table([*_commands(), *_start(), *_memory()]))
+    else:
+        print(table(_idle(with_threads=True) if options.threads else run()))
