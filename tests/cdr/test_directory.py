@@ -98,6 +98,7 @@ def test_name_call_unanswered_has_no_name_of_who_answered() -> None:
 def test_check_entry_trims_texts() -> None:
     entry = DirectoryEntry(sn=f" {SN}", number=" 1001 ", name=" Alice\u00a0")
     assert check_entry(entry) == DirectoryEntry(sn=SN, number="1001", name="Alice")
+    assert check_entry(CONTACT) == CONTACT
 
 
 @pytest.mark.parametrize(
