@@ -54,7 +54,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _run(line: str, data: Path) -> list[str]:
     """Return the modules that a command has imported."""
     script = SCRIPT.format(arguments=line.split())
-    environment = {**os.environ, "ONHOOK_DATA": str(data)}
+    # Without the measurement of coverage, which imports modules of its own.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    environment = {**inherited, "ONHOOK_DATA": str(data)}
     command = [sys.executable, "-c", script]
     result = subprocess.run(command, env=environment, cwd=data, capture_output=True, text=True, check=True, timeout=60)
     code, modules = json.loads(result.stdout.splitlines()[-1])

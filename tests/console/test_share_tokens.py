@@ -94,7 +94,7 @@ async def test_share_token_is_created_on_the_page(harness: ConsoleHarness, clien
     """A wrong filter is an error on the page."""
     form = {"name": "sheet", "role": "reader", "is_share": "true", "export_filter": "status=BUSY"}
     async with client.post("/users/tokens", data=form) as answer:
-        text = (await answer.text()).partition("<code>")[2].partition("<")[0]
+        text = (await answer.text()).partition("<code data-copy=")[2].partition(">")[2].partition("<")[0]
     assert (await exported(harness, f"token={text}"))[0] == 200
     async with client.post("/users/tokens", data=form | {"name": "other", "export_filter": "colour=red"}) as answer:
         assert "is no filter of exports" in await answer.text()

@@ -39,7 +39,7 @@ from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder, ope
 from tests.waiting import polls, wait_until
 
 BRANCH, OFFICE = "3651XXXXXXXX", "office.example.org"
-JOBS = {"serial_numbers", "silence", "call_times", "issues", "retention", "erasure"}
+JOBS = {"directory", "serial_numbers", "silence", "call_times", "issues", "retention", "erasure"}
 LEASES = {f"pbx:{BRANCH}", f"ami:{OFFICE}", *(f"job:{name}" for name in JOBS)}
 
 

@@ -7,7 +7,9 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from onhook.appdb.contract import Database
+from onhook.appdb.stored_json import RowUnreadable
 from onhook.lib.hosts import proxy_passwords
+from onhook.lib.messages import _
 
 SECRET_COLUMNS = (
     *(("secrets", "text"), ("signing_secrets", "text"), ("pbx_credentials", "client_secret")),
@@ -18,7 +20,9 @@ SECRET_COLUMNS = (
 
 
 async def read_secret_texts(database: Database) -> list[str]:
-    """Return the secrets, also those of rows that cannot be read otherwise."""
+    """Return the secrets, also those of rows that cannot be read otherwise. Raises `RowUnreadable` where a row is no
+    JSON: what is secret in it is not known.
+    """
     texts = [
         text for table, column in SECRET_COLUMNS for (text,) in await database.rows(f"SELECT {column} FROM {table}")
     ]
@@ -75,5 +79,5 @@ def _query_values(url: str) -> Iterator[str]:
 def _decode(text: str) -> Any:
     try:
         return msgspec.json.decode(str(text)) if text else None
-    except msgspec.DecodeError:
-        return None
+    except msgspec.DecodeError as error:
+        raise RowUnreadable(_("a row with secrets cannot be read: {error}", error=error)) from None

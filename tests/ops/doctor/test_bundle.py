@@ -14,7 +14,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.config import Config
 from onhook.lib.clock import SystemClock
-from onhook.ops.doctor.bundle import write_bundle
+from onhook.ops.doctor.bundle import LOG_LEFT_OUT, write_bundle
 from onhook.pbx.yeastar.tokens import PbxToken, TokenState
 
 SECRETS = {
@@ -79,11 +79,20 @@ async def test_bundle_has_no_secret_in_any_form(config: Config, secret: str) -> 
 
 async def test_bundle_of_a_destination_that_cannot_be_read_masks_its_secrets(config: Config) -> None:
     async with AppDb(config.appdb_file) as appdb:
-        await appdb._database.write("UPDATE destinations SET spec = replace(spec, '{', '{\"later\":1,')")
+        await appdb._database.write("UPDATE destinations SET spec = '{\"later\":1,' || substr(spec, 2)")
     (config.data / "hub.log").write_text(SECRETS["header"])
     await write_bundle(config, SystemClock(), [], config.data / "bundle.zip")
     with zipfile.ZipFile(config.data / "bundle.zip") as archive:
         assert archive.read("hub.log").decode() == "…"
+
+
+async def test_bundle_with_a_destination_that_is_no_json_has_no_log(config: Config) -> None:
+    async with AppDb(config.appdb_file) as appdb:
+        await appdb._database.write("UPDATE destinations SET spec = substr(spec, 2)")
+    (config.data / "hub.log").write_text(SECRETS["header"])
+    await write_bundle(config, SystemClock(), [], config.data / "bundle.zip")
+    with zipfile.ZipFile(config.data / "bundle.zip") as archive:
+        assert archive.read("hub.log").decode() == LOG_LEFT_OUT
 
 
 async def test_bundle_without_a_readable_database_has_no_log(config: Config) -> None:
