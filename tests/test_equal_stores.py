@@ -12,6 +12,7 @@ import pytest
 
 from onhook.cdr.call_assembly import PbxFacts
 from onhook.cdr.erasure import NumberPattern
+from onhook.cdr.queue_figures import AgentFigures, QueueCount
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.ledger.contract import CONTROL_DIALECT
@@ -44,11 +45,13 @@ class Reader:
         self.store = store
         self.projector = Projector(ledger=ledger, store=store, dialects=DIALECTS, clock=SystemClock())
 
-    async def read(self) -> tuple[list[Call], list[QuarantineEntry], int]:
+    async def read(self) -> tuple[list[Call], list[QueueCount], list[AgentFigures], list[QuarantineEntry], int]:
         """Return everything that the store has, at the end of the ledger."""
         await self.projector.catch_up()
         calls = sorted((await self.store.calls(RecordFilter(), 1_000)).data, key=lambda call: (call.sn, call.call_id))
-        return calls, await self.store.quarantine(1_000), await self.store.position()
+        visits = await self.store.count_visits(RecordFilter(), "hour_of_day", "UTC")
+        agents = await self.store.agent_figures(RecordFilter(), "UTC")
+        return calls, visits, agents, await self.store.quarantine(1_000), await self.store.position()
 
     async def is_outdated(self) -> bool:
         with suppress(TimeoutError):

@@ -12,6 +12,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.destinations import Destination
 from onhook.cdr.call_details import CallDetails
+from onhook.cdr.queue_figures import AgentFigures, QueueCount
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.sync_types import BackfillRequest
@@ -211,15 +212,22 @@ class World:
         return {hub.name: None if hub.running is None else hub.running.store for hub in self.machine.hubs}
 
     async def check_stores(self) -> None:
-        """Compare the stores with each other: record by record, and what is in the quarantine."""
+        """Compare the stores with each other: record by record, visits to queues, and what is in the quarantine."""
         stores = [await self._read_store(hub.running) for hub in self.machine.hubs if hub.running is not None]
-        for calls, quarantined in stores[1:]:
+        for calls, *further_contents in stores[1:]:
             self.model.compare_stores(stores[0][0], calls)
-            if quarantined != stores[0][1]:
-                self.model.errors.append(f"quarantines differ: {stores[0][1]} and {quarantined}")
+            self.model.errors += [
+                f"stores differ: {first} and {other}"
+                for first, other in zip(stores[0][1:], further_contents, strict=True)
+                if first != other
+            ]
 
-    async def _read_store(self, hub: RunningHub) -> tuple[list[Call], list[QuarantineEntry]]:
-        return await self._read_calls(hub), await hub.store.quarantine(PAGE)
+    async def _read_store(
+        self, hub: RunningHub
+    ) -> tuple[list[Call], list[QueueCount], list[AgentFigures], list[QuarantineEntry]]:
+        visits = await hub.store.count_visits(RecordFilter(), "hour_of_day", ZONE)
+        agents = await hub.store.agent_figures(RecordFilter(), ZONE)
+        return await self._read_calls(hub), visits, agents, await hub.store.quarantine(PAGE)
 
     async def check_erasures(self) -> None:
         """Check that no raw event and no stored delivery has a number that was erased from its call. To which call a
