@@ -61,9 +61,16 @@ class CodeBase:
         self.files = [File(path, text) for path, text in sorted(texts.items())]
         self.sources = [file for file in self.files if file.path.startswith("onhook/")]
         self.modules = {file.module for file in self.sources}
+        self.folders = {module.rpartition(".")[0] for module in self.modules}
+        self._imports: dict[str, tuple[Import, ...]] = {}
 
-    def imports(self, file: File) -> Iterator[Import]:
-        """Yield every import of `file`, at any level, with the full module name."""
+    def imports(self, file: File) -> tuple[Import, ...]:
+        """Return every import of `file`, at any level, with the full module name."""
+        if file.path not in self._imports:
+            self._imports[file.path] = tuple(self._find_imports(file))
+        return self._imports[file.path]
+
+    def _find_imports(self, file: File) -> Iterator[Import]:
         for node in file.nodes:
             if isinstance(node, ast.Import):
                 yield from (Import(alias.name, node.lineno) for alias in node.names)

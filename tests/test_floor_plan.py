@@ -157,8 +157,7 @@ def dialect_of(module: str, code: CodeBase) -> str:
     """Return `onhook.pbx.yeastar` for `onhook.pbx.yeastar.payload`, and an empty text for a module of `pbx/` itself."""
     parts = module.split(".")
     folder = ".".join(parts[:3])
-    is_folder = any(name.startswith(f"{folder}.") for name in code.modules)
-    return folder if len(parts) > 2 and parts[1] == DIALECTS_PACKAGE and is_folder else ""
+    return folder if len(parts) > 2 and parts[1] == DIALECTS_PACKAGE and folder in code.folders else ""
 
 
 def pages_and_api_are_separate(code: CodeBase) -> Iterator[str]:

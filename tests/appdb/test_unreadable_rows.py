@@ -1,5 +1,6 @@
 """Rows that cannot be decoded: each disables itself alone, with its reason."""
 
+import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
@@ -18,6 +19,7 @@ from onhook.appdb.pbx_conventions import PbxConventions
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.appdb.source_match import SourceMatch
+from onhook.appdb.sqlite_file import copy_database
 from onhook.appdb.stored_json import RowUnreadable, decode_column, encode_column
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.coverage import Interval
@@ -33,10 +35,22 @@ SCOPE = AccessScope(("A",), None)
 CREDENTIALS = PbxCredentials(url="https://pbx:8088", client_id="id", client_secret="a-client-secret")
 
 
+@pytest.fixture(scope="module")
+def filled_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("filled") / "onhook.db"
+    asyncio.run(fill(path))
+    return path
+
+
 @pytest.fixture
-async def path(tmp_path: Path) -> Path:
+def path(filled_file: Path, tmp_path: Path) -> Path:
     """Return a file with two rows of everything; the second PBX is named `B`."""
     path = tmp_path / "onhook.db"
+    copy_database(filled_file, path)
+    return path
+
+
+async def fill(path: Path) -> None:
     async with AppDb(path) as appdb:
         for name in ("A", "B"):
             await appdb.add_pbx(name=name, sn=name, secret="first-secret", now_us=NOW)
@@ -69,7 +83,6 @@ async def path(tmp_path: Path) -> Path:
             await appdb.destinations.add(
                 name, DestinationSpec(url="https://crm.example.com"), None, after=0, now_us=NOW
             )
-    return path
 
 
 Lister = Callable[[AppDb], Awaitable[object]]

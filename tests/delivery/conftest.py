@@ -51,6 +51,7 @@ def dispatcher_cycles(monkeypatch: pytest.MonkeyPatch) -> DispatcherCycles:
 
     monkeypatch.setattr(DeliveryDispatcher, "_check_issues", check_and_count)
     monkeypatch.setattr(dispatcher, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(dispatcher, "ISSUE_CHECK_SECONDS", 0.01)
     return cycles
 
 
