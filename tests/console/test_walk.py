@@ -49,6 +49,7 @@ async def test_walk_all_tasks_work_without_scripts(harness: ConsoleHarness, chro
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator("blockquote.note")).to_contain_text("called back")
         await page.goto(harness.url + "/reports")
+        await page.locator("details[data-date-range] summary").click()
         await page.get_by_label("Since").fill("today")
         await page.get_by_role("button", name="Show").click()
         await expect(page.locator("table.figures")).to_be_visible()

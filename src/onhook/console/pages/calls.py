@@ -18,6 +18,7 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.call_filter import CALL_FILTER_NAMES
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter, parse_time
 from onhook.console.auth.access import SCOPED, get_principal
+from onhook.console.pages.date_range import DateRange, create_date_range
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
@@ -57,7 +58,7 @@ FORM_FILTERS = frozenset(
 )
 """Filters with a field of their own in the form; others appear in it when they are set."""
 
-FIRST_ROW_FILTERS = frozenset({"q", "since", "status"})
+FIRST_ROW_FILTERS = frozenset({"q", "since", "until", "status"})
 """Filters in the first row of the form; the others can be folded."""
 
 TAGS_MAX_AGE_SECONDS = 60.0
@@ -93,7 +94,7 @@ class CallsView(View, frozen=True, kw_only=True):
     more_filters: Sequence[str]
     unlimited_url: str
     search_meaning: str
-    limit_param: int | str
+    limit_param: str
     is_newest: bool
     position: int
     pbxs: Sequence[Pbx]
@@ -107,6 +108,7 @@ class CallsView(View, frozen=True, kw_only=True):
     column_toggles: Mapping[str, str]
     sort: str
     sort_links: Mapping[str, str]
+    date_range: DateRange
     errors: Mapping[str, str] = {}
 
 
@@ -142,11 +144,11 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
     )
     zone_param = request.query_params.get("zone", "")
     selected_columns = _parse_columns(columns)
-    current_query = {
+    current_query: dict[str, str] = {
         **filter_texts,
         "zone": zone_param,
         "columns": columns,
-        "limit": limit if limit != PAGE_DEFAULT else "",
+        "limit": str(limit) if limit != PAGE_DEFAULT else "",
     }
     return await render_page(
         request,
@@ -176,6 +178,7 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
             all_columns=COLUMNS,
             column_toggles={name: _toggle_column(selected_columns, name) for name in COLUMNS},
             sort=sort,
+            date_range=create_date_range("/calls", {**current_query, "sort": sort}, reader_zone, now, offers_all=True),
             sort_links={name: url("/calls", **{**current_query, "sort": _next_sort(sort, name)}) for name in SORTABLE},
         ),
     )

@@ -21,11 +21,11 @@ from onhook.console.pages.calls import (
     list_visible_searches,
     load_tags,
 )
+from onhook.console.pages.date_range import DateRange, create_date_range
 from onhook.console.pages.page import load_common_values
 from onhook.console.pages.rendering import View, render
 from onhook.console.pages.reports.kinds import KINDS, ReportKind
 from onhook.console.pages.reports.page import KIND_DEFAULT, STEPS, filter_texts_of
-from onhook.console.pages.reports.period import common_periods
 from onhook.console.problem_documents import accepts_html, list_parameter_errors, set_invalid_page
 from onhook.console.state import AnyRequest, AppState
 from onhook.lib.errors import OnhookError
@@ -49,6 +49,7 @@ class InvalidCallsView(View, frozen=True, kw_only=True):
     known_tags: Sequence[str]
     saved_searches: Sequence[SavedSearch]
     current_path: str = ""
+    date_range: DateRange
     search_meaning: str = ""
     unlimited_url: str = ""
 
@@ -66,7 +67,7 @@ class InvalidReportView(View, frozen=True, kw_only=True):
     by: str
     compare: str
     steps: Sequence[str] = STEPS
-    periods: Mapping[str, tuple[str, str]]
+    date_range: DateRange
     pbxs: Sequence[Pbx]
 
 
@@ -97,10 +98,12 @@ def _is_bad_request(error: Exception) -> bool:
 async def _make_calls_view(request: AnyRequest, app_state: AppState, errors: Mapping[str, str]) -> View:
     texts = dict(request.query_params.multi_items())
     access_scope = get_access_scope(request.scope)
+    filter_texts = {name: texts.get(name, "") for name in ALL_FILTERS}
+    zone = get_zone(app_state.config.zone)
     return InvalidCallsView(
         title=_("Calls"),
         errors=errors,
-        filter_texts={name: texts.get(name, "") for name in ALL_FILTERS},
+        filter_texts=filter_texts,
         more_filters=[name for name in ALL_FILTERS if name not in FORM_FILTERS],
         has_more_filters=any(texts.get(name) for name in ALL_FILTERS if name not in FIRST_ROW_FILTERS),
         # A sort key or column that does not exist is left out.
@@ -109,6 +112,7 @@ async def _make_calls_view(request: AnyRequest, app_state: AppState, errors: Map
         pbxs=await list_visible_pbxs(app_state, access_scope),
         known_tags=await load_tags(app_state) if access_scope is None else [],
         saved_searches=await list_visible_searches(request, app_state),
+        date_range=create_date_range("/calls", filter_texts, zone, app_state.clock.now(), offers_all=True),
     )
 
 
@@ -123,7 +127,13 @@ async def _make_report_view(request: AnyRequest, app_state: AppState, errors: Ma
         kind=KINDS[report_name],
         by=request.query_params.get("by", ""),
         compare=request.query_params.get("compare", ""),
-        periods=common_periods(get_zone(app_state.config.zone), app_state.clock.now()),
+        date_range=create_date_range(
+            "/reports",
+            {**filter_texts_of(request), "report": report_name},
+            get_zone(app_state.config.zone),
+            app_state.clock.now(),
+            compare=request.query_params.get("compare", ""),
+        ),
         pbxs=await list_visible_pbxs(app_state, get_access_scope(request.scope)),
     )
 

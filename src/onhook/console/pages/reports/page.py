@@ -17,10 +17,11 @@ from onhook.cdr.csv_injection import escape_cell
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter
 from onhook.console.auth.access import SCOPED
 from onhook.console.pages.calls import list_visible_pbxs
+from onhook.console.pages.date_range import DateRange, create_date_range
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.kinds import KINDS, ReportKind
-from onhook.console.pages.reports.period import Period, choose_step, common_periods, compared_period, get_period
+from onhook.console.pages.reports.period import Period, choose_step, compared_period, get_period
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery, query_parts
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone, SearchFilterDep
@@ -109,7 +110,7 @@ class ReportsView(View, frozen=True, kw_only=True):
     by: str
     compare: str
     steps: Sequence[str]
-    periods: Mapping[str, tuple[str, str]]
+    date_range: DateRange
     period: Period
     pbxs: Sequence[Pbx]
     errors: Mapping[str, str] = {}
@@ -129,7 +130,7 @@ async def reports_page(  # noqa: PLR0917 - the parameters of the URL
     """Return the page of a report, its period compared with the previous one, and links to the others."""
     kind = _get_kind(report_name)
     query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by, compare)
-    report = await kind.make(query)
+    report, texts = await kind.make(query), filter_texts_of(request)
     return await render_page(
         request,
         app_state,
@@ -145,11 +146,18 @@ async def reports_page(  # noqa: PLR0917 - the parameters of the URL
             heat_max=_heat_max(report),
             comparison=await _compare_periods(query, compared_period(compare, period, reader_zone)),
             query=query,
-            texts=filter_texts_of(request),
+            texts=texts,
             by=by,
             compare=compare,
             steps=STEPS,
-            periods=common_periods(reader_zone, app_state.clock.now()),
+            date_range=create_date_range(
+                "/reports",
+                {**texts, "report": report_name, "by": by, "compare": compare},
+                reader_zone,
+                app_state.clock.now(),
+                since_default=period.since,
+                compare=compare,
+            ),
             period=period,
             # A user who may not see a PBX's calls may not see its name.
             pbxs=await list_visible_pbxs(app_state, query.search_filter.scope),

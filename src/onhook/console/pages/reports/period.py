@@ -1,6 +1,5 @@
-"""Period of a report, the previous one to compare with, and common ones."""
+"""Period of a report, and the one to compare with."""
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -88,27 +87,6 @@ def choose_step(period: Period) -> str:
     """Return hours for a day, days for a month, weeks for a year."""
     length = period.until - period.since
     return next((step for length_max, step in _STEPS if length <= length_max), "month")
-
-
-def common_periods(zone: ZoneInfo, now: datetime) -> Mapping[str, tuple[str, str]]:
-    """Return common periods: name, and `since` and `until` as dates."""
-    today = now.astimezone(zone).date()
-    month = today.replace(day=1)
-    last_month = (month - timedelta(days=1)).replace(day=1)
-    monday = today - timedelta(days=today.weekday())
-    return {
-        "Today": _dates(today, None),
-        "Yesterday": _dates(today - timedelta(days=1), today),
-        "7 days": _dates(today - timedelta(days=6), None),
-        "Last week": _dates(monday - timedelta(days=7), monday),
-        "30 days": _dates(today - timedelta(days=29), None),
-        "Last month": _dates(last_month, month),
-        "12 months": _dates(month.replace(year=month.year - 1), None),
-    }
-
-
-def _dates(since: date, until: date | None) -> tuple[str, str]:
-    return since.isoformat(), "" if until is None else until.isoformat()
 
 
 def _start_of_day(day: date, zone: ZoneInfo) -> datetime:
