@@ -53,8 +53,8 @@ class MemoryPbxRegistry:
     def find_by_sn(self, sn: str) -> RegisteredPbx | None:
         return self._by_sn.get(sn)
 
-    def find_by_source(self, path: str, peer: str) -> RegisteredPbx | None:
-        matches = [value for value in self._by_sn.values() if value.matches_source(path, peer)]
+    def find_by_source(self, path: str, peer: str, password: str = "") -> RegisteredPbx | None:
+        matches = [value for value in self._by_sn.values() if value.matches_source(path, peer, password)]
         return matches[0] if len(matches) == 1 else None
 
     def list_all(self) -> Sequence[RegisteredPbx]:
@@ -80,6 +80,7 @@ class ReceiverHarness:
         *,
         has_events: bool = False,
         trusted_proxies: Sequence[str] = (),
+        dialects: Mapping[str, Dialect] = DIALECTS,
     ) -> None:
         self.ledger_errors: list[OnhookError | None] = []
         self.ledger = SqliteLedger(path)
@@ -87,7 +88,7 @@ class ReceiverHarness:
         self.ingestor = Ingestor(
             ledger=self.ledger,
             registry=MemoryPbxRegistry(pbxs),
-            dialects=DIALECTS,
+            dialects=dialects,
             clock=clock,
             has_events=has_events,
             on_ledger_error=self.ledger_errors.append,
@@ -120,8 +121,9 @@ async def open_receiver(
     *,
     has_events: bool = False,
     trusted_proxies: Sequence[str] = (),
+    dialects: Mapping[str, Dialect] = DIALECTS,
 ) -> AsyncIterator[ReceiverHarness]:
-    receiver = ReceiverHarness(path, pbxs, has_events=has_events, trusted_proxies=trusted_proxies)
+    receiver = ReceiverHarness(path, pbxs, has_events=has_events, trusted_proxies=trusted_proxies, dialects=dialects)
     receiver.port = await receiver.server.start(Address("127.0.0.1", 0))
     try:
         yield receiver

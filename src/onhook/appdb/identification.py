@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from onhook.appdb.pbxs import Pbx
-from onhook.appdb.source_match import SourceMatch
+from onhook.appdb.source_match import PASSWORD_DIALECTS, SourceMatch
 from onhook.lib.messages import _, mark
 from onhook.lib.text import UNKNOWN
 
@@ -33,10 +33,11 @@ def identify_sender(pbx: Pbx, source_match: SourceMatch, *, has_api: bool) -> Id
     """Return what identifies the sender of this PBX's calls."""
     if pbx.dialect == "asterisk":
         return Identification("connection", _("connection"))
-    if source_match:
-        return Identification(
-            "source", ", ".join([*source_match.addresses, *([_("a secret path")] if source_match.path else [])])
-        )
+    has_password = pbx.dialect in PASSWORD_DIALECTS and pbx.secrets > 0
+    if source_match or has_password:
+        secret_parts = [(_("a secret path"), source_match.path), (_("a password"), has_password)]
+        parts = [*source_match.addresses, *(text for text, is_set in secret_parts if is_set)]
+        return Identification("source", ", ".join(parts))
     if pbx.is_unsigned:
         return Identification("nothing", _("nothing"))
     if pbx.secrets:

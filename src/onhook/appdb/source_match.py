@@ -1,6 +1,7 @@
 """Source of a PBX that cannot sign: its addresses, and the secret path it posts to.
 
-Either identifies the sender; where both are set, both must match. A path is a secret: it is in no listing.
+Either identifies the sender; where both are set, both must match; so must the password of a PBX that sends one. A path
+is a secret: it is in no listing.
 """
 
 import ipaddress
@@ -14,7 +15,10 @@ from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_row, r
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
-UNSIGNED_DIALECTS = frozenset({"newcdr"})
+PASSWORD_DIALECTS = frozenset({"freeswitch"})
+"""Dialects without signatures whose PBXs can send a password: their secrets are passwords (freeswitch.md 1)."""
+
+UNSIGNED_DIALECTS = frozenset({"newcdr"}) | PASSWORD_DIALECTS
 """Dialects without signatures (yeastar-p-series.md 9)."""
 
 ADDRESSES_MAX = 20
@@ -94,7 +98,13 @@ def validate_sender_identification(
     dialect: str, source_match: SourceMatch, *, has_secret: bool, is_unsigned: bool
 ) -> None:
     """Check that the sender of an event can be verified. Raises `UsageError`."""
-    if dialect in UNSIGNED_DIALECTS:
+    if dialect in PASSWORD_DIALECTS:
+        if is_unsigned or not (source_match or has_secret):
+            raise UsageError(
+                _("a {dialect} PBX cannot sign events: its source must identify it", dialect=dialect),
+                hint=_("give its address with --from, a secret path with --path, or a password with --secret"),
+            )
+    elif dialect in UNSIGNED_DIALECTS:
         if has_secret or is_unsigned:
             raise UsageError(
                 _("a {dialect} PBX cannot sign events", dialect=dialect),

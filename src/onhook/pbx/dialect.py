@@ -5,11 +5,12 @@ calls it on stored bodies. `format` returns the bytes that such a PBX would send
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from onhook.cdr.call_details import CallDetails
+from onhook.cdr.leg_joining import LegLinks
 
 EnvelopeKind = Literal["details", "other_event", "test_message", "unparsable", "not_json"]
 
@@ -59,6 +60,25 @@ class Dialect(Protocol):
         """Return the event body with these details in the given payload format. Raises `UsageError` for an
         unknown format.
         """
+        ...
+
+
+@runtime_checkable
+class LegDialect(Dialect, Protocol):
+    """A kind of PBX that reports each leg by itself: a leg is a raw event, and a call is made of several. A leg names
+    no PBX and has no signature, so that its sender is identified before `peek`, by address, path or password.
+    """
+
+    def recognizes(self, body: bytes) -> bool:
+        """Return whether a body seems to contain a leg, readable or not: a look at the first bytes."""
+        ...
+
+    def read_links(self, body: bytes) -> LegLinks:
+        """Return what the leg in a body says about others. Raises `ParseError`."""
+        ...
+
+    def parse_legs(self, bodies: Sequence[bytes]) -> Sequence[CallDetails]:
+        """Return the call details of the legs of one call, in any order, with any repeats. Raises `ParseError`."""
         ...
 
 

@@ -197,6 +197,7 @@ class HttpConnection(asyncio.Protocol):
                 self._client_address(request),
                 partial(self._send_verdict, pending_response),
                 path=path,
+                authorization=request.authorization,
             )
         elif request.method == b"GET" and request.path.partition(b"?")[0] == HEALTH_PATH:
             self._send_response(

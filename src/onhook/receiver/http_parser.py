@@ -30,12 +30,15 @@ _EXPECT: Final = b"expect"
 _CONTINUE: Final = b"100-continue"
 _FORWARDED: Final = b"forwarded"
 _X_FORWARDED_FOR: Final = b"x-forwarded-for"
-_RELEVANT_HEADERS: Final = frozenset({_SIGNATURE, _LENGTH, _EXPECT, b"transfer-encoding", _FORWARDED, _X_FORWARDED_FOR})
+_AUTHORIZATION: Final = b"authorization"
+_RELEVANT_HEADERS: Final = frozenset(
+    {_SIGNATURE, _LENGTH, _EXPECT, b"transfer-encoding", _FORWARDED, _X_FORWARDED_FOR, _AUTHORIZATION}
+)
 
 
 class HttpRequest(msgspec.Struct, frozen=True, gc=False):
     """One complete request. `is_last`: the sender asks to close the connection after the response. `forwarded` and
-    `x_forwarded_for` are the values of the headers of proxies.
+    `x_forwarded_for` are the values of the headers of proxies, `authorization` is the one with credentials.
     """
 
     method: bytes
@@ -45,6 +48,7 @@ class HttpRequest(msgspec.Struct, frozen=True, gc=False):
     is_last: bool
     forwarded: tuple[bytes, ...] = ()
     x_forwarded_for: tuple[bytes, ...] = ()
+    authorization: bytes = b""
 
 
 class RequestParser:
@@ -105,6 +109,8 @@ class RequestParser:
             self._forwarded += (value,)
         elif name == _X_FORWARDED_FOR:
             self._x_forwarded_for += (value,)
+        elif name == _AUTHORIZATION:
+            self._authorization = value
 
     def on_headers_complete(self) -> None:
         self._is_in_body = True
@@ -140,6 +146,7 @@ class RequestParser:
                 is_last,
                 self._forwarded,
                 self._x_forwarded_for,
+                self._authorization,
             )
         )
         self._is_finished = is_last
@@ -172,7 +179,7 @@ class RequestParser:
         self.expects_continue = False
         self._is_in_body = False
         self._is_too_large = False
-        self._path = self._signature = b""
+        self._path = self._signature = self._authorization = b""
         self._forwarded: tuple[bytes, ...] = ()
         self._x_forwarded_for: tuple[bytes, ...] = ()
         self._headers: list[tuple[bytes, bytes]] = []

@@ -19,13 +19,14 @@ from onhook.cdr.merge import UNREGISTERED, WEBHOOK
 from onhook.ledger.contract import AppendResult, Ledger, LedgerEntry
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
-from onhook.pbx.dialect import Dialect, Dialects, Envelope
+from onhook.pbx.dialect import Dialect, Dialects, Envelope, LegDialect
 from onhook.pbx.envelopes import UNPACKED_BYTES_MAX, is_compressed
 from onhook.receiver.counters import EventCounters
 from onhook.receiver.group_commit import GroupCommitter, PrepareAppend
 from onhook.receiver.hash_budget import USUAL_BODY_BYTES_MAX, HashBudget
 from onhook.receiver.pbx_registry import PbxRegistry, RegisteredPbx
-from onhook.receiver.signature_check import SIGNATURE_CHARACTERS, verify_sender
+from onhook.receiver.rejection_limits import RejectionLimits
+from onhook.receiver.signature_check import SIGNATURE_CHARACTERS, read_password, verify_sender
 from onhook.receiver.unregistered import UnregisteredSenders, count_unregistered
 from onhook.receiver.verdict import Verdict, label_by_channel
 
@@ -45,14 +46,15 @@ VerdictCallback = Callable[[Verdict], None]
 
 
 class _Request(NamedTuple):
-    """A webhook request: its body, its signature or an empty text, the address of its sender, its path; the first
-    dialect that recognises the body, else the last one, and its envelope.
+    """A webhook request: its body, its signature or an empty text, the address of its sender, its path, its password or
+    an empty text; the first dialect that recognises the body, else the last one, and its envelope.
     """
 
     body: bytes
     signature: str
     peer: str
     path: str
+    password: str
     dialect: Dialect
     envelope: Envelope
 
@@ -91,6 +93,8 @@ class Ingestor:
         self._counts_read_at = monotonic()
         self._committer = GroupCommitter(ledger=ledger, on_ledger_error=on_ledger_error, prepare_append=prepare_append)
         self._rechecks: set[asyncio.Task[None]] = set()
+        self._rejection_limits = RejectionLimits(monotonic)
+        self._leg_dialects = {name: dialect for name, dialect in dialects.items() if isinstance(dialect, LegDialect)}
         self._counters = EventCounters(ledger=ledger, clock=clock, on_ledger_result=self._committer.report_result)
 
     @property
@@ -99,23 +103,37 @@ class Ingestor:
         return self._committer.is_working and self._missing_settings() is None
 
     def submit_request(
-        self, body: bytes, signature: str, peer: str, on_verdict: VerdictCallback, *, path: str = "/"
+        self,
+        body: bytes,
+        signature: str,
+        peer: str,
+        on_verdict: VerdictCallback,
+        *,
+        path: str = "/",
+        authorization: bytes = b"",
     ) -> None:
-        """Check a webhook request: `signature` is the header or empty, `peer` the address of the sender, `path` the
-        requested path.
+        """Check a webhook request: `signature` and `authorization` are headers or empty, `peer` is the address of the
+        sender, `path` the requested path.
         """
+        password = read_password(authorization) if authorization else ""
+        if self._leg_dialects and not signature and self._accept_leg(body, peer, path, password, on_verdict):
+            return
         decoded_bytes = UNPACKED_BYTES_MAX if is_compressed(body) else len(body)
         is_unusual = decoded_bytes > USUAL_BODY_BYTES_MAX
         if is_unusual and self._decoding_budget.is_spent:
             self.count_verdict("too_many")
             on_verdict("too_many")
             return
-        request = _Request(body, signature, peer, path, *self._peek(body))
+        request = _Request(body, signature, peer, path, password, *self._peek(body))
         rejection = self._accept(request, on_verdict)
         if rejection is None:
             return
         if is_unusual:
             self._decoding_budget.charge_decoding(decoded_bytes)
+        is_of_leg_sender = bool(authorization) or request.dialect.name in self._leg_dialects
+        if is_of_leg_sender and not self._rejection_limits.admits(peer):
+            self._reject(request, "too_many", on_verdict)
+            return
         if len(self._rechecks) >= RECHECKS_MAX:
             self._reject(request, rejection, on_verdict)
             return
@@ -125,7 +143,7 @@ class Ingestor:
 
     def submit(self, sender: RegisteredPbx, body: bytes, via: str, peer: str, on_verdict: VerdictCallback) -> None:
         """Store an event of a connection that Onhook opened, so that the sender is known."""
-        request = _Request(body, "", peer, "", *self._peek(body))
+        request = _Request(body, "", peer, "", "", *self._peek(body))
         sender, envelope = self._peek_as_sender(sender, request)
         self._append(sender, envelope, request, on_verdict, via=via)
 
@@ -161,7 +179,8 @@ class Ingestor:
         finally:
             # Also when the process stops: each request has one verdict.
             if self._registry.list_all() is not checked_pbxs:
-                remaining_rejection = self._accept(request, on_verdict)
+                is_accepted = self._accept_leg(request.body, request.peer, request.path, request.password, on_verdict)
+                remaining_rejection = None if is_accepted else self._accept(request, on_verdict)
             if remaining_rejection is not None:
                 self._reject(request, remaining_rejection, on_verdict)
 
@@ -176,6 +195,21 @@ class Ingestor:
         with suppress(OnhookError, TimeoutError):
             async with asyncio.timeout(COUNTS_SECONDS_MAX):
                 self._unregistered.replace_counts(await count_unregistered(self._ledger))
+
+    def _accept_leg(self, body: bytes, peer: str, path: str, password: str, on_verdict: VerdictCallback) -> bool:
+        """Store what a PBX sent that reports legs, and return True; other senders, and all while there are no settings,
+        are checked by what their body contains.
+        """
+        if self._missing_settings() is not None:
+            return False
+        sender = self._registry.find_by_source(path, peer, password)
+        dialect = None if sender is None else self._leg_dialects.get(sender.dialect)
+        if sender is None or dialect is None:
+            return False
+        self._rejection_limits.forgive(peer)
+        request = _Request(body, "", peer, path, password, dialect, _peek(dialect, body))
+        self._append(sender, request.envelope, request, on_verdict, via=WEBHOOK)
+        return True
 
     def _accept(self, request: _Request, on_verdict: VerdictCallback) -> Verdict | None:
         """Store the event of a registered PBX; return the verdict that rejects another request."""
@@ -207,15 +241,18 @@ class Ingestor:
     def _find_sender(self, request: _Request) -> RegisteredPbx | Verdict:
         if missing_settings := self._missing_settings():
             return missing_settings
-        return verify_sender(
+        verdict = verify_sender(
             self._registry,
             request.envelope,
             request.body,
             request.signature,
             path=request.path,
             peer=request.peer,
+            password=request.password,
             budget=self._hash_budget,
         )
+        is_leg = request.dialect.name in self._leg_dialects
+        return "unexpected_source" if is_leg and verdict == "missing_signature" else verdict
 
     async def _finish_rechecks(self) -> None:
         if self._rechecks:
@@ -228,8 +265,13 @@ class Ingestor:
         return "settings_lost" if self._has_events and self._registry.is_empty() else None
 
     def _peek(self, body: bytes) -> tuple[Dialect, Envelope]:
-        """Return the envelope of the first dialect that recognises the body, else of the last dialect."""
-        dialects = iter(self._dialects.values())
+        """Return the envelope of the first dialect that recognises the body, else of the last dialect. A leg is not
+        read before its sender is known.
+        """
+        for leg_dialect in self._leg_dialects.values():
+            if leg_dialect.recognizes(body):
+                return leg_dialect, _unparsable_envelope(body)
+        dialects = (dialect for name, dialect in self._dialects.items() if name not in self._leg_dialects)
         dialect = next(dialects)
         envelope = _peek(dialect, body)
         for next_dialect in dialects:
@@ -244,7 +286,7 @@ class Ingestor:
         An unknown dialect, of damaged settings or a newer Onhook, loses no event: what another dialect recognises is
         an event of that one, and anything else goes to the quarantine.
         """
-        if request.dialect.name == sender.dialect:
+        if request.dialect.name == sender.dialect and sender.dialect not in self._leg_dialects:
             return sender, request.envelope
         if own_dialect := self._dialects.get(sender.dialect):
             return sender, _peek(own_dialect, request.body)

@@ -14,7 +14,8 @@ class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
     """One registered PBX. `secrets` are all that are valid now; `is_unsigned` is set for a PBX that cannot sign.
     `keeps_unregistered`: what its secrets sign under a serial number that is not registered is kept, for a person.
 
-    An unsigned PBX is identified by its source: the `networks` it sends from, the secret `path` it posts to, or both.
+    An unsigned PBX is identified by its source: the `networks` it sends from, the secret `path` it posts to, its
+    password, where `has_password` makes the secrets passwords of Basic credentials; or by several of them together.
     """
 
     sn: str
@@ -23,18 +24,27 @@ class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
     is_unsigned: bool = False
     networks: tuple[Network, ...] = ()
     path: str = ""
+    has_password: bool = False
     keeps_unregistered: bool = True
 
     @property
     def is_identified_by_source(self) -> bool:
         """Return whether the source identifies the PBX."""
-        return bool(self.networks or self.path)
+        return bool(self.networks or self.path or (self.has_password and self.secrets))
 
-    def matches_source(self, path: str, peer: str) -> bool:
-        """Return whether a request to this path from this address matches all parts of the source."""
+    def matches_source(self, path: str, peer: str, password: str = "") -> bool:
+        """Return whether a request to this path from this address with this password matches all parts of the source.
+        Each part is compared whatever the others say, so that the time is no hint at them.
+        """
         request_path = path.partition("?")[0].encode()
         is_path_equal = not self.path or hmac.compare_digest(self.path.encode(), request_path)
-        return self.is_identified_by_source and is_path_equal and (not self.networks or self._is_allowed_address(peer))
+        is_password_right = not (self.has_password and self.secrets) or self._has_password(password)
+        is_address_allowed = not self.networks or self._is_allowed_address(peer)
+        return self.is_identified_by_source and is_path_equal and is_password_right and is_address_allowed
+
+    def _has_password(self, password: str) -> bool:
+        # Each secret is compared, so that the time is no hint at their order.
+        return sum(hmac.compare_digest(secret.encode(), password.encode()) for secret in self.secrets) > 0
 
     def _is_allowed_address(self, peer: str) -> bool:
         try:
@@ -55,7 +65,7 @@ class PbxRegistry(Protocol):
         """Return the PBX that has this serial number, in capitals or not, among its own; or None."""
         ...
 
-    def find_by_source(self, path: str, peer: str) -> RegisteredPbx | None:
+    def find_by_source(self, path: str, peer: str, password: str = "") -> RegisteredPbx | None:
         """Return the one PBX with this source; None where there is none, or more than one."""
         ...
 

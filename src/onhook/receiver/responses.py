@@ -15,7 +15,8 @@ UNHEALTHY = RESPONSES_BY_VERDICT["unavailable"]
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _EXTRA_HEADERS = {
-    401: "WWW-Authenticate: X-Signature\r\n",
+    # A FreeSWITCH with `auth-scheme=any` sends its credentials only after this challenge (freeswitch.md 1).
+    401: 'WWW-Authenticate: X-Signature\r\nWWW-Authenticate: Basic realm="onhook"\r\n',
     405: "Allow: POST, GET\r\n",
     503: f"Retry-After: {RETRY_AFTER_SECONDS}\r\n",
 }

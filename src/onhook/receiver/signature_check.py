@@ -3,6 +3,8 @@
 A PBX that cannot sign is identified by its source instead. Used for every request, before anything else is decoded.
 """
 
+import base64
+import binascii
 import secrets
 
 from onhook.lib.signing import is_signed_by
@@ -21,14 +23,37 @@ _NO_SECRET = (secrets.token_hex(16),)
 """Hashed with where there is no secret, so that the time of an answer is no hint at a registered serial number."""
 
 
+def read_password(authorization: bytes) -> str:
+    """Return the password of Basic credentials (RFC 7617), whatever the user; an empty text where there is none.
+
+    >>> read_password(b"Basic b25ob29rOmV4YW1wbGUtcGFzc3dvcmQ="), read_password(b"Bearer abc")
+    ('example-password', '')
+    """
+    scheme, _, credentials = authorization.strip().partition(b" ")
+    if scheme.lower() != b"basic":
+        return ""
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
 def verify_sender(
-    registry: PbxRegistry, envelope: Envelope, body: bytes, signature: str, *, path: str, peer: str, budget: HashBudget
+    registry: PbxRegistry,
+    envelope: Envelope,
+    body: bytes,
+    signature: str,
+    *,
+    path: str,
+    peer: str,
+    password: str = "",
+    budget: HashBudget,
 ) -> RegisteredPbx | Verdict:
     """Return the PBX that signed the body or has this source, or the verdict that rejects the request. A search that
     finds none is charged to the `budget`.
     """
     if not envelope.sn:
-        source_pbx = None if signature else registry.find_by_source(path, peer)
+        source_pbx = None if signature else registry.find_by_source(path, peer, password)
         return source_pbx or _find_signing_pbx(registry, body, signature, budget)
     sender = registry.find_by_sn(envelope.sn)
     if sender is not None and sender.is_unsigned:

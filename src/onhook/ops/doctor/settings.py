@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.identification import Identification, identify_sender, summarize
 from onhook.appdb.pbxs import Pbx
+from onhook.appdb.source_match import PASSWORD_DIALECTS
 from onhook.appdb.sqlite_file import check_integrity
 from onhook.cdr.utc_offset import get_zone
-from onhook.config import Config
+from onhook.config import WILDCARD_HOSTS, Config
 from onhook.delivery.issues import find_all_issues
 from onhook.ledger.sqlite_schema import has_raw_events
 from onhook.lib.clock import Clock
@@ -36,6 +37,8 @@ async def check_appdb(config: Config, clock: Clock) -> AsyncIterator[Check]:
     try:
         async with AppDb(config.appdb_file) as appdb:
             for check in await _check_all_settings(appdb, clock, get_zone(config.zone), has_events=_has_events(config)):
+                yield check
+            for check in await _check_allow_lists(config, appdb):
                 yield check
             for check in check_disk_rate(config.data, await appdb.disk_samples.all(), clock.now()):
                 yield check
@@ -151,6 +154,23 @@ async def _check_pbxs(appdb: AppDb, *, has_events: bool) -> Check:
     return Check(
         "OK", _n("1 PBX registered: {summary}", "{count} PBXs registered: {summary}", len(pbxs), summary=summary)
     )
+
+
+async def _check_allow_lists(config: Config, appdb: AppDb) -> list[Check]:
+    """Return the PBXs with a known address from which no allow-list keeps others away: a path or a password is all that
+    they know, and it crosses the network as it is.
+    """
+    if config.intake.host not in WILDCARD_HOSTS:
+        return []
+    return [
+        Check(
+            "ERROR",
+            _("the intake accepts legs of {name} from every address, without a signature", name=pbx.name),
+            _("`onhook pbx change {name} --from ADDRESS` allows its address alone", name=shlex.quote(pbx.name)),
+        )
+        for pbx in await appdb.pbxs()
+        if pbx.dialect in PASSWORD_DIALECTS and not (await appdb.source_matches.get(pbx.sn)).addresses
+    ]
 
 
 async def _identify_sender(appdb: AppDb, pbx: Pbx) -> Identification:

@@ -31,6 +31,10 @@ class FreeSwitch:
 
     name = "freeswitch"
 
+    def recognizes(self, body: bytes) -> bool:
+        """Return whether a body seems to contain a document."""
+        return looks_like_document(body)
+
     def peek(self, body: bytes) -> Envelope:
         """Classify a body. The key is equal for all documents about one leg, in whichever encoding."""
         if not looks_like_document(body):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from onhook.appdb.source_match import PASSWORD_DIALECTS
 from onhook.config import SECRET_FILE_MODE
 from onhook.receiver.pbx_registry import RegisteredPbx
 
@@ -84,6 +85,7 @@ def _from_stored(stored: _StoredPbx) -> PbxWithNumbers:
         is_unsigned=stored.is_unsigned,
         networks=tuple(map(ip_network, stored.networks)),
         path=stored.path,
+        has_password=stored.dialect in PASSWORD_DIALECTS,
         keeps_unregistered=stored.keeps_unregistered,
     )
     return pbx, stored.sns

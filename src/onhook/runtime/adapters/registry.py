@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.contract import DamagedDatabase
 from onhook.appdb.pbxs import WebhookCredentials
+from onhook.appdb.source_match import PASSWORD_DIALECTS
 from onhook.cdr.identity import fold_sn
 from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.errors import OnhookError, Unavailable
@@ -43,6 +44,7 @@ class AppDbPbxRegistry:
         self._watcher = ChangeWatcher(appdb, self._read)
         self._used: Sequence[PbxWithNumbers] = ()
         self._pbxs: tuple[RegisteredPbx, ...] = ()
+        self._source_pbxs: tuple[RegisteredPbx, ...] = ()
         self._pbx_by_sn: Mapping[str, RegisteredPbx] = {}
         self._reading = asyncio.Lock()
         self._is_current = True
@@ -86,10 +88,10 @@ class AppDbPbxRegistry:
         """Return the PBX that has this serial number among its own, or None."""
         return self._pbx_by_sn.get(fold_sn(sn))
 
-    def find_by_source(self, path: str, peer: str) -> RegisteredPbx | None:
-        """Return the one PBX with this source; a path has precedence over an address."""
-        matches = [pbx for pbx in self._pbxs if pbx.matches_source(path, peer)]
-        matches = [pbx for pbx in matches if pbx.path] or matches
+    def find_by_source(self, path: str, peer: str, password: str = "") -> RegisteredPbx | None:
+        """Return the one PBX with this source; a path has precedence over a password, and that over an address."""
+        matches = [pbx for pbx in self._source_pbxs if pbx.matches_source(path, peer, password)]
+        matches = [pbx for pbx in matches if pbx.path] or [pbx for pbx in matches if pbx.has_password] or matches
         return matches[0] if len(matches) == 1 else None
 
     def list_all(self) -> Sequence[RegisteredPbx]:
@@ -152,6 +154,7 @@ class AppDbPbxRegistry:
         self._is_loaded = True
         self._used = pbxs
         self._pbxs = tuple(pbx for pbx, _ in pbxs)
+        self._source_pbxs = tuple(pbx for pbx in self._pbxs if pbx.is_identified_by_source)
         self._pbx_by_sn = {fold_sn(sn): pbx for pbx, sns in pbxs for sn in sns}
 
     async def _read(self) -> list[PbxWithNumbers]:
@@ -170,5 +173,6 @@ def _registered_pbx(credentials: WebhookCredentials) -> RegisteredPbx:
         is_unsigned=credentials.is_unsigned,
         networks=tuple(map(ip_network, credentials.source_match.addresses)),
         path=credentials.source_match.path,
+        has_password=credentials.dialect in PASSWORD_DIALECTS,
         keeps_unregistered=credentials.keeps_unregistered,
     )
