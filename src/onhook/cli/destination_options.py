@@ -57,11 +57,23 @@ def _options(excluded: frozenset[str]) -> Sequence[inspect.Parameter]:
         optional_parameter(field.name, _option(field))
         for field in msgspec.structs.fields(DestinationSettings)
         if field.name not in excluded | _OPTION_OF_ITS_OWN
-    ] + [optional_parameter(f"{_KIND_FIELD_PREFIX}{field.name}", _option(field, kind)) for kind, field in kind_fields()]
+    ] + _kind_options()
+
+
+def _kind_options() -> list[inspect.Parameter]:
+    """Return the options for fields that not all kinds have: one for each name, which has one meaning."""
+    kinds: dict[str, list[str]] = {}
+    for kind, field in kind_fields():
+        kinds.setdefault(field.name, []).append(kind)
+    fields = {field.name: field for _kind, field in reversed(kind_fields())}
+    return [
+        optional_parameter(f"{_KIND_FIELD_PREFIX}{name}", _option(fields[name], ", ".join(kinds[name])))
+        for name in kinds
+    ]
 
 
 def _option(field: msgspec.structs.FieldInfo, kind: str = "") -> Any:
-    """Return the annotation of the option for a field, of all kinds or of one."""
+    """Return the annotation of the option for a field, of all kinds or of some."""
     flag = _FLAG_OF.get(field.name) or f"--{field.name.removeprefix('with_').replace('_', '-')}"
     description = field_meta(field).description or ""
     help_text = _("{description}; only for {kind}", description=description, kind=kind) if kind else description

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,7 +10,7 @@ import pytest
 
 from onhook.cdr.record import Record
 from onhook.delivery.destinations.contract import Notification
-from onhook.delivery.destinations.postgresql_tables import table_columns
+from onhook.delivery.destinations.sql_tables import table_columns
 from onhook.lib.errors import UsageError
 from tests.delivery.destinations.contract import REFUSED, DestinationContract, open_client
 from tests.delivery.destinations.postgresql_server import PROGRAMS, PostgresqlServer, run_postgresql
@@ -62,7 +61,7 @@ def server(postgresql: PostgresqlServer) -> PostgresqlKindServer:
     if postgresql.process is None:
         postgresql.start()
     for table in ("records", "calls"):
-        postgresql.query(f"DROP TABLE IF EXISTS {table}")
+        postgresql.query(f"DROP TABLE IF EXISTS {table} CASCADE")
     return PostgresqlKindServer(postgresql)
 
 
@@ -91,7 +90,7 @@ async def test_postgresql_row_has_the_members_of_the_record(
     names = list(table_columns("records"))
     (row,) = postgresql.query("SELECT to_jsonb(records) FROM records")
     expected = msgspec.json.decode(msgspec.json.encode(source)) | {"call_from": "Zoë \ufffd 'x'\"\\"}
-    times = {name for name, type_name in table_columns("records").items() if type_name == "timestamptz"}
+    times = {name for name, type_name in table_columns("records").items() if type_name == "time"}
     assert set(row[0]) == set(names)
     assert {name: value for name, value in row[0].items() if name not in times} == {
         name: value for name, value in expected.items() if name not in times
@@ -193,10 +192,19 @@ async def test_postgresql_locked_table_ends_with_the_time_out(
     await client.close()
 
 
-def test_postgresql_docs_name_each_column() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "postgresql.md").read_text()
-    for name, type_name in table_columns("records").items():
-        assert f"| `{name}` | `{type_name}` |" in page
+async def test_postgresql_views_are_made_again_where_they_are_missing(
+    server: PostgresqlKindServer, postgresql: PostgresqlServer
+) -> None:
+    source = record(datetime(2026, 4, 27, 22, 4, 36, tzinfo=UTC), call_from="Zoë <Z> Q<0030123>", utc_offset="+05:30")
+    await send(server.settings, source)
+    postgresql.query("DROP VIEW records_by_day, records_report")
+    other = record(record_id="b", call_from="1001", utc_offset="-03:30", status="NO ANSWER")
+    await send(server.settings, source, other)
+    query = "SELECT caller_name, caller_number, hour, weekday, is_answered FROM records_report ORDER BY record_id = 'b'"
+    first_row, second_row = postgresql.query(query)
+    assert first_row == ("Zoë <Z> Q", "0030123", 3, 2, True)
+    assert second_row[:2] == ("", "1001")
+    assert postgresql.query("SELECT SUM(total), SUM(answered), SUM(unanswered) FROM records_by_day") == [(2, 1, 1)]
 
 
 @pytest.mark.parametrize(

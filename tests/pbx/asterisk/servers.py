@@ -90,32 +90,32 @@ def postgresql() -> Iterator[DatabaseServer]:
 def mariadb() -> Iterator[DatabaseServer]:
     """Start MariaDB as root, the owner of its folder."""
     with _temporary_directory("root") as folder:
-        data_options = ["--no-defaults", "--user=root", f"--datadir={folder / 'data'}"]
-        (folder / "data").mkdir()
-        # The steps of `mariadb-install-db`, which requires the client package too.
-        scripts = [(MYSQL_SHARE_DIRECTORY / f"mysql_system_tables{part}.sql").read_text() for part in ("", "_data")]
-        bootstrap_sql = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n" + "".join(scripts)
-        command = ["mariadbd", *data_options, "--bootstrap"]
-        subprocess.run(command, check=True, input=bootstrap_sql, text=True, capture_output=True)
-        init_file = folder / "first.sql"
-        init_file.write_text(
-            f"CREATE DATABASE {DATABASE};\n"
-            f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}';\n"
-            f"GRANT ALL ON {DATABASE}.* TO '{USER}'@'127.0.0.1';"
-        )
         port = _free_port()
-        command = [
-            "mariadbd",
-            *data_options,
-            f"--port={port}",
-            "--bind-address=127.0.0.1",
-            f"--socket={folder / 'socket'}",
-        ]
-        command += [f"--init-file={init_file}", "--skip-log-bin", "--skip-name-resolve", f"--pid-file={folder / 'pid'}"]
+        command = install_mariadb(folder, port, user="root", database=DATABASE, account=USER, password=PASSWORD)
         with _run_database_server(
             DatabaseServer("mysql", port, _connect_mariadb), command, user="root", folder=folder
         ) as server:
             yield server
+
+
+def install_mariadb(folder: Path, port: int, *, user: str, database: str, account: str, password: str) -> list[str]:
+    """Make the files of a server that this user runs; return the command that starts it."""
+    data_options = ["--no-defaults", f"--user={user}", f"--datadir={folder / 'data'}"]
+    (folder / "data").mkdir()
+    # The steps of `mariadb-install-db`, which requires the client package too.
+    scripts = [(MYSQL_SHARE_DIRECTORY / f"mysql_system_tables{part}.sql").read_text() for part in ("", "_data")]
+    bootstrap_sql = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n" + "".join(scripts)
+    command = ["mariadbd", *data_options, "--bootstrap"]
+    subprocess.run(command, check=True, input=bootstrap_sql, text=True, capture_output=True)
+    init_file = folder / "first.sql"
+    init_file.write_text(
+        f"CREATE DATABASE IF NOT EXISTS {database};\n"
+        f"CREATE USER IF NOT EXISTS '{account}'@'127.0.0.1' IDENTIFIED BY '{password}';\n"
+        f"GRANT ALL ON {database}.* TO '{account}'@'127.0.0.1';"
+    )
+    address_options = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder / 'socket'}"]
+    options = [f"--init-file={init_file}", "--skip-log-bin", "--skip-name-resolve", f"--pid-file={folder / 'pid'}"]
+    return ["mariadbd", *data_options, *address_options, *options]
 
 
 @contextmanager

@@ -24,13 +24,18 @@ class NoFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A kind without fields of its own."""
 
 
-class PostgresqlFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fields of a database: `tls` is `verify`, or `off` for a server without TLS."""
+class DatabaseFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of every database: `tls` is `verify`, or `off` for a server without TLS."""
+
+    tls: Annotated[Literal["verify", "off"], msgspec.Meta(description="TLS: verify the certificate, or off")] = "verify"
+
+
+class PostgresqlFields(DatabaseFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of a database with schemas."""
 
     schema_name: Annotated[str, msgspec.Meta(description="Schema of the tables", pattern=SCHEMA_NAME_PATTERN)] = (
         "public"
     )
-    tls: Annotated[Literal["verify", "off"], msgspec.Meta(description="TLS: verify the certificate, or off")] = "verify"
 
 
 class SyslogFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,6 +80,15 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             notifies_of=_CALLS,
             fields=PostgresqlFields,
             library="pg8000",
+        ),
+        "mysql": DestinationKind(
+            title="MariaDB, MySQL",
+            url_example="mysql://onhook@db.example.com/calls",
+            module=f"{_PACKAGE}.mysql",
+            schemes=("mysql", "mariadb"),
+            notifies_of=_CALLS,
+            fields=DatabaseFields,
+            library="pymysql",
         ),
         "syslog": DestinationKind(
             title="Syslog",
