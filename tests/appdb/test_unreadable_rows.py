@@ -18,6 +18,7 @@ from onhook.appdb.issues import OperationalIssue
 from onhook.appdb.pbx_conventions import PbxConventions
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbx_facts import AppDbPbxFacts
+from onhook.appdb.reader_settings import ReaderSettings
 from onhook.appdb.source_match import SourceMatch
 from onhook.appdb.sqlite_file import copy_database
 from onhook.appdb.stored_json import RowUnreadable, decode_column, encode_column
@@ -64,6 +65,7 @@ async def fill(path: Path) -> None:
             await appdb.alarms.raise_alarm(name, "silence", "no calls", hint="look", now_us=NOW)
             await appdb.tokens.add(name, "reader", now_us=NOW, scope=SCOPE)
             await appdb.users.add(name, "reader", SCOPE, now_us=NOW)
+            await appdb.reader_settings.put(name, ReaderSettings(zone="Asia/Tokyo", clock="12"))
             await appdb.apps.add(name, now_us=NOW)
             await appdb.serial_numbers.add(name, f"{name}2")
             await appdb.pbx_conventions.put(name, PbxConventions(encoding="gbk"))
@@ -289,6 +291,7 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "serial_numbers": lambda appdb: appdb.serial_numbers.all(),
     "tokens": lambda appdb: appdb.tokens.all(),
     "users": lambda appdb: appdb.users.all(),
+    "reader_settings": lambda appdb: appdb.reader_settings.all(),
     "apps": lambda appdb: appdb.apps.all(),
     "destinations": lambda appdb: appdb.destinations.all(),
     "streams": lambda appdb: appdb.destinations.streams(2),

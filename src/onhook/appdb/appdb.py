@@ -44,6 +44,7 @@ from onhook.appdb.pbxs import (
     validate_zone,
 )
 from onhook.appdb.queue_targets import QueueTargetsRepository
+from onhook.appdb.reader_settings import ReaderSettingsRepository
 from onhook.appdb.recordings import Recordings
 from onhook.appdb.retention_overrides import RetentionOverrides
 from onhook.appdb.rows import (
@@ -98,6 +99,7 @@ class AppDb:
         self.app_tokens = AppTokenGrants(self._database)
         self.users = Users(self._database)
         self.sessions = Sessions(self._database)
+        self.reader_settings = ReaderSettingsRepository(self._database)
         self.failed_logins = FailedLogins(self._database)
         self.audit = Audit(self._database)
         self.notes = Notes(self._database)
@@ -320,6 +322,7 @@ class AppDb:
             "destinations": self.destinations.list_unreadable,
             "apps": self.apps.list_unreadable,
             "users": self.users.list_unreadable,
+            "reader_settings": self.reader_settings.list_unreadable,
             "serial_numbers": self.serial_numbers.list_unreadable,
             "secret_owners": self.secret_owners.list_unreadable,
             "pbx_conventions": self.pbx_conventions.list_unreadable,

@@ -53,6 +53,7 @@ from onhook.console.pages import pbx_connection as pbx_connection_pages
 from onhook.console.pages import pbxs as pbx_pages
 from onhook.console.pages import quarantine as quarantine_pages
 from onhook.console.pages import queue_targets as queue_target_pages
+from onhook.console.pages import reader_settings as reader_settings_pages
 from onhook.console.pages import retention as retention_pages
 from onhook.console.pages import saved_searches as saved_search_pages
 from onhook.console.pages import sql as sql_page
@@ -229,6 +230,7 @@ def _page_router() -> Router:
             *add_pbx_pages.ROUTES,
             *pbx_connection_pages.ROUTES,
             *retention_pages.ROUTES,
+            *reader_settings_pages.ROUTES,
             issues.issues_page,
             issues.raw_event_page,
             report_routes.reports_page,

@@ -19,9 +19,9 @@ from onhook.appdb.masking import load_masking
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, PBXS_MAX, SECRET_CHARACTERS_MAX, SN_CHARACTERS_MAX
 from onhook.cdr.number_masking import MASKS, Mask
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
-from onhook.cdr.utc_offset import get_zone
 from onhook.console.auth.access import get_access_scope
 from onhook.console.masked_store import MaskedStore, check_masked_tag
+from onhook.console.reader import load_reader_settings, make_reader_zone
 from onhook.console.search import apply_search
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
@@ -91,12 +91,15 @@ PbxNames = Annotated[list[Label], msgspec.Meta(max_length=PBXS_MAX)]
 SecretText = Annotated[str, msgspec.Meta(min_length=1, max_length=SECRET_CHARACTERS_MAX)]
 
 
-def reader_zone(
+async def reader_zone(
+    request: Request[Any, Any, Any],
     app_state: AppStateDep,
     zone: Annotated[Text, _text_parameter("IANA time zone in which times are parsed and days begin")] = "",
 ) -> ZoneInfo:
-    """Return the requested time zone, else the configured one. Raises `UsageError`."""
-    return get_zone(zone or app_state.config.zone)
+    """Return the requested time zone, else that of the reader's settings, else the configured one. Raises
+    `UsageError`.
+    """
+    return make_reader_zone(app_state, await load_reader_settings(request, app_state), zone)
 
 
 def record_filter(  # noqa: PLR0917 - one for each filter
@@ -188,7 +191,7 @@ def dependencies() -> dict[str, Provide]:
     """Return the dependencies of routes."""
     return {
         "app_state": Provide(get_app_state),
-        "reader_zone": Provide(reader_zone, sync_to_thread=False),
+        "reader_zone": Provide(reader_zone),
         "record_filter": Provide(record_filter, sync_to_thread=False),
         "search_filter": Provide(search_filter),
     }

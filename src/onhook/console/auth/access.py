@@ -38,6 +38,9 @@ SHARED = {"scoped": True, "shared": True}
 ANNOTATES = {"annotates": True, "scoped": True}
 """Mark of a route by which annotators write notes; it serves limited ones too, and checks the scope itself."""
 
+PERSONAL = {"personal": True, "scoped": True}
+"""Mark of a route by which every user changes settings of their own, and nothing else."""
+
 FOR_ADMINISTRATORS = {"administrator": True}
 """Mark of a route that a reader's token may not read."""
 
@@ -66,6 +69,8 @@ class Principal(msgspec.Struct, frozen=True):
     role: Role
     credential: Literal["token", "cookie", "open_console", "share"]
     scope: AccessScope | None = None
+    is_user: bool = False
+    """Whether it is a user with settings, and no token or open console."""
 
 
 async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -88,7 +93,7 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
         _log_refusal(connection, principal)
         raise PermissionDeniedException(_("a browser may change something only from a page of this console"))
     may_annotate = principal.role == "annotator" and handler.opt.get("annotates")
-    if principal.role != "administrator" and not may_annotate:
+    if principal.role != "administrator" and not may_annotate and not handler.opt.get("personal"):
         _log_refusal(connection, principal)
         raise PermissionDeniedException(_change_refusal(principal))
 
@@ -248,7 +253,8 @@ async def _cookie_principal(connection: Connection, app_state: AppState, *, is_u
     session_ids = read_session_ids(connection, app_state)
     session = await app_state.appdb.sessions.find(session_ids, app_state.clock.microseconds(), is_use=is_use)
     if session is not None:
-        return Principal(session.user_name or session.token_name, session.role, "cookie", session.scope)
+        name, is_user = session.user_name or session.token_name, bool(session.user_name)
+        return Principal(name, session.role, "cookie", session.scope, is_user)
     return Principal("open console", "reader", "open_console") if app_state.config.console_open else None
 
 

@@ -25,6 +25,7 @@ from onhook.console.pages.rendering import View
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, SearchFilterDep
 from onhook.console.queries.directory import name_calls
+from onhook.console.reader import load_reader_settings
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _, mark
@@ -101,6 +102,7 @@ class CallsView(View, frozen=True, kw_only=True):
     saved_searches: Sequence[SavedSearch]
     current_path: str
     columns: Sequence[str]
+    columns_default: Sequence[str] = COLUMNS_DEFAULT
     tags_by_call: Mapping[tuple[str, str], Sequence[str]]
     known_tags: Sequence[str]
     columns_param: str
@@ -143,7 +145,7 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
         lambda: app_state.store.summary(totals_filter, "pbx", reader_zone.key),
     )
     zone_param = request.query_params.get("zone", "")
-    selected_columns = _parse_columns(columns)
+    selected_columns = parse_columns(columns) or await _remembered_columns(request, app_state)
     current_query: dict[str, str] = {
         **filter_texts,
         "zone": zone_param,
@@ -244,8 +246,15 @@ def _next_sort(sort: str, name: str) -> str:
     return {"-" + name: name, name: ""}.get(sort, "-" + name)
 
 
-def _parse_columns(columns: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in columns.split(",") if name.strip()) or COLUMNS_DEFAULT
+async def _remembered_columns(request: AnyRequest, app_state: AppState) -> tuple[str, ...]:
+    """Return the columns that the reader has chosen; columns of another version are left out."""
+    names = (await load_reader_settings(request, app_state)).call_columns.split(",")
+    return tuple(name for name in names if name in COLUMNS) or COLUMNS_DEFAULT
+
+
+def parse_columns(columns: str) -> tuple[str, ...]:
+    """Return the names of columns, none for an empty text. Raises `UsageError`."""
+    names = tuple(name.strip() for name in columns.split(",") if name.strip())
     for name in names:
         if name not in COLUMNS:
             raise UsageError(

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.cdr.coverage import Interval
+from onhook.console.pages.formatting import short_time
 
 DAYS_SHOWN = 14
 """Two weeks."""
@@ -54,7 +55,7 @@ def _build_day(day: date, intervals: Sequence[Interval], zone: ZoneInfo, now: da
 
 def _build_hour(begin: datetime, intervals: Sequence[Interval], zone: ZoneInfo, now: datetime) -> CalendarHour:
     end = min(begin + timedelta(hours=1), now)
-    label = f"{begin.astimezone(zone):%H:%M}"
+    label = short_time(begin, zone)
     if begin >= now:
         return CalendarHour(begin, label, "future", "")
     hour_intervals = [interval for interval in intervals if interval.since < end and interval.until > begin]

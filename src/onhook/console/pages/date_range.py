@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.cdr.record_filter import parse_time
-from onhook.console.pages.formatting import format_date, url
+from onhook.console.pages.formatting import format_date, short_time, url
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _, mark
 
@@ -108,7 +108,7 @@ def create_date_range(
     earlier, later = (_step(closed, unit, direction, local_now) for direction in (-1, 1))
     return msgspec.structs.replace(
         date_range,
-        label=_(current.name) if current else _describe(local_range, unit),
+        label=_(current.name) if current else _describe(local_range, unit, zone),
         first_day=_format_day(closed.since),
         last_day=_format_day(closed.until, is_end=True),
         presets=[_link(preset, path, query, is_current=preset is current) for preset in presets],
@@ -223,20 +223,20 @@ def _format_day(bound: datetime | None, *, is_end: bool = False) -> str:
     return (bound.date() - _ONE_DAY if is_end and _is_midnight(bound) else bound.date()).isoformat()
 
 
-def _describe(local_range: _LocalRange, unit: Unit) -> str:
+def _describe(local_range: _LocalRange, unit: Unit, zone: ZoneInfo) -> str:
     """Return the range in words: a month, a day, days, or times; each end is included."""
     since, until = local_range.since, local_range.until
     if since is None:
-        return _("All times") if until is None else _("Until {time}", time=_format_bound(until, is_end=True))
+        return _("All times") if until is None else _("Until {time}", time=_format_bound(until, zone, is_end=True))
     if until is None:
-        return _("Since {time}", time=_format_bound(since))
+        return _("Since {time}", time=_format_bound(since, zone))
     if unit == "months" and _count_months(since, until) == 1:
         return f"{since:%B %Y}"
-    first, last = _format_bound(since), _format_bound(until, is_end=True)
+    first, last = _format_bound(since, zone), _format_bound(until, zone, is_end=True)
     return first if unit != "time" and first == last else f"{first} \N{EN DASH} {last}"
 
 
-def _format_bound(bound: datetime, *, is_end: bool = False) -> str:
+def _format_bound(bound: datetime, zone: ZoneInfo, *, is_end: bool = False) -> str:
     if _is_midnight(bound):
         return format_date(bound.date() - _ONE_DAY if is_end else bound.date())
-    return f"{format_date(bound.date())} {bound:%H:%M}"
+    return f"{format_date(bound.date())} {short_time(bound.replace(tzinfo=zone), zone)}"

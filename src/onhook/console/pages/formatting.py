@@ -14,6 +14,7 @@ from onhook.cdr.extra_filter import ExtraFilter
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter
+from onhook.console.reader import TwelveHourZone
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _, mark
 from onhook.lib.text import UNKNOWN, format_duration
@@ -43,6 +44,7 @@ FOR_TEMPLATES = (
     "signed_percent",
     "tone",
     "url",
+    "zone_city",
 )
 """Functions that templates may call."""
 
@@ -80,8 +82,13 @@ def count(number: int | None) -> str:
 
 
 def clock_time(time: datetime | None, zone: ZoneInfo) -> str:
-    """Return the time of day in the reader's zone."""
-    return UNKNOWN if time is None else time.astimezone(zone).strftime("%H:%M:%S")
+    """Return the time of day in the reader's zone, by the reader's clock.
+
+    >>> time = datetime(2026, 4, 27, 17, 4, 36, tzinfo=UTC)
+    >>> clock_time(time, ZoneInfo("Europe/Berlin")), clock_time(time, TwelveHourZone("Europe/Berlin"))
+    ('19:04:36', '7:04:36 PM')
+    """
+    return UNKNOWN if time is None else _format_time_of_day(time, zone)
 
 
 def day(time: datetime, zone: ZoneInfo, now: datetime) -> str:
@@ -139,8 +146,33 @@ def local_time(time: datetime | None, zone: ZoneInfo) -> str:
     """
     if time is None:
         return UNKNOWN
+    return f"{format_date(time.astimezone(zone))} {_format_time_of_day(time, zone)}"
+
+
+def short_time(time: datetime, zone: ZoneInfo) -> str:
+    """Return the time of day without seconds, by the reader's clock.
+
+    >>> time = datetime(2026, 4, 27, 22, 4, 36, tzinfo=UTC)
+    >>> short_time(time, ZoneInfo("Europe/Berlin")), short_time(time, TwelveHourZone("Europe/Berlin"))
+    ('00:04', '12:04 AM')
+    """
+    return _format_time_of_day(time, zone, "%M")
+
+
+def _format_time_of_day(time: datetime, zone: ZoneInfo, minutes_format: str = "%M:%S") -> str:
     local = time.astimezone(zone)
-    return f"{format_date(local)} {local:%H:%M:%S}"
+    if isinstance(zone, TwelveHourZone):
+        return f"{local.hour % 12 or 12}:{local.strftime(minutes_format)} {'AM' if local.hour < 12 else 'PM'}"
+    return local.strftime(f"%H:{minutes_format}")
+
+
+def zone_city(zone: ZoneInfo) -> str:
+    """Return the place of a zone, for a short label.
+
+    >>> zone_city(ZoneInfo("America/Argentina/Buenos_Aires"))
+    'Buenos Aires'
+    """
+    return zone.key.rpartition("/")[2].replace("_", " ")
 
 
 def format_bytes(number: int) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import ClassVar
+from zoneinfo import ZoneInfo
 
 from litestar import Request
 from litestar.enums import HttpMethod, ScopeType
@@ -11,7 +12,6 @@ from litestar.types import Scope
 
 from onhook.appdb.pbxs import Pbx
 from onhook.appdb.saved_searches import SavedSearch
-from onhook.cdr.utc_offset import get_zone
 from onhook.console.auth.access import get_access_scope
 from onhook.console.pages.calls import (
     ALL_FILTERS,
@@ -27,6 +27,7 @@ from onhook.console.pages.rendering import View, render
 from onhook.console.pages.reports.kinds import KINDS, ReportKind
 from onhook.console.pages.reports.page import KIND_DEFAULT, STEPS, filter_texts_of
 from onhook.console.problem_documents import accepts_html, list_parameter_errors, set_invalid_page
+from onhook.console.reader import load_reader_settings, make_reader_zone
 from onhook.console.state import AnyRequest, AppState
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
@@ -81,10 +82,10 @@ async def render_invalid_form(error: Exception, scope: Scope) -> None:
     if not errors or not _is_bad_request(error) or not accepts_html(request):
         return
     app_state: AppState = request.app.state.app_state
-    zone = get_zone(app_state.config.zone)
     try:
+        zone = make_reader_zone(app_state, await load_reader_settings(request, app_state))
         common_values = await load_common_values(app_state, request, zone, app_state.clock.now())
-        view = await make_view(request, app_state, dict(errors))
+        view = await make_view(request, app_state, zone, dict(errors))
     except OnhookError:
         return  # the page of the problem needs no database
     set_invalid_page(request, render(view, **common_values))
@@ -95,11 +96,10 @@ def _is_bad_request(error: Exception) -> bool:
     return status == HTTPStatus.BAD_REQUEST
 
 
-async def _make_calls_view(request: AnyRequest, app_state: AppState, errors: Mapping[str, str]) -> View:
+async def _make_calls_view(request: AnyRequest, app_state: AppState, zone: ZoneInfo, errors: Mapping[str, str]) -> View:
     texts = dict(request.query_params.multi_items())
     access_scope = get_access_scope(request.scope)
     filter_texts = {name: texts.get(name, "") for name in ALL_FILTERS}
-    zone = get_zone(app_state.config.zone)
     return InvalidCallsView(
         title=_("Calls"),
         errors=errors,
@@ -116,7 +116,9 @@ async def _make_calls_view(request: AnyRequest, app_state: AppState, errors: Map
     )
 
 
-async def _make_report_view(request: AnyRequest, app_state: AppState, errors: Mapping[str, str]) -> View:
+async def _make_report_view(
+    request: AnyRequest, app_state: AppState, zone: ZoneInfo, errors: Mapping[str, str]
+) -> View:
     report_name = request.query_params.get("report", KIND_DEFAULT)
     report_name = report_name if report_name in KINDS else KIND_DEFAULT
     return InvalidReportView(
@@ -130,7 +132,7 @@ async def _make_report_view(request: AnyRequest, app_state: AppState, errors: Ma
         date_range=create_date_range(
             "/reports",
             {**filter_texts_of(request), "report": report_name},
-            get_zone(app_state.config.zone),
+            zone,
             app_state.clock.now(),
             compare=request.query_params.get("compare", ""),
         ),
@@ -138,7 +140,7 @@ async def _make_report_view(request: AnyRequest, app_state: AppState, errors: Ma
     )
 
 
-_VIEWS: Mapping[str, Callable[[AnyRequest, AppState, Mapping[str, str]], Awaitable[View]]] = {
+_VIEWS: Mapping[str, Callable[[AnyRequest, AppState, ZoneInfo, Mapping[str, str]], Awaitable[View]]] = {
     "/calls": _make_calls_view,
     "/reports": _make_report_view,
 }

@@ -5,12 +5,13 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from litestar import Response
-from litestar.enums import RequestEncodingType
+from litestar.enums import HttpMethod, RequestEncodingType
 from litestar.params import BodyKwarg, QueryParameter
 
 from onhook.console.auth.access import get_principal
 from onhook.console.pages.rendering import View, render
 from onhook.console.queries.open_issues import OpenIssues, load_open_issues
+from onhook.console.reader import load_reader_settings
 from onhook.console.state import AnyRequest, AppState
 
 _MENU_PAGES = {
@@ -51,10 +52,19 @@ async def load_common_values(app_state: AppState, request: AnyRequest, zone: Zon
         if principal is not None and principal.scope is None
         else OpenIssues(),
         "zone": zone,
+        "reader_settings": await load_reader_settings(request, app_state),
+        "this_page": this_page(request),
         "zone_param": request.query_params.get("zone", ""),
         "now": now,
         "is_open": app_state.config.console_open,
     }
+
+
+def this_page(request: AnyRequest) -> str:
+    """Return the path and query of the page, to return to it; the page of the menu for one that a form made."""
+    if request.method != HttpMethod.GET:
+        return menu_page(request.url.path)
+    return f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
 
 
 def menu_page(path: str) -> str:

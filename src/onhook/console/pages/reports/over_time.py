@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from onhook.console.pages.formatting import short_time
 from onhook.console.pages.reports.report import (
     ASR_AND_ACD,
     Cell,
@@ -166,7 +167,7 @@ def step_label(by: str, begin: datetime, query: ReportQuery) -> str:
     match by:
         case "hour":
             is_twice = local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset()
-            return f"{day} {local:%H:%M}" + (f" {local:%z}" if is_twice else "")
+            return f"{day} {short_time(local, query.zone)}" + (f" {local:%z}" if is_twice else "")
         case "week":
             return f"Week {local.isocalendar().week}, {day} {local.year}"
         case "month":

@@ -6,6 +6,7 @@ from typing import TypeVar
 from onhook.cdr.identity import extract_number
 from onhook.cdr.queue_figures import AgentFigures, QueueCount, QueueFigures, compute_figures
 from onhook.cdr.queue_visits import GroupKind
+from onhook.console.pages.formatting import short_time
 from onhook.console.pages.reports.over_time import WEEKDAYS
 from onhook.console.pages.reports.report import Cell, Chart, Column, Report, ReportQuery, Series, mean
 from onhook.lib.messages import _, mark
@@ -213,7 +214,8 @@ def _note(query: ReportQuery) -> str:
     if query.compared is None:
         return _explain_figures()
     since, until = (time.astimezone(query.zone) for time in (query.compared.since, query.compared.until))
-    period_text = _("Compared: {since} to {until}.", since=f"{since:%Y-%m-%d %H:%M}", until=f"{until:%Y-%m-%d %H:%M}")
+    first, last = (f"{time:%Y-%m-%d} {short_time(time, query.zone)}" for time in (since, until))
+    period_text = _("Compared: {since} to {until}.", since=first, until=last)
     return f"{_explain_figures()} {period_text}"
 
 

@@ -1,0 +1,74 @@
+"""How the reader of a request sees times and lists: settings of the user, else of the browser.
+
+A user's settings are in the application database. A session of a token and an open console have no user: there a cookie
+keeps them. A program that sends a token has none: its answers depend on its parameters alone.
+"""
+
+from typing import Any, cast
+from urllib.parse import parse_qs, urlencode
+from zoneinfo import ZoneInfo
+
+import msgspec
+from litestar.connection import ASGIConnection
+
+from onhook.appdb.reader_settings import ReaderSettings
+from onhook.cdr.utc_offset import get_zone
+from onhook.console.auth.access import get_principal
+from onhook.console.state import AppState
+from onhook.lib.errors import UsageError
+
+COOKIE_SECONDS = 365 * 86_400
+
+_COOKIE_PREFIX = "onhook_reader_"
+_SETTINGS = "onhook_reader_settings"
+_COOKIE_CHARACTERS_MAX = 400
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class TwelveHourZone(ZoneInfo):
+    """A time zone whose reader has a clock of 12 hours: zone and clock go the same way to every time on a page."""
+
+
+def settings_cookie_name(app_state: AppState) -> str:
+    """Return the name of the cookie: browsers share cookies between ports."""
+    return f"{_COOKIE_PREFIX}{app_state.config.console.port}"
+
+
+def encode_settings_cookie(settings: ReaderSettings) -> str:
+    """Return the settings as the text of a cookie."""
+    return urlencode({"zone": settings.zone, "clock": settings.clock, "call_columns": settings.call_columns})
+
+
+def decode_settings_cookie(text: str) -> ReaderSettings:
+    """Return the settings of a cookie; the usual ones for a text that is none."""
+    values = {name: texts[0] for name, texts in parse_qs(text[:_COOKIE_CHARACTERS_MAX], max_num_fields=9).items()}
+    try:
+        return msgspec.convert(values, ReaderSettings).validate()
+    except (msgspec.ValidationError, UsageError):
+        return ReaderSettings()
+
+
+async def load_reader_settings(connection: Connection, app_state: AppState) -> ReaderSettings:
+    """Return the settings of the reader, read once for a request."""
+    state = connection.scope["state"]
+    if _SETTINGS not in state:
+        state[_SETTINGS] = await _load_settings(connection, app_state)
+    return cast("ReaderSettings", state[_SETTINGS])
+
+
+def make_reader_zone(app_state: AppState, settings: ReaderSettings, name: str = "") -> ZoneInfo:
+    """Return the zone of this name, else the reader's, else the configured one; with the reader's clock. Raises
+    `UsageError`.
+    """
+    zone = get_zone(name or settings.zone or app_state.config.zone)
+    return zone if settings.clock == "24" else TwelveHourZone(zone.key)
+
+
+async def _load_settings(connection: Connection, app_state: AppState) -> ReaderSettings:
+    principal = get_principal(connection.scope)
+    if principal is None or principal.credential in ("token", "share"):
+        return ReaderSettings()
+    if principal.is_user:
+        return await app_state.appdb.reader_settings.get(principal.name)
+    return decode_settings_cookie(connection.cookies.get(settings_cookie_name(app_state), ""))
