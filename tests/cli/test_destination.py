@@ -200,6 +200,17 @@ def test_destination_of_another_kind_has_its_fields_and_no_new_secret(onhook: Co
     assert (code, "cannot connect to 127.0.0.1:9: Connection refused" in out) == (1, True)
 
 
+def test_destination_of_templates_keeps_them(onhook: Command, tmp_path: Path) -> None:
+    address = ("--kind", "http", "--url", "http://127.0.0.1:9/v1", "--allow-private", "--secret", "geheimgeheim")
+    templates = ("--body", '{"to": "{{ call.call_to }}"}', "--header", "X-Key: {{ secret }}", "--id-pointer", "/id")
+    code, out, error = onhook("destination", "add", "CRM", *address, *templates)
+    assert (code, error, "geheim" in out) == (0, "", False)
+    (destination,) = _destinations(tmp_path)
+    assert destination.fields == {"body": '{"to": "{{ call.call_to }}"}', "id_pointer": "/id"}
+    code, _, error = onhook("destination", "change", "CRM", "--body", "{{ call.nothing }}")
+    assert (code, "'nothing' is undefined (body)" in error) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "expected_text"),
     [

@@ -64,6 +64,16 @@ def test_destination_card_has_proxy_and_redirects() -> None:
     assert (card["proxy"], card["redirects"]) == ("http://onhook:…@proxy:3128", "count as accepted")
 
 
+def test_destination_card_of_templates_has_headers_and_no_format() -> None:
+    card = _card(kind="http", url="https://api.example.com/v1", headers={"X-Key": "…"}, fields={"body": "{{ event }}"})
+    assert (card["custom headers"], card["body"], card["address"]) == (
+        "X-Key",
+        "{{ event }}",
+        "https://api.example.com/v1",
+    )
+    assert "payload format" not in card
+
+
 def test_destination_card_of_another_kind_has_its_own_fields() -> None:
     """And no settings of a request."""
     card = _card(kind="postgresql", url="postgresql://db.example.com/calls", fields={"schema_name": "pbx"})

@@ -429,3 +429,30 @@ async def test_destinations_api_kind_has_fields_of_its_own(harness: ConsoleHarne
         assert changed["fields"] == {"tls": "off"}
         problem = await _json(client, "PATCH", f"{PATH}/BI", {"fields": {"colour": "red"}}, 400)
         assert "schema_name, tls" in problem["hint"]
+
+
+async def test_destination_page_adds_one_of_templates(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
+    """Headers are lines; an invalid template is shown again with its reason."""
+    form = {
+        "name": "CRM", "kind": "http", "url": "http://127.0.0.1:9/v1", "allow_private": "true",
+        "headers": "Authorization: Bearer {{ secret }}\nX-Key: 1", "secret": "geheimgeheim",
+        "field-http-body": '{\n  "to": "{{ call.call_to }}"\n}', "field-http-id_pointer": "/id",
+    }  # fmt: skip
+    invalid_form = form | {"field-http-body": "{{ call.nothing }}"}
+    async with browser.post("/destinations", data=invalid_form) as response:
+        page = await response.text()
+    assert "is undefined (body)" in page
+    assert "{{ call.nothing }}</textarea>" in page
+    async with browser.post("/destinations", data=form | {"headers": "no header"}) as response:
+        assert "a header has no value" in await response.text()
+    async with browser.post("/destinations", data=form) as response:
+        page = await response.text()
+    (destination,) = await harness.appdb.destinations.all()
+    assert destination.headers == {"Authorization": "Bearer {{ secret }}", "X-Key": "1"}
+    assert destination.fields["id_pointer"] == "/id"
+    assert "geheim" not in page
+    async with browser.get(f"/destinations/{destination.destination_id}") as response:
+        page = await response.text()
+    assert "Authorization, X-Key" in page
+    assert "{{ secret }}" not in page
+    assert "{{ call.call_to }}" in page

@@ -23,6 +23,7 @@ from onhook.appdb.destinations import Destinations
 from onhook.appdb.directory import DirectoryRepository
 from onhook.appdb.disk_samples import DiskSamples
 from onhook.appdb.erasures import NumberErasures
+from onhook.appdb.external_ids import ExternalIds
 from onhook.appdb.failed_logins import FailedLogins
 from onhook.appdb.issues import Issues
 from onhook.appdb.leases import Leases
@@ -81,6 +82,7 @@ class AppDb:
         self._database: Database = SqliteDatabase(path)
         self.destinations = Destinations(self._database)
         self.deliveries = Deliveries(self._database)
+        self.external_ids = ExternalIds(self._database)
         self.tokens = Tokens(self._database)
         self.serial_numbers = SerialNumbers(self._database)
         self.secret_owners = SecretOwners(self._database)

@@ -23,6 +23,7 @@ from onhook.appdb.delivery_rows import (
     NewAttempt,
     NewDelivery,
 )
+from onhook.appdb.external_ids import ExternalIds
 from onhook.appdb.stored_json import encode_column, read_row, read_rows
 from onhook.lib.errors import NotFound, OnhookError, UsageError
 from onhook.lib.messages import _
@@ -61,6 +62,7 @@ class Deliveries:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._external_ids = ExternalIds(database)
 
     # For the worker
 
@@ -129,6 +131,8 @@ class Deliveries:
             await self._apply_updates(changes.updates)
             if changes.retry_all_now:
                 await self._make_retries_due(changes.destination_id, changes.now_us)
+            if changes.external_ids:
+                await self._external_ids.put(changes.destination_id, changes.external_ids)
             if changes.updates:
                 await self._delete_old_delivered(changes.destination_id)
             updated_calls = {update.call for update in changes.updates}

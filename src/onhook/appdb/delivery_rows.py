@@ -101,7 +101,7 @@ class DeliveryUpdate(msgspec.Struct, frozen=True, kw_only=True):
 class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):
     """All results of some work for one destination in one `revision`. `finished_replays` are complete; `done_ahead` are
     notifications, by stream, that are done after its cursor; `retry_after` is the time until which the endpoint
-    requested a delay, 0 without such a request.
+    requested a delay, 0 without such a request. `external_ids` are those that the endpoint gave to calls.
     """
 
     destination_id: int
@@ -120,6 +120,7 @@ class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):
     retry_all_now: bool
     """Whether all retrying rows are due now, because the endpoint is reachable again."""
     now_us: int
+    external_ids: Mapping[CallKey, str] = {}
 
 
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):

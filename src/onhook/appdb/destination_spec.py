@@ -15,7 +15,7 @@ from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.hosts import NO_PROXY, PROXY_CHARACTERS_MAX, UrlHost, parse_proxy, parse_url_host
 from onhook.lib.messages import _
 
-Kind = Literal["webhook", "postgresql", "mysql", "syslog"]
+Kind = Literal["webhook", "http", "postgresql", "mysql", "syslog"]
 FieldValue = str | int | float | bool
 Method = Literal["POST", "GET"]
 NotifiesOf = Literal["records", "calls", "alarms", "issues"]
@@ -26,12 +26,15 @@ PayloadFormat = Literal["p-2023", "p-2025", "p-2026", "doc", "object", "flat"]
 OPERATIONAL = frozenset({"alarms", "issues"})
 """Subjects that are not calls: their notifications are on no stream, and cannot be replayed or filtered by calls."""
 
-WEBHOOK_FIELDS = frozenset(
-    {"method", "payload_format", "headers", "with_standard_webhooks", "accept_redirects", "fingerprint", "proxy"}
-)
+HTTP_FIELDS = frozenset({"headers", "accept_redirects", "fingerprint", "proxy"})
+"""Fields that only webhooks and other kinds of HTTP requests have."""
+
+WEBHOOK_FIELDS = frozenset({"method", "payload_format", "with_standard_webhooks"})
 """Fields that only webhooks have. Other kinds declare theirs in `delivery/destinations/kinds.py`; here they are stored
 in `fields`, and not decoded.
 """
+
+HTTP_KINDS: frozenset[Kind] = frozenset({"webhook", "http"})
 
 KIND_FIELDS_MAX = 20
 """More than any kind declares."""
@@ -172,10 +175,11 @@ def validate_spec(spec: DestinationSpec) -> DestinationSpec:
     one; never shows a password.
     """
     spec = _with_parsed_trust(spec)
-    if spec.kind == "webhook":
+    if spec.kind in HTTP_KINDS:
         _check_url(spec.url)
     else:
-        _check_other_kind(spec)
+        _check_address(spec.url)
+    _check_fields_of_kind(spec)
     for field in msgspec.structs.fields(DestinationSettings):
         _check_field(field, getattr(spec, field.name))
     if spec.notifies_of in OPERATIONAL and spec.filter != RecordFilter(sn=spec.filter.sn):
@@ -189,8 +193,8 @@ def validate_spec(spec: DestinationSpec) -> DestinationSpec:
 
 def _with_parsed_trust(spec: DestinationSpec) -> DestinationSpec:
     """Return the specification with its certificates, fingerprint and proxy parsed. Raises `UsageError`."""
-    is_webhook = spec.kind == "webhook"
-    if is_webhook and (spec.ca_certificates or spec.fingerprint) and not spec.url.lower().startswith("https:"):
+    is_http = spec.kind in HTTP_KINDS
+    if is_http and (spec.ca_certificates or spec.fingerprint) and not spec.url.lower().startswith("https:"):
         raise UsageError(_("there is no certificate without TLS"), location="url", hint=_("use https://"))
     if spec.ca_certificates and spec.fingerprint:
         raise UsageError(
@@ -298,18 +302,25 @@ def _check_url(url: str) -> None:
         )
 
 
-def _check_other_kind(spec: DestinationSpec) -> None:
-    """Check the address of a destination that is not a webhook: a URL with the kind's own scheme."""
+def _check_fields_of_kind(spec: DestinationSpec) -> None:
+    """Check that a destination has no field of another kind."""
+    if spec.kind == "webhook":
+        return
+    foreign_fields = WEBHOOK_FIELDS if spec.kind in HTTP_KINDS else WEBHOOK_FIELDS | HTTP_FIELDS
     for field in msgspec.structs.fields(DestinationSettings):
-        if field.name in WEBHOOK_FIELDS and getattr(spec, field.name) not in (field.default, {}):
+        if field.name in foreign_fields and getattr(spec, field.name) not in (field.default, {}):
             raise UsageError(
                 _("{name} is for webhooks only", name=field.name), location=field.name, hint=_("leave it out")
             )
+
+
+def _check_address(url: str) -> None:
+    """Check the address of a destination that is not reached by HTTP: a URL with the kind's own scheme."""
     try:
-        parts = urlsplit(spec.url)
+        parts = urlsplit(url)
     except ValueError:  # an open bracket
         parts = urlsplit("")
-    if not parts.scheme or len(spec.url) > URL_CHARACTERS_MAX or not spec.url.isprintable() or " " in spec.url:
+    if not parts.scheme or len(url) > URL_CHARACTERS_MAX or not url.isprintable() or " " in url:
         raise UsageError(_("this is not the address of a destination"), location="url", hint=_("write a URL"))
     if ":" in parts.netloc.rpartition("@")[0]:
         raise UsageError(

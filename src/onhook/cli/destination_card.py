@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
+from onhook.appdb.destination_spec import HTTP_KINDS
 from onhook.appdb.pbxs import Secret, describe_secrets
 from onhook.cli.formats import format_local_time
 from onhook.cli.server_lookup import Row
@@ -24,7 +25,8 @@ def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) ->
         (_("address"), f"{row['method']} {row['url']}" if row["kind"] == "webhook" else row["url"]),
         *((name.replace("_", " "), str(value)) for name, value in row["fields"].items()),
         (_("private addresses"), _("allowed") if row["allow_private"] else _("not allowed")),
-        *(_describe_request(row) if row["kind"] == "webhook" else ()),
+        *([(_("payload format"), row["payload_format"])] if row["kind"] == "webhook" else ()),
+        *(_describe_request(row) if row["kind"] in HTTP_KINDS else ()),
         (_("external numbers"), _("not masked") if row["mask"] == "none" else _("masked: {mask}", mask=row["mask"])),
         (_("certificate"), _describe_certificates(row)),
         (
@@ -48,9 +50,8 @@ def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) ->
 
 
 def _describe_request(row: Row) -> list[tuple[str, str]]:
-    """Return the settings that only webhooks have."""
+    """Return the settings of HTTP requests."""
     return [
-        (_("payload format"), row["payload_format"]),
         (_("redirects"), _("count as accepted") if row["accept_redirects"] else _("fail")),
         (_("proxy"), row["proxy"] or UNKNOWN),
         (_("custom headers"), ", ".join(row["headers"]) or UNKNOWN),

@@ -16,6 +16,7 @@ from onhook.appdb.delivery_rows import NewAttempt
 from onhook.delivery.commit_batch import UNCOMMITTED_MAX
 from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, Notification, SendLimits
 from onhook.delivery.endpoint_health import EndpointState
+from onhook.delivery.external_ids import ExternalIdCache
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.notification_queues import NotificationQueues
 from onhook.delivery.per_call_queue import PendingNotification
@@ -30,23 +31,37 @@ ResultCallback = Callable[[PendingNotification, DeliveryResult, NewAttempt], Non
 
 
 class AttemptSender(msgspec.Struct, frozen=True, kw_only=True):
-    """Makes attempts and measures them."""
+    """Makes attempts and measures them. `external_ids` are those of the destination, where it has such."""
 
     client: DestinationClient
     clock: Clock
     metrics: AttemptMetrics
+    external_ids: ExternalIdCache | None = None
 
     async def send(self, batch: Sequence[PendingNotification]) -> Sequence[tuple[DeliveryResult, NewAttempt]]:
         """Make one attempt with a batch; return a result for each notification, in order."""
         time = asyncio.get_running_loop().time
+        external_ids = [await self._find_external_id(notification) for notification in batch]
         attempted_at, started_at = self.clock.microseconds(), time()
         results = await self.client.send(
-            [Notification(notification.notification_id, notification.body, attempted_at) for notification in batch]
+            [
+                Notification(notification.notification_id, notification.body, attempted_at, external_id=external_id)
+                for notification, external_id in zip(batch, external_ids, strict=True)
+            ]
         )
         duration_seconds = time() - started_at
+        self._keep_external_ids(batch, results)
         for result in results:
             self.metrics.record_attempt(result.outcome, duration_seconds)
         return [(result, _new_attempt(result, attempted_at, duration_seconds)) for result in results]
+
+    async def _find_external_id(self, notification: PendingNotification) -> str:
+        return "" if self.external_ids is None else await self.external_ids.find(notification.call)
+
+    def _keep_external_ids(self, batch: Sequence[PendingNotification], results: Sequence[DeliveryResult]) -> None:
+        for notification, result in zip(batch, results, strict=True):
+            if result.external_id and self.external_ids is not None:
+                self.external_ids.add(notification.call, result.external_id)
 
 
 class AttemptPool:

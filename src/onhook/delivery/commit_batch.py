@@ -49,6 +49,7 @@ class CommitBatch:
         self._attempts_succeeded = 0
         self._attempts_failed = 0
         self._retry_all_now = False
+        self._external_ids: dict[CallKey, str] = {}
 
     def __len__(self) -> int:
         return (
@@ -64,6 +65,10 @@ class CommitBatch:
         self._attempts_succeeded += 1
         if notification.delivery_id is not None:
             self._add_update(notification.delivery_id, notification, "delivered", attempt.attempted_at, attempt)
+
+    def add_external_id(self, call: CallKey, external_id: str) -> None:
+        """Add the id that the endpoint gave to a call, with a result that is added too."""
+        self._external_ids[call] = external_id
 
     def count_failed_attempt(self) -> None:
         """Count an attempt that does not count against its notification."""
@@ -122,6 +127,7 @@ class CommitBatch:
             retry_after=health.throttled_until,
             retry_all_now=self._retry_all_now,
             now_us=now_us,
+            external_ids=self._external_ids,
         )
 
     def _add_update(

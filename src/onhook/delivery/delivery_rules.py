@@ -62,6 +62,8 @@ class DeliveryRules:
         now_us = self._clock.microseconds()
         if self._endpoint.record_result(result, now_us):
             self._commits.batch.retry_all_now()
+        if result.external_id:
+            self._commits.batch.add_external_id(notification.call, result.external_id)
         if result.outcome == "accepted":
             self._handle_accepted(notification, attempt)
         elif not self._is_attempt_counted(notification, result):

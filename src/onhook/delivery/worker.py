@@ -26,6 +26,7 @@ from onhook.delivery.delivery_rules import DeliveryRules
 from onhook.delivery.destination_streams import DestinationStreams, ReadLedgerEnd, read_no_ledger_end
 from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient
 from onhook.delivery.endpoint_health import EndpointHealth, EndpointState, initial_health
+from onhook.delivery.external_ids import ExternalIdCache
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.notification_queues import NotificationQueues
 from onhook.delivery.per_call_queue import PendingNotification, PerCallQueue
@@ -93,7 +94,12 @@ class DestinationWorker:
         )
         self._pool = AttemptPool(
             limits=client.limits,
-            sender=AttemptSender(client=client, clock=deps.clock, metrics=metrics),
+            sender=AttemptSender(
+                client=client,
+                clock=deps.clock,
+                metrics=metrics,
+                external_ids=_external_ids(client, destination, deps.appdb),
+            ),
             queues=self._queues,
             endpoint=self._endpoint,
             on_result=self._handle_result,
@@ -243,6 +249,12 @@ async def wake_on_new_records(position_source: PositionSource, wake: asyncio.Eve
 
 def _loop_time() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _external_ids(client: DestinationClient, destination: Destination, appdb: AppDb) -> ExternalIdCache | None:
+    if not client.limits.has_external_ids:
+        return None
+    return ExternalIdCache(appdb.external_ids, destination.destination_id)
 
 
 def _initial_health(destination: Destination) -> EndpointHealth:

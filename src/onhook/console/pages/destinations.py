@@ -14,7 +14,15 @@ from litestar.response import Redirect
 
 from onhook.appdb.deliveries import DELIVERED_ROWS_MAX
 from onhook.appdb.delivery_rows import Delivery
-from onhook.appdb.destination_spec import DestinationSettings, Kind, NotifiesOf, PayloadFormat, field_meta, value_type
+from onhook.appdb.destination_spec import (
+    HTTP_KINDS,
+    DestinationSettings,
+    Kind,
+    NotifiesOf,
+    PayloadFormat,
+    field_meta,
+    value_type,
+)
 from onhook.appdb.destinations import Destination
 from onhook.appdb.pbxs import Secret
 from onhook.cdr.number_masking import MASKS
@@ -53,11 +61,17 @@ DeliveryActionInPath = Annotated[Literal["retry", "discard"], PathParameter()]
 KIND_FIELD_PREFIX = "field-"
 """Of the names of inputs for fields of one kind; the kind and the field follow."""
 
+INPUT_CHARACTERS_MAX = 200
+"""Of an input without a limit of its own."""
+
+LINE_CHARACTERS_MAX = 500
+"""Longer texts have lines."""
+
 FORM_FILTERS = ("since", "number", "status", "extra")
 """Filters of the form; the command line has all."""
 
 FORM_FLAGS = ("allow_private", "accept_redirects", "with_standard_webhooks")
-FORM_TEXTS = ("rate_limit", "ca_certificates", "fingerprint", "proxy")
+FORM_TEXTS = ("headers", "rate_limit", "ca_certificates", "fingerprint", "proxy")
 """Other fields of the form."""
 
 FORM_CHOICES: Mapping[str, Sequence[str]] = MappingProxyType(
@@ -73,12 +87,18 @@ FORM_DEFAULTS: Mapping[str, str] = MappingProxyType(
 
 
 class KindFieldView(msgspec.Struct, frozen=True):
-    """Input for a field of one kind: a choice, or a text."""
+    """Input for a field of one kind: a choice, or a text, which may have several lines."""
 
     name: str
     label: str
     default: str
     choices: Sequence[str]
+    length_max: int
+
+    @property
+    def has_lines(self) -> bool:
+        """Return whether the text is long enough for lines."""
+        return self.length_max > LINE_CHARACTERS_MAX
 
 
 FORM_FIELDS: Mapping[str, Sequence[KindFieldView]] = MappingProxyType(
@@ -89,6 +109,7 @@ FORM_FIELDS: Mapping[str, Sequence[KindFieldView]] = MappingProxyType(
                 field_meta(field).description or "",
                 str(field.default),
                 get_args(value_type(field)),
+                field_meta(field).max_length or INPUT_CHARACTERS_MAX,
             )
             for field_kind, field in kind_fields()
             if field_kind == kind
@@ -124,6 +145,7 @@ class DestinationDetailsView(View, frozen=True, kw_only=True):
 
     template: ClassVar = "destination.html"
     destination: DestinationView
+    http_kinds: frozenset[Kind]
     secrets: Sequence[Secret]
     rows: Mapping[str, Sequence[Delivery]]
     delivered: Sequence[Delivery]
@@ -179,6 +201,7 @@ async def destination_page(  # noqa: PLR0917 - the parameters of the URL
         reader_zone,
         DestinationDetailsView(
             destination=await describe_destination(app_state, destination),
+            http_kinds=HTTP_KINDS,
             secrets=await app_state.appdb.destinations.secrets(destination.name),
             rows={state: await _list_deliveries(app_state, destination, state) for state in ("failed", "retrying")},
             delivered=delivered if show_all else delivered[:DELIVERED_SHOWN_MAX],
@@ -314,11 +337,24 @@ def _parse_form(form: Mapping[str, str]) -> NewDestination:
     }
     prefix = f"{KIND_FIELD_PREFIX}{texts.get('kind', 'webhook')}-"
     members["fields"] = {name.removeprefix(prefix): text for name, text in texts.items() if name.startswith(prefix)}
+    if "headers" in texts:
+        members["headers"] = _parse_headers(texts["headers"])
     filters = {name: text for name, text in texts.items() if name in FORM_FILTERS}
     try:
         return msgspec.convert(members | {"filter": filters}, NewDestination, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(str(error), hint=_("correct the form")) from error
+
+
+def _parse_headers(text: str) -> dict[str, str]:
+    """Return the headers in lines as `Name: value`. Raises `UsageError`."""
+    headers = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise UsageError(_("a header has no value"), location="headers", hint=_("write lines as Name: value"))
+        headers[name.strip()] = value.strip()
+    return headers
 
 
 async def _list_deliveries(

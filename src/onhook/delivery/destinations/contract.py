@@ -30,23 +30,26 @@ class SendLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much is sent at a time: so many attempts, each with a batch of so many notifications and bytes.
 
     A batch ends with the notification that reaches `batch_bytes`. It is what is ready when an attempt may begin, so
-    that no notification waits for a batch to fill.
+    that no notification waits for a batch to fill. With `has_external_ids` a notification is sent with the id that the
+    other side gave its call, and so has batches of one.
     """
 
     attempts_max: int = CONCURRENT_ATTEMPTS_MAX
     batch_count: int = 1
     batch_bytes: int = BATCH_BYTES_MAX
+    has_external_ids: bool = False
 
 
 class Notification(msgspec.Struct, frozen=True):
     """One notification to send. `notification_id` is the same in all attempts; `attempted_at` is now, in
-    microseconds since 1970.
+    microseconds since 1970. `external_id` is what the other side calls its call, or empty.
     """
 
     notification_id: str
     body: bytes
     attempted_at: int
     is_test: bool = False
+    external_id: str = ""
 
 
 class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +58,7 @@ class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
     `detail` describes it in words. `status` is None without a response. `body` is the beginning of the response, for
     display. `retry_after_seconds` is the wait that the other side asked for, or None. `redirect_host` is the host that
     the response redirects to, or empty. A result that `is_shared` is that of a whole batch: it says nothing about one
-    notification, and counts against none.
+    notification, and counts against none. `external_id` is what the other side calls the call, as far as it says.
     """
 
     outcome: Outcome
@@ -65,6 +68,7 @@ class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_seconds: float | None = None
     redirect_host: str = ""
     is_shared: bool = False
+    external_id: str = ""
 
 
 class DestinationClient(Protocol):

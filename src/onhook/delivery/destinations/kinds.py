@@ -5,6 +5,7 @@ client library is imported when a destination of its kind is opened, so that the
 """
 
 from collections.abc import Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -16,12 +17,35 @@ from onhook.lib.errors import UsageError
 from onhook.lib.hosts import parse_url_host
 from onhook.lib.messages import _
 
+TEMPLATE_CHARACTERS_MAX = 8_192
+"""Of a body; the largest request that a vendor's documentation shows has some thousand."""
+
 SCHEMA_NAME_PATTERN = "^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 """A name that PostgreSQL takes without a doubt about its letters."""
 
 
 class NoFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A kind without fields of its own."""
+
+
+class HttpFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of an HTTP request: templates (docs/http.md). `id_pointer` is a JSON pointer (RFC 6901)."""
+
+    request_method: Annotated[str, msgspec.Meta(description="Method; a template", max_length=500)] = "POST"
+    request_path: Annotated[
+        str, msgspec.Meta(description="Path and query after the URL; a template", max_length=2_000)
+    ] = ""
+    content_type: Annotated[
+        Literal["application/json", "application/x-www-form-urlencoded", "text/plain"],
+        msgspec.Meta(description="Type of the body"),
+    ] = "application/json"
+    body: Annotated[
+        str, msgspec.Meta(description="Body of the request; a template", max_length=TEMPLATE_CHARACTERS_MAX)
+    ] = "{{ event|tojson }}"
+    id_pointer: Annotated[
+        str,
+        msgspec.Meta(description="JSON pointer to the id in the response, as /id", max_length=200, pattern="^(/.*)?$"),
+    ] = ""
 
 
 class DatabaseFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,7 +70,8 @@ class SyslogFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 class DestinationKind(msgspec.Struct, frozen=True, kw_only=True):
     """One kind: the `schemes` of its address, its fields, what it can be notified of, and the module that opens it
-    with the function `open_client`; `library` is the one that the module needs, or empty.
+    with the function `open_client`; `library` is the one that the module needs, or empty. `check_module` has a function
+    `check_spec` for what the types of the fields do not say.
     """
 
     title: str
@@ -56,6 +81,7 @@ class DestinationKind(msgspec.Struct, frozen=True, kw_only=True):
     notifies_of: frozenset[NotifiesOf]
     fields: type[msgspec.Struct] = NoFields
     library: str = ""
+    check_module: str = ""
     has_host: bool = True
 
 
@@ -71,6 +97,15 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             module=f"{_PACKAGE}.webhook",
             schemes=("https", "http"),
             notifies_of=_ALL,
+        ),
+        "http": DestinationKind(
+            title="HTTP request",
+            url_example="https://api.example.com/v1",
+            module=f"{_PACKAGE}.http",
+            schemes=("https", "http"),
+            notifies_of=_ALL,
+            fields=HttpFields,
+            check_module=f"{_PACKAGE}.http_request",
         ),
         "postgresql": DestinationKind(
             title="PostgreSQL",
@@ -120,6 +155,8 @@ def check_kind(spec: DestinationSpec) -> None:
             location="url",
             hint=_("write one such as {example}", example=kind.url_example),
         )
+    if kind.check_module:
+        import_module(kind.check_module).check_spec(spec)
 
 
 def decode_fields(spec: DestinationSpec, fields_type: type[msgspec.Struct]) -> Any:

@@ -32,10 +32,15 @@ DETAIL_CHARACTERS_MAX = 300
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 
 
-async def _read_body_start(response: aiohttp.ClientResponse) -> bytes:
-    """Return the first bytes of a response; a longer one is cut off and its connection closed."""
+async def _read_body_start(response: aiohttp.ClientResponse, bytes_max: int | None) -> bytes:
+    """Return the first bytes of a response, as far as they have arrived, or up to `bytes_max` to its end; a longer one
+    is cut off and its connection closed.
+    """
+    body = b""
     try:
-        body = await response.content.read(RESPONSE_BYTES_MAX)
+        body = await response.content.read(RESPONSE_BYTES_MAX if bytes_max is None else bytes_max)
+        while bytes_max is not None and len(body) < bytes_max and not response.content.at_eof():
+            body += await response.content.read(bytes_max - len(body))
     except (aiohttp.ClientError, TimeoutError):
         # The status has arrived and decides the result; the body is for display.
         body = b""
@@ -44,9 +49,17 @@ async def _read_body_start(response: aiohttp.ClientResponse) -> bytes:
     return body
 
 
-async def read_result(response: aiohttp.ClientResponse, now_us: int, *, accept_redirects: bool) -> DeliveryResult:
-    """Return the result that a response means; a redirect counts as accepted where the destination says so."""
-    result = _result_of_status(response, await _read_body_start(response), now_us)
+async def read_result(
+    response: aiohttp.ClientResponse,
+    now_us: int,
+    *,
+    accept_redirects: bool,
+    body_bytes_max: int | None = None,
+) -> DeliveryResult:
+    """Return the result that a response means; a redirect counts as accepted where the destination says so. Its body is
+    the beginning of the response, or all of it up to `body_bytes_max`.
+    """
+    result = _result_of_status(response, await _read_body_start(response, body_bytes_max), now_us)
     if response.status not in REDIRECT_STATUSES:
         return result
     redirect_host = _parse_location_host(response) or response.url.host or ""

@@ -1,0 +1,112 @@
+"""HTTP requests that templates make of each event (`http_request`): for interfaces of other systems.
+
+Invariants: a request is made when it is sent, so that a corrected template holds for failed deliveries too. An event
+for which a template fails is a failed attempt of this notification alone, and the system is not asked. The newest
+secret is used: the system has it, or has both.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from onhook.appdb.destination_spec import DestinationSpec
+from onhook.cdr.record import Record
+from onhook.config import Config
+from onhook.delivery.destinations.contract import DeliveryResult, Notification, SendLimits
+from onhook.delivery.destinations.http_request import RequestTemplates, find_external_id, sample_event
+from onhook.delivery.destinations.http_transport import HttpTransport, guard_and_proxy
+from onhook.delivery.destinations.kinds import HttpFields, decode_fields
+from onhook.delivery.destinations.webhook_response import DETAIL_CHARACTERS_MAX, RESPONSE_BYTES_MAX
+from onhook.delivery.template_functions import TemplateFailed
+from onhook.lib.messages import _
+
+ID_RESPONSE_BYTES_MAX = 65_536
+"""Of a response in which an id is looked for: vendors answer with the object that was created."""
+
+TEST_BODY = b'{"event":"test"}'
+"""Stands for a sample event of the time of the test."""
+
+HIDDEN = "…"
+_MICROSECONDS = 1_000_000
+
+
+class HttpClient:
+    """See `contract.DestinationClient`."""
+
+    def __init__(self, spec: DestinationSpec, secrets: Sequence[str], transport: HttpTransport) -> None:
+        self._spec = spec
+        self._secret = secrets[-1] if secrets else ""
+        self._id_pointer = decode_fields(spec, HttpFields).id_pointer
+        self._templates = RequestTemplates(spec)
+        self._transport = transport
+        self.limits = SendLimits(has_external_ids=bool(self._id_pointer))
+
+    def __repr__(self) -> str:
+        return f"HttpClient({self._spec!r})"
+
+    def format_payload(self, record: Record) -> bytes:
+        return msgspec.json.encode(record)
+
+    def format_test_payload(self) -> bytes:
+        return TEST_BODY
+
+    def format_sample_payload(self, now: datetime) -> bytes:
+        return sample_event(self._spec, now)
+
+    async def send(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
+        return [await self._send_event(notification) for notification in notifications]
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def _send_event(self, notification: Notification) -> DeliveryResult:
+        body = notification.body
+        if notification.is_test and body == TEST_BODY:
+            body = sample_event(self._spec, datetime.fromtimestamp(notification.attempted_at / _MICROSECONDS, UTC))
+        try:
+            request = self._templates.render(
+                body,
+                notification_id=notification.notification_id,
+                external_id=notification.external_id,
+                secret=self._secret,
+                is_test=notification.is_test,
+            )
+        except TemplateFailed as error:
+            return DeliveryResult(
+                outcome="rejected", detail=_("not sent: {reason}", reason=error)[:DETAIL_CHARACTERS_MAX]
+            )
+        result = await self._transport.request(
+            request, notification.attempted_at, ID_RESPONSE_BYTES_MAX if self._id_pointer else None
+        )
+        result = self._without_secret(result)
+        return self._with_external_id(result) if self._id_pointer else result
+
+    def _with_external_id(self, result: DeliveryResult) -> DeliveryResult:
+        """Return the result with the id in its response, and the beginning of the response alone."""
+        external_id = find_external_id(result.body, self._id_pointer) if result.outcome == "accepted" else ""
+        detail = result.detail
+        if result.outcome == "accepted" and not external_id:
+            detail = _("{detail}; no id at {pointer}", detail=detail, pointer=self._id_pointer)
+        return msgspec.structs.replace(
+            result,
+            body=result.body[:RESPONSE_BYTES_MAX],
+            external_id=external_id,
+            detail=detail[:DETAIL_CHARACTERS_MAX],
+        )
+
+    def _without_secret(self, result: DeliveryResult) -> DeliveryResult:
+        """Return the result without the secret, which some systems repeat in their errors."""
+        if not self._secret:
+            return result
+        return msgspec.structs.replace(
+            result,
+            body=result.body.replace(self._secret.encode(), HIDDEN.encode()),
+            detail=result.detail.replace(self._secret, HIDDEN),
+        )
+
+
+def open_client(config: Config, spec: DestinationSpec, secrets: Sequence[str]) -> HttpClient:
+    """Open an interface, with the private networks and the proxy of the configuration."""
+    guard, proxy = guard_and_proxy(config, spec)
+    return HttpClient(spec, secrets, HttpTransport(spec, guard, proxy, {}))
