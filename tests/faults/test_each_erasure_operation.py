@@ -9,7 +9,7 @@ from onhook.config import Config
 from onhook.lib.errors import NotFound
 from onhook.ops.rebuild import rebuild
 from onhook.runtime.engines import ENGINES
-from tests.faults.test_each_operation import early_and_late, fail_each
+from tests.faults.test_each_operation import EACH, early_and_late, fail_each
 from tests.ops.erasure_world import (
     DIGITS,
     NAME,
@@ -42,8 +42,7 @@ async def erase(directory: Path) -> None:
     await rebuild(config, lambda _position, _last_seq: None, ENGINES)
 
 
-@pytest.mark.timeout(3_600)
-@pytest.mark.parametrize("step", [STEP, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [STEP, EACH])
 @early_and_late
 async def test_erase_each_operation_fails(tmp_path: Path, step: int, *, is_late: bool) -> None:
     config = Config(data=tmp_path / "data", zone="Europe/Berlin")

@@ -38,7 +38,10 @@ ATTEMPTS_MAX = 5
 STEP = 61
 """In `make test` few operations fail: a scenario has some hundred, and each takes a start of all engines."""
 
-every_operation = pytest.mark.parametrize("step", [STEP, pytest.param(1, marks=pytest.mark.slow)])
+EACH = pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)])
+"""Hundreds of runs in one test."""
+
+every_operation = pytest.mark.parametrize("step", [STEP, EACH])
 early_and_late = pytest.mark.parametrize(
     "is_late", [pytest.param(False, id="not done"), pytest.param(True, id="done", marks=pytest.mark.slow)]
 )
