@@ -98,6 +98,10 @@ async def test_limits_responses_leak_nothing(harness: ConsoleHarness, tokens: di
                 assert HIDDEN not in text, kind_name
         for path in ("/", "/calls", "/calls?sort=-talk_duration", f"/api/v1/calls?q={HIDDEN}", "/api/v1/records"):
             assert f"<{HIDDEN}>" not in await body(reader, path), path
+        dashboard = await body(reader, "/?since=2026-04-01&until=2026-05-01")
+        assert HIDDEN not in dashboard
+        if name != "nothing":  # who sees no call sees no figure
+            assert re.search(r'data-tile="calls".*?data-value="1"', dashboard, re.DOTALL)
         assert len((await (await reader.get("/api/v1/calls")).json())["data"]) == expected_count
         assert len((await (await reader.get("/api/v1/records")).json())["data"]) == expected_count
         for by in ("pbx", "call_from", "did_number", "went_to", "hour"):

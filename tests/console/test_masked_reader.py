@@ -114,6 +114,7 @@ def targets() -> list[str]:
     addresses += [
         f"{path}?report={name}&{PERIOD}" for name in KINDS for path in ("/reports", "/reports.csv", "/api/v1/reports")
     ]
+    addresses += [f"/?{PERIOD}", f"/?{PERIOD}&caller={NUMBER}"]
     addresses += [
         f"{path}/{SN}/{call_id}" for path in ("/calls", "/api/v1/calls") for call_id in (INBOUND_ID, OUTBOUND_ID)
     ]

@@ -98,7 +98,7 @@ async def test_calls_page_new_call_appears_without_reload(harness: ConsoleHarnes
         await expect(page.locator("tr.call")).to_have_count(2, timeout=15_000)
         await expect(page.locator("tr.call").first).to_contain_text("1003")
         await expect(page.locator("tr.call").first).to_contain_text("Busy")
-        await expect(page.locator(".totals")).to_contain_text("1 busy")
+        await expect(page.locator('[data-tile="missed"]')).to_contain_text("1 busy")
         assert await page.evaluate("window.wasHere")
 
 

@@ -42,12 +42,14 @@ def leg(call_id: str, second: datetime, call_to: str, times: tuple[int, int], st
     )
 
 
-def random_calls(seed: int) -> list[CallDetails]:
-    """Return calls that an agent answers, that overflow, are given up, are sent to a mailbox, and that avoid queues."""
+def random_calls(seed: int, begin: datetime = BEGIN) -> list[CallDetails]:
+    """Return calls of a week that an agent answers, that overflow, are given up, are sent to a mailbox, and that avoid
+    queues.
+    """
     rng = Random(seed)
     events: list[CallDetails] = []
     for number in range(80):
-        second = BEGIN + timedelta(minutes=rng.randrange(7 * 24 * 60))
+        second = begin + timedelta(minutes=rng.randrange(7 * 24 * 60))
         call_id = f"{int(second.timestamp())}.{number}"
         events.append(leg(call_id, second, IVR, (7, 7), "ANSWERED"))
         second += timedelta(seconds=7)

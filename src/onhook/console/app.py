@@ -41,7 +41,7 @@ from onhook.console.directory_cache import DirectoryCache
 from onhook.console.export_jobs import ExportJobs
 from onhook.console.head_requests import HeadRequestLitestar
 from onhook.console.live.live_tail import LiveTail
-from onhook.console.pages import about, assets, dashboard, issues, sign_in
+from onhook.console.pages import about, assets, issues, sign_in
 from onhook.console.pages import add_pbx as add_pbx_pages
 from onhook.console.pages import apps as app_pages
 from onhook.console.pages import call as call_page
@@ -59,6 +59,7 @@ from onhook.console.pages import saved_searches as saved_search_pages
 from onhook.console.pages import sql as sql_page
 from onhook.console.pages import users as user_pages
 from onhook.console.pages.api_page import openapi_config
+from onhook.console.pages.dashboards import page as dashboard_pages
 from onhook.console.pages.invalid_forms import render_invalid_form
 from onhook.console.pages.reports import page as report_routes
 from onhook.console.request_coalescing import RequestCoalescer
@@ -215,7 +216,7 @@ def _page_router() -> Router:
             health.healthz,
             health.readyz,
             health.metrics,
-            dashboard.dashboard_page,
+            dashboard_pages.dashboard_page,
             calls_page.calls_page,
             *call_page.ROUTES,
             *saved_search_pages.ROUTES,

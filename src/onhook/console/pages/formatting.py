@@ -30,6 +30,7 @@ FOR_TEMPLATES = (
     "clock_time",
     "format_code",
     "format_date",
+    "format_value",
     "count",
     "day",
     "get_field",
@@ -42,6 +43,7 @@ FOR_TEMPLATES = (
     "percent",
     "scrollable",
     "signed_percent",
+    "tel_url",
     "tone",
     "url",
     "zone_city",
@@ -58,6 +60,9 @@ _OUTCOMES: Mapping[str, tuple[str, str]] = {
     "FAILED": (mark("Failed"), "bad"),
 }
 """Folded status: its text, and the meaning of its colour."""
+
+_SEPARATORS = re.compile(r"[-()./\s]")
+_CALLABLE = re.compile(r"\+?[0-9]{2,20}")
 
 _PATH_SAFE = re.compile(r"[A-Za-z0-9_@:+-]+(?:\.[A-Za-z0-9_@:+-]+)*")
 """Texts that can be part of a path; browsers change `..` and `/`."""
@@ -196,6 +201,27 @@ def percent(share: float | None) -> str:
     ('87.4 %', '100 %', '–')
     """
     return UNKNOWN if share is None else f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def format_value(value: float | None, unit: str) -> str:
+    """Return a figure in its unit, `count`, `seconds` or `share`.
+
+    >>> format_value(74, "seconds"), format_value(0.5, "share"), format_value(74, "count")
+    ('1:14', '50 %', '74')
+    """
+    if value is None or unit == "share":
+        return percent(value)
+    return minutes(int(value)) if unit == "seconds" else count(int(value))
+
+
+def tel_url(number: str) -> str:
+    """Return the URL by which a telephone calls a number (RFC 3966); empty for what is no number, or is masked.
+
+    >>> tel_url("+49 (30) 90 18-20"), tel_url("1001"), tel_url("anonymous"), tel_url("+49 30 90…")
+    ('tel:+4930901820', 'tel:1001', '', '')
+    """
+    compact = _SEPARATORS.sub("", number)
+    return f"tel:{compact}" if _CALLABLE.fullmatch(compact) else ""
 
 
 def signed_percent(change: float) -> str:

@@ -72,6 +72,18 @@ class InvalidReportView(View, frozen=True, kw_only=True):
     pbxs: Sequence[Pbx]
 
 
+class InvalidDashboardView(View, frozen=True, kw_only=True):
+    """Values of the dashboard with its form alone; `errors` are messages by parameter."""
+
+    template: ClassVar = "invalid_form.html"
+    form_template: str = "dashboard_form.html"
+    title: str
+    errors: Mapping[str, str]
+    texts: Mapping[str, str]
+    date_range: DateRange
+    pbxs: Sequence[Pbx]
+
+
 async def render_invalid_form(error: Exception, scope: Scope) -> None:
     """Render the page of a request that an invalid parameter ended, where its page has a form; else do nothing."""
     make_view = _VIEWS.get(str(scope.get("path_template", "")))
@@ -116,6 +128,19 @@ async def _make_calls_view(request: AnyRequest, app_state: AppState, zone: ZoneI
     )
 
 
+async def _make_dashboard_view(
+    request: AnyRequest, app_state: AppState, zone: ZoneInfo, errors: Mapping[str, str]
+) -> View:
+    texts = filter_texts_of(request)
+    return InvalidDashboardView(
+        title=_("Dashboard"),
+        errors=errors,
+        texts=texts,
+        date_range=create_date_range("/", texts, zone, app_state.clock.now()),
+        pbxs=await list_visible_pbxs(app_state, get_access_scope(request.scope)),
+    )
+
+
 async def _make_report_view(
     request: AnyRequest, app_state: AppState, zone: ZoneInfo, errors: Mapping[str, str]
 ) -> View:
@@ -141,6 +166,7 @@ async def _make_report_view(
 
 
 _VIEWS: Mapping[str, Callable[[AnyRequest, AppState, ZoneInfo, Mapping[str, str]], Awaitable[View]]] = {
+    "/": _make_dashboard_view,
     "/calls": _make_calls_view,
     "/reports": _make_report_view,
 }

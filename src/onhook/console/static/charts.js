@@ -48,7 +48,7 @@
   }
 
   for (const figure of document.querySelectorAll("[data-chart]")) {
-    const chart = JSON.parse(figure.dataset.chart);
+    let chart = JSON.parse(figure.dataset.chart);
     const height = chart.is_sideways ? Math.max(120, 40 + BAR_PIXELS * chart.labels.length) : HEIGHT_PIXELS;
     const chartInstance = echarts.init(figure, null, { renderer: "canvas", height });
     const draw = () => chartInstance.setOption(options(chart), true);
@@ -60,6 +60,11 @@
     new ResizeObserver(() => chartInstance.resize({ width: figure.clientWidth, height })).observe(figure);
     darkScheme.addEventListener("change", draw);
     printMedia.addEventListener("change", draw);
+    // A live page changes the values.
+    new MutationObserver(() => {
+      chart = JSON.parse(figure.dataset.chart);
+      draw();
+    }).observe(figure, { attributeFilter: ["data-chart"] });
     figure.dataset.rendered = "yes";
   }
 })();

@@ -57,6 +57,10 @@
     if (!isSamePage || newDocument.querySelectorAll("[data-refresh]").length !== regions.length) return location.reload();
     for (const region of regions) {
       const newRegion = newDocument.getElementById(region.id);
+      if (region.dataset.chart) {
+        region.dataset.chart = newRegion.dataset.chart; // charts.js watches it
+        continue;
+      }
       const rows = region.querySelector("tbody:has([data-key])");
       const newRows = newRegion.querySelector("tbody:has([data-key])");
       if (rows && newRows) applyRows(rows, newRows);

@@ -22,11 +22,11 @@ from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.kinds import KINDS, ReportKind
 from onhook.console.pages.reports.period import Period, choose_step, compared_period, get_period
-from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery, query_parts
+from onhook.console.pages.reports.query import load_report_query
+from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
-from onhook.console.queries.directory import load_names
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -286,31 +286,19 @@ async def _parse_query(  # noqa: PLR0917 - independent values
     """Return the query of the URL, and its period."""
     if search_filter.status is not None:
         raise UsageError(_("a report counts every outcome"), location="status", hint=_("leave status out"))
-    pbxs = await app_state.appdb.pbxs()
-    names = {pbx.sn: pbx.name for pbx in pbxs}
     texts, period = filter_texts_of(request), get_period(search_filter, zone, app_state.clock.now())
     period_texts = {
         name: boundary.astimezone(zone).isoformat()
         for name, boundary in (("since", period.since), ("until", period.until))
     }
-    query = ReportQuery(
-        store=app_state.store,
-        search_filter=msgspec.structs.replace(search_filter, since=period.since, until=period.until),
-        since=period.since,
-        until=period.until,
-        zone=zone,
+    query = await load_report_query(
+        app_state,
+        msgspec.structs.replace(search_filter, since=period.since, until=period.until),
+        period,
+        zone,
         by=_choose_step(by, kind, period),
-        filters=query_parts({**texts, **period_texts}),
-        zone_param=texts.get("zone", ""),
+        texts={**texts, **period_texts},
         compared=compared_period(compare, period, zone) if compare else None,
-        number_plans={pbx.name: pbx.number_plan for pbx in pbxs},
-        queue_targets={
-            (names[sn], queue): targets
-            for (sn, queue), targets in (await app_state.appdb.queue_targets.all()).items()
-            if sn in names
-        },
-        directory=await load_names(app_state),
-        sns_by_pbx={pbx.name: pbx.sn for pbx in pbxs},
     )
     return query, period
 

@@ -39,43 +39,50 @@ def group_report(kind: GroupKind) -> ReportBuilder:
     """Return the report of the queues, or of the ring groups: a row for each, and their total."""
 
     async def build(query: ReportQuery) -> Report:
-        counts = await _count_visits(query, kind, "")
-        by_queue: dict[tuple[str, str], list[QueueCount]] = {}
-        for count in counts:
-            by_queue.setdefault((count.pbx, count.queue), []).append(count)
-        figures = {key: _figures(query, queue_counts) for key, queue_counts in by_queue.items()}
-        busiest = sorted(figures, key=lambda key: (-figures[key].offered, key))
-        rows = [_queue_cells(query, *key, figures[key]) for key in busiest]
-        total_row = (Cell(_("Total")), Cell(""), *_figure_cells(_figures(query, counts)), Cell(None))
-        compared_rows = [
-            (label, Cell(""), *_figure_cells(compared_figures), Cell(None))
-            for label, compared_figures in await _list_compared(query, kind)
-        ]
-        return Report(
-            columns=[
-                Column(mark("Queue") if kind == "queue" else mark("Ring group"), "text"),
-                Column(mark("PBX"), "text"),
-                *_FIGURE_COLUMNS,
-                Column(mark("Answer within"), "seconds"),
-            ],
-            rows=[*rows, total_row, *compared_rows] if rows else [],
-            chart=_outcome_chart([row[0].label for row in rows], [figures[key] for key in busiest], rows),
-            note=_note(query),
-        )
+        counts = await count_visits(query, kind)
+        return group_table(query, kind, counts, await _list_compared(query, kind))
 
     return build
+
+
+def group_table(
+    query: ReportQuery,
+    kind: GroupKind,
+    counts: Sequence[QueueCount],
+    compared: Sequence[tuple[Cell, QueueFigures]] = (),
+) -> Report:
+    """Return a row for each queue or ring group, the busiest first, their total, and the totals compared with."""
+    by_queue: dict[tuple[str, str], list[QueueCount]] = {}
+    for count in counts:
+        by_queue.setdefault((count.pbx, count.queue), []).append(count)
+    figures = {key: total_figures(query, queue_counts) for key, queue_counts in by_queue.items()}
+    busiest = sorted(figures, key=lambda key: (-figures[key].offered, key))
+    rows = [_queue_cells(query, *key, figures[key]) for key in busiest]
+    total_row = (Cell(_("Total")), Cell(""), *_figure_cells(total_figures(query, counts)), Cell(None))
+    compared_rows = [(label, Cell(""), *_figure_cells(total), Cell(None)) for label, total in compared]
+    return Report(
+        columns=[
+            Column(mark("Queue") if kind == "queue" else mark("Ring group"), "text"),
+            Column(mark("PBX"), "text"),
+            *_FIGURE_COLUMNS,
+            Column(mark("Answer within"), "seconds"),
+        ],
+        rows=[*rows, total_row, *compared_rows] if rows else [],
+        chart=_outcome_chart([row[0].label for row in rows], [figures[key] for key in busiest], rows),
+        note=_note(query),
+    )
 
 
 def step_report(by: str) -> ReportBuilder:
     """Return the report of all queues by hour of the day or by weekday of the call's start."""
 
     async def build(query: ReportQuery) -> Report:
-        counts = await _count_visits(query, "queue", by)
+        counts = await count_visits(query, "queue", by)
         steps = range(24) if by == "hour_of_day" else range(1, 8)
         by_step: dict[int, list[QueueCount]] = {step: [] for step in steps}
         for count in counts:
             by_step[count.step].append(count)
-        figures = [_figures(query, by_step[step]) for step in steps]
+        figures = [total_figures(query, by_step[step]) for step in steps]
         labels = [f"{step:02}:00" if by == "hour_of_day" else _(WEEKDAYS[step - 1]) for step in steps]
         rows = [
             (Cell(label, query.calls_url(**{by: step})), *_figure_cells(step_figures))
@@ -87,7 +94,9 @@ def step_report(by: str) -> ReportBuilder:
         ]
         return Report(
             columns=[Column(mark("Hour") if by == "hour_of_day" else mark("Weekday"), "text"), *_FIGURE_COLUMNS],
-            rows=[*rows, (Cell(_("Total")), *_figure_cells(_figures(query, counts))), *compared_rows] if counts else [],
+            rows=[*rows, (Cell(_("Total")), *_figure_cells(total_figures(query, counts))), *compared_rows]
+            if counts
+            else [],
             chart=_outcome_chart(labels, figures, rows) if counts else None,
             note=_note(query),
         )
@@ -132,7 +141,8 @@ async def agents(query: ReportQuery) -> Report:
     )
 
 
-async def _count_visits(query: ReportQuery, kind: GroupKind, by: str) -> list[QueueCount]:
+async def count_visits(query: ReportQuery, kind: GroupKind, by: str = "") -> list[QueueCount]:
+    """Return the counts of visits to queues, or to ring groups, also by a step (see `store.contract.VISIT_STEPS`)."""
     counts = await query.store.count_visits(query.search_filter, by, query.zone.key)
     return _select(query, [count for count in counts if count.kind == kind])
 
@@ -142,7 +152,7 @@ async def _list_compared(query: ReportQuery, kind: GroupKind) -> list[tuple[Cell
     compared_query = query.in_compared_period()
     if compared_query is None:
         return []
-    figures = _figures(compared_query, await _count_visits(compared_query, kind, ""))
+    figures = total_figures(compared_query, await count_visits(compared_query, kind))
     return [(Cell(_("Compared"), compared_query.calls_url()), figures)]
 
 
@@ -152,7 +162,8 @@ def _select(query: ReportQuery, rows: Sequence[RowT]) -> list[RowT]:
     return [row for row in rows if row.queue == number] or list(rows)
 
 
-def _figures(query: ReportQuery, counts: Iterable[QueueCount]) -> QueueFigures:
+def total_figures(query: ReportQuery, counts: Iterable[QueueCount]) -> QueueFigures:
+    """Return the figures of all these visits together, each by the settings of its queue."""
     return compute_figures((count, query.targets_of(count.pbx, count.queue)) for count in counts)
 
 

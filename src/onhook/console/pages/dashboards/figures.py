@@ -1,0 +1,225 @@
+"""Figures of a dashboard: counts and durations of a period, each beside that of the same weekdays before.
+
+Invariants: what no tile shows is not counted. A figure that counts calls links to exactly those calls.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from onhook.cdr.queue_figures import QueueCount, QueueFigures
+from onhook.console.pages.dashboards.period import DashboardPeriod
+from onhook.console.pages.reports.missed import RECENT_DAYS
+from onhook.console.pages.reports.queues import count_visits, total_figures
+from onhook.console.pages.reports.recent import cut_to_recent
+from onhook.console.pages.reports.report import ReportQuery, share
+from onhook.console.pages.totals import Totals, add_up
+from onhook.lib.messages import _
+from onhook.store.contract import DurationHistogram, MissedCalls
+
+UNRETURNED_MAX = 10
+"""The latest; all are in a report."""
+
+Source = Literal["totals", "visits", "missed", "answer_times"]
+Unit = Literal["count", "seconds", "share"]
+
+
+class FigureData(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store counted for the figures; None is not needed by any tile. `cut_note` says where missed calls are
+    those of the last days only.
+    """
+
+    by_pbx: Sequence[Mapping[str, Any]] = ()
+    totals: Totals = Totals()
+    previous: Totals = Totals()
+    visits: Sequence[QueueCount] = ()
+    queues: QueueFigures | None = None
+    previous_queues: QueueFigures | None = None
+    missed: MissedCalls | None = None
+    cut_note: str = ""
+    answer_times: DurationHistogram | None = None
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure; None is unknown. `previous` is that of the same weekdays before, where it is compared; `parts` are
+    the text, the URL and the number of what it consists of.
+    """
+
+    value: int | float | None
+    unit: Unit = "count"
+    href: str = ""
+    previous: int | float | None = None
+    detail: str = ""
+    explanation: str = ""
+    parts: Sequence[tuple[str, str, int]] = ()
+
+
+async def load_figure_data(query: ReportQuery, period: DashboardPeriod, sources: Collection[Source]) -> FigureData:
+    """Return what the named sources have."""
+    previous = _in_previous_period(query, period)
+    values: dict[str, Any] = {}
+    if "totals" in sources:
+        values["by_pbx"] = await query.store.summary(query.search_filter, "pbx", query.zone.key)
+        values["totals"] = add_up(values["by_pbx"])
+        values["previous"] = add_up(await query.store.summary(previous.search_filter, "pbx", query.zone.key))
+    if "visits" in sources:
+        values["visits"] = await count_visits(query, "queue")
+        values["queues"] = total_figures(query, values["visits"])
+        values["previous_queues"] = total_figures(previous, await count_visits(previous, "queue"))
+    if "missed" in sources:
+        missed_query, values["cut_note"] = await cut_to_recent(_inbound(query), RECENT_DAYS)
+        missed_calls = await query.store.missed_calls(missed_query.search_filter, UNRETURNED_MAX, is_returned=False)
+        values["missed"] = _name_callers(query, missed_calls)
+    if "answer_times" in sources:
+        answered_filter = msgspec.structs.replace(query.search_filter, status="ANSWERED")
+        values["answer_times"] = await query.store.histogram(answered_filter, "wait_duration", [0])
+    return FigureData(**values)
+
+
+def _in_previous_period(query: ReportQuery, period: DashboardPeriod) -> ReportQuery:
+    since, until = period.previous.since, period.previous.until
+    search_filter = msgspec.structs.replace(query.search_filter, since=since, until=until)
+    return msgspec.structs.replace(query, since=since, until=until, search_filter=search_filter)
+
+
+def _inbound(query: ReportQuery) -> ReportQuery:
+    """Return the query of inbound calls, unless another type was chosen."""
+    if query.search_filter.type:
+        return query
+    return msgspec.structs.replace(query, search_filter=msgspec.structs.replace(query.search_filter, type="inbound"))
+
+
+def _name_callers(query: ReportQuery, result: MissedCalls) -> MissedCalls:
+    """Return missed calls whose callers have names: they are inbound calls, unless another type was chosen."""
+    is_outside = not query.search_filter.type
+    named = [
+        msgspec.structs.replace(
+            call, call_from=query.directory.name_party(call.sn, call.call_from, is_outside=is_outside)
+        )
+        for call in result.data
+    ]
+    return msgspec.structs.replace(result, data=named)
+
+
+def calls(query: ReportQuery, data: FigureData) -> Figure:
+    """Return the number of calls."""
+    return Figure(value=data.totals.calls, href=query.calls_url(), previous=data.previous.calls)
+
+
+def answer_rate(query: ReportQuery, data: FigureData) -> Figure:
+    """Return the share of calls that a person answered."""
+    totals = data.totals
+    return Figure(
+        value=share(totals.answered, totals.calls),
+        unit="share",
+        href=query.calls_url(status="ANSWERED"),
+        previous=share(data.previous.answered, data.previous.calls),
+        detail=_("{answered} of {calls}", answered=totals.answered, calls=totals.calls),
+    )
+
+
+def missed(query: ReportQuery, data: FigureData) -> Figure:
+    """Return the number of unanswered calls, by outcome."""
+    totals = data.totals
+    outcomes = [(text, query.calls_url(status=status), number) for text, status, number in totals.missed_by_outcome]
+    if totals.other > 0:
+        other_statuses = "!ANSWERED,NO ANSWER,BUSY,ABANDONED,FAILED,VOICEMAIL"
+        outcomes.append((_("other"), query.calls_url(status=other_statuses), totals.other))
+    return Figure(
+        value=totals.missed, href=query.calls_url(status="!ANSWERED"), previous=data.previous.missed, parts=outcomes
+    )
+
+
+def unreturned(query: ReportQuery, data: FigureData) -> Figure:
+    """Return the number of missed inbound calls that were not returned."""
+    result = data.missed
+    return Figure(
+        value=None if result is None else result.unreturned,
+        href=report_url(query, "unreturned"),
+        detail="" if result is None else _("{returned} returned", returned=result.returned),
+        explanation=data.cut_note.strip(),
+    )
+
+
+def talk(query: ReportQuery, data: FigureData) -> Figure:
+    """Return the sum of the talk with persons."""
+    return Figure(
+        value=data.totals.talk_duration,
+        unit="seconds",
+        href=query.calls_url(min_talk_duration=1),
+        previous=data.previous.talk_duration,
+    )
+
+
+def time_to_answer(query: ReportQuery, data: FigureData) -> Figure:
+    """Return the median of the wait of answered calls."""
+    histogram = data.answer_times
+    return Figure(
+        value=None if histogram is None else histogram.median,
+        unit="seconds",
+        href=report_url(query, "answer"),
+        detail=_("median"),
+        explanation=_("Half of the calls were answered within the median, 90 % within the P90"),
+    )
+
+
+def p90_wait(query: ReportQuery, data: FigureData) -> Figure:
+    """Return the wait that nine of ten answered calls did not exceed."""
+    histogram = data.answer_times
+    return Figure(
+        value=None if histogram is None else histogram.p90,
+        unit="seconds",
+        href=report_url(query, "answer"),
+        explanation=_("Nine of ten answered calls waited no longer"),
+    )
+
+
+def longest_wait(query: ReportQuery, data: FigureData) -> Figure:
+    """Return the longest wait of all calls."""
+    waits = [row["wait_duration_max"] for row in data.by_pbx if row["wait_duration_max"] is not None]
+    return Figure(
+        value=max(waits, default=None),
+        unit="seconds",
+        href=query.calls_url(sort="-wait_duration"),
+    )
+
+
+def offered(query: ReportQuery, data: FigureData) -> Figure:
+    """Return the number of visits to queues."""
+    return _queue_figure(query, data, lambda figures: figures.offered)
+
+
+def service_level(query: ReportQuery, data: FigureData) -> Figure:
+    """Return the share of visits to queues that were answered in time."""
+    return _queue_figure(query, data, lambda figures: figures.service_level, "share")
+
+
+def abandon_rate(query: ReportQuery, data: FigureData) -> Figure:
+    """Return the share of visits to queues that were abandoned, short ones left out."""
+    return _queue_figure(query, data, lambda figures: figures.abandon_rate, "share")
+
+
+def asa(query: ReportQuery, data: FigureData) -> Figure:
+    """Return the average wait of answered visits to queues."""
+    return _queue_figure(query, data, lambda figures: figures.wait_average, "seconds")
+
+
+def queue_p90_wait(query: ReportQuery, data: FigureData) -> Figure:
+    """Return the wait that nine of ten answered visits to queues did not exceed."""
+    return _queue_figure(query, data, lambda figures: figures.wait_p90, "seconds")
+
+
+def _queue_figure(
+    query: ReportQuery,
+    data: FigureData,
+    read: Callable[[QueueFigures], int | float | None],
+    unit: Unit = "count",
+) -> Figure:
+    value, previous = (None if figures is None else read(figures) for figures in (data.queues, data.previous_queues))
+    return Figure(value=value, unit=unit, previous=previous, href=report_url(query, "queues"))
+
+
+def report_url(query: ReportQuery, name: str) -> str:
+    """Return the URL of a report with the same filters."""
+    return "/reports?" + "&".join([f"report={name}", *filter(None, query.filters.values())])
