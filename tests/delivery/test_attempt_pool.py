@@ -19,8 +19,8 @@ from onhook.delivery.notification_queues import NotificationQueues
 from onhook.delivery.per_call_queue import PendingNotification, PerCallQueue
 from onhook.delivery.rate_limit import RateLimit
 from onhook.delivery.retry_queue import RetryQueue
-from onhook.lib.clock import SystemClock
-from tests.delivery.factories import delivery_result, pending_notification
+from onhook.lib.clock import Clock, SystemClock
+from tests.delivery.factories import NOW, SECOND, delivery_result, pending_notification
 
 ATTEMPTS_MAX = 3
 LIMITS = SendLimits(attempts_max=ATTEMPTS_MAX)
@@ -67,11 +67,24 @@ class ControlledClient:
         raise AssertionError("a pool does not own its client")
 
 
+class MovedClock(SystemClock):
+    """A clock that a test moves; in microseconds since 1970."""
+
+    def __init__(self, now_us: int) -> None:
+        self.now_us = now_us
+
+    def microseconds(self) -> int:
+        return self.now_us
+
+
 class PoolHarness:
     """A pool with its queues; `results` are those that the callback received."""
 
-    def __init__(self, retries: RetryQueue, limits: SendLimits = LIMITS, rate: float = 0) -> None:
+    def __init__(
+        self, retries: RetryQueue, limits: SendLimits = LIMITS, rate: float = 0, clock: Clock | None = None
+    ) -> None:
         self.client = ControlledClient()
+        self.is_all_read = True
         self.endpoint = EndpointState(EndpointHealth())
         self.queues = NotificationQueues(PerCallQueue(()), retries)
         self.metrics = AttemptMetrics()
@@ -80,11 +93,12 @@ class PoolHarness:
         self.pool = AttemptPool(
             limits=limits,
             rate_limit=RateLimit(rate),
-            sender=AttemptSender(client=self.client, clock=SystemClock(), metrics=self.metrics),
+            sender=AttemptSender(client=self.client, clock=clock or SystemClock(), metrics=self.metrics),
             queues=self.queues,
             endpoint=self.endpoint,
             on_result=self._on_result,
             wake=self._on_wake,
+            is_all_read=lambda: self.is_all_read,
         )
 
     async def start(self, count: int) -> list[str]:
@@ -289,4 +303,54 @@ async def test_attempt_pool_rate_limit_reached_starts_no_attempt(retries: RetryQ
     await harness.start(9)
     assert harness.client.batches == [["e1", "e2", "e3"]]
     assert 0 < harness.pool.seconds_until_allowed() <= 0.1
+    await harness.pool.close(0)
+
+
+AGED_LIMITS = SendLimits(attempts_max=1, batch_count=3, batch_age_seconds=60)
+
+
+async def test_attempt_pool_batch_waits_until_its_oldest_notification_is_old(retries: RetryQueue) -> None:
+    clock = MovedClock(NOW + 20 * SECOND)
+    harness = PoolHarness(retries, AGED_LIMITS, clock=clock)
+    assert await harness.start(2) == []
+    assert harness.pool.seconds_until_allowed() == 40
+    clock.now_us += 40 * SECOND
+    harness.pool.start_attempts()
+    await run_tasks()
+    assert harness.client.batches == [["e1", "e2"]]
+    await harness.pool.close(0)
+
+
+async def test_attempt_pool_full_batch_waits_for_no_age(retries: RetryQueue) -> None:
+    """And what is left waits again."""
+    harness = PoolHarness(retries, AGED_LIMITS, clock=MovedClock(NOW))
+    await harness.start(5)
+    await harness.client.end("e1", delivery_result("accepted"))
+    harness.pool.start_attempts()
+    await run_tasks()
+    assert (harness.client.batches, harness.pool.seconds_until_allowed()) == ([["e1", "e2", "e3"]], 60)
+
+
+async def test_attempt_pool_batch_waits_for_no_age_while_more_can_be_read(retries: RetryQueue) -> None:
+    """Each batch begins after the worker has read, so that it is as large as possible."""
+    harness = PoolHarness(retries, AGED_LIMITS, clock=MovedClock(NOW))
+    harness.is_all_read = False
+    assert await harness.start(4) == ["e1"]
+    await harness.client.end("e1", delivery_result("accepted"))
+    assert harness.client.batches == [["e1", "e2", "e3"]]
+    harness.pool.start_attempts()
+    await run_tasks()
+    assert harness.client.batches[1:] == [["e4"]]
+    await harness.pool.close(0)
+
+
+async def test_attempt_pool_batch_waits_for_no_age_at_a_down_endpoint_or_after_the_clock_was_set_back(
+    retries: RetryQueue,
+) -> None:
+    harness = PoolHarness(retries, AGED_LIMITS, clock=MovedClock(NOW - SECOND))
+    assert await harness.start(1) == ["e1"]
+    await harness.pool.close(0)
+    harness = PoolHarness(retries, AGED_LIMITS, clock=MovedClock(NOW))
+    harness.endpoint.health = EndpointHealth(failures=DOWN_AFTER_FAILURES)
+    assert await harness.start(1) == ["e1"]
     await harness.pool.close(0)

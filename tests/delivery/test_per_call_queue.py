@@ -42,6 +42,21 @@ def test_per_call_queue_live_stream_goes_before_replays() -> None:
     assert [queue.pop(), queue.pop()] == [news, replayed]
 
 
+def test_per_call_queue_oldest_notification_is_that_of_live_stream_or_replay() -> None:
+    """Of each the first one of those that were read, and of those that waited."""
+    queue = PerCallQueue(())
+    oldest = [queue.oldest_pending_since]
+    queue.add(pending_notification(1, pending_since=5))
+    oldest.append(queue.oldest_pending_since)
+    queue.add(pending_notification(2, BOB_CALL, pending_since=3, is_live=False))
+    oldest.append(queue.oldest_pending_since)
+    queue.pop()
+    queue.add(pending_notification(3, ("SN", "1.3"), pending_since=2))
+    queue.requeue(pending_notification(4, ("SN", "1.4"), pending_since=9))
+    oldest.append(queue.oldest_pending_since)
+    assert oldest == [None, 5, 3, 2]
+
+
 def test_per_call_queue_requeued_notification_is_the_next() -> None:
     """Before those that were ready with it."""
     queue = PerCallQueue(())

@@ -26,6 +26,8 @@ from onhook.lib.clock import Clock
 UNCOMMITTED_BATCHES_MAX = 2
 """One that is sent while the results of the one before are committed: receivers of batches recognise repeats."""
 
+_SECOND = 1_000_000
+
 ResultCallback = Callable[[PendingNotification, DeliveryResult, NewAttempt], None]
 """Receives a notification and the result of an attempt, before the next attempt begins."""
 
@@ -78,11 +80,13 @@ class AttemptPool:
         wake: Callable[[], None],
         uncommitted_count: Callable[[], int] = lambda: 0,
         rate_limit: RateLimit | None = None,
+        is_all_read: Callable[[], bool] = lambda: True,
     ) -> None:
         self._limits = limits
         self._uncommitted_max = max(UNCOMMITTED_MAX, limits.batch_count * UNCOMMITTED_BATCHES_MAX)
         self._rate_limit = rate_limit or RateLimit(0)
         self._uncommitted_count = uncommitted_count
+        self._is_all_read = is_all_read
         self._sender = sender
         self._queues = queues
         self._endpoint = endpoint
@@ -112,8 +116,8 @@ class AttemptPool:
             task.add_done_callback(self._on_task_done)
 
     def seconds_until_allowed(self) -> float:
-        """Return the wait that the rate limit requires before the next attempt."""
-        return self._rate_limit.wait_seconds(asyncio.get_running_loop().time())
+        """Return the wait that the rate limit, or a batch that is not full, requires before the next attempt."""
+        return max(self._rate_limit.wait_seconds(asyncio.get_running_loop().time()), self._seconds_until_batch())
 
     def raise_error(self) -> None:
         """Raise the error of an attempt that ended with an error instead of a result."""
@@ -141,8 +145,10 @@ class AttemptPool:
         """Return the notifications to send next; none where there are none, where a limit is reached, not counting
         `finishing_count` attempts, or after `close`.
         """
-        if self._is_closing:
+        if self._is_closing or self._seconds_until_batch() > 0:
             return ()
+        if self._limits.batch_age_seconds and finishing_count:
+            return ()  # the worker reads first, so that batches are large
         allowed = self._endpoint.attempts_allowed(self._limits.attempts_max, self._sender.clock.microseconds())
         if len(self._tasks) - finishing_count >= allowed:
             return ()
@@ -150,6 +156,17 @@ class AttemptPool:
         self._in_progress_count += len(batch)
         self._rate_limit.count(len(batch))
         return batch
+
+    def _seconds_until_batch(self) -> float:
+        """Return how long the next batch waits for more notifications."""
+        oldest_pending_since = self._queues.calls.oldest_pending_since
+        if not self._limits.batch_age_seconds or oldest_pending_since is None or self._endpoint.health.is_down:
+            return 0.0
+        is_full = self._queues.ready_count >= self._limits.batch_count or len(self._queues.retries) > 0
+        age_seconds = (self._sender.clock.microseconds() - oldest_pending_since) / _SECOND
+        if is_full or not self._is_all_read() or age_seconds < 0:  # the clock was set back
+            return 0.0
+        return max(0.0, self._limits.batch_age_seconds - age_seconds)
 
     def _count_allowed(self) -> float:
         """Return how many notifications the next batch may have."""

@@ -21,7 +21,9 @@ from onhook.delivery.stream_reader import StreamReader
 from onhook.lib.clock import Clock
 
 READ_AHEAD_MAX = 512
-"""Notifications of one stream that are read and not done, before more are read: some megabyte."""
+"""Notifications of one stream that are read and not done, before more are read: some megabyte. A batch that is larger
+counts.
+"""
 
 BATCHES_PER_CYCLE = 4
 """Batches of one stream that are read before other streams and the commit have their turn."""
@@ -49,6 +51,7 @@ class DestinationStreams:
         format_payload: Callable[[Record], bytes],
         rules: DeliveryRules,
         read_ledger_end: ReadLedgerEnd = read_no_ledger_end,
+        batch_count: int = 1,
     ) -> None:
         self.needs_reload = True
         """Whether there may be streams that are not loaded."""
@@ -59,6 +62,7 @@ class DestinationStreams:
         self._format_payload = format_payload
         self._rules = rules
         self._read_ledger_end = read_ledger_end
+        self._read_ahead_max = max(READ_AHEAD_MAX, batch_count)
         self._readers: list[StreamReader] = []
 
     @property
@@ -150,7 +154,7 @@ class DestinationStreams:
         return reader.is_at_end and not reader.has_left_out and is_past_position
 
     def _can_read(self, reader: StreamReader) -> bool:
-        return len(reader.ack_window) < READ_AHEAD_MAX and self._rules.has_capacity
+        return len(reader.ack_window) < self._read_ahead_max and self._rules.has_capacity
 
     async def _read_batch(self, reader: StreamReader) -> None:
         # By the number plans of now: a PBX may be new.

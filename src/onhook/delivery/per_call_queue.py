@@ -51,6 +51,11 @@ class ReadyQueue:
         queue = self.released or self.read
         return queue.popleft() if queue else None
 
+    @property
+    def oldest_pending_since(self) -> int | None:
+        """Return since when the first notification of each part waits, the earlier one; None when there is none."""
+        return min((queue[0].pending_since for queue in (self.released, self.read) if queue), default=None)
+
 
 class PerCallQueue:
     """Notifications that are ready, and those behind one of their own call."""
@@ -65,6 +70,12 @@ class PerCallQueue:
     def ready_count(self) -> int:
         """Return how many could be sent now."""
         return len(self._ready_live) + len(self._ready_replays)
+
+    @property
+    def oldest_pending_since(self) -> int | None:
+        """Return since when the oldest of those that could be sent now waits; None when there is none."""
+        times = (self._ready_live.oldest_pending_since, self._ready_replays.oldest_pending_since)
+        return min((time for time in times if time is not None), default=None)
 
     def add(self, notification: PendingNotification) -> bool:
         """Add a notification. Return False where it must be held back as a delivery."""

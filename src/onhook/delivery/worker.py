@@ -91,6 +91,7 @@ class DestinationWorker:
             format_payload=client.format_payload,
             rules=self._rules,
             read_ledger_end=deps.read_ledger_end,
+            batch_count=client.limits.batch_count,
         )
         self._pool = AttemptPool(
             limits=client.limits,
@@ -106,6 +107,7 @@ class DestinationWorker:
             wake=self._wake.set,
             uncommitted_count=lambda: self._commits.uncommitted_count,
             rate_limit=RateLimit(destination.rate_limit),
+            is_all_read=lambda: self._streams.is_at_end,
         )
         self._commit_future: asyncio.Future[set[CallKey]] | None = None
 
@@ -226,12 +228,15 @@ class DestinationWorker:
         waits = [IDLE_SECONDS_MAX, self._seconds_until_commit()]
         if self._queues.retries.due_at is not None:
             waits.append((self._queues.retries.due_at - now_us) / _SECOND)
-        if self._pool.is_idle and self._queues.ready_count:
-            # Before the time that the endpoint asked for there is no attempt; it may have passed since the last
-            # check.
-            waits.append(self._endpoint.health.wait_microseconds(now_us) / _SECOND)
-        if self._queues.ready_count and (rate_wait_seconds := self._pool.seconds_until_allowed()):
-            waits.append(rate_wait_seconds)
+        if self._queues.ready_count:
+            pool_wait_seconds = self._pool.seconds_until_allowed()
+            if self._pool.is_idle:
+                # Before the time that the endpoint asked for there is no attempt; it may have passed since the last
+                # check.
+                endpoint_wait_seconds = self._endpoint.health.wait_microseconds(now_us) / _SECOND
+                waits.append(max(pool_wait_seconds, endpoint_wait_seconds))
+            elif pool_wait_seconds:
+                waits.append(pool_wait_seconds)
         if self._destination.notifies_of == "calls":
             waits.append(RECHECK_SECONDS)
         return min(waits)

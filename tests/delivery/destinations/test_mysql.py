@@ -11,7 +11,7 @@ import pytest
 from onhook.cdr.record import Record
 from onhook.delivery.destinations.contract import Notification
 from onhook.delivery.destinations.mysql_tables import row_values
-from onhook.delivery.destinations.sql_tables import table_columns
+from onhook.delivery.destinations.row_columns import row_columns
 from onhook.lib.errors import UsageError
 from tests.delivery.destinations.contract import REFUSED, DestinationContract, open_client
 from tests.delivery.destinations.mysql_server import MysqlServer, run_mysql
@@ -87,7 +87,7 @@ async def send(settings: dict[str, Any], *records: Record) -> list[tuple[str, st
 async def test_mysql_row_has_the_members_of_the_record(server: MysqlKindServer, mysql: MysqlServer) -> None:
     source = record(call_from="Zoë 😀 \0 'x'\"\\ %s", extra={"custom": [1, "a"]}, talk_duration=None)
     assert await send(server.settings, source) == [("accepted", "stored")]
-    names = list(table_columns("records"))
+    names = list(row_columns("records"))
     columns = ", ".join(f"`{name}`" for name in names)
     (row,) = mysql.query(f"SELECT {columns} FROM records")  # noqa: S608 - names of fields
     stored = dict(zip(names, row, strict=True))
@@ -202,7 +202,7 @@ async def test_mysql_views_are_made_again_where_they_are_missing(server: MysqlKi
 
 
 def test_mysql_row_of_an_earlier_version_lacks_a_member() -> None:
-    values = dict(zip(table_columns("calls"), row_values("calls", b'{"sn":"A","call_id":"1"}'), strict=True))
+    values = dict(zip(row_columns("calls"), row_values("calls", b'{"sn":"A","call_id":"1"}'), strict=True))
     assert {name for name, value in values.items() if value is not None} == {"sn", "call_id"}
 
 

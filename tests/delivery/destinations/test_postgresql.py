@@ -10,7 +10,7 @@ import pytest
 
 from onhook.cdr.record import Record
 from onhook.delivery.destinations.contract import Notification
-from onhook.delivery.destinations.sql_tables import table_columns
+from onhook.delivery.destinations.row_columns import row_columns
 from onhook.lib.errors import UsageError
 from tests.delivery.destinations.contract import REFUSED, DestinationContract, open_client
 from tests.delivery.destinations.postgresql_server import PROGRAMS, PostgresqlServer, run_postgresql
@@ -87,10 +87,10 @@ async def test_postgresql_row_has_the_members_of_the_record(
 ) -> None:
     source = record(call_from="Zoë \0 'x'\"\\", extra={"custom": [1, "a"]}, talk_duration=None)
     assert await send(server.settings, source) == [("accepted", "stored")]
-    names = list(table_columns("records"))
+    names = list(row_columns("records"))
     (row,) = postgresql.query("SELECT to_jsonb(records) FROM records")
     expected = msgspec.json.decode(msgspec.json.encode(source)) | {"call_from": "Zoë \ufffd 'x'\"\\"}
-    times = {name for name, type_name in table_columns("records").items() if type_name == "time"}
+    times = {name for name, type_name in row_columns("records").items() if type_name == "time"}
     assert set(row[0]) == set(names)
     assert {name: value for name, value in row[0].items() if name not in times} == {
         name: value for name, value in expected.items() if name not in times
@@ -124,7 +124,7 @@ async def test_postgresql_calls_are_rows_of_their_own_table(
             and postgresql.query("SELECT call_id FROM calls") == [(first_leg.call_id,)]
         )
     )
-    assert "record_id" not in table_columns("calls")
+    assert "record_id" not in row_columns("calls")
 
 
 async def test_postgresql_table_of_an_earlier_version_gets_its_columns(

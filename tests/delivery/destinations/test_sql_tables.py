@@ -7,7 +7,8 @@ import pytest
 
 from onhook.appdb.destination_spec import NotifiesOf
 from onhook.delivery.destinations import mysql_tables, postgresql_tables
-from onhook.delivery.destinations.sql_tables import is_complete, missing_columns, table_columns
+from onhook.delivery.destinations.row_columns import row_columns
+from onhook.delivery.destinations.sql_tables import is_complete, missing_columns
 from onhook.delivery.destinations.sql_views import view_columns
 
 PAGE = Path(__file__).parents[3] / "docs" / "sql-tables.md"
@@ -15,13 +16,13 @@ TABLES = [table for table in get_args(NotifiesOf) if table in ("records", "calls
 
 
 def all_columns(table: Any) -> set[tuple[str, str]]:
-    columns = {(table, name) for name in table_columns(table)}
+    columns = {(table, name) for name in row_columns(table)}
     return columns | {(view, name) for view, names in view_columns(table).items() for name in names}
 
 
 def test_sql_tables_docs_name_each_column() -> None:
     page = PAGE.read_text()
-    for name, column_type in table_columns("records").items():
+    for name, column_type in row_columns("records").items():
         types = (postgresql_tables.TYPE_NAMES[column_type], mysql_tables.column_type_name(name, column_type).split()[0])
         assert f"| `{name}` | `{types[0]}` | `{types[1]}` |" in page
 
@@ -43,7 +44,7 @@ def test_sql_tables_complete_database_lacks_nothing(table: Any) -> None:
 @pytest.mark.parametrize("table", TABLES)
 def test_sql_tables_each_missing_column_is_added_alone(table: Any) -> None:
     key = ("record_id",) if table == "records" else ("sn", "call_id")
-    for name in set(table_columns(table)) - set(key):
+    for name in set(row_columns(table)) - set(key):
         existing = all_columns(table) - {(table, name)}
         assert not is_complete(table, existing)
         for statements in (

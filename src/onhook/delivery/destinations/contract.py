@@ -29,15 +29,18 @@ BATCH_BYTES_MAX = 1_048_576
 class SendLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much is sent at a time: so many attempts, each with a batch of so many notifications and bytes.
 
-    A batch ends with the notification that reaches `batch_bytes`. It is what is ready when an attempt may begin, so
-    that no notification waits for a batch to fill. With `has_external_ids` a notification is sent with the id that the
-    other side gave its call, and so has batches of one.
+    A batch ends with the notification that reaches `batch_bytes`. It is what is ready when an attempt may begin. With a
+    `batch_age_seconds`, for kinds for which small batches are expensive, it begins once it is full, or once its oldest
+    notification has waited so long; never while more could be read, while the endpoint is down, or for what is retried.
+    With `has_external_ids` a notification is sent with the id that the other side gave its call, and so has batches of
+    one.
     """
 
     attempts_max: int = CONCURRENT_ATTEMPTS_MAX
     batch_count: int = 1
     batch_bytes: int = BATCH_BYTES_MAX
     has_external_ids: bool = False
+    batch_age_seconds: float = 0.0
 
 
 class Notification(msgspec.Struct, frozen=True):

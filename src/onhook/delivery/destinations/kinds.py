@@ -23,6 +23,12 @@ TEMPLATE_CHARACTERS_MAX = 8_192
 SCHEMA_NAME_PATTERN = "^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 """A name that PostgreSQL takes without a doubt about its letters."""
 
+BATCH_RECORDS_MAX = 2_000
+"""Some two megabytes, which are read ahead and held in memory."""
+
+BATCH_SECONDS_MAX = 3_600
+"""Longer ones would look like a destination that hangs."""
+
 
 class NoFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A kind without fields of its own."""
@@ -60,6 +66,20 @@ class PostgresqlFields(DatabaseFields, frozen=True, kw_only=True, forbid_unknown
     schema_name: Annotated[str, msgspec.Meta(description="Schema of the tables", pattern=SCHEMA_NAME_PATTERN)] = (
         "public"
     )
+
+
+class FilesFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of a folder: a file is written once so many records are there, or once the oldest has waited so long."""
+
+    file_format: Annotated[Literal["parquet", "csv", "jsonl"], msgspec.Meta(description="Format of the files")] = (
+        "parquet"
+    )
+    batch_records: Annotated[
+        int, msgspec.Meta(description="Records that are written at once, at most", ge=1, le=BATCH_RECORDS_MAX)
+    ] = BATCH_RECORDS_MAX
+    batch_seconds: Annotated[
+        int, msgspec.Meta(description="Seconds that a record waits for others; 0: none", ge=0, le=BATCH_SECONDS_MAX)
+    ] = 300
 
 
 class SyslogFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,6 +153,15 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             notifies_of=_ALL,
             fields=SyslogFields,
         ),
+        "files": DestinationKind(
+            title="Files",
+            url_example="file:///var/lib/calls",
+            module=f"{_PACKAGE}.files",
+            schemes=("file",),
+            notifies_of=_CALLS,
+            fields=FilesFields,
+            has_host=False,
+        ),
     }
 )
 
@@ -149,7 +178,8 @@ def check_kind(spec: DestinationSpec) -> None:
             location="notifies_of",
             hint=_("use {choices}", choices=" or ".join(sorted(kind.notifies_of))),
         )
-    if spec.url.partition("://")[0].lower() not in kind.schemes or (kind.has_host and not _has_host(spec.url)):
+    has_place = _has_host(spec.url) if kind.has_host else _has_path(spec.url)
+    if spec.url.partition("://")[0].lower() not in kind.schemes or not has_place:
         raise UsageError(
             _("this is not the address of a destination of the kind {kind}", kind=spec.kind),
             location="url",
@@ -167,13 +197,18 @@ def decode_fields(spec: DestinationSpec, fields_type: type[msgspec.Struct]) -> A
         raise UsageError(
             _("invalid fields of the kind {kind}: {error}", kind=spec.kind, error=error),
             location="fields",
-            hint=_("its fields are: {names}", names=", ".join(fields_type.__struct_fields__) or _("none")),
+            hint=_("its fields are: {names}", names=", ".join(sorted(fields_type.__struct_fields__)) or _("none")),
         ) from error
 
 
 def kind_fields() -> list[tuple[Kind, msgspec.structs.FieldInfo]]:
     """Return all fields that kinds have of their own, in the order of the table."""
     return [(name, field) for name, kind in KINDS.items() for field in msgspec.structs.fields(kind.fields)]
+
+
+def _has_path(url: str) -> bool:
+    parts = urlsplit(url)
+    return not parts.netloc and parts.path.startswith("/") and not parts.query and ".." not in parts.path.split("/")
 
 
 def _has_host(url: str) -> bool:

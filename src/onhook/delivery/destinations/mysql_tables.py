@@ -11,14 +11,8 @@ from typing import Any
 import msgspec
 
 from onhook.appdb.destination_spec import NotifiesOf
-from onhook.delivery.destinations.sql_tables import (
-    CALL_COLUMNS,
-    KEY_COLUMNS,
-    ColumnType,
-    ExistingColumns,
-    missing_columns,
-    table_columns,
-)
+from onhook.delivery.destinations.row_columns import CALL_COLUMNS, KEY_COLUMNS, ColumnType, row_columns
+from onhook.delivery.destinations.sql_tables import ExistingColumns, missing_columns
 from onhook.delivery.destinations.sql_views import ViewExpressions, create_view_statements
 
 IDENTITY_COLUMNS = frozenset({"record_id", *CALL_COLUMNS})
@@ -50,7 +44,7 @@ def column_type_name(name: str, column_type: ColumnType) -> str:
 
 def create_statements(table: NotifiesOf, existing: ExistingColumns) -> Sequence[str]:
     """Return the statements that make table and views, and add the columns that an earlier Onhook did not have."""
-    key, columns = KEY_COLUMNS[table], table_columns(table)
+    key, columns = KEY_COLUMNS[table], row_columns(table)
     key_columns = ", ".join(f"`{name}` {column_type_name(name, columns[name])} NOT NULL" for name in key)
     additions = [
         f"ADD COLUMN `{name}` {column_type_name(name, columns[name])}"
@@ -72,7 +66,7 @@ def create_statements(table: NotifiesOf, existing: ExistingColumns) -> Sequence[
 
 def upsert_statement(table: NotifiesOf, count: int) -> str:
     """Return the statement that writes so many rows; its parameters are their values, row after row."""
-    key, columns = KEY_COLUMNS[table], list(table_columns(table))
+    key, columns = KEY_COLUMNS[table], list(row_columns(table))
     rows = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * count)
     # Assignments are made in this order, and the condition reads `seq` as it was.
     assigned_columns = [name for name in columns if name not in key and name != "seq"] + ["seq"]
@@ -87,7 +81,7 @@ def upsert_statement(table: NotifiesOf, count: int) -> str:
 def row_values(table: NotifiesOf, body: bytes) -> list[Any]:
     """Return the values of a row, in the order of the columns; a member that the body lacks is empty."""
     members = msgspec.json.decode(body, type=dict[str, Any])
-    return [_to_value(members.get(name), column_type) for name, column_type in table_columns(table).items()]
+    return [_to_value(members.get(name), column_type) for name, column_type in row_columns(table).items()]
 
 
 def _to_value(member: Any, column_type: ColumnType) -> Any:

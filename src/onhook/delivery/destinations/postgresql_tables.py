@@ -6,14 +6,8 @@ All values of a batch are one parameter, JSON, so that the statement has the sam
 from collections.abc import Mapping, Sequence
 
 from onhook.appdb.destination_spec import NotifiesOf
-from onhook.delivery.destinations.sql_tables import (
-    CALL_COLUMNS,
-    KEY_COLUMNS,
-    ColumnType,
-    ExistingColumns,
-    missing_columns,
-    table_columns,
-)
+from onhook.delivery.destinations.row_columns import CALL_COLUMNS, KEY_COLUMNS, ColumnType, row_columns
+from onhook.delivery.destinations.sql_tables import ExistingColumns, missing_columns
 from onhook.delivery.destinations.sql_views import ViewExpressions, create_view_statements
 
 TYPE_NAMES: Mapping[ColumnType, str] = {
@@ -36,7 +30,7 @@ VIEW_EXPRESSIONS = ViewExpressions(
 
 def create_statements(schema_name: str, table: NotifiesOf, existing: ExistingColumns) -> Sequence[str]:
     """Return the statements that make table and views, and add the columns that an earlier Onhook did not have."""
-    key, columns = KEY_COLUMNS[table], table_columns(table)
+    key, columns = KEY_COLUMNS[table], row_columns(table)
     key_columns = ", ".join(f'"{name}" {TYPE_NAMES[columns[name]]} NOT NULL' for name in key)
     added_columns = ", ".join(
         f'ADD COLUMN IF NOT EXISTS "{name}" {TYPE_NAMES[columns[name]]}'
@@ -60,7 +54,7 @@ def create_statements(schema_name: str, table: NotifiesOf, existing: ExistingCol
 
 def upsert_statement(schema_name: str, table: NotifiesOf) -> str:
     """Return the statement that writes a batch; its parameter is a JSON array of rows."""
-    key, columns = KEY_COLUMNS[table], table_columns(table)
+    key, columns = KEY_COLUMNS[table], row_columns(table)
     definitions = ", ".join(f'"{name}" {TYPE_NAMES[column_type]}' for name, column_type in columns.items())
     assignments = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in key)
     names = _quoted(tuple(columns))
