@@ -33,6 +33,7 @@ PUBLIC_MODULES: Final = {
     "delivery": {  # for console, ops and sync
         "delivery.address_check",
         "delivery.destinations.kinds",
+        "delivery.destinations.recipes",
         "delivery.issues",
         "delivery.metrics",
         "delivery.ssrf_guard",

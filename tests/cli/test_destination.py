@@ -9,6 +9,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.delivery_rows import DeliveryCommit, NewDelivery
 from onhook.appdb.destination_spec import format_standard_webhooks_secret
 from onhook.appdb.destinations import Destination
+from onhook.delivery.destinations.recipes import get_recipe
 from tests.cli.conftest import Command
 from tests.server_certificates import create_server_certificate
 
@@ -198,6 +199,17 @@ def test_destination_of_another_kind_has_its_fields_and_no_new_secret(onhook: Co
     assert destination.secrets == 1
     code, out, _ = onhook("destination", "test", "BI")
     assert (code, "cannot connect to 127.0.0.1:9: Connection refused" in out) == (1, True)
+
+
+def test_destination_of_a_recipe_has_its_settings(onhook: Command, tmp_path: Path) -> None:
+    words = ("--recipe", "discord", "--url", "http://127.0.0.1:9/api/webhooks", "--allow-private", "--id-pointer", "")
+    code, _, error = onhook("destination", "add", "Chat", *words)
+    assert (code, error) == (0, "")
+    (destination,) = _destinations(tmp_path)
+    assert (destination.kind, destination.notifies_of, destination.fields["id_pointer"]) == ("http", "calls", "")
+    assert destination.fields["request_path"] == get_recipe("discord").fields["request_path"]
+    code, _, error = onhook("destination", "add", "X", "--recipe", "pigeon", "--url", "https://x.example.com/")
+    assert (code, "no recipe 'pigeon'" in error, "hubspot" in error) == (2, True, True)
 
 
 def test_destination_of_templates_keeps_them(onhook: Command, tmp_path: Path) -> None:

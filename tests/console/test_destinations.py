@@ -375,7 +375,7 @@ async def test_delivered_deliveries_are_cut_with_link_to_all(
         assert [
             int(number) for number in re.findall(r'"/destinations/deliveries/(\d+)[^/]*?"', page)
         ] == expected_numbers
-        assert ("show_all=true" in page) is (path == "/destinations/1")
+        assert ("show_all=true#delivered" in page) is (path == "/destinations/1")
 
 
 async def test_destination_form_keeps_values_after_error(
@@ -456,3 +456,14 @@ async def test_destination_page_adds_one_of_templates(harness: ConsoleHarness, b
     assert "Authorization, X-Key" in page
     assert "{{ secret }}" not in page
     assert "{{ call.call_to }}" in page
+
+
+async def test_destination_page_recipe_fills_the_form(browser: aiohttp.ClientSession) -> None:
+    async with browser.get("/destinations?recipe=hubspot") as answer:
+        page = await answer.text()
+    assert 'value="https://api.hubapi.com"' in page
+    assert "Authorization: Bearer {{ secret }}</textarea>" in page
+    assert "hs_call_title" in page
+    assert "https://developers.hubspot.com/docs/api/crm/calls" in page
+    async with browser.get("/destinations?recipe=pigeon") as answer:
+        assert "there is no recipe" in await answer.text()

@@ -59,6 +59,7 @@ def render(source: str, escape: Escape = "plain", **members: Any) -> str:
         ("{{ call.started_at|time('%d.%m.%Y %H:%M') }}{{ call.empty|time('%Y') }}", "27.04.2026 11:04"),
         ("{{ call.names|join('-') }} {{ call.names|first }}{{ call.names|last }}{{ call.names|length }}", "a-b-c ac3"),
         ("{{ call.empty|first }}{{ call.legs[1].n }}{{ call.names[:2]|join }}", "2a, b"),
+        ("{{ 'a:b'|base64 }}", "YTpi"),
         ("{{ ' a '|trim }}{{ 'ABC'|lower|truncate(2) }}{{ 'a b/ü'|urlencode }}", "aaba%20b%2F%C3%BC"),
         ("{{ ' 12.7 '|int + 1 }} {{ 'x'|int }} {{ 2.46|round(1) }} {{ 2.6|round }}", "13 0 2.5 3"),
         ("{{ 7 // 2 }} {{ 7 % 2 }} {{ 7 / 2 }} {{ -7 * 2 }}", "3 1 3.5 -14"),

@@ -36,6 +36,7 @@ from onhook.cli.server_lookup import Row, open_data_client
 from onhook.config import Config
 from onhook.delivery.address_check import check_change, check_destination
 from onhook.delivery.destinations.opening import destination_opener
+from onhook.delivery.destinations.recipes import get_recipe
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.delivery.status import DestinationTestResult, display_state
 from onhook.lib.clock import SystemClock
@@ -70,6 +71,10 @@ async def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the destination"))],
     *,
     url: Annotated[str, typer.Option("--url", metavar="URL", help=_("URL of its webhook, or address of its server"))],
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="NAME", help=_("Settings for a known system"), show_default=False),
+    ] = None,
     secret: SecretOption = None,
     secret_file: SecretFileOption = None,
     zone: ZoneOption = None,
@@ -79,7 +84,8 @@ async def add(
     config = load_reader_config(data, zone)
     secret_value = read_webhook_secret(secret, secret_file)
     record_filter = _parse_filters(config, filters)
-    spec = DestinationSpec(url=url, filter=record_filter, **spec_values)
+    settings = spec_values if recipe is None else get_recipe(recipe).apply(spec_values)
+    spec = DestinationSpec(url=url, filter=record_filter, **settings)
     warnings = await check_destination(config, spec)
     async with open_appdb(data, create=True) as appdb:
         after = None if "since" in filters else await read_last_seq(config)

@@ -6,6 +6,7 @@ Invariants: each has a price in units of work, which grows with the texts it rea
 
 import operator
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -52,6 +53,12 @@ class TemplateFailed(OnhookError):
 
 class JsonText(str):
     """A text that is JSON already."""
+
+    __slots__ = ()
+
+
+class SecretText(str):
+    """A secret, which an operator set: in a URL it may have several segments."""
 
     __slots__ = ()
 
@@ -332,6 +339,11 @@ def _charge_value(work: Work, value: object, depth: int) -> None:
 
 
 @pass_context
+def _base64(context: Context, value: object) -> str:
+    return _limit_text(context, b64encode(charge_text(context, value).encode("utf-8", "replace")).decode())
+
+
+@pass_context
 def _urlencode(context: Context, value: object) -> str:
     return _limit_text(context, quote(charge_text(context, value), safe=""))
 
@@ -385,6 +397,7 @@ def _duration(context: Context, value: object) -> str:
 
 FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
+        "base64": _base64,
         "default": _default,
         "duration": _duration,
         "epoch": _epoch,

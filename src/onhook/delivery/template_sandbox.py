@@ -29,6 +29,7 @@ from onhook.delivery.template_functions import (
     TEXT_CHARACTERS_MAX,
     WORK,
     JsonText,
+    SecretText,
     TemplateFailed,
     Work,
     apply_operator,
@@ -83,6 +84,8 @@ def _escape_json(text: str) -> str:
 
 
 def _escape_url(text: str) -> str:
+    if isinstance(text, SecretText):
+        return quote(text, safe="/?&=%-._~:")
     if text and not text.strip("."):
         raise TemplateFailed(_("a part of a URL cannot be {text}", text=text[:20]), hint=_("leave it out"))
     return quote(text, safe="")

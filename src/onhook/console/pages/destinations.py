@@ -41,6 +41,7 @@ from onhook.console.queries.destinations import (
 )
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.delivery.destinations.kinds import KINDS, DestinationKind, kind_fields
+from onhook.delivery.destinations.recipes import Recipe, get_recipe, load_recipes
 from onhook.delivery.status import DestinationTestResult, DestinationView, replay
 from onhook.lib.errors import NotFound, OnhookError, UsageError
 from onhook.lib.messages import _, _n
@@ -52,6 +53,7 @@ DELIVERED_SHOWN_MAX = 10
 """Delivered ones that are shown before the link to all: readers of this page look for problems."""
 
 DestinationId = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
+RecipeQuery = Annotated[str, QueryParameter(max_length=40, description="Recipe that fills the form")]
 ShowAllQuery = Annotated[bool, QueryParameter(description="Show all delivered ones")]
 DestinationAction = Literal["pause", "resume", "test", "sample", "retry", "replay", "discard", "remove"]
 DestinationActionInPath = Annotated[DestinationAction, PathParameter()]
@@ -138,6 +140,8 @@ class DestinationsView(View, frozen=True, kw_only=True):
     kinds: Mapping[Kind, DestinationKind]
     form_fields: Mapping[str, Sequence[KindFieldView]]
     added: AddedDestination | None
+    recipes: Mapping[str, Recipe]
+    recipe_name: str
 
 
 class DestinationDetailsView(View, frozen=True, kw_only=True):
@@ -164,10 +168,22 @@ class DeliveryView(View, frozen=True, kw_only=True):
 
 @get("/destinations", include_in_schema=False)
 async def destinations_page(
-    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, message: Message = ""
+    request: AnyRequest,
+    app_state: AppStateDep,
+    reader_zone: ReaderZone,
+    message: Message = "",
+    recipe: RecipeQuery = "",
 ) -> Response[str]:
-    """Return the page of all destinations, with their pending notifications."""
-    return await _render_destinations(request, app_state, reader_zone, message=message)
+    """Return the page of all destinations, with their pending notifications, and a form that a recipe can fill."""
+    form, error = FORM_DEFAULTS, ""
+    if recipe:
+        try:
+            form = {**FORM_DEFAULTS, **_recipe_form(get_recipe(recipe))}
+        except UsageError as usage_error:
+            error, recipe = str(usage_error), ""
+    return await _render_destinations(
+        request, app_state, reader_zone, message=message, error=error, form=form, recipe_name=recipe
+    )
 
 
 @post("/destinations", include_in_schema=False, status_code=200)
@@ -305,7 +321,7 @@ async def _apply_action(app_state: AppState, destination: Destination, action: D
 
 async def _render_destinations(
     request: AnyRequest, app_state: AppState, reader_zone: ReaderZone, *, message: str = "", error: str = "",
-    form: Mapping[str, str] = FORM_DEFAULTS, added: AddedDestination | None = None,
+    form: Mapping[str, str] = FORM_DEFAULTS, added: AddedDestination | None = None, recipe_name: str = "",
 ) -> Response[str]:  # fmt: skip
     return await render_page(
         request,
@@ -323,8 +339,22 @@ async def _render_destinations(
             kinds=KINDS,
             form_fields=FORM_FIELDS,
             added=added,
+            recipes=load_recipes(),
+            recipe_name=recipe_name,
         ),
     )
+
+
+def _recipe_form(recipe: Recipe) -> dict[str, str]:
+    """Return the values of the form that a recipe sets."""
+    return {
+        "name": recipe.title,
+        "kind": "http",
+        "url": recipe.url,
+        "notifies_of": "calls",
+        "accept_redirects": "true" if recipe.accept_redirects else "",
+        "headers": "\n".join(f"{name}: {value}" for name, value in recipe.headers.items()),
+    } | {f"{KIND_FIELD_PREFIX}http-{name}": str(value).strip() for name, value in recipe.fields.items()}
 
 
 def _parse_form(form: Mapping[str, str]) -> NewDestination:

@@ -76,11 +76,13 @@ class HttpClient:
             return DeliveryResult(
                 outcome="rejected", detail=_("not sent: {reason}", reason=error)[:DETAIL_CHARACTERS_MAX]
             )
+        # The first id is that of the object; later responses may have other ids, as of a note, or none.
+        has_new_id = bool(self._id_pointer) and not notification.external_id
         result = await self._transport.request(
-            request, notification.attempted_at, ID_RESPONSE_BYTES_MAX if self._id_pointer else None
+            request, notification.attempted_at, ID_RESPONSE_BYTES_MAX if has_new_id else None
         )
         result = self._without_secret(result)
-        return self._with_external_id(result) if self._id_pointer else result
+        return self._with_external_id(result) if has_new_id else result
 
     def _with_external_id(self, result: DeliveryResult) -> DeliveryResult:
         """Return the result with the id in its response, and the beginning of the response alone."""

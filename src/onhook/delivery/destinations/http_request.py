@@ -15,7 +15,7 @@ from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec, Notifies
 from onhook.delivery.destinations.http_transport import TEST_HEADER, OutgoingRequest
 from onhook.delivery.destinations.kinds import HttpFields, decode_fields
 from onhook.delivery.samples import sample_operational_event, sample_record
-from onhook.delivery.template_functions import TemplateFailed
+from onhook.delivery.template_functions import SecretText, TemplateFailed
 from onhook.delivery.template_sandbox import Escape, SandboxedTemplate
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -67,7 +67,7 @@ class RequestTemplates:
             "event": event,
             "notification_id": notification_id,
             "external_id": external_id,
-            "secret": secret,
+            "secret": SecretText(secret),
             "is_test": is_test,
         }
         request_body = self._render_body(values)
