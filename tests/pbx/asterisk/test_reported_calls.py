@@ -81,6 +81,14 @@ def test_stream_gives_the_call_that_happened(name: str, expected: tuple[str, str
         ("conference_without_answer_column", [("Internal", "ANSWERED", "Alice<1001>", "6500", "6500", 58)]),
         ("second_device", [("Inbound", "ANSWERED", "5550199", "201", "201", 20)]),
         ("snoop_externalmedia", [("Internal", "ANSWERED", "1001", "1002", "1002", 60)]),
+        (
+            "named_extensions",
+            [
+                ("Internal", "ANSWERED", "Bob<bob>", "alice", "alice", 30),
+                ("Internal", "ANSWERED", "Ann<1001>", "101-acme", "101-acme", 30),
+                ("Internal", "ANSWERED", "Ann<1001>", "1002", "1002", 30),
+            ],
+        ),
         ("queue_ringgroup_numbers", 8 * [("Inbound", "ANSWERED", "5550199", "600", "1001", 30)]),
         (
             "dahdi_iax2_trunks",

@@ -4,16 +4,16 @@ With channel events (CEL) a call ends at LINKEDID_END, and its CDRs follow short
 one of its channels (`Newchannel` to `Hangup`) or its queue (`QueueCallerJoin` to `AgentComplete`) does, and ends when
 no CDR has arrived for a while after that: so it is stored, and destinations are notified, once.
 
-Invariants: every received CDR is returned exactly once, whatever else happens; a call is marked complete only if it was
-received from its first channel to its end over one connection; memory is bounded. `now` is a monotonic clock, in
-seconds.
+Invariants: every received CDR is returned exactly once, whatever else happens, except that each part of a very long
+call begins with the first CDRs of its queues and ring groups; a call is marked complete only if it was received from
+its first channel to its end over one connection; memory is bounded. `now` is a monotonic clock, in seconds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from onhook.pbx.asterisk.applications import CALLEE_APPLICATIONS
+from onhook.pbx.asterisk.applications import CALLEE_APPLICATIONS, QUEUE_APPLICATION
 from onhook.pbx.asterisk.call import CDRS_MAX, EVENTS_MAX, CallHeader, format_body, get_linked_id
 from onhook.pbx.asterisk.channels import parse_channel
 from onhook.pbx.asterisk.messages import AmiMessage
@@ -41,6 +41,12 @@ in a crash.
 
 OPEN_CALLS_MAX = 20_000
 """Concurrent calls; more than any Asterisk carries. Beyond this the oldest call is returned as it is."""
+
+GROUP_BEGINS_MAX = 10
+"""Queues and ring groups of one caller whose first CDR begins each further part of a call."""
+
+CALLS_IN_PARTS_MAX = 100
+"""Concurrent calls with more than `CDRS_MAX` CDRs: hours of ringing for each."""
 
 
 CHANNEL_EVENTS = frozenset({"Newchannel", "Hangup"})
@@ -98,6 +104,8 @@ class CallCollector:
         self.dropped_count = 0
         """Calls without a CDR and without all their channel events."""
         self._open_calls: dict[str, _OpenCall] = {}
+        self._group_begins: dict[str, list[AmiMessage]] = {}
+        """The first CDRs of the queues and ring groups of calls of which a part was returned, by linked id."""
         self._call_of_channel: dict[str, str] = {}
         """Linked id of the call in which each open channel began: it may have joined another call since."""
 
@@ -162,6 +170,7 @@ class CallCollector:
             if call.cdrs
         ]
         self._open_calls.clear()
+        self._group_begins.clear()
         self._call_of_channel.clear()
         return collected_calls
 
@@ -173,7 +182,12 @@ class CallCollector:
 
     def _enforce_limits(self, linked_id: str, call: _OpenCall) -> Iterator[CollectedCall]:
         if len(call.cdrs) >= CDRS_MAX:
+            cdrs = [*self._group_begins.get(linked_id, ()), *call.cdrs]
             yield self._pop_call(linked_id, call, has_all_events=False)
+            if begins := list_group_begins(cdrs):
+                self._group_begins[linked_id] = begins
+            if len(self._group_begins) > CALLS_IN_PARTS_MAX:
+                del self._group_begins[next(iter(self._group_begins))]
         elif len(self._open_calls) > OPEN_CALLS_MAX:
             oldest_id = next(iter(self._open_calls))
             if self._open_calls[oldest_id].cdrs:
@@ -192,7 +206,7 @@ class CallCollector:
     def _pop_call(self, linked_id: str, call: _OpenCall, *, has_all_events: bool) -> CollectedCall:
         del self._open_calls[linked_id]
         self._forget_channels(call)
-        events = [*call.cdrs, *(call.events if has_all_events else ())]
+        events = [*self._group_begins.pop(linked_id, ()), *call.cdrs, *(call.events if has_all_events else ())]
         channels = {parse_channel(event.get(name)) for event in events for name in ("Channel", "DestinationChannel")}
         endpoints = {channel.endpoint for channel in channels}
         header = CallHeader(
@@ -203,6 +217,25 @@ class CallCollector:
             offset_seconds=call.offset_seconds,
         )
         return CollectedCall(linked_id=linked_id, body=format_body(header, events))
+
+
+def list_group_begins(cdrs: Sequence[AmiMessage]) -> list[AmiMessage]:
+    """Return the first CDR of each queue and ring group among CDRs that are written as parts of a call, and the first
+    one that was answered: the row of the group, which each part has, begins with the one and shows the other.
+    """
+    begins: dict[tuple[str, ...], AmiMessage] = {}
+    answered: dict[tuple[str, ...], AmiMessage] = {}
+    for cdr in sorted(cdrs, key=lambda cdr: cdr.get("StartTime")):
+        application, data = cdr.get("LastApplication"), cdr.get("LastData")
+        if application == QUEUE_APPLICATION or (application == "Dial" and "&" in data):
+            group = (cdr.get("Channel"), application, data, cdr.get("Destination"))
+            begins.setdefault(group, cdr)
+            if cdr.get("DestinationChannel") and cdr.get("Disposition") == "ANSWERED":
+                answered.setdefault(group, cdr)
+    group_cdrs = [
+        part[group] for group in list(begins)[:GROUP_BEGINS_MAX] for part in (begins, answered) if group in part
+    ]
+    return list({id(cdr): cdr for cdr in group_cdrs}.values())
 
 
 def _add_channel_event(call: _OpenCall, message: AmiMessage) -> None:

@@ -19,7 +19,7 @@ from onhook.cdr.utc_offset import EPOCH_DIGITS, call_epoch, parse_wall_clock
 from onhook.lib.errors import ParseError, UsageError
 from onhook.lib.messages import _
 from onhook.pbx.asterisk.call import CDRS_MAX, CallHeader, format_body, get_linked_id, parse_end, parse_seconds
-from onhook.pbx.asterisk.call_collector import AsteriskParserConfig
+from onhook.pbx.asterisk.call_collector import AsteriskParserConfig, list_group_begins
 from onhook.pbx.asterisk.channels import parse_channel
 from onhook.pbx.asterisk.messages import AmiMessage
 from onhook.pbx.cdr_archive import ArchivedCall, UnparsedLine
@@ -335,7 +335,8 @@ def _build_calls(cdrs: Sequence[AmiMessage], parser_config: AsteriskParserConfig
     began_at = datetime.fromtimestamp(epoch, UTC) if epoch else None
     ended_at = None if began_at is None else began_at + (max(map(_end_time, cdrs)) - min(starts))
     for start_index in range(0, len(cdrs), CDRS_MAX):
-        part_cdrs = cdrs[start_index : start_index + CDRS_MAX]
+        # The rows of queues and ring groups begin with their first CDR, also in the parts behind it.
+        part_cdrs = [*list_group_begins(cdrs[:start_index]), *cdrs[start_index : start_index + CDRS_MAX]]
         channels = {parse_channel(cdr.get(name)) for cdr in part_cdrs for name in ("Channel", "DestinationChannel")}
         endpoints = {channel.endpoint for channel in channels}
         header = CallHeader(

@@ -8,6 +8,7 @@ customer. A customer who was called first and reached a queue or ring group is c
 none did, by the queue or group, without an answer; a customer who reached another machine, by that.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -31,6 +32,9 @@ from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
 _CONNECTING_APPLICATIONS = frozenset({"", "Dial", "AppDial", ORIGINATION_APPLICATION})
 _MACHINE_APPLICATIONS = CONFERENCE_APPLICATIONS | IVR_APPLICATIONS | {QUEUE_APPLICATION, VOICEMAIL_APPLICATION}
 """Applications that are a part of the call of their own, also after another one."""
+
+_CHANNEL_ID = re.compile(r".*\.([0-9]{1,18})")
+"""The id of a channel ends in its number since Asterisk was started."""
 
 _WITHOUT_CALLEE: Mapping[str, Any] = {"dst_channel": NO_CHANNEL, "inner_destination": "", "inner_data": ""}
 _ANSWERED, _NO_ANSWER = "ANSWERED", "NO ANSWER"
@@ -64,8 +68,21 @@ def _find_first_channels(call: AsteriskCall) -> set[str]:
 def _find_called_pairs(cdrs: Sequence[Cdr]) -> list[str]:
     """Return the Local channels that no other channel called: the PBX did."""
     entered_pairs = {cdr.dst_channel.local_pair for cdr in cdrs}
-    pairs = (cdr.channel.local_pair for cdr in cdrs if cdr.channel.is_local)
-    return [pair for pair in dict.fromkeys(pairs) if pair not in entered_pairs]
+    halves: dict[str, list[Cdr]] = {}
+    for cdr in cdrs:
+        if cdr.channel.is_local and cdr.channel.local_pair not in entered_pairs:
+            halves.setdefault(cdr.channel.local_pair, []).append(cdr)
+    return [pair for pair, pair_cdrs in halves.items() if not all(map(_is_behind_another_channel, pair_cdrs))]
+
+
+def _is_behind_another_channel(cdr: Cdr) -> bool:
+    """Return whether the second half of a Local channel was called by a channel whose own CDR came in another part of
+    the call: a call that the PBX began has the id of the first half, and the second half has the next one.
+    """
+    own_id, first_id = _CHANNEL_ID.fullmatch(cdr.unique_id), _CHANNEL_ID.fullmatch(cdr.linked_id)
+    if cdr.channel.half != "2" or own_id is None or first_id is None:
+        return False
+    return int(own_id[1]) - int(first_id[1]) > 1
 
 
 def _group_by_channel(cdrs: Sequence[Cdr], *, without_pairs: Collection[str]) -> Mapping[str, Sequence[Cdr]]:
