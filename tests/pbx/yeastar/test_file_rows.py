@@ -8,6 +8,8 @@ from onhook.cdr.call_details import CallDetails
 from onhook.lib.errors import ParseError
 from onhook.pbx.client import FileSurvey, StoredLeg
 from onhook.pbx.yeastar.client import YeastarClient
+from onhook.pbx.yeastar.headings import _HEADINGS as HEADINGS_BY_NAME
+from onhook.pbx.yeastar.headings import _fold as fold_heading
 from onhook.pbx.yeastar.payload import Yeastar
 
 CLIENT, YEASTAR = YeastarClient(), Yeastar()
@@ -42,6 +44,66 @@ def read(
 
 def call_ids(results: list[CallDetails | str]) -> list[str]:
     return [result.call_id if isinstance(result, CallDetails) else "" for result in results]
+
+
+# In each language the headings of `CELLS`.
+HEADINGS = {
+    "English": "ID|Time|Call From|Call To|Call Duration(s)|Ring Duration(s)|Talk Duration(s)|Status|Communication Type",
+    "Spanish": (
+        "ID|Hora|Llamada desde|Llamada a|Duración de la llamada(s)|Duración del timbre(s)"
+        "|Duración de la conversación(s)|Estado|Tipo de comunicación"
+    ),
+    "German": "ID|Zeit|Anruf von|Anruf an|Anrufdauer(s)|Klingeldauer(s)|Gesprächsdauer(s)|Status|Kommunikationstyp",
+    "German, short": "ID|Datum|Von|An|Dauer|Rufdauer|Sprechdauer|Status|Anruftyp",
+    "French": (
+        "ID|Heure|Appel de|Appel à|Durée de l'appel(s)|Durée de sonnerie(s)|Durée de conversation(s)|Statut"
+        "|Type de communication"
+    ),
+    "Italian": (
+        "ID|Ora|Chiamata da|Chiamata a|Durata chiamata(s)|Durata squillo(s)|Durata conversazione(s)|Stato"
+        "|Tipo di comunicazione"
+    ),
+    "Italian, short": "ID|Data|Da|A|Durata|Durata squillo|Durata della conversazione|Stato|Tipo di chiamata",
+    "Portuguese": (
+        "ID|Horário|Chamada de|Chamada para|Duração da chamada(s)|Duração do toque(s)|Duração da conversa(s)|Situação"
+        "|Tipo de comunicação"
+    ),
+    "Portuguese, short": "ID|Data|De|Para|Duração|Duração do toque|Duração da conversa|Estado|Tipo de chamada",
+    "Dutch": "ID|Tijd|Oproep van|Oproep naar|Oproepduur(s)|Belduur(s)|Gesprekstijd(s)|Status|Communicatietype",
+    "Polish": (
+        "ID|Czas|Połączenie od|Połączenie do|Czas trwania połączenia(s)|Czas dzwonienia(s)|Czas rozmowy(s)|Status"
+        "|Typ komunikacji"
+    ),
+    "Czech": "ID|Čas|Hovor od|Hovor na|Délka hovoru(s)|Doba vyzvánění(s)|Doba rozhovoru(s)|Stav|Typ komunikace",
+    "Turkish": "ID|Zaman|Arayan|Aranan|Çağrı süresi(s)|Çalma süresi(s)|Konuşma süresi(s)|Durum|İletişim türü",  # noqa: RUF001
+    "Russian": (
+        "ID|Время|Вызов от|Вызов на|Длительность вызова(s)|Длительность дозвона(s)|Длительность разговора(s)|Статус"
+        "|Тип связи"
+    ),
+    "Chinese, simplified": "ID|时间|主叫|被叫|通话时长(s)|响铃时长(s)|通话时间(s)|状态|通话类型",
+    "Chinese, traditional": "ID|時間|主叫號碼|被叫號碼|通話時長(s)|響鈴時長(s)|通話時間(s)|狀態|通話類型",
+}
+CELLS = ("20261128035140AB3D1", "2026-11-28 03:51:40", "5550100", "1001", "60", "9", "51", "ANSWERED", "Inbound")
+
+
+@pytest.mark.parametrize("language", HEADINGS)
+def test_headings_of_each_language_of_the_pbx_are_read(language: str) -> None:
+    headings = HEADINGS[language].split("|")
+    assert CLIENT.recognizes_headings(headings)
+    (leg,) = read([dict(zip(headings, CELLS, strict=True))])
+    assert isinstance(leg, CallDetails)
+    assert (leg.uid, leg.time_start, leg.call_from, leg.call_to) == CELLS[:4]
+    assert (leg.call_duration, leg.talk_duration, leg.extra) == (60, 51, {"ring_duration": "9"})
+    assert (leg.status, leg.type) == ("ANSWERED", "Inbound")
+
+
+def test_heading_has_one_meaning() -> None:
+    """Whatever its language: the table is read from both ends."""
+    meanings: dict[str, set[str]] = {}
+    for name, headings in HEADINGS_BY_NAME.items():
+        for heading in headings:
+            meanings.setdefault(fold_heading(heading), set()).add(name)
+    assert {heading: names for heading, names in meanings.items() if len(names) > 1} == {}
 
 
 ROUNDED = "could not parse the raw event: a spreadsheet rounded the ids: download the file again"

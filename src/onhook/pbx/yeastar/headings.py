@@ -48,8 +48,8 @@ _HEADINGS: Mapping[str, tuple[str, ...]] = {
     "talk_duration": (
         *("Talk Duration", "Billable Duration", "Duración de la conversación", "Tiempo de conversación"),
         *("Gesprächsdauer", "Sprechdauer", "Durée de conversation", "Durée de la conversation"),
-        *("Durata conversazione"),
-        *("Durata della conversazione", "Duração da conversa", "Spreekduur", "Gesprekstijd", "Czas rozmowy"),
+        *("Durata conversazione", "Durata della conversazione", "Duração da conversa", "Spreekduur", "Gesprekstijd"),
+        "Czas rozmowy",
         *("Doba rozhovoru", "Konuşma süresi", "Длительность разговора", "通话时间", "通話時間", "计费时长"),
     ),
     "disposition": (
