@@ -136,6 +136,38 @@ async def test_audited_tables_have_their_columns(appdb: AppDb) -> None:
         assert await appdb._database.rows(f"SELECT {columns} FROM {name} LIMIT 0") == []  # noqa: S608 - names of the schema
 
 
+OWN_TABLES = {
+    "alarms": "conditions that Onhook finds",
+    "issues": "conditions that Onhook finds",
+    "disk_samples": "measured",
+    "learnt_names": "found in events",
+    "directory_state": "how far names were looked for",
+    "stores": "how far each store is",
+    "leases": "which process does what",
+    "mask_key": "made once, and never shown",
+    "secret_owners": "follows from `secrets`",
+    "sessions": "sign-ins are entries by themselves",
+    "app_tokens": "logins of apps, each for half an hour",
+    "failed_logins": "counted requests",
+    "blocked_addresses": "follows from failed logins",
+    "deliveries": "results of attempts; a person's retry or discard is an entry by itself",
+    "attempts": "results of attempts",
+    "reader_settings": "how a user sees times: it changes nothing for others",
+    "audit": "the log itself",
+}
+"""Tables without entries, and why."""
+
+
+async def test_each_table_of_the_schema_is_audited_or_named_here(appdb: AppDb) -> None:
+    """A new table is one or the other."""
+    rows = await appdb._database.rows(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+    )
+    tables = {name for (name,) in rows}
+    assert TABLES.keys() & OWN_TABLES.keys() == set()
+    assert tables == TABLES.keys() | OWN_TABLES.keys()
+
+
 ADDING: dict[str, Callable[[AppDb, int], Awaitable[object]]] = {
     "change": lambda appdb, number: appdb.tokens.add(f"t{number}", "reader", now_us=number),
     "sign-in": lambda appdb, number: appdb.audit.add(

@@ -167,7 +167,11 @@ def test_doctor_pbx_expired_tokens_are_temporary(onhook: Command) -> None:
 
 def test_doctor_pbx_without_address_or_api_is_one_line(onhook: Command) -> None:
     assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", "--secret", SECRET)[0] == 0
-    assert "is not set: no further checks" in onhook("doctor", "Office")[1]
+    out = onhook("doctor", "Office")[1]
+    assert "is not set: no further checks" in out
+    assert "the meaning of agent_ring_time is detected from its calls" in out
+    assert onhook("pbx", "change", "Office", "--ring-time", "wait")[0] == 0
+    assert "the meaning of agent_ring_time is the wait of the caller" in onhook("doctor", "Office")[1]
     api = ("--api", "https://pbx.invalid:8088", "--client-id", "a", "--client-secret", "b")
     assert onhook("pbx", "change", "Office", *api)[0] == 0
     code, out, _ = onhook("doctor", "Office")

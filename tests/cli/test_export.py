@@ -1,7 +1,9 @@
 """`onhook export`, and the notes of listings without rows."""
 
 import asyncio
+import os
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -31,9 +33,15 @@ def office(onhook: Command, tmp_path: Path) -> Command:
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "xlsx"])
 def test_export_prints_the_number_of_records(office: Command, tmp_path: Path, form: str) -> None:
-    """A file without records has a note."""
+    """A file without records has a note; whatever the umask and the file before, only its owner reads it."""
     target = tmp_path / f"calls.{form}"
-    assert office("export", str(target)) == (0, f"2 records written to {target}.\n", "")
+    target.touch(0o644)
+    umask = os.umask(0)
+    try:
+        assert office("export", str(target)) == (0, f"2 records written to {target}.\n", "")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert office("export", str(target), "--number", "1003") == (0, f"1 record written to {target}.\n", "")
     empty_result = (0, f"0 records written to {target}.\n", "Note: no record matches.\n")
     assert office("export", str(target), "--number", "12345") == empty_result

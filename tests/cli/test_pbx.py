@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from onhook.appdb.appdb import AppDb
+from onhook.cdr.number_plan import NumberPlan
 from tests.cli.conftest import Command
 
 CERTIFICATES = Path(__file__).parents[1] / "certificates"
@@ -61,6 +62,26 @@ def test_pbx_is_added_listed_changed_and_removed(onhook: Command) -> None:
     assert "onhook rebuild" in onhook("pbx", "change", "Office", "--name", "Head office", "--unsigned")[1]
     assert onhook("pbx", "remove", "head office")[0] == 0
     assert onhook("pbx", "list")[1].count("\n") == 1
+
+
+def test_pbx_digits_and_ranges_of_extensions_are_options(onhook: Command) -> None:
+    """Also one after the other; what is left out stays."""
+
+    async def number_plan() -> NumberPlan:
+        async with AppDb(Path("onhook-data/onhook.db")) as appdb:
+            return (await appdb.pbx("Office")).number_plan
+
+    assert onhook(*ADD, "--extension-digits", "3")[0] == 0
+    plan = asyncio.run(number_plan())
+    assert (plan.extension_digits_max, plan.kind_of("1001"), plan.kind_of("201")) == (3, "external", "extension")
+    assert onhook("pbx", "change", "Office", "--extension", "12345670-12345679")[0] == 0
+    plan = asyncio.run(number_plan())
+    assert (plan.extension_digits_max, plan.kind_of("12345678")) == (3, "extension")
+    assert onhook("pbx", "change", "Office", "--extension-digits", "8")[0] == 0
+    plan = asyncio.run(number_plan())
+    assert (plan.extension_digits_max, plan.extension) == (8, ("12345670-12345679",))
+    assert plan.kind_of("20000001") == "extension"
+    assert onhook("pbx", "change", "Office", "--extension-digits", "many")[0] == 2
 
 
 def test_pbx_name_and_serial_number_are_unique(onhook: Command) -> None:

@@ -178,9 +178,16 @@ async def test_api_changes_a_pbx(harness: ConsoleHarness, client: aiohttp.Client
     changed = await (await client.patch(path, json={"zone": None, "keeps_unregistered": False})).json()
     assert (changed["zone"], changed["keeps_unregistered"]) == (None, False)
     assert changed["number_plan"]["queue"] == ["7000"]
-    for wrong in ({"zone": "Mars/Base"}, {"number_plan": {"queue": "x"}}, {"sn": "OTHER"}):
+    wrong_digits = {"number_plan": {"extension_digits_max": "many"}}
+    for wrong in ({"zone": "Mars/Base"}, {"number_plan": {"queue": "x"}}, wrong_digits, {"sn": "OTHER"}):
         assert (await client.patch(path, json=wrong)).status == 400
     assert (await harness.appdb.pbx(SN)).number_plan.queue == ("7000",)
+    plan = {"extension_digits_max": "3", "extension": "12345670-12345679"}
+    changed = await (await client.patch(path, json={"number_plan": plan})).json()
+    assert changed["number_plan"]["extension_digits_max"] == 3
+    number_plan = (await harness.appdb.pbx(SN)).number_plan
+    kinds = [number_plan.kind_of(number) for number in ("201", "1001", "12345678")]
+    assert kinds == ["extension", "external", "extension"]
 
 
 async def test_api_serial_numbers_are_added_and_removed(client: aiohttp.ClientSession) -> None:

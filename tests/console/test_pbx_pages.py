@@ -12,7 +12,7 @@ from onhook.ledger.contract import CounterKey, LedgerEntry
 from onhook.pbx.asterisk.payload import PAYLOAD_FORMAT, Asterisk
 from onhook.runtime.adapters import actions
 from tests.console.conftest import SECRET, ConsoleHarness
-from tests.factories import SN, STARTED_AT, details
+from tests.factories import QUEUE, SN, STARTED_AT, details
 
 OURS = {"Sec-Fetch-Site": "same-origin"}
 NEW_SN = "3699NEW"
@@ -58,10 +58,13 @@ async def test_pbx_page_changes_name_zone_and_number_plan(
 ) -> None:
     """An invalid value is an error and changes nothing."""
     changes = {"name": "head office", "zone": "Asia/Kathmandu", "queue": "7000-7099", "ivr": "6200-6299"}
+    changes |= {"extension_digits_max": "3", "extension": "12345670-12345679"}
     assert "Settings saved." in await (await client.post(f"/pbxs/{SN}", data=changes)).text()
     changed = await harness.appdb.pbx(SN)
     assert (changed.name, changed.zone, changed.number_plan.queue) == ("head office", "Asia/Kathmandu", ("7000-7099",))
-    for wrong in ({"zone": "Mars/Base"}, {"queue": "x"}, {"name": ""}):
+    assert (changed.number_plan.extension_digits_max, changed.number_plan.kind_of("1001")) == (3, "external")
+    assert [changed.number_plan.kind_of(number) for number in ("201", "12345678")] == ["extension"] * 2
+    for wrong in ({"zone": "Mars/Base"}, {"queue": "x"}, {"name": ""}, {"extension_digits_max": "many"}):
         text = await (await client.post(f"/pbxs/{SN}", data={"name": "head office", **wrong})).text()
         assert 'role="alert"' in text
     assert await harness.appdb.pbx(SN) == changed
@@ -154,6 +157,34 @@ async def test_pbx_page_changes_conventions(harness: ConsoleHarness, client: aio
         assert "/conventions" not in await read_page(other, f"/pbxs/{SN}")
         assert (await other.post(path, data={}, headers=OURS)).status == 403
         assert (await other.put(api_path, json={})).status == 403
+
+
+@pytest.mark.parametrize(
+    ("agent_ring_time", "sentence"),
+    [
+        (6, "The time for which the telephone of the agent rang. It is detected from its calls."),
+        (40, "The time that the caller waited in the queue for an agent. It is detected from its calls."),
+        (0, "Unknown: no call shows whether it is the ringing of the telephone"),
+    ],
+)
+async def test_pbx_page_says_what_the_ring_time_of_its_calls_means(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, agent_ring_time: int, sentence: str
+) -> None:
+    """The page of a PBX with three calls that waited in a queue, and whose agent's telephone rang last."""
+    for number in range(3):
+        started_at = STARTED_AT + timedelta(minutes=number)
+        call_id = f"{int(started_at.timestamp())}.{number}"
+        queue = details(started_at, call_id=call_id, call_to=QUEUE, call_duration=60, agent_ring_time=agent_ring_time)
+        agent = details(
+            started_at + timedelta(seconds=34),
+            call_id=call_id,
+            call_to="1001",
+            call_duration=26,
+            talk_duration=20,
+            agent_ring_time=agent_ring_time,
+        )
+        await harness.ingest_details([queue, agent])
+    assert sentence in await read_page(client, f"/pbxs/{SN}")
 
 
 async def test_pbx_page_offers_unregistered_serial_numbers(

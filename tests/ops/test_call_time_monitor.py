@@ -4,15 +4,20 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from onhook.appdb.appdb import AppDb
+from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
+from onhook.cdr.record import Call
 from onhook.lib.clock import SystemClock
 from onhook.ops.call_time_monitor import CallTimeMonitor
+from onhook.pbx.yeastar.payload import Yeastar
 from onhook.store.contract import StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
 from tests.factories import SN, call, record
 
+PAYLOADS = Path(__file__).parents[1] / "payloads"
 NOW = datetime(2026, 11, 28, 4, tzinfo=UTC)
 
 
@@ -49,7 +54,15 @@ class Office:
             )
             for leg in range(legs)
         ]
-        batch = StoreBatch(calls=[call(*records)], quarantined=[], reparsed_seqs=[], position=self._seq)
+        await self._put(call(*records))
+
+    async def put(self, assembled_call: Call) -> None:
+        """Store a call."""
+        self._seq += 1
+        await self._put(assembled_call)
+
+    async def _put(self, assembled_call: Call) -> None:
+        batch = StoreBatch(calls=[assembled_call], quarantined=[], reparsed_seqs=[], position=self._seq)
         await self._store.put(batch)
 
     async def alarms(self) -> list[str]:
@@ -77,6 +90,19 @@ async def test_three_calls_in_a_row_at_a_wrong_time_are_an_alarm(office: Office,
         assert len(await office.alarms()) == expected
     await office.add_call(timedelta())
     assert await office.alarms() == []
+
+
+async def test_three_events_of_a_pbx_whose_clock_is_in_2000_are_an_alarm(office: Office) -> None:
+    """As a PBX sent them whose battery is empty."""
+    (reported,) = Yeastar().parse((PAYLOADS / "d1_clock_back_in_2000.json").read_bytes())
+    epoch, _, number = reported.call_id.partition(".")
+    for call_number in range(3):
+        own = msgspec.structs.replace(reported, call_id=f"{epoch}.{int(number) + call_number}")
+        leg = ReportedLeg(details=own, seq=call_number + 1, via="webhook", received_at=NOW)
+        await office.put(assemble_call(SN, [leg], PbxFacts()))
+        assert len(await office.alarms()) == (call_number == 2)
+    (detail,) = await office.alarms()
+    assert "9828 days" in detail, detail
 
 
 async def test_alarm_says_by_how_much(office: Office) -> None:

@@ -4,10 +4,14 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
+import aiohttp
 import pytest
 
 from onhook.appdb.api_behaviour import ApiBehaviour
+from onhook.runtime.adapters.simulated_calls import SimulatedCalls
+from tests.factories import details
 from tests.pbx_api.harness import CLIENT_ID, CLIENT_SECRET, PbxApiHarness, open_pbx_api_harness
 
 REQUESTS: Final = [
@@ -66,6 +70,41 @@ async def test_client_request_is_answered_as_by_the_original(recorded: dict[str,
         assert status == 101
     else:
         assert (status, json.loads(body)["errcode"]) == (200, expected_code(recorded["target"]))
+
+
+EXISTING = [
+    recorded
+    for recorded in REQUESTS
+    if "recording/download" in recorded["target"] or "cdr/detail" in recorded["target"]
+]
+
+
+@pytest.mark.parametrize("recorded", EXISTING, ids=lambda recorded: recorded["target"][:60])
+async def test_client_request_of_a_recording_or_call_that_exists_is_answered(
+    recorded: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same request, with the call of which it speaks stored; the directory of recordings is a mock."""
+    query = dict(parse_qsl(urlsplit(recorded["target"]).query))
+    audio = tmp_path / "call.wav"
+    audio.write_bytes(b"RIFF")
+
+    async def recording_file(_calls: SimulatedCalls, _sn: str, name: str) -> Path | None:
+        return audio if name == query["file"] else None
+
+    monkeypatch.setattr(SimulatedCalls, "recording_file", recording_file)
+    async with open_pbx_api_harness(behaviour=ApiBehaviour(date_format="YYYY/MM/DD")) as harness:
+        uid = query.get("uid", "20261128042313AB3D1")
+        harness.add_records([details(uid=uid, recording=query.get("file", ""))])
+        token = await harness.token()
+        status, body = await send(harness, recorded, {"token": token})
+        answer = json.loads(body)
+        assert (status, answer["errcode"]) == (200, 0)
+        if "file" in query:
+            url = f"http://{harness.address}{answer['download_resource_url']}"
+            async with aiohttp.request("GET", url, params={"access_token": token}) as response:
+                assert (answer["file"], await response.read()) == (query["file"], b"RIFF")
+        else:
+            assert answer["data"]["basic"]["uid"] == uid
 
 
 async def test_path_with_doubled_slashes_is_folded() -> None:

@@ -57,6 +57,9 @@ async def test_directory_trunks_and_contacts_have_names_and_ids(harness: PbxApiH
     trunks = (await harness.get("v1.0/trunk/list", token, sort_by="name"))["data"]
     assert [(trunk["name"], trunk["status"]) for trunk in trunks] == [("Trunk-A", 0), ("Trunk-B", 0)]
     assert (await harness.get("v1.0/trunk/get", token, id=str(trunks[1]["id"])))["data"] == trunks[1]
+    trunk_ids = ",".join(str(trunk["id"]) for trunk in trunks)
+    assert (await harness.get("v1.0/trunk/query", token, ids=trunk_ids))["data"] == trunks
+    assert (await harness.get("v1.0/trunk/query", token, ids=str(trunks[1]["id"])))["data"] == trunks[1:]
     (contact,) = (await harness.get("v1.0/company_contact/list", token))["data"]
     assert (contact["contact_name"], contact["business"]) == ("Jane Roe", "+15550100")
     assert await harness.get("v1.0/phonebook/list", token) == {

@@ -1,6 +1,8 @@
 """Events with a serial number that is not registered, signed with a secret of a registered PBX."""
 
+import json
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,7 @@ from tests.receiver.harness import (
     statuses,
 )
 
+PAYLOADS = Path(__file__).parents[1] / "payloads"
 OTHER_SN = "3631A2199ZZZ"
 EVENT = make_raw_event(1, OTHER_SN)
 STRICT_PBX = RegisteredPbx(sn="STRICT", dialect="yeastar", secrets=("a secret of its own",), keeps_unregistered=False)
@@ -52,6 +55,17 @@ async def test_unregistered_event_is_stored_for_the_pbx_whose_secret_signs_it(re
     (stored,) = await receiver.ledger.read(0, 10)
     assert (stored.sn, stored.via, stored.dialect, stored.body) == (SN, "unregistered", "yeastar", EVENT)
     assert stored.signature == sign(SECRET, EVENT)
+
+
+async def test_unregistered_event_of_a_replaced_pbx_is_stored_for_the_pbx_that_it_replaces(
+    receiver: ReceiverHarness,
+) -> None:
+    """As a PBX sent it that took over the secret, with the serial number of another machine."""
+    body = (PAYLOADS / "c1_replaced_pbx_same_secret.json").read_bytes()
+    assert statuses(await receiver.send(make_request(body))) == [200]
+    (stored,) = await receiver.ledger.read(0, 10)
+    assert (stored.sn, stored.via, stored.body) == (SN, "unregistered", body)
+    assert json.loads(body)["sn"] not in [pbx.sn for pbx in REGISTERED_PBXS]
 
 
 async def test_unregistered_event_is_counted_under_both_serial_numbers(receiver: ReceiverHarness) -> None:

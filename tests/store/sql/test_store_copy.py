@@ -1,8 +1,10 @@
 """The copy that queries read: consistent, recent, one at most, and gone when it is not needed."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -12,8 +14,9 @@ from onhook.lib.errors import Unavailable
 from onhook.store.contract import StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
 from onhook.store.sql import store_copy as store_copy_module
+from onhook.store.sql.child_processes import ask_process
 from onhook.store.sql.copy_process import copy_files, make_copy, prepare_copy
-from onhook.store.sql.store_copy import StoreCopy
+from onhook.store.sql.store_copy import SMALL_BYTES, StoreCopy
 from onhook.store.sql.wire import CopyRequest, QueryError
 from tests.factories import call
 
@@ -160,6 +163,40 @@ async def test_store_copy_new_one_waits_until_the_old_one_is_not_read(
         assert copied_files(tmp_path) == [first.path.name]
     assert (await waiting) != first.path
     assert not first.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("store_bytes", "age_seconds_max"),
+    [(SMALL_BYTES - 1, 60.0), (SMALL_BYTES, 600.0), (40 * SMALL_BYTES, 600.0)],
+    ids=["some million records", "more", "many millions"],
+)
+async def test_store_copy_data_is_recent_however_long_it_took(
+    store_copy: StoreCopy, monkeypatch: pytest.MonkeyPatch, store_bytes: int, age_seconds_max: float
+) -> None:
+    """A query that begins at the last moment reads data of a minute ago at most, in a large store of ten minutes. The
+    size of the file, and the clock of the loop, which a slow disk moves, are mocks.
+    """
+    loop, slow_disk_seconds = asyncio.get_running_loop(), 0.0
+    real_time, real_stat = loop.time, Path.stat
+
+    async def ask_slow_process(*arguments: Any, **options: Any) -> Any:
+        nonlocal slow_disk_seconds
+        reply = await ask_process(*arguments, **options)
+        slow_disk_seconds = 50.0
+        return reply
+
+    def large_stat(path: Path, **options: Any) -> Any:
+        result = real_stat(path, **options)
+        return os.stat_result((*result[:6], store_bytes, *result[7:])) if path.suffix == ".duckdb" else result
+
+    monkeypatch.setattr("onhook.store.sql.store_copy.ask_process", ask_slow_process)
+    monkeypatch.setattr(Path, "stat", large_stat)
+    monkeypatch.setattr(loop, "time", lambda: real_time() + slow_disk_seconds)
+    began_at = loop.time()
+    async with store_copy.use() as copy:
+        assert began_at < copy.expires_at <= began_at + age_seconds_max
+        slow_disk_seconds += age_seconds_max
+        assert store_copy.current is None
 
 
 async def use_once(store_copy: StoreCopy) -> Path:
