@@ -281,7 +281,7 @@ UNCHECKED_TABLES = {
         "leases",
         "sessions",
     ),
-    *("share_tokens", "stores"),
+    *("share_tokens", "stores", "leg_groups", "leg_names"),
 }
 """Short-lived, or empty here."""
 

@@ -27,6 +27,7 @@ from onhook.appdb.external_ids import ExternalIds
 from onhook.appdb.failed_logins import FailedLogins
 from onhook.appdb.issues import Issues
 from onhook.appdb.leases import Leases
+from onhook.appdb.leg_groups import LegGroupRepository
 from onhook.appdb.mask_key import MaskKey
 from onhook.appdb.notes import Notes
 from onhook.appdb.pbx_conventions import PbxConventionsRepository
@@ -109,6 +110,7 @@ class AppDb:
         self.erasures = NumberErasures(self._database)
         self.directory = DirectoryRepository(self._database)
         self.disk_samples = DiskSamples(self._database)
+        self.leg_groups = LegGroupRepository(self._database)
         self.leases = Leases(self._database)
         self.mask_key = MaskKey(self._database)
         self.store_positions = StorePositions(self._database)
@@ -344,6 +346,7 @@ class AppDb:
             "notes": self.notes.list_unreadable,
             "audit": self.audit.list_unreadable,
             "mask_key": self.mask_key.list_unreadable,
+            "leg_groups": self.leg_groups.list_unreadable,
         }
         return await collect_unreadable(listers)
 

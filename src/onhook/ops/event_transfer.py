@@ -15,6 +15,7 @@ from onhook.ledger.contract import CONTROL_DIALECT, AppendOutcome, Ledger, Ledge
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.pbx.dialect import Dialects
+from onhook.pbx.joined_legs import DIALECT as JOINED_DIALECT
 
 EVENTS_AT_ONCE = 1_000
 """Raw events of one transaction: a file that ends in an error was imported up to the last part."""
@@ -29,6 +30,10 @@ KEY_BYTES = 16
 
 TIME_MAX = 2**63
 """A ledger has numbers of 64 bits."""
+
+
+_OWN_DIALECTS = frozenset({CONTROL_DIALECT, JOINED_DIALECT})
+"""Entries that name numbers of their ledger. Calls are made of their legs again in another one."""
 
 
 class TransferredEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +60,7 @@ async def export_events(ledger: Ledger, since_us: int) -> AsyncGenerator[list[by
         yield [
             encoder.encode(_to_line(raw_event)) + b"\n"
             for raw_event in raw_events
-            if raw_event.received_at >= since_us and raw_event.dialect != CONTROL_DIALECT
+            if raw_event.received_at >= since_us and raw_event.dialect not in _OWN_DIALECTS
         ]
         after_seq = raw_events[-1].seq
 
@@ -105,7 +110,7 @@ def _decode(decoder: msgspec.json.Decoder[TransferredEvent], line: bytes, number
     is_time = 0 <= event.received_at < TIME_MAX
     if len(event.key) != KEY_BYTES or not is_time or max(map(len, texts)) > TEXT_CHARACTERS_MAX:
         raise _line_error(number, _("it has values that no event has"))
-    if event.dialect == CONTROL_DIALECT:
+    if event.dialect in _OWN_DIALECTS:
         raise _line_error(number, _("it belongs to the ledger that it comes from"))
     return event
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import PbxClient
 from onhook.pbx.dialect import Dialect, Dialects
+from onhook.pbx.freeswitch.payload import FreeSwitch
 from onhook.pbx.newcdr.payload import NewCdr
 from onhook.pbx.yeastar.client import YeastarClient
 from onhook.pbx.yeastar.payload import Yeastar
@@ -12,7 +13,7 @@ from onhook.pbx.yeastar.payload import Yeastar
 
 def dialects() -> Dialects:
     """Return the dialects by their names in the ledger."""
-    instances: tuple[Dialect, ...] = (Yeastar(), NewCdr(), Asterisk())
+    instances: tuple[Dialect, ...] = (Yeastar(), NewCdr(), Asterisk(), FreeSwitch())
     return {dialect.name: dialect for dialect in instances}
 
 

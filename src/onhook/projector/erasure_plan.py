@@ -14,10 +14,12 @@ from onhook.cdr.call_details import CallDetails
 from onhook.cdr.erasure import NumberPattern, next_label
 from onhook.ledger.contract import CONTROL_DIALECT, Ledger, RawEvent
 from onhook.ledger.control_entries import Erased, ErasedCall, ErasedRows
-from onhook.pbx.dialect import Dialects
+from onhook.pbx.dialect import Dialects, LegDialect
 from onhook.pbx.envelopes import is_compressed
+from onhook.pbx.joined_legs import DIALECT as JOINED_DIALECT
+from onhook.pbx.joined_legs import decode_joined
 from onhook.projector.erasures import Erasures
-from onhook.projector.event_parsing import Facts, read_event, with_erased
+from onhook.projector.event_parsing import Facts, read_event, with_own_dialects
 from onhook.store.contract import CallKey, Store
 
 EVENTS_AT_ONCE = 5_000
@@ -64,7 +66,8 @@ class ErasurePlanner:
         """`last_seq` is the position of the store."""
         self._ledger = ledger
         self._store = store
-        self._dialects = with_erased(dialects)
+        self._dialects = with_own_dialects(dialects)
+        self._leg_dialects = {name: dialect for name, dialect in dialects.items() if isinstance(dialect, LegDialect)}
         self._facts = facts
         self._erasures = erasures
         self._last_seq = last_seq
@@ -72,13 +75,16 @@ class ErasurePlanner:
     async def plan(self, pattern: NumberPattern) -> ErasurePlan:
         """Find the calls of a number. Raises `Unavailable`."""
         quarantined = await self._quarantined_seqs()
-        keys: set[CallKey] = set()
+        keys: dict[CallKey, set[int]] = {}
         seqs: set[int] = set()
         async for raw_events in self._pages():
             found_keys, found_seqs = await asyncio.to_thread(self._search, raw_events, pattern, quarantined)
-            keys |= found_keys
+            for key, joined_seqs in found_keys.items():
+                keys.setdefault(key, set()).update(joined_seqs)
             seqs |= found_seqs
         stored_keys = await self._find_stored(keys)
+        # A call that is stored under another id since its other legs have come.
+        seqs.update(seq for key in keys.keys() - stored_keys for seq in keys[key])
         events: dict[CallKey, list[tuple[int, CallDetails]]] = {key: [] for key in sorted(stored_keys)}
         if events:
             async for raw_events in self._pages():
@@ -127,21 +133,33 @@ class ErasurePlanner:
 
     def _search(
         self, raw_events: Iterable[RawEvent], pattern: NumberPattern, quarantined: Collection[int]
-    ) -> tuple[set[CallKey], set[int]]:
-        """Return the calls that have the number, and the events that have it and are in the quarantine."""
-        keys: set[CallKey] = set()
+    ) -> tuple[dict[CallKey, set[int]], set[int]]:
+        """Return the calls that have the number with the joined events of theirs; and the events to empty: those that
+        have it and are in the quarantine, and legs, of which the joined events have what stays.
+        """
+        keys: dict[CallKey, set[int]] = {}
         seqs: set[int] = set()
         for raw_event in raw_events:
             body = raw_event.body
             has_number = pattern.may_occur_in(body) and pattern.occurs_in(body.decode(errors="replace"))
-            if not has_number and not _may_be_escaped(raw_event.body):
+            leg_dialect = self._leg_dialects.get(raw_event.dialect)
+            if leg_dialect is not None:
+                seqs.update([raw_event.seq] if has_number or _is_in_leg(leg_dialect, body, pattern) else [])
+                continue
+            is_joined = raw_event.dialect == JOINED_DIALECT
+            if not has_number and not is_joined and not _may_be_escaped(raw_event.body):
                 continue
             legs = self._read(raw_event)
             matching = {key for key, details in legs if pattern.is_in_call(details)}
+            if is_joined and (matching or has_number):
+                matching = {key for key, _details in legs}
+                joined = decode_joined(body)
+                seqs.update(joined.seqs, joined.replaced_seqs)
             if raw_event.seq in quarantined:
                 seqs.update([raw_event.seq] if matching or has_number else [])
             else:
-                keys |= matching
+                for key in matching:
+                    keys.setdefault(key, set()).update([raw_event.seq] if is_joined else [])
         return keys, seqs
 
     def _collect(
@@ -152,7 +170,10 @@ class ErasurePlanner:
         return [
             (raw_event.seq, key, details)
             for raw_event in raw_events
-            if ids is None or any(call_id in raw_event.body for call_id in ids) or _may_be_escaped(raw_event.body)
+            if ids is None
+            or raw_event.dialect == JOINED_DIALECT
+            or any(call_id in raw_event.body for call_id in ids)
+            or _may_be_escaped(raw_event.body)
             for key, details in self._read(raw_event)
             if key in keys
         ]
@@ -192,6 +213,14 @@ def to_entries(plan: ErasurePlan, erasure_id: str, rows: ErasedRows = ErasedRows
         )
         for number, calls in enumerate(parts)
     ]
+
+
+def _is_in_leg(dialect: LegDialect, body: bytes, pattern: NumberPattern) -> bool:
+    """Return whether the document about a leg has a number, in whichever encoding."""
+    try:
+        return any(map(pattern.is_in_call, dialect.parse_legs([body])))
+    except Exception:  # noqa: BLE001 - it is in the quarantine, whatever its body does to its reader
+        return False
 
 
 def _may_be_escaped(body: bytes) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.identity import fold_sn
+from onhook.cdr.identity import RecordKey, fold_sn, record_key
 from onhook.cdr.merge import UNREGISTERED, WEBHOOK
 from onhook.cdr.queue_visits import CallVisits, find_visits
 from onhook.cdr.record import Call, Record
@@ -19,8 +19,10 @@ from onhook.ledger.contract import CounterKey, RawEvent
 from onhook.lib.errors import OnhookError, ParseError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
-from onhook.pbx.dialect import Dialects, PartlyParsedCalls
+from onhook.pbx.dialect import Dialects, LegDialect, PartlyParsedCalls
 from onhook.pbx.erased import ErasedDialect
+from onhook.pbx.joined_legs import DIALECT as JOINED_DIALECT
+from onhook.pbx.joined_legs import JoinedLegsDialect, decode_joined
 from onhook.pbx.text_encoding import recode_body
 from onhook.projector.erasures import Erasures
 from onhook.store.contract import CallKey, QuarantineEntry
@@ -33,15 +35,39 @@ NO_ERASURES = Erasures()
 
 
 class ParsedEvents(msgspec.Struct, frozen=True):
-    """Parsed legs of raw events by call, and the entries that could not be parsed, in whole or in part."""
+    """Parsed legs of raw events by call, and the entries that could not be parsed, in whole or in part.
+
+    `replaced_seqs` are the numbers of joined events that others of these replace; `source_seqs` are, by call, those of
+    the raw events that a joined event was made of, and of those that it replaces.
+    """
 
     reported_legs: dict[CallKey, list[ReportedLeg]]
     quarantined: list[QuarantineEntry]
+    replaced_seqs: set[int] = msgspec.field(default_factory=set)
+    source_seqs: dict[CallKey, set[int]] = msgspec.field(default_factory=dict)
+
+    @property
+    def record_keys(self) -> set[RecordKey]:
+        """Return the keys of the records of all parsed legs."""
+        return {record_key(key[0], leg.details) for key, legs in self.reported_legs.items() for leg in legs}
+
+    def without_replaced(self, key: CallKey, legs: Sequence[ReportedLeg]) -> list[ReportedLeg]:
+        """Return legs of a call without those of replaced events, unless these events have the same records."""
+        if not self.replaced_seqs:
+            return list(legs)
+        record_keys = self.record_keys
+        return [
+            leg for leg in legs if leg.seq not in self.replaced_seqs or record_key(key[0], leg.details) in record_keys
+        ]
 
 
-def with_erased(dialects: Dialects) -> Dialects:
-    """Return the dialects with that of rewritten events, which no PBX has."""
-    return {**dialects, ErasedDialect.name: ErasedDialect()}
+def with_own_dialects(dialects: Dialects) -> Dialects:
+    """Return the dialects with those of events that Onhook itself has written, which no PBX has."""
+    return {
+        **dialects,
+        ErasedDialect.name: ErasedDialect(),
+        JoinedLegsDialect.name: JoinedLegsDialect(dialects),
+    }
 
 
 def parse_events(
@@ -72,17 +98,54 @@ def parse_events(
         for leg_details in erased_legs.details:
             reported_leg = ReportedLeg(details=leg_details, seq=raw_event.seq, via=via, received_at=received_at)
             parsed_events.reported_legs.setdefault((sn, leg_details.call_id), []).append(reported_leg)
+        if raw_event.dialect == JOINED_DIALECT:
+            _apply_joined(parsed_events, raw_event, sn, erased_legs.details)
     return parsed_events
+
+
+def _apply_joined(parsed_events: ParsedEvents, raw_event: RawEvent, sn: str, details: Sequence[CallDetails]) -> None:
+    """Note what a joined event was made of, and remove the records of those that it replaces and that it does not have.
+    What it has too is a repeat of theirs.
+    """
+    joined = decode_joined(raw_event.body)
+    for leg in details:
+        sources = parsed_events.source_seqs.setdefault((sn, leg.call_id), set())
+        sources.update(joined.seqs, joined.replaced_seqs)
+    if not joined.replaced_seqs:
+        return
+    parsed_events.replaced_seqs.update(joined.replaced_seqs)
+    record_keys = {record_key(sn, leg) for leg in details}
+    for key, legs in list(parsed_events.reported_legs.items()):
+        legs[:] = [
+            leg for leg in legs if leg.seq not in joined.replaced_seqs or record_key(key[0], leg.details) in record_keys
+        ]
+        if not legs:
+            del parsed_events.reported_legs[key]
+
+
+def find_call_keys(raw_events: Iterable[RawEvent], dialects: Dialects, facts: Facts) -> set[CallKey]:
+    """Return the calls of which each of these events alone has legs."""
+    return {
+        key
+        for raw_event in raw_events
+        for key in parse_events([raw_event], dialects, facts, trusts_senders=True).reported_legs
+    }
 
 
 def read_event(
     raw_event: RawEvent, dialects: Dialects, facts: Facts, *, trusts_sender: bool = False
 ) -> tuple[str, Sequence[CallDetails]]:
-    """Return the serial number under which the calls of an event are kept, and its legs as they were reported. Raises
-    any error, whatever the body does to its reader.
+    """Return the serial number under which the calls of an event are kept, and its legs as they were reported: none of
+    an event that is a leg itself, for its call is made of all legs together. Raises any error, whatever the body does
+    to its reader.
     """
     sn, encoding = _find_pbx(raw_event, dialects, facts, trusts_sender=trusts_sender)
-    return sn, dialects[raw_event.dialect].parse(recode_body(raw_event.body, encoding))
+    dialect = dialects[raw_event.dialect]
+    if isinstance(dialect, LegDialect):
+        dialect.read_links(raw_event.body)
+        return sn, ()
+    body = raw_event.body if raw_event.dialect == JOINED_DIALECT else recode_body(raw_event.body, encoding)
+    return sn, dialect.parse(body)
 
 
 def assemble_calls_and_visits(

@@ -17,10 +17,10 @@ from onhook.ledger.control_entries import (
     decode_control,
     encode_control,
 )
-from onhook.pbx.dialect import Dialects
+from onhook.pbx.dialect import Dialects, LegDialect
 from onhook.pbx.erased import DIALECT, format_erased
 from onhook.projector.erasures import Erasures, reduce_entry
-from onhook.projector.event_parsing import Facts, read_event, with_erased
+from onhook.projector.event_parsing import Facts, read_event, with_own_dialects
 from onhook.store.contract import Store
 
 EVENTS_AT_ONCE = 5_000
@@ -35,7 +35,7 @@ class EventRewriter:
     def __init__(self, ledger: Ledger, store: Store, dialects: Dialects) -> None:
         self._ledger = ledger
         self._store = store
-        self._dialects = with_erased(dialects)
+        self._dialects = with_own_dialects(dialects)
         self._controls: list[tuple[int, ControlEntry]] = []
         self._times: dict[int, int] = {}
         self._erasures = Erasures()
@@ -137,6 +137,11 @@ class EventRewriter:
             sn, details = read_event(raw_event, self._dialects, facts, trusts_sender=True)
         except Exception:  # noqa: BLE001 - it is in the quarantine, whatever its body does to its reader
             return None
+        if isinstance(dialect, LegDialect):
+            # What stays of its call is in a joined event.
+            details = dialect.parse_legs([raw_event.body])
+            is_erased = self._erasures.apply(raw_event, sn, details, facts).is_erased
+            return format_erased(body_sn, ()) if is_erased else None
         legs = self._erasures.apply(raw_event, sn, details, facts)
         return format_erased(body_sn, legs.details) if legs.is_erased else None
 

@@ -41,11 +41,12 @@ from onhook.projector.event_parsing import (
     count_unregistered,
     is_registered,
     parse_events,
-    with_erased,
+    with_own_dialects,
 )
 from onhook.projector.event_rewriting import read_between
 from onhook.projector.ledger_check import check_ledger
 from onhook.projector.moved_calls import move_calls
+from onhook.projector.replaced_calls import ReplacedCalls
 from onhook.store.contract import CallKey, QuarantineEntry, Store, StoreBatch
 
 BATCH_RAW_EVENTS_MAX = 10_000
@@ -95,7 +96,8 @@ class Projector:
     def __init__(self, *, ledger: Ledger, store: Store, dialects: Dialects, clock: Clock) -> None:
         self._ledger = ledger
         self._store = store
-        self._dialects = with_erased(dialects)
+        self._dialects = with_own_dialects(dialects)
+        self._replaced_calls = ReplacedCalls(ledger=ledger, store=store, dialects=self._dialects)
         self._erasures = Erasures()
         self._clock = clock
         self._history: FactsHistory | None = None
@@ -318,7 +320,7 @@ class Projector:
                 legs.setdefault((leg.sn, leg.call_id), []).append(leg)
         remaining_keys = set(await find_remaining(legs))
         seqs_of = {
-            key: {reported_leg.seq for reported_leg in reported_legs}
+            key: {reported_leg.seq for reported_leg in reported_legs} | parsed_events.source_seqs.get(key, set())
             for key, reported_legs in parsed_events.reported_legs.items()
         }
         remaining_seqs = {seq for key in remaining_keys for seq in seqs_of[key]}
@@ -405,10 +407,12 @@ class Projector:
             if (own_legs := [leg for leg in legs if (leg.seq, key[1]) in listed_legs])
         }
         newer = await self._parse(await read_between(self._ledger, control.last_seq, entries.last_seq), facts)
+        for key, legs in reported_legs.items():
+            legs[:] = newer.without_replaced(key, legs)
         for key in reported_legs.keys() & newer.reported_legs.keys():
             reported_legs[key] += [leg for leg in newer.reported_legs[key] if (leg.seq, key[1]) not in listed_legs]
         stored_keys = {(leg.sn, leg.call_id) for leg in await self._store.legs(list(reported_legs))}
-        stored = ParsedEvents({key: legs for key, legs in reported_legs.items() if key in stored_keys}, [])
+        stored = ParsedEvents({key: legs for key, legs in reported_legs.items() if legs and key in stored_keys}, [])
         calls, visits = await asyncio.to_thread(assemble_calls_and_visits, stored, (), facts)
         newer_seqs = {leg.seq for legs in reported_legs.values() for leg in legs}
         batch = self._batch(entries, reparsed_seqs=sorted({*control.seqs, *listed_seqs, *newer_seqs}))
@@ -461,9 +465,9 @@ class Projector:
         self, parsed_events: ParsedEvents, facts: Facts, entries: _Range, reparsed_seqs: Sequence[int] = ()
     ) -> None:
         """Assemble the calls from their new and their stored legs, and store them."""
-        stored_legs = await self._store.legs(list(parsed_events.reported_legs))
+        stored_legs, removed_keys = await self._replaced_calls.load_stored(parsed_events, facts)
         calls, visits = await asyncio.to_thread(assemble_calls_and_visits, parsed_events, stored_legs, facts)
-        batch = self._batch(entries, reparsed_seqs=reparsed_seqs)
+        batch = self._batch(entries, reparsed_seqs=reparsed_seqs, removed_keys=removed_keys)
         await self._store.put(
             msgspec.structs.replace(batch, calls=calls, call_visits=visits, quarantined=parsed_events.quarantined)
         )

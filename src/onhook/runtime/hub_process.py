@@ -29,6 +29,7 @@ from onhook.lib.proxies import TrustedProxies
 from onhook.ops.call_time_monitor import CallTimeMonitor
 from onhook.ops.instance_lock import check_ledger_file
 from onhook.ops.issue_monitor import IssueMonitor
+from onhook.ops.leg_gatherer import LegGatherer
 from onhook.ops.name_learner import NameLearner
 from onhook.ops.number_erasure import NumberEraser
 from onhook.ops.quarantine_retry import QuarantineRetrier
@@ -214,8 +215,8 @@ def _create_sync_services(
 def _create_maintenance_services(
     resources: HubResources, projector: Projector, eraser: NumberEraser
 ) -> tuple[Service, ...]:
-    """Return the services that watch for silent PBXs, wrong clocks and issues, join histories, learn names, delete
-    expired calls and finish erasures.
+    """Return the services that make calls of legs, watch for silent PBXs, wrong clocks and issues, join histories,
+    learn names, delete expired calls and finish erasures.
     """
     appdb, clock = resources.appdb, resources.clock
     zone = get_zone(resources.config.zone)
@@ -245,8 +246,10 @@ def _create_maintenance_services(
         clock=clock,
         lowered_stream_count=resources.lowered_stream_count,
     )
+    leg_gatherer = LegGatherer(appdb=appdb, ledger=resources.ledger, dialects=dialects(), clock=clock)
     name_learner = NameLearner(appdb=appdb, store=resources.store, position_notifier=resources.position_notifier)
     jobs = {
+        "legs": leg_gatherer.run,
         "directory": name_learner.run,
         "serial_numbers": joiner.run,
         "silence": silence_monitor.run,

@@ -128,9 +128,12 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def links(self) -> LegLinks:
         """What it says about other legs (freeswitch.md 5): a union, not the first of them that is set."""
-        awaited_ids = frozenset(leg.leg_id for leg in self.originated_legs)
+        originated_ids = frozenset(leg.leg_id for leg in self.originated_legs)
+        originator_ids = {self.originator_id} if _UUID.fullmatch(self.originator_id) else set()
         return LegLinks(
-            leg_id=self.leg_id, linked_ids=frozenset(self._iter_linked_ids()) - awaited_ids, awaited_ids=awaited_ids
+            leg_id=self.leg_id,
+            linked_ids=frozenset(self._iter_linked_ids()) - originated_ids,
+            awaited_ids=originated_ids | originator_ids,
         )
 
     def _iter_linked_ids(self) -> Iterator[str]:
