@@ -1,6 +1,8 @@
 """Free text search, columns, and order."""
 
+import re
 from datetime import timedelta
+from html import unescape
 from zoneinfo import ZoneInfo
 
 import aiohttp
@@ -69,9 +71,15 @@ async def test_calls_page_columns_and_order_are_in_the_url(
     assert "Answered by</th>" not in text
     order = [text.index(f'title="100{n}"') for n in (4, 3, 2)]
     assert order == sorted(order)
-    text = await (await client.get("/calls?sort=-talk_duration&limit=3&cursor=3")).text()
+    next_path = unescape(re.findall(r'href="([^"]*)">More calls', text)[0])
+    text = await (await client.get(next_path)).text()
     assert text.count('class="call"') == 2
+    assert "4 to 5 of 5 calls, page 2 of 2" in text
+    previous_path = unescape(re.findall(r'href="([^"]*)" rel="prev">← Previous', text)[0])
+    text = await (await client.get(previous_path)).text()
+    assert text.count('class="call"') == 3
+    assert "1 to 3 of 5 calls, page 1 of 2" in text
     for cursor in ("%C2%B2", "9" * 100, "-1"):
-        assert (await client.get(f"/calls?sort=-talk_duration&cursor={cursor}")).status == 200
+        assert (await client.get(f"/calls?sort=-talk_duration&cursor={cursor}")).status == 400
     for query in ("columns=colour", "sort=colour", "weekday=8", "hour_of_day=x", "under_way_at=soon"):
         assert (await client.get(f"/calls?{query}")).status == 400

@@ -136,6 +136,9 @@ CALL_FILTERS = st.builds(
     note=st.none() | st.none() | st.sampled_from(("CALLS", "100 %", "ghost")),
     note_call_keys=st.lists(st.sampled_from(_CALL_KEYS), max_size=2).map(tuple),
     name=st.none() | st.none() | st.sampled_from(("ALICE", "bob b", "6", "ghost")),
+    name_parties=st.lists(
+        st.sampled_from((("3631A2124XXX", "1002"), ("other,1", "6400"), ("", "+4930555"), ("x", "1001"))), max_size=2
+    ).map(tuple),
     zone=st.sampled_from(ZONES),
 )
 

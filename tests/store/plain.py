@@ -72,6 +72,20 @@ def list_calls(office: Iterable[Call], listing: CallListing) -> list[Call]:
     return _sort_rows(matches, listing)
 
 
+def ordered_calls(office: Iterable[Call], record_filter: RecordFilter, order: str) -> list[Call]:
+    """Return all matching calls in order, without paging: equal ones by start, PBX and id, unknown values last."""
+    is_descending = order.startswith("-")
+    matches = sorted(
+        (call for call in office if record_filter.matches_call(call)),
+        key=lambda call: (call.started_at, call.sn, call.call_id),
+        reverse=is_descending,
+    )
+    key = order.removeprefix("-")
+    rows_with_value = [call for call in matches if getattr(call, key) is not None]
+    rows_with_value.sort(key=lambda call: getattr(call, key), reverse=is_descending)
+    return rows_with_value + [call for call in matches if getattr(call, key) is None]
+
+
 def _matches_listing(leg: Record, listing: Listing) -> bool:
     sign = -1 if leg.utc_offset[0] == "-" else 1
     offset = sign * (int(leg.utc_offset[1:3]) * 3600 + int(leg.utc_offset[4:]) * 60)

@@ -11,11 +11,12 @@ from onhook.store.contract import Store
 from onhook.store.duckdb import open_store
 from tests.store.contract import OpenStoreFixture, StoreContract
 from tests.store.contract_exports import ExportContract
+from tests.store.contract_order import OrderContract
 from tests.store.contract_queues import QueueContract
 from tests.store.contract_reports import ReportContract
 
 
-class TestDuckDbStore(StoreContract, ExportContract, ReportContract, QueueContract):
+class TestDuckDbStore(StoreContract, ExportContract, ReportContract, QueueContract, OrderContract):
     """All contract tests."""
 
     @pytest.fixture

@@ -37,7 +37,8 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
     Durations are whole seconds, both limits included; an unknown duration matches neither. A call is under way from its
     first second to the one before its end. `caller` and `dialled` are the numbers of the call itself, as `by_trunk`
     (the incoming trunk, else the outgoing one) and `by_did` are its own, not those of any leg. `numbers` matches if one
-    of them is a party of a leg, `name` if it is part of such a party's text, in any case. `call_keys` holds (`sn`,
+    of them is a party of a leg, `name` if it is part of such a party's text, in any case, or if the party is one of the
+    `name_parties`: (`sn`, number), without `sn` a number of any PBX. `call_keys` holds (`sn`,
     `call_id`) of the calls that can match at all, as those with a tag. `note` matches if a note on the call contains it
     in any case: one on the PBX, of any leg, or one of Onhook, whose calls are the `note_call_keys`.
     """
@@ -56,6 +57,7 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
     by_did: str | None = None
     numbers: tuple[str, ...] | None = None
     name: str | None = None
+    name_parties: tuple[tuple[str, str], ...] = ()
     call_keys: tuple[tuple[str, str], ...] | None = None
     note: str | None = None
     note_call_keys: tuple[tuple[str, str], ...] = ()
@@ -94,8 +96,12 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
     def _matches_parties(self, leg: Record) -> bool:
         sides = (leg.call_from, leg.call_to)
         return (self.numbers is None or any(extract_number(side) in self.numbers for side in sides)) and (
-            self.name is None or any(self.name.lower() in side.lower() for side in sides)
+            self.name is None or any(self._matches_name(self.name.lower(), leg.sn, side) for side in sides)
         )
+
+    def _matches_name(self, name: str, sn: str, side: str) -> bool:
+        number = extract_number(side)
+        return name in side.lower() or (sn, number) in self.name_parties or ("", number) in self.name_parties
 
 
 def list_pbx_notes(call: Call) -> list[str]:

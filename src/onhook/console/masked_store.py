@@ -35,6 +35,7 @@ from onhook.store.contract import (
     DurationHistogram,
     ExportFormat,
     MissedCalls,
+    OrderedCallPage,
     RecordPage,
     SeenNumber,
     Store,
@@ -130,6 +131,17 @@ class MaskedStore:
         resolved = await self._resolve(record_filter)
         page = await self._store.calls(resolved, limit, self._decrypt(cursor))
         return CallPage([self._masking.mask_call(call) for call in page.data], self._encrypt(page.next))
+
+    async def ordered_calls(
+        self, record_filter: RecordFilter, order: str, limit: int, cursor: str | None = None
+    ) -> OrderedCallPage:
+        resolved = await self._resolve(record_filter)
+        page = await self._store.ordered_calls(resolved, order, limit, self._decrypt(cursor))
+        return OrderedCallPage(
+            [self._masking.mask_call(call) for call in page.data],
+            self._encrypt(page.next),
+            self._encrypt(page.previous),
+        )
 
     async def list_calls(self, listing: CallListing) -> CallListResult:
         resolved = await self._resolve(listing.filter)
@@ -237,7 +249,7 @@ class MaskedStore:
                 texts.append(("number", call_filter.name))
         conditions = [await self._number_condition(field, text, record_filter) for field, text in texts]
         if call_filter is not None and call_filter.name is not None and not is_masked(call_filter.name):
-            conditions.append(await self._name_condition(call_filter.name))
+            conditions.append(await self._name_condition(call_filter.name, call_filter.name_parties))
         if not conditions:
             return record_filter
         return msgspec.structs.replace(
@@ -245,7 +257,9 @@ class MaskedStore:
             **dict.fromkeys(RECORD_NUMBERS),
             call_filter=None
             if call_filter is None
-            else msgspec.structs.replace(call_filter, **dict.fromkeys((*CALL_NUMBERS, "numbers", "name"))),
+            else msgspec.structs.replace(
+                call_filter, **dict.fromkeys((*CALL_NUMBERS, "numbers", "name")), name_parties=()
+            ),
             parties=tuple(conditions),
         )
 
@@ -269,18 +283,18 @@ class MaskedStore:
             outside=tuple((number.sn, number.number) for number in matches if number.is_outside),
         )
 
-    async def _name_condition(self, text: str) -> PartyCondition:
-        """Return the condition for the extensions whose shown name or number contains a text."""
+    async def _name_condition(self, text: str, name_parties: Sequence[tuple[str, str]]) -> PartyCondition:
+        """Return the condition for the extensions whose shown name or number contains a text, or which the directory as
+        the reader sees it has under this name.
+        """
         wanted = text.lower()
-        return PartyCondition(
-            field="number",
-            inside=tuple(
-                (party.sn, party.number)
-                for party in await self._store.list_parties([], is_external=False)
-                if not is_external_number(party.number, self._masking.plan_of(party.sn))
-                and (wanted in self._masking.mask_text(party.name).lower() or wanted in party.number.lower())
-            ),
-        )
+        seen_parties = [
+            (party.sn, party.number)
+            for party in await self._store.list_parties([], is_external=False)
+            if not is_external_number(party.number, self._masking.plan_of(party.sn))
+            and (wanted in self._masking.mask_text(party.name).lower() or wanted in party.number.lower())
+        ]
+        return PartyCondition(field="number", inside=tuple(dict.fromkeys([*seen_parties, *name_parties])))
 
     def _encrypt(self, cursor: str | None) -> str | None:
         return None if cursor is None else self._cipher.encrypt(cursor.encode()).decode()

@@ -21,6 +21,7 @@ from onhook.cdr.number_masking import MASKS, Mask
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
 from onhook.console.auth.access import get_access_scope
 from onhook.console.masked_store import MaskedStore, check_masked_tag
+from onhook.console.queries.directory import find_name_parties
 from onhook.console.reader import load_reader_settings, make_reader_zone
 from onhook.console.search import apply_search
 from onhook.console.state import AnyRequest, AppState, AppStateDep
@@ -70,6 +71,7 @@ SearchFilterDep = NamedDependency[SkipValidation[RecordFilter]]
 Limit = Annotated[int, QueryParameter(description="Rows on one page", ge=1, le=PAGE_MAX)]
 Cursor = Annotated[str, QueryParameter(description="`next` of the previous page", max_length=CURSOR_CHARACTERS_MAX)]
 Seq = Annotated[int, PathParameter(description="Number in the ledger", ge=1, le=SEQ_MAX)]
+RowOffset = Annotated[int, QueryParameter(description="Rows to skip", ge=0, le=10**9)]
 AfterSeq = Annotated[str, QueryParameter(description="`next` of the previous page", pattern=r"^[0-9]{0,18}$")]
 Sn = Annotated[str, PathParameter(description="Serial number of the PBX", max_length=TEXT_CHARACTERS_MAX)]
 CallId = Annotated[str, PathParameter(description="The call's id", max_length=TEXT_CHARACTERS_MAX)]
@@ -167,7 +169,12 @@ async def search_filter(  # noqa: PLR0917 - one for each filter
     texts |= {"tag": tag, "note": note, "q": q}
     if app_state.masking is not None:
         check_masked_tag(tag, app_state.masking)
-    return await apply_search(app_state.appdb, record_filter, texts, reader_zone)
+    result = await apply_search(app_state.appdb, record_filter, texts, reader_zone)
+    if result.call_filter is None or not result.call_filter.name:
+        return result
+    name_parties = await find_name_parties(app_state, record_filter.scope, result.call_filter.name)
+    call_filter = msgspec.structs.replace(result.call_filter, name_parties=name_parties)
+    return msgspec.structs.replace(result, call_filter=call_filter)
 
 
 async def get_app_state(request: AnyRequest) -> AppState:

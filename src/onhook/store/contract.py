@@ -19,7 +19,7 @@ CallKey = tuple[str, str]
 ExportFormat = Literal["csv", "jsonl", "parquet", "xlsx"]
 
 PAGE_MAX = 1_000
-"""Maximum rows of a page: a page is for reading; a whole search is an export."""
+"""Rows of a page: a page is for reading; a whole search is an export."""
 
 
 class StoreUnusable(OnhookError):
@@ -68,6 +68,12 @@ class CallPage(msgspec.Struct, frozen=True):
 
     data: Sequence[Call]
     next: str | None
+
+
+class OrderedCallPage(CallPage, frozen=True):
+    """Some calls in an order, and also the cursor of the page before. Cursors stay valid while calls arrive."""
+
+    previous: str | None
 
 
 class RecordExtent(msgspec.Struct, frozen=True, kw_only=True):
@@ -256,9 +262,7 @@ class MissedCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MissedCalls(msgspec.Struct, frozen=True, kw_only=True):
-    """`missed` = `returned` + `unreturned` + `anonymous` (calls without a number, which cannot be returned); and the
-    latest of them.
-    """
+    """`missed` = `returned` + `unreturned` + `anonymous` (without a number to call back); and the latest of them."""
 
     missed: int
     returned: int
@@ -328,6 +332,12 @@ class Store(Protocol):
 
     async def calls(self, record_filter: RecordFilter, limit: int, cursor: str | None = None) -> CallPage:
         """Return matching calls with their legs, the latest first; the cursor as for `records`."""
+        ...
+
+    async def ordered_calls(
+        self, record_filter: RecordFilter, order: str, limit: int, cursor: str | None = None
+    ) -> OrderedCallPage:
+        """Return matching calls in one of CALL_ORDERS, with `-` in front a descending one; unknown values are last."""
         ...
 
     async def call(self, sn: str, call_id: str) -> Call | None:

@@ -22,6 +22,7 @@ from onhook.store.contract import (
     DurationHistogram,
     ExportFormat,
     MissedCalls,
+    OrderedCallPage,
     QuarantineEntry,
     RecordExtent,
     RecordListing,
@@ -34,7 +35,16 @@ from onhook.store.contract import (
 )
 from onhook.store.export import export as exports
 from onhook.store.queries import calls as pages
-from onhook.store.queries import concurrency, histograms, listings, missed_calls, parties, queue_visits, summaries
+from onhook.store.queries import (
+    concurrency,
+    histograms,
+    listings,
+    missed_calls,
+    ordered_calls,
+    parties,
+    queue_visits,
+    summaries,
+)
 from onhook.store.rows import quarantine_entry_from_row
 
 
@@ -105,6 +115,13 @@ class DuckDbStore:
 
     async def calls(self, record_filter: RecordFilter, limit: int, cursor: str | None = None) -> CallPage:
         return await self._database.read(lambda connection: pages.calls(connection, record_filter, limit, cursor))
+
+    async def ordered_calls(
+        self, record_filter: RecordFilter, order: str, limit: int, cursor: str | None = None
+    ) -> OrderedCallPage:
+        return await self._database.read(
+            lambda connection: ordered_calls.ordered_calls(connection, record_filter, order, limit, cursor)
+        )
 
     async def call(self, sn: str, call_id: str) -> Call | None:
         return await self._database.read(lambda connection: pages.call(connection, sn, call_id))

@@ -4,9 +4,10 @@ Live while it shows the newest calls. The whole search is in the URL, so that it
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Response, get
@@ -19,17 +20,18 @@ from onhook.cdr.call_filter import CALL_FILTER_NAMES
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter, parse_time
 from onhook.console.auth.access import SCOPED, get_principal
 from onhook.console.pages.date_range import DateRange, create_date_range
+from onhook.console.pages.filter_chips import FilterChip, list_chips
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.totals import Totals, add_up
-from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, SearchFilterDep
-from onhook.console.queries.directory import name_calls
+from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit, ReaderZone, RowOffset, SearchFilterDep
+from onhook.console.queries.directory import load_names, name_calls
 from onhook.console.reader import load_reader_settings
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _, mark
-from onhook.store.contract import LISTING_ROWS_MAX, CallListing, CallPage
+from onhook.store.contract import CallPage, OrderedCallPage
 
 COLUMNS: Mapping[str, str] = MappingProxyType(
     {
@@ -50,6 +52,8 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
 
 COLUMNS_DEFAULT = ("answered_by", "wait", "talk", "pbx")
 
+LATEST_FIRST = "-started_at"
+
 SORTABLE = ("started_at", "status", "type", "wait_duration", "talk_duration", "call_duration")
 """Sort keys; a `-` in front reverses the order. By default the latest calls come first."""
 
@@ -64,10 +68,10 @@ FIRST_ROW_FILTERS = frozenset({"q", "since", "until", "status"})
 
 TAGS_MAX_AGE_SECONDS = 60.0
 
-OFFSET_DIGITS_MAX = 15
-"""Of the position in a sorted list: more rows than a store can have."""
-
 """A new tag may be missing from the list of choices for this long; it can be typed all the same."""
+
+TOTAL_MAX_AGE_SECONDS = 5.0
+"""The number of all calls grows by some while it is shown."""
 
 ALL_FILTERS = (*FILTER_NAMES, *CALL_FILTER_NAMES, "tag", "note", "q")
 
@@ -81,11 +85,34 @@ Columns = Annotated[str, QueryParameter(description="Columns, separated by comma
 Sort = Annotated[str, QueryParameter(description="Sort key, `-` in front reverses it", max_length=TEXT_CHARACTERS_MAX)]
 
 
+CountQuery = Annotated[
+    str, QueryParameter(name="count", description="`yes` counts the calls of all times", max_length=3)
+]
+
+
+class PageLinks(msgspec.Struct, frozen=True, kw_only=True):
+    """The place of a page in the list, and the pages beside it; empty URLs lead nowhere. Rows count from 1. `total` and
+    `page_count` are None where counting would cost a search of all times; `count_url` does it.
+    """
+
+    total: int | None
+    first_row: int
+    last_row: int
+    page_number: int
+    page_count: int | None
+    count_url: str
+    first_url: str
+    previous_url: str
+    next_url: str
+
+
 class CallsView(View, frozen=True, kw_only=True):
     """Values of the page: matching calls, their totals, and the form of the search."""
 
     template: ClassVar = "calls.html"
-    page: CallPage
+    page: OrderedCallPage
+    links: PageLinks
+    chips: Sequence[FilterChip]
     totals: Totals
     by_pbx: Sequence[Mapping[str, Any]]
     is_today: bool
@@ -124,40 +151,41 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
     cursor: Cursor = "",
     columns: Columns = "",
     sort: Sort = "",
+    row: RowOffset = 0,
+    with_count: CountQuery = "",
 ) -> Response[str]:
-    """Return the page of matching calls, one line each, with their totals. A sorted list is paged by row numbers."""
+    """Return the page of matching calls, one line each, with their totals. `row` is the number of rows before it."""
     now = app_state.clock.now()
     filter_texts = {name: request.query_params.get(name, "") for name in ALL_FILTERS}
-    is_name_search = _is_name_search(search_filter)
-    if is_name_search:
+    if is_name_search := _is_name_search(search_filter):
         filter_texts["since"] = f"{now.astimezone(reader_zone) - NAME_SEARCH_PERIOD:%Y-%m-%d}"
-        search_filter = msgspec.structs.replace(
-            search_filter, since=parse_time(filter_texts["since"], reader_zone, now)
-        )
+        begin = parse_time(filter_texts["since"], reader_zone, now)
+        search_filter = msgspec.structs.replace(search_filter, since=begin)
     # Read before the calls: a call in between is sent twice rather than never.
     position = await app_state.store.position()
     call_page = await _load_page(app_state, position, search_filter, limit, cursor, sort)
     is_today = search_filter.since is None and search_filter.until is None and search_filter.call_filter is None
-    today = parse_time("today", reader_zone, now)
-    totals_filter = msgspec.structs.replace(search_filter, since=today) if is_today else search_filter
+    totals_filter = _since_today(search_filter, reader_zone, now) if is_today else search_filter
     by_pbx = await app_state.coalescer.get(
         (position, "summary", totals_filter, reader_zone.key),
         lambda: app_state.store.summary(totals_filter, "pbx", reader_zone.key),
     )
+    total: int | None = add_up(by_pbx).calls
+    if is_today:
+        total = await _count_calls(app_state, search_filter, reader_zone, is_asked=bool(with_count))
     zone_param = request.query_params.get("zone", "")
     selected_columns = parse_columns(columns) or await _remembered_columns(request, app_state)
-    current_query: dict[str, str] = {
-        **filter_texts,
-        "zone": zone_param,
-        "columns": columns,
-        "limit": str(limit) if limit != PAGE_DEFAULT else "",
-    }
+    limit_param = str(limit) if limit != PAGE_DEFAULT else ""
+    current_query = {**filter_texts, "zone": zone_param, "columns": columns, "limit": limit_param}
+    sorted_query = {**current_query, "sort": sort}
     return await render_page(
         request,
         app_state,
         reader_zone,
         CallsView(
             page=await name_calls(app_state, call_page),
+            links=_link_pages(sorted_query, call_page, limit, row, total),
+            chips=list_chips("/calls", sorted_query, await load_names(app_state), search_filter.scope),
             totals=add_up(by_pbx),
             by_pbx=by_pbx,
             is_today=is_today,
@@ -167,12 +195,12 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
             more_filters=[name for name in ALL_FILTERS if name not in FORM_FILTERS],
             unlimited_url=url("/calls", **{**current_query, "since": EARLIEST_DATE}) if is_name_search else "",
             search_meaning=_describe_search_text(filter_texts["q"], search_filter),
-            limit_param=current_query["limit"],
+            limit_param=limit_param,
             is_newest=not cursor and not sort,
             position=position,
             pbxs=await list_visible_pbxs(app_state, search_filter.scope),
             saved_searches=await list_visible_searches(request, app_state),
-            current_path=url("/calls", **{**current_query, "sort": sort, "limit": ""}),
+            current_path=url("/calls", **{**sorted_query, "limit": ""}),
             columns=selected_columns,
             tags_by_call=await _load_tags_of_calls(app_state, call_page) if "tags" in selected_columns else {},
             known_tags=await load_tags(app_state) if search_filter.scope is None else [],
@@ -180,7 +208,7 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
             all_columns=COLUMNS,
             column_toggles={name: _toggle_column(selected_columns, name) for name in COLUMNS},
             sort=sort,
-            date_range=create_date_range("/calls", {**current_query, "sort": sort}, reader_zone, now, offers_all=True),
+            date_range=create_date_range("/calls", sorted_query, reader_zone, now, offers_all=True),
             sort_links={name: url("/calls", **{**current_query, "sort": _next_sort(sort, name)}) for name in SORTABLE},
         ),
     )
@@ -216,22 +244,64 @@ async def _load_tags_of_calls(app_state: AppState, page: CallPage) -> Mapping[tu
     }
 
 
+def _since_today(search_filter: RecordFilter, zone: ZoneInfo, now: datetime) -> RecordFilter:
+    return msgspec.structs.replace(search_filter, since=parse_time("today", zone, now))
+
+
 async def _load_page(  # noqa: PLR0917 - independent values
     app_state: AppState, position: int, search_filter: RecordFilter, limit: int, cursor: str, sort: str
-) -> CallPage:
-    if not sort:
-        return await app_state.coalescer.get(
-            (position, "calls", search_filter, limit, cursor),
-            lambda: app_state.store.calls(search_filter, limit, cursor or None),
-        )
-    offset = int(cursor[:OFFSET_DIGITS_MAX]) if cursor.isdecimal() else 0
-    listing = CallListing(
-        filter=search_filter, order_by=sort.removeprefix("-"), is_descending=sort.startswith("-"), offset=offset,
-        limit=min(limit, LISTING_ROWS_MAX),
-    )  # fmt: skip
-    result = await app_state.store.list_calls(listing)
-    end = offset + len(result.data)
-    return CallPage(result.data, str(end) if end < result.total else None)
+) -> OrderedCallPage:
+    order = sort or LATEST_FIRST
+    return await app_state.coalescer.get(
+        (position, "calls", search_filter, order, limit, cursor),
+        lambda: app_state.store.ordered_calls(search_filter, order, limit, cursor or None),
+    )
+
+
+def _is_counted_fast(search_filter: RecordFilter) -> bool:
+    """Return whether the number of all matching calls is summed up already: that by PBX and type is."""
+    scope = search_filter.scope
+    names = {name for name in FILTER_NAMES if getattr(search_filter, name) is not None}
+    return names <= {"pbx", "sn", "type"} and (scope is None or scope.numbers is None) and not search_filter.parties
+
+
+async def _count_calls(
+    app_state: AppState, search_filter: RecordFilter, zone: ZoneInfo, *, is_asked: bool
+) -> int | None:
+    """Return the number of matching calls of all times; None where it takes a search that was not asked for."""
+    if not is_asked and not _is_counted_fast(search_filter):
+        return None
+    rows = await app_state.coalescer.get(
+        ("total", search_filter, zone.key),
+        lambda: app_state.store.summary(search_filter, "pbx", zone.key),
+        TOTAL_MAX_AGE_SECONDS,
+    )
+    return add_up(rows).calls
+
+
+def _link_pages(query: Mapping[str, str], page: OrderedCallPage, limit: int, row: int, total: int | None) -> PageLinks:
+    """Return the place of a page. Its number follows from the rows before it, which calls that arrive push on."""
+    before = 0 if page.previous is None else max(row, 1)
+    last_row = before + len(page.data)
+    if page.next is None:
+        total = last_row
+    elif total is not None:
+        total = max(total, last_row + 1)
+    page_count = None if total is None else max(1, -(-total // limit))
+    page_number = -(-before // limit) + 1
+    return PageLinks(
+        total=total,
+        first_row=min(before + 1, last_row),
+        last_row=last_row,
+        page_number=page_number if page_count is None else min(page_count, page_number),
+        page_count=page_count,
+        count_url="" if total is not None else url("/calls", **query, count="yes"),
+        first_url=url("/calls", **query) if page.previous else "",
+        previous_url=url("/calls", **query, cursor=page.previous, row=max(0, before - limit) or "")
+        if page.previous
+        else "",
+        next_url=url("/calls", **query, cursor=page.next, row=last_row) if page.next else "",
+    )
 
 
 def _is_name_search(search_filter: RecordFilter) -> bool:

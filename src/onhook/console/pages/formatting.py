@@ -33,6 +33,7 @@ FOR_TEMPLATES = (
     "format_value",
     "count",
     "day",
+    "direction_sign",
     "get_field",
     "heat_step",
     "list_filters",
@@ -63,6 +64,13 @@ _OUTCOMES: Mapping[str, tuple[str, str]] = {
 
 _SEPARATORS = re.compile(r"[-()./\s]")
 _CALLABLE = re.compile(r"\+?[0-9]{2,20}")
+
+_DIRECTIONS: Mapping[str, tuple[str, str]] = {
+    "INBOUND": ("\N{SOUTH WEST ARROW}", mark("Inbound")),
+    "OUTBOUND": ("\N{NORTH EAST ARROW}", mark("Outbound")),
+    "INTERNAL": ("\N{LEFT RIGHT ARROW}", mark("Internal")),
+}
+"""Folded type of a call: its sign and its text."""
 
 _PATH_SAFE = re.compile(r"[A-Za-z0-9_@:+-]+(?:\.[A-Za-z0-9_@:+-]+)*")
 """Texts that can be part of a path; browsers change `..` and `/`."""
@@ -266,6 +274,12 @@ def outcome(status: str) -> str:
     """Return the text of a status; an unknown one as the PBX wrote it."""
     known_outcome = _OUTCOMES.get(fold_word(status))
     return _(known_outcome[0]) if known_outcome else status or UNKNOWN
+
+
+def direction_sign(call_type: str) -> tuple[str, str]:
+    """Return the sign and the text of a call's direction; empty ones for an unknown one."""
+    sign, title = _DIRECTIONS.get(fold_word(call_type), ("", ""))
+    return sign, _(title) if title else ""
 
 
 def tone(status: str) -> str:

@@ -2,19 +2,32 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
 from onhook.appdb.directory_csv import COLUMNS, FILE_BYTES_MAX, parse_directory_csv, parse_entry
 from onhook.cdr.access_scope import AccessScope
-from onhook.cdr.directory import DirectoryEntry, EntryKind, NameDirectory
+from onhook.cdr.directory import DirectoryEntry, EntryKind, LearntName, NameDirectory
 from onhook.console.directory_cache import DirectoryRows
+from onhook.console.search import list_regions
 from onhook.console.state import AppState
+from onhook.lib.deferred_module import DeferredModule
 from onhook.store.contract import CallPage
+
+if TYPE_CHECKING:
+    from onhook.cdr import phone_numbers
+else:  # with the numbering plans of all countries
+    phone_numbers = DeferredModule("onhook.cdr.phone_numbers")
+
+NAME_PARTIES_MAX = 200
+"""Numbers with a name that are searched for: a text that more names contain is no name."""
 
 IMPORT_BYTES_MAX = 2 * FILE_BYTES_MAX
 """Of a request with a file: in JSON a character may take two bytes."""
+
+
+CallPageT = TypeVar("CallPageT", bound=CallPage)
 
 
 class DirectoryRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +82,36 @@ def _select_rows(
     ]
 
 
+async def find_name_parties(app_state: AppState, scope: AccessScope | None, name: str) -> tuple[tuple[str, str], ...]:
+    """Return (`sn`, number) of the numbers whose name in the directory contains a text; those of contacts, without
+    `sn`, in every notation that a PBX may write. At most NAME_PARTIES_MAX.
+    """
+    rows = await app_state.directory.get(app_state.masking)
+    wanted = name.casefold()
+    inside = [
+        (learnt.sn, learnt.number)
+        for learnt in rows.learnt_names
+        if wanted in learnt.name.casefold() and _is_learnt_visible(learnt, scope)
+    ]
+    entries = [entry for entry in rows.entries if wanted in entry.shown_name.casefold() and is_visible(entry, scope)]
+    inside += [(entry.sn, entry.number) for entry in entries if entry.sn]
+    # A name that was set hides the one that was learnt.
+    inside = [party for party in dict.fromkeys(inside) if wanted in rows.directory.find_name(*party).casefold()]
+    pbxs = await app_state.appdb.pbxs()
+    plans, regions = [pbx.number_plan for pbx in pbxs], list_regions(pbxs, app_state.config.zone)
+    outside = [
+        ("", variant)
+        for entry in entries
+        if not entry.sn
+        for variant in phone_numbers.number_variants(entry.number, plans, regions)
+    ]
+    return tuple(dict.fromkeys([*inside, *outside]))[:NAME_PARTIES_MAX]
+
+
+def _is_learnt_visible(learnt: LearntName, scope: AccessScope | None) -> bool:
+    return is_visible(DirectoryEntry(sn=learnt.sn, number=learnt.number, name=learnt.name), scope)
+
+
 async def list_entries(app_state: AppState, scope: AccessScope | None) -> list[DirectoryEntry]:
     """Return the visible entries that were set."""
     rows = await app_state.directory.get(app_state.masking)
@@ -80,10 +123,10 @@ async def load_names(app_state: AppState) -> NameDirectory:
     return (await app_state.directory.get(app_state.masking)).directory
 
 
-async def name_calls(app_state: AppState, page: CallPage) -> CallPage:
+async def name_calls(app_state: AppState, page: CallPageT) -> CallPageT:
     """Return a page of calls whose parties have names."""
     directory = await load_names(app_state)
-    return CallPage([directory.name_call(call) for call in page.data], page.next)
+    return msgspec.structs.replace(page, data=[directory.name_call(call) for call in page.data])
 
 
 def is_visible(entry: DirectoryEntry, scope: AccessScope | None) -> bool:

@@ -44,7 +44,7 @@ _CALL_NAME = "md5(concat_ws(chr(31), sn, call_id))"
 Table = Literal["legs", "calls"]
 
 
-class _SearchPeriod(msgspec.Struct, frozen=True):
+class SearchPeriod(msgspec.Struct, frozen=True):
     """The seconds since 1970 in which rows are searched, `until` excluded, and the length of the first time range."""
 
     since: int
@@ -58,12 +58,12 @@ def records(
     """See `Store.records`."""
     cursor = _decode_cursor(limit, cursor_text, "records")
     condition = _after_cursor(leg_condition(record_filter), cursor, DERIVED["record_id"])
-    row_ids = _find_row_ids(
+    row_ids = find_row_ids(
         connection,
         legs_source(record_filter),
         lambda since, until: _in_range(condition, since, until),
         limit,
-        _search_period(connection, "legs", record_filter, cursor),
+        search_period(connection, "legs", record_filter, cursor),
     )
     rows = _read_rows(connection, f"SELECT {record_selection()} FROM legs", "record_id_", row_ids, limit)
     page = [record_from_row(row) for row in rows[:limit]]
@@ -83,8 +83,8 @@ def calls(
     def range_condition(since: int, until: int) -> SqlCondition:
         return _after_cursor(call_condition(record_filter, since, until), cursor, _CALL_NAME)
 
-    row_ids = _find_row_ids(
-        connection, "calls", range_condition, limit, _search_period(connection, "calls", record_filter, cursor)
+    row_ids = find_row_ids(
+        connection, "calls", range_condition, limit, search_period(connection, "calls", record_filter, cursor)
     )
     selection = f"SELECT {', '.join(CALLS)}, {_CALL_NAME} AS name FROM calls"
     rows = _read_rows(connection, selection, "name", row_ids, limit)
@@ -252,12 +252,12 @@ def _in_range(condition: SqlCondition, since: int, until: int) -> SqlCondition:
     return condition.and_where(f"started_at >= {since} AND started_at < {until}")
 
 
-def _find_row_ids(
+def find_row_ids(
     connection: duckdb.DuckDBPyConnection,
     source_sql: str,
     range_condition: Callable[[int, int], SqlCondition],
     limit: int,
-    period: _SearchPeriod | None,
+    period: SearchPeriod | None,
 ) -> list[int]:
     """Return the ids of the rows of the page, and of one row more, if there is one.
 
@@ -277,7 +277,7 @@ def _latest_matches(
     source_sql: str,
     range_condition: Callable[[int, int], SqlCondition],
     count: int,
-    period: _SearchPeriod,
+    period: SearchPeriod,
 ) -> list[tuple[int, int]]:
     """Return the start and the row id of the latest rows, the latest first; at most `count`."""
     matches: list[tuple[int, int]] = []
@@ -322,16 +322,16 @@ def _read_rows(
     return _select(connection, selection, in_row_ids(row_ids), order)
 
 
-def _search_period(
+def search_period(
     connection: duckdb.DuckDBPyConnection, table: Table, record_filter: RecordFilter, cursor: Cursor | None
-) -> _SearchPeriod | None:
+) -> SearchPeriod | None:
     """Return where rows are searched; None in an empty store."""
     first_start, last_start, rows = connection.execute(
         f"SELECT min(started_at), max(started_at), count(*) FROM {table}"
     ).fetchall()[0]
     if not rows:
         return None
-    return _SearchPeriod(
+    return SearchPeriod(
         since=first_start if record_filter.since is None else max(first_start, epoch_seconds(record_filter.since)),
         until=min(last_start + 1, *(_upper_bounds(record_filter, cursor))),
         first_length=max(1, (last_start - first_start + 1) * _first_range_rows(record_filter, rows) // rows),

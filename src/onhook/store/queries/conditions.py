@@ -62,7 +62,7 @@ _CALL_FILTERS = {
     " AND (list_contains($numbers, from_number) OR list_contains($numbers, to_number)))",
     "name": f"EXISTS (SELECT 1 FROM legs WHERE {LEG_OF_CALL}"
     " AND (contains(lower(coalesce(call_from, from_number)), $name)"
-    " OR contains(lower(coalesce(call_to, to_number)), $name)))",
+    " OR contains(lower(coalesce(call_to, to_number)), $name){name_parties}))",
     "call_keys": "call_key IN (SELECT unnest($call_key_numbers::BIGINT[]))"
     " AND sn || chr(31) || call_id IN (SELECT unnest($call_keys::VARCHAR[]))",
     # Only JSON with a note is parsed.
@@ -73,9 +73,15 @@ _CALL_FILTERS = {
     f" AND contains(lower(json_extract_string(extra, '/{ROW_NOTE}')), $note)))",
     "under_way_at": "started_at <= $under_way_at AND ended_at > $under_way_at",
 }
-"""Filters on calls. `{local_start}` is the start by the clock of the zone; `{legs_source}`: see
+"""Filters on calls. `{local_start}` is the start by the clock of the zone; `{legs_source}`, `{name_parties}`: see
 `_call_filter_tests`.
 """
+
+_NAME_PARTIES = "".join(
+    f" OR list_contains($name_parties, {sn} || chr(31) || {number})"
+    for sn in ("legs.sn", "''")
+    for number in ("legs.from_number", "legs.to_number")
+)
 
 
 class SqlCondition(msgspec.Struct, frozen=True):
@@ -302,7 +308,11 @@ def _call_filter_tests(record_filter: RecordFilter) -> list[str]:
     )
     legs_source = _legs_with_suffix(call_filter.numbers or ())
     return [
-        test.format(local_start=local_start, legs_source=legs_source)
+        test.format(
+            local_start=local_start,
+            legs_source=legs_source,
+            name_parties=_NAME_PARTIES if call_filter.name_parties else "",
+        )
         for name, test in _CALL_FILTERS.items()
         if getattr(call_filter, name) is not None
     ]
@@ -344,6 +354,8 @@ def _scope_values(record_filter: RecordFilter) -> dict[str, Any]:
     values |= {name: list(values[name]) for name in ("numbers",) if name in values}
     if record_filter.call_filter.call_keys is not None:
         values |= _key_values("call_keys", "call_key_numbers", record_filter.call_filter.call_keys)
+    if record_filter.call_filter.name is not None and record_filter.call_filter.name_parties:
+        values["name_parties"] = ["\x1f".join(party) for party in record_filter.call_filter.name_parties]
     if record_filter.call_filter.note is not None:
         values |= _key_values("note_call_keys", "note_call_key_numbers", record_filter.call_filter.note_call_keys)
     return values | {name: values[name].lower() for name in ("name", "note") if name in values}

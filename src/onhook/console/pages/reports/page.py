@@ -25,7 +25,7 @@ from onhook.console.pages.reports.period import Period, choose_step, compared_pe
 from onhook.console.pages.reports.query import load_report_query
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery
 from onhook.console.pages.totals import Totals, add_up
-from onhook.console.parameters import ReaderZone, SearchFilterDep
+from onhook.console.parameters import ReaderZone, RowOffset, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
@@ -42,7 +42,6 @@ ReportName = Annotated[
 ROWS_MAX = 100
 """Rows of a table on one page: thousands of extensions would be megabytes."""
 
-RowOffset = Annotated[int, QueryParameter(description="Rows to skip", ge=0, le=10**9)]
 ComparisonQuery = Annotated[
     str,
     QueryParameter(

@@ -1,0 +1,92 @@
+"""The filters that are set, as chips: each in words, and the page without it. The period has a field of its own."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.directory import NameDirectory
+from onhook.console.pages.formatting import outcome, url
+from onhook.lib.messages import _, mark
+
+TITLES: Mapping[str, str] = MappingProxyType(
+    {
+        "q": mark("Search"),
+        "status": mark("Outcome"),
+        "type": mark("Type"),
+        "pbx": mark("PBX"),
+        "sn": mark("Serial number"),
+        "call_id": mark("Call id"),
+        "number": mark("Number"),
+        "call_from": mark("From"),
+        "call_to": mark("To"),
+        "trunk": mark("Trunk"),
+        "did_number": mark("DID number"),
+        "min_talk_duration": mark("Talk, minimum"),
+        "max_talk_duration": mark("Talk, maximum"),
+        "extra": mark("Extra"),
+        "answered_by": mark("Answered by"),
+        "min_wait_duration": mark("Wait, minimum"),
+        "max_wait_duration": mark("Wait, maximum"),
+        "min_ring_duration": mark("Ring, minimum"),
+        "max_ring_duration": mark("Ring, maximum"),
+        "weekday": mark("Weekday"),
+        "hour_of_day": mark("Hour"),
+        "under_way_at": mark("In progress at"),
+        "caller": mark("Caller"),
+        "dialled": mark("Dialled"),
+        "by_trunk": mark("Trunk of the call"),
+        "by_did": mark("DID of the call"),
+        "tag": mark("Tag"),
+        "note": mark("Note"),
+    }
+)
+"""Filters with a chip, in the order of their chips."""
+
+_PARTY_FILTERS = frozenset({"number", "call_from", "call_to", "answered_by", "caller", "dialled", "did_number"})
+_SECONDS_SUFFIX = "_duration"
+_WEEKDAYS = (
+    mark("Monday"), mark("Tuesday"), mark("Wednesday"), mark("Thursday"), mark("Friday"), mark("Saturday"),
+    mark("Sunday"),
+)  # fmt: skip
+
+
+class FilterChip(msgspec.Struct, frozen=True):
+    """A filter in words, and the URL of the page without it."""
+
+    title: str
+    text: str
+    removal_url: str
+
+
+def list_chips(
+    path: str, query: Mapping[str, str], directory: NameDirectory, scope: AccessScope | None
+) -> list[FilterChip]:
+    """Return the chips of a query; other parameters are kept."""
+    sns = None if scope is None else scope.sns
+    return [
+        FilterChip(_(title), _describe(name, query[name], directory, sns), url(path, **{**query, name: ""}))
+        for name, title in TITLES.items()
+        if query.get(name)
+    ]
+
+
+def _describe(name: str, text: str, directory: NameDirectory, sns: tuple[str, ...] | None) -> str:
+    if name == "status":
+        return _describe_status(text)
+    if name == "weekday" and text.strip() in "1234567":
+        return _(_WEEKDAYS[int(text) - 1])
+    if name.endswith(_SECONDS_SUFFIX):
+        return _("{seconds} s", seconds=text)
+    known_name = directory.find_name_in(sns, text.strip()) if name in _PARTY_FILTERS else ""
+    return f"{known_name} ({text})" if known_name else text
+
+
+def _describe_status(text: str) -> str:
+    """Return the outcomes in words."""
+    stripped = text.strip()
+    if stripped == "!ANSWERED":
+        return _("Missed")
+    words = ", ".join(outcome(word.strip()) for word in stripped.removeprefix("!").split(","))
+    return _("not {outcomes}", outcomes=words) if stripped.startswith("!") else words
