@@ -58,6 +58,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "empty secret": {"secret": ""},
     "secret too short": {"secret": "7 chars"},
     "secret too long": {"secret": "x" * 257},
+    "secret of blanks": {"secret": " " * 8},
     "secret with NUL": {"secret": "a\0b and more"},
     "unknown zone": {"zone": "Mars/Olympus"},
     "same name in another case": {"name": "OFFICE", "sn": "other"},

@@ -1,12 +1,19 @@
 """`onhook doctor PBX`: one line per check, and what to do."""
 
+import asyncio
 import socket
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from onhook.appdb.appdb import AppDb
+from onhook.cdr.sync_types import PushChannelStatus
+from onhook.config import Config
+from onhook.ops.instance_lock import instance_lock
 from onhook.sync import pbx_session
 from tests.cli.conftest import Command
 from tests.pbx.yeastar.lists import SN
@@ -14,6 +21,7 @@ from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder, jso
 
 URL = "https://calls.office.example:30012/a-long-path"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
+SINCE = round(datetime(2026, 11, 28, 9, tzinfo=UTC).timestamp())
 GOOD = {"url": URL, "secret": SECRET, "request_method": "POST", "event_ids": [30012]}
 
 
@@ -163,6 +171,40 @@ def test_doctor_pbx_expired_tokens_are_temporary(onhook: Command) -> None:
         _, out, _ = onhook("doctor", "Branch")
         assert "too many active tokens: 60002 REFUSED; next attempt not before 20" in out
         assert " UTC" not in next(line for line in out.splitlines() if "next attempt" in line)
+
+
+async def save_status(status: PushChannelStatus) -> None:
+    async with AppDb(Path("onhook-data/onhook.db")) as appdb:
+        await appdb.sync_states.save_push_channel(SN, status)
+
+
+def test_doctor_pbx_names_the_state_of_the_push_channel(onhook: Command) -> None:
+    """Since when it is connected, why it is not, and that it is off while no server runs."""
+    with pbx_responder_in_thread() as face:
+        healthy(face)
+        declared(onhook, face.port)
+        assert "OK      the push channel is off: no server is running" in onhook("doctor", "Branch")[1]
+        with instance_lock(Config(data=Path("onhook-data"))):
+            assert "OK      the push channel is off: it was not opened yet" in onhook("doctor", "Branch")[1]
+            for status, line in (
+                (PushChannelStatus(state="opening", since=SINCE), "OK      the push channel is being opened since "),
+                (PushChannelStatus(state="connected", since=SINCE), "OK      the push channel is connected since "),
+                (
+                    PushChannelStatus(state="token_refused", since=SINCE, reason="HTTP 403"),
+                    "WARNING the PBX refused the push channel at ",
+                ),
+                (
+                    PushChannelStatus(state="waiting", since=SINCE, reason="no connection"),
+                    "WARNING the push channel is closed since ",
+                ),
+            ):
+                asyncio.run(save_status(status))
+                code, out, _ = onhook("doctor", "Branch")
+                (channel_line,) = [text for text in out.splitlines() if "the push channel" in text]
+                assert channel_line.startswith(line)
+                assert "2026-11-28 09:00:00" in channel_line
+                assert status.reason in channel_line
+                assert code == 0
 
 
 def test_doctor_pbx_without_address_or_api_is_one_line(onhook: Command) -> None:

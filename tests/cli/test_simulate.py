@@ -1,92 +1,63 @@
-"""`onhook simulate`."""
+"""`onhook simulate` with a receiver on a real socket."""
 
-import http.client
-import json
-import signal
-import socket
-import ssl
-import subprocess
-from functools import partial
-from typing import Any
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from onhook.config import Address, parse_address
+from onhook.lib.signing import SIGNATURE_HEADER, is_signed_by
 from tests.cli.conftest import Command
-from tests.runtime.harness import ONHOOK, Server, wait_until
+from tests.factories import SN
 
-OTHER_SECRET = "a secret of no registered PBX"
-FEW = ("--count", "2", "--start", "2026-04-01")
-
-
-@pytest.mark.slow
-def test_simulate_without_a_receiver_is_one_sentence(server: Server) -> None:
-    """After the figures."""
-    with socket.create_server(("127.0.0.1", 0)) as used_socket:
-        url = f"http://127.0.0.1:{used_socket.getsockname()[1]}/"
-    result = server.execute("simulate", "--to", url, "--sn", "3631A2124ABC", *FEW)
-    assert result.returncode == 1
-    assert "responses  6 x no response" in result.stdout
-    assert result.stderr == (
-        f"onhook: no response from the receiver ({url}): start `onhook serve`, or give its address with --to\n"
-    )
+SECRET = "only in a file, 32 characters it"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("is_plain", [True, False])
-def test_simulate_pbx_api_serves_applications(server: Server, is_plain: bool) -> None:
-    """With TLS by default, until it is stopped; then it prints the figures."""
-    directory = server.directory.parent
-    words = ["--sn", "3631A2124ABC", "--client-id", "me", "--client-secret", "s" * 32, "--truth", "truth.jsonl", *FEW]
-    with subprocess.Popen(
-        [str(ONHOOK), "simulate", "--pbx-api", "127.0.0.1:0", *words, *(["--pbx-api-plain"] if is_plain else [])],
-        cwd=directory,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as running:
-        assert running.stdout is not None
-        line = running.stdout.readline()
-        address = parse_address(line.split("://")[1].split("/")[0], "stdout")
-        tls = None if is_plain else ssl.create_default_context(cafile=directory / "pbx_api.crt")
-        connected = partial(connection_to, address, tls)
-        token = send_api_request(connected(), "get_token", {"username": "me", "password": "s" * 32})["access_token"]
-        wait_until(lambda: send_api_request(connected(), f"cdr/list?access_token={token}")["total_number"] == 2)
-        running.send_signal(signal.SIGINT)
-        rest = running.stdout.read()
-    assert running.returncode == 0
-    assert "2 generated" in rest
-    assert len((directory / "truth.jsonl").read_text().splitlines()) == 2
+class SignedRequests:
+    """A receiver that accepts everything; `requests` are body and signature of each request."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[bytes, str]] = []
+        requests = self.requests
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                requests.append((body, self.headers.get(SIGNATURE_HEADER, "")))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_arguments: object) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
 
 
-def connection_to(address: Address, tls: ssl.SSLContext | None) -> http.client.HTTPConnection:
-    if tls is None:
-        return http.client.HTTPConnection(address.host, address.port, timeout=10)
-    return http.client.HTTPSConnection(address.host, address.port, timeout=10, context=tls)
+@pytest.fixture
+def receiver() -> Iterator[SignedRequests]:
+    """Yield a receiver that runs in a thread of its own."""
+    signed_requests = SignedRequests()
+    thread = threading.Thread(target=signed_requests.server.serve_forever)
+    thread.start()
+    yield signed_requests
+    signed_requests.server.shutdown()
+    thread.join()
+    signed_requests.server.server_close()
 
 
-def send_api_request(connection: http.client.HTTPConnection, path: str, body: Any = None) -> Any:
-    """Send one request to the PBX's own API."""
-    text = None if body is None else json.dumps(body)
-    connection.request("GET" if body is None else "POST", f"/openapi/v1.0/{path}", text, {"User-Agent": "OpenAPI"})
-    try:
-        return json.load(connection.getresponse())
-    finally:
-        connection.close()
+def test_simulate_secret_of_a_file_signs_the_events(onhook: Command, receiver: SignedRequests) -> None:
+    """The line break at its end is none of the secret; the list of processes and the output do not have it."""
+    Path("secret.txt").write_text(f"{SECRET}\n")
+    options = ("--to", receiver.url, "--sn", SN, "--secret-file", "secret.txt", "--count", "5", "--rate", "100")
+    code, out, error = onhook("simulate", *options)
+    assert (code, len(receiver.requests)) == (0, 5)
+    assert all(is_signed_by([SECRET], body, signature) for body, signature in receiver.requests)
+    assert SECRET not in out + error
 
 
-@pytest.mark.parametrize(
-    ("words", "expected_text"),
-    [
-        (["--pbx-api", "nowhere"], "'nowhere' is not an address"),
-        (["--pbx-api", "127.0.0.1:0"], "a client id cannot have 0 characters"),
-        (["--pbx-api", "127.0.0.1:0", "--client-id", "me"], "a client secret cannot have 0 characters"),
-        (["--pbx-api", "127.0.0.1:0", "--certificate", "a.crt"], "a certificate and its key are given together"),
-        ([], "the simulated calls have no receiver"),
-    ],
-)
-def test_simulate_invalid_api_option_is_one_sentence(onhook: Command, words: list[str], expected_text: str) -> None:
-    """With exit code 2."""
-    code, _, error = onhook("simulate", "--sn", "3631A2124ABC", *FEW, *words)
-    assert code == 2
-    assert expected_text in error
-    assert error.count("\n") == 1
+def test_simulate_secret_file_that_cannot_be_read_is_one_sentence(onhook: Command, receiver: SignedRequests) -> None:
+    code, _, error = onhook("simulate", "--to", receiver.url, "--sn", SN, "--secret-file", "nowhere.txt")
+    assert (code, "nowhere.txt" in error, receiver.requests) == (2, True, [])

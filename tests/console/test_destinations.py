@@ -249,6 +249,23 @@ async def test_destination_test_can_be_a_sample(
     ]
 
 
+async def test_destination_test_leaves_no_entry_in_the_audit_log(
+    client: aiohttp.ClientSession, browser: aiohttp.ClientSession, application: WebhookReceiver
+) -> None:
+    """It changes nothing, whether it succeeds or fails; the log names what was changed, and no route."""
+    await _json(client, "POST", PATH, CRM | {"url": application.url}, 201)
+    entries = (await _json(client, "GET", "/api/v1/audit"))["data"]
+    for address in (application.url, "http://127.0.0.1:9/"):
+        await _json(client, "PATCH", f"{PATH}/CRM", {"url": address, "allow_private": True})
+        before = (await _json(client, "GET", "/api/v1/audit"))["data"]
+        await _json(client, "POST", f"{PATH}/CRM/test")
+        for action in ("test", "sample"):
+            async with browser.post(f"/destinations/1/{action}") as answer:
+                assert "Test " in await answer.text()
+        assert (await _json(client, "GET", "/api/v1/audit"))["data"] == before
+    assert entries[0]["action"].startswith("add destination CRM")
+
+
 async def test_destination_test_that_failed_is_an_error_on_its_page(
     harness: ConsoleHarness, browser: aiohttp.ClientSession
 ) -> None:

@@ -1,9 +1,15 @@
 """Readiness of the hub."""
 
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import aiohttp
 import pytest
 
 from onhook.console import health
+from onhook.ops.issue_monitor import IssueMonitor
 from onhook.store.contract import StoreBatch
 from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import details
@@ -52,6 +58,37 @@ async def test_readiness_ledger_that_lost_events_and_grew_again_is_503(
     assert answer.status == 503
     assert "event 2 differs, and the ledger ends at event 3" in problem["detail"]
     assert "onhook rebuild" in problem["hint"]
+
+
+async def test_readiness_damaged_ledger_is_503(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """As the daily check of the files found it, with what is damaged and what to do."""
+    await harness.append_to_ledger([b"%d" % number for number in range(200)])
+    harness.feed.announce(await harness.projector.catch_up())
+    assert await asyncio.to_thread(_damage_second_half, harness.config.ledger_file) > 0
+    monitor = IssueMonitor(
+        config=harness.config,
+        appdb=harness.appdb,
+        store=harness.store,
+        ledger=harness.ledger,
+        clock=harness.clock,
+    )
+    await monitor.check_all()
+    answer = await client.get("/readyz")
+    assert (answer.status, answer.content_type) == (503, "application/problem+json")
+    problem = await answer.json()
+    assert problem["detail"].startswith("ledger.db is damaged: ")
+    assert "onhook restore" in problem["hint"]
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def _damage_second_half(path: Path) -> int:
+    """Overwrite the last pages of the file; return the number of bytes."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 2)
+        return file.write(b"\xff" * (size - size // 2))
 
 
 @module_loop

@@ -29,6 +29,18 @@ AUTUMN = datetime(2026, 10, 24, 22, tzinfo=UTC)
 """Begin of the day of 25 hours in Berlin."""
 
 
+@pytest.mark.parametrize("report", ["answer", "wait", "ring", "talk"])
+async def test_report_of_durations_has_bars_of_equal_width(client: aiohttp.ClientSession, report: str) -> None:
+    """Bars of equal width are drawn for equal ranges of seconds, from 0 without a gap; the last one has the rest."""
+    async with client.get(f"/reports.csv?report={report}") as answer:
+        labels = [row[0] for row in list(csv.reader(io.StringIO(await answer.text())))[1:]]
+    ranges = [tuple(map(int, label.split(" to "))) for label in labels[:-1]]
+    assert len({high - low for low, high in ranges}) == 1
+    lows = [low for low, _high in ranges]
+    assert lows == [0, *(high + 1 for _low, high in ranges[:-1])]
+    assert labels[-1] == f"{ranges[-1][1] + 1} and more"
+
+
 def some_calls(begin: datetime) -> list[CallDetails]:
     """Return a day and a night of calls: queue and agent, ring group, outbound, missed inbound calls, one of them
     returned.

@@ -63,6 +63,16 @@ def test_prepare_directory_old_directory_renames_the_certificate(old_config: Con
     assert set(file_contents(old_config)) == set(NAMES.values())
 
 
+def test_prepare_directory_that_others_can_read_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """As one that a package or a person has made before; a directory above it stays as it is."""
+    tmp_path.chmod(0o755)
+    config = Config(data=tmp_path / "data")
+    config.data.mkdir()
+    config.data.chmod(0o755)
+    prepare_directory(config)
+    assert [path.stat().st_mode & 0o777 for path in (config.data, tmp_path)] == [0o700, 0o755]
+
+
 async def test_check_installation_old_directory_renames_the_certificate(old_config: Config) -> None:
     assert [check.status async for check in check_installation(old_config, SystemClock())]
     assert set(file_contents(old_config)) == set(NAMES.values())

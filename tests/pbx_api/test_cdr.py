@@ -12,7 +12,7 @@ import pytest
 from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.cdr.call_details import CallDetails
 from onhook.pbx_api import server
-from tests.pbx_api.harness import PbxApiHarness, open_pbx_api_harness
+from tests.pbx_api.harness import SN, PbxApiHarness, open_pbx_api_harness
 
 SIX_LEGS = json.loads((Path(__file__).parents[1] / "payloads" / "rest_six_legs.json").read_text())
 UID = "20260630213717AB3D1"
@@ -241,6 +241,14 @@ async def test_system_information_has_firmware_and_time(harness: PbxApiHarness) 
     assert (information["model_name"], information["firmware_version"]) == ("P570", "37.23.0.123")
     assert (information["system_date_format"], information["system_time_format"]) == ("YYYY/MM/DD", "hh:mm:ss")
     assert (information["system_time"], information["timestamp"]) == ("2026/06/30 23:00:00", 1782849600)
+
+
+@pytest.mark.parametrize(("pbxs", "sn"), [((), SN), ((SN,), SN), ((SN, "3631A2124ABD"), "")])
+async def test_system_information_has_the_serial_number_of_the_only_pbx(pbxs: tuple[str, ...], sn: str) -> None:
+    """Of an app of one PBX, and of one of all PBXs where there is one; of several it would name none of them."""
+    async with open_pbx_api_harness(pbxs=pbxs) as harness:
+        answer = await harness.get("v1.0/system/information", await harness.token())
+    assert answer["data"]["sn"] == sn
 
 
 async def test_cdr_download_is_a_file(harness: PbxApiHarness) -> None:

@@ -11,7 +11,14 @@ from onhook.cdr.call_details import CallDetails
 from onhook.cdr.coverage import Interval
 from onhook.cdr.identity import RecordKey, record_key
 from onhook.cdr.record import Record
-from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
+from onhook.cdr.sync_types import (
+    AlarmKind,
+    BackfillProgress,
+    BackfillRequest,
+    BackfillResult,
+    PbxStatus,
+    PushChannelStatus,
+)
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import OnhookError, ParseError, Unavailable
 from onhook.pbx.client import ClientCredentials, SystemFacts, TimeWindow
@@ -56,6 +63,7 @@ class MemorySyncState:
         self.pending_request: BackfillRequest | None = None
         self.backfill_result: BackfillResult | None = None
         self.counts: dict[datetime, int] = {}
+        self.push_channel_statuses: list[PushChannelStatus] = []
 
     @asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:
@@ -93,6 +101,9 @@ class MemorySyncState:
 
     async def finish_backfill_request(self, result: BackfillResult) -> None:
         self.pending_request, self.backfill_result = None, result
+
+    async def save_push_channel(self, status: PushChannelStatus) -> None:
+        self.push_channel_statuses.append(status)
 
     async def pbx_argument(self) -> str:
         return "Branch"

@@ -102,6 +102,36 @@ async def test_push_channel_of_a_restarted_pbx_is_back_with_a_new_token(
             assert len(waits) == token_count - 1
 
 
+async def test_push_channel_states_are_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change, with its time and reason; attempts that fail in the same way are one state."""
+    monkeypatch.setattr(Backoff, "after_run", lambda *_arguments: 0.01)
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
+        statuses = receiver.state.push_channel_statuses
+        async with run_push_channel(receiver):
+            await wait_until(lambda: bool(responder.subscribed) and statuses[-1].state == "connected")
+            receiver.clock.offset_seconds += EARLY_REFUSAL_SECONDS
+            responder.tokens.clear()
+            await responder.close_sockets()
+            await wait_until(lambda: responder.issued_token_count == 2 and statuses[-1].state == "connected")
+            since = statuses[-1].since
+
+            async def respond_unavailable(_: web.Request) -> web.StreamResponse | None:
+                return web.Response(status=503)
+
+            responder.override_response = respond_unavailable
+            receiver.clock.offset_seconds += 1_000
+            await responder.close_sockets()
+            request_count = len(responder.request_names)
+            await wait_until(lambda: len(responder.request_names) > request_count + 5)
+            await wait_until(lambda: statuses[-1].state == "waiting" and "503" in statuses[-1].reason)
+    states = [status.state for status in statuses]
+    assert states[:5] == ["opening", "connected", "waiting", "token_refused", "connected"]
+    assert set(states[5:]) == {"waiting"}
+    assert len(states[5:]) <= 2, "the lost channel, and the PBX that answers 503"
+    assert statuses[-1].since >= since + 1_000
+    assert all(bool(status.reason) == (status.state in ("waiting", "token_refused")) for status in statuses)
+
+
 async def test_push_channel_silent_socket_is_closed_and_not_claimed(tmp_path: Path) -> None:
     """yeastar-p-series.md 12, 14: otherwise hours of events are lost; the connected time ends with the last confirmed
     heartbeat.

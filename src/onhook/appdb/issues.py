@@ -28,6 +28,9 @@ EVENT_TYPE = "issue"
 CHECK_KIND_PREFIX = "check_"
 """Of the kinds of issues that are checks of this installation."""
 
+LEDGER_CHECK_KIND = f"{CHECK_KIND_PREFIX}ledger"
+"""Of the issue that the file of the ledger is damaged."""
+
 _COLUMNS = "issue_id, issue_key, kind, sn, subject, detail, hint, destination_id, began_at, ended_at"
 
 
@@ -79,6 +82,13 @@ class Issues:
             f"SELECT {_COLUMNS} FROM issues ORDER BY ended_at IS NOT NULL, issue_id DESC LIMIT ?", (limit,)
         )
         return read_rows(rows, _stored_issue)
+
+    async def find_open(self, kind: str) -> StoredIssue | None:
+        """Return the latest open issue of this kind, or None."""
+        rows = await self._database.rows(
+            f"SELECT {_COLUMNS} FROM issues WHERE ended_at IS NULL AND kind = ? ORDER BY issue_id DESC LIMIT 1", (kind,)
+        )
+        return next(iter(read_rows(rows, _stored_issue)), None)
 
     async def list_unreadable(self) -> list[UnreadableRow]:
         """Return the rows that cannot be read."""

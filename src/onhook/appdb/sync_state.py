@@ -8,7 +8,7 @@ import msgspec
 from onhook.appdb.contract import Database, Row, transactional
 from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable
 from onhook.cdr.coverage import Interval
-from onhook.cdr.sync_types import BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
+from onhook.cdr.sync_types import BackfillProgress, BackfillRequest, BackfillResult, PbxStatus, PushChannelStatus
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -19,6 +19,7 @@ _COLUMN_TYPES = {
     "progress": BackfillProgress,
     "request": BackfillRequest,
     "result": BackfillResult,
+    "push_channel": PushChannelStatus,
 }
 
 
@@ -81,6 +82,14 @@ class SyncStates:
         request = await self.backfill_request(sn)
         if request is not None and request.requested_at == result.requested_at:
             await self.save_backfill_request(sn, None)
+
+    async def push_channel(self, sn: str) -> PushChannelStatus | None:
+        """Return the state of the push channel as it was stored last, or None; without a server there is no channel."""
+        return await self._decode(sn, "push_channel", PushChannelStatus)
+
+    async def save_push_channel(self, sn: str, status: PushChannelStatus) -> None:
+        """Store the state of the push channel."""
+        await self._save(sn, "push_channel", encode_column(status))
 
     async def silence_minutes(self, sn: str) -> int | None:
         """Return the minutes of silence before an alarm; 0 is never, None uses the PBX's own traffic."""

@@ -25,6 +25,20 @@ class PbxStatus(msgspec.Struct, frozen=True, kw_only=True):
     offset_seconds: int | None = None
 
 
+PushChannelState = Literal["opening", "connected", "token_refused", "waiting"]
+"""`token_refused`: the PBX has forgotten the token, and Onhook logs in again at once. `waiting`: for the next attempt,
+or for an operator.
+"""
+
+
+class PushChannelStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of the push channel of a PBX, since when it is so (Unix seconds), and why it is not connected."""
+
+    state: PushChannelState
+    since: int
+    reason: str = ""
+
+
 class BackfillProgress(msgspec.Struct, frozen=True, kw_only=True):
     """A back-fill in progress: its range of call starts and how far it has come. Unix seconds.
 

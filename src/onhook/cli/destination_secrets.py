@@ -42,7 +42,9 @@ async def add_secret(
         print(_("Shown this once: {signing_secret}", signing_secret=signing_secret))
 
 
-@app.command("remove", epilog="Example: onhook destination secret remove CRM 1")
+@app.command(
+    "remove", epilog="Example: onhook destination secret remove CRM 1, after: onhook destination secret add CRM"
+)
 async def remove_secret(
     name: DestinationName,
     secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help=_("Number in `onhook destination show`"))],

@@ -51,7 +51,9 @@ async def add_secret(
     print(_("Secret {secret_id} ({label}) added.", secret_id=new_secret.secret_id, label=new_secret.label))
 
 
-@app.command("remove", epilog="Example: onhook pbx secret remove Office 1")
+@app.command(
+    "remove", epilog="Example: onhook pbx secret remove Office 1, after: onhook pbx secret add Office --secret SECRET"
+)
 async def remove_secret(
     name: PbxName,
     secret_id: Annotated[int, typer.Argument(metavar="NUMBER", help=_("Number in `onhook pbx list`"))],

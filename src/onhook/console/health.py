@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from onhook.appdb.issues import LEDGER_CHECK_KIND
 from onhook.console.auth.access import NEEDS_TOKEN, OPEN
 from onhook.console.problem_documents import PROBLEMS, Problem, problem_response
 from onhook.console.queries.metrics import coverage_metrics, destination_metrics
@@ -46,7 +47,12 @@ async def healthz() -> str:
     responses={**PROBLEMS, 200: ResponseSpec(Readiness, description="The data is up to date", generate_examples=False)},
 )
 async def readyz(request: AnyRequest, app_state: AppStateDep) -> Response[Any]:
-    """Return the readiness. Public. 503 while the store is far behind the ledger or ahead of it, or cannot be read."""
+    """Return the readiness. Public. 503 while the store is far behind the ledger or ahead of it, or cannot be read; and
+    while the ledger is damaged: its file is checked once a day.
+    """
+    damage = await app_state.appdb.issues.find_open(LEDGER_CHECK_KIND)
+    if damage is not None:
+        return _unready(request, damage.detail, damage.hint)
     # In this order: the store never has events that the ledger did not have before, so that only a real gap is
     # reported.
     position = await app_state.store.position()
@@ -55,15 +61,17 @@ async def readyz(request: AnyRequest, app_state: AppStateDep) -> Response[Any]:
         await check_ledger(app_state.ledger, app_state.store)
     if 0 <= lag <= LAG_MAX:
         return Response(Readiness(lag))
-    problem = Problem(
-        title=HTTPStatus.SERVICE_UNAVAILABLE.phrase,
-        status=HTTPStatus.SERVICE_UNAVAILABLE,
-        detail=_("the store is {count} events behind the ledger", count=lag)
-        if lag > 0
-        else _("the store is {count} events ahead of the ledger", count=-lag),
-        hint=_("wait: it is catching up") if lag > 0 else _ahead_hint(),
-        lag=lag,
-    )
+    if lag > 0:
+        detail = _("the store is {count} events behind the ledger", count=lag)
+        return _unready(request, detail, _("wait: it is catching up"), lag=lag)
+    return _unready(request, _("the store is {count} events ahead of the ledger", count=-lag), _ahead_hint(), lag=lag)
+
+
+def _unready(
+    request: AnyRequest, detail: str, hint: str, *, lag: int | msgspec.UnsetType = msgspec.UNSET
+) -> Response[Any]:
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    problem = Problem(title=status.phrase, status=status, detail=detail, hint=hint, lag=lag)
     return problem_response(request, problem, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 

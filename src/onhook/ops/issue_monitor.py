@@ -53,8 +53,8 @@ END_SECONDS = 120.0
 CHECK_PREFIX = "check:"
 """Of the keys of checks."""
 
-IMMEDIATE_KEYS = frozenset({"check:settings", "check:cursors"})
-"""Checks that no wait makes better: lost settings and events do not come back by themselves."""
+IMMEDIATE_KEYS = frozenset({"check:settings", "check:cursors", "check:ledger"})
+"""Checks that no wait makes better: neither lost settings and events nor a damaged file come back by themselves."""
 
 TRANSITIONS_MAX = 50
 """Issues that begin or end in one round: each is a notification for every destination of issues."""

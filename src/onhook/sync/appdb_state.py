@@ -10,7 +10,14 @@ from onhook.appdb.fence import Lease
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.cdr.coverage import Interval
 from onhook.cdr.record_filter import RecordFilter
-from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
+from onhook.cdr.sync_types import (
+    AlarmKind,
+    BackfillProgress,
+    BackfillRequest,
+    BackfillResult,
+    PbxStatus,
+    PushChannelStatus,
+)
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
@@ -50,6 +57,9 @@ class AppDbSyncState:
 
     async def finish_backfill_request(self, result: BackfillResult) -> None:
         await self._appdb.sync_states.finish_backfill_request(self._sn, result)
+
+    async def save_push_channel(self, status: PushChannelStatus) -> None:
+        await self._appdb.sync_states.save_push_channel(self._sn, status)
 
     async def pbx_argument(self) -> str:
         pbx = await self._appdb.find_pbx_by_sn(self._sn)

@@ -11,7 +11,14 @@ import msgspec
 
 from onhook.cdr.coverage import Interval
 from onhook.cdr.record import Record
-from onhook.cdr.sync_types import AlarmKind, BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
+from onhook.cdr.sync_types import (
+    AlarmKind,
+    BackfillProgress,
+    BackfillRequest,
+    BackfillResult,
+    PbxStatus,
+    PushChannelStatus,
+)
 from onhook.pbx.client import SystemFacts, TimeWindow
 
 BACKFILL = "backfill"
@@ -164,4 +171,8 @@ class SyncState(BackfillState, Protocol):
 
     async def finish_backfill_request(self, result: BackfillResult) -> None:
         """Remove the request and store its result."""
+        ...
+
+    async def save_push_channel(self, status: PushChannelStatus) -> None:
+        """Store the state of the push channel."""
         ...

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from onhook.cdr.sync_types import BackfillRequest, BackfillResult
+from onhook.cdr.sync_types import BackfillRequest, BackfillResult, PushChannelStatus
 from onhook.lib.errors import OnhookError
 from onhook.lib.task_reconciler import raise_if_cancelled
 from onhook.sync.alarms import ConnectionAlarms, lasting_text
@@ -139,3 +139,7 @@ class PbxSync:
     async def on_failed(self, error: OnhookError) -> None:
         """Raise the alarm at once if only an operator can help, otherwise when the problem lasts."""
         await self._connection_alarms.on_failed(error)
+
+    async def on_status(self, status: PushChannelStatus) -> None:
+        """Store the state of the channel."""
+        await self._state.save_push_channel(status)

@@ -12,6 +12,7 @@ from typing import NoReturn, Protocol
 
 import aiohttp
 
+from onhook.cdr.sync_types import PushChannelState, PushChannelStatus
 from onhook.lib.backoff import Backoff
 from onhook.lib.errors import NotAllowed, OnhookError
 from onhook.lib.messages import _
@@ -20,6 +21,7 @@ from onhook.pbx.client import PushChannel, TokenStep
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.verdict import Verdict
+from onhook.sync.alarms import lasting_text
 from onhook.sync.ingest_retry import ingest_with_retry
 from onhook.sync.pbx_session import PbxSession, TokenRejected
 
@@ -58,6 +60,10 @@ class ChannelObserver(Protocol):
         """Handle that the channel could not be opened, or was lost."""
         ...
 
+    async def on_status(self, status: PushChannelStatus) -> None:
+        """Handle that the channel has another state."""
+        ...
+
 
 class PushReceiver:
     """Keeps one channel open."""
@@ -77,9 +83,11 @@ class PushReceiver:
         self._observer = observer
         self._jitter = jitter
         self._was_rejected = False
+        self._status = PushChannelStatus(state="opening", since=0)
 
     async def run(self) -> None:
         """Receive until cancelled; then close the sockets."""
+        await self._set_status("opening")
         backoff = Backoff(first=RETRY_SECONDS_FIRST, maximum=RETRY_SECONDS_MAX, steady_seconds=STEADY_SECONDS)
         while True:
             started_at = self._session.now()
@@ -87,19 +95,29 @@ class PushReceiver:
                 await self._run_channel()
             except TokenRejected as error:
                 raise_if_cancelled()
-                await self._observer.on_failed(error)
+                await self._fail("token_refused", error)
                 # At once with a new token; a PBX that rejects that one too is not asked without a wait.
                 if self._was_rejected:
                     await asyncio.sleep(backoff.after_run(self._session.now() - started_at, self._jitter()))
                 self._was_rejected = not self._was_rejected
             except NotAllowed as error:
                 raise_if_cancelled()
-                await self._observer.on_failed(error)
+                await self._fail("waiting", error)
                 await asyncio.sleep(HALTED_RETRY_SECONDS)
             except OnhookError as error:
                 raise_if_cancelled()
-                await self._observer.on_failed(error)
+                await self._fail("waiting", error)
                 await asyncio.sleep(backoff.after_run(self._session.now() - started_at, self._jitter()))
+
+    async def _fail(self, state: PushChannelState, error: OnhookError) -> None:
+        await self._observer.on_failed(error)
+        await self._set_status(state, lasting_text(error))
+
+    async def _set_status(self, state: PushChannelState, reason: str = "") -> None:
+        """Report another state or reason; attempts that fail in the same way are one state."""
+        if (state, reason) != (self._status.state, self._status.reason) or not self._status.since:
+            self._status = PushChannelStatus(state=state, since=round(self._session.now()), reason=reason)
+            await self._observer.on_status(self._status)
 
     async def _run_channel(self) -> NoReturn:
         """Run one channel after the other, each opened before its predecessor is closed; raise the error of
@@ -109,6 +127,7 @@ class PushReceiver:
         current = await self._open_socket(step)
         self._was_rejected = False
         await self._observer.on_connected()
+        await self._set_status("connected")
         try:
             while True:
                 await asyncio.wait({current.task}, timeout=max(0.0, step.until - self._session.now()))

@@ -16,16 +16,18 @@ from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
 from onhook.appdb.senders import list_senders
 from onhook.cdr.coverage import complete_until
+from onhook.cdr.sync_types import PushChannelStatus
 from onhook.config import Config
 from onhook.ledger.counters import read_counters
 from onhook.lib.certificates import format_fingerprint
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError
 from onhook.lib.messages import _
-from onhook.lib.timestamps import format_time
+from onhook.lib.timestamps import format_time, to_datetime
 from onhook.ops.doctor.asterisk import check_asterisk
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.requests import check_pbx_requests
+from onhook.ops.instance_lock import is_server_running
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import PbxResponse, PbxWebhook, PbxWebhookConfig, SystemFacts
 from onhook.pbx.registry import pbx_clients
@@ -78,7 +80,7 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     """Yield the checks; the first step that cannot be reached is the last, because the others would fail for the same
     reason.
     """
-    async for check in _check_stored_state(appdb, target, clock.now()):
+    async for check in _check_stored_state(config, appdb, target, clock.now()):
         yield check
     async for check in _check_requests(config, appdb, target, clock.now()):
         yield check
@@ -103,8 +105,10 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
             yield check
 
 
-async def _check_stored_state(appdb: AppDb, target: PbxCheckTarget, now: datetime) -> AsyncIterator[Check]:
-    """Yield the checks of alarms and coverage."""
+async def _check_stored_state(
+    config: Config, appdb: AppDb, target: PbxCheckTarget, now: datetime
+) -> AsyncIterator[Check]:
+    """Yield the checks of alarms, coverage and push channel."""
     pbx, zone = target.pbx, target.reader_zone
     for alarm in await appdb.alarms.open_alarms():
         if alarm.sn == pbx.sn:
@@ -135,6 +139,31 @@ async def _check_stored_state(appdb: AppDb, target: PbxCheckTarget, now: datetim
         )
     else:
         yield Check("OK", _("calls are verified complete until {until}", until=format_time(until, zone)))
+    if target.credentials is not None and pbx.dialect in pbx_clients():
+        is_running = await asyncio.to_thread(is_server_running, config)
+        yield _check_push_channel(
+            await appdb.sync_states.push_channel(pbx.sn) if is_running else None, zone, is_running
+        )
+
+
+def _check_push_channel(status: PushChannelStatus | None, zone: ZoneInfo, is_running: bool) -> Check:
+    """Return the state of the push channel, over which calls arrive as they end."""
+    if not is_running:
+        return Check("OK", _("the push channel is off: no server is running"))
+    if status is None:
+        return Check("OK", _("the push channel is off: it was not opened yet"))
+    values = {"since": format_time(to_datetime(status.since * 1_000_000), zone), "reason": status.reason}
+    match status.state:
+        case "connected":
+            return Check("OK", _("the push channel is connected since {since}", **values))
+        case "opening":
+            return Check("OK", _("the push channel is being opened since {since}", **values))
+        case "token_refused":
+            detail = _("the PBX refused the push channel at {since}: logging in again ({reason})", **values)
+            return Check("WARNING", detail, _("nothing to do, if the PBX was restarted; run this again in a minute"))
+        case "waiting":
+            detail = _("the push channel is closed since {since} and waits for the next attempt: {reason}", **values)
+            return Check("WARNING", detail, _("see the checks below"))
 
 
 async def _check_requests(config: Config, appdb: AppDb, target: PbxCheckTarget, now: datetime) -> AsyncIterator[Check]:

@@ -63,9 +63,10 @@ async def ask_process(module: str, request: msgspec.Struct, *, seconds_max: floa
 
     Raises `ProcessEnded` where it ends without a reply, `TimeoutError`, and `OSError` where it cannot be started.
     """
-    # Isolated (-I): neither the current directory nor the environment decides what is imported.
+    # Isolated (-I): neither the current directory nor the environment decides what is imported. Where an extension
+    # module crashes, also while it is imported, the stacks of all threads are printed.
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", module),
+        *(sys.executable, "-I", "-X", "faulthandler", "-m", module),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

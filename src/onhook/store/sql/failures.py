@@ -1,5 +1,6 @@
 """Errors of query processes as errors for a reader."""
 
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +54,9 @@ def translate_copy_errors(source: Path) -> Iterator[None]:
     try:
         yield
     except ProcessEnded as ended:
-        raise _copy_error(source, f"{ended.reason} {ended.error_text.strip().splitlines()[-1:]}") from ended
+        log = logging.getLogger("sql")
+        log.warning("copy process ended", extra={"reason": ended.reason, "output": ended.error_text})
+        raise _copy_error(source, ended.reason) from ended
     except TimeoutError as error:
         raise _copy_error(source, _("the disk is too slow")) from error
     except OSError as error:
