@@ -1,5 +1,7 @@
 """Erasure of a number from all that is stored: no file has it at the end, and calls stay."""
 
+import gc
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.config import Config
+from onhook.ledger.control_entries import Forgotten, encode_control
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound, UsageError
 from onhook.ops import number_erasure
@@ -148,6 +151,22 @@ async def test_finish_at_rest_writes_nothing(config: Config, monkeypatch: pytest
         assert await files.appdb.version() == version
 
 
+async def test_finish_keeps_no_entries_of_deleted_calls_in_memory(config: Config) -> None:
+    """With a retention, each day adds one for some hundred calls; they are deleted from the ledger, later."""
+    async with open_directory(config) as files:
+        await append(files, FIRST)
+        await files.ledger.append_control(
+            [encode_control(Forgotten(seqs=(number, number + 1))) for number in range(100, 110)],
+            last_control_seq=await files.ledger.last_control_seq(),
+            now_us=1,
+        )
+        await files.catch_up()
+        gc.collect()
+        await files.eraser.finish()
+        gc.collect()
+        assert not [entry for entry in gc.get_objects() if isinstance(entry, Forgotten)]
+
+
 async def test_erase_second_number_of_a_call_leaves_earlier_erasures_without_it(config: Config) -> None:
     async with open_directory(config) as files:
         await append(files, event(0, OTHER, call_to="030901820"), event(0, "1001", call_to=OTHER))
@@ -167,6 +186,21 @@ async def test_erase_extension_calls_of_it_lose_it(config: Config) -> None:
     async with open_directory(config) as files:
         calls = await read_calls(files)
     assert [(call.call_from, call.call_to) for call in calls][3:] == [(OTHER, "erased"), (OTHER, "Carol<1003>")]
+
+
+async def test_preview_rows_are_searched_beside_the_event_loop(config: Config) -> None:
+    """The audit log has up to 50,000 entries of up to 40,000 characters each."""
+    await fill(config)
+    threads: list[threading.Thread] = []
+
+    def occurs_in(_text: str) -> bool:
+        threads.append(threading.current_thread())
+        return False
+
+    async with open_directory(config) as files:
+        await files.appdb.erasures.find(occurs_in, [])
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 @pytest.mark.parametrize(("number", "expected"), [("7", "2 digits"), ("Alice", "digits"), ("12x45", "telephone")])

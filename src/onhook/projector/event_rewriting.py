@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 
 from onhook.ledger.contract import CONTROL_DIALECT, Ledger, RawEvent, RewrittenContent
 from onhook.ledger.control_entries import (
-    ControlEntry,
     Erased,
     FactsChanged,
     FactsHistory,
@@ -36,7 +35,9 @@ class EventRewriter:
         self._ledger = ledger
         self._store = store
         self._dialects = with_own_dialects(dialects)
-        self._controls: list[tuple[int, ControlEntry]] = []
+        # Of the others, such as deletions of calls, nothing is kept: there are more of them each day.
+        self._controls: list[tuple[int, Erased | FactsChanged]] = []
+        self._loaded_to = 0
         self._times: dict[int, int] = {}
         self._erasures = Erasures()
         self._re_read_seq = 0
@@ -53,12 +54,12 @@ class EventRewriter:
     async def load(self) -> None:
         """Read the control entries that are new."""
         self._re_read_seq = await self._store.re_read_seq()
-        while page := await self._ledger.control_entries(
-            self._controls[-1][0] if self._controls else 0, ENTRIES_AT_ONCE
-        ):
+        while page := await self._ledger.control_entries(self._loaded_to, ENTRIES_AT_ONCE):
             for raw_event in page:
                 entry = decode_control(raw_event)
-                self._controls.append((raw_event.seq, entry))
+                self._loaded_to = raw_event.seq
+                if isinstance(entry, Erased | FactsChanged):
+                    self._controls.append((raw_event.seq, entry))
                 if isinstance(entry, Erased):
                     self._times[raw_event.seq] = raw_event.received_at
                     self._erasures.add(raw_event.seq, entry)
@@ -102,6 +103,7 @@ class EventRewriter:
         await self._ledger.rewrite(changed)
         if changed:
             self._controls.clear()
+            self._loaded_to = 0
             self._erasures = Erasures()
             await self.load()
 
