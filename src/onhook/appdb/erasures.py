@@ -3,12 +3,13 @@
 Invariant: the audit log gets no entry with what is erased.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from urllib.parse import unquote_plus
 
 import msgspec
 
-from onhook.appdb.contract import Database
+from onhook.appdb.contract import Database, Row
 
 ROWS_AT_ONCE = 1_000
 
@@ -24,7 +25,7 @@ ERASED_ACTION = "substr(action, 1, instr(action || ' ', ' ') - 1) || ' (erased)'
 _KEY_MAX = 2**63 - 1
 
 OccursIn = Callable[[str], bool]
-"""Returns whether the number is in a text."""
+"""Returns whether the number is in a text; called in a thread."""
 
 CallKey = tuple[str, str]
 """(`sn`, `call_id`)."""
@@ -96,14 +97,7 @@ class NumberErasures:
             directory_entries=tuple([row[0] for row in await self._search("directory_entries", occurs_in)]),
             learnt_names=tuple([row[0] for row in await self._search("learnt_names", occurs_in)]),
             learnt_after=learnt_after,
-            settings=tuple(
-                [
-                    str(name)
-                    for query in _SETTINGS
-                    for name, text in await self._database.rows(query)
-                    if _occurs(occurs_in, str(text))
-                ]
-            ),
+            settings=await self._search_settings(occurs_in),
         )
 
     async def count(self, calls: Sequence[CallKey]) -> CallRowCounts:
@@ -175,11 +169,20 @@ class NumberErasures:
         after_key = 0
         while rows := await self._database.rows(_SEARCHED[table], (after_key, ROWS_AT_ONCE)):
             after_key = rows[-1][0]
-            matches += [(row[0], str(row[1]), str(row[-1])) for row in rows if _occurs(occurs_in, str(row[1]))]
+            matches += await asyncio.to_thread(_select_rows, rows, occurs_in)
         return matches
+
+    async def _search_settings(self, occurs_in: OccursIn) -> tuple[str, ...]:
+        rows = [row for query in _SETTINGS for row in await self._database.rows(query)]
+        return await asyncio.to_thread(lambda: tuple(str(name) for name, text in rows if _occurs(occurs_in, str(text))))
 
     async def _delete(self, table: str, column: str, keys: Iterable[int | str]) -> None:
         await self._database.write_many(f"DELETE FROM {table} WHERE {column} = ?", [(key,) for key in keys])
+
+
+def _select_rows(rows: Iterable[Row], occurs_in: OccursIn) -> list[tuple[int, str, str]]:
+    """Return keys and texts of the rows that have a number: a page of the audit log takes a second at its longest."""
+    return [(row[0], str(row[1]), str(row[-1])) for row in rows if _occurs(occurs_in, str(row[1]))]
 
 
 def _occurs(occurs_in: OccursIn, text: str) -> bool:
