@@ -45,6 +45,18 @@ class NumberRows(msgspec.Struct, frozen=True, kw_only=True):
     learnt_after: int | None = None
     settings: tuple[str, ...] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Return whether there is no row to erase."""
+        return not (
+            self.notes
+            or self.saved_searches
+            or self.share_tokens
+            or self.audit
+            or self.directory_entries
+            or self.learnt_names
+        )
+
 
 class CallRowCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of calls: versions of notes, and deliveries."""

@@ -99,7 +99,6 @@ class ErasedRows(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     directory_entries: tuple[int, ...] = ()
     learnt_names: tuple[int, ...] = ()
     learnt_after: int | None = None
-    deliveries: tuple[int, ...] = ()
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="erased"):

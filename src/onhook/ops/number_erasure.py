@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.erasures import CallKey, NumberRows
 from onhook.appdb.origin import get_origin
@@ -204,15 +206,7 @@ class NumberEraser:
 
     async def _erase_entry(self, seq: int) -> None:
         entry = self._rewriter.entries[seq]
-        rows = NumberRows(
-            notes=entry.rows.notes,
-            saved_searches=entry.rows.saved_searches,
-            share_tokens=entry.rows.share_tokens,
-            audit=entry.rows.audit,
-            directory_entries=entry.rows.directory_entries,
-            learnt_names=entry.rows.learnt_names,
-            learnt_after=entry.rows.learnt_after,
-        )
+        rows = NumberRows(**msgspec.structs.asdict(entry.rows))
         await self._appdb.erasures.erase(_call_keys([entry]), rows)
         await self._rewriter.rewrite_listed(seq, entry)
         await self._rewriter.reduce_entries(seq)
@@ -269,15 +263,7 @@ class NumberEraser:
             directory_entries=len(rows.directory_entries) + len(rows.learnt_names),
             settings=rows.settings,
         )
-        has_rows = (
-            rows.notes
-            or rows.saved_searches
-            or rows.share_tokens
-            or rows.audit
-            or rows.directory_entries
-            or rows.learnt_names
-        )
-        if not plan.event_count and not has_rows:
+        if not plan.event_count and rows.is_empty:
             raise NotFound(
                 _("nothing that is stored has this number"),
                 hint=_("search for it on the page Calls; perhaps it needs a country code"),
@@ -327,15 +313,7 @@ def _delete_recording(path: Path) -> None:
 
 
 def _to_erased_rows(rows: NumberRows) -> ErasedRows:
-    return ErasedRows(
-        notes=rows.notes,
-        saved_searches=rows.saved_searches,
-        share_tokens=rows.share_tokens,
-        audit=rows.audit,
-        directory_entries=rows.directory_entries,
-        learnt_names=rows.learnt_names,
-        learnt_after=rows.learnt_after,
-    )
+    return ErasedRows(**{name: getattr(rows, name) for name in ErasedRows.__struct_fields__})
 
 
 def _call_keys(entries: Iterable[Erased]) -> list[CallKey]:
