@@ -52,4 +52,11 @@ async def _follow_calls(config: Config, filters: Mapping[str, str], output_forma
 
 async def _print_calls(config: Config, filters: Mapping[str, str], limit: int, output_format: Format) -> None:
     async with await open_data_client(config) as client:
-        await print_rows(client.calls(filters, limit), output_format, get_zone(config.zone), CALL_COLUMNS, CALL_TABLE)
+        await print_rows(
+            client.calls(filters, limit),
+            output_format,
+            get_zone(config.zone),
+            CALL_COLUMNS,
+            CALL_TABLE,
+            is_filtered=bool(filters),
+        )

@@ -291,7 +291,8 @@ async def deliveries(
         ]
         for listed_delivery in page
     ]  # fmt: skip
-    print_table(rows, ("delivery", "state", "call id", "seq", "attempts", "pending since", "next attempt"))
+    headings = ("delivery", "state", "call id", "seq", "attempts", "pending since", "next attempt")
+    print_table(rows, headings, is_filtered=delivery_state is not None)
 
 
 @app.command("delivery", epilog="Example: onhook destination delivery 17")

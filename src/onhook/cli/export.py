@@ -79,7 +79,7 @@ async def _export(
     count = counter.total(file)
     print(_n("{count} record written to {file}.", "{count} records written to {file}.", count, count=count, file=file))
     if not count:
-        print_note(_("no record matches"))
+        print_note(_("no record matches") if filters else _("no records"))
 
 
 @contextlib.contextmanager

@@ -86,19 +86,26 @@ COUNT_COLUMNS = frozenset({"legs", "seq"})
 
 
 async def print_rows(
-    rows: AsyncIterator[Row], output_format: Format, zone: ZoneInfo, columns: Sequence[str], table: Sequence[str]
+    rows: AsyncIterator[Row],
+    output_format: Format,
+    zone: ZoneInfo,
+    columns: Sequence[str],
+    table: Sequence[str],
+    *,
+    is_filtered: bool,
 ) -> None:
     """Print rows: `columns` are those of the CSV, `table` those of the table. Without rows, a note on standard error
     says so.
     """
     if output_format == "json":
         count = await _print_json(rows)
-        _print_note_without_rows(count)
+        _print_note_without_rows(count, is_filtered=is_filtered)
     elif output_format == "csv":
         count = await _print_csv(rows, zone, columns)
-        _print_note_without_rows(count)
+        _print_note_without_rows(count, is_filtered=is_filtered)
     else:
-        print_table([[_format_cell(row, name, zone) for name in table] async for row in rows], table)
+        cells = [[_format_cell(row, name, zone) for name in table] async for row in rows]
+        print_table(cells, table, is_filtered=is_filtered)
 
 
 async def print_followed_rows(
@@ -152,14 +159,14 @@ def encode_json(value: object) -> str:
     return escape_json_controls(msgspec.json.encode(value)).decode()
 
 
-def _print_note_without_rows(count: int) -> None:
+def _print_note_without_rows(count: int, *, is_filtered: bool) -> None:
     if not count:
-        print_note(_("no matches"))
+        print_note(_("no matches") if is_filtered else _("no rows"))
 
 
-def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:
+def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str], *, is_filtered: bool = False) -> None:
     """Print a table; in a pipe without colours and without a width. On a terminal the widest columns are cut first.
-    Without rows, a note on standard error says so.
+    Without rows, a note on standard error says so; `is_filtered` where a filter may be the reason.
     """
     is_terminal = sys.stdout.isatty()
     console = Console(width=None if is_terminal else PIPE_WIDTH_CHARACTERS)
@@ -181,7 +188,7 @@ def print_table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:
         console.print(table)
     # Printed here: rich treats a closed pipe as a failure.
     print(captured_output.get(), end="")
-    _print_note_without_rows(len(rows))
+    _print_note_without_rows(len(rows), is_filtered=is_filtered)
 
 
 def fit_columns(widths: Sequence[int], available_width: int) -> int:

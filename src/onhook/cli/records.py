@@ -37,5 +37,10 @@ async def records(
 async def _print_records(config: Config, filters: Mapping[str, str], limit: int, output_format: Format) -> None:
     async with await open_data_client(config) as client:
         await print_rows(
-            client.records(filters, limit), output_format, get_zone(config.zone), RECORD_COLUMNS, RECORD_TABLE
+            client.records(filters, limit),
+            output_format,
+            get_zone(config.zone),
+            RECORD_COLUMNS,
+            RECORD_TABLE,
+            is_filtered=bool(filters),
         )
