@@ -2,10 +2,12 @@
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import aiohttp
 import pytest
 
+import onhook.console
 from onhook.console.addresses import is_loopback
 from onhook.console.pages.reports import page as report_routes
 from onhook.console.pages.reports.kinds import KINDS
@@ -98,3 +100,20 @@ def test_totals_breakdown_adds_up_to_the_missed_calls(missed_by: dict[str, int])
     """Whatever the outcomes; those that no PBX is known to have are one more part."""
     totals = Totals(calls=60, answered=10, missed=50, **missed_by)
     assert sum(number for *_, number in totals.missed_by_outcome) + totals.other == totals.missed
+
+
+CONSOLE = Path(onhook.console.__file__).parent
+
+
+def test_templates_errors_are_sentences() -> None:
+    """A message begins in lower case, because elsewhere another text comes before it."""
+    pattern = re.compile(r'class="(?:field-)?error"[^>]*>\{\{ (?!_\(|format_error\()([^}]+)\}\}')
+    values = {path.name: pattern.findall(path.read_text()) for path in (CONSOLE / "templates").glob("*.html")}
+    assert {name: found for name, found in values.items() if found} == {}
+
+
+def test_scripts_have_no_texts_of_their_own() -> None:
+    """Texts come with the page, in its language."""
+    pattern = re.compile(r"""\.(?:textContent|title|ariaLabel) = [^;]*["'`][^"'`]*[A-Za-z]{3}""")
+    values = {path.name: pattern.findall(path.read_text()) for path in (CONSOLE / "static").glob("*.js")}
+    assert {name: found for name, found in values.items() if found} == {}

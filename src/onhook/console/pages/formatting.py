@@ -30,6 +30,7 @@ FOR_TEMPLATES = (
     "clock_time",
     "format_code",
     "format_date",
+    "format_error",
     "format_value",
     "count",
     "day",
@@ -144,6 +145,17 @@ def format_code(text: str) -> Markup:
         for index, part in enumerate(text.split("`"))
     ]
     return Markup("").join(parts)
+
+
+def format_error(text: str) -> Markup:
+    """Return the text of an error as a sentence by itself: with a capital letter, unless it begins with a name or a
+    code; in the API and in a terminal another text comes before it.
+
+    >>> format_error("there is no PBX `x`"), format_error("since: write a date"), format_error("keep_days is too long")
+    (Markup('There is no PBX <code>x</code>'), Markup('since: write a date'), Markup('keep_days is too long'))
+    """
+    is_word = text.partition(" ")[0].isalpha()
+    return format_code(text[:1].title() + text[1:] if is_word else text)
 
 
 def from_epoch_seconds(seconds: int) -> datetime:

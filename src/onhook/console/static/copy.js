@@ -2,6 +2,7 @@
 "use strict";
 
 (() => {
+  const texts = document.currentScript.dataset;
   const COPIED_LABEL_MILLISECONDS = 1500;
 
   function selectText(source) {
@@ -24,7 +25,7 @@
     const subject = document.createElement("span");
     button.type = "button";
     button.className = "quiet";
-    label.textContent = "Copy";
+    label.textContent = texts.copy;
     subject.className = "visually-hidden";
     subject.textContent = " " + source.dataset.copy;
     button.append(label, subject);
@@ -32,12 +33,12 @@
     button.addEventListener("click", async () => {
       try {
         await copyText(source);
-        label.textContent = "Copied";
+        label.textContent = texts.copied;
       } catch {
         selectText(source);
-        label.textContent = "Selected: press Ctrl+C";
+        label.textContent = texts.selected;
       }
-      setTimeout(() => (label.textContent = "Copy"), COPIED_LABEL_MILLISECONDS);
+      setTimeout(() => (label.textContent = texts.copy), COPIED_LABEL_MILLISECONDS);
     });
     (source.closest(".scroll") ?? source).after(" ", button);
   }

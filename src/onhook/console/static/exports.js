@@ -7,17 +7,22 @@
   const output = document.getElementById("export-progress");
   if (!output) return;
 
+  const texts = output.dataset;
   const size = (bytes) => (bytes < 1e6 ? (bytes / 1e3).toFixed(0) + " kB" : (bytes / 1e6).toFixed(1) + " MB");
+
+  function show(template, name, bytes = 0) {
+    output.textContent = template.replace("{size}", size(bytes)).replace("{name}", () => name);
+  }
 
   async function pollProgress(ticket, name, attemptsLeft) {
     const response = await fetch("/exports/" + ticket, { headers: { Accept: "application/json" } });
     if (!response.ok) return;
     const progress = await response.json();
-    if (progress.is_broken) output.textContent = name + ": aborted after " + size(progress.sent_bytes);
-    else if (progress.is_done) output.textContent = name + ": done, " + size(progress.sent_bytes);
-    else if (!progress.has_begun && attemptsLeft === 0) output.textContent = name + ": not started";
+    if (progress.is_broken) show(texts.aborted, name, progress.sent_bytes);
+    else if (progress.is_done) show(texts.done, name, progress.sent_bytes);
+    else if (!progress.has_begun && attemptsLeft === 0) show(texts.notStarted, name);
     else {
-      output.textContent = name + ": " + (progress.has_begun ? size(progress.sent_bytes) + " so far…" : "preparing…");
+      show(progress.has_begun ? texts.sent : texts.preparing, name, progress.sent_bytes);
       setTimeout(pollProgress, POLL_MILLISECONDS, ticket, name, progress.has_begun ? attemptsLeft : attemptsLeft - 1);
     }
   }
@@ -30,7 +35,7 @@
     address.searchParams.set("ticket", ticket);
     link.href = address.href;
     output.hidden = false;
-    output.textContent = link.textContent + ": preparing…";
+    show(texts.preparing, link.textContent);
     setTimeout(pollProgress, POLL_MILLISECONDS, ticket, link.textContent, ATTEMPTS_MAX);
   });
 })();

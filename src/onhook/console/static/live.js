@@ -18,7 +18,7 @@
     if (!statusIndicator) return;
     statusIndicator.hidden = false;
     statusIndicator.classList.toggle("off", !isLive);
-    statusIndicator.querySelector(".word").textContent = isLive ? "Live" : "Not connected";
+    statusIndicator.querySelector(".word").textContent = isLive ? statusIndicator.dataset.on : statusIndicator.dataset.off;
   }
 
   function listen() {
