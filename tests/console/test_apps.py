@@ -118,7 +118,7 @@ async def test_apps_page_adds_changes_renews_and_removes(
     async with client.get("/apps") as answer:
         assert secret_in(text) not in await answer.text()
     text = await post("/apps", name="other", pbxs="unknown")
-    assert "there is no PBX" in text
+    assert "There is no PBX" in text
     assert 'value="other"' in text
     assert "only an app of one PBX" in await post("/apps/change", name="crm", pbxs="", allow_control="true")
     assert "changed" in await post("/apps/change", name="crm", pbxs="", networks="", allow_control="false")

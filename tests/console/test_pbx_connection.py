@@ -80,6 +80,24 @@ async def test_connection_invalid_change_keeps_what_was_entered(
     assert await load_credentials(harness) == stored
 
 
+async def test_connection_stored_secret_stays_with_its_host(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, shop: str
+) -> None:
+    """Who may change an address must not be able to read a secret by it."""
+    stored = parse_pbx_credentials("https://127.0.0.1:2", "client", "stored-secret")
+    await harness.appdb.pbx_credentials.put(SN, stored)
+    for url in ("https://127.0.0.2:2", "https://localhost:2", "https://[::1]:2"):
+        _path, text = await post_connection(client, SN, API | {"api_url": url, "client_secret": ""})
+        assert 'id="error-client_secret"' in text, url
+        assert await load_credentials(harness) == stored
+    for address in ("127.0.0.2", "localhost:5038", "[::1]:5038"):
+        _path, text = await post_connection(client, shop, AMI | {"address": address})
+        assert 'id="error-manager_secret"' in text, address
+        assert (await harness.appdb.asterisks.get(shop)).host == "127.0.0.1"
+    await post_connection(client, shop, AMI | {"address": "127.0.0.2", "manager_secret": "new"})
+    assert (await harness.appdb.asterisks.get(shop)).host == "127.0.0.2"
+
+
 async def test_connection_certificate_is_shown_and_pinned(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:
@@ -93,7 +111,7 @@ async def test_connection_certificate_is_shown_and_pinned(
     assert "Certificate pinned." in await answer.text()
     assert (await load_credentials(harness)).fingerprint == fingerprints[0]
     text = await (await client.post(f"/pbxs/{SN}/certificate")).text()
-    assert "no TLS connection" in text
+    assert "No TLS connection" in text
     assert (await client.post(f"/pbxs/{SN}/certificate/pin", data={"fingerprint": "12"})).status == 400
 
 

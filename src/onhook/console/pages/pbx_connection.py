@@ -1,10 +1,11 @@
 """`/pbxs/NAME/connection`: change how a PBX is reached or identified, and pin its certificate; `/pbxs/NAME/remove`.
 
-A secret is never shown: an empty field keeps the stored one.
+A secret is never shown: an empty field keeps the stored one, and that is sent to no other host than its own.
 """
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
 
 import msgspec
 from litestar import Response, get, post
@@ -191,7 +192,7 @@ async def _save(app_state: AppState, pbx: Pbx, fields: FormFields, form: NewPbxF
 async def _save_credentials(
     app_state: AppState, pbx: Pbx, fields: FormFields, form: NewPbxForm, stored: PbxCredentials | None
 ) -> bool:
-    if not form.client_secret and stored is not None:
+    if not form.client_secret and stored is not None and _has_host(form.api_url, urlsplit(stored.url).hostname or ""):
         form = msgspec.structs.replace(form, client_secret=stored.client_secret)
     credentials = parse_credentials(fields, form)
     if credentials is None:
@@ -199,6 +200,15 @@ async def _save_credentials(
     await check_pbx_url(app_state.config, credentials.url, location=_("API address"))
     await app_state.appdb.pbx_credentials.put(pbx.sn, credentials)
     return True
+
+
+def _has_host(url: str, stored_host: str) -> bool:
+    """Return whether an address is on the machine that is stored; an invalid one has another error."""
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        return True
+    return host is None or host == stored_host.lower()
 
 
 async def _save_sender(app_state: AppState, pbx: Pbx, fields: FormFields, form: NewPbxForm) -> bool:
@@ -215,7 +225,9 @@ async def _save_sender(app_state: AppState, pbx: Pbx, fields: FormFields, form: 
 async def _save_asterisk(app_state: AppState, pbx: Pbx, fields: FormFields, form: NewPbxForm) -> bool:
     asterisk = await app_state.appdb.asterisks.get(pbx.sn)
     stored_source = await app_state.appdb.cdr_sources.get(pbx.sn)
-    secret = form.manager_secret or await app_state.appdb.asterisks.get_secret(pbx.sn)
+    secret = form.manager_secret
+    if not secret and _has_host(f"//{form.address}", asterisk.host):
+        secret = await app_state.appdb.asterisks.get_secret(pbx.sn)
     new_asterisk = parse_asterisk_form(fields, msgspec.structs.replace(form, name=pbx.name, manager_secret=secret))
     if new_asterisk is None:
         return False
@@ -232,9 +244,7 @@ async def _save_asterisk(app_state: AppState, pbx: Pbx, fields: FormFields, form
 
 
 def _keep_password(new_asterisk: NewAsterisk, stored: CdrSource | None) -> CdrSource | None:
-    """Return the CDR source, with the stored password where the same database has none in the form: it is never sent to
-    another one.
-    """
+    """Return the CDR source, with the stored password where the same database has none in the form."""
     source = new_asterisk.source
     if source is None or stored is None or source.password or source.location != stored.location:
         return source
