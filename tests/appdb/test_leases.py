@@ -1,6 +1,7 @@
 """Leases: one owner at a time, followed after a death and at once after a stop; an earlier owner commits nothing."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import pytest
 from onhook.appdb import leases
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.fence import FencedOff, Lease, fenced, get_lease
-from onhook.appdb.leases import LEASE_MICROSECONDS, LeaseHolder
+from onhook.appdb.leases import LEASE_MICROSECONDS, TURN_PREFIX, LeaseHolder
 from onhook.lib.errors import Unavailable
 from tests.waiting import polls, wait_until
 
@@ -112,6 +113,21 @@ async def test_lease_has_one_owner_until_it_runs_out(processes: tuple[Process, P
     assert await first.renew("first", {NAME: 1}, now_us=clock.now_us) == {}
 
 
+async def test_lease_of_a_dead_owner_is_free_after_the_clock_was_set_back(
+    processes: tuple[Process, Process], clock: MovedClock
+) -> None:
+    """By days, as where a machine begins with a wrong clock: not first when that time comes again."""
+    first, second = (process.appdb.leases for process in processes)
+    turn = await first.acquire(f"{TURN_PREFIX}tokens", "command", now_us=clock.now_us)
+    assert turn is not None
+    assert await first.acquire(NAME, "first", now_us=clock.now_us) is not None
+    clock.now_us -= 500_000_000
+    assert await second.acquire(NAME, "second", now_us=clock.now_us) == Lease(NAME, "second", 2)
+    async with asyncio.timeout(5), second.turn("tokens", clock) as lease:
+        assert lease.fence == 2
+        assert not await first.has_turn(turn)
+
+
 async def test_release_frees_the_lease_of_that_owner_alone(
     processes: tuple[Process, Process], clock: MovedClock
 ) -> None:
@@ -210,6 +226,33 @@ async def test_work_whose_lease_ran_out_is_begun_elsewhere(
     await wait_until(lambda: not first.work.is_running)
     assert isinstance(first.work.last_error, FencedOff)
     assert second.work.is_running
+
+
+@pytest.mark.parametrize("error", [FencedOff("another process has it"), Unavailable("locked")])
+async def test_work_that_fails_at_its_end_is_logged_and_not_left_unread(
+    processes: tuple[Process, Process], caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    first, _second = processes
+    unread: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unread.append(context["message"]))
+
+    async def work() -> None:
+        first.work.is_running = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise error
+
+    task = asyncio.create_task(first.holder.run_leased(NAME, work))
+    await wait_until(lambda: first.work.is_running)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    del task
+    gc.collect()
+    await asyncio.sleep(0)
+    messages = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert (unread, messages) == ([], [] if isinstance(error, FencedOff) else ["work ended with an error"])
 
 
 async def test_work_goes_on_while_the_lease_cannot_be_renewed(

@@ -59,11 +59,14 @@ class Leases:
         self._database = database
 
     async def acquire(self, name: str, owner: str, *, now_us: int) -> Lease | None:
-        """Acquire a lease that is free, has run out, or is the owner's already; None where another one has it."""
+        """Acquire a lease that is free, has run out, or is the owner's already; None where another one has it. One that
+        ends later than any does by now was acquired before the clock was set back, perhaps by days: it has run out too,
+        and an owner that is alive is overtaken.
+        """
         (rows,) = await self._write_returning(
             "INSERT INTO leases VALUES (?1, ?2, 1, ?3) ON CONFLICT (name) DO UPDATE"
             " SET owner = excluded.owner, fence = leases.fence + 1, until = excluded.until"
-            " WHERE leases.until <= ?4 OR leases.owner = excluded.owner RETURNING fence",
+            " WHERE leases.until <= ?4 OR leases.until > ?3 OR leases.owner = excluded.owner RETURNING fence",
             [(name, owner, now_us + LEASE_MICROSECONDS, now_us)],
         )
         return Lease(name, owner, rows[0][0]) if rows else None
@@ -121,7 +124,9 @@ class Leases:
     async def _wait_for_turn(self, name: str, owner: str, clock: Clock) -> Lease:
         while True:
             now_us = clock.microseconds()
-            if not await self._database.rows("SELECT 1 FROM leases WHERE name = ? AND until > ?", (name, now_us)):
+            latest_us = now_us + LEASE_MICROSECONDS
+            query = "SELECT 1 FROM leases WHERE name = ? AND until > ? AND until <= ?"
+            if not await self._database.rows(query, (name, now_us, latest_us)):
                 lease = await self.acquire(name, owner, now_us=now_us)
                 if lease is not None:
                     return lease
@@ -201,7 +206,10 @@ class LeaseHolder:
             await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
+            is_ended_here = not task.done()
             await _end(task)
+            if is_ended_here:
+                _log_error(task)
         if lost.is_set() or (not task.cancelled() and isinstance(task.exception(), FencedOff)):
             return False
         task.result()
@@ -224,6 +232,14 @@ class LeaseHolder:
         except OnhookError as error:
             # It runs out by itself.
             self._failure_log.begin(error=str(error))
+
+
+def _log_error(task: asyncio.Task[None]) -> None:
+    """Log the error by which work ended that was cancelled: nothing else reads it. That it was fenced off is none."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, FencedOff):
+        extra = {"lease": task.get_name(), "error": str(error) or type(error).__name__}
+        logging.getLogger("leases").error("work ended with an error", extra=extra)
 
 
 async def _end(task: asyncio.Task[None]) -> None:
