@@ -1,5 +1,6 @@
 """Erasure of a number from all that is stored: no file has it at the end, and calls stay."""
 
+import asyncio
 import gc
 import threading
 from pathlib import Path
@@ -149,6 +150,29 @@ async def test_finish_at_rest_writes_nothing(config: Config, monkeypatch: pytest
         version = await files.appdb.version()
         await files.eraser.finish()
         assert await files.appdb.version() == version
+
+
+async def test_list_erasures_waits_for_none_that_is_being_finished(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page shows when it is done, and files of gigabytes take minutes."""
+    await fill(config)
+    async with open_directory(config) as files:
+        await files.eraser.erase(NUMBER)
+        may_end, has_begun = asyncio.Event(), asyncio.Event()
+
+        async def overwrite_deleted() -> None:
+            has_begun.set()
+            await may_end.wait()
+
+        monkeypatch.setattr(files.ledger, "overwrite_deleted", overwrite_deleted)
+        finishing = asyncio.create_task(files.eraser.finish())
+        await has_begun.wait()
+        async with asyncio.timeout(10):
+            assert [erasure.state for erasure in await files.eraser.list_erasures()] == ["erasing"]
+        may_end.set()
+        await finishing
+        assert [erasure.state for erasure in await files.eraser.list_erasures()] == ["rewritten"]
 
 
 async def test_finish_keeps_no_entries_of_deleted_calls_in_memory(config: Config) -> None:

@@ -193,9 +193,10 @@ class NumberEraser:
         await asyncio.to_thread(write_list, self._config.data, list(self._rewriter.entries.values()))
 
     async def list_erasures(self) -> list[Erasure]:
-        """Return all erasures, the latest first."""
-        async with self._lock:
-            await self._rewriter.load()
+        """Return all erasures, the latest first; those that are known while one is being finished, which takes minutes."""
+        if not self._lock.locked():
+            async with self._lock:
+                await self._rewriter.load()
         states: dict[int, ErasureState] = await self._ledger.erasure_states()
         return [
             Erasure(seq=seq, calls=len(entry.calls), state=states.get(seq, "erasing"))

@@ -36,7 +36,8 @@ class Erasures:
     """All erasures of the ledger, by call; entries are added in any order, each once or more often."""
 
     def __init__(self) -> None:
-        self._by_call_id: dict[str, list[_Erasure]] = {}
+        # Each is replaced as a whole: a thread may read it.
+        self._by_call_id: dict[str, Sequence[_Erasure]] = {}
         self._emptied_seqs: set[int] = set()
 
     def __bool__(self) -> bool:
@@ -46,11 +47,13 @@ class Erasures:
         """Add the entry with this number."""
         self._emptied_seqs.update(entry.seqs)
         for call in entry.calls:
-            erasures_of_call = self._by_call_id.setdefault(call.call_id, [])
+            erasures_of_call = self._by_call_id.get(call.call_id, ())
             folded_sn = fold_sn(call.sn)
             if all((erasure.seq, erasure.folded_sn) != (seq, folded_sn) for erasure in erasures_of_call):
-                erasures_of_call.append(_Erasure(seq, folded_sn, frozenset(call.seqs), to_call_erasure(call)))
-                erasures_of_call.sort(key=lambda erasure: erasure.seq, reverse=True)
+                new_erasure = _Erasure(seq, folded_sn, frozenset(call.seqs), to_call_erasure(call))
+                self._by_call_id[call.call_id] = sorted(
+                    (*erasures_of_call, new_erasure), key=lambda erasure: erasure.seq, reverse=True
+                )
 
     def is_emptied(self, seq: int) -> bool:
         """Return whether nothing stays of the event with this number."""

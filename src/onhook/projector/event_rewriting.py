@@ -96,16 +96,22 @@ class EventRewriter:
     async def reduce_entries(self, seq: int) -> None:
         """Remove from earlier entries what the one with this number erases."""
         entries = self.entries
-        changed: dict[int, RewrittenContent] = {}
-        for earlier_seq, earlier in entries.items():
-            if earlier_seq < seq and (reduced := reduce_entry(earlier, [entries[seq]])) != earlier:
-                changed[earlier_seq] = RewrittenContent(CONTROL_DIALECT, encode_control(reduced))
-        await self._ledger.rewrite(changed)
+        changed = {
+            earlier_seq: reduced
+            for earlier_seq, earlier in entries.items()
+            if earlier_seq < seq and (reduced := reduce_entry(earlier, [entries[seq]])) != earlier
+        }
+        await self._ledger.rewrite(
+            {
+                earlier_seq: RewrittenContent(CONTROL_DIALECT, encode_control(reduced))
+                for earlier_seq, reduced in changed.items()
+            }
+        )
         if changed:
-            self._controls.clear()
-            self._loaded_to = 0
+            self._controls = [(number, changed.get(number, entry)) for number, entry in self._controls]
             self._erasures = Erasures()
-            await self.load()
+            for number, erased in self.entries.items():
+                self._erasures.add(number, erased)
 
     def _facts_at(self, seq: int) -> Facts:
         history = FactsHistory(self._re_read_seq)
