@@ -120,7 +120,7 @@ async def test_apps_page_adds_changes_renews_and_removes(
     text = await post("/apps", name="other", pbxs="unknown")
     assert "There is no PBX" in text
     assert 'value="other"' in text
-    assert "only an app of one PBX" in await post("/apps/change", name="crm", pbxs="", allow_control="true")
+    assert "Only an app of one PBX" in await post("/apps/change", name="crm", pbxs="", allow_control="true")
     assert "changed" in await post("/apps/change", name="crm", pbxs="", networks="", allow_control="false")
     app = await harness.appdb.apps.get("crm")
     assert (app.pbxs, app.networks, app.allow_control) == ((), (), False)
@@ -128,7 +128,7 @@ async def test_apps_page_adds_changes_renews_and_removes(
     assert await harness.appdb.apps.find_by_credentials(app.client_id, renewed) is not None
     assert "removed" in await post("/apps/remove", name="crm")
     assert await harness.appdb.apps.all() == []
-    assert "there is no app" in await post("/apps/remove", name="crm")
+    assert "There is no app" in await post("/apps/remove", name="crm")
 
 
 async def test_apps_page_shows_failed_logins(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:

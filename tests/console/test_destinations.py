@@ -400,7 +400,7 @@ async def test_destination_form_keeps_values_after_error(
 ) -> None:
     async with browser.post("/destinations", data={"name": "CRM", "url": "ftp://crm.example.com/"}) as answer:
         page = await answer.text()
-    assert "this is not the URL of a webhook" in page
+    assert "This is not the URL of a webhook" in page
     assert 'value="ftp://crm.example.com/"' in page
     assert await harness.appdb.destinations.all() == []
 

@@ -63,7 +63,7 @@ async def test_erasure_page_previews_and_erases(harness: ConsoleHarness, client:
     assert "The number was erased from" in erased
     assert NUMBER not in erased
     failed = await (await client.post("/erasure/preview", data={"number": NUMBER})).text()
-    assert "nothing that is stored has this number" in failed
+    assert "Nothing that is stored has this number" in failed
 
 
 @pytest.mark.slow

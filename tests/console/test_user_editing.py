@@ -61,10 +61,10 @@ async def test_user_invitation_stays_valid_with_a_new_name(
 @pytest.mark.parametrize(
     ("form", "sentence"),
     [
-        ({"name": "Bob"}, "there is already a user named"),
-        ({"role": "administrator", "numbers": "1001"}, "an administrator cannot be limited"),
+        ({"name": "Bob"}, "There is already a user named"),
+        ({"role": "administrator", "numbers": "1001"}, "An administrator cannot be limited"),
         ({"pbxs": "nowhere"}, "nowhere"),
-        ({"role": "king"}, "there is no role"),
+        ({"role": "king"}, "There is no role"),
     ],
 )
 async def test_user_invalid_change_keeps_what_was_entered(
