@@ -92,10 +92,10 @@ async def print_rows(
     columns: Sequence[str],
     table: Sequence[str],
     *,
-    is_filtered: bool,
+    is_filtered: bool = False,
 ) -> None:
     """Print rows: `columns` are those of the CSV, `table` those of the table. Without rows, a note on standard error
-    says so.
+    says so; `is_filtered` where a filter may be the reason.
     """
     if output_format == "json":
         count = await _print_json(rows)

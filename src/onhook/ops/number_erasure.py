@@ -193,7 +193,7 @@ class NumberEraser:
         await asyncio.to_thread(write_list, self._config.data, list(self._rewriter.entries.values()))
 
     async def list_erasures(self) -> list[Erasure]:
-        """Return all erasures, the latest first; those that are known while one is being finished, which takes minutes."""
+        """Return all erasures, the latest first; while one is being finished, for minutes, those that are known."""
         if not self._lock.locked():
             async with self._lock:
                 await self._rewriter.load()
