@@ -5,12 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientWebSocketResponse, web
 
 from onhook.lib.backoff import Backoff
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import OnhookError, Unavailable
 from onhook.pbx.yeastar.tokens import EARLY_REFUSAL_SECONDS
 from onhook.sync import push_channel
+from onhook.sync.pbx_session import PbxSession
 from onhook.sync.pbx_sync import PbxSync
 from tests.receiver.harness import RAW_EVENT, make_raw_event
 from tests.sync.harness import SyncHarness, open_sync_harness, run_push_channel
@@ -55,6 +56,62 @@ async def test_push_channel_new_socket_is_open_before_the_old_one_is_closed(
             await wait_until(lambda: len(responder.tokens) == 1)
             await receiver.wait_for_raw_events(number)
     assert (responder.token_count_max, responder.login_count) == (2, 1)
+
+
+async def test_push_channel_leaves_no_socket_open_where_its_state_cannot_be_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session has six connections: with sockets that nothing closes, no request would be sent any longer."""
+    monkeypatch.setattr(Backoff, "after_run", lambda *_: 0.01)
+    failures: list[str] = []
+    on_connected = PbxSync.on_connected
+
+    async def fail_at_first(pbx_sync: PbxSync) -> None:
+        if len(failures) < 8:
+            failures.append("locked")
+            raise Unavailable("the application database is busy")
+        await on_connected(pbx_sync)
+
+    monkeypatch.setattr(PbxSync, "on_connected", fail_at_first)
+    async with (
+        open_pbx_responder() as responder,
+        open_sync_harness(tmp_path, responder) as receiver,
+        run_push_channel(receiver),
+    ):
+        await wait_until(lambda: len(failures) == 8 and len(responder.sockets) == 1)
+        await responder.push(RAW_EVENT)
+        await receiver.wait_for_raw_events(1)
+
+
+async def test_push_channel_leaves_no_socket_open_where_the_old_token_cannot_be_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push_channel, "DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(Backoff, "after_run", lambda *_: 0.01)
+    failures: list[str] = []
+    opened: list[str] = []
+    revoke, open_push = PbxSession.revoke_replaced_token, PbxSession.open_push
+
+    async def fail_at_first(session: PbxSession) -> None:
+        if not failures:
+            failures.append("locked")
+            raise Unavailable("the application database is busy")
+        await revoke(session)
+
+    async def count_and_open(session: PbxSession, token: str) -> ClientWebSocketResponse:
+        opened.append(token)
+        return await open_push(session, token)
+
+    monkeypatch.setattr(PbxSession, "revoke_replaced_token", fail_at_first)
+    monkeypatch.setattr(PbxSession, "open_push", count_and_open)
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
+        responder.token_seconds = 8 * 60 + 1  # so that it is renewed after a second
+        async with run_push_channel(receiver):
+            await wait_until(lambda: bool(failures))
+            opened.clear()
+            responder.token_seconds = 3_600
+            await wait_until(lambda: len(opened) == 1)
+            await wait_until(lambda: len(responder.sockets) == 1 and bool(responder.subscribed))
 
 
 async def test_push_channel_lost_socket_is_reopened(tmp_path: Path) -> None:

@@ -125,44 +125,49 @@ class PushReceiver:
         """
         step = await self._session.token()
         current = await self._open_socket(step)
-        self._was_rejected = False
-        await self._observer.on_connected()
-        await self._set_status("connected")
         try:
+            self._was_rejected = False
+            await self._observer.on_connected()
+            await self._set_status("connected")
             while True:
                 await asyncio.wait({current.task}, timeout=max(0.0, step.until - self._session.now()))
                 if current.task.done():
                     raise current.error()
                 step = await self._session.token()
-                if step.token != current.token:
-                    current = await self._switch_socket(current, step)
+                new_socket = None if step.token == current.token else await self._try_open_socket(step)
+                if new_socket is not None:
+                    # Whatever fails from here on, the new one is closed below, and the old one by its end.
+                    old_socket, current = current, new_socket
+                    await old_socket.drain()
+                    await self._session.revoke_replaced_token()
         finally:
             await current.close()
 
-    async def _switch_socket(self, old_socket: "_PushSocket", step: TokenStep) -> "_PushSocket":
-        """Return a new channel with a new token, or the old one if the new one cannot be opened."""
+    async def _try_open_socket(self, step: TokenStep) -> "_PushSocket | None":
+        """Return a channel with a new token, or None where it cannot be opened."""
         try:
-            new_socket = await self._open_socket(step)
+            return await self._open_socket(step)
         except OnhookError as error:
             await self._observer.on_failed(error)
-            return old_socket
-        await asyncio.wait({old_socket.task}, timeout=DRAIN_SECONDS)
-        await old_socket.close()
-        await self._session.revoke_replaced_token()
-        return new_socket
+            return None
 
     async def _open_socket(self, step: TokenStep) -> "_PushSocket":
         """Return a channel that the PBX has confirmed. Raises `Unavailable`."""
         push_socket = _PushSocket(await self._session.open_push(step.token), step.token, self)
         ready_task = asyncio.create_task(push_socket.ready.wait())
-        await asyncio.wait(
-            {ready_task, push_socket.task}, timeout=TAKE_OVER_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
-        )
-        ready_task.cancel()
-        if push_socket.ready.is_set() and not push_socket.task.done():
-            return push_socket
-        await push_socket.close()
-        raise push_socket.error()
+        is_ready = False
+        try:
+            await asyncio.wait(
+                {ready_task, push_socket.task}, timeout=TAKE_OVER_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
+            )
+            is_ready = push_socket.ready.is_set() and not push_socket.task.done()
+        finally:
+            ready_task.cancel()
+            if not is_ready:
+                await push_socket.close()
+        if not is_ready:
+            raise push_socket.error()
+        return push_socket
 
     async def ingest(self, event: bytes) -> None:
         """Ingest an event; wait until the ledger can be written."""
@@ -208,6 +213,13 @@ class _PushSocket:
     def error(self) -> OnhookError:
         """Return the reason of the loss."""
         return self._receiver.lost_error(self._push.error or _("the PBX does not answer"))
+
+    async def drain(self) -> None:
+        """Read for a while what is on its way, then close."""
+        try:
+            await asyncio.wait({self.task}, timeout=DRAIN_SECONDS)
+        finally:
+            await self.close()
 
     async def close(self) -> None:
         """Stop reading, close, and report the time in which it was connected."""
