@@ -168,17 +168,17 @@ def form_values(page: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("path", "name", "message"),
     [
-        ("/calls?since=foo&status=BUSY", "since", "since is not a time: &#39;foo&#39;"),
-        ("/calls?until=2026-02-31", "until", "until is not a time"),
-        ("/calls?min_talk_duration=long", "min_talk_duration", "write digits only"),
-        ("/calls?min_wait_duration=99999999999", "min_wait_duration", "write digits only"),
+        ("/calls?since=foo&status=BUSY", "since", "Since is not a time: &#39;foo&#39;"),
+        ("/calls?until=2026-02-31", "until", "Until is not a time"),
+        ("/calls?min_talk_duration=long", "min_talk_duration", "Write digits only"),
+        ("/calls?min_wait_duration=99999999999", "min_wait_duration", "Write digits only"),
         ("/calls?extra=4711", "extra", "write NAME=VALUE"),
-        ("/calls?zone=Mars/Olympus", "zone", "there is no time zone"),
+        ("/calls?zone=Mars/Olympus", "zone", "There is no time zone"),
         ("/calls?weekday=9", "weekday", "write a whole number from 1 to 7"),
-        ("/reports?since=foo", "since", "since is not a time"),
-        ("/reports?report=week&since=2026-05-02&until=2026-05-01", "until", "the period ends before it begins"),
-        ("/reports?by=moon", "by", "there is no step"),
-        ("/reports?status=BUSY", "status", "a report counts every outcome"),
+        ("/reports?since=foo", "since", "Since is not a time"),
+        ("/reports?report=week&since=2026-05-02&until=2026-05-01", "until", "The period ends before it begins"),
+        ("/reports?by=moon", "by", "There is no step"),
+        ("/reports?status=BUSY", "status", "A report counts every outcome"),
     ],
 )
 async def test_problem_form_marks_the_invalid_field(
