@@ -39,8 +39,8 @@ async def wait(world: World) -> None:
 
 async def skip_time(world: World) -> None:
     """The machine is suspended for a while, or nothing happens: all leases run out."""
-    world.model.see_overtaking()
     world.virtual_time.advance(world.rng.choice([60, 900, 3_600, 6 * 3_600, 30 * 3_600]))
+    world.model.see_overtaking()  # from now on
     world.unsettle()
     await asyncio.sleep(3.0)
 
