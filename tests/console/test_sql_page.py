@@ -64,7 +64,7 @@ async def test_sql_columns_have_the_names_of_the_api(harness: ConsoleHarness, cl
 async def test_sql_page_error_is_shown(client: aiohttp.ClientSession) -> None:
     """The error is on the page with the query and what to do; for a file it is a problem document."""
     text = await (await client.get("/sql", params={"sql": "DROP TABLE legs -- <b>"})).text()
-    assert "only one SELECT is allowed" in text
+    assert "Only one SELECT is allowed" in text
     assert "<code>records</code> or <code>calls</code>" in text
     assert "DROP TABLE legs -- &lt;b&gt;" in text
     assert (await client.get("/sql.csv", params={"sql": "SELECT * FROM read_text('/etc/passwd')"})).status == 400
