@@ -109,7 +109,7 @@ def test_templates_errors_are_sentences() -> None:
     """A message begins in lower case, because elsewhere another text comes before it."""
     pattern = re.compile(r'class="(?:field-)?error"[^>]*>\{\{ (?!_\(|format_error\()([^}]+)\}\}')
     values = {path.name: pattern.findall(path.read_text()) for path in (CONSOLE / "templates").glob("*.html")}
-    assert {name: found for name, found in values.items() if found} == {}
+    assert {name: expressions for name, expressions in values.items() if expressions} == {}
 
 
 def test_scripts_have_no_texts_of_their_own() -> None:
