@@ -22,6 +22,16 @@ from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps, DestinationWorker
+from onhook.ledger.contract import RawEvent
+from onhook.ledger.control_entries import (
+    ControlEntry,
+    Erased,
+    ErasedCall,
+    Forgotten,
+    ForgottenCall,
+    encode_control,
+    to_ledger_entries,
+)
 from onhook.lib.clock import SystemClock
 from onhook.store.contract import StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
@@ -138,6 +148,7 @@ class DeliveryHarness:
         self.issues: list[tuple[str, bool]] = []
         self.open_destination: OpenDestination = destination_opener(Config())
         self.dispatcher_appdb = AppDb(directory / "onhook.db")
+        self.control_entries: list[RawEvent] = []
         self.dispatcher = self._create_dispatcher()
         self._dispatcher_task: asyncio.Task[None] | None = None
 
@@ -147,6 +158,7 @@ class DeliveryHarness:
                 record_reader=RecordReader(self.store, self.position_notifier),
                 appdb=self.dispatcher_appdb,
                 clock=SystemClock(),
+                read_control_entries=self._read_control_entries,
             ),
             open_destination=self._open_destination,
             on_error=self._record_error,
@@ -174,6 +186,28 @@ class DeliveryHarness:
         await self.store.put(batch)
         self.position_notifier.announce(self.position)
         return [numbered_call.call_id for numbered_call in numbered_calls]
+
+    async def forget(self, *calls: Call) -> None:
+        """Delete calls, as retention does; those that are stored again have stayed."""
+        keys = [(item.sn, item.call_id) for item in calls]
+        entry = Forgotten(calls=tuple(ForgottenCall(sn, call_id, ()) for sn, call_id in keys))
+        await self._apply_control(entry, removed_keys=keys)
+
+    async def erase(self, *calls: Call) -> None:
+        """Replace calls by what is left of them, as the erasure of a number does."""
+        erased_calls = tuple(ErasedCall(item.sn, item.call_id, (), "", 0, ()) for item in calls)
+        await self._apply_control(Erased(erasure_id="e", last_seq=self.position, calls=erased_calls), calls=calls)
+
+    async def _apply_control(self, entry: ControlEntry, **changes: Any) -> None:
+        self.position += 1
+        values: dict[str, Any] = {"calls": (), "quarantined": (), "reparsed_seqs": (), "position": self.position}
+        await self.store.put(StoreBatch(**(values | changes)))
+        (ledger_entry,) = to_ledger_entries([encode_control(entry)], self.position, 0)
+        self.control_entries.append(RawEvent(**msgspec.structs.asdict(ledger_entry), seq=self.position))
+        self.position_notifier.announce(self.position)
+
+    async def _read_control_entries(self, after_seq: int, limit: int) -> Sequence[RawEvent]:
+        return [raw_event for raw_event in self.control_entries if raw_event.seq > after_seq][:limit]
 
     def _assign_seqs(self, original: Call) -> Call:
         legs = []

@@ -185,6 +185,7 @@ class SimulatedHub:
                 clock=self._clock,
                 run_leased=resources.leases.run_leased,
                 read_ledger_end=resources.ledger.last_seq,
+                read_control_entries=resources.ledger.control_entries,
                 jitter=self._rng.random,
             ),
             open_destination=destination_opener(resources.config),

@@ -53,6 +53,8 @@ class DestinationStreams:
         read_ledger_end: ReadLedgerEnd = read_no_ledger_end,
         batch_count: int = 1,
     ) -> None:
+        self.is_on_hold = False
+        """Whether nothing is read for now."""
         self.needs_reload = True
         """Whether there may be streams that are not loaded."""
         self._destination = destination
@@ -69,6 +71,11 @@ class DestinationStreams:
     def is_at_end(self) -> bool:
         """Return whether everything was read."""
         return all(reader.is_at_end for reader in self._readers)
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether each notification that was read is done."""
+        return all(len(reader.ack_window) == 0 for reader in self._readers)
 
     @property
     def progress(self) -> StreamProgress:
@@ -154,7 +161,8 @@ class DestinationStreams:
         return reader.is_at_end and not reader.has_left_out and is_past_position
 
     def _can_read(self, reader: StreamReader) -> bool:
-        return len(reader.ack_window) < self._read_ahead_max and self._rules.has_capacity
+        has_capacity = len(reader.ack_window) < self._read_ahead_max and self._rules.has_capacity
+        return has_capacity and not self.is_on_hold
 
     async def _read_batch(self, reader: StreamReader) -> None:
         # By the number plans of now: a PBX may be new.

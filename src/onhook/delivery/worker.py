@@ -22,9 +22,10 @@ from onhook.appdb.fence import FencedOff
 from onhook.appdb.leases import RunLeased, run_without_lease
 from onhook.delivery.attempt_pool import AttemptPool, AttemptSender
 from onhook.delivery.commit_batch import COMMIT_RESULTS, CommitPlanner
+from onhook.delivery.deletion_follower import DeletionFollower, ReadControlEntries, read_no_control_entries
 from onhook.delivery.delivery_rules import DeliveryRules
 from onhook.delivery.destination_streams import DestinationStreams, ReadLedgerEnd, read_no_ledger_end
-from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient
+from onhook.delivery.destinations.contract import CallReplacer, DeliveryResult, DestinationClient
 from onhook.delivery.endpoint_health import EndpointHealth, EndpointState, initial_health
 from onhook.delivery.external_ids import ExternalIdCache
 from onhook.delivery.metrics import AttemptMetrics
@@ -57,6 +58,7 @@ class DeliveryDeps(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     run_leased: RunLeased = run_without_lease
     read_ledger_end: ReadLedgerEnd = read_no_ledger_end
+    read_control_entries: ReadControlEntries = read_no_control_entries
     jitter: Callable[[], float] = Random().random  # noqa: S311 - spreads waits, hides nothing
 
 
@@ -109,6 +111,7 @@ class DestinationWorker:
             rate_limit=RateLimit(destination.rate_limit),
             is_all_read=lambda: self._streams.is_at_end,
         )
+        self._deletions = _create_deletion_follower(destination, client, deps)
         self._commit_future: asyncio.Future[set[CallKey]] | None = None
 
     async def run(self, on_served: Callable[[], None] = lambda: None) -> None:
@@ -146,7 +149,9 @@ class DestinationWorker:
     async def _run_cycle(self) -> None:
         if self._streams.needs_reload:
             await self._streams.load()
-        await self._queues.retries.load_due(self._deps.clock.microseconds())
+        await self._follow_deletions()
+        if not self._streams.is_on_hold:
+            await self._queues.retries.load_due(self._deps.clock.microseconds())
         if await self._streams.read_ahead():
             self._wake.set()
         self._pool.start_attempts()
@@ -155,6 +160,12 @@ class DestinationWorker:
             self._pool.start_attempts()  # as many as waited for the commit
         if self._is_caught_up:
             self._endpoint.health = self._endpoint.health.when_idle()
+
+    async def _follow_deletions(self) -> None:
+        if self._deletions is not None:
+            is_drained = self._pool.is_idle and not self._queues.ready_count and self._streams.is_done
+            await self._deletions.follow(is_drained=is_drained)
+            self._streams.is_on_hold = self._deletions.is_waiting
 
     @property
     def _is_caught_up(self) -> bool:
@@ -239,10 +250,29 @@ class DestinationWorker:
                 waits.append(pool_wait_seconds)
         if self._destination.notifies_of == "calls":
             waits.append(RECHECK_SECONDS)
+        if self._deletions is not None:
+            waits.append(self._deletions.seconds_until_check())
         return min(waits)
 
     def _seconds_until_commit(self) -> float:
         return self._commits.seconds_until_due(self._streams.progress, self._endpoint.health, _loop_time())
+
+
+def _create_deletion_follower(
+    destination: Destination, client: DestinationClient, deps: DeliveryDeps
+) -> DeletionFollower | None:
+    """Return what has the destination follow retention and erasure; None where the other side keeps no calls."""
+    if not isinstance(client, CallReplacer):
+        return None
+    return DeletionFollower(
+        destination,
+        replacer=client,
+        format_payload=client.format_payload,
+        appdb=deps.appdb,
+        record_reader=deps.record_reader,
+        read_control_entries=deps.read_control_entries,
+        read_ledger_end=deps.read_ledger_end,
+    )
 
 
 async def wake_on_new_records(position_source: PositionSource, wake: asyncio.Event) -> None:

@@ -309,6 +309,7 @@ def _create_dispatcher(resources: HubResources) -> DeliveryDispatcher:
             clock=resources.clock,
             run_leased=resources.leases.run_leased,
             read_ledger_end=resources.ledger.last_seq,
+            read_control_entries=resources.ledger.control_entries,
         ),
         open_destination=destination_opener(resources.config),
         on_error=_log_delivery_error,

@@ -1,6 +1,6 @@
 """MariaDB as a destination, against a real server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from onhook.delivery.destinations.row_columns import row_columns
 from onhook.lib.errors import UsageError
 from tests.delivery.destinations.contract import REFUSED, DestinationContract, open_client
 from tests.delivery.destinations.mysql_server import MysqlServer, run_mysql
+from tests.delivery.destinations.sql_deletions import SqlDeletionContract
 from tests.delivery.harness import SECRET, DeliveryHarness
 from tests.factories import call, record
 from tests.pbx.asterisk.servers import missing_mariadb
@@ -41,7 +42,8 @@ class MysqlKindServer:
         return {"kind": "mysql", "url": url, "allow_private": True, "fields": {"tls": "off"}}
 
     def durations(self) -> dict[str, int]:
-        if self.mysql.process is None or ("records",) not in self.mysql.query("SHOW TABLES"):
+        # The view is made last.
+        if self.mysql.process is None or ("records_by_day",) not in self.mysql.query("SHOW TABLES"):
             return {}
         return dict(self.mysql.query("SELECT call_id, talk_duration FROM records"))
 
@@ -50,6 +52,15 @@ class MysqlKindServer:
 
     async def start(self) -> None:
         self.mysql.start()
+
+    def query(self, sql: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
+        return self.mysql.query(sql, *parameters)
+
+    def forbid_deletions(self) -> None:
+        self.query("CREATE TRIGGER forbidden BEFORE DELETE ON records FOR EACH ROW SIGNAL SQLSTATE '45000'")
+
+    def allow_deletions(self) -> None:
+        self.query("DROP TRIGGER forbidden")
 
     def refuse(self) -> None:
         self.mysql.query(
@@ -62,13 +73,13 @@ class MysqlKindServer:
 def server(mysql: MysqlServer) -> MysqlKindServer:
     if mysql.process is None:
         mysql.start()
-    mysql.query("DROP TABLE IF EXISTS records, calls")
+    mysql.query("DROP TABLE IF EXISTS records, calls, onhook_state")
     mysql.query("DROP VIEW IF EXISTS records_report, calls_report, records_by_day, calls_by_day")
     return MysqlKindServer(mysql)
 
 
-class TestMysql(DestinationContract):
-    """The contract suite for MariaDB."""
+class TestMysql(DestinationContract, SqlDeletionContract):
+    """The contract suites for MariaDB."""
 
 
 def notification(source: Record, settings: dict[str, Any]) -> Notification:

@@ -1,6 +1,6 @@
 """PostgreSQL as a destination, against a real server."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from onhook.delivery.destinations.row_columns import row_columns
 from onhook.lib.errors import UsageError
 from tests.delivery.destinations.contract import REFUSED, DestinationContract, open_client
 from tests.delivery.destinations.postgresql_server import PROGRAMS, PostgresqlServer, run_postgresql
+from tests.delivery.destinations.sql_deletions import SqlDeletionContract
 from tests.delivery.harness import SECRET, DeliveryHarness
 from tests.factories import call, record
 from tests.waiting import wait_until
@@ -49,6 +50,19 @@ class PostgresqlKindServer:
     async def start(self) -> None:
         self.postgresql.start()
 
+    def query(self, sql: str, *parameters: Any) -> Sequence[tuple[Any, ...]]:
+        return self.postgresql.query(sql, *parameters)
+
+    def forbid_deletions(self) -> None:
+        self.query(
+            "CREATE OR REPLACE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'forbidden'; END $$"
+        )
+        self.query("CREATE TRIGGER forbidden BEFORE DELETE ON records FOR EACH ROW EXECUTE FUNCTION forbid()")
+
+    def allow_deletions(self) -> None:
+        self.query("DROP TRIGGER forbidden ON records")
+
     def refuse(self) -> None:
         self.postgresql.query(
             f"CREATE TABLE records (record_id text PRIMARY KEY, call_id text, talk_duration bigint,"
@@ -60,13 +74,13 @@ class PostgresqlKindServer:
 def server(postgresql: PostgresqlServer) -> PostgresqlKindServer:
     if postgresql.process is None:
         postgresql.start()
-    for table in ("records", "calls"):
+    for table in ("records", "calls", "onhook_state"):
         postgresql.query(f"DROP TABLE IF EXISTS {table} CASCADE")
     return PostgresqlKindServer(postgresql)
 
 
-class TestPostgresql(DestinationContract):
-    """The contract suite for PostgreSQL."""
+class TestPostgresql(DestinationContract, SqlDeletionContract):
+    """The contract suites for PostgreSQL."""
 
 
 def notification(source: Record, settings: dict[str, Any]) -> Notification:

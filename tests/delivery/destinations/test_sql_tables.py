@@ -8,7 +8,7 @@ import pytest
 from onhook.appdb.destination_spec import NotifiesOf
 from onhook.delivery.destinations import mysql_tables, postgresql_tables
 from onhook.delivery.destinations.row_columns import row_columns
-from onhook.delivery.destinations.sql_tables import is_complete, missing_columns
+from onhook.delivery.destinations.sql_tables import STATE_COLUMNS, STATE_TABLE, is_complete, missing_columns
 from onhook.delivery.destinations.sql_views import view_columns
 
 PAGE = Path(__file__).parents[3] / "docs" / "sql-tables.md"
@@ -17,6 +17,7 @@ TABLES = [table for table in get_args(NotifiesOf) if table in ("records", "calls
 
 def all_columns(table: Any) -> set[tuple[str, str]]:
     columns = {(table, name) for name in row_columns(table)}
+    columns |= {(STATE_TABLE, name) for name in STATE_COLUMNS}
     return columns | {(view, name) for view, names in view_columns(table).items() for name in names}
 
 

@@ -6,7 +6,7 @@ for what the other side does, and stays within the destination's time-out.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -102,6 +102,31 @@ class DestinationClient(Protocol):
 
     async def close(self) -> None:
         """Close the connections."""
+        ...
+
+
+class CallReplacement(msgspec.Struct, frozen=True):
+    """What the rows of a call are now: none where the call was deleted, or does not match the destination any more."""
+
+    sn: str
+    call_id: str
+    bodies: Sequence[bytes]
+
+
+@runtime_checkable
+class CallReplacer(Protocol):
+    """What a client has too where the other side keeps calls, which then follow retention and erasure."""
+
+    async def deletion_position(self) -> int | None:
+        """Return the number of the last control entry that was applied to the calls of the other side; None where it
+        has none yet. Raises `Unavailable`.
+        """
+        ...
+
+    async def replace_calls(self, replacements: Sequence[CallReplacement], position: int | None) -> None:
+        """Replace the rows of those calls that the other side has, and note the number of the control entry that is
+        applied with them. Raises `Unavailable`, and may be repeated then.
+        """
         ...
 
 

@@ -68,6 +68,9 @@ class MysqlDriver:
     def create_statements(self, existing: ExistingColumns) -> Sequence[str]:
         return create_statements(self._table, existing)
 
+    def table_name(self, name: str) -> str:
+        return f"`{name}`"
+
     def write_rows(self, cursor: Any, rows: Sequence[bytes]) -> None:
         values = chain.from_iterable(row_values(self._table, row) for row in rows)
         cursor.execute(upsert_statement(self._table, len(rows)), tuple(values))

@@ -12,7 +12,12 @@ import msgspec
 
 from onhook.appdb.destination_spec import NotifiesOf
 from onhook.delivery.destinations.row_columns import CALL_COLUMNS, KEY_COLUMNS, ColumnType, row_columns
-from onhook.delivery.destinations.sql_tables import ExistingColumns, missing_columns
+from onhook.delivery.destinations.sql_tables import (
+    STATE_TABLE,
+    ExistingColumns,
+    create_state_statement,
+    missing_columns,
+)
 from onhook.delivery.destinations.sql_views import ViewExpressions, create_view_statements
 
 IDENTITY_COLUMNS = frozenset({"record_id", *CALL_COLUMNS})
@@ -60,6 +65,7 @@ def create_statements(table: NotifiesOf, existing: ExistingColumns) -> Sequence[
     return (
         f"CREATE TABLE IF NOT EXISTS `{table}` ({key_columns}, PRIMARY KEY ({_quoted(key)})) {options}",
         *([f"ALTER TABLE `{table}` {', '.join(additions)}"] if additions else []),
+        create_state_statement(f"`{STATE_TABLE}`"),
         *create_view_statements(table, "", VIEW_EXPRESSIONS),
     )
 

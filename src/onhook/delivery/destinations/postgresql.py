@@ -52,6 +52,9 @@ class PostgresqlDriver:
     def create_statements(self, existing: ExistingColumns) -> Sequence[str]:
         return create_statements(self.schema_name, self._table, existing)
 
+    def table_name(self, name: str) -> str:
+        return f'"{self.schema_name}"."{name}"'
+
     def write_rows(self, cursor: Any, rows: Sequence[bytes]) -> None:
         cursor.execute(self._upsert, (f"[{b','.join(rows).decode()}]",))
 

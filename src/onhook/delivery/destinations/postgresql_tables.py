@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from onhook.appdb.destination_spec import NotifiesOf
 from onhook.delivery.destinations.row_columns import CALL_COLUMNS, KEY_COLUMNS, ColumnType, row_columns
-from onhook.delivery.destinations.sql_tables import ExistingColumns, missing_columns
+from onhook.delivery.destinations.sql_tables import (
+    STATE_TABLE,
+    ExistingColumns,
+    create_state_statement,
+    missing_columns,
+)
 from onhook.delivery.destinations.sql_views import ViewExpressions, create_view_statements
 
 TYPE_NAMES: Mapping[ColumnType, str] = {
@@ -48,6 +53,7 @@ def create_statements(schema_name: str, table: NotifiesOf, existing: ExistingCol
             if key != CALL_COLUMNS
             else []
         ),
+        create_state_statement(f'"{schema_name}"."{STATE_TABLE}"'),
         *create_view_statements(table, f'"{schema_name}".', VIEW_EXPRESSIONS),
     )
 

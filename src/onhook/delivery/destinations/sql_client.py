@@ -9,25 +9,29 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from itertools import chain
+from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
-from onhook.delivery.destinations.contract import DeliveryResult, Notification, SendLimits
+from onhook.delivery.destinations.contract import CallReplacement, DeliveryResult, Notification, SendLimits
 from onhook.delivery.destinations.kinds import DatabaseFields
 from onhook.delivery.destinations.socket_thread import SocketThread
 from onhook.delivery.destinations.sql_tables import (
+    STATE_TABLE,
     ExistingColumns,
+    calls_condition,
     existing_columns_query,
     is_complete,
 )
 from onhook.delivery.guarded_connection import create_tls_context
 from onhook.delivery.samples import sample_record
 from onhook.delivery.ssrf_guard import SsrfGuard
+from onhook.lib.errors import Unavailable
 from onhook.lib.hosts import parse_url_host
 from onhook.lib.messages import _
 
@@ -44,6 +48,9 @@ _VALUE_ERROR_CLASSES = ("22", "23")
 """Classes of SQLSTATE for a value that the table does not take: data exceptions, and violated constraints."""
 
 _WRONG_PASSWORD_STATES = frozenset({"28P01", "28000"})
+
+
+ResultT = TypeVar("ResultT")
 
 
 class SqlAddress:
@@ -83,6 +90,10 @@ class SqlDriver(Protocol):
 
     def create_statements(self, existing: ExistingColumns) -> Sequence[str]:
         """Return the statements that make table and views, or add what an earlier Onhook did not have."""
+        ...
+
+    def table_name(self, name: str) -> str:
+        """Return the quoted name of a table."""
         ...
 
     def write_rows(self, cursor: Any, rows: Sequence[bytes]) -> None:
@@ -126,20 +137,33 @@ class SqlClient:
 
     async def send(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
         try:
+            return await self._run(partial(self._write, notifications))
+        except Unavailable as error:
+            result = DeliveryResult(outcome="unreachable", detail=str(error), is_shared=len(notifications) > 1)
+            return [result] * len(notifications)
+
+    async def deletion_position(self) -> int | None:
+        return await self._run(self._read_position)
+
+    async def replace_calls(self, replacements: Sequence[CallReplacement], position: int | None) -> None:
+        await self._run(partial(self._replace_calls, replacements, position))
+
+    async def close(self) -> None:
+        self._disconnect()
+        self._thread.close()
+
+    async def _run(self, function: Callable[[], ResultT]) -> ResultT:
+        """Run a function in the thread, connected. Raises `Unavailable`, and is disconnected then."""
+        try:
             async with asyncio.timeout(self._spec.timeout_seconds):
                 await self._connect()
-                return await self._thread.run(partial(self._write, notifications))
+                return await self._thread.run(function)
         except TimeoutError:
             detail = _("no response within {seconds:g} seconds", seconds=self._spec.timeout_seconds)
         except self._errors as error:
             detail = self._describe_error(error)
         self._disconnect()
-        result = DeliveryResult(outcome="unreachable", detail=detail, is_shared=len(notifications) > 1)
-        return [result] * len(notifications)
-
-    async def close(self) -> None:
-        self._disconnect()
-        self._thread.close()
+        raise Unavailable(detail)
 
     async def _connect(self) -> None:
         """Connect, if there is no connection, with the newest password that the server accepts."""
@@ -191,14 +215,14 @@ class SqlClient:
             if not self._is_value_error(error):
                 raise
             self._connection.rollback()
-            results = [self._write_row(cursor, notification) for notification in notifications]
+            results = [self._write_row(cursor, notification.body) for notification in notifications]
         self._connection.commit()
         return results
 
-    def _write_row(self, cursor: Any, notification: Notification) -> DeliveryResult:
+    def _write_row(self, cursor: Any, row: bytes) -> DeliveryResult:
         cursor.execute("SAVEPOINT notification")
         try:
-            self._driver.write_rows(cursor, [notification.body])
+            self._driver.write_rows(cursor, [row])
         except self._driver.database_error as error:
             if not self._is_value_error(error):
                 raise
@@ -206,6 +230,35 @@ class SqlClient:
             return DeliveryResult(outcome="rejected", detail=self._describe_error(error))
         cursor.execute("RELEASE SAVEPOINT notification")
         return _accepted()
+
+    def _read_position(self) -> int | None:
+        cursor, table = self._connection.cursor(), self._spec.notifies_of
+        cursor.execute(f"SELECT seq FROM {self._driver.table_name(STATE_TABLE)} WHERE name = %s", (table,))  # noqa: S608 - quoted
+        row = cursor.fetchone()
+        if row is None:
+            # Without a position a table with rows was filled before deletions were followed.
+            cursor.execute(f"SELECT 0 FROM {self._driver.table_name(table)} LIMIT 1")  # noqa: S608 - quoted
+            row = cursor.fetchone()
+        self._connection.commit()
+        return None if row is None else int(row[0])
+
+    def _replace_calls(self, replacements: Sequence[CallReplacement], position: int | None) -> None:
+        """Delete the rows of these calls, and write those that are left; a row that is refused stays deleted."""
+        cursor, table = self._connection.cursor(), self._driver.table_name(self._spec.notifies_of)
+        if replacements:
+            condition = calls_condition(len(replacements))
+            keys = tuple(chain.from_iterable((call.sn, call.call_id) for call in replacements))
+            cursor.execute(f"SELECT DISTINCT sn, call_id FROM {table} WHERE {condition}", keys)  # noqa: S608 - quoted
+            stored_keys = {(str(sn), str(call_id)) for sn, call_id in cursor.fetchall()}
+            cursor.execute(f"DELETE FROM {table} WHERE {condition}", keys)  # noqa: S608 - quoted
+            for call in replacements:
+                for row in call.bodies if (call.sn, call.call_id) in stored_keys else ():
+                    self._write_row(cursor, row)
+        if position is not None:
+            state_table = self._driver.table_name(STATE_TABLE)
+            cursor.execute(f"DELETE FROM {state_table} WHERE name = %s", (self._spec.notifies_of,))  # noqa: S608 - quoted
+            cursor.execute(f"INSERT INTO {state_table} (name, seq) VALUES (%s, %s)", (self._spec.notifies_of, position))  # noqa: S608 - quoted
+        self._connection.commit()
 
     def _try_out(self, notification: Notification) -> DeliveryResult:
         """Write a sample, or nothing, and undo it."""
