@@ -30,7 +30,7 @@ PAGES = {
     "retention": "/retention",
     "remove-pbx": f"/pbxs/{SN}/remove",
     "connection": f"/pbxs/{SN}/connection",
-    **{f"add-{kind}": f"/add-pbx/{kind}" for kind in ("p-series", "p-series-api", "newcdr", "asterisk")},
+    **{f"add-{kind}": f"/add-pbx/{kind}" for kind in ("p-series", "p-series-api", "newcdr", "freeswitch", "asterisk")},
     "destinations": "/destinations",
     "users": "/users",
     "user": "/users/edit?name=Alice",

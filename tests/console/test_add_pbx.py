@@ -1,7 +1,9 @@
 """The wizard that adds a PBX: each kind, its errors, and what is to be entered at the PBX."""
 
+import html
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -86,6 +88,27 @@ async def test_add_pbx_newcdr_is_identified_by_path_or_address(
     assert (await harness.appdb.pbx("BOTH")).dialect == "newcdr"
 
 
+async def test_add_pbx_freeswitch_has_the_configuration_with_its_url(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """The path is generated, and shown this once; the file is XML with the address of the intake."""
+    form = {"name": "fusion", "sn": "FUSION-1", "addresses": "192.0.2.7"}
+    text = await post_form(client, "freeswitch", form)
+    configuration = html.unescape(text.partition("<pre")[2].partition(">")[2].partition("</pre>")[0])
+    params = dict(re.findall(r'<param name="([^"]+)" value="([^"]+)"/>', configuration))
+    path = (await harness.appdb.source_matches.get("FUSION-1")).path
+    assert urlsplit(params["url"]).path == path
+    assert (params["encode"], params["encode-values"], params["log-b-leg"]) == ("false", "false", "true")
+    assert await harness.appdb.source_matches.get("FUSION-1") == SourceMatch(("192.0.2.7",), path)
+    assert (await harness.appdb.pbx("FUSION-1")).dialect == "freeswitch"
+    page = await (await client.get("/pbxs/FUSION-1")).text()
+    assert path not in page
+    async with client.get("/pbxs/FUSION-1/connection") as response:
+        assert (response.status, path in await response.text()) == (200, False)
+    await client.post("/pbxs/FUSION-1/connection", data={"addresses": "192.0.2.8"})
+    assert await harness.appdb.source_matches.get("FUSION-1") == SourceMatch(("192.0.2.8",), path)
+
+
 @pytest.mark.parametrize("is_table", [False, True])
 async def test_add_pbx_asterisk_has_connection_and_cdr_source(
     harness: ConsoleHarness, client: aiohttp.ClientSession, tmp_path: Path, is_table: bool
@@ -125,6 +148,7 @@ async def test_add_pbx_asterisk_has_connection_and_cdr_source(
         ("p-series-api", BASICS | API | {"fingerprint": "xyz"}, "fingerprint"),
         ("newcdr", BASICS | {"addresses": "0.0.0.0/0"}, "addresses"),
         ("newcdr", BASICS | {"path": "/short"}, "path"),
+        ("freeswitch", BASICS | {"path": "/short"}, "path"),
         ("asterisk", AMI | {"name": "shop", "address": "a b"}, "address"),
         ("asterisk", AMI | {"name": "shop", "address": ""}, "address"),
         ("asterisk", AMI | {"name": "shop", "user": ""}, "user"),

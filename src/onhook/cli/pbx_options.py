@@ -8,7 +8,10 @@ from onhook.cli.options import option_with_default
 from onhook.lib.messages import _
 
 DialectOption = Annotated[
-    str, typer.Option("--dialect", metavar="DIALECT", help=_("Dialect: yeastar, or newcdr for S-Series and Cloud"))
+    str,
+    typer.Option(
+        "--dialect", metavar="DIALECT", help=_("Dialect: yeastar, newcdr for S-Series and Cloud, or freeswitch")
+    ),
 ]
 FromOption = Annotated[
     list[str] | None,

@@ -15,6 +15,7 @@ from onhook.appdb.asterisks import TLS_OFF, TLS_ON
 from onhook.appdb.cdr_sources import CdrSource, parse_cdr_source
 from onhook.appdb.pbx_credentials import PbxCredentials, parse_pbx_credentials
 from onhook.appdb.pbxs import (
+    DIALECT_DEFAULT,
     SN_CHARACTERS_MAX,
     Pbx,
     new_secret,
@@ -23,7 +24,7 @@ from onhook.appdb.pbxs import (
     validate_sn,
     validate_zone,
 )
-from onhook.appdb.source_match import SourceMatch, parse_source_match
+from onhook.appdb.source_match import UNSIGNED_DIALECTS, SourceMatch, parse_source_match
 from onhook.console.actions import CheckResult
 from onhook.console.addresses import intake_host, intake_port
 from onhook.console.auth.access import FOR_ADMINISTRATORS
@@ -82,6 +83,11 @@ KINDS: Mapping[str, PbxKind] = {
             "newcdr",
             mark("Yeastar S-Series, K2 or Cloud PBX"),
             mark("The PBX posts each ended call in its earlier format. Its address or a secret path identifies it."),
+        ),
+        PbxKind(
+            "freeswitch",
+            mark("FreeSWITCH or FusionPBX"),
+            mark("The PBX posts a document about each leg of a call. A secret path and its address identify it."),
         ),
         PbxKind(
             "asterisk",
@@ -241,7 +247,7 @@ def _complete_form(kind: PbxKind, form: NewPbxForm) -> NewPbxForm:
     """Return the form with a generated secret or path where the PBX needs one and none was entered."""
     if kind.name == "p-series" and not form.secret:
         return msgspec.structs.replace(form, secret=new_secret())
-    if kind.name == "newcdr" and not form.path and not form.addresses:
+    if ((kind.name == "newcdr" and not form.addresses) or kind.name == "freeswitch") and not form.path:
         return msgspec.structs.replace(form, path=f"/{new_secret()}")
     return form
 
@@ -265,7 +271,7 @@ def _parse_form(fields: FormFields, kind: PbxKind, form: NewPbxForm) -> NewPbxSe
         name=form.name,
         sn=form.sn,
         zone=form.zone or None,
-        dialect="newcdr" if kind.name == "newcdr" else "yeastar",
+        dialect=kind.name if kind.name in UNSIGNED_DIALECTS else DIALECT_DEFAULT,
         secret=form.secret if kind.name == "p-series" else None,
         source_match=source_match,
         credentials=credentials,

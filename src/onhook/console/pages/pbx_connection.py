@@ -147,7 +147,7 @@ def _redirect(pbx: Pbx, message: str) -> Redirect:
 def _kind_of(pbx: Pbx) -> PbxKind:
     if pbx.dialect == Asterisk.name:
         return KINDS["asterisk"]
-    return KINDS["newcdr" if pbx.dialect in UNSIGNED_DIALECTS else "p-series-api"]
+    return KINDS[pbx.dialect if pbx.dialect in UNSIGNED_DIALECTS else "p-series-api"]
 
 
 async def _load_view(app_state: AppState, pbx: Pbx) -> PbxConnectionView:
@@ -155,7 +155,7 @@ async def _load_view(app_state: AppState, pbx: Pbx) -> PbxConnectionView:
     credentials = await appdb.pbx_credentials.get(pbx.sn)
     if kind.name == "asterisk":
         form = _fill_asterisk_form(await appdb.asterisks.get(pbx.sn), await appdb.cdr_sources.get(pbx.sn))
-    elif kind.name == "newcdr":
+    elif kind.name in UNSIGNED_DIALECTS:
         form = NewPbxForm(addresses=", ".join((await appdb.source_matches.get(pbx.sn)).addresses))
     elif credentials is None:
         form = NewPbxForm()
@@ -183,7 +183,7 @@ async def _save(app_state: AppState, pbx: Pbx, fields: FormFields, form: NewPbxF
     kind = _kind_of(pbx)
     if kind.name == "asterisk":
         return await _save_asterisk(app_state, pbx, fields, form)
-    if kind.name == "newcdr":
+    if kind.name in UNSIGNED_DIALECTS:
         return await _save_sender(app_state, pbx, fields, form)
     stored = await app_state.appdb.pbx_credentials.get(pbx.sn)
     return await _save_credentials(app_state, pbx, fields, form, stored)
