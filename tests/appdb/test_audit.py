@@ -147,6 +147,7 @@ OWN_TABLES = {
     "leg_groups": "found in events",
     "leg_names": "found in events",
     "leg_position": "how far events were read for legs",
+    "external_ids": "found in responses",
     "mask_key": "made once, and never shown",
     "secret_owners": "follows from `secrets`",
     "sessions": "sign-ins are entries by themselves",
