@@ -6,11 +6,13 @@ from html import unescape
 
 import aiohttp
 import pytest
+from playwright.async_api import expect
 
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.directory import DirectoryEntry
 from onhook.console.pages.calls import LATEST_FIRST, SORTABLE
 from tests.console.conftest import ConsoleHarness
+from tests.console.test_pages import open_visit
 from tests.factories import SN, STARTED_AT, details
 
 
@@ -136,3 +138,140 @@ async def test_search_by_name_shows_a_limited_reader_no_other_names(harness: Con
             for name in ("Carol", "Bob")
         ]
     assert counts == [0, 1]
+
+
+async def suggest(client: aiohttp.ClientSession, field: str, text: str = "") -> list[tuple[str, str]]:
+    answer = await (await client.get("/suggestions", params={"field": field, "text": text})).json()
+    return [(item["value"], item["label"]) for item in answer["data"]]
+
+
+async def test_suggestions_are_values_of_the_scope(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    now = harness.clock.now().replace(microsecond=0) - timedelta(minutes=5)
+    await harness.appdb.add_pbx(name="branch", sn="BRANCH", secret="x" * 32, now_us=1)
+    await harness.publish()
+    inbound = {"type": "Inbound", "did_number": "5550100"}
+    await harness.ingest_details(
+        [details(now, src_trunk_name="SIP-1", **inbound), details(now, src_trunk_name="SIP-1")]
+    )
+    await harness.ingest_details([details(now, src_trunk_name="ISDN")], "BRANCH")
+    await harness.appdb.directory.put(
+        [
+            DirectoryEntry(sn=SN, number="5550100", name="Sales line", kind="did"),
+            DirectoryEntry(sn=SN, number="6400", name="Support", kind="queue"),
+            DirectoryEntry(sn=SN, number="1001", name="Alice"),
+            DirectoryEntry(sn="BRANCH", number="1002", name="Alina"),
+        ]
+    )
+    assert await suggest(client, "trunk") == [("SIP-1", ""), ("ISDN", "")]
+    assert await suggest(client, "trunk", "isd") == [("ISDN", "")]
+    assert await suggest(client, "did_number", "sales") == [("5550100", "Sales line")]
+    assert await suggest(client, "party", "supp") == [("6400", "Support, queue, office")]
+    assert {value for value, _label in await suggest(client, "party", "ali")} == {"1001", "1002"}
+    assert (await client.get("/suggestions?field=colour")).status == 400
+    scope = AccessScope(sns=(SN,))
+    token = await harness.appdb.tokens.add("limited", "reader", now_us=harness.clock.microseconds(), scope=scope)
+    async with harness.client(token) as limited:
+        assert await suggest(limited, "trunk") == [("SIP-1", "")]
+        assert [value for value, _label in await suggest(limited, "party", "ali")] == ["1001"]
+
+
+async def test_tags_of_selected_calls_are_added_and_removed(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """The rest of a note stays; a reader may not, and an annotator only within the scope: all calls or none."""
+    ids = [f"1777287876.{n}" for n in range(3)]
+    for number, call_id in enumerate(ids):
+        await harness.ingest_details([details(STARTED_AT, call_id=call_id, call_to=f"100{number + 2}")])
+    now_us = harness.clock.microseconds()
+    await harness.appdb.notes.write(SN, ids[0], "calls back", "vip", author="Alice", now_us=now_us)
+    form = [("tags", "sales, north"), ("action", "add"), ("next", "/calls?trunk=A")]
+    calls = [("call", f"{SN}\n{call_id}") for call_id in ids]
+    answer = await client.post("/calls/tags", data=[*form, calls[0], calls[1]], allow_redirects=False)
+    assert (answer.status, answer.headers["Location"]) == (303, "/calls?trunk=A")
+    keys = [(SN, call_id) for call_id in ids]
+    assert await harness.appdb.notes.tags_by_call(keys) == {
+        keys[0]: ("vip", "sales", "north"),
+        keys[1]: ("sales", "north"),
+    }
+    assert (await harness.appdb.notes.history(SN, ids[0]))[0].text == "calls back"
+    await client.post("/calls/tags", data=[("tags", "sales"), ("action", "remove"), calls[0]], allow_redirects=False)
+    assert (await harness.appdb.notes.tags_by_call(keys))[keys[0]] == ("vip", "north")
+    for body in ([*form], [calls[0], ("tags", " ")], [*form, *(("call", f"{SN}\n{n}") for n in range(201))]):
+        assert (await client.post("/calls/tags", data=body)).status == 400
+    scope = AccessScope(numbers=("1002",))
+    for role, status in (("reader", 403), ("annotator", 404)):
+        token = await harness.appdb.tokens.add(role, role, now_us=now_us, scope=scope)
+        async with harness.client(token) as limited:
+            answer = await limited.post("/calls/tags", data=[("tags", "x"), calls[0], calls[2]])
+            assert answer.status == status
+    assert keys[2] not in await harness.appdb.notes.tags_by_call(keys)
+
+
+async def test_call_page_leads_to_calls_before_and_after_and_of_the_same_number(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """In order of their starts, those of one second by their ids; related are those of the other side's number."""
+    parties = {"call_from": "+4930901820", "src_trunk_name": "SIP", "type": "Inbound"}
+    for n in range(3):
+        await harness.ingest_details([details(STARTED_AT, call_id=f"1777287876.{n}", **parties)])
+    other = {"call_to": "+4930901820", "dst_trunk_name": "SIP", "type": "Outbound"}
+    await harness.ingest_details([details(STARTED_AT + timedelta(days=3), call_id="1777547076.1", **other)])
+    await harness.ingest_details([details(STARTED_AT + timedelta(days=60), call_id="1782471876.1", call_from="1003")])
+    text = await (await client.get(f"/calls/{SN}/1777287876.1")).text()
+    assert [href for href in re.findall(r'rel="(?:prev|next)" href="([^"]*)"', text) if "1777" in href] == [
+        f"/calls/{SN}/1777287876.0",
+        f"/calls/{SN}/1777287876.2",
+    ]
+    related = text.split('id="related"')[1].split("</section>")[0]
+    assert re.findall(r'data-key="\S+ (\S+)"', related) == ["1777547076.1", "1777287876.2", "1777287876.0"]
+    assert 'href="/calls?number=%2B4930901820"' in related
+    assert text.index('id="notes"') < text.index('id="journey"')
+    text = await (await client.get(f"/calls/{SN}/1777547076.1")).text()
+    assert 'rel="next"' not in text
+
+
+async def test_shortcuts_lead_through_the_list_by_keyboard(harness: ConsoleHarness, chromium_path: str) -> None:
+    """The overlay lists them, and switches them off; in a field they are letters."""
+    for n in range(4):
+        await harness.ingest_details([details(STARTED_AT + timedelta(minutes=n), call_id=f"1777287876.{n}")])
+    async with open_visit(harness, chromium_path) as visit:
+        page = visit.page
+        await page.goto(f"{harness.url}/calls?limit=2&since=2026-04-01")
+        await page.keyboard.press("?")
+        await expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+        await page.keyboard.press("Escape")
+        for key in ("j", "j", "x"):
+            await page.keyboard.press(key)
+        await expect(page.locator("tr.call input").nth(1)).to_be_checked()
+        await page.get_by_label("Tag of the selected calls").fill("jxn")
+        await page.get_by_role("button", name="Add tag").click()
+        await page.keyboard.press("n")
+        await expect(page.get_by_text("page 2 of 2")).to_be_visible()
+        assert await harness.appdb.notes.tags_by_call([(SN, "1777287876.2")]) == {(SN, "1777287876.2"): ("jxn",)}
+        await page.keyboard.press("/")
+        await expect(page.get_by_label("Number, name or call id")).to_be_focused()
+        await page.keyboard.type("j?")
+        await expect(page.get_by_label("Number, name or call id")).to_have_value("j?")
+        await page.goto(f"{harness.url}/calls/{SN}/1777287876.1")
+        await page.keyboard.press("p")
+        await expect(page).to_have_url(f"{harness.url}/calls/{SN}/1777287876.0")
+        await page.keyboard.press("e")
+        await expect(page.get_by_label("Note", exact=True)).to_be_focused()
+        await page.keyboard.press("Tab")
+        await page.goto(f"{harness.url}/calls")
+        await page.keyboard.press("?")
+        await page.get_by_label("Shortcuts of one key are on").uncheck()
+        await page.get_by_role("button", name="Close").click()
+        await page.keyboard.press("?")
+        await expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_hidden()
+
+
+async def test_suggestions_appear_while_typing(harness: ConsoleHarness, chromium_path: str) -> None:
+    await harness.appdb.directory.put([DirectoryEntry(sn=SN, number="1001", name="Alice")])
+    await harness.ingest_details([details(STARTED_AT)])
+    async with open_visit(harness, chromium_path) as visit:
+        page = visit.page
+        await page.goto(f"{harness.url}/calls?call_to=1002")
+        await page.get_by_label("From", exact=True).fill("ali")
+        option = page.locator("datalist option[value='1001']").first
+        await expect(option).to_have_text("1001 · Alice, office")

@@ -134,6 +134,7 @@ async def test_call_page_shows_chart_fields_and_event(harness: ConsoleHarness, c
         page = visit.page
         await page.goto(f"{harness.url}/calls/{SN}/{call_id}")
         await expect(page.locator("svg.bar")).to_have_count(3)
+        await page.get_by_text("Fields of all legs").click()
         names = await page.locator(".fields tbody:first-of-type th code").all_inner_texts()
         assert names[:18] == list(DETAIL_FIELDS)
         await page.get_by_text(re.compile("^Event 3")).click()

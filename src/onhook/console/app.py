@@ -45,6 +45,7 @@ from onhook.console.pages import about, assets, issues, sign_in
 from onhook.console.pages import add_pbx as add_pbx_pages
 from onhook.console.pages import apps as app_pages
 from onhook.console.pages import call as call_page
+from onhook.console.pages import call_tags as call_tag_pages
 from onhook.console.pages import calls as calls_page
 from onhook.console.pages import destinations as destination_pages
 from onhook.console.pages import directory as directory_pages
@@ -57,6 +58,7 @@ from onhook.console.pages import reader_settings as reader_settings_pages
 from onhook.console.pages import retention as retention_pages
 from onhook.console.pages import saved_searches as saved_search_pages
 from onhook.console.pages import sql as sql_page
+from onhook.console.pages import suggestions as suggestion_pages
 from onhook.console.pages import users as user_pages
 from onhook.console.pages.api_page import openapi_config
 from onhook.console.pages.dashboards import page as dashboard_pages
@@ -218,6 +220,8 @@ def _page_router() -> Router:
             health.metrics,
             dashboard_pages.dashboard_page,
             calls_page.calls_page,
+            *call_tag_pages.ROUTES,
+            *suggestion_pages.ROUTES,
             *call_page.ROUTES,
             *saved_search_pages.ROUTES,
             export.read_progress,

@@ -28,6 +28,7 @@ from onhook.console.parameters import CallId, ReaderZone, Sn
 from onhook.console.queries.calls import find_call, list_notes, local_recording_flags
 from onhook.console.queries.calls import write_note as write_call_note
 from onhook.console.queries.directory import load_names
+from onhook.console.queries.neighbours import Neighbours, find_neighbours
 from onhook.console.queries.raw_events import RawEventDetails, describe_raw_event
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.ledger.contract import RawEvent
@@ -81,6 +82,7 @@ class CallView(View, frozen=True, kw_only=True):
     template: ClassVar = "call.html"
     call: Call
     axis: CallChart
+    neighbours: Neighbours
     leg_parties: Sequence[str]
     fields: Sequence[str]
     recordings: Sequence[tuple[str, bool]]
@@ -146,6 +148,7 @@ async def _render_call(
     seqs = sorted({leg.seq for leg in call.legs})
     # The body of an event may have other calls too, and it has the numbers.
     may_see_bodies = (scope is None or scope.numbers is None) and app_state.masking is None
+    neighbours = await find_neighbours(app_state, call, scope)
     return await render_page(
         request,
         app_state,
@@ -153,6 +156,9 @@ async def _render_call(
         CallView(
             call=directory.name_call(call),
             axis=axis,
+            neighbours=msgspec.structs.replace(
+                neighbours, related=[directory.name_call(other) for other in neighbours.related]
+            ),
             leg_parties=[
                 directory.name_party(call.sn, bar.leg.call_to, is_outside=bool(bar.leg.dst_trunk_name))
                 for bar in axis.bars

@@ -59,6 +59,7 @@ SORTABLE = ("started_at", "status", "type", "wait_duration", "talk_duration", "c
 
 FORM_FILTERS = frozenset(
     {"since", "until", "pbx", "number", "call_from", "call_to", "status", "type", "trunk", "did_number"}
+    | {"answered_by"}
     | {"min_talk_duration", "max_talk_duration", "extra", "tag", "note", "q"}
 )
 """Filters with a field of their own in the form; others appear in it when they are set."""

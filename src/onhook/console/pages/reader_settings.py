@@ -46,7 +46,7 @@ async def change_reader_settings(
     """Set zone and clock of the reader, and return to the page, which had another zone in its URL perhaps."""
     settings = await load_reader_settings(request, app_state)
     changed = msgspec.structs.replace(settings, zone=data.zone, clock=cast("Clock", data.clock)).validate()
-    return await _save(request, app_state, changed, _local_path(data.next, without="zone"))
+    return await _save(request, app_state, changed, local_path(data.next, without="zone"))
 
 
 @post("/settings/columns", opt=PERSONAL, include_in_schema=False, status_code=200)
@@ -58,7 +58,7 @@ async def change_call_columns(
         parse_columns(data.columns)
     settings = await load_reader_settings(request, app_state)
     changed = msgspec.structs.replace(settings, call_columns=data.columns).validate()
-    return await _save(request, app_state, changed, _local_path(data.next, without="columns"))
+    return await _save(request, app_state, changed, local_path(data.next, without="columns"))
 
 
 async def _save(request: AnyRequest, app_state: AppState, settings: ReaderSettings, path: str) -> Redirect:
@@ -81,7 +81,7 @@ async def _save(request: AnyRequest, app_state: AppState, settings: ReaderSettin
     return response
 
 
-def _local_path(text: str, *, without: str) -> str:
+def local_path(text: str, *, without: str) -> str:
     r"""Return the page to return to without a parameter of its query: a path of Onhook, never another site (`//host`,
     `/\host`).
     """
