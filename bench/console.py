@@ -24,7 +24,6 @@ from playwright.async_api import Browser, async_playwright
 
 from bench.simulated_store import EXTENSION, FIRST_SECOND, SECONDS, fill
 from bench.table import Row, table
-from onhook.appdb.appdb import AppDb
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.record import Call
@@ -40,6 +39,7 @@ from onhook.pbx.registry import dialects
 from onhook.projector.projector import Projector
 from onhook.runtime.adapters.actions import ConsoleActionRunner
 from onhook.runtime.adapters.erasure import create_eraser
+from onhook.runtime.engines import ENGINES
 from onhook.runtime.http_server import HttpServer
 from onhook.store.contract import QuarantineEntry, Store, StoreBatch
 from onhook.store.duckdb import open_store
@@ -160,7 +160,7 @@ def _call(clock_time: datetime, number: int, seq: int, facts: PbxFacts) -> Call:
 @contextlib.asynccontextmanager
 async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict[str, str]]]:
     clock, feed = StandingClock(), PositionNotifier()
-    appdb, ledger = AppDb(config.appdb_file), SqliteLedger(config.ledger_file)
+    appdb, ledger = ENGINES.open_appdb(config.appdb_file), SqliteLedger(config.ledger_file)
     for name, sn in (("PBX-A", "3691"), ("PBX-B", "3692"), ("PBX-C", "3693")):
         await appdb.add_pbx(name=name, sn=sn, secret="s" * 32, now_us=1)
     acting = ConsoleActionRunner(config, appdb, clock)

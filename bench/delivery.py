@@ -33,6 +33,7 @@ from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
 from onhook.lib.clock import SystemClock
 from onhook.pbx.yeastar.payload import Yeastar
+from onhook.runtime.engines import ENGINES
 from onhook.store.contract import StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
 from onhook.store.position_notifier import PositionNotifier
@@ -201,7 +202,11 @@ async def _watch(served: Served, healthy: int, last: int) -> tuple[float, int]:
 @contextlib.asynccontextmanager
 async def _served(directory: Path, store_name: str, name: str) -> AsyncIterator[Served]:
     store = await open_store(directory / store_name)
-    appdb, delivery_appdb, position_notifier = AppDb(directory / name), AppDb(directory / name), PositionNotifier()
+    appdb, delivery_appdb, position_notifier = (
+        ENGINES.open_appdb(directory / name),
+        ENGINES.open_appdb(directory / name),
+        PositionNotifier(),
+    )
     dispatcher = DeliveryDispatcher(
         deps=DeliveryDeps(
             record_reader=RecordReader(store, position_notifier), appdb=delivery_appdb, clock=SystemClock()

@@ -98,6 +98,38 @@ def absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 @cache
+def names_used(file: File) -> Iterator[Import]:
+    """Yield the full dotted names that a file imports, and of every `a.b.c` whose `a` is imported."""
+    names: dict[str, str] = {}
+    for node in file.nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                names[alias.asname or alias.name.partition(".")[0]] = (
+                    alias.name if alias.asname else alias.name.partition(".")[0]
+                )
+                yield Import(alias.name.partition(".")[0], node.lineno)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield Import(node.module.partition(".")[0], node.lineno)
+            for alias in node.names:
+                names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                yield Import(f"{node.module}.{alias.name}", node.lineno)
+    for node in file.nodes:
+        if isinstance(node, ast.Attribute):
+            first, _, rest = dotted(node).partition(".")
+            if first in names:
+                yield Import(f"{names[first]}.{rest}", node.lineno)
+
+
+def dotted(node: ast.expr) -> str:
+    """Return `a.b.c` as text, and an empty text for other expressions."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if not isinstance(node, ast.Attribute):
+        return ""
+    before = dotted(node.value)
+    return f"{before}.{node.attr}" if before else ""
+
+
 def current_code_base() -> CodeBase:
     """Read all files once; the checks change nothing."""
     roots = {ROOT / "src" / "onhook": ROOT / "src", ROOT / "tests": ROOT}

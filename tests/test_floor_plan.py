@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from tests.code_base import CodeBase, File, Import, current_code_base, package_of
+from tests.code_base import CodeBase, File, current_code_base, dotted, names_used, package_of
 
 # A package imports packages of lower ranks only.
 RANKS: Final = (
@@ -70,9 +70,12 @@ ENGINES: Final = {
     "onhook.appdb.sqlite_session": {"appdb"},
     "onhook.appdb.sqlite_audit": {"appdb"},
     "onhook.appdb.sqlite_file": {"appdb", "ops"},  # copies and checks of files
-    "onhook.ledger.sqlite": {"ledger", "ops", "runtime"},
-    "onhook.store.duckdb": {"store", "ops", "runtime"},
+    "onhook.ledger.sqlite": {"ledger", "runtime"},
+    "onhook.store.duckdb": {"store", "runtime"},
 }
+
+# Class that opens a file: its package. All others get an open one, or open it by `runtime.engines`.
+OPENERS: Final = {"AppDb": "appdb", "SqliteLedger": "ledger", "DuckDbStore": "store"}
 
 # Capability: the packages that may use it.
 CAPABILITIES: Final = {
@@ -139,6 +142,17 @@ def engines_are_imported_by_their_owners(code: CodeBase) -> Iterator[str]:
                 yield file.error(
                     imported.line,
                     f"only {quoted(ENGINES[imported.name])} may import `{imported.name}`: use the contract beside it.",
+                )
+
+
+def engines_open_the_files(code: CodeBase) -> Iterator[str]:
+    for file in code.sources:
+        for node in file.nodes:
+            name = dotted(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+            if name in OPENERS and file.top_package != OPENERS[name]:
+                yield file.error(
+                    getattr(node, "lineno", 1),
+                    f"`{name}` is opened by `runtime.engines`: use `ENGINES`, or pass it in.",
                 )
 
 
@@ -250,38 +264,6 @@ def application_database_is_awaited(code: CodeBase) -> Iterator[str]:
                 yield file.error(node.lineno, "the application database has threads of its own: await it.")
 
 
-def names_used(file: File) -> Iterator[Import]:
-    """Yield the full dotted names that a file imports, and of every `a.b.c` whose `a` is imported."""
-    names: dict[str, str] = {}
-    for node in file.nodes:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                names[alias.asname or alias.name.partition(".")[0]] = (
-                    alias.name if alias.asname else alias.name.partition(".")[0]
-                )
-                yield Import(alias.name.partition(".")[0], node.lineno)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield Import(node.module.partition(".")[0], node.lineno)
-            for alias in node.names:
-                names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-                yield Import(f"{node.module}.{alias.name}", node.lineno)
-    for node in file.nodes:
-        if isinstance(node, ast.Attribute):
-            first, _, rest = dotted(node).partition(".")
-            if first in names:
-                yield Import(f"{names[first]}.{rest}", node.lineno)
-
-
-def dotted(node: ast.expr) -> str:
-    """Return `a.b.c` as text, and an empty text for other expressions."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if not isinstance(node, ast.Attribute):
-        return ""
-    before = dotted(node.value)
-    return f"{before}.{node.attr}" if before else ""
-
-
 def files_and_functions_are_small(code: CodeBase) -> Iterator[str]:
     for file in code.files:
         lines = len(file.text.splitlines())
@@ -350,6 +332,7 @@ def printed_commands_have_quoted_values(code: CodeBase) -> Iterator[str]:
 CHECKS: Final[list[Check]] = [
     imports_follow_the_ranks,
     engines_are_imported_by_their_owners,
+    engines_open_the_files,
     dialects_are_independent,
     pages_and_api_are_separate,
     imports_have_no_cycles,
@@ -393,6 +376,16 @@ BAD: Final[list[tuple[Check, dict[str, str], str]]] = [
         engines_are_imported_by_their_owners,
         {"onhook/receiver/a.py": "from onhook.ledger.sqlite import A"},
         "onhook/receiver/a.py:1: ",
+    ),
+    (
+        engines_open_the_files,
+        {"onhook/cli/pbx.py": "from onhook.appdb.appdb import AppDb\nasync with AppDb(path) as appdb: pass"},
+        "onhook/cli/pbx.py:2: `AppDb` is opened by `runtime.engines`",
+    ),
+    (
+        engines_open_the_files,
+        {"onhook/runtime/hub.py": "from onhook.ledger import sqlite\nledger = sqlite.SqliteLedger(path)"},
+        "onhook/runtime/hub.py:2: `SqliteLedger` is opened",
     ),
     (
         dialects_are_independent,

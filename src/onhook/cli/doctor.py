@@ -24,6 +24,7 @@ from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_data, check_installation
 from onhook.ops.doctor.pbx import PbxCheckTarget, check_pbx, load_check_target
 from onhook.ops.instance_lock import is_server_running, read_server_info
+from onhook.runtime.engines import ENGINES
 
 app = CommandGroup(add_completion=False)
 
@@ -54,7 +55,7 @@ async def doctor(
     config = load_reader_config(data, zone)
     console = Console()
     if name is None:
-        checks = [check async for check in check_installation(config, SystemClock())]
+        checks = [check async for check in check_installation(config, SystemClock(), ENGINES.open_appdb)]
         if _has_data_files(config):
             checks += await _run_data_checks(config)
     else:
@@ -66,7 +67,7 @@ async def doctor(
             _print_check(console, check)
     print(captured_output.get(), end="")
     if bundle is not None:
-        await write_bundle(config, SystemClock(), checks, bundle)
+        await write_bundle(config, SystemClock(), checks, bundle, ENGINES.open_appdb)
         print(_("Written to {path}: look through it before you send it.", path=bundle))
     raise typer.Exit(any(check.status == "ERROR" for check in checks))
 

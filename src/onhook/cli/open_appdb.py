@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from onhook.appdb.appdb import AppDb
 from onhook.cli.options import load_config
 from onhook.ops.instance_lock import check_data_directory, no_data_error, prepare_directory, rename_old_files
+from onhook.runtime.engines import ENGINES
 
 
 @asynccontextmanager
@@ -18,5 +19,5 @@ async def open_appdb(data: str | None, *, create: bool = False) -> AsyncIterator
     elif not config.appdb_file.exists():
         raise no_data_error(config)
     rename_old_files(config)
-    async with AppDb(config.appdb_file) as appdb:
+    async with ENGINES.open_appdb(config.appdb_file) as appdb:
         yield appdb

@@ -7,13 +7,12 @@ and sent; the store, whose calls no other file has any longer, stays. What is le
 import os
 from contextlib import AsyncExitStack
 
-from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.ledger.sqlite_schema import create_ledger_after
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
+from onhook.ops.engines import Engines
 from onhook.ops.instance_lock import check_data_directory, exclusive_intake_lock, instance_lock, no_data_error
-from onhook.ops.rebuild import Engines
 
 
 async def begin_ledger(config: Config, engines: Engines) -> int:
@@ -45,7 +44,7 @@ async def begin_ledger(config: Config, engines: Engines) -> int:
 async def _read_last_number(config: Config, engines: Engines) -> int:
     """Return the highest number that the store or a destination is past."""
     async with AsyncExitStack() as stack:
-        appdb = await stack.enter_async_context(AppDb(config.appdb_file))
+        appdb = await stack.enter_async_context(engines.open_appdb(config.appdb_file))
         position = 0
         if config.store_file.exists():
             store = await engines.open_store(config.store_file)

@@ -8,17 +8,13 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
-
-import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.config import Config
-from onhook.ledger.contract import Ledger
 from onhook.ledger.control_entries import ReRead
 from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.ledger.sqlite_schema import read_begin
@@ -26,11 +22,11 @@ from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.file_lock import file_lock_soon
 from onhook.lib.messages import _
+from onhook.ops.engines import Engines
 from onhook.ops.instance_lock import read_server_info
 from onhook.ops.quarantine_retry import group_consecutive
 from onhook.pbx.registry import dialects
 from onhook.projector.projector import Projector
-from onhook.store.contract import Store
 
 LOCK_NAME = "rebuild.lock"
 
@@ -43,22 +39,6 @@ LEDGER_SHARE = 0.5
 
 RebuildProgressCallback = Callable[[int, int], None]
 """Receives the number of the last raw event processed, and that of the last one."""
-
-
-class QuarantineLister(Protocol):
-    """Returns the quarantined numbers of a store that stays closed, in order; with `without_records` those alone of
-    which no part was readable.
-    """
-
-    async def __call__(self, path: Path, *, without_records: bool) -> Sequence[int]: ...
-
-
-class Engines(msgspec.Struct, frozen=True, kw_only=True):
-    """How files are opened: the ledger, the store, and the quarantine of a store that stays closed."""
-
-    open_ledger: Callable[[Path], Ledger]
-    open_store: Callable[[Path], Awaitable[Store]]
-    list_quarantined_seqs: QuarantineLister
 
 
 async def rebuild(
@@ -139,7 +119,7 @@ async def _project_ledger(
 ) -> tuple[int, Sequence[int]]:
     """Make a store; return its position, and the erasures that it never had the numbers of."""
     async with AsyncExitStack() as stack:
-        appdb = await stack.enter_async_context(AppDb(config.appdb_file))
+        appdb = await stack.enter_async_context(engines.open_appdb(config.appdb_file))
         ledger = engines.open_ledger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         store = await engines.open_store(path)
@@ -171,7 +151,7 @@ async def _finish_erasures(config: Config, engines: Engines, seqs: Sequence[int]
 
 
 async def _install_offline(config: Config, engines: Engines) -> None:
-    async with AppDb(config.appdb_file) as appdb:
+    async with engines.open_appdb(config.appdb_file) as appdb:
         await install_rebuilt_store(config, appdb, SystemClock(), engines)
 
 

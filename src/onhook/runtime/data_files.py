@@ -8,7 +8,6 @@ import msgspec
 from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
-from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.ops.instance_lock import check_data_directory, check_ledger_file, no_data_error, rename_old_files
 from onhook.ops.number_erasure import NumberEraser
@@ -48,8 +47,8 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
         raise no_data_error(config)
     rename_old_files(config)
     async with AsyncExitStack() as stack:
-        appdb = await stack.enter_async_context(AppDb(config.appdb_file))
-        ledger = SqliteLedger(config.ledger_file)
+        appdb = await stack.enter_async_context(ENGINES.open_appdb(config.appdb_file))
+        ledger = ENGINES.open_ledger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         await install_rebuilt_store(config, appdb, SystemClock(), ENGINES)
         store = await open_store_file(config.store_file)
@@ -76,7 +75,7 @@ async def read_last_seq(config: Config) -> int:
     """Return the number of the last raw event; 0 without one."""
     if not config.ledger_file.exists():
         return 0
-    ledger = SqliteLedger(config.ledger_file)
+    ledger = ENGINES.open_ledger(config.ledger_file)
     try:
         return await ledger.last_seq()
     finally:

@@ -8,10 +8,10 @@ from functools import partial
 
 import msgspec
 
-from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.lib.clock import Clock
 from onhook.runtime.child import RunningService, run_child
+from onhook.runtime.engines import ENGINES
 from onhook.simulator.demo import WITH_HISTORY, get_demo_credentials, intake_url
 from onhook.simulator.office_plan import SimulationPlan, demo_plan
 from onhook.simulator.sender import simulate
@@ -20,7 +20,7 @@ from onhook.simulator.sender import simulate
 @asynccontextmanager
 async def open_demo(config: Config, clock: Clock, *, with_history: bool) -> AsyncIterator[RunningService]:
     """Yield the running simulated PBX; with past calls first where asked. `config.intake` is the intake's address."""
-    appdb = AppDb(config.appdb_file)
+    appdb = ENGINES.open_appdb(config.appdb_file)
     try:
         sn, secret = await get_demo_credentials(appdb)
     finally:

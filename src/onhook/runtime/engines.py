@@ -1,21 +1,31 @@
-"""The engines of ledger and store, readable for their owner alone."""
+"""The engines of the application database, the ledger and the store: all processes and commands open their files here.
+
+Files are readable for their owner alone. The engine of the store is imported where one is opened: the intake, and most
+commands, do without.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from onhook.appdb.appdb import AppDb
 from onhook.config import SECRET_FILE_MODE, Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
+from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
-from onhook.ops.rebuild import Engines
+from onhook.ops.engines import Engines
 from onhook.store.contract import Store
-from onhook.store.duckdb import list_quarantined_seqs, open_store
 from onhook.store.sql.contract import SqlRunner
 from onhook.store.sql.runner import SqlProcessRunner
+
+if TYPE_CHECKING:
+    from onhook.store import duckdb as store_engine
+else:
+    store_engine = DeferredModule("onhook.store.duckdb")
 
 LOCKED_SECONDS_MAX = 5.0
 LOCKED_RETRY_SECONDS = 0.1
@@ -53,7 +63,7 @@ async def retry_while_locked(action: Callable[[], Awaitable[ResultT]]) -> Result
 
 
 async def _open_private(path: Path) -> Store:
-    store = await open_store(path)
+    store = await store_engine.open_store(path)
     try:
         await asyncio.to_thread(path.chmod, SECRET_FILE_MODE)
     except OSError as error:
@@ -67,7 +77,12 @@ async def _open_private(path: Path) -> Store:
 
 
 async def _list_quarantined_seqs(path: Path, *, without_records: bool) -> Sequence[int]:
-    return await retry_while_locked(lambda: list_quarantined_seqs(path, without_records=without_records))
+    return await retry_while_locked(lambda: store_engine.list_quarantined_seqs(path, without_records=without_records))
 
 
-ENGINES = Engines(open_ledger=SqliteLedger, open_store=open_store_file, list_quarantined_seqs=_list_quarantined_seqs)
+ENGINES = Engines(
+    open_appdb=AppDb,
+    open_ledger=SqliteLedger,
+    open_store=open_store_file,
+    list_quarantined_seqs=_list_quarantined_seqs,
+)

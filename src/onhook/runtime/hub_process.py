@@ -22,7 +22,6 @@ from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
 from onhook.ledger.contract import Ledger
 from onhook.ledger.facts_publisher import FactsPublisher
-from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.proxies import TrustedProxies
@@ -137,9 +136,9 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
 
 
 async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -> HubResources:
-    appdb = await stack.enter_async_context(AppDb(config.appdb_file))
+    appdb = await stack.enter_async_context(ENGINES.open_appdb(config.appdb_file))
     check_ledger_file(config)
-    ledger = SqliteLedger(config.ledger_file)
+    ledger = ENGINES.open_ledger(config.ledger_file)
     stack.push_async_callback(ledger.close)
     await install_rebuilt_store(config, appdb, clock, ENGINES)
     lowered_stream_count = await _lower_cursors(appdb, ledger)

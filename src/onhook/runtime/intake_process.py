@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.contract import DamagedDatabase
 from onhook.config import Address, Config
-from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.proxies import TrustedProxies
@@ -17,6 +16,7 @@ from onhook.receiver.http_server import WebhookServer
 from onhook.runtime.adapters.credentials_file import CredentialsFile
 from onhook.runtime.adapters.ingest import running_ingestor
 from onhook.runtime.child import RunningService, run_child
+from onhook.runtime.engines import ENGINES
 
 
 @asynccontextmanager
@@ -31,10 +31,10 @@ async def open_intake(config: Config, clock: Clock) -> AsyncIterator[RunningServ
 async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
     async with AsyncExitStack() as stack:
         # Opened by its first call, and again until it succeeds: a damaged database is no reason not to listen.
-        appdb = AppDb(config.appdb_file)
+        appdb = ENGINES.open_appdb(config.appdb_file)
         stack.push_async_callback(appdb.close)
         check_ledger_file(config)
-        ledger = SqliteLedger(config.ledger_file)
+        ledger = ENGINES.open_ledger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         has_events = await ledger.has_events()
         if has_events and await _has_no_pbxs(appdb):

@@ -12,7 +12,6 @@ from contextlib import suppress
 
 import msgspec
 
-from onhook.appdb.appdb import AppDb
 from onhook.config import Config, child_environment, parse_address
 from onhook.lib.backoff import Backoff, delay_seconds
 from onhook.lib.clock import Clock
@@ -31,6 +30,7 @@ from onhook.ops.instance_lock import (
     write_server_info,
 )
 from onhook.runtime.child import StatusMessage, build_command
+from onhook.runtime.engines import ENGINES
 from onhook.simulator.demo import WITH_HISTORY, register_demo_pbx
 
 STOP_SECONDS_MAX = 15.0
@@ -293,7 +293,7 @@ async def supervise(config: Config, clock: Clock, on_ready: ReadyCallback, *, wi
     check_ledger_file(config)
     with instance_lock(config):
         server_info = start_server_info(config, clock)
-        async with AppDb(config.appdb_file) as appdb:
+        async with ENGINES.open_appdb(config.appdb_file) as appdb:
             is_new_demo = with_demo and await register_demo_pbx(appdb, clock)
             token = await appdb.tokens.ensure_admin(config.admin_token_file, now_us=clock.microseconds())
         supervisor = _Supervisor(config, clock, server_info)

@@ -50,11 +50,11 @@ async def test_check_destinations_disabled_one_is_an_error(tmp_path: Path) -> No
     destination, _ = await appdb.destinations.add(
         "CRM", DestinationSpec(url="http://a.example/?key=hush"), None, after=0, now_us=1
     )
-    checks = [check async for check in check_installation(config, SystemClock())]
+    checks = [check async for check in check_installation(config, SystemClock(), AppDb)]
     assert ("OK", "1 destination is working") in [(finding.status, finding.detail) for finding in checks]
     await appdb.destinations.disable(destination, "the application answered 410 Gone")
     await appdb.close()
-    checks = [check async for check in check_installation(config, SystemClock())]
+    checks = [check async for check in check_installation(config, SystemClock(), AppDb)]
     (wrong,) = [finding for finding in checks if finding.status == "ERROR"]
     assert wrong.detail == "CRM is disabled: the application answered 410 Gone"
     assert "onhook destination resume CRM" in wrong.hint
@@ -67,7 +67,11 @@ def new_config(folder: Path) -> Config:
 
 
 async def errors(config: Config) -> list[str]:
-    return [finding.detail async for finding in check_installation(config, SystemClock()) if finding.status == "ERROR"]
+    return [
+        finding.detail
+        async for finding in check_installation(config, SystemClock(), AppDb)
+        if finding.status == "ERROR"
+    ]
 
 
 @pytest.mark.parametrize("has_file", [True, False])
@@ -115,7 +119,9 @@ async def test_check_installation_names_open_alarms(tmp_path: Path) -> None:
     await appdb.add_pbx(name="Office", sn="A1", secret="first-secret", now_us=1)
     await appdb.alarms.raise_alarm("A1", "clock", "the clock is wrong", hint="set it", now_us=1)
     await appdb.close()
-    warnings = [finding async for finding in check_installation(config, SystemClock()) if finding.status == "WARNING"]
+    warnings = [
+        finding async for finding in check_installation(config, SystemClock(), AppDb) if finding.status == "WARNING"
+    ]
     assert ("Office: the clock is wrong", "set it") in [(finding.detail, finding.hint) for finding in warnings]
 
 
@@ -140,10 +146,10 @@ async def test_check_installation_counts_only_signed_pbxs_as_signed(tmp_path: Pa
             "Depot": {"secret": None, "dialect": "newcdr", "source_match": SourceMatch(("192.0.2.7",))},
         }.items():
             await appdb.add_pbx(name=name, sn=name, now_us=1, **options)  # type: ignore[arg-type]
-        details = [check.detail async for check in check_appdb(config, SystemClock())]
+        details = [check.detail async for check in check_appdb(config, SystemClock(), AppDb)]
         assert "3 PBXs registered: 1 by signature, 1 by address or path, 1 by the connection to it" in details
         await appdb.add_pbx(name="Lab", sn="Lab", secret=None, is_unsigned=True, now_us=1)
-        details = [check.detail async for check in check_appdb(config, SystemClock())]
+        details = [check.detail async for check in check_appdb(config, SystemClock(), AppDb)]
         assert "any sender can send events as Lab" in details
 
 
@@ -158,7 +164,9 @@ async def test_check_installation_names_a_ledger_that_is_missing(tmp_path: Path)
     """Where there are calls of it; before the first start there is none."""
     config = Config(data=tmp_path)
     for status in ("OK", "ERROR"):
-        details = [check.detail async for check in check_installation(config, SystemClock()) if check.status == "ERROR"]
+        details = [
+            check.detail async for check in check_installation(config, SystemClock(), AppDb) if check.status == "ERROR"
+        ]
         assert any("ledger.db is missing" in detail for detail in details) is (status == "ERROR")
         config.store_file.write_bytes(b"")
 

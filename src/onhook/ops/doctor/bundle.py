@@ -16,13 +16,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from onhook.appdb.appdb import AppDb
 from onhook.config import SECRET_FILE_MODE, SECRET_SETTINGS, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.hosts import proxy_passwords
 from onhook.lib.messages import _
 from onhook.ops.doctor.check import Check
+from onhook.ops.engines import AppDbOpener
 from onhook.store.schema import SCHEMA_VERSION, creation_statements
 
 LOG_LINES_MAX = 1_000
@@ -45,9 +45,11 @@ _QUERY = re.compile(r"(https?://[^\s\"'?]+\?)[^\s\"']+")
 _USER = re.compile(r"(https?://)[^\s\"'/@]+@")
 
 
-async def write_bundle(config: Config, clock: Clock, checks: Sequence[Check], path: Path) -> None:
+async def write_bundle(
+    config: Config, clock: Clock, checks: Sequence[Check], path: Path, open_appdb: AppDbOpener
+) -> None:
     """Write the ZIP, readable for its owner alone. Raises `Unavailable`, also where the file exists."""
-    secrets, are_all_known = await _read_secrets(config)
+    secrets, are_all_known = await _read_secrets(config, open_appdb)
     logs = [log for log in sorted(config.data.glob("*.log*")) if log.is_file()]
     members = {
         "versions.json": _encode(_versions(clock)),
@@ -55,7 +57,7 @@ async def write_bundle(config: Config, clock: Clock, checks: Sequence[Check], pa
         "settings.json": _mask_secrets(_encode(_settings(config)), secrets),
         "files.json": _encode(_files(config)),
         "store.sql": f"-- version {SCHEMA_VERSION}\n" + ";\n".join(creation_statements()),
-        "onhook.db.sql": await _appdb_schema(config),
+        "onhook.db.sql": await _appdb_schema(config, open_appdb),
         **{log.name: _mask(_read_end(log), secrets) if are_all_known else LOG_LEFT_OUT for log in logs},
     }
     try:
@@ -148,18 +150,18 @@ def _read_end(path: Path) -> str:
     return "\n".join(lines[-LOG_LINES_MAX:])
 
 
-async def _appdb_schema(config: Config) -> str:
+async def _appdb_schema(config: Config, open_appdb: AppDbOpener) -> str:
     """Return the statements of the application database; of one that cannot be read the reason."""
     if not config.appdb_file.exists():
         return ""
     try:
-        async with AppDb(config.appdb_file) as appdb:
+        async with open_appdb(config.appdb_file) as appdb:
             return ";\n".join(await appdb.schema_statements())
     except OnhookError as error:
         return f"-- {error.message}"
 
 
-async def _read_secrets(config: Config) -> tuple[Sequence[str], bool]:
+async def _read_secrets(config: Config, open_appdb: AppDbOpener) -> tuple[Sequence[str], bool]:
     """Return the secrets that are stored, and whether these are all: those of a database that cannot be read are
     missing, for which the checks have the reason.
     """
@@ -168,7 +170,7 @@ async def _read_secrets(config: Config) -> tuple[Sequence[str], bool]:
     are_all_known = True
     if config.appdb_file.exists():
         try:
-            async with AppDb(config.appdb_file) as appdb:
+            async with open_appdb(config.appdb_file) as appdb:
                 secrets += await appdb.secret_texts()
         except OnhookError:
             are_all_known = False

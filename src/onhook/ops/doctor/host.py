@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.appdb.appdb import AppDb
 from onhook.appdb.disk_samples import DiskSample
 from onhook.appdb.sqlite_file import check_integrity
 from onhook.cdr.utc_offset import get_zone
@@ -27,6 +26,7 @@ from onhook.ops.doctor.check import STATUSES, Check
 from onhook.ops.doctor.disk import check_disk, check_disk_rate
 from onhook.ops.doctor.requests import check_rejections, check_unregistered
 from onhook.ops.doctor.settings import check_appdb, check_appdb_file
+from onhook.ops.engines import AppDbOpener
 from onhook.ops.instance_lock import (
     ProcessEnds,
     ProcessInfo,
@@ -52,7 +52,7 @@ QUARANTINE_COUNT_MAX = 1_000
 """Quarantined events that are counted: more need the same person."""
 
 
-async def check_installation(config: Config, clock: Clock) -> AsyncIterator[Check]:
+async def check_installation(config: Config, clock: Clock, open_appdb: AppDbOpener) -> AsyncIterator[Check]:
     """Yield the checks that need no call data."""
     yield Check(
         "OK",
@@ -78,9 +78,9 @@ async def check_installation(config: Config, clock: Clock) -> AsyncIterator[Chec
         return
     for check in (*_check_permissions(config), check_disk(config.data), *_check_ledger(config), *_check_store(config)):
         yield check
-    async for check in check_appdb(config, clock):
+    async for check in check_appdb(config, clock, open_appdb):
         yield check
-    async for check in _check_processes(config, clock):
+    async for check in _check_processes(config, clock, open_appdb):
         yield check
 
 
@@ -210,18 +210,18 @@ def _check_store(config: Config) -> Iterator[Check]:
         )
 
 
-async def _check_processes(config: Config, clock: Clock) -> AsyncIterator[Check]:
+async def _check_processes(config: Config, clock: Clock, open_appdb: AppDbOpener) -> AsyncIterator[Check]:
     if not is_server_running(config):
         yield _check_ended_server(config)
         yield _check_port("intake", config.intake)
         yield _check_port("console", config.console)
-        if await _has_apps(config):
+        if await _has_apps(config, open_appdb):
             yield _check_port("pbx_api", config.pbx_api)
         return
     server, now = read_server_info(config), clock.now()
     yield _check_process("intake", server, now)
     yield _check_process("hub", server, now)
-    if await _has_apps(config):
+    if await _has_apps(config, open_appdb):
         yield _check_pbx_api(server, now)
         if not config.pbx_api_plain and config.pbx_api_certificate_file.exists():
             yield _check_certificate(config.pbx_api_certificate_file)
@@ -301,12 +301,12 @@ def _check_certificate(path: Path) -> Check:
         return Check("ERROR", error.message, error.hint)
 
 
-async def _has_apps(config: Config) -> bool:
+async def _has_apps(config: Config, open_appdb: AppDbOpener) -> bool:
     """Return whether an app has credentials; a damaged database is reported by another check."""
     if not config.appdb_file.exists():
         return False
     try:
-        async with AppDb(config.appdb_file) as appdb:
+        async with open_appdb(config.appdb_file) as appdb:
             return bool(await appdb.apps.all())
     except OnhookError:
         return False

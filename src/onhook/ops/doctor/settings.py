@@ -18,9 +18,10 @@ from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _, _n
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.disk import check_disk_rate
+from onhook.ops.engines import AppDbOpener
 
 
-async def check_appdb(config: Config, clock: Clock) -> AsyncIterator[Check]:
+async def check_appdb(config: Config, clock: Clock, open_appdb: AppDbOpener) -> AsyncIterator[Check]:
     """Yield the checks of the application database; of a damaged one only that."""
     if not config.appdb_file.exists():
         yield (
@@ -35,7 +36,7 @@ async def check_appdb(config: Config, clock: Clock) -> AsyncIterator[Check]:
             yield check
         return
     try:
-        async with AppDb(config.appdb_file) as appdb:
+        async with open_appdb(config.appdb_file) as appdb:
             for check in await _check_all_settings(appdb, clock, get_zone(config.zone), has_events=_has_events(config)):
                 yield check
             for check in await _check_allow_lists(config, appdb):

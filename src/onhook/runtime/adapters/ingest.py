@@ -9,7 +9,6 @@ from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.ledger.facts_publisher import FactsPublisher
-from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError
 from onhook.ops.instance_lock import check_ledger_file
@@ -18,6 +17,7 @@ from onhook.receiver.ingest import Ingestor
 from onhook.receiver.unregistered import count_unregistered
 from onhook.runtime.adapters.credentials_file import CredentialsFile
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
+from onhook.runtime.engines import ENGINES
 
 
 def create_ingestor(*, appdb: AppDb, ledger: Ledger, clock: Clock, publisher: FactsPublisher | None = None) -> Ingestor:
@@ -79,9 +79,9 @@ async def running_ingestor(
 async def open_ingestor(config: Config) -> AsyncIterator[Ingestor]:
     """Yield an ingestor for a command that imports events, also while a server runs."""
     async with AsyncExitStack() as stack:
-        appdb = await stack.enter_async_context(AppDb(config.appdb_file))
+        appdb = await stack.enter_async_context(ENGINES.open_appdb(config.appdb_file))
         check_ledger_file(config)
-        ledger = SqliteLedger(config.ledger_file)
+        ledger = ENGINES.open_ledger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         ingestor = create_ingestor(appdb=appdb, ledger=ledger, clock=SystemClock())
         stack.push_async_callback(ingestor.close)
