@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import re
+import shlex
+import shutil
 import sqlite3
 import threading
 import time
@@ -19,6 +22,7 @@ from tests.cli.conftest import Command
 from tests.pbx.asterisk.replayed import SECRET, USER, FakeAsterisk, open_fake_asterisk
 from tests.pbx.asterisk.test_files import COLUMNS, as_csv, rows
 
+TABLES = Path(__file__).parents[1] / "pbx" / "asterisk" / "tables"
 ADD = ("pbx", "add", "Office", "--asterisk", "pbx.example.org", "--user", USER, "--secret", SECRET)
 HELPER_CHANNELS = ("Snoop/", "UnicastRTP/")
 """Of a program that listens or plays: no calls."""
@@ -141,6 +145,22 @@ def test_doctor_asterisk_checks_the_cdr_source(onhook: Command) -> None:
     row = rows()[0] | {"linkedid": f"{now}.1", "uniqueid": f"{now}.1"}
     Path("Master.csv").write_text(json.dumps(row) + "\n")
     assert "can be read; the last call" in onhook("doctor", "Office")[1]
+
+
+def test_doctor_asterisk_names_queues_and_groups_that_the_number_plan_lacks(onhook: Command) -> None:
+    """With the command that adds them to those of the plan, until they are there."""
+    asterisk_options = ("--asterisk", "127.0.0.1:1", "--user", USER, "--secret", SECRET, "--cdr", "Master.csv")
+    assert onhook(*ADD[:3], *asterisk_options, "--trunks", "trunk-a", "--inbound-context", "from-trunk")[0] == 0
+    assert "OK      the number plan has all queues and ring groups" in onhook("doctor", "Office")[1]
+    shutil.copy(TABLES / "queue_ringgroup_numbers.csv", "Master.csv")
+    assert onhook("backfill", "Office", "--since", "2020-01-01")[0] == 0
+    _code, out, _error = onhook("doctor", "Office")
+    (line,) = [text for text in out.splitlines() if "the number plan" in text]
+    assert "WARNING the number plan lacks the ring groups 600" in line
+    command = re.search(r"onhook (pbx change Office .*)", out)
+    assert command is not None
+    assert onhook(*shlex.split(command[1]))[0] == 0
+    assert "OK      the number plan has all queues and ring groups" in onhook("doctor", "Office")[1]
 
 
 def test_doctor_asterisk_without_known_trunks_warns(onhook: Command) -> None:

@@ -26,6 +26,7 @@ from onhook.lib.messages import _
 from onhook.lib.timestamps import format_time, to_datetime
 from onhook.ops.doctor.asterisk import check_asterisk
 from onhook.ops.doctor.check import Check
+from onhook.ops.doctor.number_plan import check_number_plan
 from onhook.ops.doctor.requests import check_pbx_requests
 from onhook.ops.instance_lock import is_server_running
 from onhook.pbx.asterisk.payload import Asterisk
@@ -88,6 +89,7 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     if target.pbx.dialect == Asterisk.name:
         async for check in check_asterisk(appdb, clock, target.pbx, target.reader_zone):
             yield check
+        yield await asyncio.to_thread(check_number_plan, config.ledger_file, target.pbx)
         return
     if target.credentials is None:
         yield Check(
