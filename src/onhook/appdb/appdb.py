@@ -18,6 +18,7 @@ from onhook.appdb.asterisks import Asterisks
 from onhook.appdb.audit import Audit
 from onhook.appdb.cdr_sources import CdrSources
 from onhook.appdb.contract import ConstraintViolation, Database, Version, transactional
+from onhook.appdb.dashboards import Dashboards
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.destinations import Destinations
 from onhook.appdb.directory import DirectoryRepository
@@ -107,6 +108,7 @@ class AppDb:
         self.audit = Audit(self._database)
         self.notes = Notes(self._database)
         self.saved_searches = SavedSearches(self._database)
+        self.dashboards = Dashboards(self._database)
         self.erasures = NumberErasures(self._database)
         self.directory = DirectoryRepository(self._database)
         self.disk_samples = DiskSamples(self._database)
@@ -341,6 +343,7 @@ class AppDb:
             "alarms": self.alarms.list_unreadable,
             "issues": self.issues.list_unreadable,
             "saved_searches": self.saved_searches.list_unreadable,
+            "dashboards": self.dashboards.list_unreadable,
             "directory_entries": self.directory.list_unreadable,
             "learnt_names": self.directory.list_unreadable_names,
             "notes": self.notes.list_unreadable,

@@ -119,6 +119,7 @@ TABLES: Mapping[str, AuditedTable] = {
         columns=("sn", "number", "kind", "name", "department", "site", "company"),
     ),
     "saved_searches": AuditedTable(noun="saved search", name="name", columns=("name", "path")),
+    "dashboards": AuditedTable(noun="dashboard", name="name", columns=("name", "author", "is_shared", "content")),
 }
 
 

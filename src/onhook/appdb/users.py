@@ -128,6 +128,8 @@ class Users:
             raise UsageError(
                 _("there is already a user named {name}", name=repr(new_name)), hint=_("choose another name")
             ) from None
+        if new_name != user.name:
+            await self._database.write("UPDATE dashboards SET author = ? WHERE author = ?", (new_name, user.name))
         await self._database.write_many(
             "INSERT INTO invitations VALUES (?, ?, ?)",
             [(invitation_hash, new_name, expires_at) for invitation_hash, expires_at in invitations],
@@ -201,8 +203,12 @@ class Users:
         """Store the time of a sign-in."""
         await self._database.write("UPDATE users SET last_seen_at = ? WHERE name = ?", (now_us, name))
 
+    @transactional
     async def remove(self, name: str) -> None:
-        """Remove a user, also one that cannot be read; access ends at once. Raises `NotFound`."""
+        """Remove a user, also one that cannot be read, with the dashboards that are not shared; access ends at once.
+        Raises `NotFound`.
+        """
+        await self._database.write("DELETE FROM dashboards WHERE author = ? AND NOT is_shared", (name,))
         if not await self._database.write("DELETE FROM users WHERE name = ?", (name,)):
             raise _not_found_error(name)
 

@@ -80,6 +80,7 @@ class InvalidDashboardView(View, frozen=True, kw_only=True):
     title: str
     errors: Mapping[str, str]
     texts: Mapping[str, str]
+    page_query: Mapping[str, object]
     date_range: DateRange
     pbxs: Sequence[Pbx]
 
@@ -136,6 +137,7 @@ async def _make_dashboard_view(
         title=_("Dashboard"),
         errors=errors,
         texts=texts,
+        page_query={},
         date_range=create_date_range("/", texts, zone, app_state.clock.now()),
         pbxs=await list_visible_pbxs(app_state, get_access_scope(request.scope)),
     )

@@ -10,7 +10,7 @@ from onhook.console.pages.dashboards.figures import Figure, FigureData, Source, 
 from onhook.console.pages.dashboards.health import PbxHealth, load_health
 from onhook.console.pages.dashboards.issue_summary import IssueSummary, load_issue_summary
 from onhook.console.pages.dashboards.period import DashboardPeriod
-from onhook.console.pages.dashboards.tiles import REPORT_COLUMNS, TILE_KINDS, Tile, TileKind
+from onhook.console.pages.dashboards.tiles import RECENT_REPORTS, REPORT_COLUMNS, TILE_KINDS, Tile, TileKind
 from onhook.console.pages.dashboards.timeline import Timeline, load_timeline
 from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.pages.reports.queues import group_table
@@ -27,12 +27,13 @@ ROWS_MAX = 10
 
 
 class ReportTable(msgspec.Struct, frozen=True, kw_only=True):
-    """The first rows of a report, in its columns for a tile."""
+    """The first rows of a report, in its columns for a tile; `note` says where it has the last days only."""
 
     report: Report
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     href: str
+    note: str
 
 
 class TileContent(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +137,9 @@ async def _count(query: ReportQuery, period: DashboardPeriod, kinds: Mapping[str
 
 
 async def _load_table(query: ReportQuery, data: FigureData, name: str) -> ReportTable:
+    note = ""
+    if name in RECENT_REPORTS and data.recent_query is not None:
+        query, note = data.recent_query, data.cut_note.strip()
     report = group_table(query, "queue", data.visits) if name == "queues" else await KINDS[name].make(query)
     wanted = REPORT_COLUMNS.get(name)
     places = [place for place, column in enumerate(report.columns) if wanted is None or column.title in wanted]
@@ -144,6 +148,7 @@ async def _load_table(query: ReportQuery, data: FigureData, name: str) -> Report
         columns=[report.columns[place] for place in places],
         rows=[[row[place] for place in places] for row in report.rows[:ROWS_MAX]],
         href=report_url(query, name),
+        note=note,
     )
 
 

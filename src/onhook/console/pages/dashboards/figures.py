@@ -12,7 +12,7 @@ from onhook.cdr.queue_figures import QueueCount, QueueFigures
 from onhook.console.pages.dashboards.period import DashboardPeriod
 from onhook.console.pages.reports.missed import RECENT_DAYS
 from onhook.console.pages.reports.queues import count_visits, total_figures
-from onhook.console.pages.reports.recent import cut_to_recent
+from onhook.console.pages.reports.recent import cut_query
 from onhook.console.pages.reports.report import ReportQuery, share
 from onhook.console.pages.totals import Totals, add_up
 from onhook.lib.messages import _
@@ -21,13 +21,18 @@ from onhook.store.contract import DurationHistogram, MissedCalls
 UNRETURNED_MAX = 10
 """The latest; all are in a report."""
 
-Source = Literal["totals", "visits", "missed", "answer_times"]
+RECENT_CALLS_MAX = 100_000
+"""Of a longer period with more calls, what is read call by call is that of the last days: a page of many tiles takes as
+long as one report.
+"""
+
+Source = Literal["totals", "recent", "visits", "missed", "answer_times"]
 Unit = Literal["count", "seconds", "share"]
 
 
 class FigureData(msgspec.Struct, frozen=True, kw_only=True):
-    """What the store counted for the figures; None is not needed by any tile. `cut_note` says where missed calls are
-    those of the last days only.
+    """What the store counted for the figures; None is not needed by any tile. `recent_query` is that of what is read
+    call by call, and `cut_note` says where it has the last days only.
     """
 
     by_pbx: Sequence[Mapping[str, Any]] = ()
@@ -36,6 +41,7 @@ class FigureData(msgspec.Struct, frozen=True, kw_only=True):
     visits: Sequence[QueueCount] = ()
     queues: QueueFigures | None = None
     previous_queues: QueueFigures | None = None
+    recent_query: ReportQuery | None = None
     missed: MissedCalls | None = None
     cut_note: str = ""
     answer_times: DurationHistogram | None = None
@@ -59,17 +65,21 @@ async def load_figure_data(query: ReportQuery, period: DashboardPeriod, sources:
     """Return what the named sources have."""
     previous = _in_previous_period(query, period)
     values: dict[str, Any] = {}
-    if "totals" in sources:
+    if {"totals", "recent"}.intersection(sources):
         values["by_pbx"] = await query.store.summary(query.search_filter, "pbx", query.zone.key)
         values["totals"] = add_up(values["by_pbx"])
         values["previous"] = add_up(await query.store.summary(previous.search_filter, "pbx", query.zone.key))
+    values["recent_query"], values["cut_note"] = query, ""
+    if "recent" in sources and values["totals"].calls > RECENT_CALLS_MAX:
+        values["recent_query"], values["cut_note"] = cut_query(query, RECENT_DAYS)
     if "visits" in sources:
         values["visits"] = await count_visits(query, "queue")
         values["queues"] = total_figures(query, values["visits"])
         values["previous_queues"] = total_figures(previous, await count_visits(previous, "queue"))
     if "missed" in sources:
-        missed_query, values["cut_note"] = await cut_to_recent(_inbound(query), RECENT_DAYS)
-        missed_calls = await query.store.missed_calls(missed_query.search_filter, UNRETURNED_MAX, is_returned=False)
+        recent_query = values["recent_query"]
+        missed_filter = _inbound(recent_query).search_filter
+        missed_calls = await query.store.missed_calls(missed_filter, UNRETURNED_MAX, is_returned=False)
         values["missed"] = _name_callers(query, missed_calls)
     if "answer_times" in sources:
         answered_filter = msgspec.structs.replace(query.search_filter, status="ANSWERED")

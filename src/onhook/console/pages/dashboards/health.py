@@ -1,17 +1,19 @@
 """State of the PBXs in a reader's scope, in a word for each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.identity import fold_sn
-from onhook.cdr.record_filter import RecordFilter
 from onhook.console.pages.pbx_overview import PbxOverview
 from onhook.console.queries.quarantine import list_counters
 from onhook.console.state import AppState
 from onhook.receiver.verdict import is_live
+
+LAST_MAX_AGE_SECONDS = 60.0
+"""Of the time of the latest record of PBXs that send no events: reading it reads all records."""
 
 
 class PbxHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +32,10 @@ async def load_health(app_state: AppState, scope: AccessScope | None) -> Sequenc
     counters = await app_state.coalescer.get("counters", lambda: list_counters(app_state.ledger, app_state.appdb))
     open_alarms = [alarm for alarm in await app_state.appdb.alarms.all() if alarm.ended_at is None]
     health = []
+
+    async def read_last() -> Mapping[str, datetime]:
+        return await app_state.unmasked_store.last_received_at(())
+
     for pbx in await app_state.appdb.pbxs():
         if scope is not None and not scope.allows_pbx(pbx.sn):
             continue
@@ -37,8 +43,7 @@ async def load_health(app_state: AppState, scope: AccessScope | None) -> Sequenc
         own_counters = [counter for counter in counters if fold_sn(counter.sn) in sns]
         last_at = max((counter.last_at for counter in own_counters if is_live(counter)), default=None)
         if last_at is None:
-            latest_page = await app_state.store.records(RecordFilter(sn=pbx.sn), 1)
-            last_at = next((record.received_at for record in latest_page.data), None)
+            last_at = (await app_state.coalescer.get("last_received", read_last, LAST_MAX_AGE_SECONDS)).get(pbx.sn)
         overview = PbxOverview(
             pbx=pbx,
             last_at=last_at,

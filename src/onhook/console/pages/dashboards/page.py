@@ -5,21 +5,32 @@ Complete without a script; scripts only load the page again when a call has ende
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Response, get
+from litestar.params import QueryParameter
 
+from onhook.appdb.dashboards import SavedDashboard
 from onhook.appdb.pbxs import Pbx
+from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.addresses import intake_host, intake_port
-from onhook.console.auth.access import SCOPED, get_access_scope
+from onhook.console.auth.access import SCOPED, get_access_scope, get_principal
 from onhook.console.pages.calls import COLUMNS_DEFAULT, list_visible_pbxs
 from onhook.console.pages.dashboards.content import DashboardContent, load_content, load_latest_calls
+from onhook.console.pages.dashboards.editing import DashboardEditor, create_editor
 from onhook.console.pages.dashboards.issue_summary import IssueSummary, load_issue_summary
+from onhook.console.pages.dashboards.layout import TILES_CHARACTERS_MAX, format_tiles, parse_tiles
 from onhook.console.pages.dashboards.period import SINCE_DEFAULT, DashboardPeriod, dashboard_period
-from onhook.console.pages.dashboards.tiles import DEFAULT_TILES
+from onhook.console.pages.dashboards.saved import (
+    author_of,
+    find_visible_dashboard,
+    list_visible_dashboards,
+    may_save,
+)
+from onhook.console.pages.dashboards.tiles import DEFAULT_TILES, Tile
 from onhook.console.pages.date_range import DateRange, create_date_range
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
@@ -27,10 +38,15 @@ from onhook.console.pages.reports.page import filter_texts_of
 from onhook.console.pages.reports.period import choose_step
 from onhook.console.pages.reports.query import load_report_query
 from onhook.console.pages.reports.report import ReportQuery
-from onhook.console.parameters import ReaderZone, SearchFilterDep
+from onhook.console.parameters import SEQ_MAX, ReaderZone, SearchFilterDep
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.store.contract import CallPage
+
+DashboardQuery = Annotated[int | None, QueryParameter(description="Number of a saved dashboard", ge=1, le=SEQ_MAX)]
+TilesQuery = Annotated[str, QueryParameter(description="Tiles and widths", max_length=TILES_CHARACTERS_MAX)]
+FlagQuery = Annotated[str, QueryParameter(max_length=3)]
 
 
 class DashboardView(View, frozen=True, kw_only=True):
@@ -49,29 +65,56 @@ class DashboardView(View, frozen=True, kw_only=True):
     pbxs: Sequence[Pbx]
     intake_port: int
     intake_host: str
+    dashboards: Sequence[SavedDashboard]
+    selected: SavedDashboard | None
+    page_query: Mapping[str, object]
+    editor: DashboardEditor | None
+    may_save: bool
+    is_own: bool
     errors: Mapping[str, str] = {}
 
 
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """A dashboard with its tiles, and the filter with the period and the PBX that it has. `page_query` are the
+    parameters of links to the same page.
+    """
+
+    dashboard: SavedDashboard | None
+    tiles: Sequence[Tile]
+    is_default: bool
+    search_filter: RecordFilter
+    texts: Mapping[str, str]
+    page_query: dict[str, object]
+
+
 @get("/", opt=SCOPED, include_in_schema=False)
-async def dashboard_page(
-    request: AnyRequest, app_state: AppStateDep, search_filter: SearchFilterDep, reader_zone: ReaderZone
+async def dashboard_page(  # noqa: PLR0917 - the parameters of the URL
+    request: AnyRequest,
+    app_state: AppStateDep,
+    search_filter: SearchFilterDep,
+    reader_zone: ReaderZone,
+    dashboard: DashboardQuery = None,
+    tiles: TilesQuery = "",
+    edit: FlagQuery = "",
+    filters: FlagQuery = "",
 ) -> Response[str]:
     """Return the dashboard; without calls, the steps to the first one."""
-    scope = get_access_scope(request.scope)
+    scope, principal = get_access_scope(request.scope), get_principal(request.scope)
     # Read before the calls: a call in between is sent twice rather than never.
     position = await app_state.store.position()
-    texts, now = filter_texts_of(request), app_state.clock.now()
-    query, period = await load_dashboard_query(app_state, search_filter, reader_zone, texts, now)
-    everything = RecordFilter(scope=scope)
-    latest = await load_latest_calls(app_state, everything, position)
-    is_empty = not latest.data
-    if msgspec.structs.replace(search_filter, since=None, until=None) != everything:
-        latest = await load_latest_calls(app_state, search_filter, position)
-    content = (
-        None
-        if is_empty
-        else await load_content(app_state, scope, query, period, DEFAULT_TILES, latest, position, is_default=True)
+    now = app_state.clock.now()
+    saved = None if dashboard is None else await find_visible_dashboard(request, app_state, dashboard)
+    selection = select_dashboard(
+        saved, tiles, filter_texts_of(request), search_filter, reader_zone, now, is_governed_by_url=bool(filters)
     )
+    query, period = await load_dashboard_query(app_state, selection.search_filter, reader_zone, selection.texts, now)
+    latest = await load_latest_calls(app_state, RecordFilter(scope=scope), position)
+    is_empty = not latest.data
+    content = None
+    if not is_empty:
+        content = await load_selected_content(
+            app_state, scope, selection, query, period, latest, position, is_edited=bool(edit)
+        )
     return await render_page(
         request,
         app_state,
@@ -81,16 +124,98 @@ async def dashboard_page(
             issue_summary=await load_issue_summary(app_state, position, reader_zone)
             if is_empty and scope is None
             else IssueSummary(),
-            texts=texts,
-            link_texts=link_texts(texts),
-            date_range=create_date_range("/", texts, reader_zone, now, since_default=period.current.since),
+            texts=selection.texts,
+            link_texts=link_texts(selection.texts),
+            date_range=create_date_range(
+                "/",
+                {name: str(text) for name, text in (selection.page_query | ({"edit": "yes"} if edit else {})).items()},
+                reader_zone,
+                now,
+                since_default=period.current.since,
+            ),
             columns=COLUMNS_DEFAULT,
             position=position,
             # A user who may not see a PBX's calls may not see its name.
             pbxs=await list_visible_pbxs(app_state, scope),
             intake_port=intake_port(app_state.config) if is_empty else 0,
             intake_host=intake_host(app_state.config, request.url.hostname or "")[0] if is_empty else "",
+            dashboards=await list_visible_dashboards(request, app_state),
+            selected=saved,
+            page_query=selection.page_query,
+            editor=create_editor(selection.tiles, selection.page_query, scope) if edit else None,
+            may_save=may_save(principal),
+            is_own=saved is not None and principal is not None and saved.author == author_of(principal),
         ),
+    )
+
+
+def select_dashboard(  # noqa: PLR0917 - what a dashboard is selected by
+    saved: SavedDashboard | None,
+    tiles_text: str,
+    texts: Mapping[str, str],
+    search_filter: RecordFilter,
+    zone: ZoneInfo,
+    now: datetime,
+    *,
+    is_governed_by_url: bool,
+) -> Selection:
+    """Return the tiles of the URL, else those of a saved dashboard, else the usual ones. The period and the PBX of a
+    saved dashboard apply unless the filters of the URL are all there are. Raises `UsageError`.
+    """
+    tiles = parse_tiles(tiles_text) if tiles_text else list(DEFAULT_TILES)
+    if saved is not None:
+        layout = saved.layout
+        if not tiles_text:
+            tiles = [Tile(tile.kind, tile.width) for tile in layout.tiles]
+        if not is_governed_by_url and not texts.get("since") and not texts.get("until"):
+            texts = {**texts, "since": layout.since, "until": layout.until}
+            search_filter = msgspec.structs.replace(
+                search_filter,
+                since=parse_time(layout.since, zone, now, name="since") if layout.since else None,
+                until=parse_time(layout.until, zone, now, name="until") if layout.until else None,
+            )
+        if not is_governed_by_url and not texts.get("pbx") and layout.pbx:
+            texts = {**texts, "pbx": layout.pbx}
+            search_filter = msgspec.structs.replace(search_filter, pbx=layout.pbx)
+        texts = {name: text for name, text in texts.items() if text}
+    page_query: dict[str, object] = dict(texts)
+    if saved is not None:
+        page_query |= {"dashboard": saved.dashboard_id, "filters": "url"}
+    if tiles_text:
+        page_query["tiles"] = format_tiles(tiles)
+    return Selection(
+        dashboard=saved,
+        tiles=tiles,
+        is_default=saved is None and not tiles_text,
+        search_filter=search_filter,
+        texts=texts,
+        page_query=page_query,
+    )
+
+
+async def load_selected_content(  # noqa: PLR0917 - what a dashboard is made of
+    app_state: AppState,
+    scope: AccessScope | None,
+    selection: Selection,
+    query: ReportQuery,
+    period: DashboardPeriod,
+    latest: CallPage,
+    position: int,
+    *,
+    is_edited: bool = False,
+) -> DashboardContent:
+    """Return the content of a selected dashboard; `latest` are the latest calls in scope, which a filter narrows."""
+    if msgspec.structs.replace(selection.search_filter, since=None, until=None) != RecordFilter(scope=scope):
+        latest = await load_latest_calls(app_state, selection.search_filter, position)
+    return await load_content(
+        app_state,
+        scope,
+        query,
+        period,
+        selection.tiles,
+        latest,
+        position,
+        is_default=selection.is_default and not is_edited,
     )
 
 

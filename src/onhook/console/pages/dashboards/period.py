@@ -36,6 +36,8 @@ def dashboard_period(since: datetime, until: datetime | None, zone: ZoneInfo, no
     ('2026-10-20 22:00:00+00:00', '2026-10-21 10:00:00+00:00', '2026-10-28 23:00:00+00:00')
     """
     since, end = since.replace(microsecond=0), (until or now).replace(microsecond=0)
+    if until is None and since == end:
+        end += timedelta(seconds=1)  # in the first second of a day
     if since >= end:
         raise UsageError(_("the period ends before it begins"), location="until", hint=_("choose a later end"))
     local_since, local_end = (boundary.astimezone(zone).replace(tzinfo=None) for boundary in (since, end))

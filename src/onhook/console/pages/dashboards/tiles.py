@@ -36,6 +36,9 @@ REPORT_COLUMNS: Mapping[str, Sequence[str]] = MappingProxyType(
 )
 """Columns in a tile, of reports whose tile is a table; others have a chart, or all of their columns."""
 
+RECENT_REPORTS = frozenset({"callers", "dialled", "repeat-callers", "returned"})
+"""Reports that read each call: of a long period with many calls their tile has the last days."""
+
 _CHART_REPORTS = frozenset(
     {"volume", "concurrent", "quality", "outcomes", "answer", "wait", "ring", "talk", "queue-hours", "queue-weekdays"}
 )
@@ -81,14 +84,18 @@ TILE_KINDS: Mapping[str, TileKind] = MappingProxyType(
         "calls": _figure(mark("Calls"), _CALLS, figures.calls, "totals"),
         "answer-rate": _figure(mark("Answer rate"), _CALLS, figures.answer_rate, "totals"),
         "missed": _figure(mark("Missed"), _CALLS, figures.missed, "totals"),
-        "unreturned-count": _figure(mark("Unreturned"), _CALLS, figures.unreturned, "missed"),
+        "unreturned-count": _figure(mark("Unreturned"), _CALLS, figures.unreturned, "recent", "missed"),
         "talk-time": _figure(mark("Talk"), _CALLS, figures.talk, "totals"),
         "time-to-answer": _figure(mark("Time to answer"), _CALLS, figures.time_to_answer, "answer_times"),
         "p90-answer": _figure(mark("P90 wait"), _CALLS, figures.p90_wait, "answer_times"),
         "longest-wait": _figure(mark("Longest wait"), _CALLS, figures.longest_wait, "totals"),
         "timeline": TileKind(title=mark("Calls over time"), group=_CALLS, shape="timeline", width=8),
         "unreturned-calls": TileKind(
-            title=mark("Unreturned missed calls"), group=_CALLS, shape="unreturned", width=4, sources=("missed",)
+            title=mark("Unreturned missed calls"),
+            group=_CALLS,
+            shape="unreturned",
+            width=4,
+            sources=("recent", "missed"),
         ),
         "latest-calls": TileKind(title=mark("Latest calls"), group=_CALLS, shape="calls", width=12),
         "pbx-totals": TileKind(
@@ -107,7 +114,7 @@ TILE_KINDS: Mapping[str, TileKind] = MappingProxyType(
                 group=_REPORTS,
                 shape="chart" if name in _CHART_REPORTS else "table",
                 width=6,
-                sources=("visits",) if name == "queues" else (),
+                sources=("visits",) if name == "queues" else ("recent",) if name in RECENT_REPORTS else (),
                 report=name,
             )
             for name, kind in KINDS.items()

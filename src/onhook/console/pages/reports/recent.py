@@ -13,11 +13,16 @@ CALLS_MAX = 500_000
 
 async def cut_to_recent(query: ReportQuery, days: int) -> tuple[ReportQuery, str]:
     """Return the query, or its last days, and the sentence that says so, or empty."""
-    since = query.until - timedelta(days=days)
-    if since <= query.since:
+    if query.until - timedelta(days=days) <= query.since:
         return query, ""
     calls = sum(row["calls"] for row in await query.store.summary(query.search_filter, "pbx", query.zone.key))
-    if calls <= CALLS_MAX:
+    return cut_query(query, days) if calls > CALLS_MAX else (query, "")
+
+
+def cut_query(query: ReportQuery, days: int) -> tuple[ReportQuery, str]:
+    """Return the last days of a query, and the sentence that says so; empty where it has none but these."""
+    since = query.until - timedelta(days=days)
+    if since <= query.since:
         return query, ""
     recent_query = msgspec.structs.replace(
         query,
