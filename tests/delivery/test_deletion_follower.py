@@ -1,4 +1,4 @@
-"""Following of retention and erasure, beside the databases of `destinations/sql_deletions`."""
+"""Following of retention and erasure, beside the databases of `destinations.sql_contract`."""
 
 from collections.abc import Sequence
 from typing import Any

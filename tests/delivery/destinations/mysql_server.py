@@ -29,8 +29,8 @@ class MysqlServer(msgspec.Struct):
     command: list[str]
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        command = [*self.command, "--innodb-flush-log-at-trx-commit=0"]
+    def start(self, *options: str) -> None:
+        command = [*self.command, "--innodb-flush-log-at-trx-commit=0", *options]
         self.process = subprocess.Popen(
             command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

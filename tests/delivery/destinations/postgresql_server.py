@@ -37,9 +37,9 @@ class PostgresqlServer(msgspec.Struct):
     def url(self) -> str:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/postgres"
 
-    def start(self) -> None:
+    def start(self, *extra_options: str) -> None:
         command = [str(PROGRAMS[-1] / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
-        options = ["-k", str(self.folder), "-h", "127.0.0.1", "-c", "fsync=off"]
+        options = ["-k", str(self.folder), "-h", "127.0.0.1", "-c", "fsync=off", *extra_options]
         self.process = subprocess.Popen([*command, *options], **_run_options(self.folder))
         deadline = time.monotonic() + START_SECONDS_MAX
         while True:

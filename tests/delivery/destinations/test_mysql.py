@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,10 +16,11 @@ from onhook.delivery.destinations.row_columns import row_columns
 from onhook.lib.errors import UsageError
 from tests.delivery.destinations.contract import REFUSED, DestinationContract, open_client
 from tests.delivery.destinations.mysql_server import MysqlServer, run_mysql
-from tests.delivery.destinations.sql_deletions import SqlDeletionContract
+from tests.delivery.destinations.sql_contract import SqlDeletionContract, check_tls
 from tests.delivery.harness import SECRET, DeliveryHarness
 from tests.factories import call, record
 from tests.pbx.asterisk.servers import missing_mariadb
+from tests.server_certificates import create_server_certificate
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(bool(missing_mariadb()), reason=missing_mariadb())
@@ -176,6 +178,19 @@ async def test_mysql_wrong_setting_counts_against_no_notification(
     assert detail in result.detail
     assert secret not in result.detail
     await client.close()
+
+
+async def test_mysql_tls_certificate_is_verified(mysql: MysqlServer, server: MysqlKindServer, tmp_path: Path) -> None:
+    """By the authority of the destination, and against the name."""
+    certificate = create_server_certificate(tmp_path, "localhost")
+    mysql.stop()
+    mysql.start(f"--ssl-cert={tmp_path / 'server.pem'}", f"--ssl-key={tmp_path / 'server.key'}")
+    try:
+        await check_tls(server.settings, f"mysql://onhook@localhost:{mysql.port}/calls", certificate)
+        assert mysql.query("SELECT count(*) FROM records") == [(1,)]
+    finally:
+        mysql.stop()
+        mysql.start()
 
 
 async def test_mysql_changed_password_is_found_among_the_secrets(server: MysqlKindServer) -> None:

@@ -1,8 +1,11 @@
 """PostgreSQL as a destination, against a real server."""
 
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,10 +16,11 @@ from onhook.delivery.destinations.contract import Notification
 from onhook.delivery.destinations.row_columns import row_columns
 from onhook.lib.errors import UsageError
 from tests.delivery.destinations.contract import REFUSED, DestinationContract, open_client
-from tests.delivery.destinations.postgresql_server import PROGRAMS, PostgresqlServer, run_postgresql
-from tests.delivery.destinations.sql_deletions import SqlDeletionContract
+from tests.delivery.destinations.postgresql_server import PROGRAMS, SERVER_USER, PostgresqlServer, run_postgresql
+from tests.delivery.destinations.sql_contract import SqlDeletionContract, check_tls
 from tests.delivery.harness import SECRET, DeliveryHarness
 from tests.factories import call, record
+from tests.server_certificates import create_server_certificate
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not PROGRAMS, reason="PostgreSQL is not installed: apt-get install postgresql")
@@ -160,6 +164,28 @@ async def test_postgresql_schema_of_its_own_is_made(server: PostgresqlKindServer
     assert await send(settings, record()) == [("accepted", "stored")]
     assert postgresql.query('SELECT count(*) FROM "Pbx_1".records') == [(1,)]
     postgresql.query('DROP SCHEMA "Pbx_1" CASCADE')
+
+
+async def test_postgresql_tls_certificate_is_verified(
+    server: PostgresqlKindServer, postgresql: PostgresqlServer, tmp_path: Path
+) -> None:
+    """By the authority of the destination, and against the name."""
+    certificate = create_server_certificate(tmp_path, "localhost")
+    for name in ("server.pem", "server.key"):
+        (postgresql.folder / name).write_bytes((tmp_path / name).read_bytes())
+        (postgresql.folder / name).chmod(0o600)
+        if os.getuid() == 0:
+            shutil.chown(postgresql.folder / name, SERVER_USER)
+    files = (f"ssl_cert_file={postgresql.folder / 'server.pem'}", f"ssl_key_file={postgresql.folder / 'server.key'}")
+    postgresql.stop()
+    postgresql.start("-c", "ssl=on", "-c", files[0], "-c", files[1])
+    try:
+        url = f"postgresql://onhook@localhost:{postgresql.port}/postgres"
+        await check_tls(server.settings, url, certificate)
+        assert postgresql.query("SELECT count(*) FROM records") == [(1,)]
+    finally:
+        postgresql.stop()
+        postgresql.start()
 
 
 async def test_postgresql_changed_password_is_found_among_the_secrets(server: PostgresqlKindServer) -> None:

@@ -1,4 +1,4 @@
-"""Promises that databases keep when calls are deleted or changed by retention and erasure."""
+"""Promises that databases keep: TLS, and what retention and erasure delete or change."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -9,9 +9,11 @@ import pytest
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery import deletion_follower
-from tests.delivery.destinations.contract import KindServer, durations_of
-from tests.delivery.harness import DeliveryHarness, make_calls
+from onhook.delivery.destinations.contract import Notification
+from tests.delivery.destinations.contract import KindServer, durations_of, open_client
+from tests.delivery.harness import SECRET, DeliveryHarness, make_calls
 from tests.factories import call, record
+from tests.server_certificates import ServerCertificate
 from tests.waiting import wait_until
 
 
@@ -34,6 +36,20 @@ class SqlKindServer(KindServer, Protocol):
 async def stored_calls(harness: DeliveryHarness) -> list[Call]:
     """Return the calls of the store with their numbers."""
     return list((await harness.store.calls(RecordFilter(), 1_000)).data)
+
+
+async def check_tls(settings: dict[str, Any], url: str, certificate: ServerCertificate) -> None:
+    """Write a record over TLS, and none to a server that is not trusted or has another name."""
+    settings |= {"url": url, "fields": {}}
+    trusted = settings | {"ca_certificates": certificate.authority_pem}
+    other_name = trusted | {"url": url.replace("localhost", "127.0.0.1")}
+    outcomes = []
+    for changed_settings in (settings, other_name, trusted):
+        client = open_client(changed_settings, SECRET)
+        (result,) = await client.send([Notification("id", client.format_payload(record()), 1)])
+        outcomes.append((result.outcome, "certificate" in result.detail))
+        await client.close()
+    assert outcomes == [("unreachable", True), ("unreachable", True), ("accepted", False)]
 
 
 class SqlDeletionContract:
