@@ -14,6 +14,12 @@ from onhook.cdr.identity import extract_number, leg_channels
 ROW_CHANNELS = frozenset({"backfill", "import"})
 """Channels that deliver rows of the PBX's list instead of events (yeastar-p-series.md 7.4)."""
 
+SWEEP = "sweep"
+"""The channel of files in which a PBX has left what it could not send: events, which come late."""
+
+LATE_CHANNELS = ROW_CHANNELS | {SWEEP}
+"""Channels of calls that ended some time before: they say nothing about the PBX's clock, nor that it reports now."""
+
 WEBHOOK = "webhook"
 """The channel of webhooks."""
 

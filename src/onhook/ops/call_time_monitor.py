@@ -12,7 +12,7 @@ from collections import deque
 from datetime import datetime, timedelta
 
 from onhook.appdb.appdb import AppDb
-from onhook.cdr.merge import ROW_CHANNELS
+from onhook.cdr.merge import LATE_CHANNELS
 from onhook.cdr.record import Record
 from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX, parse_offset
 from onhook.lib.clock import Clock
@@ -69,7 +69,7 @@ class CallTimeMonitor:
 
     def _add(self, record: Record) -> bool:
         """Add a record that was reported live; return whether it is another call than the last one, and is judged."""
-        if record.via in ROW_CHANNELS or record.call_id == self._last_call_ids.get(record.sn):
+        if record.via in LATE_CHANNELS or record.call_id == self._last_call_ids.get(record.sn):
             return False
         self._last_call_ids[record.sn] = record.call_id
         differences = self._differences.setdefault(record.sn, deque(maxlen=CALLS_IN_A_ROW))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import Pbx
-from onhook.cdr.merge import ROW_CHANNELS
+from onhook.cdr.merge import LATE_CHANNELS
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.silence_detection import WEEKS_COMPARED, is_suspicious_silence
 from onhook.lib.clock import Clock
@@ -43,7 +43,7 @@ class SilenceMonitor:
         """Begin and end the alarms of silence."""
         now = self._clock.now()
         # By the time of receipt: the time of a call is by the PBX's clock, which may be or have been wrong.
-        last_pushed_at = await self._store.last_received_at(sorted(ROW_CHANNELS))
+        last_pushed_at = await self._store.last_received_at(sorted(LATE_CHANNELS))
         for pbx in await self._appdb.pbxs():
             last_at = last_pushed_at.get(pbx.sn)
             if last_at is not None and await self._is_silent_too_long(pbx, last_at, now):

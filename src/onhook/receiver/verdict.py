@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from onhook.cdr.merge import ROW_CHANNELS, UNREGISTERED, WEBHOOK
+from onhook.cdr.merge import LATE_CHANNELS, UNREGISTERED, WEBHOOK
 from onhook.pbx.yeastar.rows import ROW_LABEL
 
 Verdict = Literal[
@@ -85,8 +85,8 @@ ACCEPTED_KINDS = frozenset({"stored", "duplicate", "unparsable", "deleted"})
 VIA_PREFIX = "via:"
 """Before the channel in the label of counters of events that did not arrive by webhook."""
 
-_ROW_LABELS = frozenset({ROW_LABEL, *(f"{VIA_PREFIX}{channel}" for channel in ROW_CHANNELS)})
-"""Of rows of the PBX's list, also those that were counted when labels had no channel."""
+_ROW_LABELS = frozenset({ROW_LABEL, *(f"{VIA_PREFIX}{channel}" for channel in LATE_CHANNELS)})
+"""Of rows of the PBX's list and of files, also those that were counted when labels had no channel."""
 
 
 class EventCount(Protocol):

@@ -1,6 +1,7 @@
 """Health checks of PBXs that are accepted without a signature."""
 
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -8,6 +9,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.source_match import SourceMatch
 from onhook.config import Address, Config
 from onhook.lib.clock import SystemClock
+from onhook.ops.doctor.pbx import check_pbx, load_check_target
 from onhook.ops.doctor.settings import check_appdb
 
 PATH = "/3kFz0qLrB7xN9sVe"
@@ -37,3 +39,14 @@ async def test_check_appdb_legs_from_every_address_are_an_error(
     (registered,) = [check for check in checks if "1 PBX registered" in check.detail]
     assert (registered.status, "1 by address or path" in registered.detail) == ("OK", True)
     assert PATH not in str(checks)
+
+
+async def test_check_pbx_without_a_test_button_asks_for_a_call(tmp_path: Path) -> None:
+    config = Config(data=tmp_path)
+    async with AppDb(config.appdb_file) as appdb:
+        match = SourceMatch(("192.0.2.7",))
+        await appdb.add_pbx(name="Fusion", sn="FS", secret=None, dialect="freeswitch", source_match=match, now_us=1)
+        target = await load_check_target(appdb, "Fusion", "", ZoneInfo("UTC"))
+        checks = [check async for check in check_pbx(config, appdb, SystemClock(), target)]
+    (check,) = [check for check in checks if "no event" in check.detail]
+    assert (check.status, check.hint) == ("WARNING", "make a call, and end it")

@@ -11,7 +11,7 @@ from onhook.appdb.alarms import Alarm
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.agent_ring_time import RingTimeMeaning, detect_meaning
 from onhook.cdr.identity import fold_sn
-from onhook.cdr.merge import ROW_CHANNELS
+from onhook.cdr.merge import LATE_CHANNELS
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.sync_types import AlarmKind
@@ -105,7 +105,7 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
             (
                 record
                 for record in records
-                if record.via not in ROW_CHANNELS
+                if record.via not in LATE_CHANNELS
                 and self.offset_record is not None
                 and record.offset_from == self.offset_record.offset_from
             ),
@@ -148,7 +148,7 @@ class PbxOverview(msgspec.Struct, frozen=True, kw_only=True):
     def clock_sentence(self) -> str:
         """Return how the PBX's clock compares with this server's at the latest call."""
         seconds = self.delay_seconds
-        if self.live_record is None and any(record.via not in ROW_CHANNELS for record in self.recent_records):
+        if self.live_record is None and any(record.via not in LATE_CHANNELS for record in self.recent_records):
             return _("Calls that were received as they ended do not contain the time zone: they do not show the clock.")
         if self.live_record is None:
             return _("No recent call was received as it ended: its calls do not show the clock.")
@@ -176,7 +176,7 @@ async def load_pbx_overview(
     return PbxOverview(
         pbx=pbx,
         last_at=_latest_time(counter for counter in pbx_counters if is_live(counter))
-        or next((record.received_at for record in latest_page.data if record.via not in ROW_CHANNELS), None),
+        or next((record.received_at for record in latest_page.data if record.via not in LATE_CHANNELS), None),
         stored=sum(counter.count for counter in pbx_counters if counter.kind == "stored"),
         duplicates=sum(counter.count for counter in pbx_counters if counter.kind == "duplicate"),
         rejected=sum(counter.count for counter in pbx_counters if counter.kind in REJECTED_KINDS),
@@ -206,6 +206,11 @@ def describe_coverage(pbx: Pbx, coverage: PbxCoverage, zone: ZoneInfo) -> str:
             "Missing calls cannot be detected without a CDR source:"
             " set it with `onhook pbx change {pbx} --cdr SOURCE`.",
             pbx=shlex.quote(pbx.sn),
+        )
+    elif pbx.dialect == "freeswitch":
+        advice = _(
+            "Missing calls cannot be detected: a FreeSWITCH keeps no list of calls. What it could not send is in its"
+            " `err-log-dir`; `onhook sweep` sends these files."
         )
     else:
         advice = _(

@@ -1,0 +1,128 @@
+"""Folders of files that a FreeSWITCH could not send."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from onhook.lib.errors import Unavailable, UsageError
+from onhook.receiver.verdict import Verdict
+from onhook.sync import folder_sweep, ingest_retry
+from onhook.sync.folder_sweep import FILE_BYTES_MAX, SETTLED_SECONDS, FolderSweeper, SweepTotals
+from tests.pbx.freeswitch.captures import FREESWITCH, PAYLOADS, bodies
+
+NOW = 1_796_000_000.0
+FILES = sorted(PAYLOADS.glob("e2[12]*/disk/*/*.cdr.json"))
+
+
+class Intake:
+    """What is stored, by key."""
+
+    def __init__(self) -> None:
+        self.keys: list[bytes] = []
+        self.is_full = False
+
+    async def ingest(self, body: bytes) -> Verdict:
+        if self.is_full:
+            return "unavailable"
+        key = FREESWITCH.peek(body).key
+        if key in self.keys:
+            return "duplicate"
+        self.keys.append(key)
+        return "stored"
+
+
+@pytest.fixture
+def intake() -> Intake:
+    return Intake()
+
+
+def put(folder: Path, name: str, body: bytes, *, age_seconds: float = 60.0) -> Path:
+    path = folder / name
+    path.write_bytes(body)
+    os.utime(path, (NOW - age_seconds, NOW - age_seconds))
+    return path
+
+
+def create_sweeper(intake: Intake, target: Path | None = None) -> FolderSweeper:
+    return FolderSweeper(dialect=FREESWITCH, ingest=intake.ingest, now_us=lambda: round(NOW * 1_000_000), target=target)
+
+
+async def test_sweep_captured_files_are_stored_once(tmp_path: Path, intake: Intake) -> None:
+    """As plain JSON and as Base64; a leg that was sent meanwhile is not stored again, under whichever name."""
+    for number, path in enumerate(FILES):
+        put(tmp_path, f"{number}-{path.name}", path.read_bytes())
+    put(tmp_path, "copy.cdr.json", FILES[0].read_bytes())
+    assert await create_sweeper(intake).sweep(tmp_path) == SweepTotals(files=len(FILES) + 1, new=len(FILES), existing=1)
+    count = len(FILES) + 1
+    assert await create_sweeper(intake).sweep(tmp_path) == SweepTotals(files=count, existing=count)
+
+
+async def test_sweep_half_written_and_other_files_are_left(tmp_path: Path, intake: Intake) -> None:
+    leg = bodies("s01")[0]
+    target = tmp_path / "sent"
+    recent = put(tmp_path, "recent", leg, age_seconds=SETTLED_SECONDS - 1)
+    future = put(tmp_path, "future", leg, age_seconds=-1)
+    other_files = [
+        put(tmp_path, "cut", leg[:-100]),
+        put(tmp_path, "empty", b""),
+        put(tmp_path, "notes.txt", b"notes"),
+        put(tmp_path, "large", leg.ljust(FILE_BYTES_MAX + 1)),
+    ]
+    put(tmp_path, ".hidden", leg)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(put(tmp_path.parent, "elsewhere", leg))
+    os.mkfifo(tmp_path / "pipe")
+    assert await create_sweeper(intake, target).sweep(tmp_path) == SweepTotals(files=6, recent=2, unreadable=4)
+    assert (intake.keys, all(path.exists() for path in (recent, future, *other_files))) == ([], True)
+
+
+async def test_sweep_stored_files_are_moved(tmp_path: Path, intake: Intake) -> None:
+    target = tmp_path / "sent"
+    for number, leg in enumerate(bodies("s01")):
+        put(tmp_path, f"{number}.cdr.json", leg)
+    assert (await create_sweeper(intake, target).sweep(tmp_path)).new == 2
+    assert sorted(path.name for path in target.iterdir()) == ["0.cdr.json", "1.cdr.json"]
+    assert await create_sweeper(intake, target).sweep(tmp_path) == SweepTotals()
+
+
+async def test_sweep_of_many_files_goes_in_parts(
+    tmp_path: Path, intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_sweep, "FILES_AT_ONCE", 1)
+    monkeypatch.setattr(folder_sweep, "FILES_MAX", 3)
+    for number, leg in enumerate(bodies("s20")):
+        put(tmp_path, f"{number}.cdr.json", leg)
+    assert await create_sweeper(intake).sweep(tmp_path) == SweepTotals(files=3, new=3)
+
+
+async def test_sweep_of_a_full_ledger_moves_nothing(
+    tmp_path: Path, intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_retry, "RETRY_SECONDS", 0.0)
+    intake.is_full = True
+    path = put(tmp_path, "a.cdr.json", bodies("s01")[0])
+    with pytest.raises(Unavailable):
+        await create_sweeper(intake, tmp_path / "sent").sweep(tmp_path)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("spoil", [lambda path: None, lambda path: path.write_text("a file")])
+async def test_sweep_folder_that_cannot_be_used_is_an_error(
+    tmp_path: Path, intake: Intake, spoil: Callable[[Path], object]
+) -> None:
+    other = tmp_path / "other"
+    spoil(other)
+    with pytest.raises(UsageError, match="cannot read the folder"):
+        await create_sweeper(intake).sweep(other)
+    put(tmp_path, "a.cdr.json", bodies("s01")[0])
+    target = tmp_path / "missing" / "sent" if not other.exists() else other
+    with pytest.raises(UsageError, match="cannot move"):
+        await create_sweeper(intake, target).sweep(tmp_path)
+
+
+async def test_sweep_file_that_becomes_a_pipe_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a file"):
+        folder_sweep._read_file(tmp_path / "pipe")
