@@ -3,6 +3,8 @@
 import csv
 import io
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -11,9 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onhook.cdr.csv_injection import unescape_cell
-from onhook.cli.formats import CALL_COLUMNS, CALL_TABLE, RECORD_COLUMNS, RECORD_TABLE, fit_columns, print_rows
+from onhook.cli.formats import (
+    CALL_COLUMNS,
+    CALL_TABLE,
+    RECORD_COLUMNS,
+    RECORD_TABLE,
+    fit_columns,
+    print_followed_rows,
+    print_rows,
+)
 from onhook.cli.server_lookup import Row
-from tests.factories import record
+from tests.factories import call, record
 
 HOSTILE = "\x1b[2J=cmd|' /C calc'!A0 [bold]\r\n\u202e<1001>"
 
@@ -46,6 +56,32 @@ async def test_print_table_long_name_leaves_the_other_columns(capsys: pytest.Cap
     assert "…" in line
     assert len(line) < 400
     assert line.index("BUSY") == heads.index("status")
+
+
+@pytest.mark.parametrize(
+    ("changes", "mark"),
+    [
+        ({"offset_from": "configured", "is_ambiguous": True}, " twice?"),
+        ({"offset_from": "configured", "is_shifted": True}, " shifted"),
+        ({"offset_from": "assumed"}, " UTC?"),
+        ({"offset_from": "ids"}, ""),
+    ],
+)
+async def test_print_table_start_that_is_not_certain_is_marked(
+    capsys: pytest.CaptureFixture[str], changes: dict[str, Any], mark: str
+) -> None:
+    """Of a record, and of a call by its first leg."""
+    leg = record(datetime(2026, 10, 25, 0, 30, tzinfo=UTC), **changes)
+    for row, columns, table in (
+        (msgspec.to_builtins(leg), RECORD_COLUMNS, RECORD_TABLE),
+        (msgspec.to_builtins(msgspec.structs.replace(call(leg), legs=[leg])), CALL_COLUMNS, CALL_TABLE),
+    ):
+        await print_rows(_rows(row), "table", ZoneInfo("Europe/Berlin"), columns, table)
+        (line,) = capsys.readouterr().out.splitlines()[1:]
+        assert line.startswith(f"2026-10-25 02:30:00+02:00{mark}  ")
+        await print_followed_rows(_rows(row), "table", ZoneInfo("Europe/Berlin"), columns, table)
+        (line,) = capsys.readouterr().out.splitlines()[1:]
+        assert line.startswith(f"2026-10-25 02:30:00+02:00{mark}  ")
 
 
 @given(st.lists(st.integers(0, 9_000), min_size=1, max_size=12), st.integers(12, 300))

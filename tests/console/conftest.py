@@ -133,12 +133,18 @@ class ConsoleHarness:
 
 @asynccontextmanager
 async def open_console_harness(
-    directory: Path, *, console_open: bool = False, trusted_proxies: str = "", cors_origins: str = ""
+    directory: Path,
+    *,
+    console_open: bool = False,
+    trusted_proxies: str = "",
+    cors_origins: str = "",
+    intake: Address = Address("0.0.0.0", 30012),  # noqa: B008, S104 - frozen; not listened on
 ) -> AsyncIterator[ConsoleHarness]:
     """Yield a listening console with all its parts."""
     config = Config(
         data=directory,
         console=Address("127.0.0.1", 0),
+        intake=intake,
         zone="Europe/Berlin",
         console_open=console_open,
         console_names="calls.example.com",

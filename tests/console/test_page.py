@@ -8,12 +8,13 @@ import aiohttp
 import pytest
 
 import onhook.console
+from onhook.config import Address
 from onhook.console.addresses import is_loopback
 from onhook.console.pages.reports import page as report_routes
 from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.pages.totals import Totals
-from tests.console.conftest import ConsoleHarness
-from tests.factories import ALICE, SN, details
+from tests.console.conftest import ConsoleHarness, open_console_harness
+from tests.factories import ALICE, PBX, SN, details
 
 CURRENT = re.compile(r'<a href="([^"]+)" aria-current="page">\w+</a>')
 CALL_ID = "1777287876.1"
@@ -118,3 +119,37 @@ def test_scripts_have_no_texts_of_their_own() -> None:
     literals = [text for line in lines if ".textContent =" in line for text in re.findall(r'"([^"]*)"', line)]
     assert literals
     assert [text for text in literals if re.search("[A-Z][a-z]{2}|[a-z]{2} |: [a-z]", text)] == []
+
+
+@pytest.mark.parametrize(("host", "is_shown"), [("127.0.0.1", True), ("192.0.2.7", False)])
+async def test_loopback_warning_is_on_each_page_that_offers_the_url(tmp_path: Path, host: str, is_shown: bool) -> None:
+    """The dashboard before the first call, the page of a PBX, and the last step of adding one, by each form."""
+    warning = "Only programs on this machine reach this URL: start the server with <code>--intake 0.0.0.0:30012</code>"
+    async with open_console_harness(tmp_path, intake=Address(host, 30012)) as harness, harness.client() as client:
+        texts = {path: await (await client.get(path)).text() for path in ("/", f"/pbxs/{SN}?wait=yes")}
+        for path, sn in (("/add-pbx/p-series", "3699ONE"), ("/pbxs", "3699TWO")):
+            texts[path] = await (await client.post(path, data={"name": sn, "sn": sn})).text()
+        for path, text in texts.items():
+            assert f"{host}:30012" in text, path
+            assert (warning in text) is is_shown, path
+
+
+@pytest.mark.parametrize(
+    ("clock", "changes", "mark"),
+    [
+        ("2026-10-25 02:30:00", {}, "twice?"),
+        ("2026-03-29 02:30:00", {}, "shifted"),
+        ("2026-07-01 02:30:00", {}, ""),
+        ("2026-07-01 02:30:00", {"zone": None}, "UTC?"),
+    ],
+)
+async def test_start_that_is_not_certain_is_marked_on_calls_and_the_call(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, clock: str, changes: dict[str, None], mark: str
+) -> None:
+    """Ids without a time, and the zone of the PBX: an hour that occurs twice, one that does not exist, no zone."""
+    await harness.appdb.change_pbx(PBX, {"zone": "Europe/Berlin"} | changes)
+    await harness.publish()
+    await harness.ingest_details([details(call_id="opaque", uid="", time_start=clock)])
+    for path in ("/calls?since=2026-01-01", f"/calls/{SN}/opaque"):
+        text = await (await client.get(path)).text()
+        assert re.findall(r'<abbr class="assumed" title="[^"]+">([^<]*)</abbr>', text) == ([mark] if mark else []), path

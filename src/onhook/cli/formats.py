@@ -77,7 +77,7 @@ CALL_TABLE = (
 )  # fmt: skip
 """Columns that fit on a terminal; the other formats have all."""
 
-FOLLOWED_WIDTHS = {"started_at": 25, "call_from": 24, "call_to": 24, "status": 10, "type": 8, "legs": 4}
+FOLLOWED_WIDTHS = {"started_at": 33, "call_from": 24, "call_to": 24, "status": 10, "type": 8, "legs": 4}
 FOLLOWED_WIDTH_DEFAULT = 13
 """Widths of columns where the rows are not known yet."""
 
@@ -221,10 +221,22 @@ def _format_cell(row: Row, name: str, zone: ZoneInfo) -> str:
     if value is None:
         return UNKNOWN
     if name.endswith("_at"):
-        return format_local_time(value, zone)
+        return " ".join(filter(None, (format_local_time(value, zone), _mark_of(row) if name == "started_at" else "")))
     if name.endswith("_duration"):
         return format_duration(value)
     return str(len(value)) if name == "legs" else str(value)
+
+
+def _mark_of(row: Row) -> str:
+    """Return the mark of a start that is not certain, of a record or of the first leg of a call: as on pages, the zone
+    of the PBX is unknown, the hour occurs twice in it, or does not exist.
+    """
+    leg = next(iter(row.get("legs") or (row,)))
+    if leg.get("offset_from") == "assumed":
+        return "UTC?"
+    if leg.get("is_ambiguous"):
+        return _("twice?")
+    return _("shifted") if leg.get("is_shifted") else ""
 
 
 def _format_csv_cell(value: object, name: str, zone: ZoneInfo) -> str:
