@@ -1,5 +1,7 @@
 """Raw events in a file, for another ledger."""
 
+import base64
+import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -73,6 +75,40 @@ async def test_events_get_the_key_of_this_version(source: SqliteLedger, target: 
     await import_events(target, dialects(), lines[:1])
     first = entry(event(0, "1001", call_id="1782844637.1"))
     assert [result.outcome for result in await target.append([first])] == ["duplicate"]
+
+
+FORMAT = {
+    "seq": int,
+    "sn": str,
+    "dialect": str,
+    "via": str,
+    "received_at": int,
+    "key": str,
+    "body": str,
+    "signature": str,
+    "peer": str,
+}
+"""Members of a line since there are such files: each version since then reads them, and refuses a line without one."""
+
+OLD_FILE = Path(__file__).parents[1] / "payloads" / "exported_events.jsonl"
+"""As the first version with `onhook export-events` wrote it."""
+
+
+async def test_events_are_written_as_earlier_versions_read_them(source: SqliteLedger) -> None:
+    """To go back to one of them: the members, their types, and Base64 as it was."""
+    for line in await export(source):
+        members = json.loads(line)
+        assert {name: type(value) for name, value in members.items()} == FORMAT
+        assert len(base64.b64decode(members["key"], validate=True)) == 16
+        base64.b64decode(members["body"], validate=True)
+
+
+async def test_events_of_the_first_version_with_such_files_are_read(target: SqliteLedger) -> None:
+    """And written again as they were."""
+    lines = OLD_FILE.read_bytes().splitlines(keepends=True)
+    assert await import_events(target, dialects(), lines) == {"new": len(lines)}
+    written = [json.loads(line) for line in await export(target)]
+    assert written == [json.loads(line) for line in lines]
 
 
 GOOD = msgspec.json.encode(
