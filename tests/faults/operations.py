@@ -18,11 +18,18 @@ import pytest
 OS_OPERATIONS = ("fsync", "replace", "rename", "unlink")
 
 
-class FailingOperation:
-    """Counts operations; the one with this number fails, once. `is_late`: it fails after it has been done."""
+KILLED_EXIT_CODE = 87
+"""Of a process that `FailingOperation` ends."""
 
-    def __init__(self, number: int, *, is_late: bool = False) -> None:
+
+class FailingOperation:
+    """Counts operations; the one with this number fails, once. `is_late`: it fails after it has been done. `kills`: the
+    process ends at it instead, without any `finally` or rollback, as by `kill -9`.
+    """
+
+    def __init__(self, number: int, *, is_late: bool = False, kills: bool = False) -> None:
         self.has_failed = False
+        self._kills = kills
         self._number = number
         self._is_late = is_late
         self._count = 0
@@ -35,13 +42,19 @@ class FailingOperation:
             is_failing = self._count == self._number
             self.has_failed = self.has_failed or is_failing
         if is_failing and not self._is_late:
+            self._end_process()
             raise error
         result = operation(*arguments, **options)
         if is_failing:
+            self._end_process()
             if isinstance(result, sqlite3.Cursor):
                 result.close()  # else the error, which the caller may keep, keeps a transaction open
             raise error
         return result
+
+    def _end_process(self) -> None:
+        if self._kills:
+            os._exit(KILLED_EXIT_CODE)
 
 
 @contextmanager

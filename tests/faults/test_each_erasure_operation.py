@@ -1,6 +1,10 @@
 """Whichever operation fails while a number is erased, the next attempt finishes it, and no file has the number."""
 
+import asyncio
 import contextlib
+import shutil
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ from onhook.config import Config
 from onhook.lib.errors import NotFound
 from onhook.ops.rebuild import rebuild
 from onhook.runtime.engines import ENGINES
+from tests.faults.operations import KILLED_EXIT_CODE
 from tests.faults.test_each_operation import EACH, early_and_late, fail_each
 from tests.ops.erasure_world import (
     DIGITS,
@@ -24,6 +29,9 @@ from tests.ops.erasure_world import (
 
 STEP = 151
 """An attempt takes more than a second here."""
+
+KILLED_AT = 223
+"""In the middle: in `make test` one process is killed."""
 
 LATER = event(1, "1001", call_to="Alice Smith<0049 30901820>", type="Outbound", dst_trunk_name="SIP")
 
@@ -49,16 +57,55 @@ async def test_erase_each_operation_fails(tmp_path: Path, step: int, *, is_late:
     await fill(config, tmp_path / "recordings")
 
     async def check(copy: Path) -> None:
-        assert find_bytes(copy) == find_bytes(copy, NAME) == find_bytes(tmp_path / "recordings", DIGITS) == []
-        async with open_directory(Config(data=copy, zone="Europe/Berlin")) as files:
-            calls = await read_calls(files)
-            assert {status.state for status in await files.eraser.list_erasures()} == {"finished"}
-            audit = await files.appdb.audit.latest(100)
-        assert [(call.call_from, call.call_to) for call in calls[:3]] == [
-            ("erased", "Sales<6400>"),
-            ("1001", "erased"),
-            ("erased", "Bob<1001>"),
-        ]
-        assert "erase a number: calls: 3, raw events: 5" in [entry.action for entry in audit]
+        await check_erased(copy, tmp_path / "recordings")
 
     await fail_each(tmp_path / "data", erase, check, step, is_late=is_late)
+
+
+async def check_erased(copy: Path, recordings: Path) -> None:
+    assert find_bytes(copy) == find_bytes(copy, NAME) == find_bytes(recordings, DIGITS) == []
+    async with open_directory(Config(data=copy, zone="Europe/Berlin")) as files:
+        calls = await read_calls(files)
+        assert {status.state for status in await files.eraser.list_erasures()} == {"finished"}
+        audit = await files.appdb.audit.latest(100)
+    assert [(call.call_from, call.call_to) for call in calls[:3]] == [
+        ("erased", "Sales<6400>"),
+        ("1001", "erased"),
+        ("erased", "Bob<1001>"),
+    ]
+    assert "erase a number: calls: 3, raw events: 5" in [entry.action for entry in audit]
+
+
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pytest.param(range(KILLED_AT, KILLED_AT + 1), id="one"),
+        pytest.param(range(1, 100_000), id="each", marks=pytest.mark.slow),
+    ],
+)
+@early_and_late
+async def test_erase_process_that_is_killed_at_each_operation_is_finished_by_the_next(
+    tmp_path: Path, numbers: Iterable[int], *, is_late: bool
+) -> None:
+    """A process of its own erases the number, and ends at once at one operation; another one finds what is left."""
+    config = Config(data=tmp_path / "data", zone="Europe/Berlin")
+    await fill(config, tmp_path / "recordings")
+    for number in numbers:
+        copy, recordings = tmp_path / f"data-{number}", tmp_path / "recordings"
+        shutil.copytree(tmp_path / "data", copy)
+        exit_code = await erase_in_process(copy, number, is_late=is_late)
+        if exit_code != KILLED_EXIT_CODE:
+            assert exit_code == 0
+            assert number > KILLED_AT
+            break
+        await erase(copy)
+        await check_erased(copy, recordings)
+        shutil.rmtree(copy)
+
+
+async def erase_in_process(directory: Path, number: int, *, is_late: bool) -> int:
+    """Erase in a process that ends at the operation with this number; return its exit code, 0 if it has fewer."""
+    arguments = ("-m", "tests.faults.erasing_process", str(directory), str(number), str(int(is_late)))
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments)
+    return await process.wait()
