@@ -75,6 +75,24 @@ async def test_trouble_2_backfill_parses_a_row_by_its_own_field_names(tmp_path: 
         )
 
 
+@pytest.mark.parametrize("is_live", [False, True], ids=["missed call", "call that was received"])
+async def test_backfill_note_that_a_person_wrote_on_the_pbx_is_kept(tmp_path: Path, *, is_live: bool) -> None:
+    """It is written after the event was sent: the row of the list has it, and one without a note removes nothing."""
+    async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
+        (api_row,) = add_calls(responder, 1)
+        if is_live:
+            await receiver.ingestor.ingest(receiver.pbx, event_of(api_row), "webhook")
+        api_row["call_note"] = "wants a call back on Friday"
+        totals = await run_cycle(receiver)
+        assert (totals.new, totals.changed) == ((0, 1) if is_live else (1, 0))
+        (record,) = (await receiver.call_lookup.records()).values()
+        assert record.extra["call_note"] == "wants a call back on Friday"
+        api_row["call_note"] = None
+        await run_cycle(receiver, is_nightly=True)
+        (record,) = (await receiver.call_lookup.records()).values()
+        assert record.extra["call_note"] == "wants a call back on Friday"
+
+
 async def test_backfill_row_that_cannot_be_parsed_is_counted_stored_and_reported(tmp_path: Path) -> None:
     """The other rows are parsed."""
     async with open_pbx_responder() as responder, open_sync_harness(tmp_path, responder) as receiver:
