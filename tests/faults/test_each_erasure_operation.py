@@ -33,6 +33,9 @@ STEP = 151
 KILLED_AT = 223
 """In the middle: in `make test` one process is killed."""
 
+KILLED_STEP = 7
+"""Each run takes the start of a process too, two minutes in all. The other operations fail by an error."""
+
 LATER = event(1, "1001", call_to="Alice Smith<0049 30901820>", type="Outbound", dst_trunk_name="SIP")
 
 
@@ -81,7 +84,7 @@ async def check_erased(copy: Path, recordings: Path) -> None:
     "numbers",
     [
         pytest.param(range(KILLED_AT, KILLED_AT + 1), id="one"),
-        pytest.param(range(1, 100_000), id="each", marks=pytest.mark.slow),
+        pytest.param(range(1, 100_000, KILLED_STEP), id="each", marks=pytest.mark.slow),
     ],
 )
 @early_and_late
