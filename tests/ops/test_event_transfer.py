@@ -107,8 +107,8 @@ async def test_events_of_the_first_version_with_such_files_are_read(target: Sqli
     """And written again as they were."""
     lines = OLD_FILE.read_bytes().splitlines(keepends=True)
     assert await import_events(target, dialects(), lines) == {"new": len(lines)}
-    written = [json.loads(line) for line in await export(target)]
-    assert written == [json.loads(line) for line in lines]
+    written_lines = [json.loads(line) for line in await export(target)]
+    assert written_lines == [json.loads(line) for line in lines]
 
 
 GOOD = msgspec.json.encode(
