@@ -17,8 +17,10 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.pbx.asterisk.connection import AsteriskProtocol
 from onhook.pbx.asterisk.payload import Asterisk
-from onhook.pbx.connection import ClockReading, ConnectionUpdate
+from onhook.pbx.asterisk.session import AmiCredentials
+from onhook.pbx.connection import ClockReading, ConnectionProtocol, ConnectionUpdate
 from onhook.receiver.ingest import Ingestor
+from onhook.sync import ami_connections
 from onhook.sync.ami_connections import ConnectionManager
 from onhook.sync.asterisk_sync import AsteriskConnectionState
 from tests.pbx.asterisk.ami_streams import stream
@@ -140,6 +142,25 @@ async def test_ami_call_received_is_stored(ami_harness: AmiHarness, asterisk: Fa
     assert asterisk_pbx.is_connected
     assert asterisk_pbx.error == ""
     assert SECRET not in repr(asterisk.actions)
+
+
+async def test_ami_settings_that_cannot_be_read_leave_no_connection_open(
+    ami_harness: AmiHarness, asterisk: FakeAsterisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ami_connections, "RETRY_SECONDS_FIRST", 0.01)
+    failures: list[str] = []
+    create_protocol = AsteriskConnectionState._create_protocol
+
+    async def fail_at_first(state: AsteriskConnectionState, sn: str, login: AmiCredentials) -> ConnectionProtocol:
+        if len(failures) < 3:
+            failures.append("locked")
+            raise Unavailable("the application database is busy")
+        return await create_protocol(state, sn, login)
+
+    monkeypatch.setattr(AsteriskConnectionState, "_create_protocol", fail_at_first)
+    await ami_harness.add_asterisk(asterisk.port)
+    await asterisk.wait_for_login()
+    assert (len(failures), asterisk.open_count) == (3, 1)
 
 
 @pytest.mark.slow

@@ -186,12 +186,14 @@ class ConnectionManager:
             return _("internal error ({kind}: {error})", kind=type(error).__name__, error=error), False
 
     async def _connect_and_run(self, spec: ConnectionSpec) -> tuple[str, bool]:
+        # Before there is a connection, which nothing would close where this fails.
+        protocol = await spec.protocol_factory()
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
             context = create_tls_context(spec.tls)
             reader, writer = await asyncio.open_connection(spec.host, spec.port, ssl=context)
         connection = _Connection(
             spec=spec,
-            protocol=await spec.protocol_factory(),
+            protocol=protocol,
             state=self._state,
             ingestor=self._ingestor,
             clock=self._clock,

@@ -25,7 +25,7 @@ class FakeAsterisk:
         self.is_silent = False
         self.greeting = b"Asterisk Call Manager/11.0.0\r\n"
         self.actions: list[AmiMessage] = []
-        self.login_count = self.received_count = 0
+        self.login_count = self.received_count = self.open_count = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._logged_in = asyncio.Event()
@@ -63,6 +63,7 @@ class FakeAsterisk:
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         messages = AmiMessageReader()
         writer.write(self.greeting)
+        self.open_count += 1
         with suppress(ConnectionError, ssl.SSLError):
             while data := await reader.read(65_536):
                 for action in messages.receive_data(data):
@@ -70,6 +71,7 @@ class FakeAsterisk:
                     if isinstance(action, AmiMessage) and not self.is_silent:
                         self._handle_action(action, writer)
                 await writer.drain()
+        self.open_count -= 1
         self._writers.discard(writer)
         writer.close()
 
