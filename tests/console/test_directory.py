@@ -97,6 +97,7 @@ async def test_api_invalid_name_is_400(client: aiohttp.ClientSession, changes: d
 async def test_api_export_is_imported_again(filled: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A file of more than the size of other requests too."""
     text = await (await client.get("/api/v1/directory.csv")).text()
+    assert [entry.action for entry in await filled.appdb.audit.latest(1)] == ["export of the directory"]
     assert sorted(text.splitlines()[1:]) == [
         "contact,,'+49 30 901820,Carol,,,ACME",
         "extension,branch,1001,Dave,,,",

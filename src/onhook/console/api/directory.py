@@ -11,6 +11,7 @@ from onhook.cdr.directory import NUMBER_CHARACTERS_MAX, TEXT_CHARACTERS_MAX, Dir
 from onhook.console.auth.access import SCOPED, get_access_scope
 from onhook.console.parameters import PAGE_DEFAULT, Cursor, Limit
 from onhook.console.problem_documents import PROBLEMS
+from onhook.console.queries.audited_reads import audit_or_log_read
 from onhook.console.queries.directory import (
     IMPORT_BYTES_MAX,
     DirectoryRow,
@@ -89,6 +90,7 @@ async def list_names(
 async def export_directory(request: AnyRequest, app_state: AppStateDep) -> Response[str]:
     """Return the entries that were set as CSV, for an import; those that the reader may see."""
     entries = await list_entries(app_state, get_access_scope(request.scope))
+    await audit_or_log_read(app_state, _("export of the directory"))
     text = format_directory_csv(entries, {pbx.sn: pbx.name for pbx in await app_state.appdb.pbxs()})
     headers = {"Content-Disposition": 'attachment; filename="directory.csv"'}
     return Response(text, media_type="text/csv; charset=utf-8; header=present", headers=headers)
