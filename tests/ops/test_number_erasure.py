@@ -191,6 +191,16 @@ async def test_finish_keeps_no_entries_of_deleted_calls_in_memory(config: Config
         assert not [entry for entry in gc.get_objects() if isinstance(entry, Forgotten)]
 
 
+async def test_erase_deliveries_of_calls_without_any_write_nothing(config: Config) -> None:
+    """They are looked for every five seconds for some minutes, also those of an extension with 100,000 calls."""
+    await fill(config)
+    async with AppDb(config.appdb_file) as appdb:
+        version = await appdb.version()
+        assert await appdb.erasures.delete_deliveries([(SN, f"none.{number}") for number in range(1_000)]) == 0
+        assert await appdb.version() == version
+        assert await appdb.erasures.delete_deliveries([(SN, call_id(0)), (SN, call_id(1))]) == 1
+
+
 async def test_erase_second_number_of_a_call_leaves_earlier_erasures_without_it(config: Config) -> None:
     async with open_directory(config) as files:
         await append(files, event(0, OTHER, call_to="030901820"), event(0, "1001", call_to=OTHER))

@@ -166,9 +166,12 @@ class NumberErasures:
         )
 
     async def delete_deliveries(self, calls: Sequence[CallKey]) -> int:
-        """Delete the deliveries of calls, with their attempts; return how many."""
+        """Delete the deliveries of calls, with their attempts; return how many. Where there are none nothing is
+        written: this is done again and again.
+        """
+        stored_calls = await self._database.rows("SELECT DISTINCT sn, call_id FROM deliveries")
         count = 0
-        for chunk in _chunks(calls):
+        for chunk in _chunks(sorted(set(calls).intersection(stored_calls))):
             count += await self._database.write_many("DELETE FROM deliveries WHERE sn = ? AND call_id = ?", chunk)
         return count
 
