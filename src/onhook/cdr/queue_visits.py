@@ -1,7 +1,7 @@
 """Visits of a call to queues and ring groups: how long the caller waited, how it ended, and which agents rang. Pure.
 
 Invariants: a call visits a queue once, however often it returns there; each visit has one outcome; an answered visit
-has one agent who answered. An agent's leg belongs to the latest queue or ring group before it that still lasted when
+has one agent who answered. An agent's leg belongs to the last queue or ring group before it, if that still lasted when
 it began.
 """
 
