@@ -21,9 +21,9 @@ SHOWN_ID, HIDDEN_ID, ELSEWHERE_ID = "1777287876.1", "1777287876.2", "1777287876.
 
 LIMITED_ROUTES = {
     *("/exports/{ticket:str}", "/", "/calls", "/calls/{sn:str}/{call_id:str}", "/call", "/reports", "/reports.csv"),
-    *("/call/note", "/api/v1/notes", "/api/v1/recording", "/api/v1/saved-searches", "/api/v1/reports"),
+    *("/call/note", "/calls/tags", "/api/v1/notes", "/api/v1/recording", "/api/v1/saved-searches", "/api/v1/reports"),
     *("/api/v1/records", "/api/v1/calls", "/api/v1/calls/{sn:str}/{call_id:str}", "/api/v1/summary", "/api/v1/live"),
-    *("/directory", "/api/v1/directory", "/api/v1/directory.csv"),
+    *("/directory", "/api/v1/directory", "/api/v1/directory.csv", "/suggestions"),
     *("/settings", "/settings/columns", "/dashboards/save", "/dashboards/copy", "/dashboards/remove"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }
@@ -42,7 +42,7 @@ def test_limits_open_routes_are_listed() -> None:
     assert {path for path, handler in handlers() if handler.opt.get("scoped")} == LIMITED_ROUTES
     writing = {path for path, handler in handlers() if handler.opt.get("scoped") and handler.http_methods != {"GET"}}
     personal = {path for path, handler in handlers() if handler.opt.get("personal")}
-    assert writing == {"/call/note", "/api/v1/notes"} | personal
+    assert writing == {"/call/note", "/calls/tags", "/api/v1/notes"} | personal
     assert personal == {
         *("/settings", "/settings/columns"),
         *(f"/dashboards/{verb}" for verb in ("save", "copy", "remove")),
@@ -104,6 +104,8 @@ async def test_limits_responses_leak_nothing(harness: ConsoleHarness, tokens: di
                 assert HIDDEN not in text, kind_name
         for path in ("/", "/calls", "/calls?sort=-talk_duration", f"/api/v1/calls?q={HIDDEN}", "/api/v1/records"):
             assert f"<{HIDDEN}>" not in await body(reader, path), path
+        for field in ("trunk", "did_number", "party"):
+            assert HIDDEN not in await body(reader, f"/suggestions?field={field}&text=7"), field
         dashboard = await body(reader, "/?since=2026-04-01&until=2026-05-01")
         assert HIDDEN not in dashboard
         if name != "nothing":  # who sees no call sees no figure
