@@ -34,6 +34,7 @@ from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.request_coalescing import MAX_AGE_SECONDS
 from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import send_test_by_name
+from onhook.delivery.preview import preview_notification
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.pbx.registry import dialects
 from onhook.projector.projector import Projector
@@ -180,7 +181,9 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
         position_notifier=feed,
         retry_parsing=nothing,
         delivery_actions=DeliveryActions(
-            send_test=partial(send_test_by_name, appdb, destination_opener(config), clock), delivery_metrics=dict
+            send_test=partial(send_test_by_name, appdb, destination_opener(config), clock),
+            preview=partial(preview_notification, appdb, store, destination_opener(config)),
+            delivery_metrics=dict,
         ),
         erasure=ErasureActions(preview=eraser.preview, erase=eraser.erase, list_erasures=eraser.list_erasures),
         actions=ConsoleActions(

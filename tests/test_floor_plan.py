@@ -36,6 +36,7 @@ PUBLIC_MODULES: Final = {
         "delivery.destinations.recipes",
         "delivery.issues",
         "delivery.metrics",
+        "delivery.preview",
         "delivery.ssrf_guard",
         "delivery.status",
     },

@@ -24,6 +24,7 @@ from onhook.console.state import AppState
 from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.delivery.metrics import AttemptMetrics
+from onhook.delivery.preview import preview_notification
 from onhook.ledger.contract import LedgerEntry
 from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.ledger.sqlite import SqliteLedger
@@ -172,6 +173,7 @@ async def open_console_harness(
         retry_parsing=QuarantineRetrier(projector, appdb, harness.clock).retry,
         delivery_actions=DeliveryActions(
             send_test=partial(send_test_by_name, appdb, destination_opener(config), harness.clock),
+            preview=partial(preview_notification, appdb, store, destination_opener(config)),
             delivery_metrics=lambda: harness.delivery_metrics,
         ),
         erasure=ErasureActions(preview=eraser.preview, erase=eraser.erase, list_erasures=eraser.list_erasures),

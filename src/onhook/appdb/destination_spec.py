@@ -39,6 +39,9 @@ HTTP_KINDS: frozenset[Kind] = frozenset({"webhook", "http"})
 KIND_FIELDS_MAX = 20
 """More than any kind declares."""
 
+TRANSFORM_CHARACTERS_MAX = 8_192
+"""Some fifty rules with templates."""
+
 URL_CHARACTERS_MAX = 2_000
 """Longer URLs are cut off by some programs; a PBX stores fewer characters."""
 
@@ -84,7 +87,8 @@ class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
     The API's documents, the options of the command line and the form derive from them. `notifies_of` is `records` (one
     notification per record), `calls` (one per call), `alarms` of PBXs, or all `issues`. `retry_policy` is `days`, or
     `original` with `max_attempts`. `mask` is that of external numbers of calls. `headers` are sent in addition. An
-    empty `proxy` is that of the configuration. `fields` are those of the kind, by their names.
+    empty `proxy` is that of the configuration. `transform` has the rules of `delivery/record_transform`. `fields` are
+    those of the kind, by their names.
     """
 
     url: Annotated[
@@ -101,6 +105,12 @@ class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
         Mask,
         msgspec.Meta(description="External numbers: none masked, last3 (three digits hidden), hash (keyed hash)"),
     ] = "none"
+    transform: Annotated[
+        str,
+        msgspec.Meta(
+            description="Changes of members of each record, one in a line", max_length=TRANSFORM_CHARACTERS_MAX
+        ),
+    ] = ""
     timeout_seconds: Annotated[
         float,
         msgspec.Meta(description="Time-out in seconds", ge=TIMEOUT_SECONDS_LIMITS[0], le=TIMEOUT_SECONDS_LIMITS[1]),

@@ -231,6 +231,23 @@ async def send_test(
     raise typer.Exit(not result.accepted)
 
 
+@app.command("preview", epilog="Example: onhook destination preview CRM")
+async def preview(
+    name: DestinationName,
+    *,
+    call_id: Annotated[
+        str, typer.Option("--call-id", metavar="ID", help=_("This call instead of the newest one"), show_default=False)
+    ] = "",
+    data: DataOption = None,
+) -> None:
+    """Show the notification of a call as it would be sent now; nothing is sent."""
+    async with await open_data_client(load_config(data=data)) as client:
+        row = await client.preview(name, call_id)
+    print("\n".join(map(replace_control_characters, row["text"].split("\n"))))
+    if not row["is_matching"]:
+        print_note(_("the filters of the destination do not select this call"))
+
+
 @app.command("replay", epilog="Example: onhook destination replay CRM --since yesterday --until today")
 @with_filters
 async def replay(

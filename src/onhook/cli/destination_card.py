@@ -28,6 +28,7 @@ def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) ->
         *([(_("payload format"), row["payload_format"])] if row["kind"] == "webhook" else ()),
         *(_describe_request(row) if row["kind"] in HTTP_KINDS else ()),
         (_("external numbers"), _("not masked") if row["mask"] == "none" else _("masked: {mask}", mask=row["mask"])),
+        (_("transform"), "; ".join(row["transform"].splitlines()) or UNKNOWN),
         (_("certificate"), _describe_certificates(row)),
         (
             _("retry policy"),

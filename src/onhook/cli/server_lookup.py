@@ -79,6 +79,10 @@ class DataClient(Protocol):
         """Return the destination with this name. Raises `NotFound`."""
         ...
 
+    async def preview(self, name: str, call_id: str) -> Row:
+        """Return the notification of a call; empty is the newest one. Raises `NotFound`, `UsageError`."""
+        ...
+
     async def replay(self, name: str, filters: FilterValues) -> int:
         """Replay matching records to a destination; return their number."""
         ...

@@ -18,6 +18,8 @@ from onhook.console.queries.export_action import describe_export
 from onhook.console.queries.quarantine import find_quarantined, list_counters
 from onhook.console.queries.raw_events import find_raw_event
 from onhook.console.search import apply_search
+from onhook.delivery.destinations.opening import destination_opener
+from onhook.delivery.preview import preview_notification
 from onhook.delivery.status import replay, view_destination
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import NotFound, Unavailable
@@ -39,6 +41,7 @@ class FileDataClient:
     """See `DataClient`. Rows are encoded like the API's: by msgspec, from the same values."""
 
     def __init__(self, config: Config, files: OpenDataFiles) -> None:
+        self._config = config
         self._zone = config.zone
         self._files = files
 
@@ -117,6 +120,12 @@ class FileDataClient:
 
     async def destination(self, name: str) -> Row:
         return await self._destination_row(await self._files.appdb.destinations.get(name))
+
+    async def preview(self, name: str, call_id: str) -> Row:
+        files = self._files
+        opener = destination_opener(self._config)
+        row: Row = msgspec.to_builtins(await preview_notification(files.appdb, files.store, opener, name, call_id))
+        return row
 
     async def replay(self, name: str, filters: FilterValues) -> int:
         clock = SystemClock()

@@ -113,6 +113,10 @@ class ApiDataClient:
         row: Row = self._request_json("GET", _destination_path(name))
         return row
 
+    async def preview(self, name: str, call_id: str) -> Row:
+        row: Row = self._request_json("GET", f"{_destination_path(name)}/preview", {"call_id": call_id})
+        return row
+
     async def replay(self, name: str, filters: FilterValues) -> int:
         body = msgspec.json.encode({"filter": filters})
         response = self._request_json("POST", f"{_destination_path(name)}/replay", {"zone": self._zone}, body)

@@ -7,6 +7,7 @@ import msgspec
 
 from onhook.cdr.erasure_types import Erasure, ErasureCounts
 from onhook.delivery.metrics import AttemptMetrics
+from onhook.delivery.preview import NotificationPreview
 from onhook.delivery.status import DestinationTestResult
 from onhook.lib.messages import mark
 
@@ -79,7 +80,10 @@ class SendTest(Protocol):
 
 
 class DeliveryActions(msgspec.Struct, frozen=True, kw_only=True):
-    """`send_test` sends a test to a destination; `delivery_metrics` are by its number."""
+    """`send_test` sends a test to a destination, `preview` returns the notification of a call, of the newest one that
+    matches where no call id is given; `delivery_metrics` are by its number.
+    """
 
     send_test: SendTest
+    preview: Callable[[str, str], Awaitable[NotificationPreview]]
     delivery_metrics: Callable[[], Mapping[int, AttemptMetrics]]

@@ -5,6 +5,7 @@ so that a replay does not slow the live stream. A notification that is a stored 
 read once the store has all that the ledger had when it was found: another hub may have had its events read late.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
 from onhook.appdb.appdb import AppDb
@@ -14,6 +15,7 @@ from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.commit_batch import StreamProgress
 from onhook.delivery.delivery_rules import DeliveryRules
+from onhook.delivery.destinations.kinds import open_transform
 from onhook.delivery.payloads import make_notification_id
 from onhook.delivery.per_call_queue import PendingNotification
 from onhook.delivery.record_reader import RecordReader
@@ -58,6 +60,7 @@ class DestinationStreams:
         self.needs_reload = True
         """Whether there may be streams that are not loaded."""
         self._destination = destination
+        self._transform = open_transform(destination)
         self._appdb = appdb
         self._record_reader = record_reader
         self._clock = clock
@@ -168,9 +171,19 @@ class DestinationStreams:
         # By the number plans of now: a PBX may be new.
         masking = await load_masking(self._appdb, self._destination.mask)
         batch = await reader.read(self._record_reader, self._clock.now(), masking)
+        key = await self._appdb.mask_key.get() if self._transform and self._transform.needs_key else b""
         for record in batch.records:
-            self._enqueue(record, reader)
+            self._enqueue(await self._apply_transform(record, key), reader)
         reader.ack_window.read_to = batch.last_seq
+
+    async def _apply_transform(self, record: Record, key: bytes) -> Record:
+        """Return the record as this destination changes it. Other tasks run between two records, because templates
+        take their time.
+        """
+        if self._transform is None:
+            return record
+        await asyncio.sleep(0)
+        return self._transform.apply(record, key)
 
     def _enqueue(self, record: Record, reader: StreamReader) -> None:
         notification_id = make_notification_id(record)

@@ -4,10 +4,11 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from onhook.appdb.destination_spec import NotifiesOf
+from onhook.appdb.destination_spec import DestinationSpec, NotifiesOf
 from onhook.cdr.number_masking import Mask
 from onhook.cdr.record import Record
 from onhook.cdr.record_masking import Masking
+from onhook.delivery.destinations.kinds import open_transform
 
 SAMPLE_SN = "SAMPLE"
 """Serial number of the PBX of a sample: no PBX has it."""
@@ -52,6 +53,13 @@ def sample_record(now: datetime, mask: Mask = "none") -> Record:
         seq=0,
     )
     return record if mask == "none" else Masking(mask, SAMPLE_KEY).mask_record(record)
+
+
+def sample_for(spec: DestinationSpec, now: datetime) -> Record:
+    """Return the sample call as a destination gets it: masked, and with its changes of members."""
+    record = sample_record(now, spec.mask)
+    transform = open_transform(spec)
+    return record if transform is None else transform.apply(record, SAMPLE_KEY)
 
 
 def sample_operational_event(notifies_of: NotifiesOf, now: datetime) -> bytes:

@@ -126,9 +126,11 @@ class SandboxedTemplate:
             raise _source_error(_describe(error), location) from error
         self._node_count = reducer.node_count
 
-    def render(self, values: Mapping[str, Any]) -> str:
-        """Return the text for some values, which are as JSON has them. Raises `TemplateFailed`."""
-        work = Work()
+    def render(self, values: Mapping[str, Any], work: Work | None = None) -> str:
+        """Return the text for some values, which are as JSON has them; `work` is what several texts share. Raises
+        `TemplateFailed`.
+        """
+        work = work or Work()
         try:
             work.charge(self._node_count)
             context = self._template.new_context({**values, WORK: work})

@@ -18,6 +18,7 @@ from onhook.console.app import console_app, create_app_state
 from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher, send_test_by_name
 from onhook.delivery.issues import Issue
+from onhook.delivery.preview import preview_notification
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
 from onhook.ledger.contract import Ledger
@@ -296,6 +297,7 @@ def _create_delivery_actions(resources: HubResources, dispatcher: DeliveryDispat
     open_destination = destination_opener(resources.config)
     return DeliveryActions(
         send_test=partial(send_test_by_name, resources.appdb, open_destination, resources.clock),
+        preview=partial(preview_notification, resources.appdb, resources.store, open_destination),
         delivery_metrics=lambda: dispatcher.metrics,
     )
 

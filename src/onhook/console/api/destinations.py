@@ -22,10 +22,12 @@ from onhook.console.queries.destinations import (
 )
 from onhook.console.state import AppStateDep
 from onhook.delivery.address_check import check_change
+from onhook.delivery.preview import NotificationPreview
 from onhook.delivery.status import DestinationTestResult, DestinationView, mask_secrets, replay
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
+PreviewCallId = Annotated[str, QueryParameter(max_length=200, description="Id of the call; without one the newest")]
 SampleQuery = Annotated[bool, QueryParameter(description="Send a sample event instead of the test message")]
 
 
@@ -164,6 +166,16 @@ async def send_test_notification(
     return await app_state.delivery_actions.send_test(name, is_sample=sample)
 
 
+@get("/destinations/{name:str}/preview", summary="Preview a notification", tags=["destinations"], responses=PROBLEMS)
+async def preview_destination(
+    app_state: AppStateDep, name: DestinationName, call_id: PreviewCallId = ""
+) -> NotificationPreview:
+    """Return the notification of a call as it would be sent now, of the newest call that matches without `call_id`.
+    Secrets and values of headers are hidden, and nothing is sent.
+    """
+    return await app_state.delivery_actions.preview(name, call_id)
+
+
 @post(
     "/destinations/{name:str}/retry", summary="Retry all deliveries", tags=["destinations"],
     responses=PROBLEMS, status_code=200,
@@ -226,6 +238,7 @@ ROUTES = (
     pause_destination,
     resume_destination,
     send_test_notification,
+    preview_destination,
     retry_deliveries,
     replay_records,
     list_signing_secrets,

@@ -42,6 +42,7 @@ from onhook.console.queries.destinations import (
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.delivery.destinations.kinds import KINDS, DestinationKind, kind_fields
 from onhook.delivery.destinations.recipes import Recipe, get_recipe, load_recipes
+from onhook.delivery.preview import NotificationPreview
 from onhook.delivery.status import DestinationTestResult, DestinationView, replay
 from onhook.lib.errors import NotFound, OnhookError, UsageError
 from onhook.lib.messages import _, _n
@@ -54,6 +55,7 @@ DELIVERED_SHOWN_MAX = 10
 
 DestinationId = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
 RecipeQuery = Annotated[str, QueryParameter(max_length=40, description="Recipe that fills the form")]
+PreviewQuery = Annotated[str | None, QueryParameter(max_length=200, description="Call id of a preview; empty: newest")]
 ShowAllQuery = Annotated[bool, QueryParameter(description="Show all delivered ones")]
 DestinationAction = Literal["pause", "resume", "test", "sample", "retry", "replay", "discard", "remove"]
 DestinationActionInPath = Annotated[DestinationAction, PathParameter()]
@@ -73,7 +75,7 @@ FORM_FILTERS = ("since", "number", "status", "extra")
 """Filters of the form; the command line has all."""
 
 FORM_FLAGS = ("allow_private", "accept_redirects", "with_standard_webhooks")
-FORM_TEXTS = ("headers", "rate_limit", "ca_certificates", "fingerprint", "proxy")
+FORM_TEXTS = ("headers", "transform", "rate_limit", "ca_certificates", "fingerprint", "proxy")
 """Other fields of the form."""
 
 FORM_CHOICES: Mapping[str, Sequence[str]] = MappingProxyType(
@@ -151,6 +153,8 @@ class DestinationDetailsView(View, frozen=True, kw_only=True):
     destination: DestinationView
     http_kinds: frozenset[Kind]
     secrets: Sequence[Secret]
+    preview: NotificationPreview | None
+    preview_error: str
     rows: Mapping[str, Sequence[Delivery]]
     delivered: Sequence[Delivery]
     delivered_is_cut: bool
@@ -207,9 +211,16 @@ async def destination_page(  # noqa: PLR0917 - the parameters of the URL
     message: Message = "",
     error: Message = "",
     show_all: ShowAllQuery = False,
+    preview: PreviewQuery = None,
 ) -> Response[str]:
     """Return the page of one destination: its status, retrying, failed and delivered notifications."""
     destination = await _get_destination(app_state, destination_id)
+    notification_preview, preview_error = None, ""
+    if preview is not None:
+        try:
+            notification_preview = await app_state.delivery_actions.preview(destination.name, preview.strip())
+        except OnhookError as preview_failure:
+            preview_error = str(preview_failure)
     delivered = await app_state.appdb.deliveries.newest(destination.destination_id, "delivered", DELIVERED_ROWS_MAX)
     return await render_page(
         request,
@@ -219,6 +230,8 @@ async def destination_page(  # noqa: PLR0917 - the parameters of the URL
             destination=await describe_destination(app_state, destination),
             http_kinds=HTTP_KINDS,
             secrets=await app_state.appdb.destinations.secrets(destination.name),
+            preview=notification_preview,
+            preview_error=preview_error,
             rows={state: await _list_deliveries(app_state, destination, state) for state in ("failed", "retrying")},
             delivered=delivered if show_all else delivered[:DELIVERED_SHOWN_MAX],
             delivered_is_cut=not show_all and len(delivered) > DELIVERED_SHOWN_MAX,

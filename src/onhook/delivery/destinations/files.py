@@ -30,7 +30,7 @@ from onhook.delivery.destinations.files_rows import (
 )
 from onhook.delivery.destinations.kinds import FilesFields, decode_fields
 from onhook.delivery.destinations.row_columns import row_columns
-from onhook.delivery.samples import sample_record
+from onhook.delivery.samples import sample_for
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
@@ -77,7 +77,7 @@ class FilesClient:
         return TEST_BODY
 
     def format_sample_payload(self, now: datetime) -> bytes:
-        return self.format_payload(sample_record(now, self._spec.mask))
+        return self.format_payload(sample_for(self._spec, now))
 
     async def send(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
         try:

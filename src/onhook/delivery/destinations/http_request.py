@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from yarl import URL
 
-from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec, NotifiesOf
+from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec, NotifiesOf, mask_url
 from onhook.delivery.destinations.http_transport import TEST_HEADER, OutgoingRequest
 from onhook.delivery.destinations.kinds import HttpFields, decode_fields
-from onhook.delivery.samples import sample_operational_event, sample_record
+from onhook.delivery.samples import sample_for, sample_operational_event
 from onhook.delivery.template_functions import SecretText, TemplateFailed
 from onhook.delivery.template_sandbox import Escape, SandboxedTemplate
 from onhook.lib.errors import UsageError
@@ -31,6 +31,7 @@ HEADER_CHARACTERS_MAX = 4_000
 EXTERNAL_ID_CHARACTERS_MAX = 200
 """Longer than the ids of all known systems."""
 
+SECRET_PLACEHOLDER = "SECRET"  # noqa: S105 - stands for one
 SAMPLE_TIME = datetime(2026, 4, 27, 11, 4, 36, tzinfo=UTC)
 _COMMON_VARIABLES = frozenset({"event", "external_id", "is_test", "notification_id", "secret"})
 _BODY_ESCAPES: Mapping[str, Escape] = {"application/json": "json", "application/x-www-form-urlencoded": "form"}
@@ -143,7 +144,19 @@ def sample_event(spec: DestinationSpec, now: datetime) -> bytes:
     """Return the body of the notification of an event that never was."""
     if spec.notifies_of in OPERATIONAL:
         return sample_operational_event(spec.notifies_of, now)
-    return msgspec.json.encode(sample_record(now, spec.mask))
+    return msgspec.json.encode(sample_for(spec, now))
+
+
+def describe_request(spec: DestinationSpec, body: bytes, notification_id: str) -> str:
+    """Return the request of a notification as a text, with `SECRET` instead of the secret, and without the values of
+    headers, which may be keys. Raises `UsageError` where a template fails.
+    """
+    try:
+        request = RequestTemplates(spec).render(body, notification_id=notification_id, secret=SECRET_PLACEHOLDER)
+    except TemplateFailed as error:
+        raise UsageError(error.message, location=error.location, hint=error.hint) from error
+    lines = [f"{request.method} {mask_url(str(request.url))}", *(f"{name}: …" for name in request.headers)]
+    return "\n".join([*lines, "", (request.body or b"").decode()])
 
 
 def check_spec(spec: DestinationSpec) -> None:

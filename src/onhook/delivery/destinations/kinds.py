@@ -7,15 +7,18 @@ client library is imported when a destination of its kind is opened, so that the
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
-from onhook.appdb.destination_spec import DestinationSpec, Kind, NotifiesOf
+from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec, Kind, NotifiesOf
 from onhook.lib.errors import UsageError
 from onhook.lib.hosts import parse_url_host
 from onhook.lib.messages import _
+
+if TYPE_CHECKING:
+    from onhook.delivery.record_transform import RecordTransform
 
 TEMPLATE_CHARACTERS_MAX = 8_192
 """Of a body; the largest request that a vendor's documentation shows has some thousand."""
@@ -90,8 +93,8 @@ class SyslogFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 class DestinationKind(msgspec.Struct, frozen=True, kw_only=True):
     """One kind: the `schemes` of its address, its fields, what it can be notified of, and the module that opens it
-    with the function `open_client`; `library` is the one that the module needs, or empty. `check_module` has a function
-    `check_spec` for what the types of the fields do not say.
+    with the function `open_client`; `library` is the one that the module needs, or empty. `check_module` has the
+    functions `check_spec`, for what the types of the fields do not say, and `describe_request`, for the preview.
     """
 
     title: str
@@ -170,6 +173,13 @@ def check_kind(spec: DestinationSpec) -> None:
     """Check what the kind of a destination requires: address, fields and subject. Raises `UsageError`."""
     kind = KINDS[spec.kind]
     decode_fields(spec, kind.fields)
+    if spec.transform and spec.notifies_of in OPERATIONAL:
+        raise UsageError(
+            _("{subject} have no members to change", subject=spec.notifies_of),
+            location="transform",
+            hint=_("leave it out"),
+        )
+    open_transform(spec)
     if spec.kind == "webhook":
         return  # its address is checked when it is stored, with reasons of its own
     if spec.notifies_of not in kind.notifies_of:
@@ -187,6 +197,16 @@ def check_kind(spec: DestinationSpec) -> None:
         )
     if kind.check_module:
         import_module(kind.check_module).check_spec(spec)
+
+
+def open_transform(spec: DestinationSpec) -> "RecordTransform | None":
+    """Return the changes of members of a destination; None where there are none. The module is imported then. Raises
+    `UsageError`.
+    """
+    if not spec.transform.strip():
+        return None
+    transform: RecordTransform = import_module("onhook.delivery.record_transform").RecordTransform(spec.transform)
+    return transform
 
 
 def decode_fields(spec: DestinationSpec, fields_type: type[msgspec.Struct]) -> Any:

@@ -29,7 +29,7 @@ from onhook.delivery.destinations.sql_tables import (
     is_complete,
 )
 from onhook.delivery.guarded_connection import create_tls_context
-from onhook.delivery.samples import sample_record
+from onhook.delivery.samples import sample_for
 from onhook.delivery.ssrf_guard import SsrfGuard
 from onhook.lib.errors import Unavailable
 from onhook.lib.hosts import parse_url_host
@@ -133,7 +133,7 @@ class SqlClient:
         return TEST_BODY
 
     def format_sample_payload(self, now: datetime) -> bytes:
-        return self.format_payload(sample_record(now, self._spec.mask))
+        return self.format_payload(sample_for(self._spec, now))
 
     async def send(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
         try:

@@ -22,7 +22,7 @@ from onhook.delivery.destinations.kinds import SyslogFields, decode_fields
 from onhook.delivery.destinations.socket_thread import SocketThread
 from onhook.delivery.destinations.syslog_message import INFORMATIONAL, WARNING, format_message, format_record, frame
 from onhook.delivery.guarded_connection import create_tls_context
-from onhook.delivery.samples import sample_operational_event, sample_record
+from onhook.delivery.samples import sample_for, sample_operational_event
 from onhook.delivery.ssrf_guard import SsrfGuard, create_ssrf_guard
 from onhook.lib.hosts import parse_url_host
 from onhook.lib.messages import _
@@ -66,7 +66,7 @@ class SyslogClient:
     def format_sample_payload(self, now: datetime) -> bytes:
         if self._spec.notifies_of in OPERATIONAL:
             return sample_operational_event(self._spec.notifies_of, now)
-        return self.format_payload(sample_record(now, self._spec.mask))
+        return self.format_payload(sample_for(self._spec, now))
 
     async def send(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
         data = b"".join(frame(self._to_message(notification)) for notification in notifications)

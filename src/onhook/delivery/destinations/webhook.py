@@ -14,7 +14,7 @@ from onhook.config import Config
 from onhook.delivery.destinations.contract import DeliveryResult, Notification, SendLimits
 from onhook.delivery.destinations.http_transport import TEST_HEADER, HttpTransport, OutgoingRequest, guard_and_proxy
 from onhook.delivery.destinations.standard_webhooks import standard_headers
-from onhook.delivery.samples import sample_operational_event, sample_record
+from onhook.delivery.samples import sample_for, sample_operational_event
 from onhook.delivery.ssrf_guard import SsrfGuard
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.pbx.dialect import Dialect
@@ -47,7 +47,7 @@ class WebhookClient:
     def format_sample_payload(self, now: datetime) -> bytes:
         if self._spec.notifies_of in OPERATIONAL:
             return sample_operational_event(self._spec.notifies_of, now)
-        return self.format_payload(sample_record(now, self._spec.mask))
+        return self.format_payload(sample_for(self._spec, now))
 
     async def send(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
         return [await self._send_event(notification) for notification in notifications]

@@ -1,0 +1,91 @@
+"""Preview of a destination: the notification of a real call, as it would be sent now. Nothing is sent."""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+import msgspec
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.destination_spec import OPERATIONAL
+from onhook.appdb.destinations import Destination
+from onhook.appdb.masking import load_masking
+from onhook.cdr.call_as_record import call_as_record
+from onhook.cdr.record import Record
+from onhook.cdr.record_filter import RecordFilter
+from onhook.delivery.destinations.contract import OpenDestination
+from onhook.delivery.destinations.kinds import KINDS, open_transform
+from onhook.delivery.payloads import make_notification_id
+from onhook.lib.errors import NotFound, UsageError
+from onhook.lib.messages import _
+from onhook.store.contract import Store
+
+
+class NotificationPreview(msgspec.Struct, frozen=True, kw_only=True):
+    """The notification of a call: its `text`, of a kind with requests the request, without secrets. `is_matching` says
+    whether the filter of the destination selects the call.
+    """
+
+    notification_id: str
+    sn: str
+    call_id: str
+    is_matching: bool
+    text: str
+
+
+async def preview_notification(
+    appdb: AppDb, store: Store, open_destination: OpenDestination, name: str, call_id: str = ""
+) -> NotificationPreview:
+    """Return the notification of a call, of the newest matching one without `call_id`. Raises `NotFound`,
+    `UsageError`.
+    """
+    destination = await appdb.destinations.get(name)
+    if destination.notifies_of in OPERATIONAL:
+        raise UsageError(
+            _("{name} notifies of {subject}", name=name, subject=destination.notifies_of),
+            hint=_("send a test with a sample event"),
+        )
+    record_filter = RecordFilter(call_id=call_id) if call_id else destination.filter
+    record = await _find_record(appdb, store, destination, record_filter)
+    matching = await store.extent(destination.filter, second_filter=RecordFilter(sn=record.sn, call_id=record.call_id))
+    notification_id = make_notification_id(record)
+    return NotificationPreview(
+        notification_id=notification_id,
+        sn=record.sn,
+        call_id=record.call_id,
+        is_matching=matching.count > 0,
+        text=await _format(appdb, open_destination, destination, record, notification_id),
+    )
+
+
+async def _find_record(appdb: AppDb, store: Store, destination: Destination, record_filter: RecordFilter) -> Record:
+    """Return the newest record that matches, or call as a record, masked and transformed. Raises `NotFound`."""
+    masking = await load_masking(appdb, destination.mask)
+    records: Sequence[Record]
+    if destination.notifies_of == "calls":
+        calls = (await store.calls(record_filter, 1)).data
+        records = [call_as_record(call if masking is None else masking.mask_call(call)) for call in calls]
+    else:
+        records = (await store.records(record_filter, 1)).data
+    if not records:
+        raise NotFound(_("there is no such call"), hint=_("see `onhook calls`, or add a call"))
+    record = records[0] if masking is None else masking.mask_record(records[0])
+    transform = open_transform(destination)
+    if transform is None:
+        return record
+    return transform.apply(record, await appdb.mask_key.get() if transform.needs_key else b"")
+
+
+async def _format(
+    appdb: AppDb, open_destination: OpenDestination, destination: Destination, record: Record, notification_id: str
+) -> str:
+    secrets = await appdb.destinations.secret_texts(destination.destination_id)
+    client = open_destination(destination, secrets)
+    try:
+        body = client.format_payload(record)
+    finally:
+        await client.close()
+    check_module = KINDS[destination.kind].check_module
+    if not check_module:
+        return body.decode(errors="replace")
+    text: str = import_module(check_module).describe_request(destination, body, notification_id)
+    return text
