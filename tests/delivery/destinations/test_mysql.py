@@ -228,7 +228,8 @@ async def test_mysql_views_are_made_again_where_they_are_missing(server: MysqlKi
 
 
 def test_mysql_row_of_an_earlier_version_lacks_a_member() -> None:
-    values = dict(zip(row_columns("calls"), row_values("calls", b'{"sn":"A","call_id":"1"}'), strict=True))
+    columns = row_columns("calls")
+    values = dict(zip(columns, row_values(columns, b'{"sn":"A","call_id":"1"}'), strict=True))
     assert {name for name, value in values.items() if value is not None} == {"sn", "call_id"}
 
 

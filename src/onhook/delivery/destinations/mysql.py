@@ -14,6 +14,7 @@ from onhook.cdr.record import Record
 from onhook.config import Config
 from onhook.delivery.destinations.kinds import DatabaseFields, decode_fields
 from onhook.delivery.destinations.mysql_tables import create_statements, row_values, upsert_statement
+from onhook.delivery.destinations.row_columns import row_columns
 from onhook.delivery.destinations.sql_client import APPLICATION_NAME, SqlAddress, SqlClient
 from onhook.delivery.destinations.sql_tables import ExistingColumns
 from onhook.delivery.ssrf_guard import create_ssrf_guard
@@ -38,6 +39,7 @@ class MysqlDriver:
     def __init__(self, spec: DestinationSpec) -> None:
         self._address = SqlAddress(spec, decode_fields(spec, DatabaseFields))
         self._table = spec.notifies_of
+        self._columns = row_columns(spec.notifies_of)
         self.schema_name = self._address.database or APPLICATION_NAME
 
     def format_row(self, record: Record) -> bytes:
@@ -72,7 +74,7 @@ class MysqlDriver:
         return f"`{name}`"
 
     def write_rows(self, cursor: Any, rows: Sequence[bytes]) -> None:
-        values = chain.from_iterable(row_values(self._table, row) for row in rows)
+        values = chain.from_iterable(row_values(self._columns, row) for row in rows)
         cursor.execute(upsert_statement(self._table, len(rows)), tuple(values))
 
     def error_state(self, error: Exception) -> str:

@@ -84,10 +84,10 @@ def upsert_statement(table: NotifiesOf, count: int) -> str:
     )
 
 
-def row_values(table: NotifiesOf, body: bytes) -> list[Any]:
+def row_values(columns: Mapping[str, ColumnType], body: bytes) -> list[Any]:
     """Return the values of a row, in the order of the columns; a member that the body lacks is empty."""
     members = msgspec.json.decode(body, type=dict[str, Any])
-    return [_to_value(members.get(name), column_type) for name, column_type in row_columns(table).items()]
+    return [_to_value(members.get(name), column_type) for name, column_type in columns.items()]
 
 
 def _to_value(member: Any, column_type: ColumnType) -> Any:
@@ -96,7 +96,8 @@ def _to_value(member: Any, column_type: ColumnType) -> Any:
     if column_type == "json":
         return msgspec.json.encode(member).decode()
     if column_type == "time":
-        return datetime.fromisoformat(member).astimezone(UTC).replace(tzinfo=None)
+        time = datetime.fromisoformat(member).astimezone(UTC)
+        return time.strftime("%Y-%m-%d %H:%M:%S.%f")
     return member
 
 
