@@ -27,7 +27,7 @@ from onhook.delivery.payloads import make_notification_id
 from onhook.lib.errors import UsageError
 from onhook.lib.timestamps import to_microseconds
 from tests.delivery.destinations.contract import DestinationContract, durations_of, open_client
-from tests.delivery.harness import DeliveryHarness, make_calls
+from tests.delivery.harness import DeliveryHarness, WorkerCycles, make_calls
 from tests.factories import record
 from tests.waiting import wait_until
 
@@ -304,13 +304,18 @@ async def test_files_calls_have_a_folder_of_their_own(harness: DeliveryHarness, 
     assert "record_id" not in read_rows(server.folder / "calls", "jsonl")[0]
 
 
-async def test_files_batch_waits_for_more_records(harness: DeliveryHarness, server: FilesKindServer) -> None:
-    """And is written once it is full, in one file."""
+async def test_files_batch_waits_for_more_records(
+    harness: DeliveryHarness, server: FilesKindServer, worker_cycles: WorkerCycles
+) -> None:
+    """Without a busy worker, and is written once it is full."""
     await harness.add_destination("kind", **settings_of(server, batch_seconds=3600, batch_records=40))
     harness.start()
     calls = list(make_calls(40))
     await harness.put_calls(*calls[:39])
     await asyncio.sleep(0.5)
+    cycles = worker_cycles._count
+    await asyncio.sleep(0.5)
+    assert worker_cycles._count - cycles <= 2
     assert server.durations() == {}
     await harness.put_calls(calls[39])
     await wait_until(lambda: server.durations() == durations_of(calls))
