@@ -170,6 +170,16 @@ async def test_add_counts_sums_per_key_with_first_and_last_time(ledger: Ledger) 
     ]
 
 
+async def test_add_counts_has_the_address_of_the_last_sender(ledger: Ledger) -> None:
+    """Of a later count without one it stays, and an earlier count does not replace it."""
+    invalid = CounterKey("invalid_signature", SN, "")
+    await ledger.add_counts({invalid: 1}, NOW, {invalid: "192.0.2.1"})
+    await ledger.add_counts({invalid: 1}, NOW + 2, {invalid: "192.0.2.2"})
+    await ledger.add_counts({invalid: 1}, NOW + 1, {invalid: "192.0.2.3"})
+    await ledger.add_counts({invalid: 1}, NOW + 3)
+    assert await ledger.counters() == [Counter("invalid_signature", SN, "", 4, NOW, NOW + 3, "192.0.2.2")]
+
+
 async def test_add_counts_many_unknown_pbxs_are_bounded(ledger: Ledger) -> None:
     """The newest serial numbers are listed, and the total is exact."""
     for first in range(0, 3_000, 500):

@@ -25,7 +25,7 @@ from onhook.lib.errors import UsageError
 from onhook.lib.signing import SIGNATURE_HEADER, is_signed_by
 from onhook.ops import issue_monitor
 from onhook.ops.doctor.check import Check
-from onhook.ops.issue_monitor import BEGIN_SECONDS, END_SECONDS, IssueMonitor
+from onhook.ops.issue_monitor import BEGIN_SECONDS, END_SECONDS, REPEAT_SECONDS, IssueMonitor
 from onhook.store.contract import QuarantineEntry, StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
 from tests.delivery.harness import SECRET, WebhookReceiver, make_calls, open_delivery_harness
@@ -245,18 +245,23 @@ async def test_issue_monitor_rejected_requests_are_issues_for_a_day(installation
     for kind, sn in (("invalid_signature", SN), ("unknown_pbx", "A1"), ("unknown_pbx", "B2"), ("too_large", "")):
         await count(kind, sn)
     await installation.check()
+    assert await installation.appdb.issues.all() == [], "one request may be forged"
+    installation.time += timedelta(seconds=REPEAT_SECONDS)
+    await count("invalid_signature", SN)
+    await count("unknown_pbx", "B2")
+    await installation.check()
     issues = {issue.kind: issue for issue in await installation.appdb.issues.all()}
     assert set(issues) == {"rejected_invalid_signature", "rejected_unknown_pbx"}
     wrong_secret, unknown = issues["rejected_invalid_signature"], issues["rejected_unknown_pbx"]
     assert (wrong_secret.sn, wrong_secret.subject) == (SN, "Office")
-    assert "requests for Office with an invalid signature: 1 (last: 2026-11-28 09:00:00+00:00)" in wrong_secret.detail
+    assert "requests for Office with an invalid signature: 2 (last: 2026-11-28 09:01:00+00:00)" in wrong_secret.detail
     assert "`onhook pbx secret add Office`" in wrong_secret.hint
     assert (unknown.sn, unknown.subject) == ("", "unknown PBX")
     assert "and 1 other serial number" in unknown.detail
     await count("invalid_signature", SN)
     await installation.check(after=60)
     issues = {issue.kind: issue for issue in await installation.appdb.issues.all()}
-    assert "signature: 2 (last" in issues["rejected_invalid_signature"].detail
+    assert "signature: 3 (last" in issues["rejected_invalid_signature"].detail
     assert await installation.notifications() == [
         ("rejected_invalid_signature", False),
         ("rejected_unknown_pbx", False),
@@ -264,6 +269,44 @@ async def test_issue_monitor_rejected_requests_are_issues_for_a_day(installation
     await installation.check(after=timedelta(days=2).total_seconds())
     await installation.check_until_ended()
     assert all(issue.ended_at for issue in await installation.appdb.issues.all())
+
+
+async def test_issue_monitor_forged_request_is_no_issue(installation: Installation) -> None:
+    """Anyone can send one in the name of a PBX: it is listed, and notified of only when requests go on to be rejected,
+    as all those of a PBX with a wrong secret are.
+    """
+    invalid = CounterKey("invalid_signature", SN, "")
+    for _round in range(3):
+        await installation.ledger.add_counts({invalid: 1}, installation.microseconds(), {invalid: "192.0.2.66"})
+        for after in (0, BEGIN_SECONDS, BEGIN_SECONDS):
+            await installation.check(after=after)
+        assert await installation.notifications() == []
+        # A call of the PBX, which is accepted.
+        installation.time += timedelta(seconds=60)
+        await installation.ledger.add_counts({CounterKey("stored", SN, "30012"): 1}, installation.microseconds())
+        await installation.check(after=END_SECONDS)
+    for _repeat in range(2):
+        await installation.ledger.add_counts({invalid: 1}, installation.microseconds(), {invalid: "192.0.2.66"})
+        await installation.check()
+        installation.time += timedelta(seconds=REPEAT_SECONDS)
+    assert await installation.notifications() == [("rejected_invalid_signature", False)]
+    (issue,) = await installation.appdb.issues.all()
+    assert "from 192.0.2.66)" in issue.detail
+
+
+async def test_issue_monitor_requests_by_another_method_are_an_issue(installation: Installation) -> None:
+    """With the method, the address and the remedy; pages that a scanner asks for are none."""
+    for _repeat in range(2):
+        for label in ("PUT", ""):
+            key = CounterKey("wrong_method", "", label)
+            await installation.ledger.add_counts({key: 1}, installation.microseconds(), {key: "192.0.2.7"})
+        await installation.check()
+        installation.time += timedelta(seconds=REPEAT_SECONDS)
+    (issue,) = await installation.appdb.issues.all()
+    assert issue.kind == "rejected_wrong_method"
+    assert issue.detail.startswith("requests by PUT, in place of POST, or GET with a body: 2 (last: ")
+    assert issue.detail.endswith(" from 192.0.2.7)")
+    assert issue.hint == "set the method of the webhook in its sender to POST"
 
 
 async def test_issue_monitor_pbx_with_two_serial_numbers_has_one_issue(installation: Installation) -> None:

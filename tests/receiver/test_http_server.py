@@ -111,6 +111,29 @@ async def test_server_each_request_gets_its_documented_response(
     assert await receiver.count_verdicts() == {verdict_text: 1}
 
 
+@pytest.mark.parametrize(
+    ("request_bytes", "kind", "label", "peer"),
+    [
+        (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", "wrong_method", "", "127.0.0.1"),
+        (b"GET / HTTP/1.1\r\nX-Signature: abc\r\nConnection: close\r\n\r\n", "wrong_method", "GET", "127.0.0.1"),
+        (make_request(RAW_EVENT).replace(b"POST", b"PUT", 1), "wrong_method", "PUT", "127.0.0.1"),
+        (make_request(RAW_EVENT).replace(b"POST", b"LINK", 1), "wrong_method", "another method", "127.0.0.1"),
+        (make_request(RAW_EVENT, "wrong"), "invalid_signature", "", "127.0.0.1"),
+        (make_request(RAW_EVENT, None), "missing_signature", "", "127.0.0.1"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "bad_request", "", "127.0.0.1"),
+        (make_request(RAW_EVENT), "stored", "30012", ""),
+    ],
+)
+async def test_server_counts_rejections_with_the_address_of_the_sender(
+    receiver: ReceiverHarness, request_bytes: bytes, kind: str, label: str, peer: str
+) -> None:
+    """And of another method its name; of a page that a browser asks for it has none."""
+    await receiver.send(request_bytes)
+    await receiver.count_verdicts()
+    (counter,) = await receiver.ledger.counters()
+    assert (counter.kind, counter.label, counter.last_peer) == (kind, label, peer)
+
+
 @pytest.mark.parametrize(("request_bytes", "status", "verdict_text", "event_count"), ANSWERS)
 async def test_server_request_in_pieces_gets_the_same_response(
     receiver: ReceiverHarness, request_bytes: bytes, status: int, verdict_text: str, event_count: int

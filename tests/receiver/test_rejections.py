@@ -66,6 +66,15 @@ def test_find_remedy_of_another_source_names_what_identifies_the_pbx(
     assert find_remedy(counter) == f"to accept them: `onhook pbx change 'Head office' {options}`"
 
 
+@pytest.mark.parametrize(("label", "needs_person"), [("PUT", True), ("GET", True), ("", False)])
+def test_list_rejections_by_another_method_need_a_person(label: str, needs_person: bool) -> None:
+    """Not the pages that browsers and scanners ask for, which have no label."""
+    rejection = _counter("wrong_method", 10, sn="", pbx="", label=label)
+    assert bool(list_rejections([rejection], NOW)) is needs_person
+    assert find_title("wrong_method") == "Requests with another method than POST, or GET with a body"
+    assert find_remedy(rejection) == "set the method of the webhook in its sender to POST"
+
+
 def test_find_title_of_settings_that_cannot_be_read_says_no_loss() -> None:
     assert find_title("settings_unreadable") == "Requests while onhook.db could not be read"
     remedy = find_remedy(_counter("settings_unreadable", sn="", pbx=""))

@@ -82,11 +82,14 @@ class CounterKey(msgspec.Struct, frozen=True):
 
 
 class Counter(CounterKey, frozen=True):
-    """Number of these requests, and the times of the first and the last (microseconds since 1970, UTC)."""
+    """Number of these requests, the times of the first and the last (microseconds since 1970, UTC), and the address of
+    the last sender, empty where it is not known.
+    """
 
     count: int
     first_at: int
     last_at: int
+    last_peer: str = ""
 
 
 class Ledger(Protocol):
@@ -175,8 +178,10 @@ class Ledger(Protocol):
         """
         ...
 
-    async def add_counts(self, counts: Mapping[CounterKey, int], now_us: int) -> None:
-        """Add to the counters (`now_us` in microseconds since 1970, UTC).
+    async def add_counts(
+        self, counts: Mapping[CounterKey, int], now_us: int, peers: Mapping[CounterKey, str] | None = None
+    ) -> None:
+        """Add to the counters (`now_us` in microseconds since 1970, UTC); `peers` are the addresses of last senders.
 
         Not durable: a crash may lose the latest counts. Each `kind` has at most 1,000 counters; the least recently
         updated ones are merged under the label `others`.

@@ -16,9 +16,11 @@ OTHER_LABEL = "others"
 """The label of counters that were merged to stay within the limit."""
 
 
-def upsert_counts(connection: sqlite3.Connection, counts: Mapping[CounterKey, int], now_us: int) -> None:
-    """Add to counters."""
-    rows = [(key.kind, key.sn, key.label, count, now_us, now_us) for key, count in counts.items()]
+def upsert_counts(
+    connection: sqlite3.Connection, counts: Mapping[CounterKey, int], now_us: int, peers: Mapping[CounterKey, str]
+) -> None:
+    """Add to counters; `peers` are the addresses of the last senders."""
+    rows = [(key.kind, key.sn, key.label, count, now_us, now_us, peers.get(key, "")) for key, count in counts.items()]
     connection.executemany(_UPSERT_COUNTER, rows)
     for kind in {key.kind for key in counts}:
         _merge_oldest_counters(connection, kind)
@@ -35,10 +37,13 @@ def update_counts(connection: sqlite3.Connection, counts: Mapping[CounterKey, in
     connection.executemany(f"DELETE FROM counters WHERE {condition} AND count <= 0", keys)
 
 
-_SELECT_COUNTERS = "SELECT kind, sn, label, count, first_at, last_at FROM counters"
+_SELECT_COUNTERS = "SELECT kind, sn, label, count, first_at, last_at, last_peer FROM counters"
 
-_UPSERT_COUNTER = """INSERT INTO counters (kind, sn, label, count, first_at, last_at) VALUES (?, ?, ?, ?, ?, ?)
+_UPSERT_COUNTER = """INSERT INTO counters (kind, sn, label, count, first_at, last_at, last_peer)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET count = count + excluded.count,
+        last_peer = CASE WHEN excluded.last_at < last_at OR excluded.last_peer = '' THEN last_peer
+            ELSE excluded.last_peer END,
         first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at)"""
 
 
@@ -57,7 +62,7 @@ def _merge_oldest_counters(connection: sqlite3.Connection, kind: str) -> None:
 
 def select_counters(connection: sqlite3.Connection) -> list[Counter]:
     """Return the latest counters, as many of each kind: forged serial numbers of one kind hide no other."""
-    rows: Iterable[tuple[str, str, str, int, int, int]] = connection.execute(
+    rows: Iterable[tuple[str, str, str, int, int, int, str]] = connection.execute(
         f"""WITH ranked AS ({_SELECT_COUNTERS}
             ORDER BY row_number() OVER (PARTITION BY kind ORDER BY last_at DESC, sn, label) LIMIT ?)
         SELECT * FROM ranked ORDER BY last_at DESC, kind, sn, label""",
@@ -68,7 +73,7 @@ def select_counters(connection: sqlite3.Connection) -> list[Counter]:
 
 def _select_counters_of(connection: sqlite3.Connection, sns: Sequence[str]) -> list[Counter]:
     marks = ", ".join("?" * len(sns))
-    rows: Iterable[tuple[str, str, str, int, int, int]] = connection.execute(
+    rows: Iterable[tuple[str, str, str, int, int, int, str]] = connection.execute(
         f"""{_SELECT_COUNTERS} WHERE upper(sn) IN ({marks}) OR upper(label) IN ({marks})
         ORDER BY last_at DESC, kind, sn, label LIMIT ?""",
         (*sns, *sns, COUNTERS_MAX),

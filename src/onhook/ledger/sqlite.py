@@ -187,9 +187,11 @@ class SqliteLedger:
         await self._append_signal.wait(event, timeout_seconds)
         return await self.last_seq() > after_seq
 
-    async def add_counts(self, counts: Mapping[CounterKey, int], now_us: int) -> None:
+    async def add_counts(
+        self, counts: Mapping[CounterKey, int], now_us: int, peers: Mapping[CounterKey, str] | None = None
+    ) -> None:
         if counts:
-            await self._write(counters.upsert_counts, counts, now_us)
+            await self._write(counters.upsert_counts, counts, now_us, peers or {})
 
     async def subtract_counts(self, counts: Mapping[CounterKey, int]) -> None:
         if counts:

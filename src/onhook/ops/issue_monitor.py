@@ -53,6 +53,14 @@ END_SECONDS = 120.0
 CHECK_PREFIX = "check:"
 """Of the keys of checks."""
 
+REJECTION_PREFIX = "rejected:"
+"""Of the keys of rejected requests."""
+
+REPEAT_SECONDS = 60.0
+"""Rejected requests are an issue when they go on for longer: anyone can send one that is forged, and a PBX whose secret
+is wrong is rejected with each of its calls.
+"""
+
 IMMEDIATE_KEYS = frozenset({"check:settings", "check:cursors", "check:ledger"})
 """Checks that no wait makes better: neither lost settings and events nor a damaged file come back by themselves."""
 
@@ -84,6 +92,8 @@ class IssueMonitor:
         self._lowered_stream_count = lowered_stream_count
         self._present_since: dict[str, float] = {}
         self._absent_since: dict[str, float] = {}
+        self._rejected_since: Mapping[str, float] = {}
+        self._repeated_rejections: frozenset[str] = frozenset()
         self._file_checks: Mapping[str, Check] = {}
         self._files_checked_at = float("-inf")
 
@@ -166,10 +176,19 @@ class IssueMonitor:
         """Return the issues that have begun; a check is one only after a while."""
         now = self._now()
         self._present_since = {key: min(self._present_since.get(key, now), now) for key in new_keys}
-        return sorted(
-            key
-            for key, since in self._present_since.items()
-            if not key.startswith(CHECK_PREFIX) or key in IMMEDIATE_KEYS or now - since >= BEGIN_SECONDS
+        return sorted(key for key, since in self._present_since.items() if self._has_lasted(key, now - since))
+
+    def _has_lasted(self, key: str, seconds: float) -> bool:
+        """Return whether a condition that was first seen so many seconds ago is an issue."""
+        if key.startswith(REJECTION_PREFIX):
+            return key in self._repeated_rejections
+        return not key.startswith(CHECK_PREFIX) or key in IMMEDIATE_KEYS or seconds >= BEGIN_SECONDS
+
+    def _note_rejections(self, last_times: Mapping[str, float]) -> None:
+        """Note which rejected requests go on, by the time of the last one of each issue (Unix seconds)."""
+        self._rejected_since = {key: min(self._rejected_since.get(key, last), last) for key, last in last_times.items()}
+        self._repeated_rejections = frozenset(
+            key for key, last in last_times.items() if last - self._rejected_since[key] >= REPEAT_SECONDS
         )
 
     def _ended_keys(self, open_keys: Iterable[str], current_keys: Iterable[str]) -> list[str]:
@@ -186,10 +205,13 @@ class IssueMonitor:
         )
         pbxs = await appdb.pbxs()
         names = {pbx.sn: pbx.name for pbx in pbxs}
+        sns = {pbx.name: pbx.sn for pbx in pbxs}
+        rejections = _group_rejections(await self._read_rejections(), sns)
+        self._note_rejections({key: group[0].last_at.timestamp() for key, group in rejections.items()})
         return [
             *map(_destination_issue, destination_issues),
             *(_alarm_issue(alarm, names) for alarm in await appdb.alarms.open_alarms()),
-            *_rejection_issues(await self._read_rejections(), {pbx.name: pbx.sn for pbx in pbxs}, zone),
+            *_rejection_issues(rejections, sns, zone),
         ]
 
     async def _read_rejections(self) -> list[RequestCounter]:
@@ -228,20 +250,29 @@ def _alarm_issue(alarm: Alarm, names: Mapping[str, str]) -> OperationalIssue:
     )
 
 
-def _rejection_issues(
-    rejections: Iterable[RequestCounter], sns: Mapping[str, str], zone: ZoneInfo
-) -> Iterable[OperationalIssue]:
-    """Yield one issue for each registered PBX and reason, and one for each reason for all unknown senders: anyone can
-    send requests under any serial number, and must not open any number of issues. `sns` are the first serial numbers
-    of the registered PBXs by name: an issue stays the same whichever number was used last.
+def _group_rejections(
+    rejections: Iterable[RequestCounter], sns: Mapping[str, str]
+) -> Mapping[str, Sequence[RequestCounter]]:
+    """Return the counters by the key of their issue: one for each registered PBX and reason, and one for each reason
+    for all unknown senders: anyone can send requests under any serial number, and must not open any number of issues.
+    `sns` are the first serial numbers of the registered PBXs by name: an issue stays the same whichever number was used
+    last.
     """
-    counters_by_key: dict[tuple[str, str], list[RequestCounter]] = {}
+    counters_by_key: dict[str, list[RequestCounter]] = {}
     for counter in rejections:
-        counters_by_key.setdefault((counter.kind, counter.pbx), []).append(counter)
-    for (kind, pbx), counters in counters_by_key.items():
+        sn = fold_sn(sns.get(counter.pbx, counter.sn)) if counter.pbx else ""
+        counters_by_key.setdefault(f"{REJECTION_PREFIX}{counter.kind}:{sn}", []).append(counter)
+    return counters_by_key
+
+
+def _rejection_issues(
+    rejections: Mapping[str, Sequence[RequestCounter]], sns: Mapping[str, str], zone: ZoneInfo
+) -> Iterable[OperationalIssue]:
+    """Yield the issue of each group of counters, the latest of which is the first one."""
+    for key, counters in rejections.items():
         latest = counters[0]
         detail = describe_rejection(latest, zone)
-        if len(counters) > 1 and not pbx:
+        if len(counters) > 1 and not latest.pbx and latest.sn:
             detail = _n(
                 "{detail}; and 1 other serial number",
                 "{detail}; and {count} other serial numbers",
@@ -249,10 +280,10 @@ def _rejection_issues(
                 detail=detail,
             )
         yield OperationalIssue(
-            issue_key=f"rejected:{kind}:{fold_sn(sns.get(pbx, latest.sn)) if pbx else ''}",
-            kind=f"rejected_{kind}",
-            sn=sns.get(pbx, latest.sn) if pbx else "",
-            subject=pbx or _("unknown PBX"),
+            issue_key=key,
+            kind=f"rejected_{latest.kind}",
+            sn=sns.get(latest.pbx, latest.sn) if latest.pbx else "",
+            subject=latest.pbx or _("unknown PBX"),
             detail=detail,
             hint=find_remedy(latest),
         )

@@ -29,20 +29,23 @@ class EventCounters:
         self._clock = clock
         self._on_ledger_result = on_ledger_result
         self._counts: dict[tuple[Verdict, str, str], int] = {}
+        self._peers: dict[tuple[Verdict, str, str], str] = {}
         self._flush_timer: asyncio.TimerHandle | None = None
         self._flush_task: asyncio.Task[None] | None = None
 
-    def add(self, verdict: Verdict, sn: str, label: str) -> None:
-        """Count one event. Control characters are removed from `sn` and `label`."""
+    def add(self, verdict: Verdict, sn: str, label: str, peer: str = "") -> None:
+        """Count one event; `peer` is the address of the sender of a rejected one, of which the last is stored. Control
+        characters are removed from all texts.
+        """
         key = (verdict, sn, label)
-        if key in self._counts:
-            self._counts[key] += 1
-            return
-        key = (verdict, strip_control_characters(sn), strip_control_characters(label))
-        if len(self._counts) >= DISTINCT_COUNTERS_MAX:
-            key = (verdict, "", OVERFLOW_LABEL)
+        if key not in self._counts:
+            key = (verdict, strip_control_characters(sn), strip_control_characters(label))
+            if len(self._counts) >= DISTINCT_COUNTERS_MAX:
+                key = (verdict, "", OVERFLOW_LABEL)
+            self._schedule_flush()
         self._counts[key] = self._counts.get(key, 0) + 1
-        self._schedule_flush()
+        if peer:
+            self._peers[key] = strip_control_characters(peer)
 
     async def close(self) -> None:
         """Flush the remaining counts."""
@@ -62,20 +65,25 @@ class EventCounters:
 
     async def _flush(self) -> None:
         counts, self._counts = self._counts, {}
+        peers, self._peers = self._peers, {}
         try:
             await self._ledger.add_counts(
-                {CounterKey(*key): count for key, count in counts.items()}, self._clock.microseconds()
+                {CounterKey(*key): count for key, count in counts.items()},
+                self._clock.microseconds(),
+                {CounterKey(*key): peer for key, peer in peers.items()},
             )
             self._on_ledger_result(None)
         except OnhookError as error:
             self._on_ledger_result(error)
-            self._restore(counts)
+            self._restore(counts, peers)
             self._schedule_flush()
 
-    def _restore(self, counts: dict[tuple[Verdict, str, str], int]) -> None:
+    def _restore(self, counts: dict[tuple[Verdict, str, str], int], peers: dict[tuple[Verdict, str, str], str]) -> None:
         for (verdict, sn, label), count in counts.items():
             key = (verdict, sn, label) if len(self._counts) < DISTINCT_COUNTERS_MAX else (verdict, "", OVERFLOW_LABEL)
             self._counts[key] = self._counts.get(key, 0) + count
+            if peer := peers.get((verdict, sn, label)):
+                self._peers.setdefault(key, peer)
 
 
 def strip_control_characters(text: str) -> str:

@@ -37,6 +37,9 @@ WRITE_BLOCKED_SECONDS_MAX = 10.0
 
 HEALTH_PATH = b"/healthz"
 
+EVENT_METHODS = frozenset({b"GET", b"HEAD", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+"""Methods by which a webhook may be sent by mistake, for the label of its counter; all others share one."""
+
 _NEVER: Final = float("inf")
 
 
@@ -205,7 +208,7 @@ class HttpConnection(asyncio.Protocol):
                 self._server.responses.for_health(is_healthy=ingestor.is_working, is_last=self._is_closing),
             )
         else:
-            ingestor.count_verdict("wrong_method")
+            ingestor.count_verdict("wrong_method", label=_method_label(request), peer=self._client_address(request))
             self._send_verdict(pending_response, "wrong_method")
 
     def _handle_partial_request(self) -> None:
@@ -227,7 +230,7 @@ class HttpConnection(asyncio.Protocol):
         """Queue a rejection as the last response."""
         self._is_closing = True
         self._lingers = lingers
-        self._server.ingestor.count_verdict(verdict)
+        self._server.ingestor.count_verdict(verdict, peer=self._peer_address())
         pending_response = _PendingResponse(is_head=False)
         self._pending_responses.append(pending_response)
         self._send_verdict(pending_response, verdict)
@@ -322,3 +325,10 @@ class HttpConnection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
+
+
+def _method_label(request: HttpRequest) -> str:
+    """Return the method of a rejected request that may be an event; empty where it asks for a page, as browsers do."""
+    if request.method in (b"GET", b"HEAD") and not request.signature:
+        return ""
+    return request.method.decode() if request.method in EVENT_METHODS else "another method"

@@ -153,9 +153,11 @@ class Ingestor:
         self.submit(sender, body, via, peer, lambda verdict: None if future.done() else future.set_result(verdict))
         return await future
 
-    def count_verdict(self, verdict: Verdict, sn: str = "", label: str = "") -> None:
-        """Count a request that was rejected before its body could be checked, such as a body too large."""
-        self._counters.add(verdict, sn, label)
+    def count_verdict(self, verdict: Verdict, sn: str = "", label: str = "", peer: str = "") -> None:
+        """Count a request that was rejected before its body could be checked, such as a body too large; `peer` is the
+        address of its sender.
+        """
+        self._counters.add(verdict, sn, label, peer)
 
     async def drain(self) -> None:
         """Return when everything accepted so far is committed and answered."""
@@ -223,7 +225,7 @@ class Ingestor:
     def _reject(self, request: _Request, rejection: Verdict, on_verdict: VerdictCallback) -> None:
         """Reject a request, unless it is an event to keep of a serial number that is not registered."""
         if rejection in ("settings_lost", "settings_unreadable", "too_many"):
-            self.count_verdict(rejection)
+            self.count_verdict(rejection, peer=request.peer)
             on_verdict(rejection)
             return
         envelope = request.envelope
@@ -235,7 +237,7 @@ class Ingestor:
             self._append(signer, envelope, request, on_verdict, via=UNREGISTERED)
             return
         verdict: Verdict = "not_an_event" if envelope.kind == "not_json" else rejection
-        self.count_verdict(verdict, sn=envelope.sn)
+        self.count_verdict(verdict, sn=envelope.sn, peer=request.peer)
         on_verdict(verdict)
 
     def _find_sender(self, request: _Request) -> RegisteredPbx | Verdict:

@@ -18,7 +18,10 @@ REJECTED_KINDS = frozenset(kind for kind, response in RESPONSES_BY_VERDICT.items
 """Verdicts on requests that were answered with an error; all others are stored, or received as they should be."""
 
 SENDER_KINDS = frozenset({"unknown_pbx", "invalid_signature", "missing_signature", "unexpected_source"})
-"""Verdicts that need a person: a wrong secret, or a PBX that is not registered."""
+"""Verdicts on a sender that need a person: a wrong secret, or a PBX that is not registered."""
+
+PERSON_KINDS = SENDER_KINDS | {"wrong_method"}
+"""Verdicts that need a person: also a webhook that is sent by another method than events are."""
 
 REJECTION_MAX_AGE = timedelta(days=1)
 """A rejected request that is older needs no attention any longer; it stays in the list of rejected requests."""
@@ -36,8 +39,8 @@ class RequestCounter(msgspec.Struct, frozen=True, kw_only=True):
     """Counter of requests with one verdict, with the times of the first, where it is known, and of the last one.
 
     `pbx` is the name of the PBX that has the serial number `sn`, or empty, and `identified_by` are the parts of its
-    source, `address` and `path`, where that identifies it. For an unregistered serial number `label` is that of the PBX
-    whose secret signs the events.
+    source, `address` and `path`, where that identifies it. `last_peer` is the address that sent the last request, or
+    empty. For an unregistered serial number `label` is that of the PBX whose secret signs the events.
     """
 
     kind: str
@@ -47,6 +50,7 @@ class RequestCounter(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     first_at: datetime | None = None
     last_at: datetime
+    last_peer: str = ""
     identified_by: tuple[str, ...] = ()
 
     @property
@@ -93,6 +97,7 @@ def name_counters(
                 count=counter.count,
                 first_at=to_datetime(counter.first_at),
                 last_at=to_datetime(counter.last_at),
+                last_peer=counter.last_peer,
                 identified_by=identified_by,
             )
         )
@@ -103,8 +108,12 @@ C = TypeVar("C", bound=RequestCounter)
 
 
 def needs_person(counter: RequestCounter, now: datetime) -> bool:
-    """Return whether a counter is of requests that were rejected lately, and of a sender that is still rejected."""
-    return counter.kind in SENDER_KINDS and not counter.is_registered_now and now - counter.last_at <= REJECTION_MAX_AGE
+    """Return whether a counter is of requests that were rejected lately, and of a sender that is still rejected. Pages
+    that browsers and scanners ask for, which are counted without a label, need none.
+    """
+    if counter.kind == "wrong_method" and not counter.label:
+        return False
+    return counter.kind in PERSON_KINDS and not counter.is_registered_now and now - counter.last_at <= REJECTION_MAX_AGE
 
 
 def list_rejections(counters: Iterable[C], now: datetime) -> list[C]:
@@ -152,7 +161,7 @@ def find_title(kind: str) -> str:
         "header_too_large": _("Requests with a header that is too large"),
         "bad_request": _("Requests that are not HTTP"),
         "too_slow": _("Requests that took too long to arrive"),
-        "wrong_method": _("Requests with another method than POST"),
+        "wrong_method": _("Requests with another method than POST, or GET with a body"),
         "too_many": _("Requests beyond the limits of the intake"),
         "unavailable": _("Requests while the ledger could not be written"),
         "settings_lost": _("Requests while no PBX was registered"),
@@ -197,5 +206,8 @@ def _find_request_remedy(kind: str) -> str:
         "unavailable": _("`onhook doctor` checks the disk; a PBX sends its event again"),
         "settings_lost": _("`onhook restore` restores a backup; or add the PBXs again with `onhook pbx add`"),
         "settings_unreadable": _("`onhook doctor` checks it; a PBX sends its event again"),
+        "wrong_method": _("set the method of the webhook in its sender to POST"),
     }
-    return remedies.get(kind, _("find out what sends them: a PBX sends its events by HTTP and POST"))
+    return remedies.get(
+        kind, _("find out what sends them: a PBX sends its events by HTTP, by POST or by GET with a body")
+    )

@@ -55,6 +55,11 @@ def describe_rejection(counter: RequestCounter, zone: ZoneInfo) -> str:
         "count": counter.count,
         "last_at": format_time(counter.last_at, zone),
     }
+    if counter.last_peer:
+        values["last_at"] = _("{time} from {address}", time=values["last_at"], address=counter.last_peer)
+    if counter.kind == "wrong_method":
+        values["method"] = counter.label
+        return _("requests by {method}, in place of POST, or GET with a body: {count} (last: {last_at})", **values)
     if not (counter.pbx or counter.sn):
         values["sender"] = _("further serial numbers") if counter.is_merged else _("an unknown PBX")
     if counter.kind == "unknown_pbx":
