@@ -69,6 +69,7 @@ PERIODS = {"7 days": ZONE, "12 months": f"since=2025-01-01&{ZONE}"}
 
 PAGES = {
     "Now": "/",
+    "Dashboard, 12 months": f"/?{PERIODS['12 months']}",
     "Calls": "/calls",
     "Calls, an extension": f"/calls?number={EXTENSION}",
     "Calls, a number in another notation": "/calls?q=030+000+000",

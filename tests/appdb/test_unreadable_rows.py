@@ -75,7 +75,11 @@ async def fill(path: Path) -> None:
             await appdb.recordings.put(name, Path("/recordings"))
             await appdb.cdr_sources.put(name, CdrSource(location="/Master.csv", password=SECRET))
             await appdb.saved_searches.add(name, "/calls", author=name)
-            await appdb.dashboards.save(name, DashboardLayout(tiles=(StoredTile("calls", 2),)), author=name)
+            layout = DashboardLayout(tiles=(StoredTile("calls", 2),))
+            dashboard = await appdb.dashboards.save(name, layout, author=name)
+            await appdb.wallboard_links.add(
+                dashboard.dashboard_id, name, scope=SCOPE, expires_us=NOW + 1_000_000, now_us=NOW
+            )
             await appdb.directory.put([DirectoryEntry(sn=name, number="1001", name="Alice")])
             learnt_name = DatedName(sn=name, number="1002", name="Bob", started_at=NOW, seq=1)
             await appdb.directory.learn([learnt_name], LearntState(position=1, erasures=0))
@@ -295,6 +299,7 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "users": lambda appdb: appdb.users.all(),
     "reader_settings": lambda appdb: appdb.reader_settings.all(),
     "dashboards": lambda appdb: appdb.dashboards.all(),
+    "wallboard_links": lambda appdb: appdb.wallboard_links.all(),
     "apps": lambda appdb: appdb.apps.all(),
     "destinations": lambda appdb: appdb.destinations.all(),
     "streams": lambda appdb: appdb.destinations.streams(2),

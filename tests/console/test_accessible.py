@@ -17,6 +17,9 @@ AXE = Path(__file__).parents[1] / "vendor" / "axe.min.js"
 CALL_ID = "1777287876.1"
 PAGES = {
     "now": "/",
+    "dashboard-edited": "/?edit=yes&since=6d",
+    "wallboard": "/wallboard/overview",
+    "wallboard-links": "/wallboard-links",
     "calls": "/calls?columns=answered_by,wait,talk,duration,type,trunk,did,recording,legs,pbx",
     "call": f"/calls/{SN}/{CALL_ID}?earlier=yes",
     "reports": "/reports",

@@ -25,6 +25,7 @@ LIMITED_ROUTES = {
     *("/api/v1/records", "/api/v1/calls", "/api/v1/calls/{sn:str}/{call_id:str}", "/api/v1/summary", "/api/v1/live"),
     *("/directory", "/api/v1/directory", "/api/v1/directory.csv", "/suggestions"),
     *("/settings", "/settings/columns", "/dashboards/save", "/dashboards/copy", "/dashboards/remove"),
+    "/wallboard/{name:str}",
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }
 """All routes for limited readers. A new one needs a test below that it leaks nothing."""

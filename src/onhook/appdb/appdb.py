@@ -67,6 +67,7 @@ from onhook.appdb.store_positions import StorePositions
 from onhook.appdb.stored_json import UnreadableRow, collect_unreadable, list_unreadable, read_row, read_rows
 from onhook.appdb.sync_state import SyncStates
 from onhook.appdb.users import Users
+from onhook.appdb.wallboard_links import WallboardLinks
 from onhook.cdr.number_plan import NumberPlan
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
@@ -109,6 +110,7 @@ class AppDb:
         self.notes = Notes(self._database)
         self.saved_searches = SavedSearches(self._database)
         self.dashboards = Dashboards(self._database)
+        self.wallboard_links = WallboardLinks(self._database)
         self.erasures = NumberErasures(self._database)
         self.directory = DirectoryRepository(self._database)
         self.disk_samples = DiskSamples(self._database)
@@ -344,6 +346,7 @@ class AppDb:
             "issues": self.issues.list_unreadable,
             "saved_searches": self.saved_searches.list_unreadable,
             "dashboards": self.dashboards.list_unreadable,
+            "wallboard_links": self.wallboard_links.list_unreadable,
             "directory_entries": self.directory.list_unreadable,
             "learnt_names": self.directory.list_unreadable_names,
             "notes": self.notes.list_unreadable,

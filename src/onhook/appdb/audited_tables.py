@@ -120,6 +120,9 @@ TABLES: Mapping[str, AuditedTable] = {
     ),
     "saved_searches": AuditedTable(noun="saved search", name="name", columns=("name", "path")),
     "dashboards": AuditedTable(noun="dashboard", name="name", columns=("name", "author", "is_shared", "content")),
+    "wallboard_links": AuditedTable(
+        noun="wallboard link", name="name", columns=("dashboard_id", "name", "scope", "expires_at"), secrets=("hash",)
+    ),
 }
 
 

@@ -63,6 +63,7 @@ from onhook.console.pages import users as user_pages
 from onhook.console.pages.api_page import openapi_config
 from onhook.console.pages.dashboards import page as dashboard_pages
 from onhook.console.pages.dashboards import saved as saved_dashboard_pages
+from onhook.console.pages.dashboards import wallboard as wallboard_pages
 from onhook.console.pages.invalid_forms import render_invalid_form
 from onhook.console.pages.reports import page as report_routes
 from onhook.console.request_coalescing import RequestCoalescer
@@ -221,6 +222,7 @@ def _page_router() -> Router:
             health.metrics,
             dashboard_pages.dashboard_page,
             *saved_dashboard_pages.ROUTES,
+            *wallboard_pages.ROUTES,
             calls_page.calls_page,
             *call_tag_pages.ROUTES,
             *suggestion_pages.ROUTES,

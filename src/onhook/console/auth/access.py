@@ -38,6 +38,9 @@ SHARED = {"scoped": True, "shared": True}
 ANNOTATES = {"annotates": True, "scoped": True}
 """Mark of a route by which annotators write notes; it serves limited ones too, and checks the scope itself."""
 
+WALLBOARD = {"scoped": True, "wallboard": True}
+"""Mark of the route of wallboards: a link's text in the URL is enough, and shows its dashboard in its scope."""
+
 PERSONAL = {"personal": True, "scoped": True}
 """Mark of a route by which every user changes settings of their own, and nothing else."""
 
@@ -57,6 +60,7 @@ COOKIES_MAX = 8
 
 _COOKIE_PREFIX = "onhook_session_"
 _PRINCIPAL = "onhook_principal"
+_WALLBOARD_DASHBOARD = "onhook_wallboard_dashboard"
 _SHARE_TOKEN = "onhook_share_token"  # noqa: S105 - the name of a member
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -80,7 +84,11 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     _set_origin(connection, None)
     if handler.opt.get("open"):
         return
-    principal = await _authenticate_share(connection, app_state, handler) or await _authenticate(connection, app_state)
+    principal = (
+        await _authenticate_share(connection, app_state, handler)
+        or await _authenticate_wallboard(connection, app_state, handler)
+        or await _authenticate(connection, app_state)
+    )
     connection.scope["state"][_PRINCIPAL] = principal
     _set_origin(connection, principal)
     if principal.scope is not None and not handler.opt.get("scoped"):
@@ -151,6 +159,11 @@ def get_access_scope(scope: Scope) -> AccessScope | None:
     return AccessScope(sns=()) if principal is None else principal.scope
 
 
+def get_wallboard_dashboard(scope: Scope) -> int | None:
+    """Return the number of the dashboard of a request by a link to a wallboard; None of any other request."""
+    return cast("int | None", scope["state"].get(_WALLBOARD_DASHBOARD))
+
+
 def cookie_name(app_state: AppState) -> str:
     """Return the name of the cookie: browsers share cookies between ports, so that two consoles on one machine need two
     names.
@@ -175,13 +188,18 @@ async def check_token(connection: Connection, app_state: AppState, text: str, *,
     token = await find(text, now_us=now_us, is_use=True)
     if token is not None:
         return token
+    await _reject_token(connection, app_state, now_us)
+    raise NotAllowed(_("this token is not valid"), hint=_("`onhook token list` shows the valid ones"))
+
+
+async def _reject_token(connection: Connection, app_state: AppState, now_us: int) -> None:
+    """Count a wrong token. Raises 429 for an address with too many of them."""
     address = client_address(connection)
     await app_state.wrong_tokens.record_failure(address, now_us)
     if wait_seconds := app_state.wrong_tokens.seconds_to_wait(address, now_us):
         raise TooManyRequestsException(
             _("too many wrong tokens from this address"), headers={"Retry-After": str(wait_seconds)}
         )
-    raise NotAllowed(_("this token is not valid"), hint=_("`onhook token list` shows the valid ones"))
 
 
 def is_same_origin(connection: Connection) -> bool:
@@ -226,6 +244,24 @@ async def _authenticate_share(
     connection.scope["query_string"] = restrict_query(connection.scope["query_string"], token.export_filter or "")
     connection.scope["state"][_SHARE_TOKEN] = text
     return Principal(token.name, "reader", "share", token.scope)
+
+
+async def _authenticate_wallboard(
+    connection: Connection, app_state: AppState, handler: BaseRouteHandler
+) -> Principal | None:
+    """Return the reader of a wallboard whose URL has the text of a link, or None for any other request. Raises
+    `NotAllowed`, 429.
+    """
+    text = share_token_text(connection.scope)
+    if text is None or not handler.opt.get("wallboard"):
+        return None
+    now_us = app_state.clock.microseconds()
+    link = await app_state.appdb.wallboard_links.find(text, now_us=now_us, is_use=True)
+    if link is None:
+        await _reject_token(connection, app_state, now_us)
+        raise NotAllowed(_("this link has ended or was revoked"), hint=_("ask an administrator for another one"))
+    connection.scope["state"][_WALLBOARD_DASHBOARD] = link.dashboard_id
+    return Principal(link.name, "reader", "share", link.scope)
 
 
 async def _authenticate(connection: Connection, app_state: AppState) -> Principal:

@@ -21,6 +21,7 @@ _MENU_PAGES = {
     "/events": "/issues",
     "/audit": "/users",
     "/erasure": "/users",
+    "/wallboard-links": "/",
     "/add-pbx": "/pbxs",
     "/directory": "/pbxs",
     "/retention": "/pbxs",
