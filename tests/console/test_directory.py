@@ -1,6 +1,7 @@
 """The directory: API, page, scope, and masked numbers."""
 
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import pytest
 from playwright.async_api import expect
 
 from onhook.appdb.directory import DatedName, LearntState
+from onhook.appdb.directory_csv import parse_directory_csv
+from onhook.appdb.pbxs import Pbx
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.directory import DirectoryEntry
 from onhook.cdr.number_plan import NumberPlan
+from onhook.console.queries import directory
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_pages import OUTPUT, open_visit
 from tests.factories import PBX, SN
@@ -92,6 +96,23 @@ async def test_api_sets_and_removes_a_name(client: aiohttp.ClientSession) -> Non
 async def test_api_invalid_name_is_400(client: aiohttp.ClientSession, changes: dict[str, str], sentence: str) -> None:
     answer = await client.put("/api/v1/directory", json={"pbx": PBX, "number": "1005", "name": "Eve", **changes})
     assert (answer.status, sentence in await answer.text()) == (400, True), await answer.text()
+
+
+async def test_api_file_is_read_beside_the_event_loop(
+    client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of 20,000 lines takes half a second, in which no other request would be answered."""
+    threads: list[threading.Thread] = []
+
+    def parse(content: bytes, pbxs: Sequence[Pbx]) -> list[DirectoryEntry]:
+        threads.append(threading.current_thread())
+        return parse_directory_csv(content, pbxs)
+
+    monkeypatch.setattr(directory, "parse_directory_csv", parse)
+    text = f"pbx,number,name\n{PBX},1007,Grace\n"
+    assert (await client.post("/api/v1/directory/import", json={"csv": text})).status == 200
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
 
 
 async def test_api_export_is_imported_again(filled: ConsoleHarness, client: aiohttp.ClientSession) -> None:

@@ -1,5 +1,6 @@
 """`/api/v1/directory`: names of numbers."""
 
+import asyncio
 from typing import Annotated
 
 import msgspec
@@ -91,7 +92,8 @@ async def export_directory(request: AnyRequest, app_state: AppStateDep) -> Respo
     """Return the entries that were set as CSV, for an import; those that the reader may see."""
     entries = await list_entries(app_state, get_access_scope(request.scope))
     await audit_or_log_read(app_state, _("export of the directory"))
-    text = format_directory_csv(entries, {pbx.sn: pbx.name for pbx in await app_state.appdb.pbxs()})
+    names_by_sn = {pbx.sn: pbx.name for pbx in await app_state.appdb.pbxs()}
+    text = await asyncio.to_thread(format_directory_csv, entries, names_by_sn)
     headers = {"Content-Disposition": 'attachment; filename="directory.csv"'}
     return Response(text, media_type="text/csv; charset=utf-8; header=present", headers=headers)
 
