@@ -140,3 +140,25 @@ async def test_deletion_follower_failure_is_repeated_later(harness: DeliveryHarn
     follower._check_at = 0
     await follower.follow(is_drained=True)
     assert keeper.position == harness.position
+
+
+async def test_deletion_follower_reports_what_it_has_applied(harness: DeliveryHarness) -> None:
+    """Until then the ledger keeps the entries, also while the other side cannot be reached."""
+    calls = make_calls(2)
+    await harness.put_calls(*calls)
+    keeper = CallKeeper()
+    follower = await create_follower(harness, keeper)
+    positions = harness.appdb.store_positions
+    assert await positions.slowest_follower() is None
+    await follower.follow(is_drained=True)
+    assert await positions.slowest_follower() == 0
+    await harness.forget(calls[0])
+    follower._check_at = 0
+    reported = []
+    for is_drained in (False, True):
+        await follower.follow(is_drained=is_drained)
+        reported.append(await positions.slowest_follower())
+    assert reported == [0, harness.position]
+    (destination,) = await harness.appdb.destinations.all()
+    await harness.appdb.destinations.remove(destination.name)
+    assert await positions.slowest_follower() is None

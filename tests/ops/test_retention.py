@@ -21,6 +21,7 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.sync_types import AlarmKind
 from onhook.config import Config
 from onhook.ledger.contract import CONTROL_DIALECT, AppendResult, CounterKey, LedgerEntry
+from onhook.ledger.control_entries import Forgotten, decode_control
 from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
@@ -407,6 +408,29 @@ async def test_retention_old_rows_pending_for_a_destination_stay(server: Retenti
     await server.appdb.destinations.add("CRM", DestinationSpec(url="https://crm.example.com"), None, after=1, now_us=1)
     assert await server.forget(90) == RetentionTotals(raw_events=1, calls=1)
     assert await kept_calls(server) == [call_id(2), call_id(3)]
+
+
+async def test_retention_entries_stay_until_destinations_have_followed_them(server: RetentionHarness) -> None:
+    """A database that cannot be reached for days deletes the calls afterwards; their raw events are gone at once."""
+    spec = DestinationSpec(url="http://127.0.0.1:1/", allow_private=True)
+    destination, _secret = await server.appdb.destinations.add("BI", spec, "s" * 32, after=1_000, now_us=1)
+    await server.appdb.store_positions.report_follower(destination.destination_id, 0)
+    for call, age in enumerate((100, 80, 60, 1)):
+        await server.report(call, age)
+    for keep_days in (90, 70, 50):
+        await server.forget(keep_days)
+    entries = await list_forgotten(server)
+    assert [call.call_id for entry in entries.values() for call in entry.calls] == [call_id(call) for call in range(3)]
+    assert await server.seqs() == [4]
+    await server.appdb.store_positions.report_follower(destination.destination_id, sorted(entries)[1])
+    await server.forget(50)
+    assert list(await list_forgotten(server)) == sorted(entries)[2:]
+
+
+async def list_forgotten(server: RetentionHarness) -> dict[int, Forgotten]:
+    """Return the entries about deleted calls that the ledger has, by their numbers."""
+    controls = {event.seq: decode_control(event) for event in await server.ledger.control_entries(0, 100)}
+    return {seq: entry for seq, entry in controls.items() if isinstance(entry, Forgotten)}
 
 
 async def test_retention_deleted_event_received_again_is_not_stored(server: RetentionHarness) -> None:

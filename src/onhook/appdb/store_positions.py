@@ -1,4 +1,8 @@
-"""How far each store that is made from the ledger is."""
+"""How far each store that is made from the ledger is, and each destination that follows what is deleted.
+
+Raw events are deleted behind the slowest store. A destination is no reason to keep them: for it the ledger keeps the
+entries that name what was deleted.
+"""
 
 from datetime import timedelta
 
@@ -6,6 +10,9 @@ from onhook.appdb.contract import Database
 
 ABSENCE_MAX = timedelta(days=7)
 """A store that was not seen for so long is not waited for: it is made anew when it comes back."""
+
+FOLLOWER_PREFIX = "destination:"
+"""Of the names of destinations, before their number."""
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -27,7 +34,23 @@ class StorePositions:
     async def slowest(self, *, now_us: int) -> int | None:
         """Return the lowest position of the stores that were seen lately; None without one."""
         rows = await self._database.rows(
-            "SELECT min(position) FROM stores WHERE seen_at > ?", (now_us - ABSENCE_MAX // _MICROSECOND,)
+            "SELECT min(position) FROM stores WHERE seen_at > ? AND name NOT LIKE ?",
+            (now_us - ABSENCE_MAX // _MICROSECOND, f"{FOLLOWER_PREFIX}%"),
+        )
+        position: int | None = rows[0][0]
+        return position
+
+    async def report_follower(self, destination_id: int, position: int) -> None:
+        """Register a destination that follows deletions, or the number of the last entry that it has applied."""
+        await self.report(f"{FOLLOWER_PREFIX}{destination_id}", position, now_us=0)
+
+    async def slowest_follower(self) -> int | None:
+        """Return the lowest number of the destinations that follow deletions; None without one. One that cannot be
+        reached is waited for until it is removed.
+        """
+        rows = await self._database.rows(
+            "SELECT min(position) FROM stores WHERE name IN (SELECT ? || destination_id FROM destinations)",
+            (FOLLOWER_PREFIX,),
         )
         position: int | None = rows[0][0]
         return position

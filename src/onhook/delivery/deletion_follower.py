@@ -3,7 +3,8 @@ change are replaced there by what the store has of them now.
 
 Invariants: an entry is applied once the store has applied it, and after all notifications that were read before; while
 one waits, none is read. So no notification brings back what was deleted. How far entries are applied is noted beside
-the calls, in the same transaction: a restored copy follows again. A failure delays deletions, and nothing else.
+the calls, in the same transaction: a restored copy follows again. It is reported to the application database too, so
+that the ledger keeps the entries until then. A failure delays deletions, and nothing else.
 """
 
 import asyncio
@@ -70,6 +71,7 @@ class DeletionFollower:
         self._read_control_entries = read_control_entries
         self._read_ledger_end = read_ledger_end
         self._position: int | None = None
+        self._reported_position = NEVER
         self._entries: Sequence[tuple[int, Sequence[CallKey]]] = ()
         self._checked_position = NEVER
         self._check_at = 0.0
@@ -97,6 +99,7 @@ class DeletionFollower:
                 await self._look()
             if self._entries and is_drained:
                 await self._apply()
+            await self._report_position()
         except Unavailable as error:
             self._entries, self._checked_position = (), NEVER
             self._check_at = _loop_time() + RETRY_SECONDS
@@ -104,6 +107,11 @@ class DeletionFollower:
         else:
             if self._position is not None:
                 self._failure_log.end(destination=self._destination.name)
+
+    async def _report_position(self) -> None:
+        if self._position is not None and self._position != self._reported_position:
+            await self._appdb.store_positions.report_follower(self._destination.destination_id, self._position)
+            self._reported_position = self._position
 
     def _is_due(self) -> bool:
         return self._has_news() and _loop_time() >= self._check_at

@@ -1,7 +1,8 @@
 """Deletion of the raw events of forgotten calls, once every registered store has applied the entry that names them.
 
 Invariant: notes go first and raw events last, so that what was interrupted is found again by its entry. An entry goes
-when none of its raw events is left, and another one came after it.
+when none of its raw events is left, another one came after it, and every destination that follows deletions has
+applied it.
 """
 
 from onhook.appdb.appdb import AppDb
@@ -63,10 +64,16 @@ class EventDeletion:
         unregistered = await self._projector.count_unregistered(raw_events)
         await self._ledger.delete([raw_event.seq for raw_event in raw_events])
         await self._ledger.subtract_counts(unregistered)
-        # The last one stays: who appends the next one names its number.
-        if not await self._ledger.get(settled.seqs) and seq < await self._ledger.last_control_seq():
+        if not await self._ledger.get(settled.seqs) and await self._may_go(seq):
             await self._ledger.delete([seq])
         return len(raw_events)
+
+    async def _may_go(self, seq: int) -> bool:
+        """Return whether the entry with this number is needed no longer. The last one is: who appends the next one
+        names its number.
+        """
+        followed_to = await self._appdb.store_positions.slowest_follower()
+        return (followed_to is None or seq <= followed_to) and seq < await self._ledger.last_control_seq()
 
 
 async def report_position(appdb: AppDb, store: Store, *, now_us: int) -> int:
