@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -48,6 +49,11 @@ def post_leg(server: Server, body: bytes) -> int:
         connection.close()
 
 
+def has_restarted(server: Server, name: str, killed_pid: int) -> bool:
+    info = server.process_info(name)
+    return info is not None and info["pid"] != killed_pid
+
+
 @pytest.mark.slow
 def test_leg_before_and_after_kills_of_hub_and_intake_are_one_call(server: Server) -> None:
     """The first legs are gathered after a restart, with those that come then."""
@@ -59,7 +65,7 @@ def test_leg_before_and_after_kills_of_hub_and_intake_are_one_call(server: Serve
         assert post_leg(server, leg) == 200
         for name in ("hub", "intake"):
             pid = server.kill(name)
-            wait_until(lambda name=name, pid=pid: (server.process_info(name) or {"pid": pid})["pid"] != pid)
+            wait_until(partial(has_restarted, server, name, pid))
         assert post_leg(server, leg) == 200
     wait_until(lambda: [len(row["legs"]) for row in server.calls()] == [3])
     (call,) = server.calls()
