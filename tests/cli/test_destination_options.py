@@ -75,6 +75,7 @@ def test_destination_options_help_fits_80_columns(monkeypatch: pytest.MonkeyPatc
 
 
 def test_destination_options_field_of_a_kind_is_passed_among_its_fields() -> None:
+    assert _parse("--kind", "mysql", "--tls", "off") == {"kind": "mysql", "fields": {"tls": "off"}}
     assert _parse("--kind", "postgresql", "--schema-name", "pbx", "--tls", "off") == {
         "kind": "postgresql",
         "fields": {"schema_name": "pbx", "tls": "off"},
