@@ -172,8 +172,9 @@ class DestinationStreams:
         masking = await load_masking(self._appdb, self._destination.mask)
         batch = await reader.read(self._record_reader, self._clock.now(), masking)
         key = await self._appdb.mask_key.get() if self._transform and self._transform.needs_key else b""
-        for record in batch.records:
-            self._enqueue(await self._apply_transform(record, key), reader)
+        # All before the first is queued: an attempt ends in no gap of the numbers.
+        for record in [await self._apply_transform(record, key) for record in batch.records]:
+            self._enqueue(record, reader)
         reader.ack_window.read_to = batch.last_seq
 
     async def _apply_transform(self, record: Record, key: bytes) -> Record:
