@@ -85,6 +85,7 @@ async def fill(path: Path) -> None:
             await appdb.directory.learn([learnt_name], LearntState(position=1, erasures=0))
             await appdb.mask_key.get()
             await appdb.notes.write(name, "1.1", "text", "tag", author=name, now_us=NOW)
+            await appdb.missed_call_work.claim([(name, "1.1")], name, now_us=NOW)
             await appdb.issues.begin(
                 OperationalIssue(issue_key=name, kind="check", subject=name, detail="d", hint=""), now_us=NOW
             )
@@ -307,6 +308,7 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "issues": lambda appdb: appdb.issues.all(),
     "audit": lambda appdb: appdb.audit.latest(1_000),
     "notes": lambda appdb: appdb.notes.history("B", "1.1"),
+    "missed_call_work": lambda appdb: appdb.missed_call_work.latest(10),
     "note keys": lambda appdb: appdb.notes.find_calls("tag", "text"),
     "tags": lambda appdb: appdb.notes.tags(),
     "directory_entries": lambda appdb: appdb.directory.entries(),

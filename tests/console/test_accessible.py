@@ -22,6 +22,8 @@ PAGES = {
     "wallboard-links": "/wallboard-links",
     "calls": "/calls?columns=answered_by,wait,talk,duration,type,trunk,did,recording,legs,pbx",
     "call": f"/calls/{SN}/{CALL_ID}?earlier=yes",
+    "missed": "/missed",
+    "missed-done": "/missed?show=done",
     "reports": "/reports",
     "week": "/reports?report=week",
     "extensions": "/reports?report=extensions",

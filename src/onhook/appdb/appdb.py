@@ -30,6 +30,7 @@ from onhook.appdb.issues import Issues
 from onhook.appdb.leases import Leases
 from onhook.appdb.leg_groups import LegGroupRepository
 from onhook.appdb.mask_key import MaskKey
+from onhook.appdb.missed_call_work import MissedCallWorkRepository
 from onhook.appdb.notes import Notes
 from onhook.appdb.pbx_conventions import PbxConventionsRepository
 from onhook.appdb.pbx_credentials import PbxCredentials, PbxCredentialsRepository
@@ -108,6 +109,7 @@ class AppDb:
         self.failed_logins = FailedLogins(self._database)
         self.audit = Audit(self._database)
         self.notes = Notes(self._database)
+        self.missed_call_work = MissedCallWorkRepository(self._database)
         self.saved_searches = SavedSearches(self._database)
         self.dashboards = Dashboards(self._database)
         self.wallboard_links = WallboardLinks(self._database)
@@ -350,6 +352,7 @@ class AppDb:
             "directory_entries": self.directory.list_unreadable,
             "learnt_names": self.directory.list_unreadable_names,
             "notes": self.notes.list_unreadable,
+            "missed_call_work": self.missed_call_work.list_unreadable,
             "audit": self.audit.list_unreadable,
             "mask_key": self.mask_key.list_unreadable,
             "leg_groups": self.leg_groups.list_unreadable,

@@ -113,6 +113,12 @@ TABLES: Mapping[str, AuditedTable] = {
     "notes": AuditedTable(
         noun="note on call", name="call_id", columns=("sn", "call_id", "text", "tags"), events=("insert",)
     ),
+    "missed_call_work": AuditedTable(
+        noun="work on missed call",
+        name="call_id",
+        columns=("sn", "call_id", "claimed_by", "done_by", "remind_at"),
+        events=("insert", "update"),
+    ),
     "directory_entries": AuditedTable(
         noun="directory entry",
         name="number",

@@ -50,6 +50,7 @@ from onhook.console.pages import calls as calls_page
 from onhook.console.pages import destinations as destination_pages
 from onhook.console.pages import directory as directory_pages
 from onhook.console.pages import erasure as erasure_pages
+from onhook.console.pages import missed_inbox as missed_inbox_pages
 from onhook.console.pages import pbx_connection as pbx_connection_pages
 from onhook.console.pages import pbxs as pbx_pages
 from onhook.console.pages import quarantine as quarantine_pages
@@ -225,6 +226,7 @@ def _page_router() -> Router:
             *wallboard_pages.ROUTES,
             calls_page.calls_page,
             *call_tag_pages.ROUTES,
+            *missed_inbox_pages.ROUTES,
             *suggestion_pages.ROUTES,
             *call_page.ROUTES,
             *saved_search_pages.ROUTES,

@@ -42,7 +42,7 @@ async def change_tags(
     tags = parse_tags(data.tags)
     _check(keys, tags)
     principal, scope = get_principal(request.scope), get_access_scope(request.scope)
-    calls = [await find_call(app_state, *_split_key(key), scope) for key in dict.fromkeys(keys)]
+    calls = [await find_call(app_state, *split_key(key), scope) for key in dict.fromkeys(keys)]
     async with app_state.appdb.transaction():
         for call in calls:
             await _change(app_state, call, tags, principal.name if principal else "", is_added=data.action == "add")
@@ -56,7 +56,8 @@ def _check(keys: Sequence[str], tags: Sequence[str]) -> None:
         raise UsageError(_("more than {maximum} calls are selected", maximum=CALLS_MAX), hint=_("select fewer"))
 
 
-def _split_key(key: str) -> tuple[str, str]:
+def split_key(key: str) -> tuple[str, str]:
+    """Return serial number and id of a selected call."""
     sn, _separator, call_id = key.replace("\r\n", KEY_SEPARATOR).partition(KEY_SEPARATOR)
     return sn, call_id
 

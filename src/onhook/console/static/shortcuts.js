@@ -6,7 +6,7 @@
   if (!dialog) return;
   const KEY = "onhook-shortcuts-off";
   const SECOND_KEY_MILLISECONDS = 1500;
-  const PAGES = { d: "/", c: "/calls", r: "/reports" };
+  const PAGES = { d: "/", c: "/calls", m: "/missed", r: "/reports" };
   const toggle = dialog.querySelector("input");
   let isAfterG = false;
   let timer = null;

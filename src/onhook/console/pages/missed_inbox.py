@@ -1,0 +1,158 @@
+"""`/missed`: the inbox of missed calls: claim, done, reminder; by whom and how soon."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+from litestar import Response, get, post
+from litestar.params import QueryParameter
+from litestar.response import Redirect
+
+from onhook.appdb.pbxs import Pbx
+from onhook.cdr.record_filter import RecordFilter
+from onhook.console.auth.access import ANNOTATES, SCOPED, get_access_scope, get_principal
+from onhook.console.pages.call_tags import KEY_SEPARATOR, split_key
+from onhook.console.pages.calls import list_visible_pbxs
+from onhook.console.pages.date_range import DateRange, create_date_range
+from onhook.console.pages.formatting import url
+from onhook.console.pages.page import FORM_BODY, render_page
+from onhook.console.pages.reader_settings import local_path
+from onhook.console.pages.rendering import View
+from onhook.console.pages.reports.page import filter_texts_of
+from onhook.console.pages.reports.period import get_period
+from onhook.console.parameters import ReaderZone, SearchFilterDep
+from onhook.console.queries.calls import find_call
+from onhook.console.queries.missed_inbox import Inbox, Show, load_inbox
+from onhook.console.state import AnyRequest, AppState, AppStateDep
+from onhook.lib.errors import UsageError
+from onhook.lib.messages import _, mark
+from onhook.lib.timestamps import to_microseconds
+from onhook.store.contract import CallKey
+
+CALLS_MAX = 200
+"""Calls of one caller that are claimed at once."""
+
+MORNING_HOUR = 9
+"""Of a reminder for tomorrow, in the reader's zone."""
+
+REMINDERS: Mapping[str, str] = MappingProxyType(
+    {"15": mark("in 15 minutes"), "60": mark("in an hour"), "tomorrow": mark("tomorrow at 9")}
+)
+"""When to be reminded: minutes, or the next morning."""
+
+SHOWS: Mapping[Show, str] = {"open": mark("Open"), "mine": mark("Mine"), "done": mark("Returned or done")}
+
+ShowQuery = Annotated[Show, QueryParameter(description="Which of the missed calls")]
+
+
+class MissedCallForm(msgspec.Struct, frozen=True):
+    """Content of the form of an entry: its calls, and what to do."""
+
+    call: str | list[str] = []
+    action: Literal["claim", "release", "done", "reopen", "remind"] = "claim"
+    remind: str = "60"
+    next: str = "/missed"
+
+
+class MissedInboxView(View, frozen=True, kw_only=True):
+    """Values of the page: the inbox of a period, and the links to its other parts."""
+
+    template: ClassVar = "missed.html"
+    inbox: Inbox
+    show: Show
+    show_links: Sequence[tuple[str, str, bool]]
+    texts: Mapping[str, str]
+    date_range: DateRange
+    pbxs: Sequence[Pbx]
+    position: int
+    reminders: Mapping[str, str] = REMINDERS
+    key_separator: str = KEY_SEPARATOR
+
+
+@get("/missed", opt=SCOPED, include_in_schema=False)
+async def missed_inbox_page(
+    request: AnyRequest,
+    app_state: AppStateDep,
+    search_filter: SearchFilterDep,
+    reader_zone: ReaderZone,
+    show: ShowQuery = "open",
+) -> Response[str]:
+    """Return the page of missed calls; by default those of the last seven days."""
+    principal, now = get_principal(request.scope), app_state.clock.now()
+    period = get_period(search_filter, reader_zone, now)
+    missed_filter: RecordFilter = msgspec.structs.replace(search_filter, since=period.since)
+    texts = {**filter_texts_of(request), "show": "" if show == "open" else show}
+    return await render_page(
+        request,
+        app_state,
+        reader_zone,
+        MissedInboxView(
+            # Read before the calls: a call in between is shown twice rather than never.
+            position=await app_state.store.position(),
+            inbox=await load_inbox(app_state, missed_filter, show, principal.name if principal else ""),
+            show=show,
+            show_links=[
+                (_(title), url("/missed", **{**texts, "show": "" if name == "open" else name}), name == show)
+                for name, title in SHOWS.items()
+            ],
+            texts=texts,
+            date_range=create_date_range("/missed", texts, reader_zone, now, since_default=period.since),
+            pbxs=await list_visible_pbxs(app_state, search_filter.scope),
+        ),
+    )
+
+
+@post("/missed", opt=ANNOTATES, include_in_schema=False, status_code=200)
+async def change_missed_call(
+    request: AnyRequest,
+    app_state: AppStateDep,
+    reader_zone: ReaderZone,
+    data: Annotated[MissedCallForm, FORM_BODY],
+) -> Redirect:
+    """Change the work on missed calls, of all or of none, and return to the list."""
+    keys = await _find_calls(request, app_state, [data.call] if isinstance(data.call, str) else data.call)
+    principal = get_principal(request.scope)
+    user, now_us = principal.name if principal else "", app_state.clock.microseconds()
+    work = app_state.appdb.missed_call_work
+    match data.action:
+        case "claim":
+            await work.claim(keys, user, now_us=now_us)
+        case "release":
+            await work.release(keys)
+        case "done":
+            await work.finish(keys, user, now_us=now_us)
+        case "reopen":
+            await work.reopen(keys)
+        case "remind":
+            remind_at = _parse_reminder(data.remind, app_state.clock.now(), reader_zone)
+            await work.remind(keys, user, remind_at_us=to_microseconds(remind_at), now_us=now_us)
+    return Redirect(local_path(data.next, without=""), status_code=303)
+
+
+async def _find_calls(request: AnyRequest, app_state: AppState, texts: Sequence[str]) -> list[CallKey]:
+    """Return the keys of calls that the reader may see. Raises `NotFound`, `UsageError`."""
+    if not 1 <= len(texts) <= CALLS_MAX:
+        raise UsageError(_("choose 1 to {maximum} calls", maximum=CALLS_MAX), hint=_("use the page Missed calls"))
+    scope = get_access_scope(request.scope)
+    calls = [await find_call(app_state, *split_key(text), scope) for text in dict.fromkeys(texts)]
+    return [(call.sn, call.call_id) for call in calls]
+
+
+def _parse_reminder(text: str, now: datetime, zone: ZoneInfo) -> datetime:
+    """Return the time of a reminder. Raises `UsageError`."""
+    if text not in REMINDERS:
+        raise UsageError(
+            _("{value} is no time of a reminder", value=repr(text[:20])),
+            location="remind",
+            hint=_("use one of {choices}", choices=", ".join(REMINDERS)),
+        )
+    if text != "tomorrow":
+        return now + timedelta(minutes=int(text))
+    tomorrow = now.astimezone(zone).date() + timedelta(days=1)
+    return datetime(tomorrow.year, tomorrow.month, tomorrow.day, MORNING_HOUR, tzinfo=zone)
+
+
+ROUTES = (missed_inbox_page, change_missed_call)

@@ -1,0 +1,168 @@
+"""The inbox of missed calls: claim, done, reminders, calls that tick themselves; scope, mask and permission."""
+
+import re
+from datetime import timedelta
+
+import aiohttp
+from playwright.async_api import expect
+
+from onhook.cdr.access_scope import AccessScope
+from onhook.lib.timestamps import to_microseconds
+from tests.console.conftest import ConsoleHarness
+from tests.console.test_pages import open_visit
+from tests.factories import SN, details
+
+CALLER, OTHER = "+4930901820", "+4940123456"
+
+
+async def add_missed(harness: ConsoleHarness, minutes: int, caller: str, call_to: str = "1002") -> str:
+    """Add an inbound call that was missed so many minutes ago; return its id."""
+    started_at = harness.clock.now().replace(microsecond=0) - timedelta(minutes=minutes)
+    call_id = f"{int(started_at.timestamp())}.{minutes}"
+    await harness.ingest_details(
+        [
+            details(
+                started_at,
+                call_id=call_id,
+                call_from=caller,
+                call_to=call_to,
+                src_trunk_name="SIP",
+                type="Inbound",
+                status="NO ANSWER",
+                talk_duration=0,
+            )
+        ]
+    )
+    return call_id
+
+
+async def add_call_back(harness: ConsoleHarness, minutes: int, number: str) -> None:
+    """Add an outgoing call of Alice to a number, in which she talked."""
+    started_at = harness.clock.now().replace(microsecond=0) - timedelta(minutes=minutes)
+    await harness.ingest_details([details(started_at, call_to=number, dst_trunk_name="SIP", type="Outbound")])
+
+
+async def rows_of(client: aiohttp.ClientSession, query: str = "") -> list[str]:
+    """Return the texts of the rows."""
+    text = await (await client.get(f"/missed{query}")).text()
+    rows = re.findall(r"<tr data-key=.*?</tr>", text, re.DOTALL)
+    visible = [re.sub(r"<select.*?</select>|<button.*?</button>", "", row, flags=re.DOTALL) for row in rows]
+    return [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in visible]
+
+
+async def act(client: aiohttp.ClientSession, action: str, *call_ids: str, **form: str) -> int:
+    calls = [("call", f"{SN}\n{call_id}") for call_id in call_ids]
+    body = [*calls, ("action", action), *form.items()]
+    async with client.post("/missed", data=body, allow_redirects=False) as answer:
+        return answer.status
+
+
+async def test_missed_inbox_calls_of_one_caller_are_claimed_and_done(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """Who works on a call is shown, and how soon it was done; both are in the audit log."""
+    older, newer, _other = [
+        await add_missed(harness, minutes, caller) for minutes, caller in ((50, CALLER), (40, CALLER), (30, OTHER))
+    ]
+    first, second = await rows_of(client)
+    assert OTHER in first
+    assert "2 calls" in second
+    assert "Open" in second
+    now_us = harness.clock.microseconds()
+    token = await harness.appdb.tokens.add("Carol", "annotator", now_us=now_us)
+    async with harness.client(token) as carol:
+        assert await act(carol, "claim", older, newer) == 303
+        assert "Claimed by Carol" in (await rows_of(client))[1]
+        assert len(await rows_of(carol, "?show=mine")) == 1
+        assert await rows_of(client, "?show=mine") == []
+        assert await act(client, "claim", older) == 400
+        assert await act(carol, "done", older, newer) == 303
+    assert len(await rows_of(client)) == 1
+    (row,) = await rows_of(client, "?show=done")
+    assert "Done by Carol after 40:" in row
+    actions = [(entry.actor, entry.action) for entry in await harness.appdb.audit.latest(5)]
+    assert ("Carol", f"change work on missed call {older} and 1 more") in actions
+    assert await act(client, "reopen", older, newer) == 303
+    assert len(await rows_of(client)) == 2
+    assert await act(client, "release", older, newer) == 303
+    assert "Open" in (await rows_of(client))[1]
+
+
+async def test_missed_inbox_returned_calls_tick_themselves(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """Claimed or not; by whom and how soon is shown."""
+    first = await add_missed(harness, 50, CALLER)
+    await add_missed(harness, 40, OTHER)
+    assert await act(client, "remind", first, remind="15") == 303
+    await add_call_back(harness, 30, "0" + CALLER.removeprefix("+49"))
+    (open_row,) = await rows_of(client)
+    assert OTHER in open_row
+    (done_row,) = await rows_of(client, "?show=done")
+    # The calls were added one after another.
+    assert re.search("Returned Alice 1001 after 20:0[0-9]", done_row)
+    text = await (await client.get("/missed?show=done")).text()
+    assert "2 inbound calls were missed: 1 returned, 1 not returned, 0 without a number." in text
+    assert "within 20:0" in text
+
+
+async def test_missed_inbox_reminder_that_is_due_is_first(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    first = await add_missed(harness, 50, CALLER)
+    await add_missed(harness, 40, OTHER)
+    for remind in ("15", "60", "tomorrow"):
+        assert await act(client, "remind", first, remind=remind) == 303
+        assert "reminder" in (await rows_of(client))[1]
+    assert await act(client, "remind", first, remind="soon") == 400
+    past_us = to_microseconds(harness.clock.now() - timedelta(minutes=1))
+    await harness.appdb.missed_call_work.remind(
+        [(SN, first)], "admin", remind_at_us=past_us, now_us=harness.clock.microseconds()
+    )
+    assert "Reminder is due" in (await rows_of(client))[0]
+
+
+async def test_missed_inbox_respects_scope_mask_and_role(harness: ConsoleHarness) -> None:
+    """An annotator works on the calls of the scope; a reader changes nothing; numbers are masked for who sees masked
+    ones.
+    """
+    first = await add_missed(harness, 50, CALLER, call_to="1002")
+    second = await add_missed(harness, 40, OTHER, call_to="1003")
+    now_us = harness.clock.microseconds()
+    scope = AccessScope(numbers=("1002",), mask="last3")
+    annotator = await harness.appdb.tokens.add("Carol", "annotator", now_us=now_us, scope=scope)
+    async with harness.client(annotator) as carol:
+        (row,) = await rows_of(carol)
+        assert CALLER not in row
+        assert CALLER[:-3] in row
+        assert await act(carol, "claim", second) == 404
+        assert await act(carol, "done", first, second) == 404
+        assert await act(carol, "claim") == 400
+        assert await act(carol, "claim", *(f"2.{n}" for n in range(201))) == 400
+        assert await act(carol, "claim", first) == 303
+    reader = await harness.appdb.tokens.add("Dave", "reader", now_us=now_us)
+    async with harness.client(reader) as dave:
+        assert len(await rows_of(dave)) == 2
+        assert 'value="claim"' not in await (await dave.get("/missed")).text()
+        assert await act(dave, "claim", first) == 403
+    async with harness.client("") as anonymous:
+        assert (await anonymous.get("/missed")).status == 401
+
+
+async def test_missed_inbox_is_worked_through_by_keyboard(harness: ConsoleHarness, chromium_path: str) -> None:
+    """A call that was missed meanwhile appears without a click."""
+    await add_missed(harness, 50, CALLER)
+    async with open_visit(harness, chromium_path) as visit:
+        page = visit.page
+        await page.goto(f"{harness.url}/calls")
+        await page.keyboard.press("g")
+        await page.keyboard.press("m")
+        await expect(page).to_have_url(f"{harness.url}/missed")
+        await page.get_by_role("button", name="Claim").focus()
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#missed tbody tr")).to_contain_text("Claimed by")
+        await page.get_by_role("button", name="Done").focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("None in this period.")).to_be_visible()
+        await add_missed(harness, 1, OTHER)
+        await expect(page.locator("#missed tbody tr")).to_contain_text(OTHER, timeout=15_000)
