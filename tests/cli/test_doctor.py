@@ -25,12 +25,14 @@ def test_doctor_warnings_say_what_to_do(server: Server) -> None:
     server.start()
     server.post(webhook_body(1, sn="3699UNKNOWN"), secret="wrong")
     server.post(webhook_body(1, sn="3699REPLACED"))
-    server.post(webhook_body(1), secret="wrong")
     assert server.post(b'{"type":30012,"sn":"3631A2124ABC","msg":"{\\"call_id\\":1}"}') == 200
     (server.directory / "ledger.db").chmod(0o644)
     wait_until(
         lambda: "3699UNKNOWN" in server.run_command("doctor") and "could not be parsed" in server.run_command("doctor")
     )
+    # Later than the accepted event, after which the PBX would be in order.
+    server.post(webhook_body(1), secret="wrong")
+    wait_until(lambda: "an invalid signature" in server.run_command("doctor"))
     looked = _lines(server.run_command("doctor"), "WARNING")
     assert "onhook pbx add NAME --sn 3699UNKNOWN" in looked
     assert "onhook pbx change 3631A2124ABC --add-sn 3699REPLACED" in looked
