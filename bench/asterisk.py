@@ -63,7 +63,7 @@ def _from_file(calls: int) -> list[Row]:
         end = BEGIN + 10 * count
         whole, hour = TimeWindow(since=0, until=end), TimeWindow(since=end - 3600, until=end)
         read = _seconds(lambda: list(collect_calls(read_cdr_rows(source, whole), PARSE_OPTIONS)))
-        minimal = _seconds(lambda: [len(row) for row in csv.reader(path.open())])
+        minimal = _seconds(lambda: _read_bare(path))
         last = _seconds(lambda: list(collect_calls(read_cdr_rows(source, hour), PARSE_OPTIONS)))
     return [
         Row(
@@ -73,6 +73,12 @@ def _from_file(calls: int) -> list[Row]:
         ),
         Row(f"asterisk, the last hour of a file with {count:,} CDRs", f"{last:.2f} s", f"{last / read:.2f} x whole"),
     ]
+
+
+def _read_bare(path: Path) -> int:
+    """Count the cells of a file with the library alone."""
+    with path.open() as file:
+        return sum(map(len, csv.reader(file)))
 
 
 def _line(number: int) -> str:

@@ -45,6 +45,7 @@ SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 UNREACHABLE = "http://127.0.0.1:9/calls"
 """An address without a listener."""
 
+SETTLE_SECONDS = 2.0
 WATCHED_SECONDS = 5
 WATCHED_RATE = 50
 """Calls per second while a healthy and an unreachable or hanging application are served."""
@@ -130,13 +131,13 @@ async def _beside_the_dead(directory: Path, url: str) -> list[Row]:
         alone, last = await _watch(served, healthy, last + WATCHED_SECONDS * WATCHED_RATE)
         before = _memory_bytes()
         await _add_destination(served.appdb, "dead", UNREACHABLE, after=0)
-        await asyncio.sleep(2)
+        await asyncio.sleep(SETTLE_SECONDS)
         beside, last = await _watch(served, healthy, last)
         grown = _memory_bytes() - before
         await served.appdb.destinations.remove("dead")
         async with _hanging() as url_of_hanging:
             await _add_destination(served.appdb, "hanging", url_of_hanging, after=0)
-            await asyncio.sleep(2)
+            await asyncio.sleep(SETTLE_SECONDS)
             beside_hanging, last = await _watch(served, healthy, last)
         pending = (await served.store.extent(RecordFilter())).count
     return [

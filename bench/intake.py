@@ -39,6 +39,7 @@ LOAD_SECONDS = 4
 BODIES = 200_000
 RATE = 1_000
 RATE_SECONDS = 20
+SETTLE_SECONDS = 2.0
 BIG_REPORTS = 10_000_000
 FILL_ROWS = 2_000
 BYTES_PER_REPORT_MAX = 900
@@ -46,19 +47,16 @@ BYTES_PER_REPORT_MAX = 900
 
 def run(*, big: bool = False) -> list[Row]:
     """Return all figures; `big` fills a ledger with 10 million events first."""
-    if missing := missing_tools():
-        return [Row("intake", "not measured", bound=f"install {' and '.join(missing)}")]
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as name:
         directory = Path(name)
+        rows = [_delay(directory), _start(directory), _memory(directory)]
+        if missing := missing_tools():
+            return [Row("intake, load", "not measured", bound=f"install {' and '.join(missing)}"), *rows]
         bodies = directory / "bodies.txt"
         write_bodies(bodies, range(BODIES))
         with nginx(directory) as yardstick:
-            rows = [
-                _beside_nginx(directory, bodies, yardstick, is_kept=False),
-                _beside_nginx(directory, bodies, yardstick, is_kept=True),
-            ]
-        rows += [_delay(directory), _start(directory), _memory(directory)]
-        return rows + (_flat(directory, bodies) if big else [])
+            loads = [_beside_nginx(directory, bodies, yardstick, is_kept=is_kept) for is_kept in (False, True)]
+        return [*loads, *rows, *(_flat(directory, bodies) if big else [])]
 
 
 def _beside_nginx(directory: Path, bodies: Path, yardstick: int, *, is_kept: bool) -> Row:
@@ -103,7 +101,7 @@ def _start(directory: Path) -> Row:
 def _memory(directory: Path) -> Row:
     with intake(directory / "memory") as ours:
         _acknowledged(ours.port, 0)
-        time.sleep(2)
+        time.sleep(SETTLE_SECONDS)
         return Row("intake, memory at rest", f"{ours.memory_mebibytes():.0f} MB", "", "60 MB")
 
 

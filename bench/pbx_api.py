@@ -37,10 +37,9 @@ from onhook.runtime.adapters.simulated_calls import open_simulated_calls
 
 SN = "3651XXXXXXXX"
 CLIENT_ID, CLIENT_SECRET = "bench", "0123456789abcdefghijABCDEFGHIJ01"
-READERS = 1_000
-IDLERS = 10
-EVENTS_PER_SECOND = 200
-SECONDS = 10
+DRAIN_SECONDS = 3.0
+"""After the last event, which is on its way to all readers."""
+
 TIMED_READERS = 100
 """Readers whose every event is timed; for the others events are counted."""
 
@@ -50,6 +49,15 @@ HEADERS = {"User-Agent": "OpenAPI"}
 
 _ANNOUNCED = re.compile(rb'recording\\":\\"(\d+)')
 _MARK = b'"type":30012'
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """Sockets that read, sockets that read nothing, and the events that all of them are sent."""
+
+    readers: int = 1_000
+    idlers: int = 10
+    events_per_second: int = 200
+    seconds: int = 10
 
 
 class Usage(msgspec.Struct):
@@ -62,28 +70,29 @@ class Usage(msgspec.Struct):
     sockets: int
 
 
-def run() -> list[Row]:
+def run(load: Load = Load()) -> list[Row]:  # noqa: B008 - frozen
     """Return all figures, without TLS and with it."""
     with tempfile.TemporaryDirectory(prefix="onhook-bench-") as name:
-        return [*_measured(Path(name), is_plain=True), *_measured(Path(name), is_plain=False)]
+        return [*_measured(Path(name), load, is_plain=True), *_measured(Path(name), load, is_plain=False)]
 
 
-def _measured(directory: Path, *, is_plain: bool) -> list[Row]:
-    words = [sys.executable, "-m", "bench.pbx_api", "--serve", str(directory), "ws" if is_plain else "wss"]
+def _measured(directory: Path, load: Load, *, is_plain: bool) -> list[Row]:
+    arguments = ["--serve", str(directory), "ws" if is_plain else "wss", msgspec.json.encode(load).decode()]
+    words = [sys.executable, "-m", "bench.pbx_api", *arguments]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as serving:
         assert serving.stdin is not None
         assert serving.stdout is not None
         port = int(serving.stdout.readline())
         tls = None if is_plain else ssl.create_default_context(cafile=directory / "pbx_api.crt")
-        counted, delays = uvloop.run(_read(port, tls, serving))
+        counted, delays = uvloop.run(_read(port, tls, serving, load))
         usage = msgspec.json.decode(serving.stdout.read(), type=Usage)
-    return _rows("ws" if is_plain else "wss", counted, delays, usage)
+    return _rows("ws" if is_plain else "wss", load, counted, delays, usage)
 
 
-def _rows(scheme: str, counted: int, delays: list[float], usage: Usage) -> list[Row]:
-    share = counted / (READERS * EVENTS_PER_SECOND * SECONDS)
+def _rows(scheme: str, load: Load, counted: int, delays: list[float], usage: Usage) -> list[Row]:
+    share = counted / (load.readers * load.events_per_second * load.seconds)
     median, late = statistics.median(delays), statistics.quantiles(delays, n=100)[98]
-    subject = f"{READERS:,} sockets ({scheme}) at {EVENTS_PER_SECOND} events/s"
+    subject = f"{load.readers:,} sockets ({scheme}) at {load.events_per_second} events/s"
     return [
         Row(f"{subject}: delivered", f"{share:.2%}", "", "100 %"),
         Row("their delay", f"p50 {median * 1000:.0f} ms, p99 {late * 1000:.0f} ms", "", "p99 500 ms"),
@@ -94,7 +103,12 @@ def _rows(scheme: str, counted: int, delays: list[float], usage: Usage) -> list[
             "",
             "250 MB",
         ),
-        Row("readers that receive nothing", f"{READERS + IDLERS - usage.sockets} of {IDLERS} cut off", "", "all"),
+        Row(
+            "readers that receive nothing",
+            f"{load.readers + load.idlers - usage.sockets} of {load.idlers} cut off",
+            "",
+            "all",
+        ),
     ]
 
 
@@ -122,6 +136,10 @@ class _Reader(asyncio.Protocol):
         )
         transport.write(_masked(b'{"topic_list":[30012]}'))  # type: ignore[attr-defined]
 
+    def close(self) -> None:
+        """Close the connection: a loop is not closed while it has one."""
+        self._transport.abort()  # type: ignore[attr-defined]
+
     def data_received(self, data: bytes) -> None:
         if not self.subscribed.is_set():
             if b'"errcode":0' in data:
@@ -142,7 +160,9 @@ class _Reader(asyncio.Protocol):
             self._tail = b"" if data.endswith(_MARK) else data[-len(_MARK) + 1 :]
 
 
-async def _read(port: int, tls: ssl.SSLContext | None, serving: subprocess.Popen[bytes]) -> tuple[int, list[float]]:
+async def _read(
+    port: int, tls: ssl.SSLContext | None, serving: subprocess.Popen[bytes], load: Load
+) -> tuple[int, list[float]]:
     """Connect all readers, let the events arrive, count them."""
     _allow_files()
     scheme = "http" if tls is None else "https"
@@ -155,7 +175,8 @@ async def _read(port: int, tls: ssl.SSLContext | None, serving: subprocess.Popen
     ) as answer:
         token = str((await answer.json())["access_token"])
     readers = [
-        _Reader(token, is_timed=number < TIMED_READERS, is_idle=number >= READERS) for number in range(READERS + IDLERS)
+        _Reader(token, is_timed=number < TIMED_READERS, is_idle=number >= load.readers)
+        for number in range(load.readers + load.idlers)
     ]
     loop = asyncio.get_running_loop()
     for reader in readers:
@@ -164,9 +185,12 @@ async def _read(port: int, tls: ssl.SSLContext | None, serving: subprocess.Popen
     assert serving.stdin is not None
     serving.stdin.write(b"go\n")
     serving.stdin.flush()
-    await asyncio.sleep(SECONDS + 3)
+    await asyncio.sleep(load.seconds + DRAIN_SECONDS)
     serving.stdin.close()
-    awake = readers[:READERS]
+    for reader in readers:
+        reader.close()
+    await asyncio.sleep(0.1)  # the loop closes them
+    awake = readers[: load.readers]
     return sum(reader.counted for reader in awake), [delay for reader in awake for delay in reader.delays]
 
 
@@ -183,7 +207,7 @@ def _allow_files() -> None:
 # PBX API
 
 
-async def _serve(directory: Path, *, is_plain: bool) -> None:
+async def _serve(directory: Path, load: Load, *, is_plain: bool) -> None:
     """Listen, print the port, announce events when requested, print the cost when standard input ends."""
     clock = SystemClock()
     app = App(name="bench", client_id=CLIENT_ID, created_at=datetime.now(UTC))
@@ -206,8 +230,8 @@ async def _serve(directory: Path, *, is_plain: bool) -> None:
         print(port, flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         at_rest, began, worked = _memory_kib("VmRSS"), time.monotonic(), time.process_time()
-        for number in range(EVENTS_PER_SECOND * SECONDS):
-            await asyncio.sleep(max(0.0, began + number / EVENTS_PER_SECOND - time.monotonic()))
+        for number in range(load.events_per_second * load.seconds):
+            await asyncio.sleep(max(0.0, began + number / load.events_per_second - time.monotonic()))
             calls.record_sent(_event(number), b"")
         await asyncio.sleep(1)
         usage = Usage(
@@ -246,6 +270,7 @@ def _memory_kib(name: str) -> int:
 
 if __name__ == "__main__":
     if "--serve" in sys.argv:
-        uvloop.run(_serve(Path(sys.argv[2]), is_plain=sys.argv[3] == "ws"))
+        sent_load = msgspec.json.decode(sys.argv[4], type=Load)
+        uvloop.run(_serve(Path(sys.argv[2]), sent_load, is_plain=sys.argv[3] == "ws"))
     else:
         print(table(run()))
