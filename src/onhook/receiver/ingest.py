@@ -95,6 +95,7 @@ class Ingestor:
         self._rechecks: set[asyncio.Task[None]] = set()
         self._rejection_limits = RejectionLimits(monotonic)
         self._leg_dialects = {name: dialect for name, dialect in dialects.items() if isinstance(dialect, LegDialect)}
+        self._naming_dialects = tuple(dialect for name, dialect in dialects.items() if name not in self._leg_dialects)
         self._counters = EventCounters(ledger=ledger, clock=clock, on_ledger_result=self._committer.report_result)
 
     @property
@@ -270,12 +271,14 @@ class Ingestor:
         """Return the envelope of the first dialect that recognises the body, else of the last dialect. A leg is not
         read before its sender is known.
         """
-        for leg_dialect in self._leg_dialects.values():
-            if leg_dialect.recognizes(body):
-                return leg_dialect, _unparsable_envelope(body)
-        dialects = (dialect for name, dialect in self._dialects.items() if name not in self._leg_dialects)
+        dialects = iter(self._naming_dialects)
         dialect = next(dialects)
         envelope = _peek(dialect, body)
+        # The usual event first: it costs no look at what else it might be.
+        if envelope.kind in ("unparsable", "not_json"):
+            for leg_dialect in self._leg_dialects.values():
+                if leg_dialect.recognizes(body):
+                    return leg_dialect, _unparsable_envelope(body)
         for next_dialect in dialects:
             if envelope.kind != "not_json":
                 break
