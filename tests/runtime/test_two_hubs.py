@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,18 @@ from aiohttp import web
 from onhook.appdb import leases
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.fence import FencedOff
 from onhook.appdb.leases import Leases
 from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.config import Config
+from onhook.delivery.commit_batch import UNCOMMITTED_MAX
 from onhook.lib.clock import SystemClock
 from onhook.runtime.adapters.erasure import create_eraser
 from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.runtime.hub_process import (
     HubResources,
+    _create_dispatcher,
     _create_maintenance_services,
     _create_projector,
     _create_sync_manager,
@@ -33,13 +37,16 @@ from onhook.runtime.hub_process import (
 )
 from onhook.runtime.services import Service, running
 from onhook.sync import pbx_sync_manager
+from tests.delivery.harness import WebhookReceiver
 from tests.lease_check import watch_commits
 from tests.pbx.asterisk.replayed import SECRET, USER, FakeAsterisk, open_fake_asterisk
+from tests.runtime.harness import call_id, webhook_body
 from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder, open_pbx_responder
+from tests.test_projector import entry
 from tests.waiting import polls, wait_until
 
 BRANCH, OFFICE = "3651XXXXXXXX", "office.example.org"
-JOBS = {"directory", "serial_numbers", "silence", "call_times", "issues", "retention", "erasure"}
+JOBS = {"legs", "directory", "serial_numbers", "silence", "call_times", "issues", "retention", "erasure"}
 LEASES = {f"pbx:{BRANCH}", f"ami:{OFFICE}", *(f"job:{name}" for name in JOBS)}
 
 
@@ -65,7 +72,7 @@ class SecondHubConfig(Config, frozen=True):
 
 
 class Hub:
-    """What a hub does under a lease, wired as in its process. Without deliveries, which have a test of their own."""
+    """What a hub does under a lease, wired as in its process; without a destination its dispatcher does nothing."""
 
     def __init__(self, config: Config, clock: MovedClock) -> None:
         self._config = config
@@ -88,6 +95,8 @@ class Hub:
         )
         services = (
             Service("leases", resources.leases.run),
+            Service("projector", partial(projector.run, resources.position_notifier.announce)),
+            Service("dispatcher", _create_dispatcher(resources).run),
             *_create_sync_services(resources, ingestor, _create_sync_manager(resources, ingestor)),
             *_create_maintenance_services(resources, projector, eraser),
         )
@@ -96,6 +105,11 @@ class Hub:
     def list_leases(self) -> set[str]:
         """Return the leases by which this hub works."""
         return set(self._resources.leases._fences)
+
+    async def append_calls(self, numbers: range) -> None:
+        """Append an event of each call to the ledger, which both hubs read."""
+        entries = [entry(webhook_body(number, BRANCH), BRANCH) for number in numbers]
+        await self._resources.ledger.append(entries)
 
     async def renew_leases(self) -> None:
         await self._resources.leases.renew()
@@ -112,12 +126,18 @@ class World:
     """Two hubs, not started, a PBX with a web API, and an Asterisk."""
 
     def __init__(self, folder: Path, responder: PbxResponder, asterisk: FakeAsterisk) -> None:
+        self._folder = folder
         self.clock = MovedClock()
         self.first = Hub(Config(data=folder), self.clock)
         self.second = Hub(SecondHubConfig(data=folder), self.clock)
         self.responder = responder
         self.asterisk = asterisk
         self.appdb = AppDb(folder / "onhook.db")
+
+    def replace_first(self) -> Hub:
+        """Return the first hub as it is started again after a stop."""
+        self.first = Hub(Config(data=self._folder), self.clock)
+        return self.first
 
     async def add_pbxs(self) -> None:
         api = parse_pbx_credentials(f"http://127.0.0.1:{self.responder.port}", CLIENT_ID, CLIENT_SECRET)
@@ -183,6 +203,40 @@ async def test_each_pbx_and_job_is_one_hub_s_and_the_other_s_at_once_after_a_sto
     await wait_until(lambda: world.second.list_leases() == LEASES)
     assert world.first.list_leases() == set()
     await wait_until(lambda: world.asterisk.login_count == 2 and len(world.responder.subscribed) == 1)
+
+
+@pytest.mark.slow
+async def test_deliveries_and_pbxs_of_two_hubs_are_one_hub_s_at_a_time(world: World) -> None:
+    """Two dispatchers and two sync managers on one application database: each notification is sent once through a stop,
+    and through a death all are sent, a few twice; each PBX is connected once.
+    """
+    async with WebhookReceiver().listen() as receiver:
+        spec = DestinationSpec(url=receiver.url, allow_private=True)
+        destination, _secret = await world.appdb.destinations.add("crm", spec, None, after=0, now_us=1)
+        all_leases = {*LEASES, f"destination:{destination.destination_id}"}
+        await world.first.start()
+        await wait_until(lambda: world.first.list_leases() == all_leases)
+        await world.second.start()
+        await world.first.append_calls(range(20))
+        await wait_until(lambda: len(receiver.accepted) >= 5)
+        assert world.second.list_leases() == set()
+        await world.first.stop()
+        await wait_until(lambda: world.second.list_leases() == all_leases)
+        await world.second.append_calls(range(20, 40))
+        await wait_until(lambda: len(receiver.accepted) >= 40)
+        assert receiver.accepted_counts() == {call_id(number): 1 for number in range(40)}
+        await wait_until(lambda: world.asterisk.login_count == 2 and len(world.responder.subscribed) == 1)
+        third = world.replace_first()
+        await third.start()
+        await world.second.append_calls(range(40, 60))
+        await wait_until(lambda: len(receiver.accepted) >= 45)
+        await world.second.die()
+        world.clock.moved_us += 10_000_000
+        await wait_until(lambda: third.list_leases() == all_leases)
+        await wait_until(lambda: set(receiver.accepted_call_ids()) == {call_id(number) for number in range(60)})
+        assert len(receiver.accepted) - 60 <= UNCOMMITTED_MAX
+        await world.second.stop()
+        await wait_until(lambda: world.asterisk.login_count == 3 and len(world.responder.subscribed) == 1)
 
 
 @pytest.mark.slow

@@ -17,7 +17,10 @@ That it finds faults was tried with these, each put in by hand and found by one 
   `EventRewriter.rewrite_later` rewrites nothing.
 """
 
+import asyncio
 import errno
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +107,25 @@ def test_simulation_of_one_seed_agrees_with_the_model(
 ) -> None:
     world = run_simulation(seed, lambda virtual_time: simulate(virtual_time, tmp_path, seed, monkeypatch))
     assert not world.model.errors, "\n".join([*world.trace, "", *dict.fromkeys(world.model.errors)])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_simulation_of_one_seed_is_the_same_in_another_process(tmp_path: Path) -> None:
+    """Steps, deaths and times: so that what fails once can be looked at again. Another seed is another simulation."""
+
+    async def run(name: str, seed: int) -> str:
+        (tmp_path / name).mkdir()
+        arguments = ("-m", "tests.simulation.traced_run", str(tmp_path / name), str(seed))
+        environment = os.environ | {"PYTHONHASHSEED": "0"}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, env=environment, stdout=asyncio.subprocess.PIPE
+        )
+        trace, _error = await process.communicate()
+        assert process.returncode == 0
+        return trace.decode()
+
+    first, second, other = [await run(name, seed) for name, seed in (("first", 1), ("second", 1), ("other", 2))]
+    assert len(first.splitlines()) > 12
+    assert first == second
+    assert first != other
