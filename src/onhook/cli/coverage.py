@@ -1,6 +1,5 @@
 """`onhook coverage`: verified complete times and gaps."""
 
-from datetime import datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -16,6 +15,7 @@ from onhook.cli.options import DataOption, ZoneOption, load_reader_zone, option_
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
+from onhook.lib.timestamps import format_time
 
 app = CommandGroup(add_completion=False)
 
@@ -65,13 +65,8 @@ async def coverage(
 
 def _format_cells(interval: Interval, zone: ZoneInfo) -> list[str]:
     return [
-        _format_minute(interval.since, zone),
-        _format_minute(interval.until, zone),
+        format_time(interval.since, zone),
+        format_time(interval.until, zone),
         interval.state,
         interval.reason or UNKNOWN,
     ]
-
-
-def _format_minute(time: datetime, zone: ZoneInfo) -> str:
-    """Return the time to the minute."""
-    return time.astimezone(zone).isoformat(sep=" ", timespec="minutes")
