@@ -109,6 +109,12 @@ async def test_report_figures_equal_length_of_linked_list(
     assert {link: await count_linked_calls(client, link) for link in links} == links
 
 
+async def test_report_file_is_in_the_audit_log(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """As every export: reports of callers have their numbers."""
+    assert (await client.get("/reports.csv?report=volume")).status == 200
+    assert [entry.action for entry in await harness.appdb.audit.latest(1)] == ["export of the report volume"]
+
+
 async def test_report_page_chart_and_file_are_equal(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """The file has the rows of the table; the values of the chart are those of a column."""
     await harness.ingest_details(some_calls(AUTUMN))

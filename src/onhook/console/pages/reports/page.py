@@ -27,6 +27,7 @@ from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuer
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone, RowOffset, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
+from onhook.console.queries.audited_reads import audit_or_log_read
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -180,6 +181,7 @@ async def reports_file(  # noqa: PLR0917 - the parameters of the URL
     name = f"{report_name}-{period.since.astimezone(reader_zone):%Y-%m-%d}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     body = as_csv(await kind.make(query), reader_zone)
+    await audit_or_log_read(app_state, _("export of the report {name}", name=report_name))
     return Response(body, media_type="text/csv; charset=utf-8; header=present", headers=headers)
 
 
