@@ -288,7 +288,7 @@ UNCHECKED_TABLES = {
         "leases",
         "sessions",
     ),
-    *("share_tokens", "stores", "leg_groups", "leg_names"),
+    *("share_tokens", "stores", "leg_groups", "leg_names", "external_ids"),
 }
 """Short-lived, or empty here."""
 

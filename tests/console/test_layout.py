@@ -109,7 +109,7 @@ async def test_layout_each_table_scrolls_by_keyboard(harness: ConsoleHarness, vi
 async def test_layout_pbx_page_controls_have_their_size(harness: ConsoleHarness, visit_page: Page) -> None:
     """A checkbox is as high as a line, a serial number is on one line, and a status is not cut."""
     await visit_page.goto(f"{harness.url}/pbxs/{SN}")
-    checkbox = await visit_page.locator("input[type=checkbox]").bounding_box()
+    checkbox = await visit_page.locator("input[name=keeps_unregistered]").bounding_box()
     assert checkbox is not None
     assert checkbox["height"] <= 24
     number = await visit_page.locator("section[aria-labelledby=serial-numbers] li code").bounding_box()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, delete, get, post, put
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import BodyKwarg, QueryParameter
 
 from onhook.appdb.directory_csv import FILE_BYTES_MAX, find_sn, format_directory_csv
@@ -26,6 +27,9 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
 CURSOR_DIGITS_MAX = 9
+
+CSV_MEDIA_TYPE = "text/csv; charset=utf-8; header=present"
+_CSV_SPEC = ResponseSpec(str, description="The file", media_type=CSV_MEDIA_TYPE, generate_examples=False)
 
 DirectoryText = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]
 SearchText = Annotated[
@@ -87,7 +91,13 @@ async def list_names(
     return DirectoryPage(rows[start:end], str(end) if end < len(rows) else None)
 
 
-@get("/directory.csv", opt=SCOPED, summary="Export the directory", tags=["directory"], responses=PROBLEMS)
+@get(
+    "/directory.csv",
+    opt=SCOPED,
+    summary="Export the directory",
+    tags=["directory"],
+    responses={**PROBLEMS, 200: _CSV_SPEC},
+)
 async def export_directory(request: AnyRequest, app_state: AppStateDep) -> Response[str]:
     """Return the entries that were set as CSV, for an import; those that the reader may see."""
     entries = await list_entries(app_state, get_access_scope(request.scope))
@@ -95,7 +105,7 @@ async def export_directory(request: AnyRequest, app_state: AppStateDep) -> Respo
     names_by_sn = {pbx.sn: pbx.name for pbx in await app_state.appdb.pbxs()}
     text = await asyncio.to_thread(format_directory_csv, entries, names_by_sn)
     headers = {"Content-Disposition": 'attachment; filename="directory.csv"'}
-    return Response(text, media_type="text/csv; charset=utf-8; header=present", headers=headers)
+    return Response(text, media_type=CSV_MEDIA_TYPE, headers=headers)
 
 
 @put("/directory", summary="Set the name of a number", tags=["directory"], responses=PROBLEMS)
