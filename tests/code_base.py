@@ -97,7 +97,6 @@ def absolute(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*above, *([node.module] if node.module else [])])
 
 
-@cache
 def names_used(file: File) -> Iterator[Import]:
     """Yield the full dotted names that a file imports, and of every `a.b.c` whose `a` is imported."""
     names: dict[str, str] = {}
@@ -130,6 +129,7 @@ def dotted(node: ast.expr) -> str:
     return f"{before}.{node.attr}" if before else ""
 
 
+@cache
 def current_code_base() -> CodeBase:
     """Read all files once; the checks change nothing."""
     roots = {ROOT / "src" / "onhook": ROOT / "src", ROOT / "tests": ROOT}

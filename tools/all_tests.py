@@ -17,7 +17,15 @@ PARTS: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
         "sync": ("-n", "2", "-m", "slow", "tests/sync", "tests/ops"),
         "server": ("-m", "slow", "tests/runtime", "tests/cli", "tests/test_exit_output.py"),
         "faults": ("-n", "2", "-m", "slow", "tests/faults"),
-        "simulation": ("-n", "2", "-m", "slow", "tests/simulation", "tests/test_equal_stores.py"),
+        "simulation": (
+            "-n",
+            "2",
+            "-m",
+            "slow",
+            "tests/simulation",
+            "tests/test_equal_stores.py",
+            "tests/test_equal_leg_stores.py",
+        ),
         "browser": ("-m", "slow", "tests/console"),
     }
 )

@@ -238,7 +238,14 @@ async def test_pbx_page_of_an_asterisk_has_its_connection_and_no_webhook_setting
         "onhook pbx change branch --trunks NAMES",
     ):  # fmt: skip
         assert expected_text in text, expected_text
-    for other_text in ("/secrets", "/serial-numbers", "/test", "Signature required", "30012", 'type="checkbox"'):
+    for other_text in (
+        "/secrets",
+        "/serial-numbers",
+        "/test",
+        "Signature required",
+        "30012",
+        "Keep events with another",
+    ):
         assert other_text not in text, other_text
         assert other_text in await read_page(client, f"/pbxs/{SN}?wait=yes"), other_text
     assert MANAGER_SECRET not in text

@@ -238,7 +238,7 @@ async def test_problem_page_has_only_the_menu_of_the_user(harness: ConsoleHarnes
         answer = await reader.get("/pbxs")
         text = await answer.text()
     assert answer.status == 403
-    assert re.findall(r"<nav.*?</nav>", text, re.DOTALL)[0].count("<a ") == 3
+    assert re.findall(r"<nav.*?</nav>", text, re.DOTALL)[0].count("<a ") == 4
     assert "token" not in text
 
 

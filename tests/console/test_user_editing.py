@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
@@ -102,7 +103,7 @@ async def test_user_disabled_cannot_sign_in_until_enabled(
 
 async def test_token_is_valid_through_its_last_day(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """Its text and the sessions that began with it end; an end in the past, or what is no day, is refused."""
-    today = harness.clock.now().date()
+    today = harness.clock.now().astimezone(ZoneInfo("Europe/Berlin")).date()
     for wrong, sentence in ((today - timedelta(days=2), "in the past"), ("tomorrow", "is not a day")):
         form = {"name": "wall", "numbers": "1001", "expires_on": str(wrong)}
         text = await (await browser.post("/users/tokens", data=form)).text()
