@@ -1,6 +1,7 @@
 """Larger counts for the tests that repeat or last: `make test-all ROUNDS=100 SEEDS=200 DURATION=3600`."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -26,3 +27,10 @@ def seeds(default: int) -> range:
 def examples(default: int) -> int:
     """Return how many examples a property test draws: all in `make test-all`, a quarter in `make test`."""
     return default if os.environ.get("THOROUGH") else max(default // 4, 4)
+
+
+def sampled(names: Sequence[str]) -> list[Any]:
+    """Return names as parameters of a test: each eighth is one of `make test`, the others are slow tests."""
+    return [
+        name if number % 8 == 0 else pytest.param(name, marks=pytest.mark.slow) for number, name in enumerate(names)
+    ]

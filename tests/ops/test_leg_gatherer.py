@@ -16,6 +16,7 @@ from onhook.ops import leg_gatherer
 from onhook.ops.leg_gatherer import KEPT_MICROSECONDS, LegGatherer
 from onhook.pbx.joined_legs import DIALECT as JOINED
 from onhook.pbx.joined_legs import join_bodies
+from tests.counts import sampled
 from tests.ops.leg_world import DIALECTS, SECOND, SN, LegWorld, describe, open_leg_world, read_store
 from tests.pbx.freeswitch.captures import FREESWITCH, PAYLOADS, assemble, bodies, calls_of, constructed
 from tests.waiting import polls, wait_until
@@ -65,7 +66,7 @@ async def test_leg_gatherer_fs2_fs3_late_leg_makes_the_call_anew(tmp_path: Path,
         assert await read_store(store) == await world.read_calls()
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", sampled(SCENARIOS))
 async def test_leg_gatherer_captured_scenario_any_order_and_restarts_give_its_calls(
     tmp_path: Path, scenario: str
 ) -> None:

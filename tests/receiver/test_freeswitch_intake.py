@@ -20,6 +20,7 @@ from onhook.lib.errors import ParseError, Unavailable
 from onhook.receiver.http_parser import BODY_BYTES_MAX
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.store.contract import QuarantineEntry
+from tests.counts import sampled
 from tests.ops.leg_world import DIALECTS, SN, LegWorld, describe, open_leg_world
 from tests.pbx.freeswitch.captures import CONSTRUCTED, FREESWITCH, PAYLOADS, assemble, calls_of
 from tests.receiver.harness import ReceiverHarness, make_request, open_receiver, statuses
@@ -98,7 +99,7 @@ def body_of(request: bytes) -> bytes:
     return request.partition(b"\r\n\r\n")[2]
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", sampled(FOLDERS))
 async def test_intake_captured_requests_are_the_calls_of_their_legs(tmp_path: Path, folder: str) -> None:
     """Each request of each capture, byte for byte, twice: JSON and XML of one leg are one event."""
     requests = captured_requests(folder)
