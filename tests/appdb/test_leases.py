@@ -113,6 +113,21 @@ async def test_lease_has_one_owner_until_it_runs_out(processes: tuple[Process, P
     assert await first.renew("first", {NAME: 1}, now_us=clock.now_us) == {}
 
 
+async def test_lease_of_a_process_that_read_the_clock_later_is_its_own(
+    processes: tuple[Process, Process], clock: MovedClock
+) -> None:
+    """By some seconds, as where a query waited for the locked database: the clock was not set back."""
+    first, second = (process.appdb.leases for process in processes)
+    assert await first.acquire(NAME, "first", now_us=clock.now_us + 5_000_000) is not None
+    assert await second.acquire(NAME, "second", now_us=clock.now_us) is None
+    turn = await first.acquire(f"{TURN_PREFIX}tokens", "command", now_us=clock.now_us + 5_000_000)
+    assert turn is not None
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3), second.turn("tokens", clock):
+            pass
+    assert await first.has_turn(turn)
+
+
 async def test_lease_of_a_dead_owner_is_free_after_the_clock_was_set_back(
     processes: tuple[Process, Process], clock: MovedClock
 ) -> None:

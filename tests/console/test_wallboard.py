@@ -13,6 +13,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.dashboards import DashboardLayout, SavedDashboard, StoredTile
 from onhook.appdb.wallboard_links import LINK_DAYS_MAX
 from onhook.cdr.access_scope import AccessScope
+from onhook.console.pages.dashboards import wallboard
 from onhook.lib.errors import NotFound, UsageError
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_dashboard import values_of
@@ -153,9 +154,10 @@ async def test_wallboard_links_of_an_unknown_dashboard_are_rejected(tmp_path: Pa
 
 @pytest.mark.slow
 async def test_wallboard_updates_itself_in_a_browser(
-    harness: ConsoleHarness, client: aiohttp.ClientSession, chromium_path: str
+    harness: ConsoleHarness, client: aiohttp.ClientSession, chromium_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dark on a light system; without signing in; a new call is counted without loading the page again."""
+    monkeypatch.setattr(wallboard, "REFRESH_SECONDS", 1)
     path = await create_link(client, await add_board(harness))
     screen = {"color_scheme": "light", "viewport": {"width": 1920, "height": 1080}}
     async with open_visit(harness, chromium_path, **screen) as visit:

@@ -24,6 +24,11 @@ from onhook.lib.transition_log import TransitionLog
 LEASE_MICROSECONDS = 8_000_000
 """Time after which the lease of a process that died is free."""
 
+LATEST_MICROSECONDS = LEASE_MICROSECONDS + 10_000_000
+"""Time after which no lease ends while the clock only goes forward. Another process may have read it seconds later than
+this one, whose query waited for a locked database.
+"""
+
 RENEW_SECONDS = 2.5
 """Three renewals may fail."""
 
@@ -60,14 +65,14 @@ class Leases:
 
     async def acquire(self, name: str, owner: str, *, now_us: int) -> Lease | None:
         """Acquire a lease that is free, has run out, or is the owner's already; None where another one has it. One that
-        ends later than any does by now was acquired before the clock was set back, perhaps by days: it has run out too,
-        and an owner that is alive is overtaken.
+        ends after `LATEST_MICROSECONDS` was acquired before the clock was set back, perhaps by days: it has run out
+        too, and an owner that is alive is overtaken.
         """
         (rows,) = await self._write_returning(
             "INSERT INTO leases VALUES (?1, ?2, 1, ?3) ON CONFLICT (name) DO UPDATE"
             " SET owner = excluded.owner, fence = leases.fence + 1, until = excluded.until"
-            " WHERE leases.until <= ?4 OR leases.until > ?3 OR leases.owner = excluded.owner RETURNING fence",
-            [(name, owner, now_us + LEASE_MICROSECONDS, now_us)],
+            " WHERE leases.until <= ?4 OR leases.until > ?5 OR leases.owner = excluded.owner RETURNING fence",
+            [(name, owner, now_us + LEASE_MICROSECONDS, now_us, now_us + LATEST_MICROSECONDS)],
         )
         return Lease(name, owner, rows[0][0]) if rows else None
 
@@ -124,7 +129,7 @@ class Leases:
     async def _wait_for_turn(self, name: str, owner: str, clock: Clock) -> Lease:
         while True:
             now_us = clock.microseconds()
-            latest_us = now_us + LEASE_MICROSECONDS
+            latest_us = now_us + LATEST_MICROSECONDS
             query = "SELECT 1 FROM leases WHERE name = ? AND until > ? AND until <= ?"
             if not await self._database.rows(query, (name, now_us, latest_us)):
                 lease = await self.acquire(name, owner, now_us=now_us)
