@@ -244,7 +244,8 @@ async def test_shortcuts_lead_through_the_list_by_keyboard(harness: ConsoleHarne
             await page.keyboard.press(key)
         await expect(page.locator("tr.call input").nth(1)).to_be_checked()
         await page.get_by_label("Tag of the selected calls").fill("jxn")
-        await page.get_by_role("button", name="Add tag").click()
+        async with page.expect_navigation():
+            await page.get_by_role("button", name="Add tag").click()
         await page.keyboard.press("n")
         await expect(page.get_by_text("page 2 of 2")).to_be_visible()
         assert await harness.appdb.notes.tags_by_call([(SN, "1777287876.2")]) == {(SN, "1777287876.2"): ("jxn",)}
