@@ -10,6 +10,7 @@ import pytest
 
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.erasure import NumberPattern
+from onhook.cdr.identity import CallKey
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.ledger.contract import CONTROL_DIALECT
@@ -18,7 +19,7 @@ from onhook.pbx.freeswitch.writing import ENCODINGS, format_legs
 from onhook.projector.erasure_plan import ErasurePlanner, to_entries
 from onhook.projector.event_rewriting import EventRewriter
 from onhook.projector.projector import Projector
-from onhook.store.contract import CallKey, QuarantineEntry, Store
+from onhook.store.contract import QuarantineEntry, Store
 from tests import counts
 from tests.ops.leg_world import DIALECTS, LegWorld, open_leg_world
 from tests.pbx.freeswitch.captures import bodies

@@ -12,6 +12,7 @@ import pytest
 
 from onhook.cdr.call_assembly import PbxFacts
 from onhook.cdr.erasure import NumberPattern
+from onhook.cdr.identity import CallKey
 from onhook.cdr.queue_figures import AgentFigures, QueueCount
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
@@ -24,7 +25,7 @@ from onhook.lib.errors import NotFound
 from onhook.projector.erasure_plan import ErasurePlanner, to_entries
 from onhook.projector.event_rewriting import EventRewriter
 from onhook.projector.projector import Projector
-from onhook.store.contract import CallKey, QuarantineEntry, Store
+from onhook.store.contract import QuarantineEntry, Store
 from onhook.store.duckdb import open_store
 from tests import counts
 from tests.test_projector import DIALECTS, entry, event

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onhook.cdr.call_assembly import PbxFacts
+from onhook.cdr.identity import CallKey
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.ledger.contract import LedgerEntry
@@ -27,7 +28,7 @@ from onhook.lib.errors import NotFound, Unavailable
 from onhook.pbx.dialect import Dialects
 from onhook.pbx.yeastar.payload import Yeastar
 from onhook.projector.projector import Projector
-from onhook.store.contract import CallKey, Store, StoreBatch
+from onhook.store.contract import Store, StoreBatch
 from onhook.store.duckdb import open_store
 from tests.counts import examples
 

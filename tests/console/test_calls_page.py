@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.directory import DirectoryEntry
-from onhook.console.pages.calls import LATEST_FIRST, SORTABLE
+from onhook.store.contract import CALL_ORDERS, LATEST_FIRST
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_pages import open_visit
 from tests.factories import SN, STARTED_AT, details
@@ -42,7 +42,7 @@ async def test_calls_page_chips_remove_one_filter_each(harness: ConsoleHarness, 
     assert "not Busy, Failed" in text
 
 
-@pytest.mark.parametrize("sort", ["", *SORTABLE, *(f"-{key}" for key in SORTABLE)])
+@pytest.mark.parametrize("sort", ["", *CALL_ORDERS, *(f"-{key}" for key in CALL_ORDERS)])
 async def test_calls_page_shows_each_call_once_in_every_order(harness: ConsoleHarness, sort: str) -> None:
     """Also when a call arrives between two pages; back on the first page there is no page before."""
     for n in range(7):

@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from onhook.appdb.deliveries import Deliveries
-from onhook.appdb.delivery_rows import CallKey, DeliveryCommit
+from onhook.appdb.delivery_rows import DeliveryCommit
+from onhook.cdr.identity import CallKey
 from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery import commit_batch, dispatcher, endpoint_health, retry_policy, worker_supervisor
 from onhook.lib.clock import SystemClock

@@ -10,11 +10,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from onhook.cdr.call_details import DETAIL_FIELDS, NUMBER_FIELDS, CallDetails
+from onhook.cdr.identity import CallKey
 from onhook.cdr.record import Record
 from tests.simulation.receivers import AcceptedNotification
-
-CallKey = tuple[str, str]
-"""Serial number and call id."""
 
 COMMON_DIGITS = 8
 """Notations of one number end with the same digits; internal numbers are shorter."""

@@ -14,7 +14,6 @@ from onhook.appdb.contract import ConstraintViolation, Database, Statement, tran
 from onhook.appdb.delivery_rows import (
     Attempt,
     Backlog,
-    CallKey,
     Delivery,
     DeliveryCommit,
     DeliveryState,
@@ -25,6 +24,7 @@ from onhook.appdb.delivery_rows import (
 )
 from onhook.appdb.external_ids import ExternalIds
 from onhook.appdb.stored_json import encode_column, read_row, read_rows
+from onhook.cdr.identity import CallKey
 from onhook.lib.errors import NotFound, OnhookError, UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime

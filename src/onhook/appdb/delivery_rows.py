@@ -6,9 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from onhook.cdr.identity import CallKey
+
 DeliveryState = Literal["retrying", "failed", "delivered"]
-CallKey = tuple[str, str]
-"""(`sn`, `call_id`)."""
 
 UNDELIVERED_MAX = 50_000
 """Retrying or failed rows of one destination. Measured: 56 MB where an endpoint answers little, 120 MB where it

@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from onhook.appdb.contract import Database, Row
+from onhook.cdr.identity import CallKey
 
 ROWS_AT_ONCE = 1_000
 
@@ -26,9 +27,6 @@ _KEY_MAX = 2**63 - 1
 
 OccursIn = Callable[[str], bool]
 """Returns whether the number is in a text; called in a thread."""
-
-CallKey = tuple[str, str]
-"""(`sn`, `call_id`)."""
 
 
 class NumberRows(msgspec.Struct, frozen=True, kw_only=True):

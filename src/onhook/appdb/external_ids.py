@@ -7,7 +7,7 @@ Invariants: an id is stored in the transaction that stores the result of its att
 from collections.abc import Mapping
 
 from onhook.appdb.contract import Database
-from onhook.appdb.delivery_rows import CallKey
+from onhook.cdr.identity import CallKey
 
 EXTERNAL_IDS_MAX = 100_000
 """Of one destination: weeks of calls, and some ten megabytes."""

@@ -9,14 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from onhook.appdb.contract import Database, Row
-from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable, read_rows
+from onhook.appdb.stored_json import (
+    CHECKED_ROWS_MAX,
+    UnreadableRow,
+    decode_column,
+    encode_column,
+    list_unreadable,
+    read_rows,
+)
 from onhook.cdr.leg_groups import LegGroup
 
 NAMES_AT_ONCE = 500
 """Parameters of one statement."""
-
-CHECKED_ROWS_MAX = 1_000
-"""Latest rows that are checked for being readable."""
 
 
 class StoredGroup(msgspec.Struct, frozen=True):

@@ -10,12 +10,10 @@ import msgspec
 
 from onhook.appdb.contract import Database, Row, transactional
 from onhook.appdb.stored_json import CHECKED_ROWS_MAX, UnreadableRow, list_unreadable, read_rows
+from onhook.cdr.identity import CallKey
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
-
-CallKey = tuple[str, str]
-"""(`sn`, `call_id`)."""
 
 _COLUMNS = "sn, call_id, claimed_by, claimed_at, done_by, done_at, remind_at"
 

@@ -23,6 +23,9 @@ that the PBX names by the channel of the called party.
 
 PARTICIPANT_SEPARATOR = "\x1e"
 
+CallKey = tuple[str, str]
+"""(`sn`, `call_id`)."""
+
 RecordKey = tuple[str, str, str, str]
 """(`sn`, `call_id`, `time_start`, number of `call_to`, if needed with the caller's channel)."""
 

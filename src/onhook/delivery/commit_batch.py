@@ -11,8 +11,9 @@ from types import MappingProxyType
 import msgspec
 
 from onhook.appdb.deliveries import DUE_AFTER_PREDECESSOR
-from onhook.appdb.delivery_rows import CallKey, DeliveryCommit, DeliveryState, DeliveryUpdate, NewAttempt, NewDelivery
+from onhook.appdb.delivery_rows import DeliveryCommit, DeliveryState, DeliveryUpdate, NewAttempt, NewDelivery
 from onhook.appdb.destinations import Destination
+from onhook.cdr.identity import CallKey
 from onhook.delivery.endpoint_health import EndpointHealth
 from onhook.delivery.per_call_queue import PendingNotification
 

@@ -15,7 +15,7 @@ from math import inf
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destinations import Destination
 from onhook.appdb.masking import load_masking
-from onhook.cdr.identity import fold_sn
+from onhook.cdr.identity import CallKey, fold_sn
 from onhook.cdr.record import Call, Record
 from onhook.delivery.destination_streams import ReadLedgerEnd
 from onhook.delivery.destinations.contract import CallReplacement, CallReplacer
@@ -25,7 +25,6 @@ from onhook.ledger.contract import RawEvent
 from onhook.ledger.control_entries import Erased, Forgotten, decode_control
 from onhook.lib.errors import Unavailable
 from onhook.lib.transition_log import TransitionLog
-from onhook.store.contract import CallKey
 
 CHECK_SECONDS = 5.0
 """Time between two checks for entries, where the store has moved: a deletion is not urgent to the second."""

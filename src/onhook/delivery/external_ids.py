@@ -6,8 +6,8 @@ the call begins after that.
 
 from collections import OrderedDict
 
-from onhook.appdb.delivery_rows import CallKey
 from onhook.appdb.external_ids import ExternalIds
+from onhook.cdr.identity import CallKey
 
 RECENT_IDS_MAX = 1_000
 """Ids in memory: more than results that are not committed, and most calls end soon."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from onhook.appdb.delivery_rows import CallKey
+from onhook.cdr.identity import CallKey
 from onhook.delivery.ack_window import AckWindow
 
 

@@ -10,6 +10,9 @@ from onhook.cdr.record import Record
 from onhook.cdr.record_masking import Masking
 from onhook.delivery.destinations.kinds import open_transform
 
+TEST_BODY = b'{"event":"test"}'
+"""Of a test without a sample event, where the other side takes any event."""
+
 SAMPLE_SN = "SAMPLE"
 """Serial number of the PBX of a sample: no PBX has it."""
 

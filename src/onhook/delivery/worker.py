@@ -16,10 +16,11 @@ import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.deliveries import StaleCursor
-from onhook.appdb.delivery_rows import CallKey, DeliveryCommit, NewAttempt
+from onhook.appdb.delivery_rows import DeliveryCommit, NewAttempt
 from onhook.appdb.destinations import Destination
 from onhook.appdb.fence import FencedOff
 from onhook.appdb.leases import RunLeased, run_without_lease
+from onhook.cdr.identity import CallKey
 from onhook.delivery.attempt_pool import AttemptPool, AttemptSender
 from onhook.delivery.commit_batch import COMMIT_RESULTS, CommitPlanner
 from onhook.delivery.deletion_follower import DeletionFollower, ReadControlEntries, read_no_control_entries

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.erasures import CallKey, NumberRows
+from onhook.appdb.erasures import NumberRows
 from onhook.appdb.origin import get_origin
 from onhook.appdb.recordings import find_recording_file
 from onhook.cdr.erasure import NumberPattern
 from onhook.cdr.erasure_types import Erasure, ErasureCounts
+from onhook.cdr.identity import CallKey
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
 from onhook.config import Config

@@ -17,7 +17,7 @@ from onhook.appdb.alarms import Alarm
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.retention_overrides import FOR_EVER
 from onhook.appdb.stored_json import RowUnreadable
-from onhook.cdr.identity import fold_sn
+from onhook.cdr.identity import CallKey, fold_sn
 from onhook.cdr.merge import ROW_CHANNELS
 from onhook.cdr.record import Record
 from onhook.config import Config
@@ -31,7 +31,7 @@ from onhook.lib.transition_log import TransitionLog
 from onhook.ops.event_deletion import EventDeletion
 from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
 from onhook.projector.projector import Projector
-from onhook.store.contract import CallKey, Store
+from onhook.store.contract import Store
 
 CYCLE_SECONDS = 6 * 3600.0
 """Retention is in days, so hours of delay do not matter; a cycle reads all expired events."""

@@ -12,6 +12,7 @@ import msgspec
 
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.erasure import NumberPattern, next_label
+from onhook.cdr.identity import CallKey
 from onhook.ledger.contract import CONTROL_DIALECT, Ledger, RawEvent
 from onhook.ledger.control_entries import Erased, ErasedCall, ErasedRows
 from onhook.pbx.dialect import Dialects, LegDialect
@@ -20,7 +21,7 @@ from onhook.pbx.joined_legs import DIALECT as JOINED_DIALECT
 from onhook.pbx.joined_legs import decode_joined
 from onhook.projector.erasures import Erasures
 from onhook.projector.event_parsing import Facts, read_event, with_own_dialects
-from onhook.store.contract import CallKey, Store
+from onhook.store.contract import Store
 
 EVENTS_AT_ONCE = 5_000
 """Read and parsed in one go, in a thread: some tenths of a second."""

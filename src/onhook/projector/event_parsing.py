@@ -11,7 +11,7 @@ import msgspec
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.identity import RecordKey, fold_sn, record_key
+from onhook.cdr.identity import CallKey, RecordKey, fold_sn, record_key
 from onhook.cdr.merge import UNREGISTERED, WEBHOOK
 from onhook.cdr.queue_visits import CallVisits, find_visits
 from onhook.cdr.record import Call, Record
@@ -25,7 +25,7 @@ from onhook.pbx.joined_legs import DIALECT as JOINED_DIALECT
 from onhook.pbx.joined_legs import JoinedLegsDialect, decode_joined
 from onhook.pbx.text_encoding import recode_body
 from onhook.projector.erasures import Erasures
-from onhook.store.contract import CallKey, QuarantineEntry
+from onhook.store.contract import QuarantineEntry
 
 Facts = Mapping[str, PbxFacts]
 """Facts of PBXs by each of their serial numbers, folded (`fold_sn`)."""

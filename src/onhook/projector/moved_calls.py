@@ -5,9 +5,9 @@ import logging
 from collections.abc import Sequence
 
 from onhook.cdr.call_assembly import to_reported_leg
-from onhook.cdr.identity import fold_sn
+from onhook.cdr.identity import CallKey, fold_sn
 from onhook.projector.event_parsing import Facts, ParsedEvents, assemble_calls_and_visits
-from onhook.store.contract import CallKey, Store, StoreBatch
+from onhook.store.contract import Store, StoreBatch
 
 MOVED_CALLS_MAX = 1_000
 """Calls per transaction that get another serial number: some 20 ms, in which the projector waits."""

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 import msgspec
 
 from onhook.cdr.erasure import NumberPattern
+from onhook.cdr.identity import CallKey
 from onhook.cdr.record import Record
 from onhook.ledger.contract import CONTROL_DIALECT, CounterKey, Ledger, RawEvent, RewrittenContent
 from onhook.ledger.control_entries import (
@@ -47,7 +48,7 @@ from onhook.projector.event_rewriting import read_between
 from onhook.projector.ledger_check import check_ledger
 from onhook.projector.moved_calls import move_calls
 from onhook.projector.replaced_calls import ReplacedCalls
-from onhook.store.contract import CallKey, QuarantineEntry, Store, StoreBatch
+from onhook.store.contract import QuarantineEntry, Store, StoreBatch
 
 BATCH_RAW_EVENTS_MAX = 10_000
 """Large enough to amortise a transaction, small enough to stay within some 50 MB."""

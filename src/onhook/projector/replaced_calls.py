@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 
-from onhook.cdr.identity import record_key
+from onhook.cdr.identity import CallKey, record_key
 from onhook.cdr.record import Record
 from onhook.ledger.contract import Ledger
 from onhook.pbx.dialect import Dialects
 from onhook.projector.event_parsing import Facts, ParsedEvents, find_call_keys
-from onhook.store.contract import CallKey, Store
+from onhook.store.contract import Store
 
 
 class ReplacedCalls:

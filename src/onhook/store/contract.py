@@ -6,15 +6,13 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from onhook.cdr.identity import CallKey
 from onhook.cdr.queue_figures import AgentFigures, QueueCount
 from onhook.cdr.queue_visits import CallVisits
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.record_masking import Masking
 from onhook.lib.errors import OnhookError
-
-CallKey = tuple[str, str]
-"""(`sn`, `call_id`)."""
 
 ExportFormat = Literal["csv", "jsonl", "parquet", "xlsx"]
 
@@ -97,7 +95,9 @@ RECORD_ORDERS = (
 """Sort keys of records."""
 
 CALL_ORDERS = ("started_at", "status", "type", "call_duration", "wait_duration", "talk_duration")
-"""Sort keys of calls."""
+"""Sort keys of calls; a `-` in front reverses the order."""
+
+LATEST_FIRST = "-started_at"
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):

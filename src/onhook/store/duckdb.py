@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from onhook.cdr.identity import CallKey
 from onhook.cdr.queue_figures import AgentFigures, QueueCount
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
@@ -14,7 +15,6 @@ from onhook.cdr.record_masking import Masking
 from onhook.store import rollups, writer
 from onhook.store.connections import DuckDbDatabase, read_quarantined_seqs
 from onhook.store.contract import (
-    CallKey,
     CallListing,
     CallListResult,
     CallPage,

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import duckdb
 
-from onhook.store.contract import CallKey, StoreBatch
+from onhook.cdr.identity import CallKey
+from onhook.store.contract import StoreBatch
 from onhook.store.export.csv import NEEDS_ESCAPING_SQL
 from onhook.store.queries.locality import KEYS_TABLE, existing_keys, key_ranges
 from onhook.store.rollups import invalidate_weeks

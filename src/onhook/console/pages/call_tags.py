@@ -12,16 +12,11 @@ from onhook.cdr.record import Call
 from onhook.console.auth.access import ANNOTATES, get_access_scope, get_principal
 from onhook.console.pages.page import FORM_BODY
 from onhook.console.pages.reader_settings import local_path
-from onhook.console.queries.calls import find_call, list_notes, write_note
+from onhook.console.pages.selected_calls import find_selected_calls
+from onhook.console.queries.calls import list_notes, write_note
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
-
-CALLS_MAX = 200
-"""Selected calls: some pages of them are no longer chosen by hand."""
-
-KEY_SEPARATOR = "\n"
-"""Between serial number and id of a call: neither contains it."""
 
 
 class CallTagsForm(msgspec.Struct, frozen=True):
@@ -38,28 +33,14 @@ async def change_tags(
     request: AnyRequest, app_state: AppStateDep, data: Annotated[CallTagsForm, FORM_BODY]
 ) -> Redirect:
     """Add or remove tags of the selected calls, of all or of none, and return to the list."""
-    keys = [data.call] if isinstance(data.call, str) else data.call
-    tags = parse_tags(data.tags)
-    _check(keys, tags)
-    principal, scope = get_principal(request.scope), get_access_scope(request.scope)
-    calls = [await find_call(app_state, *split_key(key), scope) for key in dict.fromkeys(keys)]
+    if not (tags := parse_tags(data.tags)):
+        raise UsageError(_("no tag is chosen"), hint=_("write a tag"))
+    principal = get_principal(request.scope)
+    calls = await find_selected_calls(app_state, data.call, get_access_scope(request.scope))
     async with app_state.appdb.transaction():
         for call in calls:
             await _change(app_state, call, tags, principal.name if principal else "", is_added=data.action == "add")
     return Redirect(local_path(data.next, without=""), status_code=303)
-
-
-def _check(keys: Sequence[str], tags: Sequence[str]) -> None:
-    if not keys or not tags:
-        raise UsageError(_("no call or no tag is chosen"), hint=_("select calls in the list, and write a tag"))
-    if len(keys) > CALLS_MAX:
-        raise UsageError(_("more than {maximum} calls are selected", maximum=CALLS_MAX), hint=_("select fewer"))
-
-
-def split_key(key: str) -> tuple[str, str]:
-    """Return serial number and id of a selected call."""
-    sn, _separator, call_id = key.replace("\r\n", KEY_SEPARATOR).partition(KEY_SEPARATOR)
-    return sn, call_id
 
 
 async def _change(app_state: AppState, call: Call, tags: Sequence[str], author: str, *, is_added: bool) -> None:

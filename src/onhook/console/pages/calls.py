@@ -31,7 +31,7 @@ from onhook.console.reader import load_reader_settings
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _, mark
-from onhook.store.contract import CallPage, OrderedCallPage
+from onhook.store.contract import CALL_ORDERS, LATEST_FIRST, CallPage, OrderedCallPage
 
 COLUMNS: Mapping[str, str] = MappingProxyType(
     {
@@ -52,11 +52,6 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
 
 COLUMNS_DEFAULT = ("answered_by", "wait", "talk", "pbx")
 
-LATEST_FIRST = "-started_at"
-
-SORTABLE = ("started_at", "status", "type", "wait_duration", "talk_duration", "call_duration")
-"""Sort keys; a `-` in front reverses the order. By default the latest calls come first."""
-
 FORM_FILTERS = frozenset(
     {"since", "until", "pbx", "number", "call_from", "call_to", "status", "type", "trunk", "did_number"}
     | {"answered_by"}
@@ -68,7 +63,6 @@ FIRST_ROW_FILTERS = frozenset({"q", "since", "until", "status"})
 """Filters in the first row of the form; the others can be folded."""
 
 TAGS_MAX_AGE_SECONDS = 60.0
-
 """A new tag may be missing from the list of choices for this long; it can be typed all the same."""
 
 TOTAL_MAX_AGE_SECONDS = 5.0
@@ -84,8 +78,6 @@ EARLIEST_DATE = "1990-01-01"
 
 Columns = Annotated[str, QueryParameter(description="Columns, separated by commas", max_length=TEXT_CHARACTERS_MAX)]
 Sort = Annotated[str, QueryParameter(description="Sort key, `-` in front reverses it", max_length=TEXT_CHARACTERS_MAX)]
-
-
 CountQuery = Annotated[
     str, QueryParameter(name="count", description="`yes` counts the calls of all times", max_length=3)
 ]
@@ -210,7 +202,7 @@ async def calls_page(  # noqa: PLR0917 - the parameters of the URL
             column_toggles={name: _toggle_column(selected_columns, name) for name in COLUMNS},
             sort=sort,
             date_range=create_date_range("/calls", sorted_query, reader_zone, now, offers_all=True),
-            sort_links={name: url("/calls", **{**current_query, "sort": _next_sort(sort, name)}) for name in SORTABLE},
+            sort_links=_link_orders(current_query, sort),
         ),
     )
 
@@ -310,6 +302,11 @@ def _is_name_search(search_filter: RecordFilter) -> bool:
     return (
         search_filter.call_filter is not None and bool(search_filter.call_filter.name) and search_filter.since is None
     )
+
+
+def _link_orders(query: Mapping[str, str], sort: str) -> Mapping[str, str]:
+    """Return the URL of a click on each column that sorts."""
+    return {name: url("/calls", **{**query, "sort": _next_sort(sort, name)}) for name in CALL_ORDERS}
 
 
 def _next_sort(sort: str, name: str) -> str:

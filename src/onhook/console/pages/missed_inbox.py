@@ -14,7 +14,6 @@ from litestar.response import Redirect
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.record_filter import RecordFilter
 from onhook.console.auth.access import ANNOTATES, SCOPED, get_access_scope, get_principal
-from onhook.console.pages.call_tags import KEY_SEPARATOR, split_key
 from onhook.console.pages.calls import list_visible_pbxs
 from onhook.console.pages.date_range import DateRange, create_date_range
 from onhook.console.pages.formatting import url
@@ -23,17 +22,13 @@ from onhook.console.pages.reader_settings import local_path
 from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.page import filter_texts_of
 from onhook.console.pages.reports.period import get_period
+from onhook.console.pages.selected_calls import KEY_SEPARATOR, find_selected_calls
 from onhook.console.parameters import ReaderZone, SearchFilterDep
-from onhook.console.queries.calls import find_call
 from onhook.console.queries.missed_inbox import Inbox, Show, load_inbox
-from onhook.console.state import AnyRequest, AppState, AppStateDep
+from onhook.console.state import AnyRequest, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _, mark
 from onhook.lib.timestamps import to_microseconds
-from onhook.store.contract import CallKey
-
-CALLS_MAX = 200
-"""Calls of one caller that are claimed at once."""
 
 MORNING_HOUR = 9
 """Of a reminder for tomorrow, in the reader's zone."""
@@ -113,7 +108,8 @@ async def change_missed_call(
     data: Annotated[MissedCallForm, FORM_BODY],
 ) -> Redirect:
     """Change the work on missed calls, of all or of none, and return to the list."""
-    keys = await _find_calls(request, app_state, [data.call] if isinstance(data.call, str) else data.call)
+    calls = await find_selected_calls(app_state, data.call, get_access_scope(request.scope))
+    keys = [(call.sn, call.call_id) for call in calls]
     principal = get_principal(request.scope)
     user, now_us = principal.name if principal else "", app_state.clock.microseconds()
     work = app_state.appdb.missed_call_work
@@ -130,15 +126,6 @@ async def change_missed_call(
             remind_at = _parse_reminder(data.remind, app_state.clock.now(), reader_zone)
             await work.remind(keys, user, remind_at_us=to_microseconds(remind_at), now_us=now_us)
     return Redirect(local_path(data.next, without=""), status_code=303)
-
-
-async def _find_calls(request: AnyRequest, app_state: AppState, texts: Sequence[str]) -> list[CallKey]:
-    """Return the keys of calls that the reader may see. Raises `NotFound`, `UsageError`."""
-    if not 1 <= len(texts) <= CALLS_MAX:
-        raise UsageError(_("choose 1 to {maximum} calls", maximum=CALLS_MAX), hint=_("use the page Missed calls"))
-    scope = get_access_scope(request.scope)
-    calls = [await find_call(app_state, *split_key(text), scope) for text in dict.fromkeys(texts)]
-    return [(call.sn, call.call_id) for call in calls]
 
 
 def _parse_reminder(text: str, now: datetime, zone: ZoneInfo) -> datetime:

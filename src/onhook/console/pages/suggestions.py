@@ -30,8 +30,6 @@ PERIOD = timedelta(days=31)
 MAX_AGE_SECONDS = 60.0
 """New ones may be missing for this long."""
 
-_DIMENSIONS = {"trunk": "trunk", "did_number": "did_number"}
-
 Field = Annotated[Literal["trunk", "did_number", "party"], QueryParameter(description="What to suggest values of")]
 SuggestionText = Annotated[str, QueryParameter(max_length=TEXT_CHARACTERS_MAX)]
 
@@ -55,9 +53,9 @@ async def list_suggestions(
 ) -> Suggestions:
     """Return values of a field that contain a text, or whose name does."""
     scope = get_access_scope(request.scope)
-    if field in _DIMENSIONS:
-        return Suggestions(await _suggest_values(app_state, scope, _DIMENSIONS[field], text))
-    return Suggestions(await _suggest_numbers(app_state, scope, text))
+    if field == "party":
+        return Suggestions(await _suggest_numbers(app_state, scope, text))
+    return Suggestions(await _suggest_values(app_state, scope, field, text))
 
 
 async def _suggest_values(

@@ -12,12 +12,13 @@ import msgspec
 
 from onhook.appdb.missed_call_work import NO_WORK, MissedCallWork
 from onhook.cdr.call_details import fold_word
-from onhook.cdr.identity import extract_number
+from onhook.cdr.directory import NameDirectory
+from onhook.cdr.identity import CallKey, extract_number
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.console.queries.directory import load_names
 from onhook.console.state import AppState
-from onhook.store.contract import CallKey, MissedCall, MissedCalls
+from onhook.store.contract import MissedCall, MissedCalls
 
 LISTED_MAX = 500
 """The latest missed calls; a longer list is not worked through by hand."""
@@ -64,9 +65,10 @@ async def load_inbox(app_state: AppState, missed_filter: RecordFilter, show: Sho
     if show == "done":
         missed += (await app_state.store.missed_calls(missed_filter, LISTED_MAX, is_returned=True)).data
     work_by_call = await app_state.appdb.missed_call_work.find([(call.sn, call.call_id) for call in missed])
-    returning_calls = await _load_returning_calls(app_state, missed)
+    directory, now = await load_names(app_state), app_state.clock.now()
+    returning_calls = await _load_returning_calls(app_state, directory, missed)
     entries = [
-        await _make_entry(app_state, calls, work_by_call, returning_calls)
+        _make_entry(calls, work_by_call, returning_calls, directory, now)
         for calls in _group(missed, work_by_call, is_done=show == "done")
     ]
     if show == "mine":
@@ -92,13 +94,14 @@ def _group(
     return list(groups.values())
 
 
-async def _make_entry(
-    app_state: AppState,
+def _make_entry(
     calls: Sequence[MissedCall],
     work_by_call: Mapping[CallKey, MissedCallWork],
     returning_calls: Mapping[CallKey, Call],
+    directory: NameDirectory,
+    now: datetime,
 ) -> InboxEntry:
-    latest, directory = calls[0], await load_names(app_state)
+    latest = calls[0]
     # The work on any of the calls is that on all: they have one caller.
     work = next(
         (work for call in calls if (work := work_by_call.get((call.sn, call.call_id))) and work != NO_WORK), NO_WORK
@@ -109,7 +112,7 @@ async def _make_entry(
         calls=calls,
         caller=directory.name_party(latest.sn, latest.call_from, is_outside=True),
         work=work,
-        is_due=work.remind_at is not None and work.remind_at <= app_state.clock.now() and ended_at is None,
+        is_due=work.remind_at is not None and work.remind_at <= now and ended_at is None,
         returned_at=latest.returned_at,
         returned_call=latest.returned_by,
         returned_by="" if returning_call is None else _returning_person(returning_call),
@@ -122,9 +125,11 @@ def _returning_person(call: Call) -> str:
     return call.call_from if fold_word(call.type) == "OUTBOUND" else call.answered_by
 
 
-async def _load_returning_calls(app_state: AppState, missed: Sequence[MissedCall]) -> Mapping[CallKey, Call]:
+async def _load_returning_calls(
+    app_state: AppState, directory: NameDirectory, missed: Sequence[MissedCall]
+) -> Mapping[CallKey, Call]:
     keys = list(dict.fromkeys(call.returned_by for call in missed if call.returned_by is not None))
     calls = await app_state.unmasked_store.calls_by_keys(keys) if keys else []
-    masking, directory = app_state.masking, await load_names(app_state)
+    masking = app_state.masking
     visible_calls = calls if masking is None else [masking.mask_call(call) for call in calls]
     return {(call.sn, call.call_id): directory.name_call(call) for call in visible_calls}

@@ -22,6 +22,9 @@ no longer accepts notifications.
 CONCURRENT_ATTEMPTS_MAX = 8
 """Concurrent attempts: an endpoint that takes 100 ms for each still receives 80 a second."""
 
+DETAIL_CHARACTERS_MAX = 300
+"""Of what is shown to an operator of a result."""
+
 BATCH_BYTES_MAX = 1_048_576
 """Bodies of one batch: some thousand records, which every server takes in one statement."""
 

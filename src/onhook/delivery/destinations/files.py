@@ -19,7 +19,7 @@ import msgspec
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
 from onhook.config import Config
-from onhook.delivery.destinations.contract import DeliveryResult, Notification, SendLimits
+from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
 from onhook.delivery.destinations.files_folder import FilesFolder, NewFile
 from onhook.delivery.destinations.files_rows import (
     FileRow,
@@ -29,7 +29,7 @@ from onhook.delivery.destinations.files_rows import (
     split_by_partition,
 )
 from onhook.delivery.destinations.kinds import FilesFields, decode_fields
-from onhook.delivery.destinations.row_columns import row_columns
+from onhook.delivery.destinations.row_columns import NO_ROW, row_columns
 from onhook.delivery.samples import sample_for
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -43,8 +43,6 @@ UNCOMMITTED_BATCHES = 2
 """Batches whose results may be lost, and which are sent again (`attempt_pool`)."""
 
 CLOSE_SECONDS_MAX = 1.0
-DETAIL_CHARACTERS_MAX = 300
-TEST_BODY = b"{}"
 
 
 class FilesClient:
@@ -74,7 +72,7 @@ class FilesClient:
         return msgspec.json.encode({name: members[name] for name in self._columns})
 
     def format_test_payload(self) -> bytes:
-        return TEST_BODY
+        return NO_ROW
 
     def format_sample_payload(self, now: datetime) -> bytes:
         return self.format_payload(sample_for(self._spec, now))
@@ -153,7 +151,7 @@ class FilesClient:
 
     def _try_out(self, notification: Notification) -> DeliveryResult:
         """Write a sample, or nothing, and remove it."""
-        rows = [parse_row(notification.body)] if notification.body != TEST_BODY else []
+        rows = [parse_row(notification.body)] if notification.body != NO_ROW else []
         self._folder.try_out(f"test-{uuid4().hex}", self._writer(rows))
         return DeliveryResult(outcome="accepted", detail=_("the folder can be written to; nothing was left in it"))
 

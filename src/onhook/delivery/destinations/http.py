@@ -13,19 +13,17 @@ import msgspec
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
 from onhook.config import Config
-from onhook.delivery.destinations.contract import DeliveryResult, Notification, SendLimits
+from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
 from onhook.delivery.destinations.http_request import RequestTemplates, find_external_id, sample_event
 from onhook.delivery.destinations.http_transport import HttpTransport, guard_and_proxy
 from onhook.delivery.destinations.kinds import HttpFields, decode_fields
-from onhook.delivery.destinations.webhook_response import DETAIL_CHARACTERS_MAX, RESPONSE_BYTES_MAX
+from onhook.delivery.destinations.webhook_response import RESPONSE_BYTES_MAX
+from onhook.delivery.samples import TEST_BODY
 from onhook.delivery.template_functions import TemplateFailed
 from onhook.lib.messages import _
 
 ID_RESPONSE_BYTES_MAX = 65_536
 """Of a response in which an id is looked for: vendors answer with the object that was created."""
-
-TEST_BODY = b'{"event":"test"}'
-"""Stands for a sample event of the time of the test."""
 
 HIDDEN = "…"
 _MICROSECONDS = 1_000_000

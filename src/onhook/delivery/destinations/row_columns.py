@@ -17,6 +17,9 @@ KEY_COLUMNS: Mapping[str, tuple[str, ...]] = {"records": ("record_id",), "calls"
 CALL_COLUMNS = ("sn", "call_id")
 """The identity of a call."""
 
+NO_ROW = b"{}"
+"""Body of a test without a sample event: nothing is written."""
+
 _LEFT_OUT = {"records": frozenset[str](), "calls": frozenset({"record_id"})}
 _COLUMN_TYPES: Mapping[type, ColumnType] = {str: "text", int: "integer", bool: "boolean", datetime: "time"}
 

@@ -18,8 +18,15 @@ from urllib.parse import unquote, urlsplit
 
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
-from onhook.delivery.destinations.contract import CallReplacement, DeliveryResult, Notification, SendLimits
+from onhook.delivery.destinations.contract import (
+    DETAIL_CHARACTERS_MAX,
+    CallReplacement,
+    DeliveryResult,
+    Notification,
+    SendLimits,
+)
 from onhook.delivery.destinations.kinds import DatabaseFields
+from onhook.delivery.destinations.row_columns import NO_ROW
 from onhook.delivery.destinations.socket_thread import SocketThread
 from onhook.delivery.destinations.sql_tables import (
     STATE_TABLE,
@@ -38,11 +45,7 @@ from onhook.lib.messages import _
 BATCH_ROWS = 256
 """Rows of one statement: some hundred kilobytes, and milliseconds of the server."""
 
-DETAIL_CHARACTERS_MAX = 300
-"""Of the text shown to an operator."""
-
 APPLICATION_NAME = "onhook"
-TEST_BODY = b"{}"
 
 _VALUE_ERROR_CLASSES = ("22", "23")
 """Classes of SQLSTATE for a value that the table does not take: data exceptions, and violated constraints."""
@@ -130,7 +133,7 @@ class SqlClient:
         return self._driver.format_row(record)
 
     def format_test_payload(self) -> bytes:
-        return TEST_BODY
+        return NO_ROW
 
     def format_sample_payload(self, now: datetime) -> bytes:
         return self.format_payload(sample_for(self._spec, now))
@@ -262,7 +265,7 @@ class SqlClient:
 
     def _try_out(self, notification: Notification) -> DeliveryResult:
         """Write a sample, or nothing, and undo it."""
-        if notification.body != TEST_BODY:
+        if notification.body != NO_ROW:
             self._driver.write_rows(self._connection.cursor(), [notification.body])
         self._connection.rollback()
         return DeliveryResult(outcome="accepted", detail=_("connected, the table is there; nothing was stored"))

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec
 from onhook.cdr.record import Record
 from onhook.config import Config
-from onhook.delivery.destinations.contract import DeliveryResult, Notification, SendLimits
+from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
 from onhook.delivery.destinations.kinds import SyslogFields, decode_fields
 from onhook.delivery.destinations.socket_thread import SocketThread
 from onhook.delivery.destinations.syslog_message import INFORMATIONAL, WARNING, format_message, format_record, frame
@@ -37,7 +37,6 @@ TEST_BODY = b'{"event": "test"}'
 RESPONSE_BYTES_MAX = 65_536
 """A server that sends more is none of syslog."""
 
-DETAIL_CHARACTERS_MAX = 300
 _MICROSECONDS = 1_000_000
 
 

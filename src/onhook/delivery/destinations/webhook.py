@@ -14,14 +14,11 @@ from onhook.config import Config
 from onhook.delivery.destinations.contract import DeliveryResult, Notification, SendLimits
 from onhook.delivery.destinations.http_transport import TEST_HEADER, HttpTransport, OutgoingRequest, guard_and_proxy
 from onhook.delivery.destinations.standard_webhooks import standard_headers
-from onhook.delivery.samples import sample_for, sample_operational_event
+from onhook.delivery.samples import TEST_BODY, sample_for, sample_operational_event
 from onhook.delivery.ssrf_guard import SsrfGuard
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.pbx.dialect import Dialect
 from onhook.pbx.yeastar.payload import Yeastar
-
-TEST_BODY = b'{"event":"test"}'
-"""The test message of the original (yeastar-p-series.md 4)."""
 
 
 class WebhookClient:

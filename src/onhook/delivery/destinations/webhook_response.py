@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from onhook.delivery.destinations.contract import DeliveryResult, Outcome
+from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Outcome
 from onhook.lib.certificates import format_fingerprint
 from onhook.lib.messages import _
 
@@ -25,9 +25,6 @@ THROTTLE_SECONDS_DEFAULT = 30.0
 
 UNREACHABLE_STATUSES = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 """Statuses of a gateway whose endpoint is unreachable."""
-
-DETAIL_CHARACTERS_MAX = 300
-"""Of the text shown to an operator."""
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 

@@ -119,10 +119,10 @@ def _from_xml(text: bytes) -> Document:
         for flow in root.iterfind("callflow")
     ]
     applications = [dict(element.attrib) for element in root.iterfind("app_log/application")]
-    return _build({name: _join_array(items) for name, items in values.items()}, profiles, applications)
+    return _build({name: join_array(items) for name, items in values.items()}, profiles, applications)
 
 
-def _join_array(items: Sequence[str]) -> str:
+def join_array(items: Sequence[str]) -> str:
     """Return the values of a variable, of which XML has an element each, as JSON has them."""
     return items[0] if len(items) == 1 else ARRAY_PREFIX + ARRAY_SEPARATOR.join(items)
 

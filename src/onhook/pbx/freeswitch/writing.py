@@ -17,7 +17,7 @@ import msgspec
 from onhook.cdr.call_details import UTC_OFFSET, CallDetails
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.number_plan import PERSON_KINDS, LegKind, NumberPlan
-from onhook.pbx.freeswitch.documents import ARRAY_PREFIX, ARRAY_SEPARATOR, MICROSECONDS
+from onhook.pbx.freeswitch.documents import ARRAY_PREFIX, ARRAY_SEPARATOR, MICROSECONDS, join_array
 from onhook.pbx.freeswitch.hangup_causes import ANSWERED, BUSY, FAILED
 
 DOMAIN = "pbx.example.com"
@@ -150,12 +150,7 @@ def _originated_variables(legs: Mapping[str, tuple[str, str]]) -> Members:
         return {}
     numbers = [f"{leg_id};Outbound Call;{number}" for leg_id, (number, _cause_name) in legs.items()]
     causes = [f"{leg_id};{cause}" for leg_id, (_number, cause) in legs.items()]
-    return {"originated_legs": _join(numbers), "originate_causes": _join(causes)}
-
-
-def _join(items: Sequence[str]) -> str:
-    """Return the value of a variable with these items; one has no prefix."""
-    return items[0] if len(items) == 1 else ARRAY_PREFIX + ARRAY_SEPARATOR.join(items)
+    return {"originated_legs": join_array(numbers), "originate_causes": join_array(causes)}
 
 
 def _clock_variables(span: _Span) -> Members:

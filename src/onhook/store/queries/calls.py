@@ -12,12 +12,13 @@ from typing import Literal
 import duckdb
 import msgspec
 
+from onhook.cdr.identity import CallKey
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
-from onhook.store.contract import PAGE_MAX, CallKey, CallPage, RecordExtent, RecordPage
+from onhook.store.contract import PAGE_MAX, CallPage, RecordExtent, RecordPage
 from onhook.store.queries.conditions import SqlCondition, both, call_condition, leg_condition, legs_source
 from onhook.store.queries.cursors import Cursor, decode_cursor, encode_cursor
 from onhook.store.queries.locality import existing_keys, in_call_keys, in_row_ids, key_ranges

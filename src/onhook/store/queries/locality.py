@@ -11,7 +11,7 @@ from itertools import pairwise
 import duckdb
 import msgspec
 
-from onhook.store.contract import CallKey
+from onhook.cdr.identity import CallKey
 from onhook.store.queries.conditions import SqlCondition
 from onhook.store.schema import call_key
 

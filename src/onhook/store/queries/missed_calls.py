@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import duckdb
 
+from onhook.cdr.identity import CallKey
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
-from onhook.store.contract import PAGE_MAX, CallKey, MissedCall, MissedCalls
+from onhook.store.contract import PAGE_MAX, MissedCall, MissedCalls
 from onhook.store.queries.conditions import SqlCondition, call_condition
 from onhook.store.queries.locality import KEYS_TABLE, key_ranges
 from onhook.store.queries.measures import IS_ANSWERED

@@ -12,7 +12,7 @@ from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
-from onhook.store.contract import PAGE_MAX, OrderedCallPage
+from onhook.store.contract import LATEST_FIRST, PAGE_MAX, OrderedCallPage
 from onhook.store.queries.call_places import CallPlace, decode_place, encode_place, parse_order
 from onhook.store.queries.calls import build_calls, find_row_ids, search_period
 from onhook.store.queries.conditions import SqlCondition, call_condition
@@ -20,9 +20,6 @@ from onhook.store.queries.cursors import Cursor
 from onhook.store.queries.locality import in_row_ids
 from onhook.store.rows import epoch_seconds
 from onhook.store.schema import CALLS
-
-LATEST_FIRST = "-started_at"
-"""The order whose pages are searched from the end backwards, as far as needed."""
 
 
 def ordered_calls(
@@ -44,6 +41,7 @@ def ordered_calls(
         return condition if place is None else _beyond_place(condition, place, key, is_descending=is_descending)
 
     condition = make_condition()
+    # Its pages are searched from the end backwards, as far as needed.
     if order == LATEST_FIRST and not is_backward:
         row_ids = _find_latest(connection, record_filter, place, make_condition, limit)
         condition = in_row_ids(row_ids) if row_ids else SqlCondition("false", {})
