@@ -2,7 +2,7 @@
 
 `python -m bench.idle` prints the table. Processor time and wake-ups are the kernel's counts of each thread, so other
 work on the machine changes them little. `--threads` lists the threads that woke up, `--commands` measures
-commands, start and memory alone, in less than a minute where the machine is calm.
+commands and start alone, in less than a minute where the machine is calm.
 """
 
 import argparse
@@ -97,18 +97,20 @@ _ONHOOK = (sys.executable, "-P", "-c", "import sys; from onhook.cli.entry import
 
 def run() -> list[Row]:
     """Return all figures."""
-    return [*_commands(), *_start(), *_idle()]
-
-
-def _commands() -> list[Row]:
     with _server() as server:
         server.address("hub")
-        rows = [
-            _command_row(f"{subject}, processor time", arguments, server.data, f"{target} s")
-            for subject, (arguments, target) in COMMANDS.items()
-        ]
-        server.stop()
-        return [*rows, _command_row("onhook calls without a server, the same", ("calls",), server.data, "0.35 s")]
+        rows_at_rest = _idle(server)
+        return [*_commands(server), *_start(), *rows_at_rest]
+
+
+def _commands(server: ServerProcesses) -> list[Row]:
+    """Return the rows of commands beside a server whose hub has started, and of one after its end."""
+    rows = [
+        _command_row(f"{subject}, processor time", arguments, server.data, f"{target} s")
+        for subject, (arguments, target) in COMMANDS.items()
+    ]
+    server.stop()
+    return [*rows, _command_row("onhook calls without a server, the same", ("calls",), server.data, "0.35 s")]
 
 
 def _command_row(subject: str, arguments: Sequence[str], data: Path, target: str) -> Row:
@@ -138,17 +140,15 @@ def _start() -> list[Row]:
     ]
 
 
-def _idle(*, with_threads: bool = False) -> list[Row]:
-    with _server() as server:
-        server.address("hub")
-        time.sleep(SETTLE_SECONDS)
-        pids = server.pids()
-        before = {name: _threads(pid) for name, pid in pids.items()}
-        began_at = time.monotonic()
-        time.sleep(IDLE_SECONDS)
-        after = {name: _threads(pid) for name, pid in pids.items()}
-        seconds = time.monotonic() - began_at
-        memory = _memory_rows(pids)
+def _idle(server: ServerProcesses, *, with_threads: bool = False) -> list[Row]:
+    time.sleep(SETTLE_SECONDS)
+    pids = server.pids()
+    before = {name: _threads(pid) for name, pid in pids.items()}
+    began_at = time.monotonic()
+    time.sleep(IDLE_SECONDS)
+    after = {name: _threads(pid) for name, pid in pids.items()}
+    seconds = time.monotonic() - began_at
+    memory = _memory_rows(pids)
     differences = {name: _difference(before[name], after[name]) for name in pids}
     if with_threads:
         _print_threads(differences, seconds)
@@ -159,13 +159,6 @@ def _idle(*, with_threads: bool = False) -> list[Row]:
         Row("at rest, wake-ups", f"{sum(wake_ups.values()):.1f} /s", _parts(wake_ups, ".1f"), "30 /s"),
         *memory,
     ]
-
-
-def _memory() -> list[Row]:
-    with _server() as server:
-        server.address("hub")
-        time.sleep(SETTLE_SECONDS)
-        return _memory_rows(server.pids())
 
 
 def _memory_rows(pids: Mapping[str, int]) -> list[Row]:
@@ -286,9 +279,12 @@ def _print_threads(differences: Mapping[str, Sequence[ThreadCount]], seconds: fl
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", action="store_true", help="only the figures at rest, with each thread")
-    parser.add_argument("--commands", action="store_true", help="only commands, start, and memory")
+    parser.add_argument("--commands", action="store_true", help="only commands and start")
     options = parser.parse_args()
-    if options.commands:
-        print(table([*_commands(), *_start(), *_memory()]))
+    if options.commands or options.threads:
+        with _server() as own_server:
+            own_server.address("hub")
+            rows = _commands(own_server) if options.commands else _idle(own_server, with_threads=True)
+        print(table([*rows, *(_start() if options.commands else ())]))
     else:
-        print(table(_idle(with_threads=True) if options.threads else run()))
+        print(table(run()))

@@ -29,8 +29,8 @@ def examples(default: int) -> int:
     return default if os.environ.get("THOROUGH") else max(default // 4, 4)
 
 
-def sampled(names: Sequence[str]) -> list[Any]:
-    """Return names as parameters of a test: each eighth is one of `make test`, the others are slow tests."""
+def sampled(values: Sequence[object]) -> list[Any]:
+    """Return values as parameters of a test: each eighth is one of `make test`, the others are slow tests."""
     return [
-        name if number % 8 == 0 else pytest.param(name, marks=pytest.mark.slow) for number, name in enumerate(names)
+        value if number % 8 == 0 else pytest.param(value, marks=pytest.mark.slow) for number, value in enumerate(values)
     ]

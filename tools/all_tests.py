@@ -14,7 +14,7 @@ PARTS: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
         "fast": ("-n", "2", "-m", "not slow and not pbx"),
         "engine": ("-m", "slow", "tests/ledger", "tests/receiver", "tests/store"),
         "delivery": ("-n", "2", "-m", "slow", "tests/delivery"),
-        "sync": ("-n", "2", "-m", "slow", "tests/sync", "tests/ops"),
+        "sync": ("-n", "2", "-m", "slow", "tests/sync", "tests/ops", "tests/appdb"),
         "server": ("-m", "slow", "tests/runtime", "tests/cli", "tests/test_exit_output.py"),
         "faults": ("-n", "2", "-m", "slow", "tests/faults"),
         "simulation": (

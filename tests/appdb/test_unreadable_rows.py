@@ -30,6 +30,7 @@ from onhook.cdr.queue_figures import QueueTargets
 from onhook.lib.migrations import load_baseline, load_migrations
 from onhook.lib.timestamps import to_datetime
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
+from tests.counts import sampled
 
 NOW = 1_777_000_000_000_000
 SECRET = "a-secret-of-8"
@@ -333,9 +334,10 @@ async def read_everything(appdb: AppDb) -> dict[str, list[Any]]:
     return {name: list(v.items()) if isinstance(v, Mapping) else list(v) for name, v in values.items()}
 
 
-@pytest.mark.parametrize(("table", "column"), TEXT_COLUMNS, ids=[".".join(column) for column in TEXT_COLUMNS])
-async def test_text_that_is_not_utf8_disables_its_row_alone(path: Path, table: str, column: str) -> None:
+@pytest.mark.parametrize("column_name", sampled([".".join(column) for column in TEXT_COLUMNS]))
+async def test_text_that_is_not_utf8_disables_its_row_alone(path: Path, column_name: str) -> None:
     """It is named, nothing else is missing, and nothing has another value."""
+    table, _dot, column = column_name.partition(".")
     async with AppDb(path) as appdb:
         before = await read_everything(appdb)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:

@@ -11,6 +11,7 @@ from onhook.cdr.queue_visits import CallVisits, QueueVisit, find_visits
 from onhook.cdr.record import Call, Record
 from tests.cdr import plain_queues
 from tests.cdr.queue_calls import queue_calls
+from tests.counts import examples
 from tests.factories import BOB, IVR, QUEUE, STARTED_AT, call, record
 
 PLAN = NumberPlan()
@@ -137,7 +138,7 @@ def test_call_without_a_queue_has_no_visit() -> None:
     assert find_visits(call(), PLAN) == CallVisits()
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(random_call=queue_calls())
 def test_visits_equal_plain_loop(random_call: Call) -> None:
     call_visits = find_visits(random_call, PLAN)

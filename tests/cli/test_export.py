@@ -112,6 +112,7 @@ async def _store_hostile_event(folder: Path) -> None:
     await ledger.close()
 
 
+@pytest.mark.slow
 def test_output_has_no_control_characters(office: Command, tmp_path: Path) -> None:
     """Of a file that a terminal shows, and of each command in each format."""
     asyncio.run(_store_hostile_event(tmp_path))

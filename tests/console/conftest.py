@@ -1,10 +1,12 @@
 """A running console: ledger, application database and store in files, the web server on the loopback."""
 
+import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -132,6 +134,26 @@ class ConsoleHarness:
                     yield f"http://127.0.0.1:{server.port}", appdb
 
 
+_prepared_directories: list[TemporaryDirectory[str]] = []
+"""Data with one PBX, which each console gets a copy of: to create the files takes longer than most tests."""
+
+
+async def _prepared_data() -> Path:
+    if not _prepared_directories:
+        directory = TemporaryDirectory(prefix="onhook-console-")
+        config, clock = Config(data=Path(directory.name)), SystemClock()
+        async with AppDb(config.appdb_file) as appdb:
+            await appdb.tokens.ensure_admin(config.admin_token_file, now_us=clock.microseconds())
+            await appdb.add_pbx(name=PBX, sn=SN, secret=SECRET, now_us=clock.microseconds())
+            ledger, store = SqliteLedger(config.ledger_file), await open_store(config.store_file)
+            await FactsPublisher(ledger, AppDbPbxFacts(appdb), clock).publish()
+            await Projector(ledger=ledger, store=store, dialects=dialects(), clock=clock).catch_up()
+            await store.close()
+            await ledger.close()
+        _prepared_directories.append(directory)
+    return Path(_prepared_directories[0].name)
+
+
 @asynccontextmanager
 async def open_console_harness(
     directory: Path,
@@ -152,13 +174,12 @@ async def open_console_harness(
         trusted_proxies=trusted_proxies,
         cors_origins=cors_origins,
     )
+    shutil.copytree(await _prepared_data(), directory, dirs_exist_ok=True)
     appdb, ledger = AppDb(config.appdb_file), SqliteLedger(config.ledger_file)
     store = await open_store(config.store_file)
     projector = Projector(ledger=ledger, store=store, dialects=dialects(), clock=SystemClock())
     harness = ConsoleHarness(config, ledger, appdb, store, projector)
-    harness.admin_token = await appdb.tokens.ensure_admin(config.admin_token_file, now_us=harness.clock.microseconds())
-    await appdb.add_pbx(name=PBX, sn=SN, secret=SECRET, now_us=harness.clock.microseconds())
-    await harness.publish()
+    harness.admin_token = config.admin_token_file.read_text().strip()
     action_runner = ConsoleActionRunner(config, appdb, harness.clock)
     sql_runner = SqlProcessRunner(config.store_file, config.sql_directory, harness.clock)
     eraser = create_eraser(config, appdb=appdb, ledger=ledger, store=store, projector=projector, clock=SystemClock())

@@ -152,6 +152,7 @@ async def test_date_range_calendar_is_used_by_keyboard(harness: ConsoleHarness, 
         await expect(page.get_by_text("Compared with")).to_contain_text("Mon 5 Jan 2026")
 
 
+@pytest.mark.slow
 async def test_date_range_fields_work_without_scripts(harness: ConsoleHarness, chromium_path: str) -> None:
     await harness.ingest_details([details()])
     async with open_visit(harness, chromium_path, java_script_enabled=False) as visit:

@@ -106,6 +106,7 @@ async def test_layout_each_table_scrolls_by_keyboard(harness: ConsoleHarness, vi
     assert results == {}
 
 
+@pytest.mark.slow
 async def test_layout_pbx_page_controls_have_their_size(harness: ConsoleHarness, visit_page: Page) -> None:
     """A checkbox is as high as a line, a serial number is on one line, and a status is not cut."""
     await visit_page.goto(f"{harness.url}/pbxs/{SN}")
@@ -121,6 +122,7 @@ async def test_layout_pbx_page_controls_have_their_size(harness: ConsoleHarness,
     assert await badges.evaluate_all("badges => badges.every((badge) => badge.scrollWidth <= badge.clientWidth)")
 
 
+@pytest.mark.slow
 async def test_layout_issue_banner_is_as_wide_as_the_page(harness: ConsoleHarness, visit_page: Page) -> None:
     issue = OperationalIssue(issue_key="check:disk", kind="check_disk", subject="disk", detail=LONG_NAME, hint="x")
     await harness.appdb.issues.begin(issue, now_us=1)
@@ -133,6 +135,7 @@ async def test_layout_issue_banner_is_as_wide_as_the_page(harness: ConsoleHarnes
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.slow
 async def test_layout_pages_of_mistakes_have_no_serious_axe_violation(
     harness: ConsoleHarness, visit_page: Page, scheme: Literal["light", "dark"]
 ) -> None:
@@ -146,6 +149,7 @@ async def test_layout_pages_of_mistakes_have_no_serious_axe_violation(
         assert [violation for violation in result if violation["impact"] in SERIOUS] == [], path
 
 
+@pytest.mark.slow
 async def test_layout_call_page_field_names_are_on_one_line(harness: ConsoleHarness, visit_page: Page) -> None:
     """On a telephone too: a name that is broken cannot be searched for."""
     await harness.ingest_details([details(some_calls()[0], call_id=CALL_ID)])

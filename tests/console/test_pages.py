@@ -81,6 +81,7 @@ def some_calls() -> list[datetime]:
     return [now - timedelta(seconds=30 + 97 * n) for n in range(12)]
 
 
+@pytest.mark.slow
 async def test_calls_page_new_call_appears_without_reload(harness: ConsoleHarness, chromium_path: str) -> None:
     """The totals are updated, and the token is not in the URL."""
     moment = some_calls()[0]

@@ -27,7 +27,7 @@ from tests.ops.erasure_world import (
     read_calls,
 )
 
-STEP = 151
+STEP = 301
 """An attempt takes more than a second here."""
 
 KILLED_AT = 223

@@ -125,6 +125,7 @@ async def test_lost_ledger_remedy_leads_to_the_next_notification(config: Config,
         assert len(await files.store.records_after(0, 100)) == EVENTS + 1
 
 
+@pytest.mark.slow
 async def test_rebuild_keeps_the_store_with_calls_from_before_the_ledger(config: Config, receiver: Receiver) -> None:
     """The command refuses; a rebuild by itself renames the old store, once."""
     await receive_events(config, receiver, 1, EVENTS)
@@ -148,7 +149,7 @@ async def test_begin_ledger_replaces_no_ledger(config: Config, receiver: Receive
     assert await list_sequences(config) == [LAST_SEQ - EVENTS + 1]
 
 
-@pytest.mark.parametrize("has_store", [True, False])
+@pytest.mark.parametrize("has_store", [True, pytest.param(False, marks=pytest.mark.slow)])
 async def test_begin_ledger_goes_on_after_the_destinations(config: Config, receiver: Receiver, has_store: bool) -> None:
     """An empty file is set aside with its write-ahead log."""
     await receive_events(config, receiver, 1, EVENTS)

@@ -142,6 +142,7 @@ def test_pbx_api_port_in_use_is_logged_and_affects_nothing_else(server: Server) 
         assert server.address("pbx_api") is None
 
 
+@pytest.mark.slow
 def test_pbx_api_token_is_valid_after_a_restart(server: Server) -> None:
     """The access token, the refresh token once, and no revoked one."""
     credentials = json.loads(server.run_command("app", "add", "crm", "--format", "json"))

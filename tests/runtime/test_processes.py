@@ -23,6 +23,12 @@ HEAVY = ("duckdb", "pyarrow", "litestar", "typer", "rich", "aiohttp", "structlog
 RARE = ("cryptography", "pg8000", "phonenumbers", "pydantic", "pymysql", "rich", "structlog", "typer")
 
 
+each_crash = pytest.mark.parametrize(
+    ("crash", "title"),
+    [("SIGSEGV", "Segmentation fault"), pytest.param("SIGABRT", "Aborted", marks=pytest.mark.slow)],
+)
+
+
 @pytest.mark.parametrize("module", ["onhook.runtime.intake_process", "onhook.runtime.supervisor"])
 def test_receiver_and_supervisor_import_nothing_heavy(module: str) -> None:
     """No library that only reading needs."""
@@ -47,7 +53,7 @@ def test_processes_import_nothing_from_the_current_directory(tmp_path: Path) -> 
     subprocess.run(build_command("onhook.runtime.child", Config()), cwd=tmp_path, check=True, timeout=30)
 
 
-@pytest.mark.parametrize(("crash", "title"), [("SIGSEGV", "Segmentation fault"), ("SIGABRT", "Aborted")])
+@each_crash
 @pytest.mark.parametrize("process", ["intake", "hub"])
 def test_process_that_crashes_prints_the_stacks_of_its_threads(
     process: str, crash: str, title: str, tmp_path: Path
@@ -67,7 +73,7 @@ def test_process_that_crashes_prints_the_stacks_of_its_threads(
     assert "run_child" in text
 
 
-@pytest.mark.parametrize(("crash", "title"), [("SIGSEGV", "Segmentation fault"), ("SIGABRT", "Aborted")])
+@each_crash
 @pytest.mark.parametrize("module", [QUERY_MODULE, COPY_MODULE])
 async def test_process_for_sql_that_crashes_leaves_its_stacks_in_the_log(
     module: str, crash: str, title: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

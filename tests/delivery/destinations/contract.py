@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -28,6 +28,8 @@ from tests.waiting import polls, wait_until
 
 REFUSED = "Refused<6666>"
 """Called party of the records that `KindServer.refuse` makes the server refuse."""
+
+DEAD_DESTINATION_TEST = "test_contract_dead_destination_delays_no_other"
 
 PENDING_MAX = READ_AHEAD_MAX + BATCH_RECORDS
 
@@ -73,6 +75,11 @@ def durations_of(calls: tuple[Call, ...] | list[Call]) -> dict[str, int]:
     return {item.call_id: item.legs[0].talk_duration or 0 for item in calls}
 
 
+def contract_tests(*suites: type) -> set[str]:
+    """Return the names of the tests of contract suites."""
+    return {name for suite in suites for name in vars(suite) if name.startswith("test_")}
+
+
 class DestinationContract:
     """Tests with the fixtures `server` and `harness`; a server that takes everything cannot refuse, and a folder has no
     connection.
@@ -80,6 +87,9 @@ class DestinationContract:
 
     can_refuse = True
     has_connection = True
+
+    slow_tests: Collection[str] = (DEAD_DESTINATION_TEST,)
+    """Names of tests that run in `make test-all` alone: another kind shows in `make test` what they show."""
 
     @pytest.fixture
     def silent_port(self) -> Iterator[int]:

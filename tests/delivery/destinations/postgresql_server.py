@@ -32,6 +32,8 @@ class PostgresqlServer(msgspec.Struct):
     folder: Path
     port: int
     process: subprocess.Popen[str] | None = None
+    connection: Any = None
+    """The owner's: to sign in takes longer than most queries."""
 
     @property
     def url(self) -> str:
@@ -52,6 +54,9 @@ class PostgresqlServer(msgspec.Struct):
 
     def stop(self) -> None:
         """Stop at once; what was committed stays."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
         if self.process is not None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait()
@@ -59,9 +64,10 @@ class PostgresqlServer(msgspec.Struct):
 
     def query(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement as the owner; return its rows."""
-        with closing(self.connect()) as connection:
-            connection.autocommit = True
-            cursor = connection.cursor()
+        if self.connection is None:
+            self.connection = self.connect()
+            self.connection.autocommit = True
+        with closing(self.connection.cursor()) as cursor:
             cursor.execute(sql, parameters)
             return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
 

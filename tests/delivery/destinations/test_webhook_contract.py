@@ -57,6 +57,8 @@ class WebhookServer:
 class TestWebhook(DestinationContract):
     """The contract suite for webhooks."""
 
+    slow_tests = ()
+
     @pytest.fixture
     async def server(self) -> AsyncIterator[WebhookServer]:
         server = WebhookServer()

@@ -66,6 +66,7 @@ async def _compare_pages(path: Path, office: list[Call], filters: list[RecordFil
 
 
 @pytest.mark.usefixtures("short_ranges")
+@pytest.mark.slow
 async def test_pages_of_a_number_return_each_row_once_and_no_number_with_the_same_last_digits(tmp_path: Path) -> None:
     """Also a number that calls itself, and more rows in one second than a page has."""
     numbers = ("0049301234567", "+49301234567", "0301234567")

@@ -12,7 +12,7 @@ from onhook.cdr.call_details import CallDetails
 from onhook.cdr.leg_joining import LegLinks
 from onhook.lib.errors import ParseError, UsageError
 from onhook.lib.messages import _
-from onhook.pbx.dialect import Envelope
+from onhook.pbx.dialect import Envelope, LegDialect
 from onhook.pbx.freeswitch.details import build_details
 from onhook.pbx.freeswitch.documents import MICROSECONDS
 from onhook.pbx.freeswitch.encodings import looks_like_document
@@ -26,7 +26,7 @@ LEGS_MAX = 1_000
 """Legs of one call: a queue that rings twenty agents for an hour has some hundreds."""
 
 
-class FreeSwitch:
+class FreeSwitch(LegDialect):
     """The dialect of FreeSWITCH and FusionPBX."""
 
     name = "freeswitch"
