@@ -34,7 +34,7 @@ else
 	$(IN)/python -m pytest -n 2 -m "not slow and not pbx" $(ARGS)
 endif
 
-test-all: $(DEV) ## all tests, with kill -9, full disk, long runs; ARGS="--part sync", ROUNDS=100, SEEDS=200, DURATION=3600
+test-all: $(DEV) ## all tests, with kill -9, full disk, long runs; ARGS="--part sync", ROUNDS=100, SEEDS=200, DURATION=3600, STEP=1
 	$(IN)/python -m tools.all_tests $(ARGS)
 
 test-pbx: $(DEV) ## tests against a real Asterisk with real telephones; takes root, debootstrap and sipp (Debian)

@@ -1,4 +1,4 @@
-"""Larger counts for the tests that repeat or last: `make test-all ROUNDS=100 SEEDS=200 DURATION=3600`."""
+"""Larger counts for the tests that repeat or last: `make test-all ROUNDS=100 SEEDS=200 DURATION=3600 STEP=1`."""
 
 import os
 from collections.abc import Sequence
@@ -22,6 +22,12 @@ def duration(default_seconds: int, *, times: int) -> Any:
 def seeds(default: int) -> range:
     """Return the seeds of a slow test."""
     return range(int(os.environ.get("SEEDS") or default))
+
+
+def step(default: int) -> Any:
+    """Return how far the operations are apart of which one after the other fails, as a parameter of a slow test."""
+    number = int(os.environ.get("STEP") or default)
+    return pytest.param(number, marks=[pytest.mark.slow, pytest.mark.timeout(300 + 10_800 / number)])
 
 
 def examples(default: int) -> int:

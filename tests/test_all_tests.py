@@ -11,7 +11,7 @@ def test_parts_contain_every_slow_test() -> None:
     slow_files = [
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "tests").rglob("test_*.py")
-        if re.search(r"mark\.slow|counts\.(rounds|seeds)|sampled\(", path.read_text("utf-8"))
+        if re.search(r"mark\.slow|counts\.(rounds|seeds|step)|sampled\(", path.read_text("utf-8"))
         and "tests/pbx/" not in path.as_posix()
     ]
     assert len(slow_files) > 10

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import shutil
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,9 @@ from onhook.config import Config
 from onhook.lib.errors import NotFound
 from onhook.ops.rebuild import rebuild
 from onhook.runtime.engines import ENGINES
+from tests import counts
 from tests.faults.operations import KILLED_EXIT_CODE
-from tests.faults.test_each_operation import EACH, early_and_late, fail_each
+from tests.faults.test_each_operation import LONG_STEP, early_and_late, fail_each
 from tests.ops.erasure_world import (
     DIGITS,
     NAME,
@@ -33,8 +34,7 @@ STEP = 301
 KILLED_AT = 223
 """In the middle: in `make test` one process is killed."""
 
-KILLED_STEP = 7
-"""Each run takes the start of a process too, two minutes in all. The other operations fail by an error."""
+NO_STEP = 0
 
 LATER = event(1, "1001", call_to="Alice Smith<0049 30901820>", type="Outbound", dst_trunk_name="SIP")
 
@@ -53,7 +53,7 @@ async def erase(directory: Path) -> None:
     await rebuild(config, lambda _position, _last_seq: None, ENGINES)
 
 
-@pytest.mark.parametrize("step", [STEP, EACH])
+@pytest.mark.parametrize("step", [STEP, counts.step(LONG_STEP)])
 @early_and_late
 async def test_erase_each_operation_fails(tmp_path: Path, step: int, *, is_late: bool) -> None:
     config = Config(data=tmp_path / "data", zone="Europe/Berlin")
@@ -79,22 +79,15 @@ async def check_erased(copy: Path, recordings: Path) -> None:
     assert "erase a number: calls: 3, raw events: 5" in [entry.action for entry in audit]
 
 
-@pytest.mark.timeout(3_600)
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        pytest.param(range(KILLED_AT, KILLED_AT + 1), id="one"),
-        pytest.param(range(1, 100_000, KILLED_STEP), id="each", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("step", [NO_STEP, counts.step(LONG_STEP)])
 @early_and_late
 async def test_erase_process_that_is_killed_at_each_operation_is_finished_by_the_next(
-    tmp_path: Path, numbers: Iterable[int], *, is_late: bool
+    tmp_path: Path, step: int, *, is_late: bool
 ) -> None:
     """A process of its own erases the number, and ends at once at one operation; another one finds what is left."""
     config = Config(data=tmp_path / "data", zone="Europe/Berlin")
     await fill(config, tmp_path / "recordings")
-    for number in numbers:
+    for number in [KILLED_AT] if step == NO_STEP else itertools.count(1, step):
         copy, recordings = tmp_path / f"data-{number}", tmp_path / "recordings"
         shutil.copytree(tmp_path / "data", copy)
         exit_code = await erase_in_process(copy, number, is_late=is_late)
