@@ -37,6 +37,9 @@ from onhook.lib.signing import sign
 ROUNDS = 5
 LOAD_SECONDS = 4
 BODIES = 200_000
+WAYS = (False, True)
+"""A connection per event, and kept ones."""
+
 RATE = 1_000
 RATE_SECONDS = 20
 SETTLE_SECONDS = 2.0
@@ -55,7 +58,7 @@ def run(*, big: bool = False) -> list[Row]:
         bodies = directory / "bodies.txt"
         write_bodies(bodies, range(BODIES))
         with nginx(directory) as yardstick:
-            loads = [_beside_nginx(directory, bodies, yardstick, is_kept=is_kept) for is_kept in (False, True)]
+            loads = [_beside_nginx(directory, bodies, yardstick, is_kept=is_kept) for is_kept in WAYS]
         return [*loads, *rows, *(_flat(directory, bodies) if big else [])]
 
 

@@ -164,6 +164,7 @@ async def test_begin_ledger_goes_on_after_the_destinations(config: Config, recei
     assert await list_sequences(config) == [LAST_SEQ + 2]
 
 
+@pytest.mark.slow
 async def test_destination_past_the_end_of_the_ledger_gets_the_next_event(
     config: Config, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -195,7 +195,7 @@ def _failing(original: Any, counts: Iterator[int], number: int) -> Any:
     return call
 
 
-@pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
+@pytest.mark.parametrize("file_format", ["jsonl", pytest.param("parquet", marks=pytest.mark.slow)])
 async def test_files_crash_at_each_step_gives_each_record_once(
     server: FilesKindServer, monkeypatch: pytest.MonkeyPatch, file_format: str
 ) -> None:

@@ -59,6 +59,7 @@ async def test_run_sql_allowed_query_returns_rows(runner: SqlProcessRunner) -> N
         assert list((await runner.run(sql)).rows) == rows, sql
 
 
+@pytest.mark.slow
 async def test_run_sql_result_is_limited_in_rows_text_and_bytes(runner: SqlProcessRunner) -> None:
     result = await runner.run("SELECT range FROM range(1000000)")
     assert (len(result.rows), result.is_truncated) == (SQL_ROWS_MAX, True)
