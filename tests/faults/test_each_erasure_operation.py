@@ -15,7 +15,7 @@ from onhook.ops.rebuild import rebuild
 from onhook.runtime.engines import ENGINES
 from tests import counts
 from tests.faults.operations import KILLED_EXIT_CODE
-from tests.faults.test_each_operation import LONG_STEP, early_and_late, fail_each
+from tests.faults.test_each_operation import early_and_late, fail_each
 from tests.ops.erasure_world import (
     DIGITS,
     NAME,
@@ -35,6 +35,9 @@ KILLED_AT = 223
 """In the middle: in `make test` one process is killed."""
 
 NO_STEP = 0
+
+LONG_STEP = 7
+"""Each of its six hundred operations takes a quarter of an hour, and with a process for each an hour: `STEP=1`."""
 
 LATER = event(1, "1001", call_to="Alice Smith<0049 30901820>", type="Outbound", dst_trunk_name="SIP")
 

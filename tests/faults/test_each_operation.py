@@ -39,11 +39,7 @@ ATTEMPTS_MAX = 5
 STEP = 61
 """In `make test` few operations fail: a scenario has some hundred, and each takes a start of all engines."""
 
-LONG_STEP = 7
-"""Of scenarios with so many operations, or such long runs, that each one takes half an hour: that is `STEP=1`."""
-
 every_operation = pytest.mark.parametrize("step", [STEP, counts.step(1)])
-many_operations = pytest.mark.parametrize("step", [counts.step(LONG_STEP)])
 early_and_late = pytest.mark.parametrize(
     "is_late", [pytest.param(False, id="not done"), pytest.param(True, id="done", marks=pytest.mark.slow)]
 )
@@ -182,7 +178,7 @@ async def _catch_up(projector: Projector) -> None:
     await projector.catch_up()
 
 
-@many_operations
+@pytest.mark.parametrize("step", [counts.step(1)])
 @early_and_late
 async def test_rebuild_each_operation_fails(directory: Path, step: int, *, is_late: bool) -> None:
     """The old store stays in use until the new one replaces it."""
@@ -203,7 +199,7 @@ async def test_rebuild_each_operation_fails(directory: Path, step: int, *, is_la
     await fail_each(directory, rebuild_store, check, step, is_late=is_late)
 
 
-@many_operations
+@pytest.mark.parametrize("step", [counts.step(1)])
 @early_and_late
 async def test_retention_each_operation_fails(directory: Path, step: int, *, is_late: bool) -> None:
     """The calls of a store that is rebuilt are the same, and what was deleted is recognised."""
@@ -246,7 +242,7 @@ async def _calls_of(directory: Path) -> Sequence[Call]:
         return await read_calls(store)
 
 
-@many_operations
+@pytest.mark.parametrize("step", [counts.step(1)])
 @early_and_late
 @pytest.mark.parametrize("commit", COMMITS)
 async def test_upgrade_each_operation_fails(tmp_path: Path, commit: str, step: int, *, is_late: bool) -> None:
