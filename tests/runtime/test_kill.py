@@ -19,6 +19,9 @@ from tests import counts
 from tests.runtime.harness import READ_SECONDS_MAX, Server, call_id, call_ids, wait_until, webhook_body
 
 SENDERS = 4
+SEND_SECONDS = 0.02
+"""Between two events of a sender: 200 a second in all, which the slow destination receives in time."""
+
 PAUSE_SECONDS_MAX = 0.6
 
 DELIVERING_SHARE = 0.75
@@ -50,6 +53,7 @@ class Load:
             if self._is_acknowledged(number):
                 self.acknowledged.add(number)
                 number += SENDERS
+                self._stop.wait(SEND_SECONDS)
 
     def _is_acknowledged(self, number: int) -> bool:
         try:
