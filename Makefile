@@ -16,7 +16,7 @@ COVERAGE ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all test-pbx mutate check fix bench lock clean .venv
+.PHONY: help install run test test-all test-pbx mutate check fix bench lock man dist clean .venv
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,12 @@ lock: $(DEV) ## pin the newest releases, with hashes, in requirements/*.txt
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    requirements/$$set.in --output-file requirements/$$set.txt || exit 1; \
 	done
+
+man: $(DEV) ## make the man page, build/onhook.1
+	$(IN)/python -m tools.man_page build/onhook.1
+
+dist: $(DEV) ## build wheel, sdist and bill of materials in dist/; the same bytes each time
+	$(IN)/python -m tools.distribution $(ARGS)
 
 clean: ## remove .venv, caches and test output; the data directory stays
 	rm -rf .venv .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist src/onhook.egg-info mutants test-output

@@ -15,7 +15,14 @@ PARTS: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
         "engine": ("-m", "slow", "tests/ledger", "tests/receiver", "tests/store"),
         "delivery": ("-n", "2", "-m", "slow", "tests/delivery"),
         "sync": ("-n", "2", "-m", "slow", "tests/sync", "tests/ops", "tests/appdb"),
-        "server": ("-m", "slow", "tests/runtime", "tests/cli", "tests/test_exit_output.py"),
+        "server": (
+            "-m",
+            "slow",
+            "tests/runtime",
+            "tests/cli",
+            "tests/test_exit_output.py",
+            "tests/test_distribution.py",
+        ),
         "faults": ("-n", "2", "-m", "slow", "tests/faults"),
         "simulation": (
             "-n",

@@ -31,8 +31,9 @@ FIRST_CALL_AT = datetime.fromisoformat("2026-04-27 19:04:36")
 class Server:
     """`onhook serve` on a data directory, and the commands of a person."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, program: Path = ONHOOK) -> None:
         self.directory = directory
+        self.program = program
         self.log = directory.parent / f"{directory.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -44,7 +45,7 @@ class Server:
 
     def execute(self, *arguments: str, timeout_seconds: float = WAIT_SECONDS_MAX) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(ONHOOK), *arguments],
+            [str(self.program), *arguments],
             cwd=self.directory.parent,
             env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(self.directory), **_coverage_environment()},
             capture_output=True,
@@ -67,7 +68,7 @@ class Server:
         """Start the server without waiting for it."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(ONHOOK), "serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0", *arguments],
+                [str(self.program), "serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0", *arguments],
                 cwd=self.directory.parent,
                 env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(self.directory), **_coverage_environment()},
                 stdin=subprocess.DEVNULL,
@@ -153,9 +154,9 @@ def _coverage_environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def create_server(directory: Path) -> Iterator[Server]:
+def create_server(directory: Path, program: Path = ONHOOK) -> Iterator[Server]:
     """Yield a server that is stopped afterwards."""
-    server = Server(directory)
+    server = Server(directory, program)
     try:
         yield server
     finally:
