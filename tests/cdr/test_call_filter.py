@@ -50,6 +50,8 @@ CALL = msgspec.structs.replace(
         (CallFilter(under_way_at=STARTED_AT - SECOND), False),
         (CallFilter(under_way_at=STARTED_AT + 19 * SECOND), True),
         (CallFilter(under_way_at=STARTED_AT + 20 * SECOND), False),
+        (CallFilter(ended_since=STARTED_AT + 20 * SECOND), True),
+        (CallFilter(ended_since=STARTED_AT + 20.5 * SECOND), False),
         (CallFilter(numbers=("1002", "5550100")), True),
         (CallFilter(numbers=("100",)), False),
         (CallFilter(name="ALI"), True),
@@ -88,6 +90,7 @@ def test_call_filter_unknown_values_match_no_limit() -> None:
     assert CallFilter().matches(unknown)
     assert not CallFilter(max_wait_duration=100).matches(unknown)
     assert not CallFilter(under_way_at=STARTED_AT).matches(unknown)
+    assert not CallFilter(ended_since=STARTED_AT).matches(unknown)
 
 
 def test_call_filter_number_and_name_must_match_the_same_leg() -> None:
@@ -106,6 +109,7 @@ def test_parse_call_filter_reads_texts_numbers_and_a_time() -> None:
             "min_wait_duration": "0",
             "by_did": " ",
             "under_way_at": "2026-04-27T13:04",
+            "ended_since": "2026-04-27T13:05",
         },
         BERLIN,
     )
@@ -114,6 +118,7 @@ def test_parse_call_filter_reads_texts_numbers_and_a_time() -> None:
         weekday=7,
         min_wait_duration=0,
         under_way_at=datetime(2026, 4, 27, 11, 4, tzinfo=UTC),
+        ended_since=datetime(2026, 4, 27, 11, 5, tzinfo=UTC),
         zone="Europe/Berlin",
     )
 
@@ -136,6 +141,7 @@ def test_parse_call_filter_keeps_the_offset_of_a_time() -> None:
         ("max_ring_duration", "1000000000", f"invalid max_ring_duration: '1000000000': {DURATION_HINT}"),
         ("max_ring_duration", "x" * 41, f"invalid max_ring_duration: '{'x' * 40}': {DURATION_HINT}"),
         ("under_way_at", "noon", f"under_way_at is not a time: 'noon': {TIME_HINT}"),
+        ("ended_since", "7d", f"ended_since is not a time: '7d': {TIME_HINT}"),
         ("under_way_at", "x" * 41, f"under_way_at is not a time: '{'x' * 40}': {TIME_HINT}"),
         (
             "under_way_at",

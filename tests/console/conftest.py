@@ -18,6 +18,7 @@ from litestar import Litestar
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.cdr.call_details import CallDetails
+from onhook.cdr.queue_states import QueueState
 from onhook.config import Address, Config
 from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
 from onhook.console.app import create_app_state, create_routes
@@ -62,6 +63,7 @@ class ConsoleHarness:
         self.admin_token = ""
         self.url = ""
         self.delivery_metrics: dict[int, AttemptMetrics] = {}
+        self.queue_states: dict[str, list[QueueState]] = {}
         self.app_state: AppState
         self._keys = count(1)
 
@@ -204,6 +206,7 @@ async def open_console_harness(
             start_simulated_pbx=action_runner.start_simulated_pbx,
             fetch_certificate=action_runner.fetch_certificate,
         ),
+        read_live_queues=lambda: harness.queue_states,
     )
     harness.app_state = app_state
     try:

@@ -127,6 +127,7 @@ CALL_FILTERS = st.builds(
     weekday=st.none() | st.integers(1, 7),
     hour_of_day=st.none() | st.integers(0, 23),
     under_way_at=st.none() | _TIMES,
+    ended_since=st.none() | _TIMES,
     caller=st.none() | st.none() | _PARTIES,
     dialled=st.none() | st.none() | _PARTIES,
     by_trunk=st.none() | st.none() | _TEXTS,

@@ -21,7 +21,7 @@ from onhook.pbx.asterisk.session import AmiCredentials
 from onhook.pbx.connection import ClockReading, ConnectionProtocol, ConnectionUpdate
 from onhook.receiver.ingest import Ingestor
 from onhook.sync import ami_connections
-from onhook.sync.ami_connections import ConnectionManager
+from onhook.sync.ami_connections import ConnectionManager, LiveQueues
 from onhook.sync.asterisk_sync import AsteriskConnectionState
 from tests.pbx.asterisk.ami_streams import stream
 from tests.pbx.asterisk.replayed import SECRET, USER, FakeAsterisk, open_fake_asterisk
@@ -59,8 +59,12 @@ class AmiHarness:
         ingestor = Ingestor(
             ledger=self.ledger, registry=MemoryPbxRegistry([]), dialects={"asterisk": Asterisk()}, clock=clock
         )
+        self.live_queues = LiveQueues()
         self.connection_manager = ConnectionManager(
-            state=AsteriskConnectionState(self.appdb, clock, ignore_reconnected), ingestor=ingestor, clock=clock
+            state=AsteriskConnectionState(self.appdb, clock, ignore_reconnected),
+            ingestor=ingestor,
+            clock=clock,
+            live_queues=self.live_queues,
         )
         self.ingestor = ingestor
 
@@ -142,6 +146,27 @@ async def test_ami_call_received_is_stored(ami_harness: AmiHarness, asterisk: Fa
     assert asterisk_pbx.is_connected
     assert asterisk_pbx.error == ""
     assert SECRET not in repr(asterisk.actions)
+
+
+async def test_ami_queues_are_known_after_a_start_and_unknown_without_connection(
+    ami_harness: AmiHarness, asterisk: FakeAsterisk
+) -> None:
+    """A caller waited before the connection was opened."""
+    asterisk.lists["QueueStatus"] = (
+        "QueueParams\r\nQueue: team",
+        "QueueEntry\r\nQueue: team\r\nUniqueid: 1.1\r\nWait: 5",
+    )
+    asterisk.lists["CoreShowChannels"] = ("CoreShowChannel\r\nUniqueid: 1.1\r\nExten: 6400\r\nApplication: Queue",)
+    sn = await ami_harness.add_asterisk(asterisk.port)
+    assert ami_harness.live_queues.read() == {}
+    await asterisk.wait_for_login()
+    await wait_until(lambda: sn in ami_harness.live_queues.read())
+    (state,) = ami_harness.live_queues.read()[sn]
+    assert (state.queue, state.name, state.waiting, state.talking) == ("6400", "team", 1, 0)
+    await asterisk.send(b"Event: QueueCallerAbandon\r\nQueue: team\r\nUniqueid: 1.1\r\n\r\n")
+    await wait_until(lambda: ami_harness.live_queues.read()[sn][0].waiting == 0)
+    await asterisk.close()
+    await wait_until(lambda: ami_harness.live_queues.read() == {})
 
 
 async def test_ami_settings_that_cannot_be_read_leave_no_connection_open(

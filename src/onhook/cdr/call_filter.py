@@ -1,4 +1,4 @@
-"""Filters on whole calls: answering person, wait duration, hour of day, calls in progress at a time.
+"""Filters on whole calls: answering person, wait duration, hour of day, calls in progress at a time, the end.
 
 A record matches if the call of which it is a leg matches.
 """
@@ -20,13 +20,15 @@ DURATION_DIGITS_MAX = 9
 
 CALL_FILTER_NAMES = (
     *("answered_by", "min_wait_duration", "max_wait_duration", "min_ring_duration", "max_ring_duration"),
-    *("weekday", "hour_of_day", "under_way_at", "caller", "dialled", "by_trunk", "by_did"),
+    *("weekday", "hour_of_day", "under_way_at", "ended_since", "caller", "dialled", "by_trunk", "by_did"),
 )
 SEARCH_NAMES: tuple[str, ...] = (*CALL_FILTER_NAMES, "tag", "note", "q")
 """Filters on whole calls, besides those on records: also those that need notes and number plans."""
 
 TEXT_CALL_FILTERS = frozenset({"answered_by", "caller", "dialled", "by_trunk", "by_did"})
 """The text filters."""
+
+_TIME_CALL_FILTERS = ("under_way_at", "ended_since")
 
 _NUMBER_RANGES = {"weekday": (1, 7), "hour_of_day": (0, 23)}
 
@@ -35,7 +37,8 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
     """A filter on calls; None is no limit. A weekday is 1 (Monday) to 7, an hour of day 0 to 23, both in `zone`.
 
     Durations are whole seconds, both limits included; an unknown duration matches neither. A call is under way from its
-    first second to the one before its end. `caller` and `dialled` are the numbers of the call itself, as `by_trunk`
+    first second to the one before its end. `ended_since` is included; a call whose end is unknown does not match.
+    `caller` and `dialled` are the numbers of the call itself, as `by_trunk`
     (the incoming trunk, else the outgoing one) and `by_did` are its own, not those of any leg. `numbers` matches if one
     of them is a party of a leg, `name` if it is part of such a party's text, in any case, or if the party is one of the
     `name_parties`: (`sn`, number), without `sn` a number of any PBX. `call_keys` holds (`sn`,
@@ -51,6 +54,7 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
     weekday: int | None = None
     hour_of_day: int | None = None
     under_way_at: datetime | None = None
+    ended_since: datetime | None = None
     caller: str | None = None
     dialled: str | None = None
     by_trunk: str | None = None
@@ -75,6 +79,7 @@ class CallFilter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.weekday is None or local.isoweekday() == self.weekday)
             and (self.hour_of_day is None or local.hour == self.hour_of_day)
             and (self.under_way_at is None or _is_under_way(call, self.under_way_at))
+            and (self.ended_since is None or (call.ended_at is not None and call.ended_at >= self.ended_since))
             and any(self._matches_parties(leg) for leg in call.legs)
         )
 
@@ -113,15 +118,13 @@ def list_pbx_notes(call: Call) -> list[str]:
 def parse_call_filter(parameters: Mapping[str, str], zone: ZoneInfo) -> CallFilter:
     """Parse call filters from texts; empty texts are ignored. Raises `UsageError`."""
     texts = {name: text.strip() for name, text in parameters.items() if text.strip()}
-    under_way_at = texts.get("under_way_at")
-    values: dict[str, Any] = {
-        name: text if name in TEXT_CALL_FILTERS else _parse_number(name, text)
-        for name, text in texts.items()
-        if name != "under_way_at"
-    }
-    return CallFilter(
-        under_way_at=None if under_way_at is None else _parse_time(under_way_at, zone), zone=zone.key, **values
-    )
+    return CallFilter(zone=zone.key, **{name: _parse_value(name, text, zone) for name, text in texts.items()})
+
+
+def _parse_value(name: str, text: str, zone: ZoneInfo) -> Any:
+    if name in _TIME_CALL_FILTERS:
+        return _parse_time(name, text, zone)
+    return text if name in TEXT_CALL_FILTERS else _parse_number(name, text)
 
 
 def _parse_number(name: str, text: str) -> int:
@@ -135,15 +138,15 @@ def _parse_number(name: str, text: str) -> int:
     return int(text)
 
 
-def _parse_time(text: str, zone: ZoneInfo) -> datetime:
+def _parse_time(name: str, text: str, zone: ZoneInfo) -> datetime:
     try:
         time = datetime.fromisoformat(text)
         return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(
-            _("under_way_at is not a time: {value!r}", value=text[:40]),
+            _("{name} is not a time: {value!r}", name=name, value=text[:40]),
             hint=_("write 2026-04-27T19:04:36+08:00"),
-            parameter="under_way_at",
+            parameter=name,
         ) from None
 
 

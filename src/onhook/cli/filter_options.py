@@ -17,7 +17,7 @@ from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
 
 _TIME_FORMATS = "2026-04-27, 2026-04-27T19:04, today, yesterday, or 30m, 12h, 7d, 2w ago"
-TIME_FILTERS = frozenset({"since", "until", "under_way_at"})
+TIME_FILTERS = frozenset({"since", "until", "under_way_at", "ended_since"})
 
 FILTER_HELP: Mapping[str, str] = MappingProxyType(
     {
@@ -44,6 +44,7 @@ FILTER_HELP: Mapping[str, str] = MappingProxyType(
         "weekday": "1 (Monday) to 7",
         "hour_of_day": "0 to 23",
         "under_way_at": "In progress at this time, ISO 8601",
+        "ended_since": "Ended at or after this time, ISO 8601",
         "caller": "Number of the caller of the whole call",
         "dialled": "Number that was dialled first",
         "by_trunk": "Trunk of the whole call",
@@ -130,7 +131,7 @@ def _validate_filters(filters: dict[str, Any]) -> Mapping[str, Any]:
 
 def _filter_option(name: str) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
-    metavar = {"since": "TIME", "until": "TIME", "under_way_at": "TIME", "extra": "NAME=VALUE"}.get(
+    metavar = {**dict.fromkeys(TIME_FILTERS, "TIME"), "extra": "NAME=VALUE"}.get(
         name, "SECONDS" if name.endswith("_duration") else "TEXT"
     )
     option = typer.Option(

@@ -1,11 +1,12 @@
 """The console's application."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from litestar import Litestar, Router
 from litestar.exceptions import HTTPException
 
 from onhook.appdb.appdb import AppDb
+from onhook.cdr.queue_states import QueueState
 from onhook.config import Config
 from onhook.console import health, parameters, problem_documents
 from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
@@ -103,6 +104,7 @@ def create_app_state(
     actions: ConsoleActions,
     erasure: ErasureActions,
     count_flooding_sockets: Callable[[], int] = lambda: 0,
+    read_live_queues: Callable[[], Mapping[str, Sequence[QueueState]]] = dict,
 ) -> AppState:
     """Return the dependencies of the routes, with limits and caches that are empty."""
     return AppState(
@@ -129,6 +131,7 @@ def create_app_state(
         coalescer=RequestCoalescer(),
         directory=DirectoryCache(appdb.directory),
         count_flooding_sockets=count_flooding_sockets,
+        read_live_queues=read_live_queues,
     )
 
 

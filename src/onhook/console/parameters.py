@@ -149,6 +149,7 @@ async def search_filter(  # noqa: PLR0917 - one for each filter
     weekday: Annotated[Text, _text_parameter("1 (Monday) to 7, in `zone`")] = "",
     hour_of_day: Annotated[Text, _text_parameter("0 to 23, in `zone`")] = "",
     under_way_at: Annotated[Text, _text_parameter("In progress at this time, ISO 8601")] = "",
+    ended_since: Annotated[Text, _text_parameter("Ended at or after this time, ISO 8601")] = "",
     caller: Annotated[Text, _text_parameter("Number of the caller of the whole call")] = "",
     dialled: Annotated[Text, _text_parameter("Number that was dialled first")] = "",
     by_trunk: Annotated[Text, _text_parameter("Trunk of the whole call: the inbound one, else the outbound one")] = "",
@@ -163,8 +164,8 @@ async def search_filter(  # noqa: PLR0917 - one for each filter
     texts = {
         "answered_by": answered_by, "min_wait_duration": min_wait_duration, "max_wait_duration": max_wait_duration,
         "min_ring_duration": min_ring_duration, "max_ring_duration": max_ring_duration, "weekday": weekday,
-        "hour_of_day": hour_of_day, "under_way_at": under_way_at, "caller": caller, "dialled": dialled,
-        "by_trunk": by_trunk, "by_did": by_did,
+        "hour_of_day": hour_of_day, "under_way_at": under_way_at, "ended_since": ended_since, "caller": caller,
+        "dialled": dialled, "by_trunk": by_trunk, "by_did": by_did,
     }  # fmt: skip
     texts |= {"tag": tag, "note": note, "q": q}
     if app_state.masking is not None:

@@ -1,6 +1,6 @@
 """Dependencies of the console's routes, and its state between requests."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from onhook.appdb.appdb import AppDb
+from onhook.cdr.queue_states import QueueState
 from onhook.cdr.record_masking import Masking
 from onhook.config import Config
 from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
@@ -72,6 +73,8 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     directory: DirectoryCache
     count_flooding_sockets: Callable[[], int]
     """Sockets of the PBX API that were closed because of too many frames, since the start."""
+    read_live_queues: Callable[[], Mapping[str, Sequence[QueueState]]]
+    """The queues at this moment, by serial number, of the PBXs that report them."""
     masking: Masking | None = None
 
 

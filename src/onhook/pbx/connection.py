@@ -4,9 +4,12 @@ A connection is a state machine: input is received bytes and the time, output is
 The caller does the input and output, reconnects when the connection ends, and does not depend on the PBX.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
+
+from onhook.cdr.queue_states import QueueState
 
 
 class ClockReading(msgspec.Struct, frozen=True):
@@ -57,4 +60,8 @@ class ConnectionProtocol(Protocol):
 
     def pending_since(self) -> float | None:
         """Return the monotonic time at which the oldest data not yet returned was received; None if there is none."""
+        ...
+
+    def queue_states(self, now: ClockReading) -> Sequence[QueueState] | None:
+        """Return the queues with their callers at this moment; None while the PBX does not report them."""
         ...

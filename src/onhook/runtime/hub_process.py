@@ -58,7 +58,7 @@ from onhook.runtime.services import Service, running
 from onhook.store.contract import Store, StoreUnusable
 from onhook.store.position_notifier import PositionNotifier
 from onhook.store.sql.contract import SqlRunner
-from onhook.sync.ami_connections import ConnectionManager
+from onhook.sync.ami_connections import ConnectionManager, LiveQueues
 from onhook.sync.asterisk_sync import AsteriskConnectionState
 from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps
 
@@ -75,6 +75,7 @@ class HubResources(msgspec.Struct, frozen=True, kw_only=True):
     position_notifier: PositionNotifier
     leases: LeaseHolder
     publisher: FactsPublisher
+    live_queues: LiveQueues
     lowered_stream_count: int
     """Streams of destinations that were past the end of the ledger."""
 
@@ -170,6 +171,7 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         position_notifier=PositionNotifier(),
         leases=LeaseHolder(appdb.leases, clock),
         publisher=publisher,
+        live_queues=LiveQueues(),
         lowered_stream_count=lowered_stream_count,
     )
 
@@ -207,7 +209,11 @@ def _create_sync_services(
     appdb, clock = resources.appdb, resources.clock
     connection_state = AsteriskConnectionState(appdb, clock, sync_manager.on_reconnected)
     connection_manager = ConnectionManager(
-        state=connection_state, ingestor=ingestor, clock=clock, run_leased=resources.leases.run_leased
+        state=connection_state,
+        ingestor=ingestor,
+        clock=clock,
+        run_leased=resources.leases.run_leased,
+        live_queues=resources.live_queues,
     )
     return (Service("pbx_sync", sync_manager.run), Service("ami_connections", connection_manager.run))
 
@@ -289,6 +295,7 @@ def _create_console(
             fetch_certificate=action_runner.fetch_certificate,
         ),
         count_flooding_sockets=lambda: flood_counter.count,
+        read_live_queues=resources.live_queues.read,
     )
     return console_app(app_state)
 

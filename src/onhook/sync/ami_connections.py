@@ -17,6 +17,7 @@ from typing import Protocol
 import msgspec
 
 from onhook.appdb.leases import RunLeased, run_without_lease
+from onhook.cdr.queue_states import QueueState
 from onhook.lib.backoff import Backoff
 from onhook.lib.certificates import create_trust
 from onhook.lib.change_watcher import ChangeWatcher, VersionSource, appdb_failure_log
@@ -105,6 +106,28 @@ class ConnectionState(VersionSource, Protocol):
         ...
 
 
+class LiveQueues:
+    """The queues of the PBXs that are connected and report them, by serial number. They are in no file: after a start
+    each connection reads them from its PBX.
+    """
+
+    def __init__(self) -> None:
+        self._readers: dict[str, Callable[[], Sequence[QueueState] | None]] = {}
+
+    def connect(self, sn: str, read_states: Callable[[], Sequence[QueueState] | None]) -> None:
+        """Add a PBX, whose connection is open."""
+        self._readers[sn] = read_states
+
+    def disconnect(self, sn: str) -> None:
+        """Remove a PBX, if it is there."""
+        self._readers.pop(sn, None)
+
+    def read(self) -> Mapping[str, Sequence[QueueState]]:
+        """Return the queues at this moment, of each PBX that reports them."""
+        states_by_sn = {sn: read_states() for sn, read_states in self._readers.items()}
+        return {sn: states for sn, states in states_by_sn.items() if states is not None}
+
+
 class ConnectionManager:
     """All connections. Created once per process, inside its event loop."""
 
@@ -115,8 +138,10 @@ class ConnectionManager:
         ingestor: Ingestor,
         clock: Clock,
         run_leased: RunLeased = run_without_lease,
+        live_queues: LiveQueues | None = None,
     ) -> None:
         self._state = state
+        self._live_queues = live_queues or LiveQueues()
         self._run_leased = run_leased
         self._ingestor = ingestor
         self._clock = clock
@@ -198,6 +223,7 @@ class ConnectionManager:
             ingestor=self._ingestor,
             clock=self._clock,
             log=self._log,
+            live_queues=self._live_queues,
         )
         try:
             return await connection.run(reader, writer)
@@ -220,8 +246,10 @@ class _Connection:
         ingestor: Ingestor,
         clock: Clock,
         log: logging.Logger,
+        live_queues: LiveQueues,
     ) -> None:
         self._spec = spec
+        self._live_queues = live_queues
         self._state = state
         self._ingestor = ingestor
         self._clock = clock
@@ -247,6 +275,7 @@ class _Connection:
                         return update.end_reason, update.is_refused
                 await self._send(writer)
         finally:
+            self._live_queues.disconnect(self._spec.pbx.sn)
             await self._ingest_all(self._protocol.connection_lost())
             await self._save_coverage(received_at, self._now())
 
@@ -263,6 +292,7 @@ class _Connection:
     async def _handle(self, update: ConnectionUpdate, received_at: ClockReading, now: ClockReading) -> None:
         if update.is_ready:
             self._is_open = True
+            self._live_queues.connect(self._spec.pbx.sn, lambda: self._protocol.queue_states(self._now()))
             await self._state.record_opened(self._spec.pbx.sn, self._clock.microseconds())
             self._log.info("PBX connected", extra={"pbx": self._spec.name})
         for message in update.log_messages:

@@ -16,8 +16,20 @@ CONFIG_FILES: Mapping[str, str] = {
 }
 
 
+LISTS: Mapping[str, tuple[str, ...]] = {
+    "PJSIPShowRegistrationsOutbound": ("OutboundRegistrationDetail\r\nEndpoint: trunk-a",),
+    "PJSIPShowEndpoints": ("EndpointList\r\nObjectName: 1001", "EndpointList\r\nObjectName: trunk-a"),
+    "PJSIPShowEndpoint": ("EndpointDetail\r\nObjectName: trunk-a\r\nContext: from-trunk",),
+    "QueueStatus": (),
+    "CoreShowChannels": (),
+}
+"""One trunk that registers, one telephone, and no queue."""
+
+
 class FakeAsterisk:
-    """Accepts every login unless `rejects_login` is set; `send` sends events. `actions` are all received actions."""
+    """Accepts every login unless `rejects_login` is set; `send` sends events. `actions` are all received actions,
+    `lists` the events with which actions are answered.
+    """
 
     def __init__(self) -> None:
         self.port = 0
@@ -25,6 +37,7 @@ class FakeAsterisk:
         self.is_silent = False
         self.greeting = b"Asterisk Call Manager/11.0.0\r\n"
         self.actions: list[AmiMessage] = []
+        self.lists = dict(LISTS)
         self.login_count = self.received_count = self.open_count = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -86,27 +99,17 @@ class FakeAsterisk:
         text = "Message: Authentication failed\r\n" if is_rejected else response_headers.get(name, "")
         if name == "GetConfig":
             text = CONFIG_FILES.get(action.get("Filename"), "")
-        if name.startswith("PJSIPShow"):
+        if name in self.lists:
             text = "EventList: start\r\n"
         response = "Error" if is_rejected or (name == "GetConfig" and not text) else "Success"
         writer.write(f"Response: {response}\r\nActionID: {action_id}\r\n{text}\r\n".encode())
-        for list_item in _list_items(name):
+        list_items = (*self.lists[name], "ListComplete\r\nEventList: Complete") if name in self.lists else ()
+        for list_item in list_items:
             writer.write(f"Event: {list_item}\r\nActionID: {action_id}\r\n\r\n".encode())
         if name == "Filter":
             self.login_count += 1
             self._writers.add(writer)
             self._logged_in.set()
-
-
-def _list_items(action: str) -> tuple[str, ...]:
-    """Return one trunk that registers, and one telephone."""
-    trunk = "EndpointDetail\r\nObjectName: trunk-a\r\nContext: from-trunk"
-    lists = {
-        "PJSIPShowRegistrationsOutbound": ("OutboundRegistrationDetail\r\nEndpoint: trunk-a",),
-        "PJSIPShowEndpoints": ("EndpointList\r\nObjectName: 1001", "EndpointList\r\nObjectName: trunk-a"),
-        "PJSIPShowEndpoint": (trunk,),
-    }
-    return (*lists[action], "ListComplete\r\nEventList: Complete") if action in lists else ()
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from onhook.pbx.asterisk.connection import (
 )
 from onhook.pbx.asterisk.messages import MESSAGE_BYTES_MAX, AmiMessage, parse_messages
 from onhook.pbx.asterisk.payload import Asterisk
+from onhook.pbx.asterisk.queue_tracker import LIST_SECONDS
 from onhook.pbx.asterisk.session import PENDING_ACTIONS_MAX, AmiCredentials
 from onhook.pbx.asterisk.trunks import PENDING_QUERIES_MAX
 from onhook.pbx.connection import ClockReading, ConnectionUpdate
@@ -183,12 +184,19 @@ def test_connection_login_that_does_not_finish_is_given_up_while_data_arrives() 
 
 
 def leave_pings_unanswered(connection: AsteriskProtocol, count: int) -> float:
-    """Let a server that sends events respond to none of this number of pings; return the time of the last event."""
+    """Let a server that sends events and lists respond to none of this number of pings; return the time of the last
+    event.
+    """
     seconds = 0.0
+    for number in (1, 2):  # the lists of queues and channels, requested with the login
+        connection.receive_data(f"Response: Success\r\nActionID: onhook-{number}\r\n\r\n".encode(), clock_reading(0))
     for _ in range(count):
         seconds += PING_AFTER_SECONDS + 1
         assert connection.on_tick(clock_reading(seconds)) == ConnectionUpdate()
         connection.receive_data(EVENT, clock_reading(seconds))
+        for action in sent_actions(connection):
+            if action.get("Action") in ("QueueStatus", "CoreShowChannels"):
+                connection.receive_data(respond(action), clock_reading(seconds))
     return seconds
 
 
@@ -269,3 +277,32 @@ def test_connection_offset_is_stored_if_end_time_shows_it(end_time: str, offset_
     connection.receive_data(cdr.encode(), clock_reading(0))
     (body,) = connection.on_tick(clock_reading(QUIET_SECONDS)).raw_events
     assert body.partition(b"Event:")[0].partition(b"CEL: none\r\n")[2] == offset_line + b"\r\n"
+
+
+def test_connection_shows_queues_from_before_it_and_follows_their_events() -> None:
+    """The lists are requested with the login, and answered before the trunks."""
+    connection = open_connection(detect_trunks=True)
+    assert connection.queue_states(clock_reading(0)) is None
+    queues, channels = sent_actions(connection)[-4:-2]
+    connection.receive_data(
+        respond(queues, "QueueParams\r\nQueue: 6400", "QueueEntry\r\nQueue: 6400\r\nUniqueid: 1.1\r\nWait: 5"),
+        clock_reading(1),
+    )
+    connection.receive_data(respond(channels), clock_reading(1))
+    (state,) = connection.queue_states(clock_reading(2)) or ()
+    assert (state.queue, state.waiting, state.talking, state.longest_wait) == ("6400", 1, 0, 6)
+    connection.receive_data(b"Event: Hangup\r\nUniqueid: 1.1\r\n\r\n", clock_reading(2))
+    (state,) = connection.queue_states(clock_reading(2)) or ()
+    assert (state.waiting, state.longest_wait) == (0, None)
+
+
+def test_connection_without_permission_to_list_channels_still_returns_calls() -> None:
+    connection = open_connection()
+    queues, channels = sent_actions(connection)[-2:]
+    assert connection.receive_data(respond(queues), clock_reading(1)) == ConnectionUpdate()
+    update = connection.receive_data(respond(channels, error="Permission denied"), clock_reading(1))
+    assert "write = system,reporting" in update.log_messages[0]
+    assert connection.queue_states(clock_reading(1)) is None
+    connection.receive_data(EVENT, clock_reading(1 + LIST_SECONDS))
+    connection.on_tick(clock_reading(1 + LIST_SECONDS))
+    assert "QueueStatus" in [action.get("Action") for action in sent_actions(connection)]

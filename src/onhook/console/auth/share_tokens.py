@@ -25,7 +25,7 @@ FILTER_PARAMETERS: Final = frozenset({*FILTER_NAMES, "zone", "tag", "note", "q"}
 CALL_FILTER_PARAMETERS: Final = frozenset(
     {
         *("answered_by", "min_wait_duration", "max_wait_duration", "min_ring_duration", "max_ring_duration"),
-        *("weekday", "hour_of_day", "under_way_at", "caller", "dialled", "by_trunk", "by_did"),
+        *("weekday", "hour_of_day", "under_way_at", "ended_since", "caller", "dialled", "by_trunk", "by_did"),
     }
 )
 

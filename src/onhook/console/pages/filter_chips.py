@@ -34,6 +34,7 @@ TITLES: Mapping[str, str] = MappingProxyType(
         "weekday": mark("Weekday"),
         "hour_of_day": mark("Hour"),
         "under_way_at": mark("In progress at"),
+        "ended_since": mark("Ended since"),
         "caller": mark("Caller"),
         "dialled": mark("Dialled"),
         "by_trunk": mark("Trunk of the call"),

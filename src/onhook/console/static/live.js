@@ -5,6 +5,7 @@
 (() => {
   const REFRESH_MILLISECONDS = 1500; // at most so often, however many calls end
   const IDLE_MILLISECONDS = 60000; // the attention box changes without a call
+  const refreshedTile = document.querySelector("[data-refresh-seconds]"); // it changes without a call, and more often
   const RETRY_MILLISECONDS = 5000; // after the server refused; the browser itself retries a line that broke
 
   const body = document.body;
@@ -64,8 +65,16 @@
       const rows = region.querySelector("tbody:has([data-key])");
       const newRows = newRegion.querySelector("tbody:has([data-key])");
       if (rows && newRows) applyRows(rows, newRows);
-      else if (region.innerHTML !== newRegion.innerHTML) region.replaceChildren(...newRegion.childNodes);
+      else if (region.innerHTML !== newRegion.innerHTML) replaceContent(region, newRegion);
     }
+  }
+
+  // The focus stays at the same place of the region.
+  function replaceContent(region, newRegion) {
+    const places = "a, button, summary, [tabindex]";
+    const place = [...region.querySelectorAll(places)].indexOf(document.activeElement);
+    region.replaceChildren(...newRegion.childNodes);
+    if (place >= 0) region.querySelectorAll(places)[place]?.focus({ preventScroll: true });
   }
 
   function applyRows(rows, newRows) {
@@ -93,6 +102,6 @@
   });
   document.addEventListener("visibilitychange", () => document.hidden || scheduleRefresh());
   addEventListener("pageshow", () => document.querySelectorAll("form.search :disabled").forEach((field) => (field.disabled = false)));
-  setInterval(scheduleRefresh, IDLE_MILLISECONDS);
+  setInterval(scheduleRefresh, refreshedTile ? 1000 * refreshedTile.dataset.refreshSeconds : IDLE_MILLISECONDS);
   listen();
 })();

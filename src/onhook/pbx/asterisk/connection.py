@@ -1,4 +1,5 @@
-"""The protocol of one connection to an Asterisk: log in, collect calls, keep the connection alive, detect trunks.
+"""The protocol of one connection to an Asterisk: log in, collect calls, keep the connection alive, detect trunks,
+follow queues.
 
 See the contract `pbx/connection.py`. The rule that makes an endpoint a trunk is in `trunks.py`.
 """
@@ -7,11 +8,13 @@ from collections.abc import Sequence
 
 import msgspec
 
+from onhook.cdr.queue_states import QueueState
 from onhook.cdr.utc_offset import offset_between, parse_wall_clock
 from onhook.lib.errors import ParseError
 from onhook.lib.messages import _
 from onhook.pbx.asterisk.call_collector import AsteriskParserConfig, CallCollector, CollectedCall
 from onhook.pbx.asterisk.messages import AmiMessage, OversizedMessage
+from onhook.pbx.asterisk.queue_tracker import QUEUE_EVENTS, QueueTracker
 from onhook.pbx.asterisk.session import (
     AmiCredentials,
     AmiEvent,
@@ -47,6 +50,7 @@ class AsteriskProtocol:
     ) -> None:
         self._session = AmiSession(credentials)
         self._call_collector = CallCollector(parser_config)
+        self._queue_tracker = QueueTracker(self._session)
         self._detect_trunks = detect_trunks
         self._trunk_search: TrunkSearch | None = None
         self._search_started_at = 0.0
@@ -90,6 +94,9 @@ class AsteriskProtocol:
     def pending_since(self) -> float | None:
         return self._call_collector.oldest_cdr_at()
 
+    def queue_states(self, now: ClockReading) -> Sequence[QueueState] | None:
+        return self._queue_tracker.list_states(now.monotonic_seconds)
+
     def _start_clock(self, now: ClockReading) -> float:
         """Return when the connection began, which is the first reading of the clock."""
         if self._started_at is None:
@@ -97,21 +104,25 @@ class AsteriskProtocol:
         return self._started_at
 
     def _send_due_actions(self, now: ClockReading, silent_seconds: float) -> None:
-        """Send a ping after a silence, and search for trunks at intervals. Raises `OverflowError`."""
+        """Send a ping after a silence; list queues and search for trunks at intervals. Raises `OverflowError`."""
         if silent_seconds > PING_AFTER_SECONDS and now.monotonic_seconds - self._last_ping_at > PING_AFTER_SECONDS:
             self._last_ping_at = now.monotonic_seconds
             self._session.send_action("Ping")
+        if self._queue_tracker.is_due(now.monotonic_seconds):
+            self._queue_tracker.request_lists(now.monotonic_seconds)
         if self._detect_trunks and now.monotonic_seconds - self._search_started_at > TRUNK_SEARCH_SECONDS:
             self._start_trunk_search(now)
 
     def _handle_session_event(self, session_event: AmiSessionEvent, now: ClockReading) -> ConnectionUpdate:
         if isinstance(session_event, AmiEvent):
+            if session_event.name in QUEUE_EVENTS:
+                self._queue_tracker.handle_event(session_event, now.monotonic_seconds)
             offset = _offset_seconds(session_event.message, now)
             return ConnectionUpdate(
                 raw_events=_bodies(self._call_collector.add_event(session_event.message, now.monotonic_seconds, offset))
             )
         if isinstance(session_event, AmiResponse):
-            return self._handle_response(session_event)
+            return self._handle_response(session_event, now)
         if isinstance(session_event, AmiReady):
             return self._handle_ready(session_event, now)
         if isinstance(session_event, AmiRefused):
@@ -119,6 +130,7 @@ class AsteriskProtocol:
         return ConnectionUpdate(log_messages=(_describe_oversized(session_event),))
 
     def _handle_ready(self, ready: AmiReady, now: ClockReading) -> ConnectionUpdate:
+        self._queue_tracker.request_lists(now.monotonic_seconds)
         if self._detect_trunks:
             self._start_trunk_search(now)
         log_messages = () if ready.is_filtered else ("the manager user cannot filter events: give it `write = system`",)
@@ -128,7 +140,10 @@ class AsteriskProtocol:
         self._search_started_at = now.monotonic_seconds
         self._trunk_search = TrunkSearch(self._session)
 
-    def _handle_response(self, response: AmiResponse) -> ConnectionUpdate:
+    def _handle_response(self, response: AmiResponse, now: ClockReading) -> ConnectionUpdate:
+        if self._queue_tracker.owns_response(response):
+            log_message = self._queue_tracker.handle_response(response, now.monotonic_seconds)
+            return ConnectionUpdate(log_messages=(log_message,) if log_message else ())
         if self._trunk_search is None or not self._trunk_search.owns_response(response):
             return ConnectionUpdate()
         try:

@@ -72,6 +72,7 @@ _CALL_FILTERS = {
     f" AND json_type(extra, '/{ROW_NOTE}') = 'VARCHAR'"
     f" AND contains(lower(json_extract_string(extra, '/{ROW_NOTE}')), $note)))",
     "under_way_at": "started_at <= $under_way_at AND ended_at > $under_way_at",
+    "ended_since": "ended_at >= $ended_since",
 }
 """Filters on calls. `{local_start}` is the start by the clock of the zone; `{legs_source}`, `{name_parties}`: see
 `_call_filter_tests`.
@@ -349,7 +350,9 @@ def _scope_values(record_filter: RecordFilter) -> dict[str, Any]:
         return values
     for name in _CALL_FILTERS:
         if (value := getattr(record_filter.call_filter, name)) is not None:
-            values[name] = epoch_seconds(value.astimezone(UTC)) if isinstance(value, datetime) else value
+            values[name] = value
+            if isinstance(value, datetime):
+                values[name] = ceil_seconds(value) if name == "ended_since" else epoch_seconds(value.astimezone(UTC))
     values |= {name: extract_number(values[name]) for name in ("answered_by", "caller", "dialled") if name in values}
     values |= {name: list(values[name]) for name in ("numbers",) if name in values}
     if record_filter.call_filter.call_keys is not None:

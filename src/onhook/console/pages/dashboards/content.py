@@ -10,6 +10,7 @@ from onhook.console.pages.dashboards.figures import Figure, FigureData, Source, 
 from onhook.console.pages.dashboards.health import PbxHealth, load_health
 from onhook.console.pages.dashboards.issue_summary import IssueSummary, load_issue_summary
 from onhook.console.pages.dashboards.period import DashboardPeriod
+from onhook.console.pages.dashboards.queues_now import REFRESH_SECONDS, QueuesNow, load_queues_now
 from onhook.console.pages.dashboards.tiles import RECENT_REPORTS, REPORT_COLUMNS, TILE_KINDS, Tile, TileKind
 from onhook.console.pages.dashboards.timeline import Timeline, load_timeline
 from onhook.console.pages.reports.kinds import KINDS
@@ -57,6 +58,13 @@ class DashboardContent(msgspec.Struct, frozen=True, kw_only=True):
     health: Sequence[PbxHealth]
     issue_summary: IssueSummary
     latest: CallPage
+    queues_now: QueuesNow
+
+    @property
+    def refresh_seconds(self) -> int | None:
+        """Return how often the tiles are to be loaded again without a call; None is as usual."""
+        has_queues_now = any(content.kind.shape == "queues_now" for content in self.tiles)
+        return REFRESH_SECONDS if has_queues_now else None
 
     @property
     def has_chart(self) -> bool:
@@ -98,11 +106,14 @@ async def load_content(  # noqa: PLR0917 - what a dashboard is made of
     links, zone = tuple(query.filters.values()), (type(query.zone), query.zone.key)
     key = (position, "dashboard", query.search_filter, period.previous, links, zone, *kinds)
     counted = await app_state.coalescer.get(key, lambda: _count(query, period, kinds))
+    queues_now = (
+        await load_queues_now(app_state, scope, query, position) if "queues_now" in shapes else QueuesNow()
+    )
     return DashboardContent(
         tiles=[
             _tile_content(number, tile, kind, query, counted)
             for number, tile, kind in visible
-            if not (is_default and _is_without_calls(tile.kind, kind, counted.data))
+            if not (is_default and _is_without_calls(tile.kind, kind, counted.data, queues_now))
         ],
         query=query,
         period=period,
@@ -113,6 +124,7 @@ async def load_content(  # noqa: PLR0917 - what a dashboard is made of
         if "issues" in shapes
         else IssueSummary(),
         latest=latest,
+        queues_now=queues_now,
     )
 
 
@@ -152,9 +164,11 @@ async def _load_table(query: ReportQuery, data: FigureData, name: str) -> Report
     )
 
 
-def _is_without_calls(name: str, kind: TileKind, data: FigureData) -> bool:
+def _is_without_calls(name: str, kind: TileKind, data: FigureData, queues_now: QueuesNow) -> bool:
     """Return whether a tile is about queues without calls, or has the totals of a single PBX."""
     offered = [figures.offered for figures in (data.queues, data.previous_queues) if figures is not None]
+    if kind.shape == "queues_now":
+        return not (any(offered) or queues_now.has_rows)
     is_of_queues = name == "queues" or (kind.shape == "figure" and "visits" in kind.sources)
     return (is_of_queues and not any(offered)) or (kind.shape == "pbx_totals" and len(data.by_pbx) < 2)
 

@@ -19,7 +19,9 @@ from onhook.lib.messages import mark
 WIDTHS = (2, 3, 4, 6, 8, 12)
 """Widths of a tile, in twelfths of a row."""
 
-Shape = Literal["figure", "timeline", "unreturned", "table", "chart", "pbx_totals", "health", "issues", "calls"]
+Shape = Literal[
+    "figure", "timeline", "unreturned", "table", "chart", "pbx_totals", "health", "issues", "calls", "queues_now"
+]
 
 REPORT_COLUMNS: Mapping[str, Sequence[str]] = MappingProxyType(
     {
@@ -106,6 +108,7 @@ TILE_KINDS: Mapping[str, TileKind] = MappingProxyType(
         "abandon-rate": _figure(mark("Abandon rate"), _QUEUES, figures.abandon_rate, "visits"),
         "asa": _figure(mark("ASA"), _QUEUES, figures.asa, "visits"),
         "queue-p90": _figure(mark("P90 wait in queues"), _QUEUES, figures.queue_p90_wait, "visits"),
+        "queues-now": TileKind(title=mark("Queues now"), group=_QUEUES, shape="queues_now", width=6),
         "issues": TileKind(title=mark("Issues"), group=_OPERATION, shape="issues", width=12, needs_all=True),
         "health": TileKind(title=mark("PBXs"), group=_OPERATION, shape="health", width=12),
         **{
@@ -137,6 +140,7 @@ DEFAULT_TILES = (
     Tile("abandon-rate", 2),
     Tile("time-to-answer", 2),
     Tile("longest-wait", 2),
+    Tile("queues-now", 12),
     Tile("timeline", 8),
     Tile("unreturned-calls", 4),
     Tile("queues", 12),

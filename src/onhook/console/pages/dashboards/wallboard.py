@@ -117,17 +117,18 @@ async def wallboard_page(
     )
     query, period = await load_dashboard_query(app_state, selection.search_filter, reader_zone, selection.texts, now)
     latest = await load_latest_calls(app_state, RecordFilter(scope=scope), position)
+    content = await load_selected_content(app_state, scope, selection, query, period, latest, position)
     return await render_page(
         request,
         app_state,
         reader_zone,
         WallboardView(
             name=_("Overview") if dashboard is None else dashboard.name,
-            content=await load_selected_content(app_state, scope, selection, query, period, latest, position),
+            content=content,
             texts=selection.texts,
             link_texts=link_texts(selection.texts),
             columns=COLUMNS_DEFAULT,
-            refresh_seconds=REFRESH_SECONDS,
+            refresh_seconds=min(REFRESH_SECONDS, content.refresh_seconds or REFRESH_SECONDS),
         ),
     )
 
