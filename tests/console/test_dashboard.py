@@ -12,13 +12,16 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
+from onhook.appdb.dashboards import TILES_MAX
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.directory import DirectoryEntry
 from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
-from onhook.console.pages.dashboards import figures
+from onhook.console.pages.dashboards import content, figures
 from onhook.console.pages.dashboards.period import dashboard_period
+from onhook.console.pages.dashboards.tiles import TILE_KINDS
+from onhook.store.connections import DuckDbDatabase, Work
 from tests.cdr import plain_queues
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_queue_reports import BEGIN, random_calls, select
@@ -328,3 +331,25 @@ def test_dashboard_period_longer_than_a_week_is_compared_with_the_weeks_before()
         assert period.weeks == weeks
         assert period.previous.until == (until - weeks * WEEK).astimezone(UTC)
         assert not period.is_open
+
+
+async def test_dashboard_tiles_are_read_at_the_same_time_and_bounded(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all tiles that there are."""
+    await add_two_weeks(harness)
+    counts, read = Counter[str](), DuckDbDatabase.read
+
+    async def count_and_read(database: DuckDbDatabase, work: Work[Any]) -> Any:
+        counts["running"] += 1
+        counts["most"] = max(counts["most"], counts["running"])
+        try:
+            return await read(database, work)
+        finally:
+            counts["running"] -= 1
+
+    monkeypatch.setattr(DuckDbDatabase, "read", count_and_read)
+    tiles = ",".join(f"{name}:4" for name in list(TILE_KINDS)[:TILES_MAX])
+    assert (await client.get(f"/?{PERIOD}&tiles={tiles}")).status == 200
+    assert 1 < counts["most"] <= content.READS_MAX + 1
+    assert counts["running"] == 0

@@ -1,27 +1,32 @@
 """Content of a dashboard: what its tiles show to a reader, in a period."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.record_filter import RecordFilter
-from onhook.console.pages.dashboards.figures import Figure, FigureData, Source, load_figure_data, report_url
+from onhook.console.pages.dashboards.figures import Figure, FigureData, FigureReads, Source, report_url
 from onhook.console.pages.dashboards.health import PbxHealth, load_health
 from onhook.console.pages.dashboards.issue_summary import IssueSummary, load_issue_summary
 from onhook.console.pages.dashboards.period import DashboardPeriod
 from onhook.console.pages.dashboards.queues_now import REFRESH_SECONDS, QueuesNow, load_queues_now
-from onhook.console.pages.dashboards.tiles import RECENT_REPORTS, REPORT_COLUMNS, TILE_KINDS, Tile, TileKind
+from onhook.console.pages.dashboards.tiles import RECENT_REPORTS, REPORT_COLUMNS, TILE_KINDS, Shape, Tile, TileKind
 from onhook.console.pages.dashboards.timeline import Timeline, load_timeline
 from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.pages.reports.queues import group_table
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery
 from onhook.console.queries.directory import name_calls
 from onhook.console.state import AppState
+from onhook.lib.bounded_tasks import BoundedTasks
 from onhook.store.contract import CallPage
 
 CALLS_SHOWN_MAX = 25
 """A screen; the rest is on the page of calls."""
+
+READS_MAX = 3
+"""Of what a dashboard counts, at the same time; the store has four readers, for all pages."""
 
 ROWS_MAX = 10
 """Of a table in a tile; the rest is in its report."""
@@ -80,6 +85,14 @@ class _Counted(msgspec.Struct, frozen=True, kw_only=True):
     tables: Mapping[str, ReportTable]
 
 
+class _Present(msgspec.Struct, frozen=True, kw_only=True):
+    """What is of this moment, whatever the period is."""
+
+    queues_now: QueuesNow
+    health: Sequence[PbxHealth]
+    issue_summary: IssueSummary
+
+
 async def load_content(  # noqa: PLR0917 - what a dashboard is made of
     app_state: AppState,
     scope: AccessScope | None,
@@ -105,26 +118,24 @@ async def load_content(  # noqa: PLR0917 - what a dashboard is made of
     # Of an open period the filter has no end, so that equal requests of one minute share what is counted.
     links, zone = tuple(query.filters.values()), (type(query.zone), query.zone.key)
     key = (position, "dashboard", query.search_filter, period.previous, links, zone, *kinds)
-    counted = await app_state.coalescer.get(key, lambda: _count(query, period, kinds))
-    queues_now = (
-        await load_queues_now(app_state, scope, query, position) if "queues_now" in shapes else QueuesNow()
-    )
+    async with BoundedTasks(2) as tasks:
+        count_task = tasks.start(lambda: app_state.coalescer.get(key, lambda: _count(query, period, kinds)))
+        present_task = tasks.start(lambda: _load_present(app_state, scope, query, shapes, position))
+    counted, present = count_task.result(), present_task.result()
     return DashboardContent(
         tiles=[
             _tile_content(number, tile, kind, query, counted)
             for number, tile, kind in visible
-            if not (is_default and _is_without_calls(tile.kind, kind, counted.data, queues_now))
+            if not (is_default and _is_without_calls(tile.kind, kind, counted.data, present.queues_now))
         ],
         query=query,
         period=period,
         data=counted.data,
         timeline=counted.timeline,
-        health=await load_health(app_state, scope) if "health" in shapes else (),
-        issue_summary=await load_issue_summary(app_state, position, query.zone)
-        if "issues" in shapes
-        else IssueSummary(),
+        health=present.health,
+        issue_summary=present.issue_summary,
         latest=latest,
-        queues_now=queues_now,
+        queues_now=present.queues_now,
     )
 
 
@@ -137,22 +148,50 @@ async def load_latest_calls(app_state: AppState, search_filter: RecordFilter, po
     return await name_calls(app_state, page)
 
 
-async def _count(query: ReportQuery, period: DashboardPeriod, kinds: Mapping[str, TileKind]) -> _Counted:
-    sources: set[Source] = {source for kind in kinds.values() for source in kind.sources}
-    data = await load_figure_data(query, period, sources)
-    has_timeline = any(kind.shape == "timeline" for kind in kinds.values())
-    return _Counted(
-        data=data,
-        timeline=await load_timeline(query, period) if has_timeline else None,
-        tables={name: await _load_table(query, data, kind.report) for name, kind in kinds.items() if kind.report},
+async def _load_present(
+    app_state: AppState, scope: AccessScope | None, query: ReportQuery, shapes: Collection[Shape], position: int
+) -> _Present:
+    """Return what tiles of these shapes need, one after another: beside what is counted, that is one more read."""
+    return _Present(
+        queues_now=await load_queues_now(app_state, scope, query, position) if "queues_now" in shapes else QueuesNow(),
+        health=await load_health(app_state, scope) if "health" in shapes else (),
+        issue_summary=await load_issue_summary(app_state, position, query.zone)
+        if "issues" in shapes
+        else IssueSummary(),
     )
 
 
-async def _load_table(query: ReportQuery, data: FigureData, name: str) -> ReportTable:
+async def _count(query: ReportQuery, period: DashboardPeriod, kinds: Mapping[str, TileKind]) -> _Counted:
+    sources: set[Source] = {source for kind in kinds.values() for source in kind.sources}
+    has_timeline = any(kind.shape == "timeline" for kind in kinds.values())
+    reports = [kind.report for kind in kinds.values() if kind.report]
+    async with BoundedTasks(READS_MAX) as tasks:
+        reads = FigureReads(tasks, query, period, sources)
+        timeline = tasks.start(partial(load_timeline, query, period)) if has_timeline else None
+        made_reports = {
+            name: tasks.start(partial(KINDS[name].make, query))
+            for name in reports
+            if name != "queues" and name not in RECENT_REPORTS
+        }
+        recent_query = await reads.start_recent()
+        made_reports |= {
+            name: tasks.start(partial(KINDS[name].make, recent_query)) for name in reports if name in RECENT_REPORTS
+        }
+    data = reads.collect()
+    made = {name: task.result() for name, task in made_reports.items()}
+    return _Counted(
+        data=data,
+        timeline=None if timeline is None else timeline.result(),
+        tables={name: _create_table(query, data, name, made.get(name)) for name in reports},
+    )
+
+
+def _create_table(query: ReportQuery, data: FigureData, name: str, report: Report | None) -> ReportTable:
+    """Return a table of a report; that of the queues is made of their visits."""
     note = ""
     if name in RECENT_REPORTS and data.recent_query is not None:
         query, note = data.recent_query, data.cut_note.strip()
-    report = group_table(query, "queue", data.visits) if name == "queues" else await KINDS[name].make(query)
+    report = report or group_table(query, "queue", data.visits)
     wanted = REPORT_COLUMNS.get(name)
     places = [place for place, column in enumerate(report.columns) if wanted is None or column.title in wanted]
     return ReportTable(

@@ -3,7 +3,9 @@
 Invariants: what no tile shows is not counted. A figure that counts calls links to exactly those calls.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -15,6 +17,7 @@ from onhook.console.pages.reports.queues import count_visits, total_figures
 from onhook.console.pages.reports.recent import cut_query
 from onhook.console.pages.reports.report import ReportQuery, share
 from onhook.console.pages.totals import Totals, add_up
+from onhook.lib.bounded_tasks import BoundedTasks
 from onhook.lib.messages import _
 from onhook.store.contract import DurationHistogram, MissedCalls
 
@@ -61,30 +64,72 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     parts: Sequence[tuple[str, str, int]] = ()
 
 
-async def load_figure_data(query: ReportQuery, period: DashboardPeriod, sources: Collection[Source]) -> FigureData:
-    """Return what the named sources have."""
-    previous = _in_previous_period(query, period)
-    values: dict[str, Any] = {}
-    if {"totals", "recent"}.intersection(sources):
-        values["by_pbx"] = await query.store.summary(query.search_filter, "pbx", query.zone.key)
-        values["totals"] = add_up(values["by_pbx"])
-        values["previous"] = add_up(await query.store.summary(previous.search_filter, "pbx", query.zone.key))
-    values["recent_query"], values["cut_note"] = query, ""
-    if "recent" in sources and values["totals"].calls > RECENT_CALLS_MAX:
-        values["recent_query"], values["cut_note"] = cut_query(query, RECENT_DAYS)
-    if "visits" in sources:
-        values["visits"] = await count_visits(query, "queue")
-        values["queues"] = total_figures(query, values["visits"])
-        values["previous_queues"] = total_figures(previous, await count_visits(previous, "queue"))
-    if "missed" in sources:
-        recent_query = values["recent_query"]
-        missed_filter = _inbound(recent_query).search_filter
-        missed_calls = await query.store.missed_calls(missed_filter, UNRETURNED_MAX, is_returned=False)
-        values["missed"] = _name_callers(query, missed_calls)
-    if "answer_times" in sources:
-        answered_filter = msgspec.structs.replace(query.search_filter, status="ANSWERED")
-        values["answer_times"] = await query.store.histogram(answered_filter, "wait_duration", [0])
-    return FigureData(**values)
+class FigureReads:
+    """The reads of the named sources, as tasks: those of single calls start once their period is known."""
+
+    def __init__(
+        self, tasks: BoundedTasks, query: ReportQuery, period: DashboardPeriod, sources: Collection[Source]
+    ) -> None:
+        self._tasks = tasks
+        self._query = query
+        self._sources = frozenset(sources)
+        self._previous = _in_previous_period(query, period)
+        self._recent = (query, "")
+        # Totals first: what is read of single calls depends on them.
+        needs_totals = not self._sources.isdisjoint({"totals", "recent"})
+        self._totals = [tasks.start(partial(_sum_by_pbx, each)) for each in self._queries] if needs_totals else []
+        self._visits = (
+            [tasks.start(partial(count_visits, each, "queue")) for each in self._queries]
+            if "visits" in self._sources
+            else []
+        )
+        self._answer_times = (
+            tasks.start(partial(_load_answer_times, query)) if "answer_times" in self._sources else None
+        )
+        self._missed: asyncio.Task[MissedCalls] | None = None
+
+    @property
+    def _queries(self) -> tuple[ReportQuery, ReportQuery]:
+        return self._query, self._previous
+
+    async def start_recent(self) -> ReportQuery:
+        """Start what is read call by call; return its query, which of many calls has the last days."""
+        if "recent" in self._sources and add_up(await self._totals[0]).calls > RECENT_CALLS_MAX:
+            self._recent = cut_query(self._query, RECENT_DAYS)
+        if "missed" in self._sources:
+            self._missed = self._tasks.start(partial(_load_missed, self._recent[0]))
+        return self._recent[0]
+
+    def collect(self) -> FigureData:
+        """Return what was read, after the block of the tasks."""
+        by_pbx, previous_by_pbx = (task.result() for task in self._totals) if self._totals else ((), ())
+        visits, previous_visits = (task.result() for task in self._visits) if self._visits else ((), ())
+        return FigureData(
+            by_pbx=by_pbx,
+            totals=add_up(by_pbx),
+            previous=add_up(previous_by_pbx),
+            visits=visits,
+            queues=total_figures(self._query, visits) if self._visits else None,
+            previous_queues=total_figures(self._previous, previous_visits) if self._visits else None,
+            recent_query=self._recent[0],
+            cut_note=self._recent[1],
+            missed=None if self._missed is None else self._missed.result(),
+            answer_times=None if self._answer_times is None else self._answer_times.result(),
+        )
+
+
+async def _sum_by_pbx(query: ReportQuery) -> Sequence[Mapping[str, Any]]:
+    return await query.store.summary(query.search_filter, "pbx", query.zone.key)
+
+
+async def _load_missed(query: ReportQuery) -> MissedCalls:
+    missed_filter = _inbound(query).search_filter
+    return _name_callers(query, await query.store.missed_calls(missed_filter, UNRETURNED_MAX, is_returned=False))
+
+
+async def _load_answer_times(query: ReportQuery) -> DurationHistogram:
+    answered_filter = msgspec.structs.replace(query.search_filter, status="ANSWERED")
+    return await query.store.histogram(answered_filter, "wait_duration", [0])
 
 
 def _in_previous_period(query: ReportQuery, period: DashboardPeriod) -> ReportQuery:
