@@ -7,8 +7,11 @@ PYTHON ?= $(shell for python in python3.11 python3; do $$python -c '' 2>/dev/nul
 IN := .venv/bin
 INSTALL := $(IN)/python -m pip install -qq --disable-pip-version-check
 RUN := .venv/run.stamp
+BROKER_LIBRARIES := .venv/brokers.stamp
 DEV := .venv/dev.stamp
 ARGS ?=
+# Whether `make install` installs the client libraries of brokers too: NATS, Redis, MQTT, AMQP, Kafka.
+BROKERS ?=
 # Whether the branch coverage is measured, which takes half as long again.
 COVERAGE ?=
 
@@ -21,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(RUN) ## make .venv with what running needs, for a server
+install: $(RUN) $(if $(BROKERS),$(BROKER_LIBRARIES)) ## make .venv with what running needs, for a server; BROKERS=1: also clients of brokers
 
 run: $(RUN) ## start Onhook with a simulated PBX that posts real webhooks
 	$(IN)/onhook serve --demo $(ARGS)
@@ -60,7 +63,7 @@ bench: $(DEV) ## one table of figures, each beside its yardstick
 	$(IN)/python -m bench $(ARGS)
 
 lock: $(DEV) ## pin the newest releases, with hashes, in requirements/*.txt
-	@for set in run dev; do \
+	@for set in run brokers dev; do \
 	  $(IN)/uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    requirements/$$set.in --output-file requirements/$$set.txt || exit 1; \
@@ -91,7 +94,12 @@ $(RUN): requirements/run.txt pyproject.toml
 	@$(INSTALL) --no-build-isolation --no-deps --editable .
 	@touch $@
 
-$(DEV): requirements/dev.txt $(RUN)
+$(BROKER_LIBRARIES): requirements/brokers.txt $(RUN)
+	@echo "Installing what requirements/brokers.txt pins into .venv."
+	@$(INSTALL) --require-hashes -r requirements/brokers.txt
+	@touch $@
+
+$(DEV): requirements/dev.txt $(BROKER_LIBRARIES)
 	@echo "Installing what requirements/dev.txt pins into .venv."
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@

@@ -20,7 +20,8 @@ from onhook.store.sql.store_copy import COPY_MODULE, StoreCopy
 from tests.store.sql.attacks import TOO_SLOW
 
 HEAVY = ("duckdb", "pyarrow", "litestar", "typer", "rich", "aiohttp", "structlog", "jinja2", "yarl", "pydantic")
-RARE = ("cryptography", "pg8000", "phonenumbers", "pydantic", "pymysql", "rich", "structlog", "typer")
+BROKERS = ("aiokafka", "aiormq", "nats", "paho", "redis")
+RARE = ("cryptography", "pg8000", "phonenumbers", "pydantic", "pymysql", "rich", "structlog", "typer", *BROKERS)
 
 
 each_crash = pytest.mark.parametrize(

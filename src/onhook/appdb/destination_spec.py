@@ -15,7 +15,7 @@ from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.hosts import NO_PROXY, PROXY_CHARACTERS_MAX, UrlHost, parse_proxy, parse_url_host
 from onhook.lib.messages import _
 
-Kind = Literal["webhook", "http", "postgresql", "mysql", "syslog", "files"]
+Kind = Literal["webhook", "http", "postgresql", "mysql", "syslog", "nats", "redis", "mqtt", "amqp", "kafka", "files"]
 FieldValue = str | int | float | bool
 Method = Literal["POST", "GET"]
 NotifiesOf = Literal["records", "calls", "alarms", "issues"]

@@ -21,7 +21,11 @@ async def connect_guarded(url: str, default_port: int, guard: SsrfGuard) -> sock
 
     Raises `OSError`: `PermissionError` for an address that the guard does not allow. The caller limits the time.
     """
-    host, port = parse_url_host(url), urlsplit(url).port or default_port
+    return await connect_host(parse_url_host(url), urlsplit(url).port or default_port, guard)
+
+
+async def connect_host(host: UrlHost, port: int, guard: SsrfGuard) -> socket.socket:
+    """Return a socket like `connect_guarded`, connected to a host that stands in no URL."""
     error: OSError | None = None
     for address in await _list_addresses(host):
         try:
@@ -62,3 +66,12 @@ async def _connect_address(address: AnyAddress, port: int, guard: SsrfGuard) -> 
 def create_tls_context(ca_certificates: str) -> ssl.SSLContext:
     """Return the context that trusts these certificates, or those of the system where there are none."""
     return create_trust(ca_certificates) if ca_certificates else ssl.create_default_context()
+
+
+def describe_connection_error(error: OSError) -> str:
+    """Return why a connection was not made, or was lost, in one line."""
+    if isinstance(error, PermissionError):
+        return _("not connected: {reason}", reason=error.strerror)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _("the certificate is not trusted: {reason}", reason=error.verify_message)
+    return " ".join((error.strerror or str(error) or type(error).__name__).split())

@@ -29,7 +29,19 @@ from tests.waiting import polls, wait_until
 REFUSED = "Refused<6666>"
 """Called party of the records that `KindServer.refuse` makes the server refuse."""
 
+REFUSED_BYTES = 8_000
+"""Of such a record where the server refuses by size (`DestinationContract.is_refused_by_size`)."""
+
 DEAD_DESTINATION_TEST = "test_contract_dead_destination_delays_no_other"
+
+DISPATCHER_TESTS = frozenset(
+    {
+        DEAD_DESTINATION_TEST,
+        "test_contract_restart_skips_none",
+        "test_contract_paused_destination_receives_nothing",
+    }
+)
+"""Promises of the dispatcher, whatever the kind."""
 
 PENDING_MAX = READ_AHEAD_MAX + BATCH_RECORDS
 
@@ -57,7 +69,7 @@ class KindServer(Protocol):
         ...
 
     def refuse(self) -> None:
-        """Refuse records whose called party is `REFUSED`, and no others, where `can_refuse`."""
+        """Refuse records whose called party is `REFUSED`, or of `REFUSED_BYTES`, and no others, where `can_refuse`."""
         ...
 
 
@@ -86,6 +98,7 @@ class DestinationContract:
     """
 
     can_refuse = True
+    is_refused_by_size = False
     has_connection = True
 
     slow_tests: Collection[str] = (DEAD_DESTINATION_TEST,)
@@ -166,7 +179,8 @@ class DestinationContract:
         server.refuse()
         harness.start()
         calls = list(make_calls(60))
-        refused_call = call(record(call_to=REFUSED))
+        padding = {"padding": "x" * REFUSED_BYTES} if self.is_refused_by_size else {}
+        refused_call = call(record(call_to=REFUSED, extra=padding))
         await harness.put_calls(*calls[:30], refused_call, *calls[30:])
         await wait_until(lambda: server.durations() == durations_of(calls))
         await wait_until(bool(await harness.rows("kind", "failed")) async for _ in polls())

@@ -47,6 +47,19 @@ def test_kinds_missing_library_is_a_sentence(monkeypatch: pytest.MonkeyPatch) ->
         open_destination(DestinationSpec(kind="postgresql", url="postgresql://db.example.com/calls"), ())
 
 
+@pytest.mark.parametrize("kind", [kind for kind, entry in KINDS.items() if entry.extra])
+def test_kinds_missing_library_of_a_broker_is_a_sentence(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it."""
+    library = KINDS[kind].library
+    for name in [name for name in sys.modules if name.split(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, KINDS[kind].module, raising=False)
+    with pytest.raises(UsageError, match=f"need the library {library}") as error:
+        destination_opener(Config())(DestinationSpec(kind=kind, url=KINDS[kind].url_example), ())
+    assert f"the extra {kind}" in error.value.hint
+
+
 def test_kinds_other_missing_module_is_an_error() -> None:
     """An error of Onhook's own is no missing library."""
     kind = msgspec.structs.replace(KINDS["postgresql"], module="onhook.delivery.destinations.missing")

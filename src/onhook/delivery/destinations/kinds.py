@@ -32,6 +32,19 @@ BATCH_RECORDS_MAX = 2_000
 BATCH_SECONDS_MAX = 3_600
 """Longer ones would look like a destination that hangs."""
 
+NAME_PATTERN = r"^(?:[A-Za-z0-9_./:-]|\{(?:type|sn|call_id)\})+$(?!\n)"
+"""Name under which a broker takes messages, without wildcards; `broker_message.fill_name` fills it. A `$` alone would
+allow a line feed at the end.
+"""
+
+EXCHANGE_PATTERN = r"^[A-Za-z0-9_./:-]*$(?!\n)"
+
+NAME_CHARACTERS_MAX = 100
+"""Of such a name, without the values in it."""
+
+STREAM_LENGTH_MAX = 1_000_000_000
+"""More messages than a Redis has memory for."""
+
 
 class NoFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A kind without fields of its own."""
@@ -91,10 +104,83 @@ class SyslogFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     facility: Annotated[int, msgspec.Meta(description="Facility, 0 to 23; 16 is local0", ge=0, le=23)] = 16
 
 
+class NatsFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of a NATS server with JetStream."""
+
+    subject: Annotated[
+        str,
+        msgspec.Meta(
+            description="Subject; may contain {type}, {sn}, {call_id}",
+            max_length=NAME_CHARACTERS_MAX,
+            pattern=NAME_PATTERN,
+        ),
+    ] = "onhook.{type}.{sn}"
+
+
+class RedisFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of a Redis stream."""
+
+    stream: Annotated[
+        str,
+        msgspec.Meta(
+            description="Stream; may contain {type}, {sn}, {call_id}",
+            max_length=NAME_CHARACTERS_MAX,
+            pattern=NAME_PATTERN,
+        ),
+    ] = "onhook"
+    stream_length: Annotated[
+        int, msgspec.Meta(description="Messages that the stream keeps; 0: all", ge=0, le=STREAM_LENGTH_MAX)
+    ] = 0
+
+
+class TopicFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of a broker with topics."""
+
+    topic: Annotated[
+        str,
+        msgspec.Meta(
+            description="Topic; may contain {type}, {sn}, {call_id}",
+            max_length=NAME_CHARACTERS_MAX,
+            pattern=NAME_PATTERN,
+        ),
+    ] = "onhook"
+
+
+class KafkaFields(TopicFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of a Kafka cluster."""
+
+    sasl: Annotated[
+        Literal["scram-sha-512", "scram-sha-256", "plain"],
+        msgspec.Meta(description="How to log in where the address has a user"),
+    ] = "scram-sha-512"
+
+
+class AmqpFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of an AMQP broker; the exchange without a name has each queue as a routing key."""
+
+    exchange: Annotated[
+        str,
+        msgspec.Meta(
+            description="Exchange; empty: the routing key is a queue",
+            max_length=NAME_CHARACTERS_MAX,
+            pattern=EXCHANGE_PATTERN,
+        ),
+    ] = ""
+    routing_key: Annotated[
+        str,
+        msgspec.Meta(
+            description="Routing key; may contain {type}, {sn}, {call_id}",
+            max_length=NAME_CHARACTERS_MAX,
+            pattern=NAME_PATTERN,
+        ),
+    ] = "onhook"
+
+
 class DestinationKind(msgspec.Struct, frozen=True, kw_only=True):
     """One kind: the `schemes` of its address, its fields, what it can be notified of, and the module that opens it
-    with the function `open_client`; `library` is the one that the module needs, or empty. `check_module` has the
-    functions `check_spec`, for what the types of the fields do not say, and `describe_request`, for the preview.
+    with the function `open_client`; `library` is the module that this one needs, and `extra` the extra of the package
+    that has it, or empty. `check_module` has the functions `check_spec`, for what the types of the fields do not say,
+    and `describe_request`, for the preview.
     """
 
     title: str
@@ -104,6 +190,7 @@ class DestinationKind(msgspec.Struct, frozen=True, kw_only=True):
     notifies_of: frozenset[NotifiesOf]
     fields: type[msgspec.Struct] = NoFields
     library: str = ""
+    extra: str = ""
     check_module: str = ""
     has_host: bool = True
 
@@ -111,6 +198,7 @@ class DestinationKind(msgspec.Struct, frozen=True, kw_only=True):
 _CALLS: frozenset[NotifiesOf] = frozenset({"records", "calls"})
 _ALL: frozenset[NotifiesOf] = _CALLS | {"alarms", "issues"}
 _PACKAGE = "onhook.delivery.destinations"
+_BROKERS = f"{_PACKAGE}.broker_message"
 
 KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
     {
@@ -155,6 +243,61 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             schemes=("syslog", "syslog+tls"),
             notifies_of=_ALL,
             fields=SyslogFields,
+        ),
+        "nats": DestinationKind(
+            title="NATS JetStream",
+            url_example="nats+tls://onhook@nats.example.com",
+            module=f"{_PACKAGE}.nats",
+            schemes=("nats", "nats+tls"),
+            notifies_of=_ALL,
+            fields=NatsFields,
+            library="nats",
+            extra="nats",
+            check_module=_BROKERS,
+        ),
+        "redis": DestinationKind(
+            title="Redis stream",
+            url_example="rediss://onhook@redis.example.com/0",
+            module=f"{_PACKAGE}.redis",
+            schemes=("redis", "rediss"),
+            notifies_of=_ALL,
+            fields=RedisFields,
+            library="redis",
+            extra="redis",
+            check_module=_BROKERS,
+        ),
+        "mqtt": DestinationKind(
+            title="MQTT 5",
+            url_example="mqtts://onhook@mqtt.example.com",
+            module=f"{_PACKAGE}.mqtt",
+            schemes=("mqtt", "mqtts"),
+            notifies_of=_ALL,
+            fields=TopicFields,
+            library="paho",
+            extra="mqtt",
+            check_module=_BROKERS,
+        ),
+        "amqp": DestinationKind(
+            title="AMQP, RabbitMQ",
+            url_example="amqps://onhook@rabbitmq.example.com/calls",
+            module=f"{_PACKAGE}.amqp",
+            schemes=("amqp", "amqps"),
+            notifies_of=_ALL,
+            fields=AmqpFields,
+            library="aiormq",
+            extra="amqp",
+            check_module=_BROKERS,
+        ),
+        "kafka": DestinationKind(
+            title="Kafka",
+            url_example="kafka+tls://onhook@kafka.example.com:9093",
+            module=f"{_PACKAGE}.kafka",
+            schemes=("kafka", "kafka+tls"),
+            notifies_of=_ALL,
+            fields=KafkaFields,
+            library="aiokafka",
+            extra="kafka",
+            check_module=_BROKERS,
         ),
         "files": DestinationKind(
             title="Files",

@@ -34,5 +34,10 @@ def load_kind(kind: DestinationKind) -> OpenClient:
             raise
         raise UsageError(
             _("destinations of the kind {kind} need the library {library}", kind=kind.title, library=kind.library),
-            hint=_("install it beside Onhook, and start again"),
+            hint=_(
+                "run `make install BROKERS=1`, or install the package with the extra {extra}; then start again",
+                extra=kind.extra,
+            )
+            if kind.extra
+            else _("install it beside Onhook, and start again"),
         ) from error

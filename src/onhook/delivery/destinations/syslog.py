@@ -21,7 +21,7 @@ from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, Deliver
 from onhook.delivery.destinations.kinds import SyslogFields, decode_fields
 from onhook.delivery.destinations.socket_thread import SocketThread
 from onhook.delivery.destinations.syslog_message import INFORMATIONAL, WARNING, format_message, format_record, frame
-from onhook.delivery.guarded_connection import create_tls_context
+from onhook.delivery.guarded_connection import create_tls_context, describe_connection_error
 from onhook.delivery.samples import sample_for, sample_operational_event
 from onhook.delivery.ssrf_guard import SsrfGuard, create_ssrf_guard
 from onhook.lib.hosts import parse_url_host
@@ -82,7 +82,7 @@ class SyslogClient:
                 _("no response within {seconds:g} seconds", seconds=self._spec.timeout_seconds), notifications
             )
         except OSError as error:
-            result = self._failure(_describe_error(error), notifications)
+            result = self._failure(describe_connection_error(error), notifications)
         self._thread.disconnect()
         return [result] * len(notifications)
 
@@ -150,11 +150,3 @@ def _end_tls(tls_socket: ssl.SSLSocket) -> None:
 def open_client(config: Config, spec: DestinationSpec, _secrets: Sequence[str]) -> SyslogClient:
     """Open a syslog server, with the private networks of the configuration."""
     return SyslogClient(spec, create_ssrf_guard(config.private_networks, allow_private=spec.allow_private))
-
-
-def _describe_error(error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return _("not connected: {reason}", reason=error.strerror)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _("the certificate is not trusted: {reason}", reason=error.verify_message)
-    return " ".join((error.strerror or str(error) or type(error).__name__).split())

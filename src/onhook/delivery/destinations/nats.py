@@ -1,0 +1,158 @@
+"""NATS JetStream: a message in the stream that has the subject, confirmed when the stream has stored it.
+
+Invariants: `Nats-Msg-Id` is the id of the notification, by which the stream recognises repeats for as long as its
+deduplication window. With TLS, nothing is sent before the connection is encrypted, whatever the server says.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from math import ceil
+from urllib.parse import unquote, urlsplit
+
+import nats.aio.client
+import nats.errors
+import nats.js.errors
+from nats.js.api import PubAck
+
+from onhook.appdb.destination_spec import DestinationSpec
+from onhook.config import Config
+from onhook.delivery.destinations.broker_client import BrokerClient, MessageOutcome, rejected
+from onhook.delivery.destinations.broker_message import CONTENT_TYPE, BrokerMessage, fill_name, name_pattern
+from onhook.delivery.destinations.contract import DeliveryResult
+from onhook.delivery.guarded_connection import create_tls_context
+from onhook.delivery.ssrf_guard import create_ssrf_guard
+from onhook.lib.errors import Unavailable
+from onhook.lib.messages import _
+
+PORT_DEFAULT = 4222
+PING_SECONDS = 30
+"""A connection that was lost without notice is found between two calls."""
+
+_TOO_LARGE_CODE = 10054
+"""Error of JetStream about one message: larger than the stream allows."""
+
+
+class NatsConnection:
+    """See `broker_client.BrokerConnection`."""
+
+    def __init__(self, client: nats.aio.client.Client, pattern: str) -> None:
+        self._client = client
+        self._jetstream = client.jetstream()
+        self._pattern = pattern
+        self._futures: list[asyncio.Future[PubAck]] = []
+
+    async def publish(self, messages: Sequence[BrokerMessage]) -> Sequence[MessageOutcome]:
+        self._futures = []
+        futures = [await self._begin(message) for message in messages]
+        self._futures = [future for future in futures if isinstance(future, asyncio.Future)]
+        if self._client.is_closed:
+            self.fail(nats.errors.ConnectionClosedError())
+        if self._futures:
+            await asyncio.wait(self._futures)
+        return [_to_outcome(future) if isinstance(future, asyncio.Future) else future for future in futures]
+
+    async def is_open(self) -> bool:
+        return self._client.is_connected
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def fail(self, error: Exception) -> None:
+        """End all messages that are not confirmed: the server has reported an error, or the connection is lost."""
+        for future in self._futures:
+            if not future.done():
+                future.set_exception(error)
+
+    async def _begin(self, message: BrokerMessage) -> asyncio.Future[PubAck] | DeliveryResult:
+        """Return the confirmation of a message; a result where it is larger than the server allows, which would close
+        the connection.
+        """
+        headers = message.headers | {"Content-Type": CONTENT_TYPE}
+        headers["Nats-Msg-Id"] = headers["onhook-id"]
+        size = len("NATS/1.0\r\n\r\n") + sum(len(name) + len(value) + 4 for name, value in headers.items())
+        if size + len(message.body) > self._client.max_payload:
+            return rejected(_("larger than the {size:,} bytes of the server", size=self._client.max_payload))
+        return await self._jetstream.publish_async(fill_name(self._pattern, message), message.body, headers=headers)
+
+
+class NatsDriver:
+    """See `broker_client.BrokerDriver`."""
+
+    name = "nats"
+    errors: tuple[type[Exception], ...] = (nats.errors.Error,)
+
+    def __init__(self, spec: DestinationSpec) -> None:
+        parts = urlsplit(spec.url)
+        self._has_tls = parts.scheme == "nats+tls"
+        host = parts.netloc.rpartition("@")[2]
+        host = host if parts.port else f"{host.removesuffix(':')}:{PORT_DEFAULT}"
+        self._url = f"{'tls' if self._has_tls else 'nats'}://{host}"
+        self._user = unquote(parts.username or "")
+        self._pattern = name_pattern(spec)
+        self._timeout_seconds = spec.timeout_seconds
+        self._ca_certificates = spec.ca_certificates
+
+    async def connect(self, password: str) -> NatsConnection:
+        connection: NatsConnection | None = None
+
+        async def fail(error: Exception) -> None:
+            if connection is not None:
+                connection.fail(error)
+
+        async def end() -> None:
+            await fail(nats.errors.ConnectionClosedError())
+
+        client = _NatsClient(requires_tls=self._has_tls)
+        await client.connect(
+            self._url,
+            name="onhook",
+            error_cb=fail,
+            closed_cb=end,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=ceil(self._timeout_seconds),
+            ping_interval=PING_SECONDS,
+            tls=create_tls_context(self._ca_certificates) if self._has_tls else None,
+            user=self._user or None,
+            password=password if self._user else None,
+            token=None if self._user else password or None,
+        )
+        connection = NatsConnection(client, self._pattern)
+        return connection
+
+    def is_login_error(self, error: Exception) -> bool:
+        return "authorization violation" in str(error).lower()
+
+
+class _NatsClient(nats.aio.client.Client):
+    """Client that logs in over TLS where that is required: the library would log in without, at a server that does not
+    ask for TLS.
+    """
+
+    def __init__(self, *, requires_tls: bool) -> None:
+        super().__init__()
+        self._requires_tls = requires_tls
+
+    def _connect_command(self) -> bytes:
+        if self._requires_tls and not self._server_info.get("tls_required"):
+            raise nats.errors.SecureConnWantedError
+        return super()._connect_command()
+
+
+def open_client(config: Config, spec: DestinationSpec, secrets: Sequence[str]) -> BrokerClient:
+    """Open a NATS server, with the private networks of the configuration."""
+    guard = create_ssrf_guard(config.private_networks, allow_private=spec.allow_private)
+    return BrokerClient(spec, secrets, guard, NatsDriver(spec))
+
+
+def _to_outcome(future: asyncio.Future[PubAck]) -> MessageOutcome:
+    """Return the result of a message whose confirmation has come, or an exception."""
+    error = future.exception()
+    if isinstance(error, nats.js.errors.APIError) and error.err_code == _TOO_LARGE_CODE:
+        return rejected(error.description or str(error))
+    if isinstance(error, nats.js.errors.NoStreamResponseError):
+        return Unavailable(_("no stream of the server has this subject"))
+    if isinstance(error, Exception):
+        return error
+    return DeliveryResult(outcome="accepted", detail=_("stored in the stream {stream}", stream=future.result().stream))
