@@ -31,7 +31,7 @@ async def test_calls_page_chips_remove_one_filter_each(harness: ConsoleHarness, 
     assert [title + value for title, value in chips] == [
         "Outcome: Missed",
         "To: Bob (1002)",
-        "Talk, minimum: 5 s",
+        "Talk, minimum: 0:05",
         "Weekday: Monday",
     ]
     removals = [unescape(href) for href in re.findall(r'<a href="([^"]*)" aria-label="Remove filter', text)]

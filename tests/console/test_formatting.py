@@ -1,7 +1,9 @@
 """Formatting of values: unknown values are dashes, and links lead to their targets."""
 
 import doctest
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo
@@ -116,3 +118,15 @@ def test_totals_unknown_differs_from_zero() -> None:
     totals = add_up([row, row | {"wait_duration": None}])
     assert (totals.calls, totals.other, totals.talk_duration, totals.wait_duration) == (18, 2, None, 4)
     assert add_up([]).calls == 0
+
+
+def test_formatting_of_times_and_shares_is_in_one_module() -> None:
+    """Pages and templates call it; names of files have dates as programs write them."""
+    console = Path(formatting.__file__).parents[1]
+    sources = [*console.rglob("*.py"), *console.joinpath("templates").glob("*.html")]
+    own_forms = re.compile(r":%[a-zA-Z]|strftime\(|:\+?\.[0-9]f\}|\| *round|\"%\.")
+    for path in sources:
+        text = path.read_text().replace("%Y-%m-%d", "")
+        if path.name not in ("formatting.py", "call_chart.py"):  # the second one places bars
+            own_lines = [line.strip() for line in text.splitlines() if own_forms.search(line)]
+            assert own_lines in ([], ['return f"{share:.4f}"']), path  # of a file for programs

@@ -237,7 +237,7 @@ async def test_queue_report_is_compared_with_a_chosen_period(
             str(expected[title]) for title in ("Offered", "Answered", "P90 wait")
         ]
         page = await (await client.get(f"/reports?report={name}&{query}")).text()
-        assert "Compared: 2026-10-27 00:00 to 2026-10-29 00:00" in page
+        assert "Compared: Tue 27 Oct 2026 00:00:00 to Thu 29 Oct 2026 00:00:00" in page
 
 
 async def test_repeat_callers_report_equals_plain_count_and_adds_up(

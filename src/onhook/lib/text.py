@@ -21,3 +21,12 @@ def format_duration(seconds: int) -> str:
     total_minutes, second = divmod(seconds, 60)
     hour, minute = divmod(total_minutes, 60)
     return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def format_share(share: float) -> str:
+    """Return a share between 0 and 1 as per cent.
+
+    >>> format_share(0.8735), format_share(1.0), format_share(0)
+    ('87.4 %', '100 %', '0 %')
+    """
+    return f"{100 * share:.1f}".removesuffix(".0") + " %"

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from onhook.cdr.record_filter import parse_time
-from onhook.console.pages.formatting import format_date, short_time, url
+from onhook.console.pages.formatting import format_date, format_month, short_time, url
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _, mark
 
@@ -231,7 +231,7 @@ def _describe(local_range: _LocalRange, unit: Unit, zone: ZoneInfo) -> str:
     if until is None:
         return _("Since {time}", time=_format_bound(since, zone))
     if unit == "months" and _count_months(since, until) == 1:
-        return f"{since:%B %Y}"
+        return format_month(since)
     first, last = _format_bound(since, zone), _format_bound(until, zone, is_end=True)
     return first if unit != "time" and first == last else f"{first} \N{EN DASH} {last}"
 

@@ -7,7 +7,7 @@ import msgspec
 
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.directory import NameDirectory
-from onhook.console.pages.formatting import outcome, url
+from onhook.console.pages.formatting import minutes, outcome, url
 from onhook.lib.messages import _, mark
 
 TITLES: Mapping[str, str] = MappingProxyType(
@@ -78,8 +78,8 @@ def _describe(name: str, text: str, directory: NameDirectory, sns: tuple[str, ..
         return _describe_status(text)
     if name == "weekday" and text.strip() in "1234567":
         return _(_WEEKDAYS[int(text) - 1])
-    if name.endswith(_SECONDS_SUFFIX):
-        return _("{seconds} s", seconds=text)
+    if name.endswith(_SECONDS_SUFFIX) and text.strip().isdecimal():
+        return minutes(int(text))
     known_name = directory.find_name_in(sns, text.strip()) if name in _PARTY_FILTERS else ""
     return f"{known_name} ({text})" if known_name else text
 

@@ -17,7 +17,7 @@ from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFi
 from onhook.console.reader import TwelveHourZone
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _, mark
-from onhook.lib.text import UNKNOWN, format_duration
+from onhook.lib.text import UNKNOWN, format_duration, format_share
 
 HEAT_STEPS = 5
 
@@ -124,6 +124,24 @@ def format_date(day: date) -> str:
     return f"{day:%a} {day.day} {day:%b %Y}"
 
 
+def short_day(day: date) -> str:
+    """Return a day without its year, where the year stands beside it.
+
+    >>> short_day(date(2026, 4, 27))
+    'Mon 27 Apr'
+    """
+    return f"{day:%a} {day.day} {day:%b}"
+
+
+def format_month(day: date) -> str:
+    """Return the month of a day.
+
+    >>> format_month(date(2026, 4, 27))
+    'April 2026'
+    """
+    return f"{day:%B} {day.year}"
+
+
 def scrollable(title: str) -> Markup:
     """Return the attributes of a table's container that scrolls: the keyboard reaches it, and it has a name.
 
@@ -184,8 +202,32 @@ def short_time(time: datetime, zone: ZoneInfo) -> str:
     return _format_time_of_day(time, zone, "%M")
 
 
+def hour_of_day(hour: int, zone: ZoneInfo) -> str:
+    """Return an hour of the day, 0 to 23, by the reader's clock.
+
+    >>> hour_of_day(14, ZoneInfo("Europe/Berlin")), hour_of_day(14, TwelveHourZone("Europe/Berlin"))
+    ('14:00', '2:00 PM')
+    """
+    return _format_clock(datetime(2000, 1, 1, hour, tzinfo=UTC), zone, "%M")
+
+
+def short_hour(hour: int, zone: ZoneInfo) -> str:
+    """Return an hour of the day without minutes, for narrow columns.
+
+    >>> short_hour(9, ZoneInfo("Europe/Berlin")), short_hour(14, TwelveHourZone("Europe/Berlin"))
+    ('09', '2 PM')
+    """
+    if isinstance(zone, TwelveHourZone):
+        return f"{hour % 12 or 12} {'AM' if hour < 12 else 'PM'}"
+    return f"{hour:02}"
+
+
 def _format_time_of_day(time: datetime, zone: ZoneInfo, minutes_format: str = "%M:%S") -> str:
-    local = time.astimezone(zone)
+    return _format_clock(time.astimezone(zone), zone, minutes_format)
+
+
+def _format_clock(local: datetime, zone: ZoneInfo, minutes_format: str) -> str:
+    """Return the time of day that a clock shows, by the reader's clock."""
     if isinstance(zone, TwelveHourZone):
         return f"{local.hour % 12 or 12}:{local.strftime(minutes_format)} {'AM' if local.hour < 12 else 'PM'}"
     return local.strftime(f"%H:{minutes_format}")
@@ -220,7 +262,7 @@ def percent(share: float | None) -> str:
     >>> percent(0.8735), percent(1.0), percent(None)
     ('87.4 %', '100 %', '–')
     """
-    return UNKNOWN if share is None else f"{100 * share:.1f}".removesuffix(".0") + " %"
+    return UNKNOWN if share is None else format_share(share)
 
 
 def format_value(value: float | None, unit: str) -> str:

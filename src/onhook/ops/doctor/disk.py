@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onhook.appdb.disk_samples import DiskSample
 from onhook.lib.messages import _, _n
+from onhook.lib.text import format_share
 from onhook.ops.doctor.check import Check
 
 FREE_BYTES_MIN = 1024**3
@@ -37,7 +38,7 @@ def check_disk(path: Path) -> Check:
     if free_bytes < total_bytes * FREE_SHARE_MIN:
         return Check(
             "WARNING",
-            _("{percent} % of the disk is used", percent=100 - free_bytes * 100 // total_bytes),
+            _("{share} of the disk is used", share=format_share((100 - free_bytes * 100 // total_bytes) / 100)),
             _("free disk space, or set `keep_days`: a full disk rejects events"),
         )
     return Check("OK", _("{free_bytes} GiB of disk space are free", free_bytes=f"{free_bytes / 1024**3:.0f}"))

@@ -13,7 +13,7 @@ import msgspec
 
 from onhook.cdr.record_filter import RecordFilter
 from onhook.console.pages.dashboards.period import WEEK, DashboardPeriod
-from onhook.console.pages.formatting import short_time
+from onhook.console.pages.formatting import hour_of_day, short_day, short_time
 from onhook.console.pages.reports.over_time import STEPS_MAX, step_label
 from onhook.console.pages.reports.report import Chart, ReportQuery, Series
 from onhook.lib.errors import UsageError
@@ -118,7 +118,7 @@ def _floor(step: str, local: datetime) -> datetime:
 def _label(step: str, start: datetime, query: ReportQuery, *, is_one_day: bool) -> str:
     instant = _utc(start, query.zone)
     if step == "hour" and _local(instant, query.zone) != start:
-        return f"{start:%a} {start.day} {start:%b %H:%M}"  # an hour that a clock change skips
+        return f"{short_day(start)} {hour_of_day(start.hour, query.zone)}"  # an hour that a clock change skips
     if step == "hour" and is_one_day:
         return short_time(instant, query.zone)
     return step_label(step, instant, query)

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.console.pages.formatting import short_time
+from onhook.console.pages.formatting import format_date, format_month, short_day, short_hour, short_time
 from onhook.console.pages.reports.report import (
     ASR_AND_ACD,
     Cell,
@@ -156,25 +156,24 @@ async def busy_hours(query: ReportQuery) -> Report:
         )
         for day, name in enumerate(WEEKDAYS, 1)
     ]
-    columns = [Column(mark("Weekday"), "text"), *(Column(f"{hour:02}") for hour in range(24))]
+    columns = [Column(mark("Weekday"), "text"), *(Column(short_hour(hour, query.zone)) for hour in range(24))]
     return Report(columns=columns, rows=rows, is_heat=True)
 
 
 def step_label(by: str, begin: datetime, query: ReportQuery) -> str:
     """Return the label of a step. An hour that occurs twice has its offset."""
     local = begin.astimezone(query.zone)
-    day = f"{local:%a} {local.day} {local:%b}"
     match by:
         case "hour":
             is_twice = local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset()
-            return f"{day} {short_time(local, query.zone)}" + (f" {local:%z}" if is_twice else "")
+            return f"{short_day(local)} {short_time(local, query.zone)}" + (f" {local:%z}" if is_twice else "")
         case "week":
-            return f"Week {local.isocalendar().week}, {day} {local.year}"
+            return _("Week {number}, {day}", number=local.isocalendar().week, day=format_date(local))
         case "month":
-            return f"{local:%b} {local.year}"
+            return format_month(local)
         case "all":
-            return "Total"
-    return f"{day} {local.year}"
+            return _("Total")
+    return format_date(local)
 
 
 async def _list_steps(query: ReportQuery) -> list[ReportStep]:

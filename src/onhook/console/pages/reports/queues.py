@@ -6,7 +6,7 @@ from typing import TypeVar
 from onhook.cdr.identity import extract_number
 from onhook.cdr.queue_figures import AgentFigures, QueueCount, QueueFigures, compute_figures
 from onhook.cdr.queue_visits import GroupKind
-from onhook.console.pages.formatting import short_time
+from onhook.console.pages.formatting import hour_of_day, local_time
 from onhook.console.pages.reports.over_time import WEEKDAYS
 from onhook.console.pages.reports.report import Cell, Chart, Column, Report, ReportQuery, Series, mean
 from onhook.lib.messages import _, mark
@@ -83,7 +83,7 @@ def step_report(by: str) -> ReportBuilder:
         for count in counts:
             by_step[count.step].append(count)
         figures = [total_figures(query, by_step[step]) for step in steps]
-        labels = [f"{step:02}:00" if by == "hour_of_day" else _(WEEKDAYS[step - 1]) for step in steps]
+        labels = [hour_of_day(step, query.zone) if by == "hour_of_day" else _(WEEKDAYS[step - 1]) for step in steps]
         rows = [
             (Cell(label, query.calls_url(**{by: step})), *_figure_cells(step_figures))
             for label, step, step_figures in zip(labels, steps, figures, strict=True)
@@ -224,8 +224,7 @@ def _note(query: ReportQuery) -> str:
     """Return what the figures mean, and which period is compared with."""
     if query.compared is None:
         return _explain_figures()
-    since, until = (time.astimezone(query.zone) for time in (query.compared.since, query.compared.until))
-    first, last = (f"{time:%Y-%m-%d} {short_time(time, query.zone)}" for time in (since, until))
+    first, last = (local_time(time, query.zone) for time in (query.compared.since, query.compared.until))
     period_text = _("Compared: {since} to {until}.", since=first, until=last)
     return f"{_explain_figures()} {period_text}"
 

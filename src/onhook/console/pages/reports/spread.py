@@ -12,8 +12,6 @@ WAIT_EDGES = tuple(range(0, 301, 15))
 TALK_EDGES = tuple(range(0, 1_201, 60))
 """Bounds in seconds, at equal distances, as the bars of the chart are; the last bar has all longer durations."""
 
-_NOTE_TEMPLATE = "Median {median} · P90 {p90} · maximum {longest}."
-
 
 def duration_report(
     duration_name: str, edges: Sequence[int], status: str = ""
@@ -54,11 +52,18 @@ def _status_filter(status: str) -> dict[str, str]:
 
 
 def _range_label(low: int, high: int | None) -> str:
-    return f"{low} and more" if high is None else f"{low} to {high - 1}"
+    if high is None:
+        return _("{seconds} and more", seconds=low)
+    return _("{low} to {high}", low=low, high=high - 1)
 
 
 def _describe_durations(median: int | None, p90: int | None, longest: int | None, unknown: int) -> str:
     if median is None:
         return _("There is no such duration in this period.")
-    text = _NOTE_TEMPLATE.format(median=minutes(median), p90=minutes(p90), longest=minutes(longest))
+    text = _(
+        "Median {median} · P90 {p90} · maximum {longest}.",
+        median=minutes(median),
+        p90=minutes(p90),
+        longest=minutes(longest),
+    )
     return text + " " + _("{unknown} more calls have no such duration.", unknown=unknown) if unknown else text
