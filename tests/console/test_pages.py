@@ -56,7 +56,13 @@ class Visit:
             "console", lambda message: self.errors.append(f"console: {message.text}") if message.type != "log" else None
         )
         page.on(
-            "request", lambda request: None if request.url.startswith(harness.url) else self.errors.append(request.url)
+            "request",
+            lambda request: (
+                None
+                # A file that a script makes has a URL of its page.
+                if request.url.removeprefix("blob:").startswith(harness.url)
+                else self.errors.append(request.url)
+            ),
         )
 
 

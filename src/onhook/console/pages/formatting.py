@@ -27,6 +27,7 @@ FOR_TEMPLATES = (
     "extra_url",
     "format_bytes",
     "call_url",
+    "chart_file_name",
     "clock_time",
     "format_code",
     "format_date",
@@ -176,6 +177,17 @@ def format_error(text: str) -> Markup:
     return format_code(text[:1].title() + text[1:] if is_word else text)
 
 
+def chart_file_name(name: str, since: datetime, until: datetime, zone: ZoneInfo) -> str:
+    """Return the name of a chart's file, without an extension: what it shows, and the days, the last one included.
+
+    >>> berlin = ZoneInfo("Europe/Berlin")
+    >>> chart_file_name("volume", *(datetime(2026, 4, day, 22, tzinfo=UTC) for day in (26, 28)), berlin)
+    'volume-2026-04-27-to-2026-04-28'
+    """
+    first, last = (time.astimezone(zone).date() for time in (since, until - timedelta(microseconds=1)))
+    return f"{name}-{first}" if first == last else f"{name}-{first}-to-{last}"
+
+
 def from_epoch_seconds(seconds: int) -> datetime:
     """Return the time so many seconds after 1970."""
     return datetime.fromtimestamp(seconds, UTC)
@@ -200,6 +212,15 @@ def short_time(time: datetime, zone: ZoneInfo) -> str:
     ('00:04', '12:04 AM')
     """
     return _format_time_of_day(time, zone, "%M")
+
+
+def offset_from_utc(time: datetime, zone: ZoneInfo) -> str:
+    """Return the offset of a zone at a time.
+
+    >>> offset_from_utc(datetime(2026, 4, 27, tzinfo=UTC), ZoneInfo("Europe/Berlin"))
+    '+02:00'
+    """
+    return time.astimezone(zone).isoformat()[-6:]
 
 
 def hour_of_day(hour: int, zone: ZoneInfo) -> str:

@@ -8,7 +8,12 @@
   if (!output) return;
 
   const texts = output.dataset;
-  const size = (bytes) => (bytes < 1e6 ? (bytes / 1e3).toFixed(0) + " kB" : (bytes / 1e6).toFixed(1) + " MB");
+  const UNITS = ["B", "KiB", "MiB", "GiB"]; // as the server writes sizes (`pages/formatting.py`)
+
+  function size(bytes) {
+    const place = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), UNITS.length - 1);
+    return `${place ? (bytes / 1024 ** place).toFixed(1) : bytes} ${UNITS[place]}`;
+  }
 
   function show(template, name, bytes = 0) {
     output.textContent = template.replace("{size}", size(bytes)).replace("{name}", () => name);

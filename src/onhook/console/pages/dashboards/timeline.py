@@ -15,7 +15,7 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.console.pages.dashboards.period import WEEK, DashboardPeriod
 from onhook.console.pages.formatting import hour_of_day, short_day, short_time
 from onhook.console.pages.reports.over_time import STEPS_MAX, step_label
-from onhook.console.pages.reports.report import Chart, ReportQuery, Series
+from onhook.console.pages.reports.report import Chart, ReportQuery, Series, Span
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -26,12 +26,15 @@ _LONGEST = ((timedelta(days=14), "hour"), (timedelta(days=120), "day"))
 
 
 class TimelineStep(msgspec.Struct, frozen=True, kw_only=True):
-    """An hour, day or week. `calls` is None where it is still to come, `href` is the URL of its calls."""
+    """An hour, day or week. `calls` is None where it is still to come, `href` is the URL of its calls, `span` its ends
+    within the period.
+    """
 
     label: str
     calls: int | None
     previous: int
     href: str
+    span: Span
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +54,7 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
                 Series(_("Before"), [step.previous for step in self.steps], "plain"),
             ],
             links=[step.href for step in self.steps],
+            spans=[step.span for step in self.steps],
         )
 
 
@@ -73,6 +77,7 @@ async def load_timeline(query: ReportQuery, period: DashboardPeriod) -> Timeline
         ),
     )
     now = _local(period.current.until, query.zone)
+    spans = [_span(step, start, period, query.zone) for start in starts]
     return Timeline(
         step=step,
         steps=[
@@ -80,9 +85,10 @@ async def load_timeline(query: ReportQuery, period: DashboardPeriod) -> Timeline
                 label=_label(step, start, query, is_one_day=len(starts) <= 24),
                 calls=None if start >= now else calls.get(start, 0),
                 previous=previous.get(start - period.weeks * WEEK, 0),
-                href=query.calls_url(**_bounds(step, start, period, query.zone)),
+                href=query.calls_url(since=span.since, until=span.until),
+                span=span,
             )
-            for start in starts
+            for start, span in zip(starts, spans, strict=True)
         ],
     )
 
@@ -124,14 +130,11 @@ def _label(step: str, start: datetime, query: ReportQuery, *, is_one_day: bool) 
     return step_label(step, instant, query)
 
 
-def _bounds(step: str, start: datetime, period: DashboardPeriod, zone: ZoneInfo) -> dict[str, str]:
-    """Return the filters of a step, cut at the ends of the period."""
+def _span(step: str, start: datetime, period: DashboardPeriod, zone: ZoneInfo) -> Span:
+    """Return the ends of a step, cut at those of the period."""
     since, until = (_utc(boundary, zone) for boundary in (start, start + _STEP_LENGTHS[step]))
     boundaries = (max(since, period.charted.since), min(until, period.charted.until))
-    return {
-        name: boundary.astimezone(zone).isoformat()
-        for name, boundary in zip(("since", "until"), boundaries, strict=True)
-    }
+    return Span(*(boundary.astimezone(zone).isoformat() for boundary in boundaries))
 
 
 def _utc(local: datetime, zone: ZoneInfo) -> datetime:

@@ -7,7 +7,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.console.pages.formatting import format_date, format_month, short_day, short_hour, short_time
+from onhook.console.pages.formatting import (
+    format_date,
+    format_month,
+    offset_from_utc,
+    short_day,
+    short_hour,
+    short_time,
+)
 from onhook.console.pages.reports.report import (
     ASR_AND_ACD,
     Cell,
@@ -16,6 +23,7 @@ from onhook.console.pages.reports.report import (
     Report,
     ReportQuery,
     Series,
+    Span,
     mean,
     share,
 )
@@ -71,6 +79,7 @@ async def volume(query: ReportQuery) -> Report:
             Series("Missed", [step.counts["missed"] for step in steps], "bad"),
         ],
         links=[query.calls_url(**_period_filters(step, query)) for step in steps],
+        spans=_list_spans(steps, query),
     )
     columns = [Column(query.by.capitalize(), "text"), *map(Column, titles), Column(mark("Talk"), "seconds")]
     return Report(columns=columns, rows=rows, chart=chart)
@@ -94,6 +103,7 @@ async def quality(query: ReportQuery) -> Report:
         labels=[step.label for step in steps],
         series=[Series("ASR", [share(step.counts["answered"], step.counts["calls"]) for step in steps])],
         links=[query.calls_url(**_period_filters(step, query)) for step in steps],
+        spans=_list_spans(steps, query),
         unit="share",
     )
     return Report(
@@ -136,6 +146,13 @@ async def concurrent_calls(query: ReportQuery) -> Report:
         labels=labels,
         series=[Series(_("Peak"), [peak.calls for peak in peaks])],
         links=links,
+        spans=[
+            Span(
+                peak.interval_start.astimezone(query.zone).isoformat(),
+                _next_start(peaks, index, query).astimezone(query.zone).isoformat(),
+            )
+            for index, peak in enumerate(peaks)
+        ],
     )
     return Report(
         columns=[Column(by.capitalize(), "text"), Column(mark("Peak")), Column(mark("Time of peak"), "time")],
@@ -166,7 +183,8 @@ def step_label(by: str, begin: datetime, query: ReportQuery) -> str:
     match by:
         case "hour":
             is_twice = local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset()
-            return f"{short_day(local)} {short_time(local, query.zone)}" + (f" {local:%z}" if is_twice else "")
+            label = f"{short_day(local)} {short_time(local, query.zone)}"
+            return f"{label} {offset_from_utc(local, query.zone)}" if is_twice else label
         case "week":
             return _("Week {number}, {day}", number=local.isocalendar().week, day=format_date(local))
         case "month":
@@ -219,6 +237,10 @@ def _period_filters(step: ReportStep, query: ReportQuery) -> dict[str, str]:
         name: boundary.astimezone(query.zone).isoformat()
         for name, boundary in (("since", step.since), ("until", step.until))
     }
+
+
+def _list_spans(steps: Sequence[ReportStep], query: ReportQuery) -> list[Span]:
+    return [Span(**_period_filters(step, query)) for step in steps]
 
 
 def _concurrent_calls_url(query: ReportQuery, instant: datetime) -> str:

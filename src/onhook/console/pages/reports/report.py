@@ -59,13 +59,24 @@ class Series(msgspec.Struct, frozen=True):
     tone: Literal["plain", "good", "bad", "soft", "accent"] = "accent"
 
 
+class Span(msgspec.Struct, frozen=True):
+    """The ends of a step along the time, as texts of the filters `since` and `until`."""
+
+    since: str
+    until: str
+
+
 class Chart(msgspec.Struct, frozen=True, kw_only=True):
-    """A chart: `labels` along the axis, and a link for each."""
+    """A chart: `labels` along the axis, which has a title where they need one, and a link for each; along the time also
+    a span for each, to which a reader can narrow the period of the page.
+    """
 
     shape: Literal["bar", "stack", "line"]
     labels: Sequence[str]
     series: Sequence[Series]
     links: Sequence[str] = ()
+    spans: Sequence[Span] = ()
+    axis_title: str = ""
     unit: Literal["count", "seconds", "share"] = "count"
     is_sideways: bool = False
 

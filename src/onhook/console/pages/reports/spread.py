@@ -35,7 +35,13 @@ def duration_report(
         return Report(
             columns=[Column(mark("Seconds"), "text"), Column(mark("Calls")), Column(mark("Share"), "share")],
             rows=rows,
-            chart=Chart(shape="bar", labels=labels, series=[Series("Calls", list(histogram.counts))], links=links),
+            chart=Chart(
+                shape="bar",
+                labels=labels,
+                series=[Series(_("Calls"), list(histogram.counts))],
+                links=links,
+                axis_title=_("Seconds"),
+            ),
             note=_describe_durations(histogram.median, histogram.p90, histogram.longest, histogram.unknown),
         )
 
