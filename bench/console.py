@@ -36,10 +36,12 @@ from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import send_test_by_name
 from onhook.delivery.preview import preview_notification
 from onhook.ledger.sqlite import SqliteLedger
+from onhook.ops.rebuild import order_rebuild
 from onhook.pbx.registry import dialects
 from onhook.projector.projector import Projector
 from onhook.runtime.adapters.actions import ConsoleActionRunner
 from onhook.runtime.adapters.erasure import create_eraser
+from onhook.runtime.adapters.ingest import create_publisher
 from onhook.runtime.engines import ENGINES
 from onhook.runtime.http_server import HttpServer
 from onhook.store.contract import QuarantineEntry, Store, StoreBatch
@@ -196,6 +198,10 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
             run_pbx_checks=acting.run_pbx_checks,
             start_simulated_pbx=acting.start_simulated_pbx,
             fetch_certificate=acting.fetch_certificate,
+            rebuild=partial(
+                order_rebuild, config, create_publisher(appdb=appdb, ledger=ledger, clock=clock), projector
+            ),
+            restrict_permissions=acting.restrict_permissions,
         ),
     )
     try:

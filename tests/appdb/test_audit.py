@@ -157,6 +157,7 @@ OWN_TABLES = {
     "deliveries": "results of attempts; a person's retry or discard is an entry by itself",
     "attempts": "results of attempts",
     "reader_settings": "how a user sees times: it changes nothing for others",
+    "sql_history": "what a user has run: it changes nothing for others",
     "audit": "the log itself",
 }
 """Tables without entries, and why."""

@@ -76,6 +76,8 @@ async def fill(path: Path) -> None:
             await appdb.recordings.put(name, Path("/recordings"))
             await appdb.cdr_sources.put(name, CdrSource(location="/Master.csv", password=SECRET))
             await appdb.saved_searches.add(name, "/calls", author=name)
+            await appdb.saved_questions.add(name, "SELECT 1", author=name)
+            await appdb.sql_history.add("SELECT 1", author=name, now_us=NOW)
             layout = DashboardLayout(tiles=(StoredTile("calls", 2),))
             dashboard = await appdb.dashboards.save(name, layout, author=name)
             await appdb.wallboard_links.add(
@@ -229,6 +231,12 @@ DAMAGES: dict[str, tuple[str, str, Lister, object]] = {
         list_first_audit_entry,
         [],
     ),
+    "permission of a user": (
+        "UPDATE users SET permissions = 'fly' WHERE name = 'B'",
+        "users",
+        names_of(lambda appdb: appdb.users.all(), "name"),
+        ["A"],
+    ),
     "encoding of a PBX": (
         "UPDATE pbx_conventions SET encoding = 'klingon' WHERE sn = 'B'",
         "pbx_conventions",
@@ -302,6 +310,8 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "reader_settings": lambda appdb: appdb.reader_settings.all(),
     "dashboards": lambda appdb: appdb.dashboards.all(),
     "wallboard_links": lambda appdb: appdb.wallboard_links.all(),
+    "saved_questions": lambda appdb: appdb.saved_questions.all(),
+    "sql_history": lambda appdb: appdb.sql_history.of_author("B"),
     "apps": lambda appdb: appdb.apps.all(),
     "destinations": lambda appdb: appdb.destinations.all(),
     "streams": lambda appdb: appdb.destinations.streams(2),

@@ -56,3 +56,41 @@ def test_user_and_token_have_a_mask(onhook: Command) -> None:
     assert onhook("user", "add", "bob", "--mask", "half")[0] == 2
     code, _, error = onhook("user", "add", "root", "--role", "administrator", "--mask", "hash")
     assert (code, "administrator cannot be limited" in error) == (2, True)
+
+
+def test_user_is_changed(onhook: Command) -> None:
+    """What is not given stays; an empty text lifts a limit."""
+    assert onhook("pbx", "add", "Office", "--sn", "3631A2124ABC", "--unsigned")[0] == 0
+    assert onhook("user", "add", "alice", "--number", "1001", "--permission", "share")[0] == 0
+    assert onhook("user", "change", "alice", "--role", "annotator", "--pbx", "Office")[1] == 'User "alice" changed.\n'
+    (line,) = onhook("user", "list")[1].splitlines()[1:]
+    assert [text in line for text in ("annotator", "Office; 1001", "share", "invited")] == [True] * 4
+    options = ("--number", "", "--mask", "hash", "--permission", "", "--disable", "--name", "alicia")
+    assert onhook("user", "change", "alice", *options)[0] == 0
+    (line,) = onhook("user", "list")[1].splitlines()[1:]
+    assert [text in line for text in ("alicia", "Office; numbers masked: hash", "share", "disabled")] == [
+        *(True, True, False, True)
+    ]
+    assert onhook("user", "change", "alicia", "--enable")[0] == 0
+    for words, sentence in (
+        (("alicia",), "nothing is to be changed"),
+        (("alicia", "--permission", "fly"), "there is no permission 'fly'"),
+        (("alicia", "--role", "administrator"), "an administrator cannot be limited"),
+        (("bob", "--role", "reader"), "there is no user 'bob'"),
+    ):
+        code, _output, error = onhook("user", "change", *words)
+        assert (code in (1, 2), sentence in error) == (True, True), error
+
+
+def test_user_last_administrator_stays(onhook: Command) -> None:
+    link = onhook("user", "add", "alice", "--role", "administrator")[1]
+
+    async def accept() -> None:
+        async with AppDb(Path("onhook-data/onhook.db")) as appdb:
+            invitation = link.strip().partition("=")[2]
+            await appdb.users.accept_invitation(invitation, "a long password", now_us=SystemClock().microseconds())
+
+    asyncio.run(accept())
+    for words in (("remove", "alice"), ("change", "alice", "--disable"), ("change", "alice", "--role", "reader")):
+        code, _output, error = onhook("user", *words)
+        assert (code, "alice is the last administrator who can sign in" in error) == (2, True)

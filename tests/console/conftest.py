@@ -34,6 +34,7 @@ from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.proxies import TrustedProxies
 from onhook.ops.quarantine_retry import QuarantineRetrier
+from onhook.ops.rebuild import order_rebuild
 from onhook.pbx.registry import dialects
 from onhook.projector.projector import Projector
 from onhook.runtime.adapters.actions import ConsoleActionRunner
@@ -205,6 +206,10 @@ async def open_console_harness(
             run_pbx_checks=action_runner.run_pbx_checks,
             start_simulated_pbx=action_runner.start_simulated_pbx,
             fetch_certificate=action_runner.fetch_certificate,
+            rebuild=partial(
+                order_rebuild, config, FactsPublisher(ledger, AppDbPbxFacts(appdb), harness.clock), projector
+            ),
+            restrict_permissions=action_runner.restrict_permissions,
         ),
         read_live_queues=lambda: harness.queue_states,
     )

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.tokens import token_author
 from onhook.cdr.directory import DirectoryEntry
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_pages import OUTPUT, open_visit, some_calls
@@ -37,11 +39,13 @@ PAGES = {
     "connection": f"/pbxs/{SN}/connection",
     **{f"add-{kind}": f"/add-pbx/{kind}" for kind in ("p-series", "p-series-api", "newcdr", "freeswitch", "asterisk")},
     "destinations": "/destinations",
+    "destination-edit": "/destinations/1/edit",
     "users": "/users",
     "user": "/users/edit?name=Alice",
     "apps": "/apps",
     "audit": "/audit",
     "sql": "/sql?sql=SELECT+status,count(*)+FROM+calls+GROUP+BY+ALL",
+    "sql-question": "/sql?question=1",
     "directory": "/directory",
     "erasure": "/erasure",
     "quarantine": "/quarantine",
@@ -68,6 +72,13 @@ async def add_sample_data(harness: ConsoleHarness) -> None:
     await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
     await harness.appdb.users.add("Alice", "reader", None, now_us=harness.clock.microseconds())
     await harness.appdb.directory.put([DirectoryEntry(sn=SN, number="1002", name="Bob", department="Sales")])
+    await harness.appdb.saved_questions.add("Outcomes", "SELECT status FROM calls", author=token_author("admin"))
+    spec = DestinationSpec(url="https://crm.example.com/calls?key=1", headers={"X-Key": "1"})
+    await harness.appdb.destinations.add("CRM", spec, None, after=0, now_us=harness.clock.microseconds())
+    for kind in ("clock", "difference"):
+        await harness.appdb.alarms.raise_alarm(
+            SN, kind, f"alarm {kind}", hint="run `onhook doctor`", now_us=harness.clock.microseconds()
+        )
     await harness.appdb.notes.write(
         SN, CALL_ID, "calls back", "sales", author="Alice", now_us=harness.clock.microseconds()
     )

@@ -25,19 +25,34 @@ LIMITED_ROUTES = {
     *("/api/v1/records", "/api/v1/calls", "/api/v1/calls/{sn:str}/{call_id:str}", "/api/v1/summary", "/api/v1/live"),
     *("/directory", "/api/v1/directory", "/api/v1/directory.csv", "/suggestions", "/missed"),
     *("/settings", "/settings/columns", "/dashboards/save", "/dashboards/copy", "/dashboards/remove"),
-    "/wallboard/{name:str}",
+    *("/wallboard/{name:str}", "/wallboard-links", "/wallboard-links/revoke", "/dashboards/share"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }
 """All routes for limited readers. A new one needs a test below that it leaks nothing."""
 
+QUESTIONS = "/api/v1/sql/questions"
+
 PERSONAL_STATUSES = {
-    "/settings": 200,
-    "/settings/columns": 200,
-    "/dashboards/save": 400,
-    "/dashboards/copy": 404,
-    "/dashboards/remove": 404,
+    ("POST", "/settings"): 200,
+    ("POST", "/settings/columns"): 200,
+    ("POST", "/dashboards/save"): 400,
+    ("POST", "/dashboards/copy"): 404,
+    ("POST", "/dashboards/remove"): 404,
+    ("POST", "/sql/questions"): 200,
+    ("POST", "/sql/questions/change"): 200,
+    ("POST", "/sql/questions/remove"): 404,
+    ("POST", "/sql/history/clear"): 200,
+    ("POST", QUESTIONS): 400,
+    ("PATCH", f"{QUESTIONS}/{{question_id:int}}"): 400,
+    ("DELETE", f"{QUESTIONS}/{{question_id:int}}"): 404,
+    ("DELETE", "/api/v1/sql/history"): 204,
 }
-"""Statuses of empty requests of a reader: of their own settings and dashboards readers change what there is."""
+"""Statuses of empty requests of a reader: of their own settings, dashboards and questions readers change what there
+is. A form with an error is shown again.
+"""
+
+PERMITTED = {"/wallboard-links", "/wallboard-links/revoke", "/dashboards/share", "/sql/questions/share"}
+"""Routes for users with a permission; others are refused."""
 
 
 def handlers() -> Iterator[tuple[str, HTTPRouteHandler]]:
@@ -51,9 +66,21 @@ def test_limits_open_routes_are_listed() -> None:
     """All other routes reject limited readers."""
     assert {path for path, handler in handlers() if handler.opt.get("scoped")} == LIMITED_ROUTES
     writing = {path for path, handler in handlers() if handler.opt.get("scoped") and handler.http_methods != {"GET"}}
-    personal = {path for path, handler in handlers() if handler.opt.get("personal")}
-    assert writing == {"/call/note", "/calls/tags", "/missed", "/api/v1/notes"} | personal
+    personal = {
+        (str(method), path)
+        for path, handler in handlers()
+        for method in handler.http_methods - {"OPTIONS"}
+        if handler.opt.get("personal")
+    }
+    scoped_personal = {
+        path for path, handler in handlers() if handler.opt.get("personal") and handler.opt.get("scoped")
+    }
+    permitted = {path for path, handler in handlers() if "permission" in handler.opt}
+    assert writing == {"/call/note", "/calls/tags", "/missed", "/api/v1/notes"} | scoped_personal | (
+        permitted - {"/sql/questions/share"}
+    )
     assert personal == PERSONAL_STATUSES.keys()
+    assert permitted == PERMITTED
 
 
 @pytest.fixture
@@ -176,6 +203,15 @@ async def body(reader: aiohttp.ClientSession, path: str) -> str:
     return await answer.text()
 
 
+async def test_limits_routes_for_a_permission_reject_users_without_it(
+    harness: ConsoleHarness, tokens: dict[str, str]
+) -> None:
+    async with harness.client(tokens["both"]) as reader:
+        for path, handler in handlers():
+            for method in handler.http_methods - {"OPTIONS"} if path in PERMITTED else ():
+                assert (await reader.request(str(method), path)).status == 403, (method, path)
+
+
 async def test_limits_names_of_other_pbxs_are_hidden(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
     """Neither the list of PBXs nor a configured zone reveals another PBX."""
     for name, may_see_name in (("extension", True), ("both", False), ("nothing", False)):
@@ -205,7 +241,7 @@ async def test_access_every_route_rejects_unauthorized_changes(harness: ConsoleH
                         (await client_session.request(str(method), filled)).status
                         for client_session in (forged, anonymous, other)
                     ]
-                    assert statuses == [403, 401, PERSONAL_STATUSES.get(path, 403)], (method, path)
+                    assert statuses == [403, 401, PERSONAL_STATUSES.get((str(method), path), 403)], (method, path)
                     request_count += 1
     assert request_count > 40
     assert [pbx.sn for pbx in await harness.appdb.pbxs()] == [SN]

@@ -159,6 +159,27 @@ async def test_pbx_page_changes_conventions(harness: ConsoleHarness, client: aio
         assert (await other.put(api_path, json={})).status == 403
 
 
+async def test_pbx_page_sets_the_alarm_of_silence_and_the_signature(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """A PBX without a secret cannot be required to sign; an Asterisk is not asked."""
+    path = f"/pbxs/{SN}/alarm"
+    page = await (await client.post(path, data={"silence": "30", "signed": ""})).text()
+    assert ("Settings saved" in page, 'name="silence" maxlength="6" value="30"' in page) == (True, True)
+    assert await harness.appdb.sync_states.silence_minutes(SN) == 30
+    assert (await harness.appdb.pbx(SN)).is_unsigned
+    (secret,) = await harness.appdb.secrets(SN)
+    await harness.appdb.remove_secret(SN, secret.secret_id)
+    page = await (await client.post(path, data={"silence": "never", "signed": "yes"})).text()
+    assert "has no secret to sign with" in page
+    assert await harness.appdb.sync_states.silence_minutes(SN) == 30
+    assert "is not a number of minutes" in await (await client.post(path, data={"silence": "soon"})).text()
+    await harness.appdb.add_secret(SN, SECRET, now_us=1)
+    await client.post(path, data={"silence": "", "signed": "yes"})
+    assert await harness.appdb.sync_states.silence_minutes(SN) is None
+    assert not (await harness.appdb.pbx(SN)).is_unsigned
+
+
 @pytest.mark.parametrize(
     ("agent_ring_time", "sentence"),
     [

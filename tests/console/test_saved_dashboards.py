@@ -15,9 +15,13 @@ from onhook.console.pages.dashboards.layout import format_tiles, parse_tiles
 from onhook.console.pages.dashboards.tiles import DEFAULT_TILES, TILE_KINDS, WIDTHS
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_pages import some_calls
+from tests.console.test_users import browser, invite, signed_in
 from tests.factories import SN, details
 
+__all__ = ["browser"]
+
 HEADERS = {"Sec-Fetch-Site": "same-origin"}
+LAYOUT = DashboardLayout(tiles=(StoredTile("calls", 2),))
 
 
 def tiles_of(page: str) -> list[tuple[str, int]]:
@@ -158,6 +162,28 @@ async def test_dashboard_is_seen_by_its_author_until_an_administrator_shares_it(
     assert not (await harness.appdb.dashboards.get(int(number))).is_shared
     await client.post("/dashboards/remove", data={"dashboard_id": number}, headers=HEADERS)
     assert {board.author for board in await harness.appdb.dashboards.all()} == {"token:reader"}
+
+
+async def test_dashboard_is_shared_by_its_author_with_the_permission(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
+    """And changed and removed; not that of another user."""
+    await harness.ingest_details([details()])
+    other = await harness.appdb.dashboards.save("Other", LAYOUT, author="token:admin")
+    await harness.appdb.dashboards.set_shared(other.dashboard_id, is_shared=True)
+    async with signed_in(harness, await invite(browser, "Alice", may_share="yes")) as alice:
+        _status, address = await save(alice, "Team")
+        number = address.rpartition("=")[2]
+        assert "Share with all users" in await read(alice, address)
+        assert "Stop sharing" not in await read(alice, f"/?dashboard={other.dashboard_id}")
+        await alice.post("/dashboards/share", data={"dashboard_id": number, "shared": "yes"})
+        assert (await harness.appdb.dashboards.get(int(number))).is_shared
+        assert (await save(alice, "Team"))[0] == 303
+        for path in ("share", "remove"):
+            form = {"dashboard_id": str(other.dashboard_id), "shared": ""}
+            assert (await alice.post(f"/dashboards/{path}", data=form)).status == 403, path
+        assert (await alice.post("/dashboards/remove", data={"dashboard_id": number})).status == 200
+    assert [board.name for board in await harness.appdb.dashboards.all()] == ["Other"]
 
 
 async def test_dashboard_of_another_pbx_is_hidden_from_a_limited_reader(

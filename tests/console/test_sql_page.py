@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 
 from onhook.cdr.access_scope import AccessScope
+from onhook.console.pages.sql import EXAMPLES
 from onhook.store.sql.contract import SQL_ROWS_MAX
 from tests.console.conftest import ConsoleHarness
 from tests.factories import details
@@ -59,6 +61,23 @@ async def test_sql_columns_have_the_names_of_the_api(harness: ConsoleHarness, cl
     for table in tables:
         (row,) = (await (await client.get(f"/api/v1/{table['name']}")).json())["data"]
         assert {column["name"] for column in table["columns"]} <= row.keys()
+
+
+async def test_sql_examples_draw_a_chart_where_there_is_one_to_draw(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    calls = [
+        details(
+            now - timedelta(hours=3 * n + 1), call_to=f"100{n}", type="Inbound", did_number=f"555{n}", status=status
+        )
+        for n, status in enumerate(("ANSWERED", "ANSWERED", "BUSY"), start=1)
+    ]
+    await harness.ingest_details(calls)
+    for title, sql in EXAMPLES:
+        text = await (await client.get("/sql", params={"sql": sql})).text()
+        assert 'role="alert"' not in text, title
+        assert ("data-chart" in text) is (title != "The latest records"), title
 
 
 async def test_sql_page_error_is_shown(client: aiohttp.ClientSession) -> None:

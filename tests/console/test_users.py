@@ -168,6 +168,53 @@ async def test_user_is_added_by_api(harness: ConsoleHarness, client: aiohttp.Cli
     assert [(await client.delete("/api/v1/users/Alice")).status for _ in range(2)] == [204, 404]
 
 
+async def test_user_is_changed_by_api(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """What is left out stays; it applies to open sessions, and is one entry of the audit log."""
+    new_user = {"name": "Alice", "numbers": ["1001"], "permissions": ["share"]}
+    added = await (await client.post("/api/v1/users", json=new_user)).json()
+    assert added["user"]["permissions"] == ["share"]
+    async with signed_in(harness, added["path"].partition("=")[2]) as alice:
+        assert (await alice.get("/pbxs")).status == 403
+        answer = await client.patch("/api/v1/users/alice", json={"numbers": [], "permissions": ["links"]})
+        changed = await answer.json()
+        assert (answer.status, changed["scope"], changed["permissions"]) == (200, None, ["links"])
+        assert (await alice.get("/pbxs")).status == 200
+        (entry,) = await harness.appdb.audit.latest(1)
+        assert (entry.way, entry.action) == ("api", "change user Alice")
+        changes = {"role": "annotator", "mask": "last3", "is_disabled": True}
+        changed = await (await client.patch("/api/v1/users/Alice", json=changes)).json()
+        assert (changed["role"], changed["scope"]["mask"], changed["is_disabled"]) == ("annotator", "last3", True)
+        assert (await alice.get("/api/v1/calls")).status == 401
+    for wrong, status in (
+        ({"role": "administrator"}, 400),
+        ({"role": "king"}, 400),
+        ({"permissions": ["fly"]}, 400),
+        ({"pbxs": ["nowhere"]}, 404),
+        ({"password": "x"}, 400),
+    ):
+        assert (await client.patch("/api/v1/users/Alice", json=wrong)).status == status, wrong
+    assert (await client.patch("/api/v1/users/Bob", json={})).status == 404
+
+
+async def test_last_administrator_is_protected_on_the_page_and_in_the_api(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession, client: aiohttp.ClientSession
+) -> None:
+    async with signed_in(harness, await invite(browser, "Alice", role="administrator")) as alice:
+        sentence = "is the last administrator who can sign in"
+        for path, form in (
+            ("edit", {"user": "Alice", "name": "Alice", "role": "reader"}),
+            *((path, {"name": "Alice"}) for path in ("disable", "remove")),
+        ):
+            assert sentence in await (await alice.post(f"/users/{path}", data=form)).text(), path
+        for answer in (
+            await client.patch("/api/v1/users/Alice", json={"role": "reader"}),
+            await client.patch("/api/v1/users/Alice", json={"is_disabled": True}),
+            await client.delete("/api/v1/users/Alice"),
+        ):
+            assert (answer.status, sentence in await answer.text()) == (400, True)
+        assert (await alice.get("/users")).status == 200
+
+
 async def test_token_is_added_by_api(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
     """A limited token has its scope; the text is returned once; a removed token is invalid."""
     async with client.post("/api/v1/tokens", json={"name": "wallboard", "numbers": ["1001"]}) as answer:

@@ -18,7 +18,10 @@ from onhook.lib.errors import NotFound, UsageError
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_dashboard import values_of
 from tests.console.test_pages import OUTPUT, open_visit, some_calls
+from tests.console.test_users import browser, invite, signed_in
 from tests.factories import SN, details
+
+__all__ = ["browser"]
 
 TILES = (StoredTile("calls", 4), StoredTile("missed", 4), StoredTile("timeline", 12), StoredTile("callers", 6))
 DAY_MICROSECONDS = 86_400_000_000
@@ -36,10 +39,13 @@ async def add_board(harness: ConsoleHarness, name: str = "Team wall") -> SavedDa
     return await harness.appdb.dashboards.save(name, DashboardLayout(tiles=TILES, since="1d"), author="token:admin")
 
 
+def tomorrow() -> str:
+    return (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+
+
 async def create_link(client: aiohttp.ClientSession, board: SavedDashboard, **fields: str) -> str:
     """Return the path of a new link, by the form."""
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
-    form = {"dashboard_id": str(board.dashboard_id), "name": "hall", "expires_on": tomorrow, **fields}
+    form = {"dashboard_id": str(board.dashboard_id), "name": "hall", "expires_on": tomorrow(), **fields}
     page = await (await client.post("/wallboard-links", data=form)).text()
     match = re.search(r"http://[^/]+(/wallboard/[^<]+)", page)
     assert match, page
@@ -115,6 +121,36 @@ async def test_wallboard_links_are_made_by_administrators(
         assert f"needs an end within {LINK_DAYS_MAX} days" in page
         assert 'value="hall"' in page
     assert await harness.appdb.wallboard_links.all() == []
+
+
+async def test_wallboard_links_of_a_user_with_the_permission_have_the_users_scope(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
+    """Whatever the form says; the user sees and revokes no other links, and the link ends when the scope changes."""
+    board = await add_board(harness)
+    await harness.appdb.dashboards.set_shared(board.dashboard_id, is_shared=True)
+    form = {"dashboard_id": str(board.dashboard_id), "name": "hall", "expires_on": tomorrow()}
+    await browser.post("/wallboard-links", data=form)
+    (other,) = await harness.appdb.wallboard_links.all()
+    async with signed_in(harness, await invite(browser, "Alice", numbers="1001", may_make_links="yes")) as alice:
+        assert 'href="/wallboard-links"' in await (await alice.get("/")).text()
+        page = await (await alice.post("/wallboard-links", data={**form, "name": "desk", "numbers": ""})).text()
+        assert ("desk" in page, "hall" in page, 'name="numbers"' in page) == (True, False, False)
+        address = html.unescape(re.findall(r"http://[^/]+(/wallboard/[^<]+)", page)[0])
+        page = await (await alice.post("/wallboard-links/revoke", data={"link_id": str(other.link_id)})).text()
+        assert "There is no such link" in page
+        links = {link.name: link for link in await harness.appdb.wallboard_links.all()}
+        assert (links["desk"].scope, links["desk"].author) == (AccessScope(numbers=("1001",)), "Alice")
+        private = await harness.appdb.dashboards.save("Own", DashboardLayout(tiles=TILES), author="token:admin")
+        page = await (
+            await alice.post("/wallboard-links", data={**form, "dashboard_id": str(private.dashboard_id)})
+        ).text()
+        assert "There is no such dashboard" in page
+    async with harness.client("") as screen:
+        assert (await screen.get(address)).status == 200
+        await browser.post("/users/edit", data={"user": "Alice", "name": "Alice", "role": "reader", "numbers": "1002"})
+        assert (await screen.get(address)).status == 401
+    assert [link.name for link in await harness.appdb.wallboard_links.all()] == ["hall"]
 
 
 async def test_wallboard_of_a_user_is_found_by_name(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:

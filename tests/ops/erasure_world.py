@@ -104,6 +104,10 @@ async def fill(config: Config, recordings: Path | None = None) -> None:
         await appdb.notes.write(SN, call_id(4), "stays", "", author="Eve", now_us=1)
         await appdb.saved_searches.add("First", "/calls?q=%2B4930901820", author="Eve")
         await appdb.saved_searches.add("Missed", "/calls?status=!ANSWERED", author="Eve")
+        await appdb.saved_questions.add("First", "SELECT 1 WHERE call_from = '030901820'", author="Eve")
+        await appdb.saved_questions.add("Outcomes", "SELECT status FROM calls", author="Eve")
+        for sql in ("FROM calls WHERE call_from = '+4930901820'", "SELECT status FROM calls"):
+            await appdb.sql_history.add(sql, author="Eve", now_us=1)
         await appdb.tokens.add("sheet", "reader", now_us=1, export_filter="number=030901820")
         await appdb.audit.add_read("export of csv: number=030901820", now_us=1)
         await _add_deliveries(appdb)

@@ -70,8 +70,10 @@ async def test_preview_says_what_has_the_number_and_changes_nothing(config: Conf
         "deliveries": 1,
         "saved_searches": 1,
         "share_tokens": 1,
-        "audit_entries": 5,
+        "audit_entries": 6,
         "directory_entries": 0,
+        "saved_questions": 1,
+        "past_queries": 1,
         "settings": (),
     }
 
@@ -106,6 +108,8 @@ async def test_erase_rows_of_the_number_go_and_others_stay(config: Config) -> No
         assert await appdb.notes.history(SN, call_id(3)) == []
         assert [note.text for note in await appdb.notes.history(SN, call_id(4))] == ["stays"]
         assert [search.name for search in await appdb.saved_searches.all()] == ["Missed"]
+        assert [question.name for question in await appdb.saved_questions.all()] == ["Outcomes"]
+        assert [past.sql for past in await appdb.sql_history.of_author("Eve")] == ["SELECT status FROM calls"]
         assert "sheet" not in [token.name for token in await appdb.tokens.all()]
         counts = [(await appdb.erasures.count([(SN, call_id(number))])).deliveries for number in (0, 3)]
         assert counts == [0, 1]

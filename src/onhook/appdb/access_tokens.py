@@ -19,10 +19,11 @@ from onhook.appdb.tokens import (
     generate_token,
     hash_secret,
     read_token_file,
+    token_author,
     validate_role,
     write_token_file,
 )
-from onhook.appdb.users import encode_scope, validate_scope
+from onhook.appdb.users import encode_scope, remove_owned, validate_scope
 from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import NotFound, Unavailable, UsageError
 from onhook.lib.messages import _
@@ -84,8 +85,10 @@ class Tokens:
             ) from None
         return text
 
+    @transactional
     async def remove(self, name: str) -> None:
-        """Remove a token; it becomes invalid at once. Raises `NotFound`."""
+        """Remove a token, with what was saved by it and not shared; it becomes invalid at once. Raises `NotFound`."""
+        await remove_owned(self._database, token_author(name))
         if not await self._database.write("DELETE FROM tokens WHERE name = ?", (name,)):
             raise NotFound(
                 _("there is no token {name}", name=repr(name[:80])), hint=_("`onhook token list` shows them")

@@ -57,12 +57,14 @@ from onhook.appdb.rows import (
     decode_secret,
     encode_number_plan,
 )
+from onhook.appdb.saved_questions import SavedQuestions
 from onhook.appdb.saved_searches import SavedSearches
 from onhook.appdb.secret_owners import SecretOwners
 from onhook.appdb.secret_texts import read_secret_texts
 from onhook.appdb.serial_numbers import SerialNumbers
 from onhook.appdb.sessions import Sessions
 from onhook.appdb.source_match import SourceMatch, SourceMatches, validate_has_api, validate_sender_identification
+from onhook.appdb.sql_history import SqlHistory
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.appdb.store_positions import StorePositions
 from onhook.appdb.stored_json import UnreadableRow, collect_unreadable, list_unreadable, read_row, read_rows
@@ -111,6 +113,8 @@ class AppDb:
         self.notes = Notes(self._database)
         self.missed_call_work = MissedCallWorkRepository(self._database)
         self.saved_searches = SavedSearches(self._database)
+        self.saved_questions = SavedQuestions(self._database)
+        self.sql_history = SqlHistory(self._database)
         self.dashboards = Dashboards(self._database)
         self.wallboard_links = WallboardLinks(self._database)
         self.erasures = NumberErasures(self._database)
@@ -347,6 +351,8 @@ class AppDb:
             "alarms": self.alarms.list_unreadable,
             "issues": self.issues.list_unreadable,
             "saved_searches": self.saved_searches.list_unreadable,
+            "saved_questions": self.saved_questions.list_unreadable,
+            "sql_history": self.sql_history.list_unreadable,
             "dashboards": self.dashboards.list_unreadable,
             "wallboard_links": self.wallboard_links.list_unreadable,
             "directory_entries": self.directory.list_unreadable,

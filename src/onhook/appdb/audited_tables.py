@@ -88,7 +88,7 @@ TABLES: Mapping[str, AuditedTable] = {
     ),
     "share_tokens": AuditedTable(noun="search of share token", name="name", columns=("export_filter",)),
     "users": AuditedTable(
-        noun="user", name="name", columns=("name", "role", "scope", "is_disabled"), secrets=("password",)
+        noun="user", name="name", columns=("name", "role", "scope", "is_disabled", "permissions"), secrets=("password",)
     ),
     "invitations": AuditedTable(
         noun="invitation of", name="name", columns=("expires_at",), secrets=("hash",), events=("insert",)
@@ -126,8 +126,12 @@ TABLES: Mapping[str, AuditedTable] = {
     ),
     "saved_searches": AuditedTable(noun="saved search", name="name", columns=("name", "path")),
     "dashboards": AuditedTable(noun="dashboard", name="name", columns=("name", "author", "is_shared", "content")),
+    "saved_questions": AuditedTable(noun="question", name="name", columns=("name", "author", "is_shared", "sql")),
     "wallboard_links": AuditedTable(
-        noun="wallboard link", name="name", columns=("dashboard_id", "name", "scope", "expires_at"), secrets=("hash",)
+        noun="wallboard link",
+        name="name",
+        columns=("dashboard_id", "name", "author", "scope", "expires_at"),
+        secrets=("hash",),
     ),
 }
 

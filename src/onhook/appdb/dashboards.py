@@ -70,7 +70,9 @@ class DashboardLayout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SavedDashboard(msgspec.Struct, frozen=True, kw_only=True):
-    """A saved dashboard. All users see a shared one, its author alone any other."""
+    """A saved dashboard. All users see a shared one, its author alone any other. A shared one whose author was removed
+    has none.
+    """
 
     dashboard_id: int
     name: str
@@ -123,17 +125,23 @@ class Dashboards:
         return read_row(rows[0], _saved_dashboard)
 
     @transactional
-    async def set_shared(self, dashboard_id: int, *, is_shared: bool) -> SavedDashboard:
-        """Show a dashboard to all users, or to its author alone. Raises `NotFound`, `UsageError`."""
-        await self.get(dashboard_id)
+    async def set_shared(self, dashboard_id: int, *, is_shared: bool, author: str | None = None) -> SavedDashboard:
+        """Show a dashboard to all users, or to its author alone, who is another one where `author` is given. Raises
+        `NotFound`, `UsageError`.
+        """
+        dashboard = await self.get(dashboard_id)
         try:
             await self._database.write(
-                "UPDATE dashboards SET is_shared = ? WHERE dashboard_id = ?", (is_shared, dashboard_id)
+                "UPDATE dashboards SET is_shared = ?, author = ? WHERE dashboard_id = ?",
+                (is_shared, dashboard.author if author is None else author, dashboard_id),
             )
         except ConstraintViolation:
-            raise UsageError(
-                _("there is already a shared dashboard of this name"), hint=_("copy it under another name")
-            ) from None
+            message = (
+                _("there is already a shared dashboard of this name")
+                if is_shared
+                else _("you have a dashboard of this name")
+            )
+            raise UsageError(message, hint=_("copy it under another name")) from None
         return await self.get(dashboard_id)
 
     async def remove(self, dashboard_id: int) -> None:

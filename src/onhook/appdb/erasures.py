@@ -36,6 +36,8 @@ class NumberRows(msgspec.Struct, frozen=True, kw_only=True):
 
     notes: tuple[int, ...] = ()
     saved_searches: tuple[int, ...] = ()
+    saved_questions: tuple[int, ...] = ()
+    sql_history: tuple[int, ...] = ()
     share_tokens: tuple[str, ...] = ()
     audit: tuple[int, ...] = ()
     directory_entries: tuple[int, ...] = ()
@@ -49,6 +51,8 @@ class NumberRows(msgspec.Struct, frozen=True, kw_only=True):
         return not (
             self.notes
             or self.saved_searches
+            or self.saved_questions
+            or self.sql_history
             or self.share_tokens
             or self.audit
             or self.directory_entries
@@ -67,6 +71,9 @@ _SEARCHED = {
     "notes": "SELECT note_id, text || ' ' || tags FROM notes WHERE note_id > ? ORDER BY note_id LIMIT ?",
     "saved_searches": "SELECT search_id, path || ' ' || name FROM saved_searches WHERE search_id > ?"
     " ORDER BY search_id LIMIT ?",
+    "saved_questions": "SELECT question_id, sql || ' ' || name FROM saved_questions WHERE question_id > ?"
+    " ORDER BY question_id LIMIT ?",
+    "sql_history": "SELECT history_id, sql FROM sql_history WHERE history_id > ? ORDER BY history_id LIMIT ?",
     "share_tokens": "SELECT rowid, export_filter || ' ' || name, name FROM share_tokens WHERE rowid > ?"
     " ORDER BY rowid LIMIT ?",
     "directory_entries": "SELECT entry_id, number || ' ' || name || ' ' || company || ' ' || department || ' ' || site"
@@ -102,6 +109,8 @@ class NumberErasures:
         return NumberRows(
             notes=tuple([row[0] for row in await self._search("notes", occurs_in)]),
             saved_searches=tuple([row[0] for row in await self._search("saved_searches", occurs_in)]),
+            saved_questions=tuple([row[0] for row in await self._search("saved_questions", occurs_in)]),
+            sql_history=tuple([row[0] for row in await self._search("sql_history", occurs_in)]),
             share_tokens=tuple([row[2] for row in await self._search("share_tokens", occurs_in)]),
             audit=tuple([row[0] for row in await self._search("audit", is_audited)]),
             directory_entries=tuple([row[0] for row in await self._search("directory_entries", occurs_in)]),
@@ -136,6 +145,8 @@ class NumberErasures:
         async with self._database.transaction():
             await self._delete("notes", "note_id", rows.notes)
             await self._delete("saved_searches", "search_id", rows.saved_searches)
+            await self._delete("saved_questions", "question_id", rows.saved_questions)
+            await self._delete("sql_history", "history_id", rows.sql_history)
             await self._delete("tokens", "name", rows.share_tokens)
             await self._delete("directory_entries", "entry_id", rows.directory_entries)
             await self._forget_learnt(rows)

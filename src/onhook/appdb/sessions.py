@@ -13,6 +13,7 @@ from datetime import datetime
 import msgspec
 
 from onhook.appdb.contract import ConstraintViolation, Database, Row, transactional
+from onhook.appdb.permissions import Permission, decode_permissions
 from onhook.appdb.stored_json import read_rows
 from onhook.appdb.tokens import LAST_USED_SECONDS, Role, hash_secret, validate_role
 from onhook.appdb.users import decode_scope
@@ -41,8 +42,8 @@ _MICROSECONDS = 1_000_000
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """A session with the role and scope that its user or token has now. `number` is for lists: it grants no access.
-    One of `user_name` and `token_name` is empty.
+    """A session with the role, scope and permissions that its user or token has now. `number` is for lists: it grants
+    no access. One of `user_name` and `token_name` is empty.
     """
 
     number: int
@@ -54,6 +55,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime
     expires_at: datetime
     last_used_at: datetime
+    permissions: tuple[Permission, ...] = ()
 
 
 class Sessions:
@@ -135,7 +137,7 @@ class Sessions:
 
 _COLUMNS = (
     "s.session_number, s.user_name, t.name, coalesce(u.role, t.role), coalesce(u.scope, t.scope), s.address,"
-    " s.started_at, s.expires_at, s.last_used_at"
+    " s.started_at, s.expires_at, s.last_used_at, coalesce(u.permissions, '')"
 )
 _FROM = (
     "FROM sessions s LEFT JOIN users u ON u.name = s.user_name AND u.password_version = s.password_version"
@@ -145,15 +147,17 @@ _FROM = (
 
 
 def _session(row: Row) -> Session:
-    number, user_name, token_name, role, scope, address, started_at, expires_at, last_used_at = row
+    number, user_name, token_name, role_name, scope, address, started_at, expires_at, last_used_at, permissions = row
+    role = validate_role(role_name)
     return Session(
         number=number,
         user_name=user_name or "",
         token_name=token_name or "",
-        role=validate_role(role),
+        role=role,
         scope=decode_scope(scope),
         address=address,
         started_at=to_datetime(started_at),
         expires_at=to_datetime(expires_at),
         last_used_at=to_datetime(last_used_at),
+        permissions=decode_permissions(permissions, role),
     )

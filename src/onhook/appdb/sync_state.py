@@ -9,9 +9,15 @@ from onhook.appdb.contract import Database, Row, transactional
 from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable
 from onhook.cdr.coverage import Interval
 from onhook.cdr.sync_types import BackfillProgress, BackfillRequest, BackfillResult, PbxStatus, PushChannelStatus
+from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+SILENCE_MINUTES_MAX = 7 * 24 * 60
+"""A week: the clock of a PBX that was silent for longer cannot be checked."""
+
+NEVER, AUTO = "never", "auto"
 
 _COLUMN_TYPES = {
     "intervals": list[Interval],
@@ -21,6 +27,33 @@ _COLUMN_TYPES = {
     "result": BackfillResult,
     "push_channel": PushChannelStatus,
 }
+
+
+def parse_silence_minutes(text: str, *, location: str) -> int | None:
+    """Return the minutes of silence before an alarm: 0 is never, None uses the PBX's own traffic. Raises `UsageError`.
+
+    >>> parse_silence_minutes("30", location=""), parse_silence_minutes("never", location="")
+    (30, 0)
+    """
+    special_values = {NEVER: 0, AUTO: None}
+    if text in special_values:
+        return special_values[text]
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= SILENCE_MINUTES_MAX):
+        raise UsageError(
+            _("{text} is not a number of minutes", text=repr(text[:20])),
+            location=location,
+            hint=_("write 1 to {maximum} minutes, never or auto", maximum=SILENCE_MINUTES_MAX),
+        )
+    return int(text)
+
+
+def format_silence_minutes(minutes: int | None) -> str:
+    """Return the text of minutes of silence.
+
+    >>> format_silence_minutes(None), format_silence_minutes(0), format_silence_minutes(30)
+    ('auto', 'never', '30')
+    """
+    return AUTO if minutes is None else str(minutes) if minutes else NEVER
 
 
 class SyncStates:

@@ -57,6 +57,11 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
 
+def token_author(name: str) -> str:
+    """Return the author of what is saved with a token, which is no user of the same name."""
+    return f"token:{name}"
+
+
 def generate_token() -> str:
     """Return the text of a new token, fit for URLs and headers."""
     return secrets.token_urlsafe(TOKEN_BYTES)

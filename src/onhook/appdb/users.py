@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 
 from onhook.appdb.contract import ConstraintViolation, Database, Row, transactional
 from onhook.appdb.pbxs import validate_path_name
+from onhook.appdb.permissions import Permission, decode_permissions, encode_permissions, validate_permissions
 from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable, read_row, read_rows
 from onhook.appdb.tokens import Role, generate_token, hash_secret, validate_role
 from onhook.cdr.access_scope import AccessScope
@@ -43,7 +45,7 @@ SCOPE_NUMBERS_MAX = 200
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """A user. `password_version` changes with the password: older sessions become invalid. A disabled user cannot sign
-    in.
+    in. `permissions` are what a user who is no administrator may do besides the role.
     """
 
     name: str
@@ -54,6 +56,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     last_seen_at: datetime | None
     is_disabled: bool = False
+    permissions: tuple[Permission, ...] = ()
 
 
 class Users:
@@ -84,10 +87,13 @@ class Users:
         rows = await self._database.rows(f"SELECT {_COLUMNS} FROM users ORDER BY name")
         return list_unreadable("users", rows, _user)
 
-    async def add(self, name: str, role: str, scope: AccessScope | None, *, now_us: int) -> str:
+    async def add(
+        self, name: str, role: str, scope: AccessScope | None, *, now_us: int, permissions: Iterable[str] = ()
+    ) -> str:
         """Add a user; return the text of the invitation, which is stored as a hash only. Raises `UsageError`."""
         name, role = validate_path_name(name), validate_role(role)
         validate_scope(role, scope)
+        permissions_text = encode_permissions(validate_permissions(role, permissions))
         async with self._database.transaction():
             if len(await self.all()) >= USERS_MAX:
                 raise UsageError(
@@ -95,9 +101,9 @@ class Users:
                 )
             try:
                 await self._database.write(
-                    "INSERT INTO users (name, role, scope, password, password_version, created_at)"
-                    " VALUES (?, ?, ?, NULL, ?, ?)",
-                    (name, role, encode_scope(scope), now_us, now_us),
+                    "INSERT INTO users (name, role, scope, password, password_version, created_at, permissions)"
+                    " VALUES (?, ?, ?, NULL, ?, ?, ?)",
+                    (name, role, encode_scope(scope), now_us, now_us, permissions_text),
                 )
             except ConstraintViolation:
                 raise UsageError(
@@ -106,43 +112,85 @@ class Users:
             return await self._invite(name, now_us)
 
     @transactional
-    async def change(self, name: str, *, new_name: str, role: str, scope: AccessScope | None) -> User:
-        """Change name, role and scope; they apply to open sessions at once, and a new name ends them. Raises
-        `NotFound`, `UsageError`.
+    async def change(
+        self,
+        name: str,
+        *,
+        new_name: str,
+        role: str,
+        scope: AccessScope | None,
+        permissions: Iterable[str] | None = None,
+    ) -> User:
+        """Change name, role, scope and permissions, which stay where None is given; they apply to open sessions at
+        once, and a new name ends them. Links to wallboards that the user has made end with the access that they show.
+        Raises `NotFound`, `UsageError`.
         """
         user, new_name, role = await self.get(name), validate_path_name(new_name), validate_role(role)
         validate_scope(role, scope)
-        invitations: list[Row] = []
-        if new_name != user.name:
-            # Rows that name the user cannot be there while it changes: invitations are added again.
-            invitations = await self._database.rows(
-                "SELECT hash, expires_at FROM invitations WHERE name = ?", (user.name,)
-            )
-            await self._end_access(user.name)
+        new_permissions = validate_permissions(role, user.permissions if permissions is None else permissions)
+        if role != "administrator":
+            await self._keep_administrator(user.name)
+        if (role, scope, new_permissions) != (user.role, user.scope, user.permissions):
+            await self._end_links(user.name)
+        invitations = await self._release_name(user.name) if new_name != user.name else []
         try:
             await self._database.write(
-                "UPDATE users SET name = ?, role = ?, scope = ? WHERE name = ?",
-                (new_name, role, encode_scope(scope), user.name),
+                "UPDATE users SET name = ?, role = ?, scope = ?, permissions = ? WHERE name = ?",
+                (new_name, role, encode_scope(scope), encode_permissions(new_permissions), user.name),
             )
         except ConstraintViolation:
             raise UsageError(
                 _("there is already a user named {name}", name=repr(new_name)), hint=_("choose another name")
             ) from None
         if new_name != user.name:
-            await self._database.write("UPDATE dashboards SET author = ? WHERE author = ?", (new_name, user.name))
+            await self._pass_on(user.name, new_name, invitations)
+        return await self.get(new_name)
+
+    async def _release_name(self, name: str) -> list[Row]:
+        """End the access of a user, whose name changes: no row may name the user meanwhile. Return the invitations,
+        which are added again.
+        """
+        invitations = await self._database.rows("SELECT hash, expires_at FROM invitations WHERE name = ?", (name,))
+        await self._end_access(name)
+        return invitations
+
+    async def _pass_on(self, name: str, new_name: str, invitations: Iterable[Row]) -> None:
+        """Give what a user has, and the invitations, to the new name."""
+        for table in _OWNED_TABLES:
+            await self._database.write(f"UPDATE {table} SET author = ? WHERE author = ?", (new_name, name))
         await self._database.write_many(
             "INSERT INTO invitations VALUES (?, ?, ?)",
             [(invitation_hash, new_name, expires_at) for invitation_hash, expires_at in invitations],
         )
-        return await self.get(new_name)
 
     @transactional
     async def set_disabled(self, name: str, *, is_disabled: bool) -> None:
-        """Disable a user, whose sessions and invitations end at once, or enable one. Raises `NotFound`."""
+        """Disable a user, whose sessions, invitations and links end at once, or enable one. Raises `NotFound`, and
+        `UsageError` for the last administrator.
+        """
         user = await self.get(name)
+        if is_disabled:
+            await self._keep_administrator(user.name)
         await self._database.write("UPDATE users SET is_disabled = ? WHERE name = ?", (is_disabled, user.name))
         if is_disabled:
             await self._end_access(user.name)
+            await self._end_links(user.name)
+
+    async def _keep_administrator(self, name: str) -> None:
+        """Check that there is another administrator who can sign in, where this user is one. Raises `UsageError`."""
+        rows = await self._database.rows(
+            "SELECT name = ? FROM users WHERE role = 'administrator' AND is_disabled = 0 AND password IS NOT NULL",
+            (name,),
+        )
+        if rows == [(1,)]:
+            raise UsageError(
+                _("{name} is the last administrator who can sign in", name=name),
+                hint=_("make another user an administrator first"),
+            )
+
+    async def _end_links(self, name: str) -> None:
+        """End the links to wallboards that a user has made."""
+        await self._database.write("DELETE FROM wallboard_links WHERE author = ?", (name,))
 
     async def _end_access(self, name: str) -> None:
         """End the sessions and the invitations of a user."""
@@ -205,28 +253,48 @@ class Users:
 
     @transactional
     async def remove(self, name: str) -> None:
-        """Remove a user, also one that cannot be read, with the dashboards that are not shared; access ends at once.
-        Raises `NotFound`.
+        """Remove a user, also one that cannot be read, with what no other user sees: dashboards and questions that are
+        not shared, and the history of queries; access and links end at once. Raises `NotFound`, and `UsageError` for
+        the last administrator.
         """
-        await self._database.write("DELETE FROM dashboards WHERE author = ? AND NOT is_shared", (name,))
-        if not await self._database.write("DELETE FROM users WHERE name = ?", (name,)):
+        rows = await self._database.rows("SELECT name FROM users WHERE name = ?", (name,))
+        if not rows:
             raise _not_found_error(name)
+        await self._keep_administrator(rows[0][0])
+        await remove_owned(self._database, rows[0][0])
+        await self._end_links(rows[0][0])
+        await self._database.write("DELETE FROM users WHERE name = ?", (name,))
 
 
-_COLUMNS = "name, role, scope, password IS NOT NULL, password_version, created_at, last_seen_at, is_disabled"
+async def remove_owned(database: Database, author: str) -> None:
+    """Remove what only this author sees; what is shared stays, and has no author any longer."""
+    await database.write("DELETE FROM sql_history WHERE author = ?", (author,))
+    for table in ("dashboards", "saved_questions"):
+        await database.write(f"DELETE FROM {table} WHERE author = ? AND NOT is_shared", (author,))
+        await database.write(f"UPDATE {table} SET author = '' WHERE author = ?", (author,))
+
+
+_OWNED_TABLES = ("dashboards", "saved_questions", "sql_history", "wallboard_links")
+"""Tables whose rows name their author."""
+
+_COLUMNS = (
+    "name, role, scope, password IS NOT NULL, password_version, created_at, last_seen_at, is_disabled, permissions"
+)
 
 
 def _user(row: Row) -> User:
-    name, role, scope, has_password, password_version, created_at, last_seen_at, is_disabled = row
+    name, role_name, scope, has_password, password_version, created_at, last_seen_at, is_disabled, permissions = row
+    role = validate_role(role_name)
     return User(
         name=name,
-        role=validate_role(role),
+        role=role,
         scope=decode_scope(scope),
         has_password=bool(has_password),
         password_version=password_version,
         created_at=to_datetime(created_at),
         last_seen_at=None if last_seen_at is None else to_datetime(last_seen_at),
         is_disabled=bool(is_disabled),
+        permissions=decode_permissions(permissions, role),
     )
 
 

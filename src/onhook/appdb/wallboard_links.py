@@ -33,16 +33,19 @@ LINK_DAYS_MAX = 400
 """A year, and the days until it is renewed: a link in a browser on a wall is easily forgotten."""
 
 _DAY_MICROSECONDS = 86_400_000_000
-_COLUMNS = "link_id, dashboard_id, name, scope, created_at, expires_at, last_used_at"
+_COLUMNS = "link_id, dashboard_id, name, author, scope, created_at, expires_at, last_used_at"
 _SELECT = f"SELECT {_COLUMNS} FROM wallboard_links ORDER BY name, link_id"
 
 
 class WallboardLink(msgspec.Struct, frozen=True, kw_only=True):
-    """A link in a listing: without its text, which is not stored. It is valid until `expires_at`."""
+    """A link in a listing: without its text, which is not stored. It is valid until `expires_at`. `author` is empty for
+    one that an administrator has made; any other ends with its author's access.
+    """
 
     link_id: int
     dashboard_id: int
     name: str
+    author: str = ""
     scope: AccessScope | None
     created_at: datetime
     expires_at: datetime
@@ -65,7 +68,14 @@ class WallboardLinks:
 
     @transactional
     async def add(
-        self, dashboard_id: int, name: str, *, scope: AccessScope | None, expires_us: int | None, now_us: int
+        self,
+        dashboard_id: int,
+        name: str,
+        *,
+        scope: AccessScope | None,
+        expires_us: int | None,
+        now_us: int,
+        author: str = "",
     ) -> str:
         """Add a link to a dashboard and return its text, which is stored as a hash only. Raises `UsageError`,
         `NotFound`.
@@ -85,9 +95,9 @@ class WallboardLinks:
             )
         text = generate_token()
         await self._database.write(
-            "INSERT INTO wallboard_links (dashboard_id, name, hash, scope, created_at, expires_at)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (dashboard_id, validate_name(name), hash_secret(text), encode_scope(scope), now_us, expires_us),
+            "INSERT INTO wallboard_links (dashboard_id, name, author, hash, scope, created_at, expires_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (dashboard_id, validate_name(name), author, hash_secret(text), encode_scope(scope), now_us, expires_us),
         )
         return text
 
@@ -110,18 +120,21 @@ class WallboardLinks:
                 )
         return read_row(rows[0][1:], _wallboard_link)
 
-    async def remove(self, link_id: int) -> None:
-        """Remove a link, which becomes invalid at once. Raises `NotFound`."""
-        if not await self._database.write("DELETE FROM wallboard_links WHERE link_id = ?", (link_id,)):
+    async def remove(self, link_id: int, *, author: str | None = None) -> None:
+        """Remove a link, of an author only where one is given; it becomes invalid at once. Raises `NotFound`."""
+        if not await self._database.write(
+            "DELETE FROM wallboard_links WHERE link_id = ?1 AND (?2 IS NULL OR author = ?2)", (link_id, author)
+        ):
             raise NotFound(_("there is no such link"), hint=_("it may have been revoked already"))
 
 
 def _wallboard_link(row: Row) -> WallboardLink:
-    link_id, dashboard_id, name, scope, created_at, expires_at, last_used_at = row
+    link_id, dashboard_id, name, author, scope, created_at, expires_at, last_used_at = row
     return WallboardLink(
         link_id=link_id,
         dashboard_id=dashboard_id,
         name=name,
+        author=author,
         scope=decode_scope(scope),
         created_at=to_datetime(created_at),
         expires_at=to_datetime(expires_at),

@@ -21,6 +21,8 @@ class ErasureCounts(msgspec.Struct, frozen=True, kw_only=True):
     share_tokens: int
     audit_entries: int
     directory_entries: int = 0
+    saved_questions: int = 0
+    past_queries: int = 0
     settings: tuple[str, ...] = ()
 
 

@@ -14,6 +14,7 @@ from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx, describe_secrets, validate_s
 from onhook.appdb.recordings import parse_directory
 from onhook.appdb.retention_overrides import parse_retention_days
 from onhook.appdb.source_match import SourceMatch, parse_source_match, validate_has_api, validate_sender_identification
+from onhook.appdb.sync_state import parse_silence_minutes
 from onhook.cdr.number_plan import NumberPlan, parse_number_plan
 from onhook.cli import pbx_apis, pbx_secrets
 from onhook.cli.asterisk_pbx import (
@@ -79,9 +80,6 @@ from onhook.pbx.registry import dialects
 app = CommandGroup(add_completion=False, help=_("Manage PBXs."), epilog="Example: onhook pbx list")
 app.add_typer(pbx_secrets.app, name="secret")
 app.command("trust", epilog="Example: onhook pbx trust Office")(pbx_apis.trust)
-
-SILENCE_MINUTES_MAX = 7 * 24 * 60
-"""A week: the clock of a PBX that was silent for longer cannot be checked."""
 
 
 @app.command("add", epilog="Example: onhook pbx add Office --sn 3631A2124ABC --secret 0123456789abcdef0123456789abcdef")
@@ -283,20 +281,6 @@ def _check_dialect(dialect: str) -> None:
         )
 
 
-def _silence_minutes(text: str) -> int | None:
-    """Return the minutes: 0 is never, None uses the PBX's own traffic."""
-    special_values = {"never": 0, "auto": None}
-    if text in special_values:
-        return special_values[text]
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= SILENCE_MINUTES_MAX):
-        raise UsageError(
-            _("{text} is not a number of minutes", text=repr(text[:20])),
-            location="--silence",
-            hint=_("write 1 to {maximum} minutes, never or auto", maximum=SILENCE_MINUTES_MAX),
-        )
-    return int(text)
-
-
 async def _list_row(appdb: AppDb, pbx: Pbx, reader_zone: ZoneInfo) -> list[str]:
     credentials, source_match = await appdb.pbx_credentials.get(pbx.sn), await appdb.source_matches.get(pbx.sn)
     return [
@@ -327,7 +311,7 @@ async def _change_settings(
     if keep is not None:
         await appdb.retention_overrides.put(pbx.sn, parse_retention_days(keep))
     if silence is not None:
-        await appdb.sync_states.save_silence_minutes(pbx.sn, _silence_minutes(silence))
+        await appdb.sync_states.save_silence_minutes(pbx.sn, parse_silence_minutes(silence, location="--silence"))
 
 
 async def _change_serial_numbers(appdb: AppDb, pbx: Pbx, added: Sequence[str], removed: Sequence[str]) -> None:

@@ -28,6 +28,14 @@ MaskOption = Annotated[
         "--mask", help=_("External numbers: none, last3 (without their last three digits), hash (as a keyed hash)")
     ),
 ]
+PermissionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--permission",
+        metavar="NAME",
+        help=_("share (dashboards and questions of their own with all users), links (to wallboards); repeatable"),
+    ),
+]
 
 
 def describe_scope(scope: AccessScope | None, names: Mapping[str, str]) -> str:

@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from onhook.appdb.tokens import ADMIN_NAME, token_author
 from onhook.cdr.csv_injection import escape_cell
 from onhook.cli.formats import encode_json, print_table
+from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, Format, FormatOption, load_config
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
@@ -19,6 +21,9 @@ from onhook.lib.text import UNKNOWN
 from onhook.store.sql.contract import SqlCell
 from onhook.store.sql.views import SQL_TABLES
 
+AUTHOR = token_author(ADMIN_NAME)
+"""Commands see the questions of the administrator's token, which is theirs, and the shared ones."""
+
 app = typer.Typer(add_completion=False)
 
 
@@ -26,6 +31,10 @@ app = typer.Typer(add_completion=False)
 def sql(
     query: Annotated[str, typer.Argument(metavar="QUERY", help=_("One SELECT over `calls` and `records`"))] = "",
     *,
+    saved: Annotated[
+        str | None, typer.Option("--saved", metavar="NAME", help=_("Run a saved question, one that is shared"))
+    ] = None,
+    list_questions: Annotated[bool, typer.Option("--list", help=_("List the saved questions"))] = False,
     columns: Annotated[bool, typer.Option("--columns", help=_("List the columns that there are"))] = False,
     output_format: FormatOption = "table",
     data: DataOption = None,
@@ -34,9 +43,41 @@ def sql(
     if columns:
         _print_columns()
         return
-    if not query:
-        raise UsageError(_("there is no query"), hint=_("`onhook sql --columns` lists what it may select"))
-    asyncio.run(_print_result(load_config(data=data), query, output_format))
+    if list_questions:
+        asyncio.run(_print_questions(data, output_format))
+        return
+    if saved is not None and query:
+        raise UsageError(_("there are two queries"), location="--saved", hint=_("leave one of them out"))
+    if saved is None and not query:
+        raise UsageError(
+            _("there is no query"),
+            hint=_("`onhook sql --columns` lists what it may select, `onhook sql --list` the saved questions"),
+        )
+    asyncio.run(_run(data, query, saved, output_format))
+
+
+async def _run(data: str | None, query: str, saved: str | None, output_format: Format) -> None:
+    if saved is not None:
+        async with open_appdb(data) as appdb:
+            query = (await appdb.saved_questions.find_visible(saved, AUTHOR)).sql
+    await _print_result(load_config(data=data), query, output_format)
+
+
+async def _print_questions(data: str | None, output_format: Format) -> None:
+    """Print the questions that are shared, and those that were saved with the administrator's token."""
+    async with open_appdb(data) as appdb:
+        questions = await appdb.saved_questions.visible(AUTHOR)
+    if output_format == "json":
+        print(encode_json(questions))
+        return
+    rows = [
+        [question.name, _("yes") if question.is_shared else _("no"), " ".join(question.sql.split())]
+        for question in questions
+    ]
+    if output_format == "csv":
+        _print_csv(("name", "shared", "query"), rows)
+    else:
+        print_table(rows, ("name", "shared", "query"))
 
 
 async def _print_result(config: Config, query: str, output_format: Format) -> None:

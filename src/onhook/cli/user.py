@@ -3,15 +3,27 @@
 from typing import Annotated
 
 import typer
+from msgspec import UNSET
 
 from onhook.appdb.scopes import parse_scope
+from onhook.appdb.tokens import Role
+from onhook.appdb.user_changes import UserChanges, change_user
+from onhook.cdr.number_masking import Mask
 from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone
-from onhook.cli.scope_options import MaskOption, NumberScopeOption, PbxScopeOption, RoleOption, describe_scope
+from onhook.cli.scope_options import (
+    MaskOption,
+    NumberScopeOption,
+    PbxScopeOption,
+    PermissionOption,
+    RoleOption,
+    describe_scope,
+)
 from onhook.config import Config, local_address, parse_address
 from onhook.lib.clock import SystemClock
+from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.ops.instance_lock import read_server_info
 
@@ -28,13 +40,60 @@ async def add(
     pbx: PbxScopeOption = None,
     number: NumberScopeOption = None,
     mask: MaskOption = "none",
+    permission: PermissionOption = None,
     data: DataOption = None,
 ) -> None:
     """Add a user and print the link of the invitation, where the password is chosen: valid once, for three days."""
     async with open_appdb(data, create=True) as appdb:
         scope = await parse_scope(appdb, pbx or [], number or [], mask)
-        invitation = await appdb.users.add(name, role, scope, now_us=SystemClock().microseconds())
+        invitation = await appdb.users.add(
+            name, role, scope, now_us=SystemClock().microseconds(), permissions=permission or []
+        )
     _print_invitation(load_config(data=data), invitation)
+
+
+@app.command("change", epilog="Example: onhook user change alice --role annotator --number ''")
+async def change(
+    name: UserName,
+    *,
+    new_name: Annotated[str | None, typer.Option("--name", metavar="NAME", help=_("New name"))] = None,
+    role: Annotated[Role | None, typer.Option("--role", help=_("reader, annotator or administrator"))] = None,
+    pbx: Annotated[
+        list[str] | None,
+        typer.Option("--pbx", metavar="NAME", help=_("Limit to calls of this PBX; repeatable; '' lifts the limit")),
+    ] = None,
+    number: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--number", metavar="NUMBER", help=_("Limit to calls of this extension; repeatable; '' lifts the limit")
+        ),
+    ] = None,
+    mask: Annotated[Mask | None, typer.Option("--mask", help=_("External numbers: none, last3 or hash"))] = None,
+    permission: Annotated[
+        list[str] | None,
+        typer.Option("--permission", metavar="NAME", help=_("share or links, all that the user has; '' for none")),
+    ] = None,
+    enabled: Annotated[
+        bool | None,
+        typer.Option("--enable/--disable", help=_("Whether the user can sign in"), show_default=False),
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Change a user. It applies to open sessions within a second; a new name ends them, and so does disabling."""
+    async with open_appdb(data) as appdb:
+        changes = UserChanges(
+            name=UNSET if new_name is None else new_name,
+            role=UNSET if role is None else role,
+            pbxs=UNSET if pbx is None else pbx,
+            numbers=UNSET if number is None else number,
+            mask=UNSET if mask is None else mask,
+            permissions=UNSET if permission is None else permission,
+            is_disabled=UNSET if enabled is None else not enabled,
+        )
+        if changes == UserChanges():
+            raise UsageError(_("nothing is to be changed"), hint=_("`onhook user change --help` lists what can be"))
+        user = await change_user(appdb, name, changes)
+    print(_('User "{name}" changed.', name=user.name))
 
 
 @app.command("list", epilog="Example: onhook user list")
@@ -48,13 +107,14 @@ async def list_users(zone: ZoneOption = None, data: DataOption = None) -> None:
                 user.name,
                 user.role,
                 describe_scope(user.scope, names),
-                _("set") if user.has_password else _("invited"),
+                ", ".join(user.permissions),
+                _("disabled") if user.is_disabled else _("set") if user.has_password else _("invited"),
                 format_optional_time(user.created_at, reader_zone),
                 format_optional_time(user.last_seen_at, reader_zone),
             ]
             for user in await appdb.users.all()
         ]
-    print_table(rows, ("name", "role", "scope", "password", "added", "last seen"))
+    print_table(rows, ("name", "role", "scope", "may", "password", "added", "last seen"))
 
 
 @app.command("invite", epilog="Example: onhook user invite alice")

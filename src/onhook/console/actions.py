@@ -35,14 +35,17 @@ class CertificateResult(Protocol):
 class ConsoleActions(msgspec.Struct, frozen=True, kw_only=True):
     """`send_test_event` posts a signed test event as the PBX with that serial number would, and returns the result in a
     sentence. `run_pbx_checks` runs the checks of `onhook doctor`. `start_simulated_pbx` runs a simulated PBX for a
-    while. `fetch_certificate` returns the certificate of `https://HOST:PORT` without trusting it. All raise
-    `OnhookError`.
+    while. `fetch_certificate` returns the certificate of `https://HOST:PORT` without trusting it. `rebuild` has the
+    store rebuilt as `onhook rebuild` does. `restrict_permissions` takes from other users the right to read files of the
+    data directory, and returns their names. All raise `OnhookError`.
     """
 
     send_test_event: Callable[[str], Awaitable[str]]
     run_pbx_checks: Callable[[str], Awaitable[Sequence[CheckResult]]]
     start_simulated_pbx: Callable[[], Awaitable[None]]
     fetch_certificate: Callable[[str], Awaitable[CertificateResult]]
+    rebuild: Callable[[], Awaitable[None]]
+    restrict_permissions: Callable[[], Awaitable[Sequence[str]]]
 
 
 ERASURE_LABELS = (
@@ -52,6 +55,8 @@ ERASURE_LABELS = (
     ("recordings", mark("Recordings in a directory on this machine")),
     ("deliveries", mark("Stored deliveries")),
     ("saved_searches", mark("Saved searches")),
+    ("saved_questions", mark("Saved questions in SQL")),
+    ("past_queries", mark("Past queries in SQL")),
     ("share_tokens", mark("Share tokens, which are revoked")),
     ("audit_entries", mark("Entries of the audit log")),
     ("directory_entries", mark("Names in the directory")),

@@ -26,6 +26,7 @@ from onhook.console.api import (
     quarantine,
     queue_targets,
     recordings,
+    saved_questions,
     saved_searches,
     sql,
     summary,
@@ -48,6 +49,7 @@ from onhook.console.pages import apps as app_pages
 from onhook.console.pages import call as call_page
 from onhook.console.pages import call_tags as call_tag_pages
 from onhook.console.pages import calls as calls_page
+from onhook.console.pages import destination_editing as destination_editing_pages
 from onhook.console.pages import destinations as destination_pages
 from onhook.console.pages import directory as directory_pages
 from onhook.console.pages import erasure as erasure_pages
@@ -57,7 +59,9 @@ from onhook.console.pages import pbxs as pbx_pages
 from onhook.console.pages import quarantine as quarantine_pages
 from onhook.console.pages import queue_targets as queue_target_pages
 from onhook.console.pages import reader_settings as reader_settings_pages
+from onhook.console.pages import remedies as remedy_pages
 from onhook.console.pages import retention as retention_pages
+from onhook.console.pages import saved_questions as saved_question_pages
 from onhook.console.pages import saved_searches as saved_search_pages
 from onhook.console.pages import sql as sql_page
 from onhook.console.pages import suggestions as suggestion_pages
@@ -169,6 +173,7 @@ def _api_router() -> Router:
             summary.summarise,
             sql.query_sql,
             sql.list_tables,
+            *saved_questions.ROUTES,
             *export.ROUTES,
             live.listen,
             recordings.read_recording,
@@ -240,17 +245,20 @@ def _page_router() -> Router:
             issues.alarms_page,
             about.about_page,
             *sql_page.ROUTES,
+            *saved_question_pages.ROUTES,
             *pbx_pages.ROUTES,
             *add_pbx_pages.ROUTES,
             *pbx_connection_pages.ROUTES,
             *retention_pages.ROUTES,
             *reader_settings_pages.ROUTES,
             issues.issues_page,
+            *remedy_pages.ROUTES,
             issues.raw_event_page,
             report_routes.reports_page,
             report_routes.reports_file,
             *queue_target_pages.ROUTES,
             *destination_pages.ROUTES,
+            *destination_editing_pages.ROUTES,
             sign_in.sign_in_by_link,
             sign_in.sign_in_by_form,
             sign_in.sign_out,

@@ -94,6 +94,8 @@ class ErasedRows(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     notes: tuple[int, ...] = ()
     saved_searches: tuple[int, ...] = ()
+    saved_questions: tuple[int, ...] = ()
+    sql_history: tuple[int, ...] = ()
     share_tokens: tuple[str, ...] = ()
     audit: tuple[int, ...] = ()
     directory_entries: tuple[int, ...] = ()

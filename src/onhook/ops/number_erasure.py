@@ -263,6 +263,8 @@ class NumberEraser:
             share_tokens=len(rows.share_tokens),
             audit_entries=len(rows.audit),
             directory_entries=len(rows.directory_entries) + len(rows.learnt_names),
+            saved_questions=len(rows.saved_questions),
+            past_queries=len(rows.sql_history),
             settings=rows.settings,
         )
         if not plan.event_count and rows.is_empty:

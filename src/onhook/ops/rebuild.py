@@ -4,6 +4,7 @@ Invariant: events that only the new store could parse are pending for destinatio
 destinations are past their numbers.
 """
 
+import asyncio
 import logging
 import os
 import shutil
@@ -20,7 +21,7 @@ from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.ledger.sqlite_schema import read_begin
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
-from onhook.lib.file_lock import file_lock_soon
+from onhook.lib.file_lock import file_lock_soon, is_locked
 from onhook.lib.messages import _
 from onhook.ops.engines import Engines
 from onhook.ops.instance_lock import read_server_info
@@ -51,11 +52,7 @@ async def rebuild(
     """
     async with file_lock_soon(config.data / LOCK_NAME) as has_lock:
         if not has_lock:
-            raise UsageError(
-                _("the store is already being rebuilt, or old calls are being deleted"),
-                location=str(config.data),
-                hint=_("wait until it is done"),
-            )
+            raise _already_rebuilding_error(config)
         position = await _build_new_store(config, on_progress, engines, reads_again=reads_again)
     server = read_server_info(config)
     if server is None:
@@ -192,6 +189,26 @@ def _expected_size(config: Config) -> int:
     """
     old_bytes = sum(path.stat().st_size for path in (config.store_file, _wal_path(config.store_file)) if path.exists())
     return max(old_bytes, round(config.ledger_file.stat().st_size * LEDGER_SHARE))
+
+
+async def order_rebuild(config: Config, publisher: FactsPublisher, projector: Projector) -> None:
+    """Have all events read again by the facts of their PBXs as they are now, as `rebuild` with `reads_again`: each
+    running hub then rebuilds its store beside the one in use. Raises `UsageError`, and `Unavailable` without space.
+    """
+    check_begin(config)
+    if is_locked(config.data / LOCK_NAME):
+        raise _already_rebuilding_error(config)
+    await asyncio.to_thread(_check_space, config)
+    await publisher.publish()
+    await projector.append(ReRead())
+
+
+def _already_rebuilding_error(config: Config) -> UsageError:
+    return UsageError(
+        _("the store is already being rebuilt, or old calls are being deleted"),
+        location=str(config.data),
+        hint=_("wait until it is done"),
+    )
 
 
 def check_begin(config: Config) -> None:

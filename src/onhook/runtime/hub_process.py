@@ -33,7 +33,7 @@ from onhook.ops.leg_gatherer import LegGatherer
 from onhook.ops.name_learner import NameLearner
 from onhook.ops.number_erasure import NumberEraser
 from onhook.ops.quarantine_retry import QuarantineRetrier
-from onhook.ops.rebuild import install_rebuilt_store
+from onhook.ops.rebuild import install_rebuilt_store, order_rebuild
 from onhook.ops.retention import Retention
 from onhook.ops.rollup_job import run_rollup_job
 from onhook.ops.serial_number_joiner import SerialNumberJoiner
@@ -293,6 +293,8 @@ def _create_console(
             run_pbx_checks=action_runner.run_pbx_checks,
             start_simulated_pbx=action_runner.start_simulated_pbx,
             fetch_certificate=action_runner.fetch_certificate,
+            rebuild=partial(order_rebuild, resources.config, resources.publisher, projector),
+            restrict_permissions=action_runner.restrict_permissions,
         ),
         count_flooding_sockets=lambda: flood_counter.count,
         read_live_queues=resources.live_queues.read,

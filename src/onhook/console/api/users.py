@@ -7,11 +7,14 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from litestar import delete, get, post
+from litestar import delete, get, patch, post
 from litestar.params import BodyKwarg
 
+from onhook.appdb.permissions import PERMISSIONS, Permission
 from onhook.appdb.scopes import NUMBER_CHARACTERS_MAX, parse_scope
 from onhook.appdb.tokens import EXPORT_FILTER_CHARACTERS_MAX, Role, Token
+from onhook.appdb.user_changes import UserChanges
+from onhook.appdb.user_changes import change_user as change
 from onhook.appdb.users import SCOPE_NUMBERS_MAX, User
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.number_masking import Mask
@@ -28,6 +31,9 @@ Extensions = Annotated[
 ]
 
 
+Permissions = Annotated[list[Permission], msgspec.Meta(max_length=len(PERMISSIONS))]
+
+
 class NewUserOrToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A user or token to add. A reader can be limited to `pbxs` (names or serial numbers) and to `numbers`, and see
     external numbers masked: by `last3` without their last three digits, by `hash` as a keyed hash.
@@ -40,6 +46,25 @@ class NewUserOrToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     mask: Mask = "none"
 
 
+class NewUser(NewUserOrToken, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A user to add. With the permission `share` a user who is no administrator shares dashboards and questions of
+    their own with all users, with `links` makes links to wallboards.
+    """
+
+    permissions: Permissions = []
+
+
+class ChangedUser(UserChanges, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change of a user: what is left out stays. Empty `pbxs` or `numbers` lift that limit; `permissions` are
+    all that the user has then. A user that `is_disabled` cannot sign in.
+    """
+
+    name: Label | msgspec.UnsetType = msgspec.UNSET
+    pbxs: PbxNames | msgspec.UnsetType = msgspec.UNSET
+    numbers: Extensions | msgspec.UnsetType = msgspec.UNSET
+    permissions: Permissions | msgspec.UnsetType = msgspec.UNSET
+
+
 class NewToken(NewUserOrToken, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A token to add. With an `export_filter`, the query of a search or an empty text, it is a share token: for exports
     alone, in their URL. It is valid until `expires_at`, or until it is removed.
@@ -50,7 +75,7 @@ class NewToken(NewUserOrToken, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A user, who sees everything, or what `scope` names."""
+    """A user, who sees everything, or what `scope` names; `permissions` are empty for an administrator, who has all."""
 
     name: str
     role: Role
@@ -59,6 +84,7 @@ class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     last_seen_at: datetime | None
     is_disabled: bool
+    permissions: list[Permission]
 
 
 class InvitedUser(msgspec.Struct, frozen=True):
@@ -96,11 +122,23 @@ async def list_users(app_state: AppStateDep) -> UserList:
 
 
 @post("/users", summary="Add a user", tags=["access"], responses=PROBLEMS)
-async def add_user(app_state: AppStateDep, data: Annotated[NewUserOrToken, BodyKwarg()]) -> InvitedUser:
+async def add_user(app_state: AppStateDep, data: Annotated[NewUser, BodyKwarg()]) -> InvitedUser:
     """Add a user by an invitation, which is valid once and for three days."""
     scope = await parse_scope(app_state.appdb, data.pbxs, data.numbers, data.mask)
-    invitation = await app_state.appdb.users.add(data.name, data.role, scope, now_us=app_state.clock.microseconds())
+    invitation = await app_state.appdb.users.add(
+        data.name, data.role, scope, now_us=app_state.clock.microseconds(), permissions=data.permissions
+    )
     return await _invited_user(app_state, data.name.strip(), invitation)
+
+
+@patch("/users/{name:str}", summary="Change a user", tags=["access"], responses=PROBLEMS)
+async def change_user(
+    app_state: AppStateDep, name: UserOrTokenName, data: Annotated[ChangedUser, BodyKwarg()]
+) -> UserInfo:
+    """Change a user; it applies to open sessions at once. A new name ends them, and so does disabling. The last
+    administrator who can sign in stays one.
+    """
+    return _user_info(await change(app_state.appdb, name, data))
 
 
 @post("/users/{name:str}/invitation", summary="Renew an invitation", tags=["access"], responses=PROBLEMS)
@@ -113,7 +151,7 @@ async def renew_invitation(app_state: AppStateDep, name: UserOrTokenName) -> Inv
 
 @delete("/users/{name:str}", summary="Remove a user", tags=["access"], responses=PROBLEMS)
 async def remove_user(app_state: AppStateDep, name: UserOrTokenName) -> None:
-    """Remove a user; sessions end."""
+    """Remove a user; sessions end. The last administrator who can sign in cannot be removed."""
     await app_state.appdb.users.remove(name)
 
 
@@ -150,7 +188,7 @@ async def remove_token(app_state: AppStateDep, name: UserOrTokenName) -> None:
     await app_state.appdb.tokens.remove(name)
 
 
-ROUTES = (list_users, add_user, renew_invitation, remove_user, list_tokens, add_token, remove_token)
+ROUTES = (list_users, add_user, change_user, renew_invitation, remove_user, list_tokens, add_token, remove_token)
 
 
 def _user_info(user: User) -> UserInfo:
@@ -163,6 +201,7 @@ def _user_info(user: User) -> UserInfo:
         created_at=user.created_at,
         last_seen_at=user.last_seen_at,
         is_disabled=user.is_disabled,
+        permissions=list(user.permissions),
     )
 
 

@@ -2,8 +2,9 @@
 purpose.
 
 Invariants: every route is checked here before it reads a parameter; only routes marked `open` need no credentials. Only
-an administrator changes something. A browser changes something only from a page of Onhook. A limited reader is rejected
-by every route that is not marked as limiting what it shows; so is one who sees masked numbers.
+an administrator changes what others see, or a user whom the mark of a route admits. A browser changes something only
+from a page of Onhook. A limited reader is rejected by every route that is not marked as limiting what it shows; so is
+one who sees masked numbers.
 """
 
 import logging
@@ -19,7 +20,8 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Scope
 
 from onhook.appdb.origin import Origin, set_origin
-from onhook.appdb.tokens import Role, Token
+from onhook.appdb.permissions import Permission
+from onhook.appdb.tokens import Role, Token, token_author
 from onhook.cdr.access_scope import AccessScope
 from onhook.console.auth.share_tokens import restrict_query, share_token_text
 from onhook.console.state import AppState
@@ -43,6 +45,14 @@ WALLBOARD = {"scoped": True, "wallboard": True}
 
 PERSONAL = {"personal": True, "scoped": True}
 """Mark of a route by which every user changes settings of their own, and nothing else."""
+
+OWN_QUESTIONS = {"personal": True}
+"""Mark of a route by which users without limits change questions in SQL of their own, which limited ones cannot run."""
+
+SHARES = {"permission": "share", "scoped": True}
+SHARES_QUESTIONS = {"permission": "share"}
+MAKES_LINKS = {"permission": "links", "scoped": True}
+"""Marks of routes for administrators and for users with a permission; a route checks what belongs to whom itself."""
 
 FOR_ADMINISTRATORS = {"administrator": True}
 """Mark of a route that a reader's token may not read."""
@@ -75,6 +85,21 @@ class Principal(msgspec.Struct, frozen=True):
     scope: AccessScope | None = None
     is_user: bool = False
     """Whether it is a user with settings, and no token or open console."""
+    permissions: tuple[Permission, ...] = ()
+
+    @property
+    def author(self) -> str:
+        """Return the author of what this user saves."""
+        return self.name if self.is_user else token_author(self.name)
+
+    @property
+    def can_save(self) -> bool:
+        """Return whether it may have anything of its own: an open console and a link have no user."""
+        return self.credential in ("cookie", "token")
+
+    def may(self, permission: Permission) -> bool:
+        """Return whether it has a permission, as an administrator does."""
+        return self.role == "administrator" or permission in self.permissions
 
 
 async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -96,14 +121,24 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     if connection.scope.get("method") in SAFE_METHODS:
         if handler.opt.get("administrator") and principal.role != "administrator":
             raise PermissionDeniedException(_("only an administrator may read this"))
+        if "permission" in handler.opt and not principal.may(handler.opt["permission"]):
+            raise PermissionDeniedException(_("only an administrator, or a user with the permission, may read this"))
         return
     if principal.credential != "token" and not is_same_origin(connection):
         _log_refusal(connection, principal)
         raise PermissionDeniedException(_("a browser may change something only from a page of this console"))
-    may_annotate = principal.role == "annotator" and handler.opt.get("annotates")
-    if principal.role != "administrator" and not may_annotate and not handler.opt.get("personal"):
+    if not _may_change(principal, handler):
         _log_refusal(connection, principal)
         raise PermissionDeniedException(_change_refusal(principal))
+
+
+def _may_change(principal: Principal, handler: BaseRouteHandler) -> bool:
+    """Return whether a user may send a request that changes something to a route."""
+    if principal.role == "administrator" or handler.opt.get("personal"):
+        return True
+    if "permission" in handler.opt:
+        return principal.may(handler.opt["permission"])
+    return principal.role == "annotator" and bool(handler.opt.get("annotates"))
 
 
 async def is_still_authorized(scope: Scope) -> bool:
@@ -290,7 +325,7 @@ async def _cookie_principal(connection: Connection, app_state: AppState, *, is_u
     session = await app_state.appdb.sessions.find(session_ids, app_state.clock.microseconds(), is_use=is_use)
     if session is not None:
         name, is_user = session.user_name or session.token_name, bool(session.user_name)
-        return Principal(name, session.role, "cookie", session.scope, is_user)
+        return Principal(name, session.role, "cookie", session.scope, is_user, session.permissions)
     return Principal("open console", "reader", "open_console") if app_state.config.console_open else None
 
 

@@ -18,14 +18,23 @@ from onhook.appdb.destination_spec import (
     HTTP_KINDS,
     DestinationSettings,
     Kind,
+    Method,
     NotifiesOf,
     PayloadFormat,
+    RetryPolicy,
     field_meta,
     value_type,
 )
 from onhook.appdb.destinations import Destination
-from onhook.appdb.pbxs import Secret
+from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, Secret
 from onhook.cdr.number_masking import MASKS
+from onhook.console.pages.destination_form import (
+    FORM_FILTERS,
+    KIND_FIELD_PREFIX,
+    fill_form,
+    list_other_filters,
+    reveal_hidden,
+)
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
 from onhook.console.pages.rendering import View
@@ -54,6 +63,7 @@ DELIVERED_SHOWN_MAX = 10
 """Delivered ones that are shown before the link to all: readers of this page look for problems."""
 
 DestinationId = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
+CopyQuery = Annotated[int | None, QueryParameter(ge=1, le=SEQ_MAX, description="Destination that fills the form")]
 RecipeQuery = Annotated[str, QueryParameter(max_length=40, description="Recipe that fills the form")]
 PreviewQuery = Annotated[str | None, QueryParameter(max_length=200, description="Call id of a preview; empty: newest")]
 ShowAllQuery = Annotated[bool, QueryParameter(description="Show all delivered ones")]
@@ -62,8 +72,8 @@ DestinationActionInPath = Annotated[DestinationAction, PathParameter()]
 DeliveryActionInPath = Annotated[Literal["retry", "discard"], PathParameter()]
 
 
-KIND_FIELD_PREFIX = "field-"
-"""Of the names of inputs for fields of one kind; the kind and the field follow."""
+ID_DIGITS_MAX = 18
+"""Of the number of a destination in a form."""
 
 INPUT_CHARACTERS_MAX = 200
 """Of an input without a limit of its own."""
@@ -71,19 +81,23 @@ INPUT_CHARACTERS_MAX = 200
 LINE_CHARACTERS_MAX = 500
 """Longer texts have lines."""
 
-FORM_FILTERS = ("since", "number", "status", "extra")
-"""Filters of the form; the command line has all."""
-
 FORM_FLAGS = ("allow_private", "accept_redirects", "with_standard_webhooks")
-FORM_TEXTS = ("headers", "transform", "rate_limit", "ca_certificates", "fingerprint", "proxy")
+FORM_NUMBERS = ("rate_limit", "timeout_seconds", "max_attempts")
+FORM_TEXTS = ("headers", "transform", *FORM_NUMBERS, "ca_certificates", "fingerprint", "proxy")
 """Other fields of the form."""
 
 FORM_CHOICES: Mapping[str, Sequence[str]] = MappingProxyType(
-    {"notifies_of": get_args(NotifiesOf), "payload_format": get_args(PayloadFormat), "mask": MASKS}
+    {
+        "notifies_of": get_args(NotifiesOf),
+        "payload_format": get_args(PayloadFormat),
+        "mask": MASKS,
+        "method": get_args(Method),
+        "retry_policy": get_args(RetryPolicy),
+    }
 )
 
 FORM_DEFAULTS: Mapping[str, str] = MappingProxyType(
-    dict.fromkeys(("name", "url", *FORM_FILTERS, *FORM_FLAGS, *FORM_TEXTS), "")
+    dict.fromkeys(("name", "url", "copy_of", *FORM_FILTERS, *FORM_FLAGS, *FORM_TEXTS), "")
     | {f"{KIND_FIELD_PREFIX}{kind}-{field.name}": "" for kind, field in kind_fields()}
     | {"kind": "webhook"}
     | {field.name: field.default for field in msgspec.structs.fields(DestinationSettings) if field.name in FORM_CHOICES}
@@ -141,6 +155,7 @@ class DestinationsView(View, frozen=True, kw_only=True):
     choices: Mapping[str, Sequence[str]]
     kinds: Mapping[Kind, DestinationKind]
     form_fields: Mapping[str, Sequence[KindFieldView]]
+    is_new: bool = True
     added: AddedDestination | None
     recipes: Mapping[str, Recipe]
     recipe_name: str
@@ -171,16 +186,21 @@ class DeliveryView(View, frozen=True, kw_only=True):
 
 
 @get("/destinations", include_in_schema=False)
-async def destinations_page(
+async def destinations_page(  # noqa: PLR0917 - the parameters of the URL
     request: AnyRequest,
     app_state: AppStateDep,
     reader_zone: ReaderZone,
     message: Message = "",
     recipe: RecipeQuery = "",
+    copy_of: CopyQuery = None,
 ) -> Response[str]:
-    """Return the page of all destinations, with their pending notifications, and a form that a recipe can fill."""
+    """Return the page of all destinations, with their pending notifications, and a form that a recipe or another
+    destination can fill.
+    """
     form, error = FORM_DEFAULTS, ""
-    if recipe:
+    if copy_of is not None:
+        form = {**FORM_DEFAULTS, **_copy_form(await get_destination(app_state, copy_of))}
+    elif recipe:
         try:
             form = {**FORM_DEFAULTS, **_recipe_form(get_recipe(recipe))}
         except UsageError as usage_error:
@@ -196,7 +216,7 @@ async def add_destination(
 ) -> Response[str]:
     """Add a destination; its secret is shown this once."""
     try:
-        added = await create_destination(app_state, _parse_form(data), reader_zone)
+        added = await create_destination(app_state, await _parse_new(app_state, data), reader_zone)
     except OnhookError as error:
         return await _render_destinations(request, app_state, reader_zone, error=str(error), form=data)
     return await _render_destinations(request, app_state, reader_zone, added=added)
@@ -214,7 +234,7 @@ async def destination_page(  # noqa: PLR0917 - the parameters of the URL
     preview: PreviewQuery = None,
 ) -> Response[str]:
     """Return the page of one destination: its status, retrying, failed and delivered notifications."""
-    destination = await _get_destination(app_state, destination_id)
+    destination = await get_destination(app_state, destination_id)
     notification_preview, preview_error = None, ""
     if preview is not None:
         try:
@@ -250,7 +270,7 @@ async def run_action(
     data: Annotated[ActionForm, FORM_BODY],
 ) -> Redirect:
     """Run the action of a button, and show its result."""
-    destination = await _get_destination(app_state, destination_id)
+    destination = await get_destination(app_state, destination_id)
     try:
         if action == "replay":
             replay_filter = parse_destination_filter(app_state, {"since": data.since, "until": data.until}, reader_zone)
@@ -279,7 +299,7 @@ async def delivery_page(
         request,
         app_state,
         reader_zone,
-        DeliveryView(details=details, destination=await _get_destination(app_state, details.delivery.destination_id)),
+        DeliveryView(details=details, destination=await get_destination(app_state, details.delivery.destination_id)),
     )
 
 
@@ -358,6 +378,12 @@ async def _render_destinations(
     )
 
 
+def _copy_form(destination: Destination) -> dict[str, str]:
+    """Return the values of the form for another destination like this one, from now on."""
+    name = _("{name} copy", name=destination.name[: NAME_CHARACTERS_MAX - 10])
+    return fill_form(destination) | {"name": name, "since": "", "copy_of": str(destination.destination_id)}
+
+
 def _recipe_form(recipe: Recipe) -> dict[str, str]:
     """Return the values of the form that a recipe sets."""
     return {
@@ -370,9 +396,23 @@ def _recipe_form(recipe: Recipe) -> dict[str, str]:
     } | {f"{KIND_FIELD_PREFIX}http-{name}": str(value).strip() for name, value in recipe.fields.items()}
 
 
-def _parse_form(form: Mapping[str, str]) -> NewDestination:
+async def _parse_new(app_state: AppState, form: Mapping[str, str]) -> NewDestination:
+    """Return the destination to add: one that is like another has its hidden values, and those of its filters that the
+    form does not have. Raises `UsageError`, `NotFound`.
+    """
+    texts = {name: text for name, text in form.items() if name != "copy_of"}
+    copied = form.get("copy_of", "")
+    if not copied:
+        return parse_form(texts)
+    stored = await get_destination(app_state, int(copied) if copied.isdecimal() and len(copied) <= ID_DIGITS_MAX else 0)
+    new = parse_form(reveal_hidden(texts, stored))
+    return msgspec.structs.replace(new, filter=list_other_filters(stored) | new.filter)
+
+
+def parse_form(form: Mapping[str, str]) -> NewDestination:
     """Return the destination that a form describes. Raises `UsageError`."""
-    texts = {name: text.strip() for name, text in form.items() if text.strip()}
+    # A form sends each end of a line as CR LF.
+    texts = {name: text.replace("\r\n", "\n").strip() for name, text in form.items() if text.strip()}
     members: dict[str, object] = {
         name: text
         for name, text in texts.items()
@@ -406,7 +446,8 @@ async def _list_deliveries(
     return await app_state.appdb.deliveries.page(destination.destination_id, state, ROWS_SHOWN_MAX)
 
 
-async def _get_destination(app_state: AppState, destination_id: int) -> Destination:
+async def get_destination(app_state: AppState, destination_id: int) -> Destination:
+    """Return a destination. Raises `NotFound`."""
     destination = await app_state.appdb.destinations.find_by_id(destination_id)
     if destination is None:
         raise NotFound(_("there is no such destination"), hint=_("see /destinations: it may have been deleted"))

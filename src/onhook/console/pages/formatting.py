@@ -45,6 +45,7 @@ FOR_TEMPLATES = (
     "split_party",
     "percent",
     "scrollable",
+    "shorten_query",
     "signed_percent",
     "tel_url",
     "tone",
@@ -52,6 +53,9 @@ FOR_TEMPLATES = (
     "zone_city",
 )
 """Functions that templates may call."""
+
+QUERY_CHARACTERS_MAX = 160
+"""Of a query in a list: enough to recognise it."""
 
 _OUTCOMES: Mapping[str, tuple[str, str]] = {
     "ANSWERED": (mark("Answered"), "good"),
@@ -328,6 +332,16 @@ def heat_step(value: int, highest: int) -> int:
 def as_json(value: object) -> str:
     """Return JSON for an attribute that a script reads; it is escaped like any text."""
     return msgspec.json.encode(value).decode()
+
+
+def shorten_query(sql: str) -> str:
+    """Return a query in one line that is short enough for a list.
+
+    >>> shorten_query("SELECT 1\\n  FROM calls"), len(shorten_query("x" * 500))
+    ('SELECT 1 FROM calls', 161)
+    """
+    line = " ".join(sql.split())
+    return line if len(line) <= QUERY_CHARACTERS_MAX else f"{line[:QUERY_CHARACTERS_MAX]}…"
 
 
 def split_party(text: str) -> tuple[str, str]:

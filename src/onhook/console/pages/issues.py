@@ -6,11 +6,12 @@ from typing import ClassVar
 from litestar import Response, get
 
 from onhook.appdb.stored_json import UnreadableRow
-from onhook.console.pages.page import render_page
+from onhook.console.pages.page import Message, render_page
+from onhook.console.pages.remedies import is_removable
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import ReaderZone, Seq
 from onhook.console.queries.audited_reads import audit_or_log_read
-from onhook.console.queries.coverage import NamedAlarm, list_named_alarms
+from onhook.console.queries.coverage import NamedAlarm, list_backfill_sns, list_named_alarms
 from onhook.console.queries.quarantine import list_counters, load_quarantine
 from onhook.console.queries.raw_events import RawEventDetails, find_raw_event
 from onhook.console.state import AnyRequest, AppStateDep
@@ -22,9 +23,15 @@ QUARANTINE_SHOWN_MAX = 200
 
 
 class IssuesView(View, frozen=True, kw_only=True):
-    """Values of the page, besides the open issues, which every page has."""
+    """Values of the page, besides the open issues, which every page has; `backfill_sns` are the PBXs from which past
+    calls can be fetched.
+    """
 
     template: ClassVar = "issues.html"
+    message: str
+    error: str
+    removable_rows: Sequence[UnreadableRow]
+    backfill_sns: frozenset[str]
     unreadable_rows: Sequence[UnreadableRow]
     quarantined: Sequence[QuarantineEntry]
     quarantined_total: int
@@ -37,6 +44,8 @@ class AlarmsView(View, frozen=True, kw_only=True):
 
     template: ClassVar = "alarms.html"
     alarms: Sequence[NamedAlarm]
+    registered_sns: frozenset[str]
+    backfill_sns: frozenset[str]
 
 
 class RawEventView(View, frozen=True, kw_only=True):
@@ -48,8 +57,11 @@ class RawEventView(View, frozen=True, kw_only=True):
 
 
 @get("/issues", include_in_schema=False)
-async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
+async def issues_page(
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, message: Message = "", error: Message = ""
+) -> Response[str]:
     """Return the page of events that could not be parsed, rejected requests, alarms and failing destinations."""
+    unreadable_rows = await app_state.appdb.list_unreadable()
     total, newest = await load_quarantine(app_state.store, QUARANTINE_SHOWN_MAX)
     counters = await list_counters(app_state.ledger, app_state.appdb)
     return await render_page(
@@ -57,7 +69,11 @@ async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: 
         app_state,
         reader_zone,
         IssuesView(
-            unreadable_rows=await app_state.appdb.list_unreadable(),
+            message=message,
+            error=error,
+            unreadable_rows=unreadable_rows,
+            removable_rows=[row for row in unreadable_rows if is_removable(row)],
+            backfill_sns=await list_backfill_sns(app_state),
             quarantined=newest,
             quarantined_total=total,
             rejections=[counter for counter in counters if counter.is_rejected],
@@ -69,7 +85,12 @@ async def issues_page(request: AnyRequest, app_state: AppStateDep, reader_zone: 
 @get("/alarms", include_in_schema=False)
 async def alarms_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
     """Return the page of open and ended alarms."""
-    return await render_page(request, app_state, reader_zone, AlarmsView(alarms=await list_named_alarms(app_state)))
+    view = AlarmsView(
+        alarms=await list_named_alarms(app_state),
+        registered_sns=frozenset(pbx.sn for pbx in await app_state.appdb.pbxs()),
+        backfill_sns=await list_backfill_sns(app_state),
+    )
+    return await render_page(request, app_state, reader_zone, view)
 
 
 @get("/events/{seq:int}", include_in_schema=False)

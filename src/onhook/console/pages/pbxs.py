@@ -13,7 +13,8 @@ from litestar.params import QueryParameter
 from litestar.response import Redirect
 
 from onhook.appdb.pbx_conventions import ENCODING_CHARACTERS_MAX, PbxConventions, parse_conventions
-from onhook.appdb.pbxs import Pbx, Secret, new_secret, validate_sn
+from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx, Secret, new_secret, validate_sn
+from onhook.appdb.sync_state import AUTO, format_silence_minutes, parse_silence_minutes
 from onhook.cdr.number_plan import RANGE_KINDS, parse_number_plan
 from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.actions import CheckResult
@@ -78,6 +79,13 @@ class ConventionsForm(msgspec.Struct, frozen=True):
     ring_time: str = ""
 
 
+class AlarmForm(msgspec.Struct, frozen=True):
+    """Content of the form for the alarm of silence, and for whether the PBX must sign: `yes`, or empty."""
+
+    silence: str = AUTO
+    signed: str = ""
+
+
 class SerialNumberForm(msgspec.Struct, frozen=True):
     """Content of the form for a further serial number."""
 
@@ -124,6 +132,8 @@ class PbxView(View, frozen=True, kw_only=True):
     asterisk: AsteriskOverview | None
     conventions: PbxConventions
     encoding_characters_max: int
+    silence: str
+    can_sign: bool
     secrets: Sequence[Secret]
     unregistered: Sequence[RequestCounter]
     kinds: Sequence[str]
@@ -224,6 +234,23 @@ async def change_conventions(
     except OnhookError as error:
         return _redirect(pbx.sn, error=str(error))
     return _redirect(pbx.sn, message=_("Settings saved. Earlier calls are not changed until `onhook rebuild`."))
+
+
+@post("/pbxs/{name:str}/alarm", include_in_schema=False, status_code=200)
+async def change_alarm(app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[AlarmForm, FORM_BODY]) -> Redirect:
+    """Change after how many minutes of silence there is an alarm, and whether the PBX must sign."""
+    pbx = await app_state.appdb.pbx(name)
+    try:
+        minutes = parse_silence_minutes(data.silence.strip() or AUTO, location="")
+        async with app_state.appdb.transaction():
+            await app_state.appdb.sync_states.save_silence_minutes(pbx.sn, minutes)
+            if _can_sign(pbx) and pbx.is_unsigned == bool(data.signed):
+                if data.signed and not pbx.secrets:
+                    raise UsageError(_("{name} has no secret to sign with", name=pbx.name), hint=_("add one below"))
+                await app_state.appdb.change_pbx(pbx.sn, {"is_unsigned": not data.signed})
+    except OnhookError as error:
+        return _redirect(pbx.sn, error=str(error))
+    return _redirect(pbx.sn, message=_("Settings saved."))
 
 
 @post("/pbxs/{name:str}/serial-numbers", include_in_schema=False, status_code=200)
@@ -328,7 +355,7 @@ async def remove_pbx(app_state: AppStateDep, name: PbxNameOrSn) -> Redirect:
 
 
 ROUTES = (
-    *(pbxs_page, add_pbx, start_simulated_pbx, pbx_page, change_pbx, change_conventions),
+    *(pbxs_page, add_pbx, start_simulated_pbx, pbx_page, change_pbx, change_conventions, change_alarm),
     *(
         add_serial_number,
         remove_serial_number,
@@ -340,6 +367,11 @@ ROUTES = (
         remove_pbx,
     ),
 )
+
+
+def _can_sign(pbx: Pbx) -> bool:
+    """Return whether a PBX of this kind signs what it sends."""
+    return pbx.dialect == DIALECT_DEFAULT
 
 
 async def _render_pbxs(
@@ -389,6 +421,8 @@ async def _render_pbx(
             asterisk=await load_asterisk_overview(app_state, pbx, overview.latest_record),
             conventions=await app_state.appdb.pbx_conventions.get(pbx.sn),
             encoding_characters_max=ENCODING_CHARACTERS_MAX,
+            silence=format_silence_minutes(await app_state.appdb.sync_states.silence_minutes(pbx.sn)),
+            can_sign=_can_sign(pbx),
             secrets=await app_state.appdb.secrets(pbx.sn),
             unregistered=[
                 counter

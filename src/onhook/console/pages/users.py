@@ -15,6 +15,7 @@ from litestar.response import Redirect
 
 from onhook.appdb.audit import AuditEntry
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
+from onhook.appdb.permissions import Permission
 from onhook.appdb.scopes import parse_scope
 from onhook.appdb.sessions import Session
 from onhook.appdb.tokens import Token
@@ -41,7 +42,7 @@ SessionNumber = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
 
 class AccessForm(msgspec.Struct, frozen=True):
     """Content of the forms for a user or a token; `pbxs` and `numbers` are separated by commas. A token is valid
-    through the day `expires_on`.
+    through the day `expires_on`. A permission is `yes`, or empty.
     """
 
     name: str = ""
@@ -49,9 +50,17 @@ class AccessForm(msgspec.Struct, frozen=True):
     pbxs: str = ""
     numbers: str = ""
     mask: str = "none"
+    may_share: str = ""
+    may_make_links: str = ""
     is_share: bool = False
     export_filter: str = ""
     expires_on: str = ""
+
+    @property
+    def permissions(self) -> list[Permission]:
+        """Return the permissions that are chosen."""
+        choices: dict[Permission, str] = {"share": self.may_share, "links": self.may_make_links}
+        return [name for name, text in choices.items() if text]
 
 
 class ChangeUserForm(AccessForm, frozen=True):
@@ -124,6 +133,7 @@ async def add_user(
             data.role,
             await parse_scope(app_state.appdb, [data.pbxs], [data.numbers], data.mask),
             now_us=app_state.clock.microseconds(),
+            permissions=data.permissions,
         )
     except OnhookError as error:
         return await _render_users(request, app_state, reader_zone, user_error=str(error), form=data)
@@ -151,11 +161,13 @@ async def user_page(
 async def change_user(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[ChangeUserForm, FORM_BODY]
 ) -> Response[str] | Redirect:
-    """Change name, role, scope and mask of a user; they apply at once."""
+    """Change name, role, scope, mask and permissions of a user; they apply at once."""
     user = await app_state.appdb.users.get(data.user)
     try:
         scope = await parse_scope(app_state.appdb, [data.pbxs], [data.numbers], data.mask)
-        user = await app_state.appdb.users.change(user.name, new_name=data.name, role=data.role, scope=scope)
+        user = await app_state.appdb.users.change(
+            user.name, new_name=data.name, role=data.role, scope=scope, permissions=data.permissions
+        )
     except OnhookError as error:
         pbx_names = await _load_pbx_names(app_state)
         view = UserView(user=user, form=data, pbx_names=pbx_names, error=str(error))
@@ -164,9 +176,14 @@ async def change_user(
 
 
 @post("/users/disable", include_in_schema=False, status_code=200)
-async def disable_user(app_state: AppStateDep, data: Annotated[NameForm, FORM_BODY]) -> Redirect:
+async def disable_user(
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[NameForm, FORM_BODY]
+) -> Response[str] | Redirect:
     """Disable a user, who cannot sign in until enabled; the sessions end."""
-    await app_state.appdb.users.set_disabled(data.name, is_disabled=True)
+    try:
+        await app_state.appdb.users.set_disabled(data.name, is_disabled=True)
+    except UsageError as error:
+        return await _render_users(request, app_state, reader_zone, error=str(error))
     return _redirect(_('User "{name}" disabled. Open sessions have ended.', name=data.name))
 
 
@@ -292,6 +309,8 @@ def _fill_form(user: User, pbx_names: Mapping[str, str]) -> AccessForm:
         pbxs=", ".join(pbx_names.get(sn, sn) for sn in scope.sns or ()),
         numbers=", ".join(scope.numbers or ()),
         mask=scope.mask,
+        may_share="yes" if "share" in user.permissions else "",
+        may_make_links="yes" if "links" in user.permissions else "",
     )
 
 

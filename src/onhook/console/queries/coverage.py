@@ -42,7 +42,7 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True):
 async def list_coverage(app_state: AppState, since: datetime, until: datetime, name: str = "") -> list[PbxCoverage]:
     """Return the coverage of all PBXs, or of one."""
     appdb = app_state.appdb
-    backfill_sns = (await appdb.pbx_credentials.all()).keys() | (await appdb.cdr_sources.all()).keys()
+    backfill_sns = await list_backfill_sns(app_state)
     coverages = []
     for pbx in [await appdb.pbx(name)] if name else await appdb.pbxs():
         intervals = await appdb.sync_states.intervals(pbx.sn)
@@ -57,6 +57,12 @@ async def list_coverage(app_state: AppState, since: datetime, until: datetime, n
             )
         )
     return coverages
+
+
+async def list_backfill_sns(app_state: AppState) -> frozenset[str]:
+    """Return the serial numbers of the PBXs from which past calls can be fetched."""
+    appdb = app_state.appdb
+    return frozenset((await appdb.pbx_credentials.all()).keys() | (await appdb.cdr_sources.all()).keys())
 
 
 async def list_named_alarms(app_state: AppState) -> list[NamedAlarm]:

@@ -19,7 +19,7 @@ from onhook.appdb.sqlite_file import check_integrity
 from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
 from onhook.lib.clock import Clock
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.messages import _, _n
 from onhook.lib.timestamps import format_time
 from onhook.ops.doctor.check import STATUSES, Check
@@ -168,8 +168,7 @@ def _check_permissions(config: Config) -> Iterator[Check]:
             )
         elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
             yield Check("ERROR", _("{path} cannot be read and written", path=path), _("become its owner"))
-    paths = [config.data, *(path for path in _secret_files(config) if path.exists())]
-    exposed_paths = [path for path in paths if path.stat().st_mode & _GROUP_OR_OTHERS_MODE]
+    exposed_paths = _find_exposed_paths(config)
     for path in exposed_paths:
         yield Check(
             "WARNING",
@@ -178,6 +177,28 @@ def _check_permissions(config: Config) -> Iterator[Check]:
         )
     if not exposed_paths:
         yield Check("OK", _("only its owner can read {data}", data=config.data))
+
+
+def restrict_permissions(config: Config) -> list[str]:
+    """Take from other users the right to read what their owner alone may; return the names of what they could read.
+    Raises `Unavailable`.
+    """
+    paths = _find_exposed_paths(config)
+    for path in paths:
+        try:
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & ~_GROUP_OR_OTHERS_MODE)
+        except OSError as error:
+            raise Unavailable(
+                _("cannot change who may read {path}: {reason}", path=path, reason=error.strerror),
+                hint=f"chmod go= {shlex.quote(str(path))}",
+            ) from error
+    return [path.name for path in paths]
+
+
+def _find_exposed_paths(config: Config) -> list[Path]:
+    """Return the data directory and the secret files, where other users can read them."""
+    paths = [config.data, *(path for path in _secret_files(config) if path.exists())]
+    return [path for path in paths if path.stat().st_mode & _GROUP_OR_OTHERS_MODE]
 
 
 def _secret_files(config: Config) -> tuple[Path, ...]:

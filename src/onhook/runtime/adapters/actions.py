@@ -14,6 +14,7 @@ from onhook.lib.errors import NotAllowed, NotFound, Unavailable
 from onhook.lib.messages import _
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.ops.doctor.check import Check
+from onhook.ops.doctor.host import restrict_permissions
 from onhook.ops.doctor.pbx import check_pbx, load_check_target
 from onhook.simulator.demo import get_demo_credentials, intake_url, register_demo_pbx
 from onhook.simulator.office_plan import demo_plan
@@ -109,6 +110,12 @@ class ConsoleActionRunner:
     async def fetch_certificate(self, url: str) -> PeerCertificate:
         """Return the certificate of a PBX, read in a thread. Raises `Unavailable`, `UsageError`."""
         return await asyncio.to_thread(fetch_certificate, url)
+
+    async def restrict_permissions(self) -> list[str]:
+        """Take from other users the right to read files of the data directory; return their names. Raises
+        `Unavailable`.
+        """
+        return await asyncio.to_thread(restrict_permissions, self._config)
 
     async def close(self) -> None:
         """Stop the simulated PBX."""

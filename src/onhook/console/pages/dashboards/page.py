@@ -25,10 +25,8 @@ from onhook.console.pages.dashboards.issue_summary import IssueSummary, load_iss
 from onhook.console.pages.dashboards.layout import TILES_CHARACTERS_MAX, format_tiles, parse_tiles
 from onhook.console.pages.dashboards.period import SINCE_DEFAULT, DashboardPeriod, dashboard_period
 from onhook.console.pages.dashboards.saved import (
-    author_of,
     find_visible_dashboard,
     list_visible_dashboards,
-    may_save,
 )
 from onhook.console.pages.dashboards.tiles import DEFAULT_TILES, Tile
 from onhook.console.pages.date_range import DateRange, create_date_range
@@ -143,8 +141,8 @@ async def dashboard_page(  # noqa: PLR0917 - the parameters of the URL
             selected=saved,
             page_query=selection.page_query,
             editor=create_editor(selection.tiles, selection.page_query, scope) if edit else None,
-            may_save=may_save(principal),
-            is_own=saved is not None and principal is not None and saved.author == author_of(principal),
+            may_save=principal is not None and principal.can_save,
+            is_own=saved is not None and principal is not None and saved.author == principal.author,
         ),
     )
 

@@ -1,7 +1,7 @@
 """`/dashboards/…`: save, copy, share and remove a dashboard: forms that return to the dashboard.
 
-Invariants: every user may save dashboards of their own; only an administrator shares one, or changes a shared one. A
-limited reader sees no dashboard of a PBX out of scope.
+Invariants: every user may save dashboards of their own. An administrator shares and changes every one that is shared; a
+user with the permission `share` those of their own. A limited reader sees no dashboard of a PBX out of scope.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from litestar.exceptions import PermissionDeniedException
 from litestar.response import Redirect
 
 from onhook.appdb.dashboards import DashboardLayout, SavedDashboard, StoredTile
-from onhook.console.auth.access import PERSONAL, Principal, get_principal
+from onhook.console.auth.access import PERSONAL, SHARES, Principal, get_principal
 from onhook.console.pages.dashboards.layout import parse_tiles
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY
@@ -55,10 +55,10 @@ async def save_dashboard(
         pbx=data.pbx,
     )
     for dashboard in await app_state.appdb.dashboards.all():
-        is_same = dashboard.author == author_of(principal) and dashboard.name.casefold() == data.name.strip().casefold()
-        if is_same and dashboard.is_shared:
-            _require_administrator(principal)
-    dashboard = await app_state.appdb.dashboards.save(data.name, layout, author=author_of(principal))
+        is_same = dashboard.author == principal.author and dashboard.name.casefold() == data.name.strip().casefold()
+        if is_same:
+            _require_may_change(principal, dashboard)
+    dashboard = await app_state.appdb.dashboards.save(data.name, layout, author=principal.author)
     return _redirect_to(dashboard)
 
 
@@ -70,24 +70,26 @@ async def copy_dashboard(
     principal = _require_user(request)
     dashboard = await find_visible_dashboard(request, app_state, data.dashboard_id)
     own_names = {
-        other.name.casefold()
-        for other in await app_state.appdb.dashboards.all()
-        if other.author == author_of(principal)
+        other.name.casefold() for other in await app_state.appdb.dashboards.all() if other.author == principal.author
     }
     names = (_("{name} copy {number}", name=dashboard.name[:60], number=number) for number in range(1, COPIES_MAX))
     name = next((name for name in names if name.casefold() not in own_names), dashboard.name)
-    copied = await app_state.appdb.dashboards.save(name, dashboard.layout, author=author_of(principal))
+    copied = await app_state.appdb.dashboards.save(name, dashboard.layout, author=principal.author)
     return Redirect(url("/", dashboard=copied.dashboard_id, edit="yes"), status_code=303)
 
 
-@post("/dashboards/share", include_in_schema=False, status_code=200)
+@post("/dashboards/share", opt=SHARES, include_in_schema=False, status_code=200)
 async def share_dashboard(
     request: AnyRequest, app_state: AppStateDep, data: Annotated[DashboardForm, FORM_BODY]
 ) -> Redirect:
-    """Show a dashboard to all users, or to its author alone; administrators only."""
+    """Show a dashboard to all users, or to its author alone; one whose author was removed gets the user."""
+    principal = _require_user(request)
     dashboard = await find_visible_dashboard(request, app_state, data.dashboard_id)
-    await app_state.appdb.dashboards.set_shared(dashboard.dashboard_id, is_shared=data.shared == "yes")
-    is_own = dashboard.author == author_of(_require_user(request))
+    if principal.role != "administrator" and dashboard.author != principal.author:
+        raise PermissionDeniedException(_("only an administrator shares the dashboard of another user"))
+    author = dashboard.author or principal.author
+    await app_state.appdb.dashboards.set_shared(dashboard.dashboard_id, is_shared=data.shared == "yes", author=author)
+    is_own = author == principal.author
     return _redirect_to(dashboard) if is_own or data.shared == "yes" else Redirect("/", status_code=303)
 
 
@@ -96,25 +98,13 @@ async def remove_dashboard(
     request: AnyRequest, app_state: AppStateDep, data: Annotated[DashboardForm, FORM_BODY]
 ) -> Redirect:
     """Remove a dashboard of the user; of shared ones an administrator any."""
-    principal = _require_user(request)
     dashboard = await find_visible_dashboard(request, app_state, data.dashboard_id)
-    if dashboard.is_shared:
-        _require_administrator(principal)
+    _require_may_change(_require_user(request), dashboard)
     await app_state.appdb.dashboards.remove(dashboard.dashboard_id)
     return Redirect("/", status_code=303)
 
 
 ROUTES: tuple[Any, ...] = (save_dashboard, copy_dashboard, share_dashboard, remove_dashboard)
-
-
-def author_of(principal: Principal) -> str:
-    """Return the author that a dashboard of this user has; a token is no user of the same name."""
-    return principal.name if principal.is_user else f"token:{principal.name}"
-
-
-def may_save(principal: Principal | None) -> bool:
-    """Return whether a reader may have dashboards: an open console and a link have no user."""
-    return principal is not None and principal.credential in ("cookie", "token")
 
 
 async def list_visible_dashboards(request: AnyRequest, app_state: AppState) -> Sequence[SavedDashboard]:
@@ -126,7 +116,7 @@ async def list_visible_dashboards(request: AnyRequest, app_state: AppState) -> S
     return [
         dashboard
         for dashboard in await app_state.appdb.dashboards.all()
-        if dashboard.author == author_of(principal)
+        if dashboard.author == principal.author
         or (
             dashboard.is_shared
             and (
@@ -148,13 +138,19 @@ async def find_visible_dashboard(request: AnyRequest, app_state: AppState, dashb
 
 def _require_user(request: AnyRequest) -> Principal:
     principal = get_principal(request.scope)
-    if principal is None or not may_save(principal):
+    if principal is None or not principal.can_save:
         raise PermissionDeniedException(_("only a user can save a dashboard: sign in"))
     return principal
 
 
-def _require_administrator(principal: Principal) -> None:
-    if principal.role != "administrator":
+def may_change(principal: Principal, dashboard: SavedDashboard) -> bool:
+    """Return whether a user may change or remove a dashboard."""
+    is_own = dashboard.author == principal.author
+    return principal.role == "administrator" or (is_own and (not dashboard.is_shared or principal.may("share")))
+
+
+def _require_may_change(principal: Principal, dashboard: SavedDashboard) -> None:
+    if not may_change(principal, dashboard):
         raise PermissionDeniedException(
             _("only an administrator changes a shared dashboard: save it under another name")
         )

@@ -1,7 +1,8 @@
 """`/wallboard/NAME`: a dashboard for a screen: big figures, dark, loaded again by itself; and its links.
 
 Invariants: a link shows its dashboard in its scope, and opens no other route. What it shows is loaded anew for each
-request, so that a revoked link ends with the next one.
+request, so that a revoked link ends with the next one. A link of a user who is no administrator has that user's scope,
+and ends when the user's access changes; such a user sees and revokes no other links.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,13 +21,13 @@ from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX
 from onhook.appdb.wallboard_links import WallboardLink
 from onhook.cdr.record_filter import RecordFilter
 from onhook.console.auth.access import (
-    FOR_ADMINISTRATORS,
+    MAKES_LINKS,
     WALLBOARD,
     get_access_scope,
     get_principal,
     get_wallboard_dashboard,
 )
-from onhook.console.pages.calls import COLUMNS_DEFAULT
+from onhook.console.pages.calls import COLUMNS_DEFAULT, list_visible_pbxs
 from onhook.console.pages.dashboards.content import DashboardContent, load_latest_calls
 from onhook.console.pages.dashboards.page import (
     link_texts,
@@ -34,7 +35,7 @@ from onhook.console.pages.dashboards.page import (
     load_selected_content,
     select_dashboard,
 )
-from onhook.console.pages.dashboards.saved import author_of, list_visible_dashboards
+from onhook.console.pages.dashboards.saved import find_visible_dashboard, list_visible_dashboards
 from onhook.console.pages.page import FORM_BODY, render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.users import parse_expiry
@@ -83,13 +84,16 @@ class LinkForm(msgspec.Struct, frozen=True):
 
 
 class WallboardLinksView(View, frozen=True, kw_only=True):
-    """Values of the page: all links, and the form for another one; a new link is shown once."""
+    """Values of the page: the links that the user may revoke, and the form for another one; a new link is shown once.
+    With `is_own_scope` its scope is that of the user.
+    """
 
     template: ClassVar = "wallboard_links.html"
     links: Sequence[tuple[WallboardLink, str]]
     dashboards: Sequence[SavedDashboard]
     pbx_names: Mapping[str, str]
     today: date
+    is_own_scope: bool
     form: WallboardLinkForm = WallboardLinkForm()
     link_url: str = ""
     error: str = ""
@@ -133,25 +137,32 @@ async def wallboard_page(
     )
 
 
-@get("/wallboard-links", opt=FOR_ADMINISTRATORS, include_in_schema=False)
+@get("/wallboard-links", opt=MAKES_LINKS, include_in_schema=False)
 async def wallboard_links_page(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> Response[str]:
-    """Return the page of all links."""
+    """Return the page of all links, or of those of the user."""
     return await _render_links(request, app_state, reader_zone)
 
 
-@post("/wallboard-links", include_in_schema=False, status_code=200)
+@post("/wallboard-links", opt=MAKES_LINKS, include_in_schema=False, status_code=200)
 async def add_wallboard_link(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[WallboardLinkForm, FORM_BODY]
 ) -> Response[str]:
     """Add a link to a dashboard; it is shown this once."""
+    author = _own_author(request)
     try:
-        dashboard = await app_state.appdb.dashboards.get(data.dashboard_id)
+        if author:
+            dashboard = await find_visible_dashboard(request, app_state, data.dashboard_id)
+            scope = get_access_scope(request.scope)
+        else:
+            dashboard = await app_state.appdb.dashboards.get(data.dashboard_id)
+            scope = await parse_scope(app_state.appdb, [data.pbxs], [data.numbers], data.mask)
         text = await app_state.appdb.wallboard_links.add(
             dashboard.dashboard_id,
             data.name,
-            scope=await parse_scope(app_state.appdb, [data.pbxs], [data.numbers], data.mask),
+            scope=scope,
             expires_us=parse_expiry(data.expires_on, reader_zone),
             now_us=app_state.clock.microseconds(),
+            author=author,
         )
     except OnhookError as error:
         return await _render_links(request, app_state, reader_zone, error=str(error), form=data)
@@ -159,13 +170,13 @@ async def add_wallboard_link(
     return await _render_links(request, app_state, reader_zone, link_url=link_url)
 
 
-@post("/wallboard-links/revoke", include_in_schema=False, status_code=200)
+@post("/wallboard-links/revoke", opt=MAKES_LINKS, include_in_schema=False, status_code=200)
 async def revoke_wallboard_link(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[LinkForm, FORM_BODY]
 ) -> Response[str]:
     """Revoke a link."""
     try:
-        await app_state.appdb.wallboard_links.remove(data.link_id)
+        await app_state.appdb.wallboard_links.remove(data.link_id, author=_own_author(request) or None)
     except OnhookError as error:
         return await _render_links(request, app_state, reader_zone, error=str(error))
     return await _render_links(request, app_state, reader_zone, message=_("Link revoked."))
@@ -177,7 +188,7 @@ ROUTES: tuple[Any, ...] = (wallboard_page, wallboard_links_page, add_wallboard_l
 async def _find_by_name(request: AnyRequest, app_state: AppState, name: str) -> SavedDashboard | None:
     """Return the dashboard with this name that the user sees; None for the overview. Raises `NotFound`."""
     principal = get_principal(request.scope)
-    author = "" if principal is None else author_of(principal)
+    author = "" if principal is None else principal.author
     matches = [
         dashboard
         for dashboard in await list_visible_dashboards(request, app_state)
@@ -190,18 +201,31 @@ async def _find_by_name(request: AnyRequest, app_state: AppState, name: str) -> 
     raise NotFound(_("there is no such dashboard"), hint=_("it may have been removed, or is no longer shared"))
 
 
+def _own_author(request: AnyRequest) -> str:
+    """Return the author of the links of a user who is no administrator; empty for an administrator, who has all."""
+    principal = get_principal(request.scope)
+    return "" if principal is None or principal.role == "administrator" else principal.author
+
+
 async def _render_links(
     request: AnyRequest, app_state: AppState, zone: ReaderZone, **extra_values: Any
 ) -> Response[str]:
+    author = _own_author(request)
     names = {dashboard.dashboard_id: dashboard.name for dashboard in await app_state.appdb.dashboards.all()}
+    pbxs = await list_visible_pbxs(app_state, get_access_scope(request.scope))
     return await render_page(
         request,
         app_state,
         zone,
         WallboardLinksView(
-            links=[(link, names.get(link.dashboard_id, "")) for link in await app_state.appdb.wallboard_links.all()],
+            links=[
+                (link, names.get(link.dashboard_id, ""))
+                for link in await app_state.appdb.wallboard_links.all()
+                if not author or link.author == author
+            ],
             dashboards=await list_visible_dashboards(request, app_state),
-            pbx_names={pbx.sn: pbx.name for pbx in await app_state.appdb.pbxs()},
+            pbx_names={pbx.sn: pbx.name for pbx in pbxs},
+            is_own_scope=bool(author),
             today=app_state.clock.now().astimezone(zone).date(),
             **extra_values,
         ),
