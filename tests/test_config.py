@@ -210,3 +210,9 @@ def test_config_child_process_receives_the_proxy_in_its_environment(tmp_path: Pa
     environment = child_environment(config, {"PATH": "/bin", "ONHOOK_PROXY": "http://other:1"})
     assert environment == {"PATH": "/bin", "ONHOOK_PROXY": config.proxy}
     assert read_config({}, tmp_path, secret_environment(environment)).proxy == config.proxy
+
+
+def test_config_child_process_receives_nothing_of_the_service_manager() -> None:
+    """It must not notify that the service is ready, nor use a descriptor that is closed."""
+    environ = {"NOTIFY_SOCKET": "@manager", "WATCHDOG_USEC": "1", "LISTEN_FDS": "1", "LISTEN_PID": "1", "TZ": "UTC"}
+    assert child_environment(Config(), environ) == {"TZ": "UTC", "ONHOOK_PROXY": ""}

@@ -18,6 +18,7 @@ import msgspec
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.lib.service_manager import SERVICE_VARIABLES, ServiceManager, parse_service_manager
 
 CONFIG_FILE_NAME = "onhook.toml"
 ENVIRONMENT_PREFIX = "ONHOOK_"
@@ -177,12 +178,12 @@ def read_config(flags: Mapping[str, str | None], directory: Path, environ: Mappi
 
 
 def child_environment(config: Config, environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of a child process: that of this one, and the settings that may contain a secret, which
-    everyone could read in its arguments.
+    """Return the environment of a child process: that of this one without what is for this one alone, and the settings
+    that may contain a secret, which everyone could read in its arguments.
     """
     environ = os.environ if environ is None else environ
     secret_values = {f"{ENVIRONMENT_PREFIX}{name.upper()}": getattr(config, name) for name in SECRET_SETTINGS}
-    return {**environ, **secret_values}
+    return {name: value for name, value in environ.items() if name not in SERVICE_VARIABLES} | secret_values
 
 
 def secret_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -190,6 +191,11 @@ def secret_environment(environ: Mapping[str, str] | None = None) -> dict[str, st
     environ = os.environ if environ is None else environ
     names = {f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in SECRET_SETTINGS}
     return {name: value for name, value in environ.items() if name in names}
+
+
+def read_service_manager(environ: Mapping[str, str] | None = None) -> ServiceManager:
+    """Return what the service manager has passed to this process. Raises `UsageError`."""
+    return parse_service_manager(os.environ if environ is None else environ, os.getpid())
 
 
 def is_loopback(host: str) -> bool:

@@ -112,10 +112,12 @@ class Server:
         seconds = {pid: _processor_seconds(pid) for pid in [self.process.pid, *_list_children(self.process.pid)]}
         return seconds, self.log.stat().st_size
 
-    def post(self, body: bytes, secret: str = SECRET, address_text: str | None = None) -> int:
+    def post(
+        self, body: bytes, secret: str = SECRET, address_text: str | None = None, timeout_seconds: float = 10
+    ) -> int:
         """Post an event as a PBX does; return the status of the response. Raises `OSError` without one."""
         address = parse_address(address_text or self.address("intake"), "running.json")
-        connection = http.client.HTTPConnection(address.host, address.port, timeout=10)
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout_seconds)
         try:
             connection.request("POST", "/", body, {SIGNATURE_HEADER: sign(secret, body), "Connection": "close"})
             return connection.getresponse().status

@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "intake",
             _("Receive and store events, and nothing else; a server on the same data directory shows them."),
         ),
+        "service": Command("service", _("Run Onhook as a service of systemd.")),
         "pbx": Command("pbx", _("Manage PBXs.")),
         "asterisk": Command("asterisk", _("Show AMI connections.")),
         "app": Command("app", _("Manage apps of the PBX API.")),

@@ -11,7 +11,7 @@ import typer
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config, option_with_default
-from onhook.config import Config, local_address, parse_address
+from onhook.config import Config, local_address, parse_address, read_service_manager
 from onhook.ledger.sqlite_schema import has_raw_events
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
@@ -81,7 +81,11 @@ async def serve(
     clock = SystemClock()
     configure_logging(config, clock, "serve")
     await supervise(
-        config, clock, lambda server, token: _print_addresses(config, server, token, demo=demo), with_demo=demo
+        config,
+        clock,
+        lambda server, token: _print_addresses(config, server, token, demo=demo),
+        with_demo=demo,
+        manager=read_service_manager(),
     )
 
 

@@ -1,6 +1,7 @@
 """Listening sockets and the limit of open files, for all servers of Onhook."""
 
 import errno
+import os
 import resource
 import socket
 
@@ -22,6 +23,35 @@ def listening_socket(host: str, port: int, *, backlog: int, option: str) -> sock
         raise _listen_error(error, host, port, option) from error
     server_socket.setblocking(False)
     return server_socket
+
+
+def passed_socket(descriptor: int) -> socket.socket:
+    """Return a listening socket that a parent process has passed, non-blocking. The parent's own stays open.
+
+    Raises `UsageError` where it is no listening TCP socket.
+    """
+    duplicate = None
+    try:
+        duplicate = os.dup(descriptor)
+        server_socket = socket.socket(fileno=duplicate)
+    except OSError as error:
+        if duplicate is not None:
+            os.close(duplicate)
+        raise _passed_error(error.strerror or str(error)) from error
+    is_listening = server_socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    if server_socket.family not in (socket.AF_INET, socket.AF_INET6) or not is_listening:
+        server_socket.close()
+        raise _passed_error(_("it does not listen on TCP"))
+    server_socket.setblocking(False)
+    return server_socket
+
+
+def _passed_error(reason: str) -> UsageError:
+    return UsageError(
+        _("cannot use the socket that the service manager has passed: {reason}", reason=reason),
+        location="LISTEN_FDS",
+        hint=_("configure it with ListenStream=ADDRESS:PORT and without Accept"),
+    )
 
 
 def _listen_error(error: OSError, host: str, port: int, option: str) -> UsageError:

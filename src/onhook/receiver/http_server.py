@@ -5,6 +5,7 @@ middle of a request.
 """
 
 import asyncio
+import socket
 import time
 from contextlib import suppress
 from typing import Protocol
@@ -73,10 +74,12 @@ class WebhookServer:
         self._loop = asyncio.get_running_loop()
         self._tick_handle: asyncio.TimerHandle | None = None
 
-    async def start(self, address: ListenAddress) -> int:
-        """Listen and return the port. Raises `UsageError` when the address cannot be used."""
+    async def start(self, address: ListenAddress, listening: socket.socket | None = None) -> int:
+        """Listen and return the port; `listening` is a socket that listens already, in place of the address. Raises
+        `UsageError` when the address cannot be used.
+        """
         self._connections_max = raise_open_files_limit(CONNECTIONS_MAX + FILES_RESERVED) - FILES_RESERVED
-        server_socket = listening_socket(address.host, address.port, backlog=BACKLOG, option="intake")
+        server_socket = listening or listening_socket(address.host, address.port, backlog=BACKLOG, option="intake")
         self._server = await self._loop.create_server(lambda: HttpConnection(self), sock=server_socket, backlog=BACKLOG)
         return int(server_socket.getsockname()[1])
 

@@ -1,8 +1,8 @@
 """One process of the server: how it starts, reports that it is ready, and stops.
 
 Invariants: it stops on a signal, and by itself when its parent has ended: then its standard input ends. It prints its
-address on standard output, again when the address changes, and the error that ends it, whenever that is; and nothing
-else.
+address on standard output, again when the address changes, the error that ends it, whenever that is, and an answer to
+each ping on standard input; and nothing else.
 """
 
 import asyncio
@@ -25,6 +25,15 @@ from onhook.lib.messages import _
 from onhook.runtime.logging import configure_logging
 
 STDIN, STDOUT = 0, 1
+
+PING = b"\n"
+"""Written to standard input by the supervisor; the event loop of the process answers."""
+
+PINGS_MAX = 64
+"""Pings that are answered at once, by one answer."""
+
+LISTEN_FD_ARGUMENT = "--listen-fd="
+"""Argument with the descriptor of a socket that listens already."""
 
 Tasks = Sequence[asyncio.Task[None]]
 """Tasks that run until the end: when one ends by itself, the process stops. The hub has none: its services restart."""
@@ -57,13 +66,16 @@ class RunningService(msgspec.Struct, frozen=True):
 
 
 class StatusMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A line on standard output. `pbx_api` is the address of the PBX API, in the hub only."""
+    """A line on standard output. `pbx_api` is the address of the PBX API, in the hub only. `is_answer` says that the
+    line is the answer to a ping, and nothing else.
+    """
 
     address: str = ""
     pbx_api: str = ""
     error: str = ""
     exit_code: int = 0
     is_permanent: bool = False
+    is_answer: bool = False
 
 
 class ChildArguments(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +100,21 @@ def build_command(module: str, config: Config, *arguments: str, is_supervised: b
     }
     child_arguments = ChildArguments(config_values=config_values, is_supervised=is_supervised)
     return [sys.executable, "-P", "-m", module, msgspec.json.encode(child_arguments).decode(), *arguments]
+
+
+def listen_arguments(listen_fd: int | None) -> list[str]:
+    """Return the arguments of a process that gets this socket; none without one."""
+    return [] if listen_fd is None else [f"{LISTEN_FD_ARGUMENT}{listen_fd}"]
+
+
+def parse_listen_fd(arguments: Sequence[str]) -> int | None:
+    """Return the descriptor in the arguments of a process.
+
+    >>> parse_listen_fd(["{}", *listen_arguments(3)]), parse_listen_fd(["{}"])
+    (3, None)
+    """
+    descriptors = [text.removeprefix(LISTEN_FD_ARGUMENT) for text in arguments if text.startswith(LISTEN_FD_ARGUMENT)]
+    return int(descriptors[0]) if descriptors else None
 
 
 def run_child(process_name: str, open_service: ServiceFactory) -> int:
@@ -133,7 +160,7 @@ async def _run_until_stopped(open_service: ServiceFactory, config: Config, clock
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop_event.set)
     if status_fd is not None:
-        _stop_on_stdin_eof(loop, stop_event)
+        _follow_stdin(loop, stop_event, status_fd)
     async with open_service(config, clock) as service:
         if status_fd is not None:
             _report_addresses(service, status_fd)
@@ -156,11 +183,13 @@ async def _wait_for_event(event: asyncio.Event) -> None:
     await event.wait()
 
 
-def _stop_on_stdin_eof(loop: asyncio.AbstractEventLoop, stop_event: asyncio.Event) -> None:
-    """Stop at the end of standard input: nothing is written there, so it is readable at its end only."""
+def _follow_stdin(loop: asyncio.AbstractEventLoop, stop_event: asyncio.Event, status_fd: int) -> None:
+    """Answer the pings on standard input, and stop at its end."""
 
     def on_readable() -> None:
-        if not os.read(STDIN, 1):
+        if os.read(STDIN, PINGS_MAX):
+            _write_status(status_fd, StatusMessage(is_answer=True))
+        else:
             loop.remove_reader(STDIN)
             stop_event.set()
 

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.contract import DamagedDatabase
@@ -11,24 +12,27 @@ from onhook.config import Address, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.proxies import TrustedProxies
+from onhook.lib.sockets import passed_socket
 from onhook.ops.instance_lock import check_ledger_file, shared_intake_lock
 from onhook.receiver.http_server import WebhookServer
 from onhook.runtime.adapters.credentials_file import CredentialsFile
 from onhook.runtime.adapters.ingest import running_ingestor
-from onhook.runtime.child import RunningService, run_child
+from onhook.runtime.child import RunningService, parse_listen_fd, run_child
 from onhook.runtime.engines import ENGINES
 
 
 @asynccontextmanager
-async def open_intake(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
-    """Yield the listening intake. Raises `OnhookError` where it cannot listen."""
+async def open_intake(config: Config, clock: Clock, *, listen_fd: int | None = None) -> AsyncIterator[RunningService]:
+    """Yield the listening intake; `listen_fd` is a socket that listens at its address. Raises `OnhookError` where it
+    cannot listen.
+    """
     with shared_intake_lock(config):
-        async with _open_unlocked_intake(config, clock) as service:
+        async with _open_unlocked_intake(config, clock, listen_fd) as service:
             yield service
 
 
 @asynccontextmanager
-async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[RunningService]:
+async def _open_unlocked_intake(config: Config, clock: Clock, listen_fd: int | None) -> AsyncIterator[RunningService]:
     async with AsyncExitStack() as stack:
         # Opened by its first call, and again until it succeeds: a damaged database is no reason not to listen.
         appdb = ENGINES.open_appdb(config.appdb_file)
@@ -55,7 +59,7 @@ async def _open_unlocked_intake(config: Config, clock: Clock) -> AsyncIterator[R
         server = WebhookServer(
             ingestor=ingestor, clock=clock, trusted_proxies=TrustedProxies(config.trusted_proxy_networks)
         )
-        port = await server.start(config.intake)
+        port = await server.start(config.intake, None if listen_fd is None else passed_socket(listen_fd))
         stack.push_async_callback(server.stop)
         yield RunningService(str(Address(config.intake.host, port)))
 
@@ -77,4 +81,4 @@ def _log_ledger_error(error: OnhookError | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_child("intake", open_intake))
+    sys.exit(run_child("intake", partial(open_intake, listen_fd=parse_listen_fd(sys.argv))))

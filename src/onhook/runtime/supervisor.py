@@ -12,11 +12,13 @@ from contextlib import suppress
 
 import msgspec
 
-from onhook.config import Config, child_environment, parse_address
+from onhook.config import Address, Config, child_environment, parse_address
 from onhook.lib.backoff import Backoff, delay_seconds
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
+from onhook.lib.service_manager import ServiceManager, ServiceNotifier
+from onhook.lib.sockets import passed_socket
 from onhook.ops.instance_lock import (
     READY_SECONDS_MAX,
     ProcessInfo,
@@ -29,8 +31,9 @@ from onhook.ops.instance_lock import (
     wait_until_removed,
     write_server_info,
 )
-from onhook.runtime.child import StatusMessage, build_command
+from onhook.runtime.child import PING, StatusMessage, build_command, listen_arguments
 from onhook.runtime.engines import ENGINES
+from onhook.runtime.watchdog import watchdog
 from onhook.simulator.demo import WITH_HISTORY, register_demo_pbx
 
 STOP_SECONDS_MAX = 15.0
@@ -54,6 +57,9 @@ LAST_STATUS_SECONDS_MAX = 2.0
 STEADY_SECONDS = 30.0
 """After a run of this length the next wait is the first again."""
 
+NO_MANAGER = ServiceManager()
+"""A person has started the server."""
+
 ReadyCallback = Callable[[ServerInfo, str], Awaitable[None]]
 """Called once, when all processes have started: their addresses and the administrator's token."""
 
@@ -70,17 +76,22 @@ class SupervisedProcess:
         on_change: Callable[[str, ProcessInfo | None], None],
         *first_arguments: str,
         on_end: EndCallback = lambda name, is_requested: None,
+        listen_fd: int | None = None,
     ) -> None:
-        """`first_arguments` are passed at the first start only."""
+        """`first_arguments` are passed at the first start only; `listen_fd` is a socket that the process gets each
+        time.
+        """
         self.name = name
         self._arguments = first_arguments
         self._on_change = on_change
         self._on_end = on_end
+        self._listen_fd = listen_fd
         self._child: asyncio.subprocess.Process | None = None
         self._stop_event = asyncio.Event()
         self._wake_event = asyncio.Event()
         self._supervision_task: asyncio.Task[None] | None = None
         self._status_task: asyncio.Task[None] | None = None
+        self._answer_event: asyncio.Event | None = None
         self._has_pbx_api = False
         self._pbx_api_address = ""
         self._log = logging.getLogger("serve")
@@ -129,6 +140,20 @@ class SupervisedProcess:
         if self._child is not None and self._child.returncode is None:
             self._child.terminate()
 
+    async def is_responsive(self, timeout_seconds: float) -> bool:
+        """Return whether the process answers in this time, or is being started."""
+        child, answer_event = self._child, self._answer_event
+        if answer_event is None or child is None or child.stdin is None:
+            return True
+        answer_event.clear()
+        child.stdin.write(PING)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await answer_event.wait()
+        except TimeoutError:
+            return self._answer_event is not answer_event
+        return True
+
     async def stop(self) -> None:
         """Stop the process, by a signal first, and return when it has ended."""
         self._stop_event.set()
@@ -145,6 +170,7 @@ class SupervisedProcess:
             started_at = loop.time()
             # None for a process that could not be started: that error is logged already.
             exit_code = None if self._child is None else await self._child.wait()
+            self._answer_event = None
             config = _with_address(config, "pbx_api", self._pbx_api_address)
             await self._read_last_status()
             self._report_exit()
@@ -178,10 +204,16 @@ class SupervisedProcess:
         self._child = None
         try:
             self._child = await asyncio.create_subprocess_exec(
-                *build_command(f"onhook.runtime.{self.name}_process", config, *self._arguments),
+                *build_command(
+                    f"onhook.runtime.{self.name}_process",
+                    config,
+                    *self._arguments,
+                    *listen_arguments(self._listen_fd),
+                ),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env=child_environment(config),
+                pass_fds=[] if self._listen_fd is None else [self._listen_fd],
                 process_group=0,  # Ctrl-C is for the supervisor alone, which stops the others in order
             )
         except OSError as error:
@@ -190,14 +222,18 @@ class SupervisedProcess:
         status = await self._read_first_status(self._child)
         if not status.error:
             self._report_status(self._child, status)
+            self._answer_event = asyncio.Event()
             self._status_task = asyncio.create_task(self._read_later_statuses(self._child))
         return status
 
     async def _read_later_statuses(self, child: asyncio.subprocess.Process) -> None:
-        """Read later status lines: the address of the PBX API."""
+        """Read later status lines: answers to pings, and the address of the PBX API."""
         while status := await self._read_status(child):
             if status.error:
                 self._log_error(status)
+            elif status.is_answer:
+                if self._answer_event is not None:
+                    self._answer_event.set()
             else:
                 self._report_status(child, status)
 
@@ -287,8 +323,17 @@ def _to_error(status: StatusMessage) -> OnhookError:
     return UsageError(status.error) if status.exit_code == UsageError.exit_code else OnhookError(status.error)
 
 
-async def supervise(config: Config, clock: Clock, on_ready: ReadyCallback, *, with_demo: bool = False) -> None:
+async def supervise(
+    config: Config,
+    clock: Clock,
+    on_ready: ReadyCallback,
+    *,
+    with_demo: bool = False,
+    manager: ServiceManager = NO_MANAGER,
+) -> None:
     """Run the server until stopped. Raises `OnhookError` where it cannot be started."""
+    config = _with_passed_address(config, manager.listen_fd)
+    notifier = ServiceNotifier(manager.notify_socket)
     prepare_directory(config)
     check_ledger_file(config)
     with instance_lock(config):
@@ -296,23 +341,27 @@ async def supervise(config: Config, clock: Clock, on_ready: ReadyCallback, *, wi
         async with ENGINES.open_appdb(config.appdb_file) as appdb:
             is_new_demo = with_demo and await register_demo_pbx(appdb, clock)
             token = await appdb.tokens.ensure_admin(config.admin_token_file, now_us=clock.microseconds())
-        supervisor = _Supervisor(config, clock, server_info)
+        supervisor = _Supervisor(config, clock, server_info, manager.listen_fd)
         try:
             await supervisor.open(with_demo=with_demo, is_new_demo=is_new_demo)
             supervisor.mark_as_run()
             await on_ready(supervisor.server_info, token)
-            await supervisor.wait_for_stop()
+            notifier.notify("READY=1", f"STATUS={_describe_addresses(supervisor.server_info)}")
+            async with watchdog(manager, notifier, supervisor.processes):
+                await supervisor.wait_for_stop()
         finally:
+            notifier.notify("STOPPING=1")
             await supervisor.close()
 
 
 class _Supervisor:
     """Running processes, in the order of their start."""
 
-    def __init__(self, config: Config, clock: Clock, server_info: ServerInfo) -> None:
+    def __init__(self, config: Config, clock: Clock, server_info: ServerInfo, listen_fd: int | None) -> None:
         self._config = config
         self._clock = clock
-        self._processes: list[SupervisedProcess] = []
+        self._listen_fd = listen_fd
+        self.processes: list[SupervisedProcess] = []
         self._stop_event = asyncio.Event()
         self.server_info = server_info
 
@@ -320,7 +369,7 @@ class _Supervisor:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(signal_number, self._stop_event.set)
-        intake = await self._add_process("intake").start_with_retry(self._config)
+        intake = await self._add_process("intake", listen_fd=self._listen_fd).start_with_retry(self._config)
         hub = self._add_process("hub")
         loop.add_signal_handler(signal.SIGUSR1, hub.restart)
         await hub.start(self._config)
@@ -351,12 +400,14 @@ class _Supervisor:
             )
 
     async def close(self) -> None:
-        for process in reversed(self._processes):
+        for process in reversed(self.processes):
             await process.stop()
 
-    def _add_process(self, name: str, *first_arguments: str) -> SupervisedProcess:
-        process = SupervisedProcess(name, self._update_server_info, *first_arguments, on_end=self._add_end)
-        self._processes.append(process)
+    def _add_process(self, name: str, *first_arguments: str, listen_fd: int | None = None) -> SupervisedProcess:
+        process = SupervisedProcess(
+            name, self._update_server_info, *first_arguments, on_end=self._add_end, listen_fd=listen_fd
+        )
+        self.processes.append(process)
         return process
 
     def mark_as_run(self) -> None:
@@ -388,3 +439,18 @@ def _with_address(config: Config, name: str, address: str) -> Config:
     if field is None or not address:
         return config
     return msgspec.structs.replace(config, **{field: parse_address(address, field)})
+
+
+def _with_passed_address(config: Config, listen_fd: int | None) -> Config:
+    """Return the configuration with the address of a socket that listens already. Raises `UsageError`."""
+    if listen_fd is None:
+        return config
+    with passed_socket(listen_fd) as server_socket:
+        host, port = server_socket.getsockname()[:2]
+    return msgspec.structs.replace(config, intake=Address(host, port))
+
+
+def _describe_addresses(server_info: ServerInfo) -> str:
+    """Return a line about a running server, for the service manager."""
+    processes = {"intake": server_info.intake, "console": server_info.hub, "PBX API": server_info.pbx_api}
+    return ", ".join(f"{name} {process.address}" for name, process in processes.items() if process is not None)
