@@ -17,10 +17,11 @@ from tests.delivery.destinations.broker_servers import (
     free_port,
     read_durations,
 )
-from tests.delivery.destinations.contract import DISPATCHER_TESTS, DestinationContract
+from tests.delivery.destinations.contract import DISPATCHER_TESTS, DestinationContract, open_client
 from tests.delivery.harness import SECRET
 from tests.factories import record
 from tests.server_certificates import create_server_certificate
+from tests.waiting import wait_until
 
 SERVER = find_program("redis-server")
 pytestmark = pytest.mark.skipif(not SERVER, reason="Redis is not installed: apt-get install redis-server")
@@ -138,3 +139,16 @@ async def test_redis_user_logs_in_by_name(server: RedisKindServer) -> None:
     assert (await send(settings, notification(record()), secrets=["pbx-password"]))[0][0] == "accepted"
     ((outcome, detail),) = await send(settings | {"url": url.replace("pbx@", "")}, notification(record()), secrets=[])
     assert (outcome, "Authentication required" in detail) == ("unreachable", True)
+
+
+async def test_redis_connection_that_ended_between_two_calls_is_made_again(server: RedisKindServer) -> None:
+    """As where the server ends idle ones: it is no failed attempt."""
+    client = open_client(server.settings, SECRET)
+    try:
+        for _ in range(2):
+            (result,) = await client.send([notification(record())])
+            assert result.outcome == "accepted"
+            server.redis.client_kill_filter(_type="normal", skipme=True)
+            await wait_until(lambda: len(server.redis.client_list()) == 1)
+    finally:
+        await client.close()
