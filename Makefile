@@ -63,7 +63,7 @@ bench: $(DEV) ## one table of figures, each beside its yardstick
 	$(IN)/python -m bench $(ARGS)
 
 lock: $(DEV) ## pin the newest releases, with hashes, in requirements/*.txt
-	@for set in run brokers dev; do \
+	@for set in run brokers cluster dev; do \
 	  $(IN)/uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    requirements/$$set.in --output-file requirements/$$set.txt || exit 1; \

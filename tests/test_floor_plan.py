@@ -71,6 +71,13 @@ ENGINES: Final = {
     "onhook.appdb.sqlite_session": {"appdb"},
     "onhook.appdb.sqlite_audit": {"appdb"},
     "onhook.appdb.sqlite_file": {"appdb", "ops"},  # copies and checks of files
+    "onhook.appdb.postgresql": {"appdb"},
+    "onhook.appdb.postgresql_audit": {"appdb"},
+    "onhook.appdb.postgresql_changes": {"appdb"},
+    "onhook.appdb.postgresql_connection": {"appdb"},
+    "onhook.appdb.postgresql_schema": {"appdb"},
+    "onhook.appdb.postgresql_session": {"appdb"},
+    "onhook.appdb.postgresql_statements": {"appdb"},
     "onhook.ledger.sqlite": {"ledger", "runtime"},
     "onhook.store.duckdb": {"store", "runtime"},
 }
@@ -90,6 +97,7 @@ CAPABILITIES: Final = {
     "datetime.date.today": {"lib"},
     # `lib` splits SQL scripts; `sync` reads SQLite files in which PBXs keep their CDRs.
     "sqlite3": {"appdb", "ledger", "lib", "store", "sync"},
+    "asyncpg": {"appdb"},
     "duckdb": {"appdb", "ledger", "store"},
 }
 

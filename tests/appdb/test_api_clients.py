@@ -10,6 +10,8 @@ from onhook.appdb.api_clients import APPS_MAX, BLOCKED_MICROSECONDS, BLOCKED_OF_
 from onhook.appdb.appdb import AppDb
 from onhook.lib.errors import NotFound, UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 AT = 1_782_844_637_000_000
 
 
@@ -18,6 +20,7 @@ def appdb(tmp_path: Path) -> AppDb:
     return AppDb(tmp_path / "onhook.db")
 
 
+@pytest.mark.usefixtures("sqlite_file")
 async def test_app_credentials_are_shown_once(appdb: AppDb, tmp_path: Path) -> None:
     """32 letters and digits each; the secret is stored as a hash, and no listing shows it."""
     app, secret = await appdb.apps.add("crm", now_us=AT)

@@ -12,6 +12,8 @@ from onhook.appdb.pbxs import SECRETS_MAX
 from onhook.cdr.number_plan import parse_number_plan
 from onhook.lib.errors import NotFound, OnhookError, UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 SN = "3631A2124ABC"
 
 
@@ -129,6 +131,7 @@ async def test_pbx_removed_is_removed_with_its_secrets(appdb: AppDb) -> None:
     ]
 
 
+@pytest.mark.usefixtures("sqlite_file")
 async def test_token_is_found_and_stored_as_a_hash(appdb: AppDb, path: Path) -> None:
     """The text is nowhere in the file; a wrong, an empty and a removed token are not found."""
     text = await appdb.tokens.add("wallboard", "reader", now_us=1)
@@ -155,6 +158,7 @@ async def test_token_last_use_is_stored_to_the_minute(appdb: AppDb) -> None:
     assert use_times == [60_000_001, 60_000_001, 130_000_000]
 
 
+@pytest.mark.usefixtures("sqlite_file")
 async def test_token_is_found_on_a_full_disk(appdb: AppDb) -> None:
     """Although the last use cannot be stored."""
     text = await appdb.tokens.add("wallboard", "reader", now_us=1)
@@ -193,6 +197,7 @@ async def test_token_invalid_settings_are_rejected(appdb: AppDb, act: Callable[[
         await act(appdb)
 
 
+@pytest.mark.usefixtures("sqlite_file")
 async def test_appdb_of_a_newer_version_is_left_alone(appdb: AppDb, path: Path) -> None:
     await appdb.close()
     connection = sqlite3.connect(path)
@@ -202,6 +207,7 @@ async def test_appdb_of_a_newer_version_is_left_alone(appdb: AppDb, path: Path) 
         await AppDb(path).open()
 
 
+@pytest.mark.usefixtures("sqlite_file")
 async def test_appdb_that_is_not_a_database_is_reported(path: Path) -> None:
     """With what to do."""
     path.write_bytes(b"this is no database at all" * 400)

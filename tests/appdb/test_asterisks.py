@@ -9,6 +9,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx, Asterisks
 from onhook.lib.errors import NotFound, UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 SN = "pbx.example.org"
 SECRET = "correct horse"
 MINUTE = 60_000_000

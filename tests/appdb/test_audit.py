@@ -17,6 +17,8 @@ from onhook.appdb.origin import Origin, set_origin
 from onhook.cdr.number_plan import NumberPlan, parse_number_plan
 from onhook.lib.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 NOW = 1
 SPEC = DestinationSpec(
     url="https://crm.example.com/calls?key=hush", headers={"X-Key": "hush"}, proxy="http://me:hush@192.0.2.1:3128"
@@ -163,6 +165,7 @@ OWN_TABLES = {
 """Tables without entries, and why."""
 
 
+@pytest.mark.usefixtures("sqlite_file")
 async def test_each_table_of_the_schema_is_audited_or_named_here(appdb: AppDb) -> None:
     """A new table is one or the other."""
     rows = await appdb._database.rows(
@@ -193,6 +196,7 @@ async def test_audit_entries_beyond_the_limit_are_deleted(
     assert [entry.audit_id for entry in await appdb.audit.latest(100)] == [8, 7, 6, 5, 4]
 
 
+@pytest.mark.usefixtures("sqlite_file")
 async def test_audit_latest_skips_unreadable_entries_and_fills_the_page(appdb: AppDb, tmp_path: Path) -> None:
     for number in range(1, 9):
         await appdb.audit.add_read(f"read {number}", now_us=number)

@@ -9,6 +9,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.cdr_sources import CdrSource, parse_cdr_source
 from onhook.lib.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 SN = "pbx.example.org"
 PASSWORD = "correct/horse"
 URL = "postgresql://asterisk:correct%2Fhorse@db.example.org/asteriskcdrdb/calls"

@@ -10,6 +10,7 @@ from typing import Protocol
 import pytest
 
 from onhook.appdb.contract import CALL_SECONDS_MAX, TRANSACTION_SECONDS_MAX, ConstraintViolation, Database, InvalidValue
+from onhook.appdb.postgresql import PostgresqlDatabase
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import OnhookError, Unavailable
 
@@ -29,16 +30,17 @@ class OpenDatabase(Protocol):
     ) -> Database: ...
 
 
-@pytest.fixture(params=["sqlite"])
-async def open_database(tmp_path: Path) -> AsyncIterator[OpenDatabase]:
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+async def open_database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenDatabase]:
     """Yield a function that opens the same database, with each engine."""
     databases: list[Database] = []
+    url = request.getfixturevalue("copy_database")() if request.param == "postgresql" else ""
 
     def open_one_more(
         *, call_seconds: float = CALL_SECONDS_MAX, transaction_seconds: float = TRANSACTION_SECONDS_MAX
     ) -> Database:
-        path = tmp_path / "onhook.db"
-        databases.append(SqliteDatabase(path, call_seconds=call_seconds, transaction_seconds=transaction_seconds))
+        limits = {"call_seconds": call_seconds, "transaction_seconds": transaction_seconds}
+        databases.append(PostgresqlDatabase(url, **limits) if url else SqliteDatabase(tmp_path / "onhook.db", **limits))
         return databases[-1]
 
     yield open_one_more

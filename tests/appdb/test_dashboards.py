@@ -8,6 +8,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.dashboards import DASHBOARDS_MAX, TILES_MAX, DashboardLayout, StoredTile
 from onhook.lib.errors import NotFound, UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 LAYOUT = DashboardLayout(tiles=(StoredTile("calls", 2), StoredTile("timeline", 8)), since="6d", pbx="office")
 
 

@@ -19,6 +19,8 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import NotFound, UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 NOW = 1_777_000_000_000_000
 ALICE_CALL, BOB_CALL = ("SN", "1.1"), ("SN", "1.2")
 

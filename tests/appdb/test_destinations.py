@@ -23,6 +23,8 @@ from onhook.lib.errors import NotFound, OnhookError, UsageError
 from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS
 from onhook.store.contract import PAGE_MAX
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 URL = "https://crm.example.com/calls"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 NOW = 1_777_000_000_000_000
@@ -132,6 +134,7 @@ async def test_destination_name_with_slash_is_rejected(destinations: Destination
         await destinations.change("crm", {"name": "crm/eu"})
 
 
+@pytest.mark.usefixtures("sqlite_file")
 async def test_destination_earlier_name_with_slash_can_be_changed(destinations: Destinations, tmp_path: Path) -> None:
     await _add(destinations)
     with closing(sqlite3.connect(tmp_path / "onhook.db", isolation_level=None)) as database:
@@ -250,6 +253,7 @@ async def test_hold_replays_events_parsed_late_go_to_all_destinations(destinatio
     assert (await destinations.newest_stream_ids())[number] > before[1][number]
 
 
+@pytest.mark.usefixtures("sqlite_file")
 async def test_hold_replays_page_of_events_for_many_destinations_ends_in_time(destinations: Destinations) -> None:
     """Within the deadline of transactions, which bounds how long others wait; the same for the end of the replays."""
     for number in range(50):

@@ -15,6 +15,8 @@ from onhook.cdr.erasure import NumberPattern
 from onhook.lib.errors import NotFound, UsageError
 from tests.factories import SN
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 ALICE = DirectoryEntry(sn=SN, number="1001", name="Alice", department="Sales", site="Berlin")
 CAROL = DirectoryEntry(number="+49 30 901820", kind="contact", name="Carol", company="ACME")
 QUEUE = DirectoryEntry(sn=SN, number="6400", kind="queue", name="Support")

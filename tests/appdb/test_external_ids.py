@@ -9,6 +9,8 @@ from onhook.appdb import external_ids
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 @pytest.fixture
 async def appdb(tmp_path: Path) -> AsyncIterator[AppDb]:

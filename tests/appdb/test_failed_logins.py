@@ -12,6 +12,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.failed_logins import FailureCount, FailureCounter, FailurePolicy
 from tests.waiting import polls, wait_until
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 KEY = ("alice", "192.0.2.7")
 SINCE_FIRST = FailurePolicy(kind="first", window_us=100, rows_max=3, is_since_last=False)
 SINCE_LAST = FailurePolicy(kind="last", window_us=100, rows_max=3, is_since_last=True)

@@ -12,6 +12,8 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.number_masking import mask_number
 from onhook.lib.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 async def test_mask_key_is_made_once_and_is_a_secret(tmp_path: Path) -> None:
     async with AppDb(tmp_path / "onhook.db") as first, AppDb(tmp_path / "onhook.db") as second:

@@ -9,6 +9,8 @@ from onhook.appdb.missed_call_work import MissedCallWork
 from onhook.lib.errors import UsageError
 from onhook.lib.timestamps import to_datetime
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 FIRST, SECOND = ("A", "1.1"), ("A", "1.2")
 
 

@@ -9,6 +9,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.lib.errors import NotFound, UsageError
 from tests.factories import SN
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 CALL = (SN, "1777287876.1")
 
 

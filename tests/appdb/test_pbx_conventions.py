@@ -9,6 +9,8 @@ from onhook.appdb.pbx_conventions import PbxConventions, parse_encoding, parse_r
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.lib.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 async def test_pbx_conventions_are_stored_and_removed(tmp_path: Path) -> None:
     """The projector gets the encoding."""

@@ -9,6 +9,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_credentials import PbxCredentials, parse_pbx_credentials
 from onhook.lib.errors import NotFound, UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 SN = "3631A2124ABC"
 API = parse_pbx_credentials("https://pbx.office.example:8088", "our-client", "our-client-secret")
 

@@ -8,6 +8,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.cdr.queue_figures import QueueTargets
 from onhook.lib.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 async def test_queue_targets_are_stored_and_removed(tmp_path: Path) -> None:
     """The usual settings have no row; a removed PBX takes its own along."""

@@ -8,6 +8,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.reader_settings import ReaderSettings
 from onhook.lib.errors import NotFound, UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 SETTINGS = ReaderSettings(zone="Asia/Tokyo", clock="12", call_columns="wait,talk")
 
 

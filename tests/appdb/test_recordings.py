@@ -9,6 +9,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.recordings import parse_directory
 from onhook.lib.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 @pytest.fixture
 async def appdb(tmp_path: Path) -> AsyncIterator[AppDb]:

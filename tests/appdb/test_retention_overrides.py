@@ -8,6 +8,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.retention_overrides import DAYS_MAX, parse_retention_days
 from onhook.lib.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 async def test_retention_override_is_stored_and_removed(tmp_path: Path) -> None:
     """Also `always`; removed with its PBX."""

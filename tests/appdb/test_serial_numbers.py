@@ -10,6 +10,8 @@ from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.appdb.serial_numbers import SERIAL_NUMBERS_MAX
 from onhook.lib.errors import NotFound, UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 SECRET = "0123456789abcdef"
 OFFICE, BRANCH, STANDBY = "3631A2124ABC", "3631A2125DEF", "3631A2199ZZZ"
 

@@ -19,6 +19,8 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import NotAllowed, Unavailable
 from onhook.lib.timestamps import to_microseconds
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 PASSWORD = "three short words"
 END_US = SESSION_SECONDS * 1_000_000
 Hubs = tuple[AppDb, AppDb]
@@ -107,6 +109,7 @@ async def test_session_of_a_removed_user_cannot_begin(hubs: Hubs) -> None:
         await first_hub.sessions.start_for_user("Alice", 1, address="", now_us=0)
 
 
+@pytest.mark.usefixtures("sqlite_file")
 async def test_session_over_the_limit_ends_the_oldest(hubs: Hubs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all; nearly all of them are one user's here."""
     monkeypatch.setattr("onhook.appdb.sessions.SESSIONS_OF_OWNER_MAX", SESSIONS_MAX)
@@ -151,6 +154,7 @@ async def test_session_expired_rows_are_deleted(hubs: Hubs) -> None:
     assert len(await second_hub.sessions.all(0)) == 2
 
 
+@pytest.mark.usefixtures("sqlite_file")
 async def test_session_that_cannot_be_read_is_none(hubs: Hubs) -> None:
     """Its browser signs in again; others go on."""
     first_hub, second_hub = hubs
@@ -162,6 +166,7 @@ async def test_session_that_cannot_be_read_is_none(hubs: Hubs) -> None:
     assert await start(second_hub, "Alice")
 
 
+@pytest.mark.usefixtures("sqlite_file")
 async def test_session_file_has_no_id(hubs: Hubs, tmp_path: Path) -> None:
     session_id = await start(hubs[0])
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())

@@ -10,6 +10,8 @@ from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.appdb.source_match import ADDRESSES_MAX, SourceMatch, parse_source_match
 from onhook.lib.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 PATH = "/3kFz0qLrB7xN9sVe"
 
 

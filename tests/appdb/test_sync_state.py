@@ -11,6 +11,8 @@ from onhook.appdb.appdb import AppDb
 from onhook.cdr.coverage import Interval
 from onhook.cdr.sync_types import BackfillProgress, BackfillRequest, BackfillResult, PbxStatus
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 SN = "3631A2124ABC"
 MONDAY = datetime(2026, 4, 27, tzinfo=UTC)
 

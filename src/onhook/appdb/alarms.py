@@ -125,8 +125,8 @@ class Alarms:
 
     async def _delete_oldest(self) -> None:
         await self._database.write(
-            "DELETE FROM alarms WHERE alarm_id IN (SELECT alarm_id FROM alarms"
-            " ORDER BY ended_at IS NULL DESC, alarm_id DESC LIMIT -1 OFFSET ?)",
+            "DELETE FROM alarms WHERE alarm_id NOT IN (SELECT alarm_id FROM alarms"
+            " ORDER BY ended_at IS NULL DESC, alarm_id DESC LIMIT ?)",
             (ALARMS_MAX - 1,),
         )
 

@@ -246,10 +246,14 @@ class Apps:
         values = (address, client_id[:CREDENTIAL_CHARACTERS_MAX], now_us + BLOCKED_MICROSECONDS)
         async with self._database.transaction():
             await self._database.write("DELETE FROM blocked_addresses WHERE until <= ?", (now_us,))
-            await self._database.write("INSERT OR REPLACE INTO blocked_addresses VALUES (?, ?, ?)", values)
             await self._database.write(
-                "DELETE FROM blocked_addresses WHERE rowid NOT IN"
-                " (SELECT rowid FROM blocked_addresses ORDER BY until DESC LIMIT ?)",
+                "INSERT INTO blocked_addresses VALUES (?, ?, ?) ON CONFLICT (address, client_id) DO UPDATE"
+                " SET until = excluded.until",
+                values,
+            )
+            await self._database.write(
+                "DELETE FROM blocked_addresses WHERE (address, client_id) NOT IN"
+                " (SELECT address, client_id FROM blocked_addresses ORDER BY until DESC LIMIT ?)",
                 (BLOCKED_MAX,),
             )
 

@@ -83,9 +83,11 @@ _LABEL_DEFAULT = "webhook"
 class AppDb:
     """Access to `onhook.db`. Times passed in are microseconds since 1970, UTC."""
 
-    def __init__(self, path: Path) -> None:
-        """The first call opens the file; `open` does so for the sake of its errors."""
-        self._database: Database = SqliteDatabase(path)
+    def __init__(self, source: Path | Database) -> None:
+        """`source` is the path of an SQLite file, or an engine. The first call opens it; `open` does so for the sake of
+        its errors.
+        """
+        self._database: Database = SqliteDatabase(source) if isinstance(source, Path) else source
         self.destinations = Destinations(self._database)
         self.deliveries = Deliveries(self._database)
         self.external_ids = ExternalIds(self._database)
@@ -320,7 +322,7 @@ class AppDb:
 
     async def schema_statements(self) -> list[str]:
         """Return the statements of all tables and indexes."""
-        return [text for (text,) in await self._database.rows("SELECT sql FROM sqlite_master WHERE sql <> ''")]
+        return await self._database.schema_statements()
 
     async def secret_texts(self) -> list[str]:
         """Return every secret that is stored as a text, for masking it."""

@@ -33,8 +33,8 @@ TLS_OFF, TLS_ON = "off", "on"
 """Or the trusted certificates, as PEM."""
 
 _COLUMNS = (
-    "sn, host, port, user, tls, trunks, inbound, has_pins, detected_config, is_connected, connected_at, covered_until,"
-    " error"
+    'sn, host, port, "user", tls, trunks, inbound, has_pins, detected_config, is_connected, connected_at,'
+    " covered_until, error"
 )
 
 
@@ -78,7 +78,7 @@ class Asterisks:
             *(_join_names(asterisk.trunks), _join_names(asterisk.inbound), asterisk.has_pins),
         )
         await self._database.write(
-            "INSERT INTO asterisks (sn, host, port, user, secret, tls, trunks, inbound, has_pins)"
+            'INSERT INTO asterisks (sn, host, port, "user", secret, tls, trunks, inbound, has_pins)'
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             values,
         )
@@ -90,7 +90,7 @@ class Asterisks:
         validate_asterisk(asterisk, secret)
         await self.get(asterisk.sn)
         await self._database.write(
-            "UPDATE asterisks SET host = ?, port = ?, user = ?, secret = ?, tls = ?, trunks = ?, inbound = ?,"
+            'UPDATE asterisks SET host = ?, port = ?, "user" = ?, secret = ?, tls = ?, trunks = ?, inbound = ?,'
             " has_pins = ? WHERE sn = ?",
             (
                 *(asterisk.host, asterisk.port, asterisk.user, secret, asterisk.tls),
@@ -147,7 +147,7 @@ class Asterisks:
 
     async def reset_connection(self, sn: str) -> None:
         """Mark a PBX as disconnected, before its connection starts: the last owner of it may have died."""
-        await self._database.write("UPDATE asterisks SET is_connected = 0 WHERE is_connected AND sn = ?", (sn,))
+        await self._database.write("UPDATE asterisks SET is_connected = 0 WHERE is_connected = 1 AND sn = ?", (sn,))
 
     async def set_connected(self, sn: str, now_us: int) -> None:
         """Mark a PBX as connected from now on."""
@@ -159,13 +159,15 @@ class Asterisks:
     async def set_covered_until(self, sn: str, until: int) -> None:
         """Store the time up to which every reported call is stored."""
         await self._database.write(
-            "UPDATE asterisks SET covered_until = max(coalesce(covered_until, ?1), ?1) WHERE sn = ?2", (until, sn)
+            "UPDATE asterisks SET covered_until = CASE WHEN covered_until > ?1 THEN covered_until ELSE ?1 END"
+            " WHERE sn = ?2",
+            (until, sn),
         )
 
     async def set_disconnected(self, sn: str, error: str) -> None:
         """Mark a PBX as disconnected, with the reason."""
         await self._database.write(
-            "UPDATE asterisks SET is_connected = 0, error = ?1 WHERE sn = ?2 AND (is_connected OR error != ?1)",
+            "UPDATE asterisks SET is_connected = 0, error = ?1 WHERE sn = ?2 AND (is_connected = 1 OR error != ?1)",
             (error[:500], sn),
         )
 
@@ -222,7 +224,7 @@ def _asterisk_with_secret(row: Row) -> AsteriskPbx:
 
 
 def _asterisk(row: Row) -> AsteriskPbx:
-    values = dict(zip((name.strip() for name in _COLUMNS.split(",")), row, strict=True))
+    values = dict(zip((name.strip(' "') for name in _COLUMNS.split(",")), row, strict=True))
     values["trunks"] = None if values["trunks"] is None else _split_names(values["trunks"])
     values["inbound"] = _split_names(values["inbound"])
     values["detected_config"] = decode_json_text(values["detected_config"])

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from onhook.appdb.destination_spec import mask_url
+from onhook.appdb.origin import Origin
+from onhook.lib.clock import SystemClock
 from onhook.lib.hosts import mask_proxy
 
 Event = Literal["insert", "update", "delete"]
@@ -108,7 +110,7 @@ TABLES: Mapping[str, AuditedTable] = {
         name="destination_id",
         columns=("filter", "cursor", "until"),
         events=("insert",),
-        condition="NEW.until IS NOT NULL AND NOT NEW.is_held",
+        condition="NEW.until IS NOT NULL AND NEW.is_held = 0",
     ),
     "notes": AuditedTable(
         noun="note on call", name="call_id", columns=("sn", "call_id", "text", "tags"), events=("insert",)
@@ -134,6 +136,32 @@ TABLES: Mapping[str, AuditedTable] = {
         secrets=("hash",),
     ),
 }
+
+
+ADD_ENTRY = (
+    "INSERT INTO audit (created_at, actor, credential, address, way, action, before, after, status)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 200)"
+)
+
+
+def entry_values(changes: list[Change], origin: Origin) -> tuple[Any, ...]:
+    """Return the values of ADD_ENTRY for the changes of one transaction."""
+    return (
+        *(SystemClock().microseconds(), origin.actor, origin.credential, origin.address, origin.way),
+        *(describe_changes(changes), encode_values(changes, "before"), encode_values(changes, "after")),
+    )
+
+
+def decode_change(row: tuple[str, str, str | None, str | None]) -> Change:
+    """Return the change that a trigger noticed: table, name, and the values before and after as JSON."""
+    table, name, before, after = row
+    # Texts that are not UTF-8 are of another class; a row with one can be removed too.
+    return Change(
+        table=table,
+        name=str(name),
+        before=None if before is None else msgspec.json.decode(str(before)),
+        after=None if after is None else msgspec.json.decode(str(after)),
+    )
 
 
 def delete_oldest_entries() -> tuple[str, tuple[int]]:

@@ -70,8 +70,9 @@ class CdrSources:
             await self._database.write("DELETE FROM cdr_sources WHERE sn = ?", (sn,))
             return
         await self._database.write(
-            "INSERT INTO cdr_sources VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET location = excluded.location,"
-            " cdr_table = excluded.cdr_table, columns = excluded.columns, password = excluded.password",
+            "INSERT INTO cdr_sources VALUES (?, ?, ?, ?, ?) ON CONFLICT (sn) DO UPDATE"
+            " SET location = excluded.location, cdr_table = excluded.cdr_table,"
+            " columns = excluded.columns, password = excluded.password",
             (sn, source.location, source.table, ",".join(source.columns), source.password),
         )
 

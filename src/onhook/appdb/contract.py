@@ -141,6 +141,16 @@ class Database(Protocol):
         """
         ...
 
+    async def lease_time(self, now_us: int) -> int:
+        """Return the time by which leases run out, in microseconds since 1970, UTC: that of the server where processes
+        of several machines share it, else the given one, of the clock of this process.
+        """
+        ...
+
+    async def schema_statements(self) -> list[str]:
+        """Return statements that describe all tables and indexes."""
+        ...
+
     async def close(self) -> None:
         """Close the database; calls in progress end first."""
         ...

@@ -340,7 +340,7 @@ class Deliveries:
             " pending_since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (destination_id, notification_id) WHERE state <> 'delivered' DO UPDATE"
             " SET state = excluded.state, attempts = excluded.attempts, due_at = excluded.due_at"
-            " WHERE state = 'failed' RETURNING delivery_id",
+            " WHERE deliveries.state = 'failed' RETURNING delivery_id",
             [
                 (
                     *(destination_id, new_delivery.state, new_delivery.notification_id, new_delivery.seq),

@@ -181,7 +181,7 @@ class Destinations:
         try:
             await self._database.write(
                 "UPDATE destinations SET name = ?, spec = ?, revision = revision + 1,"
-                " retry_after = CASE WHEN ? THEN retry_after ELSE 0 END WHERE destination_id = ?",
+                " retry_after = CASE WHEN ? = 1 THEN retry_after ELSE 0 END WHERE destination_id = ?",
                 # A time to wait belongs to the old address.
                 (new_name, encode_spec(spec), spec.url == old.url, old.destination_id),
             )
@@ -241,7 +241,7 @@ class Destinations:
     async def newest_stream_ids(self) -> dict[int, int]:
         """Return the number of each destination's newest stream that is not held: a new replay has another number."""
         rows = await self._database.rows(
-            "SELECT destination_id, max(stream_id) FROM streams WHERE NOT is_held GROUP BY 1"
+            "SELECT destination_id, max(stream_id) FROM streams WHERE is_held = 0 GROUP BY 1"
         )
         return dict(rows)
 
@@ -323,7 +323,7 @@ class Destinations:
     async def streams(self, destination_id: int) -> list[Stream]:
         """Return the live stream, then the replays in order of request; none for alarms."""
         rows = await self._database.rows(
-            "SELECT stream_id, filter, cursor, until, done_ahead FROM streams WHERE destination_id = ? AND NOT is_held"
+            "SELECT stream_id, filter, cursor, until, done_ahead FROM streams WHERE destination_id = ? AND is_held = 0"
             " ORDER BY until IS NOT NULL, stream_id LIMIT ?",
             (destination_id, REPLAYS_MAX + 1),
         )
@@ -348,7 +348,8 @@ class Destinations:
         (row,) = await self._database.rows("SELECT count(*) FROM streams WHERE cursor > ?1 OR until > ?1", (last_seq,))
         if row[0]:
             await self._database.write(
-                "UPDATE streams SET cursor = min(cursor, ?1), until = min(until, ?1) WHERE cursor > ?1 OR until > ?1",
+                "UPDATE streams SET cursor = CASE WHEN cursor > ?1 THEN ?1 ELSE cursor END,"
+                " until = CASE WHEN until > ?1 THEN ?1 ELSE until END WHERE cursor > ?1 OR until > ?1",
                 (last_seq,),
             )
         return int(row[0])
@@ -391,7 +392,7 @@ class Destinations:
                 "INSERT INTO streams (destination_id, filter, cursor, until, is_held, created_at)"
                 " SELECT destination_id, ?1, ?2, ?3, 1, ?4 FROM streams s WHERE until IS NULL"
                 " AND cursor IS NOT NULL AND NOT EXISTS (SELECT 1 FROM streams"
-                " WHERE destination_id = s.destination_id AND is_held AND cursor = ?2 AND until = ?3)",
+                " WHERE destination_id = s.destination_id AND is_held = 1 AND cursor = ?2 AND until = ?3)",
                 [(text, first - 1, last, now_us) for first, last in some],
             )
 
@@ -399,16 +400,18 @@ class Destinations:
         """Release the held replays that end with these numbers, whose events are parsed now; None releases all."""
         for some in _batches(await self._held_replay_ends() if seqs is None else seqs):
             await self._database.write_many(
-                "UPDATE streams SET is_held = 0 WHERE is_held AND until = ?", [(seq,) for seq in some]
+                "UPDATE streams SET is_held = 0 WHERE is_held = 1 AND until = ?", [(seq,) for seq in some]
             )
 
     async def discard_held_replays(self, seqs: Sequence[int]) -> None:
         """Delete the held replays that end with these numbers, whose events could not be parsed after all."""
         for some in _batches(seqs):
-            await self._database.write_many("DELETE FROM streams WHERE is_held AND until = ?", [(seq,) for seq in some])
+            await self._database.write_many(
+                "DELETE FROM streams WHERE is_held = 1 AND until = ?", [(seq,) for seq in some]
+            )
 
     async def _held_replay_ends(self) -> list[int]:
-        return [seq for (seq,) in await self._database.rows("SELECT DISTINCT until FROM streams WHERE is_held")]
+        return [seq for (seq,) in await self._database.rows("SELECT DISTINCT until FROM streams WHERE is_held = 1")]
 
     async def _insert_stream(
         self, destination_id: int, record_filter: RecordFilter, after: int | None, until: int | None, now_us: int

@@ -35,7 +35,8 @@ INSERT INTO learnt_names (sn, number, name, started_at, seq) VALUES (?, ?, ?, ?,
 ON CONFLICT (sn, number) DO UPDATE SET name = excluded.name, started_at = excluded.started_at, seq = excluded.seq
 """
 _NEXT_REVISION = (
-    "INSERT INTO directory_state VALUES (1, 1, 0, 0) ON CONFLICT DO UPDATE SET revision = directory_state.revision + 1"
+    "INSERT INTO directory_state VALUES (1, 1, 0, 0)"
+    " ON CONFLICT (state_id) DO UPDATE SET revision = directory_state.revision + 1"
 )
 _FIRST_STATE = "INSERT INTO directory_state VALUES (1, 0, 0, 0) ON CONFLICT DO NOTHING"
 _SELECT_LEARNT = "SELECT sn, number, name, started_at, seq FROM learnt_names ORDER BY sn, length(number), number"

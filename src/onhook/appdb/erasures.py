@@ -74,8 +74,8 @@ _SEARCHED = {
     "saved_questions": "SELECT question_id, sql || ' ' || name FROM saved_questions WHERE question_id > ?"
     " ORDER BY question_id LIMIT ?",
     "sql_history": "SELECT history_id, sql FROM sql_history WHERE history_id > ? ORDER BY history_id LIMIT ?",
-    "share_tokens": "SELECT rowid, export_filter || ' ' || name, name FROM share_tokens WHERE rowid > ?"
-    " ORDER BY rowid LIMIT ?",
+    "share_tokens": "SELECT * FROM (SELECT row_number() OVER (ORDER BY name) AS number,"
+    " export_filter || ' ' || name, name FROM share_tokens) AS numbered WHERE number > ? ORDER BY number LIMIT ?",
     "directory_entries": "SELECT entry_id, number || ' ' || name || ' ' || company || ' ' || department || ' ' || site"
     " FROM directory_entries WHERE entry_id > ? ORDER BY entry_id LIMIT ?",
     "learnt_names": "SELECT learnt_id, number || ' ' || name FROM learnt_names WHERE learnt_id > ?"
@@ -168,8 +168,9 @@ class NumberErasures:
         await self._delete("learnt_names", "learnt_id", [*rows.learnt_names, *(learnt_id for learnt_id, _seq in later)])
         position = min((seq - 1 for _learnt_id, seq in later), default=_KEY_MAX)
         await self._database.write(
-            "INSERT INTO directory_state VALUES (1, 1, 0, 1) ON CONFLICT DO UPDATE SET"
-            " learnt_position = min(directory_state.learnt_position, ?), revision = directory_state.revision + 1,"
+            "INSERT INTO directory_state VALUES (1, 1, 0, 1) ON CONFLICT (state_id) DO UPDATE SET"
+            " learnt_position = CASE WHEN directory_state.learnt_position > ?1 THEN ?1"
+            " ELSE directory_state.learnt_position END, revision = directory_state.revision + 1,"
             " erasures = directory_state.erasures + 1",
             (position,),
         )

@@ -6,10 +6,12 @@ Invariant: of two processes that believe to have one lease, the one that had it 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import msgspec
 
 from onhook.lib.errors import OnhookError
+from onhook.lib.messages import _
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -22,6 +24,16 @@ class Lease(msgspec.Struct, frozen=True):
 
 class FencedOff(OnhookError):
     """Another process has the lease of this task by now: nothing was committed."""
+
+
+SELECT_FENCE = "SELECT fence FROM leases WHERE name = ?"
+"""Run by every commit of a task with a lease, with the name of it."""
+
+
+def check_fence(lease: Lease, row: tuple[Any, ...] | None) -> None:
+    """Check a lease against the row of SELECT_FENCE. Raises `FencedOff`."""
+    if row is None or row[0] != lease.fence:
+        raise FencedOff(_("another process has the lease {name} by now", name=lease.name))
 
 
 _lease: ContextVar[Lease | None] = ContextVar("lease", default=None)

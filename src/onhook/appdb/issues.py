@@ -158,8 +158,8 @@ class Issues:
 
     async def _delete_oldest(self) -> None:
         await self._database.write(
-            "DELETE FROM issues WHERE issue_id IN (SELECT issue_id FROM issues WHERE ended_at IS NOT NULL"
-            " ORDER BY issue_id DESC LIMIT -1 OFFSET ?)",
+            "DELETE FROM issues WHERE ended_at IS NOT NULL AND issue_id NOT IN"
+            " (SELECT issue_id FROM issues WHERE ended_at IS NOT NULL ORDER BY issue_id DESC LIMIT ?)",
             (ENDED_ISSUES_MAX,),
         )
 

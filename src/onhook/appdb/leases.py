@@ -58,7 +58,9 @@ async def run_without_lease(_name: str, work: LeasedWork) -> None:
 
 
 class Leases:
-    """Repository of the leases. Times passed in are microseconds since 1970, UTC."""
+    """Repository of the leases. Times passed in are microseconds since 1970, UTC: those of the clock of this process. A
+    database that machines share has its own, by which all of them measure.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -68,6 +70,7 @@ class Leases:
         ends after `LATEST_MICROSECONDS` was acquired before the clock was set back, perhaps by days: it has run out
         too, and an owner that is alive is overtaken.
         """
+        now_us = await self._database.lease_time(now_us)
         (rows,) = await self._write_returning(
             "INSERT INTO leases VALUES (?1, ?2, 1, ?3) ON CONFLICT (name) DO UPDATE"
             " SET owner = excluded.owner, fence = leases.fence + 1, until = excluded.until"
@@ -78,6 +81,7 @@ class Leases:
 
     async def renew(self, owner: str, fences: Mapping[str, int], *, now_us: int) -> dict[str, int]:
         """Renew the leases of an owner with these fences by name; return the fences of those that are the owner's."""
+        now_us = await self._database.lease_time(now_us)
         pairs = ", ".join(["(?, ?)"] * len(fences))
         renewed_count = await self._database.write(
             f"UPDATE leases SET until = ? WHERE owner = ? AND (name, fence) IN (VALUES {pairs})",
@@ -128,7 +132,7 @@ class Leases:
 
     async def _wait_for_turn(self, name: str, owner: str, clock: Clock) -> Lease:
         while True:
-            now_us = clock.microseconds()
+            now_us = await self._database.lease_time(clock.microseconds())
             latest_us = now_us + LATEST_MICROSECONDS
             query = "SELECT 1 FROM leases WHERE name = ? AND until > ? AND until <= ?"
             if not await self._database.rows(query, (name, now_us, latest_us)):

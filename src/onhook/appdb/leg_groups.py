@@ -85,7 +85,10 @@ class LegGroupRepository:
                 for group_id, group in changed.items():
                     await self._put(sn, group_id, group)
             if position is not None:
-                await self._database.write("INSERT OR REPLACE INTO leg_position VALUES (1, ?)", (position,))
+                await self._database.write(
+                    "INSERT INTO leg_position VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET seq = excluded.seq",
+                    (position,),
+                )
 
     async def delete_before(self, received_at: int) -> None:
         """Delete groups without a leg since then whose calls are made."""
@@ -106,12 +109,13 @@ class LegGroupRepository:
 
     async def _put(self, sn: str, group_id: int, group: LegGroup) -> None:
         await self._database.write(
-            "INSERT INTO leg_groups VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            "INSERT INTO leg_groups VALUES (?, ?, ?, ?, ?) ON CONFLICT (group_id) DO UPDATE SET"
             " received_at = excluded.received_at, due_at = excluded.due_at, legs = excluded.legs",
             (group_id, sn, group.received_at, group.due_at, encode_column(group)),
         )
         await self._database.write_many(
-            "INSERT OR REPLACE INTO leg_names VALUES (?, ?, ?)", [(sn, name, group_id) for name in sorted(group.names)]
+            "INSERT INTO leg_names VALUES (?, ?, ?) ON CONFLICT (sn, name) DO UPDATE SET group_id = excluded.group_id",
+            [(sn, name, group_id) for name in sorted(group.names)],
         )
 
 

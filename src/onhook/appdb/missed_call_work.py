@@ -47,8 +47,8 @@ class MissedCallWorkRepository:
     async def latest(self, limit: int) -> list[tuple[CallKey, MissedCallWork]]:
         """Return the calls that were worked on last."""
         rows = await self._database.rows(
-            f"SELECT {_COLUMNS} FROM missed_call_work ORDER BY max(coalesce(claimed_at, 0), coalesce(done_at, 0)) DESC,"
-            " sn, call_id LIMIT ?",
+            f"SELECT {_COLUMNS} FROM missed_call_work ORDER BY CASE WHEN coalesce(claimed_at, 0) > coalesce(done_at, 0)"
+            " THEN claimed_at ELSE coalesce(done_at, 0) END DESC, sn, call_id LIMIT ?",
             (limit,),
         )
         return read_rows(rows, _work)
@@ -56,7 +56,7 @@ class MissedCallWorkRepository:
     async def list_unreadable(self) -> list[UnreadableRow]:
         """Return the rows that cannot be read, by PBX and call."""
         rows = await self._database.rows(
-            f"SELECT {_COLUMNS} FROM missed_call_work ORDER BY rowid DESC LIMIT ?", (CHECKED_ROWS_MAX,)
+            f"SELECT {_COLUMNS} FROM missed_call_work ORDER BY sn, call_id LIMIT ?", (CHECKED_ROWS_MAX,)
         )
         return list_unreadable("missed_call_work", rows, _work, name_columns=[0, 1])
 

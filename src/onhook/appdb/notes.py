@@ -1,5 +1,6 @@
 """Notes and tags on calls, with all earlier versions. Nothing is overwritten."""
 
+import string
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -24,6 +25,8 @@ VERSIONS_MAX = 1_000
 
 MATCHES_MAX = 50_000
 """Calls that one tag or text may match: more are not written by hand."""
+
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 _LATEST = (
     "SELECT * FROM notes AS n WHERE note_id = (SELECT max(note_id) FROM notes WHERE sn = n.sn AND call_id = n.call_id)"
@@ -85,8 +88,9 @@ class Notes:
         The case of the letters a to z is ignored in texts. Raises `UsageError` when there are too many.
         """
         rows = await self._database.rows(
-            f"SELECT sn, call_id FROM ({_LATEST}) WHERE (?1 = '' OR ',' || tags || ',' LIKE '%,' || ?1 || ',%'"
-            " ESCAPE '\\') AND text LIKE '%' || ?2 || '%' ESCAPE '\\' AND (text <> '' OR tags <> '') LIMIT ?3",
+            f"SELECT sn, call_id FROM ({_LATEST}) AS latest"
+            " WHERE (?1 = '' OR ',' || lower(tags) || ',' LIKE '%,' || ?1 || ',%' ESCAPE '\\')"
+            " AND lower(text) LIKE '%' || ?2 || '%' ESCAPE '\\' AND (text <> '' OR tags <> '') LIMIT ?3",
             (_escape_like(tag), _escape_like(text), MATCHES_MAX + 1),
         )
         if len(rows) > MATCHES_MAX:
@@ -110,7 +114,7 @@ class Notes:
 
     async def tags(self) -> list[str]:
         """Return all current tags, sorted."""
-        rows = await self._database.rows(f"SELECT DISTINCT tags FROM ({_LATEST}) WHERE tags <> ''")
+        rows = await self._database.rows(f"SELECT DISTINCT tags FROM ({_LATEST}) AS latest WHERE tags <> ''")
         return sorted({tag for (tags,) in read_rows(rows, tuple) for tag in tags.split(",")})
 
 
@@ -143,8 +147,8 @@ def _call_key(row: Row) -> tuple[str, str]:
 
 
 def _escape_like(text: str) -> str:
-    """Escape a text for LIKE."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    """Escape a text for LIKE, and replace capitals as `lower` of the database does: those from A to Z alone."""
+    return text.translate(_LOWER).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _validate_text(text: str) -> str:

@@ -72,7 +72,7 @@ class PbxConventionsRepository:
             await self._database.write("DELETE FROM pbx_conventions WHERE sn = ?", (sn,))
             return
         await self._database.write(
-            "INSERT INTO pbx_conventions VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+            "INSERT INTO pbx_conventions VALUES (?, ?, ?) ON CONFLICT (sn) DO UPDATE"
             " SET encoding = excluded.encoding, ring_time_meaning = excluded.ring_time_meaning",
             (sn, conventions.encoding, conventions.ring_time_meaning),
         )

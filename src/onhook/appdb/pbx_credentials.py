@@ -88,7 +88,7 @@ class PbxCredentialsRepository:
         except RowUnreadable:
             tokens = None
         await self._database.write(
-            "INSERT INTO pbx_credentials VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET url = excluded.url,"
+            "INSERT INTO pbx_credentials VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (sn) DO UPDATE SET url = excluded.url,"
             " client_id = excluded.client_id, client_secret = excluded.client_secret,"
             " fingerprint = excluded.fingerprint, tokens = excluded.tokens",
             (

@@ -72,7 +72,8 @@ class ReaderSettingsRepository:
         settings = settings.validate()
         try:
             await self._database.write(
-                "INSERT OR REPLACE INTO reader_settings VALUES (?, ?, ?, ?)",
+                "INSERT INTO reader_settings VALUES (?, ?, ?, ?) ON CONFLICT (user_name) DO UPDATE"
+                " SET zone = excluded.zone, clock = excluded.clock, call_columns = excluded.call_columns",
                 (user_name, settings.zone, settings.clock, settings.call_columns),
             )
         except ConstraintViolation:

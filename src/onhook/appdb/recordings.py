@@ -48,7 +48,7 @@ class Recordings:
             await self._database.write("DELETE FROM recordings WHERE sn = ?", (sn,))
             return
         await self._database.write(
-            "INSERT INTO recordings VALUES (?, ?) ON CONFLICT DO UPDATE SET directory = excluded.directory",
+            "INSERT INTO recordings VALUES (?, ?) ON CONFLICT (sn) DO UPDATE SET directory = excluded.directory",
             (sn, str(directory)),
         )
 

@@ -36,7 +36,8 @@ class RetentionOverrides:
             await self._database.write("DELETE FROM retention_overrides WHERE sn = ?", (sn,))
             return
         await self._database.write(
-            "INSERT INTO retention_overrides VALUES (?, ?) ON CONFLICT DO UPDATE SET days = excluded.days", (sn, days)
+            "INSERT INTO retention_overrides VALUES (?, ?) ON CONFLICT (sn) DO UPDATE SET days = excluded.days",
+            (sn, days),
         )
 
 

@@ -8,11 +8,13 @@ from onhook.appdb.users import decode_scope
 from onhook.cdr.number_plan import NumberPlan
 from onhook.lib.timestamps import to_datetime
 
+_PRINTABLE = "".join(map(chr, range(ord("!"), ord("~") + 1))).replace("'", "''")
+
 PBX_COLUMNS = (
     "name, sn, dialect, zone, is_unsigned, number_plan, created_at, (SELECT count(*) FROM secrets WHERE sn = p.sn),"
     # A damaged serial number, which is no ASCII, disables itself and not its PBX.
     " (SELECT group_concat(sn, ' ') FROM serial_numbers"
-    " WHERE pbx_sn = p.sn AND is_accepted AND sn NOT GLOB '*[^!-~]*'),"
+    f" WHERE pbx_sn = p.sn AND is_accepted = 1 AND trim(sn, '{_PRINTABLE}') = ''),"
     " keeps_unregistered"
 )
 """Of the table `pbxs` as `p`."""

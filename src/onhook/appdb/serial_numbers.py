@@ -84,7 +84,7 @@ class SerialNumbers:
             )
         await self._database.write(
             "INSERT INTO serial_numbers VALUES (?, ?, 1, NULL)"
-            " ON CONFLICT DO UPDATE SET is_accepted = 1, removed_at = NULL",
+            " ON CONFLICT (sn) DO UPDATE SET is_accepted = 1, removed_at = NULL",
             (sn, pbx_sn),
         )
         await self._database.write("UPDATE notes SET sn = ? WHERE sn = ? COLLATE NOCASE", (pbx_sn, sn))
@@ -92,7 +92,7 @@ class SerialNumbers:
     async def remove(self, pbx_sn: str, sn: str, *, now_us: int) -> None:
         """Accept no events of this serial number from now on; earlier calls stay the PBX's. Raises `NotFound`."""
         if not await self._database.write(
-            "UPDATE serial_numbers SET is_accepted = 0, removed_at = ? WHERE sn = ? AND pbx_sn = ? AND is_accepted",
+            "UPDATE serial_numbers SET is_accepted = 0, removed_at = ? WHERE sn = ? AND pbx_sn = ? AND is_accepted = 1",
             (now_us, sn, pbx_sn),
         ):
             raise NotFound(

@@ -79,7 +79,7 @@ class SourceMatches:
             await self._database.write("DELETE FROM source_matches WHERE sn = ?", (sn,))
             return
         await self._database.write(
-            "INSERT INTO source_matches VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+            "INSERT INTO source_matches VALUES (?, ?, ?) ON CONFLICT (sn) DO UPDATE"
             " SET addresses = excluded.addresses, path = excluded.path",
             (sn, " ".join(source_match.addresses), source_match.path),
         )

@@ -68,24 +68,27 @@ class SqlHistory:
         """Note that a query was run; the oldest beyond the limits are deleted. Raises `Unavailable` soon: a result is
         not kept waiting for a lock.
         """
-        await self._write(
-            "INSERT INTO sql_history (author, sql, ran_at) VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET ran_at = excluded.ran_at",
-            (author, normalize_sql(sql)[:SQL_CHARACTERS_MAX], now_us),
-        )
+        text = normalize_sql(sql)[:SQL_CHARACTERS_MAX]
+        if not await self._write(
+            "UPDATE sql_history SET ran_at = ? WHERE author = ? AND sql = ?", (now_us, author, text)
+        ):
+            await self._write(
+                "INSERT INTO sql_history (author, sql, ran_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (author, text, now_us),
+            )
         await self._write(
             "DELETE FROM sql_history WHERE author = ?1 AND history_id NOT IN (SELECT history_id FROM sql_history"
             " WHERE author = ?1 ORDER BY ran_at DESC, history_id DESC LIMIT ?2)",
             (author, QUERIES_MAX),
         )
         await self._write(
-            "DELETE FROM sql_history WHERE history_id IN (SELECT history_id FROM sql_history"
-            " ORDER BY ran_at DESC, history_id DESC LIMIT -1 OFFSET ?)",
+            "DELETE FROM sql_history WHERE history_id NOT IN (SELECT history_id FROM sql_history"
+            " ORDER BY ran_at DESC, history_id DESC LIMIT ?)",
             (ROWS_MAX,),
         )
 
-    async def _write(self, statement: str, values: tuple[object, ...]) -> None:
-        await self._database.write(statement, values, seconds=ADD_SECONDS_MAX)
+    async def _write(self, statement: str, values: tuple[object, ...]) -> int:
+        return await self._database.write(statement, values, seconds=ADD_SECONDS_MAX)
 
     async def clear(self, author: str) -> None:
         """Delete the history of a user."""

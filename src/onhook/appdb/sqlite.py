@@ -6,21 +6,21 @@ deadline and can be cancelled. What a caller that gave up has begun is interrupt
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
-from contextvars import ContextVar
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from onhook.appdb.audited_tables import Change
 from onhook.appdb.contract import CALL_SECONDS_MAX, TRANSACTION_SECONDS_MAX, Row, Statement, Version
-from onhook.appdb.fence import FencedOff, Lease, get_lease
+from onhook.appdb.fence import SELECT_FENCE, Lease, check_fence, get_lease
 from onhook.appdb.origin import Origin, get_origin
+from onhook.appdb.session import CurrentSession, Slots, limited_in_time
 from onhook.appdb.sqlite_audit import create_triggers, record_changes
 from onhook.appdb.sqlite_file import Locked, open_reader, open_writer, overwrite_deleted, translate_errors
-from onhook.appdb.sqlite_session import Slots, SqliteSession, await_end, deadline_error, roll_back
+from onhook.appdb.sqlite_session import SqliteSession, await_end, roll_back
 from onhook.lib.change_signal import ChangeSignal
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
@@ -66,7 +66,7 @@ class SqliteDatabase:
         self._write_executor = ThreadPoolExecutor(1, "appdb-writer")
         self._read_executor = ThreadPoolExecutor(READERS_MAX, "appdb-reader")
         self._version_executor = ThreadPoolExecutor(1, "appdb-version")
-        self._session: ContextVar[SqliteSession | None] = ContextVar("session", default=None)
+        self._session = CurrentSession[SqliteSession]()
         self._change_signal = ChangeSignal(path, interval_seconds=CHANGE_INTERVAL_SECONDS)
         self._has_triggers = False
         self._is_closed = False
@@ -97,7 +97,7 @@ class SqliteDatabase:
     async def write(
         self, sql: str, values: Sequence[Any] = (), *, seconds: float | None = None, is_awaited: bool = True
     ) -> int:
-        outer = self._joined_session()
+        outer = self._session.get()
         if outer is not None:
             parameters = _bind(sql, values)
             return await outer.run(lambda connection: connection.execute(sql, parameters).rowcount, self._deadline())
@@ -112,7 +112,7 @@ class SqliteDatabase:
         if not values_list:
             return 0
         async with self.transaction():
-            session = self._joined_session()
+            session = self._session.get()
             assert session is not None, "a transaction has a session"
             return await session.run(
                 lambda connection: connection.executemany(sql, (_bind(sql, values) for values in values_list)).rowcount,
@@ -123,7 +123,7 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def transaction(self, *, read_only: bool = False, is_awaited: bool = True) -> AsyncIterator[None]:
-        outer = self._joined_session()
+        outer = self._session.get()
         if outer is not None:
             assert read_only or not outer.is_read_only, "a transaction that reads cannot write"
             with outer.failing_with_block():
@@ -135,8 +135,8 @@ class SqliteDatabase:
             await _retry_while_locked(
                 lambda: session.run(lambda connection: connection.execute(begin), deadline), deadline
             )
-            async with self._limited_in_time():
-                with self._joining(session):
+            async with limited_in_time(self._transaction_seconds, self._path.name):
+                with self._session.joining(session):
                     yield
             if session.error is not None:
                 raise session.error
@@ -146,12 +146,12 @@ class SqliteDatabase:
         self._announce_commit(is_awaited=is_awaited)
 
     def note_change(self, change: Change) -> None:
-        session = self._joined_session()
+        session = self._session.get()
         assert session is not None, "a change is noted inside its transaction"
         session.noted_changes.append(change)
 
     async def discard_changes(self) -> None:
-        session = self._joined_session()
+        session = self._session.get()
         assert session is not None, "changes are discarded inside their transaction"
         await session.run(lambda connection: connection.execute("DELETE FROM changes"), self._deadline())
 
@@ -198,6 +198,12 @@ class SqliteDatabase:
                 return current_version
             await self._change_signal.wait(event, remaining_seconds)
 
+    async def lease_time(self, now_us: int) -> int:
+        return now_us
+
+    async def schema_statements(self) -> list[str]:
+        return [text for (text,) in await self.rows("SELECT sql FROM sqlite_schema WHERE sql <> ''")]
+
     async def close(self) -> None:
         if self._is_closed:
             return
@@ -220,7 +226,7 @@ class SqliteDatabase:
 
     async def _read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         deadline = self._deadline()
-        outer = self._joined_session()
+        outer = self._session.get()
         if outer is not None:
             return await outer.run(work, deadline)
         async with self._read_session(deadline) as session:
@@ -288,31 +294,6 @@ class SqliteDatabase:
         if self._is_closed:
             raise Unavailable(_("the application database is closed"), location=str(self._path))
 
-    def _joined_session(self) -> SqliteSession | None:
-        """Return the session of the transaction that the current task is in. A task started inside one is not in it."""
-        session = self._session.get()
-        return session if session is not None and session.task is asyncio.current_task() else None
-
-    @contextmanager
-    def _joining(self, session: SqliteSession) -> Iterator[None]:
-        token = self._session.set(session)
-        try:
-            yield
-        finally:
-            self._session.reset(token)
-
-    @asynccontextmanager
-    async def _limited_in_time(self) -> AsyncIterator[None]:
-        """End the block of a transaction at its deadline. Raises `Unavailable`."""
-        timeout = asyncio.timeout(self._transaction_seconds)
-        try:
-            async with timeout:
-                yield
-        except TimeoutError:
-            if not timeout.expired():
-                raise
-            raise deadline_error(self._path.name) from None
-
     def _announce_commit(self, *, is_awaited: bool) -> None:
         if is_awaited:
             self._change_signal.notify()
@@ -369,9 +350,7 @@ def _commit(
 
 
 def _check_fence(lease: Lease, connection: sqlite3.Connection) -> None:
-    row = connection.execute("SELECT fence FROM leases WHERE name = ?", (lease.name,)).fetchone()
-    if row is None or row[0] != lease.fence:
-        raise FencedOff(_("another process has the lease {name} by now", name=lease.name))
+    check_fence(lease, connection.execute(SELECT_FENCE, (lease.name,)).fetchone())
 
 
 def _read_version(connection: sqlite3.Connection) -> Version:

@@ -5,20 +5,18 @@ one row, in its own transaction.
 import sqlite3
 from collections.abc import Sequence
 
-import msgspec
-
 from onhook.appdb.audited_tables import (
+    ADD_ENTRY,
     MASK,
     TABLES,
     AuditedTable,
     Change,
     Event,
+    decode_change,
     delete_oldest_entries,
-    describe_changes,
-    encode_values,
+    entry_values,
 )
 from onhook.appdb.origin import Origin
-from onhook.lib.clock import SystemClock
 
 
 def create_triggers(connection: sqlite3.Connection) -> None:
@@ -35,30 +33,12 @@ def create_triggers(connection: sqlite3.Connection) -> None:
 def record_changes(connection: sqlite3.Connection, origin: Origin, noted: Sequence[Change] = ()) -> None:
     """Add one entry for the changes of the current transaction, if there are any."""
     rows = connection.execute("SELECT change_table, name, before, after FROM changes ORDER BY rowid").fetchall()
-    changes = [*map(_change, rows), *noted]
+    changes = [*map(decode_change, rows), *noted]
     if not changes:
         return
     connection.execute("DELETE FROM changes")
-    connection.execute(
-        "INSERT INTO audit (created_at, actor, credential, address, way, action, before, after, status)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 200)",
-        (
-            *(SystemClock().microseconds(), origin.actor, origin.credential, origin.address, origin.way),
-            *(describe_changes(changes), encode_values(changes, "before"), encode_values(changes, "after")),
-        ),
-    )
+    connection.execute(ADD_ENTRY, entry_values(changes, origin))
     connection.execute(*delete_oldest_entries())
-
-
-def _change(row: tuple[str, str, str | None, str | None]) -> Change:
-    table, name, before, after = row
-    # Texts that are not UTF-8 are of another class; a row with one can be removed too.
-    return Change(
-        table=table,
-        name=str(name),
-        before=None if before is None else msgspec.json.decode(str(before)),
-        after=None if after is None else msgspec.json.decode(str(after)),
-    )
 
 
 def _trigger(table_name: str, table: AuditedTable, event: Event) -> str:

@@ -1,83 +1,27 @@
-"""A connection in the hands of one task, whose statements run in a thread; and the turns for such connections."""
+"""A connection of SQLite in the hands of one task, whose statements run in a thread."""
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from onhook.appdb.audited_tables import Change
+from onhook.appdb.session import TaskSession, deadline_error
 from onhook.appdb.sqlite_file import translate_errors
-from onhook.lib.errors import Unavailable
-from onhook.lib.messages import _
 
 ResultT = TypeVar("ResultT")
 Work = Callable[[sqlite3.Connection], ResultT]
 
 
-class Slots:
-    """So many turns at a time, in order of request; a bounded number of callers wait."""
-
-    def __init__(self, count: int, *, waiting_max: int, location: str) -> None:
-        self._count = count
-        self._semaphore = asyncio.Semaphore(count)
-        self._waiting_max = waiting_max
-        self._waiting_count = 0
-        self._location = location
-
-    async def acquire(self, deadline: float) -> None:
-        """Take a turn, by a time of the event loop's clock. Raises `Unavailable`."""
-        if self._waiting_count >= self._waiting_max:
-            raise self._busy_error()
-        self._waiting_count += 1
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._semaphore.acquire()
-        except TimeoutError:
-            raise self._busy_error() from None
-        finally:
-            self._waiting_count -= 1
-
-    def release(self) -> None:
-        """Give a turn back."""
-        self._semaphore.release()
-
-    @asynccontextmanager
-    async def acquired(self, deadline: float) -> AsyncIterator[None]:
-        """Have a turn inside the block. Raises `Unavailable`."""
-        await self.acquire(deadline)
-        try:
-            yield
-        finally:
-            self.release()
-
-    async def acquire_all(self, deadline: float) -> None:
-        """Take all turns, for good. Raises `Unavailable`."""
-        for _turn in range(self._count):
-            await self.acquire(deadline)
-
-    def _busy_error(self) -> Unavailable:
-        return Unavailable(
-            _("the application database is busy"),
-            location=self._location,
-            hint=_("try again; `onhook doctor` checks the disk"),
-        )
-
-
-class SqliteSession:
-    """One task's use of a connection. `error` is what an inner block of its transaction raised: it must not be
-    committed. `noted_changes` are for the audit log.
-    """
+class SqliteSession(TaskSession):
+    """One task's use of a connection of SQLite."""
 
     def __init__(
         self, connection: sqlite3.Connection, executor: ThreadPoolExecutor, path: Path, *, is_read_only: bool
     ) -> None:
-        self.is_read_only = is_read_only
-        self.task = asyncio.current_task()
-        self.error: BaseException | None = None
-        self.noted_changes: list[Change] = []
+        super().__init__(is_read_only=is_read_only)
         self._connection = connection
         self._executor = executor
         self._path = path
@@ -111,15 +55,6 @@ class SqliteSession:
         finally:
             if timer is not None:
                 timer.cancel()
-
-    @contextmanager
-    def failing_with_block(self) -> Iterator[None]:
-        """Keep what the block raises as `error`."""
-        try:
-            yield
-        except BaseException as error:
-            self.error = self.error or error
-            raise
 
     def end(self, release: Callable[[], None]) -> None:
         """Roll back what is not committed, then call `release` on the event loop; the caller does not wait for it."""
@@ -181,15 +116,6 @@ async def await_end(pending: Future[ResultT]) -> ResultT:
     if cancellation is not None:
         raise cancellation
     return pending.result()
-
-
-def deadline_error(location: str) -> Unavailable:
-    """Return the error of a call or a transaction that did not end by its deadline."""
-    return Unavailable(
-        _("the application database did not answer in time"),
-        location=location,
-        hint=_("try again; `onhook doctor` checks the disk"),
-    )
 
 
 def roll_back(connection: sqlite3.Connection) -> None:

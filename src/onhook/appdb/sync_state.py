@@ -150,7 +150,7 @@ class SyncStates:
         # INSERT from a SELECT: nothing is stored of a PBX removed meanwhile.
         await self._database.write(
             f"INSERT INTO sync_state (sn, {column}) SELECT sn, ?2 FROM pbxs WHERE sn = ?1"
-            f" ON CONFLICT DO UPDATE SET {column} = excluded.{column}",
+            f" ON CONFLICT (sn) DO UPDATE SET {column} = excluded.{column}",
             (sn, value),
         )
 

@@ -270,7 +270,7 @@ async def remove_owned(database: Database, author: str) -> None:
     """Remove what only this author sees; what is shared stays, and has no author any longer."""
     await database.write("DELETE FROM sql_history WHERE author = ?", (author,))
     for table in ("dashboards", "saved_questions"):
-        await database.write(f"DELETE FROM {table} WHERE author = ? AND NOT is_shared", (author,))
+        await database.write(f"DELETE FROM {table} WHERE author = ? AND is_shared = 0", (author,))
         await database.write(f"UPDATE {table} SET author = '' WHERE author = ?", (author,))
 
 

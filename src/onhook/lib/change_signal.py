@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
+from onhook.lib.paced_event import PacedEvent, wait_for_event
 from onhook.lib.ticks import seconds_until_tick
 
 CHANGED, SKIPPED = b"\0", b"\1"
@@ -49,9 +50,6 @@ class ChangeSignal:
         self._directory = path.with_name(path.name + "-waiters")
         self._log_path = path.with_name(path.name + "-wal")
         self._log_state: LogState | None = None
-        self._interval_seconds = interval_seconds
-        self._next_wake_at = 0.0
-        self._wake_timer: asyncio.TimerHandle | None = None
         self._directory_descriptor: int | None = None
         self._sender: socket.socket | None = None
         self._receiver: int | None = None
@@ -62,7 +60,7 @@ class ChangeSignal:
         self._changed_at = 0
         self._changed_before = self._listed_at = 0.0
         self._names: list[str] = []
-        self._event = asyncio.Event()
+        self._event = PacedEvent(interval_seconds=interval_seconds)
 
     def notify(self) -> None:
         """Wake all that wait, after a commit of this process. Never raises: they look without a signal too."""
@@ -93,26 +91,23 @@ class ChangeSignal:
             except OSError:
                 self._can_receive = False
         self._look()
-        return self._event
+        return self._event.current()
 
     async def wait(self, event: asyncio.Event, timeout_seconds: float) -> None:
         """Wait for the event that `prepare` returned, at most so long; without sockets at most a moment."""
         if not self._can_receive:
-            await _wait_for_event(event, min(timeout_seconds, WITHOUT_SIGNAL_SECONDS))
+            await wait_for_event(event, min(timeout_seconds, WITHOUT_SIGNAL_SECONDS))
             return
         loop_time = asyncio.get_running_loop().time
         deadline = loop_time() + timeout_seconds
         while not event.is_set() and (remaining_seconds := deadline - loop_time()) > 0:
-            await _wait_for_event(event, min(remaining_seconds, seconds_until_tick(loop_time(), LOOK_SECONDS)))
+            await wait_for_event(event, min(remaining_seconds, seconds_until_tick(loop_time(), LOOK_SECONDS)))
             self._look()
 
     def close(self) -> None:
         """Remove the own socket, and wake all that wait. Commits in progress are still announced."""
         self._is_closed = True
-        self._set_event()
-        if self._wake_timer is not None:
-            self._wake_timer.cancel()
-            self._wake_timer = None
+        self._event.close()
         if self._receiver is not None:
             asyncio.get_running_loop().remove_reader(self._receiver)
             os.close(self._receiver)
@@ -168,29 +163,7 @@ class ChangeSignal:
 
     def _note_change(self) -> None:
         self._change_count += 1
-        self._wake()
-
-    def _wake(self) -> None:
-        """Wake all tasks of this process, now or when the interval is over."""
-        if not self._interval_seconds:
-            self._set_event()
-        elif self._wake_timer is None:
-            loop = asyncio.get_running_loop()
-            if (now := loop.time()) >= self._next_wake_at:
-                self._next_wake_at = now + self._interval_seconds
-                self._set_event()
-            else:
-                self._wake_timer = loop.call_at(self._next_wake_at, self._wake_late)
-
-    def _wake_late(self) -> None:
-        self._wake_timer = None
-        self._next_wake_at = asyncio.get_running_loop().time() + self._interval_seconds
-        self._set_event()
-
-    def _set_event(self) -> None:
-        # A task that prepares from now on waits for the next signal.
-        event, self._event = self._event, asyncio.Event()
-        event.set()
+        self._event.set()
 
     def _list_receivers(self) -> None:
         """Read the directory again where it has changed."""
@@ -229,9 +202,3 @@ class ChangeSignal:
         if self._directory_descriptor is None:
             self._directory_descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return f"/proc/self/fd/{self._directory_descriptor}/{name}"
-
-
-async def _wait_for_event(event: asyncio.Event, timeout_seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_seconds):
-            await event.wait()

@@ -22,14 +22,17 @@ class Migration(NamedTuple):
 
 @cache
 def load_migrations(package: str, engine: str = "") -> tuple[Migration, ...]:
-    """Return the steps of a package such as `onhook.ledger`, in order. Their numbers follow each other.
+    """Return the steps of a package such as `onhook.ledger`, in order; none where the baseline is the newest version.
+    Their numbers follow each other.
 
     A package with several engines has a folder for each: `engine` names it.
     """
     folder = files(package).joinpath("migrations", engine)
     migrations = tuple(_load(file) for file in sorted(folder.iterdir(), key=lambda file: file.name) if _is_step(file))
     versions = [migration.version for migration in migrations]
-    assert versions == list(range(versions[0], versions[0] + len(versions))), f"{package} has gaps in its migrations"
+    assert versions == list(range(min(versions, default=0), min(versions, default=0) + len(versions))), (
+        f"{package} has gaps in its migrations"
+    )
     return migrations
 
 

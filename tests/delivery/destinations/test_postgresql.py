@@ -13,10 +13,10 @@ import pytest
 from onhook.delivery.destinations.row_columns import row_columns
 from onhook.lib.errors import UsageError
 from tests.delivery.destinations.contract import REFUSED, DestinationContract, open_client
-from tests.delivery.destinations.postgresql_server import PROGRAMS, SERVER_USER, PostgresqlServer, run_postgresql
 from tests.delivery.destinations.sql_contract import SqlContract, check_tls, send
 from tests.delivery.harness import SECRET
 from tests.factories import record
+from tests.postgresql_server import PROGRAMS, SERVER_USER, PostgresqlServer, run_postgresql
 from tests.server_certificates import create_server_certificate
 
 pytestmark = pytest.mark.skipif(not PROGRAMS, reason="PostgreSQL is not installed: apt-get install postgresql")

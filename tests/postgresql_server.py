@@ -16,10 +16,9 @@ from typing import Any
 import msgspec
 import pg8000.dbapi
 
-from tests.delivery.harness import SECRET
-
 PROGRAMS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
 USER = "onhook"
+PASSWORD = "0123456789abcdefghijABCDEFGHIJ01"
 SERVER_USER = "postgres"
 """PostgreSQL refuses to run as root."""
 
@@ -38,6 +37,10 @@ class PostgresqlServer(msgspec.Struct):
     @property
     def url(self) -> str:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/postgres"
+
+    def database_url(self, name: str) -> str:
+        """Return the address of a database, with the password."""
+        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{name}"
 
     def start(self, *extra_options: str) -> None:
         command = [str(PROGRAMS[-1] / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
@@ -71,7 +74,7 @@ class PostgresqlServer(msgspec.Struct):
             cursor.execute(sql, parameters)
             return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
 
-    def connect(self, password: str = SECRET) -> Any:
+    def connect(self, password: str = PASSWORD) -> Any:
         return pg8000.dbapi.connect(
             USER, host="127.0.0.1", port=self.port, password=password, database="postgres", timeout=10
         )
@@ -82,11 +85,22 @@ def run_postgresql() -> Iterator[PostgresqlServer]:
     """Run a server of its own."""
     folder = Path(tempfile.mkdtemp(prefix="postgresql"))
     try:
-        (folder / "password").write_text(SECRET)
+        (folder / "password").write_text(PASSWORD)
         if os.getuid() == 0:
             shutil.chown(folder, SERVER_USER)
             shutil.chown(folder / "password", SERVER_USER)
-        command = [str(PROGRAMS[-1] / "initdb"), "-D", str(folder / "data"), "-U", USER, "-A", "scram-sha-256"]
+        command = [
+            str(PROGRAMS[-1] / "initdb"),
+            "-D",
+            str(folder / "data"),
+            "-U",
+            USER,
+            "-A",
+            "scram-sha-256",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ]
         subprocess.run(
             [*command, "--no-sync", "--pwfile", str(folder / "password")], check=True, **_run_options(folder)
         )
