@@ -17,13 +17,19 @@ def _render() -> dict[str, Any]:
 
 
 def test_bill_of_materials_has_the_packages_and_hashes_of_the_lock_file() -> None:
-    lock = (ROOT / "requirements" / "run.txt").read_text()
+    locks = {path.name: path.read_text() for path in (ROOT / "requirements").glob("*.txt") if path.name != "dev.txt"}
+    assert locks.keys() == bill_of_materials.LOCKS.keys()
+    lock = locks.pop("run.txt")
+    extras_lock = "\n".join(locks.values())
     bill = _render()
     packages = {part["name"]: part for part in bill["components"] if part["purl"].startswith("pkg:pypi/")}
-    assert {name: part["version"] for name, part in packages.items()} == dict(
-        re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.MULTILINE)
-    )
-    hashes = [entry["content"] for part in packages.values() for entry in part["externalReferences"][0]["hashes"]]
+    pin = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
+    versions, extra_versions = dict(pin.findall(lock)), dict(pin.findall(extras_lock))
+    assert {name: part["version"] for name, part in packages.items()} == extra_versions | versions
+    required = [part for part in packages.values() if part["scope"] == "required"]
+    assert [part["name"] for part in required] == list(versions)
+    assert {name for name, part in packages.items() if part["scope"] == "optional"} == extra_versions.keys() - versions
+    hashes = [entry["content"] for part in required for entry in part["externalReferences"][0]["hashes"]]
     assert hashes == re.findall(r"sha256:([0-9a-f]{64})", lock)
     assert packages["colorama"]["properties"] == [{"name": "onhook:marker", "value": "sys_platform == 'win32'"}]
 
@@ -44,8 +50,11 @@ def test_bill_of_materials_dependencies_lead_from_onhook_to_every_component() ->
         waiting += [other for other in needs.get(reference, []) if other not in reached]
         reached.add(reference)
     assert reached == {own_reference, *(part["bom-ref"] for part in bill["components"])}
+    (aiormq,) = (reference for reference in needs if reference.startswith("pkg:pypi/aiormq@"))
+    assert [reference.partition("@")[0] for reference in needs[aiormq]] == ["pkg:pypi/pamqp", "pkg:pypi/yarl"]
     direct = {reference.partition("/")[2].partition("@")[0] for reference in needs[own_reference]}
-    requirements = re.findall(r"^([\w-]+)", (ROOT / "requirements" / "run.in").read_text(), re.MULTILINE)
+    texts = [(ROOT / "requirements" / name).read_text() for name in ("run.in", "brokers.in", "cluster.in")]
+    requirements = re.findall(r"^(\w[\w-]+)", "\n".join(texts), re.MULTILINE)
     assert direct == {*requirements, "echarts"}
 
 

@@ -1,7 +1,8 @@
 """The bill of materials of Onhook in CycloneDX's JSON: the pinned dependencies, and the libraries in the pages.
 
-It is made from `requirements/run.txt` (versions, hashes, and in its comments which package needs which) and from the
-table of `docs/vendored.md`, so that it has exactly what is pinned. Its hashes are those of all files of a release, one
+It is made from `requirements/run.txt` and the lock files of the extras (versions, hashes, and in their
+comments which package needs which), and from the table of `docs/vendored.md`, so that it has exactly what is pinned.
+What only extras bring has the scope `optional`. Its hashes are those of all files of a release, one
 of which is installed.
 """
 
@@ -27,6 +28,10 @@ _VENDORED_ROW: Final = re.compile(
     r"[^|]*\| `(?P<hash>[0-9a-f]{64})` \|$",
     re.MULTILINE,
 )
+
+
+LOCKS: Final = {"run.txt": "required", "brokers.txt": "optional", "cluster.txt": "optional"}
+"""Lock files, and the scope of what only they pin."""
 
 
 class PinnedPackage(NamedTuple):
@@ -69,8 +74,16 @@ def _parse_block(block: str) -> PinnedPackage:
 
 def render(root: Path, version: str, epoch: int) -> bytes:
     """Return the bill, which depends on nothing but the files under `root`, the version and the time."""
-    lock = (root / "requirements" / "run.txt").read_text("utf-8")
-    packages = parse_lock(lock)
+    locks = {name: (root / "requirements" / name).read_text("utf-8") for name in LOCKS}
+    scopes: dict[str, str] = {}
+    packages_by_name: dict[str, PinnedPackage] = {}
+    for name, lock in locks.items():
+        for package in parse_lock(lock):
+            scopes.setdefault(package.name, LOCKS[name])
+            known_package = packages_by_name.setdefault(package.name, package)
+            parents = tuple(dict.fromkeys([*known_package.parents, *package.parents]))
+            packages_by_name[package.name] = known_package._replace(parents=parents)
+    packages = list(packages_by_name.values())
     vendored = list(_vendored_components((root / "docs" / "vendored.md").read_text("utf-8")))
     own_reference = f"pkg:pypi/onhook@{version}"
     references = {package.name: package.purl for package in packages}
@@ -83,7 +96,7 @@ def render(root: Path, version: str, epoch: int) -> bytes:
         "$schema": f"http://cyclonedx.org/schema/bom-{SPEC_VERSION}.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": SPEC_VERSION,
-        "serialNumber": f"urn:uuid:{uuid.uuid5(NAMESPACE, f'{version} {epoch} {lock}')}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(NAMESPACE, f'{version} {epoch} {locks}')}",
         "version": 1,
         "metadata": {
             "timestamp": datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -96,18 +109,19 @@ def render(root: Path, version: str, epoch: int) -> bytes:
                 "purl": own_reference,
             },
         },
-        "components": [*(_component(package) for package in packages), *vendored],
+        "components": [*(_component(package, scopes[package.name]) for package in packages), *vendored],
         "dependencies": dependencies,
     }
     return json.dumps(bill, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def _component(package: PinnedPackage) -> JsonObject:
+def _component(package: PinnedPackage, scope: str) -> JsonObject:
     component: JsonObject = {
         "type": "library",
         "bom-ref": package.purl,
         "name": package.name,
         "version": package.version,
+        "scope": scope,
         "purl": package.purl,
         "externalReferences": [
             {
