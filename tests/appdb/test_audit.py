@@ -143,6 +143,7 @@ OWN_TABLES = {
     "issues": "conditions that Onhook finds",
     "disk_samples": "measured",
     "learnt_names": "found in events",
+    "pbx_names": "read from PBXs",
     "directory_state": "how far names were looked for",
     "stores": "how far each store is",
     "leases": "which process does what",

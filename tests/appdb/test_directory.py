@@ -10,7 +10,7 @@ from onhook.appdb import directory as directory_module
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.directory import DatedName, LearntState
 from onhook.appdb.erasures import NumberRows
-from onhook.cdr.directory import DirectoryEntry, LearntName
+from onhook.cdr.directory import DirectoryEntry, LearntName, PbxName
 from onhook.cdr.erasure import NumberPattern
 from onhook.lib.errors import NotFound, UsageError
 from tests.factories import SN
@@ -80,6 +80,34 @@ async def test_learn_stores_names_and_position(appdb: AppDb) -> None:
     assert await appdb.directory.dated_names() == [dated("1001", "Alice", 9), dated("1002", "Bob")]
     assert await appdb.directory.learnt_state() == LearntState(position=20, erasures=0)
     assert await appdb.audit.latest(10) == []
+
+
+def pbx_name(number: str, name: str) -> PbxName:
+    return PbxName(sn=SN, number=number, kind="extension", name=name)
+
+
+async def test_names_of_a_pbx_are_replaced_together_and_go_with_it(appdb: AppDb) -> None:
+    """Equal ones change nothing, so that readers keep what they have read."""
+    await appdb.directory.put_pbx_names(SN, [pbx_name("1001", "Alice")])
+    assert await appdb.directory.pbx_names() == []  # of no PBX
+    await appdb.add_pbx(name="office", sn=SN, secret="s" * 32, now_us=1)
+    await appdb.directory.put_pbx_names(SN, [pbx_name("1002", "Bob"), pbx_name("1001", "Alice")])
+    revision = await appdb.directory.revision()
+    await appdb.directory.put_pbx_names(SN, [pbx_name("1001", "Alice"), pbx_name("1002", "Bob")])
+    assert await appdb.directory.revision() == revision
+    await appdb.directory.put_pbx_names(SN, [pbx_name("1001", "Alice Smith")])
+    assert await appdb.directory.revision() > revision
+    assert await appdb.directory.pbx_names() == [pbx_name("1001", "Alice Smith")]
+    await appdb.remove_pbx("office")
+    assert await appdb.directory.pbx_names() == []
+
+
+async def test_erase_removes_what_pbxs_list(appdb: AppDb) -> None:
+    """They are read anew."""
+    await appdb.add_pbx(name="office", sn=SN, secret="s" * 32, now_us=1)
+    await appdb.directory.put_pbx_names(SN, [pbx_name("1001", "Alice"), pbx_name("1002", "Bob")])
+    await erase(appdb, NumberPattern(["1001"], is_internal=True))
+    assert await appdb.directory.pbx_names() == []
 
 
 async def erase(appdb: AppDb, pattern: NumberPattern) -> NumberRows:

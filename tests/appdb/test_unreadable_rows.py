@@ -25,7 +25,7 @@ from onhook.appdb.sqlite_file import copy_database
 from onhook.appdb.stored_json import RowUnreadable, decode_column, encode_column
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.coverage import Interval
-from onhook.cdr.directory import DirectoryEntry
+from onhook.cdr.directory import DirectoryEntry, PbxName
 from onhook.cdr.queue_figures import QueueTargets
 from onhook.lib.migrations import load_baseline, load_migrations
 from onhook.lib.timestamps import to_datetime
@@ -86,6 +86,8 @@ async def fill(path: Path) -> None:
             await appdb.directory.put([DirectoryEntry(sn=name, number="1001", name="Alice")])
             learnt_name = DatedName(sn=name, number="1002", name="Bob", started_at=NOW, seq=1)
             await appdb.directory.learn([learnt_name], LearntState(position=1, erasures=0))
+            listed_name = PbxName(sn=name, number="1003", kind="extension", name="Carol")
+            await appdb.directory.put_pbx_names(name, [listed_name])
             await appdb.mask_key.get()
             await appdb.notes.write(name, "1.1", "text", "tag", author=name, now_us=NOW)
             await appdb.missed_call_work.claim([(name, "1.1")], name, now_us=NOW)
@@ -324,6 +326,7 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "tags": lambda appdb: appdb.notes.tags(),
     "directory_entries": lambda appdb: appdb.directory.entries(),
     "learnt_names": lambda appdb: appdb.directory.learnt_names(),
+    "pbx_names": lambda appdb: appdb.directory.pbx_names(),
     "asterisks": lambda appdb: appdb.asterisks.all(),
     "saved_searches": lambda appdb: appdb.saved_searches.all(),
     "pbx_conventions": lambda appdb: appdb.pbx_conventions.all(),

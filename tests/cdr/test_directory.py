@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from onhook.cdr.directory import DirectoryEntry, LearntName, NameDirectory, check_entry
+from onhook.cdr.directory import DirectoryEntry, LearntName, NameDirectory, PbxName, check_entry
 from onhook.lib.errors import UsageError
 from tests.factories import SN, call, record
 
@@ -67,6 +67,17 @@ def test_name_party_keeps_the_name_that_the_pbx_sent() -> None:
     assert directory.name_party(OTHER_SN, "1001", is_outside=False) == "1001"
 
 
+def test_find_name_prefers_what_was_set_then_the_pbx_then_events() -> None:
+    learnt_names = [learnt(number, "Learnt") for number in ("1001", "1002", "1003")]
+    pbx_names = [PbxName(sn=SN, number=number, kind="extension", name="Listed") for number in ("1001", "1002")]
+    directory = NameDirectory([EXTENSION], learnt_names, pbx_names)
+    assert [directory.find_name(SN, number) for number in ("1001", "1002", "1003")] == [
+        "Alice Smith",
+        "Listed",
+        "Learnt",
+    ]
+
+
 def test_name_call_names_parties_and_leaves_legs_alone() -> None:
     legs = [
         record(call_id="1.1", call_from="030901820", call_to="6400", src_trunk_name="line", talk_duration=0),
@@ -81,6 +92,14 @@ def test_name_call_names_parties_and_leaves_legs_alone() -> None:
         "Alice Smith<1001>",
     )
     assert named.legs == original.legs
+
+
+def test_name_call_names_its_did_and_no_contact_of_that_number() -> None:
+    did = DirectoryEntry(sn=SN, number="+4930555000", kind="did", name="Hotline")
+    original = call(record(did_number="+4930555000"))
+    assert NameDirectory([did]).name_call(original).did_number == "Hotline<+4930555000>"
+    contact = DirectoryEntry(number="+4930555000", kind="contact", name="Carol")
+    assert NameDirectory([contact]).name_call(original).did_number == "+4930555000"
 
 
 def test_name_call_number_outside_is_not_the_extension() -> None:

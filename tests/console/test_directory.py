@@ -13,12 +13,12 @@ from onhook.appdb.directory import DatedName, LearntState
 from onhook.appdb.directory_csv import parse_directory_csv
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.access_scope import AccessScope
-from onhook.cdr.directory import DirectoryEntry
+from onhook.cdr.directory import DirectoryEntry, PbxName
 from onhook.cdr.number_plan import NumberPlan
 from onhook.console.queries import directory
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_pages import OUTPUT, open_visit
-from tests.factories import PBX, SN
+from tests.factories import PBX, SN, details
 
 OTHER_SN = "3699OTHER"
 ENTRIES = (
@@ -67,6 +67,30 @@ async def test_api_lists_set_and_learnt_names(client: aiohttp.ClientSession) -> 
     assert ([row["number"] for row in page["data"]], page["next"]) == (["1001", "1002"], "4")
     assert (await (await client.get("/api/v1/directory?cursor=4")).json())["next"] is None
     assert (await client.get("/api/v1/directory?cursor=x")).status == 400
+
+
+async def test_api_names_of_the_pbx_come_after_those_that_were_set(
+    filled: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """And before learnt ones; they can be edited, and searched for on the page of calls."""
+    names = [
+        PbxName(sn=SN, number="1001", kind="extension", name="Al"),
+        PbxName(sn=SN, number="1002", kind="extension", name="Robert"),
+        PbxName(sn=SN, number="6500", kind="queue", name="Sales"),
+    ]
+    await filled.appdb.directory.put_pbx_names(SN, names)
+    assert [row for row in await read_names(client) if row[0] == PBX] == [
+        (PBX, "1001", "Alice Smith", "set"),
+        (PBX, "1002", "Robert", "pbx"),
+        (PBX, "6400", "Support", "set"),
+        (PBX, "6500", "Sales", "pbx"),
+    ]
+    page = await (await client.get("/directory")).text()
+    assert page.count("from the PBX") == 2
+    await filled.ingest_details([details(call_from="1002", call_to="1009")])
+    for text, count in (("robert", 1), ("bob", 0)):
+        calls = await (await client.get("/api/v1/calls", params={"q": text})).json()
+        assert len(calls["data"]) == count, text
 
 
 async def test_api_sets_and_removes_a_name(client: aiohttp.ClientSession) -> None:

@@ -22,6 +22,7 @@ from onhook.appdb.dashboards import Dashboards
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.destinations import Destinations
 from onhook.appdb.directory import DirectoryRepository
+from onhook.appdb.directory_cache import DirectoryCache
 from onhook.appdb.disk_samples import DiskSamples
 from onhook.appdb.erasures import NumberErasures
 from onhook.appdb.external_ids import ExternalIds
@@ -121,6 +122,7 @@ class AppDb:
         self.wallboard_links = WallboardLinks(self._database)
         self.erasures = NumberErasures(self._database)
         self.directory = DirectoryRepository(self._database)
+        self.names = DirectoryCache(self.directory)
         self.disk_samples = DiskSamples(self._database)
         self.leg_groups = LegGroupRepository(self._database)
         self.leases = Leases(self._database)
@@ -359,6 +361,7 @@ class AppDb:
             "wallboard_links": self.wallboard_links.list_unreadable,
             "directory_entries": self.directory.list_unreadable,
             "learnt_names": self.directory.list_unreadable_names,
+            "pbx_names": self.directory.list_unreadable_pbx_names,
             "notes": self.notes.list_unreadable,
             "missed_call_work": self.missed_call_work.list_unreadable,
             "audit": self.audit.list_unreadable,

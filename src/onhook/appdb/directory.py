@@ -1,4 +1,4 @@
-"""The directory: names that a person or an import has set, and names learnt from events.
+"""The directory: names that a person or an import has set, names that PBXs list, and names learnt from events.
 
 Invariants: the revision changes with each change of a name, so that readers keep what they have read. Nothing is learnt
 from what was read before an erasure.
@@ -11,7 +11,7 @@ import msgspec
 
 from onhook.appdb.contract import Database, Row, transactional
 from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
-from onhook.cdr.directory import ENTRY_KINDS, DirectoryEntry, EntryKind, LearntName, check_entry
+from onhook.cdr.directory import ENTRY_KINDS, DirectoryEntry, EntryKind, LearntName, PbxName, check_entry
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
 
@@ -20,6 +20,9 @@ ENTRIES_MAX = 50_000
 
 LEARNT_NAMES_MAX = 20_000
 """More extensions than the largest PBXs have together. Further ones are not learnt."""
+
+PBX_NAMES_MAX = 20_000
+"""Of one PBX, as LEARNT_NAMES_MAX of all."""
 
 _SELECT = (
     "SELECT sn, number, kind, name, department, site, company FROM directory_entries"
@@ -40,6 +43,9 @@ _NEXT_REVISION = (
 )
 _FIRST_STATE = "INSERT INTO directory_state VALUES (1, 0, 0, 0) ON CONFLICT DO NOTHING"
 _SELECT_LEARNT = "SELECT sn, number, name, started_at, seq FROM learnt_names ORDER BY sn, length(number), number"
+
+
+_SELECT_LISTED = "SELECT sn, number, kind, name FROM pbx_names ORDER BY sn, length(number), number"
 
 
 class DatedName(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +92,31 @@ class DirectoryRepository:
     async def learnt_names(self) -> list[LearntName]:
         """Return the names that were learnt, in the order of entries."""
         return [LearntName(sn=name.sn, number=name.number, name=name.name) for name in await self.dated_names()]
+
+    async def pbx_names(self) -> list[PbxName]:
+        """Return the names that PBXs list, in the order of entries."""
+        return read_rows(await self._database.rows(_SELECT_LISTED), _pbx_name)
+
+    async def list_unreadable_pbx_names(self) -> list[UnreadableRow]:
+        """Return the rows of names of PBXs that cannot be read."""
+        rows = await self._database.rows(_SELECT_LISTED)
+        return list_unreadable("pbx_names", rows, _pbx_name, name_columns=(0, 1))
+
+    async def put_pbx_names(self, sn: str, names: Sequence[PbxName]) -> None:
+        """Store the names that a PBX lists, in place of all earlier ones; names of a PBX that was removed meanwhile are
+        not stored. Equal names change nothing. `names` are at most PBX_NAMES_MAX, one for a number.
+        """
+        wanted = sorted((name.number, name.kind, name.name) for name in names)
+        query = "SELECT number, kind, name FROM pbx_names WHERE sn = ? ORDER BY number"
+        if await self._database.rows(query, (sn,)) == wanted:
+            return
+        async with self._database.transaction():
+            await self._database.write("DELETE FROM pbx_names WHERE sn = ?", (sn,))
+            if await self._database.rows("SELECT 1 FROM pbxs WHERE sn = ?", (sn,)):
+                await self._database.write_many(
+                    "INSERT INTO pbx_names (sn, number, kind, name) VALUES (?, ?, ?, ?)", [(sn, *row) for row in wanted]
+                )
+            await self._database.write(_NEXT_REVISION)
 
     @transactional
     async def put(self, entries: Sequence[DirectoryEntry]) -> None:
@@ -154,6 +185,13 @@ def _entry(row: Row) -> DirectoryEntry:
         site=site,
         company=company,
     )
+
+
+def _pbx_name(row: Row) -> PbxName:
+    sn, number, kind, name = row
+    if kind not in ENTRY_KINDS:
+        raise ValueError(kind)
+    return PbxName(sn=sn, number=number, kind=cast("EntryKind", kind), name=name)
 
 
 def _dated_name(row: Row) -> DatedName:

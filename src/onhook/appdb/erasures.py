@@ -158,9 +158,11 @@ class NumberErasures:
             await self._database.discard_changes()
 
     async def _forget_learnt(self, rows: NumberRows) -> None:
-        """Delete learnt names. From what a learner has read before, nothing is stored any more; what was learnt after
-        the rows were found is learnt anew, from the events as they are now.
+        """Delete learnt names, and all that PBXs list, which are read anew. From what a learner has read before,
+        nothing is stored any more; what was learnt after the rows were found is learnt anew, from the events as they
+        are now.
         """
+        await self._database.write("DELETE FROM pbx_names")
         later = await self._database.rows(
             "SELECT learnt_id, seq FROM learnt_names WHERE learnt_id > ?",
             (_KEY_MAX if rows.learnt_after is None else rows.learnt_after,),

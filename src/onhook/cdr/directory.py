@@ -1,7 +1,8 @@
 """Directory: names of numbers, which records do not have or a person knows better. Pure.
 
-Invariants: a name that was set beats one that was learnt from events. A number of a PBX is looked for in that PBX
-alone. A number outside is looked for among the contacts alone, so that `1001` outside is not the extension 1001.
+Invariants: a name that was set beats one that the PBX lists, and that one beats a name that was learnt from events. A
+number of a PBX is looked for in that PBX alone. A number outside is looked for among the contacts alone, so that `1001`
+outside is not the extension 1001.
 """
 
 from collections.abc import Iterable, Sequence
@@ -50,6 +51,15 @@ class DirectoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     def shown_name(self) -> str:
         """Return the name, of a contact with its company."""
         return f"{self.name}, {self.company}" if self.company and self.company != self.name else self.name
+
+
+class PbxName(msgspec.Struct, frozen=True, kw_only=True):
+    """The name of a number of a PBX in the PBX's own lists."""
+
+    sn: str
+    number: str
+    kind: EntryKind
+    name: str
 
 
 class LearntName(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,8 +112,14 @@ def _check_kind(entry: DirectoryEntry) -> None:
 class NameDirectory:
     """Names by number, for showing them."""
 
-    def __init__(self, entries: Iterable[DirectoryEntry] = (), learnt_names: Iterable[LearntName] = ()) -> None:
+    def __init__(
+        self,
+        entries: Iterable[DirectoryEntry] = (),
+        learnt_names: Iterable[LearntName] = (),
+        pbx_names: Iterable[PbxName] = (),
+    ) -> None:
         self._names: dict[tuple[str, str], str] = {(learnt.sn, learnt.number): learnt.name for learnt in learnt_names}
+        self._names |= {(pbx_name.sn, pbx_name.number): pbx_name.name for pbx_name in pbx_names}
         self._contacts: dict[str, list[tuple[str, str]]] = {}
         self._sns_by_number: dict[str, list[str]] = {}
         for entry in entries:
@@ -150,18 +166,35 @@ class NameDirectory:
             return ""
         return (not is_outside and self.find_name(sn, number)) or self.find_contact(number)
 
+    def find_shown_name(self, sn: str, party: str, *, is_outside: bool) -> str:
+        """Return the name that is shown for a party: its own, else that of the directory; empty where neither has
+        one.
+        """
+        own_name = extract_name(party)
+        if own_name not in ("", extract_number(party)):
+            return own_name
+        return self.find_party_name(sn, party, is_outside=is_outside)
+
     def name_party(self, sn: str, party: str, *, is_outside: bool) -> str:
         """Return a party with its name: `Alice<1001>`. One that has a name, or of which none is known, is unchanged."""
         name = self.find_party_name(sn, party, is_outside=is_outside)
         return f"{name}<{extract_number(party)}>" if name else party
 
+    def name_did(self, sn: str, did: str) -> str:
+        """Return a DID number with its name, as a party; one without a name is unchanged. A contact of the same number
+        is another one.
+        """
+        name = self.find_name(sn, did)
+        return f"{name}<{did}>" if name else did
+
     def name_call(self, call: Call) -> Call:
-        """Return a call whose parties have names. Its legs are as the PBX has sent them."""
+        """Return a call whose parties and DID have names. Its legs are as the PBX has sent them."""
         first = call.legs[0]
         answered_leg = _find_leg(call.legs, call.answered_by)
         called_leg = _find_leg(call.legs, extract_number(call.call_to)) or first
         return msgspec.structs.replace(
             call,
+            did_number=self.name_did(call.sn, call.did_number),
             call_from=self.name_party(call.sn, call.call_from, is_outside=bool(first.src_trunk_name)),
             call_to=self.name_party(call.sn, call.call_to, is_outside=bool(called_leg.dst_trunk_name)),
             answered_by=self.name_party(

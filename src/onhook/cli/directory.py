@@ -31,7 +31,7 @@ KindOption = Annotated[EntryKind, typer.Option("--kind", help=_("What the number
 
 @app.command("list", epilog="Example: onhook directory list")
 async def list_entries(data: DataOption = None) -> None:
-    """List all names: those that were set, then those that were learnt from events."""
+    """List all names: those that were set, those that PBXs list, then those that were learnt from events."""
     async with open_appdb(data) as appdb:
         names = await _load_pbx_names(appdb)
         entries = await appdb.directory.entries()
@@ -43,6 +43,13 @@ async def list_entries(data: DataOption = None) -> None:
             ]
             for entry in entries
         ]
+        listed_names = await appdb.directory.pbx_names()
+        rows += [
+            [pbx_name.kind, names.get(pbx_name.sn, pbx_name.sn), pbx_name.number, pbx_name.name, "", "", "", _("PBX")]
+            for pbx_name in listed_names
+            if (pbx_name.sn, pbx_name.number) not in set_numbers
+        ]
+        set_numbers |= {(pbx_name.sn, pbx_name.number) for pbx_name in listed_names}
         rows += [
             ["", names.get(learnt.sn, learnt.sn), learnt.number, learnt.name, "", "", "", _("learnt")]
             for learnt in await appdb.directory.learnt_names()
@@ -63,7 +70,9 @@ async def set_entry(
     company: Annotated[str, typer.Option("--company", metavar="TEXT", help=_("Company of a contact"))] = "",
     data: DataOption = None,
 ) -> None:
-    """Set the name of a number, which beats a name that is learnt from events. An entry is replaced as a whole."""
+    """Set the name of a number, which beats one that the PBX lists or that is learnt from events. An entry is replaced
+    as a whole.
+    """
     texts = {
         "kind": kind,
         "pbx": pbx,
@@ -82,7 +91,9 @@ async def set_entry(
 async def remove(
     number: Number, *, kind: KindOption = "extension", pbx: PbxOption = "", data: DataOption = None
 ) -> None:
-    """Remove an entry; a name that was learnt from events is shown again. A contact has the kind `contact`."""
+    """Remove an entry; the name that the PBX lists, or that was learnt, is shown again. A contact has the kind
+    `contact`.
+    """
     async with open_appdb(data) as appdb:
         sn = "" if kind == "contact" else find_sn(pbx, await appdb.pbxs())
         await appdb.directory.remove(sn, number)

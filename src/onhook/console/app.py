@@ -21,6 +21,7 @@ from onhook.console.api import (
     erasures,
     export,
     live,
+    missed_calls,
     notes,
     pbxs,
     quarantine,
@@ -39,7 +40,6 @@ from onhook.console.auth.failures import PasswordTries, WrongTokens
 from onhook.console.auth.headers import add_response_headers
 from onhook.console.compression import compression_config
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
-from onhook.console.directory_cache import DirectoryCache
 from onhook.console.export_jobs import ExportJobs
 from onhook.console.head_requests import HeadRequestLitestar
 from onhook.console.live.live_tail import LiveTail
@@ -133,7 +133,7 @@ def create_app_state(
         wrong_tokens=WrongTokens(appdb.failed_logins),
         response_counters=ResponseCounters(),
         coalescer=RequestCoalescer(),
-        directory=DirectoryCache(appdb.directory),
+        directory=appdb.names,
         count_flooding_sockets=count_flooding_sockets,
         read_live_queues=read_live_queues,
     )
@@ -178,6 +178,7 @@ def _api_router() -> Router:
             live.listen,
             recordings.read_recording,
             *notes.ROUTES,
+            *missed_calls.ROUTES,
             *saved_searches.ROUTES,
             report_routes.read_call_report,
             *queue_targets.ROUTES,

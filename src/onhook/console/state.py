@@ -9,13 +9,13 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.directory_cache import DirectoryCache
 from onhook.cdr.queue_states import QueueState
 from onhook.cdr.record_masking import Masking
 from onhook.config import Config
 from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
 from onhook.console.auth.failures import PasswordTries, WrongTokens
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
-from onhook.console.directory_cache import DirectoryCache
 from onhook.console.export_jobs import ExportJobs
 from onhook.console.live.live_tail import LiveTail
 from onhook.console.request_coalescing import RequestCoalescer

@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from onhook.cdr.directory import EntryKind
+
 ApiErrorKind = Literal[
     "token_expired",
     "temporary",
@@ -128,6 +130,18 @@ ListingReply = PbxResponse | Mapping[str, str] | None
 
 ListingSteps = Generator[PbxRequest | CallIdRequest | ListingPage, ListingReply, ListingResult]
 """The steps that read the list. Raises `OnhookError` if reading cannot continue."""
+
+
+class NumberName(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of a PBX and its name, as the PBX itself lists it."""
+
+    number: str
+    kind: EntryKind
+    name: str
+
+
+NameListSteps = Generator[PbxRequest, PbxResponse, Sequence[NumberName]]
+"""The steps that read the names of the PBX's own numbers. Raises `Unavailable` if they cannot be read."""
 
 
 class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,6 +269,10 @@ class PbxClient(Protocol):
 
     def list_calls(self, sn: str, window: TimeWindow, facts: SystemFacts, *, rows_max: int) -> ListingSteps:
         """Read the list of calls that began in a window. No page is requested with more than `rows_max` rows."""
+        ...
+
+    def list_names(self) -> NameListSteps:
+        """Read the names of extensions, queues and other numbers of the PBX."""
         ...
 
     def survey_file(self, rows: Iterable[Mapping[str, str]]) -> FileSurvey:

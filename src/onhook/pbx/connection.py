@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from onhook.cdr.queue_states import QueueState
+from onhook.pbx.client import NumberName
 
 
 class ClockReading(msgspec.Struct, frozen=True):
@@ -25,7 +26,8 @@ class ConnectionUpdate(msgspec.Struct, frozen=True, kw_only=True):
     `raw_events` are bodies to store, in order. `is_ready` is true once: the login succeeded and the PBX reports every
     call from now on. `end_reason` says why the connection is no longer usable, `is_refused` that the PBX rejected the
     login, so that an early retry would do harm. `log_messages` are sentences for the log. `detected_config`, if not
-    empty, is passed to the next connection to this PBX.
+    empty, is passed to the next connection to this PBX. `names` are those of all numbers of the PBX, None where they
+    were not read.
     """
 
     raw_events: tuple[bytes, ...] = ()
@@ -34,6 +36,7 @@ class ConnectionUpdate(msgspec.Struct, frozen=True, kw_only=True):
     is_refused: bool = False
     log_messages: tuple[str, ...] = ()
     detected_config: str = ""
+    names: tuple[NumberName, ...] | None = None
 
 
 class ConnectionProtocol(Protocol):

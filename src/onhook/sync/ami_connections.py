@@ -25,6 +25,7 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
 from onhook.lib.task_reconciler import TaskReconciler, raise_if_cancelled
+from onhook.pbx.client import NumberName
 from onhook.pbx.connection import ClockReading, ConnectionProtocol, ConnectionUpdate
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -103,6 +104,10 @@ class ConnectionState(VersionSource, Protocol):
 
     async def save_detected_config(self, sn: str, text: str) -> None:
         """Save a configuration for the next protocol."""
+        ...
+
+    async def save_names(self, sn: str, names: Sequence[NumberName]) -> None:
+        """Save the names of all numbers of a PBX, in place of earlier ones."""
         ...
 
 
@@ -299,6 +304,10 @@ class _Connection:
             self._log.warning(message, extra={"pbx": self._spec.name})
         if update.detected_config:
             await self._state.save_detected_config(self._spec.pbx.sn, update.detected_config)
+        if update.names is not None:
+            with suppress(OnhookError):
+                # The names are read again after a while.
+                await self._state.save_names(self._spec.pbx.sn, update.names)
         await self._ingest_all(update.raw_events)
         if now.monotonic_seconds - self._coverage_saved_at > COVERAGE_SAVE_SECONDS:
             await self._save_coverage(received_at, now)

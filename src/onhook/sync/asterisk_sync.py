@@ -20,10 +20,12 @@ from onhook.pbx.asterisk.call_collector import AsteriskParserConfig
 from onhook.pbx.asterisk.connection import AsteriskProtocol, decode_parser_config
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.asterisk.session import AmiCredentials
+from onhook.pbx.client import NumberName
 from onhook.pbx.connection import ConnectionProtocol
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.sync.alarms import connection_alarm_kind
 from onhook.sync.ami_connections import ConnectionSpec
+from onhook.sync.name_reader import list_pbx_names
 
 _CONNECTION_ALARM_KINDS: Sequence[AlarmKind] = ("unreachable", "credentials")
 
@@ -56,6 +58,9 @@ class AsteriskConnectionState:
         self._coverage_saved_until: dict[str, datetime] = {}
         self._failing_since: dict[str, float] = {}
         self.save_detected_config = self._asterisks.set_detected_config
+
+    async def save_names(self, sn: str, names: Sequence[NumberName]) -> None:
+        await self._appdb.directory.put_pbx_names(sn, list_pbx_names(sn, names))
 
     async def version(self) -> Version:
         return await self._appdb.version()

@@ -32,6 +32,7 @@ from onhook.sync.api_backfill import ApiBackfill
 from onhook.sync.appdb_state import AppDbSyncState, AppDbTokenStore
 from onhook.sync.call_lookup import StoreCallLookup
 from onhook.sync.cdr_sources import create_cdr_sync, expand_rotated_files
+from onhook.sync.name_reader import NameReader
 from onhook.sync.pbx_session import PbxEndpoint, PbxSession
 from onhook.sync.pbx_sync import PbxSync
 from onhook.sync.push_channel import PushReceiver
@@ -78,6 +79,7 @@ class PbxSyncTasks(msgspec.Struct, frozen=True, kw_only=True):
     api_backfill: ApiBackfill
     pbx_sync: PbxSync
     push_receiver: PushReceiver
+    name_reader: NameReader
 
 
 def create_pbx_session(spec: ApiSyncSpec, *, appdb: AppDb, clock: Clock, jitter: Callable[[], float]) -> PbxSession:
@@ -117,7 +119,13 @@ async def open_pbx_sync(deps: SyncDeps, spec: ApiSyncSpec) -> AsyncIterator[PbxS
         session=session, ingestor=deps.ingestor, sender=sender, observer=pbx_sync, jitter=deps.jitter
     )
     async with session:
-        yield PbxSyncTasks(session=session, api_backfill=api_backfill, pbx_sync=pbx_sync, push_receiver=push_receiver)
+        yield PbxSyncTasks(
+            session=session,
+            api_backfill=api_backfill,
+            pbx_sync=pbx_sync,
+            push_receiver=push_receiver,
+            name_reader=NameReader(session=session, directory=deps.appdb.directory, sn=sn),
+        )
 
 
 def create_cdr_sync_from_spec(deps: SyncDeps, spec: CdrSourceSyncSpec) -> PbxSync:
@@ -214,12 +222,13 @@ class PbxSyncManager:
             await asyncio.sleep(RESTART_SECONDS)
 
     async def _run_api_sync(self, spec: ApiSyncSpec) -> None:
-        """Run push channel and cycles of a PBX with an API; when one fails, both end."""
+        """Run push channel, cycles and the reading of names of a PBX with an API; when one fails, all end."""
         async with open_pbx_sync(self._deps, spec) as sync_tasks:
             self._sessions[spec[0]] = sync_tasks.session
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(sync_tasks.push_receiver.run())
+                    group.create_task(sync_tasks.name_reader.run())
                     group.create_task(self._run_pbx_sync(spec[0], sync_tasks.pbx_sync))
             finally:
                 self._sessions.pop(spec[0], None)

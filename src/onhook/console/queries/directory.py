@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
+from onhook.appdb.directory_cache import DirectoryRows
 from onhook.appdb.directory_csv import COLUMNS, FILE_BYTES_MAX, parse_directory_csv, parse_entry
 from onhook.cdr.access_scope import AccessScope
-from onhook.cdr.directory import DirectoryEntry, EntryKind, LearntName, NameDirectory
-from onhook.console.directory_cache import DirectoryRows
+from onhook.cdr.directory import DirectoryEntry, EntryKind, LearntName, NameDirectory, PbxName
+from onhook.cdr.party_groups import PartyGroups
 from onhook.console.search import list_regions
 from onhook.console.state import AppState
 from onhook.lib.deferred_module import DeferredModule
@@ -30,9 +31,13 @@ IMPORT_BYTES_MAX = 2 * FILE_BYTES_MAX
 CallPageT = TypeVar("CallPageT", bound=CallPage)
 
 
+NameSource = Literal["set", "pbx", "learnt"]
+"""The first one that has a name for a number is shown."""
+
+
 class DirectoryRow(msgspec.Struct, frozen=True, kw_only=True):
     """A number with its name. `pbx` is the name of its PBX, empty for a contact; `source` says whether a person or an
-    import has `set` the name, or it was `learnt` from events, where `kind` is empty.
+    import has `set` the name, the `pbx` itself lists it, or it was `learnt` from events, where `kind` is empty.
     """
 
     kind: EntryKind | Literal[""]
@@ -43,7 +48,7 @@ class DirectoryRow(msgspec.Struct, frozen=True, kw_only=True):
     department: str
     site: str
     company: str
-    source: Literal["set", "learnt"]
+    source: NameSource
 
 
 async def list_directory(app_state: AppState, scope: AccessScope | None, text: str = "") -> list[DirectoryRow]:
@@ -56,19 +61,21 @@ async def list_directory(app_state: AppState, scope: AccessScope | None, text: s
 def _select_rows(
     rows: DirectoryRows, names_by_sn: Mapping[str, str], scope: AccessScope | None, text: str
 ) -> list[DirectoryRow]:
-    set_keys = {(entry.sn, entry.number) for entry in rows.entries}
-    learnt_entries = [
-        DirectoryEntry(sn=learnt.sn, number=learnt.number, name=learnt.name)
+    sources: dict[tuple[str, str], tuple[DirectoryEntry, NameSource]] = {
+        (learnt.sn, learnt.number): (DirectoryEntry(sn=learnt.sn, number=learnt.number, name=learnt.name), "learnt")
         for learnt in rows.learnt_names
-        if (learnt.sn, learnt.number) not in set_keys
-    ]
+    }
+    for pbx_name in rows.pbx_names:
+        entry = DirectoryEntry(sn=pbx_name.sn, number=pbx_name.number, kind=pbx_name.kind, name=pbx_name.name)
+        sources[pbx_name.sn, pbx_name.number] = entry, "pbx"
+    sources |= {(entry.sn, entry.number): (entry, "set") for entry in rows.entries}
     wanted = text.strip().casefold()
-    pairs = [(entry, False) for entry in rows.entries] + [(entry, True) for entry in learnt_entries]
+    pairs = sources.values()
     visible_pairs = [pair for pair in pairs if is_visible(pair[0], scope) and _contains(pair[0], wanted)]
     visible_pairs.sort(key=lambda pair: (names_by_sn.get(pair[0].sn, pair[0].sn), len(pair[0].number), pair[0].number))
     return [
         DirectoryRow(
-            kind="" if is_learnt else entry.kind,
+            kind="" if source == "learnt" else entry.kind,
             sn=entry.sn,
             pbx=names_by_sn.get(entry.sn, entry.sn),
             number=entry.number,
@@ -76,9 +83,9 @@ def _select_rows(
             department=entry.department,
             site=entry.site,
             company=entry.company,
-            source="learnt" if is_learnt else "set",
+            source=source,
         )
-        for entry, is_learnt in visible_pairs
+        for entry, source in visible_pairs
     ]
 
 
@@ -88,14 +95,15 @@ async def find_name_parties(app_state: AppState, scope: AccessScope | None, name
     """
     rows = await app_state.directory.get(app_state.masking)
     wanted = name.casefold()
+    number_names: list[LearntName | PbxName] = [*rows.learnt_names, *rows.pbx_names]
     inside = [
-        (learnt.sn, learnt.number)
-        for learnt in rows.learnt_names
-        if wanted in learnt.name.casefold() and _is_learnt_visible(learnt, scope)
+        (number_name.sn, number_name.number)
+        for number_name in number_names
+        if wanted in number_name.name.casefold() and _is_name_visible(number_name, scope)
     ]
     entries = [entry for entry in rows.entries if wanted in entry.shown_name.casefold() and is_visible(entry, scope)]
     inside += [(entry.sn, entry.number) for entry in entries if entry.sn]
-    # A name that was set hides the one that was learnt.
+    # What is shown counts: a name that was set hides the others of its number.
     inside = [party for party in dict.fromkeys(inside) if wanted in rows.directory.find_name(*party).casefold()]
     pbxs = await app_state.appdb.pbxs()
     plans, regions = [pbx.number_plan for pbx in pbxs], list_regions(pbxs, app_state.config.zone)
@@ -108,8 +116,16 @@ async def find_name_parties(app_state: AppState, scope: AccessScope | None, name
     return tuple(dict.fromkeys([*inside, *outside]))[:NAME_PARTIES_MAX]
 
 
-def _is_learnt_visible(learnt: LearntName, scope: AccessScope | None) -> bool:
-    return is_visible(DirectoryEntry(sn=learnt.sn, number=learnt.number, name=learnt.name), scope)
+def _is_name_visible(name: LearntName | PbxName, scope: AccessScope | None) -> bool:
+    return is_visible(DirectoryEntry(sn=name.sn, number=name.number, name=name.name), scope)
+
+
+async def load_groups(app_state: AppState, scope: AccessScope | None) -> PartyGroups:
+    """Return the departments and sites of the numbers that a reader may see."""
+    rows = await app_state.directory.get(app_state.masking)
+    if scope is None or (scope.sns is None and not scope.limits_numbers):
+        return rows.groups
+    return PartyGroups(entry for entry in rows.entries if is_visible(entry, scope))
 
 
 async def list_entries(app_state: AppState, scope: AccessScope | None) -> list[DirectoryEntry]:
@@ -131,9 +147,9 @@ async def name_calls(app_state: AppState, page: CallPageT) -> CallPageT:
 
 def is_visible(entry: DirectoryEntry, scope: AccessScope | None) -> bool:
     """Return whether a reader may see an entry."""
-    if scope is None or (scope.sns is None and scope.numbers is None):
+    if scope is None or (scope.sns is None and not scope.limits_numbers):
         return True
-    return bool(entry.sn) and scope.allows_pbx(entry.sn) and (scope.numbers is None or entry.number in scope.numbers)
+    return bool(entry.sn) and scope.allows_number(entry.sn, entry.number)
 
 
 async def put_entry(app_state: AppState, texts: dict[str, str]) -> DirectoryEntry:

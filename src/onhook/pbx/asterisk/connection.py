@@ -14,6 +14,7 @@ from onhook.lib.errors import ParseError
 from onhook.lib.messages import _
 from onhook.pbx.asterisk.call_collector import AsteriskParserConfig, CallCollector, CollectedCall
 from onhook.pbx.asterisk.messages import AmiMessage, OversizedMessage
+from onhook.pbx.asterisk.names import NameSearch
 from onhook.pbx.asterisk.queue_tracker import QUEUE_EVENTS, QueueTracker
 from onhook.pbx.asterisk.session import (
     AmiCredentials,
@@ -39,6 +40,12 @@ LOGIN_SECONDS_MAX = 20.0
 TRUNK_SEARCH_SECONDS = 600.0
 """Interval of trunk detection: a trunk may have been added."""
 
+NAME_SEARCH_DELAY_SECONDS = 60.0
+"""From the login to the first reading of names: calls and trunks come first."""
+
+NAME_SEARCH_SECONDS = 3_600.0
+"""Interval at which the names of telephones are read: a query for each of them."""
+
 
 class AsteriskProtocol:
     """One connection. `detect_trunks` reads the trunks from the PBX; otherwise `parser_config` contains them."""
@@ -54,6 +61,8 @@ class AsteriskProtocol:
         self._detect_trunks = detect_trunks
         self._trunk_search: TrunkSearch | None = None
         self._search_started_at = 0.0
+        self._name_search: NameSearch | None = None
+        self._names_due_at = 0.0
         self._started_at: float | None = None
         self._last_received_at = 0.0
         self._last_ping_at = 0.0
@@ -104,7 +113,9 @@ class AsteriskProtocol:
         return self._started_at
 
     def _send_due_actions(self, now: ClockReading, silent_seconds: float) -> None:
-        """Send a ping after a silence; list queues and search for trunks at intervals. Raises `OverflowError`."""
+        """Send a ping after a silence; list queues, and search for trunks and names at intervals. Raises
+        `OverflowError`.
+        """
         if silent_seconds > PING_AFTER_SECONDS and now.monotonic_seconds - self._last_ping_at > PING_AFTER_SECONDS:
             self._last_ping_at = now.monotonic_seconds
             self._session.send_action("Ping")
@@ -112,6 +123,10 @@ class AsteriskProtocol:
             self._queue_tracker.request_lists(now.monotonic_seconds)
         if self._detect_trunks and now.monotonic_seconds - self._search_started_at > TRUNK_SEARCH_SECONDS:
             self._start_trunk_search(now)
+        # Names can wait until the PBX has answered everything else.
+        if not self._session.has_pending_actions and now.monotonic_seconds >= self._names_due_at:
+            self._names_due_at = now.monotonic_seconds + NAME_SEARCH_SECONDS
+            self._name_search = NameSearch(self._session)
 
     def _handle_session_event(self, session_event: AmiSessionEvent, now: ClockReading) -> ConnectionUpdate:
         if isinstance(session_event, AmiEvent):
@@ -131,6 +146,7 @@ class AsteriskProtocol:
 
     def _handle_ready(self, ready: AmiReady, now: ClockReading) -> ConnectionUpdate:
         self._queue_tracker.request_lists(now.monotonic_seconds)
+        self._names_due_at = now.monotonic_seconds + NAME_SEARCH_DELAY_SECONDS
         if self._detect_trunks:
             self._start_trunk_search(now)
         log_messages = () if ready.is_filtered else ("the manager user cannot filter events: give it `write = system`",)
@@ -144,6 +160,8 @@ class AsteriskProtocol:
         if self._queue_tracker.owns_response(response):
             log_message = self._queue_tracker.handle_response(response, now.monotonic_seconds)
             return ConnectionUpdate(log_messages=(log_message,) if log_message else ())
+        if self._name_search is not None and self._name_search.owns_response(response):
+            return self._handle_names(self._name_search, response)
         if self._trunk_search is None or not self._trunk_search.owns_response(response):
             return ConnectionUpdate()
         try:
@@ -163,6 +181,16 @@ class AsteriskProtocol:
         return ConnectionUpdate(
             detected_config=encode_parser_config(parser_config) if parser_config != previous_config else ""
         )
+
+    def _handle_names(self, search: NameSearch, response: AmiResponse) -> ConnectionUpdate:
+        try:
+            names = search.handle_response(response)
+        except OverflowError as error:
+            return ConnectionUpdate(end_reason=str(error))
+        if names is None:
+            return ConnectionUpdate()
+        self._name_search = None
+        return ConnectionUpdate(log_messages=(search.error,)) if search.error else ConnectionUpdate(names=names)
 
     def _dropped_call_messages(self) -> tuple[str, ...]:
         new_dropped, self._reported_dropped = (
@@ -220,4 +248,5 @@ def _merge_updates(updates: list[ConnectionUpdate]) -> ConnectionUpdate:
         is_refused=any(update.is_refused for update in updates),
         log_messages=tuple(log_message for update in updates for log_message in update.log_messages),
         detected_config=next((update.detected_config for update in reversed(updates) if update.detected_config), ""),
+        names=next((update.names for update in reversed(updates) if update.names is not None), None),
     )

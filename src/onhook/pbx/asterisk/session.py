@@ -105,6 +105,11 @@ class AmiSession:
         data, self._send_buffer = bytes(self._send_buffer), bytearray()
         return data
 
+    @property
+    def has_pending_actions(self) -> bool:
+        """Return whether an action has no response yet."""
+        return bool(self._pending_responses)
+
     def send_action(self, action: str, /, **fields: str) -> str:
         """Send an action; return the id that its `AmiResponse` will have.
 

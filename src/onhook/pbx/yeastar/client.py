@@ -12,6 +12,7 @@ from onhook.pbx.client import (
     ListingPage,
     ListingReply,
     ListingSteps,
+    NameListSteps,
     PbxRequest,
     PbxResponse,
     PbxWebhookConfig,
@@ -20,7 +21,7 @@ from onhook.pbx.client import (
     TimeWindow,
     TokenStep,
 )
-from onhook.pbx.yeastar import answers, file_rows, listing, rows, tokens
+from onhook.pbx.yeastar import answers, file_rows, listing, names, rows, tokens
 from onhook.pbx.yeastar.answers import API_PATH
 from onhook.pbx.yeastar.session import YeastarPushChannel
 
@@ -68,6 +69,9 @@ class YeastarClient:
 
     def list_calls(self, sn: str, window: TimeWindow, facts: SystemFacts, *, rows_max: int) -> ListingSteps:
         return listing.list_calls(listing.ListingSource(sn=sn, facts=facts, rows_max=rows_max), window)
+
+    def list_names(self) -> NameListSteps:
+        return names.list_names()
 
     def survey_file(self, rows: Iterable[Mapping[str, str]]) -> FileSurvey:
         return file_rows.survey_file(rows)
