@@ -141,23 +141,7 @@ def agents(
     """Return for each PBX, queue or group, and agent: answered, missed rings, talk, and seconds worked, which are from
     the first to the last answered call of each day on which the agent answered here.
     """
-    ringing: dict[tuple[str, str, tuple[str, bool]], list[tuple[Call, Record, bool]]] = {}
-    for call in calls:
-        kinds = [plan.kind_of_leg(leg) for leg in call.legs]
-        for visit in visits(call, plan):
-            is_answered = False
-            for position, leg in enumerate(call.legs):
-                if (kinds[position], extract_number(leg.call_to)) != (visit["kind"], visit["queue"]):
-                    continue
-                members = _agents(call, kinds, position)
-                answers = [member for member in members if fold_word(member.status) == "ANSWERED"]
-                if answers and not is_answered:
-                    is_answered = True
-                    answer = min(answers, key=_answered_at)
-                    ringing.setdefault((call.pbx, visit["queue"], _agent(answer)), []).append((call, answer, True))
-                for member in members:
-                    if fold_word(member.status) in ("NOANSWER", "ABANDONED"):
-                        ringing.setdefault((call.pbx, visit["queue"], _agent(member)), []).append((call, member, False))
+    ringing = _rings(calls, plan)
 
     def day(call: Call) -> Any:
         return call.started_at.astimezone(zone).date()
@@ -177,3 +161,50 @@ def agents(
         talk = sum(leg.talk_duration or 0 for _call, leg in answered)
         result[pbx, queue, agent] = (len(answered), len(rings) - len(answered), talk, int(seconds))
     return result
+
+
+def worked_seconds(calls: Sequence[Call], plan: NumberPlan, zone: ZoneInfo) -> dict[tuple[str, tuple[str, bool]], int]:
+    """Return for each PBX and agent the seconds from the first to the last answered call of each day, whatever the
+    queue.
+    """
+    days: dict[tuple[str, tuple[str, bool]], dict[Any, list[Record]]] = {}
+    for (pbx, _queue, agent), rings in _rings(calls, plan).items():
+        by_day = days.setdefault((pbx, agent), {})
+        for call, leg, is_answered in rings:
+            if is_answered:
+                by_day.setdefault(call.started_at.astimezone(zone).date(), []).append(leg)
+    return {
+        key: int(
+            sum(
+                (
+                    max(leg.ended_at or leg.started_at for leg in legs) - min(leg.started_at for leg in legs)
+                ).total_seconds()
+                for legs in by_day.values()
+            )
+        )
+        for key, by_day in days.items()
+    }
+
+
+def _rings(
+    calls: Sequence[Call], plan: NumberPlan
+) -> dict[tuple[str, str, tuple[str, bool]], list[tuple[Call, Record, bool]]]:
+    """Return the legs on which each agent rang for each queue or group, and whether the leg answered the visit."""
+    ringing: dict[tuple[str, str, tuple[str, bool]], list[tuple[Call, Record, bool]]] = {}
+    for call in calls:
+        kinds = [plan.kind_of_leg(leg) for leg in call.legs]
+        for visit in visits(call, plan):
+            is_answered = False
+            for position, leg in enumerate(call.legs):
+                if (kinds[position], extract_number(leg.call_to)) != (visit["kind"], visit["queue"]):
+                    continue
+                members = _agents(call, kinds, position)
+                answers = [member for member in members if fold_word(member.status) == "ANSWERED"]
+                if answers and not is_answered:
+                    is_answered = True
+                    answer = min(answers, key=_answered_at)
+                    ringing.setdefault((call.pbx, visit["queue"], _agent(answer)), []).append((call, answer, True))
+                for member in members:
+                    if fold_word(member.status) in ("NOANSWER", "ABANDONED"):
+                        ringing.setdefault((call.pbx, visit["queue"], _agent(member)), []).append((call, member, False))
+    return ringing

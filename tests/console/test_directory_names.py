@@ -74,6 +74,14 @@ async def test_report_file_has_names(harness: ConsoleHarness, name: str, column:
     assert [row[column] for row in await read_report(harness, name)] == expected
 
 
+async def test_did_has_its_name_on_pages(harness: ConsoleHarness) -> None:
+    await add_calls(harness)
+    async with harness.client() as client:
+        for path in (f"/calls?{PERIOD}&columns=did", f"/calls/{SN}/{CALL_ID}", f"/missed?{PERIOD}&show=done"):
+            text = await (await client.get(path)).text()
+            assert "Hotline" in text, path
+
+
 async def test_report_api_has_number_and_name_apart(harness: ConsoleHarness) -> None:
     await add_calls(harness)
     async with harness.client() as client:
@@ -90,6 +98,27 @@ async def test_calls_and_records_of_the_api_stay_as_sent(harness: ConsoleHarness
         records = await (await client.get("/api/v1/export.csv")).text()
     assert {(call["call_from"], call["call_to"]) for call in calls} >= {(CALLER, "6400"), ("1001", CALLER)}
     assert ("Alice Smith" in records, "Carol" in records) == (False, False)
+
+
+async def test_export_with_names_has_what_the_console_shows(harness: ConsoleHarness) -> None:
+    """In each form of CSV; a mask of the export is one of the names too. The page links to files with names."""
+    await add_calls(harness)
+    async with harness.client() as client:
+        page = await (await client.get(f"/calls?{PERIOD}")).text()
+        assert "names=yes" in page
+        text = await (await client.get("/api/v1/export.csv?names=yes")).text()
+        excel = await (await client.get("/api/v1/export.csv?names=yes&excel=comma")).text()
+        masked = await (await client.get("/api/v1/export.csv?names=yes&mask=last3")).text()
+        assert (await client.get("/api/v1/export.csv?names=maybe")).status == 400
+    names = [(row["call_from_name"], row["call_to_name"]) for row in csv.DictReader(io.StringIO(text))]
+    assert names == [
+        ("Carol, ACME", "Support"),
+        ("Carol, ACME", "Alice Smith"),
+        ("Carol, ACME", ""),
+        ("Alice Smith", "Carol, ACME"),
+    ]
+    assert [(row["call_from_name"], row["call_to_name"]) for row in csv.DictReader(io.StringIO(excel))] == names
+    assert ("Alice Smith" in masked, "Carol" in masked) == (True, False)
 
 
 @pytest.mark.parametrize("mask", ["last3", "hash"])

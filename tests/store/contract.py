@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
+from onhook.cdr.directory import NameDirectory
 from onhook.cdr.identity import record_id, record_key
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
@@ -98,8 +99,9 @@ async def export_bytes(
     export_format: ExportFormat,
     record_filter: RecordFilter = RecordFilter(),  # noqa: B008 - frozen
     zone: str = "UTC",
+    names: NameDirectory | None = None,
 ) -> bytes:
-    return b"".join([chunk async for chunk in store.export(record_filter, export_format, zone)])
+    return b"".join([chunk async for chunk in store.export(record_filter, export_format, zone, names=names)])
 
 
 def sort_by_record_id(records: Sequence[Record]) -> list[Record]:

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.csv_injection import unescape_formula
-from onhook.cdr.record import Call, Record
+from onhook.cdr.csv_injection import escape_controls, unescape_formula
+from onhook.cdr.directory import DirectoryEntry, NameDirectory
+from onhook.cdr.party_names import find_names
+from onhook.cdr.record import NAME_COLUMNS, Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
 from onhook.store.contract import ExportFormat, Store
@@ -27,6 +29,20 @@ from tests.store.contract import (
     sort_by_record_id,
 )
 from tests.store.office import FILTERS, ZONES, office_calls
+
+NAMES = NameDirectory(
+    [
+        DirectoryEntry(sn=sn, number=number, name=f'{number}, "{sn}"')
+        for sn in ("other,1", "x", "3631A2124XXX")
+        for number in ("1001", "6400")
+    ]
+    + [DirectoryEntry(number="+4930555", kind="contact", name="=Carol")]
+)
+
+
+def _as_cell(text: str) -> str:
+    """Return a text without what a cell of CSV cannot have."""
+    return escape_controls(text)
 
 
 class ExportContract:
@@ -72,6 +88,29 @@ class ExportContract:
         assert all(
             json.loads(line)["extra"] == actual_record.extra for line, actual_record in zip(lines, actual, strict=True)
         )
+
+    @property_test
+    @given(office=office_calls(), record_filter=FILTERS)
+    async def test_export_with_names_has_two_more_columns(
+        self, stores: OpenStoreFixture, office: list[Call], record_filter: RecordFilter
+    ) -> None:
+        """The others are unchanged; names are those of the PBX, else those of the directory."""
+        async with stores() as store:
+            await store.put(batch(*office))
+            plain_text, text = [
+                (await export_bytes(store, "csv", record_filter, names=names)).decode() for names in (None, NAMES)
+            ]
+            lines = (await export_bytes(store, "jsonl", record_filter, names=NAMES)).splitlines()
+        plain_rows, rows = [list(csv.reader(io.StringIO(part, newline=""), strict=True)) for part in (plain_text, text)]
+        assert [row[: len(plain_rows[0])] for row in rows] == plain_rows
+        assert rows[0][len(plain_rows[0]) :] == list(NAME_COLUMNS)
+        expected = sorted((leg.record_id, *find_names(leg, NAMES)) for leg in plain.records(office, record_filter))
+        place = rows[0].index("record_id")
+        assert sorted((row[place], *map(unescape_formula, row[-2:])) for row in rows[1:]) == [
+            (record_id, *map(_as_cell, names)) for record_id, *names in expected
+        ]
+        members = [json.loads(line) for line in lines]
+        assert sorted((row["record_id"], *(row[name] for name in NAME_COLUMNS)) for row in members) == expected
 
     async def test_export_reads_one_snapshot(self, store: Store) -> None:
         """Calls that arrive after the first chunk are not included."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.number_plan import NumberPlan
+from onhook.cdr.queue_figures import total_worked_seconds
 from onhook.cdr.queue_visits import find_visits
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
@@ -91,6 +92,11 @@ class QueueContract:
             for row in rows
         }
         assert actual == expected
+        worked = plain_queues.worked_seconds(
+            list(filter(record_filter.matches_call, calls)), PLAN, ZoneInfo("Asia/Kathmandu")
+        )
+        assert {(row.pbx, (row.agent, row.is_outside)): row.all_worked_seconds for row in rows} == worked
+        assert total_worked_seconds(rows) == sum(worked.values())
 
     @property_test
     @given(calls=OFFICES)

@@ -1,6 +1,7 @@
 """Contract tests of the reports of a store, compared with plain loops."""
 
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import msgspec
 import pytest
@@ -11,8 +12,8 @@ from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
-from onhook.store.contract import DURATION_FIELDS, PEAK_STEPS, SUMMARY_DIMENSIONS, Store
-from tests.factories import STARTED_AT, call, record
+from onhook.store.contract import DURATION_FIELDS, PEAK_STEPS, SUMMARY_DIMENSIONS, GroupSide, Store
+from tests.factories import SN, STARTED_AT, call, record
 from tests.store import plain, plain_reports
 from tests.store.contract import OpenStoreFixture, batch, property_test
 from tests.store.office import FILTERS, ZONES, office_calls
@@ -39,6 +40,35 @@ class ReportContract:
             await store.put(batch(*office))
             for filters in (RecordFilter(), record_filter):
                 assert await store.summary(filters, ",".join(by), zone) == plain.summary(office, filters, by, zone)
+
+    @property_test
+    @given(
+        office=office_calls(),
+        side=st.sampled_from(get_args(GroupSide)),
+        groups=st.dictionaries(
+            st.tuples(st.sampled_from(("other,1", "x", SN)), st.sampled_from(("1001", "1002", "6400", "+4930555"))),
+            st.sampled_from(("Sales", "Support", "")),
+        ),
+        record_filter=FILTERS,
+    )
+    async def test_summary_by_group_equals_plain_count(
+        self,
+        *,
+        stores: OpenStoreFixture,
+        office: list[Call],
+        side: GroupSide,
+        groups: dict[tuple[str, str], str],
+        record_filter: RecordFilter,
+    ) -> None:
+        """A call counts once in a group, however many of its numbers it reached."""
+        async with stores() as store:
+            await store.put(batch(*office))
+            for filters in (RecordFilter(), record_filter):
+                rows = await store.summary_by_group(filters, side, groups)
+                assert [row["group"] for row in rows] == sorted(row["group"] for row in rows)
+                assert {
+                    row["group"]: (row["calls"], row["answered"], row["talk_duration"] or 0) for row in rows
+                } == plain_reports.summary_by_group(office, filters, side, groups)
 
     async def test_summary_by_hour_has_repeated_hour_twice(self, store: Store) -> None:
         """Berlin on 2026-10-25: 02:30 is first +02:00, an hour later +01:00; the day has 25 hours and is one row."""

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
-from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.access_scope import AccessScope, ResolvedScope
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.call_filter import CallFilter
@@ -143,10 +143,18 @@ CALL_FILTERS = st.builds(
     zone=st.sampled_from(ZONES),
 )
 
-SCOPES = st.builds(
-    AccessScope,
-    st.none() | st.lists(st.sampled_from(("other,1", "x", "3631A2124XXX")), max_size=2).map(tuple),
-    st.none() | st.lists(st.sampled_from(("1001", "1002", "6400", "ghost")), max_size=2).map(tuple),
+_SCOPE_SNS = st.none() | st.lists(st.sampled_from(("other,1", "x", "3631A2124XXX")), max_size=2).map(tuple)
+_SCOPE_NUMBERS = st.none() | st.lists(st.sampled_from(("1001", "1002", "6400", "ghost")), max_size=2).map(tuple)
+
+SCOPES = st.builds(AccessScope, _SCOPE_SNS, _SCOPE_NUMBERS) | st.builds(
+    ResolvedScope,
+    _SCOPE_SNS,
+    _SCOPE_NUMBERS,
+    departments=st.just(("Sales",)),
+    members=st.sets(
+        st.tuples(st.sampled_from(("other,1", "x", "3631A2124XXX")), st.sampled_from(("1001", "1002", "6400"))),
+        max_size=3,
+    ).map(frozenset),
 )
 
 FILTERS = st.builds(

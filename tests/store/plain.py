@@ -116,7 +116,7 @@ def summary(office: Iterable[Call], record_filter: RecordFilter, by: Sequence[st
         inside = {
             extract_number(leg.call_to)
             for leg in call.legs
-            if not leg.dst_trunk_name and fold_word(leg.type) != "OUTBOUND" and _may_be_inside(leg.call_to)
+            if not leg.dst_trunk_name and fold_word(leg.type) != "OUTBOUND" and may_be_inside(leg.call_to)
         }
         for went_to in sorted(inside) if "went_to" in by else [""]:
             key = tuple(went_to if name == "went_to" else _group_key(call, name, zone) for name in by)
@@ -173,16 +173,16 @@ def _group_value(call: Call, name: str, zone: str) -> Any:
         case "status" | "type":
             text = fold_word(getattr(call, name))
             return SPELLINGS.get(text, text)
-    return _party_value(call, name)
+    return party_value(call, name)
 
 
-def _party_value(call: Call, name: str) -> Any:
+def party_value(call: Call, name: str) -> Any:
     match name:
         case "call_from" | "call_to":
             return extract_number(getattr(call, name))
         case "made_by":
             is_from_inside = not call.src_trunk_name and fold_word(call.type) != "INBOUND"
-            return extract_number(call.call_from) if is_from_inside and _may_be_inside(call.call_from) else ""
+            return extract_number(call.call_from) if is_from_inside and may_be_inside(call.call_from) else ""
         case "trunk":
             return call.src_trunk_name or call.dst_trunk_name
     return getattr(call, name)
@@ -221,5 +221,5 @@ def _measures(group: Sequence[Call]) -> dict[str, Any]:
     }
 
 
-def _may_be_inside(party: str) -> bool:
+def may_be_inside(party: str) -> bool:
     return re.fullmatch(r"(?s)[^+].{0,31}", extract_number(party)) is not None

@@ -1,7 +1,7 @@
 """Oracle of the reports: plain loops over each second and each pair of calls."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from onhook.cdr.identity import extract_number
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.store.contract import ConcurrencyPeak, DurationHistogram, MissedCall
+from tests.store import plain
 
 
 def histogram(
@@ -31,6 +32,46 @@ def histogram(
         p90=percentile(0.9),
         longest=max(known_values, default=None),
     )
+
+
+def summary_by_group(
+    office: Iterable[Call], record_filter: RecordFilter, side: str, groups: Mapping[tuple[str, str], str]
+) -> dict[str, tuple[int, int, int]]:
+    """Return by group the calls, the answered ones, and the seconds of talk."""
+    calls_by_group: dict[str, list[Call]] = {}
+    for call in office:
+        if record_filter.matches_call(call):
+            parties = {"went_to": _inside_callees, "answered_by": _answering, "made_by": _maker, "party": _parties}[
+                side
+            ](call)
+            names = {groups[call.sn, number] for number in parties if (call.sn, number) in groups}
+            for name in names or ({""} if side == "party" else ()):
+                calls_by_group.setdefault(name, []).append(call)
+    return {
+        name: (len(calls), sum(map(_is_answered, calls)), sum(call.talk_duration or 0 for call in calls))
+        for name, calls in calls_by_group.items()
+    }
+
+
+def _inside_callees(call: Call) -> set[str]:
+    return {
+        extract_number(leg.call_to)
+        for leg in call.legs
+        if not leg.dst_trunk_name and fold_word(leg.type) != "OUTBOUND" and plain.may_be_inside(leg.call_to)
+    }
+
+
+def _answering(call: Call) -> set[str]:
+    return _inside_callees(call) & {call.answered_by}
+
+
+def _maker(call: Call) -> set[str]:
+    return {plain.party_value(call, "made_by")} - {""}
+
+
+def _parties(call: Call) -> set[str]:
+    callers = {extract_number(leg.call_from) for leg in call.legs if not leg.src_trunk_name}
+    return callers | {extract_number(leg.call_to) for leg in call.legs if not leg.dst_trunk_name}
 
 
 def peaks(

@@ -17,8 +17,9 @@ from onhook.cdr.party_filter import PartyCondition, PartyField
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.record_masking import Masking
-from onhook.store.contract import OUTSIDE_MARK, SeenNumber, Store
+from onhook.store.contract import OUTSIDE_MARK, Store
 from onhook.store.duckdb import open_store
+from onhook.store.seen_parties import SeenNumber
 from tests.factories import SN
 from tests.factories import call as make_call
 from tests.factories import record as make_record

@@ -50,8 +50,8 @@ class QueueCount(WaitCount, frozen=True, kw_only=True):
 
 class AgentFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of an agent in one queue or ring group. `worked_seconds` are from the first to the last call that the
-    agent answered for any of them, added up over the days with a call of this one. `is_outside` where the agent was
-    reached by a trunk.
+    agent answered for any of them, added up over the days with a call of this one; `all_worked_seconds` over all days,
+    the same in each row of the agent. `is_outside` where the agent was reached by a trunk.
     """
 
     sn: str
@@ -64,11 +64,22 @@ class AgentFigures(msgspec.Struct, frozen=True, kw_only=True):
     missed_rings: int
     talk_duration: int
     worked_seconds: int
+    all_worked_seconds: int
 
     @property
     def talk_per_hour(self) -> int | None:
         """Return the seconds of talk in each hour worked; None without one."""
-        return round(3_600 * self.talk_duration / self.worked_seconds) if self.worked_seconds else None
+        return talk_per_hour(self.talk_duration, self.worked_seconds)
+
+
+def talk_per_hour(talk_duration: int, worked_seconds: int) -> int | None:
+    """Return the seconds of talk in each hour worked; None without one."""
+    return round(3_600 * talk_duration / worked_seconds) if worked_seconds else None
+
+
+def total_worked_seconds(rows: Iterable[AgentFigures]) -> int:
+    """Return the seconds that the agents of these rows worked, those of each agent once."""
+    return sum({(row.sn, row.agent, row.is_outside): row.all_worked_seconds for row in rows}.values())
 
 
 class QueueFigures(msgspec.Struct, frozen=True, kw_only=True):

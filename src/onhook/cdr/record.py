@@ -34,6 +34,19 @@ class Record(CallDetails, frozen=True, kw_only=True, gc=False):
     seq: int
 
 
+class NamedRecord(Record, frozen=True, kw_only=True, gc=False):
+    """A record and the names that are shown for its parties: those of the PBX, else those of the directory; empty where
+    neither has one.
+    """
+
+    call_from_name: str
+    call_to_name: str
+
+
+NAME_COLUMNS = ("call_from_name", "call_to_name")
+"""What a `NamedRecord` has besides a record."""
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call: all records that share (`sn`, `call_id`), counted once.
 

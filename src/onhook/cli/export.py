@@ -36,6 +36,9 @@ async def export(  # noqa: PLR0917 - one for each option
     mask: Annotated[
         Mask, typer.Option("--mask", help=_("External numbers: none, last3 (three digits hidden), hash (keyed hash)"))
     ] = "none",
+    names: Annotated[
+        bool, typer.Option("--names", help=_("Add the columns call_from_name and call_to_name, from the directory"))
+    ] = False,
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
@@ -45,12 +48,13 @@ async def export(  # noqa: PLR0917 - one for each option
     export_format = _parse_export_format(file)
     if excel is not None and export_format != "csv":
         raise UsageError(_("only CSV has a form for Excel"), location="--excel", hint=_("name a file FILE.csv"))
-    await _export(load_reader_config(data, zone), filters, export_format, file, _form(excel, mask))
+    await _export(load_reader_config(data, zone), filters, export_format, file, _form(excel, mask, has_names=names))
 
 
-def _form(excel: str | None, mask: Mask) -> dict[str, str]:
+def _form(excel: str | None, mask: Mask, *, has_names: bool) -> dict[str, str]:
     """Return the parameters of a file besides its filters."""
-    return {name: text for name, text in (("excel", excel or ""), ("mask", "" if mask == "none" else mask)) if text}
+    form = {"excel": excel or "", "mask": "" if mask == "none" else mask, "names": "yes" if has_names else ""}
+    return {name: text for name, text in form.items() if text}
 
 
 def _parse_export_format(file: Path) -> ExportFormat:

@@ -27,7 +27,7 @@ from onhook.lib.messages import _
 from onhook.projector.ledger_check import check_ledger
 from onhook.runtime.data_files import OpenDataFiles, open_files
 from onhook.store.contract import PAGE_MAX, CallPage, ExportFormat, QuarantineEntry, RecordPage
-from onhook.store.export.excel_csv import convert_for_excel, parse_excel_option
+from onhook.store.export.excel_csv import convert_for_excel, parse_excel_option, parse_names_option
 
 
 @asynccontextmanager
@@ -68,7 +68,9 @@ class FileDataClient:
         search_filter = await self._parse_search(filters)
         action = describe_export(export_format, search_filter, masking)
         await self._files.appdb.audit.add_read(action, now_us=SystemClock().microseconds())
-        chunks = self._files.store.export(search_filter, export_format, self._zone, masking)
+        has_names = parse_names_option(form.get("names", ""))
+        names = (await self._files.appdb.names.get(masking)).directory if has_names else None
+        chunks = self._files.store.export(search_filter, export_format, self._zone, masking, names)
         async for chunk in chunks if separator is None else convert_for_excel(chunks, separator):
             yield chunk
 

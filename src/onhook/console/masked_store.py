@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from onhook.cdr.call_filter import CallFilter
+from onhook.cdr.directory import NameDirectory
 from onhook.cdr.identity import extract_number
 from onhook.cdr.number_masking import WITHHELD_WORDS, is_masked
 from onhook.cdr.party_filter import PartyCondition, PartyField
@@ -34,12 +35,13 @@ from onhook.store.contract import (
     ConcurrencyPeak,
     DurationHistogram,
     ExportFormat,
+    GroupSide,
     MissedCalls,
     OrderedCallPage,
     RecordPage,
-    SeenNumber,
     Store,
 )
+from onhook.store.seen_parties import SeenNumber
 
 if TYPE_CHECKING:
     from cryptography import fernet
@@ -173,6 +175,12 @@ class MaskedStore:
             return masked_rows
         return sorted(masked_rows, key=lambda row: (-int(row["calls"]), *(row[name] for name in names)))[:top]
 
+    async def summary_by_group(
+        self, record_filter: RecordFilter, side: GroupSide, groups: Mapping[tuple[str, str], str]
+    ) -> list[dict[str, Any]]:
+        # The names of groups are those that the reader sees, of numbers inside.
+        return await self._store.summary_by_group(await self._resolve(record_filter), side, groups)
+
     async def histogram(
         self, record_filter: RecordFilter, duration_name: str, edges: Sequence[int]
     ) -> DurationHistogram:
@@ -203,9 +211,11 @@ class MaskedStore:
         export_format: ExportFormat,
         zone: str,
         masking: Masking | None = None,
+        names: NameDirectory | None = None,
     ) -> AsyncIterator[bytes]:
         resolved = await self._resolve(record_filter)
-        async for chunk in self._store.export(resolved, export_format, zone, self._masking):
+        # The names are those that the reader sees.
+        async for chunk in self._store.export(resolved, export_format, zone, self._masking, names):
             yield chunk
 
     async def count_visits(self, record_filter: RecordFilter, by: str, zone: str) -> list[QueueCount]:
@@ -260,7 +270,7 @@ class MaskedStore:
             else msgspec.structs.replace(
                 call_filter, **dict.fromkeys((*CALL_NUMBERS, "numbers", "name")), name_parties=()
             ),
-            parties=tuple(conditions),
+            parties=(*(record_filter.parties or ()), *conditions),
         )
 
     async def _number_condition(self, field: PartyField, text: str, record_filter: RecordFilter) -> PartyCondition:

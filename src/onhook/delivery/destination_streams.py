@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable, Collection
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destinations import Destination
 from onhook.appdb.masking import load_masking
+from onhook.cdr.party_names import name_record
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.commit_batch import StreamProgress
 from onhook.delivery.delivery_rules import DeliveryRules
-from onhook.delivery.destinations.kinds import open_transform
+from onhook.delivery.destinations.kinds import needs_names, open_transform
 from onhook.delivery.payloads import make_notification_id
 from onhook.delivery.per_call_queue import PendingNotification
 from onhook.delivery.record_reader import RecordReader
@@ -61,6 +62,7 @@ class DestinationStreams:
         """Whether there may be streams that are not loaded."""
         self._destination = destination
         self._transform = open_transform(destination)
+        self._needs_names = needs_names(destination)
         self._appdb = appdb
         self._record_reader = record_reader
         self._clock = clock
@@ -173,7 +175,12 @@ class DestinationStreams:
         batch = await reader.read(self._record_reader, self._clock.now(), masking)
         key = await self._appdb.mask_key.get() if self._transform and self._transform.needs_key else b""
         # All before the first is queued: an attempt ends in no gap of the numbers.
-        for record in [await self._apply_transform(record, key) for record in batch.records]:
+        records = [await self._apply_transform(record, key) for record in batch.records]
+        if records and self._needs_names:
+            # After the changes: who drops or masks a party does not get its name either.
+            directory = (await self._appdb.names.get(masking)).directory
+            records = [name_record(record, directory) for record in records]
+        for record in records:
             self._enqueue(record, reader)
         reader.ack_window.read_to = batch.last_seq
 

@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 import msgspec
 
 from onhook.appdb.destination_spec import DestinationSpec, NotifiesOf
+from onhook.cdr.directory import NO_NAMES
 from onhook.cdr.number_masking import Mask
+from onhook.cdr.party_names import name_record
 from onhook.cdr.record import Record
 from onhook.cdr.record_masking import Masking
-from onhook.delivery.destinations.kinds import open_transform
+from onhook.delivery.destinations.kinds import needs_names, open_transform
 
 TEST_BODY = b'{"event":"test"}'
 """Of a test without a sample event, where the other side takes any event."""
@@ -59,10 +61,13 @@ def sample_record(now: datetime, mask: Mask = "none") -> Record:
 
 
 def sample_for(spec: DestinationSpec, now: datetime) -> Record:
-    """Return the sample call as a destination gets it: masked, and with its changes of members."""
+    """Return the sample call as a destination gets it: masked, with its changes of members, and with names where it
+    has these.
+    """
     record = sample_record(now, spec.mask)
     transform = open_transform(spec)
-    return record if transform is None else transform.apply(record, SAMPLE_KEY)
+    changed_record = record if transform is None else transform.apply(record, SAMPLE_KEY)
+    return name_record(changed_record, NO_NAMES) if needs_names(spec) else changed_record
 
 
 def sample_operational_event(notifies_of: NotifiesOf, now: datetime) -> bytes:

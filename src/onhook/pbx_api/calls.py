@@ -17,9 +17,8 @@ from onhook.store.contract import (
     MissedCalls,
     RecordListing,
     RecordListResult,
-    SeenParty,
-    SeenTrunk,
 )
+from onhook.store.seen_parties import SeenParty, SeenTrunk
 
 
 class NewRecord(msgspec.Struct, frozen=True, kw_only=True):

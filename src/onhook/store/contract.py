@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from onhook.cdr.directory import NameDirectory
 from onhook.cdr.identity import CallKey
 from onhook.cdr.queue_figures import AgentFigures, QueueCount
 from onhook.cdr.queue_visits import CallVisits
@@ -13,6 +14,7 @@ from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.record_masking import Masking
 from onhook.lib.errors import OnhookError
+from onhook.store.seen_parties import SeenNumber, SeenParty, SeenTrunk
 
 ExportFormat = Literal["csv", "jsonl", "parquet", "xlsx"]
 
@@ -137,42 +139,6 @@ ID_DIGITS = 13
 in JavaScript read larger numbers wrong. Among ten million records the chance of two equal ones is one in ninety.
 """
 
-PARTIES_MAX = 10_000
-"""Numbers in one list: as many as a page of the web API of a PBX has."""
-
-
-class SeenParty(msgspec.Struct, frozen=True, kw_only=True):
-    """A number in calls of a PBX, with its latest name or an empty text. `kind` is what the PBX reported it to be, or
-    an empty text.
-    """
-
-    sn: str
-    number: str
-    name: str
-    kind: str = ""
-
-
-NUMBERS_MAX = 1_000_000
-"""Numbers that are compared with a masked one: some seconds of hashing."""
-
-OUTSIDE_MARK = "\x1f"
-"""Before a number in a marked summary that was reached by a trunk."""
-
-
-class SeenNumber(msgspec.Struct, frozen=True):
-    """A number in calls of a PBX; `is_outside` where its side of the leg has a trunk. It may be seen in both ways."""
-
-    sn: str
-    number: str
-    is_outside: bool
-
-
-class SeenTrunk(msgspec.Struct, frozen=True, kw_only=True):
-    """A trunk in calls of a PBX."""
-
-    sn: str
-    name: str
-
 
 class CallListing(Listing, frozen=True, kw_only=True):
     """A page of calls; `queues` requires a leg to one of these numbers. Wall-clock limits apply to the first leg."""
@@ -205,6 +171,9 @@ SUMMARY_DIMENSIONS = (
 counts under each of them once, so the rows do not add up to all calls. `made_by` is the caller of a call that did not
 come in by a trunk, or empty. The number plan says which of them are extensions.
 """
+
+OUTSIDE_MARK = "\x1f"
+"""Before a number in a marked summary that was reached by a trunk."""
 
 INTERNAL_CHARACTERS_MAX = 32
 """No number or name of an extension is longer."""
@@ -270,6 +239,11 @@ class MissedCalls(msgspec.Struct, frozen=True, kw_only=True):
     anonymous: int
     data: Sequence[MissedCall]
 
+
+GroupSide = Literal["went_to", "answered_by", "made_by", "party"]
+"""How a call belongs to a group of numbers: it went to one of them, a person with one of them answered or made it, or
+one of them is a party of any leg. Numbers reached by a trunk do not count.
+"""
 
 VISIT_STEPS = ("", "hour_of_day", "weekday")
 """What visits to queues can be counted by, besides queue, outcome and wait; empty is nothing."""
@@ -429,6 +403,15 @@ class Store(Protocol):
         """
         ...
 
+    async def summary_by_group(
+        self, record_filter: RecordFilter, side: GroupSide, groups: Mapping[tuple[str, str], str]
+    ) -> list[dict[str, Any]]:
+        """Count matching calls by group: `groups` are their names by (`sn`, number). One row per `group` with calls, in
+        order, with the counts and sums of `summary`. A call counts once in each group that it belongs to; by `party`
+        calls of no group are those of the group without a name.
+        """
+        ...
+
     async def histogram(
         self, record_filter: RecordFilter, duration_name: str, edges: Sequence[int]
     ) -> DurationHistogram:
@@ -469,12 +452,18 @@ class Store(Protocol):
         ...
 
     def export(
-        self, record_filter: RecordFilter, export_format: ExportFormat, zone: str, masking: Masking | None = None
+        self,
+        record_filter: RecordFilter,
+        export_format: ExportFormat,
+        zone: str,
+        masking: Masking | None = None,
+        names: NameDirectory | None = None,
     ) -> AsyncIterator[bytes]:
         """Yield all matching records as one file, in chunks, the earliest first; memory does not grow with the file.
 
         CSV is UTF-8, RFC 4180, times ISO 8601 with offset in `zone`; `cdr/csv_injection.py` escapes formulas. XLSX
-        continues on another sheet after 1,048,575 rows. With `masking` each record is masked.
+        continues on another sheet after 1,048,575 rows. With `masking` each record is masked. With `names` each
+        one also has NAME_COLUMNS, the last ones.
         """
         ...
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from onhook.cdr.directory import NameDirectory
 from onhook.cdr.identity import CallKey
 from onhook.cdr.queue_figures import AgentFigures, QueueCount
 from onhook.cdr.record import Call, Record
@@ -21,6 +22,7 @@ from onhook.store.contract import (
     ConcurrencyPeak,
     DurationHistogram,
     ExportFormat,
+    GroupSide,
     MissedCalls,
     OrderedCallPage,
     QuarantineEntry,
@@ -28,15 +30,13 @@ from onhook.store.contract import (
     RecordListing,
     RecordListResult,
     RecordPage,
-    SeenNumber,
-    SeenParty,
-    SeenTrunk,
     StoreBatch,
 )
 from onhook.store.export import export as exports
 from onhook.store.queries import calls as pages
 from onhook.store.queries import (
     concurrency,
+    group_summaries,
     histograms,
     listings,
     missed_calls,
@@ -46,6 +46,7 @@ from onhook.store.queries import (
     summaries,
 )
 from onhook.store.rows import quarantine_entry_from_row
+from onhook.store.seen_parties import SeenNumber, SeenParty, SeenTrunk
 
 
 async def open_store(path: Path) -> "DuckDbStore":
@@ -187,6 +188,13 @@ class DuckDbStore:
             lambda connection: summaries.summary(connection, record_filter, by, zone, top, marks_outside=marks_outside)
         )
 
+    async def summary_by_group(
+        self, record_filter: RecordFilter, side: GroupSide, groups: Mapping[tuple[str, str], str]
+    ) -> list[dict[str, Any]]:
+        return await self._database.read(
+            lambda connection: group_summaries.summary_by_group(connection, record_filter, side, groups)
+        )
+
     async def histogram(
         self, record_filter: RecordFilter, duration_name: str, edges: Sequence[int]
     ) -> DurationHistogram:
@@ -215,9 +223,15 @@ class DuckDbStore:
         return await self._database.read(lambda connection: queue_visits.agent_figures(connection, record_filter, zone))
 
     async def export(
-        self, record_filter: RecordFilter, export_format: ExportFormat, zone: str, masking: Masking | None = None
+        self,
+        record_filter: RecordFilter,
+        export_format: ExportFormat,
+        zone: str,
+        masking: Masking | None = None,
+        names: NameDirectory | None = None,
     ) -> AsyncIterator[bytes]:
-        async with aclosing(exports.export(self._database, record_filter, export_format, zone, masking)) as chunks:
+        export = exports.export(self._database, record_filter, export_format, zone, masking, names)
+        async with aclosing(export) as chunks:
             async for chunk in chunks:
                 yield chunk
 

@@ -90,7 +90,7 @@ def find_rollup_table(dimensions: Collection[str], record_filter: RecordFilter) 
     if (
         record_filter.call_filter is not None
         or record_filter.parties
-        or (record_filter.scope is not None and record_filter.scope.numbers is not None)
+        or (record_filter.scope is not None and record_filter.scope.limits_numbers)
     ):
         return None
     other_dimensions = set(dimensions) - {"pbx"}

@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 import duckdb
 import pytest
 
+from onhook.cdr.directory import DirectoryEntry, NameDirectory
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
@@ -21,7 +22,7 @@ from onhook.store.contract import ExportFormat, Store, StoreBatch
 from onhook.store.duckdb import open_store
 from onhook.store.export import export as exports
 from onhook.store.export import xlsx as sheets
-from tests.factories import STARTED_AT, call, record
+from tests.factories import SN, STARTED_AT, call, record
 
 CELL = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
@@ -36,9 +37,12 @@ async def open_store_with(path: Path, *calls: Call) -> AsyncIterator[Store]:
         await store.close()
 
 
-async def export_file(store: Store, export_format: ExportFormat, path: Path) -> Path:
+async def export_file(
+    store: Store, export_format: ExportFormat, path: Path, names: NameDirectory | None = None
+) -> Path:
     file = path / f"export.{export_format}"
-    file.write_bytes(b"".join([chunk async for chunk in store.export(RecordFilter(), export_format, "Europe/Berlin")]))
+    chunks = store.export(RecordFilter(), export_format, "Europe/Berlin", names=names)
+    file.write_bytes(b"".join([chunk async for chunk in chunks]))
     return file
 
 
@@ -74,6 +78,23 @@ async def test_export_empty_search_is_valid_file(tmp_path: Path) -> None:
         with duckdb.connect() as connection:
             assert connection.execute(f"SELECT count(*) FROM '{file}'").fetchall() == [(0,)]  # noqa: S608
         assert read_sheet(await export_file(store, "xlsx", tmp_path)) == []
+
+
+async def test_binary_exports_with_names_have_two_more_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In several time ranges, each row once."""
+    monkeypatch.setattr(exports, "CHUNK_ROWS", 7)
+    names = NameDirectory([DirectoryEntry(sn=SN, number="1001", name="Alice Smith")])
+    office = [call(record(STARTED_AT + timedelta(minutes=7 * number), call_from="1001")) for number in range(40)]
+    async with open_store_with(tmp_path, *office) as store:
+        workbook = await export_file(store, "xlsx", tmp_path, names)
+        parquet = await export_file(store, "parquet", tmp_path, names)
+    rows = read_sheet(workbook)
+    assert len(rows) == 40
+    # After the 33 columns of a record, of which the last is AG.
+    assert {("".join(row["AH"].itertext()), "".join(row["AI"].itertext())) for row in rows} == {("Alice Smith", "Bob")}
+    with duckdb.connect() as connection:
+        query = f"SELECT call_from_name, call_to_name, count(*) FROM '{parquet}' GROUP BY ALL"  # noqa: S608
+        assert connection.execute(query).fetchall() == [("Alice Smith", "Bob", 40)]
 
 
 async def test_workbook_contains_no_formulas_or_links(tmp_path: Path) -> None:

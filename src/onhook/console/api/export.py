@@ -20,13 +20,14 @@ from onhook.console.export_jobs import ExportJobs, ExportProgress
 from onhook.console.parameters import ExportMask, ReaderZone, SearchFilterDep, mask_state
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.queries.audited_reads import audit_or_log_read
+from onhook.console.queries.directory import load_names
 from onhook.console.queries.export_action import describe_export
 from onhook.console.state import AppState, AppStateDep
 from onhook.console.streaming import ChunkedResponse
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import ExportFormat
-from onhook.store.export.excel_csv import convert_for_excel, parse_excel_option
+from onhook.store.export.excel_csv import convert_for_excel, parse_excel_option, parse_names_option
 
 EXPORTS_MAX = 4
 """Concurrent exports: each holds a cursor of the store and some memory while it is read."""
@@ -58,6 +59,13 @@ Excel = Annotated[
         max_length=20,
     ),
 ]
+NamesOption = Annotated[
+    str,
+    QueryParameter(
+        description="With `yes` the last columns are `call_from_name` and `call_to_name`, as the console shows them",
+        max_length=20,
+    ),
+]
 ShareTokenText = Annotated[
     str,
     QueryParameter(
@@ -75,6 +83,7 @@ async def export(  # noqa: PLR0917 - the parts of a file
     ticket: str = "",
     excel: str = "",
     mask: str = "",
+    names: str = "",
 ) -> ASGIResponse:
     """Return the response with the file. Raises `Unavailable` while too many are running, and `UsageError`."""
     separator = parse_excel_option(excel)
@@ -84,7 +93,9 @@ async def export(  # noqa: PLR0917 - the parts of a file
             _("{limit} exports are already running", limit=EXPORTS_MAX), hint=_("try again when one is done")
         )
     await audit_or_log_read(app_state, describe_export(export_format, search_filter, app_state.masking))
-    file_chunks = app_state.store.export(search_filter, export_format, zone.key)
+    # After the mask of the export: it is that of the names, too.
+    directory = await load_names(app_state) if parse_names_option(names) else None
+    file_chunks = app_state.store.export(search_filter, export_format, zone.key, names=directory)
     if separator is not None:
         file_chunks = convert_for_excel(file_chunks, separator)
     chunks = _track_progress(
@@ -112,9 +123,10 @@ def _route(export_format: ExportFormat) -> HTTPRouteHandler:
         ticket: Ticket = "",
         token: ShareTokenText = "",
         mask: ExportMask = "",
+        names: NamesOption = "",
     ) -> ASGIResponse:
         _reject_other_token(token)
-        return await export(app_state, search_filter, reader_zone, export_format, ticket, mask=mask)
+        return await export(app_state, search_filter, reader_zone, export_format, ticket, mask=mask, names=names)
 
     return handler
 
@@ -129,9 +141,10 @@ def _csv_route() -> HTTPRouteHandler:
         token: ShareTokenText = "",
         excel: Excel = "",
         mask: ExportMask = "",
+        names: NamesOption = "",
     ) -> ASGIResponse:
         _reject_other_token(token)
-        return await export(app_state, search_filter, reader_zone, "csv", ticket, excel, mask)
+        return await export(app_state, search_filter, reader_zone, "csv", ticket, excel, mask, names)
 
     return handler
 

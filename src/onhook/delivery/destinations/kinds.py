@@ -352,6 +352,14 @@ def open_transform(spec: DestinationSpec) -> "RecordTransform | None":
     return transform
 
 
+def needs_names(spec: DestinationSpec) -> bool:
+    """Return whether the notifications of a destination have the names of the parties as members of their own: event
+    30012 and tables have none.
+    """
+    is_flat = spec.kind == "webhook" and spec.payload_format == "flat"
+    return spec.notifies_of not in OPERATIONAL and (is_flat or spec.kind == "http")
+
+
 def decode_fields(spec: DestinationSpec, fields_type: type[msgspec.Struct]) -> Any:
     """Return the fields of the kind, with their defaults. Raises `UsageError`."""
     try:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from onhook.cdr.call_details import DETAIL_FIELDS, CallDetails
+from onhook.cdr.record import NAME_COLUMNS, NamedRecord
 from onhook.lib.errors import ParseError, UsageError
 from onhook.lib.messages import _
 from onhook.pbx.dialect import Envelope, EnvelopeKind
@@ -46,7 +47,7 @@ _EVENT_TYPE = re.compile(r"\s*[0-9]{1,9}\s*")
 
 class YeastarFormatSpec(msgspec.Struct, frozen=True):
     """How one generation writes the event (yeastar-p-series.md 3.2). `omitted_members` are members it does not have. A
-    flat event has the 18 fields alone, beside `sn` and `event_type`.
+    flat event has the 18 fields alone, beside `sn` and `event_type`, and the names of a `NamedRecord`.
     """
 
     omitted_members: frozenset[str] = frozenset()
@@ -107,6 +108,8 @@ class Yeastar:
         members = _format_members(details, spec)
         if spec.is_flat:
             fields = {name: members[name] for name in DETAIL_FIELDS if name in members}
+            if isinstance(details, NamedRecord):
+                fields |= {name: getattr(details, name) for name in NAME_COLUMNS}
             return msgspec.json.encode({"sn": sn, "event_type": EVENT_TYPE, **fields})
         envelope: dict[str, Any] = {"sn": sn, "type": EVENT_TYPE} if spec.sn_first else {"type": EVENT_TYPE, "sn": sn}
         envelope["msg"] = members if spec.msg_is_object else msgspec.json.encode(members).decode()

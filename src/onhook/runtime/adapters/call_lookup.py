@@ -22,11 +22,10 @@ from onhook.store.contract import (
     MissedCalls,
     RecordListing,
     RecordListResult,
-    SeenParty,
-    SeenTrunk,
     Store,
 )
 from onhook.store.position_notifier import PositionNotifier
+from onhook.store.seen_parties import SeenParty, SeenTrunk
 
 LIST_SECONDS = 30.0
 """Age of a list of numbers: an app that polls it reads all calls this often at most."""

@@ -30,12 +30,11 @@ from onhook.store.contract import (
     MissedCalls,
     RecordListing,
     RecordListResult,
-    SeenParty,
-    SeenTrunk,
     Store,
     StoreBatch,
 )
 from onhook.store.position_notifier import PositionNotifier
+from onhook.store.seen_parties import SeenParty, SeenTrunk
 
 CALLS_MAX = 50_000
 """Most of a year of the simulated office: at most some 100 MB on disk. Calls that wait for a slow disk have the same

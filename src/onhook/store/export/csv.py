@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from onhook.cdr import csv_injection
 from onhook.cdr.call_details import NUMBER_FIELDS
+from onhook.cdr.record import NAME_COLUMNS
 from onhook.cdr.utc_offset import format_offset
 from onhook.store.queries.zones import ZoneOffset, offset_sql
 from onhook.store.schema import RECORD_COLUMNS, column_expression
@@ -18,7 +19,8 @@ _CELL = re.compile(rb'("[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+)(,|\r\n)')
 """A cell with its quotation marks, and what ends it."""
 
 HEADER_LINE = (",".join(RECORD_COLUMNS) + "\r\n").encode()
-"""The first line."""
+NAMED_HEADER_LINE = (",".join((*RECORD_COLUMNS, *NAME_COLUMNS)) + "\r\n").encode()
+"""The first line, without names and with them."""
 
 _TIME_COLUMNS = ("started_at", "answered_at", "ended_at", "received_at")
 _LEADING_COLUMNS = RECORD_COLUMNS[: RECORD_COLUMNS.index("started_at")]
@@ -41,14 +43,18 @@ NEEDS_ESCAPING_SQL = f"regexp_matches(concat_ws(chr(31), {', '.join(_TEXT_EXPRES
 """Whether a row of `legs` needs escaping; computed when it is stored, because it is half the cost of a line."""
 
 
-def csv_line_query(zone_offsets: Sequence[ZoneOffset], source_sql: str, *, needs_escaping: bool = True) -> str:
+def csv_line_query(
+    zone_offsets: Sequence[ZoneOffset], source_sql: str, *, needs_escaping: bool = True, has_names: bool = False
+) -> str:
     """Return the query for rows of `legs` as lines without their line feeds; times by the offsets of a zone.
 
     `source_sql` follows FROM. Nearly all rows need no escaping, and are joined without it; without `needs_escaping`
-    none may need it.
+    none may need it. Names, of which `needs_escaping` knows nothing, are always escaped.
     """
     unescaped = [column_expression(name) for name in _LEADING_COLUMNS]
     trailing = [*(_column_cell(name, zone_offsets) for name in _TRAILING_COLUMNS)]
+    if has_names:
+        trailing += map(cell_expression, NAME_COLUMNS)
     if not needs_escaping:
         return f"SELECT {_join_cells([*unescaped, *trailing], 'chr(13)')} AS line FROM {source_sql}"
     texts = ", ".join(_TEXT_EXPRESSIONS)
@@ -100,6 +106,7 @@ def _escape_text(cell: bytes) -> bytes:
 _ESCAPES: Mapping[int, Callable[[bytes], bytes]] = {
     **{RECORD_COLUMNS.index(name): _escape_text for name in _PBX_TEXT_COLUMNS},
     RECORD_COLUMNS.index("extra"): csv_injection.escape_json_controls,
+    **{len(RECORD_COLUMNS) + index: _escape_text for index in range(len(NAME_COLUMNS))},
 }
 """By the index of the column; the others are Onhook's own words, times and numbers."""
 

@@ -14,6 +14,7 @@ from contextlib import aclosing
 from typing import cast
 
 from onhook.cdr.call_details import NUMBER_FIELDS
+from onhook.cdr.record import NAME_COLUMNS
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.store.schema import RECORD_COLUMNS
@@ -24,7 +25,10 @@ SEPARATORS: Mapping[str, str] = {"comma": ",", "semicolon": ";"}
 """By the name of the option; Excel expects a semicolon where the decimal separator is a comma."""
 
 _NUMBER_COLUMNS = frozenset({*NUMBER_FIELDS, "ring_duration", "seq"})
-_TEXT_INDEXES = tuple(index for index, name in enumerate(RECORD_COLUMNS) if name not in _NUMBER_COLUMNS)
+_TEXT_INDEXES = tuple(
+    index for index, name in enumerate((*RECORD_COLUMNS, *NAME_COLUMNS)) if name not in _NUMBER_COLUMNS
+)
+"""The last are those of an export with names."""
 _CELL = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n]*+))(,|\r\n)')
 """A cell of the export with what ends it: its text in quotation marks, or without them."""
 _CHANGED_NUMBER = re.compile(r"0[0-9]+|\+[0-9]+|[0-9]{12,}|[0-9]+[.eE][0-9]+")
@@ -46,6 +50,20 @@ def parse_excel_option(text: str) -> str | None:
     return separator
 
 
+def parse_names_option(text: str) -> bool:
+    """Return whether an export has the names of parties. Raises `UsageError`."""
+    word = text.strip().lower()
+    if word in ("yes", "true", "1"):
+        return True
+    if word in ("", "no", "false", "0"):
+        return False
+    raise UsageError(
+        _("invalid option names: {value}", value=repr(text[:20])),
+        location="names",
+        hint=_("write yes, or leave it out"),
+    )
+
+
 async def convert_for_excel(chunks: AsyncIterator[bytes], separator: str) -> AsyncGenerator[bytes, None]:
     """Yield a CSV export for Excel; each chunk consists of whole rows, and is converted in a thread."""
     yield BYTE_ORDER_MARK
@@ -58,7 +76,7 @@ def _convert(chunk: bytes, separator: str) -> bytes:
     output = io.StringIO(newline="")
     writer = csv.writer(output, delimiter=separator)
     for row in _read_rows(chunk.decode()):
-        for index in _TEXT_INDEXES:
+        for index in _TEXT_INDEXES[: None if len(row) > len(RECORD_COLUMNS) else -len(NAME_COLUMNS)]:
             if _CHANGED_NUMBER.fullmatch(row[index]):
                 row[index] = f'="{row[index]}"'
         writer.writerow(row)

@@ -6,7 +6,7 @@ Parquet and XLSX have their table of contents at the end: DuckDB and XlsxWriter 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from itertools import pairwise
@@ -17,13 +17,18 @@ import duckdb
 import msgspec
 
 from onhook.cdr.csv_injection import escape_json_controls
+from onhook.cdr.directory import NameDirectory
+from onhook.cdr.party_names import name_record
+from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.record_masking import Masking
 from onhook.cdr.utc_offset import get_zone
 from onhook.store.connections import DuckDbDatabase
 from onhook.store.contract import ExportFormat
 from onhook.store.export import csv, parquet, xlsx
-from onhook.store.export.masked_legs import ROW_ORDER, LegSource, fill_masked_legs
+from onhook.store.export.leg_source import ROW_ORDER, LegSource
+from onhook.store.export.masked_legs import fill_masked_legs
+from onhook.store.export.named_legs import fill_names, with_names
 from onhook.store.export.pipes import read_lines
 from onhook.store.queries.conditions import SqlCondition, leg_condition
 from onhook.store.queries.zones import ZoneOffset, list_offsets
@@ -47,12 +52,13 @@ ChunkBuilder = Callable[[duckdb.DuckDBPyConnection, SqlCondition], bytes]
 ResultT = TypeVar("ResultT")
 
 
-async def export(
+async def export(  # noqa: PLR0917 - the parts of a file
     database: DuckDbDatabase,
     record_filter: RecordFilter,
     export_format: ExportFormat,
     zone_name: str,
     masking: Masking | None = None,
+    names: NameDirectory | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """See `Store.export`."""
     zone = get_zone(zone_name)
@@ -63,23 +69,26 @@ async def export(
         async def run(work: Callable[[], ResultT]) -> ResultT:
             return await database.run_in_thread(work, snapshot)
 
-        needs_ranges = export_format != "parquet" or masking is not None
+        needs_ranges = export_format != "parquet" or masking is not None or names is not None
         time_ranges = await run(partial(_time_ranges, snapshot, condition)) if needs_ranges else []
         conditions = [_in_range(condition, time_range) for time_range in time_ranges]
-        if export_format == "parquet":
-            source = LegSource(condition)
-            if masking is not None:
-                source = await run(partial(fill_masked_legs, snapshot, conditions, masking))
-            chunks = parquet.parquet_chunks(database, snapshot, source)
-        elif export_format == "xlsx":
-            await run(partial(xlsx.check_size, snapshot, condition))
-            zone_offsets = await run(partial(_load_zone_offsets, snapshot, condition, zone))
-            sources = [LegSource(range_condition) for range_condition in conditions]
+        if export_format in ("parquet", "xlsx"):
+            sources = [LegSource(range_condition) for range_condition in conditions or [condition]]
+            if export_format == "xlsx":
+                await run(partial(xlsx.check_size, snapshot, condition))
             if masking is not None:
                 sources = [await run(partial(fill_masked_legs, snapshot, conditions, masking))]
-            chunks = xlsx.workbook_chunks(database, snapshot, sources, zone_offsets)
+            if names is not None:
+                await run(partial(fill_names, snapshot, sources, names))
+                sources = [*map(with_names, sources)]
+            if export_format == "xlsx":
+                zone_offsets = await run(partial(_load_zone_offsets, snapshot, condition, zone))
+                chunks = xlsx.workbook_chunks(database, snapshot, sources, zone_offsets)
+            else:
+                whole = msgspec.structs.replace(sources[0], condition=condition)
+                chunks = parquet.parquet_chunks(database, snapshot, whole)
         else:
-            line_format = _csv_format(zone, masking) if export_format == "csv" else _json_format(masking)
+            line_format = _csv_format(zone, masking, names) if export_format == "csv" else _json_format(masking, names)
             chunks = _build_in_order(database, snapshots, conditions, line_format)
         async with aclosing(chunks):
             async for chunk in chunks:
@@ -128,30 +137,36 @@ class _LineFormat(msgspec.Struct, frozen=True):
     build_chunk: ChunkBuilder
 
 
-def _csv_format(zone: ZoneInfo, masking: Masking | None) -> _LineFormat:
+def _csv_format(zone: ZoneInfo, masking: Masking | None, names: NameDirectory | None) -> _LineFormat:
     def build_chunk(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bytes:
         source = LegSource(condition) if masking is None else fill_masked_legs(snapshot, [condition], masking)
+        if names is not None:
+            fill_names(snapshot, [source], names)
+            source = with_names(source)
         query = csv.csv_line_query(
             _load_zone_offsets(snapshot, condition, zone),
             source.rows_sql,
             needs_escaping=_needs_escaping(snapshot, source),
+            has_names=source.has_names,
         )
         lines = read_lines(snapshot, f"{source.adapt(query)} ORDER BY {ROW_ORDER}", source.values)
         return csv.escape_controls(lines)
 
-    return _LineFormat(csv.HEADER_LINE, build_chunk)
+    return _LineFormat(csv.HEADER_LINE if names is None else csv.NAMED_HEADER_LINE, build_chunk)
 
 
-def _json_format(masking: Masking | None) -> _LineFormat:
-    """Return the format of records as in the API, in UTC."""
+def _json_format(masking: Masking | None, names: NameDirectory | None) -> _LineFormat:
+    """Return the format of records as in the API, in UTC; with names these are the last members."""
     encoder = msgspec.json.Encoder()
 
     def build_chunk(snapshot: duckdb.DuckDBPyConnection, condition: SqlCondition) -> bytes:
         rows = snapshot.execute(
             f"SELECT {record_selection()} FROM legs WHERE {condition.sql} ORDER BY {ROW_ORDER}", condition.values
         ).fetchall()
-        records = map(record_from_row, rows)
+        records: Iterator[Record] = map(record_from_row, rows)
         masked_records = records if masking is None else map(masking.mask_record, records)
+        if names is not None:
+            masked_records = (name_record(record, names) for record in masked_records)
         return escape_json_controls(encoder.encode_lines([*masked_records]))
 
     return _LineFormat(b"", build_chunk)

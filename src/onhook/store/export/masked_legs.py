@@ -3,40 +3,15 @@
 from collections.abc import Sequence
 
 import duckdb
-import msgspec
 
 from onhook.cdr.record_masking import Masking
 from onhook.store.export.csv import NEEDS_ESCAPING_SQL
+from onhook.store.export.leg_source import MASKED_ID_COLUMN, MASKED_TABLE, ROW_ORDER, LegSource
 from onhook.store.queries.conditions import SqlCondition
 from onhook.store.rows import leg_row, record_from_row
 from onhook.store.schema import DERIVED, LEGS, LEGS_DERIVED, record_selection
 
-ROW_ORDER = "started_at, sn, call_id, leg_index"
-
-_TABLE = "masked_legs"
-_ID_COLUMN = "masked_record_id"
-_COLUMNS = {**LEGS, _ID_COLUMN: "VARCHAR"}
-
-
-class LegSource(msgspec.Struct, frozen=True):
-    """What an export reads: rows of `legs` that match a condition, or the masked copy of them."""
-
-    condition: SqlCondition
-    is_masked: bool = False
-
-    @property
-    def rows_sql(self) -> str:
-        """Return the SQL after FROM."""
-        return f"{_TABLE} AS legs WHERE true" if self.is_masked else f"legs WHERE {self.condition.sql}"
-
-    @property
-    def values(self) -> dict[str, object]:
-        """Return the values of the parameters in it."""
-        return {} if self.is_masked else self.condition.values
-
-    def adapt(self, sql: str) -> str:
-        """Return a query with the masked id: the id that a row gives could be used to try numbers."""
-        return sql.replace(DERIVED["record_id"], _ID_COLUMN) if self.is_masked else sql
+_COLUMNS = {**LEGS, MASKED_ID_COLUMN: "VARCHAR"}
 
 
 def fill_masked_legs(
@@ -45,7 +20,7 @@ def fill_masked_legs(
     """Fill the temporary table with the masked records of these time ranges, in place of an earlier one."""
     columns = {**_COLUMNS, **LEGS_DERIVED}
     definitions = ", ".join(f"{name} {column_type}" for name, column_type in columns.items())
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {_TABLE} ({definitions})")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {MASKED_TABLE} ({definitions})")
     for condition in conditions:
         _append(connection, condition, masking)
     return LegSource(SqlCondition("true", {}), is_masked=True)
@@ -63,9 +38,9 @@ def _append(connection: duckdb.DuckDBPyConnection, condition: SqlCondition, mask
     typed_columns = ", ".join(f"{name}::{kind} AS {name}" for name, kind in _COLUMNS.items())
     names = ", ".join(_COLUMNS)
     query = (
-        f"INSERT INTO {_TABLE} ({names}, needs_escaping)"
+        f"INSERT INTO {MASKED_TABLE} ({names}, needs_escaping)"
         f" SELECT {names}, {NEEDS_ESCAPING_SQL} FROM (SELECT {typed_columns} FROM appender_data)"
     )
-    query = query.replace(DERIVED["record_id"], _ID_COLUMN)
+    query = query.replace(DERIVED["record_id"], MASKED_ID_COLUMN)
     with connection.query_appender(query, input_types) as appender:
         appender.append_rows([(*leg_row(leg_index, record), record.record_id) for leg_index, record in records])

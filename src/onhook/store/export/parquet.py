@@ -8,9 +8,9 @@ from typing import IO
 import duckdb
 
 from onhook.store.connections import DuckDbDatabase, pipe_path
-from onhook.store.export.masked_legs import LegSource
+from onhook.store.export.leg_source import LegSource
 from onhook.store.export.pipes import open_pipe
-from onhook.store.schema import RECORD_COLUMNS, column_expression
+from onhook.store.schema import column_expression
 
 ROW_GROUP_ROWS = 30_720
 """Rows kept in memory until they are written; a multiple of DuckDB's 2,048."""
@@ -46,7 +46,7 @@ async def parquet_chunks(
 
 
 def _copy(snapshot: duckdb.DuckDBPyConnection, source: LegSource, pipe: IO[bytes]) -> None:
-    columns = ", ".join(f"{_typed_expression(name)} AS {name}" for name in RECORD_COLUMNS)
+    columns = ", ".join(f"{_typed_expression(name)} AS {name}" for name in source.columns)
     with pipe:
         snapshot.execute(
             f"COPY (SELECT {source.adapt(columns)} FROM {source.rows_sql} ORDER BY {ROW_ORDER})"

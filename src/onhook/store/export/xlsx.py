@@ -14,7 +14,7 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.store.connections import DuckDbDatabase
 from onhook.store.export.csv import time_expressions
-from onhook.store.export.masked_legs import ROW_ORDER, LegSource
+from onhook.store.export.leg_source import ROW_ORDER, LegSource
 from onhook.store.queries.conditions import SqlCondition
 from onhook.store.queries.zones import ZoneOffset
 from onhook.store.rows import Row
@@ -73,7 +73,8 @@ def _write(
     options = {"constant_memory": True, "tmpdir": str(path.parent)}
     workbook = importlib.import_module("xlsxwriter").Workbook(str(path), options)
     try:
-        _write_rows(workbook, _read_rows(snapshot, sources, zone_offsets))
+        columns = sources[0].columns if sources else RECORD_COLUMNS
+        _write_rows(workbook, columns, _read_rows(snapshot, sources, zone_offsets))
     except BaseException:
         for sheet in workbook.worksheets():
             sheet.row_data_fh.close()
@@ -81,13 +82,13 @@ def _write(
     workbook.close()
 
 
-def _write_rows(workbook: Any, rows: Iterator[Row]) -> None:
+def _write_rows(workbook: Any, columns: Sequence[str], rows: Iterator[Row]) -> None:
     # Excel keeps a text in such a cell as a text even after an edit.
     text_format = workbook.add_format({"quote_prefix": True})
-    sheet, row_index = _add_sheet(workbook), 0
+    sheet, row_index = _add_sheet(workbook, columns), 0
     for row in rows:
         if row_index == SHEET_ROWS_MAX:
-            sheet, row_index = _add_sheet(workbook), 0
+            sheet, row_index = _add_sheet(workbook, columns), 0
         row_index += 1
         for column_index, value in enumerate(row):
             if isinstance(value, int):
@@ -108,10 +109,10 @@ def _truncate(text: str) -> str:
     )
 
 
-def _add_sheet(workbook: Any) -> Any:
+def _add_sheet(workbook: Any, columns: Sequence[str]) -> Any:
     """Add a sheet with the column names."""
     sheet = workbook.add_worksheet()
-    for column_index, name in enumerate(RECORD_COLUMNS):
+    for column_index, name in enumerate(columns):
         sheet.write_string(0, column_index, name)
     return sheet
 
@@ -120,8 +121,10 @@ def _read_rows(
     snapshot: duckdb.DuckDBPyConnection, sources: Sequence[LegSource], zone_offsets: Sequence[ZoneOffset]
 ) -> Iterator[Row]:
     time_columns = time_expressions(zone_offsets)
-    columns = ", ".join(f"{time_columns.get(name) or column_expression(name)} AS {name}_" for name in RECORD_COLUMNS)
     for source in sources:
+        columns = ", ".join(
+            f"{time_columns.get(name) or column_expression(name)} AS {name}_" for name in source.columns
+        )
         yield from snapshot.execute(
             f"SELECT {source.adapt(columns)} FROM {source.rows_sql} ORDER BY {ROW_ORDER}",
             source.values,

@@ -257,9 +257,16 @@ def _pbx_scope(scope: AccessScope | None) -> list[str]:
 
 
 def _number_scope(scope: AccessScope | None) -> list[str]:
-    if scope is None or scope.numbers is None:
+    """Return the test for rows of `legs`. Members may be thousands, so that they are looked up and not compared."""
+    if scope is None or not scope.limits_numbers:
         return []
-    return ["(list_contains($scope_numbers, from_number) OR list_contains($scope_numbers, to_number))"]
+    tests = [f"list_contains($scope_numbers, {number})" for number in ("from_number", "to_number")]
+    if scope.list_members():
+        tests += [
+            f"({trunk} = '' AND {number} || chr(31) || sn IN (SELECT unnest($scope_members::VARCHAR[])))"
+            for trunk, number in (("src_trunk_name", "from_number"), ("dst_trunk_name", "to_number"))
+        ]
+    return [f"({' OR '.join(tests)})"]
 
 
 def _party_tests(record_filter: RecordFilter, *, of_legs: bool) -> list[str]:
@@ -344,8 +351,10 @@ def _scope_values(record_filter: RecordFilter) -> dict[str, Any]:
     values: dict[str, Any] = _party_values(record_filter)
     if record_filter.scope is not None and record_filter.scope.sns is not None:
         values["scope_sns"] = list(record_filter.scope.sns)
-    if record_filter.scope is not None and record_filter.scope.numbers is not None:
-        values["scope_numbers"] = list(record_filter.scope.numbers)
+    if record_filter.scope is not None and record_filter.scope.limits_numbers:
+        values["scope_numbers"] = list(record_filter.scope.numbers or ())
+        if members := record_filter.scope.list_members():
+            values["scope_members"] = sorted(f"{number}\x1f{sn}" for sn, number in members)
     if record_filter.call_filter is None:
         return values
     for name in _CALL_FILTERS:

@@ -8,8 +8,8 @@ from onhook.cdr.identity import CALLEE_KIND, extract_name
 from onhook.cdr.record_filter import RecordFilter
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
-from onhook.store.contract import NUMBERS_MAX, PARTIES_MAX, SeenNumber, SeenParty, SeenTrunk
 from onhook.store.queries.conditions import leg_condition
+from onhook.store.seen_parties import NUMBERS_MAX, PARTIES_MAX, SeenNumber, SeenParty, SeenTrunk
 
 _KIND = f"CASE WHEN extra LIKE '%\"{CALLEE_KIND}\"%' THEN json_extract_string(extra, '$.{CALLEE_KIND}') END"
 _CALLERS = "SELECT sn, from_number AS number, call_from AS text, NULL AS kind, started_at FROM legs WHERE {test}"

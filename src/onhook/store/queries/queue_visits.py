@@ -27,10 +27,13 @@ WITH days AS MATERIALIZED (
 ),
 spans AS (
     SELECT sn, agent, is_outside, day, max(last_end) - min(first_start) AS seconds FROM days GROUP BY ALL
-)
+),
+totals AS (SELECT sn, agent, is_outside, sum(seconds) AS all_seconds FROM spans GROUP BY ALL)
 SELECT sn, pbx, queue, kind, agent, is_outside, sum(answered)::BIGINT, sum(missed)::BIGINT,
-    coalesce(sum(talk), 0)::BIGINT, coalesce(sum(seconds) FILTER (answered > 0), 0)::BIGINT
-FROM days LEFT JOIN spans USING (sn, agent, is_outside, day) GROUP BY ALL ORDER BY ALL LIMIT {limit}
+    coalesce(sum(talk), 0)::BIGINT, coalesce(sum(seconds) FILTER (answered > 0), 0)::BIGINT,
+    coalesce(max(all_seconds), 0)::BIGINT
+FROM days LEFT JOIN spans USING (sn, agent, is_outside, day) LEFT JOIN totals USING (sn, agent, is_outside)
+GROUP BY ALL ORDER BY ALL LIMIT {limit}
 """
 
 

@@ -172,7 +172,7 @@ def _count_query(
         if period_part is None
         else call_condition(record_filter, period_part.since, period_part.until)
     )
-    source_sql = calls_source(dimensions, _leg_time_range(record_filter, period_part))
+    source_sql = calls_source(dimensions, leg_time_range(record_filter, period_part))
     if marks_outside:
         marked_columns = DIMENSION_COLUMNS | {name: f"marked_{name}" for name in MARKED_COLUMNS}
         marked = marked_source(dimensions, source_sql)
@@ -220,7 +220,7 @@ def _group_query(  # noqa: PLR0917 - the parts of a query
     return SqlCondition(sql, used_values(sql, condition.values))
 
 
-def _leg_time_range(record_filter: RecordFilter, period_part: PeriodPart | None) -> str:
+def leg_time_range(record_filter: RecordFilter, period_part: PeriodPart | None) -> str:
     """Return the same time range for the legs of the calls."""
     since = (
         period_part.since if period_part else None if record_filter.since is None else ceil_seconds(record_filter.since)
