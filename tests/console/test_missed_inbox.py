@@ -4,12 +4,13 @@ import re
 from datetime import timedelta
 
 import aiohttp
+import pytest
 from playwright.async_api import expect
 
 from onhook.cdr.access_scope import AccessScope
 from onhook.lib.timestamps import to_microseconds
 from tests.console.conftest import ConsoleHarness
-from tests.console.test_pages import open_visit
+from tests.console.test_pages import OUTPUT, open_visit
 from tests.factories import SN, details
 
 CALLER, OTHER = "+4930901820", "+4940123456"
@@ -166,3 +167,119 @@ async def test_missed_inbox_is_worked_through_by_keyboard(harness: ConsoleHarnes
         await expect(page.get_by_text("None in this period.")).to_be_visible()
         await add_missed(harness, 1, OTHER)
         await expect(page.locator("#missed tbody tr")).to_contain_text(OTHER, timeout=15_000)
+
+
+async def change(client: aiohttp.ClientSession, action: str, *call_ids: str, **members: object) -> tuple[int, object]:
+    """Return status and body of a change by the API."""
+    calls = [{"sn": SN, "call_id": call_id} for call_id in call_ids]
+    async with client.post("/api/v1/missed-calls", json={"calls": calls, "action": action, **members}) as answer:
+        return answer.status, await answer.json()
+
+
+async def states(client: aiohttp.ClientSession, query: str = "") -> list[tuple[str, int]]:
+    """Return state and number of calls of each entry."""
+    inbox = await (await client.get(f"/api/v1/missed-calls{query}")).json()
+    assert inbox["missed"] == inbox["returned"] + inbox["unreturned"] + inbox["anonymous"]
+    return [(entry["state"], len(entry["calls"])) for entry in inbox["data"]]
+
+
+async def test_missed_inbox_is_worked_through_by_api(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
+    """Claimed by the name of the token, done, reopened, released; what was returned says by which call."""
+    older, newer = [await add_missed(harness, minutes, CALLER) for minutes in (50, 40)]
+    other = await add_missed(harness, 30, OTHER)
+    assert await states(client) == [("open", 1), ("open", 2)]
+    token = await harness.appdb.tokens.add("Carol", "annotator", now_us=harness.clock.microseconds())
+    async with harness.client(token) as carol:
+        assert await change(carol, "claim", older, newer) == (200, {"calls": 2})
+        assert await states(carol, "?show=mine") == [("claimed", 2)]
+        assert (await change(client, "claim", older))[0] == 400
+        assert (await change(carol, "done", other, "1.1"))[0] == 404
+        assert await change(carol, "done", older, newer, older) == (200, {"calls": 2})
+    (entry,) = (await (await client.get("/api/v1/missed-calls?show=done")).json())["data"]
+    assert (entry["state"], entry["done_by"], entry["calls"][0]["call_from"]) == ("done", "Carol", CALLER)
+    assert 40 * 60 <= entry["seconds"] < 41 * 60
+    assert (await change(client, "reopen", older, newer))[0] == 200
+    assert (await change(client, "release", older, newer))[0] == 200
+    assert await states(client) == [("open", 1), ("open", 2)]
+    await add_call_back(harness, 20, CALLER)
+    (entry,) = (await (await client.get("/api/v1/missed-calls?show=done")).json())["data"]
+    assert (entry["state"], entry["returned_by"], entry["returned_call"]["sn"]) == ("returned", "Alice<1001>", SN)
+
+
+async def test_missed_inbox_api_checks_reminders_and_roles(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    first = await add_missed(harness, 50, CALLER)
+    now = harness.clock.now()
+    soon = (now + timedelta(hours=1)).isoformat()
+    assert (await change(client, "remind", first, remind_at=soon))[0] == 200
+    (entry,) = (await (await client.get("/api/v1/missed-calls")).json())["data"]
+    assert (entry["remind_at"][:13], entry["is_due"], entry["state"]) == (soon[:13], False, "claimed")
+    for wrong in (None, (now - timedelta(hours=1)).isoformat(), (now + timedelta(days=91)).isoformat()):
+        assert (await change(client, "remind", first, remind_at=wrong))[0] == 400
+    assert (await change(client, "burn", first))[0] == 400
+    assert (await change(client, "claim"))[0] == 400
+    now_us = harness.clock.microseconds()
+    scope = AccessScope(numbers=("1003",))
+    for name, role, limit, status in (("Dave", "reader", None, 403), ("Eve", "annotator", scope, 404)):
+        token = await harness.appdb.tokens.add(name, role, now_us=now_us, scope=limit)
+        async with harness.client(token) as user:
+            assert (await change(user, "done", first))[0] == status
+            assert len(await states(user)) == (0 if limit else 1)
+
+
+async def remind_in_the_past(harness: ConsoleHarness, call_id: str, user: str) -> None:
+    past_us = to_microseconds(harness.clock.now() - timedelta(minutes=1))
+    work = harness.appdb.missed_call_work
+    await work.remind([(SN, call_id)], user, remind_at_us=past_us, now_us=harness.clock.microseconds())
+
+
+async def test_reminders_are_those_of_the_user_until_returned(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """In scope, masked for who sees masked numbers, and with the time of the next one."""
+    first, second = await add_missed(harness, 50, CALLER), await add_missed(harness, 40, OTHER)
+    now_us = harness.clock.microseconds()
+    scope = AccessScope(mask="last3")
+    token = await harness.appdb.tokens.add("Carol", "annotator", now_us=now_us, scope=scope)
+    await remind_in_the_past(harness, first, "Carol")
+    async with harness.client(token) as carol:
+        assert await act(carol, "remind", second, remind="15") == 303
+        reminders = await (await carol.get("/reminders")).json()
+        ((reminder,), seconds) = reminders["data"], reminders["seconds"]
+        assert (CALLER in reminder["text"], CALLER[:-3] in reminder["text"]) == (False, True)
+        assert reminder["href"].startswith(f"/calls/{SN}/")
+        assert 0 < seconds <= 15 * 60
+        nothing: dict[str, object] = {"data": [], "seconds": None}
+        assert await (await client.get("/reminders")).json() == nothing
+        await add_call_back(harness, 30, CALLER)
+        assert (await (await carol.get("/reminders")).json())["data"] == []
+        await remind_in_the_past(harness, second, "Carol")
+        assert len((await (await carol.get("/reminders")).json())["data"]) == 1
+        assert await act(carol, "done", second) == 303
+        assert await (await carol.get("/reminders")).json() == nothing
+
+
+@pytest.mark.slow
+async def test_reminder_that_becomes_due_appears_on_an_open_page(harness: ConsoleHarness, chromium_path: str) -> None:
+    """On any page, for its user alone, and it leaves when the call is done."""
+    first = await add_missed(harness, 50, CALLER)
+    async with open_visit(harness, chromium_path) as visit:
+        page = visit.page
+        await page.goto(f"{harness.url}/about")
+        reminders = page.locator("#reminders")
+        await expect(reminders).to_be_hidden()
+        await page.goto(f"{harness.url}/missed")
+        await page.get_by_role("button", name="Remind me").click()
+        await expect(page.locator("#missed tbody tr")).to_contain_text("reminder")
+        (claim,) = (await harness.appdb.missed_call_work.find([(SN, first)])).values()
+        due_us = to_microseconds(harness.clock.now() + timedelta(seconds=8))
+        await harness.appdb.missed_call_work.remind(
+            [(SN, first)], claim.claimed_by, remind_at_us=due_us, now_us=harness.clock.microseconds()
+        )
+        await page.goto(f"{harness.url}/calls")
+        await expect(reminders).to_be_hidden()
+        await expect(reminders).to_contain_text(CALLER, timeout=60_000)
+        await page.screenshot(path=OUTPUT / "reminder.png")
+        await reminders.get_by_role("link", name=CALLER).click()
+        await expect(page).to_have_url(re.compile(f"/calls/{SN}/"))

@@ -44,6 +44,15 @@ class MissedCallWorkRepository:
         )
         return dict(read_rows((row for matches in rows for row in matches), _work))
 
+    async def reminders(self, user: str, limit: int) -> list[tuple[CallKey, datetime]]:
+        """Return the calls that a user has claimed with a reminder and is not done with, the earliest first."""
+        rows = await self._database.rows(
+            f"SELECT {_COLUMNS} FROM missed_call_work WHERE claimed_by = ? AND remind_at IS NOT NULL"
+            " AND done_at IS NULL ORDER BY remind_at, sn, call_id LIMIT ?",
+            (user, limit),
+        )
+        return [(key, work.remind_at) for key, work in read_rows(rows, _work) if work.remind_at is not None]
+
     async def latest(self, limit: int) -> list[tuple[CallKey, MissedCallWork]]:
         """Return the calls that were worked on last."""
         rows = await self._database.rows(

@@ -1,9 +1,10 @@
 """`/missed`: the inbox of missed calls: claim, done, reminder; by whom and how soon."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -16,19 +17,18 @@ from onhook.cdr.record_filter import RecordFilter
 from onhook.console.auth.access import ANNOTATES, SCOPED, get_access_scope, get_principal
 from onhook.console.pages.calls import list_visible_pbxs
 from onhook.console.pages.date_range import DateRange, create_date_range
-from onhook.console.pages.formatting import url
+from onhook.console.pages.formatting import call_url, local_time, split_party, url
 from onhook.console.pages.page import FORM_BODY, render_page
 from onhook.console.pages.reader_settings import local_path
 from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.page import filter_texts_of
-from onhook.console.pages.reports.period import get_period
 from onhook.console.pages.selected_calls import KEY_SEPARATOR, find_selected_calls
 from onhook.console.parameters import ReaderZone, SearchFilterDep
-from onhook.console.queries.missed_inbox import Inbox, Show, load_inbox
+from onhook.console.queries.missed_inbox import Action, Inbox, Show, change_work, load_inbox, load_reminders
+from onhook.console.queries.period import get_period
 from onhook.console.state import AnyRequest, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _, mark
-from onhook.lib.timestamps import to_microseconds
 
 MORNING_HOUR = 9
 """Of a reminder for tomorrow, in the reader's zone."""
@@ -47,9 +47,23 @@ class MissedCallForm(msgspec.Struct, frozen=True):
     """Content of the form of an entry: its calls, and what to do."""
 
     call: str | list[str] = []
-    action: Literal["claim", "release", "done", "reopen", "remind"] = "claim"
+    action: Action = "claim"
     remind: str = "60"
     next: str = "/missed"
+
+
+class ReminderText(msgspec.Struct, frozen=True):
+    """A reminder in words, and the page of its call."""
+
+    text: str
+    href: str
+
+
+class ReminderTexts(msgspec.Struct, frozen=True, kw_only=True):
+    """The reminders that are due, and after how many seconds the next one is; None where there is none."""
+
+    data: Sequence[ReminderText]
+    seconds: int | None
 
 
 class MissedInboxView(View, frozen=True, kw_only=True):
@@ -111,21 +125,44 @@ async def change_missed_call(
     calls = await find_selected_calls(app_state, data.call, get_access_scope(request.scope))
     keys = [(call.sn, call.call_id) for call in calls]
     principal = get_principal(request.scope)
-    user, now_us = principal.name if principal else "", app_state.clock.microseconds()
-    work = app_state.appdb.missed_call_work
-    match data.action:
-        case "claim":
-            await work.claim(keys, user, now_us=now_us)
-        case "release":
-            await work.release(keys)
-        case "done":
-            await work.finish(keys, user, now_us=now_us)
-        case "reopen":
-            await work.reopen(keys)
-        case "remind":
-            remind_at = _parse_reminder(data.remind, app_state.clock.now(), reader_zone)
-            await work.remind(keys, user, remind_at_us=to_microseconds(remind_at), now_us=now_us)
+    is_reminder = data.action == "remind"
+    remind_at = _parse_reminder(data.remind, app_state.clock.now(), reader_zone) if is_reminder else None
+    await change_work(app_state, keys, data.action, principal.name if principal else "", remind_at)
     return Redirect(local_path(data.next, without=""), status_code=303)
+
+
+@get("/reminders", opt=SCOPED, include_in_schema=False)
+async def read_reminders(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> ReminderTexts:
+    """Return the reminders of the user that are due, for a page that is open."""
+    principal = get_principal(request.scope)
+    if principal is None or principal.credential == "share":
+        return ReminderTexts(data=(), seconds=None)
+    now = app_state.clock.now()
+    reminders = await load_reminders(app_state, principal.scope, principal.name)
+    return ReminderTexts(
+        data=[
+            ReminderText(
+                text=_(
+                    "Call back {caller}, missed {time}.",
+                    caller=_party_text(reminder.caller),
+                    time=local_time(reminder.started_at, reader_zone),
+                ),
+                href=call_url(reminder.sn, reminder.call_id, ""),
+            )
+            for reminder in reminders.due
+        ],
+        seconds=None if reminders.next_at is None else math.ceil((reminders.next_at - now).total_seconds()),
+    )
+
+
+def _party_text(party: str) -> str:
+    """Return a party in a sentence.
+
+    >>> _party_text("Carol<+4930901820>"), _party_text("1001")
+    ('Carol (+4930901820)', '1001')
+    """
+    name, number = split_party(party)
+    return f"{name} ({number})" if name and name != number else number or name
 
 
 def _parse_reminder(text: str, now: datetime, zone: ZoneInfo) -> datetime:
@@ -142,4 +179,4 @@ def _parse_reminder(text: str, now: datetime, zone: ZoneInfo) -> datetime:
     return datetime(tomorrow.year, tomorrow.month, tomorrow.day, MORNING_HOUR, tzinfo=zone)
 
 
-ROUTES = (missed_inbox_page, change_missed_call)
+ROUTES = (missed_inbox_page, change_missed_call, read_reminders)

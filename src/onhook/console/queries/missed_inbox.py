@@ -5,25 +5,37 @@ click.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 
 from onhook.appdb.missed_call_work import NO_WORK, MissedCallWork
+from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.call_details import fold_word
+from onhook.cdr.call_filter import CallFilter
 from onhook.cdr.directory import NameDirectory
 from onhook.cdr.identity import CallKey, extract_number
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.console.queries.directory import load_names
 from onhook.console.state import AppState
+from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
+from onhook.lib.timestamps import to_microseconds
 from onhook.store.contract import MissedCall, MissedCalls
 
 LISTED_MAX = 500
 """The latest missed calls; a longer list is not worked through by hand."""
 
+REMINDER_MAX = timedelta(days=90)
+"""A caller is not called back later than that."""
+
+REMINDERS_MAX = 50
+"""Of one user, the first ones: more are a list, which is the inbox."""
+
 Show = Literal["open", "mine", "done"]
+Action = Literal["claim", "release", "done", "reopen", "remind"]
 
 
 class InboxEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +45,7 @@ class InboxEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     calls: Sequence[MissedCall]
     caller: str
+    did: str
     work: MissedCallWork
     is_due: bool
     returned_at: datetime | None
@@ -44,6 +57,23 @@ class InboxEntry(msgspec.Struct, frozen=True, kw_only=True):
     def latest(self) -> MissedCall:
         """Return the latest call."""
         return self.calls[0]
+
+
+class DueReminder(msgspec.Struct, frozen=True, kw_only=True):
+    """A missed call of which its user is to be reminded now."""
+
+    sn: str
+    call_id: str
+    caller: str
+    started_at: datetime
+    remind_at: datetime
+
+
+class Reminders(msgspec.Struct, frozen=True, kw_only=True):
+    """The reminders of a user that are due, the earliest first, and when the next one is."""
+
+    due: Sequence[DueReminder]
+    next_at: datetime | None
 
 
 class Inbox(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +110,70 @@ async def load_inbox(app_state: AppState, missed_filter: RecordFilter, show: Sho
     )
 
 
+async def change_work(
+    app_state: AppState, keys: Sequence[CallKey], action: Action, user: str, remind_at: datetime | None = None
+) -> None:
+    """Change the work of a user on missed calls, of all or of none. Raises `UsageError`."""
+    work, now = app_state.appdb.missed_call_work, app_state.clock.now()
+    match action:
+        case "claim":
+            await work.claim(keys, user, now_us=to_microseconds(now))
+        case "release":
+            await work.release(keys)
+        case "done":
+            await work.finish(keys, user, now_us=to_microseconds(now))
+        case "reopen":
+            await work.reopen(keys)
+        case "remind":
+            if remind_at is None or not now < remind_at <= now + REMINDER_MAX:
+                raise UsageError(
+                    _("a reminder needs a time within {days} days", days=REMINDER_MAX.days),
+                    location="remind_at",
+                    hint=_("write one such as 2026-04-27T09:00:00+02:00"),
+                )
+            await work.remind(keys, user, remind_at_us=to_microseconds(remind_at), now_us=to_microseconds(now))
+
+
+async def load_reminders(app_state: AppState, scope: AccessScope | None, user: str) -> Reminders:
+    """Return the reminders of a user, of calls in scope that were not returned meanwhile."""
+    now = app_state.clock.now()
+    dates = dict(await app_state.appdb.missed_call_work.reminders(user, REMINDERS_MAX))
+    due_keys = [key for key, remind_at in dates.items() if remind_at <= now]
+    next_at = min((remind_at for remind_at in dates.values() if remind_at > now), default=None)
+    if not due_keys:
+        return Reminders(due=(), next_at=next_at)
+    position = await app_state.store.position()
+    mask = None if app_state.masking is None else app_state.masking.mask
+    missed = await app_state.coalescer.get(
+        (position, "reminders", scope, mask, *due_keys), lambda: _load_unreturned(app_state, scope, due_keys)
+    )
+    directory = await load_names(app_state)
+    due = [
+        DueReminder(
+            sn=call.sn,
+            call_id=call.call_id,
+            caller=directory.name_party(call.sn, call.call_from, is_outside=True),
+            started_at=call.started_at,
+            remind_at=dates[call.sn, call.call_id],
+        )
+        for call in missed
+    ]
+    return Reminders(due=sorted(due, key=lambda reminder: reminder.remind_at), next_at=next_at)
+
+
+async def _load_unreturned(
+    app_state: AppState, scope: AccessScope | None, keys: Sequence[CallKey]
+) -> Sequence[MissedCall]:
+    """Return those of these calls that are in scope and were not returned."""
+    calls = await app_state.unmasked_store.calls_by_keys(keys)
+    if not calls:
+        return ()
+    missed_filter = RecordFilter(
+        since=min(call.started_at for call in calls), scope=scope, call_filter=CallFilter(call_keys=tuple(keys))
+    )
+    return (await app_state.store.missed_calls(missed_filter, LISTED_MAX)).data
+
+
 def _group(
     missed: Sequence[MissedCall], work_by_call: Mapping[CallKey, MissedCallWork], *, is_done: bool
 ) -> list[list[MissedCall]]:
@@ -111,6 +205,7 @@ def _make_entry(
     return InboxEntry(
         calls=calls,
         caller=directory.name_party(latest.sn, latest.call_from, is_outside=True),
+        did=directory.name_did(latest.sn, latest.did_number),
         work=work,
         is_due=work.remind_at is not None and work.remind_at <= now and ended_at is None,
         returned_at=latest.returned_at,
