@@ -47,6 +47,14 @@ def test_user_errors_say_what_to_do(onhook: Command) -> None:
         assert (code in (1, 2), sentence in error) == (True, True), error
 
 
+def test_user_and_token_are_limited_to_departments_and_sites(onhook: Command) -> None:
+    assert onhook("user", "add", "alice", "--department", "Sales", "--department", "Support")[0] == 0
+    assert onhook("token", "add", "board", "--site", "Berlin", "--number", "1001")[0] == 0
+    (line,) = onhook("user", "list")[1].splitlines()[1:]
+    assert "department Sales, Support" in line
+    assert "1001; site Berlin" in onhook("token", "list")[1]
+
+
 def test_user_and_token_have_a_mask(onhook: Command) -> None:
     assert onhook("user", "add", "alice", "--mask", "last3")[0] == 0
     assert onhook("token", "add", "statistics", "--mask", "hash", "--number", "1001")[0] == 0

@@ -1,13 +1,16 @@
 """A limited reader sees the calls of the scope and nothing else: on every page, route, export and feed."""
 
+import asyncio
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 import aiohttp
 import pytest
 from litestar.handlers import HTTPRouteHandler
 
 from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.directory import DirectoryEntry
 from onhook.console.app import _api_router, _page_router
 from onhook.console.pages.reports.kinds import KINDS
 from tests.console.conftest import ConsoleHarness
@@ -23,7 +26,8 @@ LIMITED_ROUTES = {
     *("/exports/{ticket:str}", "/", "/calls", "/calls/{sn:str}/{call_id:str}", "/call", "/reports", "/reports.csv"),
     *("/call/note", "/calls/tags", "/api/v1/notes", "/api/v1/recording", "/api/v1/saved-searches", "/api/v1/reports"),
     *("/api/v1/records", "/api/v1/calls", "/api/v1/calls/{sn:str}/{call_id:str}", "/api/v1/summary", "/api/v1/live"),
-    *("/directory", "/api/v1/directory", "/api/v1/directory.csv", "/suggestions", "/missed"),
+    *("/directory", "/api/v1/directory", "/api/v1/directory.csv", "/suggestions", "/missed", "/reminders"),
+    "/api/v1/missed-calls",
     *("/settings", "/settings/columns", "/dashboards/save", "/dashboards/copy", "/dashboards/remove"),
     *("/wallboard/{name:str}", "/wallboard-links", "/wallboard-links/revoke", "/dashboards/share"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
@@ -76,7 +80,7 @@ def test_limits_open_routes_are_listed() -> None:
         path for path, handler in handlers() if handler.opt.get("personal") and handler.opt.get("scoped")
     }
     permitted = {path for path, handler in handlers() if "permission" in handler.opt}
-    assert writing == {"/call/note", "/calls/tags", "/missed", "/api/v1/notes"} | scoped_personal | (
+    assert writing == {"/call/note", "/calls/tags", "/missed", "/api/v1/notes", "/api/v1/missed-calls"} | scoped_personal | (
         permitted - {"/sql/questions/share"}
     )
     assert personal == PERSONAL_STATUSES.keys()
@@ -85,8 +89,8 @@ def test_limits_open_routes_are_listed() -> None:
 
 @pytest.fixture
 async def tokens(harness: ConsoleHarness) -> dict[str, str]:
-    """Return the tokens of readers limited to an extension, to a PBX, and to a PBX that does not exist;
-    add three calls.
+    """Return the tokens of readers limited to an extension, to a PBX, to a PBX that does not exist, and to a department
+    at a site; add three calls.
     """
     await harness.appdb.add_pbx(name="branch", sn=OTHER_SN, secret="s" * 32, now_us=1)
     visible_details = {"call_from": ALICE, "call_to": "1002", "recording": "shown.wav"}
@@ -99,7 +103,15 @@ async def tokens(harness: ConsoleHarness) -> dict[str, str]:
         [details(STARTED_AT, call_id=ELSEWHERE_ID, call_from=f"Hidden<{HIDDEN}>", call_to="1009", status="BUSY")],
         OTHER_SN,
     )
+    await harness.appdb.directory.put(
+        [
+            DirectoryEntry(sn=SN, number="1001", name="Alice", department="Sales", site="Berlin"),
+            DirectoryEntry(sn=SN, number="1003", name=HIDDEN, department=f"Sales {HIDDEN}", site=f"Site {HIDDEN}"),
+            DirectoryEntry(sn=OTHER_SN, number="1009", name=HIDDEN, department="Sales", site=f"Site {HIDDEN}"),
+        ]
+    )
     limits = {
+        "department": AccessScope(departments=("sales",), sites=("Berlin",)),
         "extension": AccessScope(numbers=("1002", "1001")),
         "both": AccessScope(sns=(SN,), numbers=("1001",)),
         "nothing": AccessScope(sns=()),
@@ -108,6 +120,49 @@ async def tokens(harness: ConsoleHarness) -> dict[str, str]:
     return {
         name: await harness.appdb.tokens.add(name, "reader", now_us=now_us, scope=item) for name, item in limits.items()
     }
+
+
+async def read_to_end(stream: aiohttp.ClientResponse) -> bytes:
+    """Return what a feed sends until the server ends it."""
+    received = b""
+    with suppress(aiohttp.ClientPayloadError):
+        async for chunk in stream.content.iter_any():
+            received += chunk
+    return received
+
+
+async def test_limits_follow_moves_between_departments(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
+    """A person who moves takes the calls along, and a running stream of the former scope ends."""
+
+    async def move(number: str, department: str) -> None:
+        entry = DirectoryEntry(sn=SN, number=number, name="Name", department=department, site="Berlin")
+        await harness.appdb.directory.put([entry])
+
+    async def call_ids(reader: aiohttp.ClientSession) -> list[str]:
+        return [call["call_id"] for call in (await (await reader.get("/api/v1/calls")).json())["data"]]
+
+    async with harness.client(tokens["department"]) as reader:
+        assert await call_ids(reader) == [SHOWN_ID]
+        stream = await reader.get("/api/v1/live?after=0")
+        await move("1003", "Sales")
+        assert set(await call_ids(reader)) == {SHOWN_ID, HIDDEN_ID}
+        async with asyncio.timeout(60):
+            assert HIDDEN.encode() not in await read_to_end(stream)
+        await move("1001", "Support")
+        assert await call_ids(reader) == [HIDDEN_ID]
+        await harness.appdb.directory.remove(SN, "1003")
+        assert await call_ids(reader) == []
+
+
+async def test_limits_filters_show_no_member_out_of_scope(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
+    """A filter by department finds the numbers that the reader may see, and no colleague in a call with them."""
+    entry = DirectoryEntry(sn=SN, number="1002", name="Bob", department="Support", site="Berlin")
+    await harness.appdb.directory.put([entry])
+    async with harness.client(tokens["department"]) as reader:
+        for query, count in (("department:Sales", 1), ("site:berlin", 1), ("department:Support", 0)):
+            for name in ("number", "q"):
+                answer = await reader.get("/api/v1/calls", params={name: query})
+                assert (answer.status, len((await answer.json())["data"])) == (200, count), (name, query)
 
 
 async def test_limits_other_routes_are_403(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
@@ -126,7 +181,7 @@ async def test_limits_other_routes_are_403(harness: ConsoleHarness, tokens: dict
 
 
 @pytest.mark.parametrize(
-    "name", ["both", *(pytest.param(name, marks=pytest.mark.slow) for name in ("extension", "nothing"))]
+    "name", ["both", "department", *(pytest.param(name, marks=pytest.mark.slow) for name in ("extension", "nothing"))]
 )
 async def test_limits_responses_leak_nothing(harness: ConsoleHarness, tokens: dict[str, str], name: str) -> None:
     """No list, report, export or page contains the number, and no count includes calls outside of the scope."""
@@ -134,12 +189,19 @@ async def test_limits_responses_leak_nothing(harness: ConsoleHarness, tokens: di
     async with harness.client(tokens[name]) as reader:
         for kind_name in KINDS:
             for form in ("/reports", "/reports.csv", "/api/v1/reports"):
-                text = await body(reader, f"{form}?report={kind_name}&since=2026-04-01&until=2026-05-01")
-                assert HIDDEN not in text, kind_name
+                for group_by in ("", "department", "site") if KINDS[kind_name].make_grouped else ("",):
+                    query = f"report={kind_name}&since=2026-04-01&until=2026-05-01&group_by={group_by}"
+                    assert HIDDEN not in await body(reader, f"{form}?{query}"), (kind_name, group_by)
         for path in ("/", "/calls", "/calls?sort=-talk_duration", f"/api/v1/calls?q={HIDDEN}", "/api/v1/records"):
             assert f"<{HIDDEN}>" not in await body(reader, path), path
         for field in ("trunk", "did_number", "party"):
-            assert HIDDEN not in await body(reader, f"/suggestions?field={field}&text=7"), field
+            for text in ("7", "sales", "site:"):
+                assert HIDDEN not in await body(reader, f"/suggestions?field={field}&text={text}"), field
+        for by in ("department", "site"):
+            assert HIDDEN not in await body(reader, f"/api/v1/summary?by={by}")
+        for show in ("open", "mine", "done"):
+            assert HIDDEN not in await body(reader, f"/api/v1/missed-calls?since=2026-04-01&show={show}")
+        assert HIDDEN not in await body(reader, "/reminders")
         dashboard = await body(reader, "/?since=2026-04-01&until=2026-05-01")
         assert HIDDEN not in dashboard
         if name != "nothing":  # who sees no call sees no figure
@@ -214,7 +276,7 @@ async def test_limits_routes_for_a_permission_reject_users_without_it(
 
 async def test_limits_names_of_other_pbxs_are_hidden(harness: ConsoleHarness, tokens: dict[str, str]) -> None:
     """Neither the list of PBXs nor a configured zone reveals another PBX."""
-    for name, may_see_name in (("extension", True), ("both", False), ("nothing", False)):
+    for name, may_see_name in (("extension", True), ("both", False), ("nothing", False), ("department", True)):
         async with harness.client(tokens[name]) as reader:
             for path in ("/", "/calls", "/reports", f"/calls/{SN}/{SHOWN_ID}"):
                 answer = await reader.get(path)

@@ -240,6 +240,39 @@ async def test_queue_report_is_compared_with_a_chosen_period(
         assert "Compared: Tue 27 Oct 2026 00:00:00 to Thu 29 Oct 2026 00:00:00" in page
 
 
+async def test_agent_and_caller_reports_are_compared_with_a_chosen_period(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """The row after the total equals a plain loop over the calls of the other period, also by department."""
+    calls = await stored_calls(harness)
+    zone = ZoneInfo("Europe/Berlin")
+    begin = datetime(2026, 10, 27, tzinfo=zone)
+    other_calls = [call for call in calls if begin <= call.started_at < begin + timedelta(days=3)]
+    query = "since=2026-10-25&until=2026-10-28&compare=2026-10-27"
+    agents = plain_queues.agents(other_calls, PLAN, zone)
+    worked = sum(plain_queues.worked_seconds(other_calls, PLAN, zone).values())
+    answered, missed, talk = (sum(figures[place] for figures in agents.values()) for place in range(3))
+    talk_per_hour = round(3600 * talk / worked)
+    for more, expected in (
+        ("", {"Answered": answered, "Missed rings": missed, "Talk": talk, "Talk per hour": talk_per_hour}),
+        ("&group_by=site", {"Answered": answered, "Talk": talk, "Worked": worked, "Talk per hour": talk_per_hour}),
+    ):
+        answer = await client.get(f"/reports.csv?report=agents&{query}{more}")
+        *_rows, compared = csv.DictReader(io.StringIO(await answer.text(), newline=""))
+        assert {title: compared[title] for title in expected} == {t: str(value) for t, value in expected.items()}
+    counts = Counter(call.call_from for call in other_calls)
+    answer = await client.get(f"/reports.csv?report=repeat-callers&{query}")
+    *_rows, compared = csv.DictReader(io.StringIO(await answer.text(), newline=""))
+    assert (compared["Caller"], compared["Calls"]) == (
+        "Compared",
+        str(sum(number for number in counts.values() if number > 1)),
+    )
+    missed_calls = sum(call.status != "ANSWERED" for call in other_calls)
+    report = await (await client.get(f"/api/v1/reports?report=unreturned&{query}")).json()
+    assert "Compared: 2026-10-27 00:00 to 2026-10-30 00:00." in report["note"]
+    assert f"In it {missed_calls} were missed" in report["note"]
+
+
 async def test_repeat_callers_report_equals_plain_count_and_adds_up(
     harness: ConsoleHarness, client: aiohttp.ClientSession
 ) -> None:

@@ -18,7 +18,7 @@ from onhook.cdr.call_details import CallDetails
 from onhook.cdr.csv_injection import escape_formula
 from onhook.cdr.record_filter import RecordFilter
 from onhook.console.pages.reports.kinds import KINDS
-from onhook.console.pages.reports.period import Period, compared_period, get_period, previous_period
+from onhook.console.queries.period import Period, compared_period, get_period, previous_period
 from onhook.lib.errors import UsageError
 from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import BOB, IVR, QUEUE, details

@@ -13,6 +13,7 @@ from tests.console.conftest import ConsoleHarness, module_loop
 from tests.factories import PBX, SN
 
 PASSWORD = "three short words"
+NO_GROUPS = {"departments": None, "sites": None}
 OURS = {"Sec-Fetch-Site": "same-origin"}
 
 
@@ -128,6 +129,37 @@ async def test_user_scope_is_set_by_form(harness: ConsoleHarness, browser: aioht
     assert [user.name for user in await harness.appdb.users.all()] == ["Dora"]
 
 
+async def test_user_departments_and_sites_are_set_by_form_and_api(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession, client: aiohttp.ClientSession
+) -> None:
+    """Each once, in whatever case; a name may have a comma in the API; too many are an error."""
+    await invite(browser, "Dora", departments="Sales, sales , Support", sites="Berlin")
+    body = {"name": "Eve", "departments": ["Sales, EMEA"], "sites": []}
+    assert (await client.post("/api/v1/users", json=body)).status == 201
+    scopes = {user.name: user.scope for user in await harness.appdb.users.all()}
+    dora, eve = scopes["Dora"], scopes["Eve"]
+    assert dora is not None
+    assert eve is not None
+    assert (dora.departments, dora.sites, eve.departments, eve.sites) == (
+        ("sales", "Support"),
+        ("Berlin",),
+        ("Sales, EMEA",),
+        None,
+    )
+    changed = await (await client.patch("/api/v1/users/Dora", json={"numbers": ["1001"]})).json()
+    assert (changed["scope"]["departments"], changed["scope"]["sites"]) == (["sales", "Support"], ["Berlin"])
+    changed = await (await client.patch("/api/v1/users/Dora", json={"sites": []})).json()
+    assert (changed["scope"]["departments"], changed["scope"]["sites"]) == (["sales", "Support"], None)
+    text = await (await browser.get("/users")).text()
+    assert 'department <span dir="auto">sales, Support</span>' in text
+    text = await (await browser.get("/users/edit?name=Dora")).text()
+    assert 'name="departments" maxlength="4000" value="sales, Support"' in text
+    for wrong in ({"departments": ",".join(map(str, range(101)))}, {"sites": "x" * 101}, {"sites": "a\x00b"}):
+        text = await (await browser.post("/users", data={"name": "Frank", **wrong})).text()
+        assert 'role="alert"' in text
+    assert len(await harness.appdb.users.all()) == 2
+
+
 async def test_audit_log_contains_every_change(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """An entry has the user, the way, the action and its values, but no secret and no password."""
     await invite(browser, "Alice")
@@ -156,7 +188,7 @@ async def test_user_is_added_by_api(harness: ConsoleHarness, client: aiohttp.Cli
     async with client.post("/api/v1/users", json=new_user) as answer:
         assert answer.status == 201
         added = await answer.json()
-    assert added["user"]["scope"] == {"sns": [SN], "numbers": ["1001"], "mask": "none"}
+    assert added["user"]["scope"] == {"sns": [SN], "numbers": ["1001"], "mask": "none"} | NO_GROUPS
     async with anonymous(harness) as alice:
         assert "Welcome" in await (await alice.get(added["path"])).text()
     renewed_user = await (await client.post("/api/v1/users/Alice/invitation")).json()
@@ -219,7 +251,7 @@ async def test_token_is_added_by_api(harness: ConsoleHarness, client: aiohttp.Cl
     """A limited token has its scope; the text is returned once; a removed token is invalid."""
     async with client.post("/api/v1/tokens", json={"name": "wallboard", "numbers": ["1001"]}) as answer:
         new_document = await answer.json()
-    assert new_document["token"]["scope"] == {"sns": None, "numbers": ["1001"], "mask": "none"}
+    assert new_document["token"]["scope"] == {"sns": None, "numbers": ["1001"], "mask": "none"} | NO_GROUPS
     async with harness.client(new_document["text"]) as reader:
         assert (await reader.get("/api/v1/calls")).status == 200
         assert (await reader.get("/api/v1/tokens")).status == 403

@@ -14,12 +14,16 @@ from onhook.cdr.number_masking import Mask
 
 
 class UserChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """What changes. Empty `pbxs` or `numbers` lift that limit; `permissions` are all that the user has then."""
+    """What changes. Empty `pbxs`, `numbers`, `departments` or `sites` lift that limit; `permissions` are all that the user
+    has then.
+    """
 
     name: str | UnsetType = UNSET
     role: Role | UnsetType = UNSET
     pbxs: Sequence[str] | UnsetType = UNSET
     numbers: Sequence[str] | UnsetType = UNSET
+    departments: Sequence[str] | UnsetType = UNSET
+    sites: Sequence[str] | UnsetType = UNSET
     mask: Mask | UnsetType = UNSET
     permissions: Sequence[str] | UnsetType = UNSET
     is_disabled: bool | UnsetType = UNSET
@@ -50,6 +54,8 @@ async def _change_scope(appdb: AppDb, scope: AccessScope | None, changes: UserCh
             [] if changes.pbxs is UNSET else changes.pbxs,
             [] if changes.numbers is UNSET else changes.numbers,
             "none" if changes.mask is UNSET else changes.mask,
+            [] if changes.departments is UNSET else changes.departments,
+            [] if changes.sites is UNSET else changes.sites,
         )
         or AccessScope()
     )
@@ -57,5 +63,7 @@ async def _change_scope(appdb: AppDb, scope: AccessScope | None, changes: UserCh
         old.sns if changes.pbxs is UNSET else given.sns,
         old.numbers if changes.numbers is UNSET else given.numbers,
         old.mask if changes.mask is UNSET else given.mask,
+        old.departments if changes.departments is UNSET else given.departments,
+        old.sites if changes.sites is UNSET else given.sites,
     )
     return None if new == AccessScope() else new

@@ -344,7 +344,7 @@ def verify_password(password: str, password_hash: bytes | None) -> bool:
 
 def encode_scope(scope: AccessScope | None) -> str | None:
     """Return the stored form of a scope."""
-    return None if scope is None else encode_column(scope)
+    return None if scope is None else encode_column(scope.unresolved())
 
 
 def decode_scope(text: str | None) -> AccessScope | None:

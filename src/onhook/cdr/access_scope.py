@@ -40,6 +40,10 @@ class AccessScope(msgspec.Struct, frozen=True):
         """Return (`sn`, number) of the members; none of a scope that is not resolved."""
         return frozenset()
 
+    def unresolved(self) -> "AccessScope":
+        """Return the scope as it was set, which is what is stored."""
+        return self
+
     def allows_record(self, record: Record) -> bool:
         """Return whether the reader may see this record."""
         return self.allows_pbx(record.sn) and self._has_number(record)
@@ -74,6 +78,9 @@ class ResolvedScope(AccessScope, frozen=True):
 
     def list_members(self) -> frozenset[tuple[str, str]]:
         return self.members
+
+    def unresolved(self) -> AccessScope:
+        return AccessScope(self.sns, self.numbers, self.mask, self.departments, self.sites)
 
 
 def resolve_scope(scope: AccessScope, members: frozenset[tuple[str, str]]) -> ResolvedScope:

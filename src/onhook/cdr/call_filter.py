@@ -12,6 +12,7 @@ import msgspec
 
 from onhook.cdr.identity import extract_number
 from onhook.cdr.merge import ROW_NOTE
+from onhook.cdr.party_groups import reject_group_filter
 from onhook.cdr.record import Call, Record
 from onhook.lib.errors import UsageError, _
 
@@ -27,6 +28,9 @@ SEARCH_NAMES: tuple[str, ...] = (*CALL_FILTER_NAMES, "tag", "note", "q")
 
 TEXT_CALL_FILTERS = frozenset({"answered_by", "caller", "dialled", "by_trunk", "by_did"})
 """The text filters."""
+
+PARTY_CALL_FILTERS = frozenset({"answered_by", "caller", "dialled"})
+"""Those that are numbers."""
 
 _TIME_CALL_FILTERS = ("under_way_at", "ended_since")
 
@@ -118,6 +122,8 @@ def list_pbx_notes(call: Call) -> list[str]:
 def parse_call_filter(parameters: Mapping[str, str], zone: ZoneInfo) -> CallFilter:
     """Parse call filters from texts; empty texts are ignored. Raises `UsageError`."""
     texts = {name: text.strip() for name, text in parameters.items() if text.strip()}
+    for name in PARTY_CALL_FILTERS & texts.keys():
+        reject_group_filter(name, texts[name])
     return CallFilter(zone=zone.key, **{name: _parse_value(name, text, zone) for name, text in texts.items()})
 
 

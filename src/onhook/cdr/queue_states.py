@@ -21,4 +21,4 @@ def is_queue_visible(sn: str, state: QueueState, scope: AccessScope | None) -> b
     """Return whether a reader may see a queue: its PBX is in scope, and so is its number. Who is in a call that goes on
     is not known, so a reader of some extensions does not see queues whose calls they answer.
     """
-    return scope is None or (scope.allows_pbx(sn) and (scope.numbers is None or state.queue in scope.numbers))
+    return scope is None or scope.allows_number(sn, state.queue)

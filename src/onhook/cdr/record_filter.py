@@ -23,6 +23,7 @@ from onhook.cdr.call_filter import CallFilter
 from onhook.cdr.extra_filter import ExtraFilter
 from onhook.cdr.identity import extract_number
 from onhook.cdr.party_filter import PartyCondition
+from onhook.cdr.party_groups import reject_group_filter
 from onhook.cdr.record import Call, Record
 from onhook.lib.errors import UsageError, _
 
@@ -237,8 +238,14 @@ def _parse_text(_name: str, text: str, _zone: ZoneInfo, _now: datetime) -> str:
     return text
 
 
+def _parse_party(name: str, text: str, _zone: ZoneInfo, _now: datetime) -> str:
+    reject_group_filter(name, text)
+    return text
+
+
 _PARSERS: Mapping[str, Callable[[str, str, ZoneInfo, datetime], Any]] = {
     **dict.fromkeys(_TEXT_FILTERS, _parse_text),
+    **dict.fromkeys(("number", "call_from", "call_to"), _parse_party),
     **dict.fromkeys(_DURATION_FILTERS, _parse_seconds),
     "extra": _parse_extra,
     "since": _parse_time,

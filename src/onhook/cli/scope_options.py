@@ -22,6 +22,18 @@ NumberScopeOption = Annotated[
     list[str] | None,
     typer.Option("--number", metavar="NUMBER", help=_("Limit to calls of this extension; repeatable")),
 ]
+DepartmentScopeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--department", metavar="NAME", help=_("Limit to calls of extensions that the directory has in it; repeatable")
+    ),
+]
+SiteScopeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--site", metavar="NAME", help=_("Limit to calls of extensions that the directory has there; repeatable")
+    ),
+]
 MaskOption = Annotated[
     Mask,
     typer.Option(
@@ -44,6 +56,9 @@ def describe_scope(scope: AccessScope | None, names: Mapping[str, str]) -> str:
         return _("everything")
     pbxs = ", ".join(names.get(sn, sn) for sn in scope.sns or ())
     numbers = ", ".join(scope.numbers or ())
-    is_unlimited = scope.sns is None and scope.numbers is None
-    limits = _("everything") if is_unlimited else "; ".join(text for text in (pbxs, numbers) if text) or _("nothing")
+    departments = _("department {names}", names=", ".join(scope.departments)) if scope.departments else ""
+    sites = _("site {names}", names=", ".join(scope.sites)) if scope.sites else ""
+    is_unlimited = scope.sns is None and not scope.limits_numbers
+    texts = "; ".join(text for text in (pbxs, numbers, departments, sites) if text)
+    limits = _("everything") if is_unlimited else texts or _("nothing")
     return limits if scope.mask == "none" else f"{limits}; " + _("numbers masked: {mask}", mask=scope.mask)

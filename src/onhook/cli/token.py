@@ -10,7 +10,15 @@ from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone
-from onhook.cli.scope_options import MaskOption, NumberScopeOption, PbxScopeOption, RoleOption, describe_scope
+from onhook.cli.scope_options import (
+    DepartmentScopeOption,
+    MaskOption,
+    NumberScopeOption,
+    PbxScopeOption,
+    RoleOption,
+    SiteScopeOption,
+    describe_scope,
+)
 from onhook.config import local_address, parse_address
 from onhook.lib.clock import SystemClock
 from onhook.lib.deferred_module import DeferredModule
@@ -38,6 +46,8 @@ async def add(
     role: RoleOption = "reader",
     pbx: PbxScopeOption = None,
     number: NumberScopeOption = None,
+    department: DepartmentScopeOption = None,
+    site: SiteScopeOption = None,
     mask: MaskOption = "none",
     share: Annotated[
         bool, typer.Option("--share", help=_("For exports alone, in their URL: /api/v1/export.csv?token=…"))
@@ -54,7 +64,7 @@ async def add(
     clock = SystemClock()
     export_filter = share_tokens.parse_export_filter(search or "", zone=DEFAULT_ZONE, clock=clock) if share else None
     async with open_appdb(data, create=True) as appdb:
-        scope = await parse_scope(appdb, pbx or [], number or [], mask)
+        scope = await parse_scope(appdb, pbx or [], number or [], mask, department or [], site or [])
         print(await appdb.tokens.add(name, role, now_us=clock.microseconds(), scope=scope, export_filter=export_filter))
 
 

@@ -14,11 +14,13 @@ from onhook.cli.formats import format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone
 from onhook.cli.scope_options import (
+    DepartmentScopeOption,
     MaskOption,
     NumberScopeOption,
     PbxScopeOption,
     PermissionOption,
     RoleOption,
+    SiteScopeOption,
     describe_scope,
 )
 from onhook.config import Config, local_address, parse_address
@@ -39,13 +41,15 @@ async def add(
     role: RoleOption = "reader",
     pbx: PbxScopeOption = None,
     number: NumberScopeOption = None,
+    department: DepartmentScopeOption = None,
+    site: SiteScopeOption = None,
     mask: MaskOption = "none",
     permission: PermissionOption = None,
     data: DataOption = None,
 ) -> None:
     """Add a user and print the link of the invitation, where the password is chosen: valid once, for three days."""
     async with open_appdb(data, create=True) as appdb:
-        scope = await parse_scope(appdb, pbx or [], number or [], mask)
+        scope = await parse_scope(appdb, pbx or [], number or [], mask, department or [], site or [])
         invitation = await appdb.users.add(
             name, role, scope, now_us=SystemClock().microseconds(), permissions=permission or []
         )
@@ -68,6 +72,14 @@ async def change(
             "--number", metavar="NUMBER", help=_("Limit to calls of this extension; repeatable; '' lifts the limit")
         ),
     ] = None,
+    department: Annotated[
+        list[str] | None,
+        typer.Option("--department", metavar="NAME", help=_("Limit to this department; repeatable; '' lifts the limit")),
+    ] = None,
+    site: Annotated[
+        list[str] | None,
+        typer.Option("--site", metavar="NAME", help=_("Limit to this site; repeatable; '' lifts the limit")),
+    ] = None,
     mask: Annotated[Mask | None, typer.Option("--mask", help=_("External numbers: none, last3 or hash"))] = None,
     permission: Annotated[
         list[str] | None,
@@ -86,6 +98,8 @@ async def change(
             role=UNSET if role is None else role,
             pbxs=UNSET if pbx is None else pbx,
             numbers=UNSET if number is None else number,
+            departments=UNSET if department is None else department,
+            sites=UNSET if site is None else site,
             mask=UNSET if mask is None else mask,
             permissions=UNSET if permission is None else permission,
             is_disabled=UNSET if enabled is None else not enabled,

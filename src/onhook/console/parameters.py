@@ -18,10 +18,12 @@ from litestar.routes import HTTPRoute
 from onhook.appdb.masking import load_masking
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, PBXS_MAX, SECRET_CHARACTERS_MAX, SN_CHARACTERS_MAX
 from onhook.cdr.number_masking import MASKS, Mask
+from onhook.cdr.party_groups import parse_group_filter, split_group_filters
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
 from onhook.console.auth.access import get_access_scope
 from onhook.console.masked_store import MaskedStore, check_masked_tag
 from onhook.console.queries.directory import find_name_parties
+from onhook.console.queries.group_filters import apply_group_filters
 from onhook.console.reader import load_reader_settings, make_reader_zone
 from onhook.console.search import apply_search
 from onhook.console.state import AnyRequest, AppState, AppStateDep
@@ -54,6 +56,7 @@ _TIME_SYNTAX = (
 )
 _LIST_SYNTAX = "Several are separated by commas, and `!` in front excludes them"
 _EXTRA_SYNTAX = "`account_code=4711`, or several, separated by commas"
+_GROUP_SYNTAX = "`department:NAME` or `site:NAME` is any number that the directory has in it"
 _TALK_SECONDS = QueryParameter(description="Whole seconds of talk; the limit is included", pattern=r"^[0-9]{0,9}$")
 _WAIT_SECONDS = QueryParameter(description="Whole seconds; the limit is included", pattern=r"^[0-9]{0,9}$")
 
@@ -104,7 +107,7 @@ async def reader_zone(
     return make_reader_zone(app_state, await load_reader_settings(request, app_state), zone)
 
 
-def record_filter(  # noqa: PLR0917 - one for each filter
+async def record_filter(  # noqa: PLR0917 - one for each filter
     request: Request[Any, Any, Any],
     app_state: AppStateDep,
     reader_zone: ReaderZone,
@@ -113,9 +116,9 @@ def record_filter(  # noqa: PLR0917 - one for each filter
     pbx: Annotated[Text, _text_parameter("Name of the PBX")] = "",
     sn: Annotated[Text, _text_parameter("Serial number of the PBX")] = "",
     call_id: Annotated[Text, _text_parameter("The call's id")] = "",
-    number: Annotated[Text, _text_parameter("Number on either side")] = "",
-    call_from: Annotated[Text, _text_parameter("Number of the caller")] = "",
-    call_to: Annotated[Text, _text_parameter("Number that was called")] = "",
+    number: Annotated[Text, _text_parameter(f"Number on either side; {_GROUP_SYNTAX}")] = "",
+    call_from: Annotated[Text, _text_parameter(f"Number of the caller; {_GROUP_SYNTAX}")] = "",
+    call_to: Annotated[Text, _text_parameter(f"Number that was called; {_GROUP_SYNTAX}")] = "",
     status: Annotated[Text, _text_parameter(f"Outcome; case, blanks and underscores are ignored. {_LIST_SYNTAX}")] = "",
     type: Annotated[Text, _text_parameter(f"`internal`, `inbound` or `outbound`. {_LIST_SYNTAX}")] = "",
     trunk: Annotated[Text, _text_parameter("Name of the trunk, in or out")] = "",
@@ -131,17 +134,18 @@ def record_filter(  # noqa: PLR0917 - one for each filter
         "did_number": did_number, "min_talk_duration": min_talk_duration, "max_talk_duration": max_talk_duration,
         "extra": extra,
     }  # fmt: skip
+    plain_texts, group_filters = split_group_filters(texts)
+    scope = get_access_scope(request.scope)
     # The scope of the user applies to every filter.
-    return msgspec.structs.replace(
-        parse_filter(texts, reader_zone, app_state.clock.now()), scope=get_access_scope(request.scope)
-    )
+    result = msgspec.structs.replace(parse_filter(plain_texts, reader_zone, app_state.clock.now()), scope=scope)
+    return await apply_group_filters(app_state, scope, result, group_filters)
 
 
 async def search_filter(  # noqa: PLR0917 - one for each filter
     app_state: AppStateDep,
     record_filter: RecordFilterDep,
     reader_zone: ReaderZone,
-    answered_by: Annotated[Text, _text_parameter("Number of the person who answered")] = "",
+    answered_by: Annotated[Text, _text_parameter(f"Number of the person who answered; {_GROUP_SYNTAX}")] = "",
     min_wait_duration: Annotated[Text, _WAIT_SECONDS] = "",
     max_wait_duration: Annotated[Text, _WAIT_SECONDS] = "",
     min_ring_duration: Annotated[Text, _WAIT_SECONDS] = "",
@@ -150,8 +154,8 @@ async def search_filter(  # noqa: PLR0917 - one for each filter
     hour_of_day: Annotated[Text, _text_parameter("0 to 23, in `zone`")] = "",
     under_way_at: Annotated[Text, _text_parameter("In progress at this time, ISO 8601")] = "",
     ended_since: Annotated[Text, _text_parameter("Ended at or after this time, ISO 8601")] = "",
-    caller: Annotated[Text, _text_parameter("Number of the caller of the whole call")] = "",
-    dialled: Annotated[Text, _text_parameter("Number that was dialled first")] = "",
+    caller: Annotated[Text, _text_parameter(f"Number of the caller of the whole call; {_GROUP_SYNTAX}")] = "",
+    dialled: Annotated[Text, _text_parameter(f"Number that was dialled first; {_GROUP_SYNTAX}")] = "",
     by_trunk: Annotated[Text, _text_parameter("Trunk of the whole call: the inbound one, else the outbound one")] = "",
     by_did: Annotated[Text, _text_parameter("DID number of the whole call")] = "",
     tag: Annotated[Text, _text_parameter("A tag of the call")] = "",
@@ -170,7 +174,11 @@ async def search_filter(  # noqa: PLR0917 - one for each filter
     texts |= {"tag": tag, "note": note, "q": q}
     if app_state.masking is not None:
         check_masked_tag(tag, app_state.masking)
-    result = await apply_search(app_state.appdb, record_filter, texts, reader_zone)
+    plain_texts, group_filters = split_group_filters(texts)
+    if (group := parse_group_filter(q)) is not None:
+        plain_texts, group_filters = plain_texts | {"q": ""}, {**group_filters, "number": group}
+    result = await apply_search(app_state.appdb, record_filter, plain_texts, reader_zone)
+    result = await apply_group_filters(app_state, record_filter.scope, result, group_filters)
     if result.call_filter is None or not result.call_filter.name:
         return result
     name_parties = await find_name_parties(app_state, record_filter.scope, result.call_filter.name)
@@ -200,7 +208,7 @@ def dependencies() -> dict[str, Provide]:
     return {
         "app_state": Provide(get_app_state),
         "reader_zone": Provide(reader_zone),
-        "record_filter": Provide(record_filter, sync_to_thread=False),
+        "record_filter": Provide(record_filter),
         "search_filter": Provide(search_filter),
     }
 

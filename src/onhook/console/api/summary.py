@@ -6,10 +6,12 @@ import msgspec
 from litestar import get
 from litestar.params import QueryParameter
 
+from onhook.cdr.party_groups import PARTY_GROUP_KINDS
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX
 from onhook.console.auth.access import SCOPED
 from onhook.console.parameters import ReaderZone, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
+from onhook.console.queries.directory import load_groups
 from onhook.console.state import AppStateDep
 from onhook.store.contract import SUMMARY_DIMENSIONS
 
@@ -19,7 +21,8 @@ EXTENSION_DIMENSIONS = frozenset({"answered_by", "made_by"})
 SummaryDimensions = Annotated[
     str,
     QueryParameter(
-        description=f"Dimensions: {', '.join(SUMMARY_DIMENSIONS)}; several separated by a comma",
+        description=f"Dimensions: {', '.join(SUMMARY_DIMENSIONS)}; several separated by a comma. Or, alone:"
+        f" {', '.join(PARTY_GROUP_KINDS)}, of a number on either side of a leg",
         max_length=TEXT_CHARACTERS_MAX,
     ),
 ]
@@ -38,8 +41,14 @@ async def summarise(
     app_state: AppStateDep, search_filter: SearchFilterDep, reader_zone: ReaderZone, by: SummaryDimensions = "day"
 ) -> SummaryTable:
     """Count matching calls. Hours, days, weeks and months are those of `zone`, also on days of 23 and 25 hours. By
-    extension, each PBX has rows of its own, with its name in `pbx`.
+    extension, each PBX has rows of its own, with its name in `pbx`. By department or site a call counts once in each
+    that it belongs to, and without one under the empty name.
     """
+    for kind in PARTY_GROUP_KINDS:
+        if by.strip() == kind:
+            labels = (await load_groups(app_state, search_filter.scope)).labels(kind)
+            rows = await app_state.store.summary_by_group(search_filter, "party", labels)
+            return SummaryTable([{kind: row.pop("group"), **row} for row in rows])
     return SummaryTable(await app_state.store.summary(search_filter, separate_pbxs(by or "day"), reader_zone.key))
 
 

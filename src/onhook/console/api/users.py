@@ -11,12 +11,13 @@ from litestar import delete, get, patch, post
 from litestar.params import BodyKwarg
 
 from onhook.appdb.permissions import PERMISSIONS, Permission
-from onhook.appdb.scopes import NUMBER_CHARACTERS_MAX, parse_scope
+from onhook.appdb.scopes import GROUPS_MAX, NUMBER_CHARACTERS_MAX, parse_scope
 from onhook.appdb.tokens import EXPORT_FILTER_CHARACTERS_MAX, Role, Token
 from onhook.appdb.user_changes import UserChanges
 from onhook.appdb.user_changes import change_user as change
 from onhook.appdb.users import SCOPE_NUMBERS_MAX, User
 from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.directory import TEXT_CHARACTERS_MAX
 from onhook.cdr.number_masking import Mask
 from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.auth.share_tokens import parse_export_filter
@@ -30,19 +31,27 @@ Extensions = Annotated[
     msgspec.Meta(max_length=SCOPE_NUMBERS_MAX),
 ]
 
+GroupNames = Annotated[
+    list[Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_CHARACTERS_MAX)]],
+    msgspec.Meta(max_length=GROUPS_MAX),
+]
+
 
 Permissions = Annotated[list[Permission], msgspec.Meta(max_length=len(PERMISSIONS))]
 
 
 class NewUserOrToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A user or token to add. A reader can be limited to `pbxs` (names or serial numbers) and to `numbers`, and see
-    external numbers masked: by `last3` without their last three digits, by `hash` as a keyed hash.
+    """A user or token to add. A reader can be limited to `pbxs` (names or serial numbers), to `numbers`, and to the
+    numbers that the directory has in `departments` and at `sites`: in both where both are named, and besides
+    `numbers`. External numbers are masked by `last3` without their last three digits, by `hash` as a keyed hash.
     """
 
     name: Label
     role: Role = "reader"
     pbxs: PbxNames = []
     numbers: Extensions = []
+    departments: GroupNames = []
+    sites: GroupNames = []
     mask: Mask = "none"
 
 
@@ -55,13 +64,15 @@ class NewUser(NewUserOrToken, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ChangedUser(UserChanges, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of a user: what is left out stays. Empty `pbxs` or `numbers` lift that limit; `permissions` are
-    all that the user has then. A user that `is_disabled` cannot sign in.
+    """What to change of a user: what is left out stays. Empty `pbxs`, `numbers`, `departments` or `sites` lift that
+    limit; `permissions` are all that the user has then. A user that `is_disabled` cannot sign in.
     """
 
     name: Label | msgspec.UnsetType = msgspec.UNSET
     pbxs: PbxNames | msgspec.UnsetType = msgspec.UNSET
     numbers: Extensions | msgspec.UnsetType = msgspec.UNSET
+    departments: GroupNames | msgspec.UnsetType = msgspec.UNSET
+    sites: GroupNames | msgspec.UnsetType = msgspec.UNSET
     permissions: Permissions | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -124,7 +135,7 @@ async def list_users(app_state: AppStateDep) -> UserList:
 @post("/users", summary="Add a user", tags=["access"], responses=PROBLEMS)
 async def add_user(app_state: AppStateDep, data: Annotated[NewUser, BodyKwarg()]) -> InvitedUser:
     """Add a user by an invitation, which is valid once and for three days."""
-    scope = await parse_scope(app_state.appdb, data.pbxs, data.numbers, data.mask)
+    scope = await parse_scope(app_state.appdb, data.pbxs, data.numbers, data.mask, data.departments, data.sites)
     invitation = await app_state.appdb.users.add(
         data.name, data.role, scope, now_us=app_state.clock.microseconds(), permissions=data.permissions
     )
@@ -164,7 +175,7 @@ async def list_tokens(app_state: AppStateDep) -> TokenList:
 @post("/tokens", summary="Add a token", tags=["access"], responses=PROBLEMS)
 async def add_token(app_state: AppStateDep, data: Annotated[NewToken, BodyKwarg()]) -> AddedToken:
     """Add a token for a program; its text is returned this once."""
-    scope = await parse_scope(app_state.appdb, data.pbxs, data.numbers, data.mask)
+    scope = await parse_scope(app_state.appdb, data.pbxs, data.numbers, data.mask, data.departments, data.sites)
     export_filter = (
         None
         if data.export_filter is None

@@ -109,10 +109,11 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     _set_origin(connection, None)
     if handler.opt.get("open"):
         return
-    principal = (
+    principal = await _resolve_scope(
+        app_state,
         await _authenticate_share(connection, app_state, handler)
         or await _authenticate_wallboard(connection, app_state, handler)
-        or await _authenticate(connection, app_state)
+        or await _authenticate(connection, app_state),
     )
     connection.scope["state"][_PRINCIPAL] = principal
     _set_origin(connection, principal)
@@ -142,12 +143,16 @@ def _may_change(principal: Principal, handler: BaseRouteHandler) -> bool:
 
 
 async def is_still_authorized(scope: Scope) -> bool:
-    """Return whether the credential of a running request is still valid, with the same role and scope."""
+    """Return whether the credential of a running request is still valid, with the same role and scope, and the same
+    members of its departments and sites.
+    """
     principal = get_principal(scope)
     if principal is None:
         return True
     connection = ASGIConnection[Any, Any, Any, Any](scope)
-    return await _current_principal(connection, connection.app.state.app_state) == principal
+    app_state: AppState = connection.app.state.app_state
+    current = await _current_principal(connection, app_state)
+    return current is not None and await _resolve_scope(app_state, current) == principal
 
 
 async def identify_reader(error: Exception, scope: Scope) -> None:
@@ -250,6 +255,16 @@ def is_cross_site(connection: Connection) -> bool:
     """Return whether a browser says that a page of another site sent the request. A program says neither."""
     is_from_browser = "sec-fetch-site" in connection.headers or "origin" in connection.headers
     return is_from_browser and not is_same_origin(connection)
+
+
+async def _resolve_scope(app_state: AppState, principal: Principal) -> Principal:
+    """Return the user with the members of the departments and sites in scope, as the directory has them now. Raises
+    `Unavailable`.
+    """
+    if principal.scope is None or not principal.scope.has_groups:
+        return principal
+    groups = (await app_state.directory.get(None)).groups
+    return msgspec.structs.replace(principal, scope=groups.resolve(principal.scope))
 
 
 async def _current_principal(connection: Connection, app_state: AppState) -> Principal | None:

@@ -13,6 +13,7 @@ from litestar.types import Scope
 
 from onhook.appdb.tokens import EXPORT_FILTER_CHARACTERS_MAX
 from onhook.cdr.call_filter import parse_call_filter
+from onhook.cdr.party_groups import split_group_filters
 from onhook.cdr.record_filter import FILTER_NAMES, parse_filter
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.clock import Clock
@@ -67,10 +68,11 @@ def parse_export_filter(text: str, *, zone: str, clock: Clock) -> str:
             hint=_("write it as status=missed&since=30d"),
         )
     time_zone = get_zone(fields.get("zone") or zone)
-    parse_filter(_of(fields, frozenset(FILTER_NAMES)), time_zone, clock.now())
-    call_fields = _of(fields, CALL_FILTER_PARAMETERS)
+    plain_fields, _groups = split_group_filters(fields)
+    parse_filter(_of(plain_fields, frozenset(FILTER_NAMES)), time_zone, clock.now())
+    call_fields = _of(plain_fields, CALL_FILTER_PARAMETERS)
     if call_fields:
-        parse_call_filter({name: fields.get(name, "") for name in CALL_FILTER_PARAMETERS}, time_zone)
+        parse_call_filter({name: plain_fields.get(name, "") for name in CALL_FILTER_PARAMETERS}, time_zone)
     return urlencode({name: value for name, value in fields.items() if value})
 
 

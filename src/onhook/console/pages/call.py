@@ -147,7 +147,7 @@ async def _render_call(
     directory = await load_names(app_state)
     seqs = sorted({leg.seq for leg in call.legs})
     # The body of an event may have other calls too, and it has the numbers.
-    may_see_bodies = (scope is None or scope.numbers is None) and app_state.masking is None
+    may_see_bodies = (scope is None or not scope.limits_numbers) and app_state.masking is None
     neighbours = await find_neighbours(app_state, call, scope)
     return await render_page(
         request,

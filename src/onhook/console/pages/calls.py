@@ -255,7 +255,7 @@ def _is_counted_fast(search_filter: RecordFilter) -> bool:
     """Return whether the number of all matching calls is summed up already: that by PBX and type is."""
     scope = search_filter.scope
     names = {name for name in FILTER_NAMES if getattr(search_filter, name) is not None}
-    return names <= {"pbx", "sn", "type"} and (scope is None or scope.numbers is None) and not search_filter.parties
+    return names <= {"pbx", "sn", "type"} and (scope is None or not scope.limits_numbers) and not search_filter.parties
 
 
 async def _count_calls(

@@ -7,6 +7,7 @@ import msgspec
 
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.directory import NameDirectory
+from onhook.cdr.party_groups import parse_group_filter
 from onhook.console.pages.formatting import minutes, outcome, url
 from onhook.lib.messages import _, mark
 
@@ -80,6 +81,10 @@ def _describe(name: str, text: str, directory: NameDirectory, sns: tuple[str, ..
         return _(_WEEKDAYS[int(text) - 1])
     if name.endswith(_SECONDS_SUFFIX) and text.strip().isdecimal():
         return minutes(int(text))
+    group = parse_group_filter(text) if name == "q" or name in _PARTY_FILTERS else None
+    if group is not None:
+        kind, group_name = group
+        return _("department {name}", name=group_name) if kind == "department" else _("site {name}", name=group_name)
     known_name = directory.find_name_in(sns, text.strip()) if name in _PARTY_FILTERS else ""
     return f"{known_name} ({text})" if known_name else text
 

@@ -67,6 +67,7 @@ class InvalidReportView(View, frozen=True, kw_only=True):
     kind: ReportKind
     by: str
     compare: str
+    group_by: str
     steps: Sequence[str] = STEPS
     date_range: DateRange
     pbxs: Sequence[Pbx]
@@ -156,6 +157,7 @@ async def _make_report_view(
         kind=KINDS[report_name],
         by=request.query_params.get("by", ""),
         compare=request.query_params.get("compare", ""),
+        group_by=request.query_params.get("group_by", ""),
         date_range=create_date_range(
             "/reports",
             {**filter_texts_of(request), "report": report_name},

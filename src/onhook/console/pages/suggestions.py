@@ -12,14 +12,18 @@ from litestar import get
 from litestar.params import QueryParameter
 
 from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.party_groups import PARTY_GROUP_KINDS
 from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, RecordFilter
 from onhook.console.auth.access import SCOPED, get_access_scope
-from onhook.console.queries.directory import list_directory, load_names
+from onhook.console.queries.directory import list_directory, load_groups, load_names
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.messages import _
 
 SUGGESTIONS_MAX = 20
 """More are not read; a further character narrows them."""
+
+GROUPS_MAX = 5
+"""Departments and sites before the numbers."""
 
 VALUES_MAX = 200
 """Trunks or DID numbers with the most calls."""
@@ -79,13 +83,24 @@ async def _suggest_values(
 
 
 async def _suggest_numbers(app_state: AppState, scope: AccessScope | None, text: str) -> list[Suggestion]:
-    """Return numbers of the directory: extensions, queues, ring groups, DID numbers and contacts."""
+    """Return numbers of the directory: extensions, queues, ring groups, DID numbers and contacts; and departments and
+    sites.
+    """
     rows = await list_directory(app_state, scope, text)
     kinds = {"queue": _("queue"), "ring_group": _("ring group"), "contact": _("contact"), "did": _("DID number")}
-    return [
+    groups, wanted = await load_groups(app_state, scope), text.strip().casefold()
+    titles = {"department": _("department"), "site": _("site")}
+    group_suggestions = [
+        Suggestion(f"{kind}:{name}", titles[kind])
+        for kind in PARTY_GROUP_KINDS
+        for name in groups.names(kind)
+        if wanted in f"{kind}:{name}".casefold()
+    ]
+    number_suggestions = [
         Suggestion(row.number, ", ".join(part for part in (row.name, kinds.get(row.kind, ""), row.pbx) if part))
         for row in rows
-    ][:SUGGESTIONS_MAX]
+    ]
+    return [*group_suggestions[:GROUPS_MAX], *number_suggestions][:SUGGESTIONS_MAX]
 
 
 ROUTES = (list_suggestions,)

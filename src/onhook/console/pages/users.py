@@ -16,7 +16,7 @@ from litestar.response import Redirect
 from onhook.appdb.audit import AuditEntry
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.appdb.permissions import Permission
-from onhook.appdb.scopes import parse_scope
+from onhook.appdb.scopes import parse_scope, split_names
 from onhook.appdb.sessions import Session
 from onhook.appdb.tokens import Token
 from onhook.appdb.users import User
@@ -40,16 +40,23 @@ UserNameQuery = Annotated[str, QueryParameter(min_length=1, max_length=NAME_CHAR
 SessionNumber = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
 
 
-class AccessForm(msgspec.Struct, frozen=True):
-    """Content of the forms for a user or a token; `pbxs` and `numbers` are separated by commas. A token is valid
-    through the day `expires_on`. A permission is `yes`, or empty.
+class ScopeForm(msgspec.Struct, frozen=True):
+    """Fields of a form with a scope: names and numbers are separated by commas."""
+
+    pbxs: str = ""
+    numbers: str = ""
+    departments: str = ""
+    sites: str = ""
+    mask: str = "none"
+
+
+class AccessForm(ScopeForm, frozen=True):
+    """Content of the forms for a user or a token. A token is valid through the day `expires_on`. A permission
+    is `yes`, or empty.
     """
 
     name: str = ""
     role: str = "reader"
-    pbxs: str = ""
-    numbers: str = ""
-    mask: str = "none"
     may_share: str = ""
     may_make_links: str = ""
     is_share: bool = False
@@ -131,7 +138,7 @@ async def add_user(
         invitation = await app_state.appdb.users.add(
             data.name,
             data.role,
-            await parse_scope(app_state.appdb, [data.pbxs], [data.numbers], data.mask),
+            await parse_form_scope(app_state, data),
             now_us=app_state.clock.microseconds(),
             permissions=data.permissions,
         )
@@ -164,7 +171,7 @@ async def change_user(
     """Change name, role, scope, mask and permissions of a user; they apply at once."""
     user = await app_state.appdb.users.get(data.user)
     try:
-        scope = await parse_scope(app_state.appdb, [data.pbxs], [data.numbers], data.mask)
+        scope = await parse_form_scope(app_state, data)
         user = await app_state.appdb.users.change(
             user.name, new_name=data.name, role=data.role, scope=scope, permissions=data.permissions
         )
@@ -230,7 +237,7 @@ async def add_token(
             data.name,
             data.role,
             now_us=app_state.clock.microseconds(),
-            scope=await parse_scope(app_state.appdb, [data.pbxs], [data.numbers], data.mask),
+            scope=await parse_form_scope(app_state, data),
             export_filter=parse_export_filter(data.export_filter, zone=reader_zone.key, clock=app_state.clock)
             if data.is_share
             else None,
@@ -296,6 +303,12 @@ def parse_expiry(text: str, zone: ZoneInfo) -> int | None:
         ) from None
 
 
+async def parse_form_scope(app_state: AppState, form: ScopeForm) -> AccessScope | None:
+    """Return the scope that a form names. Raises `UsageError`, `NotFound`."""
+    departments, sites = split_names(form.departments), split_names(form.sites)
+    return await parse_scope(app_state.appdb, [form.pbxs], [form.numbers], form.mask, departments, sites)
+
+
 def _redirect(message: str) -> Redirect:
     return Redirect(url("/users", message=message[:MESSAGE_CHARACTERS_MAX]), status_code=303)
 
@@ -308,6 +321,8 @@ def _fill_form(user: User, pbx_names: Mapping[str, str]) -> AccessForm:
         role=user.role,
         pbxs=", ".join(pbx_names.get(sn, sn) for sn in scope.sns or ()),
         numbers=", ".join(scope.numbers or ()),
+        departments=", ".join(scope.departments or ()),
+        sites=", ".join(scope.sites or ()),
         mask=scope.mask,
         may_share="yes" if "share" in user.permissions else "",
         may_make_links="yes" if "links" in user.permissions else "",

@@ -11,6 +11,8 @@ def describe_export(export_format: ExportFormat, search_filter: RecordFilter, ma
     filters = [f"{name}={value}" for name in FILTER_NAMES if (value := getattr(search_filter, name)) is not None]
     if search_filter.call_filter is not None:
         filters.append(_("and filters on whole calls"))
+    if search_filter.parties:
+        filters.append(_("and departments or sites"))
     if masking is not None:
         filters.append(f"mask={masking.mask}")
     return _("export {format}: {filters}", format=export_format, filters=", ".join(filters) or _("all calls"))

@@ -33,10 +33,10 @@ from onhook.console.pages.date_range import DateRange, create_date_range
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.page import filter_texts_of
-from onhook.console.pages.reports.period import choose_step
 from onhook.console.pages.reports.query import load_report_query
 from onhook.console.pages.reports.report import ReportQuery
 from onhook.console.parameters import SEQ_MAX, ReaderZone, SearchFilterDep
+from onhook.console.queries.period import choose_step
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _

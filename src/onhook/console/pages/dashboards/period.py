@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onhook.console.pages.reports.period import Period
+from onhook.console.queries.period import Period
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 

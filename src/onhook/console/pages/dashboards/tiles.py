@@ -64,7 +64,7 @@ class TileKind(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether a reader may see such a tile."""
         if self.shape == "health":
             # The state of a whole PBX is more than a reader of some extensions may know.
-            return scope is None or scope.numbers is None
+            return scope is None or not scope.limits_numbers
         return scope is None or not self.needs_all
 
 

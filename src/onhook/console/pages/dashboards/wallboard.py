@@ -16,7 +16,6 @@ from litestar.params import PathParameter, QueryParameter
 
 from onhook.appdb.dashboards import SavedDashboard
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
-from onhook.appdb.scopes import parse_scope
 from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX
 from onhook.appdb.wallboard_links import WallboardLink
 from onhook.cdr.record_filter import RecordFilter
@@ -38,7 +37,7 @@ from onhook.console.pages.dashboards.page import (
 from onhook.console.pages.dashboards.saved import find_visible_dashboard, list_visible_dashboards
 from onhook.console.pages.page import FORM_BODY, render_page
 from onhook.console.pages.rendering import View
-from onhook.console.pages.users import parse_expiry
+from onhook.console.pages.users import ScopeForm, parse_expiry, parse_form_scope
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import NotFound, OnhookError
@@ -66,14 +65,11 @@ class WallboardView(View, frozen=True, kw_only=True):
     refresh_seconds: int
 
 
-class WallboardLinkForm(msgspec.Struct, frozen=True):
-    """Content of the form for a link; `pbxs` and `numbers` are separated by commas; valid through `expires_on`."""
+class WallboardLinkForm(ScopeForm, frozen=True):
+    """Content of the form for a link, valid through `expires_on`."""
 
     dashboard_id: int = 0
     name: str = ""
-    pbxs: str = ""
-    numbers: str = ""
-    mask: str = "none"
     expires_on: str = ""
 
 
@@ -155,7 +151,7 @@ async def add_wallboard_link(
             scope = get_access_scope(request.scope)
         else:
             dashboard = await app_state.appdb.dashboards.get(data.dashboard_id)
-            scope = await parse_scope(app_state.appdb, [data.pbxs], [data.numbers], data.mask)
+            scope = await parse_form_scope(app_state, data)
         text = await app_state.appdb.wallboard_links.add(
             dashboard.dashboard_id,
             data.name,

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from onhook.console.pages.reports.groups import agent_groups, extension_groups, pbx_groups, queue_groups
 from onhook.console.pages.reports.missed import missed_calls
 from onhook.console.pages.reports.over_time import busy_hours, concurrent_calls, quality, volume
 from onhook.console.pages.reports.parties import extensions, outcomes, report_by, trunks
@@ -16,12 +17,20 @@ from onhook.lib.messages import mark
 
 
 class ReportKind(msgspec.Struct, frozen=True, kw_only=True):
-    """Title of a report, its group, and its builder. `has_steps`: it is along the time."""
+    """Title of a report, its group, and its builder; `make_grouped` builds it by department or site. `has_steps`: it is
+    along the time.
+    """
 
     title: str
     group: str
     make: Callable[[ReportQuery], Awaitable[Report]]
     has_steps: bool = False
+    make_grouped: Callable[[ReportQuery], Awaitable[Report]] | None = None
+
+    async def build(self, query: ReportQuery) -> Report:
+        """Return the report, by department or site where the query says so and the report can be."""
+        make = self.make_grouped if query.group_by is not None and self.make_grouped is not None else self.make
+        return await make(query)
 
 
 _TIME, _CALLS, _QUEUES = mark("Over time"), mark("Outcomes"), mark("Queues")
@@ -48,12 +57,21 @@ KINDS: Mapping[str, ReportKind] = MappingProxyType(
         "talk": ReportKind(
             title=mark("Talk time"), group=_CALLS, make=duration_report("talk_duration", TALK_EDGES, status="ANSWERED")
         ),
-        "queues": ReportKind(title=mark("Queues"), group=_QUEUES, make=group_report("queue")),
+        "queues": ReportKind(
+            title=mark("Queues"), group=_QUEUES, make=group_report("queue"), make_grouped=queue_groups("queue")
+        ),
         "queue-hours": ReportKind(title=mark("Queues by hour"), group=_QUEUES, make=step_report("hour_of_day")),
         "queue-weekdays": ReportKind(title=mark("Queues by weekday"), group=_QUEUES, make=step_report("weekday")),
-        "ring-groups": ReportKind(title=mark("Ring groups"), group=_QUEUES, make=group_report("ring_group")),
-        "agents": ReportKind(title=mark("Agents"), group=_QUEUES, make=agents),
-        "extensions": ReportKind(title=mark("Extensions"), group=_PARTIES, make=extensions),
+        "ring-groups": ReportKind(
+            title=mark("Ring groups"),
+            group=_QUEUES,
+            make=group_report("ring_group"),
+            make_grouped=queue_groups("ring_group"),
+        ),
+        "agents": ReportKind(title=mark("Agents"), group=_QUEUES, make=agents, make_grouped=agent_groups),
+        "extensions": ReportKind(
+            title=mark("Extensions"), group=_PARTIES, make=extensions, make_grouped=extension_groups
+        ),
         "callers": ReportKind(
             title=mark("Top callers"), group=_PARTIES, make=report_by("call_from", "Caller", "caller", is_top=True)
         ),
@@ -65,6 +83,8 @@ KINDS: Mapping[str, ReportKind] = MappingProxyType(
         ),
         "trunks": ReportKind(title=mark("Trunks"), group=_LINES, make=trunks),
         "dids": ReportKind(title=mark("DID numbers"), group=_LINES, make=report_by("did_number", "DID", "by_did")),
-        "pbxs": ReportKind(title=mark("PBXs"), group=_LINES, make=report_by("pbx", "PBX", "pbx")),
+        "pbxs": ReportKind(
+            title=mark("PBXs"), group=_LINES, make=report_by("pbx", "PBX", "pbx"), make_grouped=pbx_groups
+        ),
     }
 )

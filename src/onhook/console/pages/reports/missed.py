@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from onhook.cdr.record_filter import RecordFilter
 from onhook.console.pages.formatting import call_url
+from onhook.console.pages.reports.queues import describe_compared
 from onhook.console.pages.reports.recent import cut_to_recent
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery
 from onhook.lib.messages import _, mark
@@ -28,6 +30,7 @@ def missed_calls(*, is_returned: bool) -> Callable[[ReportQuery], Awaitable[Repo
             else msgspec.structs.replace(query.search_filter, type="inbound")
         )
         result = await query.store.missed_calls(missed_filter, LISTED_MAX, is_returned=is_returned)
+        compared_note = await _describe_compared(query, missed_filter)
         rows = [_row(query, missed_call, is_returned=is_returned) for missed_call in result.data]
         returned_columns = [Column(mark("Returned"), "time"), Column(mark("By"), "text")] if is_returned else []
         return Report(
@@ -53,10 +56,28 @@ def missed_calls(*, is_returned: bool) -> Callable[[ReportQuery], Awaitable[Repo
                 digits=NUMBER_SUFFIX_DIGITS,
             )
             + (" " + _("The latest {limit} are listed.", limit=LISTED_MAX) if len(rows) == LISTED_MAX else "")
-            + cut_note,
+            + cut_note
+            + compared_note,
         )
 
     return build
+
+
+async def _describe_compared(query: ReportQuery, missed_filter: RecordFilter) -> str:
+    """Return the sentences about the period that is compared with, after a blank; empty where none is."""
+    compared_query = query.in_compared_period()
+    if compared_query is None:
+        return ""
+    since, until = compared_query.since, compared_query.until
+    result = await query.store.missed_calls(msgspec.structs.replace(missed_filter, since=since, until=until), 1)
+    counts = _(
+        "In it {missed} were missed: {returned} returned, {unreturned} not returned, {anonymous} without a number.",
+        missed=result.missed,
+        returned=result.returned,
+        unreturned=result.unreturned,
+        anonymous=result.anonymous,
+    )
+    return f"{describe_compared(query)} {counts}"
 
 
 def _row(query: ReportQuery, missed_call: MissedCall, *, is_returned: bool) -> tuple[Cell, ...]:

@@ -14,6 +14,7 @@ from litestar.params import QueryParameter
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.call_filter import CALL_FILTER_NAMES
 from onhook.cdr.csv_injection import escape_cell
+from onhook.cdr.party_groups import PARTY_GROUP_KINDS, PartyGroupKind
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter
 from onhook.console.auth.access import SCOPED
 from onhook.console.pages.calls import list_visible_pbxs
@@ -21,13 +22,13 @@ from onhook.console.pages.date_range import DateRange, create_date_range
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.pages.reports.kinds import KINDS, ReportKind
-from onhook.console.pages.reports.period import Period, choose_step, compared_period, get_period
 from onhook.console.pages.reports.query import load_report_query
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery
 from onhook.console.pages.totals import Totals, add_up
 from onhook.console.parameters import ReaderZone, RowOffset, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.queries.audited_reads import audit_or_log_read
+from onhook.console.queries.period import Period, choose_step, compared_period, get_period
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -48,6 +49,14 @@ ComparisonQuery = Annotated[
     QueryParameter(
         name="compare",
         description="Period to compare with: previous, year, or the first day of one of the same length",
+        max_length=TEXT_CHARACTERS_MAX,
+    ),
+]
+GroupQuery = Annotated[
+    str,
+    QueryParameter(
+        name="group_by",
+        description="A row for each department or site: extensions, agents, queues, ring-groups, pbxs",
         max_length=TEXT_CHARACTERS_MAX,
     ),
 ]
@@ -109,6 +118,7 @@ class ReportsView(View, frozen=True, kw_only=True):
     texts: Mapping[str, str]
     by: str
     compare: str
+    group_by: str
     steps: Sequence[str]
     date_range: DateRange
     period: Period
@@ -126,11 +136,12 @@ async def reports_page(  # noqa: PLR0917 - the parameters of the URL
     by: StepQuery = "",
     compare: ComparisonQuery = "",
     row: RowOffset = 0,
+    group_by: GroupQuery = "",
 ) -> Response[str]:
     """Return the page of a report, its period compared with the previous one, and links to the others."""
     kind = _get_kind(report_name)
-    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by, compare)
-    report, texts = await kind.make(query), filter_texts_of(request)
+    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by, compare, group_by)
+    report, texts = await kind.build(query), filter_texts_of(request)
     return await render_page(
         request,
         app_state,
@@ -149,10 +160,11 @@ async def reports_page(  # noqa: PLR0917 - the parameters of the URL
             texts=texts,
             by=by,
             compare=compare,
+            group_by=group_by,
             steps=STEPS,
             date_range=create_date_range(
                 "/reports",
-                {**texts, "report": report_name, "by": by, "compare": compare},
+                {**texts, "report": report_name, "by": by, "compare": compare, "group_by": group_by},
                 reader_zone,
                 app_state.clock.now(),
                 since_default=period.since,
@@ -174,13 +186,14 @@ async def reports_file(  # noqa: PLR0917 - the parameters of the URL
     report_name: ReportName = KIND_DEFAULT,
     by: StepQuery = "",
     compare: ComparisonQuery = "",
+    group_by: GroupQuery = "",
 ) -> Response[bytes]:
     """Return the table of the page as CSV: whole seconds, shares between 0 and 1, times with their offset."""
     kind = _get_kind(report_name)
-    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by, compare)
+    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by, compare, group_by)
     name = f"{report_name}-{period.since.astimezone(reader_zone):%Y-%m-%d}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    body = as_csv(await kind.make(query), reader_zone)
+    body = as_csv(await kind.build(query), reader_zone)
     await audit_or_log_read(app_state, _("export of the report {name}", name=report_name))
     return Response(body, media_type="text/csv; charset=utf-8; header=present", headers=headers)
 
@@ -194,13 +207,14 @@ async def read_call_report(  # noqa: PLR0917 - the parameters of the URL
     report_name: ReportName = KIND_DEFAULT,
     by: StepQuery = "",
     compare: ComparisonQuery = "",
+    group_by: GroupQuery = "",
 ) -> CallReport:
     """Return the table of the page as data: whole seconds, shares between 0 and 1. `href` after `/api/v1`
     lists the calls.
     """
     kind = _get_kind(report_name)
-    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by, compare)
-    report = await kind.make(query)
+    query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by, compare, group_by)
+    report = await kind.build(query)
     return CallReport(
         report=report_name,
         title=kind.title,
@@ -269,6 +283,19 @@ def _choose_step(by: str, kind: ReportKind, period: Period) -> str:
     return by if by and kind.has_steps else choose_step(period)
 
 
+def _parse_group_kind(text: str) -> PartyGroupKind | None:
+    for kind in PARTY_GROUP_KINDS:
+        if text == kind:
+            return kind
+    if not text:
+        return None
+    raise UsageError(
+        _("reports are not by {value}", value=repr(text[:40])),
+        location="group_by",
+        hint=_("use one of {kinds}", kinds=", ".join(PARTY_GROUP_KINDS)),
+    )
+
+
 def filter_texts_of(request: AnyRequest) -> Mapping[str, str]:
     """Return the filters of the request as texts."""
     names = (*FILTER_NAMES, *CALL_FILTER_NAMES, "tag", "note", "q", "zone")
@@ -283,6 +310,7 @@ async def _parse_query(  # noqa: PLR0917 - independent values
     kind: ReportKind,
     by: str,
     compare: str,
+    group_by: str,
 ) -> tuple[ReportQuery, Period]:
     """Return the query of the URL, and its period."""
     if search_filter.status is not None:
@@ -300,6 +328,7 @@ async def _parse_query(  # noqa: PLR0917 - independent values
         by=_choose_step(by, kind, period),
         texts={**texts, **period_texts},
         compared=compared_period(compare, period, zone) if compare else None,
+        group_by=_parse_group_kind(group_by),
     )
     return query, period
 

@@ -69,7 +69,7 @@ async def outcomes(query: ReportQuery) -> Report:
     return Report(
         columns=[Column(mark("Outcome"), "text"), Column(mark("Calls")), Column(mark("Share"), "share")],
         rows=rows,
-        chart=_bar_chart(rows, "Calls"),
+        chart=bar_chart(rows, "Calls"),
     )
 
 
@@ -91,7 +91,7 @@ def report_by(by: str, title: str, filter_name: str, *, is_top: bool = False) ->
             _("The {limit} with the most calls.", limit=TOP_MAX) if is_top and len(summary) > TOP_MAX else ""
         ) + cut_note
         return Report(
-            columns=[Column(title, "party"), *_COUNT_COLUMNS], rows=rows, chart=_bar_chart(rows, "Calls"), note=note
+            columns=[Column(title, "party"), *COUNT_COLUMNS], rows=rows, chart=bar_chart(rows, "Calls"), note=note
         )
 
     return build
@@ -113,9 +113,9 @@ async def trunks(query: ReportQuery) -> Report:
             peak_cell = Cell(peak.calls, query.calls_url(trunk=row["trunk"], under_way_at=peak_time, since=""))
         rows.append((*_count_cells(query, row, Cell(row["trunk"]), {"by_trunk": row["trunk"]}), peak_cell))
     return Report(
-        columns=[Column(mark("Trunk"), "text"), *_COUNT_COLUMNS, Column(mark("Peak"))],
+        columns=[Column(mark("Trunk"), "text"), *COUNT_COLUMNS, Column(mark("Peak"))],
         rows=rows,
-        chart=_bar_chart(rows, "Calls"),
+        chart=bar_chart(rows, "Calls"),
         note=ASR_AND_ACD,
     )
 
@@ -161,7 +161,7 @@ async def extensions(query: ReportQuery) -> Report:
     )
 
 
-_COUNT_COLUMNS = (
+COUNT_COLUMNS = (
     Column(mark("Calls")),
     Column(mark("Answered")),
     Column(mark("Missed")),
@@ -206,7 +206,7 @@ def _extension_cells(
     )
 
 
-def _bar_chart(rows: Sequence[Sequence[Cell]], name: str) -> Chart:
+def bar_chart(rows: Sequence[Sequence[Cell]], name: str) -> Chart:
     """Return the first rows as bars: the first cell is the name, the second the number."""
     top = rows[:BARS_MAX]
     return Chart(

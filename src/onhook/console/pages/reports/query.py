@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from zoneinfo import ZoneInfo
 
+from onhook.cdr.party_groups import NO_GROUPS, PartyGroupKind
 from onhook.cdr.record_filter import RecordFilter
-from onhook.console.pages.reports.period import Period
 from onhook.console.pages.reports.report import ReportQuery, query_parts
-from onhook.console.queries.directory import load_names
+from onhook.console.queries.directory import load_groups, load_names
+from onhook.console.queries.period import Period
 from onhook.console.state import AppState
 
 
@@ -19,6 +20,7 @@ async def load_report_query(
     by: str,
     texts: Mapping[str, str],
     compared: Period | None = None,
+    group_by: PartyGroupKind | None = None,
 ) -> ReportQuery:
     """Return the query of a filter; `texts` are the parameters of its links to calls."""
     pbxs = await app_state.appdb.pbxs()
@@ -41,4 +43,6 @@ async def load_report_query(
         },
         directory=await load_names(app_state),
         sns_by_pbx={pbx.name: pbx.sn for pbx in pbxs},
+        group_by=group_by,
+        groups=await load_groups(app_state, search_filter.scope) if group_by else NO_GROUPS,
     )

@@ -4,7 +4,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from onhook.cdr.identity import extract_number
-from onhook.cdr.queue_figures import AgentFigures, QueueCount, QueueFigures, compute_figures
+from onhook.cdr.queue_figures import (
+    AgentFigures,
+    QueueCount,
+    QueueFigures,
+    compute_figures,
+    talk_per_hour,
+    total_worked_seconds,
+)
 from onhook.cdr.queue_visits import GroupKind
 from onhook.console.pages.formatting import hour_of_day, local_time
 from onhook.console.pages.reports.over_time import WEEKDAYS
@@ -18,7 +25,7 @@ RowT = TypeVar("RowT", QueueCount, AgentFigures)
 
 ReportBuilder = Callable[[ReportQuery], Awaitable[Report]]
 
-_FIGURE_COLUMNS = (
+FIGURE_COLUMNS = (
     Column(mark("Offered")),
     Column(mark("Answered")),
     Column(mark("Abandoned")),
@@ -40,7 +47,7 @@ def group_report(kind: GroupKind) -> ReportBuilder:
 
     async def build(query: ReportQuery) -> Report:
         counts = await count_visits(query, kind)
-        return group_table(query, kind, counts, await _list_compared(query, kind))
+        return group_table(query, kind, counts, await list_compared(query, kind))
 
     return build
 
@@ -58,18 +65,18 @@ def group_table(
     figures = {key: total_figures(query, queue_counts) for key, queue_counts in by_queue.items()}
     busiest = sorted(figures, key=lambda key: (-figures[key].offered, key))
     rows = [_queue_cells(query, *key, figures[key]) for key in busiest]
-    total_row = (Cell(_("Total")), Cell(""), *_figure_cells(total_figures(query, counts)), Cell(None))
-    compared_rows = [(label, Cell(""), *_figure_cells(total), Cell(None)) for label, total in compared]
+    total_row = (Cell(_("Total")), Cell(""), *figure_cells(total_figures(query, counts)), Cell(None))
+    compared_rows = [(label, Cell(""), *figure_cells(total), Cell(None)) for label, total in compared]
     return Report(
         columns=[
             Column(mark("Queue") if kind == "queue" else mark("Ring group"), "text"),
             Column(mark("PBX"), "text"),
-            *_FIGURE_COLUMNS,
+            *FIGURE_COLUMNS,
             Column(mark("Answer within"), "seconds"),
         ],
         rows=[*rows, total_row, *compared_rows] if rows else [],
-        chart=_outcome_chart([row[0].label for row in rows], [figures[key] for key in busiest], rows),
-        note=_note(query),
+        chart=outcome_chart([row[0].label for row in rows], [figures[key] for key in busiest], rows),
+        note=note_of_figures(query),
     )
 
 
@@ -85,20 +92,19 @@ def step_report(by: str) -> ReportBuilder:
         figures = [total_figures(query, by_step[step]) for step in steps]
         labels = [hour_of_day(step, query.zone) if by == "hour_of_day" else _(WEEKDAYS[step - 1]) for step in steps]
         rows = [
-            (Cell(label, query.calls_url(**{by: step})), *_figure_cells(step_figures))
+            (Cell(label, query.calls_url(**{by: step})), *figure_cells(step_figures))
             for label, step, step_figures in zip(labels, steps, figures, strict=True)
         ]
         compared_rows = [
-            (label, *_figure_cells(compared_figures))
-            for label, compared_figures in await _list_compared(query, "queue")
+            (label, *figure_cells(compared_figures)) for label, compared_figures in await list_compared(query, "queue")
         ]
         return Report(
-            columns=[Column(mark("Hour") if by == "hour_of_day" else mark("Weekday"), "text"), *_FIGURE_COLUMNS],
-            rows=[*rows, (Cell(_("Total")), *_figure_cells(total_figures(query, counts))), *compared_rows]
+            columns=[Column(mark("Hour") if by == "hour_of_day" else mark("Weekday"), "text"), *FIGURE_COLUMNS],
+            rows=[*rows, (Cell(_("Total")), *figure_cells(total_figures(query, counts))), *compared_rows]
             if counts
             else [],
-            chart=_outcome_chart(labels, figures, rows) if counts else None,
-            note=_note(query),
+            chart=outcome_chart(labels, figures, rows) if counts else None,
+            note=note_of_figures(query),
         )
 
     return build
@@ -106,14 +112,14 @@ def step_report(by: str) -> ReportBuilder:
 
 async def agents(query: ReportQuery) -> Report:
     """Return the agents of queues and ring groups, a row for each of these."""
-    agent_rows = _select(query, await query.store.agent_figures(query.search_filter, query.zone.key))
+    agent_rows = await list_agents(query)
     busiest = sorted(agent_rows, key=lambda row: (-row.answered, -row.missed_rings, row.pbx, row.agent, row.queue))
     rows: list[tuple[Cell, ...]] = [_agent_cells(query, row) for row in busiest]
-    answered, talk = sum(row.answered for row in busiest), sum(row.talk_duration for row in busiest)
-    total_row = (
-        *(Cell(_("Total")), Cell(answered), Cell(sum(row.missed_rings for row in busiest)), Cell(""), Cell("")),
-        *(Cell(talk), Cell(mean(talk, answered)), Cell(None), Cell(None)),
-    )
+    total_rows = [_total_agent_cells(Cell(_("Total")), busiest)]
+    compared_query = query.in_compared_period()
+    if compared_query is not None:
+        compared_rows = await list_agents(compared_query)
+        total_rows.append(_total_agent_cells(Cell(_("Compared"), compared_query.calls_url()), compared_rows))
     return Report(
         columns=[
             Column(mark("Agent"), "text"),
@@ -126,7 +132,7 @@ async def agents(query: ReportQuery) -> Report:
             Column(mark("Worked"), "seconds"),
             Column(mark("Talk per hour"), "seconds"),
         ],
-        rows=[*rows, total_row] if rows else [],
+        rows=[*rows, *total_rows] if rows else [],
         chart=Chart(
             shape="bar",
             labels=[f"{cells[0].label} · {cells[3].label}" for cells in rows[:BARS_MAX]],
@@ -137,17 +143,23 @@ async def agents(query: ReportQuery) -> Report:
         note=_(
             "Worked: from the first to the last call of each day that the agent answered for any queue or ring group."
             " Missed rings: the telephone rang without an answer; a P-Series does not report them."
-        ),
+        )
+        + describe_compared(query),
     )
+
+
+async def list_agents(query: ReportQuery) -> list[AgentFigures]:
+    """Return the figures of agents, those of the queue that the filter names."""
+    return select_queue(query, await query.store.agent_figures(query.search_filter, query.zone.key))
 
 
 async def count_visits(query: ReportQuery, kind: GroupKind, by: str = "") -> list[QueueCount]:
     """Return the counts of visits to queues, or to ring groups, also by a step (see `store.contract.VISIT_STEPS`)."""
     counts = await query.store.count_visits(query.search_filter, by, query.zone.key)
-    return _select(query, [count for count in counts if count.kind == kind])
+    return select_queue(query, [count for count in counts if count.kind == kind])
 
 
-async def _list_compared(query: ReportQuery, kind: GroupKind) -> list[tuple[Cell, QueueFigures]]:
+async def list_compared(query: ReportQuery, kind: GroupKind) -> list[tuple[Cell, QueueFigures]]:
     """Return the total of the period to compare with, if one was chosen."""
     compared_query = query.in_compared_period()
     if compared_query is None:
@@ -156,7 +168,7 @@ async def _list_compared(query: ReportQuery, kind: GroupKind) -> list[tuple[Cell
     return [(Cell(_("Compared"), compared_query.calls_url()), figures)]
 
 
-def _select(query: ReportQuery, rows: Sequence[RowT]) -> list[RowT]:
+def select_queue(query: ReportQuery, rows: Sequence[RowT]) -> list[RowT]:
     """Return the rows of the queue that the filter `call_to` names; all where it names none of them."""
     number = extract_number(query.search_filter.call_to or "")
     return [row for row in rows if row.queue == number] or list(rows)
@@ -172,12 +184,13 @@ def _queue_cells(query: ReportQuery, pbx: str, queue: str, figures: QueueFigures
     seconds = query.targets_of(pbx, queue).service_level_seconds
     return (
         *(query.number_cell(queue, query.calls_url(**filters), pbx), Cell(pbx)),
-        *_figure_cells(figures, query.calls_url(**filters)),
+        *figure_cells(figures, query.calls_url(**filters)),
         Cell(seconds),
     )
 
 
-def _figure_cells(figures: QueueFigures, offered_url: str = "") -> tuple[Cell, ...]:
+def figure_cells(figures: QueueFigures, offered_url: str = "") -> tuple[Cell, ...]:
+    """Return the cells of FIGURE_COLUMNS."""
     return (
         Cell(figures.offered, offered_url),
         Cell(figures.answered),
@@ -204,7 +217,16 @@ def _agent_cells(query: ReportQuery, row: AgentFigures) -> tuple[Cell, ...]:
     )
 
 
-def _outcome_chart(labels: Sequence[str], figures: Sequence[QueueFigures], rows: Sequence[Sequence[Cell]]) -> Chart:
+def _total_agent_cells(label: Cell, rows: Sequence[AgentFigures]) -> tuple[Cell, ...]:
+    """Return the total of all rows. Hours of an agent of two queues are in both rows, and have no total there."""
+    answered, talk = sum(row.answered for row in rows), sum(row.talk_duration for row in rows)
+    return (
+        *(label, Cell(answered), Cell(sum(row.missed_rings for row in rows)), Cell(""), Cell("")),
+        *(Cell(talk), Cell(mean(talk, answered)), Cell(None), Cell(talk_per_hour(talk, total_worked_seconds(rows)))),
+    )
+
+
+def outcome_chart(labels: Sequence[str], figures: Sequence[QueueFigures], rows: Sequence[Sequence[Cell]]) -> Chart:
     """Return how the visits ended as stacked bars, of the first rows."""
     top = figures[:BARS_MAX]
     return Chart(
@@ -220,13 +242,17 @@ def _outcome_chart(labels: Sequence[str], figures: Sequence[QueueFigures], rows:
     )
 
 
-def _note(query: ReportQuery) -> str:
+def note_of_figures(query: ReportQuery) -> str:
     """Return what the figures mean, and which period is compared with."""
+    return _explain_figures() + describe_compared(query)
+
+
+def describe_compared(query: ReportQuery) -> str:
+    """Return the sentence that says which period is compared with, after a blank; empty where none is."""
     if query.compared is None:
-        return _explain_figures()
+        return ""
     first, last = (local_time(time, query.zone) for time in (query.compared.since, query.compared.until))
-    period_text = _("Compared: {since} to {until}.", since=first, until=last)
-    return f"{_explain_figures()} {period_text}"
+    return " " + _("Compared: {since} to {until}.", since=first, until=last)
 
 
 def _explain_figures() -> str:

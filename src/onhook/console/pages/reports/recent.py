@@ -5,6 +5,7 @@ from datetime import timedelta
 import msgspec
 
 from onhook.console.pages.reports.report import ReportQuery, query_parts
+from onhook.console.queries.period import Period
 from onhook.lib.messages import _
 
 CALLS_MAX = 500_000
@@ -24,9 +25,13 @@ def cut_query(query: ReportQuery, days: int) -> tuple[ReportQuery, str]:
     since = query.until - timedelta(days=days)
     if since <= query.since:
         return query, ""
+    compared = query.compared
+    if compared is not None:
+        compared = Period(max(compared.since, compared.until - timedelta(days=days)), compared.until)
     recent_query = msgspec.structs.replace(
         query,
         since=since,
+        compared=compared,
         search_filter=msgspec.structs.replace(query.search_filter, since=since),
         filters={**query.filters, **query_parts({"since": since.astimezone(query.zone).isoformat()})},
     )

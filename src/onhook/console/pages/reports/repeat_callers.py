@@ -1,9 +1,12 @@
 """Report of callers who called more than once."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from onhook.cdr.number_masking import is_masked
 from onhook.console.pages.reports.parties import RECENT_DAYS, SummaryRow
+from onhook.console.pages.reports.queues import describe_compared
 from onhook.console.pages.reports.recent import cut_to_recent
 from onhook.console.pages.reports.report import Cell, Column, LazyRows, Report, ReportQuery, share
 from onhook.lib.messages import _, mark
@@ -15,14 +18,15 @@ async def repeat_callers(query: ReportQuery) -> Report:
     """Return the callers with several calls from outside, or of the type in the filter, and their total."""
     query, cut_note = await cut_to_recent(query, RECENT_DAYS)
     call_type = query.search_filter.type or "inbound"
-    summary = await query.store.summary(
-        msgspec.structs.replace(query.search_filter, type=call_type), "call_from", query.zone.key
-    )
-    callers = [row for row in summary if _is_number(row["call_from"])]
-    repeating = sorted((row for row in callers if row["calls"] >= CALLS_MIN), key=_descending_calls)
-    totals = {name: sum(row[name] for row in repeating) for name in ("calls", "answered", "missed")}
-    # The last row is that of the total.
-    rows = LazyRows([*repeating, None] if repeating else [], lambda row: _cells(query, row, call_type, totals))
+    callers = await _list_callers(query, call_type)
+    repeating = sorted(_select_repeating(callers), key=_descending_calls)
+    total_rows = [_total_cells(Cell(_("Total")), repeating)]
+    compared_query = query.in_compared_period()
+    if compared_query is not None:
+        compared = _select_repeating(await _list_callers(compared_query, call_type))
+        total_rows.append(_total_cells(Cell(_("Compared"), compared_query.calls_url(type=call_type)), compared))
+    keys: list[SummaryRow | tuple[Cell, ...]] = [*repeating, *total_rows] if repeating else []
+    rows = LazyRows(keys, lambda key: key if isinstance(key, tuple) else _cells(query, key, call_type))
     return Report(
         columns=[
             Column(mark("Caller"), "party"),
@@ -37,11 +41,23 @@ async def repeat_callers(query: ReportQuery) -> Report:
             " number are left out.",
             repeating=len(repeating),
             callers=len(callers),
-            calls=totals["calls"],
+            calls=sum(row["calls"] for row in repeating),
             all_calls=sum(row["calls"] for row in callers),
         )
-        + cut_note,
+        + cut_note
+        + describe_compared(query),
     )
+
+
+async def _list_callers(query: ReportQuery, call_type: str) -> list[SummaryRow]:
+    """Return the callers with a number, and their calls."""
+    search_filter = msgspec.structs.replace(query.search_filter, type=call_type)
+    summary = await query.store.summary(search_filter, "call_from", query.zone.key)
+    return [row for row in summary if _is_number(row["call_from"])]
+
+
+def _select_repeating(callers: Sequence[SummaryRow]) -> list[SummaryRow]:
+    return [row for row in callers if row["calls"] >= CALLS_MIN]
 
 
 def _is_number(caller: str) -> bool:
@@ -52,11 +68,14 @@ def _descending_calls(row: SummaryRow) -> tuple[int, str]:
     return -row["calls"], row["call_from"]
 
 
-def _cells(query: ReportQuery, row: SummaryRow | None, call_type: str, totals: SummaryRow) -> tuple[Cell, ...]:
-    """Return the cells of a caller, or of the total."""
-    if row is None:
-        counts = tuple(Cell(totals[name]) for name in ("calls", "answered", "missed"))
-        return (Cell(_("Total")), *counts, Cell(share(totals["answered"], totals["calls"])))
+def _total_cells(label: Cell, callers: Sequence[SummaryRow]) -> tuple[Cell, ...]:
+    """Return the cells of a total."""
+    totals = {name: sum(row[name] for row in callers) for name in ("calls", "answered", "missed")}
+    return (label, *map(Cell, totals.values()), Cell(share(totals["answered"], totals["calls"])))
+
+
+def _cells(query: ReportQuery, row: SummaryRow, call_type: str) -> tuple[Cell, ...]:
+    """Return the cells of a caller."""
     filters = {"caller": row["call_from"], "type": call_type}
     return (
         query.number_cell(row["call_from"], query.calls_url(**filters)),

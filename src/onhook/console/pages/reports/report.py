@@ -15,9 +15,10 @@ import msgspec
 from onhook.cdr.directory import NO_NAMES, NameDirectory
 from onhook.cdr.number_masking import is_masked
 from onhook.cdr.number_plan import NumberPlan
+from onhook.cdr.party_groups import NO_GROUPS, PartyGroupKind, PartyGroups
 from onhook.cdr.queue_figures import QueueTargets
 from onhook.cdr.record_filter import RecordFilter
-from onhook.console.pages.reports.period import Period
+from onhook.console.queries.period import Period
 from onhook.store.contract import Store
 
 CellValue = str | int | float | datetime | None
@@ -113,7 +114,8 @@ class LazyRows(Sequence[Sequence[Cell]], Generic[KeyT]):
 
 class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Subject of a report: `search_filter` has both ends of the period; `filters` are its parts of a query, for links:
-    encoded once, because a table of thousands of extensions has many thousands of links.
+    encoded once, because a table of thousands of extensions has many thousands of links. With `group_by` a report that
+    can has a row for each of the `groups` of that kind.
     """
 
     store: Store
@@ -129,6 +131,8 @@ class ReportQuery(msgspec.Struct, frozen=True, kw_only=True):
     queue_targets: Mapping[tuple[str, str], QueueTargets] = {}
     directory: NameDirectory = NO_NAMES
     sns_by_pbx: Mapping[str, str] = {}
+    group_by: PartyGroupKind | None = None
+    groups: PartyGroups = NO_GROUPS
 
     def calls_url(self, **narrowing_filters: object) -> str:
         """Return the URL of the calls of a figure."""
