@@ -2,7 +2,7 @@
 
 import pytest
 
-from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.access_scope import AccessScope, ResolvedScope
 from onhook.cdr.queue_states import QueueState, is_queue_visible
 
 
@@ -15,6 +15,9 @@ from onhook.cdr.queue_states import QueueState, is_queue_visible
         (AccessScope(sns=("b",)), False),
         (AccessScope(numbers=("6400",)), True),
         (AccessScope(numbers=("1001",)), False),
+        (AccessScope(departments=("Sales",)), False),
+        (ResolvedScope(departments=("Sales",), members=frozenset({("a", "6400")})), True),
+        (ResolvedScope(sites=("Berlin",), members=frozenset({("b", "6400")})), False),
         (AccessScope(sns=("b",), numbers=("6400",)), False),
     ],
 )
