@@ -269,7 +269,7 @@ async def test_agent_and_caller_reports_are_compared_with_a_chosen_period(
     )
     missed_calls = sum(call.status != "ANSWERED" for call in other_calls)
     report = await (await client.get(f"/api/v1/reports?report=unreturned&{query}")).json()
-    assert "Compared: 2026-10-27 00:00 to 2026-10-30 00:00." in report["note"]
+    assert "Compared: Tue 27 Oct 2026 00:00:00 to Fri 30 Oct 2026 00:00:00." in report["note"]
     assert f"In it {missed_calls} were missed" in report["note"]
 
 
