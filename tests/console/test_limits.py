@@ -80,9 +80,13 @@ def test_limits_open_routes_are_listed() -> None:
         path for path, handler in handlers() if handler.opt.get("personal") and handler.opt.get("scoped")
     }
     permitted = {path for path, handler in handlers() if "permission" in handler.opt}
-    assert writing == {"/call/note", "/calls/tags", "/missed", "/api/v1/notes", "/api/v1/missed-calls"} | scoped_personal | (
-        permitted - {"/sql/questions/share"}
-    )
+    assert writing == {
+        "/call/note",
+        "/calls/tags",
+        "/missed",
+        "/api/v1/notes",
+        "/api/v1/missed-calls",
+    } | scoped_personal | (permitted - {"/sql/questions/share"})
     assert personal == PERSONAL_STATUSES.keys()
     assert permitted == PERMITTED
 

@@ -14,8 +14,8 @@ from onhook.cdr.number_masking import Mask
 
 
 class UserChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """What changes. Empty `pbxs`, `numbers`, `departments` or `sites` lift that limit; `permissions` are all that the user
-    has then.
+    """What changes. Empty `pbxs`, `numbers`, `departments` or `sites` lift that limit; `permissions` are all that the
+    user has then.
     """
 
     name: str | UnsetType = UNSET

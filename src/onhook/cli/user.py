@@ -74,7 +74,9 @@ async def change(
     ] = None,
     department: Annotated[
         list[str] | None,
-        typer.Option("--department", metavar="NAME", help=_("Limit to this department; repeatable; '' lifts the limit")),
+        typer.Option(
+            "--department", metavar="NAME", help=_("Limit to this department; repeatable; '' lifts the limit")
+        ),
     ] = None,
     site: Annotated[
         list[str] | None,
