@@ -12,6 +12,8 @@ from onhook.appdb.user_changes import UserChanges, change_user
 from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import NotFound, UsageError
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 LAYOUT = DashboardLayout(tiles=(StoredTile("calls", 2),))
 DAY = 86_400_000_000
 

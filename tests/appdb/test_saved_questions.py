@@ -14,6 +14,8 @@ from onhook.lib.errors import NotFound, UsageError
 from onhook.store.sql import contract
 from tests.migrations import create_old_file, insert_row
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 SQL = "SELECT count(*) FROM calls"
 
 
@@ -131,6 +133,7 @@ async def test_questions_and_history_go_with_their_token(appdb: AppDb) -> None:
     assert await list_history(appdb, token_author("wall")) == []
 
 
+@pytest.mark.usefixtures("sqlite_file")
 async def test_migration_users_have_no_permission_and_links_stay(tmp_path: Path) -> None:
     path = tmp_path / "onhook.db"
     create_old_file(path, "onhook.appdb", 39, APPLICATION_ID, {}, engine="sqlite")
