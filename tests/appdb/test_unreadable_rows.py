@@ -16,6 +16,7 @@ from onhook.appdb.dashboards import DashboardLayout, StoredTile
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.directory import DatedName, LearntState
 from onhook.appdb.issues import OperationalIssue
+from onhook.appdb.line_connections import LineConnection
 from onhook.appdb.pbx_conventions import PbxConventions
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbx_facts import AppDbPbxFacts
@@ -75,6 +76,7 @@ async def fill(path: Path) -> None:
             await appdb.queue_targets.put(name, "6400", QueueTargets(service_level_seconds=30))
             await appdb.recordings.put(name, Path("/recordings"))
             await appdb.cdr_sources.put(name, CdrSource(location="/Master.csv", password=SECRET))
+            await appdb.line_connections.put(name, LineConnection(mode="listen", host="127.0.0.1", port=5015))
             await appdb.saved_searches.add(name, "/calls", author=name)
             await appdb.saved_questions.add(name, "SELECT 1", author=name)
             await appdb.sql_history.add("SELECT 1", author=name, now_us=NOW)
@@ -173,7 +175,7 @@ DAMAGES: dict[str, tuple[str, str, Lister, object]] = {
         ["A"],
     ),
     "dialect": (
-        "UPDATE pbxs SET dialect = 'avaya' WHERE name = 'B'",
+        "UPDATE pbxs SET dialect = 'a-later-kind' WHERE name = 'B'",
         "pbxs",
         names_of(lambda appdb: appdb.pbxs(), "name"),
         ["A"],
@@ -335,6 +337,7 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "source_matches": lambda appdb: appdb.source_matches.all(),
     "pbx_credentials": lambda appdb: appdb.pbx_credentials.all(),
     "cdr_sources": lambda appdb: appdb.cdr_sources.all(),
+    "line_connections": lambda appdb: appdb.line_connections.all(),
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.tokens import token_author
 from onhook.cdr.directory import DirectoryEntry
+from onhook.console.pages.add_pbx import KINDS
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_pages import OUTPUT, open_visit, some_calls
 from tests.factories import QUEUE, SN, details
@@ -37,7 +38,7 @@ PAGES = {
     "retention": "/retention",
     "remove-pbx": f"/pbxs/{SN}/remove",
     "connection": f"/pbxs/{SN}/connection",
-    **{f"add-{kind}": f"/add-pbx/{kind}" for kind in ("p-series", "p-series-api", "newcdr", "freeswitch", "asterisk")},
+    **{f"add-{kind}": f"/add-pbx/{kind}" for kind in KINDS},
     "destinations": "/destinations",
     "destination-edit": "/destinations/1/edit",
     "users": "/users",

@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 from onhook.appdb.cdr_sources import CdrSource
+from onhook.appdb.line_connections import LineConnection
 from onhook.appdb.source_match import SourceMatch
 from onhook.console.pages.add_pbx import KINDS
 from tests.console.conftest import ConsoleHarness
@@ -109,6 +110,31 @@ async def test_add_pbx_freeswitch_has_the_configuration_with_its_url(
     assert await harness.appdb.source_matches.get("FUSION-1") == SourceMatch(("192.0.2.8",), path)
 
 
+@pytest.mark.parametrize(("kind", "passive"), [("3cx", "the passive socket, with the port 2"), ("avaya", "TCP port 2")])
+async def test_add_pbx_that_writes_lines_has_the_port_and_its_addresses(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, kind: str, passive: str
+) -> None:
+    """Its page changes the connection; a listener without an allow-list is refused."""
+    form = {"name": "lines", "mode": "listen", "line_address": "0.0.0.0:5015", "addresses": "192.0.2.7", "zone": "UTC"}
+    text = await post_form(client, kind, form | {"addresses": ""})
+    assert "the addresses that may write them must be known" in html.unescape(text)
+    text = await post_form(client, kind, form)
+    assert "<code>5015</code>" in text
+    sn = f"{kind}-5015"
+    pbx = await harness.appdb.pbx(sn)
+    assert (pbx.dialect, pbx.zone) == (kind, "UTC")
+    assert await harness.appdb.source_matches.get(sn) == SourceMatch(("192.0.2.7",))
+    page = await (await client.get(f"/pbxs/{sn}")).text()
+    assert "Send test event" not in page
+    text = await (await client.get(f"/pbxs/{sn}/connection")).text()
+    assert 'value="0.0.0.0:5015"' in text
+    changed = {"mode": "connect", "line_address": "127.0.0.1:1", "addresses": ""}
+    await client.post(f"/pbxs/{sn}/connection", data=changed)
+    assert await harness.appdb.line_connections.get(sn) == LineConnection(mode="connect", host="127.0.0.1", port=1)
+    text = await post_form(client, kind, {"name": "passive", "mode": "connect", "line_address": "127.0.0.1:2"})
+    assert passive in text
+
+
 @pytest.mark.parametrize("is_table", [False, True])
 async def test_add_pbx_asterisk_has_connection_and_cdr_source(
     harness: ConsoleHarness, client: aiohttp.ClientSession, tmp_path: Path, is_table: bool
@@ -149,6 +175,10 @@ async def test_add_pbx_asterisk_has_connection_and_cdr_source(
         ("newcdr", BASICS | {"addresses": "0.0.0.0/0"}, "addresses"),
         ("newcdr", BASICS | {"path": "/short"}, "path"),
         ("freeswitch", BASICS | {"path": "/short"}, "path"),
+        ("3cx", {"name": "lines", "line_address": ""}, "line_address"),
+        ("3cx", {"name": "lines", "line_address": "5015"}, "line_address"),
+        ("3cx", {"name": "lines", "line_address": "127.0.0.1:5015", "line_fields": "a,b"}, "line_fields"),
+        ("3cx", {"name": "lines", "line_address": "127.0.0.1:5015", "addresses": "here"}, "addresses"),
         ("asterisk", AMI | {"name": "shop", "address": "a b"}, "address"),
         ("asterisk", AMI | {"name": "shop", "address": ""}, "address"),
         ("asterisk", AMI | {"name": "shop", "user": ""}, "user"),

@@ -4,7 +4,7 @@ import pytest
 
 from onhook.cdr.call_details import CallDetails
 from onhook.lib.errors import ParseError, UsageError
-from onhook.pbx.joined_legs import JoinedLegsDialect, decode_joined, join_bodies
+from onhook.pbx.joined_legs import JoinedLegsDialect, decode_joined, join_bodies, recode_joined
 from onhook.pbx.registry import dialects
 from tests.pbx.freeswitch.captures import FREESWITCH, bodies
 
@@ -29,6 +29,14 @@ def test_joined_legs_are_parsed_together() -> None:
 def test_joined_legs_that_cannot_be_read_raise(body: bytes) -> None:
     with pytest.raises(ParseError, match="joined legs"):
         DIALECT.parse(body)
+
+
+def test_joined_legs_in_another_encoding_become_utf_8() -> None:
+    body = join_bodies("avaya", {1: "Jörg".encode("cp1252"), 2: "Größe".encode()}, (9,))
+    assert recode_joined(body, "") == body
+    joined = decode_joined(recode_joined(body, "cp1252"))
+    assert [leg.body.decode() for leg in joined.legs] == ["Jörg", "Größe"]
+    assert joined.replaced_seqs == (9,)
 
 
 def test_joined_legs_are_sent_by_no_pbx() -> None:

@@ -30,6 +30,7 @@ from onhook.appdb.failed_logins import FailedLogins
 from onhook.appdb.issues import Issues
 from onhook.appdb.leases import Leases
 from onhook.appdb.leg_groups import LegGroupRepository
+from onhook.appdb.line_connections import LineConnections
 from onhook.appdb.mask_key import MaskKey
 from onhook.appdb.missed_call_work import MissedCallWorkRepository
 from onhook.appdb.notes import Notes
@@ -106,6 +107,7 @@ class AppDb:
         self.issues = Issues(self._database, self.destinations, self.deliveries)
         self.asterisks = Asterisks(self._database)
         self.cdr_sources = CdrSources(self._database)
+        self.line_connections = LineConnections(self._database)
         self.apps = Apps(self._database)
         self.app_tokens = AppTokenGrants(self._database)
         self.users = Users(self._database)
@@ -349,6 +351,7 @@ class AppDb:
             "recordings": self.recordings.list_unreadable,
             "asterisks": self.asterisks.list_unreadable,
             "cdr_sources": self.cdr_sources.list_unreadable,
+            "line_connections": self.line_connections.list_unreadable,
             "pbx_credentials": self.pbx_credentials.list_unreadable,
             "source_matches": self.source_matches.list_unreadable,
             "sync_state": self.sync_states.list_unreadable,

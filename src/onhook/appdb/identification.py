@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from onhook.appdb.pbxs import Pbx
-from onhook.appdb.source_match import PASSWORD_DIALECTS, SourceMatch
+from onhook.appdb.source_match import LINE_DIALECTS, PASSWORD_DIALECTS, SourceMatch
 from onhook.lib.messages import _, mark
 from onhook.lib.text import UNKNOWN
 
@@ -31,7 +31,7 @@ class Identification(msgspec.Struct, frozen=True):
 
 def identify_sender(pbx: Pbx, source_match: SourceMatch, *, has_api: bool) -> Identification:
     """Return what identifies the sender of this PBX's calls."""
-    if pbx.dialect == "asterisk":
+    if pbx.dialect == "asterisk" or pbx.dialect in LINE_DIALECTS:
         return Identification("connection", _("connection"))
     has_password = pbx.dialect in PASSWORD_DIALECTS and pbx.secrets > 0
     if source_match or has_password:

@@ -21,6 +21,7 @@ class AppDbPbxFacts:
 
     async def _read(self) -> Mapping[str, PbxFacts]:
         conventions = await self._appdb.pbx_conventions.all()
+        line_connections = await self._appdb.line_connections.all()
         signers = await self._appdb.secret_owners.groups()
         owners = await self._appdb.serial_numbers.owners()
         removed_sns: dict[str, dict[str, int]] = {}
@@ -36,6 +37,7 @@ class AppDbPbxFacts:
                 zone=pbx.zone_info,
                 number_plan=pbx.number_plan,
                 encoding=conventions[pbx.sn].encoding if pbx.sn in conventions else "",
+                fields=line_connections[pbx.sn].fields if pbx.sn in line_connections else (),
                 signers=signers.get(fold_sn(pbx.sn), ()),
                 removed_sns=removed_sns.get(fold_sn(pbx.sn), {}),
             )

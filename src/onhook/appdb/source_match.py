@@ -18,7 +18,10 @@ from onhook.lib.messages import _
 PASSWORD_DIALECTS = frozenset({"freeswitch"})
 """Dialects without signatures whose PBXs can send a password: their secrets are passwords (freeswitch.md 1)."""
 
-UNSIGNED_DIALECTS = frozenset({"newcdr"}) | PASSWORD_DIALECTS
+LINE_DIALECTS = frozenset({"3cx", "avaya"})
+"""Dialects of lines: a connection identifies the PBX, and the addresses are those that may open one (lines.md)."""
+
+UNSIGNED_DIALECTS = frozenset({"newcdr"}) | PASSWORD_DIALECTS | LINE_DIALECTS
 """Dialects without signatures (yeastar-p-series.md 9)."""
 
 ADDRESSES_MAX = 20
@@ -98,7 +101,13 @@ def validate_sender_identification(
     dialect: str, source_match: SourceMatch, *, has_secret: bool, is_unsigned: bool
 ) -> None:
     """Check that the sender of an event can be verified. Raises `UsageError`."""
-    if dialect in PASSWORD_DIALECTS:
+    if dialect in LINE_DIALECTS:
+        if has_secret or is_unsigned or source_match.path:
+            raise UsageError(
+                _("a {dialect} PBX is identified by its connection", dialect=dialect),
+                hint=_("give the addresses that may connect with --from, and neither a secret nor a path"),
+            )
+    elif dialect in PASSWORD_DIALECTS:
         if is_unsigned or not (source_match or has_secret):
             raise UsageError(
                 _("a {dialect} PBX cannot sign events: its source must identify it", dialect=dialect),

@@ -23,6 +23,9 @@ LATE_CHANNELS = ROW_CHANNELS | {SWEEP}
 WEBHOOK = "webhook"
 """The channel of webhooks."""
 
+LINE = "line"
+"""The channel of lines that a PBX writes to a connection as its calls end."""
+
 UNREGISTERED = "unregistered"
 """The channel of webhooks that a secret of a registered PBX signs, under a serial number that is not registered: the
 raw event has the number of the PBX whose secret it is, and is read as a webhook once its own number is registered.

@@ -34,6 +34,14 @@ from onhook.cli.asterisk_pbx import (
 )
 from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import print_table
+from onhook.cli.line_pbx import (
+    ConnectOption,
+    FieldsOption,
+    ListenOption,
+    change_line_pbx,
+    is_line_pbx,
+    store_line_pbx,
+)
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone, print_note
 from onhook.cli.pbx_apis import (
@@ -69,6 +77,7 @@ from onhook.cli.pbx_options import (
     VoicemailOption,
 )
 from onhook.cli.pbx_secrets import PbxName, SecretFileOption, SecretOption, read_secret_option, read_webhook_secret
+from onhook.console.line_setup import LineChanges, NewLinePbx
 from onhook.console.pbx_setup import AsteriskChanges, NewAsterisk, NewPbxSettings, add_pbx, change_asterisk
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
@@ -119,11 +128,21 @@ async def add(
     cdr: CdrOption = None,
     cdr_table: CdrTableOption = None,
     cdr_columns: CdrColumnsOption = None,
+    listen: ListenOption = None,
+    connect: ConnectOption = None,
+    fields: FieldsOption = None,
     data: DataOption = None,
 ) -> None:
     """Add a PBX: its events are accepted from now on. With --asterisk, Onhook connects to it."""
     plan_texts = (ivr, queue, ring_group, conference, voicemail, extension, extension_digits, features)
     number_plan = parse_number_plan(_name_plan_texts(plan_texts))
+    has_other_sender = unsigned or any(option is not None for option in (secret, secret_file, path, api, asterisk))
+    if is_line_pbx(dialect, LineChanges(listen, connect, fields), has_other_sender=has_other_sender):
+        print(await store_line_pbx(NewLinePbx(
+            name=name, dialect=dialect, listen=listen or "", connect=connect or "", addresses=addresses or (),
+            fields=fields or "", sn=sn, zone=zone, number_plan=number_plan,
+        ), data))  # fmt: skip
+        return
     source = await parse_source_options(cdr, cdr_table, cdr_columns, data)
     if asterisk is not None:
         manager_user, manager_secret = require_manager(user, read_secret_option(secret, secret_file))
@@ -134,11 +153,7 @@ async def add(
         print(await add_asterisk_pbx(new_asterisk, data))
         return
     serial_number, secret_value = _require_sn(sn), read_webhook_secret(secret, secret_file)
-    if source is not None:
-        raise UsageError(_("--cdr needs an Asterisk"), hint=_("give --asterisk too, or leave --cdr out"))
-    if unsigned and secret_value is not None:
-        raise UsageError(_("a PBX is unsigned or has a secret"), hint=_("leave one of the two out"))
-    _check_dialect(dialect)
+    _check_options(dialect, has_source=source is not None, has_two_senders=unsigned and secret_value is not None)
     api_options = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint)
     new_pbx = NewPbxSettings(
         name=name, sn=serial_number, secret=secret_value, zone=zone, dialect=dialect, is_unsigned=unsigned,
@@ -201,6 +216,9 @@ async def change(
     cdr_columns: CdrColumnsOption = None,
     trunks: TrunksOption = None,
     inbound: InboundOption = None,
+    listen: ListenOption = None,
+    connect: ConnectOption = None,
+    fields: FieldsOption = None,
     data: DataOption = None,
 ) -> None:
     """Change a PBX. A new time zone or number plan applies to stored calls after `onhook rebuild`."""
@@ -211,13 +229,10 @@ async def change(
     source_match = parse_source_match(addresses or (), path)
     credential_options = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint)
     source = await parse_source_options(cdr, cdr_table, cdr_columns, data)
-    asterisk_changes = AsteriskChanges(source, trunks, inbound)
+    asterisk_changes, line_changes = AsteriskChanges(source, trunks, inbound), LineChanges(listen, connect, fields)
     other_options = (source_match, silence, keep, encoding, ring_time, recordings is not None, add_sn, remove_sn)
-    option_groups = (*msgspec.structs.astuple(credential_options), asterisk_changes != AsteriskChanges())
-    if not (changes or ranges or any(other_options) or any(option_groups)):
-        raise UsageError(
-            _("there is nothing to change"), hint=_("give a new name, zone, source, API or range of numbers")
-        )
+    given_changes = (changes, ranges, asterisk_changes != AsteriskChanges(), line_changes != LineChanges())
+    _require_change(*other_options, *msgspec.structs.astuple(credential_options), *given_changes)
     async with open_appdb(data) as appdb:
         pbx = await appdb.pbx(name)
         if signed:
@@ -226,6 +241,7 @@ async def change(
         credentials = await credential_options.merge_into(await appdb.pbx_credentials.get(pbx.sn), data)
         changes["number_plan"] = _merge_number_plan(pbx.number_plan, ranges)
         async with appdb.transaction():
+            await change_line_pbx(appdb, pbx, line_changes, source_match, data)
             if source_match:
                 await _change_source_match(appdb, pbx, source_match)
             await _change_credentials(appdb, pbx, credentials)
@@ -234,7 +250,7 @@ async def change(
             await change_conventions(appdb, pbx.sn, encoding, ring_time)
             await _change_serial_numbers(appdb, pbx, add_sn or (), remove_sn or ())
             pbx = await appdb.change_pbx(name, changes)
-    is_rebuild_needed = bool(ranges or encoding) or new_name is not None or zone is not None
+    is_rebuild_needed = bool(ranges or encoding) or any(text is not None for text in (new_name, zone, fields))
     print(_('PBX "{pbx_name}" ({sn}) changed.', pbx_name=pbx.name, sn=pbx.sn) + _rebuild_note(is_rebuild_needed))
 
 
@@ -258,6 +274,13 @@ async def _change_credentials(appdb: AppDb, pbx: Pbx, credentials: PbxCredential
         await appdb.pbx_credentials.put(pbx.sn, credentials)
 
 
+def _require_change(*changes: object) -> None:
+    if not any(changes):
+        raise UsageError(
+            _("there is nothing to change"), hint=_("give a new name, zone, source, API or range of numbers")
+        )
+
+
 def _require_secret(pbx: Pbx) -> None:
     if not pbx.secrets:
         raise UsageError(
@@ -271,7 +294,12 @@ def _require_sn(sn: str | None) -> str:
     return sn
 
 
-def _check_dialect(dialect: str) -> None:
+def _check_options(dialect: str, *, has_source: bool, has_two_senders: bool) -> None:
+    """Check the options of a PBX that sends events. Raises `UsageError`."""
+    if has_source:
+        raise UsageError(_("--cdr needs an Asterisk"), hint=_("give --asterisk too, or leave --cdr out"))
+    if has_two_senders:
+        raise UsageError(_("a PBX is unsigned or has a secret"), hint=_("leave one of the two out"))
     known_dialects = dialects()
     if dialect not in known_dialects:
         raise UsageError(

@@ -10,7 +10,10 @@ from onhook.lib.messages import _
 DialectOption = Annotated[
     str,
     typer.Option(
-        "--dialect", metavar="DIALECT", help=_("Dialect: yeastar, newcdr for S-Series and Cloud, or freeswitch")
+        "--dialect",
+        "--type",
+        metavar="DIALECT",
+        help=_("Dialect: yeastar, newcdr for S-Series and Cloud, freeswitch, 3cx, or avaya"),
     ),
 ]
 FromOption = Annotated[

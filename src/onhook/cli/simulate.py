@@ -31,7 +31,13 @@ from onhook.simulator.sender import simulate as run_simulation
 app = CommandGroup(add_completion=False)
 
 ReceiverUrlOption = Annotated[
-    str, option_with_default("--to", metavar="URL", help_text=_("URL of the receiver"), default="none, with --pbx-api")
+    str,
+    option_with_default(
+        "--to",
+        metavar="URL",
+        help_text=_("URL of the receiver; tcp://HOST:PORT or tcp-listen://HOST:PORT for lines"),
+        default="none, with --pbx-api",
+    ),
 ]
 SnOption = Annotated[str, typer.Option("--sn", metavar="SN", help=_("Serial number of the simulated PBX"))]
 SecretOption = Annotated[
@@ -48,7 +54,13 @@ SeedOption = Annotated[
     int, typer.Option("--seed", metavar="N", help=_("Random seed: the same seed gives the same calls"))
 ]
 PayloadFormatOption = Annotated[
-    str, typer.Option("--payload-format", help=_("Event format: p-2023, p-2025, p-2026, doc, object"))
+    str,
+    typer.Option(
+        "--payload-format",
+        help=_(
+            "Event format: p-2023, p-2025, p-2026, doc, object; for lines 3cx-v18, 3cx-v20, 3cx-v20-new, avaya-smdr"
+        ),
+    ),
 ]
 OfficeZoneOption = Annotated[str, typer.Option("--zone", metavar="ZONE", help=_("Time zone of the office"))]
 StartOption = Annotated[

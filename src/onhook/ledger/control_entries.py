@@ -36,6 +36,7 @@ class StoredFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     zone: str = ""
     number_plan: NumberPlan = NumberPlan()
     encoding: str = ""
+    fields: tuple[str, ...] = ()
     signers: tuple[tuple[str, ...], ...] = ()
     removed_sns: Mapping[str, int] = {}
 
@@ -203,6 +204,7 @@ def _to_stored(pbx: PbxFacts) -> StoredFacts:
         zone="" if pbx.zone is None else pbx.zone.key,
         number_plan=pbx.number_plan,
         encoding=pbx.encoding,
+        fields=pbx.fields,
         signers=tuple(sorted(tuple(sorted(group)) for group in pbx.signers)),
         removed_sns=dict(sorted(pbx.removed_sns.items())),
     )
@@ -217,6 +219,7 @@ def _from_stored(entry: FactsChanged) -> PbxFacts:
         zone=_find_zone(stored.zone),
         number_plan=stored.number_plan,
         encoding=stored.encoding,
+        fields=stored.fields,
         signers=tuple(frozenset(group) for group in stored.signers),
         removed_sns=stored.removed_sns,
     )

@@ -3,18 +3,20 @@
 Invariants: only channels that report calls as they end count; back-fill and files bring old calls. One call decides
 nothing: three in a row are an alarm, and one that is right ends it. A call without evidence of its offset from UTC is
 compared with the offset that other calls of the PBX have shown in the hours before; later ones are not judged, because
-daylight saving time may have begun or ended.
+daylight saving time may have begun or ended. A line is written at once and says nothing about its zone: there each
+quarter of an hour counts, where twenty in a row agree.
 """
 
 import logging
 import shlex
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from onhook.appdb.appdb import AppDb
-from onhook.cdr.merge import LATE_CHANNELS
+from onhook.cdr.merge import LATE_CHANNELS, LINE
 from onhook.cdr.record import Record
-from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX, parse_offset
+from onhook.cdr.utc_offset import OFFSET_SECONDS_MAX, OFFSET_STEP_SECONDS, format_offset, parse_offset
 from onhook.lib.clock import Clock
 from onhook.lib.messages import _
 from onhook.lib.periodic_job import run_periodically
@@ -34,6 +36,10 @@ OFFSET_MAX_AGE = timedelta(hours=3)
 """An offset from UTC is used for calls of the same working day; clocks are changed at night."""
 
 CALLS_IN_A_ROW = 3
+LINES_IN_A_ROW = 20
+"""A line that arrives late, as after a broken connection, is no evidence of a zone."""
+
+_QUARTER = timedelta(seconds=OFFSET_STEP_SECONDS)
 RECORDS_MAX = 1_000
 """Read at once, and looked back at the start."""
 
@@ -50,6 +56,8 @@ class CallTimeMonitor:
         self._offsets: dict[str, tuple[timedelta, datetime]] = {}
         self._assumed_sns: set[str] = set()
         self._last_call_ids: dict[str, str] = {}
+        self._line_offsets: dict[str, timedelta] = {}
+        """Offsets from UTC by which the latest lines were read."""
 
     async def run(self) -> None:
         """Check until cancelled."""
@@ -72,8 +80,13 @@ class CallTimeMonitor:
         if record.via in LATE_CHANNELS or record.call_id == self._last_call_ids.get(record.sn):
             return False
         self._last_call_ids[record.sn] = record.call_id
-        differences = self._differences.setdefault(record.sn, deque(maxlen=CALLS_IN_A_ROW))
+        calls_max = LINES_IN_A_ROW if record.via == LINE else CALLS_IN_A_ROW
+        differences = self._differences.setdefault(record.sn, deque(maxlen=calls_max))
         difference = (record.ended_at or record.started_at) - record.received_at
+        if record.via == LINE:
+            self._line_offsets[record.sn] = parse_offset(record.utc_offset)
+            differences.append(round(difference / _QUARTER) * _QUARTER)
+            return True
         if record.offset_from == "ids":
             self._offsets[record.sn] = parse_offset(record.utc_offset), record.received_at
         is_assumed = record.offset_from == "assumed"
@@ -90,6 +103,9 @@ class CallTimeMonitor:
     async def _set_alarm(self, sn: str) -> None:
         """Raise or end the alarm of one PBX."""
         differences = self._differences[sn]
+        if sn in self._line_offsets:
+            await self._set_line_alarm(sn, differences)
+            return
         now_us = self._clock.microseconds()
         if abs(differences[-1]) <= DIFFERENCE_MAX:
             await self._appdb.alarms.end(sn, "clock", now_us=now_us)
@@ -101,8 +117,20 @@ class CallTimeMonitor:
                 sn, "clock", describe_difference(differences[-1]), hint=hint, now_us=now_us
             )
 
+    async def _set_line_alarm(self, sn: str, differences: Sequence[timedelta]) -> None:
+        """Raise or end the alarm of a PBX that writes lines."""
+        now_us = self._clock.microseconds()
+        if not differences[-1]:
+            await self._appdb.alarms.end(sn, "clock", now_us=now_us)
+        elif len(differences) == LINES_IN_A_ROW and len(set(differences)) == 1:
+            pbx = await self._appdb.find_pbx_by_sn(sn)
+            offset = self._line_offsets[sn] + differences[-1]
+            hint = _line_hint(sn if pbx is None else pbx.name, offset)
+            detail = describe_difference(differences[-1], count=LINES_IN_A_ROW)
+            await self._appdb.alarms.raise_alarm(sn, "clock", detail, hint=hint, now_us=now_us)
 
-def describe_difference(difference: timedelta) -> str:
+
+def describe_difference(difference: timedelta, count: int = CALLS_IN_A_ROW) -> str:
     """Return what is wrong, with the difference in whole seconds.
 
     >>> describe_difference(timedelta(days=-2, hours=-1))
@@ -112,13 +140,24 @@ def describe_difference(difference: timedelta) -> str:
     if difference < timedelta():
         return _(
             "the PBX's last {count} calls ended {difference} before they were received",
-            count=CALLS_IN_A_ROW,
+            count=count,
             difference=whole,
         )
     return _(
         "the PBX's last {count} calls ended {difference} after they were received",
-        count=CALLS_IN_A_ROW,
+        count=count,
         difference=whole,
+    )
+
+
+def _line_hint(name: str, offset: timedelta) -> str:
+    if abs(offset) > timedelta(seconds=OFFSET_SECONDS_MAX):
+        return _hint(name, may_be_zone=False)
+    return _(
+        "set the zone to one at UTC{offset}: `onhook pbx change {name} --zone ZONE`, then run `onhook rebuild`; or set"
+        " the clock of the PBX",
+        offset=format_offset(offset),
+        name=shlex.quote(name),
     )
 
 

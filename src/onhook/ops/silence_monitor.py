@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import Pbx
+from onhook.appdb.source_match import LINE_DIALECTS
 from onhook.cdr.merge import LATE_CHANNELS
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.silence_detection import WEEKS_COMPARED, is_suspicious_silence
@@ -48,10 +49,7 @@ class SilenceMonitor:
             last_at = last_pushed_at.get(pbx.sn)
             if last_at is not None and await self._is_silent_too_long(pbx, last_at, now):
                 detail = _("no call end event since {last_at}", last_at=format_time(last_at, self._zone))
-                hint = _(
-                    "check whether the PBX can reach the intake, and whether its webhook is enabled; {command} helps",
-                    command=f"`onhook doctor {shlex.quote(pbx.name)}`",
-                )
+                hint = _hint(pbx)
                 await self._appdb.alarms.raise_alarm(
                     pbx.sn, "silence", detail, hint=hint, now_us=self._clock.microseconds()
                 )
@@ -67,6 +65,16 @@ class SilenceMonitor:
         since = now - timedelta(weeks=WEEKS_COMPARED + 1)
         rows = await self._store.summary(RecordFilter(sn=pbx.sn, since=since), "hour", "UTC")
         return is_suspicious_silence({_parse_hour(row["hour"]): row["calls"] for row in rows}, last_at, now)
+
+
+def _hint(pbx: Pbx) -> str:
+    command = f"`onhook doctor {shlex.quote(pbx.name)}`"
+    if pbx.dialect in LINE_DIALECTS:
+        return _("check whether the PBX is connected, and still writes its lines; {command} helps", command=command)
+    return _(
+        "check whether the PBX can reach the intake, and whether its webhook is enabled; {command} helps",
+        command=command,
+    )
 
 
 def _parse_hour(value: str | datetime) -> datetime:

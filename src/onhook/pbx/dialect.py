@@ -84,5 +84,25 @@ class LegDialect(Dialect):
         """Return the call details of the legs of one call, in any order, with any repeats. Raises `ParseError`."""
 
 
+class LineDialect(Dialect):
+    """A kind of PBX that writes lines of text to a connection, one event in each. A line names no PBX and has no
+    signature: its sender is identified by the connection. Its classes inherit from it, as those of `LegDialect`.
+    """
+
+    @abstractmethod
+    def is_line(self, line: bytes) -> bool:
+        """Return whether bytes seem to be a line of such a PBX, readable or not, and not of another program."""
+
+
+class OrderedDialect(Dialect):
+    """A kind of PBX whose values have no names in its events: their order is a setting of the PBX. Its classes inherit
+    from it, as those of `LegDialect`.
+    """
+
+    @abstractmethod
+    def parse_in_order(self, body: bytes, order: Sequence[str]) -> Sequence[CallDetails]:
+        """Return what `parse` returns, of a body with values in this order. Raises `ParseError`."""
+
+
 Dialects = Mapping[str, Dialect]
 """Dialects by name."""

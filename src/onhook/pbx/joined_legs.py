@@ -13,6 +13,7 @@ from onhook.lib.errors import ParseError, UsageError
 from onhook.lib.messages import _
 from onhook.pbx.dialect import Dialects, Envelope, LegDialect
 from onhook.pbx.json_fields import compute_body_key
+from onhook.pbx.text_encoding import recode_body
 
 DIALECT = "joined_legs"
 """The name in the ledger. No PBX has this dialect, and nothing is received in it."""
@@ -67,6 +68,15 @@ def decode_joined(body: bytes) -> JoinedLegs:
     if joined.version != VERSION:
         raise _unreadable_error(_("version {version}", version=joined.version))
     return joined
+
+
+def recode_joined(body: bytes, encoding: str) -> bytes:
+    """Return the body of a joined event with its documents in UTF-8; see `recode_body`. Raises `ParseError`."""
+    if not encoding:
+        return body
+    joined = decode_joined(body)
+    legs = tuple(_to_joined_leg(leg.seq, recode_body(leg.body, encoding)) for leg in joined.legs)
+    return msgspec.json.encode(msgspec.structs.replace(joined, legs=legs))
 
 
 class JoinedLegsDialect:

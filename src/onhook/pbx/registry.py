@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 
 from onhook.pbx.asterisk.payload import Asterisk
+from onhook.pbx.avaya.payload import Avaya
 from onhook.pbx.client import PbxClient
 from onhook.pbx.dialect import Dialect, Dialects
 from onhook.pbx.freeswitch.payload import FreeSwitch
 from onhook.pbx.newcdr.payload import NewCdr
+from onhook.pbx.threecx.payload import ThreeCx
 from onhook.pbx.yeastar.client import YeastarClient
 from onhook.pbx.yeastar.payload import Yeastar
 
 
 def dialects() -> Dialects:
     """Return the dialects by their names in the ledger."""
-    instances: tuple[Dialect, ...] = (Yeastar(), NewCdr(), Asterisk(), FreeSwitch())
+    instances: tuple[Dialect, ...] = (Yeastar(), NewCdr(), Asterisk(), FreeSwitch(), ThreeCx(), Avaya())
     return {dialect.name: dialect for dialect in instances}
 
 

@@ -19,10 +19,10 @@ from onhook.ledger.contract import CounterKey, RawEvent
 from onhook.lib.errors import OnhookError, ParseError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
-from onhook.pbx.dialect import Dialects, LegDialect, PartlyParsedCalls
+from onhook.pbx.dialect import Dialects, LegDialect, OrderedDialect, PartlyParsedCalls
 from onhook.pbx.erased import ErasedDialect
 from onhook.pbx.joined_legs import DIALECT as JOINED_DIALECT
-from onhook.pbx.joined_legs import JoinedLegsDialect, decode_joined
+from onhook.pbx.joined_legs import JoinedLegsDialect, decode_joined, recode_joined
 from onhook.pbx.text_encoding import recode_body
 from onhook.projector.erasures import Erasures
 from onhook.store.contract import QuarantineEntry
@@ -32,6 +32,7 @@ Facts = Mapping[str, PbxFacts]
 
 
 NO_ERASURES = Erasures()
+_NO_FACTS = PbxFacts()
 
 
 class ParsedEvents(msgspec.Struct, frozen=True):
@@ -139,12 +140,15 @@ def read_event(
     an event that is a leg itself, for its call is made of all legs together. Raises any error, whatever the body does
     to its reader.
     """
-    sn, encoding = _find_pbx(raw_event, dialects, facts, trusts_sender=trusts_sender)
+    sn, pbx = _find_pbx(raw_event, dialects, facts, trusts_sender=trusts_sender)
     dialect = dialects[raw_event.dialect]
     if isinstance(dialect, LegDialect):
         dialect.read_links(raw_event.body)
         return sn, ()
-    body = raw_event.body if raw_event.dialect == JOINED_DIALECT else recode_body(raw_event.body, encoding)
+    recode = recode_joined if raw_event.dialect == JOINED_DIALECT else recode_body
+    body = recode(raw_event.body, pbx.encoding)
+    if pbx.fields and isinstance(dialect, OrderedDialect):
+        return sn, dialect.parse_in_order(body, pbx.fields)
     return sn, dialect.parse(body)
 
 
@@ -182,8 +186,10 @@ def count_unregistered(raw_events: Iterable[RawEvent], dialects: Dialects) -> Ma
     )
 
 
-def _find_pbx(raw_event: RawEvent, dialects: Dialects, facts: Facts, *, trusts_sender: bool = False) -> tuple[str, str]:
-    """Return the serial number under which the calls of its sender are kept, and the encoding of its texts. Raises
+def _find_pbx(
+    raw_event: RawEvent, dialects: Dialects, facts: Facts, *, trusts_sender: bool = False
+) -> tuple[str, PbxFacts]:
+    """Return the serial number under which the calls of its sender are kept, and what is known of that. Raises
     `ParseError` for a sender whose serial number is not one of the PBX whose secret it knows.
     """
     if raw_event.via == UNREGISTERED:
@@ -193,7 +199,7 @@ def _find_pbx(raw_event: RawEvent, dialects: Dialects, facts: Facts, *, trusts_s
     else:
         sn = raw_event.sn
     pbx = facts.get(fold_sn(sn))
-    return (sn, "") if pbx is None else (pbx.sn or sn, pbx.encoding)
+    return (sn, _NO_FACTS) if pbx is None else (pbx.sn or sn, pbx)
 
 
 def _check_signer(raw_event: RawEvent, sn: str, facts: Facts) -> None:

@@ -47,13 +47,18 @@ class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
         return sum(hmac.compare_digest(secret.encode(), password.encode()) for secret in self.secrets) > 0
 
     def _is_allowed_address(self, peer: str) -> bool:
-        try:
-            address = ip_address(peer)
-        except ValueError:
-            return False
-        # A dual-stack socket shows IPv4 addresses like this (RFC 4291, 2.5.5.2).
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self.networks)
+        return is_in_networks(peer, self.networks)
+
+
+def is_in_networks(peer: str, networks: Sequence[Network]) -> bool:
+    """Return whether an address is in one of these networks."""
+    try:
+        address = ip_address(peer.partition("%")[0])
+    except ValueError:
+        return False
+    # A dual-stack socket shows IPv4 addresses like this (RFC 4291, 2.5.5.2).
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in network for network in networks)
 
 
 class PbxRegistry(Protocol):

@@ -14,11 +14,15 @@ from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.proxies import TrustedProxies
 from onhook.lib.sockets import passed_socket
 from onhook.ops.instance_lock import check_ledger_file, shared_intake_lock
+from onhook.pbx.registry import dialects
 from onhook.receiver.http_server import WebhookServer
+from onhook.receiver.line_server import LineServer
 from onhook.runtime.adapters.credentials_file import CredentialsFile
 from onhook.runtime.adapters.ingest import running_ingestor
+from onhook.runtime.adapters.line_endpoints import AppDbLineEndpoints
 from onhook.runtime.child import RunningService, parse_listen_fd, run_child
 from onhook.runtime.engines import ENGINES
+from onhook.runtime.services import Service, running
 
 
 @asynccontextmanager
@@ -61,6 +65,8 @@ async def _open_unlocked_intake(config: Config, clock: Clock, listen_fd: int | N
         )
         port = await server.start(config.intake, None if listen_fd is None else passed_socket(listen_fd))
         stack.push_async_callback(server.stop)
+        line_server = LineServer(source=AppDbLineEndpoints(appdb), ingestor=ingestor, dialects=dialects())
+        await stack.enter_async_context(running(Service("lines", line_server.run)))
         yield RunningService(str(Address(config.intake.host, port)))
 
 

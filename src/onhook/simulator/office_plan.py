@@ -11,9 +11,20 @@ import msgspec
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
-from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS
+from onhook.pbx.avaya.payload import Avaya
+from onhook.pbx.avaya.writing import PAYLOAD_FORMAT
+from onhook.pbx.dialect import Dialect
+from onhook.pbx.threecx.payload import ThreeCx
+from onhook.pbx.threecx.writing import GENERATIONS
+from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS, Yeastar
 from onhook.simulator.fault_injection import Faults
 from onhook.simulator.office import Office, OfficePlan
+
+LINE_CONNECT, LINE_LISTEN = "tcp", "tcp-listen"
+"""Schemes of the URL of a connection for lines: the PBX opens it to the receiver, or the receiver to the PBX."""
+
+LINE_FORMATS: Mapping[str, Dialect] = {**dict.fromkeys(GENERATIONS, ThreeCx()), PAYLOAD_FORMAT: Avaya()}
+"""The dialects of lines by their payload formats."""
 
 ATTEMPTS_MAX = 5
 """Setting of a P-Series: 1 to 5 attempts (yeastar-p-series.md 4)."""
@@ -35,8 +46,8 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
     cut short there; None is no end. With `start` (aware) the calls are history from that time on: until now
     at the latest, and then, with `continues_live`, calls that end when they are sent. Without `start` each call ends
     when it is sent, after `history_calls` of the past. With an empty `url` nothing is posted, and an observer is needed
-    (`simulator.observer`). An empty `secret` sends without a signature. `max_attempts`, `timeout_seconds` and
-    `retry_seconds` are the retries of a PBX.
+    (`simulator.observer`); that of a connection for lines is `tcp://…` or `tcp-listen://…`. An empty `secret` sends
+    without a signature. `max_attempts`, `timeout_seconds` and `retry_seconds` are the retries of a PBX.
     """
 
     url: str = ""
@@ -64,7 +75,8 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raises `UsageError` for an invalid plan."""
-        if self.url and not _is_webhook_url(self.url):
+        has_line_url = is_line_url(self.url)
+        if self.url and not has_line_url and not _is_webhook_url(self.url):
             raise UsageError(
                 (_("{url!r} is not the URL of a webhook", url=self.url)),
                 hint=_("write one such as http://127.0.0.1:30012/"),
@@ -73,10 +85,11 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 _("a PBX needs a serial number"), hint=_("use the one of a PBX that the receiver has registered")
             )
-        if self.payload_format not in PAYLOAD_FORMATS:
+        choices = LINE_FORMATS if has_line_url else PAYLOAD_FORMATS
+        if self.payload_format not in choices:
             raise UsageError(
                 _("unknown payload format {name!r}", name=self.payload_format),
-                hint=_("use one of {choices}", choices=", ".join(PAYLOAD_FORMATS)),
+                hint=_("use one of {choices}", choices=", ".join(choices)),
             )
         if self.start is not None and self.start.tzinfo is None:
             raise UsageError(_("the start has no zone"), hint=_("write an offset, such as 2026-04-27T08:00:00+02:00"))
@@ -101,6 +114,24 @@ _NUMBER_RANGES: Final = (
     ("timeout_seconds", 0.1, 600),
     ("retry_seconds", 0, 600),
 )
+
+
+def is_line_url(url: str) -> bool:
+    """Return whether a URL is that of a connection for lines. Raises `UsageError` for one without a host or port."""
+    scheme = url.partition("://")[0]
+    if scheme not in (LINE_CONNECT, LINE_LISTEN):
+        return False
+    try:
+        parts = urlsplit(url)
+        is_complete = bool(parts.hostname and parts.port) and not parts.path.strip("/")
+    except ValueError:
+        is_complete = False
+    if not is_complete:
+        raise UsageError(
+            _("{url!r} is not the address of a connection for lines", url=url),
+            hint=_("write tcp://HOST:PORT, or tcp-listen://HOST:PORT where Onhook connects"),
+        )
+    return True
 
 
 def _is_webhook_url(url: str) -> bool:
@@ -142,6 +173,11 @@ def demo_plan(url: str, sn: str, secret: str, *, seed: int = 1) -> SimulationPla
         history_calls=DEMO_HISTORY_CALLS,
         rate=DEMO_EVENTS_PER_SECOND,
     )
+
+
+def find_dialect(plan: SimulationPlan) -> Dialect:
+    """Return the dialect in which the simulated PBX reports its calls."""
+    return LINE_FORMATS.get(plan.payload_format) or Yeastar()
 
 
 def create_office(plan: SimulationPlan) -> Office:

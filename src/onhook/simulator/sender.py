@@ -6,8 +6,10 @@ This module paces, posts and counts, and calls the observer. `office` and `fault
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from itertools import takewhile
 from random import Random
 
@@ -18,11 +20,17 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.signing import SIGNATURE_HEADER, sign
-from onhook.pbx.dialect import Dialect
-from onhook.pbx.yeastar.payload import Yeastar
 from onhook.simulator.fault_injection import EventFaultInjector, SimulatedEvent, corrupt_body
+from onhook.simulator.line_writer import WRITTEN, LineWriter
 from onhook.simulator.observer import SimulationObserver
-from onhook.simulator.office_plan import DEMO_EVENTS_PER_SECOND, SimulationPlan, SimulationResult, create_office
+from onhook.simulator.office_plan import (
+    DEMO_EVENTS_PER_SECOND,
+    SimulationPlan,
+    SimulationResult,
+    create_office,
+    find_dialect,
+    is_line_url,
+)
 from onhook.simulator.results import NO_RESPONSE, SimulationRecorder
 
 PROGRESS_SECONDS = 0.1
@@ -52,14 +60,17 @@ async def simulate(
     streams = _build_streams(plan, clock)
     with SimulationRecorder(plan) as recorder:
         try:
-            async with _create_session(plan) as session:
-                await _send_all(
-                    plan, streams, recorder, _EventSender(plan, session, recorder, on_progress, observer), observer
-                )
+            async with _open_post(plan) as post:
+                sender = _EventSender(plan, post, recorder, on_progress, observer)
+                await _send_all(plan, streams, recorder, sender, observer)
         finally:
             if on_progress:
                 on_progress(recorder.result())
         return recorder.result()
+
+
+_Post = Callable[[bytes], Awaitable[str]]
+"""Sends one body; returns the status of the response, `WRITTEN` or `NO_RESPONSE`."""
 
 
 class _EventSender:
@@ -68,17 +79,17 @@ class _EventSender:
     def __init__(
         self,
         plan: SimulationPlan,
-        session: aiohttp.ClientSession,
+        post: _Post,
         recorder: SimulationRecorder,
         on_progress: SimulationProgressCallback | None,
         observer: SimulationObserver | None,
     ) -> None:
         self._plan = plan
-        self._session = session
+        self._post = post
         self._recorder = recorder
         self._on_progress = on_progress
         self._observer = observer
-        self._dialect: Dialect = Yeastar()
+        self._dialect = find_dialect(plan)
         self._progress_reported_at = time.monotonic()
 
     def notify_observer(self, event: SimulatedEvent) -> None:
@@ -93,8 +104,9 @@ class _EventSender:
         for attempts_left in reversed(range(self._plan.max_attempts)):
             status = await self._post(body)
             self._recorder.record_response(status)
-            if status.startswith("2") or not attempts_left:
-                self._recorder.record_outcome(event, is_acknowledged=status.startswith("2"))
+            is_acknowledged = status.startswith("2") or status == WRITTEN
+            if is_acknowledged or not attempts_left:
+                self._recorder.record_outcome(event, is_acknowledged=is_acknowledged)
                 break
             await asyncio.sleep(self._plan.retry_seconds)
         self._report_progress()
@@ -105,19 +117,6 @@ class _EventSender:
         return (
             corrupt_body(body, Random(self._recorder.compute_record_id(event))) if "malformed" in event.faults else body
         )
-
-    async def _post(self, body: bytes) -> str:
-        """Return the response's status, or `NO_RESPONSE`."""
-        headers = {"Content-Type": "application/json"}
-        if self._plan.secret:
-            headers[SIGNATURE_HEADER] = sign(self._plan.secret, body)
-        try:
-            async with self._session.post(
-                self._plan.url, data=body, headers=headers, allow_redirects=False
-            ) as response:
-                return str(response.status)
-        except (aiohttp.ClientError, TimeoutError):
-            return NO_RESPONSE
 
     def _report_progress(self) -> None:
         if self._on_progress and time.monotonic() - self._progress_reported_at >= PROGRESS_SECONDS:
@@ -222,6 +221,26 @@ def _current_times(clock: Clock) -> Iterator[datetime]:
         yield clock.now()
 
 
-def _create_session(plan: SimulationPlan) -> aiohttp.ClientSession:
+@asynccontextmanager
+async def _open_post(plan: SimulationPlan) -> AsyncIterator[_Post]:
+    """Yield what sends one body, by webhook or as a line."""
+    if is_line_url(plan.url):
+        async with LineWriter(plan.url, plan.timeout_seconds) as line_writer:
+            yield line_writer.post
+        return
     connector = aiohttp.TCPConnector(force_close=True, limit=plan.connections)
-    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=plan.timeout_seconds))
+    timeout = aiohttp.ClientTimeout(total=plan.timeout_seconds)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        yield partial(_post_webhook, plan, session)
+
+
+async def _post_webhook(plan: SimulationPlan, session: aiohttp.ClientSession, body: bytes) -> str:
+    """Return the response's status, or `NO_RESPONSE`."""
+    headers = {"Content-Type": "application/json"}
+    if plan.secret:
+        headers[SIGNATURE_HEADER] = sign(plan.secret, body)
+    try:
+        async with session.post(plan.url, data=body, headers=headers, allow_redirects=False) as response:
+            return str(response.status)
+    except (aiohttp.ClientError, TimeoutError):
+        return NO_RESPONSE

@@ -66,7 +66,7 @@ class FolderSweeper:
         """Store the files of a folder. Raises `UsageError` where it cannot be read or a file cannot be moved, and
         `Unavailable` where the ledger cannot be written.
         """
-        paths = await asyncio.to_thread(_list_files, folder)
+        paths = await asyncio.to_thread(list_files, folder)
         totals = SweepTotals()
         for start in range(0, len(paths), FILES_AT_ONCE):
             totals += await self._sweep_files(paths[start : start + FILES_AT_ONCE])
@@ -78,7 +78,7 @@ class FolderSweeper:
         results = dict(zip(bodies, verdicts, strict=True))
         accepted_paths = [path for path, verdict in results.items() if verdict in _ACCEPTED_VERDICTS]
         if self._target is not None:
-            await asyncio.to_thread(_move_files, accepted_paths, self._target)
+            await asyncio.to_thread(move_files, accepted_paths, self._target)
         new_count = sum(verdict == "stored" for verdict in verdicts)
         return SweepTotals(
             files=len(paths),
@@ -103,7 +103,7 @@ class FolderSweeper:
         return bodies, recent_count
 
 
-def _list_files(folder: Path) -> list[Path]:
+def list_files(folder: Path) -> list[Path]:
     """Return the files of a folder by name, without hidden ones. Raises `UsageError`."""
     try:
         with os.scandir(folder) as entries:
@@ -131,7 +131,7 @@ def _read_file(path: Path) -> tuple[bytes, float]:
         return file.read(FILE_BYTES_MAX + 1), status.st_mtime
 
 
-def _move_files(paths: Iterable[Path], target: Path) -> None:
+def move_files(paths: Iterable[Path], target: Path) -> None:
     """Move files into a folder of the same file system. Raises `UsageError`."""
     try:
         target.mkdir(exist_ok=True)

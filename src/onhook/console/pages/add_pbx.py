@@ -24,10 +24,18 @@ from onhook.appdb.pbxs import (
     validate_sn,
     validate_zone,
 )
-from onhook.appdb.source_match import UNSIGNED_DIALECTS, SourceMatch, parse_source_match
+from onhook.appdb.source_match import LINE_DIALECTS, UNSIGNED_DIALECTS, SourceMatch, parse_source_match
 from onhook.console.actions import CheckResult
 from onhook.console.addresses import intake_host, intake_port
 from onhook.console.auth.access import FOR_ADMINISTRATORS
+from onhook.console.line_setup import (
+    CONNECT,
+    LISTEN,
+    NewLinePbx,
+    add_line_pbx,
+    parse_line_connection,
+    parse_line_fields,
+)
 from onhook.console.pages.page import FORM_BODY, render_page
 from onhook.console.pages.pbx_overview import PbxOverview, load_pbx_overview
 from onhook.console.pages.rendering import View
@@ -90,6 +98,16 @@ KINDS: Mapping[str, PbxKind] = {
             mark("The PBX posts a document about each leg of a call. A secret path and its address identify it."),
         ),
         PbxKind(
+            "3cx",
+            mark("3CX"),
+            mark("The PBX writes a line for each ended call to a connection. Its address identifies it."),
+        ),
+        PbxKind(
+            "avaya",
+            mark("Avaya IP Office"),
+            mark("The PBX writes a line of SMDR for each part of a call to a connection. Its address identifies it."),
+        ),
+        PbxKind(
             "asterisk",
             mark("Asterisk"),
             mark("Onhook connects to the manager interface (AMI), and fills gaps from the CDR file or table."),
@@ -102,7 +120,7 @@ SnQuery = Annotated[str, QueryParameter(max_length=SN_CHARACTERS_MAX)]
 
 
 class NewPbxForm(msgspec.Struct, frozen=True):
-    """Content of the form, for all kinds; `tls` is `off`, `on` or `certificates`."""
+    """Content of the form, for all kinds; `tls` is `off`, `on` or `certificates`, `mode` is `listen` or `connect`."""
 
     name: str = ""
     sn: str = ""
@@ -124,6 +142,9 @@ class NewPbxForm(msgspec.Struct, frozen=True):
     cdr_password: str = ""
     cdr_table: str = ""
     cdr_columns: str = ""
+    mode: str = LISTEN
+    line_address: str = ""
+    line_fields: str = ""
 
 
 class PbxKindsView(View, frozen=True, kw_only=True):
@@ -155,6 +176,8 @@ class AddedPbxView(View, frozen=True, kw_only=True):
     manager_user: str
     secret: str
     path: str
+    line_mode: str
+    line_port: str
     host: str
     is_guess: bool
     intake_port: int
@@ -195,7 +218,13 @@ async def add_new_pbx(
     kind = _get_kind(kind_name)
     form = _complete_form(kind, strip_fields(data))
     fields = FormFields()
-    new_pbx = parse_asterisk_form(fields, form) if kind.name == "asterisk" else _parse_form(fields, kind, form)
+    new_pbx: NewPbxSettings | NewAsterisk | NewLinePbx | None
+    if kind.name == "asterisk":
+        new_pbx = parse_asterisk_form(fields, form)
+    elif kind.name in LINE_DIALECTS:
+        new_pbx = parse_line_form(fields, kind.name, form)
+    else:
+        new_pbx = _parse_form(fields, kind, form)
     if new_pbx is None:
         view = AddPbxView(kind=kind, form=data, errors=fields.errors)
         return await render_page(request, app_state, reader_zone, view)
@@ -303,6 +332,28 @@ def parse_credentials(fields: FormFields, form: NewPbxForm) -> PbxCredentials | 
     )
 
 
+def parse_line_form(fields: FormFields, dialect: str, form: NewPbxForm) -> NewLinePbx | None:
+    """Return the PBX of a form that writes lines; None where a field is invalid."""
+    fields.parse("name", lambda: validate_name(form.name))
+    fields.parse("sn", lambda: validate_sn(form.sn) if form.sn else None)
+    fields.parse("zone", lambda: validate_zone(form.zone or None))
+    new_pbx = NewLinePbx(
+        name=form.name,
+        dialect=dialect,
+        listen="" if form.mode == CONNECT else form.line_address,
+        connect=form.line_address if form.mode == CONNECT else "",
+        addresses=parse_sender(fields, form.addresses, "").addresses,
+        fields=form.line_fields,
+        sn=form.sn or None,
+        zone=form.zone or None,
+    )
+    fields.require("line_address", form.line_address, _("enter HOST:PORT, such as 0.0.0.0:5015"))
+    if form.line_address:
+        fields.parse("line_address", lambda: parse_line_connection(msgspec.structs.replace(new_pbx, fields="")))
+    fields.parse("line_fields", lambda: parse_line_fields(dialect, form.line_fields))
+    return None if fields.errors else new_pbx
+
+
 def parse_asterisk_form(fields: FormFields, form: NewPbxForm) -> NewAsterisk | None:
     """Return the Asterisk of a form; None where a field is invalid."""
     tls = form.certificates if form.tls == TLS_CERTIFICATES else form.tls
@@ -342,8 +393,10 @@ def parse_source(form: NewPbxForm) -> CdrSource:
     return msgspec.structs.replace(source, password=form.cdr_password) if source.is_database else source
 
 
-async def _store_pbx(app_state: AppState, new_pbx: NewPbxSettings | NewAsterisk) -> PbxAddition:
+async def _store_pbx(app_state: AppState, new_pbx: NewPbxSettings | NewAsterisk | NewLinePbx) -> PbxAddition:
     now_us = app_state.clock.microseconds()
+    if isinstance(new_pbx, NewLinePbx):
+        return await add_line_pbx(app_state.config, app_state.appdb, new_pbx, now_us=now_us)
     if isinstance(new_pbx, NewPbxSettings):
         return await add_pbx(app_state.config, app_state.appdb, new_pbx, location=_("API address"), now_us=now_us)
     if new_pbx.source is not None:
@@ -370,6 +423,8 @@ async def _load_added_view(
         manager_user=form.user,
         secret=form.secret if kind.name == "p-series" else "",
         path=form.path,
+        line_mode=form.mode,
+        line_port=form.line_address.rpartition(":")[2],
         host=host,
         is_guess=is_guess,
         intake_port=intake_port(app_state.config),

@@ -3,7 +3,7 @@
 A secret is never shown: an empty field keeps the stored one, and that is sent to no other host than its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
@@ -13,12 +13,19 @@ from litestar.response import Redirect
 
 from onhook.appdb.asterisks import TLS_OFF, TLS_ON, AsteriskPbx
 from onhook.appdb.cdr_sources import CdrSource
+from onhook.appdb.line_connections import LineConnection
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
-from onhook.appdb.source_match import UNSIGNED_DIALECTS, SourceMatch, validate_sender_identification
+from onhook.appdb.source_match import (
+    LINE_DIALECTS,
+    UNSIGNED_DIALECTS,
+    SourceMatch,
+    validate_sender_identification,
+)
 from onhook.config import Address
 from onhook.console.actions import CertificateResult
 from onhook.console.auth.access import FOR_ADMINISTRATORS
+from onhook.console.line_setup import LineChanges, change_line_connection
 from onhook.console.pages.add_pbx import (
     KINDS,
     TLS_CERTIFICATES,
@@ -27,6 +34,7 @@ from onhook.console.pages.add_pbx import (
     PbxKind,
     parse_asterisk_form,
     parse_credentials,
+    parse_line_form,
     parse_sender,
     strip_fields,
 )
@@ -155,6 +163,9 @@ async def _load_view(app_state: AppState, pbx: Pbx) -> PbxConnectionView:
     credentials = await appdb.pbx_credentials.get(pbx.sn)
     if kind.name == "asterisk":
         form = _fill_asterisk_form(await appdb.asterisks.get(pbx.sn), await appdb.cdr_sources.get(pbx.sn))
+    elif kind.name in LINE_DIALECTS:
+        addresses = (await appdb.source_matches.get(pbx.sn)).addresses
+        form = _fill_line_form(await appdb.line_connections.get(pbx.sn), addresses)
     elif kind.name in UNSIGNED_DIALECTS:
         form = NewPbxForm(addresses=", ".join((await appdb.source_matches.get(pbx.sn)).addresses))
     elif credentials is None:
@@ -162,6 +173,18 @@ async def _load_view(app_state: AppState, pbx: Pbx) -> PbxConnectionView:
     else:
         form = NewPbxForm(api_url=credentials.url, client_id=credentials.client_id, fingerprint=credentials.fingerprint)
     return PbxConnectionView(pbx=pbx, kind=kind, form=form, has_api=credentials is not None)
+
+
+def _fill_line_form(connection: LineConnection | None, addresses: Sequence[str]) -> NewPbxForm:
+    form = NewPbxForm(addresses=", ".join(addresses))
+    if connection is None:
+        return form
+    return msgspec.structs.replace(
+        form,
+        mode=connection.mode,
+        line_address=str(Address(connection.host, connection.port)),
+        line_fields=", ".join(connection.fields),
+    )
 
 
 def _fill_asterisk_form(asterisk: AsteriskPbx, source: CdrSource | None) -> NewPbxForm:
@@ -183,6 +206,8 @@ async def _save(app_state: AppState, pbx: Pbx, fields: FormFields, form: NewPbxF
     kind = _kind_of(pbx)
     if kind.name == "asterisk":
         return await _save_asterisk(app_state, pbx, fields, form)
+    if kind.name in LINE_DIALECTS:
+        return await _save_line_connection(app_state, pbx, fields, form)
     if kind.name in UNSIGNED_DIALECTS:
         return await _save_sender(app_state, pbx, fields, form)
     stored = await app_state.appdb.pbx_credentials.get(pbx.sn)
@@ -219,6 +244,18 @@ async def _save_sender(app_state: AppState, pbx: Pbx, fields: FormFields, form: 
     source_match = SourceMatch(source_match.addresses, source_match.path or stored.path)
     validate_sender_identification(pbx.dialect, source_match, has_secret=bool(pbx.secrets), is_unsigned=pbx.is_unsigned)
     await app_state.appdb.source_matches.put(pbx.sn, source_match)
+    return True
+
+
+async def _save_line_connection(app_state: AppState, pbx: Pbx, fields: FormFields, form: NewPbxForm) -> bool:
+    new_pbx = parse_line_form(fields, pbx.dialect, msgspec.structs.replace(form, name=pbx.name, sn=pbx.sn))
+    if new_pbx is None:
+        return False
+    changes = LineChanges(new_pbx.listen or None, new_pbx.connect or None, new_pbx.fields)
+    source_match = SourceMatch(tuple(new_pbx.addresses))
+    async with app_state.appdb.transaction():
+        await change_line_connection(app_state.config, app_state.appdb, pbx, changes, source_match)
+        await app_state.appdb.source_matches.put(pbx.sn, source_match)
     return True
 
 

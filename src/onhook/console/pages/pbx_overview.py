@@ -9,6 +9,7 @@ import msgspec
 
 from onhook.appdb.alarms import Alarm
 from onhook.appdb.pbxs import Pbx
+from onhook.appdb.source_match import LINE_DIALECTS
 from onhook.cdr.agent_ring_time import RingTimeMeaning, detect_meaning
 from onhook.cdr.identity import fold_sn
 from onhook.cdr.merge import LATE_CHANNELS
@@ -212,6 +213,8 @@ def describe_coverage(pbx: Pbx, coverage: PbxCoverage, zone: ZoneInfo) -> str:
             "Missing calls cannot be detected: a FreeSWITCH keeps no list of calls. What it could not send is in its"
             " `err-log-dir`; `onhook sweep` sends these files."
         )
+    elif pbx.dialect in LINE_DIALECTS:
+        advice = _("Missing calls cannot be detected: a line is written once, and without an answer.")
     else:
         advice = _(
             "Missing calls cannot be detected without the web API of the PBX:"

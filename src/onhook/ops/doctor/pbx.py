@@ -15,6 +15,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
 from onhook.appdb.senders import list_senders
+from onhook.appdb.source_match import LINE_DIALECTS
 from onhook.cdr.coverage import complete_until
 from onhook.cdr.sync_types import PushChannelStatus
 from onhook.config import Config
@@ -26,6 +27,7 @@ from onhook.lib.messages import _
 from onhook.lib.timestamps import format_time, to_datetime
 from onhook.ops.doctor.asterisk import check_asterisk
 from onhook.ops.doctor.check import Check
+from onhook.ops.doctor.lines import check_line_pbx
 from onhook.ops.doctor.number_plan import check_number_plan
 from onhook.ops.doctor.requests import check_pbx_requests
 from onhook.ops.instance_lock import is_server_running
@@ -90,6 +92,10 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
         async for check in check_asterisk(appdb, clock, target.pbx, target.reader_zone):
             yield check
         yield await asyncio.to_thread(check_number_plan, config.ledger_file, target.pbx)
+        return
+    if target.pbx.dialect in LINE_DIALECTS:
+        async for check in check_line_pbx(config, appdb, target.pbx):
+            yield check
         return
     if target.credentials is None:
         yield Check(

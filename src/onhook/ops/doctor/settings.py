@@ -18,6 +18,7 @@ from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _, _n
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.disk import check_disk_rate
+from onhook.ops.doctor.lines import check_line_listeners
 from onhook.ops.engines import AppDbOpener
 
 
@@ -161,9 +162,10 @@ async def _check_allow_lists(config: Config, appdb: AppDb) -> list[Check]:
     """Return the PBXs with a known address from which no allow-list keeps others away: a path or a password is all that
     they know, and it crosses the network as it is.
     """
+    checks = await check_line_listeners(appdb)
     if config.intake.host not in WILDCARD_HOSTS:
-        return []
-    return [
+        return checks
+    return checks + [
         Check(
             "ERROR",
             _("the intake accepts legs of {name} from every address, without a signature", name=pbx.name),

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.contract import DamagedDatabase
 from onhook.appdb.pbxs import WebhookCredentials
-from onhook.appdb.source_match import PASSWORD_DIALECTS
+from onhook.appdb.source_match import LINE_DIALECTS, PASSWORD_DIALECTS
 from onhook.cdr.identity import fold_sn
 from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.errors import OnhookError, Unavailable
@@ -171,7 +171,10 @@ def _registered_pbx(credentials: WebhookCredentials) -> RegisteredPbx:
         dialect=credentials.dialect,
         secrets=credentials.secrets,
         is_unsigned=credentials.is_unsigned,
-        networks=tuple(map(ip_network, credentials.source_match.addresses)),
+        # Those of a PBX that writes lines may open a connection, and send no requests.
+        networks=()
+        if credentials.dialect in LINE_DIALECTS
+        else tuple(map(ip_network, credentials.source_match.addresses)),
         path=credentials.source_match.path,
         has_password=credentials.dialect in PASSWORD_DIALECTS,
         keeps_unregistered=credentials.keeps_unregistered,

@@ -1,0 +1,44 @@
+"""Line endpoints of the registered PBXs, from the application database."""
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.contract import Version
+from onhook.appdb.source_match import SourceMatch
+from onhook.receiver.line_server import LineEndpoint
+from onhook.receiver.pbx_registry import RegisteredPbx
+
+
+class AppDbLineEndpoints:
+    """See the contract, `receiver.line_server.LineEndpointSource`."""
+
+    def __init__(self, appdb: AppDb) -> None:
+        self._appdb = appdb
+
+    async def version(self) -> Version:
+        """Return the version of the application database."""
+        return await self._appdb.version()
+
+    async def wait_for_change(self, version: Version, seconds: float) -> Version:
+        """Wait until the version differs from this one, at most so long; return the current version."""
+        return await self._appdb.wait_for_change(version, seconds)
+
+    async def list_endpoints(self) -> Sequence[LineEndpoint]:
+        """Return the endpoint of each PBX that has one."""
+        connections = await self._appdb.line_connections.all()
+        source_matches = await self._appdb.source_matches.all()
+        return [
+            LineEndpoint(
+                pbx=RegisteredPbx(
+                    sn=pbx.sn,
+                    dialect=pbx.dialect,
+                    networks=tuple(map(ip_network, source_matches.get(pbx.sn, SourceMatch()).addresses)),
+                ),
+                mode=connections[pbx.sn].mode,
+                host=connections[pbx.sn].host,
+                port=connections[pbx.sn].port,
+            )
+            for pbx in await self._appdb.pbxs()
+            if pbx.sn in connections
+        ]

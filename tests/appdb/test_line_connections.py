@@ -1,0 +1,70 @@
+"""Line connections: storage and limits."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.line_connections import LineConnection
+from onhook.appdb.pbx_facts import AppDbPbxFacts
+from onhook.appdb.source_match import SourceMatch
+from onhook.lib.errors import UsageError
+from onhook.runtime.adapters.line_endpoints import AppDbLineEndpoints
+from onhook.runtime.adapters.registry import AppDbPbxRegistry
+
+SN = "3cx-5015"
+CONNECTION = LineConnection(mode="listen", host="0.0.0.0", port=5015, fields=("time-start", "time-end"))  # noqa: S104
+SOURCE = SourceMatch(("192.0.2.7",))
+
+
+@pytest.fixture
+async def appdb(tmp_path: Path) -> AsyncIterator[AppDb]:
+    opened_appdb = AppDb(tmp_path / "onhook.db")
+    await opened_appdb.add_pbx(name="Office", sn=SN, secret=None, dialect="3cx", source_match=SOURCE, now_us=1)
+    yield opened_appdb
+    await opened_appdb.close()
+
+
+async def test_line_connection_is_stored_changed_and_removed_with_its_pbx(appdb: AppDb) -> None:
+    assert await appdb.line_connections.get(SN) is None
+    for connection in (CONNECTION, LineConnection(mode="connect", host="192.0.2.7", port=5016)):
+        await appdb.line_connections.put(SN, connection)
+        assert await appdb.line_connections.get(SN) == connection
+    await appdb.remove_pbx(SN)
+    assert await appdb.line_connections.all() == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"mode": "write"}, {"host": ""}, {"host": "a\n"}, {"port": 0}, {"port": 65_536}, {"fields": ("a" * 41,)}],
+)
+async def test_line_connection_with_another_value_is_refused(appdb: AppDb, changes: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        await appdb.line_connections.put(SN, msgspec.structs.replace(CONNECTION, **changes))
+
+
+async def test_line_connection_has_its_fields_in_the_facts_and_its_endpoint(appdb: AppDb) -> None:
+    await appdb.line_connections.put(SN, CONNECTION)
+    facts = await AppDbPbxFacts(appdb)()
+    assert facts["3CX-5015"].fields == CONNECTION.fields
+    (endpoint,) = await AppDbLineEndpoints(appdb).list_endpoints()
+    assert (endpoint.pbx.sn, endpoint.mode, endpoint.host, endpoint.port) == (*(SN, "listen", CONNECTION.host, 5015),)
+    assert (endpoint.admits("192.0.2.7"), endpoint.admits("::ffff:192.0.2.7"), endpoint.admits("192.0.2.8")) == (
+        *(True, True, False),
+    )
+
+
+async def test_addresses_of_a_pbx_that_writes_lines_send_no_requests(appdb: AppDb) -> None:
+    """What they post is not of this PBX: an HTTP request from behind the same router may be of another one."""
+    registry = AppDbPbxRegistry(appdb)
+    await registry.load()
+    assert registry.find_by_source("/", "192.0.2.7") is None
+
+
+@pytest.mark.parametrize("options", [{"secret": "a-known-secret"}, {"is_unsigned": True}])
+async def test_pbx_that_writes_lines_has_no_other_sender(appdb: AppDb, options: dict[str, object]) -> None:
+    settings: dict[str, object] = {"name": "B", "sn": "B", "secret": None, "dialect": "3cx", "now_us": 1}
+    with pytest.raises(UsageError, match="a 3cx PBX is identified by its connection"):
+        await appdb.add_pbx(**settings | options)  # type: ignore[arg-type]  # of the test

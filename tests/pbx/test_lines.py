@@ -1,0 +1,43 @@
+"""Lines of PBXs: their keys and values."""
+
+import pytest
+
+from onhook.lib.errors import ParseError
+from onhook.pbx.lines import compute_line_key, is_call_line, parse_clock_duration, parse_time, split_values
+
+TIME = b"2024/06/17 05:59:49"
+
+
+def test_compute_line_key_begins_with_the_first_time() -> None:
+    key = compute_line_key(b"Call 1," + TIME + b",2024/06/18 00:00:00")
+    assert key[:4] == (1_718_603_989).to_bytes(4)
+    assert compute_line_key(b"\x00Call 1," + TIME + b",2024/06/18 00:00:00\r\n") == key
+    assert compute_line_key(b"Call 2," + TIME)[4:] != key[4:]
+
+
+@pytest.mark.parametrize("line", [b"", b"a,b", b"9999/99/99 99:99:99,", b"1970/01/01 00:00:00"])
+def test_compute_line_key_without_a_time_is_that_of_its_bytes(line: bytes) -> None:
+    key = compute_line_key(line)
+    assert (key[:4], len(key)) == (bytes(4), 16)
+
+
+def test_is_call_line_is_text_with_commas() -> None:
+    line = b"Call 1," + TIME + b"," * 8
+    assert is_call_line(line)
+    assert not is_call_line(line.replace(b"Call", b"\x16\x03\x01"))
+    assert not is_call_line(b"Accept: */*")
+
+
+def test_split_values_of_another_encoding_are_replaced() -> None:
+    assert split_values("\ufeffCall 1,Jörg".encode()) == ["Call 1", "Jörg"]
+    assert split_values(b"Call 1,J\xf6rg\r\n") == ["Call 1", "J\ufffdrg"]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [(" 1:02:03 ", 3723), ("00:61:00", None), ("5 s", None)])
+def test_parse_clock_duration_of_other_texts_is_none(text: str, seconds: int | None) -> None:
+    assert parse_clock_duration(text) == seconds
+
+
+def test_parse_time_of_another_text_names_the_field() -> None:
+    with pytest.raises(ParseError, match="time-start is no time: '04/05/2026'"):
+        parse_time("04/05/2026", "time-start")

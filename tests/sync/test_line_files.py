@@ -1,0 +1,98 @@
+"""Files of lines that a PBX leaves."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from onhook.cdr.merge import SWEEP
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import UsageError
+from onhook.pbx.threecx.payload import ThreeCx
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.sync.ingest_retry import INGEST_BATCH_SIZE
+from onhook.sync.line_files import LineFileSweeper, LineTotals
+from tests.pbx.threecx.test_acceptance import OUTBOUND, QUEUE, load
+from tests.receiver.harness import MemoryPbxRegistry
+
+SENDER = RegisteredPbx(sn="3CX", dialect="3cx")
+NOW = 1_796_000_000
+
+
+class Files:
+    """A folder, and a sweeper of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = path / "CDRLogs"
+        self.folder.mkdir()
+        self.target = path / "done"
+        self.ledger = SqliteLedger(path / "ledger.db")
+        dialects = {"3cx": ThreeCx()}
+        self.ingestor = Ingestor(
+            ledger=self.ledger, registry=MemoryPbxRegistry([]), dialects=dialects, clock=SystemClock()
+        )
+
+    def write(self, name: str, content: bytes, *, seconds_ago: float = 60.0) -> Path:
+        path = self.folder / name
+        path.write_bytes(content)
+        os.utime(path, (NOW - seconds_ago, NOW - seconds_ago))
+        return path
+
+    def sweeper(self, target: Path | None = None) -> LineFileSweeper:
+        return LineFileSweeper(
+            dialect=ThreeCx(),
+            ingest=lambda body: self.ingestor.ingest(SENDER, body, SWEEP),
+            now_us=lambda: NOW * 1_000_000,
+            target=target,
+        )
+
+    async def vias(self) -> list[str]:
+        return [raw_event.via for raw_event in await self.ledger.read(0, 10_000)]
+
+
+@pytest.fixture
+async def files(tmp_path: Path) -> AsyncIterator[Files]:
+    opened_files = Files(tmp_path)
+    yield opened_files
+    await opened_files.ingestor.close()
+    await opened_files.ledger.close()
+
+
+async def test_sweep_file_for_each_call_is_stored_once_and_moved(files: Files) -> None:
+    first, last = files.write("cdr-1.log", load(OUTBOUND)), files.write("cdr-2.log", load(QUEUE).rstrip())
+    files.write("notes.txt", b"no line\r\n")
+    expected = LineTotals(files=3, lines=3, new=2, unreadable=1)
+    assert await files.sweeper(files.target).sweep(files.folder) == expected
+    assert await files.vias() == [SWEEP, SWEEP]
+    assert not first.exists()
+    assert not last.exists()
+    assert sorted(path.name for path in files.target.iterdir()) == ["cdr-1.log", "cdr-2.log"]
+    assert await files.sweeper().sweep(files.target) == LineTotals(files=2, lines=2)
+
+
+async def test_sweep_file_that_is_being_written_has_its_last_line_later(files: Files) -> None:
+    content = load(OUTBOUND) + load(QUEUE)
+    path = files.write("cdr.log", content[:-20], seconds_ago=1)
+    assert await files.sweeper(files.target).sweep(path) == LineTotals(files=1, lines=1, new=1, recent=1)
+    assert path.exists()
+    files.write("cdr.log", content, seconds_ago=1)
+    assert await files.sweeper().sweep(path) == LineTotals(files=1, lines=2, new=1, recent=1)
+
+
+async def test_sweep_long_file_is_read_in_parts(files: Files) -> None:
+    count = INGEST_BATCH_SIZE + 10
+    lines = [load(OUTBOUND).replace(b"26808", b"%d" % number) for number in range(count)]
+    path = files.write("cdr.log", b"".join(lines))
+    assert await files.sweeper().sweep(path) == LineTotals(files=1, lines=count, new=count)
+
+
+async def test_sweep_folder_or_link_that_cannot_be_read_is_an_error(files: Files, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read the folder"):
+        await files.sweeper().sweep(tmp_path / "missing")
+    link = tmp_path / "link"
+    link.symlink_to(files.write("cdr.log", load(OUTBOUND)))
+    with pytest.raises(UsageError, match="cannot read the file"):
+        await files.sweeper().sweep(link)
