@@ -173,6 +173,14 @@ def test_read_config_certificate_requires_key(tmp_path: Path) -> None:
             read_config({name: path}, tmp_path, {})
 
 
+@pytest.mark.parametrize(("text", "days"), [("7", 7), ("0", 0), ("365", 365)])
+def test_read_config_log_days_are_days_of_a_year_at_most(tmp_path: Path, text: str, days: int) -> None:
+    assert read_config({}, tmp_path, {"ONHOOK_LOG_DAYS": text}).log_days == days
+    for invalid_text in ("366", "-1", "week", "1.5", "٣"):
+        with pytest.raises(UsageError, match="is not a number of days"):
+            read_config({}, tmp_path, {"ONHOOK_LOG_DAYS": invalid_text})
+
+
 def test_read_config_keep_days_is_whole_number(tmp_path: Path) -> None:
     (tmp_path / "onhook.toml").write_text("keep_days = 90")
     assert read_config({}, tmp_path, {}).keep_days == 90

@@ -35,6 +35,9 @@ FILE_BYTES_MAX = 64 * 1024
 DAYS_DIGITS_MAX = 5
 """Of `keep_days`: some 270 years."""
 
+LOG_DAYS_MAX = 365
+"""As of a destination."""
+
 QUOTED_CHARACTERS_MAX = 80
 """Of a rejected value in an error: enough to recognise it."""
 
@@ -79,6 +82,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Default display time zone, an IANA name, for requests that name no zone."""
     keep_days: int = 0
     """Retention of calls and their raw events, in days since the last raw event; 0: no limit."""
+    log_days: int = 30
+    """Retention of the logs of destinations, in days; 0: no log. A destination can have its own."""
     console_open: bool = False
     """Pages without sign-in; only allowed while the console listens on the loopback."""
     console_names: str = ""
@@ -311,6 +316,22 @@ def parse_days(value: Any, location: str) -> int:
     return int(text)
 
 
+def parse_log_days(value: Any, location: str) -> int:
+    """Parse the days that the logs of destinations are kept; 0 means none. Raises `UsageError`."""
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= DAYS_DIGITS_MAX):
+        days = -1
+    else:
+        days = int(text)
+    if not 0 <= days <= LOG_DAYS_MAX:
+        raise UsageError(
+            _("{value} is not a number of days", value=_quote(value)),
+            location=location,
+            hint=_("write 1 to {maximum}, or 0 for no log", maximum=LOG_DAYS_MAX),
+        )
+    return days
+
+
 def parse_path(value: Any, location: str) -> Path:
     """Parse the path of a directory; `~` is the home directory of the current user. Raises `UsageError`."""
     text = _parse_text(value, location)
@@ -432,6 +453,7 @@ _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
     "pbx_api_plain": parse_flag,
     "zone": parse_zone,
     "keep_days": parse_days,
+    "log_days": parse_log_days,
     "console_open": parse_flag,
     "console_names": parse_names,
     "trusted_proxies": parse_networks,

@@ -13,6 +13,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
 from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.dashboards import DashboardLayout, StoredTile
+from onhook.appdb.delivery_rows import HttpExchange, NewAttempt, NewLoggedAttempt
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.directory import DatedName, LearntState
 from onhook.appdb.issues import OperationalIssue
@@ -36,6 +37,16 @@ from tests.counts import sampled
 NOW = 1_777_000_000_000_000
 SECRET = "a-secret-of-8"
 SCOPE = AccessScope(("A",), None)
+CALL = ("A", "1.1")
+LOGGED_ATTEMPT = NewLoggedAttempt(
+    notification_id="n1",
+    seq=1,
+    call=CALL,
+    body=b"{}",
+    state="accepted",
+    attempt=NewAttempt(attempted_at=NOW, duration_ms=1, status=200, detail="HTTP 200", body=b""),
+    exchange=HttpExchange(method="POST", url="https://crm.example.com", request_headers={}),
+)
 CREDENTIALS = PbxCredentials(url="https://pbx:8088", client_id="id", client_secret="a-client-secret")
 
 
@@ -99,6 +110,8 @@ async def fill(path: Path) -> None:
             await appdb.destinations.add(
                 name, DestinationSpec(url="https://crm.example.com"), None, after=0, now_us=NOW
             )
+        for destination_id in (1, 2):
+            await appdb.destination_log.add(destination_id, LOGGED_ATTEMPT)
 
 
 Lister = Callable[[AppDb], Awaitable[object]]
@@ -253,6 +266,12 @@ DAMAGES: dict[str, tuple[str, str, Lister, object]] = {
         list_retention_overrides,
         ["A"],
     ),
+    "state of an attempt": (
+        "UPDATE destination_log SET state = 'happy' WHERE destination_id = 2",
+        "destination_log",
+        names_of(lambda appdb: appdb.destination_log.list_for_call(CALL), "destination_id"),
+        [1],
+    ),
     "tokens of a PBX": (
         "UPDATE pbx_credentials SET tokens = 'x' WHERE sn = 'B'",
         "pbx_credentials",
@@ -319,6 +338,7 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "apps": lambda appdb: appdb.apps.all(),
     "destinations": lambda appdb: appdb.destinations.all(),
     "streams": lambda appdb: appdb.destinations.streams(2),
+    "destination_log": lambda appdb: appdb.destination_log.list_for_call(CALL),
     "alarms": lambda appdb: appdb.alarms.all(),
     "issues": lambda appdb: appdb.issues.all(),
     "audit": lambda appdb: appdb.audit.latest(1_000),

@@ -81,3 +81,8 @@ def test_destination_card_of_another_kind_has_its_own_fields() -> None:
     assert card["schema name"] == "pbx"
     assert not {"payload format", "redirects", "proxy", "custom headers"} & card.keys()
     assert "payload format" in _card()
+
+
+def test_destination_card_has_the_days_of_its_log() -> None:
+    texts = {-1: "kept as long as the installation's", 0: "not kept", 1: "kept for one day", 7: "kept for 7 days"}
+    assert {days: _card(log_days=days)["log"] for days in texts} == texts

@@ -196,7 +196,7 @@ async def open_console_harness(
         position_notifier=harness.feed,
         retry_parsing=QuarantineRetrier(projector, appdb, harness.clock).retry,
         delivery_actions=DeliveryActions(
-            send_test=partial(send_test_by_name, appdb, destination_opener(config), harness.clock),
+            send_test=partial(send_test_by_name, appdb, destination_opener(config), harness.clock, log_days=30),
             preview=partial(preview_notification, appdb, store, destination_opener(config)),
             delivery_metrics=lambda: harness.delivery_metrics,
         ),

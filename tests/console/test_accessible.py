@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from onhook.appdb.delivery_rows import DeliveryCommit, HttpExchange, NewAttempt, NewLoggedAttempt
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.tokens import token_author
 from onhook.cdr.directory import DirectoryEntry
@@ -41,6 +42,9 @@ PAGES = {
     **{f"add-{kind}": f"/add-pbx/{kind}" for kind in KINDS},
     "destinations": "/destinations",
     "destination-edit": "/destinations/1/edit",
+    "destination": "/destinations/1?preview=",
+    "destination-log": "/destinations/1/log",
+    "attempt": "/destinations/1/log/1",
     "users": "/users",
     "user": "/users/edit?name=Alice",
     "apps": "/apps",
@@ -76,6 +80,7 @@ async def add_sample_data(harness: ConsoleHarness) -> None:
     await harness.appdb.saved_questions.add("Outcomes", "SELECT status FROM calls", author=token_author("admin"))
     spec = DestinationSpec(url="https://crm.example.com/calls?key=1", headers={"X-Key": "1"})
     await harness.appdb.destinations.add("CRM", spec, None, after=0, now_us=harness.clock.microseconds())
+    await add_attempt(harness)
     for kind in ("clock", "difference"):
         await harness.appdb.alarms.raise_alarm(
             SN, kind, f"alarm {kind}", hint="run `onhook doctor`", now_us=harness.clock.microseconds()
@@ -83,6 +88,27 @@ async def add_sample_data(harness: ConsoleHarness) -> None:
     await harness.appdb.notes.write(
         SN, CALL_ID, "calls back", "sales", author="Alice", now_us=harness.clock.microseconds()
     )
+
+
+async def add_attempt(harness: ConsoleHarness) -> None:
+    """Add an attempt of the first destination."""
+    now_us = harness.clock.microseconds()
+    attempt = NewAttempt(attempted_at=now_us, duration_ms=40, status=200, detail="HTTP 200 OK", body=b'{"ok":true}')
+    logged_attempt = NewLoggedAttempt(
+        notification_id="n1", seq=2, call=(SN, CALL_ID), body=b'{"type":30012,"msg":"{}"}', state="accepted",
+        attempt=attempt,
+        exchange=HttpExchange(
+            method="POST", url="https://93.184.216.34/calls", request_headers={"X-Signature": "abc="},
+            response_headers={"Server": "gateway"},
+        ),
+    )  # fmt: skip
+    await harness.appdb.deliveries.commit(
+        DeliveryCommit(
+            destination_id=1, revision=1, cursors={}, finished_replays=(), new_deliveries=(), updates=(),
+            attempts_succeeded=1, attempts_failed=0, failing_since=None, retry_after=0, retry_all_now=False,
+            now_us=now_us, logged_attempts=[logged_attempt],
+        )
+    )  # fmt: skip
 
 
 @pytest.mark.slow

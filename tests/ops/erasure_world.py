@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
+
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.delivery_rows import DeliveryCommit, NewAttempt, NewDelivery
+from onhook.appdb.delivery_rows import DeliveryCommit, HttpExchange, NewAttempt, NewDelivery, NewLoggedAttempt
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
@@ -114,7 +116,9 @@ async def fill(config: Config, recordings: Path | None = None) -> None:
 
 
 async def _add_deliveries(appdb: AppDb) -> None:
-    """Add a delivery that failed for a call of the number, and one for another call."""
+    """Add a delivery that failed for a call of the number, and one for another call; and attempts of both that were
+    accepted.
+    """
     spec = DestinationSpec(url="http://127.0.0.1:1/", allow_private=True)
     destination, _secret = await appdb.destinations.add("crm", spec, "s" * 32, after=0, now_us=1)
     (stream,) = await appdb.destinations.streams(destination.destination_id)
@@ -131,10 +135,24 @@ async def _add_deliveries(appdb: AppDb) -> None:
         )
         for number in (0, 3)
     ]
+    exchange = HttpExchange(method="POST", url="http://127.0.0.1:1/030901820", request_headers={}, body="030901820")
+    logged_attempts = [
+        NewLoggedAttempt(
+            notification_id=delivery.notification_id,
+            seq=delivery.seq,
+            call=delivery.call,
+            body=delivery.body,
+            state="accepted",
+            attempt=attempt if delivery.attempt else msgspec.structs.replace(attempt, body=b"yes"),
+            exchange=exchange if delivery.attempt else None,
+        )
+        for delivery in deliveries
+    ]
     await appdb.deliveries.commit(
         DeliveryCommit(
             destination_id=destination.destination_id,
             revision=destination.revision,
+            logged_attempts=logged_attempts,
             cursors={stream.stream_id: 0},
             finished_replays=(),
             new_deliveries=deliveries,

@@ -9,7 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from onhook.appdb import erasures
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.delivery_rows import NewAttempt, NewLoggedAttempt
+from onhook.appdb.destination_log import LogFilter
+from onhook.appdb.erasures import NumberRows
 from onhook.config import Config
 from onhook.ledger.control_entries import Forgotten, encode_control
 from onhook.lib.clock import SystemClock
@@ -68,6 +72,7 @@ async def test_preview_says_what_has_the_number_and_changes_nothing(config: Conf
         "notes": 2,
         "recordings": 1,
         "deliveries": 1,
+        "logged_attempts": 1,
         "saved_searches": 1,
         "share_tokens": 1,
         "audit_entries": 6,
@@ -111,8 +116,8 @@ async def test_erase_rows_of_the_number_go_and_others_stay(config: Config) -> No
         assert [question.name for question in await appdb.saved_questions.all()] == ["Outcomes"]
         assert [past.sql for past in await appdb.sql_history.of_author("Eve")] == ["SELECT status FROM calls"]
         assert "sheet" not in [token.name for token in await appdb.tokens.all()]
-        counts = [(await appdb.erasures.count([(SN, call_id(number))])).deliveries for number in (0, 3)]
-        assert counts == [0, 1]
+        counts = [await appdb.erasures.count([(SN, call_id(number))]) for number in (0, 3)]
+        assert [(count.deliveries, count.logged_attempts) for count in counts] == [(0, 0), (1, 1)]
         actions = [entry.action for entry in await appdb.audit.latest(100)]
     assert actions[0] == "erase a number: calls: 3, raw events: 5"
     assert "export (erased)" in actions
@@ -203,6 +208,28 @@ async def test_erase_deliveries_of_calls_without_any_write_nothing(config: Confi
         assert await appdb.erasures.delete_deliveries([(SN, f"none.{number}") for number in range(1_000)]) == 0
         assert await appdb.version() == version
         assert await appdb.erasures.delete_deliveries([(SN, call_id(0)), (SN, call_id(1))]) == 1
+
+
+async def test_erase_deletes_attempts_that_are_logged_later(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether few were logged since the last time or many; those of other calls stay."""
+    await fill(config)
+    calls = [(SN, call_id(0)), (SN, call_id(1))]
+    async with AppDb(config.appdb_file) as appdb:
+        await appdb.erasures.erase(calls, NumberRows())
+        for is_long_ago in (False, True):
+            if is_long_ago:
+                monkeypatch.setattr(erasures, "NEW_ATTEMPTS_MAX", 1)
+            for number in (0, 1, 3):
+                attempt = NewAttempt(attempted_at=1, duration_ms=1, status=200, detail="HTTP 200", body=b"")
+                logged_attempt = NewLoggedAttempt(
+                    notification_id="n", seq=1, call=(SN, call_id(number)), body=b"030901820", state="accepted",
+                    attempt=attempt,
+                )  # fmt: skip
+                await appdb.destination_log.add(1, logged_attempt)
+            assert await appdb.erasures.delete_deliveries(calls) == 2
+            assert await appdb.erasures.delete_deliveries(calls) == 0
+        attempts = (await appdb.destination_log.page(1, LogFilter(), 9)).data
+        assert [attempt.call_id for attempt in attempts] == [call_id(3)] * 3
 
 
 async def test_erase_second_number_of_a_call_leaves_earlier_erasures_without_it(config: Config) -> None:

@@ -228,8 +228,8 @@ class World:
         return await self._read_calls(hub), visits, agents, await hub.store.quarantine(PAGE)
 
     async def check_erasures(self) -> None:
-        """Check that no raw event and no stored delivery has a number that was erased from its call. To which call a
-        damaged body belongs is not known to the machine.
+        """Check that no raw event, no stored delivery and no log of a destination has a number that was erased from
+        its call. To which call a damaged body belongs is not known to the machine.
         """
         hub = self.hub
         events = await hub.ledger.read(0, PAGE)
@@ -237,9 +237,11 @@ class World:
             events += page
         bodies = [event.body for event in events if event.body not in self.model.malformed]
         deliveries = await hub.appdb._database.rows("SELECT body FROM deliveries")
+        attempts = await hub.appdb._database.rows("SELECT body FROM destination_log")
         self.model.errors += [
             *self.model.erasures.find_in_bodies("raw event", bodies),
             *self.model.erasures.find_in_bodies("delivery", [body for (body,) in deliveries]),
+            *self.model.erasures.find_in_bodies("attempt", [body for (body,) in attempts]),
         ]
 
     async def check_leases(self) -> None:

@@ -20,6 +20,7 @@ from onhook.appdb.cdr_sources import CdrSources
 from onhook.appdb.contract import ConstraintViolation, Database, Version, transactional
 from onhook.appdb.dashboards import Dashboards
 from onhook.appdb.deliveries import Deliveries
+from onhook.appdb.destination_log import DestinationLog
 from onhook.appdb.destinations import Destinations
 from onhook.appdb.directory import DirectoryRepository
 from onhook.appdb.directory_cache import DirectoryCache
@@ -92,6 +93,7 @@ class AppDb:
         self._database: Database = SqliteDatabase(source) if isinstance(source, Path) else source
         self.destinations = Destinations(self._database)
         self.deliveries = Deliveries(self._database)
+        self.destination_log = DestinationLog(self._database, self.deliveries)
         self.external_ids = ExternalIds(self._database)
         self.tokens = Tokens(self._database)
         self.serial_numbers = SerialNumbers(self._database)
@@ -340,6 +342,7 @@ class AppDb:
             "pbxs": self._list_unreadable_pbxs,
             "tokens": self.tokens.list_unreadable,
             "destinations": self.destinations.list_unreadable,
+            "destination_log": self.destination_log.list_unreadable,
             "apps": self.apps.list_unreadable,
             "users": self.users.list_unreadable,
             "reader_settings": self.reader_settings.list_unreadable,

@@ -22,6 +22,7 @@ from onhook.appdb.delivery_rows import (
     NewAttempt,
     NewDelivery,
 )
+from onhook.appdb.destination_log_rows import DestinationLogRows
 from onhook.appdb.external_ids import ExternalIds
 from onhook.appdb.stored_json import encode_column, read_row, read_rows
 from onhook.cdr.identity import CallKey
@@ -63,6 +64,7 @@ class Deliveries:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._external_ids = ExternalIds(database)
+        self._log = DestinationLogRows(database)
 
     # For the worker
 
@@ -133,6 +135,7 @@ class Deliveries:
                 await self._make_retries_due(changes.destination_id, changes.now_us)
             if changes.external_ids:
                 await self._external_ids.put(changes.destination_id, changes.external_ids)
+            await self._log.add_results(changes)
             if changes.updates:
                 await self._delete_old_delivered(changes.destination_id)
             updated_calls = {update.call for update in changes.updates}
@@ -271,6 +274,12 @@ class Deliveries:
             self._database.note_change(_change(delivery_id, delivery.state, "discarded"))
             await self._schedule_calls(delivery.destination_id, [(delivery.sn, delivery.call_id)], now_us)
             await self._increment_revision(delivery.destination_id)
+
+    async def delete_delivered(self, calls: Sequence[CallKey]) -> None:
+        """Delete the delivered rows of deleted calls."""
+        await self._database.write_many(
+            "DELETE FROM deliveries WHERE sn = ? AND call_id = ? AND state = 'delivered'", list(calls)
+        )
 
     async def retry_all(self, destination_id: int, *, now_us: int) -> int:
         """Retry all retrying and failed rows now; return their number."""

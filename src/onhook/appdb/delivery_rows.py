@@ -10,6 +10,9 @@ from onhook.cdr.identity import CallKey
 
 DeliveryState = Literal["retrying", "failed", "delivered"]
 
+AttemptState = Literal["accepted", "rejected", "unreachable", "throttled", "gone"]
+"""The result of an attempt: see `delivery.destinations.contract.Outcome`."""
+
 UNDELIVERED_MAX = 50_000
 """Retrying or failed rows of one destination. Measured: 56 MB where an endpoint answers little, 120 MB where it
 answered a kibibyte once, 741 MB where it did so ten times. Beyond it no new notification is tried; new notifications
@@ -68,6 +71,31 @@ class NewAttempt(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
+class HttpExchange(msgspec.Struct, frozen=True, kw_only=True):
+    """An HTTP request as it was sent, and the headers of its response, without secrets: values of custom headers, and
+    those in the query of the URL, are hidden. `body` is None where it is the notification.
+    """
+
+    method: str
+    url: str
+    request_headers: Mapping[str, str]
+    response_headers: Mapping[str, str] = {}
+    body: str | None = None
+
+
+class NewLoggedAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt for the destination's log: the notification, its `body`, and the result. A test belongs to no call."""
+
+    notification_id: str
+    seq: int
+    call: CallKey
+    body: bytes
+    state: AttemptState
+    attempt: NewAttempt
+    exchange: HttpExchange | None = None
+    is_test: bool = False
+
+
 class NewDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """A new row: a notification that failed, with its `attempt`, or one that waits behind such a one, without."""
 
@@ -102,6 +130,7 @@ class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):
     """All results of some work for one destination in one `revision`. `finished_replays` are complete; `done_ahead` are
     notifications, by stream, that are done after its cursor; `retry_after` is the time until which the endpoint
     requested a delay, 0 without such a request. `external_ids` are those that the endpoint gave to calls.
+    `logged_attempts` are for the destination's log.
     """
 
     destination_id: int
@@ -121,6 +150,7 @@ class DeliveryCommit(msgspec.Struct, frozen=True, kw_only=True):
     """Whether all retrying rows are due now, because the endpoint is reachable again."""
     now_us: int
     external_ids: Mapping[CallKey, str] = {}
+    logged_attempts: Sequence[NewLoggedAttempt] = ()
 
 
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,6 +54,12 @@ MAX_ATTEMPTS_LIMITS = (1, 5)
 RATE_LIMITS = (0.0, 10_000.0)
 """Notifications per second: more than one destination can be sent."""
 
+LOG_DAYS_MAX = 365
+"""Of a destination's log, which is for finding errors; the calls themselves may be kept for longer."""
+
+LOG_DAYS_AS_INSTALLATION = -1
+"""The value of a destination without a time of its own."""
+
 SPEC_VERSION = 1
 """Of the JSON of a specification."""
 
@@ -128,6 +134,14 @@ class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         msgspec.Meta(description="Notifications per second at most; 0: no limit", ge=RATE_LIMITS[0], le=RATE_LIMITS[1]),
     ] = 0.0
+    log_days: Annotated[
+        int,
+        msgspec.Meta(
+            description="Days that its log is kept; 0: no log, -1: as the installation",
+            ge=LOG_DAYS_AS_INSTALLATION,
+            le=LOG_DAYS_MAX,
+        ),
+    ] = LOG_DAYS_AS_INSTALLATION
     headers: Annotated[
         dict[str, str], msgspec.Meta(description="Custom header; repeatable", max_length=HEADERS_MAX)
     ] = {}
@@ -178,6 +192,11 @@ class StoredSpec(DestinationSpec, frozen=True, kw_only=True):
 
 
 SPEC_FIELDS: tuple[str, ...] = DestinationSpec.__struct_fields__
+
+
+def log_days_of(spec: DestinationSpec, installation_days: int) -> int:
+    """Return for how many days the log of a destination is kept; 0 where it has none."""
+    return installation_days if spec.log_days == LOG_DAYS_AS_INSTALLATION else spec.log_days
 
 
 def validate_spec(spec: DestinationSpec) -> DestinationSpec:

@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 import msgspec
 
 from onhook.appdb.contract import Database, Row
+from onhook.appdb.destination_log_rows import DestinationLogRows
 from onhook.cdr.identity import CallKey
 
 ROWS_AT_ONCE = 1_000
@@ -17,11 +18,16 @@ ROWS_AT_ONCE = 1_000
 CALLS_AT_ONCE = 200
 """Calls whose rows are erased in one transaction: some tens of milliseconds."""
 
+NEW_ATTEMPTS_MAX = 10_000
+"""Of the logs of destinations, which are read to find those of erased calls; of more the calls are looked up."""
+
 VACUUM_SECONDS_MAX = 600.0
 """For a file of some gigabytes. Others wait or fail meanwhile, and try again."""
 
 ERASED_ACTION = "substr(action, 1, instr(action || ' ', ' ') - 1) || ' (erased)'"
 """The first word of an action, such as `export`."""
+
+_NEWEST_ATTEMPT = "SELECT coalesce(max(attempt_id), 0) FROM destination_log"
 
 _KEY_MAX = 2**63 - 1
 
@@ -61,10 +67,11 @@ class NumberRows(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallRowCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows of calls: versions of notes, and deliveries."""
+    """Rows of calls: versions of notes, deliveries, and attempts in the logs of destinations."""
 
     notes: int = 0
     deliveries: int = 0
+    logged_attempts: int = 0
 
 
 _SEARCHED = {
@@ -96,6 +103,8 @@ class NumberErasures:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._log = DestinationLogRows(database)
+        self._log_checked_to: int | None = None
 
     async def find(self, occurs_in: OccursIn, calls: Collection[CallKey]) -> NumberRows:
         """Return the rows that have a number; of the audit log also what was written in notes on these calls."""
@@ -121,27 +130,29 @@ class NumberErasures:
 
     async def count(self, calls: Sequence[CallKey]) -> CallRowCounts:
         """Return how many rows of these calls there are."""
-        notes, deliveries = 0, 0
-        for chunk in _chunks(calls):
-            for (count,) in _flatten(
-                await self._database.rows_many(
-                    "SELECT count(*) FROM notes WHERE sn = ? AND call_id = ? AND text <> ''", chunk
-                )
-            ):
-                notes += count
-            for (count,) in _flatten(
-                await self._database.rows_many("SELECT count(*) FROM deliveries WHERE sn = ? AND call_id = ?", chunk)
-            ):
-                deliveries += count
-        return CallRowCounts(notes=notes, deliveries=deliveries)
+        return CallRowCounts(
+            notes=await self._count_rows("notes", "AND text <> ''", calls),
+            deliveries=await self._count_rows("deliveries", "", calls),
+            logged_attempts=await self._count_rows("destination_log", "", calls),
+        )
+
+    async def _count_rows(self, table: str, condition: str, calls: Sequence[CallKey]) -> int:
+        sql = f"SELECT count(*) FROM {table} WHERE sn = ? AND call_id = ? {condition}"
+        return sum(
+            [count for chunk in _chunks(calls) for (count,) in _flatten(await self._database.rows_many(sql, chunk))]
+        )
 
     async def erase(self, calls: Sequence[CallKey], rows: NumberRows) -> None:
         """Erase rows; what is erased already is left as it is. Notes on the calls lose their texts and keep their tags;
-        deliveries of the calls are removed with their attempts, sent or not.
+        deliveries of the calls are removed with their attempts, sent or not, and so is all of them in the logs of
+        destinations.
         """
         for chunk in _chunks(calls):
             await self._database.write_many("UPDATE notes SET text = '' WHERE sn = ? AND call_id = ?", chunk)
         await self.delete_deliveries(calls)
+        await self._delete_attempts(calls)
+        # Workers may have read what is erased, and would go on sending it to an endpoint that is down: they begin anew.
+        await self._database.write("UPDATE destinations SET revision = revision + 1")
         async with self._database.transaction():
             await self._delete("notes", "note_id", rows.notes)
             await self._delete("saved_searches", "search_id", rows.saved_searches)
@@ -178,14 +189,30 @@ class NumberErasures:
         )
 
     async def delete_deliveries(self, calls: Sequence[CallKey]) -> int:
-        """Delete the deliveries of calls, with their attempts; return how many. Where there are none nothing is
-        written: this is done again and again.
+        """Delete the deliveries of calls with their attempts, and what the logs of destinations have of them since the
+        last time; return how many. Where there are none nothing is written: this is done again and again.
         """
         stored_calls = await self._database.rows("SELECT DISTINCT sn, call_id FROM deliveries")
         count = 0
         for chunk in _chunks(sorted(set(calls).intersection(stored_calls))):
             count += await self._database.write_many("DELETE FROM deliveries WHERE sn = ? AND call_id = ?", chunk)
+        return count + await self._delete_new_attempts(calls)
+
+    async def _delete_new_attempts(self, calls: Sequence[CallKey]) -> int:
+        """Delete the attempts of calls that were logged since the last time; all, where that is long ago."""
+        rows = await self._database.rows(_NEWEST_ATTEMPT)
+        newest_id, checked_to = int(rows[0][0]), self._log_checked_to
+        if checked_to is not None and newest_id - checked_to <= NEW_ATTEMPTS_MAX:
+            new_rows = await self._database.rows(
+                "SELECT DISTINCT sn, call_id FROM destination_log WHERE attempt_id > ?", (checked_to,)
+            )
+            calls = sorted(set(calls).intersection(new_rows))
+        count = await self._delete_attempts(calls)
+        self._log_checked_to = newest_id
         return count
+
+    async def _delete_attempts(self, calls: Sequence[CallKey]) -> int:
+        return sum([await self._log.delete_for_calls(chunk) for chunk in _chunks(calls)])
 
     async def overwrite_deleted(self) -> None:
         """Overwrite what was deleted or replaced, so that no bytes of it are left. Raises `Unavailable`."""

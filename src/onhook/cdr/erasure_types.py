@@ -23,6 +23,7 @@ class ErasureCounts(msgspec.Struct, frozen=True, kw_only=True):
     directory_entries: int = 0
     saved_questions: int = 0
     past_queries: int = 0
+    logged_attempts: int = 0
     settings: tuple[str, ...] = ()
 
 

@@ -8,11 +8,11 @@ import typer
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.delivery_rows import DeliveryState
-from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec
+from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec, PayloadFormat
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import RecordFilter, parse_filter
 from onhook.cdr.utc_offset import get_zone
-from onhook.cli import destination_secrets
+from onhook.cli import destination_log, destination_secrets
 from onhook.cli.commands import CommandGroup
 from onhook.cli.destination_card import describe_destination
 from onhook.cli.destination_options import with_destination_change_options, with_destination_options
@@ -52,6 +52,8 @@ app = CommandGroup(
     epilog="Example: onhook destination list",
 )
 app.add_typer(destination_secrets.app, name="secret")
+app.command("log", epilog="Example: onhook destination log CRM --state failed --since today")(destination_log.show_log)
+app.command("resend", epilog="Example: onhook destination resend CRM --attempt 17")(destination_log.resend)
 
 DELIVERY_ID_MAX = 2**63 - 1
 """No file has a higher number."""
@@ -216,7 +218,7 @@ async def send_test(
     config = load_config(data=data)
     async with open_appdb(data) as appdb:
         result: DestinationTestResult = await send_test_by_name(
-            appdb, destination_opener(config), SystemClock(), name, is_sample=sample
+            appdb, destination_opener(config), SystemClock(), name, is_sample=sample, log_days=config.log_days
         )
     text = (
         _("Test succeeded after {duration_ms} ms: {detail}.")
@@ -238,11 +240,15 @@ async def preview(
     call_id: Annotated[
         str, typer.Option("--call-id", metavar="ID", help=_("This call instead of the newest one"), show_default=False)
     ] = "",
+    payload_format: Annotated[
+        PayloadFormat | None,
+        option_with_default("--payload-format", help_text=_("Event format"), default="that of the destination"),
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Show the notification of a call as it would be sent now; nothing is sent."""
     async with await open_data_client(load_config(data=data)) as client:
-        row = await client.preview(name, call_id)
+        row = await client.preview(name, call_id, payload_format)
     print("\n".join(map(replace_control_characters, row["text"].split("\n"))))
     if not row["is_matching"]:
         print_note(_("the filters of the destination do not select this call"))

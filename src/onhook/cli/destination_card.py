@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
-from onhook.appdb.destination_spec import HTTP_KINDS
+from onhook.appdb.destination_spec import HTTP_KINDS, LOG_DAYS_AS_INSTALLATION
 from onhook.appdb.pbxs import Secret, describe_secrets
 from onhook.cli.formats import format_local_time
 from onhook.cli.server_lookup import Row
@@ -35,6 +35,7 @@ def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) ->
             _("{attempts}, time-out {seconds:g} s", attempts=_describe_retries(row), seconds=row["timeout_seconds"]),
         ),
         (_("rate limit"), _describe_rate_limit(row["rate_limit"])),
+        (_("log"), _describe_log_days(row["log_days"])),
         (_("secrets"), _describe_secrets(row, secrets)),
         (_("managed by"), row["app"] or UNKNOWN),
         (_("added"), format_local_time(row["created_at"], zone)),
@@ -85,6 +86,12 @@ def _describe_retries(row: Row) -> str:
     if row["retry_policy"] == "days":
         return _("ten attempts within three days")
     return _n("one attempt, like a PBX", "{count} attempts, like a PBX", row["max_attempts"])
+
+
+def _describe_log_days(days: int) -> str:
+    if days == LOG_DAYS_AS_INSTALLATION:
+        return _("kept as long as the installation's")
+    return _n("kept for one day", "kept for {count} days", days) if days else _("not kept")
 
 
 def _describe_rate_limit(rate_limit: float) -> str:

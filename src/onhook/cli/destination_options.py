@@ -26,6 +26,7 @@ _METAVAR_OF: Mapping[str, str] = MappingProxyType(
         "timeout_seconds": "SECONDS",
         "max_attempts": "N",
         "rate_limit": "N",
+        "log_days": "DAYS",
         "ca_certificates": "FILE",
         "fingerprint": "SHA256",
         "proxy": "URL",

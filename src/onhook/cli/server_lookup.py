@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from onhook.appdb.destination_spec import PayloadFormat
 from onhook.config import Config
 from onhook.lib.errors import NotFound, Unavailable
 from onhook.lib.messages import _
@@ -79,8 +80,10 @@ class DataClient(Protocol):
         """Return the destination with this name. Raises `NotFound`."""
         ...
 
-    async def preview(self, name: str, call_id: str) -> Row:
-        """Return the notification of a call; empty is the newest one. Raises `NotFound`, `UsageError`."""
+    async def preview(self, name: str, call_id: str, payload_format: PayloadFormat | None) -> Row:
+        """Return the notification of a call (empty: the newest one) in a payload format (None: that of the
+        destination). Raises `NotFound`, `UsageError`.
+        """
         ...
 
     async def replay(self, name: str, filters: FilterValues) -> int:

@@ -6,6 +6,7 @@ from functools import partial
 
 import msgspec
 
+from onhook.appdb.destination_spec import PayloadFormat
 from onhook.appdb.destinations import Destination
 from onhook.appdb.masking import load_masking
 from onhook.cdr.call_filter import SEARCH_NAMES
@@ -123,10 +124,12 @@ class FileDataClient:
     async def destination(self, name: str) -> Row:
         return await self._destination_row(await self._files.appdb.destinations.get(name))
 
-    async def preview(self, name: str, call_id: str) -> Row:
+    async def preview(self, name: str, call_id: str, payload_format: PayloadFormat | None) -> Row:
         files = self._files
         opener = destination_opener(self._config)
-        row: Row = msgspec.to_builtins(await preview_notification(files.appdb, files.store, opener, name, call_id))
+        row: Row = msgspec.to_builtins(
+            await preview_notification(files.appdb, files.store, opener, name, call_id, payload_format)
+        )
         return row
 
     async def replay(self, name: str, filters: FilterValues) -> int:

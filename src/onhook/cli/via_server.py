@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from onhook.appdb.destination_spec import PayloadFormat
 from onhook.appdb.tokens import read_token_file
 from onhook.cli.live_feed import follow_calls
 from onhook.cli.server_lookup import DataClient, FilterValues, Row, not_quarantined_error
@@ -113,8 +114,9 @@ class ApiDataClient:
         row: Row = self._request_json("GET", _destination_path(name))
         return row
 
-    async def preview(self, name: str, call_id: str) -> Row:
-        row: Row = self._request_json("GET", f"{_destination_path(name)}/preview", {"call_id": call_id})
+    async def preview(self, name: str, call_id: str, payload_format: PayloadFormat | None) -> Row:
+        query = {"call_id": call_id} | ({"payload_format": payload_format} if payload_format else {})
+        row: Row = self._request_json("GET", f"{_destination_path(name)}/preview", query)
         return row
 
     async def replay(self, name: str, filters: FilterValues) -> int:

@@ -5,6 +5,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from onhook.appdb.destination_spec import PayloadFormat
 from onhook.cdr.erasure_types import Erasure, ErasureCounts
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.preview import NotificationPreview
@@ -54,6 +55,7 @@ ERASURE_LABELS = (
     ("notes", mark("Notes")),
     ("recordings", mark("Recordings in a directory on this machine")),
     ("deliveries", mark("Stored deliveries")),
+    ("logged_attempts", mark("Attempts in the logs of destinations")),
     ("saved_searches", mark("Saved searches")),
     ("saved_questions", mark("Saved questions in SQL")),
     ("past_queries", mark("Past queries in SQL")),
@@ -84,11 +86,21 @@ class SendTest(Protocol):
     async def __call__(self, name: str, *, is_sample: bool = False) -> DestinationTestResult: ...
 
 
+class Preview(Protocol):
+    """Returns the notification of a call, of the newest one that matches where no call id is given, in a payload format
+    (None: that of the destination). Raises `NotFound`, `UsageError`.
+    """
+
+    async def __call__(
+        self, name: str, call_id: str = "", payload_format: PayloadFormat | None = None
+    ) -> NotificationPreview: ...
+
+
 class DeliveryActions(msgspec.Struct, frozen=True, kw_only=True):
-    """`send_test` sends a test to a destination, `preview` returns the notification of a call, of the newest one that
-    matches where no call id is given; `delivery_metrics` are by its number.
+    """`send_test` sends a test to a destination, `preview` returns the notification of a call; `delivery_metrics` are
+    by the number of the destination.
     """
 
     send_test: SendTest
-    preview: Callable[[str, str], Awaitable[NotificationPreview]]
+    preview: Preview
     delivery_metrics: Callable[[], Mapping[int, AttemptMetrics]]

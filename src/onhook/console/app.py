@@ -16,6 +16,7 @@ from onhook.console.api import (
     calls,
     coverage,
     deliveries,
+    destination_log,
     destinations,
     directory,
     erasures,
@@ -50,6 +51,7 @@ from onhook.console.pages import call as call_page
 from onhook.console.pages import call_tags as call_tag_pages
 from onhook.console.pages import calls as calls_page
 from onhook.console.pages import destination_editing as destination_editing_pages
+from onhook.console.pages import destination_log as destination_log_pages
 from onhook.console.pages import destinations as destination_pages
 from onhook.console.pages import directory as directory_pages
 from onhook.console.pages import erasure as erasure_pages
@@ -218,6 +220,7 @@ def _api_router() -> Router:
             *directory.ROUTES,
             *erasures.ROUTES,
             *destinations.ROUTES,
+            *destination_log.ROUTES,
             *deliveries.ROUTES,
         ],
     )
@@ -260,6 +263,7 @@ def _page_router() -> Router:
             *queue_target_pages.ROUTES,
             *destination_pages.ROUTES,
             *destination_editing_pages.ROUTES,
+            *destination_log_pages.ROUTES,
             sign_in.sign_in_by_link,
             sign_in.sign_in_by_form,
             sign_in.sign_out,

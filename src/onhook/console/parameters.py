@@ -88,6 +88,7 @@ PbxNameOrSn = Annotated[
 ]
 SecretId = Annotated[int, PathParameter(description="`secret_id` of the secret", ge=1, le=SEQ_MAX)]
 DeliveryId = Annotated[int, PathParameter(description="Number of the delivery", ge=1, le=SEQ_MAX)]
+DestinationId = Annotated[int, PathParameter(description="Number of the destination", ge=1, le=SEQ_MAX)]
 DestinationName = Annotated[str, PathParameter(description="Name of the destination", max_length=NAME_CHARACTERS_MAX)]
 AppNameOrId = Annotated[str, PathParameter(description="Name or client id of the app", max_length=NAME_CHARACTERS_MAX)]
 UserOrTokenName = Annotated[str, PathParameter(description="Name of the user or token", max_length=NAME_CHARACTERS_MAX)]

@@ -11,9 +11,17 @@ from types import MappingProxyType
 import msgspec
 
 from onhook.appdb.deliveries import DUE_AFTER_PREDECESSOR
-from onhook.appdb.delivery_rows import DeliveryCommit, DeliveryState, DeliveryUpdate, NewAttempt, NewDelivery
+from onhook.appdb.delivery_rows import (
+    DeliveryCommit,
+    DeliveryState,
+    DeliveryUpdate,
+    NewAttempt,
+    NewDelivery,
+    NewLoggedAttempt,
+)
 from onhook.appdb.destinations import Destination
 from onhook.cdr.identity import CallKey
+from onhook.delivery.destinations.contract import DeliveryResult
 from onhook.delivery.endpoint_health import EndpointHealth
 from onhook.delivery.per_call_queue import PendingNotification
 
@@ -41,10 +49,14 @@ class StreamProgress(msgspec.Struct, frozen=True):
 
 
 class CommitBatch:
-    """Results collected until the next commit; then a new batch begins."""
+    """Results collected until the next commit; then a new batch begins. With `is_logged` each attempt is for the log
+    too.
+    """
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, *, is_logged: bool = False) -> None:
         self._destination = destination
+        self._is_logged = is_logged
+        self._logged_attempts: list[NewLoggedAttempt] = []
         self._new_deliveries: list[NewDelivery] = []
         self._updates: list[DeliveryUpdate] = []
         self._attempts_succeeded = 0
@@ -66,6 +78,21 @@ class CommitBatch:
         self._attempts_succeeded += 1
         if notification.delivery_id is not None:
             self._add_update(notification.delivery_id, notification, "delivered", attempt.attempted_at, attempt)
+
+    def log_attempt(self, notification: PendingNotification, result: DeliveryResult, attempt: NewAttempt) -> None:
+        """Add an attempt to the log of the destination, if one is kept; its result is added too."""
+        if self._is_logged:
+            self._logged_attempts.append(
+                NewLoggedAttempt(
+                    notification_id=notification.notification_id,
+                    seq=notification.seq,
+                    call=notification.call,
+                    body=notification.body,
+                    state=result.outcome,
+                    attempt=attempt,
+                    exchange=result.exchange,
+                )
+            )
 
     def add_external_id(self, call: CallKey, external_id: str) -> None:
         """Add the id that the endpoint gave to a call, with a result that is added too."""
@@ -129,6 +156,7 @@ class CommitBatch:
             retry_all_now=self._retry_all_now,
             now_us=now_us,
             external_ids=self._external_ids,
+            logged_attempts=self._logged_attempts,
         )
 
     def _add_update(
@@ -166,9 +194,10 @@ class CommittedState(msgspec.Struct, frozen=True):
 class CommitPlanner:
     """Collects results in `batch`, and decides when they are committed."""
 
-    def __init__(self, destination: Destination, health: EndpointHealth) -> None:
-        self.batch = CommitBatch(destination)
+    def __init__(self, destination: Destination, health: EndpointHealth, *, is_logged: bool = False) -> None:
+        self.batch = CommitBatch(destination, is_logged=is_logged)
         self._destination = destination
+        self._is_logged = is_logged
         self._unconfirmed: DeliveryCommit | None = None
         self._unconfirmed_count = 0
         self._committed = CommittedState(health.failing_since)
@@ -210,7 +239,7 @@ class CommitPlanner:
                 progress, health, now_us, {**progress.read_cursors, **self._committed.cursors}
             )
             self._unconfirmed_count = len(self.batch)
-            self.batch = CommitBatch(self._destination)
+            self.batch = CommitBatch(self._destination, is_logged=self._is_logged)
         return self._unconfirmed
 
     def confirm(self, commit: DeliveryCommit, now: float) -> None:

@@ -60,6 +60,7 @@ class DeliveryRules:
     def handle_result(self, notification: PendingNotification, result: DeliveryResult, attempt: NewAttempt) -> None:
         """Decide what the result of an attempt means for the notification and the endpoint."""
         now_us = self._clock.microseconds()
+        self._commits.batch.log_attempt(notification, result, attempt)
         if self._endpoint.record_result(result, now_us):
             self._commits.batch.retry_all_now()
         if result.external_id:

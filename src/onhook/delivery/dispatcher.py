@@ -13,6 +13,7 @@ import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.delivery_rows import Backlog
+from onhook.appdb.destination_spec import log_days_of
 from onhook.appdb.destinations import Destination
 from onhook.delivery.destinations.contract import OpenDestination
 from onhook.delivery.issues import Issue, find_all_issues
@@ -167,9 +168,19 @@ class DeliveryDispatcher:
 
 
 async def send_test_by_name(
-    appdb: AppDb, open_destination: OpenDestination, clock: Clock, name: str, *, is_sample: bool = False
+    appdb: AppDb,
+    open_destination: OpenDestination,
+    clock: Clock,
+    name: str,
+    *,
+    is_sample: bool = False,
+    log_days: int = 0,
 ) -> DestinationTestResult:
-    """Send a test to the destination with this name, or a sample event. Raises `NotFound`."""
+    """Send a test to the destination with this name, or a sample event; it is in the destination's log. `log_days` are
+    those of the installation. Raises `NotFound`.
+    """
     destination = await appdb.destinations.get(name)
     client = open_destination(destination, await appdb.destinations.secret_texts(destination.destination_id))
-    return await send_test(client, clock, is_sample=is_sample)
+    is_logged = log_days_of(destination, log_days) > 0
+    log_attempt = partial(appdb.destination_log.add, destination.destination_id) if is_logged else None
+    return await send_test(client, clock, is_sample=is_sample, log_attempt=log_attempt)

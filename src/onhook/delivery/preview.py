@@ -6,7 +6,7 @@ from importlib import import_module
 import msgspec
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.destination_spec import OPERATIONAL
+from onhook.appdb.destination_spec import OPERATIONAL, PayloadFormat
 from onhook.appdb.destinations import Destination
 from onhook.appdb.masking import load_masking
 from onhook.cdr.call_as_record import call_as_record
@@ -23,23 +23,29 @@ from onhook.store.contract import Store
 
 class NotificationPreview(msgspec.Struct, frozen=True, kw_only=True):
     """The notification of a call: its `text`, of a kind with requests the request, without secrets. `is_matching` says
-    whether the filter of the destination selects the call.
+    whether the filter of the destination selects the call. `payload_format` is empty of a kind that has none.
     """
 
     notification_id: str
     sn: str
     call_id: str
     is_matching: bool
+    payload_format: str
     text: str
 
 
-async def preview_notification(
-    appdb: AppDb, store: Store, open_destination: OpenDestination, name: str, call_id: str = ""
+async def preview_notification(  # noqa: PLR0917 - as the console calls it
+    appdb: AppDb,
+    store: Store,
+    open_destination: OpenDestination,
+    name: str,
+    call_id: str = "",
+    payload_format: PayloadFormat | None = None,
 ) -> NotificationPreview:
-    """Return the notification of a call, of the newest matching one without `call_id`. Raises `NotFound`,
-    `UsageError`.
+    """Return the notification of a call, of the newest matching one without `call_id`, in a payload format; None is
+    that of the destination. Raises `NotFound`, `UsageError`.
     """
-    destination = await appdb.destinations.get(name)
+    destination = _with_format(await appdb.destinations.get(name), payload_format)
     if destination.notifies_of in OPERATIONAL:
         raise UsageError(
             _("{name} notifies of {subject}", name=name, subject=destination.notifies_of),
@@ -54,8 +60,22 @@ async def preview_notification(
         sn=record.sn,
         call_id=record.call_id,
         is_matching=matching.count > 0,
+        payload_format=destination.payload_format if destination.kind == "webhook" else "",
         text=await _format(appdb, open_destination, destination, record, notification_id),
     )
+
+
+def _with_format(destination: Destination, payload_format: PayloadFormat | None) -> Destination:
+    """Return the destination as it would be with a payload format. Raises `UsageError` for a kind that has none."""
+    if payload_format is None:
+        return destination
+    if destination.kind != "webhook":
+        raise UsageError(
+            _("a destination of the kind {kind} has no payload format", kind=destination.kind),
+            parameter="payload_format",
+            hint=_("leave it out"),
+        )
+    return msgspec.structs.replace(destination, payload_format=payload_format)
 
 
 async def _find_record(appdb: AppDb, store: Store, destination: Destination, record_filter: RecordFilter) -> Record:

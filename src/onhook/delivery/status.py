@@ -1,6 +1,6 @@
 """Status of a destination: pending notifications, their age, and the result of a test."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, tzinfo
 from secrets import token_hex
 from typing import Literal
@@ -8,11 +8,12 @@ from typing import Literal
 import msgspec
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.delivery_rows import NewAttempt, NewLoggedAttempt
 from onhook.appdb.destination_spec import mask_url
 from onhook.appdb.destinations import Destination, DestinationState, Stream
 from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.certificates import TrustedCertificate, parse_certificates
-from onhook.delivery.destinations.contract import DestinationClient, Notification
+from onhook.delivery.destinations.contract import DeliveryResult, DestinationClient, Notification
 from onhook.delivery.issues import Issue, find_issues
 from onhook.lib.clock import Clock
 from onhook.lib.errors import UsageError
@@ -25,6 +26,9 @@ TEST_ID_PREFIX = "test-"
 """Of the notification id of a test; random digits follow, so that a receiver takes no test for a repeat."""
 
 TEST_ID_BYTES = 8
+
+LogAttempt = Callable[[NewLoggedAttempt], Awaitable[None]]
+"""Adds an attempt to the log of its destination."""
 
 DisplayState = Literal["disabled", "paused", "full", "failing", "active"]
 """The state of a destination and the condition of an active one, as lists show it."""
@@ -147,9 +151,11 @@ async def replay(appdb: AppDb, store: Store, name: str, record_filter: RecordFil
     return matching_count
 
 
-async def send_test(client: DestinationClient, clock: Clock, *, is_sample: bool = False) -> DestinationTestResult:
+async def send_test(
+    client: DestinationClient, clock: Clock, *, is_sample: bool = False, log_attempt: LogAttempt | None = None
+) -> DestinationTestResult:
     """Send a test to a destination and close it: the test message of the original, or a sample event. Any response or
-    error is a result.
+    error is a result, which `log_attempt` adds to a log.
     """
     started_at = clock.microseconds()
     body = client.format_sample_payload(clock.now()) if is_sample else client.format_test_payload()
@@ -158,14 +164,38 @@ async def send_test(client: DestinationClient, clock: Clock, *, is_sample: bool 
         (result,) = await client.send([Notification(notification_id, body, started_at, is_test=True)])
     finally:
         await client.close()
+    duration_ms = max(0, clock.microseconds() - started_at) // 1000
+    if log_attempt is not None:
+        await log_attempt(_logged_test(notification_id, body, result, started_at, duration_ms))
     is_accepted = result.outcome == "accepted"
     return DestinationTestResult(
         accepted=is_accepted,
         status=result.status,
         detail=result.detail,
         hint=_redirect_hint(result.redirect_host, is_accepted=is_accepted) if result.redirect_host else "",
-        duration_ms=(clock.microseconds() - started_at) // 1000,
+        duration_ms=duration_ms,
         body=result.body.decode(errors="replace"),
+    )
+
+
+def _logged_test(
+    notification_id: str, body: bytes, result: DeliveryResult, attempted_at: int, duration_ms: int
+) -> NewLoggedAttempt:
+    return NewLoggedAttempt(
+        notification_id=notification_id,
+        seq=0,
+        call=("", ""),
+        body=body,
+        state=result.outcome,
+        attempt=NewAttempt(
+            attempted_at=attempted_at,
+            duration_ms=duration_ms,
+            status=result.status,
+            detail=result.detail,
+            body=result.body,
+        ),
+        exchange=result.exchange,
+        is_test=True,
     )
 
 

@@ -17,6 +17,7 @@ import msgspec
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.deliveries import StaleCursor
 from onhook.appdb.delivery_rows import DeliveryCommit, NewAttempt
+from onhook.appdb.destination_spec import log_days_of
 from onhook.appdb.destinations import Destination
 from onhook.appdb.fence import FencedOff
 from onhook.appdb.leases import RunLeased, run_without_lease
@@ -52,7 +53,7 @@ _SECOND = 1_000_000
 
 
 class DeliveryDeps(msgspec.Struct, frozen=True, kw_only=True):
-    """Dependencies of each worker. `jitter` returns numbers from 0 to 1."""
+    """Dependencies of each worker. `jitter` returns numbers from 0 to 1; `log_days` are those of the installation."""
 
     record_reader: RecordReader
     appdb: AppDb
@@ -61,6 +62,7 @@ class DeliveryDeps(msgspec.Struct, frozen=True, kw_only=True):
     read_ledger_end: ReadLedgerEnd = read_no_ledger_end
     read_control_entries: ReadControlEntries = read_no_control_entries
     jitter: Callable[[], float] = Random().random  # noqa: S311 - spreads waits, hides nothing
+    log_days: int = 30
 
 
 class DestinationWorker:
@@ -74,7 +76,9 @@ class DestinationWorker:
         self._deps = deps
         self._wake = asyncio.Event()
         self._endpoint = EndpointState(_initial_health(destination))
-        self._commits = CommitPlanner(destination, self._endpoint.health)
+        self._commits = CommitPlanner(
+            destination, self._endpoint.health, is_logged=log_days_of(destination, deps.log_days) > 0
+        )
         self._queues = NotificationQueues(
             PerCallQueue(()), RetryQueue(deps.appdb.deliveries, destination.destination_id)
         )

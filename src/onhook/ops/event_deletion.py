@@ -1,8 +1,8 @@
 """Deletion of the raw events of forgotten calls, once every registered store has applied the entry that names them.
 
-Invariant: notes and the work on missed calls go first and raw events last, so that what was interrupted is found again
-by its entry. An entry goes when none of its raw events is left, another one came after it, and every destination that
-follows deletions has applied it.
+Invariant: notes, the work on missed calls, and what destinations were sent go first and raw events last, so that what
+was interrupted is found again by its entry. An entry goes when none of its raw events is left, another one came after
+it, and every destination that follows deletions has applied it.
 """
 
 from onhook.appdb.appdb import AppDb
@@ -63,6 +63,8 @@ class EventDeletion:
         keys = [(call.sn, call.call_id) for call in settled.calls]
         await self._appdb.notes.delete_for_calls(keys)
         await self._appdb.missed_call_work.delete_for_calls(keys)
+        await self._appdb.destination_log.delete_for_calls(keys)
+        await self._appdb.deliveries.delete_delivered(keys)
         unregistered = await self._projector.count_unregistered(raw_events)
         await self._ledger.delete([raw_event.seq for raw_event in raw_events])
         await self._ledger.subtract_counts(unregistered)

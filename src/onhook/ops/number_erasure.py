@@ -259,6 +259,7 @@ class NumberEraser:
             notes=call_rows.notes + len(rows.notes),
             recordings=len(await self._find_recordings(plan)),
             deliveries=call_rows.deliveries,
+            logged_attempts=call_rows.logged_attempts,
             saved_searches=len(rows.saved_searches),
             share_tokens=len(rows.share_tokens),
             audit_entries=len(rows.audit),

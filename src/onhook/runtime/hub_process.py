@@ -30,6 +30,7 @@ from onhook.ops.call_time_monitor import CallTimeMonitor
 from onhook.ops.instance_lock import check_ledger_file
 from onhook.ops.issue_monitor import IssueMonitor
 from onhook.ops.leg_gatherer import LegGatherer
+from onhook.ops.log_retention import LogRetention
 from onhook.ops.name_learner import NameLearner
 from onhook.ops.number_erasure import NumberEraser
 from onhook.ops.quarantine_retry import QuarantineRetrier
@@ -222,7 +223,7 @@ def _create_maintenance_services(
     resources: HubResources, projector: Projector, eraser: NumberEraser
 ) -> tuple[Service, ...]:
     """Return the services that make calls of legs, watch for silent PBXs, wrong clocks and issues, join histories,
-    learn names, delete expired calls and finish erasures.
+    learn names, delete expired calls and attempts, and finish erasures.
     """
     appdb, clock = resources.appdb, resources.clock
     zone = get_zone(resources.config.zone)
@@ -263,6 +264,7 @@ def _create_maintenance_services(
         "issues": issue_monitor.run,
         "retention": retention.run,
         "erasure": eraser.run,
+        "destination_log": LogRetention(appdb, clock, log_days=resources.config.log_days).run,
     }
     run_leased = resources.leases.run_leased
     return tuple(Service(name, partial(run_leased, f"job:{name}", run)) for name, run in jobs.items())
@@ -305,7 +307,13 @@ def _create_console(
 def _create_delivery_actions(resources: HubResources, dispatcher: DeliveryDispatcher) -> DeliveryActions:
     open_destination = destination_opener(resources.config)
     return DeliveryActions(
-        send_test=partial(send_test_by_name, resources.appdb, open_destination, resources.clock),
+        send_test=partial(
+            send_test_by_name,
+            resources.appdb,
+            open_destination,
+            resources.clock,
+            log_days=resources.config.log_days,
+        ),
         preview=partial(preview_notification, resources.appdb, resources.store, open_destination),
         delivery_metrics=lambda: dispatcher.metrics,
     )
@@ -320,6 +328,7 @@ def _create_dispatcher(resources: HubResources) -> DeliveryDispatcher:
             run_leased=resources.leases.run_leased,
             read_ledger_end=resources.ledger.last_seq,
             read_control_entries=resources.ledger.control_entries,
+            log_days=resources.config.log_days,
         ),
         open_destination=destination_opener(resources.config),
         on_error=_log_delivery_error,

@@ -7,7 +7,7 @@ import msgspec
 from litestar import delete, get, patch, post
 from litestar.params import BodyKwarg, QueryParameter
 
-from onhook.appdb.destination_spec import format_standard_webhooks_secret
+from onhook.appdb.destination_spec import PayloadFormat, format_standard_webhooks_secret
 from onhook.appdb.destinations import Destination
 from onhook.console.api.pbxs import AddedSecret, NewSecret, SecretList
 from onhook.console.parameters import DestinationName, ReaderZone, SecretId
@@ -28,6 +28,9 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
 PreviewCallId = Annotated[str, QueryParameter(max_length=200, description="Id of the call; without one the newest")]
+PreviewFormat = Annotated[
+    PayloadFormat | None, QueryParameter(description="Payload format; without one that of the destination")
+]
 SampleQuery = Annotated[bool, QueryParameter(description="Send a sample event instead of the test message")]
 
 
@@ -168,12 +171,12 @@ async def send_test_notification(
 
 @get("/destinations/{name:str}/preview", summary="Preview a notification", tags=["destinations"], responses=PROBLEMS)
 async def preview_destination(
-    app_state: AppStateDep, name: DestinationName, call_id: PreviewCallId = ""
+    app_state: AppStateDep, name: DestinationName, call_id: PreviewCallId = "", payload_format: PreviewFormat = None
 ) -> NotificationPreview:
-    """Return the notification of a call as it would be sent now, of the newest call that matches without `call_id`.
-    Secrets and values of headers are hidden, and nothing is sent.
+    """Return the notification of a call as it would be sent now, of the newest call that matches without `call_id`, in
+    the payload format of the destination or another one. Secrets and values of headers are hidden, and nothing is sent.
     """
-    return await app_state.delivery_actions.preview(name, call_id)
+    return await app_state.delivery_actions.preview(name, call_id, payload_format)
 
 
 @post(

@@ -13,6 +13,7 @@ from litestar.params import QueryParameter
 from litestar.response import Redirect, Response
 
 from onhook.appdb.delivery_rows import Attempt, Delivery
+from onhook.appdb.destination_log import LoggedAttempt
 from onhook.appdb.notes import Note
 from onhook.cdr.call_details import DETAIL_FIELDS
 from onhook.cdr.call_filter import list_pbx_notes
@@ -65,6 +66,13 @@ class CallDelivery(msgspec.Struct, frozen=True, kw_only=True):
     last_attempt: Attempt | None
 
 
+class CallAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt to notify a destination of the call, from its log."""
+
+    attempt: LoggedAttempt
+    destination: str
+
+
 class NoteForm(msgspec.Struct, frozen=True):
     """Content of the form of notes."""
 
@@ -90,6 +98,7 @@ class CallView(View, frozen=True, kw_only=True):
     earlier: Sequence[VerifiedRawEvent]
     has_earlier: bool
     deliveries: Sequence[CallDelivery]
+    attempts: Sequence[CallAttempt]
     history: Sequence[Note]
     pbx_notes: Sequence[str]
     known_tags: Sequence[str]
@@ -170,6 +179,7 @@ async def _render_call(
             has_earlier=has_earlier,
             # Deliveries show destinations, not only this call.
             deliveries=await _call_deliveries(app_state, call) if scope is None else [],
+            attempts=await _call_attempts(app_state, call) if scope is None else [],
             history=await list_notes(app_state, call),
             pbx_notes=list_pbx_notes(call),
             known_tags=await app_state.appdb.notes.tags() if scope is None else [],
@@ -218,7 +228,7 @@ async def _find_earlier(app_state: AppState, call: Call, seqs: Sequence[int]) ->
 
 
 async def _call_deliveries(app_state: AppState, call: Call) -> list[CallDelivery]:
-    names = {destination.destination_id: destination.name for destination in await app_state.appdb.destinations.all()}
+    names = await app_state.appdb.destinations.names()
     deliveries = app_state.appdb.deliveries
     return [
         CallDelivery(
@@ -227,4 +237,12 @@ async def _call_deliveries(app_state: AppState, call: Call) -> list[CallDelivery
             last_attempt=next(iter((await deliveries.attempts(delivery.delivery_id))[-1:]), None),
         )
         for delivery in await deliveries.list_for_call(call.sn, call.call_id)
+    ]
+
+
+async def _call_attempts(app_state: AppState, call: Call) -> list[CallAttempt]:
+    names = await app_state.appdb.destinations.names()
+    return [
+        CallAttempt(attempt=attempt, destination=names.get(attempt.destination_id, ""))
+        for attempt in await app_state.appdb.destination_log.list_for_call((call.sn, call.call_id))
     ]

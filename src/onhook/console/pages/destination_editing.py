@@ -19,16 +19,14 @@ from onhook.console.pages.destinations import (
     FORM_FIELDS,
     FORM_FLAGS,
     FORM_TEXTS,
-    DestinationId,
     KindFieldView,
-    get_destination,
     parse_form,
 )
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, render_page
 from onhook.console.pages.rendering import View
-from onhook.console.parameters import ReaderZone, SecretId
-from onhook.console.queries.destinations import parse_destination_filter
+from onhook.console.parameters import DestinationId, ReaderZone, SecretId
+from onhook.console.queries.destinations import get_destination_by_id, parse_destination_filter
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.delivery.address_check import check_change
 from onhook.delivery.destinations.kinds import KINDS, DestinationKind
@@ -67,7 +65,7 @@ async def edit_page(
     request: AnyRequest, app_state: AppStateDep, destination_id: DestinationId, reader_zone: ReaderZone
 ) -> Response[str]:
     """Return the page with the stored settings."""
-    return await _render(request, app_state, reader_zone, await get_destination(app_state, destination_id))
+    return await _render(request, app_state, reader_zone, await get_destination_by_id(app_state, destination_id))
 
 
 @post("/destinations/{destination_id:int}/edit", include_in_schema=False, status_code=200)
@@ -79,7 +77,7 @@ async def change_destination(
     data: Annotated[dict[str, str], FORM_BODY],
 ) -> Response[str] | Redirect:
     """Change a destination; delivery continues where it is."""
-    destination = await get_destination(app_state, destination_id)
+    destination = await get_destination_by_id(app_state, destination_id)
     try:
         changes = _find_changes(app_state, destination, data, reader_zone)
         warnings = await check_change(app_state.config, destination, changes) if changes else []
@@ -100,7 +98,7 @@ async def add_secret(
     data: Annotated[SecretForm, FORM_BODY],
 ) -> Response[str]:
     """Add a secret beside the others; one that was generated is shown this once."""
-    destination = await get_destination(app_state, destination_id)
+    destination = await get_destination_by_id(app_state, destination_id)
     try:
         _stored, text = await app_state.appdb.destinations.add_secret(
             destination.name,
@@ -114,7 +112,7 @@ async def add_secret(
         request,
         app_state,
         reader_zone,
-        await get_destination(app_state, destination_id),
+        await get_destination_by_id(app_state, destination_id),
         secret="" if data.secret else text,
         message=_("Secret added."),
     )
@@ -129,7 +127,7 @@ async def remove_secret(
     reader_zone: ReaderZone,
 ) -> Response[str]:
     """Remove a secret; the last one stays."""
-    destination = await get_destination(app_state, destination_id)
+    destination = await get_destination_by_id(app_state, destination_id)
     try:
         await app_state.appdb.destinations.remove_secret(destination.name, secret_id)
     except OnhookError as error:

@@ -7,7 +7,7 @@ the proxy. `…` stands for each, keeps the stored one where it stays, and is se
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from onhook.appdb.destination_spec import mask_url
+from onhook.appdb.destination_spec import LOG_DAYS_AS_INSTALLATION, mask_url
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import FILTER_NAMES
 from onhook.lib.errors import UsageError
@@ -36,6 +36,7 @@ def fill_form(destination: Destination) -> dict[str, str]:
         "rate_limit": f"{destination.rate_limit:g}" if destination.rate_limit else "",
         "timeout_seconds": f"{destination.timeout_seconds:g}",
         "max_attempts": str(destination.max_attempts),
+        "log_days": "" if destination.log_days == LOG_DAYS_AS_INSTALLATION else str(destination.log_days),
         "url": mask_url(destination.url),
         "proxy": mask_proxy(destination.proxy),
         "headers": "\n".join(f"{name}: {HIDDEN}" for name in destination.headers),

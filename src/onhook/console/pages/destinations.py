@@ -14,6 +14,7 @@ from litestar.response import Redirect
 
 from onhook.appdb.deliveries import DELIVERED_ROWS_MAX
 from onhook.appdb.delivery_rows import Delivery
+from onhook.appdb.destination_log import LogFilter, LoggedAttempt
 from onhook.appdb.destination_spec import (
     HTTP_KINDS,
     DestinationSettings,
@@ -23,6 +24,7 @@ from onhook.appdb.destination_spec import (
     PayloadFormat,
     RetryPolicy,
     field_meta,
+    log_days_of,
     value_type,
 )
 from onhook.appdb.destinations import Destination
@@ -35,10 +37,13 @@ from onhook.console.pages.destination_form import (
     list_other_filters,
     reveal_hidden,
 )
+from onhook.console.pages.destination_log import build_days_chart
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
 from onhook.console.pages.rendering import View
-from onhook.console.parameters import SEQ_MAX, DeliveryId, ReaderZone
+from onhook.console.pages.reports.report import Chart
+from onhook.console.parameters import SEQ_MAX, DeliveryId, DestinationId, ReaderZone
+from onhook.console.queries.destination_log import AttemptDay, count_days
 from onhook.console.queries.destinations import (
     AddedDestination,
     DeliveryDetails,
@@ -46,6 +51,7 @@ from onhook.console.queries.destinations import (
     create_destination,
     describe_destination,
     get_delivery_details,
+    get_destination_by_id,
     parse_destination_filter,
 )
 from onhook.console.state import AnyRequest, AppState, AppStateDep
@@ -53,19 +59,24 @@ from onhook.delivery.destinations.kinds import KINDS, DestinationKind, kind_fiel
 from onhook.delivery.destinations.recipes import Recipe, get_recipe, load_recipes
 from onhook.delivery.preview import NotificationPreview
 from onhook.delivery.status import DestinationTestResult, DestinationView, replay
-from onhook.lib.errors import NotFound, OnhookError, UsageError
+from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _, _n
 
 ROWS_SHOWN_MAX = 100
 """Deliveries in one state on a page; the API has all."""
 
+ATTEMPTS_SHOWN_MAX = 10
+"""Latest attempts that are shown before the link to the log."""
+
 DELIVERED_SHOWN_MAX = 10
 """Delivered ones that are shown before the link to all: readers of this page look for problems."""
 
-DestinationId = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
 CopyQuery = Annotated[int | None, QueryParameter(ge=1, le=SEQ_MAX, description="Destination that fills the form")]
 RecipeQuery = Annotated[str, QueryParameter(max_length=40, description="Recipe that fills the form")]
 PreviewQuery = Annotated[str | None, QueryParameter(max_length=200, description="Call id of a preview; empty: newest")]
+PreviewFormatQuery = Annotated[
+    PayloadFormat | None, QueryParameter(description="Payload format of a preview; that of the destination without one")
+]
 ShowAllQuery = Annotated[bool, QueryParameter(description="Show all delivered ones")]
 DestinationAction = Literal["pause", "resume", "test", "sample", "retry", "replay", "discard", "remove"]
 DestinationActionInPath = Annotated[DestinationAction, PathParameter()]
@@ -82,7 +93,7 @@ LINE_CHARACTERS_MAX = 500
 """Longer texts have lines."""
 
 FORM_FLAGS = ("allow_private", "accept_redirects", "with_standard_webhooks")
-FORM_NUMBERS = ("rate_limit", "timeout_seconds", "max_attempts")
+FORM_NUMBERS = ("rate_limit", "timeout_seconds", "max_attempts", "log_days")
 FORM_TEXTS = ("headers", "transform", *FORM_NUMBERS, "ca_certificates", "fingerprint", "proxy")
 """Other fields of the form."""
 
@@ -170,6 +181,11 @@ class DestinationDetailsView(View, frozen=True, kw_only=True):
     secrets: Sequence[Secret]
     preview: NotificationPreview | None
     preview_error: str
+    preview_formats: Sequence[str]
+    days: Sequence[AttemptDay]
+    chart: Chart
+    attempts: Sequence[LoggedAttempt]
+    log_days: int
     rows: Mapping[str, Sequence[Delivery]]
     delivered: Sequence[Delivery]
     delivered_is_cut: bool
@@ -199,7 +215,7 @@ async def destinations_page(  # noqa: PLR0917 - the parameters of the URL
     """
     form, error = FORM_DEFAULTS, ""
     if copy_of is not None:
-        form = {**FORM_DEFAULTS, **_copy_form(await get_destination(app_state, copy_of))}
+        form = {**FORM_DEFAULTS, **_copy_form(await get_destination_by_id(app_state, copy_of))}
     elif recipe:
         try:
             form = {**FORM_DEFAULTS, **_recipe_form(get_recipe(recipe))}
@@ -232,15 +248,22 @@ async def destination_page(  # noqa: PLR0917 - the parameters of the URL
     error: Message = "",
     show_all: ShowAllQuery = False,
     preview: PreviewQuery = None,
+    payload_format: PreviewFormatQuery = None,
 ) -> Response[str]:
-    """Return the page of one destination: its status, retrying, failed and delivered notifications."""
-    destination = await get_destination(app_state, destination_id)
+    """Return the page of one destination: its status, its last days and attempts, retrying, failed and delivered
+    notifications.
+    """
+    destination = await get_destination_by_id(app_state, destination_id)
     notification_preview, preview_error = None, ""
     if preview is not None:
         try:
-            notification_preview = await app_state.delivery_actions.preview(destination.name, preview.strip())
+            notification_preview = await app_state.delivery_actions.preview(
+                destination.name, preview.strip(), payload_format
+            )
         except OnhookError as preview_failure:
             preview_error = str(preview_failure)
+    days = await count_days(app_state, destination_id, reader_zone)
+    log_page = await app_state.appdb.destination_log.page(destination_id, LogFilter(), ATTEMPTS_SHOWN_MAX)
     delivered = await app_state.appdb.deliveries.newest(destination.destination_id, "delivered", DELIVERED_ROWS_MAX)
     return await render_page(
         request,
@@ -252,6 +275,11 @@ async def destination_page(  # noqa: PLR0917 - the parameters of the URL
             secrets=await app_state.appdb.destinations.secrets(destination.name),
             preview=notification_preview,
             preview_error=preview_error,
+            preview_formats=get_args(PayloadFormat) if destination.kind == "webhook" else (),
+            days=days,
+            chart=build_days_chart(days, destination.destination_id),
+            attempts=log_page.data,
+            log_days=log_days_of(destination, app_state.config.log_days),
             rows={state: await _list_deliveries(app_state, destination, state) for state in ("failed", "retrying")},
             delivered=delivered if show_all else delivered[:DELIVERED_SHOWN_MAX],
             delivered_is_cut=not show_all and len(delivered) > DELIVERED_SHOWN_MAX,
@@ -270,7 +298,7 @@ async def run_action(
     data: Annotated[ActionForm, FORM_BODY],
 ) -> Redirect:
     """Run the action of a button, and show its result."""
-    destination = await get_destination(app_state, destination_id)
+    destination = await get_destination_by_id(app_state, destination_id)
     try:
         if action == "replay":
             replay_filter = parse_destination_filter(app_state, {"since": data.since, "until": data.until}, reader_zone)
@@ -299,7 +327,9 @@ async def delivery_page(
         request,
         app_state,
         reader_zone,
-        DeliveryView(details=details, destination=await get_destination(app_state, details.delivery.destination_id)),
+        DeliveryView(
+            details=details, destination=await get_destination_by_id(app_state, details.delivery.destination_id)
+        ),
     )
 
 
@@ -404,7 +434,9 @@ async def _parse_new(app_state: AppState, form: Mapping[str, str]) -> NewDestina
     copied = form.get("copy_of", "")
     if not copied:
         return parse_form(texts)
-    stored = await get_destination(app_state, int(copied) if copied.isdecimal() and len(copied) <= ID_DIGITS_MAX else 0)
+    stored = await get_destination_by_id(
+        app_state, int(copied) if copied.isdecimal() and len(copied) <= ID_DIGITS_MAX else 0
+    )
     new = parse_form(reveal_hidden(texts, stored))
     return msgspec.structs.replace(new, filter=list_other_filters(stored) | new.filter)
 
@@ -444,14 +476,6 @@ async def _list_deliveries(
     app_state: AppState, destination: Destination, state: Literal["failed", "retrying"]
 ) -> list[Delivery]:
     return await app_state.appdb.deliveries.page(destination.destination_id, state, ROWS_SHOWN_MAX)
-
-
-async def get_destination(app_state: AppState, destination_id: int) -> Destination:
-    """Return a destination. Raises `NotFound`."""
-    destination = await app_state.appdb.destinations.find_by_id(destination_id)
-    if destination is None:
-        raise NotFound(_("there is no such destination"), hint=_("see /destinations: it may have been deleted"))
-    return destination
 
 
 def _redirect(path: str, **query: str) -> Redirect:

@@ -32,6 +32,7 @@ class RetentionView(View, frozen=True, kw_only=True):
 
     template: ClassVar = "retention.html"
     keep_days: int
+    log_days: int
     pbxs: Sequence[Pbx]
     forms: Mapping[str, RetentionForm]
     message: str = ""
@@ -72,6 +73,7 @@ async def _load_view(app_state: AppState) -> RetentionView:
     overrides, pbxs = await app_state.appdb.retention_overrides.all(), await app_state.appdb.pbxs()
     return RetentionView(
         keep_days=app_state.config.keep_days,
+        log_days=app_state.config.log_days,
         pbxs=pbxs,
         forms={pbx.sn: _fill_form(pbx.sn, overrides.get(pbx.sn)) for pbx in pbxs},
     )

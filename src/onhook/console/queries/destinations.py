@@ -14,6 +14,8 @@ from onhook.console.parameters import Label, SecretText
 from onhook.console.state import AppState
 from onhook.delivery.address_check import check_destination
 from onhook.delivery.status import DestinationView, mask_secrets, view_destination
+from onhook.lib.errors import NotFound
+from onhook.lib.messages import _
 
 FilterTexts = Annotated[
     dict[str, Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]],
@@ -44,6 +46,14 @@ async def describe_destination(app_state: AppState, destination: Destination) ->
     return await view_destination(
         destination, app_state.appdb, app_state.store, app_state.clock.now(), get_zone(app_state.config.zone)
     )
+
+
+async def get_destination_by_id(app_state: AppState, destination_id: int) -> Destination:
+    """Return the destination with this number. Raises `NotFound`."""
+    destination = await app_state.appdb.destinations.find_by_id(destination_id)
+    if destination is None:
+        raise NotFound(_("there is no such destination"), hint=_("see /destinations: it may have been deleted"))
+    return destination
 
 
 def parse_destination_filter(app_state: AppState, texts: dict[str, str], zone: ZoneInfo) -> RecordFilter:

@@ -6,14 +6,15 @@ for what the other side does, and stays within the destination's time-out.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from onhook.appdb.delivery_rows import AttemptState, HttpExchange
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
 
-Outcome = Literal["accepted", "rejected", "unreachable", "throttled", "gone"]
+Outcome = AttemptState
 """`rejected`: answered, but not accepted; the notification fails, and the endpoint is reachable. `unreachable`: no
 answer. `throttled`: the endpoint requests a delay, which does not count against the notification. `gone`: the endpoint
 no longer accepts notifications.
@@ -65,6 +66,7 @@ class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
     display. `retry_after_seconds` is the wait that the other side asked for, or None. `redirect_host` is the host that
     the response redirects to, or empty. A result that `is_shared` is that of a whole batch: it says nothing about one
     notification, and counts against none. `external_id` is what the other side calls the call, as far as it says.
+    `exchange` is what the log shows of an HTTP request.
     """
 
     outcome: Outcome
@@ -75,6 +77,7 @@ class DeliveryResult(msgspec.Struct, frozen=True, kw_only=True):
     redirect_host: str = ""
     is_shared: bool = False
     external_id: str = ""
+    exchange: HttpExchange | None = None
 
 
 class DestinationClient(Protocol):

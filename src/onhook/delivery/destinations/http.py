@@ -9,13 +9,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
+from yarl import URL
 
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
 from onhook.config import Config
 from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
-from onhook.delivery.destinations.http_request import RequestTemplates, find_external_id, sample_event
-from onhook.delivery.destinations.http_transport import HttpTransport, guard_and_proxy
+from onhook.delivery.destinations.http_exchange import HIDDEN
+from onhook.delivery.destinations.http_request import (
+    SECRET_PLACEHOLDER,
+    RequestTemplates,
+    find_external_id,
+    sample_event,
+)
+from onhook.delivery.destinations.http_transport import HttpTransport, OutgoingRequest, guard_and_proxy
 from onhook.delivery.destinations.kinds import HttpFields, decode_fields
 from onhook.delivery.destinations.webhook_response import RESPONSE_BYTES_MAX
 from onhook.delivery.samples import TEST_BODY
@@ -25,7 +32,6 @@ from onhook.lib.messages import _
 ID_RESPONSE_BYTES_MAX = 65_536
 """Of a response in which an id is looked for: vendors answer with the object that was created."""
 
-HIDDEN = "…"
 _MICROSECONDS = 1_000_000
 
 
@@ -63,13 +69,7 @@ class HttpClient:
         if notification.is_test and body == TEST_BODY:
             body = sample_event(self._spec, datetime.fromtimestamp(notification.attempted_at / _MICROSECONDS, UTC))
         try:
-            request = self._templates.render(
-                body,
-                notification_id=notification.notification_id,
-                external_id=notification.external_id,
-                secret=self._secret,
-                is_test=notification.is_test,
-            )
+            request = self._render(notification, body, self._secret)
         except TemplateFailed as error:
             return DeliveryResult(
                 outcome="rejected", detail=_("not sent: {reason}", reason=error)[:DETAIL_CHARACTERS_MAX]
@@ -77,10 +77,33 @@ class HttpClient:
         # The first id is that of the object; later responses may have other ids, as of a note, or none.
         has_new_id = bool(self._id_pointer) and not notification.external_id
         result = await self._transport.request(
-            request, notification.attempted_at, ID_RESPONSE_BYTES_MAX if has_new_id else None
+            request,
+            notification.attempted_at,
+            ID_RESPONSE_BYTES_MAX if has_new_id else None,
+            logged_request=self._render_logged(notification, body) if self._secret else request,
         )
         result = self._without_secret(result)
         return self._with_external_id(result) if has_new_id else result
+
+    def _render(self, notification: Notification, body: bytes, secret: str) -> OutgoingRequest:
+        """Return the request of a notification with this body. Raises `TemplateFailed`."""
+        return self._templates.render(
+            body,
+            notification_id=notification.notification_id,
+            external_id=notification.external_id,
+            secret=secret,
+            is_test=notification.is_test,
+        )
+
+    def _render_logged(self, notification: Notification, body: bytes) -> OutgoingRequest:
+        """Return the request as the log shows it: rendered again, so that it does not have the secret, whatever a
+        template makes of it. Where this fails, as with a part of the secret that the placeholder lacks, the log has
+        the address alone.
+        """
+        try:
+            return self._render(notification, body, SECRET_PLACEHOLDER)
+        except TemplateFailed:
+            return OutgoingRequest(method="", url=URL(self._spec.url), headers={}, body=None)
 
     def _with_external_id(self, result: DeliveryResult) -> DeliveryResult:
         """Return the result with the id in its response, and the beginning of the response alone."""
@@ -109,4 +132,4 @@ class HttpClient:
 def open_client(config: Config, spec: DestinationSpec, secrets: Sequence[str]) -> HttpClient:
     """Open an interface, with the private networks and the proxy of the configuration."""
     guard, proxy = guard_and_proxy(config, spec)
-    return HttpClient(spec, secrets, HttpTransport(spec, guard, proxy, {}))
+    return HttpClient(spec, secrets, HttpTransport(spec, guard, proxy, {}, secrets))

@@ -1,12 +1,12 @@
 """HTTP requests of destinations: one session each, through the SSRF guard, directly or through a proxy.
 
 Invariants: redirects are not followed. Behind a proxy the guard holds too: the name is looked up here, and the proxy is
-asked for the address that was checked.
+asked for the address that was checked. Each result has the exchange for the log, in which no secret is.
 """
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import aiohttp
 import msgspec
@@ -15,6 +15,7 @@ from yarl import URL
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.config import Config
 from onhook.delivery.destinations.contract import DeliveryResult
+from onhook.delivery.destinations.http_exchange import RequestDescriber, describe_response_headers, hide_texts
 from onhook.delivery.destinations.interim_responses import LimitedResponse
 from onhook.delivery.destinations.webhook_response import describe_error, read_result
 from onhook.delivery.ssrf_guard import SsrfGuard, create_ssrf_guard, resolve_host
@@ -47,10 +48,21 @@ class OutgoingRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpTransport:
-    """Session of one destination. `headers` are sent with each request."""
+    """Session of one destination. `headers` are sent with each request; no response is shown with one of the
+    `secrets`.
+    """
 
-    def __init__(self, spec: DestinationSpec, guard: SsrfGuard, proxy: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        spec: DestinationSpec,
+        guard: SsrfGuard,
+        proxy: str,
+        headers: Mapping[str, str],
+        secrets: Sequence[str] = (),
+    ) -> None:
         self._spec = spec
+        headers = {"User-Agent": USER_AGENT, **headers}
+        self._describer = RequestDescriber(headers, spec.headers, secrets)
         self._guard = guard
         self._proxy = URL(proxy) if proxy else None
         # Not by threads: slow look-ups would delay all other names, and the stop of the process.
@@ -63,7 +75,7 @@ class HttpTransport:
                 resolver=self._resolver,
                 ssl=_build_trust(spec),
             ),
-            headers={"User-Agent": USER_AGENT, **headers},
+            headers=headers,
             # Responses are only displayed: never decompressed, never stored as cookies.
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -73,11 +85,37 @@ class HttpTransport:
         )
 
     async def request(
-        self, request: OutgoingRequest, attempted_at: int, body_bytes_max: int | None = None
+        self,
+        request: OutgoingRequest,
+        attempted_at: int,
+        body_bytes_max: int | None = None,
+        *,
+        logged_request: OutgoingRequest | None = None,
     ) -> DeliveryResult:
         """Make one attempt within the time-out. The result has the beginning of the response, or all of it up to
-        `body_bytes_max`. Never raises for what the other side does.
+        `body_bytes_max`. Never raises for what the other side does. `logged_request` is the request as the log shows
+        it, with its body; without one it is the request, whose body is the notification.
         """
+        hidden_texts = self._describer.list_hidden(request.headers)
+        exchange = self._describer.describe(
+            request.method,
+            str((logged_request or request).url),
+            request.headers,
+            None if logged_request is None else logged_request.body or b"",
+        )
+        result, response_headers = await self._request(request, attempted_at, body_bytes_max)
+        return msgspec.structs.replace(
+            result,
+            body=hide_texts(result.body, hidden_texts),
+            exchange=msgspec.structs.replace(
+                exchange, response_headers=describe_response_headers(response_headers, hidden_texts)
+            ),
+        )
+
+    async def _request(
+        self, request: OutgoingRequest, attempted_at: int, body_bytes_max: int | None
+    ) -> tuple[DeliveryResult, Iterable[tuple[str, str]]]:
+        """Make one attempt; return its result, and the headers of the response."""
         time = asyncio.get_running_loop().time
         deadline = time() + self._spec.timeout_seconds
         try:
@@ -93,20 +131,19 @@ class HttpTransport:
                 timeout=aiohttp.ClientTimeout(total=deadline - time()),
                 allow_redirects=False,
             ) as response:
-                return await read_result(
+                result = await read_result(
                     response,
                     attempted_at,
                     accept_redirects=self._spec.accept_redirects,
                     body_bytes_max=body_bytes_max,
                 )
+                return result, response.headers.items()
         except TimeoutError:
-            return DeliveryResult(
-                outcome="unreachable",
-                detail=_("no response within {seconds:g} seconds", seconds=self._spec.timeout_seconds),
-            )
+            detail = _("no response within {seconds:g} seconds", seconds=self._spec.timeout_seconds)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # aiohttp raises ValueError for a name that cannot be encoded, or an invalid URL.
-            return DeliveryResult(outcome="unreachable", detail=describe_error(error))
+            detail = describe_error(error)
+        return DeliveryResult(outcome="unreachable", detail=detail), ()
 
     async def close(self) -> None:
         """Close the connections."""

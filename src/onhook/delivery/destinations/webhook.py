@@ -33,7 +33,8 @@ class WebhookClient:
         self._secrets = secrets
         self._url = URL(spec.url)
         self._dialect = dialect
-        self._transport = HttpTransport(spec, guard, proxy, {"Content-Type": "application/json", **spec.headers})
+        headers = {"Content-Type": "application/json", **spec.headers}
+        self._transport = HttpTransport(spec, guard, proxy, headers, secrets)
 
     def format_payload(self, record: Record) -> bytes:
         return self._dialect.format(record, record.sn, self._spec.payload_format)
