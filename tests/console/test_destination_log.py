@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 import aiohttp
@@ -336,3 +337,31 @@ async def test_log_walk_in_a_browser(filled: ConsoleHarness, chromium_path: str)
         await page.get_by_role("button", name="Show its notification").click()
         await page.get_by_role("link", name="flat", exact=True).click()
         await expect(page.locator("section[aria-labelledby=preview] pre")).to_contain_text("event_type")
+
+
+@pytest.mark.slow
+async def test_log_period_is_chosen_by_keyboard(filled: ConsoleHarness, chromium_path: str) -> None:
+    """Two days without attempts in the calendar, then the last days; the chart of the destination can be saved."""
+    async with open_visit(filled, chromium_path) as visit:
+        page = visit.page
+        await page.goto(f"{filled.url}/destinations/1")
+        await expect(page.get_by_role("button", name="Save the chart as SVG")).to_be_visible()
+        await page.goto(f"{filled.url}/destinations/1/log")
+        rows = page.locator("table tbody tr")
+        await expect(rows).to_have_count(4)
+        period = page.locator("details[data-date-range] summary")
+        await period.focus()
+        await page.keyboard.press("Enter")
+        await page.locator("[data-calendar] [data-day][tabindex='0']").focus()
+        for key in ("ArrowUp", "Enter", "ArrowRight", "Enter"):
+            await page.keyboard.press(key)
+        await expect(page.locator("[data-apply]")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("No attempt matches.")).to_be_visible()
+        assert {"since", "until"} <= parse_qs(urlsplit(page.url).query).keys()
+        await period.focus()
+        await page.keyboard.press("Enter")
+        await page.get_by_role("link", name="7 days").focus()
+        await page.keyboard.press("Enter")
+        await expect(rows).to_have_count(4)
+        await expect(period).to_contain_text("7 days")

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from litestar import Response, get, post
+from litestar.params import QueryParameter
 from litestar.response import Redirect
 
 from onhook.appdb.destination_log import LogFilter, LoggedAttempt, LogPage, LogState
@@ -23,7 +24,6 @@ from onhook.console.queries.destination_log import (
     AttemptDay,
     AttemptDetails,
     AttemptId,
-    LogStateQuery,
     LogTimeQuery,
     get_attempt_details,
     make_log_filter,
@@ -34,6 +34,9 @@ from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _, mark
 
 ATTEMPTS_ON_PAGE = 50
+
+LogStateChoice = Annotated[LogState | Literal[""], QueryParameter(name="state", description="State of the attempts")]
+"""A form sends an empty text where its choice is all states."""
 
 STATES: Mapping[LogState, str] = MappingProxyType(
     {
@@ -86,7 +89,7 @@ async def destination_log_page(  # noqa: PLR0917 - the parameters of the URL
     app_state: AppStateDep,
     destination_id: DestinationId,
     reader_zone: ReaderZone,
-    log_state: LogStateQuery = None,
+    log_state: LogStateChoice = "",
     since: LogTimeQuery = "",
     until: LogTimeQuery = "",
     sn: SnQuery = "",
@@ -97,13 +100,13 @@ async def destination_log_page(  # noqa: PLR0917 - the parameters of the URL
     """Return a page of a destination's log, the latest attempts first."""
     destination = await get_destination_by_id(app_state, destination_id)
     path = log_path(destination_id)
-    texts = {"state": log_state or "", "since": since, "until": until, "sn": sn, "call_id": call_id}
+    texts = {"state": log_state, "since": since, "until": until, "sn": sn, "call_id": call_id}
     texts |= {"zone": request.query_params.get("zone", "")}
     errors: dict[str, str] = {}
     log_filter, log_page = LogFilter(), LogPage([], None)
     try:
         log_filter = make_log_filter(
-            app_state, reader_zone, state=log_state, since=since, until=until, sn=sn, call_id=call_id
+            app_state, reader_zone, state=log_state or None, since=since, until=until, sn=sn, call_id=call_id
         )
         log_page = await app_state.appdb.destination_log.page(destination_id, log_filter, ATTEMPTS_ON_PAGE, cursor)
     except UsageError as error:
