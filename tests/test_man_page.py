@@ -26,7 +26,7 @@ def test_man_page_has_every_command_with_its_options() -> None:
         assert " ".join(command.help.split("\n\n")[0].split()) in match[2]
         for parameter in command.params:
             for name in set(parameter.opts) - UNDOCUMENTED if parameter.param_type_name == "option" else ():
-                assert re.search(rf"^{re.escape(name)}\b", match[2], re.MULTILINE), (path, name)
+                assert re.search(rf"(^|, ){re.escape(name)}\b", match[2], re.MULTILINE), (path, name)
     assert page.startswith('.TH ONHOOK 1 "2026-11-18" "onhook 9.8.7"')
     assert [name for name in Config.__struct_fields__ if f"\nONHOOK_{name.upper()}\n" not in page] == []
 

@@ -159,6 +159,8 @@ OWN_TABLES = {
     "blocked_addresses": "follows from failed logins",
     "deliveries": "results of attempts; a person's retry or discard is an entry by itself",
     "attempts": "results of attempts",
+    "destination_log": "results of attempts; sending one again is an entry by itself",
+    "attempt_counts": "results of attempts",
     "reader_settings": "how a user sees times: it changes nothing for others",
     "sql_history": "what a user has run: it changes nothing for others",
     "audit": "the log itself",

@@ -116,7 +116,7 @@ def test_pbx_that_cannot_sign_needs_a_source(onhook: Command) -> None:
 
 def test_pbx_unknown_dialect_is_rejected(onhook: Command) -> None:
     """With the known ones; a PBX that signs has no source."""
-    code, _, error = onhook(*ADD, "--dialect", "3cx")
+    code, _, error = onhook(*ADD, "--dialect", "siemens")
     assert (code, "yeastar, newcdr" in error) == (2, True)
     assert onhook(*ADD, "--from", "192.0.2.7")[0] == 2
 

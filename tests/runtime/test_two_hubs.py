@@ -46,7 +46,17 @@ from tests.test_projector import entry
 from tests.waiting import polls, wait_until
 
 BRANCH, OFFICE = "3651XXXXXXXX", "office.example.org"
-JOBS = {"legs", "directory", "serial_numbers", "silence", "call_times", "issues", "retention", "erasure"}
+JOBS = {
+    "legs",
+    "directory",
+    "serial_numbers",
+    "silence",
+    "call_times",
+    "issues",
+    "retention",
+    "erasure",
+    "destination_log",
+}
 LEASES = {f"pbx:{BRANCH}", f"ami:{OFFICE}", *(f"job:{name}" for name in JOBS)}
 
 

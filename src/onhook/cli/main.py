@@ -59,7 +59,10 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "import_file",
             _("Import a call file that was downloaded from a PBX; calls that are stored already are detected."),
         ),
-        "sweep": Command("sweep", _("Store the files in which a PBX has left what it could not send.")),
+        "sweep": Command(
+            "sweep",
+            _("Store the files in which a PBX has left its calls or what it could not send."),
+        ),
         "import-events": Command(
             "import_events",
             _("Add the raw events of a file to the ledger, also while the server runs."),

@@ -107,7 +107,8 @@ def read_begin(path: Path) -> int:
 def connect(path: Path, use: ConnectionUse) -> sqlite3.Connection:
     """Open a connection for use by one thread at a time. A commit returns after the fsync. Raises `OnhookError`."""
     try:
-        connection = _connect(path, _BUSY_SECONDS_BY_USE[use])
+        # Whatever it is for, it waits for a process that opens the same file.
+        connection = _connect(path, BUSY_SECONDS)
     except sqlite3.Error as error:
         raise translate_error(error, path) from error
     try:
@@ -118,6 +119,7 @@ def connect(path: Path, use: ConnectionUse) -> sqlite3.Connection:
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # no commit waits for a checkpoint
         connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT_BYTES}")
         connection.execute(f"PRAGMA query_only = {'ON' if use == 'read' else 'OFF'}")
+        connection.execute(f"PRAGMA busy_timeout = {round(_BUSY_SECONDS_BY_USE[use] * 1000)}")
     except sqlite3.Error as error:
         connection.close()
         raise translate_error(error, path) from error
