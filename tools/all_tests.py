@@ -12,7 +12,7 @@ from typing import Final
 PARTS: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
     {
         "fast": ("-n", "2", "-m", "not slow and not pbx"),
-        "engine": ("-m", "slow", "tests/appdb", "tests/ledger", "tests/receiver", "tests/store"),
+        "engine": ("-m", "slow", "tests/ledger", "tests/receiver", "tests/store"),
         "delivery": ("-n", "2", "-m", "slow", "tests/delivery"),
         "sync": ("-n", "2", "-m", "slow", "tests/sync", "tests/ops", "tests/appdb"),
         "server": (
