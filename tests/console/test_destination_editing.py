@@ -103,6 +103,16 @@ async def test_destination_password_is_sent_to_no_other_host(
     assert (await get(harness)).url == "postgresql://o@127.0.0.1/other"
 
 
+async def test_destination_header_that_is_entered_again_is_sent_to_another_host(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
+    stored = await add(harness)
+    change = {"url": "https://127.0.0.2:9/calls", "headers": "X-Key: hush\nX-Office: 1"}
+    assert (await browser.post(PATH, data=fill_form(stored) | change)).url.path == "/destinations/1"
+    assert (await get(harness)).url == change["url"]
+    assert (await get(harness)).headers == stored.headers
+
+
 async def test_destination_is_duplicated(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     """From now on, with a secret of its own, and with what is hidden."""
     stored = await add(harness)

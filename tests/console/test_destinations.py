@@ -225,6 +225,30 @@ async def test_destination_change_to_private_address_is_a_problem(
     assert (changed["url"], changed["warnings"]) == ("http://10.0.0.7/", [])
 
 
+async def test_destination_change_to_another_host_keeps_no_header_and_no_password(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """By the API as on the page: headers are given again, or removed; a password belongs to its host."""
+    destinations = harness.appdb.destinations
+    headers = {"X-Key": "hush"}
+    crm = DestinationSpec(url="https://127.0.0.1:9/calls", allow_private=True, headers=headers)
+    await destinations.add("CRM", crm, None, after=0, now_us=1)
+    calls = DestinationSpec(kind="postgresql", url="postgresql://o@127.0.0.1/calls", allow_private=True)
+    await destinations.add("BI", calls, "geheimgeheim", after=0, now_us=1)
+    for url in ("https://127.0.0.2:9/calls", "https://127.0.0.1:10/calls", "http://127.0.0.1:9/calls"):
+        problem = await _json(client, "PATCH", f"{PATH}/CRM", {"url": url}, 400)
+        assert "headers belong to another host" in problem["detail"]
+    await _json(client, "PATCH", f"{PATH}/CRM", {"url": "https://127.0.0.1:9/new"})
+    assert (await destinations.get("CRM")).headers == headers
+    await _json(client, "PATCH", f"{PATH}/CRM", {"url": "https://127.0.0.2:9/new", "headers": headers})
+    await _json(client, "PATCH", f"{PATH}/CRM", {"url": "https://127.0.0.3:9/new", "headers": {}})
+    problem = await _json(client, "PATCH", f"{PATH}/BI", {"url": "postgresql://o@127.0.0.2/calls"}, 400)
+    assert "password belongs to another host" in problem["detail"]
+    await _json(client, "PATCH", f"{PATH}/BI", {"url": "postgresql://o@127.0.0.1/other"})
+    urls = {destination.name: destination.url for destination in await destinations.all()}
+    assert urls == {"CRM": "https://127.0.0.3:9/new", "BI": "postgresql://o@127.0.0.1/other"}
+
+
 async def test_destination_name_without_address_is_a_warning(
     client: aiohttp.ClientSession, browser: aiohttp.ClientSession
 ) -> None:

@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import aiohttp
 import pytest
 
 from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.destinations import Destination
 from onhook.config import Config
 from onhook.delivery import ssrf_guard
 from onhook.delivery.address_check import check_change, check_destination, check_pbx_host
@@ -31,6 +33,14 @@ NEVER = (
 
 def spec(url: str, **changes: Any) -> DestinationSpec:
     return DestinationSpec(url=url, **changes)
+
+
+def destination(url: str, **changes: Any) -> Destination:
+    return Destination(
+        url=url, destination_id=1, name="CRM", state="active", reason="", failing_since=None, retry_after=None,
+        attempts_succeeded=0, attempts_failed=0, app="", created_at=datetime(2026, 4, 27, tzinfo=UTC), secrets=1,
+        revision=1, **changes,
+    )  # fmt: skip
 
 
 class NameServer(asyncio.DatagramProtocol):
@@ -133,21 +143,35 @@ async def test_check_address_silent_name_server_is_a_warning_within_the_deadline
 
 
 async def test_check_change_other_field_is_not_checked() -> None:
-    assert await check_change(Config(), spec("http://10.0.0.7/"), {"timeout_seconds": 3.0, "name": "BI"}) == []
+    assert await check_change(Config(), destination("http://10.0.0.7/"), {"timeout_seconds": 3.0, "name": "BI"}) == []
 
 
 async def test_check_change_new_private_url_is_refused() -> None:
     with pytest.raises(UsageError, match="not a public address"):
-        await check_change(Config(), spec("https://93.184.216.34/"), {"url": "http://10.0.0.7/"})
+        await check_change(Config(), destination("https://93.184.216.34/"), {"url": "http://10.0.0.7/"})
 
 
 async def test_check_change_new_url_keeps_the_permission() -> None:
-    assert await check_change(Config(), spec("http://10.0.0.6/", allow_private=True), {"url": "http://10.0.0.7/"}) == []
+    assert (
+        await check_change(Config(), destination("http://10.0.0.6/", allow_private=True), {"url": "http://10.0.0.7/"})
+        == []
+    )
 
 
 async def test_check_change_revoked_permission_is_a_warning() -> None:
-    (warning,) = await check_change(Config(), spec("http://10.0.0.7/", allow_private=True), {"allow_private": False})
+    (warning,) = await check_change(
+        Config(), destination("http://10.0.0.7/", allow_private=True), {"allow_private": False}
+    )
     assert "10.0.0.7 is not a public address" in warning
+
+
+async def test_check_change_of_the_command_line_moves_headers_and_password() -> None:
+    """The command can read them."""
+    old = destination("postgresql://o@127.0.0.1/calls", kind="postgresql", allow_private=True)
+    changes = {"url": "postgresql://o@127.0.0.2/calls"}
+    with pytest.raises(UsageError, match="password belongs to another host"):
+        await check_change(Config(), old, changes)
+    assert await check_change(Config(), old, changes, may_move_secrets=True) == []
 
 
 async def test_check_pbx_host_private_address_is_accepted() -> None:

@@ -166,7 +166,8 @@ async def change(
         old = await appdb.destinations.get(name)
         if "fields" in changes:
             changes["fields"] = old.fields | changes["fields"]
-        warnings = await check_change(config, old, changes)
+        # The secrets are in a file that can be read here.
+        warnings = await check_change(config, old, changes, may_move_secrets=True)
         destination = await appdb.destinations.change(name, changes)
         secrets = await appdb.destinations.secret_texts(destination.destination_id)
     print(_('Destination "{destination_name}" changed.', destination_name=destination.name))

@@ -1,16 +1,18 @@
 """Check of the addresses that Onhook connects to, when they are set: by command line, API, page, or an app.
 
-Invariant: private addresses of destinations must be allowed. Those of proxies, of PBXs and of their CDR tables need no
+Invariants: private addresses of destinations must be allowed. Those of proxies, of PBXs and of their CDR tables need no
 permission: they are in private networks as a rule, and only administrators set them. Link-local addresses and metadata
-services are none of these.
+services are none of these. Stored headers and passwords are sent to no other host, port or scheme than before.
 """
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from onhook.appdb.destination_spec import SPEC_FIELDS, DestinationSpec
+from onhook.appdb.destinations import Destination
 from onhook.config import Config
 from onhook.delivery.destinations.kinds import check_kind
 from onhook.delivery.ssrf_guard import check_address, create_ssrf_guard
@@ -38,21 +40,62 @@ async def check_destination(config: Config, spec: DestinationSpec) -> list[str]:
     return [warning for warning in warnings if warning]
 
 
-async def check_change(config: Config, old: DestinationSpec, changes: Mapping[str, Any]) -> list[str]:
+async def check_change(
+    config: Config, old: Destination, changes: Mapping[str, Any], *, may_move_secrets: bool = False
+) -> list[str]:
     """Return warnings about a change of a destination. Raises `UsageError` for a new address that is not allowed now; a
-    permission can always be revoked, which is a warning where nothing can be sent afterwards.
+    permission can always be revoked, which is a warning where nothing can be sent afterwards. Raises it also for
+    another host that would be sent stored headers or a password, unless these may move.
     """
     changed_fields = {name: value for name, value in changes.items() if name in SPEC_FIELDS}
-    check_kind(msgspec.structs.replace(old, **changed_fields))
+    new = msgspec.structs.replace(old, **changed_fields)
+    check_kind(new)
+    if not may_move_secrets:
+        check_kept_values(
+            old.url,
+            new.url,
+            has_headers=bool(old.headers) and "headers" not in changes,
+            has_password=old.kind != "webhook" and old.secrets > 0,
+        )
     address_changes = {name: value for name, value in changed_fields.items() if name in ADDRESS_FIELDS}
     if not address_changes:
         return []
     try:
-        return await check_destination(config, msgspec.structs.replace(old, **changed_fields))
+        return await check_destination(config, new)
     except UsageError as error:
         if address_changes == {"allow_private": False}:
             return [str(error)]
         raise
+
+
+def check_kept_values(old_url: str, new_url: str, *, has_headers: bool, has_password: bool = False) -> None:
+    """Raise `UsageError` where stored headers or a password are kept for another host, port or scheme.
+
+    >>> check_kept_values("https://crm.example.com/calls", "https://CRM.example.com/new", has_headers=True)
+    """
+    if _origin(new_url) == _origin(old_url):
+        return
+    if has_headers:
+        raise UsageError(
+            _("the hidden values of headers belong to another host"),
+            location="headers",
+            hint=_("enter their values, or remove these headers"),
+        )
+    if has_password:
+        raise UsageError(
+            _("its password belongs to another host"),
+            location="url",
+            hint=_("duplicate the destination, and enter the password again"),
+        )
+
+
+def _origin(url: str) -> str:
+    """Return scheme, host and port of a URL; of an invalid one, which has another error, an empty text."""
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
 
 
 async def check_pbx_host(config: Config, host: str, *, location: str) -> str:

@@ -12,7 +12,7 @@ from onhook.appdb.destinations import Destination
 from onhook.appdb.pbxs import Secret
 from onhook.cdr.record_filter import RecordFilter
 from onhook.console.auth.access import FOR_ADMINISTRATORS
-from onhook.console.pages.destination_form import FORM_FILTERS, fill_form, has_other_host, reveal_hidden
+from onhook.console.pages.destination_form import FORM_FILTERS, fill_form, reveal_hidden
 from onhook.console.pages.destinations import (
     FORM_CHOICES,
     FORM_DEFAULTS,
@@ -30,7 +30,7 @@ from onhook.console.queries.destinations import get_destination_by_id, parse_des
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.delivery.address_check import check_change
 from onhook.delivery.destinations.kinds import KINDS, DestinationKind
-from onhook.lib.errors import OnhookError, UsageError
+from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
 
 CHANGED_FIELDS = ("url", "fields", *FORM_CHOICES, *FORM_FLAGS, *FORM_TEXTS)
@@ -144,13 +144,9 @@ def _find_changes(
     """Return what a form changes of a destination. Raises `UsageError`."""
     texts = reveal_hidden(form, destination) | {"kind": destination.kind}
     new = parse_form({name: text for name, text in texts.items() if name not in FORM_FILTERS})
-    if destination.kind != "webhook" and destination.secrets and has_other_host(new.url, destination.url):
-        raise UsageError(
-            _("its password belongs to another host"),
-            location="url",
-            hint=_("duplicate the destination, and enter the password again"),
-        )
     changes = {name: getattr(new, name) for name in CHANGED_FIELDS if getattr(new, name) != getattr(destination, name)}
+    if "url" in changes:
+        changes["headers"] = new.headers  # entered again for another host, also where they stay the same
     record_filter = _change_filter(app_state, destination, form, zone)
     if record_filter != destination.filter:
         changes["filter"] = record_filter

@@ -5,11 +5,11 @@ the proxy. `…` stands for each, keeps the stored one where it stays, and is se
 """
 
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from onhook.appdb.destination_spec import LOG_DAYS_AS_INSTALLATION, mask_url
 from onhook.appdb.destinations import Destination
 from onhook.cdr.record_filter import FILTER_NAMES
+from onhook.delivery.address_check import check_kept_values
 from onhook.lib.errors import UsageError
 from onhook.lib.hosts import mask_proxy
 from onhook.lib.messages import _
@@ -65,25 +65,10 @@ def reveal_hidden(form: Mapping[str, str], stored: Destination) -> dict[str, str
     elif HIDDEN in proxy_text:
         raise UsageError(_("the proxy has a hidden password"), location="proxy", hint=_("enter the whole address"))
     lines = [_reveal_header(line, stored) for line in headers_text.splitlines()]
-    if lines != headers_text.splitlines() and has_other_host(texts.get("url", ""), stored.url):
-        raise UsageError(
-            _("the hidden values of headers belong to another host"),
-            location="headers",
-            hint=_("enter their values, or remove these headers"),
-        )
+    has_hidden_headers = lines != headers_text.splitlines()
+    check_kept_values(stored.url, texts.get("url", ""), has_headers=has_hidden_headers)
     texts["headers"] = "\n".join(lines)
     return texts
-
-
-def has_other_host(url: str, stored_url: str) -> bool:
-    """Return whether a URL is of another host, port or scheme than the stored one.
-
-    >>> has_other_host("https://CRM.example.com/new", "https://crm.example.com/calls")
-    False
-    >>> has_other_host("http://crm.example.com/calls", "https://crm.example.com/calls")
-    True
-    """
-    return _host(url) != _host(stored_url)
 
 
 def _reveal_header(line: str, stored: Destination) -> str:
@@ -94,15 +79,6 @@ def _reveal_header(line: str, stored: Destination) -> str:
     if name.strip().casefold() not in values:
         raise UsageError(_("a header has no value"), location="headers", hint=_("enter its value"))
     return f"{name.strip()}: {values[name.strip().casefold()]}"
-
-
-def _host(url: str) -> str:
-    """Return scheme, host and port of a URL; of an invalid one, which has another error, an empty text."""
-    try:
-        parts = urlsplit(url.strip())
-    except ValueError:
-        return ""
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
 
 
 def _filter_text(value: object) -> str:
