@@ -23,6 +23,8 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.timestamps import to_datetime
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 NOW = 1_777_000_000_000_000
 SECOND = 1_000_000
 ALICE_CALL, BOB_CALL = ("SN", "1.1"), ("SN", "1.2")

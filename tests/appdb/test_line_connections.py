@@ -14,6 +14,8 @@ from onhook.lib.errors import UsageError
 from onhook.runtime.adapters.line_endpoints import AppDbLineEndpoints
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 SN = "3cx-5015"
 CONNECTION = LineConnection(mode="listen", host="0.0.0.0", port=5015, fields=("time-start", "time-end"))  # noqa: S104
 SOURCE = SourceMatch(("192.0.2.7",))

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from onhook.appdb import move
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.move import copy_to_postgresql
 from onhook.appdb.postgresql import PostgresqlDatabase
 from onhook.lib.errors import OnhookError, UsageError
@@ -47,6 +49,27 @@ async def test_copy_has_all_rows_and_goes_on_with_the_numbers(create_database: C
         assert await target.notes.history("3631A2128E66", "1.1") == await source.notes.history("3631A2128E66", "1.1")
         await target.saved_searches.add("next", "/calls", author="Alice")
         assert [search.search_id for search in await target.saved_searches.all()] == [1, 3]
+
+
+async def test_copy_has_each_row_once_of_tables_that_are_read_in_parts(
+    create_database: CreateDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the number of a row, and by the key of a table whose rows have no number."""
+    monkeypatch.setattr(move, "ROWS_AT_ONCE", 2)
+    path, url = tmp_path / "onhook.db", create_database()
+    async with AppDb(path) as appdb:
+        for name in ("crm", "bi"):
+            spec = DestinationSpec(url="http://a.example/")
+            await appdb.destinations.add(name, spec, None, after=0, now_us=AT)
+    rows = [(destination_id, quarter, quarter, 0) for destination_id in (1, 2) for quarter in (-1, 3, 5)]
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executemany("INSERT INTO attempt_counts VALUES (?, ?, ?, ?)", rows)
+        connection.executemany("INSERT INTO stores VALUES (?, 1, ?)", [(f"hub{n}", AT) for n in range(5)])
+    tables = {table.name: table for table in await copy_to_postgresql(path, url)}
+    assert (tables["attempt_counts"].rows, tables["stores"].rows) == (6, 5)
+    database = PostgresqlDatabase(url)
+    assert await database.rows("SELECT * FROM attempt_counts ORDER BY destination_id, quarter") == rows
+    await database.close()
 
 
 async def test_copy_to_a_database_with_rows_is_refused(create_database: CreateDatabase, tmp_path: Path) -> None:

@@ -96,18 +96,32 @@ async def _copy_table(source: SqliteDatabase, target: PostgresqlDatabase, table:
 
 
 async def _read_rows(source: SqliteDatabase, table: str, columns: Sequence[str]) -> AsyncIterator[list[Row]]:
-    names = ", ".join(f'"{column}"' for column in columns)
-    query = f"SELECT rowid, {names} FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT {ROWS_AT_ONCE}"
-    last_rowid = -(2**63)
-    while rows := await source.rows(query, (last_rowid,)):
-        for rowid, *values in rows:
-            if any(isinstance(value, DamagedText) or (isinstance(value, str) and "\0" in value) for value in values):
+    keys = await _list_keys(source, table)
+    names, key_names = _quote(columns), _quote(keys)
+    query = f"SELECT {key_names}, {names} FROM {table}"
+    order = f"ORDER BY {key_names} LIMIT {ROWS_AT_ONCE}"
+    next_query = f"{query} WHERE ({key_names}) > ({', '.join('?' * len(keys))}) {order}"
+    rows = await source.rows(f"{query} {order}")
+    while rows:
+        for row in rows:
+            if any(isinstance(value, DamagedText) or (isinstance(value, str) and "\0" in value) for value in row):
+                number = "-".join(map(str, row[: len(keys)]))
                 raise OnhookError(
-                    _("row {number} of {table} has a text that PostgreSQL cannot store", number=rowid, table=table),
+                    _("row {number} of {table} has a text that PostgreSQL cannot store", number=number, table=table),
                     hint=_("the page Issues and `onhook doctor` name it: remove it, or set it again"),
                 )
-        last_rowid = rows[-1][0]
-        yield [row[1:] for row in rows]
+        yield [row[len(keys) :] for row in rows]
+        rows = await source.rows(next_query, rows[-1][: len(keys)])
+
+
+async def _list_keys(source: SqliteDatabase, table: str) -> list[str]:
+    """Return the columns that order a table: the number of a row, or the primary key where rows have none."""
+    ((has_no_numbers,),) = await source.rows(
+        "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?", (table,)
+    )
+    if not has_no_numbers:
+        return ["rowid"]
+    return [name for (name,) in await source.rows("SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk", (table,))]
 
 
 async def _copy_numbers(source: SqliteDatabase, target: PostgresqlDatabase) -> None:
@@ -116,6 +130,10 @@ async def _copy_numbers(source: SqliteDatabase, target: PostgresqlDatabase) -> N
         (key,) = (await source.rows(f"SELECT name FROM pragma_table_info({table!r}) WHERE pk = 1"))[0]
         if last_number:
             await target.rows("SELECT setval(pg_get_serial_sequence(?, ?), ?)", (table, key, last_number))
+
+
+def _quote(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
 
 
 def _add_rows(checksum: int, rows: Sequence[Row]) -> int:
