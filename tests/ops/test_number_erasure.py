@@ -220,16 +220,33 @@ async def test_erase_deletes_attempts_that_are_logged_later(config: Config, monk
             if is_long_ago:
                 monkeypatch.setattr(erasures, "NEW_ATTEMPTS_MAX", 1)
             for number in (0, 1, 3):
-                attempt = NewAttempt(attempted_at=1, duration_ms=1, status=200, detail="HTTP 200", body=b"")
-                logged_attempt = NewLoggedAttempt(
-                    notification_id="n", seq=1, call=(SN, call_id(number)), body=b"030901820", state="accepted",
-                    attempt=attempt,
-                )  # fmt: skip
-                await appdb.destination_log.add(1, logged_attempt)
+                await log_attempt(appdb, number)
             assert await appdb.erasures.delete_deliveries(calls) == 2
             assert await appdb.erasures.delete_deliveries(calls) == 0
         attempts = (await appdb.destination_log.page(1, LogFilter(), 9)).data
         assert [attempt.call_id for attempt in attempts] == [call_id(3)] * 3
+
+
+async def test_erase_another_number_meanwhile_deletes_attempts_that_are_logged_later(config: Config) -> None:
+    """Those of the calls of the number before: it was erased some minutes ago, and its attempts in progress end."""
+    await fill(config)
+    first_call, second_call = (SN, call_id(0)), (SN, call_id(1))
+    async with AppDb(config.appdb_file) as appdb:
+        await appdb.erasures.erase([first_call], NumberRows())
+        await appdb.erasures.delete_deliveries([first_call])
+        await log_attempt(appdb, 0)
+        await appdb.erasures.erase([second_call], NumberRows())
+        await appdb.erasures.delete_deliveries([first_call, second_call])
+        assert await appdb.destination_log.list_for_call(first_call) == []
+
+
+async def log_attempt(appdb: AppDb, number: int) -> None:
+    """Log an attempt of the call with this number."""
+    attempt = NewAttempt(attempted_at=1, duration_ms=1, status=200, detail="HTTP 200", body=b"")
+    logged_attempt = NewLoggedAttempt(
+        notification_id="n", seq=1, call=(SN, call_id(number)), body=b"030901820", state="accepted", attempt=attempt
+    )
+    await appdb.destination_log.add(1, logged_attempt)
 
 
 async def test_erase_second_number_of_a_call_leaves_earlier_erasures_without_it(config: Config) -> None:

@@ -149,7 +149,7 @@ class NumberErasures:
         """
         for chunk in _chunks(calls):
             await self._database.write_many("UPDATE notes SET text = '' WHERE sn = ? AND call_id = ?", chunk)
-        await self.delete_deliveries(calls)
+        await self._delete_deliveries(calls)
         await self._delete_attempts(calls)
         # Workers may have read what is erased, and would go on sending it to an endpoint that is down: they begin anew.
         await self._database.write("UPDATE destinations SET revision = revision + 1")
@@ -190,13 +190,17 @@ class NumberErasures:
 
     async def delete_deliveries(self, calls: Sequence[CallKey]) -> int:
         """Delete the deliveries of calls with their attempts, and what the logs of destinations have of them since the
-        last time; return how many. Where there are none nothing is written: this is done again and again.
+        last time; return how many. `calls` are those of all recent erasures. Where there are none nothing is written:
+        this is done again and again.
         """
+        return await self._delete_deliveries(calls) + await self._delete_new_attempts(calls)
+
+    async def _delete_deliveries(self, calls: Sequence[CallKey]) -> int:
         stored_calls = await self._database.rows("SELECT DISTINCT sn, call_id FROM deliveries")
         count = 0
         for chunk in _chunks(sorted(set(calls).intersection(stored_calls))):
             count += await self._database.write_many("DELETE FROM deliveries WHERE sn = ? AND call_id = ?", chunk)
-        return count + await self._delete_new_attempts(calls)
+        return count
 
     async def _delete_new_attempts(self, calls: Sequence[CallKey]) -> int:
         """Delete the attempts of calls that were logged since the last time; all, where that is long ago."""

@@ -121,7 +121,9 @@ async def _list_keys(source: SqliteDatabase, table: str) -> list[str]:
     )
     if not has_no_numbers:
         return ["rowid"]
-    return [name for (name,) in await source.rows("SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk", (table,))]
+    return [
+        name for (name,) in await source.rows("SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk", (table,))
+    ]
 
 
 async def _copy_numbers(source: SqliteDatabase, target: PostgresqlDatabase) -> None:

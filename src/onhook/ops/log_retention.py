@@ -1,6 +1,6 @@
 """Retention of the logs of destinations: attempts that are older than the days of their destination are deleted.
 
-A destination that sends deletes its own with each commit; this is for those that send nothing.
+With each commit a destination deletes what is beyond the number of attempts alone.
 """
 
 import logging
