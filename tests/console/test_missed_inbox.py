@@ -2,14 +2,16 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import aiohttp
 import pytest
 from playwright.async_api import expect
 
 from onhook.cdr.access_scope import AccessScope
+from onhook.console.queries import missed_inbox
 from onhook.lib.timestamps import to_microseconds
-from tests.console.conftest import ConsoleHarness
+from tests.console.conftest import ConsoleHarness, open_console_harness
 from tests.console.test_pages import OUTPUT, open_visit
 from tests.factories import SN, details
 
@@ -228,8 +230,8 @@ async def test_missed_inbox_api_checks_reminders_and_roles(
             assert len(await states(user)) == (0 if limit else 1)
 
 
-async def remind_in_the_past(harness: ConsoleHarness, call_id: str, user: str) -> None:
-    past_us = to_microseconds(harness.clock.now() - timedelta(minutes=1))
+async def remind_in_the_past(harness: ConsoleHarness, call_id: str, user: str, minutes: int = 1) -> None:
+    past_us = to_microseconds(harness.clock.now() - timedelta(minutes=minutes))
     work = harness.appdb.missed_call_work
     await work.remind([(SN, call_id)], user, remind_at_us=past_us, now_us=harness.clock.microseconds())
 
@@ -258,6 +260,33 @@ async def test_reminders_are_those_of_the_user_until_returned(
         assert len((await (await carol.get("/reminders")).json())["data"]) == 1
         assert await act(carol, "done", second) == 303
         assert await (await carol.get("/reminders")).json() == nothing
+
+
+async def test_reminders_of_returned_calls_hide_no_later_one(
+    harness: ConsoleHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stay stored: a user with more of them than are looked at has the latest. One of long ago is looked at no
+    longer.
+    """
+    monkeypatch.setattr(missed_inbox, "REMINDERS_MAX", 1)
+    returned, open_call = await add_missed(harness, 50, CALLER), await add_missed(harness, 40, OTHER)
+    await add_call_back(harness, 30, CALLER)
+    token = await harness.appdb.tokens.add("Carol", "annotator", now_us=harness.clock.microseconds())
+    await remind_in_the_past(harness, returned, "Carol", minutes=5)
+    await remind_in_the_past(harness, open_call, "Carol", minutes=2)
+    async with harness.client(token) as carol:
+        ((reminder,), _seconds) = (await (await carol.get("/reminders")).json()).values()
+        assert OTHER in reminder["text"]
+        await remind_in_the_past(harness, open_call, "Carol", minutes=60 * 24 * missed_inbox.DUE_DAYS_MAX + 1)
+        await remind_in_the_past(harness, returned, "Carol", minutes=60 * 24 * missed_inbox.DUE_DAYS_MAX + 1)
+        assert (await (await carol.get("/reminders")).json())["data"] == []
+
+
+async def test_reminders_of_an_open_console_are_of_no_user(tmp_path: Path) -> None:
+    """Also where a user has the name that stands for it."""
+    async with open_console_harness(tmp_path, console_open=True) as harness, harness.client("") as anonymous:
+        await remind_in_the_past(harness, await add_missed(harness, 50, CALLER), "open console")
+        assert await (await anonymous.get("/reminders")).json() == {"data": [], "seconds": None}
 
 
 @pytest.mark.slow

@@ -44,14 +44,26 @@ class MissedCallWorkRepository:
         )
         return dict(read_rows((row for matches in rows for row in matches), _work))
 
-    async def reminders(self, user: str, limit: int) -> list[tuple[CallKey, datetime]]:
-        """Return the calls that a user has claimed with a reminder and is not done with, the earliest first."""
+    async def due_reminders(
+        self, user: str, limit: int, *, since_us: int, now_us: int
+    ) -> list[tuple[CallKey, datetime]]:
+        """Return the calls that a user has claimed and is not done with, and whose reminder is due since a time or
+        later: the latest first.
+        """
         rows = await self._database.rows(
-            f"SELECT {_COLUMNS} FROM missed_call_work WHERE claimed_by = ? AND remind_at IS NOT NULL"
-            " AND done_at IS NULL ORDER BY remind_at, sn, call_id LIMIT ?",
-            (user, limit),
+            f"SELECT {_COLUMNS} FROM missed_call_work WHERE claimed_by = ? AND remind_at >= ? AND remind_at <= ?"
+            " AND done_at IS NULL ORDER BY remind_at DESC, sn, call_id LIMIT ?",
+            (user, since_us, now_us, limit),
         )
         return [(key, work.remind_at) for key, work in read_rows(rows, _work) if work.remind_at is not None]
+
+    async def next_reminder(self, user: str, *, now_us: int) -> datetime | None:
+        """Return when the next reminder of a user is due; None without any."""
+        rows = await self._database.rows(
+            "SELECT min(remind_at) FROM missed_call_work WHERE claimed_by = ? AND remind_at > ? AND done_at IS NULL",
+            (user, now_us),
+        )
+        return None if rows[0][0] is None else to_datetime(rows[0][0])
 
     async def latest(self, limit: int) -> list[tuple[CallKey, MissedCallWork]]:
         """Return the calls that were worked on last."""

@@ -135,7 +135,7 @@ async def change_missed_call(
 async def read_reminders(request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone) -> ReminderTexts:
     """Return the reminders of the user that are due, for a page that is open."""
     principal = get_principal(request.scope)
-    if principal is None or principal.credential == "share":
+    if principal is None or not principal.can_save:
         return ReminderTexts(data=(), seconds=None)
     now = app_state.clock.now()
     reminders = await load_reminders(app_state, principal.scope, principal.name)

@@ -32,7 +32,12 @@ REMINDER_MAX = timedelta(days=90)
 """A caller is not called back later than that."""
 
 REMINDERS_MAX = 50
-"""Of one user, the first ones: more are a list, which is the inbox."""
+"""Of one user, the latest ones that are due: more are a list, which is the inbox. Those of returned calls stay stored:
+in time the earliest ones would hide all others.
+"""
+
+DUE_DAYS_MAX = 30
+"""A reminder that was due earlier is in the inbox alone: all calls since then are searched for one that returned it."""
 
 Show = Literal["open", "mine", "done"]
 Action = Literal["claim", "release", "done", "reopen", "remind"]
@@ -70,7 +75,7 @@ class DueReminder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reminders(msgspec.Struct, frozen=True, kw_only=True):
-    """The reminders of a user that are due, the earliest first, and when the next one is."""
+    """The latest reminders of a user that are due, the earliest first, and when the next one is."""
 
     due: Sequence[DueReminder]
     next_at: datetime | None
@@ -136,10 +141,11 @@ async def change_work(
 
 async def load_reminders(app_state: AppState, scope: AccessScope | None, user: str) -> Reminders:
     """Return the reminders of a user, of calls in scope that were not returned meanwhile."""
-    now = app_state.clock.now()
-    dates = dict(await app_state.appdb.missed_call_work.reminders(user, REMINDERS_MAX))
-    due_keys = [key for key, remind_at in dates.items() if remind_at <= now]
-    next_at = min((remind_at for remind_at in dates.values() if remind_at > now), default=None)
+    work, now = app_state.appdb.missed_call_work, app_state.clock.now()
+    now_us, since_us = to_microseconds(now), to_microseconds(now - timedelta(days=DUE_DAYS_MAX))
+    dates = dict(await work.due_reminders(user, REMINDERS_MAX, since_us=since_us, now_us=now_us))
+    next_at = await work.next_reminder(user, now_us=now_us)
+    due_keys = list(dates)
     if not due_keys:
         return Reminders(due=(), next_at=next_at)
     position = await app_state.store.position()
