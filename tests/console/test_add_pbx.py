@@ -12,6 +12,8 @@ from playwright.async_api import expect
 from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.line_connections import LineConnection
 from onhook.appdb.source_match import SourceMatch
+from onhook.config import Config
+from onhook.console import line_setup
 from onhook.console.pages.add_pbx import KINDS
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_pages import OUTPUT, open_visit
@@ -108,6 +110,24 @@ async def test_add_pbx_freeswitch_has_the_configuration_with_its_url(
         assert (response.status, path in await response.text()) == (200, False)
     await client.post("/pbxs/FUSION-1/connection", data={"addresses": "192.0.2.8"})
     assert await harness.appdb.source_matches.get("FUSION-1") == SourceMatch(("192.0.2.8",), path)
+
+
+async def test_connection_of_lines_is_looked_up_while_the_database_is_free(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name server that does not answer stops no other change."""
+    await post_form(client, "3cx", {"name": "lines", "mode": "connect", "line_address": "127.0.0.1:1", "sn": "L"})
+
+    async def look_up(_config: Config, _url: str, *, location: str) -> str:
+        async with harness.open_other_hub() as (_url_of_other, other):
+            await other.tokens.add(f"during {location}", "reader", now_us=harness.clock.microseconds())
+        return ""
+
+    monkeypatch.setattr(line_setup, "check_pbx_url", look_up)
+    answer = await client.post("/pbxs/L/connection", data={"mode": "connect", "line_address": "pbx.example:2"})
+    assert answer.status == 200
+    assert await harness.appdb.line_connections.get("L") == LineConnection(mode="connect", host="pbx.example", port=2)
+    assert "during connect" in {token.name for token in await harness.appdb.tokens.all()}
 
 
 @pytest.mark.parametrize(("kind", "passive"), [("3cx", "the passive socket, with the port 2"), ("avaya", "TCP port 2")])

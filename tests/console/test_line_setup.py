@@ -7,9 +7,10 @@ import pytest
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.line_connections import LineConnection
+from onhook.appdb.pbxs import Pbx
 from onhook.appdb.source_match import SourceMatch
 from onhook.config import Config
-from onhook.console.line_setup import LineChanges, NewLinePbx, add_line_pbx, change_line_connection
+from onhook.console.line_setup import LineChanges, NewLinePbx, add_line_pbx, merge_line_changes, store_line_connection
 from onhook.lib.errors import UsageError
 
 ANY = "0.0.0.0"  # noqa: S104 - not bound here
@@ -81,19 +82,24 @@ async def test_add_line_pbx_shares_a_port_with_other_addresses_alone(appdb: AppD
     await add(appdb, connect="127.0.0.1:5016", sn="D", name="D")
 
 
+async def change(appdb: AppDb, pbx: Pbx, changes: LineChanges, source_match: SourceMatch) -> None:
+    connection = await merge_line_changes(Config(data=Path("/unused")), appdb, pbx, changes)
+    await store_line_connection(appdb, pbx, connection, source_match)
+
+
 async def test_change_line_connection_keeps_what_is_not_given(appdb: AppDb) -> None:
-    config, sn = Config(data=Path("/unused")), await add(appdb, listen="127.0.0.1:5015", fields="time-start,time-end")
+    sn = await add(appdb, listen="127.0.0.1:5015", fields="time-start,time-end")
     pbx, source_match = await appdb.pbx(sn), SourceMatch(("192.0.2.7",))
-    await change_line_connection(config, appdb, pbx, LineChanges(listen=f"{ANY}:5016"), source_match)
+    await change(appdb, pbx, LineChanges(listen=f"{ANY}:5016"), source_match)
     connection = LineConnection(mode="listen", host=ANY, port=5016, fields=("time-start", "time-end"))
     assert await appdb.line_connections.get(sn) == connection
     with pytest.raises(UsageError, match="the addresses that may write them"):
-        await change_line_connection(config, appdb, pbx, LineChanges(), SourceMatch())
-    await change_line_connection(config, appdb, pbx, LineChanges(connect="192.0.2.7:5017", fields=""), source_match)
+        await change(appdb, pbx, LineChanges(), SourceMatch())
+    await change(appdb, pbx, LineChanges(connect="192.0.2.7:5017", fields=""), source_match)
     assert await appdb.line_connections.get(sn) == LineConnection(mode="connect", host="192.0.2.7", port=5017)
 
 
 async def test_change_line_connection_of_another_kind_is_refused(appdb: AppDb) -> None:
     pbx = await appdb.add_pbx(name="P", sn="P", secret="first-secret", now_us=1)
     with pytest.raises(UsageError, match="P writes no lines"):
-        await change_line_connection(Config(data=Path("/unused")), appdb, pbx, LineChanges(fields=""), SourceMatch())
+        await change(appdb, pbx, LineChanges(fields=""), SourceMatch())

@@ -17,7 +17,7 @@ from onhook.cdr.merge import LINE
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Address, Config
-from onhook.console.line_setup import LineChanges, NewLinePbx, add_line_pbx, change_line_connection
+from onhook.console.line_setup import LineChanges, NewLinePbx, add_line_pbx, merge_line_changes, store_line_connection
 from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
@@ -154,8 +154,8 @@ async def test_x6_reordered_line_is_quarantined_until_its_order_is_declared(worl
     (entry,) = await world.store.quarantine(10)
     assert "first field is no history id: declare the field order" in entry.reason
     pbx = await world.appdb.pbx(SN)
-    changes = LineChanges(fields=REORDERED_FIELDS)
-    await change_line_connection(world.config, world.appdb, pbx, changes, await world.appdb.source_matches.get(SN))
+    connection = await merge_line_changes(world.config, world.appdb, pbx, LineChanges(fields=REORDERED_FIELDS))
+    await store_line_connection(world.appdb, pbx, connection, await world.appdb.source_matches.get(SN))
     await world.publish()
     await world.projector.catch_up()
     assert await world.projector.retry([entry.seq]) == []

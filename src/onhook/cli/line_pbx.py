@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.line_connections import LineConnection
 from onhook.appdb.pbxs import Pbx
 from onhook.appdb.source_match import LINE_DIALECTS, SourceMatch
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import load_config, print_note
-from onhook.console.line_setup import LineChanges, NewLinePbx, add_line_pbx, change_line_connection
+from onhook.console.line_setup import LineChanges, NewLinePbx, add_line_pbx, merge_line_changes
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -78,12 +79,10 @@ async def store_line_pbx(new_pbx: NewLinePbx, data: str | None) -> str:
     )
 
 
-async def change_line_pbx(
+async def merge_line_pbx(
     appdb: AppDb, pbx: Pbx, changes: LineChanges, new_match: SourceMatch, data: str | None
-) -> None:
-    """Change the connection of a PBX, if there are changes of it. Raises `UsageError`."""
-    if changes == LineChanges() and pbx.dialect not in LINE_DIALECTS:
-        return
-    source_match = new_match or await appdb.source_matches.get(pbx.sn)
-    if changes != LineChanges() or new_match:
-        await change_line_connection(load_config(data=data), appdb, pbx, changes, source_match)
+) -> LineConnection | None:
+    """Return the connection of a PBX to store, if it or its source changes; None else. Raises `UsageError`."""
+    if changes == LineChanges() and (pbx.dialect not in LINE_DIALECTS or not new_match):
+        return None
+    return await merge_line_changes(load_config(data=data), appdb, pbx, changes)

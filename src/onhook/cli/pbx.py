@@ -9,6 +9,7 @@ import typer
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.identification import identify_sender
+from onhook.appdb.line_connections import LineConnection
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx, describe_secrets, validate_sn
 from onhook.appdb.recordings import parse_directory
@@ -38,8 +39,8 @@ from onhook.cli.line_pbx import (
     ConnectOption,
     FieldsOption,
     ListenOption,
-    change_line_pbx,
     is_line_pbx,
+    merge_line_pbx,
     store_line_pbx,
 )
 from onhook.cli.open_appdb import open_appdb
@@ -77,7 +78,7 @@ from onhook.cli.pbx_options import (
     VoicemailOption,
 )
 from onhook.cli.pbx_secrets import PbxName, SecretFileOption, SecretOption, read_secret_option, read_webhook_secret
-from onhook.console.line_setup import LineChanges, NewLinePbx
+from onhook.console.line_setup import LineChanges, NewLinePbx, store_line_connection
 from onhook.console.pbx_setup import AsteriskChanges, NewAsterisk, NewPbxSettings, add_pbx, change_asterisk
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
@@ -239,11 +240,10 @@ async def change(
             _require_secret(pbx)
         # Outside of the transaction: the host's name is looked up.
         credentials = await credential_options.merge_into(await appdb.pbx_credentials.get(pbx.sn), data)
+        connection = await merge_line_pbx(appdb, pbx, line_changes, source_match, data)
         changes["number_plan"] = _merge_number_plan(pbx.number_plan, ranges)
         async with appdb.transaction():
-            await change_line_pbx(appdb, pbx, line_changes, source_match, data)
-            if source_match:
-                await _change_source_match(appdb, pbx, source_match)
+            await _change_source(appdb, pbx, source_match, connection)
             await _change_credentials(appdb, pbx, credentials)
             await _change_settings(appdb, pbx, recordings, keep, silence)
             await change_asterisk(appdb, pbx, asterisk_changes)
@@ -322,8 +322,12 @@ async def _list_row(appdb: AppDb, pbx: Pbx, reader_zone: ZoneInfo) -> list[str]:
     ]
 
 
-async def _change_source_match(appdb: AppDb, pbx: Pbx, new_match: SourceMatch) -> None:
-    """Change the given parts of the source; the others stay."""
+async def _change_source(appdb: AppDb, pbx: Pbx, new_match: SourceMatch, connection: LineConnection | None) -> None:
+    """Change the given parts of the source, and the connection of a PBX that writes lines; the others stay."""
+    if connection is not None:
+        await store_line_connection(appdb, pbx, connection, new_match or await appdb.source_matches.get(pbx.sn))
+    if not new_match:
+        return
     old_match = await appdb.source_matches.get(pbx.sn)
     source_match = SourceMatch(new_match.addresses or old_match.addresses, new_match.path or old_match.path)
     validate_sender_identification(pbx.dialect, source_match, has_secret=bool(pbx.secrets), is_unsigned=pbx.is_unsigned)

@@ -71,10 +71,10 @@ async def add_line_pbx(config: Config, appdb: AppDb, new_pbx: NewLinePbx, *, now
     return PbxAddition(pbx, (warning,) if warning else ())
 
 
-async def change_line_connection(
-    config: Config, appdb: AppDb, pbx: Pbx, changes: LineChanges, source_match: SourceMatch
-) -> None:
-    """Change the connection of a PBX that will have this source. Raises `UsageError`, also for another kind of PBX."""
+async def merge_line_changes(config: Config, appdb: AppDb, pbx: Pbx, changes: LineChanges) -> LineConnection:
+    """Return the changed connection of a PBX, to store. Outside of a transaction: the host's name is looked up. Raises
+    `UsageError`, also for another kind of PBX.
+    """
     stored = await appdb.line_connections.get(pbx.sn)
     if stored is None:
         raise UsageError(
@@ -89,8 +89,13 @@ async def change_line_connection(
         name=pbx.name, dialect=pbx.dialect, listen=addresses[LISTEN], connect=addresses[CONNECT], fields=fields
     )
     connection = parse_line_connection(new_settings)
-    check_allow_list(connection, source_match)
     await _check_host(config, connection)
+    return connection
+
+
+async def store_line_connection(appdb: AppDb, pbx: Pbx, connection: LineConnection, source_match: SourceMatch) -> None:
+    """Store the connection of a PBX that will have this source. Raises `UsageError`."""
+    check_allow_list(connection, source_match)
     await check_port(appdb, pbx.sn, connection, source_match)
     await appdb.line_connections.put(pbx.sn, connection)
 

@@ -25,7 +25,7 @@ from onhook.appdb.source_match import (
 from onhook.config import Address
 from onhook.console.actions import CertificateResult
 from onhook.console.auth.access import FOR_ADMINISTRATORS
-from onhook.console.line_setup import LineChanges, change_line_connection
+from onhook.console.line_setup import LineChanges, merge_line_changes, store_line_connection
 from onhook.console.pages.add_pbx import (
     KINDS,
     TLS_CERTIFICATES,
@@ -253,8 +253,9 @@ async def _save_line_connection(app_state: AppState, pbx: Pbx, fields: FormField
         return False
     changes = LineChanges(new_pbx.listen or None, new_pbx.connect or None, new_pbx.fields)
     source_match = SourceMatch(tuple(new_pbx.addresses))
+    connection = await merge_line_changes(app_state.config, app_state.appdb, pbx, changes)
     async with app_state.appdb.transaction():
-        await change_line_connection(app_state.config, app_state.appdb, pbx, changes, source_match)
+        await store_line_connection(app_state.appdb, pbx, connection, source_match)
         await app_state.appdb.source_matches.put(pbx.sn, source_match)
     return True
 
