@@ -78,6 +78,8 @@ def test_service_units_data_directory_is_made_by_systemd_or_writable() -> None:
         ({"data": "/srv/a\nUser=root"}, "is not a full path"),
         ({"program": "/home/alice/.local/bin/onhook"}, "cannot see /home"),
         ({"data": "/root/onhook-data"}, "cannot see /root"),
+        ({"data": "/root"}, "cannot see /root"),
+        ({"data": "/home"}, "cannot see /home"),
     ],
 )
 def test_check_settings_unusable_one_is_refused(change: dict[str, object], error: str) -> None:

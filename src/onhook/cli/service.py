@@ -143,7 +143,7 @@ def _describe_unit(unit: dict[str, str]) -> str:
     if unit.get("MainPID", "0") != "0":
         parts.append(_("process {pid}", pid=unit["MainPID"]))
         parts.append(_("restarts: {count}", count=unit.get("NRestarts", "0")))
-    return name + ", ".join([*filter(None, parts), *filter(None, [unit.get("StatusText")])])
+    return name + ", ".join(filter(None, [*parts, unit.get("StatusText")]))
 
 
 def _print_files(settings: UnitSettings) -> None:

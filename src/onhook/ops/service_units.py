@@ -173,13 +173,13 @@ def check_settings(settings: UnitSettings) -> None:
 
 
 def find_hidden_directory(path: str) -> str:
-    """Return the hidden directory that a path is in; empty where it is in none.
+    """Return the hidden directory that a path is, or is in; empty where there is none.
 
     >>> find_hidden_directory("/home/alice/.local/bin/onhook"), find_hidden_directory("/homes/onhook")
     ('/home', '')
     """
-    parents = {str(parent) for parent in PurePosixPath(path).parents}
-    return next((directory for directory in HIDDEN_DIRECTORIES if directory in parents), "")
+    own_path = PurePosixPath(path)
+    return next((directory for directory in HIDDEN_DIRECTORIES if own_path.is_relative_to(directory)), "")
 
 
 def create_files(settings: UnitSettings) -> Mapping[str, str]:
