@@ -195,12 +195,17 @@ async def order_rebuild(config: Config, publisher: FactsPublisher, projector: Pr
     """Have all events read again by the facts of their PBXs as they are now, as `rebuild` with `reads_again`: each
     running hub then rebuilds its store beside the one in use. Raises `UsageError`, and `Unavailable` without space.
     """
+    await asyncio.to_thread(_check_order, config)
+    await publisher.publish()
+    await projector.append(ReRead())
+
+
+def _check_order(config: Config) -> None:
+    """Check that the store can be rebuilt now. Raises `UsageError`, and `Unavailable` without space."""
     check_begin(config)
     if is_locked(config.data / LOCK_NAME):
         raise _already_rebuilding_error(config)
-    await asyncio.to_thread(_check_space, config)
-    await publisher.publish()
-    await projector.append(ReRead())
+    _check_space(config)
 
 
 def _already_rebuilding_error(config: Config) -> UsageError:
