@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from onhook.appdb import destination_spec
 from onhook.config import (
+    LOG_DAYS_MAX,
     Address,
     Config,
     child_environment,
@@ -175,6 +177,7 @@ def test_read_config_certificate_requires_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "days"), [("7", 7), ("0", 0), ("365", 365)])
 def test_read_config_log_days_are_days_of_a_year_at_most(tmp_path: Path, text: str, days: int) -> None:
+    assert LOG_DAYS_MAX == destination_spec.LOG_DAYS_MAX
     assert read_config({}, tmp_path, {"ONHOOK_LOG_DAYS": text}).log_days == days
     for invalid_text in ("366", "-1", "week", "1.5", "٣"):
         with pytest.raises(UsageError, match="is not a number of days"):

@@ -32,11 +32,11 @@ SECRET_FILE_MODE = 0o600
 FILE_BYTES_MAX = 64 * 1024
 """Size of `onhook.toml`: all settings and their comments fit many times over."""
 
-DAYS_DIGITS_MAX = 5
+DAYS_MAX = 99_999
 """Of `keep_days`: some 270 years."""
 
 LOG_DAYS_MAX = 365
-"""As of a destination."""
+"""As of a destination, `appdb.destination_spec`."""
 
 QUOTED_CHARACTERS_MAX = 80
 """Of a rejected value in an error: enough to recognise it."""
@@ -306,30 +306,21 @@ def parse_flag(value: Any, location: str) -> bool:
 
 def parse_days(value: Any, location: str) -> int:
     """Parse a number of days; 0 means no limit. Raises `UsageError`."""
-    text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= DAYS_DIGITS_MAX):
-        raise UsageError(
-            _("{value} is not a number of days", value=_quote(value)),
-            location=location,
-            hint=_("write 90, or 0 to keep calls without limit"),
-        )
-    return int(text)
+    return _parse_days(value, location, DAYS_MAX, _("write 90, or 0 to keep calls without limit"))
 
 
 def parse_log_days(value: Any, location: str) -> int:
     """Parse the days that the logs of destinations are kept; 0 means none. Raises `UsageError`."""
+    hint = _("write 1 to {maximum}, or 0 for no log", maximum=LOG_DAYS_MAX)
+    return _parse_days(value, location, LOG_DAYS_MAX, hint)
+
+
+def _parse_days(value: Any, location: str, days_max: int, hint: str) -> int:
     text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) <= DAYS_DIGITS_MAX):
-        days = -1
-    else:
-        days = int(text)
-    if not 0 <= days <= LOG_DAYS_MAX:
-        raise UsageError(
-            _("{value} is not a number of days", value=_quote(value)),
-            location=location,
-            hint=_("write 1 to {maximum}, or 0 for no log", maximum=LOG_DAYS_MAX),
-        )
-    return days
+    is_number = not isinstance(value, bool) and text.isascii() and text.isdigit() and len(text) <= len(str(DAYS_MAX))
+    if not is_number or int(text) > days_max:
+        raise UsageError(_("{value} is not a number of days", value=_quote(value)), location=location, hint=hint)
+    return int(text)
 
 
 def parse_path(value: Any, location: str) -> Path:
