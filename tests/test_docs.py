@@ -3,16 +3,19 @@
 import hashlib
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from litestar.routes import HTTPRoute
 
+from onhook.appdb.destination_spec import PayloadFormat
 from onhook.cli.main import COMMANDS, load_command
 from onhook.config import ENVIRONMENT_PREFIX, Config
 from onhook.console.app import _api_router, _page_router
+from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS
+from onhook.simulator.office_plan import LINE_FORMATS
 from tests.runtime.harness import create_server
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -52,6 +55,23 @@ def test_docs_command_has_section_with_all_options(path: str) -> None:
             assert documented, f"docs/commands.md does not describe {name} of `{path}`"
         if parameter.param_type_name == "argument":
             assert f"`{parameter.metavar}`" in section
+
+
+@pytest.mark.parametrize(
+    ("path", "payload_formats"),
+    [
+        *((f"onhook destination {name}", get_args(PayloadFormat)) for name in ("add", "change", "preview")),
+        ("onhook simulate", (*PAYLOAD_FORMATS, *LINE_FORMATS)),
+    ],
+)
+def test_docs_command_lists_the_payload_formats_that_it_accepts(path: str, payload_formats: Sequence[str]) -> None:
+    """So does the help of a simulated PBX, whose option has no choices."""
+    section = _section((DOCS / "commands.md").read_text(), path)
+    (text,) = re.findall(r"^\| `--payload-format[^|]*\| Event format: ([^|]*)\. Default", section, re.MULTILINE)
+    assert re.split("[,;] (?:of lines )?", text) == list(payload_formats)
+    (option,) = (option for option in COMMANDS_BY_PATH[path].params if "--payload-format" in option.opts)
+    if path == "onhook simulate":
+        assert re.findall(r"[\w-]+(?=[,;]|$)", option.help) == list(payload_formats)
 
 
 @pytest.mark.parametrize("path", COMMANDS_BY_PATH)
@@ -120,6 +140,7 @@ def test_docs_readme_installs_no_test_tools_on_a_server() -> None:
     )
     assert "requirements/run.txt" in result.stdout
     assert "requirements/dev.txt" not in result.stdout
+    assert "requirements/brokers.txt" not in result.stdout
 
 
 NEW_PBX = re.compile(r"onhook pbx add (\"[^\"]+\"|\S+) .*?--(?:sn (\S+)|asterisk)")

@@ -1,9 +1,8 @@
 """The bill of materials of Onhook in CycloneDX's JSON: the pinned dependencies, and the libraries in the pages.
 
-It is made from `requirements/run.txt` and the lock files of the extras (versions, hashes, and in their
-comments which package needs which), and from the table of `docs/vendored.md`, so that it has exactly what is pinned.
-What only extras bring has the scope `optional`. Its hashes are those of all files of a release, one
-of which is installed.
+It is made from `requirements/run.txt` and the lock files of the extras (versions, hashes, and in their comments which
+package needs which), and from the table of `docs/vendored.md`, so that it has exactly what is pinned. What only extras
+bring has the scope `optional`. Its hashes are those of all files of a release, one of which is installed.
 """
 
 import json
@@ -86,12 +85,11 @@ def render(root: Path, version: str, epoch: int) -> bytes:
     packages = list(packages_by_name.values())
     vendored = list(_vendored_components((root / "docs" / "vendored.md").read_text("utf-8")))
     own_reference = f"pkg:pypi/onhook@{version}"
-    references = {package.name: package.purl for package in packages}
     direct = [package.purl for package in packages if any(name.startswith("-r ") for name in package.parents)]
     dependencies = [{"ref": own_reference, "dependsOn": sorted(direct + [str(part["bom-ref"]) for part in vendored])}]
     for package in packages:
         needed = sorted(other.purl for other in packages if package.name in other.parents)
-        dependencies.append({"ref": references[package.name], "dependsOn": needed})
+        dependencies.append({"ref": package.purl, "dependsOn": needed})
     bill = {
         "$schema": f"http://cyclonedx.org/schema/bom-{SPEC_VERSION}.schema.json",
         "bomFormat": "CycloneDX",
