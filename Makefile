@@ -1,7 +1,7 @@
 # The verbs of the project, the same on a laptop and in CI. `make help` lists them.
 #
 # Needed: Python 3.11 or later with its venv module. Everything else is pinned, with hashes, in requirements/, and goes
-# into .venv. Two stamps, so that running needs nothing that only developing needs.
+# into .venv. Stamps of their own, so that running needs nothing that only developing or a broker needs.
 
 PYTHON ?= $(shell for python in python3.11 python3; do $$python -c '' 2>/dev/null && echo $$python && break; done)
 IN := .venv/bin

@@ -145,7 +145,7 @@ def load_command(name: str) -> Any:
 
 app = typer.Typer(
     cls=LazyCommandGroup,
-    help=_("Self-hosted call history, reports and webhooks for Yeastar and Asterisk PBXs."),
+    help=_("Self-hosted call history, reports and webhooks for PBXs."),
     epilog="Example: onhook serve --demo",
 )
 
