@@ -41,7 +41,8 @@ async def test_log_has_each_attempt_with_headers_and_without_secrets(tmp_path: P
     async def reply(request: web.Request, _body: bytes) -> web.StreamResponse:
         echo = f"{request.headers['X-Key']} {SECRET}"
         headers = {"X-Echo": echo, "Set-Cookie": "session=1"}
-        return web.Response(status=500 if len(receiver.bodies) == 1 else 201, text=echo, headers=headers)
+        status = 500 if len(receiver.bodies) == 1 else 201
+        return web.Response(status=status, reason=f"not {SECRET}", text=echo, headers=headers)
 
     receiver = WebhookReceiver(reply)
     async with receiver.listen(), open_delivery_harness(tmp_path) as harness:
@@ -55,6 +56,7 @@ async def test_log_has_each_attempt_with_headers_and_without_secrets(tmp_path: P
         await harness.appdb.deliveries.retry_all(1, now_us=SystemClock().microseconds())
         accepted, rejected = await read_log(harness, 2)
         assert (rejected.state, rejected.status, accepted.state, accepted.status) == ("rejected", 500, "accepted", 201)
+        assert (rejected.detail, accepted.detail) == ("HTTP 500 not …", "HTTP 201 not …")
         assert rejected.notification_id == accepted.notification_id
         content = await harness.appdb.destination_log.content(1, accepted.attempt_id)
         assert content.notification.encode() == receiver.bodies[1]

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from onhook.delivery.destinations.contract import Notification
 from onhook.delivery.destinations.http import ID_RESPONSE_BYTES_MAX
+from onhook.delivery.destinations.webhook_response import RESPONSE_BYTES_MAX
 from tests.delivery.destinations.contract import REFUSED, DestinationContract, later_event, open_client
 from tests.delivery.harness import SECRET, DeliveryHarness, make_calls
 from tests.factories import record
@@ -210,6 +211,16 @@ async def test_http_id_is_read_from_the_response(
     assert len(result.body) <= 1024
 
 
+async def test_http_id_is_read_from_the_response_as_it_came(server: ObjectServer) -> None:
+    """It may have the value of a custom header, which is hidden where the response is shown."""
+    server.reply = web.json_response({"data": {"id": "acme-support-7"}})
+    client = open_client(server.settings | {"headers": {"X-Tenant": "acme-support"}})
+    (result,) = await client.send([Notification("id-1", client.format_payload(record()), 1)])
+    await client.close()
+    assert result.external_id == "acme-support-7"
+    assert json.loads(result.body) == {"data": {"id": "…-7"}}
+
+
 async def test_http_rejection_has_no_id(server: ObjectServer) -> None:
     server.reply = web.json_response({"data": {"id": 7}}, status=400)
     client = open_client(server.settings)
@@ -224,3 +235,13 @@ async def test_http_secret_in_a_response_is_hidden(server: ObjectServer) -> None
     (result,) = await client.send([Notification("id-1", client.format_payload(record()), 1)])
     await client.close()
     assert result.body.decode() == "invalid key …"
+
+
+async def test_http_secret_at_the_end_of_what_is_shown_is_hidden(server: ObjectServer) -> None:
+    """The response is cut within the secret."""
+    text = "x" * (RESPONSE_BYTES_MAX - 6)
+    server.reply = web.Response(status=401, text=text + SECRET)
+    client = open_client(with_fields(server), SECRET)
+    (result,) = await client.send([Notification("id-1", client.format_payload(record()), 1)])
+    await client.close()
+    assert result.body.decode() == f"{text}…"

@@ -60,3 +60,10 @@ def test_hide_texts_hides_the_longest_first() -> None:
     """A word that is too short to be a secret stays."""
     texts = list_hidden(["prod", SECRET, f"Bearer {SECRET}"])
     assert hide_texts(f"prod: Bearer {SECRET}, {SECRET}".encode(), texts).decode() == f"prod: {HIDDEN}, {HIDDEN}"
+
+
+def test_hide_texts_hides_the_beginning_of_a_text_at_the_end() -> None:
+    """A text of three characters at most says nothing."""
+    assert hide_texts(f"got Bearer {SECRET[:-1]}".encode(), [f"Bearer {SECRET}", SECRET]).decode() == f"got {HIDDEN}"
+    assert hide_texts(f"got {SECRET[:4]}".encode(), [SECRET]).decode() == f"got {HIDDEN}"
+    assert hide_texts(f"got {SECRET[:3]}".encode(), [SECRET]) == f"got {SECRET[:3]}".encode()

@@ -15,7 +15,6 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
 from onhook.config import Config
 from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
-from onhook.delivery.destinations.http_exchange import HIDDEN
 from onhook.delivery.destinations.http_request import (
     SECRET_PLACEHOLDER,
     RequestTemplates,
@@ -76,14 +75,13 @@ class HttpClient:
             )
         # The first id is that of the object; later responses may have other ids, as of a note, or none.
         has_new_id = bool(self._id_pointer) and not notification.external_id
-        result = await self._transport.request(
+        return await self._transport.request(
             request,
             notification.attempted_at,
             ID_RESPONSE_BYTES_MAX if has_new_id else None,
             logged_request=self._render_logged(notification, body) if self._secret else request,
+            read_response=self._with_external_id if has_new_id else None,
         )
-        result = self._without_secret(result)
-        return self._with_external_id(result) if has_new_id else result
 
     def _render(self, notification: Notification, body: bytes, secret: str) -> OutgoingRequest:
         """Return the request of a notification with this body. Raises `TemplateFailed`."""
@@ -106,8 +104,12 @@ class HttpClient:
             return OutgoingRequest(method="", url=URL(self._spec.url), headers={}, body=None)
 
     def _with_external_id(self, result: DeliveryResult) -> DeliveryResult:
-        """Return the result with the id in its response, and the beginning of the response alone."""
+        """Return the result with the id in its response, and the beginning of the response alone. What has the secret
+        is no id.
+        """
         external_id = find_external_id(result.body, self._id_pointer) if result.outcome == "accepted" else ""
+        if self._secret and self._secret in external_id:
+            external_id = ""
         detail = result.detail
         if result.outcome == "accepted" and not external_id:
             detail = _("{detail}; no id at {pointer}", detail=detail, pointer=self._id_pointer)
@@ -116,16 +118,6 @@ class HttpClient:
             body=result.body[:RESPONSE_BYTES_MAX],
             external_id=external_id,
             detail=detail[:DETAIL_CHARACTERS_MAX],
-        )
-
-    def _without_secret(self, result: DeliveryResult) -> DeliveryResult:
-        """Return the result without the secret, which some systems repeat in their errors."""
-        if not self._secret:
-            return result
-        return msgspec.structs.replace(
-            result,
-            body=result.body.replace(self._secret.encode(), HIDDEN.encode()),
-            detail=result.detail.replace(self._secret, HIDDEN),
         )
 
 

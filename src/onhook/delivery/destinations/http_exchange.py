@@ -19,7 +19,12 @@ HEADER_CHARACTERS_MAX = 300
 """Of the value of a header that is shown."""
 
 HIDDEN_CHARACTERS_MIN = 8
-"""Of a value that is hidden in a response: shorter ones, such as `prod`, are words of any text, and no secrets."""
+"""Of a value that is hidden in a response: shorter ones, such as `prod`, are words of any text, and no secrets, which
+have as many at least.
+"""
+
+HIDDEN_PART_CHARACTERS_MIN = 4
+"""Of the beginning of such a value that is hidden at the end of a text: fewer say nothing."""
 
 SECRET_RESPONSE_HEADERS = frozenset({"set-cookie", "set-cookie2", "authorization", "proxy-authenticate", "x-api-key"})
 """In lower case."""
@@ -72,19 +77,25 @@ def describe_response_headers(headers: Iterable[tuple[str, str]], hidden_texts: 
 
 
 def hide_texts(data: bytes, hidden_texts: Iterable[str]) -> bytes:
-    """Return the beginning of a response without these texts.
+    """Return the beginning of a response without these texts, and without the part of one that it ends with.
 
-    >>> hide_texts(b"got Bearer-0123456789", ["Bearer-0123456789", "prod"]).decode()
-    'got …'
+    >>> hide_texts(b"got Bearer-0123456789, Bearer-01", ["Bearer-0123456789"]).decode()
+    'got …, …'
     """
     for text in hidden_texts:
-        data = data.replace(text.encode(), HIDDEN.encode())
+        data = _hide_part_at_end(data.replace(text.encode(), HIDDEN.encode()), text.encode())
     return data
 
 
 def list_hidden(texts: Iterable[str]) -> tuple[str, ...]:
     """Return those texts that are hidden in a response, the longest first: one may be part of another one."""
     return tuple(sorted({text for text in texts if len(text) >= HIDDEN_CHARACTERS_MIN}, key=lambda text: -len(text)))
+
+
+def _hide_part_at_end(data: bytes, hidden: bytes) -> bytes:
+    lengths = range(len(hidden) - 1, HIDDEN_PART_CHARACTERS_MIN - 1, -1)
+    length = next((length for length in lengths if data.endswith(hidden[:length])), 0)
+    return data[:-length] + HIDDEN.encode() if length else data
 
 
 def _describe_value(name: str, value: str, hidden_texts: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ asked for the address that was checked. Each result has the exchange for the log
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import aiohttp
 import msgspec
@@ -45,6 +45,10 @@ class OutgoingRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"OutgoingRequest({self.method} {self.url.host})"
+
+
+ReadResponse = Callable[[DeliveryResult], DeliveryResult]
+"""Returns a result with what only its destination reads in the response."""
 
 
 class HttpTransport:
@@ -91,10 +95,12 @@ class HttpTransport:
         body_bytes_max: int | None = None,
         *,
         logged_request: OutgoingRequest | None = None,
+        read_response: ReadResponse | None = None,
     ) -> DeliveryResult:
         """Make one attempt within the time-out. The result has the beginning of the response, or all of it up to
         `body_bytes_max`. Never raises for what the other side does. `logged_request` is the request as the log shows
-        it, with its body; without one it is the request, whose body is the notification.
+        it, with its body; without one it is the request, whose body is the notification. `read_response` completes the
+        result, from a response in which nothing is hidden yet.
         """
         hidden_texts = self._describer.list_hidden(request.headers)
         exchange = self._describer.describe(
@@ -104,8 +110,11 @@ class HttpTransport:
             None if logged_request is None else logged_request.body or b"",
         )
         result, response_headers = await self._request(request, attempted_at, body_bytes_max)
+        if read_response is not None:
+            result = read_response(result)
         return msgspec.structs.replace(
             result,
+            detail=hide_texts(result.detail.encode(errors="replace"), hidden_texts).decode(),
             body=hide_texts(result.body, hidden_texts),
             exchange=msgspec.structs.replace(
                 exchange, response_headers=describe_response_headers(response_headers, hidden_texts)
