@@ -80,6 +80,10 @@ def test_service_units_data_directory_is_made_by_systemd_or_writable() -> None:
         ({"data": "/root/onhook-data"}, "cannot see /root"),
         ({"data": "/root"}, "cannot see /root"),
         ({"data": "/home"}, "cannot see /home"),
+        ({"data": "/"}, "/ has other files than those of Onhook"),
+        ({"data": "/var/lib"}, "/var/lib has other files"),
+        ({"data": "/srv"}, "/srv has other files"),
+        ({"data": "/opt/onhook", "program": "/opt/onhook/bin/onhook"}, "/opt/onhook has other files"),
     ],
 )
 def test_check_settings_unusable_one_is_refused(change: dict[str, object], error: str) -> None:

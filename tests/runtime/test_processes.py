@@ -21,7 +21,18 @@ from tests.store.sql.attacks import TOO_SLOW
 
 HEAVY = ("duckdb", "pyarrow", "litestar", "typer", "rich", "aiohttp", "structlog", "jinja2", "yarl", "pydantic")
 BROKERS = ("aiokafka", "aiormq", "nats", "paho", "redis")
-RARE = ("cryptography", "pg8000", "phonenumbers", "pydantic", "pymysql", "rich", "structlog", "typer", *BROKERS)
+RARE = (
+    "asyncpg",
+    "cryptography",
+    "pg8000",
+    "phonenumbers",
+    "pydantic",
+    "pymysql",
+    "rich",
+    "structlog",
+    "typer",
+    *BROKERS,
+)
 
 
 each_crash = pytest.mark.parametrize(

@@ -24,6 +24,29 @@ STATE_DIRECTORY = PurePosixPath("/var/lib")
 HIDDEN_DIRECTORIES = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - nothing is written there
 """Directories that the service cannot see, or sees empty."""
 
+SHARED_DIRECTORIES = (
+    "/boot",
+    "/dev",
+    "/etc",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/run",
+    "/srv",
+    "/sys",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/local",
+    "/usr/sbin",
+    "/usr/share",
+    "/var/cache",
+    "/var/lib",
+    "/var/log",
+    "/var/spool",
+)
+"""Directories with files of other programs: the data directory, which the service alone may read, has none of them."""
+
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_@+=:,./-]+")
 
@@ -170,6 +193,12 @@ def check_settings(settings: UnitSettings) -> None:
                 location=path,
                 hint=_("install Onhook in /opt/onhook, and keep its data in /var/lib/onhook"),
             )
+    if any(PurePosixPath(path).is_relative_to(settings.data) for path in (*SHARED_DIRECTORIES, settings.program)):
+        raise UsageError(
+            _("{directory} has other files than those of Onhook", directory=settings.data),
+            location="--data",
+            hint=_("write a directory of its own, such as /var/lib/onhook"),
+        )
 
 
 def find_hidden_directory(path: str) -> str:
