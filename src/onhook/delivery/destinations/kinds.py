@@ -104,30 +104,25 @@ class SyslogFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     facility: Annotated[int, msgspec.Meta(description="Facility, 0 to 23; 16 is local0", ge=0, le=23)] = 16
 
 
+def _name_meta(title: str) -> msgspec.Meta:
+    """Return the description and the limits of a name under which a broker takes messages."""
+    return msgspec.Meta(
+        description=f"{title}; may contain {{type}}, {{sn}}, {{call_id}}",
+        max_length=NAME_CHARACTERS_MAX,
+        pattern=NAME_PATTERN,
+    )
+
+
 class NatsFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of a NATS server with JetStream."""
 
-    subject: Annotated[
-        str,
-        msgspec.Meta(
-            description="Subject; may contain {type}, {sn}, {call_id}",
-            max_length=NAME_CHARACTERS_MAX,
-            pattern=NAME_PATTERN,
-        ),
-    ] = "onhook.{type}.{sn}"
+    subject: Annotated[str, _name_meta("Subject")] = "onhook.{type}.{sn}"
 
 
 class RedisFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of a Redis stream."""
 
-    stream: Annotated[
-        str,
-        msgspec.Meta(
-            description="Stream; may contain {type}, {sn}, {call_id}",
-            max_length=NAME_CHARACTERS_MAX,
-            pattern=NAME_PATTERN,
-        ),
-    ] = "onhook"
+    stream: Annotated[str, _name_meta("Stream")] = "onhook"
     stream_length: Annotated[
         int, msgspec.Meta(description="Messages that the stream keeps; 0: all", ge=0, le=STREAM_LENGTH_MAX)
     ] = 0
@@ -136,14 +131,7 @@ class RedisFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class TopicFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of a broker with topics."""
 
-    topic: Annotated[
-        str,
-        msgspec.Meta(
-            description="Topic; may contain {type}, {sn}, {call_id}",
-            max_length=NAME_CHARACTERS_MAX,
-            pattern=NAME_PATTERN,
-        ),
-    ] = "onhook"
+    topic: Annotated[str, _name_meta("Topic")] = "onhook"
 
 
 class KafkaFields(TopicFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -166,14 +154,7 @@ class AmqpFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             pattern=EXCHANGE_PATTERN,
         ),
     ] = ""
-    routing_key: Annotated[
-        str,
-        msgspec.Meta(
-            description="Routing key; may contain {type}, {sn}, {call_id}",
-            max_length=NAME_CHARACTERS_MAX,
-            pattern=NAME_PATTERN,
-        ),
-    ] = "onhook"
+    routing_key: Annotated[str, _name_meta("Routing key")] = "onhook"
 
 
 class DestinationKind(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,7 +179,24 @@ class DestinationKind(msgspec.Struct, frozen=True, kw_only=True):
 _CALLS: frozenset[NotifiesOf] = frozenset({"records", "calls"})
 _ALL: frozenset[NotifiesOf] = _CALLS | {"alarms", "issues"}
 _PACKAGE = "onhook.delivery.destinations"
-_BROKERS = f"{_PACKAGE}.broker_message"
+
+
+def _broker(
+    name: str, *, title: str, url_example: str, schemes: tuple[str, ...], fields: type[msgspec.Struct], library: str
+) -> DestinationKind:
+    """Return the kind of a broker: its module and its extra have its name."""
+    return DestinationKind(
+        title=title,
+        url_example=url_example,
+        module=f"{_PACKAGE}.{name}",
+        schemes=schemes,
+        notifies_of=_ALL,
+        fields=fields,
+        library=library,
+        extra=name,
+        check_module=f"{_PACKAGE}.broker_message",
+    )
+
 
 KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
     {
@@ -244,60 +242,45 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             notifies_of=_ALL,
             fields=SyslogFields,
         ),
-        "nats": DestinationKind(
+        "nats": _broker(
+            "nats",
             title="NATS JetStream",
             url_example="nats+tls://onhook@nats.example.com",
-            module=f"{_PACKAGE}.nats",
             schemes=("nats", "nats+tls"),
-            notifies_of=_ALL,
             fields=NatsFields,
             library="nats",
-            extra="nats",
-            check_module=_BROKERS,
         ),
-        "redis": DestinationKind(
+        "redis": _broker(
+            "redis",
             title="Redis stream",
             url_example="rediss://onhook@redis.example.com/0",
-            module=f"{_PACKAGE}.redis",
             schemes=("redis", "rediss"),
-            notifies_of=_ALL,
             fields=RedisFields,
             library="redis",
-            extra="redis",
-            check_module=_BROKERS,
         ),
-        "mqtt": DestinationKind(
+        "mqtt": _broker(
+            "mqtt",
             title="MQTT 5",
             url_example="mqtts://onhook@mqtt.example.com",
-            module=f"{_PACKAGE}.mqtt",
             schemes=("mqtt", "mqtts"),
-            notifies_of=_ALL,
             fields=TopicFields,
             library="paho",
-            extra="mqtt",
-            check_module=_BROKERS,
         ),
-        "amqp": DestinationKind(
+        "amqp": _broker(
+            "amqp",
             title="AMQP, RabbitMQ",
             url_example="amqps://onhook@rabbitmq.example.com/calls",
-            module=f"{_PACKAGE}.amqp",
             schemes=("amqp", "amqps"),
-            notifies_of=_ALL,
             fields=AmqpFields,
             library="aiormq",
-            extra="amqp",
-            check_module=_BROKERS,
         ),
-        "kafka": DestinationKind(
+        "kafka": _broker(
+            "kafka",
             title="Kafka",
             url_example="kafka+tls://onhook@kafka.example.com:9093",
-            module=f"{_PACKAGE}.kafka",
             schemes=("kafka", "kafka+tls"),
-            notifies_of=_ALL,
             fields=KafkaFields,
             library="aiokafka",
-            extra="kafka",
-            check_module=_BROKERS,
         ),
         "files": DestinationKind(
             title="Files",
