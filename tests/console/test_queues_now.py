@@ -154,14 +154,47 @@ async def test_queues_now_overview_leaves_the_tile_out_without_queues(
     harness.queue_states = {SN: [IDLE]}
     page = await (await client.get("/?since=1d")).text()
     assert "6401" in tile_of(page, "queues-now")
-    assert 'data-seconds="5"' in await (await client.get("/wallboard/overview")).text()
+    board = await (await client.get("/wallboard/overview")).text()
+    assert 'data-refresh-seconds="5"' in tile_of(board, "queues-now")
+    assert 'data-seconds="15"' in board
+
+
+async def test_queues_now_is_loaded_without_the_other_tiles(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the scope of a link, and of a dashboard that has the tile alone; nothing else is counted."""
+    await add_ended_calls(harness)
+    harness.queue_states = {SN: [TEAM, IDLE]}
+    now_us, texts = harness.clock.microseconds(), []
+    for kind in ("queues-now", "calls"):
+        layout = DashboardLayout(tiles=(StoredTile(kind, 12),))
+        board = await harness.appdb.dashboards.save(kind, layout, author="token:admin")
+        texts.append(
+            await harness.appdb.wallboard_links.add(
+                board.dashboard_id, "hall", scope=AccessScope(numbers=("6400",)), expires_us=now_us + 10**10,
+                now_us=now_us,
+            )
+        )  # fmt: skip
+    page = await (await client.get("/?since=1d")).text()
+    monkeypatch.setattr(content, "FigureReads", None)
+    monkeypatch.setattr(harness.store, "calls", None)
+    part = await (await client.get("/?since=1d&part=queues-now")).text()
+    assert rows_of(part) == rows_of(tile_of(page, "queues-now"))
+    assert "<section" not in part
+    async with harness.client("") as screen:
+        link_part = await (await screen.get(f"/wallboard/x?token={texts[0]}&part=queues-now")).text()
+        assert [row[0] for row in rows_of(link_part)] == ["Queue", "team 6400"]
+        assert (await screen.get(f"/wallboard/x?token={texts[1]}&part=queues-now")).status == 404
+        assert (await screen.get("/?part=queues-now")).status == 401
+    assert (await client.get("/?tiles=calls:12&part=queues-now")).status == 404
+    assert (await client.get("/?part=calls")).status == 400
 
 
 @pytest.mark.slow
 async def test_queues_now_changes_without_a_call_in_a_browser(
     harness: ConsoleHarness, chromium_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page is not loaded again, and the focus stays in the table."""
+    """The tile alone is loaded again, and the focus stays in the table; so it is on a wallboard."""
     monkeypatch.setattr(content, "REFRESH_SECONDS", 1)
     await add_ended_calls(harness)
     harness.queue_states = {SN: [TEAM, IDLE]}
@@ -171,9 +204,17 @@ async def test_queues_now_changes_without_a_call_in_a_browser(
         table = page.get_by_role("region", name="Table: Queues now")
         await expect(table).to_contain_text("1:15")
         await page.evaluate("window.wasHere = true")
+        urls: list[str] = []
+        page.on("request", lambda request: urls.append(request.url))
         await table.focus()
         await page.screenshot(path=OUTPUT / "queues-now.png")
         harness.queue_states = {SN: [QueueState(queue="6400", name="team", waiting=9, talking=1, longest_wait=99)]}
         await expect(table).to_contain_text("1:39", timeout=60_000)
         await expect(table).to_be_focused()
+        assert {url for url in urls if "tiles=" in url} == {f"{harness.url}/?tiles=queues-now%3A12&part=queues-now"}
         assert await page.evaluate("window.wasHere")
+        await page.goto(f"{harness.url}/wallboard/overview")
+        await expect(page.locator("[data-tile=queues-now]")).to_contain_text("1:39")
+        harness.queue_states = {SN: [TEAM]}
+        await expect(page.locator("[data-tile=queues-now]")).to_contain_text("1:15", timeout=60_000)
+        assert f"{harness.url}/wallboard/overview?part=queues-now" in urls

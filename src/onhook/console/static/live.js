@@ -5,7 +5,6 @@
 (() => {
   const REFRESH_MILLISECONDS = 1500; // at most so often, however many calls end
   const IDLE_MILLISECONDS = 60000; // the attention box changes without a call
-  const refreshedTile = document.querySelector("[data-refresh-seconds]"); // it changes without a call, and more often
   const RETRY_MILLISECONDS = 5000; // after the server refused; the browser itself retries a line that broke
 
   const body = document.body;
@@ -76,6 +75,7 @@
     region.replaceChildren(...newRegion.childNodes);
     if (place >= 0) region.querySelectorAll(places)[place]?.focus({ preventScroll: true });
   }
+  globalThis.onhookReplaceContent = replaceContent; // for queues_now.js
 
   function applyRows(rows, newRows) {
     const rowsByKey = new Map([...rows.children].map((row) => [row.dataset.key, row]));
@@ -102,6 +102,6 @@
   });
   document.addEventListener("visibilitychange", () => document.hidden || scheduleRefresh());
   addEventListener("pageshow", () => document.querySelectorAll("form.search :disabled").forEach((field) => (field.disabled = false)));
-  setInterval(scheduleRefresh, refreshedTile ? 1000 * refreshedTile.dataset.refreshSeconds : IDLE_MILLISECONDS);
+  setInterval(scheduleRefresh, IDLE_MILLISECONDS);
   listen();
 })();

@@ -67,7 +67,7 @@ class DashboardContent(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def refresh_seconds(self) -> int | None:
-        """Return how often the tiles are to be loaded again without a call; None is as usual."""
+        """Return how often the queues of this moment are to be loaded again; None without them."""
         has_queues_now = any(content.kind.shape == "queues_now" for content in self.tiles)
         return REFRESH_SECONDS if has_queues_now else None
 

@@ -5,7 +5,7 @@ Complete without a script; scripts only load the page again when a call has ende
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -24,6 +24,7 @@ from onhook.console.pages.dashboards.editing import DashboardEditor, create_edit
 from onhook.console.pages.dashboards.issue_summary import IssueSummary, load_issue_summary
 from onhook.console.pages.dashboards.layout import TILES_CHARACTERS_MAX, format_tiles, parse_tiles
 from onhook.console.pages.dashboards.period import SINCE_DEFAULT, DashboardPeriod, dashboard_period
+from onhook.console.pages.dashboards.queues_now import QueuesNow, load_queues_now
 from onhook.console.pages.dashboards.saved import (
     find_visible_dashboard,
     list_visible_dashboards,
@@ -31,20 +32,21 @@ from onhook.console.pages.dashboards.saved import (
 from onhook.console.pages.dashboards.tiles import DEFAULT_TILES, Tile
 from onhook.console.pages.date_range import DateRange, create_date_range
 from onhook.console.pages.page import render_page
-from onhook.console.pages.rendering import View
+from onhook.console.pages.rendering import View, render
 from onhook.console.pages.reports.page import filter_texts_of
 from onhook.console.pages.reports.query import load_report_query
 from onhook.console.pages.reports.report import ReportQuery
 from onhook.console.parameters import SEQ_MAX, ReaderZone, SearchFilterDep
 from onhook.console.queries.period import choose_step
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.lib.errors import UsageError
+from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import CallPage
 
 DashboardQuery = Annotated[int | None, QueryParameter(description="Number of a saved dashboard", ge=1, le=SEQ_MAX)]
 TilesQuery = Annotated[str, QueryParameter(description="Tiles and widths", max_length=TILES_CHARACTERS_MAX)]
 FlagQuery = Annotated[str, QueryParameter(max_length=3)]
+PartQuery = Annotated[Literal["", "queues-now"], QueryParameter(description="Tile that is loaded alone")]
 
 
 class DashboardView(View, frozen=True, kw_only=True):
@@ -72,6 +74,13 @@ class DashboardView(View, frozen=True, kw_only=True):
     errors: Mapping[str, str] = {}
 
 
+class QueuesNowView(View, frozen=True, kw_only=True):
+    """Values of the tile that is loaded alone."""
+
+    template: ClassVar = "queues_now.html"
+    queues_now: QueuesNow
+
+
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """A dashboard with its tiles, and the filter with the period and the PBX that it has. `page_query` are the
     parameters of links to the same page.
@@ -95,8 +104,11 @@ async def dashboard_page(  # noqa: PLR0917 - the parameters of the URL
     tiles: TilesQuery = "",
     edit: FlagQuery = "",
     filters: FlagQuery = "",
+    part: PartQuery = "",
 ) -> Response[str]:
-    """Return the dashboard; without calls, the steps to the first one."""
+    """Return the dashboard, or the part of it that changes without a call; without calls, the steps to the first
+    one.
+    """
     scope, principal = get_access_scope(request.scope), get_principal(request.scope)
     # Read before the calls: a call in between is sent twice rather than never.
     position = await app_state.store.position()
@@ -106,6 +118,8 @@ async def dashboard_page(  # noqa: PLR0917 - the parameters of the URL
         saved, tiles, filter_texts_of(request), search_filter, reader_zone, now, is_governed_by_url=bool(filters)
     )
     query, period = await load_dashboard_query(app_state, selection.search_filter, reader_zone, selection.texts, now)
+    if part:
+        return await render_queues_now(app_state, scope, selection, query, position)
     latest = await load_latest_calls(app_state, RecordFilter(scope=scope), position)
     is_empty = not latest.data
     content = None
@@ -189,6 +203,16 @@ def select_dashboard(  # noqa: PLR0917 - what a dashboard is selected by
         texts=texts,
         page_query=page_query,
     )
+
+
+async def render_queues_now(
+    app_state: AppState, scope: AccessScope | None, selection: Selection, query: ReportQuery, position: int
+) -> Response[str]:
+    """Return the queues of this moment alone, for a page that has them. Raises `NotFound` for another dashboard."""
+    if not any(tile.kind == "queues-now" for tile in selection.tiles):
+        raise NotFound(_("this dashboard does not have the tile"), hint=_("load the page again"))
+    view = QueuesNowView(queues_now=await load_queues_now(app_state, scope, query, position))
+    return Response(render(view), media_type="text/html")
 
 
 async def load_selected_content(  # noqa: PLR0917 - what a dashboard is made of

@@ -26,7 +26,7 @@ CALL_HOURS_MAX = 12
 """Length of a call in a queue: calls that began earlier are not read."""
 
 REFRESH_SECONDS = 5
-"""Interval at which a page with this tile is loaded again: a caller enters a queue without an event in the store."""
+"""Interval at which this tile alone is loaded again: a caller enters a queue without an event in the store."""
 
 PBXS_NAMED_MAX = 5
 """In the sentence about ended calls."""

@@ -29,9 +29,11 @@ from onhook.console.auth.access import (
 from onhook.console.pages.calls import COLUMNS_DEFAULT, list_visible_pbxs
 from onhook.console.pages.dashboards.content import DashboardContent, load_latest_calls
 from onhook.console.pages.dashboards.page import (
+    PartQuery,
     link_texts,
     load_dashboard_query,
     load_selected_content,
+    render_queues_now,
     select_dashboard,
 )
 from onhook.console.pages.dashboards.saved import find_visible_dashboard, list_visible_dashboards
@@ -97,14 +99,17 @@ class WallboardLinksView(View, frozen=True, kw_only=True):
 
 
 @get("/wallboard/{name:str}", opt=WALLBOARD, include_in_schema=False)
-async def wallboard_page(
+async def wallboard_page(  # noqa: PLR0917 - the parameters of the URL
     request: AnyRequest,
     app_state: AppStateDep,
     reader_zone: ReaderZone,
     name: WallboardName,
     token: LinkText = "",  # noqa: ARG001 - read before the route, by `authorize`
+    part: PartQuery = "",
 ) -> Response[str]:
-    """Return the wallboard of a dashboard: that of a link, or one by its name, the user's own one first."""
+    """Return the wallboard of a dashboard, or the part of it that changes without a call: that of a link, or one by its
+    name, the user's own one first.
+    """
     dashboard_id = get_wallboard_dashboard(request.scope)
     if dashboard_id is not None:
         dashboard: SavedDashboard | None = await app_state.appdb.dashboards.get(dashboard_id)
@@ -116,6 +121,8 @@ async def wallboard_page(
         dashboard, "", {}, RecordFilter(scope=scope), reader_zone, now, is_governed_by_url=False
     )
     query, period = await load_dashboard_query(app_state, selection.search_filter, reader_zone, selection.texts, now)
+    if part:
+        return await render_queues_now(app_state, scope, selection, query, position)
     latest = await load_latest_calls(app_state, RecordFilter(scope=scope), position)
     content = await load_selected_content(app_state, scope, selection, query, period, latest, position)
     return await render_page(
@@ -128,7 +135,7 @@ async def wallboard_page(
             texts=selection.texts,
             link_texts=link_texts(selection.texts),
             columns=COLUMNS_DEFAULT,
-            refresh_seconds=min(REFRESH_SECONDS, content.refresh_seconds or REFRESH_SECONDS),
+            refresh_seconds=REFRESH_SECONDS,
         ),
     )
 
