@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from onhook.appdb import missed_call_work
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.missed_call_work import MissedCallWork
 from onhook.lib.errors import UsageError
@@ -41,6 +42,19 @@ async def test_missed_call_work_is_claimed_by_one_user_and_done(tmp_path: Path) 
         await work.reopen([FIRST])
         assert (await work.find([FIRST]))[FIRST].done_at is None
         assert [key for key, _work in await work.latest(1)] == [FIRST]
+
+
+async def test_missed_call_work_of_the_latest_calls_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is more than can be checked, what was worked on last is."""
+    monkeypatch.setattr(missed_call_work, "CHECKED_ROWS_MAX", 1)
+    async with AppDb(tmp_path / "onhook.db") as appdb:
+        for now_us, key in ((1, FIRST), (2, SECOND)):
+            await appdb.missed_call_work.claim([key], "Alice", now_us=now_us)
+        await appdb._database.write("UPDATE missed_call_work SET claimed_at = ?", (2**62,))
+        await appdb._database.write("UPDATE missed_call_work SET claimed_at = 1 WHERE call_id = ?", (FIRST[1],))
+        assert [row.name for row in await appdb.missed_call_work.list_unreadable()] == ["A 1.2"]
 
 
 async def test_missed_call_work_is_in_the_audit_log_and_goes_with_its_call(tmp_path: Path) -> None:

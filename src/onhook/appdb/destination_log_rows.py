@@ -62,22 +62,17 @@ class DestinationLogRows:
     async def add_results(self, changes: DeliveryCommit) -> None:
         """Add the attempts of a commit inside its transaction, and count them."""
         destination_id = changes.destination_id
-        if changes.logged_attempts:
-            await self._insert(destination_id, changes.logged_attempts)
-        statements: list[Statement] = []
+        statements = self._list_additions(destination_id, changes.logged_attempts)
         if changes.attempts_succeeded or changes.attempts_failed:
             quarter = changes.now_us // QUARTER_MICROSECONDS
             counts = (changes.attempts_succeeded, changes.attempts_failed)
             statements.append((_COUNT, (destination_id, quarter, *counts)))
-        statements += self._list_deletions(destination_id, len(changes.logged_attempts))
-        if statements:
-            await self._database.rows_each(statements)
+        await self._database.rows_each(statements)
 
     async def add(self, destination_id: int, attempt: NewLoggedAttempt) -> None:
         """Add an attempt that is no delivery, such as a test."""
         async with self._database.transaction():
-            await self._insert(destination_id, [attempt])
-            await self._database.rows_each(self._list_deletions(destination_id, 1))
+            await self._database.rows_each(self._list_additions(destination_id, [attempt]))
 
     async def delete_expired(self, days: Mapping[int, int], installation_days: int, *, now_us: int) -> int:
         """Delete the rows that are older than the days of their destination, or than those of the installation where
@@ -104,18 +99,19 @@ class DestinationLogRows:
         )
         return {call for call, call_rows in zip(calls, rows, strict=True) if call_rows}
 
-    def _list_deletions(self, destination_id: int, added_count: int) -> list[Statement]:
-        """Return the statement that deletes what so many new rows push out: at the first ones of a process, and then
+    def _list_additions(self, destination_id: int, attempts: Sequence[NewLoggedAttempt]) -> list[Statement]:
+        """Return the statements that add rows, and delete what these push out: at the first ones of a process, and then
         after some hundred.
         """
-        if not added_count:
+        if not attempts:
             return []
-        count = self._unpruned_counts.get(destination_id, ROWS_AT_ONCE) + added_count
-        self._unpruned_counts[destination_id] = 0 if count > ROWS_AT_ONCE else count
-        return [] if count <= ROWS_AT_ONCE else [(_DELETE_BEYOND_LIMIT, (destination_id, LOG_ROWS_MAX))]
-
-    async def _insert(self, destination_id: int, attempts: Sequence[NewLoggedAttempt]) -> None:
-        await self._database.write_many(_INSERT, [(*_values(attempt), destination_id) for attempt in attempts])
+        statements: list[Statement] = [(_INSERT, (*_values(attempt), destination_id)) for attempt in attempts]
+        count = self._unpruned_counts.get(destination_id, ROWS_AT_ONCE) + len(attempts)
+        if count > ROWS_AT_ONCE:
+            statements.append((_DELETE_BEYOND_LIMIT, (destination_id, LOG_ROWS_MAX)))
+            count = 0
+        self._unpruned_counts[destination_id] = count
+        return statements
 
     async def _delete_before(self, destination_id: int, cutoff_us: int) -> int:
         count = 0

@@ -17,6 +17,11 @@ from onhook.lib.timestamps import to_datetime
 
 _COLUMNS = "sn, call_id, claimed_by, claimed_at, done_by, done_at, remind_at"
 
+_SELECT_LATEST = (
+    f"SELECT {_COLUMNS} FROM missed_call_work ORDER BY CASE WHEN coalesce(claimed_at, 0) > coalesce(done_at, 0)"
+    " THEN claimed_at ELSE coalesce(done_at, 0) END DESC, sn, call_id LIMIT ?"
+)
+
 
 class MissedCallWork(msgspec.Struct, frozen=True, kw_only=True):
     """The work on a missed call; names are empty and times None where there is none."""
@@ -67,18 +72,11 @@ class MissedCallWorkRepository:
 
     async def latest(self, limit: int) -> list[tuple[CallKey, MissedCallWork]]:
         """Return the calls that were worked on last."""
-        rows = await self._database.rows(
-            f"SELECT {_COLUMNS} FROM missed_call_work ORDER BY CASE WHEN coalesce(claimed_at, 0) > coalesce(done_at, 0)"
-            " THEN claimed_at ELSE coalesce(done_at, 0) END DESC, sn, call_id LIMIT ?",
-            (limit,),
-        )
-        return read_rows(rows, _work)
+        return read_rows(await self._database.rows(_SELECT_LATEST, (limit,)), _work)
 
     async def list_unreadable(self) -> list[UnreadableRow]:
-        """Return the rows that cannot be read, by PBX and call."""
-        rows = await self._database.rows(
-            f"SELECT {_COLUMNS} FROM missed_call_work ORDER BY sn, call_id LIMIT ?", (CHECKED_ROWS_MAX,)
-        )
+        """Return those of the latest rows that cannot be read, by PBX and call."""
+        rows = await self._database.rows(_SELECT_LATEST, (CHECKED_ROWS_MAX,))
         return list_unreadable("missed_call_work", rows, _work, name_columns=[0, 1])
 
     @transactional

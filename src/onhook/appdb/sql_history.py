@@ -69,13 +69,12 @@ class SqlHistory:
         not kept waiting for a lock.
         """
         text = normalize_sql(sql)[:SQL_CHARACTERS_MAX]
-        if not await self._write(
-            "UPDATE sql_history SET ran_at = ? WHERE author = ? AND sql = ?", (now_us, author, text)
-        ):
-            await self._write(
-                "INSERT INTO sql_history (author, sql, ran_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (author, text, now_us),
-            )
+        if await self._write("UPDATE sql_history SET ran_at = ? WHERE author = ? AND sql = ?", (now_us, author, text)):
+            return
+        await self._write(
+            "INSERT INTO sql_history (author, sql, ran_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            (author, text, now_us),
+        )
         await self._write(
             "DELETE FROM sql_history WHERE author = ?1 AND history_id NOT IN (SELECT history_id FROM sql_history"
             " WHERE author = ?1 ORDER BY ran_at DESC, history_id DESC LIMIT ?2)",
