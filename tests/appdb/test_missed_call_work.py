@@ -44,9 +44,7 @@ async def test_missed_call_work_is_claimed_by_one_user_and_done(tmp_path: Path) 
         assert [key for key, _work in await work.latest(1)] == [FIRST]
 
 
-async def test_missed_call_work_of_the_latest_calls_is_checked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_missed_call_work_of_the_latest_calls_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is more than can be checked, what was worked on last is."""
     monkeypatch.setattr(missed_call_work, "CHECKED_ROWS_MAX", 1)
     async with AppDb(tmp_path / "onhook.db") as appdb:

@@ -165,6 +165,36 @@ def decode_change(row: tuple[str, str, str | None, str | None]) -> Change:
     )
 
 
+def trigger_event(table: AuditedTable, event: Event) -> str:
+    """Return when a trigger runs, in SQL, such as `AFTER UPDATE OF "name"`."""
+    return f"AFTER {event.upper()}{' OF ' + ', '.join(_quoted_columns(table)) if event == 'update' else ''}"
+
+
+def trigger_condition(table: AuditedTable, event: Event, *, is_distinct: str) -> str:
+    """Return the condition of a trigger in SQL, with `WHEN`; empty where it has none. `is_distinct` is the operator for
+    values that differ, where NULL is one.
+    """
+    conditions = [f"({table.condition})"] if table.condition else []
+    if event == "update":
+        differences = [f"OLD.{column} {is_distinct} NEW.{column}" for column in _quoted_columns(table)]
+        conditions.append(f"({' OR '.join(differences)})")
+    return f"WHEN ({' AND '.join(conditions)})" if conditions else ""
+
+
+def trigger_members(table: AuditedTable, side: Literal["OLD", "NEW"]) -> str:
+    """Return names and values of a row in SQL, for the function that makes an object of them: of a secret MASK."""
+    members = [f"'{column}', {side}.\"{column}\"" for column in table.columns]
+    members += [
+        f"'{column}', CASE WHEN {side}.\"{column}\" IS NULL OR {side}.\"{column}\" = '' THEN '' ELSE '{MASK}' END"
+        for column in table.secrets
+    ]
+    return ", ".join(members)
+
+
+def _quoted_columns(table: AuditedTable) -> list[str]:
+    return [f'"{column}"' for column in (*table.columns, *table.secrets)]
+
+
 def delete_oldest_entries() -> tuple[str, tuple[int]]:
     """Return the statement, and its values, that deletes the audit entries beyond the limit: each entry that is added
     runs it, in its transaction.

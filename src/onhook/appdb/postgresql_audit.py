@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from onhook.appdb.audited_tables import (
     ADD_ENTRY,
-    MASK,
     TABLES,
     AuditedTable,
     Change,
@@ -14,6 +13,9 @@ from onhook.appdb.audited_tables import (
     decode_change,
     delete_oldest_entries,
     entry_values,
+    trigger_condition,
+    trigger_event,
+    trigger_members,
 )
 from onhook.appdb.origin import Origin
 from onhook.appdb.postgresql_connection import SCHEMA, Connection
@@ -80,32 +82,16 @@ def _trigger_statements(name: str, table: AuditedTable) -> list[str]:
 
 
 def _insert(name: str, table: AuditedTable, event: Event) -> str:
-    side = "OLD" if event == "delete" else "NEW"
-    before = _values("OLD", table) if event != "insert" else "NULL"
-    after = _values("NEW", table) if event != "delete" else "NULL"
+    before = f"json_build_object({trigger_members(table, 'OLD')})::text" if event != "insert" else "NULL"
+    after = f"json_build_object({trigger_members(table, 'NEW')})::text" if event != "delete" else "NULL"
     return (
-        f"IF TG_OP = '{event.upper()}' THEN INSERT INTO {SCHEMA}.changes (change_table, name, before, after)"
-        f" VALUES ('{name}', {side}.\"{table.name}\"::text, {before}, {after}); END IF;"
+        f"IF TG_OP = '{event.upper()}' THEN INSERT INTO {SCHEMA}.changes (change_table, name, before, after) VALUES"
+        f" ('{name}', {'OLD' if event == 'delete' else 'NEW'}.\"{table.name}\"::text, {before}, {after}); END IF;"
     )
 
 
 def _trigger(name: str, table: AuditedTable, event: Event) -> str:
-    columns = [f'"{column}"' for column in (*table.columns, *table.secrets)]
-    conditions = [f"({table.condition})"] if table.condition else []
-    if event == "update":
-        conditions.append(f"({' OR '.join(f'OLD.{column} IS DISTINCT FROM NEW.{column}' for column in columns)})")
     return (
-        f"CREATE TRIGGER audit_{name}_{event} AFTER {event.upper()}"
-        f"{' OF ' + ', '.join(columns) if event == 'update' else ''} ON {SCHEMA}.{name} FOR EACH ROW"
-        f"{' WHEN (' + ' AND '.join(conditions) + ')' if conditions else ''}"
-        f" EXECUTE FUNCTION {SCHEMA}.audit_{name}()"
+        f"CREATE TRIGGER audit_{name}_{event} {trigger_event(table, event)} ON {SCHEMA}.{name} FOR EACH ROW"
+        f" {trigger_condition(table, event, is_distinct='IS DISTINCT FROM')} EXECUTE FUNCTION {SCHEMA}.audit_{name}()"
     )
-
-
-def _values(side: str, table: AuditedTable) -> str:
-    members = [f"'{column}', {side}.\"{column}\"" for column in table.columns]
-    members += [
-        f"'{column}', CASE WHEN {side}.\"{column}\" IS NULL OR {side}.\"{column}\" = '' THEN '' ELSE '{MASK}' END"
-        for column in table.secrets
-    ]
-    return f"json_build_object({', '.join(members)})::text"

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from onhook.appdb.audited_tables import (
     ADD_ENTRY,
-    MASK,
     TABLES,
     AuditedTable,
     Change,
@@ -15,6 +14,9 @@ from onhook.appdb.audited_tables import (
     decode_change,
     delete_oldest_entries,
     entry_values,
+    trigger_condition,
+    trigger_event,
+    trigger_members,
 )
 from onhook.appdb.origin import Origin
 
@@ -42,24 +44,11 @@ def record_changes(connection: sqlite3.Connection, origin: Origin, noted: Sequen
 
 
 def _trigger(table_name: str, table: AuditedTable, event: Event) -> str:
-    columns = (*table.columns, *table.secrets)
-    conditions = [f"({table.condition})"] if table.condition else []
-    if event == "update":
-        conditions.append(f"({' OR '.join(f'OLD.{column} IS NOT NEW.{column}' for column in columns)})")
+    before = f"json_object({trigger_members(table, 'OLD')})" if event != "insert" else "NULL"
+    after = f"json_object({trigger_members(table, 'NEW')})" if event != "delete" else "NULL"
     return (
-        f"CREATE TEMP TRIGGER IF NOT EXISTS audit_{table_name}_{event} AFTER {event.upper()}"
-        f"{' OF ' + ', '.join(columns) if event == 'update' else ''} ON main.{table_name}"
-        f"{' WHEN ' + ' AND '.join(conditions) if conditions else ''}"
-        f" BEGIN INSERT INTO changes VALUES ('{table_name}', {'OLD' if event == 'delete' else 'NEW'}.{table.name},"
-        f" {_values('OLD', table) if event != 'insert' else 'NULL'},"
-        f" {_values('NEW', table) if event != 'delete' else 'NULL'}); END"
+        f"CREATE TEMP TRIGGER IF NOT EXISTS audit_{table_name}_{event} {trigger_event(table, event)}"
+        f" ON main.{table_name} {trigger_condition(table, event, is_distinct='IS NOT')}"
+        f" BEGIN INSERT INTO changes VALUES"
+        f" ('{table_name}', {'OLD' if event == 'delete' else 'NEW'}.{table.name}, {before}, {after}); END"
     )
-
-
-def _values(side: str, table: AuditedTable) -> str:
-    members = [f"'{column}', {side}.{column}" for column in table.columns]
-    members += [
-        f"'{column}', CASE WHEN {side}.{column} IS NULL OR {side}.{column} = '' THEN '' ELSE '{MASK}' END"
-        for column in table.secrets
-    ]
-    return f"json_object({', '.join(members)})"
