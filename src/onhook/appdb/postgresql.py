@@ -112,9 +112,7 @@ class PostgresqlDatabase:
             return sum([await count_changed(connection, sql, values) for values in values_list])
 
         async with self.transaction():
-            session = self._session.get()
-            assert session is not None, "a transaction has a session"
-            return await session.run(write_all, self._deadline())
+            return await self._session.require().run(write_all, self._deadline())
 
     # Transactions
 
@@ -140,14 +138,10 @@ class PostgresqlDatabase:
                 await session.run_to_end(commit, self._deadline())
 
     def note_change(self, change: Change) -> None:
-        session = self._session.get()
-        assert session is not None, "a change is noted inside its transaction"
-        session.noted_changes.append(change)
+        self._session.require().noted_changes.append(change)
 
     async def discard_changes(self) -> None:
-        session = self._session.get()
-        assert session is not None, "changes are discarded inside their transaction"
-        await session.run(discard_changes, self._deadline())
+        await self._session.require().run(discard_changes, self._deadline())
 
     async def overwrite_deleted(self, seconds: float) -> None:
         deadline = self._deadline(seconds)
@@ -159,16 +153,13 @@ class PostgresqlDatabase:
 
     async def copy_rows(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Add rows to a table at once, inside a transaction."""
-        session = self._session.get()
-        assert session is not None, "rows are copied inside a transaction"
-        await session.run(
+        await self._session.require().run(
             lambda connection: connection.copy_records_to_table(table, records=rows, columns=columns), self._deadline()
         )
 
     async def stream_rows(self, table: str, columns: Sequence[str], count: int) -> AsyncIterator[list[Row]]:
         """Yield all rows of a table, so many at a time, inside a transaction."""
-        session = self._session.get()
-        assert session is not None, "rows are streamed inside a transaction"
+        session = self._session.require()
         names = ", ".join(f'"{column}"' for column in columns)
         cursor = await session.run(
             lambda connection: connection.cursor(f"SELECT {names} FROM {table}"), self._deadline()

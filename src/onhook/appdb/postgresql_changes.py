@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from onhook.appdb.contract import Version
 from onhook.appdb.postgresql_connection import Connection, close_connection, translate_errors
-from onhook.appdb.session import Slots, deadline_error
+from onhook.appdb.session import SharedVersion, Slots, deadline_error
 from onhook.lib.paced_event import PacedEvent, wait_for_event
 from onhook.lib.ticks import seconds_until_tick
 
@@ -34,8 +34,7 @@ class ChangeListener:
         self._slots = Slots(1, waiting_max=waiting_max, location=location)
         self._event = PacedEvent(interval_seconds=CHANGE_INTERVAL_SECONDS)
         self._connection: Connection | None = None
-        self._last_version: Version = 0
-        self._requested_count = self._answered_count = 0
+        self._version = SharedVersion(self._read_version, self._slots)
 
     def prepare(self) -> asyncio.Event:
         """Return an event that is set by the next notification, if `version` is read after it."""
@@ -43,15 +42,7 @@ class ChangeListener:
 
     async def version(self, deadline: float) -> Version:
         """Return the number of commits. Raises `Unavailable`."""
-        self._requested_count += 1
-        request_number = self._requested_count
-        async with self._slots.acquired(deadline):
-            # Calls at the same time share one read that begins after them.
-            if self._answered_count < request_number:
-                requested_count = self._requested_count
-                self._last_version = await self._read_version(deadline)
-                self._answered_count = requested_count
-            return self._last_version
+        return await self._version.get(deadline)
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
         """Wait for an event, at most so long and not beyond the next look."""

@@ -1,12 +1,13 @@
 """A connection in the hands of one task, and the turns for such connections, for every engine."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Generic, TypeVar
 
 from onhook.appdb.audited_tables import Change
+from onhook.appdb.contract import Version
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
 
@@ -60,6 +61,27 @@ class Slots:
         )
 
 
+class SharedVersion:
+    """The version of a database: calls at the same time share one read that begins after them."""
+
+    def __init__(self, read: Callable[[float], Awaitable[Version]], slots: Slots) -> None:
+        self._read = read
+        self._slots = slots
+        self._last_version: Version = 0
+        self._requested_count = self._answered_count = 0
+
+    async def get(self, deadline: float) -> Version:
+        """Return the current version. Raises `Unavailable`."""
+        self._requested_count += 1
+        request_number = self._requested_count
+        async with self._slots.acquired(deadline):
+            if self._answered_count < request_number:
+                requested_count = self._requested_count
+                self._last_version = await self._read(deadline)
+                self._answered_count = requested_count
+            return self._last_version
+
+
 class TaskSession:
     """One task's use of a connection. `error` is what a statement or an inner block of its transaction raised where it
     must not be committed. `noted_changes` are for the audit log.
@@ -94,6 +116,12 @@ class CurrentSession(Generic[SessionT]):
         """Return the session of the transaction that the current task is in. A task started inside one is not in it."""
         session = self._session.get()
         return session if session is not None and session.task is asyncio.current_task() else None
+
+    def require(self) -> SessionT:
+        """Return the session of the transaction that the current task is in, where it is in one by its contract."""
+        session = self.get()
+        assert session is not None, "this is called inside a transaction"
+        return session
 
     @contextmanager
     def joining(self, session: SessionT) -> Iterator[None]:

@@ -17,7 +17,7 @@ from onhook.appdb.audited_tables import Change
 from onhook.appdb.contract import CALL_SECONDS_MAX, TRANSACTION_SECONDS_MAX, Row, Statement, Version
 from onhook.appdb.fence import SELECT_FENCE, Lease, check_fence, get_lease
 from onhook.appdb.origin import Origin, get_origin
-from onhook.appdb.session import CurrentSession, Slots, limited_in_time
+from onhook.appdb.session import CurrentSession, SharedVersion, Slots, limited_in_time
 from onhook.appdb.sqlite_audit import create_triggers, record_changes
 from onhook.appdb.sqlite_file import Locked, open_reader, open_writer, overwrite_deleted, translate_errors
 from onhook.appdb.sqlite_session import SqliteSession, await_end, roll_back
@@ -70,8 +70,7 @@ class SqliteDatabase:
         self._change_signal = ChangeSignal(path, interval_seconds=CHANGE_INTERVAL_SECONDS)
         self._has_triggers = False
         self._is_closed = False
-        self._last_version: Version = 0
-        self._requested_count = self._answered_count = 0
+        self._shared_version = SharedVersion(self._read_version, self._version_slots)
 
     async def open(self) -> None:
         if self._writer is None:
@@ -112,9 +111,7 @@ class SqliteDatabase:
         if not values_list:
             return 0
         async with self.transaction():
-            session = self._session.get()
-            assert session is not None, "a transaction has a session"
-            return await session.run(
+            return await self._session.require().run(
                 lambda connection: connection.executemany(sql, (_bind(sql, values) for values in values_list)).rowcount,
                 self._deadline(),
             )
@@ -146,13 +143,10 @@ class SqliteDatabase:
         self._announce_commit(is_awaited=is_awaited)
 
     def note_change(self, change: Change) -> None:
-        session = self._session.get()
-        assert session is not None, "a change is noted inside its transaction"
-        session.noted_changes.append(change)
+        self._session.require().noted_changes.append(change)
 
     async def discard_changes(self) -> None:
-        session = self._session.get()
-        assert session is not None, "changes are discarded inside their transaction"
+        session = self._session.require()
         await session.run(lambda connection: connection.execute("DELETE FROM changes"), self._deadline())
 
     async def overwrite_deleted(self, seconds: float) -> None:
@@ -170,16 +164,7 @@ class SqliteDatabase:
         await asyncio.sleep(0)
         if (change_count := self._change_signal.count()) is not None:
             return change_count
-        deadline = self._deadline()
-        self._requested_count += 1
-        request_number = self._requested_count
-        async with self._version_slots.acquired(deadline):
-            # Calls at the same time share one read that begins after them.
-            if self._answered_count < request_number:
-                requested_count = self._requested_count
-                self._last_version = await self._read_version(deadline)
-                self._answered_count = requested_count
-            return self._last_version
+        return await self._shared_version.get(self._deadline())
 
     async def _read_version(self, deadline: float) -> Version:
         if self._monitor is None:
