@@ -63,7 +63,7 @@ def test_avaya_internal_call_has_both_names() -> None:
 
 @pytest.mark.parametrize("bodies", [[ANSWERED, VOICEMAIL], [VOICEMAIL, ANSWERED, VOICEMAIL, ANSWERED]])
 def test_avaya_segments_of_a_call_follow_each_other(bodies: list[bytes]) -> None:
-    """Answered after 7 seconds for 13; then the mailbox, which is no person."""
+    """Answered after 7 seconds for 13, and 11 on hold; then the mailbox, which is no person."""
     legs = AVAYA.parse_legs(bodies)
     names = ("call_id", "time_start", "call_to", "status", "call_duration", "talk_duration", "type", "did_number")
     common = {"call_id": "1000014160-20020628093057", "type": "Inbound", "did_number": "299999"}
@@ -78,7 +78,7 @@ def test_avaya_segments_of_a_call_follow_each_other(bodies: list[bytes]) -> None
         },
         common
         | {
-            "time_start": "2002-06-28 09:31:17",
+            "time_start": "2002-06-28 09:31:28",
             "call_to": "VM Channel 2<9502>",
             "status": "VOICEMAIL",
             "call_duration": 21,
@@ -137,6 +137,33 @@ def test_avaya_names_with_commas_shift_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("device", "name", "kind", "status", "call_to"),
+    [
+        (b"V9501", b"VM Channel 1", "voicemail", "VOICEMAIL", "VM Channel 1<9501>"),
+        (b"V11003", b"CO Channel 100.3", "conference", "ANSWERED", "CO Channel 100.3<11003>"),
+        (b"V8000", b"U1 0.0", None, "ANSWERED", "202"),
+    ],
+)
+def test_avaya_device_of_the_pbx_itself_has_its_kind(
+    device: bytes, name: bytes, kind: str | None, status: str, call_to: str
+) -> None:
+    (details,) = AVAYA.parse(INTERNAL.replace(b"E202,Jane Example", device + b"," + name))
+    assert (details.extra.get("callee_kind"), details.status, details.call_to) == (kind, status, call_to)
+
+
+@pytest.mark.parametrize("tail", [b"0,0", b"0,0,0,n/a,,0.00,GBP,0.00,,0,0,,,,"])
+def test_avaya_barred_call_has_the_called_number(tail: bytes) -> None:
+    line = b"2024/02/10 14:30:00,00:00:00,0,201,O,0900,0900,,0,1000014170,0,E201,Ann,Barred,Barred," + tail
+    (details,) = AVAYA.parse(line)
+    assert values_of(details, "call_from", "call_to", "status", "dst_trunk_name") == {
+        "call_from": "Ann<201>",
+        "call_to": "0900",
+        "status": "NO ANSWER",
+        "dst_trunk_name": "",
+    }
+
+
+@pytest.mark.parametrize(
     ("line", "reason"),
     [
         (b"2024/02/10 14:30:00,00:03:45,7,201,O,1,1,,0,1,0", "it has 11 values"),
@@ -147,6 +174,10 @@ def test_avaya_names_with_commas_shift_nothing() -> None:
         (OUTBOUND.replace(b"1000014160", b"id"), "no direction and call id"),
         (OUTBOUND.replace(b"2024/02/10 14:30:00", b"10/02/2024 14:30:00"), "call start is no time"),
         (OUTBOUND.replace(b",11,3,0,", b",x,y,z,"), "cannot be separated"),
+        (
+            OUTBOUND.replace(b"T9001,LINE 1.1,11,3", b"other,LINE 1.1,11,3").replace(b",0,0.00,,HG", b",0,0,,HG"),
+            "cannot",
+        ),
     ],
 )
 def test_avaya_line_without_a_segment_is_refused(line: bytes, reason: str) -> None:

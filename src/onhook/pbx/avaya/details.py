@@ -1,7 +1,7 @@
 """The call details of the segments of one call of SMDR (lines.md 7). Pure.
 
-Invariants: each segment begins where the one before it ends. What a mailbox answered is marked as such. The hold is
-part of the talk, as the PBX counts it.
+Invariants: each segment begins where the one before it ends. What a mailbox answered is marked as such. Time on hold
+and in the park is neither ring nor talk, as the PBX counts it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ def build_details(segments: Sequence[Segment]) -> list[CallDetails]:
     begin = ordered[0].start
     for segment in ordered:
         details.append(_build_details(segment, begin))
-        begin += timedelta(seconds=segment.ring + segment.connected)
+        begin += timedelta(seconds=segment.seconds)
     return details
 
 
@@ -62,8 +62,8 @@ def _build_details(segment: Segment, begin: datetime) -> CallDetails:
 
 
 def _called_label(segment: Segment, called: SegmentParty) -> str:
-    """Return the called party: a device of this PBX, else the number that was called."""
-    if called.kind == "external" or not called.number:
+    """Return the called party: a device of this PBX that is known, else the number that was called."""
+    if called.kind in (None, "external"):
         return segment.called[:TEXT_CHARACTERS_MAX]
     return _label(called.name, called.number)
 

@@ -22,10 +22,17 @@ VALUES_MIN = 17
 _FIRST_PARTY, _SECOND_PARTY = 11, 13
 """Positions of the devices, where no name has a comma."""
 
-_DEVICE = re.compile(r"[A-Z][0-9]{1,15}")
+_DEVICE = re.compile(r"[A-Z][0-9]{1,15}|Barred")
+"""A call that was barred has the word in place of its second party."""
+
 _COUNT = re.compile(r"[0-9]{1,7}")
 _CALL_ID = re.compile(r"[0-9]{1,18}")
 _KINDS: Mapping[str, LegKind] = {"E": "extension", "T": "external", "V": "voicemail"}
+"""By the first character of a device."""
+
+_CONFERENCE = "CO Channel "
+_OTHER_NAME = re.compile(r"U\S* [0-9]+\.[0-9]+")
+"""Names of other devices `V`: a channel of a conference, and one of the PBX itself, such as that of a tone."""
 
 
 class SegmentParty(msgspec.Struct, frozen=True):
@@ -37,7 +44,12 @@ class SegmentParty(msgspec.Struct, frozen=True):
     @property
     def kind(self) -> LegKind | None:
         """Return the kind of the device; None for an unknown one."""
-        return _KINDS.get(self.device[:1])
+        kind = _KINDS.get(self.device[:1])
+        if kind != "voicemail":
+            return kind
+        if self.name.startswith(_CONFERENCE):
+            return "conference"
+        return None if _OTHER_NAME.fullmatch(self.name) else "voicemail"
 
     @property
     def number(self) -> str:
@@ -46,8 +58,9 @@ class SegmentParty(msgspec.Struct, frozen=True):
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """One line. `ring` and `connected` are seconds; `party` is the side of this PBX that called or was called, `peer`
-    the other one. `continues` says that another segment of the call follows.
+    """One line. `ring`, `connected`, `hold` and `park` are seconds, none of them part of another; `party` is the side
+    of this PBX that called or was called, `peer` the other one. `continues` says that another segment of the call
+    follows.
     """
 
     start: datetime
@@ -67,6 +80,11 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     park: int
     further: Sequence[str]
     digest: str
+
+    @property
+    def seconds(self) -> int:
+        """Return how long the segment was."""
+        return self.ring + self.connected + self.hold + self.park
 
     @property
     def call_key(self) -> str:
@@ -121,10 +139,15 @@ def read_segment(body: bytes) -> Segment:
 
 def _find_positions(values: Sequence[str]) -> tuple[int, int]:
     """Return the positions of the second device and of the hold time. Raises `ParseError`."""
-    device_positions = range(_SECOND_PARTY, len(values))
-    peer = next((index for index in device_positions if not values[index] or _DEVICE.fullmatch(values[index])), 0)
+    device_positions = range(_SECOND_PARTY, len(values) - 1)
+    peer = next((index for index in device_positions if _is_device(values[index], name=values[index + 1])), 0)
     count_positions = range(peer + 2, len(values) - 1)
     hold = next((index for index in count_positions if all(map(_COUNT.fullmatch, values[index : index + 2]))), 0)
     if not peer or not hold:
         raise line_error(_("its parties and its hold time cannot be separated"))
     return peer, hold
+
+
+def _is_device(device: str, *, name: str) -> bool:
+    """Return whether a value is a device; without one there is no name either."""
+    return _DEVICE.fullmatch(device) is not None if device else not name
