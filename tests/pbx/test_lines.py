@@ -3,7 +3,14 @@
 import pytest
 
 from onhook.lib.errors import ParseError
-from onhook.pbx.lines import compute_line_key, is_call_line, parse_clock_duration, parse_time, split_values
+from onhook.pbx.lines import (
+    LineSplitter,
+    compute_line_key,
+    is_call_line,
+    parse_clock_duration,
+    parse_time,
+    split_values,
+)
 
 TIME = b"2024/06/17 05:59:49"
 
@@ -28,8 +35,17 @@ def test_is_call_line_is_text_with_commas() -> None:
     assert not is_call_line(b"Accept: */*")
 
 
+def test_line_after_a_byte_order_mark_is_the_same_line() -> None:
+    """That of a file: the line is the one that came over a connection."""
+    line = b"Call 1," + TIME + b"," * 8
+    marked_line = "\ufeff".encode() + line + b"\r\n"
+    assert LineSplitter().feed(marked_line) == [line]
+    assert compute_line_key(marked_line) == compute_line_key(line)
+    assert split_values(marked_line) == split_values(line)
+
+
 def test_split_values_of_another_encoding_are_replaced() -> None:
-    assert split_values("\ufeffCall 1,Jörg".encode()) == ["Call 1", "Jörg"]
+    assert split_values("Call 1,Jörg".encode()) == ["Call 1", "Jörg"]
     assert split_values(b"Call 1,J\xf6rg\r\n") == ["Call 1", "J\ufffdrg"]
 
 

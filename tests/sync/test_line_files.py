@@ -10,6 +10,7 @@ from onhook.cdr.merge import SWEEP
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
+from onhook.pbx.lines import LINE_BYTES_MAX
 from onhook.pbx.threecx.payload import ThreeCx
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
@@ -80,6 +81,14 @@ async def test_sweep_file_that_is_being_written_has_its_last_line_later(files: F
     assert path.exists()
     files.write("cdr.log", content, seconds_ago=1)
     assert await files.sweeper().sweep(path) == LineTotals(files=1, lines=2, new=1, recent=1)
+
+
+@pytest.mark.parametrize("end", [b"\r\n" + load(QUEUE), b""])
+async def test_sweep_file_with_a_line_that_is_too_long_is_not_moved(files: Files, end: bytes) -> None:
+    path = files.write("cdr.log", load(OUTBOUND) + b"Call 1," + b"x" * LINE_BYTES_MAX + end)
+    totals = await files.sweeper(files.target).sweep(path)
+    assert (totals.new, totals.unreadable) == (2 if end else 1, 1)
+    assert path.exists()
 
 
 async def test_sweep_long_file_is_read_in_parts(files: Files) -> None:

@@ -23,7 +23,7 @@ _NUL = b"\x00"
 _CONTROL = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _TIME = re.compile(rb"[0-9]{4}/[0-9]{2}/[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 _HOURS_MINUTES_SECONDS = re.compile(r"([0-9]{1,4}):([0-5]?[0-9]):([0-5]?[0-9])(?:\.[0-9]+)?")
-_BYTE_ORDER_MARK = "\ufeff"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class LineSplitter:
@@ -59,12 +59,13 @@ class LineSplitter:
 
 
 def clean_line(line: bytes) -> bytes:
-    r"""Return a line without the blanks and line ends around it, and without NUL.
+    r"""Return a line without the blanks and line ends around it, without NUL, and without the mark at the begin of a
+    file in UTF-8.
 
     >>> clean_line(b"\x002024/02/10 14:30:00,\r\n")
     b'2024/02/10 14:30:00,'
     """
-    return line.replace(_NUL, b"").strip(b" \t\r\n")
+    return line.replace(_NUL, b"").removeprefix(_BYTE_ORDER_MARK).strip(b" \t\r\n")
 
 
 def is_call_line(line: bytes) -> bool:
@@ -91,8 +92,16 @@ def compute_line_key(line: bytes) -> bytes:
 
 def split_values(body: bytes) -> list[str]:
     """Return the values between the commas of a line; there is no quoting. A byte that is not UTF-8 is replaced."""
-    text = clean_line(body).decode("utf-8", "replace").removeprefix(_BYTE_ORDER_MARK)
-    return text.split(",")
+    return clean_line(body).decode("utf-8", "replace").split(",")
+
+
+def clean_value(text: str) -> str:
+    """Return a value as a line can have it: there is no quoting.
+
+    >>> clean_value(" Last,  First ")
+    'Last First'
+    """
+    return " ".join(text.replace(",", " ").split())
 
 
 def parse_clock_duration(text: str) -> int | None:

@@ -74,10 +74,13 @@ class LineFileSweeper:
                 _("cannot read the file: {reason}", reason=error.strerror or error), location=str(path)
             ) from error
         totals = LineTotals(files=1, recent=int(not is_settled))
+        splitter = LineSplitter()
         with file:
-            batches = _iter_batches(file, flushes=is_settled)
+            batches = _iter_batches(file, splitter, flushes=is_settled)
             while (lines := await asyncio.to_thread(next, batches, None)) is not None:
                 totals += await self._store(lines)
+        if splitter.is_overlong:
+            totals += LineTotals(lines=1, unreadable=1)
         if self._target is not None and is_settled and not totals.unreadable:
             await asyncio.to_thread(move_files, [path], self._target)
         return totals
@@ -105,9 +108,8 @@ class LineFileSweeper:
         return file, abs(self._now_us() / _MICROSECONDS - status.st_mtime) >= SETTLED_SECONDS
 
 
-def _iter_batches(file: BinaryIO, *, flushes: bool) -> Iterator[list[bytes]]:
+def _iter_batches(file: BinaryIO, splitter: LineSplitter, *, flushes: bool) -> Iterator[list[bytes]]:
     """Yield the lines of a file, some at a time; `flushes` says whether its end ends the last one."""
-    splitter = LineSplitter()
     lines: list[bytes] = []
     while chunk := file.read(READ_BYTES):
         lines += splitter.feed(chunk)

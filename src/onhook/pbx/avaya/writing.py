@@ -10,7 +10,7 @@ from datetime import datetime
 from onhook.cdr.call_assembly import ANSWERED, VOICEMAIL
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import extract_name, extract_number
-from onhook.pbx.lines import format_clock_duration, format_time
+from onhook.pbx.lines import clean_value, format_clock_duration, format_time
 
 PAYLOAD_FORMAT = "avaya-smdr"
 TRUNK_DEVICE = "T9001"
@@ -46,12 +46,7 @@ def format_line(details: CallDetails) -> bytes:
         *("0", "0"),
         *_FURTHER_VALUES,
     ]
-    return (",".join(_clean(value) for value in values) + "\r\n").encode()
-
-
-def _clean(text: str) -> str:
-    """Return a value as a line can have it: there is no quoting."""
-    return " ".join(text.replace(",", " ").split())
+    return (",".join(clean_value(value) for value in values) + "\r\n").encode()
 
 
 def _called(details: CallDetails) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from onhook.cdr.call_assembly import ANSWERED, VOICEMAIL
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.number_plan import LegKind, NumberPlan
-from onhook.pbx.lines import format_clock_duration, format_time
+from onhook.pbx.lines import clean_value, format_clock_duration, format_time
 from onhook.pbx.threecx.details import EXTENSION_PREFIX
 from onhook.pbx.threecx.fields import DEFAULT_FIELDS, FIELDS_MIN, PREFIX
 from onhook.pbx.threecx.words import BUSY, FAILED
@@ -93,11 +93,11 @@ def format_line(details: CallDetails, generation: Generation) -> bytes:
         **_identity_values(details),
         **_time_values(details),
         **_side_values(caller, called, final, generation),
-        **{name: _clean(str(details.extra.get(key, ""))) for name, key in _EXTRA_VALUES.items()},
+        **{name: clean_value(str(details.extra.get(key, ""))) for name, key in _EXTRA_VALUES.items()},
         "reason-terminated": _reason(details, generation),
-        "dial-no": _clean(str(details.extra.get("dialled") or called.number)),
+        "dial-no": clean_value(str(details.extra.get("dialled") or called.number)),
         "reason-changed": "ReplacedDst" if called != final else "",
-        "chain": _clean(str(details.extra.get("chain") or f"Chain: {caller.text};{final.text};")),
+        "chain": clean_value(str(details.extra.get("chain") or f"Chain: {caller.text};{final.text};")),
     }
     line = ",".join(values.get(name, "") for name in DEFAULT_FIELDS[: generation.fields])
     return f"{PREFIX}{line}\r\n".encode()
@@ -112,15 +112,10 @@ _EXTRA_VALUES = {
 }
 
 
-def _clean(text: str) -> str:
-    """Return a value as a line can have it: 3CX has no quoting."""
-    return " ".join(text.replace(",", " ").split())
-
-
 def _identity_values(details: CallDetails) -> dict[str, str]:
     digest = hashlib.sha256(f"{details.call_id}\x1f{details.time_start}".encode()).digest()
     history_id = int.from_bytes(digest[:8]) % _HISTORY_IDS
-    return {"historyid": str(details.extra.get("history_id") or history_id), "callid": _clean(details.call_id)}
+    return {"historyid": str(details.extra.get("history_id") or history_id), "callid": clean_value(details.call_id)}
 
 
 def _time_values(details: CallDetails) -> dict[str, str]:
@@ -140,31 +135,33 @@ def _caller(details: CallDetails) -> _Side:
     number = extract_number(details.call_from)
     is_outside = details.type == "Inbound"
     dn = details.src_trunk_name or TRUNK if is_outside else number
-    return _Side(_clean(number), _clean(dn), "external" if is_outside else "extension", _name(details.call_from))
+    return _Side(
+        clean_value(number), clean_value(dn), "external" if is_outside else "extension", _name(details.call_from)
+    )
 
 
 def _final_side(details: CallDetails) -> _Side:
-    number = _clean(extract_number(details.call_to))
+    number = clean_value(extract_number(details.call_to))
     kind = NumberPlan().kind_of_leg(details)
     if details.status == VOICEMAIL:
         kind = "voicemail"
     if details.dst_trunk_name or details.type == "Outbound":
         kind = "external"
-    dn = _clean(details.dst_trunk_name or TRUNK) if kind == "external" else number
+    dn = clean_value(details.dst_trunk_name or TRUNK) if kind == "external" else number
     return _Side(number, dn, kind, _name(details.call_to))
 
 
 def _called_side(details: CallDetails, final: _Side) -> _Side:
     """Return the party that was called first: the queue of a call that an agent answered, or the owner of a mailbox."""
     if queue := str(details.extra.get("queue", "")):
-        return _Side(_clean(queue), _clean(queue), "queue", "")
+        return _Side(clean_value(queue), clean_value(queue), "queue", "")
     if final.kind == "voicemail":
         return _Side(final.number, final.dn, "extension", final.name)
     return final
 
 
 def _name(party: str) -> str:
-    return _clean(extract_name(party) or extract_number(party))
+    return clean_value(extract_name(party) or extract_number(party))
 
 
 def _side_values(caller: _Side, called: _Side, final: _Side, generation: Generation) -> dict[str, str]:
