@@ -12,11 +12,11 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from ipaddress import ip_address
 from typing import Final, Literal, Protocol
 
 import msgspec
 
+from onhook.config import is_loopback
 from onhook.lib.backoff import Backoff
 from onhook.lib.change_watcher import ChangeWatcher, VersionSource, appdb_failure_log
 from onhook.lib.errors import OnhookError
@@ -70,7 +70,7 @@ class LineEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     def admits(self, peer: str) -> bool:
         """Return whether an address may connect and write lines of this PBX."""
-        return is_in_networks(peer, self.pbx.networks) if self.pbx.networks else _is_loopback(self.host)
+        return is_in_networks(peer, self.pbx.networks) if self.pbx.networks else is_loopback(self.host)
 
     @property
     def address(self) -> ListenPlace:
@@ -265,15 +265,6 @@ class LineServer:
             await stream.run(reader)
         finally:
             del self._streams[task]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _enable_keepalive(writer: asyncio.StreamWriter) -> None:
