@@ -256,7 +256,7 @@ async def test_resend_of_a_test_or_a_cut_notification_is_refused(appdb: AppDb) -
     content = await appdb.destination_log.content(1, cut.attempt_id)
     assert (len(content.notification), content.is_cut) == (LOG_BODY_BYTES_MAX, True)
     assert content.exchange is not None
-    assert len(content.exchange.body or "") == LOG_BODY_BYTES_MAX
+    assert (len(content.exchange.body or ""), content.exchange.is_body_cut) == (LOG_BODY_BYTES_MAX, True)
     for attempt_id, expected_text in ((sample.attempt_id, "a test"), (cut.attempt_id, "too long")):
         with pytest.raises(UsageError, match=expected_text):
             await appdb.destination_log.resend(1, attempt_id, now_us=NOW)

@@ -73,7 +73,8 @@ class NewAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
 class HttpExchange(msgspec.Struct, frozen=True, kw_only=True):
     """An HTTP request as it was sent, and the headers of its response, without secrets: values of custom headers, and
-    those in the query of the URL, are hidden. `body` is None where it is the notification.
+    those in the query of the URL, are hidden. `body` is None where it is the notification, and its beginning where it
+    is too long for the log (`is_body_cut`).
     """
 
     method: str
@@ -81,6 +82,7 @@ class HttpExchange(msgspec.Struct, frozen=True, kw_only=True):
     request_headers: Mapping[str, str]
     response_headers: Mapping[str, str] = {}
     body: str | None = None
+    is_body_cut: bool = False
 
 
 class NewLoggedAttempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ LOG_ROWS_MAX = 10_000
 """Attempts of one destination: some 20 MB, and a week of a busy office."""
 
 LOG_BODY_BYTES_MAX = 32_768
-"""Of one body that is logged: many times a record, and the largest request that templates make."""
+"""Of one body that is logged: many times a record, and half of the largest request that templates make."""
 
 ROWS_AT_ONCE = 250
 """Rows that are deleted at once: some milliseconds, in which other writers wait. So many are added before the oldest
@@ -145,4 +145,4 @@ def _cut(exchange: HttpExchange) -> HttpExchange:
     """Return the exchange with the beginning of a body that is too long."""
     if exchange.body is None or len(exchange.body) <= LOG_BODY_BYTES_MAX:
         return exchange
-    return msgspec.structs.replace(exchange, body=exchange.body[:LOG_BODY_BYTES_MAX])
+    return msgspec.structs.replace(exchange, body=exchange.body[:LOG_BODY_BYTES_MAX], is_body_cut=True)

@@ -121,7 +121,7 @@ def _describe_attempt(logged: LoggedAttempt, content: AttemptContent, zone: Zone
     if exchange is not None:
         lines += [f"{exchange.method} {exchange.url}".strip(), *_header_lines(exchange.request_headers), ""]
     lines += _notification_of(content, exchange).split("\n")
-    if content.is_cut:
+    if content.is_cut or (exchange is not None and exchange.is_body_cut):
         lines.append(_("(cut off: it is too long for the log)"))
     if exchange is not None and exchange.response_headers:
         lines += ["", logged.detail, *_header_lines(exchange.response_headers)]
