@@ -76,6 +76,21 @@ def test_service_install_shows_steps_and_writes_after_a_yes(
     assert "ListenStream=[::]:30013\n" in (tmp_path / UNITS[1]).read_text()
 
 
+def test_service_install_again_keeps_settings_that_are_not_given(onhook: Command, tmp_path: Path) -> None:
+    """As after an upgrade: without the data directory, the server would know no PBX."""
+    command = ("service", "install", "--yes", "--root", str(tmp_path), *PROGRAM)
+    settings = ("--data", "/srv/my calls", "--user", "pbx", "--intake", "127.0.0.1:30013", "--zone", "Europe/Berlin")
+    assert onhook(*command, *settings)[0] == 0
+    texts = {name: (tmp_path / name).read_text() for name in UNITS}
+    assert (onhook(*command)[0], {name: (tmp_path / name).read_text() for name in UNITS}) == (0, texts)
+    assert onhook(*command, "--zone", "UTC", "--console", "127.0.0.1:8031")[0] == 0
+    (start,) = (line for line in (tmp_path / UNITS[2]).read_text().splitlines() if line.startswith("ExecStart="))
+    assert start == f'ExecStart={PROGRAM[1]} serve --data "/srv/my calls" --zone UTC --console 127.0.0.1:8031'
+    (tmp_path / UNITS[2]).write_text("[Service]\nExecStart=/bin/true\n")
+    code, _out, error = onhook(*command)
+    assert (code, "was not written by `onhook service install`" in error) == (2, True)
+
+
 def test_service_install_print_changes_nothing(onhook: Command, tmp_path: Path) -> None:
     code, out, _error = onhook("service", "install", "--print", "--root", str(tmp_path))
     assert code == 0

@@ -17,6 +17,7 @@ from onhook.ops.service_units import (
     UnitSettings,
     check_settings,
     create_files,
+    parse_units,
     service_unit,
     socket_unit,
 )
@@ -64,6 +65,16 @@ def test_service_units_data_directory_is_made_by_systemd_or_writable() -> None:
     assert '\nReadWritePaths="/srv/calls $1"\n' in unit
     assert '\nExecStart=/usr/bin/onhook serve --data "/srv/calls $$1"\n' in unit
     assert "StateDirectory=" not in unit
+
+
+@pytest.mark.parametrize("data", ["/var/lib/onhook", "/srv/my \"calls\", 100% of $HOME 'n' \\ #1"])
+def test_service_units_are_read_as_they_were_written(data: str) -> None:
+    settings = UnitSettings(
+        program="/opt/on hook/onhook", user="pbx", data=data, intake=Address("::", 1), options=("--zone", "UTC")
+    )
+    assert parse_units(service_unit(settings), socket_unit(settings)) == settings
+    with pytest.raises(UsageError, match="was not written by"):
+        parse_units("[Service]", socket_unit(settings))
 
 
 @pytest.mark.parametrize(

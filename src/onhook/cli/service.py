@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -20,10 +21,12 @@ from onhook.lib.messages import _
 from onhook.ops.service_units import (
     SERVICE_NAME,
     SOCKET_NAME,
+    UNIT_DIRECTORY,
     UnitSettings,
     check_settings,
     create_files,
     find_hidden_directory,
+    parse_units,
 )
 
 app = CommandGroup(
@@ -43,7 +46,7 @@ ServiceDataOption = Annotated[
     option_with_default("--data", metavar="DIR", help_text=_("Data directory"), default="/var/lib/onhook"),
 ]
 UserOption = Annotated[
-    str, option_with_default("--user", metavar="NAME", help_text=_("User of the service"), default="onhook")
+    str | None, option_with_default("--user", metavar="NAME", help_text=_("User of the service"), default="onhook")
 ]
 ProgramOption = Annotated[
     str | None,
@@ -70,24 +73,24 @@ def install(
     console: ConsoleOption = None,
     pbx_api: PbxApiOption = None,
     zone: ServeZoneOption = None,
-    user: UserOption = "onhook",
+    user: UserOption = None,
     program: ProgramOption = None,
     root: RootOption = None,
 ) -> None:
-    """Write the units of systemd, enable and start them, after showing what is done. Run again, it writes them anew and
-    restarts the service.
+    """Write the units of systemd, enable and start them, after showing what is done. Run again, it keeps the settings
+    that are not given, writes the units anew, and restarts the service.
     """
-    options: list[str] = []
+    earlier = _read_installed_settings(root)
+    options = dict(zip(earlier.options[::2], earlier.options[1::2], strict=True))
     for option, value in (("--console", console), ("--pbx-api", pbx_api)):
-        options += [option, str(parse_address(value, option))] if value else []
-    options += ["--zone", parse_zone(zone, "--zone")] if zone else []
-    defaults = UnitSettings()
+        options |= {option: str(parse_address(value, option))} if value else {}
+    options |= {"--zone": parse_zone(zone, "--zone")} if zone else {}
     settings = UnitSettings(
         program=program or str(Path(sys.executable).with_name("onhook")),
-        user=user,
-        data=str(parse_path(data, "--data")) if data else defaults.data,
-        intake=parse_address(intake, "--intake") if intake else defaults.intake,
-        options=tuple(options),
+        user=user or earlier.user,
+        data=str(parse_path(data, "--data")) if data else earlier.data,
+        intake=parse_address(intake, "--intake") if intake else earlier.intake,
+        options=tuple(chain.from_iterable(options.items())),
     )
     if print_only:
         _print_files(settings)
@@ -144,6 +147,13 @@ def _describe_unit(unit: dict[str, str]) -> str:
         parts.append(_("process {pid}", pid=unit["MainPID"]))
         parts.append(_("restarts: {count}", count=unit.get("NRestarts", "0")))
     return name + ", ".join(filter(None, [*parts, unit.get("StatusText")]))
+
+
+def _read_installed_settings(root: str | None) -> UnitSettings:
+    """Return the settings of the units that are installed; the defaults without any. Raises `UsageError`."""
+    service_text = _read_text(_locate(f"{UNIT_DIRECTORY}/{SERVICE_NAME}", root))
+    socket_text = _read_text(_locate(f"{UNIT_DIRECTORY}/{SOCKET_NAME}", root))
+    return UnitSettings() if service_text is None or socket_text is None else parse_units(service_text, socket_text)
 
 
 def _print_files(settings: UnitSettings) -> None:

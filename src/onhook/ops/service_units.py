@@ -6,17 +6,19 @@ Invariant: `packaging/systemd` has the units with the settings of a package.
 import ipaddress
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 import msgspec
 
-from onhook.config import Address
+from onhook.config import Address, parse_address
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
 SERVICE_NAME = "onhook.service"
 SOCKET_NAME = "onhook.socket"
+UNIT_DIRECTORY = "/etc/systemd/system"
 
 STATE_DIRECTORY = PurePosixPath("/var/lib")
 """Where systemd makes the data directory itself."""
@@ -215,9 +217,26 @@ def create_files(settings: UnitSettings) -> Mapping[str, str]:
     """Return the files of the service: paths and texts."""
     return {
         "/etc/sysusers.d/onhook.conf": USER_TEMPLATE.format(user=settings.user, data=quote_word(settings.data)),
-        f"/etc/systemd/system/{SOCKET_NAME}": socket_unit(settings),
-        f"/etc/systemd/system/{SERVICE_NAME}": service_unit(settings),
+        f"{UNIT_DIRECTORY}/{SOCKET_NAME}": socket_unit(settings),
+        f"{UNIT_DIRECTORY}/{SERVICE_NAME}": service_unit(settings),
     }
+
+
+def parse_units(service_text: str, socket_text: str) -> UnitSettings:
+    """Return the settings of units that were written before, by this version or another one. Raises `UsageError`."""
+    values = dict(re.findall(r"^(\w+)=(.+)$", f"{service_text}\n{socket_text}", re.MULTILINE))
+    try:
+        words = [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(values["ExecStart"])]
+        program, _serve, _option, data, *options = words
+        user, address = values["User"], values["ListenStream"]
+    except (KeyError, ValueError) as error:
+        raise UsageError(
+            _("{name} was not written by `onhook service install`", name=SERVICE_NAME),
+            location=UNIT_DIRECTORY,
+            hint=_("remove it by `onhook service uninstall`, then install it with all options"),
+        ) from error
+    intake = parse_address(address, SOCKET_NAME)
+    return UnitSettings(program=program, user=user, data=data, intake=intake, options=tuple(options))
 
 
 def service_unit(settings: UnitSettings) -> str:
