@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.counts import examples
-from tests.measured_processes import wait_for_measured_processes
+from tests.measured_processes import remove_empty_files, wait_for_measured_processes
 
 # No deadline: a busy machine must not make a property test fail.
 settings.register_profile(
@@ -38,12 +38,24 @@ def chromium_path() -> str:
     pytest.skip(reason)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without the garbage collector: the tests, thousands, stay to the end, and it looks at none again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """Run all tests, and wait for measured processes, before pytest-cov combines what they have saved."""
     result = yield
     if not hasattr(session.config, "workerinput"):
         wait_for_measured_processes()
+        remove_empty_files(session.config.rootpath / ".coverage")
     return result
 
 

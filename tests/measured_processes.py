@@ -26,6 +26,13 @@ def wait_for_measured_processes() -> None:
         time.sleep(POLL_SECONDS)
 
 
+def remove_empty_files(directory: Path) -> None:
+    """Remove files that measured processes had made, but not written, as they were killed."""
+    for file in directory.glob("*"):
+        if file.stat().st_size == 0:
+            file.unlink()
+
+
 def _list_processes(config: str) -> Iterator[int]:
     """Yield the processes with this configuration, without this one and its children."""
     variable = f"{VARIABLE}={config}".encode()

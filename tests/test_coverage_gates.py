@@ -4,7 +4,7 @@ from pathlib import Path
 
 from coverage import Coverage
 
-from tools.coverage_gates import Gate, measure
+from tools.coverage_gates import Gate, list_missing, measure
 
 
 def test_measure_counts_branches(tmp_path: Path) -> None:
@@ -20,6 +20,8 @@ def test_measure_counts_branches(tmp_path: Path) -> None:
         assert function(1) == 1
     assert round(measure(coverage, [str(module)])) == 67
     assert measure(coverage, []) == 0.0
+    (row,) = (line.split() for line in list_missing(coverage, [str(module)]).splitlines() if str(module) in line)
+    assert row[-1] == "4"
 
 
 def test_gate_below_its_minimum_says_so() -> None:

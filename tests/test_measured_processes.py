@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from tests import measured_processes
-from tests.measured_processes import VARIABLE, wait_for_measured_processes
+from tests.measured_processes import VARIABLE, remove_empty_files, wait_for_measured_processes
 
 SLEEP = "import sys; sys.stdin.read()"
 PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-S', '-c', {SLEEP!r}])"
@@ -36,3 +37,11 @@ def test_measured_process_whose_parent_has_ended_is_waited_for(monkeypatch: pyte
     assert time.monotonic() - began_at < 60
     monkeypatch.delenv(VARIABLE)
     wait_for_measured_processes()
+
+
+def test_file_of_a_process_killed_before_it_wrote_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "data.1").touch()
+    (tmp_path / "data.2").write_text("measured")
+    remove_empty_files(tmp_path)
+    remove_empty_files(tmp_path / "missing")
+    assert [path.name for path in tmp_path.iterdir()] == ["data.2"]

@@ -471,3 +471,17 @@ def test_assemble_call_single_leg_after_clock_put_back_is_not_before_its_call() 
     reported_leg = ReportedLeg(details=details, seq=1, via="webhook", received_at=datetime(2026, 10, 25, 2, tzinfo=UTC))
     (leg,) = assemble_call("3651XXXXXXXX", [reported_leg], PbxFacts()).legs
     assert (leg.started_at, leg.utc_offset) == (datetime(2026, 10, 25, 1, 0, 1, tzinfo=UTC), "+01:00")
+
+
+def test_pbx_facts_signature_of_a_pbx_with_a_common_secret_is_its_own() -> None:
+    facts = PbxFacts(sn="SN-A", signers=(frozenset({"SN-A", "SN-B"}),))
+    assert [facts.is_signed_by(sn) for sn in ("sn-a", "sn-b", "SN-C")] == [True, True, False]
+
+
+def test_pbx_facts_removed_serial_number_accepts_what_came_before() -> None:
+    facts = PbxFacts(sn="SN-A", removed_sns={"SN-OLD": 1_000})
+    assert [facts.accepts(*event) for event in (("SN-A", 2_000), ("sn-old", 999), ("sn-old", 1_000))] == [
+        True,
+        True,
+        False,
+    ]

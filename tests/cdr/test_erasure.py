@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onhook.cdr.call_details import CallDetails
-from onhook.cdr.erasure import CallErasure, NumberPattern, erase_details, next_label, reduce_kept
+from onhook.cdr.erasure import (
+    CallErasure,
+    NumberPattern,
+    erase_details,
+    has_erased_party,
+    next_label,
+    reduce_kept,
+)
 from onhook.cdr.number_plan import NumberPlan
 from onhook.cdr.phone_numbers import number_variants
 from tests.counts import examples
@@ -162,3 +169,13 @@ def test_reduce_kept_both_erasures_together_do_the_same(
         expected = erase_details(erase_details(details, second), first)
         assert erase_details(erase_details(details, second), earlier) == expected
     assert not any(patterns[1].occurs_in(text) for text in reduced.kept_texts)
+
+
+def test_number_pattern_bytes_may_have_the_number_in_any_notation() -> None:
+    bodies = (b'{"call_from": "+49 30/90 18-20"}', b'{"call_from": "030901821"}')
+    assert [PATTERN.may_occur_in(body) for body in bodies] == [True, False]
+
+
+def test_has_erased_party_is_true_of_an_erased_leg_alone() -> None:
+    whole = leg()
+    assert [has_erased_party(details) for details in (whole, erase_details(whole, erasure_of(whole)))] == [False, True]

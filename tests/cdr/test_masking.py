@@ -239,3 +239,20 @@ def test_mask_number_any_text_is_masked_once(text: str, mask: Mask) -> None:
 def test_mask_text_any_text_is_masked_once(text: str, mask: Mask) -> None:
     masked = mask_unknown(text, mask, KEY)
     assert mask_unknown(masked, mask, KEY) == masked
+
+
+def test_mask_text_without_its_call_has_no_number() -> None:
+    assert masking().mask_text("Front desk 030901820") == "Front desk 030901***"
+
+
+@pytest.mark.parametrize(
+    ("sn", "is_outside", "is_shown"),
+    [("wide", False, True), ("wide", True, False), ("narrow", False, False), (None, False, False)],
+)
+def test_mask_party_without_its_call_is_external_if_one_of_the_pbxs_has_it_so(
+    sn: str | None, is_outside: bool, is_shown: bool
+) -> None:
+    plans = {"wide": NumberPlan(extension_digits_max=9), "narrow": NumberPlan(extension_digits_max=4)}
+    reader = Masking("last3", KEY, plans)
+    expected = "Desk<20182055>" if is_shown else "20182***"
+    assert reader.mask_party("Desk<20182055>", sn, is_outside=is_outside) == expected

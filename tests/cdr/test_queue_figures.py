@@ -7,9 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onhook.cdr.queue_figures import QueueTargets, WaitCount, compute_figures
+from onhook.cdr.queue_figures import AgentFigures, QueueTargets, WaitCount, compute_figures, total_worked_seconds
 from onhook.cdr.queue_visits import VisitOutcome
 from tests.cdr import plain_queues
+from tests.factories import PBX, SN
 
 TARGETS = QueueTargets()
 ROWS = st.lists(
@@ -56,3 +57,29 @@ def test_figures_of_ten_calls_are_those_computed_by_hand() -> None:
         1 / 8,
     )
     assert (figures.wait_average, figures.wait_p90, figures.wait_longest, figures.talk_duration) == (15, 40, 40, 70)
+
+
+def agent(name: str, queue: str, *, worked: int, all_worked: int) -> AgentFigures:
+    return AgentFigures(
+        sn=SN,
+        pbx=PBX,
+        queue=queue,
+        kind="queue",
+        agent=name,
+        is_outside=False,
+        answered=2,
+        missed_rings=1,
+        talk_duration=300,
+        worked_seconds=worked,
+        all_worked_seconds=all_worked,
+    )
+
+
+def test_worked_seconds_of_agents_in_two_queues_count_once() -> None:
+    rows = [
+        agent("1001", "6400", worked=600, all_worked=1_200),
+        agent("1001", "6401", worked=900, all_worked=1_200),
+        agent("1002", "6400", worked=0, all_worked=0),
+    ]
+    assert total_worked_seconds(rows) == 1_200
+    assert [row.talk_per_hour for row in rows] == [1_800, 1_200, None]

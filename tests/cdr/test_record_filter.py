@@ -227,3 +227,10 @@ def test_matches_call_applies_the_call_filter() -> None:
     answered = call()
     assert RecordFilter(call_filter=CallFilter(answered_by="1002")).matches_call(answered)
     assert not RecordFilter(call_filter=CallFilter(answered_by="1001")).matches_call(answered)
+
+
+def test_parse_filter_groups_are_no_filter_of_single_records() -> None:
+    """Parties of a group are looked up in the directory; here a number stands for itself."""
+    assert parse_filter({"call_from": "1001"}, BERLIN, NOW).call_from == "1001"
+    with pytest.raises(UsageError, match="call_to"):
+        parse_filter({"call_to": "department:Sales"}, BERLIN, NOW)

@@ -10,12 +10,13 @@ from onhook.pbx.asterisk.connection import (
     TRUNK_SEARCH_SECONDS,
     AsteriskProtocol,
     decode_parser_config,
+    find_trunks,
 )
 from onhook.pbx.asterisk.messages import MESSAGE_BYTES_MAX, AmiMessage, parse_messages
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.asterisk.queue_tracker import LIST_SECONDS
 from onhook.pbx.asterisk.session import PENDING_ACTIONS_MAX, AmiCredentials
-from onhook.pbx.asterisk.trunks import PENDING_QUERIES_MAX
+from onhook.pbx.asterisk.trunks import PENDING_QUERIES_MAX, describe_unknown_trunks
 from onhook.pbx.connection import ClockReading, ConnectionUpdate
 from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS, stream
 
@@ -306,3 +307,24 @@ def test_connection_without_permission_to_list_channels_still_returns_calls() ->
     connection.receive_data(EVENT, clock_reading(1 + LIST_SECONDS))
     connection.on_tick(clock_reading(1 + LIST_SECONDS))
     assert "QueueStatus" in [action.get("Action") for action in sent_actions(connection)]
+
+
+@pytest.mark.parametrize(
+    ("configured", "detected", "trunks"),
+    [
+        (["carrier"], '{"trunks":["other"]}', ("carrier",)),
+        ([], '{"trunks":["other"]}', ()),
+        (None, '{"trunks":["other"]}', ("other",)),
+        (None, "", None),
+    ],
+)
+def test_find_trunks_configured_ones_come_before_detected_ones(
+    configured: list[str] | None, detected: str, trunks: tuple[str, ...] | None
+) -> None:
+    assert find_trunks(configured, detected) == trunks
+
+
+def test_unknown_trunks_are_described_with_a_command_that_a_shell_reads() -> None:
+    warning, hint = describe_unknown_trunks("head office")
+    assert warning.startswith("no trunk is known")
+    assert hint.startswith("onhook pbx change 'head office' --trunks NAMES")

@@ -13,7 +13,7 @@ from onhook.cdr.identity import extract_number, record_key
 from onhook.lib.errors import ParseError, UsageError
 from onhook.pbx.asterisk.call import CallHeader, format_body, get_linked_id
 from onhook.pbx.asterisk.messages import AmiMessage, parse_message, parse_messages
-from onhook.pbx.asterisk.payload import PAYLOAD_FORMAT, Asterisk
+from onhook.pbx.asterisk.payload import PAYLOAD_FORMAT, Asterisk, has_channel_events
 from onhook.pbx.yeastar.payload import Yeastar
 from tests.pbx.asterisk.ami_streams import PARSE_OPTIONS, bodies, events, stream
 from tests.pbx.asterisk.scenario_tables import Scenario, table, to_table_rows
@@ -386,3 +386,11 @@ def test_asterisk_details_as_yeastar_event_are_parsed_back(scenario: Scenario) -
             details.type,
             details.talk_duration,
         )
+
+
+def test_asterisk_body_has_channel_events_where_cel_was_read() -> None:
+    header = CallHeader(trunks=())
+    assert [
+        has_channel_events(format_body(header, [stream_event]))
+        for stream_event in (AmiMessage((("Event", "CEL"),)), AmiMessage((("Event", "Cdr"),)))
+    ] == [True, False]

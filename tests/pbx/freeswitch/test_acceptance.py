@@ -33,6 +33,11 @@ def test_fs1_both_legs_in_any_order_are_one_call(legs: tuple[bytes, ...]) -> Non
     assert "missing_leg" not in leg.extra
 
 
+def test_body_is_recognised_as_a_document_of_freeswitch() -> None:
+    assert FREESWITCH.recognizes(A_LEG)
+    assert not FREESWITCH.recognizes(b'{"type": 30012, "sn": "3631A2124XXX"}')
+
+
 def test_fs2_caller_leg_alone_is_the_call_and_names_the_missing_leg() -> None:
     (details,) = FREESWITCH.parse(A_LEG)
     check_first_call(details)

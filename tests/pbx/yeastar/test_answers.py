@@ -118,3 +118,13 @@ def test_parse_webhooks_recognizes_webhook_that_sends_call_ends(event_ids: Any, 
 )
 def test_parse_webhooks_of_other_response_returns_empty_config(data: Any) -> None:
     assert parse_webhook_data(data) == PbxWebhookConfig(is_enabled=False, entries=[])
+
+
+@pytest.mark.parametrize("status", [404, 405, 410, 501])
+def test_parse_response_of_missing_endpoint_is_unsupported(status: int) -> None:
+    response = parse_response(status, b"<html>Not Found</html>")
+    assert (response.error_kind, response.errcode, response.error_text) == (
+        "unsupported",
+        -status,
+        f"HTTP status {status}",
+    )

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from onhook.cdr.call_details import DETAIL_FIELDS, DURATION_SECONDS_MAX, NUMBER_FIELDS, CallDetails
+from onhook.cdr.record import NamedRecord
 from onhook.cdr.utc_offset import call_epoch
 from onhook.lib.errors import ParseError, UsageError
 from onhook.lib.signing import is_signed_by, sign
@@ -19,6 +20,7 @@ from onhook.pbx.json_fields import TEXT_CHARACTERS_MAX
 from onhook.pbx.newcdr.payload import PAYLOAD_FORMATS as NEWCDR_FORMATS
 from onhook.pbx.newcdr.payload import NewCdr
 from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS, Yeastar, parse_details
+from tests.factories import SN, record
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"
 YEASTAR = Yeastar()
@@ -413,3 +415,11 @@ def test_yeastar_event_of_older_generation_names_its_dialect(payload_format: str
         Yeastar().parse(NewCdr().format(details, "3651", payload_format))
     assert "NewCdr" in error.value.message
     assert "--dialect newcdr" in error.value.hint
+
+
+def test_yeastar_flat_event_has_names_where_the_record_has_them() -> None:
+    leg = record()
+    members = {field: getattr(leg, field) for field in leg.__struct_fields__}
+    named = NamedRecord(**members, call_from_name="Alice Smith", call_to_name="Bob Jones")
+    plain, with_names = (json.loads(Yeastar().format(each, SN, "flat")) for each in (leg, named))
+    assert with_names == plain | {"call_from_name": "Alice Smith", "call_to_name": "Bob Jones"}
