@@ -58,7 +58,11 @@ def test_bench_parts_are_all_listed() -> None:
     assert parts == set(SIZES) == set(RUNS)
 
 
-@pytest.mark.parametrize("part", RUNS, ids=lambda part: part.__name__.removeprefix("bench."))
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param(part, marks=[pytest.mark.slow] if part is idle else []) for part in RUNS],
+    ids=lambda part: part.__name__.removeprefix("bench."),
+)
 def test_bench_part_runs_with_tiny_sizes(part: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SIZES[part].items():
         monkeypatch.setattr(part, name, value)

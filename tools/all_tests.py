@@ -20,6 +20,7 @@ PARTS: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
             "slow",
             "tests/runtime",
             "tests/cli",
+            "tests/test_bench.py",
             "tests/test_exit_output.py",
             "tests/test_distribution.py",
         ),

@@ -185,7 +185,7 @@ async def test_limits_other_routes_are_403(harness: ConsoleHarness, tokens: dict
 
 
 @pytest.mark.parametrize(
-    "name", ["both", "department", *(pytest.param(name, marks=pytest.mark.slow) for name in ("extension", "nothing"))]
+    "name", ["both", *(pytest.param(name, marks=pytest.mark.slow) for name in ("department", "extension", "nothing"))]
 )
 async def test_limits_responses_leak_nothing(harness: ConsoleHarness, tokens: dict[str, str], name: str) -> None:
     """No list, report, export or page contains the number, and no count includes calls outside of the scope."""

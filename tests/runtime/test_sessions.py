@@ -48,7 +48,8 @@ def restart(server: Server, way: str) -> None:
     wait_until(lambda: server.process_info("hub") not in (None, before))
 
 
-@pytest.mark.parametrize("way", [pytest.param("stop", marks=pytest.mark.slow), "kill"])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["stop", "kill"])
 async def test_session_is_valid_after_a_restart(server: Server, way: str) -> None:
     """One that was ended stays ended, and the limit for wrong tokens holds."""
     await asyncio.to_thread(server.start)
