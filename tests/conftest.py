@@ -60,8 +60,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 
 def pytest_unconfigure() -> None:
-    """Let the garbage collector see everything again, and remove the callbacks that Hypothesis leaves in it: at the exit
-    they would keep DuckDB's types alive, and its library would print a page about leaks.
+    """Let the garbage collector see everything again, and remove the callbacks that Hypothesis leaves in it: at the
+    exit they would keep DuckDB's types alive, and its library would print a page about leaks.
     """
     gc.unfreeze()
     gc.callbacks.clear()
