@@ -86,6 +86,36 @@ def test_line_that_is_written_is_read_back(payload_format: str, details: CallDet
     assert read_details.extra.get("queue") == details.extra.get("queue")
 
 
+@pytest.mark.parametrize(
+    ("direction", "status", "queue"),
+    [
+        ("Inbound", "ANSWERED", "80002"),
+        ("Inbound", "ANSWERED", None),
+        ("Inbound", "VOICEMAIL", None),
+        ("Inbound", "NO ANSWER", None),
+        ("Internal", "BUSY", None),
+        ("Outbound", "ANSWERED", None),
+    ],
+)
+def test_line_of_each_journey_is_read_back(direction: str, status: str, queue: str | None) -> None:
+    details = CallDetails(
+        call_id="0000000000000001_1",
+        time_start="2026-01-01 09:00:00",
+        call_from="Ada<+4930901820>" if direction == "Inbound" else "Alice<1001>",
+        call_to="+4930901821" if direction == "Outbound" else "Bob<1002>",
+        call_duration=40,
+        talk_duration=30 if status in ("ANSWERED", "VOICEMAIL") else 0,
+        status=status,
+        type=direction,
+        src_trunk_name="10001" if direction == "Inbound" else "",
+        dst_trunk_name="10002" if direction == "Outbound" else "",
+        extra={"queue": queue} if queue else {},
+    )
+    (read_details,) = THREE_CX.parse(THREE_CX.format(details, "3cx-5015", "3cx-v20"))
+    assert to_read_back(read_details) == to_read_back(details)
+    assert read_details.extra.get("queue") == queue
+
+
 @given(details=generated_details())
 @settings(max_examples=examples(100), deadline=None)
 def test_line_of_version_18_is_read_back_without_names(details: CallDetails) -> None:
