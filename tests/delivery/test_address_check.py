@@ -183,3 +183,27 @@ async def test_check_pbx_host_address_of_no_pbx_is_refused(host: str) -> None:
     with pytest.raises(UsageError) as error:
         await check_pbx_host(Config(), host, location="--api")
     assert error.value.location == "--api"
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "is_refused"),
+    [
+        ("http://127.0.0.1/calls", "http://127.0.0.2:3128", True),
+        ("http://127.0.0.1/calls", "http://127.0.0.3:3129", True),
+        ("http://127.0.0.1/calls", "http://user:pw@127.0.0.3:3128", False),
+        ("http://127.0.0.1/calls", "none", False),
+        ("http://127.0.0.1/calls", "", False),
+        ("https://127.0.0.1/calls", "http://127.0.0.2:3128", False),
+    ],
+)
+async def test_check_change_of_a_proxy_that_reads_stored_headers_is_refused(
+    url: str, proxy: str, is_refused: bool
+) -> None:
+    """That of the installation is the operator's, and none reads what TLS protects."""
+    old = destination(url, allow_private=True, headers={"X-Key": "hush"}, proxy="http://127.0.0.3:3128")
+    if is_refused:
+        with pytest.raises(UsageError, match="another proxy would read"):
+            await check_change(Config(), old, {"proxy": proxy})
+    else:
+        assert await check_change(Config(), old, {"proxy": proxy}) == []
+    assert await check_change(Config(), old, {"proxy": proxy, "headers": {"X-Key": "new"}}) == []

@@ -73,8 +73,21 @@ def test_service_units_are_read_as_they_were_written(data: str) -> None:
         program="/opt/on hook/onhook", user="pbx", data=data, intake=Address("::", 1), options=("--zone", "UTC")
     )
     assert parse_units(service_unit(settings), socket_unit(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "",
+        "/bin/true",
+        '/opt/"',
+        "/usr/bin/python3 -m onhook serve",
+        "/opt/onhook serve --data /var/lib/onhook --demo",
+    ],
+)
+def test_service_units_of_another_hand_are_refused(start: str) -> None:
     with pytest.raises(UsageError, match="was not written by"):
-        parse_units("[Service]", socket_unit(settings))
+        parse_units(f"[Service]\nUser=pbx\nExecStart={start}\n", socket_unit(UnitSettings()))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 Invariants: private addresses of destinations must be allowed. Those of proxies, of PBXs and of their CDR tables need no
 permission: they are in private networks as a rule, and only administrators set them. Link-local addresses and metadata
-services are none of these. Stored headers and passwords are sent to no other host, port or scheme than before.
+services are none of these. Stored headers and passwords are sent to no other host, port or scheme than before, and no
+other proxy reads them.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from onhook.config import Config
 from onhook.delivery.destinations.kinds import check_kind
 from onhook.delivery.ssrf_guard import check_address, create_ssrf_guard
 from onhook.lib.errors import UsageError
-from onhook.lib.hosts import parse_host, parse_url_host
+from onhook.lib.hosts import NO_PROXY, parse_host, parse_url_host
 from onhook.lib.messages import _
 
 ADDRESS_FIELDS = frozenset({"url", "allow_private", "proxy"})
@@ -45,15 +46,16 @@ async def check_change(
 ) -> list[str]:
     """Return warnings about a change of a destination. Raises `UsageError` for a new address that is not allowed now; a
     permission can always be revoked, which is a warning where nothing can be sent afterwards. Raises it also for
-    another host that would be sent stored headers or a password, unless these may move.
+    another host or proxy that would be sent stored headers or a password, unless these may move.
     """
     changed_fields = {name: value for name, value in changes.items() if name in SPEC_FIELDS}
     new = msgspec.structs.replace(old, **changed_fields)
     check_kind(new)
     if not may_move_secrets:
         check_kept_values(
-            old.url,
+            old,
             new.url,
+            new.proxy,
             has_headers=bool(old.headers) and "headers" not in changes,
             has_password=old.kind != "webhook" and old.secrets > 0,
         )
@@ -68,24 +70,35 @@ async def check_change(
         raise
 
 
-def check_kept_values(old_url: str, new_url: str, *, has_headers: bool, has_password: bool = False) -> None:
-    """Raise `UsageError` where stored headers or a password are kept for another host, port or scheme.
+def check_kept_values(
+    old: DestinationSpec, url: str, proxy: str, *, has_headers: bool, has_password: bool = False
+) -> None:
+    """Raise `UsageError` where stored headers or a password are kept for another host, port or scheme, or for a proxy
+    that reads them, because the URL has no TLS.
 
-    >>> check_kept_values("https://crm.example.com/calls", "https://CRM.example.com/new", has_headers=True)
+    >>> crm = DestinationSpec(url="https://crm.example.com/calls")
+    >>> check_kept_values(crm, "https://CRM.example.com/new", "http://proxy.example.com:3128", has_headers=True)
     """
-    if _origin(new_url) == _origin(old_url):
+    if not has_headers and not has_password:
         return
-    if has_headers:
-        raise UsageError(
-            _("the hidden values of headers belong to another host"),
-            location="headers",
-            hint=_("enter their values, or remove these headers"),
-        )
-    if has_password:
+    if _origin(url) != _origin(old.url):
+        if has_headers:
+            raise UsageError(
+                _("the hidden values of headers belong to another host"),
+                location="headers",
+                hint=_("enter their values, or remove these headers"),
+            )
         raise UsageError(
             _("its password belongs to another host"),
             location="url",
             hint=_("duplicate the destination, and enter the password again"),
+        )
+    is_new_proxy = proxy not in ("", NO_PROXY) and _origin(proxy) != _origin(old.proxy)
+    if is_new_proxy and urlsplit(url.strip()).scheme == "http":
+        raise UsageError(
+            _("another proxy would read stored headers or the password"),
+            location="proxy",
+            hint=_("use a URL with https, or enter them again"),
         )
 
 

@@ -223,20 +223,28 @@ def create_files(settings: UnitSettings) -> Mapping[str, str]:
 
 
 def parse_units(service_text: str, socket_text: str) -> UnitSettings:
-    """Return the settings of units that were written before, by this version or another one. Raises `UsageError`."""
+    """Return the settings of units that were written before, by this version or another one; `options` are pairs of a
+    name and a value. Raises `UsageError`.
+    """
     values = dict(re.findall(r"^(\w+)=(.+)$", f"{service_text}\n{socket_text}", re.MULTILINE))
     try:
         words = [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(values["ExecStart"])]
-        program, _serve, _option, data, *options = words
+        program, command, option, data, *options = words
         user, address = values["User"], values["ListenStream"]
     except (KeyError, ValueError) as error:
-        raise UsageError(
-            _("{name} was not written by `onhook service install`", name=SERVICE_NAME),
-            location=UNIT_DIRECTORY,
-            hint=_("remove it by `onhook service uninstall`, then install it with all options"),
-        ) from error
+        raise _other_unit_error() from error
+    if (command, option) != ("serve", "--data") or len(options) % 2:
+        raise _other_unit_error()
     intake = parse_address(address, SOCKET_NAME)
     return UnitSettings(program=program, user=user, data=data, intake=intake, options=tuple(options))
+
+
+def _other_unit_error() -> UsageError:
+    return UsageError(
+        _("{name} was not written by `onhook service install`", name=SERVICE_NAME),
+        location=UNIT_DIRECTORY,
+        hint=_("remove it by `onhook service uninstall`, then install it with all options"),
+    )
 
 
 def service_unit(settings: UnitSettings) -> str:

@@ -145,8 +145,8 @@ def _find_changes(
     texts = reveal_hidden(form, destination) | {"kind": destination.kind}
     new = parse_form({name: text for name, text in texts.items() if name not in FORM_FILTERS})
     changes = {name: getattr(new, name) for name in CHANGED_FIELDS if getattr(new, name) != getattr(destination, name)}
-    if "url" in changes:
-        changes["headers"] = new.headers  # entered again for another host, also where they stay the same
+    if "url" in changes or "proxy" in changes:
+        changes["headers"] = new.headers  # entered again for another host or proxy, also where they stay the same
     record_filter = _change_filter(app_state, destination, form, zone)
     if record_filter != destination.filter:
         changes["filter"] = record_filter

@@ -1,7 +1,7 @@
 """The form of a destination, filled with the settings of a stored one. Pure.
 
 Invariant: nothing that may be a key is on the page: values of headers and of the query of the URL, and the password of
-the proxy. `…` stands for each, keeps the stored one where it stays, and is sent to no other host than before.
+the proxy. `…` stands for each, keeps the stored one where it stays, and is sent to no other host or proxy than before.
 """
 
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ def reveal_hidden(form: Mapping[str, str], stored: Destination) -> dict[str, str
         raise UsageError(_("the proxy has a hidden password"), location="proxy", hint=_("enter the whole address"))
     lines = [_reveal_header(line, stored) for line in headers_text.splitlines()]
     has_hidden_headers = lines != headers_text.splitlines()
-    check_kept_values(stored.url, texts.get("url", ""), has_headers=has_hidden_headers)
+    check_kept_values(stored, texts.get("url", ""), texts.get("proxy", "").strip(), has_headers=has_hidden_headers)
     texts["headers"] = "\n".join(lines)
     return texts
 
