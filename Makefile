@@ -31,7 +31,7 @@ run: $(RUN) ## start Onhook with a simulated PBX that posts real webhooks
 
 test: $(DEV) ## the tests, without the slow ones; ARGS="-k queue" picks some; COVERAGE=1 as in CI
 ifeq ($(strip $(ARGS)),)
-	$(IN)/python -m pytest -n 3 -m "not slow and not pbx" $(if $(COVERAGE),--cov --cov-report=)
+	$(IN)/python -m pytest -n 3 --dist worksteal -m "not slow and not pbx" $(if $(COVERAGE),--cov --cov-report=)
 	$(if $(COVERAGE),$(IN)/python -m tools.coverage_gates)
 else
 	$(IN)/python -m pytest -n 2 -m "not slow and not pbx" $(ARGS)

@@ -1,13 +1,16 @@
 """The files of Onhook, parsed, with their imports; read by the tests of the structure."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
+
+BODIES: Final = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Where a statement has other statements, or parts that have them."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,15 @@ class File:
     def nodes(self) -> tuple[ast.AST, ...]:
         """All nodes of the tree, computed once for all checks: walking takes most of the time."""
         return tuple(ast.walk(self.tree))
+
+    @cached_property
+    def statements(self) -> tuple[ast.stmt, ...]:
+        """All statements of the tree; far fewer than its nodes."""
+        return tuple(statements(self.tree.body))
+
+    @cached_property
+    def names_used(self) -> tuple[Import, ...]:
+        return tuple(_find_names_used(self))
 
     @cached_property
     def module(self) -> str:
@@ -97,7 +109,16 @@ def absolute(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*above, *([node.module] if node.module else [])])
 
 
-def names_used(file: File) -> Iterator[Import]:
+def statements(body: Iterable[ast.AST]) -> Iterator[ast.stmt]:
+    """Yield the statements of a body, and of the bodies in them."""
+    for node in body:
+        if isinstance(node, ast.stmt):
+            yield node
+        for name in BODIES:
+            yield from statements(getattr(node, name, ()))
+
+
+def _find_names_used(file: File) -> Iterator[Import]:
     """Yield the full dotted names that a file imports, and of every `a.b.c` whose `a` is imported."""
     names: dict[str, str] = {}
     for node in file.nodes:

@@ -4,12 +4,14 @@ import gc
 import os
 import shutil
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Final
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from onhook.appdb.users import SCRYPT
 from tests.counts import examples
 from tests.measured_processes import remove_empty_files, wait_for_measured_processes
 
@@ -22,6 +24,9 @@ settings.load_profile("untimed")
 # Tests that a shell starts in the background inherit an ignored SIGINT, and so would every command that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+GARBAGE_OBJECTS: Final = 10_000
+"""New objects after which garbage is looked for: seldom, as a test makes few and ends soon."""
 
 CHROMIUM_NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 
@@ -38,6 +43,14 @@ def chromium_path() -> str:
     pytest.skip(reason)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def password_cost() -> Iterator[int]:
+    """Make passwords cheap, which thousands of sign-ins compute; yield the cost that Onhook sets."""
+    cost = SCRYPT["n"]
+    with patch.dict(SCRYPT, n=2**10):
+        yield cost
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Collect without the garbage collector: the tests, thousands, stay to the end, and it looks at none again."""
@@ -47,6 +60,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+        gc.set_threshold(GARBAGE_OBJECTS)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

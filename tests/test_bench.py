@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Final
 
 import pytest
 
@@ -52,6 +53,10 @@ RUNS: Mapping[ModuleType, Callable[[], Sequence[Row]]] = {
 }
 
 
+WITH_SERVERS: Final = frozenset({idle, intake, projector})
+"""Parts that start whole servers: each takes seconds."""
+
+
 def test_bench_parts_are_all_listed() -> None:
     """A new part of the table gets its sizes here."""
     parts = {value for value in vars(bench_main).values() if isinstance(value, ModuleType) and hasattr(value, "run")}
@@ -60,7 +65,7 @@ def test_bench_parts_are_all_listed() -> None:
 
 @pytest.mark.parametrize(
     "part",
-    [pytest.param(part, marks=[pytest.mark.slow] if part is idle else []) for part in RUNS],
+    [pytest.param(part, marks=[pytest.mark.slow] if part in WITH_SERVERS else []) for part in RUNS],
     ids=lambda part: part.__name__.removeprefix("bench."),
 )
 def test_bench_part_runs_with_tiny_sizes(part: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

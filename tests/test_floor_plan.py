@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from tests.code_base import CodeBase, File, current_code_base, dotted, names_used, package_of
+from tests.code_base import CodeBase, File, current_code_base, dotted, package_of, statements
 
 # A package imports packages of lower ranks only.
 RANKS: Final = (
@@ -208,7 +208,7 @@ def imports_have_no_cycles(code: CodeBase) -> Iterator[str]:
 def imports_are_at_the_top(code: CodeBase) -> Iterator[str]:
     for file in code.sources:
         for function in functions(file):
-            for node in ast.walk(function):
+            for node in statements(function.body):
                 if isinstance(node, ast.Import | ast.ImportFrom):
                     yield file.error(node.lineno, f"`{function.name}` contains an import: move it to the top.")
 
@@ -250,7 +250,7 @@ def docstring_line(file: File, word: str) -> str:
 
 def capabilities_are_restricted(code: CodeBase) -> Iterator[str]:
     for file in code.sources:
-        for usage in names_used(file):
+        for usage in file.names_used:
             owners = CAPABILITIES.get(usage.name, {file.top_package})
             if file.top_package not in owners:
                 yield file.error(usage.line, f"`{usage.name}` belongs to {quoted(owners)}: pass its result in.")
@@ -261,7 +261,7 @@ def application_database_is_awaited(code: CodeBase) -> Iterator[str]:
     for file in code.sources:
         if file.top_package == "appdb":
             continue
-        used_names = {usage.name for usage in names_used(file)}
+        used_names = {usage.name for usage in file.names_used}
         for node in file.nodes:
             if isinstance(node, ast.Attribute) and node.attr == "appdb_file" and "sqlite3" in used_names:
                 yield file.error(node.lineno, "`onhook.db` is opened by `appdb` alone: use `AppDb`.")
@@ -303,7 +303,7 @@ def modules_have_a_docstring(code: CodeBase) -> Iterator[str]:
 
 
 def functions(file: File) -> Iterator[Function]:
-    return (node for node in file.nodes if isinstance(node, Function))
+    return (node for node in file.statements if isinstance(node, Function))
 
 
 def quoted(names: set[str]) -> str:

@@ -1,6 +1,7 @@
 """Coverage: every claim is true at every time, whatever the channel loses and whenever the list is read."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from random import Random
 
@@ -31,6 +32,7 @@ MONDAY = datetime(2026, 4, 27, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
+@cache
 def time_at(hours: float) -> datetime:
     return MONDAY + timedelta(hours=hours)
 

@@ -117,6 +117,7 @@ async def test_date_range_invalid_time_is_marked_in_the_open_panel(client: aioht
     assert 'name="since" aria-invalid="true"' in text
 
 
+@pytest.mark.slow
 async def test_date_range_calendar_is_used_by_keyboard(harness: ConsoleHarness, chromium_path: str) -> None:
     """Two days are chosen with the arrow keys; Escape closes; the comparison is a choice with a day."""
     await harness.ingest_details([details()])

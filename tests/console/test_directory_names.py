@@ -147,6 +147,7 @@ async def test_limited_reader_sees_no_name_of_another_pbx(harness: ConsoleHarnes
             assert (answer.status, "Hidden" in await answer.text()) == (200, False), path
 
 
+@pytest.mark.slow
 async def test_pages_show_names(harness: ConsoleHarness, chromium_path: str) -> None:
     """A name that is set while the page is open is shown after it is loaded again, on calls of before too."""
     await add_calls(harness)

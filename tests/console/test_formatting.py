@@ -1,6 +1,5 @@
 """Formatting of values: unknown values are dashes, and links lead to their targets."""
 
-import doctest
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,12 +21,6 @@ from onhook.lib.text import UNKNOWN
 from tests.factories import BOB, IVR, QUEUE, STARTED_AT, call, record
 
 BERLIN = ZoneInfo("Europe/Berlin")
-
-
-def test_formatting_doctests_hold() -> None:
-    result = doctest.testmod(formatting)
-    assert result.attempted >= 3
-    assert not result.failed
 
 
 @given(st.text(min_size=1), st.text(min_size=1))

@@ -107,6 +107,7 @@ def test_twelve_hour_zone_has_the_times_of_its_zone() -> None:
     assert not isinstance(ZoneInfo("Europe/Berlin"), TwelveHourZone)
 
 
+@pytest.mark.slow
 async def test_reader_settings_are_switched_in_the_header_by_keyboard(
     harness: ConsoleHarness, chromium_path: str
 ) -> None:

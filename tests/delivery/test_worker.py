@@ -381,11 +381,11 @@ async def test_worker_endpoint_that_rejects_much_receives_the_rest(
     await harness.add_destination("crm", receiver.url)
     harness.start()
     await harness.put_calls(*make_calls(60, call_to="6400"), *make_calls(5))
-    await wait_until(lambda: len(receiver.accepted) == 5)
+    await wait_until(lambda: len(receiver.accepted_counts()) == 5)
     await harness.stop()
     harness.start()
     await harness.put_calls(*make_calls(60, call_to="6400"), *make_calls(5))
-    await wait_until(lambda: len(receiver.accepted) == 10)
+    await wait_until(lambda: len(receiver.accepted_counts()) == 10)
 
 
 async def test_worker_event_parsed_late_is_sent(

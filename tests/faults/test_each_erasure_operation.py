@@ -28,9 +28,6 @@ from tests.ops.erasure_world import (
     read_calls,
 )
 
-STEP = 301
-"""An attempt takes more than a second here."""
-
 KILLED_AT = 223
 """In the middle: in `make test` one process is killed."""
 
@@ -56,7 +53,7 @@ async def erase(directory: Path) -> None:
     await rebuild(config, lambda _position, _last_seq: None, ENGINES)
 
 
-@pytest.mark.parametrize("step", [STEP, counts.step(LONG_STEP)])
+@pytest.mark.parametrize("step", [counts.step(LONG_STEP)])
 @early_and_late
 async def test_erase_each_operation_fails(tmp_path: Path, step: int, *, is_late: bool) -> None:
     config = Config(data=tmp_path / "data", zone="Europe/Berlin")

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from onhook.store.duckdb import open_store
 from onhook.store.sql.runner import QUERY_MODULE, SqlProcessRunner
 from onhook.store.sql.store_copy import COPY_MODULE, StoreCopy
 from tests.store.sql.attacks import TOO_SLOW
+from tests.waiting import PAUSE_SECONDS, SECONDS_MAX
 
 HEAVY = ("duckdb", "pyarrow", "litestar", "typer", "rich", "aiohttp", "structlog", "jinja2", "yarl", "pydantic")
 BROKERS = ("aiokafka", "aiormq", "nats", "paho", "redis")
@@ -65,6 +68,23 @@ def test_processes_import_nothing_from_the_current_directory(tmp_path: Path) -> 
     subprocess.run(build_command("onhook.runtime.child", Config()), cwd=tmp_path, check=True, timeout=30)
 
 
+def wait_for_rest(pid: int) -> None:
+    """Wait until all threads sleep: the stack of one that runs changes while another thread prints it."""
+    ends_at = time.monotonic() + SECONDS_MAX
+    while thread_states(pid) != {"S"}:
+        assert time.monotonic() < ends_at
+        time.sleep(PAUSE_SECONDS)
+
+
+def thread_states(pid: int) -> set[str]:
+    """Return the states of the threads of a process, as `ps` abbreviates them."""
+    states = set()
+    for path in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # one that has ended
+            states.add(path.read_text().rpartition(")")[2].split()[0])
+    return states
+
+
 @each_crash
 @pytest.mark.parametrize("process", ["intake", "hub"])
 def test_process_that_crashes_prints_the_stacks_of_its_threads(
@@ -78,6 +98,7 @@ def test_process_that_crashes_prints_the_stacks_of_its_threads(
         assert child.stdout is not None
         assert child.stderr is not None
         assert b"address" in child.stdout.readline()
+        wait_for_rest(child.pid)
         child.send_signal(signal.Signals[crash])
         text = child.stderr.read().decode()
     assert child.returncode == -signal.Signals[crash]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from onhook.cdr.record import Call
 from onhook.delivery.destinations.contract import Notification
 from onhook.delivery.destinations.http import ID_RESPONSE_BYTES_MAX
 from onhook.delivery.destinations.webhook_response import RESPONSE_BYTES_MAX
@@ -89,19 +90,24 @@ def with_fields(server: ObjectServer, **fields: Any) -> dict[str, Any]:
     return server.settings | {"fields": fields}
 
 
+async def deliver(harness: DeliveryHarness, event: Call) -> None:
+    """Store an event, and return when its delivery is committed: one that is stored before that may replace it."""
+    await harness.put_calls(event)
+    await wait_until(await harness.cursor("CRM") == harness.position async for _ in polls())
+
+
 async def test_http_later_event_of_a_call_changes_its_object(harness: DeliveryHarness, server: ObjectServer) -> None:
     """Also after a restart, when the id is read from the application database."""
     await harness.add_destination("CRM", **server.settings)
     harness.start()
     (first_call,) = make_calls(1)
-    await harness.put_calls(first_call)
-    await harness.put_calls(later_event(first_call, 15))
-    await wait_until(lambda: server.durations() == {first_call.call_id: 15})
+    await deliver(harness, first_call)
+    await deliver(harness, later_event(first_call, 15))
+    assert server.durations() == {first_call.call_id: 15}
     await harness.stop()
     harness.start()
-    await harness.put_calls(later_event(first_call, 16))
-    await wait_until(lambda: server.durations() == {first_call.call_id: 16})
-    await wait_until(lambda: len(server.requests) == 3)
+    await deliver(harness, later_event(first_call, 16))
+    assert server.durations() == {first_call.call_id: 16}
     assert [(method, path) for method, path, *_rest in server.requests] == [
         ("POST", "/v1/objects"),
         ("PATCH", "/v1/objects/1"),
