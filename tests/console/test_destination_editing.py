@@ -188,7 +188,7 @@ async def test_destination_walk_edits_and_duplicates(harness: ConsoleHarness, ch
         await page.get_by_label("Status filter").fill("BUSY")
         await page.screenshot(path=OUTPUT / "destination-edit.png", full_page=True)
         await page.get_by_role("button", name="Save", exact=True).press("Enter")
-        await expect(page.get_by_role("status")).to_contain_text("Settings saved")
+        await expect(page.get_by_role("status").filter(has_text="Settings saved")).to_be_visible()
         await page.get_by_role("link", name="Duplicate").press("Enter")
         await expect(page.get_by_label("Name", exact=True)).to_have_value("CRM copy")
         await page.get_by_role("button", name="Add", exact=True).press("Enter")

@@ -242,12 +242,12 @@ async def test_page_entry_is_set_edited_and_removed(
         await page.get_by_label("Name", exact=True).fill("Alice Smith")
         await page.get_by_label("Department", exact=True).fill("Sales")
         await page.get_by_role("button", name="Save").click()
-        await expect(page.get_by_role("status")).to_have_text("1001 is Alice Smith.")
+        await expect(page.locator(".success[role=status]")).to_have_text("1001 is Alice Smith.")
         await page.get_by_role("link", name="Edit 1002").click()
         await expect(page.get_by_label("Name", exact=True)).to_have_value("Bob")
         await page.get_by_label("Name", exact=True).fill("Robert")
         await page.get_by_role("button", name="Save").click()
-        await expect(page.get_by_role("status")).to_have_text("1002 is Robert.")
+        await expect(page.locator(".success[role=status]")).to_have_text("1002 is Robert.")
         for file, result in (
             (wrong, page.get_by_role("alert").filter(has_text="line 2: the name is missing")),
             (right, page.get_by_role("status").filter(has_text="Entries imported: 1.")),

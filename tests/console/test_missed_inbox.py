@@ -168,7 +168,7 @@ async def test_missed_inbox_is_worked_through_by_keyboard(harness: ConsoleHarnes
         await page.keyboard.press("Enter")
         await expect(page.get_by_text("None in this period.")).to_be_visible()
         await add_missed(harness, 1, OTHER)
-        await expect(page.locator("#missed tbody tr")).to_contain_text(OTHER, timeout=15_000)
+        await expect(page.locator("#missed tbody tr")).to_contain_text(OTHER)
 
 
 async def change(client: aiohttp.ClientSession, action: str, *call_ids: str, **members: object) -> tuple[int, object]:

@@ -26,6 +26,7 @@ from tests.factories import ALICE, BOB, IVR, QUEUE, SN, call, details, record
 
 OUTPUT = Path(__file__).parents[2] / "test-output"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+expect.set_options(timeout=15_000)  # milliseconds, on a busy machine
 OTHER_PAGES = (
     ("/reports", "reports"),
     ("/reports?report=week", "week"),
@@ -96,13 +97,13 @@ async def test_calls_page_new_call_appears_without_reload(harness: ConsoleHarnes
         assert page.url == f"{harness.url}/"
         await expect(page.get_by_text("No calls yet")).to_be_visible()
         await harness.ingest_details([details(moment)])
-        await expect(page.locator("tr.call")).to_have_count(1, timeout=15_000)
+        await expect(page.locator("tr.call")).to_have_count(1)
         await page.evaluate("window.wasHere = true")
         await expect(page.get_by_text("Live", exact=True)).to_be_visible()
         await harness.ingest_details(
             [details(moment + timedelta(seconds=5), call_from="1003", status="BUSY", talk_duration=0)]
         )
-        await expect(page.locator("tr.call")).to_have_count(2, timeout=15_000)
+        await expect(page.locator("tr.call")).to_have_count(2)
         await expect(page.locator("tr.call").first).to_contain_text("1003")
         await expect(page.locator("tr.call").first).to_contain_text("Busy")
         await expect(page.locator('[data-tile="missed"]')).to_contain_text("1 busy")
@@ -122,7 +123,7 @@ async def test_calls_page_keyboard_opens_first_call(harness: ConsoleHarness, chr
                 break
         focused = await page.evaluate("document.activeElement.getAttribute('href')")
         await harness.ingest_details([details(moments[0])])
-        await expect(page.locator("tr.call")).to_have_count(12, timeout=15_000)
+        await expect(page.locator("tr.call")).to_have_count(12)
         assert await page.evaluate("document.activeElement.getAttribute('href')") == focused
         await page.keyboard.press("Enter")
         await expect(page).to_have_url(harness.url + focused)

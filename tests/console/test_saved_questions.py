@@ -186,7 +186,7 @@ async def test_sql_walk_saves_shares_and_removes_a_question(harness: ConsoleHarn
         await page.screenshot(path=OUTPUT / "sql-question.png", full_page=True)
         await page.get_by_text("Edit Outcomes").click()
         await page.get_by_role("button", name="Share with all users Outcomes").press("Enter")
-        await expect(page.get_by_role("status")).to_contain_text("is shared")
+        await expect(page.get_by_role("status").filter(has_text="is shared")).to_be_visible()
         await page.get_by_text("Edit Outcomes").click()
         await page.get_by_label("New name of Outcomes").fill("How calls end")
         await page.get_by_role("button", name="Rename Outcomes").press("Enter")
