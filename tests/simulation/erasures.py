@@ -5,7 +5,7 @@ never have it again, wherever it is looked for, also where a further leg of them
 number that were reported by then may have been erased or not: their texts are not compared.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -21,8 +21,8 @@ TEXT_FIELDS = tuple(name for name in DETAIL_FIELDS if name not in NUMBER_FIELDS)
 
 
 class KnownErasure(msgspec.Struct, kw_only=True):
-    """One erasure. Nothing may be left of `unreadable_calls`, which could not be parsed then. `sent_counts` is how many
-    notifications each destination had, once all hubs had applied it and the attempts in progress had ended.
+    """One erasure. Nothing may be left of `unreadable_calls`, which could not be parsed then. `sent_until` is when
+    all hubs had applied it and the last notification of before had been sent, which may be accepted later.
     """
 
     number: str
@@ -31,7 +31,7 @@ class KnownErasure(msgspec.Struct, kw_only=True):
     certain_calls: frozenset[CallKey] = frozenset()
     is_applied: bool = False
     """Whether all hubs have been seen behind it."""
-    sent_counts: dict[str, int] | None = None
+    sent_until: float | None = None
 
 
 class KnownErasures:
@@ -52,11 +52,11 @@ class KnownErasures:
         """Return whether an unreadable body may be gone."""
         return any(erasure.number[-COMMON_DIGITS:].encode() in body for erasure in self.tried)
 
-    def note_applied(self, accepted: Mapping[str, Sequence[AcceptedNotification]]) -> None:
-        """Note that all hubs are at the end of the ledger; `accepted` is what each destination has so far."""
+    def note_applied(self, now: float) -> None:
+        """Note that all hubs are at the end of the ledger; `now` is the time of the loop, in seconds."""
         for erasure in self.tried:
-            if erasure.is_applied and erasure.sent_counts is None:
-                erasure.sent_counts = {name: len(notifications) for name, notifications in accepted.items()}
+            if erasure.is_applied and erasure.sent_until is None:
+                erasure.sent_until = now
             erasure.is_applied = True
 
     def find_in_records(self, records: Iterable[Record]) -> list[str]:
@@ -74,9 +74,11 @@ class KnownErasures:
         return [
             f"{name}: {notification.notification_id} has {erasure.number}"
             for erasure in self.tried
-            if erasure.sent_counts is not None
-            for notification in accepted[erasure.sent_counts.get(name, 0) :]
-            if notification.call_id in _ids(erasure.certain_calls) and erasure.number in str(notification.details)
+            if erasure.sent_until is not None
+            for notification in accepted
+            if notification.time > erasure.sent_until
+            and notification.call_id in _ids(erasure.certain_calls)
+            and erasure.number in str(notification.details)
         ]
 
     def find_in_bodies(self, place: str, bodies: Iterable[bytes]) -> list[str]:
