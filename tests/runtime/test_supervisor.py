@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sqlite3
+import stat
 from pathlib import Path
 
 import duckdb
@@ -204,11 +205,11 @@ def test_serve_log_contains_no_secret(server: Server) -> None:
 
 @pytest.mark.slow
 def test_serve_data_directory_is_for_its_owner_alone(server: Server) -> None:
-    """Mode 0700, and 0600 for every file inside."""
+    """Mode 0700, as for directories and sockets inside, and 0600 for every file."""
     server.start()
-    assert server.directory.stat().st_mode & 0o777 == 0o700
-    modes = {path.name: path.stat().st_mode & 0o777 for path in server.directory.iterdir()}
-    assert modes == dict.fromkeys(modes, 0o600)
+    paths = [server.directory, *server.directory.rglob("*")]
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in paths}
+    assert modes == {path: 0o600 if path.is_file() else 0o700 for path in modes}
 
 
 @pytest.mark.slow
