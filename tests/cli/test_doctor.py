@@ -82,7 +82,7 @@ def test_serve_without_its_settings_says_so(server: Server) -> None:
     server.start()
     assert server.post(webhook_body(1)) == 200
     server.stop()
-    for path in server.directory.glob("onhook.db*"):
+    for path in filter(Path.is_file, server.directory.glob("onhook.db*")):
         path.unlink()
     server.start()
     wait_until(lambda: "ERROR: the settings are lost" in server.log_text())
