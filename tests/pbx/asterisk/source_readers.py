@@ -27,6 +27,9 @@ CONFIG = AsteriskParserConfig(trunks=tuple(TRUNK_CHANNELS), inbound_contexts=("f
 BERLIN = ZoneInfo("Europe/Berlin")
 EPOCH = datetime.fromtimestamp(0, UTC)
 
+PAGE_ROWS = 7
+"""Several pages for some calls, and each larger than the rows of one time and id that a generated call has."""
+
 
 def all_rows(calls: Sequence[GeneratedCall]) -> list[Row]:
     return [row for call in calls for row in call.rows]
@@ -72,7 +75,7 @@ def read_sqlite(calls: Sequence[GeneratedCall], path: Path) -> dict[str, Call]:
             f"INSERT INTO cdr VALUES ({', '.join('?' * len(rows[0]))})",  # noqa: S608 - names of a test
             [tuple(row.values()) for row in rows],
         )
-    return read_rows(read_table_rows(CdrTable(location=str(path), name="cdr"), COLUMNS, page_rows=7))
+    return read_rows(read_table_rows(CdrTable(location=str(path), name="cdr"), COLUMNS, page_rows=PAGE_ROWS))
 
 
 def read_rows(rows: Iterable[Mapping[str, str] | UnparsedLine]) -> dict[str, Call]:

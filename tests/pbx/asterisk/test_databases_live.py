@@ -28,7 +28,7 @@ from tests.pbx.asterisk.servers import (
     missing_postgresql,
     postgresql,
 )
-from tests.pbx.asterisk.source_readers import all_rows, plain, read_events, read_rows
+from tests.pbx.asterisk.source_readers import PAGE_ROWS, all_rows, plain, read_events, read_rows
 from tests.pbx.asterisk.test_files import AMI_KEYS, ASTERISK, rows
 from tests.pbx.asterisk.test_generated_calls import CALLS
 from tests.runtime.harness import wait_until
@@ -88,7 +88,7 @@ def cdr_table(server: DatabaseServer, name: str = "cdr") -> CdrTable:
     return CdrTable(location=source.location, name=source.table, password=source.password)
 
 
-def read_keys(server: DatabaseServer, name: str = "cdr", page_rows: int = 7) -> set[bytes]:
+def read_keys(server: DatabaseServer, name: str = "cdr", page_rows: int = PAGE_ROWS) -> set[bytes]:
     """Return the keys of the calls in a table."""
     table_rows = read_table_rows(cdr_table(server, name), COLUMNS, since="2020-01-01 00:00:00", page_rows=page_rows)
     return {
@@ -127,7 +127,7 @@ def test_generated_calls_are_equal_from_events_and_postgresql(
 ) -> None:
     in_postgresql.run("DROP TABLE IF EXISTS generated", POSTGRESQL.replace("TABLE cdr", "TABLE generated"))
     in_postgresql.insert("generated", [row | {"calldate": row["start"]} for row in all_rows(calls)])
-    table_rows = read_table_rows(cdr_table(in_postgresql, "generated"), COLUMNS, page_rows=3)
+    table_rows = read_table_rows(cdr_table(in_postgresql, "generated"), COLUMNS, page_rows=PAGE_ROWS)
     assert plain(read_rows(table_rows)) == plain(read_events(calls))
 
 
@@ -142,7 +142,7 @@ def test_generated_calls_are_equal_from_events_and_mariadb(
     in_mariadb.insert(
         "generated", [{"calldate": row["start"]} | {name: row[name] for name in names} for row in all_rows(calls)]
     )
-    table_rows = read_table_rows(cdr_table(in_mariadb, "generated"), COLUMNS, page_rows=3)
+    table_rows = read_table_rows(cdr_table(in_mariadb, "generated"), COLUMNS, page_rows=PAGE_ROWS)
     assert plain(read_rows(table_rows)) == plain(read_events(calls))
 
 
