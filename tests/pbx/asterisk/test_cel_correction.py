@@ -2,13 +2,15 @@
 calls.
 """
 
+import re
+
 import pytest
 
 from onhook.cdr.call_details import CallDetails
 from onhook.pbx.asterisk.call import CallHeader, format_body
 from onhook.pbx.asterisk.messages import AmiMessage
 from onhook.pbx.asterisk.payload import Asterisk
-from tests.pbx.asterisk.ami_streams import build_event
+from tests.pbx.asterisk.ami_streams import build_event, events
 
 CALLER, CALLEE = "PJSIP/1001-00000001", "PJSIP/1002-00000002"
 
@@ -35,8 +37,8 @@ def cel(name: str, channel: str, **lines: str) -> AmiMessage:
     return build_event("CEL", EventName=name, Channel=channel, EventTime="2026-04-27 19:04:36", **lines)
 
 
-def parse(*events: AmiMessage) -> CallDetails:
-    (details,) = Asterisk().parse(format_body(CallHeader(has_all_events=True), events))
+def parse(*messages: AmiMessage) -> CallDetails:
+    (details,) = Asterisk().parse(format_body(CallHeader(has_all_events=True), messages))
     return details
 
 
@@ -110,3 +112,23 @@ def test_correction_queue_member_outside_has_the_number_that_the_queue_dialled(m
     queue_row, member_row = Asterisk().parse(format_body(header, events))
     assert (queue_row.call_to, queue_row.type) == ("support<6400>", "Internal")
     assert (member_row.call_to, member_row.type, member_row.agent_ring_time) == (expected, "Outbound", 3)
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 2, 3])
+def test_correction_short_ivr_without_a_number_has_a_row_before_its_party(seconds: int) -> None:
+    """Times are whole seconds: a prompt of a second and a half lasts one or two, by where the second began."""
+    answered_at = f"2026-11-28 23:13:{35 - seconds:02}"
+    body = format_body(CallHeader(has_all_events=True, trunks=("trunk-a",)), answered_at_second(answered_at))
+    ivr, party = sorted(Asterisk().parse(body), key=lambda details: details.call_to != "ivr-1")
+    assert (ivr.call_to, ivr.time_start, ivr.call_duration) == ("ivr-1", answered_at, seconds)
+    assert (party.call_to, party.time_start, party.talk_duration) == ("Bob<1002>", "2026-11-28 23:13:35", 3)
+
+
+def answered_at_second(answered_at: str) -> list[AmiMessage]:
+    """Return a recorded call through an IVR at extension `s`, which the caller left at 23:13:35, answered at a time."""
+    return [
+        AmiMessage(
+            tuple((name, re.sub(r"2026-11-28 23:13:3[34]", answered_at, value)) for name, value in message.lines)
+        )
+        for message in events("freepbx_ivr")
+    ]

@@ -1,6 +1,8 @@
 """The channel and queue events of one call, found by channel and by name."""
 
-from onhook.pbx.asterisk.applications import QUEUE_APPLICATION
+from datetime import datetime
+
+from onhook.pbx.asterisk.applications import IVR_APPLICATIONS, QUEUE_APPLICATION
 from onhook.pbx.asterisk.call import AsteriskCall, Cel, QueueEvent
 from onhook.pbx.asterisk.channels import Channel, is_dialled
 from onhook.pbx.asterisk.dial_strings import parse_device
@@ -25,6 +27,13 @@ class CallEvents:
 
     def get_events_by_name(self, *names: str) -> list[Cel]:
         return [cel for cel in self.call.cels if cel.name in names]
+
+    def has_prompt(self, channel: Channel, until: datetime) -> bool:
+        """Return whether a machine spoke to the caller until this time: however short, that is no rounding of times."""
+        return any(
+            cel.application in IVR_APPLICATIONS and cel.event_time <= until
+            for cel in self.get_events(channel, "APP_START")
+        )
 
     def get_queue_event(self, name: str, row: CallRow) -> QueueEvent | None:
         """Return the event of the agent of a row, who may have been called through a Local channel."""

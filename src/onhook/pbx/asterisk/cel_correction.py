@@ -142,7 +142,8 @@ def _start_after_machine(row: CallRow, events: CallEvents) -> CallRow:
         return row
     start = channel_start.event_time
     is_answered_before = answer.event_time < start and answer.application not in _CALLING_APPLICATIONS
-    if not is_answered_before or seconds_between(row.start, start) <= TALK_TOLERANCE_SECONDS or start > row.end:
+    tolerance = 0 if events.has_prompt(row.cdr.channel, start) else TALK_TOLERANCE_SECONDS
+    if not is_answered_before or seconds_between(row.start, start) <= tolerance or start > row.end:
         return row
     return msgspec.structs.replace(row, start=start, duration=seconds_between(start, max(row.end, row.cdr.end)))
 
@@ -299,9 +300,11 @@ def _machine_spans(
         return
     next_starts = [row.start for row in rows if row.cdr.channel == channel and row.start >= answer.event_time]
     has_party = any(row.callee or row.kind == "queue" for row in rows if row.cdr.channel == channel)
-    if has_party and next_starts and seconds_between(answer.event_time, min(next_starts)) > TALK_TOLERANCE_SECONDS:
-        name = answer.extension if is_dialled(answer.extension) else answer.context
-        yield name, answer.event_time, min(next_starts)
+    if not has_party or not next_starts:
+        return
+    end = min(next_starts)
+    if events.has_prompt(channel, end) or seconds_between(answer.event_time, end) > TALK_TOLERANCE_SECONDS:
+        yield answer.extension if is_dialled(answer.extension) else answer.context, answer.event_time, end
 
 
 def _find_ivr_numbers(channel: Channel, events: CallEvents) -> list[str]:
