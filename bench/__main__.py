@@ -5,7 +5,7 @@ Without `--big` it takes some minutes, with it half an hour and some 15 GB of di
 
 import argparse
 
-from bench import asterisk, backfill, console, delivery, idle, intake, pbx_api, projector, store
+from bench import asterisk, backfill, call_end, console, delivery, idle, intake, pbx_api, projector, store
 from bench.table import table
 
 RECORDS = 1_000_000
@@ -24,7 +24,7 @@ def main() -> None:
     records = RECORDS_BIG if big else RECORDS
     fetched = backfill.run(BACKFILLED_BIG if big else BACKFILLED)
     rows = [*intake.run(big=big), *projector.run(PROJECTED), *fetched, *asterisk.run(ASTERISK_CALLS), *delivery.run()]
-    print(table([*rows, *idle.run(), *pbx_api.run(), *store.run(records), *console.run(records)]))
+    print(table([*rows, *idle.run(), *call_end.run(), *pbx_api.run(), *store.run(records), *console.run(records)]))
 
 
 if __name__ == "__main__":

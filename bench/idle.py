@@ -59,7 +59,7 @@ class ServerProcesses:
         self.data = data
         self.started_at = time.monotonic()
         self._serve = subprocess.Popen(
-            [*_ONHOOK, "serve", "--data", str(data), "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0"],
+            [*_ONHOOK, "serve", "--data", str(data), *_ANY_PORTS],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -91,6 +91,7 @@ class ServerProcesses:
         self._serve.wait(START_SECONDS_MAX)
 
 
+_ANY_PORTS = ("--intake", "127.0.0.1:0", "--console", "127.0.0.1:0", "--pbx-api", "127.0.0.1:0")
 _ONHOOK = (sys.executable, "-P", "-c", "import sys; from onhook.cli.entry import main; sys.exit(main())")
 """The console script's own lines."""
 
@@ -186,16 +187,17 @@ def _server() -> Iterator[ServerProcesses]:
 
 def _prepare(data: Path) -> None:
     """Register one PBX and one destination, which nothing is sent to."""
-    _run("pbx", "add", "Office", "--sn", SN, "--secret", SECRET, "--data", str(data))
-    _run("destination", "add", "crm", "--url", "http://127.0.0.1:9/", "--allow-private", "--data", str(data))
+    run_onhook("pbx", "add", "Office", "--sn", SN, "--secret", SECRET, "--data", str(data))
+    run_onhook("destination", "add", "crm", "--url", "http://127.0.0.1:9/", "--allow-private", "--data", str(data))
 
 
-def _run(*arguments: str) -> None:
-    _run_program(*_ONHOOK, *arguments)
+def run_onhook(*arguments: str) -> bytes:
+    """Run a command to its end; return what it printed."""
+    return _run_program(*_ONHOOK, *arguments)
 
 
-def _run_program(*words: str) -> None:
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def _run_program(*words: str) -> bytes:
+    return subprocess.run(words, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
 
 
 def _child_cpu_seconds(*words: str) -> float:

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from bench import __main__ as bench_main
-from bench import asterisk, backfill, console, delivery, idle, intake, pbx_api, projector, store
+from bench import asterisk, backfill, call_end, console, delivery, idle, intake, pbx_api, projector, store
 from bench.table import Row, table
 
 LOAD = pbx_api.Load(readers=3, idlers=1, events_per_second=20, seconds=1)
@@ -16,6 +16,7 @@ LOAD = pbx_api.Load(readers=3, idlers=1, events_per_second=20, seconds=1)
 SIZES: Mapping[ModuleType, Mapping[str, object]] = {
     asterisk: {"CHROOT": Path("/nonexistent")},  # no laboratory
     backfill: {"PAGE_ROWS": 50},
+    call_end: {"WARM_UP_CALLS": 1},
     console: {
         "RUNS": 1,
         "ROLL_UPS_MAX": 2,
@@ -43,6 +44,7 @@ SIZES: Mapping[ModuleType, Mapping[str, object]] = {
 RUNS: Mapping[ModuleType, Callable[[], Sequence[Row]]] = {
     asterisk: lambda: asterisk.run(5),
     backfill: lambda: backfill.run(200),
+    call_end: lambda: call_end.run(2),
     console: lambda: console.run(500),
     delivery: lambda: delivery.run(200, 400),
     idle: idle.run,
@@ -53,7 +55,7 @@ RUNS: Mapping[ModuleType, Callable[[], Sequence[Row]]] = {
 }
 
 
-WITH_SERVERS: Final = frozenset({idle, intake, projector})
+WITH_SERVERS: Final = frozenset({call_end, idle, intake, projector})
 """Parts that start whole servers: each takes seconds."""
 
 
