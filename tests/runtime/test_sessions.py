@@ -1,12 +1,14 @@
 """A restart of the server signs no browser out, nor does the death of its hub."""
 
 import asyncio
+import sqlite3
+import time
+from contextlib import closing
 
 import aiohttp
 import pytest
 
-from onhook.appdb.failed_logins import WRITE_PAUSE_SECONDS
-from onhook.console.auth.failures import FAILURES_MAX
+from onhook.console.auth.failures import FAILURES_MAX, TOKEN_POLICY, WINDOW_MICROSECONDS
 from tests.runtime.harness import Server, wait_until
 
 OURS = {"Sec-Fetch-Site": "same-origin"}
@@ -48,6 +50,13 @@ def restart(server: Server, way: str) -> None:
     wait_until(lambda: server.process_info("hub") not in (None, before))
 
 
+def count_wrong_tokens(server: Server) -> int:
+    """Return how many wrong tokens are stored."""
+    with closing(sqlite3.connect(f"file:{server.directory / 'onhook.db'}?mode=ro", uri=True)) as database:
+        rows = database.execute("SELECT failures FROM failed_logins WHERE kind = ?", (TOKEN_POLICY.kind,)).fetchall()
+    return sum(failures for (failures,) in rows)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["stop", "kill"])
 async def test_session_is_valid_after_a_restart(server: Server, way: str) -> None:
@@ -58,11 +67,15 @@ async def test_session_is_valid_after_a_restart(server: Server, way: str) -> Non
     async with aiohttp.ClientSession(cookie_jar=jar, headers=OURS) as session, aiohttp.ClientSession() as outside:
         browser, outsider = Browser(server, session), Browser(server, outside)
         assert await browser.sign_in(token) == 303
+        began_at = time.monotonic()
         assert [await outsider.sign_in("wrong") for _ in range(FAILURES_MAX)] == [401] * FAILURES_MAX
-        await asyncio.sleep(5 * WRITE_PAUSE_SECONDS)  # a kill forgets the failures of a moment
+        # A kill forgets the failures of a moment.
+        await asyncio.to_thread(wait_until, lambda: count_wrong_tokens(server) == FAILURES_MAX)
         await asyncio.to_thread(restart, server, way)
         assert await browser.read_calls() == 200
-        assert await outsider.sign_in("wrong") == 429
+        # The limit holds for a minute, in which a loaded machine may not be back.
+        is_counted = time.monotonic() - began_at < WINDOW_MICROSECONDS / 1e6
+        assert await outsider.sign_in("wrong") == (429 if is_counted else 401)
         stolen = {cookie.key: cookie.value for cookie in jar}
         assert await browser.sign_out() == 303
         await asyncio.to_thread(restart, server, way)
