@@ -21,6 +21,9 @@ from onhook.store.contract import PAGE_MAX, ExportFormat
 TIMEOUT_SECONDS = 60.0
 """A summary of years takes seconds; a server that is silent for a minute is stuck."""
 
+SQL_SECONDS_MAX = 120.0
+"""A query waits for half a minute, then for a busy machine."""
+
 ERASURE_SECONDS_MAX = 3_600.0
 """All raw events are read for it: some minutes for ten million, on a slow disk more."""
 
@@ -74,7 +77,7 @@ class ApiDataClient:
                 yield chunk
 
     async def sql(self, query: str) -> Row:
-        row: Row = self._request_json("GET", "sql", {"sql": query})
+        row: Row = self._request_json("GET", "sql", {"sql": query}, timeout_seconds=SQL_SECONDS_MAX)
         return row
 
     async def quarantine(self, limit: int) -> AsyncIterator[Row]:

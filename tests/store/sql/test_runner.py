@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.store.duckdb import DuckDbStore
 from onhook.store.sql import runner as runner_module
+from onhook.store.sql.child_processes import ProcessEnded
 from onhook.store.sql.contract import SQL_ROWS_MAX
+from onhook.store.sql.failures import ended_error
 from onhook.store.sql.runner import QUERIES_MAX, QUERY_MODULE, WAITING_MAX, SqlProcessRunner
 from tests.factories import call, record
 from tests.store.contract import batch
@@ -107,10 +110,12 @@ async def test_run_sql_nested_query_is_answered_or_refused(runner: SqlProcessRun
             await runner.run(sql)
 
 
-async def test_run_sql_too_slow_query_is_ended(runner: SqlProcessRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "QUERY_SECONDS_MAX", 0.5)
+async def test_run_sql_query_of_a_busy_machine_is_ended(
+    runner: SqlProcessRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "WALL_SECONDS_MAX", 0.5)
     monkeypatch.setattr(runner_module, "START_SECONDS_MAX", 0.5)
-    with pytest.raises(UsageError, match="took longer than 10 seconds and was ended"):
+    with pytest.raises(Unavailable, match="did not end within 60 seconds: this machine is busy"):
         await runner.run(ENDLESS)
     assert query_pids() == []
 
@@ -123,11 +128,19 @@ async def test_run_sql_too_slow_query_is_ended_by_the_kernel(runner: SqlProcessR
             await runner.run(sql)
 
 
-async def test_run_sql_query_has_the_lowest_priority_and_none_when_cancelled(runner: SqlProcessRunner) -> None:
+def test_run_sql_error_of_a_process_says_which_time_was_over() -> None:
+    """The kernel ends a process by one signal after its processor time, by another after its time."""
+    assert "took longer than 10 seconds and was ended" in str(ended_error(ProcessEnded(-signal.SIGXCPU, "")))
+    busy = ended_error(ProcessEnded(-signal.SIGALRM, ""))
+    assert isinstance(busy, Unavailable)
+    assert "did not end within 60 seconds: this machine is busy" in str(busy)
+
+
+async def test_run_sql_query_has_a_lower_priority_and_no_process_when_cancelled(runner: SqlProcessRunner) -> None:
     task = asyncio.create_task(runner.run(ENDLESS))
     await wait_for_query_process()
     await asyncio.sleep(0.1)
-    assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in query_pids()] == [19]
+    assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in query_pids()] == [5]
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -37,10 +37,11 @@ def confine_process(limits: ProcessLimits) -> None:
     for limit, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, limits.memory_bytes),
-        (resource.RLIMIT_CPU, limits.cpu_seconds),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
     ):
         _lower_limit(limit, value)
+    # SIGXCPU says which limit it was; SIGKILL would follow a second later.
+    _lower_limit(resource.RLIMIT_CPU, limits.cpu_seconds, hard_value=limits.cpu_seconds + 1)
 
 
 def forbid_new_files() -> None:
@@ -48,7 +49,9 @@ def forbid_new_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
 
 
-def _lower_limit(limit: int, value: int) -> None:
+def _lower_limit(limit: int, value: int, hard_value: int | None = None) -> None:
+    """Lower a limit, and how far the process may raise it again; no limit of the system is raised."""
     _soft, hard = resource.getrlimit(limit)
-    lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(limit, (lowered, lowered))
+    hard_value = value if hard_value is None else hard_value
+    lowered = hard_value if hard == resource.RLIM_INFINITY else min(hard_value, hard)
+    resource.setrlimit(limit, (min(value, lowered), lowered))

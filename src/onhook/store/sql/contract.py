@@ -13,7 +13,10 @@ SQL_CHARACTERS_MAX = 20_000
 """Longer than any query written by hand."""
 
 QUERY_SECONDS_MAX = 10
-"""Time-out of an SQL query: long enough to count all of ten million records."""
+"""Processor time of an SQL query: enough to count all of ten million records."""
+
+WALL_SECONDS_MAX = 60
+"""Time of an SQL query on a machine that other programs keep busy."""
 
 SqlCell = str | int | float | bool | None
 """A value in the result of a query."""

@@ -9,10 +9,9 @@ from pathlib import Path
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.store.sql.child_processes import ProcessEnded
-from onhook.store.sql.contract import QUERY_SECONDS_MAX
+from onhook.store.sql.contract import QUERY_SECONDS_MAX, WALL_SECONDS_MAX
 from onhook.store.sql.wire import QueryFailure
 
-_TIME_SIGNALS = (signal.SIGALRM, signal.SIGXCPU)
 _SIZE_SIGNALS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGKILL)
 
 
@@ -22,8 +21,17 @@ def to_error(failure: QueryFailure, *, location: str) -> OnhookError:
     return error_type(_(failure.message, **failure.values), location=location, hint=_(failure.hint))
 
 
-def too_slow_error() -> UsageError:
-    """Return the error of a query that reached its time limit."""
+def too_late_error() -> Unavailable:
+    """Return the error of a query that other programs left too little processor time."""
+    return Unavailable(
+        _("the query did not end within {seconds} seconds: this machine is busy", seconds=WALL_SECONDS_MAX),
+        location="sql",
+        hint=_("try again later"),
+    )
+
+
+def _too_slow_error() -> UsageError:
+    """Return the error of a query that used all its processor time."""
     return UsageError(
         _("the query took longer than {seconds} seconds and was ended", seconds=QUERY_SECONDS_MAX),
         location="sql",
@@ -33,8 +41,10 @@ def too_slow_error() -> UsageError:
 
 def ended_error(ended: ProcessEnded) -> OnhookError:
     """Return the error of a query whose process ended without a reply."""
-    if -ended.exit_code in _TIME_SIGNALS:
-        return too_slow_error()
+    if -ended.exit_code == signal.SIGXCPU:
+        return _too_slow_error()
+    if -ended.exit_code == signal.SIGALRM:
+        return too_late_error()
     if -ended.exit_code in _SIZE_SIGNALS:
         return UsageError(
             _("the query needs too much memory or is nested too deeply, and was ended"),

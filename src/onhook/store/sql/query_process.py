@@ -16,7 +16,7 @@ import msgspec
 
 from onhook.lib.messages import mark
 from onhook.store.sql.confinement import ProcessLimits, confine_process, forbid_new_files
-from onhook.store.sql.contract import QUERY_SECONDS_MAX, SQL_ROWS_MAX, SqlCell
+from onhook.store.sql.contract import QUERY_SECONDS_MAX, SQL_ROWS_MAX, WALL_SECONDS_MAX, SqlCell
 from onhook.store.sql.validation import ONLY_SELECT_MESSAGE, SELECT_HINT, check_syntax_tree
 from onhook.store.sql.wire import QueryError, QueryFailure, SqlReply, SqlRequest
 
@@ -26,7 +26,7 @@ MEMORY_BYTES_MAX = 448 * 2**20
 ENGINE_MEMORY = "224MiB"
 """What the engine plans with; texts and lists that it does not count are limited by the address space alone."""
 
-CPU_SECONDS_MAX = 11
+CPU_SECONDS_MAX = QUERY_SECONDS_MAX + 1
 """Processor time, the start included."""
 
 CELL_CHARACTERS_MAX = 10_000
@@ -52,7 +52,7 @@ def main() -> int:
     limits = ProcessLimits(
         memory_bytes=MEMORY_BYTES_MAX,
         cpu_seconds=CPU_SECONDS_MAX,
-        wall_seconds=QUERY_SECONDS_MAX,
+        wall_seconds=WALL_SECONDS_MAX,
         file_bytes=0,
     )
     return answer(
