@@ -135,5 +135,30 @@ async def test_counter_counts_while_the_database_is_locked(hubs: Hubs, monkeypat
     assert await counter.record_failure(KEY, 106) == FailureCount(9, 60)
 
 
+async def test_counter_writes_again_after_a_locked_database(hubs: Hubs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no failure follows: a restart would forget them. Writes that fail make one retry."""
+    monkeypatch.setattr(failed_logins, "WRITE_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(failed_logins, "WRITE_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(failed_logins, "RETRY_SECONDS", 0.05)
+    first, second = hubs
+    counter = FailureCounter(
+        first.failed_logins, FailurePolicy(kind="first", window_us=60_000_000, rows_max=3, is_since_last=False)
+    )
+    async with second.transaction():
+        for _ in range(3):
+            await counter.record_failure(KEY, 0)
+        await asyncio.sleep(0.3)
+        assert count_retries() == 1
+    await wait_until(await count_rows(second) == 1 async for _ in polls())
+    assert (await second.failed_logins.get(SINCE_FIRST, KEY, 0)).failures == 3
+    await wait_until(
+        "failed logins, again" not in [task.get_name() for task in asyncio.all_tasks()] async for _ in polls()
+    )
+
+
+def count_retries() -> int:
+    return [task.get_name() for task in asyncio.all_tasks()].count("failed logins, again")
+
+
 async def count_rows(appdb: AppDb) -> int:
     return int((await appdb._database.rows("SELECT count(*) FROM failed_logins"))[0][0])

@@ -20,6 +20,9 @@ WRITE_PAUSE_SECONDS = 0.1
 WRITE_SECONDS_MAX = 0.5
 """Longest wait for a database that another process has locked."""
 
+RETRY_SECONDS = 1.0
+"""Until the next write after one that did not succeed."""
+
 LoginKey = tuple[str, str]
 """Name (of a user or an app, or empty), and address or network."""
 
@@ -125,6 +128,7 @@ class FailureCounter:
         self._write_lock = asyncio.Lock()
         self._written_at = float("-inf")
         self._next_write: asyncio.Task[None] | None = None
+        self._retry: asyncio.Task[None] | None = None
 
     async def record_failure(self, key: LoginKey, now_us: int) -> FailureCount:
         """Count a failure; return the count as this process knows it."""
@@ -149,7 +153,9 @@ class FailureCounter:
         await self._failed_logins.reset(self._policy, key)
 
     async def _write(self, now_us: int) -> None:
-        """Write the new failures, after the pause. What cannot be written is written with the next ones."""
+        """Write the new failures, after the pause. What cannot be written is written a moment later."""
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
         async with self._write_lock:
             await asyncio.sleep(self._pause_seconds())
             batch, self._new = self._new, {}
@@ -163,12 +169,19 @@ class FailureCounter:
                 async with asyncio.timeout(WRITE_SECONDS_MAX):
                     counts = await self._failed_logins.add(self._policy, batch, now_us)
             except (OnhookError, TimeoutError):
+                if self._retry in (None, asyncio.current_task()) or self._retry.done():
+                    self._retry = asyncio.create_task(self._write_again(now_us, began_at), name="failed logins, again")
                 return
             finally:
-                self._written_at = asyncio.get_running_loop().time()
+                self._written_at = loop.time()
             self._unsaved = {}
             for key, count in counts.items():
                 self._set_count(key, FailureCount(count.failures + self._new.get(key, 0), count.counted_at))
+
+    async def _write_again(self, now_us: int, began_at: float) -> None:
+        """Write what could not be written at a time, in microseconds, that was `began_at` on the loop's clock."""
+        await asyncio.sleep(RETRY_SECONDS)
+        await self._write(now_us + round((asyncio.get_running_loop().time() - began_at) * 1e6))
 
     def _pause_seconds(self) -> float:
         return self._written_at + WRITE_PAUSE_SECONDS - asyncio.get_running_loop().time()
