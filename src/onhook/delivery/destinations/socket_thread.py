@@ -45,6 +45,9 @@ class SocketThread:
             await asyncio.wait([future])
             future.exception()  # the lost connection
             raise
+        finally:
+            # An error has this frame, and the future has the error: without the cycle its connections are closed at once.
+            del future
 
     def disconnect(self) -> None:
         """Shut the socket down, also under a function that waits for it."""

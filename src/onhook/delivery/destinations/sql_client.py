@@ -192,8 +192,17 @@ class SqlClient:
     # In the thread
 
     def _log_in(self, connected_socket: socket.socket, password: str) -> Any:
-        connection = self._driver.log_in(connected_socket, password)
-        self._create_tables(connection)
+        try:
+            connection = self._driver.log_in(connected_socket, password)
+        except BaseException:
+            connected_socket.close()
+            raise
+        try:
+            self._create_tables(connection)
+        except BaseException:
+            with contextlib.suppress(*self._errors):
+                connection.close()
+            raise
         return connection
 
     def _create_tables(self, connection: Any) -> None:
