@@ -46,7 +46,7 @@ class SocketThread:
             future.exception()  # the lost connection
             raise
         finally:
-            # An error has this frame, and the future has the error: without the cycle its connections are closed at once.
+            # The error has this frame, and the future the error: without the cycle its connections are closed at once.
             del future
 
     def disconnect(self) -> None:
