@@ -1,5 +1,6 @@
 """Apps: credentials, permissions, blocked addresses."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ AT = 1_782_844_637_000_000
 
 
 @pytest.fixture
-def appdb(tmp_path: Path) -> AppDb:
-    return AppDb(tmp_path / "onhook.db")
+async def appdb(tmp_path: Path) -> AsyncIterator[AppDb]:
+    async with AppDb(tmp_path / "onhook.db") as opened:
+        yield opened
 
 
 @pytest.mark.usefixtures("sqlite_file")

@@ -62,7 +62,11 @@ def open_reader(path: Path) -> sqlite3.Connection:
         uri = f"{path.absolute().as_uri()}?mode=ro"
         connection = sqlite3.connect(uri, timeout=0, uri=True, isolation_level=None, check_same_thread=False)
         connection.text_factory = _decode_text
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+        try:
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 
