@@ -2,6 +2,7 @@
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ async def test_open_new_file_is_identified(tmp_path: Path) -> None:
 def test_open_new_file_waits_for_another_process_that_opens_it(tmp_path: Path) -> None:
     """SQLite does not wait by itself for the lock with which the mode of a file is set."""
     path = tmp_path / "onhook.db"
-    with sqlite3.connect(path, isolation_level=None) as other, ThreadPoolExecutor(1) as executor:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, ThreadPoolExecutor(1) as executor:
         other.execute("BEGIN IMMEDIATE")
         other.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         opening = executor.submit(open_writer, path)
