@@ -126,7 +126,7 @@ def format_date(day: date) -> str:
     >>> format_date(date(2026, 4, 27))
     'Mon 27 Apr 2026'
     """
-    return f"{day:%a} {day.day} {day:%b %Y}"
+    return f"{day:%a} {day.day} {day:%b} {day.year}"
 
 
 def short_day(day: date) -> str:
