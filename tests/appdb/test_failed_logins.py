@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from onhook.appdb import failed_logins
 from onhook.appdb.appdb import AppDb
@@ -141,9 +142,7 @@ async def test_counter_writes_again_after_a_locked_database(hubs: Hubs, monkeypa
     monkeypatch.setattr(failed_logins, "WRITE_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(failed_logins, "RETRY_SECONDS", 0.05)
     first, second = hubs
-    counter = FailureCounter(
-        first.failed_logins, FailurePolicy(kind="first", window_us=60_000_000, rows_max=3, is_since_last=False)
-    )
+    counter = FailureCounter(first.failed_logins, structs.replace(SINCE_FIRST, window_us=60_000_000))
     async with second.transaction():
         for _ in range(3):
             await counter.record_failure(KEY, 0)
@@ -151,9 +150,7 @@ async def test_counter_writes_again_after_a_locked_database(hubs: Hubs, monkeypa
         assert count_retries() == 1
     await wait_until(await count_rows(second) == 1 async for _ in polls())
     assert (await second.failed_logins.get(SINCE_FIRST, KEY, 0)).failures == 3
-    await wait_until(
-        "failed logins, again" not in [task.get_name() for task in asyncio.all_tasks()] async for _ in polls()
-    )
+    await wait_until(lambda: count_retries() == 0)
 
 
 def count_retries() -> int:

@@ -135,9 +135,8 @@ def test_serve_damaged_store_delays_no_event(server: Server) -> None:
     wait_until(lambda: "onhook rebuild" in server.log_text())
     assert server.post(webhook_body(2)) == 200
     server.run_command("rebuild")
-    wait_until(
-        lambda: server.execute("calls", "--limit", "1").returncode == 0
-    )  # a hub that found the damage ends first
+    # A hub that found the damage ends first.
+    wait_until(lambda: server.execute("calls", "--limit", "1").returncode == 0)
     wait_until(lambda: call_ids(server.calls()) == [call_id(1), call_id(2)])
 
 

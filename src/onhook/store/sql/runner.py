@@ -34,10 +34,8 @@ START_SECONDS_MAX = 10.0
 """Time for the start of a process on a busy machine, in addition to that of the query."""
 
 
-NICENESS = 5
-"""The rest of the server goes first; other programs at full load leave a query a twentieth of a processor, in which a
-short one is answered.
-"""
+START_NICENESS = 5
+"""Of the start of a process; the user's text then has the lowest priority (`query_process.NICENESS`)."""
 
 
 class SqlProcessRunner:
@@ -109,7 +107,7 @@ class SqlProcessRunner:
 async def _ask(request: SqlRequest) -> SqlReply:
     try:
         seconds_max = WALL_SECONDS_MAX + START_SECONDS_MAX
-        return await ask_process(QUERY_MODULE, request, seconds_max=seconds_max, niceness=NICENESS)
+        return await ask_process(QUERY_MODULE, request, seconds_max=seconds_max, niceness=START_NICENESS)
     except TimeoutError:
         raise too_late_error() from None
     except OSError as error:
