@@ -25,6 +25,7 @@ from onhook.appdb.reader_settings import ReaderSettings
 from onhook.appdb.source_match import SourceMatch
 from onhook.appdb.sqlite_file import copy_database
 from onhook.appdb.stored_json import RowUnreadable, decode_column, encode_column
+from onhook.appdb.swept_folders import SweptFolder
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.coverage import Interval
 from onhook.cdr.directory import DirectoryEntry, PbxName
@@ -88,6 +89,7 @@ async def fill(path: Path) -> None:
             await appdb.recordings.put(name, Path("/recordings"))
             await appdb.cdr_sources.put(name, CdrSource(location="/Master.csv", password=SECRET))
             await appdb.line_connections.put(name, LineConnection(mode="listen", host="127.0.0.1", port=5015))
+            await appdb.swept_folders.put(name, SweptFolder(path="/CDRLogs", target="/CDRLogs-stored"))
             await appdb.saved_searches.add(name, "/calls", author=name)
             await appdb.saved_questions.add(name, "SELECT 1", author=name)
             await appdb.sql_history.add("SELECT 1", author=name, now_us=NOW)
@@ -358,6 +360,7 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "pbx_credentials": lambda appdb: appdb.pbx_credentials.all(),
     "cdr_sources": lambda appdb: appdb.cdr_sources.all(),
     "line_connections": lambda appdb: appdb.line_connections.all(),
+    "swept_folders": lambda appdb: appdb.swept_folders.all(),
 }
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.receiver.verdict import Verdict
-from onhook.sync import folder_sweep, ingest_retry
-from onhook.sync.folder_sweep import FILE_BYTES_MAX, SETTLED_SECONDS, FolderSweeper, SweepTotals
+from onhook.sync import folder_files, folder_sweep, ingest_retry
+from onhook.sync.folder_files import SETTLED_SECONDS
+from onhook.sync.folder_sweep import FILE_BYTES_MAX, FolderSweeper, SweepTotals
 from tests.pbx.freeswitch.captures import FREESWITCH, PAYLOADS, bodies
 
 NOW = 1_796_000_000.0
@@ -91,10 +92,13 @@ async def test_sweep_of_many_files_goes_in_parts(
     tmp_path: Path, intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folder_sweep, "FILES_AT_ONCE", 1)
-    monkeypatch.setattr(folder_sweep, "FILES_MAX", 3)
+    monkeypatch.setattr(folder_files, "FILES_MAX", 3)
     for number, leg in enumerate(bodies("s20")):
         put(tmp_path, f"{number}.cdr.json", leg)
-    assert await create_sweeper(intake).sweep(tmp_path) == SweepTotals(files=3, new=3)
+    sweeper = create_sweeper(intake)
+    assert await sweeper.sweep(tmp_path) == SweepTotals(files=3, new=3)
+    rest = len(bodies("s20")) - 3
+    assert await sweeper.sweep(tmp_path) == SweepTotals(files=rest, new=rest)
 
 
 async def test_sweep_of_a_full_ledger_moves_nothing(
@@ -122,7 +126,14 @@ async def test_sweep_folder_that_cannot_be_used_is_an_error(
         await create_sweeper(intake, target).sweep(tmp_path)
 
 
-async def test_sweep_file_that_becomes_a_pipe_is_not_read(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="not a file"):
-        folder_sweep._read_file(tmp_path / "pipe")
+async def test_sweep_again_reads_files_that_are_new_or_have_changed(tmp_path: Path, intake: Intake) -> None:
+    legs = bodies("s01")
+    path, other = put(tmp_path, "a.cdr.json", legs[0]), put(tmp_path, "notes.txt", b"notes")
+    sweeper = create_sweeper(intake)
+    assert await sweeper.sweep(tmp_path) == SweepTotals(files=2, new=1, unreadable=1)
+    assert (await sweeper.sweep(tmp_path), sweeper.unreadable_count) == (SweepTotals(), 1)
+    put(tmp_path, "a.cdr.json", legs[1], age_seconds=50)
+    assert await sweeper.sweep(tmp_path) == SweepTotals(files=1, new=1)
+    path.unlink()
+    other.unlink()
+    assert (await sweeper.sweep(tmp_path), sweeper.unreadable_count) == (SweepTotals(), 0)

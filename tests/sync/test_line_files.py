@@ -1,7 +1,7 @@
 """Files of lines that a PBX leaves."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from onhook.pbx.lines import LINE_BYTES_MAX
 from onhook.pbx.threecx.payload import ThreeCx
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.sync import line_files
+from onhook.sync.folder_files import FileMark, FolderContent, move_files, scan_folder
 from onhook.sync.ingest_retry import INGEST_BATCH_SIZE
 from onhook.sync.line_files import LineFileSweeper, LineTotals
 from tests.pbx.threecx.test_acceptance import OUTBOUND, QUEUE, load
@@ -105,3 +107,60 @@ async def test_sweep_folder_or_link_that_cannot_be_read_is_an_error(files: Files
     link.symlink_to(files.write("cdr.log", load(OUTBOUND)))
     with pytest.raises(UsageError, match="cannot read the file"):
         await files.sweeper().sweep(link)
+
+
+async def test_sweep_again_reads_the_lines_that_were_appended(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeper = files.sweeper()
+    files.write("cdr.log", b"no call\r\n" + load(OUTBOUND))
+    files.write("gone.log", b"no call\r\n")
+    assert await sweeper.sweep(files.folder) == LineTotals(files=2, lines=3, new=1, unreadable=2)
+    assert (await sweeper.sweep(files.folder), sweeper.unreadable_count) == (LineTotals(), 2)
+    (files.folder / "gone.log").unlink()
+    path = files.write("cdr.log", b"no call\r\n" + load(OUTBOUND) + load(QUEUE), seconds_ago=50)
+    monkeypatch.setattr(line_files, "READ_BYTES", 64)
+    assert await sweeper.sweep(files.folder) == LineTotals(files=1, lines=1, new=1)
+    assert sweeper.unreadable_count == 1
+    assert await sweeper.sweep(path) == LineTotals(files=1)
+
+
+@pytest.mark.parametrize("content", [load(QUEUE), load(QUEUE) * 3])
+async def test_sweep_file_that_was_written_anew_is_read_from_its_begin(files: Files, content: bytes) -> None:
+    sweeper = files.sweeper()
+    files.write("cdr.log", load(OUTBOUND) * 2)
+    await sweeper.sweep(files.folder)
+    files.write("cdr.log", content, seconds_ago=50)
+    assert (await sweeper.sweep(files.folder)).new == 1
+
+
+async def test_sweep_line_that_is_appended_while_its_file_is_moved_is_stored(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = files.write("cdr.log", load(OUTBOUND))
+
+    def move(paths: list[Path], target: Path) -> list[Path]:
+        with path.open("ab") as file:
+            file.write(load(QUEUE))
+        return move_files(paths, target)
+
+    monkeypatch.setattr(line_files, "move_files", move)
+    assert await files.sweeper(files.target).sweep(files.folder) == LineTotals(files=1, lines=2, new=2)
+    assert not path.exists()
+
+
+async def test_sweep_file_that_is_gone_or_cannot_be_read(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = files.write("cdr.log", load(OUTBOUND))
+
+    def read(_file: object, _offset: int) -> bytes:
+        raise OSError(5, "input/output error")
+
+    monkeypatch.setattr(line_files, "_compute_digest", read)
+    with pytest.raises(UsageError, match="input/output error"):
+        await files.sweeper().sweep(files.folder)
+
+    def scan(folder: Path, marks: Mapping[str, FileMark]) -> FolderContent:
+        content = scan_folder(folder, marks)
+        path.unlink()
+        return content
+
+    monkeypatch.setattr(line_files, "scan_folder", scan)
+    assert await files.sweeper().sweep(files.folder) == LineTotals()

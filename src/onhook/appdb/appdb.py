@@ -71,6 +71,7 @@ from onhook.appdb.sql_history import SqlHistory
 from onhook.appdb.sqlite import SqliteDatabase
 from onhook.appdb.store_positions import StorePositions
 from onhook.appdb.stored_json import UnreadableRow, collect_unreadable, list_unreadable, read_row, read_rows
+from onhook.appdb.swept_folders import SweptFolders
 from onhook.appdb.sync_state import SyncStates
 from onhook.appdb.users import Users
 from onhook.appdb.wallboard_links import WallboardLinks
@@ -110,6 +111,7 @@ class AppDb:
         self.asterisks = Asterisks(self._database)
         self.cdr_sources = CdrSources(self._database)
         self.line_connections = LineConnections(self._database)
+        self.swept_folders = SweptFolders(self._database)
         self.apps = Apps(self._database)
         self.app_tokens = AppTokenGrants(self._database)
         self.users = Users(self._database)
@@ -355,6 +357,7 @@ class AppDb:
             "asterisks": self.asterisks.list_unreadable,
             "cdr_sources": self.cdr_sources.list_unreadable,
             "line_connections": self.line_connections.list_unreadable,
+            "swept_folders": self.swept_folders.list_unreadable,
             "pbx_credentials": self.pbx_credentials.list_unreadable,
             "source_matches": self.source_matches.list_unreadable,
             "sync_state": self.sync_states.list_unreadable,

@@ -69,6 +69,7 @@ TABLES: Mapping[str, AuditedTable] = {
     ),
     "pbx_conventions": AuditedTable(noun="conventions of", name="sn", columns=("encoding", "ring_time_meaning")),
     "line_connections": AuditedTable(noun="line connection of", name="sn", columns=("mode", "host", "port", "fields")),
+    "swept_folders": AuditedTable(noun="folder of", name="sn", columns=("path", "target")),
     "cdr_sources": AuditedTable(
         noun="CDR source of", name="sn", columns=("location", "cdr_table", "columns"), secrets=("password",)
     ),

@@ -17,7 +17,7 @@ from onhook.appdb.retention_overrides import parse_retention_days
 from onhook.appdb.source_match import SourceMatch, parse_source_match, validate_has_api, validate_sender_identification
 from onhook.appdb.sync_state import parse_silence_minutes
 from onhook.cdr.number_plan import NumberPlan, parse_number_plan
-from onhook.cli import pbx_apis, pbx_secrets
+from onhook.cli import pbx_apis, pbx_files, pbx_secrets
 from onhook.cli.asterisk_pbx import (
     AsteriskOption,
     CdrColumnsOption,
@@ -90,6 +90,7 @@ from onhook.pbx.registry import dialects
 app = CommandGroup(add_completion=False, help=_("Manage PBXs."), epilog="Example: onhook pbx list")
 app.add_typer(pbx_secrets.app, name="secret")
 app.command("trust", epilog="Example: onhook pbx trust Office")(pbx_apis.trust)
+app.command("files", epilog=pbx_files.EXAMPLE)(pbx_files.files)
 
 
 @app.command("add", epilog="Example: onhook pbx add Office --sn 3631A2124ABC --secret 0123456789abcdef0123456789abcdef")

@@ -57,6 +57,7 @@ from onhook.console.pages import directory as directory_pages
 from onhook.console.pages import erasure as erasure_pages
 from onhook.console.pages import missed_inbox as missed_inbox_pages
 from onhook.console.pages import pbx_connection as pbx_connection_pages
+from onhook.console.pages import pbx_files as pbx_file_pages
 from onhook.console.pages import pbxs as pbx_pages
 from onhook.console.pages import quarantine as quarantine_pages
 from onhook.console.pages import queue_targets as queue_target_pages
@@ -253,6 +254,7 @@ def _page_router() -> Router:
             *pbx_pages.ROUTES,
             *add_pbx_pages.ROUTES,
             *pbx_connection_pages.ROUTES,
+            *pbx_file_pages.ROUTES,
             *retention_pages.ROUTES,
             *reader_settings_pages.ROUTES,
             issues.issues_page,

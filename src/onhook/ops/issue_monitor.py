@@ -29,6 +29,7 @@ from onhook.lib.messages import _, _n
 from onhook.lib.periodic_job import run_periodically
 from onhook.lib.transition_log import TransitionLog
 from onhook.ops.doctor.check import Check
+from onhook.ops.doctor.files import check_swept_folders, find_worst
 from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_backlog, check_files, check_resources
 from onhook.ops.doctor.requests import describe_rejection
 from onhook.ops.doctor.settings import check_settings
@@ -131,7 +132,10 @@ class IssueMonitor:
             if not error.permanent:
                 raise
             return {}  # a damaged ledger is an issue of its own
-        return {"settings": await check_settings(self._appdb, has_events=has_events)}
+        return {
+            "settings": await check_settings(self._appdb, has_events=has_events),
+            "folders": find_worst(await check_swept_folders(self._appdb)),
+        }
 
     async def _check_backlog(self) -> Mapping[str, Check]:
         try:

@@ -61,6 +61,7 @@ from onhook.store.position_notifier import PositionNotifier
 from onhook.store.sql.contract import SqlRunner
 from onhook.sync.ami_connections import ConnectionManager, LiveQueues
 from onhook.sync.asterisk_sync import AsteriskConnectionState
+from onhook.sync.file_sweeps import FileSweepManager
 from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps
 
 
@@ -206,7 +207,7 @@ def _create_sync_manager(resources: HubResources, ingestor: Ingestor) -> PbxSync
 def _create_sync_services(
     resources: HubResources, ingestor: Ingestor, sync_manager: PbxSyncManager
 ) -> tuple[Service, ...]:
-    """Return the services that receive from PBXs over connections that Onhook opens."""
+    """Return the services that receive from PBXs over connections that Onhook opens, and from files."""
     appdb, clock = resources.appdb, resources.clock
     connection_state = AsteriskConnectionState(appdb, clock, sync_manager.on_reconnected)
     connection_manager = ConnectionManager(
@@ -216,7 +217,12 @@ def _create_sync_services(
         run_leased=resources.leases.run_leased,
         live_queues=resources.live_queues,
     )
-    return (Service("pbx_sync", sync_manager.run), Service("ami_connections", connection_manager.run))
+    file_sweeps = FileSweepManager(appdb=appdb, ingestor=ingestor, clock=clock, run_leased=resources.leases.run_leased)
+    return (
+        Service("pbx_sync", sync_manager.run),
+        Service("ami_connections", connection_manager.run),
+        Service("files", file_sweeps.run),
+    )
 
 
 def _create_maintenance_services(

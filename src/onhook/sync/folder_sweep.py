@@ -6,21 +6,17 @@ swept: the ledger recognises its content. A file that is being written, or is no
 
 import asyncio
 import os
-import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from onhook.lib.errors import UsageError
-from onhook.lib.messages import _
 from onhook.pbx.dialect import LegDialect
+from onhook.receiver.verdict import Verdict
+from onhook.sync.folder_files import SETTLED_SECONDS, FileMark, mark_of, move_files, open_file, scan_folder
 from onhook.sync.ingest_retry import BACKFILL_ATTEMPTS_MAX, Ingest, ingest_with_retry
-
-SETTLED_SECONDS: Final = 10.0
-"""A file that was written more recently may be incomplete: FreeSWITCH writes it in one go."""
 
 FILE_BYTES_MAX: Final = 256 * 1024
 """As of a request to the intake."""
@@ -28,11 +24,9 @@ FILE_BYTES_MAX: Final = 256 * 1024
 FILES_AT_ONCE: Final = 200
 """Files that are read together: 50 MB at most."""
 
-FILES_MAX: Final = 100_000
-"""Files of one sweep: days of a busy PBX; the next one goes on with the others where these were moved."""
-
 _MICROSECONDS = 1_000_000
-_ACCEPTED_VERDICTS = frozenset({"stored", "duplicate", "deleted"})
+ACCEPTED_VERDICTS: Final = frozenset({"stored", "duplicate", "deleted"})
+"""Verdicts on what is in the ledger, or was."""
 
 
 class SweepTotals(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +43,19 @@ class SweepTotals(msgspec.Struct, frozen=True, kw_only=True):
         return SweepTotals(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
+class _ReadFiles(msgspec.Struct, frozen=True):
+    """Files that were read: the contents of those that are events, how each is marked now, and the number of those that
+    may still be written.
+    """
+
+    bodies: Mapping[Path, bytes]
+    marks: Mapping[Path, FileMark]
+    recent_count: int
+
+
 class FolderSweeper:
-    """Sweeps folders of one PBX. `now_us` returns microseconds since 1970, UTC. Files that are stored are moved to
-    `target`, if there is one.
+    """Sweeps folders of one PBX, again and again: a file is read again only once it has changed. `now_us` returns
+    microseconds since 1970, UTC. Files that are stored are moved to `target`, if there is one.
     """
 
     def __init__(
@@ -61,85 +65,67 @@ class FolderSweeper:
         self._ingest = ingest
         self._now_us = now_us
         self._target = target
+        self._marks: dict[str, FileMark] = {}
+        self._unreadable: set[str] = set()
+
+    @property
+    def unreadable_count(self) -> int:
+        """Return how many files of the folder are no events."""
+        return len(self._unreadable)
 
     async def sweep(self, folder: Path) -> SweepTotals:
-        """Store the files of a folder. Raises `UsageError` where it cannot be read or a file cannot be moved, and
-        `Unavailable` where the ledger cannot be written.
+        """Store the files of a folder that are new or have changed. Raises `UsageError` where it cannot be read or a
+        file cannot be moved, and `Unavailable` where the ledger cannot be written.
         """
-        paths = await asyncio.to_thread(list_files, folder)
+        paths, unchanged = await asyncio.to_thread(scan_folder, folder, self._marks)
+        self._marks = {name: self._marks[name] for name in unchanged}
+        self._unreadable &= unchanged
         totals = SweepTotals()
         for start in range(0, len(paths), FILES_AT_ONCE):
             totals += await self._sweep_files(paths[start : start + FILES_AT_ONCE])
         return totals
 
     async def _sweep_files(self, paths: Sequence[Path]) -> SweepTotals:
-        bodies, recent_count = await asyncio.to_thread(self._read_files, paths)
-        verdicts = await ingest_with_retry(self._ingest, list(bodies.values()), attempts_max=BACKFILL_ATTEMPTS_MAX)
-        results = dict(zip(bodies, verdicts, strict=True))
-        accepted_paths = [path for path, verdict in results.items() if verdict in _ACCEPTED_VERDICTS]
+        files = await asyncio.to_thread(self._read_files, paths)
+        verdicts = await ingest_with_retry(
+            self._ingest, list(files.bodies.values()), attempts_max=BACKFILL_ATTEMPTS_MAX
+        )
+        results = dict(zip(files.bodies, verdicts, strict=True))
+        accepted_paths = [path for path, verdict in results.items() if verdict in ACCEPTED_VERDICTS]
+        self._note(files.marks, accepted_paths)
         if self._target is not None:
             await asyncio.to_thread(move_files, accepted_paths, self._target)
-        new_count = sum(verdict == "stored" for verdict in verdicts)
-        return SweepTotals(
-            files=len(paths),
-            new=new_count,
-            existing=len(accepted_paths) - new_count,
-            recent=recent_count,
-            unreadable=len(paths) - recent_count - len(accepted_paths),
-        )
+        return _count(files, len(paths), results)
 
-    def _read_files(self, paths: Iterable[Path]) -> tuple[dict[Path, bytes], int]:
-        """Return the contents of files that are events, and the number of those that may still be written."""
+    def _note(self, marks: Mapping[Path, FileMark], accepted_paths: Iterable[Path]) -> None:
+        self._marks |= {path.name: mark for path, mark in marks.items()}
+        self._unreadable |= {path.name for path in marks} - {path.name for path in accepted_paths}
+
+    def _read_files(self, paths: Iterable[Path]) -> _ReadFiles:
         bodies: dict[Path, bytes] = {}
+        marks: dict[Path, FileMark] = {}
         recent_count = 0
         for path in paths:
             # A file that is gone, or not readable, is none to this sweep.
-            with suppress(OSError):
-                body, written_at = _read_file(path)
-                if abs(self._now_us() / _MICROSECONDS - written_at) < SETTLED_SECONDS:
+            with suppress(OSError), open_file(path) as file:
+                status = os.fstat(file.fileno())
+                if abs(self._now_us() / _MICROSECONDS - status.st_mtime) < SETTLED_SECONDS:
                     recent_count += 1
-                elif len(body) <= FILE_BYTES_MAX and self._dialect.peek(body).kind == "details":
+                    continue
+                body = file.read(FILE_BYTES_MAX + 1)
+                marks[path] = mark_of(status)
+                if len(body) <= FILE_BYTES_MAX and self._dialect.peek(body).kind == "details":
                     bodies[path] = body
-        return bodies, recent_count
+        return _ReadFiles(bodies, marks, recent_count)
 
 
-def list_files(folder: Path) -> list[Path]:
-    """Return the files of a folder by name, without hidden ones. Raises `UsageError`."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [
-                entry.name
-                for entry in entries
-                if entry.is_file(follow_symlinks=False) and not entry.name.startswith(".")
-            ]
-    except OSError as error:
-        raise UsageError(
-            _("cannot read the folder: {reason}", reason=error.strerror or error), location=str(folder)
-        ) from error
-    return [folder / name for name in sorted(names)[:FILES_MAX]]
-
-
-def _read_file(path: Path) -> tuple[bytes, float]:
-    """Return the content of a file, one byte more than an event has at most, and when it was written. A name that has
-    become a link or a pipe meanwhile is not followed. Raises `OSError`.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(_("not a file"))
-        return file.read(FILE_BYTES_MAX + 1), status.st_mtime
-
-
-def move_files(paths: Iterable[Path], target: Path) -> None:
-    """Move files into a folder of the same file system. Raises `UsageError`."""
-    try:
-        target.mkdir(exist_ok=True)
-        for path in paths:
-            path.replace(target / path.name)
-    except OSError as error:
-        raise UsageError(
-            _("cannot move files that are stored: {reason}", reason=error.strerror or error),
-            location=str(target),
-            hint=_("name a folder of the same file system that you may write to"),
-        ) from error
+def _count(files: _ReadFiles, file_count: int, results: Mapping[Path, Verdict]) -> SweepTotals:
+    accepted_count = sum(verdict in ACCEPTED_VERDICTS for verdict in results.values())
+    new_count = sum(verdict == "stored" for verdict in results.values())
+    return SweepTotals(
+        files=file_count,
+        new=new_count,
+        existing=accepted_count - new_count,
+        recent=files.recent_count,
+        unreadable=file_count - files.recent_count - accepted_count,
+    )

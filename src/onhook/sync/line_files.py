@@ -5,8 +5,8 @@ whatever its file, and however often that is read: the ledger recognises it. A l
 """
 
 import asyncio
+import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -17,12 +17,15 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.pbx.dialect import LineDialect
 from onhook.pbx.lines import LineSplitter
-from onhook.sync.folder_sweep import SETTLED_SECONDS, list_files, move_files
+from onhook.sync.folder_files import NO_MARK, SETTLED_SECONDS, FileMark, mark_of, move_files, open_file, scan_folder
+from onhook.sync.folder_sweep import ACCEPTED_VERDICTS
 from onhook.sync.ingest_retry import BACKFILL_ATTEMPTS_MAX, INGEST_BATCH_SIZE, Ingest, ingest_with_retry
 
 READ_BYTES: Final = 256 * 1024
 
-_ACCEPTED_VERDICTS = frozenset({"stored", "duplicate", "deleted"})
+COMPARED_BYTES: Final = 1024
+"""Bytes before the place to go on from, which say whether a file was written anew: three lines."""
+
 _MICROSECONDS = 1_000_000
 
 
@@ -42,9 +45,20 @@ class LineTotals(msgspec.Struct, frozen=True, kw_only=True):
         return LineTotals(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
+class _FileState(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a file was read: the mark that it had then, the `offset` behind the last line that had ended, a hash of
+    the bytes before it, and how many lines before it are no calls.
+    """
+
+    mark: FileMark
+    offset: int = 0
+    digest: bytes = b""
+    unreadable: int = 0
+
+
 class LineFileSweeper:
-    """Reads files of one PBX. `now_us` returns microseconds since 1970, UTC. Files of which all lines are stored are
-    moved to `target`, if there is one.
+    """Reads files of one PBX, again and again: of a file to which lines were appended, the new ones are read. `now_us`
+    returns microseconds since 1970, UTC. Files of which all lines are stored are moved to `target`, if there is one.
     """
 
     def __init__(
@@ -54,69 +68,148 @@ class LineFileSweeper:
         self._ingest = ingest
         self._now_us = now_us
         self._target = target
+        self._states: dict[Path, _FileState] = {}
+
+    @property
+    def unreadable_count(self) -> int:
+        """Return how many lines of the files are no calls."""
+        return sum(state.unreadable for state in self._states.values())
 
     async def sweep(self, path: Path) -> LineTotals:
-        """Store the lines of a file, or of all files of a folder. Raises `UsageError` where one cannot be read or
+        """Store the new lines of a file, or of all files of a folder. Raises `UsageError` where one cannot be read or
         moved, and `Unavailable` where the ledger cannot be written.
         """
-        is_file = await asyncio.to_thread(path.is_file)
-        paths = [path] if is_file else await asyncio.to_thread(list_files, path)
         totals = LineTotals()
-        for file_path in paths:
+        for file_path in await asyncio.to_thread(self._list_changed, path):
             totals += await self._sweep_file(file_path)
         return totals
 
+    def _list_changed(self, path: Path) -> list[Path]:
+        """Return the files to read, and forget those that are no longer there. Raises `UsageError`."""
+        if path.is_file():
+            return [path]
+        marks = {file_path.name: state.mark for file_path, state in self._states.items()}
+        changed, unchanged = scan_folder(path, marks)
+        names = unchanged | {file_path.name for file_path in changed}
+        self._states = {file_path: state for file_path, state in self._states.items() if file_path.name in names}
+        return changed
+
     async def _sweep_file(self, path: Path) -> LineTotals:
         try:
-            file, is_settled = await asyncio.to_thread(self._open, path)
+            return await self._store_file(path)
+        except FileNotFoundError:
+            return LineTotals()  # It was moved or deleted meanwhile.
         except OSError as error:
             raise UsageError(
                 _("cannot read the file: {reason}", reason=error.strerror or error), location=str(path)
             ) from error
-        totals = LineTotals(files=1, recent=int(not is_settled))
-        splitter = LineSplitter()
+
+    async def _store_file(self, path: Path) -> LineTotals:
+        """Store the new lines of a file. Raises `OSError` too."""
+        file, status = await asyncio.to_thread(_open, path)
+        is_settled = abs(self._now_us() / _MICROSECONDS - status.st_mtime) >= SETTLED_SECONDS
         with file:
-            batches = _iter_batches(file, splitter, flushes=is_settled)
-            while (lines := await asyncio.to_thread(next, batches, None)) is not None:
-                totals += await self._store(lines)
-        if splitter.is_overlong:
-            totals += LineTotals(lines=1, unreadable=1)
-        if self._target is not None and is_settled and not totals.unreadable:
-            await asyncio.to_thread(move_files, [path], self._target)
+            totals, state = await self._read(path, file, mark_of(status), is_settled=is_settled)
+        self._states[path] = state
+        if self._target is not None and is_settled and not state.unreadable:
+            totals += await self._move(path, state, self._target)
         return totals
+
+    async def _read(
+        self, path: Path, file: BinaryIO, mark: FileMark, *, is_settled: bool
+    ) -> tuple[LineTotals, _FileState]:
+        """Store the lines of a file behind those that were read already; return how far it was read. A file that may
+        still be written is read again.
+        """
+        state = await asyncio.to_thread(_find_state, file, self._states.get(path))
+        totals = LineTotals(files=1, recent=int(not is_settled))
+        reader = _LineReader(file, state.offset, flushes=is_settled)
+        while (lines := await asyncio.to_thread(reader.read)) is not None:
+            totals += await self._store(lines)
+        if reader.is_overlong:
+            totals += LineTotals(lines=1, unreadable=1)
+        return totals, _FileState(
+            mark=mark if is_settled else NO_MARK,
+            offset=reader.offset,
+            digest=await asyncio.to_thread(_compute_digest, file, reader.offset),
+            unreadable=state.unreadable + totals.unreadable,
+        )
+
+    async def _move(self, path: Path, state: _FileState, target: Path) -> LineTotals:
+        """Move a file; what was appended to it meanwhile is read where it is then."""
+        del self._states[path]
+        (moved_path,) = await asyncio.to_thread(move_files, [path], target)
+        if (await asyncio.to_thread(moved_path.stat)).st_size == state.mark.size:
+            return LineTotals()
+        self._states[moved_path] = state
+        file, status = await asyncio.to_thread(_open, moved_path)
+        with file:
+            totals, _state = await self._read(moved_path, file, mark_of(status), is_settled=True)
+        del self._states[moved_path]
+        return msgspec.structs.replace(totals, files=0)
 
     async def _store(self, lines: Sequence[bytes]) -> LineTotals:
         call_lines = [line for line in lines if self._dialect.is_line(line)]
         verdicts = await ingest_with_retry(self._ingest, call_lines, attempts_max=BACKFILL_ATTEMPTS_MAX)
-        accepted_count = sum(verdict in _ACCEPTED_VERDICTS for verdict in verdicts)
+        accepted_count = sum(verdict in ACCEPTED_VERDICTS for verdict in verdicts)
         return LineTotals(
             lines=len(lines),
             new=sum(verdict == "stored" for verdict in verdicts),
             unreadable=len(lines) - accepted_count,
         )
 
-    def _open(self, path: Path) -> tuple[BinaryIO, bool]:
-        """Return an open file, and whether it was written some time ago. A link or a pipe is not followed. Raises
-        `OSError`.
-        """
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        file = os.fdopen(descriptor, "rb")
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            file.close()
-            raise OSError(_("not a file"))
-        return file, abs(self._now_us() / _MICROSECONDS - status.st_mtime) >= SETTLED_SECONDS
+
+class _LineReader:
+    """Reads lines from an offset on, some at a time; `flushes` says whether the end of the file ends the last one.
+    `offset` is behind the last line that has ended.
+    """
+
+    def __init__(self, file: BinaryIO, offset: int, *, flushes: bool) -> None:
+        self.offset = offset
+        self._file = file
+        self._splitter = LineSplitter()
+        self._batches = self._iter_batches(flushes=flushes)
+
+    @property
+    def is_overlong(self) -> bool:
+        """Return whether a line was too long, and was left out."""
+        return self._splitter.is_overlong
+
+    def read(self) -> list[bytes] | None:
+        """Return the next lines, or None at the end. Raises `OSError`."""
+        return next(self._batches, None)
+
+    def _iter_batches(self, *, flushes: bool) -> Iterator[list[bytes]]:
+        position = self._file.seek(self.offset)
+        lines: list[bytes] = []
+        while chunk := self._file.read(READ_BYTES):
+            lines += self._splitter.feed(chunk)
+            if b"\n" in chunk:
+                self.offset = position + chunk.rindex(b"\n") + 1
+            position += len(chunk)
+            while len(lines) >= INGEST_BATCH_SIZE:
+                yield lines[:INGEST_BATCH_SIZE]
+                lines = lines[INGEST_BATCH_SIZE:]
+        if flushes:
+            lines += self._splitter.flush()
+        if lines:
+            yield lines
 
 
-def _iter_batches(file: BinaryIO, splitter: LineSplitter, *, flushes: bool) -> Iterator[list[bytes]]:
-    """Yield the lines of a file, some at a time; `flushes` says whether its end ends the last one."""
-    lines: list[bytes] = []
-    while chunk := file.read(READ_BYTES):
-        lines += splitter.feed(chunk)
-        while len(lines) >= INGEST_BATCH_SIZE:
-            yield lines[:INGEST_BATCH_SIZE]
-            lines = lines[INGEST_BATCH_SIZE:]
-    if flushes:
-        lines += splitter.flush()
-    if lines:
-        yield lines
+def _open(path: Path) -> tuple[BinaryIO, os.stat_result]:
+    file = open_file(path)
+    return file, os.fstat(file.fileno())
+
+
+def _find_state(file: BinaryIO, state: _FileState | None) -> _FileState:
+    """Return how far a file was read; from its beginning where it was written anew. Raises `OSError`."""
+    if state is not None and state.offset and _compute_digest(file, state.offset) == state.digest:
+        return state
+    return _FileState(mark=NO_MARK)
+
+
+def _compute_digest(file: BinaryIO, offset: int) -> bytes:
+    """Return a hash of the bytes before an offset; of fewer bytes where the file is shorter. Raises `OSError`."""
+    start = max(0, offset - COMPARED_BYTES)
+    file.seek(start)
+    return hashlib.sha256(file.read(offset - start)).digest()

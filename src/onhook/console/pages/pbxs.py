@@ -14,11 +14,13 @@ from litestar.response import Redirect
 
 from onhook.appdb.pbx_conventions import ENCODING_CHARACTERS_MAX, PbxConventions, parse_conventions
 from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx, Secret, new_secret, validate_sn
+from onhook.appdb.swept_folders import SweptFolder
 from onhook.appdb.sync_state import AUTO, format_silence_minutes, parse_silence_minutes
 from onhook.cdr.number_plan import RANGE_KINDS, parse_number_plan
 from onhook.cdr.record_filter import RecordFilter, parse_time
 from onhook.console.actions import CheckResult
 from onhook.console.addresses import intake_host, intake_port
+from onhook.console.file_setup import can_leave_files
 from onhook.console.pages.asterisk_overview import AsteriskOverview, load_asterisk_overview
 from onhook.console.pages.coverage_calendar import CalendarDay, build_calendar, calendar_start
 from onhook.console.pages.formatting import url
@@ -134,6 +136,8 @@ class PbxView(View, frozen=True, kw_only=True):
     encoding_characters_max: int
     silence: str
     can_sign: bool
+    can_leave_files: bool
+    swept_folder: SweptFolder | None
     secrets: Sequence[Secret]
     unregistered: Sequence[RequestCounter]
     kinds: Sequence[str]
@@ -423,6 +427,8 @@ async def _render_pbx(
             encoding_characters_max=ENCODING_CHARACTERS_MAX,
             silence=format_silence_minutes(await app_state.appdb.sync_states.silence_minutes(pbx.sn)),
             can_sign=_can_sign(pbx),
+            can_leave_files=can_leave_files(pbx),
+            swept_folder=await app_state.appdb.swept_folders.get(pbx.sn),
             secrets=await app_state.appdb.secrets(pbx.sn),
             unregistered=[
                 counter

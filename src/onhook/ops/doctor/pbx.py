@@ -27,6 +27,7 @@ from onhook.lib.messages import _
 from onhook.lib.timestamps import format_time, to_datetime
 from onhook.ops.doctor.asterisk import check_asterisk
 from onhook.ops.doctor.check import Check
+from onhook.ops.doctor.files import check_swept_folder
 from onhook.ops.doctor.lines import check_line_pbx
 from onhook.ops.doctor.number_plan import check_number_plan
 from onhook.ops.doctor.requests import check_pbx_requests
@@ -88,6 +89,8 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     async for check in _check_requests(config, appdb, target, clock.now()):
         yield check
     yield await _check_conventions(appdb, target.pbx)
+    for check in await check_swept_folder(appdb, target.pbx, clock.now(), target.reader_zone):
+        yield check
     if target.pbx.dialect == Asterisk.name:
         async for check in check_asterisk(appdb, clock, target.pbx, target.reader_zone):
             yield check

@@ -18,6 +18,7 @@ from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _, _n
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.disk import check_disk_rate
+from onhook.ops.doctor.files import check_swept_folders
 from onhook.ops.doctor.lines import check_line_listeners
 from onhook.ops.engines import AppDbOpener
 
@@ -162,7 +163,7 @@ async def _check_allow_lists(config: Config, appdb: AppDb) -> list[Check]:
     """Return the PBXs with a known address from which no allow-list keeps others away: a path or a password is all that
     they know, and it crosses the network as it is.
     """
-    checks = await check_line_listeners(appdb)
+    checks = [*await check_line_listeners(appdb), *await check_swept_folders(appdb)]
     if config.intake.host not in WILDCARD_HOSTS:
         return checks
     return checks + [

@@ -1,0 +1,154 @@
+"""Sweeps of folders, as the hub runs them."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.swept_folders import SweptFolder
+from onhook.ledger.sqlite import SqliteLedger
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import Unavailable, UsageError
+from onhook.pbx.registry import dialects
+from onhook.receiver.ingest import Ingestor
+from onhook.receiver.pbx_registry import RegisteredPbx
+from onhook.sync import file_sweeps
+from onhook.sync.file_sweeps import FileSweepManager, create_sweeper
+from onhook.sync.folder_sweep import FolderSweeper
+from tests.pbx.freeswitch.captures import PAYLOADS
+from tests.pbx.threecx.test_acceptance import OUTBOUND, QUEUE, load
+from tests.receiver.harness import MemoryPbxRegistry
+from tests.waiting import polls, wait_until
+
+LEGS = sorted(PAYLOADS.glob("e2[12]*/disk/*/*.cdr.json"))
+
+
+class Sweeps:
+    """Two PBXs with folders, and a manager of their sweeps."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.appdb = AppDb(path / "onhook.db")
+        self.ledger = SqliteLedger(path / "ledger.db")
+        registry = MemoryPbxRegistry([])
+        self.ingestor = Ingestor(ledger=self.ledger, registry=registry, dialects=dialects(), clock=SystemClock())
+        self.manager = FileSweepManager(
+            appdb=self.appdb, ingestor=self.ingestor, clock=SystemClock(), sweep_seconds=0.01
+        )
+
+
+@pytest.fixture
+async def sweeps(tmp_path: Path) -> AsyncIterator[Sweeps]:
+    opened = Sweeps(tmp_path)
+    await opened.appdb.open()
+    for sn, dialect in (("3CX", "3cx"), ("FUSION", "freeswitch")):
+        secret = "a-known-secret" if dialect == "freeswitch" else None
+        await opened.appdb.add_pbx(name=sn, sn=sn, secret=secret, dialect=dialect, now_us=1)
+        (tmp_path / sn).mkdir()
+    yield opened
+    await opened.ingestor.close()
+    await opened.ledger.close()
+    await opened.appdb.close()
+
+
+@pytest.fixture
+async def running(sweeps: Sweeps) -> AsyncIterator[Sweeps]:
+    task = asyncio.create_task(sweeps.manager.run())
+    yield sweeps
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def write_old(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    os.utime(path, (0, 0))
+    return path
+
+
+async def wait_for_result(appdb: AppDb, sn: str, **members: object) -> None:
+    async def is_there() -> bool:
+        folder = await appdb.swept_folders.get(sn)
+        return folder is not None and all(getattr(folder, name) == value for name, value in members.items())
+
+    await wait_until(await is_there() async for _ in polls())
+
+
+async def test_files_of_each_pbx_are_stored_and_moved_as_they_come(running: Sweeps) -> None:
+    """Also after the folder was changed; the setting has what became of the files."""
+    appdb, path = running.appdb, running.path
+    write_old(path / "3CX" / "cdr-1.log", load(OUTBOUND))
+    for leg in LEGS:
+        write_old(path / "FUSION" / leg.name, leg.read_bytes())
+    write_old(path / "FUSION" / "notes.txt", b"notes")
+    await appdb.swept_folders.put("3CX", SweptFolder(path=str(path / "3CX"), target=str(path / "stored")))
+    await appdb.swept_folders.put("FUSION", SweptFolder(path=str(path / "FUSION")))
+    await wait_for_result(appdb, "3CX", stored=1)
+    await wait_for_result(appdb, "FUSION", stored=len(LEGS), unreadable=1, error="")
+    assert [file.name for file in (path / "stored").iterdir()] == ["cdr-1.log"]
+    write_old(path / "3CX" / "cdr-2.log", load(QUEUE))
+    await wait_for_result(appdb, "3CX", stored=2)
+    await appdb.swept_folders.put("3CX", SweptFolder(path=str(path / "stored")))
+    await wait_for_result(appdb, "3CX", stored=0, path=str(path / "stored"), error="")
+    assert await running.ledger.last_seq() == len(LEGS) + 2
+
+
+async def test_folder_that_cannot_be_read_is_read_once_it_is_there(running: Sweeps) -> None:
+    appdb, folder = running.appdb, running.path / "later"
+    await appdb.swept_folders.put("3CX", SweptFolder(path=str(folder)))
+    error = UsageError("cannot read the folder: No such file or directory", location=str(folder))
+    await wait_for_result(appdb, "3CX", error=str(error))
+    folder.mkdir()
+    shutil.copy(write_old(running.path / "cdr.log", load(OUTBOUND)), folder)
+    os.utime(folder / "cdr.log", (0, 0))
+    await wait_for_result(appdb, "3CX", stored=1, error="")
+
+
+async def test_sweep_goes_on_after_errors_of_its_own_and_of_the_database(
+    sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(file_sweeps, "RESTART_SECONDS", 0.01)
+    sweep, save = FolderSweeper.sweep, sweeps.appdb.swept_folders.save_result
+    failures: list[Exception] = [ValueError("a bug")]
+    unavailable: list[Exception] = [Unavailable("the disk is full")]
+
+    async def fail_first(sweeper: FolderSweeper, folder: Path) -> object:
+        if failures:
+            raise failures.pop()
+        return await sweep(sweeper, folder)
+
+    async def save_later(sn: str, **values: object) -> None:
+        if unavailable:
+            raise unavailable.pop()
+        await save(sn, **values)  # type: ignore[arg-type]  # as they came
+
+    monkeypatch.setattr(FolderSweeper, "sweep", fail_first)
+    monkeypatch.setattr(sweeps.appdb.swept_folders, "save_result", save_later)
+    await sweeps.appdb.swept_folders.put("FUSION", SweptFolder(path=str(sweeps.path / "FUSION")))
+    monkeypatch.setattr(file_sweeps, "RESULT_SECONDS", 0.0)
+    task = asyncio.create_task(sweeps.manager.run())
+    await wait_until("cannot store the result" in caplog.text async for _ in polls())
+
+    async def has_result() -> bool:
+        folder = await sweeps.appdb.swept_folders.get("FUSION")
+        return folder is not None and folder.swept_at is not None
+
+    await wait_until(await has_result() async for _ in polls())
+    task.cancel()
+    await asyncio.wait([task])
+    assert "failed unexpectedly" in caplog.text
+
+
+def test_pbx_that_leaves_no_files_has_no_sweeper(tmp_path: Path) -> None:
+    sender = RegisteredPbx(sn="A", dialect="yeastar")
+    with pytest.raises(UsageError, match="leaves no files"):
+        create_sweeper(
+            dialects()["yeastar"],
+            sender,
+            ingestor=None,  # type: ignore[arg-type]  # not used
+            clock=SystemClock(),
+            target=tmp_path,
+        )

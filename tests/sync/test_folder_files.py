@@ -1,0 +1,52 @@
+"""Files of a folder: which have changed, and moving them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from onhook.lib.errors import UsageError
+from onhook.sync import folder_files
+from onhook.sync.folder_files import FolderContent, mark_of, move_files, open_file, scan_folder
+
+
+def test_scan_folder_has_files_that_have_changed_since_their_mark(tmp_path: Path) -> None:
+    for name in ("a", "b", ".hidden"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    (tmp_path / "folder").mkdir()
+    marks = {name: mark_of((tmp_path / name).stat()) for name in ("a", "b")}
+    assert scan_folder(tmp_path, marks) == FolderContent([], frozenset({"a", "b"}))
+    (tmp_path / "a").write_text("changed")
+    (tmp_path / "b").unlink()
+    assert scan_folder(tmp_path, marks) == FolderContent([tmp_path / "a"], frozenset())
+
+
+def test_scan_folder_with_too_many_stored_files_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_files, "UNCHANGED_FILES_MAX", 0)
+    (tmp_path / "a").touch()
+    with pytest.raises(UsageError, match="more than 0 stored files"):
+        scan_folder(tmp_path, {"a": mark_of((tmp_path / "a").stat())})
+
+
+def test_open_file_follows_neither_link_nor_pipe(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="not a file"):
+        open_file(tmp_path / "pipe")
+    with pytest.raises(OSError, match="symbolic links"):
+        open_file(tmp_path / "link")
+
+
+def test_move_files_replaces_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PBX may begin a file of the same name each day."""
+    monkeypatch.setattr(folder_files, "MOVED_NAMES_MAX", 2)
+    target = tmp_path / "stored"
+    for text in ("first", "second"):
+        (tmp_path / "cdr.log").write_text(text)
+        move_files([tmp_path / "cdr.log"], target)
+    assert {path.name: path.read_text() for path in target.iterdir()} == {"cdr.log": "first", "cdr.log.1": "second"}
+    (tmp_path / "cdr.log").touch()
+    with pytest.raises(UsageError, match="too many files with the name"):
+        move_files([tmp_path / "cdr.log"], target)
