@@ -1,5 +1,6 @@
 """Contract tests of visits to queues in a store, compared with plain loops."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -33,6 +34,8 @@ QUEUE_FILTERS = st.sampled_from(
         RecordFilter(number="1002", type="inbound"),
         RecordFilter(scope=AccessScope(numbers=("1001", "6401"))),
         RecordFilter(pbx="nowhere"),
+        RecordFilter(sn=SN, pbx="office", until=STARTED_AT + timedelta(days=2)),
+        RecordFilter(scope=AccessScope(sns=(SN,))),
     )
 )
 
@@ -106,6 +109,30 @@ class QueueContract:
             await store.delete([(SN, call.call_id) for call in calls], [])
             assert await store.count_visits(RecordFilter(), "", "UTC") == []
             assert await store.agent_figures(RecordFilter(), "UTC") == []
+
+    @property_test
+    @given(calls=OFFICES, name=st.sampled_from(("office", "branch", None)))
+    async def test_visits_of_a_renamed_pbx_have_the_name_of_their_call(
+        self, stores: OpenStoreFixture, calls: Sequence[Call], name: str | None
+    ) -> None:
+        """Calls of one serial number have two names, and another PBX has one of them too."""
+        named = [
+            msgspec.structs.replace(call, pbx=("office", "branch")[index % 2], sn=(SN, SN, "other")[index % 3])
+            for index, call in enumerate(calls)
+        ]
+        record_filter = RecordFilter(pbx=name)
+        async with stores() as store:
+            await store.put(visits_batch(named))
+            counts = await store.count_visits(record_filter, "", "UTC")
+            rows = await store.agent_figures(record_filter, "UTC")
+        matching = [call for call in named if name in {None, call.pbx}]
+        visits = [(call.sn, call.pbx, visit["queue"]) for call in matching for visit in plain_queues.visits(call, PLAN)]
+        assert Counter((count.sn, count.pbx, count.queue) for count in counts for _ in range(count.calls)) == Counter(
+            visits
+        )
+        agents = plain_queues.agents(matching, PLAN, ZoneInfo("UTC"))
+        assert {(row.pbx, row.queue, (row.agent, row.is_outside)) for row in rows} == agents.keys()
+        assert sum(row.answered for row in rows) == sum(answered for answered, *_rest in agents.values())
 
     async def test_count_visits_by_an_unknown_step_is_rejected(self, store: Store) -> None:
         with pytest.raises(UsageError, match="not counted by"):
