@@ -1,132 +1,135 @@
-"""Accessibility of all pages: axe-core finds no serious violation, in light and dark."""
+"""Accessibility of all pages: axe-core finds no serious violation, in light, in dark, and on a telephone."""
 
 import asyncio
 import json
-from datetime import timedelta
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from playwright.async_api import Page
 
-from onhook.appdb.delivery_rows import DeliveryCommit, HttpExchange, NewAttempt, NewLoggedAttempt
-from onhook.appdb.destination_spec import DestinationSpec
-from onhook.appdb.tokens import token_author
-from onhook.cdr.directory import DirectoryEntry
-from onhook.console.pages.add_pbx import KINDS
+from onhook.console.app import _page_router
+from onhook.console.pages import rendering
+from tests.console.all_pages import (
+    FORM_PAGES,
+    MISTAKE_PAGES,
+    NO_PAGES,
+    PAGES,
+    PUBLIC_PAGES,
+    add_sample_data,
+    matches,
+)
 from tests.console.conftest import ConsoleHarness
-from tests.console.test_pages import OUTPUT, open_visit, some_calls
-from tests.factories import QUEUE, SN, details
+from tests.console.test_pages import OUTPUT, open_visit
 
 AXE = Path(__file__).parents[1] / "vendor" / "axe.min.js"
-CALL_ID = "1777287876.1"
-PAGES = {
-    "now": "/",
-    "dashboard-edited": "/?edit=yes&since=6d",
-    "wallboard": "/wallboard/overview",
-    "wallboard-links": "/wallboard-links",
-    "calls": "/calls?columns=answered_by,wait,talk,duration,type,trunk,did,recording,legs,pbx",
-    "call": f"/calls/{SN}/{CALL_ID}?earlier=yes",
-    "missed": "/missed",
-    "missed-done": "/missed?show=done",
-    "reports": "/reports",
-    "week": "/reports?report=week",
-    "extensions": "/reports?report=extensions",
-    "queues": "/reports?report=queues",
-    "unreturned": "/reports?report=unreturned",
-    "pbxs": "/pbxs",
-    "pbx": f"/pbxs/{SN}?wait=yes",
-    "add-pbx": "/add-pbx",
-    "retention": "/retention",
-    "remove-pbx": f"/pbxs/{SN}/remove",
-    "connection": f"/pbxs/{SN}/connection",
-    **{f"add-{kind}": f"/add-pbx/{kind}" for kind in KINDS},
-    "destinations": "/destinations",
-    "destination-edit": "/destinations/1/edit",
-    "destination": "/destinations/1?preview=",
-    "destination-log": "/destinations/1/log",
-    "attempt": "/destinations/1/log/1",
-    "users": "/users",
-    "user": "/users/edit?name=Alice",
-    "apps": "/apps",
-    "audit": "/audit",
-    "sql": "/sql?sql=SELECT+status,count(*)+FROM+calls+GROUP+BY+ALL",
-    "sql-question": "/sql?question=1",
-    "directory": "/directory",
-    "erasure": "/erasure",
-    "quarantine": "/quarantine",
-    "issues": "/issues",
-    "alarms": "/alarms",
-    "about": "/about",
-    "schema": "/schema",
-}
 SERIOUS = {"serious", "critical"}
+TEMPLATES = Path(rendering.__file__).parents[1] / "templates"
+VIEWPORTS = {"light": ("light", 1280), "dark": ("dark", 1280), "telephone": ("light", 390)}
+TIMEOUT_MILLISECONDS = 120_000
+"""Of one page: on a busy machine the browser may be given little time."""
+
+SUBMIT_FORM = """([path, fields]) => {
+  const form = document.createElement('form');
+  Object.assign(form, {method: 'post', action: path});
+  for (const [name, value] of Object.entries(fields)) {
+    form.append(Object.assign(document.createElement('input'), {name, value}));
+  }
+  document.body.append(form);
+  form.submit();
+}"""
 
 
-async def add_sample_data(harness: ConsoleHarness) -> None:
-    """Add calls of today, one of them with notes, and an event that cannot be parsed."""
-    moments = some_calls()
-    await harness.ingest_details(
-        [
-            details(started_at, call_to=QUEUE if n % 2 else "1002", type="Inbound")
-            for n, started_at in enumerate(moments)
-        ]
-    )
-    await harness.ingest_details(
-        [details(moments[0] - timedelta(seconds=7), call_id=CALL_ID, status="NO ANSWER", talk_duration=0)]
-    )
-    await harness.ingest_bodies([b'{"type":30012,"sn":"%s"}' % SN.encode()])
-    await harness.appdb.users.add("Alice", "reader", None, now_us=harness.clock.microseconds())
-    await harness.appdb.directory.put([DirectoryEntry(sn=SN, number="1002", name="Bob", department="Sales")])
-    await harness.appdb.saved_questions.add("Outcomes", "SELECT status FROM calls", author=token_author("admin"))
-    spec = DestinationSpec(url="https://crm.example.com/calls?key=1", headers={"X-Key": "1"})
-    await harness.appdb.destinations.add("CRM", spec, None, after=0, now_us=harness.clock.microseconds())
-    await add_attempt(harness)
-    for kind in ("clock", "difference"):
-        await harness.appdb.alarms.raise_alarm(
-            SN, kind, f"alarm {kind}", hint="run `onhook doctor`", now_us=harness.clock.microseconds()
-        )
-    await harness.appdb.notes.write(
-        SN, CALL_ID, "calls back", "sales", author="Alice", now_us=harness.clock.microseconds()
-    )
+def list_routes() -> set[str]:
+    """Return the routes of the console that answer GET."""
+    return {
+        route.path
+        for route in _page_router().routes
+        for handler in getattr(route, "route_handlers", ())
+        if "GET" in handler.http_methods
+    }
 
 
-async def add_attempt(harness: ConsoleHarness) -> None:
-    """Add an attempt of the first destination."""
-    now_us = harness.clock.microseconds()
-    attempt = NewAttempt(attempted_at=now_us, duration_ms=40, status=200, detail="HTTP 200 OK", body=b'{"ok":true}')
-    logged_attempt = NewLoggedAttempt(
-        notification_id="n1", seq=2, call=(SN, CALL_ID), body=b'{"type":30012,"msg":"{}"}', state="accepted",
-        attempt=attempt,
-        exchange=HttpExchange(
-            method="POST", url="https://93.184.216.34/calls", request_headers={"X-Signature": "abc="},
-            response_headers={"Server": "gateway"},
-        ),
-    )  # fmt: skip
-    await harness.appdb.deliveries.commit(
-        DeliveryCommit(
-            destination_id=1, revision=1, cursors={}, finished_replays=(), new_deliveries=(), updates=(),
-            attempts_succeeded=1, attempts_failed=0, failing_since=None, retry_after=0, retry_all_now=False,
-            now_us=now_us, logged_attempts=[logged_attempt],
-        )
-    )  # fmt: skip
+def test_pages_are_all_listed() -> None:
+    """Each route that a browser can open is a page of these tests, or has none."""
+    paths = [*PAGES.values(), *PUBLIC_PAGES.values()]
+    assert {route for route in list_routes() if not any(matches(path, route) for path in paths)} == NO_PAGES
+    routes = list_routes() | {"/schema"}
+    assert [path for path in paths if not any(matches(path, route) for route in routes)] == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_pages_have_no_serious_axe_violation(harness: ConsoleHarness, chromium_path: str, scheme: str) -> None:
+async def test_pages_render_all_templates(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages that forms answer, and those of mistakes, are among these tests too."""
+    await add_sample_data(harness)
+    environment = rendering._environment()
+    get_template = environment.get_template
+    names: set[str] = set()
+
+    def record_template(name: str, *arguments: Any) -> Any:
+        names.add(name)
+        return get_template(name, *arguments)
+
+    monkeypatch.setattr(environment, "get_template", record_template)
+    headers = {"Accept": "text/html"}
+    for path in (*PAGES.values(), *MISTAKE_PAGES.values(), *await public_paths(harness)):
+        assert (await client.get(path, headers=headers)).status < 500, path
+    for path, fields in FORM_PAGES.values():
+        answer = await client.post(path, data=fields, headers=headers)
+        assert answer.status == 200, path
+    pages = {path.name for path in TEMPLATES.iterdir() if '{% extends "page.html" %}' in path.read_text()}
+    assert pages - names == set()
+
+
+async def public_paths(harness: ConsoleHarness) -> list[str]:
+    """Return the addresses of the pages for a person who has not signed in."""
+    invitation = await harness.appdb.users.add("Dora", "reader", None, now_us=harness.clock.microseconds())
+    return [path.format(token=harness.admin_token, invitation=invitation) for path in PUBLIC_PAGES.values()]
+
+
+def without_advice(errors: Iterable[str]) -> list[str]:
+    """Return errors without what the browser logs about each answer that is an error, and about forms of passwords."""
+    return [error for error in errors if "Failed to load resource" not in error and "[DOM] Password" not in error]
+
+
+async def open_pages(harness: ConsoleHarness, page: Page) -> AsyncIterator[str]:
+    """Open all pages one after another; yield the name of each."""
+    page.set_default_timeout(TIMEOUT_MILLISECONDS)
+    for name, path in (PAGES | MISTAKE_PAGES).items():
+        answer = await page.goto(harness.url + path)
+        assert answer is not None
+        assert answer.status == 200 or name in MISTAKE_PAGES, path
+        yield name
+    for name, (path, fields) in FORM_PAGES.items():
+        await page.goto(harness.url + "/about")
+        async with page.expect_navigation():
+            await page.evaluate(SUBMIT_FORM, [path, fields])
+        yield name
+    public = await public_paths(harness)
+    await page.context.clear_cookies()
+    for name, path in zip(PUBLIC_PAGES, public, strict=True):
+        await page.goto(harness.url + path)
+        yield name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("viewport", VIEWPORTS)
+async def test_pages_have_no_serious_axe_violation(harness: ConsoleHarness, chromium_path: str, viewport: str) -> None:
     """Check every page with data and scripts; save a screenshot of each."""
     await add_sample_data(harness)
     script = await asyncio.to_thread(AXE.read_text)
     results: dict[str, Any] = {}
+    scheme, width = VIEWPORTS[viewport]
     async with open_visit(
-        harness, chromium_path, color_scheme=scheme, viewport={"width": 1280, "height": 900}
+        harness, chromium_path, color_scheme=scheme, viewport={"width": width, "height": 900}
     ) as visit:
         page = visit.page
-        for name, path in PAGES.items():
-            answer = await page.goto(harness.url + path)
-            assert answer is not None
-            assert answer.status == 200, path
-            await page.screenshot(path=OUTPUT / f"{name}-{scheme}-whole.png", full_page=True)
+        async for name in open_pages(harness, page):
+            await page.screenshot(path=OUTPUT / f"{name}-{viewport}-whole.png", full_page=True)
             # Through the debugger: the policy of the pages blocks foreign scripts.
             await page.evaluate(script)
             result = json.loads(await page.evaluate("axe.run().then((result) => JSON.stringify(result.violations))"))
@@ -135,4 +138,5 @@ async def test_pages_have_no_serious_axe_violation(harness: ConsoleHarness, chro
                 results[name] = [
                     (violation["id"], [node["html"][:160] for node in violation["nodes"][:3]]) for violation in serious
                 ]
+        visit.errors[:] = without_advice(visit.errors)
     assert results == {}

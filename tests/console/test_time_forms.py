@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
+from tests.console.all_pages import PAGES, add_sample_data
 from tests.console.conftest import ConsoleHarness
-from tests.console.test_accessible import PAGES, add_sample_data
 
 _HIDDEN = re.compile(r"<(script|style|svg|code|pre|option|textarea|head)\b.*?</\1>", re.DOTALL)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.console.all_pages import CALL_ID, PAGES, add_sample_data
 from tests.console.conftest import ConsoleHarness
-from tests.console.test_accessible import CALL_ID, PAGES, add_sample_data
 from tests.console.test_pages import OUTPUT, open_visit
 from tests.factories import SN, details
 
