@@ -55,6 +55,7 @@ async def _all(directory: Path, records: int) -> list[Row]:
             "30,000 records/s",
             "" if rate >= RATE_TARGET else BOUND,
         ),
+        Row("ledger, size of a raw event", f"{(directory / 'empty' / 'ledger.db').stat().st_size / records:.0f} bytes"),
         Row("projector, with 100,000 records in the store", f"{1e6 / small_seconds:.0f} ms per 1,000"),
         Row(
             f"projector, with {records * 10:,} records in the store",

@@ -86,3 +86,17 @@ async def test_relay_passes_on_long_responses_and_a_disconnected_client(tmp_path
             assert (await answer.content.readline()).startswith(b"retry")
         async with client.get("/api/v1/records") as answer:
             assert answer.status == 200
+
+
+@pytest.mark.parametrize(("proxies", "is_secure"), [("127.0.0.0/8", True), ("", False)])
+async def test_proxy_with_tls_gets_cookies_for_encrypted_connections_if_it_is_trusted(
+    tmp_path: Path, proxies: str, is_secure: bool
+) -> None:
+    headers = {"X-Forwarded-Proto": "https", "Sec-Fetch-Site": "same-origin"}
+    async with (
+        open_console_harness(tmp_path, trusted_proxies=proxies) as harness,
+        aiohttp.ClientSession(headers=headers) as client,
+        client.post(f"{harness.url}/sign-in", data={"token": harness.admin_token}, allow_redirects=False) as answer,
+    ):
+        assert answer.status == 303
+        assert ("Secure" in answer.headers["Set-Cookie"]) == is_secure

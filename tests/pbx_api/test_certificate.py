@@ -1,5 +1,8 @@
 """Certificate of the PBX API: its names, the permissions of its key, and errors."""
 
+import asyncio
+import hashlib
+import ssl
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -8,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from onhook.lib.errors import UsageError
-from onhook.pbx_api.certificate import create_tls_context, ensure_certificate, read_fingerprint
+from onhook.pbx_api.certificate import RenewableTlsContext, create_tls_context, ensure_certificate, read_fingerprint
 from tests.pbx_api.harness import NOW
 
 
@@ -54,3 +57,35 @@ def test_certificate_invalid_file_is_an_error(files: tuple[Path, Path]) -> None:
         file.write_text("invalid")
     with pytest.raises(UsageError, match="the certificate cannot be used"):
         create_tls_context(*files)
+
+
+async def _read_served_fingerprint(context: ssl.SSLContext) -> str:
+    """Return the fingerprint that a client sees, in pairs of digits."""
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_context.check_hostname, client_context.verify_mode = False, ssl.CERT_NONE
+    async with server:
+        _reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), ssl=client_context)
+        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        await writer.wait_closed()
+    return hashlib.sha256(certificate).digest().hex(":").upper()
+
+
+async def test_certificate_that_is_renewed_is_used_by_new_connections(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """Only when both files are there: until then the earlier one is used, and each look is an error."""
+    ensure_certificate(*files, "127.0.0.1", NOW)
+    tls = RenewableTlsContext(*files)
+    first = read_fingerprint(files[0])
+    assert not tls.reload()
+    renewed = tmp_path / "renewed.crt", tmp_path / "renewed.key"
+    ensure_certificate(*renewed, "127.0.0.1", NOW)
+    renewed[0].replace(files[0])
+    for _look in range(2):
+        with pytest.raises(UsageError, match="the certificate cannot be used"):
+            tls.reload()
+    assert await _read_served_fingerprint(tls.context) == first
+    renewed[1].replace(files[1])
+    assert tls.reload()
+    assert not tls.reload()
+    assert await _read_served_fingerprint(tls.context) == read_fingerprint(files[0]) != first

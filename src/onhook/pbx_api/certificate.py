@@ -73,6 +73,44 @@ def create_tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
+class RenewableTlsContext:
+    """The context of a server, which follows its files: new connections get the renewed certificate.
+
+    Invariant: the context always has a certificate and its key. Files that do not fit each other, as while they are
+    renewed one by one, change nothing.
+    """
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Load both files. Raises `UsageError`."""
+        self._certificate = certificate
+        self._key = key
+        self._loaded_state = self._read_state()
+        self.context = create_tls_context(certificate, key)
+
+    def reload(self) -> bool:
+        """Load the files where they have changed; return whether they have. Raises `UsageError`, each time."""
+        state = self._read_state()
+        if state == self._loaded_state:
+            return False
+        # A key that does not fit would leave the context without one: both are tried in a context of their own.
+        create_tls_context(self._certificate, self._key)
+        self.context.load_cert_chain(self._certificate, self._key)
+        self._loaded_state = state
+        return True
+
+    def _read_state(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """Return what changes when a file is replaced or written again; None of one that cannot be read."""
+        return tuple(_read_file_state(path) for path in (self._certificate, self._key))
+
+
+def _read_file_state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def read_fingerprint(certificate: Path) -> str:
     """Return the SHA-256 fingerprint for pinning, in pairs of digits. Raises `OnhookError`."""
     try:

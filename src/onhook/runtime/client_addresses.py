@@ -58,6 +58,11 @@ class ClientAddresses:
             x_forwarded_for=_header_values(scope, b"x-forwarded-for"),
         )
         scope["client"] = (address, port)
+        if _header_values(scope, b"x-forwarded-proto") == ["https"] and self._trusted_proxies.trusts(
+            connection.address
+        ):
+            # Cookies are then for encrypted connections alone, and printed addresses are those of the proxy.
+            scope["scheme"] = "https"
         with _OpenRequest(connection, receive, has_body=scope["method"] not in METHODS_WITHOUT_BODY) as open_request:
             await self._app(scope, open_request.receive, send)
 

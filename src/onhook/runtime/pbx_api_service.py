@@ -6,7 +6,6 @@ retried.
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -16,10 +15,11 @@ from onhook.appdb.appdb import AppDb
 from onhook.config import Address, Config
 from onhook.lib.change_watcher import ChangeWatcher
 from onhook.lib.clock import Clock
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.proxies import TrustedProxies
+from onhook.lib.transition_log import TransitionLog
 from onhook.pbx_api.calls import CallSource
-from onhook.pbx_api.certificate import create_tls_context, ensure_certificate
+from onhook.pbx_api.certificate import RenewableTlsContext, ensure_certificate
 from onhook.pbx_api.connection_limiter import listen
 from onhook.pbx_api.logins import SharedLoginFailures
 from onhook.pbx_api.pass_through import PbxGateway
@@ -61,6 +61,10 @@ class PbxApiManager:
         self._calls = calls
         self._clock = clock
         self._log = logging.getLogger("pbx_api")
+        self._tls: RenewableTlsContext | None = None
+        self._renewal_failure = TransitionLog(
+            self._log, begins="the renewed certificate cannot be used", ends="the certificate can be used again"
+        )
         self._exit_stack = AsyncExitStack()
         self._tasks: Tasks = ()
         self.listen_address = ObservableAddress()
@@ -87,8 +91,9 @@ class PbxApiManager:
                 trusted_proxies=TrustedProxies(self._config.trusted_proxy_networks),
                 on_flood=self._on_flood,
             )
+            self._tls = _create_tls_context(self._config, self._clock)
             address, self._tasks = await self._exit_stack.enter_async_context(
-                open_pbx_api(self._config, PbxApiServer(state))
+                _open_pbx_api(self._config, PbxApiServer(state), self._tls)
             )
             # The same port, should it be closed and opened again.
             self._config = msgspec.structs.replace(self._config, pbx_api=address)
@@ -121,15 +126,26 @@ class PbxApiManager:
         try:
             await self.reconcile()
             await self._restart_failed()
+            self._reload_certificate()
         except (OnhookError, OSError) as error:
             self._log_error(error)
             return False
         return True
 
+    def _reload_certificate(self) -> None:
+        """Use a certificate that was renewed; keep the earlier one where it cannot be used."""
+        try:
+            if self._tls is not None and self._tls.reload():
+                self._log.info("PBX API uses the renewed certificate")
+            self._renewal_failure.end()
+        except UsageError as error:
+            self._renewal_failure.begin(error=str(error))
+
     async def close(self) -> None:
         """Close all connections."""
         await self._exit_stack.aclose()
         self._tasks = ()
+        self._tls = None
         if self.listen_address.address:
             self.listen_address.update("")
 
@@ -150,15 +166,23 @@ class PbxApiManager:
 async def open_pbx_api(config: Config, server: PbxApiServer) -> AsyncIterator[tuple[Address, Tasks]]:
     """Yield the address of the PBX API and its tasks. Raises `OnhookError`."""
     tls = _create_tls_context(config, server.state.clock)
+    async with _open_pbx_api(config, server, tls) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def _open_pbx_api(
+    config: Config, server: PbxApiServer, tls: RenewableTlsContext | None
+) -> AsyncIterator[tuple[Address, Tasks]]:
     server_socket = listen(config.pbx_api.host, config.pbx_api.port)
     address = Address(config.pbx_api.host, int(server_socket.getsockname()[1]))
-    async with server.serve(server_socket, tls) as tasks:
+    async with server.serve(server_socket, None if tls is None else tls.context) as tasks:
         yield address, tasks
 
 
-def _create_tls_context(config: Config, clock: Clock) -> ssl.SSLContext | None:
+def _create_tls_context(config: Config, clock: Clock) -> RenewableTlsContext | None:
     if config.pbx_api_plain:
         return None
     if not config.pbx_api_certificate:
         ensure_certificate(config.pbx_api_certificate_file, config.pbx_api_key_file, config.pbx_api.host, clock.now())
-    return create_tls_context(config.pbx_api_certificate_file, config.pbx_api_key_file)
+    return RenewableTlsContext(config.pbx_api_certificate_file, config.pbx_api_key_file)
