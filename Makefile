@@ -9,6 +9,7 @@ INSTALL := $(IN)/python -m pip install -qq --disable-pip-version-check
 RUN := .venv/run.stamp
 BROKER_LIBRARIES := .venv/brokers.stamp
 DEV := .venv/dev.stamp
+DOCS := .venv/docs.stamp
 ARGS ?=
 # Whether `make install` installs the client libraries of brokers too: NATS, Redis, MQTT, AMQP, Kafka.
 BROKERS ?=
@@ -19,10 +20,10 @@ COVERAGE ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all test-pbx mutate check fix bench lock man dist clean .venv
+.PHONY: help install run test test-all test-install test-pbx mutate check fix bench lock man docs dist deb release clean .venv
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(RUN) $(if $(BROKERS),$(BROKER_LIBRARIES)) ## make .venv with what running needs, for a server; BROKERS=1: also clients of brokers
 
@@ -31,14 +32,17 @@ run: $(RUN) ## start Onhook with a simulated PBX that posts real webhooks
 
 test: $(DEV) ## the tests, without the slow ones; ARGS="-k queue" picks some; COVERAGE=1 as in CI
 ifeq ($(strip $(ARGS)),)
-	$(IN)/python -m pytest -n 3 --dist worksteal -m "not slow and not pbx" $(if $(COVERAGE),--cov --cov-report=)
+	$(IN)/python -m pytest -n 3 --dist worksteal -m "not slow and not pbx and not install" $(if $(COVERAGE),--cov --cov-report=)
 	$(if $(COVERAGE),$(IN)/python -m tools.coverage_gates)
 else
-	$(IN)/python -m pytest -n 2 -m "not slow and not pbx" $(ARGS)
+	$(IN)/python -m pytest -n 2 -m "not slow and not pbx and not install" $(ARGS)
 endif
 
 test-all: $(DEV) ## all tests, with kill -9, full disk, long runs; ARGS="--part sync", ROUNDS=100, SEEDS=200, DURATION=3600, STEP=1
 	$(IN)/python -m tools.all_tests $(ARGS)
+
+test-install: $(DEV) ## install, upgrade and remove Onhook in a Debian system in a folder; takes root and debootstrap (Debian)
+	$(IN)/python -m pytest -m install tests/install $(ARGS)
 
 test-pbx: $(DEV) ## tests against a real Asterisk with real telephones; takes root, debootstrap and sipp (Debian)
 	$(IN)/python -m pytest -m pbx tests/pbx/asterisk $(ARGS)
@@ -63,7 +67,7 @@ bench: $(DEV) ## one table of figures, each beside its yardstick
 	$(IN)/python -m bench $(ARGS)
 
 lock: $(DEV) ## pin the newest releases, with hashes, in requirements/*.txt
-	@for set in run brokers cluster dev; do \
+	@for set in run brokers cluster dev docs; do \
 	  $(IN)/uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    requirements/$$set.in --output-file requirements/$$set.txt || exit 1; \
@@ -72,8 +76,17 @@ lock: $(DEV) ## pin the newest releases, with hashes, in requirements/*.txt
 man: $(DEV) ## make the man page, build/onhook.1
 	$(IN)/python -m tools.man_page build/onhook.1
 
+docs: $(DOCS) ## build the documentation site in build/site; strict; ARGS=--external looks up links to other sites too
+	$(IN)/python -m tools.documentation $(ARGS)
+
 dist: $(DEV) ## build wheel, sdist and bill of materials in dist/; the same bytes each time
 	$(IN)/python -m tools.distribution $(ARGS)
+
+deb: $(DEV) ## build the Debian package in dist/, for this release of Debian; the same bytes each time
+	$(IN)/python -m tools.debian_package $(ARGS)
+
+release: $(DEV) ## make the release VERSION=0.2.0: changelog, commit, tag and files; publishes nothing (RELEASING.md)
+	$(IN)/python -m tools.release $(VERSION) $(ARGS)
 
 clean: ## remove .venv, caches and test output; the data directory stays
 	rm -rf .venv .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist src/onhook.egg-info mutants test-output
@@ -102,4 +115,9 @@ $(BROKER_LIBRARIES): requirements/brokers.txt $(RUN)
 $(DEV): requirements/dev.txt $(BROKER_LIBRARIES)
 	@echo "Installing what requirements/dev.txt pins into .venv."
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(DOCS): requirements/docs.txt $(DEV)
+	@echo "Installing what requirements/docs.txt pins into .venv."
+	@$(INSTALL) --require-hashes -r requirements/docs.txt
 	@touch $@

@@ -17,7 +17,7 @@ import pytest
 from onhook.config import parse_address
 from tests.runtime.harness import create_server, wait_until
 from tests.wheelhouse import write_wheels
-from tools.distribution import DistributionError, build_distribution, read_epoch, run_git
+from tools.distribution import DistributionError, build_distribution, read_epoch, read_version, run_git
 
 ROOT = Path(__file__).parents[1]
 EPOCH = 1_795_000_000
@@ -69,7 +69,7 @@ def test_distribution_wheel_has_every_file_of_the_package(wheel: zipfile.ZipFile
         "licenses/LICENSE",
         "top_level.txt",
     }
-    metadata = wheel.read("onhook-0.1.0.dist-info/METADATA").decode()
+    metadata = wheel.read(f"onhook-{read_version(ROOT)}.dist-info/METADATA").decode()
     assert "\nDescription-Content-Type: text/markdown\n" in metadata
     assert (ROOT / "README.md").read_text() in metadata
     assert [line for line in metadata.splitlines() if "Programming Language" in line] == [
@@ -115,7 +115,7 @@ def test_distribution_wheel_alone_runs_the_demo(built: Path, tmp_path: Path) -> 
         timeout=INSTALL_SECONDS_MAX,
     )
     with create_server(tmp_path / "data", environment / "bin" / "onhook") as server:
-        assert server.run_command("--version").startswith("onhook 0.1.0 (Python ")
+        assert server.run_command("--version").startswith(f"onhook {read_version(ROOT)} (Python ")
         assert (environment / "share" / "man" / "man1" / "onhook.1").read_text().startswith(".TH ONHOOK 1 ")
         server.start("--demo")
         wait_until(lambda: len(server.calls()) > 100, read_progress=server.read_progress)

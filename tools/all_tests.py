@@ -1,4 +1,7 @@
-"""All tests but those of a real Asterisk, in parts, each printed with its time; `--part NAME` runs one of them."""
+"""All tests but those of a real Asterisk and of installations, in parts, each printed with its time.
+
+`--part NAME` runs one of them.
+"""
 
 import argparse
 import os
@@ -11,7 +14,7 @@ from typing import Final
 
 PARTS: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
     {
-        "fast": ("-n", "2", "-m", "not slow and not pbx"),
+        "fast": ("-n", "2", "-m", "not slow and not pbx and not install"),
         "engine": ("-m", "slow", "tests/ledger", "tests/receiver", "tests/store"),
         "delivery": ("-n", "2", "-m", "slow", "tests/delivery"),
         "sync": ("-n", "2", "-m", "slow", "tests/sync", "tests/ops", "tests/appdb"),
@@ -23,6 +26,7 @@ PARTS: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
             "tests/test_bench.py",
             "tests/test_exit_output.py",
             "tests/test_distribution.py",
+            "tests/test_documentation.py",
         ),
         "faults": ("-n", "2", "-m", "slow", "tests/faults"),
         "simulation": (
