@@ -1,0 +1,68 @@
+"""Definitions for CI call the verbs of the Makefile, and the files of the project that hosts look for are there."""
+
+import re
+from pathlib import Path
+
+import msgspec
+
+ROOT = Path(__file__).parents[1]
+CI_FILES = (".github/workflows/ci.yaml", ".gitlab-ci.yml")
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+"""The supported ones, as docs/support.md says."""
+
+
+def _verbs() -> set[str]:
+    return set(re.findall(r"^([a-z.-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_ci_definitions_call_verbs_alone() -> None:
+    for name in CI_FILES:
+        text = (ROOT / name).read_text()
+        verbs = set(re.findall(r"(?:run: |- )make ([a-z.-]+)", text))
+        assert {"check", "test", "test-install", "test-pbx", "dist", "docs"} <= verbs <= _verbs(), name
+        assert "make test COVERAGE=1" in text
+
+
+def test_ci_definitions_test_all_supported_pythons() -> None:
+    for name in CI_FILES:
+        document = msgspec.yaml.decode((ROOT / name).read_bytes())
+        (pythons,) = [values for values in _find_lists(document) if PYTHONS[0] in values]
+        assert pythons == PYTHONS, name
+    assert f"{PYTHONS[0]} to {PYTHONS[-1]}" in (ROOT / "docs" / "support.md").read_text()
+
+
+def _find_lists(value: object) -> list[list[object]]:
+    """Return all lists in a document."""
+    if isinstance(value, dict):
+        return [values for member in value.values() for values in _find_lists(member)]
+    if isinstance(value, list):
+        return [value, *(values for member in value for values in _find_lists(member))]
+    return []
+
+
+def test_project_files_are_there_for_both_hosts() -> None:
+    for name in ("SECURITY.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "RELEASING.md", "LICENSE", "CHANGELOG.md"):
+        assert (ROOT / name).is_file()
+    for github, gitlab in (
+        (".github/ISSUE_TEMPLATE/bug.md", ".gitlab/issue_templates/Bug.md"),
+        (".github/ISSUE_TEMPLATE/feature.md", ".gitlab/issue_templates/Proposal.md"),
+        (".github/PULL_REQUEST_TEMPLATE.md", ".gitlab/merge_request_templates/Default.md"),
+    ):
+        assert (ROOT / github).read_text().endswith((ROOT / gitlab).read_text())
+
+
+def test_container_file_runs_as_a_user_of_its_own_with_pinned_libraries() -> None:
+    text = (ROOT / "packaging" / "container" / "Containerfile").read_text()
+    stages = text.split("\nFROM ")
+    assert len(stages) == 3
+    assert "--require-hashes" in stages[1]
+    assert re.search(r"^USER 10030:10030$", stages[2], re.MULTILINE)
+    assert all(word in stages[2] for word in ("VOLUME /data", "HEALTHCHECK", "COPY --from=build"))
+    for name in re.findall(r"requirements/\w+\.txt", text):
+        assert (ROOT / name).is_file()
+    compose = msgspec.yaml.decode((ROOT / "packaging" / "container" / "compose.yaml").read_bytes())
+    service = compose["services"]["onhook"]
+    assert (ROOT / "packaging/container" / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+    # Only where PBXs send events is open to other machines.
+    assert [port for port in service["ports"] if not port.startswith("127.0.0.1:")] == ["30012:30012"]
+    assert service["read_only"] is True
