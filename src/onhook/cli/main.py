@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         ),
         "export": Command("export", _("Write all matching records to a file, the earliest first.")),
         "sql": Command("sql", _("Run one SELECT in the SQL of DuckDB on a recent copy of the store.")),
+        "mcp": Command("mcp", _("Let an assistant read calls (Model Context Protocol).")),
         "directory": Command("directory", _("Manage names of extensions, queues, DIDs and contacts.")),
         "destination": Command("destination", _("Manage destinations that are notified when a call ends.")),
         "backfill": Command(
