@@ -169,3 +169,35 @@ def test_docs_example_of_a_signed_event_is_stored(tmp_path: Path) -> None:
             result = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
             status, _, body = result.stdout.partition("\n")
             assert (status.split()[1], body.strip().splitlines()[-1]) == ("200", answer)
+
+
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def _anchors(text: str) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub, GitLab and the site make them."""
+    anchors: set[str] = set()
+    for heading in _HEADING.findall(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)):
+        slug = base = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        number = 0
+        while slug in anchors:
+            number += 1
+            slug = f"{base}-{number}"
+        anchors.add(slug)
+    return anchors
+
+
+def test_docs_links_lead_to_files_and_headings_that_exist() -> None:
+    root = DOCS.parent
+    pages = {path.resolve(): path.read_text() for path in [*root.glob("*.md"), *DOCS.rglob("*.md")]}
+    broken_links = []
+    for path, text in pages.items():
+        for link in _LINK.findall(re.sub(r"`[^`]*`|^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)):
+            name, _, anchor = link.partition("#")
+            if ":" in name:
+                continue
+            target = (path.parent / name).resolve() if name else path
+            if not target.exists() or (anchor and target in pages and anchor not in _anchors(pages[target])):
+                broken_links.append(f"{path.name}: {link}")
+    assert broken_links == []
