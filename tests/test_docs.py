@@ -14,8 +14,7 @@ from onhook.appdb.destination_spec import PayloadFormat
 from onhook.cli.main import COMMANDS, load_command
 from onhook.config import ENVIRONMENT_PREFIX, Config
 from onhook.console.app import _api_router, _page_router
-from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS
-from onhook.simulator.office_plan import LINE_FORMATS
+from onhook.simulator.office_plan import LINE_FORMATS, WEBHOOK_FORMATS
 from tests.runtime.harness import create_server
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -61,7 +60,7 @@ def test_docs_command_has_section_with_all_options(path: str) -> None:
     ("path", "payload_formats"),
     [
         *((f"onhook destination {name}", get_args(PayloadFormat)) for name in ("add", "change", "preview")),
-        ("onhook simulate", (*PAYLOAD_FORMATS, *LINE_FORMATS)),
+        ("onhook simulate", (*WEBHOOK_FORMATS, *LINE_FORMATS)),
     ],
 )
 def test_docs_command_lists_the_payload_formats_that_it_accepts(path: str, payload_formats: Sequence[str]) -> None:

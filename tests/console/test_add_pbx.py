@@ -112,6 +112,21 @@ async def test_add_pbx_freeswitch_has_the_configuration_with_its_url(
     assert await harness.appdb.source_matches.get("FUSION-1") == SourceMatch(("192.0.2.8",), path)
 
 
+async def test_add_pbx_grandstream_has_its_secret_path_this_once(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    text = await post_form(client, "grandstream", {"name": "shop", "sn": "UCM-1", "addresses": "192.0.2.9"})
+    path = (await harness.appdb.source_matches.get("UCM-1")).path
+    assert f":30012{path}<" in text
+    assert (await harness.appdb.pbx("UCM-1")).dialect == "grandstream"
+    page = await (await client.get("/pbxs/UCM-1")).text()
+    assert ("Send test event" in page, path in page, "the list of calls of a UCM is not read" in page) == (
+        *(False, False, True),
+    )
+    connection_page = await (await client.get("/pbxs/UCM-1/connection")).text()
+    assert ("A UCM does not sign" in connection_page, path in connection_page) == (True, False)
+
+
 async def test_connection_of_lines_is_looked_up_while_the_database_is_free(
     harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from onhook.pbx.registry import dialects, pbx_clients
 
 def test_registry_dialect_names_do_not_change() -> None:
     """Raw events are stored under them."""
-    assert dialects().keys() == {"yeastar", "newcdr", "asterisk", "freeswitch", "3cx", "avaya"}
+    assert dialects().keys() == {"yeastar", "newcdr", "asterisk", "freeswitch", "3cx", "avaya", "grandstream"}
     assert dialects().keys() == DIALECTS
     assert all(dialect.name == name for name, dialect in dialects().items())
 

@@ -15,8 +15,10 @@ from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_row, r
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
-PASSWORD_DIALECTS = frozenset({"freeswitch"})
-"""Dialects without signatures whose PBXs can send a password: their secrets are passwords (freeswitch.md 1)."""
+PASSWORD_DIALECTS = frozenset({"freeswitch", "grandstream"})
+"""Dialects without signatures whose PBXs can send a password: their secrets are passwords (freeswitch.md 1,
+grandstream.md 1).
+"""
 
 LINE_DIALECTS = frozenset({"3cx", "avaya"})
 """Dialects of lines: a connection identifies the PBX, and the addresses are those that may open one (lines.md)."""

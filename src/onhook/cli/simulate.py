@@ -58,8 +58,8 @@ PayloadFormatOption = Annotated[
     typer.Option(
         "--payload-format",
         help=_(
-            "Event format: p-2023, p-2025, p-2026, doc, object, flat; of lines 3cx-v18, 3cx-v20, 3cx-v20-new,"
-            " avaya-smdr"
+            "Event format: p-2023, p-2025, p-2026, doc, object, flat, ucm-json, ucm-xml; of lines 3cx-v18, 3cx-v20,"
+            " 3cx-v20-new, avaya-smdr"
         ),
     ),
 ]

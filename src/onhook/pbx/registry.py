@@ -7,6 +7,7 @@ from onhook.pbx.avaya.payload import Avaya
 from onhook.pbx.client import PbxClient
 from onhook.pbx.dialect import Dialect, Dialects
 from onhook.pbx.freeswitch.payload import FreeSwitch
+from onhook.pbx.grandstream.payload import Grandstream
 from onhook.pbx.newcdr.payload import NewCdr
 from onhook.pbx.threecx.payload import ThreeCx
 from onhook.pbx.yeastar.client import YeastarClient
@@ -15,7 +16,7 @@ from onhook.pbx.yeastar.payload import Yeastar
 
 def dialects() -> Dialects:
     """Return the dialects by their names in the ledger."""
-    instances: tuple[Dialect, ...] = (Yeastar(), NewCdr(), Asterisk(), FreeSwitch(), ThreeCx(), Avaya())
+    instances: tuple[Dialect, ...] = (Yeastar(), NewCdr(), Asterisk(), FreeSwitch(), ThreeCx(), Avaya(), Grandstream())
     return {dialect.name: dialect for dialect in instances}
 
 

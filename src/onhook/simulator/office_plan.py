@@ -14,6 +14,8 @@ from onhook.lib.messages import _
 from onhook.pbx.avaya.payload import Avaya
 from onhook.pbx.avaya.writing import PAYLOAD_FORMAT
 from onhook.pbx.dialect import Dialect
+from onhook.pbx.grandstream.payload import Grandstream
+from onhook.pbx.grandstream.writing import PAYLOAD_FORMATS as UCM_FORMATS
 from onhook.pbx.threecx.payload import ThreeCx
 from onhook.pbx.threecx.writing import GENERATIONS
 from onhook.pbx.yeastar.payload import PAYLOAD_FORMATS, Yeastar
@@ -25,6 +27,12 @@ LINE_CONNECT, LINE_LISTEN = "tcp", "tcp-listen"
 
 LINE_FORMATS: Mapping[str, Dialect] = {**dict.fromkeys(GENERATIONS, ThreeCx()), PAYLOAD_FORMAT: Avaya()}
 """The dialects of lines by their payload formats."""
+
+WEBHOOK_FORMATS: Mapping[str, Dialect] = {
+    **dict.fromkeys(PAYLOAD_FORMATS, Yeastar()),
+    **dict.fromkeys(UCM_FORMATS, Grandstream()),
+}
+"""The dialects of webhooks by their payload formats."""
 
 ATTEMPTS_MAX = 5
 """Setting of a P-Series: 1 to 5 attempts (yeastar-p-series.md 4)."""
@@ -85,7 +93,7 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 _("a PBX needs a serial number"), hint=_("use the one of a PBX that the receiver has registered")
             )
-        choices = LINE_FORMATS if has_line_url else PAYLOAD_FORMATS
+        choices = LINE_FORMATS if has_line_url else WEBHOOK_FORMATS
         if self.payload_format not in choices:
             raise UsageError(
                 _("unknown payload format {name!r}", name=self.payload_format),
@@ -177,7 +185,7 @@ def demo_plan(url: str, sn: str, secret: str, *, seed: int = 1) -> SimulationPla
 
 def find_dialect(plan: SimulationPlan) -> Dialect:
     """Return the dialect in which the simulated PBX reports its calls."""
-    return LINE_FORMATS.get(plan.payload_format) or Yeastar()
+    return LINE_FORMATS.get(plan.payload_format) or WEBHOOK_FORMATS[plan.payload_format]
 
 
 def create_office(plan: SimulationPlan) -> Office:

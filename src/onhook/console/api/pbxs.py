@@ -53,7 +53,7 @@ class NewPbx(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     zone: str | None = None
     is_unsigned: bool = False
     number_plan: dict[str, str] = {}
-    dialect: Literal["yeastar", "newcdr", "freeswitch"] = "yeastar"
+    dialect: Literal["yeastar", "newcdr", "freeswitch", "grandstream"] = "yeastar"
     addresses: list[Annotated[str, msgspec.Meta(max_length=NAME_CHARACTERS_MAX)]] = []
     path: Annotated[str, msgspec.Meta(max_length=PATH_CHARACTERS_MAX + 1)] = ""
     keeps_unregistered: bool = True

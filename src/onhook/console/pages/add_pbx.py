@@ -24,7 +24,13 @@ from onhook.appdb.pbxs import (
     validate_sn,
     validate_zone,
 )
-from onhook.appdb.source_match import LINE_DIALECTS, UNSIGNED_DIALECTS, SourceMatch, parse_source_match
+from onhook.appdb.source_match import (
+    LINE_DIALECTS,
+    PASSWORD_DIALECTS,
+    UNSIGNED_DIALECTS,
+    SourceMatch,
+    parse_source_match,
+)
 from onhook.console.actions import CheckResult
 from onhook.console.addresses import intake_host, intake_port
 from onhook.console.auth.access import FOR_ADMINISTRATORS
@@ -96,6 +102,11 @@ KINDS: Mapping[str, PbxKind] = {
             "freeswitch",
             mark("FreeSWITCH or FusionPBX"),
             mark("The PBX posts a document about each leg of a call. A secret path and its address identify it."),
+        ),
+        PbxKind(
+            "grandstream",
+            mark("Grandstream UCM"),
+            mark("The PBX posts the rows of each ended call. A secret path and its address identify it."),
         ),
         PbxKind(
             "3cx",
@@ -276,7 +287,8 @@ def _complete_form(kind: PbxKind, form: NewPbxForm) -> NewPbxForm:
     """Return the form with a generated secret or path where the PBX needs one and none was entered."""
     if kind.name == "p-series" and not form.secret:
         return msgspec.structs.replace(form, secret=new_secret())
-    if ((kind.name == "newcdr" and not form.addresses) or kind.name == "freeswitch") and not form.path:
+    needs_path = kind.name in PASSWORD_DIALECTS or (kind.name == "newcdr" and not form.addresses)
+    if needs_path and not form.path:
         return msgspec.structs.replace(form, path=f"/{new_secret()}")
     return form
 

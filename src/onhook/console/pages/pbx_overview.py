@@ -211,8 +211,10 @@ def describe_coverage(pbx: Pbx, coverage: PbxCoverage, zone: ZoneInfo) -> str:
     elif pbx.dialect == "freeswitch":
         advice = _(
             "Missing calls cannot be detected: a FreeSWITCH keeps no list of calls. What it could not send is in its"
-            " `err-log-dir`; `onhook sweep` sends these files."
+            " `err-log-dir`; the section Files of this page has the server store these files."
         )
+    elif pbx.dialect == "grandstream":
+        advice = _("Missing calls cannot be detected: the list of calls of a UCM is not read.")
     elif pbx.dialect in LINE_DIALECTS:
         advice = _("Missing calls cannot be detected: a line is written once, and without an answer.")
     else:
