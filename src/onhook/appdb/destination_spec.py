@@ -15,7 +15,21 @@ from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.hosts import NO_PROXY, PROXY_CHARACTERS_MAX, UrlHost, parse_proxy, parse_url_host
 from onhook.lib.messages import _
 
-Kind = Literal["webhook", "http", "postgresql", "mysql", "syslog", "nats", "redis", "mqtt", "amqp", "kafka", "files"]
+Kind = Literal[
+    "webhook",
+    "http",
+    "postgresql",
+    "mysql",
+    "syslog",
+    "nats",
+    "redis",
+    "mqtt",
+    "amqp",
+    "kafka",
+    "files",
+    "s3",
+    "otlp",
+]
 FieldValue = str | int | float | bool
 Method = Literal["POST", "GET"]
 NotifiesOf = Literal["records", "calls", "alarms", "issues"]
@@ -29,12 +43,18 @@ OPERATIONAL = frozenset({"alarms", "issues"})
 HTTP_FIELDS = frozenset({"headers", "accept_redirects", "fingerprint", "proxy"})
 """Fields that only webhooks and other kinds of HTTP requests have."""
 
+REDIRECT_FIELDS = frozenset({"accept_redirects"})
+"""Fields that kinds with a protocol of their own over HTTP do not have: none of them redirects what it has accepted."""
+
 WEBHOOK_FIELDS = frozenset({"method", "payload_format", "with_standard_webhooks"})
 """Fields that only webhooks have. Other kinds declare theirs in `delivery/destinations/kinds.py`; here they are stored
 in `fields`, and not decoded.
 """
 
-HTTP_KINDS: frozenset[Kind] = frozenset({"webhook", "http"})
+PLAIN_HTTP_KINDS: frozenset[Kind] = frozenset({"webhook", "http"})
+
+HTTP_KINDS: frozenset[Kind] = PLAIN_HTTP_KINDS | {"s3", "otlp"}
+"""Kinds whose address is a URL of HTTP."""
 
 KIND_FIELDS_MAX = 20
 """More than any kind declares."""
@@ -335,7 +355,9 @@ def _check_fields_of_kind(spec: DestinationSpec) -> None:
     """Check that a destination has no field of another kind."""
     if spec.kind == "webhook":
         return
-    foreign_fields = WEBHOOK_FIELDS if spec.kind in HTTP_KINDS else WEBHOOK_FIELDS | HTTP_FIELDS
+    foreign_fields = WEBHOOK_FIELDS
+    if spec.kind not in PLAIN_HTTP_KINDS:
+        foreign_fields |= REDIRECT_FIELDS if spec.kind in HTTP_KINDS else HTTP_FIELDS
     for field in msgspec.structs.fields(DestinationSettings):
         if field.name in foreign_fields and getattr(spec, field.name) not in (field.default, {}):
             raise UsageError(

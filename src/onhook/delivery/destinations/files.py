@@ -6,7 +6,7 @@ behind it.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -14,33 +14,17 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-import msgspec
-
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.cdr.record import Record
 from onhook.config import Config
-from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
-from onhook.delivery.destinations.files_folder import FilesFolder, NewFile
-from onhook.delivery.destinations.files_rows import (
-    FileRow,
-    format_csv,
-    format_json_lines,
-    parse_row,
-    split_by_partition,
-)
+from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification
+from onhook.delivery.destinations.files_folder import FilesFolder
 from onhook.delivery.destinations.kinds import FilesFields, decode_fields
-from onhook.delivery.destinations.row_columns import NO_ROW, row_columns
-from onhook.delivery.samples import sample_for
+from onhook.delivery.destinations.row_columns import NO_ROW
+from onhook.delivery.destinations.row_files import RowFiles
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
-from onhook.store.export.parquet_file import write_parquet_file
-
-BATCH_BYTES_MAX = 8 * 1_048_576
-"""Of rows that are held in memory: the records of a batch have some two megabytes."""
-
-UNCOMMITTED_BATCHES = 2
-"""Batches whose results may be lost, and which are sent again (`attempt_pool`)."""
 
 CLOSE_SECONDS_MAX = 1.0
 
@@ -50,17 +34,11 @@ class FilesClient:
 
     def __init__(self, spec: DestinationSpec, path: Path) -> None:
         fields: FilesFields = decode_fields(spec, FilesFields)
-        self.limits = SendLimits(
-            attempts_max=1,
-            batch_count=fields.batch_records,
-            batch_bytes=BATCH_BYTES_MAX,
-            batch_age_seconds=fields.batch_seconds,
-        )
         self._spec = spec
         self._path = path
-        self._format = fields.file_format
-        self._columns = row_columns(spec.notifies_of)
-        self._folder = FilesFolder(path / spec.notifies_of, ids_max=UNCOMMITTED_BATCHES * fields.batch_records)
+        self._files = RowFiles(spec, fields)
+        self.limits = self._files.limits
+        self._folder = FilesFolder(path / spec.notifies_of, ids_max=self._files.ids_max)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
         self._work: asyncio.Future[Sequence[DeliveryResult]] | None = None
 
@@ -68,14 +46,13 @@ class FilesClient:
         return f"FilesClient({self._spec.url!r})"
 
     def format_payload(self, record: Record) -> bytes:
-        members = msgspec.structs.asdict(record)
-        return msgspec.json.encode({name: members[name] for name in self._columns})
+        return self._files.format_row(record)
 
     def format_test_payload(self) -> bytes:
         return NO_ROW
 
     def format_sample_payload(self, now: datetime) -> bytes:
-        return self.format_payload(sample_for(self._spec, now))
+        return self._files.format_sample_row(now)
 
     async def send(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
         try:
@@ -118,41 +95,13 @@ class FilesClient:
 
     def _write_new(self, notifications: Sequence[Notification]) -> None:
         if notifications:
-            partitions = split_by_partition([parse_row(notification.body) for notification in notifications])
-            new_files = [self._new_file(partition, rows) for partition, rows in partitions.items()]
+            new_files = self._files.make_files([notification.body for notification in notifications])
             notification_ids = [notification.notification_id for notification in notifications]
             self._folder.write(new_files, notification_ids, to_datetime(notifications[0].attempted_at))
 
-    def _new_file(self, partition: str, rows: Sequence[FileRow]) -> NewFile:
-        first_seq, last_seq = rows[0].seq, rows[-1].seq
-        return NewFile(
-            folder=partition,
-            name=f"{first_seq:012}-{last_seq:012}",
-            suffix=self._format,
-            records=len(rows),
-            first_seq=first_seq,
-            last_seq=last_seq,
-            write=self._writer(rows),
-        )
-
-    def _writer(self, rows: Sequence[FileRow]) -> Callable[[Path], None]:
-        return partial(self._write_rows, rows)
-
-    def _write_rows(self, rows: Sequence[FileRow], path: Path) -> None:
-        if self._format == "csv":
-            path.write_bytes(format_csv(rows, self._columns))
-        elif self._format == "jsonl":
-            path.write_bytes(format_json_lines(rows))
-        else:
-            rows_path = path.with_name(f"{path.name}.jsonl")
-            rows_path.write_bytes(b"\n".join(row.body for row in rows))
-            write_parquet_file(rows_path, path, self._columns)
-            rows_path.unlink()
-
     def _try_out(self, notification: Notification) -> DeliveryResult:
         """Write a sample, or nothing, and remove it."""
-        rows = [parse_row(notification.body)] if notification.body != NO_ROW else []
-        self._folder.try_out(f"test-{uuid4().hex}", self._writer(rows))
+        self._folder.try_out(f"test-{uuid4().hex}", self._files.sample_writer(notification.body))
         return DeliveryResult(outcome="accepted", detail=_("the folder can be written to; nothing was left in it"))
 
 

@@ -53,7 +53,7 @@ ReadResponse = Callable[[DeliveryResult], DeliveryResult]
 
 class HttpTransport:
     """Session of one destination. `headers` are sent with each request; no response is shown with one of the
-    `secrets`.
+    `secrets`. The log hides the values of `hidden_headers`, as those that a person has set.
     """
 
     def __init__(
@@ -63,10 +63,12 @@ class HttpTransport:
         proxy: str,
         headers: Mapping[str, str],
         secrets: Sequence[str] = (),
+        *,
+        hidden_headers: Iterable[str] = (),
     ) -> None:
         self._spec = spec
         headers = {"User-Agent": USER_AGENT, **headers}
-        self._describer = RequestDescriber(headers, spec.headers, secrets)
+        self._describer = RequestDescriber(headers, (*spec.headers, *hidden_headers), secrets)
         self._guard = guard
         self._proxy = URL(proxy) if proxy else None
         # Not by threads: slow look-ups would delay all other names, and the stop of the process.

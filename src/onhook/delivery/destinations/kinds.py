@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec, Kind, NotifiesOf
+from onhook.delivery.destinations.service_fields import OtlpFields
 from onhook.lib.errors import UsageError
 from onhook.lib.hosts import parse_url_host
 from onhook.lib.messages import _
@@ -96,6 +97,20 @@ class FilesFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     batch_seconds: Annotated[
         int, msgspec.Meta(description="Seconds that a record waits for others; 0: none", ge=0, le=BATCH_SECONDS_MAX)
     ] = 300
+
+
+class S3Fields(FilesFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of a bucket: `addressing` is `path` where the path of the URL begins with the bucket, `host` where the
+    host names it.
+    """
+
+    access_key: Annotated[str, msgspec.Meta(description="Access key, whose secret is the secret", max_length=200)] = ""
+    region: Annotated[
+        str, msgspec.Meta(description="Region in signatures", max_length=100, pattern="^[A-Za-z0-9-]+$")
+    ] = "us-east-1"
+    addressing: Annotated[
+        Literal["path", "host"], msgspec.Meta(description="Where the URL names the bucket: in its path or its host")
+    ] = "path"
 
 
 class SyslogFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,6 +213,20 @@ def _broker(
     )
 
 
+def _http_service(
+    name: str, *, title: str, url_example: str, notifies_of: frozenset[NotifiesOf], fields: type[msgspec.Struct]
+) -> DestinationKind:
+    """Return the kind of a service with a protocol of its own over HTTP: its module has its name."""
+    return DestinationKind(
+        title=title,
+        url_example=url_example,
+        module=f"{_PACKAGE}.{name}",
+        schemes=("https", "http"),
+        notifies_of=notifies_of,
+        fields=fields,
+    )
+
+
 KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
     {
         "webhook": DestinationKind(
@@ -290,6 +319,20 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             notifies_of=_CALLS,
             fields=FilesFields,
             has_host=False,
+        ),
+        "s3": _http_service(
+            "s3",
+            title="S3, files in a bucket",
+            url_example="https://s3.eu-central-1.amazonaws.com/calls",
+            notifies_of=_CALLS,
+            fields=S3Fields,
+        ),
+        "otlp": _http_service(
+            "otlp",
+            title="OpenTelemetry logs",
+            url_example="https://otel.example.com:4318",
+            notifies_of=_ALL,
+            fields=OtlpFields,
         ),
     }
 )
