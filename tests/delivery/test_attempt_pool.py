@@ -251,7 +251,7 @@ async def test_attempt_sender_result_is_measured(harness: PoolHarness) -> None:
     ((result, attempt),) = await sending
     assert result is rejection
     assert (attempt.status, attempt.detail, attempt.body) == (500, "answered 500", b"no")
-    assert attempt.duration_ms < harness.metrics.total_seconds * 1_000 + 1
+    assert attempt.duration_ms < harness.metrics.durations.total_seconds * 1_000 + 1
     assert harness.metrics.attempts["rejected"] == 1
 
 

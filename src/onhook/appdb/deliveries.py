@@ -71,8 +71,9 @@ class Deliveries:
     async def list_due(self, destination_id: int, now_us: int, limit: int) -> list[DueDelivery]:
         """Return due rows, the longest due first, the first of each call only."""
         rows = await self._database.rows(
-            "SELECT delivery_id, notification_id, seq, sn, call_id, body, attempts, busy_count FROM deliveries"
-            " WHERE destination_id = ? AND state = 'retrying' AND due_at <= ? ORDER BY due_at, delivery_id LIMIT ?",
+            "SELECT delivery_id, notification_id, seq, sn, call_id, body, attempts, busy_count, pending_since"
+            " FROM deliveries WHERE destination_id = ? AND state = 'retrying' AND due_at <= ?"
+            " ORDER BY due_at, delivery_id LIMIT ?",
             (destination_id, now_us, limit),
         )
         return [
@@ -84,8 +85,9 @@ class Deliveries:
                 body=body,
                 attempts=attempts,
                 throttle_count=throttle_count,
+                pending_since=pending_since,
             )
-            for delivery_id, notification_id, seq, sn, call_id, body, attempts, throttle_count in rows
+            for delivery_id, notification_id, seq, sn, call_id, body, attempts, throttle_count, pending_since in rows
         ]
 
     async def next_due_at(self, destination_id: int) -> int | None:

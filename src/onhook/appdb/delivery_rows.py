@@ -50,7 +50,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that is due, with everything that sending needs."""
+    """A row that is due, with everything that sending needs; `pending_since` in microseconds since 1970."""
 
     delivery_id: int
     notification_id: str
@@ -59,6 +59,7 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     attempts: int
     throttle_count: int
+    pending_since: int
 
 
 class NewAttempt(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,7 +55,14 @@ class AttemptSender(msgspec.Struct, frozen=True, kw_only=True):
         self._keep_external_ids(batch, results)
         for result in results:
             self.metrics.record_attempt(result.outcome, duration_seconds)
+        self._record_lags(batch, results)
         return [(result, _new_attempt(result, attempted_at, duration_seconds)) for result in results]
+
+    def _record_lags(self, batch: Sequence[PendingNotification], results: Sequence[DeliveryResult]) -> None:
+        now_us = self.clock.microseconds()
+        for notification, result in zip(batch, results, strict=True):
+            if result.outcome == "accepted" and notification.lag_since:
+                self.metrics.record_lag((now_us - notification.lag_since) / _SECOND)
 
     async def _find_external_id(self, notification: PendingNotification) -> str:
         return "" if self.external_ids is None else await self.external_ids.find(notification.call)

@@ -22,6 +22,7 @@ from onhook.delivery.per_call_queue import PendingNotification
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.stream_reader import StreamReader
 from onhook.lib.clock import Clock
+from onhook.lib.timestamps import to_microseconds
 
 READ_AHEAD_MAX = 512
 """Notifications of one stream that are read and not done, before more are read: some megabyte. A batch that is larger
@@ -207,6 +208,7 @@ class DestinationStreams:
             pending_since=self._clock.microseconds(),
             ack_window=reader.ack_window,
             is_live=reader.is_live,
+            lag_since=to_microseconds(record.ended_at or record.received_at) if reader.is_live else 0,
         )
         reader.ack_window.begin(notification.seq)
         self._rules.enqueue(notification)

@@ -32,6 +32,8 @@ class PendingNotification(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     throttle_count: int = 0
     is_live: bool = True
     """Whether it comes from the live stream; replays have lower priority."""
+    lag_since: int = 0
+    """The end of its call, or when it was read where it is retried, in microseconds since 1970; 0: not measured."""
 
 
 class ReadyQueue:

@@ -61,6 +61,7 @@ def _pending_notification(due_delivery: DueDelivery) -> PendingNotification:
         call=due_delivery.call,
         body=due_delivery.body,
         pending_since=0,
+        lag_since=due_delivery.pending_since,
         delivery_id=due_delivery.delivery_id,
         attempts=due_delivery.attempts,
         throttle_count=due_delivery.throttle_count,

@@ -11,6 +11,8 @@ from onhook.delivery.status import DestinationView
 
 _LABELS = ["destination"]
 
+LAG_QUANTILES = (0.5, 0.99)
+
 STATUS_MAX_AGE_SECONDS = 5.0
 """Counting pending notifications reads the store, per destination and replay: not for every scrape."""
 
@@ -88,10 +90,24 @@ async def _attempt_metrics(app_state: AppState) -> list[Metric]:
         "onhook_destination_attempts", "Attempts since the start, by result", labels=[*_LABELS, "outcome"]
     )
     latency = HistogramMetricFamily("onhook_destination_attempt_seconds", "Duration of attempts", labels=_LABELS)
+    lag = HistogramMetricFamily(
+        "onhook_destination_lag_seconds", "Time from the end of a call to its acceptance", labels=_LABELS
+    )
+    quantiles = GaugeMetricFamily(
+        "onhook_destination_lag_quantile_seconds",
+        "Quantiles of the last thousand of these times",
+        labels=[*_LABELS, "quantile"],
+    )
     names = {destination.destination_id: destination.name for destination in await app_state.appdb.destinations.all()}
     for destination_id, metrics in app_state.delivery_actions.delivery_metrics().items():
         if destination_id in names:
-            latency.add_metric([names[destination_id]], metrics.cumulative_buckets(), metrics.total_seconds)
+            durations, lags = metrics.durations, metrics.lags
+            latency.add_metric([names[destination_id]], durations.cumulative_buckets(), durations.total_seconds)
+            lag.add_metric([names[destination_id]], lags.cumulative_buckets(), lags.total_seconds)
+            for quantile in LAG_QUANTILES:
+                seconds = metrics.lag_quantile(quantile)
+                if seconds is not None:
+                    quantiles.add_metric([names[destination_id], str(quantile)], seconds)
             for outcome, count in sorted(metrics.attempts.items()):
                 attempts.add_metric([names[destination_id], outcome], count)
-    return [attempts, latency]
+    return [attempts, latency, lag, quantiles]
