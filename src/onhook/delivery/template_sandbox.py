@@ -108,6 +108,7 @@ class SandboxedTemplate:
 
     def __init__(self, source: str, escape: Escape, *, variables: frozenset[str], location: str) -> None:
         self._location = location
+        self._source = source
         if len(source) > SOURCE_CHARACTERS_MAX:
             raise _source_error(_("it has more than {maximum} characters", maximum=SOURCE_CHARACTERS_MAX), location)
         environment = _Environment(_ESCAPES[escape])
@@ -125,6 +126,10 @@ class SandboxedTemplate:
         except _COMPILE_ERRORS as error:
             raise _source_error(_describe(error), location) from error
         self._node_count = reducer.node_count
+
+    def uses(self, name: str) -> bool:
+        """Return whether the text may depend on a variable: whether its source has the name, in whichever place."""
+        return name in self._source
 
     def render(self, values: Mapping[str, Any], work: Work | None = None) -> str:
         """Return the text for some values, which are as JSON has them; `work` is what several texts share. Raises

@@ -110,3 +110,25 @@ def test_request_address_is_checked_as_that_of_a_webhook(url: str) -> None:
     with pytest.raises(UsageError) as error:
         validate_spec(make_spec(url))
     assert "geheim" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "is the request itself"),
+        ({"body": '{"a": "{{ secret }}"}', "request_path": "/a"}, ("https://api.example.com/v1/a", b'{"a": "SECRET"}')),
+        ({"request_path": "/{{ secret|upper }}", "body": "1"}, ("https://api.example.com/v1/SECRET", b"1")),
+        ({"body": "{% set a = secret %}{{ a|length }}"}, ("https://api.example.com/v1", b"6")),
+    ],
+)
+def test_request_for_the_log_is_rendered_again_only_where_it_has_the_secret(
+    fields: dict[str, Any], expected: Any
+) -> None:
+    templates, body = RequestTemplates(make_spec(**fields)), msgspec.json.encode(record())
+    request = templates.render(body, notification_id="id-1", secret="geheimgeheim")
+    logged_request = templates.render_logged(request, body, notification_id="id-1")
+    if isinstance(expected, str):
+        assert logged_request is request
+    else:
+        assert (str(logged_request.url), logged_request.body) == expected
+        assert b"geheim" not in (logged_request.body or b"")

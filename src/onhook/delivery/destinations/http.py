@@ -16,7 +16,6 @@ from onhook.cdr.record import Record
 from onhook.config import Config
 from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
 from onhook.delivery.destinations.http_request import (
-    SECRET_PLACEHOLDER,
     RequestTemplates,
     find_external_id,
     sample_event,
@@ -68,7 +67,13 @@ class HttpClient:
         if notification.is_test and body == TEST_BODY:
             body = sample_event(self._spec, datetime.fromtimestamp(notification.attempted_at / _MICROSECONDS, UTC))
         try:
-            request = self._render(notification, body, self._secret)
+            request = self._templates.render(
+                body,
+                notification_id=notification.notification_id,
+                external_id=notification.external_id,
+                secret=self._secret,
+                is_test=notification.is_test,
+            )
         except TemplateFailed as error:
             return DeliveryResult(
                 outcome="rejected", detail=_("not sent: {reason}", reason=error)[:DETAIL_CHARACTERS_MAX]
@@ -79,27 +84,22 @@ class HttpClient:
             request,
             notification.attempted_at,
             ID_RESPONSE_BYTES_MAX if has_new_id else None,
-            logged_request=self._render_logged(notification, body) if self._secret else request,
+            logged_request=self._render_logged(request, notification, body) if self._secret else request,
             read_response=self._with_external_id if has_new_id else None,
         )
 
-    def _render(self, notification: Notification, body: bytes, secret: str) -> OutgoingRequest:
-        """Return the request of a notification with this body. Raises `TemplateFailed`."""
-        return self._templates.render(
-            body,
-            notification_id=notification.notification_id,
-            external_id=notification.external_id,
-            secret=secret,
-            is_test=notification.is_test,
-        )
-
-    def _render_logged(self, notification: Notification, body: bytes) -> OutgoingRequest:
-        """Return the request as the log shows it: rendered again, so that it does not have the secret, whatever a
-        template makes of it. Where this fails, as with a part of the secret that the placeholder lacks, the log has
-        the address alone.
+    def _render_logged(self, request: OutgoingRequest, notification: Notification, body: bytes) -> OutgoingRequest:
+        """Return the request as the log shows it. Where this fails, as with a part of the secret that the placeholder
+        lacks, the log has the address alone.
         """
         try:
-            return self._render(notification, body, SECRET_PLACEHOLDER)
+            return self._templates.render_logged(
+                request,
+                body,
+                notification_id=notification.notification_id,
+                external_id=notification.external_id,
+                is_test=notification.is_test,
+            )
         except TemplateFailed:
             return OutgoingRequest(method="", url=URL(self._spec.url), headers={}, body=None)
 

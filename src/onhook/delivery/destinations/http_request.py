@@ -61,16 +61,9 @@ class RequestTemplates:
         self, body: bytes, *, notification_id: str, external_id: str = "", secret: str = "", is_test: bool = False
     ) -> OutgoingRequest:
         """Return the request of a notification with this body. Raises `TemplateFailed`."""
-        event = msgspec.json.decode(body)
-        event = event[self._subject] if self._subject != "call" else event
-        values: dict[str, Any] = {
-            self._subject: event,
-            "event": event,
-            "notification_id": notification_id,
-            "external_id": external_id,
-            "secret": SecretText(secret),
-            "is_test": is_test,
-        }
+        values = self._variables(
+            body, notification_id=notification_id, external_id=external_id, secret=secret, is_test=is_test
+        )
         request_body = self._render_body(values)
         headers = {name: self._render_header(name, values) for name in self._headers}
         if request_body is not None:
@@ -80,6 +73,44 @@ class RequestTemplates:
         return OutgoingRequest(
             method=self._render_method(values), url=self._render_url(values), headers=headers, body=request_body
         )
+
+    def render_logged(
+        self,
+        request: OutgoingRequest,
+        body: bytes,
+        *,
+        notification_id: str,
+        external_id: str = "",
+        is_test: bool = False,
+    ) -> OutgoingRequest:
+        """Return a request of `render` as the log shows it: what is made with the secret is rendered again, so that it
+        does not have it, whatever a template makes of it. Values of headers are not shown. Raises `TemplateFailed`.
+        """
+        if not any(template.uses("secret") for template in (self._method, self._path, self._body)):
+            return request
+        values = self._variables(
+            body, notification_id=notification_id, external_id=external_id, secret=SECRET_PLACEHOLDER, is_test=is_test
+        )
+        return msgspec.structs.replace(
+            request,
+            method=self._render_method(values) if self._method.uses("secret") else request.method,
+            url=self._render_url(values) if self._path.uses("secret") else request.url,
+            body=self._render_body(values) if self._body.uses("secret") else request.body,
+        )
+
+    def _variables(
+        self, body: bytes, *, notification_id: str, external_id: str, secret: str, is_test: bool
+    ) -> dict[str, Any]:
+        event = msgspec.json.decode(body)
+        event = event[self._subject] if self._subject != "call" else event
+        return {
+            self._subject: event,
+            "event": event,
+            "notification_id": notification_id,
+            "external_id": external_id,
+            "secret": SecretText(secret),
+            "is_test": is_test,
+        }
 
     def _render_method(self, values: Mapping[str, Any]) -> str:
         method = self._method.render(values).strip().upper()
