@@ -101,6 +101,11 @@ ALLOWED: Final = (
         "names in databases of earlier versions",
     ),
     Allowed(r"tests/test_upgrade\.py", frozenset({"parked"}), "a state in data directories of earlier versions"),
+    Allowed(
+        r".*/(test_)?clickhouse(_tables)?\.(py|md)|docs/(decisions|destinations)\.md|.*/destinations/(kinds|service_fields)\.py",
+        frozenset({"house"}),
+        "ClickHouse, a database",
+    ),
     Allowed(r".*/vendor/.*|requirements/.*", frozenset({"*"}), "files of other projects"),
     Allowed(
         r"CHANGELOG\.md",

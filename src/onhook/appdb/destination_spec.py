@@ -28,6 +28,7 @@ Kind = Literal[
     "kafka",
     "files",
     "s3",
+    "clickhouse",
     "otlp",
 ]
 FieldValue = str | int | float | bool
@@ -53,7 +54,7 @@ in `fields`, and not decoded.
 
 PLAIN_HTTP_KINDS: frozenset[Kind] = frozenset({"webhook", "http"})
 
-HTTP_KINDS: frozenset[Kind] = PLAIN_HTTP_KINDS | {"s3", "otlp"}
+HTTP_KINDS: frozenset[Kind] = PLAIN_HTTP_KINDS | {"s3", "clickhouse", "otlp"}
 """Kinds whose address is a URL of HTTP."""
 
 KIND_FIELDS_MAX = 20

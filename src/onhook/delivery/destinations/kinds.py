@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec, Kind, NotifiesOf
-from onhook.delivery.destinations.service_fields import OtlpFields
+from onhook.delivery.destinations.service_fields import ClickhouseFields, OtlpFields
 from onhook.lib.errors import UsageError
 from onhook.lib.hosts import parse_url_host
 from onhook.lib.messages import _
@@ -326,6 +326,13 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             url_example="https://s3.eu-central-1.amazonaws.com/calls",
             notifies_of=_CALLS,
             fields=S3Fields,
+        ),
+        "clickhouse": _http_service(
+            "clickhouse",
+            title="ClickHouse",
+            url_example="https://clickhouse.example.com:8443/calls",
+            notifies_of=_CALLS,
+            fields=ClickhouseFields,
         ),
         "otlp": _http_service(
             "otlp",

@@ -5,6 +5,12 @@ from typing import Annotated
 import msgspec
 
 
+class ClickhouseFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of a ClickHouse server; without a login the user is `default`."""
+
+    login: Annotated[str, msgspec.Meta(description="User to log in as", max_length=200)] = ""
+
+
 class OtlpFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of a collector of OpenTelemetry."""
 
