@@ -30,6 +30,7 @@ Kind = Literal[
     "s3",
     "clickhouse",
     "otlp",
+    "odoo",
 ]
 FieldValue = str | int | float | bool
 Method = Literal["POST", "GET"]
@@ -54,7 +55,7 @@ in `fields`, and not decoded.
 
 PLAIN_HTTP_KINDS: frozenset[Kind] = frozenset({"webhook", "http"})
 
-HTTP_KINDS: frozenset[Kind] = PLAIN_HTTP_KINDS | {"s3", "clickhouse", "otlp"}
+HTTP_KINDS: frozenset[Kind] = PLAIN_HTTP_KINDS | {"s3", "clickhouse", "otlp", "odoo"}
 """Kinds whose address is a URL of HTTP."""
 
 KIND_FIELDS_MAX = 20

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec, Kind, NotifiesOf
-from onhook.delivery.destinations.service_fields import ClickhouseFields, OtlpFields
+from onhook.delivery.destinations.service_fields import ClickhouseFields, OdooFields, OtlpFields
 from onhook.lib.errors import UsageError
 from onhook.lib.hosts import parse_url_host
 from onhook.lib.messages import _
@@ -340,6 +340,13 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             url_example="https://otel.example.com:4318",
             notifies_of=_ALL,
             fields=OtlpFields,
+        ),
+        "odoo": _http_service(
+            "odoo",
+            title="Odoo",
+            url_example="https://odoo.example.com",
+            notifies_of=_CALLS,
+            fields=OdooFields,
         ),
     }
 )

@@ -1,0 +1,173 @@
+"""Odoo: each call is a note on the contact or lead that has its number, and an activity where that is asked for.
+
+Invariants: one call is sent at a time. A note has an id of its call: a repeat, and a later event, changes it instead of
+adding another one; it comes last, so that what was interrupted before is done again, and is found by the number or the
+title then. The newest secret is the key.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from onhook.appdb.destination_spec import DestinationSpec
+from onhook.cdr.record import Record
+from onhook.config import Config
+from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
+from onhook.delivery.destinations.http_transport import HttpTransport, guard_and_proxy
+from onhook.delivery.destinations.kinds import decode_fields
+from onhook.delivery.destinations.odoo_api import OdooApi, OdooRejected
+from onhook.delivery.destinations.odoo_note import (
+    external_number,
+    format_note,
+    format_title,
+    is_missed,
+    message_id,
+    normalize_number,
+    search_pattern,
+)
+from onhook.delivery.destinations.row_columns import NO_ROW
+from onhook.delivery.destinations.service_fields import OdooFields
+from onhook.delivery.samples import sample_for
+from onhook.lib.messages import _
+
+CONTACT, LEAD = "res.partner", "crm.lead"
+PHONE_FIELDS = ("phone", "mobile")
+"""Odoo 19 has the first one alone."""
+
+CANDIDATES_MAX = 100
+"""Contacts whose number ends with the same seven digits."""
+
+
+class OdooClient:
+    """See `contract.DestinationClient`."""
+
+    limits = SendLimits(attempts_max=1)
+
+    def __init__(self, spec: DestinationSpec, api: OdooApi) -> None:
+        self._spec = spec
+        self._fields: OdooFields = decode_fields(spec, OdooFields)
+        self._api = api
+        self._phone_fields: dict[str, list[str]] = {}
+
+    def __repr__(self) -> str:
+        return f"OdooClient({self._spec!r})"
+
+    def format_payload(self, record: Record) -> bytes:
+        return msgspec.json.encode(record)
+
+    def format_test_payload(self) -> bytes:
+        return NO_ROW
+
+    def format_sample_payload(self, now: datetime) -> bytes:
+        return self.format_payload(sample_for(self._spec, now))
+
+    async def send(self, notifications: Sequence[Notification]) -> Sequence[DeliveryResult]:
+        return [await self._send_event(notification) for notification in notifications]
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def _send_event(self, notification: Notification) -> DeliveryResult:
+        try:
+            async with asyncio.timeout(self._spec.timeout_seconds):
+                return _accepted(await self._add_call(notification))
+        except TimeoutError:
+            detail = _("no response within {seconds:g} seconds", seconds=self._spec.timeout_seconds)
+        except OdooRejected as error:
+            return DeliveryResult(outcome="rejected", detail=str(error))
+        except OSError as error:
+            detail = " ".join(str(error).split())
+        return DeliveryResult(outcome="unreachable", detail=detail[:DETAIL_CHARACTERS_MAX])
+
+    async def _add_call(self, notification: Notification) -> str:
+        """Add a call; return what was done. Raises `OdooRejected`, `OSError`."""
+        await self._find_phone_fields(CONTACT)
+        if notification.is_test or notification.body == NO_ROW:
+            return _("connected, contacts can be read; nothing was added")
+        record = msgspec.json.decode(notification.body, type=Record)
+        note, note_id = format_note(record, self._fields.console_url), message_id(record, self._spec.notifies_of)
+        domain = [["message_id", "=", note_id]]
+        notes = await self._api.call("mail.message", "search_read", domain=domain, fields=["id"], limit=1)
+        if notes:
+            await self._api.call("mail.message", "write", [notes[0]["id"]], vals={"body": note})
+            return _("note {note} changed", note=notes[0]["id"])
+        target = await self._find_target(record)
+        if target is None:
+            return _("nothing added: no contact has this number")
+        model, target_id = target
+        if self._fields.activity == "all" or (self._fields.activity == "missed" and is_missed(record)):
+            await self._plan_activity(record, model, target_id)
+        values = {"model": model, "res_id": target_id, "body": note, "message_id": note_id, "message_type": "comment"}
+        await self._api.call("mail.message", "create", vals_list=[values])
+        return _("note added to {model} {id}", model=model, id=target_id)
+
+    async def _find_target(self, record: Record) -> tuple[str, int] | None:
+        """Return model and id of the contact or lead with the number of a call; a new lead, where that is asked for."""
+        number = external_number(record)
+        if not number:
+            return None
+        for model in (CONTACT, LEAD) if self._fields.new_leads else (CONTACT,):
+            found_id = await self._find_by_number(model, number)
+            if found_id is not None:
+                return model, found_id
+        if not self._fields.new_leads:
+            return None
+        phone = normalize_number(number, self._fields.country)
+        lead_ids = await self._api.call(LEAD, "create", vals_list=[{"name": format_title(record), "phone": phone}])
+        return LEAD, lead_ids[0] if isinstance(lead_ids, list) else lead_ids
+
+    async def _find_by_number(self, model: str, number: str) -> int | None:
+        """Return the first record of a model that has a number, in whichever notation."""
+        fields, pattern = await self._find_phone_fields(model), search_pattern(number)
+        domain = [*["|"] * (len(fields) - 1), *([field, "ilike", pattern] for field in fields)]
+        candidates = await self._api.call(
+            model, "search_read", domain=domain, fields=["id", *fields], limit=CANDIDATES_MAX, order="id"
+        )
+        country = self._fields.country
+        expected = normalize_number(number, country)
+        for candidate in candidates:
+            if any(normalize_number(candidate[field] or "", country) == expected for field in fields):
+                found_id: int = candidate["id"]
+                return found_id
+        return None
+
+    async def _find_phone_fields(self, model: str) -> list[str]:
+        """Return the fields of a model that have telephone numbers, in this version of Odoo."""
+        if model not in self._phone_fields:
+            described = await self._api.call(model, "fields_get", allfields=[*PHONE_FIELDS], attributes=["type"])
+            self._phone_fields[model] = [name for name in PHONE_FIELDS if name in described]
+            if not self._phone_fields[model]:
+                del self._phone_fields[model]
+                raise OSError(_("{model} has no telephone numbers that this user may read", model=model))
+        return self._phone_fields[model]
+
+    async def _plan_activity(self, record: Record, model: str, target_id: int) -> None:
+        """Plan an activity for today, unless there is one with this title."""
+        title = format_title(record)
+        domain = [["res_model", "=", model], ["res_id", "=", target_id], ["summary", "=", title]]
+        if await self._api.call("mail.activity", "search_read", domain=domain, fields=["id"], limit=1):
+            return
+        models = await self._api.call("ir.model", "search_read", domain=[["model", "=", model]], fields=["id"], limit=1)
+        types = await self._api.call(
+            "mail.activity.type", "search_read", domain=[["category", "=", "phonecall"]], fields=["id"], limit=1
+        )
+        if not models:
+            raise OSError(_("this user may not read ir.model, which an activity needs"))
+        values = {"res_model_id": models[0]["id"], "res_id": target_id, "summary": title}
+        values |= {"activity_type_id": types[0]["id"]} if types else {}
+        await self._api.call("mail.activity", "create", vals_list=[values])
+
+
+def _accepted(detail: str) -> DeliveryResult:
+    return DeliveryResult(outcome="accepted", detail=detail[:DETAIL_CHARACTERS_MAX])
+
+
+def open_client(config: Config, spec: DestinationSpec, secrets: Sequence[str]) -> OdooClient:
+    """Open an Odoo, with the private networks and the proxy of the configuration."""
+    guard, proxy = guard_and_proxy(config, spec)
+    headers = {"Content-Type": "application/json", **spec.headers}
+    transport = HttpTransport(spec, guard, proxy, headers, secrets)
+    api = OdooApi(spec.url, decode_fields(spec, OdooFields), secrets[-1] if secrets else "", transport)
+    return OdooClient(spec, api)

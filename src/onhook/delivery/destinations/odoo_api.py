@@ -1,0 +1,101 @@
+"""Calls of an Odoo's own methods, by JSON-RPC or, from Odoo 19 on, JSON-2 over HTTP.
+
+Sources: "External RPC API" and "External JSON-2 API" of Odoo's developer documentation.
+"""
+
+from typing import Any
+
+import msgspec
+from yarl import URL
+
+from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult
+from onhook.delivery.destinations.http_transport import HttpTransport, OutgoingRequest
+from onhook.delivery.destinations.service_fields import OdooFields
+from onhook.lib.clock import SystemClock
+from onhook.lib.messages import _
+
+ANSWER_BYTES_MAX = 1_048_576
+"""Of the contacts that may have a number."""
+
+VALUE_ERRORS = ("ValidationError", "UserError", "ValueError", "MissingError")
+"""Names of exceptions that say something about the values of one call."""
+
+
+class OdooRejected(Exception):
+    """Odoo refuses the values of a call."""
+
+
+class OdooApi:
+    """One database of an Odoo. Methods raise `OdooRejected`, and `OSError` for everything else."""
+
+    def __init__(self, url: str, fields: OdooFields, secret: str, transport: HttpTransport) -> None:
+        self._url = URL(url.rstrip("/"))
+        self._fields = fields
+        self._secret = secret
+        self._transport = transport
+        self._clock = SystemClock()
+        self._user_id: int | None = None
+
+    async def call(self, model: str, method: str, ids: list[int] | None = None, **arguments: Any) -> Any:
+        """Return what a method of a model returns."""
+        if self._fields.interface == "json-2":
+            body = {**({} if ids is None else {"ids": ids}), **arguments}
+            return await self._post(f"json/2/{model}/{method}", body, self._json2_headers())
+        if self._user_id is None:
+            user_id = await self._call_rpc("common", "authenticate", [*self._login(), {}])
+            if not isinstance(user_id, int) or isinstance(user_id, bool):
+                raise OSError(_("wrong database, user or key"))
+            self._user_id = user_id
+        database, _login, secret = self._login()
+        positional = [] if ids is None else [ids]
+        return await self._call_rpc(
+            "object", "execute_kw", [database, self._user_id, secret, model, method, positional, arguments]
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+    def _login(self) -> tuple[str, str, str]:
+        return self._fields.database, self._fields.login, self._secret
+
+    def _json2_headers(self) -> dict[str, str]:
+        headers = {"Authorization": f"bearer {self._secret}"}
+        return headers | ({"X-Odoo-Database": self._fields.database} if self._fields.database else {})
+
+    async def _call_rpc(self, service: str, method: str, arguments: list[Any]) -> Any:
+        params = {"service": service, "method": method, "args": arguments}
+        answer = await self._post("jsonrpc", {"jsonrpc": "2.0", "method": "call", "params": params, "id": 1}, {})
+        if not isinstance(answer, dict):
+            raise OSError(_("the answer is not JSON-RPC"))
+        if answer.get("error"):
+            _raise_error(answer["error"])
+        return answer.get("result")
+
+    async def _post(self, path: str, body: Any, headers: dict[str, str]) -> Any:
+        request = OutgoingRequest(method="POST", url=self._url / path, headers=headers, body=msgspec.json.encode(body))
+        result = await self._transport.request(request, self._clock.microseconds(), ANSWER_BYTES_MAX)
+        answer = _decode(result)
+        if result.outcome != "accepted":
+            if isinstance(answer, dict) and "name" in answer:
+                _raise_error({"message": answer.get("message", result.detail), "data": answer})
+            raise OSError(result.detail)
+        return answer
+
+
+def _decode(result: DeliveryResult) -> Any:
+    try:
+        return msgspec.json.decode(result.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        if result.outcome == "accepted":
+            raise OSError(_("the answer is not JSON: is this an Odoo?")) from None
+        return None
+
+
+def _raise_error(error: Any) -> None:
+    """Raise the error of an answer."""
+    data = error.get("data") if isinstance(error, dict) else None
+    name = str(data.get("name", "")) if isinstance(data, dict) else ""
+    message = str((data or {}).get("message") or error.get("message", "")) if isinstance(error, dict) else str(error)
+    text = " ".join(f"{name.rpartition('.')[2]}: {message}".split())[:DETAIL_CHARACTERS_MAX]
+    raise OdooRejected(text) if name.endswith(VALUE_ERRORS) else OSError(text)

@@ -1,0 +1,86 @@
+"""What a call is in Odoo: whose number it has, the text of its note, and by what a repeat is recognised. Pure."""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from html import escape
+from typing import Any
+from urllib.parse import quote
+
+import phonenumbers
+
+from onhook.cdr.identity import extract_number
+from onhook.cdr.record import Record
+
+SEARCH_DIGITS = 7
+"""Last digits of a number by which Odoo is searched: a country or area code may be written or not."""
+
+NUMBER_DIGITS_MIN = 5
+"""Shorter ones are numbers of a PBX itself, and would match any number."""
+
+
+def external_number(record: Record) -> str:
+    """Return the number of the far side as the PBX writes it; empty for an internal call."""
+    party = {"inbound": record.call_from, "outbound": record.call_to}.get(record.type.lower(), "")
+    number = extract_number(party)
+    return number if len(_digits(number)) >= NUMBER_DIGITS_MIN else ""
+
+
+def normalize_number(text: str, country: str) -> str:
+    """Return a number in E.164, in whichever notation it is; its digits alone where it is not known which country's
+    number it is.
+
+    >>> normalize_number("(030) 90 18-20", "DE"), normalize_number("0049 30 901820", "DE")
+    ('+4930901820', '+4930901820')
+    >>> normalize_number("901820", "")
+    '901820'
+    """
+    try:
+        number = phonenumbers.parse(text, country or None)
+    except phonenumbers.NumberParseException:
+        return _digits(text)
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def search_pattern(number: str) -> str:
+    """Return the pattern of `ilike` that matches a number with any separators between its digits.
+
+    >>> search_pattern("+49 30 901820")
+    '0%9%0%1%8%2%0'
+    """
+    return "%".join(_digits(number)[-SEARCH_DIGITS:])
+
+
+def message_id(record: Record, notifies_of: str) -> str:
+    """Return the identity of a note: that of its record or call, in all of its events."""
+    identity = f"{record.sn}\n{record.record_id if notifies_of == 'records' else record.call_id}"
+    return f"<{blake2b(identity.encode(), digest_size=16).hexdigest()}@onhook>"
+
+
+def format_title(record: Record) -> str:
+    """Return a line about a call, which its activity has too."""
+    return f"{record.type} {record.status}: {record.call_from} → {record.call_to}, {record.time_start}"
+
+
+def format_note(record: Record, console_url: str) -> str:
+    """Return the HTML of a note: a title, durations, and a link to the call, where its recording is."""
+    durations: Mapping[str, Any] = {"Ring": record.ring_duration, "Talk": record.talk_duration}
+    lines = [escape(format_title(record))]
+    lines += [f"{name}: {seconds} s" for name, seconds in durations.items() if seconds is not None]
+    if record.did_number:
+        lines.append(f"DID: {escape(record.did_number)}")
+    if console_url:
+        url = f"{console_url.rstrip('/')}/calls/{quote(record.sn, safe='')}/{quote(record.call_id, safe='')}"
+        name = f"Recording {record.recording}" if record.recording else "Call"
+        lines.append(f'<a href="{escape(url)}">{escape(name)}</a>')
+    elif record.recording:
+        lines.append(f"Recording: {escape(record.recording)}")
+    return f"<p>{'<br/>'.join(lines)}</p>"
+
+
+def is_missed(record: Record) -> bool:
+    """Return whether a call from outside reached no person."""
+    return record.type.lower() == "inbound" and record.status.upper() != "ANSWERED"
+
+
+def _digits(text: str) -> str:
+    return "".join(character for character in text if character.isascii() and character.isdigit())

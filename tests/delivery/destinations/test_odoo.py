@@ -1,0 +1,238 @@
+"""Odoo: against a local server with its documented interfaces, JSON-RPC and JSON-2; no real Odoo could be had."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+import pytest
+
+from onhook.cdr.record import Record
+from onhook.delivery.destinations.contract import DeliveryResult, Notification
+from onhook.delivery.destinations.odoo_note import format_note
+from tests.delivery.destinations.contract import DEAD_DESTINATION_TEST, REFUSED, DestinationContract, open_client
+from tests.delivery.destinations.http_server import HttpServer, ReceivedRequest
+from tests.factories import record
+
+CONSOLE_URL = "https://calls.example.com"
+FIELDS = {
+    "database": "mycompany",
+    "login": "bot@example.com",
+    "country": "DE",
+    "new_leads": True,
+    "console_url": CONSOLE_URL,
+}
+KEY = "0123456789abcdefghijABCDEFGHIJ01"
+
+
+class OdooServer(HttpServer):
+    """See `contract.KindServer`: models with records, a domain of conditions, and both interfaces."""
+
+    kind = "odoo"
+    fields = FIELDS
+    phone_fields: tuple[str, ...] = ("phone", "mobile")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.models: dict[str, list[dict[str, Any]]] = {
+            "ir.model": [{"id": 71, "model": "res.partner"}, {"id": 72, "model": "crm.lead"}],
+            "mail.activity.type": [{"id": 3, "category": "phonecall"}],
+            "res.partner": [],
+        }
+
+    def dead_settings(self, port: int) -> dict[str, Any]:
+        """Return settings with which the internal calls of the suite come from outside."""
+        return super().dead_settings(port) | {"transform": "set type = Inbound\nset call_from = 030901820"}
+
+    def records(self, model: str) -> list[dict[str, Any]]:
+        return self.models.setdefault(model, [])
+
+    def durations(self) -> dict[str, int]:
+        talk_durations = {}
+        for note in self.records("mail.message"):
+            call_id = re.search(r"/calls/[^/]+/([^\"]+)", note["body"])
+            talk = re.search(r"Talk: (\d+) s", note["body"])
+            assert call_id is not None
+            assert talk is not None
+            talk_durations[unquote(call_id[1])] = int(talk[1])
+        return talk_durations
+
+    def answer(self, request: ReceivedRequest) -> tuple[int, bytes]:
+        body = json.loads(request.body)
+        if request.path == "/jsonrpc":
+            params = body["params"]
+            if params["service"] == "common":
+                database, login, key, _environment = params["args"]
+                is_known = (database, login, key) == (FIELDS["database"], FIELDS["login"], KEY)
+                return self._rpc({"result": 2 if is_known else False})
+            _database, user_id, key, model, method, positional, arguments = params["args"]
+            assert (user_id, key) == (2, KEY)
+            try:
+                return self._rpc({"result": self._run(model, method, *positional, **arguments)})
+            except ValueError as error:
+                data = {"name": "odoo.exceptions.ValidationError", "message": str(error)}
+                return self._rpc({"error": {"code": 200, "message": "Odoo Server Error", "data": data}})
+        _empty, _json, _version, model, method = request.path.split("/")
+        if request.headers["Authorization"] != f"bearer {KEY}":
+            return 401, b'{"name": "werkzeug.exceptions.Unauthorized", "message": "Invalid apikey"}'
+        ids = [body.pop("ids")] if "ids" in body else []
+        try:
+            return 200, json.dumps(self._run(model, method, *ids, **body)).encode()
+        except ValueError as error:
+            return 422, json.dumps({"name": "odoo.exceptions.ValidationError", "message": str(error)}).encode()
+
+    def _rpc(self, answer: dict[str, Any]) -> tuple[int, bytes]:
+        return 200, json.dumps({"jsonrpc": "2.0", "id": 1, **answer}).encode()
+
+    def _run(self, model: str, method: str, ids: list[int] | None = None, **arguments: Any) -> Any:
+        records = self.records(model)
+        if method == "fields_get":
+            return {name: {"type": "char"} for name in arguments["allfields"] if name in self.phone_fields}
+        if method == "search_read":
+            selected_records = [item for item in records if matches(item, arguments["domain"])]
+            return [{name: item.get(name, False) for name in arguments["fields"]} for item in selected_records][
+                : arguments["limit"]
+            ]
+        if method == "write":
+            for item in records:
+                if item["id"] in (ids or ()):
+                    item.update(arguments["vals"])
+            return True
+        assert method == "create"
+        for values in arguments["vals_list"]:
+            if self.is_refusing and "6666" in values.get("body", ""):
+                raise ValueError("too long")
+            names = {item["id"]: item["model"] for item in self.records("ir.model")}
+            related = {"res_model": names[values["res_model_id"]]} if "res_model_id" in values else {}
+            records.append({"id": len(records) + 1, **values, **related})
+        return [item["id"] for item in records[-len(arguments["vals_list"]) :]]
+
+
+def matches(item: dict[str, Any], domain: list[Any]) -> bool:
+    """Return whether a record matches a domain: conditions that are all joined by `|`, or all of them hold."""
+    conditions = [condition for condition in domain if condition != "|"]
+    results = [holds(item.get(name) or "", operator, value) for name, operator, value in conditions]
+    return any(results) if "|" in domain else all(results)
+
+
+def holds(member: Any, operator: str, value: Any) -> bool:
+    if operator == "=":
+        return bool(member == value)
+    assert operator == "ilike"
+    return re.search(".*".join(map(re.escape, value.split("%"))), member) is not None
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[OdooServer]:
+    server = OdooServer()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+class TestOdoo(DestinationContract):
+    """The promises of every kind; one call is sent at a time, with some requests each."""
+
+    slow_tests = (DEAD_DESTINATION_TEST, "test_contract_each_record_arrives")
+
+
+def settings_of(server: OdooServer, **fields: Any) -> dict[str, Any]:
+    return server.settings | {"fields": FIELDS | fields}
+
+
+async def send(settings: dict[str, Any], source: Record, key: str = KEY) -> DeliveryResult:
+    client = open_client(settings, key)
+    (result,) = await client.send([Notification("id", client.format_payload(source), 1)])
+    await client.close()
+    return result
+
+
+def inbound(number: str = "030901820", **changes: Any) -> Record:
+    return record(type="Inbound", call_from=f"Shop<{number}>", **changes)
+
+
+@pytest.mark.parametrize("interface", ["json-rpc", "json-2"])
+@pytest.mark.parametrize("notation", ["+49 30 90 18-20", "(030) 90 18 20", "0049/30/901820", "+4930901820"])
+async def test_odoo_note_is_on_the_contact_with_the_number_in_any_notation(
+    server: OdooServer, interface: str, notation: str
+) -> None:
+    server.models["res.partner"] = [
+        {"id": 8, "phone": "+43 30 901820"},
+        {"id": 9, "phone": False, "mobile": notation},
+    ]
+    result = await send(settings_of(server, interface=interface), inbound())
+    assert (result.outcome, result.detail) == ("accepted", "note added to res.partner 9")
+    (note,) = server.records("mail.message")
+    assert (note["model"], note["res_id"]) == ("res.partner", 9)
+
+
+async def test_odoo_later_event_and_repeat_change_the_note(server: OdooServer) -> None:
+    server.models["res.partner"] = [{"id": 9, "phone": "030 901820"}]
+    source = inbound(talk_duration=5)
+    for talk_duration in (5, 5, 7):
+        await send(settings_of(server, activity="all"), msgspec.structs.replace(source, talk_duration=talk_duration))
+    assert list(server.durations().values()) == [7]
+    assert len(server.records("mail.activity")) == 1
+
+
+@pytest.mark.parametrize("failed_request", range(1, 13))
+async def test_odoo_failure_of_each_request_adds_each_thing_once(server: OdooServer, failed_request: int) -> None:
+    """Also where it had its effect, and its response was lost."""
+    settings, source = settings_of(server, activity="missed"), inbound(status="NO ANSWER")
+    original = server.answer
+
+    def answer(request: ReceivedRequest) -> tuple[int, bytes]:
+        response = original(request)
+        return (502, b"") if len(server.requests) == failed_request else response
+
+    server.answer = answer  # type: ignore[method-assign]
+    await send(settings, source)
+    assert (await send(settings, source)).outcome == "accepted"
+    assert [len(server.records(name)) for name in ("crm.lead", "mail.activity", "mail.message")] == [1, 1, 1]
+
+
+async def test_odoo_unknown_number_has_one_lead_for_all_its_calls(server: OdooServer) -> None:
+    for number in ("030901820", "+49 30 901820"):
+        await send(server.settings, inbound(number))
+    (lead,) = server.records("crm.lead")
+    assert lead["phone"] == "+4930901820"
+    assert [note["res_id"] for note in server.records("mail.message")] == [lead["id"]] * 2
+
+
+@pytest.mark.parametrize("source", [inbound("1001"), record(type="Internal"), inbound("")])
+async def test_odoo_call_without_an_external_number_adds_nothing(server: OdooServer, source: Record) -> None:
+    result = await send(server.settings, source)
+    assert (result.outcome, "nothing added" in result.detail) == ("accepted", True)
+    assert server.records("mail.message") == []
+
+
+async def test_odoo_missed_call_alone_has_an_activity(server: OdooServer) -> None:
+    for status in ("ANSWERED", "NO ANSWER"):
+        await send(settings_of(server, activity="missed"), inbound(status=status))
+    (activity,) = server.records("mail.activity")
+    assert (activity["res_model_id"], activity["activity_type_id"]) == (72, 3)
+    assert "NO ANSWER" in activity["summary"]
+
+
+@pytest.mark.parametrize("interface", ["json-rpc", "json-2"])
+async def test_odoo_wrong_key_is_retried_and_not_shown(server: OdooServer, interface: str) -> None:
+    result = await send(settings_of(server, interface=interface), inbound(), "geheimgeheim")
+    assert result.outcome == "unreachable"
+    assert "geheim" not in repr(result)
+
+
+async def test_odoo_19_has_one_field_of_a_number(server: OdooServer) -> None:
+    server.phone_fields = ("phone",)
+    server.models["res.partner"] = [{"id": 9, "phone": "030 901820"}]
+    assert (await send(server.settings, inbound())).detail == "note added to res.partner 9"
+
+
+def test_odoo_note_escapes_what_callers_are_named() -> None:
+    source = inbound(recording="a&b.wav")
+    note = format_note(msgspec.structs.replace(source, call_from="<script>x</script><030901820>"), CONSOLE_URL)
+    assert "<script>" not in note
+    assert f'href="{CONSOLE_URL}/calls/' in note
+    assert "Recording a&amp;b.wav" in note
+    assert REFUSED not in note
