@@ -20,7 +20,7 @@ def _card(certificates: Sequence[TrustedCertificate] = (), **changes: object) ->
     view = DestinationView(
         **msgspec.structs.asdict(destination(**changes)),
         pending=7, retrying=2, failed=1, oldest_pending_at=STARTED_AT.replace(microsecond=123_456), replays=0,
-        position=None, is_full=False, issues=(),
+        replay_pending=0, position=None, is_full=False, issues=(),
         certificates=certificates,
     )  # fmt: skip
     secrets = [Secret(secret_id=3, label="from May on", created_at=STARTED_AT)]

@@ -32,7 +32,8 @@ async def test_status_pending_counts_records_not_sent(harness: DeliveryHarness) 
     assert (view.pending, view.retrying, view.replays, view.position) == (2, 0, 0, 0)
     assert view.oldest_pending_at == STARTED_AT
     assert await replay(harness.appdb, harness.store, "crm", RecordFilter(since=STARTED_AT), SystemClock()) == 2
-    assert (await view_destination(destination, harness.appdb, harness.store, NOW)).replays == 1
+    view = await view_destination(destination, harness.appdb, harness.store, NOW)
+    assert (view.replays, view.replay_pending, view.pending) == (1, 2, 4)
 
 
 async def test_status_pending_counts_records_of_a_replay_that_match_both_filters(harness: DeliveryHarness) -> None:

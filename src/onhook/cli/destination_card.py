@@ -48,6 +48,7 @@ def describe_destination(row: Row, secrets: Sequence[Secret], zone: ZoneInfo) ->
         (_("next attempt after"), _format_time(row["retry_after"], zone)),
         (_("position"), UNKNOWN if row["position"] is None else str(row["position"])),
         (_("replays queued"), str(row["replays"])),
+        (_("records left of replays"), str(row["replay_pending"])),
     ]
 
 

@@ -39,7 +39,8 @@ class DestinationView(Destination, frozen=True, kw_only=True):
 
     Values of `headers` and in the query of `url` are masked: they may be keys. `pending` counts records that were not
     sent yet, and notifications that are retried; `retrying` are the latter, `failed` ones are not included.
-    `oldest_pending_at` is the time of the oldest of them. `replays` are unfinished ones. `position` is the ledger
+    `oldest_pending_at` is the time of the oldest of them. `replays` are unfinished ones, and
+    `replay_pending` the records that they have not sent yet, which `pending` includes. `position` is the ledger
     number up to which everything is done, None before the start. `is_full`: so many are retrying or failed that no new
     notification is tried before an operator has retried or discarded some. `certificates` are those in
     `ca_certificates`.
@@ -50,6 +51,7 @@ class DestinationView(Destination, frozen=True, kw_only=True):
     failed: int
     oldest_pending_at: datetime | None
     replays: int
+    replay_pending: int
     position: int | None
     is_full: bool
     issues: Sequence[Issue]
@@ -84,7 +86,7 @@ async def view_destination(
     """Return the destination with its current status, secrets masked. Raises `Unavailable`."""
     backlog = await appdb.deliveries.backlog(destination.destination_id)
     streams = await appdb.destinations.streams(destination.destination_id)
-    unsent_count, pending_times = await _count_unsent(destination, streams, store)
+    unsent_count, replay_count, pending_times = await _count_unsent(destination, streams, store)
     if backlog.oldest_pending_at is not None:
         pending_times.append(to_datetime(backlog.oldest_pending_at))
     return DestinationView(
@@ -94,6 +96,7 @@ async def view_destination(
         failed=backlog.failed,
         oldest_pending_at=min(pending_times, default=None),
         replays=sum(stream.until is not None for stream in streams),
+        replay_pending=replay_count,
         position=streams[0].cursor if streams else None,
         is_full=backlog.is_full,
         issues=find_issues(destination, backlog, now, zone),
@@ -103,9 +106,11 @@ async def view_destination(
 
 async def _count_unsent(
     destination: Destination, streams: Sequence[Stream], store: Store
-) -> tuple[int, list[datetime]]:
-    """Return the number of records after the cursors, and the time of the oldest one of the live stream."""
-    unsent_count, oldest_times = 0, []
+) -> tuple[int, int, list[datetime]]:
+    """Return the number of records after the cursors, how many of them are of replays, and the time of the oldest one
+    of the live stream.
+    """
+    unsent_count, replay_count, oldest_times = 0, 0, []
     position = await store.position()
     for stream in streams:
         cursor = stream.cursor or 0
@@ -114,9 +119,10 @@ async def _count_unsent(
         is_live = stream.until is None
         extent = await store.extent(destination.filter, cursor, stream.until, second_filter=stream.filter)
         unsent_count += extent.count
+        replay_count += 0 if is_live else extent.count
         if is_live and extent.first_received_at is not None:
             oldest_times.append(extent.first_received_at)
-    return unsent_count, oldest_times
+    return unsent_count, replay_count, oldest_times
 
 
 def mask_secrets(destination: Destination) -> Destination:
