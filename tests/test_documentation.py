@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tools.documentation import GROUPS, build_site, write_sources
+from tools.documentation import build_site, list_menu, write_sources
 
 ROOT = Path(__file__).parents[1]
 GENERATED_PAGES = {"api-reference", "messages"}
 
 
 def test_documentation_menu_has_every_page_once() -> None:
-    menu = [page for pages in GROUPS.values() for page in pages]
     docs = ROOT / "docs"
+    menu = [page for pages in list_menu(docs).values() for page in pages]
     pages = {path.relative_to(docs).with_suffix("").as_posix() for path in docs.rglob("*.md")}
     assert len(menu) == len(set(menu))
     assert pages | GENERATED_PAGES <= set(menu)

@@ -27,8 +27,19 @@ PROJECT_PAGES: Final = (
     "SECURITY.md",
 )
 GROUPS: Final[Mapping[str, Sequence[str]]] = {
-    "Begin": ("install", "tutorials", "receiving", "asterisk", "freeswitch", "lines", "simulator"),
-    "Use": ("console", "destinations", "http", "postgresql", "mysql", "brokers", "files", "syslog", "privacy"),
+    "Begin": ("install", "tutorials", "receiving", "asterisk", "freeswitch", "grandstream", "lines", "simulator"),
+    "Use": (
+        "console",
+        "destinations",
+        "http",
+        "postgresql",
+        "mysql",
+        "clickhouse",
+        "brokers",
+        "files",
+        "syslog",
+        "privacy",
+    ),
     "Operate": ("operations", "upgrading", "configuration", "several-machines", "support", "measurements"),
     "Reference": ("commands", "api", "api-reference", "messages", "mcp", "pbx-api", "sql-tables", "glossary"),
     "Project": (
@@ -40,7 +51,9 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "reference/lines",
     ),
 }
-"""The menu: every page is in it once, which Sphinx checks."""
+"""The menu; pages that are not named here come under `OTHER`."""
+
+OTHER: Final = "More"
 
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 BUILD_SECONDS_MAX: Final = 900.0
@@ -75,7 +88,9 @@ def write_sources(root: Path, target: Path) -> None:
         (target / name).write_text(_link_from_root((root / name).read_text("utf-8")), "utf-8")
     if (root / "docs" / "images").is_dir():
         shutil.copytree(root / "docs" / "images", target / "images")
-    (target / "index.md").write_text(_link_from_root((root / "README.md").read_text("utf-8")) + _menu(), "utf-8")
+    (target / "index.md").write_text(
+        _link_from_root((root / "README.md").read_text("utf-8")) + _menu(root / "docs"), "utf-8"
+    )
     openapi, asyncapi = openapi_document(), asyncapi_document()
     (target / "api-reference.md").write_text("\n".join(describe_api(openapi)), "utf-8")
     (target / "messages.md").write_text("\n".join(describe_messages(asyncapi)), "utf-8")
@@ -90,10 +105,19 @@ def _link_from_root(text: str) -> str:
     return linked.replace("](LICENSE)", "](https://www.apache.org/licenses/LICENSE-2.0)")
 
 
-def _menu() -> str:
+def list_menu(docs: Path) -> dict[str, list[str]]:
+    """Return the pages of the menu by group: every page once."""
+    named_pages = {page for pages in GROUPS.values() for page in pages}
+    found_pages = {path.relative_to(docs).with_suffix("").as_posix() for path in docs.rglob("*.md")}
+    groups = {title: list(pages) for title, pages in GROUPS.items()}
+    other_pages = sorted(found_pages - named_pages)
+    return groups | ({OTHER: other_pages} if other_pages else {})
+
+
+def _menu(docs: Path) -> str:
     blocks = (
         f"```{{toctree}}\n:caption: {title}\n:hidden:\n\n{chr(10).join(pages)}\n```\n"
-        for title, pages in GROUPS.items()
+        for title, pages in list_menu(docs).items()
     )
     return "\n" + "\n".join(blocks)
 
