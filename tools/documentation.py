@@ -70,6 +70,8 @@ html_copy_source = False
 myst_heading_anchors = 6
 myst_linkify_fuzzy_links = False
 nitpicky = True
+# An example may leave something out by an ellipsis, which no language has.
+suppress_warnings = ["misc.highlighting_failure"]
 # Addresses in the documents are examples; only those of other projects can be looked up.
 linkcheck_ignore = [r"https?://([^/]*\\.)?(example\\.(com|org|net)|localhost|127\\.0\\.0\\.1|192\\.0\\.2\\.)"]
 linkcheck_timeout = 20
