@@ -8,11 +8,14 @@ IN := .venv/bin
 INSTALL := $(IN)/python -m pip install -qq --disable-pip-version-check
 RUN := .venv/run.stamp
 BROKER_LIBRARIES := .venv/brokers.stamp
+CLUSTER_LIBRARIES := .venv/cluster.stamp
 DEV := .venv/dev.stamp
 DOCS := .venv/docs.stamp
 ARGS ?=
 # Whether `make install` installs the client libraries of brokers too: NATS, Redis, MQTT, AMQP, Kafka.
 BROKERS ?=
+# Whether `make install` installs what several machines need too: the clients of PostgreSQL and NATS.
+CLUSTER ?=
 # Whether the branch coverage is measured, which takes half as long again.
 COVERAGE ?=
 
@@ -25,7 +28,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(RUN) $(if $(BROKERS),$(BROKER_LIBRARIES)) ## make .venv with what running needs, for a server; BROKERS=1: also clients of brokers
+install: $(RUN) $(if $(BROKERS),$(BROKER_LIBRARIES)) $(if $(CLUSTER),$(CLUSTER_LIBRARIES)) ## make .venv with what running needs, for a server; BROKERS=1: also clients of brokers; CLUSTER=1: also what several machines need
 
 run: $(RUN) ## start Onhook with a simulated PBX that posts real webhooks
 	$(IN)/onhook serve --demo $(ARGS)
@@ -110,6 +113,11 @@ $(RUN): requirements/run.txt pyproject.toml
 $(BROKER_LIBRARIES): requirements/brokers.txt $(RUN)
 	@echo "Installing what requirements/brokers.txt pins into .venv."
 	@$(INSTALL) --require-hashes -r requirements/brokers.txt
+	@touch $@
+
+$(CLUSTER_LIBRARIES): requirements/cluster.txt $(RUN)
+	@echo "Installing what requirements/cluster.txt pins into .venv."
+	@$(INSTALL) --require-hashes -r requirements/cluster.txt
 	@touch $@
 
 $(DEV): requirements/dev.txt $(BROKER_LIBRARIES)

@@ -20,6 +20,7 @@ import uvloop
 from bench.list_pbx import BEGUN
 from bench.table import Row, table
 from onhook.appdb.pbx_credentials import parse_pbx_credentials
+from onhook.config import Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.runtime.adapters.ingest import create_ingestor
@@ -69,7 +70,7 @@ async def _paged(port: int, records: int) -> float:
 
 
 async def _filled(directory: Path, port: int, records: int) -> float:
-    appdb, ledger = ENGINES.open_appdb(directory / "onhook.db"), SqliteLedger(directory / "ledger.db")
+    appdb, ledger = ENGINES.open_appdb(Config(data=directory)), SqliteLedger(directory / "ledger.db")
     store, clock = await open_store(directory / "calls.duckdb"), SystemClock()
     api = parse_pbx_credentials(f"http://127.0.0.1:{port}", "us", "our-client-secret")
     pbx = await appdb.add_pbx(name="Office", sn=SN, secret=None, credentials=api, now_us=clock.microseconds())

@@ -168,7 +168,7 @@ def _call(clock_time: datetime, number: int, seq: int, facts: PbxFacts) -> Call:
 @contextlib.asynccontextmanager
 async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict[str, str]]]:
     clock, feed = StandingClock(), PositionNotifier()
-    appdb, ledger = ENGINES.open_appdb(config.appdb_file), SqliteLedger(config.ledger_file)
+    appdb, ledger = ENGINES.open_appdb(config), SqliteLedger(config.ledger_file)
     for name, sn in (("PBX-A", "3691"), ("PBX-B", "3692"), ("PBX-C", "3693")):
         await appdb.add_pbx(name=name, sn=sn, secret="s" * 32, now_us=1)
     acting = ConsoleActionRunner(config, appdb, clock)

@@ -33,7 +33,6 @@ from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
 from onhook.lib.clock import SystemClock
 from onhook.pbx.yeastar.payload import Yeastar
-from onhook.runtime.engines import ENGINES
 from onhook.store.contract import StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
 from onhook.store.position_notifier import PositionNotifier
@@ -204,8 +203,8 @@ async def _watch(served: Served, healthy: int, last: int) -> tuple[float, int]:
 async def _served(directory: Path, store_name: str, name: str) -> AsyncIterator[Served]:
     store = await open_store(directory / store_name)
     appdb, delivery_appdb, position_notifier = (
-        ENGINES.open_appdb(directory / name),
-        ENGINES.open_appdb(directory / name),
+        AppDb(directory / name),
+        AppDb(directory / name),
         PositionNotifier(),
     )
     dispatcher = DeliveryDispatcher(

@@ -14,10 +14,10 @@ from typing import cast
 
 import msgspec
 
+from onhook.appdb.appdb import AppDb
 from onhook.config import Address, Config
 from onhook.lib.signing import sign
 from onhook.runtime.child import build_command
-from onhook.runtime.engines import ENGINES
 
 SN = "3651XXXXXXXX"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
@@ -164,7 +164,7 @@ def intake(directory: Path) -> Iterator[Intake]:
 
 
 async def _add_pbxs(path: Path) -> None:
-    async with ENGINES.open_appdb(path) as appdb:
+    async with AppDb(path) as appdb:
         for sn in (SN, "3631A2124XXX", "365XXXXXXXXXXUUG"):
             await appdb.add_pbx(name=sn, sn=sn, secret=SECRET, now_us=0)
 

@@ -219,11 +219,29 @@ def test_config_child_process_receives_the_proxy_in_its_environment(tmp_path: Pa
     assert "geheim" not in repr(config)
     assert "geheim" not in " ".join(build_command("onhook.runtime.hub_process", config))
     environment = child_environment(config, {"PATH": "/bin", "ONHOOK_PROXY": "http://other:1"})
-    assert environment == {"PATH": "/bin", "ONHOOK_PROXY": config.proxy}
+    assert environment == {"PATH": "/bin", "ONHOOK_PROXY": config.proxy, "ONHOOK_APPDB": ""}
     assert read_config({}, tmp_path, secret_environment(environment)).proxy == config.proxy
 
 
 def test_config_child_process_receives_nothing_of_the_service_manager() -> None:
     """It must not notify that the service is ready, nor use a descriptor that is closed."""
     environ = {"NOTIFY_SOCKET": "@manager", "WATCHDOG_USEC": "1", "LISTEN_FDS": "1", "LISTEN_PID": "1", "TZ": "UTC"}
-    assert child_environment(Config(), environ) == {"TZ": "UTC", "ONHOOK_PROXY": ""}
+    assert child_environment(Config(), environ) == {"TZ": "UTC", "ONHOOK_PROXY": "", "ONHOOK_APPDB": ""}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "postgresql://onhook:geheim@db1:5433,db2/onhook?sslmode=require", "postgres:///onhook?host=/run/postgresql"],
+)
+def test_config_appdb_is_a_url_that_child_processes_receive_in_their_environment(tmp_path: Path, url: str) -> None:
+    config = read_config({}, tmp_path, {"ONHOOK_APPDB": url})
+    assert config.appdb == url
+    assert "geheim" not in " ".join(build_command("onhook.runtime.hub_process", config))
+    assert read_config({}, tmp_path, secret_environment(child_environment(config, {}))).appdb == url
+
+
+@pytest.mark.parametrize("url", ["onhook.db", "mysql://me:geheim@db/onhook", "postgresql://me:geheim@db", " ", "x\0"])
+def test_config_invalid_appdb_is_an_error_without_its_password(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match="not the URL of a PostgreSQL database") as error:
+        read_config({}, tmp_path, {"ONHOOK_APPDB": url})
+    assert "geheim" not in str(error.value)

@@ -22,7 +22,7 @@ from onhook.lib.service_manager import SERVICE_VARIABLES, ServiceManager, parse_
 
 CONFIG_FILE_NAME = "onhook.toml"
 ENVIRONMENT_PREFIX = "ONHOOK_"
-SECRET_SETTINGS = frozenset({"proxy"})
+SECRET_SETTINGS = frozenset({"appdb", "proxy"})
 """Settings that may contain a secret."""
 
 PORT_MAX = 65_535
@@ -49,6 +49,7 @@ HOST_CHARACTERS_MAX = 253
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE | re.ASCII)
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9_.-]{1,253}|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_DATABASE_URL = re.compile(r"postgres(?:ql)?://[!-~]{1,2000}/[!-~]{1,1000}")
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 
@@ -69,6 +70,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, complete."""
 
     data: Path = Path("onhook-data")
+    appdb: str = ""
+    """Application database on PostgreSQL, `postgresql://USER:PASSWORD@HOST[,HOST]/DATABASE`; empty: `onhook.db` in the
+    data directory.
+    """
     intake: Address = Address("0.0.0.0", 30012)  # noqa: S104 - PBXs are on other hosts and must reach this port
     console: Address = Address("127.0.0.1", 8030)
     pbx_api: Address = Address("127.0.0.1", 8088)
@@ -122,6 +127,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def appdb_file(self) -> Path:
+        """The application database, where `appdb` names none."""
         return self.data / "onhook.db"
 
     @property
@@ -277,6 +283,17 @@ def parse_proxy_setting(value: Any, location: str) -> str:
     # What reads URLs costs more than the rest of the configuration, and few installations need it.
     hosts = importlib.import_module("onhook.lib.hosts")
     return "" if text == hosts.NO_PROXY else str(hosts.parse_proxy(text, location))
+
+
+def parse_appdb(value: Any, location: str) -> str:
+    """Parse the URL of a PostgreSQL database; empty means none. Raises `UsageError`, never showing its password."""
+    if isinstance(value, str) and (not value or _DATABASE_URL.fullmatch(value)):
+        return value
+    raise UsageError(
+        _("this is not the URL of a PostgreSQL database"),
+        location=location,
+        hint=_("write postgresql://USER:PASSWORD@HOST/DATABASE, a character such as @ in it as %40"),
+    )
 
 
 def parse_origins(value: Any, location: str) -> str:
@@ -436,6 +453,7 @@ def _read_file(path: Path) -> str:
 
 _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
     "data": parse_path,
+    "appdb": parse_appdb,
     "intake": parse_address,
     "console": parse_address,
     "pbx_api": parse_address,

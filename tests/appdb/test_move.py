@@ -75,7 +75,10 @@ async def test_copy_has_each_row_once_of_tables_that_are_read_in_parts(
 async def test_copy_to_a_database_with_rows_is_refused(create_database: CreateDatabase, tmp_path: Path) -> None:
     path, url = tmp_path / "onhook.db", create_database()
     await fill(path)
-    await copy_to_postgresql(path, url)
+    tables = await copy_to_postgresql(path, url)
+    assert await copy_to_postgresql(path, url) == tables  # it has these rows already
+    async with AppDb(PostgresqlDatabase(url)) as target:
+        await target.notes.write("3631A2128E66", "1.2", "", "vip", author="Alice", now_us=AT)
     with pytest.raises(UsageError, match="the database is not empty"):
         await copy_to_postgresql(path, url)
 

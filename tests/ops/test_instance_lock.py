@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from onhook.appdb.appdb import AppDb
 from onhook.config import Address, Config
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError
@@ -30,6 +29,7 @@ from onhook.ops.instance_lock import (
     write_server_info,
 )
 from onhook.runtime.data_files import open_files
+from onhook.runtime.engines import ENGINES
 
 ARCHIVE = Path(__file__).parents[1] / "data_directories" / "fac98bd.tar.xz"
 NAMES = {"exchange.crt": "pbx_api.crt", "exchange.key": "pbx_api.key"}
@@ -75,7 +75,7 @@ def test_prepare_directory_that_others_can_read_is_for_its_owner_alone(tmp_path:
 
 
 async def test_check_installation_old_directory_renames_the_certificate(old_config: Config) -> None:
-    assert [check.status async for check in check_installation(old_config, SystemClock(), AppDb)]
+    assert [check.status async for check in check_installation(old_config, SystemClock(), ENGINES.open_appdb)]
     assert set(file_contents(old_config)) == set(NAMES.values())
 
 
@@ -111,7 +111,7 @@ class MovedClock(SystemClock):
 
 async def _statuses(config: Config, clock: Clock, text: str) -> list[tuple[str, str]]:
     """Return status and sentence of the checks with this text."""
-    checks = [check async for check in check_installation(config, clock, AppDb)]
+    checks = [check async for check in check_installation(config, clock, ENGINES.open_appdb)]
     return [(check.status, check.detail) for check in checks if text in check.detail]
 
 

@@ -6,7 +6,7 @@ Several processes may have it open; each sees the writes of the others at once.
 import shlex
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -76,8 +76,15 @@ from onhook.appdb.sync_state import SyncStates
 from onhook.appdb.users import Users
 from onhook.appdb.wallboard_links import WallboardLinks
 from onhook.cdr.number_plan import NumberPlan
+from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
+
+if TYPE_CHECKING:
+    from onhook.appdb import postgresql as postgresql_engine
+else:
+    # One machine does without it.
+    postgresql_engine = DeferredModule("onhook.appdb.postgresql")
 
 _WHERE_PBX = "WHERE name = ?1 OR sn = ?1 COLLATE NOCASE OR sn = (SELECT pbx_sn FROM serial_numbers WHERE sn = ?1)"
 """By its name, or else one of its serial numbers: without regard to case, because PBXs write them in both."""
@@ -85,7 +92,7 @@ _LABEL_DEFAULT = "webhook"
 
 
 class AppDb:
-    """Access to `onhook.db`. Times passed in are microseconds since 1970, UTC."""
+    """Access to the application database. Times passed in are microseconds since 1970, UTC."""
 
     def __init__(self, source: Path | Database) -> None:
         """`source` is the path of an SQLite file, or an engine. The first call opens it; `open` does so for the sake of
@@ -417,6 +424,22 @@ class AppDb:
     async def close(self) -> None:
         """Close the database."""
         await self._database.close()
+
+
+def open_appdb(path: Path, url: str = "") -> AppDb:
+    """Return the application database of an SQLite file, or of a URL of PostgreSQL where there is one; the first call
+    opens it. Raises `UsageError` for a URL that is none, and where the client library is missing.
+    """
+    if not url:
+        return AppDb(path)
+    try:
+        return AppDb(postgresql_engine.PostgresqlDatabase(url))
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            _("PostgreSQL needs the library {name}, which is not installed", name=error.name),
+            location="appdb",
+            hint=_("run `make install CLUSTER=1`, or install the package with the extra cluster"),
+        ) from error
 
 
 def _pbx_exists_error(name: str, sn: str) -> UsageError:

@@ -18,10 +18,12 @@ from itertools import chain
 from onhook.appdb.contract import Database, Row
 from onhook.appdb.fence import FencedOff, Lease, fenced
 from onhook.lib.clock import Clock
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import OnhookError, Unavailable
+from onhook.lib.messages import _
 from onhook.lib.transition_log import TransitionLog
 
-LEASE_MICROSECONDS = 8_000_000
+LEASE_SECONDS = 8
+LEASE_MICROSECONDS = LEASE_SECONDS * 1_000_000
 """Time after which the lease of a process that died is free."""
 
 LATEST_MICROSECONDS = LEASE_MICROSECONDS + 10_000_000
@@ -185,6 +187,23 @@ class LeaseHolder:
         for name, fence in held.items():
             if renewed.get(name) != fence and self._fences.get(name) == fence:
                 self._lost[name].set()
+
+    @asynccontextmanager
+    async def holding(self, name: str) -> AsyncIterator[None]:
+        """Hold a lease while the context is open. Raises `Unavailable` where another process has it."""
+        lease = await self._leases.acquire(name, self._owner, now_us=self._clock.microseconds())
+        if lease is None:
+            raise Unavailable(
+                _("another hub uses this application database"),
+                location=name,
+                hint=_("stop it; after its death this one starts within {seconds} seconds", seconds=LEASE_SECONDS),
+            )
+        self._lost[name], self._fences[name] = asyncio.Event(), lease.fence
+        try:
+            yield
+        finally:
+            del self._fences[name], self._lost[name]
+            await self._release(lease)
 
     async def run_leased(self, name: str, work: LeasedWork) -> None:
         """Wait for the lease of that name, and run the work while this process has it; return when the work does.

@@ -1,7 +1,8 @@
 """Copy of an application database of one machine to an empty one on PostgreSQL, for several machines.
 
 Invariants: the file is only read, apart from the upgrade of its schema; nothing is copied to a database with rows; the
-copy is compared row by row before it is committed, so it is whole or not there. Numbers of rows are never used again.
+copy is compared row by row before it is committed, so it is whole or not there. A database that has exactly these rows
+already, because a move ended after its commit, is used as it is. Numbers of rows are never used again.
 """
 
 import hashlib
@@ -35,7 +36,8 @@ class CopiedTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def copy_to_postgresql(path: Path, url: str) -> list[CopiedTable]:
-    """Copy the database of a file to an empty database. No other process may have either open.
+    """Copy the database of a file to an empty database, or find that it has the same rows. No other process may have
+    either open.
 
     Raises `UsageError` for a database with rows, `OnhookError` for a row that PostgreSQL cannot store or that differs
     afterwards, `Unavailable`.
@@ -56,13 +58,39 @@ async def _copy_tables(source: SqliteDatabase, target: PostgresqlDatabase) -> li
     tables = await _list_tables(source)
     for table in tables:
         if await target.rows(f"SELECT 1 FROM {table} LIMIT 1"):
-            raise UsageError(
-                _("the database is not empty: {table} has rows", table=table), hint=_("name an empty database")
-            )
+            return await _compare_tables(source, target, tables, filled_table=table)
     copied_tables = [await _copy_table(source, target, table) for table in tables]
     await _copy_numbers(source, target)
     await target.discard_changes()
     return copied_tables
+
+
+async def _compare_tables(
+    source: SqliteDatabase, target: PostgresqlDatabase, tables: Sequence[str], *, filled_table: str
+) -> list[CopiedTable]:
+    """Return the tables of a copy that was made before. Raises `UsageError` for any other rows."""
+    copied_tables = []
+    for table in tables:
+        columns = await _list_columns(source, table)
+        count, checksum = await _sum_rows(_read_rows(source, table, columns))
+        if await _sum_rows(target.stream_rows(table, columns, ROWS_AT_ONCE)) != (count, checksum):
+            raise UsageError(
+                _("the database is not empty: {table} has rows", table=filled_table), hint=_("name an empty database")
+            )
+        copied_tables.append(CopiedTable(name=table, rows=count, checksum=f"{checksum:064x}"))
+    return copied_tables
+
+
+async def _list_columns(source: SqliteDatabase, table: str) -> list[str]:
+    return [name for (name,) in await source.rows(f"SELECT name FROM pragma_table_info({table!r})")]
+
+
+async def _sum_rows(pages: AsyncIterator[list[Row]]) -> tuple[int, int]:
+    """Return the number of rows and their checksum."""
+    count = checksum = 0
+    async for rows in pages:
+        count, checksum = count + len(rows), _add_rows(checksum, rows)
+    return count, checksum
 
 
 async def _list_tables(source: SqliteDatabase) -> list[str]:
@@ -79,14 +107,12 @@ async def _list_tables(source: SqliteDatabase) -> list[str]:
 
 
 async def _copy_table(source: SqliteDatabase, target: PostgresqlDatabase, table: str) -> CopiedTable:
-    columns = [name for (name,) in await source.rows(f"SELECT name FROM pragma_table_info({table!r})")]
+    columns = await _list_columns(source, table)
     count = checksum = 0
     async for rows in _read_rows(source, table, columns):
         await target.copy_rows(table, columns, rows)
         count, checksum = count + len(rows), _add_rows(checksum, rows)
-    copied_count = copied_checksum = 0
-    async for rows in target.stream_rows(table, columns, ROWS_AT_ONCE):
-        copied_count, copied_checksum = copied_count + len(rows), _add_rows(copied_checksum, rows)
+    copied_count, copied_checksum = await _sum_rows(target.stream_rows(table, columns, ROWS_AT_ONCE))
     if (copied_count, copied_checksum) != (count, checksum):
         raise OnhookError(
             _("the copy of {table} differs: {copied} of {rows} rows", table=table, copied=copied_count, rows=count),

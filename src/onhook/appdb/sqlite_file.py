@@ -216,6 +216,14 @@ def end_sign_ins(path: Path) -> None:
         connection.commit()
 
 
+def leave_wal_mode(path: Path) -> None:
+    """Make a database one file, with no write-ahead log beside it that can be forgotten. No other process has it open.
+    Raises `Unavailable`.
+    """
+    with translate_errors(path.name), closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+
+
 def _copy_pages(source: Path, target: Path) -> None:
     source_connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", timeout=BUSY_SECONDS, uri=True)
     try:

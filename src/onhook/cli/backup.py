@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onhook.cli.commands import CommandGroup
-from onhook.cli.options import DataOption, load_config
+from onhook.cli.options import DataOption, load_config, print_note
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
 from onhook.ops.backup import create_backup
@@ -26,5 +26,8 @@ def backup(
     """Copy the ledger and the application database, secrets included, to a directory. The store is rebuilt from the
     ledger.
     """
-    manifest = create_backup(load_config(data=data), directory, SystemClock(), without_settings=without_settings)
+    config = load_config(data=data)
+    manifest = create_backup(config, directory, SystemClock(), without_settings=without_settings)
+    if config.appdb:
+        print_note(_("the application database is on PostgreSQL: back it up there, with `pg_dump`"))
     print(_("Backed up {files} to {directory}.", files=" and ".join(manifest.files), directory=directory))

@@ -23,7 +23,7 @@ from onhook.ops.doctor.bundle import write_bundle
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_data, check_installation
 from onhook.ops.doctor.pbx import PbxCheckTarget, check_pbx, load_check_target
-from onhook.ops.instance_lock import is_server_running, read_server_info
+from onhook.ops.instance_lock import has_appdb, is_server_running, read_server_info
 from onhook.runtime.engines import ENGINES
 
 app = CommandGroup(add_completion=False)
@@ -98,7 +98,7 @@ def _has_data_files(config: Config) -> bool:
     if is_server_running(config):
         server = read_server_info(config)
         return server is not None and server.hub is not None
-    return config.appdb_file.exists() and config.store_file.exists()
+    return has_appdb(config) and config.store_file.exists()
 
 
 async def _run_data_checks(config: Config) -> list[Check]:

@@ -15,6 +15,7 @@ from onhook.cli.options import AsyncCommand, load_config, optional_parameter, pr
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
+from onhook.ops.instance_lock import has_appdb
 
 _TIME_FORMATS = "2026-04-27, 2026-04-27T19:04, today, yesterday, or 30m, 12h, 7d, 2w ago"
 TIME_FILTERS = frozenset({"since", "until", "under_way_at", "ended_since"})
@@ -89,7 +90,7 @@ def warn_about_unknown_type(call_type: str) -> None:
 
 async def warn_about_unknown_pbx(filters: Mapping[str, str], data: str | None) -> None:
     """Print a note about a name or serial number that no PBX has; a removed PBX may still have calls."""
-    if not filters.keys() & {"pbx", "sn"} or not load_config(data=data).appdb_file.exists():
+    if not filters.keys() & {"pbx", "sn"} or not has_appdb(load_config(data=data)):
         return
     # A search for anything else does without the application database.
     async with importlib.import_module("onhook.cli.open_appdb").open_appdb(data) as appdb:

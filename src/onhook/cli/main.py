@@ -90,6 +90,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "begin_ledger",
             _("Begin a new ledger in place of one that was lost without a backup."),
         ),
+        "cluster": Command("cluster", _("Move from one machine to several.")),
         "token": Command("token", _("Manage API tokens.")),
         "user": Command("user", _("Manage users of the console.")),
         "version": Command("version", _("Show the versions of Onhook and its components.")),

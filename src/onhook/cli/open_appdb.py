@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from onhook.appdb.appdb import AppDb
 from onhook.cli.options import load_config
-from onhook.ops.instance_lock import check_data_directory, no_data_error, prepare_directory, rename_old_files
+from onhook.ops.instance_lock import check_data_directory, has_appdb, no_data_error, prepare_directory, rename_old_files
 from onhook.runtime.engines import ENGINES
 
 
@@ -16,8 +16,8 @@ async def open_appdb(data: str | None, *, create: bool = False) -> AsyncIterator
     check_data_directory(config)
     if create:
         prepare_directory(config)
-    elif not config.appdb_file.exists():
+    elif not has_appdb(config):
         raise no_data_error(config)
     rename_old_files(config)
-    async with ENGINES.open_appdb(config.appdb_file) as appdb:
+    async with ENGINES.open_appdb(config) as appdb:
         yield appdb

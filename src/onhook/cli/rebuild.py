@@ -10,7 +10,7 @@ from onhook.cli.commands import CommandGroup
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
-from onhook.ops.instance_lock import check_data_directory, check_ledger_file, no_data_error
+from onhook.ops.instance_lock import check_data_directory, check_ledger_file, has_appdb, no_data_error
 from onhook.ops.rebuild import RebuildProgressCallback, check_begin
 from onhook.ops.rebuild import rebuild as rebuild_store
 from onhook.runtime.engines import ENGINES
@@ -31,7 +31,7 @@ async def rebuild(data: DataOption = None) -> None:
         raise NotFound(
             _("there is no ledger"), location=str(config.data), hint=_("name the data directory with --data")
         )
-    if not config.appdb_file.exists():
+    if not has_appdb(config):
         raise no_data_error(config)  # without the names, zones and numbers of the PBXs the calls would be others
     check_begin(config)
     with _progress() as on_progress:

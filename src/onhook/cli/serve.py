@@ -14,6 +14,7 @@ from onhook.cli.options import DataOption, load_config, option_with_default
 from onhook.config import Config, local_address, parse_address, read_service_manager
 from onhook.ledger.sqlite_schema import has_raw_events
 from onhook.lib.clock import SystemClock
+from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _
 from onhook.ops.doctor.settings import check_settings
 from onhook.ops.instance_lock import ServerInfo
@@ -120,9 +121,12 @@ async def _print_addresses(config: Config, server: ServerInfo, token: str, *, de
 async def _next_step(config: Config, port: str, *, demo: bool) -> str:
     if demo:
         return _("  A simulated PBX is running: open the console.")
-    async with open_appdb(str(config.data)) as appdb:
-        pbx_count = len(await appdb.pbxs())
-        check = await check_settings(appdb, has_events=has_raw_events(config.ledger_file))
+    try:
+        async with open_appdb(str(config.data)) as appdb:
+            pbx_count = len(await appdb.pbxs())
+            check = await check_settings(appdb, has_events=has_raw_events(config.ledger_file))
+    except Unavailable as error:
+        return _("  ERROR: {detail}.\n  {hint}", detail=error.message, hint=error.hint)
     if check.status == "ERROR":
         return _("  ERROR: {detail}.\n  {hint}", detail=check.detail, hint=check.hint)
     if pbx_count:

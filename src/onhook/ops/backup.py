@@ -80,6 +80,12 @@ def restore(config: Config, source: Path, *, replace: bool, erasure_lists: Seque
     """
     _check_source(config, source)
     manifest = _read_manifest(config, source)
+    if config.appdb and config.appdb_file.name in manifest.files:
+        raise UsageError(
+            _("the backup has an application database, and the setting `appdb` names another one"),
+            location=str(source),
+            hint=_("restore without the setting to a new directory, then `onhook cluster move-appdb`"),
+        )
     check_lists(erasure_lists)
     prepare_directory(config)
     with instance_lock(config), exclusive_intake_lock(config):
@@ -123,7 +129,7 @@ def _check_settings(config: Config) -> None:
     """Check that the settings are not lost: regular backups without them would replace those with them. Raises
     `OnhookError`.
     """
-    if has_pbxs(config.appdb_file) or not has_raw_events(config.ledger_file):
+    if config.appdb or has_pbxs(config.appdb_file) or not has_raw_events(config.ledger_file):
         return
     name = config.appdb_file.name
     is_missing = not config.appdb_file.exists()
@@ -204,8 +210,9 @@ def _remove_partial_backup(target: Path, manifest: BackupManifest, *, is_new: bo
             target.rmdir()
 
 
-def _backed_up_files(config: Config) -> tuple[Path, Path]:
-    return config.appdb_file, config.ledger_file
+def _backed_up_files(config: Config) -> tuple[Path, ...]:
+    """Return the files that have no other copy; an application database on a server is backed up there."""
+    return (config.ledger_file,) if config.appdb else (config.appdb_file, config.ledger_file)
 
 
 def _read_manifest(config: Config, source: Path) -> BackupManifest:

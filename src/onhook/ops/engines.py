@@ -7,11 +7,14 @@ from typing import Protocol
 import msgspec
 
 from onhook.appdb.appdb import AppDb
+from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.store.contract import Store
 
-AppDbOpener = Callable[[Path], AppDb]
-"""Returns an application database, which its context or its first call opens. Raises nothing by itself."""
+AppDbOpener = Callable[[Config], AppDb]
+"""Returns the application database of a configuration, which its context or its first call opens. Raises `UsageError`
+for a setting that cannot be used, and nothing else.
+"""
 
 
 class QuarantineLister(Protocol):

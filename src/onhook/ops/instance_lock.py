@@ -185,9 +185,14 @@ def is_ledger_lost(config: Config) -> bool:
         return False
 
 
+def has_appdb(config: Config) -> bool:
+    """Return whether there is an application database: a server that has it answers later, a file exists."""
+    return bool(config.appdb) or config.appdb_file.exists()
+
+
 def no_data_error(config: Config) -> OnhookError:
     """Return the error of commands that read, where there is no data, or where the settings of the data are lost."""
-    if not config.appdb_file.exists() and has_raw_events(config.ledger_file):
+    if not has_appdb(config) and has_raw_events(config.ledger_file):
         return OnhookError(
             _("{name} is missing: PBXs, users and destinations are lost", name=config.appdb_file.name),
             location=str(config.data),
@@ -239,8 +244,9 @@ async def wait_until_removed(config: Config) -> Path:
     where that was removed.
     """
     initial_status: dict[Path, os.stat_result] = {}
+    appdb_files = () if config.appdb else (config.appdb_file,)
     while True:
-        for path in (config.ledger_file, config.appdb_file, config.data / LOCK_NAME):
+        for path in (config.ledger_file, *appdb_files, config.data / LOCK_NAME):
             try:
                 is_removed = not os.path.samestat(path.stat(), initial_status.setdefault(path, path.stat()))
             except FileNotFoundError:

@@ -12,7 +12,13 @@ from onhook.ledger.sqlite_schema import create_ledger_after
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.ops.engines import Engines
-from onhook.ops.instance_lock import check_data_directory, exclusive_intake_lock, instance_lock, no_data_error
+from onhook.ops.instance_lock import (
+    check_data_directory,
+    exclusive_intake_lock,
+    has_appdb,
+    instance_lock,
+    no_data_error,
+)
 
 
 async def begin_ledger(config: Config, engines: Engines) -> int:
@@ -22,7 +28,7 @@ async def begin_ledger(config: Config, engines: Engines) -> int:
     else `OnhookError`; then nothing is changed.
     """
     check_data_directory(config)
-    if not config.appdb_file.exists():
+    if not has_appdb(config):
         raise no_data_error(config)
     with instance_lock(config), exclusive_intake_lock(config):
         if config.ledger_file.exists() and config.ledger_file.stat().st_size:
@@ -44,7 +50,7 @@ async def begin_ledger(config: Config, engines: Engines) -> int:
 async def _read_last_number(config: Config, engines: Engines) -> int:
     """Return the highest number that the store or a destination is past."""
     async with AsyncExitStack() as stack:
-        appdb = await stack.enter_async_context(engines.open_appdb(config.appdb_file))
+        appdb = await stack.enter_async_context(engines.open_appdb(config))
         position = 0
         if config.store_file.exists():
             store = await engines.open_store(config.store_file)

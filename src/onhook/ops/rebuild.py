@@ -116,7 +116,7 @@ async def _project_ledger(
 ) -> tuple[int, Sequence[int]]:
     """Make a store; return its position, and the erasures that it never had the numbers of."""
     async with AsyncExitStack() as stack:
-        appdb = await stack.enter_async_context(engines.open_appdb(config.appdb_file))
+        appdb = await stack.enter_async_context(engines.open_appdb(config))
         ledger = engines.open_ledger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         store = await engines.open_store(path)
@@ -148,7 +148,7 @@ async def _finish_erasures(config: Config, engines: Engines, seqs: Sequence[int]
 
 
 async def _install_offline(config: Config, engines: Engines) -> None:
-    async with engines.open_appdb(config.appdb_file) as appdb:
+    async with engines.open_appdb(config) as appdb:
         await install_rebuilt_store(config, appdb, SystemClock(), engines)
 
 

@@ -9,7 +9,13 @@ from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import SystemClock
-from onhook.ops.instance_lock import check_data_directory, check_ledger_file, no_data_error, rename_old_files
+from onhook.ops.instance_lock import (
+    check_data_directory,
+    check_ledger_file,
+    has_appdb,
+    no_data_error,
+    rename_old_files,
+)
 from onhook.ops.number_erasure import NumberEraser
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store
@@ -43,11 +49,11 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
     """
     check_data_directory(config)
     check_ledger_file(config)
-    if not create and not (config.ledger_file.exists() and config.appdb_file.exists()):
+    if not create and not (config.ledger_file.exists() and has_appdb(config)):
         raise no_data_error(config)
     rename_old_files(config)
     async with AsyncExitStack() as stack:
-        appdb = await stack.enter_async_context(ENGINES.open_appdb(config.appdb_file))
+        appdb = await stack.enter_async_context(ENGINES.open_appdb(config))
         ledger = ENGINES.open_ledger(config.ledger_file)
         stack.push_async_callback(ledger.close)
         await install_rebuilt_store(config, appdb, SystemClock(), ENGINES)

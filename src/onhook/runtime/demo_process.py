@@ -20,7 +20,7 @@ from onhook.simulator.sender import simulate
 @asynccontextmanager
 async def open_demo(config: Config, clock: Clock, *, with_history: bool) -> AsyncIterator[RunningService]:
     """Yield the running simulated PBX; with past calls first where asked. `config.intake` is the intake's address."""
-    appdb = ENGINES.open_appdb(config.appdb_file)
+    appdb = ENGINES.open_appdb(config)
     try:
         sn, secret = await get_demo_credentials(appdb)
     finally:

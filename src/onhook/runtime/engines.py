@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from onhook.appdb.appdb import AppDb
+from onhook.appdb.appdb import AppDb, open_appdb
 from onhook.config import SECRET_FILE_MODE, Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import Clock
@@ -80,8 +80,12 @@ async def _list_quarantined_seqs(path: Path, *, without_records: bool) -> Sequen
     return await retry_while_locked(lambda: store_engine.list_quarantined_seqs(path, without_records=without_records))
 
 
+def _open_appdb(config: Config) -> AppDb:
+    return open_appdb(config.appdb_file, config.appdb)
+
+
 ENGINES = Engines(
-    open_appdb=AppDb,
+    open_appdb=_open_appdb,
     open_ledger=SqliteLedger,
     open_store=open_store_file,
     list_quarantined_seqs=_list_quarantined_seqs,

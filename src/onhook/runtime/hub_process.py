@@ -64,6 +64,9 @@ from onhook.sync.asterisk_sync import AsteriskConnectionState
 from onhook.sync.file_sweeps import FileSweepManager
 from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps
 
+FILE_LEDGER_LEASE = "hub:ledger.db"
+"""Lease of the only hub of an application database on a server, while the ledger is a file of one machine."""
+
 
 class HubResources(msgspec.Struct, frozen=True, kw_only=True):
     """Files and shared objects of the hub's services."""
@@ -140,7 +143,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
 
 
 async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -> HubResources:
-    appdb = await stack.enter_async_context(ENGINES.open_appdb(config.appdb_file))
+    appdb = await stack.enter_async_context(ENGINES.open_appdb(config))
     check_ledger_file(config)
     ledger = ENGINES.open_ledger(config.ledger_file)
     stack.push_async_callback(ledger.close)
@@ -153,8 +156,13 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         )
     # Replays of events that a crashed hub was about to parse late.
     await appdb.destinations.release_replays()
-    # There is one hub at a time with these files: another owner has died.
-    await appdb.leases.release_all()
+    leases = LeaseHolder(appdb.leases, clock)
+    if config.appdb:
+        # Machines share the database, and each has a ledger of its own: its numbers mean nothing to another hub.
+        await stack.enter_async_context(leases.holding(FILE_LEDGER_LEASE))
+    else:
+        # There is one hub at a time with these files: another owner has died.
+        await appdb.leases.release_all()
     # Before the projector: what was changed while no hub ran comes before the events that it finds.
     publisher = create_publisher(appdb=appdb, ledger=ledger, clock=clock)
     try:
@@ -171,7 +179,7 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         store=store,
         sql_runner=await stack.enter_async_context(open_sql_runner(config, clock)),
         position_notifier=PositionNotifier(),
-        leases=LeaseHolder(appdb.leases, clock),
+        leases=leases,
         publisher=publisher,
         live_queues=LiveQueues(),
         lowered_stream_count=lowered_stream_count,

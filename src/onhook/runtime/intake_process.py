@@ -39,7 +39,7 @@ async def open_intake(config: Config, clock: Clock, *, listen_fd: int | None = N
 async def _open_unlocked_intake(config: Config, clock: Clock, listen_fd: int | None) -> AsyncIterator[RunningService]:
     async with AsyncExitStack() as stack:
         # Opened by its first call, and again until it succeeds: a damaged database is no reason not to listen.
-        appdb = ENGINES.open_appdb(config.appdb_file)
+        appdb = ENGINES.open_appdb(config)
         stack.push_async_callback(appdb.close)
         check_ledger_file(config)
         ledger = ENGINES.open_ledger(config.ledger_file)

@@ -12,10 +12,11 @@ from contextlib import suppress
 
 import msgspec
 
+from onhook.appdb.tokens import read_token_file
 from onhook.config import Address, Config, child_environment, parse_address
 from onhook.lib.backoff import Backoff, delay_seconds
 from onhook.lib.clock import Clock
-from onhook.lib.errors import OnhookError, UsageError
+from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.lib.service_manager import ServiceManager, ServiceNotifier
 from onhook.lib.sockets import passed_socket
@@ -338,9 +339,7 @@ async def supervise(
     check_ledger_file(config)
     with instance_lock(config):
         server_info = start_server_info(config, clock)
-        async with ENGINES.open_appdb(config.appdb_file) as appdb:
-            is_new_demo = with_demo and await register_demo_pbx(appdb, clock)
-            token = await appdb.tokens.ensure_admin(config.admin_token_file, now_us=clock.microseconds())
+        is_new_demo, token = await _prepare_appdb(config, clock, with_demo=with_demo)
         supervisor = _Supervisor(config, clock, server_info, manager.listen_fd)
         try:
             await supervisor.open(with_demo=with_demo, is_new_demo=is_new_demo)
@@ -352,6 +351,24 @@ async def supervise(
         finally:
             notifier.notify("STOPPING=1")
             await supervisor.close()
+
+
+async def _prepare_appdb(config: Config, clock: Clock, *, with_demo: bool) -> tuple[bool, str]:
+    """Return whether the simulated PBX is new, and the administrator's token. Raises `OnhookError`; where a database
+    on a server does not answer, the intake starts all the same.
+    """
+    try:
+        async with ENGINES.open_appdb(config) as appdb:
+            is_new_demo = with_demo and await register_demo_pbx(appdb, clock)
+            return is_new_demo, await appdb.tokens.ensure_admin(config.admin_token_file, now_us=clock.microseconds())
+    except Unavailable as error:
+        if not config.appdb:
+            raise
+        logging.getLogger("serve").error(
+            "the application database does not answer: events are received, the console starts when it does",
+            extra={"error": str(error)},
+        )
+        return False, read_token_file(config.admin_token_file)
 
 
 class _Supervisor:

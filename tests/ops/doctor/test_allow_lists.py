@@ -11,6 +11,7 @@ from onhook.config import Address, Config
 from onhook.lib.clock import SystemClock
 from onhook.ops.doctor.pbx import check_pbx, load_check_target
 from onhook.ops.doctor.settings import check_appdb
+from onhook.runtime.engines import ENGINES
 
 PATH = "/3kFz0qLrB7xN9sVe"
 
@@ -34,7 +35,7 @@ async def test_check_appdb_legs_from_every_address_are_an_error(
         await appdb.add_pbx(
             name="Fusion", sn="FS-1", secret="a password", dialect="freeswitch", source_match=source_match, now_us=1
         )
-    checks = [check async for check in check_appdb(config, SystemClock(), AppDb)]
+    checks = [check async for check in check_appdb(config, SystemClock(), ENGINES.open_appdb)]
     assert [check.status for check in checks if "legs of Fusion" in check.detail] == statuses
     (registered,) = [check for check in checks if "1 PBX registered" in check.detail]
     assert (registered.status, "1 by address or path" in registered.detail) == ("OK", True)

@@ -16,6 +16,7 @@ from onhook.config import Config
 from onhook.lib.clock import SystemClock
 from onhook.ops.doctor.bundle import LOG_LEFT_OUT, write_bundle
 from onhook.pbx.yeastar.tokens import PbxToken, TokenState
+from onhook.runtime.engines import ENGINES
 
 SECRETS = {
     "webhook": 'pass"word\\with-quote',
@@ -66,7 +67,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 async def test_bundle_has_no_secret_in_any_form(config: Config, secret: str) -> None:
     lines = {name: form(secret) for name, form in FORMS.items()}
     (config.data / "hub.log").write_text("\n".join(lines.values()) + "\nthe PBX is unreachable")
-    await write_bundle(config, SystemClock(), [], config.data / "bundle.zip", AppDb)
+    await write_bundle(config, SystemClock(), [], config.data / "bundle.zip", ENGINES.open_appdb)
     with zipfile.ZipFile(config.data / "bundle.zip") as archive:
         text = archive.read("hub.log").decode()
         files = "".join(archive.read(name).decode() for name in archive.namelist())
@@ -81,7 +82,7 @@ async def test_bundle_of_a_destination_that_cannot_be_read_masks_its_secrets(con
     async with AppDb(config.appdb_file) as appdb:
         await appdb._database.write("UPDATE destinations SET spec = '{\"later\":1,' || substr(spec, 2)")
     (config.data / "hub.log").write_text(SECRETS["header"])
-    await write_bundle(config, SystemClock(), [], config.data / "bundle.zip", AppDb)
+    await write_bundle(config, SystemClock(), [], config.data / "bundle.zip", ENGINES.open_appdb)
     with zipfile.ZipFile(config.data / "bundle.zip") as archive:
         assert archive.read("hub.log").decode() == "…"
 
@@ -90,7 +91,7 @@ async def test_bundle_with_a_destination_that_is_no_json_has_no_log(config: Conf
     async with AppDb(config.appdb_file) as appdb:
         await appdb._database.write("UPDATE destinations SET spec = substr(spec, 2)")
     (config.data / "hub.log").write_text(SECRETS["header"])
-    await write_bundle(config, SystemClock(), [], config.data / "bundle.zip", AppDb)
+    await write_bundle(config, SystemClock(), [], config.data / "bundle.zip", ENGINES.open_appdb)
     with zipfile.ZipFile(config.data / "bundle.zip") as archive:
         assert archive.read("hub.log").decode() == LOG_LEFT_OUT
 
@@ -100,6 +101,6 @@ async def test_bundle_without_a_readable_database_has_no_log(config: Config) -> 
     (config.data / "hub.log").write_text(SECRETS["header"])
     for path in config.data.glob("onhook.db*"):
         path.write_bytes(b"\xff" * 8192)
-    await write_bundle(config, SystemClock(), [], config.data / "bundle.zip", AppDb)
+    await write_bundle(config, SystemClock(), [], config.data / "bundle.zip", ENGINES.open_appdb)
     with zipfile.ZipFile(config.data / "bundle.zip") as archive:
         assert archive.read("hub.log").decode().startswith("left out: the secrets in onhook.db")

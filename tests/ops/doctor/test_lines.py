@@ -14,6 +14,7 @@ from onhook.lib.clock import SystemClock
 from onhook.ops.doctor import lines
 from onhook.ops.doctor.pbx import check_pbx, load_check_target
 from onhook.ops.doctor.settings import check_appdb
+from onhook.runtime.engines import ENGINES
 
 ANY = "0.0.0.0"  # noqa: S104 - not bound here
 
@@ -56,7 +57,7 @@ async def test_check_appdb_listener_without_an_allow_list_is_an_error(
 ) -> None:
     config = Config(data=tmp_path)
     await add_pbx(config, host=host, addresses=addresses)
-    checks = [check async for check in check_appdb(config, SystemClock(), AppDb)]
+    checks = [check async for check in check_appdb(config, SystemClock(), ENGINES.open_appdb)]
     assert [check.status for check in checks if "lines of Office" in check.detail] == statuses
     assert ("lines of Office" in str(await run_checks(config))) is bool(statuses)
 

@@ -21,6 +21,7 @@ from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.host import check_data, check_installation
 from onhook.ops.instance_lock import ProcessInfo, instance_lock, start_server_info, write_server_info
 from onhook.pbx.client import PbxWebhook, PbxWebhookConfig
+from onhook.runtime.engines import ENGINES
 from onhook.sync.certificate_pinning import PeerCertificate
 from tests.test_projector import entry, event
 
@@ -59,7 +60,7 @@ async def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 async def run_checks(config: Config) -> list[Check]:
     """Return the checks; each that is not `OK` says what to do."""
-    checks = [check async for check in check_installation(config, SystemClock(), AppDb)]
+    checks = [check async for check in check_installation(config, SystemClock(), ENGINES.open_appdb)]
     checks += check_data(0, 0, [], BERLIN, SystemClock().now())
     assert all(check.hint for check in checks if check.status != "OK")
     return checks

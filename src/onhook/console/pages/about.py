@@ -9,6 +9,7 @@ from typing import ClassVar
 import msgspec
 from litestar import Response, get
 
+from onhook.config import Config
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import ReaderZone
@@ -84,10 +85,19 @@ def _data_files(app_state: AppState) -> list[DataFile]:
         DataFile(
             "ledger.db", _("all events, unchanged"), _file_size(config.ledger_file), _("original data: back it up")
         ),
-        DataFile("onhook.db", _("settings and notes"), _file_size(config.appdb_file), _("original data: back it up")),
+        *_appdb_files(config),
         DataFile(
             "calls.duckdb", _("calls, for reading"), _file_size(config.store_file), _("can be rebuilt: onhook rebuild")
         ),
+    ]
+
+
+def _appdb_files(config: Config) -> list[DataFile]:
+    """Return the file of the application database, unless a server has it."""
+    if config.appdb:
+        return []
+    return [
+        DataFile("onhook.db", _("settings and notes"), _file_size(config.appdb_file), _("original data: back it up"))
     ]
 
 

@@ -23,6 +23,7 @@ from onhook.lib.hosts import proxy_passwords
 from onhook.lib.messages import _
 from onhook.ops.doctor.check import Check
 from onhook.ops.engines import AppDbOpener
+from onhook.ops.instance_lock import has_appdb
 from onhook.store.schema import SCHEMA_VERSION, creation_statements
 
 LOG_LINES_MAX = 1_000
@@ -152,10 +153,10 @@ def _read_end(path: Path) -> str:
 
 async def _appdb_schema(config: Config, open_appdb: AppDbOpener) -> str:
     """Return the statements of the application database; of one that cannot be read the reason."""
-    if not config.appdb_file.exists():
+    if not has_appdb(config):
         return ""
     try:
-        async with open_appdb(config.appdb_file) as appdb:
+        async with open_appdb(config) as appdb:
             return ";\n".join(await appdb.schema_statements())
     except OnhookError as error:
         return f"-- {error.message}"
@@ -166,11 +167,11 @@ async def _read_secrets(config: Config, open_appdb: AppDbOpener) -> tuple[Sequen
     missing, for which the checks have the reason.
     """
     secrets = [config.admin_token_file.read_text().strip()] if config.admin_token_file.is_file() else []
-    secrets += proxy_passwords(config.proxy)
+    secrets += [*proxy_passwords(config.proxy), *proxy_passwords(config.appdb)]
     are_all_known = True
-    if config.appdb_file.exists():
+    if has_appdb(config):
         try:
-            async with open_appdb(config.appdb_file) as appdb:
+            async with open_appdb(config) as appdb:
                 secrets += await appdb.secret_texts()
         except OnhookError:
             are_all_known = False

@@ -32,6 +32,7 @@ from onhook.ops.instance_lock import (
     ProcessInfo,
     ServerInfo,
     check_data_directory,
+    has_appdb,
     is_ledger_lost,
     is_server_running,
     read_ended_server,
@@ -324,10 +325,10 @@ def _check_certificate(path: Path) -> Check:
 
 async def _has_apps(config: Config, open_appdb: AppDbOpener) -> bool:
     """Return whether an app has credentials; a damaged database is reported by another check."""
-    if not config.appdb_file.exists():
+    if not has_appdb(config):
         return False
     try:
-        async with open_appdb(config.appdb_file) as appdb:
+        async with open_appdb(config) as appdb:
             return bool(await appdb.apps.all())
     except OnhookError:
         return False

@@ -21,11 +21,12 @@ from onhook.ops.doctor.disk import check_disk_rate
 from onhook.ops.doctor.files import check_swept_folders
 from onhook.ops.doctor.lines import check_line_listeners
 from onhook.ops.engines import AppDbOpener
+from onhook.ops.instance_lock import has_appdb
 
 
 async def check_appdb(config: Config, clock: Clock, open_appdb: AppDbOpener) -> AsyncIterator[Check]:
     """Yield the checks of the application database; of a damaged one only that."""
-    if not config.appdb_file.exists():
+    if not has_appdb(config):
         yield (
             _lost_settings_check()
             if _has_events(config)
@@ -38,7 +39,7 @@ async def check_appdb(config: Config, clock: Clock, open_appdb: AppDbOpener) -> 
             yield check
         return
     try:
-        async with open_appdb(config.appdb_file) as appdb:
+        async with open_appdb(config) as appdb:
             for check in await _check_all_settings(appdb, clock, get_zone(config.zone), has_events=_has_events(config)):
                 yield check
             for check in await _check_allow_lists(config, appdb):
@@ -51,7 +52,7 @@ async def check_appdb(config: Config, clock: Clock, open_appdb: AppDbOpener) -> 
 
 def check_appdb_file(config: Config) -> Iterator[Check]:
     """Yield whether the file of the application database is damaged."""
-    if config.appdb_file.is_file() and (damage := check_integrity(config.appdb_file)):
+    if not config.appdb and config.appdb_file.is_file() and (damage := check_integrity(config.appdb_file)):
         yield Check(
             "ERROR", _("onhook.db is damaged: {damage}", damage=damage), _("`onhook restore` restores a backup")
         )

@@ -79,7 +79,7 @@ async def running_ingestor(
 async def open_ingestor(config: Config) -> AsyncIterator[Ingestor]:
     """Yield an ingestor for a command that imports events, also while a server runs."""
     async with AsyncExitStack() as stack:
-        appdb = await stack.enter_async_context(ENGINES.open_appdb(config.appdb_file))
+        appdb = await stack.enter_async_context(ENGINES.open_appdb(config))
         check_ledger_file(config)
         ledger = ENGINES.open_ledger(config.ledger_file)
         stack.push_async_callback(ledger.close)

@@ -1,0 +1,121 @@
+"""A server with the setting `appdb`: its application database is on PostgreSQL."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onhook.ops.instance_lock import START_SECONDS_MAX
+from tests.postgresql_server import PASSWORD, PROGRAMS, PostgresqlServer, run_postgresql
+from tests.runtime.harness import call_id, call_ids, create_server, wait_until, webhook_body
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    if not PROGRAMS:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with run_postgresql() as server:
+        yield server
+
+
+@pytest.fixture
+def database_url(postgresql_server: PostgresqlServer, request: pytest.FixtureRequest) -> str:
+    name = f"setting_{abs(hash(request.node.name))}"
+    postgresql_server.query(f"CREATE DATABASE {name}")
+    return postgresql_server.database_url(name)
+
+
+def use_database(folder: Path, url: str) -> None:
+    """Write the setting where servers and commands of this folder read it."""
+    (folder / "onhook.toml").write_text(f'appdb = "{url}"\n')
+
+
+def read_command_lines() -> str:
+    """Return the arguments of all processes, as every user of the machine can read them."""
+    return "".join(map(_read_if_alive, Path("/proc").glob("[0-9]*/cmdline")))
+
+
+def _read_if_alive(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def test_serve_on_postgresql_after_the_move_receives_while_the_database_is_gone(
+    postgresql_server: PostgresqlServer, database_url: str, tmp_path: Path
+) -> None:
+    """The intake goes on, and begins, without the database; what it receives is there when the database is back."""
+    with create_server(tmp_path / "data") as server:
+        server.add_pbx()
+        use_database(tmp_path, database_url)
+        assert "compared each" in server.run_command("cluster", "move-appdb")
+        assert not (server.directory / "onhook.db").exists()
+        assert (server.directory / "onhook.db.moved").exists()
+        assert "Office" in server.run_command("pbx", "list")
+        server.start()
+        assert server.post(webhook_body(1)) == 200
+        assert PASSWORD not in read_command_lines()
+        postgresql_server.stop()
+        try:
+            assert server.post(webhook_body(2)) == 200
+            server.stop()
+            server.start(ready_process="intake")
+            assert server.post(webhook_body(3)) == 200
+        finally:
+            postgresql_server.start()
+        wait_until(lambda: server.address("hub") is not None, START_SECONDS_MAX)
+        wait_until(lambda: call_ids(server.calls()) == [call_id(number) for number in (1, 2, 3)])
+        assert server.stop() == 0
+        assert PASSWORD not in server.log_text()
+
+
+def test_hub_with_a_ledger_of_its_own_is_refused_beside_another_one(database_url: str, tmp_path: Path) -> None:
+    """The numbers of two ledgers mean different events: destinations of the database would skip some."""
+    use_database(tmp_path, database_url)
+    with create_server(tmp_path / "first") as first, create_server(tmp_path / "second") as second:
+        first.start()
+        second.launch()
+        wait_until(lambda: "another hub uses this application database" in second.log_text(), START_SECONDS_MAX)
+        assert second.address("hub") is None
+        assert first.stop() == 0
+        wait_until(lambda: second.address("hub") is not None, START_SECONDS_MAX)
+
+
+def test_move_appdb_that_was_interrupted_is_completed_and_other_rows_stay(database_url: str, tmp_path: Path) -> None:
+    """It is refused while the server runs."""
+    with create_server(tmp_path / "data") as server:
+        server.add_pbx()
+        assert "names no PostgreSQL database" in server.execute("cluster", "move-appdb").stderr
+        server.start()
+        use_database(tmp_path, database_url)
+        assert "a server is already running" in server.execute("cluster", "move-appdb").stderr
+        server.stop()
+        server.run_command("cluster", "move-appdb")
+        moved_path, path = server.directory / "onhook.db.moved", server.directory / "onhook.db"
+        assert "there is no onhook.db to move" in server.execute("cluster", "move-appdb").stderr
+        moved_path.rename(path)
+        server.run_command("cluster", "move-appdb")
+        moved_path.rename(path)
+        server.run_command("pbx", "change", "Office", "--name", "Works")
+        assert "the database is not empty" in server.execute("cluster", "move-appdb").stderr
+        assert path.exists()
+
+
+def test_backup_with_the_setting_has_the_ledger_alone(database_url: str, tmp_path: Path) -> None:
+    """A backup of one machine is not restored beside a database that it does not replace."""
+    with create_server(tmp_path / "data") as server:
+        server.add_pbx()
+        server.start()
+        server.stop()
+        server.run_command("backup", str(tmp_path / "of one machine"))
+        use_database(tmp_path, database_url)
+        server.run_command("cluster", "move-appdb")
+        completed = server.execute("backup", str(tmp_path / "copy"))
+        assert "pg_dump" in completed.stderr
+        assert {path.name for path in (tmp_path / "copy").iterdir()} == {"backup.json", "ledger.db"}
+        error = server.execute("restore", str(tmp_path / "of one machine"), "--replace").stderr
+        assert "the setting `appdb` names another one" in error
+        server.run_command("restore", str(tmp_path / "copy"), "--replace")
