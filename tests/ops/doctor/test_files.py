@@ -12,6 +12,7 @@ from onhook.lib.clock import SystemClock
 from onhook.ops.doctor.files import check_swept_folders, find_worst
 from onhook.ops.doctor.pbx import check_pbx, load_check_target
 from onhook.ops.doctor.settings import check_appdb
+from onhook.runtime.engines import ENGINES
 
 NOW_US = SystemClock().microseconds()
 
@@ -42,5 +43,5 @@ async def test_check_swept_folder_says_whether_it_is_read(
         assert [check.status for check in folder_checks] == list(statuses.values())
         assert all(text in check.detail for text, check in zip(statuses, folder_checks, strict=True))
         assert find_worst(await check_swept_folders(appdb)).status == ("ERROR" if error else "OK")
-    appdb_checks = [check async for check in check_appdb(config, SystemClock(), AppDb)]
+    appdb_checks = [check async for check in check_appdb(config, SystemClock(), ENGINES.open_appdb)]
     assert any("files of Office" in check.detail for check in appdb_checks) is bool(error)
