@@ -38,6 +38,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "brokers",
         "files",
         "syslog",
+        "email",
         "privacy",
     ),
     "Operate": ("operations", "upgrading", "configuration", "several-machines", "support", "measurements"),

@@ -21,6 +21,7 @@ Kind = Literal[
     "postgresql",
     "mysql",
     "syslog",
+    "email",
     "nats",
     "redis",
     "mqtt",

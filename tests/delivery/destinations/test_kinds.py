@@ -7,11 +7,23 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from onhook.appdb.destination_spec import DestinationSettings, DestinationSpec, Kind, field_meta, validate_spec
+from onhook.appdb.destination_spec import (
+    DestinationSettings,
+    DestinationSpec,
+    FieldValue,
+    Kind,
+    field_meta,
+    validate_spec,
+)
 from onhook.config import Config
 from onhook.delivery.destinations.kinds import KINDS, check_kind, kind_fields
 from onhook.delivery.destinations.opening import destination_opener, load_kind
 from onhook.lib.errors import UsageError
+
+REQUIRED_FIELDS: dict[str, dict[str, FieldValue]] = {
+    "email": {"mail_to": "calls@example.com", "mail_from": "Onhook <onhook@example.com>"}
+}
+"""Fields without which a kind has no destination."""
 
 
 def test_kinds_table_has_each_kind() -> None:
@@ -20,7 +32,7 @@ def test_kinds_table_has_each_kind() -> None:
 
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_kinds_each_opens_at_its_example(kind: Kind) -> None:
-    check_kind(DestinationSpec(kind=kind, url=KINDS[kind].url_example))
+    check_kind(DestinationSpec(kind=kind, url=KINDS[kind].url_example, fields=REQUIRED_FIELDS.get(kind, {})))
     assert callable(load_kind(KINDS[kind]))
 
 

@@ -113,6 +113,25 @@ class S3Fields(FilesFields, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = "path"
 
 
+class EmailFields(DatabaseFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of mails: mailboxes and templates (docs/email.md); empty templates are those of the subject."""
+
+    mail_to: Annotated[str, msgspec.Meta(description="Recipients, separated by commas", max_length=2_000)] = ""
+    mail_from: Annotated[str, msgspec.Meta(description="Sender: an address, or Name <address>", max_length=400)] = ""
+    mail_subject: Annotated[
+        str, msgspec.Meta(description="Subject of the mail; a template, empty: the usual one", max_length=500)
+    ] = ""
+    mail_body: Annotated[
+        str,
+        msgspec.Meta(
+            description="Text of the mail; a template, empty: the usual one", max_length=TEMPLATE_CHARACTERS_MAX
+        ),
+    ] = ""
+    digest_seconds: Annotated[
+        int, msgspec.Meta(description="Seconds of which one mail has all; 0: a mail each", ge=0, le=BATCH_SECONDS_MAX)
+    ] = 0
+
+
 class SyslogFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of a syslog server."""
 
@@ -271,6 +290,16 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             notifies_of=_ALL,
             fields=SyslogFields,
         ),
+        "email": DestinationKind(
+            title="E-mail",
+            url_example="smtps://onhook@mail.example.com",
+            module=f"{_PACKAGE}.email",
+            schemes=("smtps", "smtp"),
+            notifies_of=_ALL,
+            fields=EmailFields,
+            library="aiosmtplib",
+            check_module=f"{_PACKAGE}.email_message",
+        ),
         "nats": _broker(
             "nats",
             title="NATS JetStream",
@@ -397,7 +426,7 @@ def needs_names(spec: DestinationSpec) -> bool:
     30012 and tables have none.
     """
     is_flat = spec.kind == "webhook" and spec.payload_format == "flat"
-    return spec.notifies_of not in OPERATIONAL and (is_flat or spec.kind == "http")
+    return spec.notifies_of not in OPERATIONAL and (is_flat or spec.kind in ("http", "email"))
 
 
 def decode_fields(spec: DestinationSpec, fields_type: type[msgspec.Struct]) -> Any:
