@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, settings
 
-from onhook.appdb.users import SCRYPT
+from onhook.appdb import passwords
 from tests.counts import examples
 from tests.measured_processes import remove_empty_files, wait_for_measured_processes
 
@@ -44,11 +44,11 @@ def chromium_path() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def password_cost() -> Iterator[int]:
-    """Make passwords cheap, which thousands of sign-ins compute; yield the cost that Onhook sets."""
-    cost = SCRYPT["n"]
-    with patch.dict(SCRYPT, n=2**10):
-        yield cost
+def password_costs() -> Iterator[tuple[int, int]]:
+    """Make passwords cheap, which thousands of sign-ins compute; yield the passes and KiB that Onhook sets."""
+    costs = passwords.TIME_COST, passwords.MEMORY_KIB
+    with patch.multiple(passwords, TIME_COST=1, MEMORY_KIB=256):
+        yield costs
 
 
 @pytest.hookimpl(wrapper=True)

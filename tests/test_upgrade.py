@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.users import SCRYPT, verify_password
+from onhook.appdb.passwords import verify_password
 from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
 from onhook.ops.rebuild import rebuild
@@ -126,11 +126,8 @@ async def test_upgrade_rebuilt_store_has_the_same_records(old_directory: OldDire
         assert {name: comparable(record, names)[name] for name in expected} == comparable(expected, names)
 
 
-async def test_upgrade_users_sign_in_with_their_passwords(
-    old_directory: OldDirectory, password_cost: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_upgrade_users_sign_in_with_their_passwords(old_directory: OldDirectory) -> None:
     """And programs with their tokens."""
-    monkeypatch.setitem(SCRYPT, "n", password_cost)
     secrets = old_directory.expected("secrets")
     async with AppDb(old_directory.config.appdb_file) as appdb:
         for name, password in secrets.get("passwords", {}).items():

@@ -39,6 +39,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "files",
         "syslog",
         "email",
+        "sign-in",
         "privacy",
     ),
     "Operate": ("operations", "upgrading", "configuration", "several-machines", "support", "measurements"),

@@ -54,6 +54,8 @@ PAGES = {
     "event": "/events/14",
     "users": "/users",
     "user": "/users/edit?name=Alice",
+    "account": "/account",
+    "first-account": "/first-account",
     "apps": "/apps",
     "audit": "/audit",
     "sql": "/sql?sql=SELECT+status,count(*)+FROM+calls+GROUP+BY+ALL",
@@ -83,6 +85,8 @@ FORM_PAGES: dict[str, tuple[str, dict[str, str]]] = {
     "form-destination-invalid": ("/destinations", {"name": "BI", "url": "ftp://bi.example.com/"}),
     "form-destination-secret": ("/destinations/1/secrets", {"label": "second"}),
     "form-retention-invalid": ("/retention", {"sn": SN, "choice": "days", "days": "x"}),
+    "form-password-invalid": ("/account/password", {}),
+    "form-first-account-invalid": ("/first-account", {}),
     "form-quarantine-retried": ("/quarantine/retry", {}),
 }
 """Pages that a form answers: its address and its fields."""

@@ -61,9 +61,7 @@ def test_pages_are_all_listed() -> None:
 
 
 @pytest.mark.slow
-async def test_pages_render_all_templates(
-    harness: ConsoleHarness, client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_pages_render_all_templates(harness: ConsoleHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages that forms answer, and those of mistakes, are among these tests too."""
     await add_sample_data(harness)
     environment = rendering._environment()
@@ -75,12 +73,14 @@ async def test_pages_render_all_templates(
         return get_template(name, *arguments)
 
     monkeypatch.setattr(environment, "get_template", record_template)
-    headers = {"Accept": "text/html"}
-    for path in (*PAGES.values(), *MISTAKE_PAGES.values(), *await public_paths(harness)):
-        assert (await client.get(path, headers=headers)).status < 500, path
-    for path, fields in FORM_PAGES.values():
-        answer = await client.post(path, data=fields, headers=headers)
-        assert answer.status == 200, path
+    headers = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
+    async with harness.client("", cookie_jar=aiohttp.CookieJar(unsafe=True), headers=headers) as browser:
+        await browser.post("/sign-in", data={"token": harness.admin_token})
+        for path in (*PAGES.values(), *MISTAKE_PAGES.values(), *await public_paths(harness)):
+            assert (await browser.get(path)).status < 500, path
+        for path, fields in FORM_PAGES.values():
+            answer = await browser.post(path, data=fields)
+            assert answer.status == 200, path
     pages = {path.name for path in TEMPLATES.iterdir() if '{% extends "page.html" %}' in path.read_text()}
     assert pages - names == set()
 

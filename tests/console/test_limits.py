@@ -30,6 +30,7 @@ LIMITED_ROUTES = {
     "/api/v1/missed-calls",
     *("/settings", "/settings/columns", "/dashboards/save", "/dashboards/copy", "/dashboards/remove"),
     *("/wallboard/{name:str}", "/wallboard-links", "/wallboard-links/revoke", "/dashboards/share"),
+    *("/account", "/account/password", "/account/sessions/{number:int}/end", "/account/sessions/end-others"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }
 """All routes for limited readers. A new one needs a test below that it leaks nothing."""
@@ -39,6 +40,9 @@ QUESTIONS = "/api/v1/sql/questions"
 PERSONAL_STATUSES = {
     ("POST", "/settings"): 200,
     ("POST", "/settings/columns"): 200,
+    ("POST", "/account/password"): 403,
+    ("POST", "/account/sessions/{number:int}/end"): 403,
+    ("POST", "/account/sessions/end-others"): 403,
     ("POST", "/dashboards/save"): 400,
     ("POST", "/dashboards/copy"): 404,
     ("POST", "/dashboards/remove"): 404,

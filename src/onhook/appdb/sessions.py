@@ -100,6 +100,14 @@ class Sessions:
         rows = await self._database.rows(f"SELECT {_COLUMNS} {_FROM} ORDER BY s.session_number DESC", (now_us, now_us))
         return read_rows(rows, _session)
 
+    async def same_owner(self, session: Session, now_us: int) -> list[Session]:
+        """Return the open sessions of the same user or token, the latest first."""
+        rows = await self._database.rows(
+            f"SELECT {_COLUMNS} {_FROM} AND (u.name = ? OR t.name = ?) ORDER BY s.session_number DESC",
+            (now_us, now_us, session.user_name, session.token_name),
+        )
+        return read_rows(rows, _session)
+
     async def end(self, session_ids: Sequence[str]) -> None:
         """End the sessions with these ids, if there are any."""
         await self._database.write_many(

@@ -1,19 +1,16 @@
-"""Users who sign in with a password: names, roles, scopes and invitations.
+"""Users who sign in: names, roles, scopes, passwords and invitations.
 
-Invariants: a password is stored as scrypt, an invitation as a hash; an invitation is valid once, for some days.
+Invariants: a password and an invitation are stored as hashes; an invitation is valid once, for some days.
 """
 
 import asyncio
-import hashlib
-import hmac
-import secrets
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
 from onhook.appdb.contract import ConstraintViolation, Database, Row, transactional
+from onhook.appdb.passwords import PASSWORD_CHARACTERS_MAX, hash_password, validate_password
 from onhook.appdb.pbxs import validate_path_name
 from onhook.appdb.permissions import Permission, decode_permissions, encode_permissions, validate_permissions
 from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column, list_unreadable, read_row, read_rows
@@ -26,18 +23,8 @@ from onhook.lib.timestamps import to_datetime
 USERS_MAX = 1_000
 """Of one installation."""
 
-PASSWORD_CHARACTERS_MIN = 12
-"""Three short words. A longer password is better than a complicated one."""
-
-PASSWORD_CHARACTERS_MAX = 200
-"""A longer password is an attack and is not hashed."""
-
 INVITATION_MICROSECONDS = 3 * 86_400 * 1_000_000
 """Long enough for a weekend."""
-
-SALT_BYTES = 16
-SCRYPT: dict[str, Any] = {"n": 2**15, "r": 8, "p": 1, "maxmem": 64 * 1024 * 1024, "dklen": 32}
-"""32 MiB and some 80 ms per try: a thief of the file makes few tries, a person waits briefly."""
 
 SCOPE_NUMBERS_MAX = 200
 """Extensions in the scope of one reader."""
@@ -228,6 +215,45 @@ class Users:
             )
         return await self.get(rows[0][0])
 
+    async def add_first(self, name: str, password: str, *, now_us: int) -> User:
+        """Add the first user, an administrator with a password. Raises `UsageError`, also where there is a user."""
+        name = validate_path_name(name)
+        password_hash = await asyncio.to_thread(hash_password, validate_password(password))
+        async with self._database.transaction():
+            if await self._database.rows("SELECT 1 FROM users LIMIT 1"):
+                raise UsageError(_("there is already a user"), hint=_("ask an administrator for an invitation"))
+            await self._database.write(
+                "INSERT INTO users (name, role, scope, password, password_version, created_at, permissions)"
+                " VALUES (?, 'administrator', NULL, ?, ?, ?, '')",
+                (name, password_hash, now_us, now_us),
+            )
+        return await self.get(name)
+
+    async def change_password(self, name: str, password: str, *, password_version: int, now_us: int) -> User:
+        """Set another password of a user who has this version of it; sessions and invitations end. Raises `NotAllowed`
+        where the password was changed meanwhile, `UsageError`.
+        """
+        password_hash = await asyncio.to_thread(hash_password, validate_password(password))
+        async with self._database.transaction():
+            changed = await self._database.write(
+                "UPDATE users SET password = ?, password_version = ? WHERE name = ? AND password_version = ?"
+                " AND is_disabled = 0",
+                (password_hash, max(now_us, password_version + 1), name, password_version),
+            )
+            if not changed:
+                raise NotAllowed(_("the password was changed meanwhile"), hint=_("sign in again"))
+            await self._end_access(name)
+        return await self.get(name)
+
+    async def renew_password_hash(self, name: str, password: str, old_hash: bytes) -> None:
+        """Store the same password in the form of now. The audit log has no entry: what a person set is unchanged."""
+        password_hash = await asyncio.to_thread(hash_password, password)
+        async with self._database.transaction():
+            await self._database.write(
+                "UPDATE users SET password = ? WHERE name = ? AND password = ?", (password_hash, name, old_hash)
+            )
+            await self._database.discard_changes()
+
     async def accept_invitation(self, text: str, password: str, *, now_us: int) -> User:
         """Set the password; the invitation is used up, older sessions end. Raises `NotAllowed`, `UsageError`."""
         password_hash = await asyncio.to_thread(hash_password, validate_password(password))
@@ -302,20 +328,6 @@ def _not_found_error(name: str) -> NotFound:
     return NotFound(_("there is no user {name}", name=repr(name[:80])), hint=_("the page Users lists them"))
 
 
-def validate_password(password: str) -> str:
-    """Return the password. Raises `UsageError`, never showing it."""
-    if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
-        raise UsageError(
-            _("a password cannot have {count} characters", count=len(password)),
-            hint=_(
-                "use {minimum} to {maximum}: a few words are good",
-                minimum=PASSWORD_CHARACTERS_MIN,
-                maximum=PASSWORD_CHARACTERS_MAX,
-            ),
-        )
-    return password
-
-
 def validate_scope(role: Role, scope: AccessScope | None) -> None:
     """Check a scope. Raises `UsageError`: an administrator cannot be limited, because he could remove any limit."""
     if scope is not None and role == "administrator":
@@ -325,21 +337,6 @@ def validate_scope(role: Role, scope: AccessScope | None) -> None:
             _("there are more than {maximum} numbers", maximum=SCOPE_NUMBERS_MAX),
             hint=_("limit the reader to a PBX instead"),
         )
-
-
-def hash_password(password: str) -> bytes:
-    """Return the stored form of a password: salt and scrypt. Takes some 80 ms: call it in a thread."""
-    salt = secrets.token_bytes(SALT_BYTES)
-    return salt + hashlib.scrypt(password.encode(errors="replace"), salt=salt, **SCRYPT)
-
-
-def verify_password(password: str, password_hash: bytes | None) -> bool:
-    """Return whether this is the password; takes as long for an unknown user. Call it in a thread."""
-    password_hash = password_hash or bytes(SALT_BYTES)
-    computed_hash = hashlib.scrypt(
-        password[:PASSWORD_CHARACTERS_MAX].encode(errors="replace"), salt=password_hash[:SALT_BYTES], **SCRYPT
-    )
-    return hmac.compare_digest(computed_hash, password_hash[SALT_BYTES:])
 
 
 def encode_scope(scope: AccessScope | None) -> str | None:

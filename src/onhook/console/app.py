@@ -44,7 +44,7 @@ from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs
 from onhook.console.head_requests import HeadRequestLitestar
 from onhook.console.live.live_tail import LiveTail
-from onhook.console.pages import about, assets, issues, sign_in
+from onhook.console.pages import about, account, assets, first_account, issues, sign_in
 from onhook.console.pages import add_pbx as add_pbx_pages
 from onhook.console.pages import apps as app_pages
 from onhook.console.pages import call as call_page
@@ -271,6 +271,8 @@ def _page_router() -> Router:
             sign_in.sign_out,
             sign_in.invitation_page,
             sign_in.accept_invitation,
+            *account.ROUTES,
+            *first_account.ROUTES,
             *user_pages.ROUTES,
             *app_pages.ROUTES,
             assets.read_asset,

@@ -21,6 +21,7 @@ from litestar.types import Scope
 
 from onhook.appdb.origin import Origin, set_origin
 from onhook.appdb.permissions import Permission
+from onhook.appdb.sessions import Session
 from onhook.appdb.tokens import Role, Token, token_author
 from onhook.cdr.access_scope import AccessScope
 from onhook.console.auth.share_tokens import restrict_query, share_token_text
@@ -70,6 +71,7 @@ COOKIES_MAX = 8
 
 _COOKIE_PREFIX = "onhook_session_"
 _PRINCIPAL = "onhook_principal"
+_SESSION = "onhook_session"
 _WALLBOARD_DASHBOARD = "onhook_wallboard_dashboard"
 _SHARE_TOKEN = "onhook_share_token"  # noqa: S105 - the name of a member
 
@@ -191,6 +193,16 @@ def _log_refusal(connection: Connection, principal: Principal) -> None:
 def get_principal(scope: Scope) -> Principal | None:
     """Return the user of a request; None for a public route without credentials."""
     return cast("Principal | None", scope["state"].get(_PRINCIPAL))
+
+
+def require_session(scope: Scope) -> Session:
+    """Return the session of a request by a browser that is signed in. Raises 403 for a token in a header, a share token
+    and an open console.
+    """
+    session = cast("Session | None", scope["state"].get(_SESSION))
+    if session is None:
+        raise PermissionDeniedException(_("this is for a browser that is signed in"))
+    return session
 
 
 def get_access_scope(scope: Scope) -> AccessScope | None:
@@ -338,6 +350,7 @@ async def _cookie_principal(connection: Connection, app_state: AppState, *, is_u
     """
     session_ids = read_session_ids(connection, app_state)
     session = await app_state.appdb.sessions.find(session_ids, app_state.clock.microseconds(), is_use=is_use)
+    connection.scope["state"][_SESSION] = session
     if session is not None:
         name, is_user = session.user_name or session.token_name, bool(session.user_name)
         return Principal(name, session.role, "cookie", session.scope, is_user, session.permissions)

@@ -20,6 +20,7 @@ _MENU_PAGES = {
     "/quarantine": "/issues",
     "/events": "/issues",
     "/audit": "/users",
+    "/first-account": "/users",
     "/erasure": "/users",
     "/wallboard-links": "/",
     "/add-pbx": "/pbxs",

@@ -10,25 +10,29 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 from litestar import Response, get, post
-from litestar.datastructures import Cookie
 from litestar.exceptions import PermissionDeniedException, TooManyRequestsException
 from litestar.params import QueryParameter
 from litestar.response import Redirect
 
+from onhook.appdb.passwords import is_outdated_hash, verify_password
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
-from onhook.appdb.sessions import SESSION_SECONDS
 from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX, Token
-from onhook.appdb.users import User, verify_password
-from onhook.console.auth.access import OPEN, check_token, client_address, cookie_name, is_cross_site, read_session_ids
+from onhook.console.auth.access import OPEN, check_token, client_address, is_cross_site, read_session_ids
 from onhook.console.auth.failures import TooManyTries
+from onhook.console.auth.session_start import (
+    NEXT_CHARACTERS_MAX,
+    local_path,
+    record_sign_in,
+    session_cookie,
+    start_token_session,
+    start_user_session,
+)
 from onhook.console.pages.page import FORM_BODY
 from onhook.console.pages.rendering import View, render
 from onhook.console.problem_documents import Problem, ProblemView
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import NotAllowed, OnhookError, UsageError
 from onhook.lib.messages import _
-
-NEXT_CHARACTERS_MAX = 2_000
 
 RETRY_SECONDS = "5"
 """`Retry-After` when too many people are signing in."""
@@ -71,6 +75,8 @@ class SignInLinkView(View, frozen=True, kw_only=True):
     token: str
     name: str
     next: str
+    can_add_account: bool = False
+    """Whether there is no user yet, and the token may add the first one."""
 
 
 class InvitationView(View, frozen=True, kw_only=True):
@@ -95,7 +101,10 @@ async def sign_in_by_link(
     valid_token = await _find_token(request, app_state, token, next)
     if isinstance(valid_token, Response):
         return valid_token
-    return _html_response(SignInLinkView(token=token, name=valid_token.name, next=_local_path(next)))
+    can_add_account = valid_token.role == "administrator" and not await app_state.appdb.users.all()
+    return _html_response(
+        SignInLinkView(token=token, name=valid_token.name, next=local_path(next), can_add_account=can_add_account)
+    )
 
 
 @post("/sign-in", opt=OPEN, include_in_schema=False, status_code=200)
@@ -142,7 +151,7 @@ async def accept_invitation(
         user = await users.accept_invitation(data.invitation, data.password, now_us=now_us)
     except UsageError as error:
         return _html_response(InvitationView(name=name, invitation=data.invitation, error=str(error)), 400)
-    return await _start_user_session(request, app_state, user, "invitation", "/")
+    return await start_user_session(request, app_state, user, "invitation", "/")
 
 
 @post("/sign-out", opt=OPEN, include_in_schema=False, status_code=200)
@@ -153,7 +162,7 @@ async def sign_out(request: AnyRequest, app_state: AppStateDep) -> Response[Any]
     _reject_cross_site(request)
     await app_state.appdb.sessions.end(read_session_ids(request, app_state))
     response = Redirect("/sign-in", status_code=303)
-    response.set_cookie(_cookie(request, app_state, "", seconds=0))
+    response.set_cookie(session_cookie(request, app_state, "", seconds=0))
     return response
 
 
@@ -177,79 +186,26 @@ async def _sign_in_with_token(request: AnyRequest, app_state: AppState, token: s
     valid_token = await _find_token(request, app_state, token, next_path)
     if isinstance(valid_token, Response):
         return valid_token
-    async with app_state.appdb.transaction():
-        await record_sign_in(request, app_state, valid_token.name, "token", 200)
-        session_id = await app_state.appdb.sessions.start_for_token(
-            token, address=client_address(request), now_us=app_state.clock.microseconds()
-        )
-    return _signed_in(request, app_state, session_id, next_path)
+    return await start_token_session(request, app_state, valid_token.name, token, next_path)
 
 
 async def _sign_in_with_password(request: AnyRequest, app_state: AppState, data: SignInForm) -> Response[Any]:
     name, users = data.name.strip()[:NAME_CHARACTERS_MAX], app_state.appdb.users
     try:
         async with app_state.password_tries.turn(name, client_address(request)) as password_try:
-            is_correct = await asyncio.to_thread(verify_password, data.password, await users.get_password_hash(name))
+            password_hash = await users.get_password_hash(name)
+            is_correct = await asyncio.to_thread(verify_password, data.password, password_hash)
             user = await users.find(name) if is_correct else None
             if user is not None:
                 await password_try.record_success()
+            if user is not None and password_hash is not None and is_outdated_hash(password_hash):
+                await users.renew_password_hash(user.name, data.password, password_hash)
     except TooManyTries as error:
         return _sign_in_page(data.next, str(error), status=429, headers={"Retry-After": RETRY_SECONDS})
     if user is None:
         await record_sign_in(request, app_state, name, "password", 401)
         return _sign_in_page(data.next, _("Wrong name or password."), status=401)
-    return await _start_user_session(request, app_state, user, "password", data.next)
-
-
-async def record_sign_in(request: AnyRequest, app_state: AppState, user: str, credential: str, status: int) -> None:
-    """Add a sign-in, or a failed one, to the audit log."""
-    now_us = app_state.clock.microseconds()
-    await app_state.appdb.audit.add(
-        now_us=now_us,
-        actor=user,
-        credential=credential,
-        address=client_address(request),
-        action="sign in",
-        status=status,
-    )
-
-
-async def _start_user_session(
-    request: AnyRequest, app_state: AppState, user: User, credential: str, next_path: str
-) -> Response[Any]:
-    """Sign a user in, with the entry in the audit log, or not at all."""
-    appdb, now_us = app_state.appdb, app_state.clock.microseconds()
-    async with appdb.transaction():
-        await appdb.users.record_sign_in(user.name, now_us=now_us)
-        await record_sign_in(request, app_state, user.name, credential, 200)
-        session_id = await appdb.sessions.start_for_user(
-            user.name, user.password_version, address=client_address(request), now_us=now_us
-        )
-    return _signed_in(request, app_state, session_id, next_path)
-
-
-def _signed_in(request: AnyRequest, app_state: AppState, session_id: str, next_path: str) -> Response[Any]:
-    response = Redirect(_local_path(next_path), status_code=303)
-    response.set_cookie(_cookie(request, app_state, session_id, seconds=SESSION_SECONDS))
-    return response
-
-
-def _cookie(request: AnyRequest, app_state: AppState, text: str, *, seconds: int) -> Cookie:
-    return Cookie(
-        key=cookie_name(app_state),
-        value=text,
-        max_age=seconds,
-        path="/",
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
-
-
-def _local_path(text: str) -> str:
-    r"""Return the page after signing in: a path of Onhook, never another site (`//host`, `/\host`)."""
-    is_path = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable()
-    return text if is_path and not text.startswith("/sign-") else "/"
+    return await start_user_session(request, app_state, user, "password", data.next)
 
 
 def _problem(error: OnhookError) -> Problem:
@@ -263,4 +219,4 @@ def _html_response(view: View, status: int = 200, headers: dict[str, str] | None
 def _sign_in_page(
     next_path: str, error: str = "", status: int = 200, headers: dict[str, str] | None = None
 ) -> Response[Any]:
-    return _html_response(SignInView(next=_local_path(next_path), error=error), status, headers)
+    return _html_response(SignInView(next=local_path(next_path), error=error), status, headers)

@@ -1,0 +1,134 @@
+"""`/account`: the password of the user, and the browsers in which the user is signed in.
+
+Invariants: every route is for the session of the request and what belongs to its user or token, whatever the form says.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from litestar import Response, get, post
+from litestar.params import PathParameter
+from litestar.response import Redirect
+
+from onhook.appdb.passwords import verify_password
+from onhook.appdb.sessions import Session
+from onhook.appdb.users import User
+from onhook.console.auth.access import PERSONAL, SCOPED, client_address, require_session
+from onhook.console.auth.failures import TooManyTries
+from onhook.console.auth.session_start import start_user_session
+from onhook.console.pages.formatting import url
+from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
+from onhook.console.pages.rendering import View
+from onhook.console.parameters import SEQ_MAX, ReaderZone
+from onhook.console.state import AnyRequest, AppState, AppStateDep
+from onhook.lib.errors import NotAllowed, UsageError
+from onhook.lib.messages import _
+
+SessionNumber = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
+
+
+class PasswordForm(msgspec.Struct, frozen=True):
+    """Content of the form for another password."""
+
+    current_password: str = ""
+    password: str = ""
+    password_repeat: str = ""
+
+
+class AccountView(View, frozen=True, kw_only=True):
+    """Values of the page: a session of a token has no `user`."""
+
+    template: ClassVar = "account.html"
+    user: User | None
+    session: Session
+    sessions: Sequence[Session]
+    message: str = ""
+    error: str = ""
+
+
+@get("/account", opt=SCOPED, include_in_schema=False)
+async def account_page(
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, message: Message = ""
+) -> Response[str]:
+    """Return the page of the account."""
+    return await _render_account(request, app_state, reader_zone, message=message)
+
+
+@post("/account/password", opt=PERSONAL, include_in_schema=False, status_code=200)
+async def change_password(
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[PasswordForm, FORM_BODY]
+) -> Response[Any]:
+    """Set another password: all sessions of the user end, and this browser has a new one."""
+    session = require_session(request.scope)
+    try:
+        user = await _change_password(request, app_state, session, data)
+    except (UsageError, NotAllowed, TooManyTries) as error:
+        return await _render_account(request, app_state, reader_zone, error=str(error))
+    return await start_user_session(
+        request, app_state, user, "password", _account_url(_("Password changed. Other browsers were signed out."))
+    )
+
+
+@post("/account/sessions/{number:int}/end", opt=PERSONAL, include_in_schema=False, status_code=200)
+async def end_own_session(request: AnyRequest, app_state: AppStateDep, number: SessionNumber) -> Redirect:
+    """Sign one browser of the same user or token out."""
+    await _end_sessions(request, app_state, lambda session, _current: session.number == number)
+    return Redirect(_account_url(_("Browser signed out.")), status_code=303)
+
+
+@post("/account/sessions/end-others", opt=PERSONAL, include_in_schema=False, status_code=200)
+async def end_other_sessions(request: AnyRequest, app_state: AppStateDep) -> Redirect:
+    """Sign all browsers of the same user or token out but this one."""
+    await _end_sessions(request, app_state, lambda session, current: session.number != current.number)
+    return Redirect(_account_url(_("All other browsers were signed out.")), status_code=303)
+
+
+ROUTES: tuple[Any, ...] = (account_page, change_password, end_own_session, end_other_sessions)
+
+
+async def _change_password(request: AnyRequest, app_state: AppState, session: Session, form: PasswordForm) -> User:
+    """Check the form and set the password; a wrong one counts as a failed sign-in. Raises `UsageError`, `NotAllowed`,
+    `TooManyTries`.
+    """
+    users, now_us = app_state.appdb.users, app_state.clock.microseconds()
+    user = await users.get(session.user_name) if session.user_name else None
+    if user is None or not user.has_password:
+        raise UsageError(_("you sign in without a password"))
+    async with app_state.password_tries.turn(user.name, client_address(request)) as password_try:
+        password_hash = await users.get_password_hash(user.name)
+        if not await asyncio.to_thread(verify_password, form.current_password, password_hash):
+            raise NotAllowed(_("the current password is wrong"))
+        await password_try.record_success()
+    if form.password != form.password_repeat:
+        raise UsageError(_("The passwords differ."))
+    return await users.change_password(user.name, form.password, password_version=user.password_version, now_us=now_us)
+
+
+async def _end_sessions(
+    request: AnyRequest, app_state: AppState, is_chosen: Callable[[Session, Session], bool]
+) -> None:
+    current = require_session(request.scope)
+    sessions = app_state.appdb.sessions
+    for session in await sessions.same_owner(current, app_state.clock.microseconds()):
+        if is_chosen(session, current):
+            await sessions.end_by_number(session.number)
+
+
+def _account_url(message: str) -> str:
+    return url("/account", message=message[:MESSAGE_CHARACTERS_MAX])
+
+
+async def _render_account(
+    request: AnyRequest, app_state: AppState, zone: ReaderZone, *, message: str = "", error: str = ""
+) -> Response[str]:
+    session = require_session(request.scope)
+    view = AccountView(
+        user=await app_state.appdb.users.find(session.user_name) if session.user_name else None,
+        session=session,
+        sessions=await app_state.appdb.sessions.same_owner(session, app_state.clock.microseconds()),
+        message=message,
+        error=error,
+    )
+    return await render_page(request, app_state, zone, view)
