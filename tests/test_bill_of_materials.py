@@ -10,6 +10,9 @@ from tools import bill_of_materials
 ROOT = Path(__file__).parents[1]
 EPOCH = 1_795_000_000
 
+TOOLS = {"dev.txt", "docs.txt"}
+"""Lock files of what Onhook is developed with."""
+
 
 def _render() -> dict[str, Any]:
     bill: dict[str, Any] = json.loads(bill_of_materials.render(ROOT, "9.8.7", EPOCH))
