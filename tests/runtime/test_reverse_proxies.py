@@ -17,7 +17,9 @@ import pytest
 from websockets.sync.client import connect
 
 from onhook.config import parse_address
+from onhook.console.queries.directory import IMPORT_BYTES_MAX
 from onhook.lib.signing import SIGNATURE_HEADER, sign
+from onhook.receiver.http_parser import BODY_BYTES_MAX
 from tests.runtime.harness import SECRET, Server, call_id, wait_until, webhook_body
 from tests.server_certificates import create_server_certificate
 
@@ -33,6 +35,9 @@ PORTS = ("8030", "30012", "8088")
 
 PROXY_PORTS = ("443", "30443", "8443")
 READ_SECONDS_MAX = 60
+
+DEBIAN_TLS = "ssl_protocols TLSv1 TLSv1.1 TLSv1.2 TLSv1.3;\nssl_prefer_server_ciphers on;\n"
+"""What nginx.conf of Debian has beside conf.d."""
 
 
 class ProxyAddresses(msgspec.Struct, frozen=True):
@@ -72,7 +77,7 @@ def write_nginx(directory: Path, text: str, ports: Mapping[str, int]) -> list[st
     main = directory / "nginx.conf"
     main.write_text(
         f"daemon off;\nuser root;\npid {directory}/nginx.pid;\nerror_log {directory}/proxy.log;\nevents {{}}\n"
-        f"http {{\naccess_log off;\n{places}include {directory}/onhook.conf;\n}}\n"
+        f"http {{\naccess_log off;\n{DEBIAN_TLS}{places}include {directory}/onhook.conf;\n}}\n"
     )
     return ["nginx", "-c", str(main), "-e", str(directory / "proxy.log")]
 
@@ -136,6 +141,22 @@ def _is_open(port: int) -> bool:
 def _post_event(proxy: ProxyAddresses, body: bytes) -> int:
     with proxy.request(proxy.intake, "/", body, {SIGNATURE_HEADER: sign(SECRET, body)}) as response:
         return response.status
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="takes nginx")
+def test_nginx_configuration_replaces_the_versions_of_tls_that_debian_allows(tmp_path: Path) -> None:
+    """In a block that has them already, they would be added to those, with a warning."""
+    create_server_certificate(tmp_path, HOST)
+    command = write_nginx(tmp_path, (PACKAGING / "nginx" / "onhook.conf").read_text(), {})
+    result = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "[warn]" not in result.stderr
+
+
+def test_nginx_configuration_accepts_the_largest_bodies_of_console_and_intake() -> None:
+    text = (PACKAGING / "nginx" / "onhook.conf").read_text()
+    sizes = [int(size) for size in re.findall(r"client_max_body_size (\d+)k;", text)]
+    assert sizes == [IMPORT_BYTES_MAX // 1024, BODY_BYTES_MAX // 1024]
 
 
 @pytest.mark.slow
