@@ -130,7 +130,16 @@ def test_mcp_refusal_of_the_server_is_said_to_the_assistant() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["calls.example.com", "ftp://calls.example.com", "https://user@calls.example.com", "https://"]
+    "url",
+    [
+        "calls.example.com",
+        "ftp://calls.example.com",
+        "https://user@calls.example.com",
+        "https://",
+        "https://[",
+        "https://calls.example.com:99999",
+        "https://calls.example.com/onhook",
+    ],
 )
 def test_mcp_address_that_is_none_of_a_console_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="not the address of a console"):

@@ -71,15 +71,15 @@ class ApiConnection:
 
     def __init__(self, url: str, token: str) -> None:
         """Raises `UsageError` for an address that is none of a server."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
-            raise UsageError(
-                _("{url} is not the address of a console", url=repr(url[:80])),
-                location="--url",
-                hint=_("write one such as https://calls.example.com"),
-            )
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise _address_error(url) from error
+        if not host or parts.scheme not in ("http", "https") or parts.path.strip("/") or parts.query or parts.username:
+            raise _address_error(url)
         self._address = f"{parts.scheme}://{parts.netloc}"
-        self._host, self._port, self._is_tls = parts.hostname, parts.port, parts.scheme == "https"
+        self._host, self._port, self._is_tls = host, port, parts.scheme == "https"
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
 
     def read(self, target: str) -> bytes:
@@ -115,6 +115,14 @@ class _ProblemDocument(msgspec.Struct, frozen=True):
 
     detail: str = ""
     hint: str = ""
+
+
+def _address_error(url: str) -> UsageError:
+    return UsageError(
+        _("{url} is not the address of a console", url=repr(url[:80])),
+        location="--url",
+        hint=_("write one such as https://calls.example.com"),
+    )
 
 
 def _problem_error(status: int, document: bytes, address: str) -> OnhookError:
