@@ -76,6 +76,9 @@ def test_release_of_changed_files_or_an_existing_tag_is_refused(root: Path) -> N
 def test_release_sums_are_of_the_files_of_the_version(tmp_path: Path) -> None:
     for name in ("onhook-0.1.0.tar.gz", "onhook-0.2.0rc1.tar.gz", "onhook_0.2.0~rc1_amd64.deb"):
         (tmp_path / name).write_text(name)
+    (tmp_path / "onhook-0.2.0-py3-none-any.whl").write_text("")
+    write_sums(tmp_path, "0.2.0")
+    assert (tmp_path / "SHA256SUMS").read_text().split()[1:] == ["onhook-0.2.0-py3-none-any.whl"]
     write_sums(tmp_path, "0.2.0rc1")
     result = subprocess.run(
         ["sha256sum", "--check", "SHA256SUMS"], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tools.contract_changes import METHODS
 from tools.contracts import ASYNCAPI, OPENAPI, asyncapi_document, openapi_document
 from tools.distribution import ROOT, read_version
 
@@ -57,7 +58,6 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
 
 OTHER: Final = "More"
 
-METHODS: Final = ("get", "post", "put", "patch", "delete")
 BUILD_SECONDS_MAX: Final = 900.0
 
 CONFIGURATION: Final = """\

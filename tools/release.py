@@ -86,7 +86,9 @@ def commit_release(root: Path, version: str, *, is_signed: bool) -> None:
 
 def write_sums(directory: Path, version: str) -> Path:
     """Write the SHA-256 of each file of this version, as `sha256sum --check` reads it."""
-    paths = sorted(path for path in directory.iterdir() if version in path.name.replace("~", ""))
+    # A candidate has the version of its release in its name too.
+    pattern = re.compile(rf"onhook[-_]{re.escape(version)}(?!\.?(?:a|b|rc|dev)?\d)")
+    paths = sorted(path for path in directory.iterdir() if pattern.match(path.name.replace("~", "")))
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in paths]
     (directory / SUMS).write_text("".join(lines), "utf-8")
     return directory / SUMS
