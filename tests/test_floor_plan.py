@@ -79,11 +79,19 @@ ENGINES: Final = {
     "onhook.appdb.postgresql_session": {"appdb"},
     "onhook.appdb.postgresql_statements": {"appdb"},
     "onhook.ledger.sqlite": {"ledger", "runtime"},
+    "onhook.ledger.jetstream": {"ledger", "runtime"},
+    "onhook.ledger.jetstream_client": {"ledger"},
+    "onhook.ledger.jetstream_copy": {"ledger", "ops"},
+    "onhook.ledger.jetstream_entries": {"ledger"},
+    "onhook.ledger.jetstream_follower": {"ledger"},
+    "onhook.ledger.jetstream_server": {"ledger"},
+    "onhook.ledger.jetstream_state": {"ledger"},
+    "onhook.ledger.jetstream_streams": {"ledger"},
     "onhook.store.duckdb": {"store", "runtime"},
 }
 
 # Class that opens a file: its package. All others get an open one, or open it by `runtime.engines`.
-OPENERS: Final = {"AppDb": "appdb", "SqliteLedger": "ledger", "DuckDbStore": "store"}
+OPENERS: Final = {"AppDb": "appdb", "SqliteLedger": "ledger", "JetStreamLedger": "ledger", "DuckDbStore": "store"}
 
 # Capability: the packages that may use it.
 CAPABILITIES: Final = {

@@ -5,6 +5,7 @@ import resource
 import sys
 from pathlib import Path
 
+from onhook.ledger.jetstream_copy import copy_to_jetstream
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.errors import Unavailable
 from tests.ledger.entries import entries, entry
@@ -51,9 +52,10 @@ async def fill(path: Path, file_bytes_max: int) -> None:
 
 if __name__ == "__main__":
     action, path, *numbers = sys.argv[1:]
-    program = (
-        append(Path(path), int(numbers[0]), int(numbers[1]))
-        if action == "append"
-        else fill(Path(path), int(numbers[0]))
-    )
-    asyncio.run(program)
+    match action:
+        case "append":
+            asyncio.run(append(Path(path), int(numbers[0]), int(numbers[1])))
+        case "copy":
+            asyncio.run(copy_to_jetstream(Path(path), numbers[0]))
+        case _:
+            asyncio.run(fill(Path(path), int(numbers[0])))

@@ -18,15 +18,21 @@ from onhook.ledger.contract import (
 )
 from onhook.ledger.sqlite import SqliteLedger
 from tests.ledger.entries import NOW, SN, entries, entry
+from tests.ledger.jetstream_server import JetStreamServer
 
 LONG_SECONDS = 60.0
 """A wait that a test does not wait for."""
 
 
-@pytest.fixture(params=[SqliteLedger])
-async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ledger]:
+@pytest.fixture(params=["sqlite", "jetstream"])
+async def ledger(request: pytest.FixtureRequest, tmp_path: Path, stream_name: str) -> AsyncIterator[Ledger]:
     """Yield an empty ledger of each implementation."""
-    ledger: Ledger = request.param(tmp_path / "ledger.db")
+    ledger: Ledger
+    if request.param == "jetstream":
+        server: JetStreamServer = request.getfixturevalue("jetstream_server")
+        ledger = await server.create_ledger(stream_name)
+    else:
+        ledger = SqliteLedger(tmp_path / "ledger.db")
     yield ledger
     await ledger.close()
 

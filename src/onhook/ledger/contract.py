@@ -104,9 +104,9 @@ class Ledger(Protocol):
         ...
 
     async def append_control(self, bodies: Sequence[bytes], *, last_control_seq: int, now_us: int) -> int:
-        """Append control entries in this order, all or none, if the last control entry still has this number (0: there
-        is none); return the number of the last one, or 0 where another one was appended meanwhile: the caller reads it
-        and decides anew. `now_us` is in microseconds since 1970, UTC. Raises `Unavailable`.
+        """Append control entries in this order, up to 1,000 all or none, if the last control entry still has this
+        number (0: there is none). Return the number of the last one, or 0 where another one was appended meanwhile: the
+        caller reads it and decides anew. `now_us` is in microseconds since 1970, UTC. Raises `Unavailable`.
         """
         ...
 

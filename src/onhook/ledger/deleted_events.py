@@ -5,7 +5,9 @@ A fingerprint is a keyed hash of 16 bytes: it says nothing about the event, and 
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from hashlib import blake2b
+from pathlib import Path
 
 from onhook.ledger.contract import LedgerEntry
 
@@ -51,3 +53,22 @@ def _read_key(connection: sqlite3.Connection) -> bytes:
 
 def _compute_fingerprint(key: bytes, sn: str, event_key: bytes) -> bytes:
     return blake2b(event_key + sn.encode(), key=key, digest_size=FINGERPRINT_BYTES).digest()
+
+
+def read_key(path: Path) -> bytes:
+    """Return the key of the fingerprints of a ledger, only reading it."""
+    with closing(_connect(path)) as connection:
+        return _read_key(connection)
+
+
+def read_page(path: Path, after: bytes, limit: int) -> list[bytes]:
+    """Return the next fingerprints of a ledger in their order, only reading it."""
+    with closing(_connect(path)) as connection:
+        rows = connection.execute(
+            "SELECT fingerprint FROM deleted_events WHERE fingerprint > ? ORDER BY fingerprint LIMIT ?", (after, limit)
+        )
+        return [bytes(fingerprint) for (fingerprint,) in rows]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)

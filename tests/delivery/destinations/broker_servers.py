@@ -55,8 +55,11 @@ def free_port() -> int:
 class ServerProcess:
     """A server that can be stopped and started again, with the same port and folder."""
 
-    def __init__(self, folder: Path, port: int, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, port: int, environment: Mapping[str, str] | None = None, *, host: str = "127.0.0.1"
+    ) -> None:
         self.folder = folder
+        self.host = host
         self.port = port
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,7 +76,7 @@ class ServerProcess:
         deadline = time.monotonic() + START_SECONDS_MAX
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                socket.create_connection((self.host, self.port), timeout=1).close()
                 return
             except OSError:
                 log_text = (self.folder / "log").read_text(errors="replace")[-2_000:]
@@ -81,9 +84,9 @@ class ServerProcess:
                 assert self._process.poll() is None, f"{command[0]} has ended: {log_text}"
                 time.sleep(PAUSE_SECONDS)
 
-    def stop(self) -> None:
+    def stop(self, signal_number: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(signal_number)
             self._process.wait(30)
             self._process = None
 

@@ -1,0 +1,104 @@
+"""The two streams of a ledger: the entries, and beside them what is replaced: contents, fingerprints, counters, states.
+
+They are created by a command and never by the way: a name that is misspelt makes no second, empty ledger.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from onhook.ledger.contract import REPEAT_DAYS_MIN
+from onhook.ledger.jetstream_address import JetStreamAddress
+from onhook.ledger.jetstream_client import JetStreamClient, StreamMissing
+from onhook.lib.errors import UsageError
+from onhook.lib.messages import _
+
+FORMAT = 1
+"""Of the messages; in the metadata of both streams."""
+
+FORMAT_NAME = "onhook-format"
+STATE_SUFFIX = "_STATE"
+NANOSECONDS_PER_DAY = 86_400 * 1_000_000_000
+
+
+class StreamNames:
+    """The names of the streams and subjects of a ledger."""
+
+    def __init__(self, stream: str) -> None:
+        self.entries = stream
+        self.state = stream + STATE_SUFFIX
+        self.event = f"{stream}.entry.event"
+        self.control = f"{stream}.entry.control"
+        self.any_entry = f"{stream}.entry.*"
+        self.gap = f"{stream}.gap"
+        """Stands for a number that an older ledger had deleted."""
+
+    def state_subject(self, *tokens: object) -> str:
+        """Return a subject of the second stream."""
+        return ".".join([self.state, *map(str, tokens)])
+
+
+async def create_streams(client: JetStreamClient, after_seq: int = 0) -> None:
+    """Create the streams of a ledger whose first entry gets the number after `after_seq`; those that are there stay as
+    they are. Raises `UsageError`, `Unavailable`.
+    """
+    names = StreamNames(client.address.stream)
+    shared = {
+        "storage": "file",
+        "num_replicas": client.address.replicas,
+        "allow_direct": True,
+        "deny_purge": True,
+        "metadata": {FORMAT_NAME: str(FORMAT)},
+    }
+    state_stream = shared | {"name": names.state, "subjects": [f"{names.state}.>"], "max_msgs_per_subject": 1}
+    entry_stream = shared | {
+        "name": names.entries,
+        "subjects": [names.any_entry, names.gap],
+        "allow_atomic": True,
+        "duplicate_window": REPEAT_DAYS_MIN * NANOSECONDS_PER_DAY,
+        "first_seq": after_seq + 1,
+    }
+    for stream in (state_stream, entry_stream):  # that of the entries last: a ledger that has it is whole
+        try:
+            await client.call(f"STREAM.INFO.{stream['name']}")
+        except StreamMissing:
+            await client.call(f"STREAM.CREATE.{stream['name']}", **stream)
+
+
+async def check_streams(client: JetStreamClient) -> None:
+    """Check that both streams are there and what they keep. Raises `UsageError`, `Unavailable`."""
+    names = StreamNames(client.address.stream)
+    try:
+        for name in (names.state, names.entries):
+            _check_stream(client.address, (await client.call(f"STREAM.INFO.{name}"))["config"])
+    except StreamMissing as error:
+        raise UsageError(error.message, location=error.location, hint=error.hint) from error
+
+
+def _check_stream(address: JetStreamAddress, config: Mapping[str, Any]) -> None:
+    stored_format = str(config.get("metadata", {}).get(FORMAT_NAME, ""))
+    if not stored_format.isdigit():
+        raise UsageError(
+            _("the stream {name} is not a ledger", name=config["name"]),
+            location=address.location,
+            hint=_("name another stream in the address"),
+        )
+    if int(stored_format) > FORMAT:
+        raise UsageError(
+            _("a newer Onhook wrote this ledger (version {version}, this Onhook supports {supported})",
+              version=stored_format, supported=FORMAT),
+            location=address.location,
+            hint=_("upgrade Onhook"),
+        )  # fmt: skip
+    if config["num_replicas"] < address.replicas:
+        raise UsageError(
+            _("the stream {name} has {count} replicas, fewer than {wanted}",
+              name=config["name"], count=config["num_replicas"], wanted=address.replicas),
+            location=address.location,
+            hint=_("give it more with `nats stream edit`, or write replicas={count}", count=config["num_replicas"]),
+        )  # fmt: skip
+    if config.get("persist_mode", "default") not in ("", "default"):
+        raise UsageError(
+            _("the stream {name} confirms what is not on disk yet", name=config["name"]),
+            location=address.location,
+            hint=_("move the ledger to a stream of another name"),
+        )
