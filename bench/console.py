@@ -34,6 +34,7 @@ from onhook.console.pages.reports.kinds import KINDS
 from onhook.console.request_coalescing import MAX_AGE_SECONDS
 from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import send_test_by_name
+from onhook.delivery.mail_sender import send_test_mail
 from onhook.delivery.preview import preview_notification
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.ops.rebuild import order_rebuild
@@ -202,6 +203,7 @@ async def _served(config: Config, store: Store) -> AsyncIterator[tuple[str, dict
                 order_rebuild, config, create_publisher(appdb=appdb, ledger=ledger, clock=clock), projector
             ),
             restrict_permissions=acting.restrict_permissions,
+            send_test_mail=partial(send_test_mail, config, appdb, clock),
         ),
     )
     try:

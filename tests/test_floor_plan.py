@@ -35,6 +35,8 @@ PUBLIC_MODULES: Final = {
         "delivery.destinations.kinds",
         "delivery.destinations.recipes",
         "delivery.issues",
+        "delivery.mail_message",
+        "delivery.mail_sender",
         "delivery.metrics",
         "delivery.preview",
         "delivery.ssrf_guard",

@@ -40,6 +40,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "files",
         "syslog",
         "email",
+        "mail",
         "sign-in",
         "privacy",
     ),

@@ -161,6 +161,8 @@ OWN_TABLES = {
     "attempts": "results of attempts",
     "destination_log": "results of attempts; sending one again is an entry by itself",
     "attempt_counts": "results of attempts",
+    "mails": "results of attempts; a person's retry or discard is an entry by itself",
+    "pending_issue_notices": "follows from `issues`",
     "reader_settings": "how a user sees times: it changes nothing for others",
     "sql_history": "what a user has run: it changes nothing for others",
     "audit": "the log itself",

@@ -16,8 +16,11 @@ from onhook.appdb.dashboards import DashboardLayout, StoredTile
 from onhook.appdb.delivery_rows import HttpExchange, NewAttempt, NewLoggedAttempt
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.directory import DatedName, LearntState
+from onhook.appdb.issue_recipients import IssueRecipient
 from onhook.appdb.issues import OperationalIssue
 from onhook.appdb.line_connections import LineConnection
+from onhook.appdb.mail_settings import MailSettings
+from onhook.appdb.mails import MailContent, NewMail
 from onhook.appdb.pbx_conventions import PbxConventions
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbx_facts import AppDbPbxFacts
@@ -68,6 +71,7 @@ def path(filled_file: Path, tmp_path: Path) -> Path:
 
 async def fill(path: Path) -> None:
     async with AppDb(path) as appdb:
+        await appdb.mail_settings.put(MailSettings(host="mail.example.com", sender="a@example.com"))
         for name in ("A", "B"):
             await appdb.add_pbx(name=name, sn=name, secret="first-secret", now_us=NOW)
             await appdb.source_matches.put(name, SourceMatch(("192.0.2.7",)))
@@ -104,6 +108,11 @@ async def fill(path: Path) -> None:
             listed_name = PbxName(sn=name, number="1003", kind="extension", name="Carol")
             await appdb.directory.put_pbx_names(name, [listed_name])
             await appdb.mask_key.get()
+            await appdb.issue_recipients.put(IssueRecipient(address=f"{name}@example.com"))
+            await appdb.mails.add(
+                NewMail(mail_key=name, kind="report", recipient=name, subject=name, content=MailContent(text=name)),
+                now_us=NOW,
+            )
             await appdb.notes.write(name, "1.1", "text", "tag", author=name, now_us=NOW)
             await appdb.missed_call_work.claim([(name, "1.1")], name, now_us=NOW)
             await appdb.issues.begin(
@@ -322,7 +331,7 @@ UNCHECKED_TABLES = {
         "leases",
         "sessions",
     ),
-    *("share_tokens", "stores", "leg_groups", "leg_names", "external_ids"),
+    *("share_tokens", "stores", "leg_groups", "leg_names", "external_ids", "pending_issue_notices"),
 }
 """Short-lived, or empty here."""
 
@@ -361,6 +370,8 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "cdr_sources": lambda appdb: appdb.cdr_sources.all(),
     "line_connections": lambda appdb: appdb.line_connections.all(),
     "swept_folders": lambda appdb: appdb.swept_folders.all(),
+    "issue_recipients": lambda appdb: appdb.issue_recipients.all(),
+    "mails": lambda appdb: appdb.mails.latest(10),
 }
 
 

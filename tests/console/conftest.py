@@ -26,6 +26,7 @@ from onhook.console.auth.failures import PasswordTries, WrongTokens
 from onhook.console.state import AppState
 from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import send_test_by_name
+from onhook.delivery.mail_sender import send_test_mail
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.preview import preview_notification
 from onhook.ledger.contract import LedgerEntry
@@ -210,6 +211,7 @@ async def open_console_harness(
                 order_rebuild, config, FactsPublisher(ledger, AppDbPbxFacts(appdb), harness.clock), projector
             ),
             restrict_permissions=action_runner.restrict_permissions,
+            send_test_mail=partial(send_test_mail, config, appdb, harness.clock),
         ),
         read_live_queues=lambda: harness.queue_states,
     )

@@ -100,6 +100,7 @@ CHECK_REMEDIES = {
     "quarantine": {"/quarantine/retry", "/quarantine"},
     "settings": {"/add-pbx"},
     "cursors": {"/destinations"},
+    "mail": {"/mail"},
     **{name: set() for name in ("ledger", "appdb", "backlog", "clock")},
 }
 

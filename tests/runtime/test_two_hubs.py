@@ -55,6 +55,8 @@ JOBS = {
     "issues",
     "retention",
     "erasure",
+    "issue_mails",
+    "mail",
     "destination_log",
 }
 LEASES = {f"pbx:{BRANCH}", f"ami:{OFFICE}", *(f"job:{name}" for name in JOBS)}

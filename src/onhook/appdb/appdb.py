@@ -28,10 +28,13 @@ from onhook.appdb.disk_samples import DiskSamples
 from onhook.appdb.erasures import NumberErasures
 from onhook.appdb.external_ids import ExternalIds
 from onhook.appdb.failed_logins import FailedLogins
+from onhook.appdb.issue_recipients import IssueRecipients
 from onhook.appdb.issues import Issues
 from onhook.appdb.leases import Leases
 from onhook.appdb.leg_groups import LegGroupRepository
 from onhook.appdb.line_connections import LineConnections
+from onhook.appdb.mail_settings import MailSettingsRepository
+from onhook.appdb.mails import Mails
 from onhook.appdb.mask_key import MaskKey
 from onhook.appdb.missed_call_work import MissedCallWorkRepository
 from onhook.appdb.notes import Notes
@@ -114,7 +117,8 @@ class AppDb:
         self.queue_targets = QueueTargetsRepository(self._database)
         self.retention_overrides = RetentionOverrides(self._database)
         self.alarms = Alarms(self._database, self.destinations, self.deliveries)
-        self.issues = Issues(self._database, self.destinations, self.deliveries)
+        self.issue_recipients = IssueRecipients(self._database)
+        self.issues = Issues(self._database, self.destinations, self.deliveries, self.issue_recipients)
         self.asterisks = Asterisks(self._database)
         self.cdr_sources = CdrSources(self._database)
         self.line_connections = LineConnections(self._database)
@@ -140,6 +144,8 @@ class AppDb:
         self.leg_groups = LegGroupRepository(self._database)
         self.leases = Leases(self._database)
         self.mask_key = MaskKey(self._database)
+        self.mail_settings = MailSettingsRepository(self._database)
+        self.mails = Mails(self._database)
         self.store_positions = StorePositions(self._database)
 
     # PBXs
@@ -370,6 +376,7 @@ class AppDb:
             "sync_state": self.sync_states.list_unreadable,
             "alarms": self.alarms.list_unreadable,
             "issues": self.issues.list_unreadable,
+            "issue_recipients": self.issue_recipients.list_unreadable,
             "saved_searches": self.saved_searches.list_unreadable,
             "saved_questions": self.saved_questions.list_unreadable,
             "sql_history": self.sql_history.list_unreadable,
@@ -382,6 +389,8 @@ class AppDb:
             "missed_call_work": self.missed_call_work.list_unreadable,
             "audit": self.audit.list_unreadable,
             "mask_key": self.mask_key.list_unreadable,
+            "mail_settings": self.mail_settings.list_unreadable,
+            "mails": self.mails.list_unreadable,
             "leg_groups": self.leg_groups.list_unreadable,
         }
         return await collect_unreadable(listers)

@@ -114,6 +114,18 @@ TABLES: Mapping[str, AuditedTable] = {
         events=("insert",),
         condition="NEW.until IS NOT NULL AND NEW.is_held = 0",
     ),
+    "mail_settings": AuditedTable(
+        noun="mail server",
+        name="host",
+        columns=(
+            *("host", "port", "tls", "user_name", "sender", "ca_certificates", "allow_private"),
+            *("console_url", "mails_per_hour"),
+        ),
+        secrets=("password",),
+    ),
+    "issue_recipients": AuditedTable(
+        noun="mails about issues to", name="address", columns=("address", "topics", "mails_per_hour")
+    ),
     "notes": AuditedTable(
         noun="note on call", name="call_id", columns=("sn", "call_id", "text", "tags"), events=("insert",)
     ),

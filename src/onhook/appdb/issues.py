@@ -13,6 +13,7 @@ from onhook.appdb.contract import Database, Row
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.delivery_rows import NewDelivery
 from onhook.appdb.destinations import Destination, Destinations
+from onhook.appdb.issue_recipients import IssueRecipients, NoticeState
 from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.lib.timestamps import to_datetime
 
@@ -67,8 +68,11 @@ class StoredIssue(msgspec.Struct, frozen=True, kw_only=True):
 class Issues:
     """Repository of issues. Times passed in are microseconds since 1970, UTC."""
 
-    def __init__(self, database: Database, destinations: Destinations, deliveries: Deliveries) -> None:
+    def __init__(
+        self, database: Database, destinations: Destinations, deliveries: Deliveries, recipients: IssueRecipients
+    ) -> None:
         self._database = database
+        self._recipients = recipients
         self._destinations = destinations
         self._deliveries = deliveries
 
@@ -132,14 +136,16 @@ class Issues:
         return bool(ended_count)
 
     async def _notify(self, issue_key: str, now_us: int) -> None:
-        """Add the latest issue with this key to the deliveries of destinations that notify of issues, except to the
-        destination that it is about, and to those with too many deliveries.
+        """Add the latest issue with this key to what recipients of mails are to be notified of, and to the deliveries
+        of destinations that notify of issues, except to the destination that it is about, and to those with too many
+        deliveries.
         """
         (row,) = await self._database.rows(
             f"SELECT {_COLUMNS} FROM issues WHERE issue_key = ? ORDER BY issue_id DESC LIMIT 1", (issue_key,)
         )
         issue, own_destination_id = _stored_issue(row), row[7]
-        state = "began" if issue.ended_at is None else "ended"
+        state: NoticeState = "began" if issue.ended_at is None else "ended"
+        await self._recipients.note(issue.issue_id, issue.kind, state, now_us=now_us)
         new_delivery = NewDelivery(
             notification_id=f"issue-{issue.issue_id}-{state}",
             seq=0,

@@ -14,7 +14,7 @@ from onhook.lib.messages import _
 SECRET_COLUMNS = (
     *(("secrets", "text"), ("signing_secrets", "text"), ("pbx_credentials", "client_secret")),
     *(("asterisks", "secret"), ("cdr_sources", "password"), ("source_matches", "path")),
-    ("mask_key", "text"),
+    *(("mask_key", "text"), ("mail_settings", "password")),
 )
 """Columns with a secret itself; `destinations` and `pbx_credentials` have some inside of JSON, all others hashes."""
 

@@ -7,6 +7,7 @@ import msgspec
 
 from onhook.appdb.destination_spec import PayloadFormat
 from onhook.cdr.erasure_types import Erasure, ErasureCounts
+from onhook.delivery.mail_sender import MailResult
 from onhook.delivery.metrics import AttemptMetrics
 from onhook.delivery.preview import NotificationPreview
 from onhook.delivery.status import DestinationTestResult
@@ -38,7 +39,8 @@ class ConsoleActions(msgspec.Struct, frozen=True, kw_only=True):
     sentence. `run_pbx_checks` runs the checks of `onhook doctor`. `start_simulated_pbx` runs a simulated PBX for a
     while. `fetch_certificate` returns the certificate of `https://HOST:PORT` without trusting it. `rebuild` has the
     store rebuilt as `onhook rebuild` does. `restrict_permissions` takes from other users the right to read files of the
-    data directory, and returns their names. All raise `OnhookError`.
+    data directory, and returns their names. `send_test_mail` sends a mail to addresses that are separated by commas, to
+    the sender where there are none. All raise `OnhookError`.
     """
 
     send_test_event: Callable[[str], Awaitable[str]]
@@ -47,6 +49,7 @@ class ConsoleActions(msgspec.Struct, frozen=True, kw_only=True):
     fetch_certificate: Callable[[str], Awaitable[CertificateResult]]
     rebuild: Callable[[], Awaitable[None]]
     restrict_permissions: Callable[[], Awaitable[Sequence[str]]]
+    send_test_mail: Callable[[str], Awaitable[MailResult]]
 
 
 ERASURE_LABELS = (

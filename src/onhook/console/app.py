@@ -22,6 +22,7 @@ from onhook.console.api import (
     erasures,
     export,
     live,
+    mails,
     missed_calls,
     notes,
     pbxs,
@@ -55,6 +56,7 @@ from onhook.console.pages import destination_log as destination_log_pages
 from onhook.console.pages import destinations as destination_pages
 from onhook.console.pages import directory as directory_pages
 from onhook.console.pages import erasure as erasure_pages
+from onhook.console.pages import mail as mail_pages
 from onhook.console.pages import missed_inbox as missed_inbox_pages
 from onhook.console.pages import pbx_connection as pbx_connection_pages
 from onhook.console.pages import pbx_files as pbx_file_pages
@@ -186,6 +188,7 @@ def _api_router() -> Router:
             report_routes.read_call_report,
             *queue_targets.ROUTES,
             *users.ROUTES,
+            *mails.ROUTES,
             audit.list_audit,
             unreadable_rows.list_unreadable_rows,
             *issues_api.ROUTES,
@@ -256,6 +259,7 @@ def _page_router() -> Router:
             *pbx_connection_pages.ROUTES,
             *pbx_file_pages.ROUTES,
             *retention_pages.ROUTES,
+            *mail_pages.ROUTES,
             *reader_settings_pages.ROUTES,
             issues.issues_page,
             *remedy_pages.ROUTES,

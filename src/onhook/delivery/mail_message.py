@@ -15,6 +15,7 @@ from hashlib import blake2b
 
 import msgspec
 
+from onhook.appdb.mails import MailAttachment
 from onhook.lib.mail_addresses import Mailbox
 
 SUBJECT_CHARACTERS_MAX = 200
@@ -23,17 +24,10 @@ SUBJECT_CHARACTERS_MAX = 200
 _ENCODING = "quoted-printable"
 
 
-class MailAttachment(msgspec.Struct, frozen=True):
-    """A file of a mail; `content_type` is such as `text/csv`."""
-
-    name: str
-    content_type: str
-    content: bytes
-
-
 class Mail(msgspec.Struct, frozen=True, kw_only=True):
     """One mail. `mail_key` identifies it: attempts with one key have the same `Message-ID`, by which programs recognise
-    repeats; mails with one `thread_key` are shown together. Without `html` that part is made from the text.
+    repeats; mails with one `thread_key` are shown together. The domain of these ids is `id_domain`, else the sender's.
+    Without `html` that part is made from the text.
     `unsubscribe_url` is where one click ends such mails, or empty.
     """
 
@@ -43,6 +37,7 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     mail_key: str
     html: str = ""
+    id_domain: str = ""
     thread_key: str = ""
     unsubscribe_url: str = ""
     attachments: Sequence[MailAttachment] = ()
@@ -55,9 +50,10 @@ def format_mail(mail: Mail, sent_at: datetime) -> bytes:
     message["To"] = ", ".join(mail.recipients)
     message["Subject"] = to_subject(mail.subject)
     message["Date"] = format_datetime(sent_at)
-    message["Message-ID"] = _message_id(mail.mail_key, mail.sender)
+    id_domain = mail.id_domain or mail.sender.domain
+    message["Message-ID"] = _message_id(mail.mail_key, id_domain)
     if mail.thread_key:
-        message["References"] = _message_id(mail.thread_key, mail.sender)
+        message["References"] = _message_id(mail.thread_key, id_domain)
     # RFC 3834: no vacation notice or other program answers; the third is what Exchange reads.
     message["Auto-Submitted"] = "auto-generated"
     message["Precedence"] = "bulk"
@@ -94,8 +90,8 @@ def text_to_html(text: str) -> str:
     return f"<!doctype html>\n<html><body>{content}</body></html>\n"
 
 
-def _message_id(key: str, sender: Mailbox) -> str:
-    return f"<{blake2b(key.encode(), digest_size=16).hexdigest()}@{sender.domain}>"
+def _message_id(key: str, domain: str) -> str:
+    return f"<{blake2b(key.encode(), digest_size=16).hexdigest()}@{domain}>"
 
 
 def _to_line(text: str) -> str:

@@ -31,6 +31,7 @@ from onhook.lib.transition_log import TransitionLog
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.files import check_swept_folders, find_worst
 from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_backlog, check_files, check_resources
+from onhook.ops.doctor.mails import check_mails
 from onhook.ops.doctor.requests import describe_rejection
 from onhook.ops.doctor.settings import check_settings
 from onhook.projector.ledger_check import LedgerMismatch, check_ledger
@@ -135,6 +136,7 @@ class IssueMonitor:
         return {
             "settings": await check_settings(self._appdb, has_events=has_events),
             "folders": find_worst(await check_swept_folders(self._appdb)),
+            "mail": await check_mails(self._appdb, self._clock.now()),
         }
 
     async def _check_backlog(self) -> Mapping[str, Check]:

@@ -18,6 +18,7 @@ from onhook.console.app import console_app, create_app_state
 from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher, send_test_by_name
 from onhook.delivery.issues import Issue
+from onhook.delivery.mail_sender import MailSender, send_test_mail
 from onhook.delivery.preview import preview_notification
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.worker import DeliveryDeps
@@ -28,9 +29,11 @@ from onhook.lib.errors import OnhookError
 from onhook.lib.proxies import TrustedProxies
 from onhook.ops.call_time_monitor import CallTimeMonitor
 from onhook.ops.instance_lock import check_ledger_file
+from onhook.ops.issue_mailer import IssueMailer
 from onhook.ops.issue_monitor import IssueMonitor
 from onhook.ops.leg_gatherer import LegGatherer
 from onhook.ops.log_retention import LogRetention
+from onhook.ops.mail_job import MailJob
 from onhook.ops.name_learner import NameLearner
 from onhook.ops.number_erasure import NumberEraser
 from onhook.ops.quarantine_retry import QuarantineRetrier
@@ -237,7 +240,7 @@ def _create_maintenance_services(
     resources: HubResources, projector: Projector, eraser: NumberEraser
 ) -> tuple[Service, ...]:
     """Return the services that make calls of legs, watch for silent PBXs, wrong clocks and issues, join histories,
-    learn names, delete expired calls and attempts, and finish erasures.
+    learn names, send mails, delete expired calls and attempts, and finish erasures.
     """
     appdb, clock = resources.appdb, resources.clock
     zone = get_zone(resources.config.zone)
@@ -278,6 +281,8 @@ def _create_maintenance_services(
         "issues": issue_monitor.run,
         "retention": retention.run,
         "erasure": eraser.run,
+        "issue_mails": IssueMailer(appdb, clock, zone).run,
+        "mail": MailJob(appdb, MailSender(resources.config, appdb), clock).run,
         "destination_log": LogRetention(appdb, clock, log_days=resources.config.log_days).run,
     }
     run_leased = resources.leases.run_leased
@@ -311,6 +316,7 @@ def _create_console(
             fetch_certificate=action_runner.fetch_certificate,
             rebuild=partial(order_rebuild, resources.config, resources.publisher, projector),
             restrict_permissions=action_runner.restrict_permissions,
+            send_test_mail=partial(send_test_mail, resources.config, resources.appdb, resources.clock),
         ),
         count_flooding_sockets=lambda: flood_counter.count,
         read_live_queues=resources.live_queues.read,

@@ -22,6 +22,7 @@ _MENU_PAGES = {
     "/audit": "/users",
     "/first-account": "/users",
     "/erasure": "/users",
+    "/mail": "/users",
     "/wallboard-links": "/",
     "/add-pbx": "/pbxs",
     "/directory": "/pbxs",

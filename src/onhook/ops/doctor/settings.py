@@ -20,6 +20,7 @@ from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.disk import check_disk_rate
 from onhook.ops.doctor.files import check_swept_folders
 from onhook.ops.doctor.lines import check_line_listeners
+from onhook.ops.doctor.mails import check_mails
 from onhook.ops.engines import AppDbOpener
 from onhook.ops.instance_lock import has_appdb
 
@@ -77,6 +78,7 @@ async def _check_all_settings(appdb: AppDb, clock: Clock, zone: ZoneInfo, *, has
         *await _check_unreadable(appdb),
         *await _check_alarms(appdb),
         *await _check_destinations(appdb, clock, zone),
+        *(check for check in [await check_mails(appdb, clock.now())] if check.detail),
     ]
 
 
