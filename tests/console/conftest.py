@@ -185,6 +185,7 @@ async def open_console_harness(
     harness = ConsoleHarness(config, ledger, appdb, store, projector)
     harness.admin_token = config.admin_token_file.read_text().strip()
     action_runner = ConsoleActionRunner(config, appdb, harness.clock)
+    publisher = FactsPublisher(ledger, AppDbPbxFacts(appdb), harness.clock)
     sql_runner = SqlProcessRunner(config.store_file, config.sql_directory, harness.clock)
     eraser = create_eraser(config, appdb=appdb, ledger=ledger, store=store, projector=projector, clock=SystemClock())
     app_state = create_app_state(
@@ -207,9 +208,7 @@ async def open_console_harness(
             run_pbx_checks=action_runner.run_pbx_checks,
             start_simulated_pbx=action_runner.start_simulated_pbx,
             fetch_certificate=action_runner.fetch_certificate,
-            rebuild=partial(
-                order_rebuild, config, FactsPublisher(ledger, AppDbPbxFacts(appdb), harness.clock), projector
-            ),
+            rebuild=partial(order_rebuild, config, publisher, projector),
             restrict_permissions=action_runner.restrict_permissions,
             send_test_mail=partial(send_test_mail, config, appdb, harness.clock),
         ),
