@@ -48,10 +48,7 @@ PUBLIC_MODULES: Final = {
         "sync.appdb_state",
         "sync.backfill_run",
         "sync.call_lookup",
-        "sync.cdr_sources",
-        "sync.certificate_pinning",
-        "sync.clock_check",
-        "sync.contract",
+        *("sync.cdr_sources", "sync.certificate_pinning", "sync.clock_check", "sync.contract"),
         "sync.pbx_session",
         "sync.pbx_sync_manager",
     },
@@ -66,6 +63,12 @@ FORBIDDEN: Final = {"receiver": {"store", "appdb"}}
 # `cdr` is pure: of `lib` it may use only these.
 CDR_MAY_IMPORT: Final = {"lib.errors", "lib.timestamps"}
 
+# Parts of engines, which their own package alone may import.
+ENGINE_PARTS: Final = {
+    "onhook.appdb.postgresql": ("audit", "changes", "connection", "schema", "session", "statements"),
+    "onhook.ledger.jetstream": ("client", "entries", "follower", "server", "state", "streams"),
+}
+
 # Module: the packages that may import it. All others use the contract beside it.
 ENGINES: Final = {
     "onhook.appdb.sqlite": {"appdb"},
@@ -73,22 +76,11 @@ ENGINES: Final = {
     "onhook.appdb.sqlite_audit": {"appdb"},
     "onhook.appdb.sqlite_file": {"appdb", "ops"},  # copies and checks of files
     "onhook.appdb.postgresql": {"appdb"},
-    "onhook.appdb.postgresql_audit": {"appdb"},
-    "onhook.appdb.postgresql_changes": {"appdb"},
-    "onhook.appdb.postgresql_connection": {"appdb"},
-    "onhook.appdb.postgresql_schema": {"appdb"},
-    "onhook.appdb.postgresql_session": {"appdb"},
-    "onhook.appdb.postgresql_statements": {"appdb"},
     "onhook.ledger.sqlite": {"ledger", "runtime"},
     "onhook.ledger.jetstream": {"ledger", "runtime"},
-    "onhook.ledger.jetstream_client": {"ledger"},
     "onhook.ledger.jetstream_copy": {"ledger", "ops"},
-    "onhook.ledger.jetstream_entries": {"ledger"},
-    "onhook.ledger.jetstream_follower": {"ledger"},
-    "onhook.ledger.jetstream_server": {"ledger"},
-    "onhook.ledger.jetstream_state": {"ledger"},
-    "onhook.ledger.jetstream_streams": {"ledger"},
     "onhook.store.duckdb": {"store", "runtime"},
+    **{f"{engine}_{part}": {engine.split(".")[1]} for engine, parts in ENGINE_PARTS.items() for part in parts},
 }
 
 # Class that opens a file: its package. All others get an open one, or open it by `runtime.engines`.
