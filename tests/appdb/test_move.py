@@ -11,6 +11,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.move import copy_to_postgresql
 from onhook.appdb.postgresql import PostgresqlDatabase
+from onhook.appdb.sqlite import SqliteDatabase
 from onhook.lib.errors import OnhookError, UsageError
 from tests.appdb.conftest import CreateDatabase
 
@@ -81,6 +82,26 @@ async def test_copy_to_a_database_with_rows_is_refused(create_database: CreateDa
         await target.notes.write("3631A2128E66", "1.2", "", "vip", author="Alice", now_us=AT)
     with pytest.raises(UsageError, match="the database is not empty"):
         await copy_to_postgresql(path, url)
+
+
+async def test_copy_keeps_writers_from_the_file(
+    create_database: CreateDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a command wrote meanwhile would be in the file that is set aside, and nowhere else."""
+    path, copy_numbers, errors = tmp_path / "onhook.db", move._copy_numbers, []
+    await fill(path)
+
+    async def write_before(source: SqliteDatabase, target: PostgresqlDatabase) -> None:
+        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+            try:
+                connection.execute("DELETE FROM notes")
+            except sqlite3.OperationalError as error:
+                errors.append(str(error))
+        await copy_numbers(source, target)
+
+    monkeypatch.setattr(move, "_copy_numbers", write_before)
+    await copy_to_postgresql(path, create_database())
+    assert errors == ["database is locked"]
 
 
 async def test_copy_of_a_damaged_text_is_refused_and_leaves_nothing(

@@ -1,11 +1,22 @@
 """A server with the setting `appdb`: its application database is on PostgreSQL."""
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.postgresql import PostgresqlDatabase
+from onhook.config import Config
+from onhook.lib.clock import SystemClock
+from onhook.lib.errors import Unavailable
 from onhook.ops.instance_lock import START_SECONDS_MAX
+from onhook.runtime import hub_process
+from tests import waiting
 from tests.postgresql_server import PASSWORD, PROGRAMS, PostgresqlServer, run_postgresql
 from tests.runtime.harness import call_id, call_ids, create_server, wait_until, webhook_body
 
@@ -84,6 +95,38 @@ def test_hub_with_a_ledger_of_its_own_is_refused_beside_another_one(database_url
         wait_until(lambda: second.address("hub") is not None, START_SECONDS_MAX)
 
 
+async def test_hub_beside_another_one_changes_nothing(database_url: str, tmp_path: Path) -> None:
+    """Cursors are past the end of its own ledger."""
+    database = PostgresqlDatabase(database_url)
+    config = Config(data=tmp_path, appdb=database_url)
+    async with AppDb(database) as appdb:
+        spec = DestinationSpec(url="http://a.example/")
+        destination, _secret = await appdb.destinations.add("CRM", spec, None, after=5, now_us=1)
+        await appdb.leases.acquire(hub_process.FILE_LEDGER_LEASE, "another", now_us=1)
+        await database.write("UPDATE leases SET until = until + 9000000")
+        with pytest.raises(Unavailable, match="another hub uses this application database"):
+            async with hub_process.open_hub(config, SystemClock()):
+                pass
+        streams = await appdb.destinations.streams(destination.destination_id)
+        assert [stream.cursor for stream in streams] == [5]
+
+
+async def test_hub_that_is_overtaken_stops(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that stood still for longer than its lease."""
+    signals: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *arguments: signals.append(arguments))
+    database = PostgresqlDatabase(database_url)
+    async with AppDb(database) as appdb, AsyncExitStack() as stack:
+        config = Config(data=tmp_path, appdb=database_url)
+        leases = await hub_process._open_leases(stack, config, appdb, SystemClock())
+        await leases.renew()
+        await database.write("UPDATE leases SET owner = 'another', fence = fence + 1")
+        assert signals == []
+        await leases.renew()
+        await waiting.wait_until(lambda: bool(signals))
+        assert signals == [(os.getpid(), signal.SIGTERM)]
+
+
 def test_move_appdb_that_was_interrupted_is_completed_and_other_rows_stay(database_url: str, tmp_path: Path) -> None:
     """It is refused while the server runs."""
     with create_server(tmp_path / "data") as server:
@@ -91,14 +134,17 @@ def test_move_appdb_that_was_interrupted_is_completed_and_other_rows_stay(databa
         assert "names no PostgreSQL database" in server.execute("cluster", "move-appdb").stderr
         server.start()
         use_database(tmp_path, database_url)
+        assert "onhook.db has PBXs, and the database" in server.execute("pbx", "list").stderr
         assert "a server is already running" in server.execute("cluster", "move-appdb").stderr
         server.stop()
+        assert "onhook.db has PBXs, and the database" in server.execute("serve").stderr
         server.run_command("cluster", "move-appdb")
         moved_path, path = server.directory / "onhook.db.moved", server.directory / "onhook.db"
         assert "there is no onhook.db to move" in server.execute("cluster", "move-appdb").stderr
         moved_path.rename(path)
         server.run_command("cluster", "move-appdb")
         moved_path.rename(path)
+        assert "onhook.db is here and not used" in server.execute("doctor").stdout
         server.run_command("pbx", "change", "Office", "--name", "Works")
         assert "the database is not empty" in server.execute("cluster", "move-appdb").stderr
         assert path.exists()

@@ -189,18 +189,21 @@ class LeaseHolder:
                 self._lost[name].set()
 
     @asynccontextmanager
-    async def holding(self, name: str) -> AsyncIterator[None]:
-        """Hold a lease while the context is open. Raises `Unavailable` where another process has it."""
+    async def holding(self, name: str) -> AsyncIterator[asyncio.Event]:
+        """Hold a lease while the context is open; yield an event that is set once another process has it. Raises
+        `Unavailable` where one has it already.
+        """
         lease = await self._leases.acquire(name, self._owner, now_us=self._clock.microseconds())
         if lease is None:
             raise Unavailable(
                 _("another hub uses this application database"),
                 location=name,
-                hint=_("stop it; after its death this one starts within {seconds} seconds", seconds=LEASE_SECONDS),
+                hint=_("stop it; after its death its lease ends within {seconds} seconds", seconds=LEASE_SECONDS),
             )
-        self._lost[name], self._fences[name] = asyncio.Event(), lease.fence
+        lost = self._lost[name] = asyncio.Event()
+        self._fences[name] = lease.fence
         try:
-            yield
+            yield lost
         finally:
             del self._fences[name], self._lost[name]
             await self._release(lease)

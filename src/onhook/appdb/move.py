@@ -2,7 +2,8 @@
 
 Invariants: the file is only read, apart from the upgrade of its schema; nothing is copied to a database with rows; the
 copy is compared row by row before it is committed, so it is whole or not there. A database that has exactly these rows
-already, because a move ended after its commit, is used as it is. Numbers of rows are never used again.
+already, because a move ended after its commit, is used as it is. No process writes to the file meanwhile. Numbers of
+rows are never used again.
 """
 
 import hashlib
@@ -47,7 +48,8 @@ async def copy_to_postgresql(path: Path, url: str) -> list[CopiedTable]:
     try:
         await source.open()
         await target.open()
-        async with source.transaction(read_only=True), target.transaction():
+        # Not for reading alone: what a command wrote to the file meanwhile would not be in the copy.
+        async with source.transaction(), target.transaction():
             return await _copy_tables(source, target)
     finally:
         await target.close()

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from onhook.appdb.appdb import AppDb
 from onhook.cli.options import load_config
+from onhook.ops.cluster_move import check_moved
 from onhook.ops.instance_lock import check_data_directory, has_appdb, no_data_error, prepare_directory, rename_old_files
 from onhook.runtime.engines import ENGINES
 
@@ -20,4 +21,5 @@ async def open_appdb(data: str | None, *, create: bool = False) -> AsyncIterator
         raise no_data_error(config)
     rename_old_files(config)
     async with ENGINES.open_appdb(config) as appdb:
+        await check_moved(config, appdb)
         yield appdb

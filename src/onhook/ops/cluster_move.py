@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onhook.appdb.sqlite_file import leave_wal_mode
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.sqlite_file import has_pbxs, leave_wal_mode
 from onhook.config import Config
 from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import NotFound, Unavailable, UsageError
@@ -54,6 +55,18 @@ async def move_appdb(config: Config) -> Sequence["CopiedTable"]:
         leave_wal_mode(config.appdb_file)
         _set_aside(config.appdb_file)
     return tables
+
+
+async def check_moved(config: Config, appdb: AppDb) -> None:
+    """Check that the move was not forgotten: a server would go on without PBXs, and its first rows would be in the way
+    of the move. Raises `UsageError`.
+    """
+    if config.appdb and has_pbxs(config.appdb_file) and not await appdb.pbxs():
+        raise UsageError(
+            _("{name} has PBXs, and the database of the setting `appdb` has none", name=config.appdb_file.name),
+            location=str(config.data),
+            hint=_("stop the server and run `onhook cluster move-appdb`, or rename the file"),
+        )
 
 
 def _set_aside(path: Path) -> None:

@@ -1,6 +1,9 @@
 """Process of the hub: fills the store from the ledger, delivers, synchronises, serves the console and the APIs."""
 
+import asyncio
 import logging
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -127,7 +130,6 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
         stack.push_async_callback(pbx_api.close)
         await pbx_api.start()
         services = (
-            Service("leases", resources.leases.run),
             Service("console", console.run),
             Service("projector", partial(projector.run, resources.position_notifier.announce)),
             Service("store", partial(restart_when_damaged, resources.store)),
@@ -147,6 +149,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
 
 async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -> HubResources:
     appdb = await stack.enter_async_context(ENGINES.open_appdb(config))
+    leases = await _open_leases(stack, config, appdb, clock)
     check_ledger_file(config)
     ledger = ENGINES.open_ledger(config.ledger_file)
     stack.push_async_callback(ledger.close)
@@ -159,13 +162,6 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         )
     # Replays of events that a crashed hub was about to parse late.
     await appdb.destinations.release_replays()
-    leases = LeaseHolder(appdb.leases, clock)
-    if config.appdb:
-        # Machines share the database, and each has a ledger of its own: its numbers mean nothing to another hub.
-        await stack.enter_async_context(leases.holding(FILE_LEDGER_LEASE))
-    else:
-        # There is one hub at a time with these files: another owner has died.
-        await appdb.leases.release_all()
     # Before the projector: what was changed while no hub ran comes before the events that it finds.
     publisher = create_publisher(appdb=appdb, ledger=ledger, clock=clock)
     try:
@@ -187,6 +183,30 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         live_queues=LiveQueues(),
         lowered_stream_count=lowered_stream_count,
     )
+
+
+async def _open_leases(stack: AsyncExitStack, config: Config, appdb: AppDb, clock: Clock) -> LeaseHolder:
+    """Return the leases of this process, renewed until the stack is closed. Raises `Unavailable` for a hub beside
+    another one, which must change nothing: the numbers of its ledger mean other events.
+    """
+    leases = LeaseHolder(appdb.leases, clock)
+    services = [Service("leases", leases.run)]
+    if config.appdb:
+        lost = await stack.enter_async_context(leases.holding(FILE_LEDGER_LEASE))
+        services.append(Service("ledger_lease", partial(_stop_when_set, lost)))
+    else:
+        # There is one hub at a time with these files: another owner has died.
+        await appdb.leases.release_all()
+    await stack.enter_async_context(running(*services))
+    return leases
+
+
+async def _stop_when_set(lost: asyncio.Event) -> None:
+    """Stop this process once another hub has its lease, as after it stood still."""
+    await lost.wait()
+    logging.getLogger("hub").error("another hub uses this application database: stopping")
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.Event().wait()
 
 
 async def _lower_cursors(appdb: AppDb, ledger: Ledger) -> int:

@@ -20,6 +20,7 @@ from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.lib.service_manager import ServiceManager, ServiceNotifier
 from onhook.lib.sockets import passed_socket
+from onhook.ops.cluster_move import check_moved
 from onhook.ops.instance_lock import (
     READY_SECONDS_MAX,
     ProcessInfo,
@@ -359,6 +360,7 @@ async def _prepare_appdb(config: Config, clock: Clock, *, with_demo: bool) -> tu
     """
     try:
         async with ENGINES.open_appdb(config) as appdb:
+            await check_moved(config, appdb)
             is_new_demo = with_demo and await register_demo_pbx(appdb, clock)
             return is_new_demo, await appdb.tokens.ensure_admin(config.admin_token_file, now_us=clock.microseconds())
     except Unavailable as error:

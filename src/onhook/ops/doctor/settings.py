@@ -39,6 +39,12 @@ async def check_appdb(config: Config, clock: Clock, open_appdb: AppDbOpener) -> 
         for check in damage_checks:
             yield check
         return
+    if config.appdb and config.appdb_file.exists():
+        yield Check(
+            "WARNING",
+            _("onhook.db is here and not used: the setting `appdb` names another database"),
+            _("commands without the setting, as in another directory, write to it: look into it, then remove it"),
+        )
     try:
         async with open_appdb(config) as appdb:
             for check in await _check_all_settings(appdb, clock, get_zone(config.zone), has_events=_has_events(config)):
