@@ -103,6 +103,7 @@ PUBLIC_PAGES = {
     "sign-in": "/sign-in",
     "sign-in-link": "/sign-in?token={token}",
     "invitation": "/invitation?invitation={invitation}",
+    "forgotten-password": "/forgotten-password",
 }
 """Pages for a person who has not signed in."""
 

@@ -92,7 +92,10 @@ TABLES: Mapping[str, AuditedTable] = {
     ),
     "share_tokens": AuditedTable(noun="search of share token", name="name", columns=("export_filter",)),
     "users": AuditedTable(
-        noun="user", name="name", columns=("name", "role", "scope", "is_disabled", "permissions"), secrets=("password",)
+        noun="user",
+        name="name",
+        columns=("name", "role", "scope", "is_disabled", "permissions", "email"),
+        secrets=("password",),
     ),
     "invitations": AuditedTable(
         noun="invitation of", name="name", columns=("expires_at",), secrets=("hash",), events=("insert",)

@@ -27,6 +27,7 @@ class UserChanges(msgspec.Struct, frozen=True, kw_only=True):
     mask: Mask | UnsetType = UNSET
     permissions: Sequence[str] | UnsetType = UNSET
     is_disabled: bool | UnsetType = UNSET
+    email: str | UnsetType = UNSET
 
 
 async def change_user(appdb: AppDb, name: str, changes: UserChanges) -> User:
@@ -42,6 +43,8 @@ async def change_user(appdb: AppDb, name: str, changes: UserChanges) -> User:
         )
         if changes.is_disabled is not UNSET and changes.is_disabled != user.is_disabled:
             await appdb.users.set_disabled(changed.name, is_disabled=changes.is_disabled)
+        if changes.email is not UNSET:
+            await appdb.users.set_email(changed.name, changes.email)
         return await appdb.users.get(changed.name)
 
 

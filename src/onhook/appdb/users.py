@@ -17,6 +17,7 @@ from onhook.appdb.stored_json import UnreadableRow, decode_column, encode_column
 from onhook.appdb.tokens import Role, generate_token, hash_secret, validate_role
 from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import NotAllowed, NotFound, UsageError
+from onhook.lib.mail_addresses import parse_address
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 
@@ -32,7 +33,8 @@ SCOPE_NUMBERS_MAX = 200
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """A user. `password_version` changes with the password: older sessions become invalid. A disabled user cannot sign
-    in. `permissions` are what a user who is no administrator may do besides the role.
+    in. `permissions` are what a user who is no administrator may do besides the role. `email` is where invitations and
+    links to choose another password are sent, or empty.
     """
 
     name: str
@@ -44,6 +46,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     last_seen_at: datetime | None
     is_disabled: bool = False
     permissions: tuple[Permission, ...] = ()
+    email: str = ""
 
 
 class Users:
@@ -74,13 +77,40 @@ class Users:
         rows = await self._database.rows(f"SELECT {_COLUMNS} FROM users ORDER BY name")
         return list_unreadable("users", rows, _user)
 
+    async def find_by_email(self, email: str) -> User | None:
+        """Return the one user with this address, or None where there is none or several."""
+        rows = await self._database.rows(
+            f"SELECT {_COLUMNS} FROM users WHERE email = ? COLLATE NOCASE AND email <> ''", (email,)
+        )
+        users = read_rows(rows, _user)
+        return users[0] if len(users) == 1 else None
+
+    @transactional
+    async def set_email(self, name: str, email: str) -> None:
+        """Set or clear the address of a user; links that may be in another mailbox end. Raises `NotFound`,
+        `UsageError`.
+        """
+        user, email = await self.get(name), validate_email(email)
+        if email == user.email:
+            return
+        await self._database.write("UPDATE users SET email = ? WHERE name = ?", (email, user.name))
+        if user.email:
+            await self._database.write("DELETE FROM invitations WHERE name = ?", (user.name,))
+
     async def add(
-        self, name: str, role: str, scope: AccessScope | None, *, now_us: int, permissions: Iterable[str] = ()
+        self,
+        name: str,
+        role: str,
+        scope: AccessScope | None,
+        *,
+        now_us: int,
+        permissions: Iterable[str] = (),
+        email: str = "",
     ) -> str:
         """Add a user; return the text of the invitation, which is stored as a hash only. Raises `UsageError`."""
         name, role = validate_path_name(name), validate_role(role)
         validate_scope(role, scope)
-        permissions_text = encode_permissions(validate_permissions(role, permissions))
+        permissions_text, email = encode_permissions(validate_permissions(role, permissions)), validate_email(email)
         async with self._database.transaction():
             if len(await self.all()) >= USERS_MAX:
                 raise UsageError(
@@ -88,9 +118,9 @@ class Users:
                 )
             try:
                 await self._database.write(
-                    "INSERT INTO users (name, role, scope, password, password_version, created_at, permissions)"
-                    " VALUES (?, ?, ?, NULL, ?, ?, ?)",
-                    (name, role, encode_scope(scope), now_us, now_us, permissions_text),
+                    "INSERT INTO users (name, role, scope, password, password_version, created_at, permissions, email)"
+                    " VALUES (?, ?, ?, NULL, ?, ?, ?, ?)",
+                    (name, role, encode_scope(scope), now_us, now_us, permissions_text, email),
                 )
             except ConstraintViolation:
                 raise UsageError(
@@ -185,7 +215,7 @@ class Users:
         await self._database.write("DELETE FROM invitations WHERE name = ?", (name,))
 
     @transactional
-    async def invite(self, name: str, *, now_us: int) -> str:
+    async def invite(self, name: str, *, now_us: int, lifetime_us: int = INVITATION_MICROSECONDS) -> str:
         """Return a new invitation for choosing a password; earlier ones become invalid. Raises `NotFound`, and
         `UsageError` for a disabled user.
         """
@@ -193,13 +223,13 @@ class Users:
         if user.is_disabled:
             raise UsageError(_("{name} is disabled", name=user.name), hint=_("enable the user first"))
         async with self._database.transaction():
-            return await self._invite(user.name, now_us)
+            return await self._invite(user.name, now_us, lifetime_us)
 
-    async def _invite(self, name: str, now_us: int) -> str:
+    async def _invite(self, name: str, now_us: int, lifetime_us: int = INVITATION_MICROSECONDS) -> str:
         text = generate_token()
         await self._database.write("DELETE FROM invitations WHERE name = ? OR expires_at <= ?", (name, now_us))
         await self._database.write(
-            "INSERT INTO invitations VALUES (?, ?, ?)", (hash_secret(text), name, now_us + INVITATION_MICROSECONDS)
+            "INSERT INTO invitations VALUES (?, ?, ?)", (hash_secret(text), name, now_us + lifetime_us)
         )
         return text
 
@@ -304,12 +334,24 @@ _OWNED_TABLES = ("dashboards", "saved_questions", "sql_history", "wallboard_link
 """Tables whose rows name their author."""
 
 _COLUMNS = (
-    "name, role, scope, password IS NOT NULL, password_version, created_at, last_seen_at, is_disabled, permissions"
+    "name, role, scope, password IS NOT NULL, password_version, created_at, last_seen_at, is_disabled, permissions,"
+    " email"
 )
 
 
 def _user(row: Row) -> User:
-    name, role_name, scope, has_password, password_version, created_at, last_seen_at, is_disabled, permissions = row
+    (
+        name,
+        role_name,
+        scope,
+        has_password,
+        password_version,
+        created_at,
+        last_seen_at,
+        is_disabled,
+        permissions,
+        email,
+    ) = row
     role = validate_role(role_name)
     return User(
         name=name,
@@ -321,11 +363,17 @@ def _user(row: Row) -> User:
         last_seen_at=None if last_seen_at is None else to_datetime(last_seen_at),
         is_disabled=bool(is_disabled),
         permissions=decode_permissions(permissions, role),
+        email=email,
     )
 
 
 def _not_found_error(name: str) -> NotFound:
     return NotFound(_("there is no user {name}", name=repr(name[:80])), hint=_("the page Users lists them"))
+
+
+def validate_email(text: str) -> str:
+    """Return an address without blanks around it; an empty text stays empty. Raises `UsageError`."""
+    return parse_address(text, "email") if text.strip() else ""
 
 
 def validate_scope(role: Role, scope: AccessScope | None) -> None:

@@ -12,7 +12,7 @@ from onhook.cdr.number_masking import Mask
 from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
-from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone
+from onhook.cli.options import DataOption, ZoneOption, load_config, load_reader_zone, print_note
 from onhook.cli.scope_options import (
     DepartmentScopeOption,
     MaskOption,
@@ -24,6 +24,7 @@ from onhook.cli.scope_options import (
     describe_scope,
 )
 from onhook.config import Config, local_address, parse_address
+from onhook.console.invitation_mails import add_invitation_mail, invitation_path
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -31,6 +32,9 @@ from onhook.ops.instance_lock import read_server_info
 
 app = CommandGroup(add_completion=False, help=_("Manage users of the console."), epilog="Example: onhook user list")
 
+EmailOption = Annotated[
+    str, typer.Option("--email", metavar="ADDRESS", help=_("Address to which invitations and links are sent"))
+]
 UserName = Annotated[str, typer.Argument(metavar="NAME", help=_("Name of the user"))]
 
 
@@ -45,15 +49,17 @@ async def add(
     site: SiteScopeOption = None,
     mask: MaskOption = "none",
     permission: PermissionOption = None,
+    email: EmailOption = "",
     data: DataOption = None,
 ) -> None:
     """Add a user and print the link of the invitation, where the password is chosen: valid once, for three days."""
     async with open_appdb(data, create=True) as appdb:
         scope = await parse_scope(appdb, pbx or [], number or [], mask, department or [], site or [])
         invitation = await appdb.users.add(
-            name, role, scope, now_us=SystemClock().microseconds(), permissions=permission or []
+            name, role, scope, now_us=SystemClock().microseconds(), permissions=permission or [], email=email
         )
-    _print_invitation(load_config(data=data), invitation)
+        mailed_to = await add_invitation_mail(appdb, SystemClock(), await appdb.users.get(name.strip()), invitation)
+    _print_invitation(load_config(data=data), invitation, mailed_to)
 
 
 @app.command("change", epilog="Example: onhook user change alice --role annotator --number ''")
@@ -87,6 +93,10 @@ async def change(
         list[str] | None,
         typer.Option("--permission", metavar="NAME", help=_("share or links, all that the user has; '' for none")),
     ] = None,
+    email: Annotated[
+        str | None,
+        typer.Option("--email", metavar="ADDRESS", help=_("Address for links; '' for none"), show_default=False),
+    ] = None,
     enabled: Annotated[
         bool | None,
         typer.Option("--enable/--disable", help=_("Whether the user can sign in"), show_default=False),
@@ -105,6 +115,7 @@ async def change(
             mask=UNSET if mask is None else mask,
             permissions=UNSET if permission is None else permission,
             is_disabled=UNSET if enabled is None else not enabled,
+            email=UNSET if email is None else email,
         )
         if changes == UserChanges():
             raise UsageError(_("nothing is to be changed"), hint=_("`onhook user change --help` lists what can be"))
@@ -138,7 +149,8 @@ async def invite(name: UserName, data: DataOption = None) -> None:
     """Print the link of another invitation, as for a forgotten password; earlier ones become invalid."""
     async with open_appdb(data) as appdb:
         invitation = await appdb.users.invite(name, now_us=SystemClock().microseconds())
-    _print_invitation(load_config(data=data), invitation)
+        mailed_to = await add_invitation_mail(appdb, SystemClock(), await appdb.users.get(name), invitation)
+    _print_invitation(load_config(data=data), invitation, mailed_to)
 
 
 @app.command("remove", epilog="Example: onhook user remove alice")
@@ -149,8 +161,10 @@ async def remove(name: UserName, data: DataOption = None) -> None:
     print(_('User "{name}" removed.', name=name))
 
 
-def _print_invitation(config: Config, invitation: str) -> None:
-    """Print the link, on the address of the running server or of the settings."""
+def _print_invitation(config: Config, invitation: str, mailed_to: str) -> None:
+    """Print the link, on the address of the running server or of the settings, and where it is sent."""
     server = read_server_info(config)
     address = config.console if server is None or server.hub is None else parse_address(server.hub.address, "hub")
-    print(f"http://{local_address(address)}/invitation?invitation={invitation}")
+    print(f"http://{local_address(address)}{invitation_path(invitation)}")
+    if mailed_to:
+        print_note(_("the running server sends the link to {address}", address=mailed_to))

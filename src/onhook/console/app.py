@@ -56,6 +56,7 @@ from onhook.console.pages import destination_log as destination_log_pages
 from onhook.console.pages import destinations as destination_pages
 from onhook.console.pages import directory as directory_pages
 from onhook.console.pages import erasure as erasure_pages
+from onhook.console.pages import forgotten_password as forgotten_password_pages
 from onhook.console.pages import mail as mail_pages
 from onhook.console.pages import missed_inbox as missed_inbox_pages
 from onhook.console.pages import pbx_connection as pbx_connection_pages
@@ -275,6 +276,7 @@ def _page_router() -> Router:
             sign_in.sign_out,
             sign_in.invitation_page,
             sign_in.accept_invitation,
+            *forgotten_password_pages.ROUTES,
             *account.ROUTES,
             *first_account.ROUTES,
             *user_pages.ROUTES,

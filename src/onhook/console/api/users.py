@@ -21,9 +21,11 @@ from onhook.cdr.directory import TEXT_CHARACTERS_MAX
 from onhook.cdr.number_masking import Mask
 from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.auth.share_tokens import parse_export_filter
+from onhook.console.invitation_mails import add_invitation_mail, invitation_path
 from onhook.console.parameters import Label, PbxNames, UserOrTokenName
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.state import AppState, AppStateDep
+from onhook.lib.mail_addresses import ADDRESS_CHARACTERS_MAX
 from onhook.lib.timestamps import to_microseconds
 
 Extensions = Annotated[
@@ -37,6 +39,7 @@ GroupNames = Annotated[
 ]
 
 
+Email = Annotated[str, msgspec.Meta(max_length=ADDRESS_CHARACTERS_MAX)]
 Permissions = Annotated[list[Permission], msgspec.Meta(max_length=len(PERMISSIONS))]
 
 
@@ -57,10 +60,12 @@ class NewUserOrToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class NewUser(NewUserOrToken, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A user to add. With the permission `share` a user who is no administrator shares dashboards and questions of
-    their own with all users, with `links` makes links to wallboards.
+    their own with all users, with `links` makes links to wallboards. With an `email` the invitation is sent there,
+    where a mail server and the address of the console are set.
     """
 
     permissions: Permissions = []
+    email: Email = ""
 
 
 class ChangedUser(UserChanges, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +79,7 @@ class ChangedUser(UserChanges, frozen=True, kw_only=True, forbid_unknown_fields=
     departments: GroupNames | msgspec.UnsetType = msgspec.UNSET
     sites: GroupNames | msgspec.UnsetType = msgspec.UNSET
     permissions: Permissions | msgspec.UnsetType = msgspec.UNSET
+    email: Email | msgspec.UnsetType = msgspec.UNSET
 
 
 class NewToken(NewUserOrToken, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,13 +102,17 @@ class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
     last_seen_at: datetime | None
     is_disabled: bool
     permissions: list[Permission]
+    email: str
 
 
 class InvitedUser(msgspec.Struct, frozen=True):
-    """A user, and the `path` on the console where a password is chosen, which is returned this once."""
+    """A user, and the `path` on the console where a password is chosen, which is returned this once. `mailed_to` is the
+    address to which it is sent, or empty.
+    """
 
     user: UserInfo
     path: str
+    mailed_to: str
 
 
 class AddedToken(msgspec.Struct, frozen=True):
@@ -137,7 +147,12 @@ async def add_user(app_state: AppStateDep, data: Annotated[NewUser, BodyKwarg()]
     """Add a user by an invitation, which is valid once and for three days."""
     scope = await parse_scope(app_state.appdb, data.pbxs, data.numbers, data.mask, data.departments, data.sites)
     invitation = await app_state.appdb.users.add(
-        data.name, data.role, scope, now_us=app_state.clock.microseconds(), permissions=data.permissions
+        data.name,
+        data.role,
+        scope,
+        now_us=app_state.clock.microseconds(),
+        permissions=data.permissions,
+        email=data.email,
     )
     return await _invited_user(app_state, data.name.strip(), invitation)
 
@@ -213,8 +228,11 @@ def _user_info(user: User) -> UserInfo:
         last_seen_at=user.last_seen_at,
         is_disabled=user.is_disabled,
         permissions=list(user.permissions),
+        email=user.email,
     )
 
 
 async def _invited_user(app_state: AppState, name: str, invitation: str) -> InvitedUser:
-    return InvitedUser(_user_info(await app_state.appdb.users.get(name)), f"/invitation?invitation={invitation}")
+    user = await app_state.appdb.users.get(name)
+    mailed_to = await add_invitation_mail(app_state.appdb, app_state.clock, user, invitation)
+    return InvitedUser(_user_info(user), invitation_path(invitation), mailed_to)

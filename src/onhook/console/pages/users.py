@@ -23,6 +23,7 @@ from onhook.appdb.users import User
 from onhook.cdr.access_scope import AccessScope
 from onhook.console.auth.access import FOR_ADMINISTRATORS
 from onhook.console.auth.share_tokens import parse_export_filter
+from onhook.console.invitation_mails import add_invitation_mail, invitation_path
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
 from onhook.console.pages.rendering import View
@@ -62,6 +63,7 @@ class AccessForm(ScopeForm, frozen=True):
     is_share: bool = False
     export_filter: str = ""
     expires_on: str = ""
+    email: str = ""
 
     @property
     def permissions(self) -> list[Permission]:
@@ -99,6 +101,7 @@ class UsersView(View, frozen=True, kw_only=True):
     today: date
     invited_name: str = ""
     invitation: str = ""
+    mailed_to: str = ""
     token_name: str = ""
     token: str = ""
 
@@ -141,12 +144,11 @@ async def add_user(
             await parse_form_scope(app_state, data),
             now_us=app_state.clock.microseconds(),
             permissions=data.permissions,
+            email=data.email,
         )
     except OnhookError as error:
         return await _render_users(request, app_state, reader_zone, user_error=str(error), form=data)
-    return await _render_users(
-        request, app_state, reader_zone, invited_name=data.name.strip(), invitation=_invitation_url(request, invitation)
-    )
+    return await _render_invited(request, app_state, reader_zone, data.name.strip(), invitation)
 
 
 @get("/users/edit", opt=FOR_ADMINISTRATORS, include_in_schema=False)
@@ -172,9 +174,11 @@ async def change_user(
     user = await app_state.appdb.users.get(data.user)
     try:
         scope = await parse_form_scope(app_state, data)
-        user = await app_state.appdb.users.change(
-            user.name, new_name=data.name, role=data.role, scope=scope, permissions=data.permissions
-        )
+        async with app_state.appdb.transaction():
+            user = await app_state.appdb.users.change(
+                user.name, new_name=data.name, role=data.role, scope=scope, permissions=data.permissions
+            )
+            await app_state.appdb.users.set_email(user.name, data.email)
     except OnhookError as error:
         pbx_names = await _load_pbx_names(app_state)
         view = UserView(user=user, form=data, pbx_names=pbx_names, error=str(error))
@@ -210,9 +214,7 @@ async def renew_invitation(
         invitation = await app_state.appdb.users.invite(data.name, now_us=app_state.clock.microseconds())
     except OnhookError as error:
         return await _render_users(request, app_state, reader_zone, error=str(error))
-    return await _render_users(
-        request, app_state, reader_zone, invited_name=data.name, invitation=_invitation_url(request, invitation)
-    )
+    return await _render_invited(request, app_state, reader_zone, data.name, invitation)
 
 
 @post("/users/remove", include_in_schema=False, status_code=200)
@@ -326,6 +328,7 @@ def _fill_form(user: User, pbx_names: Mapping[str, str]) -> AccessForm:
         mask=scope.mask,
         may_share="yes" if "share" in user.permissions else "",
         may_make_links="yes" if "links" in user.permissions else "",
+        email=user.email,
     )
 
 
@@ -333,8 +336,14 @@ async def _load_pbx_names(app_state: AppState) -> dict[str, str]:
     return {pbx.sn: pbx.name for pbx in await app_state.appdb.pbxs()}
 
 
-def _invitation_url(request: AnyRequest, invitation: str) -> str:
-    return f"{request.base_url}invitation?invitation={invitation}"
+async def _render_invited(
+    request: AnyRequest, app_state: AppState, zone: ReaderZone, name: str, invitation: str
+) -> Response[str]:
+    """Return the page with the link of an invitation, which is sent by mail too where the user has an address."""
+    user = await app_state.appdb.users.get(name)
+    mailed_to = await add_invitation_mail(app_state.appdb, app_state.clock, user, invitation)
+    link = str(request.base_url).rstrip("/") + invitation_path(invitation)
+    return await _render_users(request, app_state, zone, invited_name=user.name, invitation=link, mailed_to=mailed_to)
 
 
 async def _render_users(

@@ -1,0 +1,2 @@
+-- Where a user gets invitations and links to choose another password; empty where there is no address.
+ALTER TABLE users ADD COLUMN email TEXT NOT NULL DEFAULT '';
