@@ -75,9 +75,9 @@ class JetStreamServer:
         return JetStreamLedger(self.url(stream), call_seconds=CALL_SECONDS)
 
 
-async def create_ledger_streams(url: str, after_seq: int = 0) -> None:
+async def create_ledger_streams(url: str, after_seq: int = 0, *, call_seconds: float = CALL_SECONDS) -> None:
     """Create the streams of a ledger."""
-    client = JetStreamClient(parse_jetstream_address(url), call_seconds=CALL_SECONDS)
+    client = JetStreamClient(parse_jetstream_address(url), call_seconds=call_seconds)
     try:
         await create_streams(client, after_seq)
     finally:

@@ -287,7 +287,8 @@ async def _create_when_ready(url: str) -> None:
     """Create the streams when the servers have elected a leader."""
     while True:
         try:
-            await create_ledger_streams(url)
+            # Servers without a leader may not answer at all.
+            await create_ledger_streams(url, call_seconds=RESTART_SECONDS)
         except Unavailable:
             await asyncio.sleep(0.5)
             continue
