@@ -51,6 +51,7 @@ async def test_swept_folder_of_texts_is_a_whole_path_and_another_target() -> Non
         ("/a", "b"),
         ("/a\nb", ""),
         ("/a/", "/a"),
+        ("/a", "/a/b/.."),
         ("/" * 5_000, ""),
     ):
         with pytest.raises(UsageError):

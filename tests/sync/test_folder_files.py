@@ -50,3 +50,27 @@ def test_move_files_replaces_no_other_file(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "cdr.log").touch()
     with pytest.raises(UsageError, match="too many files with the name"):
         move_files([tmp_path / "cdr.log"], target)
+
+
+def test_move_files_to_their_own_folder_is_an_error(tmp_path: Path) -> None:
+    """Under another name of the folder: they would have another name with each sweep."""
+    (tmp_path / "calls").mkdir()
+    (tmp_path / "calls" / "a").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "calls")
+    with pytest.raises(UsageError, match="in the folder from which they are moved"):
+        move_files([tmp_path / "calls" / "a"], tmp_path / "link")
+    assert (tmp_path / "calls" / "a").exists()
+
+
+def test_scan_folder_file_that_is_gone_meanwhile_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+    marks = {name: mark_of((tmp_path / name).stat()) for name in ("a", "b")}
+
+    def mark(status: os.stat_result) -> object:
+        for name in ("a", "b"):
+            (tmp_path / name).unlink(missing_ok=True)
+        return mark_of(status)
+
+    monkeypatch.setattr(folder_files, "mark_of", mark)
+    assert len(scan_folder(tmp_path, marks).unchanged) == 1

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.receiver.verdict import Verdict
 from onhook.sync import folder_files, folder_sweep, ingest_retry
-from onhook.sync.folder_files import SETTLED_SECONDS
+from onhook.sync.folder_files import SETTLED_SECONDS, open_file
 from onhook.sync.folder_sweep import FILE_BYTES_MAX, FolderSweeper, SweepTotals
 from tests.pbx.freeswitch.captures import FREESWITCH, PAYLOADS, bodies
 
@@ -137,3 +138,60 @@ async def test_sweep_again_reads_files_that_are_new_or_have_changed(tmp_path: Pa
     path.unlink()
     other.unlink()
     assert (await sweeper.sweep(tmp_path), sweeper.unreadable_count) == (SweepTotals(), 0)
+
+
+async def test_sweep_file_that_cannot_be_moved_is_moved_later(tmp_path: Path, intake: Intake) -> None:
+    """It is stored at once, with those after it, and the error stays until it is moved."""
+    for number, leg in enumerate(bodies("s01")):
+        put(tmp_path, f"{number}.cdr.json", leg)
+    target = tmp_path / "missing" / "sent"
+    sweeper = create_sweeper(intake, target)
+    for _round in range(2):
+        with pytest.raises(UsageError, match="cannot move"):
+            await sweeper.sweep(tmp_path)
+        assert (len(intake.keys), sweeper.unreadable_count) == (2, 0)
+    target.parent.mkdir()
+    assert await sweeper.sweep(tmp_path) == SweepTotals(files=2, existing=2)
+    assert sorted(path.name for path in target.iterdir()) == ["0.cdr.json", "1.cdr.json"]
+
+
+async def test_sweep_file_that_is_written_anew_before_it_is_moved_is_read_again(tmp_path: Path, intake: Intake) -> None:
+    legs = bodies("s01")
+    path = put(tmp_path, "a.cdr.json", legs[0])
+    gone = put(tmp_path, "b.cdr.json", legs[0])
+    sweeper = create_sweeper(intake, tmp_path / "sent")
+    ingest = intake.ingest
+
+    async def ingest_and_write(body: bytes) -> Verdict:
+        if not intake.keys:
+            put(tmp_path, "a.cdr.json", legs[1], age_seconds=50)
+            gone.unlink()
+        return await ingest(body)
+
+    sweeper._ingest = ingest_and_write
+    await sweeper.sweep(tmp_path)
+    assert path.exists()
+    assert await sweeper.sweep(tmp_path) == SweepTotals(files=1, new=1)
+    assert [file.read_bytes() for file in (tmp_path / "sent").iterdir()] == [legs[1]]
+
+
+async def test_sweep_file_that_may_not_be_read_is_an_error_and_keeps_no_other_one(
+    tmp_path: Path, intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a FreeSWITCH whose files are readable for its own user."""
+    legs = bodies("s01")
+    refused, _other = put(tmp_path, "a.cdr.json", legs[0]), put(tmp_path, "b.cdr.json", legs[1])
+
+    def refuse(path: Path) -> BinaryIO:
+        if path == refused:
+            raise PermissionError(13, "Permission denied")
+        return open_file(path)
+
+    sweeper = create_sweeper(intake)
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_sweep, "open_file", refuse)
+        for _round in range(2):
+            with pytest.raises(UsageError, match=f"cannot read the file: Permission denied.*{refused.name}"):
+                await sweeper.sweep(tmp_path)
+            assert len(intake.keys) == 1
+    assert await sweeper.sweep(tmp_path) == SweepTotals(files=1, new=1)

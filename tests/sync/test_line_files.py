@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -15,7 +16,7 @@ from onhook.pbx.threecx.payload import ThreeCx
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.sync import line_files
-from onhook.sync.folder_files import FileMark, FolderContent, move_files, scan_folder
+from onhook.sync.folder_files import FileMark, FolderContent, move_files, open_file, scan_folder
 from onhook.sync.ingest_retry import INGEST_BATCH_SIZE
 from onhook.sync.line_files import LineFileSweeper, LineTotals
 from tests.pbx.threecx.test_acceptance import OUTBOUND, QUEUE, load
@@ -164,3 +165,39 @@ async def test_sweep_file_that_is_gone_or_cannot_be_read(files: Files, monkeypat
 
     monkeypatch.setattr(line_files, "scan_folder", scan)
     assert await files.sweeper().sweep(files.folder) == LineTotals()
+
+
+async def test_sweep_file_that_may_not_be_read_is_an_error_and_keeps_no_other_one(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused, _other = files.write("cdr-1.log", load(OUTBOUND)), files.write("cdr-2.log", load(QUEUE))
+
+    def refuse(path: Path) -> BinaryIO:
+        if path == refused:
+            raise PermissionError(13, "Permission denied")
+        return open_file(path)
+
+    sweeper = files.sweeper()
+    with monkeypatch.context() as patch:
+        patch.setattr(line_files, "open_file", refuse)
+        with pytest.raises(UsageError, match=f"cannot read the file: Permission denied.*{refused.name}"):
+            await sweeper.sweep(files.folder)
+    assert (sweeper.totals, await files.ledger.last_seq()) == (LineTotals(files=1, lines=1, new=1), 1)
+    assert (await sweeper.sweep(files.folder)).new == 1
+
+
+async def test_sweep_path_that_may_not_be_looked_at_is_an_error(files: Files) -> None:
+    """As of a folder in one that only the PBX may enter; here a name is too long for any folder."""
+    with pytest.raises(UsageError, match="cannot read the folder: File name too long"):
+        await files.sweeper().sweep(files.folder / ("a" * 300))
+
+
+async def test_sweep_last_line_that_was_written_in_two_parts_is_no_unreadable_one(files: Files) -> None:
+    sweeper = files.sweeper(files.target)
+    files.write("cdr.log", load(OUTBOUND) + load(QUEUE)[:20])
+    assert (await sweeper.sweep(files.folder), sweeper.unreadable_count) == (
+        *(LineTotals(files=1, lines=2, new=1, unreadable=1), 1),
+    )
+    path = files.write("cdr.log", load(OUTBOUND) + load(QUEUE), seconds_ago=50)
+    assert (await sweeper.sweep(files.folder), sweeper.unreadable_count) == (LineTotals(files=1, lines=1, new=1), 0)
+    assert not path.exists()

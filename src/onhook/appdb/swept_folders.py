@@ -1,5 +1,6 @@
 """Folders in which PBXs leave files, which the hub stores: their settings, and what became of the files."""
 
+import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -86,7 +87,7 @@ def parse_swept_folder(path_text: str, target_text: str) -> SweptFolder | None:
                 _("{path} is no folder of this machine", path=repr(text[:80])), hint=_("write its whole path")
             )
     # A folder inside of it is allowed: folders in folders are not read.
-    if target and Path(target) == Path(path):
+    if target and os.path.normpath(target) == os.path.normpath(path):
         raise UsageError(
             _("the stored files would be in the folder from which they are moved"), hint=_("name another folder")
         )

@@ -52,6 +52,11 @@ class FileSweeper(Protocol):
     """Stores the files of a folder, again and again: `FolderSweeper` or `LineFileSweeper`."""
 
     @property
+    def totals(self) -> SweepTotals | LineTotals:
+        """Return what became of the files in the latest sweep, also where it ended with an error."""
+        ...
+
+    @property
     def unreadable_count(self) -> int:
         """Return how much of what is there is no event."""
         ...
@@ -167,14 +172,15 @@ class FileSweepManager:
             await asyncio.sleep(max(self._sweep_seconds, seconds * REST_FACTOR))
 
     async def _sweep(self, spec: SweepSpec, sweeper: FileSweeper, log: TransitionLog) -> _SweepResult:
+        error_text = ""
         try:
-            totals = await sweeper.sweep(Path(spec.path))
+            await sweeper.sweep(Path(spec.path))
+            log.end(sn=spec.sn)
         except OnhookError as error:
             raise_if_cancelled()
             log.begin(sn=spec.sn, error=str(error))
-            return _SweepResult(unreadable=sweeper.unreadable_count, error=str(error))
-        log.end(sn=spec.sn)
-        return _SweepResult(stored=totals.new, unreadable=sweeper.unreadable_count)
+            error_text = str(error)
+        return _SweepResult(stored=sweeper.totals.new, unreadable=sweeper.unreadable_count, error=error_text)
 
     async def _save(self, spec: SweepSpec, result: _SweepResult) -> None:
         """Store what became of the files; where the database cannot be written, the next result says it."""

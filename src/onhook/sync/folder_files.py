@@ -6,7 +6,7 @@ Invariants: links and pipes are not followed. A file that is moved replaces no o
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -43,6 +43,14 @@ def mark_of(status: os.stat_result) -> FileMark:
     return FileMark(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
+def find_mark(path: Path | os.DirEntry[str]) -> FileMark | None:
+    """Return the mark that a file has now; None where it is gone, or cannot be looked at."""
+    try:
+        return mark_of(path.stat(follow_symlinks=False))
+    except OSError:
+        return None
+
+
 class FolderContent(NamedTuple):
     """The `changed` files of a folder by name, and the names of those that are as they were."""
 
@@ -61,7 +69,7 @@ def scan_folder(folder: Path, marks: Mapping[str, FileMark]) -> FolderContent:
             for entry in entries:
                 if entry.name.startswith(".") or not entry.is_file(follow_symlinks=False):
                     continue
-                if entry.name in marks and marks[entry.name] == mark_of(entry.stat(follow_symlinks=False)):
+                if entry.name in marks and marks[entry.name] == find_mark(entry):
                     unchanged.add(entry.name)
                 else:
                     changed.append(entry.name)
@@ -89,10 +97,21 @@ def open_file(path: Path) -> BinaryIO:
     return file
 
 
-def move_files(paths: Iterable[Path], target: Path) -> list[Path]:
-    """Move files into a folder of the same file system; return where they are. Raises `UsageError`."""
+def read_error(path: Path, error: OSError) -> UsageError:
+    """Return the error that says why a file cannot be read."""
+    return UsageError(_("cannot read the file: {reason}", reason=error.strerror or error), location=str(path))
+
+
+def move_files(paths: Sequence[Path], target: Path) -> list[Path]:
+    """Move files of one folder into another one of the same file system; return where they are. Raises `UsageError`."""
     try:
         target.mkdir(exist_ok=True)
+        if paths and paths[0].parent.samefile(target):
+            raise UsageError(
+                _("the stored files would be in the folder from which they are moved"),
+                location=str(target),
+                hint=_("name another folder"),
+            )
         return [_move_file(path, target) for path in paths]
     except OSError as error:
         raise UsageError(
@@ -104,7 +123,7 @@ def move_files(paths: Iterable[Path], target: Path) -> list[Path]:
 
 def _move_file(path: Path, target: Path) -> Path:
     """Move a file, under a name with a number where another file has its name. Raises `OSError`."""
-    names = [path.name, *(f"{path.name}.{number}" for number in range(1, MOVED_NAMES_MAX))]
+    names = (f"{path.name}.{number}" if number else path.name for number in range(MOVED_NAMES_MAX))
     moved_path = next((target / name for name in names if not os.path.lexists(target / name)), None)
     if moved_path is None:
         raise OSError(_("it has too many files with the name {name}", name=path.name))

@@ -7,15 +7,24 @@ swept: the ledger recognises its content. A file that is being written, or is no
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from onhook.lib.errors import UsageError
 from onhook.pbx.dialect import LegDialect
 from onhook.receiver.verdict import Verdict
-from onhook.sync.folder_files import SETTLED_SECONDS, FileMark, mark_of, move_files, open_file, scan_folder
+from onhook.sync.folder_files import (
+    SETTLED_SECONDS,
+    FileMark,
+    find_mark,
+    mark_of,
+    move_files,
+    open_file,
+    read_error,
+    scan_folder,
+)
 from onhook.sync.ingest_retry import BACKFILL_ATTEMPTS_MAX, Ingest, ingest_with_retry
 
 FILE_BYTES_MAX: Final = 256 * 1024
@@ -44,29 +53,34 @@ class SweepTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _ReadFiles(msgspec.Struct, frozen=True):
-    """Files that were read: the contents of those that are events, how each is marked now, and the number of those that
-    may still be written.
+    """Files that were read: the contents of those that are events, how each is marked now, the number of those that may
+    still be written, and why the first of those that cannot be read cannot.
     """
 
     bodies: Mapping[Path, bytes]
     marks: Mapping[Path, FileMark]
     recent_count: int
+    error: UsageError | None
 
 
 class FolderSweeper:
     """Sweeps folders of one PBX, again and again: a file is read again only once it has changed. `now_us` returns
-    microseconds since 1970, UTC. Files that are stored are moved to `target`, if there is one.
+    microseconds since 1970, UTC. Files that are stored are moved to `target`, if there is one. `totals` are those of
+    the latest sweep, also where it ended with an error.
     """
 
     def __init__(
         self, *, dialect: LegDialect, ingest: Ingest, now_us: Callable[[], int], target: Path | None = None
     ) -> None:
+        self.totals = SweepTotals()
         self._dialect = dialect
         self._ingest = ingest
         self._now_us = now_us
         self._target = target
         self._marks: dict[str, FileMark] = {}
         self._unreadable: set[str] = set()
+        self._error: UsageError | None = None
+        """The first error of a sweep."""
 
     @property
     def unreadable_count(self) -> int:
@@ -74,16 +88,24 @@ class FolderSweeper:
         return len(self._unreadable)
 
     async def sweep(self, folder: Path) -> SweepTotals:
-        """Store the files of a folder that are new or have changed. Raises `UsageError` where it cannot be read or a
-        file cannot be moved, and `Unavailable` where the ledger cannot be written.
+        """Store the files of a folder that are new or have changed. Raises `UsageError` where it cannot be read, and,
+        once the others are stored, where a file cannot be read or moved; and `Unavailable` where the ledger cannot be
+        written.
         """
-        paths, unchanged = await asyncio.to_thread(scan_folder, folder, self._marks)
+        self.totals, self._error = SweepTotals(), None
+        paths = await asyncio.to_thread(self._list_changed, folder)
+        for start in range(0, len(paths), FILES_AT_ONCE):
+            self.totals += await self._sweep_files(paths[start : start + FILES_AT_ONCE])
+        if self._error is not None:
+            raise self._error
+        return self.totals
+
+    def _list_changed(self, folder: Path) -> list[Path]:
+        """Return the files to read, and forget those that are no longer there. Raises `UsageError`."""
+        paths, unchanged = scan_folder(folder, self._marks)
         self._marks = {name: self._marks[name] for name in unchanged}
         self._unreadable &= unchanged
-        totals = SweepTotals()
-        for start in range(0, len(paths), FILES_AT_ONCE):
-            totals += await self._sweep_files(paths[start : start + FILES_AT_ONCE])
-        return totals
+        return paths
 
     async def _sweep_files(self, paths: Sequence[Path]) -> SweepTotals:
         files = await asyncio.to_thread(self._read_files, paths)
@@ -92,31 +114,49 @@ class FolderSweeper:
         )
         results = dict(zip(files.bodies, verdicts, strict=True))
         accepted_paths = [path for path, verdict in results.items() if verdict in ACCEPTED_VERDICTS]
+        self._error = self._error or files.error
         self._note(files.marks, accepted_paths)
         if self._target is not None:
-            await asyncio.to_thread(move_files, accepted_paths, self._target)
+            await asyncio.to_thread(self._move, accepted_paths, files.marks, self._target)
         return _count(files, len(paths), results)
 
-    def _note(self, marks: Mapping[Path, FileMark], accepted_paths: Iterable[Path]) -> None:
-        self._marks |= {path.name: mark for path, mark in marks.items()}
-        self._unreadable |= {path.name for path in marks} - {path.name for path in accepted_paths}
+    def _note(self, marks: Mapping[Path, FileMark], accepted_paths: Sequence[Path]) -> None:
+        """Note what need not be read again. A file that is to be moved has no mark: it is tried again until it is."""
+        unreadable = {path.name for path in marks} - {path.name for path in accepted_paths}
+        self._marks |= {
+            path.name: mark for path, mark in marks.items() if self._target is None or path.name in unreadable
+        }
+        self._unreadable |= unreadable
+
+    def _move(self, paths: Sequence[Path], marks: Mapping[Path, FileMark], target: Path) -> None:
+        """Move files but those that were written anew since they were read: the next sweep reads them."""
+        try:
+            move_files([path for path in paths if find_mark(path) == marks[path]], target)
+        except UsageError as error:
+            self._error = self._error or error
 
     def _read_files(self, paths: Iterable[Path]) -> _ReadFiles:
         bodies: dict[Path, bytes] = {}
         marks: dict[Path, FileMark] = {}
         recent_count = 0
+        first_error: UsageError | None = None
         for path in paths:
-            # A file that is gone, or not readable, is none to this sweep.
-            with suppress(OSError), open_file(path) as file:
-                status = os.fstat(file.fileno())
-                if abs(self._now_us() / _MICROSECONDS - status.st_mtime) < SETTLED_SECONDS:
-                    recent_count += 1
-                    continue
-                body = file.read(FILE_BYTES_MAX + 1)
-                marks[path] = mark_of(status)
-                if len(body) <= FILE_BYTES_MAX and self._dialect.peek(body).kind == "details":
-                    bodies[path] = body
-        return _ReadFiles(bodies, marks, recent_count)
+            try:
+                with open_file(path) as file:
+                    status = os.fstat(file.fileno())
+                    body = file.read(FILE_BYTES_MAX + 1)
+            except FileNotFoundError:
+                continue  # It was moved or deleted meanwhile.
+            except OSError as error:
+                first_error = first_error or read_error(path, error)
+                continue
+            if abs(self._now_us() / _MICROSECONDS - status.st_mtime) < SETTLED_SECONDS:
+                recent_count += 1
+                continue
+            marks[path] = mark_of(status)
+            if len(body) <= FILE_BYTES_MAX and self._dialect.peek(body).kind == "details":
+                bodies[path] = body
+        return _ReadFiles(bodies, marks, recent_count, first_error)
 
 
 def _count(files: _ReadFiles, file_count: int, results: Mapping[Path, Verdict]) -> SweepTotals:

@@ -14,10 +14,18 @@ from typing import BinaryIO, Final
 import msgspec
 
 from onhook.lib.errors import UsageError
-from onhook.lib.messages import _
 from onhook.pbx.dialect import LineDialect
 from onhook.pbx.lines import LineSplitter
-from onhook.sync.folder_files import NO_MARK, SETTLED_SECONDS, FileMark, mark_of, move_files, open_file, scan_folder
+from onhook.sync.folder_files import (
+    NO_MARK,
+    SETTLED_SECONDS,
+    FileMark,
+    mark_of,
+    move_files,
+    open_file,
+    read_error,
+    scan_folder,
+)
 from onhook.sync.folder_sweep import ACCEPTED_VERDICTS
 from onhook.sync.ingest_retry import BACKFILL_ATTEMPTS_MAX, INGEST_BATCH_SIZE, Ingest, ingest_with_retry
 
@@ -47,23 +55,31 @@ class LineTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 class _FileState(msgspec.Struct, frozen=True, kw_only=True):
     """How far a file was read: the mark that it had then, the `offset` behind the last line that had ended, a hash of
-    the bytes before it, and how many lines before it are no calls.
+    the bytes before it, and how many lines are no calls: those before it, and that behind it, which may go on.
     """
 
     mark: FileMark
     offset: int = 0
     digest: bytes = b""
-    unreadable: int = 0
+    unreadable_ended: int = 0
+    unreadable_rest: int = 0
+
+    @property
+    def unreadable(self) -> int:
+        """Return how many lines are no calls."""
+        return self.unreadable_ended + self.unreadable_rest
 
 
 class LineFileSweeper:
     """Reads files of one PBX, again and again: of a file to which lines were appended, the new ones are read. `now_us`
     returns microseconds since 1970, UTC. Files of which all lines are stored are moved to `target`, if there is one.
+    `totals` are those of the latest sweep, also where it ended with an error.
     """
 
     def __init__(
         self, *, dialect: LineDialect, ingest: Ingest, now_us: Callable[[], int], target: Path | None = None
     ) -> None:
+        self.totals = LineTotals()
         self._dialect = dialect
         self._ingest = ingest
         self._now_us = now_us
@@ -76,17 +92,24 @@ class LineFileSweeper:
         return sum(state.unreadable for state in self._states.values())
 
     async def sweep(self, path: Path) -> LineTotals:
-        """Store the new lines of a file, or of all files of a folder. Raises `UsageError` where one cannot be read or
-        moved, and `Unavailable` where the ledger cannot be written.
+        """Store the new lines of a file, or of all files of a folder. Raises `UsageError` where the folder cannot be
+        read, and, once the others are stored, where a file cannot be read or moved; and `Unavailable` where the ledger
+        cannot be written.
         """
-        totals = LineTotals()
+        self.totals = LineTotals()
+        first_error: UsageError | None = None
         for file_path in await asyncio.to_thread(self._list_changed, path):
-            totals += await self._sweep_file(file_path)
-        return totals
+            try:
+                await self._sweep_file(file_path)
+            except UsageError as error:
+                first_error = first_error or error
+        if first_error is not None:
+            raise first_error
+        return self.totals
 
     def _list_changed(self, path: Path) -> list[Path]:
         """Return the files to read, and forget those that are no longer there. Raises `UsageError`."""
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113 - `Path.is_file` raises where a folder may not be entered
             return [path]
         marks = {file_path.name: state.mark for file_path, state in self._states.items()}
         changed, unchanged = scan_folder(path, marks)
@@ -94,26 +117,24 @@ class LineFileSweeper:
         self._states = {file_path: state for file_path, state in self._states.items() if file_path.name in names}
         return changed
 
-    async def _sweep_file(self, path: Path) -> LineTotals:
+    async def _sweep_file(self, path: Path) -> None:
         try:
-            return await self._store_file(path)
+            await self._store_file(path)
         except FileNotFoundError:
-            return LineTotals()  # It was moved or deleted meanwhile.
+            return  # It was moved or deleted meanwhile.
         except OSError as error:
-            raise UsageError(
-                _("cannot read the file: {reason}", reason=error.strerror or error), location=str(path)
-            ) from error
+            raise read_error(path, error) from error
 
-    async def _store_file(self, path: Path) -> LineTotals:
+    async def _store_file(self, path: Path) -> None:
         """Store the new lines of a file. Raises `OSError` too."""
         file, status = await asyncio.to_thread(_open, path)
         is_settled = abs(self._now_us() / _MICROSECONDS - status.st_mtime) >= SETTLED_SECONDS
         with file:
             totals, state = await self._read(path, file, mark_of(status), is_settled=is_settled)
+        self.totals += totals
         self._states[path] = state
         if self._target is not None and is_settled and not state.unreadable:
-            totals += await self._move(path, state, self._target)
-        return totals
+            await self._move(path, state, self._target)
 
     async def _read(
         self, path: Path, file: BinaryIO, mark: FileMark, *, is_settled: bool
@@ -123,30 +144,38 @@ class LineFileSweeper:
         """
         state = await asyncio.to_thread(_find_state, file, self._states.get(path))
         totals = LineTotals(files=1, recent=int(not is_settled))
+        unreadable_ended = state.unreadable_ended
         reader = _LineReader(file, state.offset, flushes=is_settled)
         while (lines := await asyncio.to_thread(reader.read)) is not None:
-            totals += await self._store(lines)
+            stored = await self._store(lines)
+            totals += stored
+            unreadable_ended += 0 if reader.is_at_rest else stored.unreadable
         if reader.is_overlong:
             totals += LineTotals(lines=1, unreadable=1)
+            unreadable_ended += 1
         return totals, _FileState(
             mark=mark if is_settled else NO_MARK,
             offset=reader.offset,
             digest=await asyncio.to_thread(_compute_digest, file, reader.offset),
-            unreadable=state.unreadable + totals.unreadable,
+            unreadable_ended=unreadable_ended,
+            unreadable_rest=state.unreadable_ended + totals.unreadable - unreadable_ended,
         )
 
-    async def _move(self, path: Path, state: _FileState, target: Path) -> LineTotals:
-        """Move a file; what was appended to it meanwhile is read where it is then."""
-        del self._states[path]
+    async def _move(self, path: Path, state: _FileState, target: Path) -> None:
+        """Move a file; what was appended to it meanwhile is read where it is then. Where it cannot be moved, the next
+        sweep tries again.
+        """
+        self._states[path] = msgspec.structs.replace(state, mark=NO_MARK)
         (moved_path,) = await asyncio.to_thread(move_files, [path], target)
+        del self._states[path]
         if (await asyncio.to_thread(moved_path.stat)).st_size == state.mark.size:
-            return LineTotals()
+            return
         self._states[moved_path] = state
         file, status = await asyncio.to_thread(_open, moved_path)
         with file:
             totals, _state = await self._read(moved_path, file, mark_of(status), is_settled=True)
         del self._states[moved_path]
-        return msgspec.structs.replace(totals, files=0)
+        self.totals += msgspec.structs.replace(totals, files=0)
 
     async def _store(self, lines: Sequence[bytes]) -> LineTotals:
         call_lines = [line for line in lines if self._dialect.is_line(line)]
@@ -161,11 +190,12 @@ class LineFileSweeper:
 
 class _LineReader:
     """Reads lines from an offset on, some at a time; `flushes` says whether the end of the file ends the last one.
-    `offset` is behind the last line that has ended.
+    `offset` is behind the last line that has ended; `is_at_rest` is set once the one behind it was returned.
     """
 
     def __init__(self, file: BinaryIO, offset: int, *, flushes: bool) -> None:
         self.offset = offset
+        self.is_at_rest = False
         self._file = file
         self._splitter = LineSplitter()
         self._batches = self._iter_batches(flushes=flushes)
@@ -190,10 +220,11 @@ class _LineReader:
             while len(lines) >= INGEST_BATCH_SIZE:
                 yield lines[:INGEST_BATCH_SIZE]
                 lines = lines[INGEST_BATCH_SIZE:]
-        if flushes:
-            lines += self._splitter.flush()
         if lines:
             yield lines
+        if flushes and (rest := self._splitter.flush()):
+            self.is_at_rest = True
+            yield rest
 
 
 def _open(path: Path) -> tuple[BinaryIO, os.stat_result]:
