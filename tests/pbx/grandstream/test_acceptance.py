@@ -78,8 +78,44 @@ def test_stages_that_come_one_by_one_are_the_same_call() -> None:
     assert links[0].leg_id != links[1].leg_id
     (call,) = assemble(GRANDSTREAM.parse_legs(bodies))
     assert (call.talk_duration, call.answered_by) == (82, "1002")
-    assert assemble(GRANDSTREAM.parse_legs([*bodies, json.dumps({"cdr_root": [QUEUE_ROWS]}).encode()])) != []
-    assert len(GRANDSTREAM.parse_legs([json.dumps({"cdr_root": [QUEUE_ROWS]}).encode(), *bodies])) == 2
+    group = json.dumps({"cdr_root": [QUEUE_ROWS]}).encode()
+    assert len(GRANDSTREAM.parse_legs([group, *bodies])) == len(GRANDSTREAM.parse_legs([*bodies, group])) == 2
+
+
+@pytest.mark.parametrize("first", [["main_cdr"], ["sub_cdr_1"], ["main_cdr", "sub_cdr_2"], ["flat"]])
+def test_summary_in_another_body_than_its_stages_is_no_talk(first: Sequence[str]) -> None:
+    """In any order, with repeats: a row that was a summary once is one, also where it comes without its stages."""
+    main = {**QUEUE_ROWS["main_cdr"], "dst": "5550199"}
+    stage = {"session": main["session"], "userfield": "Inbound"}
+    group = {"main_cdr": main, **{name: QUEUE_ROWS[name] | stage for name in ("sub_cdr_1", "sub_cdr_2")}}
+    expected = GRANDSTREAM.parse(json.dumps(group).encode())
+    assert [details.call_to for details in expected] == ["6500", "1002"]
+    part = {**main, "reason": "x", "channel": "y"} if first == ["flat"] else {name: group[name] for name in first}
+    rest = group if first == ["flat"] else {name: row for name, row in group.items() if name not in first}
+    bodies = [json.dumps(body).encode() for body in (part, rest, group)]
+    for own_bodies in ([*bodies, bodies[0]], bodies[::-1], bodies[:2], [bodies[1], bodies[0]]):
+        assert GRANDSTREAM.parse_legs(own_bodies) == expected
+    assert [details.call_to for details in GRANDSTREAM.parse_legs([json.dumps({"main_cdr": main}).encode()] * 2)] == [
+        "5550199"
+    ]
+
+
+def test_stages_that_begin_in_one_second_are_in_the_order_of_their_numbers() -> None:
+    queue = {**QUEUE_ROWS["sub_cdr_1"], "AcctId": "999"}
+    mailbox = {**QUEUE_ROWS["sub_cdr_2"], "AcctId": "1000", "action_type": "VM[6500]", "start": queue["start"]}
+    body = json.dumps({"main_cdr": {"session": "s"}, "sub_cdr_1": queue, "sub_cdr_2": mailbox})
+    assert [details.status for details in GRANDSTREAM.parse(body.encode())] == ["NO ANSWER", "VOICEMAIL"]
+
+
+def test_queue_row_whose_agent_ends_years_later_keeps_its_own_duration() -> None:
+    agent = {**QUEUE_ROWS["sub_cdr_2"], "end": "2099-01-01 00:00:00"}
+    body = json.dumps({"main_cdr": {"session": "s"}, "sub_cdr_1": QUEUE_ROWS["sub_cdr_1"], "sub_cdr_2": agent})
+    assert [details.call_duration for details in GRANDSTREAM.parse(body.encode())] == [32, 90]
+
+
+def test_names_of_members_are_read_in_any_case() -> None:
+    assert GRANDSTREAM.parse(REALTIME.replace(b"AcctId", b"acctid")) == GRANDSTREAM.parse(REALTIME)
+    assert GRANDSTREAM.peek(REALTIME.replace(b"AcctId", b"ACCTID")) == GRANDSTREAM.peek(REALTIME)
 
 
 def test_row_of_the_list_after_its_report_is_one_record() -> None:

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from onhook.cdr.call_assembly import ABANDONED, ANSWERED, VOICEMAIL
-from onhook.cdr.call_details import UTC_OFFSET, CallDetails
+from onhook.cdr.call_details import DURATION_SECONDS_MAX, UTC_OFFSET, CallDetails
 from onhook.cdr.identity import CALLEE_KIND, extract_name
 from onhook.cdr.number_plan import LegKind
 from onhook.cdr.utc_offset import offset_between
@@ -53,9 +53,7 @@ def _build_details(row: UcmRow, rows: Sequence[UcmRow], offset: timedelta | None
     agents = [agent for agent in rows if _is_agent_of(agent, row) and agent.is_answered] if kind == "queue" else []
     duration, talk = row.duration, row.talk
     if agents:
-        last_end = max((agent.end for agent in agents if agent.end is not None), default=None)
-        duration = row.duration if last_end is None else max(0, round((last_end - row.start).total_seconds()))
-        talk = agents[0].talk
+        duration, talk = _duration_with_agents(row, agents), agents[0].talk
     elif kind == "queue":
         talk = 0
     recording, *further = [part for part in row.get("recordfiles").split("@") if part] or [""]
@@ -75,6 +73,15 @@ def _build_details(row: UcmRow, rows: Sequence[UcmRow], offset: timedelta | None
         uid=row.get("uniqueid"),
         extra=_extra(row, kind, offset, further),
     )
+
+
+def _duration_with_agents(row: UcmRow, agents: Sequence[UcmRow]) -> int | None:
+    """Return the seconds from the begin of a queue's row to the last end of its agents, or its own without a usable
+    end.
+    """
+    last_end = max((agent.end for agent in agents if agent.end is not None), default=row.start)
+    seconds = round((last_end - row.start).total_seconds())
+    return seconds if 0 < seconds <= DURATION_SECONDS_MAX else row.duration
 
 
 def _find_kind(row: UcmRow) -> LegKind | None:

@@ -42,7 +42,8 @@ Members = Mapping[str, str]
 
 class UcmRow(msgspec.Struct, frozen=True, kw_only=True):
     """One row: a stage of a call, or a whole call of one stage. `session` names the call; `is_summary` is set for the
-    row that sums up the stages of a group. `members` are all of its texts.
+    row that sums up the stages of a group, whether these come with it, by themselves, or are none. `members` are all of
+    its texts.
     """
 
     row_id: str
@@ -72,7 +73,7 @@ class UcmRow(msgspec.Struct, frozen=True, kw_only=True):
 
 def looks_like_rows(body: bytes) -> bool:
     """Return whether a body seems to contain rows, readable or not."""
-    return body.lstrip(BLANKS)[:1] in (b"{", b"[", b"<") and b"AcctId" in body
+    return body.lstrip(BLANKS)[:1] in (b"{", b"[", b"<") and ROW_ID.encode() in body.lower()
 
 
 def read_rows(body: bytes) -> list[UcmRow]:
@@ -131,7 +132,7 @@ def _find_rows(content: Any, shared: Members, levels: int) -> Iterator[tuple[Mem
     names = ("session", "userfield", "src_trunk_name", "caller_name")
     group = {name: text for name in names if (text := summary_members.get(name, ""))}
     if ROW_ID in summary_members:
-        yield summary_members, bool(stages)
+        yield summary_members, True
     for stage in stages:
         yield from _find_rows(stage, group, levels - 1)
 
@@ -200,11 +201,13 @@ def _read_count(members: Members, name: str) -> int | None:
 
 def choose_rows(rows: Sequence[UcmRow]) -> list[UcmRow]:
     """Return the rows that are calls or their stages, in order: each once, and no summary beside its stages. Of two
-    reports of a row, that with more members counts.
+    reports of a row, that with more members counts; one report of it as a summary is enough.
     """
     by_id: dict[tuple[str, str], UcmRow] = {}
     for row in sorted(rows, key=lambda row: (len(row.members), sorted(row.members.items()))):
         by_id[row.session, row.row_id] = row
-    stages = {row.session for row in by_id.values() if not row.is_summary}
-    chosen = [row for row in by_id.values() if not row.is_summary or row.session not in stages]
-    return sorted(chosen, key=lambda row: (row.session, row.start, row.row_id))
+    summaries = {(row.session, row.row_id) for row in rows if row.is_summary}
+    staged_sessions = {session for session, row_id in by_id.keys() - summaries}
+    chosen = [row for key, row in by_id.items() if key not in summaries or row.session not in staged_sessions]
+    # Ids are numbers: of stages that begin in one second, 1000 comes after 999.
+    return sorted(chosen, key=lambda row: (row.session, row.start, len(row.row_id), row.row_id))
