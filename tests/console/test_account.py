@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from onhook.console.auth.access import cookie_name
+from onhook.console.auth.failures import PASSWORD_POLICY
 from tests.appdb.test_passwords import scrypt_hash
 from tests.console.conftest import ConsoleHarness
 
@@ -91,6 +92,40 @@ async def test_sign_in_again_ends_the_session_before(harness: ConsoleHarness, br
         async with harness.client("", cookies={name: text}) as attacker:
             assert await status(attacker) == 401
     assert await status(browser) == 200
+
+
+@pytest.mark.parametrize("has_user", [True, False])
+async def test_sign_in_ends_a_session_whose_cookie_is_of_another_console(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession, has_user: bool
+) -> None:
+    """Browsers share cookies between ports: it is the session of the same browser, whichever name it has."""
+    now_us = harness.clock.microseconds()
+    earlier = await harness.appdb.sessions.start_for_token(harness.admin_token, address="192.0.2.1", now_us=now_us)
+    browser.cookie_jar.update_cookies({"onhook_session_1": earlier})
+    if has_user:
+        await add_user(harness, "Alice")
+        assert await sign_in(browser, "Alice") == 200
+    else:
+        form = {"name": "Alice", "password": PASSWORD, "password_repeat": PASSWORD}
+        assert (await browser.post("/first-account", data=form)).url.path == "/"
+    (session,) = await harness.appdb.sessions.all(now_us)
+    assert session.user_name == "Alice"
+
+
+async def test_account_wrong_password_is_a_failed_sign_in(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
+    """A person who found a browser that is signed in guesses as slowly as at the sign-in, and is seen."""
+    await add_user(harness, "Alice")
+    await sign_in(browser, "Alice")
+    form = {"current_password": "x" * 12, "password": NEW_PASSWORD, "password_repeat": NEW_PASSWORD}
+    await browser.post("/account/password", data=form)
+    entry = (await harness.appdb.audit.latest(1, None))[0]
+    assert (entry.action, entry.actor, entry.credential, entry.status) == ("sign in", "Alice", "password", 401)
+    now_us = harness.clock.microseconds()
+    assert (await harness.appdb.failed_logins.get(PASSWORD_POLICY, ("alice", "127.0.0.1"), now_us)).failures == 1
+    await browser.post("/account/password", data=form | {"current_password": PASSWORD})
+    assert (await harness.appdb.failed_logins.get(PASSWORD_POLICY, ("alice", "127.0.0.1"), now_us)).failures == 0
 
 
 async def test_account_password_is_changed_and_other_browsers_signed_out(

@@ -12,7 +12,7 @@ from litestar.response import Redirect
 
 from onhook.appdb.sessions import SESSION_SECONDS
 from onhook.appdb.users import User
-from onhook.console.auth.access import client_address, cookie_name
+from onhook.console.auth.access import client_address, cookie_name, read_session_ids
 from onhook.console.state import AnyRequest, AppState
 
 NEXT_CHARACTERS_MAX = 2_000
@@ -83,9 +83,8 @@ def local_path(text: str) -> str:
 
 
 async def _end_earlier_session(request: AnyRequest, app_state: AppState) -> None:
-    session_id = request.cookies.get(cookie_name(app_state))
-    if session_id:
-        await app_state.appdb.sessions.end([session_id])
+    """End the sessions of the browser, also that of a cookie of another console under the same host name."""
+    await app_state.appdb.sessions.end(read_session_ids(request, app_state))
 
 
 def _signed_in(request: AnyRequest, app_state: AppState, session_id: str, next_path: str) -> Response[Any]:

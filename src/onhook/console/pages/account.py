@@ -17,7 +17,7 @@ from onhook.appdb.sessions import Session
 from onhook.appdb.users import User
 from onhook.console.auth.access import PERSONAL, SCOPED, client_address, require_session
 from onhook.console.auth.failures import TooManyTries
-from onhook.console.auth.session_start import start_user_session
+from onhook.console.auth.session_start import record_sign_in, start_user_session
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
 from onhook.console.pages.rendering import View
@@ -98,9 +98,12 @@ async def _change_password(request: AnyRequest, app_state: AppState, session: Se
         raise UsageError(_("you sign in without a password"))
     async with app_state.password_tries.turn(user.name, client_address(request)) as password_try:
         password_hash = await users.get_password_hash(user.name)
-        if not await asyncio.to_thread(verify_password, form.current_password, password_hash):
-            raise NotAllowed(_("the current password is wrong"))
-        await password_try.record_success()
+        is_correct = await asyncio.to_thread(verify_password, form.current_password, password_hash)
+        if is_correct:
+            await password_try.record_success()
+    if not is_correct:
+        await record_sign_in(request, app_state, user.name, "password", 401)
+        raise NotAllowed(_("the current password is wrong"))
     if form.password != form.password_repeat:
         raise UsageError(_("The passwords differ."))
     return await users.change_password(user.name, form.password, password_version=user.password_version, now_us=now_us)
