@@ -268,6 +268,7 @@ async def test_append_to_a_cluster_whose_servers_are_killed_loses_no_acknowledge
 ) -> None:
     """One after the other, also the leader. Without a quorum nothing is acknowledged."""
     await _create_when_ready(cluster.url)
+    await _check_that_processes_share_a_key(cluster.url)
     await _write_during_crashes(cluster.url, cluster.servers, rounds)
     ledger = JetStreamLedger(cluster.url, call_seconds=RESTART_SECONDS)
     last_seq = await ledger.last_seq()
@@ -281,6 +282,16 @@ async def test_append_to_a_cluster_whose_servers_are_killed_loses_no_acknowledge
     (result,) = await _append_until_acknowledged(ledger, entry(10**6))
     assert result.seq == last_seq + 1
     await ledger.close()
+
+
+async def _check_that_processes_share_a_key(url: str) -> None:
+    """Also where all begin at once: else none recognises the repeats of another one."""
+    ledgers = [JetStreamLedger(url, call_seconds=CALL_SECONDS) for _process in range(4)]
+    results = await asyncio.gather(*(ledger.append([entry(0)]) for ledger in ledgers))
+    assert sorted(result.outcome for (result,) in results) == ["duplicate"] * 3 + ["new"]
+    assert len({result.seq for (result,) in results}) == 1
+    for ledger in ledgers:
+        await ledger.close()
 
 
 async def _create_when_ready(url: str) -> None:
@@ -318,7 +329,7 @@ async def _write_during_crashes(url: str, servers: Sequence[JetStreamServer], ro
         server.start()
     is_ending = True
     await asyncio.gather(*writers)
-    stored = await _read_all(ledgers[0])
+    stored = [event for event in await _read_all(ledgers[0]) if event.key != entry(0).key]
     assert {event.key: {event.seq} for event in stored} == seqs
     assert len({event.key for event in stored}) == len(stored) > 50 * rounds
     for ledger in ledgers:

@@ -32,8 +32,11 @@ PREFIX_CHARACTERS = 4
 LOOKUP_SUBJECTS = 500
 """Subjects in one request: the servers return up to 1,024 messages."""
 
-TRIES_MAX = 20
-"""Tries to replace a message that other processes replace too; each takes milliseconds."""
+TRIES_MAX = 50
+TRY_SECONDS = 0.02
+"""Tries to replace a message that other processes replace too, and the pause between them: what another process stores
+is refused to the next one before a quorum has it, and before it can be read.
+"""
 
 STORES_AT_ONCE = 32
 MESSAGES_MAX = 1_000_000_000
@@ -95,14 +98,17 @@ class JetStreamState:
     async def store_key(self, key: bytes) -> bytes:
         """Store the key of fingerprints, unless there is one; return the one that there is. Raises `Unavailable`."""
         subject = self._names.state_subject("key")
-        message = await self._find(subject)
-        if message is None:
+        for _try in range(TRIES_MAX):
+            message = await self._find(subject)
+            if message is not None:
+                self._key = message.body
+                return self._key
             try:
                 await self._client.publish(subject, key, {EXPECTED_LAST: "0"})
             except OutdatedSequence:
-                message = await self._find(subject)
-        self._key = key if message is None else message.body
-        return self._key
+                # Another process is about to store one, and a quorum does not have it yet.
+                await asyncio.sleep(TRY_SECONDS)
+        raise self._busy_error(subject)
 
     def _fingerprint_subject(self, fingerprint: bytes) -> str:
         return self._names.state_subject("fingerprints", fingerprint.hex()[:PREFIX_CHARACTERS])
@@ -178,9 +184,13 @@ class JetStreamState:
             try:
                 await self._client.publish(subject, change(body), {EXPECTED_LAST: str(seq)})
             except OutdatedSequence:
+                await asyncio.sleep(TRY_SECONDS)
                 continue
             return
-        raise Unavailable(
+        raise self._busy_error(subject)
+
+    def _busy_error(self, subject: str) -> Unavailable:
+        return Unavailable(
             _("{subject} is being changed all the time", subject=subject),
             location=self._client.address.location,
             hint=_("try again"),
