@@ -41,7 +41,8 @@ def read_part(message: EmailMessage, kind: Literal["plain", "html"]) -> str:
 
 class MailServer:
     """Keeps what it accepts. With `users` it requires a login, with a TLS context STARTTLS first, or TLS from the
-    beginning. `refused_text` is part of mails that it refuses; `refused_recipients` are those that it does not know.
+    beginning. `refused_text` is part of mails that it refuses; `refused_recipients` are those that it does not know;
+    mails with more than `bytes_max` are refused by their size, without a limit where it is 0.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class MailServer:
         self.refused_text = ""
         self.refused_recipients: set[str] = set()
         self.refusal = "554 5.7.1 refused"
+        self.bytes_max = 0
         self.session_count = 0
         self._tls, self._is_implicit_tls = tls, is_implicit_tls
         self._users = users or {}
@@ -107,6 +109,7 @@ class MailServer:
             return Protocol(
                 self,
                 hostname="mail.test",
+                data_size_limit=self.bytes_max or None,
                 tls_context=self._tls if has_starttls else None,
                 require_starttls=has_starttls,
                 authenticator=self._authenticate if has_login else None,

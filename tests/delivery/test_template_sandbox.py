@@ -210,6 +210,7 @@ def test_template_that_cannot_be_compiled_says_why(source: str, error: str) -> N
         ("{{ call.legs == call.legs }}", "cannot be compared"),
         ("{{ call.call_to|replace('1') }}", "missing 1 required positional argument"),
         ("{{ {call.legs: 1} }}", "unhashable"),
+        ("half a character: {{ '\\ud800' }}", "surrogates not allowed"),
     ],
 )
 def test_template_that_fails_says_why(source: str, error: str) -> None:

@@ -38,6 +38,9 @@ HIDDEN = "…"
 
 _REFUSED_CODES = range(500, 600)
 
+_TOO_LARGE_CODE = 552
+"""Refuses the size of a mail, before its content (RFC 1870, 6.1)."""
+
 
 class MailRefused(OnhookError):
     """The server does not accept this mail, and may accept others. `status` is its reply code."""
@@ -83,8 +86,9 @@ class SmtpSession:
         """
         try:
             refused_recipients, reply = await self._client.sendmail(sender, recipients, data)
-        except aiosmtplib.SMTPDataError as error:
-            if error.code in _REFUSED_CODES:
+        except (aiosmtplib.SMTPDataError, aiosmtplib.SMTPSenderRefused) as error:
+            refused_codes = _REFUSED_CODES if isinstance(error, aiosmtplib.SMTPDataError) else (_TOO_LARGE_CODE,)
+            if error.code in refused_codes:
                 raise MailRefused(self._describe(error), error.code) from error
             raise Unavailable(self._describe(error)) from error
         except aiosmtplib.SMTPRecipientsRefused as error:

@@ -139,7 +139,9 @@ class SandboxedTemplate:
         try:
             work.charge(self._node_count)
             context = self._template.new_context({**values, WORK: work})
-            return "".join(_limit_output(self._template.root_render_func(context)))
+            text = "".join(_limit_output(self._template.root_render_func(context)))
+            text.encode()  # a half of a character, as "\ud800", cannot be sent
+            return text
         except TemplateFailed as error:
             raise TemplateFailed(error.message, location=self._location, hint=error.hint) from error
         except _RENDER_ERRORS as error:

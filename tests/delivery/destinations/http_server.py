@@ -63,4 +63,6 @@ class HttpServer:
         received = ReceivedRequest(request.method, request.raw_path, dict(request.headers), await request.read())
         self.requests.append(received)
         status, body = self.answer(received) if self.reply is None else self.reply
-        return web.Response(status=status, body=body)
+        response = web.Response(status=status, body=body)
+        response.enable_compression()  # as many proxies do, for clients that accept it
+        return response

@@ -21,6 +21,7 @@ from tests.delivery.harness import SECRET
 ACCESS_KEY, BUCKET = "onhook-key", "calls"
 KEY = SigningKey(access_key=ACCESS_KEY, secret=SECRET, region="us-east-1")
 FIELDS = {"access_key": ACCESS_KEY, "file_format": "jsonl", "batch_seconds": 0, "batch_records": 256}
+ADDED_HEADERS = ("x-amz-content-sha256", "x-amz-date")
 START_SECONDS_MAX = 240.0
 
 
@@ -102,11 +103,13 @@ class MemoryS3(HttpServer):
             request.method,
             encode_path(unquote(parts.path)),
             dict(parse_qsl(parts.query)),
-            {name: received[name] for name in signed_names if not name.startswith("x-amz-")},
+            {name: received[name] for name in signed_names if name not in ADDED_HEADERS},
             body=request.body,
             key=KEY,
             now=datetime.strptime(received["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC),
         )
+        if unsigned_names := {name for name in received if name.startswith("x-amz-")} - set(signed_names):
+            return f"not signed: {unsigned_names}"
         if received["x-amz-content-sha256"] != hashlib.sha256(request.body).hexdigest():
             return "another body"
         return "" if received["authorization"] == expected["Authorization"] else "another signature"

@@ -50,7 +50,7 @@ class ClickhouseServer(HttpServer):
         if "query" not in parameters:
             return self._run(request.body.decode())
         assert parameters["query"] == "INSERT INTO records FORMAT JSONEachRow"
-        assert parameters["date_time_input_format"] == "best_effort"
+        assert (parameters["date_time_input_format"], parameters["async_insert"]) == ("best_effort", "0")
         rows = [json.loads(line) for line in request.body.splitlines()]
         if self.is_refusing and any(row["call_to"] == REFUSED for row in rows):
             return 400, b"Code: 469. DB::Exception: Constraint `c` for table calls.records is violated"

@@ -131,6 +131,20 @@ async def test_email_batch_is_one_session_and_a_refused_mail_fails_alone(server:
     assert server.session_count == 1
 
 
+async def test_email_mail_that_is_too_large_for_the_server_fails_alone(server: MailServer) -> None:
+    """Servers with `SIZE` refuse it before its content, together with its sender."""
+    server.bytes_max = 4_000
+    client = open_client(spec_at(server, mail_body="{{ call.call_from }}"))
+    sources = [record(call_id=f"{length}.1", call_from="x" * length) for length in (1, 5_000, 2)]
+    notifications = [Notification(source.call_id, client.format_payload(source), AT_US) for source in sources]
+    results = await client.send(notifications)
+    assert [(result.outcome, result.status) for result in results] == [
+        ("accepted", None),
+        ("rejected", 552),
+        ("accepted", None),
+    ]
+
+
 @pytest.mark.parametrize("refusal", ["451 4.7.1 try again later", "452 4.3.1 no space"])
 async def test_email_temporary_refusal_counts_against_no_mail(server: MailServer, refusal: str) -> None:
     server.refused_text, server.refusal = "To:     2\n", refusal

@@ -36,6 +36,15 @@ def test_kinds_each_opens_at_its_example(kind: Kind) -> None:
     assert callable(load_kind(KINDS[kind]))
 
 
+@pytest.mark.parametrize("kind", ["s3", "clickhouse", "otlp", "odoo"])
+@pytest.mark.parametrize("suffix", ["?database=calls", "#calls"])
+def test_kinds_service_has_no_query(kind: Kind, suffix: str) -> None:
+    """It would be left out of the requests, or out of their signatures."""
+    with pytest.raises(UsageError) as error:
+        check_kind(DestinationSpec(kind=kind, url=KINDS[kind].url_example + suffix))
+    assert error.value.location == "url"
+
+
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_kinds_docs_have_each_with_its_example(kind: Kind) -> None:
     page = (Path(__file__).parents[3] / "docs" / "destinations.md").read_text()

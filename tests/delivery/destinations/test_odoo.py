@@ -12,6 +12,7 @@ import pytest
 from onhook.cdr.record import Record
 from onhook.delivery.destinations.contract import DeliveryResult, Notification
 from onhook.delivery.destinations.odoo_note import format_note
+from onhook.delivery.record_transform import RecordTransform
 from tests.delivery.destinations.contract import DEAD_DESTINATION_TEST, REFUSED, DestinationContract, open_client
 from tests.delivery.destinations.http_server import HttpServer, ReceivedRequest
 from tests.factories import record
@@ -25,6 +26,7 @@ FIELDS = {
     "console_url": CONSOLE_URL,
 }
 KEY = "0123456789abcdefghijABCDEFGHIJ01"
+WRONG_ANSWERS: list[Any] = [7, "text", [7], [{}], [{"id": "x"}], {"phone": 7}, None]
 
 
 class OdooServer(HttpServer):
@@ -221,6 +223,42 @@ async def test_odoo_wrong_key_is_retried_and_not_shown(server: OdooServer, inter
     result = await send(settings_of(server, interface=interface), inbound(), "geheimgeheim")
     assert result.outcome == "unreachable"
     assert "geheim" not in repr(result)
+
+
+@pytest.mark.parametrize("interface", ["json-rpc", "json-2"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *WRONG_ANSWERS,
+        *({"result": answer} for answer in WRONG_ANSWERS),
+        *({"error": "no"}, {"error": {"data": [7]}}),
+        "[" * 100_000,
+    ],
+    ids=lambda answer: repr(answer)[:30],
+)
+async def test_odoo_other_answer_is_a_result(server: OdooServer, interface: str, answer: Any) -> None:
+    """Whichever request has it."""
+    body = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+    settings, source = settings_of(server, interface=interface, activity="missed"), inbound(status="NO ANSWER")
+    original = server.answer
+    for number in range(1, 8):
+        server.requests.clear()
+        server.answer = lambda request, number=number: (  # type: ignore[method-assign, misc]
+            (200, body) if len(server.requests) == number else original(request)
+        )
+        assert (await send(settings, source)).detail
+        server.models |= {"mail.message": [], "mail.activity": [], "crm.lead": []}
+
+
+@pytest.mark.parametrize("mask", ["last3", "hash"])
+async def test_odoo_masked_number_adds_nothing(server: OdooServer, mask: str) -> None:
+    """Although what is left of it may be a number of another contact."""
+    server.models["res.partner"] = [{"id": 9, "phone": "+49 30 901"}]
+    settings = server.settings | {"transform": f"mask call_from {mask}"}
+    masked = RecordTransform(settings["transform"]).apply(inbound("+49 30 901820"), b"key")
+    result = await send(settings, masked)
+    assert (result.outcome, "nothing added" in result.detail) == ("accepted", True)
+    assert (server.records("mail.message"), server.records("crm.lead")) == ([], [])
 
 
 async def test_odoo_19_has_one_field_of_a_number(server: OdooServer) -> None:

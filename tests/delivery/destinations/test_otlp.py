@@ -119,7 +119,11 @@ def test_otlp_alarm_and_issue_are_warnings_until_they_end(notifies_of: Any) -> N
         assert (log_record["severityText"], log_record["eventName"]) == (severity, f"onhook.{subject}")
 
 
-@pytest.mark.parametrize("body", [b"", b"not JSON", b'{"partialSuccess":{"rejectedLogRecords":0,"errorMessage":"w"}}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"not JSON", b"\xff", b'{"a":' * 10_000, b'{"partialSuccess":{"rejectedLogRecords":0,"errorMessage":"w"}}'],
+    ids=lambda body: repr(body)[:30],
+)
 async def test_otlp_other_response_of_success_is_accepted(server: Collector, body: bytes) -> None:
     server.reply = (200, body)
     client = open_client(server.settings)

@@ -217,10 +217,36 @@ async def test_s3_wrong_secret_is_a_result_with_the_servers_reason(server: Memor
 async def test_s3_newer_or_unreadable_journal_stops_the_destination(server: MemoryS3) -> None:
     await send(server.settings, *some_records(1))
     (key,) = (key for key in server.objects if "_journal/" in key)
-    for content, reason in ((b"{", "cannot be read"), (b'{"version":9}', "a newer Onhook")):
+    unreadable = (b"{", b"\xff", b'{"a":' * 10_000)
+    for content, reason in (*((item, "cannot be read") for item in unreadable), (b'{"version":9}', "a newer Onhook")):
         server.objects[key] = content
         (result,) = await send(server.settings, *some_records(2))
         assert (result.outcome, reason in result.detail) == ("unreachable", True)
+
+
+async def test_s3_rows_that_have_the_value_of_a_header_are_completed_as_they_were(server: MemoryS3) -> None:
+    """What hides secrets in responses changes no object."""
+    settings = server.settings | {"headers": {"X-Source": "3631A2124ABC"}}
+    source = record(sn="3631A2124ABC", seq=1)
+    server.fail_at = 5  # after the journal
+    for outcome in ("unreachable", "accepted"):
+        (result,) = await send(settings, source)
+        assert result.outcome == outcome
+    assert [row["sn"] for row in read_rows(server.objects)] == ["3631A2124ABC"]
+
+
+async def test_s3_header_of_the_interface_is_signed(server: MemoryS3) -> None:
+    """Servers refuse one that is not; other headers are proxies' and are not signed."""
+    headers = {"X-Amz-Server-Side-Encryption": "AES256", "X-Route": "a"}
+    (result,) = await send(server.settings | {"headers": headers}, *some_records(1))
+    assert result.outcome == "accepted", result.detail
+    assert "x-route" not in server.requests[0].headers["Authorization"]
+
+
+async def test_s3_list_that_is_not_text_is_a_result(server: MemoryS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_list", lambda _query: (200, b"<Key>\xff</Key>"))
+    (result,) = await send(server.settings, *some_records(1))
+    assert (result.outcome, "cannot be read" in result.detail) == ("unreachable", True)
 
 
 async def test_s3_time_out_is_a_result_and_the_batch_goes_on_later(server: MemoryS3) -> None:

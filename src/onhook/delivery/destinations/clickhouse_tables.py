@@ -18,7 +18,8 @@ from onhook.delivery.destinations.row_columns import KEY_COLUMNS, ColumnType, ro
 DEDUPLICATION_WINDOW = 1_000
 """Inserts whose tokens a table without replicas remembers; replicated ones remember as many by themselves."""
 
-INSERT_SETTINGS: Mapping[str, str] = MappingProxyType({"date_time_input_format": "best_effort"})
+INSERT_SETTINGS: Mapping[str, str] = MappingProxyType({"date_time_input_format": "best_effort", "async_insert": "0"})
+"""Whatever the user's profile says: an insert is answered once it is stored, and its token counts."""
 
 VALUE_ERROR_CODES = frozenset({"6", "26", "27", "38", "41", "53", "72", "117", "131", "321", "349", "469"})
 """Codes for a value that the table does not take: what cannot be parsed, is out of range, or violates a constraint."""

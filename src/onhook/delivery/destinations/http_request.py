@@ -160,10 +160,7 @@ class RequestTemplates:
                     location="body",
                     hint=_("write texts in quotation marks, and other values with tojson"),
                 ) from error
-        try:
-            return text.encode()
-        except UnicodeEncodeError as error:
-            raise TemplateFailed(_("the body cannot be encoded"), location="body", hint=_("correct it")) from error
+        return text.encode()
 
 
 def subject_of(notifies_of: NotifiesOf) -> str:

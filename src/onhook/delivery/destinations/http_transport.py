@@ -82,8 +82,10 @@ class HttpTransport:
                 ssl=_build_trust(spec),
             ),
             headers=headers,
-            # Responses are only displayed: never decompressed, never stored as cookies.
+            # Responses are never decompressed, which could cost much, so no compressed ones are asked for; and never
+            # stored as cookies.
             auto_decompress=False,
+            skip_auto_headers=("Accept-Encoding",),
             cookie_jar=aiohttp.DummyCookieJar(),
             response_class=LimitedResponse,
             max_line_size=HEADER_BYTES_MAX,

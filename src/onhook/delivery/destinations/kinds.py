@@ -12,7 +12,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from onhook.appdb.destination_spec import OPERATIONAL, DestinationSpec, Kind, NotifiesOf
+from onhook.appdb.destination_spec import (
+    HTTP_KINDS,
+    OPERATIONAL,
+    PLAIN_HTTP_KINDS,
+    DestinationSpec,
+    Kind,
+    NotifiesOf,
+)
 from onhook.delivery.destinations.service_fields import ClickhouseFields, OdooFields, OtlpFields
 from onhook.lib.errors import UsageError
 from onhook.lib.hosts import parse_url_host
@@ -401,6 +408,8 @@ def check_kind(spec: DestinationSpec) -> None:
             hint=_("use {choices}", choices=" or ".join(sorted(kind.notifies_of))),
         )
     has_place = _has_host(spec.url) if kind.has_host else _has_path(spec.url)
+    if has_place and spec.kind in HTTP_KINDS - PLAIN_HTTP_KINDS:
+        has_place = not any(urlsplit(spec.url)[3:])  # requests of services have queries of their own
     if spec.url.partition("://")[0].lower() not in kind.schemes or not has_place:
         raise UsageError(
             _("this is not the address of a destination of the kind {kind}", kind=spec.kind),

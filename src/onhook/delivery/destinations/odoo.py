@@ -33,7 +33,7 @@ from onhook.delivery.samples import sample_for
 from onhook.lib.messages import _
 
 CONTACT, LEAD = "res.partner", "crm.lead"
-PHONE_FIELDS = ("phone", "mobile")
+PHONE_FIELDS = ["phone", "mobile"]
 """Odoo 19 has the first one alone."""
 
 CANDIDATES_MAX = 100
@@ -89,10 +89,10 @@ class OdooClient:
         record = msgspec.json.decode(notification.body, type=Record)
         note, note_id = format_note(record, self._fields.console_url), message_id(record, self._spec.notifies_of)
         domain = [["message_id", "=", note_id]]
-        notes = await self._api.call("mail.message", "search_read", domain=domain, fields=["id"], limit=1)
+        notes = await self._api.search("mail.message", domain)
         if notes:
-            await self._api.call("mail.message", "write", [notes[0]["id"]], vals={"body": note})
-            return _("note {note} changed", note=notes[0]["id"])
+            await self._api.call("mail.message", "write", [notes[0].id], vals={"body": note})
+            return _("note {note} changed", note=notes[0].id)
         target = await self._find_target(record)
         if target is None:
             return _("nothing added: no contact has this number")
@@ -100,7 +100,7 @@ class OdooClient:
         if self._fields.activity == "all" or (self._fields.activity == "missed" and is_missed(record)):
             await self._plan_activity(record, model, target_id)
         values = {"model": model, "res_id": target_id, "body": note, "message_id": note_id, "message_type": "comment"}
-        await self._api.call("mail.message", "create", vals_list=[values])
+        await self._api.create("mail.message", values)
         return _("note added to {model} {id}", model=model, id=target_id)
 
     async def _find_target(self, record: Record) -> tuple[str, int] | None:
@@ -115,49 +115,43 @@ class OdooClient:
         if not self._fields.new_leads:
             return None
         phone = normalize_number(number, self._fields.country)
-        lead_ids = await self._api.call(LEAD, "create", vals_list=[{"name": format_title(record), "phone": phone}])
-        return LEAD, lead_ids[0] if isinstance(lead_ids, list) else lead_ids
+        return LEAD, await self._api.create(LEAD, {"name": format_title(record), "phone": phone})
 
     async def _find_by_number(self, model: str, number: str) -> int | None:
         """Return the first record of a model that has a number, in whichever notation."""
         fields, pattern = await self._find_phone_fields(model), search_pattern(number)
         domain = [*["|"] * (len(fields) - 1), *([field, "ilike", pattern] for field in fields)]
-        candidates = await self._api.call(
-            model, "search_read", domain=domain, fields=["id", *fields], limit=CANDIDATES_MAX, order="id"
-        )
+        candidates = await self._api.search(model, domain, *fields, limit=CANDIDATES_MAX, order="id")
         country = self._fields.country
         expected = normalize_number(number, country)
         for candidate in candidates:
-            if any(normalize_number(candidate[field] or "", country) == expected for field in fields):
-                found_id: int = candidate["id"]
-                return found_id
+            numbers = [text for text in (candidate.phone, candidate.mobile) if isinstance(text, str)]
+            if expected in [normalize_number(text, country) for text in numbers]:
+                return candidate.id
         return None
 
     async def _find_phone_fields(self, model: str) -> list[str]:
         """Return the fields of a model that have telephone numbers, in this version of Odoo."""
         if model not in self._phone_fields:
-            described = await self._api.call(model, "fields_get", allfields=[*PHONE_FIELDS], attributes=["type"])
-            self._phone_fields[model] = [name for name in PHONE_FIELDS if name in described]
-            if not self._phone_fields[model]:
-                del self._phone_fields[model]
+            fields = await self._api.fields(model, PHONE_FIELDS)
+            if not fields:
                 raise OSError(_("{model} has no telephone numbers that this user may read", model=model))
+            self._phone_fields[model] = fields
         return self._phone_fields[model]
 
     async def _plan_activity(self, record: Record, model: str, target_id: int) -> None:
         """Plan an activity for today, unless there is one with this title."""
         title = format_title(record)
         domain = [["res_model", "=", model], ["res_id", "=", target_id], ["summary", "=", title]]
-        if await self._api.call("mail.activity", "search_read", domain=domain, fields=["id"], limit=1):
+        if await self._api.search("mail.activity", domain):
             return
-        models = await self._api.call("ir.model", "search_read", domain=[["model", "=", model]], fields=["id"], limit=1)
-        types = await self._api.call(
-            "mail.activity.type", "search_read", domain=[["category", "=", "phonecall"]], fields=["id"], limit=1
-        )
+        models = await self._api.search("ir.model", [["model", "=", model]])
+        types = await self._api.search("mail.activity.type", [["category", "=", "phonecall"]])
         if not models:
             raise OSError(_("this user may not read ir.model, which an activity needs"))
-        values = {"res_model_id": models[0]["id"], "res_id": target_id, "summary": title}
-        values |= {"activity_type_id": types[0]["id"]} if types else {}
-        await self._api.call("mail.activity", "create", vals_list=[values])
+        values = {"res_model_id": models[0].id, "res_id": target_id, "summary": title}
+        values |= {"activity_type_id": types[0].id} if types else {}
+        await self._api.create("mail.activity", values)
 
 
 def _accepted(detail: str) -> DeliveryResult:

@@ -3,7 +3,7 @@
 Sources: "External RPC API" and "External JSON-2 API" of Odoo's developer documentation.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from yarl import URL
@@ -19,6 +19,17 @@ ANSWER_BYTES_MAX = 1_048_576
 
 VALUE_ERRORS = ("ValidationError", "UserError", "ValueError", "MissingError")
 """Names of exceptions that say something about the values of one call."""
+
+
+AnswerT = TypeVar("AnswerT")
+
+
+class OdooRecord(msgspec.Struct, frozen=True):
+    """A record as far as it is read; Odoo writes `false` for an empty text."""
+
+    id: int
+    phone: str | bool | None = False
+    mobile: str | bool | None = False
 
 
 class OdooRejected(Exception):
@@ -51,6 +62,25 @@ class OdooApi:
         return await self._call_rpc(
             "object", "execute_kw", [database, self._user_id, secret, model, method, positional, arguments]
         )
+
+    async def search(
+        self, model: str, domain: list[Any], *fields: str, limit: int = 1, **arguments: Any
+    ) -> list[OdooRecord]:
+        """Return the records of a model that match a domain, with their ids and these fields."""
+        names = ["id", *fields]
+        answer = await self.call(model, "search_read", domain=domain, fields=names, limit=limit, **arguments)
+        return _convert(answer, list[OdooRecord])
+
+    async def create(self, model: str, values: dict[str, Any]) -> int:
+        """Create a record; return its id."""
+        answer = await self.call(model, "create", vals_list=[values])
+        (record_id,) = _convert(answer if isinstance(answer, list) else [answer], tuple[int])
+        return record_id
+
+    async def fields(self, model: str, names: list[str]) -> list[str]:
+        """Return which of these fields a model has."""
+        described = await self.call(model, "fields_get", allfields=names, attributes=["type"])
+        return [name for name in names if name in _convert(described, dict[str, Any])]
 
     async def close(self) -> None:
         """Close the connections."""
@@ -86,16 +116,23 @@ class OdooApi:
 def _decode(result: DeliveryResult) -> Any:
     try:
         return msgspec.json.decode(result.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         if result.outcome == "accepted":
             raise OSError(_("the answer is not JSON: is this an Odoo?")) from None
         return None
 
 
+def _convert(answer: Any, answer_type: type[AnswerT]) -> AnswerT:
+    try:
+        return msgspec.convert(answer, answer_type)
+    except msgspec.ValidationError as error:
+        raise OSError(_("the answer is not Odoo's: {error}", error=error)) from error
+
+
 def _raise_error(error: Any) -> None:
     """Raise the error of an answer."""
-    data = error.get("data") if isinstance(error, dict) else None
-    name = str(data.get("name", "")) if isinstance(data, dict) else ""
-    message = str((data or {}).get("message") or error.get("message", "")) if isinstance(error, dict) else str(error)
+    members = error if isinstance(error, dict) else {"message": error}
+    data = members["data"] if isinstance(members.get("data"), dict) else {}
+    name, message = str(data.get("name", "")), str(data.get("message") or members.get("message", ""))
     text = " ".join(f"{name.rpartition('.')[2]}: {message}".split())[:DETAIL_CHARACTERS_MAX]
     raise OdooRejected(text) if name.endswith(VALUE_ERRORS) else OSError(text)

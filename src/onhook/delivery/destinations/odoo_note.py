@@ -9,6 +9,7 @@ from urllib.parse import quote
 import phonenumbers
 
 from onhook.cdr.identity import extract_number
+from onhook.cdr.number_masking import is_masked
 from onhook.cdr.record import Record
 
 SEARCH_DIGITS = 7
@@ -19,10 +20,12 @@ NUMBER_DIGITS_MIN = 5
 
 
 def external_number(record: Record) -> str:
-    """Return the number of the far side as the PBX writes it; empty for an internal call."""
+    """Return the number of the far side as the PBX writes it; empty for an internal call, and where it is masked: what
+    is left of it may be another number.
+    """
     party = {"inbound": record.call_from, "outbound": record.call_to}.get(record.type.lower(), "")
     number = extract_number(party)
-    return number if len(_digits(number)) >= NUMBER_DIGITS_MIN else ""
+    return number if len(_digits(number)) >= NUMBER_DIGITS_MIN and not is_masked(number) else ""
 
 
 def normalize_number(text: str, country: str) -> str:

@@ -99,7 +99,7 @@ def _read_partial_success(result: DeliveryResult) -> DeliveryResult:
         return result
     try:
         partial_success = msgspec.json.decode(body, type=_ExportResponse, strict=False).partial_success
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         partial_success = None  # a collector that answers something else has accepted it
     if partial_success is None or not partial_success.rejected_log_records:
         return result

@@ -39,7 +39,7 @@ class S3Client:
         self._spec = spec
         self._files = RowFiles(spec, fields)
         self.limits = self._files.limits
-        self._bucket = S3Bucket(spec.url, transport, key, SystemClock(), is_named_by_host=fields.addressing == "host")
+        self._bucket = S3Bucket(spec, transport, key, SystemClock(), is_named_by_host=fields.addressing == "host")
         self._folder = S3Folder(self._bucket, f"{spec.notifies_of}/", self._files, self._render)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="s3")
 

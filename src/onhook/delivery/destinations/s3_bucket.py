@@ -1,7 +1,8 @@
 """Objects of one bucket, by the interface of S3 over HTTP.
 
-Invariants: each request is signed. What a request says by its status is a value; everything else raises `OSError` with
-a reason without a secret.
+Invariants: each request is signed, with the headers of the interface that a person has set. What a request says by its
+status is a value; everything else raises `OSError` with a reason without a secret. An object is read as it is: nothing
+is hidden in it.
 """
 
 import re
@@ -10,8 +11,10 @@ from html import unescape
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 from yarl import URL
 
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult
 from onhook.delivery.destinations.http_transport import HttpTransport, OutgoingRequest
 from onhook.delivery.destinations.s3_signing import SigningKey, encode_path, encode_query, sign_request
@@ -20,6 +23,9 @@ from onhook.lib.clock import Clock
 ANSWER_BYTES_MAX = 65_536
 """Of errors and lists."""
 
+SIGNED_HEADERS_PREFIX = "x-amz-"
+"""Servers refuse a request with such a header that is not signed."""
+
 _KEY = re.compile(rb"<Key>([^<]*)</Key>")
 _CODE = re.compile(rb"<Code>([^<]*)</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]*)</Message>")
@@ -27,18 +33,21 @@ _MESSAGE = re.compile(rb"<Message>([^<]*)</Message>")
 
 class S3Bucket:
     """Objects below the path of a destination's URL; `is_named_by_host` says that the path has no bucket. Keys are
-    those below the path, with a `/` between.
+    those below the path, with a `/` between. The transport sends the headers of the destination.
     """
 
     def __init__(
-        self, url: str, transport: HttpTransport, key: SigningKey, clock: Clock, *, is_named_by_host: bool
+        self, spec: DestinationSpec, transport: HttpTransport, key: SigningKey, clock: Clock, *, is_named_by_host: bool
     ) -> None:
-        parts = urlsplit(url)
+        parts = urlsplit(spec.url)
         segments = [segment for segment in unquote(parts.path).split("/") if segment]
         bucket = [] if is_named_by_host else segments[:1]
-        self._origin = URL(url).origin()
+        self._origin = URL(spec.url).origin()
         self._bucket_path = "/" + "/".join(bucket)
         self._prefix = "".join(f"{segment}/" for segment in segments[len(bucket) :])
+        self._signed_headers = {
+            name: value for name, value in spec.headers.items() if name.lower().startswith(SIGNED_HEADERS_PREFIX)
+        }
         self._transport = transport
         self._key = key
         self._clock = clock
@@ -76,7 +85,7 @@ class S3Bucket:
         )
         _require_success(result)
         match = _KEY.search(result.body)
-        return unescape(match[1].decode()).removeprefix(full_prefix) if match else None
+        return unescape(match[1].decode(errors="replace")).removeprefix(full_prefix) if match else None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -112,13 +121,23 @@ class S3Bucket:
             method,
             encoded_path,
             query,
-            {"host": url.host_port_subcomponent or "", **headers},
+            {"host": url.host_port_subcomponent or "", **self._signed_headers, **headers},
             body=body,
             key=self._key,
             now=now,
         )
         request = OutgoingRequest(method=method, url=url, headers={**headers, **signed}, body=body or None)
-        return await self._transport.request(request, self._clock.microseconds(), answer_bytes_max)
+        content = b""
+
+        def read_content(result: DeliveryResult) -> DeliveryResult:
+            nonlocal content
+            content = result.body
+            return result
+
+        result = await self._transport.request(
+            request, self._clock.microseconds(), answer_bytes_max, read_response=read_content
+        )
+        return msgspec.structs.replace(result, body=content) if result.outcome == "accepted" else result
 
 
 def _require_success(result: DeliveryResult) -> None:

@@ -132,7 +132,7 @@ class S3Folder:
         content = await self._bucket.get(key, OBJECT_BYTES_MAX)
         try:
             journal = msgspec.json.decode(content or b"", type=S3Journal)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise OSError(_("{path} cannot be read: {error}", path=key, error=error)) from error
         if journal.version != JOURNAL_VERSION:
             raise OSError(_("{path} was written by a newer Onhook", path=key))
