@@ -90,7 +90,7 @@ async def test_walk_all_tasks_work_by_keyboard(harness: ConsoleHarness, chromium
         await press(page, "link", "Quarantine")
         await page.get_by_role("button", name=re.compile("Retry")).first.focus()
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("status").filter(has_text="were parsed")).to_be_visible()
+        await expect(page.get_by_role("status").filter(has_text="0 of 1 events were parsed.")).to_be_visible()
         await press(page, "link", "Destinations")
         await page.get_by_label("Name").first.focus()
         await page.keyboard.type("CRM")
