@@ -49,8 +49,8 @@ def mcp(
     ] = "",
     data: DataOption = None,
 ) -> None:
-    """Let an assistant read calls, over standard input and output (Model Context Protocol). It reads what the token may
-    read, and can change nothing.
+    """Let an assistant read calls (Model Context Protocol). It reads what the token may read, over standard input and
+    output, and can change nothing.
     """
     token = _read_token(token_file)
     api = ApiConnection(url or _find_server(data), token)
