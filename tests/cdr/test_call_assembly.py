@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onhook.cdr.call_assembly import PbxFacts, ReportedLeg, assemble_call, to_reported_leg
-from onhook.cdr.call_details import CallDetails
+from onhook.cdr.call_details import CLOCK_SHIFT, CallDetails
 from onhook.cdr.identity import record_id, record_key
 from onhook.cdr.record import Call
 
@@ -471,6 +472,16 @@ def test_assemble_call_single_leg_after_clock_put_back_is_not_before_its_call() 
     reported_leg = ReportedLeg(details=details, seq=1, via="webhook", received_at=datetime(2026, 10, 25, 2, tzinfo=UTC))
     (leg,) = assemble_call("3651XXXXXXXX", [reported_leg], PbxFacts()).legs
     assert (leg.started_at, leg.utc_offset) == (datetime(2026, 10, 25, 1, 0, 1, tzinfo=UTC), "+01:00")
+
+
+def test_assemble_call_leg_with_a_reported_clock_change_is_shifted_by_it() -> None:
+    """A second before the clock is put back, and a minute after it."""
+    first = leg("6200", "ANSWERED", "0 60 60", call_id="1792889999.7", time_start="2026-10-25 02:59:59")
+    second = leg("1001", "ANSWERED", "0 9 9", call_id="1792889999.7", time_start="2026-10-25 02:00:59")
+    call = assemble(first, msgspec.structs.replace(second, extra={CLOCK_SHIFT: -3_600}))
+    assert [f"{part.started_at:%H:%M:%S} {part.utc_offset}" for part in call.legs] == [
+        *("00:59:59 +02:00", "01:00:59 +01:00")
+    ]
 
 
 def test_pbx_facts_signature_of_a_pbx_with_a_common_secret_is_its_own() -> None:

@@ -14,6 +14,7 @@ from onhook.cdr.number_masking import (
     MASKS,
     Mask,
     canonical_digits,
+    has_number,
     is_masked,
     mask_known,
     mask_number,
@@ -54,6 +55,23 @@ def masking(mask: Mask = "last3", key: bytes = KEY) -> Masking:
 def test_mask_number_last3_hides_three_digits(number: str, expected: str) -> None:
     assert mask_number(number, "last3", KEY) == expected
     assert mask_number(expected, "last3", KEY) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("", False),
+        ("no digits", False),
+        ("7", False),
+        ("at 10:30, ticket 4711", False),
+        ("12345", True),
+        ("12 34-5", True),
+        ("ticket 4711, number 030 1234567", True),
+        ("\u0660\u0663\u0660\u0661\u0662", True),
+    ],
+)
+def test_has_number_finds_digits_that_are_joined(text: str, is_found: bool) -> None:
+    assert has_number(text) is is_found
 
 
 def test_mask_number_hash_is_keyed_and_has_no_digits() -> None:

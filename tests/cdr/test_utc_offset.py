@@ -18,6 +18,7 @@ from onhook.cdr.utc_offset import (
     normalize_wall_clock,
     offset_between,
     offset_from_uid,
+    parse_offset,
     parse_wall_clock,
     to_utc,
 )
@@ -227,6 +228,14 @@ def test_call_epoch_returns_second_in_call_id(call_id: str, epoch: int) -> None:
 def test_format_offset_round_trips_through_iso_8601(minutes: int) -> None:
     offset = timedelta(minutes=minutes)
     assert datetime.fromisoformat("2026-01-01T00:00:00" + format_offset(offset)).utcoffset() == offset
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"), [("-03:30", -210), ("-00:30", -30), ("+00:00", 0), ("+05:45", 345), ("+14:00", 840)]
+)
+def test_parse_offset_reads_what_format_offset_writes(text: str, minutes: int) -> None:
+    assert parse_offset(text) == timedelta(minutes=minutes)
+    assert format_offset(timedelta(minutes=minutes)) == text
 
 
 def test_get_zone_unknown_name_is_rejected() -> None:
