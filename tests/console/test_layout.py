@@ -22,7 +22,9 @@ LONG_WORD = "Donaudampfschifffahrtsgesellschaft" * 5
 RIGHT_TO_LEFT = "مدير المبيعات في المكتب الرئيسي " * 3
 LONG_NUMBER = "0049" + "12345678" * 7
 
-SPILLING_TEXTS = """() => {
+SPILLING_TEXTS = """async () => {
+  // A chart gets its new width after the frame in which the page got its own.
+  await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
   const isClipped = (element) => element.closest('.scroll, pre, svg, .visually-hidden, .skip, details:not([open]) > *');
   return [...document.querySelectorAll('body *')]
     .filter((element) => !isClipped(element) && element.getBoundingClientRect().right > innerWidth + 1)
