@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from onhook.appdb.appdb import AppDb
@@ -25,16 +26,19 @@ from onhook.appdb.pbx_conventions import PbxConventions
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.appdb.reader_settings import ReaderSettings
+from onhook.appdb.sign_in_settings import SignInSettings
 from onhook.appdb.source_match import SourceMatch
 from onhook.appdb.sqlite_file import copy_database
 from onhook.appdb.stored_json import RowUnreadable, decode_column, encode_column
 from onhook.appdb.swept_folders import SweptFolder
+from onhook.appdb.users import User
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.coverage import Interval
 from onhook.cdr.directory import DirectoryEntry, PbxName
 from onhook.cdr.queue_figures import QueueTargets
 from onhook.lib.migrations import load_baseline, load_migrations
 from onhook.lib.timestamps import to_datetime
+from onhook.lib.totp import code_of_step
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
 from tests.counts import sampled
 
@@ -71,6 +75,7 @@ def path(filled_file: Path, tmp_path: Path) -> Path:
 
 async def fill(path: Path) -> None:
     async with AppDb(path) as appdb:
+        await appdb.sign_in_settings.put(SignInSettings(factor_roles=("administrator",)))
         await appdb.mail_settings.put(MailSettings(host="mail.example.com", sender="a@example.com"))
         for name in ("A", "B"):
             await appdb.add_pbx(name=name, sn=name, secret="first-secret", now_us=NOW)
@@ -85,6 +90,8 @@ async def fill(path: Path) -> None:
             await appdb.tokens.add(name, "reader", now_us=NOW, scope=SCOPE)
             await appdb.users.add(name, "reader", SCOPE, now_us=NOW)
             await appdb.reader_settings.put(name, ReaderSettings(zone="Asia/Tokyo", clock="12"))
+            code = code_of_step(await appdb.second_factors.begin_enrolment(name, now_us=NOW), NOW // 30_000_000)
+            await appdb.second_factors.confirm_enrolment(name, code, now_us=NOW)
             await appdb.apps.add(name, now_us=NOW)
             await appdb.serial_numbers.add(name, f"{name}2")
             await appdb.pbx_conventions.put(name, PbxConventions(encoding="gbk"))
@@ -157,6 +164,11 @@ async def list_conventions(appdb: AppDb) -> list[str]:
 
 async def list_retention_overrides(appdb: AppDb) -> list[str]:
     return list(await appdb.retention_overrides.all())
+
+
+async def list_users_without_factors(appdb: AppDb) -> list[User]:
+    """Return the users: whether they have a second factor is of another table, whose row may name no user."""
+    return [msgspec.structs.replace(user, has_second_factor=False) for user in await appdb.users.all()]
 
 
 async def list_noted_calls(appdb: AppDb) -> list[int]:
@@ -329,7 +341,10 @@ UNCHECKED_TABLES = {
         "failed_logins",
         "invitations",
         "leases",
+        "pending_sign_ins",
+        "recovery_codes",
         "sessions",
+        "totp_enrolments",
     ),
     *("share_tokens", "stores", "leg_groups", "leg_names", "external_ids", "pending_issue_notices"),
 }
@@ -340,7 +355,7 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "secrets": lambda appdb: appdb.webhook_credentials(),
     "serial_numbers": lambda appdb: appdb.serial_numbers.all(),
     "tokens": lambda appdb: appdb.tokens.all(),
-    "users": lambda appdb: appdb.users.all(),
+    "users": list_users_without_factors,
     "reader_settings": lambda appdb: appdb.reader_settings.all(),
     "dashboards": lambda appdb: appdb.dashboards.all(),
     "wallboard_links": lambda appdb: appdb.wallboard_links.all(),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from onhook.appdb.appdb import AppDb
 from onhook.lib.clock import SystemClock
+from onhook.lib.totp import code_of_step
 from tests.cli.conftest import Command
 
 
@@ -102,3 +103,25 @@ def test_user_last_administrator_stays(onhook: Command) -> None:
     for words in (("remove", "alice"), ("change", "alice", "--disable"), ("change", "alice", "--role", "reader")):
         code, _output, error = onhook("user", *words)
         assert (code, "alice is the last administrator who can sign in" in error) == (2, True)
+
+
+def test_user_second_factor_is_reset(onhook: Command) -> None:
+    """The way back for an administrator whose telephone is lost."""
+    assert onhook("user", "add", "alice")[0] == 0
+
+    async def add_app() -> None:
+        async with AppDb(Path("onhook-data/onhook.db")) as appdb:
+            now_us = SystemClock().microseconds()
+            secret = await appdb.second_factors.begin_enrolment("alice", now_us=now_us)
+            await appdb.second_factors.confirm_enrolment(
+                "alice", code_of_step(secret, now_us // 30_000_000), now_us=now_us
+            )
+
+    async def has_app() -> bool:
+        async with AppDb(Path("onhook-data/onhook.db")) as appdb:
+            return (await appdb.users.get("alice")).has_second_factor
+
+    asyncio.run(add_app())
+    assert onhook("user", "reset-factor", "ALICE")[1] == 'Second factor of user "alice" removed.\n'
+    assert not asyncio.run(has_app())
+    assert onhook("user", "reset-factor", "carol")[0] == 1

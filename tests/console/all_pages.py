@@ -5,6 +5,7 @@ templates.
 """
 
 import re
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from onhook.appdb.dashboards import DashboardLayout, StoredTile
@@ -15,6 +16,7 @@ from onhook.cdr.directory import DirectoryEntry
 from onhook.console.pages.add_pbx import KINDS as PBX_KINDS
 from onhook.console.pages.dashboards.tiles import DEFAULT_TILES, TILE_KINDS
 from onhook.console.pages.reports.kinds import KINDS as REPORT_KINDS
+from onhook.lib.totp import code_of_step
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_pages import some_calls
 from tests.factories import QUEUE, SN, details
@@ -56,7 +58,9 @@ PAGES = {
     "users": "/users",
     "user": "/users/edit?name=Alice",
     "account": "/account",
+    "account-app": "/account/app",
     "first-account": "/first-account",
+    "sign-in-settings": "/sign-in-settings",
     "apps": "/apps",
     "audit": "/audit",
     "sql": "/sql?sql=SELECT+status,count(*)+FROM+calls+GROUP+BY+ALL",
@@ -101,6 +105,7 @@ MISTAKE_PAGES = {
 
 PUBLIC_PAGES = {
     "sign-in": "/sign-in",
+    "sign-in-code": "/sign-in/code",
     "sign-in-link": "/sign-in?token={token}",
     "invitation": "/invitation?invitation={invitation}",
     "forgotten-password": "/forgotten-password",
@@ -152,6 +157,19 @@ async def add_sample_data(harness: ConsoleHarness) -> None:
     await harness.appdb.notes.write(
         SN, CALL_ID, "calls back", "sales", author="Alice", now_us=harness.clock.microseconds()
     )
+
+
+async def second_factor_steps(harness: ConsoleHarness) -> AsyncIterator[tuple[str, str, dict[str, str]]]:
+    """Yield the forms, with the names of the pages that answer them, of a user who adds an app and signs in by it."""
+    password, now_us = "three short words", harness.clock.microseconds()
+    invitation = await harness.appdb.users.add("Erin", "reader", None, now_us=now_us)
+    await harness.appdb.users.accept_invitation(invitation, password, now_us=now_us)
+    yield "user-now", "/sign-in", {"name": "Erin", "password": password}
+    yield "authenticator", "/account/app", {}
+    code = code_of_step(await harness.appdb.second_factors.get_enrolment("Erin", now_us=now_us), now_us // 30_000_000)
+    yield "recovery-codes", "/account/app/confirm", {"current_password": password, "code": code}
+    yield "user-account", "/account/app/remove", {"current_password": password, "code": code}
+    yield "sign-in-code", "/sign-in", {"name": "Erin", "password": password}
 
 
 async def add_attempt(harness: ConsoleHarness) -> None:

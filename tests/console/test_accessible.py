@@ -20,6 +20,7 @@ from tests.console.all_pages import (
     PUBLIC_PAGES,
     add_sample_data,
     matches,
+    second_factor_steps,
 )
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_pages import OUTPUT, open_visit
@@ -81,6 +82,8 @@ async def test_pages_render_all_templates(harness: ConsoleHarness, monkeypatch: 
         for path, fields in FORM_PAGES.values():
             answer = await browser.post(path, data=fields)
             assert answer.status == 200, path
+        async for _name, path, fields in second_factor_steps(harness):
+            assert (await browser.post(path, data=fields)).status == 200, path
     pages = {path.name for path in TEMPLATES.iterdir() if '{% extends "page.html" %}' in path.read_text()}
     assert pages - names == set()
 
@@ -113,6 +116,11 @@ async def open_pages(harness: ConsoleHarness, page: Page) -> AsyncIterator[str]:
     await page.context.clear_cookies()
     for name, path in zip(PUBLIC_PAGES, public, strict=True):
         await page.goto(harness.url + path)
+        yield name
+    async for name, path, fields in second_factor_steps(harness):
+        await page.goto(harness.url + "/forgotten-password")
+        async with page.expect_navigation():
+            await page.evaluate(SUBMIT_FORM, [path, fields])
         yield name
 
 

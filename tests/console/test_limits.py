@@ -31,6 +31,7 @@ LIMITED_ROUTES = {
     *("/settings", "/settings/columns", "/dashboards/save", "/dashboards/copy", "/dashboards/remove"),
     *("/wallboard/{name:str}", "/wallboard-links", "/wallboard-links/revoke", "/dashboards/share"),
     *("/account", "/account/password", "/account/sessions/{number:int}/end", "/account/sessions/end-others"),
+    *("/account/app", "/account/app/confirm", "/account/app/remove", "/account/recovery-codes"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }
 """All routes for limited readers. A new one needs a test below that it leaks nothing."""
@@ -43,6 +44,10 @@ PERSONAL_STATUSES = {
     ("POST", "/account/password"): 403,
     ("POST", "/account/sessions/{number:int}/end"): 403,
     ("POST", "/account/sessions/end-others"): 403,
+    ("POST", "/account/app"): 403,
+    ("POST", "/account/app/confirm"): 403,
+    ("POST", "/account/app/remove"): 403,
+    ("POST", "/account/recovery-codes"): 403,
     ("POST", "/dashboards/save"): 400,
     ("POST", "/dashboards/copy"): 404,
     ("POST", "/dashboards/remove"): 404,

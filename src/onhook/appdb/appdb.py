@@ -53,6 +53,7 @@ from onhook.appdb.pbxs import (
     validate_sn,
     validate_zone,
 )
+from onhook.appdb.pending_sign_ins import PendingSignIns
 from onhook.appdb.queue_targets import QueueTargetsRepository
 from onhook.appdb.reader_settings import ReaderSettingsRepository
 from onhook.appdb.recordings import Recordings
@@ -65,10 +66,12 @@ from onhook.appdb.rows import (
 )
 from onhook.appdb.saved_questions import SavedQuestions
 from onhook.appdb.saved_searches import SavedSearches
+from onhook.appdb.second_factors import SecondFactors
 from onhook.appdb.secret_owners import SecretOwners
 from onhook.appdb.secret_texts import read_secret_texts
 from onhook.appdb.serial_numbers import SerialNumbers
 from onhook.appdb.sessions import Sessions
+from onhook.appdb.sign_in_settings import SignInSettingsRepository
 from onhook.appdb.source_match import SourceMatch, SourceMatches, validate_has_api, validate_sender_identification
 from onhook.appdb.sql_history import SqlHistory
 from onhook.appdb.sqlite import SqliteDatabase
@@ -129,6 +132,9 @@ class AppDb:
         self.sessions = Sessions(self._database)
         self.reader_settings = ReaderSettingsRepository(self._database)
         self.failed_logins = FailedLogins(self._database)
+        self.second_factors = SecondFactors(self._database, self.failed_logins)
+        self.pending_sign_ins = PendingSignIns(self._database)
+        self.sign_in_settings = SignInSettingsRepository(self._database)
         self.audit = Audit(self._database)
         self.notes = Notes(self._database)
         self.missed_call_work = MissedCallWorkRepository(self._database)
@@ -360,6 +366,8 @@ class AppDb:
             "destination_log": self.destination_log.list_unreadable,
             "apps": self.apps.list_unreadable,
             "users": self.users.list_unreadable,
+            "totp_factors": self.second_factors.list_unreadable,
+            "sign_in_settings": self.sign_in_settings.list_unreadable,
             "reader_settings": self.reader_settings.list_unreadable,
             "serial_numbers": self.serial_numbers.list_unreadable,
             "secret_owners": self.secret_owners.list_unreadable,

@@ -100,6 +100,14 @@ TABLES: Mapping[str, AuditedTable] = {
     "invitations": AuditedTable(
         noun="invitation of", name="name", columns=("expires_at",), secrets=("hash",), events=("insert",)
     ),
+    "totp_factors": AuditedTable(
+        noun="authenticator app of", name="user_name", columns=("user_name", "confirmed_at"), secrets=("secret",)
+    ),
+    # One that is used is in the entry of the sign-in.
+    "recovery_codes": AuditedTable(
+        noun="recovery code of", name="user_name", columns=(), secrets=("hash",), events=("insert",)
+    ),
+    "sign_in_settings": AuditedTable(noun="second factor required of", name="factor_roles", columns=("factor_roles",)),
     "apps": AuditedTable(
         noun="app",
         name="name",

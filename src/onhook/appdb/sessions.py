@@ -43,7 +43,8 @@ _MICROSECONDS = 1_000_000
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """A session with the role, scope and permissions that its user or token has now. `number` is for lists: it grants
-    no access. One of `user_name` and `token_name` is empty.
+    no access. One of `user_name` and `token_name` is empty. `factor` is the second factor with which it began, or
+    empty; with `needs_factor` the user has a role that needs one, and the session is for adding it alone.
     """
 
     number: int
@@ -56,6 +57,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     last_used_at: datetime
     permissions: tuple[Permission, ...] = ()
+    factor: str = ""
+    needs_factor: bool = False
 
 
 class Sessions:
@@ -64,9 +67,12 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def start_for_user(self, name: str, password_version: int, *, address: str, now_us: int) -> str:
+    async def start_for_user(
+        self, name: str, password_version: int, *, address: str, now_us: int, factor: str = ""
+    ) -> str:
         """Begin a session of a user; return its id, for the cookie. Raises `NotAllowed` where the user is removed."""
-        return await self._start("user_name", (name, password_version, None), address=address, now_us=now_us)
+        owner = (name, password_version, None)
+        return await self._start("user_name", owner, address=address, now_us=now_us, factor=factor)
 
     async def start_for_token(self, token_text: str, *, address: str, now_us: int) -> str:
         """Begin a session of a token; return its id, for the cookie. Raises `NotAllowed` where the token is removed."""
@@ -114,12 +120,23 @@ class Sessions:
             "DELETE FROM sessions WHERE hash = ?", [(hash_secret(session_id),) for session_id in session_ids]
         )
 
+    async def end_others(self, session: Session) -> None:
+        """End the other sessions of the same user."""
+        values = session.user_name, session.number
+        await self._database.write("DELETE FROM sessions WHERE user_name = ? AND session_number <> ?", values)
+
+    async def set_factor(self, number: int, factor: str) -> None:
+        """Set the second factor of a session, whose user has just added it."""
+        await self._database.write("UPDATE sessions SET factor = ? WHERE session_number = ?", (factor, number))
+
     async def end_by_number(self, number: int) -> None:
         """End the session with this number, if there is one."""
         await self._database.write("DELETE FROM sessions WHERE session_number = ?", (number,))
 
     @transactional
-    async def _start(self, owner_column: str, owner: tuple[object, ...], *, address: str, now_us: int) -> str:
+    async def _start(
+        self, owner_column: str, owner: tuple[object, ...], *, address: str, now_us: int, factor: str = ""
+    ) -> str:
         session_id = secrets.token_urlsafe(ID_BYTES)
         await self._database.write("DELETE FROM sessions WHERE expires_at <= ?", (now_us,))
         owner_value = next(value for value in owner if value is not None)
@@ -128,8 +145,11 @@ class Sessions:
         try:
             await self._database.write(
                 "INSERT INTO sessions (hash, user_name, password_version, token_hash, address, started_at, expires_at,"
-                " last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (hash_secret(session_id), *owner, address, now_us, now_us + SESSION_SECONDS * _MICROSECONDS, now_us),
+                " last_used_at, factor) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(hash_secret(session_id), *owner, address, now_us),
+                    *(now_us + SESSION_SECONDS * _MICROSECONDS, now_us, factor),
+                ),
             )
         except ConstraintViolation:
             raise NotAllowed(_("this user or token was removed"), hint=_("ask an administrator")) from None
@@ -145,7 +165,8 @@ class Sessions:
 
 _COLUMNS = (
     "s.session_number, s.user_name, t.name, coalesce(u.role, t.role), coalesce(u.scope, t.scope), s.address,"
-    " s.started_at, s.expires_at, s.last_used_at, coalesce(u.permissions, '')"
+    " s.started_at, s.expires_at, s.last_used_at, coalesce(u.permissions, ''), s.factor, s.factor = '' AND EXISTS"
+    " (SELECT 1 FROM sign_in_settings g WHERE ',' || g.factor_roles || ',' LIKE '%,' || u.role || ',%')"
 )
 _FROM = (
     "FROM sessions s LEFT JOIN users u ON u.name = s.user_name AND u.password_version = s.password_version"
@@ -155,7 +176,8 @@ _FROM = (
 
 
 def _session(row: Row) -> Session:
-    number, user_name, token_name, role_name, scope, address, started_at, expires_at, last_used_at, permissions = row
+    number, user_name, token_name, role_name, scope, address, started_at, expires_at, last_used_at, *columns = row
+    permissions, factor, needs_factor = columns
     role = validate_role(role_name)
     return Session(
         number=number,
@@ -168,4 +190,6 @@ def _session(row: Row) -> Session:
         expires_at=to_datetime(expires_at),
         last_used_at=to_datetime(last_used_at),
         permissions=decode_permissions(permissions, role),
+        factor=factor,
+        needs_factor=bool(needs_factor),
     )

@@ -47,6 +47,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     is_disabled: bool = False
     permissions: tuple[Permission, ...] = ()
     email: str = ""
+    has_second_factor: bool = False
 
 
 class Users:
@@ -212,6 +213,7 @@ class Users:
     async def _end_access(self, name: str) -> None:
         """End the sessions and the invitations of a user."""
         await self._database.write("DELETE FROM sessions WHERE user_name = ?", (name,))
+        await self._database.write("DELETE FROM pending_sign_ins WHERE user_name = ?", (name,))
         await self._database.write("DELETE FROM invitations WHERE name = ?", (name,))
 
     @transactional
@@ -335,7 +337,7 @@ _OWNED_TABLES = ("dashboards", "saved_questions", "sql_history", "wallboard_link
 
 _COLUMNS = (
     "name, role, scope, password IS NOT NULL, password_version, created_at, last_seen_at, is_disabled, permissions,"
-    " email"
+    " email, EXISTS (SELECT 1 FROM totp_factors WHERE user_name = users.name)"
 )
 
 
@@ -351,6 +353,7 @@ def _user(row: Row) -> User:
         is_disabled,
         permissions,
         email,
+        has_second_factor,
     ) = row
     role = validate_role(role_name)
     return User(
@@ -364,6 +367,7 @@ def _user(row: Row) -> User:
         is_disabled=bool(is_disabled),
         permissions=decode_permissions(permissions, role),
         email=email,
+        has_second_factor=bool(has_second_factor),
     )
 
 

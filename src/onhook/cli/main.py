@@ -93,6 +93,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "cluster": Command("cluster", _("Move from one machine to several.")),
         "token": Command("token", _("Manage API tokens.")),
         "user": Command("user", _("Manage users of the console.")),
+        "sign-in": Command("sign_in", _("Set how people sign in to the console.")),
         "mail": Command("mail", _("Manage the mail server and the mails.")),
         "version": Command("version", _("Show the versions of Onhook and its components.")),
     }

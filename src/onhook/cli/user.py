@@ -153,6 +153,15 @@ async def invite(name: UserName, data: DataOption = None) -> None:
     _print_invitation(load_config(data=data), invitation, mailed_to)
 
 
+@app.command("reset-factor", epilog="Example: onhook user reset-factor alice")
+async def reset_factor(name: UserName, data: DataOption = None) -> None:
+    """Remove the second factor of a user, as for a lost telephone; open sessions end within a second."""
+    async with open_appdb(data) as appdb:
+        user = await appdb.users.get(name)
+        await appdb.second_factors.reset(user.name)
+    print(_('Second factor of user "{name}" removed.', name=user.name))
+
+
 @app.command("remove", epilog="Example: onhook user remove alice")
 async def remove(name: UserName, data: DataOption = None) -> None:
     """Remove a user; open sessions end within a second."""

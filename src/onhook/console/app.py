@@ -45,7 +45,7 @@ from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs
 from onhook.console.head_requests import HeadRequestLitestar
 from onhook.console.live.live_tail import LiveTail
-from onhook.console.pages import about, account, assets, first_account, issues, sign_in
+from onhook.console.pages import about, account, assets, first_account, issues, second_factor, sign_in
 from onhook.console.pages import add_pbx as add_pbx_pages
 from onhook.console.pages import apps as app_pages
 from onhook.console.pages import call as call_page
@@ -69,6 +69,8 @@ from onhook.console.pages import remedies as remedy_pages
 from onhook.console.pages import retention as retention_pages
 from onhook.console.pages import saved_questions as saved_question_pages
 from onhook.console.pages import saved_searches as saved_search_pages
+from onhook.console.pages import sign_in_code as sign_in_code_pages
+from onhook.console.pages import sign_in_settings as sign_in_settings_pages
 from onhook.console.pages import sql as sql_page
 from onhook.console.pages import suggestions as suggestion_pages
 from onhook.console.pages import users as user_pages
@@ -277,7 +279,10 @@ def _page_router() -> Router:
             sign_in.invitation_page,
             sign_in.accept_invitation,
             *forgotten_password_pages.ROUTES,
+            *sign_in_code_pages.ROUTES,
+            *sign_in_settings_pages.ROUTES,
             *account.ROUTES,
+            *second_factor.ROUTES,
             *first_account.ROUTES,
             *user_pages.ROUTES,
             *app_pages.ROUTES,

@@ -150,10 +150,13 @@ def problem_response(request: AnyRequest, problem: Problem, headers: dict[str, s
         return Response(problem, status_code=problem.status, headers=headers, media_type=PROBLEM_TYPE)
     if problem.status == 401 and request.method == "GET":
         return Redirect("/sign-in?next=" + quote(_path_and_query(request), safe=""), status_code=303)
+    principal = get_principal(request.scope)
+    if problem.status == 403 and request.method == "GET" and principal is not None and principal.needs_factor:
+        return Redirect("/account", status_code=303)
     page = request.scope["state"].get(_INVALID_PAGE) or render(
         ProblemView(
             problem=problem,
-            principal=get_principal(request.scope),
+            principal=principal,
             path=request.url.path,
             texts=_correctable_texts(request, problem.status),
         )

@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from litestar import delete, get, patch, post
+from litestar import delete, get, patch, post, put
 from litestar.params import BodyKwarg
 
 from onhook.appdb.permissions import PERMISSIONS, Permission
 from onhook.appdb.scopes import GROUPS_MAX, NUMBER_CHARACTERS_MAX, parse_scope
-from onhook.appdb.tokens import EXPORT_FILTER_CHARACTERS_MAX, Role, Token
+from onhook.appdb.sign_in_settings import SignInSettings
+from onhook.appdb.tokens import EXPORT_FILTER_CHARACTERS_MAX, ROLES, Role, Token
 from onhook.appdb.user_changes import UserChanges
 from onhook.appdb.user_changes import change_user as change
 from onhook.appdb.users import SCOPE_NUMBERS_MAX, User
@@ -91,6 +92,12 @@ class NewToken(NewUserOrToken, frozen=True, kw_only=True, forbid_unknown_fields=
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
+class NewSignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the sign-in: roles whose users need a second factor."""
+
+    factor_roles: Annotated[list[Role], msgspec.Meta(max_length=len(ROLES))]
+
+
 class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A user, who sees everything, or what `scope` names; `permissions` are empty for an administrator, who has all."""
 
@@ -103,6 +110,7 @@ class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
     is_disabled: bool
     permissions: list[Permission]
     email: str
+    has_second_factor: bool
 
 
 class InvitedUser(msgspec.Struct, frozen=True):
@@ -181,6 +189,29 @@ async def remove_user(app_state: AppStateDep, name: UserOrTokenName) -> None:
     await app_state.appdb.users.remove(name)
 
 
+@delete("/users/{name:str}/second-factor", summary="Remove a second factor", tags=["access"], responses=PROBLEMS)
+async def reset_second_factor(app_state: AppStateDep, name: UserOrTokenName) -> None:
+    """Remove the second factor of a user, as for a lost telephone; sessions end. The password is enough then."""
+    user = await app_state.appdb.users.get(name)
+    await app_state.appdb.second_factors.reset(user.name)
+
+
+@get("/sign-in-settings", opt=FOR_ADMINISTRATORS, summary="Read sign-in settings", tags=["access"], responses=PROBLEMS)
+async def read_sign_in_settings(app_state: AppStateDep) -> SignInSettings:
+    """Return the roles whose users need a second factor."""
+    return await app_state.appdb.sign_in_settings.get()
+
+
+@put("/sign-in-settings", summary="Set sign-in settings", tags=["access"], responses=PROBLEMS)
+async def put_sign_in_settings(
+    app_state: AppStateDep, data: Annotated[NewSignInSettings, BodyKwarg()]
+) -> SignInSettings:
+    """Set the roles whose users need a second factor. They can do nothing but add it, at once and in open browsers too;
+    tokens are not affected.
+    """
+    return await app_state.appdb.sign_in_settings.put(SignInSettings(factor_roles=tuple(data.factor_roles)))
+
+
 @get("/tokens", opt=FOR_ADMINISTRATORS, summary="List tokens", tags=["access"], responses=PROBLEMS)
 async def list_tokens(app_state: AppStateDep) -> TokenList:
     """List tokens, without their texts, which are not stored."""
@@ -214,7 +245,10 @@ async def remove_token(app_state: AppStateDep, name: UserOrTokenName) -> None:
     await app_state.appdb.tokens.remove(name)
 
 
-ROUTES = (list_users, add_user, change_user, renew_invitation, remove_user, list_tokens, add_token, remove_token)
+ROUTES = (
+    *(list_users, add_user, change_user, renew_invitation, remove_user, list_tokens, add_token, remove_token),
+    *(reset_second_factor, read_sign_in_settings, put_sign_in_settings),
+)
 
 
 def _user_info(user: User) -> UserInfo:
@@ -229,6 +263,7 @@ def _user_info(user: User) -> UserInfo:
         is_disabled=user.is_disabled,
         permissions=list(user.permissions),
         email=user.email,
+        has_second_factor=user.has_second_factor,
     )
 
 

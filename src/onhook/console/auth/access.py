@@ -47,6 +47,12 @@ WALLBOARD = {"scoped": True, "wallboard": True}
 PERSONAL = {"personal": True, "scoped": True}
 """Mark of a route by which every user changes settings of their own, and nothing else."""
 
+ENROLS = {"enrols": True, "personal": True, "scoped": True}
+"""Mark of a route by which users add a second factor: the only ones for those whose role needs one they do not have."""
+
+ENROLMENT_PAGE = {"enrols": True, "scoped": True}
+"""Mark of a page for that."""
+
 OWN_QUESTIONS = {"personal": True}
 """Mark of a route by which users without limits change questions in SQL of their own, which limited ones cannot run."""
 
@@ -88,6 +94,8 @@ class Principal(msgspec.Struct, frozen=True):
     is_user: bool = False
     """Whether it is a user with settings, and no token or open console."""
     permissions: tuple[Permission, ...] = ()
+    needs_factor: bool = False
+    """Whether the role needs a second factor that is missing: then nothing is allowed but to add one."""
 
     @property
     def author(self) -> str:
@@ -119,6 +127,8 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     )
     connection.scope["state"][_PRINCIPAL] = principal
     _set_origin(connection, principal)
+    if principal.needs_factor and not handler.opt.get("enrols"):
+        raise PermissionDeniedException(_("your role needs a second factor: add one on the page of your account"))
     if principal.scope is not None and not handler.opt.get("scoped"):
         raise PermissionDeniedException(_("you do not have access to this page"))
     if connection.scope.get("method") in SAFE_METHODS:
@@ -353,7 +363,8 @@ async def _cookie_principal(connection: Connection, app_state: AppState, *, is_u
     connection.scope["state"][_SESSION] = session
     if session is not None:
         name, is_user = session.user_name or session.token_name, bool(session.user_name)
-        return Principal(name, session.role, "cookie", session.scope, is_user, session.permissions)
+        needs_factor = is_user and session.needs_factor
+        return Principal(name, session.role, "cookie", session.scope, is_user, session.permissions, needs_factor)
     return Principal("open console", "reader", "open_console") if app_state.config.console_open else None
 
 

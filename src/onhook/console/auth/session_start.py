@@ -20,16 +20,18 @@ NEXT_CHARACTERS_MAX = 2_000
 
 
 async def start_user_session(
-    request: AnyRequest, app_state: AppState, user: User, credential: str, next_path: str
+    request: AnyRequest, app_state: AppState, user: User, credential: str, next_path: str, *, factor: str = ""
 ) -> Response[Any]:
-    """Sign a user in, with the entry in the audit log, or not at all. Raises `NotAllowed`, `Unavailable`."""
+    """Sign a user in, with the second factor that was used and the entry in the audit log, or not at all. Raises
+    `NotAllowed`, `Unavailable`.
+    """
     appdb, now_us = app_state.appdb, app_state.clock.microseconds()
     async with appdb.transaction():
         await _end_earlier_session(request, app_state)
         await appdb.users.record_sign_in(user.name, now_us=now_us)
         await record_sign_in(request, app_state, user.name, credential, 200)
         session_id = await appdb.sessions.start_for_user(
-            user.name, user.password_version, address=client_address(request), now_us=now_us
+            user.name, user.password_version, address=client_address(request), now_us=now_us, factor=factor
         )
     return _signed_in(request, app_state, session_id, next_path)
 

@@ -3,7 +3,6 @@
 Invariants: every route is for the session of the request and what belongs to its user or token, whatever the form says.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -12,12 +11,12 @@ from litestar import Response, get, post
 from litestar.params import PathParameter
 from litestar.response import Redirect
 
-from onhook.appdb.passwords import verify_password
 from onhook.appdb.sessions import Session
 from onhook.appdb.users import User
-from onhook.console.auth.access import PERSONAL, SCOPED, client_address, require_session
+from onhook.console.auth.access import ENROLMENT_PAGE, PERSONAL, require_session
 from onhook.console.auth.failures import TooManyTries
-from onhook.console.auth.session_start import record_sign_in, start_user_session
+from onhook.console.auth.password_check import check_password
+from onhook.console.auth.session_start import start_user_session
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
 from onhook.console.pages.rendering import View
@@ -44,16 +43,17 @@ class AccountView(View, frozen=True, kw_only=True):
     user: User | None
     session: Session
     sessions: Sequence[Session]
+    recovery_codes: int
     message: str = ""
     error: str = ""
 
 
-@get("/account", opt=SCOPED, include_in_schema=False)
+@get("/account", opt=ENROLMENT_PAGE, include_in_schema=False)
 async def account_page(
-    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, message: Message = ""
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, message: Message = "", error: Message = ""
 ) -> Response[str]:
     """Return the page of the account."""
-    return await _render_account(request, app_state, reader_zone, message=message)
+    return await _render_account(request, app_state, reader_zone, message=message, error=error)
 
 
 @post("/account/password", opt=PERSONAL, include_in_schema=False, status_code=200)
@@ -66,9 +66,8 @@ async def change_password(
         user = await _change_password(request, app_state, session, data)
     except (UsageError, NotAllowed, TooManyTries) as error:
         return await _render_account(request, app_state, reader_zone, error=str(error))
-    return await start_user_session(
-        request, app_state, user, "password", _account_url(_("Password changed. Other browsers were signed out."))
-    )
+    next_path = _account_url(_("Password changed. Other browsers were signed out."))
+    return await start_user_session(request, app_state, user, "password", next_path, factor=session.factor)
 
 
 @post("/account/sessions/{number:int}/end", opt=PERSONAL, include_in_schema=False, status_code=200)
@@ -96,14 +95,7 @@ async def _change_password(request: AnyRequest, app_state: AppState, session: Se
     user = await users.get(session.user_name) if session.user_name else None
     if user is None or not user.has_password:
         raise UsageError(_("you sign in without a password"))
-    async with app_state.password_tries.turn(user.name, client_address(request)) as password_try:
-        password_hash = await users.get_password_hash(user.name)
-        is_correct = await asyncio.to_thread(verify_password, form.current_password, password_hash)
-        if is_correct:
-            await password_try.record_success()
-    if not is_correct:
-        await record_sign_in(request, app_state, user.name, "password", 401)
-        raise NotAllowed(_("the current password is wrong"))
+    await check_password(request, app_state, user, form.current_password)
     if form.password != form.password_repeat:
         raise UsageError(_("The passwords differ."))
     return await users.change_password(user.name, form.password, password_version=user.password_version, now_us=now_us)
@@ -127,9 +119,11 @@ async def _render_account(
     request: AnyRequest, app_state: AppState, zone: ReaderZone, *, message: str = "", error: str = ""
 ) -> Response[str]:
     session = require_session(request.scope)
+    user = await app_state.appdb.users.find(session.user_name) if session.user_name else None
     view = AccountView(
-        user=await app_state.appdb.users.find(session.user_name) if session.user_name else None,
+        user=user,
         session=session,
+        recovery_codes=0 if user is None else await app_state.appdb.second_factors.count_recovery_codes(user.name),
         sessions=await app_state.appdb.sessions.same_owner(session, app_state.clock.microseconds()),
         message=message,
         error=error,

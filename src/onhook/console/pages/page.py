@@ -23,6 +23,7 @@ _MENU_PAGES = {
     "/first-account": "/users",
     "/erasure": "/users",
     "/mail": "/users",
+    "/sign-in-settings": "/users",
     "/wallboard-links": "/",
     "/add-pbx": "/pbxs",
     "/directory": "/pbxs",
@@ -52,7 +53,7 @@ async def load_common_values(app_state: AppState, request: AnyRequest, zone: Zon
         "menu_page": menu_page(request.url.path),
         "principal": principal,
         "open_issues": await load_open_issues(app_state, zone)
-        if principal is not None and principal.scope is None
+        if principal is not None and principal.scope is None and not principal.needs_factor
         else OpenIssues(),
         "zone": zone,
         "reader_settings": await load_reader_settings(request, app_state),

@@ -19,13 +19,13 @@ from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX, Token
 from onhook.console.auth.access import OPEN, check_token, client_address, is_cross_site, read_session_ids
 from onhook.console.auth.failures import TooManyTries
+from onhook.console.auth.second_step import sign_user_in
 from onhook.console.auth.session_start import (
     NEXT_CHARACTERS_MAX,
     local_path,
     record_sign_in,
     session_cookie,
     start_token_session,
-    start_user_session,
 )
 from onhook.console.pages.page import FORM_BODY
 from onhook.console.pages.rendering import View, render
@@ -151,7 +151,7 @@ async def accept_invitation(
         user = await users.accept_invitation(data.invitation, data.password, now_us=now_us)
     except UsageError as error:
         return _html_response(InvitationView(name=name, invitation=data.invitation, error=str(error)), 400)
-    return await start_user_session(request, app_state, user, "invitation", "/")
+    return await sign_user_in(request, app_state, user, "invitation", "/")
 
 
 @post("/sign-out", opt=OPEN, include_in_schema=False, status_code=200)
@@ -205,7 +205,7 @@ async def _sign_in_with_password(request: AnyRequest, app_state: AppState, data:
     if user is None:
         await record_sign_in(request, app_state, name, "password", 401)
         return _sign_in_page(data.next, _("Wrong name or password."), status=401)
-    return await start_user_session(request, app_state, user, "password", data.next)
+    return await sign_user_in(request, app_state, user, "password", data.next)
 
 
 def _problem(error: OnhookError) -> Problem:

@@ -205,6 +205,14 @@ async def enable_user(app_state: AppStateDep, data: Annotated[NameForm, FORM_BOD
     return _redirect(_('User "{name}" enabled.', name=data.name))
 
 
+@post("/users/reset-factor", include_in_schema=False, status_code=200)
+async def reset_second_factor(app_state: AppStateDep, data: Annotated[NameForm, FORM_BODY]) -> Redirect:
+    """Remove the second factor of a user, as for a lost telephone; the sessions end."""
+    user = await app_state.appdb.users.get(data.name)
+    await app_state.appdb.second_factors.reset(user.name)
+    return _redirect(_('Second factor of user "{name}" removed. Open sessions have ended.', name=user.name))
+
+
 @post("/users/invite", include_in_schema=False, status_code=200)
 async def renew_invitation(
     request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[NameForm, FORM_BODY]
@@ -283,6 +291,7 @@ async def audit_page(
 
 ROUTES = (
     *(users_page, add_user, user_page, change_user, disable_user, enable_user, renew_invitation, remove_user),
+    reset_second_factor,
     *(add_token, remove_token, end_session, audit_page),
 )
 

@@ -1,0 +1,43 @@
+"""`onhook sign-in`: how people sign in to the console."""
+
+from typing import Annotated
+
+import typer
+from msgspec import structs
+
+from onhook.appdb.sign_in_settings import validate_roles
+from onhook.cli.commands import CommandGroup
+from onhook.cli.formats import print_table
+from onhook.cli.open_appdb import open_appdb
+from onhook.cli.options import DataOption
+from onhook.lib.messages import _
+
+app = CommandGroup(
+    add_completion=False,
+    help=_("Set how people sign in to the console."),
+    epilog="Example: onhook sign-in require-factor administrator",
+)
+
+
+@app.command("show", epilog="Example: onhook sign-in show")
+async def show(data: DataOption = None) -> None:
+    """Show the settings of the sign-in."""
+    async with open_appdb(data) as appdb:
+        settings = await appdb.sign_in_settings.get()
+    print_table([["second factor needed by", ", ".join(settings.factor_roles) or "-"]], ("setting", "value"))
+
+
+@app.command("require-factor", epilog="Example: onhook sign-in require-factor administrator annotator")
+async def require_factor(
+    roles: Annotated[
+        list[str] | None, typer.Argument(metavar="[ROLE]...", help=_("Roles that need one; none: no role"))
+    ] = None,
+    *,
+    data: DataOption = None,
+) -> None:
+    """Set the roles whose users need a second factor; without one they can do nothing but add it."""
+    async with open_appdb(data) as appdb:
+        settings = await appdb.sign_in_settings.get()
+        settings = await appdb.sign_in_settings.put(structs.replace(settings, factor_roles=validate_roles(roles or [])))
+    names = ", ".join(settings.factor_roles)
+    print(_("A second factor is needed by: {roles}", roles=names) if names else _("No role needs a second factor."))
