@@ -41,7 +41,7 @@ def summary_by_group(
     calls_by_group: dict[str, list[Call]] = {}
     for call in office:
         if record_filter.matches_call(call):
-            parties = {"went_to": _inside_callees, "answered_by": _answering, "made_by": _maker, "party": _parties}[
+            parties = {"went_to": inside_callees, "answered_by": _answering, "made_by": _maker, "party": _parties}[
                 side
             ](call)
             names = {groups[call.sn, number] for number in parties if (call.sn, number) in groups}
@@ -53,7 +53,7 @@ def summary_by_group(
     }
 
 
-def _inside_callees(call: Call) -> set[str]:
+def inside_callees(call: Call) -> set[str]:
     return {
         extract_number(leg.call_to)
         for leg in call.legs
@@ -62,7 +62,7 @@ def _inside_callees(call: Call) -> set[str]:
 
 
 def _answering(call: Call) -> set[str]:
-    return _inside_callees(call) & {call.answered_by}
+    return inside_callees(call) & {call.answered_by}
 
 
 def _maker(call: Call) -> set[str]:
