@@ -19,7 +19,8 @@ async def test_issues_are_listed_until_they_end(harness: ConsoleHarness, client:
     assert (issue["kind"], issue["detail"], issue["ended_at"]) == ("check_disk", "93 % of the disk is used", None)
     text = await (await client.get("/issues")).text()
     assert "93 % of the disk is used" in text
-    assert "set <code>keep_days</code>" in text
+    assert "Set <code>keep_days</code>" in text
+    assert "The disk is nearly full" in text
     await harness.appdb.issues.end("check:disk", now_us=harness.clock.microseconds())
     assert (await (await client.get("/api/v1/issues")).json())["data"] == []
     assert len((await (await client.get("/api/v1/issues", params={"state": "all"})).json())["data"]) == 1
@@ -66,7 +67,7 @@ async def test_issue_banner_counts_issues_of_all_kinds(harness: ConsoleHarness, 
     await harness.appdb.issues.begin(DISK, now_us=harness.clock.microseconds())
     page = await (await client.get("/calls")).text()
     assert "1 open issue:" in page
-    assert "93 % of the disk" in page
+    assert "The disk is nearly full" in page
     await harness.appdb.alarms.raise_alarm(SN, "silence", "no event", hint="call", now_us=harness.clock.microseconds())
     assert "2 open issues:" in await (await client.get("/calls")).text()
     dashboard = await (await client.get("/")).text()

@@ -135,8 +135,8 @@ def test_state_is_that_of_an_open_alarm(alarm_kinds: Any, expected: tuple[str, s
     [
         (_coverage(complete_until=HALF_PAST_SIX), "yeastar", "Verified complete until Mon 27 Apr 2026 18:30:00."),
         (_coverage(has_backfill_source=True), "yeastar", "Not yet compared with the PBX's own list."),
-        (_coverage(), "yeastar", f"`onhook pbx change {SN} --api URL`"),
-        (_coverage(), "asterisk", f"`onhook pbx change {SN} --cdr SOURCE`"),
+        (_coverage(), "yeastar", "cannot be detected without access to the web API of the PBX."),
+        (_coverage(), "asterisk", "cannot be detected without a CDR source"),
     ],
 )
 def test_describe_coverage_names_what_is_missing(coverage: PbxCoverage, dialect: str, expected_text: str) -> None:

@@ -10,6 +10,7 @@ import aiohttp
 from playwright.async_api import expect
 
 from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.issue_texts import describe_kind
 from onhook.appdb.issues import OperationalIssue
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.cdr.sync_types import AlarmKind
@@ -54,7 +55,7 @@ ALARM_REMEDIES: dict[AlarmKind, set[str]] = {
     "credentials": {f"{PATH}/connection"},
     "certificate": {f"{PATH}/connection"},
     "source": {f"{PATH}/connection"},
-    "silence": set(),
+    "silence": {f"{PATH}#silence"},
     "skew": set(),
     "missed": {f"{PATH}/backfill", f"{PATH}#coverage"},
     "clock": {f"{PATH}#number-plan", "/rebuild"},
@@ -82,6 +83,8 @@ async def test_alarm_has_its_remedies(harness: ConsoleHarness, client: aiohttp.C
                 assert targets(page) == expected | {f"{PATH}/checks"}, kind
                 assert "<code>onhook doctor office</code>" in page
                 assert targets(await read(other, path)) == set()
+                title = describe_kind(f"alarm_{kind}").title
+                assert f'<strong class="issue-title">{title}</strong>' in page
             await harness.appdb.alarms.end(SN, kind, now_us=harness.clock.microseconds())
             assert targets(await read(client, "/alarms")) == set()
 
@@ -101,7 +104,9 @@ CHECK_REMEDIES = {
     "settings": {"/add-pbx"},
     "cursors": {"/destinations"},
     "mail": {"/mail"},
-    **{name: set() for name in ("ledger", "appdb", "backlog", "clock")},
+    "folders": {"/pbxs"},
+    "backlog": {"/about"},
+    **{name: set() for name in ("ledger", "appdb", "clock")},
 }
 
 
@@ -116,10 +121,12 @@ async def test_destination_has_its_remedies(harness: ConsoleHarness, client: aio
     """What is discarded is asked about first."""
     destination, _secret = await harness.appdb.destinations.add("CRM", SPEC, None, after=0, now_us=1)
     await harness.appdb.destinations.disable(destination, "HTTP 410")
-    assert targets(await read(client, "/issues")) == {"/destinations/1/test", "/destinations/1/resume"}
+    assert targets(await read(client, "/issues")) == {
+        *("/destinations/1/test", "/destinations/1/resume", "/destinations/1/edit"),
+    }
     with closing(sqlite3.connect(harness.config.appdb_file, isolation_level=None)) as connection:
         connection.execute("UPDATE destinations SET state = 'active', reason = '', failing_since = 1")
-        assert targets(await read(client, "/issues")) == {"/destinations/1/test"}
+        assert targets(await read(client, "/issues")) == {"/destinations/1/test", "/destinations/1/edit"}
         connection.execute("UPDATE destinations SET failing_since = NULL")
         connection.execute(
             "INSERT INTO deliveries (destination_id, notification_id, seq, sn, call_id, body, state, attempts,"

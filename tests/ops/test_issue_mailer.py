@@ -22,6 +22,7 @@ from onhook.ops import issue_mailer
 from onhook.ops.issue_mailer import IssueMailer, group_notices
 from tests.ops.mail_world import MailWorld, open_mail_world
 
+FAILING = "CRM {}: The destination accepts nothing"
 ANN = IssueRecipient(address="ann@example.com", mails_per_hour=3)
 
 
@@ -51,13 +52,17 @@ async def send_all(world: MailWorld) -> list[str]:
 async def test_issue_mails_one_at_the_beginning_and_one_at_the_end_in_one_thread(world: MailWorld) -> None:
     await world.appdb.issue_recipients.put(ANN)
     await begin(world, "1")
-    assert await send_all(world) == ["Issue: CRM 1"]
+    assert await send_all(world) == [FAILING.format(1)]
     assert await send_all(world) == []
     world.clock.move(600)
     await world.appdb.issues.end("1", now_us=world.clock.us)
-    assert await send_all(world) == ["Ended: CRM 1"]
+    assert await send_all(world) == [f"Ended: {FAILING.format(1)}"]
     first, second = world.server.mails
-    assert first.text.startswith("CRM 1: answers <500>\nlook\nBegan 2026-11-30 ")
+    assert first.text.startswith(
+        "CRM 1: The destination accepts nothing\n"
+        "Notifications wait, and are retried automatically until they have failed too often.\n"
+        "answers <500>\nlook\nBegan 2026-11-30 "
+    )
     assert "&lt;500&gt;" in first.html
     assert "https://" not in first.text
     assert ", ended 2026-11-30 " in second.text
@@ -72,7 +77,7 @@ async def test_issue_mails_beyond_those_of_an_hour_are_in_one_summary(world: Mai
     await world.appdb.mail_settings.put(msgspec.structs.replace(settings, console_url="https://calls.example.com"))
     for number in range(9):
         await begin(world, str(number))
-    assert await send_all(world) == ["Issue: CRM 0", "Issue: CRM 1", "Issues: 7 began, 0 ended"]
+    assert await send_all(world) == [FAILING.format(0), FAILING.format(1), "Issues: 7 began, 0 ended"]
     assert world.server.mails[-1].text.count("answers <500>") == 7
     assert "https://calls.example.com/issues" in world.server.mails[-1].text
     await begin(world, "9")
@@ -80,7 +85,7 @@ async def test_issue_mails_beyond_those_of_an_hour_are_in_one_summary(world: Mai
     world.clock.move(3_599)
     assert await send_all(world) == []
     world.clock.move(2)
-    assert sorted(await send_all(world)) == ["Ended: CRM 0", "Issue: CRM 9"]
+    assert sorted(await send_all(world)) == [FAILING.format(9), f"Ended: {FAILING.format(0)}"]
 
 
 async def test_issue_mails_summary_is_bounded(world: MailWorld, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +103,7 @@ async def test_issue_mails_are_of_the_topics_of_the_recipient_and_never_about_ma
     await begin(world, "1")
     await begin(world, "2", UNMAILED_KIND)
     await begin(world, "3", "check_disk")
-    assert await send_all(world) == ["Issue: CRM 3"]
+    assert await send_all(world) == ["The disk is nearly full"]
     await world.appdb.issue_recipients.put(IssueRecipient(address=" bob@example.com ", topics=("rejected",)))
     (recipient,) = await world.appdb.issue_recipients.all()
     assert (recipient.topics, recipient.mails_per_hour) == (("rejected",), 6)
@@ -115,7 +120,7 @@ async def test_issue_mails_wait_for_a_mail_server(world: MailWorld) -> None:
     await begin(world, "1")
     assert await send_all(world) == []
     await world.set_server()
-    assert await send_all(world) == ["Issue: CRM 1"]
+    assert await send_all(world) == [FAILING.format(1)]
 
 
 def test_issue_notices_are_grouped_by_the_mails_that_are_allowed() -> None:

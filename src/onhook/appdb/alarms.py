@@ -8,6 +8,7 @@ from onhook.appdb.contract import Database, Row
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.delivery_rows import NewDelivery
 from onhook.appdb.destinations import Destinations
+from onhook.appdb.issue_texts import describe_kind
 from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.timestamps import to_datetime
@@ -25,8 +26,8 @@ _COLUMNS = "alarm_id, sn, kind, detail, hint, began_at, last_seen_at, ended_at, 
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
-    """One alarm. `last_seen_at` is its last occurrence, `occurrences` their number; `ended_at` is None while it is
-    open.
+    """One alarm. `title` and `meaning` are the texts of its kind; `last_seen_at` is its last occurrence, `occurrences`
+    their number; `ended_at` is None while it is open.
     """
 
     alarm_id: int
@@ -38,6 +39,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     last_seen_at: datetime
     ended_at: datetime | None
     occurrences: int
+    title: str = ""
+    meaning: str = ""
 
 
 class Alarms:
@@ -135,4 +138,5 @@ def _alarm(row: Row) -> Alarm:
     values = dict(zip(_COLUMNS.split(", "), row, strict=True))
     for name in ("began_at", "last_seen_at", "ended_at"):
         values[name] = None if values[name] is None else to_datetime(values[name])
-    return msgspec.convert(values, Alarm)
+    text = describe_kind(f"alarm_{values['kind']}")
+    return msgspec.convert({**values, "title": text.title, "meaning": text.meaning}, Alarm)

@@ -14,6 +14,7 @@ from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.delivery_rows import NewDelivery
 from onhook.appdb.destinations import Destination, Destinations
 from onhook.appdb.issue_recipients import IssueRecipients, NoticeState
+from onhook.appdb.issue_texts import describe_kind
 from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.lib.timestamps import to_datetime
 
@@ -53,7 +54,9 @@ class OperationalIssue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredIssue(msgspec.Struct, frozen=True, kw_only=True):
-    """An issue as its notification has it; `ended_at` is None while it is open."""
+    """An issue as its notification has it; `title` and `meaning` are the texts of its kind, `ended_at` is None while it
+    is open.
+    """
 
     issue_id: int
     kind: str
@@ -63,6 +66,8 @@ class StoredIssue(msgspec.Struct, frozen=True, kw_only=True):
     hint: str
     began_at: datetime
     ended_at: datetime | None
+    title: str = ""
+    meaning: str = ""
 
 
 class Issues:
@@ -176,6 +181,7 @@ def _cut(issue: OperationalIssue) -> tuple[str, str]:
 
 def _stored_issue(row: Row) -> StoredIssue:
     issue_id, _key, kind, sn, subject, detail, hint, _destination_id, began_at, ended_at = row
+    text = describe_kind(kind)
     return StoredIssue(
         issue_id=issue_id,
         kind=kind,
@@ -185,4 +191,6 @@ def _stored_issue(row: Row) -> StoredIssue:
         hint=hint,
         began_at=to_datetime(began_at),
         ended_at=None if ended_at is None else to_datetime(ended_at),
+        title=text.title,
+        meaning=text.meaning,
     )

@@ -12,6 +12,7 @@ import msgspec
 
 from onhook.appdb.delivery_rows import Backlog
 from onhook.appdb.destinations import Destination
+from onhook.appdb.issue_texts import IssueText, describe_kind
 from onhook.lib.messages import _, _n
 from onhook.lib.timestamps import format_time
 
@@ -36,6 +37,11 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> IssueKey:
         return self.destination_id, self.kind
+
+    @property
+    def text(self) -> IssueText:
+        """Return the title and the meaning of its kind."""
+        return describe_kind(f"destination_{self.kind}")
 
 
 def find_issues(destination: Destination, backlog: Backlog, now: datetime, zone: tzinfo = UTC) -> list[Issue]:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from onhook.appdb.destination_spec import DestinationSpec, NotifiesOf
+from onhook.appdb.issue_texts import describe_kind
 from onhook.cdr.directory import NO_NAMES
 from onhook.cdr.number_masking import Mask
 from onhook.cdr.party_names import name_record
@@ -76,7 +77,8 @@ def sample_operational_event(notifies_of: NotifiesOf, now: datetime) -> bytes:
     times = {"began_at": now, "ended_at": None}
     if notifies_of == "alarms":
         alarm = {"alarm_id": 0, "sn": SAMPLE_SN, "kind": "silence", **text, **times}
-        alarm |= {"last_seen_at": now, "occurrences": 1}
+        alarm |= {"last_seen_at": now, "occurrences": 1, **msgspec.structs.asdict(describe_kind("alarm_silence"))}
         return msgspec.json.encode({"type": "alarm", "sn": SAMPLE_SN, "alarm": alarm})
     issue = {"issue_id": 0, "kind": "sample", "sn": "", "subject": "Sample", **text, **times}
+    issue |= {"title": "Nothing is wrong", "meaning": ""}
     return msgspec.json.encode({"type": "issue", "issue": issue})

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.issue_recipients import IssueNotice, IssueRecipient
+from onhook.appdb.issue_texts import describe_kind, name_issue
 from onhook.appdb.mails import MailContent, NewMail
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound
@@ -71,12 +72,8 @@ class IssueMailer:
     def _make_mail(self, address: str, notices: Sequence[IssueNotice], console_url: str) -> NewMail:
         first = notices[0]
         if len(notices) == 1:
-            has_begun, thread_key = first.state == "began", f"issue {first.issue_id}"
-            subject = (
-                _("Issue: {subject}", subject=first.subject)
-                if has_begun
-                else _("Ended: {subject}", subject=first.subject)
-            )
+            thread_key, name = f"issue {first.issue_id}", name_issue(first.kind, first.subject)
+            subject = name if first.state == "began" else _("Ended: {subject}", subject=name)
         else:
             began_count, thread_key = sum(notice.state == "began" for notice in notices), ""
             ended_count = len(notices) - began_count
@@ -97,13 +94,14 @@ class IssueMailer:
 
     def _describe(self, notice: IssueNotice) -> str:
         """Return the lines about a notice."""
-        began_at = format_time(notice.began_at, self._zone)
+        name, began_at = name_issue(notice.kind, notice.subject), format_time(notice.began_at, self._zone)
         if notice.state == "ended" and notice.ended_at is not None:
             ended_at = format_time(notice.ended_at, self._zone)
             times = _("Began {began_at}, ended {ended_at}.", began_at=began_at, ended_at=ended_at)
-            return "\n".join((f"{notice.subject}: {notice.detail}", times))
+            return f"{name}\n{notice.detail}\n{times}"
         times = _("Began {began_at}.", began_at=began_at)
-        return "\n".join(filter(None, (f"{notice.subject}: {notice.detail}", notice.hint, times)))
+        meaning = describe_kind(notice.kind).meaning
+        return "\n".join(filter(None, (name, meaning, notice.detail, notice.hint, times)))
 
 
 def group_notices(notices: Sequence[IssueNotice], allowed_count: int) -> list[Sequence[IssueNotice]]:

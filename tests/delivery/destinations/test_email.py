@@ -5,15 +5,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from onhook.appdb.destination_spec import DestinationSpec, FieldValue, validate_spec
 from onhook.delivery.destinations.contract import Notification
 from onhook.delivery.destinations.email_message import describe_request
 from onhook.delivery.destinations.kinds import check_kind
+from onhook.delivery.samples import sample_operational_event
 from onhook.lib.errors import UsageError
 from tests.delivery.destinations.contract import DISPATCHER_TESTS, REFUSED, DestinationContract, open_client
-from tests.factories import record
+from tests.factories import STARTED_AT, record
 from tests.mail_server import MailServer
 from tests.server_certificates import create_server_certificate
 
@@ -211,13 +213,26 @@ async def test_email_server_without_tls_gets_neither_password_nor_mail() -> None
 
 async def test_email_alarm_and_issue_have_usual_texts(server: MailServer) -> None:
     for notifies_of, subject in (
-        ("alarms", "[Test] Alarm: silence, PBX SAMPLE"),
-        ("issues", "[Test] Issue: Sample, sample"),
+        ("alarms", "[Test] Alarm: No calls arrive, PBX SAMPLE"),
+        ("issues", "[Test] Issue: Sample, Nothing is wrong"),
     ):
         client = open_client(spec_at(server) | {"notifies_of": notifies_of})
         await client.send([Notification("test-1", client.format_test_payload(), AT_US, is_test=True)])
         assert server.mails[-1].subject == subject
-        assert server.mails[-1].text.startswith("This is a sample.\nNothing is to be done.\n\nBegan: ")
+        assert "This is a sample.\nNothing is to be done.\n\nBegan: " in server.mails[-1].text
+        assert server.mails[-1].text.startswith(
+            f"{subject.split(', ')[-1]}. " if notifies_of == "issues" else "No calls"
+        )
+
+
+async def test_email_alarm_of_an_earlier_version_has_its_kind(server: MailServer) -> None:
+    """Rows of an earlier version wait without a title."""
+    client = open_client(spec_at(server) | {"notifies_of": "alarms"})
+    body = msgspec.json.decode(sample_operational_event("alarms", STARTED_AT))
+    del body["alarm"]["title"], body["alarm"]["meaning"]
+    await client.send([Notification("a-1", msgspec.json.encode(body), AT_US)])
+    assert server.mails[-1].subject == "Alarm: silence, PBX SAMPLE"
+    assert server.mails[-1].text.startswith("This is a sample.\nNothing is to be done.\n\nBegan: ")
 
 
 def test_email_preview_is_the_mail() -> None:

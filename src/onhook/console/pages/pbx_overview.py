@@ -1,6 +1,5 @@
 """State of one PBX: its events, its clock, its coverage and its back-fill, as figures and as sentences."""
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -204,9 +203,8 @@ def describe_coverage(pbx: Pbx, coverage: PbxCoverage, zone: ZoneInfo) -> str:
         return sentence
     if pbx.dialect == "asterisk":
         advice = _(
-            "Missing calls cannot be detected without a CDR source:"
-            " set it with `onhook pbx change {pbx} --cdr SOURCE`.",
-            pbx=shlex.quote(pbx.sn),
+            "Missing calls cannot be detected without a CDR source, the file or table in which the Asterisk stores its"
+            " calls."
         )
     elif pbx.dialect == "freeswitch":
         advice = _(
@@ -218,11 +216,7 @@ def describe_coverage(pbx: Pbx, coverage: PbxCoverage, zone: ZoneInfo) -> str:
     elif pbx.dialect in LINE_DIALECTS:
         advice = _("Missing calls cannot be detected: a line is written once, and without an answer.")
     else:
-        advice = _(
-            "Missing calls cannot be detected without the web API of the PBX:"
-            " set its address with `onhook pbx change {pbx} --api URL`.",
-            pbx=shlex.quote(pbx.sn),
-        )
+        advice = _("Missing calls cannot be detected without access to the web API of the PBX.")
     return f"{sentence} {advice}"
 
 

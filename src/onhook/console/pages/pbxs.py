@@ -224,7 +224,9 @@ async def change_pbx(app_state: AppStateDep, name: PbxNameOrSn, data: Annotated[
         pbx = await app_state.appdb.change_pbx(name, changes)
     except OnhookError as error:
         return _redirect(name, error=str(error))
-    return _redirect(pbx.sn, message=_("Settings saved. Earlier calls are not changed until `onhook rebuild`."))
+    return _redirect(
+        pbx.sn, message=_("Settings saved. Earlier calls do not change until the settings are applied to them.")
+    )
 
 
 @post("/pbxs/{name:str}/conventions", include_in_schema=False, status_code=200)
@@ -237,7 +239,9 @@ async def change_conventions(
         await app_state.appdb.pbx_conventions.put(pbx.sn, parse_conventions(data.encoding, data.ring_time))
     except OnhookError as error:
         return _redirect(pbx.sn, error=str(error))
-    return _redirect(pbx.sn, message=_("Settings saved. Earlier calls are not changed until `onhook rebuild`."))
+    return _redirect(
+        pbx.sn, message=_("Settings saved. Earlier calls do not change until the settings are applied to them.")
+    )
 
 
 @post("/pbxs/{name:str}/alarm", include_in_schema=False, status_code=200)

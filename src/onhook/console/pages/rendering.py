@@ -8,10 +8,12 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from onhook.appdb.issue_texts import describe_kind
 from onhook.console.addresses import is_loopback
 from onhook.console.pages import formatting
 from onhook.console.pages.assets import asset_path
 from onhook.console.pages.audit_changes import list_field_changes
+from onhook.console.pages.command_pages import find_command_pages
 from onhook.lib.certificates import format_fingerprint
 from onhook.lib.messages import _, _n
 from onhook.pbx.yeastar.display import WEBHOOK_MENU
@@ -56,5 +58,6 @@ def _environment() -> Environment:
     environment.globals.update({"_": _, "_n": _n})
     environment.globals.update({name: getattr(formatting, name) for name in formatting.FOR_TEMPLATES})
     environment.globals.update(asset=asset_path, is_loopback=is_loopback, WEBHOOK_MENU=WEBHOOK_MENU)
-    environment.globals.update(list_field_changes=list_field_changes)
+    environment.globals.update(list_field_changes=list_field_changes, describe_kind=describe_kind)
+    environment.globals.update(find_command_pages=find_command_pages)
     return environment

@@ -25,12 +25,12 @@ class OpenIssues(msgspec.Struct, frozen=True):
         return len(self.checks) + len(self.alarms) + len(self.destinations)
 
     @property
-    def first_detail(self) -> str:
-        """Return the sentence about the first issue, in the order of the page of issues; empty without any."""
-        details = [issue.detail for issue in self.checks]
-        details += [alarm.detail for alarm in self.alarms]
-        details += [issue.detail for issue in self.destinations]
-        return details[0] if details else ""
+    def first_title(self) -> str:
+        """Return the title of the first issue, in the order of the page of issues; empty without any."""
+        titles = [issue.title for issue in self.checks]
+        titles += [f"{alarm.pbx or alarm.sn}: {alarm.title}" for alarm in self.alarms]
+        titles += [f"{issue.name}: {issue.text.title}" for issue in self.destinations]
+        return titles[0] if titles else ""
 
 
 async def load_open_issues(app_state: AppState, zone: ZoneInfo) -> OpenIssues:

@@ -31,14 +31,22 @@ DIGEST_CHARACTERS_MAX = 500_000
 DEFAULT_SUBJECTS: Mapping[str, str] = MappingProxyType(
     {
         "call": "{{ call.type }} call {{ call.status|lower }}: {{ call.call_from }} to {{ call.call_to }}",
-        "alarm": "{{ 'Alarm ended' if alarm.ended_at else 'Alarm' }}: {{ alarm.kind }}, PBX {{ alarm.sn }}",
-        "issue": "{{ 'Issue ended' if issue.ended_at else 'Issue' }}: {{ issue.subject }}, {{ issue.kind }}",
+        "alarm": (
+            "{{ 'Alarm ended' if alarm.ended_at else 'Alarm' }}: {{ alarm.title|default(alarm.kind) }},"
+            " PBX {{ alarm.sn }}"
+        ),
+        "issue": (
+            "{{ 'Issue ended' if issue.ended_at else 'Issue' }}: {{ issue.subject }},"
+            " {{ issue.title|default(issue.kind) }}"
+        ),
     }
 )
 """What an empty template stands for, by subject."""
 
 _OPERATIONAL_BODY = """\
-{{ SUBJECT.detail }}
+{% if SUBJECT.title is defined %}{{ SUBJECT.title }}. {{ SUBJECT.meaning }}
+
+{% endif %}{{ SUBJECT.detail }}
 {{ SUBJECT.hint }}
 
 Began: {{ SUBJECT.began_at|time("%Y-%m-%d %H:%M") }} UTC

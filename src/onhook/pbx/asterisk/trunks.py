@@ -35,8 +35,8 @@ def describe_unknown_trunks(pbx_name: str) -> tuple[str, str]:
             " in lists, filters and reports"
         ),
         _(
-            "onhook pbx change {pbx} --trunks NAMES, as its channels name them; or connect to its manager interface,"
-            " which lists PJSIP trunks",
+            "run `onhook pbx change {pbx} --trunks NAMES`, as its channels name them; or connect to its manager"
+            " interface, which lists PJSIP trunks",
             pbx=shlex.quote(pbx_name),
         ),
     )
