@@ -76,6 +76,7 @@ from onhook.console.pages import suggestions as suggestion_pages
 from onhook.console.pages import users as user_pages
 from onhook.console.pages.api_page import openapi_config
 from onhook.console.pages.dashboards import page as dashboard_pages
+from onhook.console.pages.dashboards import data as dashboard_data
 from onhook.console.pages.dashboards import saved as saved_dashboard_pages
 from onhook.console.pages.dashboards import wallboard as wallboard_pages
 from onhook.console.pages.invalid_forms import render_invalid_form
@@ -190,6 +191,7 @@ def _api_router() -> Router:
             *saved_searches.ROUTES,
             report_routes.read_call_report,
             *queue_targets.ROUTES,
+            *dashboard_data.ROUTES,
             *users.ROUTES,
             *mails.ROUTES,
             audit.list_audit,

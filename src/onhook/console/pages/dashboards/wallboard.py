@@ -110,11 +110,7 @@ async def wallboard_page(  # noqa: PLR0917 - the parameters of the URL
     """Return the wallboard of a dashboard, or the part of it that changes without a call: that of a link, or one by its
     name, the user's own one first.
     """
-    dashboard_id = get_wallboard_dashboard(request.scope)
-    if dashboard_id is not None:
-        dashboard: SavedDashboard | None = await app_state.appdb.dashboards.get(dashboard_id)
-    else:
-        dashboard = await _find_by_name(request, app_state, name)
+    dashboard = await find_wallboard(request, app_state, name)
     scope, now = get_access_scope(request.scope), app_state.clock.now()
     position = await app_state.store.position()
     selection = select_dashboard(
@@ -186,6 +182,16 @@ async def revoke_wallboard_link(
 
 
 ROUTES: tuple[Any, ...] = (wallboard_page, wallboard_links_page, add_wallboard_link, revoke_wallboard_link)
+
+
+async def find_wallboard(request: AnyRequest, app_state: AppState, name: str) -> SavedDashboard | None:
+    """Return the dashboard of a link, or else the one with this name that the user sees; None for the overview. Raises
+    `NotFound`.
+    """
+    dashboard_id = get_wallboard_dashboard(request.scope)
+    if dashboard_id is not None:
+        return await app_state.appdb.dashboards.get(dashboard_id)
+    return await _find_by_name(request, app_state, name)
 
 
 async def _find_by_name(request: AnyRequest, app_state: AppState, name: str) -> SavedDashboard | None:

@@ -224,7 +224,7 @@ async def read_call_report(  # noqa: PLR0917 - the parameters of the URL
         by=query.by if kind.has_steps else "",
         note=report.note,
         columns=report.columns,
-        data=[[_report_cell(cell, reader_zone) for cell in row] for row in report.rows],
+        data=[[report_cell(cell, reader_zone) for cell in row] for row in report.rows],
     )
 
 
@@ -251,7 +251,8 @@ def _csv_text(cell: Cell, zone: ZoneInfo) -> str:
             return escape_cell(cell.label)
 
 
-def _report_cell(cell: Cell, zone: ZoneInfo) -> ReportCell:
+def report_cell(cell: Cell, zone: ZoneInfo) -> ReportCell:
+    """Return a cell as data: a time with the offset of the zone."""
     value = cell.value.astimezone(zone).isoformat() if isinstance(cell.value, datetime) else cell.value
     return ReportCell(value, cell.href, cell.name)
 
