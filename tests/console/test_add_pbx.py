@@ -178,7 +178,13 @@ async def test_add_pbx_asterisk_has_connection_and_cdr_source(
     file = tmp_path / "Master.csv"
     file.touch()
     cdr = "mysql://cdr@127.0.0.1:1/asteriskcdrdb/cdr" if is_table else str(file)
-    form = {"name": "shop", "trunks": "provider, second", "cdr": cdr, "cdr_password": "table-password"}
+    form = {
+        "name": "shop",
+        "trunks": "provider, second",
+        "inbound": "from-trunk",
+        "cdr": cdr,
+        "cdr_password": "table-password",
+    }
     text = await post_form(client, "asterisk", AMI | form)
     assert ">ERROR<" in text
     assert ("can be read" in text or "has no call" in text) or is_table
@@ -188,7 +194,7 @@ async def test_add_pbx_asterisk_has_connection_and_cdr_source(
     pbx = await harness.appdb.pbx("shop")
     asterisk = await harness.appdb.asterisks.get(pbx.sn)
     assert (asterisk.sn, asterisk.host, asterisk.port, asterisk.user) == (CLOSED_PORT, "127.0.0.1", 1, "onhook")
-    assert (asterisk.tls, asterisk.trunks) == ("off", ("provider", "second"))
+    assert (asterisk.tls, asterisk.trunks, asterisk.inbound) == ("off", ("provider", "second"), ("from-trunk",))
     assert await harness.appdb.asterisks.get_secret(pbx.sn) == AMI["manager_secret"]
     location = "mysql://cdr@127.0.0.1:1/asteriskcdrdb" if is_table else str(file)
     password = "table-password" if is_table else ""

@@ -136,12 +136,15 @@ async def test_connection_of_an_asterisk_is_changed(
     assert ("manager-secret" in text, "table-password" in text) == (False, False)
     location = "mysql://cdr@127.0.0.1:3306/asterisk"
     assert f'value="{location}"' in text
-    form = AMI | {"trunks": "provider", "cdr": location, "cdr_table": "calls"}
+    assert 'name="inbound"' in text
+    assert 'value="from-trunk"' in text
+    contexts = {"inbound": "from-trunk, from-second"}
+    form = AMI | contexts | {"trunks": "provider", "cdr": location, "cdr_table": "calls"}
     path, text = await post_connection(client, shop, form)
     assert (path, "Connection saved." in text) == (f"/pbxs/{shop}", True)
     asterisk = await harness.appdb.asterisks.get(shop)
     assert (asterisk.port, asterisk.user, asterisk.trunks) == (1, "manager", ("provider",))
-    assert (asterisk.inbound, asterisk.has_pins) == (("from-trunk",), True)
+    assert (asterisk.inbound, asterisk.has_pins) == (("from-trunk", "from-second"), True)
     assert await harness.appdb.asterisks.get_secret(shop) == "manager-secret"
     source = await harness.appdb.cdr_sources.get(shop)
     assert source is not None
@@ -151,7 +154,8 @@ async def test_connection_of_an_asterisk_is_changed(
     assert source is not None
     assert source.password == ""
     assert await harness.appdb.asterisks.get_secret(shop) == "new"
-    assert (await harness.appdb.asterisks.get(shop)).trunks is None
+    asterisk = await harness.appdb.asterisks.get(shop)
+    assert (asterisk.trunks, asterisk.inbound) == (None, ())
     await post_connection(client, shop, AMI)
     assert await harness.appdb.cdr_sources.get(shop) is None
     _path, text = await post_connection(client, shop, AMI | {"address": "a b", "cdr": "oracle://x"})

@@ -149,6 +149,7 @@ class NewPbxForm(msgspec.Struct, frozen=True):
     tls: str = TLS_OFF
     certificates: str = ""
     trunks: str = ""
+    inbound: str = ""
     cdr: str = ""
     cdr_password: str = ""
     cdr_table: str = ""
@@ -388,6 +389,7 @@ def parse_asterisk_form(fields: FormFields, form: NewPbxForm) -> NewAsterisk | N
         secret=form.manager_secret,
         tls=tls,
         trunks=form.trunks or None,
+        inbound=form.inbound or None,
         zone=form.zone or None,
         source=source,
     )

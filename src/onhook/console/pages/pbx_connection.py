@@ -195,6 +195,7 @@ def _fill_asterisk_form(asterisk: AsteriskPbx, source: CdrSource | None) -> NewP
         tls=TLS_CERTIFICATES if has_certificates else asterisk.tls,
         certificates=asterisk.tls if has_certificates else "",
         trunks="" if asterisk.trunks is None else ", ".join(asterisk.trunks),
+        inbound=", ".join(asterisk.inbound),
         cdr="" if source is None else source.location,
         cdr_table="" if source is None else source.table,
         cdr_columns="" if source is None else ", ".join(source.columns),
@@ -273,7 +274,7 @@ async def _save_asterisk(app_state: AppState, pbx: Pbx, fields: FormFields, form
         new_asterisk,
         sn=pbx.sn,
         trunks=new_asterisk.trunks or AUTO,
-        inbound=", ".join(asterisk.inbound),
+        inbound=new_asterisk.inbound or "",
         has_pins=asterisk.has_pins,
         source=_keep_password(new_asterisk, stored_source),
     )
