@@ -91,6 +91,7 @@ FORM_PAGES: dict[str, tuple[str, dict[str, str]]] = {
     "form-destination-secret": ("/destinations/1/secrets", {"label": "second"}),
     "form-mail-invalid": ("/mail", {"host": "mail.example.com", "port": "x"}),
     "form-retention-invalid": ("/retention", {"sn": SN, "choice": "days", "days": "x"}),
+    "form-retention-installation-invalid": ("/retention/installation", {"choice": "days", "days": "x"}),
     "form-password-invalid": ("/account/password", {}),
     "form-first-account-invalid": ("/first-account", {}),
     "form-quarantine-retried": ("/quarantine/retry", {}),

@@ -28,6 +28,35 @@ async def test_retention_page_changes_the_days_of_a_pbx(
     assert "retention of" in entry.action
 
 
+@pytest.mark.parametrize(
+    ("form", "stored_days", "sentence"),
+    [
+        ({"choice": "days", "days": "90"}, 90, "are deleted 90 days after"),
+        ({"choice": "always"}, 0, "are kept for ever"),
+        ({"choice": "auto"}, None, "are kept for ever"),
+    ],
+)
+async def test_retention_page_changes_the_days_of_the_installation(
+    harness: ConsoleHarness,
+    client: aiohttp.ClientSession,
+    form: dict[str, str],
+    stored_days: int | None,
+    sentence: str,
+) -> None:
+    """The serial number of a form of a PBX changes nothing there."""
+    await harness.appdb.installation_retention.put(30)
+    text = await (await client.post("/retention/installation", data={"sn": SN} | form)).text()
+    assert "Retention of this installation saved." in text
+    assert sentence in text
+    assert await harness.appdb.installation_retention.get() == stored_days
+    assert await harness.appdb.retention_overrides.all() == {}
+    about = await (await client.get("/about")).text()
+    assert ("Calls are deleted 90 days" in about) is (stored_days == 90)
+    text = await (await client.post("/retention/installation", data={"choice": "days", "days": "many"})).text()
+    assert ('id="error-installation"' in text, text.count('aria-invalid="true"')) == (True, 1)
+    assert await harness.appdb.installation_retention.get() == stored_days
+
+
 @pytest.mark.parametrize("form", [{"choice": "days", "days": "many"}, {"choice": "days"}, {"choice": "never"}])
 async def test_retention_page_invalid_days_are_kept_and_explained(
     harness: ConsoleHarness, client: aiohttp.ClientSession, form: dict[str, str]
@@ -43,6 +72,7 @@ async def test_retention_page_is_for_administrators(harness: ConsoleHarness) -> 
     async with harness.client(reader) as client:
         assert (await client.get("/retention")).status == 403
         assert (await client.post("/retention", data={"sn": SN})).status == 403
+        assert (await client.post("/retention/installation", data={"choice": "days", "days": "1"})).status == 403
 
 
 async def test_issues_page_has_buttons_for_remedies(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
@@ -65,11 +95,12 @@ async def test_retention_walk_sets_days(harness: ConsoleHarness, chromium_path: 
         page = visit.page
         await page.goto(harness.url + "/")
         await page.get_by_role("link", name="Retention").press("Enter")
-        await page.get_by_label("Keep calls").select_option("days")
-        await page.get_by_role("textbox", name="Days").fill("many")
+        pbx_form = page.locator("form[action='/retention']")
+        await pbx_form.get_by_label("Keep calls").select_option("days")
+        await pbx_form.get_by_role("textbox", name="Days").fill("many")
         await page.get_by_role("button", name="Save office").press("Enter")
         await expect(page.get_by_role("alert").filter(has_text="is not a number of days")).to_be_visible()
         await page.screenshot(path=OUTPUT / "retention.png", full_page=True)
-        await page.get_by_role("textbox", name="Days").fill("90")
+        await pbx_form.get_by_role("textbox", name="Days").fill("90")
         await page.get_by_role("button", name="Save office").press("Enter")
         await expect(page.get_by_role("status").filter(has_text="saved")).to_be_visible()

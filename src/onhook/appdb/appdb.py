@@ -28,6 +28,7 @@ from onhook.appdb.disk_samples import DiskSamples
 from onhook.appdb.erasures import NumberErasures
 from onhook.appdb.external_ids import ExternalIds
 from onhook.appdb.failed_logins import FailedLogins
+from onhook.appdb.installation_retention import InstallationRetention
 from onhook.appdb.issue_recipients import IssueRecipients
 from onhook.appdb.issues import Issues
 from onhook.appdb.leases import Leases
@@ -118,7 +119,10 @@ class AppDb:
         self.recordings = Recordings(self._database)
         self.pbx_conventions = PbxConventionsRepository(self._database)
         self.queue_targets = QueueTargetsRepository(self._database)
-        self.retention_overrides = RetentionOverrides(self._database)
+        self.retention_overrides, self.installation_retention = (
+            RetentionOverrides(self._database),
+            InstallationRetention(self._database),
+        )
         self.alarms = Alarms(self._database, self.destinations, self.deliveries)
         self.issue_recipients = IssueRecipients(self._database)
         self.issues = Issues(self._database, self.destinations, self.deliveries, self.issue_recipients)
@@ -374,6 +378,7 @@ class AppDb:
             "pbx_conventions": self.pbx_conventions.list_unreadable,
             "queue_targets": self.queue_targets.list_unreadable,
             "retention_overrides": self.retention_overrides.list_unreadable,
+            "installation_retention": self.installation_retention.list_unreadable,
             "recordings": self.recordings.list_unreadable,
             "asterisks": self.asterisks.list_unreadable,
             "cdr_sources": self.cdr_sources.list_unreadable,

@@ -61,6 +61,9 @@ TABLES: Mapping[str, AuditedTable] = {
         noun="API of", name="sn", columns=("url", "client_id", "fingerprint"), secrets=("client_secret",)
     ),
     "recordings": AuditedTable(noun="recordings of", name="sn", columns=("directory",)),
+    "installation_retention": AuditedTable(
+        noun="days of retention of the installation:", name="days", columns=("days",)
+    ),
     "retention_overrides": AuditedTable(noun="retention of", name="sn", columns=("days",)),
     "queue_targets": AuditedTable(
         noun="settings of queue",

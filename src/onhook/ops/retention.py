@@ -99,7 +99,8 @@ class Retention:
     async def _check_limits(self) -> None:
         """Check that each row can be read that may keep a call longer. Raises `RowUnreadable`."""
         appdb = self._appdb
-        for repository in (appdb.retention_overrides, appdb.serial_numbers, appdb.alarms):
+        repositories = (appdb.installation_retention, appdb.retention_overrides, appdb.serial_numbers, appdb.alarms)
+        for repository in repositories:
             for row in await repository.list_unreadable():
                 raise RowUnreadable(
                     _("nothing is deleted: {name} in {table} may keep calls longer", name=row.name, table=row.table),
@@ -109,9 +110,10 @@ class Retention:
 
     async def _read_limits(self) -> "_Limits":
         await self._check_limits()
+        installation_days = await self._appdb.installation_retention.get()
         return _Limits(
             now_us=self._clock.microseconds(),
-            days=self._config.keep_days,
+            days=self._config.keep_days if installation_days is None else installation_days,
             overrides=await self._appdb.retention_overrides.all(),
             owners=await self._appdb.serial_numbers.owners(),
             wrong_clock_periods=_wrong_clock_periods(await self._appdb.alarms.all()),

@@ -12,6 +12,7 @@ from litestar import Response, get
 from onhook.config import Config
 from onhook.console.pages.page import render_page
 from onhook.console.pages.rendering import View
+from onhook.console.pages.retention import load_keep_days
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.messages import _
@@ -62,7 +63,7 @@ async def about_page(request: AnyRequest, app_state: AppStateDep, reader_zone: R
             last_seq=last_seq,
             lag=last_seq - counts["position"],
             data=app_state.config.data.absolute(),
-            keep_days=app_state.config.keep_days,
+            keep_days=await load_keep_days(app_state),
             retention_overrides=[
                 (pbx.name, retention_overrides[pbx.sn])
                 for pbx in await app_state.appdb.pbxs()

@@ -18,26 +18,34 @@ from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
 
+INSTALLATION = ""
+"""Stands for the installation among the serial numbers of the forms; a form of it goes to a route of its own."""
+
 
 class RetentionForm(msgspec.Struct, frozen=True):
-    """Content of the form of one PBX: `choice` is `auto`, `always` or `days`, with the number in `days`."""
+    """Content of the form of one PBX, or of the installation: `choice` is `auto`, `always` or `days`, with the number
+    in `days`.
+    """
 
-    sn: str = ""
+    sn: str = INSTALLATION
     choice: str = "auto"
     days: str = ""
 
 
 class RetentionView(View, frozen=True, kw_only=True):
-    """Values of the page: `forms` by serial number; `error` is about the PBX `invalid_sn`."""
+    """Values of the page: `forms` by serial number; `error` is about the PBX `invalid_sn`, None without one.
+    `configured_days` are those of the configuration, `keep_days` those that apply.
+    """
 
     template: ClassVar = "retention.html"
+    configured_days: int
     keep_days: int
     log_days: int
     pbxs: Sequence[Pbx]
     forms: Mapping[str, RetentionForm]
     message: str = ""
     error: str = ""
-    invalid_sn: str = ""
+    invalid_sn: str | None = None
 
 
 @get("/retention", opt=FOR_ADMINISTRATORS, include_in_schema=False)
@@ -56,26 +64,60 @@ async def change_retention(
     """Change how long calls of a PBX are kept."""
     pbx = await app_state.appdb.pbx(data.sn)
     try:
-        days = parse_retention_days(data.days.strip() if data.choice == "days" else data.choice)
-        await app_state.appdb.retention_overrides.put(pbx.sn, days)
+        await app_state.appdb.retention_overrides.put(pbx.sn, _parse_days(data))
     except OnhookError as error:
-        view = await _load_view(app_state)
-        view = msgspec.structs.replace(view, error=str(error), invalid_sn=pbx.sn, forms={**view.forms, pbx.sn: data})
-        return await render_page(request, app_state, reader_zone, view)
-    message = _("Retention of {name} saved.", name=pbx.name)
+        return await render_page(request, app_state, reader_zone, await _load_invalid_view(app_state, data, error))
+    return _redirect(_("Retention of {name} saved.", name=pbx.name))
+
+
+@post("/retention/installation", include_in_schema=False, status_code=200)
+async def change_installation_retention(
+    request: AnyRequest, app_state: AppStateDep, reader_zone: ReaderZone, data: Annotated[RetentionForm, FORM_BODY]
+) -> Response[str] | Redirect:
+    """Change how long calls of the PBXs without days of their own are kept."""
+    data = msgspec.structs.replace(data, sn=INSTALLATION)
+    try:
+        await app_state.appdb.installation_retention.put(_parse_days(data))
+    except OnhookError as error:
+        return await render_page(request, app_state, reader_zone, await _load_invalid_view(app_state, data, error))
+    return _redirect(_("Retention of this installation saved."))
+
+
+ROUTES = (retention_page, change_retention, change_installation_retention)
+
+
+async def load_keep_days(app_state: AppState) -> int:
+    """Return the days that calls are kept where their PBX has none of its own; 0 is for ever."""
+    days = await app_state.appdb.installation_retention.get()
+    return app_state.config.keep_days if days is None else days
+
+
+def _parse_days(form: RetentionForm) -> int | None:
+    """Return the days of a form. Raises `UsageError`."""
+    return parse_retention_days(form.days.strip() if form.choice == "days" else form.choice)
+
+
+def _redirect(message: str) -> Redirect:
     return Redirect(url("/retention", message=message[:MESSAGE_CHARACTERS_MAX]), status_code=303)
 
 
-ROUTES = (retention_page, change_retention)
+async def _load_invalid_view(app_state: AppState, form: RetentionForm, error: OnhookError) -> RetentionView:
+    """Return the page with a form as it was sent, and what is wrong with it."""
+    view = await _load_view(app_state)
+    return msgspec.structs.replace(view, error=str(error), invalid_sn=form.sn, forms={**view.forms, form.sn: form})
 
 
 async def _load_view(app_state: AppState) -> RetentionView:
     overrides, pbxs = await app_state.appdb.retention_overrides.all(), await app_state.appdb.pbxs()
     return RetentionView(
-        keep_days=app_state.config.keep_days,
+        configured_days=app_state.config.keep_days,
+        keep_days=await load_keep_days(app_state),
         log_days=app_state.config.log_days,
         pbxs=pbxs,
-        forms={pbx.sn: _fill_form(pbx.sn, overrides.get(pbx.sn)) for pbx in pbxs},
+        forms={
+            INSTALLATION: _fill_form(INSTALLATION, await app_state.appdb.installation_retention.get()),
+            **{pbx.sn: _fill_form(pbx.sn, overrides.get(pbx.sn)) for pbx in pbxs},
+        },
     )
 
 
