@@ -89,6 +89,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Retention of calls and their raw events, in days since the last raw event; 0: no limit."""
     log_days: int = 30
     """Retention of the logs of destinations, in days; 0: no log. A destination can have its own."""
+    recordings_root: str = ""
+    """Directory below which pages may name directories with recordings; empty: no page may."""
     console_open: bool = False
     """Pages without sign-in; only allowed while the console listens on the loopback."""
     console_names: str = ""
@@ -463,6 +465,7 @@ _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
     "zone": parse_zone,
     "keep_days": parse_days,
     "log_days": parse_log_days,
+    "recordings_root": parse_file,
     "console_open": parse_flag,
     "console_names": parse_names,
     "trusted_proxies": parse_networks,

@@ -162,21 +162,17 @@ async def _prepared_data() -> Path:
 async def open_console_harness(
     directory: Path,
     *,
-    console_open: bool = False,
-    trusted_proxies: str = "",
-    cors_origins: str = "",
     intake: Address = Address("0.0.0.0", 30012),  # noqa: B008, S104 - frozen; not listened on
+    **settings: Any,
 ) -> AsyncIterator[ConsoleHarness]:
-    """Yield a listening console with all its parts."""
+    """Yield a listening console with all its parts; `settings` are further ones of the configuration."""
     config = Config(
         data=directory,
         console=Address("127.0.0.1", 0),
         intake=intake,
         zone="Europe/Berlin",
-        console_open=console_open,
         console_names="calls.example.com",
-        trusted_proxies=trusted_proxies,
-        cors_origins=cors_origins,
+        **settings,
     )
     shutil.copytree(await _prepared_data(), directory, dirs_exist_ok=True)
     appdb, ledger = AppDb(config.appdb_file), SqliteLedger(config.ledger_file)

@@ -1,6 +1,6 @@
 """Recording directories on this machine, written by the PBX or by a copying program.
 
-Only the command line sets them: a page that could name a directory could read any file on this machine.
+The command line sets any, a page those below `recordings_root`: one that could name any directory could read any file.
 """
 
 import os

@@ -61,6 +61,7 @@ from onhook.console.pages import mail as mail_pages
 from onhook.console.pages import missed_inbox as missed_inbox_pages
 from onhook.console.pages import pbx_connection as pbx_connection_pages
 from onhook.console.pages import pbx_files as pbx_file_pages
+from onhook.console.pages import pbx_recordings as pbx_recording_pages
 from onhook.console.pages import pbxs as pbx_pages
 from onhook.console.pages import quarantine as quarantine_pages
 from onhook.console.pages import queue_targets as queue_target_pages
@@ -75,8 +76,8 @@ from onhook.console.pages import sql as sql_page
 from onhook.console.pages import suggestions as suggestion_pages
 from onhook.console.pages import users as user_pages
 from onhook.console.pages.api_page import openapi_config
-from onhook.console.pages.dashboards import page as dashboard_pages
 from onhook.console.pages.dashboards import data as dashboard_data
+from onhook.console.pages.dashboards import page as dashboard_pages
 from onhook.console.pages.dashboards import saved as saved_dashboard_pages
 from onhook.console.pages.dashboards import wallboard as wallboard_pages
 from onhook.console.pages.invalid_forms import render_invalid_form
@@ -190,8 +191,8 @@ def _api_router() -> Router:
             *missed_calls.ROUTES,
             *saved_searches.ROUTES,
             report_routes.read_call_report,
-            *queue_targets.ROUTES,
             *dashboard_data.ROUTES,
+            *queue_targets.ROUTES,
             *users.ROUTES,
             *mails.ROUTES,
             audit.list_audit,
@@ -263,6 +264,7 @@ def _page_router() -> Router:
             *add_pbx_pages.ROUTES,
             *pbx_connection_pages.ROUTES,
             *pbx_file_pages.ROUTES,
+            *pbx_recording_pages.ROUTES,
             *retention_pages.ROUTES,
             *mail_pages.ROUTES,
             *reader_settings_pages.ROUTES,

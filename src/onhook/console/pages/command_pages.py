@@ -17,6 +17,7 @@ NAME_PLACEHOLDERS = frozenset({"NAME", ""})
 _PBX_ACTIONS: Mapping[str, str] = {"secret": "#secrets", "trust": "/connection", "files": "#files", "remove": "/remove"}
 _PBX_OPTIONS: Mapping[str, str] = {
     "--zone": "#number-plan",
+    "--recordings": "#recordings",
     **dict.fromkeys(("--signed", "--silence"), "#silence"),
     "--add-sn": "#serial-numbers",
     **dict.fromkeys(("--api", "--client-id", "--from", "--path", "--listen", "--fields"), "/connection"),
@@ -88,6 +89,7 @@ def _pbx_titles() -> Mapping[str, str]:
         "#silence": _("Its signature and alarm of silence"),
         "#serial-numbers": _("Its serial numbers"),
         "#files": _("Its files"),
+        "#recordings": _("Its recordings"),
         "/connection": _("Its connection"),
         "/remove": _("Remove PBX"),
     }

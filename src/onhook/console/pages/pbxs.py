@@ -32,6 +32,7 @@ from onhook.console.pages.pbx_overview import (
     find_backfill_error,
     load_pbx_overview,
 )
+from onhook.console.pages.pbx_recordings import RecordingsOverview, load_recordings_overview
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import PbxNameOrSn, ReaderZone, SecretId
 from onhook.console.queries.coverage import Backfill, PbxCoverage, get_backfill, list_coverage, parse_backfill_request
@@ -138,6 +139,7 @@ class PbxView(View, frozen=True, kw_only=True):
     can_sign: bool
     can_leave_files: bool
     swept_folder: SweptFolder | None
+    recordings: RecordingsOverview
     secrets: Sequence[Secret]
     unregistered: Sequence[RequestCounter]
     kinds: Sequence[str]
@@ -433,6 +435,7 @@ async def _render_pbx(
             can_sign=_can_sign(pbx),
             can_leave_files=can_leave_files(pbx),
             swept_folder=await app_state.appdb.swept_folders.get(pbx.sn),
+            recordings=await load_recordings_overview(app_state, pbx),
             secrets=await app_state.appdb.secrets(pbx.sn),
             unregistered=[
                 counter
