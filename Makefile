@@ -23,7 +23,7 @@ COVERAGE ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all test-install test-pbx mutate check fix bench lock man docs dist deb release clean .venv
+.PHONY: help install run test test-all test-install test-pbx mutate check fix bench lock man docs screenshots dist deb release clean .venv
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ man: $(DEV) ## make the man page, build/onhook.1
 
 docs: $(DOCS) ## build the documentation site in build/site; strict; ARGS=--external looks up links to other sites too
 	$(IN)/python -m tools.documentation $(ARGS)
+
+screenshots: $(DEV) ## make the pictures of the README anew, by a server with two simulated offices; takes Chromium
+	$(IN)/python -m tools.screenshots $(ARGS)
 
 dist: $(DEV) ## build wheel, sdist and bill of materials in dist/; the same bytes each time
 	$(IN)/python -m tools.distribution $(ARGS)

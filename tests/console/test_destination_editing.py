@@ -1,5 +1,6 @@
 """Destinations are changed and duplicated on their pages; secrets too."""
 
+import re
 from datetime import UTC, datetime
 
 import aiohttp
@@ -193,4 +194,8 @@ async def test_destination_walk_edits_and_duplicates(harness: ConsoleHarness, ch
         await expect(page.get_by_label("Name", exact=True)).to_have_value("CRM copy")
         await page.get_by_role("button", name="Add", exact=True).press("Enter")
         await expect(page.get_by_role("heading", name="“CRM copy” added")).to_be_visible()
+        await page.get_by_label("Kind").select_option("postgresql")
+        await expect(page.get_by_label("Schema")).to_be_visible()
+        await expect(page.locator("details[data-kind]:visible")).to_have_count(1)
+        await expect(page.locator("input[name=url]")).to_have_attribute("placeholder", re.compile("^postgresql://"))
     assert (await get(harness)).filter.status == (await get(harness, "CRM copy")).filter.status == "BUSY"

@@ -6,6 +6,7 @@
   const BAR_PIXELS = 26; // of one bar that lies on its side, with the air around it
   const LABEL_CHARACTERS_MAX = 22;
   const AXIS_PARTS_MAX = 6;
+  const DAYS_MIN = 3;
   const FILE_TITLE_PIXELS = 52;
   const NICE_SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400];
 
@@ -54,6 +55,13 @@
     };
   }
 
+  // Hours of several days are labelled by their days, each where it begins.
+  function dayLabels(chart) {
+    const days = chart.labels.map((label) => label.replace(/ \d{1,2}:\d{2}.*$/, ""));
+    if (new Set(days).size < DAYS_MIN || days.every((day, index) => day === chart.labels[index])) return {};
+    return { interval: (index) => days[index] !== days[index - 1], formatter: (_label, index) => days[index] };
+  }
+
   function categoryAxis(chart) {
     return {
       type: "category",
@@ -64,7 +72,7 @@
       nameTextStyle: { color: colour("--text-muted") },
       axisTick: { show: false },
       axisLine: { lineStyle: { color: colour("--line") } },
-      axisLabel: { color: colour("--text-muted"), formatter: truncate, hideOverlap: !chart.is_sideways },
+      axisLabel: { color: colour("--text-muted"), formatter: truncate, hideOverlap: !chart.is_sideways, ...(chart.is_sideways ? {} : { alignMaxLabel: "right", ...dayLabels(chart) }) },
       inverse: chart.is_sideways,
     };
   }
