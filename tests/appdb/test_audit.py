@@ -163,6 +163,7 @@ OWN_TABLES = {
     "attempt_counts": "results of attempts",
     "mails": "results of attempts; a person's retry or discard is an entry by itself",
     "pending_issue_notices": "follows from `issues`",
+    "swept_files": "found in folders",
     "reader_settings": "how a user sees times: it changes nothing for others",
     "sql_history": "what a user has run: it changes nothing for others",
     "audit": "the log itself",

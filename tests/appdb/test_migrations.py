@@ -184,6 +184,7 @@ ROWS: RowsByStep = {
             {"sn": ASTERISK_SN, "place": "mysql://u@h:3306/cdr", "cdr_table": "cdr", "columns": "a,b", "password": "p"}
         ]
     },
+    46: {"swept_folders": [{"sn": SN, "path": "/a", "target": "", "stored": 7, "unreadable": 1, "error": ""}]},
 }  # fmt: skip
 
 NEW_TABLE_NAMES = {

@@ -1,9 +1,14 @@
-"""Lines of PBXs: their keys and values."""
+"""Lines of PBXs: their framing, keys and values."""
+
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onhook.lib.errors import ParseError
 from onhook.pbx.lines import (
+    LINE_BYTES_MAX,
     LineSplitter,
     compute_line_key,
     is_call_line,
@@ -57,3 +62,20 @@ def test_parse_clock_duration_of_other_texts_is_none(text: str, seconds: int | N
 def test_parse_time_of_another_text_names_the_field() -> None:
     with pytest.raises(ParseError, match="time-start is no time: '04/05/2026'"):
         parse_time("04/05/2026", "time-start")
+
+
+@given(st.lists(st.integers(1, 3 * LINE_BYTES_MAX), max_size=6).map(sorted))
+def test_line_that_is_too_long_is_left_out_whole_however_it_is_cut(places: list[int]) -> None:
+    stream = b"first\r\n" + b"x" * LINE_BYTES_MAX + b"yy\nsecond\n" + b"z" * (LINE_BYTES_MAX + 1)
+    splitter = LineSplitter()
+    lines: list[bytes] = []
+    for begin, end in pairwise([0, *places, len(stream)]):
+        lines += splitter.feed(stream[begin:end])
+    assert (lines, splitter.flush()) == ([b"first", b"second"], [])
+    assert (splitter.overlong_count, splitter.is_in_overlong_line) == (2, True)
+
+
+def test_line_splitter_without_text_after_the_last_end_has_no_partial_line() -> None:
+    splitter = LineSplitter()
+    assert splitter.feed(b"first\r\n\x00\r") == [b"first"]
+    assert not splitter.has_partial_line

@@ -16,6 +16,8 @@ from aiohttp import web
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.swept_files import SweptFile
+from onhook.appdb.swept_folders import SweptFolder
 from onhook.config import Address, Config
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
@@ -29,7 +31,7 @@ from onhook.runtime.engines import ENGINES
 from onhook.runtime.hub_process import open_hub
 from onhook.runtime.intake_process import open_intake
 from tests.ledger.entries import read_events
-from tests.runtime.harness import ONHOOK
+from tests.runtime.harness import ONHOOK, SN, command_environment
 from tests.runtime.test_intake_process import create_appdb, post
 
 EVENTS = 5
@@ -108,7 +110,7 @@ async def test_lost_ledger_remedy_leads_to_the_next_notification(config: Config,
     with pytest.raises(UsageError) as caught:
         check_ledger_file(config)
     command = re.findall("`([^`]+)`", caught.value.hint)[-1]
-    environment = {"PATH": f"{ONHOOK.parent}:{os.environ['PATH']}", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    environment = command_environment() | {"PATH": f"{ONHOOK.parent}:{os.environ['PATH']}"}
     completed = await asyncio.to_thread(
         subprocess.run, shlex.split(command), env=environment, capture_output=True, text=True, check=True
     )
@@ -158,7 +160,12 @@ async def test_begin_ledger_goes_on_after_the_destinations(config: Config, recei
     os.truncate(config.ledger_file, 0)
     wal_path = Path(f"{config.ledger_file}-wal")
     wal_path.write_bytes(b"old")
+    async with AppDb(config.appdb_file) as appdb:
+        await appdb.swept_folders.put(SN, SweptFolder(path="/err"))
+        await appdb.swept_folders.files.save(SN, "/err", [SweptFile("a.json", 1, 2, 3)], (), last_seq=1)
     assert await begin_ledger(config, ENGINES) == LAST_SEQ
+    async with AppDb(config.appdb_file) as appdb:
+        assert await appdb.swept_folders.files.load(SN, "/err", last_seq=LAST_SEQ) == [], "their events are lost too"
     assert Path(f"{wal_path}.replaced").read_bytes() == b"old"
     await receive_events(config, receiver, EVENTS + 1, EVENTS + 1)
     assert await list_sequences(config) == [LAST_SEQ + 2]

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -13,11 +14,13 @@ from onhook.appdb.swept_folders import SweptFolder
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable, UsageError
+from onhook.lib.timestamps import to_datetime
 from onhook.pbx.registry import dialects
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
-from onhook.sync import file_sweeps
+from onhook.sync import file_sweeps, folder_sweep, line_files
 from onhook.sync.file_sweeps import FileSweepManager, create_sweeper
+from onhook.sync.folder_files import open_file
 from onhook.sync.folder_sweep import FolderSweeper
 from tests.pbx.freeswitch.captures import PAYLOADS
 from tests.pbx.threecx.test_acceptance import OUTBOUND, QUEUE, load
@@ -36,8 +39,16 @@ class Sweeps:
         self.ledger = SqliteLedger(path / "ledger.db")
         registry = MemoryPbxRegistry([])
         self.ingestor = Ingestor(ledger=self.ledger, registry=registry, dialects=dialects(), clock=SystemClock())
-        self.manager = FileSweepManager(
-            appdb=self.appdb, ingestor=self.ingestor, clock=SystemClock(), sweep_seconds=0.01
+        self.manager = self.restarted_manager()
+
+    def restarted_manager(self) -> FileSweepManager:
+        """Return the manager as another process has it."""
+        return FileSweepManager(
+            appdb=self.appdb,
+            ingestor=self.ingestor,
+            clock=SystemClock(),
+            read_last_seq=self.ledger.last_seq,
+            sweep_seconds=0.01,
         )
 
 
@@ -96,6 +107,48 @@ async def test_files_of_each_pbx_are_stored_and_moved_as_they_come(running: Swee
     await appdb.swept_folders.put("3CX", SweptFolder(path=str(path / "stored")))
     await wait_for_result(appdb, "3CX", stored=0, path=str(path / "stored"), error="")
     assert await running.ledger.last_seq() == len(LEGS) + 2
+
+
+async def test_files_that_stay_are_not_read_again_after_a_restart(
+    sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But those that have changed, those that could not be read, and all with a shorter ledger."""
+    appdb, path = sweeps.appdb, sweeps.path
+    read_names: list[str] = []
+
+    def open_noted(file_path: Path) -> BinaryIO:
+        read_names.append(file_path.name)
+        return open_file(file_path)
+
+    async def sweep_once(sn: str) -> list[str]:
+        read_names.clear()
+        (spec,) = [spec for spec in (await sweeps.manager._build_specs()).values() if spec.sn == sn]
+        task = asyncio.create_task(sweeps.restarted_manager()._sweep_again_and_again(spec))
+        await appdb.swept_folders.save_result(sn, stored=0, unreadable=0, error="", now_us=1)
+        await wait_until(await is_swept(sn) async for _ in polls())
+        task.cancel()
+        await asyncio.wait([task])
+        return sorted(set(read_names))
+
+    async def is_swept(sn: str) -> bool:
+        folder = await appdb.swept_folders.get(sn)
+        return folder is not None and folder.swept_at != to_datetime(1)
+
+    monkeypatch.setattr(folder_sweep, "open_file", open_noted)
+    monkeypatch.setattr(line_files, "open_file", open_noted)
+    for sn, content, unreadable in (("3CX", load(OUTBOUND), b"no line\n"), ("FUSION", LEGS[0].read_bytes(), b"notes")):
+        await appdb.swept_folders.put(sn, SweptFolder(path=str(path / sn)))
+        write_old(path / sn / "a.log", content)
+        write_old(path / sn / "gone.log", content)
+        write_old(path / sn / "notes.txt", unreadable)
+        assert await sweep_once(sn) == ["a.log", "gone.log", "notes.txt"]
+        (path / sn / "gone.log").unlink()
+        assert await sweep_once(sn) == ["notes.txt"]
+        write_old(path / sn / "gone.log", content)
+        write_old(path / sn / "a.log", content + b"\n")
+        assert await sweep_once(sn) == ["a.log", "gone.log", "notes.txt"]
+        await appdb._database.write("UPDATE swept_folders SET ledger_seq = 1000")
+        assert await sweep_once(sn) == ["a.log", "gone.log", "notes.txt"]
 
 
 async def test_folder_that_cannot_be_read_is_read_once_it_is_there(running: Sweeps) -> None:

@@ -7,7 +7,18 @@ import pytest
 
 from onhook.lib.errors import UsageError
 from onhook.sync import folder_files
-from onhook.sync.folder_files import FolderContent, mark_of, move_files, open_file, scan_folder
+from onhook.sync.folder_files import (
+    FileChanges,
+    FileMark,
+    FileMemory,
+    FolderContent,
+    mark_of,
+    move_files,
+    open_file,
+    read_mark,
+    scan_folder,
+    to_swept_file,
+)
 
 
 def test_scan_folder_has_files_that_have_changed_since_their_mark(tmp_path: Path) -> None:
@@ -16,10 +27,41 @@ def test_scan_folder_has_files_that_have_changed_since_their_mark(tmp_path: Path
     (tmp_path / "link").symlink_to(tmp_path / "a")
     (tmp_path / "folder").mkdir()
     marks = {name: mark_of((tmp_path / name).stat()) for name in ("a", "b")}
-    assert scan_folder(tmp_path, marks) == FolderContent([], frozenset({"a", "b"}))
+    written_ns = {name: mark.written_ns for name, mark in marks.items()}
+    assert scan_folder(tmp_path, marks) == FolderContent([], frozenset({"a", "b"}), written_ns)
     (tmp_path / "a").write_text("changed")
     (tmp_path / "b").unlink()
-    assert scan_folder(tmp_path, marks) == FolderContent([tmp_path / "a"], frozenset())
+    written_ns = {"a": mark_of((tmp_path / "a").stat()).written_ns}
+    assert scan_folder(tmp_path, marks) == FolderContent([tmp_path / "a"], frozenset(), written_ns)
+
+
+def test_scan_folder_says_when_a_file_of_each_series_was_last_written(tmp_path: Path) -> None:
+    for name, seconds in (("cdr.log", 3), ("CDR-2.log", 7), ("cdr.log.1", 2), ("notes", 5), ("20.log", 1)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (seconds, seconds))
+    written_ns = scan_folder(tmp_path, {}).written_ns
+    assert {name: time_ns // 10**9 for name, time_ns in written_ns.items()} == {"cdr": 7, "notes": 5, "": 1}
+
+
+def test_file_memory_has_what_changed_since_the_last_time() -> None:
+    """Names that are not UTF-8 are left out, and what was never stored is not removed."""
+    memory = FileMemory()
+    memory.restore(["old"])
+    first, second, other = (to_swept_file(name, FileMark(1, 2, 3)) for name in ("a", "b", "\udcff"))
+    for file in (first, second, other):
+        memory.add(file)
+    memory.remove("a")
+    memory.remove("old")
+    assert memory.take() == FileChanges([second], frozenset({"old"}))
+    memory.remove("old")
+    memory.remove("b")
+    memory.add(first)
+    assert memory.take() == FileChanges([first], frozenset({"b"}))
+    memory.remove("a")
+    memory.add(first)
+    assert memory.take() == FileChanges([first], frozenset())
+    assert memory.take() == FileChanges([], frozenset())
+    assert read_mark(first) == FileMark(1, 2, 3)
 
 
 def test_scan_folder_with_too_many_stored_files_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

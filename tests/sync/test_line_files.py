@@ -16,9 +16,9 @@ from onhook.pbx.threecx.payload import ThreeCx
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.sync import line_files
-from onhook.sync.folder_files import FileMark, FolderContent, move_files, open_file, scan_folder
+from onhook.sync.folder_files import SETTLED_SECONDS, FileMark, FolderContent, move_files, open_file, scan_folder
 from onhook.sync.ingest_retry import INGEST_BATCH_SIZE
-from onhook.sync.line_files import LineFileSweeper, LineTotals
+from onhook.sync.line_files import UNENDED_SECONDS, LineFileSweeper, LineTotals
 from tests.pbx.threecx.test_acceptance import OUTBOUND, QUEUE, load
 from tests.receiver.harness import MemoryPbxRegistry
 
@@ -66,7 +66,8 @@ async def files(tmp_path: Path) -> AsyncIterator[Files]:
 
 
 async def test_sweep_file_for_each_call_is_stored_once_and_moved(files: Files) -> None:
-    first, last = files.write("cdr-1.log", load(OUTBOUND)), files.write("cdr-2.log", load(QUEUE).rstrip())
+    first = files.write("cdr-1.log", load(OUTBOUND))
+    last = files.write("cdr-2.log", load(QUEUE).rstrip(), seconds_ago=61)
     files.write("notes.txt", b"no line\r\n")
     expected = LineTotals(files=3, lines=3, new=2, unreadable=1)
     assert await files.sweeper(files.target).sweep(files.folder) == expected
@@ -194,10 +195,79 @@ async def test_sweep_path_that_may_not_be_looked_at_is_an_error(files: Files) ->
 
 async def test_sweep_last_line_that_was_written_in_two_parts_is_no_unreadable_one(files: Files) -> None:
     sweeper = files.sweeper(files.target)
-    files.write("cdr.log", load(OUTBOUND) + load(QUEUE)[:20])
+    files.write("cdr.log", load(OUTBOUND) + load(QUEUE)[:20], seconds_ago=UNENDED_SECONDS)
     assert (await sweeper.sweep(files.folder), sweeper.unreadable_count) == (
         *(LineTotals(files=1, lines=2, new=1, unreadable=1), 1),
     )
     path = files.write("cdr.log", load(OUTBOUND) + load(QUEUE), seconds_ago=50)
     assert (await sweeper.sweep(files.folder), sweeper.unreadable_count) == (LineTotals(files=1, lines=1, new=1), 0)
+    assert not path.exists()
+
+
+async def test_sweep_line_with_a_pause_in_it_is_stored_once(files: Files) -> None:
+    """The part has enough commas for a line: it would be an event of its own."""
+    sweeper = files.sweeper(files.target)
+    path = files.write("cdr.log", load(OUTBOUND) + load(QUEUE)[:-20], seconds_ago=UNENDED_SECONDS - 1)
+    files.write("other.log", b"")
+    totals = LineTotals(files=1, lines=1, new=1, recent=1)
+    assert await sweeper.sweep(files.folder) == totals + LineTotals(files=1)
+    assert await sweeper.sweep(files.folder) == LineTotals(files=1, recent=1)
+    assert path.exists()
+    files.write("cdr.log", load(OUTBOUND) + load(QUEUE), seconds_ago=50)
+    assert await sweeper.sweep(files.folder) == LineTotals(files=1, lines=1, new=1)
+    assert len(await files.vias()) == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds_ago", "next_name", "new"),
+    [
+        (UNENDED_SECONDS, "", 2),
+        (UNENDED_SECONDS - 1, "", 1),
+        (SETTLED_SECONDS, "cdr.log", 2),
+        (SETTLED_SECONDS, "CDR-2.log", 2),
+        (SETTLED_SECONDS - 1, "cdr.log", 1),
+        (SETTLED_SECONDS, "notes.txt", 1),
+    ],
+)
+async def test_sweep_last_line_without_its_end_counts_once_the_pbx_has_gone_on(
+    files: Files, seconds_ago: float, next_name: str, new: int
+) -> None:
+    files.write("cdr.log.1", load(OUTBOUND) + load(QUEUE).rstrip(), seconds_ago=seconds_ago)
+    if next_name:
+        files.write(next_name, b"", seconds_ago=1)
+    assert (await files.sweeper().sweep(files.folder)).new == new
+
+
+async def test_sweep_overlong_line_without_its_end_is_counted_once(files: Files) -> None:
+    sweeper = files.sweeper(files.target)
+    content = load(OUTBOUND) + b"x" * LINE_BYTES_MAX * 2
+    for seconds_ago in (3, 2, 1):
+        content += b"x"
+        files.write("cdr.log", content, seconds_ago=seconds_ago)
+        await sweeper.sweep(files.folder)
+        assert sweeper.unreadable_count == 1
+    files.write("cdr.log", content + b"x," * LINE_BYTES_MAX + b"\r\n" + load(QUEUE))
+    assert (await sweeper.sweep(files.folder), sweeper.unreadable_count) == (
+        *(LineTotals(files=1, lines=2, new=1, unreadable=1), 1),
+    )
+
+
+async def test_sweep_file_whose_last_line_goes_on_while_it_is_moved_is_moved_back(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = files.write("cdr.log", load(OUTBOUND))
+
+    def move(paths: list[Path], target: Path) -> list[Path]:
+        if target == files.target:
+            with path.open("ab") as file:
+                file.write(load(QUEUE)[:-20])
+        return move_files(paths, target)
+
+    monkeypatch.setattr(line_files, "move_files", move)
+    sweeper = files.sweeper(files.target)
+    assert await sweeper.sweep(files.folder) == LineTotals(files=1, lines=1, new=1, recent=1)
+    assert path.exists()
+    monkeypatch.undo()
+    files.write("cdr.log", load(OUTBOUND) + load(QUEUE))
+    assert await sweeper.sweep(files.folder) == LineTotals(files=1, lines=2, new=1)
     assert not path.exists()

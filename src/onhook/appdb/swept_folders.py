@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from onhook.appdb.contract import Database, Row
+from onhook.appdb.contract import Database, Row, transactional
 from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
+from onhook.appdb.swept_files import SweptFiles
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
@@ -36,10 +37,11 @@ class SweptFolder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SweptFolders:
-    """Repository of these folders, by serial number."""
+    """Repository of these folders, by serial number; `files` is that of the files in them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.files = SweptFiles(database)
 
     async def all(self) -> Mapping[str, SweptFolder]:
         """Return the folders of all PBXs that have one."""
@@ -53,6 +55,7 @@ class SweptFolders:
         """Return the rows that cannot be read."""
         return list_unreadable("swept_folders", await self._database.rows(_SELECT), _swept_folder)
 
+    @transactional
     async def put(self, sn: str, folder: SweptFolder | None) -> None:
         """Set the folder of a registered PBX, of which nothing was read yet; None removes it. It is validated
         already.
@@ -60,9 +63,12 @@ class SweptFolders:
         if folder is None:
             await self._database.write("DELETE FROM swept_folders WHERE sn = ?", (sn,))
             return
+        # All files are read again, and moved where that is set now.
+        await self.files.forget(sn)
         await self._database.write(
-            "INSERT INTO swept_folders VALUES (?, ?, ?, NULL, 0, 0, '') ON CONFLICT (sn) DO UPDATE SET"
-            " path = excluded.path, target = excluded.target, swept_at = NULL, stored = 0, unreadable = 0, error = ''",
+            "INSERT INTO swept_folders (sn, path, target, stored, unreadable, error) VALUES (?, ?, ?, 0, 0, '')"
+            " ON CONFLICT (sn) DO UPDATE SET path = excluded.path, target = excluded.target, swept_at = NULL,"
+            " stored = 0, unreadable = 0, error = ''",
             (sn, folder.path, folder.target),
         )
 

@@ -64,7 +64,7 @@ def _describe_files(totals: SweepTotals) -> str:
 def _describe_lines(totals: LineTotals) -> str:
     return _(
         "{files} files with {lines} lines: {new} new, {existing} already stored, {unreadable} that are no calls;"
-        " {recent} files were written just now.",
+        " the last line of {recent} files may go on, and is left out.",
         files=totals.files,
         lines=totals.lines,
         new=totals.new,

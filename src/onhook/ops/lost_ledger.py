@@ -38,6 +38,9 @@ async def begin_ledger(config: Config, engines: Engines) -> int:
                 hint=_("check it with `onhook doctor`"),
             )
         after_seq = await _read_last_number(config, engines)
+        async with engines.open_appdb(config) as appdb:
+            # Their events are lost too: they are read once more.
+            await appdb.swept_folders.files.forget_all()
         try:
             _replace_ledger(config, after_seq)
         except OSError as error:

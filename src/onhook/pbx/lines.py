@@ -27,23 +27,36 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class LineSplitter:
-    """Splits a stream of bytes at LF. Lines are returned without CR, LF and NUL; blank ones are left out."""
+    """Splits a stream of bytes at LF. Lines are returned without CR, LF and NUL; blank ones are left out, and so are
+    those longer than `LINE_BYTES_MAX`, whole.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
-        self.is_overlong = False
-        """Whether a line was longer than `LINE_BYTES_MAX`, and was left out."""
+        self.overlong_count = 0
+        """How many lines were too long, with one that has not ended."""
+        self.is_in_overlong_line = False
+        """Whether a line that is too long has not ended yet."""
 
     @property
     def has_partial_line(self) -> bool:
-        """Return whether a line has begun and not ended."""
-        return bool(self._rest)
+        """Return whether a line has begun and not ended, which is not too long until now."""
+        return bool(clean_line(self._rest))
+
+    @property
+    def is_overlong(self) -> bool:
+        """Return whether a line was too long."""
+        return self.overlong_count > 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that end in further bytes."""
+        if self.is_in_overlong_line:
+            _overlong_rest, end, data = data.partition(b"\n")
+            self.is_in_overlong_line = not end
         *ended_lines, self._rest = (self._rest + data).split(b"\n")
-        lines = [line for ended_line in ended_lines if (line := self._limit(ended_line))]
-        self._rest = self._limit(self._rest, is_ended=False)
+        lines = [line for ended_line in ended_lines if (line := clean_line(self._limit(ended_line)))]
+        self.is_in_overlong_line |= len(self._rest) > LINE_BYTES_MAX
+        self._rest = self._limit(self._rest)
         return lines
 
     def flush(self) -> list[bytes]:
@@ -51,11 +64,11 @@ class LineSplitter:
         line, self._rest = clean_line(self._rest), b""
         return [line] if line else []
 
-    def _limit(self, line: bytes, *, is_ended: bool = True) -> bytes:
-        if len(line) > LINE_BYTES_MAX:
-            self.is_overlong = True
-            return b""
-        return clean_line(line) if is_ended else line
+    def _limit(self, line: bytes) -> bytes:
+        if len(line) <= LINE_BYTES_MAX:
+            return line
+        self.overlong_count += 1
+        return b""
 
 
 def clean_line(line: bytes) -> bytes:

@@ -248,7 +248,13 @@ def _create_sync_services(
         run_leased=resources.leases.run_leased,
         live_queues=resources.live_queues,
     )
-    file_sweeps = FileSweepManager(appdb=appdb, ingestor=ingestor, clock=clock, run_leased=resources.leases.run_leased)
+    file_sweeps = FileSweepManager(
+        appdb=appdb,
+        ingestor=ingestor,
+        clock=clock,
+        read_last_seq=resources.ledger.last_seq,
+        run_leased=resources.leases.run_leased,
+    )
     return (
         Service("pbx_sync", sync_manager.run),
         Service("ami_connections", connection_manager.run),

@@ -1,13 +1,13 @@
 """Sweeps of the folders in which PBXs leave files, as a service: each folder in a task of its own.
 
-Invariants: a folder that cannot be read stops no other one. What became of the files is stored when it changes, and at
-times, so that a person sees that the folder is read.
+Invariants: a folder that cannot be read stops no other one. A file is stored before it is noted as read. What became of
+the files is stored when it changes, and at times, so that a person sees that the folder is read.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -16,6 +16,7 @@ import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.leases import RunLeased, run_without_lease
+from onhook.appdb.swept_files import SweptFile
 from onhook.cdr.merge import SWEEP
 from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.clock import Clock
@@ -28,6 +29,7 @@ from onhook.pbx.registry import dialects
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.verdict import Verdict
+from onhook.sync.folder_files import FileChanges
 from onhook.sync.folder_sweep import FolderSweeper, SweepTotals
 from onhook.sync.line_files import LineFileSweeper, LineTotals
 
@@ -65,6 +67,14 @@ class FileSweeper(Protocol):
         """Store what is new. Raises `OnhookError`."""
         ...
 
+    def restore(self, files: Iterable[SweptFile], /) -> None:
+        """Leave out files that were read before a restart, until they change."""
+        ...
+
+    def take_changes(self) -> FileChanges:
+        """Return what to store for the next restart, since the last time."""
+        ...
+
 
 class SweepSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one sweep; an empty `target` leaves the files where they are."""
@@ -99,7 +109,9 @@ def create_sweeper(
 
 
 class FileSweepManager:
-    """All sweeps of a process; created once, inside its event loop."""
+    """All sweeps of a process; created once, inside its event loop. `read_last_seq` returns the last number of the
+    ledger.
+    """
 
     def __init__(
         self,
@@ -107,12 +119,14 @@ class FileSweepManager:
         appdb: AppDb,
         ingestor: Ingestor,
         clock: Clock,
+        read_last_seq: Callable[[], Awaitable[int]],
         run_leased: RunLeased = run_without_lease,
         sweep_seconds: float = SWEEP_SECONDS,
     ) -> None:
         self._appdb = appdb
         self._ingestor = ingestor
         self._clock = clock
+        self._read_last_seq = read_last_seq
         self._run_leased = run_leased
         self._sweep_seconds = sweep_seconds
         self._log = logging.getLogger("files")
@@ -160,10 +174,12 @@ class FileSweepManager:
         sweeper: FileSweeper = create_sweeper(
             dialects()[spec.dialect], sender, ingestor=self._ingestor, clock=self._clock, target=target
         )
+        sweeper.restore(await self._load_files(spec))
         stored_result, stored_at = None, 0.0
         while True:
             started_at = time.monotonic()
             result = await self._sweep(spec, sweeper, log)
+            await self._save_files(spec, sweeper)
             seconds = time.monotonic() - started_at
             is_changed = result != stored_result or bool(result.stored)
             if is_changed or started_at - stored_at >= RESULT_SECONDS:
@@ -181,6 +197,29 @@ class FileSweepManager:
             log.begin(sn=spec.sn, error=str(error))
             error_text = str(error)
         return _SweepResult(stored=sweeper.totals.new, unreadable=sweeper.unreadable_count, error=error_text)
+
+    async def _load_files(self, spec: SweepSpec) -> Sequence[SweptFile]:
+        """Return which files need not be read again; none where the database cannot be read."""
+        try:
+            return await self._appdb.swept_folders.files.load(spec.sn, spec.path, last_seq=await self._read_last_seq())
+        except OnhookError as error:
+            raise_if_cancelled()
+            self._log.error("cannot read which files were read", extra={"sn": spec.sn, "error": str(error)})
+            return ()
+
+    async def _save_files(self, spec: SweepSpec, sweeper: FileSweeper) -> None:
+        """Store which files need not be read again; where the database cannot be written, a restart reads them."""
+        changes = sweeper.take_changes()
+        if not changes.changed and not changes.removed_names:
+            return
+        try:
+            last_seq = await self._read_last_seq()
+            await self._appdb.swept_folders.files.save(
+                spec.sn, spec.path, changes.changed, changes.removed_names, last_seq=last_seq
+            )
+        except OnhookError as error:
+            raise_if_cancelled()
+            self._log.error("cannot store which files were read", extra={"sn": spec.sn, "error": str(error)})
 
     async def _save(self, spec: SweepSpec, result: _SweepResult) -> None:
         """Store what became of the files; where the database cannot be written, the next result says it."""

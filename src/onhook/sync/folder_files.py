@@ -5,11 +5,13 @@ Invariants: links and pipes are not followed. A file that is moved replaces no o
 """
 
 import os
+import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+from onhook.appdb.swept_files import SweptFile
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
@@ -26,6 +28,12 @@ MOVED_NAMES_MAX: Final = 1_000
 """Moved files of one name, such as those of a log of each day."""
 
 
+INODE_MASK: Final = 2**63 - 1
+"""What a database stores of a number on the disk: some network file systems use more bits."""
+
+_AFTER_SERIES = re.compile(r"[^A-Za-z]")
+
+
 class FileMark(NamedTuple):
     """What changes when a file is written: its number on the disk, its size, and its time in nanoseconds."""
 
@@ -40,7 +48,67 @@ NO_MARK: Final = FileMark(0, 0, 0)
 
 def mark_of(status: os.stat_result) -> FileMark:
     """Return the mark of a file."""
-    return FileMark(status.st_ino, status.st_size, status.st_mtime_ns)
+    return FileMark(status.st_ino & INODE_MASK, status.st_size, status.st_mtime_ns)
+
+
+def to_swept_file(name: str, mark: FileMark, *, position: int = 0, digest: bytes = b"") -> SweptFile:
+    """Return what is stored of a file that need not be read again."""
+    return SweptFile(name, *mark, position, digest.hex())
+
+
+def read_mark(file: SweptFile) -> FileMark:
+    """Return the mark of a stored file."""
+    return FileMark(file.inode, file.size, file.written_ns)
+
+
+class FileChanges(NamedTuple):
+    """The files that were read since the last time, and the names of those that are to be read again, or are gone."""
+
+    changed: Sequence[SweptFile]
+    removed_names: frozenset[str]
+
+
+class FileMemory:
+    """Which files are to be stored as read, and which no longer, since the last changes. Names that are not
+    UTF-8 are not stored: such files are read again after a restart.
+    """
+
+    def __init__(self) -> None:
+        self._stored_names: set[str] = set()
+        self._changed: dict[str, SweptFile] = {}
+        self._removed_names: set[str] = set()
+
+    def restore(self, names: Iterable[str]) -> None:
+        """Note what is stored since before a restart."""
+        self._stored_names.update(names)
+
+    def add(self, file: SweptFile) -> None:
+        """Note a file that need not be read again."""
+        if _is_storable(file.name):
+            self._changed[file.name] = file
+            self._removed_names.discard(file.name)
+
+    def remove(self, name: str) -> None:
+        """Note a file that is to be read again, or is gone."""
+        self._changed.pop(name, None)
+        if name in self._stored_names:
+            self._removed_names.add(name)
+
+    def take(self) -> FileChanges:
+        """Return the changes since the last time."""
+        changes = FileChanges(list(self._changed.values()), frozenset(self._removed_names))
+        self._stored_names.update(self._changed)
+        self._stored_names -= self._removed_names
+        self._changed, self._removed_names = {}, set()
+        return changes
+
+
+def _is_storable(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def find_mark(path: Path | os.DirEntry[str]) -> FileMark | None:
@@ -52,10 +120,22 @@ def find_mark(path: Path | os.DirEntry[str]) -> FileMark | None:
 
 
 class FolderContent(NamedTuple):
-    """The `changed` files of a folder by name, and the names of those that are as they were."""
+    """The `changed` files of a folder by name, and the names of those that are as they were. `written_ns` says when a
+    file of each series was last written.
+    """
 
     changed: list[Path]
     unchanged: frozenset[str]
+    written_ns: Mapping[str, int]
+
+
+def series_of(name: str) -> str:
+    """Return what the names of files have in common that a PBX writes one after another.
+
+    >>> series_of("cdr-2026-11-30.log") == series_of("cdr.log.1") == series_of("cdr.log")
+    True
+    """
+    return _AFTER_SERIES.split(name, maxsplit=1)[0].lower()
 
 
 def scan_folder(folder: Path, marks: Mapping[str, FileMark]) -> FolderContent:
@@ -64,12 +144,16 @@ def scan_folder(folder: Path, marks: Mapping[str, FileMark]) -> FolderContent:
     """
     changed: list[str] = []
     unchanged: set[str] = set()
+    written_ns: dict[str, int] = {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith(".") or not entry.is_file(follow_symlinks=False):
                     continue
-                if entry.name in marks and marks[entry.name] == find_mark(entry):
+                mark = find_mark(entry) or NO_MARK
+                series = series_of(entry.name)
+                written_ns[series] = max(mark.written_ns, written_ns.get(series, 0))
+                if mark != NO_MARK and marks.get(entry.name) == mark:
                     unchanged.add(entry.name)
                 else:
                     changed.append(entry.name)
@@ -83,7 +167,8 @@ def scan_folder(folder: Path, marks: Mapping[str, FileMark]) -> FolderContent:
             location=str(folder),
             hint=_("delete them, or have stored files moved to another folder"),
         )
-    return FolderContent([folder / name for name in sorted(changed)[:FILES_MAX]], frozenset(unchanged))
+    paths = [folder / name for name in sorted(changed)[:FILES_MAX]]
+    return FolderContent(paths, frozenset(unchanged), written_ns)
 
 
 def open_file(path: Path) -> BinaryIO:

@@ -12,18 +12,23 @@ from typing import Final
 
 import msgspec
 
+from onhook.appdb.swept_files import SweptFile
 from onhook.lib.errors import UsageError
 from onhook.pbx.dialect import LegDialect
 from onhook.receiver.verdict import Verdict
 from onhook.sync.folder_files import (
     SETTLED_SECONDS,
+    FileChanges,
     FileMark,
+    FileMemory,
     find_mark,
     mark_of,
     move_files,
     open_file,
     read_error,
+    read_mark,
     scan_folder,
+    to_swept_file,
 )
 from onhook.sync.ingest_retry import BACKFILL_ATTEMPTS_MAX, Ingest, ingest_with_retry
 
@@ -79,6 +84,7 @@ class FolderSweeper:
         self._target = target
         self._marks: dict[str, FileMark] = {}
         self._unreadable: set[str] = set()
+        self._memory = FileMemory()
         self._error: UsageError | None = None
         """The first error of a sweep."""
 
@@ -86,6 +92,17 @@ class FolderSweeper:
     def unreadable_count(self) -> int:
         """Return how many files of the folder are no events."""
         return len(self._unreadable)
+
+    def restore(self, files: Iterable[SweptFile]) -> None:
+        """Leave out files that were read before a restart, until they change."""
+        self._marks |= {file.name: read_mark(file) for file in files}
+        self._memory.restore(self._marks)
+
+    def take_changes(self) -> FileChanges:
+        """Return what to store for the next restart. Unreadable files are read again then: a later version may be able
+        to read them.
+        """
+        return self._memory.take()
 
     async def sweep(self, folder: Path) -> SweepTotals:
         """Store the files of a folder that are new or have changed. Raises `UsageError` where it cannot be read, and,
@@ -102,7 +119,9 @@ class FolderSweeper:
 
     def _list_changed(self, folder: Path) -> list[Path]:
         """Return the files to read, and forget those that are no longer there. Raises `UsageError`."""
-        paths, unchanged = scan_folder(folder, self._marks)
+        paths, unchanged, _written_at = scan_folder(folder, self._marks)
+        for name in self._marks.keys() - unchanged:
+            self._memory.remove(name)
         self._marks = {name: self._marks[name] for name in unchanged}
         self._unreadable &= unchanged
         return paths
@@ -127,6 +146,8 @@ class FolderSweeper:
             path.name: mark for path, mark in marks.items() if self._target is None or path.name in unreadable
         }
         self._unreadable |= unreadable
+        for path in accepted_paths if self._target is None else ():
+            self._memory.add(to_swept_file(path.name, marks[path]))
 
     def _move(self, paths: Sequence[Path], marks: Mapping[Path, FileMark], target: Path) -> None:
         """Move files but those that were written anew since they were read: the next sweep reads them."""

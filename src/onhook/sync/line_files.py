@@ -1,30 +1,37 @@
 """Files of lines that a PBX leaves, one call in each line: a file for each call, or one to which lines are appended.
 
 Invariants: a file is stored before it is moved, and moved only if all of its lines are stored. A line is stored once,
-whatever its file, and however often that is read: the ledger recognises it. A line that is being written is left out.
+whatever its file, and however often that is read: the ledger recognises it. A line that may go on is left out: the last
+one of a file, without its end, counts only once the PBX writes another file, or has left this one alone for a week.
 """
 
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import msgspec
 
+from onhook.appdb.swept_files import SweptFile
 from onhook.lib.errors import UsageError
 from onhook.pbx.dialect import LineDialect
 from onhook.pbx.lines import LineSplitter
 from onhook.sync.folder_files import (
     NO_MARK,
     SETTLED_SECONDS,
+    FileChanges,
     FileMark,
+    FileMemory,
     mark_of,
     move_files,
     open_file,
     read_error,
+    read_mark,
     scan_folder,
+    series_of,
+    to_swept_file,
 )
 from onhook.sync.folder_sweep import ACCEPTED_VERDICTS
 from onhook.sync.ingest_retry import BACKFILL_ATTEMPTS_MAX, INGEST_BATCH_SIZE, Ingest, ingest_with_retry
@@ -34,12 +41,15 @@ READ_BYTES: Final = 256 * 1024
 COMPARED_BYTES: Final = 1024
 """Bytes before the place to go on from, which say whether a file was written anew: three lines."""
 
+UNENDED_SECONDS: Final = 7 * 86_400.0
+"""A PBX that collects what it writes may end a line with the next calls: after a weekend, or holidays."""
+
 _MICROSECONDS = 1_000_000
 
 
 class LineTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of files and their lines: of `recent` files the last line may still be written, `unreadable` lines
-    are none of a call.
+    """What became of files and their lines: of `recent` files the last line may go on, `unreadable` lines are none of a
+    call.
     """
 
     files: int = 0
@@ -84,12 +94,30 @@ class LineFileSweeper:
         self._ingest = ingest
         self._now_us = now_us
         self._target = target
-        self._states: dict[Path, _FileState] = {}
+        self._states: dict[str, _FileState] = {}
+        """By the names of files: all are in one folder."""
+        self._memory = FileMemory()
+        self._written_ns: Mapping[str, int] = {}
+        """When a file of each series was last written, as of the latest sweep."""
 
     @property
     def unreadable_count(self) -> int:
         """Return how many lines of the files are no calls."""
         return sum(state.unreadable for state in self._states.values())
+
+    def restore(self, files: Iterable[SweptFile]) -> None:
+        """Leave out what was read before a restart, as far as the files are as they were."""
+        self._states |= {
+            file.name: _FileState(mark=read_mark(file), offset=file.position, digest=bytes.fromhex(file.digest))
+            for file in files
+        }
+        self._memory.restore(self._states)
+
+    def take_changes(self) -> FileChanges:
+        """Return what to store for the next restart. Files with lines that are no calls are read again then: a later
+        version may be able to read them.
+        """
+        return self._memory.take()
 
     async def sweep(self, path: Path) -> LineTotals:
         """Store the new lines of a file, or of all files of a folder. Raises `UsageError` where the folder cannot be
@@ -110,11 +138,12 @@ class LineFileSweeper:
     def _list_changed(self, path: Path) -> list[Path]:
         """Return the files to read, and forget those that are no longer there. Raises `UsageError`."""
         if os.path.isfile(path):  # noqa: PTH113 - `Path.is_file` raises where a folder may not be entered
+            self._written_ns = {}
             return [path]
-        marks = {file_path.name: state.mark for file_path, state in self._states.items()}
-        changed, unchanged = scan_folder(path, marks)
-        names = unchanged | {file_path.name for file_path in changed}
-        self._states = {file_path: state for file_path, state in self._states.items() if file_path.name in names}
+        marks = {name: state.mark for name, state in self._states.items()}
+        changed, unchanged, self._written_ns = scan_folder(path, marks)
+        for name in self._states.keys() - unchanged - {file_path.name for file_path in changed}:
+            self._forget(name)
         return changed
 
     async def _sweep_file(self, path: Path) -> None:
@@ -128,54 +157,73 @@ class LineFileSweeper:
     async def _store_file(self, path: Path) -> None:
         """Store the new lines of a file. Raises `OSError` too."""
         file, status = await asyncio.to_thread(_open, path)
-        is_settled = abs(self._now_us() / _MICROSECONDS - status.st_mtime) >= SETTLED_SECONDS
         with file:
-            totals, state = await self._read(path, file, mark_of(status), is_settled=is_settled)
+            totals, state = await self._read(path, file, status, self._states.get(path.name))
         self.totals += totals
-        self._states[path] = state
-        if self._target is not None and is_settled and not state.unreadable:
+        self._remember(path.name, state)
+        if self._target is not None and state.mark != NO_MARK and not state.unreadable:
             await self._move(path, state, self._target)
 
+    def _remember(self, name: str, state: _FileState) -> None:
+        if self._states.get(name) == state:
+            return
+        self._states[name] = state
+        if state.unreadable:
+            self._memory.remove(name)
+        else:
+            self._memory.add(to_swept_file(name, state.mark, position=state.offset, digest=state.digest))
+
+    def _forget(self, name: str) -> None:
+        del self._states[name]
+        self._memory.remove(name)
+
     async def _read(
-        self, path: Path, file: BinaryIO, mark: FileMark, *, is_settled: bool
+        self, path: Path, file: BinaryIO, status: os.stat_result, earlier: _FileState | None
     ) -> tuple[LineTotals, _FileState]:
         """Store the lines of a file behind those that were read already; return how far it was read. A file that may
-        still be written is read again.
+        still be written, or of which the last line may go on, has no mark: it is read again.
         """
-        state = await asyncio.to_thread(_find_state, file, self._states.get(path))
-        totals = LineTotals(files=1, recent=int(not is_settled))
+        state = await asyncio.to_thread(_find_state, file, earlier)
+        seconds = abs(self._now_us() / _MICROSECONDS - status.st_mtime)
+        reader = _LineReader(file, state.offset, flushes=self._is_final(path, status, seconds))
+        totals = LineTotals(files=1)
         unreadable_ended = state.unreadable_ended
-        reader = _LineReader(file, state.offset, flushes=is_settled)
         while (lines := await asyncio.to_thread(reader.read)) is not None:
             stored = await self._store(lines)
             totals += stored
             unreadable_ended += 0 if reader.is_at_rest else stored.unreadable
-        if reader.is_overlong:
-            totals += LineTotals(lines=1, unreadable=1)
-            unreadable_ended += 1
+        unreadable_ended += reader.ended_overlong_count
+        is_recent = seconds < SETTLED_SECONDS or reader.has_partial_line
+        totals += LineTotals(lines=reader.overlong_count, unreadable=reader.overlong_count, recent=int(is_recent))
         return totals, _FileState(
-            mark=mark if is_settled else NO_MARK,
+            mark=NO_MARK if is_recent else mark_of(status),
             offset=reader.offset,
             digest=await asyncio.to_thread(_compute_digest, file, reader.offset),
             unreadable_ended=unreadable_ended,
             unreadable_rest=state.unreadable_ended + totals.unreadable - unreadable_ended,
         )
 
+    def _is_final(self, path: Path, status: os.stat_result, seconds: float) -> bool:
+        """Return whether the end of a file, which was written so many seconds ago, ends its last line."""
+        is_followed = self._written_ns.get(series_of(path.name), 0) > status.st_mtime_ns
+        return seconds >= (SETTLED_SECONDS if is_followed else UNENDED_SECONDS)
+
     async def _move(self, path: Path, state: _FileState, target: Path) -> None:
-        """Move a file; what was appended to it meanwhile is read where it is then. Where it cannot be moved, the next
-        sweep tries again.
+        """Move a file; what was appended to it meanwhile is read where it is then. A file of which the last line may go
+        on is moved back. Where it cannot be moved, the next sweep tries again.
         """
-        self._states[path] = msgspec.structs.replace(state, mark=NO_MARK)
+        self._remember(path.name, msgspec.structs.replace(state, mark=NO_MARK))
         (moved_path,) = await asyncio.to_thread(move_files, [path], target)
-        del self._states[path]
-        if (await asyncio.to_thread(moved_path.stat)).st_size == state.mark.size:
-            return
-        self._states[moved_path] = state
+        self._forget(path.name)
         file, status = await asyncio.to_thread(_open, moved_path)
         with file:
-            totals, _state = await self._read(moved_path, file, mark_of(status), is_settled=True)
-        del self._states[moved_path]
-        self.totals += msgspec.structs.replace(totals, files=0)
+            if status.st_size == state.mark.size:
+                return
+            totals, moved_state = await self._read(moved_path, file, status, state)
+        is_ended = moved_state.offset == status.st_size
+        self.totals += msgspec.structs.replace(totals, files=0, recent=int(not is_ended))
+        if not is_ended:
+            await asyncio.to_thread(move_files, [moved_path], path.parent)
 
     async def _store(self, lines: Sequence[bytes]) -> LineTotals:
         call_lines = [line for line in lines if self._dialect.is_line(line)]
@@ -201,9 +249,19 @@ class _LineReader:
         self._batches = self._iter_batches(flushes=flushes)
 
     @property
-    def is_overlong(self) -> bool:
-        """Return whether a line was too long, and was left out."""
-        return self._splitter.is_overlong
+    def has_partial_line(self) -> bool:
+        """Return whether the end of the file does not end its last line."""
+        return self._splitter.has_partial_line
+
+    @property
+    def overlong_count(self) -> int:
+        """Return how many lines were too long, and were left out."""
+        return self._splitter.overlong_count
+
+    @property
+    def ended_overlong_count(self) -> int:
+        """Return how many of them are before `offset`."""
+        return self.overlong_count - self._splitter.is_in_overlong_line
 
     def read(self) -> list[bytes] | None:
         """Return the next lines, or None at the end. Raises `OSError`."""
