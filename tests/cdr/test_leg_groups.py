@@ -12,6 +12,7 @@ from onhook.cdr.leg_groups import (
     BYTES_MAX,
     COMPLETE_MICROSECONDS,
     INCOMPLETE_MICROSECONDS,
+    JOINS_PROMPT,
     LEGS_MAX,
     GroupedLeg,
     LegGroup,
@@ -145,3 +146,21 @@ def test_leg_groups_any_order_repeats_and_restarts_give_the_same_calls(
         stored |= groups.changed
     assert sorted(tuple(sorted(group.leg_ids)) for group in stored.values()) == join_legs(leg.links for leg in legs)
     assert sorted(seq for group in stored.values() for seq in group.sizes) == [leg.seq for leg in legs]
+
+
+def test_leg_groups_call_with_ever_later_legs_is_made_anew_ever_more_rarely() -> None:
+    """A row that comes each minute of a week makes some thirty joined events, and not ten thousand."""
+    minute_us, week_us = 60 * 1_000_000, 7 * 86_400 * 1_000_000
+    joins: list[int] = []
+    groups = LegGroups({})
+    for number, received_at in enumerate(range(0, week_us, minute_us)):
+        if number < LEGS_MAX:
+            groups.add(make_leg(number, f"leg {number}", "a"), received_at)
+        (group,) = all_groups(groups).values()
+        if group.due_at is not None and group.due_at < received_at + minute_us:
+            joins.append(received_at)
+            groups.settle(0, 1_000_000 + number)
+    assert JOINS_PROMPT < len(joins) <= 30
+    assert joins[:JOINS_PROMPT] == [minute_us * number for number in range(JOINS_PROMPT)]
+    (group,) = all_groups(groups).values()
+    assert group.due_at is None, "the last one has all legs"

@@ -16,12 +16,22 @@ COMPLETE_MICROSECONDS = 1_000_000
 INCOMPLETE_MICROSECONDS = 30 * 1_000_000
 """Wait for a leg that another one awaits, and that may never come."""
 
+JOINS_PROMPT = 4
+"""Joined events of one call that are made without delay: usual calls have one, or two with a leg that was late."""
+
+WAIT_MICROSECONDS_MAX = 86_400 * 1_000_000
+"""Each joined event has all legs, so the wait for further ones doubles with each: some thirty a week at most."""
+
 LEGS_MAX = 500
 """Legs of one call: a queue that rings twenty agents for an hour has some hundreds."""
 
 NAMES_MAX = 5_000
 BYTES_MAX = 8 * 1024 * 1024
 """Of the documents of one call, which are stored together: 800 of the usual size."""
+
+
+_DOUBLINGS_MAX = 20
+"""More make no wait longer."""
 
 
 class GroupedLeg(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +71,9 @@ class LegGroup(msgspec.Struct, frozen=True, kw_only=True):
         """Return when the call is to be made of its legs; None where it is made of all of them already."""
         if self.seqs <= self.settled_seqs:
             return None
-        return self.received_at + (COMPLETE_MICROSECONDS if self.is_complete else INCOMPLETE_MICROSECONDS)
+        wait_us = COMPLETE_MICROSECONDS if self.is_complete else INCOMPLETE_MICROSECONDS
+        doublings = min(max(len(self.joined_seqs) - JOINS_PROMPT, 0), _DOUBLINGS_MAX)
+        return self.received_at + min(wait_us << doublings, WAIT_MICROSECONDS_MAX)
 
 
 class LegGroups:

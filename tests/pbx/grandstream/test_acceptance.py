@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,45 @@ def test_summary_in_another_body_than_its_stages_is_no_talk(first: Sequence[str]
     assert [details.call_to for details in GRANDSTREAM.parse_legs([json.dumps({"main_cdr": main}).encode()] * 2)] == [
         "5550199"
     ]
+
+
+def test_summary_that_no_body_calls_so_is_known_by_its_times_beside_flat_stages() -> None:
+    """In any order; without them, or with one alone, it is a row like others."""
+    session = {"session": "1785740400-1", "userfield": "Inbound"}
+    flat = {name: json.dumps(QUEUE_ROWS[name] | session).encode() for name in ("main_cdr", "sub_cdr_1", "sub_cdr_2")}
+    expected = GRANDSTREAM.parse_legs([flat["sub_cdr_1"], flat["sub_cdr_2"]])
+    for order in permutations(flat.values()):
+        assert GRANDSTREAM.parse_legs(order) == expected
+    assert len(GRANDSTREAM.parse_legs([flat["main_cdr"]])) == 1
+    assert len(GRANDSTREAM.parse_legs([flat["main_cdr"], flat["sub_cdr_2"]])) == 2
+    unanswered = {"answer": "", "billsec": "0", "disposition": "NO ANSWER"}
+    rows = [json.dumps(QUEUE_ROWS[name] | session | unanswered).encode() for name in flat]
+    assert [details.call_to for details in GRANDSTREAM.parse_legs(rows)] == ["6500", "1002"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"start": "2026-08-03 08:59:59"},
+        {"answer": "2026-08-03 09:00:03"},
+        {"end": "2026-08-03 09:02:03"},
+        {"end": ""},
+        {"action_type": "IVR[7000]"},
+    ],
+    ids=repr,
+)
+def test_row_with_other_times_than_the_others_or_of_a_machine_is_a_stage(changes: Mapping[str, str]) -> None:
+    session = {"session": "1785740400-1", "userfield": "Inbound"}
+    rows = [QUEUE_ROWS["main_cdr"] | changes, QUEUE_ROWS["sub_cdr_1"], QUEUE_ROWS["sub_cdr_2"]]
+    assert len(GRANDSTREAM.parse_legs([json.dumps(row | session).encode() for row in rows])) == 3
+
+
+def test_row_that_lasts_as_long_as_another_one_is_a_stage() -> None:
+    """As of two telephones that rang together, and were answered one after the other."""
+    session = {"session": "1785740400-1", "userfield": "Inbound"}
+    other = {**QUEUE_ROWS["main_cdr"], "AcctId": "805", "dst": "1003", "answer": "2026-08-03 09:00:02"}
+    rows = [QUEUE_ROWS["main_cdr"], other, QUEUE_ROWS["sub_cdr_1"], QUEUE_ROWS["sub_cdr_2"]]
+    assert len(GRANDSTREAM.parse_legs([json.dumps(row | session).encode() for row in rows])) == 4
 
 
 def test_stages_that_begin_in_one_second_are_in_the_order_of_their_numbers() -> None:

@@ -7,6 +7,7 @@ and a row for each stage, `sub_cdr_1` and so on.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from heapq import nlargest, nsmallest
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -27,6 +28,9 @@ ROWS_MAX = 1_000
 LEVELS_MAX = 6
 """A row of a group of a list is on the fourth."""
 
+STAGES_MIN = 2
+"""Stages of a call that has a summary; a call of one stage has none."""
+
 BLANKS = b"\xef\xbb\xbf \t\r\n"
 
 _SUMMARY, _STAGE = "main_cdr", "sub_cdr"
@@ -42,14 +46,15 @@ Members = Mapping[str, str]
 
 class UcmRow(msgspec.Struct, frozen=True, kw_only=True):
     """One row: a stage of a call, or a whole call of one stage. `session` names the call; `is_summary` is set for the
-    row that sums up the stages of a group, whether these come with it, by themselves, or are none. `members` are all of
-    its texts.
+    row that sums up the stages of a group, whether these come with it, by themselves, or are none. `answer` is None of
+    one that was not answered. `members` are all of its texts.
     """
 
     row_id: str
     session: str
     start: datetime
     is_answered: bool
+    answer: datetime | None
     end: datetime | None
     duration: int | None
     talk: int
@@ -159,9 +164,8 @@ def _read_row(members: Members, *, is_summary: bool) -> UcmRow:
     duration = _read_count(members, "duration")
     if duration is None and end is not None and end >= start:
         duration = min(int((end - start).total_seconds()), DURATION_SECONDS_MAX)
-    is_answered = _read_time(members, "answer") is not None and members.get("disposition", "").upper() in (
-        *("", "ANSWERED"),
-    )
+    answer = _read_time(members, "answer")
+    is_answered = answer is not None and members.get("disposition", "").upper() in ("", "ANSWERED")
     talk = _read_count(members, "billsec") if is_answered else 0
     match = _ACTION.fullmatch(members.get("action_type", ""))
     row_id = members[ROW_ID]
@@ -171,6 +175,7 @@ def _read_row(members: Members, *, is_summary: bool) -> UcmRow:
         session=session[:CALL_ID_CHARACTERS_MAX],
         start=start,
         is_answered=is_answered,
+        answer=answer if is_answered else None,
         end=end,
         duration=duration,
         talk=min(talk or 0, duration) if duration is not None else talk or 0,
@@ -201,13 +206,32 @@ def _read_count(members: Members, name: str) -> int | None:
 
 def choose_rows(rows: Sequence[UcmRow]) -> list[UcmRow]:
     """Return the rows that are calls or their stages, in order: each once, and no summary beside its stages. Of two
-    reports of a row, that with more members counts; one report of it as a summary is enough.
+    reports of a row, that with more members counts; one report of it as a summary is enough. A summary that no body
+    calls so is known by its times.
     """
     by_id: dict[tuple[str, str], UcmRow] = {}
     for row in sorted(rows, key=lambda row: (len(row.members), sorted(row.members.items()))):
         by_id[row.session, row.row_id] = row
     summaries = {(row.session, row.row_id) for row in rows if row.is_summary}
+    rows_by_session: dict[str, list[UcmRow]] = {}
+    for row in by_id.values():
+        rows_by_session.setdefault(row.session, []).append(row)
+    unnamed = map(_find_unnamed_summary, rows_by_session.values())
+    summaries |= {(row.session, row.row_id) for row in unnamed if row is not None}
     staged_sessions = {session for session, row_id in by_id.keys() - summaries}
     chosen = [row for key, row in by_id.items() if key not in summaries or row.session not in staged_sessions]
     # Ids are numbers: of stages that begin in one second, 1000 comes after 999.
     return sorted(chosen, key=lambda row: (row.session, row.start, len(row.row_id), row.row_id))
+
+
+def _find_unnamed_summary(rows: Sequence[UcmRow]) -> UcmRow | None:
+    """Return the row of a session that begins with the first, is answered with the first that is answered, and ends
+    with the last of two or more others, of which none does so alone. The row of a queue or another machine is a stage.
+    """
+    starts = nsmallest(2, (row.start for row in rows))
+    answers = nsmallest(2, (row.answer for row in rows if row.answer is not None))
+    ends = nlargest(2, (row.end for row in rows if row.end is not None))
+    spanning = [row for row in rows if [row.start] * 2 == starts and [row.end] * 2 == ends]
+    if len(rows) <= STAGES_MIN or len(spanning) != 1 or spanning[0].action_number:
+        return None
+    return spanning[0] if answers in ([], [spanning[0].answer] * 2) else None
