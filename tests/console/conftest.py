@@ -22,7 +22,7 @@ from onhook.cdr.queue_states import QueueState
 from onhook.config import Address, Config
 from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
 from onhook.console.app import create_app_state, create_routes
-from onhook.console.auth.failures import PasswordTries, WrongTokens
+from onhook.console.auth.failures import PasswordTries, ResetRequests, WrongTokens
 from onhook.console.state import AppState
 from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import send_test_by_name
@@ -132,6 +132,7 @@ class ConsoleHarness:
                 appdb=appdb,
                 password_tries=PasswordTries(self.clock, appdb.failed_logins),
                 wrong_tokens=WrongTokens(appdb.failed_logins),
+                reset_requests=ResetRequests(appdb.failed_logins),
             )
             with _borrow_app(app_state) as app:
                 async with HttpServer(app, self.config.console, TrustedProxies(())) as server:

@@ -128,6 +128,18 @@ async def test_account_wrong_password_is_a_failed_sign_in(
     assert (await harness.appdb.failed_logins.get(PASSWORD_POLICY, ("alice", "127.0.0.1"), now_us)).failures == 0
 
 
+async def test_account_too_many_tries_are_answered_429(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_user(harness, "Alice")
+    await sign_in(browser, "Alice")
+    monkeypatch.setattr("onhook.console.auth.failures.WAITING_OF_NAME_MAX", 0)
+    form = {"current_password": PASSWORD, "password": NEW_PASSWORD, "password_repeat": NEW_PASSWORD}
+    answer = await browser.post("/account/password", data=form)
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "5")
+    assert "Too many people are signing in" in await answer.text()
+
+
 async def test_account_password_is_changed_and_other_browsers_signed_out(
     harness: ConsoleHarness, browser: aiohttp.ClientSession
 ) -> None:

@@ -6,9 +6,12 @@ import aiohttp
 import pytest
 
 from onhook.appdb.mail_settings import MailSettings
-from onhook.console.invitation_mails import RESETS_PER_HOUR, request_reset
+from onhook.console.auth.failures import RESETS_MAX, RESETS_WINDOW_MICROSECONDS
+from onhook.console.invitation_mails import RESETS_PER_DAY, RESETS_PER_HOUR, request_reset
 from onhook.lib.errors import NotAllowed, UsageError
 from tests.console.conftest import ConsoleHarness
+from tests.ops.mail_world import MovedClock
+from tests.waiting import polls, wait_until
 
 CONSOLE_URL = "https://calls.example.com"
 ADDRESS = "alice@example.com"
@@ -85,6 +88,8 @@ async def test_forgotten_password_link_chooses_another_one_and_ends_the_sessions
             async with client.post("/forgotten-password", data={"name": name}) as response:
                 answers.add((response.status, await response.text()))
         assert len(answers) == 1, "the answer does not say who is a user"
+        # Links are added behind the answers.
+        await wait_until(len(await harness.appdb.mails.latest(9)) == 2 async for _ in polls())
         (_first, first_link), (_second, link) = await read_mails(harness)
         form = {
             "invitation": first_link,
@@ -103,7 +108,39 @@ async def test_forgotten_password_link_chooses_another_one_and_ends_the_sessions
     assert user.has_password
 
 
-async def test_forgotten_password_sends_few_links_that_are_short_lived_and_none_to_a_user_who_cannot_sign_in(
+async def test_forgotten_password_requests_of_an_address_are_limited_whatever_names_they_have(
+    harness: ConsoleHarness,
+) -> None:
+    """A program fills neither the mailboxes of all users nor the mails of an hour."""
+    await set_server(harness)
+    await add_alice(harness)
+    async with harness.client("") as client:
+        for number in range(RESETS_MAX):
+            async with client.post("/forgotten-password", data={"name": f"user {number}"}) as response:
+                assert response.status == 200
+        async with client.post("/forgotten-password", data={"name": "Alice"}) as response:
+            assert (response.status, 0 < int(response.headers["Retry-After"]) <= 3_600) == (429, True)
+            assert "Too many requests from this address" in await response.text()
+        assert await read_mails(harness) == []
+    ended_us = harness.clock.microseconds() + RESETS_WINDOW_MICROSECONDS
+    assert harness.app_state.reset_requests.seconds_to_wait("127.0.0.1", ended_us) == 0
+
+
+async def test_forgotten_password_sends_few_links_a_day_to_an_address(harness: ConsoleHarness) -> None:
+    await set_server(harness)
+    await add_alice(harness)
+    clock = MovedClock()
+    for _hour in range(5):
+        for _time in range(RESETS_PER_HOUR):
+            await request_reset(harness.appdb, clock, "Alice")
+        clock.move(3_601)
+    assert len(await harness.appdb.mails.latest(99)) == RESETS_PER_DAY
+    clock.move(86_400)
+    await request_reset(harness.appdb, clock, "Alice")
+    assert len(await harness.appdb.mails.latest(99)) == RESETS_PER_DAY + 1
+
+
+async def test_forgotten_password_sends_few_links_that_that_are_short_lived_and_none_to_a_user_who_cannot_sign_in(
     harness: ConsoleHarness,
 ) -> None:
     appdb, now_us = harness.appdb, harness.clock.microseconds()

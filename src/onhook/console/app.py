@@ -38,7 +38,7 @@ from onhook.console.api import (
 )
 from onhook.console.api import issues as issues_api
 from onhook.console.auth.access import NEEDS_TOKEN, authorize, identify_reader
-from onhook.console.auth.failures import PasswordTries, WrongTokens
+from onhook.console.auth.failures import PasswordTries, ResetRequests, WrongTokens
 from onhook.console.auth.headers import add_response_headers
 from onhook.console.compression import compression_config
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
@@ -141,6 +141,7 @@ def create_app_state(
         export_jobs=ExportJobs(),
         password_tries=PasswordTries(clock, appdb.failed_logins),
         wrong_tokens=WrongTokens(appdb.failed_logins),
+        reset_requests=ResetRequests(appdb.failed_logins),
         response_counters=ResponseCounters(),
         coalescer=RequestCoalescer(),
         directory=appdb.names,

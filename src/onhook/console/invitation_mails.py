@@ -2,7 +2,7 @@
 
 Invariants: a link begins with the address of the console that an administrator has set, never with that of a request. A
 request for another password is answered the same for every name; it changes nothing but that a link is sent to the
-address of the user, and no more than a few an hour.
+address of the user, and no more than a few an hour and a day.
 """
 
 import secrets
@@ -17,8 +17,10 @@ from onhook.lib.messages import _
 RESET_MICROSECONDS = 3_600 * 1_000_000
 """How long a link to choose another password is valid."""
 
-RESETS_PER_HOUR = 3
-"""Mails with links to one user; a person asks again where one seems to be lost."""
+RESETS_PER_HOUR, RESETS_PER_DAY = 3, 6
+"""Mails with links to one address; a person asks again where one seems to be lost."""
+
+_HOUR_MICROSECONDS = 3_600 * 1_000_000
 
 KEY_BYTES = 16
 
@@ -62,9 +64,10 @@ async def request_reset(appdb: AppDb, clock: Clock, name_or_address: str) -> Non
         user = await appdb.users.find(name_or_address) or await appdb.users.find_by_email(name_or_address)
         if user is None or not user.email or not user.has_password or user.is_disabled or not console_url:
             return
-        since_us = now_us - RESET_MICROSECONDS
-        if await appdb.mails.count_added("invitation", user.email, since_us=since_us) >= RESETS_PER_HOUR:
-            return
+        for hours, maximum in ((1, RESETS_PER_HOUR), (24, RESETS_PER_DAY)):
+            since_us = now_us - hours * _HOUR_MICROSECONDS
+            if await appdb.mails.count_added("invitation", user.email, since_us=since_us) >= maximum:
+                return
         invitation = await appdb.users.invite(user.name, now_us=now_us, lifetime_us=RESET_MICROSECONDS)
         text = _(
             "Somewhere another password was asked for, for {name}. Choose it here, once and within an hour:\n\n{link}"

@@ -14,7 +14,7 @@ from onhook.cdr.queue_states import QueueState
 from onhook.cdr.record_masking import Masking
 from onhook.config import Config
 from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
-from onhook.console.auth.failures import PasswordTries, WrongTokens
+from onhook.console.auth.failures import PasswordTries, ResetRequests, WrongTokens
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs
 from onhook.console.live.live_tail import LiveTail
@@ -68,6 +68,7 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     actions: ConsoleActions
     erasure: ErasureActions
     wrong_tokens: WrongTokens
+    reset_requests: ResetRequests
     response_counters: ResponseCounters
     coalescer: RequestCoalescer
     directory: DirectoryCache

@@ -173,27 +173,27 @@ async def test_throttle_address_waits_until_its_minute_ends(hubs: Hubs, monkeypa
     monkeypatch.setattr(failed_logins, "WRITE_PAUSE_SECONDS", 0.0)
     wrong_tokens, other_hub = [WrongTokens(appdb.failed_logins) for appdb in hubs]
     for _ in range(FAILURES_MAX):
-        await wrong_tokens.record_failure("10.0.0.1", now_us=0)
+        await wrong_tokens.record("10.0.0.1", now_us=0)
     assert wrong_tokens.seconds_to_wait("10.0.0.1", now_us=0) == 0
-    await other_hub.record_failure("10.0.0.1", now_us=1)
-    await wrong_tokens.record_failure("10.0.0.1", now_us=1)
+    await other_hub.record("10.0.0.1", now_us=1)
+    await wrong_tokens.record("10.0.0.1", now_us=1)
     for hub in (wrong_tokens, other_hub):
         assert hub.seconds_to_wait("10.0.0.1", now_us=WINDOW_MICROSECONDS // 2) == 30
         assert hub.seconds_to_wait("10.0.0.2", now_us=1) == 0
         assert hub.seconds_to_wait("10.0.0.1", now_us=WINDOW_MICROSECONDS) == 0
-    await wrong_tokens.record_failure("10.0.0.1", now_us=WINDOW_MICROSECONDS)
+    await wrong_tokens.record("10.0.0.1", now_us=WINDOW_MICROSECONDS)
     assert wrong_tokens.seconds_to_wait("10.0.0.1", now_us=WINDOW_MICROSECONDS) == 0
 
 
 async def test_throttle_rejected_requests_write_nothing(hubs: Hubs) -> None:
     wrong_tokens = WrongTokens(hubs[0].failed_logins)
     for _ in range(FAILURES_MAX + 1):
-        await wrong_tokens.record_failure("10.0.0.1", now_us=0)
+        await wrong_tokens.record("10.0.0.1", now_us=0)
     sql = "SELECT failures FROM failed_logins"
     await wait_until(await hubs[1]._database.rows(sql) == [(FAILURES_MAX + 1,)] async for _ in polls())
     version = await hubs[1].version()
     for _ in range(10):
-        await wrong_tokens.record_failure("10.0.0.1", now_us=1)
+        await wrong_tokens.record("10.0.0.1", now_us=1)
     assert wrong_tokens.seconds_to_wait("10.0.0.1", now_us=1) == 60
     assert await hubs[1].version() == version
 
@@ -201,7 +201,7 @@ async def test_throttle_rejected_requests_write_nothing(hubs: Hubs) -> None:
 async def test_throttle_addresses_are_bounded(hubs: Hubs) -> None:
     wrong_tokens = WrongTokens(hubs[0].failed_logins)
     addresses = [f"10.0.{n // 256}.{n % 256}" for n in range(ADDRESSES_MAX + 500)]
-    await asyncio.gather(*(wrong_tokens.record_failure(address, now_us=n) for n, address in enumerate(addresses)))
+    await asyncio.gather(*(wrong_tokens.record(address, now_us=n) for n, address in enumerate(addresses)))
     assert len(wrong_tokens._counter._counts) == ADDRESSES_MAX
     sql = "SELECT count(*) FROM failed_logins"
     await wait_until(await hubs[1]._database.rows(sql) == [(ADDRESSES_MAX,)] async for _ in polls())

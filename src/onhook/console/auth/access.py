@@ -257,7 +257,7 @@ async def check_token(connection: Connection, app_state: AppState, text: str, *,
 async def _reject_token(connection: Connection, app_state: AppState, now_us: int) -> None:
     """Count a wrong token. Raises 429 for an address with too many of them."""
     address = client_address(connection)
-    await app_state.wrong_tokens.record_failure(address, now_us)
+    await app_state.wrong_tokens.record(address, now_us)
     if wait_seconds := app_state.wrong_tokens.seconds_to_wait(address, now_us):
         raise TooManyRequestsException(
             _("too many wrong tokens from this address"), headers={"Retry-After": str(wait_seconds)}

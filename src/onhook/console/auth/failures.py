@@ -1,7 +1,8 @@
-"""Wrong tokens by address, and wrong passwords by name and address.
+"""Wrong tokens and requests for links by address, and wrong passwords by name and address.
 
 A token is 32 random bytes and cannot be guessed. So a valid one is always accepted, also from an address that others
-misuse (behind a proxy all share one); a wrong one is answered 429 past the limit, so that a program in a loop waits.
+misuse (behind a proxy all share one); a wrong one is answered 429 past the limit, so that a program in a loop waits. So
+is a request for a link to choose another password, whatever name it has: a program fills no mailboxes.
 
 A password can be guessed. After some wrong ones for a name from an address, each further try there waits, longer with
 each failure, and is then checked: whatever others send from other addresses, a person is never locked out. Invariants:
@@ -13,6 +14,7 @@ counted before its check, and what is rejected writes nothing.
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import ClassVar
 
 from onhook.appdb.failed_logins import FailedLogins, FailureCounter, FailurePolicy, LoginKey
 from onhook.lib.clock import Clock
@@ -24,6 +26,10 @@ FAILURES_MAX = 10
 """Failures without consequence: a person's mistakes, not a program's."""
 
 WINDOW_MICROSECONDS = 60_000_000
+
+RESETS_MAX = 20
+RESETS_WINDOW_MICROSECONDS = 3_600_000_000
+"""Requests of one address for links to choose another password: those of an office after a holiday."""
 
 ADDRESSES_MAX = 1_000
 """Addresses with counts; the oldest is removed first."""
@@ -61,32 +67,55 @@ DELAYED_MAX = 200
 CHECK_SECONDS_MAX = 15.0
 """Longest wait for a check."""
 
+RETRY_SECONDS = "5"
+"""`Retry-After` of a try for which there is no place."""
+
 
 TOKEN_POLICY = FailurePolicy(kind="token", window_us=WINDOW_MICROSECONDS, rows_max=ADDRESSES_MAX, is_since_last=False)
+RESET_POLICY = FailurePolicy(
+    kind="reset", window_us=RESETS_WINDOW_MICROSECONDS, rows_max=ADDRESSES_MAX, is_since_last=False
+)
 PASSWORD_POLICY = FailurePolicy(
     kind="password", window_us=FORGOTTEN_MICROSECONDS, rows_max=PASSWORD_TRIES_MAX, is_since_last=True
 )
 
 
-class WrongTokens:
-    """Recent wrong tokens, by address, at all hubs."""
+class AddressLimit:
+    """Recent requests of one kind, by address, at all hubs: of each address `allowed_count` have no consequence."""
+
+    policy: ClassVar[FailurePolicy]
+    allowed_count: ClassVar[int]
 
     def __init__(self, failed_logins: FailedLogins) -> None:
-        self._counter = FailureCounter(failed_logins, TOKEN_POLICY)
+        self._counter = FailureCounter(failed_logins, self.policy)
 
-    async def record_failure(self, address: str, now_us: int) -> None:
-        """Count one wrong token, up to the limit; `now_us` in microseconds since 1970."""
+    async def record(self, address: str, now_us: int) -> None:
+        """Count one request, up to the limit; `now_us` in microseconds since 1970."""
         if not self.seconds_to_wait(address, now_us):
-            await self._counter.record_failure(_token_key(address), now_us)
+            await self._counter.record_failure(_address_key(address), now_us)
 
     def seconds_to_wait(self, address: str, now_us: int) -> int:
-        """Return how long this address should wait before the next try; 0 without a wait."""
-        count = self._counter.count(_token_key(address), now_us)
-        remaining_us = count.counted_at + WINDOW_MICROSECONDS - now_us
-        return -(-remaining_us // 1_000_000) if count.failures > FAILURES_MAX and remaining_us > 0 else 0
+        """Return how long this address should wait before the next request; 0 without a wait."""
+        count = self._counter.count(_address_key(address), now_us)
+        remaining_us = count.counted_at + self.policy.window_us - now_us
+        return -(-remaining_us // 1_000_000) if count.failures > self.allowed_count and remaining_us > 0 else 0
 
 
-def _token_key(address: str) -> LoginKey:
+class WrongTokens(AddressLimit):
+    """Wrong tokens."""
+
+    policy = TOKEN_POLICY
+    allowed_count = FAILURES_MAX
+
+
+class ResetRequests(AddressLimit):
+    """Requests for links to choose another password."""
+
+    policy = RESET_POLICY
+    allowed_count = RESETS_MAX
+
+
+def _address_key(address: str) -> LoginKey:
     return "", owner_network(address)
 
 

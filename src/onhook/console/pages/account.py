@@ -14,7 +14,7 @@ from litestar.response import Redirect
 from onhook.appdb.sessions import Session
 from onhook.appdb.users import User
 from onhook.console.auth.access import ENROLMENT_PAGE, PERSONAL, require_session
-from onhook.console.auth.failures import TooManyTries
+from onhook.console.auth.failures import RETRY_SECONDS, TooManyTries
 from onhook.console.auth.password_check import check_password
 from onhook.console.auth.session_start import start_user_session
 from onhook.console.pages.formatting import url
@@ -64,7 +64,12 @@ async def change_password(
     session = require_session(request.scope)
     try:
         user = await _change_password(request, app_state, session, data)
-    except (UsageError, NotAllowed, TooManyTries) as error:
+    except TooManyTries as error:
+        response = await _render_account(request, app_state, reader_zone, error=str(error))
+        response.status_code = 429
+        response.headers["Retry-After"] = RETRY_SECONDS
+        return response
+    except (UsageError, NotAllowed) as error:
         return await _render_account(request, app_state, reader_zone, error=str(error))
     next_path = _account_url(_("Password changed. Other browsers were signed out."))
     return await start_user_session(request, app_state, user, "password", next_path, factor=session.factor)

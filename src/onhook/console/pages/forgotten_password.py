@@ -11,7 +11,7 @@ from litestar import Response, get, post
 from litestar.background_tasks import BackgroundTask
 from litestar.exceptions import PermissionDeniedException
 
-from onhook.console.auth.access import OPEN, is_cross_site
+from onhook.console.auth.access import OPEN, client_address, is_cross_site
 from onhook.console.invitation_mails import find_console_url, request_reset
 from onhook.console.pages.page import FORM_BODY
 from onhook.console.pages.rendering import View, render
@@ -33,6 +33,7 @@ class ForgottenPasswordView(View, frozen=True, kw_only=True):
     template: ClassVar = "forgotten_password.html"
     can_send: bool
     is_sent: bool = False
+    error: str = ""
 
 
 @get("/forgotten-password", opt=OPEN, include_in_schema=False)
@@ -46,9 +47,19 @@ async def forgotten_password_page(app_state: AppStateDep) -> Response[str]:
 async def send_reset_link(
     request: AnyRequest, app_state: AppStateDep, data: Annotated[ForgottenPasswordForm, FORM_BODY]
 ) -> Response[str]:
-    """Have a link sent, where there is such a user; the answer does not say whether."""
+    """Have a link sent, where there is such a user; the answer does not say whether. An address has a limit of
+    requests, whatever names they have.
+    """
     if is_cross_site(request):
         raise PermissionDeniedException(_("sign in from a page of this console"))
+    address, now_us = client_address(request), app_state.clock.microseconds()
+    await app_state.reset_requests.record(address, now_us)
+    if wait_seconds := app_state.reset_requests.seconds_to_wait(address, now_us):
+        view = ForgottenPasswordView(
+            can_send=True, error=_("Too many requests from this address: wait an hour, or ask an administrator.")
+        )
+        headers = {"Retry-After": str(wait_seconds)}
+        return Response(render(view), media_type="text/html", status_code=429, headers=headers)
     name = data.name.strip()[:ADDRESS_CHARACTERS_MAX]
     return Response(
         render(ForgottenPasswordView(can_send=True, is_sent=True)),

@@ -18,7 +18,7 @@ from onhook.appdb.passwords import is_outdated_hash, verify_password
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX, Token
 from onhook.console.auth.access import OPEN, check_token, client_address, is_cross_site, read_session_ids
-from onhook.console.auth.failures import TooManyTries
+from onhook.console.auth.failures import RETRY_SECONDS, TooManyTries
 from onhook.console.auth.second_step import sign_user_in
 from onhook.console.auth.session_start import (
     NEXT_CHARACTERS_MAX,
@@ -33,9 +33,6 @@ from onhook.console.problem_documents import Problem, ProblemView
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import NotAllowed, OnhookError, UsageError
 from onhook.lib.messages import _
-
-RETRY_SECONDS = "5"
-"""`Retry-After` when too many people are signing in."""
 
 Next = Annotated[str, QueryParameter(max_length=NEXT_CHARACTERS_MAX)]
 TokenText = Annotated[str, QueryParameter(max_length=TOKEN_CHARACTERS_MAX)]
