@@ -42,7 +42,8 @@ def read_part(message: EmailMessage, kind: Literal["plain", "html"]) -> str:
 class MailServer:
     """Keeps what it accepts. With `users` it requires a login, with a TLS context STARTTLS first, or TLS from the
     beginning. `refused_text` is part of mails that it refuses; `refused_recipients` are those that it does not know;
-    mails with more than `bytes_max` are refused by their size, without a limit where it is 0.
+    `refusal_count` is how many mails it refused. Mails with more than `bytes_max` are refused by their size, without a
+    limit where it is 0.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class MailServer:
         self.refused_text = ""
         self.refused_recipients: set[str] = set()
         self.refusal = "554 5.7.1 refused"
+        self.refusal_count = 0
+        self.recipient_refusal = "550 5.1.1 no such user"
         self.bytes_max = 0
         self.session_count = 0
         self._tls, self._is_implicit_tls = tls, is_implicit_tls
@@ -132,7 +135,7 @@ class MailServer:
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if address in self.refused_recipients:
-            return "550 5.1.1 no such user"
+            return self.recipient_refusal
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -151,6 +154,7 @@ class MailServer:
             text=read_part(message, "plain"),
         )
         if self.refused_text and self.refused_text in mail.text + mail.subject:
+            self.refusal_count += 1
             return self.refusal
         self.mails.append(mail)
         return "250 2.0.0 queued"

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.issue_recipients import IssueRecipient
+from onhook.appdb.mails import MailContent, NewMail
 from onhook.appdb.sqlite_file import copy_database
 from onhook.appdb.tokens import hash_secret
 from onhook.config import Config
@@ -215,6 +217,28 @@ async def test_restore_ends_sessions_and_tokens_of_apps(config: Config, tmp_path
         assert await app_tokens.find_grant(pair.access_token) is None
         assert await app_tokens.find_refreshable_grant(pair.refresh_token) is None
         assert await appdb.apps.find_by_credentials(app.client_id, secret) is not None
+
+
+async def test_restore_discards_mails_that_were_pending(config: Config, tmp_path: Path) -> None:
+    """A trial beside the server that was backed up sends nothing a second time; and a backup has no links of mails."""
+    clock = SystemClock()
+    now_us = clock.microseconds()
+    content = MailContent(text="https://calls.example.com/invitation?invitation=c0ffee")
+    async with AppDb(config.appdb_file) as appdb:
+        mail = NewMail(mail_key="1", kind="invitation", recipient="a@example.com", subject="Hello", content=content)
+        await appdb.mails.add(mail, now_us=now_us)
+        await appdb.issue_recipients.put(IssueRecipient(address="a@example.com"))
+        await appdb._database.write("INSERT INTO issues VALUES (1, 'k', 'alarm', '', 's', '', '', NULL, 1, NULL)")
+        await appdb.issue_recipients.note(1, "alarm", "began", now_us=now_us)
+    create_backup(config, tmp_path / "copy", clock)
+    assert b"c0ffee" not in (tmp_path / "copy" / config.appdb_file.name).read_bytes()
+    copy_database(config.appdb_file, tmp_path / "copy" / config.appdb_file.name)  # as a backup of before
+    restore(config, tmp_path / "copy", replace=True)
+    async with AppDb(config.appdb_file) as appdb:
+        (stored_mail,) = await appdb.mails.latest(9)
+        assert (stored_mail.state, stored_mail.detail) == ("discarded", "not sent: it was pending in a backup")
+        assert await appdb.issue_recipients.pending("a@example.com") == []
+    assert b"c0ffee" not in config.appdb_file.read_bytes()
 
 
 def test_restore_failed_rename_is_undone(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.delivery_rows import DeliveryCommit, HttpExchange, NewAttempt, NewDelivery, NewLoggedAttempt
 from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.mails import MailAttachment, MailContent, NewMail
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
@@ -112,7 +113,21 @@ async def fill(config: Config, recordings: Path | None = None) -> None:
             await appdb.sql_history.add(sql, author="Eve", now_us=1)
         await appdb.tokens.add("sheet", "reader", now_us=1, export_filter="number=030901820")
         await appdb.audit.add_read("export of csv: number=030901820", now_us=1)
+        await _add_mails(appdb)
         await _add_deliveries(appdb)
+
+
+async def _add_mails(appdb: AppDb) -> None:
+    """Add mails with the number in subject, text and file, and one without it."""
+    file = MailAttachment("calls.csv", "text/csv", b"from\r\n030901820\r\n")
+    for subject, content in (
+        ("030901820 waits", MailContent(text="")),
+        ("in the text", MailContent(text="Missed calls:\n030901820")),
+        ("in the file", MailContent(text="", attachments=(file,))),
+        ("stays", MailContent(text=f"Missed calls:\n{OTHER}")),
+    ):
+        mail = NewMail(mail_key=subject, kind="report", recipient="ann@example.com", subject=subject, content=content)
+        await appdb.mails.add(mail, now_us=1)
 
 
 async def _add_deliveries(appdb: AppDb) -> None:

@@ -77,6 +77,24 @@ async def test_mail_job_refused_mail_fails_and_the_next_one_is_sent(world: MailW
     assert any("554 5.7.1" in mail.detail for mail in await world.list_mails())
 
 
+@pytest.mark.parametrize(
+    ("refusal", "state"),
+    [
+        ("550 5.1.1 no such user", "failed"),
+        ("450 4.2.0 greylisted", "pending"),
+        ("530 5.7.0 login required", "pending"),
+    ],
+)
+async def test_mail_job_recipient_that_is_refused_for_good_fails_at_once(
+    world: MailWorld, refusal: str, state: str
+) -> None:
+    world.server.refused_recipients, world.server.recipient_refusal = {"ann@example.com"}, refusal
+    await world.add("1")
+    assert await world.job.run_round() == 0
+    (mail,) = await world.list_mails()
+    assert (mail.state, mail.detail) == (state, refusal)
+
+
 async def test_mail_job_process_that_died_after_the_server_accepted_sends_again_with_the_same_id(
     world: MailWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

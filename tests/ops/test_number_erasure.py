@@ -79,6 +79,7 @@ async def test_preview_says_what_has_the_number_and_changes_nothing(config: Conf
         "directory_entries": 0,
         "saved_questions": 1,
         "past_queries": 1,
+        "mails": 3,
         "settings": (),
     }
 
@@ -115,6 +116,7 @@ async def test_erase_rows_of_the_number_go_and_others_stay(config: Config) -> No
         assert [search.name for search in await appdb.saved_searches.all()] == ["Missed"]
         assert [question.name for question in await appdb.saved_questions.all()] == ["Outcomes"]
         assert [past.sql for past in await appdb.sql_history.of_author("Eve")] == ["SELECT status FROM calls"]
+        assert [mail.subject for mail in await appdb.mails.latest(9)] == ["stays"]
         assert "sheet" not in [token.name for token in await appdb.tokens.all()]
         counts = [await appdb.erasures.count([(SN, call_id(number))]) for number in (0, 3)]
         assert [(count.deliveries, count.logged_attempts) for count in counts] == [(0, 0), (1, 1)]

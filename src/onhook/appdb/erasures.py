@@ -11,6 +11,7 @@ import msgspec
 
 from onhook.appdb.contract import Database, Row
 from onhook.appdb.destination_log_rows import DestinationLogRows
+from onhook.appdb.mails import has_in_mail
 from onhook.cdr.identity import CallKey
 
 ROWS_AT_ONCE = 1_000
@@ -48,6 +49,7 @@ class NumberRows(msgspec.Struct, frozen=True, kw_only=True):
     audit: tuple[int, ...] = ()
     directory_entries: tuple[int, ...] = ()
     learnt_names: tuple[int, ...] = ()
+    mails: tuple[int, ...] = ()
     learnt_after: int | None = None
     settings: tuple[str, ...] = ()
 
@@ -63,6 +65,7 @@ class NumberRows(msgspec.Struct, frozen=True, kw_only=True):
             or self.audit
             or self.directory_entries
             or self.learnt_names
+            or self.mails
         )
 
 
@@ -87,6 +90,7 @@ _SEARCHED = {
     " FROM directory_entries WHERE entry_id > ? ORDER BY entry_id LIMIT ?",
     "learnt_names": "SELECT learnt_id, number || ' ' || name FROM learnt_names WHERE learnt_id > ?"
     " ORDER BY learnt_id LIMIT ?",
+    "mails": "SELECT mail_id, subject || '\n' || content FROM mails WHERE mail_id > ? ORDER BY mail_id LIMIT ?",
     "audit": "SELECT audit_id, action || ' ' || before || ' ' || after FROM audit WHERE audit_id > ?"
     " ORDER BY audit_id LIMIT ?",
 }
@@ -124,6 +128,7 @@ class NumberErasures:
             audit=tuple([row[0] for row in await self._search("audit", is_audited)]),
             directory_entries=tuple([row[0] for row in await self._search("directory_entries", occurs_in)]),
             learnt_names=tuple([row[0] for row in await self._search("learnt_names", occurs_in)]),
+            mails=tuple([row[0] for row in await self._search("mails", lambda text: has_in_mail(text, occurs_in))]),
             learnt_after=learnt_after,
             settings=await self._search_settings(occurs_in),
         )
@@ -160,6 +165,7 @@ class NumberErasures:
             await self._delete("sql_history", "history_id", rows.sql_history)
             await self._delete("tokens", "name", rows.share_tokens)
             await self._delete("directory_entries", "entry_id", rows.directory_entries)
+            await self._delete("mails", "mail_id", rows.mails)
             await self._forget_learnt(rows)
             await self._database.write_many(
                 f"UPDATE audit SET action = {ERASED_ACTION}, before = '', after = '' WHERE audit_id = ?"

@@ -5,7 +5,7 @@ dies counts. A mail that is no longer pending has no content: links and figures 
 bounded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -15,6 +15,7 @@ from onhook.appdb.audited_tables import Change
 from onhook.appdb.contract import Database, Row, transactional
 from onhook.appdb.stored_json import (
     CHECKED_ROWS_MAX,
+    RowUnreadable,
     UnreadableRow,
     decode_column,
     encode_column,
@@ -275,6 +276,27 @@ class Mails:
         if not rows:
             raise NotFound(_("there is no mail {mail_id}", mail_id=mail_id), hint=_("`onhook mail list` lists them"))
         return read_row(rows[0], _stored_mail)
+
+
+def has_in_mail(text: str, occurs_in: Callable[[str], bool]) -> bool:
+    """Return whether something is in a mail, whose `text` is its subject, a line end, and its stored content. A
+    file that is no text may have anything.
+    """
+    subject, _end, column = text.partition("\n")
+    if not column or occurs_in(subject):
+        return occurs_in(subject)
+    try:
+        content = decode_column(column, MailContent)
+    except RowUnreadable:
+        return occurs_in(column)
+    if occurs_in(content.text) or occurs_in(content.html):
+        return True
+    return any(
+        not file.content_type.startswith("text/")
+        or occurs_in(file.name)
+        or occurs_in(file.content.decode(errors="replace"))
+        for file in content.attachments
+    )
 
 
 def _change(mail_id: int, state: str) -> Change:

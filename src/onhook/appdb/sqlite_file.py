@@ -216,6 +216,23 @@ def end_sign_ins(path: Path) -> None:
         connection.commit()
 
 
+def discard_pending_mails(path: Path, detail: str, now_us: int) -> None:
+    """Discard the mails that wait to be sent in the copy of a database, and forget their content: the original sends
+    them. Raises `Unavailable`.
+    """
+    with closing(sqlite3.connect(path)) as connection, translate_errors(path.name):
+        connection.execute("PRAGMA secure_delete = ON")
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if "mails" in tables:  # an older file has none
+            connection.execute(
+                "UPDATE mails SET state = 'discarded', content = '', ended_at = ?, detail = ? WHERE state = 'pending'",
+                (now_us, detail),
+            )
+        if "pending_issue_notices" in tables:
+            connection.execute("DELETE FROM pending_issue_notices")
+        connection.commit()
+
+
 def leave_wal_mode(path: Path) -> None:
     """Make a database one file, with no write-ahead log beside it that can be forgotten. No other process has it open.
     Raises `Unavailable`.

@@ -24,6 +24,7 @@ class ErasureCounts(msgspec.Struct, frozen=True, kw_only=True):
     saved_questions: int = 0
     past_queries: int = 0
     logged_attempts: int = 0
+    mails: int = 0
     settings: tuple[str, ...] = ()
 
 

@@ -65,6 +65,7 @@ ERASURE_LABELS = (
     ("share_tokens", mark("Share tokens, which are revoked")),
     ("audit_entries", mark("Entries of the audit log")),
     ("directory_entries", mark("Names in the directory")),
+    ("mails", mark("Mails, which are not sent")),
 )
 """The counts of an erasure in the order in which they are shown, and what they count."""
 

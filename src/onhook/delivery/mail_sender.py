@@ -16,7 +16,7 @@ from onhook.appdb.mail_settings import MailSettings
 from onhook.config import Config
 from onhook.delivery.guarded_connection import describe_connection_error
 from onhook.delivery.mail_message import Mail, format_mail
-from onhook.delivery.smtp_session import MailRefused, SmtpServer, open_session
+from onhook.delivery.smtp_session import MailRefused, RecipientsRefused, SmtpServer, open_session
 from onhook.delivery.ssrf_guard import create_ssrf_guard
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
@@ -72,7 +72,7 @@ class MailSender:
                 has_session = True
                 reply = await session.send(mail.sender.address, mail.recipients, data)
             detail = reply
-        except MailRefused as error:
+        except (MailRefused, RecipientsRefused) as error:
             return MailResult("refused", error.message)
         except TimeoutError:
             detail = _("no response within {seconds:g} seconds", seconds=SESSION_SECONDS_MAX)

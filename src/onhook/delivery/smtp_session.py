@@ -1,8 +1,8 @@
 """Sessions with a mail server: connected through the SSRF guard, over TLS, logged in where the address has a user.
 
 Invariants: a password is sent over TLS only, unless an operator switched TLS off for the server. TLS is verified
-against the name. What the server says about one mail is `MailRefused`; everything else is `Unavailable`, and has no
-password.
+against the name. What the server says about one mail is `MailRefused`, `MailDeferred` or `RecipientsRefused`;
+everything else is another `Unavailable`, and has no password.
 """
 
 import asyncio
@@ -38,6 +38,14 @@ HIDDEN = "…"
 
 _REFUSED_CODES = range(500, 600)
 
+_DEFERRED_CODES = range(400, 500)
+
+_CLOSING_CODE = 421
+"""Ends the session, whatever it answers (RFC 5321, 3.8)."""
+
+_UNKNOWN_RECIPIENT_CODES = range(550, 560)
+"""Of the mail system about a recipient (RFC 5321, 4.2.1). Others, such as 530, say that the session lacks something."""
+
 _TOO_LARGE_CODE = 552
 """Refuses the size of a mail, before its content (RFC 1870, 6.1)."""
 
@@ -48,6 +56,20 @@ class MailRefused(OnhookError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class MailDeferred(Unavailable):
+    """The server does not accept this mail now; the session goes on, and the server may accept others. `status` is its
+    reply code.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RecipientsRefused(Unavailable):
+    """The server accepts no mail for these recipients, for good."""
 
 
 class SmtpServer(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +104,7 @@ class SmtpSession:
 
     async def send(self, sender: str, recipients: Sequence[str], data: bytes) -> str:
         """Send a mail, and return the reply of the server; recipients that it refuses beside accepted ones are named in
-        it. Raises `MailRefused`, `Unavailable`, `OSError`.
+        it. Raises `MailRefused`, `MailDeferred`, `RecipientsRefused`, another `Unavailable`, `OSError`.
         """
         try:
             refused_recipients, reply = await self._client.sendmail(sender, recipients, data)
@@ -90,9 +112,9 @@ class SmtpSession:
             refused_codes = _REFUSED_CODES if isinstance(error, aiosmtplib.SMTPDataError) else (_TOO_LARGE_CODE,)
             if error.code in refused_codes:
                 raise MailRefused(self._describe(error), error.code) from error
-            raise Unavailable(self._describe(error)) from error
+            raise self._build_error(error) from error
         except aiosmtplib.SMTPRecipientsRefused as error:
-            raise Unavailable(self._describe(error.recipients[0])) from error
+            raise self._build_recipients_error(error.recipients) from error
         except aiosmtplib.SMTPException as error:
             raise Unavailable(self._describe(error)) from error
         detail = clean_reply(reply, self._server.passwords) or _("accepted")
@@ -100,6 +122,19 @@ class SmtpSession:
             return detail
         names = ", ".join(refused_recipients)[:REPLY_CHARACTERS_MAX]
         return _("{detail}; refused recipients: {names}", detail=detail, names=names)
+
+    def _build_error(self, error: aiosmtplib.SMTPResponseException) -> Unavailable:
+        """Return the error of a reply that does not refuse the mail for good."""
+        if error.code in _DEFERRED_CODES and error.code != _CLOSING_CODE:
+            return MailDeferred(self._describe(error), error.code)
+        return Unavailable(self._describe(error))
+
+    def _build_recipients_error(self, refusals: Sequence[aiosmtplib.SMTPRecipientRefused]) -> Unavailable:
+        """Return the error where no recipient is accepted: final only where all are refused for good."""
+        first_temporary = next((refusal for refusal in refusals if refusal.code not in _UNKNOWN_RECIPIENT_CODES), None)
+        if first_temporary is not None:
+            return self._build_error(first_temporary)
+        return RecipientsRefused(self._describe(refusals[0]))
 
     def _describe(self, error: aiosmtplib.SMTPException) -> str:
         return describe_smtp_error(error, self._server.passwords)

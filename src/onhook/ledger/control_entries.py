@@ -101,6 +101,7 @@ class ErasedRows(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     audit: tuple[int, ...] = ()
     directory_entries: tuple[int, ...] = ()
     learnt_names: tuple[int, ...] = ()
+    mails: tuple[int, ...] = ()
     learnt_after: int | None = None
 
 

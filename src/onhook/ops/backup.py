@@ -8,7 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from onhook.appdb.sqlite_file import check_integrity, copy_database, end_sign_ins, has_pbxs
+from onhook.appdb.sqlite_file import (
+    check_integrity,
+    copy_database,
+    discard_pending_mails,
+    end_sign_ins,
+    has_pbxs,
+)
 from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
 from onhook.ledger.sqlite_schema import has_raw_events
 from onhook.lib.clock import Clock, SystemClock
@@ -37,7 +43,8 @@ class RestoreResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create_backup(config: Config, target: Path, clock: Clock, *, without_settings: bool = False) -> BackupManifest:
-    """Copy the files to a new directory, each consistently, also while a server runs; secrets are included.
+    """Copy the files to a new directory, each consistently, also while a server runs; secrets are included, mails that
+    wait to be sent are not.
 
     The application database is copied first: every PBX of the ledger is in it, or was removed. Raises `UsageError` for
     a directory that is in use or inside the data directory, and else `OnhookError`, as where the settings are lost and
@@ -58,6 +65,8 @@ def create_backup(config: Config, target: Path, clock: Clock, *, without_setting
         target.mkdir(mode=DATA_DIRECTORY_MODE, parents=True, exist_ok=True)
         for path in sources:
             copy_database(path, target / path.name)
+        if config.appdb_file.name in manifest.files:
+            _discard_mails(target / config.appdb_file.name, clock.microseconds())
         write_list(target, collect_entries(config.data, config.ledger_file, ()))
         _write_manifest(target, manifest)
     except BaseException as error:
@@ -75,8 +84,9 @@ def restore(config: Config, source: Path, *, replace: bool, erasure_lists: Seque
     was erased after the backup is entered in the ledger again, by the data directory and by further lists of erasures.
 
     Existing files are replaced only when all new ones are beside them, complete. Sessions and tokens of apps end: they
-    may have been ended since the backup. Raises `UsageError` where a server or
-    an intake runs or where files exist and `replace` is not set, `OnhookError` where the backup cannot be copied.
+    may have been ended since the backup. Mails that were pending are discarded: the server that was backed up sends
+    them. Raises `UsageError` where a server or an intake runs or where files exist and `replace` is not set,
+    `OnhookError` where the backup cannot be copied.
     """
     _check_source(config, source)
     manifest = _read_manifest(config, source)
@@ -102,13 +112,14 @@ def restore(config: Config, source: Path, *, replace: bool, erasure_lists: Seque
             if path.name in manifest.files
         }
         entries = collect_entries(config.data, config.ledger_file, (source / LIST_NAME, *erasure_lists))
+        now_us = SystemClock().microseconds()
         try:
             for name, copy in copies.items():
                 copy_database(source / name, copy)
                 _check_integrity(copy)
             if config.appdb_file.name in copies:
                 end_sign_ins(copies[config.appdb_file.name])
-            now_us = SystemClock().microseconds()
+                _discard_mails(copies[config.appdb_file.name], now_us)
             erased_call_count = restore_entries(copies[config.ledger_file.name], entries, now_us)
             # The store first: a store of another ledger must never be read with this one.
             delete_store(config)
@@ -123,6 +134,10 @@ def restore(config: Config, source: Path, *, replace: bool, erasure_lists: Seque
                     _with_suffix(copy, suffix).unlink(missing_ok=True)
         write_list(config.data, entries)
     return RestoreResult(manifest=manifest, erased_call_count=erased_call_count)
+
+
+def _discard_mails(appdb_copy: Path, now_us: int) -> None:
+    discard_pending_mails(appdb_copy, _("not sent: it was pending in a backup"), now_us)
 
 
 def _check_settings(config: Config) -> None:

@@ -266,6 +266,7 @@ class NumberEraser:
             directory_entries=len(rows.directory_entries) + len(rows.learnt_names),
             saved_questions=len(rows.saved_questions),
             past_queries=len(rows.sql_history),
+            mails=len(rows.mails),
             settings=rows.settings,
         )
         if not plan.event_count and rows.is_empty:

@@ -10,6 +10,7 @@ import pytest
 
 from onhook.appdb.destination_spec import DestinationSpec, FieldValue, validate_spec
 from onhook.delivery.destinations.contract import Notification
+from onhook.delivery.destinations.email import DEFERRALS_MAX
 from onhook.delivery.destinations.email_message import describe_request
 from onhook.delivery.destinations.kinds import check_kind
 from onhook.delivery.samples import sample_operational_event
@@ -148,12 +149,23 @@ async def test_email_mail_that_is_too_large_for_the_server_fails_alone(server: M
 
 
 @pytest.mark.parametrize("refusal", ["451 4.7.1 try again later", "452 4.3.1 no space"])
-async def test_email_temporary_refusal_counts_against_no_mail(server: MailServer, refusal: str) -> None:
+async def test_email_temporary_refusal_of_one_mail_keeps_no_other_one(server: MailServer, refusal: str) -> None:
     server.refused_text, server.refusal = "To:     2\n", refusal
     client = open_client(spec_at(server))
     results = await client.send(notifications_of(client, 1, 2, 3))
-    assert [result.outcome for result in results] == ["accepted", "unreachable", "unreachable"]
-    assert (results[1].detail, results[1].is_shared) == (refusal, True)
+    assert [result.outcome for result in results] == ["accepted", "rejected", "accepted"]
+    assert (results[1].detail, results[1].status) == (refusal, int(refusal[:3]))
+    assert server.session_count == 1
+
+
+@pytest.mark.parametrize("refusal", ["452 4.3.1 no space", "421 4.3.2 closing"])
+async def test_email_temporary_refusal_of_all_counts_against_no_mail(server: MailServer, refusal: str) -> None:
+    client = open_client(spec_at(server))
+    await client.send(notifications_of(client, 1))
+    server.refused_text, server.refusal = "To:", refusal
+    results = await client.send(notifications_of(client, *range(2, 7)))
+    assert {(result.outcome, result.detail, result.is_shared) for result in results} == {("unreachable", refusal, True)}
+    assert server.refusal_count == (1 if refusal.startswith("421") else DEFERRALS_MAX)
 
 
 async def test_email_recipient_that_is_refused_is_named(server: MailServer) -> None:

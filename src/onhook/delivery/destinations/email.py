@@ -2,11 +2,12 @@
 
 Invariants: the mails of a batch are sent in one session, one after the other, so the mails of a call are in order. What
 the server says about one mail counts against that mail alone; without a session nothing counts against any. A mail that
-was accepted is accepted, whatever happens to those after it.
+is deferred keeps no other one, and is one of its own where the server takes a later one. A mail that was accepted is
+accepted, whatever happens to those after it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -21,7 +22,7 @@ from onhook.delivery.destinations.kinds import EmailFields, decode_fields
 from onhook.delivery.guarded_connection import describe_connection_error
 from onhook.delivery.mail_message import format_mail
 from onhook.delivery.samples import TEST_BODY
-from onhook.delivery.smtp_session import MailRefused, SmtpServer, SmtpSession, open_session
+from onhook.delivery.smtp_session import MailDeferred, MailRefused, SmtpServer, SmtpSession, open_session
 from onhook.delivery.ssrf_guard import SsrfGuard, create_ssrf_guard
 from onhook.delivery.template_functions import TemplateFailed
 from onhook.lib.errors import Unavailable
@@ -29,6 +30,9 @@ from onhook.lib.messages import _
 
 SESSION_MAILS = 20
 """Mails of one session: what a slow server takes within the time-out; the others follow in the next one."""
+
+DEFERRALS_MAX = 3
+"""In a row: a server without space defers every mail, and need not see the others of the session."""
 
 DIGEST_COUNT_MAX = 500
 """Notifications of one digest: a text that a person still looks through."""
@@ -105,9 +109,37 @@ class EmailClient:
                 detail = _("not sent: {reason}", reason=error)[:DETAIL_CHARACTERS_MAX]
                 results[number] = DeliveryResult(outcome="rejected", detail=detail)
         groups = [list(events)] if self._is_digest and events else [[number] for number in events]
-        for numbers in groups:
-            result = await self._send_mail(session, [events[number] for number in numbers])
-            results.update(dict.fromkeys(numbers, result))
+        await self._send_groups(
+            session, [{number: events[number] for number in numbers} for numbers in groups], results
+        )
+
+    async def _send_groups(
+        self,
+        session: SmtpSession,
+        groups: Sequence[Mapping[int, RenderedEvent]],
+        results: dict[int, DeliveryResult],
+    ) -> None:
+        """Send a mail for each group of notifications. One that is deferred has a result once the server takes a later
+        one: only then it is about this mail. Raises `MailDeferred` where the server takes none after it.
+        """
+        deferred: dict[int, DeliveryResult] = {}
+        errors: list[MailDeferred] = []
+        for group in groups:
+            try:
+                result = await self._send_mail(session, list(group.values()))
+            except MailDeferred as error:
+                errors.append(error)
+                detail = error.message[:DETAIL_CHARACTERS_MAX]
+                deferred |= dict.fromkeys(group, DeliveryResult(outcome="rejected", detail=detail, status=error.status))
+                if len(errors) == DEFERRALS_MAX:
+                    break
+                continue
+            results.update(dict.fromkeys(group, result))
+            if result.outcome == "accepted":
+                results.update(deferred)
+                deferred, errors = {}, []
+        if errors:
+            raise errors[-1]
 
     async def _send_mail(self, session: SmtpSession, events: Sequence[RenderedEvent]) -> DeliveryResult:
         mail = self._templates.make_mail(events)
