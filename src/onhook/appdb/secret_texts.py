@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote_plus
 
 import msgspec
 
 from onhook.appdb.contract import Database
 from onhook.appdb.stored_json import RowUnreadable
-from onhook.lib.hosts import proxy_passwords
+from onhook.lib.hosts import proxy_passwords, query_values
 from onhook.lib.messages import _
 
 SECRET_COLUMNS = (
@@ -35,8 +34,8 @@ async def read_secret_texts(database: Database) -> list[str]:
 
 
 def find_spec_secrets(spec: str) -> Iterator[str]:
-    """Yield the secrets of a destination's specification: the values of headers, with and without their scheme, those
-    in the query of the URL, and the password of the proxy.
+    """Yield the secrets of a destination's specification: the values of headers, with and without their scheme,
+    password and query of the URL, and the password of the proxy.
 
     >>> list(find_spec_secrets('{"url":"https://a.example/?key=k%2B1","headers":{"Authorization":"Bearer abc"}}'))
     ['Bearer abc', 'abc', 'k+1', 'k%2B1']
@@ -49,7 +48,8 @@ def find_spec_secrets(spec: str) -> Iterator[str]:
         scheme, _separator, credentials = str(value).partition(" ")
         yield str(value)
         yield from (credentials,) if scheme and credentials else ()
-    yield from _query_values(str(members.get("url", "")))
+    url = str(members.get("url", ""))
+    yield from (*proxy_passwords(url), *query_values(url))
     yield from proxy_passwords(str(members.get("proxy", "")))
 
 
@@ -68,13 +68,6 @@ def find_tokens(value: Any) -> Iterator[str]:
                 yield from (member,) if name.endswith("token") else ()
             else:
                 yield from find_tokens(member)
-
-
-def _query_values(url: str) -> Iterator[str]:
-    """Yield the values in the query of a URL, as they are meant and as they are written."""
-    for part in url.partition("#")[0].partition("?")[2].split("&"):
-        value = part.partition("=")[2]
-        yield from (unquote_plus(value), value)
 
 
 def _decode(text: str) -> Any:

@@ -4,7 +4,7 @@ import re
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 import msgspec
 
@@ -22,6 +22,9 @@ AnyAddress = IPv4Address | IPv6Address
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}\.?")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+
+SECRET_NAMES = re.compile(r"pass|pwd|secret|token|key|signature|credential", re.IGNORECASE)
+"""In the names of what is secret in a query, such as `password` and `sslkey` of PostgreSQL."""
 
 NO_PROXY = "none"
 """Instead of the URL of a proxy: connect without one."""
@@ -101,6 +104,18 @@ def proxy_passwords(text: str) -> tuple[str, ...]:
     credentials = text.partition("://")[2].rpartition("@")[0]
     password = credentials.partition(":")[2]
     return (unquote(password), password) if password else ()
+
+
+def query_values(url: str, names: re.Pattern[str] | None = None) -> tuple[str, ...]:
+    """Return the values in the query of a URL, as they are meant and as they are written; with `names`, those of such
+    names.
+
+    >>> query_values("https://a.example/?key=k%2B1"), query_values("postgresql://db/x?sslmode=off", SECRET_NAMES)
+    (('k+1', 'k%2B1'), ())
+    """
+    parts = [part.partition("=") for part in url.partition("#")[0].partition("?")[2].split("&")]
+    values = [value for name, _sign, value in parts if names is None or names.search(name)]
+    return tuple(form for value in values for form in (unquote_plus(value), value))
 
 
 def mask_proxy(text: str) -> str:

@@ -14,7 +14,7 @@ from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.config import Config
 from onhook.lib.clock import SystemClock
-from onhook.ops.doctor.bundle import LOG_LEFT_OUT, write_bundle
+from onhook.ops.doctor.bundle import LOG_LEFT_OUT, MASK, _read_secrets, mask_text, write_bundle
 from onhook.pbx.yeastar.tokens import PbxToken, TokenState
 from onhook.runtime.engines import ENGINES
 
@@ -76,6 +76,40 @@ async def test_bundle_has_no_secret_in_any_form(config: Config, secret: str) -> 
     assert secret not in files
     assert not [part for part in secret.split('"') if part in text]
     assert "the PBX is unreachable" in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://onhook:gone-secret@db1:5432,db2/onhook",
+        "cannot connect to POSTGRES://onhook:gone/secret@x@db1/onhook",
+        "postgresql://db1/onhook?password=gone-secret&sslmode=require",
+        "postgresql://db1/onhook?sslmode=verify-full&sslkey=/etc/gone-secret.key",
+        "amqps://user:gone-secret@mq/, nats://a:gone-secret@b:4222,nats://c:gone-secret@d:4222",
+        "host=db1 user=onhook password=gone-secret sslpassword='gone-secret'",
+        '{"path": "/invitation?invitation=gone-secret", "api_key": "gone-secret"}',
+        '{"body": "{\\"client_secret\\": \\"gone-secret\\"}"}',
+        "GET /api/v1/x?token=gone-secret HTTP/1.1",
+    ],
+)
+def test_mask_text_secrets_that_are_stored_no_longer_are_masked_by_their_place(text: str) -> None:
+    masked_text = mask_text(text)
+    assert "gone" not in masked_text
+    assert "secret@" not in masked_text
+    assert MASK in masked_text
+
+
+def test_mask_text_of_addresses_and_other_words_stays() -> None:
+    text = "postgresql://…@db1/onhook: the password is wrong; keyboard, tokens and 0 passengers at https://a.example/x"
+    assert mask_text(text) == text
+
+
+async def test_bundle_masks_what_is_secret_in_the_address_of_the_database(config: Config) -> None:
+    address = "postgresql://onhook:addresspassword1@127.0.0.1:1/onhook?sslmode=require&sslpassword=addresspassword2"
+    config = msgspec.structs.replace(config, appdb=address)
+    secrets, _are_all_known = await _read_secrets(config, ENGINES.open_appdb)
+    assert {"addresspassword1", "addresspassword2"} <= set(secrets)
+    assert "require" not in secrets
 
 
 async def test_bundle_of_a_destination_that_cannot_be_read_masks_its_secrets(config: Config) -> None:

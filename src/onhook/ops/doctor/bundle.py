@@ -19,7 +19,7 @@ import msgspec
 from onhook.config import SECRET_FILE_MODE, SECRET_SETTINGS, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, Unavailable
-from onhook.lib.hosts import proxy_passwords
+from onhook.lib.hosts import SECRET_NAMES, proxy_passwords, query_values
 from onhook.lib.messages import _
 from onhook.ops.doctor.check import Check
 from onhook.ops.engines import AppDbOpener
@@ -42,8 +42,16 @@ LOG_LEFT_OUT = "left out: the secrets in onhook.db, which would have to be maske
 _NUMBERS = re.compile(r"(\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?|\bv?\d+(?:\.\d+)+\b)|\+?\d{3,}")
 """Numbers of three digits or more, but for times and versions, which are the first group."""
 
-_QUERY = re.compile(r"(https?://[^\s\"'?]+\?)[^\s\"']+")
-_USER = re.compile(r"(https?://)[^\s\"'/@]+@")
+_QUERY = re.compile(r"(/[^\s\"'?]*\?)[^\s\"']+")
+"""Of a URL of any scheme, and of a path alone."""
+
+_USER = re.compile(r"([a-z][a-z0-9+.-]*://)(?:(?!://)[^\s\"'])*@", re.IGNORECASE)
+"""Up to the last @: a password may have one, and a slash."""
+
+_SECRET_VALUE = re.compile(
+    rf"([\w-]*(?:{SECRET_NAMES.pattern})[\w-]*\\*[\"']?\s*[=:]\s*\\*[\"']?)[^\s\"'&,;\\]+", re.IGNORECASE
+)
+"""What stands behind a name such as `sslpassword=`, outside of a URL too: in the parameters of a driver, or in JSON."""
 
 
 async def write_bundle(
@@ -81,6 +89,7 @@ def mask_text(text: str) -> str:
     '2026-04-27 19:04:36 +49 … called … on 0.4.2 by https://a.example/x?…'
     """
     text = _USER.sub(rf"\1{MASK}@", _QUERY.sub(rf"\1{MASK}", text))
+    text = _SECRET_VALUE.sub(rf"\1{MASK}", text)
     return _NUMBERS.sub(lambda match: match[1] or MASK, text)
 
 
@@ -168,6 +177,7 @@ async def _read_secrets(config: Config, open_appdb: AppDbOpener) -> tuple[Sequen
     """
     secrets = [config.admin_token_file.read_text().strip()] if config.admin_token_file.is_file() else []
     secrets += [*proxy_passwords(config.proxy), *proxy_passwords(config.appdb)]
+    secrets += query_values(config.appdb, SECRET_NAMES)
     are_all_known = True
     if has_appdb(config):
         try:
