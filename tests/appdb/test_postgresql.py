@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.contract import AccessRefused
 from onhook.appdb.fence import FencedOff, fenced
 from onhook.appdb.leases import LEASE_MICROSECONDS
 from onhook.appdb.postgresql import BEGIN_WRITE, PostgresqlDatabase
@@ -141,11 +142,25 @@ def test_invalid_address_is_refused_without_being_shown(url: str) -> None:
 
 
 @pytest.mark.slow
-async def test_wrong_password_is_unavailable_and_not_shown(create_database: CreateDatabase) -> None:
-    database = PostgresqlDatabase(create_database().replace(PASSWORD, "geheim"))
-    with pytest.raises(Unavailable, match="password authentication failed") as caught:
+@pytest.mark.parametrize(
+    ("part", "wrong_part", "reason"),
+    [
+        (PASSWORD, "geheim", "password authentication failed"),
+        ("onhook:", "geheimer:", "password authentication failed"),
+        ("/appdb", "/other_appdb", "does not exist"),
+    ],
+)
+async def test_wrong_user_password_or_database_is_an_error_of_the_setting_and_not_shown(
+    create_database: CreateDatabase, part: str, wrong_part: str, reason: str
+) -> None:
+    """No retry helps: it is not said that the server is unavailable."""
+    url = create_database()
+    assert part in url
+    database = PostgresqlDatabase(url.replace(part, wrong_part))
+    with pytest.raises(AccessRefused, match=rf"the setting `appdb` says: .*{reason}.*ONHOOK_APPDB") as caught:
         await database.open()
-    assert "geheim" not in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+    assert "geheim@" not in str(caught.value)
     await database.close()
 
 

@@ -83,6 +83,44 @@ def test_serve_on_postgresql_after_the_move_receives_while_the_database_is_gone(
         assert PASSWORD not in server.log_text()
 
 
+def test_serve_first_start_without_the_database_has_an_administrator_once_it_answers(
+    postgresql_server: PostgresqlServer, database_url: str, tmp_path: Path
+) -> None:
+    use_database(tmp_path, database_url)
+    with create_server(tmp_path / "data") as server:
+        postgresql_server.stop()
+        try:
+            server.start(ready_process="intake")
+            wait_until(lambda: "the application database cannot be used" in server.log_text())
+            assert not (server.directory / "admin.token").exists()
+        finally:
+            postgresql_server.start()
+        wait_until(lambda: server.address("hub") is not None, START_SECONDS_MAX)
+        assert server.run_command("token", "link").startswith("http://127.0.0.1:")
+        assert "sign-in?token=\n" not in server.log_text()
+
+
+def test_serve_wrong_password_ends_a_first_start_and_keeps_no_later_one_from_receiving(
+    database_url: str, tmp_path: Path
+) -> None:
+    """It names the setting. A server that has run knows its PBXs, and receives their events all the same."""
+    message = "the PostgreSQL server refuses what the setting `appdb` says: password authentication failed"
+    wrong_url = database_url.replace(PASSWORD, "wrong")
+    use_database(tmp_path, wrong_url)
+    with create_server(tmp_path / "data") as server:
+        completed = server.execute("serve", timeout_seconds=START_SECONDS_MAX)
+        assert (completed.returncode, message in completed.stderr) == (2, True)
+        assert message in server.execute("pbx", "list").stderr
+        use_database(tmp_path, database_url)
+        server.add_pbx()
+        server.start()
+        server.stop()
+        use_database(tmp_path, wrong_url)
+        server.start(ready_process="intake")
+        assert message in server.log_text()
+        assert server.post(webhook_body(1)) == 200
+
+
 def test_hub_with_a_ledger_of_its_own_is_refused_beside_another_one(database_url: str, tmp_path: Path) -> None:
     """The numbers of two ledgers mean different events: destinations of the database would skip some."""
     use_database(tmp_path, database_url)

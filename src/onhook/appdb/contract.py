@@ -60,13 +60,22 @@ class DamagedDatabase(OnhookError):
     """The file is no database any longer, or its structure is damaged: a person must restore it."""
 
 
+class AccessRefused(OnhookError):
+    """The server of the database refuses the user, the password or the name in the setting: a person must change one of
+    them.
+    """
+
+    exit_code = 2
+    http_status = 503
+
+
 class InvalidValue(UsageError):
     """A value that no row can have: an integer of more than 64 bits, or a text that has no UTF-8."""
 
 
 class Database(Protocol):
     """The engine, for the tasks of one event loop. Every method may raise `Unavailable`, `InvalidValue` for a value of
-    its statement, and `DamagedDatabase`.
+    its statement, `DamagedDatabase`, and `AccessRefused`.
 
     Inside a `transaction` the statements of its task belong to it; those of other tasks do not.
     """

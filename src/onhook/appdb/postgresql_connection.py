@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import asyncpg
 from asyncpg import exceptions
 
-from onhook.appdb.contract import ConstraintViolation, DamagedDatabase, InvalidValue
+from onhook.appdb.contract import AccessRefused, ConstraintViolation, DamagedDatabase, InvalidValue
 from onhook.appdb.session import deadline_error
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
@@ -49,7 +49,9 @@ def validate_address(url: str) -> str:
 
 
 async def connect(url: str, *, call_seconds: float, transaction_seconds: float, timeout_seconds: float) -> Connection:
-    """Open a connection to the server of those in the address that takes writes. Raises `Unavailable`, `UsageError`."""
+    """Open a connection to the server of those in the address that takes writes. Raises `Unavailable`,
+    `AccessRefused`, `UsageError`.
+    """
     settings = {
         "application_name": "onhook",
         "search_path": SCHEMA,
@@ -101,6 +103,12 @@ def translate_errors(location: str) -> Iterator[None]:
             _("the application database is damaged: {error}", error=_message(error)),
             location=location,
             hint=_("restore a backup of the PostgreSQL server"),
+        ) from None
+    except (exceptions.InvalidAuthorizationSpecificationError, exceptions.InvalidCatalogNameError) as error:
+        raise AccessRefused(
+            _("the PostgreSQL server refuses what the setting `appdb` says: {error}", error=_message(error)),
+            location=location,
+            hint=_("correct user, password or database in `appdb` of onhook.toml or in ONHOOK_APPDB, and start again"),
         ) from None
     except (TimeoutError, exceptions.QueryCanceledError):
         raise deadline_error(location) from None

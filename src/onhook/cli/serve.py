@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from onhook.appdb.contract import AccessRefused
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config, option_with_default
@@ -93,7 +94,7 @@ async def serve(
 async def _print_addresses(config: Config, server: ServerInfo, token: str, *, demo: bool) -> None:
     """Print the addresses and the next step. The token is printed on a terminal only: other outputs are kept."""
     console = f"http://{local_address(parse_address(server.hub.address, 'hub'))}/" if server.hub else ""
-    if console and not config.console_open and sys.stdout.isatty():
+    if console and not config.console_open and token and sys.stdout.isatty():
         console += f"sign-in?token={token}"
     elif console and not config.console_open:
         command = f"onhook token link --data {shlex.quote(str(config.data))}"
@@ -125,7 +126,7 @@ async def _next_step(config: Config, port: str, *, demo: bool) -> str:
         async with open_appdb(str(config.data)) as appdb:
             pbx_count = len(await appdb.pbxs())
             check = await check_settings(appdb, has_events=has_raw_events(config.ledger_file))
-    except Unavailable as error:
+    except (AccessRefused, Unavailable) as error:
         return _("  ERROR: {detail}.\n  {hint}", detail=error.message, hint=error.hint)
     if check.status == "ERROR":
         return _("  ERROR: {detail}.\n  {hint}", detail=check.detail, hint=check.hint)

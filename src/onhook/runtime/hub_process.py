@@ -31,6 +31,7 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.proxies import TrustedProxies
 from onhook.ops.call_time_monitor import CallTimeMonitor
+from onhook.ops.cluster_move import check_moved
 from onhook.ops.instance_lock import check_ledger_file
 from onhook.ops.issue_mailer import IssueMailer
 from onhook.ops.issue_monitor import IssueMonitor
@@ -150,6 +151,10 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
 async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -> HubResources:
     appdb = await stack.enter_async_context(ENGINES.open_appdb(config))
     leases = await _open_leases(stack, config, appdb, clock)
+    if config.appdb:
+        # `serve` could not, where the database did not answer it.
+        await check_moved(config, appdb)
+        await appdb.tokens.ensure_admin(config.admin_token_file, now_us=clock.microseconds())
     check_ledger_file(config)
     ledger = ENGINES.open_ledger(config.ledger_file)
     stack.push_async_callback(ledger.close)

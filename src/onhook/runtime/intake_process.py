@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.contract import DamagedDatabase
+from onhook.appdb.contract import AccessRefused, DamagedDatabase
 from onhook.config import Address, Config
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, Unavailable
@@ -74,7 +74,7 @@ async def _has_no_pbxs(appdb: AppDb) -> bool:
     """Return whether no PBX is registered; False while that is not known, which the registry logs."""
     try:
         return not await appdb.webhook_credentials()
-    except (DamagedDatabase, Unavailable):
+    except (AccessRefused, DamagedDatabase, Unavailable):
         return False
 
 

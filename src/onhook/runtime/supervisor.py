@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import msgspec
 
+from onhook.appdb.contract import AccessRefused
 from onhook.appdb.tokens import read_token_file
 from onhook.config import Address, Config, child_environment, parse_address
 from onhook.lib.backoff import Backoff, delay_seconds
@@ -345,7 +346,8 @@ async def supervise(
         try:
             await supervisor.open(with_demo=with_demo, is_new_demo=is_new_demo)
             supervisor.mark_as_run()
-            await on_ready(supervisor.server_info, token)
+            # On the first start the hub writes the file, where the database answered it and not this process.
+            await on_ready(supervisor.server_info, token or read_token_file(config.admin_token_file))
             notifier.notify("READY=1", f"STATUS={_describe_addresses(supervisor.server_info)}")
             async with watchdog(manager, notifier, supervisor.processes):
                 await supervisor.wait_for_stop()
@@ -355,19 +357,20 @@ async def supervise(
 
 
 async def _prepare_appdb(config: Config, clock: Clock, *, with_demo: bool) -> tuple[bool, str]:
-    """Return whether the simulated PBX is new, and the administrator's token. Raises `OnhookError`; where a database
-    on a server does not answer, the intake starts all the same.
+    """Return whether the simulated PBX is new, and the administrator's token; that is empty where a database on a
+    server does not answer, and the intake starts all the same. So it does where that server refuses the setting, but
+    for a first start: it would have no PBX. Raises `OnhookError`.
     """
     try:
         async with ENGINES.open_appdb(config) as appdb:
             await check_moved(config, appdb)
             is_new_demo = with_demo and await register_demo_pbx(appdb, clock)
             return is_new_demo, await appdb.tokens.ensure_admin(config.admin_token_file, now_us=clock.microseconds())
-    except Unavailable as error:
-        if not config.appdb:
+    except (AccessRefused, Unavailable) as error:
+        if not config.appdb or (isinstance(error, AccessRefused) and not config.credentials_file.exists()):
             raise
         logging.getLogger("serve").error(
-            "the application database does not answer: events are received, the console starts when it does",
+            "the application database cannot be used: events are received, the console starts when it can",
             extra={"error": str(error)},
         )
         return False, read_token_file(config.admin_token_file)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.contract import DamagedDatabase
+from onhook.appdb.contract import AccessRefused, DamagedDatabase
 from onhook.appdb.pbxs import WebhookCredentials
 from onhook.appdb.source_match import LINE_DIALECTS, PASSWORD_DIALECTS
 from onhook.cdr.identity import fold_sn
@@ -58,7 +58,7 @@ class AppDbPbxRegistry:
         """
         try:
             self._use(await self._watcher.current())
-        except (DamagedDatabase, Unavailable) as error:
+        except (AccessRefused, DamagedDatabase, Unavailable) as error:
             if stored := await self._read_file():
                 self._use(stored)
             self._note_failure(error)
