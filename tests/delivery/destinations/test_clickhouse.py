@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
+from onhook.delivery.destinations.clickhouse import REFUSALS_MAX
 from onhook.delivery.destinations.clickhouse_tables import (
     columns_query,
     create_statements,
@@ -40,6 +41,7 @@ class ClickhouseServer(HttpServer):
         self.statements: list[str] = []
         self.rows: dict[str, dict[str, Any]] = {}
         self.tokens: list[str] = []
+        self.refusal = 400, b"Code: 469. DB::Exception: Constraint `c` for table calls.records is violated"
 
     def durations(self) -> dict[str, int]:
         return {row["call_id"]: row["talk_duration"] for row in self.rows.values()}
@@ -53,7 +55,7 @@ class ClickhouseServer(HttpServer):
         assert (parameters["date_time_input_format"], parameters["async_insert"]) == ("best_effort", "0")
         rows = [json.loads(line) for line in request.body.splitlines()]
         if self.is_refusing and any(row["call_to"] == REFUSED for row in rows):
-            return 400, b"Code: 469. DB::Exception: Constraint `c` for table calls.records is violated"
+            return self.refusal
         if parameters["insert_deduplication_token"] not in self.tokens:
             self.tokens.append(parameters["insert_deduplication_token"])
             for row in rows:
@@ -121,6 +123,45 @@ async def test_clickhouse_refused_value_is_found_by_halves(server: ClickhouseSer
     assert results[599].outcome == "rejected"
     assert "Constraint" in results[599].detail
     assert (len(server.rows), len(server.requests) < 40) == (999, True)
+
+
+async def test_clickhouse_columns_are_read_although_they_contain_the_user(server: ClickhouseServer) -> None:
+    """Names and keys are hidden in what is shown of an answer, and `call` is a part of most columns."""
+    for _unused in range(2):
+        client = open_client(server.settings | {"fields": {"login": "call"}}, "record")
+        await client.send(notifications(client, 1))
+        await client.close()
+    assert len(server.statements) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (400, b"Code: 457. DB::Exception: Cannot parse a value (BAD_QUERY_PARAMETER)"),
+        (500, b"Code: 691. DB::Exception: Unknown element (UNKNOWN_ELEMENT_OF_ENUM)"),
+        (413, b"Code: 131. DB::Exception: Too large (TOO_LARGE_STRING_SIZE)"),
+    ],
+)
+async def test_clickhouse_refused_value_with_any_code_keeps_no_other_one(
+    server: ClickhouseServer, status: int, answer: bytes
+) -> None:
+    client = open_client(server.settings)
+    server.refuse()
+    server.refusal = status, answer
+    refused = Notification("refused", client.format_payload(record(call_to=REFUSED, record_id="x")), 1)
+    results = await client.send([*notifications(client, 1, 2), refused, *notifications(client, 3)])
+    await client.close()
+    assert [result.outcome for result in results] == ["accepted", "accepted", "rejected", "accepted"]
+
+
+async def test_clickhouse_batch_of_refused_values_takes_few_requests(server: ClickhouseServer) -> None:
+    client = open_client(server.settings)
+    server.refuse()
+    body = client.format_payload(record(call_to=REFUSED, record_id="x"))
+    results = await client.send([Notification(f"refused-{number}", body, 1) for number in range(1_000)])
+    await client.close()
+    assert [result.outcome for result in results[: REFUSALS_MAX + 1]] == ["rejected"] * REFUSALS_MAX + ["unreachable"]
+    assert len(server.requests) < 100
 
 
 @pytest.mark.parametrize("status", [404, 500, 516])

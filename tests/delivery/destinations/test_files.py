@@ -271,8 +271,8 @@ async def test_files_foreign_file_is_not_overwritten(server: FilesKindServer) ->
 
 async def test_files_unreadable_journal_stops_the_destination(server: FilesKindServer) -> None:
     (server.folder / "records").mkdir()
-    for content in ("{", '{"version":9}'):
-        (server.folder / "records" / "_journal.json").write_text(content)
+    for content in (b"{", b'{"version":9}', b'{"version":"\xff"}', b"[" * 10_000):
+        (server.folder / "records" / "_journal.json").write_bytes(content)
         (result,) = await send(server.settings, *some_records(1))
         assert (result.outcome, "_journal.json" in result.detail) == ("unreachable", True)
 

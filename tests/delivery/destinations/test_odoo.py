@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from onhook.cdr.record import Record
+from onhook.delivery.destinations import odoo
 from onhook.delivery.destinations.contract import DeliveryResult, Notification
 from onhook.delivery.destinations.odoo_note import format_note
 from onhook.delivery.record_transform import RecordTransform
@@ -113,15 +114,24 @@ class OdooServer(HttpServer):
 
 
 def matches(item: dict[str, Any], domain: list[Any]) -> bool:
-    """Return whether a record matches a domain: conditions that are all joined by `|`, or all of them hold."""
-    conditions = [condition for condition in domain if condition != "|"]
-    results = [holds(item.get(name) or "", operator, value) for name, operator, value in conditions]
-    return any(results) if "|" in domain else all(results)
+    """Return whether a record matches a domain: conditions behind their operators, or all of them hold."""
+    results: list[bool] = []
+    for element in reversed(domain):
+        if element == "|":
+            results.append(any((results.pop(), results.pop())))
+        elif element == "&":
+            results.append(all((results.pop(), results.pop())))
+        else:
+            name, operator, value = element
+            results.append(holds(item.get(name) or "", operator, value))
+    return all(results)
 
 
 def holds(member: Any, operator: str, value: Any) -> bool:
     if operator == "=":
         return bool(member == value)
+    if operator == ">":
+        return bool(member > value)
     assert operator == "ilike"
     return re.search(".*".join(map(re.escape, value.split("%"))), member) is not None
 
@@ -138,6 +148,23 @@ class TestOdoo(DestinationContract):
     """The promises of every kind; one call is sent at a time, with some requests each."""
 
     slow_tests = (DEAD_DESTINATION_TEST, "test_contract_each_record_arrives")
+
+
+@pytest.mark.parametrize(("similar_count", "outcome"), [(25, "accepted"), (30, "rejected")])
+async def test_odoo_contact_behind_many_with_similar_numbers_is_found_or_the_call_says_why_not(
+    server: OdooServer, monkeypatch: pytest.MonkeyPatch, similar_count: int, outcome: str
+) -> None:
+    """They end with the same digits: those of another area, or of an exchange with extensions."""
+    monkeypatch.setattr(odoo, "CANDIDATES_MAX", 10)
+    monkeypatch.setattr(odoo, "CANDIDATE_PAGES_MAX", 3)
+    contacts = [{"id": number, "phone": f"+49 {1_000 + number} 0901820"} for number in range(1, similar_count + 1)]
+    server.models["res.partner"] = [*contacts, {"id": similar_count + 1, "phone": "+49 30 901820"}]
+    result = await send(settings_of(server), record(type="Inbound", call_from="030901820"))
+    assert result.outcome == outcome
+    if outcome == "accepted":
+        assert server.records("mail.message")[0]["res_id"] == similar_count + 1
+    else:
+        assert result.detail == "more than 30 records of res.partner end with the digits of this number"
 
 
 def settings_of(server: OdooServer, **fields: Any) -> dict[str, Any]:

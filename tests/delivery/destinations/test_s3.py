@@ -224,6 +224,53 @@ async def test_s3_newer_or_unreadable_journal_stops_the_destination(server: Memo
         assert (result.outcome, reason in result.detail) == ("unreachable", True)
 
 
+JOURNAL = {
+    "version": 1,
+    "batch": 1,
+    "written_at": "2026-04-27T19:04:36Z",
+    "file_format": "csv",
+    "rows": [{"sn": "A", "seq": 1, "started_at": "2026-04-27T19:04:36Z", "utc_offset": "+02:00"}],
+    "notification_ids": ["r1"],
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch": 0},
+        {"batch": 7},
+        {"batch": -1},
+        {"written_at": None},
+        {"file_format": "../x"},
+        {"rows": [7]},
+        {"rows": [{"sn": 7}]},
+        {"rows": [{"utc_offset": "x", "started_at": "2026-04-27T19:04:36Z"}]},
+        {"rows": [{"utc_offset": "+23:00", "started_at": "9999-12-31T23:59:59Z"}]},
+        {"rows": [{"call_from": {"a": 1}}]},
+    ],
+    ids=repr,
+)
+async def test_s3_journal_that_others_have_changed_is_a_result_and_not_an_error(
+    server: MemoryS3, changes: dict[str, Any]
+) -> None:
+    settings = settings_of(server, file_format="csv")
+    await send(settings, *some_records(1))
+    (key,) = (key for key in server.objects if "_journal/" in key)
+    server.objects = {key: json.dumps(JOURNAL | changes).encode()}
+    (result,) = await send(settings, *some_records(2))
+    assert (result.outcome, "cannot be read" in result.detail) == ("unreachable", True)
+    assert [name for name in server.objects if "_journal/" in name] == [key]
+
+
+async def test_s3_journal_with_its_rows_is_completed_as_it_is(server: MemoryS3) -> None:
+    settings = settings_of(server, file_format="csv")
+    await send(settings, *some_records(1))
+    (key,) = (key for key in server.objects if "_journal/" in key)
+    server.objects = {key: json.dumps(JOURNAL).encode()}
+    (result,) = await send(settings, *some_records(2))
+    assert result.outcome == "accepted", result.detail
+
+
 async def test_s3_rows_that_have_the_value_of_a_header_are_completed_as_they_were(server: MemoryS3) -> None:
     """What hides secrets in responses changes no object."""
     settings = server.settings | {"headers": {"X-Source": "3631A2124ABC"}}

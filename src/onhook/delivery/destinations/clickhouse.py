@@ -2,7 +2,8 @@
 
 Invariants: a batch is one insert, with a token by which the server recognises that it was made. Where the server
 refuses a value of it, halves of it are inserted, until the notification alone fails whose value it is. Everything else
-that fails says nothing about a notification, and is tried again.
+that fails says nothing about a notification, and is tried again. What the server says is read before secrets are hidden
+in it.
 """
 
 import asyncio
@@ -18,13 +19,12 @@ from onhook.cdr.record import Record
 from onhook.config import Config
 from onhook.delivery.destinations.clickhouse_tables import (
     INSERT_SETTINGS,
-    VALUE_ERROR_CODES,
     columns_query,
     create_statements,
     deduplication_token,
-    error_code,
     format_row,
     insert_statement,
+    is_about_values,
 )
 from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
 from onhook.delivery.destinations.http_transport import HttpTransport, OutgoingRequest, guard_and_proxy
@@ -40,6 +40,11 @@ BATCH_ROWS = 1_000
 """Rows of one insert, each of which is a file of the server until it merges some: fewer and larger ones are better."""
 
 BATCH_BYTES_MAX = 4 * 1_048_576
+REFUSALS_MAX = 20
+"""Notifications of a batch that fail alone; the others follow with the next attempt. Each costs some requests, and the
+time-out is that of all.
+"""
+
 ANSWER_BYTES_MAX = 65_536
 """Of the list of columns, and of errors."""
 
@@ -103,7 +108,7 @@ class ClickhouseClient:
         if self._has_tables:
             return
         answer = await self._run(columns_query(self._spec.notifies_of))
-        lines = [line.split("\t") for line in answer.body.decode(errors="replace").splitlines()]
+        lines = [line.split("\t") for line in answer.decode(errors="replace").splitlines()]
         existing = {(line[0], line[1]) for line in lines if len(line) > 1}
         for statement in create_statements(self._spec.notifies_of, existing):
             await self._run(statement)
@@ -111,6 +116,8 @@ class ClickhouseClient:
 
     async def _insert(self, notifications: Sequence[Notification], results: dict[str, DeliveryResult]) -> None:
         """Insert notifications, and add the result of each, as soon as it is known. Raises `OSError`."""
+        if sum(result.outcome == "rejected" for result in results.values()) >= REFUSALS_MAX:
+            raise OSError(_("too many rows of one batch are refused; the others follow"))
         result = await self._try_insert(notifications)
         if result.outcome != "accepted" and len(notifications) > 1:
             middle = len(notifications) // 2
@@ -128,25 +135,35 @@ class ClickhouseClient:
             "query": insert_statement(self._spec.notifies_of),
         }
         body = b"\n".join(notification.body for notification in notifications)
-        result = await self._request(parameters, body)
+        result, answer = await self._request(parameters, body)
         if result.outcome == "accepted":
             return msgspec.structs.replace(result, detail=_("stored"), body=b"", exchange=None)
-        if error_code(result.body) not in VALUE_ERROR_CODES:
+        if not is_about_values(result.status, answer):
             raise OSError(_describe(result))
         return DeliveryResult(
             outcome="rejected", detail=_describe(result), status=result.status, body=result.body[:RESPONSE_BYTES_MAX]
         )
 
-    async def _run(self, statement: str) -> DeliveryResult:
-        result = await self._request({}, statement.encode())
+    async def _run(self, statement: str) -> bytes:
+        """Run a statement; return what the server says. Raises `OSError`."""
+        result, answer = await self._request({}, statement.encode())
         if result.outcome != "accepted":
             raise OSError(_describe(result))
-        return result
+        return answer
 
-    async def _request(self, parameters: Mapping[str, str], body: bytes) -> DeliveryResult:
+    async def _request(self, parameters: Mapping[str, str], body: bytes) -> tuple[DeliveryResult, bytes]:
+        """Return the result of a request, for display, and what the server says in it, for reading."""
+        answers: list[bytes] = []
+
+        def read(result: DeliveryResult) -> DeliveryResult:
+            answers.append(result.body)
+            return result
+
         url = self._url.with_query({**self._parameters, **parameters})
         request = OutgoingRequest(method="POST", url=url, headers={}, body=body)
-        return await self._transport.request(request, self._clock.microseconds(), ANSWER_BYTES_MAX)
+        now_us = self._clock.microseconds()
+        result = await self._transport.request(request, now_us, ANSWER_BYTES_MAX, read_response=read)
+        return result, answers[0]
 
 
 def _describe(result: DeliveryResult) -> str:

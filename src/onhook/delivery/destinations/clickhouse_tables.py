@@ -24,6 +24,11 @@ INSERT_SETTINGS: Mapping[str, str] = MappingProxyType({"date_time_input_format":
 VALUE_ERROR_CODES = frozenset({"6", "26", "27", "38", "41", "53", "72", "117", "131", "321", "349", "469"})
 """Codes for a value that the table does not take: what cannot be parsed, is out of range, or violates a constraint."""
 
+REQUEST_STATUSES = frozenset({400, 413, 422})
+"""Of the server for what is in a request. What a request finds missing is 404, who may not send it 401 or 403, and what
+the server lacks for a while 5xx.
+"""
+
 _TYPES: Mapping[ColumnType, str] = MappingProxyType(
     {
         "text": "String",
@@ -35,6 +40,11 @@ _TYPES: Mapping[ColumnType, str] = MappingProxyType(
 )
 _VERSION_COLUMN = "seq"
 _ERROR_CODE = re.compile(r"Code: (\d+)\b")
+_VALUE_ERROR_NAME = re.compile(
+    r"\((?:CANNOT_(?:PARSE|CONVERT|INSERT_NULL)\w*|\w*OUT_OF_(?:BOUND|RANGE)\w*|\w*OVERFLOW\w*|INCORRECT_DATA|TYPE_MISMATCH"
+    r"|VIOLATED_CONSTRAINT|UNKNOWN_ELEMENT_OF_ENUM|TOO_LARGE_STRING_SIZE)\)"
+)
+"""How the server names such codes behind its message, those of later versions too."""
 
 
 def columns_query(table: NotifiesOf) -> str:
@@ -80,6 +90,22 @@ def format_row(record: Record, table: NotifiesOf) -> bytes:
     members = msgspec.structs.asdict(record)
     members["extra"] = msgspec.json.encode(record.extra).decode()
     return msgspec.json.encode({name: members[name] for name in row_columns(table)})
+
+
+def is_about_values(status: int | None, answer: bytes) -> bool:
+    """Return whether an error may be about a value of an insert: another insert may succeed. All others are about the
+    server, its tables, or the user.
+
+    >>> is_about_values(500, b"Code: 691. DB::Exception: Unknown element (UNKNOWN_ELEMENT_OF_ENUM)")
+    True
+    >>> is_about_values(404, b"Code: 81. DB::Exception: Database calls does not exist (UNKNOWN_DATABASE)")
+    False
+    """
+    code = error_code(answer)
+    if code in VALUE_ERROR_CODES:
+        return True
+    has_name = _VALUE_ERROR_NAME.search(answer.decode(errors="replace")) is not None
+    return bool(code) and (status in REQUEST_STATUSES or has_name)
 
 
 def error_code(answer: bytes) -> str:

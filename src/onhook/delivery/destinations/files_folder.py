@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -39,6 +40,9 @@ class NewFile(msgspec.Struct, frozen=True):
     first_seq: int
     last_seq: int
     write: Callable[[Path], None]
+
+
+ObjectT = TypeVar("ObjectT")
 
 
 class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,11 +130,10 @@ class FilesFolder:
     def _read_journal(self) -> Journal:
         path = self._path / JOURNAL_NAME
         try:
-            journal = msgspec.json.decode(path.read_bytes(), type=Journal)
+            content = path.read_bytes()
         except FileNotFoundError:
             return Journal()
-        except msgspec.DecodeError as error:
-            raise OSError(_("{path} cannot be read: {error}", path=path, error=error)) from error
+        journal = decode_object(content, Journal, path)
         if journal.version != JOURNAL_VERSION:
             raise OSError(_("{path} was written by a newer Onhook", path=path))
         return journal
@@ -182,7 +185,7 @@ class FilesFolder:
         lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in journal.entries)
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, FILE_MODE)
         with os.fdopen(descriptor, "r+b") as file:
-            end = _end_before_batch(file.read(), journal.batch) if is_interrupted else file.seek(0, os.SEEK_END)
+            end = _end_before_batch(file.read(), journal.batch, path) if is_interrupted else file.seek(0, os.SEEK_END)
             file.seek(end)
             file.truncate()
             file.write(lines)
@@ -194,11 +197,19 @@ class FilesFolder:
         return self._path / PENDING_NAME / f"{batch:08}-{index:05}"
 
 
-def _end_before_batch(content: bytes, batch: int) -> int:
-    """Return where the lines of a batch begin in a manifest, or the end of its last whole line."""
+def decode_object(content: bytes, object_type: type[ObjectT], path: Path | str) -> ObjectT:
+    """Return what a journal or a manifest has. Raises `OSError` where others have changed it."""
+    try:
+        return msgspec.json.decode(content, type=object_type)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise OSError(_("{path} cannot be read: {error}", path=path, error=error)) from error
+
+
+def _end_before_batch(content: bytes, batch: int, path: Path) -> int:
+    """Return where the lines of a batch begin in a manifest, or the end of its last whole line. Raises `OSError`."""
     end = 0
     for line in content.splitlines(keepends=True):
-        if not line.endswith(b"\n") or msgspec.json.decode(line, type=ManifestEntry).batch >= batch:
+        if not line.endswith(b"\n") or decode_object(line, ManifestEntry, path).batch >= batch:
             break
         end += len(line)
     return end

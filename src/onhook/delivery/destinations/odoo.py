@@ -17,7 +17,7 @@ from onhook.config import Config
 from onhook.delivery.destinations.contract import DETAIL_CHARACTERS_MAX, DeliveryResult, Notification, SendLimits
 from onhook.delivery.destinations.http_transport import HttpTransport, guard_and_proxy
 from onhook.delivery.destinations.kinds import decode_fields
-from onhook.delivery.destinations.odoo_api import OdooApi, OdooRejected
+from onhook.delivery.destinations.odoo_api import OdooApi, OdooRecord, OdooRejected
 from onhook.delivery.destinations.odoo_note import (
     external_number,
     format_note,
@@ -37,7 +37,10 @@ PHONE_FIELDS = ["phone", "mobile"]
 """Odoo 19 has the first one alone."""
 
 CANDIDATES_MAX = 100
-"""Contacts whose number ends with the same seven digits."""
+"""Contacts of one request, whose number ends with the same seven digits."""
+
+CANDIDATE_PAGES_MAX = 20
+"""Requests for them: more are a catalogue of numbers, in which a search would take longer than the time-out."""
 
 
 class OdooClient:
@@ -118,17 +121,27 @@ class OdooClient:
         return LEAD, await self._api.create(LEAD, {"name": format_title(record), "phone": phone})
 
     async def _find_by_number(self, model: str, number: str) -> int | None:
-        """Return the first record of a model that has a number, in whichever notation."""
+        """Return the first record of a model that has a number, in whichever notation. Raises `OdooRejected` where so
+        many may have it that not all are read.
+        """
         fields, pattern = await self._find_phone_fields(model), search_pattern(number)
         domain = [*["|"] * (len(fields) - 1), *([field, "ilike", pattern] for field in fields)]
-        candidates = await self._api.search(model, domain, *fields, limit=CANDIDATES_MAX, order="id")
-        country = self._fields.country
-        expected = normalize_number(number, country)
-        for candidate in candidates:
-            numbers = [text for text in (candidate.phone, candidate.mobile) if isinstance(text, str)]
-            if expected in [normalize_number(text, country) for text in numbers]:
-                return candidate.id
-        return None
+        expected, last_id = normalize_number(number, self._fields.country), 0
+        for _page in range(CANDIDATE_PAGES_MAX):
+            page_domain = ["&", ["id", ">", last_id], *domain]
+            candidates = await self._api.search(model, page_domain, *fields, limit=CANDIDATES_MAX, order="id")
+            found_id = next((candidate.id for candidate in candidates if self._has_number(candidate, expected)), None)
+            if found_id is not None or len(candidates) < CANDIDATES_MAX:
+                return found_id
+            last_id = candidates[-1].id
+        maximum = CANDIDATES_MAX * CANDIDATE_PAGES_MAX
+        raise OdooRejected(
+            _("more than {maximum} records of {model} end with the digits of this number", maximum=maximum, model=model)
+        )
+
+    def _has_number(self, candidate: OdooRecord, expected: str) -> bool:
+        texts = [text for text in (candidate.phone, candidate.mobile) if isinstance(text, str)]
+        return expected in [normalize_number(text, self._fields.country) for text in texts]
 
     async def _find_phone_fields(self, model: str) -> list[str]:
         """Return the fields of a model that have telephone numbers, in this version of Odoo."""

@@ -13,14 +13,15 @@ the condition is refused.
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
 
-from onhook.delivery.destinations.files_folder import ManifestEntry, NewFile
+from onhook.delivery.destinations.files_folder import ManifestEntry, NewFile, decode_object
 from onhook.delivery.destinations.row_files import BATCH_BYTES_MAX, RowFiles
 from onhook.delivery.destinations.s3_bucket import S3Bucket
 from onhook.lib.messages import _
@@ -43,6 +44,17 @@ CONTENT_TYPES = {
     "csv": "text/csv; charset=utf-8",
     "jsonl": "application/x-ndjson",
 }
+
+_ROW_ERRORS = (
+    msgspec.MsgspecError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What making a file of rows raises that are not rows of Onhook."""
 
 RenderFile = Callable[[NewFile], Awaitable[bytes]]
 """Returns the content of a file, made in a thread."""
@@ -130,12 +142,16 @@ class S3Folder:
             return NO_BATCH
         key = self._prefix + JOURNAL_PREFIX + name
         content = await self._bucket.get(key, OBJECT_BYTES_MAX)
-        try:
-            journal = msgspec.json.decode(content or b"", type=S3Journal)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise OSError(_("{path} cannot be read: {error}", path=key, error=error)) from error
+        journal = decode_object(content or b"", S3Journal, key)
         if journal.version != JOURNAL_VERSION:
             raise OSError(_("{path} was written by a newer Onhook", path=key))
+        if (
+            self._journal_key(journal.batch) != key
+            or journal.batch < 1
+            or journal.written_at is None
+            or journal.file_format not in CONTENT_TYPES
+        ):
+            raise OSError(_("{path} cannot be read: it is no journal of its batch", path=key))
         return journal
 
     async def _complete(self) -> None:
@@ -154,7 +170,8 @@ class S3Folder:
         self._is_complete = True
 
     async def _write_files(self, journal: S3Journal) -> Sequence[ManifestEntry]:
-        new_files = self._files.make_files([bytes(row) for row in journal.rows], journal.file_format)
+        with self._reading_rows(journal):
+            new_files = self._files.make_files([bytes(row) for row in journal.rows], journal.file_format)
         for start in range(0, len(new_files), UPLOADS_AT_ONCE):
             part = new_files[start : start + UPLOADS_AT_ONCE]
             results = await asyncio.gather(*(self._write_file(journal, item) for item in part), return_exceptions=True)
@@ -168,7 +185,8 @@ class S3Folder:
         key = _file_key(journal, new_file)
         if key in self._written_entries:
             return
-        content = await self._render(new_file)
+        with self._reading_rows(journal):
+            content = await self._render(new_file)
         if not await self._bucket.put_new(self._prefix + key, content, CONTENT_TYPES[new_file.suffix]):
             # Another version may have made other bytes of the same rows.
             content = await self._bucket.get(self._prefix + key, OBJECT_BYTES_MAX) or content
@@ -183,6 +201,15 @@ class S3Folder:
             sha256=hashlib.sha256(content).hexdigest(),
             written_at=journal.written_at,
         )
+
+    @contextmanager
+    def _reading_rows(self, journal: S3Journal) -> Iterator[None]:
+        """Raise `OSError` for rows of which no file can be made: others have changed them in the bucket."""
+        try:
+            yield
+        except _ROW_ERRORS as error:
+            path = self._journal_key(journal.batch)
+            raise OSError(_("a row in {path} cannot be read: {error}", path=path, error=error)) from error
 
     def _journal_key(self, batch: int) -> str:
         return f"{self._prefix}{JOURNAL_PREFIX}{BATCHES_MAX - batch:012}.json"
