@@ -1,9 +1,23 @@
 """Definitions for CI call the verbs of the Makefile, and the files of the project that hosts look for are there."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import msgspec
+
+from onhook.pbx.registry import dialects
+
+VENDORS = {
+    "yeastar": "Yeastar",
+    "newcdr": "Yeastar",
+    "asterisk": "Asterisk",
+    "freeswitch": "FreeSWITCH",
+    "grandstream": "Grandstream",
+    "3cx": "3CX",
+    "avaya": "Avaya",
+}
+"""What a dialect is called where Onhook is described."""
 
 ROOT = Path(__file__).parents[1]
 CI_FILES = (".github/workflows/ci.yaml", ".gitlab-ci.yml")
@@ -75,3 +89,26 @@ def test_container_file_runs_as_a_user_of_its_own_with_pinned_libraries() -> Non
     # Only where PBXs send events is open to other machines.
     assert [port for port in service["ports"] if not port.startswith("127.0.0.1:")] == ["30012:30012"]
     assert service["read_only"] is True
+
+
+def test_descriptions_name_the_vendor_of_each_dialect() -> None:
+    assert VENDORS.keys() == dialects().keys()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    texts = {
+        "README.md": (ROOT / "README.md").read_text().partition("```")[0],
+        "packaging/debian/control": (ROOT / "packaging" / "debian" / "control").read_text(),
+        "pyproject.toml": project["description"],
+    }
+    missing = [(name, vendor) for name, text in texts.items() for vendor in VENDORS.values() if vendor not in text]
+    assert missing == []
+
+
+def test_nginx_configuration_sets_nothing_for_other_sites() -> None:
+    """Its file is included at the level of http, beside those of other sites."""
+    depth, directives = 0, set()
+    for line in (ROOT / "packaging" / "nginx" / "onhook.conf").read_text().splitlines():
+        code = line.partition("#")[0].strip()
+        if code and not depth and code != "}":
+            directives.add(code.split()[0])
+        depth += code.count("{") - code.count("}")
+    assert directives == {"map", "server"}

@@ -1,6 +1,8 @@
 """The dialects and clients are registered under the names in the ledger."""
 
 from onhook.appdb.pbxs import DIALECTS
+from onhook.appdb.source_match import LINE_DIALECTS, PASSWORD_DIALECTS, UNSIGNED_DIALECTS, UNTESTED_DIALECTS
+from onhook.pbx.dialect import LegDialect, LineDialect
 from onhook.pbx.registry import dialects, pbx_clients
 
 
@@ -14,3 +16,13 @@ def test_registry_dialect_names_do_not_change() -> None:
 def test_registry_client_belongs_to_dialect() -> None:
     assert pbx_clients().keys() == {"yeastar"}
     assert pbx_clients().keys() <= dialects().keys()
+
+
+def test_registry_dialects_without_signatures_are_those_of_lines_and_legs_and_newcdr() -> None:
+    """Pages and checks decide by these names what a PBX can have."""
+    lines = {name for name, dialect in dialects().items() if isinstance(dialect, LineDialect)}
+    legs = {name for name, dialect in dialects().items() if isinstance(dialect, LegDialect)}
+    assert lines == LINE_DIALECTS
+    assert legs - lines == PASSWORD_DIALECTS
+    assert lines | legs == UNTESTED_DIALECTS
+    assert lines | legs | {"newcdr"} == UNSIGNED_DIALECTS

@@ -26,6 +26,9 @@ LINE_DIALECTS = frozenset({"3cx", "avaya"})
 UNSIGNED_DIALECTS = frozenset({"newcdr"}) | PASSWORD_DIALECTS | LINE_DIALECTS
 """Dialects without signatures (yeastar-p-series.md 9)."""
 
+UNTESTED_DIALECTS = PASSWORD_DIALECTS | LINE_DIALECTS
+"""Dialects without test events: their PBXs send calls alone."""
+
 ADDRESSES_MAX = 20
 """Per PBX: its own, its spare's, and those of its Internet provider."""
 

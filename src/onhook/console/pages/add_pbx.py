@@ -77,6 +77,16 @@ class PbxKind(msgspec.Struct, frozen=True):
     title: str
     description: str
 
+    @property
+    def writes_lines(self) -> bool:
+        """Return whether a connection identifies it, in which it writes lines."""
+        return self.name in LINE_DIALECTS
+
+    @property
+    def sends_password(self) -> bool:
+        """Return whether a secret path identifies it, and a password if it has one."""
+        return self.name in PASSWORD_DIALECTS
+
 
 KINDS: Mapping[str, PbxKind] = {
     kind.name: kind

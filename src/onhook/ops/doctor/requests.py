@@ -7,7 +7,7 @@ from itertools import islice
 from zoneinfo import ZoneInfo
 
 from onhook.appdb.pbxs import Pbx
-from onhook.appdb.source_match import LINE_DIALECTS, PASSWORD_DIALECTS
+from onhook.appdb.source_match import UNTESTED_DIALECTS
 from onhook.cdr.identity import fold_sn
 from onhook.lib.messages import _
 from onhook.lib.timestamps import format_time
@@ -113,7 +113,7 @@ def check_pbx_requests(
         last_at = format_time(max(counter.last_at for counter in received), zone)
         yield Check("OK", _("the last event was received at {last_at}", last_at=last_at))
     elif needs_events:
-        has_test = pbx.dialect not in PASSWORD_DIALECTS | LINE_DIALECTS
+        has_test = pbx.dialect not in UNTESTED_DIALECTS
         hint = (
             _("click “Test” in the webhook of the PBX, then make a call") if has_test else _("make a call, and end it")
         )
