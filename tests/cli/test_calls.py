@@ -1,7 +1,6 @@
 """`onhook calls`: filters, zone, and calls as they end."""
 
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -12,7 +11,7 @@ from onhook.cdr.call_filter import SEARCH_NAMES
 from onhook.cdr.record_filter import FILTER_NAMES
 from onhook.cli.filter_options import FILTER_HELP
 from tests.cli.conftest import Command
-from tests.runtime.harness import ONHOOK, Server, call_id, wait_until, webhook_body
+from tests.runtime.harness import ONHOOK, Server, call_id, command_environment, wait_until, webhook_body
 
 FILTERS = (
     ("--q", "Alice", True),
@@ -57,7 +56,7 @@ def test_calls_times_are_in_the_zone_of_the_server(server: Server) -> None:
 def test_calls_follow_prints_each_matching_call_as_it_ends(server: Server) -> None:
     server.start()
     words = [str(ONHOOK), "calls", "--follow", "--format", "json", "--answered-by", "1002"]
-    environment = {"PATH": os.environ["PATH"], "ONHOOK_DATA": str(server.directory)}
+    environment = command_environment(server.directory)
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.extend(iter(process.stdout.readline, "")))  # type: ignore[union-attr] # a pipe

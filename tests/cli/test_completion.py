@@ -1,11 +1,10 @@
 """Shell completion, of commands that are imported when they are used too."""
 
-import os
 import subprocess
 
 import pytest
 
-from tests.runtime.harness import ONHOOK
+from tests.runtime.harness import ONHOOK, command_environment
 
 
 @pytest.mark.parametrize(
@@ -14,7 +13,7 @@ from tests.runtime.harness import ONHOOK
 )
 def test_completion_offers_commands_and_options(line: str, words: list[str]) -> None:
     request = {"_ONHOOK_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
-    result = subprocess.run([ONHOOK], env=os.environ | request, capture_output=True, text=True, check=True)
+    result = subprocess.run([ONHOOK], env=command_environment() | request, capture_output=True, text=True, check=True)
     assert result.stdout.split() == words
 
 

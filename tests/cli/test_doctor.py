@@ -11,7 +11,7 @@ import pytest
 from onhook.ledger.sqlite import SqliteLedger
 from tests.cli.conftest import Command
 from tests.factories import SN
-from tests.runtime.harness import ONHOOK, Server, wait_until, webhook_body
+from tests.runtime.harness import ONHOOK, Server, command_environment, wait_until, webhook_body
 from tests.test_projector import entry, event
 
 
@@ -137,7 +137,7 @@ def test_commands_without_permission_print_one_sentence(
     result = subprocess.run(
         [*_without_power(), str(ONHOOK), *words.split(), "--data", str(directory)],
         cwd=tmp_path,
-        env={"PATH": os.environ["PATH"]},
+        env=command_environment(),
         capture_output=True,
         text=True,
         timeout=30,

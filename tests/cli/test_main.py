@@ -16,7 +16,7 @@ from onhook.cli.main import COMMANDS, load_command
 from onhook.ops.instance_lock import START_SECONDS_MAX
 from tests.cli.conftest import Command
 from tests.cli.test_import_file import OF_THE_PAGE, write_csv
-from tests.runtime.harness import ONHOOK, SECRET, SN, Server, wait_until
+from tests.runtime.harness import ONHOOK, SECRET, SN, Server, command_environment, wait_until
 
 PBX = ("--sn", "3631A2124ABC", "--secret", "0123456789abcdef")
 
@@ -306,7 +306,7 @@ def test_main_ascii_terminal_gets_replacements(server: Server) -> None:
 def _shell(server: Server, words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", "-c", f"{ONHOOK} {words}"],
-        env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(server.directory), **environ},
+        env=command_environment(server.directory) | environ,
         capture_output=True,
         text=True,
         timeout=30,

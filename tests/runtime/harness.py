@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import onhook
 from onhook.cdr.call_details import CallDetails
 from onhook.config import parse_address
 from onhook.lib.signing import SIGNATURE_HEADER, sign
@@ -22,6 +23,9 @@ from onhook.pbx.yeastar.payload import Yeastar
 SN = "3631A2124ABC"
 SECRET = "0123456789abcdefghijABCDEFGHIJ01"
 ONHOOK = Path(sys.executable).with_name("onhook")
+SOURCE = Path(onhook.__file__).parents[1]
+"""The code that is tested, which the program may not be installed from: several working trees can share one .venv."""
+
 WAIT_SECONDS_MAX = 30.0
 READ_SECONDS_MAX = 300.0
 CALLS_MAX = 1_000_000
@@ -47,7 +51,7 @@ class Server:
         return subprocess.run(
             [str(self.program), *arguments],
             cwd=self.directory.parent,
-            env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(self.directory), **_coverage_environment()},
+            env=command_environment(self.directory, self.program),
             capture_output=True,
             text=True,
             timeout=timeout_seconds,
@@ -70,7 +74,7 @@ class Server:
             self.process = subprocess.Popen(
                 [str(self.program), "serve", "--intake", "127.0.0.1:0", "--console", "127.0.0.1:0", *arguments],
                 cwd=self.directory.parent,
-                env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(self.directory), **_coverage_environment()},
+                env=command_environment(self.directory, self.program),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -148,6 +152,18 @@ def _processor_seconds(pid: int) -> int:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) // os.sysconf("SC_CLK_TCK")
     return 0
+
+
+def command_environment(data: Path | None = None, program: Path = ONHOOK) -> dict[str, str]:
+    """Return the environment of a command on a data directory: with the code of the tests, and no setting of a person.
+    Another program, such as an installed one, has its own code.
+    """
+    return {
+        "PATH": os.environ["PATH"],
+        **({"PYTHONPATH": str(SOURCE)} if program == ONHOOK else {}),
+        **({} if data is None else {"ONHOOK_DATA": str(data)}),
+        **_coverage_environment(),
+    }
 
 
 def _coverage_environment() -> dict[str, str]:

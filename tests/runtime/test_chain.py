@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests import counts
-from tests.runtime.harness import ONHOOK, SECRET, SN, Server, create_server, wait_until
+from tests.runtime.harness import ONHOOK, SECRET, SN, Server, command_environment, create_server, wait_until
 from tests.runtime.links import TcpProxy
 
 LINK_SECRET = "abcdefghijABCDEFGHIJ0123456789xy"
@@ -42,7 +42,8 @@ def simulated(a: Server, count: int, rate: int) -> Iterator[subprocess.Popen[byt
     """Run a simulated PBX that reports to A until it has reported so many records."""
     url = f"http://{a.address('intake')}/"
     words = ["--to", url, "--sn", SN, "--secret", SECRET, "--count", str(count), "--rate", str(rate), "--start", "30d"]
-    with subprocess.Popen([str(ONHOOK), "simulate", *words], stdout=subprocess.DEVNULL, stderr=sys.stderr) as made_up:
+    command = [str(ONHOOK), "simulate", *words]
+    with subprocess.Popen(command, env=command_environment(), stdout=subprocess.DEVNULL, stderr=sys.stderr) as made_up:
         yield made_up
 
 

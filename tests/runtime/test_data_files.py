@@ -11,7 +11,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.lib.errors import OnhookError
 from onhook.runtime.data_files import open_files
-from tests.runtime.harness import ONHOOK, Server, webhook_body
+from tests.runtime.harness import ONHOOK, Server, command_environment, webhook_body
 
 
 @pytest.mark.slow
@@ -22,7 +22,9 @@ def test_commands_wait_for_each_other(server: Server) -> None:
     server.stop()
     asking = [
         subprocess.Popen(
-            [str(ONHOOK), "calls", "--format", "json", "--data", str(server.directory)], stdout=subprocess.PIPE
+            [str(ONHOOK), "calls", "--format", "json"],
+            env=command_environment(server.directory),
+            stdout=subprocess.PIPE,
         )
         for _ in range(4)
     ]
@@ -38,7 +40,7 @@ def test_rebuild_second_one_is_rejected_or_waits(server: Server) -> None:
     async def find_both() -> list[int]:
         started = [
             await asyncio.create_subprocess_exec(
-                str(ONHOOK), "rebuild", "--data", str(server.directory), stderr=subprocess.DEVNULL
+                str(ONHOOK), "rebuild", env=command_environment(server.directory), stderr=subprocess.DEVNULL
             )
             for _ in range(2)
         ]

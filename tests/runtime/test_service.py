@@ -16,7 +16,7 @@ import pytest
 
 from onhook.lib.service_manager import PASSED_FD_FIRST
 from onhook.ops.instance_lock import START_SECONDS_MAX
-from tests.runtime.harness import Server, call_id, call_ids, wait_until, webhook_body
+from tests.runtime.harness import SOURCE, Server, call_id, call_ids, command_environment, wait_until, webhook_body
 
 LAUNCHER = """
 import ctypes, os, sys
@@ -55,8 +55,7 @@ def _start(server: Server, listener: socket.socket, notifications: socket.socket
             [*command, "serve", "--console", "127.0.0.1:0"],
             cwd=server.directory.parent,
             env={
-                "PATH": os.environ["PATH"],
-                "ONHOOK_DATA": str(server.directory),
+                **command_environment(server.directory),
                 "NOTIFY_SOCKET": notifications.getsockname(),
                 "WATCHDOG_USEC": str(int(WATCHDOG_SECONDS * 1_000_000)),
             },
@@ -169,6 +168,7 @@ def test_service_is_started_by_the_first_event(command: str, server: Server) -> 
         server.process = subprocess.Popen(
             [
                 *("systemd-socket-activate", f"--listen={host}:{port}", f"--setenv=ONHOOK_DATA={server.directory}"),
+                f"--setenv=PYTHONPATH={SOURCE}",
                 *(str(server.program), command, *options),
             ],
             cwd=server.directory.parent,
@@ -187,7 +187,7 @@ def test_service_socket_that_is_none_ends_the_server(server: Server, tmp_path: P
         command = [sys.executable, "-c", LAUNCHER, str(file.fileno()), str(server.program), "serve"]
         result = subprocess.run(
             command,
-            env={"PATH": os.environ["PATH"], "ONHOOK_DATA": str(server.directory)},
+            env=command_environment(server.directory),
             pass_fds=[file.fileno()],
             capture_output=True,
             text=True,
