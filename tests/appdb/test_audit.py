@@ -154,6 +154,8 @@ OWN_TABLES = {
     "mask_key": "made once, and never shown",
     "secret_owners": "follows from `secrets`",
     "sessions": "sign-ins are entries by themselves",
+    "pending_sign_ins": "sign-ins are entries by themselves",
+    "totp_enrolments": "become rows of `totp_factors`, or end",
     "app_tokens": "logins of apps, each for half an hour",
     "failed_logins": "counted requests",
     "blocked_addresses": "follows from failed logins",
