@@ -26,6 +26,7 @@ from onhook.appdb.pbx_conventions import PbxConventions
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.appdb.reader_settings import ReaderSettings
+from onhook.appdb.report_spec import ReportSpec
 from onhook.appdb.sign_in_settings import SignInSettings
 from onhook.appdb.source_match import SourceMatch
 from onhook.appdb.sqlite_file import copy_database
@@ -89,6 +90,7 @@ async def fill(path: Path) -> None:
             await appdb.alarms.raise_alarm(name, "silence", "no calls", hint="look", now_us=NOW)
             await appdb.tokens.add(name, "reader", now_us=NOW, scope=SCOPE)
             await appdb.users.add(name, "reader", SCOPE, now_us=NOW)
+            await appdb.report_schedules.add(name, name, ReportSpec(report="volume"), now_us=NOW)
             await appdb.reader_settings.put(name, ReaderSettings(zone="Asia/Tokyo", clock="12"))
             code = code_of_step(await appdb.second_factors.begin_enrolment(name, now_us=NOW), NOW // 30_000_000)
             await appdb.second_factors.confirm_enrolment(name, code, now_us=NOW)
@@ -346,7 +348,7 @@ UNCHECKED_TABLES = {
         "sessions",
         "totp_enrolments",
     ),
-    *("share_tokens", "stores", "leg_groups", "leg_names", "external_ids", "pending_issue_notices"),
+    *("share_tokens", "stores", "leg_groups", "leg_names", "external_ids", "pending_issue_notices", "report_optouts"),
 }
 """Short-lived, or empty here."""
 
@@ -387,6 +389,7 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "swept_folders": lambda appdb: appdb.swept_folders.all(),
     "issue_recipients": lambda appdb: appdb.issue_recipients.all(),
     "mails": lambda appdb: appdb.mails.latest(10),
+    "report_schedules": lambda appdb: appdb.report_schedules.all(),
 }
 
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from onhook.appdb.dashboards import DashboardLayout, StoredTile
 from onhook.appdb.delivery_rows import DeliveryCommit, HttpExchange, NewAttempt, NewDelivery, NewLoggedAttempt
 from onhook.appdb.destination_spec import DestinationSpec
+from onhook.appdb.report_spec import ReportSpec
 from onhook.appdb.tokens import token_author
 from onhook.cdr.directory import DirectoryEntry
 from onhook.console.pages.add_pbx import KINDS as PBX_KINDS
@@ -22,6 +23,7 @@ from tests.console.test_pages import some_calls
 from tests.factories import QUEUE, SN, details
 
 CALL_ID = "1777287876.1"
+SUBSCRIBER = "boss@example.com"
 PAGES = {
     "now": "/",
     "dashboard-edited": "/?edit=yes&since=6d",
@@ -45,6 +47,9 @@ PAGES = {
     "add-pbx": "/add-pbx",
     "retention": "/retention",
     "mail": "/mail",
+    "report-schedules": "/report-schedules",
+    "report-schedule": "/report-schedules/1",
+    "report-schedule-new": "/report-schedules/new?report=queues&filters=pbx%3Doffice",
     "remove-pbx": f"/pbxs/{SN}/remove",
     "connection": f"/pbxs/{SN}/connection",
     **{f"add-{kind}": f"/add-pbx/{kind}" for kind in PBX_KINDS},
@@ -89,6 +94,8 @@ FORM_PAGES: dict[str, tuple[str, dict[str, str]]] = {
     "form-wallboard-link": ("/wallboard-links", {"dashboard_id": "1", "name": "hall", "expires_on": "2099-01-01"}),
     "form-destination-invalid": ("/destinations", {"name": "BI", "url": "ftp://bi.example.com/"}),
     "form-destination-secret": ("/destinations/1/secrets", {"label": "second"}),
+    "form-report-schedule-invalid": ("/report-schedules", {"user": "Alice", "hour": "x"}),
+    "form-report-schedule-tested": ("/report-schedules/1/test", {}),
     "form-mail-invalid": ("/mail", {"host": "mail.example.com", "port": "x"}),
     "form-retention-invalid": ("/retention", {"sn": SN, "choice": "days", "days": "x"}),
     "form-retention-installation-invalid": ("/retention/installation", {"choice": "days", "days": "x"}),
@@ -110,6 +117,7 @@ PUBLIC_PAGES = {
     "sign-in-link": "/sign-in?token={token}",
     "invitation": "/invitation?invitation={invitation}",
     "forgotten-password": "/forgotten-password",
+    "unsubscribe": "/unsubscribe?token={unsubscribe_token}",
 }
 """Pages for a person who has not signed in."""
 
@@ -146,6 +154,9 @@ async def add_sample_data(harness: ConsoleHarness) -> None:
     layout = DashboardLayout(tiles=tiles, since="7d")
     await harness.appdb.dashboards.save("Other tiles", layout, author=token_author("admin"))
     await harness.appdb.users.add("Alice", "reader", None, now_us=harness.clock.microseconds())
+    report = ReportSpec(report="queues", query="pbx=office", addresses=["bob@example.com", SUBSCRIBER], files=("xlsx",))
+    await harness.appdb.report_schedules.add("Alice", "Queues", report, now_us=harness.clock.microseconds())
+    await harness.appdb.report_schedules.opt_out(1, "bob@example.com", now_us=harness.clock.microseconds())
     await harness.appdb.directory.put([DirectoryEntry(sn=SN, number="1002", name="Bob", department="Sales")])
     await harness.appdb.saved_questions.add("Outcomes", "SELECT status FROM calls", author=token_author("admin"))
     spec = DestinationSpec(url="https://crm.example.com/calls?key=1", headers={"X-Key": "1"})

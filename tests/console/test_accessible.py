@@ -12,12 +12,14 @@ from playwright.async_api import Page
 
 from onhook.console.app import _page_router
 from onhook.console.pages import rendering
+from onhook.console.report_mails.unsubscribing import make_token
 from tests.console.all_pages import (
     FORM_PAGES,
     MISTAKE_PAGES,
     NO_PAGES,
     PAGES,
     PUBLIC_PAGES,
+    SUBSCRIBER,
     add_sample_data,
     matches,
     second_factor_steps,
@@ -91,7 +93,12 @@ async def test_pages_render_all_templates(harness: ConsoleHarness, monkeypatch: 
 async def public_paths(harness: ConsoleHarness) -> list[str]:
     """Return the addresses of the pages for a person who has not signed in."""
     invitation = await harness.appdb.users.add("Dora", "reader", None, now_us=harness.clock.microseconds())
-    return [path.format(token=harness.admin_token, invitation=invitation) for path in PUBLIC_PAGES.values()]
+    values = {
+        "token": harness.admin_token,
+        "invitation": invitation,
+        "unsubscribe_token": await make_token(harness.appdb, 1, SUBSCRIBER),
+    }
+    return [path.format(**values) for path in PUBLIC_PAGES.values()]
 
 
 def without_advice(errors: Iterable[str]) -> list[str]:

@@ -30,6 +30,10 @@ LIMITED_ROUTES = {
     *("/api/v1/missed-calls", "/api/v1/dashboards", "/api/v1/dashboards/{dashboard_id:int}"),
     "/api/v1/wallboards/{name:str}",
     *("/settings", "/settings/columns", "/dashboards/save", "/dashboards/copy", "/dashboards/remove"),
+    *(f"/report-schedules{path}" for path in ("", "/new", "/{number:int}")),
+    *(f"/report-schedules/{{number:int}}/{name}" for name in ("pause", "resume", "test", "remove")),
+    *(f"/api/v1/report-schedules{path}" for path in ("", "/{number:int}")),
+    *(f"/api/v1/report-schedules/{{number:int}}/{name}" for name in ("pause", "resume", "test")),
     *("/wallboard/{name:str}", "/wallboard-links", "/wallboard-links/revoke", "/dashboards/share"),
     *("/account", "/account/password", "/account/sessions/{number:int}/end", "/account/sessions/end-others"),
     *("/account/app", "/account/app/confirm", "/account/app/remove", "/account/recovery-codes"),
@@ -52,6 +56,13 @@ PERSONAL_STATUSES = {
     ("POST", "/dashboards/save"): 400,
     ("POST", "/dashboards/copy"): 404,
     ("POST", "/dashboards/remove"): 404,
+    ("POST", "/report-schedules"): 403,
+    ("POST", "/report-schedules/{number:int}"): 404,
+    **{("POST", f"/report-schedules/{{number:int}}/{name}"): 404 for name in ("pause", "resume", "test", "remove")},
+    ("POST", "/api/v1/report-schedules"): 400,
+    ("PUT", "/api/v1/report-schedules/{number:int}"): 400,
+    ("DELETE", "/api/v1/report-schedules/{number:int}"): 404,
+    **{("POST", f"/api/v1/report-schedules/{{number:int}}/{name}"): 404 for name in ("pause", "resume", "test")},
     ("POST", "/sql/questions"): 200,
     ("POST", "/sql/questions/change"): 200,
     ("POST", "/sql/questions/remove"): 404,
@@ -61,8 +72,8 @@ PERSONAL_STATUSES = {
     ("DELETE", f"{QUESTIONS}/{{question_id:int}}"): 404,
     ("DELETE", "/api/v1/sql/history"): 204,
 }
-"""Statuses of empty requests of a reader: of their own settings, dashboards and questions readers change what there
-is. A form with an error is shown again.
+"""Statuses of empty requests of a reader: of their own settings, dashboards, reports and questions readers change what
+there is. A form with an error is shown again.
 """
 
 PERMITTED = {"/wallboard-links", "/wallboard-links/revoke", "/dashboards/share", "/sql/questions/share"}

@@ -43,6 +43,22 @@ async def test_mail_job_sends_each_mail_once_with_its_attachments_and_forgets_th
     assert rows == [("",)]
 
 
+async def test_mail_job_long_links_and_ids_are_headers_as_they_are(world: MailWorld) -> None:
+    """A header with encoded words in it would be no link."""
+    await world.set_server(sender="a@calls.a-company-with-a-very-long-name.example.com")
+    url = f"https://calls.a-company-with-a-very-long-name.example.com/unsubscribe?token={'x' * 40}"
+    content = MailContent(text="Figures", thread_key="t", unsubscribe_url=url)
+    for key in ("1", "2"):
+        mail = NewMail(mail_key=key, kind="report", recipient="ann@example.com", subject=key, content=content)
+        await world.appdb.mails.add(mail, now_us=world.clock.us)
+    await world.job.run_round()
+    first, second = (mail.message for mail in world.server.mails)
+    assert first["List-Unsubscribe"] == f"<{url}>"
+    assert first["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert first["References"] == second["References"]
+    assert str(first["References"]).endswith("@calls.a-company-with-a-very-long-name.example.com>")
+
+
 async def test_mail_job_dead_server_is_left_alone_and_each_mail_arrives_with_the_id_of_its_first_attempt(
     world: MailWorld,
 ) -> None:

@@ -56,6 +56,7 @@ JOBS = {
     "retention",
     "erasure",
     "issue_mails",
+    "reports",
     "mail",
     "destination_log",
 }

@@ -58,6 +58,7 @@ from onhook.appdb.pending_sign_ins import PendingSignIns
 from onhook.appdb.queue_targets import QueueTargetsRepository
 from onhook.appdb.reader_settings import ReaderSettingsRepository
 from onhook.appdb.recordings import Recordings
+from onhook.appdb.report_schedules import ReportSchedules
 from onhook.appdb.retention_overrides import RetentionOverrides
 from onhook.appdb.rows import (
     PBX_COLUMNS,
@@ -155,7 +156,7 @@ class AppDb:
         self.leases = Leases(self._database)
         self.mask_key = MaskKey(self._database)
         self.mail_settings = MailSettingsRepository(self._database)
-        self.mails = Mails(self._database)
+        self.mails, self.report_schedules = Mails(self._database), ReportSchedules(self._database)
         self.store_positions = StorePositions(self._database)
 
     # PBXs
@@ -404,6 +405,7 @@ class AppDb:
             "mask_key": self.mask_key.list_unreadable,
             "mail_settings": self.mail_settings.list_unreadable,
             "mails": self.mails.list_unreadable,
+            "report_schedules": self.report_schedules.list_unreadable,
             "leg_groups": self.leg_groups.list_unreadable,
         }
         return await collect_unreadable(listers)

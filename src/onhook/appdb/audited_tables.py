@@ -140,6 +140,12 @@ TABLES: Mapping[str, AuditedTable] = {
     "issue_recipients": AuditedTable(
         noun="mails about issues to", name="address", columns=("address", "topics", "mails_per_hour")
     ),
+    "report_schedules": AuditedTable(
+        noun="scheduled report", name="name", columns=("user_name", "name", "spec", "is_paused")
+    ),
+    "report_optouts": AuditedTable(
+        noun="end of scheduled report", name="schedule_id", columns=("schedule_id", "address"), events=("insert",)
+    ),
     "notes": AuditedTable(
         noun="note on call", name="call_id", columns=("sn", "call_id", "text", "tags"), events=("insert",)
     ),

@@ -7,9 +7,10 @@ from onhook.appdb.tokens import Role
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
-Permission = Literal["share", "links"]
+Permission = Literal["share", "links", "mail"]
 """`share`: share dashboards and saved questions of their own with all users. `links`: make links to wallboards, which
-show no more than their author sees. An administrator may do both.
+show no more than their author sees. `mail`: have reports sent to addresses that are not their own. An administrator may
+do all.
 """
 
 PERMISSIONS: tuple[Permission, ...] = get_args(Permission)

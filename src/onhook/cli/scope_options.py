@@ -45,7 +45,10 @@ PermissionOption = Annotated[
     typer.Option(
         "--permission",
         metavar="NAME",
-        help=_("share (dashboards and questions of their own with all users), links (to wallboards); repeatable"),
+        help=_(
+            "share (dashboards and questions of their own with all users), links (to wallboards), mail (reports to"
+            " other addresses); repeatable"
+        ),
     ),
 ]
 

@@ -91,7 +91,9 @@ async def change(
     mask: Annotated[Mask | None, typer.Option("--mask", help=_("External numbers: none, last3 or hash"))] = None,
     permission: Annotated[
         list[str] | None,
-        typer.Option("--permission", metavar="NAME", help=_("share or links, all that the user has; '' for none")),
+        typer.Option(
+            "--permission", metavar="NAME", help=_("share, links or mail, all that the user has; '' for none")
+        ),
     ] = None,
     email: Annotated[
         str | None,

@@ -29,6 +29,7 @@ from onhook.console.api import (
     quarantine,
     queue_targets,
     recordings,
+    report_schedules,
     saved_questions,
     saved_searches,
     sql,
@@ -67,6 +68,7 @@ from onhook.console.pages import quarantine as quarantine_pages
 from onhook.console.pages import queue_targets as queue_target_pages
 from onhook.console.pages import reader_settings as reader_settings_pages
 from onhook.console.pages import remedies as remedy_pages
+from onhook.console.pages import report_schedules as report_schedule_pages
 from onhook.console.pages import retention as retention_pages
 from onhook.console.pages import saved_questions as saved_question_pages
 from onhook.console.pages import saved_searches as saved_search_pages
@@ -74,6 +76,7 @@ from onhook.console.pages import sign_in_code as sign_in_code_pages
 from onhook.console.pages import sign_in_settings as sign_in_settings_pages
 from onhook.console.pages import sql as sql_page
 from onhook.console.pages import suggestions as suggestion_pages
+from onhook.console.pages import unsubscribe as unsubscribe_pages
 from onhook.console.pages import users as user_pages
 from onhook.console.pages.api_page import openapi_config
 from onhook.console.pages.dashboards import data as dashboard_data
@@ -196,6 +199,7 @@ def _api_router() -> Router:
             *queue_targets.ROUTES,
             *users.ROUTES,
             *mails.ROUTES,
+            *report_schedules.ROUTES,
             audit.list_audit,
             unreadable_rows.list_unreadable_rows,
             *issues_api.ROUTES,
@@ -268,6 +272,8 @@ def _page_router() -> Router:
             *pbx_recording_pages.ROUTES,
             *retention_pages.ROUTES,
             *mail_pages.ROUTES,
+            *report_schedule_pages.ROUTES,
+            *unsubscribe_pages.ROUTES,
             *reader_settings_pages.ROUTES,
             issues.issues_page,
             *remedy_pages.ROUTES,

@@ -18,14 +18,11 @@ from litestar.routes import HTTPRoute
 from onhook.appdb.masking import load_masking
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX, PBXS_MAX, SECRET_CHARACTERS_MAX, SN_CHARACTERS_MAX
 from onhook.cdr.number_masking import MASKS, Mask
-from onhook.cdr.party_groups import parse_group_filter, split_group_filters
-from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, RecordFilter, parse_filter
+from onhook.cdr.record_filter import TEXT_CHARACTERS_MAX, RecordFilter
 from onhook.console.auth.access import get_access_scope
-from onhook.console.masked_store import MaskedStore, check_masked_tag
-from onhook.console.queries.directory import find_name_parties
-from onhook.console.queries.group_filters import apply_group_filters
+from onhook.console.masked_store import MaskedStore
+from onhook.console.queries.search_filters import make_record_filter, make_search_filter
 from onhook.console.reader import load_reader_settings, make_reader_zone
-from onhook.console.search import apply_search
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -135,11 +132,7 @@ async def record_filter(  # noqa: PLR0917 - one for each filter
         "did_number": did_number, "min_talk_duration": min_talk_duration, "max_talk_duration": max_talk_duration,
         "extra": extra,
     }  # fmt: skip
-    plain_texts, group_filters = split_group_filters(texts)
-    scope = get_access_scope(request.scope)
-    # The scope of the user applies to every filter.
-    result = msgspec.structs.replace(parse_filter(plain_texts, reader_zone, app_state.clock.now()), scope=scope)
-    return await apply_group_filters(app_state, scope, result, group_filters)
+    return await make_record_filter(app_state, get_access_scope(request.scope), texts, reader_zone)
 
 
 async def search_filter(  # noqa: PLR0917 - one for each filter
@@ -173,18 +166,7 @@ async def search_filter(  # noqa: PLR0917 - one for each filter
         "dialled": dialled, "by_trunk": by_trunk, "by_did": by_did,
     }  # fmt: skip
     texts |= {"tag": tag, "note": note, "q": q}
-    if app_state.masking is not None:
-        check_masked_tag(tag, app_state.masking)
-    plain_texts, group_filters = split_group_filters(texts)
-    if (group := parse_group_filter(q)) is not None:
-        plain_texts, group_filters = plain_texts | {"q": ""}, {**group_filters, "number": group}
-    result = await apply_search(app_state.appdb, record_filter, plain_texts, reader_zone)
-    result = await apply_group_filters(app_state, record_filter.scope, result, group_filters)
-    if result.call_filter is None or not result.call_filter.name:
-        return result
-    name_parties = await find_name_parties(app_state, record_filter.scope, result.call_filter.name)
-    call_filter = msgspec.structs.replace(result.call_filter, name_parties=name_parties)
-    return msgspec.structs.replace(result, call_filter=call_filter)
+    return await make_search_filter(app_state, record_filter, texts, reader_zone)
 
 
 async def get_app_state(request: AnyRequest) -> AppState:

@@ -52,21 +52,33 @@ def format_mail(mail: Mail, sent_at: datetime) -> bytes:
     message["Date"] = format_datetime(sent_at)
     id_domain = mail.id_domain or mail.sender.domain
     message["Message-ID"] = _message_id(mail.mail_key, id_domain)
-    if mail.thread_key:
-        message["References"] = _message_id(mail.thread_key, id_domain)
     # RFC 3834: no vacation notice or other program answers; the third is what Exchange reads.
     message["Auto-Submitted"] = "auto-generated"
     message["Precedence"] = "bulk"
     message["X-Auto-Response-Suppress"] = "All"
-    if mail.unsubscribe_url:
-        message["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
+    if (
+        mail.unsubscribe_url.startswith("https:") and mail.unsubscribe_url.isascii()
+    ):  # RFC 8058, 3.1: programs send that request to no other link
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.set_content(mail.text, cte=_ENCODING)
     message.add_alternative(mail.html or text_to_html(mail.text), subtype="html", cte=_ENCODING)
     for attachment in mail.attachments:
         main_type, _slash, subtype = attachment.content_type.partition("/")
         message.add_attachment(attachment.content, maintype=main_type, subtype=subtype, filename=attachment.name)
-    return message.as_bytes()
+    return _unfolded_headers(mail, id_domain) + message.as_bytes()
+
+
+def _unfolded_headers(mail: Mail, id_domain: str) -> bytes:
+    """Return the headers with a word that may be longer than a line: the library would make encoded words of it, which
+    are not allowed there (RFC 2047, 5), and which programs do not read.
+    """
+    headers = {
+        "References": _message_id(mail.thread_key, id_domain) if mail.thread_key else "",
+        # A link that is not ASCII is in the text alone.
+        "List-Unsubscribe": f"<{mail.unsubscribe_url}>" if mail.unsubscribe_url.isascii() else "",
+    }
+    present = {name: _to_line(text) for name, text in headers.items() if text and text != "<>"}
+    return "".join(f"{name}: {text}\r\n" for name, text in present.items()).encode("ascii")
 
 
 def to_subject(text: str) -> str:

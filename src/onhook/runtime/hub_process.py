@@ -18,6 +18,8 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.config import Address, Config
 from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
 from onhook.console.app import console_app, create_app_state
+from onhook.console.report_mails.mails import build_report_mails
+from onhook.console.state import AppState
 from onhook.delivery.destinations.opening import destination_opener
 from onhook.delivery.dispatcher import DeliveryDispatcher, send_test_by_name
 from onhook.delivery.issues import Issue
@@ -42,6 +44,7 @@ from onhook.ops.name_learner import NameLearner
 from onhook.ops.number_erasure import NumberEraser
 from onhook.ops.quarantine_retry import QuarantineRetrier
 from onhook.ops.rebuild import install_rebuilt_store, order_rebuild
+from onhook.ops.report_job import ReportJob
 from onhook.ops.retention import Retention
 from onhook.ops.rollup_job import run_rollup_job
 from onhook.ops.serial_number_joiner import SerialNumberJoiner
@@ -139,6 +142,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
             Service("dispatcher", dispatcher.run),
             *_create_sync_services(resources, ingestor, sync_manager),
             *_create_maintenance_services(resources, projector, eraser),
+            _create_report_service(resources, app.state.app_state),
             Service("pbx_api", pbx_api.run),
         )
         await stack.enter_async_context(running(*services))
@@ -318,6 +322,12 @@ def _create_maintenance_services(
     }
     run_leased = resources.leases.run_leased
     return tuple(Service(name, partial(run_leased, f"job:{name}", run)) for name, run in jobs.items())
+
+
+def _create_report_service(resources: HubResources, app_state: AppState) -> Service:
+    """Return the service that runs scheduled reports, which are what the console shows to their users."""
+    job = ReportJob(resources.appdb, partial(build_report_mails, app_state), resources.clock)
+    return Service("reports", partial(resources.leases.run_leased, "job:reports", job.run))
 
 
 def _create_console(

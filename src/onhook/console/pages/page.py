@@ -24,6 +24,7 @@ _MENU_PAGES = {
     "/erasure": "/users",
     "/mail": "/users",
     "/sign-in-settings": "/users",
+    "/report-schedules": "/reports",
     "/wallboard-links": "/",
     "/add-pbx": "/pbxs",
     "/directory": "/pbxs",

@@ -60,6 +60,7 @@ class AccessForm(ScopeForm, frozen=True):
     role: str = "reader"
     may_share: str = ""
     may_make_links: str = ""
+    may_mail: str = ""
     is_share: bool = False
     export_filter: str = ""
     expires_on: str = ""
@@ -68,7 +69,11 @@ class AccessForm(ScopeForm, frozen=True):
     @property
     def permissions(self) -> list[Permission]:
         """Return the permissions that are chosen."""
-        choices: dict[Permission, str] = {"share": self.may_share, "links": self.may_make_links}
+        choices: dict[Permission, str] = {
+            "share": self.may_share,
+            "links": self.may_make_links,
+            "mail": self.may_mail,
+        }
         return [name for name, text in choices.items() if text]
 
 
@@ -337,6 +342,7 @@ def _fill_form(user: User, pbx_names: Mapping[str, str]) -> AccessForm:
         mask=scope.mask,
         may_share="yes" if "share" in user.permissions else "",
         may_make_links="yes" if "links" in user.permissions else "",
+        may_mail="yes" if "mail" in user.permissions else "",
         email=user.email,
     )
 

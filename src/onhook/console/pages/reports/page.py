@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, ClassVar
 from zoneinfo import ZoneInfo
@@ -12,6 +12,7 @@ from litestar import Response, get
 from litestar.params import QueryParameter
 
 from onhook.appdb.pbxs import Pbx
+from onhook.appdb.report_spec import make_report_query
 from onhook.cdr.call_filter import CALL_FILTER_NAMES
 from onhook.cdr.csv_injection import escape_cell
 from onhook.cdr.party_groups import PARTY_GROUP_KINDS, PartyGroupKind
@@ -123,6 +124,8 @@ class ReportsView(View, frozen=True, kw_only=True):
     date_range: DateRange
     period: Period
     pbxs: Sequence[Pbx]
+    schedule_query: Callable[[Mapping[str, str]], str] = make_report_query
+    """Of the form for a schedule, from the filters of this page."""
     errors: Mapping[str, str] = {}
 
 
