@@ -155,6 +155,7 @@ OWN_TABLES = {
     "secret_owners": "follows from `secrets`",
     "sessions": "sign-ins are entries by themselves",
     "pending_sign_ins": "sign-ins are entries by themselves",
+    "sign_in_challenges": "what browsers answer within minutes",
     "totp_enrolments": "become rows of `totp_factors`, or end",
     "app_tokens": "logins of apps, each for half an hour",
     "failed_logins": "counted requests",

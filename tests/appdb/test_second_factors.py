@@ -214,7 +214,7 @@ async def test_role_that_needs_a_factor_marks_sessions_without_one(appdb: AppDb)
     assert await needing() == [("Alice", ""), ("Bob", "")]
     await appdb.sign_in_settings.put(SignInSettings(factor_roles=("administrator",)))
     assert await needing() == [("Alice", "")]
-    await appdb.second_factors.remove("Alice")
+    await appdb.second_factors.remove_app("Alice")
     assert await needing() == [("Alice", ""), ("Alice", "code")]
     await appdb.sign_in_settings.put(SignInSettings())
     assert await needing() == []

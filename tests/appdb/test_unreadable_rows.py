@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from onhook.appdb.appdb import AppDb
@@ -27,20 +26,18 @@ from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.appdb.reader_settings import ReaderSettings
 from onhook.appdb.report_spec import ReportSpec
-from onhook.appdb.sign_in_settings import SignInSettings
 from onhook.appdb.source_match import SourceMatch
 from onhook.appdb.sqlite_file import copy_database
 from onhook.appdb.stored_json import RowUnreadable, decode_column, encode_column
 from onhook.appdb.swept_folders import SweptFolder
-from onhook.appdb.users import User
 from onhook.cdr.access_scope import AccessScope
 from onhook.cdr.coverage import Interval
 from onhook.cdr.directory import DirectoryEntry, PbxName
 from onhook.cdr.queue_figures import QueueTargets
 from onhook.lib.migrations import load_baseline, load_migrations
 from onhook.lib.timestamps import to_datetime
-from onhook.lib.totp import code_of_step
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
+from tests.appdb.sign_in_rows import add_factors, add_sign_in_settings, list_users_without_factors
 from tests.counts import sampled
 
 NOW = 1_777_000_000_000_000
@@ -76,7 +73,7 @@ def path(filled_file: Path, tmp_path: Path) -> Path:
 
 async def fill(path: Path) -> None:
     async with AppDb(path) as appdb:
-        await appdb.sign_in_settings.put(SignInSettings(factor_roles=("administrator",)))
+        await add_sign_in_settings(appdb)
         await appdb.mail_settings.put(MailSettings(host="mail.example.com", sender="a@example.com"))
         for name in ("A", "B"):
             await appdb.add_pbx(name=name, sn=name, secret="first-secret", now_us=NOW)
@@ -92,8 +89,7 @@ async def fill(path: Path) -> None:
             await appdb.users.add(name, "reader", SCOPE, now_us=NOW)
             await appdb.report_schedules.add(name, name, ReportSpec(report="volume"), now_us=NOW)
             await appdb.reader_settings.put(name, ReaderSettings(zone="Asia/Tokyo", clock="12"))
-            code = code_of_step(await appdb.second_factors.begin_enrolment(name, now_us=NOW), NOW // 30_000_000)
-            await appdb.second_factors.confirm_enrolment(name, code, now_us=NOW)
+            await add_factors(appdb, name, NOW)
             await appdb.apps.add(name, now_us=NOW)
             await appdb.serial_numbers.add(name, f"{name}2")
             await appdb.pbx_conventions.put(name, PbxConventions(encoding="gbk"))
@@ -166,11 +162,6 @@ async def list_conventions(appdb: AppDb) -> list[str]:
 
 async def list_retention_overrides(appdb: AppDb) -> list[str]:
     return list(await appdb.retention_overrides.all())
-
-
-async def list_users_without_factors(appdb: AppDb) -> list[User]:
-    """Return the users: whether they have a second factor is of another table, whose row may name no user."""
-    return [msgspec.structs.replace(user, has_second_factor=False) for user in await appdb.users.all()]
 
 
 async def list_noted_calls(appdb: AppDb) -> list[int]:
@@ -346,6 +337,7 @@ UNCHECKED_TABLES = {
         "pending_sign_ins",
         "recovery_codes",
         "sessions",
+        "sign_in_challenges",
         "totp_enrolments",
     ),
     *("share_tokens", "stores", "leg_groups", "leg_names", "external_ids", "pending_issue_notices", "report_optouts"),

@@ -263,7 +263,7 @@ async def test_role_that_needs_a_factor_leads_to_it_and_allows_nothing_else(
     await add_user(harness, "Alice", "administrator")
     await enter_password(browser)
     async with harness.client() as program:
-        settings = {"factor_roles": ["administrator"]}
+        settings = {"factor_roles": ["administrator"], "console_url": ""}
         assert (await program.put("/api/v1/sign-in-settings", json=settings)).status == 200
         assert await (await program.get("/api/v1/sign-in-settings")).json() == settings
         assert await status(browser) == 403
@@ -276,6 +276,7 @@ async def test_role_that_needs_a_factor_leads_to_it_and_allows_nothing_else(
         form = {"administrator": "", "annotator": "", "reader": ""}
         for path, fields in (
             ("/sign-in-settings", form),
+            ("/sign-in-settings/console-url", {}),
             ("/users", {"name": "Eve"}),
             ("/settings", {}),
             ("/account/password", {"current_password": PASSWORD}),
@@ -351,3 +352,19 @@ async def test_changed_password_keeps_the_factor_of_the_session(
     assert await status(browser) == 200
     (session,) = await harness.appdb.sessions.all(harness.clock.microseconds())
     assert msgspec.structs.asdict(session)["factor"] == "code"
+
+
+async def test_settings_page_sets_the_address_of_the_console(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession
+) -> None:
+    await browser.post("/sign-in", data={"token": harness.admin_token})
+    await harness.appdb.sign_in_settings.put(SignInSettings(factor_roles=("reader",)))
+    text = await (await browser.get("/sign-in-settings")).text()
+    assert "passkeys need the address of the console" in text
+    for address, error in (("http://192.0.2.7/", "not an IP address"), ("https://calls.example.com", "")):
+        text = await (await browser.post("/sign-in-settings/console-url", data={"console_url": address})).text()
+        assert ("Now there are none" in text, error in text) == (bool(error), True)
+    text = await (await browser.post("/sign-in-settings/console-url", data={"console_url": "x y"})).text()
+    assert "not the address of a console" in text
+    stored = SignInSettings(factor_roles=("reader",), console_url="https://calls.example.com")
+    assert await harness.appdb.sign_in_settings.get() == stored

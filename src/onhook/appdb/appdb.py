@@ -39,6 +39,7 @@ from onhook.appdb.mails import Mails
 from onhook.appdb.mask_key import MaskKey
 from onhook.appdb.missed_call_work import MissedCallWorkRepository
 from onhook.appdb.notes import Notes
+from onhook.appdb.passkeys import Passkeys
 from onhook.appdb.pbx_conventions import PbxConventionsRepository
 from onhook.appdb.pbx_credentials import PbxCredentials, PbxCredentialsRepository
 from onhook.appdb.pbxs import (
@@ -73,6 +74,7 @@ from onhook.appdb.secret_owners import SecretOwners
 from onhook.appdb.secret_texts import read_secret_texts
 from onhook.appdb.serial_numbers import SerialNumbers
 from onhook.appdb.sessions import Sessions
+from onhook.appdb.sign_in_challenges import SignInChallenges
 from onhook.appdb.sign_in_settings import SignInSettingsRepository
 from onhook.appdb.source_match import SourceMatch, SourceMatches, validate_has_api, validate_sender_identification
 from onhook.appdb.sql_history import SqlHistory
@@ -133,13 +135,8 @@ class AppDb:
         self.swept_folders = SweptFolders(self._database)
         self.apps = Apps(self._database)
         self.app_tokens = AppTokenGrants(self._database)
-        self.users = Users(self._database)
-        self.sessions = Sessions(self._database)
+        self._add_sign_in()
         self.reader_settings = ReaderSettingsRepository(self._database)
-        self.failed_logins = FailedLogins(self._database)
-        self.second_factors = SecondFactors(self._database, self.failed_logins)
-        self.pending_sign_ins = PendingSignIns(self._database)
-        self.sign_in_settings = SignInSettingsRepository(self._database)
         self.audit = Audit(self._database)
         self.notes = Notes(self._database)
         self.missed_call_work = MissedCallWorkRepository(self._database)
@@ -158,6 +155,17 @@ class AppDb:
         self.mail_settings = MailSettingsRepository(self._database)
         self.mails, self.report_schedules = Mails(self._database), ReportSchedules(self._database)
         self.store_positions = StorePositions(self._database)
+
+    def _add_sign_in(self) -> None:
+        """Add the repositories of users and of how they sign in."""
+        self.users = Users(self._database)
+        self.sessions = Sessions(self._database)
+        self.failed_logins = FailedLogins(self._database)
+        self.passkeys = Passkeys(self._database)
+        self.second_factors = SecondFactors(self._database, self.failed_logins, self.passkeys)
+        self.sign_in_challenges = SignInChallenges(self._database)
+        self.pending_sign_ins = PendingSignIns(self._database)
+        self.sign_in_settings = SignInSettingsRepository(self._database)
 
     # PBXs
 
@@ -371,6 +379,7 @@ class AppDb:
             "destination_log": self.destination_log.list_unreadable,
             "apps": self.apps.list_unreadable,
             "users": self.users.list_unreadable,
+            "passkeys": self.passkeys.list_unreadable,
             "totp_factors": self.second_factors.list_unreadable,
             "sign_in_settings": self.sign_in_settings.list_unreadable,
             "reader_settings": self.reader_settings.list_unreadable,

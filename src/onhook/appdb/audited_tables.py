@@ -106,11 +106,16 @@ TABLES: Mapping[str, AuditedTable] = {
     "totp_factors": AuditedTable(
         noun="authenticator app of", name="user_name", columns=("user_name", "confirmed_at"), secrets=("secret",)
     ),
+    "passkeys": AuditedTable(
+        noun="passkey of", name="user_name", columns=("user_name", "name", "rp_id"), secrets=("credential_id",)
+    ),
     # One that is used is in the entry of the sign-in.
     "recovery_codes": AuditedTable(
         noun="recovery code of", name="user_name", columns=(), secrets=("hash",), events=("insert",)
     ),
-    "sign_in_settings": AuditedTable(noun="second factor required of", name="factor_roles", columns=("factor_roles",)),
+    "sign_in_settings": AuditedTable(
+        noun="second factor required of", name="factor_roles", columns=("factor_roles", "console_url")
+    ),
     "apps": AuditedTable(
         noun="app",
         name="name",

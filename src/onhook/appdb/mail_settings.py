@@ -123,7 +123,7 @@ def validate_mail_settings(settings: MailSettings) -> MailSettings:
         user=_validate_text(settings.user.strip(), "user"),
         sender=_validate_text(settings.sender.strip(), "sender"),
         ca_certificates=_validate_certificates(settings.ca_certificates.strip()),
-        console_url=_validate_console_url(settings.console_url.strip()),
+        console_url=validate_console_url(settings.console_url.strip()),
     )
     parse_mailbox(settings.sender, "sender")
     if not 1 <= settings.port <= PORT_MAX:
@@ -183,7 +183,7 @@ def _validate_certificates(pem: str) -> str:
     return normalize_certificates(pem) if pem else ""
 
 
-def _validate_console_url(url: str) -> str:
+def validate_console_url(url: str) -> str:
     """Return the address of a console without a slash at its end."""
     if not url:
         return ""

@@ -1,4 +1,4 @@
-"""Second factors of users: an authenticator app (TOTP), and recovery codes for a telephone that is lost.
+"""Second factors of users: an authenticator app (TOTP), passkeys, and recovery codes for a telephone that is lost.
 
 Invariants: each code is accepted once, at whichever hub it is entered: the step of an app only grows, and a recovery
 code is deleted. Each try is counted before it is checked, at all hubs together, so that nothing evades the limit of an
@@ -11,6 +11,7 @@ from typing import Literal
 
 from onhook.appdb.contract import Database, Row, transactional
 from onhook.appdb.failed_logins import FailedLogins, FailurePolicy, LoginKey
+from onhook.appdb.passkeys import Passkeys
 from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_row
 from onhook.appdb.tokens import hash_secret
 from onhook.lib.errors import NotAllowed, UsageError
@@ -60,12 +61,13 @@ class TooManyCodes(WrongCode):
 class SecondFactors:
     """Repository of second factors. `name` is that of a user, as it is stored; times are microseconds since 1970."""
 
-    def __init__(self, database: Database, failed_logins: FailedLogins) -> None:
+    def __init__(self, database: Database, failed_logins: FailedLogins, passkeys: Passkeys) -> None:
         self._database = database
         self._failed_logins = failed_logins
+        self._passkeys = passkeys
 
-    async def has_factor(self, name: str) -> bool:
-        """Return whether the user is asked for a code."""
+    async def has_app(self, name: str) -> bool:
+        """Return whether the user has an authenticator app."""
         return bool(await self._database.rows("SELECT 1 FROM totp_factors WHERE user_name = ?", (name,)))
 
     async def count_recovery_codes(self, name: str) -> int:
@@ -76,7 +78,7 @@ class SecondFactors:
     @transactional
     async def begin_enrolment(self, name: str, *, now_us: int) -> str:
         """Return a new secret for an app; it counts once the app has given a code. Raises `UsageError`."""
-        if await self.has_factor(name):
+        if await self.has_app(name):
             raise UsageError(_("there is already an authenticator app"), hint=_("remove it first"))
         secret = generate_secret()
         await self._database.write("DELETE FROM totp_enrolments WHERE user_name = ? OR expires_at <= ?", (name, now_us))
@@ -98,7 +100,7 @@ class SecondFactors:
         `UsageError`, `WrongCode`.
         """
         secret = await self.get_enrolment(name, now_us=now_us)
-        if not secret or await self.has_factor(name):
+        if not secret or await self.has_app(name):
             raise UsageError(_("the set-up of the app took too long"), hint=_("begin anew"))
         step = find_step(secret, _plain_code(code), now_us)
         if step is None:
@@ -136,18 +138,23 @@ class SecondFactors:
         raise WrongCode(_("this code is wrong, or was used before"), hint=_("enter the one that the app shows now"))
 
     @transactional
-    async def remove(self, name: str) -> None:
-        """Remove all factors of a user. Open sessions have none any longer, so that a role that needs one leads to
-        another.
-        """
-        for table in ("totp_factors", "totp_enrolments", "recovery_codes"):
-            await self._database.write(f"DELETE FROM {table} WHERE user_name = ?", (name,))
-        await self._database.write("UPDATE sessions SET factor = '' WHERE user_name = ?", (name,))
+    async def remove_app(self, name: str) -> None:
+        """Remove the authenticator app of a user."""
+        await self._database.write("DELETE FROM totp_factors WHERE user_name = ?", (name,))
+        await self._end_without_factor(name)
+
+    @transactional
+    async def remove_passkey(self, name: str, passkey_id: int) -> None:
+        """Remove a passkey of a user. Raises `NotFound`."""
+        await self._passkeys.remove(name, passkey_id)
+        await self._end_without_factor(name)
 
     @transactional
     async def reset(self, name: str) -> None:
         """Remove all factors of a user, whose sessions end, because the one who has them may be a thief."""
-        await self.remove(name)
+        for table in ("totp_factors", "totp_enrolments", "passkeys", "sign_in_challenges"):
+            await self._database.write(f"DELETE FROM {table} WHERE user_name = ?", (name,))
+        await self._end_without_factor(name)
         await self._database.write("DELETE FROM sessions WHERE user_name = ?", (name,))
         await self._database.write("DELETE FROM pending_sign_ins WHERE user_name = ?", (name,))
 
@@ -155,6 +162,15 @@ class SecondFactors:
         """Return the rows that cannot be read."""
         rows = await self._database.rows("SELECT user_name, secret FROM totp_factors ORDER BY user_name")
         return list_unreadable("totp_factors", rows, lambda row: _decode_secret(row[1:]))
+
+    async def _end_without_factor(self, name: str) -> None:
+        """Remove the recovery codes of a user whose last factor was removed. Open sessions have none any longer, so
+        that a role that needs one leads to another.
+        """
+        if await self.has_app(name) or await self._passkeys.of_user(name):
+            return
+        await self._database.write("DELETE FROM recovery_codes WHERE user_name = ?", (name,))
+        await self._database.write("UPDATE sessions SET factor = '' WHERE user_name = ?", (name,))
 
     @transactional
     async def _claim_try(self, key: LoginKey, now_us: int) -> None:

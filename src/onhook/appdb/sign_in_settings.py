@@ -1,20 +1,24 @@
-"""Settings of the sign-in: the roles whose users need a second factor."""
+"""Settings of the sign-in: the roles whose users need a second factor, and the address of the console."""
 
 from collections.abc import Iterable
 
 import msgspec
 
 from onhook.appdb.contract import Database, Row, transactional
+from onhook.appdb.mail_settings import validate_console_url
 from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_row
 from onhook.appdb.tokens import ROLES, Role, validate_role
 
-_SELECT = "SELECT factor_roles FROM sign_in_settings"
+_SELECT = "SELECT factor_roles, console_url FROM sign_in_settings"
 
 
 class SignInSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Users with one of `factor_roles` can do nothing but add a second factor until they have one."""
+    """Users with one of `factor_roles` can do nothing but add a second factor until they have one. `console_url` is the
+    address of the console as people know it; where it is empty, that of the mail settings is.
+    """
 
     factor_roles: tuple[Role, ...] = ()
+    console_url: str = ""
 
 
 class SignInSettingsRepository:
@@ -31,11 +35,12 @@ class SignInSettingsRepository:
     @transactional
     async def put(self, settings: SignInSettings) -> SignInSettings:
         """Store settings, and return them as they are stored. Raises `UsageError`."""
-        settings = msgspec.structs.replace(settings, factor_roles=validate_roles(settings.factor_roles))
+        settings = _validate(settings)
         await self._database.write(
-            "INSERT INTO sign_in_settings (settings_id, factor_roles) VALUES (1, ?)"
-            " ON CONFLICT (settings_id) DO UPDATE SET factor_roles = excluded.factor_roles",
-            (",".join(settings.factor_roles),),
+            "INSERT INTO sign_in_settings (settings_id, factor_roles, console_url) VALUES (1, ?, ?)"
+            " ON CONFLICT (settings_id) DO UPDATE SET factor_roles = excluded.factor_roles,"
+            " console_url = excluded.console_url",
+            (",".join(settings.factor_roles), settings.console_url),
         )
         return settings
 
@@ -50,5 +55,13 @@ def validate_roles(names: Iterable[str]) -> tuple[Role, ...]:
     return tuple(role for role in ROLES if role in wanted)
 
 
+def _validate(settings: SignInSettings) -> SignInSettings:
+    return SignInSettings(
+        factor_roles=validate_roles(settings.factor_roles),
+        console_url=validate_console_url(settings.console_url.strip()),
+    )
+
+
 def _decode(row: Row) -> SignInSettings:
-    return SignInSettings(factor_roles=validate_roles(row[0].split(",")))
+    factor_roles, console_url = row
+    return _validate(SignInSettings(factor_roles=validate_roles(factor_roles.split(",")), console_url=console_url))

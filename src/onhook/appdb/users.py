@@ -338,6 +338,7 @@ _OWNED_TABLES = ("dashboards", "saved_questions", "sql_history", "wallboard_link
 _COLUMNS = (
     "name, role, scope, password IS NOT NULL, password_version, created_at, last_seen_at, is_disabled, permissions,"
     " email, EXISTS (SELECT 1 FROM totp_factors WHERE user_name = users.name)"
+    " OR EXISTS (SELECT 1 FROM passkeys WHERE user_name = users.name)"
 )
 
 

@@ -24,7 +24,11 @@ async def show(data: DataOption = None) -> None:
     """Show the settings of the sign-in."""
     async with open_appdb(data) as appdb:
         settings = await appdb.sign_in_settings.get()
-    print_table([["second factor needed by", ", ".join(settings.factor_roles) or "-"]], ("setting", "value"))
+    rows = [
+        ["second factor needed by", ", ".join(settings.factor_roles) or "-"],
+        ["address of the console", settings.console_url or "-"],
+    ]
+    print_table(rows, ("setting", "value"))
 
 
 @app.command("require-factor", epilog="Example: onhook sign-in require-factor administrator annotator")
@@ -41,3 +45,16 @@ async def require_factor(
         settings = await appdb.sign_in_settings.put(structs.replace(settings, factor_roles=validate_roles(roles or [])))
     names = ", ".join(settings.factor_roles)
     print(_("A second factor is needed by: {roles}", roles=names) if names else _("No role needs a second factor."))
+
+
+@app.command("console-url", epilog="Example: onhook sign-in console-url https://calls.example.com")
+async def console_url(
+    url: Annotated[str, typer.Argument(metavar="URL", help=_("Address of the console; '' is that of `onhook mail`"))],
+    *,
+    data: DataOption = None,
+) -> None:
+    """Set the address of the console as people know it, for which passkeys are made."""
+    async with open_appdb(data) as appdb:
+        settings = await appdb.sign_in_settings.get()
+        settings = await appdb.sign_in_settings.put(structs.replace(settings, console_url=url))
+    print(_("Address of the console: {url}", url=settings.console_url or "-"))

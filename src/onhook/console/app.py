@@ -60,6 +60,7 @@ from onhook.console.pages import erasure as erasure_pages
 from onhook.console.pages import forgotten_password as forgotten_password_pages
 from onhook.console.pages import mail as mail_pages
 from onhook.console.pages import missed_inbox as missed_inbox_pages
+from onhook.console.pages import passkeys as passkey_pages
 from onhook.console.pages import pbx_connection as pbx_connection_pages
 from onhook.console.pages import pbx_files as pbx_file_pages
 from onhook.console.pages import pbx_recordings as pbx_recording_pages
@@ -294,6 +295,7 @@ def _page_router() -> Router:
             *sign_in_settings_pages.ROUTES,
             *account.ROUTES,
             *second_factor.ROUTES,
+            *passkey_pages.ROUTES,
             *first_account.ROUTES,
             *user_pages.ROUTES,
             *app_pages.ROUTES,

@@ -39,6 +39,14 @@ async def find_console_url(appdb: AppDb) -> str:
     return "" if settings is None else settings.console_url
 
 
+async def find_public_url(appdb: AppDb) -> str:
+    """Return the address of the console as people know it, of the settings of the sign-in or else of the mails; empty
+    where none is set.
+    """
+    settings = await appdb.sign_in_settings.get()
+    return settings.console_url or await find_console_url(appdb)
+
+
 async def add_invitation_mail(appdb: AppDb, clock: Clock, user: User, invitation: str) -> str:
     """Add the mail with the link of an invitation; return the address, or an empty text where no mail is sent."""
     console_url = await find_console_url(appdb)

@@ -10,6 +10,7 @@ import msgspec
 from litestar import delete, get, patch, post, put
 from litestar.params import BodyKwarg
 
+from onhook.appdb.mail_settings import TEXT_CHARACTERS_MAX as URL_CHARACTERS_MAX
 from onhook.appdb.permissions import PERMISSIONS, Permission
 from onhook.appdb.scopes import GROUPS_MAX, NUMBER_CHARACTERS_MAX, parse_scope
 from onhook.appdb.sign_in_settings import SignInSettings
@@ -93,9 +94,12 @@ class NewToken(NewUserOrToken, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class NewSignInSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of the sign-in: roles whose users need a second factor."""
+    """Settings of the sign-in: roles whose users need a second factor, and the address of the console, for passkeys;
+    an empty one is that of the mail settings.
+    """
 
     factor_roles: Annotated[list[Role], msgspec.Meta(max_length=len(ROLES))]
+    console_url: Annotated[str, msgspec.Meta(max_length=URL_CHARACTERS_MAX)] = ""
 
 
 class UserInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,7 +202,7 @@ async def reset_second_factor(app_state: AppStateDep, name: UserOrTokenName) -> 
 
 @get("/sign-in-settings", opt=FOR_ADMINISTRATORS, summary="Read sign-in settings", tags=["access"], responses=PROBLEMS)
 async def read_sign_in_settings(app_state: AppStateDep) -> SignInSettings:
-    """Return the roles whose users need a second factor."""
+    """Return the roles whose users need a second factor, and the address of the console."""
     return await app_state.appdb.sign_in_settings.get()
 
 
@@ -209,7 +213,9 @@ async def put_sign_in_settings(
     """Set the roles whose users need a second factor. They can do nothing but add it, at once and in open browsers too;
     tokens are not affected.
     """
-    return await app_state.appdb.sign_in_settings.put(SignInSettings(factor_roles=tuple(data.factor_roles)))
+    return await app_state.appdb.sign_in_settings.put(
+        SignInSettings(factor_roles=tuple(data.factor_roles), console_url=data.console_url)
+    )
 
 
 @get("/tokens", opt=FOR_ADMINISTRATORS, summary="List tokens", tags=["access"], responses=PROBLEMS)

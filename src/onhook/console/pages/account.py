@@ -11,10 +11,12 @@ from litestar import Response, get, post
 from litestar.params import PathParameter
 from litestar.response import Redirect
 
+from onhook.appdb.passkeys import Passkey
 from onhook.appdb.sessions import Session
 from onhook.appdb.users import User
 from onhook.console.auth.access import ENROLMENT_PAGE, PERSONAL, require_session
 from onhook.console.auth.failures import RETRY_SECONDS, TooManyTries
+from onhook.console.auth.passkeys import find_relying_party
 from onhook.console.auth.password_check import check_password
 from onhook.console.auth.session_start import start_user_session
 from onhook.console.pages.formatting import url
@@ -44,6 +46,9 @@ class AccountView(View, frozen=True, kw_only=True):
     session: Session
     sessions: Sequence[Session]
     recovery_codes: int
+    has_app: bool = False
+    passkeys: Sequence[Passkey] = ()
+    can_use_passkeys: bool
     message: str = ""
     error: str = ""
 
@@ -125,10 +130,14 @@ async def _render_account(
 ) -> Response[str]:
     session = require_session(request.scope)
     user = await app_state.appdb.users.find(session.user_name) if session.user_name else None
+    appdb = app_state.appdb
     view = AccountView(
         user=user,
         session=session,
-        recovery_codes=0 if user is None else await app_state.appdb.second_factors.count_recovery_codes(user.name),
+        recovery_codes=0 if user is None else await appdb.second_factors.count_recovery_codes(user.name),
+        has_app=user is not None and await appdb.second_factors.has_app(user.name),
+        passkeys=[] if user is None else await appdb.passkeys.of_user(user.name),
+        can_use_passkeys=await find_relying_party(app_state) is not None,
         sessions=await app_state.appdb.sessions.same_owner(session, app_state.clock.microseconds()),
         message=message,
         error=error,

@@ -67,7 +67,7 @@ async def begin_app(request: AnyRequest, app_state: AppStateDep) -> Redirect:
     try:
         await app_state.appdb.second_factors.begin_enrolment(user.name, now_us=app_state.clock.microseconds())
     except UsageError as error:
-        return _account(str(error))
+        return back_to_account(str(error))
     return Redirect("/account/app", status_code=303)
 
 
@@ -76,7 +76,7 @@ async def app_page(request: AnyRequest, app_state: AppStateDep, reader_zone: Rea
     """Return the page with the secret for the app; without one, that of the account."""
     session = require_session(request.scope)
     if not session.user_name:
-        return _account("")
+        return back_to_account("")
     user = await require_user(app_state, session)
     return await _render_app(request, app_state, reader_zone, user)
 
@@ -105,8 +105,8 @@ async def remove_app(request: AnyRequest, app_state: AppStateDep, data: Annotate
     try:
         user = await _check_factor(request, app_state, data)
     except ERRORS as error:
-        return _account(str(error))
-    await app_state.appdb.second_factors.remove(user.name)
+        return back_to_account(str(error))
+    await app_state.appdb.second_factors.remove_app(user.name)
     return Redirect(url("/account", message=_("Authenticator app removed.")), status_code=303)
 
 
@@ -118,7 +118,7 @@ async def renew_recovery_codes(
     try:
         user = await _check_factor(request, app_state, data)
     except ERRORS as error:
-        return _account(str(error))
+        return back_to_account(str(error))
     codes = await app_state.appdb.second_factors.renew_recovery_codes(user.name)
     return await render_page(request, app_state, reader_zone, RecoveryCodesView(codes=codes))
 
@@ -134,12 +134,13 @@ async def require_user(app_state: AppState, session: Session) -> User:
 
 
 async def _check_factor(request: AnyRequest, app_state: AppState, form: FactorForm) -> User:
-    """Return the user of the request after password and code. Raises one of `ERRORS`."""
+    """Return the user of the request after the password, and a code where there is an app. Raises one of `ERRORS`."""
     user = await require_user(app_state, require_session(request.scope))
     if not user.has_second_factor:
-        raise UsageError(_("there is no authenticator app"))
+        raise UsageError(_("there is no second factor"))
     await _check_password(request, app_state, user, form)
-    await use_code(request, app_state, user.name, form.code)
+    if await app_state.appdb.second_factors.has_app(user.name):
+        await use_code(request, app_state, user.name, form.code)
     return user
 
 
@@ -153,7 +154,7 @@ async def _render_app(
 ) -> Response[Any]:
     secret = await app_state.appdb.second_factors.get_enrolment(user.name, now_us=app_state.clock.microseconds())
     if not secret:
-        return _account(error)
+        return back_to_account(error)
     view = AuthenticatorView(
         user=user,
         qr_code=qr_code_url(otpauth_url(secret, issuer=ISSUER, account=user.name)),
@@ -163,7 +164,7 @@ async def _render_app(
     return await render_page(request, app_state, zone, view)
 
 
-def _account(error: str) -> Redirect:
+def back_to_account(error: str) -> Redirect:
     """Return to the page of the account, with what is wrong."""
     query = {"error": error[:MESSAGE_CHARACTERS_MAX]} if error else {}
     return Redirect(url("/account", **query), status_code=303)

@@ -19,6 +19,7 @@ from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
 from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX, Token
 from onhook.console.auth.access import OPEN, check_token, client_address, is_cross_site, read_session_ids
 from onhook.console.auth.failures import RETRY_SECONDS, TooManyTries
+from onhook.console.auth.passkeys import find_relying_party
 from onhook.console.auth.second_step import sign_user_in
 from onhook.console.auth.session_start import (
     NEXT_CHARACTERS_MAX,
@@ -63,6 +64,7 @@ class SignInView(View, frozen=True, kw_only=True):
     template: ClassVar = "sign_in.html"
     next: str
     error: str
+    can_use_passkeys: bool
 
 
 class SignInLinkView(View, frozen=True, kw_only=True):
@@ -94,7 +96,7 @@ async def sign_in_by_link(
 ) -> Response[Any]:
     """Return the page of the link that the start prints: a button that signs in. Without a token, return the form."""
     if not token:
-        return _sign_in_page(next)
+        return await render_sign_in(app_state, next)
     valid_token = await _find_token(request, app_state, token, next)
     if isinstance(valid_token, Response):
         return valid_token
@@ -174,9 +176,10 @@ async def _find_token(request: AnyRequest, app_state: AppState, token: str, next
     try:
         return await check_token(request, app_state, token)
     except NotAllowed:
-        return _sign_in_page(next_path, _("This token is not valid."), status=401)
+        return await render_sign_in(app_state, next_path, _("This token is not valid."), status=401)
     except TooManyRequestsException as error:
-        return _sign_in_page(next_path, _("Too many wrong tokens: wait a minute."), status=429, headers=error.headers)
+        text = _("Too many wrong tokens: wait a minute.")
+        return await render_sign_in(app_state, next_path, text, status=429, headers=error.headers)
 
 
 async def _sign_in_with_token(request: AnyRequest, app_state: AppState, token: str, next_path: str) -> Response[Any]:
@@ -198,10 +201,11 @@ async def _sign_in_with_password(request: AnyRequest, app_state: AppState, data:
             if user is not None and password_hash is not None and is_outdated_hash(password_hash):
                 await users.renew_password_hash(user.name, data.password, password_hash)
     except TooManyTries as error:
-        return _sign_in_page(data.next, str(error), status=429, headers={"Retry-After": RETRY_SECONDS})
+        headers = {"Retry-After": RETRY_SECONDS}
+        return await render_sign_in(app_state, data.next, str(error), status=429, headers=headers)
     if user is None:
         await record_sign_in(request, app_state, name, "password", 401)
-        return _sign_in_page(data.next, _("Wrong name or password."), status=401)
+        return await render_sign_in(app_state, data.next, _("Wrong name or password."), status=401)
     return await sign_user_in(request, app_state, user, "password", data.next)
 
 
@@ -213,7 +217,10 @@ def _html_response(view: View, status: int = 200, headers: dict[str, str] | None
     return Response(render(view), status_code=status, media_type="text/html", headers=headers)
 
 
-def _sign_in_page(
-    next_path: str, error: str = "", status: int = 200, headers: dict[str, str] | None = None
+async def render_sign_in(
+    app_state: AppState, next_path: str, error: str = "", *, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response[Any]:
-    return _html_response(SignInView(next=local_path(next_path), error=error), status, headers)
+    """Return the page of the sign-in."""
+    can_use_passkeys = await find_relying_party(app_state) is not None
+    view = SignInView(next=local_path(next_path), error=error, can_use_passkeys=can_use_passkeys)
+    return _html_response(view, status, headers)
