@@ -14,7 +14,7 @@ from onhook.appdb.destination_spec import PayloadFormat
 from onhook.cli.main import COMMANDS, load_command
 from onhook.config import ENVIRONMENT_PREFIX, Config
 from onhook.console.app import _api_router, _page_router
-from onhook.simulator.office_plan import LINE_FORMATS, WEBHOOK_FORMATS
+from onhook.simulator.office_plan import FILE_FORMATS, LINE_FORMATS, WEBHOOK_FORMATS
 from tests.runtime.harness import create_server
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -60,14 +60,14 @@ def test_docs_command_has_section_with_all_options(path: str) -> None:
     ("path", "payload_formats"),
     [
         *((f"onhook destination {name}", get_args(PayloadFormat)) for name in ("add", "change", "preview")),
-        ("onhook simulate", (*WEBHOOK_FORMATS, *LINE_FORMATS)),
+        ("onhook simulate", (*WEBHOOK_FORMATS, *LINE_FORMATS, *FILE_FORMATS)),
     ],
 )
 def test_docs_command_lists_the_payload_formats_that_it_accepts(path: str, payload_formats: Sequence[str]) -> None:
     """So does the help of a simulated PBX, whose option has no choices."""
     section = _section((DOCS / "commands.md").read_text(), path)
     (text,) = re.findall(r"^\| `--payload-format[^|]*\| Event format: ([^|]*)\. Default", section, re.MULTILINE)
-    assert re.split("[,;] (?:of lines )?", text) == list(payload_formats)
+    assert re.split("[,;] (?:of (?:lines|files) )?", text) == list(payload_formats)
     (option,) = (option for option in COMMANDS_BY_PATH[path].params if "--payload-format" in option.opts)
     if path == "onhook simulate":
         assert re.findall(r"[\w-]+(?=[,;]|$)", option.help) == list(payload_formats)

@@ -16,6 +16,7 @@ VENDORS = {
     "grandstream": "Grandstream",
     "3cx": "3CX",
     "avaya": "Avaya",
+    "cucm": "Cisco",
 }
 """What a dialect is called where Onhook is described."""
 

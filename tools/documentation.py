@@ -28,7 +28,17 @@ PROJECT_PAGES: Final = (
     "SECURITY.md",
 )
 GROUPS: Final[Mapping[str, Sequence[str]]] = {
-    "Begin": ("install", "tutorials", "receiving", "asterisk", "freeswitch", "grandstream", "lines", "simulator"),
+    "Begin": (
+        "install",
+        "tutorials",
+        "receiving",
+        "asterisk",
+        "freeswitch",
+        "grandstream",
+        "lines",
+        "cucm",
+        "simulator",
+    ),
     "Use": (
         "console",
         "destinations",
@@ -53,6 +63,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "reference/yeastar-p-series",
         "reference/freeswitch",
         "reference/lines",
+        "reference/cucm",
     ),
 }
 """The menu; pages that are not named here come under `OTHER`."""

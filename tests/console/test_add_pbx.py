@@ -170,6 +170,20 @@ async def test_add_pbx_that_writes_lines_has_the_port_and_its_addresses(
     assert passive in text
 
 
+async def test_add_pbx_that_leaves_files_has_its_folder_set_on_its_page(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    text = await post_form(client, "cucm", BASICS)
+    assert "CDR Enabled Flag" in text
+    pbx = await harness.appdb.pbx(NEW_SN)
+    assert (pbx.dialect, pbx.secrets, pbx.is_unsigned) == ("cucm", 0, False)
+    page = await (await client.get(f"/pbxs/{NEW_SN}")).text()
+    assert "Send test event" not in page
+    assert "Serial numbers" not in page
+    await client.post(f"/pbxs/{NEW_SN}/files", data={"path": str(tmp_path), "target": ""})
+    assert (await harness.appdb.swept_folders.all())[NEW_SN].path == str(tmp_path)
+
+
 @pytest.mark.parametrize("is_table", [False, True])
 async def test_add_pbx_asterisk_has_connection_and_cdr_source(
     harness: ConsoleHarness, client: aiohttp.ClientSession, tmp_path: Path, is_table: bool

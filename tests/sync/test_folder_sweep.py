@@ -12,6 +12,8 @@ from onhook.receiver.verdict import Verdict
 from onhook.sync import folder_files, folder_sweep, ingest_retry
 from onhook.sync.folder_files import SETTLED_SECONDS, open_file
 from onhook.sync.folder_sweep import FILE_BYTES_MAX, FolderSweeper, SweepTotals
+from tests.pbx.cucm.test_acceptance import CUCM
+from tests.pbx.cucm.test_acceptance import FILE as CDR_FILE
 from tests.pbx.freeswitch.captures import FREESWITCH, PAYLOADS, bodies
 
 NOW = 1_796_000_000.0
@@ -195,3 +197,42 @@ async def test_sweep_file_that_may_not_be_read_is_an_error_and_keeps_no_other_on
                 await sweeper.sweep(tmp_path)
             assert len(intake.keys) == 1
     assert await sweeper.sweep(tmp_path) == SweepTotals(files=1, new=1)
+
+
+class RowIntake(Intake):
+    """Rows of CDR files of a CUCM."""
+
+    async def ingest(self, body: bytes) -> Verdict:
+        if self.is_full:
+            return "unavailable"
+        envelope = CUCM.peek(body)
+        if envelope.key in self.keys:
+            return "duplicate"
+        self.keys.append(envelope.key)
+        return "stored" if envelope.kind == "details" else "unparsable"
+
+
+async def test_sweep_rows_of_cdr_files_are_stored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that a file delivered again has; a row that cannot be read keeps no other one from being stored."""
+    monkeypatch.setattr(folder_sweep, "INGEST_BATCH_SIZE", 2)
+    intake, target = RowIntake(), tmp_path / "stored"
+    sweeper = FolderSweeper(dialect=CUCM, ingest=intake.ingest, now_us=lambda: round(NOW * 1_000_000), target=target)
+    row_count = 3
+    damaged = CDR_FILE.splitlines()[-1].replace(b"1693900100", b"soon")
+    put(tmp_path, "cdr_StandAloneCluster_01_202309050747_1", CDR_FILE)
+    put(tmp_path, "cdr_StandAloneCluster_01_202309050748_2", CDR_FILE + damaged + b"\n")
+    names = b"globalCallID_callManagerId,globalCallID_callId,directoryNum,callIdentifier,numberPacketsSent\n"
+    put(tmp_path, "cmr_StandAloneCluster_01_202309050748_3", names + b"1,5001,7001,111,42\n")
+    notes = put(tmp_path, "notes.csv", b"a,b\n")
+    assert await sweeper.sweep(tmp_path) == SweepTotals(files=4, new=2, existing=1, unreadable=1)
+    assert (len(intake.keys), sweeper.unreadable_count, notes.exists()) == (row_count, 1, True)
+    assert sorted(path.name[:3] for path in target.iterdir()) == ["cdr", "cdr", "cmr"]
+
+
+async def test_sweep_cdr_file_that_is_too_large_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_sweep, "ROWS_FILE_BYTES_MAX", len(CDR_FILE) - 1)
+    intake = RowIntake()
+    put(tmp_path, "cdr", CDR_FILE)
+    sweeper = FolderSweeper(dialect=CUCM, ingest=intake.ingest, now_us=lambda: round(NOW * 1_000_000))
+    assert await sweeper.sweep(tmp_path) == SweepTotals(files=1, unreadable=1)
+    assert intake.keys == []

@@ -6,16 +6,17 @@ from typing import Literal
 import msgspec
 
 from onhook.appdb.pbxs import Pbx
-from onhook.appdb.source_match import LINE_DIALECTS, PASSWORD_DIALECTS, SourceMatch
+from onhook.appdb.source_match import FILE_DIALECTS, LINE_DIALECTS, PASSWORD_DIALECTS, SourceMatch
 from onhook.lib.messages import _, mark
 from onhook.lib.text import UNKNOWN
 
-IdentificationKind = Literal["signature", "source", "connection", "api", "nothing", "unknown"]
+IdentificationKind = Literal["signature", "source", "connection", "files", "api", "nothing", "unknown"]
 
 _KIND_TEXTS: dict[IdentificationKind, str] = {
     "signature": mark("by signature"),
     "source": mark("by address or path"),
     "connection": mark("by the connection to it"),
+    "files": mark("by a folder of files"),
     "api": mark("by its web API"),
     "nothing": mark("by nothing"),
     "unknown": mark("not yet identified"),
@@ -33,6 +34,8 @@ def identify_sender(pbx: Pbx, source_match: SourceMatch, *, has_api: bool) -> Id
     """Return what identifies the sender of this PBX's calls."""
     if pbx.dialect == "asterisk" or pbx.dialect in LINE_DIALECTS:
         return Identification("connection", _("connection"))
+    if pbx.dialect in FILE_DIALECTS:
+        return Identification("files", _("folder of files"))
     has_password = pbx.dialect in PASSWORD_DIALECTS and pbx.secrets > 0
     if source_match or has_password:
         secret_parts = [(_("a secret path"), source_match.path), (_("a password"), has_password)]

@@ -39,7 +39,7 @@ PBXS_MAX = 1_000
 
 DIALECT_DEFAULT = "yeastar"
 
-DIALECTS = frozenset({DIALECT_DEFAULT, "newcdr", "asterisk", "freeswitch", "grandstream", "3cx", "avaya"})
+DIALECTS = frozenset({DIALECT_DEFAULT, "newcdr", "asterisk", "freeswitch", "grandstream", "3cx", "avaya", "cucm"})
 """Those of `pbx.registry`, which is not imported here."""
 
 _SN = re.compile(r"[!-~]+")

@@ -23,10 +23,13 @@ grandstream.md 1).
 LINE_DIALECTS = frozenset({"3cx", "avaya"})
 """Dialects of lines: a connection identifies the PBX, and the addresses are those that may open one (lines.md)."""
 
-UNSIGNED_DIALECTS = frozenset({"newcdr"}) | PASSWORD_DIALECTS | LINE_DIALECTS
+FILE_DIALECTS = frozenset({"cucm"})
+"""Dialects of files: the folder identifies the PBX, which sends nothing (cucm.md)."""
+
+UNSIGNED_DIALECTS = frozenset({"newcdr"}) | PASSWORD_DIALECTS | LINE_DIALECTS | FILE_DIALECTS
 """Dialects without signatures (yeastar-p-series.md 9)."""
 
-UNTESTED_DIALECTS = PASSWORD_DIALECTS | LINE_DIALECTS
+UNTESTED_DIALECTS = PASSWORD_DIALECTS | LINE_DIALECTS | FILE_DIALECTS
 """Dialects without test events: their PBXs send calls alone."""
 
 ADDRESSES_MAX = 20
@@ -111,6 +114,12 @@ def validate_sender_identification(
             raise UsageError(
                 _("a {dialect} PBX is identified by its connection", dialect=dialect),
                 hint=_("give the addresses that may connect with --from, and neither a secret nor a path"),
+            )
+    elif dialect in FILE_DIALECTS:
+        if has_secret or is_unsigned or source_match:
+            raise UsageError(
+                _("a {dialect} PBX sends nothing: its calls are read from files", dialect=dialect),
+                hint=_("leave secret, path and addresses out; `onhook pbx files NAME FOLDER` names the folder"),
             )
     elif dialect in PASSWORD_DIALECTS:
         if is_unsigned or not (source_match or has_secret):

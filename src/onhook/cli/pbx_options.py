@@ -13,7 +13,7 @@ DialectOption = Annotated[
         "--dialect",
         "--type",
         metavar="DIALECT",
-        help=_("Dialect: yeastar, newcdr for S-Series and Cloud, freeswitch, grandstream, 3cx, or avaya"),
+        help=_("Dialect: yeastar, newcdr for S-Series and Cloud, freeswitch, grandstream, 3cx, avaya, or cucm"),
     ),
 ]
 FromOption = Annotated[

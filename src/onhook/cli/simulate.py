@@ -35,7 +35,9 @@ ReceiverUrlOption = Annotated[
     option_with_default(
         "--to",
         metavar="URL",
-        help_text=_("URL of the receiver; tcp://HOST:PORT or tcp-listen://HOST:PORT for lines"),
+        help_text=_(
+            "URL of the receiver; tcp://HOST:PORT or tcp-listen://HOST:PORT for lines, file:///FOLDER for files"
+        ),
         default="none, with --pbx-api",
     ),
 ]
@@ -59,7 +61,7 @@ PayloadFormatOption = Annotated[
         "--payload-format",
         help=_(
             "Event format: p-2023, p-2025, p-2026, doc, object, flat, ucm-json, ucm-xml; of lines 3cx-v18, 3cx-v20,"
-            " 3cx-v20-new, avaya-smdr"
+            " 3cx-v20-new, avaya-smdr; of files cucm-csv"
         ),
     ),
 ]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import Pbx
-from onhook.appdb.source_match import LINE_DIALECTS
+from onhook.appdb.source_match import FILE_DIALECTS, LINE_DIALECTS
 from onhook.cdr.merge import LATE_CHANNELS
 from onhook.cdr.record_filter import RecordFilter
 from onhook.cdr.silence_detection import WEEKS_COMPARED, is_suspicious_silence
@@ -71,6 +71,8 @@ def _hint(pbx: Pbx) -> str:
     command = f"`onhook doctor {shlex.quote(pbx.name)}`"
     if pbx.dialect in LINE_DIALECTS:
         return _("check whether the PBX is connected, and still writes its lines; {command} helps", command=command)
+    if pbx.dialect in FILE_DIALECTS:
+        return _("check whether the PBX still delivers its files to the folder; {command} helps", command=command)
     return _(
         "check whether the PBX can reach the intake, and whether its webhook is enabled; {command} helps",
         command=command,

@@ -94,6 +94,20 @@ class LineDialect(Dialect):
         """Return whether bytes seem to be a line of such a PBX, readable or not, and not of another program."""
 
 
+class FileDialect(Dialect):
+    """A kind of PBX that leaves files with rows of many calls, and sends nothing. Its classes inherit from it, as those
+    of `LegDialect`.
+    """
+
+    @abstractmethod
+    def is_file(self, content: bytes) -> bool:
+        """Return whether the content of a file is one of such a PBX: a look at its begin."""
+
+    @abstractmethod
+    def split_file(self, content: bytes) -> Iterable[bytes]:
+        """Return the bodies of the raw events of such a file, the same for the same content; one may have none."""
+
+
 class OrderedDialect(Dialect):
     """A kind of PBX whose values have no names in its events: their order is a setting of the PBX. Its classes inherit
     from it, as those of `LegDialect`.

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.avaya.payload import Avaya
 from onhook.pbx.client import PbxClient
+from onhook.pbx.cucm.payload import Cucm
 from onhook.pbx.dialect import Dialect, Dialects
 from onhook.pbx.freeswitch.payload import FreeSwitch
 from onhook.pbx.grandstream.payload import Grandstream
@@ -16,7 +17,9 @@ from onhook.pbx.yeastar.payload import Yeastar
 
 def dialects() -> Dialects:
     """Return the dialects by their names in the ledger."""
-    instances: tuple[Dialect, ...] = (Yeastar(), NewCdr(), Asterisk(), FreeSwitch(), ThreeCx(), Avaya(), Grandstream())
+    instances: tuple[Dialect, ...] = (
+        *(Yeastar(), NewCdr(), Asterisk(), FreeSwitch(), ThreeCx(), Avaya(), Grandstream(), Cucm()),
+    )
     return {dialect.name: dialect for dialect in instances}
 
 

@@ -6,16 +6,13 @@ There is no acknowledgement: a line counts as accepted once the connection took 
 import asyncio
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 from onhook.lib.messages import _
 from onhook.lib.sockets import listening_socket
 from onhook.simulator.office_plan import LINE_LISTEN
-from onhook.simulator.results import NO_RESPONSE
-
-WRITTEN: Final = "written"
-"""Counted among the responses in place of a status."""
+from onhook.simulator.results import NO_RESPONSE, WRITTEN
 
 BACKLOG = 8
 CLOSE_SECONDS_MAX = 2.0

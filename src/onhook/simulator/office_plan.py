@@ -13,6 +13,8 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.pbx.avaya.payload import Avaya
 from onhook.pbx.avaya.writing import PAYLOAD_FORMAT
+from onhook.pbx.cucm.payload import Cucm
+from onhook.pbx.cucm.writing import PAYLOAD_FORMAT as CUCM_FORMAT
 from onhook.pbx.dialect import Dialect
 from onhook.pbx.grandstream.payload import Grandstream
 from onhook.pbx.grandstream.writing import PAYLOAD_FORMATS as UCM_FORMATS
@@ -27,6 +29,9 @@ LINE_CONNECT, LINE_LISTEN = "tcp", "tcp-listen"
 
 LINE_FORMATS: Mapping[str, Dialect] = {**dict.fromkeys(GENERATIONS, ThreeCx()), PAYLOAD_FORMAT: Avaya()}
 """The dialects of lines by their payload formats."""
+
+FILE_FORMATS: Mapping[str, Dialect] = {CUCM_FORMAT: Cucm()}
+"""The dialects of files by their payload formats."""
 
 WEBHOOK_FORMATS: Mapping[str, Dialect] = {
     **dict.fromkeys(PAYLOAD_FORMATS, Yeastar()),
@@ -54,8 +59,9 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
     cut short there; None is no end. With `start` (aware) the calls are history from that time on: until now
     at the latest, and then, with `continues_live`, calls that end when they are sent. Without `start` each call ends
     when it is sent, after `history_calls` of the past. With an empty `url` nothing is posted, and an observer is needed
-    (`simulator.observer`); that of a connection for lines is `tcp://…` or `tcp-listen://…`. An empty `secret` sends
-    without a signature. `max_attempts`, `timeout_seconds` and `retry_seconds` are the retries of a PBX.
+    (`simulator.observer`); that of a connection for lines is `tcp://…` or `tcp-listen://…`, that of a folder
+    `file:///…`. An empty `secret` sends without a signature. `max_attempts`, `timeout_seconds` and `retry_seconds` are
+    the retries of a PBX.
     """
 
     url: str = ""
@@ -83,8 +89,8 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raises `UsageError` for an invalid plan."""
-        has_line_url = is_line_url(self.url)
-        if self.url and not has_line_url and not _is_webhook_url(self.url):
+        has_line_url, has_file_url = is_line_url(self.url), is_file_url(self.url)
+        if self.url and not has_line_url and not has_file_url and not _is_webhook_url(self.url):
             raise UsageError(
                 (_("{url!r} is not the URL of a webhook", url=self.url)),
                 hint=_("write one such as http://127.0.0.1:30012/"),
@@ -93,7 +99,7 @@ class SimulationPlan(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 _("a PBX needs a serial number"), hint=_("use the one of a PBX that the receiver has registered")
             )
-        choices = LINE_FORMATS if has_line_url else WEBHOOK_FORMATS
+        choices = LINE_FORMATS if has_line_url else FILE_FORMATS if has_file_url else WEBHOOK_FORMATS
         if self.payload_format not in choices:
             raise UsageError(
                 _("unknown payload format {name!r}", name=self.payload_format),
@@ -122,6 +128,11 @@ _NUMBER_RANGES: Final = (
     ("timeout_seconds", 0.1, 600),
     ("retry_seconds", 0, 600),
 )
+
+
+def is_file_url(url: str) -> bool:
+    """Return whether a URL is that of a folder."""
+    return url.startswith("file:///")
 
 
 def is_line_url(url: str) -> bool:
@@ -185,7 +196,7 @@ def demo_plan(url: str, sn: str, secret: str, *, seed: int = 1) -> SimulationPla
 
 def find_dialect(plan: SimulationPlan) -> Dialect:
     """Return the dialect in which the simulated PBX reports its calls."""
-    return LINE_FORMATS.get(plan.payload_format) or WEBHOOK_FORMATS[plan.payload_format]
+    return {**LINE_FORMATS, **FILE_FORMATS, **WEBHOOK_FORMATS}[plan.payload_format]
 
 
 def create_office(plan: SimulationPlan) -> Office:

@@ -19,6 +19,9 @@ from onhook.simulator.office_plan import SimulationPlan, SimulationResult
 NO_RESPONSE = "no response"
 """Counted among the responses: the connection was rejected or cut off, or the response was too late."""
 
+WRITTEN = "written"
+"""Counted in place of a status, where there is no response: the line or file was written."""
+
 
 class SimulationRecorder:
     """Context manager that keeps the counters and the files of one simulation.

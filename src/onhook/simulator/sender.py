@@ -21,7 +21,8 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.simulator.fault_injection import EventFaultInjector, SimulatedEvent, corrupt_body
-from onhook.simulator.line_writer import WRITTEN, LineWriter
+from onhook.simulator.file_writer import FileWriter
+from onhook.simulator.line_writer import LineWriter
 from onhook.simulator.observer import SimulationObserver
 from onhook.simulator.office_plan import (
     DEMO_EVENTS_PER_SECOND,
@@ -29,9 +30,10 @@ from onhook.simulator.office_plan import (
     SimulationResult,
     create_office,
     find_dialect,
+    is_file_url,
     is_line_url,
 )
-from onhook.simulator.results import NO_RESPONSE, SimulationRecorder
+from onhook.simulator.results import NO_RESPONSE, WRITTEN, SimulationRecorder
 
 PROGRESS_SECONDS = 0.1
 """Interval of progress reports: as often as an eye can follow."""
@@ -60,7 +62,7 @@ async def simulate(
     streams = _build_streams(plan, clock)
     with SimulationRecorder(plan) as recorder:
         try:
-            async with _open_post(plan) as post:
+            async with _open_post(plan, clock) as post:
                 sender = _EventSender(plan, post, recorder, on_progress, observer)
                 await _send_all(plan, streams, recorder, sender, observer)
         finally:
@@ -222,8 +224,11 @@ def _current_times(clock: Clock) -> Iterator[datetime]:
 
 
 @asynccontextmanager
-async def _open_post(plan: SimulationPlan) -> AsyncIterator[_Post]:
-    """Yield what sends one body, by webhook or as a line."""
+async def _open_post(plan: SimulationPlan, clock: Clock) -> AsyncIterator[_Post]:
+    """Yield what sends one body: by webhook, as a line, or as a file. Raises `UsageError`."""
+    if is_file_url(plan.url):
+        yield FileWriter(plan.url, clock).post
+        return
     if is_line_url(plan.url):
         async with LineWriter(plan.url, plan.timeout_seconds) as line_writer:
             yield line_writer.post

@@ -1,4 +1,5 @@
-"""A folder in which a PBX leaves what it could not send, one event in each file: the error folder of a FreeSWITCH.
+"""A folder in which a PBX leaves files: one event in each, that it could not send, as in the error folder of a
+FreeSWITCH; or the rows of many calls, as a CUCM delivers them.
 
 Invariants: a file is stored before it is moved. It is stored once, whatever its name, and however often the folder is
 swept: the ledger recognises its content. A file that is being written, or is no event, is left where it is.
@@ -7,6 +8,7 @@ swept: the ledger recognises its content. A file that is being written, or is no
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +16,7 @@ import msgspec
 
 from onhook.appdb.swept_files import SweptFile
 from onhook.lib.errors import UsageError
-from onhook.pbx.dialect import LegDialect
+from onhook.pbx.dialect import FileDialect, LegDialect
 from onhook.receiver.verdict import Verdict
 from onhook.sync.folder_files import (
     SETTLED_SECONDS,
@@ -30,13 +32,16 @@ from onhook.sync.folder_files import (
     scan_folder,
     to_swept_file,
 )
-from onhook.sync.ingest_retry import BACKFILL_ATTEMPTS_MAX, Ingest, ingest_with_retry
+from onhook.sync.ingest_retry import BACKFILL_ATTEMPTS_MAX, INGEST_BATCH_SIZE, Ingest, ingest_with_retry
 
 FILE_BYTES_MAX: Final = 256 * 1024
 """As of a request to the intake."""
 
 FILES_AT_ONCE: Final = 200
-"""Files that are read together: 50 MB at most."""
+"""Files of one event that are read together: 50 MB at most."""
+
+ROWS_FILE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of a file with the rows of many calls, which is read alone: an hour of a busy PBX."""
 
 _MICROSECONDS = 1_000_000
 ACCEPTED_VERDICTS: Final = frozenset({"stored", "duplicate", "deleted"})
@@ -79,6 +84,7 @@ class FolderSweeper:
     ) -> None:
         self.totals = SweepTotals()
         self._dialect = dialect
+        self._file_dialect = dialect if isinstance(dialect, FileDialect) else None
         self._ingest = ingest
         self._now_us = now_us
         self._target = target
@@ -111,8 +117,9 @@ class FolderSweeper:
         """
         self.totals, self._error = SweepTotals(), None
         paths = await asyncio.to_thread(self._list_changed, folder)
-        for start in range(0, len(paths), FILES_AT_ONCE):
-            self.totals += await self._sweep_files(paths[start : start + FILES_AT_ONCE])
+        step = 1 if self._file_dialect is not None else FILES_AT_ONCE
+        for start in range(0, len(paths), step):
+            self.totals += await self._sweep_files(paths[start : start + step])
         if self._error is not None:
             raise self._error
         return self.totals
@@ -128,16 +135,31 @@ class FolderSweeper:
 
     async def _sweep_files(self, paths: Sequence[Path]) -> SweepTotals:
         files = await asyncio.to_thread(self._read_files, paths)
-        verdicts = await ingest_with_retry(
-            self._ingest, list(files.bodies.values()), attempts_max=BACKFILL_ATTEMPTS_MAX
-        )
-        results = dict(zip(files.bodies, verdicts, strict=True))
+        results = await self._ingest_files(files.bodies)
         accepted_paths = [path for path, verdict in results.items() if verdict in ACCEPTED_VERDICTS]
         self._error = self._error or files.error
         self._note(files.marks, accepted_paths)
         if self._target is not None:
             await asyncio.to_thread(self._move, accepted_paths, files.marks, self._target)
         return _count(files, len(paths), results)
+
+    async def _ingest_files(self, bodies: Mapping[Path, bytes]) -> Mapping[Path, Verdict]:
+        """Store the events of files; return what became of each file. Raises `Unavailable`."""
+        if self._file_dialect is not None:
+            return {path: await self._ingest_rows(self._file_dialect, body) for path, body in bodies.items()}
+        verdicts = await ingest_with_retry(self._ingest, list(bodies.values()), attempts_max=BACKFILL_ATTEMPTS_MAX)
+        return dict(zip(bodies, verdicts, strict=True))
+
+    async def _ingest_rows(self, dialect: FileDialect, content: bytes) -> Verdict:
+        """Store the rows of a file, some at a time; return "stored" if one of them is new. A row that cannot be read is
+        in the quarantine, and kept as the others are.
+        """
+        rows = iter(dialect.split_file(content))
+        is_new = False
+        while bodies := await asyncio.to_thread(lambda: list(islice(rows, INGEST_BATCH_SIZE))):
+            verdicts = await ingest_with_retry(self._ingest, bodies, attempts_max=BACKFILL_ATTEMPTS_MAX)
+            is_new = is_new or not {"duplicate", "deleted"}.issuperset(verdicts)
+        return "stored" if is_new else "duplicate"
 
     def _note(self, marks: Mapping[Path, FileMark], accepted_paths: Sequence[Path]) -> None:
         """Note what need not be read again. A file that is to be moved has no mark: it is tried again until it is."""
@@ -165,7 +187,7 @@ class FolderSweeper:
             try:
                 with open_file(path) as file:
                     status = os.fstat(file.fileno())
-                    body = file.read(FILE_BYTES_MAX + 1)
+                    body = file.read(self._bytes_max + 1)
             except FileNotFoundError:
                 continue  # It was moved or deleted meanwhile.
             except OSError as error:
@@ -175,9 +197,18 @@ class FolderSweeper:
                 recent_count += 1
                 continue
             marks[path] = mark_of(status)
-            if len(body) <= FILE_BYTES_MAX and self._dialect.peek(body).kind == "details":
+            if len(body) <= self._bytes_max and self._is_readable(body):
                 bodies[path] = body
         return _ReadFiles(bodies, marks, recent_count, first_error)
+
+    @property
+    def _bytes_max(self) -> int:
+        return FILE_BYTES_MAX if self._file_dialect is None else ROWS_FILE_BYTES_MAX
+
+    def _is_readable(self, body: bytes) -> bool:
+        if self._file_dialect is not None:
+            return self._file_dialect.is_file(body)
+        return self._dialect.peek(body).kind == "details"
 
 
 def _count(files: _ReadFiles, file_count: int, results: Mapping[Path, Verdict]) -> SweepTotals:

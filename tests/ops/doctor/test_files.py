@@ -45,3 +45,16 @@ async def test_check_swept_folder_says_whether_it_is_read(
         assert find_worst(await check_swept_folders(appdb)).status == ("ERROR" if error else "OK")
     appdb_checks = [check async for check in check_appdb(config, SystemClock(), ENGINES.open_appdb)]
     assert any("files of Office" in check.detail for check in appdb_checks) is bool(error)
+
+
+async def test_check_swept_folder_of_a_pbx_that_has_only_files_must_be_set(tmp_path: Path) -> None:
+    """There are no checks of an API or a webhook."""
+    config = Config(data=tmp_path)
+    async with AppDb(config.appdb_file) as appdb:
+        await appdb.add_pbx(name="Campus", sn="CUCM", secret=None, dialect="cucm", now_us=1)
+        target = await load_check_target(appdb, "Campus", "", ZoneInfo("UTC"))
+        checks = [check async for check in check_pbx(config, appdb, SystemClock(), target)]
+        assert "its calls are read from files, and no folder is set" in {
+            check.detail for check in checks if check.status == "ERROR"
+        }
+        assert not any("API" in check.detail for check in checks)

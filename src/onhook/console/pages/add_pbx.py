@@ -129,6 +129,11 @@ KINDS: Mapping[str, PbxKind] = {
             mark("The PBX writes a line of SMDR for each part of a call to a connection. Its address identifies it."),
         ),
         PbxKind(
+            "cucm",
+            mark("Cisco Unified Communications Manager"),
+            mark("The PBX delivers CDR files to a server for SFTP. Onhook reads the folder on this machine."),
+        ),
+        PbxKind(
             "asterisk",
             mark("Asterisk"),
             mark("Onhook connects to the manager interface (AMI), and fills gaps from the CDR file or table."),

@@ -8,7 +8,7 @@ import msgspec
 
 from onhook.appdb.alarms import Alarm
 from onhook.appdb.pbxs import Pbx
-from onhook.appdb.source_match import LINE_DIALECTS
+from onhook.appdb.source_match import FILE_DIALECTS, LINE_DIALECTS
 from onhook.cdr.agent_ring_time import RingTimeMeaning, detect_meaning
 from onhook.cdr.identity import fold_sn
 from onhook.cdr.merge import LATE_CHANNELS
@@ -213,6 +213,8 @@ def describe_coverage(pbx: Pbx, coverage: PbxCoverage, zone: ZoneInfo) -> str:
         )
     elif pbx.dialect == "grandstream":
         advice = _("Missing calls cannot be detected: the list of calls of a UCM is not read.")
+    elif pbx.dialect in FILE_DIALECTS:
+        advice = _("Missing calls cannot be detected: a file that is not delivered is not known.")
     elif pbx.dialect in LINE_DIALECTS:
         advice = _("Missing calls cannot be detected: a line is written once, and without an answer.")
     else:

@@ -14,7 +14,7 @@ from litestar.response import Redirect
 
 from onhook.appdb.pbx_conventions import ENCODING_CHARACTERS_MAX, PbxConventions, parse_conventions
 from onhook.appdb.pbxs import DIALECT_DEFAULT, Pbx, Secret, new_secret, validate_sn
-from onhook.appdb.source_match import LINE_DIALECTS, UNSIGNED_DIALECTS, UNTESTED_DIALECTS
+from onhook.appdb.source_match import FILE_DIALECTS, LINE_DIALECTS, UNSIGNED_DIALECTS, UNTESTED_DIALECTS
 from onhook.appdb.swept_folders import SweptFolder
 from onhook.appdb.sync_state import AUTO, format_silence_minutes, parse_silence_minutes
 from onhook.cdr.number_plan import RANGE_KINDS, parse_number_plan
@@ -140,7 +140,7 @@ class PbxView(View, frozen=True, kw_only=True):
     can_sign: bool
     has_signature: bool
     has_test_event: bool
-    writes_lines: bool
+    sends_requests: bool
     can_leave_files: bool
     swept_folder: SweptFolder | None
     recordings: RecordingsOverview
@@ -439,7 +439,7 @@ async def _render_pbx(
             can_sign=_can_sign(pbx),
             has_signature=pbx.dialect not in UNSIGNED_DIALECTS,
             has_test_event=pbx.dialect not in UNTESTED_DIALECTS,
-            writes_lines=pbx.dialect in LINE_DIALECTS,
+            sends_requests=pbx.dialect not in LINE_DIALECTS | FILE_DIALECTS,
             can_leave_files=can_leave_files(pbx),
             swept_folder=await app_state.appdb.swept_folders.get(pbx.sn),
             recordings=await load_recordings_overview(app_state, pbx),

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbxs import Pbx
+from onhook.appdb.source_match import FILE_DIALECTS
 from onhook.lib.messages import _, _n
 from onhook.lib.timestamps import format_time
 from onhook.ops.doctor.check import Check
@@ -28,7 +29,7 @@ async def check_swept_folder(appdb: AppDb, pbx: Pbx, now: datetime, zone: ZoneIn
     """Return the checks of the folder of one PBX; none where it has none."""
     folder = await appdb.swept_folders.get(pbx.sn)
     if folder is None:
-        return ()
+        return (_missing_check(pbx),) if pbx.dialect in FILE_DIALECTS else ()
     if folder.error:
         return (_unreadable_check(pbx, folder.error),)
     if folder.swept_at is None or now - folder.swept_at > AGE_MAX:
@@ -46,6 +47,14 @@ async def check_swept_folder(appdb: AppDb, pbx: Pbx, now: datetime, zone: ZoneIn
         )
         checks.append(Check("WARNING", detail, _("look into the folder; remove what does not belong there")))
     return checks
+
+
+def _missing_check(pbx: Pbx) -> Check:
+    return Check(
+        "ERROR",
+        _("its calls are read from files, and no folder is set"),
+        _("`onhook pbx files {name} FOLDER` sets it", name=shlex.quote(pbx.name)),
+    )
 
 
 def find_worst(checks: Sequence[Check]) -> Check:

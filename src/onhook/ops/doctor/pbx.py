@@ -15,7 +15,7 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
 from onhook.appdb.senders import list_senders
-from onhook.appdb.source_match import LINE_DIALECTS
+from onhook.appdb.source_match import FILE_DIALECTS, LINE_DIALECTS
 from onhook.cdr.coverage import complete_until
 from onhook.cdr.sync_types import PushChannelStatus
 from onhook.config import Config
@@ -99,7 +99,13 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     if target.pbx.dialect in LINE_DIALECTS:
         async for check in check_line_pbx(config, appdb, target.pbx):
             yield check
-        return
+    elif target.pbx.dialect not in FILE_DIALECTS:
+        async for check in _check_web_api(appdb, clock, target):
+            yield check
+
+
+async def _check_web_api(appdb: AppDb, clock: Clock, target: PbxCheckTarget) -> AsyncIterator[Check]:
+    """Yield the checks of the API of a PBX, as far as it has one."""
     if target.credentials is None:
         yield Check(
             "OK",
