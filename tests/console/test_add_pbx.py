@@ -120,7 +120,7 @@ async def test_add_pbx_grandstream_has_its_secret_path_this_once(
     assert f":30012{path}<" in text
     assert (await harness.appdb.pbx("UCM-1")).dialect == "grandstream"
     page = await (await client.get("/pbxs/UCM-1")).text()
-    assert ("Send test event" in page, path in page, "the list of calls of a UCM is not read" in page) == (
+    assert ("Send test event" in page, path in page, "without access to the list of calls of the UCM" in page) == (
         *(False, False, True),
     )
     connection_page = await (await client.get("/pbxs/UCM-1/connection")).text()

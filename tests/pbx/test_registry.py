@@ -1,9 +1,16 @@
 """The dialects and clients are registered under the names in the ledger."""
 
 from onhook.appdb.pbxs import DIALECTS
-from onhook.appdb.source_match import FILE_DIALECTS, LINE_DIALECTS, PASSWORD_DIALECTS, UNSIGNED_DIALECTS, UNTESTED_DIALECTS
+from onhook.appdb.source_match import (
+    FILE_DIALECTS,
+    LINE_DIALECTS,
+    LIST_DIALECTS,
+    PASSWORD_DIALECTS,
+    UNSIGNED_DIALECTS,
+    UNTESTED_DIALECTS,
+)
 from onhook.pbx.dialect import FileDialect, LegDialect, LineDialect
-from onhook.pbx.registry import dialects, pbx_clients
+from onhook.pbx.registry import call_list_clients, dialects, pbx_clients
 
 
 def test_registry_dialect_names_do_not_change() -> None:
@@ -16,6 +23,7 @@ def test_registry_dialect_names_do_not_change() -> None:
 def test_registry_client_belongs_to_dialect() -> None:
     assert pbx_clients().keys() == {"yeastar"}
     assert pbx_clients().keys() <= dialects().keys()
+    assert call_list_clients().keys() == LIST_DIALECTS <= dialects().keys()
 
 
 def test_registry_dialects_without_signatures_are_those_of_lines_and_legs_and_newcdr() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps, SyncSpec
 from tests.pbx.asterisk.test_files import rows as cdr_rows
 from tests.receiver.harness import make_raw_event
 from tests.sync.pbx_responder import CLIENT_ID, CLIENT_SECRET, PbxResponder, open_pbx_responder
+from tests.sync.ucm_stub import PASSWORD, USER, UcmStub, run_ucm
 from tests.waiting import polls, wait_until
 
 OFFICE, BRANCH = "3631A2124ABC", "3651XXXXXXXX"
@@ -178,6 +180,22 @@ async def test_sync_manager_cdr_source_is_read_automatically(tmp_path: Path) -> 
         assert result is not None
         assert (result.rows, result.new, result.same, result.error) == (1, 0, 1, "")
         assert await harness.count_events("lab") == 1
+
+
+async def test_sync_manager_list_of_calls_is_read_automatically(tmp_path: Path) -> None:
+    """Of a UCM, whose API is a stub; its zone is a setting of the PBX."""
+    start = datetime.now(UTC) - timedelta(hours=1)
+    row = {"AcctId": "1", "src": "1001", "dst": "1002", "start": f"{start:%Y-%m-%d %H:%M:%S}", "duration": "5"}
+    stub = UcmStub([row])
+    async with run_ucm(stub) as url, open_manager_harness(tmp_path) as harness:
+        api = parse_pbx_credentials(url, USER, PASSWORD)
+        await harness.appdb.add_pbx(
+            name="Shop", sn="UCM", secret=None, dialect="grandstream", zone="UTC", credentials=api, now_us=1
+        )
+        async with asyncio.timeout(10):
+            while await harness.count_events("UCM") < 1:  # noqa: ASYNC110 - a ledger sets no event
+                await asyncio.sleep(0.01)
+    assert stub.login_count == 1
 
 
 async def test_sync_manager_stop_ends_while_tokens_cannot_be_stored(

@@ -32,6 +32,9 @@ UNSIGNED_DIALECTS = frozenset({"newcdr"}) | PASSWORD_DIALECTS | LINE_DIALECTS | 
 UNTESTED_DIALECTS = PASSWORD_DIALECTS | LINE_DIALECTS | FILE_DIALECTS
 """Dialects without test events: their PBXs send calls alone."""
 
+LIST_DIALECTS = frozenset({"grandstream"})
+"""Dialects without signatures whose PBXs have a list of calls that can be read (grandstream.md 5)."""
+
 ADDRESSES_MAX = 20
 """Per PBX: its own, its spare's, and those of its Internet provider."""
 
@@ -149,7 +152,7 @@ def validate_sender_identification(
 
 def validate_has_api(dialect: str) -> None:
     """Check that Onhook supports an API of this dialect. Raises `UsageError`."""
-    if dialect in UNSIGNED_DIALECTS:
+    if dialect in UNSIGNED_DIALECTS - LIST_DIALECTS:
         raise UsageError(
             _("the API of {dialect} PBXs is not supported", dialect=dialect), hint=_("leave --api and its options out")
         )

@@ -29,6 +29,7 @@ from onhook.ops.instance_lock import is_server_running
 from onhook.ops.manual_backfill import parse_cdr_sources, run_manual_backfill
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import TimeWindow
+from onhook.pbx.registry import call_list_clients
 from onhook.runtime.adapters.ingest import create_ingestor, open_ingestor
 from onhook.runtime.data_files import open_files
 from onhook.sync.asterisk_sync import find_open_gaps, format_gap
@@ -37,7 +38,9 @@ from onhook.sync.pbx_sync_manager import (
     CdrSourceSyncSpec,
     SyncDeps,
     build_api_sync_spec,
+    build_list_sync_spec,
     create_cdr_sync_from_spec,
+    create_list_sync,
     open_pbx_sync,
 )
 
@@ -184,6 +187,9 @@ async def _run_offline(config: Config, pbx: Pbx, on_progress: SyncProgressCallba
 
 async def _backfill_from_api(deps: SyncDeps, pbx: Pbx, on_progress: SyncProgressCallback) -> BackfillResult | None:
     credentials = await deps.appdb.pbx_credentials.require(pbx.sn, pbx.name)
+    if pbx.dialect in call_list_clients():
+        pbx_sync = create_list_sync(deps, build_list_sync_spec(pbx, credentials))
+        return await pbx_sync.run_requested_backfill(on_progress)
     async with open_pbx_sync(deps, build_api_sync_spec(pbx, credentials)) as sync_tasks:
         try:
             return await sync_tasks.pbx_sync.run_requested_backfill(on_progress)

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.avaya.payload import Avaya
+from onhook.pbx.call_list import CallListClient
 from onhook.pbx.client import PbxClient
 from onhook.pbx.cucm.payload import Cucm
 from onhook.pbx.dialect import Dialect, Dialects
 from onhook.pbx.freeswitch.payload import FreeSwitch
+from onhook.pbx.grandstream.call_list import UcmCallList
 from onhook.pbx.grandstream.payload import Grandstream
 from onhook.pbx.newcdr.payload import NewCdr
 from onhook.pbx.threecx.payload import ThreeCx
@@ -26,3 +28,8 @@ def dialects() -> Dialects:
 def pbx_clients() -> Mapping[str, PbxClient]:
     """Return the PBX clients by the names of their dialects."""
     return {"yeastar": YeastarClient()}
+
+
+def call_list_clients() -> Mapping[str, CallListClient]:
+    """Return the clients of lists of calls by the names of their dialects."""
+    return {"grandstream": UcmCallList()}

@@ -130,7 +130,7 @@ class PbxSession:
         """Copy of the stored tokens, which are deleted when an operator removes the PBX or changes its API settings."""
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, ssl=_tls_trust(self._endpoint.fingerprint))
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, ssl=create_tls_trust(self._endpoint.fingerprint))
         timeout = aiohttp.ClientTimeout(total=RESPONSE_SECONDS_MAX, sock_connect=CONNECT_SECONDS_MAX)
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -271,7 +271,7 @@ class PbxSession:
                         raise self._unavailable(_("it does not have the file"))
                     yield _limited_chunks(response)
             except (aiohttp.ClientError, TimeoutError) as error:
-                raise self._unavailable(_describe_error(error)) from error
+                raise self._unavailable(describe_connection_error(error)) from error
 
     async def open_push(self, token: str) -> aiohttp.ClientWebSocketResponse:
         """Return the open socket of the push channel. Raises `TokenRejected` if the PBX no longer knows the token, else
@@ -290,9 +290,9 @@ class PbxSession:
             # The PBX refuses a handshake with a token that it has forgotten, as after a restart, without a reason.
             if isinstance(error, aiohttp.WSServerHandshakeError) and await self._is_rejected(token):
                 raise TokenRejected(_("the PBX no longer knows the token"), location=self.host) from error
-            self.error_kind = _classify_error(error)
+            self.error_kind = classify_error(error)
             raise self._unavailable(
-                _("the push channel cannot be opened: {error}", error=_describe_error(error))
+                _("the push channel cannot be opened: {error}", error=describe_connection_error(error))
             ) from error
 
     async def _is_rejected(self, token: str) -> bool:
@@ -353,14 +353,14 @@ class PbxSession:
                 headers=headers,
                 allow_redirects=False,
             ) as response:
-                body = await _read_body(response)
+                body = await read_body(response)
                 answer = await asyncio.to_thread(self.client.parse_response, response.status, body)
-        except (aiohttp.ClientError, TimeoutError, OSError, _ResponseTooLarge) as error:
-            self.error_kind = _classify_error(error)
+        except (aiohttp.ClientError, TimeoutError, OSError, ResponseTooLarge) as error:
+            self.error_kind = classify_error(error)
             return PbxResponse(
                 errcode=-1,
                 error_kind="temporary" if _was_never_sent(error) else "invalid_response",
-                error_text=_describe_error(error),
+                error_text=describe_connection_error(error),
             )
         self.error_kind = ""
         return answer
@@ -381,16 +381,17 @@ def _format_minute(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-class _ResponseTooLarge(Exception):
+class ResponseTooLarge(Exception):
     """A response over the size limit."""
 
 
-async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+async def read_body(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body of a response. Raises `ResponseTooLarge`."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(64 * 1024):
         body += chunk
         if len(body) > RESPONSE_BYTES_MAX:
-            raise _ResponseTooLarge
+            raise ResponseTooLarge
     return bytes(body)
 
 
@@ -403,7 +404,8 @@ async def _limited_chunks(response: aiohttp.ClientResponse) -> AsyncIterator[byt
         yield chunk
 
 
-def _tls_trust(fingerprint: str) -> aiohttp.Fingerprint | ssl.SSLContext:
+def create_tls_trust(fingerprint: str) -> aiohttp.Fingerprint | ssl.SSLContext:
+    """Return what verifies a certificate: its fingerprint, or the system's authorities."""
     return aiohttp.Fingerprint(bytes.fromhex(fingerprint)) if fingerprint else ssl.create_default_context()
 
 
@@ -412,7 +414,8 @@ def _was_never_sent(error: Exception) -> bool:
     return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ServerFingerprintMismatch)
 
 
-def _classify_error(error: Exception) -> ConnectionErrorKind:
+def classify_error(error: Exception) -> ConnectionErrorKind:
+    """Return the kind of a problem of the connection."""
     is_untrusted = isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ServerFingerprintMismatch)
     return "certificate" if is_untrusted else "unreachable"
 
@@ -424,7 +427,7 @@ def describe_error_at(error: OnhookError, zone: ZoneInfo, now: datetime) -> str:
     return error.describe(zone, now) if isinstance(error, NextAttemptLater) else error.message
 
 
-def _describe_error(error: Exception) -> str:
+def describe_connection_error(error: Exception) -> str:
     """Return the error without URLs, which contain tokens."""
     if isinstance(error, aiohttp.ServerFingerprintMismatch):
         return _("the certificate is not the pinned one")
@@ -436,4 +439,4 @@ def _describe_error(error: Exception) -> str:
         return _("HTTP status {status}", status=error.status)
     if isinstance(error, TimeoutError):
         return _("no response in time")
-    return _("the response is too large") if isinstance(error, _ResponseTooLarge) else type(error).__name__
+    return _("the response is too large") if isinstance(error, ResponseTooLarge) else type(error).__name__

@@ -19,20 +19,24 @@ from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.leases import RunLeased, run_without_lease
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
+from onhook.cdr.utc_offset import get_zone
 from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.task_reconciler import TaskReconciler, raise_if_cancelled
 from onhook.pbx.client import ClientCredentials
-from onhook.pbx.registry import dialects, pbx_clients
+from onhook.pbx.registry import call_list_clients, dialects, pbx_clients
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.store.contract import Store
 from onhook.sync.api_backfill import ApiBackfill
 from onhook.sync.appdb_state import AppDbSyncState, AppDbTokenStore
+from onhook.sync.call_list_reader import CallListReader
 from onhook.sync.call_lookup import StoreCallLookup
 from onhook.sync.cdr_sources import create_cdr_sync, expand_rotated_files
+from onhook.sync.list_backfill import ListBackfill
 from onhook.sync.name_reader import NameReader
+from onhook.sync.page_ingest import PageIngestor
 from onhook.sync.pbx_session import PbxEndpoint, PbxSession
 from onhook.sync.pbx_sync import PbxSync
 from onhook.sync.push_channel import PushReceiver
@@ -57,7 +61,17 @@ class CdrSourceSyncSpec(msgspec.Struct, frozen=True):
     source: CdrSource
 
 
-SyncSpec = ApiSyncSpec | CdrSourceSyncSpec
+class ListSyncSpec(msgspec.Struct, frozen=True):
+    """A PBX with a list of calls; a change restarts the sync. `registered_at` is in Unix seconds."""
+
+    sn: str
+    dialect: str
+    registered_at: float
+    credentials: PbxCredentials
+    zone: str | None
+
+
+SyncSpec = ApiSyncSpec | CdrSourceSyncSpec | ListSyncSpec
 """The settings of one PBX's sync."""
 
 
@@ -87,14 +101,18 @@ def create_pbx_session(spec: ApiSyncSpec, *, appdb: AppDb, clock: Clock, jitter:
     sn, dialect, _, credentials = spec
     return PbxSession(
         client=pbx_clients()[dialect],
-        endpoint=PbxEndpoint(
-            url=credentials.url,
-            login=ClientCredentials(credentials.client_id, credentials.client_secret),
-            fingerprint=credentials.fingerprint,
-        ),
+        endpoint=_endpoint_of(credentials),
         token_store=AppDbTokenStore(appdb=appdb, clock=clock, sn=sn, credentials=credentials),
         clock=clock,
         jitter=jitter,
+    )
+
+
+def _endpoint_of(credentials: PbxCredentials) -> PbxEndpoint:
+    return PbxEndpoint(
+        url=credentials.url,
+        login=ClientCredentials(credentials.client_id, credentials.client_secret),
+        fingerprint=credentials.fingerprint,
     )
 
 
@@ -144,6 +162,40 @@ def create_cdr_sync_from_spec(deps: SyncDeps, spec: CdrSourceSyncSpec) -> PbxSyn
     )
 
 
+def create_call_list_reader(spec: ListSyncSpec, *, clock: Clock) -> CallListReader:
+    """Return the reader of one PBX's list of calls."""
+    return CallListReader(
+        client=call_list_clients()[spec.dialect],
+        endpoint=_endpoint_of(spec.credentials),
+        clock=clock,
+        zone=get_zone(spec.zone) if spec.zone else None,
+    )
+
+
+def create_list_sync(deps: SyncDeps, spec: ListSyncSpec) -> PbxSync:
+    """Return the sync of one PBX that fills gaps from its list of calls."""
+    reader = create_call_list_reader(spec, clock=deps.clock)
+    pages = PageIngestor(
+        ingestor=deps.ingestor,
+        sender=RegisteredPbx(sn=spec.sn, dialect=spec.dialect),
+        dialect=dialects()[spec.dialect],
+        call_lookup=StoreCallLookup(deps.store),
+        host=reader.host,
+    )
+    return PbxSync(
+        access=reader,
+        backfill_source=ListBackfill(reader, pages),
+        state=AppDbSyncState(appdb=deps.appdb, store=deps.store, clock=deps.clock, sn=spec.sn),
+        registered_at=spec.registered_at,
+        jitter=deps.jitter,
+    )
+
+
+def build_list_sync_spec(pbx: Pbx, credentials: PbxCredentials) -> ListSyncSpec:
+    """Return the settings that the sync of a list of calls depends on."""
+    return ListSyncSpec(pbx.sn, pbx.dialect, pbx.created_at.timestamp(), credentials, pbx.zone)
+
+
 def build_api_sync_spec(pbx: Pbx, credentials: PbxCredentials) -> ApiSyncSpec:
     """Return the settings that a sync depends on; name and number plan are not among them."""
     return pbx.sn, pbx.dialect, pbx.created_at.timestamp(), credentials
@@ -188,14 +240,18 @@ class PbxSyncManager:
     async def _build_specs(self) -> Mapping[str, SyncSpec]:
         credentials_by_sn, clients = await self._deps.appdb.pbx_credentials.all(), pbx_clients()
         pbxs = await self._deps.appdb.pbxs() if credentials_by_sn else []
-        api_specs = {
+        api_specs: dict[str, SyncSpec] = {
             pbx.sn: build_api_sync_spec(pbx, credentials_by_sn[pbx.sn])
             for pbx in pbxs
             if pbx.sn in credentials_by_sn and pbx.dialect in clients
         }
-        return api_specs | {
-            sn: CdrSourceSyncSpec(sn, source) for sn, source in (await self._deps.appdb.cdr_sources.all()).items()
+        list_specs: dict[str, SyncSpec] = {
+            pbx.sn: build_list_sync_spec(pbx, credentials_by_sn[pbx.sn])
+            for pbx in pbxs
+            if pbx.sn in credentials_by_sn and pbx.dialect in call_list_clients()
         }
+        sources = await self._deps.appdb.cdr_sources.all()
+        return api_specs | list_specs | {sn: CdrSourceSyncSpec(sn, source) for sn, source in sources.items()}
 
     async def _run_leased(self, sn: str, spec: SyncSpec) -> None:
         """Run a sync without end, while this process has the lease of the PBX."""
@@ -209,6 +265,8 @@ class PbxSyncManager:
             try:
                 if isinstance(spec, CdrSourceSyncSpec):
                     await self._run_pbx_sync(sn, create_cdr_sync_from_spec(self._deps, spec))
+                elif isinstance(spec, ListSyncSpec):
+                    await self._run_pbx_sync(sn, create_list_sync(self._deps, spec))
                 else:
                     await self._run_api_sync(spec)
             except* OnhookError as errors:

@@ -212,7 +212,7 @@ def describe_coverage(pbx: Pbx, coverage: PbxCoverage, zone: ZoneInfo) -> str:
             " `err-log-dir`; the section Files of this page has the server store these files."
         )
     elif pbx.dialect == "grandstream":
-        advice = _("Missing calls cannot be detected: the list of calls of a UCM is not read.")
+        advice = _("Missing calls cannot be detected without access to the list of calls of the UCM.")
     elif pbx.dialect in FILE_DIALECTS:
         advice = _("Missing calls cannot be detected: a file that is not delivered is not known.")
     elif pbx.dialect in LINE_DIALECTS:

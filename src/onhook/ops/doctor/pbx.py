@@ -26,6 +26,7 @@ from onhook.lib.errors import NotAllowed, OnhookError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import format_time, to_datetime
 from onhook.ops.doctor.asterisk import check_asterisk
+from onhook.ops.doctor.call_list import check_call_list
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.files import check_swept_folder
 from onhook.ops.doctor.lines import check_line_pbx
@@ -34,7 +35,7 @@ from onhook.ops.doctor.requests import check_pbx_requests
 from onhook.ops.instance_lock import is_server_running
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import PbxResponse, PbxWebhook, PbxWebhookConfig, SystemFacts
-from onhook.pbx.registry import pbx_clients
+from onhook.pbx.registry import call_list_clients, pbx_clients
 from onhook.pbx.yeastar.display import WEBHOOK_MENU
 from onhook.receiver.rejections import name_counters
 from onhook.sync.api_backfill import is_without_facts
@@ -120,6 +121,8 @@ async def _check_web_api(appdb: AppDb, clock: Clock, target: PbxCheckTarget) -> 
     if target.pbx.dialect in pbx_clients():
         async for check in _check_api(appdb, clock, target, target.credentials):
             yield check
+    elif target.pbx.dialect in call_list_clients():
+        yield await check_call_list(clock, target.pbx, target.credentials)
 
 
 async def _check_stored_state(
