@@ -11,7 +11,7 @@ from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.cdr.leg_joining import missing_leg_ids
 from onhook.cdr.record import Call, Record
-from tests.pbx.freeswitch.captures import EXPECTED, FREESWITCH, assemble, bodies, calls_of
+from tests.pbx.freeswitch.captures import EXPECTED, FREESWITCH, PAYLOADS, assemble, bodies, calls_of
 
 TOLERANCE_SECONDS = 1.0
 """Truncated seconds of the PBX against half seconds of the telephones."""
@@ -146,3 +146,18 @@ def test_capture_at_end_of_summer_time_has_exact_times() -> None:
     (leg,) = call.legs
     assert (leg.time_start, leg.utc_offset, leg.call_duration) == ("2026-10-25 02:59:54", "+02:00", 14)
     assert f"{call.started_at:%H:%M:%S}" == "00:59:54"
+
+
+UNSOUND = ("e02_", "e37_")
+"""Captures of `encode=true` with `encode-values=true`, which FS6 has."""
+
+BODIES = sorted(PAYLOADS.glob("*/*.body"))
+
+
+def test_capture_each_body_of_each_setting_is_read() -> None:
+    """Of mod_json_cdr, mod_xml_cdr and mod_format_cdr in all encodings; and what it wrote to disk."""
+    files = [*BODIES, *(path for path in sorted(PAYLOADS.glob("*/disk/*/*")) if path.is_file())]
+    assert len({path.parts[-2] for path in BODIES}) == len(list(PAYLOADS.glob("[a-z][0-9]*")))
+    for path in files:
+        is_sound = not path.relative_to(PAYLOADS).parts[0].startswith(UNSOUND) or not path.match("*-json.body")
+        assert (FREESWITCH.peek(path.read_bytes()).kind == "details") == is_sound, path
