@@ -60,8 +60,8 @@ PayloadFormatOption = Annotated[
     typer.Option(
         "--payload-format",
         help=_(
-            "Event format: p-2023, p-2025, p-2026, doc, object, flat, ucm-json, ucm-xml; of lines 3cx-v18, 3cx-v20,"
-            " 3cx-v20-new, avaya-smdr; of files cucm-csv"
+            "Event format: p-2023, p-2025, p-2026, doc, object, flat, ucm-json, ucm-xml, fs-json, fs-values, fs-form,"
+            " fs-base64, fs-xml, fs-xml-form; of lines 3cx-v18, 3cx-v20, 3cx-v20-new, avaya-smdr; of files cucm-csv"
         ),
     ),
 ]

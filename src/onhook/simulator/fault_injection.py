@@ -103,10 +103,13 @@ _INTEGER_LIMITS: Final = {
 
 
 class SimulatedEvent(msgspec.Struct, frozen=True):
-    """Event to send. `faults` are the names of its faults in `Faults`; a `lost` one is never sent."""
+    """Event to send. `faults` are the names of its faults in `Faults`; a `lost` one is never sent. `call` has the
+    details of all legs of its call.
+    """
 
     details: CallDetails
     faults: tuple[str, ...] = ()
+    call: tuple[CallDetails, ...] = ()
 
     @property
     def is_first(self) -> bool:
@@ -140,15 +143,15 @@ class EventFaultInjector:
         self._delay_queue: list[tuple[int, int, SimulatedEvent]] = []
         self._sequence = 0
 
-    def inject(self, details: CallDetails) -> list[SimulatedEvent]:
-        """Add one event; return the events that are to be sent now."""
+    def inject(self, details: CallDetails, call: tuple[CallDetails, ...] = ()) -> list[SimulatedEvent]:
+        """Add the event of a leg of a call; return the events that are to be sent now."""
         self._position += 1
-        event = SimulatedEvent(details, self._draw_faults())
+        event = SimulatedEvent(details, self._draw_faults(), call)
         if "lost" in event.faults:
             return [event, *self._pop_due()]
         self._enqueue(event, self._draw_delay(event.faults))
         if self._draw(self._faults.duplicated):
-            duplicate = SimulatedEvent(details, (*event.faults, "duplicated"))
+            duplicate = SimulatedEvent(details, (*event.faults, "duplicated"), call)
             self._enqueue(duplicate, self._draw_delay(event.faults) + self._rng.randint(0, DUPLICATE_DELAY_EVENTS_MAX))
         return self._pop_due()
 
@@ -246,6 +249,8 @@ class ApiFaultInjector:
 
 def corrupt_body(body: bytes, rng: Random) -> bytes:
     """Return a corrupted event that cannot be parsed as a call, but still contains the PBX's serial number."""
+    if b'"msg"' not in body and b'"call_id"' not in body:  # a row or a document of another PBX
+        return body[: rng.randrange(len(body) // 2)]
     # A flat event has the call's fields themselves where others have `msg`.
     details_offset = body.index(b'"msg"' if b'"msg"' in body else b'"call_id"')
     variants = (

@@ -16,6 +16,8 @@ from onhook.pbx.avaya.writing import PAYLOAD_FORMAT
 from onhook.pbx.cucm.payload import Cucm
 from onhook.pbx.cucm.writing import PAYLOAD_FORMAT as CUCM_FORMAT
 from onhook.pbx.dialect import Dialect
+from onhook.pbx.freeswitch.payload import FreeSwitch
+from onhook.pbx.freeswitch.writing import ENCODINGS
 from onhook.pbx.grandstream.payload import Grandstream
 from onhook.pbx.grandstream.writing import PAYLOAD_FORMATS as UCM_FORMATS
 from onhook.pbx.threecx.payload import ThreeCx
@@ -33,9 +35,16 @@ LINE_FORMATS: Mapping[str, Dialect] = {**dict.fromkeys(GENERATIONS, ThreeCx()), 
 FILE_FORMATS: Mapping[str, Dialect] = {CUCM_FORMAT: Cucm()}
 """The dialects of files by their payload formats."""
 
+DOCUMENT_FORMATS: Mapping[str, str] = {f"fs-{encoding}": encoding for encoding in ENCODINGS}
+"""The encodings of the documents of a FreeSWITCH by their payload formats."""
+
+UTC_FORMATS = frozenset({CUCM_FORMAT, *DOCUMENT_FORMATS})
+"""Those in which a PBX writes UTC, and not the time of the office."""
+
 WEBHOOK_FORMATS: Mapping[str, Dialect] = {
     **dict.fromkeys(PAYLOAD_FORMATS, Yeastar()),
     **dict.fromkeys(UCM_FORMATS, Grandstream()),
+    **dict.fromkeys(DOCUMENT_FORMATS, FreeSwitch()),
 }
 """The dialects of webhooks by their payload formats."""
 

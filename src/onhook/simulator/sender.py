@@ -14,18 +14,23 @@ from itertools import takewhile
 from random import Random
 
 import aiohttp
+import msgspec
 
-from onhook.cdr.call_details import CallDetails
+from onhook.cdr.call_details import UTC_OFFSET, CallDetails
+from onhook.cdr.utc_offset import get_zone, offset_in_zone
 from onhook.lib.clock import Clock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.signing import SIGNATURE_HEADER, sign
+from onhook.pbx.freeswitch.writing import format_event
 from onhook.simulator.fault_injection import EventFaultInjector, SimulatedEvent, corrupt_body
 from onhook.simulator.file_writer import FileWriter
 from onhook.simulator.line_writer import LineWriter
 from onhook.simulator.observer import SimulationObserver
 from onhook.simulator.office_plan import (
     DEMO_EVENTS_PER_SECOND,
+    DOCUMENT_FORMATS,
+    UTC_FORMATS,
     SimulationPlan,
     SimulationResult,
     create_office,
@@ -101,24 +106,47 @@ class _EventSender:
             self._report_progress()
 
     async def send(self, event: SimulatedEvent) -> None:
-        """Post one event until it is acknowledged or all attempts are used up."""
-        body = self._body(event)
+        """Post what reports one event until it is acknowledged or all attempts are used up."""
+        results = [await self._post_until_acknowledged(body) for body in self._bodies(event)]
+        self._recorder.record_outcome(event, is_acknowledged=all(results))
+        self._report_progress()
+
+    async def _post_until_acknowledged(self, body: bytes) -> bool:
+        """Post a body; return whether it was acknowledged in one of the attempts."""
         for attempts_left in reversed(range(self._plan.max_attempts)):
             status = await self._post(body)
             self._recorder.record_response(status)
-            is_acknowledged = status.startswith("2") or status == WRITTEN
-            if is_acknowledged or not attempts_left:
-                self._recorder.record_outcome(event, is_acknowledged=is_acknowledged)
-                break
-            await asyncio.sleep(self._plan.retry_seconds)
-        self._report_progress()
+            if status.startswith("2") or status == WRITTEN:
+                return True
+            if attempts_left:
+                await asyncio.sleep(self._plan.retry_seconds)
+        return False
+
+    def _bodies(self, event: SimulatedEvent) -> list[bytes]:
+        """Return what the PBX sends: an event; of a FreeSWITCH a document for each telephone that takes part."""
+        encoding = DOCUMENT_FORMATS.get(self._plan.payload_format)
+        if encoding is None or not event.call:
+            return [self._body(event)]
+        call = [self._with_offset(details) for details in event.call]
+        bodies = format_event(self._with_offset(event.details), call, self._plan.sn, encoding)
+        return [self._corrupt(body, event) for body in bodies]
+
+    def _with_offset(self, details: CallDetails) -> CallDetails:
+        """Return details with the offset of the office from UTC, where the PBX writes UTC."""
+        if self._plan.payload_format not in UTC_FORMATS:
+            return details
+        offset = offset_in_zone(datetime.fromisoformat(details.time_start), get_zone(self._plan.zone))
+        return msgspec.structs.replace(details, extra={**details.extra, UTC_OFFSET: round(offset.total_seconds())})
 
     def _body(self, event: SimulatedEvent) -> bytes:
-        body = self._dialect.format(event.details, self._plan.sn, self._plan.payload_format)
-        # A repeat of a malformed event has the same bytes.
-        return (
-            corrupt_body(body, Random(self._recorder.compute_record_id(event))) if "malformed" in event.faults else body
-        )
+        details = self._with_offset(event.details)
+        return self._corrupt(self._dialect.format(details, self._plan.sn, self._plan.payload_format), event)
+
+    def _corrupt(self, body: bytes, event: SimulatedEvent) -> bytes:
+        """Return the body of an event, damaged where it is malformed: a repeat has the same bytes."""
+        if "malformed" not in event.faults:
+            return body
+        return corrupt_body(body, Random(self._recorder.compute_record_id(event)))
 
     def _report_progress(self) -> None:
         if self._on_progress and time.monotonic() - self._progress_reported_at >= PROGRESS_SECONDS:
@@ -195,7 +223,7 @@ async def _generate_events(
             for details in legs:
                 if observer is not None:
                     observer.record_made(details)
-                for event in fault_injector.inject(details):
+                for event in fault_injector.inject(details, tuple(legs)):
                     yield event
             previous_events = len(legs)
             events_left -= previous_events

@@ -50,6 +50,18 @@ def format_legs(calls: Sequence[CallDetails], sn: str, encoding: str) -> list[by
     return [ENCODINGS[encoding](document) for document in documents]
 
 
+def format_event(details: CallDetails, calls: Sequence[CallDetails], sn: str, encoding: str) -> list[bytes]:
+    """Return the documents that come with one of the details of a call: that about the called telephone, if it is one,
+    and with the last of them that about the caller.
+    """
+    kinds = [NumberPlan().kind_of_leg(leg) for leg in calls]
+    is_person = NumberPlan().kind_of_leg(details) in PERSON_KINDS
+    documents = [_callee_document(details, sn)] if is_person else []
+    if details == calls[-1]:
+        documents.append(_caller_document(calls, kinds, sn))
+    return [ENCODINGS[encoding](document) for document in documents]
+
+
 def _leg_id(text: str, *parts: str) -> str:
     """Return an id of FreeSWITCH's form: the text itself, where it has that, else made from it."""
     return text if _UUID.fullmatch(text) else str(uuid.uuid5(uuid.NAMESPACE_OID, "\x1f".join((text, *parts))))
