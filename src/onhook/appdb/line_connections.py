@@ -59,6 +59,10 @@ class LineConnections:
             (sn, connection.mode, connection.host, connection.port, ",".join(connection.fields)),
         )
 
+    async def remove(self, sn: str) -> None:
+        """Remove the connection of a PBX, if it has one."""
+        await self._database.write("DELETE FROM line_connections WHERE sn = ?", (sn,))
+
 
 def _validate(connection: LineConnection) -> None:
     if connection.mode not in get_args(LineMode):

@@ -23,6 +23,9 @@ grandstream.md 1).
 LINE_DIALECTS = frozenset({"3cx", "avaya"})
 """Dialects of lines: a connection identifies the PBX, and the addresses are those that may open one (lines.md)."""
 
+SOCKET_DIALECTS = frozenset({"freeswitch"})
+"""Dialects whose PBXs offer events at a socket, with a secret of theirs as its password (freeswitch.md 11)."""
+
 FILE_DIALECTS = frozenset({"cucm"})
 """Dialects of files: the folder identifies the PBX, which sends nothing (cucm.md)."""
 

@@ -8,10 +8,10 @@ import typer
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.line_connections import LineConnection
 from onhook.appdb.pbxs import Pbx
-from onhook.appdb.source_match import LINE_DIALECTS, SourceMatch
+from onhook.appdb.source_match import LINE_DIALECTS, SOCKET_DIALECTS, SourceMatch
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import load_config, print_note
-from onhook.console.line_setup import LineChanges, NewLinePbx, add_line_pbx, merge_line_changes
+from onhook.console.line_setup import LineChanges, NewLinePbx, add_line_pbx, merge_line_changes, parse_event_socket
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -30,7 +30,7 @@ ConnectOption = Annotated[
     typer.Option(
         "--connect",
         metavar="HOST:PORT",
-        help=_("Address of a 3CX or Avaya that waits for a connection to write its lines to"),
+        help=_("Address of a 3CX or Avaya that waits for a connection, or of the event socket of a FreeSWITCH"),
         show_default=False,
     ),
 ]
@@ -83,6 +83,11 @@ async def merge_line_pbx(
     appdb: AppDb, pbx: Pbx, changes: LineChanges, new_match: SourceMatch, data: str | None
 ) -> LineConnection | None:
     """Return the connection of a PBX to store, if it or its source changes; None else. Raises `UsageError`."""
+    if pbx.dialect in SOCKET_DIALECTS and changes.connect is not None:
+        if changes.connect:
+            return await parse_event_socket(load_config(data=data), pbx, changes)
+        await appdb.line_connections.remove(pbx.sn)
+        return None
     if changes == LineChanges() and (pbx.dialect not in LINE_DIALECTS or not new_match):
         return None
     return await merge_line_changes(load_config(data=data), appdb, pbx, changes)

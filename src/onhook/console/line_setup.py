@@ -93,6 +93,22 @@ async def merge_line_changes(config: Config, appdb: AppDb, pbx: Pbx, changes: Li
     return connection
 
 
+async def parse_event_socket(config: Config, pbx: Pbx, changes: LineChanges) -> LineConnection:
+    """Return the event socket of a FreeSWITCH, whose password is a secret of the PBX. Outside of a transaction: the
+    host's name is looked up. Raises `UsageError`.
+    """
+    if not pbx.secrets:
+        raise UsageError(
+            _("the event socket of {name} has no password", name=pbx.name),
+            hint=_("`onhook pbx secret add {name}` sets the password of event_socket.conf.xml", name=pbx.name),
+        )
+    connection = parse_line_connection(
+        NewLinePbx(name=pbx.name, dialect=pbx.dialect, listen=changes.listen or "", connect=changes.connect or "")
+    )
+    await _check_host(config, connection)
+    return connection
+
+
 async def store_line_connection(appdb: AppDb, pbx: Pbx, connection: LineConnection, source_match: SourceMatch) -> None:
     """Store the connection of a PBX that will have this source. Raises `UsageError`."""
     check_allow_list(connection, source_match)

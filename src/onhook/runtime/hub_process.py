@@ -71,6 +71,7 @@ from onhook.store.position_notifier import PositionNotifier
 from onhook.store.sql.contract import SqlRunner
 from onhook.sync.ami_connections import ConnectionManager, LiveQueues
 from onhook.sync.asterisk_sync import AsteriskConnectionState
+from onhook.sync.event_sockets import EventSocketState
 from onhook.sync.file_sweeps import FileSweepManager
 from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps
 
@@ -257,6 +258,9 @@ def _create_sync_services(
         run_leased=resources.leases.run_leased,
         live_queues=resources.live_queues,
     )
+    event_sockets = ConnectionManager(
+        state=EventSocketState(appdb, clock), ingestor=ingestor, clock=clock, run_leased=resources.leases.run_leased
+    )
     file_sweeps = FileSweepManager(
         appdb=appdb,
         ingestor=ingestor,
@@ -267,6 +271,7 @@ def _create_sync_services(
     return (
         Service("pbx_sync", sync_manager.run),
         Service("ami_connections", connection_manager.run),
+        Service("event_sockets", event_sockets.run),
         Service("files", file_sweeps.run),
     )
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.line_connections import LineConnection
 from onhook.appdb.pbxs import Pbx
+from onhook.appdb.source_match import SOCKET_DIALECTS
 from onhook.config import Address, Config, is_loopback
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
@@ -58,6 +59,12 @@ async def check_line_pbx(config: Config, appdb: AppDb, pbx: Pbx) -> AsyncIterato
     yield _check_zone(pbx)
     if connection.fields:
         yield Check("OK", _("its fields have an order of their own: {fields}", fields=", ".join(connection.fields)))
+
+
+async def check_event_socket(appdb: AppDb, pbx: Pbx) -> list[Check]:
+    """Return whether the event socket of a FreeSWITCH can be reached; nothing where it has none."""
+    connection = await appdb.line_connections.get(pbx.sn) if pbx.dialect in SOCKET_DIALECTS else None
+    return [] if connection is None else [await _check_port(Address(connection.host, connection.port))]
 
 
 def _is_exposed(connection: LineConnection) -> bool:

@@ -29,7 +29,7 @@ from onhook.ops.doctor.asterisk import check_asterisk
 from onhook.ops.doctor.call_list import check_call_list
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.files import check_swept_folder
-from onhook.ops.doctor.lines import check_line_pbx
+from onhook.ops.doctor.lines import check_event_socket, check_line_pbx
 from onhook.ops.doctor.number_plan import check_number_plan
 from onhook.ops.doctor.requests import check_pbx_requests
 from onhook.ops.instance_lock import is_server_running
@@ -90,7 +90,8 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     async for check in _check_requests(config, appdb, target, clock.now()):
         yield check
     yield await _check_conventions(appdb, target.pbx)
-    for check in await check_swept_folder(appdb, target.pbx, clock.now(), target.reader_zone):
+    swept_checks = await check_swept_folder(appdb, target.pbx, clock.now(), target.reader_zone)
+    for check in [*swept_checks, *await check_event_socket(appdb, target.pbx)]:
         yield check
     if target.pbx.dialect == Asterisk.name:
         async for check in check_asterisk(appdb, clock, target.pbx, target.reader_zone):

@@ -14,6 +14,7 @@ import msgspec
 from onhook.cdr.utc_offset import YEAR_MAX, YEAR_MIN
 from onhook.lib.messages import _
 from onhook.pbx.freeswitch.encodings import decode_members, decode_value, decode_values, unwrap
+from onhook.pbx.freeswitch.event_document import is_event, to_document_members
 from onhook.pbx.json_fields import TEXT_CHARACTERS_MAX, parse_error
 
 ARRAY_PREFIX = "ARRAY::"
@@ -93,6 +94,8 @@ def to_microseconds(text: str) -> int | None:
 
 def _from_json(text: bytes) -> Document:
     members = decode_members(text)
+    if is_event(members):
+        members = to_document_members(members, ARRAY_PREFIX, ARRAY_SEPARATOR)
     variables, flows = members.get("variables"), members.get("callflow")
     if not isinstance(variables, dict) or not all(isinstance(value, str) for value in variables.values()):
         raise parse_error(_("the document has no variables, or variables that are not text"))

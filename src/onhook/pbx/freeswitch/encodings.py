@@ -15,6 +15,7 @@ import msgspec
 
 from onhook.lib.errors import ParseError
 from onhook.lib.messages import _
+from onhook.pbx.freeswitch.event_document import EVENT_NAME
 from onhook.pbx.json_fields import decode_json, parse_error
 
 FIELD = b"cdr="
@@ -27,6 +28,8 @@ _BASE64_BEGINS = (b"eyJjb3JlLXV1aWQi", b"PD94bWwg")
 
 _MEMBERS = (b'"variables"', b'"callflow"', b'"channel_data"')
 """Members of each JSON document; a damaged one lacks one of them."""
+
+_EVENT = f'"{EVENT_NAME}"'.encode()
 
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ESCAPED_ALWAYS = re.compile(r"[ :@]")
@@ -41,7 +44,7 @@ def looks_like_document(body: bytes) -> bool:
     return (
         text.startswith((FIELD, b"<cdr", b"%7B%22", b"%3C", *_BASE64_BEGINS))
         or (text.startswith(b"<?xml") and b"<cdr" in text[:200])
-        or (text.startswith(b"{") and sum(name in text for name in _MEMBERS) > 1)
+        or (text.startswith(b"{") and (sum(name in text for name in _MEMBERS) > 1 or _EVENT in text[:100]))
     )
 
 

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.contract import Version
-from onhook.appdb.source_match import SourceMatch
+from onhook.appdb.source_match import LINE_DIALECTS, SourceMatch
 from onhook.receiver.line_server import LineEndpoint
 from onhook.receiver.pbx_registry import RegisteredPbx
 
@@ -43,5 +43,5 @@ class AppDbLineEndpoints:
                 port=connections[pbx.sn].port,
             )
             for pbx in await self._appdb.pbxs()
-            if pbx.sn in connections
+            if pbx.sn in connections and pbx.dialect in LINE_DIALECTS
         ]
