@@ -31,7 +31,8 @@ async def appdb(tmp_path: Path) -> AsyncIterator[AppDb]:
 
 async def test_line_connection_is_stored_changed_and_removed_with_its_pbx(appdb: AppDb) -> None:
     assert await appdb.line_connections.get(SN) is None
-    for connection in (CONNECTION, LineConnection(mode="connect", host="192.0.2.7", port=5016)):
+    reported = LineConnection(mode="connect", host="192.0.2.7", port=5016, precedence="report")
+    for connection in (CONNECTION, reported):
         await appdb.line_connections.put(SN, connection)
         assert await appdb.line_connections.get(SN) == connection
     await appdb.remove_pbx(SN)
@@ -40,7 +41,15 @@ async def test_line_connection_is_stored_changed_and_removed_with_its_pbx(appdb:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"mode": "write"}, {"host": ""}, {"host": "a\n"}, {"port": 0}, {"port": 65_536}, {"fields": ("a" * 41,)}],
+    [
+        {"mode": "write"},
+        {"host": ""},
+        {"host": "a\n"},
+        {"port": 0},
+        {"port": 65_536},
+        {"fields": ("a" * 41,)},
+        {"precedence": "none"},
+    ],
 )
 async def test_line_connection_with_another_value_is_refused(appdb: AppDb, changes: dict[str, object]) -> None:
     with pytest.raises(UsageError):
@@ -50,7 +59,9 @@ async def test_line_connection_with_another_value_is_refused(appdb: AppDb, chang
 async def test_line_connection_has_its_fields_in_the_facts_and_its_endpoint(appdb: AppDb) -> None:
     await appdb.line_connections.put(SN, CONNECTION)
     facts = await AppDbPbxFacts(appdb)()
-    assert facts["3CX-5015"].fields == CONNECTION.fields
+    assert (facts["3CX-5015"].fields, facts["3CX-5015"].ignores_lines) == (CONNECTION.fields, False)
+    await appdb.line_connections.put(SN, msgspec.structs.replace(CONNECTION, precedence="report"))
+    assert (await AppDbPbxFacts(appdb)())["3CX-5015"].ignores_lines
     (endpoint,) = await AppDbLineEndpoints(appdb).list_endpoints()
     assert (endpoint.pbx.sn, endpoint.mode, endpoint.host, endpoint.port) == (*(SN, "listen", CONNECTION.host, 5015),)
     assert (endpoint.admits("192.0.2.7"), endpoint.admits("::ffff:192.0.2.7"), endpoint.admits("192.0.2.8")) == (

@@ -35,6 +35,17 @@ def test_pbx_that_writes_lines_is_added_listed_changed_and_removed(onhook: Comma
     )
     assert onhook("pbx", "change", "Office 1", "--connect", "192.0.2.7:5015", "--fields", "")[0] == 0
     assert read_connection("3cx-5015") == LineConnection(mode="connect", host="192.0.2.7", port=5015)
+    code, _, error = onhook("pbx", "change", "Office 1", "--precedence", "report")
+    assert (code, "its API is not set" in error) == (2, True)
+    api = ("--api", "http://127.0.0.1:1", "--client-id", "onhook", "--client-secret", "xapi-secret-text")
+    assert onhook("pbx", "change", "Office 1", *api)[0] == 0
+    code, out, _ = onhook("pbx", "change", "Office 1", "--precedence", "report")
+    assert (code, "onhook rebuild" in out) == (0, True)
+    assert onhook("pbx", "change", "Office 1", "--connect", "192.0.2.7:5016")[0] == 0
+    connection = read_connection("3cx-5015")
+    assert connection is not None
+    assert (connection.port, connection.precedence) == (5016, "report")
+    assert onhook("pbx", "change", "Office 1", "--precedence", "both")[0] == 2
     assert onhook("pbx", "remove", "Office 1")[0] == 0
     assert read_connection("3cx-5015") is None
 

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from onhook.appdb.appdb import AppDb
@@ -164,6 +165,20 @@ async def test_x6_reordered_line_is_quarantined_until_its_order_is_declared(worl
         *("Outbound", "Ann Example<5490>", "0500000250", 9, 13),
     )
     assert await world.store.quarantine(10) == []
+
+
+async def test_line_of_a_3cx_whose_reports_count_makes_no_call(world: LineWorld) -> None:
+    """It is in the ledger; once lines count again, a rebuild makes calls of it."""
+    await world.start()
+    connection = await world.appdb.line_connections.get(SN)
+    assert connection is not None
+    await world.appdb.line_connections.put(SN, msgspec.structs.replace(connection, precedence="report"))
+    await world.publish()
+    await world.write(load(OUTBOUND))
+    assert await world.read_calls() == []
+    assert await world.store.quarantine(10) == []
+    stored_lines = [event for event in await world.ledger.read(0, 10) if event.sn == SN]
+    assert [event.via for event in stored_lines] == ["line"]
 
 
 async def test_line_in_another_code_page_has_its_names(world: LineWorld) -> None:

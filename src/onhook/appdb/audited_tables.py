@@ -71,7 +71,9 @@ TABLES: Mapping[str, AuditedTable] = {
         columns=("sn", "queue", "service_level_seconds", "short_abandon_seconds"),
     ),
     "pbx_conventions": AuditedTable(noun="conventions of", name="sn", columns=("encoding", "ring_time_meaning")),
-    "line_connections": AuditedTable(noun="line connection of", name="sn", columns=("mode", "host", "port", "fields")),
+    "line_connections": AuditedTable(
+        noun="line connection of", name="sn", columns=("mode", "host", "port", "fields", "precedence")
+    ),
     "swept_folders": AuditedTable(noun="folder of", name="sn", columns=("path", "target")),
     "cdr_sources": AuditedTable(
         noun="CDR source of", name="sn", columns=("location", "cdr_table", "columns"), secrets=("password",)

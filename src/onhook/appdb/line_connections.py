@@ -11,6 +11,8 @@ from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
 LineMode = Literal["listen", "connect"]
+Precedence = Literal["line", "report"]
+"""Which makes a call where the PBX has both; the other one fills gaps, or is ignored (lines.md 9)."""
 
 HOST_CHARACTERS_MAX = 253
 FIELDS_MAX = 60
@@ -18,7 +20,7 @@ FIELDS_MAX = 60
 
 FIELD_CHARACTERS_MAX = 40
 
-_SELECT = "SELECT sn, mode, host, port, fields FROM line_connections ORDER BY sn"
+_SELECT = "SELECT sn, mode, host, port, fields, precedence FROM line_connections ORDER BY sn"
 
 
 class LineConnection(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +32,7 @@ class LineConnection(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     fields: tuple[str, ...] = ()
+    precedence: Precedence = "line"
 
 
 class LineConnections:
@@ -54,9 +57,10 @@ class LineConnections:
         """Set the connection of a registered PBX. Raises `UsageError`."""
         _validate(connection)
         await self._database.write(
-            "INSERT INTO line_connections VALUES (?, ?, ?, ?, ?) ON CONFLICT (sn) DO UPDATE SET mode = excluded.mode,"
-            " host = excluded.host, port = excluded.port, fields = excluded.fields",
-            (sn, connection.mode, connection.host, connection.port, ",".join(connection.fields)),
+            "INSERT INTO line_connections VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (sn) DO UPDATE SET"
+            " mode = excluded.mode, host = excluded.host, port = excluded.port, fields = excluded.fields,"
+            " precedence = excluded.precedence",
+            (sn, connection.mode, connection.host, connection.port, ",".join(connection.fields), connection.precedence),
         )
 
     async def remove(self, sn: str) -> None:
@@ -67,6 +71,7 @@ class LineConnections:
 def _validate(connection: LineConnection) -> None:
     if connection.mode not in get_args(LineMode):
         raise UsageError(_("{mode} is no mode of a line connection", mode=repr(connection.mode[:20])))
+    parse_precedence(connection.precedence)
     host = connection.host
     if not 1 <= len(host) <= HOST_CHARACTERS_MAX or not host.isprintable() or not 0 < connection.port < 65_536:
         raise UsageError(_("this is no address of a line connection"), hint=_("write HOST:PORT"))
@@ -74,9 +79,21 @@ def _validate(connection: LineConnection) -> None:
         raise UsageError(_("these are no names of fields"), hint=_("copy them from the console of the PBX"))
 
 
+def parse_precedence(text: str) -> Precedence:
+    """Return which of a line and a report makes a call. Raises `UsageError`."""
+    for word in get_args(Precedence):
+        if text == word:
+            return word  # type: ignore[no-any-return] # of get_args
+    raise UsageError(
+        _("{text} can have no precedence", text=repr(text[:20])),
+        location="--precedence",
+        hint=_("write line or report"),
+    )
+
+
 def _line_connection(row: Row) -> tuple[str, LineConnection]:
-    sn, mode, host, port, fields = row
+    sn, mode, host, port, fields, precedence = row
     names = tuple(name for name in fields.split(",") if name)
-    connection = LineConnection(mode=mode, host=host, port=port, fields=names)
+    connection = LineConnection(mode=mode, host=host, port=port, fields=names, precedence=precedence)
     _validate(connection)
     return sn, connection

@@ -38,6 +38,7 @@ class AppDbPbxFacts:
                 number_plan=pbx.number_plan,
                 encoding=conventions[pbx.sn].encoding if pbx.sn in conventions else "",
                 fields=line_connections[pbx.sn].fields if pbx.sn in line_connections else (),
+                ignores_lines=pbx.sn in line_connections and line_connections[pbx.sn].precedence == "report",
                 signers=signers.get(fold_sn(pbx.sn), ()),
                 removed_sns=removed_sns.get(fold_sn(pbx.sn), {}),
             )

@@ -35,8 +35,8 @@ UNSIGNED_DIALECTS = frozenset({"newcdr"}) | PASSWORD_DIALECTS | LINE_DIALECTS | 
 UNTESTED_DIALECTS = PASSWORD_DIALECTS | LINE_DIALECTS | FILE_DIALECTS
 """Dialects without test events: their PBXs send calls alone."""
 
-LIST_DIALECTS = frozenset({"grandstream"})
-"""Dialects without signatures whose PBXs have a list of calls that can be read (grandstream.md 5)."""
+LIST_DIALECTS = frozenset({"grandstream", "3cx"})
+"""Dialects without signatures whose PBXs have a list of calls that can be read (grandstream.md 5, lines.md 9)."""
 
 ADDRESSES_MAX = 20
 """Per PBX: its own, its spare's, and those of its Internet provider."""

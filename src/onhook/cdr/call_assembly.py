@@ -66,9 +66,9 @@ class PbxFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Facts about a PBX that change how its events are read and its calls assembled. `sn` is its registered serial
     number, under which its calls are kept, whichever of its serial numbers it uses; empty where that is the only one.
     Without an `encoding` its texts are UTF-8. `fields` are the names of the values of its lines, in their order, where
-    it is not the usual one. `signers` are groups of PBXs, by their registered serial numbers, folded: each group has,
-    or had, a secret in common with it. `removed_sns` are its further serial numbers that are not accepted any longer,
-    folded, and the times of their removal in microseconds since 1970, UTC.
+    it is not the usual one; with `ignores_lines` lines make no calls. `signers` are groups of PBXs, by their registered
+    serial numbers, folded: each group has, or had, a secret in common with it. `removed_sns` are its further serial
+    numbers that are not accepted any longer, folded, and the times of their removal in microseconds since 1970, UTC.
     """
 
     sn: str = ""
@@ -78,6 +78,7 @@ class PbxFacts(msgspec.Struct, frozen=True, kw_only=True):
     number_plan: NumberPlan = NumberPlan()
     encoding: str = ""
     fields: tuple[str, ...] = ()
+    ignores_lines: bool = False
     signers: tuple[frozenset[str], ...] = ()
     removed_sns: Mapping[str, int] = {}
 

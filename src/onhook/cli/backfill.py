@@ -38,9 +38,9 @@ from onhook.sync.pbx_sync_manager import (
     CdrSourceSyncSpec,
     SyncDeps,
     build_api_sync_spec,
-    build_list_sync_spec,
     create_cdr_sync_from_spec,
     create_list_sync,
+    load_list_sync_spec,
     open_pbx_sync,
 )
 
@@ -188,7 +188,7 @@ async def _run_offline(config: Config, pbx: Pbx, on_progress: SyncProgressCallba
 async def _backfill_from_api(deps: SyncDeps, pbx: Pbx, on_progress: SyncProgressCallback) -> BackfillResult | None:
     credentials = await deps.appdb.pbx_credentials.require(pbx.sn, pbx.name)
     if pbx.dialect in call_list_clients():
-        pbx_sync = create_list_sync(deps, build_list_sync_spec(pbx, credentials))
+        pbx_sync = create_list_sync(deps, await load_list_sync_spec(deps.appdb, pbx, credentials))
         return await pbx_sync.run_requested_backfill(on_progress)
     async with open_pbx_sync(deps, build_api_sync_spec(pbx, credentials)) as sync_tasks:
         try:

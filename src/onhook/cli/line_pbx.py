@@ -43,6 +43,15 @@ FieldsOption = Annotated[
         show_default=False,
     ),
 ]
+PrecedenceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--precedence",
+        metavar="WORD",
+        help=_("Which makes the calls of a 3CX with an API: line, or report"),
+        show_default=False,
+    ),
+]
 
 
 def is_line_pbx(dialect: str, changes: LineChanges, *, has_other_sender: bool) -> bool:

@@ -39,6 +39,7 @@ from onhook.cli.line_pbx import (
     ConnectOption,
     FieldsOption,
     ListenOption,
+    PrecedenceOption,
     is_line_pbx,
     merge_line_pbx,
     store_line_pbx,
@@ -221,24 +222,24 @@ async def change(
     listen: ListenOption = None,
     connect: ConnectOption = None,
     fields: FieldsOption = None,
+    precedence: PrecedenceOption = None,
     data: DataOption = None,
 ) -> None:
     """Change a PBX. A new time zone or number plan applies to stored calls after `onhook rebuild`."""
-    plan_texts = (ivr, queue, ring_group, conference, voicemail, extension, extension_digits, features)
-    ranges = _name_plan_texts(plan_texts)
+    ranges = _name_plan_texts((ivr, queue, ring_group, conference, voicemail, extension, extension_digits, features))
     changes: dict[str, Any] = _drop_missing(name=new_name, zone=zone)
     changes |= _drop_missing(is_unsigned=None if signed is None else not signed, keeps_unregistered=keep_unregistered)
     source_match = parse_source_match(addresses or (), path)
     credential_options = CredentialOptions(api, client_id, client_secret, client_secret_file, fingerprint)
     source = await parse_source_options(cdr, cdr_table, cdr_columns, data)
-    asterisk_changes, line_changes = AsteriskChanges(source, trunks, inbound), LineChanges(listen, connect, fields)
+    asterisk_changes = AsteriskChanges(source, trunks, inbound)
+    line_changes = LineChanges(listen, connect, fields, precedence)
     other_options = (source_match, silence, keep, encoding, ring_time, recordings is not None, add_sn, remove_sn)
     given_changes = (changes, ranges, asterisk_changes != AsteriskChanges(), line_changes != LineChanges())
     _require_change(*other_options, *msgspec.structs.astuple(credential_options), *given_changes)
     async with open_appdb(data) as appdb:
         pbx = await appdb.pbx(name)
-        if signed:
-            _require_secret(pbx)
+        _require_secret(pbx, is_signed=bool(signed))
         # Outside of the transaction: the host's name is looked up.
         credentials = await credential_options.merge_into(await appdb.pbx_credentials.get(pbx.sn), data)
         connection = await merge_line_pbx(appdb, pbx, line_changes, source_match, data)
@@ -251,7 +252,8 @@ async def change(
             await change_conventions(appdb, pbx.sn, encoding, ring_time)
             await _change_serial_numbers(appdb, pbx, add_sn or (), remove_sn or ())
             pbx = await appdb.change_pbx(name, changes)
-    is_rebuild_needed = bool(ranges or encoding) or any(text is not None for text in (new_name, zone, fields))
+    texts = (new_name, zone, fields, precedence)
+    is_rebuild_needed = bool(ranges or encoding) or any(text is not None for text in texts)
     print(_('PBX "{pbx_name}" ({sn}) changed.', pbx_name=pbx.name, sn=pbx.sn) + _rebuild_note(is_rebuild_needed))
 
 
@@ -282,8 +284,9 @@ def _require_change(*changes: object) -> None:
         )
 
 
-def _require_secret(pbx: Pbx) -> None:
-    if not pbx.secrets:
+def _require_secret(pbx: Pbx, *, is_signed: bool) -> None:
+    """Check that a PBX that will have to sign has a secret. Raises `UsageError`."""
+    if is_signed and not pbx.secrets:
         raise UsageError(
             _("{pbx_name} has no secret to sign with", pbx_name=pbx.name), hint=_("`onhook pbx secret add` adds one")
         )

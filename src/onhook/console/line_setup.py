@@ -4,13 +4,14 @@ Invariants: an address that others reach has an allow-list, because nothing else
 of this machine only if no address may be of both.
 """
 
+import shlex
 from collections.abc import Sequence
 from ipaddress import ip_network
 
 import msgspec
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.line_connections import LineConnection
+from onhook.appdb.line_connections import LineConnection, Precedence, parse_precedence
 from onhook.appdb.pbxs import Pbx
 from onhook.appdb.source_match import SourceMatch, parse_source_match
 from onhook.cdr.number_plan import NumberPlan
@@ -46,6 +47,7 @@ class LineChanges(msgspec.Struct, frozen=True):
     listen: str | None = None
     connect: str | None = None
     fields: str | None = None
+    precedence: str | None = None
 
 
 async def add_line_pbx(config: Config, appdb: AppDb, new_pbx: NewLinePbx, *, now_us: int) -> PbxAddition:
@@ -88,9 +90,22 @@ async def merge_line_changes(config: Config, appdb: AppDb, pbx: Pbx, changes: Li
     new_settings = NewLinePbx(
         name=pbx.name, dialect=pbx.dialect, listen=addresses[LISTEN], connect=addresses[CONNECT], fields=fields
     )
-    connection = parse_line_connection(new_settings)
+    precedence = stored.precedence if changes.precedence is None else await _parse_precedence(appdb, pbx, changes)
+    connection = msgspec.structs.replace(parse_line_connection(new_settings), precedence=precedence)
     await _check_host(config, connection)
     return connection
+
+
+async def _parse_precedence(appdb: AppDb, pbx: Pbx, changes: LineChanges) -> Precedence:
+    """Return which of line and report makes a call. Raises `UsageError`."""
+    precedence = parse_precedence(changes.precedence or "")
+    if precedence == "report" and await appdb.pbx_credentials.get(pbx.sn) is None:
+        raise UsageError(
+            _("the reports of {name} cannot be read: its API is not set", name=pbx.name),
+            location="--precedence",
+            hint=_("`onhook pbx change {name} --api https://HOST:PORT` sets it", name=shlex.quote(pbx.name)),
+        )
+    return precedence
 
 
 async def parse_event_socket(config: Config, pbx: Pbx, changes: LineChanges) -> LineConnection:
@@ -100,7 +115,9 @@ async def parse_event_socket(config: Config, pbx: Pbx, changes: LineChanges) -> 
     if not pbx.secrets:
         raise UsageError(
             _("the event socket of {name} has no password", name=pbx.name),
-            hint=_("`onhook pbx secret add {name}` sets the password of event_socket.conf.xml", name=pbx.name),
+            hint=_(
+                "`onhook pbx secret add {name}` sets the password of event_socket.conf.xml", name=shlex.quote(pbx.name)
+            ),
         )
     connection = parse_line_connection(
         NewLinePbx(name=pbx.name, dialect=pbx.dialect, listen=changes.listen or "", connect=changes.connect or "")

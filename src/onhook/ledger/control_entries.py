@@ -37,6 +37,7 @@ class StoredFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     number_plan: NumberPlan = NumberPlan()
     encoding: str = ""
     fields: tuple[str, ...] = ()
+    ignores_lines: bool = False
     signers: tuple[tuple[str, ...], ...] = ()
     removed_sns: Mapping[str, int] = {}
 
@@ -206,6 +207,7 @@ def _to_stored(pbx: PbxFacts) -> StoredFacts:
         number_plan=pbx.number_plan,
         encoding=pbx.encoding,
         fields=pbx.fields,
+        ignores_lines=pbx.ignores_lines,
         signers=tuple(sorted(tuple(sorted(group)) for group in pbx.signers)),
         removed_sns=dict(sorted(pbx.removed_sns.items())),
     )
@@ -221,6 +223,7 @@ def _from_stored(entry: FactsChanged) -> PbxFacts:
         number_plan=stored.number_plan,
         encoding=stored.encoding,
         fields=stored.fields,
+        ignores_lines=stored.ignores_lines,
         signers=tuple(frozenset(group) for group in stored.signers),
         removed_sns=stored.removed_sns,
     )

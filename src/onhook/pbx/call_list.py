@@ -68,7 +68,11 @@ RequestSteps = Generator[ListRequest | ListWait, ListReply | None, ListReply]
 
 
 class CallListClient(Protocol):
-    """The client of the list of one kind of PBX."""
+    """The client of the list of one kind of PBX. `settle_seconds` is how long after its end a call may be missing in
+    the list: the end of a window is so long before now.
+    """
+
+    settle_seconds: int
 
     def list_calls(self, settings: CallListSettings) -> CallListSteps:
         """Read the calls that began in a window, in any order; a page has the bodies of raw events. Raises

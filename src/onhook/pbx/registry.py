@@ -12,6 +12,7 @@ from onhook.pbx.freeswitch.payload import FreeSwitch
 from onhook.pbx.grandstream.call_list import UcmCallList
 from onhook.pbx.grandstream.payload import Grandstream
 from onhook.pbx.newcdr.payload import NewCdr
+from onhook.pbx.threecx.call_list import ThreeCxCallList
 from onhook.pbx.threecx.payload import ThreeCx
 from onhook.pbx.yeastar.client import YeastarClient
 from onhook.pbx.yeastar.payload import Yeastar
@@ -32,4 +33,4 @@ def pbx_clients() -> Mapping[str, PbxClient]:
 
 def call_list_clients() -> Mapping[str, CallListClient]:
     """Return the clients of lists of calls by the names of their dialects."""
-    return {"grandstream": UcmCallList()}
+    return {"grandstream": UcmCallList(), "3cx": ThreeCxCallList()}

@@ -19,7 +19,7 @@ from onhook.ledger.contract import CounterKey, RawEvent
 from onhook.lib.errors import OnhookError, ParseError
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
-from onhook.pbx.dialect import Dialects, LegDialect, OrderedDialect, PartlyParsedCalls
+from onhook.pbx.dialect import Dialects, LegDialect, LineDialect, OrderedDialect, PartlyParsedCalls
 from onhook.pbx.erased import ErasedDialect
 from onhook.pbx.joined_legs import DIALECT as JOINED_DIALECT
 from onhook.pbx.joined_legs import JoinedLegsDialect, decode_joined, recode_joined
@@ -137,8 +137,8 @@ def read_event(
     raw_event: RawEvent, dialects: Dialects, facts: Facts, *, trusts_sender: bool = False
 ) -> tuple[str, Sequence[CallDetails]]:
     """Return the serial number under which the calls of an event are kept, and its legs as they were reported: none of
-    an event that is a leg itself, for its call is made of all legs together. Raises any error, whatever the body does
-    to its reader.
+    an event that is a leg itself, for its call is made of all legs together, and none of a
+    line where the reports of the PBX count. Raises any error, whatever the body does to its reader.
     """
     sn, pbx = _find_pbx(raw_event, dialects, facts, trusts_sender=trusts_sender)
     dialect = dialects[raw_event.dialect]
@@ -147,6 +147,8 @@ def read_event(
         return sn, ()
     recode = recode_joined if raw_event.dialect == JOINED_DIALECT else recode_body
     body = recode(raw_event.body, pbx.encoding)
+    if pbx.ignores_lines and isinstance(dialect, LineDialect) and dialect.is_line(body):
+        return sn, ()
     if pbx.fields and isinstance(dialect, OrderedDialect):
         return sn, dialect.parse_in_order(body, pbx.fields)
     return sn, dialect.parse(body)

@@ -43,6 +43,7 @@ class CallListReader:
     def __init__(
         self, *, client: CallListClient, endpoint: PbxEndpoint, clock: Clock, zone: tzinfo | None = None
     ) -> None:
+        self.settle_seconds = client.settle_seconds
         self.host = endpoint.url.partition("://")[2]
         self.error_kind: ConnectionErrorKind = ""
         self._client = client

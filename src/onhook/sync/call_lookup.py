@@ -35,6 +35,18 @@ class StoreCallLookup:
                 break
         return call_id_by_uid
 
+    async def find_records_between(self, sn: str, since: datetime, until: datetime) -> Sequence[Record]:
+        """Return the records of a PBX that began in a time, its end included."""
+        record_filter = RecordFilter(sn=sn, since=since, until=until + timedelta(seconds=1))
+        records: list[Record] = []
+        cursor = None
+        while True:
+            page = await self._store.records(record_filter, PAGE_MAX, cursor)
+            records += page.data
+            cursor = page.next
+            if cursor is None:
+                return records
+
 
 class EmptyCallLookup:
     """See the contract, `sync.contract.CallLookup`. For processes that cannot open the store because a server has
@@ -46,6 +58,9 @@ class EmptyCallLookup:
 
     async def find_call_ids(self, sn: str, uids: Sequence[str], window: TimeWindow) -> Mapping[str, str]:
         return {}
+
+    async def find_records_between(self, sn: str, since: datetime, until: datetime) -> Sequence[Record]:
+        return ()
 
 
 def _has_call_id(record: Record, uids: set[str]) -> bool:

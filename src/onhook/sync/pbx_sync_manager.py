@@ -19,6 +19,7 @@ from onhook.appdb.cdr_sources import CdrSource
 from onhook.appdb.leases import RunLeased, run_without_lease
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
+from onhook.appdb.source_match import LINE_DIALECTS
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.clock import Clock
@@ -34,6 +35,7 @@ from onhook.sync.appdb_state import AppDbSyncState, AppDbTokenStore
 from onhook.sync.call_list_reader import CallListReader
 from onhook.sync.call_lookup import StoreCallLookup
 from onhook.sync.cdr_sources import create_cdr_sync, expand_rotated_files
+from onhook.sync.line_matching import LineMatcher
 from onhook.sync.list_backfill import ListBackfill
 from onhook.sync.name_reader import NameReader
 from onhook.sync.page_ingest import PageIngestor
@@ -62,13 +64,16 @@ class CdrSourceSyncSpec(msgspec.Struct, frozen=True):
 
 
 class ListSyncSpec(msgspec.Struct, frozen=True):
-    """A PBX with a list of calls; a change restarts the sync. `registered_at` is in Unix seconds."""
+    """A PBX with a list of calls; a change restarts the sync. `registered_at` is in Unix seconds. With
+    `prefers_reports` its lines make no calls.
+    """
 
     sn: str
     dialect: str
     registered_at: float
     credentials: PbxCredentials
     zone: str | None
+    prefers_reports: bool = False
 
 
 SyncSpec = ApiSyncSpec | CdrSourceSyncSpec | ListSyncSpec
@@ -184,16 +189,25 @@ def create_list_sync(deps: SyncDeps, spec: ListSyncSpec) -> PbxSync:
     )
     return PbxSync(
         access=reader,
-        backfill_source=ListBackfill(reader, pages),
+        backfill_source=ListBackfill(reader, pages, _create_line_matcher(deps, spec)),
         state=AppDbSyncState(appdb=deps.appdb, store=deps.store, clock=deps.clock, sn=spec.sn),
         registered_at=spec.registered_at,
         jitter=deps.jitter,
     )
 
 
-def build_list_sync_spec(pbx: Pbx, credentials: PbxCredentials) -> ListSyncSpec:
+def _create_line_matcher(deps: SyncDeps, spec: ListSyncSpec) -> LineMatcher | None:
+    """Return what leaves out calls of which there are lines; None where lines make no calls."""
+    if spec.dialect not in LINE_DIALECTS or spec.prefers_reports:
+        return None
+    return LineMatcher(sn=spec.sn, dialect=dialects()[spec.dialect], lookup=StoreCallLookup(deps.store))
+
+
+async def load_list_sync_spec(appdb: AppDb, pbx: Pbx, credentials: PbxCredentials) -> ListSyncSpec:
     """Return the settings that the sync of a list of calls depends on."""
-    return ListSyncSpec(pbx.sn, pbx.dialect, pbx.created_at.timestamp(), credentials, pbx.zone)
+    connection = await appdb.line_connections.get(pbx.sn)
+    prefers_reports = connection is not None and connection.precedence == "report"
+    return ListSyncSpec(pbx.sn, pbx.dialect, pbx.created_at.timestamp(), credentials, pbx.zone, prefers_reports)
 
 
 def build_api_sync_spec(pbx: Pbx, credentials: PbxCredentials) -> ApiSyncSpec:
@@ -246,7 +260,7 @@ class PbxSyncManager:
             if pbx.sn in credentials_by_sn and pbx.dialect in clients
         }
         list_specs: dict[str, SyncSpec] = {
-            pbx.sn: build_list_sync_spec(pbx, credentials_by_sn[pbx.sn])
+            pbx.sn: await load_list_sync_spec(self._deps.appdb, pbx, credentials_by_sn[pbx.sn])
             for pbx in pbxs
             if pbx.sn in credentials_by_sn and pbx.dialect in call_list_clients()
         }

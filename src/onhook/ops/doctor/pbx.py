@@ -101,7 +101,8 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     if target.pbx.dialect in LINE_DIALECTS:
         async for check in check_line_pbx(config, appdb, target.pbx):
             yield check
-    elif target.pbx.dialect not in FILE_DIALECTS:
+    has_api = target.credentials is not None or target.pbx.dialect not in LINE_DIALECTS
+    if has_api and target.pbx.dialect not in FILE_DIALECTS:
         async for check in _check_web_api(appdb, clock, target):
             yield check
 
@@ -123,7 +124,7 @@ async def _check_web_api(appdb: AppDb, clock: Clock, target: PbxCheckTarget) -> 
         async for check in _check_api(appdb, clock, target, target.credentials):
             yield check
     elif target.pbx.dialect in call_list_clients():
-        yield await check_call_list(clock, target.pbx, target.credentials)
+        yield await check_call_list(appdb, clock, target.pbx, target.credentials)
 
 
 async def _check_stored_state(

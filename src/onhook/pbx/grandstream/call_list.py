@@ -59,6 +59,8 @@ class _Expired(Exception):
 class UcmCallList:
     """See the contract, `pbx.call_list.CallListClient`."""
 
+    settle_seconds = 0
+
     def list_calls(self, settings: CallListSettings) -> CallListSteps:
         cookie = yield from _log_in(settings.login)
         row_count = 0

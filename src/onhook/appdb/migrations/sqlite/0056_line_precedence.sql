@@ -1,0 +1,2 @@
+-- Which of a line and a report of the PBX makes a call: `line` or `report`.
+ALTER TABLE line_connections ADD COLUMN precedence TEXT NOT NULL DEFAULT 'line';
