@@ -36,7 +36,7 @@ def assemble(details: Sequence[CallDetails]) -> list[Call]:
     return [assemble_call("UCM", legs, PbxFacts(dialect="grandstream")) for legs in calls.values()]
 
 
-def test_realtime_row_is_a_call() -> None:
+def test_g1_realtime_row_is_a_call() -> None:
     """G1."""
     (details,) = GRANDSTREAM.parse(REALTIME)
     assert (details.time_start, details.call_from, details.call_to, details.call_duration, details.talk_duration) == (
@@ -51,7 +51,7 @@ def test_realtime_row_is_a_call() -> None:
     assert GRANDSTREAM.peek(REALTIME) == GRANDSTREAM.peek(json.dumps(json.loads(REALTIME), indent=3).encode())
 
 
-def test_group_of_the_list_is_a_call_without_its_summary() -> None:
+def test_g2_g3_group_of_the_list_is_a_call_without_its_summary() -> None:
     """G2 and G3: the talk of a call by a queue counts once; a flat row is a call too."""
     queue_call, internal_call = sorted(assemble(GRANDSTREAM.parse(CDRAPI)), key=lambda call: call.started_at)
     assert (queue_call.type, queue_call.call_from, queue_call.call_to, queue_call.answered_by) == (
@@ -158,7 +158,7 @@ def test_names_of_members_are_read_in_any_case() -> None:
     assert GRANDSTREAM.peek(REALTIME.replace(b"AcctId", b"ACCTID")) == GRANDSTREAM.peek(REALTIME)
 
 
-def test_row_of_the_list_after_its_report_is_one_record() -> None:
+def test_g4_row_of_the_list_after_its_report_is_one_record() -> None:
     """G4: the row with more members counts, in any order."""
     shorter = changed(channel=None, lastdata=None, recordfiles=None)
     for bodies in ([REALTIME, shorter], [shorter, REALTIME]):
@@ -168,7 +168,7 @@ def test_row_of_the_list_after_its_report_is_one_record() -> None:
 
 
 @pytest.mark.parametrize("answer", ["", "0000-00-00 00:00:00", "0", None])
-def test_row_without_an_answer_is_unanswered(answer: str | None) -> None:
+def test_g5_row_without_an_answer_is_unanswered(answer: str | None) -> None:
     """G5."""
     for disposition, status in (("NO ANSWER", "NO ANSWER"), ("ANSWERED", "NO ANSWER"), ("BUSY", "BUSY")):
         (details,) = GRANDSTREAM.parse(changed(answer=answer, disposition=disposition, billsec="0"))
