@@ -238,6 +238,19 @@ async def test_link_for_a_forgotten_password_does_not_replace_the_second_factor(
     assert await status(browser) == 200
 
 
+@pytest.mark.parametrize("path", ["/account/app/confirm", "/account/app/remove", "/account/recovery-codes"])
+async def test_app_too_many_tries_of_its_password_are_answered_429(
+    harness: ConsoleHarness, browser: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    await add_user(harness, "Alice")
+    telephone = await add_telephone(harness, "Alice")
+    await enter_password(browser)
+    await enter_code(browser, telephone.recovery_codes[0])
+    monkeypatch.setattr("onhook.console.auth.failures.WAITING_OF_NAME_MAX", 0)
+    answer = await browser.post(path, data={"current_password": PASSWORD, "code": telephone.recovery_codes[1]})
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "5")
+
+
 async def test_app_is_removed_by_password_and_code(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     await add_user(harness, "Alice")
     telephone = await add_telephone(harness, "Alice")

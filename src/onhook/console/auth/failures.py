@@ -129,6 +129,8 @@ def delay_seconds(failures: int) -> float:
 class TooManyTries(Unavailable):
     """Too many people are signing in. A database that is unavailable meanwhile is another error."""
 
+    http_status = 429
+
 
 class PasswordTry:
     """A try that is checked now, and is counted as a failure until it succeeds. `failures` are those before it."""

@@ -14,7 +14,6 @@ from litestar.response import Redirect
 from onhook.appdb.sessions import Session
 from onhook.appdb.users import User
 from onhook.console.auth.access import ENROLMENT_PAGE, ENROLS, PERSONAL, require_session
-from onhook.console.auth.failures import TooManyTries
 from onhook.console.auth.password_check import check_password
 from onhook.console.auth.second_step import use_code
 from onhook.console.pages.formatting import url
@@ -33,7 +32,8 @@ ISSUER = "Onhook"
 SECRET_GROUP = 4
 """Characters between two blanks of a secret that a person types."""
 
-ERRORS = (UsageError, NotAllowed, TooManyTries)
+ERRORS = (UsageError, NotAllowed)
+"""Of what a person has written; too many tries are answered 429."""
 
 
 class FactorForm(msgspec.Struct, frozen=True):
@@ -134,7 +134,9 @@ async def require_user(app_state: AppState, session: Session) -> User:
 
 
 async def _check_factor(request: AnyRequest, app_state: AppState, form: FactorForm) -> User:
-    """Return the user of the request after the password, and a code where there is an app. Raises one of `ERRORS`."""
+    """Return the user of the request after the password, and a code where there is an app. Raises one of `ERRORS`,
+    `TooManyTries`.
+    """
     user = await require_user(app_state, require_session(request.scope))
     if not user.has_second_factor:
         raise UsageError(_("there is no second factor"))
