@@ -31,8 +31,9 @@ from onhook.runtime.engines import ENGINES
 from onhook.runtime.hub_process import open_hub
 from onhook.runtime.intake_process import open_intake
 from tests.ledger.entries import read_events
-from tests.runtime.harness import ONHOOK, SN, command_environment
+from tests.runtime.harness import ONHOOK, command_environment
 from tests.runtime.test_intake_process import create_appdb, post
+from tests.test_projector import SN
 
 EVENTS = 5
 
