@@ -140,6 +140,42 @@ async def test_chart_selection_narrows_the_period_with_mouse_and_keyboard(
         assert period_of(page.url) == ("2026-10-26T00:00:00+01:00", "2026-10-26T02:00:00+01:00")
 
 
+async def drag_finger(page: Page, first: float, last: float) -> None:
+    """Drag one finger over a chart, between two parts of its width."""
+    box = await page.locator("figure.chart").bounding_box()
+    assert box
+    devtools = await page.context.new_cdp_session(page)
+    y = box["y"] + box["height"] / 2
+    places = [box["x"] + part * box["width"] for part in (first, (first + last) / 2, last)]
+    for event, x in zip(("touchStart", "touchMove", "touchMove"), places, strict=True):
+        await devtools.send("Input.dispatchTouchEvent", {"type": event, "touchPoints": [{"x": x, "y": y}]})
+    await devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+@pytest.mark.slow
+async def test_chart_selection_narrows_the_period_with_a_finger(harness: ConsoleHarness, chromium_path: str) -> None:
+    """Once the selection is switched on; until then a finger scrolls the page."""
+    await add_calls(harness)
+    screen = {"viewport": {"width": 390, "height": 900}, "has_touch": True, "is_mobile": True}
+    async with open_visit(harness, chromium_path, **screen) as visit:
+        page = visit.page
+        await page.goto(f"{harness.url}/reports?report=volume&by=day&{DAYS}")
+        await expect(page.locator("figure.chart[data-rendered]")).to_be_visible()
+        await page.locator("figure.chart").scroll_into_view_if_needed()
+        address = page.url
+        await drag_finger(page, 0.4, 0.6)
+        assert page.url == address
+        await expect(page.locator(".chart-selection")).to_be_hidden()
+        await page.get_by_role("button", name="Select a period").tap()
+        await page.locator("figure.chart").scroll_into_view_if_needed()
+        await page.screenshot(path=OUTPUT / "chart-touch.png")
+        await drag_finger(page, 0.4, 0.6)
+        await page.wait_for_url(re.compile("2026-10-27T00"))
+        since, until = period_of(page.url)
+        assert since == "2026-10-27T00:00:00+01:00"
+        assert until >= "2026-10-28"
+
+
 @pytest.mark.slow
 async def test_chart_is_saved_as_png_and_svg_in_the_forms_of_the_page(
     harness: ConsoleHarness, chromium_path: str

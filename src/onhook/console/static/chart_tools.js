@@ -1,5 +1,5 @@
-// What a reader does with a chart: select steps along the time, which become the period of the page, with the mouse or
-// the keyboard; and save the chart as PNG or SVG. A file has what the page has.
+// What a reader does with a chart: select steps along the time, which become the period of the page, with the mouse, a
+// finger or the keyboard; and save the chart as PNG or SVG. A file has what the page has.
 "use strict";
 
 (() => {
@@ -41,11 +41,13 @@
     open() {
       this.anchor = this.end = this.last;
       this.button.setAttribute("aria-pressed", "true");
+      this.view.figure.classList.add("selecting"); // a finger drags over the chart then, and does not scroll the page
       this.show(this.texts.hint);
     }
 
     close() {
       this.button.setAttribute("aria-pressed", "false");
+      this.view.figure.classList.remove("selecting");
       this.mark.hidden = true;
       this.status.textContent = "";
     }
@@ -65,7 +67,7 @@
     }
 
     beginDrag(event) {
-      if (event.button !== 0 || event.pointerType === "touch") return; // a finger scrolls the page
+      if (event.button !== 0 || (event.pointerType === "touch" && !this.isOpen)) return; // a finger scrolls the page
       const { figure } = this.view;
       const place = (moved) => this.stepAt(moved.clientX - figure.getBoundingClientRect().left);
       const [begin, beginX] = [place(event), event.clientX];
