@@ -167,6 +167,8 @@ OWN_TABLES = {
     "mails": "results of attempts; a person's retry or discard is an entry by itself",
     "pending_issue_notices": "follows from `issues`",
     "swept_files": "found in folders",
+    "pending_alerts": "follows from `issues`",
+    "alert_settings": "when a user is not to be disturbed: it changes nothing for others",
     "reader_settings": "how a user sees times: it changes nothing for others",
     "sql_history": "what a user has run: it changes nothing for others",
     "audit": "the log itself",

@@ -35,6 +35,7 @@ from onhook.cdr.coverage import Interval
 from onhook.cdr.directory import DirectoryEntry, PbxName
 from onhook.cdr.queue_figures import QueueTargets
 from onhook.lib.migrations import load_baseline, load_migrations
+from onhook.lib.quiet_hours import QuietHours
 from onhook.lib.timestamps import to_datetime
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
 from tests.appdb.sign_in_rows import add_factors, add_sign_in_settings, list_users_without_factors
@@ -87,6 +88,7 @@ async def fill(path: Path) -> None:
             await appdb.alarms.raise_alarm(name, "silence", "no calls", hint="look", now_us=NOW)
             await appdb.tokens.add(name, "reader", now_us=NOW, scope=SCOPE)
             await appdb.users.add(name, "reader", SCOPE, now_us=NOW)
+            await appdb.alert_channels.put(name, QuietHours(begin=22, end=7), {None: ["check"]})
             await appdb.report_schedules.add(name, name, ReportSpec(report="volume"), now_us=NOW)
             await appdb.reader_settings.put(name, ReaderSettings(zone="Asia/Tokyo", clock="12"))
             await add_factors(appdb, name, NOW)
@@ -325,22 +327,24 @@ def list_text_columns() -> list[tuple[str, str]]:
 
 TEXT_COLUMNS = list_text_columns()
 
+
+async def quiet_hours_of(appdb: AppDb) -> list[object]:
+    return list((await appdb.alert_channels.all_quiet_hours()).items())
+
+
 UNCHECKED_TABLES = {
+    *("app_tokens", "attempts", "blocked_addresses", "deliveries", "failed_logins", "invitations", "leases"),
     *(
-        "app_tokens",
-        "attempts",
-        "blocked_addresses",
-        "deliveries",
-        "failed_logins",
-        "invitations",
-        "leases",
         "pending_sign_ins",
         "recovery_codes",
         "sessions",
         "sign_in_challenges",
         "totp_enrolments",
+        "share_tokens",
+        "stores",
+        "leg_groups",
     ),
-    *("share_tokens", "stores", "leg_groups", "leg_names", "external_ids", "pending_issue_notices", "report_optouts"),
+    *("leg_names", "external_ids", "pending_issue_notices", "report_optouts", "pending_alerts"),
 }
 """Short-lived, or empty here."""
 
@@ -382,6 +386,8 @@ READERS: dict[str, Callable[[AppDb], Awaitable[Any]]] = {
     "issue_recipients": lambda appdb: appdb.issue_recipients.all(),
     "mails": lambda appdb: appdb.mails.latest(10),
     "report_schedules": lambda appdb: appdb.report_schedules.all(),
+    "alert_channels": lambda appdb: appdb.alert_channels.all(),
+    "alert_settings": quiet_hours_of,
 }
 
 

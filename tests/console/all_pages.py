@@ -47,6 +47,7 @@ PAGES = {
     "add-pbx": "/add-pbx",
     "retention": "/retention",
     "mail": "/mail",
+    "alerts": "/account/alerts",
     "report-schedules": "/report-schedules",
     "report-schedule": "/report-schedules/1",
     "report-schedule-new": "/report-schedules/new?report=queues&filters=pbx%3Doffice",

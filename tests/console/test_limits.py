@@ -48,6 +48,7 @@ PERSONAL_STATUSES = {
     ("POST", "/settings"): 200,
     ("POST", "/settings/columns"): 200,
     ("POST", "/account/password"): 403,
+    ("POST", "/account/alerts"): 403,
     ("POST", "/account/sessions/{number:int}/end"): 403,
     ("POST", "/account/sessions/end-others"): 403,
     ("POST", "/account/app"): 403,

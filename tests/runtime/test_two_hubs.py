@@ -56,6 +56,7 @@ JOBS = {
     "retention",
     "erasure",
     "issue_mails",
+    "alerts",
     "reports",
     "mail",
     "destination_log",

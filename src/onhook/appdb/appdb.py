@@ -12,6 +12,7 @@ import msgspec
 
 from onhook.appdb.access_tokens import Tokens
 from onhook.appdb.alarms import Alarms
+from onhook.appdb.alert_channels import AlertChannels
 from onhook.appdb.api_clients import Apps
 from onhook.appdb.app_tokens import AppTokenGrants
 from onhook.appdb.asterisks import Asterisks
@@ -127,8 +128,10 @@ class AppDb:
             InstallationRetention(self._database),
         )
         self.alarms = Alarms(self._database, self.destinations, self.deliveries)
-        self.issue_recipients = IssueRecipients(self._database)
-        self.issues = Issues(self._database, self.destinations, self.deliveries, self.issue_recipients)
+        self.issue_recipients, self.alert_channels = IssueRecipients(self._database), AlertChannels(self._database)
+        self.issues = Issues(
+            self._database, self.destinations, self.deliveries, self.issue_recipients, self.alert_channels
+        )
         self.asterisks = Asterisks(self._database)
         self.cdr_sources = CdrSources(self._database)
         self.line_connections = LineConnections(self._database)
@@ -400,6 +403,8 @@ class AppDb:
             "alarms": self.alarms.list_unreadable,
             "issues": self.issues.list_unreadable,
             "issue_recipients": self.issue_recipients.list_unreadable,
+            "alert_channels": self.alert_channels.list_unreadable,
+            "alert_settings": self.alert_channels.list_unreadable_hours,
             "saved_searches": self.saved_searches.list_unreadable,
             "saved_questions": self.saved_questions.list_unreadable,
             "sql_history": self.sql_history.list_unreadable,

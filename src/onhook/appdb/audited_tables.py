@@ -153,6 +153,9 @@ TABLES: Mapping[str, AuditedTable] = {
     "report_optouts": AuditedTable(
         noun="end of scheduled report", name="schedule_id", columns=("schedule_id", "address"), events=("insert",)
     ),
+    "alert_channels": AuditedTable(
+        noun="alerts of", name="user_name", columns=("user_name", "destination_id", "kinds")
+    ),
     "notes": AuditedTable(
         noun="note on call", name="call_id", columns=("sn", "call_id", "text", "tags"), events=("insert",)
     ),

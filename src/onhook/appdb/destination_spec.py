@@ -128,6 +128,9 @@ class DestinationSettings(msgspec.Struct, frozen=True, kw_only=True):
     ]
     kind: Annotated[Kind, msgspec.Meta(description="Kind of destination")] = "webhook"
     notifies_of: Annotated[NotifiesOf, msgspec.Meta(description="Subject of its notifications")] = "records"
+    chosen_by_users: Annotated[
+        bool, msgspec.Meta(description="Notifies only of what users choose on their page Alerts, of issues alone")
+    ] = False
     method: Annotated[Method, msgspec.Meta(description="HTTP method")] = "POST"
     payload_format: Annotated[PayloadFormat, msgspec.Meta(description="Event format")] = "p-2026"
     mask: Annotated[
@@ -238,6 +241,12 @@ def validate_spec(spec: DestinationSpec) -> DestinationSpec:
         raise UsageError(
             _("{subject} cannot be filtered by calls", subject=spec.notifies_of),
             hint=_("filter by sn only, or not at all"),
+        )
+    if spec.chosen_by_users and spec.notifies_of != "issues":
+        raise UsageError(
+            _("users choose among issues alone"),
+            location="chosen_by_users",
+            hint=_("let the destination notify of issues"),
         )
     _check_headers(spec.headers)
     return spec

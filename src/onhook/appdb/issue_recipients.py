@@ -36,7 +36,8 @@ UNMAILED_KIND = "check_mail"
 """Of the issue that mails cannot be sent."""
 
 _COLUMNS = "address, topics, mails_per_hour, recipient_id"
-_NOTICE_COLUMNS = "i.issue_id, n.state, n.noted_at, i.kind, i.subject, i.detail, i.hint, i.began_at, i.ended_at"
+NOTICE_COLUMNS = "i.issue_id, n.state, n.noted_at, i.kind, i.sn, i.subject, i.detail, i.hint, i.began_at, i.ended_at"
+"""Of a table of what is pending, as `n`, and the issues, as `i`."""
 
 
 class IssueRecipient(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,12 +49,13 @@ class IssueRecipient(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IssueNotice(msgspec.Struct, frozen=True, kw_only=True):
-    """That an issue has begun or ended; `ended_at` is None while it is open."""
+    """That an issue has begun or ended; `ended_at` is None while it is open. `sn` is its PBX, or empty."""
 
     issue_id: int
     state: NoticeState
     noted_at: datetime
     kind: str
+    sn: str = ""
     subject: str
     detail: str
     hint: str
@@ -120,12 +122,12 @@ class IssueRecipients:
     async def pending(self, address: str) -> list[IssueNotice]:
         """Return what a recipient is still to be notified of, the oldest first."""
         rows = await self._database.rows(
-            f"SELECT {_NOTICE_COLUMNS} FROM pending_issue_notices n JOIN issues i ON i.issue_id = n.issue_id"
+            f"SELECT {NOTICE_COLUMNS} FROM pending_issue_notices n JOIN issues i ON i.issue_id = n.issue_id"
             " WHERE n.recipient_id = (SELECT recipient_id FROM issue_recipients WHERE address = ?)"
             " ORDER BY n.noted_at, n.issue_id, n.state",
             (address,),
         )
-        return read_rows(rows, _notice)
+        return read_rows(rows, read_notice)
 
     async def delete_pending(self, address: str, notices: Sequence[IssueNotice]) -> None:
         """Delete notices about which a mail is added in the same transaction."""
@@ -171,13 +173,15 @@ def _recipient(row: Row) -> IssueRecipient:
     )
 
 
-def _notice(row: Row) -> IssueNotice:
-    issue_id, state, noted_at, kind, subject, detail, hint, began_at, ended_at = row
+def read_notice(row: Row) -> IssueNotice:
+    """Return the notice of a row with NOTICE_COLUMNS."""
+    issue_id, state, noted_at, kind, sn, subject, detail, hint, began_at, ended_at = row
     return IssueNotice(
         issue_id=issue_id,
         state=state,
         noted_at=to_datetime(noted_at),
         kind=kind,
+        sn=sn,
         subject=subject,
         detail=detail,
         hint=hint,

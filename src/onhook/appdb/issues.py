@@ -9,6 +9,7 @@ from datetime import datetime
 
 import msgspec
 
+from onhook.appdb.alert_channels import AlertChannels
 from onhook.appdb.contract import Database, Row
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.delivery_rows import NewDelivery
@@ -74,9 +75,15 @@ class Issues:
     """Repository of issues. Times passed in are microseconds since 1970, UTC."""
 
     def __init__(
-        self, database: Database, destinations: Destinations, deliveries: Deliveries, recipients: IssueRecipients
+        self,
+        database: Database,
+        destinations: Destinations,
+        deliveries: Deliveries,
+        recipients: IssueRecipients,
+        alert_channels: AlertChannels,
     ) -> None:
         self._database = database
+        self._alert_channels = alert_channels
         self._recipients = recipients
         self._destinations = destinations
         self._deliveries = deliveries
@@ -141,9 +148,9 @@ class Issues:
         return bool(ended_count)
 
     async def _notify(self, issue_key: str, now_us: int) -> None:
-        """Add the latest issue with this key to what recipients of mails are to be notified of, and to the deliveries
-        of destinations that notify of issues, except to the destination that it is about, and to those with too many
-        deliveries.
+        """Add the latest issue with this key to what recipients of mails and users are to be notified of, and to the
+        deliveries of destinations that notify of all issues, except to the destination that it is about, and to those
+        with too many deliveries.
         """
         (row,) = await self._database.rows(
             f"SELECT {_COLUMNS} FROM issues WHERE issue_key = ? ORDER BY issue_id DESC LIMIT 1", (issue_key,)
@@ -151,21 +158,21 @@ class Issues:
         issue, own_destination_id = _stored_issue(row), row[7]
         state: NoticeState = "began" if issue.ended_at is None else "ended"
         await self._recipients.note(issue.issue_id, issue.kind, state, now_us=now_us)
-        new_delivery = NewDelivery(
-            notification_id=f"issue-{issue.issue_id}-{state}",
-            seq=0,
-            call=(issue.sn, f"issue {issue.issue_id}"),
-            body=msgspec.json.encode({"type": EVENT_TYPE, "issue": issue}),
-            due_at=now_us,
-            pending_since=now_us,
+        await self._alert_channels.note(
+            issue.issue_id, issue.kind, state, destination_id=own_destination_id, now_us=now_us
         )
+        new_delivery = make_issue_delivery(f"issue-{issue.issue_id}-{state}", issue, now_us=now_us)
         for destination in await self._destinations.all():
             if destination.destination_id != own_destination_id and await self._is_notified(destination, issue):
                 await self._deliveries.add(destination.destination_id, new_delivery)
 
     async def _is_notified(self, destination: Destination, issue: StoredIssue) -> bool:
         is_matching = destination.notifies_of == "issues" and destination.filter.sn in (None, issue.sn)
-        return is_matching and not (await self._deliveries.backlog(destination.destination_id)).is_full
+        return (
+            is_matching
+            and not destination.chosen_by_users
+            and not (await self._deliveries.backlog(destination.destination_id)).is_full
+        )
 
     async def _delete_oldest(self) -> None:
         await self._database.write(
@@ -173,6 +180,18 @@ class Issues:
             " (SELECT issue_id FROM issues WHERE ended_at IS NOT NULL ORDER BY issue_id DESC LIMIT ?)",
             (ENDED_ISSUES_MAX,),
         )
+
+
+def make_issue_delivery(notification_id: str, issue: StoredIssue, *, now_us: int) -> NewDelivery:
+    """Return the notification of an issue for a destination."""
+    return NewDelivery(
+        notification_id=notification_id,
+        seq=0,
+        call=(issue.sn, f"issue {issue.issue_id}"),
+        body=msgspec.json.encode({"type": EVENT_TYPE, "issue": issue}),
+        due_at=now_us,
+        pending_since=now_us,
+    )
 
 
 def _cut(issue: OperationalIssue) -> tuple[str, str]:

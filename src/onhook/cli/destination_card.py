@@ -63,6 +63,8 @@ def _describe_request(row: Row) -> list[tuple[str, str]]:
 
 def _describe_notifies_of(row: Row) -> str:
     filters = ", ".join(f"{name}={value}" for name, value in row["filter"].items() if value is not None)
+    if row["chosen_by_users"]:
+        return _("{subject} that users choose", subject=row["notifies_of"])
     if not filters:
         return str(row["notifies_of"])
     return _("{subject}, where {filters}", subject=row["notifies_of"], filters=filters)

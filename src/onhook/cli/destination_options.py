@@ -33,7 +33,7 @@ _METAVAR_OF: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_ADD_ONLY = frozenset({"kind", "notifies_of"})
+_ADD_ONLY = frozenset({"kind", "notifies_of", "chosen_by_users"})
 """Fields that a change does not have: the streams of the destination depend on them."""
 
 _OPTION_OF_ITS_OWN = frozenset({"url", "fields"})

@@ -48,6 +48,7 @@ from onhook.console.head_requests import HeadRequestLitestar
 from onhook.console.live.live_tail import LiveTail
 from onhook.console.pages import about, account, assets, first_account, issues, second_factor, sign_in
 from onhook.console.pages import add_pbx as add_pbx_pages
+from onhook.console.pages import alerts as alert_pages
 from onhook.console.pages import apps as app_pages
 from onhook.console.pages import call as call_page
 from onhook.console.pages import call_tags as call_tag_pages
@@ -296,6 +297,7 @@ def _page_router() -> Router:
             *account.ROUTES,
             *second_factor.ROUTES,
             *passkey_pages.ROUTES,
+            *alert_pages.ROUTES,
             *first_account.ROUTES,
             *user_pages.ROUTES,
             *app_pages.ROUTES,

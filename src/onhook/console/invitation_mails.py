@@ -47,6 +47,14 @@ async def find_public_url(appdb: AppDb) -> str:
     return settings.console_url or await find_console_url(appdb)
 
 
+async def has_mail_server(appdb: AppDb) -> bool:
+    """Return whether a mail server is set that can be used."""
+    try:
+        return await appdb.mail_settings.get() is not None
+    except OnhookError:  # the page of the settings says why
+        return False
+
+
 async def add_invitation_mail(appdb: AppDb, clock: Clock, user: User, invitation: str) -> str:
     """Add the mail with the link of an invitation; return the address, or an empty text where no mail is sent."""
     console_url = await find_console_url(appdb)

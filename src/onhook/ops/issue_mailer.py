@@ -57,51 +57,58 @@ class IssueMailer:
         since_us = self._clock.microseconds() - _HOUR_MICROSECONDS
         added_count = await self._appdb.mails.count_added("issues", recipient.address, since_us=since_us)
         groups = group_notices(notices, recipient.mails_per_hour - added_count)
-        console_url = await self._load_console_url() if groups else ""
+        console_url = await load_console_url(self._appdb) if groups else ""
         for group in groups:
-            mail = self._make_mail(recipient.address, group, console_url)
+            mail = make_issue_mail("issue", recipient.address, group, console_url, self._zone)
             await self._appdb.mails.add(mail, now_us=self._clock.microseconds())
             await self._appdb.issue_recipients.delete_pending(recipient.address, group)
 
-    async def _load_console_url(self) -> str:
-        try:
-            return (await self._appdb.mail_settings.require()).console_url
-        except NotFound:
-            return ""  # mails wait for a server, without a link
 
-    def _make_mail(self, address: str, notices: Sequence[IssueNotice], console_url: str) -> NewMail:
-        first = notices[0]
-        if len(notices) == 1:
-            thread_key, name = f"issue {first.issue_id}", name_issue(first.kind, first.subject)
-            subject = name if first.state == "began" else _("Ended: {subject}", subject=name)
-        else:
-            began_count, thread_key = sum(notice.state == "began" for notice in notices), ""
-            ended_count = len(notices) - began_count
-            subject = _("Issues: {began} began, {ended} ended", began=began_count, ended=ended_count)
-        texts = [self._describe(notice) for notice in notices[:SUMMARY_NOTICES_MAX]]
-        if len(notices) > SUMMARY_NOTICES_MAX:
-            count = len(notices) - SUMMARY_NOTICES_MAX
-            texts.append(_n("1 other is on the page Issues.", "{count} others are on the page Issues.", count))
-        if console_url:
-            texts.append(f"{console_url}/issues")
-        return NewMail(
-            mail_key=f"issue {first.issue_id} {first.state} {len(notices)} {address}",
-            kind="issues",
-            recipient=address,
-            subject=subject,
-            content=MailContent(text="\n\n".join(texts), thread_key=thread_key),
-        )
+async def load_console_url(appdb: AppDb) -> str:
+    """Return where links in mails begin; empty where mails wait for a server, without a link."""
+    try:
+        return (await appdb.mail_settings.require()).console_url
+    except NotFound:
+        return ""
 
-    def _describe(self, notice: IssueNotice) -> str:
-        """Return the lines about a notice."""
-        name, began_at = name_issue(notice.kind, notice.subject), format_time(notice.began_at, self._zone)
-        if notice.state == "ended" and notice.ended_at is not None:
-            ended_at = format_time(notice.ended_at, self._zone)
-            times = _("Began {began_at}, ended {ended_at}.", began_at=began_at, ended_at=ended_at)
-            return f"{name}\n{notice.detail}\n{times}"
-        times = _("Began {began_at}.", began_at=began_at)
-        meaning = describe_kind(notice.kind).meaning
-        return "\n".join(filter(None, (name, meaning, notice.detail, notice.hint, times)))
+
+def make_issue_mail(  # noqa: PLR0917 - the parts of a mail
+    key: str, address: str, notices: Sequence[IssueNotice], console_url: str, zone: ZoneInfo, note: str = ""
+) -> NewMail:
+    """Return the mail about notices: about one, or a summary of several; `note` is its first paragraph."""
+    first = notices[0]
+    if len(notices) == 1:
+        thread_key, name = f"issue {first.issue_id}", name_issue(first.kind, first.subject)
+        subject = name if first.state == "began" else _("Ended: {subject}", subject=name)
+    else:
+        began_count, thread_key = sum(notice.state == "began" for notice in notices), ""
+        ended_count = len(notices) - began_count
+        subject = _("Issues: {began} began, {ended} ended", began=began_count, ended=ended_count)
+    texts = [*([note] if note else []), *(_describe(notice, zone) for notice in notices[:SUMMARY_NOTICES_MAX])]
+    if len(notices) > SUMMARY_NOTICES_MAX:
+        count = len(notices) - SUMMARY_NOTICES_MAX
+        texts.append(_n("1 other is on the page Issues.", "{count} others are on the page Issues.", count))
+    if console_url:
+        texts.append(f"{console_url}/issues")
+    return NewMail(
+        mail_key=f"{key} {first.issue_id} {first.state} {len(notices)} {address}",
+        kind="issues",
+        recipient=address,
+        subject=subject,
+        content=MailContent(text="\n\n".join(texts), thread_key=thread_key),
+    )
+
+
+def _describe(notice: IssueNotice, zone: ZoneInfo) -> str:
+    """Return the lines about a notice."""
+    name, began_at = name_issue(notice.kind, notice.subject), format_time(notice.began_at, zone)
+    if notice.state == "ended" and notice.ended_at is not None:
+        ended_at = format_time(notice.ended_at, zone)
+        times = _("Began {began_at}, ended {ended_at}.", began_at=began_at, ended_at=ended_at)
+        return f"{name}\n{notice.detail}\n{times}"
+    times = _("Began {began_at}.", began_at=began_at)
+    meaning = describe_kind(notice.kind).meaning
+    return "\n".join(filter(None, (name, meaning, notice.detail, notice.hint, times)))
 
 
 def group_notices(notices: Sequence[IssueNotice], allowed_count: int) -> list[Sequence[IssueNotice]]:

@@ -32,6 +32,7 @@ from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.proxies import TrustedProxies
+from onhook.ops.alert_job import AlertJob
 from onhook.ops.call_time_monitor import CallTimeMonitor
 from onhook.ops.cluster_move import check_moved
 from onhook.ops.instance_lock import check_ledger_file
@@ -322,6 +323,7 @@ def _create_maintenance_services(
         "retention": retention.run,
         "erasure": eraser.run,
         "issue_mails": IssueMailer(appdb, clock, zone).run,
+        "alerts": AlertJob(appdb, clock, zone).run,
         "mail": MailJob(appdb, MailSender(resources.config, appdb), clock).run,
         "destination_log": LogRetention(appdb, clock, log_days=resources.config.log_days).run,
     }

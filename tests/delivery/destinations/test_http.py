@@ -1,12 +1,17 @@
 """HTTP requests made of templates, against a real server."""
 
 import json
+import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
+from onhook.appdb.issues import StoredIssue, make_issue_delivery
 from onhook.cdr.record import Call
 from onhook.delivery.destinations.contract import Notification
 from onhook.delivery.destinations.http import ID_RESPONSE_BYTES_MAX
@@ -17,6 +22,7 @@ from tests.factories import record
 from tests.waiting import polls, wait_until
 
 PATH = "/objects{% if external_id %}/{{ external_id }}{% endif %}"
+NOW = datetime(2026, 4, 27, 11, 4, 36, tzinfo=UTC)
 METHOD = "{{ 'PATCH' if external_id else 'POST' }}"
 
 
@@ -185,6 +191,30 @@ async def test_http_alarms_and_issues_have_their_members(server: ObjectServer, n
     await client.close()
     assert result.outcome == "accepted"
     assert json.loads(server.requests[0][3]) == {"text": "This is a sample."}
+
+
+async def test_http_bodies_of_chats_and_pagers_that_the_docs_have_are_sent(server: ObjectServer) -> None:
+    """Of an issue that has begun, and of its end: a pager resolves what it has by the key."""
+    text = (Path(__file__).parents[3] / "docs" / "mail.md").read_text()
+    bodies = [block for block in re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if "issue." in block]
+    issue = StoredIssue(
+        issue_id=7, kind="alarm_silence", sn="", subject='The "office"', detail="silent", hint="look", began_at=NOW,
+        ended_at=None,
+    )  # fmt: skip
+    for body in bodies:
+        settings = with_fields(server, body=body) | {"notifies_of": "issues", "chosen_by_users": True}
+        client = open_client(settings)
+        for state in (issue, msgspec.structs.replace(issue, ended_at=NOW)):
+            payload = make_issue_delivery("alert-1-7", state, now_us=1).body
+            (result,) = await client.send([Notification("alert-1-7", payload, 1)])
+            assert result.outcome == "accepted"
+        await client.close()
+    pager_begun, pager_ended, chat_begun, chat_ended = (json.loads(request[3]) for request in server.requests)
+    assert (pager_begun["event_action"], pager_ended["event_action"]) == ("trigger", "resolve")
+    assert pager_begun["dedup_key"] == pager_ended["dedup_key"] == "onhook-issue-7"
+    assert pager_begun["payload"]["summary"] == 'The "office": silent'
+    assert chat_begun == {"text": 'Issue: The "office": silent look'}
+    assert chat_ended == {"text": 'Ended: The "office": silent look'}
 
 
 @pytest.mark.parametrize(

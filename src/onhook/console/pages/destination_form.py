@@ -26,7 +26,7 @@ FORM_FILTERS = ("since", "number", "status", "extra", "pbx", "type", "did_number
 
 def fill_form(destination: Destination) -> dict[str, str]:
     """Return the texts of the form, by the names of its inputs; an empty one is the default."""
-    flags = ("allow_private", "accept_redirects", "with_standard_webhooks")
+    flags = ("allow_private", "accept_redirects", "with_standard_webhooks", "chosen_by_users")
     choices = ("notifies_of", "payload_format", "mask", "method", "retry_policy", "kind")
     texts = ("name", "transform", "ca_certificates", "fingerprint")
     return {

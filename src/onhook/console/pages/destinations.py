@@ -92,7 +92,7 @@ INPUT_CHARACTERS_MAX = 200
 LINE_CHARACTERS_MAX = 500
 """Longer texts have lines."""
 
-FORM_FLAGS = ("allow_private", "accept_redirects", "with_standard_webhooks")
+FORM_FLAGS = ("allow_private", "accept_redirects", "with_standard_webhooks", "chosen_by_users")
 FORM_NUMBERS = ("rate_limit", "timeout_seconds", "max_attempts", "log_days")
 FORM_TEXTS = ("headers", "transform", *FORM_NUMBERS, "ca_certificates", "fingerprint", "proxy")
 """Other fields of the form."""

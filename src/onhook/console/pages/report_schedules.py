@@ -20,6 +20,7 @@ from onhook.appdb.report_spec import (
 )
 from onhook.appdb.saved_searches import SavedSearch
 from onhook.console.auth.access import PERSONAL, SCOPED, get_principal
+from onhook.console.invitation_mails import has_mail_server
 from onhook.console.pages.calls import list_visible_searches
 from onhook.console.pages.formatting import hour_of_day, url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
@@ -283,19 +284,12 @@ async def _render_list(
     user = await app_state.appdb.users.find(principal.name) if principal is not None and principal.is_user else None
     view = SchedulesView(
         schedules=schedules,
-        has_mail_server=await _has_mail_server(app_state),
+        has_mail_server=await has_mail_server(app_state.appdb),
         email="" if user is None else user.email,
         message=message,
         error=error,
     )
     return await render_page(request, app_state, zone, view)
-
-
-async def _has_mail_server(app_state: AppState) -> bool:
-    try:
-        return await app_state.appdb.mail_settings.get() is not None
-    except OnhookError:  # the page Mail says why
-        return False
 
 
 async def _render_form(
