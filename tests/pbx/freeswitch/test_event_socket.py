@@ -121,7 +121,8 @@ def test_event_socket_leaves_out_what_is_no_leg_or_too_large() -> None:
     assert [update.raw_events for update in updates] == [(), (), ()]
     assert "more than" in updates[1].log_messages[0]
     assert not updates[0].log_messages
-    (body,) = protocol.receive_data(event_frame(b'{"Event-Name":"CHANNEL_HANGUP_COMPLETE"}'), reading(1)).raw_events
+    event = event_frame(b'{"Event-Name":"CHANNEL_HANGUP_COMPLETE"}')
+    (body,) = protocol.receive_data(ENABLED + b"\r\n" + event, reading(1)).raw_events
     assert FREESWITCH.peek(body).kind == "unparsable"
 
 

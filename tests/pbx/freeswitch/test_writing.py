@@ -4,13 +4,14 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onhook.cdr.call_details import UTC_OFFSET, CallDetails
 from onhook.lib.errors import UsageError
-from onhook.pbx.freeswitch.writing import ENCODINGS, PAYLOAD_FORMATS, format_legs
+from onhook.pbx.freeswitch.writing import ENCODINGS, PAYLOAD_FORMATS, format_event, format_legs
 from tests.counts import examples
 from tests.pbx.freeswitch.captures import FREESWITCH, assemble
 
@@ -117,6 +118,15 @@ def test_format_legs_of_unknown_durations_and_words_are_readable() -> None:
     )
     (details,) = FREESWITCH.parse_legs(format_legs([row], "pbx1", "json"))
     assert (details.call_to, details.call_duration, details.status) == ("6500", 0, "NO ANSWER")
+
+
+def test_format_event_has_the_caller_with_the_last_details_alone() -> None:
+    """All documents of a call are those of its legs; a queue has none of its own."""
+    queue = msgspec.structs.replace(ROW, call_to="6400", extra={"callee_kind": "queue"})
+    calls = [queue, ROW, msgspec.structs.replace(ROW, call_to="Carol<1003>", time_start="2026-04-27 19:04:50")]
+    bodies = [format_event(details, calls, "pbx1", "json") for details in calls]
+    assert [len(documents) for documents in bodies] == [0, 1, 2]
+    assert sorted(body for documents in bodies for body in documents) == sorted(format_legs(calls, "pbx1", "json"))
 
 
 @pytest.mark.parametrize("kind", ["queue", "voicemail"])

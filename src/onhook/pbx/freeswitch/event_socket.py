@@ -71,7 +71,7 @@ class FrameReader:
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the frames that end in further bytes."""
         self._buffer += data
-        while not self.is_damaged:
+        while True:
             if self._head is None and not self._read_head():
                 return
             frame = self._read_body()
