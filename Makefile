@@ -9,6 +9,7 @@ INSTALL := $(IN)/python -m pip install -qq --disable-pip-version-check
 RUN := .venv/run.stamp
 BROKER_LIBRARIES := .venv/brokers.stamp
 CLUSTER_LIBRARIES := .venv/cluster.stamp
+PDF_LIBRARIES := .venv/pdf.stamp
 DEV := .venv/dev.stamp
 DOCS := .venv/docs.stamp
 ARGS ?=
@@ -16,6 +17,8 @@ ARGS ?=
 BROKERS ?=
 # Whether `make install` installs what several machines need too: the clients of PostgreSQL and NATS.
 CLUSTER ?=
+# Whether `make install` installs what PDF files of reports need too.
+PDF ?=
 # Whether the branch coverage is measured, which takes half as long again.
 COVERAGE ?=
 
@@ -28,7 +31,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(RUN) $(if $(BROKERS),$(BROKER_LIBRARIES)) $(if $(CLUSTER),$(CLUSTER_LIBRARIES)) ## make .venv with what running needs, for a server; BROKERS=1: also clients of brokers; CLUSTER=1: also what several machines need
+install: $(RUN) $(if $(BROKERS),$(BROKER_LIBRARIES)) $(if $(CLUSTER),$(CLUSTER_LIBRARIES)) $(if $(PDF),$(PDF_LIBRARIES)) ## make .venv with what running needs, for a server; BROKERS=1: also clients of brokers; CLUSTER=1: also what several machines need; PDF=1: also what PDF files of reports need
 
 run: $(RUN) ## start Onhook with a simulated PBX that posts real webhooks
 	$(IN)/onhook serve --demo $(ARGS)
@@ -70,7 +73,7 @@ bench: $(DEV) ## one table of figures, each beside its yardstick
 	$(IN)/python -m bench $(ARGS)
 
 lock: $(DEV) ## pin the newest releases, with hashes, in requirements/*.txt
-	@for set in run brokers cluster dev docs; do \
+	@for set in run brokers cluster pdf dev docs; do \
 	  $(IN)/uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	    requirements/$$set.in --output-file requirements/$$set.txt || exit 1; \
@@ -121,6 +124,11 @@ $(BROKER_LIBRARIES): requirements/brokers.txt $(RUN)
 $(CLUSTER_LIBRARIES): requirements/cluster.txt $(RUN)
 	@echo "Installing what requirements/cluster.txt pins into .venv."
 	@$(INSTALL) --require-hashes -r requirements/cluster.txt
+	@touch $@
+
+$(PDF_LIBRARIES): requirements/pdf.txt $(RUN)
+	@echo "Installing what requirements/pdf.txt pins into .venv."
+	@$(INSTALL) --require-hashes -r requirements/pdf.txt
 	@touch $@
 
 $(DEV): requirements/dev.txt $(BROKER_LIBRARIES)

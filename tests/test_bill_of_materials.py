@@ -56,7 +56,7 @@ def test_bill_of_materials_dependencies_lead_from_onhook_to_every_component() ->
     (aiormq,) = (reference for reference in needs if reference.startswith("pkg:pypi/aiormq@"))
     assert [reference.partition("@")[0] for reference in needs[aiormq]] == ["pkg:pypi/pamqp", "pkg:pypi/yarl"]
     direct = {reference.partition("/")[2].partition("@")[0] for reference in needs[own_reference]}
-    texts = [(ROOT / "requirements" / name).read_text() for name in ("run.in", "brokers.in", "cluster.in")]
+    texts = [(ROOT / "requirements" / name).read_text() for name in ("run.in", "brokers.in", "cluster.in", "pdf.in")]
     requirements = re.findall(r"^(\w[\w-]+)", "\n".join(texts), re.MULTILINE)
     assert direct == {*requirements, "echarts"}
 

@@ -29,7 +29,7 @@ _VENDORED_ROW: Final = re.compile(
 )
 
 
-LOCKS: Final = {"run.txt": "required", "brokers.txt": "optional", "cluster.txt": "optional"}
+LOCKS: Final = {"run.txt": "required", "brokers.txt": "optional", "cluster.txt": "optional", "pdf.txt": "optional"}
 """Lock files, and the scope of what only they pin."""
 
 

@@ -20,7 +20,7 @@ from onhook.lib.mail_addresses import parse_address
 from onhook.lib.messages import _
 from onhook.lib.recurrence import Frequency, Recurrence
 
-FileFormat = Literal["csv", "xlsx"]
+FileFormat = Literal["csv", "xlsx", "pdf"]
 FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 FREQUENCIES: tuple[Frequency, ...] = get_args(Frequency)
 

@@ -71,7 +71,7 @@ ToUserOption = Annotated[
 ]
 FileOption = Annotated[
     list[str] | None,
-    typer.Option("--file", metavar="FORMAT", help=_("csv or xlsx; repeatable; '' for none"), show_default=False),
+    typer.Option("--file", metavar="FORMAT", help=_("csv, xlsx or pdf; repeatable; '' for none"), show_default=False),
 ]
 
 

@@ -36,6 +36,7 @@ from onhook.console.report_mails.changes import (
     parse_page_path,
 )
 from onhook.console.report_mails.mails import describe_recurrence
+from onhook.console.report_mails.pdf import is_pdf_available
 from onhook.console.report_mails.recipients import may_mail_others
 from onhook.console.report_mails.subjects import MISSED_DIGEST, SUBJECTS, Subject
 from onhook.console.state import AnyRequest, AppState, AppStateDep
@@ -67,6 +68,7 @@ class ScheduleForm(msgspec.Struct, frozen=True):
     addresses: str = ""
     csv: str = ""
     xlsx: str = ""
+    pdf: str = ""
 
 
 class SchedulesView(View, frozen=True, kw_only=True):
@@ -95,6 +97,7 @@ class ScheduleView(View, frozen=True, kw_only=True):
     saved_searches: Sequence[tuple[SavedSearch, str]]
     email: str
     may_mail: bool
+    has_pdf: bool
     error: str = ""
     invalid_field: str = ""
 
@@ -265,6 +268,7 @@ def _fill_form(schedule: ReportSchedule) -> ScheduleForm:
         addresses=", ".join(spec.addresses),
         csv="yes" if "csv" in spec.files else "",
         xlsx="yes" if "xlsx" in spec.files else "",
+        pdf="yes" if "pdf" in spec.files else "",
     )
 
 
@@ -319,6 +323,7 @@ async def _render_form(
         saved_searches=[(search, _new_url(search.path)) for search in await list_visible_searches(request, app_state)],
         email="" if owner is None else owner.email,
         may_mail=is_administrator if owner is None else may_mail_others(owner),
+        has_pdf=is_pdf_available(),
         error="" if error is None else str(error),
         invalid_field="" if error is None else error.location,
     )

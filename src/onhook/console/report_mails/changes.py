@@ -15,6 +15,7 @@ from onhook.appdb.report_spec import CALLS_REPORT, ReportSpec, make_report_query
 from onhook.appdb.users import User
 from onhook.console.auth.access import Principal
 from onhook.console.invitation_mails import find_console_url
+from onhook.console.report_mails.pdf import is_pdf_available, missing_library_error
 from onhook.console.report_mails.recipients import may_mail_others
 from onhook.console.report_mails.subjects import MISSED_DIGEST, SUBJECTS
 from onhook.console.state import AppState
@@ -42,6 +43,8 @@ async def change_schedule(appdb: AppDb, clock: Clock, schedule_id: int, name: st
 async def check_spec(appdb: AppDb, user: User, spec: ReportSpec, now: datetime) -> ReportSpec:
     """Return a spec as it is stored, where its user may have it. Raises `UsageError`."""
     spec = validate_report_spec(spec, tuple(SUBJECTS), now)
+    if "pdf" in spec.files and not is_pdf_available():
+        raise missing_library_error()
     own = [address for address in spec.addresses if address.casefold() == user.email.casefold()]
     if not own and spec.to_user and not user.email and not spec.addresses:
         raise UsageError(

@@ -28,6 +28,7 @@ MEASURED_ROWS = 100
 
 CONTENT_TYPES = {
     "csv": "text/csv",
+    "pdf": "application/pdf",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 
@@ -35,8 +36,8 @@ CONTENT_TYPES = {
 def make_file(
     file_format: FileFormat, report: Report, zone: ZoneInfo, *, name: str, titles: Sequence[str]
 ) -> MailAttachment:
-    """Return a table as a file, without the rows beyond FILE_ROWS_MAX; `titles` are those of its columns. It takes up
-    to a second.
+    """Return a table as CSV or XLSX, without the rows beyond FILE_ROWS_MAX; `titles` are those of its columns. It takes
+    up to a second.
     """
     report = msgspec.structs.replace(report, rows=report.rows[:FILE_ROWS_MAX])
     make = {"csv": as_csv, "xlsx": _as_xlsx}[file_format]

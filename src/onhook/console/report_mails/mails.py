@@ -18,7 +18,8 @@ from onhook.console.pages.reports.over_time import WEEKDAYS
 from onhook.console.pages.reports.report import Cell, Column
 from onhook.console.pages.totals import Totals
 from onhook.console.queries.period import Period
-from onhook.console.report_mails.files import FILE_ROWS_MAX, make_file
+from onhook.console.report_mails.files import CONTENT_TYPES, FILE_ROWS_MAX, make_file
+from onhook.console.report_mails.pdf import PDF_ROWS_MAX, make_pdf
 from onhook.console.report_mails.reading import ReadReport, read_report
 from onhook.console.report_mails.recipients import Recipients, find_recipients
 from onhook.console.report_mails.subjects import SUBJECTS
@@ -64,6 +65,12 @@ class ReportMailView(View, frozen=True, kw_only=True):
     unsubscribe_url: str
 
 
+class ReportPdfView(ReportMailView, frozen=True, kw_only=True):
+    """The same values as pages of paper."""
+
+    template: ClassVar = "report_pdf.html"
+
+
 async def build_report_mails(app_state: AppState, schedule: ReportSchedule, user: User) -> ReportRun:
     """Return the mails of the time of a schedule that is due, or of a test, and what is to be listed of it. Raises
     `Unavailable` where it is worth trying again soon.
@@ -82,7 +89,7 @@ async def build_report_mails(app_state: AppState, schedule: ReportSchedule, user
         return ReportRun(outcome="failed", detail=str(error))
     console_url = await find_console_url(app_state.appdb)
     writer = ReportMailWriter(schedule, user, read, period, console_url)
-    files, problems = await asyncio.to_thread(writer.make_files)
+    files, problems = await _make_files(writer)
     # A test is another mail each time; a time that is due is one mail, however often it is run.
     run_key = occurrence.time.isoformat() if schedule.test_at is None else f"test {schedule.test_at.isoformat()}"
     addresses = [*([recipients.own] if recipients.own else []), *recipients.other_addresses]
@@ -92,6 +99,21 @@ async def build_report_mails(app_state: AppState, schedule: ReportSchedule, user
     problems = [*recipients.problems, *problems]
     sent = _n("1 mail", "{count} mails", len(mails))
     return ReportRun(outcome="partial" if problems else "sent", detail=_join([sent, *problems]), mails=mails)
+
+
+async def _make_files(writer: "ReportMailWriter") -> tuple[Sequence[MailAttachment], list[str]]:
+    """Return the files of a report, and why there are fewer of them: a mail without one says more than none."""
+    files, problems = await asyncio.to_thread(writer.make_tables), list[str]()
+    if "pdf" in writer.schedule.spec.files:
+        try:
+            content = await make_pdf(await asyncio.to_thread(writer.make_pdf_html))
+            files.append(MailAttachment(f"{writer.file_name}.pdf", CONTENT_TYPES["pdf"], content))
+        except OnhookError as error:
+            problems.append(str(error))
+    if sum(len(file.content) for file in files) <= FILES_BYTES_MAX:
+        return files, problems
+    reason = _("the files have more than {maximum} bytes and are not attached", maximum=FILES_BYTES_MAX)
+    return (), [*problems, reason]
 
 
 async def _make_mail(  # noqa: PLR0917 - the parts of a mail
@@ -134,50 +156,52 @@ class ReportMailWriter:
         self._read = read
         self._period = period
         self._zone = ZoneInfo(schedule.spec.recurrence.zone)
-        report = read.report
-        self._titles = [_(column.title) for column in report.columns]
-        self._rows = [
-            [
-                MailCell(format_cell(cell, column, self._zone), self._link(cell.href))
-                for cell, column in zip(row, report.columns, strict=True)
-            ]
-            for row in report.rows[:MAIL_ROWS_MAX]
-        ]
+        self._titles = [_(column.title) for column in read.report.columns]
 
     @property
     def subject(self) -> str:
         subject = f"{self.schedule.name}: {format_period(self._period, self._zone)}"
         return subject if self.schedule.test_at is None else _("Test: {subject}", subject=subject)
 
-    def make_files(self) -> tuple[list[MailAttachment], list[str]]:
-        """Return the files, and why there are fewer of them; it takes up to seconds."""
-        first_day = self._period.since.astimezone(self._zone)
-        name = f"{self.schedule.spec.report}-{first_day:%Y-%m-%d}"
-        files = [
-            make_file(file_format, self._read.report, self._zone, name=name, titles=self._titles)
+    @property
+    def file_name(self) -> str:
+        """Return the name of files, without the end that says the format."""
+        return f"{self.schedule.spec.report}-{self._period.since.astimezone(self._zone):%Y-%m-%d}"
+
+    def make_tables(self) -> list[MailAttachment]:
+        """Return the files that are tables; it takes up to seconds."""
+        return [
+            make_file(file_format, self._read.report, self._zone, name=self.file_name, titles=self._titles)
             for file_format in self.schedule.spec.files
+            if file_format != "pdf"
         ]
-        if sum(len(file.content) for file in files) <= FILES_BYTES_MAX:
-            return files, []
-        return [], [_("the files have more than {maximum} bytes and are not attached", maximum=FILES_BYTES_MAX)]
+
+    def make_pdf_html(self) -> str:
+        """Return the page of which a PDF is made: as the mail, with more rows."""
+        return render(self._make_view(ReportPdfView, PDF_ROWS_MAX, "", ()))
 
     def make_text(self, unsubscribe_url: str, problems: Sequence[str]) -> str:
         """Return the mail as text: a line for each row."""
-        lines = [" · ".join(cell.text for cell in row) for row in self._rows]
+        lines = [" · ".join(cell.text for cell in row) for row in self._make_rows(MAIL_ROWS_MAX)]
         parts = [
             "\n".join([self.schedule.name, *self._lines()]),
             self._totals(),
             self._read.report.note,
             "\n".join([" · ".join(self._titles), *lines]) if lines else _("No calls belong here."),
-            *(self._cut_note(), _join(problems), self._report_url(), self._footer()),
+            *(self._cut_note(MAIL_ROWS_MAX), _join(problems), self._report_url(), self._footer()),
             _("Unsubscribe: {url}", url=unsubscribe_url) if unsubscribe_url else "",
         ]
         return "\n\n".join(part for part in parts if part)
 
     def make_html(self, unsubscribe_url: str, problems: Sequence[str]) -> str:
         """Return the mail as a page without scripts, pictures and style sheets, which programs of mail leave out."""
+        return render(self._make_view(ReportMailView, MAIL_ROWS_MAX, unsubscribe_url, problems))
+
+    def _make_view(
+        self, view: type[ReportMailView], rows_max: int, unsubscribe_url: str, problems: Sequence[str]
+    ) -> ReportMailView:
         report = self._read.report
-        view = ReportMailView(
+        return view(
             name=self.schedule.name,
             lines=self._lines(),
             totals=self._totals(),
@@ -185,13 +209,22 @@ class ReportMailWriter:
             columns=[
                 (title, column.kind in FIGURE_KINDS) for title, column in zip(self._titles, report.columns, strict=True)
             ],
-            rows=self._rows,
-            cut_note=_join([self._cut_note(), *problems]),
+            rows=self._make_rows(rows_max),
+            cut_note=_join([self._cut_note(rows_max), *problems]),
             report_url=self._report_url(),
             footer=self._footer(),
             unsubscribe_url=unsubscribe_url,
         )
-        return render(view)
+
+    def _make_rows(self, rows_max: int) -> list[list[MailCell]]:
+        report = self._read.report
+        return [
+            [
+                MailCell(format_cell(cell, column, self._zone), self._link(cell.href))
+                for cell, column in zip(row, report.columns, strict=True)
+            ]
+            for row in report.rows[:rows_max]
+        ]
 
     def _lines(self) -> list[str]:
         """Return what the report is about: its title, period and filters."""
@@ -208,11 +241,11 @@ class ReportMailWriter:
     def _totals(self) -> str:
         return format_totals(self._read.totals)
 
-    def _cut_note(self) -> str:
+    def _cut_note(self, rows_max: int) -> str:
         row_count = len(self._read.report.rows)
-        if row_count <= MAIL_ROWS_MAX:
+        if row_count <= rows_max:
             return ""
-        note = _("The first {maximum} of {count} rows.", maximum=MAIL_ROWS_MAX, count=row_count)
+        note = _("The first {maximum} of {count} rows.", maximum=rows_max, count=row_count)
         if self.schedule.spec.files and row_count > FILE_ROWS_MAX:
             return f"{note} {_('Files have the first {maximum}.', maximum=FILE_ROWS_MAX)}"
         return note
