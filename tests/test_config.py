@@ -1,6 +1,7 @@
 """Reading of settings; invalid ones are rejected with one sentence."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -219,14 +220,15 @@ def test_config_child_process_receives_the_proxy_in_its_environment(tmp_path: Pa
     assert "geheim" not in repr(config)
     assert "geheim" not in " ".join(build_command("onhook.runtime.hub_process", config))
     environment = child_environment(config, {"PATH": "/bin", "ONHOOK_PROXY": "http://other:1"})
-    assert environment == {"PATH": "/bin", "ONHOOK_PROXY": config.proxy, "ONHOOK_APPDB": ""}
+    assert environment == {"PATH": "/bin", "ONHOOK_PROXY": config.proxy, "ONHOOK_APPDB": "", "ONHOOK_LEDGER": ""}
     assert read_config({}, tmp_path, secret_environment(environment)).proxy == config.proxy
 
 
 def test_config_child_process_receives_nothing_of_the_service_manager() -> None:
     """It must not notify that the service is ready, nor use a descriptor that is closed."""
     environ = {"NOTIFY_SOCKET": "@manager", "WATCHDOG_USEC": "1", "LISTEN_FDS": "1", "LISTEN_PID": "1", "TZ": "UTC"}
-    assert child_environment(Config(), environ) == {"TZ": "UTC", "ONHOOK_PROXY": "", "ONHOOK_APPDB": ""}
+    expected = {"TZ": "UTC", "ONHOOK_PROXY": "", "ONHOOK_APPDB": "", "ONHOOK_LEDGER": ""}
+    assert child_environment(Config(), environ) == expected
 
 
 @pytest.mark.parametrize(
@@ -245,3 +247,41 @@ def test_config_invalid_appdb_is_an_error_without_its_password(tmp_path: Path, u
     with pytest.raises(UsageError, match="not the URL of a PostgreSQL database") as error:
         read_config({}, tmp_path, {"ONHOOK_APPDB": url})
     assert "geheim" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["nats://onhook:geheim@n1,n2:4223,n3/ONHOOK?monitor=8222", "nats+tls://geheim@n1/ONHOOK?replicas=1&ca=/ca.pem"],
+)
+def test_config_ledger_is_a_url_that_child_processes_receive_in_their_environment(tmp_path: Path, url: str) -> None:
+    config = read_config({}, tmp_path, {"ONHOOK_LEDGER": url, "ONHOOK_APPDB": "postgresql://db1/onhook"})
+    assert config.ledger == url
+    assert "geheim" not in " ".join(build_command("onhook.runtime.hub_process", config))
+    assert read_config({}, tmp_path, secret_environment(child_environment(config, {}))).ledger == url
+
+
+@pytest.mark.parametrize("url", ["ledger.db", "http://me:geheim@n1/ONHOOK", "nats://me:geheim@n1", " ", "x\0"])
+def test_config_invalid_ledger_is_an_error_without_its_password(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UsageError, match="not the URL of a ledger on NATS") as error:
+        read_config({}, tmp_path, {"ONHOOK_LEDGER": url})
+    assert "geheim" not in str(error.value)
+
+
+def test_config_ledger_on_nats_needs_an_application_database_that_machines_share(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs an application database on PostgreSQL"):
+        read_config({}, tmp_path, {"ONHOOK_LEDGER": "nats://n1/ONHOOK?monitor=8222"})
+
+
+def test_config_role_and_node_are_those_of_a_machine_among_several(tmp_path: Path) -> None:
+    shared = {"ONHOOK_LEDGER": "nats://n1/ONHOOK?monitor=8222", "ONHOOK_APPDB": "postgresql://db1/onhook"}
+    config = read_config({"role": "hub"}, tmp_path, {**shared, "ONHOOK_NODE": "berlin-1"})
+    assert (config.role, config.node_name) == ("hub", "berlin-1")
+    assert read_config({}, tmp_path, shared).node_name == socket.gethostname()
+    assert read_config({}, tmp_path, {"ONHOOK_NODE": "berlin-1"}).node_name == ""
+    for values, message in {
+        ("role", "hub"): "on different machines only with a ledger on NATS",
+        ("role", "both"): "use one of all, intake, hub",
+        ("node", "a/b"): "is no name of a machine",
+    }.items():
+        with pytest.raises(UsageError, match=message):
+            read_config(dict([values]), tmp_path, {})

@@ -78,7 +78,7 @@ ENGINES: Final = {
     "onhook.appdb.postgresql": {"appdb"},
     "onhook.ledger.sqlite": {"ledger", "runtime"},
     "onhook.ledger.jetstream": {"ledger", "runtime"},
-    "onhook.ledger.jetstream_copy": {"ledger", "ops"},
+    **{f"onhook.ledger.{name}_copy": {"ledger", "ops"} for name in ("jetstream", "sqlite")},
     "onhook.store.duckdb": {"store", "runtime"},
     **{f"{engine}_{part}": {engine.split(".")[1]} for engine, parts in ENGINE_PARTS.items() for part in parts},
 }

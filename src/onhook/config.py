@@ -19,10 +19,20 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.service_manager import SERVICE_VARIABLES, ServiceManager, parse_service_manager
+from onhook.lib.setting_values import (
+    QUOTED_CHARACTERS_MAX,
+    parse_choice,
+    parse_flag,
+    parse_names,
+    parse_networks,
+    parse_origins,
+    parse_text,
+    quote,
+)
 
 CONFIG_FILE_NAME = "onhook.toml"
 ENVIRONMENT_PREFIX = "ONHOOK_"
-SECRET_SETTINGS = frozenset({"appdb", "proxy"})
+SECRET_SETTINGS = frozenset({"appdb", "ledger", "proxy"})
 """Settings that may contain a secret."""
 
 PORT_MAX = 65_535
@@ -38,9 +48,6 @@ DAYS_MAX = 99_999
 LOG_DAYS_MAX = 365
 """As of a destination, `appdb.destination_spec`."""
 
-QUOTED_CHARACTERS_MAX = 80
-"""Of a rejected value in an error: enough to recognise it."""
-
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - not bound here: compared with the configured address
 
 HOST_CHARACTERS_MAX = 253
@@ -48,9 +55,9 @@ HOST_CHARACTERS_MAX = 253
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE | re.ASCII)
-_ORIGIN = re.compile(r"https?://(?:[a-z0-9_.-]{1,253}|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _DATABASE_URL = re.compile(r"postgres(?:ql)?://[!-~]{1,2000}/[!-~]{1,1000}")
-_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
+_NODE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
+_LEDGER_URL = re.compile(r"nats(?:\+tls)?://[!-~]{1,2000}/[!-~]{1,1000}")
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -64,6 +71,8 @@ class Address(msgspec.Struct, frozen=True):
 
 
 ZONE_DEFAULT = "UTC"
+ROLE_DEFAULT = "all"
+ROLES = ("all", "intake", "hub")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +83,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Application database on PostgreSQL, `postgresql://USER:PASSWORD@HOST[,HOST]/DATABASE`; empty: `onhook.db` in the
     data directory.
     """
+    ledger: str = ""
+    """Ledger on NATS JetStream, `nats://USER:PASSWORD@HOST,HOST,HOST/STREAM?monitor=8222`, or `nats+tls://`; empty:
+    `ledger.db` in the data directory.
+    """
+    role: str = ROLE_DEFAULT
+    """What `onhook serve` runs on this machine: the intake, the hub, or both, `all`."""
+    node: str = ""
+    """Name of this machine among several; empty: that of the host."""
     intake: Address = Address("0.0.0.0", 30012)  # noqa: S104 - PBXs are on other hosts and must reach this port
     console: Address = Address("127.0.0.1", 8030)
     pbx_api: Address = Address("127.0.0.1", 8088)
@@ -115,7 +132,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return [network for network in self.trusted_proxies.split(",") if network]
 
     @property
+    def node_name(self) -> str:
+        """Return the name of this machine among several that share a database; empty where it is the only one."""
+        return (self.node or os.uname().nodename) if self.appdb else ""
+
+    @property
     def ledger_file(self) -> Path:
+        """The ledger, where `ledger` names none."""
         return self.data / "ledger.db"
 
     @property
@@ -147,6 +170,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.pbx_api_key) if self.pbx_api_key else self.data / "pbx_api.key"
 
     @property
+    def node_file(self) -> Path:
+        """File by which a data directory is known to have its name, `node_name`, before and after a restart."""
+        return self.data / "node.id"
+
+    @property
     def credentials_file(self) -> Path:
         """File with the PBXs as the intake last read them, for a start without the application database."""
         return self.data / "intake-pbxs.json"
@@ -169,7 +197,7 @@ def read_config(flags: Mapping[str, str | None], directory: Path, environ: Mappi
     if unknown_names:
         location = raw_values[unknown_names[0]][1]
         raise UsageError(
-            _("unknown setting {name}", name=_quote(unknown_names[0])),
+            _("unknown setting {name}", name=quote(unknown_names[0])),
             location=location,
             hint=_("use one of {choices}", choices=", ".join(Config.__struct_fields__)),
         )
@@ -186,6 +214,18 @@ def read_config(flags: Mapping[str, str | None], directory: Path, environ: Mappi
             _("a certificate and its key must be set together"),
             location="pbx_api_certificate, pbx_api_key",
             hint=_("set both; or neither, to use a generated certificate"),
+        )
+    if config.ledger and not config.appdb:
+        raise UsageError(
+            _("a ledger on NATS needs an application database on PostgreSQL: its positions are numbers of that ledger"),
+            location="ledger",
+            hint=_("set `appdb` too"),
+        )
+    if config.role != ROLE_DEFAULT and not config.ledger:
+        raise UsageError(
+            _("the intake and the hub are on different machines only with a ledger on NATS"),
+            location="role",
+            hint=_("set `ledger` and `appdb` too, or leave `role` out"),
         )
     return config
 
@@ -228,11 +268,11 @@ def local_address(address: Address) -> Address:
 
 def parse_address(text: Any, location: str) -> Address:
     """Parse `HOST:PORT` or `[::1]:PORT`. Raises `UsageError`."""
-    host, _separator, port = _parse_text(text, location).rpartition(":")
+    host, _separator, port = parse_text(text, location).rpartition(":")
     is_port = port.isascii() and port.isdigit() and len(port) <= len(str(PORT_MAX)) and int(port) <= PORT_MAX
     if not is_port or not (_is_name(host) or _is_bracketed(host)):
         raise UsageError(
-            _("{value} is not an address", value=_quote(text)),
+            _("{value} is not an address", value=quote(text)),
             location=location,
             hint=_("write HOST:PORT, such as 127.0.0.1:8030 or [::1]:80"),
         )
@@ -251,35 +291,9 @@ def _is_bracketed(host: str) -> bool:
     return host[0] == "[" and host[-1] == "]"
 
 
-def parse_names(value: Any, location: str) -> str:
-    """Parse host names separated by commas; return them in lower case, without blanks. Raises `UsageError`."""
-    names = [name.strip().lower() for name in _parse_text(value, location).split(",") if name.strip()]
-    for name in names:
-        if not _HOST_NAME.fullmatch(name):
-            raise UsageError(
-                _("{value} is not a host name", value=_quote(name)),
-                location=location,
-                hint=_("write calls.example.com"),
-            )
-    return ",".join(names)
-
-
-def parse_networks(value: Any, location: str) -> str:
-    """Parse networks or single addresses separated by commas; return them as networks. Raises `UsageError`."""
-    networks = []
-    for text in (text.strip() for text in _parse_text(value, location).split(",")):
-        try:
-            networks += [str(ipaddress.ip_network(text))] if text else []
-        except ValueError as error:
-            raise UsageError(
-                _("{value} is not a network", value=_quote(text)), location=location, hint=_("write 10.0.0.0/8")
-            ) from error
-    return ",".join(networks)
-
-
 def parse_proxy_setting(value: Any, location: str) -> str:
     """Parse the URL of a proxy; empty means none. Raises `UsageError`, never showing its password."""
-    text = _parse_text(value, location)
+    text = parse_text(value, location)
     if not text:
         return ""
     # What reads URLs costs more than the rest of the configuration, and few installations need it.
@@ -298,29 +312,15 @@ def parse_appdb(value: Any, location: str) -> str:
     )
 
 
-def parse_origins(value: Any, location: str) -> str:
-    """Parse origins of web pages separated by commas, as `https://crm.example.com`. Raises `UsageError`."""
-    origins = [origin.strip().lower() for origin in _parse_text(value, location).split(",") if origin.strip()]
-    for origin in origins:
-        if not _ORIGIN.fullmatch(origin):
-            raise UsageError(
-                _("{value} is not an origin", value=_quote(origin)),
-                location=location,
-                hint=_("write https://crm.example.com, without a path"),
-            )
-    return ",".join(dict.fromkeys(origins))
-
-
-def parse_flag(value: Any, location: str) -> bool:
-    """Parse `true`, `yes`, `on`, `1` and their opposites. Raises `UsageError`."""
-    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-    if not isinstance(value, bool | str) or str(value).lower() not in words:
-        raise UsageError(
-            _("{value} is neither true nor false", value=_quote(value)),
-            location=location,
-            hint=_("write true or false"),
-        )
-    return words[str(value).lower()]
+def parse_ledger(value: Any, location: str) -> str:
+    """Parse the URL of a ledger on NATS; empty means none. Raises `UsageError`, never showing its password."""
+    if isinstance(value, str) and (not value or _LEDGER_URL.fullmatch(value)):
+        return value
+    raise UsageError(
+        _("this is not the URL of a ledger on NATS"),
+        location=location,
+        hint=_("write nats://USER:PASSWORD@HOST,HOST,HOST/STREAM?monitor=8222, a character such as @ in it as %40"),
+    )
 
 
 def parse_days(value: Any, location: str) -> int:
@@ -338,13 +338,13 @@ def _parse_days(value: Any, location: str, days_max: int, hint: str) -> int:
     text = str(value)
     is_number = not isinstance(value, bool) and text.isascii() and text.isdigit() and len(text) <= len(str(DAYS_MAX))
     if not is_number or int(text) > days_max:
-        raise UsageError(_("{value} is not a number of days", value=_quote(value)), location=location, hint=hint)
+        raise UsageError(_("{value} is not a number of days", value=quote(value)), location=location, hint=hint)
     return int(text)
 
 
 def parse_path(value: Any, location: str) -> Path:
     """Parse the path of a directory; `~` is the home directory of the current user. Raises `UsageError`."""
-    text = _parse_text(value, location)
+    text = parse_text(value, location)
     if not text:
         raise UsageError(
             _("the data directory has no name"), location=location, hint=_("write a directory, such as ./onhook-data")
@@ -353,7 +353,7 @@ def parse_path(value: Any, location: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise UsageError(
-            _("{quote}: {error}", quote=_quote(text), error=error), location=location, hint=_("write the full path")
+            _("{quote}: {error}", quote=quote(text), error=error), location=location, hint=_("write the full path")
         ) from error
 
 
@@ -361,47 +361,19 @@ def parse_file(value: Any, location: str) -> str:
     """Parse the path of a file; empty means none. `~` is the home directory of the current user. Raises
     `UsageError`.
     """
-    return str(parse_path(value, location).absolute()) if _parse_text(value, location) else ""
+    return str(parse_path(value, location).absolute()) if parse_text(value, location) else ""
 
 
 def parse_zone(value: Any, location: str) -> str:
     """Parse the IANA name of a time zone. Raises `UsageError`."""
-    text = _parse_text(value, location)
+    text = parse_text(value, location)
     if len(text) > QUOTED_CHARACTERS_MAX:
         raise UsageError(
-            _("there is no time zone {name}", name=_quote(text)),
+            _("there is no time zone {name}", name=quote(text)),
             location=location,
             hint=_("write a name such as Europe/Berlin"),
         )
     return str(get_zone(text, location).key)
-
-
-def _parse_text(value: Any, location: str) -> str:
-    """Return a text that can be passed to the system and to other processes. Raises `UsageError`."""
-    if not isinstance(value, str):
-        raise UsageError(
-            _("{value} is not a text", value=_quote(value)), location=location, hint=_('write it as "text"')
-        )
-    if "\0" in value or not _is_utf8(value):
-        raise UsageError(
-            _("{value} contains invalid characters", value=_quote(value)),
-            location=location,
-            hint=_("write it in UTF-8, without NUL"),
-        )
-    return value
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _quote(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= QUOTED_CHARACTERS_MAX else f"{text[:QUOTED_CHARACTERS_MAX]}…"
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
@@ -453,9 +425,28 @@ def _read_file(path: Path) -> str:
     return path.read_text()
 
 
+def parse_role(value: Any, location: str) -> str:
+    """Parse what runs on this machine. Raises `UsageError`."""
+    return parse_choice(value, location, ROLES)
+
+
+def parse_node(value: Any, location: str) -> str:
+    """Parse the name of this machine; empty means that of the host. Raises `UsageError`."""
+    if isinstance(value, str) and (not value or _NODE.fullmatch(value)):
+        return value
+    raise UsageError(
+        _("{value} is no name of a machine", value=quote(value)),
+        location=location,
+        hint=_("write up to 64 letters, digits, dots and hyphens"),
+    )
+
+
 _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
     "data": parse_path,
     "appdb": parse_appdb,
+    "ledger": parse_ledger,
+    "role": parse_role,
+    "node": parse_node,
     "intake": parse_address,
     "console": parse_address,
     "pbx_api": parse_address,

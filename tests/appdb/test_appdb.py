@@ -183,6 +183,17 @@ async def test_admin_token_file_is_always_valid(appdb: AppDb, tmp_path: Path) ->
     assert [(token.name, token.role) for token in await appdb.tokens.all()] == [("admin", "administrator")]
 
 
+async def test_admin_token_of_another_machine_stays(appdb: AppDb, tmp_path: Path) -> None:
+    """Each is valid on all machines; a machine that has lost its file replaces its own one."""
+    first, second = [
+        await appdb.tokens.ensure_admin(tmp_path / f"{node}.token", now_us=1, node=node) for node in ("a", "b")
+    ]
+    (tmp_path / "b.token").unlink()
+    third = await appdb.tokens.ensure_admin(tmp_path / "b.token", now_us=2, node="b")
+    assert [await appdb.tokens.is_admin(text, now_us=3) for text in (first, second, third)] == [True, False, True]
+    assert [token.name for token in await appdb.tokens.all()] == ["admin@a", "admin@b"]
+
+
 REFUSED: dict[str, Callable[[AppDb], Awaitable[object]]] = {
     "an unknown role": lambda appdb: appdb.tokens.add("x", "king", now_us=1),
     "a name in use": lambda appdb: appdb.tokens.add("admin", "reader", now_us=1),

@@ -152,6 +152,8 @@ OWN_TABLES = {
     "leg_position": "how far events were read for legs",
     "external_ids": "found in responses",
     "mask_key": "made once, and never shown",
+    "shared_ledger": "set by the commands that move and begin a ledger",
+    "shared_certificates": "made once, and never shown",
     "secret_owners": "follows from `secrets`",
     "sessions": "sign-ins are entries by themselves",
     "pending_sign_ins": "sign-ins are entries by themselves",

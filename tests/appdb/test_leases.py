@@ -342,3 +342,14 @@ async def test_leases_are_renewed_from_time_to_time(
     await wait_until(await second.appdb._database.rows(query) == renewed async for _ in polls())
     renewing.cancel()
     await asyncio.wait([renewing])
+
+
+async def test_lease_of_an_owner_with_a_name_is_its_own_after_a_restart(tmp_path: Path, clock: MovedClock) -> None:
+    """As of a data directory, whose hub was killed; another one waits until the lease has run out."""
+    async with AppDb(tmp_path / "onhook.db") as appdb:
+        assert await appdb.leases.acquire("node:a", "first", now_us=clock.now_us) is not None
+        assert await appdb.leases.is_held_by_another("node:a", "second", now_us=clock.now_us)
+        assert not await appdb.leases.is_held_by_another("node:a", "first", now_us=clock.now_us)
+        async with LeaseHolder(appdb.leases, clock, "first").holding("node:a"):
+            assert await appdb.leases.is_held_by_another("node:a", "second", now_us=clock.now_us)
+        assert not await appdb.leases.is_held_by_another("node:a", "second", now_us=clock.now_us)

@@ -12,6 +12,7 @@ import pytest
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.asterisks import AsteriskPbx
 from onhook.appdb.cdr_sources import CdrSource
+from onhook.appdb.cluster import SharedCertificate
 from onhook.appdb.dashboards import DashboardLayout, StoredTile
 from onhook.appdb.delivery_rows import HttpExchange, NewAttempt, NewLoggedAttempt
 from onhook.appdb.destination_spec import DestinationSpec
@@ -115,6 +116,8 @@ async def fill(path: Path) -> None:
             listed_name = PbxName(sn=name, number="1003", kind="extension", name="Carol")
             await appdb.directory.put_pbx_names(name, [listed_name])
             await appdb.mask_key.get()
+            await appdb.cluster.set_ledger_identity(name)
+            await appdb.cluster.add_certificate(name, SharedCertificate(certificate="C", private_key="K"))
             await appdb.issue_recipients.put(IssueRecipient(address=f"{name}@example.com"))
             await appdb.mails.add(
                 NewMail(mail_key=name, kind="report", recipient=name, subject=name, content=MailContent(text=name)),
@@ -313,7 +316,7 @@ async def test_unreadable_row_is_left_out_and_named(
 
 
 def list_text_columns() -> list[tuple[str, str]]:
-    """Return the tables and columns with texts of the newest schema."""
+    """Return the tables and columns with texts of the newest schema, but for tables without row numbers."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         baseline = load_baseline("onhook.appdb", "sqlite")
         for migration in (baseline, *load_migrations("onhook.appdb", "sqlite")[baseline.version :]):
@@ -321,7 +324,7 @@ def list_text_columns() -> list[tuple[str, str]]:
                 connection.execute(statement)
         return connection.execute(
             "SELECT t.name, c.name FROM pragma_table_list t JOIN pragma_table_info(t.name) c"
-            " WHERE t.schema = 'main' AND t.name NOT LIKE 'sqlite%' AND c.type = 'TEXT' ORDER BY 1, c.cid"
+            " WHERE t.schema = 'main' AND t.wr = 0 AND t.name NOT LIKE 'sqlite%' AND c.type = 'TEXT' ORDER BY 1, c.cid"
         ).fetchall()
 
 
@@ -334,17 +337,9 @@ async def quiet_hours_of(appdb: AppDb) -> list[object]:
 
 UNCHECKED_TABLES = {
     *("app_tokens", "attempts", "blocked_addresses", "deliveries", "failed_logins", "invitations", "leases"),
-    *(
-        "pending_sign_ins",
-        "recovery_codes",
-        "sessions",
-        "sign_in_challenges",
-        "totp_enrolments",
-        "share_tokens",
-        "stores",
-        "leg_groups",
-    ),
-    *("leg_names", "external_ids", "pending_issue_notices", "report_optouts", "pending_alerts"),
+    *("pending_sign_ins", "recovery_codes", "sessions", "sign_in_challenges", "totp_enrolments", "share_tokens"),
+    *("stores", "leg_groups", "leg_names", "external_ids", "pending_issue_notices", "report_optouts"),
+    "pending_alerts",
 }
 """Short-lived, or empty here."""
 

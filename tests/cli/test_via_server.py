@@ -8,10 +8,12 @@ from contextlib import contextmanager
 import msgspec
 import pytest
 
+from onhook.cli.server_url import ServerUrl
 from onhook.cli.via_server import ApiDataClient
 from onhook.config import Config
 from onhook.lib.errors import Unavailable, UsageError
 
+SERVER = ServerUrl(url="http://127.0.0.1:1", token="token")
 STATUS = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n%s"
 
 
@@ -36,7 +38,7 @@ def _reach(monkeypatch: pytest.MonkeyPatch, problem: object) -> ApiDataClient:
         yield response
 
     monkeypatch.setattr(ApiDataClient, "_open", answer)
-    return ApiDataClient(Config(), "127.0.0.1:1", "token")
+    return ApiDataClient(Config(), SERVER)
 
 
 @pytest.mark.parametrize("behind", [12_000, -3])
@@ -55,6 +57,6 @@ async def test_api_data_client_server_without_a_lag_is_an_error(monkeypatch: pyt
 
 
 async def test_api_data_client_destination_name_with_slash_must_be_changed() -> None:
-    client = ApiDataClient(Config(), "127.0.0.1:1", "token")
+    client = ApiDataClient(Config(), SERVER)
     with pytest.raises(UsageError, match="`onhook destination change 'A/B C' --name NEW-NAME`"):
         await client.destination("A/B C")

@@ -40,6 +40,7 @@ from onhook.pbx.registry import dialects
 from onhook.projector.projector import Projector
 from onhook.runtime.adapters.actions import ConsoleActionRunner
 from onhook.runtime.adapters.erasure import create_eraser
+from onhook.runtime.engines import ENGINES
 from onhook.runtime.http_server import HttpServer
 from onhook.store.duckdb import DuckDbStore, open_store
 from onhook.store.position_notifier import PositionNotifier
@@ -205,7 +206,7 @@ async def open_console_harness(
             run_pbx_checks=action_runner.run_pbx_checks,
             start_simulated_pbx=action_runner.start_simulated_pbx,
             fetch_certificate=action_runner.fetch_certificate,
-            rebuild=partial(order_rebuild, config, publisher, projector),
+            rebuild=partial(order_rebuild, config, publisher, projector, ENGINES),
             restrict_permissions=action_runner.restrict_permissions,
             send_test_mail=partial(send_test_mail, config, appdb, harness.clock),
         ),

@@ -16,9 +16,9 @@ from tests.factories import details
 
 
 async def test_readiness_up_to_date_is_200(harness: ConsoleHarness, client: aiohttp.ClientSession) -> None:
-    assert await (await client.get("/readyz")).json() == {"lag": 0}
+    assert await (await client.get("/readyz")).json() == {"lag": 0, "position": await harness.store.position()}
     await harness.ingest_details([details()])
-    assert await (await client.get("/readyz")).json() == {"lag": 0}
+    assert await (await client.get("/readyz")).json() == {"lag": 0, "position": await harness.store.position()}
 
 
 async def test_readiness_far_behind_is_503(

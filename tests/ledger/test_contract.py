@@ -338,3 +338,15 @@ async def test_control_entries_large_bodies_returns_smaller_pages(ledger: Ledger
         last_seq = await ledger.append_control([b"x" * 20_000_000], last_control_seq=last_seq, now_us=NOW)
     assert [raw_event.seq for raw_event in await ledger.control_entries(0, 10)] == [1, 2]
     assert [raw_event.seq for raw_event in await ledger.control_entries(2, 10)] == [3]
+
+
+async def test_ledger_that_replaced_none_begins_at_0_and_has_an_identity_of_its_own(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    assert await ledger.begin_seq() == 0
+    identity = await ledger.identity()
+    assert len(identity) == 32
+    assert await ledger.identity() == identity
+    other = SqliteLedger(tmp_path / "other.db")
+    assert await other.identity() != identity
+    await other.close()

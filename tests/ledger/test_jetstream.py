@@ -11,6 +11,7 @@ from onhook.ledger import jetstream
 from onhook.ledger.contract import AppendResult, LedgerEntry, RawEvent, RewrittenContent
 from onhook.ledger.jetstream import JetStreamLedger
 from onhook.ledger.jetstream_address import JetStreamAddress, parse_jetstream_address
+from onhook.ledger.jetstream_state import JetStreamState
 from onhook.lib.errors import Unavailable, UsageError
 from tests import counts
 from tests.delivery.destinations.broker_servers import free_port
@@ -357,3 +358,34 @@ async def _read_all(ledger: JetStreamLedger) -> list[RawEvent]:
     while page := await ledger.read(events[-1].seq if events else 0, 1_000):
         events += page
     return events
+
+
+async def test_append_has_one_deadline_for_all_its_requests(
+    jetstream_server: JetStreamServer, stream_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PBX waits: each of them might be answered just in time."""
+    await create_ledger_streams(jetstream_server.url(stream_name))
+    ledger = JetStreamLedger(jetstream_server.url(stream_name), call_seconds=RESTART_SECONDS)
+    await ledger.append([entry(1)])
+
+    async def answer_never(*_arguments: object) -> dict[bytes, int]:
+        await asyncio.Event().wait()
+        return {}
+
+    monkeypatch.setattr(JetStreamState, "find_fingerprints", answer_never)
+    monkeypatch.setattr(ledger, "_call_seconds", SHORT_SECONDS)
+    with pytest.raises(Unavailable, match="no answer in time"):
+        await ledger.append([entry(2)])
+    await ledger.close()
+
+
+async def test_ledger_that_replaces_a_lost_one_goes_on_after_its_numbers(own_server: JetStreamServer) -> None:
+    url = own_server.url("LEDGER")
+    for _try in range(2):
+        await jetstream.create_ledger(url, 500)
+    ledger = JetStreamLedger(url, call_seconds=CALL_SECONDS)
+    assert (await ledger.last_seq(), await ledger.begin_seq()) == (500, 500)
+    assert [result.seq for result in await ledger.append([entry(1)])] == [501]
+    await ledger.close()
+    with pytest.raises(UsageError, match="the streams have a ledger already"):
+        await jetstream.create_ledger(url, 501)

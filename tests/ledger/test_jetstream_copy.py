@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not SERVER, reason="nats-server is not installed
 LAST_SEQ = 32
 
 
-async def _fill(ledger: Ledger) -> None:
+async def fill(ledger: Ledger) -> None:
     """Append 30 events and two control entries among them; delete and rewrite some."""
     await ledger.append(entries(1, 10))
     control_seq = await ledger.append_control([b"a", b"b"], last_control_seq=0, now_us=NOW)
@@ -38,12 +38,12 @@ async def _fill(ledger: Ledger) -> None:
 @pytest.fixture
 async def ledger_file(tmp_path: Path) -> Path:
     ledger = SqliteLedger(tmp_path / "ledger.db")
-    await _fill(ledger)
+    await fill(ledger)
     await ledger.close()
     return tmp_path / "ledger.db"
 
 
-async def _check_copy(path: Path, url: str) -> None:
+async def check_copy(path: Path, url: str) -> None:
     """Check that all is as in the file, and that both go on alike."""
     ledgers: list[Ledger] = [SqliteLedger(path), JetStreamLedger(url, call_seconds=CALL_SECONDS)]
     states = [
@@ -55,6 +55,8 @@ async def _check_copy(path: Path, url: str) -> None:
             await ledger.erasure_states(),
             await ledger.erasure_position(),
             await ledger.counters(),
+            await ledger.identity(),
+            await ledger.begin_seq(),
             await ledger.append([entry(1), entry(5), entry(13), entry(30)]),
         )
         for ledger in ledgers
@@ -77,7 +79,7 @@ async def test_copy_has_the_numbers_and_everything_else_of_the_file(
         assert await copy_to_jetstream(ledger_file, url) == CopiedLedger(entries=26, last_seq=LAST_SEQ)
     before = ledger_file.with_name("before.db")
     before.write_bytes(ledger_file.read_bytes())
-    await _check_copy(ledger_file, url)
+    await check_copy(ledger_file, url)
     with pytest.raises(UsageError, match="in use already"):
         await copy_to_jetstream(before, url)
 
@@ -107,7 +109,7 @@ async def test_copy_that_is_interrupted_is_completed_by_the_next_one(
         await copy_to_jetstream(ledger_file, url)
     monkeypatch.setattr(JetStreamClient, "publish", publish)
     assert (await copy_to_jetstream(ledger_file, url)).last_seq == LAST_SEQ
-    await _check_copy(ledger_file, url)
+    await check_copy(ledger_file, url)
 
 
 async def test_copy_to_another_ledger_is_refused(
@@ -129,6 +131,7 @@ async def test_copy_of_an_empty_file_begins_where_the_file_does(
     await copy_to_jetstream(tmp_path / "ledger.db", url)
     ledger = JetStreamLedger(url, call_seconds=CALL_SECONDS)
     assert await ledger.last_seq() == 500
+    assert await ledger.begin_seq() == 500
     assert [result.seq for result in await ledger.append([entry(1)])] == [501]
     await ledger.close()
 

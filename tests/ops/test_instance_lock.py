@@ -75,7 +75,7 @@ def test_prepare_directory_that_others_can_read_is_for_its_owner_alone(tmp_path:
 
 
 async def test_check_installation_old_directory_renames_the_certificate(old_config: Config) -> None:
-    assert [check.status async for check in check_installation(old_config, SystemClock(), ENGINES.open_appdb)]
+    assert [check.status async for check in check_installation(old_config, SystemClock(), ENGINES)]
     assert set(file_contents(old_config)) == set(NAMES.values())
 
 
@@ -111,7 +111,7 @@ class MovedClock(SystemClock):
 
 async def _statuses(config: Config, clock: Clock, text: str) -> list[tuple[str, str]]:
     """Return status and sentence of the checks with this text."""
-    checks = [check async for check in check_installation(config, clock, ENGINES.open_appdb)]
+    checks = [check async for check in check_installation(config, clock, ENGINES)]
     return [(check.status, check.detail) for check in checks if text in check.detail]
 
 

@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from onhook.config import Config
+from onhook.ops.instance_lock import prepare_directory
+from tests.ledger.jetstream_server import SERVER, JetStreamServer
+from tests.postgresql_server import PROGRAMS, PostgresqlServer, run_postgresql
 from tests.runtime.harness import Server, create_server
 
 LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -28,3 +32,37 @@ def server(tmp_path: Path) -> Iterator[Server]:
     with create_server(tmp_path / "data") as new_server:
         new_server.add_pbx()
         yield new_server
+
+
+@pytest.fixture(scope="module")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    if not PROGRAMS:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with run_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JetStreamServer]:
+    if not SERVER:
+        pytest.skip("nats-server is not installed")
+    server = JetStreamServer(tmp_path_factory.mktemp("nats"))
+    server.start()
+    yield server
+    server.process.stop()
+
+
+@pytest.fixture
+def shared_config(
+    postgresql_server: PostgresqlServer, nats_server: JetStreamServer, request: pytest.FixtureRequest, tmp_path: Path
+) -> Config:
+    """Return the configuration of a machine with an empty database on a server; there are no streams yet."""
+    name = f"cluster_{abs(hash(request.node.name)) % 10**12}"
+    postgresql_server.query(f"CREATE DATABASE {name}")
+    config = Config(
+        data=tmp_path / "data",
+        appdb=postgresql_server.database_url(name),
+        ledger=nats_server.checked_url(name),
+    )
+    prepare_directory(config)
+    return config

@@ -136,13 +136,13 @@ async def test_rebuild_keeps_the_store_with_calls_from_before_the_ledger(config:
     assert await begin_ledger(config, ENGINES) == LAST_SEQ
     await receive_events(config, receiver, EVENTS + 1, EVENTS + 1)
     with pytest.raises(UsageError, match="begins after event 6"):
-        check_begin(config)
+        await check_begin(config, ENGINES)
     content = config.store_file.read_bytes()
     retired_path = config.store_file.with_name("calls.duckdb.replaced")
     for _ in range(2):
         await rebuild(config, lambda _position, _last_seq: None, ENGINES)
         assert retired_path.read_bytes() == content
-    check_begin(config)
+    await check_begin(config, ENGINES)
 
 
 async def test_begin_ledger_replaces_no_ledger(config: Config, receiver: Receiver) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,21 +13,14 @@ from onhook.appdb.postgresql import PostgresqlDatabase
 from onhook.config import Config
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable
+from onhook.ops.cluster_ledger import FILE_LEDGER_LEASE
 from onhook.ops.instance_lock import START_SECONDS_MAX
 from onhook.runtime import hub_process
 from tests import waiting
-from tests.postgresql_server import PASSWORD, PROGRAMS, PostgresqlServer, run_postgresql
+from tests.postgresql_server import PASSWORD, PostgresqlServer
 from tests.runtime.harness import call_id, call_ids, create_server, wait_until, webhook_body
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def postgresql_server() -> Iterator[PostgresqlServer]:
-    if not PROGRAMS:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    with run_postgresql() as server:
-        yield server
 
 
 @pytest.fixture
@@ -38,9 +30,10 @@ def database_url(postgresql_server: PostgresqlServer, request: pytest.FixtureReq
     return postgresql_server.database_url(name)
 
 
-def use_database(folder: Path, url: str) -> None:
-    """Write the setting where servers and commands of this folder read it."""
-    (folder / "onhook.toml").write_text(f'appdb = "{url}"\n')
+def use_database(folder: Path, url: str, node: str = "") -> None:
+    """Write the settings where servers and commands of this folder read them."""
+    folder.mkdir(exist_ok=True)
+    (folder / "onhook.toml").write_text(f'appdb = "{url}"\nnode = "{node}"\n')
 
 
 def read_command_lines() -> str:
@@ -122,13 +115,17 @@ def test_serve_wrong_password_ends_a_first_start_and_keeps_no_later_one_from_rec
 
 
 def test_hub_with_a_ledger_of_its_own_is_refused_beside_another_one(database_url: str, tmp_path: Path) -> None:
-    """The numbers of two ledgers mean different events: destinations of the database would skip some."""
-    use_database(tmp_path, database_url)
-    with create_server(tmp_path / "first") as first, create_server(tmp_path / "second") as second:
+    """The numbers of two ledgers mean different events: destinations of the database would skip some. The token of the
+    other machine stays.
+    """
+    for name in ("first", "second"):
+        use_database(tmp_path / name, database_url, node=name)
+    with create_server(tmp_path / "first" / "data") as first, create_server(tmp_path / "second" / "data") as second:
         first.start()
         second.launch()
         wait_until(lambda: "another hub uses this application database" in second.log_text(), START_SECONDS_MAX)
         assert second.address("hub") is None
+        assert first.calls() == []
         assert first.stop() == 0
         wait_until(lambda: second.address("hub") is not None, START_SECONDS_MAX)
 
@@ -140,7 +137,7 @@ async def test_hub_beside_another_one_changes_nothing(database_url: str, tmp_pat
     async with AppDb(database) as appdb:
         spec = DestinationSpec(url="http://a.example/")
         destination, _secret = await appdb.destinations.add("CRM", spec, None, after=5, now_us=1)
-        await appdb.leases.acquire(hub_process.FILE_LEDGER_LEASE, "another", now_us=1)
+        await appdb.leases.acquire(FILE_LEDGER_LEASE, "another", now_us=1)
         await database.write("UPDATE leases SET until = until + 9000000")
         with pytest.raises(Unavailable, match="another hub uses this application database"):
             async with hub_process.open_hub(config, SystemClock()):

@@ -125,20 +125,26 @@ class Tokens:
                 )
         return read_row(rows[0][1:], decode_token)
 
-    async def ensure_admin(self, path: Path, *, now_us: int) -> str:
+    async def is_admin(self, text: str, *, now_us: int) -> bool:
+        """Return whether this is the text of a token of an administrator."""
+        token = await self.find(text, now_us=now_us)
+        return token is not None and token.role == "administrator"
+
+    async def ensure_admin(self, path: Path, *, now_us: int, node: str = "") -> str:
         """Return the text of the administrator's token, and write it to the file.
 
-        A file that is missing or outdated gets a new token; the old one becomes invalid.
+        A file that is missing or outdated gets a new token; the old one becomes invalid. Where machines share the
+        database, each `node` has a token of its own, and those of others stay.
         """
         text = read_token_file(path)
-        token = await self.find(text, now_us=now_us)
-        if token is not None and token.role == "administrator":
+        if await self.is_admin(text, now_us=now_us):
             return text
         text = generate_token()
+        name = f"{ADMIN_NAME}@{node}" if node else ADMIN_NAME
         async with self._database.transaction():
-            await self._database.write("DELETE FROM tokens WHERE name = ?", (ADMIN_NAME,))
+            await self._database.write("DELETE FROM tokens WHERE name = ?", (name,))
             role: Role = "administrator"
-            await self._database.write(_INSERT_TOKEN, (ADMIN_NAME, hash_secret(text), role, now_us, None, None))
+            await self._database.write(_INSERT_TOKEN, (name, hash_secret(text), role, now_us, None, None))
             write_token_file(path, text)
         return text
 

@@ -18,6 +18,7 @@ from onhook.appdb.app_tokens import AppTokenGrants
 from onhook.appdb.asterisks import Asterisks
 from onhook.appdb.audit import Audit
 from onhook.appdb.cdr_sources import CdrSources
+from onhook.appdb.cluster import Cluster
 from onhook.appdb.contract import ConstraintViolation, Database, Version, transactional
 from onhook.appdb.dashboards import Dashboards
 from onhook.appdb.deliveries import Deliveries
@@ -105,9 +106,9 @@ _LABEL_DEFAULT = "webhook"
 class AppDb:
     """Access to the application database. Times passed in are microseconds since 1970, UTC."""
 
-    def __init__(self, source: Path | Database) -> None:
+    def __init__(self, source: Path | Database, node: str = "") -> None:
         """`source` is the path of an SQLite file, or an engine. The first call opens it; `open` does so for the sake of
-        its errors.
+        its errors. `node` is the name of this machine among several.
         """
         self._database: Database = SqliteDatabase(source) if isinstance(source, Path) else source
         self.destinations = Destinations(self._database)
@@ -120,7 +121,7 @@ class AppDb:
         self.source_matches = SourceMatches(self._database)
         self.pbx_credentials = PbxCredentialsRepository(self._database)
         self.sync_states = SyncStates(self._database)
-        self.recordings = Recordings(self._database)
+        self.recordings = Recordings(self._database, node)
         self.pbx_conventions = PbxConventionsRepository(self._database)
         self.queue_targets = QueueTargetsRepository(self._database)
         self.retention_overrides, self.installation_retention = (
@@ -133,9 +134,9 @@ class AppDb:
             self._database, self.destinations, self.deliveries, self.issue_recipients, self.alert_channels
         )
         self.asterisks = Asterisks(self._database)
-        self.cdr_sources = CdrSources(self._database)
+        self.cdr_sources = CdrSources(self._database, node)
         self.line_connections = LineConnections(self._database)
-        self.swept_folders = SweptFolders(self._database)
+        self.swept_folders = SweptFolders(self._database, node)
         self.apps = Apps(self._database)
         self.app_tokens = AppTokenGrants(self._database)
         self._add_sign_in()
@@ -154,7 +155,7 @@ class AppDb:
         self.disk_samples = DiskSamples(self._database)
         self.leg_groups = LegGroupRepository(self._database)
         self.leases = Leases(self._database)
-        self.mask_key = MaskKey(self._database)
+        self.mask_key, self.cluster = MaskKey(self._database), Cluster(self._database)
         self.mail_settings = MailSettingsRepository(self._database)
         self.mails, self.report_schedules = Mails(self._database), ReportSchedules(self._database)
         self.store_positions = StorePositions(self._database)
@@ -417,6 +418,8 @@ class AppDb:
             "missed_call_work": self.missed_call_work.list_unreadable,
             "audit": self.audit.list_unreadable,
             "mask_key": self.mask_key.list_unreadable,
+            "shared_ledger": self.cluster.list_unreadable_ledger,
+            "shared_certificates": self.cluster.list_unreadable_certificates,
             "mail_settings": self.mail_settings.list_unreadable,
             "mails": self.mails.list_unreadable,
             "report_schedules": self.report_schedules.list_unreadable,
@@ -464,14 +467,15 @@ class AppDb:
         await self._database.close()
 
 
-def open_appdb(path: Path, url: str = "") -> AppDb:
+def open_appdb(path: Path, url: str = "", node: str = "") -> AppDb:
     """Return the application database of an SQLite file, or of a URL of PostgreSQL where there is one; the first call
-    opens it. Raises `UsageError` for a URL that is none, and where the client library is missing.
+    opens it. `node` is the name of this machine among several. Raises `UsageError` for a URL that is none, and where
+    the client library is missing.
     """
     if not url:
         return AppDb(path)
     try:
-        return AppDb(postgresql_engine.PostgresqlDatabase(url))
+        return AppDb(postgresql_engine.PostgresqlDatabase(url), node)
     except ModuleNotFoundError as error:
         raise UsageError(
             _("PostgreSQL needs the library {name}, which is not installed", name=error.name),

@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import msgspec
 
+from onhook.appdb.cluster import is_here
 from onhook.appdb.contract import Database, Row
 from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.lib.errors import UsageError
@@ -16,7 +17,7 @@ from onhook.lib.messages import _
 ENGINES = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mariadb": 3306}
 """URL scheme and default port per database engine."""
 
-_SELECT = "SELECT sn, location, cdr_table, columns, password FROM cdr_sources ORDER BY sn"
+_SELECT = "SELECT sn, location, cdr_table, columns, password, node FROM cdr_sources ORDER BY sn"
 
 LOCATION_CHARACTERS_MAX = 2_000
 """No path is longer; an address has some hundred characters."""
@@ -29,13 +30,15 @@ _EXAMPLE = "write /PATH/TO/FILE, or postgresql://USER:PASSWORD@HOST/DATABASE/TAB
 
 class CdrSource(msgspec.Struct, frozen=True, kw_only=True):
     """`location` is a path, or `ENGINE://USER@HOST:PORT/DATABASE`, with `?tls=on` for TLS. `columns` are those of a CSV
-    file with a custom order; `table` is that of a database or SQLite file.
+    file with a custom order; `table` is that of a database or SQLite file. `node` is the machine that has the file,
+    among several; the repository sets it.
     """
 
     location: str
     table: str = TABLE_DEFAULT
     columns: tuple[str, ...] = ()
     password: str = ""
+    node: str = ""
 
     @property
     def is_database(self) -> bool:
@@ -49,12 +52,18 @@ class CdrSource(msgspec.Struct, frozen=True, kw_only=True):
 class CdrSources:
     """Repository of CDR sources, by serial number."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, node: str = "") -> None:
+        """`node` is the name of this machine among several."""
         self._database = database
+        self._node = node
 
     async def all(self) -> dict[str, CdrSource]:
         """Return the sources of all PBXs that have one."""
         return dict(read_rows(await self._database.rows(_SELECT), _cdr_source))
+
+    async def all_here(self) -> dict[str, CdrSource]:
+        """Return those that this machine can read."""
+        return {sn: source for sn, source in (await self.all()).items() if is_here(source.node, self._node)}
 
     async def list_unreadable(self) -> list[UnreadableRow]:
         """Return the rows that cannot be read."""
@@ -65,15 +74,19 @@ class CdrSources:
         return (await self.all()).get(sn)
 
     async def put(self, sn: str, source: CdrSource | None) -> None:
-        """Set the source of a PBX; None removes it. `source` is validated already."""
+        """Set the source of a PBX; None removes it. `source` is validated already. A file is on this machine, and one
+        that stays the same is where it was.
+        """
         if source is None:
             await self._database.write("DELETE FROM cdr_sources WHERE sn = ?", (sn,))
             return
+        node = "" if source.is_database else self._node
         await self._database.write(
-            "INSERT INTO cdr_sources VALUES (?, ?, ?, ?, ?) ON CONFLICT (sn) DO UPDATE"
-            " SET location = excluded.location, cdr_table = excluded.cdr_table,"
-            " columns = excluded.columns, password = excluded.password",
-            (sn, source.location, source.table, ",".join(source.columns), source.password),
+            "INSERT INTO cdr_sources (sn, location, cdr_table, columns, password, node) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (sn) DO UPDATE SET location = excluded.location, cdr_table = excluded.cdr_table,"
+            " columns = excluded.columns, password = excluded.password, node = CASE"
+            " WHEN cdr_sources.location = excluded.location THEN cdr_sources.node ELSE excluded.node END",
+            (sn, source.location, source.table, ",".join(source.columns), source.password, node),
         )
 
 
@@ -122,7 +135,11 @@ def _parse_tls(parts: SplitResult) -> str:
 
 
 def _cdr_source(row: Row) -> tuple[str, CdrSource]:
-    sn, location, table, columns, password = row
+    sn, location, table, columns, password, node = row
     return sn, CdrSource(
-        location=location, table=table, columns=tuple(name for name in columns.split(",") if name), password=password
+        location=location,
+        table=table,
+        columns=tuple(name for name in columns.split(",") if name),
+        password=password,
+        node=node,
     )

@@ -114,6 +114,12 @@ class Leases:
             "UPDATE leases SET owner = '', until = 0 WHERE name NOT LIKE ?", (f"{TURN_PREFIX}%",)
         )
 
+    async def is_held_by_another(self, name: str, owner: str, *, now_us: int) -> bool:
+        """Return whether another owner has the lease of that name."""
+        now_us = await self._database.lease_time(now_us)
+        query = "SELECT 1 FROM leases WHERE name = ? AND owner <> ? AND until > ? AND until <= ?"
+        return bool(await self._database.rows(query, (name, owner, now_us, now_us + LATEST_MICROSECONDS)))
+
     @asynccontextmanager
     async def turn(self, name: str, clock: Clock) -> AsyncIterator[Lease]:
         """Wait as long as another task or process has the turn of that name, then hold it. Raises `Unavailable`."""
@@ -158,10 +164,11 @@ class Leases:
 class LeaseHolder:
     """The leases of this process. Created once per process, inside its event loop."""
 
-    def __init__(self, leases: Leases, clock: Clock) -> None:
+    def __init__(self, leases: Leases, clock: Clock, owner: str = "") -> None:
+        """Without an `owner`, which a process has in common with the one before it, there is a new one."""
         self._leases = leases
         self._clock = clock
-        self._owner = secrets.token_hex(OWNER_BYTES)
+        self._owner = owner or secrets.token_hex(OWNER_BYTES)
         self._lost: dict[str, asyncio.Event] = {}
         self._fences: dict[str, int] = {}
         self._failure_log = TransitionLog(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from types import MappingProxyType
 
+from onhook.appdb.cluster import is_here
 from onhook.appdb.contract import Database
 from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_row
 from onhook.lib.errors import UsageError
@@ -29,17 +30,22 @@ AUDIO_TYPES: Mapping[str, str] = MappingProxyType(
 class Recordings:
     """Repository of recording directories, by serial number."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, node: str = "") -> None:
+        """`node` is the name of this machine among several."""
         self._database = database
+        self._node = node
 
     async def get(self, sn: str) -> Path | None:
-        """Return the directory of a PBX, or None. Raises `RowUnreadable`."""
-        rows = await self._database.rows("SELECT directory FROM recordings WHERE sn = ?", (sn,))
-        return read_row(rows[0], lambda row: Path(row[0])) if rows else None
+        """Return the directory of a PBX on this machine, or None. Raises `RowUnreadable`."""
+        rows = await self._database.rows("SELECT directory, node FROM recordings WHERE sn = ?", (sn,))
+        if not rows:
+            return None
+        directory, node = read_row(rows[0], lambda row: (Path(row[0]), str(row[1])))
+        return directory if is_here(node, self._node) else None
 
     async def list_unreadable(self) -> list[UnreadableRow]:
         """Return the rows that cannot be read."""
-        rows = await self._database.rows("SELECT sn, directory FROM recordings ORDER BY sn")
+        rows = await self._database.rows("SELECT sn, directory, node FROM recordings ORDER BY sn")
         return list_unreadable("recordings", rows, lambda row: Path(row[1]))
 
     async def put(self, sn: str, directory: Path | None) -> None:
@@ -48,8 +54,9 @@ class Recordings:
             await self._database.write("DELETE FROM recordings WHERE sn = ?", (sn,))
             return
         await self._database.write(
-            "INSERT INTO recordings VALUES (?, ?) ON CONFLICT (sn) DO UPDATE SET directory = excluded.directory",
-            (sn, str(directory)),
+            "INSERT INTO recordings VALUES (?, ?, ?)"
+            " ON CONFLICT (sn) DO UPDATE SET directory = excluded.directory, node = excluded.node",
+            (sn, str(directory), self._node),
         )
 
 

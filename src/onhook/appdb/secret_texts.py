@@ -13,7 +13,7 @@ from onhook.lib.messages import _
 SECRET_COLUMNS = (
     *(("secrets", "text"), ("signing_secrets", "text"), ("pbx_credentials", "client_secret")),
     *(("asterisks", "secret"), ("cdr_sources", "password"), ("source_matches", "path")),
-    *(("mask_key", "text"), ("mail_settings", "password")),
+    *(("mask_key", "text"), ("mail_settings", "password"), ("shared_certificates", "private_key")),
     *(("totp_factors", "secret"), ("totp_enrolments", "secret")),
 )
 """Columns with a secret itself; `destinations` and `pbx_credentials` have some inside of JSON, all others hashes."""

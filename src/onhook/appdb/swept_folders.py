@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from onhook.appdb.cluster import is_here
 from onhook.appdb.contract import Database, Row, transactional
 from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.appdb.swept_files import SweptFiles
@@ -19,13 +20,14 @@ PATH_CHARACTERS_MAX = 4_096
 
 ERROR_CHARACTERS_MAX = 500
 
-_SELECT = "SELECT sn, path, target, swept_at, stored, unreadable, error FROM swept_folders ORDER BY sn"
+_SELECT = "SELECT sn, path, target, swept_at, stored, unreadable, error, node FROM swept_folders ORDER BY sn"
 
 
 class SweptFolder(msgspec.Struct, frozen=True, kw_only=True):
     """`path` is a folder, or a file to which a PBX appends. Files that are stored are moved to `target`, if there is
     one. `swept_at` is when the folder was last read; `stored` counts the events that were new since the setting was
     made, `unreadable` the files or lines that are there and are no events. `error` says why it could not be read.
+    `node` is the machine that has the folder, among several; the repository sets it.
     """
 
     path: str
@@ -34,18 +36,25 @@ class SweptFolder(msgspec.Struct, frozen=True, kw_only=True):
     stored: int = 0
     unreadable: int = 0
     error: str = ""
+    node: str = ""
 
 
 class SweptFolders:
     """Repository of these folders, by serial number; `files` is that of the files in them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, node: str = "") -> None:
+        """`node` is the name of this machine among several."""
         self._database = database
+        self._node = node
         self.files = SweptFiles(database)
 
     async def all(self) -> Mapping[str, SweptFolder]:
         """Return the folders of all PBXs that have one."""
         return dict(read_rows(await self._database.rows(_SELECT), _swept_folder))
+
+    async def all_here(self) -> Mapping[str, SweptFolder]:
+        """Return those that this machine can read."""
+        return {sn: folder for sn, folder in (await self.all()).items() if is_here(folder.node, self._node)}
 
     async def get(self, sn: str) -> SweptFolder | None:
         """Return the folder of a PBX, or None."""
@@ -57,8 +66,8 @@ class SweptFolders:
 
     @transactional
     async def put(self, sn: str, folder: SweptFolder | None) -> None:
-        """Set the folder of a registered PBX, of which nothing was read yet; None removes it. It is validated
-        already.
+        """Set the folder of a registered PBX, of which nothing was read yet; None removes it. It is validated already.
+        It is on this machine, and one that stays the same is where it was.
         """
         if folder is None:
             await self._database.write("DELETE FROM swept_folders WHERE sn = ?", (sn,))
@@ -66,10 +75,11 @@ class SweptFolders:
         # All files are read again, and moved where that is set now.
         await self.files.forget(sn)
         await self._database.write(
-            "INSERT INTO swept_folders (sn, path, target, stored, unreadable, error) VALUES (?, ?, ?, 0, 0, '')"
-            " ON CONFLICT (sn) DO UPDATE SET path = excluded.path, target = excluded.target, swept_at = NULL,"
-            " stored = 0, unreadable = 0, error = ''",
-            (sn, folder.path, folder.target),
+            "INSERT INTO swept_folders (sn, path, target, stored, unreadable, error, node)"
+            " VALUES (?, ?, ?, 0, 0, '', ?) ON CONFLICT (sn) DO UPDATE SET path = excluded.path,"
+            " target = excluded.target, swept_at = NULL, stored = 0, unreadable = 0, error = '', node = CASE"
+            " WHEN swept_folders.path = excluded.path THEN swept_folders.node ELSE excluded.node END",
+            (sn, folder.path, folder.target, self._node),
         )
 
     async def save_result(self, sn: str, *, stored: int, unreadable: int, error: str, now_us: int) -> None:
@@ -101,7 +111,7 @@ def parse_swept_folder(path_text: str, target_text: str) -> SweptFolder | None:
 
 
 def _swept_folder(row: Row) -> tuple[str, SweptFolder]:
-    sn, path, target, swept_at, stored, unreadable, error = row
+    sn, path, target, swept_at, stored, unreadable, error, node = row
     return sn, SweptFolder(
         path=path,
         target=target,
@@ -109,4 +119,5 @@ def _swept_folder(row: Row) -> tuple[str, SweptFolder]:
         stored=stored,
         unreadable=unreadable,
         error=error,
+        node=node,
     )

@@ -11,12 +11,16 @@ app = CommandGroup(add_completion=False)
 
 @app.command(epilog="Example: onhook begin-ledger --data /var/lib/onhook")
 async def begin_ledger(data: DataOption = None) -> None:
-    """Begin a new ledger in place of one that was lost without a backup, while no server and no intake runs.
+    """Begin a new ledger in place of one that was lost without a backup, while no server and no intake runs; with the
+    setting ledger on NATS, also for a new installation.
 
     Calls in calls.duckdb stay, and the next event has the number after the last one.
     """
     config = load_config(data=data)
     after_seq = await begin_new_ledger(config, ENGINES)
+    if config.ledger:
+        print(_("A new ledger begins on NATS: the next event has number {number}.", number=after_seq + 1))
+        return
     print(
         _(
             "A new ledger begins in {data}: the next event has number {number}. Do not delete calls.duckdb: no other"

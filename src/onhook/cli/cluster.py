@@ -1,9 +1,15 @@
-"""`onhook cluster`: from one machine to several."""
+"""`onhook cluster`: from one machine to several, and back."""
+
+from typing import Annotated
+
+import typer
 
 from onhook.cli.commands import CommandGroup
+from onhook.cli.event_progress import event_progress
 from onhook.cli.options import DataOption, load_config
-from onhook.lib.messages import _n
+from onhook.lib.messages import _, _n
 from onhook.ops import cluster_move
+from onhook.runtime.engines import ENGINES
 
 app = CommandGroup(add_completion=False)
 
@@ -28,5 +34,42 @@ async def move_appdb(data: DataOption = None) -> None:
             row_count,
             tables=sum(1 for table in tables if table.rows),
             name=config.appdb_file.name + cluster_move.MOVED_SUFFIX,
+        )
+    )
+
+
+@app.command("move-ledger", epilog="Example: onhook cluster move-ledger --data /var/lib/onhook")
+async def move_ledger(
+    *,
+    back: Annotated[bool, typer.Option("--back", help=_("Copy the streams to a new ledger.db"))] = False,
+    data: DataOption = None,
+) -> None:
+    """Copy ledger.db with its numbers to the streams of the setting ledger, compare both, and rename the file, while no
+    server and no intake runs.
+    """
+    config = load_config(data=data)
+    if back:
+        with event_progress() as on_progress:
+            copied, omitted_count = await cluster_move.move_ledger_back(config, ENGINES, on_progress)
+        print(
+            _(
+                "Copied {entries} entries up to number {seq} to {name}, and compared each. Remove the setting `ledger`,"
+                " and start the server.",
+                entries=copied.entries,
+                seq=copied.last_seq,
+                name=config.ledger_file.name,
+            )
+        )
+        if omitted_count:
+            print(_("Left out, because they were sent twice: {count}.", count=omitted_count))
+        return
+    with event_progress() as on_progress:
+        copied = await cluster_move.move_ledger(config, ENGINES, on_progress)
+    print(
+        _(
+            "Moved {entries} entries up to number {seq}, and compared each; the file is {name} now.",
+            entries=copied.entries,
+            seq=copied.last_seq,
+            name=config.ledger_file.name + cluster_move.MOVED_SUFFIX,
         )
     )

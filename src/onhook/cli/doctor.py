@@ -55,7 +55,7 @@ async def doctor(
     config = load_reader_config(data, zone)
     console = Console()
     if name is None:
-        checks = [check async for check in check_installation(config, SystemClock(), ENGINES.open_appdb)]
+        checks = [check async for check in check_installation(config, SystemClock(), ENGINES)]
         if _has_data_files(config):
             checks += await _run_data_checks(config)
     else:
@@ -86,14 +86,14 @@ def _print_check(console: Console, check: Check) -> None:
 
 
 async def _run_pbx_checks(config: Config, appdb: AppDb, target: PbxCheckTarget) -> list[Check]:
-    return [check async for check in check_pbx(config, appdb, SystemClock(), target)]
+    return [check async for check in check_pbx(config, appdb, SystemClock(), target, ENGINES.open_ledger)]
 
 
 def _has_data_files(config: Config) -> bool:
     """Return whether the calls can be read now, without creating a file; a missing file, and a hub that is starting,
     are reported by another check.
     """
-    if not os.access(config.ledger_file, os.R_OK | os.W_OK):
+    if not config.ledger and not os.access(config.ledger_file, os.R_OK | os.W_OK):
         return False
     if is_server_running(config):
         server = read_server_info(config)

@@ -67,5 +67,5 @@ def _confirm(preview: Row) -> int:
 
 async def _rebuild(config: Config) -> None:
     """Make the store anew, whose file may have the number in parts that are not in use."""
-    check_begin(config)
+    await check_begin(config, ENGINES)
     await rebuild(config, lambda _position, _last_seq: None, ENGINES)

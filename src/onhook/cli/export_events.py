@@ -15,7 +15,7 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _, _n
 from onhook.lib.timestamps import to_microseconds
 from onhook.ops.event_transfer import export_events as transfer_events
-from onhook.ops.instance_lock import check_data_directory, no_data_error
+from onhook.ops.instance_lock import check_data_directory, has_ledger, no_data_error
 from onhook.runtime.engines import ENGINES
 
 app = CommandGroup(add_completion=False)
@@ -36,10 +36,10 @@ async def export_events(
     """
     config = load_config(data=data)
     check_data_directory(config)
-    if not config.ledger_file.exists():
+    if not has_ledger(config):
         raise no_data_error(config)
     since_us = to_microseconds(parse_time(since, get_zone(config.zone), SystemClock().now())) if since else 0
-    ledger = ENGINES.open_ledger(config.ledger_file)
+    ledger = ENGINES.open_ledger(config)
     count = 0
     try:
         with private_file(file) as output:

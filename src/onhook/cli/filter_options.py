@@ -12,6 +12,7 @@ import typer
 from onhook.cdr.call_filter import SEARCH_NAMES
 from onhook.cdr.record_filter import FILTER_NAMES, KNOWN_STATUSES, KNOWN_TYPES, WordFilter
 from onhook.cli.options import AsyncCommand, load_config, optional_parameter, print_note, with_options
+from onhook.cli.server_url import get_server
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import UNKNOWN
@@ -90,7 +91,7 @@ def warn_about_unknown_type(call_type: str) -> None:
 
 async def warn_about_unknown_pbx(filters: Mapping[str, str], data: str | None) -> None:
     """Print a note about a name or serial number that no PBX has; a removed PBX may still have calls."""
-    if not filters.keys() & {"pbx", "sn"} or not has_appdb(load_config(data=data)):
+    if get_server() is not None or not filters.keys() & {"pbx", "sn"} or not has_appdb(load_config(data=data)):
         return
     # A search for anything else does without the application database.
     async with importlib.import_module("onhook.cli.open_appdb").open_appdb(data) as appdb:

@@ -10,6 +10,7 @@ from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
+from onhook.ops.cluster_ledger import open_checked_ledger
 from onhook.ops.event_transfer import import_events as transfer_events
 from onhook.ops.event_transfer import read_lines
 from onhook.pbx.registry import dialects
@@ -27,8 +28,8 @@ async def import_events(
     recognised.
     """
     config = load_config(data=data)
-    async with open_appdb(data):  # refuses a directory that is none
-        ledger = ENGINES.open_ledger(config.ledger_file)
+    async with open_appdb(data) as appdb:  # refuses a directory that is none
+        ledger = await open_checked_ledger(config, appdb, ENGINES)
         try:
             with file.open("rb") as lines:
                 outcomes = await transfer_events(ledger, dialects(), read_lines(lines))

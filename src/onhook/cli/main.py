@@ -163,12 +163,23 @@ def _print_version(is_requested: bool) -> None:
 
 @app.callback()
 def onhook(
+    context: typer.Context,
     *,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help=_("Show the version and exit."))
     ] = False,
+    url: Annotated[
+        str,
+        typer.Option("--url", metavar="URL", help=_("Read this server, with --token-file"), show_default=False),
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", metavar="FILE", help=_("File with the token"), show_default=False)
+    ] = None,
 ) -> None:
     """Options of all commands."""
+    assert not version  # its callback has ended the command
+    if url or token_file is not None:
+        importlib.import_module("onhook.cli.server_url").set_server(url, token_file, context.invoked_subcommand or "")
 
 
 def main() -> int:

@@ -12,14 +12,15 @@ from onhook.appdb.contract import AccessRefused
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config, option_with_default
-from onhook.config import Config, local_address, parse_address, read_service_manager
-from onhook.ledger.sqlite_schema import has_raw_events
+from onhook.config import ROLE_DEFAULT, Config, local_address, parse_address, read_service_manager
 from onhook.lib.clock import SystemClock
-from onhook.lib.errors import Unavailable
+from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.ops.doctor.settings import check_settings
 from onhook.ops.instance_lock import ServerInfo
+from onhook.ops.ledger_reading import has_events
 from onhook.pbx.yeastar.display import WEBHOOK_MENU
+from onhook.runtime.engines import ENGINES
 from onhook.runtime.logging import configure_logging
 from onhook.runtime.supervisor import supervise
 
@@ -50,6 +51,12 @@ PbxApiOption = Annotated[
         default="127.0.0.1:8088",
     ),
 ]
+RoleOption = Annotated[
+    str | None,
+    option_with_default(
+        "--role", metavar="ROLE", help_text=_("Run the intake, the hub, or all, on this machine"), default="all"
+    ),
+]
 DemoOption = Annotated[bool, typer.Option("--demo", help=_("Run a simulated PBX, with real signed webhooks"))]
 ConsoleOpenOption = Annotated[
     bool, typer.Option("--console-open", help=_("Console without sign-in, on the loopback only"))
@@ -66,6 +73,7 @@ async def serve(
     intake: IntakeOption = None,
     console: ConsoleOption = None,
     pbx_api: PbxApiOption = None,
+    role: RoleOption = None,
     zone: ServeZoneOption = None,
     console_open: ConsoleOpenOption = False,
     demo: DemoOption = False,
@@ -76,9 +84,12 @@ async def serve(
         intake=intake,
         console=console,
         pbx_api=pbx_api,
+        role=role,
         zone=zone,
         console_open="true" if console_open else None,
     )
+    if demo and config.role != ROLE_DEFAULT:
+        raise UsageError(_("a simulated PBX needs the intake and the hub"), hint=_("leave --role or --demo out"))
     config = msgspec.structs.replace(config, data=config.data.absolute())
     clock = SystemClock()
     configure_logging(config, clock, "serve")
@@ -101,11 +112,13 @@ async def _print_addresses(config: Config, server: ServerInfo, token: str, *, de
         console += _(" (`{command}` prints the link that signs in)", command=command)
     intake = server.intake.address if server.intake else str(config.intake)
     port = intake.rpartition(":")[2]
+    console_lines = [_("  Console  {address}", address=console or _("not started yet: see the log"))]
+    intake_lines = [_("  Intake   {address}", address=f"http://{local_address(parse_address(intake, 'intake'))}/")]
     lines = [
         _("Onhook is running."),
         "",
-        _("  Console  {address}", address=console or _("not started yet: see the log")),
-        _("  Intake   {address}", address=f"http://{local_address(parse_address(intake, 'intake'))}/"),
+        *(console_lines if server.has_process("hub") else []),
+        *(intake_lines if server.has_process("intake") else []),
         *_pbx_api_lines(config, server),
         _(
             "  Data     {directory}  (the console's token is in {file})",
@@ -125,7 +138,7 @@ async def _next_step(config: Config, port: str, *, demo: bool) -> str:
     try:
         async with open_appdb(str(config.data)) as appdb:
             pbx_count = len(await appdb.pbxs())
-            check = await check_settings(appdb, has_events=has_raw_events(config.ledger_file))
+            check = await check_settings(appdb, has_events=await has_events(config, ENGINES.open_ledger))
     except (AccessRefused, Unavailable) as error:
         return _("  ERROR: {detail}.\n  {hint}", detail=error.message, hint=error.hint)
     if check.status == "ERROR":

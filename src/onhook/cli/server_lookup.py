@@ -10,8 +10,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from onhook.appdb.destination_spec import PayloadFormat
+from onhook.cli.server_url import get_server
 from onhook.config import Config
-from onhook.lib.errors import NotFound, Unavailable
+from onhook.lib.errors import NotFound, Unavailable, UsageError
 from onhook.lib.messages import _
 from onhook.ops.instance_lock import is_server_running, read_server_info
 from onhook.store.contract import ExportFormat
@@ -111,12 +112,20 @@ async def open_data_client(config: Config) -> AbstractAsyncContextManager[DataCl
     """Open the access that is available now. Raises `Unavailable` when a server has the files open and
     does not answer.
     """
+    if (remote := get_server()) is not None:
+        return _load_opener("via_server", "open_remote_client")(config, remote)
     if not is_server_running(config):
         return _load_opener("via_files")(config)
     for _attempt in range(round(WAIT_SECONDS_MAX / WAIT_POLL_SECONDS)):
         server = read_server_info(config)
         if server is not None and server.hub is not None:
             return _load_opener("via_server")(config, server.hub.address)
+        if server is not None and not server.has_process("hub"):
+            raise UsageError(
+                _("this machine runs the intake alone, which has no calls"),
+                location=str(config.data),
+                hint=_("run the command on a machine with a hub"),
+            )
         await asyncio.sleep(WAIT_POLL_SECONDS)
         if not is_server_running(config):
             return _load_opener("via_files")(config)
@@ -134,9 +143,9 @@ def not_quarantined_error(seq: int) -> NotFound:
     )
 
 
-def _load_opener(module: str) -> Callable[..., AbstractAsyncContextManager[DataClient]]:
+def _load_opener(module: str, name: str = "open_client") -> Callable[..., AbstractAsyncContextManager[DataClient]]:
     """Return the opener. Only the needed module is imported: the store costs a quarter of a second."""
-    opener: Callable[..., AbstractAsyncContextManager[DataClient]] = importlib.import_module(
-        f"onhook.cli.{module}"
-    ).open_client
+    opener: Callable[..., AbstractAsyncContextManager[DataClient]] = getattr(
+        importlib.import_module(f"onhook.cli.{module}"), name
+    )
     return opener

@@ -13,6 +13,7 @@ from onhook.appdb.destination_spec import PayloadFormat
 from onhook.appdb.tokens import read_token_file
 from onhook.cli.live_feed import follow_calls
 from onhook.cli.server_lookup import DataClient, FilterValues, Row, not_quarantined_error
+from onhook.cli.server_url import ServerUrl
 from onhook.config import Config, local_address, parse_address
 from onhook.lib.errors import NotAllowed, NotFound, OnhookError, Unavailable, UsageError
 from onhook.lib.messages import _
@@ -42,17 +43,23 @@ _ERRORS: Mapping[int, type[OnhookError]] = {
 @asynccontextmanager
 async def open_client(config: Config, address: str) -> AsyncIterator[DataClient]:
     """Yield the access to the API at this address (`HOST:PORT`)."""
-    token = read_token_file(config.admin_token_file)
-    yield ApiDataClient(config, address, token)
+    local = local_address(parse_address(address, "running.json"))
+    yield ApiDataClient(config, ServerUrl(url=f"http://{local}", token=read_token_file(config.admin_token_file)))
+
+
+@asynccontextmanager
+async def open_remote_client(config: Config, server: ServerUrl) -> AsyncIterator[DataClient]:
+    """Yield the access to the API of a server, which may be on another machine."""
+    yield ApiDataClient(config, server)
 
 
 class ApiDataClient:
     """See `DataClient`. A connection per request: there are few, and the server may be restarted between two."""
 
-    def __init__(self, config: Config, address: str, token: str) -> None:
+    def __init__(self, config: Config, server: ServerUrl) -> None:
         self._zone = config.zone
-        self._address = local_address(parse_address(address, "running.json"))
-        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._server = server
+        self._headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
 
     async def records(self, filters: FilterValues, limit: int) -> AsyncIterator[Row]:
         async for row in self._iter_pages("records", {**filters, "zone": self._zone}, limit):
@@ -193,7 +200,7 @@ class ApiDataClient:
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> Iterator[http.client.HTTPResponse]:
         """Yield a response to be read. Raises `Unavailable` when the connection fails, also while it is read."""
-        connection = http.client.HTTPConnection(self._address.host, self._address.port, timeout=timeout_seconds)
+        connection = self._server.connect(timeout_seconds)
         try:
             request_target = f"{path}?{urlencode(query)}" if query else path
             connection.request(method, request_target, body=body, headers=self._headers)
@@ -219,7 +226,7 @@ class ApiDataClient:
     def _connection_error(self, error: Exception) -> Unavailable:
         return Unavailable(
             _("the server does not answer ({name}: {error})", name=type(error).__name__, error=error),
-            location=f"http://{self._address}",
+            location=self._server.url,
             hint=_("try again in a moment; see the log of `onhook serve`"),
         )
 

@@ -28,9 +28,12 @@ LAG_MAX = 10_000
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """Whether the data is up to date; how many events the store has yet to process."""
+    """Whether the data is up to date; how many events the store has yet to process, and the number of the last one that
+    it has, by which the hubs of several machines can be compared.
+    """
 
     lag: int
+    position: int
 
 
 @get("/healthz", opt=OPEN, media_type="text/plain", summary="Liveness", tags=["health"])
@@ -60,7 +63,7 @@ async def readyz(request: AnyRequest, app_state: AppStateDep) -> Response[Any]:
     if lag >= 0:
         await check_ledger(app_state.ledger, app_state.store)
     if 0 <= lag <= LAG_MAX:
-        return Response(Readiness(lag))
+        return Response(Readiness(lag, position))
     if lag > 0:
         detail = _("the store is {count} events behind the ledger", count=lag)
         return _unready(request, detail, _("wait: it is catching up"), lag=lag)

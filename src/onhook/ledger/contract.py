@@ -172,6 +172,14 @@ class Ledger(Protocol):
         """Return the highest number so far; of an empty ledger the number after which it begins, mostly 0."""
         ...
 
+    async def begin_seq(self) -> int:
+        """Return the number after which a ledger begins that replaced a lost one; 0 for any other one."""
+        ...
+
+    async def identity(self) -> str:
+        """Return what no other ledger has, and each copy of this one: it says nothing about the events."""
+        ...
+
     async def wait(self, after_seq: int, timeout_seconds: float) -> bool:
         """Wait until there is a raw event after a number, by whichever process it was appended; return whether there
         is one. It may return early: a reader waits again. Raises `Unavailable`.

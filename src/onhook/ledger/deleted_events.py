@@ -55,6 +55,11 @@ def _compute_fingerprint(key: bytes, sn: str, event_key: bytes) -> bytes:
     return blake2b(event_key + sn.encode(), key=key, digest_size=FINGERPRINT_BYTES).digest()
 
 
+def identity_of_key(key: bytes) -> str:
+    """Return what distinguishes ledgers by their keys, which stay secret."""
+    return blake2b(b"identity", key=key, digest_size=FINGERPRINT_BYTES).hexdigest()
+
+
 def read_key(path: Path) -> bytes:
     """Return the key of the fingerprints of a ledger, only reading it."""
     with closing(_connect(path)) as connection:

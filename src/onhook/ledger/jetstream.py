@@ -23,6 +23,7 @@ from onhook.ledger.contract import (
     RewrittenContent,
 )
 from onhook.ledger.control_entries import to_ledger_entries
+from onhook.ledger.deleted_events import identity_of_key
 from onhook.ledger.jetstream_address import parse_jetstream_address
 from onhook.ledger.jetstream_client import (
     BATCH_BYTES,
@@ -35,8 +36,9 @@ from onhook.ledger.jetstream_client import (
 from onhook.ledger.jetstream_entries import INT64_MAX, ReplacedContents, decode_entry, encode_entry
 from onhook.ledger.jetstream_follower import StreamFollower
 from onhook.ledger.jetstream_state import EXPECTED_LAST, JetStreamState, gather_limited
-from onhook.ledger.jetstream_streams import StreamNames, check_streams
-from onhook.lib.errors import Unavailable
+from onhook.ledger.jetstream_streams import StreamNames, check_streams, create_streams, has_entries, read_begin
+from onhook.lib.errors import Unavailable, UsageError
+from onhook.lib.messages import _
 
 READ_BYTES_MAX = 32 * 1024 * 1024
 """Body bytes in one result of `read`, as of the ledger in a file."""
@@ -63,12 +65,21 @@ class JetStreamLedger:
         self._state = JetStreamState(self._client, self._names)
         self._replaced = ReplacedContents(self._client, self._names)
         self._follower = StreamFollower(self._client, self._names.entries)
+        self._call_seconds = call_seconds
         self._is_checked = False
         self._check_lock = asyncio.Lock()
 
     async def append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
         if not entries:
             return []
+        try:
+            # Of all requests together: a PBX waits. What is under way then may be stored, and is sent again.
+            async with asyncio.timeout(self._call_seconds):
+                return await self._append(entries)
+        except TimeoutError as error:
+            raise self._client.timeout_error() from error
+
+    async def _append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
         await self._check()
         fingerprints = [await self._fingerprint(entry) for entry in entries]
         known_seqs = await self._state.find_fingerprints({item for item in fingerprints if item is not None})
@@ -266,6 +277,14 @@ class JetStreamLedger:
         information = await self._client.call(f"STREAM.INFO.{self._names.entries}")
         return int(information["state"]["last_seq"])
 
+    async def begin_seq(self) -> int:
+        await self._check()
+        return await read_begin(self._client)
+
+    async def identity(self) -> str:
+        await self._check()
+        return identity_of_key(await self._state.load_key())
+
     async def wait(self, after_seq: int, timeout_seconds: float) -> bool:
         await self._check()
         try:
@@ -305,6 +324,24 @@ class JetStreamLedger:
                 if not self._is_checked:
                     await check_streams(self._client)
                     self._is_checked = True
+
+
+async def create_ledger(url: str, after_seq: int) -> None:
+    """Create the streams of a ledger, whose first entry gets the number after `after_seq`; those that are empty may be
+    there. Raises `UsageError`, also for streams with entries, and `Unavailable`.
+    """
+    client = JetStreamClient(parse_jetstream_address(url))
+    try:
+        if await has_entries(client):
+            raise UsageError(
+                _("the streams have a ledger already"),
+                location=client.address.location,
+                hint=_("name another stream in the address; a new ledger begins only in place of a missing one"),
+            )
+        await create_streams(client, after_seq, after_seq)
+        await check_streams(client)
+    finally:
+        await client.close()
 
 
 def _take(entries: Sequence[RawEvent], limit: int) -> list[RawEvent]:

@@ -302,6 +302,10 @@ class JetStreamClient:
     def _deadline(self) -> float:
         return time.monotonic() + self._call_seconds
 
+    def timeout_error(self) -> Unavailable:
+        """Return the error of a deadline."""
+        return self._unavailable(self._reason or _("no answer in time"))
+
     def _translate(self, error: Exception) -> Unavailable:
         is_late = isinstance(error, TimeoutError | nats.errors.TimeoutError)
         return self._unavailable(_("no answer in time") if is_late else str(error) or type(error).__name__)

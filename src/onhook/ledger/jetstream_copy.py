@@ -7,7 +7,7 @@ distinguishes its copy from any other ledger. The copy is compared entry by entr
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -39,7 +39,15 @@ class CopiedLedger(msgspec.Struct, frozen=True, kw_only=True):
     last_seq: int
 
 
-async def copy_to_jetstream(path: Path, url: str) -> CopiedLedger:
+CopyProgressCallback = Callable[[int, int], None]
+"""Receives the number of the last entry that was copied, and that of the last one."""
+
+
+def ignore_progress(_seq: int, _last_seq: int) -> None:
+    """Receive the progress of a copy that nothing shows."""
+
+
+async def copy_to_jetstream(path: Path, url: str, on_progress: CopyProgressCallback = ignore_progress) -> CopiedLedger:
     """Copy the ledger of a file to streams, which are created; go on with a copy that was interrupted. No other process
     may have either open.
 
@@ -52,8 +60,8 @@ async def copy_to_jetstream(path: Path, url: str) -> CopiedLedger:
     try:
         await copier.prepare()
         await copier.copy_state()
-        await copier.copy_entries()
-        return await _compare(source, target)
+        await copier.copy_entries(on_progress)
+        return await compare(source, target)
     finally:
         await target.close()
         await copier.close()
@@ -76,7 +84,7 @@ class _Copier:
         """Create the streams; check that those that are there are a copy of this file."""
         first_events = await self._source.read(0, 1)
         after_seq = first_events[0].seq - 1 if first_events else await self._source.last_seq()
-        await create_streams(self._client, after_seq)
+        await create_streams(self._client, after_seq, await self._source.begin_seq())
         await check_streams(self._client)
         key = await asyncio.to_thread(deleted_events.read_key, self._path)
         if await self._state.store_key(key) != key:
@@ -103,9 +111,9 @@ class _Copier:
             await self._state.set_erasure_state([seq], state)
         await self._state.set_erasure_position(await self._source.erasure_position())
 
-    async def copy_entries(self) -> None:
+    async def copy_entries(self, on_progress: CopyProgressCallback) -> None:
         """Copy the entries after the last one of the streams."""
-        last_seq = await self._last_seq()
+        last_seq, end = await self._last_seq(), await self._source.last_seq()
         while events := await self._source.read(last_seq, ENTRIES_AT_ONCE):
             try:
                 await self._publish(events, last_seq)
@@ -116,6 +124,7 @@ class _Copier:
                     hint=_("stop every server that has this address, and repeat the command"),
                 ) from error
             last_seq = events[-1].seq
+            on_progress(last_seq, end)
 
     async def _publish(self, events: Sequence[RawEvent], last_seq: int) -> None:
         """Store entries behind a number, and a message for each number between them."""
@@ -152,11 +161,13 @@ class _Copier:
         return int((await self._client.call(f"STREAM.INFO.{self._names.entries}"))["state"]["last_seq"])
 
 
-async def _compare(source: Ledger, target: Ledger) -> CopiedLedger:
-    """Compare all entries of both. Raises `OnhookError` where one differs."""
+async def compare(source: Ledger, target: Ledger, omitted: Collection[int] = ()) -> CopiedLedger:
+    """Compare all entries of both, but those that are left out in the copy. Raises `OnhookError` where one differs."""
     count = last_seq = 0
     copies = _read_all(target)
     async for event in _read_all(source):
+        if event.seq in omitted:
+            continue
         if await anext(copies, None) != event:
             raise _difference(event.seq)
         count, last_seq = count + 1, event.seq
@@ -175,6 +186,6 @@ async def _read_all(ledger: Ledger) -> AsyncIterator[RawEvent]:
 
 def _difference(seq: int) -> OnhookError:
     return OnhookError(
-        _("entry {seq} of the copy differs from that of the file", seq=seq),
+        _("entry {seq} of the copy differs from the original", seq=seq),
         hint=_("name another stream in the address, and repeat the command"),
     )

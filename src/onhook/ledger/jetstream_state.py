@@ -61,7 +61,7 @@ class JetStreamState:
         """Return the fingerprint of an entry: a keyed hash, which says nothing about it. Raises `UnicodeEncodeError`,
         `Unavailable`.
         """
-        return blake2b(key + sn.encode(), key=await self._load_key(), digest_size=FINGERPRINT_BYTES).digest()
+        return blake2b(key + sn.encode(), key=await self.load_key(), digest_size=FINGERPRINT_BYTES).digest()
 
     async def find_fingerprints(self, fingerprints: Collection[bytes]) -> dict[bytes, int]:
         """Return the numbers of entries that were deleted (0) or replaced, by those of these fingerprints that are of
@@ -90,7 +90,8 @@ class JetStreamState:
             self._update(subject, partial(_merge_fingerprints, added=added)) for subject, added in by_subject.items()
         )
 
-    async def _load_key(self) -> bytes:
+    async def load_key(self) -> bytes:
+        """Return the key of fingerprints; the first process makes it. Raises `Unavailable`."""
         if not self._key:
             await self.store_key(token_bytes(KEY_BYTES))
         return self._key

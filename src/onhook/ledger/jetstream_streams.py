@@ -16,6 +16,9 @@ FORMAT = 1
 """Of the messages; in the metadata of both streams."""
 
 FORMAT_NAME = "onhook-format"
+BEGIN_NAME = "onhook-begin"
+"""The number after which a ledger begins that replaced a lost one; in the metadata too."""
+
 STATE_SUFFIX = "_STATE"
 NANOSECONDS_PER_DAY = 86_400 * 1_000_000_000
 
@@ -37,9 +40,9 @@ class StreamNames:
         return ".".join([self.state, *map(str, tokens)])
 
 
-async def create_streams(client: JetStreamClient, after_seq: int = 0) -> None:
+async def create_streams(client: JetStreamClient, after_seq: int = 0, begin_seq: int = 0) -> None:
     """Create the streams of a ledger whose first entry gets the number after `after_seq`; those that are there stay as
-    they are. Raises `UsageError`, `Unavailable`.
+    they are. `begin_seq` is that of `ledger.contract.Ledger`. Raises `UsageError`, `Unavailable`.
     """
     names = StreamNames(client.address.stream)
     shared = {
@@ -47,7 +50,7 @@ async def create_streams(client: JetStreamClient, after_seq: int = 0) -> None:
         "num_replicas": client.address.replicas,
         "allow_direct": True,
         "deny_purge": True,
-        "metadata": {FORMAT_NAME: str(FORMAT)},
+        "metadata": {FORMAT_NAME: str(FORMAT), BEGIN_NAME: str(begin_seq)},
     }
     state_stream = shared | {"name": names.state, "subjects": [f"{names.state}.>"], "max_msgs_per_subject": 1}
     entry_stream = shared | {
@@ -62,6 +65,21 @@ async def create_streams(client: JetStreamClient, after_seq: int = 0) -> None:
             await client.call(f"STREAM.INFO.{stream['name']}")
         except StreamMissing:
             await client.call(f"STREAM.CREATE.{stream['name']}", **stream)
+
+
+async def has_entries(client: JetStreamClient) -> bool:
+    """Return whether there is a stream of entries with some. Raises `UsageError`, `Unavailable`."""
+    try:
+        information = await client.call(f"STREAM.INFO.{StreamNames(client.address.stream).entries}")
+    except StreamMissing:
+        return False
+    return bool(information["state"]["messages"])
+
+
+async def read_begin(client: JetStreamClient) -> int:
+    """Return the number after which a ledger begins that replaced a lost one; else 0. Raises `Unavailable`."""
+    information = await client.call(f"STREAM.INFO.{StreamNames(client.address.stream).entries}")
+    return int(information["config"].get("metadata", {}).get(BEGIN_NAME, "0"))
 
 
 async def check_streams(client: JetStreamClient) -> None:

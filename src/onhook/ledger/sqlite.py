@@ -30,7 +30,15 @@ from onhook.ledger.contract import (
     RewrittenContent,
 )
 from onhook.ledger.control_entries import to_ledger_entries
-from onhook.ledger.sqlite_schema import ConnectionUse, FileIdentity, connect, prepare_file, translate_error
+from onhook.ledger.deleted_events import identity_of_key
+from onhook.ledger.sqlite_schema import (
+    ConnectionUse,
+    FileIdentity,
+    connect,
+    prepare_file,
+    read_begin,
+    translate_error,
+)
 from onhook.lib.change_signal import ChangeSignal
 from onhook.lib.errors import Unavailable
 
@@ -179,6 +187,12 @@ class SqliteLedger:
 
     async def last_seq(self) -> int:
         return await self._read_thread.run(_last_seq)
+
+    async def begin_seq(self) -> int:
+        return await asyncio.to_thread(read_begin, self._path)
+
+    async def identity(self) -> str:
+        return identity_of_key(await asyncio.to_thread(deleted_events.read_key, self._path))
 
     async def wait(self, after_seq: int, timeout_seconds: float) -> bool:
         event = self._append_signal.prepare()

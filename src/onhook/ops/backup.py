@@ -51,6 +51,12 @@ def create_backup(config: Config, target: Path, clock: Clock, *, without_setting
     `without_settings` is not set; then nothing of the backup is left.
     """
     check_data_directory(config)
+    if config.ledger:
+        raise UsageError(
+            _("the ledger is on NATS and the application database on PostgreSQL: no file here has no other copy"),
+            location="ledger",
+            hint=_("back both up there: `pg_dump` first, then `nats stream backup` of both streams"),
+        )
     _check_target(config, target)
     if not config.ledger_file.exists():
         raise NotFound(
@@ -88,6 +94,14 @@ def restore(config: Config, source: Path, *, replace: bool, erasure_lists: Seque
     them. Raises `UsageError` where a server or an intake runs or where files exist and `replace` is not set,
     `OnhookError` where the backup cannot be copied.
     """
+    if config.ledger:
+        raise UsageError(
+            _("the ledger is on NATS: a backup with a file of it is not restored beside it"),
+            location="ledger",
+            hint=_(
+                "restore without the settings to a new directory, then `onhook cluster move-appdb` and `move-ledger`"
+            ),
+        )
     _check_source(config, source)
     manifest = _read_manifest(config, source)
     if config.appdb and config.appdb_file.name in manifest.files:

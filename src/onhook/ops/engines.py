@@ -17,6 +17,12 @@ for a setting that cannot be used, and nothing else.
 """
 
 
+LedgerOpener = Callable[[Config], Ledger]
+"""Returns the ledger of a configuration: that of the file, which is created, or one on servers, which its first call
+connects to. Raises `OnhookError`.
+"""
+
+
 class QuarantineLister(Protocol):
     """Returns the quarantined numbers of a store that stays closed, in order; with `without_records` those alone of
     which no part was readable.
@@ -31,6 +37,8 @@ class Engines(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     open_appdb: AppDbOpener
-    open_ledger: Callable[[Path], Ledger]
+    open_ledger: LedgerOpener
+    create_shared_ledger: Callable[[str, int], Awaitable[None]]
+    """Creates the ledger of the setting `ledger`, which begins after a number. Raises `OnhookError`."""
     open_store: Callable[[Path], Awaitable[Store]]
     list_quarantined_seqs: QuarantineLister

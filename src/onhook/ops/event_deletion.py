@@ -5,22 +5,39 @@ was interrupted is found again by its entry. An entry goes when none of its raw 
 it, and every destination that follows deletions has applied it.
 """
 
+import logging
+
 from onhook.appdb.appdb import AppDb
+from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.ledger.control_entries import Forgotten, decode_control
+from onhook.lib.clock import Clock
+from onhook.lib.periodic_job import run_periodically
+from onhook.lib.transition_log import TransitionLog
 from onhook.projector.projector import Projector
 from onhook.store.contract import Store
 
 STORE_NAME = "hub"
-"""The name of the one store of this installation."""
+"""The name of the one store of an installation on one machine; among several each is named for its machine."""
+
+REPORT_SECONDS = 60.0
+"""Between two reports of a store: raw events are deleted hours apart."""
 
 ENTRIES_AT_ONCE = 1_000
+
+
+def store_name(config: Config) -> str:
+    """Return the name of the store of a hub."""
+    return f"{STORE_NAME}@{config.node_name}" if config.ledger else STORE_NAME
 
 
 class EventDeletion:
     """The entries whose raw events are to be deleted. `load` comes first."""
 
-    def __init__(self, appdb: AppDb, ledger: Ledger, store: Store, projector: Projector) -> None:
+    def __init__(
+        self, appdb: AppDb, ledger: Ledger, store: Store, projector: Projector, store_name: str = STORE_NAME
+    ) -> None:
+        self._store_name = store_name
         self._appdb = appdb
         self._ledger = ledger
         self._store = store
@@ -50,7 +67,7 @@ class EventDeletion:
         """Delete the raw events of all entries that every store has applied; return how many. `now_us` is in
         microseconds since 1970, UTC.
         """
-        behind = await report_position(self._appdb, self._store, now_us=now_us)
+        behind = await report_position(self._appdb, self._store, now_us=now_us, name=self._store_name)
         count = 0
         for seq in [seq for seq in self._pending if seq <= behind]:
             count += await self._delete_events_of(seq, self._pending[seq])
@@ -80,11 +97,22 @@ class EventDeletion:
         return (followed_to is None or seq <= followed_to) and seq < await self._ledger.last_control_seq()
 
 
-async def report_position(appdb: AppDb, store: Store, *, now_us: int) -> int:
+async def report_positions(appdb: AppDb, store: Store, clock: Clock, name: str) -> None:
+    """Register the position of a store again and again, until cancelled: the hub that deletes is on another machine."""
+    log = logging.getLogger("retention")
+    failure_log = TransitionLog(log, begins="cannot report the position", ends="the position is reported again")
+
+    async def report() -> None:
+        await report_position(appdb, store, now_us=clock.microseconds(), name=name)
+
+    await run_periodically(report, REPORT_SECONDS, failure_log)
+
+
+async def report_position(appdb: AppDb, store: Store, *, now_us: int, name: str = STORE_NAME) -> int:
     """Register the store with its position; return the number that every registered store has applied. `now_us` is in
     microseconds since 1970, UTC.
     """
     position = await store.position()
-    await appdb.store_positions.report(STORE_NAME, position, now_us=now_us)
+    await appdb.store_positions.report(name, position, now_us=now_us)
     slowest = await appdb.store_positions.slowest(now_us=now_us)
     return position if slowest is None else min(position, slowest)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from onhook.config import DATA_DIRECTORY_MODE, SECRET_FILE_MODE, Config
+from onhook.config import DATA_DIRECTORY_MODE, ROLE_DEFAULT, SECRET_FILE_MODE, Config
 from onhook.ledger.sqlite_schema import has_raw_events
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotFound, OnhookError, Unavailable, UsageError
@@ -91,6 +91,12 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float = 0.0
     ends: Mapping[str, ProcessEnds] = {}
     has_run: bool = False
+    role: str = ROLE_DEFAULT
+    """What the server runs, as the setting."""
+
+    def has_process(self, name: str) -> bool:
+        """Return whether the server runs the intake, or the hub."""
+        return self.role in (ROLE_DEFAULT, name)
 
     def is_starting(self, now: datetime) -> bool:
         """Return whether the server has had no time to start all processes."""
@@ -173,8 +179,10 @@ def check_ledger_file(config: Config) -> None:
 
 
 def is_ledger_lost(config: Config) -> bool:
-    """Return whether the ledger is missing or has no byte, and the store, which is made from it, is there."""
-    if not config.store_file.exists():
+    """Return whether the file of the ledger is missing or has no byte, and the store, which is made from it, is
+    there.
+    """
+    if config.ledger or not config.store_file.exists():
         return False
     try:
         return config.ledger_file.stat().st_size == 0
@@ -183,6 +191,11 @@ def is_ledger_lost(config: Config) -> bool:
     except OSError:
         # Opening it reports the error.
         return False
+
+
+def has_ledger(config: Config) -> bool:
+    """Return whether there is a ledger: servers that have it answer later, a file exists."""
+    return bool(config.ledger) or config.ledger_file.exists()
 
 
 def has_appdb(config: Config) -> bool:
@@ -244,9 +257,10 @@ async def wait_until_removed(config: Config) -> Path:
     where that was removed.
     """
     initial_status: dict[Path, os.stat_result] = {}
+    ledger_files = () if config.ledger else (config.ledger_file,)
     appdb_files = () if config.appdb else (config.appdb_file,)
     while True:
-        for path in (config.ledger_file, *appdb_files, config.data / LOCK_NAME):
+        for path in (*ledger_files, *appdb_files, config.data / LOCK_NAME):
             try:
                 is_removed = not os.path.samestat(path.stat(), initial_status.setdefault(path, path.stat()))
             except FileNotFoundError:
@@ -318,6 +332,7 @@ def start_server_info(config: Config, clock: Clock) -> ServerInfo:
     server = ServerInfo(
         pid=os.getpid(),
         zone=config.zone,
+        role=config.role,
         started_at=clock.now().timestamp(),
         has_run=previous is not None and previous.has_run,
     )

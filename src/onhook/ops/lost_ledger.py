@@ -9,8 +9,10 @@ from contextlib import AsyncExitStack
 
 from onhook.config import Config
 from onhook.ledger.sqlite_schema import create_ledger_after
+from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
+from onhook.ops.cluster_ledger import sole_use
 from onhook.ops.engines import Engines
 from onhook.ops.instance_lock import (
     check_data_directory,
@@ -18,7 +20,9 @@ from onhook.ops.instance_lock import (
     has_appdb,
     instance_lock,
     no_data_error,
+    prepare_directory,
 )
+from onhook.ops.ledger_reading import opened
 
 
 async def begin_ledger(config: Config, engines: Engines) -> int:
@@ -28,9 +32,13 @@ async def begin_ledger(config: Config, engines: Engines) -> int:
     else `OnhookError`; then nothing is changed.
     """
     check_data_directory(config)
+    if config.ledger:
+        prepare_directory(config)  # also of a new installation
     if not has_appdb(config):
         raise no_data_error(config)
     with instance_lock(config), exclusive_intake_lock(config):
+        if config.ledger:
+            return await _begin_shared_ledger(config, engines)
         if config.ledger_file.exists() and config.ledger_file.stat().st_size:
             raise UsageError(
                 _("the ledger is there: a new one begins only in place of a missing or empty one"),
@@ -47,6 +55,16 @@ async def begin_ledger(config: Config, engines: Engines) -> int:
             raise Unavailable(
                 _("cannot begin a new ledger: {reason}", reason=error.strerror or error), location=str(config.data)
             ) from error
+    return after_seq
+
+
+async def _begin_shared_ledger(config: Config, engines: Engines) -> int:
+    """Create the streams, and have the application database know them."""
+    after_seq = await _read_last_number(config, engines)
+    async with engines.open_appdb(config) as appdb, sole_use(appdb, SystemClock()):
+        await engines.create_shared_ledger(config.ledger, after_seq)
+        async with opened(config, engines.open_ledger) as ledger:
+            await appdb.cluster.set_ledger_identity(await ledger.identity())
     return after_seq
 
 

@@ -4,7 +4,6 @@ Invariant: events that only the new store could parse are pending for destinatio
 destinations are past their numbers.
 """
 
-import asyncio
 import logging
 import os
 import shutil
@@ -18,13 +17,13 @@ from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.config import Config
 from onhook.ledger.control_entries import ReRead
 from onhook.ledger.facts_publisher import FactsPublisher
-from onhook.ledger.sqlite_schema import read_begin
 from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.file_lock import file_lock_soon, is_locked
 from onhook.lib.messages import _
 from onhook.ops.engines import Engines
 from onhook.ops.instance_lock import read_server_info
+from onhook.ops.ledger_reading import opened, read_begin
 from onhook.ops.quarantine_retry import group_consecutive
 from onhook.pbx.registry import dialects
 from onhook.projector.projector import Projector
@@ -37,6 +36,9 @@ RESERVE_BYTES = 32 * MEBIBYTE
 
 LEDGER_SHARE = 0.5
 """Of the ledger's size a store has at most; with short events a third of it was measured."""
+
+ENTRY_STORE_BYTES = 200
+"""Of a ledger on servers, whose size is not asked for: a record has some 80 bytes in the store."""
 
 RebuildProgressCallback = Callable[[int, int], None]
 """Receives the number of the last raw event processed, and that of the last one."""
@@ -67,7 +69,7 @@ async def _build_new_store(
 ) -> int:
     partial_path = _partial_path(config)
     _delete_database(partial_path)
-    _check_space(config)
+    await _check_space(config, engines)
     try:
         position, erasure_seqs = await _project_ledger(
             config, partial_path, on_progress, engines, reads_again=reads_again
@@ -95,7 +97,7 @@ async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock, engi
     runs = group_consecutive(sorted(set(old_quarantine) - set(new_quarantine)))
     # After an error they stay held, and are not held twice. The next start releases them.
     await appdb.destinations.hold_replays(runs, now_us=clock.microseconds())
-    _retire_store(config)
+    await _retire_store(config, engines)
     _replace(rebuilt_path, config.store_file)
     await appdb.destinations.release_replays([last_seq for _, last_seq in runs])
 
@@ -117,7 +119,7 @@ async def _project_ledger(
     """Make a store; return its position, and the erasures that it never had the numbers of."""
     async with AsyncExitStack() as stack:
         appdb = await stack.enter_async_context(engines.open_appdb(config))
-        ledger = engines.open_ledger(config.ledger_file)
+        ledger = engines.open_ledger(config)
         stack.push_async_callback(ledger.close)
         store = await engines.open_store(path)
         stack.push_async_callback(store.close)
@@ -140,11 +142,8 @@ async def _project_ledger(
 
 async def _finish_erasures(config: Config, engines: Engines, seqs: Sequence[int]) -> None:
     """Note that no part of the store has what these erased."""
-    ledger = engines.open_ledger(config.ledger_file)
-    try:
+    async with opened(config, engines.open_ledger) as ledger:
         await ledger.set_erasure_state(seqs, "finished")
-    finally:
-        await ledger.close()
 
 
 async def _install_offline(config: Config, engines: Engines) -> None:
@@ -167,10 +166,10 @@ async def _read_quarantined_seqs(path: Path, engines: Engines, *, without_record
         return []
 
 
-def _check_space(config: Config) -> None:
+async def _check_space(config: Config, engines: Engines) -> None:
     """Check that the new store fits beside the one in use. Raises `Unavailable`."""
     free_bytes = shutil.disk_usage(config.data).free
-    needed_bytes = _expected_size(config) + RESERVE_BYTES
+    needed_bytes = await _expected_size(config, engines) + RESERVE_BYTES
     if free_bytes < needed_bytes:
         raise Unavailable(
             _(
@@ -183,29 +182,32 @@ def _check_space(config: Config) -> None:
         )
 
 
-def _expected_size(config: Config) -> int:
+async def _expected_size(config: Config, engines: Engines) -> int:
     """Return the expected size of the new store: that of the old one, or a share of the ledger's where the old one is
     missing or cut off.
     """
     old_bytes = sum(path.stat().st_size for path in (config.store_file, _wal_path(config.store_file)) if path.exists())
-    return max(old_bytes, round(config.ledger_file.stat().st_size * LEDGER_SHARE))
+    if not config.ledger:
+        return max(old_bytes, round(config.ledger_file.stat().st_size * LEDGER_SHARE))
+    async with opened(config, engines.open_ledger) as ledger:
+        return max(old_bytes, await ledger.last_seq() * ENTRY_STORE_BYTES)
 
 
-async def order_rebuild(config: Config, publisher: FactsPublisher, projector: Projector) -> None:
+async def order_rebuild(config: Config, publisher: FactsPublisher, projector: Projector, engines: Engines) -> None:
     """Have all events read again by the facts of their PBXs as they are now, as `rebuild` with `reads_again`: each
     running hub then rebuilds its store beside the one in use. Raises `UsageError`, and `Unavailable` without space.
     """
-    await asyncio.to_thread(_check_order, config)
+    await _check_order(config, engines)
     await publisher.publish()
     await projector.append(ReRead())
 
 
-def _check_order(config: Config) -> None:
+async def _check_order(config: Config, engines: Engines) -> None:
     """Check that the store can be rebuilt now. Raises `UsageError`, and `Unavailable` without space."""
-    check_begin(config)
+    await check_begin(config, engines)
     if is_locked(config.data / LOCK_NAME):
         raise _already_rebuilding_error(config)
-    _check_space(config)
+    await _check_space(config, engines)
 
 
 def _already_rebuilding_error(config: Config) -> UsageError:
@@ -216,9 +218,9 @@ def _already_rebuilding_error(config: Config) -> UsageError:
     )
 
 
-def check_begin(config: Config) -> None:
+async def check_begin(config: Config, engines: Engines) -> None:
     """Check that the store has no calls that the ledger lacks because it replaced a lost one. Raises `UsageError`."""
-    after_seq = read_begin(config.ledger_file)
+    after_seq = await read_begin(config, engines.open_ledger)
     if after_seq and config.store_file.exists() and not _retired_path(config).exists():
         raise UsageError(
             _("the ledger begins after event {number}: a new store would lack the calls before", number=after_seq),
@@ -227,10 +229,10 @@ def check_begin(config: Config) -> None:
         )
 
 
-def _retire_store(config: Config) -> None:
+async def _retire_store(config: Config, engines: Engines) -> None:
     """Delete the store; the first one with calls that the ledger lacks is renamed instead."""
     path, retired_path = config.store_file, _retired_path(config)
-    if not read_begin(config.ledger_file) or retired_path.exists() or not path.exists():
+    if not await read_begin(config, engines.open_ledger) or retired_path.exists() or not path.exists():
         _delete_database(path)
         return
     logging.getLogger("rebuild").warning(

@@ -28,7 +28,7 @@ from onhook.lib.messages import _
 from onhook.lib.periodic_job import run_periodically
 from onhook.lib.timestamps import to_datetime
 from onhook.lib.transition_log import TransitionLog
-from onhook.ops.event_deletion import EventDeletion
+from onhook.ops.event_deletion import EventDeletion, store_name
 from onhook.ops.rebuild import LOCK_NAME, rebuilt_store_path
 from onhook.projector.projector import Projector
 from onhook.store.contract import Store
@@ -88,7 +88,9 @@ class Retention:
         async with file_lock_soon(self._config.data / LOCK_NAME) as has_lock:
             if not has_lock or rebuilt_store_path(self._config).exists():
                 return RetentionTotals()
-            cycle = _Cycle(self._appdb, self._ledger, self._store, self._projector, limits)
+            cycle = _Cycle(
+                self._appdb, self._ledger, self._store, self._projector, limits, name=store_name(self._config)
+            )
             try:
                 await cycle.run()
             finally:
@@ -180,14 +182,16 @@ class _Limits(msgspec.Struct, frozen=True, kw_only=True):
 class _Cycle:
     """One cycle, and what it has deleted so far."""
 
-    def __init__(self, appdb: AppDb, ledger: Ledger, store: Store, projector: Projector, limits: _Limits) -> None:
+    def __init__(
+        self, appdb: AppDb, ledger: Ledger, store: Store, projector: Projector, limits: _Limits, *, name: str
+    ) -> None:
         self.totals = RetentionTotals()
         self._appdb = appdb
         self._ledger = ledger
         self._store = store
         self._projector = projector
         self._limits = limits
-        self._deletion = EventDeletion(appdb, ledger, store, projector)
+        self._deletion = EventDeletion(appdb, ledger, store, projector, name)
 
     async def run(self) -> None:
         """Delete a batch at a time, up to the position of every destination."""

@@ -54,8 +54,13 @@ def ensure_certificate(certificate: Path, key: Path, host: str, now: datetime) -
     plain_key = private_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    _write(key, plain_key, KEY_MODE)
-    _write(certificate, signed_certificate.public_bytes(serialization.Encoding.PEM), CERTIFICATE_MODE)
+    write_certificate(certificate, key, signed_certificate.public_bytes(serialization.Encoding.PEM), plain_key)
+
+
+def write_certificate(certificate: Path, key: Path, certificate_pem: bytes, key_pem: bytes) -> None:
+    """Write both files. Raises `Unavailable`."""
+    _write(key, key_pem, KEY_MODE)
+    _write(certificate, certificate_pem, CERTIFICATE_MODE)
 
 
 def create_tls_context(certificate: Path, key: Path) -> ssl.SSLContext:

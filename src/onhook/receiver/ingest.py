@@ -62,8 +62,9 @@ class _Request(NamedTuple):
 class Ingestor:
     """Checks and stores events. Created once per process, inside its event loop.
 
-    `has_events` says whether the ledger has events: where no PBX is registered nevertheless, the settings were lost,
-    and every request is answered 503, so that PBXs try again; so it is until the registry could be read.
+    `has_events` says whether the ledger has events, None where that is not known yet: where no PBX is registered
+    nevertheless, the settings were lost, and every request is answered 503, so that PBXs try again; so it is until the
+    registry could be read.
     `unregistered_counts` are the events that are kept of serial numbers that are not registered, and `monotonic`
     returns seconds. `on_ledger_error` receives the error when the ledger begins to fail, and None when it works again;
     see `PrepareAppend`.
@@ -76,7 +77,7 @@ class Ingestor:
         registry: PbxRegistry,
         dialects: Dialects,
         clock: Clock,
-        has_events: bool = False,
+        has_events: bool | None = False,
         unregistered_counts: Mapping[str, int] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         on_ledger_error: Callable[[OnhookError | None], None] = lambda _: None,
@@ -102,6 +103,17 @@ class Ingestor:
     def is_working(self) -> bool:
         """Return whether the last write to the ledger succeeded, and the settings are there."""
         return self._committer.is_working and self._missing_settings() is None
+
+    def report_ledger_error(self, error: OnhookError) -> None:
+        """Note that the ledger cannot be read or written."""
+        self._committer.report_result(error)
+
+    def learn_ledger(self, *, has_events: bool, unregistered_counts: Mapping[str, int]) -> None:
+        """Note what the ledger has, which was not known when this was created."""
+        if self._has_events is None:
+            self._has_events = has_events
+        self._unregistered.replace_counts(unregistered_counts)
+        self._committer.report_result(None)
 
     def submit_request(
         self,
@@ -265,7 +277,7 @@ class Ingestor:
         """Return the verdict on every request while there are no settings; else None."""
         if not self._registry.is_loaded():
             return "settings_unreadable"
-        return "settings_lost" if self._has_events and self._registry.is_empty() else None
+        return "settings_lost" if self._has_events is not False and self._registry.is_empty() else None
 
     def _peek(self, body: bytes) -> tuple[Dialect, Envelope]:
         """Return the envelope of the first dialect that recognises the body, else of the last dialect. A leg is not

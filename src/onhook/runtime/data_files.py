@@ -9,10 +9,12 @@ from onhook.appdb.appdb import AppDb
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import SystemClock
+from onhook.ops.cluster_ledger import open_checked_ledger
 from onhook.ops.instance_lock import (
     check_data_directory,
     check_ledger_file,
     has_appdb,
+    has_ledger,
     no_data_error,
     rename_old_files,
 )
@@ -49,12 +51,12 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
     """
     check_data_directory(config)
     check_ledger_file(config)
-    if not create and not (config.ledger_file.exists() and has_appdb(config)):
+    if not create and not (has_ledger(config) and has_appdb(config)):
         raise no_data_error(config)
     rename_old_files(config)
     async with AsyncExitStack() as stack:
         appdb = await stack.enter_async_context(ENGINES.open_appdb(config))
-        ledger = ENGINES.open_ledger(config.ledger_file)
+        ledger = await open_checked_ledger(config, appdb, ENGINES)
         stack.push_async_callback(ledger.close)
         await install_rebuilt_store(config, appdb, SystemClock(), ENGINES)
         store = await open_store_file(config.store_file)
@@ -79,9 +81,9 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
 
 async def read_last_seq(config: Config) -> int:
     """Return the number of the last raw event; 0 without one."""
-    if not config.ledger_file.exists():
+    if not has_ledger(config):
         return 0
-    ledger = ENGINES.open_ledger(config.ledger_file)
+    ledger = ENGINES.open_ledger(config)
     try:
         return await ledger.last_seq()
     finally:

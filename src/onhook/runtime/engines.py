@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from onhook.appdb.appdb import AppDb, open_appdb
 from onhook.config import SECRET_FILE_MODE, Config
-from onhook.ledger.sqlite import SqliteLedger
+from onhook.ledger.contract import Ledger
+from onhook.ledger.opening import create_shared_ledger, open_ledger
 from onhook.lib.clock import Clock
 from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import Unavailable
@@ -81,12 +82,17 @@ async def _list_quarantined_seqs(path: Path, *, without_records: bool) -> Sequen
 
 
 def _open_appdb(config: Config) -> AppDb:
-    return open_appdb(config.appdb_file, config.appdb)
+    return open_appdb(config.appdb_file, config.appdb, config.node_name)
+
+
+def _open_ledger(config: Config) -> Ledger:
+    return open_ledger(config.ledger_file, config.ledger)
 
 
 ENGINES = Engines(
     open_appdb=_open_appdb,
-    open_ledger=SqliteLedger,
+    open_ledger=_open_ledger,
+    create_shared_ledger=create_shared_ledger,
     open_store=open_store_file,
     list_quarantined_seqs=_list_quarantined_seqs,
 )

@@ -34,8 +34,9 @@ from onhook.lib.errors import OnhookError
 from onhook.lib.proxies import TrustedProxies
 from onhook.ops.alert_job import AlertJob
 from onhook.ops.call_time_monitor import CallTimeMonitor
+from onhook.ops.cluster_ledger import FILE_LEDGER_LEASE, open_checked_ledger
 from onhook.ops.cluster_move import check_moved
-from onhook.ops.instance_lock import check_ledger_file
+from onhook.ops.event_deletion import report_positions, store_name
 from onhook.ops.issue_mailer import IssueMailer
 from onhook.ops.issue_monitor import IssueMonitor
 from onhook.ops.leg_gatherer import LegGatherer
@@ -58,6 +59,7 @@ from onhook.runtime.adapters.actions import ConsoleActionRunner
 from onhook.runtime.adapters.call_lookup import StoreCallSource
 from onhook.runtime.adapters.erasure import create_eraser
 from onhook.runtime.adapters.ingest import create_ingestor, create_publisher
+from onhook.runtime.adapters.node import ensure_admin_token, holding_node_name
 from onhook.runtime.adapters.pbx_gateway import SyncPbxGateway
 from onhook.runtime.adapters.webhooks import DestinationWebhookStore
 from onhook.runtime.child import RunningService, run_child
@@ -75,9 +77,6 @@ from onhook.sync.asterisk_sync import AsteriskConnectionState
 from onhook.sync.event_sockets import EventSocketState
 from onhook.sync.file_sweeps import FileSweepManager
 from onhook.sync.pbx_sync_manager import PbxSyncManager, SyncDeps
-
-FILE_LEDGER_LEASE = "hub:ledger.db"
-"""Lease of the only hub of an application database on a server, while the ledger is a file of one machine."""
 
 
 class HubResources(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +139,7 @@ async def open_hub(config: Config, clock: Clock) -> AsyncIterator[RunningService
             Service("projector", partial(projector.run, resources.position_notifier.announce)),
             Service("store", partial(restart_when_damaged, resources.store)),
             Service("rebuild", partial(rebuild_when_outdated, config, projector, run_rebuild_process)),
+            *_create_store_services(resources),
             Service("rollups", partial(run_rollup_job, resources.store, resources.position_notifier)),
             Service("dispatcher", dispatcher.run),
             *_create_sync_services(resources, ingestor, sync_manager),
@@ -160,9 +160,8 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
     if config.appdb:
         # `serve` could not, where the database did not answer it.
         await check_moved(config, appdb)
-        await appdb.tokens.ensure_admin(config.admin_token_file, now_us=clock.microseconds())
-    check_ledger_file(config)
-    ledger = ENGINES.open_ledger(config.ledger_file)
+        await ensure_admin_token(config, appdb, clock)
+    ledger = await open_checked_ledger(config, appdb, ENGINES)
     stack.push_async_callback(ledger.close)
     await install_rebuilt_store(config, appdb, clock, ENGINES)
     lowered_stream_count = await _lower_cursors(appdb, ledger)
@@ -202,10 +201,13 @@ async def _open_leases(stack: AsyncExitStack, config: Config, appdb: AppDb, cloc
     """
     leases = LeaseHolder(appdb.leases, clock)
     services = [Service("leases", leases.run)]
-    if config.appdb:
+    if config.node_name:
+        node_leases, lost = await stack.enter_async_context(holding_node_name(config, appdb, clock))
+        services += [Service("node", node_leases.run), Service("node_name", partial(_stop_when_set, lost))]
+    if config.appdb and not config.ledger:
         lost = await stack.enter_async_context(leases.holding(FILE_LEDGER_LEASE))
         services.append(Service("ledger_lease", partial(_stop_when_set, lost)))
-    else:
+    elif not config.appdb:
         # There is one hub at a time with these files: another owner has died.
         await appdb.leases.release_all()
     await stack.enter_async_context(running(*services))
@@ -215,7 +217,7 @@ async def _open_leases(stack: AsyncExitStack, config: Config, appdb: AppDb, cloc
 async def _stop_when_set(lost: asyncio.Event) -> None:
     """Stop this process once another hub has its lease, as after it stood still."""
     await lost.wait()
-    logging.getLogger("hub").error("another hub uses this application database: stopping")
+    logging.getLogger("hub").error("another hub has the place of this one: stopping")
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.Event().wait()
 
@@ -244,6 +246,14 @@ def _create_sync_manager(resources: HubResources, ingestor: Ingestor) -> PbxSync
             run_leased=resources.leases.run_leased,
         )
     )
+
+
+def _create_store_services(resources: HubResources) -> tuple[Service, ...]:
+    """Return what reports how far this store is, where another hub may delete the raw events."""
+    if not resources.config.ledger:
+        return ()
+    name = store_name(resources.config)
+    return (Service("position", partial(report_positions, resources.appdb, resources.store, resources.clock, name)),)
 
 
 def _create_sync_services(
@@ -362,7 +372,7 @@ def _create_console(
             run_pbx_checks=action_runner.run_pbx_checks,
             start_simulated_pbx=action_runner.start_simulated_pbx,
             fetch_certificate=action_runner.fetch_certificate,
-            rebuild=partial(order_rebuild, resources.config, resources.publisher, projector),
+            rebuild=partial(order_rebuild, resources.config, resources.publisher, projector, ENGINES),
             restrict_permissions=action_runner.restrict_permissions,
             send_test_mail=partial(send_test_mail, resources.config, resources.appdb, resources.clock),
         ),

@@ -3,16 +3,18 @@
 import logging
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.contract import AccessRefused, DamagedDatabase
 from onhook.config import Address, Config
+from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.proxies import TrustedProxies
 from onhook.lib.sockets import passed_socket
+from onhook.ops.cluster_ledger import check_ledger, check_ledger_setting
 from onhook.ops.instance_lock import check_ledger_file, shared_intake_lock
 from onhook.pbx.registry import dialects
 from onhook.receiver.http_server import WebhookServer
@@ -42,10 +44,13 @@ async def _open_unlocked_intake(config: Config, clock: Clock, listen_fd: int | N
         appdb = ENGINES.open_appdb(config)
         stack.push_async_callback(appdb.close)
         check_ledger_file(config)
-        ledger = ENGINES.open_ledger(config.ledger_file)
+        with suppress(AccessRefused, DamagedDatabase, Unavailable):
+            await check_ledger_setting(config, appdb)
+        ledger = ENGINES.open_ledger(config)
         stack.push_async_callback(ledger.close)
-        has_events = await ledger.has_events()
-        if has_events and await _has_no_pbxs(appdb):
+        with suppress(AccessRefused, DamagedDatabase, Unavailable):
+            await check_ledger(config, appdb, ledger)
+        if await _has_no_pbxs(appdb) and await _has_events(ledger):
             logging.getLogger("intake").error(
                 "the settings are lost: the ledger has events and no PBX is registered; answering 503 to every request",
                 extra={"hint": "restore onhook.db with `onhook restore`, or add the PBXs again"},
@@ -55,7 +60,6 @@ async def _open_unlocked_intake(config: Config, clock: Clock, listen_fd: int | N
                 appdb=appdb,
                 ledger=ledger,
                 clock=clock,
-                has_events=has_events,
                 credentials_file=CredentialsFile(config.credentials_file),
                 on_ledger_error=_log_ledger_error,
             )
@@ -68,6 +72,14 @@ async def _open_unlocked_intake(config: Config, clock: Clock, listen_fd: int | N
         line_server = LineServer(source=AppDbLineEndpoints(appdb), ingestor=ingestor, dialects=dialects())
         await stack.enter_async_context(running(Service("lines", line_server.run)))
         yield RunningService(str(Address(config.intake.host, port)))
+
+
+async def _has_events(ledger: Ledger) -> bool:
+    """Return whether the ledger has events; False while that is not known, which the ingestor logs."""
+    try:
+        return await ledger.has_events()
+    except Unavailable:
+        return False
 
 
 async def _has_no_pbxs(appdb: AppDb) -> bool:

@@ -26,6 +26,7 @@ from onhook.pbx_api.pass_through import PbxGateway
 from onhook.pbx_api.pushing import AppWebhookStore
 from onhook.pbx_api.server import PbxApiServer
 from onhook.pbx_api.state import create_api_state
+from onhook.runtime.adapters.node import prepare_certificate
 from onhook.runtime.child import ObservableAddress, Tasks
 
 POLL_SECONDS = 0.5
@@ -91,7 +92,9 @@ class PbxApiManager:
                 trusted_proxies=TrustedProxies(self._config.trusted_proxy_networks),
                 on_flood=self._on_flood,
             )
-            self._tls = _create_tls_context(self._config, self._clock)
+            if _generates_certificate(self._config):
+                await prepare_certificate(self._config, self._appdb, self._clock)
+            self._tls = _create_tls_context(self._config)
             address, self._tasks = await self._exit_stack.enter_async_context(
                 _open_pbx_api(self._config, PbxApiServer(state), self._tls)
             )
@@ -165,7 +168,10 @@ class PbxApiManager:
 @asynccontextmanager
 async def open_pbx_api(config: Config, server: PbxApiServer) -> AsyncIterator[tuple[Address, Tasks]]:
     """Yield the address of the PBX API and its tasks. Raises `OnhookError`."""
-    tls = _create_tls_context(config, server.state.clock)
+    if _generates_certificate(config):
+        certificate, key = config.pbx_api_certificate_file, config.pbx_api_key_file
+        ensure_certificate(certificate, key, config.pbx_api.host, server.state.clock.now())
+    tls = _create_tls_context(config)
     async with _open_pbx_api(config, server, tls) as opened:
         yield opened
 
@@ -180,9 +186,11 @@ async def _open_pbx_api(
         yield address, tasks
 
 
-def _create_tls_context(config: Config, clock: Clock) -> RenewableTlsContext | None:
+def _generates_certificate(config: Config) -> bool:
+    return not config.pbx_api_plain and not config.pbx_api_certificate
+
+
+def _create_tls_context(config: Config) -> RenewableTlsContext | None:
     if config.pbx_api_plain:
         return None
-    if not config.pbx_api_certificate:
-        ensure_certificate(config.pbx_api_certificate_file, config.pbx_api_key_file, config.pbx_api.host, clock.now())
     return RenewableTlsContext(config.pbx_api_certificate_file, config.pbx_api_key_file)

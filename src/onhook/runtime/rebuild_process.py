@@ -110,7 +110,7 @@ async def open_rebuild(config: Config, _clock: Clock) -> AsyncIterator[RunningSe
 
 
 async def _rebuild(config: Config) -> None:
-    check_begin(config)
+    await check_begin(config, ENGINES)
     await rebuild(config, lambda _position, _last_seq: None, ENGINES)
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.Event().wait()

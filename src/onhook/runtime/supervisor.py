@@ -34,6 +34,7 @@ from onhook.ops.instance_lock import (
     wait_until_removed,
     write_server_info,
 )
+from onhook.runtime.adapters.node import ensure_admin_token
 from onhook.runtime.child import PING, StatusMessage, build_command, listen_arguments
 from onhook.runtime.engines import ENGINES
 from onhook.runtime.watchdog import watchdog
@@ -365,7 +366,9 @@ async def _prepare_appdb(config: Config, clock: Clock, *, with_demo: bool) -> tu
         async with ENGINES.open_appdb(config) as appdb:
             await check_moved(config, appdb)
             is_new_demo = with_demo and await register_demo_pbx(appdb, clock)
-            return is_new_demo, await appdb.tokens.ensure_admin(config.admin_token_file, now_us=clock.microseconds())
+            # A machine with the intake alone has no console.
+            token = "" if config.role == "intake" else await ensure_admin_token(config, appdb, clock)
+            return is_new_demo, token
     except (AccessRefused, Unavailable) as error:
         if not config.appdb or (isinstance(error, AccessRefused) and not config.credentials_file.exists()):
             raise
@@ -391,10 +394,13 @@ class _Supervisor:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(signal_number, self._stop_event.set)
-        intake = await self._add_process("intake", listen_fd=self._listen_fd).start_with_retry(self._config)
-        hub = self._add_process("hub")
-        loop.add_signal_handler(signal.SIGUSR1, hub.restart)
-        await hub.start(self._config)
+        intake = ""
+        if self._config.role != "hub":
+            intake = await self._add_process("intake", listen_fd=self._listen_fd).start_with_retry(self._config)
+        if self._config.role != "intake":
+            hub = self._add_process("hub")
+            loop.add_signal_handler(signal.SIGUSR1, hub.restart)
+            await hub.start(self._config)
         if with_demo:
             demo = self._add_process("demo", *([WITH_HISTORY] if is_new_demo else []))
             await demo.start(_with_address(self._config, "intake", intake))

@@ -146,7 +146,7 @@ class FileSweepManager:
             await reconciler.close()
 
     async def _build_specs(self) -> Mapping[str, SweepSpec]:
-        folders = await self._appdb.swept_folders.all()
+        folders = await self._appdb.swept_folders.all_here()
         pbxs = await self._appdb.pbxs() if folders else []
         return {
             pbx.sn: SweepSpec(sn=pbx.sn, dialect=pbx.dialect, path=folders[pbx.sn].path, target=folders[pbx.sn].target)

@@ -264,7 +264,7 @@ class PbxSyncManager:
             for pbx in pbxs
             if pbx.sn in credentials_by_sn and pbx.dialect in call_list_clients()
         }
-        sources = await self._deps.appdb.cdr_sources.all()
+        sources = await self._deps.appdb.cdr_sources.all_here()
         return api_specs | list_specs | {sn: CdrSourceSyncSpec(sn, source) for sn, source in sources.items()}
 
     async def _run_leased(self, sn: str, spec: SyncSpec) -> None:

@@ -35,7 +35,7 @@ async def test_check_appdb_legs_from_every_address_are_an_error(
         await appdb.add_pbx(
             name="Fusion", sn="FS-1", secret="a password", dialect="freeswitch", source_match=source_match, now_us=1
         )
-    checks = [check async for check in check_appdb(config, SystemClock(), ENGINES.open_appdb)]
+    checks = [check async for check in check_appdb(config, SystemClock(), ENGINES)]
     assert [check.status for check in checks if "legs of Fusion" in check.detail] == statuses
     (registered,) = [check for check in checks if "1 PBX registered" in check.detail]
     assert (registered.status, "1 by address or path" in registered.detail) == ("OK", True)
@@ -48,6 +48,6 @@ async def test_check_pbx_without_a_test_button_asks_for_a_call(tmp_path: Path) -
         match = SourceMatch(("192.0.2.7",))
         await appdb.add_pbx(name="Fusion", sn="FS", secret=None, dialect="freeswitch", source_match=match, now_us=1)
         target = await load_check_target(appdb, "Fusion", "", ZoneInfo("UTC"))
-        checks = [check async for check in check_pbx(config, appdb, SystemClock(), target)]
+        checks = [check async for check in check_pbx(config, appdb, SystemClock(), target, ENGINES.open_ledger)]
     (check,) = [check for check in checks if "no event" in check.detail]
     assert (check.status, check.hint) == ("WARNING", "make a call, and end it")

@@ -38,12 +38,12 @@ async def test_check_swept_folder_says_whether_it_is_read(
             now_us = NOW_US - age_seconds * 1_000_000
             await appdb.swept_folders.save_result("3CX", stored=0, unreadable=unreadable, error=error, now_us=now_us)
         target = await load_check_target(appdb, "Office", "", ZoneInfo("UTC"))
-        checks = [check async for check in check_pbx(config, appdb, SystemClock(), target)]
+        checks = [check async for check in check_pbx(config, appdb, SystemClock(), target, ENGINES.open_ledger)]
         folder_checks = [check for check in checks if "/CDRLogs" in check.detail or "files of Office" in check.detail]
         assert [check.status for check in folder_checks] == list(statuses.values())
         assert all(text in check.detail for text, check in zip(statuses, folder_checks, strict=True))
         assert find_worst(await check_swept_folders(appdb)).status == ("ERROR" if error else "OK")
-    appdb_checks = [check async for check in check_appdb(config, SystemClock(), ENGINES.open_appdb)]
+    appdb_checks = [check async for check in check_appdb(config, SystemClock(), ENGINES)]
     assert any("files of Office" in check.detail for check in appdb_checks) is bool(error)
 
 
@@ -53,7 +53,7 @@ async def test_check_swept_folder_of_a_pbx_that_has_only_files_must_be_set(tmp_p
     async with AppDb(config.appdb_file) as appdb:
         await appdb.add_pbx(name="Campus", sn="CUCM", secret=None, dialect="cucm", now_us=1)
         target = await load_check_target(appdb, "Campus", "", ZoneInfo("UTC"))
-        checks = [check async for check in check_pbx(config, appdb, SystemClock(), target)]
+        checks = [check async for check in check_pbx(config, appdb, SystemClock(), target, ENGINES.open_ledger)]
         assert "its calls are read from files, and no folder is set" in {
             check.detail for check in checks if check.status == "ERROR"
         }

@@ -51,11 +51,11 @@ async def test_check_destinations_disabled_one_is_an_error(tmp_path: Path) -> No
     destination, _ = await appdb.destinations.add(
         "CRM", DestinationSpec(url="http://a.example/?key=hush"), None, after=0, now_us=1
     )
-    checks = [check async for check in check_installation(config, SystemClock(), ENGINES.open_appdb)]
+    checks = [check async for check in check_installation(config, SystemClock(), ENGINES)]
     assert ("OK", "1 destination is working") in [(finding.status, finding.detail) for finding in checks]
     await appdb.destinations.disable(destination, "the application answered 410 Gone")
     await appdb.close()
-    checks = [check async for check in check_installation(config, SystemClock(), ENGINES.open_appdb)]
+    checks = [check async for check in check_installation(config, SystemClock(), ENGINES)]
     (wrong,) = [finding for finding in checks if finding.status == "ERROR"]
     assert wrong.detail == "CRM is disabled: the application answered 410 Gone"
     assert "onhook destination resume CRM" in wrong.hint
@@ -70,7 +70,7 @@ def new_config(folder: Path) -> Config:
 async def errors(config: Config) -> list[str]:
     return [
         finding.detail
-        async for finding in check_installation(config, SystemClock(), ENGINES.open_appdb)
+        async for finding in check_installation(config, SystemClock(), ENGINES)
         if finding.status == "ERROR"
     ]
 
@@ -121,9 +121,7 @@ async def test_check_installation_names_open_alarms(tmp_path: Path) -> None:
     await appdb.alarms.raise_alarm("A1", "clock", "the clock is wrong", hint="set it", now_us=1)
     await appdb.close()
     warnings = [
-        finding
-        async for finding in check_installation(config, SystemClock(), ENGINES.open_appdb)
-        if finding.status == "WARNING"
+        finding async for finding in check_installation(config, SystemClock(), ENGINES) if finding.status == "WARNING"
     ]
     assert ("Office: the clock is wrong", "set it") in [(finding.detail, finding.hint) for finding in warnings]
 
@@ -149,10 +147,10 @@ async def test_check_installation_counts_only_signed_pbxs_as_signed(tmp_path: Pa
             "Depot": {"secret": None, "dialect": "newcdr", "source_match": SourceMatch(("192.0.2.7",))},
         }.items():
             await appdb.add_pbx(name=name, sn=name, now_us=1, **options)  # type: ignore[arg-type]
-        details = [check.detail async for check in check_appdb(config, SystemClock(), ENGINES.open_appdb)]
+        details = [check.detail async for check in check_appdb(config, SystemClock(), ENGINES)]
         assert "3 PBXs registered: 1 by signature, 1 by address or path, 1 by the connection to it" in details
         await appdb.add_pbx(name="Lab", sn="Lab", secret=None, is_unsigned=True, now_us=1)
-        details = [check.detail async for check in check_appdb(config, SystemClock(), ENGINES.open_appdb)]
+        details = [check.detail async for check in check_appdb(config, SystemClock(), ENGINES)]
         assert "any sender can send events as Lab" in details
 
 
@@ -169,7 +167,7 @@ async def test_check_installation_names_a_ledger_that_is_missing(tmp_path: Path)
     for status in ("OK", "ERROR"):
         details = [
             check.detail
-            async for check in check_installation(config, SystemClock(), ENGINES.open_appdb)
+            async for check in check_installation(config, SystemClock(), ENGINES)
             if check.status == "ERROR"
         ]
         assert any("ledger.db is missing" in detail for detail in details) is (status == "ERROR")

@@ -40,7 +40,10 @@ async def add_pbx(
 async def run_checks(config: Config) -> dict[str, str]:
     async with AppDb(config.appdb_file) as appdb:
         target = await load_check_target(appdb, "Office", "", ZoneInfo("UTC"))
-        return {check.detail: check.status async for check in check_pbx(config, appdb, SystemClock(), target)}
+        return {
+            check.detail: check.status
+            async for check in check_pbx(config, appdb, SystemClock(), target, ENGINES.open_ledger)
+        }
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,7 @@ async def test_check_appdb_listener_without_an_allow_list_is_an_error(
 ) -> None:
     config = Config(data=tmp_path)
     await add_pbx(config, host=host, addresses=addresses)
-    checks = [check async for check in check_appdb(config, SystemClock(), ENGINES.open_appdb)]
+    checks = [check async for check in check_appdb(config, SystemClock(), ENGINES)]
     assert [check.status for check in checks if "lines of Office" in check.detail] == statuses
     assert ("lines of Office" in str(await run_checks(config))) is bool(statuses)
 

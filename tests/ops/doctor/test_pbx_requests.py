@@ -14,6 +14,7 @@ from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.timestamps import to_microseconds
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.pbx import check_pbx, load_check_target
+from onhook.runtime.engines import ENGINES
 
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 SN = "3631A2124ABC"
@@ -41,7 +42,7 @@ async def checks(directory: Path, *counters: tuple[str, str, str, timedelta]) ->
         if not await appdb.pbxs():
             await appdb.add_pbx(name="Head office", sn=SN, secret="first-secret", now_us=1)
         target = await load_check_target(appdb, "Head office", "", ZoneInfo("Europe/Berlin"))
-        return [check async for check in check_pbx(config, appdb, FixedClock(), target)]
+        return [check async for check in check_pbx(config, appdb, FixedClock(), target, ENGINES.open_ledger)]
 
 
 def statuses(pbx_checks: list[Check], text: str) -> list[str]:

@@ -60,7 +60,7 @@ async def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 async def run_checks(config: Config) -> list[Check]:
     """Return the checks; each that is not `OK` says what to do."""
-    checks = [check async for check in check_installation(config, SystemClock(), ENGINES.open_appdb)]
+    checks = [check async for check in check_installation(config, SystemClock(), ENGINES)]
     checks += check_data(0, 0, [], BERLIN, SystemClock().now())
     assert all(check.hint for check in checks if check.status != "OK")
     return checks

@@ -83,13 +83,22 @@ def _library_version(name: str) -> str:
 def _data_files(app_state: AppState) -> list[DataFile]:
     config = app_state.config
     return [
-        DataFile(
-            "ledger.db", _("all events, unchanged"), _file_size(config.ledger_file), _("original data: back it up")
-        ),
+        *_ledger_files(config),
         *_appdb_files(config),
         DataFile(
             "calls.duckdb", _("calls, for reading"), _file_size(config.store_file), _("can be rebuilt: onhook rebuild")
         ),
+    ]
+
+
+def _ledger_files(config: Config) -> list[DataFile]:
+    """Return the file of the ledger, unless servers have it."""
+    if config.ledger:
+        return []
+    return [
+        DataFile(
+            "ledger.db", _("all events, unchanged"), _file_size(config.ledger_file), _("original data: back it up")
+        )
     ]
 
 

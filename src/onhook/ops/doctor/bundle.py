@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import distributions
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -160,6 +160,12 @@ def _read_end(path: Path) -> str:
     return "\n".join(lines[-LOG_LINES_MAX:])
 
 
+def _token(ledger: str) -> tuple[str, ...]:
+    """Return the token in the URL of a ledger: a user without a password; as it is meant and as it is written."""
+    credentials = ledger.partition("://")[2].rpartition("@")[0]
+    return (unquote(credentials), credentials) if credentials and ":" not in credentials else ()
+
+
 async def _appdb_schema(config: Config, open_appdb: AppDbOpener) -> str:
     """Return the statements of the application database; of one that cannot be read the reason."""
     if not has_appdb(config):
@@ -176,8 +182,9 @@ async def _read_secrets(config: Config, open_appdb: AppDbOpener) -> tuple[Sequen
     missing, for which the checks have the reason.
     """
     secrets = [config.admin_token_file.read_text().strip()] if config.admin_token_file.is_file() else []
-    secrets += [*proxy_passwords(config.proxy), *proxy_passwords(config.appdb)]
-    secrets += query_values(config.appdb, SECRET_NAMES)
+    for url in (config.proxy, config.appdb, config.ledger):
+        secrets += proxy_passwords(url)
+    secrets += [*_token(config.ledger), *query_values(config.appdb, SECRET_NAMES)]
     are_all_known = True
     if has_appdb(config):
         try:

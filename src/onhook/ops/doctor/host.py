@@ -26,19 +26,21 @@ from onhook.ops.doctor.check import STATUSES, Check
 from onhook.ops.doctor.disk import check_disk, check_disk_rate
 from onhook.ops.doctor.requests import check_rejections, check_unregistered
 from onhook.ops.doctor.settings import check_appdb, check_appdb_file
-from onhook.ops.engines import AppDbOpener
+from onhook.ops.engines import AppDbOpener, Engines
 from onhook.ops.instance_lock import (
     ProcessEnds,
     ProcessInfo,
     ServerInfo,
     check_data_directory,
     has_appdb,
+    has_ledger,
     is_ledger_lost,
     is_server_running,
     read_ended_server,
     read_server_info,
     rename_old_files,
 )
+from onhook.ops.ledger_reading import opened
 from onhook.pbx_api.certificate import read_fingerprint
 from onhook.receiver.rejections import RequestCounter
 
@@ -53,7 +55,7 @@ QUARANTINE_COUNT_MAX = 1_000
 """Quarantined events that are counted: more need the same person."""
 
 
-async def check_installation(config: Config, clock: Clock, open_appdb: AppDbOpener) -> AsyncIterator[Check]:
+async def check_installation(config: Config, clock: Clock, engines: Engines) -> AsyncIterator[Check]:
     """Yield the checks that need no call data."""
     yield Check(
         "OK",
@@ -79,9 +81,11 @@ async def check_installation(config: Config, clock: Clock, open_appdb: AppDbOpen
         return
     for check in (*_check_permissions(config), check_disk(config.data), *_check_ledger(config), *_check_store(config)):
         yield check
-    async for check in check_appdb(config, clock, open_appdb):
+    if config.ledger:
+        yield await _check_shared_ledger(config, engines)
+    async for check in check_appdb(config, clock, engines):
         yield check
-    async for check in _check_processes(config, clock, open_appdb):
+    async for check in _check_processes(config, clock, engines.open_appdb):
         yield check
 
 
@@ -215,7 +219,7 @@ def _check_ledger(config: Config) -> Iterator[Check]:
             _("ledger.db is missing or empty, and {name} has calls of it", name=config.store_file.name),
             _("keep a copy of all files, then restore a backup with `onhook restore`"),
         )
-    if config.ledger_file.is_file() and (damage := check_integrity(config.ledger_file)):
+    if not config.ledger and config.ledger_file.is_file() and (damage := check_integrity(config.ledger_file)):
         yield Check(
             "ERROR",
             _("ledger.db is damaged: {damage}", damage=damage),
@@ -223,9 +227,19 @@ def _check_ledger(config: Config) -> Iterator[Check]:
         )
 
 
+async def _check_shared_ledger(config: Config, engines: Engines) -> Check:
+    """Return whether the ledger on servers can be read."""
+    try:
+        async with opened(config, engines.open_ledger) as ledger:
+            last_seq = await ledger.last_seq()
+    except OnhookError as error:
+        return Check("ERROR", error.message, error.hint)
+    return Check("OK", _("the ledger on NATS can be read up to entry {seq}", seq=last_seq))
+
+
 def _check_store(config: Config) -> Iterator[Check]:
     """Yield that the store is missing, as after a restore; only the server or a command that reads calls builds it."""
-    if config.ledger_file.exists() and not config.store_file.exists() and not is_server_running(config):
+    if has_ledger(config) and not config.store_file.exists() and not is_server_running(config):
         yield Check(
             "OK",
             _("{name} does not exist yet: `onhook serve` builds it from the ledger", name=config.store_file.name),
@@ -235,15 +249,19 @@ def _check_store(config: Config) -> Iterator[Check]:
 async def _check_processes(config: Config, clock: Clock, open_appdb: AppDbOpener) -> AsyncIterator[Check]:
     if not is_server_running(config):
         yield _check_ended_server(config)
-        yield _check_port("intake", config.intake)
+        if config.role != "hub":
+            yield _check_port("intake", config.intake)
+        if config.role == "intake":
+            return
         yield _check_port("console", config.console)
         if await _has_apps(config, open_appdb):
             yield _check_port("pbx_api", config.pbx_api)
         return
     server, now = read_server_info(config), clock.now()
-    yield _check_process("intake", server, now)
-    yield _check_process("hub", server, now)
-    if await _has_apps(config, open_appdb):
+    names = [name for name in ("intake", "hub") if server is None or server.has_process(name)]
+    for name in names:
+        yield _check_process(name, server, now)
+    if "hub" in names and await _has_apps(config, open_appdb):
         yield _check_pbx_api(server, now)
         if not config.pbx_api_plain and config.pbx_api_certificate_file.exists():
             yield _check_certificate(config.pbx_api_certificate_file)

@@ -1,18 +1,20 @@
 """Health check of the number plan of an Asterisk: queues and ring groups in its calls that the plan does not have."""
 
+import asyncio
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 
 from onhook.appdb.pbxs import Pbx
 from onhook.cdr.call_details import CallDetails
 from onhook.cdr.identity import CALLEE_KIND, extract_number
 from onhook.cdr.number_plan import LegKind, NumberPlan
-from onhook.ledger.latest_events import read_latest_bodies
+from onhook.config import Config
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
 from onhook.ops.doctor.check import Check
+from onhook.ops.engines import LedgerOpener
+from onhook.ops.ledger_reading import read_latest_bodies
 from onhook.pbx.registry import dialects
 
 CALLS_MAX = 1_000
@@ -25,14 +27,16 @@ OPTIONS: Mapping[LegKind, str] = {"queue": "--queue", "ring_group": "--ring-grou
 """The kinds whose number a call may have as the one who answered, and the option of the command that sets them."""
 
 
-def check_number_plan(ledger_file: Path, pbx: Pbx) -> Check:
-    """Return whether the number plan has the queues and ring groups of the latest calls. Reads and parses: call it in a
-    thread.
-    """
+async def check_number_plan(config: Config, open_ledger: LedgerOpener, pbx: Pbx) -> Check:
+    """Return whether the number plan has the queues and ring groups of the latest calls."""
     try:
-        bodies = read_latest_bodies(ledger_file, pbx.sn, pbx.dialect, CALLS_MAX)
+        bodies = await read_latest_bodies(config, open_ledger, pbx.sn, pbx.dialect, CALLS_MAX)
     except OnhookError as error:
         return Check("WARNING", error.message, error.hint)
+    return await asyncio.to_thread(_check_bodies, pbx, bodies)
+
+
+def _check_bodies(pbx: Pbx, bodies: Sequence[bytes]) -> Check:
     missing_numbers = find_missing_numbers(_parse(pbx.dialect, bodies), pbx.number_plan)
     if not missing_numbers:
         return Check("OK", _("the number plan has all queues and ring groups of the latest calls"))

@@ -19,7 +19,6 @@ from onhook.appdb.source_match import FILE_DIALECTS, LINE_DIALECTS
 from onhook.cdr.coverage import complete_until
 from onhook.cdr.sync_types import PushChannelStatus
 from onhook.config import Config
-from onhook.ledger.counters import read_counters
 from onhook.lib.certificates import format_fingerprint
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError
@@ -32,7 +31,9 @@ from onhook.ops.doctor.files import check_swept_folder
 from onhook.ops.doctor.lines import check_event_socket, check_line_pbx
 from onhook.ops.doctor.number_plan import check_number_plan
 from onhook.ops.doctor.requests import check_pbx_requests
+from onhook.ops.engines import LedgerOpener
 from onhook.ops.instance_lock import is_server_running
+from onhook.ops.ledger_reading import read_counters
 from onhook.pbx.asterisk.payload import Asterisk
 from onhook.pbx.client import PbxResponse, PbxWebhook, PbxWebhookConfig, SystemFacts
 from onhook.pbx.registry import call_list_clients, pbx_clients
@@ -81,13 +82,15 @@ async def load_check_target(appdb: AppDb, name: str, webhook_url: str, reader_zo
     )
 
 
-async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheckTarget) -> AsyncIterator[Check]:
+async def check_pbx(
+    config: Config, appdb: AppDb, clock: Clock, target: PbxCheckTarget, open_ledger: LedgerOpener
+) -> AsyncIterator[Check]:
     """Yield the checks; the first step that cannot be reached is the last, because the others would fail for the same
     reason.
     """
     async for check in _check_stored_state(config, appdb, target, clock.now()):
         yield check
-    async for check in _check_requests(config, appdb, target, clock.now()):
+    async for check in _check_requests(config, appdb, target, clock.now(), open_ledger):
         yield check
     yield await _check_conventions(appdb, target.pbx)
     swept_checks = await check_swept_folder(appdb, target.pbx, clock.now(), target.reader_zone)
@@ -96,7 +99,7 @@ async def check_pbx(config: Config, appdb: AppDb, clock: Clock, target: PbxCheck
     if target.pbx.dialect == Asterisk.name:
         async for check in check_asterisk(appdb, clock, target.pbx, target.reader_zone):
             yield check
-        yield await asyncio.to_thread(check_number_plan, config.ledger_file, target.pbx)
+        yield await check_number_plan(config, open_ledger, target.pbx)
         return
     if target.pbx.dialect in LINE_DIALECTS:
         async for check in check_line_pbx(config, appdb, target.pbx):
@@ -188,15 +191,15 @@ def _check_push_channel(status: PushChannelStatus | None, zone: ZoneInfo, is_run
             return Check("WARNING", detail, _("see the checks below"))
 
 
-async def _check_requests(config: Config, appdb: AppDb, target: PbxCheckTarget, now: datetime) -> AsyncIterator[Check]:
+async def _check_requests(
+    config: Config, appdb: AppDb, target: PbxCheckTarget, now: datetime, open_ledger: LedgerOpener
+) -> AsyncIterator[Check]:
     """Yield the checks of events and rejected requests; of an Asterisk, to which Onhook connects, there are none."""
     if target.pbx.dialect == Asterisk.name:
         return
     try:
         sns = (target.pbx.sn, *target.pbx.further_sns)
-        counters = name_counters(
-            await asyncio.to_thread(read_counters, config.ledger_file, sns), await list_senders(appdb)
-        )
+        counters = name_counters(await read_counters(config, open_ledger, sns), await list_senders(appdb))
     except OnhookError as error:
         yield Check("WARNING", error.message, error.hint)
         return

@@ -12,25 +12,26 @@ from onhook.appdb.sqlite_file import check_integrity
 from onhook.cdr.utc_offset import get_zone
 from onhook.config import WILDCARD_HOSTS, Config
 from onhook.delivery.issues import find_all_issues
-from onhook.ledger.sqlite_schema import has_raw_events
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _, _n
+from onhook.ops.cluster_ledger import check_ledger_setting
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.disk import check_disk_rate
 from onhook.ops.doctor.files import check_swept_folders
 from onhook.ops.doctor.lines import check_line_listeners
 from onhook.ops.doctor.mails import check_mails
-from onhook.ops.engines import AppDbOpener
+from onhook.ops.engines import Engines
 from onhook.ops.instance_lock import has_appdb
+from onhook.ops.ledger_reading import has_events
 
 
-async def check_appdb(config: Config, clock: Clock, open_appdb: AppDbOpener) -> AsyncIterator[Check]:
+async def check_appdb(config: Config, clock: Clock, engines: Engines) -> AsyncIterator[Check]:
     """Yield the checks of the application database; of a damaged one only that."""
     if not has_appdb(config):
         yield (
             _lost_settings_check()
-            if _has_events(config)
+            if await _has_events(config, engines)
             else Check("WARNING", _("there are no settings yet"), _("`onhook pbx add` adds a PBX"))
         )
         return
@@ -46,8 +47,11 @@ async def check_appdb(config: Config, clock: Clock, open_appdb: AppDbOpener) -> 
             _("commands without the setting, as in another directory, write to it: look into it, then remove it"),
         )
     try:
-        async with open_appdb(config) as appdb:
-            for check in await _check_all_settings(appdb, clock, get_zone(config.zone), has_events=_has_events(config)):
+        async with engines.open_appdb(config) as appdb:
+            events = await _has_events(config, engines)
+            for check in await _check_all_settings(appdb, clock, get_zone(config.zone), has_events=events):
+                yield check
+            for check in await _check_ledger_setting(config, appdb):
                 yield check
             for check in await _check_allow_lists(config, appdb):
                 yield check
@@ -131,10 +135,26 @@ async def _check_alarms(appdb: AppDb) -> list[Check]:
     ]
 
 
-def _has_events(config: Config) -> bool:
+async def _check_ledger_setting(config: Config, appdb: AppDb) -> list[Check]:
+    if config.ledger and config.ledger_file.exists():
+        return [
+            Check(
+                "WARNING",
+                _("ledger.db is here and not used: the setting `ledger` names another one"),
+                _("`onhook cluster move-ledger` moves it; if it was moved, look into it, then rename it"),
+            )
+        ]
+    try:
+        await check_ledger_setting(config, appdb)
+    except OnhookError as error:
+        return [Check("ERROR", error.message, error.hint)]
+    return []
+
+
+async def _has_events(config: Config, engines: Engines) -> bool:
     """Return whether the ledger has events; a ledger that cannot be read is reported by another check."""
     try:
-        return has_raw_events(config.ledger_file)
+        return await has_events(config, engines.open_ledger)
     except OnhookError:
         return False
 

@@ -16,6 +16,7 @@ from onhook.lib.signing import SIGNATURE_HEADER, sign
 from onhook.ops.doctor.check import Check
 from onhook.ops.doctor.host import restrict_permissions
 from onhook.ops.doctor.pbx import check_pbx, load_check_target
+from onhook.runtime.engines import ENGINES
 from onhook.simulator.demo import get_demo_credentials, intake_url, register_demo_pbx
 from onhook.simulator.office_plan import demo_plan
 from onhook.simulator.sender import simulate
@@ -133,7 +134,7 @@ class ConsoleActionRunner:
 async def _run_checks(config: Config, appdb: AppDb, clock: Clock, sn: str) -> AsyncIterator[Check]:
     """Yield the checks of `onhook doctor`, each with the missing lines of a file in its hint."""
     target = await load_check_target(appdb, sn, "", get_zone(config.zone))
-    async for check in check_pbx(config, appdb, clock, target):
+    async for check in check_pbx(config, appdb, clock, target, ENGINES.open_ledger):
         if check.lines:
             missing_lines = _("in {file}: {lines}", file=check.file, lines=", ".join(check.lines))
             yield Check(check.status, check.detail, missing_lines)
