@@ -42,19 +42,24 @@ class Collector(HttpServer):
 
     kind = "otlp"
 
-    def durations(self) -> dict[str, int]:
-        bodies = [plain(log_record["body"]) for log_record in self.log_records if not is_test(log_record)]
-        return {body["call_id"]: body["talk_duration"] for body in bodies}
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_records: list[dict[str, Any]] = []
+        self._durations: dict[str, int] = {}
 
-    @property
-    def log_records(self) -> list[dict[str, Any]]:
-        return [only_log_record(request.body)[0] for request in self.accepted]
+    def durations(self) -> dict[str, int]:
+        return self._durations
 
     def answer(self, request: ReceivedRequest) -> tuple[int, bytes]:
         assert request.path == "/v1/logs"
         if self.is_refusing and REFUSED.encode() in request.body:
             return 200, b'{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"too long"}}'
         self.accepted.append(request)
+        log_record, _resource = only_log_record(request.body)
+        self.log_records.append(log_record)
+        if not is_test(log_record):
+            body = plain(log_record["body"])
+            self._durations[body["call_id"]] = body["talk_duration"]
         return 200, b'{"partialSuccess":{}}'
 
 
