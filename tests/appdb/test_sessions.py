@@ -23,6 +23,9 @@ pytestmark = pytest.mark.usefixtures("each_engine")
 
 PASSWORD = "three short words"
 END_US = SESSION_SECONDS * 1_000_000
+STARTS_AT_ONCE = 50
+"""Few commits, and none that lasts: a transaction has a deadline."""
+
 Hubs = tuple[AppDb, AppDb]
 
 
@@ -114,8 +117,10 @@ async def test_session_over_the_limit_ends_the_oldest(hubs: Hubs, monkeypatch: p
     """Of all; nearly all of them are one user's here."""
     monkeypatch.setattr("onhook.appdb.sessions.SESSIONS_OF_OWNER_MAX", SESSIONS_MAX)
     first_hub, second_hub = hubs
-    async with first_hub.transaction():
-        ids = [await start(first_hub, "Bob"), *[await start(first_hub, now_us=n) for n in range(1, SESSIONS_MAX + 1)]]
+    ids = [await start(first_hub, "Bob")]
+    for begin in range(1, SESSIONS_MAX + 1, STARTS_AT_ONCE):
+        async with first_hub.transaction():
+            ids += [await start(first_hub, now_us=now_us) for now_us in range(begin, begin + STARTS_AT_ONCE)]
     assert await find(second_hub, ids[0], SESSIONS_MAX) is None
     open_numbers = {session.number for session in await second_hub.sessions.all(SESSIONS_MAX)}
     assert len(open_numbers) == SESSIONS_MAX
