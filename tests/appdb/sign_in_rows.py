@@ -3,6 +3,7 @@
 import msgspec
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.identity_provider import ProviderSettings
 from onhook.appdb.sign_in_settings import SignInSettings
 from onhook.appdb.users import User
 from onhook.lib.totp import code_of_step
@@ -11,6 +12,7 @@ from onhook.lib.totp import code_of_step
 async def add_sign_in_settings(appdb: AppDb) -> None:
     """Add the rows of the installation."""
     await appdb.sign_in_settings.put(SignInSettings(factor_roles=("administrator",)))
+    await appdb.identity_provider.put(ProviderSettings(issuer="https://a.example", client_id="a"), "a-client-secret")
 
 
 async def add_factors(appdb: AppDb, name: str, now_us: int) -> None:

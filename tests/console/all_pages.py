@@ -67,6 +67,7 @@ PAGES = {
     "account-app": "/account/app",
     "first-account": "/first-account",
     "sign-in-settings": "/sign-in-settings",
+    "provider": "/sign-in-settings/provider",
     "apps": "/apps",
     "audit": "/audit",
     "sql": "/sql?sql=SELECT+status,count(*)+FROM+calls+GROUP+BY+ALL",
@@ -123,6 +124,7 @@ PUBLIC_PAGES = {
 """Pages for a person who has not signed in."""
 
 NO_PAGES = {
+    *("/sign-in/provider", "/sign-in/provider/callback"),  # lead on
     *("/healthz", "/readyz", "/metrics", "/static/{name:str}"),
     *("/reports.csv", "/sql.csv", "/exports/{ticket:str}"),  # files and their progress
     *("/suggestions", "/reminders"),  # parts of a page, loaded by a script

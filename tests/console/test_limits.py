@@ -37,6 +37,7 @@ LIMITED_ROUTES = {
     *("/wallboard/{name:str}", "/wallboard-links", "/wallboard-links/revoke", "/dashboards/share"),
     *("/account", "/account/password", "/account/sessions/{number:int}/end", "/account/sessions/end-others"),
     *("/account/app", "/account/app/confirm", "/account/app/remove", "/account/recovery-codes"),
+    *("/account/provider", "/account/provider/remove"),
     *("/account/passkeys", "/account/passkeys/options", "/account/passkeys/{passkey_id:int}/remove"),
     *(f"/api/v1/export.{form}" for form in ("csv", "jsonl", "parquet", "xlsx")),
 }
@@ -55,6 +56,8 @@ PERSONAL_STATUSES = {
     ("POST", "/account/app/confirm"): 403,
     ("POST", "/account/app/remove"): 403,
     ("POST", "/account/recovery-codes"): 403,
+    ("POST", "/account/provider"): 403,
+    ("POST", "/account/provider/remove"): 403,
     ("POST", "/account/passkeys"): 403,
     ("POST", "/account/passkeys/options"): 403,
     ("POST", "/account/passkeys/{passkey_id:int}/remove"): 403,

@@ -30,6 +30,7 @@ from onhook.appdb.disk_samples import DiskSamples
 from onhook.appdb.erasures import NumberErasures
 from onhook.appdb.external_ids import ExternalIds
 from onhook.appdb.failed_logins import FailedLogins
+from onhook.appdb.identity_provider import IdentityProvider
 from onhook.appdb.installation_retention import InstallationRetention
 from onhook.appdb.issue_recipients import IssueRecipients
 from onhook.appdb.issues import Issues
@@ -170,6 +171,7 @@ class AppDb:
         self.sign_in_challenges = SignInChallenges(self._database)
         self.pending_sign_ins = PendingSignIns(self._database)
         self.sign_in_settings = SignInSettingsRepository(self._database)
+        self.identity_provider = IdentityProvider(self._database)
 
     # PBXs
 
@@ -385,6 +387,7 @@ class AppDb:
             "users": self.users.list_unreadable,
             "passkeys": self.passkeys.list_unreadable,
             "totp_factors": self.second_factors.list_unreadable,
+            "identity_provider": self.identity_provider.list_unreadable,
             "sign_in_settings": self.sign_in_settings.list_unreadable,
             "reader_settings": self.reader_settings.list_unreadable,
             "serial_numbers": self.serial_numbers.list_unreadable,

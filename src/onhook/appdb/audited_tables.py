@@ -118,6 +118,12 @@ TABLES: Mapping[str, AuditedTable] = {
     "sign_in_settings": AuditedTable(
         noun="second factor required of", name="factor_roles", columns=("factor_roles", "console_url")
     ),
+    "identity_provider": AuditedTable(
+        noun="identity provider", name="issuer", columns=("issuer", "client_id", "settings"), secrets=("client_secret",)
+    ),
+    "identities": AuditedTable(
+        noun="identity of", name="user_name", columns=("issuer", "subject", "user_name", "is_managed")
+    ),
     "apps": AuditedTable(
         noun="app",
         name="name",

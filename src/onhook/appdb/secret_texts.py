@@ -15,6 +15,7 @@ SECRET_COLUMNS = (
     *(("asterisks", "secret"), ("cdr_sources", "password"), ("source_matches", "path")),
     *(("mask_key", "text"), ("mail_settings", "password"), ("shared_certificates", "private_key")),
     *(("totp_factors", "secret"), ("totp_enrolments", "secret")),
+    ("identity_provider", "client_secret"),
 )
 """Columns with a secret itself; `destinations` and `pbx_credentials` have some inside of JSON, all others hashes."""
 

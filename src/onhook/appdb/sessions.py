@@ -120,6 +120,10 @@ class Sessions:
             "DELETE FROM sessions WHERE hash = ?", [(hash_secret(session_id),) for session_id in session_ids]
         )
 
+    async def end_of_user(self, user_name: str) -> None:
+        """End all sessions of a user."""
+        await self._database.write("DELETE FROM sessions WHERE user_name = ?", (user_name,))
+
     async def end_others(self, session: Session) -> None:
         """End the other sessions of the same user."""
         values = session.user_name, session.number

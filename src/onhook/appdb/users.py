@@ -130,6 +130,14 @@ class Users:
             return await self._invite(name, now_us)
 
     @transactional
+    async def add_without_password(self, name: str, role: str, scope: AccessScope | None, *, now_us: int) -> User:
+        """Add a user who signs in another way than by a password. Raises `UsageError`."""
+        await self.add(name, role, scope, now_us=now_us)
+        user = await self.get(name.strip())
+        await self._database.write("DELETE FROM invitations WHERE name = ?", (user.name,))
+        return user
+
+    @transactional
     async def change(
         self,
         name: str,

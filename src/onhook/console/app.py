@@ -21,6 +21,7 @@ from onhook.console.api import (
     directory,
     erasures,
     export,
+    identity_provider,
     live,
     mails,
     missed_calls,
@@ -41,6 +42,7 @@ from onhook.console.api import issues as issues_api
 from onhook.console.auth.access import NEEDS_TOKEN, authorize, identify_reader
 from onhook.console.auth.failures import PasswordTries, ResetRequests, WrongTokens
 from onhook.console.auth.headers import add_response_headers
+from onhook.console.auth.provider_client import ProviderClient
 from onhook.console.compression import compression_config
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs
@@ -66,6 +68,8 @@ from onhook.console.pages import pbx_connection as pbx_connection_pages
 from onhook.console.pages import pbx_files as pbx_file_pages
 from onhook.console.pages import pbx_recordings as pbx_recording_pages
 from onhook.console.pages import pbxs as pbx_pages
+from onhook.console.pages import provider as provider_pages
+from onhook.console.pages import provider_settings as provider_settings_pages
 from onhook.console.pages import quarantine as quarantine_pages
 from onhook.console.pages import queue_targets as queue_target_pages
 from onhook.console.pages import reader_settings as reader_settings_pages
@@ -147,6 +151,7 @@ def create_app_state(
         password_tries=PasswordTries(clock, appdb.failed_logins),
         wrong_tokens=WrongTokens(appdb.failed_logins),
         reset_requests=ResetRequests(appdb.failed_logins),
+        provider_client=ProviderClient(clock, config.private_networks),
         response_counters=ResponseCounters(),
         coalescer=RequestCoalescer(),
         directory=appdb.names,
@@ -202,6 +207,7 @@ def _api_router() -> Router:
             *users.ROUTES,
             *mails.ROUTES,
             *report_schedules.ROUTES,
+            *identity_provider.ROUTES,
             audit.list_audit,
             unreadable_rows.list_unreadable_rows,
             *issues_api.ROUTES,
@@ -298,6 +304,8 @@ def _page_router() -> Router:
             *second_factor.ROUTES,
             *passkey_pages.ROUTES,
             *alert_pages.ROUTES,
+            *provider_pages.ROUTES,
+            *provider_settings_pages.ROUTES,
             *first_account.ROUTES,
             *user_pages.ROUTES,
             *app_pages.ROUTES,

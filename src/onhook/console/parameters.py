@@ -214,7 +214,7 @@ def known_parameter_names(connection: ASGIConnection[Any, Any, Any, Any]) -> fro
     return names_by_route.get(route, frozenset())
 
 
-def reject_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:  # noqa: ARG001 - the signature of a guard
+def reject_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Guard: reject a query parameter that the route does not have, or that is repeated. Raises 400, `UsageError`.
 
     Otherwise a misspelt filter would match everything.
@@ -222,7 +222,7 @@ def reject_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], ha
     names = known_parameter_names(connection)
     query_names = [name for name, _ in connection.query_params.multi_items()]
     for position, name in enumerate(query_names):
-        if name not in names:
+        if name not in names and not handler.opt.get("foreign_query"):
             _reject_parameter(
                 name,
                 _("there is no parameter {name}", name=repr(name[:80])),

@@ -15,6 +15,7 @@ from onhook.cdr.record_masking import Masking
 from onhook.config import Config
 from onhook.console.actions import ConsoleActions, DeliveryActions, ErasureActions
 from onhook.console.auth.failures import PasswordTries, ResetRequests, WrongTokens
+from onhook.console.auth.provider_client import ProviderClient
 from onhook.console.concurrency_limiter import ConcurrencyLimiter
 from onhook.console.export_jobs import ExportJobs
 from onhook.console.live.live_tail import LiveTail
@@ -69,6 +70,7 @@ class AppState(msgspec.Struct, frozen=True, kw_only=True):
     erasure: ErasureActions
     wrong_tokens: WrongTokens
     reset_requests: ResetRequests
+    provider_client: ProviderClient
     response_counters: ResponseCounters
     coalescer: RequestCoalescer
     directory: DirectoryCache

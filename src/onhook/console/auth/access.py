@@ -61,6 +61,9 @@ SHARES_QUESTIONS = {"permission": "share"}
 MAKES_LINKS = {"permission": "links", "scoped": True}
 """Marks of routes for administrators and for users with a permission; a route checks what belongs to whom itself."""
 
+OPEN_ANSWER = {"open": True, "foreign_query": True}
+"""Mark of a public route that another server leads browsers to, with parameters of its own."""
+
 FOR_ADMINISTRATORS = {"administrator": True}
 """Mark of a route that a reader's token may not read."""
 

@@ -4,9 +4,6 @@ Invariants: the id in the cookie is made when the first step has succeeded, and 
 begins has a new one. One first step leads to one session at most.
 """
 
-from typing import Any
-
-from litestar import Response
 from litestar.datastructures import Cookie
 from litestar.response import Redirect
 
@@ -27,7 +24,7 @@ PATH = "/sign-in"
 
 async def sign_user_in(
     request: AnyRequest, app_state: AppState, user: User, credential: str, next_path: str
-) -> Response[Any]:
+) -> Redirect:
     """Sign a user in, or begin the second step where the user has a second factor. Raises `NotAllowed`,
     `Unavailable`.
     """
@@ -51,9 +48,7 @@ async def find_pending(request: AnyRequest, app_state: AppState) -> PendingSignI
     return await app_state.appdb.pending_sign_ins.find(pending_id, app_state.clock.microseconds())
 
 
-async def complete_sign_in(
-    request: AnyRequest, app_state: AppState, pending: PendingSignIn, factor: str
-) -> Response[Any]:
+async def complete_sign_in(request: AnyRequest, app_state: AppState, pending: PendingSignIn, factor: str) -> Redirect:
     """Begin the session of a sign-in whose second factor was accepted. Raises `NotAllowed`, `Unavailable`."""
     appdb = app_state.appdb
     async with appdb.transaction():

@@ -4,9 +4,6 @@ Invariants: the id of a session is made when it begins and never accepted from a
 had before ends with it, so that no id from before a sign-in is valid after it.
 """
 
-from typing import Any
-
-from litestar import Response
 from litestar.datastructures import Cookie
 from litestar.response import Redirect
 
@@ -21,7 +18,7 @@ NEXT_CHARACTERS_MAX = 2_000
 
 async def start_user_session(
     request: AnyRequest, app_state: AppState, user: User, credential: str, next_path: str, *, factor: str = ""
-) -> Response[Any]:
+) -> Redirect:
     """Sign a user in, with the second factor that was used and the entry in the audit log, or not at all. Raises
     `NotAllowed`, `Unavailable`.
     """
@@ -38,7 +35,7 @@ async def start_user_session(
 
 async def start_token_session(
     request: AnyRequest, app_state: AppState, token_name: str, token: str, next_path: str
-) -> Response[Any]:
+) -> Redirect:
     """Sign in by a token, with the entry in the audit log, or not at all. Raises `NotAllowed`, `Unavailable`."""
     appdb, now_us = app_state.appdb, app_state.clock.microseconds()
     async with appdb.transaction():
@@ -89,7 +86,7 @@ async def _end_earlier_session(request: AnyRequest, app_state: AppState) -> None
     await app_state.appdb.sessions.end(read_session_ids(request, app_state))
 
 
-def _signed_in(request: AnyRequest, app_state: AppState, session_id: str, next_path: str) -> Response[Any]:
+def _signed_in(request: AnyRequest, app_state: AppState, session_id: str, next_path: str) -> Redirect:
     response = Redirect(local_path(next_path), status_code=303)
     response.set_cookie(session_cookie(request, app_state, session_id, seconds=SESSION_SECONDS))
     return response

@@ -22,6 +22,7 @@ from onhook.console.auth.session_start import start_user_session
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message, render_page
 from onhook.console.pages.rendering import View
+from onhook.console.pages.sign_in import find_provider_label
 from onhook.console.parameters import SEQ_MAX, ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import NotAllowed, UsageError
@@ -49,6 +50,8 @@ class AccountView(View, frozen=True, kw_only=True):
     has_app: bool = False
     passkeys: Sequence[Passkey] = ()
     can_use_passkeys: bool
+    provider_label: str = ""
+    is_linked: bool = False
     message: str = ""
     error: str = ""
 
@@ -138,6 +141,8 @@ async def _render_account(
         has_app=user is not None and await appdb.second_factors.has_app(user.name),
         passkeys=[] if user is None else await appdb.passkeys.of_user(user.name),
         can_use_passkeys=await find_relying_party(app_state) is not None,
+        provider_label=await find_provider_label(app_state),
+        is_linked=user is not None and await appdb.identity_provider.has_identity(user.name),
         sessions=await app_state.appdb.sessions.same_owner(session, app_state.clock.microseconds()),
         message=message,
         error=error,

@@ -30,7 +30,7 @@ from onhook.console.pages.sign_in import render_sign_in
 from onhook.console.pages.sign_in_code import render_code_page
 from onhook.console.parameters import SEQ_MAX, ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.lib.errors import NotAllowed, OnhookError, UsageError
+from onhook.lib.errors import NotAllowed, NotFound, OnhookError, UsageError
 from onhook.lib.messages import _
 
 PasskeyId = Annotated[int, PathParameter(ge=1, le=SEQ_MAX)]
@@ -92,7 +92,7 @@ async def remove_passkey(
         if await app_state.appdb.second_factors.has_app(user.name):
             await use_code(request, app_state, user.name, data.code)
         await app_state.appdb.second_factors.remove_passkey(user.name, passkey_id)
-    except (*ERRORS, OnhookError) as error:
+    except (*ERRORS, NotFound) as error:
         return back_to_account(str(error))
     return Redirect(url("/account", message=_("Passkey removed.")), status_code=303)
 

@@ -16,6 +16,7 @@ from litestar.response import Redirect
 
 from onhook.appdb.passwords import is_outdated_hash, verify_password
 from onhook.appdb.pbxs import NAME_CHARACTERS_MAX
+from onhook.appdb.stored_json import RowUnreadable
 from onhook.appdb.tokens import TOKEN_CHARACTERS_MAX, Token
 from onhook.console.auth.access import OPEN, check_token, client_address, is_cross_site, read_session_ids
 from onhook.console.auth.failures import RETRY_SECONDS, TooManyTries
@@ -65,6 +66,7 @@ class SignInView(View, frozen=True, kw_only=True):
     next: str
     error: str
     can_use_passkeys: bool
+    provider_label: str
 
 
 class SignInLinkView(View, frozen=True, kw_only=True):
@@ -222,5 +224,19 @@ async def render_sign_in(
 ) -> Response[Any]:
     """Return the page of the sign-in."""
     can_use_passkeys = await find_relying_party(app_state) is not None
-    view = SignInView(next=local_path(next_path), error=error, can_use_passkeys=can_use_passkeys)
+    view = SignInView(
+        next=local_path(next_path),
+        error=error,
+        can_use_passkeys=can_use_passkeys,
+        provider_label=await find_provider_label(app_state),
+    )
     return _html_response(view, status, headers)
+
+
+async def find_provider_label(app_state: AppState) -> str:
+    """Return the text of the button of the identity provider; an empty one without a provider."""
+    try:
+        settings = await app_state.appdb.identity_provider.get()
+    except RowUnreadable:  # its page says why
+        return ""
+    return "" if settings is None else settings.label
