@@ -128,3 +128,52 @@ async def test_reader_settings_are_switched_in_the_header_by_keyboard(
         await summary.click()
         await page.keyboard.press("Escape")
         await expect(page.get_by_label("My clock")).to_be_hidden()
+
+
+COLOURS = "() => getComputedStyle(document.body).backgroundColor"
+
+
+async def test_reader_settings_theme_is_in_the_page_from_its_first_byte(harness: ConsoleHarness) -> None:
+    """No script and no inline style sets it, so that nothing flashes and the content policy stays; a page of a mistake
+    has it too.
+    """
+    async with harness.client(
+        "", cookie_jar=aiohttp.CookieJar(unsafe=True), headers={"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
+    ) as browser:
+        await sign_in(harness, browser, "Alice")
+        for theme, scheme, media in (
+            ("dark", "dark", 'media="screen"'),
+            ("light", "light", None),
+            ("system", "light dark", 'media="screen and (prefers-color-scheme: dark)"'),
+        ):
+            assert (await browser.post("/settings", data={"theme": theme, "next": "/account"})).status == 200
+            for path in ("/account", "/nothing", "/calls?since=foo"):
+                head = (await (await browser.get(path)).text()).partition("</head>")[0]
+                assert f'<meta name="color-scheme" content="{scheme}">' in head, path
+                assert (f'data-theme="{theme}"' in head) == (theme != "system"), path
+                assert ("dark.css" not in head) if media is None else (media in head), path
+        assert (await browser.post("/settings", data={"theme": "pink"})).status == 400
+        await browser.post("/settings", data={"theme": "dark"})
+        settings = await harness.appdb.reader_settings.get("Alice")
+        assert (settings.theme, settings.clock) == ("dark", "24")
+
+
+@pytest.mark.slow
+async def test_reader_settings_theme_is_seen_whatever_the_system_prefers(
+    harness: ConsoleHarness, chromium_path: str
+) -> None:
+    async with open_visit(harness, chromium_path, color_scheme="light") as visit:
+        page = visit.page
+        light = await page.evaluate(COLOURS)
+        for theme, seen_on_light, seen_on_dark in (
+            ("dark", False, False),
+            ("light", True, True),
+            ("system", True, False),
+        ):
+            await page.emulate_media(color_scheme="light")
+            await page.locator(".reader-settings summary").click()
+            await page.get_by_label("Colours").select_option(theme)
+            await page.get_by_role("button", name="Apply").click()
+            for scheme, is_light in (("light", seen_on_light), ("dark", seen_on_dark)):
+                await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type] # one of them
+                assert (await page.evaluate(COLOURS) == light) == is_light, (theme, scheme)

@@ -18,7 +18,10 @@ COLUMNS_CHARACTERS_MAX = 200
 Clock = Literal["24", "12"]
 """Hours of a clock."""
 
-_SELECT = "SELECT user_name, zone, clock, call_columns FROM reader_settings"
+Theme = Literal["system", "light", "dark"]
+"""Colours of pages: those of the system, or always light or dark."""
+
+_SELECT = "SELECT user_name, zone, clock, call_columns, theme FROM reader_settings"
 
 
 class ReaderSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +30,7 @@ class ReaderSettings(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = ""
     clock: Clock = "24"
     call_columns: str = ""
+    theme: Theme = "system"
 
     def validate(self) -> "ReaderSettings":
         """Return the settings, without blanks around texts. Raises `UsageError`."""
@@ -39,13 +43,19 @@ class ReaderSettings(msgspec.Struct, frozen=True, kw_only=True):
                 location="clock",
                 hint=_("choose 24 or 12"),
             )
+        if self.theme not in get_args(Theme):
+            raise UsageError(
+                _("there are no colours {theme}", theme=repr(self.theme[:20])),
+                location="theme",
+                hint=_("choose system, light or dark"),
+            )
         if len(columns) > COLUMNS_CHARACTERS_MAX or not columns.isprintable():
             raise UsageError(
                 _("{value} are no columns", value=repr(columns[:40])),
                 location="columns",
                 hint=_("choose them on the page Calls"),
             )
-        return ReaderSettings(zone=zone, clock=self.clock, call_columns=columns)
+        return ReaderSettings(zone=zone, clock=self.clock, call_columns=columns, theme=self.theme)
 
 
 class ReaderSettingsRepository:
@@ -72,14 +82,17 @@ class ReaderSettingsRepository:
         settings = settings.validate()
         try:
             await self._database.write(
-                "INSERT INTO reader_settings VALUES (?, ?, ?, ?) ON CONFLICT (user_name) DO UPDATE"
-                " SET zone = excluded.zone, clock = excluded.clock, call_columns = excluded.call_columns",
-                (user_name, settings.zone, settings.clock, settings.call_columns),
+                "INSERT INTO reader_settings VALUES (?, ?, ?, ?, ?) ON CONFLICT (user_name) DO UPDATE SET zone ="
+                " excluded.zone, clock = excluded.clock, call_columns = excluded.call_columns, theme = excluded.theme",
+                (user_name, settings.zone, settings.clock, settings.call_columns, settings.theme),
             )
         except ConstraintViolation:
             raise NotFound(_("there is no user {name}", name=repr(user_name[:80])), hint=_("sign in again")) from None
 
 
 def _reader_settings(row: Row) -> tuple[str, ReaderSettings]:
-    user_name, zone, clock, call_columns = row
-    return user_name, ReaderSettings(zone=zone, clock=cast("Clock", clock), call_columns=call_columns).validate()
+    user_name, zone, clock, call_columns, theme = row
+    settings = ReaderSettings(
+        zone=zone, clock=cast("Clock", clock), call_columns=call_columns, theme=cast("Theme", theme)
+    )
+    return user_name, settings.validate()

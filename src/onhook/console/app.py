@@ -91,6 +91,7 @@ from onhook.console.pages.dashboards import saved as saved_dashboard_pages
 from onhook.console.pages.dashboards import wallboard as wallboard_pages
 from onhook.console.pages.invalid_forms import render_invalid_form
 from onhook.console.pages.reports import page as report_routes
+from onhook.console.reader import load_settings_of_error
 from onhook.console.request_coalescing import RequestCoalescer
 from onhook.console.state import AppState, ResponseCounters, RetryParsing
 from onhook.ledger.contract import Ledger
@@ -171,7 +172,7 @@ def create_routes() -> Litestar:
             HTTPException: problem_documents.handle_http_error,
             Exception: problem_documents.handle_unexpected_error,
         },
-        after_exception=[identify_reader, render_invalid_form],
+        after_exception=[identify_reader, load_settings_of_error, render_invalid_form],
         before_send=[add_response_headers],
         openapi_config=openapi_config(),
         compression_config=compression_config(),

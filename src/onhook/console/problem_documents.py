@@ -14,9 +14,11 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.response import Redirect
 
+from onhook.appdb.reader_settings import Theme
 from onhook.console.auth.access import Principal, get_principal
 from onhook.console.pages.rendering import View, render
 from onhook.console.parameters import known_parameter_names
+from onhook.console.reader import loaded_theme
 from onhook.console.state import AnyRequest
 from onhook.lib.errors import RETRY_AFTER_SECONDS, OnhookError, UsageError
 from onhook.lib.messages import _, mark
@@ -91,6 +93,7 @@ class ProblemView(View, frozen=True, kw_only=True):
     template: ClassVar = "problem.html"
     problem: Problem
     principal: Principal | None = None
+    theme: Theme = "system"
     path: str = ""
     texts: Sequence[tuple[str, str]] = ()
 
@@ -157,6 +160,7 @@ def problem_response(request: AnyRequest, problem: Problem, headers: dict[str, s
         ProblemView(
             problem=problem,
             principal=principal,
+            theme=loaded_theme(request.scope),
             path=request.url.path,
             texts=_correctable_texts(request, problem.status),
         )

@@ -10,12 +10,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
+from litestar.types import Scope
 
-from onhook.appdb.reader_settings import ReaderSettings
+from onhook.appdb.reader_settings import ReaderSettings, Theme
 from onhook.cdr.utc_offset import get_zone
 from onhook.console.auth.access import get_principal
 from onhook.console.state import AppState
-from onhook.lib.errors import UsageError
+from onhook.lib.errors import OnhookError, UsageError
 
 COOKIE_SECONDS = 365 * 86_400
 
@@ -37,7 +39,7 @@ def settings_cookie_name(app_state: AppState) -> str:
 
 def encode_settings_cookie(settings: ReaderSettings) -> str:
     """Return the settings as the text of a cookie."""
-    return urlencode({"zone": settings.zone, "clock": settings.clock, "call_columns": settings.call_columns})
+    return urlencode(msgspec.structs.asdict(settings))
 
 
 def decode_settings_cookie(text: str) -> ReaderSettings:
@@ -55,6 +57,23 @@ async def load_reader_settings(connection: Connection, app_state: AppState) -> R
     if _SETTINGS not in state:
         state[_SETTINGS] = await _load_settings(connection, app_state)
     return cast("ReaderSettings", state[_SETTINGS])
+
+
+async def load_settings_of_error(_error: Exception, scope: Scope) -> None:
+    """Load the settings of the reader of a request that failed, for the colours of its page."""
+    if scope["type"] != ScopeType.HTTP or get_principal(scope) is None:
+        return
+    connection = Connection(scope)
+    try:
+        await load_reader_settings(connection, connection.app.state.app_state)
+    except OnhookError:
+        return  # the page has the colours of the system
+
+
+def loaded_theme(scope: Scope) -> Theme:
+    """Return the colours that the reader of a request has chosen, where the settings were loaded."""
+    settings = cast("ReaderSettings | None", scope["state"].get(_SETTINGS))
+    return "system" if settings is None else settings.theme
 
 
 def make_reader_zone(app_state: AppState, settings: ReaderSettings, name: str = "") -> ZoneInfo:

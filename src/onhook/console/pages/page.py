@@ -11,7 +11,7 @@ from litestar.params import BodyKwarg, QueryParameter
 from onhook.console.auth.access import get_principal
 from onhook.console.pages.rendering import View, render
 from onhook.console.queries.open_issues import OpenIssues, load_open_issues
-from onhook.console.reader import load_reader_settings
+from onhook.console.reader import load_reader_settings, loaded_theme
 from onhook.console.state import AnyRequest, AppState
 
 _MENU_PAGES = {
@@ -58,6 +58,7 @@ async def load_common_values(app_state: AppState, request: AnyRequest, zone: Zon
         else OpenIssues(),
         "zone": zone,
         "reader_settings": await load_reader_settings(request, app_state),
+        "theme": loaded_theme(request.scope),
         "this_page": this_page(request),
         "zone_param": request.query_params.get("zone", ""),
         "now": now,

@@ -8,7 +8,7 @@ from litestar import post
 from litestar.datastructures import Cookie
 from litestar.response import Redirect
 
-from onhook.appdb.reader_settings import Clock, ReaderSettings
+from onhook.appdb.reader_settings import Clock, ReaderSettings, Theme
 from onhook.console.auth.access import PERSONAL, get_principal
 from onhook.console.pages.calls import parse_columns
 from onhook.console.pages.page import FORM_BODY
@@ -29,6 +29,7 @@ class ReaderSettingsForm(msgspec.Struct, frozen=True):
 
     zone: str = ""
     clock: str = "24"
+    theme: str = "system"
     next: str = "/"
 
 
@@ -43,9 +44,11 @@ class CallColumnsForm(msgspec.Struct, frozen=True):
 async def change_reader_settings(
     request: AnyRequest, app_state: AppStateDep, data: Annotated[ReaderSettingsForm, FORM_BODY]
 ) -> Redirect:
-    """Set zone and clock of the reader, and return to the page, which had another zone in its URL perhaps."""
+    """Set zone, clock and colours of the reader, and return to the page, which had another zone in its URL perhaps."""
     settings = await load_reader_settings(request, app_state)
-    changed = msgspec.structs.replace(settings, zone=data.zone, clock=cast("Clock", data.clock)).validate()
+    changed = msgspec.structs.replace(
+        settings, zone=data.zone, clock=cast("Clock", data.clock), theme=cast("Theme", data.theme)
+    ).validate()
     return await _save(request, app_state, changed, local_path(data.next, without="zone"))
 
 
