@@ -47,6 +47,16 @@ class RelyingParty(msgspec.Struct, frozen=True):
     origin: str
 
 
+class MadePasskey(msgspec.Struct, frozen=True, kw_only=True):
+    """A passkey that a browser has made, as it is stored."""
+
+    credential_id: bytes
+    user_handle: bytes
+    public_key: bytes
+    sign_count: int
+    rp_id: str
+
+
 class PasskeyChallenge(msgspec.Struct, frozen=True):
     """Content of a challenge: the challenge itself, and the handle of the user for whom a passkey is made."""
 
@@ -119,8 +129,10 @@ async def begin_registration(request: AnyRequest, app_state: AppState, user: Use
     return _options_response(request, webauthn.options_to_json(options), challenge_id)
 
 
-async def finish_registration(request: AnyRequest, app_state: AppState, user: User, name: str, answer: str) -> None:
-    """Add the passkey that a browser has made. Raises `UsageError`, `NotAllowed`."""
+async def finish_registration(request: AnyRequest, app_state: AppState, user: User, answer: str) -> MadePasskey:
+    """Return the passkey that a browser has made. Call it outside of a transaction that may be rolled back: the
+    challenge is used up by an answer that is refused too. Raises `UsageError`, `NotAllowed`.
+    """
     party = parse_relying_party(await find_public_url(app_state.appdb))
     challenge, content = await _take_challenge(request, app_state, "add passkey")
     if challenge.user_name != user.name:
@@ -135,15 +147,12 @@ async def finish_registration(request: AnyRequest, app_state: AppState, user: Us
         )
     except (webauthn_exceptions.WebAuthnException, ValueError) as error:
         raise NotAllowed(_("this passkey cannot be used: {error}", error=error), hint=_("add it again")) from error
-    await app_state.appdb.passkeys.add(
-        user.name,
-        name,
+    return MadePasskey(
         credential_id=verified.credential_id,
         user_handle=content.user_handle,
         public_key=verified.credential_public_key,
         sign_count=verified.sign_count,
         rp_id=party.rp_id,
-        now_us=app_state.clock.microseconds(),
     )
 
 

@@ -67,8 +67,10 @@ async def add_passkey(
     session, appdb = require_session(request.scope), app_state.appdb
     user = await require_user(app_state, session)
     try:
+        passkey = await finish_registration(request, app_state, user, data.credential)
         async with appdb.transaction():
-            await finish_registration(request, app_state, user, data.name, data.credential)
+            values, now_us = msgspec.structs.asdict(passkey), app_state.clock.microseconds()
+            await appdb.passkeys.add(user.name, data.name, **values, now_us=now_us)
             await appdb.sessions.set_factor(session.number, session.factor or "passkey")
             await appdb.sessions.end_others(session)
             has_codes = await appdb.second_factors.count_recovery_codes(user.name) > 0
