@@ -21,7 +21,7 @@ def _plain_page() -> str:
 def test_man_page_has_every_command_with_its_options() -> None:
     page = _plain_page()
     for path, command in COMMANDS_BY_PATH.items():
-        match = re.search(rf'^\.SS "{re.escape(path)}( [A-Z][^"]*)?"\n(.*?)(?=^\.S)', page, re.MULTILINE | re.DOTALL)
+        match = re.search(rf'^\.SS "{re.escape(path)}( \[?[A-Z][^"]*)?"\n(.*?)(?=^\.S)', page, re.MULTILINE | re.DOTALL)
         assert match is not None, path
         assert " ".join(command.help.split("\n\n")[0].split()) in match[2]
         for parameter in command.params:

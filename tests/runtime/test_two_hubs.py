@@ -24,13 +24,17 @@ from onhook.appdb.pbx_credentials import parse_pbx_credentials
 from onhook.config import Config
 from onhook.delivery.commit_batch import UNCOMMITTED_MAX
 from onhook.lib.clock import SystemClock
+from onhook.pbx_api.frame_masks import FloodCounter
+from onhook.runtime.adapters.actions import ConsoleActionRunner
 from onhook.runtime.adapters.erasure import create_eraser
 from onhook.runtime.adapters.ingest import create_ingestor
 from onhook.runtime.hub_process import (
     HubResources,
+    _create_console,
     _create_dispatcher,
     _create_maintenance_services,
     _create_projector,
+    _create_report_service,
     _create_sync_manager,
     _create_sync_services,
     _open_resources,
@@ -107,12 +111,19 @@ class Hub:
             projector=projector,
             clock=self._clock,
         )
+        dispatcher = _create_dispatcher(resources)
+        action_runner = ConsoleActionRunner(self._config, resources.appdb, self._clock)
+        self._stack.push_async_callback(action_runner.close)
+        console = _create_console(
+            resources, action_runner, projector, dispatcher, flood_counter=FloodCounter(), eraser=eraser
+        )
         services = (
             Service("leases", resources.leases.run),
             Service("projector", partial(projector.run, resources.position_notifier.announce)),
-            Service("dispatcher", _create_dispatcher(resources).run),
+            Service("dispatcher", dispatcher.run),
             *_create_sync_services(resources, ingestor, _create_sync_manager(resources, ingestor)),
             *_create_maintenance_services(resources, projector, eraser),
+            _create_report_service(resources, console.state.app_state),
         )
         await self._stack.enter_async_context(running(*services))
 
