@@ -327,4 +327,4 @@ def test_find_trunks_configured_ones_come_before_detected_ones(
 def test_unknown_trunks_are_described_with_a_command_that_a_shell_reads() -> None:
     warning, hint = describe_unknown_trunks("head office")
     assert warning.startswith("no trunk is known")
-    assert hint.startswith("onhook pbx change 'head office' --trunks NAMES")
+    assert hint.startswith("run `onhook pbx change 'head office' --trunks NAMES`")

@@ -411,3 +411,19 @@ def test_cucm_values_are_those_of_the_acceptance_tests() -> None:
             "cause": details.extra["cause"],
             "trunk": details.dst_trunk_name,
         }
+
+
+def test_format_voicemail_is_read_as_voicemail() -> None:
+    """Also where the number is that of no voicemail."""
+    details = CallDetails(
+        call_id="1700000000.1",
+        time_start="2026-11-28 10:00:00",
+        call_from="0301234567",
+        call_to="1001",
+        call_duration=30,
+        talk_duration=20,
+        status="VOICEMAIL",
+        type="Inbound",
+    )
+    (leg,) = CUCM.parse(CUCM.format(details, "", "cucm-csv"))
+    assert leg.status == "VOICEMAIL"
