@@ -38,6 +38,26 @@ async def test_ledger_file_is_readable_by_owner_only(tmp_path: Path) -> None:
     await ledger.close()
 
 
+def test_open_that_fails_at_a_later_connection_closes_the_earlier_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[sqlite3.Connection] = []
+
+    def connect(path: Path, use: sqlite_schema.ConnectionUse) -> sqlite3.Connection:
+        if use == "checkpoint":
+            raise Unavailable("too many open files")
+        opened.append(sqlite_schema.connect(path, use))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite, "connect", connect)
+    with pytest.raises(Unavailable):
+        SqliteLedger(tmp_path / "ledger.db")
+    assert len(opened) == 3
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+
+
 @pytest.mark.parametrize("remaining_share", [0, 0.5])
 @pytest.mark.parametrize("event_count", [1, 100])
 async def test_append_to_file_that_was_cut_off_is_unavailable_for_ever(

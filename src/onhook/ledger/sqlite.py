@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -103,12 +103,13 @@ class SqliteLedger:
         prepare_file(path)
         self._path = path
         self._file_identity = FileIdentity(path)
-        self._loop_connection = connect(path, "try_append")
+        connections = _connect_each(path, ("try_append", "append", "read", "checkpoint"))
+        self._loop_connection = connections["try_append"]
         self._slow_until = 0.0
         self._thread_writes = 0
-        self._append_thread = _ConnectionThread(path, "append")
-        self._read_thread = _ConnectionThread(path, "read")
-        self._checkpoint_thread = _ConnectionThread(path, "checkpoint")
+        self._append_thread = _ConnectionThread(path, "append", connections)
+        self._read_thread = _ConnectionThread(path, "read", connections)
+        self._checkpoint_thread = _ConnectionThread(path, "checkpoint", connections)
         self._checkpoint_timer: asyncio.TimerHandle | None = None
         self._append_signal = ChangeSignal(path)
 
@@ -294,12 +295,20 @@ class _BusyError(Exception):
     """Another process is writing."""
 
 
+def _connect_each(path: Path, uses: Sequence[ConnectionUse]) -> Mapping[ConnectionUse, sqlite3.Connection]:
+    """Return a connection for each use; none stays open where one fails."""
+    with ExitStack() as opened:
+        connections = {use: opened.enter_context(closing(connect(path, use))) for use in uses}
+        opened.pop_all()
+    return connections
+
+
 class _ConnectionThread:
     """A connection and the one thread that uses it; the thread starts with the first use."""
 
-    def __init__(self, path: Path, use: ConnectionUse) -> None:
+    def __init__(self, path: Path, use: ConnectionUse, connections: Mapping[ConnectionUse, sqlite3.Connection]) -> None:
         self._path = path
-        self._connection = connect(path, use)
+        self._connection = connections[use]
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"ledger-{use}")
 
     async def run(self, work: Callable[..., T], *args: object) -> T:
