@@ -136,7 +136,7 @@ async def test_http_corrected_template_holds_for_failed_deliveries(
     await wait_until(bool(await harness.rows("CRM", "failed")) async for _ in polls())
     (row,) = await harness.rows("CRM", "failed")
     (attempt,) = await harness.appdb.deliveries.attempts(row.delivery_id)
-    assert attempt.detail.startswith("not sent: the template failed: integer division")
+    assert re.match("not sent: the template failed: .*division.* by zero", attempt.detail)
     await harness.appdb.destinations.change("CRM", {"fields": {"body": body.replace("100 // ", "")}})
     await harness.appdb.deliveries.retry(row.delivery_id, now_us=1)
     await wait_until(lambda: server.durations() == {second_call.call_id: 10, first_call.call_id: 0})
