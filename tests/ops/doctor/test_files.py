@@ -14,8 +14,6 @@ from onhook.ops.doctor.pbx import check_pbx, load_check_target
 from onhook.ops.doctor.settings import check_appdb
 from onhook.runtime.engines import ENGINES
 
-NOW_US = SystemClock().microseconds()
-
 
 @pytest.mark.parametrize(
     ("age_seconds", "unreadable", "error", "statuses"),
@@ -35,7 +33,7 @@ async def test_check_swept_folder_says_whether_it_is_read(
         await appdb.add_pbx(name="Office", sn="3CX", secret=None, dialect="3cx", zone="UTC", now_us=1)
         await appdb.swept_folders.put("3CX", SweptFolder(path="/CDRLogs"))
         if age_seconds is not None:
-            now_us = NOW_US - age_seconds * 1_000_000
+            now_us = SystemClock().microseconds() - age_seconds * 1_000_000
             await appdb.swept_folders.save_result("3CX", stored=0, unreadable=unreadable, error=error, now_us=now_us)
         target = await load_check_target(appdb, "Office", "", ZoneInfo("UTC"))
         checks = [check async for check in check_pbx(config, appdb, SystemClock(), target, ENGINES.open_ledger)]
