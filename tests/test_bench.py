@@ -55,8 +55,8 @@ RUNS: Mapping[ModuleType, Callable[[], Sequence[Row]]] = {
 }
 
 
-WITH_SERVERS: Final = frozenset({call_end, idle, intake, projector})
-"""Parts that start whole servers: each takes seconds."""
+LONG_PARTS: Final = frozenset({call_end, console, delivery, idle, intake, pbx_api, projector, store})
+"""Parts that start whole servers, or fill stores: each takes seconds."""
 
 
 def test_bench_parts_are_all_listed() -> None:
@@ -67,7 +67,7 @@ def test_bench_parts_are_all_listed() -> None:
 
 @pytest.mark.parametrize(
     "part",
-    [pytest.param(part, marks=[pytest.mark.slow] if part in WITH_SERVERS else []) for part in RUNS],
+    [pytest.param(part, marks=[pytest.mark.slow] if part in LONG_PARTS else []) for part in RUNS],
     ids=lambda part: part.__name__.removeprefix("bench."),
 )
 def test_bench_part_runs_with_tiny_sizes(part: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
