@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
+from onhook.store.sql.contract import WALL_SECONDS_MAX
 from tests.console.all_pages import CALL_ID, PAGES, add_sample_data
 from tests.console.conftest import ConsoleHarness
 from tests.console.test_pages import OUTPUT, open_visit
@@ -68,7 +69,7 @@ async def test_walk_all_tasks_work_by_keyboard(harness: ConsoleHarness, chromium
     async with open_visit(harness, chromium_path) as visit:
         page = visit.page
         await press(page, "link", "PBXs")
-        await page.get_by_role("link", name="office").focus()
+        await page.get_by_role("link", name="office", exact=True).focus()
         await page.keyboard.press("Enter")
         await press(page, "button", "Run diagnostics")
         await expect(page.get_by_role("heading", name="Results")).to_be_visible()
@@ -86,7 +87,7 @@ async def test_walk_all_tasks_work_by_keyboard(harness: ConsoleHarness, chromium
         await page.keyboard.type("SELECT count(*) FROM calls")
         await page.keyboard.press("Tab")
         await page.keyboard.press("Enter")
-        await expect(page.get_by_text("1 row")).to_be_visible()
+        await expect(page.get_by_text("1 row")).to_be_visible(timeout=WALL_SECONDS_MAX * 1000)
         await press(page, "link", "Quarantine")
         await page.get_by_role("button", name=re.compile("Retry")).first.focus()
         await page.keyboard.press("Enter")
