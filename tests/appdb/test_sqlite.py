@@ -33,6 +33,15 @@ def test_copy_database_is_consistent_while_others_write(tmp_path: Path) -> None:
     assert not target.with_name("b.db-wal").exists()
 
 
+async def test_close_leaves_all_in_one_file(tmp_path: Path) -> None:
+    """Also after reads, whose connections may not write."""
+    async with AppDb(tmp_path / "onhook.db") as appdb:
+        await appdb.add_pbx(name="Office", sn="3631A2124ABC", secret="0" * 32, now_us=1)
+        await appdb.pbxs()
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["onhook.db"]
+    assert check_integrity(tmp_path / "onhook.db") == ""
+
+
 async def test_check_integrity_detects_damage(tmp_path: Path) -> None:
     path = tmp_path / "onhook.db"
     await open_and_close(path)

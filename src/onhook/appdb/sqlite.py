@@ -200,7 +200,8 @@ class SqliteDatabase:
             # Calls in progress end first, also those of callers that gave up.
             for slots in (self._write_slots, self._read_slots, self._version_slots):
                 await slots.acquire_all(deadline)
-            connections = [self._writer, self._monitor, *self._idle_readers]
+            # The writer is the last one: SQLite then copies the write-ahead log to the file, which no reader may write.
+            connections = [*self._idle_readers, self._monitor, self._writer]
             self._writer, self._monitor, self._idle_readers = None, None, []
             for connection in filter(None, connections):
                 await await_end(self._write_executor.submit(connection.close))
