@@ -2,8 +2,10 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -27,6 +29,8 @@ from tests.server_certificates import create_server_certificate
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not SERVER, reason="nats-server is not installed")
+
+T = TypeVar("T")
 
 SHORT_SECONDS = 0.2
 RESTART_SECONDS = 5.0
@@ -272,7 +276,7 @@ async def test_append_to_a_cluster_whose_servers_are_killed_loses_no_acknowledge
     await _check_that_processes_share_a_key(cluster.url)
     await _write_during_crashes(cluster.url, cluster.servers, rounds)
     ledger = JetStreamLedger(cluster.url, call_seconds=RESTART_SECONDS)
-    last_seq = await ledger.last_seq()
+    last_seq = await _when_available(ledger.last_seq)
     for server in cluster.servers[1:]:
         server.kill()
     for _try in range(3):
@@ -355,9 +359,19 @@ async def _wait_for_count(items: Collection[object], count: int) -> None:
 
 async def _read_all(ledger: JetStreamLedger) -> list[RawEvent]:
     events: list[RawEvent] = []
-    while page := await ledger.read(events[-1].seq if events else 0, 1_000):
+    while page := await _when_available(partial(ledger.read, events[-1].seq if events else 0, 1_000)):
         events += page
     return events
+
+
+async def _when_available(call: Callable[[], Awaitable[T]]) -> T:
+    """Return the result of a call, made again while the servers elect a leader."""
+    async with asyncio.timeout(CALL_SECONDS):
+        while True:
+            try:
+                return await call()
+            except Unavailable:
+                await asyncio.sleep(0.05)
 
 
 async def test_append_has_one_deadline_for_all_its_requests(
