@@ -11,6 +11,7 @@ import json
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +21,7 @@ from nats.aio.msg import Msg
 
 from onhook.ledger.jetstream_address import JetStreamAddress
 from onhook.ledger.jetstream_server import check_server, check_sync
+from onhook.lib.certificates import create_trust
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
 
@@ -334,9 +336,11 @@ class _Client(nats.aio.client.Client):
 
 
 def _create_tls_context(address: JetStreamAddress) -> ssl.SSLContext:
+    if not address.ca_file:
+        return ssl.create_default_context()
     try:
-        return ssl.create_default_context(cafile=address.ca_file or None)
-    except (OSError, ssl.SSLError) as error:
+        return create_trust(Path(address.ca_file).read_text())
+    except (OSError, ValueError, ssl.SSLError) as error:
         raise UsageError(
             _("cannot read the certificates: {error}", error=error),
             location=address.ca_file,

@@ -34,6 +34,7 @@ with query_process.open_copy(path) as connection:
             results.append([query, str(connection.execute(query).fetchall())])
         except Exception as error:
             results.append([query, None])
+print()
 print(json.dumps(results))
 """
 
@@ -103,9 +104,9 @@ def test_query_process_engine_gives_nothing_to_queries_that_are_not_validated(co
         for attack in (*WRITING, *READING_FILES, *REVEALING_THE_ENGINE, "FROM quarantine", "FROM metadata")
         if "pg_sleep" not in attack
     ]
-    results: list[tuple[str, str | None]] = json.loads(
-        run_script(UNVALIDATED, content=json.dumps([str(copy), queries]))
-    )
+    # DuckDB shows the progress of what takes two seconds to a process whose program is no file.
+    *_progress, output = run_script(UNVALIDATED, content=json.dumps([str(copy), queries])).splitlines()
+    results: list[tuple[str, str | None]] = json.loads(output)
     assert len(results) == len(queries)
     answered = {query for query, answer in results if answer is not None}
     assert not any(SECRET in answer for _query, answer in results if answer is not None)
