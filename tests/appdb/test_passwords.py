@@ -1,6 +1,7 @@
 """Stored forms of passwords."""
 
 import hashlib
+import time
 
 import pytest
 
@@ -34,6 +35,24 @@ def test_hash_password_is_verified_and_has_a_salt_of_its_own(
     assert verify_password(PASSWORD, first)
     assert not verify_password(PASSWORD + "!", first)
     assert not is_outdated_hash(first)
+
+
+def test_verify_password_of_an_unknown_user_takes_as_long_as_a_wrong_one(
+    password_costs: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By processor time, which other processes do not change, one beside the other."""
+    monkeypatch.setattr(passwords, "TIME_COST", password_costs[0])
+    monkeypatch.setattr(passwords, "MEMORY_KIB", password_costs[1])
+
+    def measure(password_hash: bytes | None) -> float:
+        began_at = time.thread_time()
+        assert not verify_password("wrong password", password_hash)
+        return time.thread_time() - began_at
+
+    stored = hash_password(PASSWORD)
+    pairs = [(measure(None), measure(stored)) for _number in range(3)]
+    unknown_seconds, wrong_seconds = (min(times) for times in zip(*pairs, strict=True))
+    assert 0.5 < unknown_seconds / wrong_seconds < 2
 
 
 def test_verify_password_unknown_user_or_damaged_hash_is_false() -> None:

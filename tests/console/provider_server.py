@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote_plus
@@ -26,6 +26,10 @@ def sign_by_secret(header: dict[str, Any], claims: dict[str, Any], secret: bytes
     return (text + b"." + signature).decode()
 
 
+async def _go_on() -> None:
+    pass
+
+
 class ProviderServer:
     """A provider with one account, whose codes are valid once. Tests change `claims`, or what is sent."""
 
@@ -38,6 +42,8 @@ class ProviderServer:
         self.header: dict[str, Any] = {"alg": "RS256"}
         self.signing_key: Any = None
         self.requests: list[str] = []
+        self.wait: Callable[[], Awaitable[object]] = _go_on
+        """Awaited before the configuration is sent."""
         self.key = self.published_key = jwk.RSAKey.generate_key(2048, {"kid": "first"})
         self._codes: dict[str, dict[str, str]] = {}
 
@@ -74,6 +80,7 @@ class ProviderServer:
 
     async def _send_configuration(self, request: web.Request) -> web.Response:
         self.requests.append(request.path)
+        await self.wait()
         configuration = {
             "issuer": self.url,
             "authorization_endpoint": f"{self.url}/authorize",

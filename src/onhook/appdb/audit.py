@@ -17,9 +17,18 @@ from onhook.lib.timestamps import to_datetime
 TEXT_CHARACTERS_MAX = 300
 """Of an action."""
 
+FAILED_SIGN_INS_MAX = 100
+"""Of an hour, of all together; further ones are in the log alone. Every client can fail to sign in by the thousand, and
+must not push out the entries of weeks.
+"""
+
+FAILED_NOTE = "; further failed ones of this hour are in the log of the hub alone"
+
 REPEATED_MICROSECONDS = 3_600 * 1_000_000
 REPEATED_ENTRIES_MAX = 1_000
 """How far back a read counts as repeated."""
+
+_STATUS_FAILED = 400
 
 _COLUMNS = "audit_id, created_at, actor, credential, address, way, action, before, after, status"
 
@@ -48,7 +57,14 @@ class Audit:
         self._database = database
 
     async def add(self, *, now_us: int, actor: str, credential: str, address: str, action: str, status: int) -> None:
-        """Add an entry that is no change of the database, such as a sign-in; `now_us` in microseconds since 1970."""
+        """Add an entry that is no change of the database, such as a sign-in; `now_us` in microseconds since 1970.
+        Failed ones beyond `FAILED_SIGN_INS_MAX` of an hour are not added.
+        """
+        if status >= _STATUS_FAILED:
+            failed_count = await self._count_failed(now_us)
+            if failed_count >= FAILED_SIGN_INS_MAX:
+                return
+            action += FAILED_NOTE if failed_count == FAILED_SIGN_INS_MAX - 1 else ""
         await self._insert(
             "INSERT INTO audit (created_at, actor, credential, address, way, action, status)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -85,6 +101,14 @@ class Audit:
             entries += read_rows(rows, _entry)
             before = rows[-1][0]
         return entries
+
+    async def _count_failed(self, now_us: int) -> int:
+        rows = await self._database.rows(
+            "SELECT count(*) FROM audit WHERE audit_id > (SELECT max(audit_id) FROM audit) - ? AND created_at > ?"
+            " AND status >= ?",
+            (REPEATED_ENTRIES_MAX, now_us - REPEATED_MICROSECONDS, _STATUS_FAILED),
+        )
+        return int(rows[0][0])
 
     async def _insert(self, sql: str, values: Sequence[Any]) -> None:
         async with self._database.transaction():

@@ -107,8 +107,15 @@ class IdentityProvider:
         )
         return bool(rows)
 
+    @transactional
     async def link(self, issuer: str, subject: str, user_name: str, *, is_managed: bool, now_us: int) -> None:
-        """Link an identity to a user. Raises `UsageError` where it is one of a user."""
+        """Link an identity to a user. Raises `UsageError` where it is one of a user, or the user has one of the issuer:
+        a second one would be that of another person.
+        """
+        if await self._database.rows(
+            "SELECT 1 FROM identities WHERE issuer = ? AND user_name = ?", (issuer, user_name)
+        ):
+            raise UsageError(_("{name} is linked already", name=user_name), hint=_("remove the link first"))
         try:
             await self._database.write(
                 "INSERT INTO identities VALUES (?, ?, ?, ?, ?)", (issuer, subject, user_name, is_managed, now_us)

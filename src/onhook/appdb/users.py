@@ -299,11 +299,11 @@ class Users:
         password_hash = await asyncio.to_thread(hash_password, validate_password(password))
         async with self._database.transaction():
             user = await self.get_invited(text, now_us=now_us)
-            await self._database.write("DELETE FROM invitations WHERE name = ?", (user.name,))
             await self._database.write(
-                "UPDATE users SET password = ?, password_version = ? WHERE name = ?", (password_hash, now_us, user.name)
+                "UPDATE users SET password = ?, password_version = ? WHERE name = ?",
+                (password_hash, max(now_us, user.password_version + 1), user.name),
             )
-            await self._database.write("DELETE FROM sessions WHERE user_name = ?", (user.name,))
+            await self._end_access(user.name)
         return await self.get(user.name)
 
     async def get_password_hash(self, name: str) -> bytes | None:
@@ -312,6 +312,15 @@ class Users:
         """
         rows = await self._database.rows("SELECT password FROM users WHERE name = ? AND is_disabled = 0", (name,))
         return rows[0][0] if rows else None
+
+    async def find_with_password_hash(self, name: str, password_hash: bytes) -> User | None:
+        """Return the user whose password is stored in this form, which was read before its check; None where it was
+        changed meanwhile, or the user disabled.
+        """
+        rows = await self._database.rows(
+            f"SELECT {_COLUMNS} FROM users WHERE name = ? AND password = ? AND is_disabled = 0", (name, password_hash)
+        )
+        return read_row(rows[0], _user) if rows else None
 
     async def record_sign_in(self, name: str, *, now_us: int) -> None:
         """Store the time of a sign-in."""

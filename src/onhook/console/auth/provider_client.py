@@ -5,8 +5,10 @@ the configuration, of the tokens, and of each answer that names one is the one t
 exactly. Tokens are signed with a public key of the provider: algorithms with a shared secret, or none, are refused.
 """
 
+import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote_plus, urlsplit
@@ -39,6 +41,9 @@ CACHE_MICROSECONDS = 600_000_000
 
 KEYS_PAUSE_MICROSECONDS = 10_000_000
 """Between two requests for keys because of a token that none of them has signed: keys may have been rotated."""
+
+SIGN_INS_MAX = 20
+"""Sign-ins that wait for the provider at a time: every client may begin one, and each holds a connection."""
 
 LEEWAY_SECONDS = 60
 """Clocks differ."""
@@ -87,13 +92,16 @@ class _Fetched(msgspec.Struct, frozen=True):
 
 class ProviderClient:
     """Client of the identity provider, for the tasks of one hub. Its methods raise `Unavailable` where the provider
-    cannot be asked, and `NotAllowed` for an answer that is none.
+    cannot be asked, or too many wait for it, and `NotAllowed` for an answer that is none.
     """
 
     def __init__(self, clock: Clock, private_networks: str) -> None:
         self._clock = clock
         self._private_networks = private_networks
         self._fetched: _Fetched | None = None
+        self._fetch_task: asyncio.Task[_Fetched] | None = None
+        self._fetched_settings: ProviderSettings | None = None
+        self._waiting_count = 0
 
     async def get_configuration(self, settings: ProviderSettings) -> ProviderConfiguration:
         """Return the configuration of the provider, of the last minutes."""
@@ -118,7 +126,8 @@ class ProviderClient:
         else:
             fields["client_id"] = settings.client_id
             fields |= {"client_secret": client_secret} if client_secret else {}
-        body = await self._request(settings, "POST", configuration.token_endpoint, data=fields, headers=headers)
+        async with self._place():
+            body = await self._request(settings, "POST", configuration.token_endpoint, data=fields, headers=headers)
         return _decode(body, TokenResponse)
 
     async def verify_id_token(self, settings: ProviderSettings, token: str, *, nonce: str) -> Claims:
@@ -139,17 +148,39 @@ class ProviderClient:
         if not configuration.userinfo_endpoint or not access_token:
             return {}
         headers = {"Authorization": f"Bearer {access_token}"}
-        body = await self._request(settings, "GET", configuration.userinfo_endpoint, headers=headers)
+        async with self._place():
+            body = await self._request(settings, "GET", configuration.userinfo_endpoint, headers=headers)
         claims = _decode(body, dict[str, Any])
         if claims.get("sub") != subject:
             raise _invalid(_("it names another account"))
         return claims
 
     async def _fetch(self, settings: ProviderSettings, age_us: int) -> _Fetched:
-        """Return configuration and keys that are no older than this."""
+        """Return configuration and keys that are no older than this; those who wait for them share one request."""
         now_us, fetched = self._clock.microseconds(), self._fetched
         if fetched is not None and fetched.settings == settings and 0 <= now_us - fetched.fetched_at < age_us:
             return fetched
+        async with self._place():
+            task = self._fetch_task
+            if task is None or task.done() or self._fetched_settings != settings:
+                task = self._fetch_task = asyncio.create_task(self._read(settings, now_us), name="identity provider")
+                self._fetched_settings = settings
+            return await asyncio.shield(task)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Have one of the places of sign-ins that wait for the provider. Raises `Unavailable`."""
+        if self._waiting_count >= SIGN_INS_MAX:
+            raise Unavailable(
+                _("too many people are signing in by the identity provider"), hint=_("try again in a few seconds")
+            )
+        self._waiting_count += 1
+        try:
+            yield
+        finally:
+            self._waiting_count -= 1
+
+    async def _read(self, settings: ProviderSettings, now_us: int) -> _Fetched:
         url = settings.issuer.rstrip("/") + "/.well-known/openid-configuration"
         configuration = _decode(await self._request(settings, "GET", url), ProviderConfiguration)
         if not secrets.compare_digest(configuration.issuer.encode(), settings.issuer.encode()):

@@ -40,7 +40,8 @@ ERROR_CHARACTERS_MAX = 200
 
 class ProviderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Content of the challenge: what the answer must fit. With `session_number` the identity is to be linked to the
-    user of that session.
+    user of that session. `earlier_session_numbers` are the sessions of the browser before, which end with the sign-in:
+    the answer comes from another site, without their cookies.
     """
 
     issuer: str
@@ -51,6 +52,7 @@ class ProviderRequest(msgspec.Struct, frozen=True, kw_only=True):
     code_verifier: str
     next_path: str
     session_number: int = 0
+    earlier_session_numbers: tuple[int, ...] = ()
 
 
 class ProviderAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +100,7 @@ async def begin_provider_request(
         code_verifier=secrets.token_urlsafe(RANDOM_BYTES),
         next_path=local_path(next_path),
         session_number=0 if session is None else session.number,
+        earlier_session_numbers=await _find_sessions(request, app_state) if session is None else (),
     )
     challenge_id = await appdb.sign_in_challenges.add(
         PURPOSE,
@@ -105,12 +108,16 @@ async def begin_provider_request(
         user_name="" if session is None else session.user_name,
         now_us=app_state.clock.microseconds(),
     )
-    if session is None:
-        # The answer comes from another site, without the cookie of a session that the browser may have.
-        await appdb.sessions.end(read_session_ids(request, app_state))
     separator = "&" if "?" in configuration.authorization_endpoint else "?"
     url = configuration.authorization_endpoint + separator + urlencode(_authorization_query(settings, content))
     return url, provider_cookie(request, challenge_id, seconds=CHALLENGE_SECONDS)
+
+
+async def _find_sessions(request: AnyRequest, app_state: AppState) -> tuple[int, ...]:
+    """Return the numbers of the open sessions of a browser."""
+    now_us = app_state.clock.microseconds()
+    sessions = [await app_state.appdb.sessions.find([text], now_us) for text in read_session_ids(request, app_state)]
+    return tuple(session.number for session in sessions if session is not None)
 
 
 def _authorization_query(settings: ProviderSettings, content: ProviderRequest) -> dict[str, str]:
@@ -239,13 +246,17 @@ def provider_cookie(request: AnyRequest, text: str, *, seconds: int) -> Cookie:
     )
 
 
+class NoProviderRequest(NotAllowed):
+    """An answer of a provider in a browser that has not asked for it."""
+
+
 async def _take_request(request: AnyRequest, app_state: AppState, answer: ProviderAnswer) -> ProviderRequest:
     challenge = await app_state.appdb.sign_in_challenges.take(
         request.cookies.get(COOKIE_NAME, ""), PURPOSE, now_us=app_state.clock.microseconds()
     )
     content = None if challenge is None else msgspec.json.decode(challenge.content, type=ProviderRequest)
     if content is None or not secrets.compare_digest(content.state.encode(), answer.state.encode()):
-        raise NotAllowed(_("this sign-in was not begun in this browser, or has ended"), hint=_("begin anew"))
+        raise NoProviderRequest(_("this sign-in was not begun in this browser, or has ended"), hint=_("begin anew"))
     return content
 
 

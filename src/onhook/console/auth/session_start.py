@@ -4,6 +4,9 @@ Invariants: the id of a session is made when it begins and never accepted from a
 had before ends with it, so that no id from before a sign-in is valid after it.
 """
 
+import logging
+from http import HTTPStatus
+
 from litestar.datastructures import Cookie
 from litestar.response import Redirect
 
@@ -46,7 +49,10 @@ async def start_token_session(
 
 
 async def record_sign_in(request: AnyRequest, app_state: AppState, user: str, credential: str, status: int) -> None:
-    """Add a sign-in, or a failed one, to the audit log."""
+    """Add a sign-in, or a failed one, to the audit log. Each failed one is in the log of the hub."""
+    if status >= HTTPStatus.BAD_REQUEST:
+        extra = {"actor": user, "credential": credential, "address": client_address(request)}
+        logging.getLogger("onhook.console").warning("sign-in failed", extra=extra)
     now_us = app_state.clock.microseconds()
     await app_state.appdb.audit.add(
         now_us=now_us,

@@ -114,6 +114,11 @@ async def sign_in_by_passkey(
     _reject_cross_site(request)
     try:
         user = await finish_authentication(request, app_state, data.credential)
+        if not user.has_password:
+            # Role and scope of such a user are those that the provider gives with each sign-in.
+            raise NotAllowed(
+                _("you sign in by the identity provider"), hint=_("after it, the passkey is your second step")
+            )
     except (UsageError, NotAllowed) as error:
         await _record_refusal(request, app_state, error)
         return await render_sign_in(app_state, data.next, str(error), status=401)

@@ -15,6 +15,7 @@ from onhook.console.auth.access import OPEN, OPEN_ANSWER, PERSONAL, require_sess
 from onhook.console.auth.failures import TooManyTries
 from onhook.console.auth.password_check import check_password
 from onhook.console.auth.provider_sign_in import (
+    NoProviderRequest,
     ProviderAnswer,
     begin_provider_request,
     find_provider_user,
@@ -90,11 +91,15 @@ async def complete_provider_sign_in(
             await link_identity(app_state, identity)
             return _lead_on(url("/account", message=_("Account linked.")))
         user = await find_provider_user(app_state, identity)
+        for number in identity.request.earlier_session_numbers:
+            await app_state.appdb.sessions.end_by_number(number)
         next_path = identity.request.next_path
         if identity.settings.counts_as_factor:
             response = await start_user_session(request, app_state, user, "provider", next_path, factor="provider")
         else:
             response = await sign_user_in(request, app_state, user, "provider", next_path)
+    except NoProviderRequest as refusal:  # every client can send one, so that the audit log has none
+        return await render_sign_in(app_state, "/", str(refusal), status=refusal.http_status)
     except OnhookError as refusal:
         await record_sign_in(request, app_state, "", "provider", 401)
         return await render_sign_in(app_state, "/", str(refusal), status=refusal.http_status)

@@ -197,7 +197,8 @@ async def _sign_in_with_password(request: AnyRequest, app_state: AppState, data:
         async with app_state.password_tries.turn(name, client_address(request)) as password_try:
             password_hash = await users.get_password_hash(name)
             is_correct = await asyncio.to_thread(verify_password, data.password, password_hash)
-            user = await users.find(name) if is_correct else None
+            is_known = is_correct and password_hash is not None
+            user = await users.find_with_password_hash(name, password_hash or b"") if is_known else None
             if user is not None:
                 await password_try.record_success()
             if user is not None and password_hash is not None and is_outdated_hash(password_hash):
