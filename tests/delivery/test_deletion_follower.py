@@ -112,6 +112,20 @@ async def test_deletion_follower_call_is_replaced_as_it_is_notified(harness: Del
     assert msgspec.json.decode(body)["call_from"] == "15550***"
 
 
+async def test_deletion_follower_call_is_replaced_with_the_changes_of_its_members(harness: DeliveryHarness) -> None:
+    """Also after an erasure of another number of the call: what a destination must not get it does not get then."""
+    (source,) = make_calls(1, call_from="Eve<15550100>", call_to="Bob<15550111>")
+    await harness.put_calls(source)
+    await harness.erase(*(await harness.store.calls(RecordFilter(), 9)).data)
+    keeper = CallKeeper()
+    follower = await create_follower(harness, keeper, transform="mask call_to last3\nmask call_from hash")
+    await follower.follow(is_drained=True)
+    ((body,),) = [replacement.bodies for replacement in keeper.replacements]
+    members = msgspec.json.decode(body)
+    assert members["call_to"] == "15550***"
+    assert members["call_from"].startswith("anon-")
+
+
 async def test_deletion_follower_other_entries_are_passed_over(harness: DeliveryHarness) -> None:
     (source,) = make_calls(1)
     await harness.put_calls(source)

@@ -20,6 +20,7 @@ from onhook.cdr.record import Call, Record
 from onhook.delivery.destination_streams import ReadLedgerEnd
 from onhook.delivery.destinations.contract import CallReplacement, CallReplacer
 from onhook.delivery.payloads import calls_as_records, filter_records
+from onhook.delivery.record_preparation import RecordPreparation
 from onhook.delivery.record_reader import RecordBatch, RecordReader
 from onhook.ledger.contract import RawEvent
 from onhook.ledger.control_entries import Erased, Forgotten, decode_control
@@ -65,6 +66,7 @@ class DeletionFollower:
         self._destination = destination
         self._replacer = replacer
         self._format_payload = format_payload
+        self._preparation = RecordPreparation(destination, appdb)
         self._appdb = appdb
         self._record_reader = record_reader
         self._read_control_entries = read_control_entries
@@ -187,7 +189,8 @@ class DeletionFollower:
             records = filter_records(legs, [destination.filter])
         else:
             records = calls_as_records(RecordBatch(legs, 0, True), calls, [destination.filter], None, masking)
-        return records if masking is None else list(map(masking.mask_record, records))
+        masked = records if masking is None else list(map(masking.mask_record, records))
+        return await self._preparation.prepare(masked, masking)
 
 
 def _loop_time() -> float:

@@ -5,20 +5,18 @@ so that a replay does not slow the live stream. A notification that is a stored 
 read once the store has all that the ledger had when it was found: another hub may have had its events read late.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Collection
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.destinations import Destination
 from onhook.appdb.masking import load_masking
-from onhook.cdr.party_names import name_record
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.commit_batch import StreamProgress
 from onhook.delivery.delivery_rules import DeliveryRules
-from onhook.delivery.destinations.kinds import needs_names, open_transform
 from onhook.delivery.payloads import make_notification_id
 from onhook.delivery.per_call_queue import PendingNotification
+from onhook.delivery.record_preparation import RecordPreparation
 from onhook.delivery.record_reader import RecordReader
 from onhook.delivery.stream_reader import StreamReader
 from onhook.lib.clock import Clock
@@ -62,8 +60,7 @@ class DestinationStreams:
         self.needs_reload = True
         """Whether there may be streams that are not loaded."""
         self._destination = destination
-        self._transform = open_transform(destination)
-        self._needs_names = needs_names(destination)
+        self._preparation = RecordPreparation(destination, appdb)
         self._appdb = appdb
         self._record_reader = record_reader
         self._clock = clock
@@ -174,25 +171,10 @@ class DestinationStreams:
         # By the number plans of now: a PBX may be new.
         masking = await load_masking(self._appdb, self._destination.mask)
         batch = await reader.read(self._record_reader, self._clock.now(), masking)
-        key = await self._appdb.mask_key.get() if self._transform and self._transform.needs_key else b""
         # All before the first is queued: an attempt ends in no gap of the numbers.
-        records = [await self._apply_transform(record, key) for record in batch.records]
-        if records and self._needs_names:
-            # After the changes: who drops or masks a party does not get its name either.
-            directory = (await self._appdb.names.get(masking)).directory
-            records = [name_record(record, directory) for record in records]
-        for record in records:
+        for record in await self._preparation.prepare(batch.records, masking):
             self._enqueue(record, reader)
         reader.ack_window.read_to = batch.last_seq
-
-    async def _apply_transform(self, record: Record, key: bytes) -> Record:
-        """Return the record as this destination changes it. Other tasks run between two records, because templates
-        take their time.
-        """
-        if self._transform is None:
-            return record
-        await asyncio.sleep(0)
-        return self._transform.apply(record, key)
 
     def _enqueue(self, record: Record, reader: StreamReader) -> None:
         notification_id = make_notification_id(record)

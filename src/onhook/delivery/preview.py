@@ -10,12 +10,12 @@ from onhook.appdb.destination_spec import OPERATIONAL, PayloadFormat
 from onhook.appdb.destinations import Destination
 from onhook.appdb.masking import load_masking
 from onhook.cdr.call_as_record import call_as_record
-from onhook.cdr.party_names import name_record
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.delivery.destinations.contract import OpenDestination
-from onhook.delivery.destinations.kinds import KINDS, needs_names, open_transform
+from onhook.delivery.destinations.kinds import KINDS
 from onhook.delivery.payloads import make_notification_id
+from onhook.delivery.record_preparation import RecordPreparation
 from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.messages import _
 from onhook.store.contract import Store
@@ -90,12 +90,8 @@ async def _find_record(appdb: AppDb, store: Store, destination: Destination, rec
     if not records:
         raise NotFound(_("there is no such call"), hint=_("see `onhook calls`, or add a call"))
     record = records[0] if masking is None else masking.mask_record(records[0])
-    transform = open_transform(destination)
-    if transform is not None:
-        record = transform.apply(record, await appdb.mask_key.get() if transform.needs_key else b"")
-    if not needs_names(destination):
-        return record
-    return name_record(record, (await appdb.names.get(masking)).directory)
+    (prepared,) = await RecordPreparation(destination, appdb).prepare([record], masking)
+    return prepared
 
 
 async def _format(
