@@ -68,6 +68,22 @@ def test_per_call_queue_requeued_notification_is_the_next() -> None:
     assert (queue.ready_count, queue.pop()) == (2, first)
 
 
+def test_per_call_queue_requeued_batch_keeps_its_order() -> None:
+    """So that a receiver recognises it; and a later attempt with one of them begins with another one."""
+    queue = PerCallQueue(())
+    notifications = [pending_notification(seq, ("SN", f"1.{seq}")) for seq in range(1, 5)]
+    for notification in notifications:
+        queue.add(notification)
+    batch = [queue.pop() for _ in range(3)]
+    for item in batch:
+        assert item is not None
+        queue.requeue(item)
+    first = queue.pop()
+    assert first is batch[0] is not None
+    queue.requeue(first)
+    assert [queue.pop() for _ in range(4)] == [batch[1], batch[2], first, notifications[3]]
+
+
 def test_per_call_queue_followers_of_a_failed_one_are_returned_in_order() -> None:
     """They become rows behind it; later events of the call are held back."""
     queue = PerCallQueue([BOB_CALL])

@@ -104,6 +104,7 @@ HOSTILE_SOURCES = [
     "{% for a in call.hundred %}{{ call.long|upper|lower|trim|length }}{% endfor %}",
     "{% for a in call.hundred %}{% if call.long == call.other %}x{% endif %}{% endfor %}",
     "{% for a in call.hundred %}{% if call.long in call.other %}x{% endif %}{% endfor %}",
+    "{% for a in call.hundred[:20] %}{% if call.long in [" + "call.other, " * 90 + "] %}x{% endif %}{% endfor %}",
     "{% for a in call.hundred %}{{ call.long[1:]|length }}{% endfor %}",
     "{% for a in call.hundred %}{{ call.long }}{% endfor %}",
     "{{ call.long|replace('a', call.long) }}",

@@ -37,26 +37,32 @@ class PendingNotification(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class ReadyQueue:
-    """Notifications that could be sent now: first those that waited behind another one. They are older than most of the
-    others, and a stream is done up to its oldest one.
+    """Notifications that could be sent now: first those whose attempts did not count, in the order of these attempts,
+    then those that waited behind another one. They are older than most of the others, and a stream is done up to its
+    oldest one.
     """
 
     def __init__(self) -> None:
+        self.requeued: deque[PendingNotification] = deque()
         self.released: deque[PendingNotification] = deque()
         self.read: deque[PendingNotification] = deque()
 
     def __len__(self) -> int:
-        return len(self.released) + len(self.read)
+        return sum(map(len, self._parts))
+
+    @property
+    def _parts(self) -> tuple[deque[PendingNotification], ...]:
+        return self.requeued, self.released, self.read
 
     def pop(self) -> PendingNotification | None:
         """Return the next notification; None when there is none."""
-        queue = self.released or self.read
+        queue = self.requeued or self.released or self.read
         return queue.popleft() if queue else None
 
     @property
     def oldest_pending_since(self) -> int | None:
         """Return since when the first notification of each part waits, the earlier one; None when there is none."""
-        return min((queue[0].pending_since for queue in (self.released, self.read) if queue), default=None)
+        return min((queue[0].pending_since for queue in self._parts if queue), default=None)
 
 
 class PerCallQueue:
@@ -95,8 +101,10 @@ class PerCallQueue:
         return self._ready_live.pop() or self._ready_replays.pop()
 
     def requeue(self, notification: PendingNotification) -> None:
-        """Requeue at the front; the attempt does not count against this notification."""
-        self._queue_for(notification).released.appendleft(notification)
+        """Requeue at the front, behind those that were requeued before: a batch keeps its order. The attempt does not
+        count against this notification.
+        """
+        self._queue_for(notification).requeued.append(notification)
 
     def release_next(self, notification: PendingNotification) -> None:
         """Make the next notification of the same call ready."""

@@ -175,6 +175,9 @@ def compared(context: Context, left: object, comparison: str, right: object) -> 
     if isinstance(right, Undefined):
         right = () if is_search else None
     sizes = [len(value) for value in (left, right) if isinstance(value, str | list | dict | tuple)]
+    if isinstance(left, str) and isinstance(right, list | tuple):
+        # Each item that is as long is read too.
+        sizes.append(len(left) * sum(isinstance(item, str) and len(item) == len(left) for item in right))
     read_work(context).charge(characters=sum(sizes))
     return _COMPARISONS[comparison](left, right)
 

@@ -10,7 +10,7 @@ import pytest
 
 from onhook.appdb.destination_spec import DestinationSpec, FieldValue, validate_spec
 from onhook.delivery.destinations.contract import Notification
-from onhook.delivery.destinations.email import DEFERRALS_MAX
+from onhook.delivery.destinations.email import DEFERRALS_MAX, SESSION_MAILS
 from onhook.delivery.destinations.email_message import describe_request
 from onhook.delivery.destinations.kinds import check_kind
 from onhook.delivery.samples import sample_operational_event
@@ -123,6 +123,27 @@ async def test_email_digest_has_each_notification_once(server: MailServer) -> No
     (mail,) = server.mails
     assert mail.subject.startswith("3 notifications: ")
     assert [mail.text.count(f"To:     {number}\n") for number in (1, 2, 3)] == [1, 1, 1]
+
+
+async def test_email_digest_that_is_refused_fails_for_one_notification_alone(server: MailServer) -> None:
+    """Its halves are sent, so that a text that a filter does not like keeps no other one."""
+    server.refused_text = "To:     5\n"
+    client = open_client(spec_at(server, digest_seconds=600))
+    results = await client.send(notifications_of(client, *range(1, 9)))
+    assert [result.outcome for result in results] == ["accepted"] * 4 + ["rejected"] + ["accepted"] * 3
+    assert [len(re.findall(r"To:     \d", mail.text)) for mail in server.mails] == [4, 1, 2]
+    assert server.session_count == 1
+
+
+async def test_email_digests_that_are_all_refused_end_with_the_session(server: MailServer) -> None:
+    """What was not sent yet follows in the next session, and counts no attempt."""
+    server.refused_text = "To:"
+    client = open_client(spec_at(server, digest_seconds=600))
+    results = await client.send(notifications_of(client, *range(1, 101)))
+    outcomes = [result.outcome for result in results]
+    assert (server.refusal_count, set(outcomes)) == (SESSION_MAILS, {"rejected", "unreachable"})
+    assert outcomes.index("unreachable") == outcomes.count("rejected")
+    assert all(result.is_shared for result in results if result.outcome == "unreachable")
 
 
 async def test_email_batch_is_one_session_and_a_refused_mail_fails_alone(server: MailServer) -> None:

@@ -7,6 +7,7 @@ accepted, whatever happens to those after it.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -119,12 +120,18 @@ class EmailClient:
         groups: Sequence[Mapping[int, RenderedEvent]],
         results: dict[int, DeliveryResult],
     ) -> None:
-        """Send a mail for each group of notifications. One that is deferred has a result once the server takes a later
-        one: only then it is about this mail. Raises `MailDeferred` where the server takes none after it.
+        """Send a mail for each group of notifications. One that is refused is sent in halves, until the notification
+        alone is found that is refused. One that is deferred has a result once the server takes a later one: only then
+        it is about this mail. Raises `MailDeferred` where the server takes none after it, `Unavailable` for what is
+        left of a session.
         """
         deferred: dict[int, DeliveryResult] = {}
         errors: list[MailDeferred] = []
-        for group in groups:
+        waiting = deque(groups)
+        for _mail in range(SESSION_MAILS):
+            if not waiting:
+                break
+            group = waiting.popleft()
             try:
                 result = await self._send_mail(session, list(group.values()))
             except MailDeferred as error:
@@ -134,12 +141,17 @@ class EmailClient:
                 if len(errors) == DEFERRALS_MAX:
                     break
                 continue
+            if result.outcome == "rejected" and len(group) > 1:
+                waiting.extendleft(reversed(_halves(group)))
+                continue
             results.update(dict.fromkeys(group, result))
             if result.outcome == "accepted":
                 results.update(deferred)
                 deferred, errors = {}, []
         if errors:
             raise errors[-1]
+        if waiting:
+            raise Unavailable(_("mails of this session were refused; what is left follows in the next one"))
 
     async def _send_mail(self, session: SmtpSession, events: Sequence[RenderedEvent]) -> DeliveryResult:
         mail = self._templates.make_mail(events)
@@ -156,6 +168,12 @@ class EmailClient:
         if body == TEST_BODY:
             body = sample_event(self._spec, datetime.fromtimestamp(notification.attempted_at / _MICROSECONDS, UTC))
         return self._templates.render(notification, body)
+
+
+def _halves(group: Mapping[int, RenderedEvent]) -> list[Mapping[int, RenderedEvent]]:
+    items = list(group.items())
+    middle = len(items) // 2
+    return [dict(items[:middle]), dict(items[middle:])]
 
 
 def open_client(config: Config, spec: DestinationSpec, secrets: Sequence[str]) -> EmailClient:
