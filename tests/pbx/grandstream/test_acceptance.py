@@ -153,6 +153,23 @@ def test_queue_row_whose_agent_ends_years_later_keeps_its_own_duration() -> None
     assert [details.call_duration for details in GRANDSTREAM.parse(body.encode())] == [32, 90]
 
 
+def test_talk_of_a_queue_is_no_longer_than_its_row_where_the_agent_ends_too_early() -> None:
+    """The end of the agent's row is wrong, as where a clock was set back during the call."""
+    group = json.loads(json.dumps(QUEUE_ROWS))
+    for name, row in group.items():
+        if name.startswith("sub_cdr") and row["action_type"].startswith("QUEUE"):
+            row["end"] = "2026-08-03 09:00:32"
+    for details in GRANDSTREAM.parse(json.dumps(group).encode()):
+        assert details.call_duration is not None
+        assert details.talk_duration is not None
+        assert details.talk_duration <= details.call_duration
+
+
+def test_peek_of_a_name_that_is_no_text_is_an_event() -> None:
+    body = changed().replace(b'"AcctId"', b'"\\ud800": 1, "AcctId"')
+    assert GRANDSTREAM.peek(body).kind == "details"
+
+
 def test_names_of_members_are_read_in_any_case() -> None:
     assert GRANDSTREAM.parse(REALTIME.replace(b"AcctId", b"acctid")) == GRANDSTREAM.parse(REALTIME)
     assert GRANDSTREAM.peek(REALTIME.replace(b"AcctId", b"ACCTID")) == GRANDSTREAM.peek(REALTIME)
@@ -256,6 +273,7 @@ def test_row_has_names_ids_recordings_and_durations_as_far_as_they_are_there() -
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
+        (changed(AcctId=""), "AcctId is empty"),
         (b'{"AcctId": "1"}', "no start"),
         (changed(start="1/2/2026"), "start is no time"),
         (changed(end="1/2/2026"), "end is no time"),

@@ -53,7 +53,8 @@ def _build_details(row: UcmRow, rows: Sequence[UcmRow], offset: timedelta | None
     agents = [agent for agent in rows if _is_agent_of(agent, row) and agent.is_answered] if kind == "queue" else []
     duration, talk = row.duration, row.talk
     if agents:
-        duration, talk = _duration_with_agents(row, agents), agents[0].talk
+        duration = _duration_with_agents(row, agents)
+        talk = agents[0].talk if duration is None else min(agents[0].talk, duration)
     elif kind == "queue":
         talk = 0
     recording, *further = [part for part in row.get("recordfiles").split("@") if part] or [""]

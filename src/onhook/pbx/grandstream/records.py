@@ -145,7 +145,7 @@ def _find_rows(content: Any, shared: Members, levels: int) -> Iterator[tuple[Mem
 def _fold(members: Mapping[Any, Any]) -> dict[str, str]:
     """Return the members that are texts or numbers, by folded name."""
     return {
-        str(name).lower(): _clean(value)
+        _clean(name).lower(): _clean(value)
         for name, value in members.items()
         if isinstance(value, str | int) and not isinstance(value, bool)
     }
@@ -168,7 +168,9 @@ def _read_row(members: Members, *, is_summary: bool) -> UcmRow:
     is_answered = answer is not None and members.get("disposition", "").upper() in ("", "ANSWERED")
     talk = _read_count(members, "billsec") if is_answered else 0
     match = _ACTION.fullmatch(members.get("action_type", ""))
-    row_id = members[ROW_ID]
+    row_id = members.get(ROW_ID, "")
+    if not row_id:
+        raise parse_error(_("a row has no number: its {name} is empty", name="AcctId"))
     session = members.get("session") or members.get("uniqueid") or f"{start:%Y%m%d%H%M%S}-{row_id}"
     return UcmRow(
         row_id=row_id,
