@@ -20,6 +20,7 @@ from onhook.lib.clock import SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.migrations import load_migrations
 from tests.appdb.conftest import CreateDatabase
+from tests.delivery.destinations.broker_servers import free_port
 from tests.postgresql_server import PASSWORD, PostgresqlServer
 
 HOUR_US = 3_600 * 1_000_000
@@ -172,6 +173,14 @@ async def test_violated_constraint_shows_no_value(create_database: CreateDatabas
         with pytest.raises(OnhookError, match="mask_key") as caught:
             await database.write(insert, (2,))
     assert "geheim" not in str(caught.value)
+
+
+async def test_server_that_refuses_connections_is_unavailable_with_the_reason_as_text() -> None:
+    """Not as a number of the system."""
+    database = PostgresqlDatabase(f"postgresql://onhook:secret@127.0.0.1:{free_port()}/onhook")
+    with pytest.raises(Unavailable, match=r"cannot use the application database now: Connect call failed"):
+        await database.open()
+    await database.close()
 
 
 @pytest.mark.slow

@@ -126,4 +126,6 @@ def translate_errors(location: str) -> Iterator[None]:
 
 def _message(error: BaseException) -> str:
     """Return the message alone: the text of an error of the server has the values of the row too."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error.args[0]) if error.args else type(error).__name__
