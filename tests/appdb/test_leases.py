@@ -180,6 +180,22 @@ async def test_commit_of_an_earlier_owner_is_refused(processes: tuple[Process, P
     assert await read(second) == 90
 
 
+async def test_commit_of_an_earlier_owner_is_refused_where_a_standby_gives_its_number_again(
+    processes: tuple[Process, Process], clock: MovedClock
+) -> None:
+    """The standby that follows a failed server may lack the last commits: here that the lease was acquired."""
+    first, second = (process.appdb for process in processes)
+    lost_lease = await first.leases.acquire(NAME, "first", now_us=clock.now_us)
+    assert lost_lease is not None
+    await first._database.write("DELETE FROM leases")
+    assert await second.leases.acquire(NAME, "second", now_us=clock.now_us) == Lease(NAME, "second", 1)
+    with fenced(lost_lease), pytest.raises(FencedOff):
+        await write(first, 60)
+    assert not await first.leases.has_turn(lost_lease)
+    await first.leases.release(lost_lease)
+    assert await first.leases.acquire(NAME, "third", now_us=clock.now_us) is None
+
+
 async def test_work_is_handed_over_at_once_when_its_process_stops(processes: tuple[Process, Process]) -> None:
     """The last commit of the first comes before the second begins."""
     first, second = processes

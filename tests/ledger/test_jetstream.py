@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +10,7 @@ from typing import TypeVar
 import pytest
 
 from onhook.ledger import jetstream
-from onhook.ledger.contract import AppendResult, LedgerEntry, RawEvent, RewrittenContent
+from onhook.ledger.contract import RawEvent, RewrittenContent
 from onhook.ledger.jetstream import JetStreamLedger
 from onhook.ledger.jetstream_address import JetStreamAddress, parse_jetstream_address
 from onhook.ledger.jetstream_state import JetStreamState
@@ -23,6 +23,7 @@ from tests.ledger.jetstream_server import (
     SERVER,
     JetStreamCluster,
     JetStreamServer,
+    append_until_acknowledged,
     create_ledger_streams,
 )
 from tests.server_certificates import create_server_certificate
@@ -35,21 +36,6 @@ T = TypeVar("T")
 SHORT_SECONDS = 0.2
 RESTART_SECONDS = 5.0
 """Deadline of a call that is in flight while the server is killed."""
-
-
-@pytest.fixture
-async def ledger(jetstream_server: JetStreamServer, stream_name: str) -> AsyncIterator[JetStreamLedger]:
-    ledger = await jetstream_server.create_ledger(stream_name)
-    yield ledger
-    await ledger.close()
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[JetStreamServer]:
-    server = JetStreamServer(tmp_path)
-    server.start()
-    yield server
-    server.process.stop()
 
 
 def test_address_is_parsed_and_shown_without_secrets() -> None:
@@ -230,7 +216,7 @@ async def test_append_to_a_server_that_restarts_goes_on(own_server: JetStreamSer
         await impatient.append([entry(4)])
     await impatient.close()
     own_server.start()
-    results = await _append_until_acknowledged(ledger, *entries(1, 4))
+    results = await append_until_acknowledged(ledger, *entries(1, 4))
     assert [result.outcome for result in results] == ["deleted", "duplicate", "duplicate", "new"]
     assert [result.seq for result in results[:3]] == [0, second, last]
     await waiting
@@ -284,7 +270,7 @@ async def test_append_to_a_cluster_whose_servers_are_killed_loses_no_acknowledge
             await ledger.append([entry(10**6)])
     for server in cluster.servers[1:]:
         server.start()
-    (result,) = await _append_until_acknowledged(ledger, entry(10**6))
+    (result,) = await append_until_acknowledged(ledger, entry(10**6))
     assert result.seq == last_seq + 1
     await ledger.close()
 
@@ -321,7 +307,7 @@ async def _write_during_crashes(url: str, servers: Sequence[JetStreamServer], ro
         number = 0
         while not is_ending:
             number += 1
-            (result,) = await _append_until_acknowledged(ledger, entry(number))
+            (result,) = await append_until_acknowledged(ledger, entry(number))
             seqs.setdefault(entry(number).key, set()).add(result.seq)
 
     writers = [asyncio.create_task(write(ledger)) for ledger in ledgers]
@@ -339,18 +325,6 @@ async def _write_during_crashes(url: str, servers: Sequence[JetStreamServer], ro
     assert len({event.key for event in stored}) == len(stored) > 50 * rounds
     for ledger in ledgers:
         await ledger.close()
-
-
-async def _append_until_acknowledged(ledger: JetStreamLedger, *items: LedgerEntry) -> list[AppendResult]:
-    """Append entries again and again, as PBXs do, until all are stored."""
-    while True:
-        try:
-            results = await ledger.append(items)
-        except Unavailable:
-            await asyncio.sleep(0.05)
-            continue
-        if all(result.outcome != "unavailable" for result in results):
-            return results
 
 
 async def _wait_for_count(items: Collection[object], count: int) -> None:

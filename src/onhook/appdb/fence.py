@@ -26,13 +26,17 @@ class FencedOff(OnhookError):
     """Another process has the lease of this task by now: nothing was committed."""
 
 
-SELECT_FENCE = "SELECT fence FROM leases WHERE name = ?"
+SELECT_FENCE = "SELECT fence, owner FROM leases WHERE name = ?"
 """Run by every commit of a task with a lease, with the name of it."""
 
 
 def check_fence(lease: Lease, row: tuple[Any, ...] | None) -> None:
-    """Check a lease against the row of SELECT_FENCE. Raises `FencedOff`."""
-    if row is None or row[0] != lease.fence:
+    """Check a lease against the row of SELECT_FENCE. Raises `FencedOff`.
+
+    The owner too: a standby that lacked the last commits gives a number again that an earlier owner had from the server
+    that failed.
+    """
+    if row is None or tuple(row) != (lease.fence, lease.owner):
         raise FencedOff(_("another process has the lease {name} by now", name=lease.name))
 
 

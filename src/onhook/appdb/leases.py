@@ -103,8 +103,8 @@ class Leases:
 
     async def _release(self, lease: Lease, *, seconds: float | None = None) -> None:
         await self._database.write(
-            "UPDATE leases SET owner = '', until = 0 WHERE name = ? AND fence = ?",
-            (lease.name, lease.fence),
+            "UPDATE leases SET owner = '', until = 0 WHERE name = ? AND fence = ? AND owner = ?",
+            (lease.name, lease.fence, lease.owner),
             seconds=seconds,
         )
 
@@ -135,7 +135,9 @@ class Leases:
     async def has_turn(self, turn: Lease) -> bool:
         """Return whether a turn is still that of its owner: another process follows one that stood still."""
         return bool(
-            await self._database.rows("SELECT 1 FROM leases WHERE name = ? AND fence = ?", (turn.name, turn.fence))
+            await self._database.rows(
+                "SELECT 1 FROM leases WHERE name = ? AND fence = ? AND owner = ?", (turn.name, turn.fence, turn.owner)
+            )
         )
 
     async def _wait_for_turn(self, name: str, owner: str, clock: Clock) -> Lease:

@@ -7,7 +7,8 @@ author has read, and after no other.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 
 import msgspec
@@ -33,7 +34,7 @@ from onhook.ledger.jetstream_client import (
     OutdatedSequence,
     StoredMessage,
 )
-from onhook.ledger.jetstream_entries import INT64_MAX, ReplacedContents, decode_entry, encode_entry
+from onhook.ledger.jetstream_entries import ReplacedContents, decode_entry, encode_entry
 from onhook.ledger.jetstream_follower import StreamFollower
 from onhook.ledger.jetstream_state import EXPECTED_LAST, JetStreamState, gather_limited
 from onhook.ledger.jetstream_streams import StreamNames, check_streams, create_streams, has_entries, read_begin
@@ -51,6 +52,9 @@ CONTROL_ENTRIES_MAX = 1_000
 PBXs at once may be interrupted between two thousands, and goes on when it starts again.
 """
 
+SHORTER_SECONDS = 10.0
+"""A leader that stood still learns within a second that another one was elected."""
+
 MESSAGE_ID = "Nats-Msg-Id"
 
 
@@ -65,6 +69,7 @@ class JetStreamLedger:
         self._state = JetStreamState(self._client, self._names)
         self._replaced = ReplacedContents(self._client, self._names)
         self._follower = StreamFollower(self._client, self._names.entries)
+        self._end = LedgerEnd(time.monotonic)
         self._call_seconds = call_seconds
         self._is_checked = False
         self._check_lock = asyncio.Lock()
@@ -116,11 +121,13 @@ class JetStreamLedger:
         except (UnicodeEncodeError, OverflowError):
             return AppendResult(0, "unavailable")
         stored = await self._client.publish(self._names.event, body, {MESSAGE_ID: fingerprint.hex()})
+        self._end.note(stored.seq)
         return AppendResult(stored.seq, "duplicate" if stored.duplicate else "new")
 
     async def append_control(self, bodies: Sequence[bytes], *, last_control_seq: int, now_us: int) -> int:
         last_message_seq = await self._last_control_message_seq()
-        if max(last_message_seq, await self._replaced.last_control_seq()) != last_control_seq:
+        await self._replaced.refresh()
+        if max(last_message_seq, self._replaced.last_seq(is_control=True)) != last_control_seq:
             return 0
         messages = list(map(encode_entry, to_ledger_entries(bodies, last_control_seq, now_us)))
         try:
@@ -141,7 +148,9 @@ class JetStreamLedger:
         return await self._read(self._names.control, after_seq, limit)
 
     async def last_control_seq(self) -> int:
-        return max(await self._last_control_message_seq(), await self._replaced.last_control_seq())
+        last_message_seq = await self._last_control_message_seq()
+        await self._replaced.refresh()
+        return max(last_message_seq, self._replaced.last_seq(is_control=True))
 
     async def _last_control_message_seq(self) -> int:
         await self._check()
@@ -161,17 +170,24 @@ class JetStreamLedger:
         been replaced before.
         """
         await self._check()
-        messages = await self._client.read_messages(self._names.entries, subject, after_seq, limit, READ_BYTES_MAX)
-        await self._replaced.refresh()
-        is_at_end = len(messages) < limit and sum(len(message.body) for message in messages) <= READ_BYTES_MAX
+        is_control = subject == self._names.control
+        known_seq = after_seq
+        while True:
+            messages = await self._client.read_messages(self._names.entries, subject, after_seq, limit, READ_BYTES_MAX)
+            await self._replaced.refresh()
+            if len(messages) == limit or sum(len(message.body) for message in messages) > READ_BYTES_MAX:
+                known_seq = messages[-1].seq
+                break
+            known_seq = max(known_seq, messages[-1].seq if messages else 0)
+            last_replaced_seq = self._replaced.last_seq(is_control=is_control)
+            if last_replaced_seq <= known_seq:
+                break
+            # Entries before it may have been stored since the end was read.
+            known_seq = last_replaced_seq
         replaced = await self._replaced.get(
-            self._replaced.list_seqs(
-                after_seq,
-                INT64_MAX if is_at_end else messages[-1].seq,
-                limit,
-                is_control=subject == self._names.control,
-            )
+            self._replaced.list_seqs(after_seq, known_seq, limit, is_control=is_control)
         )
+        self._end.note(messages[-1].seq if messages else 0)
         entries = [decode_entry(message.seq, message.body) for message in messages if message.seq not in replaced]
         if not replaced:
             return entries
@@ -275,7 +291,14 @@ class JetStreamLedger:
     async def last_seq(self) -> int:
         await self._check()
         information = await self._client.call(f"STREAM.INFO.{self._names.entries}")
-        return int(information["state"]["last_seq"])
+        last_seq = int(information["state"]["last_seq"])
+        if not self._end.accepts(last_seq):
+            raise Unavailable(
+                _("a NATS server that stood still answers what was true before"),
+                location=self._client.address.location,
+                hint=_("wait: it learns within seconds that another one leads"),
+            )
+        return last_seq
 
     async def begin_seq(self) -> int:
         await self._check()
@@ -342,6 +365,36 @@ async def create_ledger(url: str, after_seq: int) -> None:
         await check_streams(client)
     finally:
         await client.close()
+
+
+class LedgerEnd:
+    """The highest number that a process has seen. A leader that stood still answers for up to a second what was the end
+    before: readers that find the ledger shorter than their position begin anew.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._highest_seq = 0
+        self._shorter_since: float | None = None
+
+    def note(self, seq: int) -> None:
+        """Note a number that the ledger has."""
+        self._highest_seq = max(self._highest_seq, seq)
+
+    def accepts(self, last_seq: int) -> bool:
+        """Return whether this is the end: it is no lower than before, or has been lower for `SHORTER_SECONDS`, as after
+        the streams were restored from an older snapshot.
+        """
+        if last_seq >= self._highest_seq:
+            self._highest_seq, self._shorter_since = last_seq, None
+            return True
+        now = self._monotonic()
+        if self._shorter_since is None:
+            self._shorter_since = now
+        if now - self._shorter_since < SHORTER_SECONDS:
+            return False
+        self._highest_seq, self._shorter_since = last_seq, None
+        return True
 
 
 def _take(entries: Sequence[RawEvent], limit: int) -> list[RawEvent]:

@@ -1,8 +1,8 @@
 """Requests to the servers of NATS JetStream, each with a deadline.
 
-Invariants: nothing is sent while no server is connected, so that no request of long ago arrives later. A request that
-finds no leader of its stream is repeated until the deadline. Whether a request without an answer was carried out is not
-known.
+Invariants: nothing is sent while no server is connected, so that no request of long ago arrives later, nor to a server
+that does not suffice: each is checked when it is connected, and all of them now and then. A request that finds no
+leader of its stream is repeated until the deadline. Whether a request without an answer was carried out is not known.
 """
 
 import asyncio
@@ -11,15 +11,16 @@ import json
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import nats.aio.client
 import nats.errors
 from nats.aio.msg import Msg
 
 from onhook.ledger.jetstream_address import JetStreamAddress
+from onhook.ledger.jetstream_connection import Connection
 from onhook.ledger.jetstream_server import check_server, check_sync
 from onhook.lib.certificates import create_trust
 from onhook.lib.errors import Unavailable, UsageError
@@ -39,6 +40,13 @@ RECONNECT_SECONDS = 1
 CONNECT_SECONDS = 1
 PING_SECONDS = 2
 """A machine that is gone without notice is found within two pings."""
+
+SILENCE_SECONDS_MAX = 3 * PING_SECONDS
+"""With an unanswered ping for so long a connection is given up, where the library waits for its buffers to be sent."""
+
+WATCH_SECONDS = 1.0
+CHECK_SECONDS = 30.0
+"""Between two checks of all servers: one that was away may come back with other settings."""
 
 BATCH_MESSAGES = 1_000
 BATCH_BYTES = 4 * 1024 * 1024
@@ -93,18 +101,25 @@ class JetStreamClient:
     def __init__(self, address: JetStreamAddress, *, call_seconds: float = CALL_SECONDS_MAX) -> None:
         self.address = address
         self._call_seconds = call_seconds
-        self._client: nats.aio.client.Client | None = None
+        self._client: Connection | None = None
         self._connect_lock = asyncio.Lock()
         self._is_connected = asyncio.Event()
         self._reason = ""
+        self._refusal: UsageError | None = None
+        """Why nothing is sent to the servers, although one is connected."""
+        self._watch_task: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """Close the connection."""
+        watch_task, self._watch_task = self._watch_task, None
+        if watch_task is not None:
+            watch_task.cancel()
+            await asyncio.wait([watch_task])
         client, self._client = self._client, None
         if client is not None:
-            await client.close()
+            await client.close_in_time()
 
-    async def connect(self) -> nats.aio.client.Client:
+    async def connect(self) -> Connection:
         """Return the connected client. Raises `Unavailable`, `UsageError` for a server that does not suffice."""
         return await self._connect(self._deadline())
 
@@ -186,7 +201,7 @@ class JetStreamClient:
             await self._pause(deadline)
 
     async def _receive_many(
-        self, client: nats.aio.client.Client, stream: str, request: bytes, deadline: float
+        self, client: Connection, stream: str, request: bytes, deadline: float
     ) -> list[StoredMessage] | None:
         """Return the messages up to the end of a batch; None where no replica answers."""
         inbox = client.new_inbox()
@@ -219,7 +234,7 @@ class JetStreamClient:
 
     async def _request(
         self,
-        client: nats.aio.client.Client,
+        client: Connection,
         subject: str,
         body: bytes,
         headers: Mapping[str, str] | None,
@@ -235,23 +250,30 @@ class JetStreamClient:
         except (OSError, nats.errors.Error, TimeoutError) as error:
             raise self._translate(error) from error
 
-    async def _connect(self, deadline: float) -> nats.aio.client.Client:
-        if self._client is not None and self._client.is_connected:
+    async def _connect(self, deadline: float) -> Connection:
+        if self._client is not None and self._is_usable(self._client):
             return self._client
         try:
             async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - time.monotonic()):
                 async with self._connect_lock:
                     if self._client is None or self._client.is_closed:
                         self._client = await self._open()
-                    while not self._client.is_connected:
+                    while not self._is_usable(self._client):
                         await self._is_connected.wait()
                         await asyncio.sleep(0)  # the library is about to note that the connection is lost
                     return self._client
         except TimeoutError as error:
             raise self._unavailable(self._reason or _("no server answers")) from error
 
-    async def _open(self) -> nats.aio.client.Client:
-        client = _Client(requires_tls=self.address.has_tls)
+    def _is_usable(self, client: Connection) -> bool:
+        """Return whether a server is connected that was checked. Raises `UsageError` where one does not suffice."""
+        is_usable = client.is_connected and self._is_connected.is_set()
+        if is_usable and self._refusal is not None:
+            raise self._refusal
+        return is_usable
+
+    async def _open(self) -> Connection:
+        client = Connection(requires_tls=self.address.has_tls)
         address = self.address
         try:
             await client.connect(
@@ -259,7 +281,7 @@ class JetStreamClient:
                 name="onhook",
                 error_cb=self._note_error,
                 disconnected_cb=self._note_disconnected,
-                reconnected_cb=self._note_connected,
+                reconnected_cb=self._note_reconnected,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_SECONDS,
                 connect_timeout=max(CONNECT_SECONDS, round(self._call_seconds)),
@@ -271,20 +293,72 @@ class JetStreamClient:
             )
             await self._check(client)
         except BaseException as error:
-            await client.close()
+            await client.close_in_time()
             if isinstance(error, OSError | nats.errors.Error):
                 raise self._translate(error) from error
             raise
-        await self._note_connected()
+        self._note_usable()
+        if self._watch_task is None:
+            self._watch_task = asyncio.create_task(self._watch(), name="ledger connection")
         return client
 
-    async def _check(self, client: nats.aio.client.Client) -> None:
+    async def _check(self, client: Connection) -> None:
+        """Check the connected server, whichever address it has told of itself, and all others that answer. Raises
+        `UsageError`, `Unavailable`.
+        """
         check_server(client.connected_server_version, client.max_payload, self.address.location)
-        if self.address.monitor_port:
-            connected = client.connected_url.hostname if client.connected_url else ""
-            for server in self.address.servers:
-                host = server.rpartition(":")[0].strip("[]")
-                await check_sync(host, self.address.monitor_port, is_required=host == connected)
+        if not self.address.monitor_port:
+            return
+        connected = client.connected_url.hostname if client.connected_url else None
+        hosts = dict.fromkeys(server.rpartition(":")[0].strip("[]") for server in self.address.servers)
+        if connected:
+            hosts[connected] = None
+        results = await asyncio.gather(
+            *(check_sync(host, self.address.monitor_port, is_required=host == connected) for host in hosts),
+            return_exceptions=True,
+        )
+        for result in sorted(filter(None, results), key=lambda error: not isinstance(error, UsageError)):
+            raise result
+
+    async def _watch(self) -> None:
+        """Give up connections to servers that are silent, and check all servers now and then, until cancelled."""
+        silent_since: float | None = None
+        checked_at = time.monotonic()
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            client, now = self._client, time.monotonic()
+            if client is None or not client.is_connected or not client.has_unanswered_ping:
+                silent_since = None
+            else:
+                silent_since = now if silent_since is None else silent_since
+                if now - silent_since > SILENCE_SECONDS_MAX:
+                    client.abort()
+            is_due = self._refusal is not None or now - checked_at >= CHECK_SECONDS
+            if client is not None and client.is_connected and self._is_connected.is_set() and is_due:
+                checked_at = now
+                with suppress(Unavailable):  # the server that is connected answers nevertheless
+                    await self._check_again(client)
+
+    async def _check_again(self, client: Connection) -> None:
+        """Check the servers; where one does not suffice, nothing is sent until it does. Raises `Unavailable`."""
+        try:
+            await self._check(client)
+        except UsageError as error:
+            self._refusal = error
+        else:
+            self._refusal = None
+
+    async def _note_reconnected(self) -> None:
+        """Check the server, which may be another one, before anything is sent to it. Cancelled when it is lost."""
+        while self._client is not None and self._client.is_connected:
+            try:
+                await self._check_again(self._client)
+            except Unavailable as error:
+                self._reason = error.message
+                await asyncio.sleep(RECONNECT_SECONDS)
+            else:
+                self._note_usable()
+                return
 
     async def _note_error(self, error: Exception) -> None:
         self._reason = str(error) or type(error).__name__
@@ -292,7 +366,7 @@ class JetStreamClient:
     async def _note_disconnected(self) -> None:
         self._is_connected.clear()
 
-    async def _note_connected(self) -> None:
+    def _note_usable(self) -> None:
         self._is_connected.set()
         self._reason = ""
 
@@ -318,21 +392,6 @@ class JetStreamClient:
             location=self.address.location,
             hint=_("check that most of the NATS servers run and can be reached"),
         )
-
-
-class _Client(nats.aio.client.Client):
-    """Client that logs in over TLS where that is required: the library would log in without, at a server that does not
-    ask for TLS.
-    """
-
-    def __init__(self, *, requires_tls: bool) -> None:
-        super().__init__()
-        self._requires_tls = requires_tls
-
-    def _connect_command(self) -> bytes:
-        if self._requires_tls and not self._server_info.get("tls_required"):
-            raise nats.errors.SecureConnWantedError
-        return super()._connect_command()
 
 
 def _create_tls_context(address: JetStreamAddress) -> ssl.SSLContext:

@@ -92,10 +92,12 @@ class ReplacedContents:
                 ):
                     self._note(message)
 
-    async def last_control_seq(self) -> int:
-        """Return the highest number of a control entry whose content was replaced; 0 where there is none."""
-        await self.refresh()
-        return self._control_seqs[-1] if self._control_seqs else 0
+    def last_seq(self, *, is_control: bool) -> int:
+        """Return the highest number of an entry whose content was replaced, or of a control entry; 0 where there is
+        none.
+        """
+        seqs = self._control_seqs if is_control else self._seqs
+        return seqs[-1] if seqs else 0
 
     async def has_events(self) -> bool:
         """Return whether the content of an event was replaced."""
@@ -110,14 +112,15 @@ class ReplacedContents:
 
     async def get(self, seqs: Collection[int]) -> dict[int, RawEvent]:
         """Return those of these entries whose contents were replaced. Raises `Unavailable`."""
-        known_seqs = [seq for seq in seqs if seq in self._replacements]
+        known_subjects = {seq: self._replacements[seq].subject for seq in seqs if seq in self._replacements}
+        ordered_subjects = list(known_subjects.values())
         entries: dict[int, RawEvent] = {}
-        for start in range(0, len(known_seqs), GET_SUBJECTS):
-            subjects = [self._replacements[seq].subject for seq in known_seqs[start : start + GET_SUBJECTS]]
+        for start in range(0, len(ordered_subjects), GET_SUBJECTS):
+            subjects = ordered_subjects[start : start + GET_SUBJECTS]
             for message in await self._client.get_many(self._names.state, multi_last=subjects):
                 seq = _entry_seq(message.subject)
                 entries[seq] = decode_entry(seq, message.body)
-        for seq in set(known_seqs) - entries.keys():
+        for seq in known_subjects.keys() - entries.keys():
             if (entry := await self._get_from_leader(seq)) is not None:
                 entries[seq] = entry
         return entries
@@ -136,16 +139,19 @@ class ReplacedContents:
         """Delete what replaces the content of an entry, if anything does. Raises `Unavailable`."""
         if (replacement := self._replacements.get(seq)) is not None:
             await self._delete(replacement)
-            self._forget(seq)
+            self._forget(replacement, seq)
 
     async def _get_from_leader(self, seq: int) -> RawEvent | None:
         """Return an entry that the replica has not: it is behind, or another process has replaced or deleted it."""
         await self.refresh()
-        message = await self._client.find_message(self._names.state, last_by_subj=self._replacements[seq].subject)
-        if message is None:
-            self._forget(seq)
-            return None
-        return decode_entry(seq, message.body)
+        while (replacement := self._replacements.get(seq)) is not None:
+            message = await self._client.find_message(self._names.state, last_by_subj=replacement.subject)
+            if message is not None:
+                return decode_entry(seq, message.body)
+            # What replaces it in its turn was stored before it was deleted.
+            await self.refresh()
+            self._forget(replacement, seq)
+        return None
 
     async def _delete(self, replacement: _Replacement) -> None:
         try:
@@ -165,7 +171,10 @@ class ReplacedContents:
         if moves_position:
             self._position = message.seq
 
-    def _forget(self, seq: int) -> None:
+    def _forget(self, replacement: _Replacement, seq: int) -> None:
+        """Forget what replaced the content of an entry, unless another task has, or it was replaced again."""
+        if self._replacements.get(seq) != replacement:
+            return
         del self._replacements[seq]
         self._seqs.remove(seq)
         if seq in self._control_seqs:

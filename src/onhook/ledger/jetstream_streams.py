@@ -21,6 +21,21 @@ BEGIN_NAME = "onhook-begin"
 
 STATE_SUFFIX = "_STATE"
 NANOSECONDS_PER_DAY = 86_400 * 1_000_000_000
+DUPLICATE_WINDOW = REPEAT_DAYS_MIN * NANOSECONDS_PER_DAY
+
+_KEPT_SETTINGS: Mapping[str, object] = {
+    "storage": "file",
+    "retention": "limits",
+    "persist_mode": "default",
+    "max_age": 0,
+    "max_msgs": -1,
+    "max_bytes": -1,
+    "no_ack": False,
+    "sealed": False,
+}
+"""With others the servers drop entries by themselves, or confirm what they do not keep, or nothing at all."""
+
+_SAME_SETTINGS: Mapping[str, tuple[object, ...]] = {"persist_mode": ("",), "max_msgs": (0,), "max_bytes": (0,)}
 
 
 class StreamNames:
@@ -57,7 +72,7 @@ async def create_streams(client: JetStreamClient, after_seq: int = 0, begin_seq:
         "name": names.entries,
         "subjects": [names.any_entry, names.gap],
         "allow_atomic": True,
-        "duplicate_window": REPEAT_DAYS_MIN * NANOSECONDS_PER_DAY,
+        "duplicate_window": DUPLICATE_WINDOW,
         "first_seq": after_seq + 1,
     }
     for stream in (state_stream, entry_stream):  # that of the entries last: a ledger that has it is whole
@@ -114,9 +129,19 @@ def _check_stream(address: JetStreamAddress, config: Mapping[str, Any]) -> None:
             location=address.location,
             hint=_("give it more with `nats stream edit`, or write replicas={count}", count=config["num_replicas"]),
         )  # fmt: skip
-    if config.get("persist_mode", "default") not in ("", "default"):
+    for name, wanted in _KEPT_SETTINGS.items():
+        if config.get(name, wanted) not in (wanted, *_SAME_SETTINGS.get(name, ())):
+            raise UsageError(
+                _("the stream {stream} has {name}={value}, with which it does not keep what it has confirmed",
+                  stream=config["name"], name=name, value=config[name]),
+                location=address.location,
+                hint=_("set {name} to {wanted} with `nats stream edit`, or move the ledger to a stream of another name",
+                       name=name, wanted=wanted),
+            )  # fmt: skip
+    if config["name"] == StreamNames(address.stream).entries and config["duplicate_window"] < DUPLICATE_WINDOW:
         raise UsageError(
-            _("the stream {name} confirms what is not on disk yet", name=config["name"]),
+            _("the stream {name} recognises repeats for less than {days} days", name=config["name"],
+              days=REPEAT_DAYS_MIN),
             location=address.location,
-            hint=_("move the ledger to a stream of another name"),
-        )
+            hint=_("`nats stream edit {name} --dupe-window={days}d`", name=config["name"], days=REPEAT_DAYS_MIN),
+        )  # fmt: skip
