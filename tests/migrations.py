@@ -1,5 +1,6 @@
 """SQLite files of earlier versions, and checks of their upgrade."""
 
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,13 +49,19 @@ def assert_sound(path: Path, version: int) -> None:
         connection.close()
 
 
-def read_schema(path: Path) -> set[tuple[str, str, tuple[Any, ...]]]:
-    """Return tables with their columns, and indexes with theirs."""
+def read_schema(path: Path) -> set[tuple[str, str, str, tuple[Any, ...]]]:
+    """Return tables and indexes, each with the statement that makes it, without spaces and quotes, and its columns."""
     connection = sqlite3.connect(path)
     try:
-        names = connection.execute("SELECT type, name FROM sqlite_schema").fetchall()
+        rows = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_schema").fetchall()
         return {
-            (kind, name, tuple(connection.execute(f"PRAGMA {kind}_xinfo({name})").fetchall())) for kind, name in names
+            (
+                kind,
+                name,
+                re.sub(r'[\s"]+', "", statement),
+                tuple(connection.execute(f"PRAGMA {kind}_xinfo({name})").fetchall()),
+            )
+            for kind, name, statement in rows
         }
     finally:
         connection.close()

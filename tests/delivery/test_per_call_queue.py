@@ -79,7 +79,8 @@ def test_per_call_queue_requeued_batch_keeps_its_order() -> None:
         assert item is not None
         queue.requeue(item)
     first = queue.pop()
-    assert first is batch[0] is not None
+    assert first is not None
+    assert first is batch[0]
     queue.requeue(first)
     assert [queue.pop() for _ in range(4)] == [batch[1], batch[2], first, notifications[3]]
 

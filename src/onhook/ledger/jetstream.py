@@ -9,6 +9,7 @@ author has read, and after no other.
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from operator import attrgetter
 
 import msgspec
@@ -310,14 +311,12 @@ class JetStreamLedger:
 
     async def wait(self, after_seq: int, timeout_seconds: float) -> bool:
         await self._check()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 event = await self._follower.prepare()
                 if await self.last_seq() > after_seq:
                     return True
                 await event.wait()
-        except TimeoutError:
-            pass
         return await self.last_seq() > after_seq
 
     async def add_counts(

@@ -303,7 +303,7 @@ class JetStreamClient:
         return client
 
     async def _check(self, client: Connection) -> None:
-        """Check the connected server, whichever address it has told of itself, and all others that answer. Raises
+        """Check the connected server, whichever address it advertises, and all others that answer. Raises
         `UsageError`, `Unavailable`.
         """
         check_server(client.connected_server_version, client.max_payload, self.address.location)

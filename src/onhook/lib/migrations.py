@@ -39,7 +39,7 @@ def load_migrations(package: str, engine: str = "") -> tuple[Migration, ...]:
 @cache
 def load_baseline(package: str, engine: str) -> Migration:
     """Return the statements with which a new file begins, instead of the steps up to that version: the only file in the
-    folder `baseline` of the engine. It is as fixed as they are.
+    folder `baseline` of the engine. A newer one may replace it, with the schema that the steps lead to.
     """
     (file,) = (file for file in files(package).joinpath("migrations", engine, "baseline").iterdir() if _is_step(file))
     return _load(file)

@@ -1,5 +1,6 @@
 """A local server with the documented HTTP interface of a service, which can be stopped and started again."""
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
 from aiohttp import web
@@ -16,7 +17,7 @@ class ReceivedRequest(NamedTuple):
     body: bytes
 
 
-class HttpServer:
+class HttpServer(ABC):
     """See `contract.KindServer`. A service overrides `answer`; `reply` replaces its answers."""
 
     kind: ClassVar[str]
@@ -42,9 +43,9 @@ class HttpServer:
     def refuse(self) -> None:
         self.is_refusing = True
 
+    @abstractmethod
     def answer(self, request: ReceivedRequest) -> tuple[int, bytes]:
         """Return status and body of the response."""
-        raise NotImplementedError
 
     async def start(self) -> None:
         app = web.Application(client_max_size=BODY_BYTES_MAX)
