@@ -74,22 +74,26 @@ class QuietServer(ThreadingHTTPServer):
 
 class Destination:
     """A receiver of notifications, which answers each after some time. It counts those that it has had before, by the
-    number of the hub's deaths so far.
+    number of the hub's deaths before the connection was opened: what a hub has sent may be read after its death.
     """
 
     def __init__(self, response_seconds: float) -> None:
         self.accepted: set[str] = set()
         self.repeats_by_death = [0]
         self._lock = threading.Lock()
-        accept = self._accept
+        accept, count_deaths = self._accept, self._count_deaths
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def setup(self) -> None:
+                super().setup()
+                self.death_count = count_deaths()
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 time.sleep(response_seconds)
-                accept(json.loads(json.loads(body)["msg"])["call_id"])
+                accept(json.loads(json.loads(body)["msg"])["call_id"], self.death_count)
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -112,10 +116,14 @@ class Destination:
         with self._lock:
             self.repeats_by_death.append(0)
 
-    def _accept(self, accepted_id: str) -> None:
+    def _count_deaths(self) -> int:
+        with self._lock:
+            return len(self.repeats_by_death) - 1
+
+    def _accept(self, accepted_id: str, death_count: int) -> None:
         with self._lock:
             if accepted_id in self.accepted:
-                self.repeats_by_death[-1] += 1
+                self.repeats_by_death[death_count] += 1
             self.accepted.add(accepted_id)
 
 
