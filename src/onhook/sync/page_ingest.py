@@ -1,11 +1,12 @@
 """Pages of a PBX's own list of calls, passed to `receiver.ingest`.
 
 Invariant: a row that adds nothing to the stored calls is not stored again; all others are, also those that cannot be
-parsed.
+parsed. Rows are parsed and compared in a thread.
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -42,10 +43,10 @@ class PageIngestor:
         """
         details_by_row = await asyncio.to_thread(_parse_rows, self._dialect, page.rows)
         keys = {(self._sender.sn, leg.call_id) for details in details_by_row for leg in details or ()}
-        known_records = {_record_key(record): record for record in await self._call_lookup.find_legs(sorted(keys))}
-        comparisons = [
-            _compare_row(self._sender.sn, details, known_records, missed_window) for details in details_by_row
-        ]
+        records = await self._call_lookup.find_legs(sorted(keys))
+        comparisons = await asyncio.to_thread(
+            _compare_rows, self._sender.sn, details_by_row, records, missed_window=missed_window
+        )
         changed_indexes = [index for index, comparison in enumerate(comparisons) if comparison.has_changes]
         verdicts = await self._ingest_rows([page.rows[index] for index in changed_indexes])
         for index, verdict in zip(changed_indexes, verdicts, strict=True):
@@ -83,16 +84,38 @@ class _RowComparison(msgspec.Struct, frozen=True):
     has_changes: bool = True
 
 
+def _compare_rows(
+    sn: str,
+    details_by_row: Iterable[Sequence[CallDetails] | None],
+    records: Iterable[Record],
+    *,
+    missed_window: TimeWindow,
+) -> list[_RowComparison]:
+    """Return the comparison of each row with the stored records of its calls, in a time that grows with rows and
+    records, not with their product: a page has up to 10,000 of each.
+    """
+    known_records = {record_key(record.sn, record): record for record in records}
+    erased_legs = {key[:3] for key, record in known_records.items() if has_erased_party(record)}
+    return [
+        _compare_row(sn, details, known_records, erased_legs=erased_legs, missed_window=missed_window)
+        for details in details_by_row
+    ]
+
+
 def _compare_row(
-    sn: str, details: Sequence[CallDetails] | None, known_records: Mapping[RecordKey, Record], missed_window: TimeWindow
+    sn: str,
+    details: Sequence[CallDetails] | None,
+    known_records: Mapping[RecordKey, Record],
+    *,
+    erased_legs: AbstractSet[tuple[str, str, str]],
+    missed_window: TimeWindow,
 ) -> _RowComparison:
     if details is None:
         return _RowComparison()
     new = changed = same = missed_count = 0
-    erased_legs = {key[:3] for key, record in known_records.items() if has_erased_party(record)}
     for leg in details:
         record = known_records.get(record_key(sn, leg))
-        if (record is not None and has_erased_party(record)) or (sn, leg.call_id, leg.time_start) in erased_legs:
+        if (sn, leg.call_id, leg.time_start) in erased_legs:
             same += 1  # the row has what was erased
         elif record is None:
             new += 1
@@ -108,10 +131,6 @@ def _has_ended_within(details: CallDetails, window: TimeWindow) -> bool:
     """Return whether a call ended in a window, by the start time in its id; False without one."""
     began_at = int(details.call_id[:10]) if details.call_id[:10].isdecimal() and details.call_id[10:11] == "." else 0
     return bool(began_at) and window.since <= began_at and began_at + (details.call_duration or 0) < window.until
-
-
-def _record_key(record: Record) -> RecordKey:
-    return record_key(record.sn, record)
 
 
 def _parse_rows(dialect: Dialect, rows: Sequence[bytes]) -> list[Sequence[CallDetails] | None]:
