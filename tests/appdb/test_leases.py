@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,13 @@ from onhook.appdb import leases
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.fence import FencedOff, Lease, fenced, get_lease
 from onhook.appdb.leases import LEASE_MICROSECONDS, TURN_PREFIX, LeaseHolder
+from onhook.appdb.postgresql import PostgresqlDatabase
 from onhook.lib.errors import Unavailable
 from tests.waiting import polls, wait_until
 
 NAME = "destination:1"
+
+pytestmark = pytest.mark.usefixtures("each_engine", "moved_time")
 
 
 class MovedClock:
@@ -68,6 +72,9 @@ class Process:
     def start(self) -> None:
         self.task = asyncio.create_task(self.holder.run_leased(NAME, self.work.run))
 
+    def start_unless_held(self) -> None:
+        self.task = asyncio.create_task(self.holder.run_unless_held(NAME, self.work.run))
+
     async def stop(self) -> None:
         if self.task is not None:
             self.task.cancel()
@@ -86,6 +93,16 @@ async def read(appdb: AppDb) -> int | None:
 @pytest.fixture
 def clock() -> MovedClock:
     return MovedClock()
+
+
+@pytest.fixture
+def moved_time(monkeypatch: pytest.MonkeyPatch, clock: MovedClock) -> None:
+    """Have a PostgreSQL server measure by the clock that a test moves."""
+
+    async def lease_time(_database: PostgresqlDatabase, _now_us: int) -> int:
+        return clock.now_us
+
+    monkeypatch.setattr(PostgresqlDatabase, "lease_time", lease_time)
 
 
 @pytest.fixture
@@ -319,6 +336,107 @@ async def test_lease_that_cannot_be_acquired_now_is_tried_again(
     first.start()
     await wait_until(lambda: first.work.is_running)
     assert failures == []
+
+
+class Timer:
+    """A monotonic clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.read_count = 0
+
+    def monotonic(self) -> float:
+        self.read_count += 1
+        return self.now
+
+    async def wait_for_reads(self, count: int) -> None:
+        end = self.read_count + count
+        await wait_until(lambda: self.read_count >= end)
+
+
+class AbsentDatabase:
+    """Leases that cannot be acquired while the database does not answer."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *processes: Process) -> None:
+        self.is_absent = True
+        for process in processes:
+            patch.setattr(process.appdb.leases, "acquire", partial(self._acquire, process.appdb.leases.acquire))
+
+    async def _acquire(self, acquire: Callable[..., Awaitable[Lease | None]], *args: str, now_us: int) -> Lease | None:
+        if self.is_absent:
+            raise Unavailable("no answer")
+        return await acquire(*args, now_us=now_us)
+
+
+async def test_work_unless_held_is_at_one_process_at_a_time(
+    processes: tuple[Process, Process], clock: MovedClock
+) -> None:
+    """Handed over at a stop, and where a process stood still for too long."""
+    first, second = processes
+    first.start_unless_held()
+    await wait_until(lambda: first.work.is_running)
+    second.start_unless_held()
+    was_running: list[bool] = []
+    first.work.at_end = lambda: was_running.append(second.work.is_running)
+    await first.stop()
+    await wait_until(lambda: second.work.is_running)
+    first.start_unless_held()
+    clock.now_us += 10_000_000
+    await wait_until(lambda: first.work.is_running)
+    await second.holder.renew()
+    await wait_until(lambda: not second.work.is_running)
+    assert (was_running, first.work.starts, second.work.starts) == ([False], 2, 1)
+
+
+async def test_work_unless_held_goes_on_without_the_database_until_another_process_has_the_lease(
+    processes: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = processes
+    database = AbsentDatabase(monkeypatch, first, second)
+    first.start_unless_held()
+    second.start_unless_held()
+    await wait_until(lambda: first.work.is_running and second.work.is_running)
+    database.is_absent = False
+    await wait_until(lambda: first.work.is_running != second.work.is_running)
+    owner, other = (first, second) if first.work.is_running else (second, first)
+    assert (owner.work.starts, other.work.starts) == (1, 1)
+    await owner.stop()
+    await wait_until(lambda: other.work.is_running)
+
+
+async def test_work_unless_held_waits_for_a_lease_that_may_last(
+    processes: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may have it for so long after it was seen to."""
+    first, second = processes
+    first.start_unless_held()
+    await wait_until(lambda: first.work.is_running)
+    database = AbsentDatabase(monkeypatch, second)
+    database.is_absent = False
+    timer = Timer()
+    monkeypatch.setattr(leases, "time", timer)
+    second.start_unless_held()
+    await timer.wait_for_reads(3)
+    database.is_absent = True
+    await timer.wait_for_reads(3)
+    timer.now += leases.LEASE_SECONDS - 0.1
+    await timer.wait_for_reads(3)
+    assert not second.work.is_running
+    timer.now += 0.2
+    await wait_until(lambda: second.work.is_running)
+    assert first.work.is_running
+
+
+async def test_work_unless_held_that_ends_by_itself_gives_its_lease_back(processes: tuple[Process, Process]) -> None:
+    first, second = processes
+
+    async def fail() -> None:
+        raise ValueError("a mistake")
+
+    with pytest.raises(ValueError, match="a mistake"):
+        await first.holder.run_unless_held(NAME, fail)
+    second.start_unless_held()
+    await wait_until(lambda: second.work.is_running)
 
 
 async def test_work_that_fails_or_ends_by_itself_gives_its_lease_back(processes: tuple[Process, Process]) -> None:

@@ -11,6 +11,7 @@ from onhook.appdb.line_connections import LineConnection
 from onhook.appdb.pbx_facts import AppDbPbxFacts
 from onhook.appdb.source_match import SourceMatch
 from onhook.lib.errors import UsageError
+from onhook.runtime.adapters.credentials_file import CredentialsFile
 from onhook.runtime.adapters.line_endpoints import AppDbLineEndpoints
 from onhook.runtime.adapters.registry import AppDbPbxRegistry
 
@@ -56,13 +57,13 @@ async def test_line_connection_with_another_value_is_refused(appdb: AppDb, chang
         await appdb.line_connections.put(SN, msgspec.structs.replace(CONNECTION, **changes))
 
 
-async def test_line_connection_has_its_fields_in_the_facts_and_its_endpoint(appdb: AppDb) -> None:
+async def test_line_connection_has_its_fields_in_the_facts_and_its_endpoint(appdb: AppDb, tmp_path: Path) -> None:
     await appdb.line_connections.put(SN, CONNECTION)
     facts = await AppDbPbxFacts(appdb)()
     assert (facts["3CX-5015"].fields, facts["3CX-5015"].ignores_lines) == (CONNECTION.fields, False)
     await appdb.line_connections.put(SN, msgspec.structs.replace(CONNECTION, precedence="report"))
     assert (await AppDbPbxFacts(appdb)())["3CX-5015"].ignores_lines
-    (endpoint,) = await AppDbLineEndpoints(appdb).list_endpoints()
+    (endpoint,) = await AppDbLineEndpoints(appdb, CredentialsFile(tmp_path / "intake-pbxs.json")).list_endpoints()
     assert (endpoint.pbx.sn, endpoint.mode, endpoint.host, endpoint.port) == (*(SN, "listen", CONNECTION.host, 5015),)
     assert (endpoint.admits("192.0.2.7"), endpoint.admits("::ffff:192.0.2.7"), endpoint.admits("192.0.2.8")) == (
         *(True, True, False),

@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
+from onhook.appdb import leases
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.leases import LeaseHolder
 from onhook.ledger.contract import AppendResult, LedgerEntry
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable
+from onhook.lib.leased_work import RunLeased, run_without_lease
 from onhook.pbx.threecx.payload import ThreeCx
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.line_server import CONNECTIONS_PER_ADDRESS_MAX, LineEndpoint, LineServer
@@ -54,17 +58,24 @@ class MemoryEndpoints:
     async def list_endpoints(self) -> Sequence[LineEndpoint]:
         return self._endpoints
 
+    async def list_stored_endpoints(self) -> Sequence[LineEndpoint]:
+        return []
+
 
 class LineHarness:
     """A line server and its ledger."""
 
-    def __init__(self, path: Path, endpoints: Sequence[LineEndpoint]) -> None:
+    def __init__(
+        self, path: Path, endpoints: Sequence[LineEndpoint], run_leased: RunLeased = run_without_lease
+    ) -> None:
         self.ledger = SqliteLedger(path)
         self.ingestor = Ingestor(
             ledger=self.ledger, registry=MemoryPbxRegistry([]), dialects=DIALECTS, clock=SystemClock()
         )
         self.endpoints = MemoryEndpoints(endpoints)
-        self.server = LineServer(source=self.endpoints, ingestor=self.ingestor, dialects=DIALECTS)
+        self.server = LineServer(
+            source=self.endpoints, ingestor=self.ingestor, dialects=DIALECTS, run_leased=run_leased
+        )
 
     async def port(self) -> int:
         await wait_until(lambda: bool(self.server.listen_ports))
@@ -111,8 +122,10 @@ def endpoint(*networks: str, host: str = "127.0.0.1", port: int = 0, sn: str = "
 
 
 @asynccontextmanager
-async def running(path: Path, *endpoints: LineEndpoint) -> AsyncIterator[LineHarness]:
-    harness = LineHarness(path / "ledger.db", endpoints)
+async def running(
+    path: Path, *endpoints: LineEndpoint, run_leased: RunLeased = run_without_lease
+) -> AsyncIterator[LineHarness]:
+    harness = LineHarness(path / "ledger.db", endpoints, run_leased)
     task = asyncio.create_task(harness.server.run())
     try:
         yield harness
@@ -294,6 +307,59 @@ async def test_line_server_pbx_that_cannot_be_reached_is_tried_again(
         pbx_server = await asyncio.start_server(write_line, "127.0.0.1", port)
         await wait_until_stored(harness, 1)
     pbx_server.close()
+
+
+class PassivePbx:
+    """A PBX that offers its lines: it counts the connections that are open."""
+
+    def __init__(self) -> None:
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> LineEndpoint:
+        self._server = await asyncio.start_server(self._on_connection, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        pbx = RegisteredPbx(sn="passive", dialect="3cx")
+        return LineEndpoint(pbx=pbx, mode="connect", host="127.0.0.1", port=port)
+
+    async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        try:
+            await reader.read()
+        finally:
+            self.writers.remove(writer)
+            writer.close()
+
+    def write(self, line: bytes) -> None:
+        for writer in self.writers:
+            writer.write(line)
+
+    def close(self) -> None:
+        self._server.close()
+
+
+async def test_line_server_of_two_intakes_one_connects_to_the_pbx(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it stops, the other one connects."""
+    monkeypatch.setattr(leases, "ACQUIRE_SECONDS", 0.01)
+    pbx = PassivePbx()
+    spec = await pbx.start()
+    async with AppDb(tmp_path / "onhook.db") as appdb, AsyncExitStack() as stack:
+        first = LeaseHolder(appdb.leases, SystemClock())
+        second = LeaseHolder(appdb.leases, SystemClock())
+        (tmp_path / "second").mkdir()
+        async with running(tmp_path, spec, run_leased=first.run_unless_held) as harness:
+            await wait_until(lambda: len(pbx.writers) == 1)
+            other = await stack.enter_async_context(
+                running(tmp_path / "second", spec, run_leased=second.run_unless_held)
+            )
+            pbx.write(LINE)
+            await wait_until_stored(harness, 1)
+        await wait_until(lambda: len(pbx.writers) == 1)
+        pbx.write(OTHER_LINE)
+        await wait_until_stored(other, 1)
+        assert await other.bodies() == [OTHER_LINE.rstrip()]
+    pbx.close()
 
 
 class FailingLedger(SqliteLedger):

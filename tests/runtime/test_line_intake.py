@@ -74,35 +74,28 @@ class LineWorld:
     async def write(self, *lines: bytes) -> None:
         """Write lines over a connection, and wait until they are in the ledger."""
         before = len(await self.list_lines())
-        writer = await self._connect()
-        writer.writelines(lines)
-        await writer.drain()
-        writer.close()
+        await write_to(self.port, *lines)
         await wait_until(len(await self.list_lines()) == before + len(lines) async for _ in polls())
-
-    async def _connect(self) -> asyncio.StreamWriter:
-        """Connect, as soon as the intake listens."""
-        while True:
-            try:
-                return (await asyncio.open_connection("127.0.0.1", self.port))[1]
-            except OSError:
-                await asyncio.sleep(0.01)
 
     async def publish(self) -> None:
         """Publish changed facts of the PBX, as the hub does."""
         await FactsPublisher(self.ledger, AppDbPbxFacts(self.appdb), self.clock).publish()
 
     async def list_lines(self) -> list[bytes]:
-        return [
-            raw_event.body
-            for raw_event in await self.ledger.read(0, 1_000)
-            if raw_event.via == LINE and raw_event.dialect in LINE_DIALECTS
-        ]
+        return await list_lines(self.ledger)
 
     async def read_calls(self) -> list[Call]:
         await self.projector.catch_up()
         calls = (await self.store.calls(RecordFilter(), 1_000)).data
         return sorted(calls, key=lambda call: call.started_at)
+
+
+async def list_lines(ledger: SqliteLedger) -> list[bytes]:
+    return [
+        raw_event.body
+        for raw_event in await ledger.read(0, 1_000)
+        if raw_event.via == LINE and raw_event.dialect in LINE_DIALECTS
+    ]
 
 
 @pytest.fixture
@@ -217,3 +210,42 @@ async def test_x12_twenty_lines_at_another_offset_are_a_warning(world: LineWorld
     await world.read_calls()
     await monitor.check()
     assert await world.appdb.alarms.open_alarms() == []
+
+
+async def test_line_of_an_intake_that_starts_without_the_database_is_stored(tmp_path: Path) -> None:
+    """By the line connections as they were last read; those of the database count as soon as it can be read."""
+    config, port, other_port = Config(data=tmp_path, intake=Address("127.0.0.1", 0)), free_port(), free_port()
+    async with AppDb(config.appdb_file) as appdb:
+        new_pbx = NewLinePbx(name="Office", dialect="3cx", sn=SN, listen=f"127.0.0.1:{port}", zone="UTC")
+        await add_line_pbx(config, appdb, new_pbx, now_us=1)
+    async with asyncio.timeout(60):
+        async with open_intake(config, SystemClock()):
+            await write_to(port, load(OUTBOUND))
+        content = config.appdb_file.read_bytes()
+        config.appdb_file.write_bytes(b"\0" * len(content))
+        async with open_intake(config, SystemClock()):
+            await write_to(port, load(QUEUE))
+            ledger = SqliteLedger(config.ledger_file)
+            lines = [load(OUTBOUND).rstrip(), load(QUEUE).rstrip()]
+            await wait_until(await list_lines(ledger) == lines async for _ in polls())
+            await ledger.close()
+            config.appdb_file.write_bytes(content)
+            async with AppDb(config.appdb_file) as appdb:
+                connection = await appdb.line_connections.get(SN)
+                assert connection is not None
+                await appdb.line_connections.put(SN, msgspec.structs.replace(connection, port=other_port))
+            await write_to(other_port, load(V18))
+
+
+async def write_to(port: int, *lines: bytes) -> None:
+    """Write lines over a connection, as soon as something listens."""
+    while True:
+        try:
+            writer = (await asyncio.open_connection("127.0.0.1", port))[1]
+        except OSError:
+            await asyncio.sleep(0.01)
+            continue
+        writer.writelines(lines)
+        await writer.drain()
+        writer.close()
+        return

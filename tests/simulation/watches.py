@@ -10,8 +10,9 @@ import pytest
 from onhook.appdb.deliveries import Deliveries
 from onhook.appdb.delivery_rows import DeliveryCommit
 from onhook.appdb.fence import Lease
-from onhook.appdb.leases import LeasedWork, LeaseHolder
+from onhook.appdb.leases import LeaseHolder
 from onhook.delivery import worker
+from onhook.lib.leased_work import LeasedWork
 from onhook.ops.event_deletion import EventDeletion
 from onhook.store.contract import Store
 

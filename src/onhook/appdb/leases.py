@@ -10,8 +10,10 @@ transaction of what it stores.
 
 import asyncio
 import logging
+import math
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from itertools import chain
 
@@ -19,6 +21,7 @@ from onhook.appdb.contract import Database, Row
 from onhook.appdb.fence import FencedOff, Lease, fenced
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, Unavailable
+from onhook.lib.leased_work import LeasedWork
 from onhook.lib.messages import _
 from onhook.lib.transition_log import TransitionLog
 
@@ -47,16 +50,6 @@ TURN_POLL_SECONDS = 0.1
 
 END_TURN_SECONDS_MAX = 1.0
 """A stop waits no longer for a locked database: the turn runs out by itself."""
-
-LeasedWork = Callable[[], Coroutine[None, None, None]]
-
-RunLeased = Callable[[str, LeasedWork], Awaitable[None]]
-"""Runs work while this process has the lease of that name; see `LeaseHolder.run_leased`."""
-
-
-async def run_without_lease(_name: str, work: LeasedWork) -> None:
-    """Run work of which there is one process: see `RunLeased`."""
-    await work()
 
 
 class Leases:
@@ -209,13 +202,8 @@ class LeaseHolder:
                 location=name,
                 hint=_("stop it; after its death its lease ends within {seconds} seconds", seconds=LEASE_SECONDS),
             )
-        lost = self._lost[name] = asyncio.Event()
-        self._fences[name] = lease.fence
-        try:
+        async with self._registered(lease) as lost:
             yield lost
-        finally:
-            del self._fences[name], self._lost[name]
-            await self._release(lease)
 
     async def run_leased(self, name: str, work: LeasedWork) -> None:
         """Wait for the lease of that name, and run the work while this process has it; return when the work does.
@@ -226,18 +214,74 @@ class LeaseHolder:
         while not await self._run_once(name, work):
             logging.getLogger("leases").warning("another process has the lease", extra={"lease": name})
 
+    async def run_unless_held(self, name: str, work: LeasedWork) -> None:
+        """Run work that commits nothing in the database, and does less harm when it runs twice than when it does not:
+        as `run_leased`, and also while the database does not answer, unless another process had the lease
+        `LEASE_SECONDS` before, or later. Work that has begun goes on when the database answers again, unless another
+        process has the lease then.
+        """
+        task: asyncio.Task[None] | None = None
+        refused_at = -math.inf
+        try:
+            while task is None or not task.done():
+                lease: Lease | None = None
+                try:
+                    lease = await self._leases.acquire(name, self._owner, now_us=self._clock.microseconds())
+                    refused_at = time.monotonic() if lease is None else -math.inf
+                except OnhookError as error:
+                    self._failure_log.begin(error=str(error))
+                if lease is None and time.monotonic() - refused_at < LEASE_SECONDS:
+                    if task is not None:
+                        await _end(task)
+                        task = None
+                    await asyncio.sleep(ACQUIRE_SECONDS)
+                    continue
+                task = task or asyncio.create_task(work(), name=name)
+                if await self._follow_unfenced(task, lease):
+                    refused_at = time.monotonic()
+            task.result()
+        finally:
+            if task is not None:
+                await _end(task)
+
+    async def _follow_unfenced(self, task: asyncio.Task[None], lease: Lease | None) -> bool:
+        """Wait for the end of the work or of the lease, without one for `ACQUIRE_SECONDS`; return whether another
+        process has the lease. The work goes on, unless the wait is cancelled.
+        """
+        if lease is None:
+            await asyncio.wait([task], timeout=ACQUIRE_SECONDS)
+            return False
+        async with self._registered(lease) as lost:
+            waiting = asyncio.create_task(lost.wait())
+            try:
+                await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                await _end(task)
+                raise
+            finally:
+                waiting.cancel()
+            return lost.is_set()
+
+    @asynccontextmanager
+    async def _registered(self, lease: Lease) -> AsyncIterator[asyncio.Event]:
+        """Have a lease renewed while the context is open, then release it; yield what is set once another process has
+        it.
+        """
+        lost = self._lost[lease.name] = asyncio.Event()
+        self._fences[lease.name] = lease.fence
+        try:
+            yield lost
+        finally:
+            del self._fences[lease.name], self._lost[lease.name]
+            await self._release(lease)
+
     async def _run_once(self, name: str, work: LeasedWork) -> bool:
         """Return whether the work has ended by itself."""
         lease = await self._acquire(name)
-        lost = self._lost[name] = asyncio.Event()
-        self._fences[name] = lease.fence
-        try:
+        async with self._registered(lease) as lost:
             with fenced(lease):
                 task = asyncio.create_task(work(), name=name)
             return await self._follow(task, lost)
-        finally:
-            del self._fences[name], self._lost[name]
-            await self._release(lease)
 
     async def _follow(self, task: asyncio.Task[None], lost: asyncio.Event) -> bool:
         """Wait for the end of the work or of the lease; then the work has ended, whatever happens."""

@@ -20,7 +20,6 @@ from onhook.appdb.delivery_rows import DeliveryCommit, NewAttempt
 from onhook.appdb.destination_spec import log_days_of
 from onhook.appdb.destinations import Destination
 from onhook.appdb.fence import FencedOff
-from onhook.appdb.leases import RunLeased, run_without_lease
 from onhook.cdr.identity import CallKey
 from onhook.delivery.attempt_pool import AttemptPool, AttemptSender
 from onhook.delivery.commit_batch import COMMIT_RESULTS, CommitPlanner
@@ -38,6 +37,7 @@ from onhook.delivery.record_reader import PositionSource, RecordReader
 from onhook.delivery.retry_queue import RetryQueue
 from onhook.lib.clock import Clock
 from onhook.lib.errors import Unavailable
+from onhook.lib.leased_work import RunLeased, run_without_lease
 from onhook.lib.timestamps import to_microseconds
 
 CLOSE_SECONDS_MAX = 1.0

@@ -2,7 +2,7 @@
 
 Invariants: a line is of the PBX whose connection it comes from; from an address that none of them has, nothing is read.
 Connections are limited, also those of one address; a new one never closes one that is in the middle of a line. A PBX
-that is removed or changed has no connection afterwards.
+that is removed or changed has no connection afterwards. Of several intakes, one at a time connects to a PBX.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from onhook.config import is_loopback
 from onhook.lib.backoff import Backoff
 from onhook.lib.change_watcher import ChangeWatcher, VersionSource, appdb_failure_log
 from onhook.lib.errors import OnhookError
+from onhook.lib.leased_work import RunLeased, run_without_lease
 from onhook.lib.sockets import listening_socket
 from onhook.lib.task_reconciler import TaskReconciler, raise_if_cancelled
 from onhook.lib.transition_log import TransitionLog
@@ -90,12 +91,24 @@ class LineEndpointSource(VersionSource, Protocol):
         """Return the endpoint of each PBX that has one. Raises `OnhookError`."""
         ...
 
+    async def list_stored_endpoints(self) -> Sequence[LineEndpoint]:
+        """Return those that were last read, also by the process before this one: they are used until the first read."""
+        ...
+
 
 class LineServer:
     """All connections with lines. Created once per process, inside its event loop."""
 
-    def __init__(self, *, source: LineEndpointSource, ingestor: Ingestor, dialects: Dialects) -> None:
+    def __init__(
+        self,
+        *,
+        source: LineEndpointSource,
+        ingestor: Ingestor,
+        dialects: Dialects,
+        run_leased: RunLeased = run_without_lease,
+    ) -> None:
         self._source = source
+        self._run_leased = run_leased
         self._ingestor = ingestor
         self._dialects: Mapping[str, LineDialect] = {
             name: dialect for name, dialect in dialects.items() if isinstance(dialect, LineDialect)
@@ -112,13 +125,17 @@ class LineServer:
         failure_log = appdb_failure_log(self._log, consequence="keeping the current line connections")
         listeners = TaskReconciler[ListenPlace, ListenPlace](self._listen, name="line listener")
         connectors = TaskReconciler[str, LineEndpoint](
-            self._keep_connected, name="line connection", compare_by=lambda endpoint: endpoint.place
+            self._run_connection, name="line connection", compare_by=lambda endpoint: endpoint.place
         )
+        is_first_read = True
         try:
             while True:
                 endpoints = await watcher.poll_or_log(failure_log)
+                if endpoints is None and is_first_read:
+                    endpoints = await self._source.list_stored_endpoints()
                 if endpoints is not None:
                     await self._apply(endpoints, listeners, connectors)
+                is_first_read = False
                 await watcher.wait(POLL_SECONDS, CHECK_SECONDS)
         finally:
             await listeners.close()
@@ -224,7 +241,10 @@ class LineServer:
 
     # Connections that Onhook opens
 
-    async def _keep_connected(self, _sn: str, endpoint: LineEndpoint) -> None:
+    async def _run_connection(self, sn: str, endpoint: LineEndpoint) -> None:
+        await self._run_leased(f"line:{sn}", partial(self._keep_connected, endpoint))
+
+    async def _keep_connected(self, endpoint: LineEndpoint) -> None:
         """Connect, receive, and connect again after a wait, until cancelled."""
         log = TransitionLog(
             self._log, begins="no line connection to the PBX", ends="line connection to the PBX", level=logging.WARNING

@@ -8,10 +8,12 @@ from functools import partial
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.contract import AccessRefused, DamagedDatabase
+from onhook.appdb.leases import LeaseHolder
 from onhook.config import Address, Config
 from onhook.ledger.contract import Ledger
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, Unavailable
+from onhook.lib.leased_work import run_without_lease
 from onhook.lib.proxies import TrustedProxies
 from onhook.lib.sockets import passed_socket
 from onhook.ops.cluster_ledger import check_ledger, check_ledger_setting
@@ -55,12 +57,13 @@ async def _open_unlocked_intake(config: Config, clock: Clock, listen_fd: int | N
                 "the settings are lost: the ledger has events and no PBX is registered; answering 503 to every request",
                 extra={"hint": "restore onhook.db with `onhook restore`, or add the PBXs again"},
             )
+        credentials_file = CredentialsFile(config.credentials_file)
         ingestor = await stack.enter_async_context(
             running_ingestor(
                 appdb=appdb,
                 ledger=ledger,
                 clock=clock,
-                credentials_file=CredentialsFile(config.credentials_file),
+                credentials_file=credentials_file,
                 on_ledger_error=_log_ledger_error,
             )
         )
@@ -69,8 +72,15 @@ async def _open_unlocked_intake(config: Config, clock: Clock, listen_fd: int | N
         )
         port = await server.start(config.intake, None if listen_fd is None else passed_socket(listen_fd))
         stack.push_async_callback(server.stop)
-        line_server = LineServer(source=AppDbLineEndpoints(appdb), ingestor=ingestor, dialects=dialects())
-        await stack.enter_async_context(running(Service("lines", line_server.run)))
+        leases = LeaseHolder(appdb.leases, clock)
+        line_server = LineServer(
+            source=AppDbLineEndpoints(appdb, credentials_file),
+            ingestor=ingestor,
+            dialects=dialects(),
+            # One machine has one intake.
+            run_leased=leases.run_unless_held if config.appdb else run_without_lease,
+        )
+        await stack.enter_async_context(running(Service("leases", leases.run), Service("lines", line_server.run)))
         yield RunningService(str(Address(config.intake.host, port)))
 
 

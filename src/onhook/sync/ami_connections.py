@@ -16,13 +16,13 @@ from typing import Protocol
 
 import msgspec
 
-from onhook.appdb.leases import RunLeased, run_without_lease
 from onhook.cdr.queue_states import QueueState
 from onhook.lib.backoff import Backoff
 from onhook.lib.certificates import create_trust
 from onhook.lib.change_watcher import ChangeWatcher, VersionSource, appdb_failure_log
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
+from onhook.lib.leased_work import RunLeased, run_without_lease
 from onhook.lib.messages import _
 from onhook.lib.task_reconciler import TaskReconciler, raise_if_cancelled
 from onhook.pbx.client import NumberName

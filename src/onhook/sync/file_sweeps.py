@@ -15,12 +15,12 @@ from typing import Final, Protocol
 import msgspec
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.leases import RunLeased, run_without_lease
 from onhook.appdb.swept_files import SweptFile
 from onhook.cdr.merge import SWEEP
 from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, UsageError
+from onhook.lib.leased_work import RunLeased, run_without_lease
 from onhook.lib.messages import _
 from onhook.lib.task_reconciler import TaskReconciler, raise_if_cancelled
 from onhook.lib.transition_log import TransitionLog

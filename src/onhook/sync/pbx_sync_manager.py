@@ -16,7 +16,6 @@ import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.cdr_sources import CdrSource
-from onhook.appdb.leases import RunLeased, run_without_lease
 from onhook.appdb.pbx_credentials import PbxCredentials
 from onhook.appdb.pbxs import Pbx
 from onhook.appdb.source_match import LINE_DIALECTS
@@ -24,6 +23,7 @@ from onhook.cdr.utc_offset import get_zone
 from onhook.lib.change_watcher import ChangeWatcher, appdb_failure_log
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
+from onhook.lib.leased_work import RunLeased, run_without_lease
 from onhook.lib.task_reconciler import TaskReconciler, raise_if_cancelled
 from onhook.pbx.client import ClientCredentials
 from onhook.pbx.registry import call_list_clients, dialects, pbx_clients

@@ -1,4 +1,5 @@
-"""The registered PBXs as the intake last read them, in a file: it starts and goes on without the application database.
+"""The registered PBXs, and where they write lines, as the intake last read them, in a file: it starts and goes on
+without the application database.
 
 Invariants: only its owner may read the file, for it has the secrets of PBXs. It is replaced as a whole, and one that is
 damaged or of another version counts as missing.
@@ -9,11 +10,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
+from threading import Lock
+from typing import Literal
 
 import msgspec
 
 from onhook.appdb.source_match import PASSWORD_DIALECTS
 from onhook.config import SECRET_FILE_MODE
+from onhook.receiver.line_server import LineEndpoint
 from onhook.receiver.pbx_registry import RegisteredPbx
 
 VERSION = 1
@@ -33,31 +37,66 @@ class _StoredPbx(msgspec.Struct, frozen=True, kw_only=True):
     keeps_unregistered: bool
 
 
-class _StoredPbxs(msgspec.Struct, frozen=True, kw_only=True):
-    version: int
-    pbxs: tuple[_StoredPbx, ...]
+class _StoredEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    sn: str
+    dialect: str
+    networks: tuple[str, ...]
+    mode: Literal["listen", "connect"]
+    host: str
+    port: int
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    version: int = VERSION
+    pbxs: tuple[_StoredPbx, ...] = ()
+    endpoints: tuple[_StoredEndpoint, ...] = ()
+    """None in a file of an Onhook that did not store them."""
 
 
 class CredentialsFile:
-    """The file of one intake."""
+    """The file of one intake. Its methods block, and may be called in several threads at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = Lock()
 
-    def read(self) -> list[PbxWithNumbers]:
+    def read_pbxs(self) -> list[PbxWithNumbers]:
         """Return the PBXs of the file; none where there is no usable one."""
         try:
-            stored = msgspec.json.decode(self._path.read_bytes(), type=_StoredPbxs)
-            return [_from_stored(pbx) for pbx in stored.pbxs] if stored.version == VERSION else []
-        except (OSError, ValueError):
+            return [_from_stored(pbx) for pbx in self._read().pbxs]
+        except ValueError:
             return []
 
-    def write(self, pbxs: Sequence[PbxWithNumbers]) -> None:
-        """Replace the file. Raises `OSError`."""
+    def read_endpoints(self) -> list[LineEndpoint]:
+        """Return the line endpoints of the file; none where there is no usable one."""
+        try:
+            return [_from_stored_endpoint(endpoint) for endpoint in self._read().endpoints]
+        except ValueError:
+            return []
+
+    def write_pbxs(self, pbxs: Sequence[PbxWithNumbers]) -> None:
+        """Replace the PBXs of the file. Raises `OSError`."""
+        with self._lock:
+            self._write(msgspec.structs.replace(self._read(), pbxs=tuple(map(_to_stored, pbxs))))
+
+    def write_endpoints(self, endpoints: Sequence[LineEndpoint]) -> None:
+        """Replace the line endpoints of the file. Raises `OSError`."""
+        with self._lock:
+            self._write(msgspec.structs.replace(self._read(), endpoints=tuple(map(_to_stored_endpoint, endpoints))))
+
+    def _read(self) -> _Stored:
+        """Return the content of the file; an empty one where there is no usable file."""
+        try:
+            stored = msgspec.json.decode(self._path.read_bytes(), type=_Stored)
+        except (OSError, ValueError):
+            return _Stored()
+        return stored if stored.version == VERSION else _Stored()
+
+    def _write(self, stored: _Stored) -> None:
         partial_path = self._path.with_name(self._path.name + ".part")
         with suppress(FileNotFoundError):
             partial_path.unlink()
-        body = msgspec.json.encode(_StoredPbxs(version=VERSION, pbxs=tuple(map(_to_stored, pbxs))))
+        body = msgspec.json.encode(stored)
         with os.fdopen(os.open(partial_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, SECRET_FILE_MODE), "wb") as file:
             file.write(body)
         partial_path.replace(self._path)
@@ -89,3 +128,19 @@ def _from_stored(stored: _StoredPbx) -> PbxWithNumbers:
         keeps_unregistered=stored.keeps_unregistered,
     )
     return pbx, stored.sns
+
+
+def _to_stored_endpoint(endpoint: LineEndpoint) -> _StoredEndpoint:
+    return _StoredEndpoint(
+        sn=endpoint.pbx.sn,
+        dialect=endpoint.pbx.dialect,
+        networks=tuple(map(str, endpoint.pbx.networks)),
+        mode=endpoint.mode,
+        host=endpoint.host,
+        port=endpoint.port,
+    )
+
+
+def _from_stored_endpoint(stored: _StoredEndpoint) -> LineEndpoint:
+    pbx = RegisteredPbx(sn=stored.sn, dialect=stored.dialect, networks=tuple(map(ip_network, stored.networks)))
+    return LineEndpoint(pbx=pbx, mode=stored.mode, host=stored.host, port=stored.port)

@@ -133,14 +133,14 @@ class AppDbPbxRegistry:
             await self._write_file()
 
     async def _read_file(self) -> list[PbxWithNumbers]:
-        return [] if self._credentials_file is None else await asyncio.to_thread(self._credentials_file.read)
+        return [] if self._credentials_file is None else await asyncio.to_thread(self._credentials_file.read_pbxs)
 
     async def _write_file(self) -> None:
         """Write the file where something has changed. Without it the intake works as well, while it runs."""
         if self._credentials_file is None or self._used == self._stored:
             return
         try:
-            await asyncio.to_thread(self._credentials_file.write, self._used)
+            await asyncio.to_thread(self._credentials_file.write_pbxs, self._used)
             self._stored = self._used
         except OSError as error:
             logging.getLogger("intake").warning("cannot write the file of PBXs", extra={"error": error.strerror})
