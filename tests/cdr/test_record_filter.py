@@ -154,6 +154,13 @@ def test_matches_status_list_or_negation(words: str, status: str, is_match: bool
             {"extra": "4711"},
             "invalid extra: '4711': write NAME=VALUE, such as account_code=4711; several are separated by commas",
         ),
+        *(
+            (
+                {"status": status},
+                f"no call has the status {status!r}: write !answered for calls that were not answered",
+            )
+            for status in ("missed", "!Missed", "busy,Not_Answered")
+        ),
         ({"until": "soon"}, f"until is not a time: 'soon': {TIME_HINT}"),
     ],
 )

@@ -1,8 +1,12 @@
 """Share tokens: exports in a URL, of a search, and nothing else."""
 
+import html
+from datetime import timedelta
+
 import aiohttp
 import pytest
 
+from onhook.appdb.tokens import EXPORT_FILTER_EXAMPLE
 from onhook.cdr.access_scope import AccessScope
 from tests.console.conftest import ConsoleHarness
 from tests.factories import details
@@ -40,6 +44,23 @@ async def test_share_token_is_limited_to_its_search(harness: ConsoleHarness) -> 
     assert (await exported(harness, f"token={token}&status=BUSY"))[0] == 200
     for addition in ("status=", "status=ANSWERED", "since=2019-01-01", "zone=Asia/Tokyo"):
         assert (await exported(harness, f"token={token}&{addition}"))[0] == 403
+
+
+async def test_share_token_search_of_the_example_finds_missed_calls(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    """The example of page, hint and command line; a word that no PBX reports is rejected."""
+    await harness.ingest_details(
+        [details(harness.clock.now() - timedelta(hours=1), call_from="1005", status="BUSY", type="Inbound")]
+    )
+    example = EXPORT_FILTER_EXAMPLE
+    assert f"all; or {example}" in html.unescape(await (await client.get("/users")).text())
+    body = {"name": "sheet", "export_filter": example}
+    text = (await (await client.post("/api/v1/tokens", json=body)).json())["text"]
+    status, exported_text = await exported(harness, f"token={text}")
+    assert (status, "1005" in exported_text) == (200, True)
+    answer = await client.post("/api/v1/tokens", json=body | {"name": "other", "export_filter": "status=missed"})
+    assert (answer.status, "!answered" in (await answer.json())["hint"]) == (400, True)
 
 
 async def test_share_token_of_one_call_finds_no_other_one_by_free_text(harness: ConsoleHarness) -> None:

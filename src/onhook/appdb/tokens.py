@@ -30,6 +30,9 @@ TOKEN_CHARACTERS_MAX = 200
 EXPORT_FILTER_CHARACTERS_MAX = 2_000
 """A saved search is no longer."""
 
+EXPORT_FILTER_EXAMPLE = "status=!answered&since=30d"
+"""The query of a search, as texts show it."""
+
 TOKENS_MAX = 1_000
 """More are not handed out by hand."""
 

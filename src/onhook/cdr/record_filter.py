@@ -43,6 +43,9 @@ KNOWN_STATUSES = ("ANSWERED", "NO ANSWER", "BUSY", "FAILED", "VOICEMAIL", "ABAND
 KNOWN_TYPES = ("Internal", "Inbound", "Outbound")
 """Known values (yeastar-p-series.md 2.2), as those of the status."""
 
+_NO_STATUSES = frozenset(fold_word(word) for word in ("missed", "unanswered", "not answered"))
+"""Words for a call that was not answered. No PBX reports them: they match nothing, or negated everything."""
+
 _RELATIVE_TIME = re.compile(r"([0-9]{1,4})([mhdw])")
 _RELATIVE_TIME_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -229,6 +232,16 @@ def _parse_seconds(name: str, text: str, _zone: ZoneInfo, _now: datetime) -> int
     return int(text)
 
 
+def _parse_status(name: str, text: str, _zone: ZoneInfo, _now: datetime) -> str:
+    if not _NO_STATUSES.isdisjoint(WordFilter.parse(text).words):
+        raise UsageError(
+            _("no call has the status {value!r}", value=text),
+            hint=_("write !answered for calls that were not answered"),
+            parameter=name,
+        )
+    return text
+
+
 def _parse_extra(_name: str, text: str, _zone: ZoneInfo, _now: datetime) -> str:
     ExtraFilter.parse(text)
     return text
@@ -247,6 +260,7 @@ _PARSERS: Mapping[str, Callable[[str, str, ZoneInfo, datetime], Any]] = {
     **dict.fromkeys(_TEXT_FILTERS, _parse_text),
     **dict.fromkeys(("number", "call_from", "call_to"), _parse_party),
     **dict.fromkeys(_DURATION_FILTERS, _parse_seconds),
+    "status": _parse_status,
     "extra": _parse_extra,
     "since": _parse_time,
     "until": _parse_time,

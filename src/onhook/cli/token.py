@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onhook.appdb.scopes import parse_scope
-from onhook.appdb.tokens import read_token_file
+from onhook.appdb.tokens import EXPORT_FILTER_EXAMPLE, read_token_file
 from onhook.cli.commands import CommandGroup
 from onhook.cli.formats import format_optional_time, print_table
 from onhook.cli.open_appdb import open_appdb
@@ -54,7 +54,11 @@ async def add(
     ] = False,
     search: Annotated[
         str | None,
-        typer.Option("--search", metavar="QUERY", help=_("Limit a share token to a search: status=missed&since=30d")),
+        typer.Option(
+            "--search",
+            metavar="QUERY",
+            help=_("Limit a share token to a search: {example}", example=EXPORT_FILTER_EXAMPLE),
+        ),
     ] = None,
     data: DataOption = None,
 ) -> None:

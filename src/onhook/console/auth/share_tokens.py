@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 from litestar.exceptions import PermissionDeniedException
 from litestar.types import Scope
 
-from onhook.appdb.tokens import EXPORT_FILTER_CHARACTERS_MAX
+from onhook.appdb.tokens import EXPORT_FILTER_CHARACTERS_MAX, EXPORT_FILTER_EXAMPLE
 from onhook.cdr.call_filter import parse_call_filter
 from onhook.cdr.party_groups import split_group_filters
 from onhook.cdr.record_filter import FILTER_NAMES, parse_filter
@@ -65,7 +65,7 @@ def parse_export_filter(text: str, *, zone: str, clock: Clock) -> str:
         raise UsageError(
             _("{name} is no filter of exports", name=repr((unknown_names or [text])[0][:80])),
             location="export_filter",
-            hint=_("write it as status=missed&since=30d"),
+            hint=_("write it as {example}", example=EXPORT_FILTER_EXAMPLE),
         )
     time_zone = get_zone(fields.get("zone") or zone)
     plain_fields, _groups = split_group_filters(fields)

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from onhook.appdb.issue_texts import describe_kind
+from onhook.appdb.tokens import EXPORT_FILTER_EXAMPLE
 from onhook.console.addresses import is_loopback
 from onhook.console.pages import formatting
 from onhook.console.pages.assets import asset_path
@@ -58,6 +59,7 @@ def _environment() -> Environment:
     environment.globals.update({"_": _, "_n": _n})
     environment.globals.update({name: getattr(formatting, name) for name in formatting.FOR_TEMPLATES})
     environment.globals.update(asset=asset_path, is_loopback=is_loopback, WEBHOOK_MENU=WEBHOOK_MENU)
+    environment.globals.update(export_filter_example=EXPORT_FILTER_EXAMPLE)
     environment.globals.update(list_field_changes=list_field_changes, describe_kind=describe_kind)
     environment.globals.update(find_command_pages=find_command_pages)
     return environment
