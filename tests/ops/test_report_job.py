@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from onhook.appdb.fence import FencedOff, fenced
-from onhook.appdb.report_schedules import ReportRun
+from onhook.appdb.report_schedules import USER_SCHEDULES_MAX, ReportRun, ReportSchedule
 from onhook.appdb.report_spec import ReportSpec
 from onhook.appdb.users import User
 from onhook.cdr.access_scope import AccessScope
@@ -20,7 +20,7 @@ from onhook.console.report_mails import recipients as recipient_rules
 from onhook.console.report_mails.mails import MAIL_ROWS_MAX
 from onhook.lib.errors import Unavailable
 from onhook.lib.recurrence import Recurrence
-from onhook.ops.report_job import ReportJob
+from onhook.ops.report_job import RETRY_SECONDS_MAX, ROUND_RUNS_MAX, ReportJob
 from tests.factories import SN, details
 from tests.ops.report_world import CONSOLE_URL, ReportWorld, open_report_world, read_csv, read_file, read_xlsx
 
@@ -236,6 +236,71 @@ async def test_report_job_report_that_fails_is_named_and_delays_no_other(world: 
         "slow": ("failed", "the report took more than 120 seconds"),
         "fine": ("sent", "1 mail"),
     }
+
+
+async def test_report_job_reports_whose_store_does_not_answer_delay_no_other_and_fail_in_the_end(
+    world: ReportWorld,
+) -> None:
+    users = ("Ann", "Bob")
+    for user in users:
+        await world.add_user(user)
+        for number in range(ROUND_RUNS_MAX):
+            await world.add(user, ReportSpec(report="outcomes", recurrence=DAILY), f"{user} {number}")
+    world.clock.move(86_400)
+    build, tries = world.job._build, Counter[str]()
+
+    async def fail_those_of_ann(schedule: ReportSchedule, user: User) -> ReportRun:
+        tries[schedule.name] += 1
+        if user.name == "Ann":
+            raise Unavailable("the store is busy")
+        return await build(schedule, user)
+
+    job = ReportJob(world.appdb, fail_those_of_ann, world.clock)
+    assert [await job.run_round() for _round in range(3)] == [0, ROUND_RUNS_MAX, 0]
+    assert {name: count for name, count in tries.items() if name.startswith("Ann")} == {
+        f"Ann {number}": 2 for number in range(ROUND_RUNS_MAX)
+    }
+    world.clock.move(RETRY_SECONDS_MAX - 1)
+    await job.run_round()
+    assert {schedule.outcome for schedule in await world.appdb.report_schedules.all("Ann")} == {""}
+    world.clock.move(1)
+    await job.run_round()
+    schedules = await world.appdb.report_schedules.all("Ann")
+    assert {(schedule.outcome, schedule.detail) for schedule in schedules} == {("failed", "the store is busy")}
+    assert {schedule.next_at for schedule in schedules} == {NOON.replace(hour=6) + timedelta(days=2)}
+    assert await job.run_round() == 0
+    assert max(tries.values()) == 4, "due again at the next time"
+
+
+async def test_report_job_error_in_one_report_stops_no_other(
+    world: ReportWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.add_user("Ann")
+    for name in ("broken", "fine"):
+        await world.add("Ann", ReportSpec(report="outcomes", recurrence=DAILY), name)
+    world.clock.move(86_400)
+    build = world.job._build
+
+    async def break_one(schedule: ReportSchedule, user: User) -> ReportRun:
+        if schedule.name == "broken":
+            raise ZeroDivisionError
+        return await build(schedule, user)
+
+    assert await ReportJob(world.appdb, break_one, world.clock).run_round() == 1
+    runs = {schedule.name: (schedule.outcome, schedule.detail) for schedule in await world.appdb.report_schedules.all()}
+    assert runs == {"broken": ("failed", "internal error: ZeroDivisionError"), "fine": ("sent", "1 mail")}
+    assert [record.exc_info is not None for record in caplog.records if "report failed" in record.message] == [True]
+
+
+async def test_report_job_rows_that_cannot_be_read_delay_no_other(world: ReportWorld) -> None:
+    await world.add_user("Ann")
+    for number in range(USER_SCHEDULES_MAX):
+        await world.add("Ann", ReportSpec(report="outcomes", recurrence=DAILY), f"broken {number}")
+    await world.appdb._database.write("UPDATE report_schedules SET spec = '{}'")
+    await world.add_user("Bob")
+    await world.add("Bob", ReportSpec(report="outcomes", recurrence=DAILY))
+    world.clock.move(86_400)
+    assert await world.job.run_round() == 1
 
 
 async def test_report_job_other_addresses_need_the_permission_and_a_link_and_are_not_flooded(

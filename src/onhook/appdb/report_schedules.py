@@ -163,12 +163,14 @@ class ReportSchedules:
 
     # The job that sends
 
-    async def due(self, limit: int, *, now_us: int) -> list[ReportSchedule]:
-        """Return the schedules that are to run now, those that wait for longest first."""
+    async def due(self, *, now_us: int) -> list[ReportSchedule]:
+        """Return all schedules that are to run now, those that wait for longest first: some of them may have to wait
+        behind others, and rows that cannot be read take the place of none.
+        """
         rows = await self._database.rows(
             f"{_SELECT} WHERE test_at IS NOT NULL OR (is_paused = 0 AND (next_at <= ? OR next_at > ?))"
-            " ORDER BY coalesce(test_at, next_at), schedule_id LIMIT ?",
-            (now_us, now_us + LATEST_WAIT_MICROSECONDS, limit),
+            " ORDER BY coalesce(test_at, next_at), schedule_id",
+            (now_us, now_us + LATEST_WAIT_MICROSECONDS),
         )
         return read_rows(rows, _schedule)
 

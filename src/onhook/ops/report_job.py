@@ -2,12 +2,15 @@
 
 Invariants: each time of a schedule is run once: its mails are added in the transaction that sets the next time, and
 have keys made of it. Times that passed while no hub ran are one run, late. A report that cannot be made has a result
-that says why, and is due again at its next time; nothing else waits for it.
+that says why, and is due again at its next time. One that may succeed later is tried again in each round, after all
+others, for `RETRY_SECONDS_MAX`; then it has failed too.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+
+import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.origin import Origin
@@ -28,8 +31,22 @@ ROUND_RUNS_MAX = 20
 RUN_SECONDS_MAX = 120.0
 """Of one report: more than the slowest page takes."""
 
+RETRY_SECONDS_MAX = 1_800.0
+"""From the first try on: as long as a large store is made anew. A report of the morning is read before noon."""
+
 BuildReportMails = Callable[[ReportSchedule, User], Awaitable[ReportRun]]
 """Makes the mails of a schedule for a user as stored now; raises `Unavailable` where it is worth trying again."""
+
+
+_RunKey = tuple[object, ...]
+"""What identifies one time, or one test, of a schedule as it is."""
+
+
+class _Failures(msgspec.Struct):
+    """Tries of one run that failed, and when the first one did, in microseconds."""
+
+    first_at_us: int
+    count: int = 1
 
 
 class ReportJob:
@@ -39,6 +56,7 @@ class ReportJob:
         self._appdb = appdb
         self._build = build
         self._clock = clock
+        self._failures: dict[_RunKey, _Failures] = {}
 
     async def run(self) -> None:
         """Run what is due, until cancelled."""
@@ -49,32 +67,59 @@ class ReportJob:
 
     async def run_round(self) -> int:
         """Run the schedules that are due; return how many mails were added. Raises `OnhookError`."""
-        mail_count = 0
-        now_us = self._clock.microseconds()
-        for schedule in await self._appdb.report_schedules.due(ROUND_RUNS_MAX, now_us=now_us):
-            mail_count += await self._run_schedule(schedule)
-        return mail_count
+        due = await self._appdb.report_schedules.due(now_us=self._clock.microseconds())
+        due_keys = {_run_key(schedule) for schedule in due}
+        self._failures = {key: failures for key, failures in self._failures.items() if key in due_keys}
+        due.sort(key=self._count_failures)
+        return sum([await self._run_schedule(schedule) for schedule in due[:ROUND_RUNS_MAX]])
 
     async def _run_schedule(self, schedule: ReportSchedule) -> int:
         user = await self._appdb.users.find(schedule.user_name)
         if user is None:  # removed meanwhile, with its schedules
             return 0
-        try:
-            async with asyncio.timeout(RUN_SECONDS_MAX):
-                run = await self._build(schedule, user)
-        except Unavailable as error:  # such as a busy store: due again in the next round, and nothing else waits
-            extra = {"schedule": schedule.name, "user": schedule.user_name, "error": str(error)}
-            logging.getLogger("mail").warning("scheduled report is tried again", extra=extra)
+        run = await self._build_run(schedule, user)
+        if run is None:
             return 0
-        except TimeoutError:
-            run = ReportRun(
-                outcome="failed", detail=_("the report took more than {seconds:g} seconds", seconds=RUN_SECONDS_MAX)
-            )
         if run.outcome != "sent":
             extra = {"schedule": schedule.name, "user": schedule.user_name, "detail": run.detail}
             logging.getLogger("mail").warning("scheduled report was not sent to all", extra=extra)
         async with self._appdb.transaction():
             return await self._store(schedule, user, run)
+
+    async def _build_run(self, schedule: ReportSchedule, user: User) -> ReportRun | None:
+        """Return the run of a schedule, which may have failed; None where it is to be tried again."""
+        extra = {"schedule": schedule.name, "user": schedule.user_name}
+        try:
+            async with asyncio.timeout(RUN_SECONDS_MAX):
+                return await self._build(schedule, user)
+        except Unavailable as error:  # such as a busy store
+            if self._may_try_again(schedule):
+                extra["error"] = str(error)
+                logging.getLogger("mail").warning("scheduled report is tried again", extra=extra)
+                return None
+            return ReportRun(outcome="failed", detail=str(error))
+        except TimeoutError:
+            seconds = RUN_SECONDS_MAX
+            return ReportRun(
+                outcome="failed", detail=_("the report took more than {seconds:g} seconds", seconds=seconds)
+            )
+        except Exception as error:  # an error in one report must not stop the others
+            logging.getLogger("mail").exception("scheduled report failed", extra=extra)
+            return ReportRun(outcome="failed", detail=_("internal error: {error}", error=type(error).__name__))
+
+    def _may_try_again(self, schedule: ReportSchedule) -> bool:
+        """Count a failed try; return whether another one may follow."""
+        now_us, key = self._clock.microseconds(), _run_key(schedule)
+        if key not in self._failures:
+            self._failures[key] = _Failures(now_us)
+            return True
+        failures = self._failures[key]
+        failures.count += 1
+        return now_us - failures.first_at_us < RETRY_SECONDS_MAX * 1_000_000
+
+    def _count_failures(self, schedule: ReportSchedule) -> int:
+        failures = self._failures.get(_run_key(schedule))
+        return 0 if failures is None else failures.count
 
     async def _store(self, schedule: ReportSchedule, user: User, run: ReportRun) -> int:
         """Store a run with its mails; return their number. Nothing is stored where schedule or user are others by now:
@@ -96,6 +141,10 @@ class ReportJob:
             action = _("scheduled report {name}", name=schedule.name)
             await self._appdb.audit.add_read(action, now_us=now_us, origin=origin)
         return mail_count
+
+
+def _run_key(schedule: ReportSchedule) -> _RunKey:
+    return schedule.schedule_id, schedule.revision, schedule.next_at, schedule.test_at
 
 
 def access_of(user: User) -> tuple[object, ...]:
