@@ -11,7 +11,7 @@ import pytest
 
 from onhook.appdb.alert_channels import ALERT_KINDS, CHANNELS_MAX
 from onhook.appdb.destination_spec import DestinationSpec
-from onhook.appdb.issue_recipients import UNMAILED_KIND
+from onhook.appdb.issue_recipients import UNMAILED_KIND, IssueRecipient
 from onhook.appdb.issue_texts import describe_kind
 from onhook.appdb.issues import OperationalIssue
 from onhook.cdr.access_scope import AccessScope
@@ -19,6 +19,7 @@ from onhook.lib.errors import NotFound, UsageError
 from onhook.lib.quiet_hours import QuietHours
 from onhook.lib.timestamps import to_microseconds
 from onhook.ops.alert_job import MAILS_PER_HOUR, AlertJob
+from onhook.ops.issue_mailer import IssueMailer
 from tests.ops.mail_world import MailWorld, open_mail_world
 
 NO_HOURS = QuietHours()
@@ -185,6 +186,18 @@ async def test_alerts_beyond_the_mails_of_an_hour_are_in_one_summary(world: Mail
     assert await sent_mails(world) == []
     world.clock.move(3_601)
     assert await sent_mails(world) == [FAILING.format("later")]
+
+
+async def test_alerts_and_mails_to_the_same_recipient_of_the_installation_have_limits_of_their_own(
+    world: MailWorld,
+) -> None:
+    await world.appdb.issue_recipients.put(IssueRecipient(address="ann@example.com", mails_per_hour=3))
+    await choose(world, NO_HOURS, mail=["destination"])
+    for number in range(20):
+        await begin(world, str(number))
+    assert len(await sent_mails(world)) == MAILS_PER_HOUR
+    await IssueMailer(world.appdb, world.clock, ZoneInfo("Europe/Berlin")).run_round()
+    assert len(await sent_mails(world)) == 3
 
 
 async def test_alert_channels_are_changed_and_limited(world: MailWorld) -> None:

@@ -188,11 +188,12 @@ class Mails:
         )
         return int(count)
 
-    async def count_added(self, kind: MailKind, recipient: str, *, since_us: int) -> int:
-        """Return how many mails of a kind were added for a recipient since a time."""
+    async def count_added(self, kind: MailKind, recipient: str, *, since_us: int, key_begin: str = "") -> int:
+        """Return how many mails of a kind, whose key begins so, were added for a recipient since a time."""
         ((count,),) = await self._database.rows(
-            "SELECT count(*) FROM mails WHERE kind = ? AND recipient = ? AND created_at > ?",
-            (kind, recipient, since_us),
+            "SELECT count(*) FROM mails WHERE kind = ? AND recipient = ? AND created_at > ?"
+            " AND substr(mail_key, 1, ?) = ?",
+            (kind, recipient, since_us, len(key_begin), key_begin),
         )
         return int(count)
 

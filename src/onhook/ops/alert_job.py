@@ -20,7 +20,7 @@ from onhook.lib.messages import _
 from onhook.lib.periodic_job import run_periodically
 from onhook.lib.quiet_hours import QuietHours
 from onhook.lib.transition_log import TransitionLog
-from onhook.ops.issue_mailer import group_notices, load_console_url, make_issue_mail
+from onhook.ops.issue_mailer import count_mails, group_notices, load_console_url, make_issue_mail
 
 ROUND_SECONDS = 15.0
 """As often as issues are looked for."""
@@ -28,7 +28,6 @@ ROUND_SECONDS = 15.0
 MAILS_PER_HOUR = 6
 """To one user; the last one of them is a summary of all that is pending then."""
 
-_HOUR_MICROSECONDS = 3_600 * 1_000_000
 _NO_HOURS = QuietHours()
 
 
@@ -89,12 +88,12 @@ class AlertJob:
         if not user.email:
             await appdb.alert_channels.delete_pending(channel.channel_id, notices)
             return
-        since_us = now_us - _HOUR_MICROSECONDS
-        allowed_count = MAILS_PER_HOUR - await appdb.mails.count_added("issues", user.email, since_us=since_us)
+        key = f"alert {channel.channel_id}"
+        allowed_count = MAILS_PER_HOUR - await count_mails(appdb, key, user.email, now_us=now_us)
         if allowed_count <= 0:
             return
         zone = self._zone if quiet_hours == _NO_HOURS else ZoneInfo(quiet_hours.zone)
-        console_url, key = await load_console_url(appdb), f"alert {channel.channel_id}"
+        console_url = await load_console_url(appdb)
         groups = group_notices(fresh, allowed_count - bool(held))
         if held:
             note = _("In your quiet hours:")

@@ -27,6 +27,7 @@ SUMMARY_NOTICES_MAX = 100
 """In the text of a summary; the page Issues has all."""
 
 _HOUR_MICROSECONDS = 3_600 * 1_000_000
+_MAIL_KEY = "issue"
 
 
 class IssueMailer:
@@ -54,14 +55,22 @@ class IssueMailer:
         notices = await self._appdb.issue_recipients.pending(recipient.address)
         if not notices:
             return
-        since_us = self._clock.microseconds() - _HOUR_MICROSECONDS
-        added_count = await self._appdb.mails.count_added("issues", recipient.address, since_us=since_us)
+        now_us = self._clock.microseconds()
+        added_count = await count_mails(self._appdb, _MAIL_KEY, recipient.address, now_us=now_us)
         groups = group_notices(notices, recipient.mails_per_hour - added_count)
         console_url = await load_console_url(self._appdb) if groups else ""
         for group in groups:
-            mail = make_issue_mail("issue", recipient.address, group, console_url, self._zone)
+            mail = make_issue_mail(_MAIL_KEY, recipient.address, group, console_url, self._zone)
             await self._appdb.mails.add(mail, now_us=self._clock.microseconds())
             await self._appdb.issue_recipients.delete_pending(recipient.address, group)
+
+
+async def count_mails(appdb: AppDb, key: str, address: str, *, now_us: int) -> int:
+    """Return how many mails made with a key were added for an address within the last hour. Those of users and those of
+    the recipients of the installation have keys, and limits, of their own.
+    """
+    since_us = now_us - _HOUR_MICROSECONDS
+    return await appdb.mails.count_added("issues", address, since_us=since_us, key_begin=f"{key} ")
 
 
 async def load_console_url(appdb: AppDb) -> str:
