@@ -70,6 +70,11 @@ def tile_of(page: str, name: str) -> str:
     return match[0]
 
 
+def visible_text(tile: str) -> str:
+    """Return what a person reads, without attributes."""
+    return html.unescape(re.sub(r"<[^>]+>", " ", tile))
+
+
 def rows_of(tile: str) -> list[list[str]]:
     """Return the cells of the rows of a tile's table, as texts."""
     rows = re.findall(r"<tr[^>]*>(.*?)</tr>", tile, re.DOTALL)
@@ -260,8 +265,19 @@ async def test_dashboard_of_a_long_period_with_many_calls_reads_the_last_days(
     assert values_of(page)["calls"] == "4"
     assert values_of(page)["unreturned-count"] == "2"
     assert [row[0] for row in rows_of(tile_of(page, "callers"))[1:]] == ["+49302222"]
-    for name in ("callers", "dialled", "unreturned-calls"):
-        assert "its last 31 days" in tile_of(page, name), name
+    for name in ("callers", "dialled", "unreturned-count", "unreturned-calls"):
+        assert "its last 31 days" in visible_text(tile_of(page, name)), name
+    tiles = (await (await client.get("/api/v1/dashboards/0?since=2026-07-01&until=2026-10-25")).json())["data"]
+    assert [tile["kind"] for tile in tiles if "its last 31 days" in tile["note"]] == ["unreturned-count"]
+
+
+async def test_dashboard_figures_of_waits_say_what_they_are(
+    harness: ConsoleHarness, client: aiohttp.ClientSession
+) -> None:
+    await add_two_weeks(harness)
+    page = await (await client.get(f"/?{PERIOD}&tiles=time-to-answer:2,p90-answer:2&edit=yes")).text()
+    assert "half of the calls were answered within it" in visible_text(tile_of(page, "time-to-answer"))
+    assert "nine of ten answered calls waited no longer" in visible_text(tile_of(page, "p90-answer"))
 
 
 def test_dashboard_period_of_the_first_second_of_a_day_is_not_empty() -> None:

@@ -171,6 +171,20 @@ async def test_missed_inbox_is_worked_through_by_keyboard(harness: ConsoleHarnes
         await expect(page.locator("#missed tbody tr")).to_contain_text(OTHER)
 
 
+async def test_missed_inbox_counts_are_as_new_as_its_rows(harness: ConsoleHarness, chromium_path: str) -> None:
+    """Of an open page; what has not changed is not replaced."""
+    await add_missed(harness, 50, CALLER)
+    async with open_visit(harness, chromium_path) as visit:
+        page = visit.page
+        await page.goto(f"{harness.url}/missed")
+        await expect(page.get_by_text("1 inbound calls were missed")).to_be_visible()
+        await page.evaluate("document.querySelector('#missed thead').isSame = true")
+        await add_missed(harness, 1, OTHER)
+        await expect(page.locator("#missed tbody tr")).to_have_count(2)
+        await expect(page.get_by_text("2 inbound calls were missed")).to_be_visible()
+        assert await page.evaluate("document.querySelector('#missed thead').isSame")
+
+
 async def change(client: aiohttp.ClientSession, action: str, *call_ids: str, **members: object) -> tuple[int, object]:
     """Return status and body of a change by the API."""
     calls = [{"sn": SN, "call_id": call_id} for call_id in call_ids]

@@ -63,8 +63,10 @@
       }
       const rows = region.querySelector("tbody:has([data-key])");
       const newRows = newRegion.querySelector("tbody:has([data-key])");
-      if (rows && newRows) applyRows(rows, newRows);
-      else if (region.innerHTML !== newRegion.innerHTML) replaceContent(region, newRegion);
+      if (rows && newRows) {
+        applyRows(rows, newRows);
+        applyBeside(region, rows, newRegion, newRows);
+      } else if (region.innerHTML !== newRegion.innerHTML) replaceContent(region, newRegion);
     }
   }
 
@@ -95,6 +97,30 @@
     }
     for (const removedRow of rowsByKey.values()) removedRow.remove();
   }
+
+  // What a region has beside its rows; the elements around these stay, with their scroll position.
+  function applyBeside(region, rows, newRegion, newRows) {
+    let [element, newElement] = [rows, newRows];
+    while (element !== region && newElement !== newRegion) {
+      for (const side of ["previousSibling", "nextSibling"]) {
+        const siblings = listSiblings(element, side);
+        const newSiblings = listSiblings(newElement, side);
+        if (siblings.map(describeNode).join("") === newSiblings.map(describeNode).join("")) continue;
+        for (const sibling of siblings) sibling.remove();
+        if (side === "nextSibling") element.after(...newSiblings);
+        else element.before(...newSiblings.reverse());
+      }
+      [element, newElement] = [element.parentElement, newElement.parentElement];
+    }
+  }
+
+  function listSiblings(element, side) {
+    const siblings = [];
+    for (let node = element[side]; node; node = node[side]) siblings.push(node);
+    return siblings;
+  }
+
+  const describeNode = (node) => node.outerHTML ?? node.textContent;
 
   // Empty filters are left out of the URL.
   document.querySelector("form.search")?.addEventListener("submit", (event) => {

@@ -69,7 +69,7 @@ class TileTable(msgspec.Struct, frozen=True, kw_only=True):
 
 class TileData(msgspec.Struct, frozen=True, kw_only=True):
     """A tile: a figure with its `unit` (`count`, `seconds` or `share`, which is between 0 and 1), or tables. `previous`
-    is the figure of the same weekdays before; null is unknown. `href` after `/api/v1` lists the calls.
+    is the figure of the same weekdays before; null is unknown. `note` says that a figure leaves something out. `href` after `/api/v1` lists the calls.
     """
 
     kind: str
@@ -79,6 +79,7 @@ class TileData(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None = None
     previous: float | None = None
     detail: str = ""
+    note: str = ""
     href: str = ""
     tables: Sequence[TileTable] = ()
 
@@ -200,6 +201,7 @@ def _tile_data(content: DashboardContent, tile: TileContent, zone: ZoneInfo) -> 
         value=figure.value,
         previous=figure.previous,
         detail=figure.detail,
+        note=figure.note,
         href=figure.href,
     )
 

@@ -52,7 +52,8 @@ class FigureData(msgspec.Struct, frozen=True, kw_only=True):
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One figure; None is unknown. `previous` is that of the same weekdays before, where it is compared; `parts` are
-    the text, the URL and the number of what it consists of.
+    the text, the URL and the number of what it consists of. `detail` says what the figure is, `note` that it leaves
+    something out.
     """
 
     value: int | float | None
@@ -60,7 +61,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     href: str = ""
     previous: int | float | None = None
     detail: str = ""
-    explanation: str = ""
+    note: str = ""
     parts: Sequence[tuple[str, str, int]] = ()
 
 
@@ -193,7 +194,7 @@ def unreturned(query: ReportQuery, data: FigureData) -> Figure:
         value=None if result is None else result.unreturned,
         href=report_url(query, "unreturned"),
         detail="" if result is None else _("{returned} returned", returned=result.returned),
-        explanation=data.cut_note.strip(),
+        note=data.cut_note.strip(),
     )
 
 
@@ -214,8 +215,7 @@ def time_to_answer(query: ReportQuery, data: FigureData) -> Figure:
         value=None if histogram is None else histogram.median,
         unit="seconds",
         href=report_url(query, "answer"),
-        detail=_("median"),
-        explanation=_("Half of the calls were answered within the median, 90 % within the P90"),
+        detail=_("median: half of the calls were answered within it"),
     )
 
 
@@ -226,7 +226,7 @@ def p90_wait(query: ReportQuery, data: FigureData) -> Figure:
         value=None if histogram is None else histogram.p90,
         unit="seconds",
         href=report_url(query, "answer"),
-        explanation=_("Nine of ten answered calls waited no longer"),
+        detail=_("nine of ten answered calls waited no longer"),
     )
 
 
