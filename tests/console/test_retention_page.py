@@ -67,6 +67,23 @@ async def test_retention_page_invalid_days_are_kept_and_explained(
     assert await harness.appdb.retention_overrides.all() == {}
 
 
+@pytest.mark.parametrize("choice", ["auto", "always"])
+async def test_retention_page_number_beside_another_choice_is_not_ignored(
+    harness: ConsoleHarness, client: aiohttp.ClientSession, choice: str
+) -> None:
+    """Of a PBX and of the installation; the number that the page has shown is not one that was entered."""
+    await harness.appdb.retention_overrides.put(SN, 30)
+    await harness.appdb.installation_retention.put(30)
+    for path in ("/retention", "/retention/installation"):
+        text = await (await client.post(path, data={"sn": SN, "choice": choice, "days": "90"})).text()
+        assert ("90 days are entered" in text, 'value="90"' in text, "saved." in text) == (True, True, False)
+    assert await harness.appdb.retention_overrides.all() == {SN: 30}
+    assert await harness.appdb.installation_retention.get() == 30
+    for path in ("/retention", "/retention/installation"):
+        text = await (await client.post(path, data={"sn": SN, "choice": choice, "days": "30"})).text()
+        assert "saved." in text
+
+
 async def test_retention_page_is_for_administrators(harness: ConsoleHarness) -> None:
     reader = await harness.appdb.tokens.add("reader", "reader", now_us=harness.clock.microseconds())
     async with harness.client(reader) as client:

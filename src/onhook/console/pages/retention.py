@@ -15,7 +15,7 @@ from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX, Message
 from onhook.console.pages.rendering import View
 from onhook.console.parameters import ReaderZone
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
 
 INSTALLATION = ""
@@ -63,8 +63,9 @@ async def change_retention(
 ) -> Response[str] | Redirect:
     """Change how long calls of a PBX are kept."""
     pbx = await app_state.appdb.pbx(data.sn)
+    overrides = await app_state.appdb.retention_overrides.all()
     try:
-        await app_state.appdb.retention_overrides.put(pbx.sn, _parse_days(data))
+        await app_state.appdb.retention_overrides.put(pbx.sn, _parse_days(data, overrides.get(pbx.sn)))
     except OnhookError as error:
         return await render_page(request, app_state, reader_zone, await _load_invalid_view(app_state, data, error))
     return _redirect(_("Retention of {name} saved.", name=pbx.name))
@@ -76,8 +77,9 @@ async def change_installation_retention(
 ) -> Response[str] | Redirect:
     """Change how long calls of the PBXs without days of their own are kept."""
     data = msgspec.structs.replace(data, sn=INSTALLATION)
+    stored_days = await app_state.appdb.installation_retention.get()
     try:
-        await app_state.appdb.installation_retention.put(_parse_days(data))
+        await app_state.appdb.installation_retention.put(_parse_days(data, stored_days))
     except OnhookError as error:
         return await render_page(request, app_state, reader_zone, await _load_invalid_view(app_state, data, error))
     return _redirect(_("Retention of this installation saved."))
@@ -92,8 +94,16 @@ async def load_keep_days(app_state: AppState) -> int:
     return app_state.config.keep_days if days is None else days
 
 
-def _parse_days(form: RetentionForm) -> int | None:
-    """Return the days of a form. Raises `UsageError`."""
+def _parse_days(form: RetentionForm, stored_days: int | None) -> int | None:
+    """Return the days of a form. Raises `UsageError`, also for another number than the page has shown beside a choice
+    without one: either may be meant.
+    """
+    shown_days = _fill_form(form.sn, stored_days).days
+    if form.choice in ("auto", "always") and form.days.strip() not in ("", shown_days):
+        raise UsageError(
+            _("{days} days are entered, and another choice is made", days=form.days.strip()[:20]),
+            hint=_("choose “for a number of days”, or leave the number out"),
+        )
     return parse_retention_days(form.days.strip() if form.choice == "days" else form.choice)
 
 
