@@ -69,7 +69,8 @@ class TileTable(msgspec.Struct, frozen=True, kw_only=True):
 
 class TileData(msgspec.Struct, frozen=True, kw_only=True):
     """A tile: a figure with its `unit` (`count`, `seconds` or `share`, which is between 0 and 1), or tables. `previous`
-    is the figure of the same weekdays before; null is unknown. `note` says that a figure leaves something out. `href` after `/api/v1` lists the calls.
+    is the figure of the same weekdays before; null is unknown. `note` says that a figure leaves something out.
+    `href` after `/api/v1` lists the calls.
     """
 
     kind: str
