@@ -1,5 +1,6 @@
 """`/reports`, `/reports.csv`, `/api/v1/reports`: one report, named by `report`, as a page, a file, and data."""
 
+import asyncio
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -26,14 +27,14 @@ from onhook.console.pages.reports.kinds import KINDS, ReportKind
 from onhook.console.pages.reports.query import load_report_query
 from onhook.console.pages.reports.report import Cell, Column, Report, ReportQuery
 from onhook.console.pages.totals import Totals, add_up
-from onhook.console.parameters import ReaderZone, RowOffset, SearchFilterDep
+from onhook.console.parameters import AfterSeq, Limit, ReaderZone, RowOffset, SearchFilterDep
 from onhook.console.problem_documents import PROBLEMS
 from onhook.console.queries.audited_reads import audit_or_log_read
 from onhook.console.queries.period import Period, choose_step, compared_period, get_period
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
-from onhook.store.contract import DurationHistogram
+from onhook.store.contract import PAGE_MAX, DurationHistogram
 
 KIND_DEFAULT = "volume"
 STEPS = ("hour", "day", "week", "month")
@@ -87,7 +88,7 @@ class ReportCell(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class CallReport(msgspec.Struct, frozen=True, kw_only=True):
     """A report as the page shows it. `by` is the length of its steps, if it has any; a cell belongs to the column at
-    the same place.
+    the same place. `next` is the cursor of the next rows, or null.
     """
 
     report: str
@@ -99,7 +100,7 @@ class CallReport(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     columns: Sequence[Column]
     data: Sequence[Sequence[ReportCell]]
-    next: None = None
+    next: str | None
 
 
 class ReportsView(View, frozen=True, kw_only=True):
@@ -196,7 +197,8 @@ async def reports_file(  # noqa: PLR0917 - the parameters of the URL
     query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by, compare, group_by)
     name = f"{report_name}-{period.since.astimezone(reader_zone):%Y-%m-%d}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    body = as_csv(await kind.build(query), reader_zone)
+    # In a thread: a report has up to 100,000 rows, of which each cell has a link and a name.
+    body = await asyncio.to_thread(as_csv, await kind.build(query), reader_zone)
     await audit_or_log_read(app_state, _("export of the report {name}", name=report_name))
     return Response(body, media_type="text/csv; charset=utf-8; header=present", headers=headers)
 
@@ -211,6 +213,8 @@ async def read_call_report(  # noqa: PLR0917 - the parameters of the URL
     by: StepQuery = "",
     compare: ComparisonQuery = "",
     group_by: GroupQuery = "",
+    limit: Limit = PAGE_MAX,
+    cursor: AfterSeq = "",
 ) -> CallReport:
     """Return the table of the page as data: whole seconds, shares between 0 and 1. `href` after `/api/v1`
     lists the calls.
@@ -218,6 +222,8 @@ async def read_call_report(  # noqa: PLR0917 - the parameters of the URL
     kind = _get_kind(report_name)
     query, period = await _parse_query(request, app_state, search_filter, reader_zone, kind, by, compare, group_by)
     report = await kind.build(query)
+    first, total = int(cursor or 0), len(report.rows)
+    rows = await asyncio.to_thread(_report_cells, report.rows, first, limit, reader_zone)
     return CallReport(
         report=report_name,
         title=kind.title,
@@ -227,8 +233,13 @@ async def read_call_report(  # noqa: PLR0917 - the parameters of the URL
         by=query.by if kind.has_steps else "",
         note=report.note,
         columns=report.columns,
-        data=[[report_cell(cell, reader_zone) for cell in row] for row in report.rows],
+        data=rows,
+        next=str(first + limit) if first + limit < total else None,
     )
+
+
+def _report_cells(rows: Sequence[Sequence[Cell]], first: int, limit: int, zone: ZoneInfo) -> list[list[ReportCell]]:
+    return [[report_cell(cell, zone) for cell in row] for row in rows[first : first + limit]]
 
 
 def as_csv(report: Report, zone: ZoneInfo) -> bytes:

@@ -1,5 +1,6 @@
 """Report of callers who called more than once."""
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -18,12 +19,26 @@ async def repeat_callers(query: ReportQuery) -> Report:
     """Return the callers with several calls from outside, or of the type in the filter, and their total."""
     query, cut_note = await cut_to_recent(query, RECENT_DAYS)
     call_type = query.search_filter.type or "inbound"
-    callers = await _list_callers(query, call_type)
+    callers = await _summarise_callers(query, call_type)
+    compared_query = query.in_compared_period()
+    compared_callers = None if compared_query is None else await _summarise_callers(compared_query, call_type)
+    # In a thread: there may be 100,000 callers.
+    return await asyncio.to_thread(_build_report, query, call_type, callers, compared_callers, cut_note)
+
+
+def _build_report(
+    query: ReportQuery,
+    call_type: str,
+    summary: Sequence[SummaryRow],
+    compared_summary: Sequence[SummaryRow] | None,
+    cut_note: str,
+) -> Report:
+    callers = _select_numbers(summary)
     repeating = sorted(_select_repeating(callers), key=_descending_calls)
     total_rows = [_total_cells(Cell(_("Total")), repeating)]
     compared_query = query.in_compared_period()
-    if compared_query is not None:
-        compared = _select_repeating(await _list_callers(compared_query, call_type))
+    if compared_query is not None and compared_summary is not None:
+        compared = _select_repeating(_select_numbers(compared_summary))
         total_rows.append(_total_cells(Cell(_("Compared"), compared_query.calls_url(type=call_type)), compared))
     keys: list[SummaryRow | tuple[Cell, ...]] = [*repeating, *total_rows] if repeating else []
     rows = LazyRows(keys, lambda key: key if isinstance(key, tuple) else _cells(query, key, call_type))
@@ -49,10 +64,13 @@ async def repeat_callers(query: ReportQuery) -> Report:
     )
 
 
-async def _list_callers(query: ReportQuery, call_type: str) -> list[SummaryRow]:
-    """Return the callers with a number, and their calls."""
+async def _summarise_callers(query: ReportQuery, call_type: str) -> list[SummaryRow]:
+    """Return all callers, and their calls."""
     search_filter = msgspec.structs.replace(query.search_filter, type=call_type)
-    summary = await query.store.summary(search_filter, "call_from", query.zone.key)
+    return [*await query.store.summary(search_filter, "call_from", query.zone.key)]
+
+
+def _select_numbers(summary: Sequence[SummaryRow]) -> list[SummaryRow]:
     return [row for row in summary if _is_number(row["call_from"])]
 
 
