@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from onhook.cdr.call_assembly import PbxFacts
 from onhook.cdr.identity import CallKey
+from onhook.cdr.number_plan import parse_number_plan
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.ledger.contract import LedgerEntry
@@ -274,14 +275,16 @@ async def test_projector_event_of_a_removed_serial_number_that_was_registered_is
 
 
 async def test_projector_events_are_read_by_the_facts_before_them(harness: ProjectorHarness) -> None:
-    """What is stored stays, and is joined where the facts say that it belongs to another serial number."""
-    await harness.publish({SN: PbxFacts(sn=SN, name="before")})
+    """What is stored stays, but for the name of the PBX, and is joined where the facts say that it belongs to another
+    serial number.
+    """
+    await harness.publish({SN: PbxFacts(sn=SN, name="before", number_plan=parse_number_plan({"ivr": "1001"}))})
     await harness.ledger.append([entry(event(0, "1001"))])
     await harness.publish({SN: PbxFacts(sn=SN, name="after")})
     await harness.ledger.append([entry(event(1, "1001"))])
     await harness.projector.catch_up()
-    records = await harness.store.records_after(0, 10)
-    assert [(record.sn, record.pbx) for record in records] == [(SN, "before"), (SN, "after")]
+    calls = sorted(await harness.calls(), key=lambda call: call.call_id)
+    assert [(call.sn, call.pbx, call.answered_by) for call in calls] == [(SN, "after", ""), (SN, "after", "1001")]
     await harness.publish(dict.fromkeys((SN, "NEW"), PbxFacts(sn="NEW", name="last")))
     await harness.ledger.append([entry(event(2, "1001"))])
     await harness.projector.catch_up()

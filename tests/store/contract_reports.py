@@ -132,6 +132,43 @@ class ReportContract:
             assert recomputed_weeks < weeks
         assert not await store.roll_up()
 
+    async def test_rename_pbx_gives_its_calls_the_name_in_rollups_too(self, store: Store) -> None:
+        """Week by week; calls of other PBXs keep theirs."""
+
+        def office(name: str) -> list[Call]:
+            calls = [
+                call(record(STARTED_AT + timedelta(days=days), call_id=f"opaque-{days}", pbx=name))
+                for days in range(0, 40, 5)
+            ]
+            other = call(record(STARTED_AT, call_id="opaque-other", sn="OTHER", pbx="office"))
+            return [*calls, other, call(record(AFTER_ALL_WEEKS, call_id="opaque-last", pbx=name))]
+
+        name = 'Head "office"'
+        await store.put(batch(*office("office")))
+        while await store.roll_up():
+            pass
+        while await store.rename_pbx(SN, name):
+            pass
+        expected = office(name)
+        for _ in range(2):
+            stored = (await store.calls(RecordFilter(), 100)).data
+            assert {(call.sn, call.call_id): call for call in stored} == {
+                (call.sn, call.call_id): call for call in expected
+            }
+            for record_filter in (RecordFilter(), RecordFilter(pbx=name), RecordFilter(pbx="office")):
+                for by in SUMMARY_DIMENSIONS:
+                    counted = plain.summary(expected, record_filter, [by], "UTC")
+                    assert await store.summary(record_filter, by, "UTC") == counted, by
+            for pbx, sn in ((name, SN), ("office", "OTHER")):
+                by_name = await store.peaks(RecordFilter(pbx=pbx), "month", "UTC")
+                assert by_name == await store.peaks(RecordFilter(sn=sn), "month", "UTC")
+                assert by_name
+            while await store.roll_up():
+                pass
+        lines = b"".join([chunk async for chunk in store.export(RecordFilter(pbx=name), "csv", "UTC")]).splitlines()
+        assert all(b',"Head ""office""",' in line for line in lines[1:])
+        assert len(lines) == len(expected)
+
     @pytest.mark.slow
     @property_test
     @given(

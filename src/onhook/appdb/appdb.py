@@ -45,6 +45,7 @@ from onhook.appdb.notes import Notes
 from onhook.appdb.passkeys import Passkeys
 from onhook.appdb.pbx_conventions import PbxConventionsRepository
 from onhook.appdb.pbx_credentials import PbxCredentials, PbxCredentialsRepository
+from onhook.appdb.pbx_references import rename_references
 from onhook.appdb.pbxs import (
     DIALECT_DEFAULT,
     PBXS_MAX,
@@ -245,9 +246,7 @@ class AppDb:
     @transactional
     async def change_pbx(self, name: str, changes: dict[str, Any]) -> Pbx:
         """Change a PBX; `changes` has some of `name`, `zone` (None: unknown), `is_unsigned`, `number_plan`,
-        `keeps_unregistered`.
-
-        Raises `NotFound`, `UsageError`.
+        `keeps_unregistered`. Raises `NotFound`, `UsageError`.
         """
         old = await self.pbx(name)
         new = msgspec.structs.replace(old, **changes)
@@ -268,6 +267,7 @@ class AppDb:
             raise UsageError(
                 _("there is already a PBX named {new_name}", new_name=repr(new.name)), hint=_("choose another name")
             ) from None
+        await rename_references(self._database, old.sn, old.name, validate_name(new.name))
         return await self.pbx(old.sn)
 
     @transactional

@@ -1,4 +1,4 @@
-"""Calls of a serial number that belongs to another PBX by now."""
+"""Calls of a serial number that belongs to another PBX by now, and of a PBX that has another name."""
 
 import asyncio
 import logging
@@ -24,6 +24,18 @@ async def move_calls(store: Store, sn: str, facts: Facts) -> None:
         count += len(old_keys)
     if count:
         logging.getLogger("projector").info("calls joined", extra={"sn": sn, "calls": count})
+
+
+async def rename_calls(store: Store, sn: str, facts: Facts) -> None:
+    """Give stored calls of a PBX the name that it has now, so that filters and reports by its name have them all."""
+    pbx = facts.get(fold_sn(sn))
+    if pbx is None or not pbx.name or fold_sn(pbx.sn) != fold_sn(sn):
+        return
+    count = 0
+    while await store.rename_pbx(pbx.sn, pbx.name):
+        count += 1
+    if count:
+        logging.getLogger("projector").info("calls renamed", extra={"sn": sn, "pbx": pbx.name, "weeks": count})
 
 
 async def _move(store: Store, old_keys: Sequence[CallKey], sn: str, facts: Facts) -> None:

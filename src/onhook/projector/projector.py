@@ -46,7 +46,7 @@ from onhook.projector.event_parsing import (
 )
 from onhook.projector.event_rewriting import read_between
 from onhook.projector.ledger_check import check_ledger
-from onhook.projector.moved_calls import move_calls
+from onhook.projector.moved_calls import move_calls, rename_calls
 from onhook.projector.replaced_calls import ReplacedCalls
 from onhook.store.contract import QuarantineEntry, Store, StoreBatch
 
@@ -377,6 +377,7 @@ class Projector:
             history.advance(entries.last_seq, control)
             for sn in control.sns:
                 await move_calls(self._store, sn, history.facts)
+            await rename_calls(self._store, control.sn, history.facts)
             await self._store_calls(ParsedEvents({}, []), history.facts, entries)
         elif isinstance(control, ReRead):
             await self._read_again(control.seqs, history.facts, entries)

@@ -288,6 +288,13 @@ class Store(Protocol):
         """
         ...
 
+    async def rename_pbx(self, sn: str, name: str) -> bool:
+        """Give the calls of some days of a PBX its new name; return whether there were any with another one.
+
+        Raises `Unavailable` when they cannot be stored now.
+        """
+        ...
+
     async def call_keys(self, sn: str, limit: int) -> list[CallKey]:
         """Return the keys of stored calls with this serial number, in capitals or not; at most `limit`, in no
         particular order.

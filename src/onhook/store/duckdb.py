@@ -105,6 +105,9 @@ class DuckDbStore:
     async def delete(self, keys: Sequence[CallKey], quarantined_seqs: Sequence[int]) -> None:
         await self._database.write(lambda connection: writer.delete(connection, keys, quarantined_seqs))
 
+    async def rename_pbx(self, sn: str, name: str) -> bool:
+        return await self._database.write(lambda connection: writer.rename_pbx(connection, sn, name))
+
     async def call_keys(self, sn: str, limit: int) -> list[CallKey]:
         return await self._database.read(lambda connection: pages.call_keys(connection, sn, limit))
 

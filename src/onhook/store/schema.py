@@ -20,7 +20,7 @@ NO_SUFFIX = 1
 
 _NON_DIGITS = re.compile("[^0-9]")
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """A file of another version is rebuilt from the ledger."""
 
 OFFSET_DOUBTS = {"is_ambiguous": "configured ambiguous", "is_shifted": "configured shifted"}

@@ -8,6 +8,7 @@ from onhook.cdr.identity import CallKey
 from onhook.store.contract import StoreBatch
 from onhook.store.export.csv import NEEDS_ESCAPING_SQL
 from onhook.store.queries.locality import KEYS_TABLE, existing_keys, key_ranges
+from onhook.store.queries.weekly import WEEK_SECONDS
 from onhook.store.rollups import invalidate_weeks
 from onhook.store.rows import Row, agent_ring_row, call_row, leg_rows, quarantine_rows, queue_visit_row
 from onhook.store.schema import CALL_TABLES, CALLS, LEGS
@@ -36,6 +37,27 @@ def delete(connection: duckdb.DuckDBPyConnection, keys: Sequence[CallKey], quara
     """Delete these calls, within the caller's transaction."""
     invalidate_weeks(connection, _remove(connection, keys))
     _delete_quarantine_rows(connection, quarantined_seqs)
+
+
+def rename_pbx(connection: duckdb.DuckDBPyConnection, sn: str, name: str) -> bool:
+    """Give the calls of the first week of a PBX with another name this one, within the caller's transaction; return
+    whether there was one. A week of calls is little enough for the memory of the writer.
+    """
+    rows = connection.execute(
+        f"SELECT started_at // {WEEK_SECONDS} AS week, min(started_at), max(started_at), max(ended_at) FROM calls"
+        " WHERE sn = $1 AND pbx <> $2 GROUP BY week ORDER BY week LIMIT 1",
+        [sn, name],
+    ).fetchall()
+    for _week, since, until, ended_at in rows:
+        for table, column in (("calls", "started_at"), ("legs", "call_started_at")):
+            renamed = f"sn = $1 AND {column} BETWEEN $2 AND $3"
+            connection.execute(f"UPDATE {table} SET pbx = $4 WHERE {renamed}", [sn, since, until, name])
+            if table == "legs":
+                connection.execute(
+                    f"UPDATE legs SET needs_escaping = {NEEDS_ESCAPING_SQL} WHERE {renamed}", [sn, since, until]
+                )
+        invalidate_weeks(connection, [(since, ended_at)])
+    return bool(rows)
 
 
 def _delete_quarantine_rows(connection: duckdb.DuckDBPyConnection, seqs: Sequence[int]) -> None:
