@@ -59,15 +59,17 @@ mutate: $(DEV) ## mutation tests of the pure rules: an hour or two; the score is
 	$(IN)/mutmut export-cicd-stats
 	$(IN)/python -m tools.mutation_score
 
-check: $(DEV) ## format, lint, types and language, changing nothing
+check: $(DEV) ## format, lint, types, language and catalogues, changing nothing
 	$(IN)/ruff format --check .
 	$(IN)/ruff check .
 	$(IN)/mypy
 	$(IN)/python -m tools.language
+	$(IN)/python -m tools.catalogues --check
 
-fix: $(DEV) ## format, and repair what ruff can repair
+fix: $(DEV) ## format, repair what ruff can repair, and update the message catalogues
 	$(IN)/ruff check --fix-only .
 	$(IN)/ruff format .
+	$(IN)/python -m tools.catalogues
 
 bench: $(DEV) ## one table of figures, each beside its yardstick
 	$(IN)/python -m bench $(ARGS)

@@ -55,7 +55,17 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "privacy",
     ),
     "Operate": ("operations", "upgrading", "configuration", "several-machines", "support", "measurements"),
-    "Reference": ("commands", "api", "api-reference", "messages", "mcp", "pbx-api", "sql-tables", "glossary"),
+    "Reference": (
+        "commands",
+        "api",
+        "api-reference",
+        "messages",
+        "mcp",
+        "pbx-api",
+        "sql-tables",
+        "glossary",
+        "translating",
+    ),
     "Project": (
         *(name.removesuffix(".md") for name in PROJECT_PAGES),
         "decisions",

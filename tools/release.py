@@ -18,7 +18,11 @@ from tools.distribution import ROOT, DistributionError, has_changes, read_versio
 
 VERSION: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:(a|b|rc)(\d+))?")
 UNRELEASED: Final = "## [Unreleased]"
-CHECKS: Final = (("make", "check"), ("make", "test"))
+CHECKS: Final = (
+    ("make", "check"),
+    (sys.executable, "-m", "tools.catalogues", "--complete"),
+    ("make", "test"),
+)
 BUILDS: Final = (("make", "dist"), ("make", "deb"))
 SUMS: Final = "SHA256SUMS"
 PHASES: Final = {"a": 0, "b": 1, "rc": 2, None: 3}

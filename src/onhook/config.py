@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import msgspec
 
 from onhook.cdr.utc_offset import get_zone
 from onhook.lib.errors import UsageError
+from onhook.lib.languages import ENGLISH, LANGUAGES
 from onhook.lib.messages import _
 from onhook.lib.service_manager import SERVICE_VARIABLES, ServiceManager, parse_service_manager
 from onhook.lib.setting_values import (
@@ -102,6 +103,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Serve the PBX API without TLS, as behind a proxy that terminates TLS."""
     zone: str = ZONE_DEFAULT
     """Default display time zone, an IANA name, for requests that name no zone."""
+    language: str = ENGLISH
+    """Language of mails to people who have chosen none, and of pages for browsers that name none there is."""
     keep_days: int = 0
     """Retention of calls and their raw events, in days since the last raw event; 0: no limit."""
     log_days: int = 30
@@ -199,7 +202,7 @@ def read_config(flags: Mapping[str, str | None], directory: Path, environ: Mappi
         raise UsageError(
             _("unknown setting {name}", name=quote(unknown_names[0])),
             location=location,
-            hint=_("use one of {choices}", choices=", ".join(Config.__struct_fields__)),
+            hint=_("use one of {choices}", choices=", ".join(_similar_settings(unknown_names[0]))),
         )
     values: dict[str, Any] = {name: _PARSERS[name](value, location) for name, (value, location) in raw_values.items()}
     config = Config(**values)
@@ -228,6 +231,14 @@ def read_config(flags: Mapping[str, str | None], directory: Path, environ: Mappi
             hint=_("set `ledger` and `appdb` too, or leave `role` out"),
         )
     return config
+
+
+def _similar_settings(name: str) -> Sequence[str]:
+    """Return the settings whose names are most like this one: all of them would be a sentence that is too long."""
+    # A library that few starts need.
+    difflib = importlib.import_module("difflib")
+    matches: list[str] = difflib.get_close_matches(name, Config.__struct_fields__, n=5, cutoff=0.0)
+    return matches
 
 
 def child_environment(config: Config, environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -321,6 +332,11 @@ def parse_ledger(value: Any, location: str) -> str:
         location=location,
         hint=_("write nats://USER:PASSWORD@HOST,HOST,HOST/STREAM?monitor=8222, a character such as @ in it as %40"),
     )
+
+
+def parse_language(value: Any, location: str) -> str:
+    """Parse the code of a language. Raises `UsageError`."""
+    return parse_choice(value, location, tuple(LANGUAGES))
 
 
 def parse_days(value: Any, location: str) -> int:
@@ -454,6 +470,7 @@ _PARSERS: Mapping[str, Callable[[Any, str], Any]] = {
     "pbx_api_key": parse_file,
     "pbx_api_plain": parse_flag,
     "zone": parse_zone,
+    "language": parse_language,
     "keep_days": parse_days,
     "log_days": parse_log_days,
     "recordings_root": parse_file,

@@ -121,6 +121,7 @@ async def test_reader_settings_are_switched_in_the_header_by_keyboard(
         await page.get_by_label("My time zone").fill("Asia/Tokyo")
         await page.get_by_label("My clock").select_option("12")
         await page.get_by_label("Colours").press("Tab")
+        await page.get_by_label("Language").press("Tab")
         await page.keyboard.press("Enter")
         await expect(summary).to_contain_text("Tokyo")
         await expect(page.locator("tr.call time")).to_have_text("5:30:00 AM")

@@ -1,13 +1,12 @@
 """Messages: English by themselves, translated inside a block that sets a catalogue."""
 
 import asyncio
-from gettext import NullTranslations
 from typing import Final
 
-from onhook.lib.messages import _, _n, mark, use_catalogue
+from onhook.lib.messages import Catalogue, _, _n, mark, use_catalogue
 
 
-class German(NullTranslations):
+class German(Catalogue):
     """A catalogue of a few messages."""
 
     TEXTS: Final = {"{count} calls": "{count} Anrufe", "1 call": "1 Anruf", "missed": "verpasst"}

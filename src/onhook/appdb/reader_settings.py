@@ -10,6 +10,7 @@ from onhook.appdb.contract import ConstraintViolation, Database, Row
 from onhook.appdb.pbxs import validate_zone
 from onhook.appdb.stored_json import UnreadableRow, list_unreadable, read_rows
 from onhook.lib.errors import NotFound, UsageError
+from onhook.lib.languages import LANGUAGES, validate_language
 from onhook.lib.messages import _
 
 COLUMNS_CHARACTERS_MAX = 200
@@ -21,16 +22,19 @@ Clock = Literal["24", "12"]
 Theme = Literal["system", "light", "dark"]
 """Colours of pages: those of the system, or always light or dark."""
 
-_SELECT = "SELECT user_name, zone, clock, call_columns, theme FROM reader_settings"
+_SELECT = "SELECT user_name, zone, clock, call_columns, theme, language FROM reader_settings"
 
 
 class ReaderSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """An empty `zone` is that of the installation, empty `call_columns` are the usual ones."""
+    """An empty `zone` is that of the installation, empty `call_columns` are the usual ones, an empty `language` is that
+    of the browser.
+    """
 
     zone: str = ""
     clock: Clock = "24"
     call_columns: str = ""
     theme: Theme = "system"
+    language: str = ""
 
     def validate(self) -> "ReaderSettings":
         """Return the settings, without blanks around texts. Raises `UsageError`."""
@@ -49,13 +53,14 @@ class ReaderSettings(msgspec.Struct, frozen=True, kw_only=True):
                 location="theme",
                 hint=_("choose system, light or dark"),
             )
+        validate_language(self.language)
         if len(columns) > COLUMNS_CHARACTERS_MAX or not columns.isprintable():
             raise UsageError(
                 _("{value} are no columns", value=repr(columns[:40])),
                 location="columns",
                 hint=_("choose them on the page Calls"),
             )
-        return ReaderSettings(zone=zone, clock=self.clock, call_columns=columns, theme=self.theme)
+        return msgspec.structs.replace(self, zone=zone, call_columns=columns)
 
 
 class ReaderSettingsRepository:
@@ -82,17 +87,23 @@ class ReaderSettingsRepository:
         settings = settings.validate()
         try:
             await self._database.write(
-                "INSERT INTO reader_settings VALUES (?, ?, ?, ?, ?) ON CONFLICT (user_name) DO UPDATE SET zone ="
-                " excluded.zone, clock = excluded.clock, call_columns = excluded.call_columns, theme = excluded.theme",
-                (user_name, settings.zone, settings.clock, settings.call_columns, settings.theme),
+                "INSERT INTO reader_settings VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (user_name) DO UPDATE SET zone ="
+                " excluded.zone, clock = excluded.clock, call_columns = excluded.call_columns, theme = excluded.theme,"
+                " language = excluded.language",
+                (user_name, *msgspec.structs.astuple(settings)),
             )
         except ConstraintViolation:
             raise NotFound(_("there is no user {name}", name=repr(user_name[:80])), hint=_("sign in again")) from None
 
 
 def _reader_settings(row: Row) -> tuple[str, ReaderSettings]:
-    user_name, zone, clock, call_columns, theme = row
+    user_name, zone, clock, call_columns, theme, language = row
     settings = ReaderSettings(
-        zone=zone, clock=cast("Clock", clock), call_columns=call_columns, theme=cast("Theme", theme)
+        zone=zone,
+        clock=cast("Clock", clock),
+        call_columns=call_columns,
+        theme=cast("Theme", theme),
+        # A language of a later version is none here.
+        language=language if language in LANGUAGES else "",
     )
     return user_name, settings.validate()

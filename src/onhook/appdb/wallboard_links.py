@@ -23,6 +23,7 @@ from onhook.appdb.tokens import (
 from onhook.appdb.users import decode_scope, encode_scope, validate_scope
 from onhook.cdr.access_scope import AccessScope
 from onhook.lib.errors import NotFound, Unavailable, UsageError
+from onhook.lib.languages import LANGUAGES, validate_language
 from onhook.lib.messages import _
 from onhook.lib.timestamps import to_datetime
 
@@ -33,13 +34,14 @@ LINK_DAYS_MAX = 400
 """A year, and the days until it is renewed: a link in a browser on a wall is easily forgotten."""
 
 _DAY_MICROSECONDS = 86_400_000_000
-_COLUMNS = "link_id, dashboard_id, name, author, scope, created_at, expires_at, last_used_at"
+_COLUMNS = "link_id, dashboard_id, name, author, scope, language, created_at, expires_at, last_used_at"
 _SELECT = f"SELECT {_COLUMNS} FROM wallboard_links ORDER BY name, link_id"
 
 
 class WallboardLink(msgspec.Struct, frozen=True, kw_only=True):
     """A link in a listing: without its text, which is not stored. It is valid until `expires_at`. `author` is empty for
-    one that an administrator has made; any other ends with its author's access.
+    one that an administrator has made; any other ends with its author's access. An empty `language` is that of the
+    browser of the screen.
     """
 
     link_id: int
@@ -47,6 +49,7 @@ class WallboardLink(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     author: str = ""
     scope: AccessScope | None
+    language: str = ""
     created_at: datetime
     expires_at: datetime
     last_used_at: datetime | None
@@ -76,6 +79,7 @@ class WallboardLinks:
         expires_us: int | None,
         now_us: int,
         author: str = "",
+        language: str = "",
     ) -> str:
         """Add a link to a dashboard and return its text, which is stored as a hash only. Raises `UsageError`,
         `NotFound`.
@@ -87,6 +91,7 @@ class WallboardLinks:
                 hint=_("choose its last day"),
             )
         validate_scope("reader", scope)
+        validate_language(language)
         if not await self._database.rows("SELECT 1 FROM dashboards WHERE dashboard_id = ?", (dashboard_id,)):
             raise NotFound(_("there is no such dashboard"), hint=_("save it first"))
         if len(await self.all()) >= LINKS_MAX:
@@ -95,9 +100,18 @@ class WallboardLinks:
             )
         text = generate_token()
         await self._database.write(
-            "INSERT INTO wallboard_links (dashboard_id, name, author, hash, scope, created_at, expires_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (dashboard_id, validate_name(name), author, hash_secret(text), encode_scope(scope), now_us, expires_us),
+            "INSERT INTO wallboard_links (dashboard_id, name, author, hash, scope, language, created_at, expires_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                dashboard_id,
+                validate_name(name),
+                author,
+                hash_secret(text),
+                encode_scope(scope),
+                language,
+                now_us,
+                expires_us,
+            ),
         )
         return text
 
@@ -129,13 +143,14 @@ class WallboardLinks:
 
 
 def _wallboard_link(row: Row) -> WallboardLink:
-    link_id, dashboard_id, name, author, scope, created_at, expires_at, last_used_at = row
+    link_id, dashboard_id, name, author, scope, language, created_at, expires_at, last_used_at = row
     return WallboardLink(
         link_id=link_id,
         dashboard_id=dashboard_id,
         name=name,
         author=author,
         scope=decode_scope(scope),
+        language=language if language in LANGUAGES else "",
         created_at=to_datetime(created_at),
         expires_at=to_datetime(expires_at),
         last_used_at=None if last_used_at is None else to_datetime(last_used_at),

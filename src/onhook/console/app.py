@@ -91,7 +91,7 @@ from onhook.console.pages.dashboards import saved as saved_dashboard_pages
 from onhook.console.pages.dashboards import wallboard as wallboard_pages
 from onhook.console.pages.invalid_forms import render_invalid_form
 from onhook.console.pages.reports import page as report_routes
-from onhook.console.reader import load_settings_of_error
+from onhook.console.reader import choose_language, load_settings_of_error
 from onhook.console.request_coalescing import RequestCoalescer
 from onhook.console.state import AppState, ResponseCounters, RetryParsing
 from onhook.ledger.contract import Ledger
@@ -166,7 +166,7 @@ def create_routes() -> Litestar:
     app = HeadRequestLitestar(
         route_handlers=[_api_router(), _page_router()],
         dependencies=parameters.dependencies(),
-        guards=[authorize, parameters.reject_unknown_parameters],
+        guards=[authorize, choose_language, parameters.reject_unknown_parameters],
         exception_handlers={
             OnhookError: problem_documents.handle_onhook_error,
             HTTPException: problem_documents.handle_http_error,

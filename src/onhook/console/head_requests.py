@@ -1,4 +1,6 @@
-"""Requests that no route answers: HEAD, answered like GET without a body, for monitors; and preflights."""
+"""What is done before a request is routed: its language is begun, HEAD is answered like GET without a body, for
+monitors, and preflights are answered.
+"""
 
 from typing import cast
 
@@ -9,6 +11,7 @@ from litestar.plugins.core import MsgspecDIPlugin
 from litestar.types import HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
 
 from onhook.console.auth.cors import answer_preflight, cors_headers, is_preflight
+from onhook.console.reader import begin_language
 
 API_PREFIX = "/api/"
 """Responses there may be endless or take minutes."""
@@ -30,6 +33,7 @@ class HeadRequestLitestar(Litestar):
         """See ASGI."""
         if scope["type"] == ScopeType.HTTP:
             http_scope = cast("HTTPScope", scope)
+            begin_language(http_scope["headers"], self.state.app_state.config.language)
             headers = cors_headers(http_scope, self.state.app_state.config.cors_origins)
             if len(headers) > 1 and is_preflight(http_scope):
                 await answer_preflight(headers, cast("Send", send))

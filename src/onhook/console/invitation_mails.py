@@ -12,6 +12,7 @@ from onhook.appdb.mails import MailContent, NewMail
 from onhook.appdb.users import INVITATION_MICROSECONDS, User
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
+from onhook.lib.languages import use_language
 from onhook.lib.messages import _
 
 RESET_MICROSECONDS = 3_600 * 1_000_000
@@ -56,18 +57,15 @@ async def has_mail_server(appdb: AppDb) -> bool:
 
 
 async def add_invitation_mail(appdb: AppDb, clock: Clock, user: User, invitation: str) -> str:
-    """Add the mail with the link of an invitation; return the address, or an empty text where no mail is sent."""
+    """Add the mail with the link of an invitation; return the address, or an empty text where no mail is sent. It is in
+    the language of the user, or else in that of who invites.
+    """
     console_url = await find_console_url(appdb)
     if not user.email or not console_url:
         return ""
-    text = _(
-        "You are invited to Onhook as {name}. Choose a password here, once and within three days:\n\n{link}",
-        name=user.name,
-        link=console_url + invitation_path(invitation),
-    )
-    await appdb.mails.add(
-        _make_mail(user, _("Invitation to Onhook"), text, INVITATION_MICROSECONDS), now_us=clock.microseconds()
-    )
+    with use_language((await appdb.reader_settings.get(user.name)).language):
+        mail = _make_invitation_mail(user, console_url + invitation_path(invitation))
+    await appdb.mails.add(mail, now_us=clock.microseconds())
     return user.email
 
 
@@ -85,15 +83,28 @@ async def request_reset(appdb: AppDb, clock: Clock, name_or_address: str) -> Non
             if await appdb.mails.count_added("invitation", user.email, since_us=since_us) >= maximum:
                 return
         invitation = await appdb.users.invite(user.name, now_us=now_us, lifetime_us=RESET_MICROSECONDS)
-        text = _(
-            "Somewhere another password was asked for, for {name}. Choose it here, once and within an hour:\n\n{link}"
-            "\n\nIf it was not you, do nothing: your password is unchanged.",
-            name=user.name,
-            link=console_url + invitation_path(invitation),
-        )
-        await appdb.mails.add(
-            _make_mail(user, _("Another password for Onhook"), text, RESET_MICROSECONDS), now_us=now_us
-        )
+        with use_language((await appdb.reader_settings.get(user.name)).language):
+            mail = _make_reset_mail(user, console_url + invitation_path(invitation))
+        await appdb.mails.add(mail, now_us=now_us)
+
+
+def _make_invitation_mail(user: User, link: str) -> NewMail:
+    text = _(
+        "You are invited to Onhook as {name}. Choose a password here, once and within three days:\n\n{link}",
+        name=user.name,
+        link=link,
+    )
+    return _make_mail(user, _("Invitation to Onhook"), text, INVITATION_MICROSECONDS)
+
+
+def _make_reset_mail(user: User, link: str) -> NewMail:
+    text = _(
+        "Somewhere another password was asked for, for {name}. Choose it here, once and within an hour:\n\n{link}"
+        "\n\nIf it was not you, do nothing: your password is unchanged.",
+        name=user.name,
+        link=link,
+    )
+    return _make_mail(user, _("Another password for Onhook"), text, RESET_MICROSECONDS)
 
 
 def _make_mail(user: User, subject: str, text: str, lifetime_us: int) -> NewMail:

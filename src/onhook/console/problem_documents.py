@@ -80,6 +80,16 @@ _HTTP_ERROR_DETAILS = {
 """Messages of the framework that only repeat the title, and Onhook's texts."""
 
 
+_TITLES = frozenset(
+    {
+        *(mark("Bad Request"), mark("Unauthorized"), mark("Forbidden"), mark("Not Found"), mark("Method Not Allowed")),
+        *(mark("Conflict"), mark("Content Too Large"), mark("Request Entity Too Large"), mark("Misdirected Request")),
+        *(mark("Unprocessable Entity"), mark("Unprocessable Content"), mark("Too Many Requests")),
+        *(mark("Internal Server Error"), mark("Service Unavailable")),
+    }
+)
+"""Phrases of the statuses of errors (RFC 9110), as Python spells them in its versions."""
+
 NOT_CORRECTABLE = frozenset({"cursor", "token", "row"})
 """Parameters that a person does not write, and a token, which no page shows."""
 
@@ -101,7 +111,7 @@ class ProblemView(View, frozen=True, kw_only=True):
 def handle_onhook_error(request: AnyRequest, error: OnhookError) -> Response[Any]:
     """Return the response for an `OnhookError`."""
     problem = Problem(
-        title=HTTPStatus(error.http_status).phrase,
+        title=_title(error.http_status),
         status=error.http_status,
         detail=f"{error.message} ({error.location})" if error.location else error.message,
         hint=error.hint or msgspec.UNSET,
@@ -121,7 +131,7 @@ def handle_http_error(request: AnyRequest, error: HTTPException) -> Response[Any
     """Return the response for an error of the framework: an unknown route, an invalid parameter."""
     parameter_errors = list_parameter_errors(error)
     problem = Problem(
-        title=HTTPStatus(error.status_code).phrase,
+        title=_title(error.status_code),
         status=error.status_code,
         detail="; ".join(f"{name}: {text}" for name, text in parameter_errors)
         or _(_HTTP_ERROR_DETAILS.get(error.detail, error.detail)),
@@ -139,7 +149,7 @@ def handle_unexpected_error(request: AnyRequest, error: Exception) -> Response[A
     extra = {"path": request.url.path, "trace": trace}
     logging.getLogger("onhook.console").error("request failed", extra=extra)
     problem = Problem(
-        title="Internal Server Error",
+        title=_title(500),
         status=500,
         detail=_("internal error"),
         hint=_("see the log of the hub"),
@@ -166,6 +176,11 @@ def problem_response(request: AnyRequest, problem: Problem, headers: dict[str, s
         )
     )
     return Response(page, status_code=problem.status, headers=headers, media_type="text/html")
+
+
+def _title(status: int) -> str:
+    phrase = HTTPStatus(status).phrase
+    return _(phrase) if phrase in _TITLES else phrase
 
 
 def _correctable_texts(request: AnyRequest, status: int) -> list[tuple[str, str]]:

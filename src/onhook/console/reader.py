@@ -1,9 +1,10 @@
-"""How the reader of a request sees times and lists: settings of the user, else of the browser.
+"""How the reader of a request sees times, lists and texts: settings of the user, else of the browser.
 
 A user's settings are in the application database. A session of a token and an open console have no user: there a cookie
 keeps them. A program that sends a token has none: its answers depend on its parameters alone.
 """
 
+from collections.abc import Iterable
 from typing import Any, cast
 from urllib.parse import parse_qs, urlencode
 from zoneinfo import ZoneInfo
@@ -11,13 +12,15 @@ from zoneinfo import ZoneInfo
 import msgspec
 from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
+from litestar.handlers.base import BaseRouteHandler
 from litestar.types import Scope
 
 from onhook.appdb.reader_settings import ReaderSettings, Theme
 from onhook.cdr.utc_offset import get_zone
-from onhook.console.auth.access import get_principal
+from onhook.console.auth.access import get_principal, get_wallboard_language
 from onhook.console.state import AppState
 from onhook.lib.errors import OnhookError, UsageError
+from onhook.lib.languages import ENGLISH, negotiate_language, set_language
 
 COOKIE_SECONDS = 365 * 86_400
 
@@ -74,6 +77,25 @@ def loaded_theme(scope: Scope) -> Theme:
     """Return the colours that the reader of a request has chosen, where the settings were loaded."""
     settings = cast("ReaderSettings | None", scope["state"].get(_SETTINGS))
     return "system" if settings is None else settings.theme
+
+
+async def choose_language(connection: Connection, _handler: BaseRouteHandler) -> None:
+    """Guard, after `authorize`: have the texts of the response in the language of the link of a wallboard, or else in
+    that of the reader's settings; without either they stay in that of the browser (`begin_language`).
+    """
+    settings = await load_reader_settings(connection, connection.app.state.app_state)
+    if language := get_wallboard_language(connection.scope) or settings.language:
+        set_language(language)
+
+
+def begin_language(headers: Iterable[tuple[bytes, bytes]], default: str) -> None:
+    """Have the texts of a request in the language that its browser likes best. A program that sends a token gets
+    English: its answers depend on its parameters alone.
+    """
+    values = {name: value for name, value in headers if name in (b"accept-language", b"authorization")}
+    is_program = b"authorization" in values
+    accepted = values.get(b"accept-language", b"").decode("latin-1")
+    set_language(ENGLISH if is_program else negotiate_language(accepted, default))
 
 
 def make_reader_zone(app_state: AppState, settings: ReaderSettings, name: str = "") -> ZoneInfo:

@@ -1,5 +1,7 @@
 """Texts for display that pages, commands and logs have in common."""
 
+from onhook.lib.languages import get_formats
+
 UNKNOWN = "–"  # noqa: RUF001 - a dash for a missing value
 
 
@@ -29,4 +31,4 @@ def format_share(share: float) -> str:
     >>> format_share(0.8735), format_share(1.0), format_share(0)
     ('87.4 %', '100 %', '0 %')
     """
-    return f"{100 * share:.1f}".removesuffix(".0") + " %"
+    return f"{100 * share:.1f}".removesuffix(".0").replace(".", get_formats().decimal) + " %"

@@ -16,6 +16,7 @@ from onhook.appdb.issue_recipients import IssueNotice
 from onhook.appdb.issues import StoredIssue, make_issue_delivery
 from onhook.appdb.users import User
 from onhook.lib.clock import Clock
+from onhook.lib.languages import use_language
 from onhook.lib.messages import _
 from onhook.lib.periodic_job import run_periodically
 from onhook.lib.quiet_hours import QuietHours
@@ -93,13 +94,16 @@ class AlertJob:
         if allowed_count <= 0:
             return
         zone = self._zone if quiet_hours == _NO_HOURS else ZoneInfo(quiet_hours.zone)
+        language = (await appdb.reader_settings.get(user.name)).language
         console_url = await load_console_url(appdb)
         groups = group_notices(fresh, allowed_count - bool(held))
-        if held:
-            note = _("In your quiet hours:")
-            await appdb.mails.add(make_issue_mail(key, user.email, held, console_url, zone, note), now_us=now_us)
-        for group in groups:
-            await appdb.mails.add(make_issue_mail(key, user.email, group, console_url, zone), now_us=now_us)
+        with use_language(language):
+            mails = [make_issue_mail(key, user.email, group, console_url, zone) for group in groups]
+            if held:
+                note = _("In your quiet hours:")
+                mails.insert(0, make_issue_mail(key, user.email, held, console_url, zone, note))
+        for mail in mails:
+            await appdb.mails.add(mail, now_us=now_us)
         waiting = {(notice.issue_id, notice.state) for notice in fresh} if not groups else set()
         sent = [notice for notice in notices if (notice.issue_id, notice.state) not in waiting]
         await appdb.alert_channels.delete_pending(channel.channel_id, sent)

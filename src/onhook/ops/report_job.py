@@ -138,7 +138,7 @@ class ReportJob:
                 mail_count += await self._appdb.mails.add(mail, now_us=now_us)
         if run.mails:
             origin = Origin(actor=schedule.user_name, credential="", address="", way="onhook")
-            action = _("scheduled report {name}", name=schedule.name)
+            action = f"scheduled report {schedule.name}"
             await self._appdb.audit.add_read(action, now_us=now_us, origin=origin)
         return mail_count
 

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -31,6 +31,7 @@ from onhook.ledger.contract import Ledger
 from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
+from onhook.lib.languages import use_language
 from onhook.lib.proxies import TrustedProxies
 from onhook.ops.alert_job import AlertJob
 from onhook.ops.call_time_monitor import CallTimeMonitor
@@ -294,7 +295,7 @@ def _create_maintenance_services(
     learn names, send mails, delete expired calls and attempts, and finish erasures.
     """
     appdb, clock = resources.appdb, resources.clock
-    zone = get_zone(resources.config.zone)
+    zone, language = get_zone(resources.config.zone), resources.config.language
     silence_monitor = SilenceMonitor(appdb=appdb, store=resources.store, clock=clock, zone=zone)
     retention = Retention(
         config=resources.config,
@@ -323,7 +324,7 @@ def _create_maintenance_services(
     )
     leg_gatherer = LegGatherer(appdb=appdb, ledger=resources.ledger, dialects=dialects(), clock=clock)
     name_learner = NameLearner(appdb=appdb, store=resources.store, position_notifier=resources.position_notifier)
-    jobs = {
+    jobs: Mapping[str, Callable[[], Coroutine[None, None, None]]] = {
         "legs": leg_gatherer.run,
         "directory": name_learner.run,
         "serial_numbers": joiner.run,
@@ -332,8 +333,8 @@ def _create_maintenance_services(
         "issues": issue_monitor.run,
         "retention": retention.run,
         "erasure": eraser.run,
-        "issue_mails": IssueMailer(appdb, clock, zone).run,
-        "alerts": AlertJob(appdb, clock, zone).run,
+        "issue_mails": partial(_run_in_language, language, IssueMailer(appdb, clock, zone).run),
+        "alerts": partial(_run_in_language, language, AlertJob(appdb, clock, zone).run),
         "mail": MailJob(appdb, MailSender(resources.config, appdb), clock).run,
         "destination_log": LogRetention(appdb, clock, log_days=resources.config.log_days).run,
     }
@@ -341,10 +342,17 @@ def _create_maintenance_services(
     return tuple(Service(name, partial(run_leased, f"job:{name}", run)) for name, run in jobs.items())
 
 
+async def _run_in_language(code: str, run: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run a job that writes texts for people who have perhaps chosen no language."""
+    with use_language(code):
+        await run()
+
+
 def _create_report_service(resources: HubResources, app_state: AppState) -> Service:
     """Return the service that runs scheduled reports, which are what the console shows to their users."""
     job = ReportJob(resources.appdb, partial(build_report_mails, app_state), resources.clock)
-    return Service("reports", partial(resources.leases.run_leased, "job:reports", job.run))
+    run = partial(_run_in_language, resources.config.language, job.run)
+    return Service("reports", partial(resources.leases.run_leased, "job:reports", run))
 
 
 def _create_console(

@@ -10,7 +10,6 @@ from onhook.console.queries.audited_reads import audit_or_log_read
 from onhook.console.queries.calls import find_call
 from onhook.console.queries.raw_events import RawEventDetails, find_raw_event
 from onhook.console.state import AnyRequest, AppStateDep
-from onhook.lib.messages import _
 from onhook.store.contract import CallPage, RecordPage
 
 
@@ -46,5 +45,5 @@ async def read_call(request: AnyRequest, app_state: AppStateDep, sn: Sn, call_id
 async def read_raw_event(app_state: AppStateDep, seq: Seq) -> RawEventDetails:
     """Read an event. Every record has the number of its event in `seq`."""
     raw_event = await find_raw_event(app_state.ledger, seq)
-    await audit_or_log_read(app_state, _("raw event {seq}", seq=seq))
+    await audit_or_log_read(app_state, f"raw event {seq}")
     return raw_event

@@ -101,7 +101,7 @@ async def list_names(
 async def export_directory(request: AnyRequest, app_state: AppStateDep) -> Response[str]:
     """Return the entries that were set as CSV, for an import; those that the reader may see."""
     entries = await list_entries(app_state, get_access_scope(request.scope))
-    await audit_or_log_read(app_state, _("export of the directory"))
+    await audit_or_log_read(app_state, "export of the directory")
     names_by_sn = {pbx.sn: pbx.name for pbx in await app_state.appdb.pbxs()}
     text = await asyncio.to_thread(format_directory_csv, entries, names_by_sn)
     headers = {"Content-Disposition": 'attachment; filename="directory.csv"'}

@@ -62,7 +62,7 @@ async def read_recording(
     path = await recording_path(app_state, call, number)
     if path is None:
         raise NotFound(_("this recording is not here"), hint=_("it may be on the PBX"))
-    await audit_or_log_read(app_state, _("recording {name} of call {call_id}", name=path.name, call_id=call_id))
+    await audit_or_log_read(app_state, f"recording {path.name} of call {call_id}")
     if app_state.playback_limiter.is_full:
         raise Unavailable(
             _("{limit} recordings are already playing", limit=PLAYERS_MAX), hint=_("try again when one is over")

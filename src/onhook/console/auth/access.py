@@ -82,6 +82,7 @@ _COOKIE_PREFIX = "onhook_session_"
 _PRINCIPAL = "onhook_principal"
 _SESSION = "onhook_session"
 _WALLBOARD_DASHBOARD = "onhook_wallboard_dashboard"
+_WALLBOARD_LANGUAGE = "onhook_wallboard_language"
 _SHARE_TOKEN = "onhook_share_token"  # noqa: S105 - the name of a member
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -229,6 +230,11 @@ def get_wallboard_dashboard(scope: Scope) -> int | None:
     return cast("int | None", scope["state"].get(_WALLBOARD_DASHBOARD))
 
 
+def get_wallboard_language(scope: Scope) -> str:
+    """Return the language of the link of a request to a wallboard; empty without one, and for any other request."""
+    return cast("str", scope["state"].get(_WALLBOARD_LANGUAGE, ""))
+
+
 def cookie_name(app_state: AppState) -> str:
     """Return the name of the cookie: browsers share cookies between ports, so that two consoles on one machine need two
     names.
@@ -336,6 +342,7 @@ async def _authenticate_wallboard(
         await _reject_token(connection, app_state, now_us)
         raise NotAllowed(_("this link has ended or was revoked"), hint=_("ask an administrator for another one"))
     connection.scope["state"][_WALLBOARD_DASHBOARD] = link.dashboard_id
+    connection.scope["state"][_WALLBOARD_LANGUAGE] = link.language
     return Principal(link.name, "reader", "share", link.scope)
 
 

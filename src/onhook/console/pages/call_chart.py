@@ -9,6 +9,7 @@ from onhook.cdr.identity import extract_number
 from onhook.cdr.number_masking import is_masked
 from onhook.cdr.number_plan import PERSON_KINDS, LegKind, NumberPlan
 from onhook.cdr.record import Call, Record
+from onhook.lib.messages import _, mark
 
 TICKS_MAX = 6
 """More labels would overlap on a small screen."""
@@ -16,13 +17,13 @@ TICKS_MAX = 6
 _STEPS_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400)
 
 _KIND_NAMES = {
-    "extension": "Extension",
-    "external": "Outside number",
-    "ivr": "IVR",
-    "queue": "Queue",
-    "ring_group": "Ring group",
-    "conference": "Conference",
-    "feature": "Feature",
+    "extension": mark("Extension"),
+    "external": mark("Outside number"),
+    "ivr": mark("IVR"),
+    "queue": mark("Queue"),
+    "ring_group": mark("Ring group"),
+    "conference": mark("Conference"),
+    "feature": mark("Feature"),
 }
 
 
@@ -74,7 +75,7 @@ def _draw_bar(leg: Record, begin: datetime, seconds: int, kind: LegKind) -> LegB
     is_person = kind in PERSON_KINDS and is_answered(leg)
     return LegBar(
         leg=leg,
-        kind=_KIND_NAMES[kind],
+        kind=_(_KIND_NAMES[kind]),
         ring_x=_percent(start_seconds, seconds),
         ring_width=_percent(length - talk, seconds),
         talk_x=_percent(start_seconds + length - talk, seconds),

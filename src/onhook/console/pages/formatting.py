@@ -16,6 +16,7 @@ from onhook.cdr.record import Record
 from onhook.cdr.record_filter import FILTER_NAMES, TEXT_CHARACTERS_MAX, RecordFilter
 from onhook.console.reader import TwelveHourZone
 from onhook.lib.errors import UsageError
+from onhook.lib.languages import GROUP_SEPARATOR, get_formats
 from onhook.lib.messages import _, mark
 from onhook.lib.text import UNKNOWN, format_duration, format_share
 
@@ -97,7 +98,7 @@ def count(number: int | None) -> str:
     >>> count(1234567).replace("\u202f", "_")
     '1_234_567'
     """
-    return UNKNOWN if number is None else f"{number:,}".replace(",", "\u202f")
+    return UNKNOWN if number is None else f"{number:,}".replace(",", GROUP_SEPARATOR)
 
 
 def clock_time(time: datetime | None, zone: ZoneInfo) -> str:
@@ -121,12 +122,13 @@ def day(time: datetime, zone: ZoneInfo, now: datetime) -> str:
 
 
 def format_date(day: date) -> str:
-    """Return a date, the one format of all pages.
+    """Return a date as the language writes it, the one format of all pages.
 
     >>> format_date(date(2026, 4, 27))
     'Mon 27 Apr 2026'
     """
-    return f"{day:%a} {day.day} {day:%b} {day.year}"
+    formats = get_formats()
+    return formats.write_date(formats.full_date, day)
 
 
 def short_day(day: date) -> str:
@@ -135,7 +137,8 @@ def short_day(day: date) -> str:
     >>> short_day(date(2026, 4, 27))
     'Mon 27 Apr'
     """
-    return f"{day:%a} {day.day} {day:%b}"
+    formats = get_formats()
+    return formats.write_date(formats.short_date, day)
 
 
 def format_month(day: date) -> str:
@@ -144,7 +147,8 @@ def format_month(day: date) -> str:
     >>> format_month(date(2026, 4, 27))
     'April 2026'
     """
-    return f"{day:%B} {day.year}"
+    formats = get_formats()
+    return formats.write_date(formats.month, day)
 
 
 def scrollable(title: str) -> Markup:
@@ -243,7 +247,7 @@ def short_hour(hour: int, zone: ZoneInfo) -> str:
     ('09', '2 PM')
     """
     if isinstance(zone, TwelveHourZone):
-        return f"{hour % 12 or 12} {'AM' if hour < 12 else 'PM'}"
+        return f"{hour % 12 or 12} {_half_of_day(hour)}"
     return f"{hour:02}"
 
 
@@ -254,8 +258,13 @@ def _format_time_of_day(time: datetime, zone: ZoneInfo, minutes_format: str = "%
 def _format_clock(local: datetime, zone: ZoneInfo, minutes_format: str) -> str:
     """Return the time of day that a clock shows, by the reader's clock."""
     if isinstance(zone, TwelveHourZone):
-        return f"{local.hour % 12 or 12}:{local.strftime(minutes_format)} {'AM' if local.hour < 12 else 'PM'}"
+        return f"{local.hour % 12 or 12}:{local.strftime(minutes_format)} {_half_of_day(local.hour)}"
     return local.strftime(f"%H:{minutes_format}")
+
+
+def _half_of_day(hour: int) -> str:
+    formats = get_formats()
+    return formats.morning if hour < 12 else formats.afternoon
 
 
 def zone_city(zone: ZoneInfo) -> str:
@@ -278,7 +287,7 @@ def format_bytes(number: int) -> str:
         if size < 1024 or unit == "GiB":
             break
         size /= 1024
-    return f"{number} B" if unit == "B" else f"{size:.1f} {unit}"
+    return f"{number} B" if unit == "B" else f"{size:.1f} {unit}".replace(".", get_formats().decimal)
 
 
 def percent(share: float | None) -> str:

@@ -15,7 +15,6 @@ from onhook.console.queries.coverage import NamedAlarm, list_backfill_sns, list_
 from onhook.console.queries.quarantine import list_counters, load_quarantine
 from onhook.console.queries.raw_events import RawEventDetails, find_raw_event
 from onhook.console.state import AnyRequest, AppStateDep
-from onhook.lib.messages import _
 from onhook.receiver.rejections import RequestCounter
 from onhook.store.contract import QuarantineEntry
 
@@ -99,7 +98,7 @@ async def raw_event_page(
 ) -> Response[str]:
     """Return the page of an event, with its bytes."""
     raw_event = await find_raw_event(app_state.ledger, seq)
-    await audit_or_log_read(app_state, _("raw event {seq}", seq=seq))
+    await audit_or_log_read(app_state, f"raw event {seq}")
     reasons = [entry.reason for entry in await app_state.store.quarantine(1, seq - 1) if entry.seq == seq]
     return await render_page(
         request, app_state, reader_zone, RawEventView(raw_event=raw_event, reason="".join(reasons))

@@ -30,6 +30,7 @@ class ReaderSettingsForm(msgspec.Struct, frozen=True):
     zone: str = ""
     clock: str = "24"
     theme: str = "system"
+    language: str = ""
     next: str = "/"
 
 
@@ -44,10 +45,14 @@ class CallColumnsForm(msgspec.Struct, frozen=True):
 async def change_reader_settings(
     request: AnyRequest, app_state: AppStateDep, data: Annotated[ReaderSettingsForm, FORM_BODY]
 ) -> Redirect:
-    """Set zone, clock and colours of the reader, and return to the page, which had another zone in its URL perhaps."""
+    """Set zone, clock, colours and language of the reader, and return to the page, without the zone of its URL."""
     settings = await load_reader_settings(request, app_state)
     changed = msgspec.structs.replace(
-        settings, zone=data.zone, clock=cast("Clock", data.clock), theme=cast("Theme", data.theme)
+        settings,
+        zone=data.zone,
+        clock=cast("Clock", data.clock),
+        theme=cast("Theme", data.theme),
+        language=data.language,
     ).validate()
     return await _save(request, app_state, changed, local_path(data.next, without="zone"))
 

@@ -38,7 +38,7 @@ from onhook.console.queries.saved_questions import (
 from onhook.console.queries.sql import DatedResult, run_sql
 from onhook.console.state import AnyRequest, AppState, AppStateDep
 from onhook.lib.errors import OnhookError
-from onhook.lib.messages import _, mark
+from onhook.lib.messages import mark
 from onhook.store.sql.contract import QUERY_SECONDS_MAX, SQL_CHARACTERS_MAX, SqlCell, SqlResult, SqlTable
 from onhook.store.sql.views import SQL_TABLES
 
@@ -163,7 +163,7 @@ async def sql_file(request: AnyRequest, app_state: AppStateDep, sql: Sql) -> Res
     name of a file that does not have all rows says so.
     """
     dated = await run_sql(request, app_state, sql)
-    await audit_or_log_read(app_state, _("file of an SQL query: {query}", query=sql))
+    await audit_or_log_read(app_state, f"file of an SQL query: {sql}")
     result = dated.result
     name = f"result-first-{len(result.rows)}-rows.csv" if result.is_truncated else "result.csv"
     return Response(

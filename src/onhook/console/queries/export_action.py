@@ -2,7 +2,6 @@
 
 from onhook.cdr.record_filter import FILTER_NAMES, RecordFilter
 from onhook.cdr.record_masking import Masking
-from onhook.lib.messages import _
 from onhook.store.contract import ExportFormat
 
 
@@ -10,9 +9,9 @@ def describe_export(export_format: ExportFormat, search_filter: RecordFilter, ma
     """Return the action of an export, with its filters on records and its mask."""
     filters = [f"{name}={value}" for name in FILTER_NAMES if (value := getattr(search_filter, name)) is not None]
     if search_filter.call_filter is not None:
-        filters.append(_("and filters on whole calls"))
+        filters.append("and filters on whole calls")
     if search_filter.parties:
-        filters.append(_("and departments or sites"))
+        filters.append("and departments or sites")
     if masking is not None:
         filters.append(f"mask={masking.mask}")
-    return _("export {format}: {filters}", format=export_format, filters=", ".join(filters) or _("all calls"))
+    return f"export {export_format}: {', '.join(filters) or 'all calls'}"

@@ -26,6 +26,7 @@ from onhook.console.report_mails.subjects import SUBJECTS
 from onhook.console.report_mails.unsubscribing import UNSUBSCRIBE_PATH, make_token
 from onhook.console.state import AppState
 from onhook.lib.errors import OnhookError, Unavailable
+from onhook.lib.languages import use_language
 from onhook.lib.messages import _, _n
 from onhook.lib.recurrence import Recurrence, covered_period, latest_occurrence
 from onhook.lib.text import UNKNOWN
@@ -72,9 +73,14 @@ class ReportPdfView(ReportMailView, frozen=True, kw_only=True):
 
 
 async def build_report_mails(app_state: AppState, schedule: ReportSchedule, user: User) -> ReportRun:
-    """Return the mails of the time of a schedule that is due, or of a test, and what is to be listed of it. Raises
-    `Unavailable` where it is worth trying again soon.
+    """Return the mails of the time of a schedule that is due, or of a test, and what is to be listed of it, in
+    the language of its user. Raises `Unavailable` where it is worth trying again soon.
     """
+    with use_language((await app_state.appdb.reader_settings.get(user.name)).language):
+        return await _build_mails(app_state, schedule, user)
+
+
+async def _build_mails(app_state: AppState, schedule: ReportSchedule, user: User) -> ReportRun:
     now = app_state.clock.now()
     occurrence = latest_occurrence(schedule.spec.recurrence, now)
     period = Period(*covered_period(schedule.spec.recurrence, occurrence.day))

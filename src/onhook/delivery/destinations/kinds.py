@@ -23,7 +23,7 @@ from onhook.appdb.destination_spec import (
 from onhook.delivery.destinations.service_fields import ClickhouseFields, OdooFields, OtlpFields
 from onhook.lib.errors import UsageError
 from onhook.lib.hosts import parse_url_host
-from onhook.lib.messages import _
+from onhook.lib.messages import _, mark
 
 if TYPE_CHECKING:
     from onhook.delivery.record_transform import RecordTransform
@@ -61,33 +61,37 @@ class NoFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class HttpFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of an HTTP request: templates (docs/http.md). `id_pointer` is a JSON pointer (RFC 6901)."""
 
-    request_method: Annotated[str, msgspec.Meta(description="Method; a template", max_length=500)] = "POST"
+    request_method: Annotated[str, msgspec.Meta(description=mark("Method; a template"), max_length=500)] = "POST"
     request_path: Annotated[
-        str, msgspec.Meta(description="Path and query after the URL; a template", max_length=2_000)
+        str, msgspec.Meta(description=mark("Path and query after the URL; a template"), max_length=2_000)
     ] = ""
     content_type: Annotated[
         Literal["application/json", "application/x-www-form-urlencoded", "text/plain"],
-        msgspec.Meta(description="Type of the body"),
+        msgspec.Meta(description=mark("Type of the body")),
     ] = "application/json"
     body: Annotated[
-        str, msgspec.Meta(description="Body of the request; a template", max_length=TEMPLATE_CHARACTERS_MAX)
+        str, msgspec.Meta(description=mark("Body of the request; a template"), max_length=TEMPLATE_CHARACTERS_MAX)
     ] = "{{ event|tojson }}"
     id_pointer: Annotated[
         str,
-        msgspec.Meta(description="JSON pointer to the id in the response, as /id", max_length=200, pattern="^(/.*)?$"),
+        msgspec.Meta(
+            description=mark("JSON pointer to the id in the response, as /id"), max_length=200, pattern="^(/.*)?$"
+        ),
     ] = ""
 
 
 class DatabaseFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of every database: `tls` is `verify`, or `off` for a server without TLS."""
 
-    tls: Annotated[Literal["verify", "off"], msgspec.Meta(description="TLS: verify the certificate, or off")] = "verify"
+    tls: Annotated[Literal["verify", "off"], msgspec.Meta(description=mark("TLS: verify the certificate, or off"))] = (
+        "verify"
+    )
 
 
 class PostgresqlFields(DatabaseFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of a database with schemas."""
 
-    schema_name: Annotated[str, msgspec.Meta(description="Schema of the tables", pattern=SCHEMA_NAME_PATTERN)] = (
+    schema_name: Annotated[str, msgspec.Meta(description=mark("Schema of the tables"), pattern=SCHEMA_NAME_PATTERN)] = (
         "public"
     )
 
@@ -95,14 +99,15 @@ class PostgresqlFields(DatabaseFields, frozen=True, kw_only=True, forbid_unknown
 class FilesFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of a folder: a file is written once so many records are there, or once the oldest has waited so long."""
 
-    file_format: Annotated[Literal["parquet", "csv", "jsonl"], msgspec.Meta(description="Format of the files")] = (
-        "parquet"
-    )
+    file_format: Annotated[
+        Literal["parquet", "csv", "jsonl"], msgspec.Meta(description=mark("Format of the files"))
+    ] = "parquet"
     batch_records: Annotated[
-        int, msgspec.Meta(description="Records that are written at once, at most", ge=1, le=BATCH_RECORDS_MAX)
+        int, msgspec.Meta(description=mark("Records that are written at once, at most"), ge=1, le=BATCH_RECORDS_MAX)
     ] = BATCH_RECORDS_MAX
     batch_seconds: Annotated[
-        int, msgspec.Meta(description="Seconds that a record waits for others; 0: none", ge=0, le=BATCH_SECONDS_MAX)
+        int,
+        msgspec.Meta(description=mark("Seconds that a record waits for others; 0: none"), ge=0, le=BATCH_SECONDS_MAX),
     ] = 300
 
 
@@ -111,44 +116,50 @@ class S3Fields(FilesFields, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     host names it.
     """
 
-    access_key: Annotated[str, msgspec.Meta(description="Access key, whose secret is the secret", max_length=200)] = ""
+    access_key: Annotated[
+        str, msgspec.Meta(description=mark("Access key, whose secret is the secret"), max_length=200)
+    ] = ""
     region: Annotated[
-        str, msgspec.Meta(description="Region in signatures", max_length=100, pattern="^[A-Za-z0-9-]+$")
+        str, msgspec.Meta(description=mark("Region in signatures"), max_length=100, pattern="^[A-Za-z0-9-]+$")
     ] = "us-east-1"
     addressing: Annotated[
-        Literal["path", "host"], msgspec.Meta(description="Where the URL names the bucket: in its path or its host")
+        Literal["path", "host"],
+        msgspec.Meta(description=mark("Where the URL names the bucket: in its path or its host")),
     ] = "path"
 
 
 class EmailFields(DatabaseFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of mails: mailboxes and templates (docs/email.md); empty templates are those of the subject."""
 
-    mail_to: Annotated[str, msgspec.Meta(description="Recipients, separated by commas", max_length=2_000)] = ""
-    mail_from: Annotated[str, msgspec.Meta(description="Sender: an address, or Name <address>", max_length=400)] = ""
+    mail_to: Annotated[str, msgspec.Meta(description=mark("Recipients, separated by commas"), max_length=2_000)] = ""
+    mail_from: Annotated[
+        str, msgspec.Meta(description=mark("Sender: an address, or Name <address>"), max_length=400)
+    ] = ""
     mail_subject: Annotated[
-        str, msgspec.Meta(description="Subject of the mail; a template, empty: the usual one", max_length=500)
+        str, msgspec.Meta(description=mark("Subject of the mail; a template, empty: the usual one"), max_length=500)
     ] = ""
     mail_body: Annotated[
         str,
         msgspec.Meta(
-            description="Text of the mail; a template, empty: the usual one", max_length=TEMPLATE_CHARACTERS_MAX
+            description=mark("Text of the mail; a template, empty: the usual one"), max_length=TEMPLATE_CHARACTERS_MAX
         ),
     ] = ""
     digest_seconds: Annotated[
-        int, msgspec.Meta(description="Seconds of which one mail has all; 0: a mail each", ge=0, le=BATCH_SECONDS_MAX)
+        int,
+        msgspec.Meta(description=mark("Seconds of which one mail has all; 0: a mail each"), ge=0, le=BATCH_SECONDS_MAX),
     ] = 0
 
 
 class SyslogFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of a syslog server."""
 
-    facility: Annotated[int, msgspec.Meta(description="Facility, 0 to 23; 16 is local0", ge=0, le=23)] = 16
+    facility: Annotated[int, msgspec.Meta(description=mark("Facility, 0 to 23; 16 is local0"), ge=0, le=23)] = 16
 
 
-def _name_meta(title: str) -> msgspec.Meta:
+def _name_meta(description: str) -> msgspec.Meta:
     """Return the description and the limits of a name under which a broker takes messages."""
     return msgspec.Meta(
-        description=f"{title}; may contain {{type}}, {{sn}}, {{call_id}}",
+        description=description,
         max_length=NAME_CHARACTERS_MAX,
         pattern=NAME_PATTERN,
     )
@@ -157,22 +168,22 @@ def _name_meta(title: str) -> msgspec.Meta:
 class NatsFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of a NATS server with JetStream."""
 
-    subject: Annotated[str, _name_meta("Subject")] = "onhook.{type}.{sn}"
+    subject: Annotated[str, _name_meta(mark("Subject; may contain {type}, {sn}, {call_id}"))] = "onhook.{type}.{sn}"
 
 
 class RedisFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of a Redis stream."""
 
-    stream: Annotated[str, _name_meta("Stream")] = "onhook"
+    stream: Annotated[str, _name_meta(mark("Stream; may contain {type}, {sn}, {call_id}"))] = "onhook"
     stream_length: Annotated[
-        int, msgspec.Meta(description="Messages that the stream keeps; 0: all", ge=0, le=STREAM_LENGTH_MAX)
+        int, msgspec.Meta(description=mark("Messages that the stream keeps; 0: all"), ge=0, le=STREAM_LENGTH_MAX)
     ] = 0
 
 
 class TopicFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields of a broker with topics."""
 
-    topic: Annotated[str, _name_meta("Topic")] = "onhook"
+    topic: Annotated[str, _name_meta(mark("Topic; may contain {type}, {sn}, {call_id}"))] = "onhook"
 
 
 class KafkaFields(TopicFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -180,7 +191,7 @@ class KafkaFields(TopicFields, frozen=True, kw_only=True, forbid_unknown_fields=
 
     sasl: Annotated[
         Literal["scram-sha-512", "scram-sha-256", "plain"],
-        msgspec.Meta(description="How to log in where the address has a user"),
+        msgspec.Meta(description=mark("How to log in where the address has a user")),
     ] = "scram-sha-512"
 
 
@@ -190,12 +201,12 @@ class AmqpFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     exchange: Annotated[
         str,
         msgspec.Meta(
-            description="Exchange; empty: the routing key is a queue",
+            description=mark("Exchange; empty: the routing key is a queue"),
             max_length=NAME_CHARACTERS_MAX,
             pattern=EXCHANGE_PATTERN,
         ),
     ] = ""
-    routing_key: Annotated[str, _name_meta("Routing key")] = "onhook"
+    routing_key: Annotated[str, _name_meta(mark("Routing key; may contain {type}, {sn}, {call_id}"))] = "onhook"
 
 
 class DestinationKind(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,7 +274,7 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             notifies_of=_ALL,
         ),
         "http": DestinationKind(
-            title="HTTP request",
+            title=mark("HTTP request"),
             url_example="https://api.example.com/v1",
             module=f"{_PACKAGE}.http",
             schemes=("https", "http"),
@@ -298,7 +309,7 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             fields=SyslogFields,
         ),
         "email": DestinationKind(
-            title="E-mail",
+            title=mark("E-mail"),
             url_example="smtps://onhook@mail.example.com",
             module=f"{_PACKAGE}.email",
             schemes=("smtps", "smtp"),
@@ -317,7 +328,7 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
         ),
         "redis": _broker(
             "redis",
-            title="Redis stream",
+            title=mark("Redis stream"),
             url_example="rediss://onhook@redis.example.com/0",
             schemes=("redis", "rediss"),
             fields=RedisFields,
@@ -348,7 +359,7 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
             library="aiokafka",
         ),
         "files": DestinationKind(
-            title="Files",
+            title=mark("Files"),
             url_example="file:///var/lib/calls",
             module=f"{_PACKAGE}.files",
             schemes=("file",),
@@ -358,7 +369,7 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
         ),
         "s3": _http_service(
             "s3",
-            title="S3, files in a bucket",
+            title=mark("S3, files in a bucket"),
             url_example="https://s3.eu-central-1.amazonaws.com/calls",
             notifies_of=_CALLS,
             fields=S3Fields,
@@ -372,7 +383,7 @@ KINDS: Mapping[Kind, DestinationKind] = MappingProxyType(
         ),
         "otlp": _http_service(
             "otlp",
-            title="OpenTelemetry logs",
+            title=mark("OpenTelemetry logs"),
             url_example="https://otel.example.com:4318",
             notifies_of=_ALL,
             fields=OtlpFields,

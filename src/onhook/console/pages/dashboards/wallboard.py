@@ -68,11 +68,12 @@ class WallboardView(View, frozen=True, kw_only=True):
 
 
 class WallboardLinkForm(ScopeForm, frozen=True):
-    """Content of the form for a link, valid through `expires_on`."""
+    """Content of the form for a link, valid through `expires_on`; without a language it is that of the browser."""
 
     dashboard_id: int = 0
     name: str = ""
     expires_on: str = ""
+    language: str = ""
 
 
 class LinkForm(msgspec.Struct, frozen=True):
@@ -162,6 +163,7 @@ async def add_wallboard_link(
             expires_us=parse_expiry(data.expires_on, reader_zone),
             now_us=app_state.clock.microseconds(),
             author=author,
+            language=data.language,
         )
     except OnhookError as error:
         return await _render_links(request, app_state, reader_zone, error=str(error), form=data)

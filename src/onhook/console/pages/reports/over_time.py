@@ -118,7 +118,7 @@ async def quality(query: ReportQuery) -> Report:
         ],
         rows=rows,
         chart=chart,
-        note=ASR_AND_ACD,
+        note=_(ASR_AND_ACD),
     )
 
 

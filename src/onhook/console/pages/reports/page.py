@@ -199,7 +199,7 @@ async def reports_file(  # noqa: PLR0917 - the parameters of the URL
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     # In a thread: a report has up to 100,000 rows, of which each cell has a link and a name.
     body = await asyncio.to_thread(as_csv, await kind.build(query), reader_zone)
-    await audit_or_log_read(app_state, _("export of the report {name}", name=report_name))
+    await audit_or_log_read(app_state, f"export of the report {report_name}")
     return Response(body, media_type="text/csv; charset=utf-8; header=present", headers=headers)
 
 

@@ -116,7 +116,7 @@ async def trunks(query: ReportQuery) -> Report:
         columns=[Column(mark("Trunk"), "text"), *COUNT_COLUMNS, Column(mark("Peak"))],
         rows=rows,
         chart=bar_chart(rows, "Calls"),
-        note=ASR_AND_ACD,
+        note=_(ASR_AND_ACD),
     )
 
 

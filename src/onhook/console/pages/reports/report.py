@@ -19,6 +19,7 @@ from onhook.cdr.party_groups import NO_GROUPS, PartyGroupKind, PartyGroups
 from onhook.cdr.queue_figures import QueueTargets
 from onhook.cdr.record_filter import RecordFilter
 from onhook.console.queries.period import Period
+from onhook.lib.messages import mark
 from onhook.store.contract import Store
 
 CellValue = str | int | float | datetime | None
@@ -29,7 +30,7 @@ KeyT = TypeVar("KeyT")
 
 CALLS_PAGE = "/calls"
 
-ASR_AND_ACD = "ASR: calls answered by a person, divided by all calls. ACD: average talk of these calls."
+ASR_AND_ACD = mark("ASR: calls answered by a person, divided by all calls. ACD: average talk of these calls.")
 
 
 class Cell(msgspec.Struct, frozen=True):
