@@ -12,11 +12,13 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.delivery_rows import DeliveryCommit, HttpExchange, NewAttempt, NewDelivery, NewLoggedAttempt
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.mails import MailAttachment, MailContent, NewMail
+from onhook.appdb.report_spec import ReportSpec
 from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
 from onhook.ledger.contract import AppendResult, LedgerEntry
 from onhook.lib.clock import SystemClock
+from onhook.lib.recurrence import Recurrence
 from onhook.pbx.registry import dialects
 from onhook.runtime.data_files import OpenDataFiles, open_files
 from tests.factories import SN, STARTED_AT, details
@@ -113,8 +115,17 @@ async def fill(config: Config, recordings: Path | None = None) -> None:
             await appdb.sql_history.add(sql, author="Eve", now_us=1)
         await appdb.tokens.add("sheet", "reader", now_us=1, export_filter="number=030901820")
         await appdb.audit.add_read("export of csv: number=030901820", now_us=1)
+        await _add_schedules(appdb)
         await _add_mails(appdb)
         await _add_deliveries(appdb)
+
+
+async def _add_schedules(appdb: AppDb) -> None:
+    """Add a scheduled report about the number, and one without it that is due at ten."""
+    await appdb.users.add("Eve", "reader", None, now_us=1)
+    for name, query in (("VIP", "caller=%2B4930901820"), ("Missed", "status=!ANSWERED")):
+        spec = ReportSpec(report="calls", query=query, recurrence=Recurrence(hour=10))
+        await appdb.report_schedules.add("Eve", name, spec, now_us=1)
 
 
 async def _add_mails(appdb: AppDb) -> None:

@@ -11,9 +11,13 @@ import pytest
 
 from onhook.appdb import erasures
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.dashboards import DashboardLayout, StoredTile
 from onhook.appdb.delivery_rows import NewAttempt, NewLoggedAttempt
 from onhook.appdb.destination_log import LogFilter
+from onhook.appdb.destination_spec import DestinationSpec
 from onhook.appdb.erasures import NumberRows
+from onhook.cdr.access_scope import AccessScope
+from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
 from onhook.ledger.control_entries import Forgotten, encode_control
 from onhook.lib.clock import SystemClock
@@ -22,7 +26,9 @@ from onhook.ops import number_erasure
 from onhook.ops.backup import create_backup, restore
 from onhook.ops.erasure_list import LIST_NAME
 from onhook.ops.rebuild import rebuild
-from onhook.runtime.engines import ENGINES
+from onhook.pbx.registry import dialects
+from onhook.projector.projector import Projector
+from onhook.runtime.engines import ENGINES, open_store_file
 from tests.factories import SN
 from tests.ops.erasure_world import (
     CALLS,
@@ -75,13 +81,38 @@ async def test_preview_says_what_has_the_number_and_changes_nothing(config: Conf
         "logged_attempts": 1,
         "saved_searches": 1,
         "share_tokens": 1,
-        "audit_entries": 6,
+        "audit_entries": 7,
         "directory_entries": 0,
         "saved_questions": 1,
         "past_queries": 1,
         "mails": 3,
+        "report_schedules": 1,
+        "failure_texts": 0,
         "settings": (),
     }
+
+
+async def test_preview_names_settings_that_stay(config: Config) -> None:
+    """Each with its name, by which a person finds it."""
+    await fill(config)
+    limited = AccessScope(numbers=("030901820",))
+    async with open_directory(config) as files:
+        appdb = files.appdb
+        spec = DestinationSpec(
+            url="http://127.0.0.1:1/", allow_private=True, filter=RecordFilter(call_from="+49 30 901820")
+        )
+        await appdb.destinations.add("vip", spec, "s" * 32, after=0, now_us=1)
+        await appdb.destinations.replay("crm", RecordFilter(number="030901820"), after=0, until=2, now_us=1)
+        await appdb.users.add("Bob", "reader", limited, now_us=1)
+        await appdb.tokens.add("kiosk", "reader", now_us=1, scope=limited)
+        layout = DashboardLayout(tiles=(StoredTile("totals", 3),))
+        dashboard = await appdb.dashboards.save("Sales", layout, author="Eve")
+        await appdb.wallboard_links.add(dashboard.dashboard_id, "Hall", scope=limited, expires_us=2, now_us=1)
+        settings = ("destination vip", "replay of crm", "user Bob", "token kiosk", "wallboard link Hall")
+        assert (await files.eraser.preview(NUMBER)).settings == settings
+        assert (await files.eraser.erase(NUMBER)).settings == settings
+        await files.eraser.finish()
+        assert (await appdb.destinations.get("vip")).filter == spec.filter
 
 
 async def test_erase_no_file_has_the_number_and_calls_stay(config: Config) -> None:
@@ -117,6 +148,7 @@ async def test_erase_rows_of_the_number_go_and_others_stay(config: Config) -> No
         assert [question.name for question in await appdb.saved_questions.all()] == ["Outcomes"]
         assert [past.sql for past in await appdb.sql_history.of_author("Eve")] == ["SELECT status FROM calls"]
         assert [mail.subject for mail in await appdb.mails.latest(9)] == ["stays"]
+        assert [schedule.name for schedule in await appdb.report_schedules.all()] == ["Missed"]
         assert "sheet" not in [token.name for token in await appdb.tokens.all()]
         counts = [await appdb.erasures.count([(SN, call_id(number))]) for number in (0, 3)]
         assert [(count.deliveries, count.logged_attempts) for count in counts] == [(0, 0), (1, 1)]
@@ -249,6 +281,37 @@ async def log_attempt(appdb: AppDb, number: int) -> None:
         notification_id="n", seq=1, call=(SN, call_id(number)), body=b"030901820", state="accepted", attempt=attempt
     )
     await appdb.destination_log.add(1, logged_attempt)
+
+
+async def test_erase_queries_in_sql_show_the_number_no_longer(config: Config) -> None:
+    """They read a copy of the store that is shared for some minutes."""
+    await fill(config)
+    query = "SELECT call_from FROM calls ORDER BY call_id"
+    async with open_directory(config) as files:
+        assert (await files.sql_runner.run(query)).rows[2] == ["0049 30901820"]
+        await files.eraser.erase(NUMBER)
+        assert [row for (row,) in (await files.sql_runner.run(query)).rows][:3] == ["erased", "1001", "erased"]
+
+
+async def test_projector_of_another_store_reports_an_erasure_when_it_applies_it(config: Config, tmp_path: Path) -> None:
+    """Each hub has copies of a store of its own."""
+    reports: list[int] = []
+    await fill(config)
+    async with open_directory(config) as files:
+        store = await open_store_file(tmp_path / "other.duckdb")
+        projector = Projector(
+            ledger=files.ledger,
+            store=store,
+            dialects=dialects(),
+            clock=SystemClock(),
+            on_erased=lambda: reports.append(1),
+        )
+        await projector.catch_up()
+        await files.eraser.erase(NUMBER)
+        assert reports == []
+        await projector.catch_up()
+        assert reports == [1]
+        await store.close()
 
 
 async def test_erase_second_number_of_a_call_leaves_earlier_erasures_without_it(config: Config) -> None:

@@ -4,13 +4,13 @@ Invariant: the audit log gets no entry with what is erased.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
-from urllib.parse import unquote_plus
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
 from onhook.appdb.contract import Database, Row
 from onhook.appdb.destination_log_rows import DestinationLogRows
+from onhook.appdb.erasure_searches import SEARCHED, SETTINGS, OccursIn, occurs_in_lines, occurs_in_text
 from onhook.appdb.mails import has_in_mail
 from onhook.cdr.identity import CallKey
 
@@ -28,17 +28,18 @@ VACUUM_SECONDS_MAX = 600.0
 ERASED_ACTION = "substr(action, 1, instr(action || ' ', ' ') - 1) || ' (erased)'"
 """The first word of an action, such as `export`."""
 
+_NO_ROWS = ("learnt_after", "settings")
+"""Members of `NumberRows` that name no row to erase."""
+
 _NEWEST_ATTEMPT = "SELECT coalesce(max(attempt_id), 0) FROM destination_log"
 
 _KEY_MAX = 2**63 - 1
 
-OccursIn = Callable[[str], bool]
-"""Returns whether the number is in a text; called in a thread."""
-
 
 class NumberRows(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows that have a number, by their keys; `settings` are the names of destinations, users and tokens that name it:
-    they stay, and a person changes them. Names learnt later than the key `learnt_after` go too, and are learnt anew.
+    """Rows that have a number, by their keys; of `issues`, `alarms` and `destination_reasons` texts go, and rows
+    stay. `settings` are the names of destinations, users and other settings that name it: a person changes them. Names
+    learnt later than the key `learnt_after` go too, and are learnt anew.
     """
 
     notes: tuple[int, ...] = ()
@@ -50,23 +51,17 @@ class NumberRows(msgspec.Struct, frozen=True, kw_only=True):
     directory_entries: tuple[int, ...] = ()
     learnt_names: tuple[int, ...] = ()
     mails: tuple[int, ...] = ()
+    report_schedules: tuple[int, ...] = ()
+    issues: tuple[int, ...] = ()
+    alarms: tuple[int, ...] = ()
+    destination_reasons: tuple[int, ...] = ()
     learnt_after: int | None = None
     settings: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Return whether there is no row to erase."""
-        return not (
-            self.notes
-            or self.saved_searches
-            or self.saved_questions
-            or self.sql_history
-            or self.share_tokens
-            or self.audit
-            or self.directory_entries
-            or self.learnt_names
-            or self.mails
-        )
+        return not any(getattr(self, name) for name in self.__struct_fields__ if name not in _NO_ROWS)
 
 
 class CallRowCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,29 +72,20 @@ class CallRowCounts(msgspec.Struct, frozen=True, kw_only=True):
     logged_attempts: int = 0
 
 
-_SEARCHED = {
-    "notes": "SELECT note_id, text || ' ' || tags FROM notes WHERE note_id > ? ORDER BY note_id LIMIT ?",
-    "saved_searches": "SELECT search_id, path || ' ' || name FROM saved_searches WHERE search_id > ?"
-    " ORDER BY search_id LIMIT ?",
-    "saved_questions": "SELECT question_id, sql || ' ' || name FROM saved_questions WHERE question_id > ?"
-    " ORDER BY question_id LIMIT ?",
-    "sql_history": "SELECT history_id, sql FROM sql_history WHERE history_id > ? ORDER BY history_id LIMIT ?",
-    "share_tokens": "SELECT * FROM (SELECT row_number() OVER (ORDER BY name) AS number,"
-    " export_filter || ' ' || name, name FROM share_tokens) AS numbered WHERE number > ? ORDER BY number LIMIT ?",
-    "directory_entries": "SELECT entry_id, number || ' ' || name || ' ' || company || ' ' || department || ' ' || site"
-    " FROM directory_entries WHERE entry_id > ? ORDER BY entry_id LIMIT ?",
-    "learnt_names": "SELECT learnt_id, number || ' ' || name FROM learnt_names WHERE learnt_id > ?"
-    " ORDER BY learnt_id LIMIT ?",
-    "mails": "SELECT mail_id, subject || '\n' || content FROM mails WHERE mail_id > ? ORDER BY mail_id LIMIT ?",
-    "audit": "SELECT audit_id, action || ' ' || before || ' ' || after FROM audit WHERE audit_id > ?"
-    " ORDER BY audit_id LIMIT ?",
-}
+class _ClearedTexts(msgspec.Struct, frozen=True):
+    """Texts that go from rows that stay: the table, its key, and the columns."""
 
-_SETTINGS = (
-    "SELECT 'destination ' || name, spec FROM destinations",
-    "SELECT 'user ' || name, coalesce(scope, '') FROM users",
-    "SELECT 'token ' || name, coalesce(scope, '') FROM tokens",
-)
+    table: str
+    key: str
+    columns: Sequence[str]
+
+
+_CLEARED = {
+    "issues": _ClearedTexts("issues", "issue_id", ("detail", "hint")),
+    "alarms": _ClearedTexts("alarms", "alarm_id", ("detail", "hint")),
+    "destination_reasons": _ClearedTexts("destinations", "destination_id", ("reason",)),
+}
+"""What a PBX or an endpoint has said, by the member of `NumberRows`."""
 
 
 class NumberErasures:
@@ -129,6 +115,10 @@ class NumberErasures:
             directory_entries=tuple([row[0] for row in await self._search("directory_entries", occurs_in)]),
             learnt_names=tuple([row[0] for row in await self._search("learnt_names", occurs_in)]),
             mails=tuple([row[0] for row in await self._search("mails", lambda text: has_in_mail(text, occurs_in))]),
+            report_schedules=await self._search_json("report_schedules", occurs_in),
+            issues=await self._search_json("issues", occurs_in),
+            alarms=await self._search_json("alarms", occurs_in),
+            destination_reasons=await self._search_json("destination_reasons", occurs_in),
             learnt_after=learnt_after,
             settings=await self._search_settings(occurs_in),
         )
@@ -166,6 +156,11 @@ class NumberErasures:
             await self._delete("tokens", "name", rows.share_tokens)
             await self._delete("directory_entries", "entry_id", rows.directory_entries)
             await self._delete("mails", "mail_id", rows.mails)
+            await self._delete("report_schedules", "schedule_id", rows.report_schedules)
+            # Of minutes, with the address of the page that was asked for: who signs in at this moment begins anew.
+            await self._database.write("DELETE FROM pending_sign_ins")
+            await self._database.write("DELETE FROM sign_in_challenges")
+            await self._clear_texts(rows)
             await self._forget_learnt(rows)
             await self._database.write_many(
                 f"UPDATE audit SET action = {ERASED_ACTION}, before = '', after = '' WHERE audit_id = ?"
@@ -173,6 +168,13 @@ class NumberErasures:
                 [(key,) for key in rows.audit],
             )
             await self._database.discard_changes()
+
+    async def _clear_texts(self, rows: NumberRows) -> None:
+        for name, cleared in _CLEARED.items():
+            values = ", ".join(f"{column} = ''" for column in cleared.columns)
+            await self._database.write_many(
+                f"UPDATE {cleared.table} SET {values} WHERE {cleared.key} = ?", [(key,) for key in getattr(rows, name)]
+            )
 
     async def _forget_learnt(self, rows: NumberRows) -> None:
         """Delete learnt names, and all that PBXs list, which are read anew. From what a learner has read before,
@@ -231,14 +233,21 @@ class NumberErasures:
     async def _search(self, table: str, occurs_in: OccursIn) -> list[tuple[int, str, str]]:
         matches: list[tuple[int, str, str]] = []
         after_key = 0
-        while rows := await self._database.rows(_SEARCHED[table], (after_key, ROWS_AT_ONCE)):
+        while rows := await self._database.rows(SEARCHED[table], (after_key, ROWS_AT_ONCE)):
             after_key = rows[-1][0]
             matches += await asyncio.to_thread(_select_rows, rows, occurs_in)
         return matches
 
+    async def _search_json(self, table: str, occurs_in: OccursIn) -> tuple[int, ...]:
+        """Return the keys of rows whose texts, some of them JSON, have a number."""
+        return tuple([row[0] for row in await self._search(table, lambda text: occurs_in_lines(text, occurs_in))])
+
     async def _search_settings(self, occurs_in: OccursIn) -> tuple[str, ...]:
-        rows = [row for query in _SETTINGS for row in await self._database.rows(query)]
-        return await asyncio.to_thread(lambda: tuple(str(name) for name, text in rows if _occurs(occurs_in, str(text))))
+        rows = [row for query in SETTINGS for row in await self._database.rows(query)]
+        names = await asyncio.to_thread(
+            lambda: [str(name) for name, text in rows if occurs_in_lines(str(text), occurs_in)]
+        )
+        return tuple(dict.fromkeys(names))
 
     async def _delete(self, table: str, column: str, keys: Iterable[int | str]) -> None:
         await self._database.write_many(f"DELETE FROM {table} WHERE {column} = ?", [(key,) for key in keys])
@@ -246,12 +255,7 @@ class NumberErasures:
 
 def _select_rows(rows: Iterable[Row], occurs_in: OccursIn) -> list[tuple[int, str, str]]:
     """Return keys and texts of the rows that have a number: a page of the audit log takes a second at its longest."""
-    return [(row[0], str(row[1]), str(row[-1])) for row in rows if _occurs(occurs_in, str(row[1]))]
-
-
-def _occurs(occurs_in: OccursIn, text: str) -> bool:
-    """Return whether a number is in a text, or in the address that it is."""
-    return occurs_in(text) or occurs_in(unquote_plus(text))
+    return [(row[0], str(row[1]), str(row[-1])) for row in rows if occurs_in_text(str(row[1]), occurs_in)]
 
 
 def _chunks(calls: Sequence[CallKey]) -> list[Sequence[CallKey]]:

@@ -9,7 +9,7 @@ ErasureState = Literal["erasing", "rewritten", "finished"]
 
 class ErasureCounts(msgspec.Struct, frozen=True, kw_only=True):
     """What has the number: calls, raw events of these and of the quarantine, rows. `settings` names destinations, users
-    and tokens that name it: they stay as they are.
+    and other settings that name it: they stay as they are.
     """
 
     calls: int
@@ -25,6 +25,8 @@ class ErasureCounts(msgspec.Struct, frozen=True, kw_only=True):
     past_queries: int = 0
     logged_attempts: int = 0
     mails: int = 0
+    report_schedules: int = 0
+    failure_texts: int = 0
     settings: tuple[str, ...] = ()
 
 

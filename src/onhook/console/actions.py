@@ -66,6 +66,8 @@ ERASURE_LABELS = (
     ("audit_entries", mark("Entries of the audit log")),
     ("directory_entries", mark("Names in the directory")),
     ("mails", mark("Mails, which are not sent")),
+    ("report_schedules", mark("Scheduled reports, which are removed")),
+    ("failure_texts", mark("Texts of issues, alarms and disabled destinations")),
 )
 """The counts of an erasure in the order in which they are shown, and what they count."""
 

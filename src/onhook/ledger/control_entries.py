@@ -90,9 +90,7 @@ class ErasedCall(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ErasedRows(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Rows of the application database that have the number, by their keys; `learnt_after` is the key of the last name
-    that was learnt before.
-    """
+    """Rows of the application database that have the number, by their keys; see `appdb.erasures.NumberRows`."""
 
     notes: tuple[int, ...] = ()
     saved_searches: tuple[int, ...] = ()
@@ -103,6 +101,10 @@ class ErasedRows(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     directory_entries: tuple[int, ...] = ()
     learnt_names: tuple[int, ...] = ()
     mails: tuple[int, ...] = ()
+    report_schedules: tuple[int, ...] = ()
+    issues: tuple[int, ...] = ()
+    alarms: tuple[int, ...] = ()
+    destination_reasons: tuple[int, ...] = ()
     learnt_after: int | None = None
 
 

@@ -267,6 +267,8 @@ class NumberEraser:
             saved_questions=len(rows.saved_questions),
             past_queries=len(rows.sql_history),
             mails=len(rows.mails),
+            report_schedules=len(rows.report_schedules),
+            failure_texts=len(rows.issues) + len(rows.alarms) + len(rows.destination_reasons),
             settings=rows.settings,
         )
         if not plan.event_count and rows.is_empty:

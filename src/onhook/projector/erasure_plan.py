@@ -6,7 +6,7 @@ have the number, or the id of a call that has it.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 
 import msgspec
 
@@ -186,6 +186,10 @@ class ErasurePlanner:
             return []
         legs = self._erasures.apply(raw_event, sn, details, self._facts).details
         return [((sn, leg.call_id), leg) for leg in legs]
+
+
+PlanErasure = Callable[[ErasurePlanner], Awaitable[Sequence[Erased]]]
+"""Returns the control entries of an erasure; none where there is nothing to erase."""
 
 
 async def find_seqs_without_records(store: Store, seqs: Iterable[int]) -> list[int]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from onhook.ledger.contract import CONTROL_DIALECT, Ledger, RawEvent, RewrittenContent
 from onhook.ledger.control_entries import (
+    ControlEntry,
     Erased,
     FactsChanged,
     FactsHistory,
@@ -165,6 +166,14 @@ def _split_at_controls(raw_events: Sequence[RawEvent]) -> Iterator[Sequence[RawE
             run = []
     if run:
         yield run
+
+
+async def read_control_entries(ledger: Ledger) -> list[tuple[int, ControlEntry]]:
+    """Return all control entries of a ledger, in order, with their numbers. Raises `Unavailable`."""
+    entries: list[tuple[int, ControlEntry]] = []
+    while page := await ledger.control_entries(entries[-1][0] if entries else 0, ENTRIES_AT_ONCE):
+        entries += [(raw_event.seq, decode_control(raw_event)) for raw_event in page]
+    return entries
 
 
 async def read_between(ledger: Ledger, after_seq: int, end_seq: int) -> list[RawEvent]:

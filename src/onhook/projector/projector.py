@@ -33,7 +33,7 @@ from onhook.lib.messages import _
 from onhook.lib.task_reconciler import raise_if_cancelled
 from onhook.lib.transition_log import TransitionLog
 from onhook.pbx.dialect import Dialects
-from onhook.projector.erasure_plan import ErasurePlan, ErasurePlanner, find_seqs_without_records
+from onhook.projector.erasure_plan import ErasurePlan, ErasurePlanner, PlanErasure, find_seqs_without_records
 from onhook.projector.erasures import Erasures
 from onhook.projector.event_parsing import (
     Facts,
@@ -44,7 +44,7 @@ from onhook.projector.event_parsing import (
     parse_events,
     with_own_dialects,
 )
-from onhook.projector.event_rewriting import read_between
+from onhook.projector.event_rewriting import read_between, read_control_entries
 from onhook.projector.ledger_check import check_ledger
 from onhook.projector.moved_calls import move_calls, rename_calls
 from onhook.projector.replaced_calls import ReplacedCalls
@@ -59,16 +59,11 @@ WAIT_SECONDS_MAX = 30.0
 RETRY_SECONDS = 1.0
 """The wait after the disk or the store was unavailable."""
 
-CONTROL_ENTRIES_AT_ONCE = 1_000
 CONTROL_TRIES_MAX = 20
 """Tries to append a control entry that others come before; each takes milliseconds."""
 
 RemainingCalls = Callable[[Mapping[CallKey, Sequence[Record]]], Awaitable[Collection[CallKey]]]
 """Returns which of the calls with these legs must not be deleted."""
-
-
-PlanErasure = Callable[[ErasurePlanner], Awaitable[Sequence[Erased]]]
-"""Returns the control entries of an erasure; none where there is nothing to erase."""
 
 
 class ForgetResult(msgspec.Struct, frozen=True):
@@ -92,15 +87,26 @@ class _Range(msgspec.Struct, frozen=True):
 
 
 class Projector:
-    """Follows a ledger into a store. When it stalls and when it continues is logged, each once."""
+    """Follows a ledger into a store. When it stalls and when it continues is logged, each once. `on_erased` is called
+    when a number was erased from the store: what was made of it before has the number.
+    """
 
-    def __init__(self, *, ledger: Ledger, store: Store, dialects: Dialects, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        store: Store,
+        dialects: Dialects,
+        clock: Clock,
+        on_erased: Callable[[], None] = lambda: None,
+    ) -> None:
         self._ledger = ledger
         self._store = store
         self._dialects = with_own_dialects(dialects)
         self._replaced_calls = ReplacedCalls(ledger=ledger, store=store, dialects=self._dialects)
         self._erasures = Erasures()
         self._clock = clock
+        self._on_erased = on_erased
         self._history: FactsHistory | None = None
         self._lock = asyncio.Lock()
         self._read_ahead: asyncio.Task[_Range | None] | None = None
@@ -355,9 +361,7 @@ class Projector:
         """Return the facts as of the store's position."""
         if self._history is None:
             position = await self._store.position()
-            entries: list[tuple[int, ControlEntry]] = []
-            while page := await self._ledger.control_entries(entries[-1][0] if entries else 0, CONTROL_ENTRIES_AT_ONCE):
-                entries += [(raw_event.seq, decode_control(raw_event)) for raw_event in page]
+            entries = await read_control_entries(self._ledger)
             re_read_seqs = [seq for seq, entry in entries if isinstance(entry, ReRead) and not entry.seqs]
             # A store that begins anew is made by the last one.
             re_read_seq = await self._store.re_read_seq() if position else max(re_read_seqs, default=0)
@@ -419,6 +423,7 @@ class Projector:
         newer_seqs = {leg.seq for legs in reported_legs.values() for leg in legs}
         batch = self._batch(entries, reparsed_seqs=sorted({*control.seqs, *listed_seqs, *newer_seqs}))
         await self._store.put(msgspec.structs.replace(batch, calls=calls, call_visits=visits))
+        self._on_erased()
 
     async def _forget(self, control: Forgotten, facts: Facts, entries: _Range) -> None:
         """Delete the calls of an entry, but those that have a newer event than it knew."""

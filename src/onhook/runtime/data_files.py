@@ -63,7 +63,13 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
         stack.push_async_callback(store.close)
         sql_runner = await stack.enter_async_context(open_sql_runner(config, SystemClock()))
         await create_publisher(appdb=appdb, ledger=ledger, clock=SystemClock()).publish()
-        projector = Projector(ledger=ledger, store=store, dialects=dialects(), clock=SystemClock())
+        projector = Projector(
+            ledger=ledger,
+            store=store,
+            dialects=dialects(),
+            clock=SystemClock(),
+            on_erased=sql_runner.forget_copy,
+        )
         await projector.catch_up()
         quarantine_retrier = QuarantineRetrier(projector, appdb, SystemClock())
         yield OpenDataFiles(

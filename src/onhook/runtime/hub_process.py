@@ -428,6 +428,7 @@ def _create_projector(resources: HubResources) -> Projector:
         store=resources.store,
         dialects=dialects(),
         clock=resources.clock,
+        on_erased=resources.sql_runner.forget_copy,
     )
 
 

@@ -19,6 +19,7 @@ from onhook.store.sql.copy_process import copy_files, make_copy, prepare_copy
 from onhook.store.sql.store_copy import SMALL_BYTES, StoreCopy
 from onhook.store.sql.wire import CopyRequest, QueryError
 from tests.factories import call
+from tests.waiting import wait_until
 
 CALLS_PER_BATCH = 50
 COPIES = 10
@@ -163,6 +164,36 @@ async def test_store_copy_new_one_waits_until_the_old_one_is_not_read(
         assert copied_files(tmp_path) == [first.path.name]
     assert (await waiting) != first.path
     assert not first.path.exists()
+
+
+async def test_store_copy_that_is_forgotten_is_read_by_no_later_query_and_removed(
+    store_copy: StoreCopy, tmp_path: Path
+) -> None:
+    async with store_copy.use() as first:
+        store_copy.forget()
+        assert store_copy.current is None
+        assert copied_files(tmp_path) == [first.path.name]
+    await wait_until(lambda: copied_files(tmp_path) == [])
+    async with store_copy.use() as second:
+        assert second.path != first.path
+
+
+async def test_store_copy_that_is_forgotten_while_it_is_made_is_not_read(
+    store_copy: StoreCopy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is copied may be from before."""
+    requests: list[CopyRequest] = []
+
+    async def ask_and_forget(module: str, request: CopyRequest, **options: Any) -> Any:
+        reply = await ask_process(module, request, **options)
+        requests.append(request)
+        if len(requests) == 1:
+            store_copy.forget()
+        return reply
+
+    monkeypatch.setattr("onhook.store.sql.store_copy.ask_process", ask_and_forget)
+    async with store_copy.use() as copy:
+        assert [request.target for request in requests[1:]] == [str(copy.path)]
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,12 @@ class SqlRunner(Protocol):
         """
         ...
 
+    def forget_copy(self) -> None:
+        """Have queries that begin from now on read the tables as they are now: a number was erased. Queries that
+        run already go on.
+        """
+        ...
+
     async def close(self) -> None:
         """End all queries, refuse others, and remove the copy."""
         ...

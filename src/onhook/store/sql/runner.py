@@ -68,6 +68,10 @@ class SqlProcessRunner:
             await asyncio.wait([task])
             raise
 
+    def forget_copy(self) -> None:
+        """See `store.contract.SqlRunner`."""
+        self._copy.forget()
+
     async def close(self) -> None:
         """See `store.contract.SqlRunner`."""
         self._is_closed = True

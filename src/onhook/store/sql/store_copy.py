@@ -1,7 +1,8 @@
 """The copy of the store that queries read: made when one asks, shared while it is recent, removed afterwards.
 
 Invariants: there is at most one copy on the disk, and none while nothing is asked, after an error or after a crash.
-Data is at most ten minutes old when a query begins, in a store of some million records less than one.
+Data is at most ten minutes old when a query begins, in a store of some million records less than one; a number that was
+erased before it began is not in it.
 """
 
 import asyncio
@@ -46,11 +47,14 @@ DIRECTORY_MODE = 0o700
 
 
 class CopyInfo(msgspec.Struct, frozen=True):
-    """A copy: its file, the time of its data, and when it must no longer be used, by the loop's clock."""
+    """A copy: its file, the time of its data, when it must no longer be used, by the loop's clock, and how many times a
+    copy was forgotten before it was begun.
+    """
 
     path: Path
     data_at: datetime
     expires_at: float
+    forgotten_count: int
 
 
 class StoreCopy:
@@ -62,6 +66,8 @@ class StoreCopy:
         self._clock = clock
         self._copy: CopyInfo | None = None
         self._copies_made = 0
+        self._forgotten_count = 0
+        self._removals: set[asyncio.Task[None]] = set()
         self._readers = 0
         self._files_lock = asyncio.Lock()
         self._has_no_reader = asyncio.Event()
@@ -92,6 +98,16 @@ class StoreCopy:
             if not self._readers:
                 self._has_no_reader.set()
 
+    def forget(self) -> None:
+        """Have no query that begins from now on read a copy of the store as it was before, also one that is being made;
+        remove the file once no query reads it.
+        """
+        self._forgotten_count += 1
+        if self._copy is not None:
+            task = asyncio.create_task(self._remove(self._copy))
+            self._removals.add(task)
+            task.add_done_callback(self._removals.discard)
+
     async def remove_all(self) -> None:
         """Remove the directory, with what a crash left in it. No query may run."""
         self._copy = None
@@ -99,7 +115,7 @@ class StoreCopy:
 
     async def close(self) -> None:
         """Stop making a copy, and remove it. No query may run."""
-        tasks = [task for task in (self._making_task, self._expiry_task) if task is not None]
+        tasks = [task for task in (self._making_task, self._expiry_task, *self._removals) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -127,7 +143,7 @@ class StoreCopy:
 
     async def _make(self, path: Path) -> CopyInfo:
         loop = asyncio.get_running_loop()
-        data_at, started_at = self._clock.now(), loop.time()
+        data_at, started_at, forgotten_count = self._clock.now(), loop.time(), self._forgotten_count
         with translate_copy_errors(self._source):
             await asyncio.to_thread(self._directory.mkdir, DIRECTORY_MODE, parents=True, exist_ok=True)
             request = CopyRequest(source=str(self._source), target=str(path), reserve_bytes=RESERVE_BYTES)
@@ -141,10 +157,13 @@ class StoreCopy:
         )
         # Those who waited for it read it, however long it took.
         expires_at = max(started_at + share_seconds(size, made_in_seconds), loop.time() + AGE_SECONDS_MIN)
-        return CopyInfo(path, data_at, expires_at)
+        return CopyInfo(path, data_at, expires_at, forgotten_count)
 
     async def _remove_when_expired(self, copy: CopyInfo) -> None:
         await asyncio.sleep(copy.expires_at - asyncio.get_running_loop().time())
+        await self._remove(copy)
+
+    async def _remove(self, copy: CopyInfo) -> None:
         await self._has_no_reader.wait()
         async with self._files_lock:
             if self._copy is copy:
@@ -152,7 +171,7 @@ class StoreCopy:
                 await asyncio.to_thread(_delete_copy, copy.path)
 
     def _is_expired(self, copy: CopyInfo) -> bool:
-        return asyncio.get_running_loop().time() >= copy.expires_at
+        return copy.forgotten_count < self._forgotten_count or asyncio.get_running_loop().time() >= copy.expires_at
 
     def _on_made(self, task: asyncio.Task[CopyInfo]) -> None:
         self._making_task = None
