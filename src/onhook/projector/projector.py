@@ -199,10 +199,8 @@ class Projector:
                 hint=_("`onhook quarantine list` shows the numbers"),
             )
         await self.catch_up_to(await self.append(ReRead(seqs=tuple(known_seqs))))
-        entries: list[QuarantineEntry] = []
-        for seq in known_seqs:
-            entries += [entry for entry in await self._store.quarantine(1, seq - 1) if entry.seq == seq]
-        return entries
+        pages = [await self._store.quarantine(1, seq - 1) for seq in known_seqs]
+        return [entry for seq, page in zip(known_seqs, pages, strict=True) for entry in page if entry.seq == seq]
 
     async def find_seqs_without_records(self, entries: Sequence[QuarantineEntry]) -> list[int]:
         """Return the numbers of quarantined raw events of which no part is a stored call."""
