@@ -20,8 +20,10 @@ NO_SUFFIX = 1
 
 _NON_DIGITS = re.compile("[^0-9]")
 
-SCHEMA_VERSION = 9
-"""A file of another version is rebuilt from the ledger."""
+SCHEMA_VERSION = 10
+"""A file of another version is rebuilt from the ledger: increased with the tables, and with rules that make other
+records of the same raw events.
+"""
 
 OFFSET_DOUBTS = {"is_ambiguous": "configured ambiguous", "is_shifted": "configured shifted"}
 """Values of the stored `offset_from` of the few legs in such an hour: a column of their own would cost all others."""

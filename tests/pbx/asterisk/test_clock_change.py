@@ -236,3 +236,54 @@ def test_clock_change_before_the_leg_of_a_later_channel_is_known_from_its_events
         "1001": (night.clock(0), 4_000, 3_998),
         "1002": (night.clock(4_000), 60, 58),
     }
+
+
+@pytest.mark.parametrize("has_all_events", [True, False])
+@pytest.mark.parametrize(
+    ("first_start", "second_start", "duration"),
+    [
+        pytest.param("01:59:30", "03:00:02", 52, id="the clock left the hour out"),
+        pytest.param("01:59:30", "03:00:30", 3_680, id="a wait that is too long"),
+        pytest.param("01:29:30", "02:30:02", 3_652, id="another minute"),
+        pytest.param("04:59:30", "06:00:02", 3_652, id="another hour"),
+    ],
+)
+def test_clock_change_between_two_agents_of_a_queue(
+    first_start: str, second_start: str, duration: int, *, has_all_events: bool
+) -> None:
+    """No CDR contains the time between; a caller may wait an hour there."""
+    queue = {"LastApplication": "Queue", "LastData": "6400", "Destination": "6400", "LinkedID": "1774749570.1"}
+    starts = [datetime.fromisoformat(f"2026-03-29 {text}") for text in (first_start, second_start)]
+    rows, events = [], []
+    for channel, start, talk in ((FIRST, starts[0], 0), (SECOND, starts[1], 18)):
+        end = str(start + timedelta(seconds=20))
+        answer = {"AnswerTime": str(start + timedelta(seconds=2)), "BillableSeconds": "18"} if talk else {}
+        unanswered = {"Disposition": "NO ANSWER", "BillableSeconds": "0"}
+        times = {"StartTime": str(start), "EndTime": end, "Duration": "20"} | (answer or unanswered)
+        rows.append(cdr(CALLER, channel, **queue | times))
+        bridge = [cel("BRIDGE_ENTER", channel, EventTime=answer["AnswerTime"])] if answer else []
+        events += [cel("CHAN_START", channel, EventTime=str(start)), *bridge, cel("HANGUP", channel, EventTime=end)]
+    header = CallHeader(trunks=("trunk-a",), has_all_events=has_all_events)
+    legs = Asterisk().parse(format_body(header, [*rows, *(events if has_all_events else [])]))
+    assert {leg.call_to: (leg.time_start[11:], leg.call_duration, leg.talk_duration) for leg in legs} == {
+        "6400": (first_start, duration, 18),
+        "1001": (first_start, 20, 0),
+        "1002": (second_start, 20, 18),
+    }
+
+
+@pytest.mark.parametrize(("start", "end"), [("01:59:50", "03:00:10"), ("02:59:50", "02:00:10")])
+def test_clock_change_in_a_cdr_without_a_duration_of_its_own(start: str, end: str) -> None:
+    """A participant of a conference has a CDR of no second."""
+    row = cdr(
+        CALLER,
+        Destination="6500",
+        LastApplication="ConfBridge",
+        StartTime=f"2026-03-29 {start}",
+        AnswerTime=f"2026-03-29 {start}",
+        EndTime=f"2026-03-29 {end}",
+        Duration="0",
+        BillableSeconds="0",
+    )
+    (details,) = Asterisk().parse(format_body(CallHeader(trunks=("trunk-a",)), [row]))
+    assert (details.call_duration, details.talk_duration) == (0, 0)

@@ -7,6 +7,8 @@ any other one is a file, an option or a secret.
 import re
 from collections.abc import Mapping
 
+import msgspec
+
 from onhook.pbx.asterisk.call import Cdr
 from onhook.pbx.asterisk.channels import dialled_number, is_dialled, mailbox_number
 
@@ -26,6 +28,9 @@ IVR_APPLICATIONS = frozenset({"BackGround", "Background", "WaitExten", "Read", "
 DIAL_APPLICATIONS = frozenset({"", "Dial", "Busy", "Congestion", ORIGINATION_APPLICATION})
 """Applications that say nothing about who was called."""
 
+MACHINE_APPLICATIONS = CONFERENCE_APPLICATIONS | IVR_APPLICATIONS | {QUEUE_APPLICATION, VOICEMAIL_APPLICATION}
+"""Applications that are a part of the call of their own, also after another one."""
+
 _MAILBOX_END = re.compile(r"[@&]")
 
 
@@ -38,6 +43,15 @@ def rings_members(cdr: Cdr) -> bool:
     """Return whether the called channel is a member of a queue, or one of several that ring together."""
     is_group = cdr.application == "Dial" and "&" in first_argument(cdr)
     return not cdr.is_reversed and (cdr.application == QUEUE_APPLICATION or is_group)
+
+
+def as_group_cdr(cdr: Cdr) -> Cdr:
+    """Return the CDR of a machine that is behind a member of a queue or group as that of the queue or group."""
+    if not cdr.group_application:
+        return cdr
+    return msgspec.structs.replace(
+        cdr, application=cdr.group_application, application_data=cdr.group_data, destination=cdr.group_destination
+    )
 
 
 def dialled_extension(cdr: Cdr) -> str:

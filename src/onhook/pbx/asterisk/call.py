@@ -100,10 +100,12 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True):
     the empty channel if there was none.
 
     `dialplan_number` and `dialplan_name` are the caller's own as a FreePBX records them, `columns` the values of custom
-    columns. Of parties joined through a Local channel, `inner_destination` and `inner_data` are those behind it, and
-    `local_channel` is the half that the caller's side called. `member_number` is the number at which a member of a
-    group was called by a trunk. `is_reversed` says that the PBX called a customer first, who is the called party though
-    the CDR was written for that channel. `clock_shift` is by how much the PBX's clock was put forward (or back:
+    columns. Of parties joined through a Local channel, `inner_destination` and `inner_data` are those behind it,
+    `outer_destination` is what the caller dialled before it, and `local_channel` is the half that the caller's side
+    called. Of a machine behind a Local channel that is a member, `group_application`, `group_data` and
+    `group_destination` are those by which the queue or group called it. `member_number` is the number at which a member
+    of a group was called by a trunk. `is_reversed` says that the PBX called a customer first, who is the called party
+    though the CDR was written for that channel. `clock_shift` is by how much the PBX's clock was put forward (or back:
     negative) during the CDR, perhaps already before the answer.
     """
 
@@ -133,7 +135,11 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True):
     columns: Mapping[str, str] = {}
     inner_destination: str = ""
     inner_data: str = ""
+    outer_destination: str = ""
     local_channel: Channel = NO_CHANNEL
+    group_application: str = ""
+    group_data: str = ""
+    group_destination: str = ""
     member_number: str = ""
     outbound_caller_id: str = ""
     origination: Origination = ""
@@ -266,11 +272,12 @@ def _parse_cdr(fields: Mapping[str, str]) -> Cdr:
     linked_id, start = get_linked_id(fields), fields.get("starttime", "")
     if not linked_id or not start:
         raise parse_error(_("a CDR has no start") if linked_id else _("a CDR has neither linkedid nor uniqueid"))
-    duration = parse_seconds(fields.get("duration", ""))
+    reported_duration = fields.get("duration", "")
+    duration = parse_seconds(reported_duration)
     start_time = parse_wall_clock(start)
-    end_time = parse_end(start_time, fields.get("endtime", ""), duration)
+    end_time = parse_end(start_time, fields.get("endtime", ""), reported_duration)
     talk = parse_seconds(fields.get("billableseconds", ""))
-    shift = _clock_shift(start_time, fields.get("endtime", ""), duration)
+    shift = _clock_shift(start_time, fields.get("endtime", ""), reported_duration)
     answer_time, was_shifted_before_answer = _answer_time(
         fields.get("answertime", ""), (start_time, end_time), talk, shift
     )
@@ -304,23 +311,23 @@ def _parse_cdr(fields: Mapping[str, str]) -> Cdr:
     )
 
 
-def parse_end(start: datetime, text: str, duration: int) -> datetime:
-    """Parse the end of a CDR, or derive it from the duration: by the clock of the start, also where the clock was
-    changed meanwhile. Raises `ParseError`.
+def parse_end(start: datetime, text: str, duration: str) -> datetime:
+    """Parse the end of a CDR, or derive it from the duration, as the CDR has both: by the clock of the start, also
+    where the clock was changed meanwhile. Raises `ParseError`.
     """
-    expected_end = start + timedelta(seconds=duration)
+    expected_end = start + timedelta(seconds=parse_seconds(duration))
     if not text:
         return expected_end
     end = parse_wall_clock(text)
-    was_clock_changed = duration > 0 and abs((end - expected_end).total_seconds()) > CLOCK_CHANGE_SECONDS_MIN
+    was_clock_changed = duration and abs((end - expected_end).total_seconds()) > CLOCK_CHANGE_SECONDS_MIN
     return expected_end if was_clock_changed or end < start else end
 
 
-def _clock_shift(start: datetime, text: str, duration: int) -> timedelta:
+def _clock_shift(start: datetime, text: str, duration: str) -> timedelta:
     """Return by how much the clock was changed between start and end, in half-hours."""
     if not text or not duration:
         return timedelta()
-    excess = parse_wall_clock(text) - start - timedelta(seconds=duration)
+    excess = parse_wall_clock(text) - start - timedelta(seconds=parse_seconds(duration))
     half_hours = round(excess / _HALF_HOUR)
     return half_hours * _HALF_HOUR if abs(half_hours) in (1, 2) else timedelta()
 

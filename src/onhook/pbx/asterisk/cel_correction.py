@@ -18,7 +18,7 @@ from onhook.pbx.asterisk.call_events import CallEvents
 from onhook.pbx.asterisk.cdrs_from_events import BUSY_CAUSE, FAILED_CAUSES
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
 from onhook.pbx.asterisk.row_details import CUT_SPAN, add_details
-from onhook.pbx.asterisk.rows import ANSWERED, FAILED, NO_ANSWER, VOICEMAIL, CallRow, is_trunk
+from onhook.pbx.asterisk.rows import ANSWERED, FAILED, NO_ANSWER, VOICEMAIL, CallRow, is_trunk, list_members
 
 TALK_TOLERANCE_SECONDS = 1
 """Events have whole seconds, a CDR truncates milliseconds: a difference of one second is no contradiction."""
@@ -211,9 +211,7 @@ def _record_cdr_differences(row: CallRow, original_row: CallRow) -> CallRow:
 
 def _correct_group_row(row: CallRow, rows: Sequence[CallRow], events: CallEvents) -> CallRow:
     """Begin a queue when the caller joined it; mark a queue or group as answered if a member answered."""
-    members = [member for member in rows if member.kind == "member" and member.cdr.channel == row.cdr.channel]
-    members = [member for member in members if member.cdr.application_data == row.cdr.application_data]
-    answered_member = next((member for member in members if member.status == ANSWERED), None)
+    answered_member = next((member for member in list_members(row, rows) if member.status == ANSWERED), None)
     row = _correct_queue_row(row, events) if row.kind == "queue" else row
     corrected_row = msgspec.structs.replace(
         row,

@@ -17,6 +17,11 @@ from onhook.pbx.asterisk.rows import CallRow
 
 _USUAL_SHIFT = timedelta(hours=1)
 _TOLERANCE = timedelta(seconds=2)
+_FORWARD_HOURS = 4
+"""Summer time begins in one of so many hours after midnight, wherever there is one."""
+
+_REST_MAX = timedelta(seconds=30)
+"""What else may pass between two events or CDRs, beside the hour: a queue waits before it calls its next agent."""
 
 
 class ClockChange(msgspec.Struct, frozen=True):
@@ -53,9 +58,12 @@ class ClockChange(msgspec.Struct, frozen=True):
         )
 
     def _began_after(self, cdr: Cdr) -> bool:
-        """Return whether a CDR's start is by the changed clock. In the hour that comes twice, only the channel that was
-        called then, or a start before the call's own, is certain to show it.
+        """Return whether a CDR's start is by the changed clock: not that of a CDR that spans the change, whenever its
+        party was called. In the hour that comes twice, only the channel that was called then, or a start before the
+        call's own, is certain to show it.
         """
+        if cdr.clock_shift:
+            return False
         if self.shift > timedelta():
             return cdr.start - self.shift >= self.changed_at - _TOLERANCE
         return cdr.dst_channel.name in self.later_channels or cdr.start < self.first_at - _TOLERANCE
@@ -63,7 +71,7 @@ class ClockChange(msgspec.Struct, frozen=True):
 
 def find_clock_change(call: AsteriskCall) -> ClockChange:
     """Find the jump in the times of the channel events, or of the CDRs where the events are not complete; forwards only
-    where a CDR says that there was one.
+    where a CDR says that there was one, or where nothing at all is in an hour.
     """
     if not call.header.has_all_events:
         return _find_in_cdrs(call)
@@ -77,7 +85,22 @@ def find_clock_change(call: AsteriskCall) -> ClockChange:
             if index is not None:
                 return _change_after(call.cels, index, cdr.clock_shift)
     jumps = [index for index, gap in enumerate(gaps) if gap.total_seconds() < -CLOCK_CHANGE_SECONDS_MIN]
-    return _change_after(call.cels, jumps[0], -_USUAL_SHIFT) if jumps else ClockChange()
+    return _change_after(call.cels, jumps[0], -_USUAL_SHIFT) if jumps else _find_hour_left_out(call)
+
+
+def _find_hour_left_out(call: AsteriskCall) -> ClockChange:
+    """Find the hour that the clock left out while nothing happened: all of the call before it ends in the last seconds
+    of a full hour, all after it begins in the first seconds of the hour after the next one. That a call waits so long
+    between just these times, and no CDR contains the wait, is not known to happen.
+    """
+    times = sorted([time for cdr in call.cdrs for time in (cdr.start, cdr.end)] + [cel.event_time for cel in call.cels])
+    for earlier, later in pairwise(times):
+        hour = later.replace(minute=0, second=0) - _USUAL_SHIFT
+        is_left_out = earlier <= hour and hour.hour < _FORWARD_HOURS and later - _USUAL_SHIFT - earlier <= _REST_MAX
+        if is_left_out and not any(cdr.start <= earlier and cdr.end >= later for cdr in call.cdrs):
+            event_count = sum(cel.event_time <= earlier for cel in call.cels)
+            return ClockChange(_USUAL_SHIFT, event_count, times[0], hour)
+    return ClockChange()
 
 
 def _find_in_cdrs(call: AsteriskCall) -> ClockChange:
@@ -88,7 +111,7 @@ def _find_in_cdrs(call: AsteriskCall) -> ClockChange:
     changed_cdr = min((cdr for cdr in call.cdrs if cdr.clock_shift), key=lambda cdr: cdr.start, default=None)
     earlier_seconds = (first_at - min(cdr.start for cdr in call.cdrs)).total_seconds()
     if changed_cdr is None and earlier_seconds <= CLOCK_CHANGE_SECONDS_MIN:
-        return ClockChange()
+        return _find_hour_left_out(call)
     shift = -_USUAL_SHIFT if changed_cdr is None else changed_cdr.clock_shift
     change = ClockChange(shift, 0, first_at, first_at if changed_cdr is None else changed_cdr.start)
     later_starts = [cdr.start - shift for cdr in call.cdrs if change._began_after(cdr)]

@@ -18,7 +18,7 @@ import msgspec
 from onhook.cdr.utc_offset import EPOCH_DIGITS, call_epoch, parse_wall_clock
 from onhook.lib.errors import ParseError, UsageError
 from onhook.lib.messages import _
-from onhook.pbx.asterisk.call import CDRS_MAX, CallHeader, format_body, get_linked_id, parse_end, parse_seconds
+from onhook.pbx.asterisk.call import CDRS_MAX, CallHeader, format_body, get_linked_id, parse_end
 from onhook.pbx.asterisk.call_collector import AsteriskParserConfig, list_group_begins
 from onhook.pbx.asterisk.channels import parse_channel
 from onhook.pbx.asterisk.messages import AmiMessage
@@ -325,7 +325,7 @@ def _wall_clock(epoch: int, zone: str) -> str:
 
 def _end_time(cdr: AmiMessage) -> datetime:
     """Return the end time by the PBX's clock as it was at the start."""
-    return parse_end(parse_wall_clock(cdr.get("StartTime")), cdr.get("EndTime"), parse_seconds(cdr.get("Duration")))
+    return parse_end(parse_wall_clock(cdr.get("StartTime")), cdr.get("EndTime"), cdr.get("Duration"))
 
 
 def _build_calls(cdrs: Sequence[AmiMessage], parser_config: AsteriskParserConfig) -> Iterator[ArchivedCall]:

@@ -1,7 +1,7 @@
 """Join the two halves of Local channels: each CDR to one gets the party to which it leads.
 
 A Local channel (`Local/…`) is no party. Asterisk writes a CDR for the caller and its first half, and one for each
-party that the second half called.
+party that the second half called, or machine that answered there: a mailbox, a queue, a conference, an IVR.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +9,10 @@ from datetime import datetime
 
 import msgspec
 
-from onhook.pbx.asterisk.applications import rings_members
+from onhook.pbx.asterisk.applications import MACHINE_APPLICATIONS, rings_members
 from onhook.pbx.asterisk.call import Cdr, seconds_between
 
+ANSWERED = "ANSWERED"
 LOCAL_CHANNELS_MAX = 10
 """Number of Local channels joined in a row: a call forwarded in a circle must end."""
 
@@ -68,28 +69,49 @@ def _separate_overlapping(cdrs: Sequence[Cdr]) -> Iterator[Cdr]:
 
 
 def _follow_local_channel(cdr: Cdr, inner_cdrs: Mapping[str, Sequence[Cdr]], depth_left: int) -> Iterator[Cdr]:
-    next_cdrs = [
-        next_cdr
-        for next_cdr in inner_cdrs.get(cdr.dst_channel.local_pair, ())
-        if next_cdr.channel.half == "2" and next_cdr.dst_channel
-    ]
-    if not next_cdrs or not depth_left:
+    reached_cdrs = _list_reached(cdr, inner_cdrs.get(cdr.dst_channel.local_pair, ())) if depth_left else []
+    if not reached_cdrs:
         yield cdr
-    for next_cdr in next_cdrs if depth_left else ():
-        yield from _follow_local_channel(_join_through_local(cdr, next_cdr), inner_cdrs, depth_left - 1)
+    for reached_cdr in reached_cdrs:
+        yield from _follow_local_channel(_join_through_local(cdr, reached_cdr), inner_cdrs, depth_left - 1)
+
+
+def _list_reached(cdr: Cdr, pair_cdrs: Sequence[Cdr]) -> list[Cdr]:
+    """Return the CDRs of the second half: those of parties that it called, and of machines, which have no called
+    channel. Where it called no party, what answered the caller is no party, whatever the application.
+    """
+    half_cdrs = [half_cdr for half_cdr in pair_cdrs if half_cdr.channel.half == "2"]
+    has_party = any(half_cdr.dst_channel for half_cdr in half_cdrs)
+    is_answered = not has_party and cdr.disposition == ANSWERED
+    return [
+        half_cdr
+        for half_cdr in half_cdrs
+        if half_cdr.dst_channel
+        or half_cdr.application in MACHINE_APPLICATIONS
+        or (is_answered and half_cdr.disposition == ANSWERED)
+    ]
 
 
 def _join_through_local(cdr: Cdr, inner_cdr: Cdr) -> Cdr:
-    """Join the caller of one CDR with the callee of another behind a Local channel."""
+    """Join the caller of one CDR with the callee of another behind a Local channel. A party is a member of the queue or
+    group that called the Local channel; a machine is what it is, though the queue or group called it.
+    """
     is_member = rings_members(cdr)
+    is_machine = not inner_cdr.dst_channel
+    called_cdr = cdr if is_member and not is_machine else inner_cdr
+    group_cdr = cdr if is_member and is_machine else None
     return msgspec.structs.replace(
         cdr,
         dst_channel=inner_cdr.dst_channel,
-        destination=cdr.destination if is_member else inner_cdr.destination,
-        application=cdr.application if is_member else inner_cdr.application,
-        application_data=cdr.application_data if is_member else inner_cdr.application_data,
+        destination=called_cdr.destination,
+        application=called_cdr.application,
+        application_data=called_cdr.application_data,
+        group_application=group_cdr.application if group_cdr else cdr.group_application,
+        group_data=group_cdr.application_data if group_cdr else cdr.group_data,
+        group_destination=group_cdr.destination if group_cdr else cdr.group_destination,
         inner_destination=inner_cdr.inner_destination or inner_cdr.destination,
         inner_data=inner_cdr.inner_data or inner_cdr.application_data,
+        outer_destination=cdr.outer_destination or cdr.destination,
         local_channel=cdr.local_channel or cdr.dst_channel,
         start=max(cdr.start, inner_cdr.start),
         answer=inner_cdr.answer,

@@ -17,12 +17,10 @@ import msgspec
 
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.pbx.asterisk.applications import (
-    CONFERENCE_APPLICATIONS,
     DIAL_APPLICATIONS,
-    IVR_APPLICATIONS,
+    MACHINE_APPLICATIONS,
     ORIGINATION_APPLICATION,
     QUEUE_APPLICATION,
-    VOICEMAIL_APPLICATION,
     machine_name,
     rings_members,
 )
@@ -30,9 +28,6 @@ from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, Cdr
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
 
 _CONNECTING_APPLICATIONS = frozenset({"", "Dial", "AppDial", ORIGINATION_APPLICATION})
-_MACHINE_APPLICATIONS = CONFERENCE_APPLICATIONS | IVR_APPLICATIONS | {QUEUE_APPLICATION, VOICEMAIL_APPLICATION}
-"""Applications that are a part of the call of their own, also after another one."""
-
 _CHANNEL_ID = re.compile(r".*\.([0-9]{1,18})")
 """The id of a channel ends in its number since Asterisk was started."""
 
@@ -164,7 +159,7 @@ def _begin_at(cdr: Cdr, start: datetime) -> Cdr:
 
 def _is_follow_up(cdr: Cdr, cdrs: Sequence[Cdr]) -> bool:
     """Return whether a CDR only records what the dialplan did after a party was called, such as to hang up."""
-    if cdr.dst_channel or cdr.application in _MACHINE_APPLICATIONS:
+    if cdr.dst_channel or cdr.application in MACHINE_APPLICATIONS:
         return False
     calls = [call for call in cdrs if call.dst_channel and call.start <= cdr.start]
     return any(call.destination == cdr.destination or not is_dialled(cdr.destination) for call in calls)

@@ -29,6 +29,7 @@ from onhook.pbx.asterisk.applications import (
     IVR_APPLICATIONS,
     QUEUE_APPLICATION,
     VOICEMAIL_APPLICATION,
+    as_group_cdr,
     dialled_extension,
     find_mailbox,
     first_argument,
@@ -258,7 +259,8 @@ def _did(cdr: Cdr, header: CallHeader) -> str:
     """Return the number dialled by an external caller: the CDR's own DID, or its destination in an inbound context."""
     if cdr.did or not is_trunk(cdr.channel, header):
         return cdr.did
-    return cdr.destination if cdr.context in header.inbound_contexts and is_dialled(cdr.destination) else ""
+    dialled = cdr.outer_destination or cdr.destination
+    return dialled if cdr.context in header.inbound_contexts and is_dialled(dialled) else ""
 
 
 # The caller.
@@ -307,14 +309,22 @@ def _find_previous_row(rows: Sequence[CallRow], cdr: Cdr) -> CallRow | None:
     """Return the row of the party that the caller tried before, if this CDR only records the follow-up."""
     if cdr.dst_channel:
         return None
-    row = next((row for row in reversed(rows) if row.cdr.channel == cdr.channel and row.kind == "party"), None)
+    row = next((row for row in reversed(rows) if _has_tried(row, cdr)), None)
     if row is None or cdr.application in IVR_APPLICATIONS or cdr.application in CONFERENCE_APPLICATIONS:
         return None
     mailbox = find_mailbox(cdr)
     is_known_by_name = row.call_to == row.callee.endpoint and not row.callee.number
-    if mailbox and not is_known_by_name and mailbox not in (row.call_to, row.cdr.destination):
+    dialled = row.cdr.inner_destination or row.cdr.destination
+    if mailbox and not is_known_by_name and mailbox not in (row.call_to, dialled):
         return None
-    return row if cdr.destination == row.cdr.destination or not is_dialled(cdr.destination) else None
+    return row if cdr.destination == dialled or not is_dialled(cdr.destination) else None
+
+
+def _has_tried(row: CallRow, cdr: Cdr) -> bool:
+    """Return whether a row is that of a party that the caller, or the same member's Local channel, tried."""
+    if cdr.group_application:
+        return row.kind == "member" and row.cdr.local_channel == cdr.local_channel
+    return row.kind == "party" and row.cdr.channel == cdr.channel
 
 
 def _with_voicemail(row: CallRow, cdr: Cdr) -> CallRow:
@@ -328,12 +338,24 @@ def _build_group_rows(rows: Sequence[CallRow], header: CallHeader) -> Iterator[C
     """Yield a row for each queue and ring group, in addition to those of its members."""
     groups: dict[tuple[str, str, str], list[CallRow]] = {}
     for row in rows:
-        number = _group_number(row.cdr)
-        if row.kind == "member" and number:
-            groups.setdefault((row.cdr.channel.name, row.cdr.application_data, number), []).append(row)
+        cdr = as_group_cdr(row.cdr)
+        number = _group_number(cdr)
+        if (row.kind == "member" or row.cdr.group_application) and number:
+            groups.setdefault((cdr.channel.name, cdr.application_data, number), []).append(row)
     for (_, _, number), members in groups.items():
-        if members[0].cdr.application == QUEUE_APPLICATION or _is_group(number, members, header):
+        if as_group_cdr(members[0].cdr).application == QUEUE_APPLICATION or _is_group(number, members, header):
             yield build_group_row(number, members)
+
+
+def list_members(group_row: CallRow, rows: Iterable[CallRow]) -> list[CallRow]:
+    """Return the rows of the members of a queue or group, without machines that are members."""
+    return [
+        row
+        for row in rows
+        if (row.kind == "member" or (row.cdr.group_application and is_conference(row)))
+        and row.cdr.channel == group_row.cdr.channel
+        and as_group_cdr(row.cdr).application_data == group_row.cdr.application_data
+    ]
 
 
 def _group_number(cdr: Cdr) -> str:
@@ -391,18 +413,26 @@ def build_group_row(number: str, members: Iterable[CallRow]) -> CallRow:
     """Build the row of a queue or ring group with these members: from the first ring to the last end."""
     sorted_members = sorted(members, key=lambda row: (row.start, row.call_to))
     first_member, last_member = sorted_members[0], max(sorted_members, key=lambda row: row.end)
-    answered_members = [row for row in sorted_members if row.status == ANSWERED]
-    is_queue = first_member.cdr.application == QUEUE_APPLICATION
-    return CallRow(
-        cdr=first_member.cdr,
+    cdr = as_group_cdr(first_member.cdr)
+    is_queue = cdr.application == QUEUE_APPLICATION
+    group_row = CallRow(
+        cdr=cdr,
         kind="queue" if is_queue else "group",
         callee=NO_CHANNEL,
         call_to=number,
         start=first_member.start,
         duration=seconds_between(first_member.start, last_member.start) + last_member.duration,
-        talk=max((row.talk for row in answered_members), default=0),
-        status=ANSWERED if answered_members else NO_ANSWER,
+        talk=0,
+        status=NO_ANSWER,
         did=first_member.did,
-        recording=next((row.recording for row in answered_members), ""),
         agent_ring_time=None if is_queue else 0,
+    )
+    answered_members = [row for row in list_members(group_row, sorted_members) if row.status == ANSWERED]
+    if not answered_members:
+        return group_row
+    return msgspec.structs.replace(
+        group_row,
+        talk=max(row.talk for row in answered_members),
+        status=ANSWERED,
+        recording=answered_members[0].recording,
     )
