@@ -111,9 +111,17 @@ def test_attempt_without_a_number_for_display_is_internal() -> None:
     assert (details.type, details.call_to, details.status) == ("Internal", "1002", "NO ANSWER")
 
 
-def test_customer_who_does_not_answer_is_a_call_to_the_customer() -> None:
-    (details,) = parse(cdr(SECOND_HALF, CUSTOMER, Destination="95550123", Disposition="NO ANSWER", BillableSeconds="0"))
-    assert (details.type, details.call_to, details.status) == ("Outbound", "95550123", "NO ANSWER")
+@pytest.mark.parametrize("disposition", ["NO ANSWER", "BUSY", "FAILED"])
+@pytest.mark.parametrize("shown", [("1002", '"Bob" <1002>'), ("95550123", '"Web" <95550123>'), ("", "")])
+def test_customer_who_does_not_answer_is_a_call_to_the_customer(shown: tuple[str, str], disposition: str) -> None:
+    """It has no caller yet, whatever was set for display."""
+    source, caller_id = shown
+    unanswered = {"Disposition": disposition, "BillableSeconds": "0", "Source": source, "CallerID": caller_id}
+    first_half = cdr(FIRST_HALF, LastApplication="AppDial2", **unanswered | {"Destination": "s"})
+    second_half = cdr(SECOND_HALF, CUSTOMER, Destination="95550123", **unanswered)
+    for events in ([second_half], [first_half, second_half]):
+        (details,) = parse(*events)
+        assert summary(details) == ("Outbound", "anonymous", "95550123", disposition, "call")
 
 
 @pytest.mark.parametrize("disposition", ["NO ANSWER", "BUSY"])
@@ -198,6 +206,29 @@ def test_customers_number_may_be_that_for_display() -> None:
     """Where the trunk's channel has no number of its own."""
     (details,) = parse(cdr(CUSTOMER, AGENT, Source="", CallerID='"Web" <95550123>', Destination="1002"), CALLED_FIRST)
     assert (details.call_from, details.call_to) == ("1002", "95550123")
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param([cdr("PJSIP/bob-00000005", CUSTOMER, Destination="95550123")], id="directly, without events"),
+        pytest.param(
+            [cdr("PJSIP/bob-00000005", CUSTOMER, Destination="s", LastData="PJSIP/95550123@trunk-a,20")],
+            id="directly, by an application",
+        ),
+        pytest.param(
+            [
+                cdr(FIRST_HALF, CUSTOMER, Destination="95550123"),
+                cdr(SECOND_HALF, "PJSIP/bob-00000005", Destination="1002"),
+            ],
+            id="by a Local channel",
+        ),
+    ],
+)
+def test_telephone_with_a_name_is_not_the_number_that_is_shown_to_it(events: list[AmiMessage]) -> None:
+    (details,) = parse(*events)
+    assert (details.type, details.call_from, details.call_to) == ("Outbound", "bob", "95550123")
+    assert details.extra["outbound_caller_id"] == "Web <95550123>"
 
 
 NAMED_AGENT, OTHER_AGENT = "PJSIP/bob-00000005", "PJSIP/1003-00000006"

@@ -105,7 +105,8 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True):
     called. Of a machine behind a Local channel that is a member, `group_application`, `group_data` and
     `group_destination` are those by which the queue or group called it. `member_number` is the number at which a member
     of a group was called by a trunk. `is_reversed` says that the PBX called a customer first, who is the called party
-    though the CDR was written for that channel. `clock_shift` is by how much the PBX's clock was put forward (or back:
+    though the CDR was written for that channel, `calling_extension` what the PBX dialled to reach the calling telephone
+    first. `clock_shift` is by how much the PBX's clock was put forward (or back:
     negative) during the CDR, perhaps already before the answer.
     """
 
@@ -144,6 +145,7 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True):
     outbound_caller_id: str = ""
     origination: Origination = ""
     is_reversed: bool = False
+    calling_extension: str = ""
     clock_shift: timedelta = timedelta()
     was_shifted_before_answer: bool = False
 

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from onhook.pbx.asterisk.applications import IVR_APPLICATIONS, QUEUE_APPLICATION
 from onhook.pbx.asterisk.call import AsteriskCall, Cel, QueueEvent
+from onhook.pbx.asterisk.call_row import CallRow, is_trunk
 from onhook.pbx.asterisk.channels import Channel, is_dialled
 from onhook.pbx.asterisk.dial_strings import parse_device
-from onhook.pbx.asterisk.rows import CallRow, is_trunk
 
 
 class CallEvents:

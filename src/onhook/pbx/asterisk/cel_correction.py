@@ -15,10 +15,11 @@ import msgspec
 from onhook.pbx.asterisk.applications import CONFERENCE_APPLICATIONS, IVR_APPLICATIONS, QUEUE_APPLICATION
 from onhook.pbx.asterisk.call import AsteriskCall, seconds_between
 from onhook.pbx.asterisk.call_events import CallEvents
+from onhook.pbx.asterisk.call_row import ANSWERED, FAILED, NO_ANSWER, VOICEMAIL, CallRow, is_trunk
 from onhook.pbx.asterisk.cdrs_from_events import BUSY_CAUSE, FAILED_CAUSES
-from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
+from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_device_of, is_dialled
 from onhook.pbx.asterisk.row_details import CUT_SPAN, add_details
-from onhook.pbx.asterisk.rows import ANSWERED, FAILED, NO_ANSWER, VOICEMAIL, CallRow, is_trunk, list_members
+from onhook.pbx.asterisk.row_groups import list_members
 
 TALK_TOLERANCE_SECONDS = 1
 """Events have whole seconds, a CDR truncates milliseconds: a difference of one second is no contradiction."""
@@ -108,6 +109,9 @@ def _add_callee_name(row: CallRow, events: CallEvents) -> CallRow:
     channel_start = events.get_first_event(row.callee, "CHAN_START")
     if channel_start is None or not channel_start.caller_number:
         return row
+    if channel_start.caller_number == row.callee.number and is_device_of(row.callee, row.call_to):
+        # A second device that shows its own number.
+        return msgspec.structs.replace(row, name=channel_start.caller_name)
     return msgspec.structs.replace(row, call_to=channel_start.caller_number, name=channel_start.caller_name)
 
 

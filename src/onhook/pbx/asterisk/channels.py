@@ -130,3 +130,17 @@ def mailbox_number(extension: str) -> str:
     """Return `1001` of a FreePBX's voicemail extension `vmu1001`; empty for any other."""
     match = _MAILBOX_EXTENSION.fullmatch(extension)
     return match[1] if match else ""
+
+
+def is_device_of(channel: Channel, number: str) -> bool:
+    """Return whether a telephone's name has the number: as it is, as a FreePBX marks a second device (`91201`,
+    `201-web`), or with the name of a tenant or a kind (`office-201`, `webrtc_201`).
+
+    >>> [is_device_of(parse_channel(f"PJSIP/{name}-0000001a"), "201") for name in ("91201", "office-201", "1201")]
+    [True, True, False]
+    """
+    name = channel.endpoint.partition("@")[0]
+    if number not in name or not _NUMBER.fullmatch(number):
+        return False
+    pattern = rf"(?:.*[^0-9+])?(?:9[0-9]?)?{re.escape(number)}(?:[^0-9].*)?"
+    return re.fullmatch(pattern, name) is not None

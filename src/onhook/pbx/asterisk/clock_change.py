@@ -13,7 +13,7 @@ import msgspec
 from onhook.cdr.call_details import CLOCK_SHIFT
 from onhook.cdr.utc_offset import call_epoch, find_first_start
 from onhook.pbx.asterisk.call import CLOCK_CHANGE_SECONDS_MIN, AsteriskCall, Cdr, Cel
-from onhook.pbx.asterisk.rows import CallRow
+from onhook.pbx.asterisk.call_row import CallRow
 
 _USUAL_SHIFT = timedelta(hours=1)
 _TOLERANCE = timedelta(seconds=2)

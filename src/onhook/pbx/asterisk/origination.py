@@ -25,7 +25,7 @@ from onhook.pbx.asterisk.applications import (
     rings_members,
 )
 from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, Cdr
-from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
+from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_device_of, is_dialled
 
 _CONNECTING_APPLICATIONS = frozenset({"", "Dial", "AppDial", ORIGINATION_APPLICATION})
 _CHANNEL_ID = re.compile(r".*\.([0-9]{1,18})")
@@ -121,7 +121,8 @@ def _resolve_direct(cdrs: Sequence[Cdr], start: datetime, header: CallHeader) ->
     cdrs = [_begin_at(cdr, start) if cdr.start == first_start else cdr for cdr in cdrs]
     for cdr in _merge_members(cdrs) if is_customer else cdrs:
         if cdr.application == ORIGINATION_APPLICATION and not cdr.dst_channel:
-            yield _unanswered_customer(cdr) if is_customer else _attempt(cdr, cdr.channel, cdr.source)
+            make_call = _unanswered_customer if is_customer else _attempt
+            yield make_call(cdr, cdr.channel, cdr.source)
         elif is_customer:
             yield _reverse(cdr, _customer_number(cdr, cdr.source), header)
         else:
@@ -192,7 +193,7 @@ def _unanswered_or_alone(first_cdr: Cdr, header: CallHeader) -> Cdr:
     if not first_cdr.dst_channel or first_cdr.disposition == _ANSWERED:
         return msgspec.structs.replace(first_cdr, origination="call")
     if _is_outside(first_cdr.dst_channel, header):
-        return msgspec.structs.replace(first_cdr, origination="call")
+        return _unanswered_customer(first_cdr, first_cdr.dst_channel, first_cdr.destination)
     return _attempt(first_cdr, first_cdr.dst_channel, first_cdr.source)
 
 
@@ -205,6 +206,7 @@ def _join_halves(first_cdr: Cdr, cdr: Cdr, header: CallHeader) -> Cdr:
         end=end,
         duration=max(cdr.duration, first_cdr.duration),
         caller_id=first_cdr.caller_id,
+        calling_extension=first_cdr.destination,
         origination="call",
         **_shown_identity(cdr, first_cdr.dst_channel),
     )
@@ -241,7 +243,8 @@ def _reverse(cdr: Cdr, customer_number: str, header: CallHeader) -> Cdr:
     if cdr.dst_channel:
         caller = cdr.dst_channel
         dialled = cdr.destination if is_dialled(cdr.destination) and not rings_members(cdr) else ""
-        source = caller.number or dialled or caller.endpoint
+        device_of = cdr.destination if is_device_of(caller, cdr.destination) else ""
+        source = device_of or caller.number or dialled or caller.endpoint
     else:
         source = machine_name(cdr)
         caller = Channel("", "", source)
@@ -266,10 +269,11 @@ def _reverse(cdr: Cdr, customer_number: str, header: CallHeader) -> Cdr:
 
 def _attempt(cdr: Cdr, telephone: Channel, shown_number: str) -> Cdr:
     """Return the attempt of a telephone to call the number that was set for display."""
-    own_number = telephone.number
+    own_number = cdr.destination if is_device_of(telephone, cdr.destination) else telephone.number
     return msgspec.structs.replace(
         cdr,
         channel=telephone,
+        calling_extension=cdr.destination,
         **_WITHOUT_CALLEE,
         destination=shown_number if shown_number != own_number else own_number,
         application=ORIGINATION_APPLICATION,
@@ -277,17 +281,17 @@ def _attempt(cdr: Cdr, telephone: Channel, shown_number: str) -> Cdr:
     )
 
 
-def _unanswered_customer(cdr: Cdr) -> Cdr:
-    """Return the call to a customer who was called first and did not answer: it has no caller yet, and the number that
-    was set for display may be the customer's.
+def _unanswered_customer(cdr: Cdr, customer: Channel, number: str) -> Cdr:
+    """Return the call to a customer who was called first, at this number as far as it is known, and did not answer: it
+    has no caller yet, and the number that was set for display may be the customer's.
     """
     return msgspec.structs.replace(
         cdr,
         channel=NO_CHANNEL,
-        dst_channel=cdr.channel,
+        dst_channel=customer,
         source="",
         caller_id="",
-        destination=_customer_number(cdr, cdr.source),
+        destination=_customer_number(cdr, number),
         application_data="",
         origination="call",
     )

@@ -23,11 +23,12 @@ from onhook.pbx.asterisk.call import (
     get_linked_id,
     parse_call,
 )
+from onhook.pbx.asterisk.call_row import CallRow, callee_kind, is_conference, is_trunk
 from onhook.pbx.asterisk.cdrs_from_events import derive_cdrs
 from onhook.pbx.asterisk.cel_correction import correct_rows
 from onhook.pbx.asterisk.clock_change import find_clock_change
 from onhook.pbx.asterisk.messages import AmiMessage, parse_messages
-from onhook.pbx.asterisk.rows import CallRow, build_rows, callee_kind, is_conference, is_trunk
+from onhook.pbx.asterisk.rows import build_rows
 from onhook.pbx.dialect import Envelope
 from onhook.pbx.json_fields import parse_error
 

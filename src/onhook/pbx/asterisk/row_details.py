@@ -11,8 +11,8 @@ import msgspec
 
 from onhook.pbx.asterisk.call import Cel
 from onhook.pbx.asterisk.call_events import CallEvents
+from onhook.pbx.asterisk.call_row import ANSWERED, CallRow
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, parse_channel
-from onhook.pbx.asterisk.rows import ANSWERED, CallRow
 
 CUT_SPAN = timedelta(seconds=1)
 """Events and CDRs have whole seconds: what happened at the end of a row may seem to be one second later."""

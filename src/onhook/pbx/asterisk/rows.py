@@ -13,74 +13,35 @@ call read from a file has the same rows; the order of the CDRs does not matter.
   `VoiceMail`, which makes the row a VOICEMAIL.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Literal
+from datetime import datetime
 
 import msgspec
 
 from onhook.cdr.identity import extract_name, extract_number
-from onhook.cdr.number_plan import LegKind
 from onhook.pbx.asterisk.applications import (
     CALLEE_APPLICATIONS,
     CONFERENCE_APPLICATIONS,
-    DIAL_APPLICATIONS,
     IVR_APPLICATIONS,
     QUEUE_APPLICATION,
     VOICEMAIL_APPLICATION,
-    as_group_cdr,
     dialled_extension,
     find_mailbox,
-    first_argument,
     machine_name,
     rings_members,
 )
 from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, Cdr, Cel, seconds_between
-from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, is_dialled
+from onhook.pbx.asterisk.call_row import ANSWERED, BUSY, FAILED, NO_ANSWER, VOICEMAIL, CallRow, RowKind, is_trunk
+from onhook.pbx.asterisk.channels import NO_CHANNEL, is_device_of, is_dialled
 from onhook.pbx.asterisk.dial_strings import match_numbers, parse_devices, rings_several
 from onhook.pbx.asterisk.local_channels import resolve_local_channels
 from onhook.pbx.asterisk.origination import merge_waits, resolve_origination
-
-ANSWERED, NO_ANSWER, BUSY, FAILED, VOICEMAIL = "ANSWERED", "NO ANSWER", "BUSY", "FAILED", "VOICEMAIL"
+from onhook.pbx.asterisk.row_groups import build_group_rows, is_own_call, merge_devices
 
 _UNREACHED_STATUS: Mapping[str, str] = {"Dial": FAILED, "Congestion": FAILED, "Busy": BUSY}
 """Status by application of a CDR without a called channel that is ANSWERED, because the PBX itself answered before."""
 
 _STATUS_BY_DISPOSITION: Mapping[str, str] = {"CONGESTION": FAILED, "NOANSWER": NO_ANSWER}
-
-RowKind = Literal["party", "member", "queue", "group", "machine", "ivr"]
-
-
-class CallRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One row: a party, a member of a queue or group, that queue or group itself, or a machine.
-
-    Durations are whole seconds. `callee` is the called channel, or the empty channel.
-    """
-
-    cdr: Cdr
-    kind: RowKind
-    callee: Channel
-    call_to: str
-    start: datetime
-    duration: int
-    talk: int
-    status: str
-    did: str = ""
-    name: str = ""
-    recording: str = ""
-    agent_ring_time: int | None = 0
-    extra: Mapping[str, str | int] = {}
-
-    @property
-    def end(self) -> datetime:
-        """The end of the row."""
-        return self.start + timedelta(seconds=self.duration)
-
-    @property
-    def answering_channel(self) -> Channel:
-        """The channel of the party that is to answer: the called one, or the telephone's if a customer was first."""
-        return self.cdr.channel if self.cdr.is_reversed else self.callee
 
 
 def build_rows(call: AsteriskCall) -> list[CallRow]:
@@ -89,20 +50,15 @@ def build_rows(call: AsteriskCall) -> list[CallRow]:
     parties = list(resolve_local_channels(list(merge_waits(reported_cdrs, call))))
     identified_cdrs = [_identify_caller(cdr, call) for cdr in resolve_origination(parties, call)]
     cdrs = sorted(_number_members(list(_merge_conference_cdrs(identified_cdrs)), call.header), key=_cdr_sort_key)
-    rows: list[CallRow] = []
-    for cdr in cdrs:
+    called_rows = merge_devices([_build_row(cdr, call.header) for cdr in cdrs if cdr.dst_channel], call.header)
+    rows = sorted(called_rows, key=lambda row: _cdr_sort_key(row.cdr))
+    for cdr in (cdr for cdr in cdrs if not cdr.dst_channel):
         previous_row = _find_previous_row(rows, cdr)
         if previous_row is None:
             rows.append(_build_row(cdr, call.header))
         elif cdr.application == VOICEMAIL_APPLICATION and cdr.disposition == ANSWERED:
             rows[rows.index(previous_row)] = _with_voicemail(previous_row, cdr)
-    rows = list(_merge_devices(rows, call.header))
-    return [*rows, *_build_group_rows(rows, call.header)]
-
-
-def is_trunk(channel: Channel, header: CallHeader) -> bool:
-    """Return whether a channel belongs to a trunk."""
-    return bool(channel) and channel.endpoint in header.trunks
+    return [*rows, *build_group_rows(rows, call.header)]
 
 
 def _cdr_sort_key(cdr: Cdr) -> tuple[datetime, bool, str, str, datetime]:
@@ -203,6 +159,8 @@ def _called_party(cdr: Cdr, header: CallHeader) -> str:
         return number or cdr.dst_channel.endpoint
     # The number that was dialled is the group's, not that of a member with a name.
     own_number = "" if rings_members(cdr) and not cdr.inner_destination else dialled
+    if is_device_of(cdr.dst_channel, own_number):
+        return own_number
     return cdr.dst_channel.number or own_number or cdr.dst_channel.endpoint or cdr.dst_channel.name
 
 
@@ -234,27 +192,6 @@ def _number_members(cdrs: Sequence[Cdr], header: CallHeader) -> Iterator[Cdr]:
             yield msgspec.structs.replace(cdr, member_number=numbers.get(cdr.dst_channel.name, ""))
 
 
-def is_conference(row: CallRow) -> bool:
-    """Return whether a row is the part of one participant in a conference."""
-    return row.cdr.application in CONFERENCE_APPLICATIONS and not row.callee
-
-
-def callee_kind(row: CallRow, header: CallHeader) -> LegKind | None:
-    """Return what the CDR says about who was called; None where it says nothing."""
-    if row.callee:
-        return None if row.callee.is_local or is_trunk(row.callee, header) else "extension"
-    if row.kind in _KIND_OF_ROW:
-        return _KIND_OF_ROW[row.kind]
-    if is_conference(row):
-        return "conference"
-    if row.cdr.application == VOICEMAIL_APPLICATION:
-        return "voicemail"
-    return None if row.cdr.application in DIAL_APPLICATIONS else "feature"
-
-
-_KIND_OF_ROW: Mapping[RowKind, LegKind] = {"queue": "queue", "group": "ring_group", "ivr": "ivr"}
-
-
 def _did(cdr: Cdr, header: CallHeader) -> str:
     """Return the number dialled by an external caller: the CDR's own DID, or its destination in an inbound context."""
     if cdr.did or not is_trunk(cdr.channel, header):
@@ -274,6 +211,9 @@ def _identify_caller(cdr: Cdr, call: AsteriskCall) -> Cdr:
     if not goes_out and not cdr.origination:
         return cdr
     name, number = _own_identity(cdr, call.cels)
+    is_telephone = not cdr.channel.is_local and not is_trunk(cdr.channel, call.header)
+    if is_telephone and not cdr.is_reversed and (not number or number == _called_party(cdr, call.header)):
+        name, number = "", _own_name(cdr, call.header)
     shown_number = extract_number(cdr.caller_id) or cdr.source
     is_shown = number == cdr.source == shown_number
     if not number or (is_shown and (not name or cdr.caller_id)):
@@ -286,13 +226,21 @@ def _identify_caller(cdr: Cdr, call: AsteriskCall) -> Cdr:
     )
 
 
+def _own_name(cdr: Cdr, header: CallHeader) -> str:
+    """Return the name of a telephone whose number is not known, where what it shows is certainly another one's."""
+    is_shown_for_another = bool(cdr.origination) or cdr.source == _called_party(cdr, header)
+    return cdr.channel.endpoint if is_shown_for_another else ""
+
+
 def _own_identity(cdr: Cdr, cels: Sequence[Cel]) -> tuple[str, str]:
     """Return name and number of a telephone: as the dialplan recorded them, as they were when its channel began, or by
-    the channel's name.
+    the channel's name; of a second device, that of its extension.
     """
     if cdr.dialplan_number:
         return cdr.dialplan_name, cdr.dialplan_number
-    endpoint_number = cdr.channel.number
+    shown_numbers = (cdr.calling_extension, cdr.source)
+    own_numbers = (number for number in shown_numbers if is_device_of(cdr.channel, number))
+    endpoint_number = next(own_numbers, cdr.channel.number)
     starts = (cel for cel in cels if cel.name == "CHAN_START" and cel.channel == cdr.channel and cel.caller_number)
     start = next(starts, None)
     if start is not None and (not endpoint_number or endpoint_number.endswith(start.caller_number)):
@@ -302,13 +250,13 @@ def _own_identity(cdr: Cdr, cels: Sequence[Cel]) -> tuple[str, str]:
     return shown_name, endpoint_number
 
 
-# Groups of rows.
+# What the dialplan does afterwards.
 
 
 def _find_previous_row(rows: Sequence[CallRow], cdr: Cdr) -> CallRow | None:
-    """Return the row of the party that the caller tried before, if this CDR only records the follow-up."""
-    if cdr.dst_channel:
-        return None
+    """Return the row of the party that the caller tried before, if this CDR, which has no called channel, only records
+    the follow-up.
+    """
     row = next((row for row in reversed(rows) if _has_tried(row, cdr)), None)
     if row is None or cdr.application in IVR_APPLICATIONS or cdr.application in CONFERENCE_APPLICATIONS:
         return None
@@ -321,118 +269,16 @@ def _find_previous_row(rows: Sequence[CallRow], cdr: Cdr) -> CallRow | None:
 
 
 def _has_tried(row: CallRow, cdr: Cdr) -> bool:
-    """Return whether a row is that of a party that the caller, or the same member's Local channel, tried."""
+    """Return whether a row is that of a party that the caller, or the same member's Local channel, tried before."""
+    if row.start > cdr.start:
+        return False
     if cdr.group_application:
         return row.kind == "member" and row.cdr.local_channel == cdr.local_channel
-    return row.kind == "party" and row.cdr.channel == cdr.channel
+    return row.cdr.channel == cdr.channel and (row.kind == "party" or is_own_call(row))
 
 
 def _with_voicemail(row: CallRow, cdr: Cdr) -> CallRow:
     """Mark the row as answered by the party's mailbox."""
     return msgspec.structs.replace(
         row, status=VOICEMAIL, talk=cdr.talk, duration=seconds_between(row.start, cdr.end), recording=cdr.recording
-    )
-
-
-def _build_group_rows(rows: Sequence[CallRow], header: CallHeader) -> Iterator[CallRow]:
-    """Yield a row for each queue and ring group, in addition to those of its members."""
-    groups: dict[tuple[str, str, str], list[CallRow]] = {}
-    for row in rows:
-        cdr = as_group_cdr(row.cdr)
-        number = _group_number(cdr)
-        if (row.kind == "member" or row.cdr.group_application) and number:
-            groups.setdefault((cdr.channel.name, cdr.application_data, number), []).append(row)
-    for (_, _, number), members in groups.items():
-        if as_group_cdr(members[0].cdr).application == QUEUE_APPLICATION or _is_group(number, members, header):
-            yield build_group_row(number, members)
-
-
-def list_members(group_row: CallRow, rows: Iterable[CallRow]) -> list[CallRow]:
-    """Return the rows of the members of a queue or group, without machines that are members."""
-    return [
-        row
-        for row in rows
-        if (row.kind == "member" or (row.cdr.group_application and is_conference(row)))
-        and row.cdr.channel == group_row.cdr.channel
-        and as_group_cdr(row.cdr).application_data == group_row.cdr.application_data
-    ]
-
-
-def _group_number(cdr: Cdr) -> str:
-    """Return the number of a queue or ring group; a queue that no caller can have dialled has its name."""
-    dialled = cdr.destination if is_dialled(cdr.destination) else ""
-    return dialled or (first_argument(cdr) if cdr.application == QUEUE_APPLICATION else "")
-
-
-def _is_group(number: str, members: Sequence[CallRow], header: CallHeader) -> bool:
-    """Return whether a number is that of a ring group, and not of one of the telephones that ring. A DID that rings
-    several telephones is one only where a member is outside: its row has another direction than the call.
-    """
-    has_member_outside = any(is_trunk(member.callee, header) for member in members)
-    is_own_number = number in {member.call_to for member in members}
-    return not is_own_number and (number != members[0].did or has_member_outside)
-
-
-def _merge_devices(rows: Sequence[CallRow], header: CallHeader) -> Iterator[CallRow]:
-    """Yield the rows, one for all devices of an extension: of telephones that ring together, one has the number
-    that was dialled.
-    """
-    devices: dict[tuple[str, str, str], list[CallRow]] = {}
-    for row in rows:
-        is_telephone = row.kind == "member" and not is_trunk(row.callee, header)
-        if is_telephone and row.cdr.application != QUEUE_APPLICATION:
-            devices.setdefault((row.cdr.channel.name, row.cdr.application_data, row.cdr.destination), []).append(row)
-        else:
-            yield row
-    for (_, _, number), members in devices.items():
-        own_devices = [row for row in members if not row.cdr.local_channel and _is_device_of(row.callee, number)]
-        is_person = len(own_devices) == len(members) or number in {row.callee.number for row in own_devices}
-        if is_person and len(own_devices) > 1:
-            best_row = max(own_devices, key=lambda row: (row.status == ANSWERED, row.talk, row.duration))
-            start = min(row.start for row in own_devices)
-            yield msgspec.structs.replace(
-                best_row,
-                call_to=number,
-                start=start,
-                duration=seconds_between(start, best_row.start) + best_row.duration,
-            )
-            yield from (row for row in members if row not in own_devices)
-        else:
-            yield from members
-
-
-def _is_device_of(channel: Channel, number: str) -> bool:
-    """Return whether a telephone's name has the number: as it is, as a FreePBX marks a second device (`91201`,
-    `201-web`), or with the name of a tenant or a kind (`office-201`, `webrtc_201`).
-    """
-    pattern = rf"(?:.*[^0-9+])?(?:9[0-9]?)?{re.escape(number)}(?:[^0-9].*)?"
-    return bool(number) and re.fullmatch(pattern, channel.endpoint) is not None
-
-
-def build_group_row(number: str, members: Iterable[CallRow]) -> CallRow:
-    """Build the row of a queue or ring group with these members: from the first ring to the last end."""
-    sorted_members = sorted(members, key=lambda row: (row.start, row.call_to))
-    first_member, last_member = sorted_members[0], max(sorted_members, key=lambda row: row.end)
-    cdr = as_group_cdr(first_member.cdr)
-    is_queue = cdr.application == QUEUE_APPLICATION
-    group_row = CallRow(
-        cdr=cdr,
-        kind="queue" if is_queue else "group",
-        callee=NO_CHANNEL,
-        call_to=number,
-        start=first_member.start,
-        duration=seconds_between(first_member.start, last_member.start) + last_member.duration,
-        talk=0,
-        status=NO_ANSWER,
-        did=first_member.did,
-        agent_ring_time=None if is_queue else 0,
-    )
-    answered_members = [row for row in list_members(group_row, sorted_members) if row.status == ANSWERED]
-    if not answered_members:
-        return group_row
-    return msgspec.structs.replace(
-        group_row,
-        talk=max(row.talk for row in answered_members),
-        status=ANSWERED,
-        recording=answered_members[0].recording,
     )
