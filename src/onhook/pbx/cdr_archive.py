@@ -13,7 +13,7 @@ from onhook.pbx.client import TimeWindow
 
 
 class UnparsedLine(msgspec.Struct, frozen=True):
-    """A line that contains no call: its location, the reason, and its text if there is any."""
+    """A line that contains no call: its location, the reason, and its text, escaped, if there is any."""
 
     location: str
     reason: str

@@ -21,6 +21,7 @@ from onhook.lib.errors import ParseError
 from onhook.pbx.cdr_archive import ArchivedCall, CdrArchive, UnparsedLine
 from onhook.pbx.client import SystemFacts, TimeWindow
 from onhook.pbx.dialect import Dialect
+from onhook.pbx.text_encoding import unescape_bytes
 from onhook.receiver.ingest import Ingestor
 from onhook.receiver.pbx_registry import RegisteredPbx
 from onhook.receiver.verdict import Verdict
@@ -104,7 +105,7 @@ class CdrBackfill:
         calls = [entry for entry in batch if isinstance(entry, ArchivedCall)]
         latest_end = self._clock.microseconds() / 1_000_000 - CDR_DELAY_SECONDS
         calls_in_window = [entry for entry in calls if _is_in_window(entry, window, latest_end)]
-        lines = [entry.line.encode() for entry in batch if isinstance(entry, UnparsedLine) and entry.line]
+        lines = [unescape_bytes(entry.line) for entry in batch if isinstance(entry, UnparsedLine) and entry.line]
         await self._ingest(lines)
         return await self._ingest_calls(_add_reach(totals, batch), calls_in_window, intervals)
 

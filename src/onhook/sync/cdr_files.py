@@ -12,6 +12,7 @@ from typing import IO
 
 from onhook.lib.errors import NotFound, Unavailable
 from onhook.lib.messages import _
+from onhook.pbx.text_encoding import escape_bytes
 
 LINE_CHARACTERS_MAX = 64 * 1024
 """A CDR has some 400; a longer line is cut, and then cannot be parsed."""
@@ -61,7 +62,7 @@ def list_rotated_files(path: Path) -> list[Path]:
 def read_lines(path: Path, is_before: IsBefore = lambda line: False) -> Iterator[str]:
     """Yield the lines of a text file: the first one, and all from shortly before the first requested one on.
 
-    Bytes that are not UTF-8 are escaped. Raises `Unavailable`.
+    The lines are escaped text (`pbx.text_encoding`). Raises `Unavailable`.
     """
     try:
         with gzip.open(path) if path.suffix == GZIP_SUFFIX else path.open("rb") as file:
@@ -69,7 +70,7 @@ def read_lines(path: Path, is_before: IsBefore = lambda line: False) -> Iterator
             start = file.tell() if path.suffix == GZIP_SUFFIX else _find_start(file, is_before)
             file.seek(start)
             lines = iter(lambda: file.readline(LINE_CHARACTERS_MAX), b"")
-            yield from (line.decode("utf-8", "replace") for line in chain([first_line] if first_line else [], lines))
+            yield from (escape_bytes(line) for line in chain([first_line] if first_line else [], lines))
     except (OSError, EOFError) as error:
         raise read_error(str(path), getattr(error, "strerror", None) or str(error)) from error
 
@@ -83,7 +84,7 @@ def _find_start(file: IO[bytes] | gzip.GzipFile, is_before: IsBefore) -> int:
         file.readline(LINE_CHARACTERS_MAX)
         start = file.tell()
         line = file.readline(LINE_CHARACTERS_MAX)
-        if start < high and is_before(line.decode("utf-8", "replace")):
+        if start < high and is_before(escape_bytes(line)):
             low = start
         else:
             high = middle

@@ -18,6 +18,7 @@ from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.pbx.asterisk.call import CUSTOM_COLUMN_CHARACTERS_MAX, CUSTOM_COLUMNS_MAX
+from onhook.pbx.text_encoding import escape_bytes
 from onhook.sync.cdr_files import read_error
 
 if TYPE_CHECKING:
@@ -250,7 +251,9 @@ def _connect(table: CdrTable) -> Any:
     if not engine:
         # Several threads use the connection, one after the other.
         uri = f"{Path(table.location).absolute().as_uri()}?mode=ro"
-        return sqlite3.connect(uri, timeout=CONNECT_SECONDS_MAX, uri=True, check_same_thread=False)
+        database = sqlite3.connect(uri, timeout=CONNECT_SECONDS_MAX, uri=True, check_same_thread=False)
+        database.text_factory = escape_bytes
+        return database
     address: dict[str, Any] = {
         "user": unquote(parts.username or ""),
         "host": parts.hostname or "",
@@ -289,7 +292,7 @@ def _engine(location: str) -> str:
 def _to_text(value: Any) -> str:
     if value is None:
         return ""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else str(value)
+    return escape_bytes(bytes(value)) if isinstance(value, bytes | bytearray) else str(value)
 
 
 def _describe_error(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import msgspec
 
 from onhook.lib.messages import _
 from onhook.pbx.asterisk.messages import AmiMessage
+from onhook.pbx.text_encoding import clean_text
 
 CLOCK_SKEW_SECONDS_MAX = 2.0
 """With a larger difference, the times of calls and gaps do not match."""
@@ -60,7 +61,7 @@ def parse_sections(response: AmiMessage) -> ConfigSections:
     """
     sections: dict[str, dict[str, str]] = {}
     names: dict[str, str] = {}
-    for key, value in response.lines:
+    for key, value in [(key, clean_text(value)) for key, value in response.lines]:
         kind, _unused, number = key.lower().partition("-")
         if kind == "category":
             names[number] = value.lower()

@@ -26,6 +26,7 @@ from onhook.lib.messages import _
 from onhook.pbx.asterisk.channels import NO_CHANNEL, Channel, parse_channel
 from onhook.pbx.asterisk.messages import AmiMessage, parse_messages
 from onhook.pbx.json_fields import parse_error
+from onhook.pbx.text_encoding import unescape_bytes
 
 FIRST_LINE = b"Asterisk: 1\r\n"
 
@@ -190,8 +191,8 @@ class AsteriskCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def format_body(header: CallHeader, events: Iterable[AmiMessage]) -> bytes:
-    """Return the body with these events."""
-    return "".join([header.text, *(event.text for event in events)]).encode("utf-8", "replace")
+    """Return the body with these events, in the bytes in which the PBX sent them."""
+    return unescape_bytes("".join([header.text, *(event.text for event in events)]))
 
 
 def parse_call(body: bytes) -> AsteriskCall:

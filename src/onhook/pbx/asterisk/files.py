@@ -7,6 +7,7 @@ nothing.
 """
 
 import csv
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from onhook.pbx.asterisk.call_collector import AsteriskParserConfig, list_group_
 from onhook.pbx.asterisk.channels import parse_channel
 from onhook.pbx.asterisk.messages import AmiMessage
 from onhook.pbx.cdr_archive import ArchivedCall, UnparsedLine
+from onhook.pbx.text_encoding import clean_text
 
 CDR_GAP_MAX = timedelta(hours=6)
 """CDRs of one call with a larger gap are treated as two raw events."""
@@ -189,8 +191,9 @@ def _prepend(
 
 def _parse_json_row(line_number: int, line: str) -> Mapping[str, str] | UnparsedLine:
     try:
-        data: Any = msgspec.json.decode(line)
-    except (msgspec.DecodeError, RecursionError):
+        # Only the standard library reads escaped text, but it takes five times as long.
+        data: Any = msgspec.json.decode(line) if clean_text(line) == line else json.loads(line)
+    except (ValueError, RecursionError):
         return UnparsedLine(_("line {number}", number=line_number), _("not JSON"), line)
     if not isinstance(data, dict):
         return UnparsedLine(_("line {number}", number=line_number), _("not a JSON object"), line)
@@ -304,7 +307,7 @@ def _build_cdr(row: Mapping[str, str], zone: str) -> AmiMessage | UnparsedLine |
 
 
 def _format_row(row: Mapping[str, str]) -> str:
-    return msgspec.json.encode(row).decode()
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":"))
 
 
 def _format_cell(name: str, value: str, zone: str) -> str:

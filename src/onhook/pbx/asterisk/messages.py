@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from onhook.pbx.text_encoding import clean_text, escape_bytes
+
 MESSAGE_BYTES_MAX = 64 * 1024
 """A common event has 600 bytes; the longest event of a channel, with all its variables, stays below this."""
 
@@ -19,23 +21,25 @@ _LINE_END = b"\r\n"
 
 
 class AmiMessage(msgspec.Struct, frozen=True):
-    """One message: its lines in order, names unchanged. `text` is the form in which it is stored and parsed again."""
+    """One message: its lines in order, names unchanged, values as escaped text; all other values are clean text. `text`
+    is the form in which it is stored and parsed again, escaped text too.
+    """
 
     lines: tuple[tuple[str, str], ...]
 
     def get(self, name: str) -> str:
         """Return the first value of a name, ignoring case; empty if there is none."""
         lower_name = name.lower()
-        return next((value for key, value in self.lines if key.lower() == lower_name), "")
+        return next((clean_text(value) for key, value in self.lines if key.lower() == lower_name), "")
 
     def get_all(self, name: str) -> list[str]:
         """Return all values of a name, such as the lines of a command's output."""
-        return [value for key, value in self.lines if key.lower() == name.lower()]
+        return [clean_text(value) for key, value in self.lines if key.lower() == name.lower()]
 
     @property
     def fields(self) -> Mapping[str, str]:
         """The first value of each name, by lower-case name."""
-        return {key.lower(): value for key, value in reversed(self.lines)}
+        return {clean_text(key).lower(): clean_text(value) for key, value in reversed(self.lines)}
 
     @property
     def text(self) -> str:
@@ -94,7 +98,7 @@ class AmiMessageReader:
 
 def parse_message(text: bytes) -> AmiMessage | None:
     """Parse the lines between two empty ones; return None if no line has a name."""
-    lines = tuple(_parse_lines(text.decode("utf-8", "replace").split("\r\n")))
+    lines = tuple(_parse_lines(escape_bytes(text).split("\r\n")))
     return AmiMessage(lines) if lines else None
 
 
