@@ -23,7 +23,7 @@ Leg = tuple[str, str, int | None, int | None, object]
 """Called party, status, duration, talk, kind of the called party."""
 
 
-def at(second: int) -> str:
+def clock(second: int) -> str:
     return f"2026-04-27 19:04:{second:02}"
 
 
@@ -39,9 +39,9 @@ def cdr(channel: str, dst_channel: str, begin: int, answer: int, end: int, **lin
         "LastApplication": "Dial",
         "LastData": "PJSIP/1001,20",
         "Destination": "1001",
-        "StartTime": at(begin),
-        "AnswerTime": at(answer) if talk else "",
-        "EndTime": at(end),
+        "StartTime": clock(begin),
+        "AnswerTime": clock(answer) if talk else "",
+        "EndTime": clock(end),
         "Duration": str(end - begin),
         "BillableSeconds": str(talk),
         "Disposition": "ANSWERED",
@@ -189,17 +189,20 @@ def test_message_behind_a_local_channel_with_channel_events(group: dict[str, str
     """The Local channel is in a bridge with the caller."""
     end = ring + 12
     telephone = [
-        cel("CHAN_START", PHONE, EventTime=at(0), CallerIDnum="1001", CallerIDname="Ann"),
-        cel("HANGUP", PHONE, EventTime=at(20), Extra='{"hangupcause":0}'),
+        cel("CHAN_START", PHONE, EventTime=clock(0), CallerIDnum="1001", CallerIDname="Ann"),
+        cel("HANGUP", PHONE, EventTime=clock(20), Extra='{"hangupcause":0}'),
     ]
     events = [
-        cel("CHAN_START", CALLER, EventTime=at(0), Exten="5550064", Context="from-trunk"),
-        *(cel("CHAN_START", channel, EventTime=at(0)) for channel in (FIRST, SECOND)),
+        cel("CHAN_START", CALLER, EventTime=clock(0), Exten="5550064", Context="from-trunk"),
+        *(cel("CHAN_START", channel, EventTime=clock(0)) for channel in (FIRST, SECOND)),
         *(telephone if ring else []),
-        cel("APP_START", SECOND, "VoiceMail", EventTime=at(ring), Exten="1001"),
-        *(cel("BRIDGE_ENTER", channel, EventTime=at(ring)) for channel in (FIRST, CALLER)),
-        *(cel("BRIDGE_EXIT", channel, EventTime=at(end)) for channel in (FIRST, CALLER)),
-        *(cel("HANGUP", channel, EventTime=at(end), Extra='{"hangupcause":16}') for channel in (CALLER, FIRST, SECOND)),
+        cel("APP_START", SECOND, "VoiceMail", EventTime=clock(ring), Exten="1001"),
+        *(cel("BRIDGE_ENTER", channel, EventTime=clock(ring)) for channel in (FIRST, CALLER)),
+        *(cel("BRIDGE_EXIT", channel, EventTime=clock(end)) for channel in (FIRST, CALLER)),
+        *(
+            cel("HANGUP", channel, EventTime=clock(end), Extra='{"hangupcause":16}')
+            for channel in (CALLER, FIRST, SECOND)
+        ),
     ]
     cdrs = [inbound(ring, end, **group), cdr(SECOND, "", ring, ring, end, **MAILBOX)]
     if ring:

@@ -112,10 +112,10 @@ def test_attempt_without_a_number_for_display_is_internal() -> None:
 
 
 @pytest.mark.parametrize("disposition", ["NO ANSWER", "BUSY", "FAILED"])
-@pytest.mark.parametrize("shown", [("1002", '"Bob" <1002>'), ("95550123", '"Web" <95550123>'), ("", "")])
-def test_customer_who_does_not_answer_is_a_call_to_the_customer(shown: tuple[str, str], disposition: str) -> None:
+@pytest.mark.parametrize("display", [("1002", '"Bob" <1002>'), ("95550123", '"Web" <95550123>'), ("", "")])
+def test_customer_who_does_not_answer_is_a_call_to_the_customer(display: tuple[str, str], disposition: str) -> None:
     """It has no caller yet, whatever was set for display."""
-    source, caller_id = shown
+    source, caller_id = display
     unanswered = {"Disposition": disposition, "BillableSeconds": "0", "Source": source, "CallerID": caller_id}
     first_half = cdr(FIRST_HALF, LastApplication="AppDial2", **unanswered | {"Destination": "s"})
     second_half = cdr(SECOND_HALF, CUSTOMER, Destination="95550123", **unanswered)

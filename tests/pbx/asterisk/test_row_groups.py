@@ -68,12 +68,12 @@ def test_device_alone_is_its_extension() -> None:
 )
 def test_devices_that_are_members_are_their_extension(lines: dict[str, str], number: str) -> None:
     """A queue calls them again and again."""
-    again = {"StartTime": "2026-04-27 19:05:36", "EndTime": "2026-04-27 19:05:46"}
+    later_times = {"StartTime": "2026-04-27 19:05:36", "EndTime": "2026-04-27 19:05:46"}
     called = rows(
         *(inbound(channel, **lines | UNANSWERED) for channel in (FIRST, SECOND, OTHER)),
-        inbound(FIRST[:-1] + "5", **lines | UNANSWERED | again),
-        inbound(OTHER[:-1] + "6", **lines | UNANSWERED | again),
-        inbound(SECOND[:-1] + "7", **lines | again),
+        inbound(FIRST[:-1] + "5", **lines | UNANSWERED | later_times),
+        inbound(OTHER[:-1] + "6", **lines | UNANSWERED | later_times),
+        inbound(SECOND[:-1] + "7", **lines | later_times),
     )
     unanswered = ("201", "NO ANSWER", 0), ("202", "NO ANSWER", 0), ("202", "NO ANSWER", 0)
     assert called == sorted([("201", "ANSWERED", 7), *unanswered, (number, "ANSWERED", 7)])
@@ -122,10 +122,10 @@ def test_device_to_which_a_customer_is_connected_is_its_extension(*, by_local: b
     assert (details.call_from, details.call_to, details.status) == ("201", "95550123", "ANSWERED")
 
 
-@pytest.mark.parametrize(("shown", "name"), [("201", "Sue<201>"), ("99201", "Sue<201>"), ("205", "Sue<205>")])
-def test_device_with_channel_events_has_the_name_of_its_extension(shown: str, name: str) -> None:
+@pytest.mark.parametrize(("own_number", "name"), [("201", "Sue<201>"), ("99201", "Sue<201>"), ("205", "Sue<205>")])
+def test_device_with_channel_events_has_the_name_of_its_extension(own_number: str, name: str) -> None:
     """Whichever number it shows itself; another one than its own is that of the dialplan."""
-    start = cel("CHAN_START", SECOND, CallerIDnum=shown, CallerIDname="Sue")
+    start = cel("CHAN_START", SECOND, CallerIDnum=own_number, CallerIDname="Sue")
     bridge = [cel(event, SECOND, EventTime=f"2026-04-27 19:04:{second}") for event, second in BRIDGE]
     (details,) = parse(inbound(SECOND, **BOTH), start, *bridge)
     assert details_of(details) == (name, "ANSWERED", 7)

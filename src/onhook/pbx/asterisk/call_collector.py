@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from onhook.pbx.asterisk.applications import CALLEE_APPLICATIONS, QUEUE_APPLICATION
+from onhook.pbx.asterisk.applications import CALLEE_APPLICATIONS, ORIGINATION_APPLICATION, QUEUE_APPLICATION
 from onhook.pbx.asterisk.call import CDRS_MAX, EVENTS_MAX, CallHeader, format_body, get_linked_id
-from onhook.pbx.asterisk.channels import parse_channel
+from onhook.pbx.asterisk.channels import is_dialled, parse_channel
 from onhook.pbx.asterisk.messages import AmiMessage
 
 GRACE_SECONDS = 2.0
@@ -87,6 +87,9 @@ class _OpenCall:
         self.has_ended = False
         self.has_cel = False
         self.has_application = False
+        self.has_destination = False
+        self.has_answer = False
+        self.has_first_channel_end = False
         self.open_channels: set[str] = set()
         self.queue_callers: set[str] = set()
         self.callee_channels: set[str] = set()
@@ -151,7 +154,7 @@ class CallCollector:
         ready_calls = [(linked_id, call) for linked_id, call in self._open_calls.items() if _is_ready(call, now)]
         for linked_id, call in list(self._open_calls.items()):
             if _lacks_cdrs(call, now):
-                if call.has_all_events and call.has_application:
+                if call.has_all_events and _is_unanswered_call(call):
                     ready_calls.append((linked_id, call))
                 else:
                     self._drop_call(linked_id)
@@ -242,13 +245,19 @@ def _add_channel_event(call: _OpenCall, message: AmiMessage) -> None:
     name = message.get("EventName") if message.get("Event") == "CEL" else ""
     if name == "CHAN_START" and not call.has_cel:
         call.has_all_events = message.get("UniqueID") == message.get("LinkedID")
+        is_helper = parse_channel(message.get("Channel")).is_helper
+        call.has_destination = is_dialled(message.get("Exten")) and not is_helper
     call.has_cel = call.has_cel or bool(name)
     if name == "CHAN_START":
         call.open_channels.add(message.get("UniqueID"))
-    elif name == "APP_START":
-        call.has_application = True
     elif name == "CHAN_END":
         call.open_channels.discard(message.get("UniqueID"))
+        is_first_channel = message.get("UniqueID") == message.get("LinkedID")
+        call.has_first_channel_end = call.has_first_channel_end or is_first_channel
+    call.has_answer = call.has_answer or name == "ANSWER"
+    call.has_application = call.has_application or name == "APP_START"
+    if message.get("Application") == ORIGINATION_APPLICATION:
+        call.has_destination = True
     if message.get("Application") in CALLEE_APPLICATIONS:
         call.callee_channels.add(message.get("Channel"))
     call.has_ended = call.has_ended or name == "LINKEDID_END"
@@ -271,6 +280,15 @@ def _lacks_cdrs(call: _OpenCall, now: float) -> bool:
     """Return whether a call has ended and its CDRs are overdue."""
     has_ended = call.has_ended or not (call.has_cel or call.open_channels or call.queue_callers)
     return has_ended and not call.cdrs and now - call.last_event_at > MISSING_CDR_SECONDS
+
+
+def _is_unanswered_call(call: _OpenCall) -> bool:
+    """Return whether a call without CDRs is one that reached no party. Asterisk reports the begin of some applications
+    alone: not of those that let a caller wait, or hang up. A channel that was answered, or has no end here, has its CDR
+    in a call that it joined.
+    """
+    has_reached_no_party = call.has_first_channel_end and not call.has_answer
+    return call.has_application or (call.has_destination and has_reached_no_party)
 
 
 def _is_ready(call: _OpenCall, now: float) -> bool:

@@ -1,16 +1,24 @@
-"""CDRs of a call for which Asterisk wrote none (`unanswered = no` in cdr.conf), from its channel events (CEL).
+"""CDRs that Asterisk did not write (`unanswered = no` in cdr.conf), from the channel events (CEL) of a call: all of
+them, or those after the last one that it wrote.
 
 Invariant: the rows of such a call are those that its CDRs would have given, as far as the events show.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from onhook.pbx.asterisk.applications import ORIGINATION_APPLICATION, QUEUE_APPLICATION
 from onhook.pbx.asterisk.call import Cdr, Cel
 from onhook.pbx.asterisk.channels import NO_CHANNEL
 
 CALLED_APPLICATIONS = frozenset({"AppDial", "AppQueue"})
 """Applications of a channel that is called by another one."""
+
+_WAITING_APPLICATIONS = frozenset({"Dial", QUEUE_APPLICATION})
+"""Applications that a caller may leave without an answer, and without a party."""
+
+_CUT_SPAN = timedelta(seconds=1)
+"""Events and CDRs have whole seconds."""
 
 BUSY_CAUSE = 17
 FAILED_CAUSES = frozenset({1, 2, 3, 6, 20, 27, 28, 34, 38, 41, 42, 44, 47, 50, 57, 58, 63, 65, 69, 79, 88, 97, 111})
@@ -20,9 +28,7 @@ FAILED_CAUSES = frozenset({1, 2, 3, 6, 20, 27, 28, 34, 38, 41, 42, 44, 47, 50, 5
 def derive_cdrs(linked_id: str, cels: Sequence[Cel]) -> tuple[Cdr, ...]:
     """Return a CDR for each called channel, and one for a channel that called no other one."""
     called_channels = {cel.channel.name for cel in cels if cel.application in CALLED_APPLICATIONS}
-    events_by_channel: dict[str, list[Cel]] = {}
-    for cel in cels:
-        events_by_channel.setdefault(cel.channel.name, []).append(cel)
+    events_by_channel = _group_by_channel(cels)
     called_events = {name: events for name, events in events_by_channel.items() if name in called_channels}
     return tuple(
         cdr
@@ -30,6 +36,45 @@ def derive_cdrs(linked_id: str, cels: Sequence[Cel]) -> tuple[Cdr, ...]:
         if name not in called_channels
         for cdr in _caller_cdrs(linked_id, events, called_events)
     )
+
+
+def derive_later_cdrs(cdrs: Sequence[Cdr], cels: Sequence[Cel]) -> tuple[Cdr, ...]:
+    """Return a CDR for each queue and number that a caller called after its last CDR without reaching a party."""
+    return tuple(
+        _build_cdr(cdrs[0].linked_id, events, application_start, (), _until_application_end(events, application_start))
+        for channel, events in _group_by_channel(cels).items()
+        for application_start in events
+        if application_start.name == "APP_START"
+        and application_start.application in _WAITING_APPLICATIONS
+        and _is_without_cdr(application_start, [cdr for cdr in cdrs if cdr.channel.name == channel])
+    )
+
+
+def _is_without_cdr(application_start: Cel, cdrs: Sequence[Cdr]) -> bool:
+    """Return whether an application began after the CDRs of its channel, of which none is its own."""
+    begin = application_start.event_time
+    name = application_start.application, application_start.application_data
+    own_cdrs = (
+        cdr
+        for cdr in cdrs
+        if cdr.start >= begin - _CUT_SPAN and (not cdr.dst_channel or (cdr.application, cdr.application_data) == name)
+    )
+    return bool(cdrs) and begin >= max(cdr.end for cdr in cdrs) and not any(own_cdrs)
+
+
+def _until_application_end(events: Sequence[Cel], application_start: Cel) -> Sequence[Cel]:
+    """Return the events of a channel from the begin of an application to its end."""
+    later_events = events[events.index(application_start) :]
+    is_end = (cel.name == "APP_END" and cel.application == application_start.application for cel in later_events)
+    end_index = next((index for index, is_last in enumerate(is_end) if is_last), len(later_events))
+    return later_events[: end_index + 1]
+
+
+def _group_by_channel(cels: Sequence[Cel]) -> dict[str, list[Cel]]:
+    events_by_channel: dict[str, list[Cel]] = {}
+    for cel in cels:
+        events_by_channel.setdefault(cel.channel.name, []).append(cel)
+    return events_by_channel
 
 
 def _caller_cdrs(linked_id: str, events: Sequence[Cel], called_events: dict[str, list[Cel]]) -> Iterator[Cdr]:
@@ -42,7 +87,8 @@ def _caller_cdrs(linked_id: str, events: Sequence[Cel], called_events: dict[str,
                 del called_events[name]
                 yield _build_cdr(linked_id, events, application_start, callee_events)
     if not calls_others:
-        last_application = next((cel for cel in reversed(events) if cel.name == "APP_START"), events[0])
+        applications = [cel for cel in events if cel.name == "APP_START" or cel.application == ORIGINATION_APPLICATION]
+        last_application = applications[-1] if applications else events[0]
         yield _build_cdr(linked_id, events, last_application, ())
 
 
@@ -57,8 +103,14 @@ def _dials(application_start: Cel, callee_events: Sequence[Cel]) -> bool:
     )
 
 
-def _build_cdr(linked_id: str, events: Sequence[Cel], application_start: Cel, callee_events: Sequence[Cel]) -> Cdr:
-    leg_events = callee_events or events
+def _build_cdr(
+    linked_id: str,
+    events: Sequence[Cel],
+    application_start: Cel,
+    callee_events: Sequence[Cel],
+    caller_events: Sequence[Cel] = (),
+) -> Cdr:
+    leg_events = callee_events or caller_events or events
     start, end = leg_events[0].event_time, leg_events[-1].event_time
     answer = next((cel.event_time for cel in leg_events if cel.name in ("ANSWER", "BRIDGE_ENTER")), None)
     return Cdr(

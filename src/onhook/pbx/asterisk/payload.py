@@ -24,7 +24,7 @@ from onhook.pbx.asterisk.call import (
     parse_call,
 )
 from onhook.pbx.asterisk.call_row import CallRow, callee_kind, is_conference, is_trunk
-from onhook.pbx.asterisk.cdrs_from_events import derive_cdrs
+from onhook.pbx.asterisk.cdrs_from_events import derive_cdrs, derive_later_cdrs
 from onhook.pbx.asterisk.cel_correction import correct_rows
 from onhook.pbx.asterisk.clock_change import find_clock_change
 from onhook.pbx.asterisk.messages import AmiMessage, parse_messages
@@ -70,8 +70,8 @@ class Asterisk:
         reported_call = parse_call(body)
         clock = find_clock_change(reported_call)
         call = clock.to_continuous_clock(reported_call)
-        if not call.cdrs:
-            call = msgspec.structs.replace(call, cdrs=derive_cdrs(call.linked_id, call.cels))
+        later_cdrs = derive_later_cdrs(call.cdrs, call.cels) if call.cdrs else derive_cdrs(call.linked_id, call.cels)
+        call = msgspec.structs.replace(call, cdrs=(*call.cdrs, *later_cdrs))
         if not call.cdrs:
             raise parse_error(_("the body has no CDR, and no channel event from which one follows"))
         rows = build_rows(call)
