@@ -145,6 +145,12 @@ def test_doctor_asterisk_checks_the_cdr_source(onhook: Command) -> None:
     row = rows()[0] | {"linkedid": f"{now}.1", "uniqueid": f"{now}.1"}
     Path("Master.csv").write_text(json.dumps(row) + "\n")
     assert "can be read; the last call" in onhook("doctor", "Office")[1]
+    cut_id = "asterisk-office-berlin-01-179586"
+    with Path("Master.csv").open("a") as file:
+        file.write("no JSON\n" + json.dumps(row | {"linkedid": cut_id, "uniqueid": cut_id}) + "\n")
+    out = onhook("doctor", "Office")[1]
+    assert "Master.csv: the table cuts the ids of calls" in " ".join(out.split())
+    assert "widen its columns linkedid and uniqueid" in out
 
 
 def test_doctor_asterisk_names_queues_and_groups_that_the_number_plan_lacks(onhook: Command) -> None:

@@ -29,6 +29,9 @@ FEATURE_NAMES = (
     "Check Feature Code",
 )
 
+TELEPHONE_NAMES = ("Announcement", "Callback")
+"""Features after which telephones are named: beside a number these names are a telephone's, in each language."""
+
 # Spanish, German, French, Italian, Portuguese, Dutch, Polish, Czech, Turkish, Russian, Chinese (simplified and
 # traditional); without accents they are the same.
 FEATURE_TRANSLATIONS: Mapping[str, tuple[str, ...]] = {

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast, get_args
 import msgspec
 
 from onhook.cdr.call_details import CallDetails, fold_word
-from onhook.cdr.feature_names import FEATURE_NAMES, FEATURE_TRANSLATIONS
+from onhook.cdr.feature_names import FEATURE_NAMES, FEATURE_TRANSLATIONS, TELEPHONE_NAMES
 from onhook.cdr.identity import CALLEE_KIND, extract_name, extract_number
 from onhook.lib.errors import UsageError, _
 
@@ -46,6 +46,9 @@ _FEATURE_CODE = re.compile(r"[*#][0-9*#]*")
 _SEPARATORS = re.compile(r"[\s().\-/\u2010-\u2015]+")
 _PAUSE_AND_DIGITS = re.compile(r"[,;wWpP][0-9,;wWpP*#\s]*$")
 _DIALABLE = re.compile(r"\+?[0-9][0-9*#]*")
+_USER_END = re.compile(r"[@;*].*")
+"""What follows the number in `6400@pbx.example`, `6400;ext=2` and `6400*acme`, a tenant."""
+
 _TRAILING_NUMBER = re.compile(r"[\W0-9]+$")
 
 
@@ -94,10 +97,13 @@ class NumberPlan(msgspec.Struct, frozen=True, kw_only=True):
 @lru_cache(maxsize=KIND_CACHE_SIZE)
 def _kind_of(plan: NumberPlan, number: str, name: str) -> LegKind:
     dialled = _PAUSE_AND_DIGITS.sub("", number)
+    user = _SEPARATORS.sub("", _USER_END.sub("", dialled))
     for kind in RANGE_KINDS:
-        if any(_is_in_range(dialled, number_range) for number_range in getattr(plan, kind)):
+        if any(_is_in_range(user, number_range) for number_range in getattr(plan, kind)):
             return kind
-    if not number or _FEATURE_CODE.fullmatch(number) or _is_feature_name(plan, number) or _has_feature_name(plan, name):
+    if not number or _FEATURE_CODE.fullmatch(number) or _is_feature_name(plan, number):
+        return "feature"
+    if _has_feature_name(plan, name) and not _is_name_of_telephone(name):
         return "feature"
     digits = _SEPARATORS.sub("", dialled)
     if not _DIALABLE.fullmatch(digits):
@@ -117,6 +123,11 @@ def _has_feature_name(plan: NumberPlan, name: str) -> bool:
     """
     is_acronym = any(feature.isupper() and fold_word(feature) == fold_word(name) != name for feature in plan.features)
     return bool(name) and not is_acronym and _is_feature_name(plan, name)
+
+
+def _is_name_of_telephone(name: str) -> bool:
+    """Return whether the name beside a number may be that of a telephone, though there is a feature of that name."""
+    return _fold_name(name) in _fold_features(TELEPHONE_NAMES)
 
 
 @lru_cache(maxsize=PLANS_CACHED)

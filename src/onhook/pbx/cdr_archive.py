@@ -13,11 +13,14 @@ from onhook.pbx.client import TimeWindow
 
 
 class UnparsedLine(msgspec.Struct, frozen=True):
-    """A line that contains no call: its location, the reason, and its text, escaped, if there is any."""
+    """A line that contains no call: its location, the reason, and its text, escaped, if there is any; `hint` is what to
+    do at the PBX where the reason is there.
+    """
 
     location: str
     reason: str
     line: str = ""
+    hint: str = ""
 
 
 class ArchivedCall(msgspec.Struct, frozen=True, kw_only=True):

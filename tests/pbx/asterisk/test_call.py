@@ -3,7 +3,15 @@
 import pytest
 
 from onhook.cdr.call_details import DURATION_SECONDS_MAX
-from onhook.pbx.asterisk.call import AsteriskCall, CallHeader, format_body, parse_call, parse_seconds
+from onhook.pbx.asterisk.call import (
+    AsteriskCall,
+    CallHeader,
+    canonical_id,
+    format_body,
+    is_cut_id,
+    parse_call,
+    parse_seconds,
+)
 from onhook.pbx.asterisk.messages import AmiMessage
 from tests.pbx.asterisk.ami_streams import build_event
 
@@ -54,3 +62,34 @@ def test_call_queue_event_has_ring_time_in_seconds(event: str, ring_time: str, r
 )
 def test_parse_seconds_of_invalid_value_is_zero(text: str, seconds: int) -> None:
     assert parse_seconds(text) == seconds
+
+
+UUID = "0e9b6a1c-1f7e-4f0e-9a53-7c2d1c1d2e3f"
+
+
+@pytest.mark.parametrize("linked_id", [UUID, UUID.upper(), f"call-{UUID}", f"{{{UUID}}}", f"<urn:uuid:{UUID}>"])
+def test_call_with_a_uuid_is_the_same_from_a_table_that_cuts_it(linked_id: str) -> None:
+    assert canonical_id(linked_id) == canonical_id(linked_id[:32]) == linked_id[:32]
+    assert not is_cut_id(linked_id[:32])
+
+
+@pytest.mark.parametrize(
+    "linked_id",
+    [
+        "1795860000.123",
+        "office-berlin-north-1795860000.123",
+        "dialer:campaign-12:lead-000012345678:try-2",
+        "0e9b6a1c1f7e4f0e9a537c2d1c1d2e3f",
+        f"{UUID}-2",
+    ],
+)
+def test_call_whose_id_others_may_begin_with_has_all_of_it(linked_id: str) -> None:
+    assert canonical_id(linked_id) == linked_id
+
+
+@pytest.mark.parametrize(
+    ("digits", "is_cut"), [("1", True), ("1795860", True), ("1795860000", True), ("179586000x", False)]
+)
+def test_id_that_is_cut_within_its_time_names_no_call(digits: str, *, is_cut: bool) -> None:
+    assert is_cut_id(f"{'office-berlin-north-germany-01'[: 31 - len(digits)]}-{digits}") == is_cut
+    assert not is_cut_id(f"office-{digits}")

@@ -51,7 +51,20 @@ def test_channel_name_has_endpoint_and_number(name: str, endpoint: str, number: 
 
 @pytest.mark.parametrize(
     "extension",
-    ["s", "h", "fax", "talk", "s-NOANSWER", "s-CHANUNAVAIL", "s-NO_ANSWER", "exit-SUCCESS", "vmret", "vmu1001"],
+    [
+        "s",
+        "h",
+        "fax",
+        "talk",
+        "s-NOANSWER",
+        "s-CHANUNAVAIL",
+        "s-NO_ANSWER",
+        "exit-SUCCESS",
+        "vmret",
+        "vmu1001",
+        "hangup",
+        "zapateller",
+    ],
 )
 def test_extension_of_the_dialplan_alone_is_not_dialled(extension: str) -> None:
     assert not is_dialled(extension)

@@ -103,6 +103,25 @@ def test_attempt_that_no_telephone_answers_is_its_own() -> None:
     assert summary(direct) == summary(local) == ("Outbound", "1002", "95550123", "NO ANSWER", "attempt")
 
 
+@pytest.mark.parametrize(
+    ("telephone", "number", "direction"),
+    [
+        ("1002", "95550123", "Outbound"),
+        ("1002", "1003", "Internal"),
+        ("1002", "112", "Internal"),
+        ("99201", "1002", "Outbound"),
+        ("201-web", "205", "Internal"),
+    ],
+)
+def test_direction_of_an_attempt_is_assumed_by_the_length_of_the_number(
+    telephone: str, number: str, direction: str
+) -> None:
+    """That of a second device's extension, as far as it is known."""
+    lines = {"Source": number, "CallerID": number, "Destination": telephone[-3:] if "9" in telephone else telephone[:3]}
+    (details,) = parse(cdr(SECOND_HALF, f"PJSIP/{telephone}-00000001", **lines | UNANSWERED))
+    assert (details.type, details.call_to, details.extra["originated"]) == (direction, number, "attempt")
+
+
 def test_attempt_without_a_number_for_display_is_internal() -> None:
     """Such as a call file without a caller id: the telephone's own number is shown to it."""
     (details,) = parse(

@@ -228,6 +228,9 @@ def test_row_of_a_mailbox_belongs_to_a_telephone_with_a_name() -> None:
     ("lines", "called"),
     [
         ({"Destination": "s-CHANUNAVAIL", "LastApplication": "Congestion"}, ("machine", "Congestion")),
+        ({"Destination": "hangup", "LastApplication": "Hangup"}, ("machine", "Hangup")),
+        ({"Destination": "zapateller", "LastApplication": "Zapateller"}, ("machine", "Zapateller")),
+        ({"Destination": "busy", "LastApplication": "Busy"}, ("machine", "Busy")),
         ({"Destination": "fax", "LastApplication": "ReceiveFAX", "LastData": "fax/1.tif"}, ("machine", "ReceiveFAX")),
         ({"Destination": "vmret", "LastApplication": "Playback", "DestinationContext": "ivr-1"}, ("ivr", "ivr-1")),
     ],
@@ -237,6 +240,18 @@ def test_row_of_an_extension_of_the_dialplan_alone_has_no_number(
 ) -> None:
     (row,) = rows(cdr(**lines))
     assert (row.kind, row.call_to) == called
+
+
+def test_hangup_of_a_freepbx_after_a_telephone_is_no_row() -> None:
+    tried = cdr(DestinationChannel="PJSIP/1002-00000002", Destination="1002", Disposition="NO ANSWER")
+    (row,) = rows(tried, cdr(Destination="hangup", LastApplication="Hangup", StartTime="2026-04-27 19:04:46"))
+    assert (row.call_to, row.status) == ("1002", "NO ANSWER")
+
+
+@pytest.mark.parametrize("application", ["", "NoOp"])
+def test_call_file_that_reached_no_party_is_no_call(application: str) -> None:
+    """Asterisk runs the extension `failed` for it, on a channel that it has answered."""
+    assert rows(cdr(Channel="OutgoingSpoolFailed", Destination="failed", LastApplication=application)) == []
 
 
 def test_row_of_a_line_channel_has_no_number_of_its_own() -> None:

@@ -74,7 +74,7 @@ async def _check_cdr_source(appdb: AppDb, clock: Clock, sn: str, source: CdrSour
     window = TimeWindow(since=round((now - RECENT_CALLS_PERIOD).timestamp()), until=round(now.timestamp()))
     try:
         calls = await create_cdr_archive(sn, lambda: expand_rotated_files(source), appdb)(window)
-        last_ended_at = await asyncio.to_thread(_last_ended_at, calls)
+        last_ended_at, unparsed = await asyncio.to_thread(_read_calls, calls)
     except OnhookError as error:
         return Check(
             "ERROR",
@@ -82,6 +82,10 @@ async def _check_cdr_source(appdb: AppDb, clock: Clock, sn: str, source: CdrSour
             if error.location
             else error.message,
             error.hint,
+        )
+    if unparsed is not None:
+        return Check(
+            "WARNING", _("{location}: {reason}", location=source.location, reason=unparsed.reason), unparsed.hint
         )
     if last_ended_at is None or last_ended_at < now - RECENT_CALLS_PERIOD:
         return Check(
@@ -225,7 +229,13 @@ class _AmiInspector:
         return iter(session_events)
 
 
-def _last_ended_at(calls: Iterable[ArchivedCall | UnparsedLine]) -> datetime | None:
-    return max(
-        (call.ended_at for call in calls if isinstance(call, ArchivedCall) and call.ended_at is not None), default=None
-    )
+def _read_calls(entries: Iterable[ArchivedCall | UnparsedLine]) -> tuple[datetime | None, UnparsedLine | None]:
+    """Return when the last call ended, and the first line that cannot be read for a reason that is at the PBX."""
+    last_ended_at: datetime | None = None
+    unparsed: UnparsedLine | None = None
+    for entry in entries:
+        if isinstance(entry, UnparsedLine):
+            unparsed = unparsed or (entry if entry.hint else None)
+        elif entry.ended_at is not None:
+            last_ended_at = max(last_ended_at or entry.ended_at, entry.ended_at)
+    return last_ended_at, unparsed

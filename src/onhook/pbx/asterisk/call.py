@@ -64,8 +64,14 @@ _KNOWN_FIELDS = frozenset(
     | {"file", "line", "func", "sequencenumber", "timestamp", "peeraccount"}
     | {*_RECORDING_FIELD_NAMES, *_DID_FIELD_NAMES}
 )
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UUID_ID = re.compile(r".{0,12}[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}[^0-9a-zA-Z]*")
+"""A UUID, perhaps with a short prefix or in brackets: what a table leaves of it has 16 hexadecimal digits at least."""
+
+_UUID_BEGIN = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){2}")
 _TABLE_ID_CHARACTERS = 32
+"""Of `uniqueid` and `linkedid` in a FreePBX's table."""
+
+_CUT_EPOCH = re.compile(r".*-[12](?:[0-9]{0,8}|[0-9]{9}\.?)")
 _OFFSET = re.compile(r"-?[0-9]{1,5}")
 
 
@@ -246,12 +252,25 @@ def get_linked_id(fields: Mapping[str, str]) -> str:
 
 
 def canonical_id(linked_id: str) -> str:
-    """Return a call's id as a FreePBX's table holds it: a UUID is cut to 32 characters there.
+    """Return a call's id as a FreePBX's table holds it: a UUID is cut to 32 characters there. An id with the time of
+    its call is not cut, because others may begin alike.
 
     >>> canonical_id("0e9b6a1c-1f7e-4f0e-9a53-7c2d1c1d2e3f"), canonical_id("1795766400.1")
     ('0e9b6a1c-1f7e-4f0e-9a53-7c2d1c1d', '1795766400.1')
+    >>> canonical_id("{0e9b6a1c-1f7e-4f0e-9a53-7c2d1c1d2e3f}")
+    '{0e9b6a1c-1f7e-4f0e-9a53-7c2d1c1'
     """
-    return linked_id[:_TABLE_ID_CHARACTERS] if _UUID.fullmatch(linked_id) else linked_id
+    return linked_id[:_TABLE_ID_CHARACTERS] if _UUID_ID.fullmatch(linked_id) else linked_id
+
+
+def is_cut_id(linked_id: str) -> bool:
+    """Return whether a table has certainly cut an id: within the time of the call, which is behind the name of the PBX.
+
+    >>> [is_cut_id(text) for text in ("asterisk-office-berlin-01-179586", "office-berlin-north-1795860000.1")]
+    [True, False]
+    """
+    is_full = len(linked_id) == _TABLE_ID_CHARACTERS
+    return is_full and bool(_CUT_EPOCH.fullmatch(linked_id)) and not _UUID_BEGIN.search(linked_id)
 
 
 def _parse_header(message: AmiMessage) -> CallHeader:

@@ -31,6 +31,9 @@ _SEQUENCES = {
 }
 """What a channel driver appends to the name of an endpoint, by driver; most append eight hexadecimal digits."""
 
+_FAILED_ORIGINATION = "OutgoingSpoolFailed"
+"""Name of the channel on which Asterisk runs the extension `failed` for a call file that reached no party."""
+
 HELPER_TECHNOLOGIES = frozenset(
     {"Snoop", "UnicastRTP", "MulticastRTP", "AudioSocket", "WebSocket", "Recorder", "Announcer", "CBAnn", "CBRec"}
     | {"Message", "Surrogate"}
@@ -39,8 +42,11 @@ HELPER_TECHNOLOGIES = frozenset(
 
 SPECIAL_EXTENSIONS = frozenset(
     {"", "s", "h", "i", "t", "T", "o", "a", "e", "fax", "talk", "STARTMEETME", "hang", "failed", "vmret"}
+    | {"hangup", "congestion", "busy", "zapateller", "ring", "musiconhold", "no-service"}
 )
-"""Extensions that cannot be dialled (`s` start, `h` hang-up, `i` invalid, `t` time-out, ...)."""
+"""Extensions that cannot be dialled (`s` start, `h` hang-up, `i` invalid, `t` time-out, ...), also those with which a
+FreePBX ends a call (`app-blackhole`).
+"""
 
 _OUTCOME_EXTENSION = re.compile(r"(?:s|exit)-[A-Z][A-Z_]*")
 """Where the dialplan goes on by the outcome of `Dial` or `VoiceMail`: `s-NOANSWER`, `exit-SUCCESS`."""
@@ -84,7 +90,7 @@ class Channel(msgspec.Struct, frozen=True):
     @property
     def is_helper(self) -> bool:
         """Whether the channel belongs to no telephone and no trunk."""
-        return self.technology in HELPER_TECHNOLOGIES
+        return self.technology in HELPER_TECHNOLOGIES or self.name == _FAILED_ORIGINATION
 
 
 NO_CHANNEL = Channel("")

@@ -19,7 +19,7 @@ import msgspec
 from onhook.cdr.utc_offset import EPOCH_DIGITS, call_epoch, parse_wall_clock
 from onhook.lib.errors import ParseError, UsageError
 from onhook.lib.messages import _
-from onhook.pbx.asterisk.call import CDRS_MAX, CallHeader, format_body, get_linked_id, parse_end
+from onhook.pbx.asterisk.call import CDRS_MAX, CallHeader, format_body, get_linked_id, is_cut_id, parse_end
 from onhook.pbx.asterisk.call_collector import AsteriskParserConfig, list_group_begins
 from onhook.pbx.asterisk.channels import parse_channel
 from onhook.pbx.asterisk.messages import AmiMessage
@@ -298,6 +298,13 @@ def _build_cdr(row: Mapping[str, str], zone: str) -> AmiMessage | UnparsedLine |
     start = cdr.get("StartTime")
     if not get_linked_id(cdr.fields):
         return UnparsedLine(start or _("a row"), _("no call id"), _format_row(row))
+    if is_cut_id(get_linked_id(cdr.fields)):
+        return UnparsedLine(
+            start or _("a row"),
+            _("the table cuts the ids of calls, so that those of several are the same"),
+            _format_row(row),
+            hint=_("widen its columns linkedid and uniqueid to 150 characters, as VARCHAR(150)"),
+        )
     try:
         parse_wall_clock(start)
         _end_time(cdr)

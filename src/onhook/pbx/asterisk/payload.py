@@ -26,6 +26,7 @@ from onhook.pbx.asterisk.call import (
 from onhook.pbx.asterisk.call_row import CallRow, callee_kind, is_conference, is_trunk
 from onhook.pbx.asterisk.cdrs_from_events import derive_cdrs, derive_later_cdrs
 from onhook.pbx.asterisk.cel_correction import correct_rows
+from onhook.pbx.asterisk.channels import is_device_of
 from onhook.pbx.asterisk.clock_change import find_clock_change
 from onhook.pbx.asterisk.messages import AmiMessage, parse_messages
 from onhook.pbx.asterisk.rows import build_rows
@@ -169,9 +170,11 @@ def _build_details(row: CallRow, call: AsteriskCall, uid: str) -> CallDetails:
 
 def _direction(row: CallRow, src_trunk: str, dst_trunk: str) -> str:
     """Return the direction; a call forwarded to a trunk is outbound (yeastar-p-series.md 10.1), and so is the attempt
-    of a telephone to call a number that is longer than its own.
+    of a telephone to call a number that is longer than its own: no trunk was called yet.
     """
-    if dst_trunk or (row.cdr.origination == "attempt" and len(row.call_to) > len(row.cdr.channel.number)):
+    extension, channel = row.cdr.calling_extension, row.cdr.channel
+    own_number = extension if is_device_of(channel, extension) else channel.number
+    if dst_trunk or (row.cdr.origination == "attempt" and len(row.call_to) > len(own_number)):
         return "Outbound"
     return "Inbound" if src_trunk else "Internal"
 
