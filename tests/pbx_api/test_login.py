@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import aiohttp
 import pytest
 
 from onhook.pbx_api.server import CONCURRENT_RESPONSES_MAX
@@ -177,11 +176,3 @@ async def test_login_slow_clients_delay_no_other(harness: PbxApiHarness) -> None
     assert (await harness.login())["errcode"] == 0
     for _, writer in slow:
         writer.close()
-
-
-async def test_invalid_http_is_answered_400(harness: PbxApiHarness) -> None:
-    """The only case with another status."""
-    async with aiohttp.request("GET", f"http://{harness.address}/openapi/v1.0/subscribe") as answer:
-        assert answer.status == 400
-    async with aiohttp.request("GET", f"{harness.url}{'x' * 20_000}") as answer:
-        assert answer.status == 400

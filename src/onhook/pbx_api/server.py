@@ -36,6 +36,7 @@ from onhook.pbx_api.codes import (
 )
 from onhook.pbx_api.connection_limiter import ConnectionLimiter
 from onhook.pbx_api.downloads import open_local_file
+from onhook.pbx_api.http_server import INVALID_HTTP, HttpServer
 from onhook.pbx_api.login import authenticate
 from onhook.pbx_api.pass_through import RemoteFile
 from onhook.pbx_api.request import ApiRequest
@@ -97,7 +98,7 @@ class PbxApiServer:
         self, server_socket: socket.socket, tls: ssl.SSLContext | None
     ) -> AsyncIterator[tuple[asyncio.Task[None], ...]]:
         """Accept requests; yield the tasks that run meanwhile. At the end all connections are closed."""
-        server = web.Server(
+        server = HttpServer(
             self.handle,
             access_log=None,
             logger=self._log,
@@ -124,10 +125,11 @@ class PbxApiServer:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        if normalize_path(request.path) == SUBSCRIBE_PATH and request.method == "GET":
+        path = normalize_path(request.path)
+        if path == SUBSCRIBE_PATH and request.method == "GET":
             return await self._handle_subscribe(request)
-        if request.path.startswith(downloads.PATH) and request.method == "GET":
-            return await self._handle_download(request)
+        if path.startswith(downloads.PATH) and request.method == "GET":
+            return await self._handle_download(request, path.removeprefix(downloads.PATH))
         return await self._send(request, await self.compute_response(request, self.state))
 
     async def compute_response(self, request: web.BaseRequest, state: ApiState) -> bytes:
@@ -219,12 +221,11 @@ class PbxApiServer:
         assert api_request.grant is not None
         return await self.state.sockets.serve(request, api_request)
 
-    async def _handle_download(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Return a prepared file. A browser may fetch it, so the User-Agent is not checked."""
+    async def _handle_download(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
+        """Return the prepared file of this name. A browser may fetch it, so the User-Agent is not checked."""
         self._note_request_received(request)
         try:
             api_request = await self._authenticate(request)
-            name = request.path.removeprefix(downloads.PATH)
             file = self.state.downloads.get(name, api_request.owner, self.state.clock.microseconds())
             if file is None:
                 raise ApiRequestError(INTERFACE_NOT_EXISTED)
@@ -322,10 +323,15 @@ def _parse_parameters(request: web.BaseRequest) -> Mapping[str, str]:
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:
-    """Return the whole body. Raises `ApiRequestError` for one that is too large; its rest is not read."""
+    """Return the whole body. Raises `ApiRequestError` for one that is too large, whose rest is not read, and for one
+    that is not encoded as its headers say.
+    """
     body = b""
-    while chunk := await request.content.readany():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise ApiRequestError(FILE_SIZE_EXCEEDED)
+    try:
+        while chunk := await request.content.readany():
+            body += chunk
+            if len(body) > BODY_BYTES_MAX:
+                raise ApiRequestError(FILE_SIZE_EXCEEDED)
+    except INVALID_HTTP:
+        raise ApiRequestError(PARAMETER_SYNTAX_ERROR) from None
     return body
