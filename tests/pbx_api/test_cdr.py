@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from onhook.appdb.api_behaviour import ApiBehaviour
 from onhook.cdr.call_details import CallDetails
@@ -333,3 +334,85 @@ async def test_call_search_by_number(harness: PbxApiHarness, parameters: dict[st
 async def test_call_search_by_what_is_unknown_is_rejected(harness: PbxApiHarness, name: str) -> None:
     answer = await harness.get("v2.0/cdr/search", await harness.token(), **{name: "1"})
     assert (answer["errcode"], answer["invalid_param_list"][0]["field"]) == (40002, name)
+
+
+V1_NAMES = ("start_time", "end_time", "status", "pin_code", "did", "from", "disposition")
+V2_NAMES = ("time_begin", "time_end", "last_status", "queue_list", "call_type", "segments")
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("v1.0/cdr/list", V2_NAMES),
+        ("v1.0/cdr/search", V2_NAMES),
+        ("v1.0/cdr/download", V2_NAMES),
+        ("v1.0/recording/list", V2_NAMES),
+        ("v1.0/recording/search", V2_NAMES),
+        ("v1.0/recording/query", V2_NAMES),
+        ("v1.0/call_report/list", ("time_begin", "time_end", "last_status")),
+        ("v2.0/call_report/list", ("time_begin", "time_end", "last_status")),
+        ("v2.0/cdr/list", V1_NAMES),
+        ("v2.0/cdr/search", V1_NAMES),
+        ("v2.0/cdr/download", V1_NAMES),
+    ],
+)
+async def test_filters_of_the_other_version_are_rejected(
+    harness: PbxApiHarness, path: str, names: tuple[str, ...]
+) -> None:
+    """A filter that is ignored would return all calls."""
+    token = await harness.token()
+    report = {"type": "unreturnmisscall"} if "call_report" in path else {}
+    rejected = []
+    for name in names:
+        answer = await harness.get(path, token, **report, **{name: "ANSWERED"})
+        if answer["errcode"] == 40002:
+            rejected += [item["field"] for item in answer["invalid_param_list"]]
+    assert rejected == list(names)
+    assert (await harness.get(path, token, **report))["errcode"] == 0
+
+
+async def download(harness: PbxApiHarness, path: str, **parameters: str) -> list[dict[str, str]]:
+    """Return the rows of a prepared file."""
+    token = await harness.token()
+    ready = await harness.get(path, token, **parameters)
+    url = f"http://{harness.address}{ready['download_resource_url']}"
+    async with aiohttp.request("GET", url, params={"access_token": token}) as answer:
+        return list(csv.DictReader(io.StringIO(await answer.text(), newline="")))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "count"),
+    [
+        ({}, 4),
+        ({"time_begin": "2026/06/30 09:02:00", "time_end": "2026/06/30 09:02:59"}, 1),
+        ({"last_status": "NO ANSWER"}, 0),
+        ({"queue_list": "6400"}, 1),
+        ({"call_from": "100", "enable_fuzzy_search": "True"}, 3),
+        ({"sort_by": "time", "order_by": "desc", "page_size": "2"}, 2),
+    ],
+)
+async def test_cdr_download_v2_has_the_calls_of_the_search(
+    harness: PbxApiHarness, parameters: dict[str, str], count: int
+) -> None:
+    """One row per call, with the names of v2.0, in the order of the search."""
+    harness.add_records([*(alice(n) for n in (1, 2, 3)), *six_legs()])
+    found = (await harness.get("v2.0/cdr/search", await harness.token(), **parameters))["data"]
+    rows = await download(harness, "v2.0/cdr/download", **parameters)
+    assert (len(found), [row["uid"] for row in rows]) == (count, [row["uid"] for row in found])
+    for row, call in zip(rows, found, strict=True):
+        queues = ",".join(queue["number"] for queue in call.get("queues", []))
+        values = {name: value for name, value in call.items() if name != "queues"} | {"queues": queues}
+        assert {name: value for name, value in row.items() if value} == {
+            name: str(value) for name, value in values.items() if value != ""
+        }
+
+
+@pytest.mark.parametrize("suffix", ["", "/"])
+@pytest.mark.parametrize("prefix", ["", "/", "//"])
+async def test_download_path_with_doubled_slashes_is_folded(harness: PbxApiHarness, prefix: str, suffix: str) -> None:
+    harness.add_records([alice(1)])
+    token = await harness.token()
+    ready = await harness.get("v1.0/cdr/download", token)
+    url = URL(f"http://{harness.address}{prefix}{ready['download_resource_url']}{suffix}", encoded=True)
+    async with aiohttp.request("GET", url, params={"access_token": token}) as answer:
+        assert answer.content_type == "text/csv"

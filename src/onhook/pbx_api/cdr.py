@@ -1,15 +1,25 @@
 """`cdr/list`, `cdr/search`, `cdr/detail` and `cdr/download`: calls as rows (yeastar-p-series.md 7)."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from onhook.cdr.call_details import fold_word
+from onhook.cdr.number_plan import NumberPlan
+from onhook.cdr.record import Call
 from onhook.cdr.record_filter import RecordFilter
-from onhook.pbx.yeastar.rest import format_call_detail, format_call_row, format_leg_row
+from onhook.pbx.yeastar.rest import (
+    CALL_CSV_COLUMNS,
+    CSV_COLUMNS,
+    format_call_csv_row,
+    format_call_detail,
+    format_call_row,
+    format_csv_row,
+    format_leg_row,
+)
 from onhook.pbx_api.codes import DATA_NOT_FOUND, ApiRequestError, ApiResponse, parameter_error, success_response
 from onhook.pbx_api.directory import KINDS, resolve_numbers
 from onhook.pbx_api.downloads import PATH, format_csv
@@ -53,15 +63,20 @@ LIST_ITEMS_MAX: Final = 50
 
 FILE_PREFIX: Final = "cdr"
 
-_UNSUPPORTED_CALL_PARAMETERS: Final = (
+RECORD_FILTERS: Final = ("start_time", "end_time", "status", "pin_code", "from", "did")
+CALL_FILTERS: Final = ("time_begin", "time_end", "last_status", "queue_list")
+"""Filters that only v1.0, and only v2.0, has. The routes of one version reject those of the other one, as all filters
+that would be ignored otherwise: a client would take all calls for those that match.
+"""
+
+_FILTERS_WITHOUT_DATA: Final = (
     *("routing_duration", "call_duration", "handling_duration", "segments", "disconnected_by", "call_type"),
-    *("extension_group", "disposition_code_list", "call_note_remark", "did", "trunk", "extension_list"),
+    *("extension_group", "disposition_code_list", "call_note_remark", "trunk", "extension_list", "disposition"),
 )
-"""Filters of v2.0 that would be ignored otherwise: a client would take all calls for those that match."""
+UNSUPPORTED_IN_V1: Final = (*_FILTERS_WITHOUT_DATA, *CALL_FILTERS)
+UNSUPPORTED_IN_V2: Final = (*_FILTERS_WITHOUT_DATA, *RECORD_FILTERS)
 
 _FUZZY_CHOICES: Final = {"0": "", "1": "fuzzy", "false": "", "true": "fuzzy"}
-
-_UNSUPPORTED_PARAMETERS: Final = ("extension_group", "disposition_code_list", "call_note_remark")
 
 ListingT = TypeVar("ListingT", bound=Listing)
 
@@ -69,7 +84,7 @@ ListingT = TypeVar("ListingT", bound=Listing)
 async def list_rows(state: ApiState, request: ApiRequest) -> bytes:
     """Handle `cdr/list` of v1.0: return all rows, sorted as requested."""
     partition = request.choice("from", {"new": "new", "legacy": "legacy"}, "new")
-    request.reject_unsupported(*_UNSUPPORTED_PARAMETERS)
+    request.reject_unsupported(*UNSUPPORTED_IN_V1)
     offset, limit = request.page()
     listing = RecordListing(
         sns=request.owner.pbxs,
@@ -95,7 +110,7 @@ async def search_rows(state: ApiState, request: ApiRequest) -> bytes:
 
 def parse_record_search(request: ApiRequest) -> RecordListing | None:
     """Return the listing of a `cdr/search`, or None when nothing can match. Raises `ApiRequestError`."""
-    request.reject_unsupported(*_UNSUPPORTED_PARAMETERS)
+    request.reject_unsupported(*UNSUPPORTED_IN_V1)
     window = request.window("start_time", "end_time")
     offset, limit = request.page()
     listing = RecordListing(
@@ -112,33 +127,47 @@ def parse_record_search(request: ApiRequest) -> RecordListing | None:
 
 
 async def download_rows(state: ApiState, request: ApiRequest) -> ApiResponse:
-    """Handle `cdr/download`: prepare the rows of a search as a file, which the app then fetches under its
+    """Handle `cdr/download` of v1.0: prepare the rows of a search as a file, which the app then fetches under its
     `download_resource_url`, with a token of the same app.
     """
     listing = parse_record_search(request)
     result = _NO_RECORDS if listing is None else await state.calls.list_records(listing)
-    content = await format_csv(result.data, request.display)
+    rows = (format_csv_row(record, request.display) for record in result.data)
+    return _prepare_download(state, request, await format_csv(CSV_COLUMNS, rows))
+
+
+def _prepare_download(state: ApiState, request: ApiRequest, content: bytes) -> ApiResponse:
     file = state.downloads.add(request.owner, FILE_PREFIX, content, state.clock.microseconds())
     return success_response(file=file.name, download_resource_url=f"{PATH}{file.name}")
 
 
 async def list_calls(state: ApiState, request: ApiRequest) -> bytes:
     """Handle `cdr/list` of v2.0: return one row per call."""
+    request.reject_unsupported(*UNSUPPORTED_IN_V2)
     listing = await _with_queues(state, request, _call_listing(request, RecordFilter()))
     return await encode_call_rows(state, request, await state.calls.list_calls(listing))
 
 
 async def search_calls(state: ApiState, request: ApiRequest) -> bytes:
-    """Handle `cdr/search` of v2.0: return the calls that match. Raises `ApiRequestError` for a filter that would be
-    ignored.
-    """
-    request.reject_unsupported(*_UNSUPPORTED_CALL_PARAMETERS)
+    """Handle `cdr/search` of v2.0: return the calls that match."""
+    return await encode_call_rows(state, request, await _find_calls(state, request))
+
+
+async def download_calls(state: ApiState, request: ApiRequest) -> ApiResponse:
+    """Handle `cdr/download` of v2.0, as `download_rows`: the file has one row per call."""
+    calls = (await _find_calls(state, request)).data
+    plans = await _number_plans(state, calls)
+    rows = (format_call_csv_row(call, request.display, plans[call.sn]) for call in calls)
+    return _prepare_download(state, request, await format_csv(CALL_CSV_COLUMNS, rows))
+
+
+async def _find_calls(state: ApiState, request: ApiRequest) -> CallListResult:
+    """Return the calls that a search in v2.0 matches. Raises `ApiRequestError` for a filter that would be ignored."""
+    request.reject_unsupported(*UNSUPPORTED_IN_V2)
     record_filter = RecordFilter(status=_status(request, "last_status", CALL_STATUSES))
     call_listing = await _with_queues(state, request, _call_listing(request, record_filter))
     listing = restrict_to_window(_with_parties(call_listing, request), request.window("time_begin", "time_end"))
-    return await encode_call_rows(
-        state, request, _NO_CALLS if listing is None else await state.calls.list_calls(listing)
-    )
+    return _NO_CALLS if listing is None else await state.calls.list_calls(listing)
 
 
 async def read_detail(state: ApiState, request: ApiRequest) -> ApiResponse:
@@ -167,7 +196,7 @@ async def encode_record_rows(request: ApiRequest, result: RecordListResult) -> b
 async def encode_call_rows(state: ApiState, request: ApiRequest, result: CallListResult) -> bytes:
     """Return the calls as a response, like `encode_record_rows`."""
     display = request.display
-    number_plans = {sn: await state.calls.number_plan(sn) for sn in {call.sn for call in result.data}}
+    number_plans = await _number_plans(state, result.data)
     return await asyncio.to_thread(
         lambda: encode(
             success_response(
@@ -176,6 +205,11 @@ async def encode_call_rows(state: ApiState, request: ApiRequest, result: CallLis
             )
         )
     )
+
+
+async def _number_plans(state: ApiState, calls: Sequence[Call]) -> Mapping[str, NumberPlan]:
+    """Return the number plans of the PBXs of these calls."""
+    return {sn: await state.calls.number_plan(sn) for sn in {call.sn for call in calls}}
 
 
 def encode(response: ApiResponse) -> bytes:

@@ -10,7 +10,7 @@ import csv
 import io
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,9 +18,6 @@ import msgspec
 
 from onhook.appdb.api_clients import App
 from onhook.cdr.csv_injection import escape_cell
-from onhook.cdr.record import Record
-from onhook.pbx.yeastar.display import DisplayFormat
-from onhook.pbx.yeastar.rest import CSV_COLUMNS, format_csv_row
 from onhook.pbx_api.pass_through import RemoteFile
 
 PATH = "/api/download/"
@@ -108,14 +105,16 @@ async def open_local_file(path: Path) -> AsyncIterator[AsyncIterator[bytes]]:
         yield chunks()
 
 
-async def format_csv(records: Sequence[Record], display: DisplayFormat) -> bytes:
-    """Return rows as CSV (RFC 4180) with the names of the API, written in a thread because of its duration."""
-    return await asyncio.to_thread(_format_csv, records, display)
+async def format_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
+    """Return rows as CSV (RFC 4180) with the names of the API. They are made and written in a thread, because of the
+    duration.
+    """
+    return await asyncio.to_thread(_format_csv, columns, rows)
 
 
-def _format_csv(records: Sequence[Record], display: DisplayFormat) -> bytes:
+def _format_csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows([escape_cell(cell) for cell in format_csv_row(record, display)] for record in records)
+    writer.writerow(columns)
+    writer.writerows([escape_cell(cell) for cell in row] for row in rows)
     return buffer.getvalue().encode()

@@ -7,7 +7,7 @@ from typing import Final
 from onhook.cdr.record import Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.pbx.yeastar.rest import format_recording_row
-from onhook.pbx_api.cdr import encode, restrict_to_window
+from onhook.pbx_api.cdr import UNSUPPORTED_IN_V1, encode, restrict_to_window
 from onhook.pbx_api.codes import (
     DATA_NOT_FOUND,
     SUCCESS,
@@ -83,6 +83,8 @@ async def _find_record(state: ApiState, request: ApiRequest) -> Record | None:
 
 
 def _listing(request: ApiRequest, record_filter: RecordFilter) -> RecordListing:
+    """Return the listing of a request. Raises `ApiRequestError` for a filter of calls, which would be ignored."""
+    request.reject_unsupported(*UNSUPPORTED_IN_V1, "call_from", "call_to")
     offset, limit = request.page()
     return RecordListing(
         filter=record_filter,

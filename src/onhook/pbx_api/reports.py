@@ -14,6 +14,7 @@ from onhook.cdr.number_plan import LegKind
 from onhook.cdr.record import Call, Record
 from onhook.cdr.record_filter import RecordFilter
 from onhook.pbx.yeastar.rest import parse_utc_offset, row_id
+from onhook.pbx_api.cdr import CALL_FILTERS
 from onhook.pbx_api.codes import (
     MAX_LIMITATION_EXCEEDED,
     ApiRequestError,
@@ -124,7 +125,8 @@ REPORTS: Final[Mapping[str, ReportHandler]] = {
 
 
 async def _filter(state: ApiState, request: ApiRequest) -> RecordFilter:
-    """Return the filter for the requested time and the PBXs of the app."""
+    """Return the filter for the requested time and the PBXs of the app. Raises `ApiRequestError`."""
+    request.reject_unsupported(*CALL_FILTERS)
     window = request.window("start_time", "end_time")
     offset = await state.calls.utc_offset(request.received_at, request.owner.pbxs)
     return RecordFilter(

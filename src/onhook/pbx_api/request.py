@@ -75,13 +75,13 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         return int(text)
 
     def choice(self, name: str, choices: Mapping[str, str], default: str) -> str:
-        """Return the value that belongs to a word. Raises `ApiRequestError` for an unknown word."""
+        """Return the value that belongs to a word, in capitals or not. Raises `ApiRequestError` for an unknown word."""
         text = self.text(name)
         if text is None:
             return default
-        if text not in choices:
+        if text.lower() not in choices:
             raise parameter_error(name, f"one of {', '.join(choices)}")
-        return choices[text]
+        return choices[text.lower()]
 
     def page(self) -> tuple[int, int]:
         """Return how many rows to skip, and how many to return. Raises `ApiRequestError`."""
@@ -93,7 +93,7 @@ class ApiRequest(msgspec.Struct, frozen=True, kw_only=True):
         return self.choice("order_by", {"asc": "", "desc": "desc"}, "") == "desc"
 
     def reject_unsupported(self, *names: str) -> None:
-        """Reject filters on fields that Onhook does not have. Raises `ApiRequestError`."""
+        """Reject filters that would be ignored. Raises `ApiRequestError`."""
         for name in names:
             if self.text(name) is not None:
                 raise parameter_error(name, "is not supported: leave it out")

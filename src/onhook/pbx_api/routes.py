@@ -88,7 +88,7 @@ V2_ROUTES: Final[Mapping[str, Route]] = {
     "cdr/list": Route("GET", cdr.list_calls),
     "cdr/search": Route("GET", cdr.search_calls),
     "cdr/detail": Route("GET", cdr.read_detail),
-    "cdr/download": Route("GET", cdr.download_rows),
+    "cdr/download": Route("GET", cdr.download_calls),
     "call_report/list": _passed_on("call_report/list", reports.list_report),
 }
 

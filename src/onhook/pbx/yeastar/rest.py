@@ -6,7 +6,7 @@ PBXs; none is invented. Times are shown by the wall clock of the record's own PB
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -29,7 +29,13 @@ CSV_COLUMNS = (
     *("id", "time", "call_from", "call_to", "duration", "ring_duration", "talk_duration", "disposition", "call_type"),
     *("src_trunk", "dst_trunk", "did_number", "did_name", "pin_code", "record_file", "uid", "call_id", "call_note_id"),
 )
-"""Header of `cdr/download`: the member names of the rows; `id` is the row's `new_id`."""
+"""Header of `cdr/download` in v1.0: the member names of the rows; `id` is the row's `new_id`."""
+
+CALL_CSV_COLUMNS = (
+    *("id", "uid", "time", "call_from_number", "call_from_name", "call_to_number", "call_to_name", "call_type"),
+    *("last_status", "call_duration", "routing_duration", "handling_duration", "queues"),
+)
+"""Header of `cdr/download` in v2.0: the member names of the rows; `queues` are the numbers, separated by commas."""
 
 _DIALLED_NUMBER = re.compile(r"[+*#]?[0-9][0-9*#]*")
 
@@ -122,8 +128,17 @@ def format_recording_row(record: Record, display: DisplayFormat) -> ApiRow:
 
 def format_csv_row(record: Record, display: DisplayFormat) -> list[str]:
     """Return the cells of a leg in the order of `CSV_COLUMNS`."""
-    row = {**format_leg_row(record, display), "id": row_id(record)}
-    return ["" if row.get(name) is None else str(row[name]) for name in CSV_COLUMNS]
+    return _cells({**format_leg_row(record, display), "id": row_id(record)}, CSV_COLUMNS)
+
+
+def format_call_csv_row(call: Call, display: DisplayFormat, number_plan: NumberPlan) -> list[str]:
+    """Return the cells of a call in the order of `CALL_CSV_COLUMNS`."""
+    row = format_call_row(call, display, number_plan)
+    return _cells({**row, "queues": ",".join(queue["number"] for queue in row["queues"])}, CALL_CSV_COLUMNS)
+
+
+def _cells(row: ApiRow, columns: Sequence[str]) -> list[str]:
+    return ["" if row.get(name) is None else str(row[name]) for name in columns]
 
 
 def row_id(record: Record) -> str:
