@@ -10,13 +10,32 @@ from aiohttp import ClientWebSocketResponse, web
 from onhook.lib.backoff import Backoff
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.pbx.yeastar.tokens import EARLY_REFUSAL_SECONDS
-from onhook.sync import push_channel
+from onhook.sync import pbx_session, push_channel
 from onhook.sync.pbx_session import PbxSession
 from onhook.sync.pbx_sync import PbxSync
 from tests.receiver.harness import RAW_EVENT, make_raw_event
 from tests.sync.harness import SyncHarness, open_sync_harness, run_push_channel
-from tests.sync.pbx_responder import json_response, open_pbx_responder
+from tests.sync.pbx_responder import PbxResponder, json_response, open_pbx_responder
 from tests.waiting import wait_until
+
+REFUSALS = {
+    "unknown": lambda: json_response(errcode=10001, errmsg="INTERFACE NOT EXISTED"),
+    "denied": lambda: json_response(errcode=10005, errmsg="ACCESS DENIED"),
+    "error": lambda: json_response(errcode=-2, errmsg="INTERNAL SERVER ERROR"),
+    "failure": lambda: json_response(errcode=-1, errmsg="FAILURE"),
+    "404": lambda: web.Response(status=404, text="<html>not found</html>", content_type="text/html"),
+    "page": lambda: web.Response(text="<html>sign in</html>", content_type="text/html"),
+}
+"""Responses of PBXs that refuse a request with any token."""
+
+
+def refuse(responder: PbxResponder, answer: Callable[[], web.Response], *names: str) -> None:
+    """Let the PBX answer the requests of these names so, with any token."""
+
+    async def respond(request: web.Request) -> web.StreamResponse | None:
+        return answer() if request.path.endswith(names) else None
+
+    responder.override_response = respond
 
 
 async def test_push_channel_event_is_stored_unchanged(tmp_path: Path) -> None:
@@ -131,11 +150,12 @@ async def test_push_channel_lost_socket_is_reopened(tmp_path: Path) -> None:
     assert responder.login_count == 1
 
 
+@pytest.mark.parametrize("answer", [None, *REFUSALS.values()], ids=["information", *REFUSALS])
 async def test_push_channel_of_a_restarted_pbx_is_back_with_a_new_token(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[[], web.Response] | None
 ) -> None:
-    """It has forgotten the old one, and refuses the handshake without a reason; the gap is filled at once. After each
-    restart there is one wait, for the lost socket, and none for the refused token.
+    """It has forgotten the old one, and refuses the handshake without a reason, some also the information; the gap is
+    filled at once. After each restart there is one wait, for the lost socket, and none for the refused token.
     """
     waits: list[float] = []
 
@@ -149,6 +169,8 @@ async def test_push_channel_of_a_restarted_pbx_is_back_with_a_new_token(
         open_sync_harness(tmp_path, responder) as receiver,
         run_push_channel(receiver),
     ):
+        if answer is not None:
+            refuse(responder, answer, "system/information")
         for token_count in range(2, 5):
             await wait_until(lambda: bool(responder.subscribed))
             receiver.clock.offset_seconds += EARLY_REFUSAL_SECONDS
@@ -160,6 +182,51 @@ async def test_push_channel_of_a_restarted_pbx_is_back_with_a_new_token(
             await wait_until(lambda: bool(responder.subscribed) and receiver.pbx_sync._wake.is_set())
             assert receiver.session.now() - started_at < 10
             assert len(waits) == token_count - 1
+
+
+@pytest.mark.parametrize("answer", [REFUSALS["unknown"], REFUSALS["denied"], REFUSALS["404"], REFUSALS["page"]])
+async def test_push_channel_of_a_pbx_that_says_nothing_about_its_tokens_is_back_with_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[[], web.Response]
+) -> None:
+    """Once: where the handshake with the new token is refused too, no token after token is requested."""
+    monkeypatch.setattr(Backoff, "after_run", lambda *_arguments: 0.01)
+    async with (
+        open_pbx_responder() as responder,
+        open_sync_harness(tmp_path, responder) as receiver,
+        run_push_channel(receiver),
+    ):
+        for token_count in (2, 3):
+            refuse(responder, answer, "system/information", "cdr/list")
+            await wait_until(lambda: bool(responder.subscribed))
+            receiver.clock.offset_seconds += pbx_session.DOUBT_SECONDS
+            responder.tokens.clear()
+            await responder.close_sockets()
+            await wait_until(lambda: responder.issued_token_count == token_count)  # noqa: B023 - awaited here
+            await wait_until(lambda: bool(responder.subscribed))
+            refuse(responder, answer, "system/information", "cdr/list", "subscribe")
+            request_count = len(responder.request_names)
+            await responder.close_sockets()
+            await wait_until(lambda: len(responder.request_names) > request_count + 12)  # noqa: B023 - awaited here
+            assert responder.issued_token_count == token_count
+
+
+async def test_push_channel_of_a_pbx_that_cannot_answer_now_keeps_its_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backoff, "after_run", lambda *_arguments: 0.01)
+    async with (
+        open_pbx_responder() as responder,
+        open_sync_harness(tmp_path, responder) as receiver,
+        run_push_channel(receiver),
+    ):
+        await wait_until(lambda: bool(responder.subscribed))
+        refuse(responder, lambda: web.Response(status=503), "system/information", "cdr/list", "subscribe")
+        request_count = len(responder.request_names)
+        await responder.close_sockets()
+        await wait_until(lambda: len(responder.request_names) > request_count + 12)
+        responder.override_response = None
+        await wait_until(lambda: bool(responder.subscribed))
+    assert responder.issued_token_count == 1
 
 
 async def test_push_channel_states_are_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,6 +255,12 @@ class PbxClient(Protocol):
         """Parse the response to `facts_request`."""
         ...
 
+    def token_check_requests(self) -> Sequence[PbxRequest]:
+        """Return requests whose responses show whether a token is valid, in the order in which to send them: the next
+        one where the PBX does not answer the one before with any token.
+        """
+        ...
+
     def webhooks_request(self) -> PbxRequest:
         """Return the request for the webhook configuration."""
         ...

@@ -60,6 +60,11 @@ ATTEMPTS_MAX = 3
 RETRY_SECONDS = 2.0
 """Wait between attempts of one request; grows with each attempt."""
 
+DOUBT_SECONDS = 900.0
+"""Interval in which one token is replaced because of a refused push channel alone: with half an hour of validity two of
+the eight tokens that a PBX allows.
+"""
+
 REVOKE_SECONDS_MAX = 4.0
 """Longest time that a stop waits for a PBX to revoke its tokens."""
 
@@ -126,6 +131,7 @@ class PbxSession:
         self._file_slots = asyncio.Semaphore(FILES_MAX)
         self._token_tasks: set[asyncio.Task[TokenStep]] = set()
         self._session: aiohttp.ClientSession | None = None
+        self._doubt_until = 0.0
         self._last_tokens = ""
         """Copy of the stored tokens, which are deleted when an operator removes the PBX or changes its API settings."""
 
@@ -296,11 +302,21 @@ class PbxSession:
             ) from error
 
     async def _is_rejected(self, token: str) -> bool:
-        """Ask the PBX whether it accepts a token; forget one that it does not."""
+        """Ask the PBX whether it accepts a token; forget one that it does not. Where its answers do not say, the token
+        is taken for a forgotten one, once in `DOUBT_SECONDS`.
+        """
         async with self._request_lock:
-            answer = await self._send_once(self.client.facts_request(), token)
-            if answer.error_kind != "token_expired":
+            for request in self.client.token_check_requests():
+                answer = await self._send_once(request, token)
+                if answer.error_kind is None:
+                    return False
+                if answer.error_kind == "token_expired":
+                    await self._forget_token(token)
+                    return True
+            # A PBX that cannot answer now is asked again with the next attempt.
+            if self.error_kind or answer.error_kind == "temporary" or self.now() < self._doubt_until:
                 return False
+            self._doubt_until = self.now() + DOUBT_SECONDS
             await self._forget_token(token)
             return True
 

@@ -1,6 +1,6 @@
 """Responses of the P-Series web API, and the meaning of each code for the client (yeastar-p-series.md 6.1)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -76,6 +76,11 @@ def parse_response(status: int, body: bytes) -> PbxResponse:
 def facts_request() -> PbxRequest:
     """Return the request for serial number, firmware, display formats and clock of the PBX."""
     return PbxRequest(path=f"{API_PATH}system/information")
+
+
+def token_check_requests() -> Sequence[PbxRequest]:
+    """Return two requests that need a token: some PBXs refuse the first one to an application of full rights."""
+    return facts_request(), PbxRequest(path=f"{API_PATH}cdr/list", query={"page_size": "1"})
 
 
 def parse_facts(response: PbxResponse) -> SystemFacts:

@@ -58,6 +58,9 @@ class YeastarClient:
     def parse_facts(self, response: PbxResponse) -> SystemFacts:
         return answers.parse_facts(response)
 
+    def token_check_requests(self) -> Sequence[PbxRequest]:
+        return answers.token_check_requests()
+
     def webhooks_request(self) -> PbxRequest:
         return answers.webhooks_request()
 
