@@ -88,6 +88,24 @@ async def test_append_many_repeats_of_deleted_events_are_recognised(ledger: Ledg
     assert [result.outcome for result in results] == ["deleted"] * 399 + ["duplicate", "new"]
 
 
+async def test_append_repeats_of_deleted_events_under_another_number_of_their_sender_are_not_stored(
+    ledger: Ledger,
+) -> None:
+    """The sender has them by now; nothing of the other numbers is stored with a new entry."""
+    first, second, _last = (result.seq for result in await ledger.append(entries(1, 3)))
+    await ledger.delete([first])
+    await ledger.rewrite({second: RewrittenContent("yeastar", b"{}")})
+    further_sns = ("another", SN)
+    batch = [entry(number, sn="standby", further_sns=further_sns) for number in (1, 2, 4)]
+    results = await ledger.append([*batch, entry(1, sn="standby", further_sns=("another",))])
+    assert [result.outcome for result in results] == ["deleted", "duplicate", "new", "new"]
+    assert [result.seq for result in results[:2]] == [0, second]
+    (stored,) = await ledger.get([results[2].seq])
+    assert (stored.sn, stored.further_sns) == ("standby", ())
+    (repeat,) = await ledger.append(batch[2:])
+    assert repeat == AppendResult(results[2].seq, "duplicate")
+
+
 async def test_append_batch_numbers_follow_order_of_entries(ledger: Ledger) -> None:
     batch = entries(1, 300)
     appended = await ledger.append(batch)

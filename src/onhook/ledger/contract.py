@@ -12,7 +12,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A raw event before it has a number: the bytes that the PBX sent.
 
     `received_at` is in microseconds since 1970, UTC. `dialect` names the parser of the body. `key` is equal for exact
-    repeats. `signature` is the unchanged header, `peer` the address of the sender; both may be empty.
+    repeats. `signature` is the unchanged header, `peer` the address of the sender; both may be empty. `further_sns` are
+    other serial numbers of the same sender, under which an earlier one may have been stored; they are not stored.
     """
 
     sn: str
@@ -23,6 +24,7 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     signature: str = ""
     peer: str = ""
+    further_sns: tuple[str, ...] = ()
 
 
 class RawEvent(LedgerEntry, frozen=True, kw_only=True):
@@ -97,7 +99,8 @@ class Ledger(Protocol):
 
     async def append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
         """Append entries in this order, each by itself: a result for each. On return those that are stored survive a
-        power failure. An exact repeat is recognised for at least REPEAT_DAYS_MIN.
+        power failure. An exact repeat is recognised for at least REPEAT_DAYS_MIN; one of a raw event that was stored
+        under a further serial number at least where that was deleted or rewritten.
 
         Raises `Unavailable` when none can be stored now (disk full, locked for too long).
         """

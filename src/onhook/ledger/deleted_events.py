@@ -22,15 +22,19 @@ def find(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> set[
     if not connection.execute("SELECT EXISTS (SELECT 1 FROM deleted_events)").fetchone()[0]:
         return set()
     key = _read_key(connection)
-    fingerprints = [_compute_fingerprint(key, entry.sn, entry.key) for entry in entries]
+    fingerprints = [
+        (_compute_fingerprint(key, sn, entry.key), index)
+        for index, entry in enumerate(entries)
+        for sn in (entry.sn, *entry.further_sns)
+    ]
     deleted: set[bytes] = set()
     for start in range(0, len(fingerprints), _LOOKUP_SIZE):
-        chunk = fingerprints[start : start + _LOOKUP_SIZE]
+        chunk = [fingerprint for fingerprint, _ in fingerprints[start : start + _LOOKUP_SIZE]]
         rows = connection.execute(
             f"SELECT fingerprint FROM deleted_events WHERE fingerprint IN ({', '.join('?' * len(chunk))})", chunk
         )
         deleted.update(fingerprint for (fingerprint,) in rows)
-    return {index for index, fingerprint in enumerate(fingerprints) if fingerprint in deleted}
+    return {index for fingerprint, index in fingerprints if fingerprint in deleted}
 
 
 def add(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:

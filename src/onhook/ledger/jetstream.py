@@ -87,13 +87,13 @@ class JetStreamLedger:
 
     async def _append(self, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
         await self._check()
-        fingerprints = [await self._fingerprint(entry) for entry in entries]
-        known_seqs = await self._state.find_fingerprints({item for item in fingerprints if item is not None})
+        fingerprints = [await self._entry_fingerprints(entry) for entry in entries]
+        known_seqs = await self._state.find_fingerprints({item for items in fingerprints for item in items})
         # Begun in their order, in which one connection sends them and the leader numbers them.
         results = await asyncio.gather(
             *(
-                self._append_one(entry, fingerprint, known_seqs)
-                for entry, fingerprint in zip(entries, fingerprints, strict=True)
+                self._append_one(entry, entry_fingerprints, known_seqs)
+                for entry, entry_fingerprints in zip(entries, fingerprints, strict=True)
             ),
             return_exceptions=True,
         )
@@ -102,26 +102,29 @@ class JetStreamLedger:
             raise errors[0]
         return [AppendResult(0, "unavailable") if isinstance(result, BaseException) else result for result in results]
 
-    async def _fingerprint(self, entry: LedgerEntry) -> bytes | None:
-        """Return the fingerprint of an entry; None where it cannot be stored."""
+    async def _entry_fingerprints(self, entry: LedgerEntry) -> Sequence[bytes]:
+        """Return the fingerprints of an entry, first under its serial number, then under the further ones of its
+        sender; none where it cannot be stored.
+        """
         try:
-            return await self._state.fingerprint(entry.sn, entry.key)
+            return [await self._state.fingerprint(sn, entry.key) for sn in (entry.sn, *entry.further_sns)]
         except UnicodeEncodeError:
-            return None
+            return ()
 
     async def _append_one(
-        self, entry: LedgerEntry, fingerprint: bytes | None, known_seqs: Mapping[bytes, int]
+        self, entry: LedgerEntry, fingerprints: Sequence[bytes], known_seqs: Mapping[bytes, int]
     ) -> AppendResult:
-        if fingerprint is None:
+        if not fingerprints:
             return AppendResult(0, "unavailable")
-        if fingerprint in known_seqs:
-            seq = known_seqs[fingerprint]
-            return AppendResult(seq, "duplicate" if seq else "deleted")
+        for fingerprint in fingerprints:
+            if fingerprint in known_seqs:
+                seq = known_seqs[fingerprint]
+                return AppendResult(seq, "duplicate" if seq else "deleted")
         try:
             body = encode_entry(entry)
         except (UnicodeEncodeError, OverflowError):
             return AppendResult(0, "unavailable")
-        stored = await self._client.publish(self._names.event, body, {MESSAGE_ID: fingerprint.hex()})
+        stored = await self._client.publish(self._names.event, body, {MESSAGE_ID: fingerprints[0].hex()})
         self._end.note(stored.seq)
         return AppendResult(stored.seq, "duplicate" if stored.duplicate else "new")
 

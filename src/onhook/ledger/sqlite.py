@@ -361,12 +361,28 @@ def _has_events(connection: sqlite3.Connection) -> bool:
 
 
 def _insert_all(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[AppendResult]:
-    deleted_indexes = deleted_events.find(connection, entries)
-    if not deleted_indexes:
+    known_results = _find_under_further_numbers(connection, entries)
+    known_results |= {index: AppendResult(0, "deleted") for index in deleted_events.find(connection, entries)}
+    if not known_results:
         return _insert_in_steps(connection, entries)
-    remaining = [entry for index, entry in enumerate(entries) if index not in deleted_indexes]
+    remaining = [entry for index, entry in enumerate(entries) if index not in known_results]
     results = iter(_insert_in_steps(connection, remaining))
-    return [AppendResult(0, "deleted") if index in deleted_indexes else next(results) for index in range(len(entries))]
+    return [known_results[index] if index in known_results else next(results) for index in range(len(entries))]
+
+
+def _find_under_further_numbers(
+    connection: sqlite3.Connection, entries: Sequence[LedgerEntry]
+) -> dict[int, AppendResult]:
+    """Return the results of the entries that repeat one of a further serial number of their sender, by their index."""
+    results = {}
+    for index, entry in enumerate(entries):
+        if not entry.further_sns:
+            continue
+        rows = connection.execute("SELECT sn, seq FROM raw_events WHERE key = ? ORDER BY seq", (entry.key,)).fetchall()
+        seqs = [seq for sn, seq in rows if sn in entry.further_sns]
+        if seqs and entry.sn not in dict(rows):
+            results[index] = AppendResult(seqs[0], "duplicate")
+    return results
 
 
 def _insert_in_steps(connection: sqlite3.Connection, entries: Sequence[LedgerEntry]) -> list[AppendResult]:

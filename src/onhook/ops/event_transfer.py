@@ -128,5 +128,5 @@ def _to_entry(event: TransferredEvent, dialects: Dialects) -> LedgerEntry:
     """
     dialect = dialects.get(event.dialect)
     key = event.key if dialect is None else dialect.peek(event.body).key
-    names = (name for name in LedgerEntry.__struct_fields__ if name != "key")
-    return LedgerEntry(key=key, **{name: getattr(event, name) for name in names})
+    names = (name for name in TransferredEvent.__struct_fields__ if name in LedgerEntry.__struct_fields__)
+    return LedgerEntry(**{name: getattr(event, name) for name in names} | {"key": key})

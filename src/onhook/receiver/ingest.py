@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from onhook.cdr.identity import fold_sn
 from onhook.cdr.merge import UNREGISTERED, WEBHOOK
 from onhook.ledger.contract import AppendResult, Ledger, LedgerEntry
 from onhook.lib.clock import Clock
@@ -334,6 +335,7 @@ class Ingestor:
             body=request.body,
             signature=request.signature[:SIGNATURE_CHARACTERS],  # a PBX that need not sign could send anything
             peer=request.peer,
+            further_sns=self._further_sns(sender, envelope),
         )
 
         def on_committed(append_result: AppendResult | None) -> None:
@@ -349,6 +351,15 @@ class Ingestor:
         if not self._committer.put(entry, on_committed):
             self.count_verdict("too_many", sender.sn)
             on_verdict("too_many")
+
+    def _further_sns(self, sender: RegisteredPbx, envelope: Envelope) -> tuple[str, ...]:
+        """Return the other serial numbers under which an earlier event of the sender may be stored: those that it has
+        now, and that of the body, which may have been another PBX.
+        """
+        registered = self._registry.find_by_sn(sender.sn) or sender
+        if not envelope.sn or fold_sn(envelope.sn) in map(fold_sn, (sender.sn, *registered.further_sns)):
+            return registered.further_sns
+        return (*registered.further_sns, envelope.sn)
 
 
 def _peek(dialect: Dialect, body: bytes) -> Envelope:

@@ -11,8 +11,9 @@ Network = IPv4Network | IPv6Network
 
 
 class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
-    """One registered PBX. `secrets` are all that are valid now; `is_unsigned` is set for a PBX that cannot sign.
-    `keeps_unregistered`: what its secrets sign under a serial number that is not registered is kept, for a person.
+    """One registered PBX, with the further serial numbers that it has. `secrets` are all that are valid now;
+    `is_unsigned` is set for a PBX that cannot sign. `keeps_unregistered`: what its secrets sign under a serial number
+    that is not registered is kept, for a person.
 
     An unsigned PBX is identified by its source: the `networks` it sends from, the secret `path` it posts to, its
     password, where `has_password` makes the secrets passwords of Basic credentials; or by several of them together.
@@ -26,6 +27,7 @@ class RegisteredPbx(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     has_password: bool = False
     keeps_unregistered: bool = True
+    further_sns: tuple[str, ...] = ()
 
     @property
     def is_identified_by_source(self) -> bool:

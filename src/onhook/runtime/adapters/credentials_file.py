@@ -126,6 +126,7 @@ def _from_stored(stored: _StoredPbx) -> PbxWithNumbers:
         path=stored.path,
         has_password=stored.dialect in PASSWORD_DIALECTS,
         keeps_unregistered=stored.keeps_unregistered,
+        further_sns=tuple(sn for sn in stored.sns if sn != stored.sn),
     )
     return pbx, stored.sns
 

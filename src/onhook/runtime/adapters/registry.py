@@ -178,4 +178,5 @@ def _registered_pbx(credentials: WebhookCredentials) -> RegisteredPbx:
         path=credentials.source_match.path,
         has_password=credentials.dialect in PASSWORD_DIALECTS,
         keeps_unregistered=credentials.keeps_unregistered,
+        further_sns=credentials.further_sns,
     )
