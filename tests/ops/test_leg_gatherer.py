@@ -287,6 +287,19 @@ async def test_leg_gatherer_joined_event_of_a_newer_onhook_is_left_alone(tmp_pat
         assert (calls, [entry.seq for entry in quarantined]) == ([], [1, 2])
 
 
+async def test_leg_gatherer_group_that_cannot_be_read_is_not_waited_for(tmp_path: Path) -> None:
+    async with open_leg_world(tmp_path) as world:
+        await world.receive(A_LEG)
+        await world.gather()
+        await world.appdb._database.write("UPDATE leg_groups SET legs = '{}'")
+        await world.gather(INCOMPLETE_SECONDS)
+        assert await world.appdb.leg_groups.next_due_at() is None
+        assert [row.table for row in await world.appdb.list_unreadable()] == ["leg_groups"]
+        await world.receive(*bodies("s03"))
+        await world.gather(INCOMPLETE_SECONDS)
+        assert await count_joined(world)
+
+
 async def test_leg_gatherer_runs_waits_and_goes_on_after_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """Groups of legs that a PBX reported one by one, with the names by which a later leg finds its group.
 
-Invariant: all of it is derived from the ledger. A row that cannot be read is left out: a later leg of its call is a
-call of its own.
+Invariant: all of it is derived from the ledger. A row that cannot be read is left out, and due no longer: a later leg
+of its call is a call of its own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,12 +62,21 @@ class LegGroupRepository:
         return groups
 
     async def list_due(self, now_us: int, limit: int) -> Sequence[StoredGroup]:
-        """Return groups whose calls are to be made, those that wait for longest first."""
-        rows = await self._database.rows(
+        """Return groups whose calls are to be made, those that wait for longest first. A row that cannot be read is due
+        no longer: its call can never be made, and no other one waits for it.
+        """
+        while rows := await self._database.rows(
             "SELECT group_id, sn, legs FROM leg_groups WHERE due_at <= ? ORDER BY due_at, group_id LIMIT ?",
             (now_us, limit),
-        )
-        return read_rows(rows, _stored_group)
+        ):
+            groups = read_rows(rows, _stored_group)
+            unreadable_ids = {row[0] for row in rows} - {stored.group_id for stored in groups}
+            await self._database.write_many(
+                "UPDATE leg_groups SET due_at = NULL WHERE group_id = ?", [(group_id,) for group_id in unreadable_ids]
+            )
+            if groups:
+                return groups
+        return []
 
     async def next_due_at(self) -> int | None:
         """Return when the next call is to be made; None where none is waited for."""
