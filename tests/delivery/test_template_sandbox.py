@@ -53,6 +53,7 @@ def render(source: str, escape: Escape = "plain", **members: Any) -> str:
         ("{{ call.missing }}{{ call.empty }}|{{ true }}|{{ 1.5 }}", "|true|1.5"),
         ("{{ call.call_from|number }}", "+49 30 1234"),
         ("{{ call.call_from|name|replace('\\n', ' ')|upper }}", 'BOB "B" \\LEE'),
+        ("{{ 'No_Answer'|word }} {{ 'Answerd'|word == 'ANSWERED' }} {{ call.missing|word }}", "NOANSWER true "),
         ("{{ call.nothing|default('none') }} {{ call.empty|default(7) }} {{ call.call_to|default(7) }}", "none 7 1002"),
         ("{{ call.talk_duration|duration }} {{ 59|duration }} {{ call.missing|duration }}", "1:02:05 0:59 "),
         ("{{ call.started_at|epoch }} {{ call.started_at|epoch * 1000 }}", "1777287876 1777287876000"),

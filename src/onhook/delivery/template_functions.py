@@ -17,6 +17,7 @@ import msgspec
 from jinja2 import Undefined, pass_context
 from jinja2.runtime import Context
 
+from onhook.cdr.call_details import fold_word
 from onhook.cdr.identity import extract_name, extract_number
 from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _
@@ -238,6 +239,12 @@ def _upper(context: Context, value: object) -> str:
 
 
 @pass_context
+def _word(context: Context, value: object) -> str:
+    """Return a status or type for comparison, whatever the spelling of its PBX."""
+    return fold_word(charge_text(context, value))
+
+
+@pass_context
 def _trim(context: Context, value: object) -> str:
     return charge_text(context, value).strip()
 
@@ -410,6 +417,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "last": _last,
         "length": _length,
         "lower": _lower,
+        "word": _word,
         "name": _name,
         "number": _number,
         "replace": _replace,

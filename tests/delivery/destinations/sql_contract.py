@@ -126,6 +126,14 @@ class SqlContract:
         assert second_row[:2] == ("", "1001")
         assert server.query("SELECT SUM(total), SUM(answered), SUM(unanswered) FROM records_by_day") == [(2, 1, 1)]
 
+    @pytest.mark.parametrize("status", ["ANSWERED", "Answerd", "ANSWERD", "answered"])
+    async def test_sql_views_count_an_answered_record_by_each_spelling(
+        self, server: SqlKindServer, status: str
+    ) -> None:
+        await send(server.settings, record(status=status), record(record_id="b", status="No_Answer"))
+        (counts,) = server.query("SELECT SUM(answered), SUM(unanswered) FROM records_by_day")
+        assert counts == (1, 1)
+
     async def test_sql_wrong_setting_counts_against_no_notification(self, server: SqlKindServer) -> None:
         assert server.wrong_settings
         for changes, secret, detail in server.wrong_settings:

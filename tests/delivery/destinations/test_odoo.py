@@ -238,7 +238,7 @@ async def test_odoo_call_without_an_external_number_adds_nothing(server: OdooSer
 
 
 async def test_odoo_missed_call_alone_has_an_activity(server: OdooServer) -> None:
-    for status in ("ANSWERED", "NO ANSWER"):
+    for status in ("ANSWERED", "Answerd", "ANSWERD", "NO ANSWER"):
         await send(settings_of(server, activity="missed"), inbound(status=status))
     (activity,) = server.records("mail.activity")
     assert (activity["res_model_id"], activity["activity_type_id"]) == (72, 3)

@@ -134,6 +134,29 @@ def test_recipe_makes_a_request_of_every_call(name: str, status: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    ("spelling", "usual"),
+    [
+        ({"status": "ANSWERD"}, {"status": "ANSWERED"}),
+        ({"status": "Answered"}, {"status": "ANSWERED"}),
+        ({"type": "INBOUND"}, {"type": "Inbound"}),
+        ({"type": "outbound"}, {"type": "Outbound"}),
+    ],
+)
+def test_recipe_compares_status_and_type_in_any_spelling(
+    name: str, spelling: dict[str, str], usual: dict[str, str]
+) -> None:
+    """A record has the text that its PBX sent. A recipe may pass it on; nothing else of the requests differs."""
+    spec = DestinationSpec(**local_settings(RECIPES[name], 9) | {"notifies_of": "records"})
+    templates = RequestTemplates(spec)
+    members: list[dict[str, Any]] = [{"call_id": "1777287876.1", **changes} for changes in (spelling, usual)]
+    bodies = [msgspec.json.encode(record(**changes)) for changes in members]
+    requests = [templates.render(body, notification_id="id-1") for body in bodies]
+    texts = [str(request.body).upper().replace("ANSWERD", "ANSWERED") for request in requests]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipe_stands_in_the_docs_with_its_source(name: str) -> None:
     page = (Path(__file__).parents[3] / "docs" / "http.md").read_text()
     assert f"| `{name}` | [{RECIPES[name].title}]({RECIPES[name].source}) |" in page

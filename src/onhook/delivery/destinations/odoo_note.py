@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import phonenumbers
 
+from onhook.cdr.call_details import fold_word
 from onhook.cdr.identity import extract_number
 from onhook.cdr.number_masking import is_masked
 from onhook.cdr.record import Record
@@ -82,7 +83,7 @@ def format_note(record: Record, console_url: str) -> str:
 
 def is_missed(record: Record) -> bool:
     """Return whether a call from outside reached no person."""
-    return record.type.lower() == "inbound" and record.status.upper() != "ANSWERED"
+    return fold_word(record.type) == "INBOUND" and fold_word(record.status) != "ANSWERED"
 
 
 def _digits(text: str) -> str:

@@ -71,7 +71,8 @@ def _report_values(expressions: ViewExpressions) -> Mapping[str, str]:
         "day": f"CAST({local_time} AS date)",
         "hour": f"CAST(EXTRACT(HOUR FROM {local_time}) AS {expressions.integer})",
         "weekday": f"CAST({expressions.weekday.format(time=local_time)} AS {expressions.integer})",
-        "is_answered": "COALESCE(UPPER(status) = 'ANSWERED', FALSE)",
+        # The spellings of `cdr.call_details.fold_word`.
+        "is_answered": "COALESCE(UPPER(REPLACE(REPLACE(status, ' ', ''), '_', '')) IN ('ANSWERED', 'ANSWERD'), FALSE)",
         "caller_name": _party(expressions.party_name, "call_from", "''"),
         "caller_number": _party(expressions.party_number, "call_from", "call_from"),
         "called_name": _party(expressions.party_name, "call_to", "''"),
