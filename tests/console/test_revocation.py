@@ -7,8 +7,11 @@ import aiohttp
 import pytest
 
 from onhook.cdr.access_scope import AccessScope
+from onhook.store.sql.contract import SqlResult
+from onhook.store.sql.runner import SqlProcessRunner
 from tests.console.conftest import ConsoleHarness
 from tests.factories import details
+from tests.waiting import wait_until
 
 SECONDS_MAX = 1.0
 
@@ -84,3 +87,39 @@ async def test_export_of_a_revoked_token_is_cut_off_within_a_second(harness: Con
         with pytest.raises(aiohttp.ClientError):
             await answer.read()
         answer.close()
+
+
+SLOW_SQL = "SELECT count(*) FROM range(400000000) AS numbers WHERE range * 7 % 3 = 1"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/sql", "/sql", "/sql.csv"])
+async def test_sql_query_of_a_revoked_token_ends_within_a_second(harness: ConsoleHarness, path: str) -> None:
+    """Without its result; no process works on."""
+    runner = harness.app_state.sql_runner
+    assert isinstance(runner, SqlProcessRunner)
+    token = await harness.appdb.tokens.add("bi", "reader", now_us=1)
+    async with harness.client(token) as client:
+        assert (await client.get(path, params={"sql": "SELECT 1"})).status == 200
+        query_task = asyncio.create_task(client.get(path, params={"sql": SLOW_SQL}, allow_redirects=False))
+        await wait_until(lambda: bool(runner._tasks))
+        await harness.appdb.tokens.remove("bi")
+        async with asyncio.timeout(SECONDS_MAX):
+            answer = await query_task
+        assert answer.status == 401
+        await wait_until(lambda: not runner._tasks)
+
+
+async def test_sql_query_of_a_token_that_is_removed_as_it_ends_has_no_result(
+    harness: ConsoleHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await harness.appdb.tokens.add("bi", "reader", now_us=1)
+    run = SqlProcessRunner.run
+
+    async def run_and_remove(runner: SqlProcessRunner, sql: str) -> SqlResult:
+        result = await run(runner, sql)
+        await harness.appdb.tokens.remove("bi")
+        return result
+
+    monkeypatch.setattr(SqlProcessRunner, "run", run_and_remove)
+    async with harness.client(token) as client:
+        assert (await client.get("/api/v1/sql", params={"sql": "SELECT 1"})).status == 401

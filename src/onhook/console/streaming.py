@@ -4,6 +4,7 @@ longer.
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
 from litestar.response.base import ASGIResponse
@@ -25,7 +26,9 @@ SENT_BYTES_MAX = 128 * 1024
 
 
 ACCESS_SECONDS = 0.4
-"""Interval of the checks of access: a removed token, user or session has no open stream a second later."""
+"""Interval of the checks of access: a removed token, user or session has no open stream, and no running query, a second
+later.
+"""
 
 
 class ChunkedResponse(ASGIResponse):
@@ -60,7 +63,7 @@ class ChunkedResponse(ASGIResponse):
         tasks = (
             write_task,
             asyncio.create_task(wait_for_disconnect(receive)),
-            asyncio.create_task(self._wait_for_revocation()),
+            asyncio.create_task(self._wait_until_rejected()),
         )
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -73,18 +76,15 @@ class ChunkedResponse(ASGIResponse):
         if not write_task.cancelled():
             write_task.result()
 
-    async def _wait_for_revocation(self) -> None:
+    async def _wait_until_rejected(self) -> None:
         """Return when the request would be rejected now. An error while checking counts as a rejection: the reader
         sends the request again, and is checked anew.
         """
-        try:
-            while True:
-                # A body that is written without a request has no access to lose.
-                if self.request_scope is not None and not await is_still_authorized(self.request_scope):
-                    return
-                await asyncio.sleep(ACCESS_SECONDS)
-        except OnhookError:
-            return
+        if self.request_scope is None:
+            await asyncio.Event().wait()  # A body that is written without a request has no access to lose.
+        else:
+            with suppress(OnhookError):
+                await wait_for_revocation(self.request_scope)
 
     async def _write(self, send: Send) -> None:
         slow_reader_timeout = _SlowReaderTimeout()
@@ -116,6 +116,14 @@ class _SlowReaderTimeout:
             await send({"type": "http.response.body", "body": data, "more_body": True})
         remaining_seconds = self._remaining_seconds - (now() - started_at) + len(data) / RATE_BYTES_MIN
         self._remaining_seconds = min(SLOW_READER_SECONDS, remaining_seconds)
+
+
+async def wait_for_revocation(scope: Scope) -> None:
+    """Return when a request would be rejected now. Raises `Unavailable` where that cannot be found out."""
+    while True:
+        if not await is_still_authorized(scope):
+            return
+        await asyncio.sleep(ACCESS_SECONDS)
 
 
 async def wait_for_disconnect(receive: Receive) -> None:

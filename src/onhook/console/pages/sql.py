@@ -37,7 +37,7 @@ from onhook.console.queries.saved_questions import (
 )
 from onhook.console.queries.sql import DatedResult, run_sql
 from onhook.console.state import AnyRequest, AppState, AppStateDep
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import NotAllowed, OnhookError
 from onhook.lib.messages import mark
 from onhook.store.sql.contract import QUERY_SECONDS_MAX, SQL_CHARACTERS_MAX, SqlCell, SqlResult, SqlTable
 from onhook.store.sql.views import SQL_TABLES
@@ -197,6 +197,8 @@ async def _run(request: AnyRequest, app_state: AppState, sql: str) -> SqlView:
     """Run a query; what went wrong is on the page with it."""
     try:
         dated = await run_sql(request, app_state, sql)
+    except NotAllowed:
+        raise
     except OnhookError as error:
         return SqlView(sql=sql, error=error.message, error_hint=error.hint)
     await note_or_log_query(request, app_state, sql)
