@@ -265,7 +265,8 @@ def _delete_database(path: Path) -> None:
     with _translate_errors(path):
         path.unlink(missing_ok=True)
         _wal_path(path).unlink(missing_ok=True)
-        path.with_name(path.name + ".damaged").unlink(missing_ok=True)
+        for suffix in (".damaged", ".opening"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import duckdb
 from onhook.lib.errors import Unavailable
 from onhook.lib.messages import _, mark
 from onhook.store.contract import StoreUnusable
+from onhook.store.open_attempts import DEATHS_MAX, count_deaths, counted_opening
 from onhook.store.schema import SCHEMA_VERSION, creation_statements
 
 READERS_MAX = 4
@@ -280,7 +281,12 @@ def damage_mark(path: Path) -> Path:
 
 def read_quarantined_seqs(path: Path, *, without_records: bool) -> list[int]:
     """Return the quarantined numbers; see `duckdb.list_quarantined_seqs`."""
-    with _translate_open_errors(path), duckdb.connect(str(path), read_only=True) as connection:
+    _check_openings(path)
+    with (
+        counted_opening(path),
+        _translate_open_errors(path),
+        duckdb.connect(str(path), read_only=True) as connection,
+    ):
         condition = "WHERE seq NOT IN (SELECT seq FROM legs)" if without_records else ""
         return [seq for (seq,) in connection.execute(f"SELECT seq FROM quarantine {condition} ORDER BY seq").fetchall()]
 
@@ -296,7 +302,8 @@ def _open_connection(path: Path) -> duckdb.DuckDBPyConnection:
     _remove_incomplete_file(path)
     if path.exists() and damage_mark(path).exists():
         raise _damage_error(path, _("a page could not be read when it was open before"))
-    with _translate_open_errors(path):
+    _check_openings(path)
+    with counted_opening(path), _translate_open_errors(path):
         connection = duckdb.connect(
             str(path),
             config={
@@ -318,6 +325,13 @@ def _open_connection(path: Path) -> duckdb.DuckDBPyConnection:
             connection.close()
             raise
         return connection
+
+
+def _check_openings(path: Path) -> None:
+    """Check that the last openings did not all end their processes. Raises `StoreUnusable`."""
+    death_count = count_deaths(path)
+    if path.exists() and death_count >= DEATHS_MAX:
+        raise _damage_error(path, _("opening it has ended the process {count} times in a row", count=death_count))
 
 
 def _remove_incomplete_file(path: Path) -> None:
