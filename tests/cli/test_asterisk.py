@@ -243,6 +243,10 @@ def test_backfill_from_files_by_hand(onhook: Command) -> None:
     assert (code, ", 0 changed, 0 already stored, 0 that could not be parsed" in out) == (0, True)
     assert "calls may still be missing from" in out
     assert ": 0 new, 0 changed" in onhook(*words)[1]
+    appdb = open_appdb()
+    actions = [entry.action for entry in asyncio.run(appdb.audit.latest(2))]
+    asyncio.run(appdb.close())
+    assert actions == ["back-fill Office from 2 given CDR sources"] * 2
     assert len(json.loads(onhook("calls", "--format", "json", "--limit", "1000")[1])) == CALLS
 
 

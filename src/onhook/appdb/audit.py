@@ -71,9 +71,23 @@ class Audit:
             (now_us, actor, credential, address, get_origin().way, action[:TEXT_CHARACTERS_MAX], status),
         )
 
+    async def add_action(self, action: str, *, now_us: int) -> None:
+        """Add an entry for something that the user of this request or command has done, and that changes no table of
+        `audited_tables`; `now_us` in microseconds since 1970.
+        """
+        origin = get_origin()
+        await self.add(
+            now_us=now_us,
+            actor=origin.actor,
+            credential=origin.credential,
+            address=origin.address,
+            action=action,
+            status=200,
+        )
+
     async def add_read(self, action: str, *, now_us: int, origin: Origin | None = None) -> None:
-        """Add an entry for reading something that matters; by the same user within an hour it is one entry, because a
-        player reads a recording in parts, and a program repeats its reads.
+        """Add an entry for reading something that matters, or doing it again and again; by the same user within an hour
+        it is one entry, because a player reads a recording in parts, and a program repeats its reads.
         """
         origin, text = origin or get_origin(), action[:TEXT_CHARACTERS_MAX]
         await self._insert(

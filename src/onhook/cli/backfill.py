@@ -104,6 +104,8 @@ async def backfill(
                 result = await _run_manual_backfill(
                     config, appdb, pbx, sources=sources, request=request, on_progress=on_progress
                 )
+                action = f"back-fill {pbx.name} from {len(sources)} given CDR sources"
+                await appdb.audit.add_action(action, now_us=SystemClock().microseconds())
             else:
                 result = await _run_requested_backfill(config, appdb, pbx, request, show_progress)
         gaps = await find_open_gaps(appdb, pbx.sn, SystemClock().now()) if pbx.dialect == Asterisk.name else []

@@ -1,6 +1,7 @@
 """`onhook begin-ledger`: begin a new ledger in place of a lost one."""
 
 from onhook.cli.commands import CommandGroup
+from onhook.cli.open_appdb import add_audit_entry
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.messages import _
 from onhook.ops.lost_ledger import begin_ledger as begin_new_ledger
@@ -18,6 +19,7 @@ async def begin_ledger(data: DataOption = None) -> None:
     """
     config = load_config(data=data)
     after_seq = await begin_new_ledger(config, ENGINES)
+    await add_audit_entry(config, f"begin a new ledger after entry {after_seq}")
     if config.ledger:
         print(_("A new ledger begins on NATS: the next event has number {number}.", number=after_seq + 1))
         return

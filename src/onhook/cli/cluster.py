@@ -6,6 +6,7 @@ import typer
 
 from onhook.cli.commands import CommandGroup
 from onhook.cli.event_progress import event_progress
+from onhook.cli.open_appdb import add_audit_entry
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.messages import _, _n
 from onhook.ops import cluster_move
@@ -51,6 +52,7 @@ async def move_ledger(
     if back:
         with event_progress() as on_progress:
             copied, omitted_count = await cluster_move.move_ledger_back(config, ENGINES, on_progress)
+        await add_audit_entry(config, "copy the ledger from NATS to a file")
         print(
             _(
                 "Copied {entries} entries up to number {seq} to {name}, and compared each. Remove the setting `ledger`,"
@@ -65,6 +67,7 @@ async def move_ledger(
         return
     with event_progress() as on_progress:
         copied = await cluster_move.move_ledger(config, ENGINES, on_progress)
+    await add_audit_entry(config, "move the ledger to NATS")
     print(
         _(
             "Moved {entries} entries up to number {seq}, and compared each; the file is {name} now.",

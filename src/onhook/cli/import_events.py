@@ -8,6 +8,7 @@ import typer
 from onhook.cli.commands import CommandGroup
 from onhook.cli.open_appdb import open_appdb
 from onhook.cli.options import DataOption, load_config
+from onhook.lib.clock import SystemClock
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 from onhook.ops.cluster_ledger import open_checked_ledger
@@ -33,6 +34,8 @@ async def import_events(
         try:
             with file.open("rb") as lines:
                 outcomes = await transfer_events(ledger, dialects(), read_lines(lines))
+            action = f"import {outcomes['new']} new events of the file {file.name}"
+            await appdb.audit.add_action(action, now_us=SystemClock().microseconds())
         except OSError as error:
             raise UsageError(
                 _("cannot read the file: {reason}", reason=error.strerror or error), location=str(file)

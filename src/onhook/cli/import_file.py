@@ -94,6 +94,8 @@ async def import_file(
                 _progress(file) as show_line_count,
             ):
                 totals = await _import(config, registered_pbx, lines, options, show_line_count)
+            action = f"import {totals.new} new lines of the file {file.name} for the PBX {registered_pbx.name}"
+            await appdb.audit.add_action(action, now_us=SystemClock().microseconds())
         except LookupError:
             raise UsageError(_("unknown encoding {name!r}", name=encoding), location="--encoding") from None
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from onhook.cli.commands import CommandGroup
 from onhook.cli.event_progress import event_progress
+from onhook.cli.open_appdb import add_audit_entry
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.errors import NotFound
 from onhook.lib.messages import _
@@ -31,4 +32,5 @@ async def rebuild(data: DataOption = None) -> None:
     await check_begin(config, ENGINES)
     with event_progress() as on_progress:
         position = await rebuild_store(config, on_progress, ENGINES, reads_again=True)
+    await add_audit_entry(config, "rebuild the store")
     print(_("The store contains all events of the ledger, up to entry {position}.", position=position))

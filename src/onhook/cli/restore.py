@@ -7,6 +7,7 @@ import typer
 
 from onhook.cdr.utc_offset import get_zone
 from onhook.cli.commands import CommandGroup
+from onhook.cli.open_appdb import add_audit_entry
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.messages import _
 from onhook.lib.timestamps import format_time
@@ -16,7 +17,7 @@ app = CommandGroup(add_completion=False)
 
 
 @app.command(epilog="Example: onhook restore /mnt/backups/onhook-2026-04-27 --data /var/lib/onhook")
-def restore(
+async def restore(
     directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help=_("Directory that `onhook backup` wrote"))],
     *,
     replace: Annotated[bool, typer.Option("--replace", help=_("Replace existing data"))] = False,
@@ -28,6 +29,7 @@ def restore(
     """Restore a backup to the data directory, while no server and no intake runs. The store is rebuilt later."""
     config = load_config(data=data)
     result = restore_backup(config, directory, replace=replace, erasure_lists=erasures or ())
+    await add_audit_entry(config, f"restore the backup {directory.name}")
     manifest = result.manifest
     print(
         _(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from onhook.cli.commands import CommandGroup
-from onhook.cli.open_appdb import open_appdb
+from onhook.cli.open_appdb import add_audit_entry, open_appdb
 from onhook.cli.options import DataOption, load_config
 from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _
@@ -46,6 +46,7 @@ async def sweep(
             dialects()[sender.dialect], sender, ingestor=ingestor, clock=SystemClock(), target=move_to
         )
         totals = await sweeper.sweep(folder)
+    await add_audit_entry(config, f"store {totals.new} new events of {folder.name} for the PBX {registered_pbx.name}")
     print(_describe_lines(totals) if isinstance(totals, LineTotals) else _describe_files(totals))
 
 

@@ -6,6 +6,7 @@ Invariant: a held replay is stored before an event is parsed late, so that it is
 from collections.abc import Iterable, Sequence
 
 from onhook.appdb.appdb import AppDb
+from onhook.appdb.origin import get_origin
 from onhook.lib.clock import Clock
 from onhook.projector.projector import Projector
 from onhook.store.contract import QuarantineEntry
@@ -30,7 +31,13 @@ class QuarantineRetrier:
         empty_ends = [last for first, last in ranges if empty_seqs.issuperset(range(first, last + 1))]
         await destinations.discard_held_replays(empty_ends)
         await destinations.release_replays([last for _, last in ranges])
+        await self._write_audit_entry(seqs)
         return unparsed
+
+    async def _write_audit_entry(self, seqs: Sequence[int]) -> None:
+        """Add one entry an hour for retries of a user: a command retries each event by itself."""
+        if get_origin().way != "onhook" and seqs:
+            await self._appdb.audit.add_read("retry quarantined events", now_us=self._clock.microseconds())
 
 
 def group_consecutive(numbers: Iterable[int]) -> list[tuple[int, int]]:

@@ -12,11 +12,10 @@ from litestar import post
 from litestar.response import Redirect
 
 from onhook.appdb.appdb import AppDb
-from onhook.appdb.origin import get_origin
 from onhook.appdb.stored_json import UnreadableRow
 from onhook.console.pages.formatting import url
 from onhook.console.pages.page import FORM_BODY, MESSAGE_CHARACTERS_MAX
-from onhook.console.state import AppState, AppStateDep
+from onhook.console.state import AppStateDep
 from onhook.lib.errors import NotFound, OnhookError
 from onhook.lib.messages import _
 
@@ -48,7 +47,8 @@ async def restrict_permissions(app_state: AppStateDep) -> Redirect:
     """Take from other users of the machine the right to read the data directory."""
     try:
         names = await app_state.actions.restrict_permissions()
-        await _audit(app_state, f"restrict the permissions of {', '.join(names) or 'no file'}")
+        action = f"restrict the permissions of {', '.join(names) or 'no file'}"
+        await app_state.appdb.audit.add_action(action, now_us=app_state.clock.microseconds())
     except OnhookError as error:
         return _redirect(error=str(error))
     return _redirect(_("Only their owner can read the files now. The issue ends within minutes."))
@@ -73,7 +73,7 @@ async def order_rebuild(app_state: AppStateDep, data: Annotated[RebuildForm, FOR
     path = f"/pbxs/{(await app_state.appdb.pbx(data.sn)).sn}" if data.sn else "/issues"
     try:
         await app_state.actions.rebuild()
-        await _audit(app_state, "rebuild the store")
+        await app_state.appdb.audit.add_action("rebuild the store", now_us=app_state.clock.microseconds())
     except OnhookError as error:
         return _redirect(error=str(error), path=path)
     message = _("All events are being read again. These pages show the calls as they were until that is done.")
@@ -86,19 +86,6 @@ ROUTES = (restrict_permissions, remove_unreadable, order_rebuild)
 def is_removable(row: UnreadableRow) -> bool:
     """Return whether there is a button that removes a row."""
     return row.table in REMOVERS and bool(row.name)
-
-
-async def _audit(app_state: AppState, action: str) -> None:
-    """Add an entry for what changes no table."""
-    origin = get_origin()
-    await app_state.appdb.audit.add(
-        now_us=app_state.clock.microseconds(),
-        actor=origin.actor,
-        credential=origin.credential,
-        address=origin.address,
-        action=action,
-        status=200,
-    )
 
 
 def _redirect(message: str = "", *, error: str = "", path: str = "/issues") -> Redirect:
