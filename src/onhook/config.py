@@ -72,6 +72,9 @@ class Address(msgspec.Struct, frozen=True):
 
 
 ZONE_DEFAULT = "UTC"
+LIBRARY_VARIABLES = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHON", "LC_", "XDG_", "FONTCONFIG_")
+"""Beginnings of the variables that a process needs which makes no connection and reads no settings."""
+
 ROLE_DEFAULT = "all"
 ROLES = ("all", "intake", "hub")
 
@@ -255,6 +258,14 @@ def secret_environment(environ: Mapping[str, str] | None = None) -> dict[str, st
     environ = os.environ if environ is None else environ
     names = {f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in SECRET_SETTINGS}
     return {name: value for name, value in environ.items() if name in names}
+
+
+def library_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what libraries of a child process need of the environment to find fonts, files and other libraries; none
+    of it contains a secret.
+    """
+    environ = os.environ if environ is None else environ
+    return {name: value for name, value in environ.items() if name.startswith(LIBRARY_VARIABLES)}
 
 
 def read_service_manager(environ: Mapping[str, str] | None = None) -> ServiceManager:

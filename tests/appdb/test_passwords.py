@@ -80,7 +80,14 @@ def test_verify_password_of_any_text_and_length_ends() -> None:
 
 def test_validate_password_length() -> None:
     assert validate_password(PASSWORD) == PASSWORD
-    for password in ("short", "x" * (PASSWORD_CHARACTERS_MAX + 1)):
+    for password in ("short", "x" * (PASSWORD_CHARACTERS_MAX + 1), f"short{' ' * 20}"):
         with pytest.raises(UsageError) as error:
             validate_password(password)
         assert password not in str(error.value)
+
+
+@pytest.mark.parametrize("character", [" ", "\t", "\u00a0", "\u3000", "\u200b", "\u00ad", "\0", "\u2028"])
+def test_validate_password_of_what_cannot_be_seen_is_none(character: str) -> None:
+    for password in (character * 12, character * PASSWORD_CHARACTERS_MAX, f"a{character * 20}b"):
+        with pytest.raises(UsageError, match="cannot have"):
+            validate_password(password)

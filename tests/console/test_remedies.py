@@ -152,11 +152,14 @@ async def test_rejected_request_has_its_remedies(harness: ConsoleHarness, client
 
 async def test_permissions_are_restricted_by_a_button(harness: ConsoleHarness, browser: aiohttp.ClientSession) -> None:
     harness.config.appdb_file.chmod(0o644)
+    harness.config.credentials_file.write_text("{}")
+    harness.config.credentials_file.chmod(0o640)
     harness.config.data.chmod(0o755)
     page = await (await browser.post("/issues/permissions")).text()
     assert "Only their owner can read the files now" in page
-    modes = [stat.S_IMODE(path.stat().st_mode) for path in (harness.config.appdb_file, harness.config.data)]
-    assert modes == [0o600, 0o700]
+    files = (harness.config.appdb_file, harness.config.credentials_file)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (*files, harness.config.data)]
+    assert modes == [0o600, 0o600, 0o700]
     (entry,) = await harness.appdb.audit.latest(1)
     assert (entry.actor, "restrict the permissions of" in entry.action) == ("admin", True)
 

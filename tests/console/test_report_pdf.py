@@ -102,6 +102,27 @@ async def test_report_pdf_process_loads_nothing_and_is_limited(monkeypatch: pyte
         await make_pdf(hostile)
 
 
+async def test_report_pdf_process_has_no_secret_and_leaves_its_stacks_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The process is a mock, which shows its environment and crashes."""
+    (tmp_path / "crash.py").write_text(
+        "import os, sys\nprint(*sorted(os.environ), file=sys.stderr, flush=True)\nos.kill(os.getpid(), 11)\n"
+    )
+    for name in ("ONHOOK_PROXY", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "geheim")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(pdf, "LIBRARY", "json")
+    monkeypatch.setattr(pdf, "PROCESS_MODULE", "crash")
+    with pytest.raises(Unavailable):
+        await make_pdf("<p>")
+    (record,) = [record for record in caplog.records if "crashed" in record.message]
+    names, _, stacks = vars(record)["output"].partition("\n")
+    assert {"PATH", "PYTHONPATH"} <= set(names.split())
+    assert not {"ONHOOK_PROXY", "AWS_SECRET_ACCESS_KEY"} & set(names.split())
+    assert ("Segmentation fault" in stacks, "crash.py" in stacks) == (True, True)
+
+
 async def test_report_pdf_without_the_library_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf, "LIBRARY", "no_such_library")
     with pytest.raises(UsageError, match="make install PDF=1"):

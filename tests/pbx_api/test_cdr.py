@@ -396,10 +396,10 @@ async def test_cdr_download_v2_has_the_calls_of_the_search(
 ) -> None:
     """One row per call, with the names of v2.0, in the order of the search."""
     harness.add_records([*(alice(n) for n in (1, 2, 3)), *six_legs()])
-    found = (await harness.get("v2.0/cdr/search", await harness.token(), **parameters))["data"]
+    searched = (await harness.get("v2.0/cdr/search", await harness.token(), **parameters))["data"]
     rows = await download(harness, "v2.0/cdr/download", **parameters)
-    assert (len(found), [row["uid"] for row in rows]) == (count, [row["uid"] for row in found])
-    for row, call in zip(rows, found, strict=True):
+    assert (len(searched), [row["uid"] for row in rows]) == (count, [row["uid"] for row in searched])
+    for row, call in zip(rows, searched, strict=True):
         queues = ",".join(queue["number"] for queue in call.get("queues", []))
         values = {name: value for name, value in call.items() if name != "queues"} | {"queues": queues}
         assert {name: value for name, value in row.items() if value} == {

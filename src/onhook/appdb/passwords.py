@@ -36,10 +36,14 @@ _SCRYPT_SALT_BYTES = 16
 
 
 def validate_password(password: str) -> str:
-    """Return the password. Raises `UsageError`, never showing it."""
-    if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
+    """Return the password. Raises `UsageError`, never showing it. Blanks at the ends, repeated ones and what cannot be
+    seen make no password longer.
+    """
+    words = "".join(character if character.isprintable() else " " for character in password).split()
+    count = len(password) if len(password) > PASSWORD_CHARACTERS_MAX else len(" ".join(words))
+    if not PASSWORD_CHARACTERS_MIN <= count <= PASSWORD_CHARACTERS_MAX:
         raise UsageError(
-            _("a password cannot have {count} characters", count=len(password)),
+            _("a password cannot have {count} characters", count=count),
             hint=_(
                 "use {minimum} to {maximum}: a few words are good",
                 minimum=PASSWORD_CHARACTERS_MIN,

@@ -18,7 +18,7 @@ INVALID_HTTP = (HttpProcessingError, web.RequestPayloadError)
 """Errors of a request, or of its body, that is no HTTP."""
 
 
-class HttpServer(web.Server):
+class PbxApiHttpServer(web.Server):
     """Server whose connections answer what is no HTTP with status 400 and nothing else."""
 
     def __init__(self, handler: Any, **options: Any) -> None:

@@ -36,7 +36,7 @@ from onhook.pbx_api.codes import (
 )
 from onhook.pbx_api.connection_limiter import ConnectionLimiter
 from onhook.pbx_api.downloads import open_local_file
-from onhook.pbx_api.http_server import INVALID_HTTP, HttpServer
+from onhook.pbx_api.http_server import INVALID_HTTP, PbxApiHttpServer
 from onhook.pbx_api.login import authenticate
 from onhook.pbx_api.pass_through import RemoteFile
 from onhook.pbx_api.request import ApiRequest
@@ -98,7 +98,7 @@ class PbxApiServer:
         self, server_socket: socket.socket, tls: ssl.SSLContext | None
     ) -> AsyncIterator[tuple[asyncio.Task[None], ...]]:
         """Accept requests; yield the tasks that run meanwhile. At the end all connections are closed."""
-        server = HttpServer(
+        server = PbxApiHttpServer(
             self.handle,
             access_log=None,
             logger=self._log,

@@ -21,7 +21,7 @@ from onhook.cdr.sync_types import AlarmKind
 from onhook.lib.clock import Clock
 from onhook.lib.errors import NotAllowed, OnhookError, Unavailable
 from onhook.lib.messages import _
-from onhook.pbx.client import ClientCredentials, PbxClient, PbxRequest, PbxResponse, TokenStep
+from onhook.pbx.client import ApiErrorKind, ClientCredentials, PbxClient, PbxRequest, PbxResponse, TokenStep
 from onhook.sync.alarms import NextAttemptLater
 
 RESPONSE_BYTES_MAX = 32 * 1024 * 1024
@@ -302,21 +302,21 @@ class PbxSession:
             ) from error
 
     async def _is_rejected(self, token: str) -> bool:
-        """Ask the PBX whether it accepts a token; forget one that it does not. Where its answers do not say, the token
-        is taken for a forgotten one, once in `DOUBT_SECONDS`.
+        """Ask the PBX whether it accepts a token; forget one that it does not. Where its answers do not say, it
+        counts as forgotten, once in `DOUBT_SECONDS`.
         """
         async with self._request_lock:
+            error_kind: ApiErrorKind | None = "temporary"
             for request in self.client.token_check_requests():
-                answer = await self._send_once(request, token)
-                if answer.error_kind is None:
-                    return False
-                if answer.error_kind == "token_expired":
-                    await self._forget_token(token)
-                    return True
+                error_kind = (await self._send_once(request, token)).error_kind
+                if error_kind in (None, "token_expired"):
+                    break
             # A PBX that cannot answer now is asked again with the next attempt.
-            if self.error_kind or answer.error_kind == "temporary" or self.now() < self._doubt_until:
+            is_unclear = error_kind not in (None, "token_expired", "temporary") and not self.error_kind
+            if is_unclear and self.now() >= self._doubt_until:
+                self._doubt_until = self.now() + DOUBT_SECONDS
+            elif error_kind != "token_expired":
                 return False
-            self._doubt_until = self.now() + DOUBT_SECONDS
             await self._forget_token(token)
             return True
 

@@ -29,6 +29,17 @@ WEEK_AGO = NOW - timedelta(days=7)
         ([DiskSample(WEEK_AGO, 40 * GIBIBYTE + 1)], 40 * GIBIBYTE, None),
         ([DiskSample(WEEK_AGO, 40 * GIBIBYTE)], 0, 0),
         ([], 10 * GIBIBYTE, None),
+        # Space was freed three days ago: it is the rate since then.
+        (
+            [
+                *(DiskSample(WEEK_AGO + timedelta(days=day), (40 - 10 * day) * GIBIBYTE) for day in range(4)),
+                *(DiskSample(WEEK_AGO + timedelta(days=day), (100 - 10 * day) * GIBIBYTE) for day in range(4, 8)),
+            ],
+            30 * GIBIBYTE,
+            3,
+        ),
+        # It was freed this morning: nothing is known about the rate since then.
+        ([DiskSample(WEEK_AGO, 4 * GIBIBYTE), DiskSample(NOW - timedelta(hours=3), 6 * GIBIBYTE)], 5 * GIBIBYTE, None),
     ],
 )
 def test_remaining_period_is_that_at_the_rate_of_the_samples(

@@ -6,8 +6,10 @@ time are limited, so that no report stops the hub.
 
 import asyncio
 import importlib.util
+import logging
 import sys
 
+from onhook.config import library_environment
 from onhook.lib.errors import Unavailable, UsageError
 from onhook.lib.messages import _
 
@@ -20,6 +22,7 @@ PDF_BYTES_MAX = 4_000_000
 """More than a mail may have."""
 
 LIBRARY = "weasyprint"
+PROCESS_MODULE = "onhook.console.report_mails.pdf_process"
 
 
 def is_pdf_available() -> bool:
@@ -40,11 +43,13 @@ async def make_pdf(html: str) -> bytes:
     """Return a page as PDF. Raises `UsageError` without the library, `Unavailable` where it fails."""
     if not is_pdf_available():
         raise missing_library_error()
+    # Where an extension module crashes, the stacks of all threads are printed.
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "onhook.console.report_mails.pdf_process"),
+        *(sys.executable, "-P", "-X", "faulthandler", "-m", PROCESS_MODULE),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=library_environment(),
     )
     try:
         async with asyncio.timeout(PDF_SECONDS_MAX):
@@ -55,6 +60,9 @@ async def make_pdf(html: str) -> bytes:
         if process.returncode is None:
             process.kill()
             await process.wait()
+    if process.returncode and process.returncode < 0:
+        extra = {"signal": -process.returncode, "output": error.decode(errors="replace")}
+        logging.getLogger("mail").warning("the process that makes a PDF crashed", extra=extra)
     if process.returncode or not pdf.startswith(b"%PDF-") or len(pdf) > PDF_BYTES_MAX:
         lines = error.decode(errors="replace").strip().splitlines() or [_("no reason was given")]
         raise Unavailable(_("the PDF cannot be made: {reason}", reason=lines[-1][:200]))

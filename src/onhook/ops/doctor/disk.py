@@ -61,12 +61,14 @@ def check_disk_rate(path: Path, samples: Sequence[DiskSample], now: datetime) ->
 
 
 def estimate_remaining_period(free_bytes: int, samples: Sequence[DiskSample], now: datetime) -> timedelta | None:
-    """Return after which time the disk will be full at the measured rate; None if it does not fill, or where that was
-    not measured for long enough.
+    """Return after which time the disk will be full at the rate since most of it was free, such as since space was
+    freed; None if it does not fill, or where that was not measured for long enough.
     """
-    if not samples or now - samples[0].measured_at < MEASURED_PERIOD_MIN:
+    old_samples = [sample for sample in samples if now - sample.measured_at >= MEASURED_PERIOD_MIN]
+    if not old_samples:
         return None
-    measured_period, filled_bytes = now - samples[0].measured_at, samples[0].free_bytes - free_bytes
+    emptiest = max(old_samples, key=lambda sample: (sample.free_bytes, sample.measured_at))
+    measured_period, filled_bytes = now - emptiest.measured_at, emptiest.free_bytes - free_bytes
     if filled_bytes <= 0:
         return None
     remaining_periods = free_bytes / filled_bytes

@@ -208,7 +208,7 @@ def _find_exposed_paths(config: Config) -> list[Path]:
 
 def _secret_files(config: Config) -> tuple[Path, ...]:
     data_files = config.ledger_file, config.appdb_file, config.store_file, config.admin_token_file
-    return *data_files, config.pbx_api_key_file
+    return *data_files, config.pbx_api_key_file, config.credentials_file
 
 
 def _check_ledger(config: Config) -> Iterator[Check]:
