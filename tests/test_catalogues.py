@@ -71,9 +71,17 @@ def test_write_catalogues_keeps_translations_and_removes_what_is_gone(tmp_path: 
     catalogue = read_catalogue(directory / "de.po")
     assert [message.id for message in catalogue if message.id] == [("1 leg", "{count} legs"), "Calls", "New"]
     assert list(list_missing(texts, directory / "de.po")) == ["# b", "'New'", "('1 leg', '{count} legs')"]
-    written = (directory / "de.po").read_text()
+    first_text = (directory / "de.po").read_text()
     write_catalogues(texts, directory)
-    assert (directory / "de.po").read_text() == written
+    assert (directory / "de.po").read_text() == first_text
+
+
+def test_list_problems_names_texts_that_share_an_entry(tmp_path: Path) -> None:
+    directory = make_directory(tmp_path / "po")
+    write_catalogues({}, directory)
+    texts: dict[Text, list[str]] = {("1 leg", "{count} legs"): ["a"], ("1 leg", "{count:,} legs"): ["b"]}
+    (problem,) = list_problems(texts, directory)
+    assert problem.startswith("'1 leg'")
 
 
 def test_list_problems_needs_complete_languages_only_when_asked(
@@ -105,7 +113,7 @@ def test_list_problems_needs_complete_languages_only_when_asked(
 def test_find_mistakes_compares_placeholders_code_and_markup(text: str, translation: str, mistake: str) -> None:
     catalogue = read_catalogue(Path("de.po"))
     mistakes = list(find_mistakes(catalogue.add(text, translation)))
-    assert [mistake in found for found in mistakes] == ([True] if mistake else [])
+    assert [mistake in name for name in mistakes] == ([True] if mistake else [])
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,9 @@ def format_formats(codes: Iterable[str]) -> str:
 
 def list_problems(texts: dict[Text, list[str]], directory: Path, *, is_complete_needed: bool = False) -> Iterator[str]:
     """Yield what is wrong with the catalogues of a directory."""
+    for key, number in Counter(map(_key, texts)).items():
+        if number > 1:
+            yield f"{key!r} is the text for the number 1 of two texts: a catalogue has one entry for both"
     paths = sorted(directory.glob("*.po"))
     for path in paths:
         catalogue = read_catalogue(path)

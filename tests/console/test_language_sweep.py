@@ -26,7 +26,7 @@ VOID_ELEMENTS: Final = frozenset({"input", "br", "img", "meta", "link", "hr", "w
 TRANSLATED: Final = re.compile("⟦[^⟦⟧]*⟧")
 BRACKETS: Final = re.compile("[^⟦⟧]")
 NAMES: Final = re.compile(
-    r"\b(Onhook|onhook|English|Europe/Berlin|Berlin|UTC|CSV|XLSX|JSONL|Parquet|KiB|MiB|Alice|Bob|Carol|Dora|CRM|Outcomes"
+    r"\b(Onhook|onhook|Europe/Berlin|Berlin|UTC|CSV|XLSX|JSONL|Parquet|KiB|MiB|Alice|Bob|Carol|Dora|CRM|Outcomes"
     r"|Queues|Queue Team|Other tiles|office|branch|shop|second|3631A2124XXX)\b|https?://\S+"
 )
 """Names, of the sample data too, and units."""
@@ -90,7 +90,9 @@ class PseudoCatalogue(FileCatalogue):
 
 
 class PageTexts(HTMLParser):
-    """Collects the texts that a person reads; what has its direction from its content is data, as names are."""
+    """Collects the texts that a person reads. What has its direction from its content is data, as names are, and what
+    has a language of its own is the name of that language.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +106,9 @@ class PageTexts(HTMLParser):
         if tag == "input" and attributes.get("type") in ("submit", "button"):
             self.texts.append(attributes.get("value") or "")
         if tag not in VOID_ELEMENTS:
-            is_data = tag in LITERAL_ELEMENTS or attributes.get("dir") == "auto" or attributes.get("translate") == "no"
+            is_data = (
+                tag in LITERAL_ELEMENTS or attributes.get("dir") == "auto" or (tag != "html" and "lang" in attributes)
+            )
             self._open.append((tag, is_data))
 
     def handle_endtag(self, tag: str) -> None:

@@ -152,7 +152,7 @@ def _check_quarantine(count: int) -> Check:
     if count >= QUARANTINE_COUNT_MAX:
         detail = _("{count:,} or more events could not be parsed", count=count)
     else:
-        detail = _n("1 event could not be parsed", "{count:,} events could not be parsed", count)
+        detail = _n("{count:,} event could not be parsed", "{count:,} events could not be parsed", count)
     return Check("WARNING", detail, _("`onhook quarantine list` shows why"))
 
 
