@@ -1,12 +1,15 @@
 """A server with the setting `ledger`: its raw events are on NATS JetStream, its application database on PostgreSQL."""
 
 import re
+from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from onhook.appdb.destination_spec import DestinationSpec
+from onhook.cdr.record_filter import RecordFilter
 from onhook.config import Config
 from onhook.ledger.contract import CounterKey
 from onhook.lib.clock import SystemClock
@@ -15,6 +18,7 @@ from onhook.ops.backup import create_backup, restore
 from onhook.ops.cluster_ledger import check_ledger, check_ledger_setting, sole_use
 from onhook.ops.cluster_move import move_ledger, move_ledger_back
 from onhook.ops.doctor.host import check_installation
+from onhook.ops.event_deletion import report_position, store_name
 from onhook.ops.instance_lock import START_SECONDS_MAX, exclusive_intake_lock, instance_lock, prepare_directory
 from onhook.ops.ledger_reading import has_events, opened, read_begin, read_counters, read_latest_bodies
 from onhook.ops.lost_ledger import begin_ledger
@@ -26,6 +30,8 @@ from tests.ledger.jetstream_server import PASSWORD as NATS_PASSWORD
 from tests.ledger.jetstream_server import QUOTED_PASSWORD, JetStreamServer
 from tests.postgresql_server import PASSWORD
 from tests.runtime.harness import Server, call_id, call_ids, create_server, wait_until, webhook_body
+from tests.test_projector import entry as call_entry
+from tests.test_projector import event
 
 pytestmark = pytest.mark.slow
 
@@ -206,3 +212,34 @@ async def test_checks_read_the_ledger_on_nats_as_they_read_a_file(config: Config
     assert await read_last_seq(config) == 3
     assert [counter.count for counter in await read_counters(config, open_ledger, [SN.lower()])] == [2]
     assert await read_latest_bodies(config, open_ledger, SN, entry(2).dialect, 1) == [entry(2).body]
+
+
+class LaterClock(SystemClock):
+    """A clock that is ahead by some days."""
+
+    def __init__(self, days: int) -> None:
+        self._ahead = timedelta(days=days)
+
+    def microseconds(self) -> int:
+        return super().microseconds() + self._ahead // timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(("days", "count"), [(6, 2), (8, 1)])
+async def test_store_of_a_hub_that_was_away_for_too_long_is_made_anew(config: Config, days: int, count: int) -> None:
+    """Others have deleted a call meanwhile, and what says so; for seven days they wait for its store."""
+    await begin_ledger(config, ENGINES)
+    async with opened(config, ENGINES.open_ledger) as ledger:
+        await ledger.append([call_entry(event(number, "1001")) for number in range(2)])
+        assert await count_calls(config, SystemClock()) == 2
+        await ledger.delete([1])
+    assert await count_calls(config, LaterClock(days)) == count
+
+
+async def count_calls(config: Config, clock: SystemClock) -> int:
+    """Run a hub until it has caught up and has reported its store; return how many calls it has."""
+    async with AsyncExitStack() as stack:
+        resources = await hub_process._open_resources(stack, config, clock)
+        await hub_process._create_projector(resources).catch_up()
+        name, now_us = store_name(config), clock.microseconds()
+        await report_position(resources.appdb, resources.store, now_us=now_us, name=name)
+        return len((await resources.store.calls(RecordFilter(), 10)).data)

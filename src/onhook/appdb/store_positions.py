@@ -11,10 +11,10 @@ from onhook.appdb.contract import Database
 ABSENCE_MAX = timedelta(days=7)
 """A store that was not seen for so long is not waited for: it is made anew when it comes back."""
 
+ABSENCE_MICROSECONDS = ABSENCE_MAX // timedelta(microseconds=1)
+
 FOLLOWER_PREFIX = "destination:"
 """Of the names of destinations, before their number."""
-
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class StorePositions:
@@ -31,11 +31,16 @@ class StorePositions:
             (name, position, now_us),
         )
 
+    async def seen_at(self, name: str) -> int | None:
+        """Return when a store was last reported, in microseconds since 1970, UTC; None where it is not registered."""
+        rows = await self._database.rows("SELECT seen_at FROM stores WHERE name = ?", (name,))
+        return rows[0][0] if rows else None
+
     async def slowest(self, *, now_us: int) -> int | None:
         """Return the lowest position of the stores that were seen lately; None without one."""
         rows = await self._database.rows(
             "SELECT min(position) FROM stores WHERE seen_at > ? AND name NOT LIKE ?",
-            (now_us - ABSENCE_MAX // _MICROSECOND, f"{FOLLOWER_PREFIX}%"),
+            (now_us - ABSENCE_MICROSECONDS, f"{FOLLOWER_PREFIX}%"),
         )
         position: int | None = rows[0][0]
         return position

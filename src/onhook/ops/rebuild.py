@@ -14,6 +14,7 @@ from pathlib import Path
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.pbx_facts import AppDbPbxFacts
+from onhook.appdb.store_positions import ABSENCE_MAX, ABSENCE_MICROSECONDS
 from onhook.config import Config
 from onhook.ledger.control_entries import ReRead
 from onhook.ledger.facts_publisher import FactsPublisher
@@ -21,7 +22,9 @@ from onhook.lib.clock import Clock, SystemClock
 from onhook.lib.errors import OnhookError, Unavailable, UsageError
 from onhook.lib.file_lock import file_lock_soon, is_locked
 from onhook.lib.messages import _
+from onhook.lib.timestamps import to_datetime
 from onhook.ops.engines import Engines
+from onhook.ops.event_deletion import store_name
 from onhook.ops.instance_lock import read_server_info
 from onhook.ops.ledger_reading import opened, read_begin
 from onhook.ops.quarantine_retry import group_consecutive
@@ -100,6 +103,24 @@ async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock, engi
     await _retire_store(config, engines)
     _replace(rebuilt_path, config.store_file)
     await appdb.destinations.release_replays([last_seq for _, last_seq in runs])
+
+
+async def discard_absent_store(config: Config, appdb: AppDb, clock: Clock, engines: Engines) -> None:
+    """Delete the store of a hub that was away for longer than others wait before they delete raw events: it may have
+    calls whose deletion the ledger no longer has. It is then made anew. Before the store is opened; the store of a
+    ledger in a file is never away, for nothing else deletes from it. Raises `Unavailable`.
+    """
+    if not config.ledger or not config.store_file.exists():
+        return
+    seen_at = await appdb.store_positions.seen_at(store_name(config))
+    if seen_at is None or seen_at > clock.microseconds() - ABSENCE_MICROSECONDS:
+        return
+    logging.getLogger("rebuild").warning(
+        "this hub was away for too long: its store is made anew",
+        extra={"last_seen": to_datetime(seen_at).isoformat(timespec="seconds"), "days_max": ABSENCE_MAX.days},
+    )
+    _delete_database(rebuilt_store_path(config))
+    await _retire_store(config, engines)
 
 
 def rebuilt_store_path(config: Config) -> Path:

@@ -20,7 +20,7 @@ from onhook.ops.instance_lock import (
 )
 from onhook.ops.number_erasure import NumberEraser
 from onhook.ops.quarantine_retry import QuarantineRetrier
-from onhook.ops.rebuild import install_rebuilt_store
+from onhook.ops.rebuild import discard_absent_store, install_rebuilt_store
 from onhook.pbx.registry import dialects
 from onhook.projector.projector import Projector
 from onhook.runtime.adapters.erasure import create_eraser
@@ -58,6 +58,7 @@ async def open_files(config: Config, *, create: bool = False) -> AsyncIterator[O
         appdb = await stack.enter_async_context(ENGINES.open_appdb(config))
         ledger = await open_checked_ledger(config, appdb, ENGINES)
         stack.push_async_callback(ledger.close)
+        await discard_absent_store(config, appdb, SystemClock(), ENGINES)
         await install_rebuilt_store(config, appdb, SystemClock(), ENGINES)
         store = await open_store_file(config.store_file)
         stack.push_async_callback(store.close)

@@ -46,7 +46,7 @@ from onhook.ops.mail_job import MailJob
 from onhook.ops.name_learner import NameLearner
 from onhook.ops.number_erasure import NumberEraser
 from onhook.ops.quarantine_retry import QuarantineRetrier
-from onhook.ops.rebuild import install_rebuilt_store, order_rebuild
+from onhook.ops.rebuild import discard_absent_store, install_rebuilt_store, order_rebuild
 from onhook.ops.report_job import ReportJob
 from onhook.ops.retention import Retention
 from onhook.ops.rollup_job import run_rollup_job
@@ -164,6 +164,7 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
         await ensure_admin_token(config, appdb, clock)
     ledger = await open_checked_ledger(config, appdb, ENGINES)
     stack.push_async_callback(ledger.close)
+    await discard_absent_store(config, appdb, clock, ENGINES)
     await install_rebuilt_store(config, appdb, clock, ENGINES)
     lowered_stream_count = await _lower_cursors(appdb, ledger)
     for row in await appdb.list_unreadable():
