@@ -142,6 +142,7 @@ OWN_TABLES = {
     "alarms": "conditions that Onhook finds",
     "issues": "conditions that Onhook finds",
     "disk_samples": "measured",
+    "node_states": "reported by processes",
     "learnt_names": "found in events",
     "pbx_names": "read from PBXs",
     "directory_state": "how far names were looked for",

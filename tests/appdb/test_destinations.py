@@ -225,6 +225,10 @@ async def test_signing_secret_that_is_no_key_of_standard_webhooks_has_advice(
     assert (await destinations.change("crm", {"with_standard_webhooks": True})).with_standard_webhooks
 
 
+async def release_all(destinations: Destinations) -> None:
+    await destinations.release_replays(await destinations.list_held_replays(now_us=NOW))
+
+
 async def test_replays_are_ordered_and_limited(destinations: Destinations) -> None:
     """After the live stream, in order of request."""
     await _add(destinations)
@@ -247,7 +251,7 @@ async def test_hold_replays_events_parsed_late_go_to_all_destinations(destinatio
     await destinations.release_replays([5])
     await destinations.discard_held_replays([6])
     assert [(s.cursor, s.until) for s in await destinations.streams(number)] == [(7, None), (4, 5)]
-    await destinations.release_replays()
+    await release_all(destinations)
     assert [s.until for s in await destinations.streams(number)] == [None, 5, 9]
     assert await destinations.revisions() == before[0]
     assert (await destinations.newest_stream_ids())[number] > before[1][number]
@@ -266,12 +270,17 @@ async def test_hold_replays_page_of_events_for_many_destinations_ends_in_time(de
     assert [(s.cursor, s.until) for s in await destinations.streams(50)] == [(7, None), (0, 1)]
 
 
-async def test_release_replays_without_numbers_releases_all(destinations: Destinations) -> None:
+async def test_list_held_replays_are_those_that_were_held_for_so_long(destinations: Destinations) -> None:
+    """Or by a clock that was ahead."""
     for name in ("crm", "bi"):
         await _add(destinations, name)
     await destinations.hold_replays([(1, 3), (5, 5)], now_us=NOW)
-    await destinations.release_replays()
-    assert [[s.until for s in await destinations.streams(number)] for number in (1, 2)] == [[None, 3, 5]] * 2
+    await destinations.hold_replays([(7, 7)], now_us=NOW + 60_000_000)
+    for seconds, ends in {-1: [3, 5, 7], 0: [7], 59: [7], 60: [3, 5], 120: [3, 5, 7]}.items():
+        now_us = NOW + seconds * 1_000_000
+        assert await destinations.list_held_replays(seconds_min=60, now_us=now_us) == ends, seconds
+    await release_all(destinations)
+    assert [[s.until for s in await destinations.streams(number)] for number in (1, 2)] == [[None, 3, 5, 7]] * 2
 
 
 async def test_destination_removed_with_its_secrets_and_streams(destinations: Destinations) -> None:
@@ -337,7 +346,7 @@ async def test_hold_replays_same_events_again_are_held_once(destinations: Destin
     await _add(destinations)
     for _ in range(2):
         await destinations.hold_replays([(3, 4)], now_us=NOW)
-    await destinations.release_replays()
+    await release_all(destinations)
     number = (await destinations.get("crm")).destination_id
     assert [(stream.cursor, stream.until) for stream in (await destinations.streams(number))[1:]] == [(2, 4)]
 

@@ -28,6 +28,7 @@ from onhook.ops.doctor.check import Check
 from onhook.ops.issue_monitor import BEGIN_SECONDS, END_SECONDS, REPEAT_SECONDS, IssueMonitor
 from onhook.store.contract import QuarantineEntry, StoreBatch
 from onhook.store.duckdb import DuckDbStore, open_store
+from tests.appdb.test_node_states import node_state
 from tests.delivery.harness import SECRET, WebhookReceiver, make_calls, open_delivery_harness
 from tests.factories import SN
 from tests.test_projector import entry, event
@@ -141,6 +142,21 @@ async def test_issue_monitor_disk_that_fills_is_an_issue_a_week_before(installat
     await installation.check(after=BEGIN_SECONDS)
     (issue,) = await installation.appdb.issues.all()
     assert (issue.kind, "full in less than 4 days" in issue.detail) == ("check_disk", True)
+
+
+async def test_issue_monitor_full_disk_of_another_machine_is_an_issue(installation: Installation) -> None:
+    """While it is reported: by the hub that has the job. What was reported long ago says nothing of now."""
+    for _report in range(7):
+        for node, free_bytes in (("full", 1), ("empty", 10**12)):
+            state = node_state(node, free_bytes=free_bytes, total_bytes=10**12)
+            await installation.appdb.node_states.report(state, now_us=installation.microseconds())
+        await installation.check(after=60)
+    (issue,) = await installation.appdb.issues.all()
+    assert (issue.kind, issue.ended_at) == ("check_disk", None)
+    assert issue.detail == "on machine full: 0 MiB of disk space are free"
+    await installation.check(after=60)
+    await installation.check(after=END_SECONDS)
+    assert await installation.notifications() == [("check_disk", False), ("check_disk", True)]
 
 
 async def test_issue_monitor_disabled_destination_is_notified_with_begin_and_end(installation: Installation) -> None:

@@ -1,5 +1,6 @@
 """Events parsed late are sent to destinations that are past their numbers."""
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from onhook.appdb.appdb import AppDb
 from onhook.appdb.destination_spec import DestinationSpec
 from onhook.lib.clock import SystemClock
 from onhook.lib.errors import Unavailable
-from onhook.ops.quarantine_retry import QuarantineRetrier
+from onhook.ops import quarantine_retry
+from onhook.ops.quarantine_retry import QuarantineRetrier, release_left_replays
 from onhook.store.contract import QuarantineEntry
+from tests.waiting import polls, wait_until
 
 
 class Projector:
@@ -68,7 +71,7 @@ async def test_retry_holds_replays_before_it_parses(tmp_path: Path) -> None:
         await rereading.retry([7])
     assert projector.stream_counts == [1, 2]
     assert [stream.until for stream in await appdb.destinations.streams(1)] == [None, 5]
-    await appdb.destinations.release_replays()
+    await release_all(appdb)
     assert [(stream.cursor, stream.until) for stream in (await appdb.destinations.streams(1))[1:]] == [(4, 5), (6, 7)]
     await appdb.close()
 
@@ -83,5 +86,63 @@ async def test_retry_consecutive_events_are_one_replay(tmp_path: Path) -> None:
         await retrier.retry([8, 7, 1, 2, 3, 11, 20])
         streams = await appdb.destinations.streams(1)
         assert [(stream.cursor, stream.until) for stream in streams] == [(9, None), (0, 3), (10, 11)]
-        await appdb.destinations.release_replays()
+        await release_all(appdb)
         assert await appdb.destinations.streams(1) == streams
+
+
+async def test_replays_of_a_retry_in_progress_are_held_and_those_of_a_dead_process_are_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the retry takes, and without a start of a hub."""
+    monkeypatch.setattr(quarantine_retry, "RELEASE_SECONDS", 0.01)
+    monkeypatch.setattr(quarantine_retry, "HELD_SECONDS_MIN", 0.0)
+    clock = CountingClock()
+    async with AppDb(tmp_path / "onhook.db") as appdb, AppDb(tmp_path / "onhook.db") as others:
+        await appdb.destinations.add("crm", DestinationSpec(url="http://a.example/"), None, after=9, now_us=1)
+        projector = SlowProjector(appdb)
+        retrier = QuarantineRetrier(projector, appdb, SystemClock())  # type: ignore[arg-type] # it has the one method
+        retrying = asyncio.create_task(retrier.retry([5]))
+        await projector.is_retrying.wait()
+        releasing = asyncio.create_task(release_left_replays(others, clock))
+        await wait_until(lambda: clock.reads > 3)
+        assert await list_ends(appdb) == [None]
+        projector.may_end.set()
+        await retrying
+        assert await list_ends(appdb) == [None, 5]
+        await appdb.destinations.hold_replays([(7, 7)], now_us=SystemClock().microseconds())
+        await wait_until(await list_ends(appdb) == [None, 5, 7] async for _ in polls())
+        releasing.cancel()
+        await asyncio.wait([releasing])
+
+
+async def list_ends(appdb: AppDb) -> list[int | None]:
+    return [stream.until for stream in await appdb.destinations.streams(1)]
+
+
+class SlowProjector(Projector):
+    """A projector that works until it may end."""
+
+    def __init__(self, appdb: AppDb) -> None:
+        super().__init__(appdb)
+        self.is_retrying = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def retry(self, seqs: list[int]) -> list[QuarantineEntry]:
+        self.is_retrying.set()
+        await self.may_end.wait()
+        return await super().retry(seqs)
+
+
+class CountingClock(SystemClock):
+    """The system's clock, which counts how often it is read."""
+
+    reads = 0
+
+    def microseconds(self) -> int:
+        self.reads += 1
+        return super().microseconds()
+
+
+async def release_all(appdb: AppDb) -> None:
+    held = await appdb.destinations.list_held_replays(now_us=SystemClock().microseconds())
+    await appdb.destinations.release_replays(held)

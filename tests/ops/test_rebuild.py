@@ -89,7 +89,8 @@ async def test_rebuild_crash_before_the_replacement_loses_nothing(
     assert await _replays(config) == []
     appdb = AppDb(config.appdb_file)
     await install_rebuilt_store(config, appdb, SystemClock(), ENGINES)
-    await appdb.destinations.release_replays()  # as a starting hub does
+    held = await appdb.destinations.list_held_replays(now_us=SystemClock().microseconds())
+    await appdb.destinations.release_replays(held)  # as a hub does
     await appdb.close()
     assert await _replays(config) == [(0, 2)]
 

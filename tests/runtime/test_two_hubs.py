@@ -57,6 +57,7 @@ JOBS = {
     "silence",
     "call_times",
     "issues",
+    "replays",
     "retention",
     "erasure",
     "issue_mails",

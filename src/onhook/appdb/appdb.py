@@ -41,6 +41,7 @@ from onhook.appdb.mail_settings import MailSettingsRepository
 from onhook.appdb.mails import Mails
 from onhook.appdb.mask_key import MaskKey
 from onhook.appdb.missed_call_work import MissedCallWorkRepository
+from onhook.appdb.node_states import NodeStates
 from onhook.appdb.notes import Notes
 from onhook.appdb.passkeys import Passkeys
 from onhook.appdb.pbx_conventions import PbxConventionsRepository
@@ -154,7 +155,7 @@ class AppDb:
         self.erasures = NumberErasures(self._database)
         self.directory = DirectoryRepository(self._database)
         self.names = DirectoryCache(self.directory)
-        self.disk_samples = DiskSamples(self._database)
+        self.disk_samples, self.node_states = DiskSamples(self._database), NodeStates(self._database)
         self.leg_groups = LegGroupRepository(self._database)
         self.leases = Leases(self._database)
         self.mask_key, self.cluster = MaskKey(self._database), Cluster(self._database)

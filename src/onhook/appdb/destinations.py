@@ -396,22 +396,23 @@ class Destinations:
                 [(text, first - 1, last, now_us) for first, last in some],
             )
 
-    async def release_replays(self, seqs: Sequence[int] | None = None) -> None:
-        """Release the held replays that end with these numbers, whose events are parsed now; None releases all."""
-        for some in _batches(await self._held_replay_ends() if seqs is None else seqs):
-            await self._database.write_many(
-                "UPDATE streams SET is_held = 0 WHERE is_held = 1 AND until = ?", [(seq,) for seq in some]
-            )
+    async def list_held_replays(self, *, seconds_min: float = 0.0, now_us: int) -> list[int]:
+        """Return the last numbers of the replays that have been held for so long, or by a clock that was ahead."""
+        sql = "SELECT DISTINCT until FROM streams WHERE is_held = 1 AND created_at NOT BETWEEN ? AND ? ORDER BY until"
+        later_us = now_us - round(seconds_min * 1_000_000) + 1
+        return [seq for (seq,) in await self._database.rows(sql, (later_us, now_us))]
+
+    async def release_replays(self, seqs: Sequence[int]) -> None:
+        """Release the held replays that end with these numbers, whose events are parsed now."""
+        for some in _batches(seqs):
+            sql = "UPDATE streams SET is_held = 0 WHERE is_held = 1 AND until = ?"
+            await self._database.write_many(sql, [(seq,) for seq in some])
 
     async def discard_held_replays(self, seqs: Sequence[int]) -> None:
         """Delete the held replays that end with these numbers, whose events could not be parsed after all."""
         for some in _batches(seqs):
-            await self._database.write_many(
-                "DELETE FROM streams WHERE is_held = 1 AND until = ?", [(seq,) for seq in some]
-            )
-
-    async def _held_replay_ends(self) -> list[int]:
-        return [seq for (seq,) in await self._database.rows("SELECT DISTINCT until FROM streams WHERE is_held = 1")]
+            sql = "DELETE FROM streams WHERE is_held = 1 AND until = ?"
+            await self._database.write_many(sql, [(seq,) for seq in some])
 
     async def _insert_stream(
         self, destination_id: int, record_filter: RecordFilter, after: int | None, until: int | None, now_us: int

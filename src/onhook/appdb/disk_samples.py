@@ -25,28 +25,34 @@ class DiskSample(msgspec.Struct, frozen=True):
 
 
 class DiskSamples:
-    """Repository of the samples of a week. Times passed in are microseconds since 1970, UTC."""
+    """Repository of the samples of a week, those of each machine by its name, which is empty where there is one.
+    Times passed in are microseconds since 1970, UTC.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def all(self) -> Sequence[DiskSample]:
-        """Return the samples, the oldest first."""
-        rows = await self._database.rows("SELECT measured_at, free_bytes FROM disk_samples ORDER BY measured_at")
+    async def all(self, node: str = "") -> Sequence[DiskSample]:
+        """Return the samples of a machine, the oldest first."""
+        rows = await self._database.rows(
+            "SELECT measured_at, free_bytes FROM disk_samples WHERE node = ? ORDER BY measured_at", (node,)
+        )
         return read_rows(rows, lambda row: DiskSample(to_datetime(row[0]), row[1]))
 
-    async def add(self, free_bytes: int, *, now_us: int) -> None:
-        """Add a sample if the latest is an hour old. Delete those that are too old, and those of a future that a clock
-        which was put back has shown.
+    async def add(self, free_bytes: int, *, node: str = "", now_us: int) -> None:
+        """Add a sample of a machine if its latest is an hour old. Delete those that are too old, and those of a future
+        that a clock which was put back has shown.
         """
         oldest_us = now_us - KEPT_PERIOD // _MICROSECOND
         recent_us = now_us - SAMPLE_INTERVAL // _MICROSECOND
         if await self._database.rows(
-            "SELECT 1 FROM disk_samples WHERE measured_at > ? AND measured_at <= ? LIMIT 1", (recent_us, now_us)
+            "SELECT 1 FROM disk_samples WHERE node = ? AND measured_at > ? AND measured_at <= ? LIMIT 1",
+            (node, recent_us, now_us),
         ):
             return
         async with self._database.transaction():
             await self._database.write(
-                "DELETE FROM disk_samples WHERE measured_at NOT BETWEEN ? AND ?", (oldest_us, now_us)
+                "DELETE FROM disk_samples WHERE measured_at < ? OR (node = ? AND measured_at > ?)",
+                (oldest_us, node, now_us),
             )
-            await self._database.write("INSERT INTO disk_samples VALUES (?, ?)", (now_us, free_bytes))
+            await self._database.write("INSERT INTO disk_samples VALUES (?, ?, ?)", (node, now_us, free_bytes))

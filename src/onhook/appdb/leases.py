@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from itertools import chain
+from typing import NamedTuple
 
 from onhook.appdb.contract import Database, Row
 from onhook.appdb.fence import FencedOff, Lease, fenced
@@ -50,6 +51,13 @@ TURN_POLL_SECONDS = 0.1
 
 END_TURN_SECONDS_MAX = 1.0
 """A stop waits no longer for a locked database: the turn runs out by itself."""
+
+
+class HeldLease(NamedTuple):
+    """The name of a lease and the process that has it."""
+
+    name: str
+    owner: str
 
 
 class Leases:
@@ -113,6 +121,13 @@ class Leases:
         query = "SELECT 1 FROM leases WHERE name = ? AND owner <> ? AND until > ? AND until <= ?"
         return bool(await self._database.rows(query, (name, owner, now_us, now_us + LATEST_MICROSECONDS)))
 
+    async def list_held(self, *, now_us: int) -> list[HeldLease]:
+        """Return the leases that have an owner, by name."""
+        now_us = await self._database.lease_time(now_us)
+        query = "SELECT name, owner FROM leases WHERE until > ? AND until <= ? ORDER BY name"
+        rows = await self._database.rows(query, (now_us, now_us + LATEST_MICROSECONDS))
+        return [HeldLease(name, owner) for name, owner in rows]
+
     @asynccontextmanager
     async def turn(self, name: str, clock: Clock) -> AsyncIterator[Lease]:
         """Wait as long as another task or process has the turn of that name, then hold it. Raises `Unavailable`."""
@@ -169,6 +184,11 @@ class LeaseHolder:
         self._failure_log = TransitionLog(
             logging.getLogger("leases"), begins="cannot use leases", ends="leases can be used again"
         )
+
+    @property
+    def owner(self) -> str:
+        """The name by which this process has leases."""
+        return self._owner
 
     async def run(self) -> None:
         """Renew all leases until cancelled."""

@@ -1,5 +1,6 @@
 """`onhook cluster`: from one machine to several, and back."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,8 +9,10 @@ from onhook.cli.commands import CommandGroup
 from onhook.cli.event_progress import event_progress
 from onhook.cli.open_appdb import add_audit_entry
 from onhook.cli.options import DataOption, load_config
+from onhook.lib.clock import SystemClock
 from onhook.lib.messages import _, _n
 from onhook.ops import cluster_move
+from onhook.ops.restored_erasures import erase_again as erase_restored
 from onhook.runtime.engines import ENGINES
 
 app = CommandGroup(add_completion=False)
@@ -74,5 +77,28 @@ async def move_ledger(
             entries=copied.entries,
             seq=copied.last_seq,
             name=config.ledger_file.name + cluster_move.MOVED_SUFFIX,
+        )
+    )
+
+
+@app.command("erase-again", epilog="Example: onhook cluster erase-again /mnt/backups/erasures.jsonl")
+async def erase_again(
+    lists: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help=_("The erasures.jsonl of each data directory with a hub"))
+    ],
+    *,
+    data: DataOption = None,
+) -> None:
+    """Erase again what was erased after a backup that PostgreSQL or NATS has restored, while no server runs on any
+    machine. Afterwards each hub needs onhook rebuild.
+    """
+    result = await erase_restored(load_config(data=data), lists, ENGINES, SystemClock())
+    print(
+        _n(
+            "1 erasure applies to {calls} calls; the ledger lacked {appended}.",
+            "{count} erasures apply to {calls} calls; the ledger lacked {appended}.",
+            result.erasures,
+            calls=result.calls,
+            appended=result.appended,
         )
     )

@@ -28,12 +28,14 @@ from onhook.lib.errors import OnhookError
 from onhook.lib.messages import _, _n
 from onhook.lib.periodic_job import run_periodically
 from onhook.lib.transition_log import TransitionLog
-from onhook.ops.doctor.check import Check
+from onhook.ops.doctor.check import Check, worst_check
+from onhook.ops.doctor.disk import check_node_disk
 from onhook.ops.doctor.files import check_swept_folders, find_worst
 from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_backlog, check_files, check_resources
 from onhook.ops.doctor.mails import check_mails
 from onhook.ops.doctor.requests import describe_rejection
 from onhook.ops.doctor.settings import check_settings
+from onhook.ops.node_report import STATE_AGE_MAX
 from onhook.projector.ledger_check import LedgerMismatch, check_ledger
 from onhook.receiver.rejections import RequestCounter, find_remedy, list_rejections, name_counters
 from onhook.store.contract import Store
@@ -110,6 +112,9 @@ class IssueMonitor:
         """Begin and end issues as they are now. Raises `Unavailable`, where a file cannot be used now."""
         samples = await self._sample_disk()
         host_checks = await asyncio.to_thread(self._check_host, samples)
+        other_disks = await self._check_other_disks()
+        if other_disks:
+            host_checks["disk"] = worst_check((host_checks["disk"], *other_disks))
         checks = {**host_checks, **await self._check_backlog(), **await self._check_settings()}
         await self._update({**checks, **self._check_cursors()})
 
@@ -156,12 +161,24 @@ class IssueMonitor:
             return {"backlog": Check("ERROR", error.message, error.hint)}
 
     async def _sample_disk(self) -> Sequence[DiskSample]:
-        """Add how much of the disk is free, once an hour, and return the samples."""
-        free_bytes = (await asyncio.to_thread(shutil.disk_usage, self._config.data)).free
-        await self._appdb.disk_samples.add(free_bytes, now_us=self._clock.microseconds())
-        return await self._appdb.disk_samples.all()
+        """Add how much of the disk is free, once an hour, and return the samples. Several machines report their own."""
+        node = self._config.node_name
+        if not node:
+            free_bytes = (await asyncio.to_thread(shutil.disk_usage, self._config.data)).free
+            await self._appdb.disk_samples.add(free_bytes, now_us=self._clock.microseconds())
+        return await self._appdb.disk_samples.all(node)
 
-    def _check_host(self, samples: Sequence[DiskSample]) -> Mapping[str, Check]:
+    async def _check_other_disks(self) -> list[Check]:
+        """Return the checks of the disks of the other machines; a machine that reports nothing now is left out."""
+        states = {
+            seen.state.node: seen.state
+            for seen in await self._appdb.node_states.all(now_us=self._clock.microseconds())
+            if seen.age <= STATE_AGE_MAX and seen.state.node != self._config.node_name
+        }
+        samples = {node: await self._appdb.disk_samples.all(node) for node in states}
+        return [check_node_disk(state, samples[node], self._clock.now()) for node, state in states.items()]
+
+    def _check_host(self, samples: Sequence[DiskSample]) -> dict[str, Check]:
         """Return the checks of this installation by name; those of files are repeated rarely."""
         now = self._now()
         if not 0 <= now - self._files_checked_at < FILE_CHECK_SECONDS:

@@ -27,7 +27,7 @@ from onhook.ops.engines import Engines
 from onhook.ops.event_deletion import store_name
 from onhook.ops.instance_lock import read_server_info
 from onhook.ops.ledger_reading import opened, read_begin
-from onhook.ops.quarantine_retry import group_consecutive
+from onhook.ops.quarantine_retry import REPLAYS_TURN, group_consecutive
 from onhook.pbx.registry import dialects
 from onhook.projector.projector import Projector
 
@@ -98,11 +98,12 @@ async def install_rebuilt_store(config: Config, appdb: AppDb, clock: Clock, engi
         await _read_quarantined_seqs(rebuilt_path, engines, without_records=True),
     )
     runs = group_consecutive(sorted(set(old_quarantine) - set(new_quarantine)))
-    # After an error they stay held, and are not held twice. The next start releases them.
-    await appdb.destinations.hold_replays(runs, now_us=clock.microseconds())
-    await _retire_store(config, engines)
-    _replace(rebuilt_path, config.store_file)
-    await appdb.destinations.release_replays([last_seq for _, last_seq in runs])
+    async with appdb.leases.turn(REPLAYS_TURN, clock):
+        # After an error they stay held for a while, and are not held twice.
+        await appdb.destinations.hold_replays(runs, now_us=clock.microseconds())
+        await _retire_store(config, engines)
+        _replace(rebuilt_path, config.store_file)
+        await appdb.destinations.release_replays([last_seq for _, last_seq in runs])
 
 
 async def discard_absent_store(config: Config, appdb: AppDb, clock: Clock, engines: Engines) -> None:

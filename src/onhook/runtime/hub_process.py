@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -32,6 +32,7 @@ from onhook.ledger.facts_publisher import FactsPublisher
 from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError
 from onhook.lib.languages import use_language
+from onhook.lib.leased_work import LeasedWork
 from onhook.lib.proxies import TrustedProxies
 from onhook.ops.alert_job import AlertJob
 from onhook.ops.call_time_monitor import CallTimeMonitor
@@ -44,8 +45,9 @@ from onhook.ops.leg_gatherer import LegGatherer
 from onhook.ops.log_retention import LogRetention
 from onhook.ops.mail_job import MailJob
 from onhook.ops.name_learner import NameLearner
+from onhook.ops.node_report import report_node
 from onhook.ops.number_erasure import NumberEraser
-from onhook.ops.quarantine_retry import QuarantineRetrier
+from onhook.ops.quarantine_retry import QuarantineRetrier, release_left_replays
 from onhook.ops.rebuild import discard_absent_store, install_rebuilt_store, order_rebuild
 from onhook.ops.report_job import ReportJob
 from onhook.ops.retention import Retention
@@ -172,8 +174,6 @@ async def _open_resources(stack: AsyncExitStack, config: Config, clock: Clock) -
             "a stored row cannot be read and is disabled",
             extra={"table": row.table, "row": row.name, "reason": row.reason},
         )
-    # Replays of events that a crashed hub was about to parse late.
-    await appdb.destinations.release_replays()
     # Before the projector: what was changed while no hub ran comes before the events that it finds.
     publisher = create_publisher(appdb=appdb, ledger=ledger, clock=clock)
     try:
@@ -206,6 +206,7 @@ async def _open_leases(stack: AsyncExitStack, config: Config, appdb: AppDb, cloc
     if config.node_name:
         node_leases, lost = await stack.enter_async_context(holding_node_name(config, appdb, clock))
         services += [Service("node", node_leases.run), Service("node_name", partial(_stop_when_set, lost))]
+        services.append(Service("node_state", partial(report_node, config, appdb, clock, "hub", leases.owner)))
     if config.appdb and not config.ledger:
         lost = await stack.enter_async_context(leases.holding(FILE_LEDGER_LEASE))
         services.append(Service("ledger_lease", partial(_stop_when_set, lost)))
@@ -325,13 +326,14 @@ def _create_maintenance_services(
     )
     leg_gatherer = LegGatherer(appdb=appdb, ledger=resources.ledger, dialects=dialects(), clock=clock)
     name_learner = NameLearner(appdb=appdb, store=resources.store, position_notifier=resources.position_notifier)
-    jobs: Mapping[str, Callable[[], Coroutine[None, None, None]]] = {
+    jobs: Mapping[str, LeasedWork] = {
         "legs": leg_gatherer.run,
         "directory": name_learner.run,
         "serial_numbers": joiner.run,
         "silence": silence_monitor.run,
         "call_times": call_time_monitor.run,
         "issues": issue_monitor.run,
+        "replays": partial(release_left_replays, appdb, clock),
         "retention": retention.run,
         "erasure": eraser.run,
         "issue_mails": partial(_run_in_language, language, IssueMailer(appdb, clock, zone).run),
@@ -343,7 +345,7 @@ def _create_maintenance_services(
     return tuple(Service(name, partial(run_leased, f"job:{name}", run)) for name, run in jobs.items())
 
 
-async def _run_in_language(code: str, run: Callable[[], Coroutine[None, None, None]]) -> None:
+async def _run_in_language(code: str, run: LeasedWork) -> None:
     """Run a job that writes texts for people who have perhaps chosen no language."""
     with use_language(code):
         await run()

@@ -18,6 +18,7 @@ from onhook.lib.proxies import TrustedProxies
 from onhook.lib.sockets import passed_socket
 from onhook.ops.cluster_ledger import check_ledger, check_ledger_setting
 from onhook.ops.instance_lock import check_ledger_file, shared_intake_lock
+from onhook.ops.node_report import report_node
 from onhook.pbx.registry import dialects
 from onhook.receiver.http_server import WebhookServer
 from onhook.receiver.line_server import LineServer
@@ -80,7 +81,10 @@ async def _open_unlocked_intake(config: Config, clock: Clock, listen_fd: int | N
             # One machine has one intake.
             run_leased=leases.run_unless_held if config.appdb else run_without_lease,
         )
-        await stack.enter_async_context(running(Service("leases", leases.run), Service("lines", line_server.run)))
+        services = [Service("leases", leases.run), Service("lines", line_server.run)]
+        if config.node_name:
+            services.append(Service("node_state", partial(report_node, config, appdb, clock, "intake", leases.owner)))
+        await stack.enter_async_context(running(*services))
         yield RunningService(str(Address(config.intake.host, port)))
 
 

@@ -3,14 +3,13 @@
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from onhook.appdb.appdb import AppDb
 from onhook.appdb.disk_samples import DiskSample
-from onhook.ops.doctor.disk import check_disk, check_disk_rate, estimate_remaining_period
+from onhook.ops.doctor.disk import check_disk, check_disk_rate, check_node_disk, estimate_remaining_period
+from tests.appdb.test_node_states import node_state
 
 GIBIBYTE = 1024**3
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
@@ -72,20 +71,18 @@ def test_check_disk_warns_at_nine_tenths(
     assert check_disk(tmp_path).status == status
 
 
-async def test_disk_samples_are_hourly_and_of_one_week(tmp_path: Path) -> None:
-    async with AppDb(tmp_path / "onhook.db") as appdb:
-        for minutes in range(0, 9 * 24 * 60, 20):
-            time = NOW + timedelta(minutes=minutes)
-            await appdb.disk_samples.add(minutes, now_us=round(time.timestamp() * 1_000_000))
-        samples = await appdb.disk_samples.all()
-        intervals = {later.measured_at - earlier.measured_at for earlier, later in pairwise(samples)}
-        assert intervals == {timedelta(hours=1)}
-        assert samples[-1].measured_at - samples[0].measured_at == timedelta(days=7)
-        assert samples[-1].free_bytes == 9 * 24 * 60 - 60
-
-
-async def test_disk_samples_of_a_clock_that_was_ahead_are_deleted(tmp_path: Path) -> None:
-    async with AppDb(tmp_path / "onhook.db") as appdb:
-        for time in (NOW + timedelta(days=900), NOW):
-            await appdb.disk_samples.add(5, now_us=round(time.timestamp() * 1_000_000))
-        assert await appdb.disk_samples.all() == [DiskSample(NOW, 5)]
+@pytest.mark.parametrize(
+    ("free", "samples", "status"),
+    [
+        (50 * GIBIBYTE, (), "OK"),
+        (5 * GIBIBYTE, (), "WARNING"),
+        (GIBIBYTE - 1, (), "ERROR"),
+        (40 * GIBIBYTE, (DiskSample(WEEK_AGO, 90 * GIBIBYTE),), "WARNING"),
+    ],
+)
+def test_disk_of_another_machine_is_checked_as_it_reports_it(
+    free: int, samples: Sequence[DiskSample], status: str
+) -> None:
+    state = node_state("second", free_bytes=free, total_bytes=100 * GIBIBYTE)
+    check = check_node_disk(state, samples, NOW)
+    assert (check.status, check.detail.startswith("on machine second: ")) == (status, True)

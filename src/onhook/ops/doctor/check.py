@@ -1,6 +1,6 @@
 """One line of `onhook doctor`. Of its own, because every module of checks needs it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 import msgspec
@@ -18,3 +18,8 @@ class Check(msgspec.Struct, frozen=True):
     hint: str = ""
     file: str = ""
     lines: Sequence[str] = ()
+
+
+def worst_check(checks: Iterable[Check]) -> Check:
+    """Return the first check of the worst status; `OK` without any."""
+    return max(checks, key=lambda check: STATUSES.index(check.status), default=Check("OK", ""))

@@ -5,10 +5,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
+
 from onhook.appdb.disk_samples import DiskSample
+from onhook.appdb.node_states import NodeState
 from onhook.lib.messages import _, _n
 from onhook.lib.text import format_share
-from onhook.ops.doctor.check import Check
+from onhook.ops.doctor.check import Check, worst_check
 
 FREE_BYTES_MIN = 1024**3
 """A million events and their calls: at a thousand a day, that is years; at a hundred a second, some hours."""
@@ -29,6 +32,17 @@ MEASURED_PERIOD_MIN = timedelta(days=1)
 def check_disk(path: Path) -> Check:
     """Return the check of the disk that a directory is on."""
     total_bytes, _used_bytes, free_bytes = shutil.disk_usage(path)
+    return _check_free_bytes(total_bytes, free_bytes)
+
+
+def check_node_disk(state: NodeState, samples: Sequence[DiskSample], now: datetime) -> Check:
+    """Return the worst check of the disk of another machine, as it has reported it; `samples` are those of its disk."""
+    checks = (_check_free_bytes(state.total_bytes, state.free_bytes), *_check_rate(state.free_bytes, samples, now))
+    worst = worst_check(checks)
+    return msgspec.structs.replace(worst, detail=_("on machine {node}: {detail}", node=state.node, detail=worst.detail))
+
+
+def _check_free_bytes(total_bytes: int, free_bytes: int) -> Check:
     if free_bytes < FREE_BYTES_MIN:
         return Check(
             "ERROR",
@@ -46,7 +60,11 @@ def check_disk(path: Path) -> Check:
 
 def check_disk_rate(path: Path, samples: Sequence[DiskSample], now: datetime) -> Iterator[Check]:
     """Yield a check if the disk is full soon; `samples` are those of the last week."""
-    remaining_period = estimate_remaining_period(shutil.disk_usage(path).free, samples, now)
+    yield from _check_rate(shutil.disk_usage(path).free, samples, now)
+
+
+def _check_rate(free_bytes: int, samples: Sequence[DiskSample], now: datetime) -> Iterator[Check]:
+    remaining_period = estimate_remaining_period(free_bytes, samples, now)
     if remaining_period is None or remaining_period >= REMAINING_PERIOD_MIN:
         return
     yield Check(

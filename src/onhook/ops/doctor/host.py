@@ -22,7 +22,7 @@ from onhook.lib.clock import Clock
 from onhook.lib.errors import OnhookError, Unavailable
 from onhook.lib.messages import _, _n
 from onhook.lib.timestamps import format_time
-from onhook.ops.doctor.check import STATUSES, Check
+from onhook.ops.doctor.check import Check, worst_check
 from onhook.ops.doctor.disk import check_disk, check_disk_rate
 from onhook.ops.doctor.requests import check_rejections, check_unregistered
 from onhook.ops.doctor.settings import check_appdb, check_appdb_file
@@ -93,15 +93,15 @@ def check_resources(config: Config, clock: Clock, samples: Sequence[DiskSample])
     """Return the checks that may turn at any time, by name, the worst of each kind; `samples` are those of the disk."""
     return {
         "clock": _check_clock(clock, get_zone(config.zone)),
-        "disk": _worst((check_disk(config.data), *check_disk_rate(config.data, samples, clock.now()))),
-        "permissions": _worst(_check_permissions(config)),
+        "disk": worst_check((check_disk(config.data), *check_disk_rate(config.data, samples, clock.now()))),
+        "permissions": worst_check(_check_permissions(config)),
     }
 
 
 def check_files(config: Config) -> Mapping[str, Check]:
     """Return whether the files are damaged, by name; reads all of them."""
     checks = {"ledger": _check_ledger(config), "appdb": check_appdb_file(config)}
-    return {name: _worst(file_checks) for name, file_checks in checks.items()}
+    return {name: worst_check(file_checks) for name, file_checks in checks.items()}
 
 
 def check_backlog(lag: int, quarantined_count: int) -> Mapping[str, Check]:
@@ -119,11 +119,6 @@ def check_data(
     named_counters = [msgspec.convert(counter, RequestCounter) for counter in counters]
     yield from check_unregistered(named_counters)
     yield from check_rejections(named_counters, zone, now)
-
-
-def _worst(checks: Iterable[Check]) -> Check:
-    """Return the first check of the worst status; `OK` without any."""
-    return max(checks, key=lambda check: STATUSES.index(check.status), default=Check("OK", ""))
 
 
 def _check_lag(lag: int) -> Check:

@@ -1,0 +1,22 @@
+-- What each process says of itself and of its machine, where several share the database; times in microseconds.
+CREATE TABLE node_states (
+    node TEXT NOT NULL,
+    process TEXT NOT NULL,
+    version TEXT NOT NULL,
+    lease_owner TEXT NOT NULL,
+    clock_offset INTEGER NOT NULL,
+    free_bytes INTEGER NOT NULL,
+    total_bytes INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL,
+    PRIMARY KEY (node, process)
+) STRICT;
+-- Each machine has a disk of its own; `node` is empty where there is one machine.
+CREATE TABLE node_disk_samples (
+    node TEXT NOT NULL,
+    measured_at INTEGER NOT NULL,
+    free_bytes INTEGER NOT NULL,
+    PRIMARY KEY (node, measured_at)
+) STRICT;
+INSERT INTO node_disk_samples SELECT '', measured_at, free_bytes FROM disk_samples;
+DROP TABLE disk_samples;
+ALTER TABLE node_disk_samples RENAME TO disk_samples;

@@ -1,0 +1,44 @@
+"""Report of a process, for the others of an installation on several machines: version, clock, disk of its machine."""
+
+import asyncio
+import logging
+import shutil
+from datetime import timedelta
+from importlib.metadata import version as version_of
+
+from onhook.appdb.appdb import AppDb
+from onhook.appdb.node_states import NodeProcess, NodeState
+from onhook.config import Config
+from onhook.lib.clock import Clock
+from onhook.lib.periodic_job import run_periodically
+from onhook.lib.transition_log import TransitionLog
+
+REPORT_SECONDS = 20.0
+
+STATE_AGE_MAX = timedelta(seconds=70)
+"""Three reports may fail; an older one says nothing of now."""
+
+
+async def report_node(config: Config, appdb: AppDb, clock: Clock, process: NodeProcess, lease_owner: str) -> None:
+    """Report this process again and again, until cancelled."""
+    log = logging.getLogger("node")
+    failure_log = TransitionLog(
+        log, begins="cannot report the state of this machine", ends="the state of this machine is reported again"
+    )
+
+    async def report() -> None:
+        total_bytes, _used_bytes, free_bytes = await asyncio.to_thread(shutil.disk_usage, config.data)
+        now_us = clock.microseconds()
+        state = NodeState(
+            node=config.node_name,
+            process=process,
+            version=version_of("onhook"),
+            lease_owner=lease_owner,
+            clock_offset=await appdb.node_states.clock_offset(now_us=now_us),
+            free_bytes=free_bytes,
+            total_bytes=total_bytes,
+        )
+        await appdb.node_states.report(state, now_us=now_us)
+        await appdb.disk_samples.add(free_bytes, node=config.node_name, now_us=now_us)
+
+    await run_periodically(report, REPORT_SECONDS, failure_log)
