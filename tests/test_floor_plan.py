@@ -66,7 +66,7 @@ CDR_MAY_IMPORT: Final = {"lib.errors", "lib.timestamps"}
 # Parts of engines, which their own package alone may import.
 ENGINE_PARTS: Final = {
     "onhook.appdb.postgresql": ("audit", "changes", "connection", "schema", "session", "statements"),
-    "onhook.ledger.jetstream": ("client", "entries", "follower", "server", "state", "streams"),
+    "onhook.ledger.jetstream": ("client", "entries", "follower", "health", "server", "state", "streams"),
 }
 
 # Module: the packages that may import it. All others use the contract beside it.

@@ -56,9 +56,9 @@ async def test_node_state_is_the_last_that_a_process_has_reported(appdb: AppDb) 
 async def test_node_state_of_a_machine_that_is_gone_for_a_week_is_forgotten(appdb: AppDb) -> None:
     await appdb.node_states.report(node_state("first"), now_us=DAY)
     await appdb.node_states.report(node_state("second"), now_us=8 * DAY)
-    assert [seen.state.node for seen in await appdb.node_states.all(now_us=8 * DAY)] == ["first", "second"]
+    assert [report.state.node for report in await appdb.node_states.all(now_us=8 * DAY)] == ["first", "second"]
     await appdb.node_states.report(node_state("second"), now_us=8 * DAY + 1)
-    assert [seen.state.node for seen in await appdb.node_states.all(now_us=8 * DAY + 1)] == ["second"]
+    assert [report.state.node for report in await appdb.node_states.all(now_us=8 * DAY + 1)] == ["second"]
 
 
 async def test_clock_offset_is_measured_by_the_clock_of_the_database(

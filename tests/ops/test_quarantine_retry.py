@@ -97,13 +97,13 @@ async def test_replays_of_a_retry_in_progress_are_held_and_those_of_a_dead_proce
     monkeypatch.setattr(quarantine_retry, "RELEASE_SECONDS", 0.01)
     monkeypatch.setattr(quarantine_retry, "HELD_SECONDS_MIN", 0.0)
     clock = CountingClock()
-    async with AppDb(tmp_path / "onhook.db") as appdb, AppDb(tmp_path / "onhook.db") as others:
+    async with AppDb(tmp_path / "onhook.db") as appdb, AppDb(tmp_path / "onhook.db") as other_appdb:
         await appdb.destinations.add("crm", DestinationSpec(url="http://a.example/"), None, after=9, now_us=1)
         projector = SlowProjector(appdb)
         retrier = QuarantineRetrier(projector, appdb, SystemClock())  # type: ignore[arg-type] # it has the one method
         retrying = asyncio.create_task(retrier.retry([5]))
         await projector.is_retrying.wait()
-        releasing = asyncio.create_task(release_left_replays(others, clock))
+        releasing = asyncio.create_task(release_left_replays(other_appdb, clock))
         await wait_until(lambda: clock.reads > 3)
         assert await list_ends(appdb) == [None]
         projector.may_end.set()

@@ -93,8 +93,8 @@ async def test_erasure_on_servers_is_finished_and_again_after_their_backups_were
     assert [erasure.state for erasure in await finish(restored)] == ["finished"]
     assert await find_number(restored) == []
     assert find_bytes(restored.data) == []
-    async with open_files(config) as files, open_files(restored) as others:
-        assert await read_calls(others) == await read_calls(files)
+    async with open_files(config) as files, open_files(restored) as other_files:
+        assert await read_calls(other_files) == await read_calls(files)
 
 
 async def test_erasure_again_of_a_restored_database_alone_erases_its_rows(

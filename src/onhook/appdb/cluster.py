@@ -31,6 +31,10 @@ class Cluster:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def describe_database(self) -> str:
+        """Return what answers: engine, version, and how many standbys follow a server. Raises `Unavailable`."""
+        return await self._database.describe()
+
     async def ledger_identity(self) -> str:
         """Return the identity of the ledger that machines share; empty while the ledger is a file of one machine."""
         rows = await self._database.rows(_SELECT_LEDGER)

@@ -156,6 +156,10 @@ class Database(Protocol):
         """
         ...
 
+    async def describe(self) -> str:
+        """Return what answers: engine, version, and how many standbys follow a server."""
+        ...
+
     async def schema_statements(self) -> list[str]:
         """Return statements that describe all tables and indexes."""
         ...

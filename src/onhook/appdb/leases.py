@@ -46,6 +46,9 @@ OWNER_BYTES = 8
 TURN_PREFIX = "turn:"
 """Of the names of turns: a command may have one while a hub starts."""
 
+NODE_PREFIX = "node:"
+"""Of the names of leases by which hubs have the names of their machines."""
+
 TURN_POLL_SECONDS = 0.1
 """Between two looks at a turn that another process has. A look writes nothing."""
 
@@ -53,8 +56,8 @@ END_TURN_SECONDS_MAX = 1.0
 """A stop waits no longer for a locked database: the turn runs out by itself."""
 
 
-class HeldLease(NamedTuple):
-    """The name of a lease and the process that has it."""
+class LeaseOwner(NamedTuple):
+    """The name of a lease, and the process that has it; an empty one where it is free."""
 
     name: str
     owner: str
@@ -121,12 +124,14 @@ class Leases:
         query = "SELECT 1 FROM leases WHERE name = ? AND owner <> ? AND until > ? AND until <= ?"
         return bool(await self._database.rows(query, (name, owner, now_us, now_us + LATEST_MICROSECONDS)))
 
-    async def list_held(self, *, now_us: int) -> list[HeldLease]:
-        """Return the leases that have an owner, by name."""
+    async def list_owners(self, *, now_us: int) -> list[LeaseOwner]:
+        """Return all leases that have been acquired once, by name, and whose they are."""
         now_us = await self._database.lease_time(now_us)
-        query = "SELECT name, owner FROM leases WHERE until > ? AND until <= ? ORDER BY name"
-        rows = await self._database.rows(query, (now_us, now_us + LATEST_MICROSECONDS))
-        return [HeldLease(name, owner) for name, owner in rows]
+        rows = await self._database.rows(
+            "SELECT name, CASE WHEN until > ? AND until <= ? THEN owner ELSE '' END FROM leases ORDER BY name",
+            (now_us, now_us + LATEST_MICROSECONDS),
+        )
+        return [LeaseOwner(name, owner) for name, owner in rows]
 
     @asynccontextmanager
     async def turn(self, name: str, clock: Clock) -> AsyncIterator[Lease]:

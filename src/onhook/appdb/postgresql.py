@@ -29,7 +29,7 @@ from onhook.appdb.postgresql_schema import LOCK_WRITER, is_prepared, overwrite_d
 from onhook.appdb.postgresql_session import PostgresqlSession, Work, count_changed, fetch_rows
 from onhook.appdb.session import CurrentSession, Slots, deadline_error, limited_in_time
 from onhook.lib.errors import Unavailable
-from onhook.lib.messages import _
+from onhook.lib.messages import _, _n
 
 READERS_MAX = 4
 """Connections that read: with those of the writer and the listener a process has six."""
@@ -41,6 +41,7 @@ BEGIN_WRITE = f"BEGIN; {LOCK_WRITER}"
 BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 SELECT_TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+SELECT_SERVER = "SELECT current_setting('server_version'), (SELECT count(*) FROM pg_stat_replication)"
 
 ResultT = TypeVar("ResultT")
 
@@ -169,6 +170,10 @@ class PostgresqlDatabase:
 
     async def lease_time(self, now_us: int) -> int:
         return int((await self.rows(SELECT_TIME))[0][0])
+
+    async def describe(self) -> str:
+        ((version, standbys),) = await self.rows(SELECT_SERVER)
+        return f"PostgreSQL {version}, " + _n("1 standby", "{count} standbys", standbys)
 
     async def schema_statements(self) -> list[str]:
         return await self._read(read_schema)

@@ -186,6 +186,9 @@ class SqliteDatabase:
     async def lease_time(self, now_us: int) -> int:
         return now_us
 
+    async def describe(self) -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
+
     async def schema_statements(self) -> list[str]:
         return [text for (text,) in await self.rows("SELECT sql FROM sqlite_schema WHERE sql <> ''")]
 

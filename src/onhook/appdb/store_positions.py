@@ -36,6 +36,13 @@ class StorePositions:
         rows = await self._database.rows("SELECT seen_at FROM stores WHERE name = ?", (name,))
         return rows[0][0] if rows else None
 
+    async def all(self) -> dict[str, int]:
+        """Return the positions of the stores by name, without those of destinations."""
+        rows = await self._database.rows(
+            "SELECT name, position FROM stores WHERE name NOT LIKE ? ORDER BY name", (f"{FOLLOWER_PREFIX}%",)
+        )
+        return dict(rows)
+
     async def slowest(self, *, now_us: int) -> int | None:
         """Return the lowest position of the stores that were seen lately; None without one."""
         rows = await self._database.rows(

@@ -16,11 +16,12 @@ from onhook.cli.options import DataOption, ZoneOption, load_reader_config
 from onhook.cli.server_lookup import open_data_client
 from onhook.config import Config
 from onhook.lib.clock import SystemClock
-from onhook.lib.errors import OnhookError
+from onhook.lib.errors import OnhookError, UsageError
 from onhook.lib.messages import _
 from onhook.lib.text import replace_control_characters
 from onhook.ops.doctor.bundle import write_bundle
 from onhook.ops.doctor.check import Check
+from onhook.ops.doctor.cluster import check_cluster
 from onhook.ops.doctor.host import QUARANTINE_COUNT_MAX, check_data, check_installation
 from onhook.ops.doctor.pbx import PbxCheckTarget, check_pbx, load_check_target
 from onhook.ops.instance_lock import has_appdb, is_server_running, read_server_info
@@ -46,6 +47,7 @@ async def doctor(
         Path | None,
         typer.Option("--bundle", metavar="FILE", help=_("Write a ZIP for a bug report, without secrets and numbers")),
     ] = None,
+    cluster: Annotated[bool, typer.Option("--cluster", help=_("Check all machines of the installation"))] = False,
     zone: ZoneOption = None,
     data: DataOption = None,
 ) -> None:
@@ -54,7 +56,11 @@ async def doctor(
     """
     config = load_reader_config(data, zone)
     console = Console()
-    if name is None:
+    if cluster:
+        if name is not None:
+            raise UsageError(_("--cluster checks machines, not a PBX"), hint=_("leave one of them out"))
+        checks = [check async for check in check_cluster(config, SystemClock(), ENGINES)]
+    elif name is None:
         checks = [check async for check in check_installation(config, SystemClock(), ENGINES)]
         if _has_data_files(config):
             checks += await _run_data_checks(config)

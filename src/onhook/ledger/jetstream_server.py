@@ -41,8 +41,7 @@ async def check_sync(host: str, port: int, *, is_required: bool) -> None:
     """
     location = f"http://{host}:{port}/varz"
     try:
-        async with asyncio.timeout(PAGE_SECONDS_MAX):
-            settings = await _read_page(host, port)
+        settings = await read_settings(host, port)
     except (OSError, TimeoutError, ValueError) as error:
         if is_required:
             raise Unavailable(
@@ -60,6 +59,14 @@ async def check_sync(host: str, port: int, *, is_required: bool) -> None:
             location=location,
             hint=_("write `sync_interval: always` in the section `jetstream` of the configuration of each server"),
         )
+
+
+async def read_settings(host: str, port: int) -> dict[str, Any]:
+    """Return the settings and figures that a server shows. Raises `OSError`, `TimeoutError` after `PAGE_SECONDS_MAX`,
+    `ValueError` where that is no page of a NATS server.
+    """
+    async with asyncio.timeout(PAGE_SECONDS_MAX):
+        return await _read_page(host, port)
 
 
 async def _read_page(host: str, port: int) -> dict[str, Any]:

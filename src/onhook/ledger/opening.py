@@ -4,16 +4,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onhook.ledger.contract import Ledger
+from onhook.ledger.health import LedgerHealth
 from onhook.ledger.sqlite import SqliteLedger
 from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import UsageError
 from onhook.lib.messages import _
 
 if TYPE_CHECKING:
-    from onhook.ledger import jetstream
+    from onhook.ledger import jetstream, jetstream_health
 else:
     # One machine does without it.
     jetstream = DeferredModule("onhook.ledger.jetstream")
+    jetstream_health = DeferredModule("onhook.ledger.jetstream_health")
 
 
 def open_ledger(path: Path, url: str = "") -> Ledger:
@@ -38,3 +40,8 @@ async def create_shared_ledger(url: str, after_seq: int) -> None:
     `Unavailable`.
     """
     await jetstream.create_ledger(url, after_seq)
+
+
+async def read_shared_health(url: str) -> LedgerHealth:
+    """Return how the servers of a URL of NATS are. Raises `UsageError` for a URL that is none."""
+    return await jetstream_health.read_health(url)

@@ -11,6 +11,7 @@ import msgspec
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.erasures import NumberRows
+from onhook.appdb.leases import NODE_PREFIX
 from onhook.config import Config
 from onhook.ledger.contract import Ledger
 from onhook.ledger.control_entries import Erased, copy_entry, decode_control, encode_control
@@ -69,8 +70,8 @@ async def erase_again(config: Config, lists: Sequence[Path], engines: Engines, c
 
 
 async def _check_no_hub(appdb: AppDb, clock: Clock) -> None:
-    nodes = [lease.name for lease in await appdb.leases.list_held(now_us=clock.microseconds())]
-    nodes = sorted(name.removeprefix("node:") for name in nodes if name.startswith("node:"))
+    owners = await appdb.leases.list_owners(now_us=clock.microseconds())
+    nodes = [name.removeprefix(NODE_PREFIX) for name, owner in owners if owner and name.startswith(NODE_PREFIX)]
     if nodes:
         raise UsageError(
             _("a hub runs on {nodes}", nodes=", ".join(nodes)),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from onhook.appdb.appdb import AppDb, open_appdb
 from onhook.config import SECRET_FILE_MODE, Config
 from onhook.ledger.contract import Ledger
-from onhook.ledger.opening import create_shared_ledger, open_ledger
+from onhook.ledger.opening import create_shared_ledger, open_ledger, read_shared_health
 from onhook.lib.clock import Clock
 from onhook.lib.deferred_module import DeferredModule
 from onhook.lib.errors import Unavailable
@@ -93,6 +93,7 @@ ENGINES = Engines(
     open_appdb=_open_appdb,
     open_ledger=_open_ledger,
     create_shared_ledger=create_shared_ledger,
+    read_shared_health=read_shared_health,
     open_store=open_store_file,
     list_quarantined_seqs=_list_quarantined_seqs,
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from onhook.appdb.appdb import AppDb
 from onhook.appdb.cluster import SharedCertificate
-from onhook.appdb.leases import LeaseHolder
+from onhook.appdb.leases import NODE_PREFIX, LeaseHolder
 from onhook.appdb.tokens import read_token_file
 from onhook.config import Config
 from onhook.lib.clock import Clock
@@ -27,7 +27,7 @@ NODE_ID_BYTES = 8
 
 def node_lease(config: Config) -> str:
     """Return the name of the lease by which the hub of a machine has its name."""
-    return f"node:{config.node_name}"
+    return f"{NODE_PREFIX}{config.node_name}"
 
 
 def read_node_id(config: Config) -> str:

@@ -1,0 +1,90 @@
+"""How the servers of a ledger on NATS JetStream are: each by its page of figures, the replicas of both streams by their
+leader.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from onhook.ledger.health import LedgerHealth, ServerHealth, StreamHealth
+from onhook.ledger.jetstream_address import JetStreamAddress, parse_jetstream_address
+from onhook.ledger.jetstream_client import JetStreamClient
+from onhook.ledger.jetstream_server import VERSION_MIN, read_settings
+from onhook.ledger.jetstream_streams import StreamNames
+from onhook.lib.errors import OnhookError
+from onhook.lib.messages import _
+
+CALL_SECONDS = 5.0
+"""A person waits for it, and a leader may be elected meanwhile."""
+
+
+async def read_health(url: str) -> LedgerHealth:
+    """Return how the servers and the streams of a ledger are. Raises `UsageError` for a URL that is none."""
+    address = parse_jetstream_address(url)
+    servers = await asyncio.gather(*(_read_server(host, address.monitor_port) for host in _list_hosts(address)))
+    client = JetStreamClient(address, call_seconds=CALL_SECONDS)
+    names = StreamNames(address.stream)
+    try:
+        streams = [await _read_stream(client, name) for name in (names.entries, names.state)]
+    except OnhookError as error:
+        return LedgerHealth(servers=servers, error=error.message, hint=error.hint)
+    finally:
+        await client.close()
+    return LedgerHealth(servers=servers, streams=streams)
+
+
+def _list_hosts(address: JetStreamAddress) -> list[str]:
+    """Return the hosts whose pages can be read: none where the address does not name their port."""
+    hosts = [server.rpartition(":")[0].strip("[]") for server in address.servers]
+    return list(dict.fromkeys(hosts)) if address.monitor_port else []
+
+
+async def _read_server(host: str, port: int) -> ServerHealth:
+    started_at = time.time()
+    try:
+        settings = await read_settings(host, port)
+    except (OSError, TimeoutError, ValueError) as error:
+        return ServerHealth(host=host, error=str(error) or _("no answer in time"))
+    version = str(settings.get("version", ""))
+    return ServerHealth(
+        host=host,
+        name=str(settings.get("server_name", "")),
+        version=version,
+        is_version_sufficient=_parse_version(version) >= VERSION_MIN,
+        writes_before_it_confirms=bool(settings.get("jetstream", {}).get("config", {}).get("sync_always")),
+        clock_offset=_measure_offset(settings.get("now"), started_at, time.time()),
+    )
+
+
+def _parse_version(text: str) -> tuple[int, ...]:
+    numbers = text.partition("-")[0].split(".")
+    return tuple(map(int, numbers)) if all(number.isdigit() for number in numbers) else ()
+
+
+def _measure_offset(text: object, started_at: float, ended_at: float) -> timedelta:
+    """Return by how much a clock is ahead that showed a time between two of our own (Unix seconds): nothing where it
+    may be the same.
+    """
+    try:
+        shown_at = datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return timedelta()
+    return timedelta(seconds=max(shown_at - ended_at, 0.0) or min(shown_at - started_at, 0.0))
+
+
+async def _read_stream(client: JetStreamClient, name: str) -> StreamHealth:
+    information = await client.call(f"STREAM.INFO.{name}")
+    cluster: Mapping[str, Any] = information.get("cluster") or {}
+    replicas = cluster.get("replicas") or []
+    away = [str(replica["name"]) for replica in replicas if replica.get("offline")]
+    behind = [str(replica["name"]) for replica in replicas if not replica.get("current") and not replica.get("offline")]
+    return StreamHealth(
+        name=name,
+        leader=str(cluster.get("leader", "")),
+        configured=int(information["config"]["num_replicas"]),
+        wanted=client.address.replicas,
+        away=away,
+        behind=behind,
+    )
